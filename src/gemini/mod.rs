@@ -1,0 +1,3 @@
+//! All we know about Google's API.
+
+pub mod target;

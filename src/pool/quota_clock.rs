@@ -1,0 +1,1 @@
+//! Google's quota windows: when its minute and its day end.
