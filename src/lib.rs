@@ -1,4 +1,7 @@
 //! gemini-pool: one reliable endpoint over many Gemini keys.
 
+pub mod clock;
+pub mod config;
 pub mod gemini;
 pub mod pool;
+pub mod storage;

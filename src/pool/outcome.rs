@@ -30,3 +30,20 @@ pub enum Outcome {
     /// The program ended first.
     Interrupted,
 }
+
+impl Outcome {
+    /// Whether the pool or Google fell short: a client's own fault or hang-up is no failure.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Success | Self::ClientError | Self::ClientGone => false,
+            Self::Quota
+            | Self::KeyFault
+            | Self::UpstreamError
+            | Self::Network
+            | Self::NoKey
+            | Self::Refused
+            | Self::BrokenOff
+            | Self::Interrupted => true,
+        }
+    }
+}

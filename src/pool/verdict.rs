@@ -120,6 +120,50 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All rules.
+    pub const ALL: [Self; 35] = [
+        Self::Success,
+        Self::InvalidRequest,
+        Self::ApiKeyInvalid,
+        Self::TwoCredentials,
+        Self::LocationUnsupported,
+        Self::Unauthenticated,
+        Self::BillingEmpty,
+        Self::SpendingCap,
+        Self::ConsumerSuspended,
+        Self::KeyLeaked,
+        Self::ServiceDisabled,
+        Self::KeyRestricted,
+        Self::ProjectDenied,
+        Self::ForeignResource,
+        Self::NoCredential,
+        Self::FrontEndForbidden,
+        Self::ModelNotFound,
+        Self::ModelRetired,
+        Self::ResourceNotFound,
+        Self::ClientFault,
+        Self::UnnamedFault,
+        Self::QuotaPerMinute,
+        Self::QuotaPerDay,
+        Self::QuotaZero,
+        Self::QuotaUnknownWindow,
+        Self::QuotaWithoutDetail,
+        Self::Cancelled,
+        Self::InternalError,
+        Self::FrontEndError,
+        Self::Overloaded,
+        Self::DeadlineExceeded,
+        Self::ConnectFailed,
+        Self::ConnectionBroken,
+        Self::AnswerTimeout,
+        Self::MalformedAnswer,
+    ];
+
+    /// The rule with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.name() == name)
+    }
+
     /// The name kept on the attempt; never changes once released.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,233 @@
+//! `Config`: flags and environment, read once at start.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use crate::pool::secret::Secret;
+
+/// Where the database is; every command takes it.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// The SQLite file, as a URL
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "sqlite://gemini-pool.db",
+        global = true
+    )]
+    pub database_url: String,
+}
+
+/// What `serve` is told. Empty variables count as unset.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// The address to listen on
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8000")]
+    pub listen: SocketAddr,
+    /// Where requests are sent
+    #[arg(
+        long,
+        env = "UPSTREAM_URL",
+        default_value = "https://generativelanguage.googleapis.com"
+    )]
+    pub upstream_url: String,
+    #[arg(long, env = "ADMIN_PASSWORD", hide = true, hide_env_values = true)]
+    pub admin_password: Option<String>,
+    /// Client keys to add at the start, separated by commas or new lines
+    #[arg(long, env = "ALLOWED_API_KEYS", hide = true, hide_env_values = true)]
+    pub allowed_api_keys: Option<String>,
+    /// Upstream keys to add at the start, separated by commas or new lines
+    #[arg(long, env = "GEMINI_API_KEYS", hide = true, hide_env_values = true)]
+    pub gemini_api_keys: Option<String>,
+    #[arg(long, env = "MASTER_KEY", hide = true, hide_env_values = true)]
+    pub master_key: Option<String>,
+    #[arg(long, env = "MASTER_KEY_FILE", hide = true)]
+    pub master_key_file: Option<String>,
+    /// Addresses or networks of proxies in front whose `x-forwarded-for` is believed
+    #[arg(long, env = "TRUSTED_PROXIES", hide = true)]
+    pub trusted_proxies: Option<String>,
+    /// How clients reach the server from outside
+    #[arg(long, env = "PUBLIC_URL", hide = true)]
+    pub public_url: Option<String>,
+    /// How the log is written
+    #[arg(long, env = "LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What a server is started with, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub database_url: String,
+    /// Without a slash at its end.
+    pub upstream_url: String,
+    pub client_keys: Vec<Secret>,
+    pub upstream_keys: Vec<Secret>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub public_url: Option<String>,
+}
+
+/// A flag or variable that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfig(String);
+
+impl Config {
+    /// Checks what was given.
+    pub fn new(database: DatabaseArgs, serve: ServeArgs) -> Result<Self, InvalidConfig> {
+        if [&serve.master_key, &serve.master_key_file]
+            .into_iter()
+            .flatten()
+            .any(|value| !value.is_empty())
+        {
+            return Err(InvalidConfig(
+                "MASTER_KEY is set, but this version cannot encrypt upstream keys yet: unset it, or wait for the \
+                 version that can. It is not ignored, because your keys would be stored unencrypted"
+                    .to_owned(),
+            ));
+        }
+        if let Some(password) = serve
+            .admin_password
+            .as_deref()
+            .filter(|password| !password.is_empty())
+        {
+            check_password(password, serve.listen)?;
+        }
+        let upstream_url = serve.upstream_url.trim_end_matches('/').to_owned();
+        let url = reqwest::Url::parse(&upstream_url);
+        if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none()) {
+            return Err(InvalidConfig(format!(
+                "UPSTREAM_URL must be an http or https address like https://generativelanguage.googleapis.com, \
+                 not {upstream_url}"
+            )));
+        }
+        Ok(Self {
+            listen: serve.listen,
+            database_url: database.database_url,
+            upstream_url,
+            client_keys: secrets("ALLOWED_API_KEYS", serve.allowed_api_keys.as_deref())?,
+            upstream_keys: secrets("GEMINI_API_KEYS", serve.gemini_api_keys.as_deref())?,
+            trusted_proxies: networks(serve.trusted_proxies.as_deref().unwrap_or_default())?,
+            public_url: serve.public_url.filter(|url| !url.is_empty()),
+        })
+    }
+}
+
+/// Whether `text` can travel in a header, as a key must.
+pub fn is_sendable(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn check_password(password: &str, listen: SocketAddr) -> Result<(), InvalidConfig> {
+    const WELL_KNOWN: [&str; 8] = [
+        "password",
+        "12345678",
+        "123456789",
+        "admin123",
+        "adminadmin",
+        "changeme",
+        "change-me",
+        "password123",
+    ];
+    let weak =
+        password.chars().count() < 8 || WELL_KNOWN.contains(&password.to_lowercase().as_str());
+    if weak && !listen.ip().is_loopback() {
+        return Err(InvalidConfig(
+            "ADMIN_PASSWORD is shorter than 8 characters or a well-known default: choose a better one, or listen on \
+             127.0.0.1 only"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn secrets(name: &str, text: Option<&str>) -> Result<Vec<Secret>, InvalidConfig> {
+    let parts = text
+        .unwrap_or_default()
+        .split([',', '\n', '\r'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let secret = |(number, part): (usize, &str)| {
+        let wrong = || {
+            InvalidConfig(format!(
+                "{name}: entry {number} has characters that no key has, such as a space"
+            ))
+        };
+        is_sendable(part)
+            .then(|| Secret::new(part))
+            .ok_or_else(wrong)
+    };
+    (1..).zip(parts).map(secret).collect()
+}
+
+fn networks(text: &str) -> Result<Vec<IpNet>, InvalidConfig> {
+    let parts = text
+        .split([',', ' ', '\n'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let network = |part: &str| {
+        let parsed = part
+            .parse::<IpNet>()
+            .or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
+        parsed.map_err(|_| {
+            InvalidConfig(format!(
+                "TRUSTED_PROXIES: {part} is neither an address nor a network like 10.0.0.0/8"
+            ))
+        })
+    };
+    parts.map(network).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn config(arguments: &[&str]) -> Result<Config, String> {
+        let command = Command::parse_from([&["serve"], arguments].concat());
+        Config::new(command.database, command.serve).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn keys_are_separated_by_commas_and_new_lines() {
+        let config = config(&["--allowed-api-keys", "one, two\nthree,,\r\n"]).unwrap();
+
+        let keys: Vec<_> = config.client_keys.iter().map(Secret::expose).collect();
+        assert_eq!(keys, ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn what_would_be_unsafe_or_cannot_work_is_refused() {
+        let cases: [&[&str]; 6] = [
+            &["--master-key", "secret"],
+            &["--admin-password", "short"],
+            &["--admin-password", "ChangeMe"],
+            &["--upstream-url", "ftp://example.com"],
+            &["--trusted-proxies", "10.0.0.0/8,everyone"],
+            &["--gemini-api-keys", "has a space"],
+        ];
+        for arguments in cases {
+            assert!(config(arguments).is_err(), "{arguments:?}");
+        }
+
+        assert!(config(&["--admin-password", "short", "--listen", "127.0.0.1:0"]).is_ok());
+    }
+}

@@ -1,0 +1,113 @@
+//! `RequestId`: a request's name, in its row and in its `x-request-id`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::clock::Timestamp;
+
+/// A number that begins with the time, so that ids sort as the requests began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct RequestId(pub i64);
+
+/// How many ids one millisecond has room for, as a power of two.
+const BITS_BELOW_THE_TIME: u32 = 20;
+/// Crockford's base 32, whose order is the order of its bytes.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const LENGTH: usize = 13;
+
+impl RequestId {
+    /// The smallest id a request that began at `time` can have.
+    pub fn first_at(time: Timestamp) -> Self {
+        Self(time.as_millis() << BITS_BELOW_THE_TIME)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [b'0'; LENGTH];
+        let mut rest = self.0;
+        for digit in text.iter_mut().rev() {
+            *digit = DIGITS[usize::try_from(rest & 31).expect("five bits")];
+            rest >>= 5;
+        }
+        f.write_str(std::str::from_utf8(&text).expect("the digits are ASCII"))
+    }
+}
+
+/// The text is no request id.
+#[derive(Debug, thiserror::Error)]
+#[error("not a request id: it has 13 letters and digits, like 1k9z4v0qm3e0a")]
+pub struct NotARequestId;
+
+impl FromStr for RequestId {
+    type Err = NotARequestId;
+
+    fn from_str(text: &str) -> Result<Self, NotARequestId> {
+        if text.len() != LENGTH {
+            return Err(NotARequestId);
+        }
+        let mut id: i64 = 0;
+        for byte in text.bytes() {
+            let digit = DIGITS
+                .iter()
+                .position(|digit| *digit == byte.to_ascii_lowercase())
+                .ok_or(NotARequestId)?;
+            id = id.checked_mul(32).ok_or(NotARequestId)? + i64::try_from(digit).expect("below 32");
+        }
+        Ok(Self(id))
+    }
+}
+
+impl serde::Serialize for RequestId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Hands out ids that grow, even when the clock goes back.
+#[derive(Debug)]
+pub struct RequestIds(AtomicI64);
+
+impl RequestIds {
+    /// Continues after `last`, the largest id in the database.
+    pub fn after(last: RequestId) -> Self {
+        Self(AtomicI64::new(last.0))
+    }
+
+    pub fn next(&self, now: Timestamp) -> RequestId {
+        let earliest = RequestId::first_at(now).0;
+        let next = |last: i64| earliest.max(last + 1);
+        let last = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(next(last))
+            });
+        RequestId(next(last.expect("the update never declines")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_grow_even_when_the_clock_goes_back() {
+        let ids = RequestIds::after(RequestId(0));
+
+        let first = ids.next(Timestamp::from_millis(1_700_000_000_000));
+        let second = ids.next(Timestamp::from_millis(1_600_000_000_000));
+
+        assert!(first < second);
+        assert!(first.to_string() < second.to_string());
+        assert_eq!(first.to_string().parse::<RequestId>().unwrap(), first);
+    }
+
+    #[test]
+    fn what_is_no_id_is_refused() {
+        for text in ["", "1", "zzzzzzzzzzzzz", "1k9z4v0qm3e0!", "1k9z4v0qm3e0aa"] {
+            assert!(text.parse::<RequestId>().is_err(), "{text}");
+        }
+    }
+}

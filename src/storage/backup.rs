@@ -1,0 +1,1 @@
+//! Copies of the database file: made while it is in use, checked, and put back.

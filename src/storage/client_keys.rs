@@ -1,0 +1,237 @@
+//! Client keys, stored as hashes.
+
+use serde::Serialize;
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
+
+use crate::clock::Timestamp;
+use crate::pool::client_key::{ClientKey, ClientKeyId, HashKey};
+use crate::pool::secret::Secret;
+use crate::storage::error::{Error, Result};
+use crate::storage::upstream_keys::Statistics;
+
+/// A key as lists show it; the names are those of the JSON.
+#[derive(Debug, Serialize)]
+pub struct ListedKey {
+    pub id: ClientKeyId,
+    pub name: String,
+    pub last4: String,
+    pub note: String,
+    pub enabled: bool,
+    pub expires_at: Option<Timestamp>,
+    pub limits: Limits,
+    pub models: Vec<String>,
+    pub paths: Vec<String>,
+    pub addresses: Vec<String>,
+    pub tags: Vec<String>,
+    pub requests: i64,
+    pub successes: i64,
+    pub failures: i64,
+    pub prompt_tokens: i64,
+    pub output_tokens: i64,
+    pub total_tokens: i64,
+    pub last_used_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+/// What a client key may spend; `None`: no limit.
+#[derive(Debug, Serialize)]
+pub struct Limits {
+    pub requests_per_minute: Option<i64>,
+    pub requests_per_day: Option<i64>,
+    pub tokens_per_minute: Option<i64>,
+    pub tokens_per_day: Option<i64>,
+    pub concurrency: Option<i64>,
+    pub cost_per_month: Option<f64>,
+}
+
+/// A client key to be made.
+#[derive(Debug)]
+pub struct NewClientKey<'a> {
+    pub name: &'a str,
+    pub note: &'a str,
+    pub secret: &'a Secret,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Makes a client key. `None` when a key with this secret is or was known, and then nothing changes.
+pub async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    hash_key: &HashKey,
+    key: &NewClientKey<'_>,
+    now: Timestamp,
+    revision: i64,
+) -> Result<Option<ClientKeyId>> {
+    let (hash, last4) = (
+        hash_key.hash(key.secret.expose()).to_vec(),
+        key.secret.last4(),
+    );
+    let id = sqlx::query_scalar!(
+        r#"
+        INSERT INTO client_keys (name, note, hash, last4, expires_at_ms, created_at_ms, revision)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        ON CONFLICT (hash) DO NOTHING
+        RETURNING id AS "id!: ClientKeyId"
+        "#,
+        key.name,
+        key.note,
+        hash,
+        last4,
+        key.expires_at,
+        now,
+        revision,
+    );
+    Ok(id.fetch_optional(&mut **tx).await?)
+}
+
+/// How many keys have a name that begins so, removed ones included.
+pub async fn count_named(tx: &mut Transaction<'_, Sqlite>, prefix: &str) -> Result<i64> {
+    let count = sqlx::query_scalar!(
+        "SELECT count(*) FROM client_keys WHERE instr(name, ?1) = 1",
+        prefix
+    );
+    Ok(count.fetch_one(&mut **tx).await?)
+}
+
+/// All keys in use with their hashes, for the proxy.
+pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32], ClientKey)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT id AS "id: ClientKeyId", name, hash, enabled AS "enabled: bool", expires_at_ms AS "expires_at: Timestamp"
+        FROM client_keys
+        WHERE removed_at_ms IS NULL
+        "#,
+    );
+    let rows = rows.fetch_all(db).await?;
+    let keys = rows.into_iter().filter_map(|row| {
+        let hash = row.hash.try_into().ok()?;
+        Some((
+            hash,
+            ClientKey {
+                id: row.id,
+                name: row.name,
+                enabled: row.enabled,
+                expires_at: row.expires_at,
+            },
+        ))
+    });
+    Ok(keys.collect())
+}
+
+/// The keys in use, by id.
+pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            id AS "id: ClientKeyId", name, last4, note, enabled AS "enabled: bool",
+            expires_at_ms AS "expires_at: Timestamp", requests_per_minute, requests_per_day, tokens_per_minute,
+            tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags, requests, successes,
+            failures, prompt_tokens, output_tokens, total_tokens, last_used_at_ms AS "last_used_at: Timestamp",
+            created_at_ms AS "created_at: Timestamp"
+        FROM client_keys
+        WHERE removed_at_ms IS NULL
+        ORDER BY id
+        "#,
+    );
+    let texts = |json: &str| serde_json::from_str(json).unwrap_or_default();
+    let rows = rows.fetch_all(db).await?;
+    let listed = rows.into_iter().map(|row| ListedKey {
+        id: row.id,
+        name: row.name,
+        last4: row.last4,
+        note: row.note,
+        enabled: row.enabled,
+        expires_at: row.expires_at,
+        limits: Limits {
+            requests_per_minute: row.requests_per_minute,
+            requests_per_day: row.requests_per_day,
+            tokens_per_minute: row.tokens_per_minute,
+            tokens_per_day: row.tokens_per_day,
+            concurrency: row.concurrency,
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "dollars are shown, not added up"
+            )]
+            cost_per_month: row.cost_per_month_nano_usd.map(|nano| nano as f64 / 1e9),
+        },
+        models: texts(&row.models),
+        paths: texts(&row.paths),
+        addresses: texts(&row.addresses),
+        tags: texts(&row.tags),
+        requests: row.requests,
+        successes: row.successes,
+        failures: row.failures,
+        prompt_tokens: row.prompt_tokens,
+        output_tokens: row.output_tokens,
+        total_tokens: row.total_tokens,
+        last_used_at: row.last_used_at,
+        created_at: row.created_at,
+    });
+    Ok(listed.collect())
+}
+
+/// Turns a key on or off.
+pub async fn update_enabled(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ClientKeyId,
+    enabled: bool,
+    revision: i64,
+) -> Result<()> {
+    let updated = sqlx::query!(
+        "UPDATE client_keys SET enabled = ?2, revision = ?3 WHERE id = ?1 AND removed_at_ms IS NULL",
+        id,
+        enabled,
+        revision,
+    );
+    found(updated.execute(&mut **tx).await?.rows_affected(), id)
+}
+
+/// Removes a key: its row stays as a tombstone for the logs.
+pub async fn delete(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ClientKeyId,
+    now: Timestamp,
+    revision: i64,
+) -> Result<()> {
+    let removed = sqlx::query!(
+        "UPDATE client_keys SET removed_at_ms = ?2, revision = ?3 WHERE id = ?1 AND removed_at_ms IS NULL",
+        id,
+        now,
+        revision,
+    );
+    found(removed.execute(&mut **tx).await?.rows_affected(), id)
+}
+
+/// Adds to the statistics of several keys at once.
+pub async fn add_statistics(
+    tx: &mut Transaction<'_, Sqlite>,
+    statistics: &[Statistics],
+) -> Result<()> {
+    let statistics = serde_json::to_string(statistics).expect("numbers and texts become JSON");
+    sqlx::query!(
+        "
+        UPDATE client_keys
+        SET
+            requests = requests + (s.value ->> '$.requests'),
+            successes = successes + (s.value ->> '$.successes'),
+            failures = failures + (s.value ->> '$.failures'),
+            prompt_tokens = prompt_tokens + (s.value ->> '$.prompt_tokens'),
+            output_tokens = output_tokens + (s.value ->> '$.output_tokens'),
+            total_tokens = total_tokens + (s.value ->> '$.total_tokens'),
+            last_used_at_ms = max(ifnull(last_used_at_ms, 0), s.value ->> '$.last_used_at_ms')
+        FROM json_each(?1) AS s
+        WHERE client_keys.id = s.value ->> '$.id'
+        ",
+        statistics,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn found(rows: u64, id: ClientKeyId) -> Result<()> {
+    if rows == 0 {
+        Err(Error::NotFound(format!("client key {}", id.0)))
+    } else {
+        Ok(())
+    }
+}

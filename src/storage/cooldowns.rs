@@ -1,0 +1,86 @@
+//! Which projects rest for which models, and why.
+
+use sqlx::SqliteExecutor;
+
+use crate::clock::Timestamp;
+use crate::pool::keys::Cooldown;
+use crate::pool::upstream_key::ProjectId;
+use crate::pool::verdict::Rule;
+use crate::storage::error::Result;
+use crate::storage::upstream_keys::Evidence;
+
+/// Cooldowns still running at `now`, soonest over first.
+pub async fn list_running(
+    db: impl SqliteExecutor<'_>,
+    now: Timestamp,
+) -> Result<Vec<(ProjectId, String, Cooldown)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            project_id AS "project_id: ProjectId", model, rule, step AS "step: u32",
+            since_ms AS "since: Timestamp", until_ms AS "until: Timestamp"
+        FROM cooldowns
+        WHERE until_ms > ?1
+        ORDER BY until_ms, project_id, model
+        "#,
+        now,
+    );
+    let rows = rows.fetch_all(db).await?;
+    let cooldown = |rule: &str, step, since, until| Cooldown {
+        rule: Rule::named(rule).unwrap_or(Rule::QuotaWithoutDetail),
+        step,
+        since,
+        until,
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                row.project_id,
+                row.model,
+                cooldown(&row.rule, row.step, row.since, row.until),
+            )
+        })
+        .collect())
+}
+
+/// Sets a cooldown, in place of an earlier one.
+pub async fn upsert(
+    db: impl SqliteExecutor<'_>,
+    project_id: ProjectId,
+    model: &str,
+    cooldown: &Cooldown,
+    evidence: &Evidence,
+) -> Result<()> {
+    let rule = cooldown.rule.name();
+    sqlx::query!(
+        "
+        INSERT INTO cooldowns (project_id, model, rule, step, status, message, request_id, since_ms, until_ms)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        ON CONFLICT (project_id, model) DO UPDATE
+        SET
+            rule = excluded.rule, step = excluded.step, status = excluded.status, message = excluded.message,
+            request_id = excluded.request_id, since_ms = excluded.since_ms, until_ms = excluded.until_ms
+        ",
+        project_id,
+        model,
+        rule,
+        cooldown.step,
+        evidence.status,
+        evidence.message,
+        evidence.request_id,
+        cooldown.since,
+        cooldown.until,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Deletes those that ended before `time`.
+pub async fn delete_ended(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
+    sqlx::query!("DELETE FROM cooldowns WHERE until_ms < ?1", time)
+        .execute(db)
+        .await?;
+    Ok(())
+}

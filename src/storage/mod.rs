@@ -1,0 +1,17 @@
+//! All SQL, one file per table.
+
+pub mod backup;
+pub mod client_keys;
+pub mod cooldowns;
+pub mod db;
+pub mod error;
+pub mod installation;
+pub mod paging;
+pub mod recorder;
+pub mod request_logs;
+pub mod revision;
+pub mod settings;
+pub mod stats;
+pub mod sums;
+pub mod texts;
+pub mod upstream_keys;

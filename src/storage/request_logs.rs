@@ -1,0 +1,598 @@
+//! Log rows: one a request, with its attempts.
+
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, Transaction};
+
+use crate::clock::Timestamp;
+use crate::pool::client_key::ClientKeyId;
+use crate::pool::outcome::Outcome;
+use crate::pool::request_id::RequestId;
+use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
+use crate::pool::usage::Usage;
+use crate::storage::error::{Error, Result};
+use crate::storage::paging::Page;
+use crate::storage::texts::Texts;
+
+/// What a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize)]
+#[sqlx(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Request,
+    Check,
+}
+
+/// A row as the proxy knows it, running (`outcome` is `None`) or finished.
+#[derive(Debug, Clone)]
+pub struct NewRequestLog {
+    pub id: RequestId,
+    pub started_at: Timestamp,
+    pub kind: Kind,
+    pub client_key_id: Option<ClientKeyId>,
+    pub client_ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub method: String,
+    /// Without credentials.
+    pub path: String,
+    pub model: Option<String>,
+    pub model_version: Option<String>,
+    pub operation: Option<String>,
+    pub streamed: bool,
+    pub status: Option<u16>,
+    pub outcome: Option<Outcome>,
+    /// Redacted.
+    pub error: Option<String>,
+    pub attempts: Vec<NewAttempt>,
+    pub wait_ms: u64,
+    pub first_byte_ms: Option<u64>,
+    pub duration_ms: Option<u64>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub usage: Usage,
+    pub finish_reason: Option<String>,
+    pub service_tier: Option<String>,
+    pub cost_nano_usd: Option<i64>,
+}
+
+/// An attempt as the proxy knows it, running (`outcome` is `None`) or finished.
+#[derive(Debug, Clone)]
+pub struct NewAttempt {
+    pub upstream_key_id: UpstreamKeyId,
+    pub project_id: ProjectId,
+    pub status: Option<u16>,
+    pub outcome: Option<Outcome>,
+    pub rule: Option<&'static str>,
+    /// Redacted.
+    pub error: Option<String>,
+    pub started_at: Timestamp,
+    pub first_byte_ms: Option<u64>,
+    pub duration_ms: Option<u64>,
+}
+
+/// What one row of [`upsert`]'s JSON holds: texts by number.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    id: i64,
+    started_at_ms: i64,
+    kind: Kind,
+    client_key_id: Option<ClientKeyId>,
+    client_ip_id: Option<i64>,
+    user_agent_id: Option<i64>,
+    method: &'a str,
+    path_id: i64,
+    pub(super) model_id: Option<i64>,
+    model_version_id: Option<i64>,
+    operation_id: Option<i64>,
+    streamed: u8,
+    status: Option<u16>,
+    outcome: Option<Outcome>,
+    error: Option<&'a str>,
+    attempts: usize,
+    upstream_key_id: Option<UpstreamKeyId>,
+    project_id: Option<ProjectId>,
+    wait_ms: u64,
+    first_byte_ms: Option<u64>,
+    duration_ms: Option<u64>,
+    request_bytes: u64,
+    response_bytes: u64,
+    prompt_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    thought_tokens: Option<u64>,
+    cached_tokens: Option<u64>,
+    tool_tokens: Option<u64>,
+    total_tokens: Option<u64>,
+    finish_reason_id: Option<i64>,
+    service_tier_id: Option<i64>,
+    cost_nano_usd: Option<i64>,
+}
+
+/// What one row of [`upsert_attempts`]'s JSON holds.
+#[derive(Debug, Serialize)]
+pub struct AttemptLine<'a> {
+    request_id: i64,
+    number: usize,
+    upstream_key_id: UpstreamKeyId,
+    project_id: ProjectId,
+    status: Option<u16>,
+    outcome: Option<Outcome>,
+    rule: Option<&'static str>,
+    error: Option<&'a str>,
+    started_at_ms: i64,
+    duration_ms: Option<u64>,
+}
+
+impl NewRequestLog {
+    /// The row with its texts replaced by their numbers.
+    pub async fn line(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        texts: &mut Texts,
+    ) -> Result<Line<'_>> {
+        let last = self.attempts.last();
+        Ok(Line {
+            id: self.id.0,
+            started_at_ms: self.started_at.as_millis(),
+            kind: self.kind,
+            client_key_id: self.client_key_id,
+            client_ip_id: texts.number_of(tx, self.client_ip.as_deref()).await?,
+            user_agent_id: texts.number_of(tx, self.user_agent.as_deref()).await?,
+            method: &self.method,
+            path_id: texts.number(tx, &self.path).await?,
+            model_id: texts.number_of(tx, self.model.as_deref()).await?,
+            model_version_id: texts.number_of(tx, self.model_version.as_deref()).await?,
+            operation_id: texts.number_of(tx, self.operation.as_deref()).await?,
+            streamed: self.streamed.into(),
+            status: self.status,
+            outcome: self.outcome,
+            error: self.error.as_deref(),
+            attempts: self.attempts.len(),
+            upstream_key_id: last.map(|attempt| attempt.upstream_key_id),
+            project_id: last.map(|attempt| attempt.project_id),
+            wait_ms: self.wait_ms,
+            first_byte_ms: self.first_byte_ms,
+            duration_ms: self.duration_ms,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            prompt_tokens: self.usage.prompt,
+            output_tokens: self.usage.output,
+            thought_tokens: self.usage.thoughts,
+            cached_tokens: self.usage.cached,
+            tool_tokens: self.usage.tool,
+            total_tokens: self.usage.total,
+            finish_reason_id: texts.number_of(tx, self.finish_reason.as_deref()).await?,
+            service_tier_id: texts.number_of(tx, self.service_tier.as_deref()).await?,
+            cost_nano_usd: self.cost_nano_usd,
+        })
+    }
+
+    /// The row's attempts as they are so far.
+    pub fn attempt_lines(&self) -> impl Iterator<Item = AttemptLine<'_>> {
+        (1..)
+            .zip(&self.attempts)
+            .map(|(number, attempt)| AttemptLine {
+                request_id: self.id.0,
+                number,
+                upstream_key_id: attempt.upstream_key_id,
+                project_id: attempt.project_id,
+                status: attempt.status,
+                outcome: attempt.outcome,
+                rule: attempt.rule,
+                error: attempt.error.as_deref(),
+                started_at_ms: attempt.started_at.as_millis(),
+                duration_ms: attempt.duration_ms,
+            })
+    }
+}
+
+/// Writes rows, over those of the same requests that were written while they ran.
+pub async fn upsert(tx: &mut Transaction<'_, Sqlite>, lines: &[Line<'_>]) -> Result<()> {
+    let lines = serde_json::to_string(lines).expect("rows of numbers and texts become JSON");
+    sqlx::query!(
+        "
+        INSERT INTO request_logs (
+            id, started_at_ms, kind, client_key_id, client_ip_id, user_agent_id, method, path_id, model_id,
+            model_version_id, operation_id, streamed, status, outcome, error, attempts, upstream_key_id, project_id,
+            wait_ms, first_byte_ms, duration_ms, request_bytes, response_bytes, prompt_tokens, output_tokens,
+            thought_tokens, cached_tokens, tool_tokens, total_tokens, finish_reason_id, service_tier_id, cost_nano_usd
+        )
+        SELECT
+            value ->> '$.id', value ->> '$.started_at_ms', value ->> '$.kind', value ->> '$.client_key_id',
+            value ->> '$.client_ip_id', value ->> '$.user_agent_id', value ->> '$.method', value ->> '$.path_id',
+            value ->> '$.model_id', value ->> '$.model_version_id', value ->> '$.operation_id',
+            value ->> '$.streamed', value ->> '$.status', value ->> '$.outcome', value ->> '$.error',
+            value ->> '$.attempts', value ->> '$.upstream_key_id', value ->> '$.project_id', value ->> '$.wait_ms',
+            value ->> '$.first_byte_ms', value ->> '$.duration_ms', value ->> '$.request_bytes',
+            value ->> '$.response_bytes', value ->> '$.prompt_tokens', value ->> '$.output_tokens',
+            value ->> '$.thought_tokens', value ->> '$.cached_tokens', value ->> '$.tool_tokens',
+            value ->> '$.total_tokens', value ->> '$.finish_reason_id', value ->> '$.service_tier_id',
+            value ->> '$.cost_nano_usd'
+        FROM json_each(?1)
+        WHERE true
+        ON CONFLICT (id) DO UPDATE
+        SET
+            client_key_id = excluded.client_key_id, model_id = excluded.model_id,
+            model_version_id = excluded.model_version_id, operation_id = excluded.operation_id,
+            streamed = excluded.streamed, status = excluded.status, outcome = excluded.outcome,
+            error = excluded.error, attempts = excluded.attempts, upstream_key_id = excluded.upstream_key_id,
+            project_id = excluded.project_id, wait_ms = excluded.wait_ms, first_byte_ms = excluded.first_byte_ms,
+            duration_ms = excluded.duration_ms, request_bytes = excluded.request_bytes,
+            response_bytes = excluded.response_bytes, prompt_tokens = excluded.prompt_tokens,
+            output_tokens = excluded.output_tokens, thought_tokens = excluded.thought_tokens,
+            cached_tokens = excluded.cached_tokens, tool_tokens = excluded.tool_tokens,
+            total_tokens = excluded.total_tokens, finish_reason_id = excluded.finish_reason_id,
+            service_tier_id = excluded.service_tier_id, cost_nano_usd = excluded.cost_nano_usd
+        ",
+        lines,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes attempts, over those that were written while they ran.
+pub async fn upsert_attempts(
+    tx: &mut Transaction<'_, Sqlite>,
+    lines: &[AttemptLine<'_>],
+) -> Result<()> {
+    let lines = serde_json::to_string(lines).expect("rows of numbers and texts become JSON");
+    sqlx::query!(
+        "
+        INSERT INTO attempts (
+            request_id, number, upstream_key_id, project_id, status, outcome, rule, error, started_at_ms, duration_ms
+        )
+        SELECT
+            value ->> '$.request_id', value ->> '$.number', value ->> '$.upstream_key_id', value ->> '$.project_id',
+            value ->> '$.status', value ->> '$.outcome', value ->> '$.rule', value ->> '$.error',
+            value ->> '$.started_at_ms', value ->> '$.duration_ms'
+        FROM json_each(?1)
+        WHERE true
+        ON CONFLICT (request_id, number) DO UPDATE
+        SET
+            status = excluded.status, outcome = excluded.outcome, rule = excluded.rule, error = excluded.error,
+            duration_ms = excluded.duration_ms
+        ",
+        lines,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The largest id in use.
+pub async fn last_id(db: impl SqliteExecutor<'_>) -> Result<RequestId> {
+    let id = sqlx::query_scalar!(r#"SELECT max(id) AS "id: RequestId" FROM request_logs"#)
+        .fetch_one(db)
+        .await?;
+    Ok(id.unwrap_or(RequestId(0)))
+}
+
+/// How the finished rows and the sums of a finished row relate when a program died: see [`list_running`].
+#[derive(Debug)]
+pub struct Running {
+    pub id: RequestId,
+    pub started_at: Timestamp,
+    pub model_id: Option<i64>,
+    pub client_key_id: Option<ClientKeyId>,
+    pub kind: Kind,
+}
+
+/// Rows without an end. At start these are the ones that the last run did not live to finish.
+pub async fn list_running(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<Running>> {
+    let rows = sqlx::query_as!(
+        Running,
+        r#"
+        SELECT
+            id AS "id!: RequestId", started_at_ms AS "started_at: Timestamp", model_id,
+            client_key_id AS "client_key_id: ClientKeyId", kind AS "kind: Kind"
+        FROM request_logs
+        WHERE outcome IS NULL
+        ORDER BY id
+        "#,
+    );
+    Ok(rows.fetch_all(&mut **tx).await?)
+}
+
+/// The attempts of a row, as far as sums need them.
+pub async fn list_attempts_of(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: RequestId,
+) -> Result<Vec<(UpstreamKeyId, Timestamp, Option<Outcome>, Option<i64>)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            upstream_key_id AS "upstream_key_id: UpstreamKeyId", started_at_ms AS "started_at: Timestamp",
+            outcome AS "outcome: Outcome", duration_ms
+        FROM attempts
+        WHERE request_id = ?1
+        ORDER BY number
+        "#,
+        id,
+    );
+    let rows = rows.fetch_all(&mut **tx).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                row.upstream_key_id,
+                row.started_at,
+                row.outcome,
+                row.duration_ms,
+            )
+        })
+        .collect())
+}
+
+/// Ends every running row and attempt as interrupted.
+pub async fn interrupt_running(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
+    sqlx::query!(
+        "
+        UPDATE attempts
+        SET outcome = 'interrupted'
+        WHERE outcome IS NULL AND request_id IN (SELECT id FROM request_logs WHERE outcome IS NULL)
+        ",
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!("UPDATE request_logs SET outcome = 'interrupted' WHERE outcome IS NULL")
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// A row as lists show it; the names are those of the JSON.
+#[derive(Debug, Serialize)]
+pub struct RequestLog {
+    pub id: RequestId,
+    pub started_at: Timestamp,
+    pub kind: Kind,
+    pub client_key_id: Option<ClientKeyId>,
+    pub client_key: Option<String>,
+    pub client_ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub method: String,
+    pub path: String,
+    pub model: Option<String>,
+    pub model_version: Option<String>,
+    pub operation: Option<String>,
+    pub streamed: bool,
+    pub status: Option<i64>,
+    pub outcome: Option<Outcome>,
+    pub error: Option<String>,
+    pub attempts: i64,
+    pub upstream_key_id: Option<UpstreamKeyId>,
+    pub upstream_key: Option<String>,
+    pub project: Option<String>,
+    pub wait_ms: i64,
+    pub first_byte_ms: Option<i64>,
+    pub duration_ms: Option<i64>,
+    pub request_bytes: i64,
+    pub response_bytes: i64,
+    pub prompt_tokens: Option<i64>,
+    pub output_tokens: Option<i64>,
+    pub thought_tokens: Option<i64>,
+    pub cached_tokens: Option<i64>,
+    pub tool_tokens: Option<i64>,
+    pub total_tokens: Option<i64>,
+    pub finish_reason: Option<String>,
+    pub service_tier: Option<String>,
+    pub cost_usd: Option<f64>,
+    /// Present only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_list: Option<Vec<Attempt>>,
+}
+
+/// An attempt as lists show it.
+#[derive(Debug, Serialize)]
+pub struct Attempt {
+    #[serde(skip)]
+    pub request_id: RequestId,
+    pub number: i64,
+    pub upstream_key_id: UpstreamKeyId,
+    pub upstream_key: Option<String>,
+    pub project: Option<String>,
+    pub status: Option<i64>,
+    pub outcome: Option<Outcome>,
+    pub rule: Option<String>,
+    pub error: Option<String>,
+    pub started_at: Timestamp,
+    pub duration_ms: Option<i64>,
+}
+
+/// Which rows a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub outcome: Option<Outcome>,
+    pub status: Option<u16>,
+    pub model: Option<String>,
+    pub client_key: Option<String>,
+    pub upstream_key_id: Option<UpstreamKeyId>,
+    pub kind: Option<Kind>,
+    pub since: Option<Timestamp>,
+    /// Rows older than this one.
+    pub before: Option<RequestId>,
+    /// Rows newer than this one, oldest first.
+    pub after: Option<RequestId>,
+}
+
+/// A page of rows with their attempts, newest first unless the filter asks for what came after a row.
+pub async fn list(
+    db: &sqlx::SqlitePool,
+    filter: &Filter,
+    limit: usize,
+) -> Result<Page<RequestLog>> {
+    let mut rows = select(db, filter, limit.saturating_add(1)).await?;
+    let ids: Vec<i64> = rows.iter().take(limit).map(|row| row.id.0).collect();
+    let mut attempts = list_attempts(db, &ids).await?.into_iter().peekable();
+    rows.sort_by_key(|row| row.id);
+    for row in &mut rows {
+        let mut list = Vec::new();
+        while let Some(attempt) = attempts.next_if(|attempt| attempt.request_id <= row.id) {
+            list.push(attempt);
+        }
+        row.attempt_list = Some(list);
+    }
+    if filter.after.is_none() {
+        rows.reverse();
+    }
+    Ok(Page::new(rows, limit, |row| row.id.to_string()))
+}
+
+/// One row with its attempts.
+pub async fn find(db: &sqlx::SqlitePool, id: RequestId) -> Result<RequestLog> {
+    let filter = Filter {
+        before: Some(RequestId(id.0 + 1)),
+        after: Some(RequestId(id.0 - 1)),
+        ..Filter::default()
+    };
+    let page = list(db, &filter, 1).await?;
+    page.items
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::NotFound(format!("request {id}")))
+}
+
+/// The one statement that is put together at run time: `(?1 IS NULL OR …)` could not use an index.
+async fn select(db: &sqlx::SqlitePool, filter: &Filter, limit: usize) -> Result<Vec<RequestLog>> {
+    let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+        "
+        SELECT
+            r.id, r.started_at_ms, r.kind, r.client_key_id, c.name AS client_key, ip.text AS client_ip,
+            ua.text AS user_agent, r.method, path.text AS path, model.text AS model, version.text AS model_version,
+            operation.text AS operation, r.streamed, r.status, r.outcome, r.error, r.attempts, r.upstream_key_id,
+            u.label AS upstream_key, p.name AS project, p.billing, r.wait_ms, r.first_byte_ms, r.duration_ms,
+            r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
+            r.tool_tokens, r.total_tokens, reason.text AS finish_reason, tier.text AS service_tier, r.cost_nano_usd
+        FROM request_logs AS r
+        LEFT JOIN client_keys AS c ON c.id = r.client_key_id
+        LEFT JOIN upstream_keys AS u ON u.id = r.upstream_key_id
+        LEFT JOIN projects AS p ON p.id = r.project_id
+        LEFT JOIN texts AS ip ON ip.id = r.client_ip_id
+        LEFT JOIN texts AS ua ON ua.id = r.user_agent_id
+        LEFT JOIN texts AS path ON path.id = r.path_id
+        LEFT JOIN texts AS model ON model.id = r.model_id
+        LEFT JOIN texts AS version ON version.id = r.model_version_id
+        LEFT JOIN texts AS operation ON operation.id = r.operation_id
+        LEFT JOIN texts AS reason ON reason.id = r.finish_reason_id
+        LEFT JOIN texts AS tier ON tier.id = r.service_tier_id
+        WHERE true",
+    );
+    if let Some(outcome) = filter.outcome {
+        query.push(" AND r.outcome = ").push_bind(outcome);
+    }
+    if let Some(status) = filter.status {
+        query.push(" AND r.status = ").push_bind(status);
+    }
+    if let Some(model) = &filter.model {
+        query
+            .push(" AND r.model_id = (SELECT id FROM texts WHERE text = ")
+            .push_bind(model)
+            .push(")");
+    }
+    if let Some(name) = &filter.client_key {
+        query
+            .push(" AND r.client_key_id IN (SELECT id FROM client_keys WHERE name = ")
+            .push_bind(name)
+            .push(")");
+    }
+    if let Some(id) = filter.upstream_key_id {
+        query
+            .push(" AND r.id IN (SELECT request_id FROM attempts WHERE upstream_key_id = ")
+            .push_bind(id)
+            .push(")");
+    }
+    if let Some(kind) = filter.kind {
+        query.push(" AND r.kind = ").push_bind(kind);
+    }
+    if let Some(since) = filter.since {
+        query
+            .push(" AND r.id >= ")
+            .push_bind(RequestId::first_at(since));
+    }
+    if let Some(before) = filter.before {
+        query.push(" AND r.id < ").push_bind(before);
+    }
+    if let Some(after) = filter.after {
+        query.push(" AND r.id > ").push_bind(after);
+    }
+    query.push(if filter.after.is_some() {
+        " ORDER BY r.id LIMIT "
+    } else {
+        " ORDER BY r.id DESC LIMIT "
+    });
+    query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    Ok(query.build_query_as().fetch_all(db).await?)
+}
+
+async fn list_attempts(db: impl SqliteExecutor<'_>, ids: &[i64]) -> Result<Vec<Attempt>> {
+    let ids = serde_json::to_string(ids).expect("numbers become JSON");
+    let attempts = sqlx::query_as!(
+        Attempt,
+        r#"
+        SELECT
+            a.request_id AS "request_id: RequestId", a.number, a.upstream_key_id AS "upstream_key_id: UpstreamKeyId",
+            u.label AS "upstream_key?", p.name AS "project?", a.status, a.outcome AS "outcome: Outcome", a.rule,
+            a.error, a.started_at_ms AS "started_at: Timestamp", a.duration_ms
+        FROM attempts AS a
+        LEFT JOIN upstream_keys AS u ON u.id = a.upstream_key_id
+        LEFT JOIN projects AS p ON p.id = a.project_id
+        WHERE a.request_id IN (SELECT value FROM json_each(?1))
+        ORDER BY a.request_id, a.number
+        "#,
+        ids,
+    );
+    Ok(attempts.fetch_all(db).await?)
+}
+
+impl FromRow<'_, SqliteRow> for RequestLog {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let billing: Option<String> = row.try_get("billing")?;
+        let cost: Option<i64> = row.try_get("cost_nano_usd")?;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "dollars are shown, not added up"
+        )]
+        let cost_usd = if billing.as_deref() == Some("free") {
+            Some(0.0)
+        } else {
+            cost.map(|nano| nano as f64 / 1e9)
+        };
+        Ok(Self {
+            id: row.try_get("id")?,
+            started_at: row.try_get("started_at_ms")?,
+            kind: row.try_get("kind")?,
+            client_key_id: row.try_get("client_key_id")?,
+            client_key: row.try_get("client_key")?,
+            client_ip: row.try_get("client_ip")?,
+            user_agent: row.try_get("user_agent")?,
+            method: row.try_get("method")?,
+            path: row.try_get("path")?,
+            model: row.try_get("model")?,
+            model_version: row.try_get("model_version")?,
+            operation: row.try_get("operation")?,
+            streamed: row.try_get("streamed")?,
+            status: row.try_get("status")?,
+            outcome: row.try_get("outcome")?,
+            error: row.try_get("error")?,
+            attempts: row.try_get("attempts")?,
+            upstream_key_id: row.try_get("upstream_key_id")?,
+            upstream_key: row.try_get("upstream_key")?,
+            project: row.try_get("project")?,
+            wait_ms: row.try_get("wait_ms")?,
+            first_byte_ms: row.try_get("first_byte_ms")?,
+            duration_ms: row.try_get("duration_ms")?,
+            request_bytes: row.try_get("request_bytes")?,
+            response_bytes: row.try_get("response_bytes")?,
+            prompt_tokens: row.try_get("prompt_tokens")?,
+            output_tokens: row.try_get("output_tokens")?,
+            thought_tokens: row.try_get("thought_tokens")?,
+            cached_tokens: row.try_get("cached_tokens")?,
+            tool_tokens: row.try_get("tool_tokens")?,
+            total_tokens: row.try_get("total_tokens")?,
+            finish_reason: row.try_get("finish_reason")?,
+            service_tier: row.try_get("service_tier")?,
+            cost_usd,
+            attempt_list: None,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Sums across tables, read only: whether statistics, sums and rows agree.
+
+use sqlx::SqlitePool;
+
+use crate::storage::error::Result;
+
+/// A count that the tables tell differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    /// What is counted, for whom.
+    pub what: String,
+    pub by_rows: i64,
+    pub by_statistics: i64,
+}
+
+/// Compares statistics and sums with the rows they were made from. Empty when all agree.
+pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
+    let rows = sqlx::query!(
+        r#"
+        WITH finished AS (
+            SELECT * FROM request_logs WHERE kind = 'request' AND outcome IS NOT NULL
+        ),
+        answered AS (
+            SELECT
+                a.upstream_key_id, a.outcome, f.prompt_tokens, f.output_tokens, f.total_tokens, f.cost_nano_usd,
+                a.number = f.attempts AS is_last
+            FROM attempts AS a
+            JOIN finished AS f ON f.id = a.request_id
+        ),
+        by_rows AS (
+            SELECT 'upstream key ' || upstream_key_id AS what,
+                count(*) AS requests, sum(outcome = 'success') AS successes,
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')) AS failures,
+                sum(iif(is_last, ifnull(prompt_tokens, 0), 0)) AS prompt_tokens,
+                sum(iif(is_last, ifnull(output_tokens, 0), 0)) AS output_tokens,
+                sum(iif(is_last, ifnull(total_tokens, 0), 0)) AS total_tokens
+            FROM answered
+            GROUP BY upstream_key_id
+            UNION ALL
+            SELECT 'days of upstream key ' || upstream_key_id, count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')),
+                sum(iif(is_last, ifnull(prompt_tokens, 0), 0)), sum(iif(is_last, ifnull(output_tokens, 0), 0)),
+                sum(iif(is_last, ifnull(total_tokens, 0), 0))
+            FROM answered
+            GROUP BY upstream_key_id
+            UNION ALL
+            SELECT 'client key ' || client_key_id, count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
+            FROM finished
+            WHERE client_key_id IS NOT NULL
+            GROUP BY client_key_id
+            UNION ALL
+            SELECT 'hours of client key ' || ifnull(client_key_id, 0), count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
+            FROM finished
+            GROUP BY ifnull(client_key_id, 0)
+            UNION ALL
+            SELECT 'hours of model ' || ifnull(model_id, 0), count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
+            FROM finished
+            GROUP BY ifnull(model_id, 0)
+        ),
+        by_statistics AS (
+            SELECT 'upstream key ' || id AS what, requests, successes, failures, prompt_tokens, output_tokens,
+                total_tokens
+            FROM upstream_keys
+            WHERE requests > 0
+            UNION ALL
+            SELECT 'days of upstream key ' || upstream_key_id, sum(requests), sum(successes), sum(failures),
+                sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
+            FROM upstream_key_days
+            GROUP BY upstream_key_id
+            UNION ALL
+            SELECT 'client key ' || id, requests, successes, failures, prompt_tokens, output_tokens, total_tokens
+            FROM client_keys
+            WHERE requests > 0
+            UNION ALL
+            SELECT 'hours of client key ' || client_key_id, sum(requests), sum(successes), sum(failures),
+                sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
+            FROM client_key_hours
+            GROUP BY client_key_id
+            UNION ALL
+            SELECT 'hours of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
+                sum(iif(outcome NOT IN ('success', 'client_error', 'client_gone'), requests, 0)), sum(prompt_tokens),
+                sum(output_tokens), sum(total_tokens)
+            FROM model_hours
+            GROUP BY model_id
+        )
+        SELECT
+            ifnull(r.what, s.what) AS "what!: String",
+            ifnull(r.requests, 0) AS "row_requests!: i64", ifnull(s.requests, 0) AS "requests!: i64",
+            ifnull(r.successes, 0) AS "row_successes!: i64", ifnull(s.successes, 0) AS "successes!: i64",
+            ifnull(r.failures, 0) AS "row_failures!: i64", ifnull(s.failures, 0) AS "failures!: i64",
+            ifnull(r.prompt_tokens, 0) AS "row_prompt_tokens!: i64", ifnull(s.prompt_tokens, 0) AS "prompt_tokens!: i64",
+            ifnull(r.output_tokens, 0) AS "row_output_tokens!: i64", ifnull(s.output_tokens, 0) AS "output_tokens!: i64",
+            ifnull(r.total_tokens, 0) AS "row_total_tokens!: i64", ifnull(s.total_tokens, 0) AS "total_tokens!: i64"
+        FROM by_rows AS r
+        FULL JOIN by_statistics AS s ON s.what = r.what
+        ORDER BY 1
+        "#,
+    );
+    let rows = rows.fetch_all(db).await?;
+    let found = rows.into_iter().flat_map(|row| {
+        let counts = [
+            ("requests", row.row_requests, row.requests),
+            ("successes", row.row_successes, row.successes),
+            ("failures", row.row_failures, row.failures),
+            ("prompt tokens", row.row_prompt_tokens, row.prompt_tokens),
+            ("output tokens", row.row_output_tokens, row.output_tokens),
+            ("total tokens", row.row_total_tokens, row.total_tokens),
+        ];
+        let differ = counts
+            .into_iter()
+            .filter(|(_, by_rows, by_statistics)| by_rows != by_statistics);
+        let what = row.what;
+        differ
+            .map(|(count, by_rows, by_statistics)| Disagreement {
+                what: format!("{count} of {what}"),
+                by_rows,
+                by_statistics,
+            })
+            .collect::<Vec<_>>()
+    });
+    Ok(found.collect())
+}

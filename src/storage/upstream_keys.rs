@@ -1,0 +1,406 @@
+//! Upstream keys and the projects they belong to.
+
+use serde::Serialize;
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
+
+use crate::clock::Timestamp;
+use crate::pool::client_key::HashKey;
+use crate::pool::request_id::RequestId;
+use crate::pool::secret::Secret;
+use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId};
+use crate::pool::verdict::Rule;
+use crate::storage::error::{Error, Result};
+
+/// What came of adding a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    New(UpstreamKeyId),
+    /// A removed key was taken in again.
+    Restored(UpstreamKeyId),
+    Known(UpstreamKeyId),
+}
+
+/// Why a key or a cooldown is as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    pub status: Option<u16>,
+    /// Redacted.
+    pub message: String,
+    pub request_id: RequestId,
+}
+
+/// A key as lists show it; the names are those of the JSON.
+#[derive(Debug, Serialize)]
+pub struct ListedKey {
+    pub id: UpstreamKeyId,
+    pub label: String,
+    pub last4: String,
+    pub project: Option<String>,
+    pub billing: String,
+    pub priority: i64,
+    pub weight: i64,
+    pub tags: Vec<String>,
+    pub enabled: bool,
+    /// `ready`, `cooling_down`, `trial`, `invalid`, `leaked`, `suspended`, `misconfigured` or `disabled`.
+    pub state: String,
+    pub state_reason: Option<String>,
+    pub state_since: Timestamp,
+    pub state_until: Option<Timestamp>,
+    pub next_check_at: Option<Timestamp>,
+    /// Only a running server knows.
+    pub in_flight: Option<u32>,
+    pub requests: i64,
+    pub successes: i64,
+    pub failures: i64,
+    pub prompt_tokens: i64,
+    pub output_tokens: i64,
+    pub total_tokens: i64,
+    pub last_used_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub created_at: Timestamp,
+}
+
+/// Adds a key to a project of its own.
+///
+/// A key that was removed comes back when `restore` says so; else it is known and stays removed.
+pub async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    hash_key: &HashKey,
+    secret: &Secret,
+    label: &str,
+    restore: bool,
+    now: Timestamp,
+    revision: i64,
+) -> Result<Added> {
+    let fingerprint = hash_key.hash(secret.expose()).to_vec();
+    let known = sqlx::query!(
+        r#"
+        SELECT id AS "id!: UpstreamKeyId", removed_at_ms IS NOT NULL AS "removed!: bool"
+        FROM upstream_keys
+        WHERE fingerprint = ?1
+        "#,
+        fingerprint,
+    );
+    let (text, last4) = (secret.expose(), secret.last4());
+    if let Some(known) = known.fetch_optional(&mut **tx).await? {
+        if !(known.removed && restore) {
+            return Ok(Added::Known(known.id));
+        }
+        sqlx::query!(
+            "
+            UPDATE upstream_keys
+            SET
+                secret = ?2, label = ?3, enabled = 1, state = 'ready', state_rule = NULL, state_status = NULL,
+                state_message = NULL, state_request_id = NULL, state_since_ms = ?4, state_until_ms = NULL,
+                next_check_at_ms = NULL, failed_checks = 0, state_reset_revision = ?5, removed_at_ms = NULL,
+                revision = ?5
+            WHERE id = ?1
+            ",
+            known.id,
+            text,
+            label,
+            now,
+            revision,
+        )
+        .execute(&mut **tx)
+        .await?;
+        return Ok(Added::Restored(known.id));
+    }
+    let project_id = sqlx::query_scalar!(
+        r#"INSERT INTO projects (created_at_ms, revision) VALUES (?1, ?2) RETURNING id AS "id!: ProjectId""#,
+        now,
+        revision,
+    );
+    let project_id = project_id.fetch_one(&mut **tx).await?;
+    let id = sqlx::query_scalar!(
+        r#"
+        INSERT INTO upstream_keys (
+            project_id, label, secret, last4, fingerprint, state_since_ms, created_at_ms, revision
+        )
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)
+        RETURNING id AS "id!: UpstreamKeyId"
+        "#,
+        project_id,
+        label,
+        text,
+        last4,
+        fingerprint,
+        now,
+        revision,
+    );
+    Ok(Added::New(id.fetch_one(&mut **tx).await?))
+}
+
+/// What changed after `revision`: the keys in use, and the ids of those removed.
+pub async fn list_changed(
+    db: impl SqliteExecutor<'_>,
+    revision: i64,
+) -> Result<(Vec<UpstreamKey>, Vec<UpstreamKeyId>)> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            k.id AS "id: UpstreamKeyId", k.project_id AS "project_id: ProjectId", p.name AS project, k.label, k.secret,
+            k.enabled AS "enabled: bool", k.priority, k.weight AS "weight: u32", k.state AS "state: KeyState",
+            k.state_rule, k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
+            k.next_check_at_ms AS "next_check: Timestamp", k.failed_checks AS "failed_checks: u32",
+            k.state_reset_revision, k.last_used_at_ms AS "last_used_at: Timestamp", k.removed_at_ms
+        FROM upstream_keys AS k
+        JOIN projects AS p ON p.id = k.project_id
+        WHERE k.revision > ?1
+        ORDER BY k.id
+        "#,
+        revision,
+    );
+    let (mut keys, mut removed) = (Vec::new(), Vec::new());
+    for row in rows.fetch_all(db).await? {
+        let (Some(secret), None) = (row.secret, row.removed_at_ms) else {
+            removed.push(row.id);
+            continue;
+        };
+        keys.push(UpstreamKey {
+            id: row.id,
+            project_id: row.project_id,
+            project: row.project,
+            label: row.label,
+            secret: Secret::new(&secret),
+            enabled: row.enabled,
+            priority: row.priority,
+            weight: row.weight,
+            condition: Condition {
+                state: row.state,
+                rule: row.state_rule.as_deref().and_then(Rule::named),
+                since: row.since,
+                until: row.until,
+                next_check: row.next_check,
+                failed_checks: row.failed_checks,
+            },
+            state_reset_revision: row.state_reset_revision,
+            last_used_at: row.last_used_at,
+        });
+    }
+    Ok((keys, removed))
+}
+
+/// The keys in use with what holds them back at `now`, by id.
+pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<ListedKey>> {
+    let rows = sqlx::query!(
+        r#"
+        WITH resting AS (
+            SELECT project_id, group_concat(model || ': ' || rule, ', ') AS reason, min(since_ms) AS since_ms,
+                max(until_ms) AS until_ms
+            FROM cooldowns
+            WHERE until_ms > ?1
+            GROUP BY project_id
+        )
+        SELECT
+            k.id AS "id: UpstreamKeyId", k.label, k.last4, p.name AS project, p.billing, k.priority, k.weight, k.tags,
+            k.enabled AS "enabled: bool", k.state AS "state: String", k.state_rule, k.state_message,
+            k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
+            k.next_check_at_ms AS "next_check_at: Timestamp", k.requests, k.successes, k.failures, k.prompt_tokens,
+            k.output_tokens, k.total_tokens, k.last_used_at_ms AS "last_used_at: Timestamp", k.last_error,
+            k.created_at_ms AS "created_at: Timestamp", r.reason AS "resting_reason?: String",
+            r.since_ms AS "resting_since?: Timestamp", r.until_ms AS "resting_until?: Timestamp"
+        FROM upstream_keys AS k
+        JOIN projects AS p ON p.id = k.project_id
+        LEFT JOIN resting AS r ON r.project_id = k.project_id
+        WHERE k.removed_at_ms IS NULL
+        ORDER BY k.id
+        "#,
+        now,
+    );
+    let rows = rows.fetch_all(db).await?;
+    let listed = rows.into_iter().map(|row| {
+        let verdict = match (row.state_rule, row.state_message) {
+            (Some(rule), Some(message)) if !message.is_empty() => {
+                Some(format!("{rule}: {message}"))
+            }
+            (rule, _) => rule,
+        };
+        let over = row.until.is_some_and(|until| until <= now)
+            || row.next_check_at.is_some_and(|at| at <= now);
+        let state = if over { "trial".to_owned() } else { row.state };
+        let (state, state_reason, state_since, state_until) =
+            match (row.enabled, state.as_str(), row.resting_since) {
+                (false, _, _) => ("disabled".to_owned(), None, row.since, None),
+                (true, "ready", Some(since)) => (
+                    "cooling_down".to_owned(),
+                    row.resting_reason,
+                    since,
+                    row.resting_until,
+                ),
+                (true, "trial", _) => (state, verdict, row.since, None),
+                (true, _, _) => (state, verdict, row.since, row.until),
+            };
+        ListedKey {
+            id: row.id,
+            label: row.label,
+            last4: row.last4,
+            project: row.project,
+            billing: row.billing,
+            priority: row.priority,
+            weight: row.weight,
+            tags: serde_json::from_str(&row.tags).unwrap_or_default(),
+            enabled: row.enabled,
+            state,
+            state_reason,
+            state_since,
+            state_until,
+            next_check_at: row.next_check_at.filter(|_| !over && row.enabled),
+            in_flight: None,
+            requests: row.requests,
+            successes: row.successes,
+            failures: row.failures,
+            prompt_tokens: row.prompt_tokens,
+            output_tokens: row.output_tokens,
+            total_tokens: row.total_tokens,
+            last_used_at: row.last_used_at,
+            last_error: row.last_error,
+            created_at: row.created_at,
+        }
+    });
+    Ok(listed.collect())
+}
+
+/// Turns a key on or off. Turning it on also clears its state, so that it is tried at once.
+pub async fn update_enabled(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: UpstreamKeyId,
+    enabled: bool,
+    now: Timestamp,
+    revision: i64,
+) -> Result<()> {
+    let updated = if enabled {
+        sqlx::query!(
+            "
+            UPDATE upstream_keys
+            SET
+                enabled = 1, state = 'ready', state_rule = NULL, state_status = NULL, state_message = NULL,
+                state_request_id = NULL, state_since_ms = ?2, state_until_ms = NULL, next_check_at_ms = NULL,
+                failed_checks = 0, state_reset_revision = ?3, revision = ?3
+            WHERE id = ?1 AND removed_at_ms IS NULL
+            ",
+            id,
+            now,
+            revision,
+        )
+        .execute(&mut **tx)
+        .await?
+    } else {
+        let disable = sqlx::query!(
+            "UPDATE upstream_keys SET enabled = 0, revision = ?2 WHERE id = ?1 AND removed_at_ms IS NULL",
+            id,
+            revision,
+        );
+        disable.execute(&mut **tx).await?
+    };
+    found(updated.rows_affected(), id)
+}
+
+/// Removes a key: its row stays as a tombstone for the logs. Its secret is wiped later, see [`wipe_removed`].
+pub async fn delete(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: UpstreamKeyId,
+    now: Timestamp,
+    revision: i64,
+) -> Result<()> {
+    let removed = sqlx::query!(
+        "UPDATE upstream_keys SET removed_at_ms = ?2, revision = ?3 WHERE id = ?1 AND removed_at_ms IS NULL",
+        id,
+        now,
+        revision,
+    );
+    found(removed.execute(&mut **tx).await?.rows_affected(), id)
+}
+
+/// Wipes the secrets of keys removed before `time`.
+pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
+    sqlx::query!(
+        "UPDATE upstream_keys SET secret = NULL WHERE removed_at_ms < ?1 AND secret IS NOT NULL",
+        time
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes down a state the server found, but not over one that a hand has set since.
+pub async fn update_condition(
+    db: impl SqliteExecutor<'_>,
+    id: UpstreamKeyId,
+    condition: &Condition,
+    evidence: &Evidence,
+) -> Result<()> {
+    let rule = condition.rule.map(Rule::name);
+    sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET
+            state = ?2, state_rule = ?3, state_status = ?4, state_message = ?5, state_request_id = ?6,
+            state_since_ms = ?7, state_until_ms = ?8, next_check_at_ms = ?9, failed_checks = ?10
+        WHERE id = ?1 AND state_since_ms <= ?7
+        ",
+        id,
+        condition.state,
+        rule,
+        evidence.status,
+        evidence.message,
+        evidence.request_id,
+        condition.since,
+        condition.until,
+        condition.next_check,
+        condition.failed_checks,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What is added to a key's statistics by some finished attempts.
+#[derive(Debug, Default, Serialize)]
+pub struct Statistics {
+    pub id: i64,
+    pub requests: u64,
+    pub successes: u64,
+    pub failures: u64,
+    pub prompt_tokens: u64,
+    pub output_tokens: u64,
+    pub total_tokens: u64,
+    pub last_used_at_ms: i64,
+    pub last_error: Option<String>,
+}
+
+/// Adds to the statistics of several keys at once.
+pub async fn add_statistics(
+    tx: &mut Transaction<'_, Sqlite>,
+    statistics: &[Statistics],
+) -> Result<()> {
+    let statistics = serde_json::to_string(statistics).expect("numbers and texts become JSON");
+    sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET
+            requests = requests + (s.value ->> '$.requests'),
+            successes = successes + (s.value ->> '$.successes'),
+            failures = failures + (s.value ->> '$.failures'),
+            prompt_tokens = prompt_tokens + (s.value ->> '$.prompt_tokens'),
+            output_tokens = output_tokens + (s.value ->> '$.output_tokens'),
+            total_tokens = total_tokens + (s.value ->> '$.total_tokens'),
+            last_used_at_ms = max(ifnull(last_used_at_ms, 0), s.value ->> '$.last_used_at_ms'),
+            last_error = ifnull(s.value ->> '$.last_error', last_error)
+        FROM json_each(?1) AS s
+        WHERE upstream_keys.id = s.value ->> '$.id'
+        ",
+        statistics,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn found(rows: u64, id: UpstreamKeyId) -> Result<()> {
+    if rows == 0 {
+        Err(Error::NotFound(format!("upstream key {}", id.0)))
+    } else {
+        Ok(())
+    }
+}
