@@ -20,7 +20,7 @@ use crate::pool::verdict::{Fault, Rule, Verdict};
 /// shelves, however many keys there are.
 #[derive(Debug, Default)]
 pub struct Keys {
-    pub(super) keys: HashMap<UpstreamKeyId, Key>,
+    pub(super) by_id: HashMap<UpstreamKeyId, Key>,
     projects: HashMap<ProjectId, Project>,
     pub(super) shelves: BTreeMap<Vec<ModelNumber>, BTreeSet<Rank>>,
     models: HashMap<Box<str>, ModelNumber>,
@@ -46,7 +46,7 @@ pub(super) struct Rank {
 
 #[derive(Debug)]
 pub(super) struct Key {
-    pub key: UpstreamKey,
+    pub row: UpstreamKey,
     pub in_flight: u32,
     turn: i64,
     soft_faults: Vec<Timestamp>,
@@ -106,11 +106,11 @@ impl Keys {
     pub fn put(&mut self, key: UpstreamKey, turn: i64) {
         let (id, project_id, wakes_at) = (key.id, key.project_id, key.condition.wakes_at());
         self.unshelve(id);
-        if let Some(known) = self.keys.get_mut(&id) {
-            let condition = known.key.condition;
-            let cleared = key.state_reset_revision > known.key.state_reset_revision;
-            let old_project = known.key.project_id;
-            known.key = UpstreamKey {
+        if let Some(known) = self.by_id.get_mut(&id) {
+            let condition = known.row.condition;
+            let cleared = key.state_reset_revision > known.row.state_reset_revision;
+            let old_project = known.row.project_id;
+            known.row = UpstreamKey {
                 condition: if cleared { key.condition } else { condition },
                 ..key
             };
@@ -122,10 +122,10 @@ impl Keys {
                 self.projects.entry(project_id).or_default().keys.push(id);
             }
         } else {
-            self.keys.insert(
+            self.by_id.insert(
                 id,
                 Key {
-                    key,
+                    row: key,
                     in_flight: 0,
                     turn,
                     soft_faults: Vec::new(),
@@ -143,8 +143,8 @@ impl Keys {
     /// Forgets a removed key. Leases of it end in their own time.
     pub fn remove(&mut self, id: UpstreamKeyId) {
         self.unshelve(id);
-        if let Some(key) = self.keys.remove(&id) {
-            self.leave_project(id, key.key.project_id);
+        if let Some(key) = self.by_id.remove(&id) {
+            self.leave_project(id, key.row.project_id);
         }
     }
 
@@ -173,7 +173,7 @@ impl Keys {
     pub fn limit_per_key(&mut self, concurrency: u32) {
         if self.per_key_concurrency != concurrency {
             self.per_key_concurrency = concurrency;
-            let ids: Vec<_> = self.keys.keys().copied().collect();
+            let ids: Vec<_> = self.by_id.keys().copied().collect();
             for id in ids {
                 self.shelve(id);
             }
@@ -181,27 +181,27 @@ impl Keys {
     }
 
     pub fn get(&self, id: UpstreamKeyId) -> Option<&UpstreamKey> {
-        self.keys.get(&id).map(|key| &key.key)
+        self.by_id.get(&id).map(|key| &key.row)
     }
 
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.by_id.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.by_id.is_empty()
     }
 
     /// The ids of all keys, in no order.
     pub fn ids(&self) -> impl Iterator<Item = UpstreamKeyId> {
-        self.keys.keys().copied()
+        self.by_id.keys().copied()
     }
 
     /// Counts a request on the key and sends it to the end of the line.
     pub(super) fn take(&mut self, id: UpstreamKeyId, now: Timestamp) {
         self.last_turn = (self.last_turn + 1).max(turn_at(now));
         let turn = self.last_turn;
-        if let Some(key) = self.keys.get_mut(&id) {
+        if let Some(key) = self.by_id.get_mut(&id) {
             key.in_flight += 1;
             key.turn = turn;
         }
@@ -210,7 +210,7 @@ impl Keys {
 
     /// Ends what [`Keys::take`] began.
     pub(super) fn give_back(&mut self, id: UpstreamKeyId) {
-        if let Some(key) = self.keys.get_mut(&id) {
+        if let Some(key) = self.by_id.get_mut(&id) {
             key.in_flight = key.in_flight.saturating_sub(1);
         }
         self.shelve(id);
@@ -272,8 +272,8 @@ impl Keys {
                 .filter_map(|model| project.cooldowns.get(model));
             cooldowns.map(|cooldown| cooldown.until).max()
         };
-        let keys = self.keys.values().filter(|key| key.key.enabled);
-        let usable = keys.filter_map(|key| match key.key.condition.state {
+        let keys = self.by_id.values().filter(|key| key.row.enabled);
+        let usable = keys.filter_map(|key| match key.row.condition.state {
             KeyState::Ready | KeyState::Trial => Some((key, now)),
             KeyState::CoolingDown
             | KeyState::Invalid
@@ -281,16 +281,16 @@ impl Keys {
             | KeyState::Misconfigured => {
                 // Only a rest that is sure to end is a promise to the client; a check may fail again.
                 let until = key
-                    .key
+                    .row
                     .condition
                     .until
-                    .filter(|_| key.key.condition.state == KeyState::CoolingDown);
+                    .filter(|_| key.row.condition.state == KeyState::CoolingDown);
                 until.map(|until| (key, until))
             }
             KeyState::Leaked => None,
         });
         let ready = usable.map(|(key, at)| {
-            let project = self.projects.get(&key.key.project_id).and_then(rested);
+            let project = self.projects.get(&key.row.project_id).and_then(rested);
             project.map_or(at, |until| until.max(at))
         });
         ready.min()
@@ -317,11 +317,11 @@ impl Keys {
     ) -> Vec<Change> {
         self.successes.add(id, now);
         let model = self.models.get(model).copied();
-        let Some(key) = self.keys.get_mut(&id) else {
+        let Some(key) = self.by_id.get_mut(&id) else {
             return Vec::new();
         };
         key.soft_faults.clear();
-        if let (Some(model), Some(project)) = (model, self.projects.get_mut(&key.key.project_id))
+        if let (Some(model), Some(project)) = (model, self.projects.get_mut(&key.row.project_id))
             && project
                 .cooldowns
                 .get(&model)
@@ -331,7 +331,7 @@ impl Keys {
             project.cooldowns.remove(&model);
         }
         let on_trial =
-            key.key.condition.state == KeyState::Trial && key.key.condition.since <= began;
+            key.row.condition.state == KeyState::Trial && key.row.condition.since <= began;
         if on_trial {
             vec![self.set_condition(id, Condition::ready(now))]
         } else {
@@ -340,7 +340,7 @@ impl Keys {
     }
 
     fn soft_fault(&mut self, id: UpstreamKeyId, now: Timestamp) -> Vec<Change> {
-        let Some(key) = self.keys.get_mut(&id) else {
+        let Some(key) = self.by_id.get_mut(&id) else {
             return Vec::new();
         };
         key.soft_faults.retain(|at| now - *at <= SOFT_FAULT_SPAN);
@@ -351,9 +351,9 @@ impl Keys {
                 .is_some_and(|at| at >= since)
         };
         let often = key.soft_faults.len() >= SOFT_FAULTS && others_succeed(key.soft_faults[0]);
-        let usable = matches!(key.key.condition.state, KeyState::Ready | KeyState::Trial);
+        let usable = matches!(key.row.condition.state, KeyState::Ready | KeyState::Trial);
         let failed_trial =
-            key.key.condition.state == KeyState::Trial && others_succeed(key.key.condition.since);
+            key.row.condition.state == KeyState::Trial && others_succeed(key.row.condition.since);
         if !usable || !(often || failed_trial) {
             return Vec::new();
         }
@@ -375,7 +375,7 @@ impl Keys {
         began: Timestamp,
         now: Timestamp,
     ) -> Vec<Change> {
-        let Some(project_id) = self.keys.get(&id).map(|key| key.key.project_id) else {
+        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
             return Vec::new();
         };
         let whole_project = !verdict.violations.is_empty()
@@ -390,7 +390,7 @@ impl Keys {
         let step = match before {
             // Attempts that were under way together tell of one exhaustion, not of several.
             Some(before) if began < before.since => before.step,
-            Some(before) if now - before.until <= Duration::from_secs(120) => before.step + 1,
+            Some(before) if now - before.until <= Duration::from_mins(2) => before.step + 1,
             _ => 0,
         };
         let until = rest_until(verdict, step, now);
@@ -420,7 +420,7 @@ impl Keys {
         began: Timestamp,
         now: Timestamp,
     ) -> Option<Change> {
-        let condition = self.keys.get(&id)?.key.condition;
+        let condition = self.by_id.get(&id)?.row.condition;
         let already = condition.state == state || condition.state == KeyState::Leaked;
         if already || (condition.since > began && condition.state != KeyState::Ready) {
             return None;
@@ -451,7 +451,7 @@ impl Keys {
         began: Timestamp,
         now: Timestamp,
     ) -> Vec<Change> {
-        let Some(project_id) = self.keys.get(&id).map(|key| key.key.project_id) else {
+        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
             return Vec::new();
         };
         let keys = self
@@ -465,8 +465,8 @@ impl Keys {
     }
 
     fn set_condition(&mut self, id: UpstreamKeyId, condition: Condition) -> Change {
-        if let Some(key) = self.keys.get_mut(&id) {
-            key.key.condition = condition;
+        if let Some(key) = self.by_id.get_mut(&id) {
+            key.row.condition = condition;
         }
         if let Some(at) = condition.wakes_at() {
             self.alarms.push(Reverse((at, Alarm::KeyWakes(id))));
@@ -476,11 +476,11 @@ impl Keys {
     }
 
     fn wake_key(&mut self, id: UpstreamKeyId, now: Timestamp) {
-        let Some(key) = self.keys.get_mut(&id) else {
+        let Some(key) = self.by_id.get_mut(&id) else {
             return;
         };
-        if key.key.condition.wakes_at().is_some_and(|at| at <= now) {
-            let condition = &mut key.key.condition;
+        if key.row.condition.wakes_at().is_some_and(|at| at <= now) {
+            let condition = &mut key.row.condition;
             *condition = Condition {
                 state: KeyState::Trial,
                 since: now,
@@ -531,10 +531,10 @@ impl Keys {
     /// Puts a key where it belongs in line, or out of it.
     fn shelve(&mut self, id: UpstreamKeyId) {
         self.unshelve(id);
-        let Some(key) = self.keys.get_mut(&id) else {
+        let Some(key) = self.by_id.get_mut(&id) else {
             return;
         };
-        let has_room = match key.key.condition.state {
+        let has_room = match key.row.condition.state {
             KeyState::Ready => {
                 self.per_key_concurrency == 0 || key.in_flight < self.per_key_concurrency
             }
@@ -545,12 +545,12 @@ impl Keys {
             | KeyState::Suspended
             | KeyState::Misconfigured => false,
         };
-        if !key.key.enabled || !has_room {
+        if !key.row.enabled || !has_room {
             return;
         }
-        let busyness = u64::from(key.in_flight) * 1_000 / u64::from(key.key.weight.max(1));
+        let busyness = u64::from(key.in_flight) * 1_000 / u64::from(key.row.weight.max(1));
         let rank = Rank {
-            priority: key.key.priority,
+            priority: key.row.priority,
             busyness,
             turn: key.turn,
             id,
@@ -558,7 +558,7 @@ impl Keys {
         key.shelved = Some(rank);
         let resting = self
             .projects
-            .get(&key.key.project_id)
+            .get(&key.row.project_id)
             .map(|project| &project.resting);
         if let Some(shelf) = resting.and_then(|resting| self.shelves.get_mut(resting)) {
             shelf.insert(rank);
@@ -569,13 +569,13 @@ impl Keys {
     }
 
     fn unshelve(&mut self, id: UpstreamKeyId) {
-        let Some(key) = self.keys.get_mut(&id) else {
+        let Some(key) = self.by_id.get_mut(&id) else {
             return;
         };
         let Some(rank) = key.shelved.take() else {
             return;
         };
-        let Some(project) = self.projects.get(&key.key.project_id) else {
+        let Some(project) = self.projects.get(&key.row.project_id) else {
             return;
         };
         if let Some(shelf) = self.shelves.get_mut(&project.resting) {

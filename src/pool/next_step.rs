@@ -37,7 +37,7 @@ impl Tries {
             Retry::OneOther => self.other_ways_out += 1,
             Retry::TwiceAfterPause => self.overloads += 1,
             Retry::Once if matches!(rule, Rule::ConnectFailed | Rule::ConnectionBroken) => {
-                self.broken_ways += 1
+                self.broken_ways += 1;
             }
             Retry::Once => self.server_faults += 1,
         }

@@ -64,7 +64,7 @@ impl Keys {
             let heads = shelves().filter_map(|shelf| shelf.iter().find(|rank| allowed(rank.id)));
             heads.min().map(|rank| rank.id)
         };
-        let project_of = |id| self.keys.get(&id).map(|key| key.key.project_id);
+        let project_of = |id| self.by_id.get(&id).map(|key| key.row.project_id);
         first(&|id| {
             tried.keys.is_empty()
                 || project_of(id).is_some_and(|project| !tried.has_project(project))
@@ -219,7 +219,7 @@ mod tests {
             lend(&mut keys, "flash", START + Duration::from_secs(599)),
             None
         );
-        let later = START + Duration::from_secs(600);
+        let later = START + Duration::from_mins(10);
         assert_eq!(lend(&mut keys, "flash", later), Some(1));
         assert_eq!(
             lend(&mut keys, "flash", later),
@@ -233,7 +233,7 @@ mod tests {
             lend(&mut keys, "flash", later + Duration::from_secs(3_599)),
             None
         );
-        let much_later = later + Duration::from_secs(3_600);
+        let much_later = later + Duration::from_hours(1);
         assert_eq!(lend(&mut keys, "flash", much_later), Some(1));
 
         settle(&mut keys, 1, Rule::Success, much_later);
@@ -263,7 +263,7 @@ mod tests {
             KeyState::CoolingDown
         );
 
-        let later = START + Duration::from_secs(60);
+        let later = START + Duration::from_mins(1);
         keys.wake(later);
         assert_eq!(
             keys.get(UpstreamKeyId(1)).unwrap().condition.state,

@@ -41,7 +41,7 @@ impl Db {
             .await?;
         // Readers open when first needed; each takes a thread and a few hundred kilobytes.
         let readers = pool(4)
-            .idle_timeout(Duration::from_secs(60))
+            .idle_timeout(Duration::from_mins(1))
             .connect_lazy_with(options);
         Ok(Self {
             writer,
