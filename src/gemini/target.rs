@@ -1,4 +1,8 @@
-//! What a path names: the surface, the model and the operation.
+//! What a path names: the surface, the operation and the model, and the path Google gets.
+
+use std::borrow::Cow;
+
+use http::Method;
 
 /// Which of Google's three dialects a path speaks; errors, streams and usage differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,4 +13,517 @@ pub enum Surface {
     OpenAi,
     /// `/v1beta/interactions…`.
     Interactions,
+}
+
+/// Where a request goes, read from its method, path and query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub surface: Surface,
+    /// What Google gets: no alias, no credential, nothing else changed.
+    pub path_and_query: String,
+    /// The operation as the log calls it; `None` for a path that is not known, which is forwarded all the same.
+    pub operation: Option<Cow<'static, str>>,
+    /// The model the path names, without `models/`.
+    pub model: Option<String>,
+    /// Whether the path alone says that the answer is a stream.
+    pub streams: bool,
+    /// Whether it needs what belongs to one project in ways that are not served yet.
+    pub needs_binding: bool,
+}
+
+/// Why a path is not forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    #[error("the path is not one of the Gemini API's: they begin with /v1beta/, /v1/ or /v1alpha/")]
+    Unknown,
+    #[error(
+        "the path would reach Gemini altered (dot segments, double slashes, backslashes or control characters)"
+    )]
+    Unsafe,
+    #[error("bundles of requests (/batch) are not served: send each request by itself")]
+    Bundle,
+    #[error("the query parameter {0} is not allowed")]
+    Parameter(&'static str),
+}
+
+const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"];
+
+/// Methods of models, as Google's discovery document of v1beta and the SDKs name them.
+const MODEL_METHODS: [&str; 16] = [
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+    "asyncBatchEmbedContent",
+    "batchGenerateContent",
+    "predict",
+    "predictLongRunning",
+    "generateAnswer",
+    "generateMessage",
+    "generateText",
+    "embedText",
+    "batchEmbedText",
+    "countMessageTokens",
+    "countTextTokens",
+];
+
+/// Collections whose operations are named after what is done to them.
+const COLLECTIONS: [&str; 19] = [
+    "models",
+    "tunedModels",
+    "dynamic",
+    "files",
+    "cachedContents",
+    "batches",
+    "operations",
+    "fileSearchStores",
+    "corpora",
+    "generatedFiles",
+    "interactions",
+    "agents",
+    "environments",
+    "triggers",
+    "webhooks",
+    "credentials",
+    "voices",
+    "decisions",
+    "auth_tokens",
+];
+
+/// OpenAI paths that are served without a version too; Google's own layer answers them.
+const OPENAI_ALIASES: [&str; 6] = [
+    "chat/completions",
+    "completions",
+    "embeddings",
+    "images",
+    "audio",
+    "responses",
+];
+
+/// Whether a path is the proxy's business at all.
+pub fn is_proxied(path: &str) -> bool {
+    let first = path
+        .trim_start_matches('/')
+        .split('/')
+        .next()
+        .unwrap_or_default();
+    VERSIONS.contains(&first)
+        || [
+            "upload",
+            "resumable",
+            "download",
+            "ws",
+            "gemini",
+            "openai",
+            "batch",
+        ]
+        .contains(&first)
+}
+
+impl Target {
+    /// Reads a request's method, path and query; `bearer` when its credential is a bearer token, which alone tells
+    /// what `/v1/models` means.
+    pub fn read(
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+        bearer: bool,
+    ) -> Result<Self, BadTarget> {
+        if !is_safe(path) {
+            return Err(BadTarget::Unsafe);
+        }
+        let path = without_alias(path, bearer);
+        let mut segments = path.trim_start_matches('/').split('/');
+        let needs_binding = match segments.next().unwrap_or_default() {
+            "batch" => return Err(BadTarget::Bundle),
+            "upload" | "resumable" | "download" | "ws" => true,
+            version if VERSIONS.contains(&version) => false,
+            _ => return Err(BadTarget::Unknown),
+        };
+        let query = query
+            .map(without_credentials)
+            .transpose()?
+            .filter(|query| !query.is_empty());
+        let path_and_query =
+            query.map_or_else(|| path.to_string(), |query| format!("{path}?{query}"));
+        let rest: Vec<_> = segments.map(decoded).collect();
+        let rest: Vec<_> = rest.iter().map(AsRef::as_ref).collect();
+        let mut target = Self {
+            surface: Surface::Native,
+            path_and_query,
+            operation: None,
+            model: None,
+            streams: false,
+            needs_binding: needs_binding
+                || rest.iter().any(|segment| segment.ends_with(":download")),
+        };
+        if !needs_binding {
+            target.read_resource(method, &rest);
+        }
+        Ok(target)
+    }
+
+    fn read_resource(&mut self, method: &Method, segments: &[&str]) {
+        match segments {
+            ["openai", rest @ ..] => {
+                self.surface = Surface::OpenAi;
+                self.operation = openai_operation(method, rest);
+            }
+            [collection @ ("models" | "tunedModels" | "dynamic"), name] => {
+                let (name, custom) = name
+                    .split_once(':')
+                    .map_or((*name, None), |(name, custom)| (name, Some(custom)));
+                self.model = Some(match *collection {
+                    "models" => name.to_owned(),
+                    _ => format!("{collection}/{name}"),
+                });
+                self.streams = custom == Some("streamGenerateContent");
+                self.operation = match custom {
+                    Some(custom) => MODEL_METHODS
+                        .iter()
+                        .find(|known| **known == custom)
+                        .map(|known| (*known).into()),
+                    None => Some(format!("{collection}.{}", verb(method, false)).into()),
+                };
+            }
+            [collection, rest @ ..] if COLLECTIONS.contains(collection) => {
+                if *collection == "interactions" {
+                    self.surface = Surface::Interactions;
+                }
+                self.operation = Some(resource_operation(method, collection, rest));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `chat.completions`, `embeddings`, `models.list`: the path in OpenAI's own terms.
+fn openai_operation(method: &Method, segments: &[&str]) -> Option<Cow<'static, str>> {
+    let operation = match segments {
+        ["chat", "completions"] => "chat.completions",
+        ["completions"] => "completions",
+        ["embeddings"] => "embeddings",
+        ["responses"] => "responses",
+        ["models"] => "models.list",
+        ["models", ..] => "models.get",
+        ["images", "generations"] => "images.generations",
+        ["images", "edits"] => "images.edits",
+        ["audio", "speech"] => "audio.speech",
+        ["audio", "transcriptions"] => "audio.transcriptions",
+        [collection @ ("files" | "batches" | "videos"), rest @ ..] => {
+            return Some(resource_operation(method, collection, rest));
+        }
+        _ => return None,
+    };
+    Some(operation.into())
+}
+
+/// `files.list`, `cachedContents.create`, `batches.cancel`.
+fn resource_operation(method: &Method, collection: &str, rest: &[&str]) -> Cow<'static, str> {
+    let custom = match rest {
+        [name] => name.split_once(':').map(|(_, custom)| custom),
+        [_, custom @ ("cancel" | "content" | "executions")] => Some(*custom),
+        _ => None,
+    };
+    let known = custom.filter(|custom| {
+        custom.len() <= 40 && custom.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    });
+    let nested = rest
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .find(|nested| COLLECTIONS.contains(nested) || **nested == "documents");
+    match (known, nested) {
+        (Some(custom), _) => format!("{collection}.{custom}").into(),
+        (None, Some(nested)) => format!(
+            "{collection}.{nested}.{}",
+            verb(method, rest.len() % 2 == 0)
+        )
+        .into(),
+        (None, None) => format!("{collection}.{}", verb(method, rest.is_empty())).into(),
+    }
+}
+
+fn verb(method: &Method, on_collection: bool) -> &'static str {
+    match (method.as_str(), on_collection) {
+        ("GET" | "HEAD", true) => "list",
+        ("GET" | "HEAD", false) => "get",
+        ("DELETE", _) => "delete",
+        ("PATCH" | "PUT", _) => "update",
+        _ => "create",
+    }
+}
+
+/// The path Google knows in place of ours.
+fn without_alias(path: &str, bearer: bool) -> Cow<'_, str> {
+    let path = match path.strip_prefix("/gemini/") {
+        // The slash before what follows stays.
+        Some(rest) => &path[path.len() - rest.len() - 1..],
+        None => path,
+    };
+    if let Some(rest) = path.strip_prefix("/openai/v1/") {
+        return format!("/v1beta/openai/{rest}").into();
+    }
+    let Some(rest) = path.strip_prefix("/v1/") else {
+        return path.into();
+    };
+    let is = |alias: &str| {
+        rest.strip_prefix(alias)
+            .is_some_and(|after| after.is_empty() || after.starts_with('/'))
+    };
+    let is_openai = OPENAI_ALIASES.into_iter().any(is);
+    // A colon is Google's way to name a method; OpenAI has none.
+    let is_openai_model = bearer && is("models") && !rest.contains(':') && !rest.contains("%3A");
+    if is_openai || is_openai_model {
+        format!("/v1beta/openai/{rest}").into()
+    } else {
+        path.into()
+    }
+}
+
+/// Whether every server on the way will take the path for the same one.
+fn is_safe(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let encoded = |hex: [u8; 2]| {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        digit(hex[0])
+            .zip(digit(hex[1]))
+            .map(|(high, low)| high * 16 + low)
+    };
+    let plain = (0..bytes.len()).all(|at| match bytes[at] {
+        b'\\' | 0..=0x20 | 0x7f.. => false,
+        b'%' => {
+            let code = bytes
+                .get(at + 1..at + 3)
+                .and_then(|hex| encoded([hex[0], hex[1]]));
+            !matches!(code, Some(0..0x20 | 0x5c | 0x7f))
+        }
+        _ => true,
+    });
+    let decoded = decoded(path);
+    let dots = |segment: &str| segment == "." || segment == "..";
+    plain && path.starts_with('/') && !path.contains("//") && !decoded.split('/').any(dots)
+}
+
+/// The query without credentials, in the order and spelling it came in.
+fn without_credentials(query: &str) -> Result<String, BadTarget> {
+    let mut kept = Vec::new();
+    for part in query.split('&') {
+        let name = decoded(part.split('=').next().unwrap_or_default());
+        match name.as_ref() {
+            "key" | "access_token" | "oauth_token" => {}
+            "callback" => return Err(BadTarget::Parameter("callback")),
+            name if name.starts_with("$http") => return Err(BadTarget::Parameter("$httpHeaders")),
+            _ => kept.push(part),
+        }
+    }
+    Ok(kept.join("&"))
+}
+
+/// The value of the first parameter with this name, decoded.
+pub fn parameter(query: &str, wanted: &str) -> Option<String> {
+    query.split('&').find_map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        (decoded(name) == wanted).then(|| decoded(value).into_owned())
+    })
+}
+
+/// Percent-decodes what is valid and leaves the rest.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        let code = hex
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(line: &str) -> Result<Target, BadTarget> {
+        let (method, uri) = line.split_once(' ').unwrap();
+        let (path, query) = uri
+            .split_once('?')
+            .map_or((uri, None), |(path, query)| (path, Some(query)));
+        Target::read(&method.parse().unwrap(), path, query, false)
+    }
+
+    #[test]
+    fn paths_name_their_operation_and_model() {
+        let cases = [
+            (
+                "POST /v1beta/models/gemini-2.5-flash:generateContent",
+                "generateContent",
+                "gemini-2.5-flash",
+            ),
+            (
+                "POST /v1/models/gemini-2.5-flash%3AgenerateContent",
+                "generateContent",
+                "gemini-2.5-flash",
+            ),
+            (
+                "POST /v1beta/tunedModels/mine:generateContent",
+                "generateContent",
+                "tunedModels/mine",
+            ),
+            ("POST /v1beta/models/m:somethingNew", "", "m"),
+            ("GET /v1beta/models", "models.list", ""),
+            ("GET /v1beta/models/m", "models.get", "m"),
+            (
+                "GET /v1beta/models/m/operations/x",
+                "models.operations.get",
+                "",
+            ),
+            ("GET /v1beta/cachedContents", "cachedContents.list", ""),
+            ("POST /v1beta/cachedContents", "cachedContents.create", ""),
+            (
+                "PATCH /v1beta/cachedContents/x?updateMask=ttl",
+                "cachedContents.update",
+                "",
+            ),
+            ("DELETE /v1beta/files/x", "files.delete", ""),
+            ("POST /v1beta/batches/x:cancel", "batches.cancel", ""),
+            (
+                "POST /v1beta/openai/chat/completions",
+                "chat.completions",
+                "",
+            ),
+            ("POST /v1beta/openai/embeddings", "embeddings", ""),
+            ("GET /v1beta/openai/batches%2Fb1", "", ""),
+            ("POST /v1beta/interactions", "interactions.create", ""),
+            (
+                "POST /v1beta/interactions/x/cancel",
+                "interactions.cancel",
+                "",
+            ),
+            (
+                "POST /v1beta/fileSearchStores/s/documents",
+                "fileSearchStores.documents.create",
+                "",
+            ),
+            ("GET /v1beta/brandNew/thing", "", ""),
+        ];
+        for (line, operation, model) in cases {
+            let target = read(line).unwrap();
+
+            assert_eq!(
+                target.operation.as_deref().unwrap_or_default(),
+                operation,
+                "{line}"
+            );
+            assert_eq!(target.model.as_deref().unwrap_or_default(), model, "{line}");
+        }
+    }
+
+    #[test]
+    fn aliases_become_googles_own_paths_and_credentials_go() {
+        let cases = [
+            ("GET /gemini/v1beta/models", "/v1beta/models"),
+            (
+                "POST /openai/v1/chat/completions",
+                "/v1beta/openai/chat/completions",
+            ),
+            (
+                "POST /v1/chat/completions?x=1",
+                "/v1beta/openai/chat/completions?x=1",
+            ),
+            ("POST /gemini/v1/embeddings", "/v1beta/openai/embeddings"),
+            (
+                "POST /v1/images/generations",
+                "/v1beta/openai/images/generations",
+            ),
+            ("POST /v1/imagesX", "/v1/imagesX"),
+            ("GET /v1/files", "/v1/files"),
+            ("GET /v1/models/m?key=SECRET", "/v1/models/m"),
+            (
+                "GET /v1beta/models?pageSize=5&%6Bey=SECRET&%24alt=json%3Benum",
+                "/v1beta/models?pageSize=5&%24alt=json%3Benum",
+            ),
+            (
+                "GET /v1beta/models?access_token=a&oauth_token=b&alt=sse",
+                "/v1beta/models?alt=sse",
+            ),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(read(line).unwrap().path_and_query, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn models_of_version_one_are_openais_for_a_bearer_token_alone() {
+        let read = |path, bearer| Target::read(&Method::GET, path, None, bearer).unwrap();
+
+        assert_eq!(
+            read("/v1/models", true).path_and_query,
+            "/v1beta/openai/models"
+        );
+        assert_eq!(read("/v1/models/m", true).surface, Surface::OpenAi);
+        assert_eq!(read("/v1/models", false).path_and_query, "/v1/models");
+        assert_eq!(
+            read("/v1/models/m:generateContent", true).surface,
+            Surface::Native
+        );
+    }
+
+    #[test]
+    fn what_would_change_on_the_way_is_refused() {
+        for path in [
+            "/v1beta/../admin",
+            "/v1beta/./models",
+            "/v1beta/%2e%2E/x",
+            "/v1beta/models/..%2f..%2fx",
+            "/v1beta//models",
+            "/v1beta/models\\x",
+            "/v1beta/models/%5c",
+            "/v1beta/models/%0d%0aHost",
+            "v1beta",
+        ] {
+            assert_eq!(
+                Target::read(&Method::GET, path, None, false),
+                Err(BadTarget::Unsafe),
+                "{path}"
+            );
+        }
+        assert_eq!(read("POST /batch/v1beta"), Err(BadTarget::Bundle));
+        assert_eq!(
+            read("GET /v1beta/models?callback=f"),
+            Err(BadTarget::Parameter("callback"))
+        );
+        assert_eq!(
+            read("GET /v1beta/models?%24httpHeaders=f"),
+            Err(BadTarget::Parameter("$httpHeaders"))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_credential_is_left_in_any_query(query in "[a-z%0-9=&+$;]{0,60}") {
+            if let Ok(left) = without_credentials(&query) {
+                for name in ["key", "access_token", "oauth_token"] {
+                    prop_assert_eq!(parameter(&left, name), None);
+                }
+            }
+        }
+
+        #[test]
+        fn a_path_is_forwarded_as_it_came_or_not_at_all(path in "/v1beta/[ -~]{0,40}") {
+            if let Ok(target) = Target::read(&Method::POST, &path, None, false) {
+                prop_assert_eq!(target.path_and_query, path);
+            }
+        }
+    }
 }

@@ -1,0 +1,209 @@
+//! Takes our secrets out of what leaves: by value for clients, by pattern too for rows and logs.
+
+use std::collections::HashMap;
+
+use memchr::memmem;
+
+/// What stands in a secret's place.
+const MASK: &[u8] = b"[redacted]";
+/// How many of a value's last bytes it is found by.
+const TAIL: usize = 8;
+
+/// The values that must not leave, found in one pass over the text however many there are.
+#[derive(Debug, Default)]
+pub struct Redactor {
+    by_tail: HashMap<[u8; TAIL], Vec<Box<[u8]>>>,
+    short: Vec<Box<[u8]>>,
+}
+
+impl Redactor {
+    /// Knows the keys of the pool and the names (`projects/123`) of its projects.
+    pub fn new<'a>(
+        keys: impl IntoIterator<Item = &'a str>,
+        projects: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let mut redactor = Self::default();
+        for key in keys {
+            redactor.add(key);
+        }
+        for project in projects {
+            redactor.add(project);
+            // The bare number is in messages too; a short one could be any number.
+            if let Some(number) = project
+                .strip_prefix("projects/")
+                .filter(|number| number.len() >= TAIL)
+            {
+                redactor.add(number);
+            }
+        }
+        redactor
+    }
+
+    fn add(&mut self, value: &str) {
+        let bytes = value.as_bytes();
+        if let Some(tail) = bytes.last_chunk::<TAIL>() {
+            let same_tail = self.by_tail.entry(*tail).or_default();
+            same_tail.push(bytes.into());
+            // The longest first: `projects/123` before `123`.
+            same_tail.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        } else if !bytes.is_empty() {
+            self.short.push(bytes.into());
+        }
+    }
+
+    /// The text without our values; `None` when it holds none, so that it can pass untouched.
+    pub fn redact(&self, text: &[u8]) -> Option<Vec<u8>> {
+        masked(text, self.values(text))
+    }
+
+    /// A message for a row or the log: without our values, and without what only looks like a secret.
+    pub fn redact_message(&self, text: &str) -> String {
+        let mut found = self.values(text.as_bytes());
+        found.extend(patterns(text.as_bytes()));
+        let clean = masked(text.as_bytes(), found);
+        clean.map_or_else(
+            || text.to_owned(),
+            |clean| String::from_utf8_lossy(&clean).into_owned(),
+        )
+    }
+
+    /// Where our values stand.
+    fn values(&self, text: &[u8]) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        for (start, window) in text.windows(TAIL).enumerate() {
+            let known = window.first_chunk::<TAIL>();
+            let Some(values) = known.and_then(|tail| self.by_tail.get(tail)) else {
+                continue;
+            };
+            let end = start + TAIL;
+            if let Some(value) = values.iter().find(|value| text[..end].ends_with(value)) {
+                found.push((end - value.len(), end));
+            }
+        }
+        for value in &self.short {
+            let places = memmem::find_iter(text, value);
+            found.extend(places.map(|start| (start, start + value.len())));
+        }
+        found
+    }
+}
+
+/// Where something looks like a Google key, a client key of ours, an API token, or the name of a project.
+fn patterns(text: &[u8]) -> Vec<(usize, usize)> {
+    const PATTERNS: [(&str, usize); 8] = [
+        ("AIza", 30),
+        ("AQ.", 20),
+        ("gp_", 20),
+        ("gpa_", 20),
+        ("ya29.", 10),
+        ("api_key:", 1),
+        ("projects/", 1),
+        ("project_number:", 1),
+    ];
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let mut found = Vec::new();
+    for (begin, least) in PATTERNS {
+        for start in memmem::find_iter(text, begin) {
+            let rest = &text[start + begin.len()..];
+            let length = rest
+                .iter()
+                .position(|byte| !is_part(byte))
+                .unwrap_or(rest.len());
+            let names_a_thing = begin.ends_with([':', '/']);
+            if length >= least {
+                let from = if names_a_thing {
+                    start + begin.len()
+                } else {
+                    start
+                };
+                found.push((from, start + begin.len() + length));
+            }
+        }
+    }
+    found
+}
+
+fn masked(text: &[u8], mut found: Vec<(usize, usize)>) -> Option<Vec<u8>> {
+    if found.is_empty() {
+        return None;
+    }
+    found.sort_unstable();
+    let mut clean = Vec::with_capacity(text.len());
+    let mut done = 0;
+    for (start, end) in found {
+        if end <= done {
+            continue;
+        }
+        if start >= done {
+            clean.extend_from_slice(&text[done..start]);
+            clean.extend_from_slice(MASK);
+        }
+        done = end;
+    }
+    clean.extend_from_slice(&text[done..]);
+    Some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn redactor() -> Redactor {
+        Redactor::new(
+            ["AIzaSyA-first-key", "plain-key-2", "tiny"],
+            ["projects/123456789"],
+        )
+    }
+
+    #[test]
+    fn our_values_go_wherever_they_stand() {
+        let cases = [
+            (
+                "Consumer 'api_key:AIzaSyA-first-key' suspended",
+                "Consumer 'api_key:[redacted]' suspended",
+            ),
+            ("plain-key-2plain-key-2", "[redacted][redacted]"),
+            ("a tiny one", "a [redacted] one"),
+            (
+                "projects/123456789 or 123456789",
+                "[redacted] or [redacted]",
+            ),
+        ];
+        for (text, expected) in cases {
+            let redacted = redactor().redact(text.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8(redacted).unwrap(), expected);
+        }
+        assert_eq!(
+            redactor().redact(b"nothing of ours: AIzaSyB-other-key"),
+            None
+        );
+    }
+
+    #[test]
+    fn rows_and_logs_lose_what_only_looks_like_a_secret_too() {
+        let text = "key AIzaSyBcdefghijklmnopqrstuvwxyz-12345678 of projects/42, project_number:7";
+
+        assert_eq!(
+            redactor().redact_message(text),
+            "key [redacted] of projects/[redacted], project_number:[redacted]"
+        );
+        assert_eq!(
+            redactor().redact_message("projects/ and AIza alone"),
+            "projects/ and AIza alone"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_survives(before in "[a-z0-9:'\" ]{0,30}", after in "[a-z0-9:'\" ]{0,30}", which in 0..3_usize) {
+            let value = ["AIzaSyA-first-key", "plain-key-2", "tiny"][which];
+            let text = format!("{before}{value}{after}{value}");
+
+            let clean = String::from_utf8(redactor().redact(text.as_bytes()).unwrap()).unwrap();
+
+            prop_assert!(!clean.contains(value), "{}", clean);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `Gemini`: the one place that sends to Google.
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use reqwest::{Body, Client, Request, Url, redirect};
+
+use crate::gemini::headers::{self, API_KEY};
+use crate::pool::secret::Secret;
+use crate::pool::settings::Settings;
+use crate::pool::verdict::Rule;
+
+/// How many streams one HTTP/2 connection carries: Google's front ends allow about a hundred, and what is over the
+/// limit waits unseen.
+const STREAMS_PER_CONNECTION: usize = 80;
+
+/// The way to Google.
+#[derive(Debug)]
+pub struct Gemini {
+    base: String,
+    lines: RwLock<Lines>,
+}
+
+/// The connections, as the settings want them.
+#[derive(Debug)]
+struct Lines {
+    connect_timeout_ms: u64,
+    http2: bool,
+    /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
+    /// connection, so there are as many as the load needs.
+    clients: Vec<Line>,
+}
+
+#[derive(Debug, Clone)]
+struct Line {
+    client: Client,
+    streams: Arc<AtomicUsize>,
+}
+
+/// Keeps count of a stream on its connection until it ends.
+#[derive(Debug)]
+pub struct Stream(Arc<AtomicUsize>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Unsent {
+    pub rule: Rule,
+    pub message: String,
+}
+
+/// A request as Google gets it, but for the credential.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Gemini {
+    /// Sends to `base` (a URL without a slash at its end).
+    pub fn new(base: &str, settings: &Settings) -> Self {
+        Self {
+            base: base.to_owned(),
+            lines: RwLock::new(Lines::new(settings)),
+        }
+    }
+
+    /// The URL for a path; `None` when the library would not send exactly these bytes.
+    pub fn url(&self, path_and_query: &str) -> Option<Url> {
+        let url = Url::parse(&format!("{}{path_and_query}", self.base)).ok()?;
+        let kept = url.as_str().ends_with(path_and_query) && url.fragment().is_none();
+        kept.then_some(url)
+    }
+
+    /// Sends a request with a key and waits for the head of the answer.
+    pub async fn send(
+        &self,
+        outgoing: &Outgoing,
+        secret: &Secret,
+    ) -> Result<(Response<Body>, Stream), Unsent> {
+        let mut request = Request::new(outgoing.method.clone(), outgoing.url.clone());
+        *request.headers_mut() = outgoing.headers.clone();
+        let credential = headers::credential(secret.expose()).ok_or_else(|| Unsent {
+            rule: Rule::Unauthenticated,
+            message: "the upstream key has characters that no header can carry".to_owned(),
+        })?;
+        request.headers_mut().insert(API_KEY, credential);
+        // A body of known length, even where it is empty: a POST without one would lack its content-length.
+        if !outgoing.body.is_empty() || outgoing.method == Method::POST {
+            *request.body_mut() = Some(Body::from(outgoing.body.clone()));
+        }
+        let line = self.line();
+        let stream = Stream(line.streams.clone());
+        let answer = line
+            .client
+            .execute(request)
+            .await
+            .map_err(|error| Unsent::from(&error))?;
+        Ok((answer.into(), stream))
+    }
+
+    /// Takes over settings; connections in use end in their own time.
+    pub fn apply(&self, settings: &Settings) {
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        if lines.connect_timeout_ms != settings.connect_timeout_ms
+            || lines.http2 != settings.upstream_http2
+        {
+            *lines = Lines::new(settings);
+        }
+    }
+
+    /// The client for one more request, which is counted on it.
+    fn line(&self) -> Line {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.with_room() {
+            return line;
+        }
+        drop(lines);
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.with_room() {
+            return line;
+        }
+        let line = Line::new(lines.connect_timeout_ms, lines.http2);
+        line.streams.fetch_add(1, Ordering::Relaxed);
+        lines.clients.push(line.clone());
+        line
+    }
+}
+
+impl Lines {
+    fn new(settings: &Settings) -> Self {
+        let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
+        Self {
+            connect_timeout_ms,
+            http2,
+            clients: vec![Line::new(connect_timeout_ms, http2)],
+        }
+    }
+
+    fn with_room(&self) -> Option<Line> {
+        let most = if self.http2 {
+            STREAMS_PER_CONNECTION
+        } else {
+            usize::MAX
+        };
+        let claim = |line: &&Line| {
+            let more = |streams| Some(streams + 1).filter(|_| streams < most);
+            line.streams
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+                .is_ok()
+        };
+        self.clients.iter().find(claim).cloned()
+    }
+}
+
+impl Line {
+    fn new(connect_timeout_ms: u64, http2: bool) -> Self {
+        // Installed once; a second time changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .connect_timeout(Duration::from_millis(connect_timeout_ms));
+        let builder = if http2 {
+            builder.http2_adaptive_window(true)
+        } else {
+            builder.http1_only()
+        };
+        let client = builder
+            .build()
+            .expect("the TLS provider is installed and the options are constant");
+        Self {
+            client,
+            streams: Arc::default(),
+        }
+    }
+}
+
+impl From<&reqwest::Error> for Unsent {
+    fn from(error: &reqwest::Error) -> Self {
+        Self {
+            rule: rule_of(error),
+            message: describe(error),
+        }
+    }
+}
+
+/// Which rule a failure of the way falls under.
+pub fn rule_of(error: &reqwest::Error) -> Rule {
+    if error.is_connect() {
+        return Rule::ConnectFailed;
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<hyper::Error>()
+            && error.is_parse()
+        {
+            return Rule::MalformedAnswer;
+        }
+        source = cause.source();
+    }
+    Rule::ConnectionBroken
+}
+
+/// The error and its causes in one line, without the URL.
+pub fn describe(error: &reqwest::Error) -> String {
+    let mut message = match error.is_connect() {
+        true => "could not connect to Gemini".to_owned(),
+        false => "the connection to Gemini broke".to_owned(),
+    };
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_keeps_the_path_or_is_none() {
+        let gemini = Gemini::new("https://example.com/base", &Settings::default());
+
+        for path in [
+            "/v1beta/models/m:generateContent?alt=sse",
+            "/v1/a%2Fb?x=%24y",
+            "/v1/x?",
+        ] {
+            let url = gemini.url(path).unwrap();
+            assert_eq!(url.as_str(), format!("https://example.com/base{path}"));
+        }
+        for path in [
+            "/v1/a b", "/v1/a\"b", "/v1/{x}", "/v1/../x", "/v1/x?'", "/v1/x#y",
+        ] {
+            assert_eq!(gemini.url(path), None, "{path}");
+        }
+    }
+}
