@@ -1,0 +1,142 @@
+//! `Timestamp`, and `now`: the only place that asks the system for the time.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+/// A moment, in unix milliseconds; written as RFC 3339 in UTC, stored as a whole number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct Timestamp(i64);
+
+/// The system's time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the system's clock"
+)]
+pub fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_millisecond())
+}
+
+impl Timestamp {
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// As in `2026-11-22T08:00:00.000Z`.
+    pub fn to_rfc3339(self) -> String {
+        self.to_string()
+    }
+
+    /// The same moment for calendar arithmetic; years beyond 9999 are cut there.
+    pub fn to_jiff(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(if self.0 < 0 {
+            jiff::Timestamp::MIN
+        } else {
+            jiff::Timestamp::MAX
+        })
+    }
+}
+
+impl From<jiff::Timestamp> for Timestamp {
+    fn from(moment: jiff::Timestamp) -> Self {
+        Self(moment.as_millisecond())
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(whole_millis(duration)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(whole_millis(duration)))
+    }
+}
+
+impl Sub for Timestamp {
+    type Output = Duration;
+
+    /// Zero when `earlier` is later: clocks jump.
+    fn sub(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+}
+
+fn whole_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.3}", self.to_jiff())
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+
+    /// Any RFC 3339 moment; the offset may be other than `Z`.
+    fn from_str(text: &str) -> Result<Self, jiff::Error> {
+        text.parse::<jiff::Timestamp>().map(Self::from)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_in_utc_with_milliseconds_and_read_back() {
+        let moment = Timestamp::from_millis(1_795_334_400_007);
+
+        assert_eq!(moment.to_rfc3339(), "2026-11-22T08:00:00.007Z");
+        assert_eq!(moment.to_rfc3339().parse::<Timestamp>().unwrap(), moment);
+        assert_eq!(
+            "2026-11-22T16:00:00.007+08:00"
+                .parse::<Timestamp>()
+                .unwrap(),
+            moment
+        );
+        assert_eq!(
+            serde_json::to_string(&moment).unwrap(),
+            r#""2026-11-22T08:00:00.007Z""#
+        );
+        assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn arithmetic_never_overflows() {
+        let (first, last) = (
+            Timestamp::from_millis(i64::MIN),
+            Timestamp::from_millis(i64::MAX),
+        );
+
+        assert_eq!(last + Duration::MAX, last);
+        assert_eq!(first - Duration::MAX, first);
+        assert_eq!(first - last, Duration::ZERO);
+        assert!(last - first > Duration::from_secs(1));
+        assert!(last.to_rfc3339().starts_with("9999-12-"));
+        assert!(first.to_rfc3339().ends_with('Z'));
+    }
+}
