@@ -1,3 +1,4 @@
 //! All we know about Google's API.
 
+pub mod json_scan;
 pub mod target;
