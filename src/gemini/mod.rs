@@ -1,4 +1,6 @@
 //! All we know about Google's API.
 
+pub mod error_body;
+pub mod inflate;
 pub mod json_scan;
 pub mod target;
