@@ -1,5 +1,6 @@
 //! All we know about Google's API.
 
+pub mod classify;
 pub mod error_body;
 pub mod inflate;
 pub mod json_scan;
