@@ -113,6 +113,7 @@ pub enum Rule {
     FrontEndError,
     Overloaded,
     DeadlineExceeded,
+    UpstreamDeadline,
     ConnectFailed,
     ConnectionBroken,
     AnswerTimeout,
@@ -198,6 +199,7 @@ impl Rule {
             Self::FrontEndError => "front_end_error",
             Self::Overloaded => "overloaded",
             Self::DeadlineExceeded => "deadline_exceeded",
+            Self::UpstreamDeadline => "upstream_deadline",
             Self::ConnectFailed => "connect_failed",
             Self::ConnectionBroken => "connection_broken",
             Self::AnswerTimeout => "answer_timeout",
@@ -239,6 +241,7 @@ impl Rule {
             | Self::FrontEndError
             | Self::Overloaded
             | Self::DeadlineExceeded
+            | Self::UpstreamDeadline
             | Self::MalformedAnswer => Outcome::UpstreamError,
             Self::ConnectFailed | Self::ConnectionBroken | Self::AnswerTimeout => Outcome::Network,
         }
@@ -275,6 +278,7 @@ impl Rule {
             Self::LocationUnsupported | Self::FrontEndForbidden => Fault::WayOut,
             Self::InternalError
             | Self::FrontEndError
+            | Self::UpstreamDeadline
             | Self::ConnectFailed
             | Self::ConnectionBroken
             | Self::MalformedAnswer => Fault::Soft,
@@ -302,6 +306,7 @@ impl Rule {
             Self::LocationUnsupported => Retry::OneOther,
             Self::InternalError
             | Self::FrontEndError
+            | Self::UpstreamDeadline
             | Self::ConnectFailed
             | Self::ConnectionBroken
             | Self::MalformedAnswer => Retry::Once,

@@ -1,0 +1,280 @@
+//! Status and error body → `Verdict`: which rule an answer of Google's falls under.
+
+use crate::gemini::error_body::{BodyKind, ErrorBody, names_limit_zero};
+use crate::gemini::target::Surface;
+use crate::pool::verdict::{Rule, Verdict, Window};
+
+/// What the request was, as far as it changes the meaning of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub surface: Surface,
+    /// The client sent `x-server-timeout`, so that a deadline was its own.
+    pub client_deadline: bool,
+}
+
+/// The verdict on a whole answer that holds no error.
+pub fn success(status: u16) -> Verdict {
+    Verdict {
+        rule: Rule::Success,
+        status: Some(status),
+        message: String::new(),
+        retry_delay: None,
+        violations: Vec::new(),
+        project: None,
+    }
+}
+
+/// The verdict on an error answer, or, with a status in the 200s, on an error inside an answer that began well.
+///
+/// Texts are compared from their beginning, because what a client sent may be quoted further in.
+pub fn classify(
+    status: u16,
+    content_type: Option<&str>,
+    body: &ErrorBody,
+    asked: Asked,
+) -> Verdict {
+    let status = if (200..300).contains(&status) {
+        inner_status(body)
+    } else {
+        status
+    };
+    let says_html = content_type.is_some_and(|kind| starts(kind.trim_start(), "text/html"));
+    let is_page = body.kind == BodyKind::Html || (body.kind == BodyKind::Other && says_html);
+    let rule = if is_page {
+        rule_of_page(status)
+    } else {
+        rule_of(status, body, asked)
+    };
+    Verdict {
+        rule,
+        status: Some(status),
+        message: body.message.clone(),
+        retry_delay: body.retry_delay,
+        violations: body.violations.clone(),
+        project: body.project.clone(),
+    }
+}
+
+/// The status that an error inside a 200 stands for.
+fn inner_status(body: &ErrorBody) -> u16 {
+    let word = body
+        .code_text
+        .as_deref()
+        .or(body.status.as_deref())
+        .unwrap_or_default();
+    body.code
+        .unwrap_or_else(|| match word.to_ascii_lowercase().as_str() {
+            "invalid_argument"
+            | "failed_precondition"
+            | "invalid_request"
+            | "parameter_unknown" => 400,
+            "authentication" | "unauthenticated" => 401,
+            "payment_required" => 402,
+            "permission_denied" => 403,
+            "not_found" | "model_not_found" => 404,
+            "aborted" | "already_exists" => 409,
+            "out_of_range" => 416,
+            "resource_exhausted" | "rate_limit_exceeded" | "quota_exceeded" => 429,
+            "cancelled" => 499,
+            "unimplemented" => 501,
+            "unavailable" | "overloaded" | "service_unavailable" => 503,
+            "deadline_exceeded" => 504,
+            _ => 500,
+        })
+}
+
+/// Google's front end answers with pages, before it looks at any key.
+fn rule_of_page(status: u16) -> Rule {
+    match status {
+        // "Your client does not have permission", or "automated queries" from this address.
+        300..400 | 403 | 429 => Rule::FrontEndForbidden,
+        // A path the front end does not know, a body or a header too large for it.
+        400..500 => Rule::ClientFault,
+        _ => Rule::FrontEndError,
+    }
+}
+
+fn rule_of(status: u16, body: &ErrorBody, asked: Asked) -> Rule {
+    if let Some(rule) = rule_of_billing(status, body) {
+        return rule;
+    }
+    match status {
+        400 => rule_of_400(body),
+        401 => rule_of_401(body),
+        402 => Rule::BillingEmpty,
+        403 => rule_of_403(body),
+        404 => rule_of_404(body, asked),
+        408 | 409 | 412 | 413 | 416 => Rule::ClientFault,
+        429 => rule_of_429(body, asked),
+        499 => Rule::Cancelled,
+        502 => Rule::FrontEndError,
+        503 => Rule::Overloaded,
+        504 if asked.client_deadline => Rule::DeadlineExceeded,
+        504 => Rule::UpstreamDeadline,
+        300..500 => Rule::UnnamedFault,
+        500..600 => Rule::InternalError,
+        _ => Rule::MalformedAnswer,
+    }
+}
+
+/// Money, whichever status it comes with: 429 until September 2026, 402 since.
+fn rule_of_billing(status: u16, body: &ErrorBody) -> Option<Rule> {
+    if !matches!(status, 402 | 403 | 429) {
+        return None;
+    }
+    // Nothing that a client sent is quoted in a 402 or a 429.
+    let says = |text| status != 403 && body.message.contains(text);
+    if says("spending cap") {
+        Some(Rule::SpendingCap)
+    } else if says("prepayment credits are depleted") || body.info("BILLING_DISABLED").is_some() {
+        Some(Rule::BillingEmpty)
+    } else {
+        None
+    }
+}
+
+fn rule_of_400(body: &ErrorBody) -> Rule {
+    if names_invalid_key(body) {
+        Rule::ApiKeyInvalid
+    } else if starts(
+        &body.message,
+        "Multiple authentication credentials received",
+    ) {
+        Rule::TwoCredentials
+    } else if names_location(body) {
+        Rule::LocationUnsupported
+    } else {
+        Rule::InvalidRequest
+    }
+}
+
+fn rule_of_401(body: &ErrorBody) -> Rule {
+    if names_invalid_key(body) {
+        Rule::ApiKeyInvalid
+    } else if starts(
+        &body.message,
+        "Multiple authentication credentials received",
+    ) {
+        Rule::TwoCredentials
+    } else if starts(&body.message, "API keys are not supported by this API") {
+        // The method wants OAuth (registering files, permissions): any key would be refused.
+        Rule::ClientFault
+    } else {
+        Rule::Unauthenticated
+    }
+}
+
+fn rule_of_403(body: &ErrorBody) -> Rule {
+    let message = body.message.as_str();
+    let is_restricted = body
+        .infos
+        .iter()
+        .any(|info| info.reason.starts_with("API_KEY_") && info.reason.ends_with("_BLOCKED"));
+    if body.info("CONSUMER_SUSPENDED").is_some() || starts(message, "Permission denied: Consumer '")
+    {
+        Rule::ConsumerSuspended
+    } else if starts(message, "Your API key was reported as leaked") {
+        Rule::KeyLeaked
+    } else if body.info("SERVICE_DISABLED").is_some()
+        || starts(
+            message,
+            "Generative Language API has not been used in project",
+        )
+    {
+        Rule::ServiceDisabled
+    } else if is_restricted || (starts(message, "Requests ") && message.ends_with("are blocked.")) {
+        Rule::KeyRestricted
+    } else if names_invalid_key(body) {
+        Rule::ApiKeyInvalid
+    } else if starts(message, "Your project has been denied access")
+        || body.info("CONSUMER_INVALID").is_some()
+        || body.info("USER_PROJECT_DENIED").is_some()
+    {
+        Rule::ProjectDenied
+    } else if starts(message, "Method doesn't allow unregistered callers") {
+        Rule::NoCredential
+    } else if names_location(body) {
+        Rule::LocationUnsupported
+    } else if starts(message, "You do not have permission to access ")
+        || starts(message, "CachedContent not found")
+    {
+        Rule::ForeignResource
+    } else {
+        Rule::UnnamedFault
+    }
+}
+
+fn rule_of_404(body: &ErrorBody, asked: Asked) -> Rule {
+    let message = body.message.as_str();
+    if starts(message, "This model ") && message.contains("no longer available to new users") {
+        Rule::ModelRetired
+    } else if message.contains(" is not found for API version ")
+        || word(body, asked) == Some("model_not_found")
+    {
+        Rule::ModelNotFound
+    } else {
+        Rule::ResourceNotFound
+    }
+}
+
+/// The longest rest wins: no quota at all, then the day, then the minute; `RetryInfo` tells only how long a minute is.
+fn rule_of_429(body: &ErrorBody, asked: Asked) -> Rule {
+    let violates = |window| {
+        body.violations
+            .iter()
+            .any(|violation| violation.window == window)
+    };
+    let has_zero = body
+        .violations
+        .iter()
+        .any(|violation| violation.limit == Some(0));
+    if has_zero || names_limit_zero(&body.message) {
+        Rule::QuotaZero
+    } else if violates(Window::Day) {
+        Rule::QuotaPerDay
+    } else if violates(Window::Minute) {
+        Rule::QuotaPerMinute
+    } else if !body.violations.is_empty() {
+        Rule::QuotaUnknownWindow
+    } else {
+        match word(body, asked) {
+            Some("quota_exceeded") => Rule::QuotaPerDay,
+            Some("rate_limit_exceeded") => Rule::QuotaPerMinute,
+            _ if body.retry_delay.is_some() => Rule::QuotaUnknownWindow,
+            _ => Rule::QuotaWithoutDetail,
+        }
+    }
+}
+
+/// The error code as a word, which only the Interactions API has.
+fn word(body: &ErrorBody, asked: Asked) -> Option<&str> {
+    match asked.surface {
+        Surface::Interactions => body.code_text.as_deref(),
+        Surface::Native | Surface::OpenAi => None,
+    }
+}
+
+/// The OpenAI layer may have the text without the reason.
+fn names_invalid_key(body: &ErrorBody) -> bool {
+    let texts = ["API key not valid", "API key expired", "API key not found"];
+    body.info("API_KEY_INVALID").is_some()
+        || body.info("keyInvalid").is_some()
+        || texts.iter().any(|text| starts(&body.message, text))
+}
+
+fn names_location(body: &ErrorBody) -> bool {
+    starts(&body.message, "User location is not supported")
+        || starts(
+            &body.message,
+            "Gemini API free tier is not available in your country",
+        )
+}
+
+/// Whether `text` begins with `beginning`, in any case: Google writes "API key" and "API Key".
+fn starts(text: &str, beginning: &str) -> bool {
+    text.get(..beginning.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+}
+
+#[cfg(test)]
+mod tests;

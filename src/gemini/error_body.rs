@@ -1,0 +1,516 @@
+//! `ErrorBody`: Google's error answers, in all their forms, as fields.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::gemini::inflate::Inflate;
+use crate::pool::verdict::{Violation, Window};
+
+/// More than this of a compressed error is a bomb, not a message.
+const DECODED_LIMIT: usize = 1024 * 1024;
+
+/// What is kept of a text that is no JSON.
+const MESSAGE_LIMIT: usize = 500;
+
+/// What an error answer says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErrorBody {
+    pub kind: BodyKind,
+    /// `error.code`, where it is a number.
+    pub code: Option<u16>,
+    /// `error.code` where it is a word, as the Interactions API has it.
+    pub code_text: Option<String>,
+    /// `error.status`, such as `RESOURCE_EXHAUSTED`.
+    pub status: Option<String>,
+    pub message: String,
+    pub infos: Vec<ErrorInfo>,
+    /// From `QuotaFailure`, or from the metadata that older answers have instead.
+    pub violations: Vec<Violation>,
+    /// From `RetryInfo`, else from the message.
+    pub retry_delay: Option<Duration>,
+    /// The Google project the error names, as `projects/123`.
+    pub project: Option<String>,
+}
+
+/// What the body is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BodyKind {
+    Json,
+    /// A page of Google's front end, made before any key was looked at.
+    Html,
+    #[default]
+    Other,
+}
+
+/// One `google.rpc.ErrorInfo`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ErrorInfo {
+    pub reason: String,
+    pub consumer: Option<String>,
+    pub method_name: Option<String>,
+    pub quota_limit: Option<String>,
+    pub quota_limit_value: Option<String>,
+    pub quota_metric: Option<String>,
+}
+
+/// Undoes the content encoding of a whole body; `None` when that is impossible or it grows past all reason.
+pub fn decode<'a>(bytes: &'a [u8], content_encoding: Option<&str>) -> Option<Cow<'a, [u8]>> {
+    let encoding = content_encoding.unwrap_or_default().trim();
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+        return Some(Cow::Borrowed(bytes));
+    }
+    let mut inflate = Inflate::new(encoding)?;
+    let mut decoded = Vec::new();
+    for chunk in bytes.chunks(1024) {
+        inflate
+            .push(chunk, |piece| decoded.extend_from_slice(piece))
+            .ok()?;
+        if decoded.len() > DECODED_LIMIT {
+            return None;
+        }
+    }
+    Some(Cow::Owned(decoded))
+}
+
+impl ErrorBody {
+    /// Reads a whole body, its encoding undone: an object, an array around one, an event stream, a page, anything.
+    pub fn read(bytes: &[u8]) -> Self {
+        let text = bytes.trim_ascii();
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        if text.first() == Some(&b'<') {
+            return Self::of_page(text);
+        }
+        json_of(text)
+            .or_else(|| in_events(text))
+            .unwrap_or_else(|| Self {
+                message: excerpt(text),
+                ..Self::default()
+            })
+    }
+
+    /// Reads the bare value of an `error` key.
+    pub fn of_error(raw: &[u8]) -> Self {
+        let error = serde_json::from_slice(raw).unwrap_or_default();
+        Self::of_value(&error)
+    }
+
+    /// The first `ErrorInfo` with this reason.
+    pub fn info(&self, reason: &str) -> Option<&ErrorInfo> {
+        self.infos.iter().find(|info| info.reason == reason)
+    }
+
+    fn of_page(text: &[u8]) -> Self {
+        let page = excerpt(text);
+        let title = page
+            .split_once("<title>")
+            .and_then(|(_, rest)| rest.split_once("</title>"));
+        let message = title.map_or(page.clone(), |(title, _)| title.trim().to_owned());
+        Self {
+            kind: BodyKind::Html,
+            message,
+            ..Self::default()
+        }
+    }
+
+    fn of_value(error: &Value) -> Self {
+        let code = &error["code"];
+        let code_number = code.as_u64().or_else(|| code.as_str()?.parse().ok());
+        let mut body = Self {
+            kind: BodyKind::Json,
+            code: code_number.and_then(|code| u16::try_from(code).ok()),
+            code_text: text_at(error, "code").filter(|_| code_number.is_none()),
+            status: text_at(error, "status"),
+            message: text_at(error, "message")
+                .or_else(|| error.as_str().map(str::to_owned))
+                .unwrap_or_default(),
+            ..Self::default()
+        };
+        for detail in elements(&error["details"]) {
+            body.add_detail(detail);
+        }
+        // The form that `$.xgafv=1` asks for has `errors` instead of `details`.
+        for entry in elements(&error["errors"]) {
+            let reason = text_at(entry, "reason").unwrap_or_default();
+            body.infos.push(ErrorInfo {
+                reason,
+                ..ErrorInfo::default()
+            });
+        }
+        if body.violations.is_empty() {
+            body.violations = body.infos.iter().filter_map(violation_of_info).collect();
+        }
+        body.retry_delay = body.retry_delay.or_else(|| delay_in(&body.message));
+        body.project = project_in(&body);
+        body
+    }
+
+    fn add_detail(&mut self, detail: &Value) {
+        let kind = detail["@type"].as_str().unwrap_or_default();
+        match kind.rsplit('.').next().unwrap_or_default() {
+            "ErrorInfo" => self.infos.push(ErrorInfo {
+                reason: text_at(detail, "reason").unwrap_or_default(),
+                consumer: text_at(&detail["metadata"], "consumer"),
+                method_name: text_at(&detail["metadata"], "methodName"),
+                quota_limit: text_at(&detail["metadata"], "quota_limit"),
+                quota_limit_value: text_at(&detail["metadata"], "quota_limit_value"),
+                quota_metric: text_at(&detail["metadata"], "quota_metric"),
+            }),
+            "QuotaFailure" => {
+                let limit_named = names_a_limit(&self.message);
+                let violations = elements(&detail["violations"]);
+                self.violations
+                    .extend(violations.map(|v| violation_of(v, limit_named)));
+            }
+            "RetryInfo" => {
+                let delay = detail["retryDelay"].as_str().and_then(duration);
+                self.retry_delay = self.retry_delay.max(delay);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An error object, bare or as the first element of an array that is one.
+fn json_of(text: &[u8]) -> Option<ErrorBody> {
+    let document: Value = serde_json::from_slice(text).ok()?;
+    let candidates = match &document {
+        Value::Array(elements) => elements.as_slice(),
+        other => std::slice::from_ref(other),
+    };
+    let error = candidates.iter().find_map(error_in);
+    Some(error.map_or_else(
+        || ErrorBody {
+            kind: BodyKind::Json,
+            message: excerpt(text),
+            ..ErrorBody::default()
+        },
+        ErrorBody::of_value,
+    ))
+}
+
+fn error_in(object: &Value) -> Option<&Value> {
+    let error = object.get("error").filter(|error| !error.is_null());
+    error.or_else(|| {
+        let is_bare = object.get("code").is_some() && object.get("message").is_some();
+        is_bare.then_some(object)
+    })
+}
+
+/// The first error among `data:` events, or in bare JSON after them.
+fn in_events(text: &[u8]) -> Option<ErrorBody> {
+    let mut data = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        let content = line.trim_ascii_end();
+        if let Some(part) = content.strip_prefix(b"data:") {
+            data.extend_from_slice(part);
+        } else if content.is_empty() {
+            if let Some(error) = error_of_event(&data) {
+                return Some(error);
+            }
+            data.clear();
+        } else if matches!(content[0], b'{' | b'[') {
+            return serde_json::Deserializer::from_slice(&text[at..])
+                .into_iter::<Value>()
+                .next()?
+                .ok()
+                .as_ref()
+                .and_then(error_in)
+                .map(ErrorBody::of_value);
+        }
+        at += line.len();
+    }
+    error_of_event(&data)
+}
+
+fn error_of_event(data: &[u8]) -> Option<ErrorBody> {
+    let event: Value = serde_json::from_slice(data).ok()?;
+    error_in(&event).map(ErrorBody::of_value)
+}
+
+fn violation_of(violation: &Value, limit_named: bool) -> Violation {
+    let quota_id = text_at(violation, "quotaId").unwrap_or_default();
+    let value = &violation["quotaValue"];
+    let stated = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+    Violation {
+        window: window_of(&quota_id),
+        quota_id,
+        metric: text_at(violation, "quotaMetric").unwrap_or_default(),
+        model: text_at(&violation["quotaDimensions"], "model"),
+        // Google's JSON leaves zeros out: a limit that nobody states is a limit of 0.
+        limit: stated.or((!limit_named && !quota_id_is_missing(violation)).then_some(0)),
+    }
+}
+
+fn quota_id_is_missing(violation: &Value) -> bool {
+    violation["quotaId"].as_str().is_none_or(str::is_empty)
+}
+
+/// Older answers have no `QuotaFailure` but say the same in the metadata of `RATE_LIMIT_EXCEEDED`.
+fn violation_of_info(info: &ErrorInfo) -> Option<Violation> {
+    let quota_id = info.quota_limit.clone()?;
+    Some(Violation {
+        window: window_of(&quota_id),
+        quota_id,
+        metric: info.quota_metric.clone().unwrap_or_default(),
+        model: None,
+        limit: info
+            .quota_limit_value
+            .as_deref()
+            .and_then(|value| value.parse().ok()),
+    })
+}
+
+fn window_of(quota_id: &str) -> Window {
+    if quota_id.contains("PerDay") || quota_id.contains("Daily") {
+        Window::Day
+    } else if quota_id.contains("PerMinute") {
+        Window::Minute
+    } else {
+        Window::Unknown
+    }
+}
+
+/// Whether the message states a limit above zero, as in `limit: 20`.
+fn names_a_limit(message: &str) -> bool {
+    limits_in(message).any(|limit| limit != "0")
+}
+
+/// Whether the message states a limit of zero: the project's tier does not have this model at all.
+pub fn names_limit_zero(message: &str) -> bool {
+    limits_in(message).any(|limit| limit == "0")
+}
+
+fn limits_in(message: &str) -> impl Iterator<Item = &str> {
+    message.split("limit:").skip(1).filter_map(|rest| {
+        let rest = rest.trim_start();
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let number = rest[..end].trim_end_matches('.');
+        (!number.is_empty()).then_some(number)
+    })
+}
+
+fn delay_in(message: &str) -> Option<Duration> {
+    let (_, rest) = message.split_once("retry in ")?;
+    duration(rest.split_whitespace().next()?.trim_end_matches(['.', ',']))
+}
+
+/// `48s`, `34.4s`, `500ms`, `18h6m45.1s`; `None` for anything else.
+fn duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        rest = &rest[end..];
+        let end = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let unit_seconds = match &rest[..end] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        rest = &rest[end..];
+        total = total.checked_add(Duration::try_from_secs_f64(number * unit_seconds).ok()?)?;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+fn project_in(body: &ErrorBody) -> Option<String> {
+    let mut consumers = body
+        .infos
+        .iter()
+        .filter_map(|info| info.consumer.as_deref());
+    let named = consumers.find_map(|consumer| consumer.strip_prefix("projects/"));
+    let id = named.or_else(|| {
+        let (_, rest) = body.message.split_once("project_number:")?;
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        Some(&rest[..end])
+    })?;
+    let is_plain = !id.is_empty() && id.len() <= 64 && !id.contains(char::is_whitespace);
+    is_plain.then(|| format!("projects/{id}"))
+}
+
+fn elements(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text_at(object: &Value, key: &str) -> Option<String> {
+    object.get(key)?.as_str().map(str::to_owned)
+}
+
+fn excerpt(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(4 * MESSAGE_LIMIT)]);
+    text.chars().take(MESSAGE_LIMIT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ERROR: &str =
+        r#"{"error": {"code": 429, "message": "wait", "status": "RESOURCE_EXHAUSTED"}}"#;
+
+    #[test]
+    fn every_frame_around_an_error_is_seen_through() {
+        let cases = [
+            ERROR.to_owned(),
+            format!("\u{feff}{ERROR}\n"),
+            format!("[{ERROR}\n]\n"),
+            format!("data: {ERROR}\r\n\r\n"),
+            format!("event: error\ndata: {ERROR}\n\n"),
+            format!("data: {{\"candidates\": []}}\r\n\r\n{ERROR}\n"),
+            format!("data: {{\"candidates\": []}}\r\n\r\ndata: {ERROR}"),
+            r#"{"code": "429", "message": "wait", "status": "RESOURCE_EXHAUSTED"}"#.to_owned(),
+        ];
+
+        for case in cases {
+            let body = ErrorBody::read(case.as_bytes());
+            assert_eq!(body.kind, BodyKind::Json, "{case}");
+            assert_eq!(body.code, Some(429), "{case}");
+            assert_eq!(body.message, "wait", "{case}");
+            assert_eq!(body.status.as_deref(), Some("RESOURCE_EXHAUSTED"), "{case}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_error_object_still_gives_a_message() {
+        let page =
+            ErrorBody::read(b"\n<!DOCTYPE html>\n<title>Error 502 (Server Error)!!1</title>");
+        assert_eq!(
+            (page.kind, page.message.as_str()),
+            (BodyKind::Html, "Error 502 (Server Error)!!1")
+        );
+
+        let text = ErrorBody::read(b"upstream gone");
+        assert_eq!(
+            (text.kind, text.message.as_str()),
+            (BodyKind::Other, "upstream gone")
+        );
+
+        let word = ErrorBody::read(br#"{"error":{"code":"quota_exceeded","message":"later"}}"#);
+        assert_eq!(
+            (word.code, word.code_text.as_deref()),
+            (None, Some("quota_exceeded"))
+        );
+
+        let old = ErrorBody::read(br#"{"error":{"code":400,"errors":[{"reason":"keyInvalid"}]}}"#);
+        assert!(old.info("keyInvalid").is_some());
+
+        assert_eq!(
+            ErrorBody::read(br#"{"error":"invalid_grant"}"#).message,
+            "invalid_grant"
+        );
+        assert_eq!(ErrorBody::read(b"").message, "");
+    }
+
+    #[test]
+    fn the_older_quota_form_names_limit_and_project() {
+        let body = ErrorBody::read(
+            br#"{"error":{"code":429,"message":"Quota exceeded for quota metric 'Generate' and limit 'Per minute' of service 'g' for consumer 'project_number:42'.",
+            "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"RATE_LIMIT_EXCEEDED",
+            "metadata":{"quota_limit":"GenerateContentRequestsPerMinutePerProject","quota_limit_value":"60","quota_metric":"g/requests"}}]}}"#,
+        );
+
+        assert_eq!(body.project.as_deref(), Some("projects/42"));
+        assert_eq!(body.violations.len(), 1);
+        assert_eq!(body.violations[0].window, Window::Minute);
+        assert_eq!(body.violations[0].limit, Some(60));
+    }
+
+    #[test]
+    fn delays_are_read_in_every_form_google_writes() {
+        let cases = [
+            ("48s", Some(48_000)),
+            ("34.4s", Some(34_400)),
+            ("35.174346048s", Some(35_174)),
+            ("65205s", Some(65_205_000)),
+            ("500ms", Some(500)),
+            ("18h6m45.1s", Some(65_205_100)),
+            ("2m", Some(120_000)),
+            ("", None),
+            ("s", None),
+            ("5", None),
+            ("-5s", None),
+            ("9e9s", None),
+            ("99999999999999999999999s", None),
+        ];
+
+        for (text, expected) in cases {
+            let found = duration(text).map(|delay| delay.as_millis());
+            assert_eq!(found, expected, "{text}");
+        }
+        let in_message = delay_in("Quota.\nPlease retry in 48.939935699s.");
+        assert_eq!(in_message.map(|delay| delay.as_millis()), Some(48_939));
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_told_from_a_limit_that_begins_with_zero() {
+        for (message, expected) in [
+            ("x, limit: 0, model: y", true),
+            ("limit:0", true),
+            ("limit: 0.", true),
+            ("limit: 0.5", false),
+            ("limit: 05", false),
+            ("limit: 20", false),
+            ("no limit", false),
+        ] {
+            assert_eq!(names_limit_zero(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn encodings_are_undone_but_bombs_are_not() {
+        let pack = |plain: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+            encoder.write_all(plain).unwrap();
+            encoder.finish().unwrap()
+        };
+
+        assert_eq!(decode(b"x", None).as_deref(), Some(b"x".as_slice()));
+        assert_eq!(
+            decode(b"x", Some("Identity")).as_deref(),
+            Some(b"x".as_slice())
+        );
+        assert_eq!(
+            decode(&pack(b"x"), Some("gzip")).as_deref(),
+            Some(b"x".as_slice())
+        );
+        assert_eq!(
+            decode(&pack(&vec![0; 2 * DECODED_LIMIT]), Some("gzip")),
+            None
+        );
+        assert_eq!(decode(b"x", Some("gzip")), None);
+        assert_eq!(decode(b"x", Some("zstd")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            ErrorBody::read(&bytes);
+            ErrorBody::of_error(&bytes);
+        }
+
+        #[test]
+        fn almost_errors_do_no_harm(text in r#"(data: |event: error|\n|\r\n|[{}\[\]",:]|"error"|"code"|"message"|"details"|9){0,30}"#) {
+            ErrorBody::read(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,235 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+
+const PATHS: &[Path] = &[
+    &["usage"],
+    &["a", "usage"],
+    &["a", "b"],
+    &["a"],
+    &["error", "code"],
+];
+
+fn scan(document: &[u8]) -> Scanner {
+    let mut scanner = Scanner::new(PATHS);
+    scanner.feed(document);
+    scanner
+}
+
+fn raw(text: &str) -> Found<'_> {
+    Found::Raw(text.as_bytes())
+}
+
+#[test]
+fn the_last_value_at_a_path_is_found_and_look_alikes_are_not() {
+    let cases: &[(&str, usize, Found<'_>)] = &[
+        (r#"{"usage":1}"#, 0, raw("1")),
+        (r#"{"usage" : "x" }"#, 0, raw(r#""x""#)),
+        (
+            r#"{"usage":{"n":[1,{"m":"}"}]},"z":0}"#,
+            0,
+            raw(r#"{"n":[1,{"m":"}"}]}"#),
+        ),
+        (r#"{"usage":1,"usage":2}"#, 0, raw("2")),
+        (r#"{"usage":1,"usage":null}"#, 0, raw("1")),
+        (
+            r#"[{"usage":1},{"usage":[2]},{"z":{"usage":3}}]"#,
+            0,
+            raw("[2]"),
+        ),
+        (r#"{"z":"{\"usage\":1}"}"#, 0, Found::Nothing),
+        (r#"{"z":{"usage":1}}"#, 0, Found::Nothing),
+        (r#"{"z":["usage",{"usage":1}]}"#, 0, Found::Nothing),
+        (
+            r#"{"z":"usage","usages":1,"usag":2,"":3}"#,
+            0,
+            Found::Nothing,
+        ),
+        (r#"{"\u0075sage":4}"#, 0, raw("4")),
+        (
+            r#"{"usa\/ge":4,"us\"age":5,"usage\\":6}"#,
+            0,
+            Found::Nothing,
+        ),
+        (
+            r#"{"a":[{"b":1},[{"b":2}],{"b":{"b":3}}]}"#,
+            2,
+            raw(r#"{"b":3}"#),
+        ),
+        (r#"{"a":{"b":1,"usage":2},"usage":3}"#, 1, raw("2")),
+        (
+            r#"{"a":{"b":1,"usage":2},"usage":3}"#,
+            3,
+            raw(r#"{"b":1,"usage":2}"#),
+        ),
+        (r#"{"a":[],"usage":[]}"#, 0, raw("[]")),
+        (r#"{"a":{},"usage":-1.5e3}"#, 0, raw("-1.5e3")),
+        (r#"{"error":{"code":"\\"}}"#, 4, raw(r#""\\""#)),
+        (r#"{"usage":1"#, 0, Found::Nothing),
+        (r#"{"usage":1]"#, 0, Found::Nothing),
+        (r#"<html>{"usage":1}"#, 0, Found::Nothing),
+        ("", 0, Found::Nothing),
+    ];
+
+    for (document, index, expected) in cases {
+        assert_eq!(
+            scan(document.as_bytes()).value_at(*index),
+            *expected,
+            "in {document}"
+        );
+    }
+}
+
+#[test]
+fn a_value_is_found_in_a_half_document_but_not_yet_kept() {
+    let scanner = scan(br#"{"usage":{"n":1},"a":"#);
+
+    assert_eq!(scanner.pending_at(0), raw(r#"{"n":1}"#));
+    assert_eq!(scanner.value_at(0), Found::Nothing);
+    assert!(!scanner.is_complete());
+}
+
+#[test]
+fn the_end_of_the_root_is_told_and_the_next_document_keeps_what_it_lacks() {
+    let mut scanner = Scanner::new(PATHS);
+
+    assert_eq!(scanner.feed(br#" {"usage":1}, {"#), Some(12));
+    scanner.reset();
+    assert_eq!(scanner.feed(br#"{"a":{"usage":2}}"#), Some(17));
+
+    assert_eq!(scanner.value_at(0), raw("1"));
+    assert_eq!(scanner.latest_of(&[0, 1]), raw("2"));
+    scanner.reset();
+    scanner.feed(br#"{"usage":3"#);
+    scanner.reset();
+    assert_eq!(scanner.value_at(0), raw("1"));
+}
+
+#[test]
+fn the_first_key_and_the_begin_of_a_value_are_told_early() {
+    let mut scanner = Scanner::new(PATHS);
+    scanner.feed(br#"[ {"usage"#);
+    assert_eq!(scanner.opens_with(0), None);
+    scanner.feed(br#"" "#);
+    assert_eq!(
+        (scanner.opens_with(0), scanner.opens_with(3)),
+        (Some(true), Some(false))
+    );
+    assert!(!scanner.has_begun(0));
+    scanner.feed(b":{");
+    assert!(scanner.has_begun(0));
+
+    let mut absent = Scanner::new(PATHS);
+    absent.feed(br#"{"usage":null,"#);
+    assert!(!absent.has_begun(0));
+}
+
+#[test]
+fn every_value_is_kept_where_that_is_asked() {
+    let mut scanner = Scanner::new(PATHS).keeping_every(&[2]);
+    scanner.feed(br#"{"a":[{"b":"x"},{"b":null},{"b":"y"}],"usage":1,"usage":2}"#);
+
+    let values: Vec<_> = scanner.values_at(2).collect();
+    assert_eq!(values, [br#""x""#, br#""y""#]);
+    assert_eq!(scanner.values_at(0).count(), 1);
+    assert!(!scanner.lost_some_at(2));
+}
+
+#[test]
+fn what_is_too_long_is_dropped_and_nesting_is_only_counted() {
+    let long = format!(r#"{{"usage":"{}","a":{{"b":7}}}}"#, "x".repeat(VALUE_LIMIT));
+    let scanner = scan(long.as_bytes());
+    assert_eq!(scanner.value_at(0), Found::TooLong);
+    assert_eq!(scanner.value_at(2), raw("7"));
+
+    let deep = format!("{}1{},", r#"{"a":["#.repeat(100_000), "]}".repeat(100_000));
+    assert!(scan(deep.as_bytes()).is_complete());
+
+    let long_key = format!(r#"{{"{}usage":1,"usage":2}}"#, "k".repeat(100_000));
+    assert_eq!(scan(long_key.as_bytes()).value_at(0), raw("2"));
+}
+
+/// What a whole-document parser finds: the last value at `path` that is not null.
+fn expected<'a>(value: &'a Value, path: &[&str], found: &mut Option<&'a Value>) {
+    match (value, path) {
+        (Value::Array(elements), _) => {
+            for element in elements {
+                expected(element, path, found);
+            }
+        }
+        (Value::Object(fields), [key, rest @ ..]) => {
+            for (_, field) in fields.iter().filter(|(name, _)| name == key) {
+                if rest.is_empty() && !field.is_null() {
+                    *found = Some(field);
+                } else if !rest.is_empty() {
+                    expected(field, rest, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn documents() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        r#"[a-z"\\/{}\[\]:, é]{0,12}"#.prop_map(Value::from),
+        Just(Value::from(r#"{"usage":1}"#)),
+    ];
+    let keys = prop::sample::select(vec!["usage", "a", "b", "error", "code", "x\"", "\\usage"]);
+    leaf.prop_recursive(5, 40, 6, move |inner| {
+        let fields = prop::collection::vec((keys.clone(), inner.clone()), 0..5);
+        prop_oneof![
+            prop::collection::vec(inner, 0..5).prop_map(Value::from),
+            fields.prop_map(|fields| fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn it_finds_what_a_whole_parser_finds_wherever_the_chunks_are_cut(
+        document in documents(),
+        pretty in any::<bool>(),
+        piece in 1_usize..9,
+    ) {
+        let text = if pretty {
+            serde_json::to_string_pretty(&document).unwrap()
+        } else {
+            document.to_string()
+        } + "\n";
+        let mut scanner = Scanner::new(PATHS);
+        let ended = text.as_bytes().chunks(piece).any(|chunk| scanner.feed(chunk).is_some());
+
+        prop_assert!(ended, "{}", text);
+        for (index, path) in PATHS.iter().enumerate() {
+            let mut wanted = None;
+            expected(&document, path, &mut wanted);
+            let found = match scanner.value_at(index) {
+                Found::Raw(raw) => Some(serde_json::from_slice::<Value>(raw).unwrap()),
+                Found::Nothing => None,
+                Found::TooLong => panic!("nothing is that long"),
+            };
+            prop_assert_eq!(found.as_ref(), wanted, "{:?} in {}", path, text);
+        }
+    }
+
+    #[test]
+    fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..9) {
+        let mut scanner = Scanner::new(PATHS).keeping_every(&[1]);
+        for chunk in bytes.chunks(piece) {
+            scanner.feed(chunk);
+        }
+    }
+
+    #[test]
+    fn almost_json_does_no_harm(text in r#"[{}\[\]",:\\a1nt ]{0,80}"#, piece in 1_usize..9) {
+        let mut scanner = Scanner::new(PATHS);
+        for chunk in text.as_bytes().chunks(piece) {
+            scanner.feed(chunk);
+        }
+    }
+}
