@@ -1,0 +1,3 @@
+//! The whole product without a Google key: a fake Google, its cast of keys, and clients.
+
+pub mod fake_gemini;
