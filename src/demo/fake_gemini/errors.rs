@@ -14,7 +14,17 @@ use super::keys::KeyState;
 pub struct GoogleError {
     pub status: u16,
     pub body: Cow<'static, str>,
-    pub is_page: bool,
+    pub kind: BodyKind,
+}
+
+/// What a body is, and so whether a surface gives it a form of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    Json,
+    /// HTML of the front end.
+    Page,
+    /// Given as it is: `Fate::Says`.
+    AsIs,
 }
 
 /// A body from `errors/` (its README says where each comes from).
@@ -23,7 +33,7 @@ macro_rules! verbatim {
         GoogleError {
             status: $status,
             body: Cow::Borrowed(include_str!(concat!("errors/", $name, ".json"))),
-            is_page: false,
+            kind: BodyKind::Json,
         }
     };
 }
@@ -33,7 +43,7 @@ macro_rules! page {
         GoogleError {
             status: $status,
             body: Cow::Borrowed(include_str!(concat!("errors/", $name, ".html"))),
-            is_page: true,
+            kind: BodyKind::Page,
         }
     };
 }
@@ -51,7 +61,7 @@ impl GoogleError {
         Self {
             status,
             body: json::pretty(&error).into(),
-            is_page: false,
+            kind: BodyKind::Json,
         }
     }
 
@@ -59,7 +69,7 @@ impl GoogleError {
         Self {
             status: 429,
             body: body.into(),
-            is_page: false,
+            kind: BodyKind::Json,
         }
     }
 
@@ -143,7 +153,7 @@ impl GoogleError {
             Fate::Says(status, body) => Self {
                 status: *status,
                 body: body.clone().into(),
-                is_page: body.trim_start().starts_with('<'),
+                kind: BodyKind::AsIs,
             },
             Fate::Healthy
             | Fate::Unauthenticated
@@ -192,7 +202,7 @@ impl GoogleError {
 
     /// The body as this surface gives it.
     pub fn body_for(&self, form: Form) -> String {
-        if self.is_page {
+        if self.kind != BodyKind::Json {
             return self.body.to_string();
         }
         match form {
@@ -205,7 +215,7 @@ impl GoogleError {
 
     pub fn content_type(&self, form: Form) -> &'static str {
         match form {
-            _ if self.is_page => "text/html; charset=UTF-8",
+            _ if self.body.starts_with('<') => "text/html; charset=UTF-8",
             Form::Sse => "text/event-stream",
             Form::Json | Form::JsonArray | Form::OpenAi | Form::Interactions => {
                 "application/json; charset=UTF-8"
