@@ -1,0 +1,99 @@
+//! The Interactions surface: compact JSON, named events with LF framing.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::Said;
+use crate::demo::fake_gemini::json;
+
+pub fn unary(said: &Said, id: &str) -> String {
+    let text = json::compact(&said.texts.concat());
+    format!(
+        "{{\"id\":\"{id}\",\"status\":\"completed\",\"usage\":{},{},\"service_tier\":\"standard\",\"steps\":[{{\"signature\":\
+         \"ZmFrZQ==\",\"type\":\"thought\"}},{{\"content\":[{{\"text\":{text},\"type\":\"text\"}}],\"type\":\
+         \"model_output\"}}],\"object\":\"interaction\",\"model\":\"{}\"}}",
+        usage(said),
+        times(said),
+        said.model
+    )
+}
+
+/// The answer to a background interaction: nothing yet, poll its id.
+pub fn background(said: &Said, id: &str) -> String {
+    format!(
+        "{{\"id\":\"{id}\",\"status\":\"in_progress\",{},\"object\":\"interaction\",\"agent\":\"{}\"}}",
+        times(said),
+        said.model
+    )
+}
+
+/// The events, in the recorded order. The text comes in as many `step.delta` as there are pieces.
+pub fn sse(said: &Said, id: &str) -> Vec<String> {
+    let model = &said.model;
+    let begun = format!(
+        "{{\"interaction\":{{\"id\":\"{id}\",\"status\":\"in_progress\",\"object\":\"interaction\",\"model\":\"{model}\"}},\
+         \"event_type\":\"interaction.created\"}}"
+    );
+    let status = format!(
+        "{{\"interaction_id\":\"{id}\",\"status\":\"in_progress\",\"event_type\":\"interaction.status_update\"}}"
+    );
+    let completed = format!(
+        "{{\"interaction\":{{\"id\":\"{id}\",\"status\":\"completed\",\"usage\":{},{},\"service_tier\":\"standard\",\
+         \"object\":\"interaction\",\"model\":\"{model}\"}},\"event_type\":\"interaction.completed\"}}",
+        usage(said),
+        times(said)
+    );
+    let start = "{\"index\":0,\"step\":{\"type\":\"model_output\"},\"event_type\":\"step.start\"}";
+    let stop = "{\"index\":0,\"event_type\":\"step.stop\"}";
+
+    let mut events = vec![
+        event("interaction.created", &begun),
+        event("interaction.status_update", &status),
+        event("step.start", start),
+    ];
+    events.extend(said.texts.iter().map(|text| {
+        let text = json::compact(text);
+        let delta = format!(
+            "{{\"index\":0,\"delta\":{{\"text\":{text},\"type\":\"text\"}},\"event_type\":\"step.delta\"}}"
+        );
+        event("step.delta", &delta)
+    }));
+    events.extend([
+        event("step.stop", stop),
+        event("interaction.completed", &completed),
+        event("done", "[DONE]"),
+    ]);
+    events
+}
+
+/// The id names its project, so that the fake knows whose it is without remembering.
+pub fn id(project: &str, said: &Said) -> String {
+    format!("v1_{project}_{}", said.id())
+}
+
+/// The project that made an interaction.
+pub fn project_of(id: &str) -> Option<&str> {
+    let (project, _) = id.strip_prefix("v1_")?.split_once('_')?;
+    Some(project)
+}
+
+fn event(name: &str, data: &str) -> String {
+    format!("event: {name}\ndata: {data}\n\n")
+}
+
+fn usage(said: &Said) -> String {
+    let output = said.output_tokens(said.texts.len());
+    let input = said.prompt_tokens;
+    format!(
+        "{{\"total_tokens\":{},\"total_input_tokens\":{input},\"input_tokens_by_modality\":{},\"total_cached_tokens\":0,\
+         \"total_output_tokens\":{output},\"total_tool_use_tokens\":0,\"total_thought_tokens\":{}}}",
+        input + output + said.thought_tokens,
+        json!([{"modality": "text", "tokens": input}]),
+        said.thought_tokens
+    )
+}
+
+fn times(said: &Said) -> String {
+    let now = Timestamp::from_second(said.now_ms.div_euclid(1000)).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("\"created\":\"{now}\",\"updated\":\"{now}\"")
+}

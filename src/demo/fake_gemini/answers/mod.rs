@@ -1,0 +1,30 @@
+//! Answers as each surface of Google gives them.
+
+pub mod embeddings;
+pub mod interactions;
+pub mod native;
+pub mod openai;
+
+/// What every answer with a text is made of.
+pub struct Said {
+    /// The model that answers, which an alias hides.
+    pub model: String,
+    pub prompt_tokens: u64,
+    pub thought_tokens: u64,
+    /// The text in the pieces of a stream, or as one.
+    pub texts: Vec<String>,
+    /// Distinguishes answers; not a secret of anybody.
+    pub serial: u64,
+    pub now_ms: i64,
+}
+
+impl Said {
+    /// The id of the answer, in the form of Google's.
+    pub fn id(&self) -> String {
+        // An odd factor spreads neighbouring numbers over the whole range, and no two of them meet.
+        format!(
+            "fake{:016x}",
+            self.serial.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        )
+    }
+}

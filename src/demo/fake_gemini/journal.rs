@@ -1,0 +1,210 @@
+//! `Journal`: what the fake received and how it ended, for tests to look at.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::request::Parts;
+use tokio_util::sync::CancellationToken;
+
+use super::google::Google;
+use super::keys::KeyState;
+
+/// How much of each request is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    /// Counts only, for load.
+    Counts,
+    Heads,
+    Bodies,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Received {
+    pub at_ms: i64,
+    pub method: String,
+    /// As on the wire: nothing decoded.
+    pub path_and_query: String,
+    pub version: http::Version,
+    /// In the order of the wire, except that repeated names stand together.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Empty unless bodies are recorded.
+    pub body: Bytes,
+    pub body_bytes: usize,
+    /// The key it carried, if exactly one.
+    pub key: Option<String>,
+}
+
+impl Received {
+    /// The first header of this name, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
+        std::str::from_utf8(value).ok()
+    }
+}
+
+/// A client that went before its answer was whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HangUp {
+    pub at_ms: i64,
+    pub key: Option<String>,
+    /// How many pieces of the body had been handed out; 0: not even the head, perhaps.
+    pub chunks_sent: usize,
+}
+
+/// What is kept of all requests; older ones give way beyond this many.
+const KEPT: usize = 10_000;
+
+#[derive(Default)]
+pub struct Journal {
+    pub requests: AtomicU64,
+    pub open_connections: AtomicUsize,
+    pub connections: AtomicU64,
+    pub open_answers: AtomicUsize,
+    pub open_streams: AtomicUsize,
+    received: Mutex<VecDeque<Received>>,
+    hang_ups: Mutex<Vec<HangUp>>,
+}
+
+impl Journal {
+    /// Counts a connection until the guard is dropped.
+    pub fn connection(&self) -> CountedConnection<'_> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.open_connections.fetch_add(1, Ordering::Relaxed);
+        CountedConnection(&self.open_connections)
+    }
+
+    pub fn record(
+        &self,
+        recording: Recording,
+        at_ms: i64,
+        head: &Parts,
+        body: &Bytes,
+        key: Option<&str>,
+    ) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if recording == Recording::Counts {
+            return;
+        }
+        let headers = head.headers.iter();
+        let received = Received {
+            at_ms,
+            method: head.method.to_string(),
+            path_and_query: head
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, ToString::to_string),
+            version: head.version,
+            headers: headers
+                .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+                .collect(),
+            body: match recording {
+                Recording::Bodies => body.clone(),
+                Recording::Counts | Recording::Heads => Bytes::new(),
+            },
+            body_bytes: body.len(),
+            key: key.map(str::to_owned),
+        };
+        let mut kept = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(received);
+    }
+
+    pub fn received(&self) -> Vec<Received> {
+        let kept = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().cloned().collect()
+    }
+
+    pub fn hang_ups(&self) -> Vec<HangUp> {
+        let hang_ups = self.hang_ups.lock();
+        hang_ups.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets what came, but not what is still open.
+    pub fn reset(&self) {
+        self.requests.store(0, Ordering::Relaxed);
+        self.connections.store(0, Ordering::Relaxed);
+        let received = self.received.lock();
+        received.unwrap_or_else(PoisonError::into_inner).clear();
+        let hang_ups = self.hang_ups.lock();
+        hang_ups.unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+pub struct CountedConnection<'a>(&'a AtomicUsize);
+
+impl Drop for CountedConnection<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer that is being made or sent. Dropped before `finish`, it is a client that hung up.
+pub struct OpenAnswer {
+    google: Arc<Google>,
+    key: Option<Arc<KeyState>>,
+    /// Cancelled when the fake itself cuts connections off: nobody hung up then.
+    cut_off: CancellationToken,
+    is_stream: bool,
+    finished: bool,
+    pub chunks_sent: usize,
+}
+
+impl OpenAnswer {
+    pub fn begin(google: Arc<Google>, cut_off: CancellationToken) -> Self {
+        let journal = &google.journal;
+        journal.open_answers.fetch_add(1, Ordering::Relaxed);
+        Self {
+            google,
+            key: None,
+            cut_off,
+            is_stream: false,
+            finished: false,
+            chunks_sent: 0,
+        }
+    }
+
+    pub fn belongs_to(&mut self, key: Arc<KeyState>) {
+        key.enter();
+        self.key = Some(key);
+    }
+
+    pub fn is_stream(&mut self) {
+        self.is_stream = true;
+        let journal = &self.google.journal;
+        journal.open_streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The answer is out, or ends as its fate wants.
+    pub fn finish(&mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for OpenAnswer {
+    fn drop(&mut self) {
+        let journal = &self.google.journal;
+        journal.open_answers.fetch_sub(1, Ordering::Relaxed);
+        if self.is_stream {
+            journal.open_streams.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(key) = &self.key {
+            key.leave();
+        }
+        if !self.finished && !self.cut_off.is_cancelled() {
+            let hang_up = HangUp {
+                at_ms: (self.google.clock)(),
+                key: self.key.as_ref().map(|key| key.secret.clone()),
+                chunks_sent: self.chunks_sent,
+            };
+            let hang_ups = journal.hang_ups.lock();
+            hang_ups
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(hang_up);
+        }
+    }
+}

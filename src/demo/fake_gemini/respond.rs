@@ -1,0 +1,330 @@
+//! The story of a request at the fake: who asks, what becomes of their key, what they get.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::Answer;
+use super::answers::embeddings::Embedded;
+use super::answers::{Said, interactions, native, openai};
+use super::asked::{Asked, Delivery};
+use super::body::AnswerBody;
+use super::call::{Call, Form, Operation, credential};
+use super::errors::GoogleError;
+use super::fate::Fate;
+use super::google::Google;
+use super::journal::OpenAnswer;
+use super::keys::KeyState;
+use super::manner::Manner;
+use super::models::{self, FakeModel};
+use super::quota::Charge;
+use super::wire::{Ruin, RuinCell};
+
+/// The request gets no answer: the connection closes.
+#[derive(Debug, thiserror::Error)]
+#[error("the fake hangs up")]
+pub struct NoAnswer;
+
+/// Answers one request by the rules.
+pub async fn respond(
+    google: Arc<Google>,
+    ruin: RuinCell,
+    cut_off: CancellationToken,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, NoAnswer> {
+    let mut open = OpenAnswer::begin(google.clone(), cut_off);
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+    let call = Call::read(&head);
+    let secret = credential(&head, call.form);
+    let secret_text = secret.as_deref().ok();
+    let now_ms = (google.clock)();
+    google
+        .journal
+        .record(google.recording, now_ms, &head, &body, secret_text);
+    if let Some(raw) = google.next_replay() {
+        return Ok(raw.into_response(open));
+    }
+
+    let key = match secret {
+        Ok(secret) => google.key(&secret).ok_or_else(GoogleError::unknown_key),
+        Err(bad) => Err(GoogleError::bad_credentials(bad, &call)),
+    };
+    if let Ok(key) = &key {
+        open.belongs_to(key.clone());
+    }
+    let visit = Visit {
+        fate: google.fate(key.as_deref().ok(), call.operation.spends()),
+        manner: google.manner(&head),
+        google: &google,
+        head: &head,
+        call,
+        key,
+        now_ms,
+    };
+    visit.suffer(&ruin, &mut open).await?;
+
+    let answer = visit.answer(&body);
+    if let (Ok(key), Ok(_)) = (&visit.key, &answer) {
+        key.answered();
+    }
+    let answer = answer.unwrap_or_else(|error| Answer::refusal(&error, visit.call.form));
+    Ok(visit.paint(answer, open))
+}
+
+/// One request, with all that decides about it.
+struct Visit<'a> {
+    google: &'a Google,
+    head: &'a Parts,
+    call: Call,
+    /// Whose request it is, or why that is nobody's.
+    key: Result<Arc<KeyState>, GoogleError>,
+    fate: Fate,
+    manner: Manner,
+    now_ms: i64,
+}
+
+impl Visit<'_> {
+    /// Lets happen what a fate does to the connection, and waits before the head as long as is due.
+    async fn suffer(&self, ruin: &RuinCell, open: &mut OpenAnswer) -> Result<(), NoAnswer> {
+        let ruined = match self.fate {
+            Fate::Hang => return std::future::pending().await,
+            Fate::HangUp => {
+                open.finish();
+                return Err(NoAnswer);
+            }
+            Fate::Reset => Some(Ruin::Reset),
+            Fate::GarbageAnswer => {
+                Some(Ruin::Says(b"\x15\x03\x01 this is not HTTP at all\r\n\r\n"))
+            }
+            Fate::HalfHead => Some(Ruin::Says(b"HTTP/1.1 200 OK\r\ncontent-type: applica")),
+            _ => None,
+        };
+        if let Some(ruined) = ruined {
+            open.finish();
+            // The answer that follows is never written: the socket says its ruin instead.
+            let _ = ruin.set(ruined);
+        }
+        let delay = self.fate.first_byte_delay() + Duration::from_millis(self.manner.first_byte_ms);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        Ok(())
+    }
+
+    /// Google looks at the key before the model, at the model before the rest of the body, at quotas last.
+    fn answer(&self, body: &Bytes) -> Result<Answer, GoogleError> {
+        let asked = Asked::read(&self.call, body);
+        let asked = asked.as_ref();
+        let name = match asked {
+            Ok(asked) => asked.model.as_deref(),
+            Err(_) => self.call.model.as_deref(),
+        };
+        let model = name.and_then(|name| models::find(name, &self.call.version));
+        let names = [
+            name.unwrap_or_default(),
+            model.map_or("", |model| &model.name),
+        ];
+        let key = self.key.as_ref().ok().map(Arc::as_ref);
+        if let Some(error) = GoogleError::of_fate(&self.fate, &self.call, &names, key) {
+            return Err(error);
+        }
+        let key = self.key.as_ref().map_err(Clone::clone)?;
+
+        let query = self.head.uri.query().unwrap_or_default();
+        match self.call.operation {
+            Operation::ListModels => Ok(Answer::json(models::list(query))),
+            Operation::OpenAiListModels => Ok(Answer::compact(models::openai_list())),
+            Operation::GetInteraction => self.interaction(key),
+            Operation::Unknown => Err(GoogleError::plain(404, "Requested entity was not found.")),
+            Operation::Outside => Err(GoogleError::no_such_page()),
+            Operation::GetModel
+            | Operation::OpenAiGetModel
+            | Operation::Generate
+            | Operation::StreamGenerate
+            | Operation::CountTokens
+            | Operation::Embed
+            | Operation::BatchEmbed
+            | Operation::OpenAiChat
+            | Operation::OpenAiEmbeddings
+            | Operation::OpenAiImages
+            | Operation::Interact => {
+                let name = name.unwrap_or_default();
+                let model = model
+                    .filter(|model| self.call.operation.is_done_by(model))
+                    .ok_or_else(|| GoogleError::unknown_model(&self.call, name));
+                // Without a readable body nobody knows which model the OpenAI layer was asked for.
+                match model {
+                    Err(unknown) if !name.is_empty() => Err(unknown),
+                    Err(unknown) => Err(asked.err().cloned().unwrap_or(unknown)),
+                    Ok(model) => self.model_answer(key, model, asked.map_err(Clone::clone)?),
+                }
+            }
+        }
+    }
+
+    /// What concerns a model that exists.
+    fn model_answer(
+        &self,
+        key: &KeyState,
+        model: &FakeModel,
+        asked: &Asked,
+    ) -> Result<Answer, GoogleError> {
+        let operation = self.call.operation;
+        if operation.spends() {
+            if self.google.is_overloaded(&model.name) {
+                return Err(GoogleError::in_stream(503));
+            }
+            let charge = Charge {
+                is_embedding: !asked.texts.is_empty(),
+                requests: asked.texts.len().max(1) as u64,
+                input_tokens: asked.prompt_tokens,
+            };
+            self.google.charge(key, &model.name, charge, self.now_ms)?;
+            // Reported: too long a prompt is refused and its tokens are used up all the same.
+            if asked.prompt_tokens > 1_048_576 {
+                return Err(GoogleError::too_many_tokens());
+            }
+        }
+
+        let said = self.say(model, asked);
+        let ints = self.call.enum_ints;
+        let embedded = Embedded {
+            model: &model.name,
+            texts: &asked.texts,
+            dimensions: asked.dimensions,
+            prompt_tokens: asked.prompt_tokens,
+        };
+        let answer = match operation {
+            Operation::GetModel => Answer::json(models::get(model)),
+            Operation::OpenAiGetModel => Answer::compact(models::openai_model(model)),
+            Operation::CountTokens => Answer::json(native::count_tokens(asked.prompt_tokens, ints)),
+            Operation::Embed => Answer::json(embedded.single()),
+            Operation::BatchEmbed => Answer::json(embedded.batch()),
+            Operation::OpenAiEmbeddings => Answer::compact(embedded.openai(asked.base64)),
+            Operation::OpenAiImages => Answer::compact(openai::image(&said)),
+            Operation::Generate => Answer::json(native::unary(&said, ints)),
+            Operation::StreamGenerate if self.call.form == Form::Sse => {
+                Answer::events(native::sse(&said, ints))
+            }
+            Operation::StreamGenerate => Answer {
+                content_type: "application/json; charset=UTF-8",
+                ..Answer::events(native::json_array(&said, ints))
+            },
+            Operation::OpenAiChat => match asked.delivery {
+                Delivery::Stream { include_usage } => {
+                    Answer::events(openai::sse(&said, include_usage))
+                }
+                Delivery::Whole | Delivery::Background => Answer::compact(openai::unary(&said)),
+            },
+            Operation::Interact => {
+                let id = interactions::id(&key.project, &said);
+                match asked.delivery {
+                    Delivery::Stream { .. } => Answer::events(interactions::sse(&said, &id)),
+                    Delivery::Background => Answer::compact(interactions::background(&said, &id)),
+                    Delivery::Whole => Answer::compact(interactions::unary(&said, &id)),
+                }
+            }
+            Operation::ListModels
+            | Operation::OpenAiListModels
+            | Operation::GetInteraction
+            | Operation::Unknown
+            | Operation::Outside => unreachable!("no model is asked for"),
+        };
+        Ok(answer
+            .paced(&self.manner)
+            .broken_by(&self.fate, self.call.form))
+    }
+
+    fn say(&self, model: &FakeModel, asked: &Asked) -> Said {
+        Said {
+            model: model.name.clone(),
+            prompt_tokens: asked.prompt_tokens,
+            thought_tokens: if model.thinks {
+                20 + asked.prompt_hash % 60
+            } else {
+                0
+            },
+            texts: match asked.delivery {
+                Delivery::Stream { .. } => self.manner.texts(asked.prompt_hash),
+                Delivery::Whole | Delivery::Background => vec![self.manner.text(asked.prompt_hash)],
+            },
+            serial: self.google.next_serial(),
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// An interaction is its project's: any other gets the 404 of one that does not exist.
+    fn interaction(&self, key: &KeyState) -> Result<Answer, GoogleError> {
+        let id = self.call.model.as_deref().unwrap_or_default();
+        if interactions::project_of(id) != Some(&key.project) {
+            return Err(GoogleError::plain(404, "Requested entity was not found."));
+        }
+        let agent = &models::MODELS[0];
+        let said = self.say(agent, &Asked::default());
+        Ok(Answer::compact(interactions::unary(&said, id)))
+    }
+
+    /// Puts Google's headers around an answer, in the order of recordings.
+    fn paint(&self, answer: Answer, mut open: OpenAnswer) -> Response<AnswerBody> {
+        if answer.is_stream {
+            open.is_stream();
+        }
+        let gzips = self.google.gzip
+            && self
+                .head
+                .headers
+                .get_all(ACCEPT_ENCODING)
+                .iter()
+                .any(|value| value.as_bytes().windows(4).any(|word| word == b"gzip"));
+        let pieces = if gzips {
+            answer.pieces.gzipped()
+        } else {
+            answer.pieces
+        };
+
+        let mut response = Response::new(AnswerBody::new(pieces, open));
+        *response.status_mut() =
+            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::IM_A_TEAPOT);
+        let headers = response.headers_mut();
+        let mut set = |name: HeaderName, value: &'static str| {
+            headers.append(name, HeaderValue::from_static(value));
+        };
+        let has_tier = self.call.operation.spends() && matches!(answer.status, 200 | 429);
+        if has_tier && !answer.is_stream {
+            set(HeaderName::from_static("x-gemini-service-tier"), "standard");
+        }
+        set(CONTENT_TYPE, answer.content_type);
+        if answer.is_stream && answer.content_type == "text/event-stream" {
+            set(CONTENT_DISPOSITION, "attachment");
+        }
+        if gzips {
+            set(CONTENT_ENCODING, "gzip");
+        }
+        for origin in ["Origin", "Referer", "X-Origin"] {
+            set(VARY, origin);
+        }
+        for (name, value) in [
+            ("server", "scaffolding on HTTPServer2"),
+            ("x-xss-protection", "0"),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("x-content-type-options", "nosniff"),
+            ("server-timing", "gfet4t7; dur=42"),
+            (
+                "alt-svc",
+                "h3=\":443\"; ma=2592000,h3-29=\":443\"; ma=2592000",
+            ),
+        ] {
+            set(HeaderName::from_static(name), value);
+        }
+        headers.insert(http::header::DATE, self.google.date(self.now_ms));
+        response
+    }
+}

@@ -1,0 +1,68 @@
+//! The fake through its front door.
+
+mod breaking;
+mod framing;
+mod quotas;
+mod refusals;
+
+use std::time::Duration;
+
+use super::fate::{FakeKey, Fate};
+use super::{FakeGemini, Rules};
+
+const KEY: &str = "AIzaSyFakeFakeFakeFakeFakeFakeFakeFake0";
+const PROJECT: &str = "100000000001";
+const PROMPT: &str = r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
+const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
+const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+const ARRAY: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent";
+const CHAT: &str = "/v1beta/openai/chat/completions";
+const CHAT_BODY: &str =
+    r#"{"model":"gemini-2.5-flash","messages":[{"role":"user","content":"Hello"}]}"#;
+
+async fn fake(fate: Fate) -> FakeGemini {
+    start(Rules::with_keys([FakeKey::new(KEY, PROJECT, fate)])).await
+}
+
+async fn start(rules: Rules) -> FakeGemini {
+    FakeGemini::start(rules).await.unwrap()
+}
+
+fn client() -> reqwest::Client {
+    // Refused when it is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+async fn post(
+    fake: &FakeGemini,
+    path: &str,
+    body: &str,
+) -> Result<reqwest::Response, reqwest::Error> {
+    let request = client().post(fake.url() + path).body(body.to_owned());
+    request.header("x-goog-api-key", KEY).send().await
+}
+
+/// Status, content type and body.
+async fn told(fake: &FakeGemini, path: &str, body: &str) -> (u16, String, String) {
+    let response = post(fake, path, body).await.unwrap();
+    let content_type = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    (
+        response.status().as_u16(),
+        content_type,
+        response.text().await.unwrap(),
+    )
+}
+
+async fn settled(what: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if what() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("it never came to pass");
+}
