@@ -2,9 +2,13 @@
 
 pub mod classify;
 pub mod error_body;
+mod event_reader;
 pub mod headers;
 mod inflate;
 pub mod json_scan;
+pub mod prices;
 pub mod redact;
+pub mod tap;
 pub mod target;
 pub mod transport;
+mod usage;

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
+use crate::gemini::tap::Tap;
 use crate::pool::verdict::{Fault, Retry};
 
 /// Bodies reported in public issues, with what each was found to mean; `about` in the file says how exact they are.
@@ -38,10 +39,15 @@ impl ReportedError {
     }
 
     fn verdict(&self) -> Verdict {
-        let body = ErrorBody::read(self.body.as_bytes());
-        if self.status == 200 && !self.body.contains("\"error\":") {
-            return success(self.status);
+        if self.status != 200 {
+            let body = ErrorBody::read(self.body.as_bytes());
+            return classify(self.status, Some(&self.content_type), &body, self.asked());
         }
+        let mut tap = Tap::new(self.asked().surface, Some(&self.content_type), None);
+        tap.feed(self.body.as_bytes());
+        let Some(body) = tap.finish().error else {
+            return success(self.status);
+        };
         classify(self.status, Some(&self.content_type), &body, self.asked())
     }
 }

@@ -1,0 +1,538 @@
+//! What a request cost, by the price table in prices.json: an estimate, not Google's invoice.
+
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::clock::Timestamp;
+use crate::pool::usage::Usage;
+
+/// Parsed once; a table that does not parse fails the tests, not a request.
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("prices.json")).expect("the tests read the price table")
+});
+
+/// The day the prices are of, as in `2026-11-22`.
+pub fn as_of() -> &'static str {
+    &TABLE.as_of
+}
+
+/// What Google charges for `usage`, in billionths of a US dollar; `None` when model or tokens are unknown.
+///
+/// Searches, images and seconds of video that are billed by the piece are not in it. A free project pays nothing, whatever this
+/// says.
+pub fn cost_nano_usd(
+    model: &str,
+    usage: &Usage,
+    service_tier: Option<&str>,
+    at: Timestamp,
+) -> Option<i64> {
+    let prompt = usage.prompt?;
+    let row = find(model)?;
+    let prices = row.prices(prompt, service_tier, at)?;
+    let is_output_unknown = usage.total.is_none() && usage.output.is_none();
+    if is_output_unknown && prices.output.is_some() {
+        return None;
+    }
+    let pico = prices.of_input(prompt, usage) + prices.of_output(usage);
+    i64::try_from((pico + 500) / 1000).ok()
+}
+
+#[derive(Debug, Deserialize)]
+struct Table {
+    as_of: String,
+    models: Vec<Row>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "names the row for readers and tests")
+    )]
+    id: String,
+    r#match: Vec<Match>,
+    periods: Vec<Period>,
+    #[serde(default)]
+    service_tiers: ServiceTiers,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Match {
+    Equals {
+        equals: String,
+    },
+    Prefix {
+        prefix: String,
+        #[serde(default)]
+        but_no_tts: bool,
+        #[serde(default)]
+        then_a_digit: bool,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+struct Period {
+    /// The first day it holds, as in `2026-12-01`.
+    from: Option<String>,
+    #[serde(flatten)]
+    prices: Prices,
+    #[serde(default)]
+    long_context: Vec<LongContext>,
+}
+
+/// Prices of the whole request when its prompt is longer.
+#[derive(Debug, Deserialize)]
+struct LongContext {
+    above_prompt_tokens: u64,
+    #[serde(flatten)]
+    prices: Prices,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceTiers {
+    batches: Option<Prices>,
+    flex: Option<Prices>,
+    priority: Option<Prices>,
+}
+
+/// In millionths of a millionth of a US dollar a token: every price in the table is a whole number of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct PicoUsd(u128);
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Prices {
+    input: Option<PicoUsd>,
+    input_audio: Option<PicoUsd>,
+    input_image: Option<PicoUsd>,
+    input_video: Option<PicoUsd>,
+    cache_read: Option<PicoUsd>,
+    cache_read_audio: Option<PicoUsd>,
+    output: Option<PicoUsd>,
+    output_audio: Option<PicoUsd>,
+    output_image: Option<PicoUsd>,
+    output_video: Option<PicoUsd>,
+}
+
+impl<'de> Deserialize<'de> for PicoUsd {
+    /// From US dollars a million tokens.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "prices are small and not negative"
+    )]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let usd_per_million = f64::deserialize(deserializer)?;
+        Ok(Self((usd_per_million * 1e6).round() as u128))
+    }
+}
+
+/// The row whose match fits the model best.
+fn find(model: &str) -> Option<&'static Row> {
+    let model = model.strip_prefix("models/").unwrap_or(model);
+    let fits = TABLE.models.iter().filter_map(|row| {
+        let best = row
+            .r#match
+            .iter()
+            .filter_map(|pattern| pattern.fit(model))
+            .max()?;
+        Some((best, row))
+    });
+    fits.max_by_key(|(fit, _)| *fit).map(|(_, row)| row)
+}
+
+impl Match {
+    /// How well this fits the model; `None`: not at all.
+    fn fit(&self, model: &str) -> Option<usize> {
+        match self {
+            Self::Equals { equals } => (equals == model).then_some(usize::MAX),
+            Self::Prefix {
+                prefix,
+                but_no_tts,
+                then_a_digit,
+            } => {
+                let rest = model.strip_prefix(prefix.as_str())?;
+                let is_tts = model
+                    .split('-')
+                    .skip(1)
+                    .any(|part| part.eq_ignore_ascii_case("tts"));
+                let has_digit = rest.starts_with(|c: char| c.is_ascii_digit());
+                let fits = !(*but_no_tts && is_tts) && (!*then_a_digit || has_digit);
+                fits.then_some(prefix.len())
+            }
+        }
+    }
+}
+
+impl Row {
+    fn prices(&self, prompt: u64, service_tier: Option<&str>, at: Timestamp) -> Option<Prices> {
+        let period = self.period(&at.to_rfc3339())?;
+        let long_context = period
+            .long_context
+            .iter()
+            .filter(|long| prompt > long.above_prompt_tokens)
+            .max_by_key(|long| long.above_prompt_tokens);
+        let prices = match long_context {
+            Some(long) => long.prices.or(&period.prices),
+            None => period.prices.clone(),
+        };
+        let Some(tier) = service_tier.and_then(|tier| self.service_tiers.find(tier)) else {
+            return Some(prices);
+        };
+        // A tier's prices are given for the day of the table; others keep the same proportion.
+        let standard = &self.period(as_of())?.prices;
+        Some(prices.scaled(standard, tier))
+    }
+
+    /// The last period that has begun; dates as texts sort by time.
+    fn period(&self, date: &str) -> Option<&Period> {
+        let has_begun = |from: &str| from <= date.get(..from.len()).unwrap_or(date);
+        self.periods
+            .iter()
+            .rfind(|period| period.from.as_deref().is_none_or(has_begun))
+    }
+}
+
+impl ServiceTiers {
+    fn find(&self, name: &str) -> Option<&Prices> {
+        match name.to_ascii_lowercase().as_str() {
+            "batch" | "batches" => self.batches.as_ref(),
+            "flex" => self.flex.as_ref(),
+            "priority" => self.priority.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl Prices {
+    fn or(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.or(other.input),
+            input_audio: self.input_audio.or(other.input_audio),
+            input_image: self.input_image.or(other.input_image),
+            input_video: self.input_video.or(other.input_video),
+            cache_read: self.cache_read.or(other.cache_read),
+            cache_read_audio: self.cache_read_audio.or(other.cache_read_audio),
+            output: self.output.or(other.output),
+            output_audio: self.output_audio.or(other.output_audio),
+            output_image: self.output_image.or(other.output_image),
+            output_video: self.output_video.or(other.output_video),
+        }
+    }
+
+    /// These prices, changed as `tier` changes `standard`.
+    fn scaled(&self, standard: &Self, tier: &Self) -> Self {
+        let input = |price| scale(price, standard.input, tier.input);
+        let cached = |price| scale(price, standard.cache_read, tier.cache_read);
+        let output = |price| scale(price, standard.output, tier.output);
+        Self {
+            input: input(self.input),
+            input_audio: input(self.input_audio),
+            input_image: input(self.input_image),
+            input_video: input(self.input_video),
+            cache_read: cached(self.cache_read),
+            cache_read_audio: cached(self.cache_read_audio),
+            output: output(self.output),
+            output_audio: output(self.output_audio),
+            output_image: output(self.output_image),
+            output_video: output(self.output_video),
+        }
+    }
+
+    /// Prompt and tools; what was read from a cache at its own price.
+    fn of_input(&self, prompt: u64, usage: &Usage) -> u128 {
+        let cached = usage.cached.unwrap_or(0).min(prompt);
+        let cached_audio = usage.cached_audio.min(cached);
+        let mut fresh = prompt - cached;
+        let audio = take(
+            &mut fresh,
+            usage.prompt_audio - usage.prompt_audio.min(cached_audio),
+        );
+        let image = take(&mut fresh, usage.prompt_image);
+        let video = take(&mut fresh, usage.prompt_video);
+        let cache_read = self.cache_read.or(self.input);
+        let text = u128::from(fresh) + u128::from(usage.tool.unwrap_or(0));
+        text * self.input.unwrap_or_default().0
+            + priced(audio, self.input_audio, self.input)
+            + priced(image, self.input_image, self.input)
+            + priced(video, self.input_video, self.input)
+            + priced(cached - cached_audio, cache_read, None)
+            + priced(cached_audio, self.cache_read_audio, cache_read)
+    }
+
+    /// Thoughts are billed as output.
+    fn of_output(&self, usage: &Usage) -> u128 {
+        let mut text = usage.output.unwrap_or(0);
+        let audio = take(&mut text, usage.output_audio);
+        let image = take(&mut text, usage.output_image);
+        let video = take(&mut text, usage.output_video);
+        let thoughts = usage.thoughts.unwrap_or(0);
+        priced(text, self.output, None)
+            + priced(thoughts, self.output, None)
+            + priced(audio, self.output_audio, self.output)
+            + priced(image, self.output_image, self.output)
+            + priced(video, self.output_video, self.output)
+    }
+}
+
+/// Takes up to `wanted` tokens away from `tokens`; says how many.
+fn take(tokens: &mut u64, wanted: u64) -> u64 {
+    let taken = wanted.min(*tokens);
+    *tokens -= taken;
+    taken
+}
+
+fn priced(tokens: u64, price: Option<PicoUsd>, otherwise: Option<PicoUsd>) -> u128 {
+    u128::from(tokens) * price.or(otherwise).unwrap_or_default().0
+}
+
+fn scale(
+    price: Option<PicoUsd>,
+    standard: Option<PicoUsd>,
+    tier: Option<PicoUsd>,
+) -> Option<PicoUsd> {
+    match (price, standard, tier) {
+        (Some(PicoUsd(price)), Some(PicoUsd(standard)), Some(PicoUsd(tier))) if standard > 0 => {
+            Some(PicoUsd(price * tier / standard))
+        }
+        _ => price,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-22T12:00:00Z";
+
+    fn cost(model: &str, usage: Usage, tier: Option<&str>, at: &str) -> Option<i64> {
+        cost_nano_usd(model, &usage, tier, at.parse().unwrap())
+    }
+
+    fn tokens(prompt: u64, output: u64) -> Usage {
+        Usage {
+            prompt: Some(prompt),
+            output: Some(output),
+            total: Some(prompt + output),
+            ..Usage::default()
+        }
+    }
+
+    const MILLION: u64 = 1_000_000;
+
+    #[track_caller]
+    fn assert_cost(model: &str, usage: Usage, expected: i64) {
+        assert_eq!(cost(model, usage, None, NOW), Some(expected), "{usage:?}");
+    }
+
+    #[test]
+    fn every_kind_of_token_has_its_price() {
+        let cached = Usage {
+            cached: Some(400_000),
+            ..tokens(MILLION, 0)
+        };
+        let audio = Usage {
+            prompt_audio: 600_000,
+            cached_audio: 100_000,
+            ..cached
+        };
+        let thoughts = Usage {
+            thoughts: Some(MILLION),
+            ..tokens(0, MILLION)
+        };
+        let tool = Usage {
+            tool: Some(MILLION),
+            ..tokens(0, 0)
+        };
+        let image = Usage {
+            output_image: 1_000,
+            ..tokens(0, 1_500)
+        };
+        let embedding = Usage {
+            prompt: Some(261),
+            prompt_image: 258,
+            ..Usage::default()
+        };
+
+        assert_cost("gemini-2.5-flash", tokens(MILLION, 0), 300_000_000);
+        assert_cost("models/gemini-2.5-flash", tokens(1, 1), 300 + 2_500);
+        assert_cost("gemini-2.5-flash", cached, 180_000_000 + 12_000_000);
+        // Of audio 500,000 fresh and 100,000 cached; of text 100,000 fresh and 300,000 cached.
+        let (fresh, from_cache) = (500_000_000 + 30_000_000, 10_000_000 + 9_000_000);
+        assert_cost("gemini-2.5-flash", audio, fresh + from_cache);
+        assert_cost("gemini-2.5-flash", thoughts, 5_000_000_000);
+        assert_cost("gemini-2.5-flash", tool, 300_000_000);
+        assert_cost("gemini-2.5-flash-image", image, 1_250_000 + 30_000_000);
+        assert_cost("gemini-embedding-2", embedding, 258 * 450 + 3 * 200);
+        assert_cost("gemma-3-27b-it", tokens(MILLION, MILLION), 0);
+    }
+
+    #[test]
+    fn a_long_prompt_prices_the_whole_request() {
+        assert_cost(
+            "gemini-2.5-pro",
+            tokens(200_000, 1_000),
+            250_000_000 + 10_000_000,
+        );
+        assert_cost(
+            "gemini-2.5-pro",
+            tokens(200_001, 1_000),
+            500_002_500 + 15_000_000,
+        );
+    }
+
+    #[test]
+    fn tiers_and_dates_change_the_price() {
+        let cached = Usage {
+            cached: Some(1),
+            ..tokens(1, 0)
+        };
+        let both = tokens(MILLION, MILLION);
+        let (before, after) = ("2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z");
+        let cases = [
+            ("gemini-2.5-flash", both, Some("flex"), NOW, 1_400_000_000),
+            (
+                "gemini-2.5-flash",
+                both,
+                Some("PRIORITY"),
+                NOW,
+                5_040_000_000,
+            ),
+            (
+                "gemini-2.5-flash",
+                both,
+                Some("standard"),
+                NOW,
+                2_800_000_000,
+            ),
+            (
+                "gemini-2.5-pro",
+                tokens(400_000, 0),
+                Some("flex"),
+                NOW,
+                500_000_000,
+            ),
+            (
+                "gemini-4-argon",
+                tokens(MILLION, 0),
+                None,
+                before,
+                2_000_000_000,
+            ),
+            (
+                "gemini-4-argon",
+                tokens(MILLION, 0),
+                None,
+                after,
+                4_000_000_000,
+            ),
+            (
+                "gemini-4-argon",
+                tokens(MILLION, 0),
+                Some("flex"),
+                after,
+                2_000_000_000,
+            ),
+            // 37.5 billionths a token, rounded up at the end.
+            ("gemini-3.8-flash", cached, Some("flex"), NOW, 38),
+        ];
+
+        for (model, usage, tier, at, expected) in cases {
+            assert_eq!(
+                cost(model, usage, tier, at),
+                Some(expected),
+                "{model} {tier:?} {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_best_match_decides() {
+        let same = [
+            ("gemini-flash-latest", "gemini-3.8-flash"),
+            ("gemini-3.5-flash-001", "gemini-3.5-flash"),
+            ("gemini-4-argon-2", "gemini-4-argon"),
+            ("gemini-2.5-pro-preview-05-06", "gemini-2.5-pro"),
+        ];
+        for (one, other) in same {
+            let costs = [one, other].map(|model| cost(model, tokens(7, 9), None, NOW));
+            assert!(costs[0].is_some() && costs[0] == costs[1], "{one}");
+        }
+        assert_eq!(
+            cost("gemini-2.5-pro-preview-tts", tokens(1, 0), None, NOW),
+            Some(1_000)
+        );
+        assert_eq!(
+            cost("gemini-3.5-flash-lite", tokens(1, 0), None, NOW),
+            Some(300)
+        );
+        assert_eq!(
+            cost("gemini-2.5-flash-lite-preview-tts", tokens(1, 0), None, NOW),
+            Some(500)
+        );
+    }
+
+    #[test]
+    fn what_is_unknown_has_no_cost() {
+        let half = Usage {
+            prompt: Some(9),
+            ..Usage::default()
+        };
+        let no_prompt = Usage {
+            prompt: None,
+            ..tokens(1, 1)
+        };
+
+        assert_eq!(cost("gemini-99", tokens(1, 1), None, NOW), None);
+        assert_eq!(cost("gemini-3.5-flashy", tokens(1, 1), None, NOW), None);
+        assert_eq!(cost("", tokens(1, 1), None, NOW), None);
+        assert_eq!(cost("gemini-2.5-flash", no_prompt, None, NOW), None);
+        assert_eq!(cost("gemini-2.5-flash", half, None, NOW), None);
+        assert_eq!(
+            cost("gemini-2.5-flash", tokens(u64::MAX / 2, 0), None, NOW),
+            None
+        );
+    }
+
+    #[test]
+    fn the_table_is_whole() {
+        assert_eq!(as_of(), "2026-11-22");
+        assert_eq!(TABLE.models.len(), 37);
+        for row in &TABLE.models {
+            assert!(row.periods[0].from.is_none(), "{}", row.id);
+            assert!(
+                row.periods
+                    .iter()
+                    .all(|period| period.prices.input.is_some()),
+                "{}",
+                row.id
+            );
+        }
+    }
+
+    #[test]
+    fn absurd_counts_do_no_harm() {
+        let absurd = Usage {
+            prompt: Some(1),
+            output: Some(u64::MAX),
+            thoughts: Some(u64::MAX),
+            cached: Some(u64::MAX),
+            tool: Some(u64::MAX),
+            total: None,
+            prompt_audio: u64::MAX,
+            cached_audio: u64::MAX,
+            prompt_image: u64::MAX,
+            prompt_video: u64::MAX,
+            output_audio: u64::MAX,
+            output_image: u64::MAX,
+            output_video: u64::MAX,
+        };
+        for row in &TABLE.models {
+            cost(&row.id, absurd, Some("flex"), NOW);
+        }
+    }
+}
