@@ -67,6 +67,7 @@ CREATE TABLE upstream_keys (
 ) STRICT;
 CREATE UNIQUE INDEX upstream_keys_by_fingerprint ON upstream_keys (fingerprint);
 CREATE INDEX upstream_keys_by_project ON upstream_keys (project_id);
+CREATE INDEX upstream_keys_removed ON upstream_keys (removed_at_ms) WHERE removed_at_ms IS NOT NULL;
 CREATE INDEX upstream_keys_by_revision ON upstream_keys (revision);
 
 -- A project rests for a model ('*': for every model) until then.

@@ -2,7 +2,7 @@
 
 pub mod classify;
 pub mod error_body;
-mod event_reader;
+pub mod event_reader;
 pub mod headers;
 mod inflate;
 pub mod json_scan;

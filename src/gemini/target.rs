@@ -15,6 +15,19 @@ pub enum Surface {
     Interactions,
 }
 
+impl Surface {
+    /// The dialect a path asks for, before anything else is known of it.
+    pub fn of_path(path: &str) -> Self {
+        if path.contains("/openai/") || without_alias(path, false).contains("/openai/") {
+            Self::OpenAi
+        } else if path.contains("/interactions") {
+            Self::Interactions
+        } else {
+            Self::Native
+        }
+    }
+}
+
 /// Where a request goes, read from its method, path and query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -312,13 +325,34 @@ fn without_credentials(query: &str) -> Result<String, BadTarget> {
     for part in query.split('&') {
         let name = decoded(part.split('=').next().unwrap_or_default());
         match name.as_ref() {
-            "key" | "access_token" | "oauth_token" => {}
+            name if is_credential(name) => {}
             "callback" => return Err(BadTarget::Parameter("callback")),
             name if name.starts_with("$http") => return Err(BadTarget::Parameter("$httpHeaders")),
             _ => kept.push(part),
         }
     }
     Ok(kept.join("&"))
+}
+
+fn is_credential(parameter: &str) -> bool {
+    matches!(parameter, "key" | "access_token" | "oauth_token")
+}
+
+/// The path and query as rows show them: without credentials, even where the target is refused.
+pub fn loggable(path: &str, query: Option<&str>) -> String {
+    let Some(query) = query else {
+        return path.to_owned();
+    };
+    let name = |part: &str| decoded(part.split('=').next().unwrap_or_default()).into_owned();
+    let kept: Vec<_> = query
+        .split('&')
+        .filter(|part| !is_credential(&name(part)))
+        .collect();
+    if kept.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", kept.join("&"))
+    }
 }
 
 /// The value of the first parameter with this name, decoded.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +97,31 @@ pub enum Change {
         model: String,
         cooldown: Cooldown,
     },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { id, condition } => {
+                write!(f, "upstream key {} is now {:?}", id.0, condition.state)?;
+                match condition.until.or(condition.next_check) {
+                    Some(at) => write!(f, " until {at}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Cooldown {
+                project_id,
+                model,
+                cooldown,
+            } => {
+                write!(
+                    f,
+                    "project {} rests for {model} until {}",
+                    project_id.0, cooldown.until
+                )
+            }
+        }
+    }
 }
 
 impl Keys {

@@ -1,0 +1,3 @@
+//! JSON for programs: so far, whether the server is well.
+
+pub mod health;

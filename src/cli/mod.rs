@@ -1,0 +1,3 @@
+//! The commands, one per file: which words lead to which.
+
+pub mod serve;

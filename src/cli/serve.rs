@@ -1,0 +1,144 @@
+//! `serve`: migrate, start, say where, and stop when told to.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::clock;
+use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
+use crate::server::Server;
+use crate::storage::client_keys::{self, NewClientKey};
+use crate::storage::db::Db;
+use crate::storage::recorder::{self, Recorder, Writer};
+use crate::storage::{installation, revision, upstream_keys};
+
+/// Runs the server until a signal ends it.
+pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
+    start_log(arguments.log_format);
+    let config = Config::new(database, arguments)?;
+    let stop = stop_on_signal()?;
+    let db = Db::open(&config.database_url).await?;
+    db.migrate().await?;
+    let (app, writer) = prepare(config, db).await?;
+    let hint = first_steps(&app).await?;
+    let server = Server::bind(app.clone(), writer).await;
+    let server = server.with_context(|| format!("cannot listen on {}", app.config.listen))?;
+    let address = server.address()?;
+    tracing::info!(%address, keys = app.keys.lock().len(), "listening on http://{address}");
+    if let Some(hint) = hint {
+        println!("{hint}");
+    }
+    server.run(stop).await
+}
+
+/// Makes a migrated database ready to serve: ends what the last run left unfinished, adds the keys of the environment,
+/// reads everything.
+pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, Writer)> {
+    let interrupted = recorder::interrupt_running(&db).await?;
+    if interrupted > 0 {
+        tracing::warn!(
+            rows = interrupted,
+            "the last run did not end well: {interrupted} requests were interrupted"
+        );
+    }
+    add_keys(&config, &db).await?;
+    let (recorder, writer) = Recorder::new(db.clone());
+    Ok((App::load(config, db, recorder).await?, writer))
+}
+
+/// Adds the keys of the environment that were never known before.
+async fn add_keys(config: &Config, db: &Db) -> Result<()> {
+    if config.client_keys.is_empty() && config.upstream_keys.is_empty() {
+        return Ok(());
+    }
+    let now = clock::now();
+    let mut tx = db.begin().await?;
+    let hash_key = installation::hash_key(&mut tx).await?;
+    let revision = revision::bump(&mut tx).await?;
+    let mut number = client_keys::count_named(&mut tx, "env-").await?;
+    for secret in &config.client_keys {
+        let name = format!("env-{}", number + 1);
+        let key = NewClientKey {
+            name: &name,
+            note: "from ALLOWED_API_KEYS",
+            secret,
+            expires_at: None,
+        };
+        if client_keys::insert(&mut tx, &hash_key, &key, now, revision)
+            .await?
+            .is_some()
+        {
+            number += 1;
+        }
+    }
+    for secret in &config.upstream_keys {
+        let label = format!("key-{}", secret.last4());
+        upstream_keys::insert(&mut tx, &hash_key, secret, &label, false, now, revision).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What to do next, as long as something is missing that the server cannot do without.
+async fn first_steps(app: &App) -> Result<Option<String>> {
+    let mut steps = Vec::new();
+    if app.keys.lock().is_empty() {
+        steps.push("Add your Gemini keys:      gemini-pool upstream-keys add   (or: upstream-keys import FILE)");
+    }
+    if client_keys::list_for_proxy(&app.db.readers)
+        .await?
+        .is_empty()
+    {
+        steps.push("Make a key for a client:   gemini-pool client-keys create NAME");
+    }
+    if steps.is_empty() {
+        return Ok(None);
+    }
+    steps.push("Then point an SDK at this server, as the README shows. No restart is needed.");
+    Ok(Some(format!(
+        "\nWhat to do next, in another terminal:\n  {}\n",
+        steps.join("\n  ")
+    )))
+}
+
+/// A token that the first SIGTERM or Ctrl-C cancels; the second ends the process at once.
+pub fn stop_on_signal() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        for told in 1.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if told > 1 {
+                tracing::warn!("told twice to stop: ending at once");
+                std::process::exit(1);
+            }
+            stopping.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// Sends the log to standard error. `RUST_LOG` says how much of it.
+pub fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second start in one process, as in tests, keeps the first log.
+    let _ = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}

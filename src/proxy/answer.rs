@@ -1,0 +1,387 @@
+//! Streams the chosen answer to the client, and notices how it ends.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, response};
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::app::App;
+use crate::gemini::classify::{Asked, classify};
+use crate::gemini::error_body::decode;
+use crate::gemini::headers::for_client;
+use crate::gemini::redact::Redactor;
+use crate::gemini::tap::{Answered, Tap};
+use crate::gemini::transport::{Stream, describe, rule_of};
+use crate::pool::lease::Lease;
+use crate::pool::verdict::{Rule, Verdict};
+use crate::proxy::forward::{Attempt, Flowing, Reply, Whole, failure};
+use crate::proxy::incoming::Incoming;
+use crate::proxy::record::{Committed, Record};
+use crate::proxy::refuse::stream_error;
+
+/// The longest error event that is held back to be redacted; a longer one is no error of Google's.
+const HELD_LIMIT: usize = 1024 * 1024;
+
+/// Turns an attempt that the client may see into its response.
+pub async fn answer(
+    app: &Arc<App>,
+    attempt: Attempt,
+    incoming: &Incoming,
+    mut record: Record,
+) -> Response {
+    let Attempt {
+        lease,
+        verdict,
+        reply,
+    } = attempt;
+    match reply {
+        Reply::Whole(whole) => {
+            answer_whole(*whole, &verdict, &app.redactor(), incoming, record).await
+        }
+        Reply::Flowing(flowing) => {
+            let head = client_head(&flowing.head, &app.redactor());
+            let streamed = content_type(&flowing.head.headers)
+                .is_some_and(|kind| kind.starts_with("text/event-stream"));
+            record.first_byte(head.status, streamed);
+            let mut response = Response::from_parts(head, Body::empty());
+            record.id_header(response.headers_mut());
+            let answer = AnswerBody::new(app, *flowing, lease, verdict, incoming, record);
+            *response.body_mut() = Body::new(answer);
+            response
+        }
+        Reply::None => unreachable!("the handler refuses where there is no reply"),
+    }
+}
+
+/// Sends an answer that is here whole, once its row is committed.
+async fn answer_whole(
+    whole: Whole,
+    verdict: &Verdict,
+    redactor: &Redactor,
+    incoming: &Incoming,
+    mut record: Record,
+) -> Response {
+    let encoding = text(&whole.head.headers, CONTENT_ENCODING);
+    let mut tap = Tap::new(
+        incoming.target.surface,
+        content_type(&whole.head.headers),
+        encoding,
+    );
+    tap.feed(&whole.body);
+    let answered = tap.finish();
+    // Only what is not a good answer can hold our key; where nothing is redacted the bytes stay as they came.
+    let plain = decode(&whole.body, encoding);
+    let redacted = plain
+        .and_then(|plain| redactor.redact(&plain))
+        .filter(|_| verdict.rule != Rule::Success);
+    let mut head = client_head(&whole.head, redactor);
+    let body = match redacted {
+        Some(redacted) => {
+            head.headers.remove(CONTENT_ENCODING);
+            head.headers
+                .insert(CONTENT_LENGTH, HeaderValue::from(redacted.len()));
+            Bytes::from(redacted)
+        }
+        None => whole.body,
+    };
+    record.first_byte(head.status, false);
+    record.answered(
+        verdict,
+        &answered,
+        u64::try_from(body.len()).unwrap_or(u64::MAX),
+    );
+    let mut response = Response::from_parts(head, Body::from(body));
+    record.id_header(response.headers_mut());
+    record.finish().await;
+    response
+}
+
+/// The status and the headers that the client gets.
+fn client_head(head: &response::Parts, redactor: &Redactor) -> response::Parts {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = head.status;
+    parts.headers = for_client(&head.headers);
+    for value in parts.headers.values_mut() {
+        if let Some(redacted) = redactor.redact(value.as_bytes()) {
+            *value =
+                HeaderValue::from_bytes(&redacted).unwrap_or_else(|_| HeaderValue::from_static(""));
+        }
+    }
+    parts
+}
+
+/// An answer on its way: passes Google's bytes as they come, with a tap beside them.
+struct AnswerBody {
+    /// Google's side; gone once the answer has ended.
+    source: Option<Source>,
+    /// What may go to the client. The last of it waits until it is known whether more comes.
+    ready: VecDeque<Bytes>,
+    /// An error event that is held back until it is whole.
+    held: BytesMut,
+    tap: Tap,
+    idle: Pin<Box<Sleep>>,
+    idle_timeout: Duration,
+    /// How many bytes are still to come, where the length was announced.
+    left: Option<u64>,
+    length: Option<u64>,
+    sent: u64,
+    record: Option<Record>,
+    committed: Option<Committed>,
+    /// Set when the connection must be cut, so that the client sees that the answer is not whole.
+    aborts: bool,
+    verdict: Verdict,
+    asked: Asked,
+    model: String,
+    is_event_stream: bool,
+    is_plain: bool,
+    redactor: Arc<Redactor>,
+}
+
+struct Source {
+    body: reqwest::Body,
+    lease: Option<Lease>,
+    _stream: Stream,
+}
+
+/// How an answer ended.
+enum End {
+    Whole,
+    Broken(Verdict),
+}
+
+impl AnswerBody {
+    fn new(
+        app: &App,
+        flowing: Flowing,
+        lease: Option<Lease>,
+        verdict: Verdict,
+        incoming: &Incoming,
+        record: Record,
+    ) -> Self {
+        let headers = &flowing.head.headers;
+        let (kind, encoding) = (content_type(headers), text(headers, CONTENT_ENCODING));
+        let length = text(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let idle_timeout = app.settings().idle_timeout();
+        let mut body = Self {
+            source: Some(Source {
+                body: flowing.rest,
+                lease,
+                _stream: flowing.stream,
+            }),
+            ready: VecDeque::new(),
+            held: BytesMut::new(),
+            tap: Tap::new(incoming.target.surface, kind, encoding),
+            idle: Box::pin(sleep(idle_timeout)),
+            idle_timeout,
+            left: length,
+            length,
+            sent: 0,
+            record: Some(record),
+            committed: None,
+            aborts: false,
+            verdict,
+            asked: Asked {
+                surface: incoming.target.surface,
+                client_deadline: incoming.deadline.is_some(),
+            },
+            model: incoming.model().to_owned(),
+            is_event_stream: kind.is_some_and(|kind| kind.starts_with("text/event-stream")),
+            is_plain: encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")),
+            redactor: app.redactor(),
+        };
+        for chunk in flowing.begun {
+            body.take(chunk);
+        }
+        body
+    }
+
+    /// Lets the tap see a chunk and sorts its bytes into what may go and what is held.
+    fn take(&mut self, chunk: Bytes) {
+        let seen = self.tap.feed(&chunk);
+        let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        self.left = self.left.map(|left| left.saturating_sub(length));
+        let Some(from) = seen.hold_from else {
+            self.ready.push_back(chunk);
+            return;
+        };
+        let until = seen.release_at.unwrap_or(chunk.len());
+        if from > 0 {
+            self.ready.push_back(chunk.slice(..from));
+        }
+        self.held.extend_from_slice(&chunk[from..until]);
+        if seen.release_at.is_some() || self.held.len() > HELD_LIMIT {
+            self.release();
+        }
+        if until < chunk.len() {
+            self.ready.push_back(chunk.slice(until..));
+        }
+    }
+
+    /// Lets what was held go, without what must not leave.
+    fn release(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let held = self.held.split().freeze();
+        match self.redactor.redact(&held) {
+            None => self.ready.push_back(held),
+            // The length is announced and must stay true.
+            Some(_) if self.length.is_some() => self.aborts = true,
+            Some(redacted) => self.ready.push_back(redacted.into()),
+        }
+    }
+
+    /// Notes how the answer ended, hands in its row and frees the key.
+    fn end(&mut self, end: End) {
+        self.release();
+        let source = self.source.take();
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        let answered = self.tap.finish();
+        let inner = answered
+            .error
+            .as_ref()
+            .filter(|_| self.verdict.rule == Rule::Success);
+        let inner = inner.map(|error| classify(200, None, error, self.asked));
+        let broken = match end {
+            End::Whole => inner,
+            End::Broken(why) => {
+                if self.is_event_stream && self.is_plain && inner.is_none() {
+                    let half_event = !self.tap.ended_well();
+                    let message = "gemini-pool: the answer broke off on its way from Gemini. Please send the request again";
+                    let event = stream_error(self.asked.surface, half_event, message);
+                    self.ready.push_back(event.into());
+                } else if inner.is_none() || !self.is_event_stream {
+                    self.aborts = true;
+                }
+                Some(inner.unwrap_or(why))
+            }
+        };
+        if !self.is_plain && answered.error.is_some() {
+            // Inside compressed bytes nothing can be redacted, so their end is withheld.
+            self.aborts |= self.held_back_is_secret(&answered);
+        }
+        let sent = self.sent
+            + self
+                .ready
+                .iter()
+                .map(|chunk| u64::try_from(chunk.len()).unwrap_or(0))
+                .sum::<u64>();
+        match &broken {
+            None => record.answered(&self.verdict, &answered, sent),
+            Some(why) => {
+                if let Some(lease) = source.as_ref().and_then(|source| source.lease.as_ref()) {
+                    record.blame(lease.lent.id, &self.model, why);
+                }
+                record.broken_off(why, &answered, sent);
+            }
+        }
+        self.committed = Some(record.finish());
+    }
+
+    fn held_back_is_secret(&self, answered: &Answered) -> bool {
+        let message = answered
+            .error
+            .as_ref()
+            .map(|error| error.message.as_str())
+            .unwrap_or_default();
+        self.redactor.redact(message.as_bytes()).is_some()
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let chunk = self.ready.pop_front()?;
+        self.sent += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        Some(chunk)
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(committed) = &mut this.committed {
+                ready!(Pin::new(committed).poll(context));
+                this.committed = None;
+            }
+            // With another chunk behind it, one is surely not the last.
+            if this.ready.len() > 1 || this.source.is_none() {
+                let chunk = this.next().map(Frame::data).map(Ok);
+                if chunk.is_none() && std::mem::take(&mut this.aborts) {
+                    return Poll::Ready(Some(Err(std::io::Error::other("the answer broke off"))));
+                }
+                return Poll::Ready(chunk);
+            }
+            if this.left == Some(0) {
+                this.end(End::Whole);
+                continue;
+            }
+            let Some(source) = &mut this.source else {
+                continue;
+            };
+            match Pin::new(&mut source.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        this.take(data);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.end(End::Broken(failure(rule_of(&error), describe(&error))))
+                }
+                Poll::Ready(None) => this.end(End::Whole),
+                Poll::Pending => {
+                    if let Some(chunk) = this.next() {
+                        this.idle.as_mut().reset(Instant::now() + this.idle_timeout);
+                        return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                    }
+                    ready!(this.idle.as_mut().poll(context));
+                    let silent = "Gemini's answer stopped coming".to_owned();
+                    this.end(End::Broken(failure(Rule::AnswerTimeout, silent)));
+                }
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, |length| {
+            SizeHint::with_exact(length - self.sent.min(length))
+        })
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        // Still here: the client hung up. Google's side goes with it, at once.
+        if let Some(mut record) = self.record.take() {
+            self.source = None;
+            record.client_gone(&self.tap.finish(), self.sent);
+            record.finish();
+        }
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    text(headers, CONTENT_TYPE)
+}
+
+fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

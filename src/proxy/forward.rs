@@ -1,0 +1,281 @@
+//! One attempt: send, read the head, have it classified → `Attempt`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, Method, StatusCode, response};
+use http_body_util::BodyExt;
+use reqwest::Body;
+use tokio::time::timeout;
+
+use crate::app::App;
+use crate::gemini::classify::{Asked, classify, success};
+use crate::gemini::error_body::{ErrorBody, decode};
+use crate::gemini::event_reader::First;
+use crate::gemini::tap::Tap;
+use crate::gemini::transport::{Stream, describe, rule_of};
+use crate::pool::lease::Lease;
+use crate::pool::settings::Settings;
+use crate::pool::verdict::{Rule, Verdict};
+use crate::proxy::incoming::Incoming;
+
+/// The largest error answer that is read whole; Google's are a few kilobytes.
+const ERROR_LIMIT: usize = 1024 * 1024;
+/// How long the rest of an error inside a 200 may take to come.
+const ERROR_REST: Duration = Duration::from_secs(2);
+
+/// One try of a request with one upstream key.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The key, held until the answer has ended; `None` once it was let go.
+    pub lease: Option<Lease>,
+    pub verdict: Verdict,
+    pub reply: Reply,
+}
+
+/// How much of an answer came.
+#[derive(Debug)]
+pub enum Reply {
+    None,
+    /// An answer that is here whole.
+    Whole(Box<Whole>),
+    /// An answer that has begun and goes on.
+    Flowing(Box<Flowing>),
+}
+
+/// A whole answer, as it came.
+#[derive(Debug)]
+pub struct Whole {
+    pub head: response::Parts,
+    pub body: Bytes,
+}
+
+/// An answer of which some is here and the rest comes.
+#[derive(Debug)]
+pub struct Flowing {
+    pub head: response::Parts,
+    /// What was read to look at its beginning; the tap has not seen it.
+    pub begun: VecDeque<Bytes>,
+    pub rest: Body,
+    pub stream: Stream,
+}
+
+/// What was read of a body, and whether it ended.
+struct Beginning {
+    chunks: VecDeque<Bytes>,
+    ended: bool,
+}
+
+/// Sends the request with the lease's key and looks at how the answer begins.
+pub async fn forward(app: &App, settings: &Settings, lease: Lease, incoming: &Incoming) -> Attempt {
+    // What the client will wait for is the upper bound; a second more lets Google's own word come first.
+    let patience = incoming
+        .deadline
+        .map_or(Duration::MAX, |deadline| deadline + Duration::from_secs(1));
+    let patience = patience.min(settings.first_byte_timeout());
+    let (verdict, reply) = match timeout(patience, exchange(app, settings, &lease, incoming)).await
+    {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(verdict)) => (verdict, Reply::None),
+        Err(_) => (
+            failure(
+                Rule::AnswerTimeout,
+                "Gemini did not answer in time".to_owned(),
+            ),
+            Reply::None,
+        ),
+    };
+    Attempt {
+        lease: Some(lease),
+        verdict,
+        reply,
+    }
+}
+
+/// Everything up to the first event, or to the end of an error.
+async fn exchange(
+    app: &App,
+    settings: &Settings,
+    lease: &Lease,
+    incoming: &Incoming,
+) -> Result<(Verdict, Reply), Verdict> {
+    let sent = app
+        .gemini
+        .send(&incoming.outgoing, &lease.lent.secret)
+        .await;
+    let (answer, stream) = sent.map_err(|unsent| failure(unsent.rule, unsent.message))?;
+    let (head, mut body) = answer.into_parts();
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
+    let asked = Asked {
+        surface: incoming.target.surface,
+        client_deadline: incoming.deadline.is_some(),
+    };
+    let status = head.status.as_u16();
+
+    if !head.status.is_success() {
+        let error = read_some(&mut body, settings.idle_timeout(), |read| {
+            read >= ERROR_LIMIT
+        })
+        .await?;
+        let bytes = join(&error.chunks);
+        let verdict = classify(status, content_type, &read_error(&bytes, encoding), asked);
+        return Ok((verdict, reply(head, error, body, stream)));
+    }
+    if has_no_body(&incoming.outgoing.method, &head) {
+        return Ok((
+            success(status),
+            Reply::Whole(Box::new(Whole {
+                head,
+                body: Bytes::new(),
+            })),
+        ));
+    }
+    let mut tap = Tap::new(incoming.target.surface, content_type, encoding);
+    let mut beginning = Beginning {
+        chunks: VecDeque::new(),
+        ended: false,
+    };
+    while tap.first() == First::Undecided && !beginning.ended {
+        match next_chunk(&mut body).await? {
+            Some(chunk) => {
+                tap.feed(&chunk);
+                beginning.chunks.push_back(chunk);
+            }
+            None => beginning.ended = true,
+        }
+    }
+    if tap.first() != First::Error {
+        return Ok((
+            success(status),
+            flowing(head, beginning.chunks, body, stream),
+        ));
+    }
+    // An error inside a 200 is treated as that error.
+    if !beginning.ended {
+        let rest = timeout(
+            ERROR_REST,
+            read_some(&mut body, ERROR_REST, |read| read >= ERROR_LIMIT),
+        )
+        .await;
+        if let Ok(Ok(rest)) = rest {
+            for chunk in &rest.chunks {
+                tap.feed(chunk);
+            }
+            beginning.chunks.extend(rest.chunks);
+            beginning.ended = rest.ended;
+        }
+    }
+    let error = tap
+        .finish()
+        .error
+        .unwrap_or_else(|| read_error(&join(&beginning.chunks), encoding));
+    let verdict = classify(status, content_type, &error, asked);
+    Ok((verdict, reply(head, beginning, body, stream)))
+}
+
+fn reply(head: response::Parts, beginning: Beginning, rest: Body, stream: Stream) -> Reply {
+    if beginning.ended {
+        Reply::Whole(Box::new(Whole {
+            head,
+            body: join(&beginning.chunks),
+        }))
+    } else {
+        flowing(head, beginning.chunks, rest, stream)
+    }
+}
+
+fn flowing(head: response::Parts, begun: VecDeque<Bytes>, rest: Body, stream: Stream) -> Reply {
+    Reply::Flowing(Box::new(Flowing {
+        head,
+        begun,
+        rest,
+        stream,
+    }))
+}
+
+/// Reads until the end, until `enough` of that many bytes, or until the body is silent for too long.
+async fn read_some(
+    body: &mut Body,
+    idle: Duration,
+    enough: impl Fn(usize) -> bool,
+) -> Result<Beginning, Verdict> {
+    let mut beginning = Beginning {
+        chunks: VecDeque::new(),
+        ended: false,
+    };
+    let mut read = 0;
+    while !enough(read) {
+        let chunk = timeout(idle, next_chunk(body)).await;
+        let silent = || {
+            failure(
+                Rule::AnswerTimeout,
+                "Gemini's answer stopped coming".to_owned(),
+            )
+        };
+        let Some(chunk) = chunk.map_err(|_| silent())?? else {
+            beginning.ended = true;
+            break;
+        };
+        read += chunk.len();
+        beginning.chunks.push_back(chunk);
+    }
+    Ok(beginning)
+}
+
+async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| failure(rule_of(&error), describe(&error)))?;
+        if let Ok(data) = frame.into_data()
+            && !data.is_empty()
+        {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+fn read_error(bytes: &[u8], encoding: Option<&str>) -> ErrorBody {
+    decode(bytes, encoding).map_or_else(|| ErrorBody::read(b""), |plain| ErrorBody::read(&plain))
+}
+
+fn has_no_body(method: &Method, head: &response::Parts) -> bool {
+    let empty = head
+        .headers
+        .get(CONTENT_LENGTH)
+        .is_some_and(|length| length == "0");
+    empty
+        || method == Method::HEAD
+        || matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT
+        )
+}
+
+/// The chunks as one; the usual single one is not copied.
+fn join(chunks: &VecDeque<Bytes>) -> Bytes {
+    match chunks.front() {
+        Some(only) if chunks.len() == 1 => only.clone(),
+        _ => {
+            let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+            chunks
+                .iter()
+                .for_each(|chunk| whole.extend_from_slice(chunk));
+            whole.freeze()
+        }
+    }
+}
+
+/// The verdict where no answer came.
+pub fn failure(rule: Rule, message: String) -> Verdict {
+    Verdict {
+        rule,
+        status: None,
+        message,
+        retry_delay: None,
+        violations: Vec::new(),
+        project: None,
+    }
+}

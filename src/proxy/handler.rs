@@ -1,0 +1,106 @@
+//! The story of a request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+
+use crate::app::App;
+use crate::clock;
+use crate::pool::next_step::{NextStep, Tries, next_step};
+use crate::pool::selection::Tried;
+use crate::pool::verdict::{Retry, Rule};
+use crate::proxy::answer::answer;
+use crate::proxy::authenticate::{authenticate, credential};
+use crate::proxy::choose::choose;
+use crate::proxy::forward::{Attempt, Reply, forward};
+use crate::proxy::incoming::Incoming;
+use crate::proxy::record::Record;
+use crate::proxy::refuse::Refusal;
+
+/// Carries one request through the pool and records it, however it ends.
+pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Response {
+    let mut record = Record::open(app, &request, peer);
+    match serve(app, request, &mut record).await {
+        Ok((attempt, incoming)) => answer(app, attempt, &incoming, record).await,
+        Err(refusal) => refusal.answer(record).await,
+    }
+}
+
+/// Tries upstream keys until one answers.
+async fn serve(
+    app: &Arc<App>,
+    request: Request,
+    record: &mut Record,
+) -> Result<(Attempt, Incoming), Refusal> {
+    let credential = credential(request.headers(), request.uri().query());
+    if app.recorder.pending()
+        >= usize::try_from(app.settings().max_pending_rows).unwrap_or(usize::MAX)
+    {
+        return Err(Refusal::TooManyPendingRows);
+    }
+    let target = record.target(credential.as_ref(), &request)?;
+    let client = authenticate(app, credential.as_ref(), record)?;
+    record.client(&client);
+    if target.needs_binding {
+        return Err(Refusal::NotYet);
+    }
+    let settings = app.settings();
+    let incoming = Incoming::read(app, &settings, target, request).await?;
+    record.incoming(&incoming);
+    // What a client key may spend is decided here, between reading and lending.
+
+    let began = clock::instant();
+    let (mut tried, mut tries) = (Tried::default(), Tries::default());
+    let mut last: Option<Attempt> = None;
+    loop {
+        let lease = match choose(app, &incoming, &tried) {
+            Ok(lease) => lease,
+            Err(refusal) => {
+                return last.map_or(Err(refusal), |attempt| conclude(app, attempt, incoming));
+            }
+        };
+        let lent = lease.lent.clone();
+        record.begin_attempt(&lent);
+        let attempt = forward(app, &settings, lease, &incoming).await;
+        record.settle(&attempt, &incoming);
+        tries.add(attempt.verdict.rule);
+        let late = began.elapsed() >= settings.first_byte_timeout();
+        match next_step(&attempt.verdict, &tries, &settings, rand::random()) {
+            NextStep::TryAgain { pause } if !late => {
+                let may_come_again = attempt.verdict.rule.retry() != Retry::Free;
+                tried.add(lent.id, lent.project_id, may_come_again);
+                // The key is free while the request pauses.
+                last = Some(Attempt {
+                    lease: None,
+                    ..attempt
+                });
+                if pause > Duration::ZERO {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            NextStep::TryAgain { .. } | NextStep::Answer => {
+                return conclude(app, attempt, incoming);
+            }
+        }
+    }
+}
+
+/// The client gets Google's answer, unless there is none or it speaks of our key.
+fn conclude(
+    app: &App,
+    attempt: Attempt,
+    incoming: Incoming,
+) -> Result<(Attempt, Incoming), Refusal> {
+    let rule = attempt.verdict.rule;
+    match attempt.reply {
+        Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
+        Reply::None => Err(Refusal::Unreachable),
+        Reply::Whole(_) | Reply::Flowing(_) if rule.speaks_of_our_key() => {
+            Err(Refusal::no_key(app, &incoming, Some(rule)))
+        }
+        Reply::Whole(_) | Reply::Flowing(_) => Ok((attempt, incoming)),
+    }
+}

@@ -1,0 +1,217 @@
+//! `Incoming`: what the client asks, read whole so that it can be sent again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http_body_util::BodyExt;
+
+use crate::app::App;
+use crate::gemini::headers::for_upstream;
+use crate::gemini::json_scan::{Found, Scanner};
+use crate::gemini::target::{Surface, Target};
+use crate::gemini::transport::Outgoing;
+use crate::pool::settings::Settings;
+use crate::proxy::refuse::Refusal;
+
+/// How much is set aside at once for a body whose length is announced, before any of it has come.
+const FIRST_PIECE: u64 = 1024 * 1024;
+
+/// A client's request, ready to be sent with any key.
+#[derive(Debug)]
+pub struct Incoming {
+    pub target: Target,
+    pub outgoing: Outgoing,
+    /// The model asked for, in the path or the body, without `models/`.
+    pub model: Option<String>,
+    /// Whether the client asked for a stream.
+    pub streams: bool,
+    /// How long the client itself will wait, as it told Google.
+    pub deadline: Option<Duration>,
+    _held: Held,
+}
+
+/// Memory that a body takes, given back on drop.
+#[derive(Debug)]
+struct Held {
+    app: Arc<App>,
+    bytes: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.app.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// Takes more, unless all bodies together would take too much.
+    fn add(&mut self, bytes: u64, most: u64) -> Result<(), Refusal> {
+        self.bytes += bytes;
+        let before = self.app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > most {
+            Err(Refusal::TooMuchHeld)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Incoming {
+    /// Reads the body and what the pool must know of it.
+    pub async fn read(
+        app: &Arc<App>,
+        settings: &Settings,
+        target: Target,
+        request: Request,
+    ) -> Result<Self, Refusal> {
+        let (head, body) = request.into_parts();
+        if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
+            || head.headers.get_all(CONTENT_LENGTH).iter().count() > 1
+        {
+            return Err(Refusal::AmbiguousLength);
+        }
+        let url = app
+            .gemini
+            .url(&target.path_and_query)
+            .ok_or(Refusal::AlteredPath)?;
+        let mut held = Held {
+            app: app.clone(),
+            bytes: 0,
+        };
+        let body = read_body(body, &head.headers, settings, &mut held).await?;
+        let (model, streams) = match target.surface {
+            Surface::Native => (None, false),
+            Surface::OpenAi | Surface::Interactions
+                if head.headers.contains_key(CONTENT_ENCODING) =>
+            {
+                (None, false)
+            }
+            Surface::OpenAi | Surface::Interactions => model_in(&body),
+        };
+        let model = target.model.clone().or(model);
+        let seconds = head
+            .headers
+            .get("x-server-timeout")
+            .and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
+        let deadline = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let outgoing = Outgoing {
+            method: head.method,
+            url,
+            headers: for_upstream(&head.headers),
+            body,
+        };
+        Ok(Self {
+            streams: streams || target.streams,
+            target,
+            outgoing,
+            model,
+            deadline,
+            _held: held,
+        })
+    }
+
+    /// The model for the pool's bookkeeping; requests without one share a name.
+    pub fn model(&self) -> &str {
+        self.model.as_deref().unwrap_or_default()
+    }
+}
+
+async fn read_body(
+    mut body: Body,
+    headers: &HeaderMap,
+    settings: &Settings,
+    held: &mut Held,
+) -> Result<Bytes, Refusal> {
+    let most = settings.max_request_bytes;
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > most) {
+        return Err(Refusal::BodyTooLarge(most));
+    }
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    loop {
+        // One that stops in the middle would hold its memory for ever.
+        let frame = tokio::time::timeout(settings.idle_timeout(), body.frame()).await;
+        let Some(frame) = frame.map_err(|_| Refusal::BodyTooSlow)? else {
+            break;
+        };
+        let Ok(data) = frame.map_err(|_| Refusal::BodyBroken)?.into_data() else {
+            continue;
+        };
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        held.add(length, settings.max_held_bytes)?;
+        if held.bytes > most {
+            return Err(Refusal::BodyTooLarge(most));
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+            continue;
+        }
+        if whole.is_empty() {
+            let expected = announced.unwrap_or_default().min(FIRST_PIECE);
+            whole.reserve(usize::try_from(expected).unwrap_or_default());
+            whole.extend_from_slice(&std::mem::take(&mut first));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    })
+}
+
+/// The model (or agent) and whether a stream is asked for, from a body of OpenAI's or the Interactions' form.
+fn model_in(body: &[u8]) -> (Option<String>, bool) {
+    let mut scanner = Scanner::new(&[&["model"], &["agent"], &["stream"]]);
+    scanner.feed(body);
+    let text = |index| match scanner.value_at(index) {
+        Found::Raw(raw) => serde_json::from_slice::<String>(raw).ok(),
+        Found::Nothing | Found::TooLong => None,
+    };
+    let model = text(0).or_else(|| text(1));
+    let model = model.map(|model| {
+        model
+            .strip_prefix("models/")
+            .map_or(model.clone(), ToOwned::to_owned)
+    });
+    (model, matches!(scanner.value_at(2), Found::Raw(b"true")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_is_found_wherever_it_stands_in_the_body() {
+        let cases = [
+            (
+                r#"{"messages":[{"content":"\"model\":\"no\""}],"model":"models/m","stream":true}"#,
+                Some("m"),
+                true,
+            ),
+            (
+                r#"{"agent":"deep-research","stream":false}"#,
+                Some("deep-research"),
+                false,
+            ),
+            (r#"{"input":{"model":"nested"}}"#, None, false),
+            ("not json", None, false),
+        ];
+        for (body, model, streams) in cases {
+            assert_eq!(
+                model_in(body.as_bytes()),
+                (model.map(ToOwned::to_owned), streams),
+                "{body}"
+            );
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The request path: which URLs are proxied, and how each is told from the rest.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::app::App;
+use crate::gemini::target;
+
+mod answer;
+mod authenticate;
+mod choose;
+mod forward;
+mod handler;
+mod incoming;
+mod record;
+mod refuse;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Serves every path that no other router knows.
+pub async fn serve(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+) -> Response {
+    if !target::is_proxied(request.uri().path()) {
+        return refuse::unknown_path();
+    }
+    let origin = app.settings().cors_allow_origin.clone();
+    let preflight = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if preflight {
+        answer_preflight(&request)
+    } else {
+        handler::handle(&app, request, peer.0).await
+    };
+    if let Ok(origin) = HeaderValue::from_str(&origin)
+        && !origin.is_empty()
+    {
+        response
+            .headers_mut()
+            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    response
+}
+
+/// Tells a browser that it may send what it asks to send. Preflights carry no credential and are not recorded.
+fn answer_preflight(request: &Request) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    let any = HeaderValue::from_static("*");
+    let asked = request
+        .headers()
+        .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
+        .unwrap_or(&any);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("86400"),
+    );
+    response
+}

@@ -1,0 +1,377 @@
+//! `Record`: opened first, settles each attempt at once, writes the final row once.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::extract::Request;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
+
+use crate::app::App;
+use crate::clock;
+use crate::gemini::prices::cost_nano_usd;
+use crate::gemini::tap::Answered;
+use crate::gemini::target::{Surface, Target, loggable};
+use crate::pool::client_key::ClientKey;
+use crate::pool::keys::Lent;
+use crate::pool::outcome::Outcome;
+use crate::pool::upstream_key::UpstreamKeyId;
+use crate::pool::usage::Usage;
+use crate::pool::verdict::{Rule, Verdict};
+use crate::proxy::authenticate::{Credential, client_ip};
+use crate::proxy::forward::{Attempt, Reply};
+use crate::proxy::incoming::Incoming;
+use crate::proxy::refuse::Refusal;
+use crate::storage::request_logs::{Kind, NewAttempt, NewRequestLog};
+use crate::storage::upstream_keys::Evidence;
+
+/// How many bytes of a path, a user agent or a message are kept.
+const TEXT_LIMIT: usize = 512;
+
+/// A request's row in the making. Dropped unfinished, it says that the client went.
+#[derive(Debug)]
+pub struct Record {
+    app: Arc<App>,
+    row: Arc<Mutex<NewRequestLog>>,
+    began: Instant,
+    attempt_began: Instant,
+    surface: Surface,
+    client_ip: IpAddr,
+    left_out: bool,
+    finished: bool,
+}
+
+impl Record {
+    /// Opens the row of a request that has just arrived.
+    pub fn open(app: &Arc<App>, request: &Request, peer: SocketAddr) -> Self {
+        let (now, began) = (clock::now(), clock::instant());
+        let redactor = app.redactor();
+        let (headers, uri) = (request.headers(), request.uri());
+        let client_ip = client_ip(peer, headers, &app.config.trusted_proxies);
+        let user_agent = headers
+            .get(USER_AGENT)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let row = NewRequestLog {
+            id: app.ids.next(now),
+            started_at: now,
+            kind: Kind::Request,
+            client_key_id: None,
+            client_ip: Some(client_ip.to_string()),
+            user_agent: user_agent.map(|text| redactor.redact_message(cut(&text))),
+            method: request.method().to_string(),
+            path: redactor.redact_message(cut(&loggable(uri.path(), uri.query()))),
+            model: None,
+            model_version: None,
+            operation: None,
+            streamed: false,
+            status: None,
+            outcome: None,
+            error: None,
+            attempts: Vec::new(),
+            wait_ms: 0,
+            first_byte_ms: None,
+            duration_ms: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            usage: Usage::default(),
+            finish_reason: None,
+            service_tier: None,
+            cost_nano_usd: None,
+        };
+        let row = Arc::new(Mutex::new(row));
+        app.begin(&row, now);
+        Self {
+            app: app.clone(),
+            row,
+            began,
+            attempt_began: began,
+            surface: Surface::of_path(uri.path()),
+            client_ip,
+            left_out: false,
+            finished: false,
+        }
+    }
+
+    pub fn client_ip(&self) -> IpAddr {
+        self.client_ip
+    }
+
+    pub fn surface(&self) -> Surface {
+        self.surface
+    }
+
+    /// Reads where the request goes.
+    pub fn target(
+        &mut self,
+        credential: Option<&Credential>,
+        request: &Request,
+    ) -> Result<Target, Refusal> {
+        let bearer = credential.is_some_and(|credential| credential.is_bearer);
+        let uri = request.uri();
+        let target = Target::read(request.method(), uri.path(), uri.query(), bearer)?;
+        self.surface = target.surface;
+        let mut row = self.row();
+        row.operation = target.operation.as_deref().map(ToOwned::to_owned);
+        row.model.clone_from(&target.model);
+        row.streamed = target.streams;
+        drop(row);
+        Ok(target)
+    }
+
+    pub fn client(&mut self, client: &ClientKey) {
+        self.row().client_key_id = Some(client.id);
+    }
+
+    /// Keeps the request out of the log: its kind is told in one row with a count.
+    pub fn leave_out(&mut self) {
+        self.left_out = true;
+    }
+
+    pub fn incoming(&mut self, incoming: &Incoming) {
+        let mut row = self.row();
+        row.model = incoming.model.as_deref().map(|model| cut(model).to_owned());
+        row.streamed = incoming.streams;
+        row.request_bytes = u64::try_from(incoming.outgoing.body.len()).unwrap_or(u64::MAX);
+    }
+
+    pub fn begin_attempt(&mut self, lent: &Lent) {
+        self.attempt_began = clock::instant();
+        self.row().attempts.push(NewAttempt {
+            upstream_key_id: lent.id,
+            project_id: lent.project_id,
+            status: None,
+            outcome: None,
+            rule: None,
+            error: None,
+            started_at: clock::now(),
+            first_byte_ms: None,
+            duration_ms: None,
+        });
+    }
+
+    /// Draws the consequences of an attempt at once, so that nobody else picks a key that must rest.
+    pub fn settle(&mut self, attempt: &Attempt, incoming: &Incoming) {
+        let ends = !matches!(attempt.reply, Reply::Flowing(_));
+        self.conclude_attempt(
+            &attempt.verdict,
+            ends.then_some(attempt.verdict.rule.outcome()),
+        );
+        if let Some(lease) = &attempt.lease {
+            self.blame(lease.lent.id, incoming.model(), &attempt.verdict);
+        }
+    }
+
+    /// Tells the keys what an attempt came to, and the database what that changed.
+    pub fn blame(&self, key: UpstreamKeyId, model: &str, verdict: &Verdict) {
+        let (id, began) = {
+            let row = self.row();
+            (
+                row.id,
+                row.attempts
+                    .last()
+                    .map_or(row.started_at, |attempt| attempt.started_at),
+            )
+        };
+        let changes = self
+            .app
+            .keys
+            .lock()
+            .settle(key, model, verdict, began, clock::now());
+        if changes.is_empty() {
+            return;
+        }
+        let message = self.app.redactor().redact_message(cut(&verdict.message));
+        for change in changes {
+            tracing::warn!(request.id = %id, upstream_key.id = key.0, rule = verdict.rule.name(), "{change}");
+            let evidence = Evidence {
+                status: verdict.status,
+                message: message.clone(),
+                request_id: id,
+            };
+            self.app.recorder.change(change, evidence);
+        }
+    }
+
+    /// Notes what the running attempt came to; without an `outcome` it goes on, as an answer that flows.
+    fn conclude_attempt(&self, verdict: &Verdict, outcome: Option<Outcome>) {
+        let elapsed = millis(self.attempt_began);
+        let message = (verdict.rule != Rule::Success && !verdict.message.is_empty())
+            .then(|| self.app.redactor().redact_message(cut(&verdict.message)));
+        let mut row = self.row();
+        if let Some(attempt) = row.attempts.last_mut() {
+            attempt.status = verdict.status;
+            attempt.rule = Some(verdict.rule.name());
+            attempt.error = message;
+            attempt.outcome = outcome;
+            attempt.first_byte_ms = verdict
+                .status
+                .map(|_| attempt.first_byte_ms.unwrap_or(elapsed));
+            attempt.duration_ms = outcome.map(|_| elapsed);
+        }
+    }
+
+    /// Notes that the first byte of an answer is about to go.
+    pub fn first_byte(&mut self, status: StatusCode, streamed: bool) {
+        let elapsed = millis(self.began);
+        let mut row = self.row();
+        row.status = Some(status.as_u16());
+        row.first_byte_ms = Some(elapsed);
+        row.streamed |= streamed;
+    }
+
+    /// Notes the pool's own no.
+    pub fn refused(&mut self, status: StatusCode, outcome: Outcome, message: &str) {
+        let mut row = self.row();
+        row.status = Some(status.as_u16());
+        row.outcome = Some(outcome);
+        // What Google said of our key is for the log alone.
+        let original = row
+            .attempts
+            .last()
+            .and_then(|attempt| attempt.error.clone());
+        row.error = Some(original.unwrap_or_else(|| message.to_owned()));
+    }
+
+    /// Notes an answer that went out whole, and what Google counted.
+    pub fn answered(&mut self, verdict: &Verdict, answered: &Answered, bytes: u64) {
+        self.conclude_attempt(verdict, Some(verdict.rule.outcome()));
+        self.end(verdict.rule.outcome(), answered, bytes);
+    }
+
+    /// Notes an answer that did not reach its end: `verdict` says why.
+    pub fn broken_off(&mut self, verdict: &Verdict, answered: &Answered, bytes: u64) {
+        self.conclude_attempt(verdict, Some(Outcome::BrokenOff));
+        self.end(Outcome::BrokenOff, answered, bytes);
+    }
+
+    /// Notes that the client went while an answer was flowing.
+    pub fn client_gone(&mut self, answered: &Answered, bytes: u64) {
+        let outcome = self.abandoned();
+        let elapsed = millis(self.attempt_began);
+        if let Some(attempt) = self.row().attempts.last_mut() {
+            attempt.outcome = Some(outcome);
+            attempt.duration_ms = Some(elapsed);
+        }
+        self.end(outcome, answered, bytes);
+    }
+
+    fn end(&mut self, outcome: Outcome, answered: &Answered, bytes: u64) {
+        let mut row = self.row();
+        row.outcome = Some(outcome);
+        row.error = row
+            .attempts
+            .last()
+            .and_then(|attempt| attempt.error.clone());
+        row.response_bytes = bytes;
+        row.usage = answered.usage;
+        row.model_version.clone_from(&answered.model_version);
+        row.finish_reason.clone_from(&answered.finish_reason);
+        row.service_tier.clone_from(&answered.service_tier);
+        let model = row.model_version.as_deref().or(row.model.as_deref());
+        let tier = answered.service_tier.as_deref();
+        row.cost_nano_usd = if answered.is_charged {
+            model.and_then(|model| cost_nano_usd(model, &row.usage, tier, row.started_at))
+        } else {
+            // Counting tokens is free; of what says nothing of tokens the cost is not known.
+            answered.usage.total.map(|_| 0)
+        };
+    }
+
+    pub fn id_header(&self, headers: &mut HeaderMap) {
+        let id = self.row().id.to_string();
+        let value = HeaderValue::from_str(&id).expect("an id is letters and digits");
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+
+    /// Hands in the final row. The answer's last byte waits for what is returned.
+    pub fn finish(mut self) -> Committed {
+        let wait = self.app.settings().commit_wait();
+        Committed {
+            committed: self.hand_in(),
+            patience: Box::pin(sleep(wait)),
+        }
+    }
+
+    fn hand_in(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.finished = true;
+        if self.left_out {
+            return None;
+        }
+        let mut row = self.row();
+        row.duration_ms = Some(millis(self.began));
+        // Under the lock: a row that is told while it runs comes before this one, or never.
+        Some(self.app.recorder.finish(Box::new(row.clone())))
+    }
+
+    fn abandoned(&self) -> Outcome {
+        let cut_off = self.app.cutting_off.load(Ordering::Relaxed);
+        if cut_off {
+            Outcome::Interrupted
+        } else {
+            Outcome::ClientGone
+        }
+    }
+
+    fn row(&self) -> MutexGuard<'_, NewRequestLog> {
+        self.row.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let outcome = self.abandoned();
+        let elapsed = millis(self.attempt_began);
+        let mut row = self.row();
+        row.outcome.get_or_insert(outcome);
+        if let Some(attempt) = row
+            .attempts
+            .last_mut()
+            .filter(|attempt| attempt.outcome.is_none())
+        {
+            attempt.outcome = Some(outcome);
+            attempt.duration_ms = Some(elapsed);
+        }
+        drop(row);
+        self.hand_in();
+    }
+}
+
+/// Ready when the row is committed, or when the answer has waited for it long enough.
+#[derive(Debug)]
+pub struct Committed {
+    committed: Option<oneshot::Receiver<()>>,
+    patience: Pin<Box<Sleep>>,
+}
+
+impl Future for Committed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(committed) = &mut self.committed else {
+            return Poll::Ready(());
+        };
+        if Pin::new(committed).poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        self.patience.as_mut().poll(context)
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// At most [`TEXT_LIMIT`] bytes of the text.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_LIMIT)]
+}

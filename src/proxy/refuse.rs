@@ -1,0 +1,392 @@
+//! `Refusal`: how the proxy says no, in the form that the client's SDK understands.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::clock;
+use crate::gemini::target::{BadTarget, Surface};
+use crate::pool::outcome::Outcome;
+use crate::pool::verdict::Rule;
+use crate::proxy::incoming::Incoming;
+use crate::proxy::record::Record;
+
+/// Why the pool itself answers, and not Google.
+#[derive(Debug)]
+pub enum Refusal {
+    NoClientKey,
+    WrongClientKey,
+    DisabledClientKey,
+    ExpiredClientKey,
+    TooManyGuesses(Duration),
+    BadTarget(BadTarget),
+    AlteredPath,
+    AmbiguousLength,
+    NotYet,
+    BodyTooLarge(u64),
+    BodyTooSlow,
+    BodyBroken,
+    TooMuchHeld,
+    /// There is no upstream key at all.
+    NoUpstreamKeys,
+    /// None of the keys can serve until a person or a check mends one.
+    NoneUsable,
+    /// All keys rest for this model.
+    AllResting {
+        model: String,
+        retry_after: Duration,
+        for_the_day: bool,
+    },
+    Unreachable,
+    Timeout,
+    TooManyPendingRows,
+}
+
+impl Refusal {
+    /// No key could be lent; `rule` decided over the last one that was.
+    pub fn no_key(app: &App, incoming: &Incoming, rule: Option<Rule>) -> Self {
+        let now = clock::now();
+        let keys = app.keys.lock();
+        if keys.is_empty() {
+            return Self::NoUpstreamKeys;
+        }
+        match keys.soonest(incoming.model(), now) {
+            None => Self::NoneUsable,
+            Some(at) => {
+                // A second at least: a client that comes back at once meets the same.
+                let retry_after = (at - now).max(Duration::from_secs(1));
+                let resting = keys.soonest_rule(incoming.model()).or(rule);
+                let for_the_day = at > now && resting.is_some_and(|rule| rule == Rule::QuotaPerDay);
+                Self::AllResting {
+                    model: incoming.model().to_owned(),
+                    retry_after,
+                    for_the_day,
+                }
+            }
+        }
+    }
+
+    /// Answers the client once the refusal's row is committed.
+    pub async fn answer(self, mut record: Record) -> Response {
+        let (status, message) = (self.status(), self.message());
+        let surface = record.surface();
+        let mut response = (
+            status,
+            [(CONTENT_TYPE, "application/json; charset=UTF-8")],
+            self.body(surface),
+        )
+            .into_response();
+        if let Some(wait) = self.retry_after() {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        record.id_header(response.headers_mut());
+        record.refused(status, self.outcome(), &message);
+        record.finish().await;
+        response
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoClientKey | Self::WrongClientKey => StatusCode::UNAUTHORIZED,
+            Self::DisabledClientKey | Self::ExpiredClientKey => StatusCode::FORBIDDEN,
+            Self::TooManyGuesses(_) | Self::AllResting { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::BadTarget(BadTarget::Unknown) => StatusCode::NOT_FOUND,
+            Self::BadTarget(_) | Self::AlteredPath | Self::AmbiguousLength | Self::BodyBroken => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::NotYet => StatusCode::NOT_IMPLEMENTED,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMuchHeld
+            | Self::NoUpstreamKeys
+            | Self::NoneUsable
+            | Self::Unreachable
+            | Self::TooManyPendingRows => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::NoUpstreamKeys | Self::NoneUsable => Outcome::NoKey,
+            Self::AllResting { .. } => Outcome::Quota,
+            Self::Unreachable | Self::Timeout => Outcome::Network,
+            Self::BodyBroken => Outcome::ClientGone,
+            Self::NoClientKey
+            | Self::WrongClientKey
+            | Self::DisabledClientKey
+            | Self::ExpiredClientKey
+            | Self::TooManyGuesses(_)
+            | Self::BadTarget(_)
+            | Self::AlteredPath
+            | Self::AmbiguousLength
+            | Self::NotYet
+            | Self::BodyTooLarge(_)
+            | Self::BodyTooSlow
+            | Self::TooMuchHeld
+            | Self::TooManyPendingRows => Outcome::Refused,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyGuesses(wait)
+            | Self::AllResting {
+                retry_after: wait, ..
+            } => Some(*wait),
+            Self::TooMuchHeld | Self::Unreachable | Self::TooManyPendingRows => {
+                Some(Duration::from_secs(5))
+            }
+            Self::NoneUsable => Some(Duration::from_mins(1)),
+            Self::NoClientKey
+            | Self::WrongClientKey
+            | Self::DisabledClientKey
+            | Self::ExpiredClientKey
+            | Self::BadTarget(_)
+            | Self::AlteredPath
+            | Self::AmbiguousLength
+            | Self::NotYet
+            | Self::BodyTooLarge(_)
+            | Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::NoUpstreamKeys
+            | Self::Timeout => None,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::NoClientKey => "gemini-pool: no client key was sent. Send one as x-goog-api-key, as a bearer token, as \
+                 x-api-key or as ?key="
+                .to_owned(),
+            Self::WrongClientKey => {
+                "gemini-pool: this client key is not known. Ask whoever runs the pool for one".to_owned()
+            }
+            Self::DisabledClientKey => "gemini-pool: this client key is switched off".to_owned(),
+            Self::ExpiredClientKey => "gemini-pool: this client key has expired".to_owned(),
+            Self::TooManyGuesses(_) => {
+                "gemini-pool: too many requests without a valid client key from this address. Wait, then send a valid one"
+                    .to_owned()
+            }
+            Self::BadTarget(why) => format!("gemini-pool: {why}"),
+            Self::AlteredPath => {
+                "gemini-pool: the path has characters that cannot be sent on unaltered. Percent-encode them".to_owned()
+            }
+            Self::AmbiguousLength => "gemini-pool: the request announces its length in two ways".to_owned(),
+            Self::NotYet => "gemini-pool: uploads, downloads and live sessions are not served yet. Send files inline, as \
+                 inlineData"
+                .to_owned(),
+            Self::BodyTooLarge(most) => format!(
+                "gemini-pool: the request body is larger than {most} bytes. Whoever runs the pool can raise \
+                 max_request_bytes"
+            ),
+            Self::BodyTooSlow => "gemini-pool: the request body stopped coming".to_owned(),
+            Self::BodyBroken => "gemini-pool: the request body broke off".to_owned(),
+            Self::TooMuchHeld => {
+                "gemini-pool: too many large requests are under way. Try again in a few seconds".to_owned()
+            }
+            Self::NoUpstreamKeys => "gemini-pool: the pool has no upstream key yet. Whoever runs it can add one with \
+                 `gemini-pool upstream-keys add`"
+                .to_owned(),
+            Self::NoneUsable => "gemini-pool: none of the pool's upstream keys can serve this now. Whoever runs it sees \
+                 why in `gemini-pool upstream-keys list`"
+                .to_owned(),
+            Self::AllResting { model, retry_after, for_the_day } => {
+                let model = if model.is_empty() { "this" } else { model };
+                let wait = whole_seconds(*retry_after);
+                let scope = if *for_the_day { "for today" } else { "for now" };
+                format!("gemini-pool: the quota for {model} is used up {scope} on every key. Please retry in {wait}s.")
+            }
+            Self::Unreachable => "gemini-pool: Gemini could not be reached. Try again in a few seconds".to_owned(),
+            Self::Timeout => "gemini-pool: Gemini did not answer in time".to_owned(),
+            Self::TooManyPendingRows => {
+                "gemini-pool: the pool's database cannot be written. Try again in a few seconds".to_owned()
+            }
+        }
+    }
+
+    /// The body in the form of the surface that was asked.
+    fn body(&self, surface: Surface) -> String {
+        let body = match surface {
+            Surface::Native => self.native_body(),
+            Surface::OpenAi => self.openai_body(),
+            Surface::Interactions => {
+                json!({"error": {"code": self.interactions_code(), "message": self.message()}})
+            }
+        };
+        format!("{body:#}\n")
+    }
+
+    fn native_body(&self) -> Value {
+        let mut details = Vec::new();
+        if let Self::AllResting {
+            model,
+            for_the_day: true,
+            ..
+        } = self
+        {
+            // gemini-cli stops at a violation per day and keeps trying at any other (its googleQuotaErrors.ts).
+            details.push(json!({
+                "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [{
+                    "quotaMetric": "generativelanguage.googleapis.com/generate_content_requests",
+                    "quotaId": "GenerateRequestsPerDayPerProjectPerModel",
+                    "quotaDimensions": {"model": model},
+                }],
+            }));
+        }
+        if let Some(wait) = self.retry_after() {
+            let delay = format!("{}s", whole_seconds(wait));
+            details.push(
+                json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}),
+            );
+        }
+        let status = self.status();
+        let mut error = json!({"code": status.as_u16(), "message": self.message(), "status": rpc_status(status)});
+        if !details.is_empty() {
+            error["details"] = details.into();
+        }
+        json!({ "error": error })
+    }
+
+    fn openai_body(&self) -> Value {
+        let (kind, code) = match self.status() {
+            StatusCode::UNAUTHORIZED => ("authentication_error", "invalid_api_key"),
+            StatusCode::FORBIDDEN => ("permission_error", "key_not_usable"),
+            StatusCode::TOO_MANY_REQUESTS => ("rate_limit_error", "rate_limit_exceeded"),
+            status if status.is_client_error() => ("invalid_request_error", "invalid_request"),
+            StatusCode::NOT_IMPLEMENTED => ("invalid_request_error", "not_implemented"),
+            _ => ("server_error", "unavailable"),
+        };
+        json!({"error": {"message": self.message(), "type": kind, "param": null, "code": code}})
+    }
+
+    fn interactions_code(&self) -> &'static str {
+        match self.status() {
+            StatusCode::UNAUTHORIZED => "authentication",
+            StatusCode::FORBIDDEN => "permission_denied",
+            StatusCode::NOT_FOUND => "not_found",
+            StatusCode::TOO_MANY_REQUESTS => match self {
+                Self::AllResting {
+                    for_the_day: true, ..
+                } => "quota_exceeded",
+                _ => "rate_limit_exceeded",
+            },
+            status if status.is_client_error() => "invalid_request",
+            StatusCode::NOT_IMPLEMENTED => "not_implemented",
+            StatusCode::GATEWAY_TIMEOUT => "deadline_exceeded",
+            _ => "unavailable",
+        }
+    }
+}
+
+impl From<BadTarget> for Refusal {
+    fn from(why: BadTarget) -> Self {
+        Self::BadTarget(why)
+    }
+}
+
+/// The answer for a path that is nobody's.
+pub fn unknown_path() -> Response {
+    let refusal = Refusal::BadTarget(BadTarget::Unknown);
+    let content_type = [(CONTENT_TYPE, "application/json; charset=UTF-8")];
+    (
+        refusal.status(),
+        content_type,
+        refusal.body(Surface::Native),
+    )
+        .into_response()
+}
+
+/// An error event that ends a stream whose upstream died, in the surface's own form.
+pub fn stream_error(surface: Surface, half_event: bool, message: &str) -> String {
+    let line_end = if surface == Surface::Native {
+        "\r\n"
+    } else {
+        "\n"
+    };
+    let (event, data) = match surface {
+        Surface::Native => (
+            "",
+            json!({"error": {"code": 503, "message": message, "status": "UNAVAILABLE"}}),
+        ),
+        Surface::OpenAi => {
+            let error = json!({"message": message, "type": "server_error", "param": null, "code": "unavailable"});
+            ("", json!({ "error": error }))
+        }
+        Surface::Interactions => {
+            let error = json!({"code": "unavailable", "message": message});
+            (
+                "event: error\n",
+                json!({"event_type": "error", "error": error}),
+            )
+        }
+    };
+    let close = if half_event {
+        line_end.repeat(2)
+    } else {
+        String::new()
+    };
+    format!("{close}{event}data: {data}{line_end}{line_end}")
+}
+
+/// Rounded up, so that nobody comes back too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+fn rpc_status(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        501 => "UNIMPLEMENTED",
+        503 => "UNAVAILABLE",
+        408 | 504 => "DEADLINE_EXCEEDED",
+        _ => "INVALID_ARGUMENT",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_used_up_day_tells_each_sdk_to_stop_in_its_own_words() {
+        let refusal = Refusal::AllResting {
+            model: "gemini-2.5-flash".into(),
+            retry_after: Duration::from_millis(1_200),
+            for_the_day: true,
+        };
+
+        insta::assert_snapshot!(refusal.body(Surface::Native), @"");
+        insta::assert_snapshot!(refusal.body(Surface::OpenAi), @"");
+        insta::assert_snapshot!(refusal.body(Surface::Interactions), @"");
+    }
+
+    #[test]
+    fn a_stream_that_died_ends_with_an_error_event_after_the_blank_line_of_a_half_one() {
+        let cases = [
+            (
+                Surface::Native,
+                true,
+                "\r\n\r\ndata: {\"error\":{\"code\":503,\"message\":\"m\",\"status\":\"UNAVAILABLE\"}}\r\n\r\n",
+            ),
+            (
+                Surface::Interactions,
+                false,
+                "event: error\ndata: {\"error\":{\"code\":\"unavailable\",\"message\":\"m\"},\"event_type\":\"error\"}\n\n",
+            ),
+        ];
+        for (surface, half, expected) in cases {
+            assert_eq!(stream_error(surface, half, "m"), expected);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Beside the requests: each a loop over a pass.
+
+pub mod checkpoint;
+pub mod record_running;
+pub mod reload;
+pub mod sweep;

@@ -1,0 +1,5 @@
+//! The program through its front door, against the fake Gemini.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod proxy;
+mod support;

@@ -1,0 +1,3 @@
+//! What clients of the proxy are promised.
+
+mod failover;

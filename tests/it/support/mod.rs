@@ -1,0 +1,210 @@
+//! `TestPool`: the real server over a fresh database and a fake Gemini; a method per thing a user does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gemini_pool::app::App;
+use gemini_pool::cli::serve::prepare;
+use gemini_pool::clock;
+use gemini_pool::config::Config;
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+use gemini_pool::pool::secret::Secret;
+use gemini_pool::server::Server;
+use gemini_pool::storage::db::Db;
+use gemini_pool::storage::request_logs::{self, Filter, RequestLog};
+use gemini_pool::storage::upstream_keys::ListedKey;
+use gemini_pool::storage::{revision, settings, stats, upstream_keys};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The client key every test pool knows.
+pub const CLIENT_KEY: &str = "CLIENT_KEY_1";
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server with its upstream.
+pub struct TestPool {
+    pub google: FakeGemini,
+    pub app: Arc<App>,
+    pub url: String,
+    pub client: reqwest::Client,
+    pub folder: tempfile::TempDir,
+    stop: CancellationToken,
+    server: JoinHandle<anyhow::Result<()>>,
+}
+
+impl TestPool {
+    /// A pool whose upstream keys are those of the rules.
+    pub async fn start(rules: Rules) -> Self {
+        Self::start_with(rules, &[]).await
+    }
+
+    /// A pool over one key for each fate given.
+    pub async fn of(keys: impl IntoIterator<Item = FakeKey>) -> Self {
+        Self::start(Rules::with_keys(keys)).await
+    }
+
+    /// A pool with settings other than the defaults.
+    pub async fn start_with(rules: Rules, changed: &[(&str, &str)]) -> Self {
+        let secrets = rules.keys.iter().map(|key| key.secret.clone()).collect();
+        let google = FakeGemini::start(rules).await.unwrap();
+        Self::over(google, secrets, changed).await
+    }
+
+    /// A pool over an upstream that is there already.
+    pub async fn over(google: FakeGemini, secrets: Vec<String>, changed: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            database_url: format!("sqlite://{}", folder.path().join("pool.db").display()),
+            upstream_url: google.url(),
+            client_keys: vec![Secret::new(CLIENT_KEY)],
+            upstream_keys: secrets.iter().map(|secret| Secret::new(secret)).collect(),
+            trusted_proxies: Vec::new(),
+            public_url: None,
+        };
+        let db = Db::open(&config.database_url).await.unwrap();
+        db.migrate().await.unwrap();
+        change_settings(&db, changed).await;
+        let (app, writer) = prepare(config, db).await.unwrap();
+        let server = Server::bind(app.clone(), writer).await.unwrap();
+        let url = format!("http://{}", server.address().unwrap());
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(server.run(stop.clone()));
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
+        Self {
+            google,
+            app,
+            url,
+            client,
+            folder,
+            stop,
+            server,
+        }
+    }
+
+    /// A POST to the pool with the client key in Google's header.
+    pub fn post(&self, path: &str, body: &str) -> reqwest::RequestBuilder {
+        let request = self
+            .client
+            .post(format!("{}{path}", self.url))
+            .header("x-goog-api-key", CLIENT_KEY);
+        request
+            .header("content-type", "application/json")
+            .body(body.to_owned())
+    }
+
+    /// Asks the usual question without a stream.
+    pub async fn generate(&self) -> reqwest::Response {
+        self.post("/v1beta/models/gemini-2.5-flash:generateContent", QUESTION)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    /// Asks the usual question as a stream of server-sent events.
+    pub async fn stream(&self) -> reqwest::Response {
+        let path = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+        self.post(path, QUESTION).send().await.unwrap()
+    }
+
+    /// All rows, oldest first.
+    pub async fn rows(&self) -> Vec<RequestLog> {
+        let page = request_logs::list(&self.app.db.readers, &Filter::default(), 1_000_000)
+            .await
+            .unwrap();
+        let mut rows = page.items;
+        rows.reverse();
+        rows
+    }
+
+    /// All rows once there are `count` finished ones.
+    pub async fn finished_rows(&self, count: usize) -> Vec<RequestLog> {
+        eventually("the rows are finished", async || {
+            let rows = self.rows().await;
+            let finished = rows.iter().filter(|row| row.outcome.is_some()).count();
+            (finished >= count).then_some(rows)
+        })
+        .await
+    }
+
+    /// The only row.
+    pub async fn row(&self) -> RequestLog {
+        let mut rows = self.finished_rows(1).await;
+        assert_eq!(rows.len(), 1);
+        rows.remove(0)
+    }
+
+    pub async fn keys(&self) -> Vec<ListedKey> {
+        upstream_keys::list(&self.app.db.readers, clock::now())
+            .await
+            .unwrap()
+    }
+
+    /// Where the database is.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("pool.db")
+    }
+
+    /// Fails unless statistics, sums and rows agree.
+    pub async fn assert_sums_agree(&self) {
+        assert_eq!(
+            stats::disagreements(&self.app.db.readers).await.unwrap(),
+            []
+        );
+    }
+
+    /// Changes settings, effective now.
+    pub async fn set(&self, changed: &[(&str, &str)]) {
+        change_settings(&self.app.db, changed).await;
+        self.app.reload(clock::now()).await.unwrap();
+    }
+
+    /// Stops the server as SIGTERM does and waits until it has ended.
+    pub async fn stop(self) -> tempfile::TempDir {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.server)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        self.folder
+    }
+}
+
+/// What every test asks.
+pub const QUESTION: &str =
+    r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
+
+async fn change_settings(db: &Db, changed: &[(&str, &str)]) {
+    let mut tx = db.begin().await.unwrap();
+    let revision = revision::bump(&mut tx).await.unwrap();
+    for (name, value) in changed {
+        settings::upsert(&mut *tx, name, value, clock::now(), revision)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+/// Waits for something to become true, generously.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    waited
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain until {what}"))
+}
