@@ -1,5 +1,6 @@
 //! gemini-pool: one reliable endpoint over many Gemini keys.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
