@@ -1,19 +1,19 @@
 //! The program: reads its arguments, runs the command, turns an error into an exit status.
 
-use clap::Parser;
-use gemini_pool::cli::serve;
-use gemini_pool::config::{DatabaseArgs, ServeArgs};
+use std::process::ExitCode;
 
-#[derive(Parser)]
-struct CommandLine {
-    #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    serve: ServeArgs,
-}
+use gemini_pool::cli;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let command_line = CommandLine::parse();
-    serve::run(command_line.database, command_line.serve).await
+fn main() -> ExitCode {
+    let command_line = match cli::read_dotenv() {
+        Ok(()) => cli::CommandLine::read(),
+        Err(error) => return cli::fail(&error),
+    };
+    let done = tokio::runtime::Runtime::new()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(command_line.run()));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cli::fail(&error),
+    }
 }
