@@ -12,10 +12,11 @@ use crate::clock::{self, Timestamp};
 use crate::pool::keys::Change;
 use crate::pool::outcome::Outcome;
 use crate::pool::usage::Usage;
+use crate::storage::batch::{Batch, Statements, Table};
 use crate::storage::db::Db;
 use crate::storage::error::Result;
-use crate::storage::request_logs::{self, AttemptLine, Kind, Line, NewRequestLog};
-use crate::storage::sums::{Addend, Sums, to_json};
+use crate::storage::request_logs::{self, Kind, NewRequestLog};
+use crate::storage::sums::{Addend, Sums};
 use crate::storage::texts::Texts;
 use crate::storage::upstream_keys::{Evidence, Statistics};
 use crate::storage::{cooldowns, upstream_keys};
@@ -47,6 +48,7 @@ pub struct Writer {
     queue: mpsc::UnboundedReceiver<Write>,
     health: Arc<Health>,
     texts: Texts,
+    statements: Statements,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl Recorder {
             queue,
             health: health.clone(),
             texts: Texts::default(),
+            statements: Statements::default(),
         };
         (
             Self {
@@ -122,7 +125,6 @@ impl Writer {
     /// Writes a batch, however long the database refuses.
     async fn write_all(&mut self, batch: &mut Vec<Write>) {
         while let Err(error) = self.write(batch).await {
-            self.texts.forget();
             if error.is_passing() {
                 let pending = self.health.pending.load(Ordering::Relaxed);
                 if !self.health.failing.swap(true, Ordering::Relaxed) {
@@ -156,7 +158,6 @@ impl Writer {
     async fn write_singly(&mut self, batch: &[Write]) {
         for write in batch {
             while let Err(error) = self.write(std::slice::from_ref(write)).await {
-                self.texts.forget();
                 if !error.is_passing() {
                     tracing::error!("a log row was refused by the database: {error}");
                     break;
@@ -168,33 +169,32 @@ impl Writer {
 
     /// One transaction: rows, attempts, statistics and sums, which so always agree.
     async fn write(&mut self, batch: &[Write]) -> Result<()> {
-        let mut tx = self.db.begin().await?;
-        let mut lines = HashMap::with_capacity(batch.len());
-        let mut attempt_lines = Vec::new();
+        let mut lines = Batch::default();
         let mut totals = Totals::default();
+        let mut changes = Vec::new();
         for write in batch {
             match write {
                 Write::Row(row, _) => {
-                    let line = row.line(&mut tx, &mut self.texts).await?;
-                    if row.outcome.is_some() && row.kind == Kind::Request {
-                        totals.add(row, line.model_id);
-                    }
+                    // A new text stands by itself, and may stay when the rest is rolled back.
+                    let (line, model_id) = row.line(&self.db.writer, &mut self.texts).await?;
                     // A row may be opened and finished in one batch: the later line stands.
-                    lines.insert(row.id, line);
-                    attempt_lines.extend(row.attempt_lines());
+                    lines.add(Table::RequestLogs, line);
+                    for line in row.attempt_lines() {
+                        lines.add(Table::Attempts, line);
+                    }
+                    if row.outcome.is_some() && row.kind == Kind::Request {
+                        totals.add(row, model_id);
+                    }
                 }
-                Write::Change(change, evidence) => apply(&mut tx, change, evidence).await?,
+                Write::Change(change, evidence) => changes.push((change, evidence)),
             }
         }
-        if !lines.is_empty() {
-            write_batch(
-                &mut tx,
-                lines.into_values(),
-                attempt_lines.into_iter(),
-                totals,
-            )
-            .await?;
+        totals.add_to(&mut lines);
+        let mut tx = self.db.begin().await?;
+        for (change, evidence) in changes {
+            apply(&mut tx, change, evidence).await?;
         }
+        lines.write(&mut tx, &mut self.statements).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -268,30 +268,16 @@ impl Totals {
             );
         }
     }
-}
 
-async fn write_batch(
-    tx: &mut Transaction<'_, Sqlite>,
-    lines: impl Iterator<Item = Line<'_>>,
-    attempt_lines: impl Iterator<Item = AttemptLine<'_>>,
-    totals: Totals,
-) -> Result<()> {
-    let (lines, attempt_lines) = (to_json(lines), to_json(attempt_lines));
-    let upstream_keys = to_json(totals.upstream_keys.into_values());
-    let client_keys = to_json(totals.client_keys.into_values());
-    let [model_hours, client_key_hours, upstream_key_days] = totals.sums.to_json();
-    let batch = sqlx::query_file!(
-        "src/storage/write_batch.sql",
-        lines,
-        attempt_lines,
-        upstream_keys,
-        client_keys,
-        model_hours,
-        client_key_hours,
-        upstream_key_days,
-    );
-    batch.execute(&mut **tx).await?;
-    Ok(())
+    fn add_to(self, batch: &mut Batch) {
+        for statistics in self.upstream_keys.values() {
+            batch.add(Table::UpstreamKeys, statistics.upstream_line());
+        }
+        for statistics in self.client_keys.values() {
+            batch.add(Table::ClientKeys, statistics.client_line());
+        }
+        self.sums.add_to(batch);
+    }
 }
 
 fn add(statistics: &mut Statistics, id: i64, at: Timestamp, addend: Addend, error: Option<&str>) {
@@ -353,7 +339,9 @@ pub async fn interrupt_running(db: &Db) -> Result<usize> {
         }
     }
     request_logs::interrupt_running(&mut tx).await?;
-    write_batch(&mut tx, std::iter::empty(), std::iter::empty(), totals).await?;
+    let mut batch = Batch::default();
+    totals.add_to(&mut batch);
+    batch.write(&mut tx, &mut Statements::default()).await?;
     cooldowns::delete_ended(&mut *tx, clock::now()).await?;
     tx.commit().await?;
     Ok(running.len())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, Transaction};
+use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::client_key::ClientKeyId;
@@ -12,6 +12,7 @@ use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::usage::Usage;
+use crate::storage::batch::Cell;
 use crate::storage::error::{Error, Result};
 use crate::storage::paging::Page;
 use crate::storage::texts::Texts;
@@ -72,119 +73,89 @@ pub struct NewAttempt {
     pub duration_ms: Option<u64>,
 }
 
-/// What one row of [`upsert`]'s JSON holds: texts by number.
-#[derive(Debug, Serialize)]
-pub struct Line<'a> {
-    id: i64,
-    started_at_ms: i64,
-    kind: Kind,
-    client_key_id: Option<ClientKeyId>,
-    client_ip_id: Option<i64>,
-    user_agent_id: Option<i64>,
-    method: &'a str,
-    path_id: i64,
-    pub(super) model_id: Option<i64>,
-    model_version_id: Option<i64>,
-    operation_id: Option<i64>,
-    streamed: u8,
-    status: Option<u16>,
-    outcome: Option<Outcome>,
-    error: Option<&'a str>,
-    attempts: usize,
-    upstream_key_id: Option<UpstreamKeyId>,
-    project_id: Option<ProjectId>,
-    wait_ms: u64,
-    first_byte_ms: Option<u64>,
-    duration_ms: Option<u64>,
-    request_bytes: u64,
-    response_bytes: u64,
-    prompt_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    thought_tokens: Option<u64>,
-    cached_tokens: Option<u64>,
-    tool_tokens: Option<u64>,
-    total_tokens: Option<u64>,
-    finish_reason_id: Option<i64>,
-    service_tier_id: Option<i64>,
-    cost_nano_usd: Option<i64>,
-}
-
-/// What one row of [`upsert_attempts`]'s JSON holds.
-#[derive(Debug, Serialize)]
-pub struct AttemptLine<'a> {
-    request_id: i64,
-    number: usize,
-    upstream_key_id: UpstreamKeyId,
-    project_id: ProjectId,
-    status: Option<u16>,
-    outcome: Option<Outcome>,
-    rule: Option<&'static str>,
-    error: Option<&'a str>,
-    started_at_ms: i64,
-    duration_ms: Option<u64>,
-}
-
 impl NewRequestLog {
-    /// The row with its texts replaced by their numbers.
+    /// The row's line for the database, and the number of its model.
     pub async fn line(
         &self,
-        tx: &mut Transaction<'_, Sqlite>,
+        db: &SqlitePool,
         texts: &mut Texts,
-    ) -> Result<Line<'_>> {
+    ) -> Result<([Cell; 32], Option<i64>)> {
         let last = self.attempts.last();
-        Ok(Line {
-            id: self.id.0,
-            started_at_ms: self.started_at.as_millis(),
-            kind: self.kind,
-            client_key_id: self.client_key_id,
-            client_ip_id: texts.number_of(tx, self.client_ip.as_deref()).await?,
-            user_agent_id: texts.number_of(tx, self.user_agent.as_deref()).await?,
-            method: &self.method,
-            path_id: texts.number(tx, &self.path).await?,
-            model_id: texts.number_of(tx, self.model.as_deref()).await?,
-            model_version_id: texts.number_of(tx, self.model_version.as_deref()).await?,
-            operation_id: texts.number_of(tx, self.operation.as_deref()).await?,
-            streamed: self.streamed.into(),
-            status: self.status,
-            outcome: self.outcome,
-            error: self.error.as_deref(),
-            attempts: self.attempts.len(),
-            upstream_key_id: last.map(|attempt| attempt.upstream_key_id),
-            project_id: last.map(|attempt| attempt.project_id),
-            wait_ms: self.wait_ms,
-            first_byte_ms: self.first_byte_ms,
-            duration_ms: self.duration_ms,
-            request_bytes: self.request_bytes,
-            response_bytes: self.response_bytes,
-            prompt_tokens: self.usage.prompt,
-            output_tokens: self.usage.output,
-            thought_tokens: self.usage.thoughts,
-            cached_tokens: self.usage.cached,
-            tool_tokens: self.usage.tool,
-            total_tokens: self.usage.total,
-            finish_reason_id: texts.number_of(tx, self.finish_reason.as_deref()).await?,
-            service_tier_id: texts.number_of(tx, self.service_tier.as_deref()).await?,
-            cost_nano_usd: self.cost_nano_usd,
-        })
+        let kind = match self.kind {
+            Kind::Request => "request",
+            Kind::Check => "check",
+        };
+        let model_id = texts.number_of(db, self.model.as_deref()).await?;
+        let line = [
+            self.id.0.into(),
+            self.started_at.as_millis().into(),
+            kind.into(),
+            self.client_key_id.map(|id| id.0).into(),
+            texts.number_of(db, self.client_ip.as_deref()).await?.into(),
+            texts
+                .number_of(db, self.user_agent.as_deref())
+                .await?
+                .into(),
+            self.method.as_str().into(),
+            texts.number(db, &self.path).await?.into(),
+            model_id.into(),
+            texts
+                .number_of(db, self.model_version.as_deref())
+                .await?
+                .into(),
+            texts.number_of(db, self.operation.as_deref()).await?.into(),
+            i64::from(self.streamed).into(),
+            self.status.into(),
+            self.outcome.map(Outcome::name).into(),
+            self.error.as_deref().into(),
+            count(self.attempts.len()).into(),
+            last.map(|attempt| attempt.upstream_key_id.0).into(),
+            last.map(|attempt| attempt.project_id.0).into(),
+            self.wait_ms.into(),
+            self.first_byte_ms.into(),
+            self.duration_ms.into(),
+            self.request_bytes.into(),
+            self.response_bytes.into(),
+            self.usage.prompt.into(),
+            self.usage.output.into(),
+            self.usage.thoughts.into(),
+            self.usage.cached.into(),
+            self.usage.tool.into(),
+            self.usage.total.into(),
+            texts
+                .number_of(db, self.finish_reason.as_deref())
+                .await?
+                .into(),
+            texts
+                .number_of(db, self.service_tier.as_deref())
+                .await?
+                .into(),
+            self.cost_nano_usd.into(),
+        ];
+        Ok((line, model_id))
     }
 
-    /// The row's attempts as they are so far.
-    pub fn attempt_lines(&self) -> impl Iterator<Item = AttemptLine<'_>> {
-        (1..)
-            .zip(&self.attempts)
-            .map(|(number, attempt)| AttemptLine {
-                request_id: self.id.0,
-                number,
-                upstream_key_id: attempt.upstream_key_id,
-                project_id: attempt.project_id,
-                status: attempt.status,
-                outcome: attempt.outcome,
-                rule: attempt.rule,
-                error: attempt.error.as_deref(),
-                started_at_ms: attempt.started_at.as_millis(),
-                duration_ms: attempt.duration_ms,
-            })
+    /// The lines of its attempts as they are so far.
+    pub fn attempt_lines(&self) -> impl Iterator<Item = [Cell; 10]> {
+        (1..).zip(&self.attempts).map(|(number, attempt)| {
+            [
+                self.id.0.into(),
+                Cell::Integer(number),
+                attempt.upstream_key_id.0.into(),
+                attempt.project_id.0.into(),
+                attempt.status.into(),
+                attempt.outcome.map(Outcome::name).into(),
+                attempt.rule.into(),
+                attempt.error.as_deref().into(),
+                attempt.started_at.as_millis().into(),
+                attempt.duration_ms.into(),
+            ]
+        })
     }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// The largest id in use.

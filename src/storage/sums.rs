@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
-
 use crate::clock::Timestamp;
 use crate::pool::client_key::ClientKeyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::upstream_key::UpstreamKeyId;
 use crate::pool::usage::Usage;
+use crate::storage::batch::{Batch, Cell, Table};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -30,7 +29,7 @@ pub fn bucket(ms: u64) -> usize {
 }
 
 /// What is added up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
     pub requests: u64,
     pub successes: u64,
@@ -77,22 +76,40 @@ impl Sum {
     }
 }
 
+impl Sum {
+    fn counts(&self) -> [Cell; 3] {
+        [self.requests, self.successes, self.failures].map(Cell::from)
+    }
+
+    /// Tokens, cost and buckets, in the order of the tables' columns.
+    fn rest(&self) -> impl Iterator<Item = Cell> {
+        let tokens = [
+            self.prompt_tokens,
+            self.output_tokens,
+            self.thought_tokens,
+            self.cached_tokens,
+            self.tool_tokens,
+            self.total_tokens,
+        ];
+        let buckets = self
+            .first_byte
+            .into_iter()
+            .chain(self.duration)
+            .map(Cell::from);
+        tokens
+            .map(Cell::from)
+            .into_iter()
+            .chain([self.cost_nano_usd.into()])
+            .chain(buckets)
+    }
+}
+
 /// The sums of one batch of rows, added to the tables once.
 #[derive(Debug, Default)]
 pub struct Sums {
     model_hours: HashMap<(i64, i64, Outcome), Sum>,
     client_key_hours: HashMap<(i64, i64), Sum>,
     upstream_key_days: HashMap<(i64, UpstreamKeyId), Sum>,
-}
-
-/// What a statement takes for one row: the sum and the key it is added to.
-#[derive(Serialize)]
-struct Line<'a> {
-    period: i64,
-    of: i64,
-    outcome: Option<Outcome>,
-    #[serde(flatten)]
-    sum: &'a Sum,
 }
 
 impl Sums {
@@ -125,28 +142,32 @@ impl Sums {
             .add(addend);
     }
 
-    /// The lines for each table, in the order of `model_hours`, `client_key_hours` and `upstream_key_days`.
-    pub fn to_json(&self) -> [String; 3] {
-        let line = |period: i64, of, outcome, sum| Line {
-            period,
-            of,
-            outcome,
-            sum,
-        };
-        let models = self.model_hours.iter();
-        let models =
-            models.map(|((period, of, outcome), sum)| line(*period, *of, Some(*outcome), sum));
-        let clients = self.client_key_hours.iter();
-        let clients = clients.map(|((period, of), sum)| line(*period, *of, None, sum));
-        let keys = self.upstream_key_days.iter();
-        let keys = keys.map(|((period, of), sum)| line(*period, of.0, None, sum));
-        [to_json(models), to_json(clients), to_json(keys)]
+    /// Adds a line for each sum.
+    pub fn add_to(&self, batch: &mut Batch) {
+        for ((hour, model_id, outcome), sum) in &self.model_hours {
+            let key = [
+                (*hour).into(),
+                (*model_id).into(),
+                outcome.name().into(),
+                sum.requests.into(),
+            ];
+            batch.add(Table::ModelHours, key.into_iter().chain(sum.rest()));
+        }
+        for ((hour, client_key_id), sum) in &self.client_key_hours {
+            let key = [(*hour).into(), (*client_key_id).into()];
+            batch.add(
+                Table::ClientKeyHours,
+                key.into_iter().chain(sum.counts()).chain(sum.rest()),
+            );
+        }
+        for ((day, upstream_key_id), sum) in &self.upstream_key_days {
+            let key = [(*day).into(), upstream_key_id.0.into()];
+            batch.add(
+                Table::UpstreamKeyDays,
+                key.into_iter().chain(sum.counts()).chain(sum.rest()),
+            );
+        }
     }
-}
-
-/// Many lines as one parameter of a statement.
-pub fn to_json<T: Serialize>(lines: impl Iterator<Item = T>) -> String {
-    serde_json::to_string(&lines.collect::<Vec<_>>()).expect("numbers and words become JSON")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqlitePool;
 
 use crate::storage::error::Result;
 
@@ -15,7 +15,7 @@ pub struct Texts(HashMap<Box<str>, i64>);
 
 impl Texts {
     /// The number of `text`, which gets one when it is new.
-    pub async fn number(&mut self, tx: &mut Transaction<'_, Sqlite>, text: &str) -> Result<i64> {
+    pub async fn number(&mut self, db: &SqlitePool, text: &str) -> Result<i64> {
         if let Some(id) = self.0.get(text) {
             return Ok(*id);
         }
@@ -23,10 +23,10 @@ impl Texts {
             "INSERT INTO texts (text) VALUES (?1) ON CONFLICT DO NOTHING",
             text
         )
-        .execute(&mut **tx)
+        .execute(db)
         .await?;
         let id = sqlx::query_scalar!(r#"SELECT id AS "id!" FROM texts WHERE text = ?1"#, text)
-            .fetch_one(&mut **tx)
+            .fetch_one(db)
             .await?;
         if self.0.len() >= MOST {
             self.0.clear();
@@ -36,19 +36,10 @@ impl Texts {
     }
 
     /// The same for what may be absent.
-    pub async fn number_of(
-        &mut self,
-        tx: &mut Transaction<'_, Sqlite>,
-        text: Option<&str>,
-    ) -> Result<Option<i64>> {
+    pub async fn number_of(&mut self, db: &SqlitePool, text: Option<&str>) -> Result<Option<i64>> {
         match text {
-            Some(text) => Ok(Some(self.number(tx, text).await?)),
+            Some(text) => Ok(Some(self.number(db, text).await?)),
             None => Ok(None),
         }
-    }
-
-    /// Forgets all: needed after a rollback, which took back what was inserted.
-    pub fn forget(&mut self) {
-        self.0.clear();
     }
 }

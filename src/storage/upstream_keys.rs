@@ -9,6 +9,7 @@ use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId};
 use crate::pool::verdict::Rule;
+use crate::storage::batch::Cell;
 use crate::storage::error::{Error, Result};
 
 /// What came of adding a key.
@@ -373,7 +374,7 @@ pub async fn update_condition(
 }
 
 /// What is added to a key's statistics by some finished attempts.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub struct Statistics {
     pub id: i64,
     pub requests: u64,
@@ -384,6 +385,29 @@ pub struct Statistics {
     pub total_tokens: u64,
     pub last_used_at_ms: i64,
     pub last_error: Option<String>,
+}
+
+impl Statistics {
+    /// The line for a client key's row.
+    pub fn client_line(&self) -> [Cell; 8] {
+        [
+            self.id.into(),
+            self.requests.into(),
+            self.successes.into(),
+            self.failures.into(),
+            self.prompt_tokens.into(),
+            self.output_tokens.into(),
+            self.total_tokens.into(),
+            self.last_used_at_ms.into(),
+        ]
+    }
+
+    /// The line for an upstream key's row.
+    pub fn upstream_line(&self) -> impl Iterator<Item = Cell> {
+        self.client_line()
+            .into_iter()
+            .chain([self.last_error.as_deref().into()])
+    }
 }
 
 fn found(rows: u64, id: UpstreamKeyId) -> Result<()> {
