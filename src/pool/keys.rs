@@ -218,6 +218,11 @@ impl Keys {
         self.by_id.is_empty()
     }
 
+    /// How many requests are under way, over all keys.
+    pub fn in_flight(&self) -> u32 {
+        self.by_id.values().map(|key| key.in_flight).sum()
+    }
+
     /// The ids of all keys, in no order.
     pub fn ids(&self) -> impl Iterator<Item = UpstreamKeyId> {
         self.by_id.keys().copied()

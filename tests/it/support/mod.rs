@@ -1,5 +1,7 @@
 //! `TestPool`: the real server over a fresh database and a fake Gemini; a method per thing a user does.
 
+pub mod asking;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use gemini_pool::storage::upstream_keys::ListedKey;
 use gemini_pool::storage::{revision, settings, stats, upstream_keys};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use asking::{Ask, Heard, QUESTION};
 
 /// The client key every test pool knows.
 pub const CLIENT_KEY: &str = "CLIENT_KEY_1";
@@ -115,6 +119,16 @@ impl TestPool {
         self.post(path, QUESTION).send().await.unwrap()
     }
 
+    /// Asks and listens to the end.
+    pub async fn hear(&self, ask: Ask) -> Heard {
+        Heard::whole(self.ask(ask).await).await
+    }
+
+    /// Asks and listens as far as the head.
+    pub async fn ask(&self, ask: Ask) -> reqwest::Response {
+        self.post(ask.path(), ask.body()).send().await.unwrap()
+    }
+
     /// All rows, oldest first.
     pub async fn rows(&self) -> Vec<RequestLog> {
         let page = request_logs::list(&self.app.db.readers, &Filter::default(), 1_000_000)
@@ -167,6 +181,11 @@ impl TestPool {
         self.app.reload(clock::now()).await.unwrap();
     }
 
+    /// How many requests hold a key.
+    pub fn leases(&self) -> u32 {
+        self.app.keys.lock().in_flight()
+    }
+
     /// Stops the server as SIGTERM does and waits until it has ended.
     pub async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
@@ -178,10 +197,6 @@ impl TestPool {
         self.folder
     }
 }
-
-/// What every test asks.
-pub const QUESTION: &str =
-    r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
 
 async fn change_settings(db: &Db, changed: &[(&str, &str)]) {
     let mut tx = db.begin().await.unwrap();
