@@ -1,3 +1,5 @@
 //! What clients of the proxy are promised.
 
+mod balance;
 mod failover;
+mod retries;
