@@ -2,4 +2,6 @@
 
 mod balance;
 mod failover;
+mod redaction;
 mod retries;
+mod streaming;

@@ -1,6 +1,7 @@
 //! `TestPool`: the real server over a fresh database and a fake Gemini; a method per thing a user does.
 
 pub mod asking;
+pub mod packing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,11 +61,27 @@ impl TestPool {
 
     /// A pool over an upstream that is there already.
     pub async fn over(google: FakeGemini, secrets: Vec<String>, changed: &[(&str, &str)]) -> Self {
+        let url = google.url();
+        Self::start_at(google, url, secrets, changed).await
+    }
+
+    /// A pool that sends elsewhere: to something that speaks worse HTTP than the fake can.
+    pub async fn sending_to(url: String, secret: &str) -> Self {
+        let google = FakeGemini::start(Rules::default()).await.unwrap();
+        Self::start_at(google, url, vec![secret.to_owned()], &[]).await
+    }
+
+    async fn start_at(
+        google: FakeGemini,
+        upstream_url: String,
+        secrets: Vec<String>,
+        changed: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database_url: format!("sqlite://{}", folder.path().join("pool.db").display()),
-            upstream_url: google.url(),
+            upstream_url,
             client_keys: vec![Secret::new(CLIENT_KEY)],
             upstream_keys: secrets.iter().map(|secret| Secret::new(secret)).collect(),
             trusted_proxies: Vec::new(),
@@ -80,6 +97,7 @@ impl TestPool {
         let server = tokio::spawn(server.run(stop.clone()));
         let client = reqwest::Client::builder()
             .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE)
             .build()
             .unwrap();
@@ -147,6 +165,12 @@ impl TestPool {
             (finished >= count).then_some(rows)
         })
         .await
+    }
+
+    /// The row of an answer, as it is now.
+    pub async fn row_of(&self, heard: &Heard) -> RequestLog {
+        let id = heard.id().parse().unwrap();
+        request_logs::find(&self.app.db.readers, id).await.unwrap()
     }
 
     /// The only row.
