@@ -99,7 +99,7 @@ fn conclude(
         Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
         Reply::None => Err(Refusal::Unreachable),
         Reply::Whole(_) | Reply::Flowing(_) if rule.speaks_of_our_key() => {
-            Err(Refusal::no_key(app, &incoming, Some(rule)))
+            Err(Refusal::no_key(app, &incoming))
         }
         Reply::Whole(_) | Reply::Flowing(_) => Ok((attempt, incoming)),
     }

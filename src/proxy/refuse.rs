@@ -47,8 +47,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// No key could be lent; `rule` decided over the last one that was.
-    pub fn no_key(app: &App, incoming: &Incoming, rule: Option<Rule>) -> Self {
+    /// No key could be lent.
+    pub fn no_key(app: &App, incoming: &Incoming) -> Self {
         let now = clock::now();
         let keys = app.keys.lock();
         if keys.is_empty() {
@@ -56,11 +56,10 @@ impl Refusal {
         }
         match keys.soonest(incoming.model(), now) {
             None => Self::NoneUsable,
-            Some(at) => {
+            Some((at, resting)) => {
                 // A second at least: a client that comes back at once meets the same.
                 let retry_after = (at - now).max(Duration::from_secs(1));
-                let resting = keys.soonest_rule(incoming.model()).or(rule);
-                let for_the_day = at > now && resting.is_some_and(|rule| rule == Rule::QuotaPerDay);
+                let for_the_day = at > now && resting == Some(Rule::QuotaPerDay);
                 Self::AllResting {
                     model: incoming.model().to_owned(),
                     retry_after,
