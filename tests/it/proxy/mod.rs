@@ -2,6 +2,7 @@
 
 mod balance;
 mod failover;
+mod hangups;
 mod redaction;
 mod retries;
 mod streaming;
