@@ -81,6 +81,12 @@ pub struct Config {
 #[error("{0}")]
 pub struct InvalidConfig(String);
 
+impl InvalidConfig {
+    pub fn new(message: &str) -> Self {
+        Self(message.to_owned())
+    }
+}
+
 impl Config {
     /// Checks what was given.
     pub fn new(database: DatabaseArgs, serve: ServeArgs) -> Result<Self, InvalidConfig> {

@@ -1,3 +1,242 @@
 //! The commands, one per file: which words lead to which.
 
+pub mod backup;
+pub mod client_keys;
+pub mod database;
+pub mod demo;
+pub mod logs;
+pub mod migrate;
+pub mod moment;
+pub mod output;
+pub mod restore;
+pub mod selected;
 pub mod serve;
+pub mod upstream_keys;
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::builder::Resettable;
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{DatabaseArgs, InvalidConfig, ServeArgs};
+
+/// One reliable endpoint over many Gemini keys. Without a command it serves
+#[derive(Debug, Parser)]
+#[command(name = "gemini-pool", version)]
+pub struct CommandLine {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server
+    Serve(Box<ServeArgs>),
+    /// Bring the database to this version
+    Migrate(migrate::MigrateArgs),
+    /// Copy the database while the server runs
+    Backup(backup::BackupArgs),
+    /// Put a copy in the place of the database; the server must be stopped
+    Restore(restore::RestoreArgs),
+    /// The Gemini keys that requests are sent with
+    #[command(subcommand, visible_alias = "keys")]
+    UpstreamKeys(upstream_keys::Command),
+    /// The keys that clients show to this server
+    #[command(subcommand, visible_alias = "clients")]
+    ClientKeys(client_keys::Command),
+    /// The requests that were made
+    #[command(subcommand)]
+    Logs(logs::Command),
+    /// Show everything at work, without a Google key
+    Demo(demo::DemoArgs),
+}
+
+/// Takes what `.env` in the current folder says into the environment. What is set already stays.
+pub fn read_dotenv() -> Result<()> {
+    match dotenvy::from_path(".env") {
+        Ok(()) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(dotenvy::Error::Io(error)) => {
+            Err(error).map_err(|error| wrong_dotenv(&error.to_string()))
+        }
+        // The error would show the line, which may hold a secret.
+        Err(_) => Err(wrong_dotenv(
+            "a line is not NAME=value; put values with spaces, $ or # in single quotes",
+        )),
+    }
+}
+
+fn wrong_dotenv(why: &str) -> anyhow::Error {
+    InvalidConfig::new(&format!("the file .env cannot be used: {why}")).into()
+}
+
+/// Tells why a command failed. Returns its exit status: 2 for wrong usage, else 1.
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    // Whoever read the output has seen enough, as in `logs list | head`.
+    let is_cut = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(is_cut) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {}", message(error));
+    ExitCode::from(if error.is::<InvalidConfig>() { 2 } else { 1 })
+}
+
+/// An error with its causes, each said once: some say their cause themselves.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+impl CommandLine {
+    /// Reads arguments and environment. Ends the process with a message when they are wrong, or ask for help.
+    pub fn read() -> Self {
+        Self::parse_from(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn parse_from(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let mut command = ignore_empty_variables(Self::command());
+        let mut matches = command.try_get_matches_from_mut(with_command(arguments))?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+
+    /// Runs the command to its end.
+    pub async fn run(self) -> Result<()> {
+        let database = self.database;
+        match self.command {
+            Command::Serve(arguments) => serve::run(database, *arguments).await,
+            Command::Migrate(arguments) => migrate::run(&database, &arguments).await,
+            Command::Backup(arguments) => backup::run(&database, &arguments).await,
+            Command::Restore(arguments) => restore::run(&database, &arguments).await,
+            Command::UpstreamKeys(command) => upstream_keys::run(&database, command).await,
+            Command::ClientKeys(command) => client_keys::run(&database, command).await,
+            Command::Logs(command) => logs::run(&database, command).await,
+            Command::Demo(arguments) => demo::run(arguments).await,
+        }
+    }
+}
+
+/// `gemini-pool --listen …` means `gemini-pool serve --listen …`.
+fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let mut place = 1;
+    while let Some(argument) = arguments.get(place).and_then(|argument| argument.to_str()) {
+        match argument {
+            "--database-url" => place += 2,
+            _ if argument.starts_with("--database-url=") => place += 1,
+            "-h" | "--help" | "-V" | "--version" => return arguments,
+            _ => break,
+        }
+    }
+    let place = place.min(arguments.len());
+    let is_flag = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-");
+    if arguments.get(place).is_none_or(is_flag) {
+        arguments.insert(place, "serve".into());
+    }
+    arguments
+}
+
+/// An empty variable counts as unset: compose files and `.env` have many of them.
+fn ignore_empty_variables(command: clap::Command) -> clap::Command {
+    let without_empty = |argument: Arg| {
+        let is_empty = argument
+            .get_env()
+            .and_then(std::env::var_os)
+            .is_some_and(|value| value.is_empty());
+        if is_empty {
+            argument.env(Resettable::<clap::builder::OsStr>::Reset)
+        } else {
+            argument
+        }
+    };
+    command
+        .mut_args(without_empty)
+        .mut_subcommands(ignore_empty_variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<CommandLine, clap::Error> {
+        let program = ["gemini-pool"].iter().chain(arguments);
+        CommandLine::parse_from(program.map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_commands_are_put_together_rightly() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_it_serves() {
+        let cases: [&[&str]; 5] = [
+            &[],
+            &["--listen", "127.0.0.1:1"],
+            &["--database-url", "sqlite://x.db"],
+            &["--database-url=sqlite://x.db", "--listen=127.0.0.1:1"],
+            &["serve", "--database-url", "sqlite://x.db"],
+        ];
+        for arguments in cases {
+            let parsed = parse(arguments).unwrap();
+            assert!(matches!(parsed.command, Command::Serve(_)), "{arguments:?}");
+        }
+        assert_eq!(
+            parse(cases[2]).unwrap().database.database_url,
+            "sqlite://x.db"
+        );
+    }
+
+    #[test]
+    fn the_database_may_be_named_before_or_after_the_command() {
+        for arguments in [
+            ["--database-url", "sqlite://x.db", "keys", "list"],
+            ["upstream-keys", "list", "--database-url", "sqlite://x.db"],
+        ] {
+            let parsed = parse(&arguments).unwrap();
+            assert_eq!(parsed.database.database_url, "sqlite://x.db");
+            assert!(matches!(parsed.command, Command::UpstreamKeys(_)));
+        }
+    }
+
+    #[test]
+    fn wrong_usage_and_questions_have_their_own_status() {
+        let status = |arguments: &[&str]| parse(arguments).unwrap_err().exit_code();
+
+        let wrong: [&[&str]; 7] = [
+            &["nonsense"],
+            &["--nonsense"],
+            &["keys"],
+            &["keys", "remove"],
+            &["logs", "list", "--outcome", "fine"],
+            &["logs", "list", "--cursor", "7"],
+            &["clients", "create", "name", "--expires", "soon"],
+        ];
+        for arguments in wrong {
+            assert_eq!(status(arguments), 2, "{arguments:?}");
+        }
+        for arguments in [&["--help"][..], &["--version"], &["keys", "add", "--help"]] {
+            assert_eq!(status(arguments), 0, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_cause_that_is_said_already_is_not_said_again() {
+        let io = std::io::Error::other("disk on fire");
+        let error = crate::storage::error::Error::file("pool.db".as_ref(), io);
+        let error = anyhow::Error::from(error).context("nothing was copied");
+
+        assert_eq!(message(&error), "nothing was copied: pool.db: disk on fire");
+    }
+}

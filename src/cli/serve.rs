@@ -9,11 +9,13 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
+use crate::cli::migrate::bring_up_to_date;
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
 use crate::server::Server;
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
+use crate::storage::lock::ServerLock;
 use crate::storage::recorder::{self, Recorder, Writer};
 use crate::storage::{installation, revision, upstream_keys};
 
@@ -23,7 +25,8 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     let config = Config::new(database, arguments)?;
     let stop = stop_on_signal()?;
     let db = Db::open(&config.database_url).await?;
-    db.migrate().await?;
+    let _lock = ServerLock::acquire(db.path())?;
+    bring_up_to_date(&db).await?;
     let (app, writer) = prepare(config, db).await?;
     let hint = first_steps(&app).await?;
     let server = Server::bind(app.clone(), writer).await;

@@ -3,6 +3,7 @@
 pub mod client_key;
 pub mod cooldown;
 pub mod guessing;
+pub mod import;
 pub mod keys;
 pub mod lease;
 pub mod next_step;

@@ -3,11 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rand::distr::Alphanumeric;
+use rand::{CryptoRng, RngExt};
+
 /// The text of a key. Prints as its last four characters at most.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Arc<str>);
 
+/// How many random characters a client key has; each adds almost six bits.
+const RANDOM_CHARACTERS: usize = 40;
+
 impl Secret {
+    /// Makes a client key: `gp_` and random letters and digits.
+    pub fn generate(random: &mut impl CryptoRng) -> Self {
+        let random = random.sample_iter(Alphanumeric).take(RANDOM_CHARACTERS);
+        let text: String = "gp_".chars().chain(random.map(char::from)).collect();
+        Self::new(&text)
+    }
+
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
@@ -34,6 +47,19 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_generated_secret_can_be_told_and_is_never_the_same() {
+        let (one, other) = (
+            Secret::generate(&mut rand::rng()),
+            Secret::generate(&mut rand::rng()),
+        );
+
+        assert_ne!(one, other);
+        let random = one.expose().strip_prefix("gp_").unwrap();
+        assert_eq!(random.len(), 40);
+        assert!(random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    }
 
     #[test]
     fn a_secret_shows_at_most_a_quarter_of_itself() {

@@ -89,3 +89,11 @@ pub struct UpstreamKey {
     pub state_reset_revision: i64,
     pub last_used_at: Option<Timestamp>,
 }
+
+/// What a key is called until it is given a name.
+pub fn default_label(secret: &Secret) -> String {
+    match secret.last4().as_str() {
+        "" => "key".to_owned(),
+        last4 => format!("key-{last4}"),
+    }
+}

@@ -1,1 +1,660 @@
 //! Copies of the database file: made while it is in use, checked, and put back.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, Migration};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
+use sqlx::{ConnectOptions, Connection};
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::clock::Timestamp;
+use crate::storage::db::{self, Db};
+use crate::storage::error::{Error, Result};
+use crate::storage::lock::{ServerLock, real_path};
+
+/// What to do with a file that already has the copy's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    Keep,
+    Replace,
+}
+
+/// What [`bring_up_to_date`] did.
+#[derive(Debug, Default)]
+pub struct Upgrade {
+    /// The database as it was before; `None` when nothing was applied or there was nothing to lose.
+    pub snapshot: Option<PathBuf>,
+    pub applied: Vec<&'static Migration>,
+}
+
+/// What [`restore`] did.
+#[derive(Debug)]
+pub struct Restored {
+    /// The file that was replaced; `None` when there was none.
+    pub kept: Option<PathBuf>,
+    pub bytes: u64,
+}
+
+/// Brings the schema to this program's version, and keeps a copy of the file first when it has something to lose.
+pub async fn bring_up_to_date(db: &Db) -> Result<Upgrade> {
+    db.refuse_newer().await?;
+    let pending = db.pending().await?;
+    let Some(newest) = pending.last() else {
+        return Ok(Upgrade::default());
+    };
+    let mut snapshot = None;
+    if db.has_tables().await? {
+        let path = beside(db.path(), &format!("before-{}", newest.version));
+        copy(db, &path, Existing::Keep).await?;
+        snapshot = Some(path);
+    }
+    if let Err(error) = db.migrate().await {
+        // Another process may have been applying the same at the same time.
+        if !db.pending().await?.is_empty() {
+            return Err(match snapshot {
+                Some(path) => Error::Refused(format!(
+                    "{error}; the database as it was is kept in {}",
+                    path.display()
+                )),
+                None => error,
+            });
+        }
+    }
+    Ok(Upgrade {
+        snapshot,
+        applied: pending,
+    })
+}
+
+/// Applies the pending migrations to a copy of `db`, or to an empty file, and throws it away.
+///
+/// It lies in `folder`, beside the database, where there is room for it.
+pub async fn rehearse(db: Option<&Db>, folder: &Path) -> Result<Vec<&'static Migration>> {
+    let stage = TempDir::with_prefix_in(".rehearsal-", folder);
+    let stage = stage.map_err(|source| Error::file(folder, source))?;
+    let path = stage.path().join("copy.db");
+    if let Some(db) = db {
+        db.refuse_newer().await?;
+        copy(db, &path, Existing::Keep).await?;
+    }
+    let rehearsed = Db::open_file(&path).await?;
+    let pending = rehearsed.pending().await?;
+    rehearsed.migrate().await?;
+    check(&mut *rehearsed.writer.acquire().await?, &path).await?;
+    rehearsed.close().await;
+    Ok(pending)
+}
+
+/// Writes a consistent, checked copy without sign-in sessions to `to`, while others read and write. Returns its size.
+///
+/// The copy takes its name only when it is whole and on the disk.
+pub async fn copy(db: &Db, to: &Path, existing: Existing) -> Result<u64> {
+    let to = real_path(to)?;
+    if real_path(db.path())? == to {
+        return Err(Error::Refused(format!(
+            "{} is the database itself",
+            to.display()
+        )));
+    }
+    if existing == Existing::Keep && to.exists() {
+        return Err(exists_already(&to));
+    }
+    let staged = stage_in(folder_of(&to))?;
+    vacuum_into(&mut *db.readers.acquire().await?, staged.path()).await?;
+    let mut connection = open_stage(staged.path()).await?;
+    forget_sessions(&mut connection).await?;
+    check(&mut connection, &to).await?;
+    connection.close().await?;
+    let bytes = sync(&staged)?;
+    match existing {
+        Existing::Keep => staged.persist_noclobber(&to),
+        Existing::Replace => staged.persist(&to),
+    }
+    .map_err(|error| match error.error.kind() {
+        std::io::ErrorKind::AlreadyExists => exists_already(&to),
+        _ => Error::file(&to, error.error),
+    })?;
+    sync_folder(&to)?;
+    Ok(bytes)
+}
+
+/// Checks the copy `from` and puts it in the place of `database`, whose file is kept under another name.
+///
+/// Refused while a server or another program uses `database`.
+pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Restored> {
+    if !from.is_file() {
+        let missing = format!("there is no file {}", from.display());
+        return Err(Error::Refused(missing));
+    }
+    let database = real_path(database)?;
+    if real_path(from)? == database {
+        return Err(Error::Refused(format!(
+            "{} is the database itself",
+            from.display()
+        )));
+    }
+    let _lock = ServerLock::acquire(&database)?;
+    let staged = stage_in(folder_of(&database))?;
+    let mut source = open_source(from).await?;
+    check(&mut source, from).await?;
+    if !is_ours(&mut source).await? {
+        return Err(Error::Refused(format!(
+            "{} is not a database of gemini-pool",
+            from.display()
+        )));
+    }
+    vacuum_into(&mut source, staged.path()).await?;
+    source.close().await?;
+    let bytes = sync(&staged)?;
+
+    if !database.exists() {
+        // A log without its file would be read into the file that comes.
+        set_aside_companions(&database, &kept_name(&database, now))?;
+        put_in_place(staged, &database)?;
+        return Ok(Restored { kept: None, bytes });
+    }
+    let kept = kept_name(&database, now);
+    let held = hold_alone(&database).await?;
+    if held.is_none() {
+        set_aside_companions(&database, &kept)?;
+    }
+    take_over_owner(&database, staged.path());
+    // A second name first, so that at no moment there is no database.
+    if fs::hard_link(&database, &kept).is_err() {
+        fs::rename(&database, &kept).map_err(|source| Error::file(&kept, source))?;
+    }
+    put_in_place(staged, &database)?;
+    if let Some(held) = held {
+        held.close().await?;
+    }
+    Ok(Restored {
+        kept: Some(kept),
+        bytes,
+    })
+}
+
+/// `gemini-pool.db` → `gemini-pool.{what}.db`, with a number where that is taken.
+fn beside(database: &Path, what: &str) -> PathBuf {
+    let name = database.file_stem().unwrap_or_default().to_string_lossy();
+    let free = |number: u32| {
+        let number = if number > 1 {
+            format!("-{number}")
+        } else {
+            String::new()
+        };
+        database.with_file_name(format!("{name}.{what}{number}.db"))
+    };
+    (1..=u32::MAX)
+        .map(free)
+        .find(|path| !path.exists())
+        .expect("some number is free")
+}
+
+fn kept_name(database: &Path, now: Timestamp) -> PathBuf {
+    beside(database, &format!("before-restore-{}", compact(now)))
+}
+
+/// A time as file names have it: `20261122-080000`, in UTC.
+pub fn compact(time: Timestamp) -> String {
+    time.to_jiff().strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+/// The folder a file is in.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+fn stage_in(folder: &Path) -> Result<NamedTempFile> {
+    let staged = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".part")
+        .tempfile_in(folder);
+    staged.map_err(|source| Error::file(folder, source))
+}
+
+/// Statements about whole files are run unchecked: the macros do not know what they return.
+async fn vacuum_into(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let Some(name) = path.to_str() else {
+        return Err(Error::Refused(format!(
+            "{} is not a name in UTF-8",
+            path.display()
+        )));
+    };
+    sqlx::query("VACUUM INTO ?1")
+        .bind(name)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn open_stage(path: &Path) -> Result<SqliteConnection> {
+    // A copy that fails is thrown away, so it needs no journal, in which sessions would survive.
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Off);
+    Ok(options.connect().await?)
+}
+
+/// Opens a file that is only read, with what its log holds.
+async fn open_source(path: &Path) -> Result<SqliteConnection> {
+    let has_log = ["-wal", "-journal"]
+        .into_iter()
+        .any(|end| fs::metadata(companion(path, end)).is_ok_and(|companion| companion.len() > 0));
+    // Without a log nothing needs to be written, not even beside the file: it may lie on a read-only disk.
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(!has_log)
+        .immutable(!has_log);
+    Ok(options.connect().await?)
+}
+
+/// Deletes sign-in sessions: whoever reads a backup must not be signed in by it.
+async fn forget_sessions(connection: &mut SqliteConnection) -> Result<()> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'tower_sessions*'",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    // Overwrites what is deleted, for less than writing the file anew.
+    sqlx::query("PRAGMA secure_delete = ON")
+        .execute(&mut *connection)
+        .await?;
+    for table in tables {
+        let statement = format!(r#"DELETE FROM "{}""#, table.replace('"', r#""""#));
+        sqlx::query(&statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Fails when a file is damaged or was written by a newer program; `path` is the name it goes by.
+async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let damaged = |what: &str| Error::Refused(format!("{} is damaged: {what}", path.display()));
+    let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| match &error {
+            sqlx::Error::Database(error) if error.code().as_deref() == Some("26") => {
+                Error::Refused(format!("{} is not a SQLite database", path.display()))
+            }
+            sqlx::Error::Database(error) if error.code().as_deref() == Some("11") => {
+                damaged(error.message())
+            }
+            _ => Error::Sqlx(error),
+        })?;
+    if found != "ok" {
+        return Err(damaged(&found));
+    }
+    let broken: Option<(String,)> =
+        sqlx::query_as(r#"SELECT "table" FROM pragma_foreign_key_check"#)
+            .fetch_optional(&mut *connection)
+            .await?;
+    if let Some((table,)) = broken {
+        return Err(damaged(&format!("{table} refers to rows that are missing")));
+    }
+    if is_ours(connection).await? {
+        for migration in connection.list_applied_migrations().await? {
+            if !db::MIGRATOR.version_exists(migration.version) {
+                return Err(Error::NewerDatabase(migration.version));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn is_ours(connection: &mut SqliteConnection) -> Result<bool> {
+    let table: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+            .fetch_optional(connection)
+            .await?;
+    Ok(table.is_some())
+}
+
+/// Keeps everybody else out of `database` and empties its log into it. `None` when it is too damaged for that.
+async fn hold_alone(database: &Path) -> Result<Option<SqliteConnection>> {
+    let in_use = || {
+        Error::Refused(format!(
+            "another program has {} open: end it first",
+            database.display()
+        ))
+    };
+    let mut connection = SqliteConnectOptions::new()
+        .filename(database)
+        .connect()
+        .await?;
+    let mut tries = 1;
+    let code = loop {
+        // SQLite leaves the write-ahead log only when nobody else has the file open.
+        let mode: sqlx::Result<String> = sqlx::query_scalar("PRAGMA journal_mode = DELETE")
+            .fetch_one(&mut connection)
+            .await;
+        let code = match mode {
+            Ok(mode) if mode == "delete" => {
+                sqlx::query("BEGIN EXCLUSIVE")
+                    .execute(&mut connection)
+                    .await
+                    .map_err(|_| in_use())?;
+                return Ok(Some(connection));
+            }
+            Ok(_) => return Err(in_use()),
+            Err(sqlx::Error::Database(error)) => error.code().unwrap_or_default().into_owned(),
+            Err(error) => return Err(error.into()),
+        };
+        // BUSY: a program that is just ending lets go in a moment.
+        if code != "5" || tries == 10 {
+            break code;
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    };
+    // CORRUPT, NOTADB: no other program can work with it either.
+    if matches!(code.as_str(), "11" | "26") {
+        Ok(None)
+    } else {
+        Err(in_use())
+    }
+}
+
+/// Moves the logs of a database that cannot read them itself out of the new file's way.
+fn set_aside_companions(database: &Path, kept: &Path) -> Result<()> {
+    for end in ["-wal", "-shm", "-journal"] {
+        let (from, to) = (companion(database, end), companion(kept, end));
+        if from.exists() {
+            fs::rename(&from, &to).map_err(|source| Error::file(&from, source))?;
+        }
+    }
+    Ok(())
+}
+
+fn companion(database: &Path, end: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Who could open the old file must be able to open the new one: the restoring hand is often root's.
+fn take_over_owner(old: &Path, new: &Path) {
+    let Ok(old) = fs::metadata(old) else { return };
+    // Only root may do so; others restore their own files.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let _ = chown(new, Some(old.uid()), Some(old.gid()));
+    }
+    let _ = fs::set_permissions(new, old.permissions());
+}
+
+fn put_in_place(staged: NamedTempFile, database: &Path) -> Result<()> {
+    staged
+        .persist(database)
+        .map_err(|error| Error::file(database, error.error))?;
+    sync_folder(database)
+}
+
+/// Waits until the file is on the disk. Returns its size.
+fn sync(staged: &NamedTempFile) -> Result<u64> {
+    let wrong = |source| Error::file(staged.path(), source);
+    staged.as_file().sync_all().map_err(wrong)?;
+    Ok(staged.as_file().metadata().map_err(wrong)?.len())
+}
+
+/// Waits until the names in the folder of `path` are on the disk, where the system can.
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    if cfg!(unix) {
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| Error::file(folder, source))?;
+    }
+    Ok(())
+}
+
+fn exists_already(path: &Path) -> Error {
+    Error::Refused(format!(
+        "{} exists already: choose another name, or add --force to replace it",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_334_400_000);
+
+    /// A migrated database in a folder of its own.
+    async fn database() -> (TempDir, Db) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        (folder, db)
+    }
+
+    async fn name_setting(db: &Db, name: &str) {
+        crate::storage::settings::upsert(&db.writer, name, "1", NOW, 1)
+            .await
+            .unwrap();
+    }
+
+    async fn setting_names(path: &Path) -> Vec<String> {
+        let db = Db::open_file(path).await.unwrap();
+        let settings = crate::storage::settings::list(&db.readers).await.unwrap();
+        db.close().await;
+        settings.into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_copy_holds_what_is_committed_and_no_sessions() {
+        let (folder, db) = database().await;
+        name_setting(&db, "committed").await;
+        for statement in [
+            "CREATE TABLE tower_sessions (id TEXT PRIMARY KEY, data BLOB)",
+            "INSERT INTO tower_sessions VALUES ('session-of-the-admin', x'00')",
+        ] {
+            sqlx::query(statement).execute(&db.writer).await.unwrap();
+        }
+        let mut open = db.begin().await.unwrap();
+        sqlx::query("DELETE FROM settings")
+            .execute(&mut *open)
+            .await
+            .unwrap();
+        let to = folder.path().join("copy.db");
+
+        let bytes = copy(&db, &to, Existing::Keep).await.unwrap();
+
+        assert_eq!(fs::metadata(&to).unwrap().len(), bytes);
+        let content = fs::read(&to).unwrap();
+        assert_eq!(
+            memchr::memmem::find(&content, b"session-of-the-admin"),
+            None
+        );
+        assert_eq!(setting_names(&to).await, ["committed"]);
+        assert!(
+            files(folder.path())
+                .iter()
+                .all(|name| !name.starts_with('.'))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_copy_replaces_nothing_unless_told_to_and_never_the_database() {
+        let (folder, db) = database().await;
+        let to = folder.path().join("copy.db");
+        fs::write(&to, "something else").unwrap();
+
+        let refused = copy(&db, &to, Existing::Keep).await;
+        assert!(matches!(refused, Err(Error::Refused(_))));
+        assert_eq!(fs::read(&to).unwrap(), b"something else");
+        copy(&db, &to, Existing::Replace).await.unwrap();
+        assert!(setting_names(&to).await.is_empty());
+        let refused = copy(&db, db.path(), Existing::Replace).await;
+        assert!(matches!(refused, Err(Error::Refused(_))));
+    }
+
+    #[tokio::test]
+    async fn a_restored_copy_stands_in_for_the_database_whose_file_is_kept() {
+        let (folder, db) = database().await;
+        let (path, backup) = (folder.path().join("pool.db"), folder.path().join("copy.db"));
+        name_setting(&db, "before").await;
+        copy(&db, &backup, Existing::Keep).await.unwrap();
+        name_setting(&db, "later").await;
+        db.close().await;
+
+        let restored = restore(&backup, &path, NOW).await.unwrap();
+
+        assert_eq!(setting_names(&path).await, ["before"]);
+        let kept = restored.kept.unwrap();
+        assert_eq!(
+            kept.file_name().unwrap(),
+            "pool.before-restore-20261122-080000.db"
+        );
+        assert_eq!(setting_names(&kept).await, ["before", "later"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_restored_while_the_database_is_in_use() {
+        let (folder, db) = database().await;
+        let (path, backup) = (folder.path().join("pool.db"), folder.path().join("copy.db"));
+        copy(&db, &backup, Existing::Keep).await.unwrap();
+
+        let refused = restore(&backup, &path, NOW).await;
+        assert!(refused.unwrap_err().to_string().contains("another program"));
+        db.close().await;
+        let lock = ServerLock::acquire(&path).unwrap();
+        let refused = restore(&backup, &path, NOW).await;
+        assert!(refused.unwrap_err().to_string().contains("stop it first"));
+        drop(lock);
+
+        restore(&backup, &path, NOW).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_whole_database_of_ours_is_not_restored() {
+        let (folder, db) = database().await;
+        let (path, source) = (
+            folder.path().join("pool.db"),
+            folder.path().join("source.db"),
+        );
+        for number in 0..200 {
+            name_setting(&db, &format!("setting-{number}-{}", "x".repeat(200))).await;
+        }
+        copy(&db, &source, Existing::Keep).await.unwrap();
+        db.close().await;
+        let whole = fs::read(&source).unwrap();
+        let mut damaged = whole.clone();
+        damaged[whole.len() - 20_000..].fill(0x55);
+        let foreign = folder.path().join("foreign.db");
+        let options = SqliteConnectOptions::new().filename(&foreign);
+        let mut other = options.create_if_missing(true).connect().await.unwrap();
+        sqlx::query("CREATE TABLE other (id)")
+            .execute(&mut other)
+            .await
+            .unwrap();
+
+        let cases = [
+            ("text", b"only a text".to_vec(), "is not a SQLite database"),
+            ("cut", whole[..whole.len() / 2].to_vec(), "is damaged"),
+            ("damaged", damaged, "is damaged"),
+            (
+                "foreign",
+                fs::read(&foreign).unwrap(),
+                "not a database of gemini-pool",
+            ),
+        ];
+        for (name, content, expected) in cases {
+            fs::write(&source, content).unwrap();
+            let error = restore(&source, &path, NOW).await.unwrap_err().to_string();
+            assert!(error.contains(expected), "{name}: {error}");
+        }
+        assert_eq!(setting_names(&path).await.len(), 200);
+    }
+
+    #[tokio::test]
+    async fn the_log_of_a_source_is_restored_with_it_and_a_stray_log_is_not() {
+        let (folder, db) = database().await;
+        name_setting(&db, "only-in-the-log").await;
+        let (copied, path) = (
+            folder.path().join("copied.db"),
+            folder.path().join("new.db"),
+        );
+        for end in ["", "-wal"] {
+            fs::copy(companion(db.path(), end), companion(&copied, end)).unwrap();
+        }
+        name_setting(&db, "later").await;
+        fs::copy(companion(db.path(), "-wal"), companion(&path, "-wal")).unwrap();
+
+        let restored = restore(&copied, &path, NOW).await.unwrap();
+
+        assert_eq!(restored.kept, None);
+        assert_eq!(setting_names(&path).await, ["only-in-the-log"]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_database_can_be_replaced() {
+        let (folder, db) = database().await;
+        let (path, backup) = (folder.path().join("pool.db"), folder.path().join("copy.db"));
+        copy(&db, &backup, Existing::Keep).await.unwrap();
+        db.close().await;
+        fs::write(&path, "no longer a database, but long enough to have a header of its own, as it were, which is 100")
+            .unwrap();
+        fs::write(companion(&path, "-wal"), "a log of nothing").unwrap();
+
+        let kept = restore(&backup, &path, NOW).await.unwrap().kept.unwrap();
+
+        assert!(setting_names(&path).await.is_empty());
+        assert!(fs::read_to_string(&kept).unwrap().starts_with("no longer"));
+    }
+
+    #[tokio::test]
+    async fn a_file_with_something_to_lose_is_kept_before_it_is_migrated() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        sqlx::query("CREATE TABLE precious (id)")
+            .execute(&db.writer)
+            .await
+            .unwrap();
+
+        let rehearsed = rehearse(Some(&db), folder.path()).await.unwrap();
+        assert_eq!(db.applied().await.unwrap(), [0_i64; 0]);
+        let upgrade = bring_up_to_date(&db).await.unwrap();
+
+        assert_eq!(upgrade.applied.len(), rehearsed.len());
+        let snapshot = upgrade.snapshot.unwrap();
+        let mut kept = open_source(&snapshot).await.unwrap();
+        let row = sqlx::query(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('precious', 'upstream_keys')",
+        )
+        .fetch_one(&mut kept)
+        .await
+        .unwrap();
+        assert_eq!(row.get::<i64, _>(0), 1);
+        assert!(bring_up_to_date(&db).await.unwrap().snapshot.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_new_file_is_migrated_without_a_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+
+        let upgrade = bring_up_to_date(&db).await.unwrap();
+
+        assert_eq!(
+            (upgrade.snapshot, upgrade.applied.is_empty()),
+            (None, false)
+        );
+    }
+}

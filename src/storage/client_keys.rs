@@ -169,6 +169,20 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
     Ok(listed.collect())
 }
 
+/// The ids of the keys in use that are turned on, or of those that are turned off.
+pub async fn list_ids(tx: &mut Transaction<'_, Sqlite>, enabled: bool) -> Result<Vec<ClientKeyId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id AS "id!: ClientKeyId"
+        FROM client_keys
+        WHERE removed_at_ms IS NULL AND enabled = ?1
+        ORDER BY id
+        "#,
+        enabled,
+    );
+    Ok(ids.fetch_all(&mut **tx).await?)
+}
+
 /// Turns a key on or off.
 pub async fn update_enabled(
     tx: &mut Transaction<'_, Sqlite>,
@@ -233,5 +247,85 @@ fn found(rows: u64, id: ClientKeyId) -> Result<()> {
         Err(Error::NotFound(format!("client key {}", id.0)))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::pool::client_key::ClientKeys;
+    use crate::storage::db::Db;
+    use crate::storage::installation;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    async fn add(db: &Db, name: &str, secret: &str) -> Option<ClientKeyId> {
+        let mut tx = db.begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let key = NewClientKey {
+            name,
+            note: "",
+            secret: &Secret::new(secret),
+            expires_at: Some(NOW),
+        };
+        let id = insert(&mut tx, &hash_key, &key, NOW, 1).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    #[sqlx::test]
+    async fn a_key_is_known_by_its_secret_which_is_stored_nowhere(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        let id = add(&db, "alice", "secret-of-alice").await.unwrap();
+
+        let mut tx = db.begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        drop(tx);
+        let keys = ClientKeys::new(hash_key, list_for_proxy(&pool).await.unwrap());
+        let found = keys.find("secret-of-alice").unwrap();
+        assert_eq!((found.id, found.expires_at), (id, Some(NOW)));
+        assert!(keys.find("secret-of-bob").is_none());
+        let stored: Vec<u8> = sqlx::query_scalar(
+            "SELECT CAST(name || note || hash || last4 AS BLOB) FROM client_keys",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        assert_eq!(memchr::memmem::find(&stored, b"secret-of-alice"), None);
+    }
+
+    #[sqlx::test]
+    async fn a_secret_makes_one_key_ever(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        let id = add(&db, "env-1", "secret-1234").await.unwrap();
+        assert_eq!(add(&db, "env-2", "secret-1234").await, None);
+
+        let mut tx = db.begin().await.unwrap();
+        delete(&mut tx, id, NOW, 2).await.unwrap();
+        assert_eq!(count_named(&mut tx, "env-").await.unwrap(), 1);
+        tx.commit().await.unwrap();
+
+        assert_eq!(add(&db, "env-2", "secret-1234").await, None);
+        assert!(list(&pool).await.unwrap().is_empty());
+        assert!(list_for_proxy(&pool).await.unwrap().is_empty());
+    }
+
+    #[sqlx::test]
+    async fn a_key_is_turned_off_and_on_unless_it_is_missing(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        let id = add(&db, "alice", "secret-1234").await.unwrap();
+
+        let mut tx = db.begin().await.unwrap();
+        update_enabled(&mut tx, id, false, 2).await.unwrap();
+        assert_eq!(list_ids(&mut tx, false).await.unwrap(), [id]);
+        assert!(list_ids(&mut tx, true).await.unwrap().is_empty());
+        update_enabled(&mut tx, id, true, 3).await.unwrap();
+        let missing = update_enabled(&mut tx, ClientKeyId(7), true, 3).await;
+        assert_eq!(missing.unwrap_err().to_string(), "client key 7 not found");
+        tx.commit().await.unwrap();
+
+        assert!(list(&pool).await.unwrap()[0].enabled);
     }
 }

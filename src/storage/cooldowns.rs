@@ -84,3 +84,50 @@ pub async fn delete_ended(db: impl SqliteExecutor<'_>, time: Timestamp) -> Resul
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::pool::request_id::RequestId;
+
+    #[sqlx::test]
+    async fn a_cooldown_replaces_an_earlier_one_and_ends(pool: SqlitePool) {
+        sqlx::query(
+            "INSERT INTO projects (id, created_at_ms, revision) VALUES (1, 0, 1), (2, 0, 1)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        let evidence = Evidence {
+            status: Some(429),
+            message: "quota".to_owned(),
+            request_id: RequestId(1),
+        };
+        let until = |millis| Cooldown {
+            rule: Rule::QuotaWithoutDetail,
+            step: 1,
+            since: Timestamp::from_millis(0),
+            until: Timestamp::from_millis(millis),
+        };
+        for (project, model, millis) in [(1, "a", 50), (1, "a", 100), (2, "b", 70), (2, "*", 20)] {
+            upsert(&pool, ProjectId(project), model, &until(millis), &evidence)
+                .await
+                .unwrap();
+        }
+
+        let now = Timestamp::from_millis(20);
+        let expected = [
+            (ProjectId(2), "b".to_owned(), until(70)),
+            (ProjectId(1), "a".to_owned(), until(100)),
+        ];
+        assert_eq!(list_running(&pool, now).await.unwrap(), expected);
+
+        delete_ended(&pool, Timestamp::from_millis(71))
+            .await
+            .unwrap();
+        let start = Timestamp::from_millis(0);
+        assert_eq!(list_running(&pool, start).await.unwrap(), expected[1..]);
+    }
+}

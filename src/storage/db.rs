@@ -1,10 +1,10 @@
 //! `Db`: how the SQLite file is opened, migrated and shared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, Migrator};
+use sqlx::migrate::{Migrate, Migration, Migrator};
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
@@ -27,7 +27,16 @@ pub struct Db {
 impl Db {
     /// Opens the file that `url` (`sqlite://…`) names, making it where there is none.
     pub async fn open(url: &str) -> Result<Self> {
-        let options = options(url)?.create_if_missing(true);
+        Self::open_with(options(url)?).await
+    }
+
+    /// The same for a file named by its path.
+    pub async fn open_file(path: &Path) -> Result<Self> {
+        Self::open_with(set_up(SqliteConnectOptions::new().filename(path))).await
+    }
+
+    async fn open_with(options: SqliteConnectOptions) -> Result<Self> {
+        let options = options.create_if_missing(true);
         let path = options.get_filename().to_path_buf();
         let pool = |most| {
             SqlitePoolOptions::new()
@@ -35,10 +44,14 @@ impl Db {
                 .test_before_acquire(false)
                 .idle_timeout(None)
         };
-        let writer = pool(1)
-            .max_lifetime(None)
-            .connect_with(options.clone())
-            .await?;
+        // Only before the first table: on every other connection it would be a write.
+        let is_new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
+        let first = if is_new {
+            options.clone().auto_vacuum(SqliteAutoVacuum::Incremental)
+        } else {
+            options.clone()
+        };
+        let writer = pool(1).max_lifetime(None).connect_with(first).await?;
         // Readers open when first needed; each takes a thread and a few hundred kilobytes.
         let readers = pool(4)
             .idle_timeout(Duration::from_mins(1))
@@ -48,6 +61,16 @@ impl Db {
             readers,
             path,
         })
+    }
+
+    /// Shares the database that `#[sqlx::test]` made.
+    #[cfg(test)]
+    pub fn of(pool: SqlitePool) -> Self {
+        Self {
+            path: pool.connect_options().get_filename().to_path_buf(),
+            writer: pool.clone(),
+            readers: pool,
+        }
     }
 
     /// The database file.
@@ -69,16 +92,11 @@ impl Db {
 
     /// Fails when the file was written by a newer program.
     pub async fn refuse_newer(&self) -> Result<()> {
-        let known = |version| {
-            MIGRATOR
-                .iter()
-                .any(|migration| migration.version == version)
-        };
         match self
             .applied()
             .await?
             .into_iter()
-            .find(|version| !known(*version))
+            .find(|version| !MIGRATOR.version_exists(*version))
         {
             Some(version) => Err(Error::NewerDatabase(version)),
             None => Ok(()),
@@ -97,6 +115,38 @@ impl Db {
             .collect())
     }
 
+    /// The migrations the file does not have yet, in order.
+    pub async fn pending(&self) -> Result<Vec<&'static Migration>> {
+        let applied = self.applied().await?;
+        let pending = MIGRATOR.iter();
+        Ok(pending
+            .filter(|migration| !applied.contains(&migration.version))
+            .collect())
+    }
+
+    /// Whether the file holds anything that could be lost.
+    pub async fn has_tables(&self) -> Result<bool> {
+        let table: Option<i64> = sqlx::query_scalar(
+            "
+            SELECT 1
+            FROM sqlite_schema
+            WHERE type = 'table' AND name <> '_sqlx_migrations' AND name NOT GLOB 'sqlite_*'
+            LIMIT 1
+            ",
+        )
+        .fetch_optional(&self.writer)
+        .await?;
+        Ok(table.is_some())
+    }
+
+    /// Waits up to ten seconds for other writers from now on: for commands, which have nobody to hold up.
+    pub async fn wait_longer(&self) -> Result<()> {
+        sqlx::query("PRAGMA busy_timeout = 10000")
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
     /// Copies the write-ahead log into the file as far as nobody is in the way. Returns its size in pages.
     pub async fn checkpoint(&self, restart: bool) -> Result<i64> {
         // The macros do not know what a pragma returns.
@@ -110,23 +160,90 @@ impl Db {
         Ok(pages)
     }
 
+    /// Waits until every connection is closed and the write-ahead log is back in the file.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        for pool in [&self.readers, &self.writer] {
+            pool.close().await;
+            // A connection that was just being given back slips past the first call.
+            if pool.size() > 0 {
+                pool.close().await;
+            }
+        }
     }
 }
 
+/// The file that `url` names.
+pub fn path_of(url: &str) -> Result<PathBuf> {
+    Ok(options(url)?.get_filename().to_path_buf())
+}
+
+fn options(url: &str) -> Result<SqliteConnectOptions> {
+    if !url.starts_with("sqlite:") {
+        // The value is not shown: it may hold the password of some other database.
+        return Err(Error::Refused(
+            "the database URL must begin with sqlite:, as in sqlite://gemini-pool.db".to_owned(),
+        ));
+    }
+    Ok(set_up(SqliteConnectOptions::from_str(url)?))
+}
+
 /// How every connection is set up.
-pub fn options(url: &str) -> Result<SqliteConnectOptions> {
-    let options = SqliteConnectOptions::from_str(url)?
-        // Must come before the first table is made.
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
+fn set_up(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_millis(500))
         .foreign_keys(true)
         // A checkpoint within a commit would stall the answers that wait for it; a task does it beside them.
         .pragma("wal_autocheckpoint", "0")
-        .pragma("journal_size_limit", "67108864");
-    Ok(options)
+        .pragma("journal_size_limit", "67108864")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_file_can_shrink_later_and_opening_it_again_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pool.db");
+
+        let db = Db::open_file(&path).await.unwrap();
+        db.migrate().await.unwrap();
+        let log = db.checkpoint(false).await.unwrap();
+        let again = Db::open_file(&path).await.unwrap();
+
+        let auto_vacuum: i64 = sqlx::query_scalar("PRAGMA auto_vacuum")
+            .fetch_one(&again.readers)
+            .await
+            .unwrap();
+        assert_eq!(auto_vacuum, 2);
+        assert_eq!(again.checkpoint(false).await.unwrap(), log);
+        assert_eq!(again.pending().await.unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_of_a_newer_program_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations SELECT 99999999999999, 'later', installed_on, 1, checksum, 0 FROM _sqlx_migrations",
+        )
+        .execute(&db.writer)
+        .await
+        .unwrap();
+
+        assert!(matches!(
+            db.migrate().await,
+            Err(Error::NewerDatabase(99_999_999_999_999))
+        ));
+    }
+
+    #[test]
+    fn a_url_of_another_kind_of_database_is_refused() {
+        assert!(path_of("postgres://user:secret@host/name").is_err());
+        assert_eq!(path_of("sqlite://a/b.db").unwrap(), Path::new("a/b.db"));
+        assert_eq!(path_of("sqlite:///a/b.db").unwrap(), Path::new("/a/b.db"));
+    }
 }

@@ -1,5 +1,7 @@
 //! Why the database could not do what was asked.
 
+use std::path::Path;
+
 /// A storage failure, as callers tell them apart.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -25,6 +27,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    pub fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+
     /// Whether the same statement may well succeed later: the file is locked, or the disk is full.
     pub fn is_passing(&self) -> bool {
         match self {

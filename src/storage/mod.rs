@@ -6,6 +6,7 @@ pub mod cooldowns;
 pub mod db;
 pub mod error;
 pub mod installation;
+pub mod lock;
 pub mod paging;
 pub mod recorder;
 pub mod request_logs;

@@ -344,3 +344,239 @@ pub async fn interrupt_running(db: &Db) -> Result<usize> {
     tx.commit().await?;
     Ok(running.len())
 }
+
+#[cfg(test)]
+pub mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::pool::keys::Cooldown;
+    use crate::pool::secret::Secret;
+    use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKeyId};
+    use crate::pool::verdict::Rule;
+    use crate::storage::client_keys::NewClientKey;
+    use crate::storage::request_logs::tests::{row, running};
+    use crate::storage::stats::disagreements;
+    use crate::storage::{installation, revision};
+
+    /// Writes rows as a running server does, and waits until they are committed.
+    pub async fn write(db: &Db, rows: Vec<NewRequestLog>) {
+        let (recorder, writer) = Recorder::new(db.clone());
+        for row in rows {
+            if row.outcome.is_some() {
+                drop(recorder.finish(Box::new(row)));
+            } else {
+                recorder.open(Box::new(row));
+            }
+        }
+        drop(recorder);
+        writer.run().await;
+    }
+
+    /// Two upstream keys and a client key, with the ids 1 and 2, and 1.
+    async fn add_keys(db: &Db) {
+        let now = Timestamp::from_millis(0);
+        let mut tx = db.begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let revision = revision::bump(&mut tx).await.unwrap();
+        for text in ["first-secret", "second-secret"] {
+            let secret = Secret::new(text);
+            upstream_keys::insert(&mut tx, &hash_key, &secret, text, true, now, revision)
+                .await
+                .unwrap();
+        }
+        let key = NewClientKey {
+            name: "client",
+            note: "",
+            secret: &Secret::new("client-secret"),
+            expires_at: None,
+        };
+        client_keys::insert(&mut tx, &hash_key, &key, now, revision)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// A row whose first attempt failed with the other key.
+    fn retried(seconds: i64) -> NewRequestLog {
+        let mut row = row(seconds);
+        let mut failed = row.attempts[0].clone();
+        failed.upstream_key_id = UpstreamKeyId(2);
+        (failed.outcome, failed.status) = (Some(Outcome::Quota), Some(429));
+        failed.error = Some("too many requests".to_owned());
+        row.attempts.insert(0, failed);
+        row
+    }
+
+    fn anonymous(seconds: i64) -> NewRequestLog {
+        let mut row = row(seconds);
+        (row.client_key_id, row.model) = (None, None);
+        (row.outcome, row.status) = (Some(Outcome::Refused), Some(401));
+        row.attempts.clear();
+        row.usage = Usage::default();
+        row
+    }
+
+    #[sqlx::test]
+    async fn rows_statistics_and_sums_agree(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        let mut check = row(3);
+        (check.kind, check.client_key_id) = (Kind::Check, None);
+
+        write(
+            &db,
+            vec![row(0), retried(1), anonymous(2), check, running(4)],
+        )
+        .await;
+        // The same request as before, now finished; and an hour and a day later.
+        write(&db, vec![row(4), row(3_600), retried(90_000)]).await;
+
+        assert_eq!(disagreements(&pool).await.unwrap(), []);
+        let keys = upstream_keys::list(&pool, Timestamp::from_millis(0))
+            .await
+            .unwrap();
+        let counts = |index: usize| {
+            let key = &keys[index];
+            (key.requests, key.successes, key.failures, key.total_tokens)
+        };
+        assert_eq!(counts(0), (5, 5, 0, 35));
+        assert_eq!(counts(1), (2, 0, 2, 0));
+        assert_eq!(keys[1].last_error.as_deref(), Some("too many requests"));
+        let clients = client_keys::list(&pool).await.unwrap();
+        assert_eq!((clients[0].requests, clients[0].total_tokens), (5, 35));
+    }
+
+    #[sqlx::test]
+    async fn a_statistic_that_is_off_is_found(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        write(&db, vec![row(0)]).await;
+        sqlx::query("UPDATE upstream_keys SET successes = 5 WHERE id = 1")
+            .execute(&pool)
+            .await
+            .unwrap();
+
+        let found = disagreements(&pool).await.unwrap();
+
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].what, "successes of upstream key 1");
+        assert_eq!((found[0].by_rows, found[0].by_statistics), (1, 5));
+    }
+
+    #[sqlx::test]
+    async fn a_row_opened_and_finished_in_one_batch_counts_once(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+
+        write(&db, vec![running(0), row(0)]).await;
+
+        assert_eq!(disagreements(&pool).await.unwrap(), []);
+        assert!(
+            request_logs::list_running_ids(&pool)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[sqlx::test]
+    async fn what_a_dead_run_left_is_interrupted_and_counted_once(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        let mut settled = running(1);
+        settled.attempts[0].outcome = Some(Outcome::Quota);
+        let mut check = running(2);
+        (check.kind, check.client_key_id) = (Kind::Check, None);
+        let id = settled.id;
+        write(&db, vec![running(0), settled, check, row(3)]).await;
+
+        assert_eq!(interrupt_running(&db).await.unwrap(), 3);
+        assert_eq!(interrupt_running(&db).await.unwrap(), 0);
+
+        assert_eq!(disagreements(&pool).await.unwrap(), []);
+        let row = request_logs::find(&pool, id).await.unwrap();
+        assert_eq!(row.outcome, Some(Outcome::Interrupted));
+        assert_eq!(row.attempt_list.unwrap()[0].outcome, Some(Outcome::Quota));
+        let keys = upstream_keys::list(&pool, Timestamp::from_millis(0))
+            .await
+            .unwrap();
+        assert_eq!((keys[0].requests, keys[0].failures), (3, 2));
+    }
+
+    #[sqlx::test]
+    async fn whoever_waits_for_a_row_hears_of_its_commit(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        let (recorder, writer) = Recorder::new(db);
+        let committed = recorder.finish(Box::new(row(0)));
+        assert_eq!(recorder.pending(), 1);
+
+        let writing = tokio::spawn(writer.run());
+        committed.await.unwrap();
+
+        assert_eq!((recorder.pending(), recorder.is_failing()), (0, false));
+        assert!(request_logs::find(&pool, row(0).id).await.is_ok());
+        drop(recorder);
+        writing.await.unwrap();
+    }
+
+    #[sqlx::test]
+    async fn a_row_the_database_refuses_does_not_hold_up_the_others(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        let mut wrong = row(0);
+        // No attempt ends so.
+        wrong.attempts[0].outcome = Some(Outcome::Refused);
+
+        write(&db, vec![wrong, row(1), row(2)]).await;
+
+        let page = request_logs::list(&pool, &request_logs::Filter::default(), 10).await;
+        assert_eq!(page.unwrap().items.len(), 2);
+    }
+
+    #[sqlx::test]
+    async fn what_verdicts_change_is_written(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        let (since, until) = (Timestamp::from_millis(1_000), Timestamp::from_millis(9_000));
+        let (recorder, writer) = Recorder::new(db);
+        let evidence = Evidence {
+            status: Some(400),
+            message: "API key not valid".to_owned(),
+            request_id: row(0).id,
+        };
+        let condition = Condition {
+            state: KeyState::Invalid,
+            rule: Some(Rule::QuotaWithoutDetail),
+            next_check: Some(until),
+            ..Condition::ready(since)
+        };
+        let id = UpstreamKeyId(1);
+        recorder.change(Change::Key { id, condition }, evidence.clone());
+        let cooldown = Cooldown {
+            rule: Rule::QuotaWithoutDetail,
+            step: 2,
+            since,
+            until,
+        };
+        let change = Change::Cooldown {
+            project_id: ProjectId(2),
+            model: "gemini-flash-latest".to_owned(),
+            cooldown,
+        };
+        recorder.change(change, evidence);
+        drop(recorder);
+        writer.run().await;
+
+        let keys = upstream_keys::list(&pool, since).await.unwrap();
+        assert_eq!(
+            (keys[0].state.as_str(), keys[1].state.as_str()),
+            ("invalid", "cooling_down")
+        );
+        assert_eq!(keys[1].state_until, Some(until));
+        let cooldowns = cooldowns::list_running(&pool, since).await.unwrap();
+        assert_eq!(
+            cooldowns,
+            [(ProjectId(2), "gemini-flash-latest".to_owned(), cooldown)]
+        );
+    }
+}

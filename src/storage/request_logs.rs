@@ -1,5 +1,7 @@
 //! Log rows: one a request, with its attempts.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, Transaction};
@@ -340,6 +342,39 @@ pub async fn interrupt_running(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
     Ok(())
 }
 
+/// Rows without an end now.
+pub async fn list_running_ids(db: impl SqliteExecutor<'_>) -> Result<Vec<RequestId>> {
+    let ids = sqlx::query_scalar!(
+        r#"SELECT id AS "id!: RequestId" FROM request_logs WHERE outcome IS NULL ORDER BY id"#
+    );
+    Ok(ids.fetch_all(db).await?)
+}
+
+/// Finished rows that are newer than `after` or among `others`, oldest first.
+pub async fn list_finished_ids(
+    db: impl SqliteExecutor<'_>,
+    after: RequestId,
+    others: &BTreeSet<RequestId>,
+) -> Result<Vec<RequestId>> {
+    let others: Vec<i64> = others.iter().map(|id| id.0).collect();
+    let others = serde_json::to_string(&others).expect("numbers become JSON");
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id AS "id!: RequestId"
+        FROM request_logs
+        WHERE id > ?1 AND outcome IS NOT NULL
+        UNION
+        SELECT id
+        FROM request_logs
+        WHERE id IN (SELECT value FROM json_each(?2)) AND outcome IS NOT NULL
+        ORDER BY 1
+        "#,
+        after,
+        others,
+    );
+    Ok(ids.fetch_all(db).await?)
+}
+
 /// A row as lists show it; the names are those of the JSON.
 #[derive(Debug, Serialize)]
 pub struct RequestLog {
@@ -413,6 +448,30 @@ pub struct Filter {
     pub before: Option<RequestId>,
     /// Rows newer than this one, oldest first.
     pub after: Option<RequestId>,
+}
+
+impl Filter {
+    /// Whether a row that is at hand would be in the list.
+    pub fn matches(&self, row: &RequestLog) -> bool {
+        let tried = |id| {
+            let attempts = row.attempt_list.iter().flatten();
+            attempts
+                .map(|attempt| attempt.upstream_key_id)
+                .any(|tried| tried == id)
+        };
+        self.outcome
+            .is_none_or(|outcome| row.outcome == Some(outcome))
+            && self
+                .status
+                .is_none_or(|status| row.status == Some(status.into()))
+            && (self.model.is_none() || self.model == row.model)
+            && (self.client_key.is_none() || self.client_key == row.client_key)
+            && self.upstream_key_id.is_none_or(tried)
+            && self.kind.is_none_or(|kind| row.kind == kind)
+            && self.since.is_none_or(|since| row.started_at >= since)
+            && self.before.is_none_or(|before| row.id < before)
+            && self.after.is_none_or(|after| row.id > after)
+    }
 }
 
 /// A page of rows with their attempts, newest first unless the filter asks for what came after a row.
@@ -594,5 +653,212 @@ impl FromRow<'_, SqliteRow> for RequestLog {
             cost_usd,
             attempt_list: None,
         })
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::storage::db::Db;
+    use crate::storage::recorder::tests::write;
+
+    /// A finished row of one attempt, which began `seconds` after an arbitrary moment.
+    pub fn row(seconds: i64) -> NewRequestLog {
+        let started_at = Timestamp::from_millis(1_795_334_400_000 + seconds * 1_000);
+        let attempt = NewAttempt {
+            upstream_key_id: UpstreamKeyId(1),
+            project_id: ProjectId(1),
+            status: Some(200),
+            outcome: Some(Outcome::Success),
+            rule: None,
+            error: None,
+            started_at,
+            first_byte_ms: Some(90),
+            duration_ms: Some(100),
+        };
+        NewRequestLog {
+            id: RequestId::first_at(started_at),
+            started_at,
+            kind: Kind::Request,
+            client_key_id: Some(ClientKeyId(1)),
+            client_ip: Some("192.0.2.1".to_owned()),
+            user_agent: None,
+            method: "POST".to_owned(),
+            path: "/v1beta/models/gemini-flash-latest:generateContent".to_owned(),
+            model: Some("gemini-flash-latest".to_owned()),
+            model_version: None,
+            operation: Some("generateContent".to_owned()),
+            streamed: false,
+            status: Some(200),
+            outcome: Some(Outcome::Success),
+            error: None,
+            attempts: vec![attempt],
+            wait_ms: 0,
+            first_byte_ms: Some(90),
+            duration_ms: Some(100),
+            request_bytes: 10,
+            response_bytes: 20,
+            usage: Usage {
+                prompt: Some(3),
+                output: Some(4),
+                total: Some(7),
+                ..Usage::default()
+            },
+            finish_reason: Some("STOP".to_owned()),
+            service_tier: None,
+            cost_nano_usd: Some(1_500_000_000),
+        }
+    }
+
+    /// The same row while it still runs.
+    pub fn running(seconds: i64) -> NewRequestLog {
+        let mut row = row(seconds);
+        (row.outcome, row.status, row.duration_ms) = (None, None, None);
+        row.usage = Usage::default();
+        (row.attempts[0].outcome, row.attempts[0].status) = (None, None);
+        row
+    }
+
+    async fn ids(pool: &SqlitePool, filter: &Filter) -> Vec<i64> {
+        let page = list(pool, filter, 100).await.unwrap();
+        page.items.iter().map(|row| row.id.0).collect()
+    }
+
+    #[sqlx::test]
+    async fn pages_follow_each_other_without_gap_or_overlap(pool: SqlitePool) {
+        let rows: Vec<_> = (0..7).map(row).collect();
+        let newest_first: Vec<_> = rows.iter().rev().map(|row| row.id.to_string()).collect();
+        write(&Db::of(pool.clone()), rows).await;
+
+        let (mut seen, mut filter) = (Vec::new(), Filter::default());
+        let mut sizes = Vec::new();
+        loop {
+            let page = list(&pool, &filter, 3).await.unwrap();
+            sizes.push(page.items.len());
+            for row in &page.items {
+                assert_eq!(row.attempt_list.as_ref().unwrap().len(), 1, "{}", row.id);
+                seen.push(row.id.to_string());
+            }
+            let Some(next) = page.next else { break };
+            filter.before = Some(next.parse().unwrap());
+        }
+
+        assert_eq!(seen, newest_first);
+        assert_eq!(sizes, [3, 3, 1]);
+    }
+
+    #[sqlx::test]
+    async fn every_filter_finds_its_rows_as_does_the_tail(pool: SqlitePool) {
+        sqlx::query("INSERT INTO client_keys (id, name, hash, last4, created_at_ms, revision) VALUES (2, 'bob', x'00', '', 0, 1)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let plain = row(0);
+        let mut odd = row(1);
+        odd.status = Some(429);
+        odd.outcome = Some(Outcome::Quota);
+        odd.model = Some("gemini-pro-latest".to_owned());
+        odd.client_key_id = Some(ClientKeyId(2));
+        odd.kind = Kind::Check;
+        odd.attempts[0].upstream_key_id = UpstreamKeyId(2);
+        let mut second = odd.attempts[0].clone();
+        second.upstream_key_id = UpstreamKeyId(3);
+        odd.attempts.push(second);
+        let (plain_id, odd_id) = (plain.id.0, odd.id.0);
+        let since = odd.started_at;
+        write(&Db::of(pool.clone()), vec![plain, odd]).await;
+
+        let any = Filter::default;
+        let filters = [
+            Filter {
+                outcome: Some(Outcome::Quota),
+                ..any()
+            },
+            Filter {
+                status: Some(429),
+                ..any()
+            },
+            Filter {
+                model: Some("gemini-pro-latest".to_owned()),
+                ..any()
+            },
+            Filter {
+                client_key: Some("bob".to_owned()),
+                ..any()
+            },
+            Filter {
+                upstream_key_id: Some(UpstreamKeyId(2)),
+                ..any()
+            },
+            Filter {
+                upstream_key_id: Some(UpstreamKeyId(3)),
+                ..any()
+            },
+            Filter {
+                kind: Some(Kind::Check),
+                ..any()
+            },
+            Filter {
+                since: Some(since),
+                ..any()
+            },
+            Filter {
+                after: Some(RequestId(plain_id)),
+                ..any()
+            },
+        ];
+        let plain = find(&pool, RequestId(plain_id)).await.unwrap();
+        let odd = find(&pool, RequestId(odd_id)).await.unwrap();
+        for filter in filters {
+            assert_eq!(ids(&pool, &filter).await, [odd_id], "{filter:?}");
+            assert!(
+                filter.matches(&odd) && !filter.matches(&plain),
+                "{filter:?}"
+            );
+        }
+        let nothing = Filter {
+            model: Some("no-such-model".to_owned()),
+            ..any()
+        };
+        assert!(ids(&pool, &nothing).await.is_empty());
+        assert_eq!(ids(&pool, &any()).await, [odd_id, plain_id]);
+    }
+
+    #[sqlx::test]
+    async fn one_row_is_found_whole_or_named_as_missing(pool: SqlitePool) {
+        let row = row(0);
+        let id = row.id;
+        write(&Db::of(pool.clone()), vec![row]).await;
+
+        let found = find(&pool, id).await.unwrap();
+
+        assert_eq!(found.cost_usd, Some(1.5));
+        assert_eq!(found.total_tokens, Some(7));
+        assert_eq!(found.finish_reason.as_deref(), Some("STOP"));
+        assert_eq!(last_id(&pool).await.unwrap(), id);
+        let missing = RequestId(id.0 + 1);
+        let error = find(&pool, missing).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("request {missing} not found"));
+    }
+
+    #[sqlx::test]
+    async fn a_row_that_ends_late_is_found_when_it_has_ended(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        let (late, early) = (running(0), row(1));
+        let (late_id, early_id) = (late.id, early.id);
+        write(&db, vec![late, early]).await;
+
+        let watched = BTreeSet::from([late_id]);
+        let finished = |after| list_finished_ids(&pool, after, &watched);
+        assert_eq!(list_running_ids(&pool).await.unwrap(), [late_id]);
+        assert_eq!(finished(late_id).await.unwrap(), [early_id]);
+
+        write(&db, vec![row(0)]).await;
+
+        assert!(list_running_ids(&pool).await.unwrap().is_empty());
+        assert_eq!(finished(late_id).await.unwrap(), [late_id, early_id]);
+        assert_eq!(finished(early_id).await.unwrap(), [late_id]);
     }
 }

@@ -261,6 +261,23 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
     Ok(listed.collect())
 }
 
+/// The ids of the keys in use that are turned on, or of those that are turned off.
+pub async fn list_ids(
+    tx: &mut Transaction<'_, Sqlite>,
+    enabled: bool,
+) -> Result<Vec<UpstreamKeyId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id AS "id!: UpstreamKeyId"
+        FROM upstream_keys
+        WHERE removed_at_ms IS NULL AND enabled = ?1
+        ORDER BY id
+        "#,
+        enabled,
+    );
+    Ok(ids.fetch_all(&mut **tx).await?)
+}
+
 /// Turns a key on or off. Turning it on also clears its state, so that it is tried at once.
 pub async fn update_enabled(
     tx: &mut Transaction<'_, Sqlite>,
@@ -402,5 +419,125 @@ fn found(rows: u64, id: UpstreamKeyId) -> Result<()> {
         Err(Error::NotFound(format!("upstream key {}", id.0)))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::storage::db::Db;
+    use crate::storage::installation;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+    const LATER: Timestamp = Timestamp::from_millis(5_000);
+
+    async fn add(tx: &mut Transaction<'_, Sqlite>, secret: &str, restore: bool) -> Added {
+        let hash_key = installation::hash_key(tx).await.unwrap();
+        let secret = Secret::new(secret);
+        insert(tx, &hash_key, &secret, "label", restore, NOW, 1)
+            .await
+            .unwrap()
+    }
+
+    fn evidence() -> Evidence {
+        Evidence {
+            status: Some(400),
+            message: "API key not valid".to_owned(),
+            request_id: RequestId(1),
+        }
+    }
+
+    fn invalid(since: Timestamp) -> Condition {
+        Condition {
+            state: KeyState::Invalid,
+            next_check: Some(LATER),
+            ..Condition::ready(since)
+        }
+    }
+
+    #[sqlx::test]
+    async fn a_removed_key_is_known_and_comes_back_only_when_asked(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        let Added::New(id) = add(&mut tx, "secret-1234", false).await else {
+            panic!("the key is new");
+        };
+        assert_eq!(add(&mut tx, "secret-1234", true).await, Added::Known(id));
+
+        delete(&mut tx, id, NOW, 2).await.unwrap();
+        wipe_removed(&mut *tx, LATER).await.unwrap();
+        assert_eq!(add(&mut tx, "secret-1234", false).await, Added::Known(id));
+        assert!(list(&mut *tx, NOW).await.unwrap().is_empty());
+        assert_eq!(add(&mut tx, "secret-1234", true).await, Added::Restored(id));
+
+        let (keys, removed) = list_changed(&mut *tx, 0).await.unwrap();
+        assert_eq!(keys[0].secret.expose(), "secret-1234");
+        assert!(removed.is_empty());
+    }
+
+    #[sqlx::test]
+    async fn a_server_hears_only_what_changed_since(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        for secret in ["secret-0001", "secret-0002", "secret-0003"] {
+            add(&mut tx, secret, false).await;
+        }
+        update_enabled(&mut tx, UpstreamKeyId(1), false, NOW, 2)
+            .await
+            .unwrap();
+        delete(&mut tx, UpstreamKeyId(2), NOW, 2).await.unwrap();
+
+        let (keys, removed) = list_changed(&mut *tx, 1).await.unwrap();
+
+        let keys: Vec<_> = keys.iter().map(|key| (key.id, key.enabled)).collect();
+        assert_eq!(keys, [(UpstreamKeyId(1), false)]);
+        assert_eq!(removed, [UpstreamKeyId(2)]);
+        assert_eq!(list_ids(&mut tx, true).await.unwrap(), [UpstreamKeyId(3)]);
+        assert_eq!(list_ids(&mut tx, false).await.unwrap(), [UpstreamKeyId(1)]);
+    }
+
+    #[sqlx::test]
+    async fn a_list_says_what_holds_each_key_back(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        for secret in ["secret-0001", "secret-0002"] {
+            add(&mut tx, secret, false).await;
+        }
+        update_condition(&mut *tx, UpstreamKeyId(1), &invalid(NOW), &evidence())
+            .await
+            .unwrap();
+
+        let key = |keys: &[ListedKey]| (keys[0].state.clone(), keys[0].next_check_at);
+        let keys = list(&mut *tx, NOW).await.unwrap();
+        assert_eq!(key(&keys), ("invalid".to_owned(), Some(LATER)));
+        assert_eq!(keys[1].state, "ready");
+        // Its check is due, so it may be tried.
+        let keys = list(&mut *tx, LATER).await.unwrap();
+        assert_eq!(key(&keys), ("trial".to_owned(), None));
+
+        update_enabled(&mut tx, UpstreamKeyId(1), false, NOW, 2)
+            .await
+            .unwrap();
+        let keys = list(&mut *tx, NOW).await.unwrap();
+        assert_eq!(key(&keys), ("disabled".to_owned(), None));
+    }
+
+    #[sqlx::test]
+    async fn a_hand_clears_a_state_and_older_findings_do_not_bring_it_back(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        add(&mut tx, "secret-0001", false).await;
+        let id = UpstreamKeyId(1);
+        update_condition(&mut *tx, id, &invalid(NOW), &evidence())
+            .await
+            .unwrap();
+
+        update_enabled(&mut tx, id, true, LATER, 2).await.unwrap();
+        assert_eq!(list(&mut *tx, NOW).await.unwrap()[0].state, "ready");
+        update_condition(&mut *tx, id, &invalid(NOW), &evidence())
+            .await
+            .unwrap();
+        assert_eq!(list(&mut *tx, NOW).await.unwrap()[0].state, "ready");
+
+        let missing = delete(&mut tx, UpstreamKeyId(7), NOW, 2).await;
+        assert_eq!(missing.unwrap_err().to_string(), "upstream key 7 not found");
     }
 }

@@ -1,0 +1,74 @@
+//! `backup`: a checked copy of the database, made while the server runs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cli::{database, output};
+use crate::clock::{self, Timestamp};
+use crate::config::DatabaseArgs;
+use crate::storage::backup::{self, Existing};
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// A file or a folder; a file named by the time, in the current folder, when not given
+    destination: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
+    database::refuse_missing(&database::path(args)?)?;
+    let db = database::open_as_it_is(args).await?;
+    let to = file(arguments.destination.as_deref(), clock::now());
+    let existing = if arguments.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let start = clock::instant();
+    let bytes = backup::copy(&db, &to, existing).await?;
+    db.close().await;
+    let seconds = start.elapsed().as_secs_f64();
+    output::line(format!(
+        "copied and checked: {} ({bytes} bytes, {seconds:.1} s)",
+        to.display()
+    ))?;
+    Ok(())
+}
+
+/// Where the copy goes.
+fn file(destination: Option<&Path>, now: Timestamp) -> PathBuf {
+    let name = format!("gemini-pool-{}.db", backup::compact(now));
+    match destination {
+        None => name.into(),
+        Some(folder)
+            if folder.is_dir() || folder.as_os_str().as_encoded_bytes().ends_with(b"/") =>
+        {
+            folder.join(name)
+        }
+        Some(file) => file.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_is_named_by_the_time_unless_it_is_named() {
+        let now = "2026-11-22T08:00:00Z".parse().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let name = "gemini-pool-20261122-080000.db";
+
+        assert_eq!(file(None, now), Path::new(name));
+        assert_eq!(file(Some(folder.path()), now), folder.path().join(name));
+        assert_eq!(
+            file(Some(Path::new("missing/")), now),
+            Path::new("missing").join(name)
+        );
+        assert_eq!(file(Some(Path::new("a.db")), now), Path::new("a.db"));
+    }
+}

@@ -1,0 +1,216 @@
+//! `client-keys`: makes, lists and changes the keys that clients show to this server.
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::cli::moment::Moment;
+use crate::cli::selected::{RemovedArgs, SelectedArgs};
+use crate::cli::{database, output};
+use crate::clock::{self, Timestamp};
+use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
+use crate::pool::client_key::ClientKeyId;
+use crate::pool::secret::Secret;
+use crate::storage::client_keys::{ListedKey, NewClientKey};
+use crate::storage::paging::Page;
+use crate::storage::{client_keys, installation, revision};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a key and show it, this once
+    Create(CreateArgs),
+    /// Show the keys
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Turn keys on
+    Enable(SelectedArgs),
+    /// Turn keys off
+    Disable(SelectedArgs),
+    /// Remove keys; their requests stay in the log
+    Remove(RemovedArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Whose it is
+    #[arg(value_parser = name)]
+    name: String,
+    #[arg(long, default_value = "")]
+    note: String,
+    /// When it ends: 2027-01-31T08:00:00Z, or 30d from now
+    #[arg(long)]
+    expires: Option<Moment>,
+    /// Take this text as the key instead of a random one
+    #[arg(long, value_name = "VALUE")]
+    secret: Option<String>,
+    /// Show it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The one answer that holds a secret.
+#[derive(Debug, Serialize)]
+struct Created {
+    #[serde(flatten)]
+    key: ListedKey,
+    secret: String,
+}
+
+pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
+    match command {
+        Command::Create(arguments) => create(args, arguments).await,
+        Command::List { json } => list(args, json).await,
+        Command::Enable(selected) => switch(args, selected.ids(), true).await,
+        Command::Disable(selected) => switch(args, selected.ids(), false).await,
+        Command::Remove(removed) => remove(args, removed).await,
+    }
+}
+
+async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
+    let now = clock::now();
+    let expires_at = arguments.expires.map(|expires| expires.after(now));
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(InvalidConfig::new("--expires is in the past").into());
+    }
+    let secret = match &arguments.secret {
+        Some(text) if is_sendable(text) => Secret::new(text),
+        Some(_) => {
+            let wrong = "--secret is empty or has characters that no key can have, such as a space";
+            return Err(InvalidConfig::new(wrong).into());
+        }
+        None => Secret::generate(&mut rand::rng()),
+    };
+    let db = database::open(args).await?;
+    let mut tx = db.begin().await?;
+    let hash_key = installation::hash_key(&mut tx).await?;
+    let revision = revision::bump(&mut tx).await?;
+    let key = NewClientKey {
+        name: &arguments.name,
+        note: &arguments.note,
+        secret: &secret,
+        expires_at,
+    };
+    let Some(id) = client_keys::insert(&mut tx, &hash_key, &key, now, revision).await? else {
+        bail!("there is or was a client key with this secret: choose another");
+    };
+    tx.commit().await?;
+    let keys = client_keys::list(&db.readers).await?;
+    db.close().await;
+    if arguments.json {
+        let key = keys.into_iter().find(|key| key.id == id);
+        let key = key.context("the client key was removed at once")?;
+        output::json(&Created {
+            key,
+            secret: secret.expose().to_owned(),
+        })?;
+        return Ok(());
+    }
+    eprintln!(
+        "client key {} for {} (keep it now, it is not shown again; a running server takes it within 2 seconds):",
+        id.0, arguments.name
+    );
+    output::line(secret.expose())?;
+    Ok(())
+}
+
+fn name(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 100 || text.contains(char::is_control) {
+        return Err("a name has 1 to 100 characters");
+    }
+    Ok(text.to_owned())
+}
+
+async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
+    let db = database::open_existing(args).await?;
+    let keys = client_keys::list(&db.readers).await?;
+    db.close().await;
+    if json {
+        output::json(&Page::whole(keys))?;
+        return Ok(());
+    }
+    let count = match keys.len() {
+        0 => "no client keys yet: `gemini-pool client-keys create NAME` makes one".to_owned(),
+        number => output::count(number, "client key"),
+    };
+    let now = clock::now();
+    output::table(
+        [
+            "ID",
+            "NAME",
+            "SECRET",
+            "STATE",
+            "EXPIRES",
+            "REQUESTS",
+            "FAILURES",
+            "TOKENS",
+            "LAST USED",
+            "NOTE",
+        ],
+        keys.into_iter().map(|key| row(key, now)),
+    )?;
+    output::line(count)?;
+    Ok(())
+}
+
+fn row(key: ListedKey, now: Timestamp) -> [String; 10] {
+    let state = match key.expires_at {
+        _ if !key.enabled => "disabled",
+        Some(at) if at <= now => "expired",
+        Some(_) | None => "enabled",
+    };
+    [
+        key.id.0.to_string(),
+        key.name,
+        format!("…{}", key.last4),
+        state.to_owned(),
+        output::moment(key.expires_at),
+        key.requests.to_string(),
+        key.failures.to_string(),
+        key.total_tokens.to_string(),
+        output::moment(key.last_used_at),
+        key.note,
+    ]
+}
+
+async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Result<()> {
+    let db = database::open_existing(args).await?;
+    let mut tx = db.begin().await?;
+    let ids = match ids {
+        Some(ids) => ids.into_iter().map(ClientKeyId).collect(),
+        None => client_keys::list_ids(&mut tx, !enabled).await?,
+    };
+    let revision = revision::bump(&mut tx).await?;
+    for id in &ids {
+        client_keys::update_enabled(&mut tx, *id, enabled, revision).await?;
+    }
+    tx.commit().await?;
+    db.close().await;
+    let done = if enabled { "enabled" } else { "disabled" };
+    let count = output::count(ids.len(), "client key");
+    output::line(format!(
+        "{done} {count}; a running server notices within 2 seconds"
+    ))?;
+    Ok(())
+}
+
+async fn remove(args: &DatabaseArgs, removed: RemovedArgs) -> Result<()> {
+    let db = database::open_existing(args).await?;
+    let ids = removed.confirmed("client key")?;
+    let mut tx = db.begin().await?;
+    let revision = revision::bump(&mut tx).await?;
+    let now = clock::now();
+    for id in &ids {
+        client_keys::delete(&mut tx, ClientKeyId(*id), now, revision).await?;
+    }
+    tx.commit().await?;
+    db.close().await;
+    let count = output::count(ids.len(), "client key");
+    output::line(format!(
+        "removed {count}; a running server refuses it within 2 seconds"
+    ))?;
+    Ok(())
+}

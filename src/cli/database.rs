@@ -1,0 +1,54 @@
+//! How commands open the database.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::migrate::bring_up_to_date;
+use crate::config::DatabaseArgs;
+use crate::storage::backup::folder_of;
+use crate::storage::db::{self, Db};
+
+/// Opens the database at this program's version, making it where there is none.
+pub async fn open(args: &DatabaseArgs) -> Result<Db> {
+    let db = open_as_it_is(args).await?;
+    bring_up_to_date(&db).await?;
+    Ok(db)
+}
+
+/// The same where a new database would be of no use.
+pub async fn open_existing(args: &DatabaseArgs) -> Result<Db> {
+    refuse_missing(&path(args)?)?;
+    open(args).await
+}
+
+/// Opens the database at whatever version it has.
+pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
+    let path = path(args)?;
+    let folder = folder_of(&path);
+    if !folder.is_dir() {
+        bail!(
+            "the folder {} does not exist: make it first",
+            folder.display()
+        );
+    }
+    let opened = Db::open(&args.database_url).await;
+    let db = opened.with_context(|| format!("cannot open {}", path.display()))?;
+    db.wait_longer().await?;
+    Ok(db)
+}
+
+/// The database file, whether or not it exists.
+pub fn path(args: &DatabaseArgs) -> Result<PathBuf> {
+    Ok(db::path_of(&args.database_url)?)
+}
+
+pub fn refuse_missing(path: &Path) -> Result<()> {
+    if !path.exists() {
+        bail!(
+            "there is no database {} yet: `gemini-pool serve` makes it, or name another with --database-url",
+            path.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! `migrate`: brings the database to this program's version, or tells what that would do.
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use sqlx::migrate::Migration;
+
+use crate::cli::{database, output};
+use crate::config::DatabaseArgs;
+use crate::storage::backup::{self, folder_of};
+use crate::storage::db::{Db, MIGRATOR};
+use crate::storage::paging::Page;
+
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// List the migrations instead
+    #[arg(long, conflicts_with = "dry_run")]
+    status: bool,
+    /// With --status: as JSON
+    #[arg(long, requires = "status")]
+    json: bool,
+    /// Apply them to a copy instead, which is thrown away
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A migration as `--status` lists it.
+#[derive(Debug, Serialize)]
+struct ListedMigration {
+    version: i64,
+    description: String,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Applied,
+    Pending,
+    /// Applied by a newer program.
+    Unknown,
+}
+
+pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
+    let path = database::path(args)?;
+    if arguments.status {
+        // To look must not make a file.
+        let applied = if path.exists() {
+            let db = database::open_as_it_is(args).await?;
+            let applied = db.applied().await?;
+            db.close().await;
+            applied
+        } else {
+            Vec::new()
+        };
+        return show(list(&applied), arguments.json);
+    }
+    if arguments.dry_run {
+        let folder = folder_of(&path);
+        let applied = if path.exists() {
+            let db = database::open_as_it_is(args).await?;
+            let applied = backup::rehearse(Some(&db), folder).await?;
+            db.close().await;
+            applied
+        } else {
+            backup::rehearse(None, folder).await?
+        };
+        let count = output::count(applied.len(), "migration");
+        tell(&applied, "would be applied")?;
+        output::line(format!("{count} went well on a copy; nothing was changed"))?;
+        return Ok(());
+    }
+    let db = database::open_as_it_is(args).await?;
+    let applied = bring_up_to_date(&db).await?;
+    db.close().await;
+    tell(&applied, "applied")?;
+    output::line(format!("{} is up to date", path.display()))?;
+    Ok(())
+}
+
+/// Brings the schema to this program's version, and tells where the database as it was is kept.
+pub async fn bring_up_to_date(db: &Db) -> Result<Vec<&'static Migration>> {
+    let upgrade = backup::bring_up_to_date(db).await?;
+    if let Some(snapshot) = upgrade.snapshot {
+        eprintln!("the database as it was is kept in {}", snapshot.display());
+    }
+    Ok(upgrade.applied)
+}
+
+fn list(applied: &[i64]) -> Vec<ListedMigration> {
+    let known = MIGRATOR.iter().map(|migration| ListedMigration {
+        version: migration.version,
+        description: migration.description.clone().into_owned(),
+        state: if applied.contains(&migration.version) {
+            State::Applied
+        } else {
+            State::Pending
+        },
+    });
+    let unknown = applied
+        .iter()
+        .filter(|version| !MIGRATOR.version_exists(**version));
+    let unknown = unknown.map(|version| ListedMigration {
+        version: *version,
+        description: "made by a newer program".to_owned(),
+        state: State::Unknown,
+    });
+    known.chain(unknown).collect()
+}
+
+fn show(migrations: Vec<ListedMigration>, json: bool) -> Result<()> {
+    if json {
+        output::json(&Page::whole(migrations))?;
+        return Ok(());
+    }
+    let rows = migrations.into_iter().map(|migration| {
+        let state = match migration.state {
+            State::Applied => "applied",
+            State::Pending => "pending",
+            State::Unknown => "unknown",
+        };
+        [
+            migration.version.to_string(),
+            state.to_owned(),
+            migration.description,
+        ]
+    });
+    output::table(["VERSION", "STATE", "DESCRIPTION"], rows)?;
+    Ok(())
+}
+
+fn tell(migrations: &[&Migration], what: &str) -> std::io::Result<()> {
+    for migration in migrations {
+        output::line(format!(
+            "{what}: {} {}",
+            migration.version, migration.description
+        ))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_migration_is_applied_pending_or_unknown() {
+        let first = MIGRATOR.iter().next().unwrap().version;
+
+        assert!(
+            list(&[])
+                .iter()
+                .all(|migration| migration.state == State::Pending)
+        );
+        let listed = list(&[first, 99_999_999_999_999]);
+        assert_eq!(listed.first().unwrap().state, State::Applied);
+        assert_eq!(listed.last().unwrap().state, State::Unknown);
+    }
+}

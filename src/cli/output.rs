@@ -1,0 +1,69 @@
+//! How commands print: tables for people, JSON for programs.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+
+/// Prints a line. Fails where `println!` would panic: when nobody reads any more.
+pub fn line(text: impl Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")
+}
+
+/// Prints a value as one line of JSON.
+pub fn json(value: &impl Serialize) -> io::Result<()> {
+    line(serde_json::to_string(value)?)
+}
+
+/// Prints columns under their headings; nothing when there are no rows.
+pub fn table<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> io::Result<()> {
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| row.map(|text| printable(&text)))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_header(headings)
+        .add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    line(table.trim_fmt())
+}
+
+/// The text without what could steer a terminal: rows hold what strangers sent.
+pub fn printable(text: &str) -> String {
+    text.replace(|char: char| char.is_control(), "�")
+}
+
+/// `1 upstream key`, `2 upstream keys`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// To the second, as people read it; nothing when there is none.
+pub fn moment(time: Option<Timestamp>) -> String {
+    let text = |time: Timestamp| time.to_jiff().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    time.map(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_sent_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb\n"), "a�[31mb�");
+    }
+}

@@ -1,0 +1,35 @@
+//! `restore`: puts a copy in the place of the database.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cli::{database, output};
+use crate::clock;
+use crate::config::DatabaseArgs;
+use crate::storage::backup;
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The copy
+    source: PathBuf,
+}
+
+pub async fn run(args: &DatabaseArgs, arguments: &RestoreArgs) -> Result<()> {
+    let path = database::path(args)?;
+    let restored = backup::restore(&arguments.source, &path, clock::now()).await?;
+    output::line(format!(
+        "{} is now what {} holds ({} bytes): start the server",
+        path.display(),
+        arguments.source.display(),
+        restored.bytes
+    ))?;
+    if let Some(kept) = restored.kept {
+        output::line(format!(
+            "the database as it was is kept in {}",
+            kept.display()
+        ))?;
+    }
+    Ok(())
+}

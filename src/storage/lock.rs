@@ -1,0 +1,82 @@
+//! `ServerLock`: at most one server uses a database file, and nobody replaces the file under it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::storage::error::{Error, Result};
+
+/// Held by a running server; the system lets go of it however the process ends.
+///
+/// It is a file of its own beside the database: SQLite keeps its own locks on the database file and would lose them
+/// if the same process closed that file once more.
+#[derive(Debug)]
+pub struct ServerLock {
+    _file: File,
+}
+
+impl ServerLock {
+    /// Takes the lock of `database`, which need not exist yet. Refused while another process holds it.
+    pub fn acquire(database: &Path) -> Result<Self> {
+        let database = real_path(database)?;
+        let mut name = database.clone().into_os_string();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let file = open(&path).map_err(|source| Error::file(&path, source))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::Refused(format!(
+                "another process is using {} as a server: stop it first",
+                database.display()
+            ))),
+            Err(TryLockError::Error(source)) => Err(Error::file(&path, source)),
+        }
+    }
+}
+
+/// The file that `path` leads to, whether or not it exists: two names of one file must share a lock.
+pub(super) fn real_path(path: &Path) -> Result<PathBuf> {
+    if let Ok(real) = path.canonicalize() {
+        return Ok(real);
+    }
+    let name = path.file_name().unwrap_or_default();
+    let folder = super::backup::folder_of(path);
+    let real = folder.canonicalize();
+    Ok(real
+        .map_err(|source| Error::file(folder, source))?
+        .join(name))
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    let writable = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    match writable {
+        // Another user made it, such as root by a command: to lock it, reading suffices.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => File::open(path),
+        opened => opened,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_holds_the_lock_and_it_ends_with_its_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("pool.db");
+
+        let first = ServerLock::acquire(&database).unwrap();
+        let roundabout = folder.path().join(".").join("pool.db");
+        assert!(matches!(
+            ServerLock::acquire(&roundabout),
+            Err(Error::Refused(_))
+        ));
+        drop(first);
+
+        assert!(ServerLock::acquire(&database).is_ok());
+    }
+}
