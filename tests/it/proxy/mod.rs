@@ -1,6 +1,7 @@
 //! What clients of the proxy are promised.
 
 mod balance;
+mod crash;
 mod failover;
 mod hangups;
 mod redaction;

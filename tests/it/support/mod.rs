@@ -2,6 +2,7 @@
 
 pub mod asking;
 pub mod packing;
+pub mod process;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -95,12 +96,7 @@ impl TestPool {
         let url = format!("http://{}", server.address().unwrap());
         let stop = CancellationToken::new();
         let server = tokio::spawn(server.run(stop.clone()));
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .build()
-            .unwrap();
+        let client = http_client().build().unwrap();
         Self {
             google,
             app,
@@ -220,6 +216,17 @@ impl TestPool {
             .unwrap();
         self.folder
     }
+}
+
+/// An HTTP client that asks nobody but whom it is told to, once.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Refused when it is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .timeout(PATIENCE)
 }
 
 async fn change_settings(db: &Db, changed: &[(&str, &str)]) {
