@@ -2,6 +2,7 @@
 
 mod balance;
 mod crash;
+mod database;
 mod failover;
 mod hangups;
 mod redaction;
