@@ -41,9 +41,11 @@ async fn serve(
     {
         return Err(Refusal::TooManyPendingRows);
     }
-    let target = record.target(credential.as_ref(), &request)?;
+    let target = record.target(credential.as_ref(), &request);
+    // Strangers first: their bad paths must not fill the log.
     let client = authenticate(app, credential.as_ref(), record)?;
     record.client(&client);
+    let target = target?;
     if target.needs_binding {
         return Err(Refusal::NotYet);
     }

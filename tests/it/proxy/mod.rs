@@ -2,7 +2,9 @@
 
 mod balance;
 mod crash;
+mod credentials;
 mod database;
+mod entrance;
 mod failover;
 mod hangups;
 mod redaction;
