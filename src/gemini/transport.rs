@@ -175,7 +175,8 @@ impl Line {
             .retry(reqwest::retry::never())
             .connect_timeout(Duration::from_millis(connect_timeout_ms));
         let builder = if http2 {
-            builder.http2_adaptive_window(true)
+            // Known beforehand: while it still has to be found out, every request of a burst opens a connection.
+            builder.http2_prior_knowledge().http2_adaptive_window(true)
         } else {
             builder.http1_only()
         };

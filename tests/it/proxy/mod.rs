@@ -7,6 +7,7 @@ mod database;
 mod entrance;
 mod failover;
 mod hangups;
+mod http2;
 mod redaction;
 mod retries;
 mod streaming;
