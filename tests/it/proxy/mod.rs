@@ -8,6 +8,7 @@ mod entrance;
 mod failover;
 mod hangups;
 mod http2;
+mod recordings;
 mod redaction;
 mod retries;
 mod streaming;

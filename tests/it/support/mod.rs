@@ -3,6 +3,8 @@
 pub mod asking;
 pub mod packing;
 pub mod process;
+pub mod recording;
+pub mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,7 +20,8 @@ use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 use gemini_pool::pool::secret::Secret;
 use gemini_pool::server::Server;
 use gemini_pool::storage::db::Db;
-use gemini_pool::storage::request_logs::{self, Filter, RequestLog};
+pub use gemini_pool::storage::request_logs::RequestLog;
+use gemini_pool::storage::request_logs::{self, Filter};
 use gemini_pool::storage::upstream_keys::ListedKey;
 use gemini_pool::storage::{revision, settings, stats, upstream_keys};
 use tokio::task::JoinHandle;
