@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::clock;
 use crate::pool::next_step::{NextStep, Tries, next_step};
 use crate::pool::selection::Tried;
-use crate::pool::verdict::{Retry, Rule};
+use crate::pool::verdict::{Fault, Retry, Rule};
 use crate::proxy::answer::answer;
 use crate::proxy::authenticate::{authenticate, credential};
 use crate::proxy::choose::choose;
@@ -100,6 +100,12 @@ fn conclude(
     match attempt.reply {
         Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
         Reply::None => Err(Refusal::Unreachable),
+        // With no key at fault, when they are ready says nothing: the client would be told to come back at once.
+        Reply::Whole(_) | Reply::Flowing(_)
+            if rule.speaks_of_our_key() && rule.fault() == Fault::Nobody =>
+        {
+            Err(Refusal::NoneUsable)
+        }
         Reply::Whole(_) | Reply::Flowing(_) if rule.speaks_of_our_key() => {
             Err(Refusal::no_key(app, &incoming))
         }
