@@ -132,11 +132,11 @@ impl Recording {
         let operation = method.unwrap_or_else(|| operation_of(&self.id));
         let answered = ["modelVersion", "model"].map(|field| {
             let texts = self.documents().into_iter();
-            let field = texts.filter_map(|document| {
+            let mut field = texts.filter_map(|document| {
                 let place = document.get("interaction").unwrap_or(&document);
                 Some(place.get(field)?.as_str()?.to_owned())
             });
-            field.last()
+            field.next_back()
         });
         let [native, others] = answered;
         let others = others.filter(|_| method.is_none() && in_body().is_some() && model.is_some());
