@@ -1,13 +1,10 @@
 //! Real exchanges with Google pass through the pool as if it were not there, and are counted as Google counted them.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
 
-use crate::support::recording::{self, Recording, pieces, tokens_of};
+use crate::support::packing::{gzipped, pieces};
+use crate::support::recording::{self, Recording, tokens_of};
 use crate::support::wire::{Answer, Headers, send};
 use crate::support::{RequestLog, TestPool};
 
@@ -75,7 +72,7 @@ async fn answers_pass_unchanged_and_are_counted_however_they_are_cut() {
 async fn compressed_answers_pass_as_they_are_and_are_counted() {
     let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
     for recording in recordings() {
-        let body = gzip(recording.response.body.as_bytes());
+        let body = gzipped(&recording.response.body);
         for piece in [usize::MAX, 7] {
             let mut answer = recording.answer(1);
             let encoding = ("content-encoding".to_owned(), "gzip".to_owned());
@@ -291,10 +288,4 @@ fn without(mut headers: Headers, names: &[&str]) -> Headers {
 fn sorted(mut headers: Headers) -> Headers {
     headers.sort_by(|one, other| one.0.cmp(&other.0));
     headers
-}
-
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
 }

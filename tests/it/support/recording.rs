@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use bytes::Bytes;
 use gemini_pool::demo::fake_gemini::replay::RawAnswer;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::packing::pieces;
 use super::wire::{Headers, Sent};
 use super::{CLIENT_KEY, RequestLog};
 
@@ -214,11 +214,6 @@ pub fn tokens_of(row: &RequestLog) -> Tokens {
         row.tool_tokens,
         row.total_tokens,
     ]
-}
-
-/// Cuts a body.
-pub fn pieces(body: &[u8], piece: usize) -> Vec<Bytes> {
-    body.chunks(piece).map(Bytes::copy_from_slice).collect()
 }
 
 /// What Google counts in the total alone is thoughts.
