@@ -218,9 +218,10 @@ pub fn rule_of(error: &reqwest::Error) -> Rule {
 
 /// The error and its causes in one line, without the URL.
 pub fn describe(error: &reqwest::Error) -> String {
-    let mut message = match error.is_connect() {
-        true => "could not connect to Gemini".to_owned(),
-        false => "the connection to Gemini broke".to_owned(),
+    let mut message = if error.is_connect() {
+        "could not connect to Gemini".to_owned()
+    } else {
+        "the connection to Gemini broke".to_owned()
     };
     let mut source = error.source();
     while let Some(cause) = source {

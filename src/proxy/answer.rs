@@ -13,9 +13,10 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, response};
 use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
+use crate::clock;
 use crate::gemini::classify::{Asked, classify};
 use crate::gemini::error_body::decode;
 use crate::gemini::headers::for_client;
@@ -341,12 +342,14 @@ impl http_body::Body for AnswerBody {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.end(End::Broken(failure(rule_of(&error), describe(&error))))
+                    this.end(End::Broken(failure(rule_of(&error), describe(&error))));
                 }
                 Poll::Ready(None) => this.end(End::Whole),
                 Poll::Pending => {
                     if let Some(chunk) = this.next() {
-                        this.idle.as_mut().reset(Instant::now() + this.idle_timeout);
+                        this.idle
+                            .as_mut()
+                            .reset(clock::timer_instant() + this.idle_timeout);
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
                     }
                     ready!(this.idle.as_mut().poll(context));

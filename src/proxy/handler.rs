@@ -55,7 +55,7 @@ async fn serve(
     // What a client key may spend is decided here, between reading and lending.
 
     let began = clock::instant();
-    let (mut tried, mut tries) = (Tried::default(), Tries::default());
+    let (mut tried, mut spent) = (Tried::default(), Tries::default());
     let mut last: Option<Attempt> = None;
     loop {
         let lease = match choose(app, &incoming, &tried) {
@@ -68,9 +68,9 @@ async fn serve(
         record.begin_attempt(&lent);
         let attempt = forward(app, &settings, lease, &incoming).await;
         record.settle(&attempt, &incoming);
-        tries.add(attempt.verdict.rule);
+        spent.add(attempt.verdict.rule);
         let late = began.elapsed() >= settings.first_byte_timeout();
-        match next_step(&attempt.verdict, &tries, &settings, rand::random()) {
+        match next_step(&attempt.verdict, &spent, &settings, rand::random()) {
             NextStep::TryAgain { pause } if !late => {
                 let may_come_again = attempt.verdict.rule.retry() != Retry::Free;
                 tried.add(lent.id, lent.project_id, may_come_again);

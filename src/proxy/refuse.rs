@@ -365,9 +365,51 @@ mod tests {
             for_the_day: true,
         };
 
-        insta::assert_snapshot!(refusal.body(Surface::Native), @"");
-        insta::assert_snapshot!(refusal.body(Surface::OpenAi), @"");
-        insta::assert_snapshot!(refusal.body(Surface::Interactions), @"");
+        insta::assert_snapshot!(refusal.body(Surface::Native), @r#"
+        {
+          "error": {
+            "code": 429,
+            "details": [
+              {
+                "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [
+                  {
+                    "quotaDimensions": {
+                      "model": "gemini-2.5-flash"
+                    },
+                    "quotaId": "GenerateRequestsPerDayPerProjectPerModel",
+                    "quotaMetric": "generativelanguage.googleapis.com/generate_content_requests"
+                  }
+                ]
+              },
+              {
+                "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                "retryDelay": "2s"
+              }
+            ],
+            "message": "gemini-pool: the quota for gemini-2.5-flash is used up for today on every key. Please retry in 2s.",
+            "status": "RESOURCE_EXHAUSTED"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(refusal.body(Surface::OpenAi), @r#"
+        {
+          "error": {
+            "code": "rate_limit_exceeded",
+            "message": "gemini-pool: the quota for gemini-2.5-flash is used up for today on every key. Please retry in 2s.",
+            "param": null,
+            "type": "rate_limit_error"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(refusal.body(Surface::Interactions), @r#"
+        {
+          "error": {
+            "code": "quota_exceeded",
+            "message": "gemini-pool: the quota for gemini-2.5-flash is used up for today on every key. Please retry in 2s."
+          }
+        }
+        "#);
     }
 
     #[test]

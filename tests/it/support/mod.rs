@@ -32,7 +32,7 @@ use asking::{Ask, Heard, QUESTION};
 /// The client key every test pool knows.
 pub const CLIENT_KEY: &str = "CLIENT_KEY_1";
 /// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running server with its upstream.
 pub struct TestPool {
