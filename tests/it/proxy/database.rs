@@ -21,7 +21,8 @@ const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_locked_for_ten_seconds_stops_no_answer_and_loses_no_row() {
-    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    let rules = Rules::with_keys([FakeKey::healthy(KEY, "1")]);
+    let pool = TestPool::start_with(rules, &[("commit_wait_ms", "500")]).await;
     assert_eq!(readiness(&pool).await, 200);
     let stop = AtomicBool::new(false);
 

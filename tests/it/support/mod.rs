@@ -93,6 +93,8 @@ impl TestPool {
         };
         let db = Db::open(&config.database_url).await.unwrap();
         db.migrate().await.unwrap();
+        // However busy the machine, an answer waits for its row, so that tests can look at it.
+        change_settings(&db, &[("commit_wait_ms", "60000")]).await;
         change_settings(&db, changed).await;
         let (app, writer) = prepare(config, db).await.unwrap();
         let server = Server::bind(app.clone(), writer).await.unwrap();
