@@ -30,6 +30,15 @@ pub fn instant() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// The same as timers count it: a test that stops time stops both.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the system's clock"
+)]
+pub fn timer_instant() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 impl Timestamp {
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)

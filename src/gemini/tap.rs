@@ -30,6 +30,8 @@ pub struct Tap {
     surface: Surface,
     input: Input,
     reader: EventReader,
+    /// An error has begun inside compressed bytes.
+    holds: bool,
 }
 
 #[derive(Debug)]
@@ -105,17 +107,20 @@ impl Tap {
             surface,
             input,
             reader,
+            holds: false,
         }
     }
 
-    /// Reads the next bytes; offsets of errors are told for bytes that are not compressed only.
+    /// Reads the next bytes and tells which of them belong to errors. Compressed ones cannot be cut where an error
+    /// begins or ends: of them whole chunks are told, to the end of the answer.
     pub fn feed(&mut self, bytes: &[u8]) -> Seen {
         let reader = &mut self.reader;
         match &mut self.input {
             Input::Plain => return reader.feed(bytes),
             Input::Packed(inflate) => {
+                let holds = &mut self.holds;
                 let undone = inflate.push(bytes, |plain| {
-                    reader.feed(plain);
+                    *holds |= reader.feed(plain).hold_from.is_some();
                 });
                 if undone.is_err() {
                     self.input = Input::Blind;
@@ -123,7 +128,18 @@ impl Tap {
             }
             Input::Blind => {}
         }
-        Seen::default()
+        Seen {
+            hold_from: self.holds.then_some(0),
+            release_at: None,
+        }
+    }
+
+    /// Whether the last error holds what `is_secret` knows. Of one that is not here whole it must be feared.
+    pub fn error_tells(&self, is_secret: impl Fn(&[u8]) -> bool) -> bool {
+        match self.raw(&[ERROR]) {
+            Found::Raw(raw) => is_secret(raw),
+            Found::Nothing | Found::TooLong => true,
+        }
     }
 
     /// What the answer begins with: an error, as soon as that is known, or something else.

@@ -251,7 +251,7 @@ fn resource_operation(method: &Method, collection: &str, rest: &[&str]) -> Cow<'
         (Some(custom), _) => format!("{collection}.{custom}").into(),
         (None, Some(nested)) => format!(
             "{collection}.{nested}.{}",
-            verb(method, rest.len() % 2 == 0)
+            verb(method, rest.len().is_multiple_of(2))
         )
         .into(),
         (None, None) => format!("{collection}.{}", verb(method, rest.is_empty())).into(),

@@ -189,7 +189,8 @@ impl Line {
             .retry(reqwest::retry::never())
             .connect_timeout(Duration::from_millis(connect_timeout_ms));
         let builder = if http2 {
-            builder.http2_adaptive_window(true)
+            // Known beforehand: while it still has to be found out, every request of a burst opens a connection.
+            builder.http2_prior_knowledge().http2_adaptive_window(true)
         } else {
             builder.http1_only()
         };
@@ -231,9 +232,10 @@ pub fn rule_of(error: &reqwest::Error) -> Rule {
 
 /// The error and its causes in one line, without the URL.
 pub fn describe(error: &reqwest::Error) -> String {
-    let mut message = match error.is_connect() {
-        true => "could not connect to Gemini".to_owned(),
-        false => "the connection to Gemini broke".to_owned(),
+    let mut message = if error.is_connect() {
+        "could not connect to Gemini".to_owned()
+    } else {
+        "the connection to Gemini broke".to_owned()
     };
     let mut source = error.source();
     while let Some(cause) = source {

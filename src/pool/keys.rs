@@ -218,6 +218,11 @@ impl Keys {
         self.by_id.is_empty()
     }
 
+    /// How many requests are under way, over all keys.
+    pub fn in_flight(&self) -> u32 {
+        self.by_id.values().map(|key| key.in_flight).sum()
+    }
+
     /// The ids of all keys, in no order.
     pub fn ids(&self) -> impl Iterator<Item = UpstreamKeyId> {
         self.by_id.keys().copied()
@@ -288,50 +293,35 @@ impl Keys {
         }
     }
 
-    /// When the first key that now rests can serve `model`; `None`: none can without a hand.
-    pub fn soonest(&self, model: &str, now: Timestamp) -> Option<Timestamp> {
+    /// When the first key that now rests can serve `model`, and which rule keeps it until then; `None`: none can
+    /// without a hand.
+    pub fn soonest(&self, model: &str, now: Timestamp) -> Option<(Timestamp, Option<Rule>)> {
         let models = [self.models.get(model), self.models.get(EVERY_MODEL)];
         let rested = |project: &Project| {
             let cooldowns = models
                 .iter()
                 .flatten()
                 .filter_map(|model| project.cooldowns.get(model));
-            cooldowns.map(|cooldown| cooldown.until).max()
+            let longest = cooldowns.max_by_key(|cooldown| cooldown.until);
+            longest.map(|cooldown| (cooldown.until, Some(cooldown.rule)))
         };
         let keys = self.by_id.values().filter(|key| key.row.enabled);
         let usable = keys.filter_map(|key| match key.row.condition.state {
             KeyState::Ready | KeyState::Trial => Some((key, now)),
-            KeyState::CoolingDown
-            | KeyState::Invalid
+            // Only a rest that is sure to end is a promise to the client; a check may fail again.
+            KeyState::CoolingDown => key.row.condition.until.map(|until| (key, until)),
+            KeyState::Invalid
             | KeyState::Suspended
-            | KeyState::Misconfigured => {
-                // Only a rest that is sure to end is a promise to the client; a check may fail again.
-                let until = key
-                    .row
-                    .condition
-                    .until
-                    .filter(|_| key.row.condition.state == KeyState::CoolingDown);
-                until.map(|until| (key, until))
-            }
-            KeyState::Leaked => None,
+            | KeyState::Misconfigured
+            | KeyState::Leaked => None,
         });
         let ready = usable.map(|(key, at)| {
             let project = self.projects.get(&key.row.project_id).and_then(rested);
-            project.map_or(at, |until| until.max(at))
+            project
+                .filter(|(until, _)| *until > at)
+                .unwrap_or((at, key.row.condition.rule))
         });
-        ready.min()
-    }
-
-    /// Why `model` cannot be served: the rule of the cooldown that ends first.
-    pub fn soonest_rule(&self, model: &str) -> Option<Rule> {
-        let number = self.models.get(model)?;
-        let cooldowns = self
-            .projects
-            .values()
-            .filter_map(|project| project.cooldowns.get(number));
-        cooldowns
-            .min_by_key(|cooldown| cooldown.until)
-            .map(|cooldown| cooldown.rule)
+        ready.min_by_key(|(at, _)| *at)
     }
 
     fn succeed(

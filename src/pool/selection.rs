@@ -85,7 +85,7 @@ mod tests {
     use crate::pool::keys::Change;
     use crate::pool::secret::Secret;
     use crate::pool::upstream_key::{Condition, KeyState, UpstreamKey};
-    use crate::pool::verdict::{Rule, Verdict};
+    use crate::pool::verdict::{Rule, Verdict, Violation, Window};
 
     const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
 
@@ -203,11 +203,38 @@ mod tests {
             [3, 3]
         );
         assert_eq!(lend(&mut keys, "pro", START), Some(1));
-        assert_eq!(keys.soonest("flash", START), Some(START));
+        assert_eq!(keys.soonest("flash", START), Some((START, None)));
         assert_eq!(
             lend(&mut keys, "flash", START + Duration::from_secs(10)),
             Some(2)
         );
+    }
+
+    #[test]
+    fn why_no_key_is_ready_is_told_by_the_one_that_is_ready_first() {
+        let mut keys = keys(&[1, 2]);
+        // The first rested for a minute, long ago, and was revoked since.
+        let long_ago = START - Duration::from_mins(10);
+        settle(&mut keys, 1, Rule::QuotaPerMinute, long_ago);
+        settle(&mut keys, 1, Rule::ApiKeyInvalid, START);
+        // Google names no model: the project rests for all.
+        let whole_project = Verdict {
+            violations: vec![Violation {
+                quota_id: "GenerateRequestsPerDayPerProject".into(),
+                metric: String::new(),
+                model: None,
+                window: Window::Day,
+                limit: Some(1_000),
+            }],
+            ..verdict(Rule::QuotaPerDay)
+        };
+        keys.settle(UpstreamKeyId(2), "flash", &whole_project, START, START);
+
+        for model in ["flash", "pro"] {
+            let (at, rule) = keys.soonest(model, START).unwrap();
+            assert_eq!(rule, Some(Rule::QuotaPerDay), "{model}");
+            assert!(at > START);
+        }
     }
 
     #[test]

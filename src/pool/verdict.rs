@@ -122,7 +122,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Success,
         Self::InvalidRequest,
         Self::ApiKeyInvalid,
@@ -154,6 +154,7 @@ impl Rule {
         Self::FrontEndError,
         Self::Overloaded,
         Self::DeadlineExceeded,
+        Self::UpstreamDeadline,
         Self::ConnectFailed,
         Self::ConnectionBroken,
         Self::AnswerTimeout,
@@ -338,6 +339,20 @@ impl Rule {
             Fault::Nobody | Fault::Client | Fault::Model | Fault::WayOut | Fault::Soft => {
                 matches!(self, Self::TwoCredentials | Self::NoCredential)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_found_by_its_name() {
+        // The last one's number is how many there are before it.
+        assert_eq!(Rule::ALL.len(), Rule::MalformedAnswer as usize + 1);
+        for rule in Rule::ALL {
+            assert_eq!(Rule::named(rule.name()), Some(rule));
         }
     }
 }

@@ -13,14 +13,15 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, response};
 use http_body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
+use crate::clock;
 use crate::gemini::classify::{Asked, classify};
 use crate::gemini::error_body::decode;
 use crate::gemini::headers::for_client;
 use crate::gemini::redact::Redactor;
-use crate::gemini::tap::{Answered, Tap};
+use crate::gemini::tap::Tap;
 use crate::gemini::transport::{Stream, describe, rule_of};
 use crate::pool::lease::Lease;
 use crate::pool::verdict::{Rule, Verdict};
@@ -227,10 +228,16 @@ impl AnswerBody {
             return;
         }
         let held = self.held.split().freeze();
-        match self.redactor.redact(&held) {
+        let redacted = if self.is_plain {
+            self.redactor.redact(&held)
+        } else {
+            let is_secret = |raw: &[u8]| self.redactor.redact(raw).is_some();
+            self.tap.error_tells(is_secret).then(Vec::new)
+        };
+        match redacted {
             None => self.ready.push_back(held),
-            // The length is announced and must stay true.
-            Some(_) if self.length.is_some() => self.aborts = true,
+            // An announced length must stay true, and inside compressed bytes nothing can be replaced.
+            Some(_) if self.length.is_some() || !self.is_plain => self.aborts = true,
             Some(redacted) => self.ready.push_back(redacted.into()),
         }
     }
@@ -249,6 +256,10 @@ impl AnswerBody {
             .filter(|_| self.verdict.rule == Rule::Success);
         let inner = inner.map(|error| classify(200, None, error, self.asked));
         let broken = match end {
+            End::Whole if self.aborts => Some(inner.unwrap_or_else(|| {
+                let withheld = "its end was withheld, because it may repeat an upstream key";
+                failure(Rule::MalformedAnswer, withheld.to_owned())
+            })),
             End::Whole => inner,
             End::Broken(why) => {
                 if self.is_event_stream && self.is_plain && inner.is_none() {
@@ -262,10 +273,6 @@ impl AnswerBody {
                 Some(inner.unwrap_or(why))
             }
         };
-        if !self.is_plain && answered.error.is_some() {
-            // Inside compressed bytes nothing can be redacted, so their end is withheld.
-            self.aborts |= self.held_back_is_secret(&answered);
-        }
         let sent = self.sent
             + self
                 .ready
@@ -282,15 +289,6 @@ impl AnswerBody {
             }
         }
         self.committed = Some(record.finish());
-    }
-
-    fn held_back_is_secret(&self, answered: &Answered) -> bool {
-        let message = answered
-            .error
-            .as_ref()
-            .map(|error| error.message.as_str())
-            .unwrap_or_default();
-        self.redactor.redact(message.as_bytes()).is_some()
     }
 
     fn next(&mut self) -> Option<Bytes> {
@@ -338,12 +336,14 @@ impl http_body::Body for AnswerBody {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.end(End::Broken(failure(rule_of(&error), describe(&error))))
+                    this.end(End::Broken(failure(rule_of(&error), describe(&error))));
                 }
                 Poll::Ready(None) => this.end(End::Whole),
                 Poll::Pending => {
                     if let Some(chunk) = this.next() {
-                        this.idle.as_mut().reset(Instant::now() + this.idle_timeout);
+                        this.idle
+                            .as_mut()
+                            .reset(clock::timer_instant() + this.idle_timeout);
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
                     }
                     ready!(this.idle.as_mut().poll(context));

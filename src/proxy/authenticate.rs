@@ -137,12 +137,17 @@ mod tests {
 
     #[test]
     fn the_first_credential_present_decides() {
+        type Case<'a> = (
+            &'a [(&'static str, &'static str)],
+            Option<&'a str>,
+            Option<(&'a str, bool)>,
+        );
         let all = [
             ("authorization", "bearer b"),
             ("x-api-key", "c"),
             ("x-goog-api-key", "a"),
         ];
-        let cases: [(&[_], Option<&str>, Option<(&str, bool)>); 6] = [
+        let cases: [Case; 6] = [
             (&all, Some("key=d"), Some(("a", false))),
             (&all[..2], Some("key=d"), Some(("b", true))),
             (&all[1..2], Some("key=d"), Some(("c", false))),

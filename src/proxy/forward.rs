@@ -296,9 +296,9 @@ fn join(chunks: &VecDeque<Bytes>) -> Bytes {
         Some(only) if chunks.len() == 1 => only.clone(),
         _ => {
             let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-            chunks
-                .iter()
-                .for_each(|chunk| whole.extend_from_slice(chunk));
+            for chunk in chunks {
+                whole.extend_from_slice(chunk);
+            }
             whole.freeze()
         }
     }

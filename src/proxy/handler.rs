@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::clock;
 use crate::pool::next_step::{NextStep, Tries, next_step};
 use crate::pool::selection::Tried;
-use crate::pool::verdict::{Retry, Rule};
+use crate::pool::verdict::{Fault, Retry, Rule};
 use crate::proxy::answer::answer;
 use crate::proxy::authenticate::{authenticate, credential};
 use crate::proxy::choose::choose;
@@ -41,9 +41,11 @@ async fn serve(
     {
         return Err(Refusal::TooManyPendingRows);
     }
-    let target = record.target(credential.as_ref(), &request)?;
+    let target = record.target(credential.as_ref(), &request);
+    // Strangers first: their bad paths must not fill the log.
     let client = authenticate(app, credential.as_ref(), record)?;
     record.client(&client);
+    let target = target?;
     if target.needs_binding {
         return Err(Refusal::NotYet);
     }
@@ -53,7 +55,7 @@ async fn serve(
     // What a client key may spend is decided here, between reading and lending.
 
     let began = clock::instant();
-    let (mut tried, mut tries) = (Tried::default(), Tries::default());
+    let (mut tried, mut spent) = (Tried::default(), Tries::default());
     let mut last: Option<Attempt> = None;
     loop {
         let lease = match choose(app, &incoming, &tried) {
@@ -66,9 +68,9 @@ async fn serve(
         record.begin_attempt(&lent);
         let attempt = forward(app, &settings, lease, &incoming).await;
         record.settle(&attempt, &incoming);
-        tries.add(attempt.verdict.rule);
+        spent.add(attempt.verdict.rule);
         let late = began.elapsed() >= settings.first_byte_timeout();
-        match next_step(&attempt.verdict, &tries, &settings, rand::random()) {
+        match next_step(&attempt.verdict, &spent, &settings, rand::random()) {
             NextStep::TryAgain { pause } if !late => {
                 let may_come_again = attempt.verdict.rule.retry() != Retry::Free;
                 tried.add(lent.id, lent.project_id, may_come_again);
@@ -98,8 +100,14 @@ fn conclude(
     match attempt.reply {
         Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
         Reply::None => Err(Refusal::Unreachable),
+        // With no key at fault, when they are ready says nothing: the client would be told to come back at once.
+        Reply::Whole(_) | Reply::Flowing(_)
+            if rule.speaks_of_our_key() && rule.fault() == Fault::Nobody =>
+        {
+            Err(Refusal::NoneUsable)
+        }
         Reply::Whole(_) | Reply::Flowing(_) if rule.speaks_of_our_key() => {
-            Err(Refusal::no_key(app, &incoming, Some(rule)))
+            Err(Refusal::no_key(app, &incoming))
         }
         Reply::Whole(_) | Reply::Flowing(_) => Ok((attempt, incoming)),
     }

@@ -80,11 +80,11 @@ impl Incoming {
             .gemini
             .url(&target.path_and_query)
             .ok_or(Refusal::AlteredPath)?;
-        let mut held = Held {
+        let mut memory = Held {
             app: app.clone(),
             bytes: 0,
         };
-        let body = read_body(body, &head.headers, settings, &mut held).await?;
+        let body = read_body(body, &head.headers, settings, &mut memory).await?;
         let (model, streams) = match target.surface {
             Surface::Native => (None, false),
             Surface::OpenAi | Surface::Interactions
@@ -112,7 +112,7 @@ impl Incoming {
             outgoing,
             model,
             deadline,
-            _held: held,
+            _held: memory,
         })
     }
 

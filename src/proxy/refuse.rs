@@ -47,8 +47,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// No key could be lent; `rule` decided over the last one that was.
-    pub fn no_key(app: &App, incoming: &Incoming, rule: Option<Rule>) -> Self {
+    /// No key could be lent.
+    pub fn no_key(app: &App, incoming: &Incoming) -> Self {
         let now = clock::now();
         let keys = app.keys.lock();
         if keys.is_empty() {
@@ -56,11 +56,10 @@ impl Refusal {
         }
         match keys.soonest(incoming.model(), now) {
             None => Self::NoneUsable,
-            Some(at) => {
+            Some((at, resting)) => {
                 // A second at least: a client that comes back at once meets the same.
                 let retry_after = (at - now).max(Duration::from_secs(1));
-                let resting = keys.soonest_rule(incoming.model()).or(rule);
-                let for_the_day = at > now && resting.is_some_and(|rule| rule == Rule::QuotaPerDay);
+                let for_the_day = at > now && resting == Some(Rule::QuotaPerDay);
                 Self::AllResting {
                     model: incoming.model().to_owned(),
                     retry_after,
@@ -366,9 +365,51 @@ mod tests {
             for_the_day: true,
         };
 
-        insta::assert_snapshot!(refusal.body(Surface::Native), @"");
-        insta::assert_snapshot!(refusal.body(Surface::OpenAi), @"");
-        insta::assert_snapshot!(refusal.body(Surface::Interactions), @"");
+        insta::assert_snapshot!(refusal.body(Surface::Native), @r#"
+        {
+          "error": {
+            "code": 429,
+            "details": [
+              {
+                "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [
+                  {
+                    "quotaDimensions": {
+                      "model": "gemini-2.5-flash"
+                    },
+                    "quotaId": "GenerateRequestsPerDayPerProjectPerModel",
+                    "quotaMetric": "generativelanguage.googleapis.com/generate_content_requests"
+                  }
+                ]
+              },
+              {
+                "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                "retryDelay": "2s"
+              }
+            ],
+            "message": "gemini-pool: the quota for gemini-2.5-flash is used up for today on every key. Please retry in 2s.",
+            "status": "RESOURCE_EXHAUSTED"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(refusal.body(Surface::OpenAi), @r#"
+        {
+          "error": {
+            "code": "rate_limit_exceeded",
+            "message": "gemini-pool: the quota for gemini-2.5-flash is used up for today on every key. Please retry in 2s.",
+            "param": null,
+            "type": "rate_limit_error"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(refusal.body(Surface::Interactions), @r#"
+        {
+          "error": {
+            "code": "quota_exceeded",
+            "message": "gemini-pool: the quota for gemini-2.5-flash is used up for today on every key. Please retry in 2s."
+          }
+        }
+        "#);
     }
 
     #[test]

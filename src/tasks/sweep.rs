@@ -23,7 +23,8 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-async fn pass(app: &Arc<App>, now: Timestamp) {
+/// Does the chores that are due at `now`.
+pub async fn pass(app: &Arc<App>, now: Timestamp) {
     let unrecorded = app
         .guesses
         .lock()

@@ -1,5 +1,6 @@
 //! The program through its front door, against the fake Gemini.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod clients;
 mod proxy;
 mod support;

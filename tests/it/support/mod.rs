@@ -1,5 +1,11 @@
 //! `TestPool`: the real server over a fresh database and a fake Gemini; a method per thing a user does.
 
+pub mod asking;
+pub mod packing;
+pub mod process;
+pub mod recording;
+pub mod wire;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,16 +20,19 @@ use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 use gemini_pool::pool::secret::Secret;
 use gemini_pool::server::Server;
 use gemini_pool::storage::db::Db;
-use gemini_pool::storage::request_logs::{self, Filter, RequestLog};
+pub use gemini_pool::storage::request_logs::RequestLog;
+use gemini_pool::storage::request_logs::{self, Filter};
 use gemini_pool::storage::upstream_keys::ListedKey;
 use gemini_pool::storage::{revision, settings, stats, upstream_keys};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use asking::{Ask, Heard, QUESTION};
+
 /// The client key every test pool knows.
 pub const CLIENT_KEY: &str = "CLIENT_KEY_1";
 /// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running server with its upstream.
 pub struct TestPool {
@@ -56,11 +65,27 @@ impl TestPool {
 
     /// A pool over an upstream that is there already.
     pub async fn over(google: FakeGemini, secrets: Vec<String>, changed: &[(&str, &str)]) -> Self {
+        let url = google.url();
+        Self::start_at(google, url, secrets, changed).await
+    }
+
+    /// A pool that sends elsewhere: to something that speaks worse HTTP than the fake can.
+    pub async fn sending_to(url: String, secret: &str) -> Self {
+        let google = FakeGemini::start(Rules::default()).await.unwrap();
+        Self::start_at(google, url, vec![secret.to_owned()], &[]).await
+    }
+
+    async fn start_at(
+        google: FakeGemini,
+        upstream_url: String,
+        secrets: Vec<String>,
+        changed: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database_url: format!("sqlite://{}", folder.path().join("pool.db").display()),
-            upstream_url: google.url().parse().unwrap(),
+            upstream_url: upstream_url.parse().unwrap(),
             client_keys: vec![Secret::new(CLIENT_KEY)],
             upstream_keys: secrets.iter().map(|secret| Secret::new(secret)).collect(),
             trusted_proxies: Vec::new(),
@@ -68,17 +93,15 @@ impl TestPool {
         };
         let db = Db::open(&config.database_url).await.unwrap();
         db.migrate().await.unwrap();
+        // However busy the machine, an answer waits for its row, so that tests can look at it.
+        change_settings(&db, &[("commit_wait_ms", "60000")]).await;
         change_settings(&db, changed).await;
         let (app, writer) = prepare(config, db).await.unwrap();
         let server = Server::bind(app.clone(), writer).await.unwrap();
         let url = format!("http://{}", server.address().unwrap());
         let stop = CancellationToken::new();
         let server = tokio::spawn(server.run(stop.clone()));
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(PATIENCE)
-            .build()
-            .unwrap();
+        let client = http_client().build().unwrap();
         Self {
             google,
             app,
@@ -115,6 +138,16 @@ impl TestPool {
         self.post(path, QUESTION).send().await.unwrap()
     }
 
+    /// Asks and listens to the end.
+    pub async fn hear(&self, ask: Ask) -> Heard {
+        Heard::whole(self.ask(ask).await).await
+    }
+
+    /// Asks and listens as far as the head.
+    pub async fn ask(&self, ask: Ask) -> reqwest::Response {
+        self.post(ask.path(), ask.body()).send().await.unwrap()
+    }
+
     /// All rows, oldest first.
     pub async fn rows(&self) -> Vec<RequestLog> {
         let page = request_logs::list(&self.app.db.readers, &Filter::default(), 1_000_000)
@@ -133,6 +166,12 @@ impl TestPool {
             (finished >= count).then_some(rows)
         })
         .await
+    }
+
+    /// The row of an answer, as it is now.
+    pub async fn row_of(&self, heard: &Heard) -> RequestLog {
+        let id = heard.id().parse().unwrap();
+        request_logs::find(&self.app.db.readers, id).await.unwrap()
     }
 
     /// The only row.
@@ -167,6 +206,11 @@ impl TestPool {
         self.app.reload(clock::now()).await.unwrap();
     }
 
+    /// How many requests hold a key.
+    pub fn leases(&self) -> u32 {
+        self.app.keys.lock().in_flight()
+    }
+
     /// Stops the server as SIGTERM does and waits until it has ended.
     pub async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
@@ -179,9 +223,16 @@ impl TestPool {
     }
 }
 
-/// What every test asks.
-pub const QUESTION: &str =
-    r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
+/// An HTTP client that asks nobody but whom it is told to, once.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Refused when it is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .timeout(PATIENCE)
+}
 
 async fn change_settings(db: &Db, changed: &[(&str, &str)]) {
     let mut tx = db.begin().await.unwrap();

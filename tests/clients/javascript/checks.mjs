@@ -1,0 +1,41 @@
+// What the scripts share: where the pools are, and how a check is made.
+
+import { inspect } from 'node:util';
+
+// A pool whose keys are well, and one whose only key rests.
+export const { POOL_URL, RESTING_POOL_URL, CLIENT_KEY } = process.env;
+export const WRONG_KEY = 'not-a-client-key';
+
+export const MODEL = 'gemini-2.5-flash';
+export const MISSING_MODEL = 'there-is-no-such-model';
+export const EMBEDDING_MODEL = 'gemini-embedding-001';
+export const QUESTION = 'Why is the sky blue?';
+
+/** Prints a line for a check that passed; ends the script at one that did not. */
+export function check(name, passed, seen) {
+  if (!passed) {
+    console.error(`FAILED ${name}: ${inspect(seen)}`);
+    process.exit(1);
+  }
+  console.log(`ok ${name}`);
+}
+
+/** The error of this kind that `act` throws; another one, or none, ends the script. */
+export async function thrown(kind, act) {
+  let answer;
+  try {
+    answer = await act();
+  } catch (error) {
+    if (error instanceof kind) return error;
+    throw error;
+  }
+  console.error(`FAILED: ${kind.name} was not thrown, but ${inspect(answer)} came`);
+  process.exit(1);
+}
+
+/** What a stream yields, as an array. */
+export async function collect(stream) {
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return chunks;
+}

@@ -1,0 +1,244 @@
+//! Real clients, in their newest version and an older one, are served as Google serves them.
+//!
+//! `tests/run` installs them; where they are not installed these tests say so and pass.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use gemini_pool::demo::fake_gemini::Rules;
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::quota::{ModelLimit, ProjectQuota, Tier};
+use gemini_pool::pool::outcome::Outcome;
+use tokio::process::Command;
+
+use crate::support::{CLIENT_KEY, PATIENCE, TestPool};
+
+const UPSTREAM_KEY: &str = "AIza-upstream-key-of-the-clients-0001";
+
+/// A proxy that nobody runs: what a client would send elsewhere than to the pool stays here.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// How few checks of a script would mean that it ended before it was through.
+const LEAST_CHECKS: usize = 10;
+
+#[tokio::test]
+async fn the_newest_sdks_for_python_are_served() {
+    serve_python("python/newest").await;
+}
+
+#[tokio::test]
+async fn older_sdks_for_python_are_served() {
+    serve_python("python/older").await;
+}
+
+#[tokio::test]
+async fn the_newest_sdks_for_javascript_are_served() {
+    serve_javascript("javascript/newest").await;
+}
+
+#[tokio::test]
+async fn older_sdks_for_javascript_are_served() {
+    serve_javascript("javascript/older").await;
+}
+
+#[tokio::test]
+async fn gemini_cli_is_served_and_stops_where_the_day_is_used_up() {
+    let Some(folder) = installed("javascript/gemini-cli", "package-lock.json", node) else {
+        return;
+    };
+    let (pool, resting) = pools().await;
+
+    let answer = run(gemini_cli(&folder, &pool)).await;
+    let refusal = run(gemini_cli(&folder, &resting)).await;
+
+    assert!(answer.succeeded, "{answer:#?}");
+    let said: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_ne!(said["response"].as_str().unwrap_or_default(), "", "{said}");
+    assert!(!refusal.succeeded, "{refusal:#?}");
+    assert!(
+        refusal.stderr.contains("gemini-pool: the quota for"),
+        "{refusal:#?}"
+    );
+    let asked = resting.rows().await.len();
+    assert_eq!(asked, 3, "ours, which used up the day, and one of the CLI");
+    assert_served(&pool).await;
+}
+
+/// Runs both Python scripts with the SDKs of a folder of pins.
+async fn serve_python(set: &str) {
+    let Some(folder) = installed(set, "requirements.txt", python) else {
+        return;
+    };
+    for script in ["with_google_genai.py", "with_openai.py"] {
+        let mut command = Command::new(python(&folder));
+        command.arg(source("python").join(script));
+        serve(command).await;
+    }
+}
+
+/// Runs both scripts for Node with the SDKs of a folder of pins.
+async fn serve_javascript(set: &str) {
+    let Some(folder) = installed(set, "package-lock.json", node) else {
+        return;
+    };
+    for script in ["checks.mjs", "with_google_genai.mjs", "with_openai.mjs"] {
+        // Node looks for packages beside the script.
+        std::fs::copy(source("javascript").join(script), folder.join(script)).unwrap();
+    }
+    for script in ["with_google_genai.mjs", "with_openai.mjs"] {
+        let mut command = Command::new("node");
+        command.arg(folder.join(script));
+        serve(command).await;
+    }
+}
+
+/// Runs a script against a pool that is well and one that rests, and looks at what the first has recorded.
+async fn serve(mut script: Command) {
+    let (pool, resting) = pools().await;
+    script
+        .env("POOL_URL", &pool.url)
+        .env("RESTING_POOL_URL", &resting.url)
+        .env("CLIENT_KEY", CLIENT_KEY);
+
+    let ran = run(script).await;
+
+    assert!(ran.succeeded, "{}{}", ran.stdout, ran.stderr);
+    let passed = ran.stdout.lines().filter(|line| line.starts_with("ok "));
+    assert!(passed.count() >= LEAST_CHECKS, "{}", ran.stdout);
+    assert_served(&pool).await;
+}
+
+/// The CLI without a terminal, asked one thing.
+fn gemini_cli(folder: &Path, pool: &TestPool) -> Command {
+    let home = pool.folder.path().join("home");
+    std::fs::create_dir_all(home.join(".gemini")).unwrap();
+    // Without a terminal it asks nobody how to sign in; nor shall it report on itself or look for updates.
+    let settings = serde_json::json!({
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+        "privacy": {"usageStatisticsEnabled": false},
+        "telemetry": {"enabled": false},
+        "general": {"enableAutoUpdate": false, "enableAutoUpdateNotification": false},
+    });
+    std::fs::write(home.join(".gemini/settings.json"), settings.to_string()).unwrap();
+    let mut command = Command::new("node");
+    command
+        .arg(folder.join("node_modules/@google/gemini-cli/bundle/gemini.js"))
+        .args([
+            "--model",
+            "gemini-2.5-flash",
+            "--output-format",
+            "json",
+            "--skip-trust",
+        ])
+        .args(["--prompt", "Why is the sky blue?"])
+        .current_dir(&home)
+        .env("HOME", &home)
+        .env("GEMINI_API_KEY", CLIENT_KEY)
+        .env("GOOGLE_GEMINI_BASE_URL", &pool.url);
+    command
+}
+
+/// A pool whose only key is well, and one whose only key has used up its day.
+async fn pools() -> (TestPool, TestPool) {
+    let key = FakeKey::healthy(UPSTREAM_KEY, "projects/1");
+    let pool = TestPool::of([key.clone()]).await;
+    let one_a_day = ProjectQuota {
+        tier: Tier::Free,
+        limits: vec![ModelLimit::new("*", None, None, Some(1))],
+    };
+    let resting = TestPool::start(Rules::with_keys([key]).quota("projects/1", one_a_day)).await;
+    for status in [200, 429] {
+        assert_eq!(resting.generate().await.status(), status);
+    }
+    (pool, resting)
+}
+
+/// Every request went out with the upstream key, and those that could be answered were.
+async fn assert_served(pool: &TestPool) {
+    let received = pool.google.received();
+    assert!(!received.is_empty());
+    for request in received {
+        assert_eq!(request.key.as_deref(), Some(UPSTREAM_KEY));
+    }
+    for row in pool.rows().await {
+        let refused = [Outcome::ClientError, Outcome::Refused];
+        let expected = row.status == Some(200) || refused.contains(&row.outcome.unwrap());
+        assert!(expected, "{row:?}");
+    }
+    pool.assert_sums_agree().await;
+}
+
+/// What a client's program said.
+#[derive(Debug)]
+struct Ran {
+    succeeded: bool,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs a program that knows nothing of the machine but what it needs.
+async fn run(mut program: Command) -> Ran {
+    let given: Vec<_> = program
+        .as_std()
+        .get_envs()
+        .map(|(name, value)| (name.to_owned(), value.unwrap().to_owned()))
+        .collect();
+    let home = tempfile::tempdir().unwrap();
+    program
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", home.path())
+        .env("TMPDIR", home.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("NO_PROXY", "127.0.0.1")
+        .env("HTTP_PROXY", NOWHERE)
+        .env("HTTPS_PROXY", NOWHERE)
+        .envs(given)
+        .kill_on_drop(true);
+    let ended = tokio::time::timeout(PATIENCE, program.output()).await;
+    let output = ended
+        .unwrap_or_else(|_| panic!("{program:?} does not end"))
+        .unwrap();
+    Ran {
+        succeeded: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Where the clients of a folder of pins are installed, if they are, and what they run with.
+fn installed(set: &str, pins: &str, program: impl Fn(&Path) -> PathBuf) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target/clients")
+        .join(set);
+    let pinned = std::fs::read(source(set).join(pins)).unwrap();
+    let newest = std::fs::read(folder.join("installed")).is_ok_and(|made| made == pinned);
+    let version = std::process::Command::new(program(&folder))
+        .arg("--version")
+        .output();
+    if newest && version.is_ok_and(|version| version.status.success()) {
+        return Some(folder);
+    }
+    let required = std::env::var("GEMINI_POOL_CLIENTS").is_ok_and(|clients| clients == "required");
+    assert!(!required, "the clients of {set} are not installed");
+    // The print macros would be heard by nobody, because the test passes.
+    let left_out = format!("left out: tests/clients/{set}, which tests/run installs\n");
+    std::io::stderr().write_all(left_out.as_bytes()).unwrap();
+    None
+}
+
+/// The virtual environment's own.
+fn python(folder: &Path) -> PathBuf {
+    folder.join("bin/python")
+}
+
+/// The machine's.
+fn node(_folder: &Path) -> PathBuf {
+    PathBuf::from("node")
+}
+
+fn source(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/clients")
+        .join(folder)
+}

@@ -1,0 +1,167 @@
+//! The program is killed in the middle of its work.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gemini_pool::clock::{self, Timestamp};
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::journal::Recording;
+use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::storage::request_logs::{self, Filter, RequestLog};
+use gemini_pool::storage::stats;
+
+use crate::support::asking::{Ask, Heard};
+use crate::support::process::{PoolProcess, database};
+use crate::support::{CLIENT_KEY, eventually, http_client};
+
+/// What the clients ask, and how slowly they are answered.
+const MANNERS: [(Ask, &str); 4] = [
+    (Ask::Whole, "chunks=4"),
+    (Ask::Whole, "first_byte=3000"),
+    (Ask::Events, "chunks=30,delay=100"),
+    (Ask::OpenAiEvents, "chunks=5,delay=10"),
+];
+
+/// A request as its client remembers it.
+struct Visit {
+    /// Its user agent, which no other request has.
+    name: String,
+    began: Timestamp,
+    /// The id of an answer that came whole.
+    whole: Option<String>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_loses_no_answered_request_and_none_that_ran_for_a_second() {
+    let keys: Vec<_> = (0..20)
+        .map(|n| format!("AIzaSyTheSecretOfKey-{n:04}"))
+        .collect();
+    let fakes = keys.iter().map(|secret| FakeKey::healthy(secret, "1"));
+    let google = FakeGemini::start(Rules {
+        recording: Recording::Counts,
+        ..Rules::with_keys(fakes)
+    })
+    .await
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let names = Arc::new(AtomicU64::new(0));
+    let (mut answers, mut interrupted) = (0, 0);
+
+    for round in 0..10 {
+        let pool = PoolProcess::start(folder.path(), &google.url(), &keys).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = (0..64).map(|n| {
+            let (url, names, stop) = (pool.url.clone(), names.clone(), stop.clone());
+            tokio::spawn(async move { keep_asking(&url, MANNERS[n % 4], &names, &stop).await })
+        });
+        let clients: Vec<_> = clients.collect();
+        running_rows(folder.path(), 20).await;
+        // Not always at the same point of what goes on.
+        tokio::time::sleep(Duration::from_millis(round * 37)).await;
+        let killed_at = clock::now();
+        pool.kill();
+        stop.store(true, Ordering::Relaxed);
+        let visits: Vec<Visit> = join_all(clients)
+            .await
+            .into_iter()
+            .flat_map(Result::unwrap)
+            .collect();
+
+        let pool = PoolProcess::start(folder.path(), &google.url(), &keys).await;
+        let db = database(folder.path()).await;
+        let rows = rows(&db).await;
+        assert_eq!(stats::disagreements(&db.readers).await.unwrap(), []);
+        db.close().await;
+        pool.kill();
+
+        let by_name: HashMap<_, _> = rows
+            .iter()
+            .map(|row| (row.user_agent.as_deref().unwrap(), row))
+            .collect();
+        for visit in &visits {
+            let row = by_name.get(visit.name.as_str());
+            if let Some(id) = &visit.whole {
+                let row = row.unwrap_or_else(|| panic!("no row for {id}"));
+                assert_eq!(
+                    (row.id.to_string(), row.outcome),
+                    (id.clone(), Some(Outcome::Success))
+                );
+                answers += 1;
+            } else if killed_at - visit.began > Duration::from_millis(1_500) {
+                // A second, and some more for a machine that plays both sides.
+                assert!(
+                    row.is_some(),
+                    "{} ran from {} to {killed_at}",
+                    visit.name,
+                    visit.began
+                );
+            }
+        }
+        assert!(rows.iter().all(|row| row.outcome.is_some()));
+        let ended = rows
+            .iter()
+            .filter(|row| row.outcome == Some(Outcome::Interrupted));
+        let ended = ended.count();
+        assert!(
+            ended > interrupted,
+            "something ran for a second in round {round}"
+        );
+        interrupted = ended;
+    }
+    println!("{answers} answers and {interrupted} interrupted requests over 10 crashes");
+}
+
+/// Asks one after another until the pool is gone.
+async fn keep_asking(
+    url: &str,
+    (ask, manner): (Ask, &str),
+    names: &AtomicU64,
+    stop: &AtomicBool,
+) -> Vec<Visit> {
+    let client = http_client().build().unwrap();
+    let mut visits = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let name = format!("client/{}", names.fetch_add(1, Ordering::Relaxed));
+        let began = clock::now();
+        let request = client
+            .post(format!("{url}{}", ask.path()))
+            .header("x-goog-api-key", CLIENT_KEY)
+            .header("user-agent", &name)
+            .header("x-fake-gemini", manner);
+        let mut whole = None;
+        let answer = request.body(ask.body()).send().await;
+        let is_over = answer.is_err();
+        if let Ok(answer) = answer {
+            let heard = Heard::whole(answer).await;
+            assert_eq!(heard.status, 200, "{}", heard.text());
+            whole = Some(heard.id().to_owned()).filter(|_| !heard.broke_off);
+        }
+        visits.push(Visit { name, began, whole });
+        if is_over {
+            break;
+        }
+    }
+    visits
+}
+
+/// Waits until so many requests are in the database while they run.
+async fn running_rows(folder: &Path, count: usize) {
+    let db = database(folder).await;
+    eventually("enough requests run for a second", async || {
+        let rows = rows(&db).await;
+        let running = rows.iter().filter(|row| row.outcome.is_none());
+        (running.count() >= count).then_some(())
+    })
+    .await;
+    db.close().await;
+}
+
+async fn rows(db: &gemini_pool::storage::db::Db) -> Vec<RequestLog> {
+    let page = request_logs::list(&db.readers, &Filter::default(), 1_000_000).await;
+    page.unwrap().items
+}

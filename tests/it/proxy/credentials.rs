@@ -1,0 +1,250 @@
+//! Who is let in, and what of their credential goes further: nothing.
+
+use std::time::Duration;
+
+use gemini_pool::clock;
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::journal::Received;
+use gemini_pool::demo::fake_gemini::replay::RawAnswer;
+use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::tasks::sweep;
+
+use crate::support::asking::{Ask, Heard};
+use crate::support::process::command;
+use crate::support::{CLIENT_KEY, TestPool};
+
+const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
+
+#[tokio::test]
+async fn a_client_key_is_taken_from_four_places_and_goes_no_further() {
+    let pool = pool().await;
+    let right = |name, value: &str| (name, value.replace('@', CLIENT_KEY));
+    let cases = [
+        (vec![right("x-goog-api-key", "@")], ""),
+        (vec![right("authorization", "Bearer @")], ""),
+        (vec![right("authorization", "bearer @")], ""),
+        (vec![right("x-api-key", "@")], ""),
+        (vec![], "?key=@"),
+        (vec![], "?%6Bey=@&alt=json"),
+        (vec![], "?k%65y=%43LIENT_KEY_1"),
+        (vec![], "?alt=json&key=@&prettyPrint=false"),
+        // The first present decides, the others go nowhere.
+        (
+            vec![
+                right("x-goog-api-key", "@"),
+                right("authorization", "Bearer wrong"),
+                right("x-api-key", "wrong"),
+                right("cookie", "key=@"),
+            ],
+            "?key=wrong&access_token=@",
+        ),
+        (
+            vec![
+                right("authorization", "Bearer @"),
+                right("x-api-key", "wrong"),
+            ],
+            "?key=wrong",
+        ),
+        (vec![right("x-api-key", "@")], "?key=wrong&key=@"),
+    ];
+    for (headers, query) in cases {
+        let url = format!(
+            "{}{}{}",
+            pool.url,
+            Ask::Whole.path(),
+            query.replace('@', CLIENT_KEY)
+        );
+        let mut request = pool.client.post(url).body(Ask::Whole.body());
+        for (name, value) in &headers {
+            request = request.header(*name, value);
+        }
+
+        let heard = Heard::whole(request.send().await.unwrap()).await;
+
+        assert_eq!(heard.status, 200, "{headers:?} {query}: {}", heard.text());
+        assert_only_our_key(&pool.google.last_received().unwrap());
+    }
+    let received = pool.google.received();
+    let last = |n: usize| received[n].path_and_query.as_str();
+    assert_eq!(last(5), format!("{}?alt=json", Ask::Whole.path()));
+    assert_eq!(
+        last(7),
+        format!("{}?alt=json&prettyPrint=false", Ask::Whole.path())
+    );
+    for row in pool.finished_rows(received.len()).await {
+        assert!(!row.path.contains("KEY"), "{row:?}");
+        assert_eq!(row.client_key.as_deref(), Some("env-1"));
+    }
+}
+
+/// Fails unless Google got the pool's key alone, in its header.
+fn assert_only_our_key(received: &Received) {
+    assert_eq!(received.header("x-goog-api-key"), Some(KEY));
+    let told = format!("{received:?}");
+    assert_eq!(told.matches("x-goog-api-key").count(), 1);
+    for name in ["authorization", "x-api-key", "cookie"] {
+        assert_eq!(received.header(name), None, "{name}");
+    }
+    for secret in [CLIENT_KEY, "wrong", "key=", "access_token"] {
+        assert!(!received.path_and_query.contains(secret), "{told}");
+    }
+    for (name, value) in &received.headers {
+        let value = String::from_utf8_lossy(value);
+        assert!(!value.contains(CLIENT_KEY), "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_credential_decides_even_when_a_later_one_is_right() {
+    let pool = pool().await;
+    for (headers, query) in [
+        (
+            vec![("x-goog-api-key", "wrong"), ("x-api-key", CLIENT_KEY)],
+            "",
+        ),
+        (
+            vec![("authorization", "Bearer wrong"), ("x-api-key", CLIENT_KEY)],
+            "",
+        ),
+        (vec![("x-api-key", "wrong")], "?key=CLIENT_KEY_1"),
+        (vec![], "?key=wrong&key=CLIENT_KEY_1"),
+    ] {
+        let mut request = pool
+            .client
+            .post(format!("{}{}{query}", pool.url, Ask::Whole.path()));
+        for (name, value) in &headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.body(Ask::Whole.body()).send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{headers:?} {query}");
+    }
+    assert_eq!(pool.google.requests(), 0);
+}
+
+#[tokio::test]
+async fn strangers_are_refused_in_the_form_of_what_they_asked() {
+    let pool = pool().await;
+    for ask in Ask::SURFACES {
+        for key in [None, Some("wrong")] {
+            let heard = stranger(&pool, ask.path(), key).await;
+
+            assert_eq!(heard.status, 401, "{ask:?}");
+            let error = &heard.json()["error"];
+            match ask {
+                Ask::OpenAi => assert_eq!(error["code"], "invalid_api_key"),
+                Ask::Interaction => assert_eq!(error["code"], "authentication"),
+                _ => assert_eq!(
+                    (&error["code"], &error["status"]),
+                    (&401.into(), &"UNAUTHENTICATED".into())
+                ),
+            }
+            let row = pool.row_of(&heard).await;
+            assert_eq!(
+                (row.outcome, row.client_key),
+                (Some(Outcome::Refused), None)
+            );
+        }
+    }
+    assert_eq!(pool.google.requests(), 0);
+}
+
+#[tokio::test]
+async fn strangers_get_ten_rows_a_minute_and_are_slowed_down_after_twenty() {
+    let pool = pool().await;
+    for number in 1..=30 {
+        // Whatever they ask, their bad paths too.
+        let path = [Ask::Whole.path(), "/v1beta//models", "/batch"][number % 3];
+        let heard = stranger(&pool, path, Some("wrong")).await;
+        let expected = if number <= 20 { 401 } else { 429 };
+        assert_eq!(heard.status, expected, "request {number}");
+        assert_eq!(heard.header("retry-after").is_some(), number > 20);
+        assert_eq!(heard.id().len(), 13);
+    }
+    assert_eq!(
+        pool.hear(Ask::Whole).await.status,
+        200,
+        "a right key passes"
+    );
+
+    assert_eq!(pool.finished_rows(11).await.len(), 11);
+    let later = clock::now() + Duration::from_mins(2);
+    sweep::pass(&pool.app, later).await;
+    let rows = pool.finished_rows(12).await;
+    let said = rows.last().unwrap().error.as_ref().unwrap();
+    assert!(said.starts_with("20 more requests"), "{said}");
+    pool.assert_sums_agree().await;
+}
+
+async fn stranger(pool: &TestPool, path: &str, key: Option<&str>) -> Heard {
+    let mut request = pool.client.post(format!("{}{path}", pool.url));
+    if let Some(key) = key {
+        request = request.header("x-goog-api-key", key);
+    }
+    Heard::whole(request.body(Ask::Whole.body()).send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn the_example_of_old_still_works() {
+    let pool = pool().await;
+    // Google has retired the model since.
+    let said = r#"{"candidates":[{"content":{"parts":[{"text":"Hello!"}]}}]}"#;
+    let json = ("content-type", "application/json");
+    pool.google.replay([RawAnswer::new(200, &[json], said)]);
+    // curl -X POST …/v1beta/models/gemini-1.5-flash:generateContent -H "Authorization: Bearer CLIENT_KEY_1" -d …
+    let path = "/v1beta/models/gemini-1.5-flash:generateContent";
+    let asked = r#"{"contents":[{"parts":[{"text":"Hello"}]}]}"#;
+    let request = pool.client.post(format!("{}{path}", pool.url));
+    let request = request
+        .header("authorization", "Bearer CLIENT_KEY_1")
+        .header("content-type", "application/json")
+        .body(asked);
+
+    let heard = Heard::whole(request.send().await.unwrap()).await;
+
+    assert_eq!((heard.status.as_u16(), heard.text().as_str()), (200, said));
+    let received = pool.google.last_received().unwrap();
+    assert_eq!(received.path_and_query, path);
+    assert_eq!(received.body, asked);
+    assert_only_our_key(&received);
+    let row = pool.row_of(&heard).await;
+    assert_eq!(row.model.as_deref(), Some("gemini-1.5-flash"));
+    assert_eq!(row.outcome, Some(Outcome::Success));
+}
+
+#[tokio::test]
+async fn a_bearer_token_lists_models_as_openai_does() {
+    let pool = pool().await;
+    let url = format!("{}/v1/models", pool.url);
+    let openai = pool
+        .client
+        .get(&url)
+        .header("authorization", "Bearer CLIENT_KEY_1");
+    let native = pool.client.get(&url).header("x-goog-api-key", CLIENT_KEY);
+
+    let openai = Heard::whole(openai.send().await.unwrap()).await;
+    let native = Heard::whole(native.send().await.unwrap()).await;
+
+    assert_eq!(openai.json()["object"], "list");
+    assert!(native.json()["models"].is_array());
+}
+
+#[tokio::test]
+async fn a_master_key_that_could_not_be_used_refuses_to_start() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["MASTER_KEY", "MASTER_KEY_FILE"] {
+        let ended = command(folder.path())
+            .arg("serve")
+            .env(name, "0123456789abcdef0123456789abcdef")
+            .output()
+            .unwrap();
+
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(!ended.status.success());
+        assert!(said.contains("MASTER_KEY"), "{said}");
+        assert!(!folder.path().join("pool.db").exists());
+    }
+}
+
+async fn pool() -> TestPool {
+    TestPool::of([FakeKey::healthy(KEY, "1")]).await
+}

@@ -1,0 +1,123 @@
+//! `PoolProcess`: the program itself, started and killed as an operator or the kernel does it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gemini_pool::storage::db::Db;
+
+use super::{CLIENT_KEY, eventually};
+
+/// A running `gemini-pool serve`. Killed when dropped.
+pub struct PoolProcess {
+    pub url: String,
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl PoolProcess {
+    /// Starts over the database in `folder` and waits until it listens.
+    pub async fn start(folder: &Path, upstream_url: &str, keys: &[String]) -> Self {
+        Self::start_with(folder, upstream_url, keys, &[]).await
+    }
+
+    /// The same with more variables in its environment.
+    pub async fn start_with(
+        folder: &Path,
+        upstream_url: &str,
+        keys: &[String],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut child = command(folder)
+            .arg("serve")
+            .env("UPSTREAM_URL", upstream_url)
+            .env("ALLOWED_API_KEYS", CLIENT_KEY)
+            .env("GEMINI_API_KEYS", keys.join(","))
+            .envs(variables.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        std::thread::spawn({
+            let log = log.clone();
+            move || {
+                for line in lines.map_while(Result::ok) {
+                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    *log += &line;
+                    *log += "\n";
+                }
+            }
+        });
+        let mut process = Self {
+            url: String::new(),
+            child,
+            log,
+        };
+        process.url = eventually("the program listens", async || {
+            let log = process.log();
+            let (_, url) = log.split_once("listening on ")?;
+            url.split_whitespace().next().map(ToOwned::to_owned)
+        })
+        .await;
+        process
+    }
+
+    /// What it has written to standard error so far.
+    pub fn log(&self) -> String {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(told.success());
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        eventually("the program has ended", async || child.try_wait().unwrap()).await
+    }
+}
+
+impl Drop for PoolProcess {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program with nothing of this machine's environment, listening on a free port, its database in `folder`.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gemini-pool"));
+    command
+        .env_clear()
+        .current_dir(folder)
+        .env("LISTEN", "127.0.0.1:0")
+        .env("DATABASE_URL", database_url(folder))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+pub fn database_url(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join("pool.db").display())
+}
+
+/// The database of a program, seen from beside it.
+pub async fn database(folder: &Path) -> Db {
+    Db::open(&database_url(folder)).await.unwrap()
+}

@@ -1,0 +1,255 @@
+//! `Recording`: a real exchange with Google, and what it says of itself, read without the program's own parsers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gemini_pool::demo::fake_gemini::replay::RawAnswer;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::packing::pieces;
+use super::wire::{Headers, Sent};
+use super::{CLIENT_KEY, RequestLog};
+
+/// One file of `tests/recordings`; its README says where they come from.
+#[derive(Debug, Deserialize)]
+pub struct Recording {
+    pub id: String,
+    pub kinds: Vec<String>,
+    pub request: Request,
+    pub response: Response,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    pub method: String,
+    pub path_and_query: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Response {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+/// Tokens as a log row has them: prompt, output, thoughts, cached, tool, total.
+pub type Tokens = [Option<i64>; 6];
+
+/// The exchanges over plain HTTP. What belongs to uploads and downloads is another test's.
+pub fn all() -> Vec<Recording> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
+    let files = std::fs::read_dir(folder).unwrap();
+    let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    paths.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+    });
+    paths.sort();
+    let recordings = paths
+        .iter()
+        .map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
+    let mut recordings: Vec<Recording> = recordings.collect();
+    recordings.retain(|recording| {
+        !recording
+            .kinds
+            .iter()
+            .any(|kind| kind == "upload" || kind == "download")
+    });
+    assert!(recordings.len() > 50, "the recordings are there");
+    recordings
+}
+
+/// The recording of this name.
+pub fn named(id: &str) -> Recording {
+    let mut recordings = all();
+    recordings.retain(|recording| recording.id == id);
+    recordings.pop().unwrap()
+}
+
+impl Recording {
+    /// The recorded request with the client key for its credential, where the recording had one; sources that left
+    /// every trace of it out get the header of Google's SDKs, or OpenAI's.
+    pub fn request(&self) -> Sent {
+        let mut headers = lower_case(&self.request.headers);
+        headers.retain(|(name, _)| !["host", "content-length"].contains(&name.as_str()));
+        let credential = headers
+            .iter_mut()
+            .find(|(name, _)| name == "x-goog-api-key");
+        match credential {
+            Some((_, key)) => CLIENT_KEY.clone_into(key),
+            None if self.is_openai() => {
+                headers.push(("authorization".to_owned(), format!("Bearer {CLIENT_KEY}")));
+            }
+            None => headers.push(("x-goog-api-key".to_owned(), CLIENT_KEY.to_owned())),
+        }
+        Sent {
+            method: self.request.method.clone(),
+            path_and_query: self.request.path_and_query.clone(),
+            headers,
+            body: self.request.body.clone().into(),
+        }
+    }
+
+    /// The recorded answer, to be sent in pieces of this many bytes.
+    pub fn answer(&self, piece: usize) -> RawAnswer {
+        RawAnswer {
+            status: self.response.status,
+            headers: self.response.headers.clone(),
+            chunks: pieces(self.response.body.as_bytes(), piece),
+        }
+    }
+
+    /// The headers of the recorded answer, names in lower case; a length that is not the body's is left out, because
+    /// the recorder had undone a compression.
+    pub fn answer_headers(&self) -> Headers {
+        let length = self.response.body.len().to_string();
+        let mut headers = lower_case(&self.response.headers);
+        headers.retain(|(name, value)| name != "content-length" || *value == length);
+        headers
+    }
+
+    pub fn is_event_stream(&self) -> bool {
+        let kind = ("content-type".to_owned(), "text/event-stream".to_owned());
+        self.answer_headers().contains(&kind)
+    }
+
+    fn is_openai(&self) -> bool {
+        self.request.path_and_query.contains("/openai/")
+    }
+
+    /// What a log row must say, from nothing but the recording: operation, model, model that answered, streamed.
+    pub fn told(&self) -> (Option<String>, Option<String>, Option<String>, bool) {
+        let asked: Value = serde_json::from_str(&self.request.body).unwrap_or_default();
+        let path = self.request.path_and_query.split('?').next().unwrap();
+        let method = path.rsplit_once(':').map(|(_, method)| method);
+        let in_path = method.map(|_| path.rsplit(['/', ':']).nth(1).unwrap());
+        let in_body = || asked["model"].as_str().or(asked["agent"].as_str());
+        let model =
+            in_path.or_else(|| Some(in_body()?).filter(|_| !path.ends_with("/cachedContents")));
+        let operation = method.unwrap_or_else(|| operation_of(&self.id));
+        let answered = ["modelVersion", "model"].map(|field| {
+            let texts = self.documents().into_iter();
+            let mut field = texts.filter_map(|document| {
+                let place = document.get("interaction").unwrap_or(&document);
+                Some(place.get(field)?.as_str()?.to_owned())
+            });
+            field.next_back()
+        });
+        let [native, others] = answered;
+        let others = others.filter(|_| method.is_none() && in_body().is_some() && model.is_some());
+        let streamed = method == Some("streamGenerateContent") || asked["stream"] == true;
+        (
+            Some(operation.to_owned()),
+            model.map(ToOwned::to_owned),
+            native.or(others),
+            streamed,
+        )
+    }
+
+    /// The tokens the recording itself tells, the last word of a stream.
+    pub fn tokens(&self) -> Tokens {
+        let mut tokens = [None; 6];
+        for document in self.documents() {
+            let is_cache = document["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("cachedContents/"));
+            if let Some(counted) = document.get("totalTokens") {
+                tokens = [None, None, None, None, None, counted.as_i64()];
+            }
+            // The size of a cache is no usage of the request that made it.
+            if let Some(usage) = document.get("usageMetadata").filter(|_| !is_cache) {
+                tokens = [
+                    "promptTokenCount",
+                    "candidatesTokenCount",
+                    "thoughtsTokenCount",
+                    "cachedContentTokenCount",
+                    "toolUsePromptTokenCount",
+                    "totalTokenCount",
+                ]
+                .map(|name| usage[name].as_i64());
+            }
+            let place = document.get("interaction").unwrap_or(&document);
+            if let Some(usage) = place.get("usage").filter(|usage| usage.is_object()) {
+                tokens = if self.is_openai() {
+                    openai_tokens(usage)
+                } else {
+                    ["input", "output", "thought", "cached", "tool_use", ""].map(|name| {
+                        let name = format!("total_{name}_tokens").replace("__", "_");
+                        usage[name].as_i64()
+                    })
+                };
+            }
+        }
+        tokens
+    }
+
+    /// Every JSON document of the answer: one, or one for each event of a stream.
+    fn documents(&self) -> Vec<Value> {
+        let body = &self.response.body;
+        if self.is_event_stream() && !body.starts_with('{') {
+            let data = body.lines().filter_map(|line| line.strip_prefix("data: "));
+            return data
+                .filter(|data| *data != "[DONE]")
+                .map(|data| serde_json::from_str(data).unwrap())
+                .collect();
+        }
+        match serde_json::from_str(body) {
+            Ok(Value::Array(documents)) => documents,
+            Ok(document) => vec![document],
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+/// The tokens of a log row, to be compared with a recording's.
+pub fn tokens_of(row: &RequestLog) -> Tokens {
+    [
+        row.prompt_tokens,
+        row.output_tokens,
+        row.thought_tokens,
+        row.cached_tokens,
+        row.tool_tokens,
+        row.total_tokens,
+    ]
+}
+
+/// What Google counts in the total alone is thoughts.
+fn openai_tokens(usage: &Value) -> Tokens {
+    let [prompt, output, total] =
+        ["prompt_tokens", "completion_tokens", "total_tokens"].map(|name| usage[name].as_i64());
+    let thoughts = total.unwrap() - prompt.unwrap() - output.unwrap();
+    let thoughts = Some(thoughts).filter(|thoughts| *thoughts > 0);
+    [prompt, output, thoughts, None, None, total]
+}
+
+/// The operations whose names are not in the path.
+fn operation_of(id: &str) -> &'static str {
+    let operations = BTreeMap::from([
+        ("batch-get", "batches.get"),
+        ("cache-create", "cachedContents.create"),
+        ("cache-delete", "cachedContents.delete"),
+        ("cache-get", "cachedContents.get"),
+        ("cache-patch", "cachedContents.update"),
+        ("file-delete", "files.delete"),
+        ("file-get", "files.get"),
+        ("file-list", "files.list"),
+        ("filestore-create", "fileSearchStores.create"),
+        ("filestore-delete", "fileSearchStores.delete"),
+        ("interactions", "interactions.create"),
+        ("models-list", "models.list"),
+        ("openai", "chat.completions"),
+        ("veo-poll", "models.operations.get"),
+    ]);
+    let found = operations.iter().find(|(begin, _)| id.starts_with(*begin));
+    found.unwrap_or_else(|| panic!("{id} names no operation")).1
+}
+
+fn lower_case(headers: &[(String, String)]) -> Headers {
+    let headers = headers.iter();
+    headers
+        .map(|(name, value)| (name.to_lowercase(), value.clone()))
+        .collect()
+}
