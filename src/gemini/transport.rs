@@ -1,6 +1,7 @@
 //! `Gemini`: the one place that sends to Google.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Gemini {
 struct Lines {
     connect_timeout_ms: u64,
     http2: bool,
+    /// Google is played on this machine, where no proxy of the environment leads.
+    is_local: bool,
     /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
     /// connection, so there are as many as the load needs.
     clients: Vec<Line>,
@@ -71,9 +74,11 @@ pub struct Outgoing {
 impl Gemini {
     /// Sends to `base` (a URL without a slash at its end).
     pub fn new(base: &str, settings: &Settings) -> Self {
+        let url = Url::parse(base).ok();
+        let is_local = url.as_ref().and_then(Url::host_str).is_some_and(is_local);
         Self {
             base: base.to_owned(),
-            lines: RwLock::new(Lines::new(settings)),
+            lines: RwLock::new(Lines::new(settings, is_local)),
         }
     }
 
@@ -117,7 +122,7 @@ impl Gemini {
         if lines.connect_timeout_ms != settings.connect_timeout_ms
             || lines.http2 != settings.upstream_http2
         {
-            *lines = Lines::new(settings);
+            *lines = Lines::new(settings, lines.is_local);
         }
     }
 
@@ -132,7 +137,7 @@ impl Gemini {
         if let Some(line) = lines.with_room() {
             return line;
         }
-        let line = Line::new(lines.connect_timeout_ms, lines.http2);
+        let line = Line::new(lines.connect_timeout_ms, lines.http2, lines.is_local);
         line.streams.fetch_add(1, Ordering::Relaxed);
         lines.clients.push(line.clone());
         line
@@ -140,12 +145,13 @@ impl Gemini {
 }
 
 impl Lines {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings, is_local: bool) -> Self {
         let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
         Self {
             connect_timeout_ms,
             http2,
-            clients: vec![Line::new(connect_timeout_ms, http2)],
+            is_local,
+            clients: vec![Line::new(connect_timeout_ms, http2, is_local)],
         }
     }
 
@@ -166,7 +172,7 @@ impl Lines {
 }
 
 impl Line {
-    fn new(connect_timeout_ms: u64, http2: bool) -> Self {
+    fn new(connect_timeout_ms: u64, http2: bool, is_local: bool) -> Self {
         // Installed once; a second time changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = Client::builder()
@@ -178,6 +184,11 @@ impl Line {
             builder.http2_adaptive_window(true)
         } else {
             builder.http1_only()
+        };
+        let builder = if is_local {
+            builder.no_proxy()
+        } else {
+            builder
         };
         let client = builder
             .build()
@@ -196,6 +207,11 @@ impl From<&reqwest::Error> for Unsent {
             message: describe(error),
         }
     }
+}
+
+fn is_local(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Which rule a failure of the way falls under.
@@ -232,6 +248,16 @@ pub fn describe(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_this_machine_is_reached_past_the_proxies_of_the_environment() {
+        for host in ["127.0.0.1", "[::1]", "localhost"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["generativelanguage.googleapis.com", "10.0.0.1", "local"] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
 
     #[test]
     fn a_url_keeps_the_path_or_is_none() {
