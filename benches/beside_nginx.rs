@@ -20,7 +20,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-const QUESTION: &str = r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
+const QUESTION: &str =
+    r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
 const UNARY: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
 const KEYS: usize = 100;
@@ -38,7 +39,9 @@ struct Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _ = self.child.wait();
     }
 }
@@ -55,21 +58,46 @@ struct Work {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(run());
 }
 
 async fn run() {
     let folder = tempfile::tempdir().unwrap();
-    let keys = (0..KEYS).map(|n| FakeKey::healthy(&format!("AIzaSyBench{n:028}"), &format!("projects/{n}")));
-    let google = FakeGemini::start(Rules { recording: Recording::Counts, ..Rules::with_keys(keys) }).await.unwrap();
-    let proxies = [start_pool(folder.path(), &google).await, start_nginx(folder.path(), &google).await];
-    let http: Http = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(2_000).build_http();
+    let keys = (0..KEYS)
+        .map(|n| FakeKey::healthy(&format!("AIzaSyBench{n:028}"), &format!("projects/{n}")));
+    let google = FakeGemini::start(Rules {
+        recording: Recording::Counts,
+        ..Rules::with_keys(keys)
+    })
+    .await
+    .unwrap();
+    let proxies = [
+        start_pool(folder.path(), &google).await,
+        start_nginx(folder.path(), &google).await,
+    ];
+    let http: Http = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(2_000)
+        .build_http();
 
-    println!("memory idle, MiB: {}", both(&proxies, |proxy| format!("{:.1}", memory_mib(proxy))));
+    println!(
+        "memory idle, MiB: {}",
+        both(&proxies, |proxy| format!("{:.1}", memory_mib(proxy)))
+    );
     let big = "x".repeat(100_000);
     let works = [
-        Work { name: "unary request, µs", path: UNARY, manner: "", body: QUESTION.into(), requests: 8_000, units_per_request: 1 },
+        Work {
+            name: "unary request, µs",
+            path: UNARY,
+            manner: "",
+            body: QUESTION.into(),
+            requests: 8_000,
+            units_per_request: 1,
+        },
         Work {
             name: "stream of 50 chunks, µs a chunk",
             path: STREAM,
@@ -86,7 +114,14 @@ async fn run() {
             requests: 2_000,
             units_per_request: 1,
         },
-        Work { name: "100 KB out, µs", path: UNARY, manner: "bytes=100000", body: QUESTION.into(), requests: 2_000, units_per_request: 1 },
+        Work {
+            name: "100 KB out, µs",
+            path: UNARY,
+            manner: "bytes=100000",
+            body: QUESTION.into(),
+            requests: 2_000,
+            units_per_request: 1,
+        },
     ];
     for work in &works {
         measure(&http, &proxies, work).await;
@@ -105,11 +140,17 @@ async fn measure(http: &Http, proxies: &[Proxy], work: &Work) {
             let spent = processor_time(proxy) - before;
             // The first round warms up.
             if round > 0 {
-                costs.push(spent.as_secs_f64() * 1e6 / f64_of(work.requests * work.units_per_request));
+                costs.push(
+                    spent.as_secs_f64() * 1e6 / f64_of(work.requests * work.units_per_request),
+                );
             }
         }
     }
-    let ratios: Vec<_> = costs[0].iter().zip(&costs[1]).map(|(pool, nginx)| pool / nginx).collect();
+    let ratios: Vec<_> = costs[0]
+        .iter()
+        .zip(&costs[1])
+        .map(|(pool, nginx)| pool / nginx)
+        .collect();
     let medians: Vec<_> = costs.iter().map(|costs| median(costs.clone())).collect();
     println!(
         "processor time, {}: pool {:.1}, nginx {:.1}, ratio {:.2}",
@@ -125,9 +166,18 @@ async fn load(http: &Http, proxy: &Proxy, work: &Work) {
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..CONNECTIONS {
         let (http, left) = (http.clone(), left.clone());
-        let (url, manner, body) = (format!("{}{}", proxy.url, work.path), work.manner, Bytes::from(work.body.clone()));
+        let (url, manner, body) = (
+            format!("{}{}", proxy.url, work.path),
+            work.manner,
+            Bytes::from(work.body.clone()),
+        );
         clients.spawn(async move {
-            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            while left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok()
+            {
                 ask(&http, &url, manner, body.clone()).await;
             }
         });
@@ -147,7 +197,9 @@ async fn ask(http: &Http, url: &str, manner: &str, body: Bytes) {
 fn request(url: &str, manner: &str, body: Bytes) -> http::Request<Full<Bytes>> {
     let request = http::Request::post(url).header("content-type", "application/json");
     // nginx puts a Google key in the place of this one.
-    let request = request.header("x-goog-api-key", "CLIENT_KEY_1").header("x-fake-gemini", manner);
+    let request = request
+        .header("x-goog-api-key", "CLIENT_KEY_1")
+        .header("x-fake-gemini", manner);
     request.body(Full::new(body)).unwrap()
 }
 
@@ -169,7 +221,12 @@ async fn latency(http: &Http, proxies: &[Proxy]) {
         let mut times = asked.join_all().await;
         times.sort();
         let at = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1e3;
-        lines.push(format!("{} p50 {:.2} p99 {:.2}", proxy.name, at(50), at(99)));
+        lines.push(format!(
+            "{} p50 {:.2} p99 {:.2}",
+            proxy.name,
+            at(50),
+            at(99)
+        ));
     }
     println!("whole time at 200 requests/s, ms: {}", lines.join(", "));
 }
@@ -181,7 +238,9 @@ async fn open_streams(http: &Http, proxies: &[Proxy]) {
         let mut streams = tokio::task::JoinSet::new();
         for _ in 0..1_000 {
             let (http, url) = (http.clone(), format!("{}{STREAM}", proxy.url));
-            streams.spawn(async move { ask(&http, &url, "chunks=40,delay=250", Bytes::from(QUESTION)).await });
+            streams.spawn(async move {
+                ask(&http, &url, "chunks=40,delay=250", Bytes::from(QUESTION)).await
+            });
         }
         tokio::time::sleep(Duration::from_secs(6)).await;
         lines.push(format!("{} {:.1}", proxy.name, memory_mib(proxy)));
@@ -196,7 +255,10 @@ async fn start_pool(folder: &Path, google: &FakeGemini) -> Proxy {
     let child = Command::new("taskset")
         .args(["-c", "0", env!("CARGO_BIN_EXE_gemini-pool")])
         .env("LISTEN", address.to_string())
-        .env("DATABASE_URL", format!("sqlite://{}", folder.join("pool.db").display()))
+        .env(
+            "DATABASE_URL",
+            format!("sqlite://{}", folder.join("pool.db").display()),
+        )
         .env("UPSTREAM_URL", google.url())
         .env("ALLOWED_API_KEYS", "CLIENT_KEY_1")
         .env("GEMINI_API_KEYS", keys.join(","))
@@ -205,7 +267,11 @@ async fn start_pool(folder: &Path, google: &FakeGemini) -> Proxy {
         .spawn()
         .unwrap();
     wait_for(address).await;
-    Proxy { name: "pool", url: format!("http://{address}"), child }
+    Proxy {
+        name: "pool",
+        url: format!("http://{address}"),
+        child,
+    }
 }
 
 async fn start_nginx(folder: &Path, google: &FakeGemini) -> Proxy {
@@ -233,16 +299,31 @@ async fn start_nginx(folder: &Path, google: &FakeGemini) -> Proxy {
     );
     std::fs::write(format!("{folder}/nginx.conf"), config).unwrap();
     let child = Command::new("taskset")
-        .args(["-c", "0", "nginx", "-c", &format!("{folder}/nginx.conf"), "-e", &format!("{folder}/start.log")])
+        .args([
+            "-c",
+            "0",
+            "nginx",
+            "-c",
+            &format!("{folder}/nginx.conf"),
+            "-e",
+            &format!("{folder}/start.log"),
+        ])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
     wait_for(address).await;
-    Proxy { name: "nginx", url: format!("http://{address}"), child }
+    Proxy {
+        name: "nginx",
+        url: format!("http://{address}"),
+        child,
+    }
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 async fn wait_for(address: SocketAddr) {
@@ -254,16 +335,31 @@ async fn wait_for(address: SocketAddr) {
 /// A process and its children.
 fn processes(proxy: &Proxy) -> Vec<u32> {
     let id = proxy.child.id();
-    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-    children.split_whitespace().filter_map(|child| child.parse().ok()).chain([id]).collect()
+    let children =
+        std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .chain([id])
+        .collect()
 }
 
 fn processor_time(proxy: &Proxy) -> Duration {
     let ticks = processes(proxy).into_iter().map(|id| {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         // After the name, which may hold spaces: user time is the 12th field, system time the 13th.
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0);
+        let fields: Vec<_> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let ticks = |at: usize| {
+            fields
+                .get(at)
+                .and_then(|ticks| ticks.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
         ticks(11) + ticks(12)
     });
     Duration::from_millis(ticks.sum::<u64>() * 10)
@@ -272,14 +368,24 @@ fn processor_time(proxy: &Proxy) -> Duration {
 fn memory_mib(proxy: &Proxy) -> f64 {
     let resident = processes(proxy).into_iter().map(|id| {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
-        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0)
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap_or("0");
+        line.split_whitespace()
+            .next()
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .unwrap_or(0)
     });
     f64_of(resident.sum()) / 1024.0
 }
 
 fn both(proxies: &[Proxy], figure: impl Fn(&Proxy) -> String) -> String {
-    proxies.iter().map(|proxy| format!("{} {}", proxy.name, figure(proxy))).collect::<Vec<_>>().join(", ")
+    proxies
+        .iter()
+        .map(|proxy| format!("{} {}", proxy.name, figure(proxy)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

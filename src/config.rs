@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use reqwest::Url;
 
 use crate::pool::secret::Secret;
 
@@ -68,8 +69,7 @@ pub enum LogFormat {
 pub struct Config {
     pub listen: SocketAddr,
     pub database_url: String,
-    /// Without a slash at its end.
-    pub upstream_url: String,
+    pub upstream_url: Url,
     pub client_keys: Vec<Secret>,
     pub upstream_keys: Vec<Secret>,
     pub trusted_proxies: Vec<IpNet>,
@@ -108,14 +108,15 @@ impl Config {
         {
             check_password(password, serve.listen)?;
         }
-        let upstream_url = serve.upstream_url.trim_end_matches('/').to_owned();
-        let url = reqwest::Url::parse(&upstream_url);
-        if !url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none()) {
+        let upstream_url = Url::parse(&serve.upstream_url).ok();
+        let upstream_url = upstream_url
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
+        let Some(upstream_url) = upstream_url else {
             return Err(InvalidConfig(format!(
-                "UPSTREAM_URL must be an http or https address like https://generativelanguage.googleapis.com, \
-                 not {upstream_url}"
+                "UPSTREAM_URL must be an http or https address like https://generativelanguage.googleapis.com, not {}",
+                serve.upstream_url
             )));
-        }
+        };
         Ok(Self {
             listen: serve.listen,
             database_url: database.database_url,

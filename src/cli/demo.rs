@@ -73,7 +73,7 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
     let config = Config {
         listen,
         database_url: database_url(&path),
-        upstream_url: google.url(),
+        upstream_url: google.url().parse()?,
         client_keys: Vec::new(),
         upstream_keys: Vec::new(),
         trusted_proxies: Vec::new(),

@@ -8,12 +8,35 @@ use memchr::memmem;
 const MASK: &[u8] = b"[redacted]";
 /// How many of a value's last bytes it is found by.
 const TAIL: usize = 8;
+/// How many hashes of tails are told apart; a power of two, large beside the number of keys.
+const HASHES: usize = 1 << 19;
 
 /// The values that must not leave, found in one pass over the text however many there are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Redactor {
     by_tail: HashMap<[u8; TAIL], Vec<Box<[u8]>>>,
+    /// A bit for each hash that some tail has: nearly all of a text needs no more than a look at it.
+    hashes: Box<[u64]>,
     short: Vec<Box<[u8]>>,
+}
+
+impl Default for Redactor {
+    fn default() -> Self {
+        let hashes = vec![0; HASHES / 64].into_boxed_slice();
+        Self {
+            by_tail: HashMap::new(),
+            hashes,
+            short: Vec::new(),
+        }
+    }
+}
+
+/// Where a tail has its bit: the word and the bit in it.
+fn bit(tail: [u8; TAIL]) -> (usize, u64) {
+    // Multiplied by 2^64 over the golden ratio the upper bits depend on all bytes.
+    let hash = u64::from_le_bytes(tail).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let place = usize::try_from(hash >> (64 - HASHES.ilog2())).unwrap_or_default();
+    (place / 64, 1 << (place % 64))
 }
 
 impl Redactor {
@@ -42,6 +65,8 @@ impl Redactor {
     fn add(&mut self, value: &str) {
         let bytes = value.as_bytes();
         if let Some(tail) = bytes.last_chunk::<TAIL>() {
+            let (word, bit) = bit(*tail);
+            self.hashes[word] |= bit;
             let same_tail = self.by_tail.entry(*tail).or_default();
             same_tail.push(bytes.into());
             // The longest first: `projects/123` before `123`.
@@ -71,8 +96,14 @@ impl Redactor {
     fn values(&self, text: &[u8]) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         for (start, window) in text.windows(TAIL).enumerate() {
-            let known = window.first_chunk::<TAIL>();
-            let Some(values) = known.and_then(|tail| self.by_tail.get(tail)) else {
+            let Some(tail) = window.first_chunk::<TAIL>() else {
+                continue;
+            };
+            let (word, bit) = bit(*tail);
+            if self.hashes[word] & bit == 0 {
+                continue;
+            }
+            let Some(values) = self.by_tail.get(tail) else {
                 continue;
             };
             let end = start + TAIL;

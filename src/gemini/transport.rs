@@ -22,7 +22,10 @@ const STREAMS_PER_CONNECTION: usize = 80;
 /// The way to Google.
 #[derive(Debug)]
 pub struct Gemini {
-    base: String,
+    /// Parsed once: a host goes through the rules for international names each time.
+    base: Url,
+    /// The path of `base`, without a slash at its end.
+    prefix: String,
     lines: RwLock<Lines>,
 }
 
@@ -72,21 +75,31 @@ pub struct Outgoing {
 }
 
 impl Gemini {
-    /// Sends to `base` (a URL without a slash at its end).
-    pub fn new(base: &str, settings: &Settings) -> Self {
-        let url = Url::parse(base).ok();
-        let is_local = url.as_ref().and_then(Url::host_str).is_some_and(is_local);
+    /// Sends to the paths below `base`.
+    pub fn new(base: &Url, settings: &Settings) -> Self {
+        let prefix = base.path().trim_end_matches('/').to_owned();
+        let is_local = base.host_str().is_some_and(is_local);
         Self {
-            base: base.to_owned(),
+            base: base.clone(),
+            prefix,
             lines: RwLock::new(Lines::new(settings, is_local)),
         }
     }
 
     /// The URL for a path; `None` when the library would not send exactly these bytes.
     pub fn url(&self, path_and_query: &str) -> Option<Url> {
-        let url = Url::parse(&format!("{}{path_and_query}", self.base)).ok()?;
-        let kept = url.as_str().ends_with(path_and_query) && url.fragment().is_none();
-        kept.then_some(url)
+        let (path, query) = path_and_query
+            .split_once('?')
+            .map_or((path_and_query, None), |(p, q)| (p, Some(q)));
+        let mut url = self.base.clone();
+        if self.prefix.is_empty() {
+            url.set_path(path);
+        } else {
+            url.set_path(&format!("{}{path}", self.prefix));
+        }
+        url.set_query(query);
+        let kept = url.path().ends_with(path) && url.query() == query;
+        (kept && url.path().len() == self.prefix.len() + path.len()).then_some(url)
     }
 
     /// Sends a request with a key and waits for the head of the answer.
@@ -261,7 +274,10 @@ mod tests {
 
     #[test]
     fn a_url_keeps_the_path_or_is_none() {
-        let gemini = Gemini::new("https://example.com/base", &Settings::default());
+        let gemini = Gemini::new(
+            &Url::parse("https://example.com/base").unwrap(),
+            &Settings::default(),
+        );
 
         for path in [
             "/v1beta/models/m:generateContent?alt=sse",

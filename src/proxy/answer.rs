@@ -46,7 +46,8 @@ pub async fn answer(
     } = attempt;
     match reply {
         Reply::Whole(whole) => {
-            answer_whole(*whole, &verdict, &app.redactor(), incoming, record).await
+            drop(lease);
+            answer_whole(*whole, &verdict, &app.redactor(), record).await
         }
         Reply::Flowing(flowing) => {
             let head = client_head(&flowing.head, &app.redactor());
@@ -68,22 +69,15 @@ async fn answer_whole(
     whole: Whole,
     verdict: &Verdict,
     redactor: &Redactor,
-    incoming: &Incoming,
     mut record: Record,
 ) -> Response {
-    let encoding = text(&whole.head.headers, CONTENT_ENCODING);
-    let mut tap = Tap::new(
-        incoming.target.surface,
-        content_type(&whole.head.headers),
-        encoding,
-    );
-    tap.feed(&whole.body);
-    let answered = tap.finish();
     // Only what is not a good answer can hold our key; where nothing is redacted the bytes stay as they came.
-    let plain = decode(&whole.body, encoding);
-    let redacted = plain
-        .and_then(|plain| redactor.redact(&plain))
-        .filter(|_| verdict.rule != Rule::Success);
+    let redacted = if verdict.rule == Rule::Success {
+        None
+    } else {
+        let plain = decode(&whole.body, text(&whole.head.headers, CONTENT_ENCODING));
+        plain.and_then(|plain| redactor.redact(&plain))
+    };
     let mut head = client_head(&whole.head, redactor);
     let body = match redacted {
         Some(redacted) => {
@@ -97,7 +91,7 @@ async fn answer_whole(
     record.first_byte(head.status, false);
     record.answered(
         verdict,
-        &answered,
+        &whole.answered,
         u64::try_from(body.len()).unwrap_or(u64::MAX),
     );
     let mut response = Response::from_parts(head, Body::from(body));

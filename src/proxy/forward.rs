@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, Method, StatusCode, response};
 use http_body_util::BodyExt;
@@ -14,7 +15,7 @@ use crate::app::App;
 use crate::gemini::classify::{Asked, classify, success};
 use crate::gemini::error_body::{ErrorBody, decode};
 use crate::gemini::event_reader::First;
-use crate::gemini::tap::Tap;
+use crate::gemini::tap::{Answered, Tap};
 use crate::gemini::transport::{Stream, describe, rule_of};
 use crate::pool::lease::Lease;
 use crate::pool::settings::Settings;
@@ -23,6 +24,8 @@ use crate::proxy::incoming::Incoming;
 
 /// The largest error answer that is read whole; Google's are a few kilobytes.
 const ERROR_LIMIT: usize = 1024 * 1024;
+/// How much of a good answer is gathered while none of it has to be waited for.
+const AT_ONCE: usize = 256 * 1024;
 /// How long the rest of an error inside a 200 may take to come.
 const ERROR_REST: Duration = Duration::from_secs(2);
 
@@ -50,6 +53,8 @@ pub enum Reply {
 pub struct Whole {
     pub head: response::Parts,
     pub body: Bytes,
+    /// What the answer said of itself.
+    pub answered: Answered,
 }
 
 /// An answer of which some is here and the rest comes.
@@ -122,15 +127,17 @@ async fn exchange(
         .await?;
         let bytes = join(&error.chunks);
         let verdict = classify(status, content_type, &read_error(&bytes, encoding), asked);
-        return Ok((verdict, reply(head, error, body, stream)));
+        let reply = if error.ended {
+            whole(head, &error.chunks, Answered::default())
+        } else {
+            flowing(head, error, body, stream)
+        };
+        return Ok((verdict, reply));
     }
     if has_no_body(&incoming.outgoing.method, &head) {
         return Ok((
             success(status),
-            Reply::Whole(Box::new(Whole {
-                head,
-                body: Bytes::new(),
-            })),
+            whole(head, &VecDeque::new(), Answered::default()),
         ));
     }
     let mut tap = Tap::new(incoming.target.surface, content_type, encoding);
@@ -148,10 +155,15 @@ async fn exchange(
         }
     }
     if tap.first() != First::Error {
-        return Ok((
-            success(status),
-            flowing(head, beginning.chunks, body, stream),
-        ));
+        take_what_is_here(&mut body, &mut tap, &mut beginning)?;
+        let answered = tap.finish();
+        let whole = beginning.ended && answered.error.is_none();
+        let reply = if whole {
+            self::whole(head, &beginning.chunks, answered)
+        } else {
+            flowing(head, beginning, body, stream)
+        };
+        return Ok((success(status), reply));
     }
     // An error inside a 200 is treated as that error.
     if !beginning.ended {
@@ -168,32 +180,56 @@ async fn exchange(
             beginning.ended = rest.ended;
         }
     }
-    let error = tap
-        .finish()
-        .error
-        .unwrap_or_else(|| read_error(&join(&beginning.chunks), encoding));
+    let answered = tap.finish();
+    let error = answered.error.clone();
+    let error = error.unwrap_or_else(|| read_error(&join(&beginning.chunks), encoding));
     let verdict = classify(status, content_type, &error, asked);
-    Ok((verdict, reply(head, beginning, body, stream)))
-}
-
-fn reply(head: response::Parts, beginning: Beginning, rest: Body, stream: Stream) -> Reply {
-    if beginning.ended {
-        Reply::Whole(Box::new(Whole {
-            head,
-            body: join(&beginning.chunks),
-        }))
+    let reply = if beginning.ended {
+        whole(head, &beginning.chunks, answered)
     } else {
-        flowing(head, beginning.chunks, rest, stream)
-    }
+        flowing(head, beginning, body, stream)
+    };
+    Ok((verdict, reply))
 }
 
-fn flowing(head: response::Parts, begun: VecDeque<Bytes>, rest: Body, stream: Stream) -> Reply {
+fn whole(head: response::Parts, chunks: &VecDeque<Bytes>, answered: Answered) -> Reply {
+    Reply::Whole(Box::new(Whole {
+        head,
+        body: join(chunks),
+        answered,
+    }))
+}
+
+fn flowing(head: response::Parts, beginning: Beginning, rest: Body, stream: Stream) -> Reply {
     Reply::Flowing(Box::new(Flowing {
         head,
-        begun,
+        begun: beginning.chunks,
         rest,
         stream,
     }))
+}
+
+/// Reads on as long as nothing has to be waited for: most answers without a stream are here whole by now, and go out
+/// in one piece.
+fn take_what_is_here(
+    body: &mut Body,
+    tap: &mut Tap,
+    beginning: &mut Beginning,
+) -> Result<(), Verdict> {
+    let mut read: usize = beginning.chunks.iter().map(Bytes::len).sum();
+    while !beginning.ended && read < AT_ONCE {
+        match next_chunk(body).now_or_never() {
+            None => break,
+            Some(Err(broken)) => return Err(broken),
+            Some(Ok(None)) => beginning.ended = true,
+            Some(Ok(Some(chunk))) => {
+                tap.feed(&chunk);
+                read += chunk.len();
+                beginning.chunks.push_back(chunk);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads until the end, until `enough` of that many bytes, or until the body is silent for too long.

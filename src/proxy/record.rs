@@ -39,7 +39,8 @@ const TEXT_LIMIT: usize = 512;
 #[derive(Debug)]
 pub struct Record {
     app: Arc<App>,
-    row: Arc<Mutex<NewRequestLog>>,
+    /// Gone once it was handed in.
+    row: Option<Arc<Mutex<NewRequestLog>>>,
     began: Instant,
     attempt_began: Instant,
     surface: Surface,
@@ -89,7 +90,7 @@ impl Record {
         app.begin(&row, now);
         Self {
             app: app.clone(),
-            row,
+            row: Some(row),
             began,
             attempt_began: began,
             surface: Surface::of_path(uri.path()),
@@ -304,10 +305,17 @@ impl Record {
         if self.left_out {
             return None;
         }
-        let mut row = self.row();
+        let shared = self.row.take()?;
+        let mut row = match Arc::try_unwrap(shared) {
+            Ok(row) => row.into_inner().unwrap_or_else(PoisonError::into_inner),
+            // Just being told while it runs; that one is handed in first.
+            Err(shared) => shared
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        };
         row.duration_ms = Some(millis(self.began));
-        // Under the lock: a row that is told while it runs comes before this one, or never.
-        Some(self.app.recorder.finish(Box::new(row.clone())))
+        Some(self.app.recorder.finish(Box::new(row)))
     }
 
     fn abandoned(&self) -> Outcome {
@@ -320,7 +328,11 @@ impl Record {
     }
 
     fn row(&self) -> MutexGuard<'_, NewRequestLog> {
-        self.row.lock().unwrap_or_else(PoisonError::into_inner)
+        let row = self
+            .row
+            .as_ref()
+            .expect("a record that was handed in is not used again");
+        row.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,6 @@ use crate::clock::Timestamp;
 use crate::pool::client_key::{ClientKey, ClientKeyId, HashKey};
 use crate::pool::secret::Secret;
 use crate::storage::error::{Error, Result};
-use crate::storage::upstream_keys::Statistics;
 
 /// A key as lists show it; the names are those of the JSON.
 #[derive(Debug, Serialize)]
@@ -213,33 +212,6 @@ pub async fn delete(
         revision,
     );
     found(removed.execute(&mut **tx).await?.rows_affected(), id)
-}
-
-/// Adds to the statistics of several keys at once.
-pub async fn add_statistics(
-    tx: &mut Transaction<'_, Sqlite>,
-    statistics: &[Statistics],
-) -> Result<()> {
-    let statistics = serde_json::to_string(statistics).expect("numbers and texts become JSON");
-    sqlx::query!(
-        "
-        UPDATE client_keys
-        SET
-            requests = requests + (s.value ->> '$.requests'),
-            successes = successes + (s.value ->> '$.successes'),
-            failures = failures + (s.value ->> '$.failures'),
-            prompt_tokens = prompt_tokens + (s.value ->> '$.prompt_tokens'),
-            output_tokens = output_tokens + (s.value ->> '$.output_tokens'),
-            total_tokens = total_tokens + (s.value ->> '$.total_tokens'),
-            last_used_at_ms = max(ifnull(last_used_at_ms, 0), s.value ->> '$.last_used_at_ms')
-        FROM json_each(?1) AS s
-        WHERE client_keys.id = s.value ->> '$.id'
-        ",
-        statistics,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }
 
 fn found(rows: u64, id: ClientKeyId) -> Result<()> {

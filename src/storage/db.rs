@@ -197,6 +197,8 @@ fn set_up(options: SqliteConnectOptions) -> SqliteConnectOptions {
         // A checkpoint within a commit would stall the answers that wait for it; a task does it beside them.
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", "67108864")
+        // A statement that writes many rows keeps a journal of its own, which would be a file each time.
+        .pragma("temp_store", "memory")
 }
 
 #[cfg(test)]

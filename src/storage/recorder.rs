@@ -14,11 +14,11 @@ use crate::pool::outcome::Outcome;
 use crate::pool::usage::Usage;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
-use crate::storage::request_logs::{self, Kind, NewRequestLog};
-use crate::storage::sums::{Addend, Sums};
+use crate::storage::request_logs::{self, AttemptLine, Kind, Line, NewRequestLog};
+use crate::storage::sums::{Addend, Sums, to_json};
 use crate::storage::texts::Texts;
 use crate::storage::upstream_keys::{Evidence, Statistics};
-use crate::storage::{client_keys, cooldowns, upstream_keys};
+use crate::storage::{cooldowns, upstream_keys};
 
 /// How many writes share a transaction at most.
 const BATCH: usize = 512;
@@ -187,12 +187,14 @@ impl Writer {
             }
         }
         if !lines.is_empty() {
-            request_logs::upsert(&mut tx, &lines.into_values().collect::<Vec<_>>()).await?;
+            write_batch(
+                &mut tx,
+                lines.into_values(),
+                attempt_lines.into_iter(),
+                totals,
+            )
+            .await?;
         }
-        if !attempt_lines.is_empty() {
-            request_logs::upsert_attempts(&mut tx, &attempt_lines).await?;
-        }
-        totals.write(&mut tx).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -266,18 +268,30 @@ impl Totals {
             );
         }
     }
+}
 
-    async fn write(self, tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
-        if !self.upstream_keys.is_empty() {
-            let statistics: Vec<_> = self.upstream_keys.into_values().collect();
-            upstream_keys::add_statistics(tx, &statistics).await?;
-        }
-        if !self.client_keys.is_empty() {
-            let statistics: Vec<_> = self.client_keys.into_values().collect();
-            client_keys::add_statistics(tx, &statistics).await?;
-        }
-        self.sums.upsert(tx).await
-    }
+async fn write_batch(
+    tx: &mut Transaction<'_, Sqlite>,
+    lines: impl Iterator<Item = Line<'_>>,
+    attempt_lines: impl Iterator<Item = AttemptLine<'_>>,
+    totals: Totals,
+) -> Result<()> {
+    let (lines, attempt_lines) = (to_json(lines), to_json(attempt_lines));
+    let upstream_keys = to_json(totals.upstream_keys.into_values());
+    let client_keys = to_json(totals.client_keys.into_values());
+    let [model_hours, client_key_hours, upstream_key_days] = totals.sums.to_json();
+    let batch = sqlx::query_file!(
+        "src/storage/write_batch.sql",
+        lines,
+        attempt_lines,
+        upstream_keys,
+        client_keys,
+        model_hours,
+        client_key_hours,
+        upstream_key_days,
+    );
+    batch.execute(&mut **tx).await?;
+    Ok(())
 }
 
 fn add(statistics: &mut Statistics, id: i64, at: Timestamp, addend: Addend, error: Option<&str>) {
@@ -339,7 +353,7 @@ pub async fn interrupt_running(db: &Db) -> Result<usize> {
         }
     }
     request_logs::interrupt_running(&mut tx).await?;
-    totals.write(&mut tx).await?;
+    write_batch(&mut tx, std::iter::empty(), std::iter::empty(), totals).await?;
     cooldowns::delete_ended(&mut *tx, clock::now()).await?;
     tx.commit().await?;
     Ok(running.len())
@@ -357,7 +371,7 @@ pub mod tests {
     use crate::storage::client_keys::NewClientKey;
     use crate::storage::request_logs::tests::{row, running};
     use crate::storage::stats::disagreements;
-    use crate::storage::{installation, revision};
+    use crate::storage::{client_keys, installation, revision};
 
     /// Writes rows as a running server does, and waits until they are committed.
     pub async fn write(db: &Db, rows: Vec<NewRequestLog>) {

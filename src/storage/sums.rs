@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use sqlx::{Sqlite, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::client_key::ClientKeyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::upstream_key::UpstreamKeyId;
 use crate::pool::usage::Usage;
-use crate::storage::error::Result;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -89,7 +87,7 @@ pub struct Sums {
 
 /// What a statement takes for one row: the sum and the key it is added to.
 #[derive(Serialize)]
-struct Row<'a> {
+struct Line<'a> {
     period: i64,
     of: i64,
     outcome: Option<Outcome>,
@@ -127,225 +125,28 @@ impl Sums {
             .add(addend);
     }
 
-    /// Adds them to the tables.
-    pub async fn upsert(&self, tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
-        let rows = self.model_hours.iter();
-        let rows = rows.map(|((period, of, outcome), sum)| Row {
-            period: *period,
-            of: *of,
-            outcome: Some(*outcome),
+    /// The lines for each table, in the order of `model_hours`, `client_key_hours` and `upstream_key_days`.
+    pub fn to_json(&self) -> [String; 3] {
+        let line = |period: i64, of, outcome, sum| Line {
+            period,
+            of,
+            outcome,
             sum,
-        });
-        upsert_model_hours(tx, &to_json(rows)).await?;
-        let rows = self.client_key_hours.iter();
-        let rows = rows.map(|((period, of), sum)| Row {
-            period: *period,
-            of: *of,
-            outcome: None,
-            sum,
-        });
-        upsert_client_key_hours(tx, &to_json(rows)).await?;
-        let rows = self.upstream_key_days.iter();
-        let rows = rows.map(|((period, of), sum)| Row {
-            period: *period,
-            of: of.0,
-            outcome: None,
-            sum,
-        });
-        upsert_upstream_key_days(tx, &to_json(rows)).await
+        };
+        let models = self.model_hours.iter();
+        let models =
+            models.map(|((period, of, outcome), sum)| line(*period, *of, Some(*outcome), sum));
+        let clients = self.client_key_hours.iter();
+        let clients = clients.map(|((period, of), sum)| line(*period, *of, None, sum));
+        let keys = self.upstream_key_days.iter();
+        let keys = keys.map(|((period, of), sum)| line(*period, of.0, None, sum));
+        [to_json(models), to_json(clients), to_json(keys)]
     }
 }
 
-/// Many rows as one parameter: a statement for all costs far less than one for each.
-fn to_json<T: Serialize>(rows: impl Iterator<Item = T>) -> String {
-    serde_json::to_string(&rows.collect::<Vec<_>>()).expect("rows of numbers and words become JSON")
-}
-
-async fn upsert_model_hours(tx: &mut Transaction<'_, Sqlite>, rows: &str) -> Result<()> {
-    sqlx::query!(
-        "
-        INSERT INTO model_hours (
-            hour_ms, model_id, outcome, requests, prompt_tokens, output_tokens, thought_tokens,
-            cached_tokens, tool_tokens, total_tokens, cost_nano_usd, first_byte_0, first_byte_1,
-            first_byte_2, first_byte_3, first_byte_4, first_byte_5, first_byte_6, first_byte_7, first_byte_8,
-            first_byte_9, first_byte_10, first_byte_11, duration_0, duration_1, duration_2, duration_3,
-            duration_4, duration_5, duration_6, duration_7, duration_8, duration_9, duration_10, duration_11
-        )
-        SELECT
-            value ->> '$.period', value ->> '$.of', value ->> '$.outcome', value ->> '$.requests',
-            value ->> '$.prompt_tokens', value ->> '$.output_tokens', value ->> '$.thought_tokens',
-            value ->> '$.cached_tokens', value ->> '$.tool_tokens', value ->> '$.total_tokens',
-            value ->> '$.cost_nano_usd', value ->> '$.first_byte[0]', value ->> '$.first_byte[1]',
-            value ->> '$.first_byte[2]', value ->> '$.first_byte[3]', value ->> '$.first_byte[4]',
-            value ->> '$.first_byte[5]', value ->> '$.first_byte[6]', value ->> '$.first_byte[7]',
-            value ->> '$.first_byte[8]', value ->> '$.first_byte[9]', value ->> '$.first_byte[10]',
-            value ->> '$.first_byte[11]', value ->> '$.duration[0]', value ->> '$.duration[1]',
-            value ->> '$.duration[2]', value ->> '$.duration[3]', value ->> '$.duration[4]',
-            value ->> '$.duration[5]', value ->> '$.duration[6]', value ->> '$.duration[7]',
-            value ->> '$.duration[8]', value ->> '$.duration[9]', value ->> '$.duration[10]',
-            value ->> '$.duration[11]'
-        FROM json_each(?1)
-        WHERE true
-        ON CONFLICT (hour_ms, model_id, outcome) DO UPDATE
-        SET
-            requests = requests + excluded.requests, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-            output_tokens = output_tokens + excluded.output_tokens,
-            thought_tokens = thought_tokens + excluded.thought_tokens,
-            cached_tokens = cached_tokens + excluded.cached_tokens,
-            tool_tokens = tool_tokens + excluded.tool_tokens,
-            total_tokens = total_tokens + excluded.total_tokens,
-            cost_nano_usd = cost_nano_usd + excluded.cost_nano_usd,
-            first_byte_0 = first_byte_0 + excluded.first_byte_0,
-            first_byte_1 = first_byte_1 + excluded.first_byte_1,
-            first_byte_2 = first_byte_2 + excluded.first_byte_2,
-            first_byte_3 = first_byte_3 + excluded.first_byte_3,
-            first_byte_4 = first_byte_4 + excluded.first_byte_4,
-            first_byte_5 = first_byte_5 + excluded.first_byte_5,
-            first_byte_6 = first_byte_6 + excluded.first_byte_6,
-            first_byte_7 = first_byte_7 + excluded.first_byte_7,
-            first_byte_8 = first_byte_8 + excluded.first_byte_8,
-            first_byte_9 = first_byte_9 + excluded.first_byte_9,
-            first_byte_10 = first_byte_10 + excluded.first_byte_10,
-            first_byte_11 = first_byte_11 + excluded.first_byte_11,
-            duration_0 = duration_0 + excluded.duration_0, duration_1 = duration_1 + excluded.duration_1,
-            duration_2 = duration_2 + excluded.duration_2, duration_3 = duration_3 + excluded.duration_3,
-            duration_4 = duration_4 + excluded.duration_4, duration_5 = duration_5 + excluded.duration_5,
-            duration_6 = duration_6 + excluded.duration_6, duration_7 = duration_7 + excluded.duration_7,
-            duration_8 = duration_8 + excluded.duration_8, duration_9 = duration_9 + excluded.duration_9,
-            duration_10 = duration_10 + excluded.duration_10,
-            duration_11 = duration_11 + excluded.duration_11
-        ",
-        rows,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn upsert_client_key_hours(tx: &mut Transaction<'_, Sqlite>, rows: &str) -> Result<()> {
-    sqlx::query!(
-        "
-        INSERT INTO client_key_hours (
-            hour_ms, client_key_id, requests, successes, failures, prompt_tokens, output_tokens,
-            thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd, first_byte_0,
-            first_byte_1, first_byte_2, first_byte_3, first_byte_4, first_byte_5, first_byte_6, first_byte_7,
-            first_byte_8, first_byte_9, first_byte_10, first_byte_11, duration_0, duration_1, duration_2,
-            duration_3, duration_4, duration_5, duration_6, duration_7, duration_8, duration_9, duration_10,
-            duration_11
-        )
-        SELECT
-            value ->> '$.period', value ->> '$.of', value ->> '$.requests', value ->> '$.successes',
-            value ->> '$.failures', value ->> '$.prompt_tokens', value ->> '$.output_tokens',
-            value ->> '$.thought_tokens', value ->> '$.cached_tokens', value ->> '$.tool_tokens',
-            value ->> '$.total_tokens', value ->> '$.cost_nano_usd', value ->> '$.first_byte[0]',
-            value ->> '$.first_byte[1]', value ->> '$.first_byte[2]', value ->> '$.first_byte[3]',
-            value ->> '$.first_byte[4]', value ->> '$.first_byte[5]', value ->> '$.first_byte[6]',
-            value ->> '$.first_byte[7]', value ->> '$.first_byte[8]', value ->> '$.first_byte[9]',
-            value ->> '$.first_byte[10]', value ->> '$.first_byte[11]', value ->> '$.duration[0]',
-            value ->> '$.duration[1]', value ->> '$.duration[2]', value ->> '$.duration[3]',
-            value ->> '$.duration[4]', value ->> '$.duration[5]', value ->> '$.duration[6]',
-            value ->> '$.duration[7]', value ->> '$.duration[8]', value ->> '$.duration[9]',
-            value ->> '$.duration[10]', value ->> '$.duration[11]'
-        FROM json_each(?1)
-        WHERE true
-        ON CONFLICT (hour_ms, client_key_id) DO UPDATE
-        SET
-            requests = requests + excluded.requests, successes = successes + excluded.successes,
-            failures = failures + excluded.failures, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-            output_tokens = output_tokens + excluded.output_tokens,
-            thought_tokens = thought_tokens + excluded.thought_tokens,
-            cached_tokens = cached_tokens + excluded.cached_tokens,
-            tool_tokens = tool_tokens + excluded.tool_tokens,
-            total_tokens = total_tokens + excluded.total_tokens,
-            cost_nano_usd = cost_nano_usd + excluded.cost_nano_usd,
-            first_byte_0 = first_byte_0 + excluded.first_byte_0,
-            first_byte_1 = first_byte_1 + excluded.first_byte_1,
-            first_byte_2 = first_byte_2 + excluded.first_byte_2,
-            first_byte_3 = first_byte_3 + excluded.first_byte_3,
-            first_byte_4 = first_byte_4 + excluded.first_byte_4,
-            first_byte_5 = first_byte_5 + excluded.first_byte_5,
-            first_byte_6 = first_byte_6 + excluded.first_byte_6,
-            first_byte_7 = first_byte_7 + excluded.first_byte_7,
-            first_byte_8 = first_byte_8 + excluded.first_byte_8,
-            first_byte_9 = first_byte_9 + excluded.first_byte_9,
-            first_byte_10 = first_byte_10 + excluded.first_byte_10,
-            first_byte_11 = first_byte_11 + excluded.first_byte_11,
-            duration_0 = duration_0 + excluded.duration_0, duration_1 = duration_1 + excluded.duration_1,
-            duration_2 = duration_2 + excluded.duration_2, duration_3 = duration_3 + excluded.duration_3,
-            duration_4 = duration_4 + excluded.duration_4, duration_5 = duration_5 + excluded.duration_5,
-            duration_6 = duration_6 + excluded.duration_6, duration_7 = duration_7 + excluded.duration_7,
-            duration_8 = duration_8 + excluded.duration_8, duration_9 = duration_9 + excluded.duration_9,
-            duration_10 = duration_10 + excluded.duration_10,
-            duration_11 = duration_11 + excluded.duration_11
-        ",
-        rows,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn upsert_upstream_key_days(tx: &mut Transaction<'_, Sqlite>, rows: &str) -> Result<()> {
-    sqlx::query!(
-        "
-        INSERT INTO upstream_key_days (
-            day_ms, upstream_key_id, requests, successes, failures, prompt_tokens, output_tokens,
-            thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd, first_byte_0,
-            first_byte_1, first_byte_2, first_byte_3, first_byte_4, first_byte_5, first_byte_6, first_byte_7,
-            first_byte_8, first_byte_9, first_byte_10, first_byte_11, duration_0, duration_1, duration_2,
-            duration_3, duration_4, duration_5, duration_6, duration_7, duration_8, duration_9, duration_10,
-            duration_11
-        )
-        SELECT
-            value ->> '$.period', value ->> '$.of', value ->> '$.requests', value ->> '$.successes',
-            value ->> '$.failures', value ->> '$.prompt_tokens', value ->> '$.output_tokens',
-            value ->> '$.thought_tokens', value ->> '$.cached_tokens', value ->> '$.tool_tokens',
-            value ->> '$.total_tokens', value ->> '$.cost_nano_usd', value ->> '$.first_byte[0]',
-            value ->> '$.first_byte[1]', value ->> '$.first_byte[2]', value ->> '$.first_byte[3]',
-            value ->> '$.first_byte[4]', value ->> '$.first_byte[5]', value ->> '$.first_byte[6]',
-            value ->> '$.first_byte[7]', value ->> '$.first_byte[8]', value ->> '$.first_byte[9]',
-            value ->> '$.first_byte[10]', value ->> '$.first_byte[11]', value ->> '$.duration[0]',
-            value ->> '$.duration[1]', value ->> '$.duration[2]', value ->> '$.duration[3]',
-            value ->> '$.duration[4]', value ->> '$.duration[5]', value ->> '$.duration[6]',
-            value ->> '$.duration[7]', value ->> '$.duration[8]', value ->> '$.duration[9]',
-            value ->> '$.duration[10]', value ->> '$.duration[11]'
-        FROM json_each(?1)
-        WHERE true
-        ON CONFLICT (day_ms, upstream_key_id) DO UPDATE
-        SET
-            requests = requests + excluded.requests, successes = successes + excluded.successes,
-            failures = failures + excluded.failures, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
-            output_tokens = output_tokens + excluded.output_tokens,
-            thought_tokens = thought_tokens + excluded.thought_tokens,
-            cached_tokens = cached_tokens + excluded.cached_tokens,
-            tool_tokens = tool_tokens + excluded.tool_tokens,
-            total_tokens = total_tokens + excluded.total_tokens,
-            cost_nano_usd = cost_nano_usd + excluded.cost_nano_usd,
-            first_byte_0 = first_byte_0 + excluded.first_byte_0,
-            first_byte_1 = first_byte_1 + excluded.first_byte_1,
-            first_byte_2 = first_byte_2 + excluded.first_byte_2,
-            first_byte_3 = first_byte_3 + excluded.first_byte_3,
-            first_byte_4 = first_byte_4 + excluded.first_byte_4,
-            first_byte_5 = first_byte_5 + excluded.first_byte_5,
-            first_byte_6 = first_byte_6 + excluded.first_byte_6,
-            first_byte_7 = first_byte_7 + excluded.first_byte_7,
-            first_byte_8 = first_byte_8 + excluded.first_byte_8,
-            first_byte_9 = first_byte_9 + excluded.first_byte_9,
-            first_byte_10 = first_byte_10 + excluded.first_byte_10,
-            first_byte_11 = first_byte_11 + excluded.first_byte_11,
-            duration_0 = duration_0 + excluded.duration_0, duration_1 = duration_1 + excluded.duration_1,
-            duration_2 = duration_2 + excluded.duration_2, duration_3 = duration_3 + excluded.duration_3,
-            duration_4 = duration_4 + excluded.duration_4, duration_5 = duration_5 + excluded.duration_5,
-            duration_6 = duration_6 + excluded.duration_6, duration_7 = duration_7 + excluded.duration_7,
-            duration_8 = duration_8 + excluded.duration_8, duration_9 = duration_9 + excluded.duration_9,
-            duration_10 = duration_10 + excluded.duration_10,
-            duration_11 = duration_11 + excluded.duration_11
-        ",
-        rows,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+/// Many lines as one parameter of a statement.
+pub fn to_json<T: Serialize>(lines: impl Iterator<Item = T>) -> String {
+    serde_json::to_string(&lines.collect::<Vec<_>>()).expect("numbers and words become JSON")
 }
 
 #[cfg(test)]

@@ -386,34 +386,6 @@ pub struct Statistics {
     pub last_error: Option<String>,
 }
 
-/// Adds to the statistics of several keys at once.
-pub async fn add_statistics(
-    tx: &mut Transaction<'_, Sqlite>,
-    statistics: &[Statistics],
-) -> Result<()> {
-    let statistics = serde_json::to_string(statistics).expect("numbers and texts become JSON");
-    sqlx::query!(
-        "
-        UPDATE upstream_keys
-        SET
-            requests = requests + (s.value ->> '$.requests'),
-            successes = successes + (s.value ->> '$.successes'),
-            failures = failures + (s.value ->> '$.failures'),
-            prompt_tokens = prompt_tokens + (s.value ->> '$.prompt_tokens'),
-            output_tokens = output_tokens + (s.value ->> '$.output_tokens'),
-            total_tokens = total_tokens + (s.value ->> '$.total_tokens'),
-            last_used_at_ms = max(ifnull(last_used_at_ms, 0), s.value ->> '$.last_used_at_ms'),
-            last_error = ifnull(s.value ->> '$.last_error', last_error)
-        FROM json_each(?1) AS s
-        WHERE upstream_keys.id = s.value ->> '$.id'
-        ",
-        statistics,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
 fn found(rows: u64, id: UpstreamKeyId) -> Result<()> {
     if rows == 0 {
         Err(Error::NotFound(format!("upstream key {}", id.0)))

@@ -60,7 +60,7 @@ impl TestPool {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database_url: format!("sqlite://{}", folder.path().join("pool.db").display()),
-            upstream_url: google.url(),
+            upstream_url: google.url().parse().unwrap(),
             client_keys: vec![Secret::new(CLIENT_KEY)],
             upstream_keys: secrets.iter().map(|secret| Secret::new(secret)).collect(),
             trusted_proxies: Vec::new(),
