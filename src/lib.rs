@@ -1,4 +1,4 @@
-//! gemini-pool: one reliable endpoint over many Gemini keys.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod api;
 pub mod app;

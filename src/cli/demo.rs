@@ -1,24 +1,281 @@
 //! `demo`: everything at work, without a Google key.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::migrate::bring_up_to_date;
+use crate::cli::output;
+use crate::cli::serve::{prepare, start_log, stop_on_signal};
+use crate::clock;
+use crate::config::{Config, LogFormat};
+use crate::demo::cast::{cast, rules};
+use crate::demo::fake_gemini::FakeGemini;
+use crate::demo::traffic;
+use crate::pool::secret::Secret;
+use crate::server::Server;
+use crate::storage::backup::folder_of;
+use crate::storage::client_keys::{self, NewClientKey};
+use crate::storage::db::Db;
+use crate::storage::lock::ServerLock;
+use crate::storage::{installation, revision, upstream_keys};
+
+/// Where the demo listens if nobody says otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+/// The demo's clients and their keys. They are no secrets, so that a kept database can be used again.
+const CLIENTS: [(&str, &str); 3] = [
+    ("web app", "demo-web-app"),
+    ("notebook", "demo-notebook"),
+    ("cron job", "demo-cron-job"),
+];
+/// How many requests the clients send a second, all together.
+const RATE: f64 = 3.0;
+/// How long answers may go on once the demo is told to stop.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// What `demo` is told.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Keep the database in this file; otherwise it is deleted at the end
+    /// Keep the database in this file and go on with it the next time; otherwise it is deleted at the end
     #[arg(long, value_name = "FILE")]
     pub keep: Option<PathBuf>,
     /// The address to listen on
-    #[arg(long, default_value = "127.0.0.1:8000")]
+    #[arg(long, default_value_t = LISTEN)]
     pub listen: SocketAddr,
 }
 
 /// Shows the product until it is told to stop.
-#[expect(clippy::unused_async, reason = "it will wait for the server's end")]
-pub async fn run(_arguments: DemoArgs) -> Result<()> {
-    bail!("demo is not part of this build")
+pub async fn run(arguments: DemoArgs) -> Result<()> {
+    // What it finds out about its keys would soon push the text out of sight.
+    start_log(LogFormat::Text, "error");
+    let stop = stop_on_signal()?;
+    let folder = tempfile::Builder::new()
+        .prefix("gemini-pool-demo-")
+        .tempdir()?;
+    let path = match &arguments.keep {
+        Some(path) => std::path::absolute(path)?,
+        None => folder.path().join("demo.db"),
+    };
+    let listen = free_address(arguments.listen)?;
+    let db = open(&path).await?;
+    let _lock = ServerLock::acquire(db.path())?;
+    bring_up_to_date(&db).await?;
+    add_keys(&db, &path).await?;
+
+    let google = FakeGemini::start(rules()).await?;
+    let config = Config {
+        listen,
+        database_url: database_url(&path),
+        upstream_url: google.url().parse()?,
+        client_keys: Vec::new(),
+        upstream_keys: Vec::new(),
+        trusted_proxies: Vec::new(),
+        public_url: None,
+    };
+    let (app, writer) = prepare(config, db).await?;
+    let server = Server::bind(app.clone(), writer).await?;
+    let url = url_of(server.address()?);
+    output::line(text(&url, &app.config, &arguments))?;
+
+    let keys = CLIENTS.map(|(_, secret)| secret.to_owned()).to_vec();
+    tokio::spawn(traffic::run(url, keys, RATE, stop.clone()));
+    tokio::spawn(cut_off(google, stop.clone()));
+    server.run(stop).await?;
+    if arguments.keep.is_some() {
+        output::line(format!(
+            "\nThe demo has ended. Its database is kept in {}",
+            path.display()
+        ))?;
+    } else {
+        output::line("\nThe demo has ended, and its database is deleted")?;
+    }
+    Ok(())
+}
+
+/// Ends the answers that are too slow for somebody who waits for the prompt.
+async fn cut_off(google: FakeGemini, stop: CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+    google.shutdown().await;
+}
+
+/// The address, or a free port beside it when nobody chose it and another program has it.
+fn free_address(wanted: SocketAddr) -> Result<SocketAddr> {
+    match TcpListener::bind(wanted) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && wanted == LISTEN => {
+            Ok(SocketAddr::new(wanted.ip(), 0))
+        }
+        tried => {
+            tried.with_context(|| format!("cannot listen on {wanted}"))?;
+            Ok(wanted)
+        }
+    }
+}
+
+async fn open(path: &Path) -> Result<Db> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        bail!(
+            "the folder {} does not exist: make it first",
+            folder.display()
+        );
+    }
+    let opened = Db::open_file(path).await;
+    opened.with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Adds the cast's keys and the clients', where they are not known from an earlier demo.
+async fn add_keys(db: &Db, path: &Path) -> Result<()> {
+    let cast = cast();
+    let (known, removed) = upstream_keys::list_changed(&db.readers, -1).await?;
+    let clients = client_keys::list(&db.readers).await?;
+    let is_new = known.is_empty() && removed.is_empty() && clients.is_empty();
+    let is_ours = known.iter().any(|key| {
+        cast.iter()
+            .any(|role| role.key.secret == key.secret.expose())
+    });
+    if !is_new && !is_ours {
+        // The fake Gemini knows none of its keys and would prove them all invalid.
+        bail!(
+            "{} is the database of a real pool: choose another file for the demo",
+            path.display()
+        );
+    }
+    let now = clock::now();
+    let mut tx = db.begin().await?;
+    let hash_key = installation::hash_key(&mut tx).await?;
+    let revision = revision::bump(&mut tx).await?;
+    for role in &cast {
+        let secret = Secret::new(&role.key.secret);
+        upstream_keys::insert(
+            &mut tx, &hash_key, &secret, role.label, false, now, revision,
+        )
+        .await?;
+    }
+    for (name, secret) in CLIENTS {
+        let key = NewClientKey {
+            name,
+            note: "of the demo: not secret",
+            secret: &Secret::new(secret),
+            expires_at: None,
+        };
+        client_keys::insert(&mut tx, &hash_key, &key, now, revision).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What to try and what to look at.
+fn text(url: &str, config: &Config, arguments: &DemoArgs) -> String {
+    let keys = cast().len();
+    let program = program();
+    let (name, key) = CLIENTS[0];
+    let DemoArgs { keep, listen } = arguments;
+    let moved = if config.listen == *listen {
+        String::new()
+    } else {
+        let port = listen.port();
+        format!("   (port {port} is taken, so this is a free one)")
+    };
+    let database_url = &config.database_url;
+    let end = if keep.is_some() {
+        "The database stays, and the next demo goes on with it"
+    } else {
+        "The database is deleted then"
+    };
+    format!(
+        r#"
+This is gemini-pool with {keys} upstream keys, in front of a Gemini that the program plays itself. Nothing leaves this
+machine, and every answer is made of stock sentences.
+
+  URL          {url}{moved}
+  Client key   {key}   (the one of the client "{name}")
+
+Three clients send about {RATE} requests a second already. Send one yourself, from another terminal:
+
+  curl {url}/v1beta/models/gemini-2.5-flash:generateContent \
+    -H 'x-goog-api-key: {key}' -H 'content-type: application/json' \
+    -d '{{"contents":[{{"parts":[{{"text":"Why is the sky blue?"}}]}}]}}'
+
+  curl -N '{url}/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse' \
+    -H 'x-goog-api-key: {key}' -H 'content-type: application/json' \
+    -d '{{"contents":[{{"parts":[{{"text":"Why is the sky blue?"}}]}}]}}'
+
+Watch the pool:
+
+  {program} upstream-keys list --database-url {database_url}
+  {program} logs list --database-url {database_url}
+  {program} logs tail --database-url {database_url}
+  {program} client-keys list --database-url {database_url}
+
+What to look at:
+
+- upstream-keys list: a key's label says how it fails. The last four are found out at their first request and not lent
+  again until the time under UNTIL (the leaked one never). Those that run out rest for the models under WHY only, and
+  serve the others. The rest fail now and then, which is no reason to set a key aside.
+- logs list: TRIES above 1 is a request whose first key failed and that another one answered, unnoticed by its client.
+  broken_off is an answer that broke when its first bytes were with the client already, so that nothing could be tried
+  again. client_error is the client's own mistake, tried once and blamed on no key; client_gone is a client that hung up.
+  With --json each request has all its attempts; x-request-id of any answer is the ID of its row.
+
+Ctrl-C ends the demo. {end}. With RUST_LOG=warn the server tells here, as it happens,
+which keys fail and rest.
+"#
+    )
+}
+
+/// How this program is called from another terminal, whatever folder that is in.
+fn program() -> String {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let by_name = called.is_some_and(|called| called.components().count() == 1);
+    match std::env::current_exe() {
+        Ok(path) if !by_name => path.display().to_string(),
+        _ => env!("CARGO_PKG_NAME").to_owned(),
+    }
+}
+
+/// The server's address as a client on this machine writes it.
+fn url_of(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// The file as a URL, with nothing in it that a shell or the URL would take for something else.
+fn database_url(path: &Path) -> String {
+    let mut url = "sqlite://".to_owned();
+    for &byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::db::path_of;
+
+    #[test]
+    fn the_url_leads_to_the_file_whatever_its_name() {
+        for path in ["/tmp/demo.db", "/tmp/100% mine?/it's #1.db", "/tmp/示範.db"] {
+            assert_eq!(
+                path_of(&database_url(Path::new(path))).unwrap(),
+                Path::new(path)
+            );
+        }
+    }
 }

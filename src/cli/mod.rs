@@ -52,7 +52,7 @@ enum Command {
     /// The requests that were made
     #[command(subcommand)]
     Logs(logs::Command),
-    /// Show everything at work, without a Google key
+    /// Show everything at work, without a Google key, on a database of its own
     Demo(demo::DemoArgs),
 }
 

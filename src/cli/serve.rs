@@ -21,7 +21,7 @@ use crate::storage::{installation, revision, upstream_keys};
 
 /// Runs the server until a signal ends it.
 pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
-    start_log(arguments.log_format);
+    start_log(arguments.log_format, "info");
     let config = Config::new(database, arguments)?;
     let stop = stop_on_signal()?;
     let db = Db::open(&config.database_url).await?;
@@ -133,9 +133,9 @@ pub fn stop_on_signal() -> Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Sends the log to standard error. `RUST_LOG` says how much of it.
-pub fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// Sends the log to standard error: as much of it as `RUST_LOG` says, else as `level` does.
+pub fn start_log(format: LogFormat, level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -230,7 +230,7 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
     }
     let count = output::count(keys.len(), "upstream key");
     let is_empty = keys.is_empty();
-    let ready = keys.iter().filter(|key| key.state == "ready").count();
+    let states = states(&keys);
     output::table(
         [
             "ID",
@@ -250,13 +250,13 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
     output::line(if is_empty {
         "no upstream keys yet: `gemini-pool upstream-keys add` adds one".to_owned()
     } else {
-        format!("{count}, {ready} ready")
+        format!("{count}: {states}")
     })?;
     Ok(())
 }
 
 fn row(key: ListedKey) -> [String; 11] {
-    let why = key.state_reason.unwrap_or_default();
+    let why = why(&key);
     [
         key.id.0.to_string(),
         key.label,
@@ -268,8 +268,38 @@ fn row(key: ListedKey) -> [String; 11] {
         key.failures.to_string(),
         key.total_tokens.to_string(),
         output::moment(key.last_used_at),
-        why.chars().take(60).collect(),
+        why,
     ]
+}
+
+/// `9 ready, 4 cooling_down, 1 invalid`.
+fn states(keys: &[ListedKey]) -> String {
+    let mut counts: Vec<(&str, usize)> = vec![("ready", 0)];
+    for key in keys {
+        match counts.iter_mut().find(|(state, _)| *state == key.state) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&key.state, 1)),
+        }
+    }
+    let counts = counts.into_iter();
+    let counts = counts.map(|(state, count)| format!("{count} {state}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// Why a key does not serve, or for which models: short enough for a line.
+fn why(key: &ListedKey) -> String {
+    const LENGTH: usize = 80;
+    let why = match (key.state.as_str(), key.state_reason.as_deref()) {
+        ("cooling_down", Some(models)) => {
+            format!("only for {models}").replace("only for *:", "for every model:")
+        }
+        ("cooling_down", None) => "failed several times in a row while others did not".to_owned(),
+        (_, reason) => reason.unwrap_or_default().to_owned(),
+    };
+    match why.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", &why[..end]),
+        None => why,
+    }
 }
 
 async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Result<()> {

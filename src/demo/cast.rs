@@ -43,7 +43,7 @@ pub fn cast() -> Vec<Role> {
         (
             "runs out of tokens",
             Fate::Healthy,
-            Some(ProjectQuota::free(None, Some(100), None)),
+            Some(ProjectQuota::free(None, Some(40), None)),
         ),
         ("out for the day", Fate::Healthy, Some(out_for_the_day())),
         (

@@ -1,6 +1,7 @@
 //! `Gemini`: the one place that sends to Google.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Gemini {
 struct Lines {
     connect_timeout_ms: u64,
     http2: bool,
+    /// Google is played on this machine, where no proxy of the environment leads.
+    is_local: bool,
     /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
     /// connection, so there are as many as the load needs.
     clients: Vec<Line>,
@@ -75,10 +78,11 @@ impl Gemini {
     /// Sends to the paths below `base`.
     pub fn new(base: &Url, settings: &Settings) -> Self {
         let prefix = base.path().trim_end_matches('/').to_owned();
+        let is_local = base.host_str().is_some_and(is_local);
         Self {
             base: base.clone(),
             prefix,
-            lines: RwLock::new(Lines::new(settings)),
+            lines: RwLock::new(Lines::new(settings, is_local)),
         }
     }
 
@@ -131,7 +135,7 @@ impl Gemini {
         if lines.connect_timeout_ms != settings.connect_timeout_ms
             || lines.http2 != settings.upstream_http2
         {
-            *lines = Lines::new(settings);
+            *lines = Lines::new(settings, lines.is_local);
         }
     }
 
@@ -146,7 +150,7 @@ impl Gemini {
         if let Some(line) = lines.with_room() {
             return line;
         }
-        let line = Line::new(lines.connect_timeout_ms, lines.http2);
+        let line = Line::new(lines.connect_timeout_ms, lines.http2, lines.is_local);
         line.streams.fetch_add(1, Ordering::Relaxed);
         lines.clients.push(line.clone());
         line
@@ -154,12 +158,13 @@ impl Gemini {
 }
 
 impl Lines {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings, is_local: bool) -> Self {
         let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
         Self {
             connect_timeout_ms,
             http2,
-            clients: vec![Line::new(connect_timeout_ms, http2)],
+            is_local,
+            clients: vec![Line::new(connect_timeout_ms, http2, is_local)],
         }
     }
 
@@ -180,7 +185,7 @@ impl Lines {
 }
 
 impl Line {
-    fn new(connect_timeout_ms: u64, http2: bool) -> Self {
+    fn new(connect_timeout_ms: u64, http2: bool, is_local: bool) -> Self {
         // Installed once; a second time changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = Client::builder()
@@ -193,6 +198,11 @@ impl Line {
             builder.http2_prior_knowledge().http2_adaptive_window(true)
         } else {
             builder.http1_only()
+        };
+        let builder = if is_local {
+            builder.no_proxy()
+        } else {
+            builder
         };
         let client = builder
             .build()
@@ -211,6 +221,11 @@ impl From<&reqwest::Error> for Unsent {
             message: describe(error),
         }
     }
+}
+
+fn is_local(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Which rule a failure of the way falls under.
@@ -248,6 +263,16 @@ pub fn describe(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_this_machine_is_reached_past_the_proxies_of_the_environment() {
+        for host in ["127.0.0.1", "[::1]", "localhost"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["generativelanguage.googleapis.com", "10.0.0.1", "local"] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
 
     #[test]
     fn a_url_keeps_the_path_or_is_none() {
