@@ -32,6 +32,8 @@ pub struct App {
     pub guesses: Mutex<Guesses>,
     /// How many bytes of request bodies are in memory.
     pub held_bytes: AtomicU64,
+    /// Requests refused while no more rows fit into memory, not yet told by a row.
+    pub turned_away: AtomicU64,
     /// Set when what still runs is being cut off.
     pub cutting_off: AtomicBool,
     hash_key: HashKey,
@@ -57,6 +59,7 @@ impl App {
             ids: RequestIds::after(last_id),
             guesses: Mutex::default(),
             held_bytes: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
             cutting_off: AtomicBool::new(false),
             client_keys: RwLock::new(Arc::new(ClientKeys::new(hash_key.clone(), []))),
             hash_key,
@@ -106,11 +109,11 @@ impl App {
             shared.remove(id);
         }
         shared.wake(now);
-        let all: Vec<_> = shared.ids().collect();
-        let all: Vec<_> = all.into_iter().filter_map(|id| shared.get(id)).collect();
-        let secrets = all.iter().map(|key| key.secret.expose());
-        let redactor = Redactor::new(secrets, all.iter().filter_map(|key| key.project.as_deref()));
+        let values = shared.values_to_redact();
         drop(shared);
+        let secrets = values.iter().map(|(secret, _)| secret.expose());
+        let projects = values.iter().filter_map(|(_, project)| project.as_deref());
+        let redactor = Redactor::new(secrets, projects);
         swap(&self.redactor, redactor);
         self.revision.store(current, Ordering::Relaxed);
         Ok(true)

@@ -9,12 +9,15 @@ use axum::Router;
 use axum::extract::Request;
 use axum::routing::get;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::api::health;
@@ -23,8 +26,11 @@ use crate::proxy::{self, Peer};
 use crate::storage::recorder::Writer;
 use crate::tasks;
 
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send a request's head, the time between two requests included: longer than proxies
+/// in front keep their idle connections, so that none sends into one that is just being closed.
+const HEAD_TIMEOUT: Duration = Duration::from_mins(2);
+/// How an HTTP/2 connection begins (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long answers may go on once the server is told to stop.
 const DRAIN: Duration = Duration::from_secs(25);
 /// How long the last rows may take to be written.
@@ -60,60 +66,39 @@ impl Server {
             listener,
             writer,
         } = self;
-        let writer = tokio::spawn(writer.run());
-        let mut tasks = JoinSet::new();
         let ended = CancellationToken::new();
-        tasks.spawn(
-            ended
-                .clone()
-                .run_until_cancelled_owned(tasks::reload::run(app.clone())),
-        );
-        tasks.spawn(
-            ended
-                .clone()
-                .run_until_cancelled_owned(tasks::record_running::run(app.clone())),
-        );
-        tasks.spawn(
-            ended
-                .clone()
-                .run_until_cancelled_owned(tasks::checkpoint::run(app.clone())),
-        );
-        tasks.spawn(
-            ended
-                .clone()
-                .run_until_cancelled_owned(tasks::sweep::run(app.clone())),
-        );
+        let mut tasks = JoinSet::new();
+        tasks.spawn(writer.run());
+        tasks.spawn(tasks::reload::run(app.clone()));
+        tasks.spawn(tasks::record_running::run(app.clone()));
+        tasks.spawn(tasks::checkpoint::run(app.clone()));
+        tasks.spawn(tasks::sweep::run(app.clone()));
 
         let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
-        let died = accept(
-            &app,
-            listener,
-            &graceful,
-            &mut connections,
-            &mut tasks,
-            &stop,
-        )
-        .await;
+        let connections = Connections {
+            running: TaskTracker::new(),
+            cut_off: ended.clone(),
+        };
+        let died = accept(&app, &listener, &graceful, &connections, &mut tasks, &stop).await;
+        drop(listener);
 
-        let open = connections.len();
+        let open = graceful.count();
         tracing::info!(
             connections = open,
             "stopping: no new connections; answers under way may end"
         );
-        let drained = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
-        if drained.is_err() {
-            tracing::warn!(
-                connections = connections.len(),
-                "cutting off what still runs"
-            );
+        if tokio::time::timeout(DRAIN, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("cutting off what still runs");
         }
         app.cutting_off.store(true, Ordering::Relaxed);
-        connections.shutdown().await;
         ended.cancel();
-        tasks.join_all().await;
+        connections.running.close();
+        connections.running.wait().await;
         let lost = write_last_rows(&app).await;
-        writer.abort();
+        tasks.shutdown().await;
         app.db.close().await;
         anyhow::ensure!(
             lost == 0,
@@ -123,13 +108,31 @@ impl Server {
     }
 }
 
+/// Everything that runs for clients: connections, and the streams of HTTP/2 connections.
+#[derive(Debug, Clone)]
+struct Connections {
+    running: TaskTracker,
+    cut_off: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Connections
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        self.running
+            .spawn(self.cut_off.clone().run_until_cancelled_owned(task));
+    }
+}
+
 /// Takes connections until told to stop, or until a task dies.
 async fn accept(
     app: &Arc<App>,
-    listener: TcpListener,
+    listener: &TcpListener,
     graceful: &GracefulShutdown,
-    connections: &mut JoinSet<()>,
-    tasks: &mut JoinSet<Option<()>>,
+    connections: &Connections,
+    tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let router = Router::new()
@@ -141,7 +144,8 @@ async fn accept(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(serve_connection(stream, peer, router.clone(), graceful.watcher()));
+                    let (router, watcher) = (router.clone(), graceful.watcher());
+                    connections.execute(serve_connection(stream, peer, router, watcher, connections.clone()));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: others will end.
@@ -149,7 +153,6 @@ async fn accept(
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            Some(_) = connections.join_next() => {}
             Some(ended) = tasks.join_next() => {
                 return Err(anyhow::anyhow!("a background task ended: {ended:?}"));
             }
@@ -158,16 +161,25 @@ async fn accept(
     }
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    watcher: Watcher,
+    connections: Connections,
+) {
     // Chunks go out as they come; where this fails the connection is dead anyway.
     let _ = stream.set_nodelay(true);
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
+    if !matches!(timeout(HEAD_TIMEOUT, speaks(&stream)).await, Ok(Ok(()))) {
+        return;
+    }
+    let mut builder = auto::Builder::new(connections);
+    let http1 = &mut builder.http1();
+    http1
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT);
-    builder
-        .http2()
+    let http2 = &mut builder.http2();
+    http2
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20));
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
@@ -178,6 +190,20 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, w
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection.into_owned()).await {
         tracing::debug!(client.address = %peer, "a connection ended early: {error}");
+    }
+}
+
+/// Waits until the client has said enough to tell which HTTP it speaks.
+async fn speaks(stream: &TcpStream) -> std::io::Result<()> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut first).await?;
+        let is_undecided = length < first.len() && HTTP2_PREFACE.starts_with(&first[..length]);
+        if length == 0 || !is_undecided {
+            return Ok(());
+        }
+        // Half a preface is readable at once again and again.
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

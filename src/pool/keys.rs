@@ -223,9 +223,13 @@ impl Keys {
         self.by_id.values().map(|key| key.in_flight).sum()
     }
 
-    /// The ids of all keys, in no order.
-    pub fn ids(&self) -> impl Iterator<Item = UpstreamKeyId> {
-        self.by_id.keys().copied()
+    /// The secret of every key with the name of its project.
+    pub fn values_to_redact(&self) -> Vec<(Secret, Option<String>)> {
+        let values = self
+            .by_id
+            .values()
+            .map(|key| (key.row.secret.clone(), key.row.project.clone()));
+        values.collect()
     }
 
     /// Counts a request on the key and sends it to the end of the line.

@@ -20,7 +20,11 @@ impl Tried {
         let first_time = !self.keys.contains(&id);
         self.keys.push(id);
         self.projects.push(project_id);
-        self.again = Some(id).filter(|_| may_come_again && first_time);
+        if self.again == Some(id) {
+            self.again = None;
+        } else if may_come_again && first_time {
+            self.again = Some(id);
+        }
     }
 
     fn has_key(&self, id: UpstreamKeyId) -> bool {

@@ -126,6 +126,8 @@ struct AnswerBody {
     tap: Tap,
     idle: Pin<Box<Sleep>>,
     idle_timeout: Duration,
+    /// Whether nothing has come since the idle timer was set.
+    waits: bool,
     /// How many bytes are still to come, where the length was announced.
     left: Option<u64>,
     length: Option<u64>,
@@ -178,6 +180,7 @@ impl AnswerBody {
             tap: Tap::new(incoming.target.surface, kind, encoding),
             idle: Box::pin(sleep(idle_timeout)),
             idle_timeout,
+            waits: false,
             left: length,
             length,
             sent: 0,
@@ -279,14 +282,16 @@ impl AnswerBody {
                 .iter()
                 .map(|chunk| u64::try_from(chunk.len()).unwrap_or(0))
                 .sum::<u64>();
+        if let Some(lease) = source.as_ref().and_then(|source| source.lease.as_ref()) {
+            record.blame(
+                lease.lent.id,
+                &self.model,
+                broken.as_ref().unwrap_or(&self.verdict),
+            );
+        }
         match &broken {
             None => record.answered(&self.verdict, &answered, sent),
-            Some(why) => {
-                if let Some(lease) = source.as_ref().and_then(|source| source.lease.as_ref()) {
-                    record.blame(lease.lent.id, &self.model, why);
-                }
-                record.broken_off(why, &answered, sent);
-            }
+            Some(why) => record.broken_off(why, &answered, sent),
         }
         self.committed = Some(record.finish());
     }
@@ -332,6 +337,7 @@ impl http_body::Body for AnswerBody {
                     if let Ok(data) = frame.into_data()
                         && !data.is_empty()
                     {
+                        this.waits = false;
                         this.take(data);
                     }
                 }
@@ -341,10 +347,13 @@ impl http_body::Body for AnswerBody {
                 Poll::Ready(None) => this.end(End::Whole),
                 Poll::Pending => {
                     if let Some(chunk) = this.next() {
-                        this.idle
-                            .as_mut()
-                            .reset(clock::timer_instant() + this.idle_timeout);
+                        this.waits = false;
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                    }
+                    // Counted from here: before, it may have been the client that did not take what was there.
+                    if !std::mem::replace(&mut this.waits, true) {
+                        let patience = clock::timer_instant() + this.idle_timeout;
+                        this.idle.as_mut().reset(patience);
                     }
                     ready!(this.idle.as_mut().poll(context));
                     let silent = "Gemini's answer stopped coming".to_owned();

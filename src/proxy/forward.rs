@@ -73,13 +73,19 @@ struct Beginning {
     ended: bool,
 }
 
-/// Sends the request with the lease's key and looks at how the answer begins.
-pub async fn forward(app: &App, settings: &Settings, lease: Lease, incoming: &Incoming) -> Attempt {
+/// Sends the request with the lease's key and looks at how the answer begins, which must be within `left`.
+pub async fn forward(
+    app: &App,
+    settings: &Settings,
+    lease: Lease,
+    incoming: &Incoming,
+    left: Duration,
+) -> Attempt {
     // What the client will wait for is the upper bound; a second more lets Google's own word come first.
     let patience = incoming
         .deadline
         .map_or(Duration::MAX, |deadline| deadline + Duration::from_secs(1));
-    let patience = patience.min(settings.first_byte_timeout());
+    let patience = patience.min(left);
     let (verdict, reply) = match timeout(patience, exchange(app, settings, &lease, incoming)).await
     {
         Ok(Ok(answer)) => answer,
@@ -121,16 +127,19 @@ async fn exchange(
     let status = head.status.as_u16();
 
     if !head.status.is_success() {
-        let error = read_some(&mut body, settings.idle_timeout(), |read| {
-            read >= ERROR_LIMIT
-        })
-        .await?;
+        let error = read_some(&mut body, settings.idle_timeout()).await;
         let bytes = join(&error.chunks);
-        let verdict = classify(status, content_type, &read_error(&bytes, encoding), asked);
+        let Some(plain) = decode(&bytes, encoding) else {
+            // It may hold our key, and nobody could take it out.
+            let unreadable = "Gemini's error came in an encoding that cannot be read".to_owned();
+            return Err(failure(Rule::MalformedAnswer, unreadable));
+        };
+        let verdict = classify(status, content_type, &ErrorBody::read(&plain), asked);
+        // What is not here whole was not looked at whole, and may hold our key.
         let reply = if error.ended {
             whole(head, &error.chunks, Answered::default())
         } else {
-            flowing(head, error, body, stream)
+            Reply::None
         };
         return Ok((verdict, reply));
     }
@@ -167,18 +176,12 @@ async fn exchange(
     }
     // An error inside a 200 is treated as that error.
     if !beginning.ended {
-        let rest = timeout(
-            ERROR_REST,
-            read_some(&mut body, ERROR_REST, |read| read >= ERROR_LIMIT),
-        )
-        .await;
-        if let Ok(Ok(rest)) = rest {
-            for chunk in &rest.chunks {
-                tap.feed(chunk);
-            }
-            beginning.chunks.extend(rest.chunks);
-            beginning.ended = rest.ended;
+        let rest = read_some(&mut body, ERROR_REST).await;
+        for chunk in &rest.chunks {
+            tap.feed(chunk);
         }
+        beginning.chunks.extend(rest.chunks);
+        beginning.ended = rest.ended;
     }
     let answered = tap.finish();
     let error = answered.error.clone();
@@ -232,33 +235,27 @@ fn take_what_is_here(
     Ok(())
 }
 
-/// Reads until the end, until `enough` of that many bytes, or until the body is silent for too long.
-async fn read_some(
-    body: &mut Body,
-    idle: Duration,
-    enough: impl Fn(usize) -> bool,
-) -> Result<Beginning, Verdict> {
+/// Reads an error until its end, until there is more than errors have, or until it breaks or is silent for too long.
+async fn read_some(body: &mut Body, idle: Duration) -> Beginning {
     let mut beginning = Beginning {
         chunks: VecDeque::new(),
         ended: false,
     };
     let mut read = 0;
-    while !enough(read) {
-        let chunk = timeout(idle, next_chunk(body)).await;
-        let silent = || {
-            failure(
-                Rule::AnswerTimeout,
-                "Gemini's answer stopped coming".to_owned(),
-            )
-        };
-        let Some(chunk) = chunk.map_err(|_| silent())?? else {
-            beginning.ended = true;
-            break;
-        };
-        read += chunk.len();
-        beginning.chunks.push_back(chunk);
+    while read < ERROR_LIMIT {
+        match timeout(idle, next_chunk(body)).await {
+            Ok(Ok(Some(chunk))) => {
+                read += chunk.len();
+                beginning.chunks.push_back(chunk);
+            }
+            Ok(Ok(None)) => {
+                beginning.ended = true;
+                break;
+            }
+            Ok(Err(_)) | Err(_) => break,
+        }
     }
-    Ok(beginning)
+    beginning
 }
 
 async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::Request;
@@ -36,11 +37,6 @@ async fn serve(
     record: &mut Record,
 ) -> Result<(Attempt, Incoming), Refusal> {
     let credential = credential(request.headers(), request.uri().query());
-    if app.recorder.pending()
-        >= usize::try_from(app.settings().max_pending_rows).unwrap_or(usize::MAX)
-    {
-        return Err(Refusal::TooManyPendingRows);
-    }
     let target = record.target(credential.as_ref(), &request);
     // Strangers first: their bad paths must not fill the log.
     let client = authenticate(app, credential.as_ref(), record)?;
@@ -50,6 +46,12 @@ async fn serve(
         return Err(Refusal::NotYet);
     }
     let settings = app.settings();
+    if app.recorder.pending() >= usize::try_from(settings.max_pending_rows).unwrap_or(usize::MAX) {
+        // A row for each refusal would go on filling the memory that is full; one will tell how many there were.
+        record.leave_out();
+        app.turned_away.fetch_add(1, Ordering::Relaxed);
+        return Err(Refusal::TooManyPendingRows);
+    }
     let incoming = Incoming::read(app, &settings, target, request).await?;
     record.incoming(&incoming);
     // What a client key may spend is decided here, between reading and lending.
@@ -66,7 +68,10 @@ async fn serve(
         };
         let lent = lease.lent.clone();
         record.begin_attempt(&lent);
-        let attempt = forward(app, &settings, lease, &incoming).await;
+        let left = settings
+            .first_byte_timeout()
+            .saturating_sub(began.elapsed());
+        let attempt = forward(app, &settings, lease, &incoming, left).await;
         record.settle(&attempt, &incoming);
         spent.add(attempt.verdict.rule);
         let late = began.elapsed() >= settings.first_byte_timeout();
@@ -74,10 +79,17 @@ async fn serve(
             NextStep::TryAgain { pause } if !late => {
                 let may_come_again = attempt.verdict.rule.retry() != Retry::Free;
                 tried.add(lent.id, lent.project_id, may_come_again);
+                let Attempt {
+                    lease,
+                    verdict,
+                    reply,
+                } = attempt;
                 // The key is free while the request pauses.
+                drop(lease);
                 last = Some(Attempt {
                     lease: None,
-                    ..attempt
+                    verdict,
+                    reply,
                 });
                 if pause > Duration::ZERO {
                     tokio::time::sleep(pause).await;
@@ -97,18 +109,18 @@ fn conclude(
     incoming: Incoming,
 ) -> Result<(Attempt, Incoming), Refusal> {
     let rule = attempt.verdict.rule;
+    if rule.speaks_of_our_key() {
+        // With no key at fault, when they are ready says nothing: the client would be told to come back at once.
+        let nobody = rule.fault() == Fault::Nobody;
+        return Err(if nobody {
+            Refusal::NoneUsable
+        } else {
+            Refusal::no_key(app, &incoming)
+        });
+    }
     match attempt.reply {
         Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
         Reply::None => Err(Refusal::Unreachable),
-        // With no key at fault, when they are ready says nothing: the client would be told to come back at once.
-        Reply::Whole(_) | Reply::Flowing(_)
-            if rule.speaks_of_our_key() && rule.fault() == Fault::Nobody =>
-        {
-            Err(Refusal::NoneUsable)
-        }
-        Reply::Whole(_) | Reply::Flowing(_) if rule.speaks_of_our_key() => {
-            Err(Refusal::no_key(app, &incoming))
-        }
         Reply::Whole(_) | Reply::Flowing(_) => Ok((attempt, incoming)),
     }
 }

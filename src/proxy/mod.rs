@@ -46,9 +46,10 @@ pub async fn serve(
     if let Ok(origin) = HeaderValue::from_str(&origin)
         && !origin.is_empty()
     {
-        response
-            .headers_mut()
-            .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let ours = HeaderValue::from_static("x-request-id, retry-after");
+        headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, ours);
     }
     response
 }

@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep};
 use crate::app::App;
 use crate::clock;
 use crate::gemini::prices::cost_nano_usd;
+use crate::gemini::redact::Redactor;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
 use crate::pool::client_key::ClientKey;
@@ -65,9 +66,9 @@ impl Record {
             kind: Kind::Request,
             client_key_id: None,
             client_ip: Some(client_ip.to_string()),
-            user_agent: user_agent.map(|text| redactor.redact_message(cut(&text))),
+            user_agent: user_agent.map(|text| redacted(&redactor, &text)),
             method: request.method().to_string(),
-            path: redactor.redact_message(cut(&loggable(uri.path(), uri.query()))),
+            path: redacted(&redactor, &loggable(uri.path(), uri.query())),
             model: None,
             model_version: None,
             operation: None,
@@ -164,7 +165,9 @@ impl Record {
             &attempt.verdict,
             ends.then_some(attempt.verdict.rule.outcome()),
         );
-        if let Some(lease) = &attempt.lease {
+        // An answer that flows has yet to end well.
+        let open = !ends && attempt.verdict.rule == Rule::Success;
+        if let Some(lease) = attempt.lease.as_ref().filter(|_| !open) {
             self.blame(lease.lent.id, incoming.model(), &attempt.verdict);
         }
     }
@@ -188,7 +191,7 @@ impl Record {
         if changes.is_empty() {
             return;
         }
-        let message = self.app.redactor().redact_message(cut(&verdict.message));
+        let message = redacted(&self.app.redactor(), &verdict.message);
         for change in changes {
             tracing::warn!(request.id = %id, upstream_key.id = key.0, rule = verdict.rule.name(), "{change}");
             let evidence = Evidence {
@@ -204,14 +207,15 @@ impl Record {
     fn conclude_attempt(&self, verdict: &Verdict, outcome: Option<Outcome>) {
         let elapsed = millis(self.attempt_began);
         let message = (verdict.rule != Rule::Success && !verdict.message.is_empty())
-            .then(|| self.app.redactor().redact_message(cut(&verdict.message)));
+            .then(|| redacted(&self.app.redactor(), &verdict.message));
         let mut row = self.row();
         if let Some(attempt) = row.attempts.last_mut() {
-            attempt.status = verdict.status;
+            // What broke off had begun with a status.
+            attempt.status = verdict.status.or(attempt.status);
             attempt.rule = Some(verdict.rule.name());
             attempt.error = message;
             attempt.outcome = outcome;
-            attempt.first_byte_ms = verdict
+            attempt.first_byte_ms = attempt
                 .status
                 .map(|_| attempt.first_byte_ms.unwrap_or(elapsed));
             attempt.duration_ms = outcome.map(|_| elapsed);
@@ -381,6 +385,13 @@ impl Future for Committed {
 
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What of a text may stand in a row. Redacted before it is cut, so that no secret is left in part.
+fn redacted(redactor: &Redactor, text: &str) -> String {
+    // Nobody needs more than this to be looked through; what is kept is shorter still.
+    let text = &text[..text.floor_char_boundary(8 * TEXT_LIMIT)];
+    cut(&redactor.redact_message(text)).to_owned()
 }
 
 /// At most [`TEXT_LIMIT`] bytes of the text.

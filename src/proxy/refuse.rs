@@ -35,6 +35,8 @@ pub enum Refusal {
     NoUpstreamKeys,
     /// None of the keys can serve until a person or a check mends one.
     NoneUsable,
+    /// Keys could serve, but each carries as many requests as it may.
+    AllBusy,
     /// All keys rest for this model.
     AllResting {
         model: String,
@@ -56,10 +58,11 @@ impl Refusal {
         }
         match keys.soonest(incoming.model(), now) {
             None => Self::NoneUsable,
+            Some((at, _)) if at <= now => Self::AllBusy,
             Some((at, resting)) => {
                 // A second at least: a client that comes back at once meets the same.
                 let retry_after = (at - now).max(Duration::from_secs(1));
-                let for_the_day = at > now && resting == Some(Rule::QuotaPerDay);
+                let for_the_day = resting == Some(Rule::QuotaPerDay);
                 Self::AllResting {
                     model: incoming.model().to_owned(),
                     retry_after,
@@ -105,6 +108,7 @@ impl Refusal {
             Self::TooMuchHeld
             | Self::NoUpstreamKeys
             | Self::NoneUsable
+            | Self::AllBusy
             | Self::Unreachable
             | Self::TooManyPendingRows => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -113,7 +117,7 @@ impl Refusal {
 
     fn outcome(&self) -> Outcome {
         match self {
-            Self::NoUpstreamKeys | Self::NoneUsable => Outcome::NoKey,
+            Self::NoUpstreamKeys | Self::NoneUsable | Self::AllBusy => Outcome::NoKey,
             Self::AllResting { .. } => Outcome::Quota,
             Self::Unreachable | Self::Timeout => Outcome::Network,
             Self::BodyBroken => Outcome::ClientGone,
@@ -143,6 +147,7 @@ impl Refusal {
                 Some(Duration::from_secs(5))
             }
             Self::NoneUsable => Some(Duration::from_mins(1)),
+            Self::AllBusy => Some(Duration::from_secs(1)),
             Self::NoClientKey
             | Self::WrongClientKey
             | Self::DisabledClientKey
@@ -193,6 +198,9 @@ impl Refusal {
             Self::NoUpstreamKeys => "gemini-pool: the pool has no upstream key yet. Whoever runs it can add one with \
                  `gemini-pool upstream-keys add`"
                 .to_owned(),
+            Self::AllBusy => {
+                "gemini-pool: every upstream key is busy. Try again in a second".to_owned()
+            }
             Self::NoneUsable => "gemini-pool: none of the pool's upstream keys can serve this now. Whoever runs it sees \
                  why in `gemini-pool upstream-keys list`"
                 .to_owned(),

@@ -1,5 +1,7 @@
 //! Small chores: sums up guesses of client keys, wipes the secrets of keys removed a day ago.
 
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -30,23 +32,43 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .sweep(now);
-    for guesses in unrecorded {
-        app.recorder.finish(Box::new(row_of(app, guesses, now)));
+    for Unrecorded { address, count } in unrecorded {
+        let error = format!("{count} more requests without a valid client key within a minute");
+        drop(
+            app.recorder
+                .finish(Box::new(row(app, now, Some(address), 401, error))),
+        );
+    }
+    if !app.recorder.is_failing() {
+        let count = app.turned_away.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            let error =
+                format!("{count} requests were refused while the database could not be written");
+            drop(
+                app.recorder
+                    .finish(Box::new(row(app, now, None, 503, error))),
+            );
+        }
     }
     if let Err(error) = upstream_keys::wipe_removed(&app.db.writer, now - UNDO).await {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
     }
 }
 
-/// One row for many failures.
-fn row_of(app: &App, guesses: Unrecorded, now: Timestamp) -> NewRequestLog {
-    let (count, address) = (guesses.count, guesses.address);
+/// One row for many requests that got none of their own.
+fn row(
+    app: &App,
+    now: Timestamp,
+    address: Option<IpAddr>,
+    status: u16,
+    error: String,
+) -> NewRequestLog {
     NewRequestLog {
         id: app.ids.next(now),
         started_at: now,
         kind: Kind::Request,
         client_key_id: None,
-        client_ip: Some(address.to_string()),
+        client_ip: address.map(|address| address.to_string()),
         user_agent: None,
         method: "*".to_owned(),
         path: "*".to_owned(),
@@ -54,11 +76,9 @@ fn row_of(app: &App, guesses: Unrecorded, now: Timestamp) -> NewRequestLog {
         model_version: None,
         operation: None,
         streamed: false,
-        status: Some(401),
+        status: Some(status),
         outcome: Some(Outcome::Refused),
-        error: Some(format!(
-            "{count} more requests without a valid client key within a minute"
-        )),
+        error: Some(error),
         attempts: Vec::new(),
         wait_ms: 0,
         first_byte_ms: None,

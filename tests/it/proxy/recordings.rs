@@ -211,6 +211,8 @@ fn assert_reached_client(recording: &Recording, answer: &Answer) {
             || *value != answer.body.len().to_string()
     });
     expected.push(("access-control-allow-origin".to_owned(), "*".to_owned()));
+    let exposed = ("access-control-expose-headers", "x-request-id, retry-after");
+    expected.push((exposed.0.to_owned(), exposed.1.to_owned()));
     let request_id = answer.header("x-request-id").unwrap();
     expected.push(("x-request-id".to_owned(), request_id.to_owned()));
     assert_eq!(sorted(headers), sorted(expected), "{id}");
