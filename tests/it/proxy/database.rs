@@ -57,6 +57,7 @@ async fn a_database_locked_for_ten_seconds_stops_no_answer_and_loses_no_row() {
     assert_eq!(ids, answered);
     println!("{} answers, all of them rows", ids.len());
     pool.assert_sums_agree().await;
+    pool.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

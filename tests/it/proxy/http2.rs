@@ -98,7 +98,7 @@ async fn five_hundred_streams_are_open_at_once_over_several_connections() {
     assert!(rows.iter().all(|row| row.outcome == Some(Outcome::Success)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn connections_that_google_closes_between_requests_cost_nobody_an_answer() {
     for http2 in ["on", "off"] {
         let keys = (0..20).map(|n| FakeKey::healthy(format!("AIzaSyTheKey-{n:04}"), n.to_string()));
@@ -110,6 +110,10 @@ async fn connections_that_google_closes_between_requests_cost_nobody_an_answer()
                 assert_eq!(heard.status, 200, "{}", heard.text());
             }
             pool.google.cut_off_connections();
+            eventually("the connections are closed", async || {
+                (pool.google.open_connections() == 0).then_some(())
+            })
+            .await;
         }
 
         for row in pool.finished_rows(160).await {

@@ -134,12 +134,12 @@ async fn a_stream_that_dies_ends_with_an_error_event_in_its_own_form() {
 
 #[tokio::test]
 async fn a_half_event_is_closed_before_the_error_event() {
-    let head =
+    let begins =
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     let event = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\r\n\r\n";
     let half = "data: {\"candidates\":[{\"content\":{\"par";
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
-    let upstream = upstream_that_says(format!("{head}{}{}", chunk(event), chunk(half))).await;
+    let upstream = upstream_that_says(format!("{begins}{}{}", chunk(event), chunk(half))).await;
     let pool = TestPool::sending_to(upstream, KEY).await;
 
     let heard = pool.hear(Ask::Events).await;

@@ -57,13 +57,6 @@ impl Ask {
             }
         }
     }
-
-    pub fn is_event_stream(self) -> bool {
-        match self {
-            Self::Events | Self::OpenAiEvents | Self::InteractionEvents => true,
-            Self::Whole | Self::Array | Self::OpenAi | Self::Interaction => false,
-        }
-    }
 }
 
 /// An answer as a client heard it.

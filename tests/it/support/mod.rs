@@ -132,12 +132,6 @@ impl TestPool {
             .unwrap()
     }
 
-    /// Asks the usual question as a stream of server-sent events.
-    pub async fn stream(&self) -> reqwest::Response {
-        let path = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
-        self.post(path, QUESTION).send().await.unwrap()
-    }
-
     /// Asks and listens to the end.
     pub async fn hear(&self, ask: Ask) -> Heard {
         Heard::whole(self.ask(ask).await).await
