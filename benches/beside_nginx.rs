@@ -3,6 +3,8 @@
 //! `cargo bench --bench beside_nginx` needs `nginx` on the path. Both stand before the same fake Gemini and get the
 //! same load in turns; what counts is the processor time the kernel charged to each, so that a busy machine disturbs
 //! little. nginx is a plain reverse proxy with upstream keep-alive, without buffering, with its access log on.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on may panic")]
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -68,8 +70,8 @@ fn main() {
 
 async fn run() {
     let folder = tempfile::tempdir().unwrap();
-    let keys = (0..KEYS)
-        .map(|n| FakeKey::healthy(&format!("AIzaSyBench{n:028}"), &format!("projects/{n}")));
+    let keys =
+        (0..KEYS).map(|n| FakeKey::healthy(format!("AIzaSyBench{n:028}"), format!("projects/{n}")));
     let google = FakeGemini::start(Rules {
         recording: Recording::Counts,
         ..Rules::with_keys(keys)
@@ -137,7 +139,7 @@ async fn measure(http: &Http, proxies: &[Proxy], work: &Work) {
         for (proxy, costs) in proxies.iter().zip(&mut costs) {
             let before = processor_time(proxy);
             load(http, proxy, work).await;
-            let spent = processor_time(proxy) - before;
+            let spent = processor_time(proxy).saturating_sub(before);
             // The first round warms up.
             if round > 0 {
                 costs.push(
@@ -239,7 +241,7 @@ async fn open_streams(http: &Http, proxies: &[Proxy]) {
         for _ in 0..1_000 {
             let (http, url) = (http.clone(), format!("{}{STREAM}", proxy.url));
             streams.spawn(async move {
-                ask(&http, &url, "chunks=40,delay=250", Bytes::from(QUESTION)).await
+                ask(&http, &url, "chunks=40,delay=250", Bytes::from(QUESTION)).await;
             });
         }
         tokio::time::sleep(Duration::from_secs(6)).await;

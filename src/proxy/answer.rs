@@ -116,6 +116,10 @@ fn client_head(head: &response::Parts, redactor: &Redactor) -> response::Parts {
 }
 
 /// An answer on its way: passes Google's bytes as they come, with a tap beside them.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the answer"
+)]
 struct AnswerBody {
     /// Google's side; gone once the answer has ended.
     source: Option<Source>,

@@ -68,10 +68,10 @@ async fn serve(
         };
         let lent = lease.lent.clone();
         record.begin_attempt(&lent);
-        let left = settings
+        let patience = settings
             .first_byte_timeout()
             .saturating_sub(began.elapsed());
-        let attempt = forward(app, &settings, lease, &incoming, left).await;
+        let attempt = forward(app, &settings, lease, &incoming, patience).await;
         record.settle(&attempt, &incoming);
         spent.add(attempt.verdict.rule);
         let late = began.elapsed() >= settings.first_byte_timeout();
