@@ -164,7 +164,9 @@ async fn exchange(
         }
     }
     if tap.first() != First::Error {
-        take_what_is_here(&mut body, &mut tap, &mut beginning)?;
+        // The end of a body that is here is seen only once the task of its connection has had its turn.
+        let turns = if incoming.streams { 0 } else { 3 };
+        take_what_is_here(&mut body, &mut tap, &mut beginning, turns).await?;
         let answered = tap.finish();
         let whole = beginning.ended && answered.error.is_none();
         let reply = if whole {
@@ -212,17 +214,22 @@ fn flowing(head: response::Parts, beginning: Beginning, rest: Body, stream: Stre
     }))
 }
 
-/// Reads on as long as nothing has to be waited for: most answers without a stream are here whole by now, and go out
-/// in one piece.
-fn take_what_is_here(
+/// Reads on as long as nothing has to be waited for but `turns` of other tasks: most answers without a stream are here
+/// whole by now, and go out in one piece.
+async fn take_what_is_here(
     body: &mut Body,
     tap: &mut Tap,
     beginning: &mut Beginning,
+    mut turns: u32,
 ) -> Result<(), Verdict> {
     let mut read: usize = beginning.chunks.iter().map(Bytes::len).sum();
     while !beginning.ended && read < AT_ONCE {
         match next_chunk(body).now_or_never() {
-            None => break,
+            None if turns == 0 => break,
+            None => {
+                turns -= 1;
+                tokio::task::yield_now().await;
+            }
             Some(Err(broken)) => return Err(broken),
             Some(Ok(None)) => beginning.ended = true,
             Some(Ok(Some(chunk))) => {

@@ -118,6 +118,17 @@ impl Writer {
     pub async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+            // Whoever is ready to run may have a row too: let them hand it in, as long as some do.
+            let mut alone = false;
+            while !alone && batch.len() < BATCH {
+                tokio::task::yield_now().await;
+                alone = self.queue.is_empty();
+                while batch.len() < BATCH
+                    && let Ok(write) = self.queue.try_recv()
+                {
+                    batch.push(write);
+                }
+            }
             self.write_all(&mut batch).await;
         }
     }
