@@ -73,6 +73,7 @@ impl Server {
         tasks.spawn(tasks::record_running::run(app.clone()));
         tasks.spawn(tasks::checkpoint::run(app.clone()));
         tasks.spawn(tasks::sweep::run(app.clone()));
+        tasks.spawn(tasks::probe::run(app.clone()));
 
         let graceful = GracefulShutdown::new();
         let connections = Connections {

@@ -39,6 +39,8 @@ pub struct Health {
     /// Writes handed in and not yet committed.
     pending: AtomicUsize,
     failing: AtomicBool,
+    /// Whether a mere try to write failed, made while there may be nothing to write.
+    probe_failed: AtomicBool,
 }
 
 /// The other end of the queue, for [`Writer::run`].
@@ -104,6 +106,14 @@ impl Recorder {
     /// Whether the last try to write failed.
     pub fn is_failing(&self) -> bool {
         self.health.failing.load(Ordering::Relaxed)
+            || self.health.probe_failed.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the database could be written just now, had there been something.
+    pub fn note_probe(&self, succeeded: bool) {
+        self.health
+            .probe_failed
+            .store(!succeeded, Ordering::Relaxed);
     }
 
     fn hand_in(&self, write: Write) {

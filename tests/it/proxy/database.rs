@@ -252,3 +252,15 @@ async fn lock(pool: &TestPool) -> SqliteConnection {
         .unwrap();
     other
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_database_is_told_though_nobody_writes() {
+    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    let locked = lock(&pool).await;
+
+    let is = async |status| (readiness(&pool).await == status).then_some(());
+    eventually("the server is not ready", async || is(503).await).await;
+
+    locked.close().await.unwrap();
+    eventually("the server is ready again", async || is(200).await).await;
+}

@@ -1,0 +1,21 @@
+//! Tries whether the database can be written, so that `/readyz` tells it while nobody writes too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::storage::error::Result;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Tries for ever.
+pub async fn run(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        app.recorder.note_probe(pass(&app).await.is_ok());
+    }
+}
+
+async fn pass(app: &App) -> Result<()> {
+    Ok(app.db.begin().await?.rollback().await?)
+}
