@@ -205,7 +205,7 @@ fn request(url: &str, manner: &str, body: Bytes) -> http::Request<Full<Bytes>> {
     request.body(Full::new(body)).unwrap()
 }
 
-/// At 200 requests a second: what each proxy adds to asking the fake Gemini itself.
+/// The whole time of a request at 200 a second, the fake Gemini's own share included.
 async fn latency(http: &Http, proxies: &[Proxy]) {
     let mut lines = Vec::new();
     for proxy in proxies {

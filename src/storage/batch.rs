@@ -1,7 +1,7 @@
 //! `Batch`: the lines that one transaction of the recorder writes, and how they get into the tables.
 //!
 //! Not with checked macros, whose parameters are counted when the program is built: a statement for each line costs a
-//! change of thread each, and lines as one JSON parameter cost three times what binding them does.
+//! change of thread each, and of lines as one JSON parameter the reading took more than half of what SQLite did.
 
 use std::collections::HashMap;
 
