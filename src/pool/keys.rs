@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -658,6 +657,5 @@ pub fn turn_at(time: Timestamp) -> i64 {
 pub struct Lent {
     pub id: UpstreamKeyId,
     pub project_id: ProjectId,
-    pub project: Option<Arc<str>>,
     pub secret: Secret,
 }

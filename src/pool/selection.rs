@@ -49,7 +49,6 @@ impl Keys {
         Some(Lent {
             id,
             project_id: key.project_id,
-            project: key.project.as_deref().map(Into::into),
             secret: key.secret.clone(),
         })
     }

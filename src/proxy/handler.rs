@@ -71,7 +71,7 @@ async fn serve(
         let patience = settings
             .first_byte_timeout()
             .saturating_sub(began.elapsed());
-        let attempt = forward(app, &settings, lease, &incoming, patience).await;
+        let mut attempt = forward(app, &settings, lease, &incoming, patience).await;
         record.settle(&attempt, &incoming);
         spent.add(attempt.verdict.rule);
         let late = began.elapsed() >= settings.first_byte_timeout();
@@ -79,18 +79,9 @@ async fn serve(
             NextStep::TryAgain { pause } if !late => {
                 let may_come_again = attempt.verdict.rule.retry() != Retry::Free;
                 tried.add(lent.id, lent.project_id, may_come_again);
-                let Attempt {
-                    lease,
-                    verdict,
-                    reply,
-                } = attempt;
                 // The key is free while the request pauses.
-                drop(lease);
-                last = Some(Attempt {
-                    lease: None,
-                    verdict,
-                    reply,
-                });
+                drop(attempt.lease.take());
+                last = Some(attempt);
                 if pause > Duration::ZERO {
                     tokio::time::sleep(pause).await;
                 }

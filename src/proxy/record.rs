@@ -24,13 +24,12 @@ use crate::pool::client_key::ClientKey;
 use crate::pool::keys::Lent;
 use crate::pool::outcome::Outcome;
 use crate::pool::upstream_key::UpstreamKeyId;
-use crate::pool::usage::Usage;
 use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::authenticate::{Credential, client_ip};
 use crate::proxy::forward::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::refuse::Refusal;
-use crate::storage::request_logs::{Kind, NewAttempt, NewRequestLog};
+use crate::storage::request_logs::{NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
 
 /// How many bytes of a path, a user agent or a message are kept.
@@ -60,32 +59,11 @@ impl Record {
         let user_agent = headers
             .get(USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let path = redacted(&redactor, &loggable(uri.path(), uri.query()));
         let row = NewRequestLog {
-            id: app.ids.next(now),
-            started_at: now,
-            kind: Kind::Request,
-            client_key_id: None,
             client_ip: Some(client_ip.to_string()),
             user_agent: user_agent.map(|text| redacted(&redactor, &text)),
-            method: request.method().to_string(),
-            path: redacted(&redactor, &loggable(uri.path(), uri.query())),
-            model: None,
-            model_version: None,
-            operation: None,
-            streamed: false,
-            status: None,
-            outcome: None,
-            error: None,
-            attempts: Vec::new(),
-            wait_ms: 0,
-            first_byte_ms: None,
-            duration_ms: None,
-            request_bytes: 0,
-            response_bytes: 0,
-            usage: Usage::default(),
-            finish_reason: None,
-            service_tier: None,
-            cost_nano_usd: None,
+            ..NewRequestLog::begun(app.ids.next(now), now, request.method().to_string(), path)
         };
         let row = Arc::new(Mutex::new(row));
         app.begin(&row, now);

@@ -74,6 +74,37 @@ pub struct NewAttempt {
 }
 
 impl NewRequestLog {
+    /// The row of a request of which nothing is known yet but when it began and what it asks for.
+    pub fn begun(id: RequestId, started_at: Timestamp, method: String, path: String) -> Self {
+        Self {
+            id,
+            started_at,
+            kind: Kind::Request,
+            client_key_id: None,
+            client_ip: None,
+            user_agent: None,
+            method,
+            path,
+            model: None,
+            model_version: None,
+            operation: None,
+            streamed: false,
+            status: None,
+            outcome: None,
+            error: None,
+            attempts: Vec::new(),
+            wait_ms: 0,
+            first_byte_ms: None,
+            duration_ms: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            usage: Usage::default(),
+            finish_reason: None,
+            service_tier: None,
+            cost_nano_usd: None,
+        }
+    }
+
     /// The row's line for the database, and the number of its model.
     pub async fn line(
         &self,

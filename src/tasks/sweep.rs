@@ -9,8 +9,7 @@ use crate::app::App;
 use crate::clock::{self, Timestamp};
 use crate::pool::guessing::Unrecorded;
 use crate::pool::outcome::Outcome;
-use crate::pool::usage::Usage;
-use crate::storage::request_logs::{Kind, NewRequestLog};
+use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
 
 const PERIOD: Duration = Duration::from_secs(5);
@@ -64,30 +63,11 @@ fn row(
     error: String,
 ) -> NewRequestLog {
     NewRequestLog {
-        id: app.ids.next(now),
-        started_at: now,
-        kind: Kind::Request,
-        client_key_id: None,
         client_ip: address.map(|address| address.to_string()),
-        user_agent: None,
-        method: "*".to_owned(),
-        path: "*".to_owned(),
-        model: None,
-        model_version: None,
-        operation: None,
-        streamed: false,
         status: Some(status),
         outcome: Some(Outcome::Refused),
         error: Some(error),
-        attempts: Vec::new(),
-        wait_ms: 0,
-        first_byte_ms: None,
         duration_ms: Some(0),
-        request_bytes: 0,
-        response_bytes: 0,
-        usage: Usage::default(),
-        finish_reason: None,
-        service_tier: None,
-        cost_nano_usd: None,
+        ..NewRequestLog::begun(app.ids.next(now), now, "*".to_owned(), "*".to_owned())
     }
 }
