@@ -1,6 +1,6 @@
 //! `App`: what every handler is given.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
@@ -112,7 +112,8 @@ impl App {
         let values = shared.values_to_redact();
         drop(shared);
         let secrets = values.iter().map(|(secret, _)| secret.expose());
-        let projects = values.iter().filter_map(|(_, project)| project.as_deref());
+        let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();
+        let projects = projects.into_iter().map(String::as_str);
         let redactor = Redactor::new(secrets, projects);
         swap(&self.redactor, redactor);
         self.revision.store(current, Ordering::Relaxed);

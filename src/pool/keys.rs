@@ -222,12 +222,12 @@ impl Keys {
         self.by_id.values().map(|key| key.in_flight).sum()
     }
 
-    /// The secret of every key with the name of its project.
-    pub fn values_to_redact(&self) -> Vec<(Secret, Option<String>)> {
+    /// The secret of every key with the ids of its project.
+    pub fn values_to_redact(&self) -> Vec<(Secret, Vec<String>)> {
         let values = self
             .by_id
             .values()
-            .map(|key| (key.row.secret.clone(), key.row.project.clone()));
+            .map(|key| (key.row.secret.clone(), key.row.project_ids()));
         values.collect()
     }
 
