@@ -230,7 +230,7 @@ mod tests {
         let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
         db.migrate().await.unwrap();
         sqlx::query(
-            "INSERT INTO _sqlx_migrations SELECT 99999999999999, 'later', installed_on, 1, checksum, 0 FROM _sqlx_migrations",
+            "INSERT INTO _sqlx_migrations SELECT 99999999999999, 'later', installed_on, 1, checksum, 0 FROM _sqlx_migrations LIMIT 1",
         )
         .execute(&db.writer)
         .await
