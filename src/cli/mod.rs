@@ -11,6 +11,7 @@ pub mod output;
 pub mod restore;
 pub mod selected;
 pub mod serve;
+pub mod settings;
 pub mod upstream_keys;
 
 use std::ffi::OsString;
@@ -49,6 +50,9 @@ enum Command {
     /// The keys that clients show to this server
     #[command(subcommand, visible_alias = "clients")]
     ClientKeys(client_keys::Command),
+    /// What the server does and may be told otherwise while it runs
+    #[command(subcommand)]
+    Settings(settings::Command),
     /// The requests that were made
     #[command(subcommand)]
     Logs(logs::Command),
@@ -122,6 +126,7 @@ impl CommandLine {
             Command::Restore(arguments) => restore::run(&database, &arguments).await,
             Command::UpstreamKeys(command) => upstream_keys::run(&database, command).await,
             Command::ClientKeys(command) => client_keys::run(&database, command).await,
+            Command::Settings(command) => settings::run(&database, command).await,
             Command::Logs(command) => logs::run(&database, command).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }
@@ -214,13 +219,15 @@ mod tests {
     fn wrong_usage_and_questions_have_their_own_status() {
         let status = |arguments: &[&str]| parse(arguments).unwrap_err().exit_code();
 
-        let wrong: [&[&str]; 7] = [
+        let wrong: [&[&str]; 9] = [
             &["nonsense"],
             &["--nonsense"],
             &["keys"],
             &["keys", "remove"],
             &["logs", "list", "--outcome", "fine"],
             &["logs", "list", "--cursor", "7"],
+            &["settings", "get", "max_atempts"],
+            &["settings", "reset"],
             &["clients", "create", "name", "--expires", "soon"],
         ];
         for arguments in wrong {
@@ -229,6 +236,13 @@ mod tests {
         for arguments in [&["--help"][..], &["--version"], &["keys", "add", "--help"]] {
             assert_eq!(status(arguments), 0, "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn a_wrong_name_of_a_setting_gets_the_nearest_ones() {
+        let error = parse(&["settings", "set", "max_atempts", "7"]).unwrap_err();
+
+        assert!(error.to_string().contains("'max_attempts'"), "{error}");
     }
 
     #[test]

@@ -1,60 +1,131 @@
-//! `Settings`: what the admin may change while the server runs.
+//! `Settings`: what the admin may change while the server runs. One table makes the fields, the defaults, the bounds and
+//! the explanations.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use Kind::{Number, Switch, Text};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 const DAY_MS: u64 = 86_400_000;
+const MANY: u64 = 1_000_000_000_000;
 
-/// Typed settings; a value that no row sets has its default.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// How many attempts may reach a model or break on the way.
-    pub max_attempts: u32,
-    /// How many attempts a request may make in all, free ones included.
-    pub max_keys_per_request: u32,
-    pub connect_timeout_ms: u64,
-    /// How long an answer's first byte may take, over all attempts.
-    pub first_byte_timeout_ms: u64,
-    /// How long a started answer may be silent.
-    pub idle_timeout_ms: u64,
-    /// Speak HTTP/2 to Google, over several connections.
-    pub upstream_http2: bool,
-    /// The largest request body.
-    pub max_request_bytes: u64,
-    /// How much all request bodies together may take.
-    pub max_held_bytes: u64,
-    /// How many requests one upstream key carries at once; 0: any number.
-    pub per_key_concurrency: u32,
-    /// How long an answer waits for its row.
-    pub commit_wait_ms: u64,
-    /// With so many rows waiting for the database, new requests are refused.
-    pub max_pending_rows: u64,
-    /// What browsers are told in `access-control-allow-origin`; empty: nothing.
-    pub cors_allow_origin: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            max_attempts: 4,
-            max_keys_per_request: 32,
-            connect_timeout_ms: 10_000,
-            first_byte_timeout_ms: 600_000,
-            idle_timeout_ms: 300_000,
-            upstream_http2: false,
-            max_request_bytes: 150 * MIB,
-            max_held_bytes: GIB,
-            per_key_concurrency: 0,
-            commit_wait_ms: 500,
-            max_pending_rows: 100_000,
-            cors_allow_origin: "*".to_owned(),
+/// Makes [`Settings`], its defaults and [`DEFINITIONS`] from lines `name: type = default, kind;`.
+macro_rules! settings {
+    ($($(#[doc = $line:literal])+ $name:ident: $type:ty = $default:expr, $kind:expr;)+) => {
+        /// Typed settings; a value that no row sets has its default.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Settings {
+            $($(#[doc = $line])+ pub $name: $type,)+
         }
-    }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        /// Every setting, in the order in which they are shown.
+        pub static DEFINITIONS: &[Definition] = &[
+            $(Definition {
+                name: stringify!($name),
+                explanation: concat!($($line),+).trim_ascii(),
+                kind: $kind,
+                read: |settings| settings.$name.to_text(),
+                write: |settings, text| {
+                    settings.$name = Value::from_text(text)?;
+                    Some(())
+                },
+            },)+
+        ];
+    };
 }
 
-/// A setting's row that cannot be used; the default stands in for it.
+settings! {
+    /// How many attempts of one request may reach a model or break on the way.
+    max_attempts: u32 = 4, Number(1..=100);
+    /// How many attempts a request may make in all, those that cost nothing included.
+    max_keys_per_request: u32 = 32, Number(1..=1_000);
+    /// How long a connection to Google may take to be made.
+    connect_timeout_ms: u64 = 10_000, Number(100..=DAY_MS);
+    /// How long an answer's first byte may take, over all attempts.
+    first_byte_timeout_ms: u64 = 600_000, Number(100..=DAY_MS);
+    /// How long an answer that has begun may be silent; there is no limit on the whole.
+    idle_timeout_ms: u64 = 300_000, Number(100..=DAY_MS);
+    /// Speak HTTP/2 to Google, over several connections.
+    upstream_http2: bool = false, Switch;
+    /// The largest request body; above it 413.
+    max_request_bytes: u64 = 150 * MIB, Number(1_024..=64 * GIB);
+    /// How much all request bodies in memory may take together; above it 503.
+    max_held_bytes: u64 = GIB, Number(MIB..=1_024 * GIB);
+    /// How long a request waits for a key that will soon be ready; 0: not at all.
+    wait_for_key_seconds: u64 = 10, Number(0..=3_600);
+    /// How many requests may wait for a key.
+    wait_queue_limit: u64 = 1_000, Number(0..=1_000_000);
+    /// How long an overloaded model is left alone at first; the pause doubles up to 30,000, or stays at this where it is
+    /// longer.
+    overload_pause_ms: u64 = 2_000, Number(100..=600_000);
+    /// How many requests one upstream key carries at once; 0: any number.
+    per_key_concurrency: u32 = 0, Number(0..=1_000_000);
+    /// How many requests one upstream key gets a minute; 0: any number.
+    key_requests_per_minute: u64 = 0, Number(0..=MANY);
+    /// How many tokens one upstream key may spend a minute; 0: any number.
+    key_tokens_per_minute: u64 = 0, Number(0..=MANY);
+    /// How many requests one upstream key gets a day, which ends as Google's does; 0: any number.
+    key_requests_per_day: u64 = 0, Number(0..=MANY);
+    /// How many tokens one upstream key may spend a day, which ends as Google's does; 0: any number.
+    key_tokens_per_day: u64 = 0, Number(0..=MANY);
+    /// How many requests all keys of a project get a minute; 0: any number.
+    project_requests_per_minute: u64 = 0, Number(0..=MANY);
+    /// How many tokens all keys of a project may spend a minute; 0: any number.
+    project_tokens_per_minute: u64 = 0, Number(0..=MANY);
+    /// How many requests all keys of a project get a day, which ends as Google's does; 0: any number.
+    project_requests_per_day: u64 = 0, Number(0..=MANY);
+    /// How many tokens all keys of a project may spend a day, which ends as Google's does; 0: any number.
+    project_tokens_per_day: u64 = 0, Number(0..=MANY);
+    /// Look at new upstream keys as soon as they are added.
+    check_new_keys: bool = true, Switch;
+    /// The model that checks of upstream keys name.
+    check_model: String = "gemini-flash-lite-latest".to_owned(), Text("a model's name", is_model);
+    /// Let checks of upstream keys generate one token, which spends quota and proves more.
+    check_with_generate: bool = false, Switch;
+    /// The time zone in which the days and months of client keys' limits begin.
+    day_zone: TimeZone = TimeZone::UTC, Text("a time zone such as UTC or Asia/Taipei", is_zone);
+    /// How long an answer waits for its log row.
+    commit_wait_ms: u64 = 500, Number(0..=60_000);
+    /// With so many rows waiting for the database, new requests get 503.
+    max_pending_rows: u64 = 100_000, Number(1..=10_000_000);
+    /// After how many days log rows are deleted; the hourly sums stay; 0: never.
+    log_retention_days: u64 = 90, Number(0..=36_500);
+    /// What browsers are told in `access-control-allow-origin`; empty: nothing.
+    cors_allow_origin: String = "*".to_owned(), Text("*, an origin, or empty", is_origin);
+}
+
+/// What is known of a setting besides its value.
+#[derive(Debug)]
+pub struct Definition {
+    pub name: &'static str,
+    pub explanation: &'static str,
+    pub kind: Kind,
+    read: fn(&Settings) -> String,
+    write: fn(&mut Settings, &str) -> Option<()>,
+}
+
+/// What a setting's value may be.
+#[derive(Debug)]
+pub enum Kind {
+    /// A whole number within bounds.
+    Number(RangeInclusive<u64>),
+    Switch,
+    /// A text of the kind that the words name and the function knows.
+    Text(&'static str, fn(&str) -> bool),
+}
+
+/// A setting's value that cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidSetting {
     #[error("no setting has the name {0}")]
@@ -70,48 +141,17 @@ pub enum InvalidSetting {
 impl Settings {
     /// Sets one value from its text.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), InvalidSetting> {
-        let wrong = |expected: String| InvalidSetting::Value {
-            name: name.into(),
-            value: value.into(),
-            expected,
-        };
-        let number = |range: RangeInclusive<u64>| {
-            let parsed = value.parse().ok().filter(|number| range.contains(number));
-            parsed.ok_or_else(|| {
-                wrong(format!(
-                    "a whole number from {} to {}",
-                    range.start(),
-                    range.end()
-                ))
-            })
-        };
-        let small = |range: RangeInclusive<u64>| {
-            number(range).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
-        };
-        let switch = || match value {
-            "on" | "true" | "1" => Ok(true),
-            "off" | "false" | "0" => Ok(false),
-            _ => Err(wrong("on or off".to_owned())),
-        };
-        match name {
-            "max_attempts" => self.max_attempts = small(1..=100)?,
-            "max_keys_per_request" => self.max_keys_per_request = small(1..=1_000)?,
-            "connect_timeout_ms" => self.connect_timeout_ms = number(100..=DAY_MS)?,
-            "first_byte_timeout_ms" => self.first_byte_timeout_ms = number(100..=DAY_MS)?,
-            "idle_timeout_ms" => self.idle_timeout_ms = number(100..=DAY_MS)?,
-            "upstream_http2" => self.upstream_http2 = switch()?,
-            "max_request_bytes" => self.max_request_bytes = number(1_024..=64 * GIB)?,
-            "max_held_bytes" => self.max_held_bytes = number(MIB..=1_024 * GIB)?,
-            "per_key_concurrency" => self.per_key_concurrency = small(0..=1_000_000)?,
-            "commit_wait_ms" => self.commit_wait_ms = number(0..=60_000)?,
-            "max_pending_rows" => self.max_pending_rows = number(1..=10_000_000)?,
-            "cors_allow_origin" if value.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                value.clone_into(&mut self.cors_allow_origin);
-            }
-            "cors_allow_origin" => return Err(wrong("*, an origin, or empty".to_owned())),
-            _ => return Err(InvalidSetting::UnknownName(name.to_owned())),
-        }
-        Ok(())
+        let definition =
+            definition(name).ok_or_else(|| InvalidSetting::UnknownName(name.to_owned()))?;
+        let written = definition
+            .kind
+            .allows(value)
+            .then(|| (definition.write)(self, value));
+        written.flatten().ok_or_else(|| InvalidSetting::Value {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            expected: definition.kind.to_string(),
+        })
     }
 
     pub fn first_byte_timeout(&self) -> Duration {
@@ -125,6 +165,140 @@ impl Settings {
     pub fn commit_wait(&self) -> Duration {
         Duration::from_millis(self.commit_wait_ms)
     }
+
+    pub fn wait_for_key(&self) -> Duration {
+        Duration::from_secs(self.wait_for_key_seconds)
+    }
+
+    pub fn overload_pause(&self) -> Duration {
+        Duration::from_millis(self.overload_pause_ms)
+    }
+}
+
+/// The setting of this name.
+pub fn definition(name: &str) -> Option<&'static Definition> {
+    DEFINITIONS
+        .iter()
+        .find(|definition| definition.name == name)
+}
+
+impl Definition {
+    /// The setting's value as text, which [`Settings::set`] takes.
+    pub fn value(&self, settings: &Settings) -> String {
+        (self.read)(settings)
+    }
+
+    pub fn default(&self) -> String {
+        self.value(&Settings::default())
+    }
+
+    /// What a row keeps of `text`: its plain form, or `None` for the default, which needs no row.
+    pub fn kept(&self, text: &str) -> Result<Option<String>, InvalidSetting> {
+        let mut settings = Settings::default();
+        settings.set(self.name, text)?;
+        Ok(Some(self.value(&settings)).filter(|value| *value != self.default()))
+    }
+}
+
+impl Kind {
+    fn allows(&self, text: &str) -> bool {
+        match self {
+            Number(bounds) => text.parse().is_ok_and(|number| bounds.contains(&number)),
+            Switch => bool::from_text(text).is_some(),
+            Text(_, is_one) => is_one(text),
+        }
+    }
+}
+
+/// As in "must be …".
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number(bounds) => {
+                write!(
+                    f,
+                    "a whole number from {} to {}",
+                    bounds.start(),
+                    bounds.end()
+                )
+            }
+            Switch => f.write_str("on or off"),
+            Text(words, _) => f.write_str(words),
+        }
+    }
+}
+
+/// A type that settings have, as it is written in rows and commands.
+trait Value: Sized {
+    fn from_text(text: &str) -> Option<Self>;
+    fn to_text(&self) -> String;
+}
+
+impl Value for u32 {
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u64 {
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for bool {
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "on" | "true" | "1" => Some(true),
+            "off" | "false" | "0" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn to_text(&self) -> String {
+        if *self { "on" } else { "off" }.to_owned()
+    }
+}
+
+impl Value for String {
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+
+    fn to_text(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for TimeZone {
+    fn from_text(text: &str) -> Option<Self> {
+        Self::get(text).ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.iana_name().unwrap_or("UTC").to_owned()
+    }
+}
+
+fn is_zone(text: &str) -> bool {
+    TimeZone::from_text(text).is_some()
+}
+
+fn is_model(text: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/".contains(&byte);
+    (1..=100).contains(&text.len()) && text.bytes().all(is_fit)
+}
+
+fn is_origin(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -132,21 +306,87 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_out_of_bounds_is_refused_and_changes_nothing() {
+    fn every_setting_has_a_default_within_its_bounds_and_says_what_it_is() {
         let mut settings = Settings::default();
 
-        for (name, value) in [
-            ("max_attempts", "0"),
-            ("max_attempts", "many"),
-            ("upstream_http2", "maybe"),
-            ("no_such", "1"),
-        ] {
-            assert!(settings.set(name, value).is_err(), "{name} = {value}");
+        for definition in DEFINITIONS {
+            let (name, default) = (definition.name, definition.default());
+            settings.set(name, &default).unwrap();
+            assert_eq!(definition.kept(&default).unwrap(), None, "{name}");
+            assert!(definition.explanation.ends_with('.'), "{name}");
         }
         assert_eq!(settings, Settings::default());
+    }
 
-        settings.set("max_attempts", "7").unwrap();
-        settings.set("upstream_http2", "on").unwrap();
-        assert_eq!((settings.max_attempts, settings.upstream_http2), (7, true));
+    #[test]
+    fn every_setting_takes_what_its_bounds_allow_and_gives_it_back() {
+        for definition in DEFINITIONS {
+            let (values, wrong): (Vec<String>, Vec<String>) = match &definition.kind {
+                Number(bounds) => {
+                    let (least, most) = (*bounds.start(), *bounds.end());
+                    let below = least.checked_sub(1).map(|below| below.to_string());
+                    let wrong = [(most + 1).to_string(), "-1".to_owned(), "many".to_owned()];
+                    (
+                        vec![least.to_string(), most.to_string()],
+                        wrong.into_iter().chain(below).collect(),
+                    )
+                }
+                Switch => (
+                    vec!["on".to_owned(), "off".to_owned()],
+                    vec!["maybe".to_owned(), String::new()],
+                ),
+                Text(..) => (vec![definition.default()], vec!["a b\n".to_owned()]),
+            };
+            let mut settings = Settings::default();
+            for value in values {
+                settings.set(definition.name, &value).unwrap();
+                assert_eq!(definition.value(&settings), value, "{}", definition.name);
+            }
+            let before = settings.clone();
+            for value in wrong {
+                let error = settings.set(definition.name, &value).unwrap_err();
+                let expected = format!(
+                    "{} must be {}, not {value}",
+                    definition.name, definition.kind
+                );
+                assert_eq!(error.to_string(), expected);
+            }
+            assert_eq!(settings, before);
+        }
+    }
+
+    #[test]
+    fn texts_are_of_their_kind() {
+        let mut settings = Settings::default();
+        for (name, value, is_right) in [
+            ("check_model", "models/gemini-2.5-flash_lite", true),
+            ("check_model", "", false),
+            ("check_model", "gemini?key=", false),
+            ("cors_allow_origin", "https://example.com", true),
+            ("cors_allow_origin", "", true),
+            ("cors_allow_origin", "https://a.com\r\n", false),
+            ("day_zone", "Asia/Taipei", true),
+            ("day_zone", "Asia/Atlantis", false),
+            ("day_zone", "", false),
+            ("no_such", "1", false),
+        ] {
+            let set = settings.set(name, value);
+            assert_eq!(set.is_ok(), is_right, "{name} = {value}");
+        }
+        assert_eq!(settings.day_zone.iana_name(), Some("Asia/Taipei"));
+    }
+
+    #[test]
+    fn a_row_keeps_the_plain_form_of_what_differs_from_the_default() {
+        for (name, text, kept) in [
+            ("max_attempts", "007", Some("7")),
+            ("max_attempts", "04", None),
+            ("upstream_http2", "true", Some("on")),
+            ("day_zone", "asia/taipei", Some("Asia/Taipei")),
+            ("day_zone", "utc", None),
+        ] {
+            let definition = definition(name).unwrap();
+            assert_eq!(definition.kept(text).unwrap().as_deref(), kept, "{text}");
+        }
     }
 }

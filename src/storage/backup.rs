@@ -436,9 +436,11 @@ mod tests {
     }
 
     async fn name_setting(db: &Db, name: &str) {
-        crate::storage::settings::upsert(&db.writer, name, "1", NOW, 1)
+        let mut tx = db.begin().await.unwrap();
+        crate::storage::settings::change(&mut tx, name, Some("1"), "test", NOW)
             .await
             .unwrap();
+        tx.commit().await.unwrap();
     }
 
     async fn setting_names(path: &Path) -> Vec<String> {

@@ -13,7 +13,7 @@ use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::request_logs::{self, Filter};
-use gemini_pool::storage::{revision, settings};
+use gemini_pool::storage::settings;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -52,8 +52,7 @@ async fn five_hundred_streams_are_open_at_once_over_several_connections() {
     let db = database(folder.path()).await;
     db.migrate().await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    let changed = revision::bump(&mut tx).await.unwrap();
-    settings::upsert(&mut *tx, "upstream_http2", "on", clock::now(), changed)
+    settings::change(&mut tx, "upstream_http2", Some("on"), "test", clock::now())
         .await
         .unwrap();
     tx.commit().await.unwrap();

@@ -1,0 +1,238 @@
+//! `settings`: shows and changes what the server does while it runs.
+
+use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use crate::cli::{database, output};
+use crate::clock;
+use crate::config::{DatabaseArgs, InvalidConfig};
+use crate::pool::settings::{DEFINITIONS, Definition, definition};
+use crate::storage::paging::Page;
+use crate::storage::settings::{self, ListedSetting, SettingChange};
+
+/// Who the history says changed it.
+const ACTOR: &str = "cli";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every setting with its value, its default, its bounds and what it is for
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the value of one
+    Get {
+        #[arg(value_parser = names(), hide_possible_values = true)]
+        name: String,
+        /// As JSON, with everything `list` shows
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change one; a running server takes it within 2 seconds
+    Set {
+        #[arg(value_parser = names(), hide_possible_values = true)]
+        name: String,
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Go back to the default
+    Reset(ResetArgs),
+    /// Show what was changed, newest first
+    History(HistoryArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ResetArgs {
+    #[arg(value_name = "NAME", value_parser = names(), hide_possible_values = true, required_unless_present = "all")]
+    names: Vec<String>,
+    /// All of them
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Of this setting only
+    #[arg(value_parser = names(), hide_possible_values = true)]
+    name: Option<String>,
+    /// How many changes
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    /// Where to go on: what an earlier list ended with
+    #[arg(long)]
+    cursor: Option<i64>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Knows every setting's name, and suggests the nearest where another is given.
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(DEFINITIONS.iter().map(|definition| definition.name))
+}
+
+pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
+    match command {
+        Command::List { json } => list(args, json).await,
+        Command::Get { name, json } => get(args, &name, json).await,
+        Command::Set { name, value } => set(args, &name, &value).await,
+        Command::Reset(arguments) => reset(args, arguments).await,
+        Command::History(arguments) => history(args, arguments).await,
+    }
+}
+
+async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
+    let db = database::open_existing(args).await?;
+    let listed = settings::list_all(&db.readers).await?;
+    db.close().await;
+    if json {
+        output::json(&Page::whole(listed))?;
+        return Ok(());
+    }
+    let changed: Vec<_> = listed
+        .iter()
+        .filter(|setting| !setting.is_default)
+        .map(|setting| setting.name)
+        .collect();
+    let changed = match changed.as_slice() {
+        [] => "all have their defaults".to_owned(),
+        names => format!("not at the default: {}", names.join(", ")),
+    };
+    let rows = listed.into_iter().map(|setting| {
+        [
+            setting.name.to_owned(),
+            plain(&setting.value),
+            plain(&setting.default),
+            bounds(&setting),
+            setting.explanation.to_owned(),
+        ]
+    });
+    output::table(["NAME", "VALUE", "DEFAULT", "BOUNDS", "WHAT IT IS"], rows)?;
+    output::line(changed)?;
+    Ok(())
+}
+
+async fn get(args: &DatabaseArgs, name: &str, json: bool) -> Result<()> {
+    let db = database::open_existing(args).await?;
+    let listed = settings::list_all(&db.readers).await?;
+    db.close().await;
+    let setting = listed.into_iter().find(|setting| setting.name == name);
+    let setting = setting.context("every name has a setting")?;
+    if json {
+        output::json(&setting)?;
+    } else {
+        output::line(plain(&setting.value))?;
+    }
+    Ok(())
+}
+
+async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
+    let definition = definition(name).context("every name has a setting")?;
+    let kept = definition
+        .kept(value)
+        .map_err(|error| InvalidConfig::new(&error.to_string()))?;
+    let db = database::open(args).await?;
+    let mut tx = db.begin().await?;
+    let change = settings::change(&mut tx, name, kept.as_deref(), ACTOR, clock::now()).await?;
+    tx.commit().await?;
+    db.close().await;
+    if let Some(change) = change {
+        return Ok(output::line(told(&change))?);
+    }
+    let value = kept.unwrap_or_else(|| definition.default());
+    output::line(format!("{name} is {value} already"))?;
+    Ok(())
+}
+
+async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
+    let db = database::open_existing(args).await?;
+    let mut tx = db.begin().await?;
+    let names = if arguments.all {
+        let rows = settings::list(&mut *tx).await?;
+        rows.into_iter().map(|(name, _)| name).collect()
+    } else {
+        arguments.names
+    };
+    let mut changes = Vec::new();
+    for name in names {
+        changes.extend(settings::change(&mut tx, &name, None, ACTOR, clock::now()).await?);
+    }
+    tx.commit().await?;
+    db.close().await;
+    for change in &changes {
+        output::line(told(change))?;
+    }
+    if changes.is_empty() {
+        output::line("nothing differed from the defaults")?;
+    }
+    Ok(())
+}
+
+async fn history(args: &DatabaseArgs, arguments: HistoryArgs) -> Result<()> {
+    let HistoryArgs {
+        name,
+        limit,
+        cursor,
+        json,
+    } = arguments;
+    let db = database::open_existing(args).await?;
+    let page = settings::list_changes(&db.readers, name.as_deref(), cursor, limit).await?;
+    db.close().await;
+    if json {
+        return Ok(output::json(&page)?);
+    }
+    let count = output::count(page.items.len(), "change");
+    let rows = page.items.into_iter().map(|change| {
+        let default = default_of(&change.name);
+        [
+            output::moment(Some(change.changed_at)),
+            change.name,
+            change.before.unwrap_or_else(|| default.clone()),
+            change.after.unwrap_or(default),
+            change.actor,
+        ]
+    });
+    output::table(["WHEN", "NAME", "BEFORE", "AFTER", "BY"], rows)?;
+    output::line(count)?;
+    if let Some(next) = page.next {
+        output::line(format!("older ones: --cursor {next}"))?;
+    }
+    Ok(())
+}
+
+/// `max_attempts: 4 → 7`.
+fn told(change: &SettingChange) -> String {
+    let default = default_of(&change.name);
+    let before = change.before.as_deref().unwrap_or(&default);
+    let after = change.after.as_deref().unwrap_or(&default);
+    let name = &change.name;
+    format!("{name}: {before} → {after}; a running server takes it within 2 seconds")
+}
+
+/// Nothing for a setting that is no more.
+fn default_of(name: &str) -> String {
+    definition(name)
+        .map(Definition::default)
+        .unwrap_or_default()
+}
+
+fn bounds(setting: &ListedSetting) -> String {
+    match (setting.minimum, setting.maximum) {
+        (Some(minimum), Some(maximum)) => format!("{minimum} … {maximum}"),
+        _ if setting.kind == "switch" => "on, off".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// A value as `set` takes it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Bool(true) => "on".to_owned(),
+        Value::Bool(false) => "off".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}

@@ -1,0 +1,3 @@
+//! What operators at a terminal are promised.
+
+mod settings;
