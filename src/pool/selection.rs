@@ -351,7 +351,7 @@ mod tests {
                             Change::Key { id, condition } if condition.state == KeyState::Invalid => {
                                 invalid.insert(id.0, condition.next_check.unwrap());
                             }
-                            Change::Key { .. } => {}
+                            Change::Key { .. } | Change::Project { .. } => {}
                         }
                     }
                 } else if let Some(lent) = keys.lend(model, &Tried::default(), now) {

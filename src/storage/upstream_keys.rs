@@ -13,6 +13,7 @@ use crate::pool::upstream_key::{
 use crate::pool::verdict::Rule;
 use crate::storage::batch::Cell;
 use crate::storage::error::{Error, Result};
+use crate::storage::projects;
 
 /// What came of adding a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,12 +111,7 @@ pub async fn insert(
         .await?;
         return Ok(Added::Restored(known.id));
     }
-    let project_id = sqlx::query_scalar!(
-        r#"INSERT INTO projects (created_at_ms, revision) VALUES (?1, ?2) RETURNING id AS "id!: ProjectId""#,
-        now,
-        revision,
-    );
-    let project_id = project_id.fetch_one(&mut **tx).await?;
+    let project_id = projects::insert(tx, now, revision).await?;
     let id = sqlx::query_scalar!(
         r#"
         INSERT INTO upstream_keys (
