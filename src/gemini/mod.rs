@@ -1,6 +1,7 @@
 //! All we know about Google's API. Pure, but for `transport`.
 
 pub mod classify;
+pub mod demand;
 pub mod error_body;
 pub mod event_reader;
 pub mod headers;

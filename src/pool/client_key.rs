@@ -22,6 +22,8 @@ pub struct ClientKey {
     pub name: String,
     pub enabled: bool,
     pub expires_at: Option<Timestamp>,
+    /// The tags of upstream keys it may spend; none: any.
+    pub tags: Vec<String>,
 }
 
 /// The random key under which client keys and fingerprints are hashed.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use http::header::USER_AGENT;
@@ -24,7 +24,7 @@ use crate::pool::client_key::ClientKey;
 use crate::pool::keys::{Change, Lent};
 use crate::pool::outcome::Outcome;
 use crate::pool::project::learnt;
-use crate::pool::upstream_key::UpstreamKeyId;
+use crate::pool::settle::Moment;
 use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::authenticate::{Credential, client_ip};
 use crate::proxy::forward::{Attempt, Reply};
@@ -44,6 +44,8 @@ pub struct Record {
     row: Option<Arc<Mutex<NewRequestLog>>>,
     began: Instant,
     attempt_began: Instant,
+    /// With which key the last attempt was made.
+    lent: Option<Lent>,
     surface: Surface,
     client_ip: IpAddr,
     left_out: bool,
@@ -73,6 +75,7 @@ impl Record {
             row: Some(row),
             began,
             attempt_began: began,
+            lent: None,
             surface: Surface::of_path(uri.path()),
             client_ip,
             left_out: false,
@@ -120,10 +123,17 @@ impl Record {
         row.model = incoming.model.as_deref().map(|model| cut(model).to_owned());
         row.streamed = incoming.streams;
         row.request_bytes = u64::try_from(incoming.outgoing.body.len()).unwrap_or(u64::MAX);
+        row.quota_requests = incoming.amount.requests;
+    }
+
+    /// Adds what the request has waited for a key.
+    pub fn waited(&mut self, wait: Duration) {
+        self.row().wait_ms += u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     }
 
     pub fn begin_attempt(&mut self, lent: &Lent) {
         self.attempt_began = clock::instant();
+        self.lent = Some(lent.clone());
         self.row().attempts.push(NewAttempt {
             upstream_key_id: lent.id,
             project_id: lent.project_id,
@@ -147,12 +157,12 @@ impl Record {
         // An answer that flows has yet to end well.
         let open = !ends && attempt.verdict.rule == Rule::Success;
         if let Some(lease) = attempt.lease.as_ref().filter(|_| !open) {
-            self.blame(lease.lent.id, incoming.model(), &attempt.verdict);
+            self.blame(&lease.lent, incoming.quota_model(), &attempt.verdict);
         }
     }
 
     /// Tells the keys what an attempt came to, and the database what that changed.
-    pub fn blame(&self, key: UpstreamKeyId, model: &str, verdict: &Verdict) {
+    pub fn blame(&self, lent: &Lent, model: &str, verdict: &Verdict) {
         let (id, began) = {
             let row = self.row();
             (
@@ -162,11 +172,19 @@ impl Record {
                     .map_or(row.started_at, |attempt| attempt.started_at),
             )
         };
+        let moment = Moment {
+            began,
+            now: clock::now(),
+            chance: rand::random(),
+            had_begun: self.row().first_byte_ms.is_some(),
+        };
+        let key = lent.id;
         let mut keys = self.app.keys.lock();
-        let mut changes = keys.settle(key, model, verdict, began, clock::now());
+        let mut changes = keys.settle(lent, model, verdict, moment);
         let number = keys.get(key).and_then(|row| learnt(row, verdict));
         drop(keys);
         changes.extend(number.map(|number| Change::Project { id: key, number }));
+        self.app.waiting.ring();
         if changes.is_empty() {
             return;
         }
@@ -247,6 +265,7 @@ impl Record {
     }
 
     fn end(&mut self, outcome: Outcome, answered: &Answered, bytes: u64) {
+        self.count_tokens(answered.usage.prompt);
         let mut row = self.row();
         row.outcome = Some(outcome);
         row.error = row
@@ -266,6 +285,18 @@ impl Record {
             // Counting tokens is free; of what says nothing of tokens the cost is not known.
             answered.usage.total.map(|_| 0)
         };
+    }
+
+    /// Adds to the model's quota the input tokens that Google has counted.
+    fn count_tokens(&self, tokens: Option<u64>) {
+        let (Some(lent), Some(tokens)) = (&self.lent, tokens) else {
+            return;
+        };
+        let row = self.row();
+        if let Some(model) = row.model.as_deref().filter(|_| row.quota_requests > 0) {
+            let mut keys = self.app.keys.lock();
+            keys.count_tokens(lent, model, tokens, clock::now());
+        }
     }
 
     pub fn id_header(&self, headers: &mut HeaderMap) {

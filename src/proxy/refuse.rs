@@ -7,12 +7,10 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::gemini::target::{BadTarget, Surface};
 use crate::pool::outcome::Outcome;
-use crate::pool::verdict::Rule;
-use crate::proxy::incoming::Incoming;
+use crate::pool::selection::Obstacle;
 use crate::proxy::record::Record;
 
 /// Why the pool itself answers, and not Google.
@@ -43,32 +41,38 @@ pub enum Refusal {
         retry_after: Duration,
         for_the_day: bool,
     },
+    /// The model is overloaded, and nothing is sent to it for a while.
+    Overloaded {
+        model: String,
+        retry_after: Duration,
+    },
+    /// Google refuses whatever comes from our address.
+    AddressLimited(Duration),
     Unreachable,
     Timeout,
     TooManyPendingRows,
 }
 
 impl Refusal {
-    /// No key could be lent.
-    pub fn no_key(app: &App, incoming: &Incoming) -> Self {
+    /// No key could be lent; without an obstacle there may be one again at once.
+    pub fn no_key(obstacle: Option<Obstacle>, model: &str) -> Self {
         let now = clock::now();
-        let keys = app.keys.lock();
-        if keys.is_empty() {
-            return Self::NoUpstreamKeys;
-        }
-        match keys.soonest(incoming.model(), now) {
-            None => Self::NoneUsable,
-            Some((at, _)) if at <= now => Self::AllBusy,
-            Some((at, resting)) => {
-                // A second at least: a client that comes back at once meets the same.
-                let retry_after = (at - now).max(Duration::from_secs(1));
-                let for_the_day = resting == Some(Rule::QuotaPerDay);
-                Self::AllResting {
-                    model: incoming.model().to_owned(),
-                    retry_after,
-                    for_the_day,
-                }
-            }
+        // A second at least: a client that comes back at once meets the same.
+        let wait = |until: Timestamp| (until - now).max(Duration::from_secs(1));
+        match obstacle {
+            Some(Obstacle::NoKeys) => Self::NoUpstreamKeys,
+            Some(Obstacle::NoneUsable) => Self::NoneUsable,
+            Some(Obstacle::AllTried | Obstacle::Busy) | None => Self::AllBusy,
+            Some(Obstacle::Resting { until, for_the_day }) => Self::AllResting {
+                model: model.to_owned(),
+                retry_after: wait(until),
+                for_the_day,
+            },
+            Some(Obstacle::Overloaded { until }) => Self::Overloaded {
+                model: model.to_owned(),
+                retry_after: wait(until),
+            },
+            Some(Obstacle::Storm { until }) => Self::AddressLimited(wait(until)),
         }
     }
 
@@ -97,7 +101,9 @@ impl Refusal {
         match self {
             Self::NoClientKey | Self::WrongClientKey => StatusCode::UNAUTHORIZED,
             Self::DisabledClientKey | Self::ExpiredClientKey => StatusCode::FORBIDDEN,
-            Self::TooManyGuesses(_) | Self::AllResting { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyGuesses(_) | Self::AllResting { .. } | Self::AddressLimited(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::BadTarget(BadTarget::Unknown) => StatusCode::NOT_FOUND,
             Self::BadTarget(_) | Self::AlteredPath | Self::AmbiguousLength | Self::BodyBroken => {
                 StatusCode::BAD_REQUEST
@@ -109,6 +115,7 @@ impl Refusal {
             | Self::NoUpstreamKeys
             | Self::NoneUsable
             | Self::AllBusy
+            | Self::Overloaded { .. }
             | Self::Unreachable
             | Self::TooManyPendingRows => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -118,7 +125,8 @@ impl Refusal {
     fn outcome(&self) -> Outcome {
         match self {
             Self::NoUpstreamKeys | Self::NoneUsable | Self::AllBusy => Outcome::NoKey,
-            Self::AllResting { .. } => Outcome::Quota,
+            Self::AllResting { .. } | Self::AddressLimited(_) => Outcome::Quota,
+            Self::Overloaded { .. } => Outcome::UpstreamError,
             Self::Unreachable | Self::Timeout => Outcome::Network,
             Self::BodyBroken => Outcome::ClientGone,
             Self::NoClientKey
@@ -140,7 +148,11 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyGuesses(wait)
+            | Self::AddressLimited(wait)
             | Self::AllResting {
+                retry_after: wait, ..
+            }
+            | Self::Overloaded {
                 retry_after: wait, ..
             } => Some(*wait),
             Self::TooMuchHeld | Self::Unreachable | Self::TooManyPendingRows => {
@@ -209,6 +221,14 @@ impl Refusal {
                 let wait = whole_seconds(*retry_after);
                 let scope = if *for_the_day { "for today" } else { "for now" };
                 format!("gemini-pool: the quota for {model} is used up {scope} on every key. Please retry in {wait}s.")
+            }
+            Self::Overloaded { model, retry_after } => {
+                let wait = whole_seconds(*retry_after);
+                format!("gemini-pool: {model} is overloaded at Google. Please retry in {wait}s.")
+            }
+            Self::AddressLimited(wait) => {
+                let wait = whole_seconds(*wait);
+                format!("gemini-pool: Google limits the address of this pool, whatever the key. Please retry in {wait}s.")
             }
             Self::Unreachable => "gemini-pool: Gemini could not be reached. Try again in a few seconds".to_owned(),
             Self::Timeout => "gemini-pool: Gemini did not answer in time".to_owned(),

@@ -95,7 +95,9 @@ pub async fn count_named(tx: &mut Transaction<'_, Sqlite>, prefix: &str) -> Resu
 pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32], ClientKey)>> {
     let rows = sqlx::query!(
         r#"
-        SELECT id AS "id: ClientKeyId", name, hash, enabled AS "enabled: bool", expires_at_ms AS "expires_at: Timestamp"
+        SELECT
+            id AS "id: ClientKeyId", name, hash, enabled AS "enabled: bool", expires_at_ms AS "expires_at: Timestamp",
+            tags
         FROM client_keys
         WHERE removed_at_ms IS NULL
         "#,
@@ -110,6 +112,7 @@ pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32]
                 name: row.name,
                 enabled: row.enabled,
                 expires_at: row.expires_at,
+                tags: serde_json::from_str(&row.tags).ok()?,
             },
         ))
     });

@@ -1,6 +1,7 @@
 //! Beside the requests: each a loop over a pass.
 
 pub mod checkpoint;
+pub mod lend_waiting;
 pub mod probe;
 pub mod record_running;
 pub mod reload;
