@@ -16,3 +16,4 @@ pub mod settings;
 pub mod upstream_key;
 pub mod usage;
 pub mod verdict;
+pub mod window;
