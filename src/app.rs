@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
+use jiff::tz::TimeZone;
+
 use crate::clock::{self, Timestamp};
 use crate::config::Config;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
-use crate::pool::client_key::{ClientKeys, HashKey};
+use crate::pool::admission::SharedAdmission;
+use crate::pool::client_key::{ClientKey, ClientKeys, HashKey};
 use crate::pool::guessing::Guesses;
 use crate::pool::keys::turn_at;
 use crate::pool::lease::SharedKeys;
@@ -18,7 +21,9 @@ use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
-use crate::storage::{client_keys, cooldowns, installation, revision, settings, upstream_keys};
+use crate::storage::{
+    client_keys, cooldowns, installation, revision, settings, spending, upstream_keys,
+};
 
 /// A running server's state. What the admin may change is read from the database and swapped whole.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ pub struct App {
     pub db: Db,
     pub recorder: Recorder,
     pub keys: SharedKeys,
+    pub admission: SharedAdmission,
     pub gemini: Gemini,
     pub ids: RequestIds,
     pub guesses: Mutex<Guesses>,
@@ -55,6 +61,7 @@ impl App {
         let app = Arc::new(Self {
             recorder,
             keys: SharedKeys::default(),
+            admission: SharedAdmission::default(),
             gemini: Gemini::new(&config.upstream_url, &defaults),
             ids: RequestIds::after(last_id),
             guesses: Mutex::default(),
@@ -91,6 +98,8 @@ impl App {
         let clients = client_keys::list_for_proxy(&self.db.readers).await?;
         let (keys, removed) = upstream_keys::list_changed(&self.db.readers, known).await?;
         self.apply_settings(&rows);
+        self.count_for_limits(clients.iter().map(|(_, client)| client), now)
+            .await?;
         swap(
             &self.client_keys,
             ClientKeys::new(self.hash_key.clone(), clients),
@@ -117,6 +126,22 @@ impl App {
         swap(&self.redactor, redactor);
         self.revision.store(current, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Reads what keys have used whose limits are new here.
+    async fn count_for_limits(
+        &self,
+        clients: impl Iterator<Item = &ClientKey>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let zone = TimeZone::UTC;
+        let limited = clients.map(|client| (client.id, &client.limits));
+        let unknown = self.admission.lock().take_over(&zone, limited);
+        for (id, limits) in unknown {
+            let past = spending::past(&self.db.readers, id, &limits, &zone, now).await?;
+            self.admission.lock().remember(id, limits, past, now);
+        }
+        Ok(())
     }
 
     pub fn settings(&self) -> Arc<Settings> {

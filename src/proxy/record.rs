@@ -20,6 +20,7 @@ use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::Redactor;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
+use crate::pool::admission::{Permit, Spent};
 use crate::pool::client_key::ClientKey;
 use crate::pool::keys::Lent;
 use crate::pool::outcome::Outcome;
@@ -45,6 +46,8 @@ pub struct Record {
     attempt_began: Instant,
     surface: Surface,
     client_ip: IpAddr,
+    /// Held until the row is handed in; `None` where no limits are to be kept.
+    permit: Option<Permit>,
     left_out: bool,
     finished: bool,
 }
@@ -74,6 +77,7 @@ impl Record {
             attempt_began: began,
             surface: Surface::of_path(uri.path()),
             client_ip,
+            permit: None,
             left_out: false,
             finished: false,
         }
@@ -119,6 +123,11 @@ impl Record {
         row.model = incoming.model.as_deref().map(|model| cut(model).to_owned());
         row.streamed = incoming.streams;
         row.request_bytes = u64::try_from(incoming.outgoing.body.len()).unwrap_or(u64::MAX);
+    }
+
+    /// Keeps the client's slot for as long as the request runs.
+    pub fn admitted(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     pub fn begin_attempt(&mut self, lent: &Lent) {
@@ -284,6 +293,8 @@ impl Record {
 
     fn hand_in(&mut self) -> Option<oneshot::Receiver<()>> {
         self.finished = true;
+        // However the request has ended, here it ends for its limits.
+        let permit = self.permit.take();
         if self.left_out {
             return None;
         }
@@ -297,6 +308,14 @@ impl Record {
                 .clone(),
         };
         row.duration_ms = Some(millis(self.began));
+        if let Some(permit) = permit.filter(|_| !row.attempts.is_empty()) {
+            let cost = row.cost_nano_usd.map(u64::try_from);
+            let spent = Spent {
+                tokens: row.usage.tokens(),
+                cost_nano_usd: cost.and_then(Result::ok).unwrap_or(0),
+            };
+            permit.settle(spent, clock::now());
+        }
         Some(self.app.recorder.finish(Box::new(row)))
     }
 
