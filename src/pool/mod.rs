@@ -8,6 +8,7 @@ pub mod guessing;
 pub mod import;
 pub mod keys;
 pub mod lease;
+pub mod money;
 pub mod next_step;
 pub mod outcome;
 pub mod quota_clock;

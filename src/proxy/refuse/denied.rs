@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::pool::admission::Denied;
 use crate::pool::client_key::Limit;
+use crate::pool::money::usd;
 use crate::proxy::refuse::whole_seconds;
 
 /// Which limit, how much of it is used, and when there is room again.
@@ -55,13 +56,6 @@ pub fn is_for_the_day(denied: &Denied) -> bool {
     }
 }
 
-/// Dollars and at least two digits of cents.
-fn usd(nano: u64) -> String {
-    let digits = format!("{:09}", nano % 1_000_000_000);
-    let cents = digits.trim_end_matches('0');
-    format!("{}.{cents:0<2}", nano / 1_000_000_000)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -109,20 +103,6 @@ mod tests {
             // What gemini-cli looks for.
             let id = violation(&denied)["quotaId"].as_str().unwrap().to_owned();
             assert_eq!(id.contains("PerDay"), is_for_the_day(&denied), "{id}");
-        }
-    }
-
-    #[test]
-    fn dollars_have_two_digits_of_cents_or_as_many_as_it_takes() {
-        let cases = [
-            (0, "0.00"),
-            (12_500_000_000, "12.50"),
-            (1_000_000_000, "1.00"),
-            (1, "0.000000001"),
-            (123_450_000, "0.12345"),
-        ];
-        for (nano, expected) in cases {
-            assert_eq!(usd(nano), expected);
         }
     }
 }
