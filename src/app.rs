@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
-use crate::pool::client_key::{ClientKeys, HashKey};
+use crate::pool::admission::SharedAdmission;
+use crate::pool::client_key::{ClientKey, ClientKeys, HashKey};
 use crate::pool::guessing::Guesses;
 use crate::pool::keys::{Rules, turn_at};
 use crate::pool::lease::SharedKeys;
@@ -22,7 +23,8 @@ use crate::storage::quotas::KnownLimit;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
 use crate::storage::{
-    client_keys, cooldowns, installation, projects, quotas, revision, settings, upstream_keys,
+    client_keys, cooldowns, installation, projects, quotas, revision, settings, spending,
+    upstream_keys,
 };
 use crate::waiting_room::WaitingRoom;
 
@@ -38,6 +40,7 @@ pub struct App {
     pub keys: SharedKeys,
     /// Where requests wait for a key.
     pub waiting: Arc<WaitingRoom>,
+    pub admission: SharedAdmission,
     pub gemini: Gemini,
     pub ids: RequestIds,
     pub guesses: Mutex<Guesses>,
@@ -72,6 +75,7 @@ impl App {
             recorder,
             keys: SharedKeys::default(),
             waiting: Arc::default(),
+            admission: SharedAdmission::default(),
             gemini: Gemini::new(&config.upstream_url, &defaults),
             ids: RequestIds::after(last_id),
             guesses: Mutex::default(),
@@ -134,6 +138,8 @@ impl App {
         let cleared = projects::list_cleared(&self.db.readers, known).await?;
         let cooldowns = cooldowns::list_changed(&self.db.readers, known, now).await?;
         self.apply_settings(&rows);
+        self.count_for_limits(clients.iter().map(|(_, client)| client), now)
+            .await?;
         swap(
             &self.client_keys,
             ClientKeys::new(self.hash_key.clone(), clients),
@@ -167,6 +173,22 @@ impl App {
         swap(&self.redactor, redactor);
         self.revision.store(current, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Reads what keys have used whose limits are new here.
+    async fn count_for_limits(
+        &self,
+        clients: impl Iterator<Item = &ClientKey>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let zone = self.settings().day_zone.clone();
+        let limited = clients.map(|client| (client.id, &client.limits));
+        let unknown = self.admission.lock().take_over(&zone, limited);
+        for (id, limits) in unknown {
+            let past = spending::past(&self.db.readers, id, &limits, &zone, now).await?;
+            self.admission.lock().remember(id, limits, past, now);
+        }
+        Ok(())
     }
 
     pub fn settings(&self) -> Arc<Settings> {

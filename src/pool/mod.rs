@@ -1,5 +1,7 @@
 //! The rules of lending: pure, without IO, clock or async.
 
+pub mod admission;
+pub mod calendar;
 pub mod client_key;
 pub mod cooldown;
 pub mod gate;
@@ -8,12 +10,14 @@ pub mod import;
 pub mod keys;
 pub mod lease;
 pub mod line;
+pub mod money;
 pub mod next_step;
 pub mod outcome;
 pub mod project;
 pub mod quota;
 pub mod quota_clock;
 pub mod request_id;
+pub mod scopes;
 pub mod secret;
 pub mod selection;
 pub mod settings;

@@ -14,6 +14,7 @@ use crate::pool::next_step::{NextStep, Tries, next_step};
 use crate::pool::outcome::Outcome;
 use crate::pool::selection::{Again, Obstacle, Tried};
 use crate::pool::verdict::{Fault, Retry, Rule};
+use crate::proxy::admit::{admit, check_scopes};
 use crate::proxy::answer::answer;
 use crate::proxy::authenticate::{authenticate, credential};
 use crate::proxy::choose::choose;
@@ -43,6 +44,7 @@ async fn serve(
     let client = authenticate(app, credential.as_ref(), record)?;
     record.client(&client);
     let target = target?;
+    check_scopes(&client, record.client_ip(), &target)?;
     if target.needs_binding {
         return Err(Refusal::NotYet);
     }
@@ -55,7 +57,7 @@ async fn serve(
     }
     let incoming = Incoming::read(app, &settings, target, request).await?;
     record.incoming(&incoming);
-    // What a client key may spend is decided here, between reading and lending.
+    record.admitted(admit(app, &client, &incoming)?);
 
     let began = clock::instant();
     let (mut tried, mut spent) = (Tried::default(), Tries::default());

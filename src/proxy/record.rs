@@ -20,6 +20,7 @@ use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::Redactor;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
+use crate::pool::admission::{Permit, Spent};
 use crate::pool::client_key::ClientKey;
 use crate::pool::keys::{Change, Lent};
 use crate::pool::outcome::Outcome;
@@ -48,6 +49,8 @@ pub struct Record {
     lent: Option<Lent>,
     surface: Surface,
     client_ip: IpAddr,
+    /// Held until the row is handed in; `None` where no limits are to be kept.
+    permit: Option<Permit>,
     left_out: bool,
     finished: bool,
 }
@@ -78,6 +81,7 @@ impl Record {
             lent: None,
             surface: Surface::of_path(uri.path()),
             client_ip,
+            permit: None,
             left_out: false,
             finished: false,
         }
@@ -129,6 +133,11 @@ impl Record {
     /// Adds what the request has waited for a key.
     pub fn waited(&mut self, wait: Duration) {
         self.row().wait_ms += u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// Keeps the client's slot for as long as the request runs.
+    pub fn admitted(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     pub fn begin_attempt(&mut self, lent: &Lent) {
@@ -316,6 +325,8 @@ impl Record {
 
     fn hand_in(&mut self) -> Option<oneshot::Receiver<()>> {
         self.finished = true;
+        // However the request has ended, here it ends for its limits.
+        let permit = self.permit.take();
         if self.left_out {
             return None;
         }
@@ -329,6 +340,14 @@ impl Record {
                 .clone(),
         };
         row.duration_ms = Some(millis(self.began));
+        if let Some(permit) = permit.filter(|_| !row.attempts.is_empty()) {
+            let cost = row.cost_nano_usd.map(u64::try_from);
+            let spent = Spent {
+                tokens: row.usage.tokens(),
+                cost_nano_usd: cost.and_then(Result::ok).unwrap_or(0),
+            };
+            permit.settle(spent, clock::now());
+        }
         Some(self.app.recorder.finish(Box::new(row)))
     }
 

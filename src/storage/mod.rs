@@ -15,6 +15,7 @@ pub mod recorder;
 pub mod request_logs;
 pub mod revision;
 pub mod settings;
+pub mod spending;
 pub mod stats;
 pub mod sums;
 pub mod texts;
