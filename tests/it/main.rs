@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod clients;
+mod projects;
 mod proxy;
 mod support;
