@@ -429,7 +429,7 @@ pub mod tests {
     use super::*;
     use crate::pool::keys::Cooldown;
     use crate::pool::secret::Secret;
-    use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKeyId};
+    use crate::pool::upstream_key::{Attributes, Condition, KeyState, ProjectId, UpstreamKeyId};
     use crate::pool::verdict::Rule;
     use crate::storage::client_keys::NewClientKey;
     use crate::storage::request_logs::tests::{row, running};
@@ -458,7 +458,8 @@ pub mod tests {
         let revision = revision::bump(&mut tx).await.unwrap();
         for text in ["first-secret", "second-secret"] {
             let secret = Secret::new(text);
-            upstream_keys::insert(&mut tx, &hash_key, &secret, text, true, now, revision)
+            let nothing = Attributes::default();
+            upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, now, revision)
                 .await
                 .unwrap();
         }

@@ -3,5 +3,6 @@
 
 mod cli;
 mod clients;
+mod projects;
 mod proxy;
 mod support;
