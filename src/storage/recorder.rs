@@ -397,7 +397,7 @@ pub mod tests {
     }
 
     /// Two upstream keys and a client key, with the ids 1 and 2, and 1.
-    async fn add_keys(db: &Db) {
+    pub async fn add_keys(db: &Db) {
         let now = Timestamp::from_millis(0);
         let mut tx = db.begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod probe;
+pub mod prune_logs;
 pub mod record_running;
 pub mod reload;
 pub mod sweep;

@@ -4,4 +4,5 @@
 mod cli;
 mod clients;
 mod proxy;
+mod retention;
 mod support;
