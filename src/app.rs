@@ -1,6 +1,6 @@
 //! `App`: what every handler is given.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
@@ -18,7 +18,9 @@ use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
-use crate::storage::{client_keys, cooldowns, installation, revision, settings, upstream_keys};
+use crate::storage::{
+    client_keys, cooldowns, installation, projects, revision, settings, upstream_keys,
+};
 
 /// A running server's state. What the admin may change is read from the database and swapped whole.
 #[derive(Debug)]
@@ -90,6 +92,8 @@ impl App {
         let rows = settings::list(&self.db.readers).await?;
         let clients = client_keys::list_for_proxy(&self.db.readers).await?;
         let (keys, removed) = upstream_keys::list_changed(&self.db.readers, known).await?;
+        let cleared = projects::list_cleared(&self.db.readers, known).await?;
+        let cooldowns = cooldowns::list_changed(&self.db.readers, known, now).await?;
         self.apply_settings(&rows);
         swap(
             &self.client_keys,
@@ -108,11 +112,18 @@ impl App {
         for id in removed {
             shared.remove(id);
         }
+        for project_id in cleared {
+            shared.clear_cooldowns(project_id, now);
+        }
+        for (project_id, model, cooldown) in cooldowns {
+            shared.extend_cooldown(project_id, &model, cooldown, now);
+        }
         shared.wake(now);
         let values = shared.values_to_redact();
         drop(shared);
         let secrets = values.iter().map(|(secret, _)| secret.expose());
-        let projects = values.iter().filter_map(|(_, project)| project.as_deref());
+        let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();
+        let projects = projects.into_iter().map(String::as_str);
         let redactor = Redactor::new(secrets, projects);
         swap(&self.redactor, redactor);
         self.revision.store(current, Ordering::Relaxed);

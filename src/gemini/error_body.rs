@@ -325,14 +325,28 @@ fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
+/// How what names a project begins, in `consumer` and in messages; the last is how `SERVICE_DISABLED` puts it, which on
+/// the Interactions surface comes without details.
+const PROJECT_MARKS: [&str; 3] = [
+    "projects/",
+    "project_number:",
+    "has not been used in project ",
+];
+
 fn project_in(body: &ErrorBody) -> Option<String> {
-    let mut consumers = body
+    let consumers = body
         .infos
         .iter()
         .filter_map(|info| info.consumer.as_deref());
-    let named = consumers.find_map(|consumer| consumer.strip_prefix("projects/"));
-    let id = named.or_else(|| {
-        let (_, rest) = body.message.split_once("project_number:")?;
+    let consumer = consumers.into_iter().find_map(|consumer| {
+        let mut marks = PROJECT_MARKS.iter();
+        marks.find_map(|mark| consumer.strip_prefix(mark))
+    });
+    let id = consumer.or_else(|| {
+        // A path such as `projects/…` may be part of what a client sent.
+        let (_, rest) = PROJECT_MARKS[1..]
+            .iter()
+            .find_map(|mark| body.message.split_once(mark))?;
         let end = rest
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(rest.len());
@@ -433,6 +447,39 @@ mod tests {
         assert_eq!(body.violations.len(), 1);
         assert_eq!(body.violations[0].window, Window::Minute);
         assert_eq!(body.violations[0].limit, Some(60));
+    }
+
+    #[test]
+    fn a_project_is_read_wherever_google_names_it() {
+        let disabled = "Generative Language API has not been used in project 42 before or it is disabled. Enable it by \
+            visiting https://console.developers.google.com/apis/api/generativelanguage.googleapis.com/overview?project=42";
+        let cases = [
+            (disabled, None, Some("projects/42")),
+            (disabled, Some("projects/43"), Some("projects/43")),
+            ("no", Some("projects/42"), Some("projects/42")),
+            ("no", Some("project_number:42"), Some("projects/42")),
+            (
+                "Quota exceeded for consumer 'project_number:42'.",
+                None,
+                Some("projects/42"),
+            ),
+            ("No file projects/42/files/a.", None, None),
+            ("has not been used in project <PROJECT_NUMBER>", None, None),
+            ("no", Some("projects/"), None),
+        ];
+        for (message, consumer, expected) in cases {
+            let info = serde_json::json!({
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "SERVICE_DISABLED",
+                "metadata": {"consumer": consumer},
+            });
+            let error =
+                serde_json::json!({"error": {"code": 403, "message": message, "details": [info]}});
+
+            let body = ErrorBody::read(error.to_string().as_bytes());
+
+            assert_eq!(body.project.as_deref(), expected, "{message} {consumer:?}");
+        }
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub enum Change {
         model: String,
         cooldown: Cooldown,
     },
+    /// Google named the key's project: `projects/123`.
+    Project { id: UpstreamKeyId, number: String },
 }
 
 impl fmt::Display for Change {
@@ -118,6 +120,10 @@ impl fmt::Display for Change {
                     "project {} rests for {model} until {}",
                     project_id.0, cooldown.until
                 )
+            }
+            // Without the number, by which Google knows the project: this is for the log.
+            Self::Project { id, .. } => {
+                write!(f, "upstream key {} is in a project that Google named", id.0)
             }
         }
     }
@@ -222,12 +228,12 @@ impl Keys {
         self.by_id.values().map(|key| key.in_flight).sum()
     }
 
-    /// The secret of every key with the name of its project.
-    pub fn values_to_redact(&self) -> Vec<(Secret, Option<String>)> {
+    /// The secret of every key with the ids of its project.
+    pub fn values_to_redact(&self) -> Vec<(Secret, Vec<String>)> {
         let values = self
             .by_id
             .values()
-            .map(|key| (key.row.secret.clone(), key.row.project.clone()));
+            .map(|key| (key.row.secret.clone(), key.row.project_ids()));
         values.collect()
     }
 
@@ -623,6 +629,30 @@ impl Keys {
 
     pub(super) fn known_model(&self, model: &str) -> Option<ModelNumber> {
         self.models.get(model).copied()
+    }
+
+    /// Takes over a cooldown of which another project has told, unless the known one is longer.
+    pub fn extend_cooldown(
+        &mut self,
+        project_id: ProjectId,
+        model: &str,
+        cooldown: Cooldown,
+        now: Timestamp,
+    ) {
+        let number = self.model_number(model);
+        let project = self.projects.entry(project_id).or_default();
+        let known = project.cooldowns.get(&number);
+        if known.is_none_or(|known| known.until < cooldown.until) {
+            self.put_cooldown(project_id, model, cooldown, now);
+        }
+    }
+
+    /// Forgets a project's cooldowns: a hand has cleared them.
+    pub fn clear_cooldowns(&mut self, project_id: ProjectId, now: Timestamp) {
+        if let Some(project) = self.projects.get_mut(&project_id) {
+            project.cooldowns.clear();
+        }
+        self.reshelve_project(project_id, now);
     }
 }
 

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod lease;
 pub mod next_step;
 pub mod outcome;
+pub mod project;
 pub mod quota_clock;
 pub mod request_id;
 pub mod secret;

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::pool::keys::Change;
     use crate::pool::secret::Secret;
-    use crate::pool::upstream_key::{Condition, KeyState, UpstreamKey};
+    use crate::pool::upstream_key::{Billing, Condition, KeyState, UpstreamKey};
     use crate::pool::verdict::{Rule, Verdict, Violation, Window};
 
     const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
@@ -97,6 +97,9 @@ mod tests {
             id: UpstreamKeyId(id),
             project_id: ProjectId(project),
             project: None,
+            project_number: None,
+            billing: Billing::Unknown,
+            tags: vec![],
             label: format!("key {id}"),
             secret: Secret::new(&format!("secret-of-key-{id}")),
             enabled: true,
@@ -348,7 +351,7 @@ mod tests {
                             Change::Key { id, condition } if condition.state == KeyState::Invalid => {
                                 invalid.insert(id.0, condition.next_check.unwrap());
                             }
-                            Change::Key { .. } => {}
+                            Change::Key { .. } | Change::Project { .. } => {}
                         }
                     }
                 } else if let Some(lent) = keys.lend(model, &Tried::default(), now) {

@@ -1,4 +1,6 @@
-//! What an upstream key is: its ids, its states and its condition.
+//! What an upstream key is: its ids, its states, its condition and its project.
+
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -32,6 +34,35 @@ pub enum KeyState {
     Leaked,
     Suspended,
     Misconfigured,
+}
+
+/// Who pays for a project's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
+#[sqlx(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Billing {
+    Free,
+    Paid,
+    Unknown,
+}
+
+impl FromStr for Billing {
+    type Err = String;
+
+    /// Reads our words, and what Google calls the tiers of those who pay.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let word: String = text
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|letter| letter.to_ascii_lowercase())
+            .collect();
+        match word.as_str() {
+            "free" | "freetier" => Ok(Self::Free),
+            "paid" | "paidtier" | "tier1" | "tier2" | "tier3" => Ok(Self::Paid),
+            "unknown" => Ok(Self::Unknown),
+            _ => Err("must be free, paid or unknown".to_owned()),
+        }
+    }
 }
 
 /// A key's state with its end or its next look.
@@ -76,9 +107,13 @@ impl Condition {
 pub struct UpstreamKey {
     pub id: UpstreamKeyId,
     pub project_id: ProjectId,
-    /// `projects/123`; `None` while unknown.
+    /// What the admin calls the project, else Google's number for it; `None` while unknown.
     pub project: Option<String>,
+    /// `projects/123`, as Google's errors name it; `None` while unknown.
+    pub project_number: Option<String>,
+    pub billing: Billing,
     pub label: String,
+    pub tags: Vec<String>,
     pub secret: Secret,
     pub enabled: bool,
     /// Lower is lent first.
@@ -90,10 +125,63 @@ pub struct UpstreamKey {
     pub last_used_at: Option<Timestamp>,
 }
 
+impl UpstreamKey {
+    /// What of the project's names must not reach a client: those by which Google knows it, not a team's own words.
+    pub fn project_ids(&self) -> Vec<String> {
+        let named = self.project.as_deref().filter(|name| is_project_id(name));
+        let number = self.project_number.as_deref();
+        number.into_iter().chain(named).map(str::to_owned).collect()
+    }
+}
+
+/// Whether `name` has the form of an id that Google gives a project: 6 to 30 lower-case letters, digits and hyphens, a
+/// letter first. A single word of letters is taken for the admin's own.
+fn is_project_id(name: &str) -> bool {
+    let is_inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (6..=30).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(is_inside)
+        && name.bytes().any(|byte| !byte.is_ascii_lowercase())
+}
+
 /// What a key is called until it is given a name.
 pub fn default_label(secret: &Secret) -> String {
     match secret.last4().as_str() {
         "" => "key".to_owned(),
         last4 => format!("key-{last4}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn googles_ids_are_told_from_a_teams_own_words() {
+        for id in ["gen-lang-client-0123456789", "my-project", "abcde1"] {
+            assert!(is_project_id(id), "{id}");
+        }
+        for name in [
+            "team",
+            "backend",
+            "Team-Blue",
+            "team blue",
+            "a-1",
+            "projects/123",
+            "1-team",
+        ] {
+            assert!(!is_project_id(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn billing_is_read_in_our_words_and_googles() {
+        let read = |text: &str| text.parse::<Billing>().ok();
+
+        assert_eq!(read("free"), Some(Billing::Free));
+        assert_eq!(read("Paid"), Some(Billing::Paid));
+        assert_eq!(read("Tier 2"), Some(Billing::Paid));
+        assert_eq!(read("UNKNOWN"), Some(Billing::Unknown));
+        assert_eq!(read("gold"), None);
     }
 }

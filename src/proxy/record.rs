@@ -21,8 +21,9 @@ use crate::gemini::redact::Redactor;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
 use crate::pool::client_key::ClientKey;
-use crate::pool::keys::Lent;
+use crate::pool::keys::{Change, Lent};
 use crate::pool::outcome::Outcome;
+use crate::pool::project::learnt;
 use crate::pool::upstream_key::UpstreamKeyId;
 use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::authenticate::{Credential, client_ip};
@@ -161,11 +162,11 @@ impl Record {
                     .map_or(row.started_at, |attempt| attempt.started_at),
             )
         };
-        let changes = self
-            .app
-            .keys
-            .lock()
-            .settle(key, model, verdict, began, clock::now());
+        let mut keys = self.app.keys.lock();
+        let mut changes = keys.settle(key, model, verdict, began, clock::now());
+        let number = keys.get(key).and_then(|row| learnt(row, verdict));
+        drop(keys);
+        changes.extend(number.map(|number| Change::Project { id: key, number }));
         if changes.is_empty() {
             return;
         }

@@ -26,12 +26,6 @@ pub async fn list_running(
         now,
     );
     let rows = rows.fetch_all(db).await?;
-    let cooldown = |rule: &str, step, since, until| Cooldown {
-        rule: Rule::named(rule).unwrap_or(Rule::QuotaWithoutDetail),
-        step,
-        since,
-        until,
-    };
     Ok(rows
         .into_iter()
         .map(|row| {
@@ -44,7 +38,36 @@ pub async fn list_running(
         .collect())
 }
 
-/// Sets a cooldown, in place of an earlier one.
+/// The same of the projects that changed after `revision`: what they have gathered when two turned out to be one.
+pub async fn list_changed(
+    db: impl SqliteExecutor<'_>,
+    revision: i64,
+    now: Timestamp,
+) -> Result<Vec<(ProjectId, String, Cooldown)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            c.project_id AS "project_id: ProjectId", c.model, c.rule, c.step AS "step: u32",
+            c.since_ms AS "since: Timestamp", c.until_ms AS "until: Timestamp"
+        FROM projects AS p
+        JOIN cooldowns AS c ON c.project_id = p.id
+        WHERE p.revision > ?1 AND c.until_ms > ?2
+        ORDER BY c.project_id, c.model
+        "#,
+        revision,
+        now,
+    );
+    let rows = rows.fetch_all(db).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let cooldown = cooldown(&row.rule, row.step, row.since, row.until);
+            (row.project_id, row.model, cooldown)
+        })
+        .collect())
+}
+
+/// Sets a cooldown, in place of an earlier one. Of a project that was found to be another, the other rests.
 pub async fn upsert(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
@@ -56,7 +79,9 @@ pub async fn upsert(
     sqlx::query!(
         "
         INSERT INTO cooldowns (project_id, model, rule, step, status, message, request_id, since_ms, until_ms)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+        SELECT coalesce(merged_into_id, id), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+        FROM projects
+        WHERE id = ?1
         ON CONFLICT (project_id, model) DO UPDATE
         SET
             rule = excluded.rule, step = excluded.step, status = excluded.status, message = excluded.message,
@@ -75,6 +100,15 @@ pub async fn upsert(
     .execute(db)
     .await?;
     Ok(())
+}
+
+fn cooldown(rule: &str, step: u32, since: Timestamp, until: Timestamp) -> Cooldown {
+    Cooldown {
+        rule: Rule::named(rule).unwrap_or(Rule::QuotaWithoutDetail),
+        step,
+        since,
+        until,
+    }
 }
 
 /// Deletes those that ended before `time`.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod installation;
 pub mod lock;
 pub mod paging;
+pub mod projects;
 pub mod pruned_logs;
 pub mod recorder;
 pub mod request_logs;

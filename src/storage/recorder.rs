@@ -19,7 +19,7 @@ use crate::storage::request_logs::{self, Kind, NewRequestLog};
 use crate::storage::sums::{Addend, Sums};
 use crate::storage::texts::Texts;
 use crate::storage::upstream_keys::{Evidence, Statistics};
-use crate::storage::{cooldowns, upstream_keys};
+use crate::storage::{cooldowns, projects, upstream_keys};
 
 /// How many writes share a transaction at most.
 const BATCH: usize = 512;
@@ -235,6 +235,10 @@ async fn apply(
             model,
             cooldown,
         } => cooldowns::upsert(&mut **tx, *project_id, model, cooldown, evidence).await,
+        Change::Project { id, number } => {
+            projects::learn(tx, *id, number, clock::now()).await?;
+            Ok(())
+        }
     }
 }
 

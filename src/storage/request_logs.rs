@@ -447,13 +447,14 @@ async fn select(db: &sqlx::SqlitePool, filter: &Filter, limit: usize) -> Result<
             r.id, r.started_at_ms, r.kind, r.client_key_id, c.name AS client_key, ip.text AS client_ip,
             ua.text AS user_agent, r.method, path.text AS path, model.text AS model, version.text AS model_version,
             operation.text AS operation, r.streamed, r.status, r.outcome, r.error, r.attempts, r.upstream_key_id,
-            u.label AS upstream_key, p.name AS project, p.billing, r.wait_ms, r.first_byte_ms, r.duration_ms,
-            r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
+            u.label AS upstream_key, coalesce(p.name, p.number) AS project, p.billing, r.wait_ms, r.first_byte_ms,
+            r.duration_ms, r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
             r.tool_tokens, r.total_tokens, reason.text AS finish_reason, tier.text AS service_tier, r.cost_nano_usd
         FROM request_logs AS r
         LEFT JOIN client_keys AS c ON c.id = r.client_key_id
         LEFT JOIN upstream_keys AS u ON u.id = r.upstream_key_id
-        LEFT JOIN projects AS p ON p.id = r.project_id
+        LEFT JOIN projects AS told ON told.id = r.project_id
+        LEFT JOIN projects AS p ON p.id = coalesce(told.merged_into_id, told.id)
         LEFT JOIN texts AS ip ON ip.id = r.client_ip_id
         LEFT JOIN texts AS ua ON ua.id = r.user_agent_id
         LEFT JOIN texts AS path ON path.id = r.path_id
@@ -518,11 +519,12 @@ async fn list_attempts(db: impl SqliteExecutor<'_>, ids: &[i64]) -> Result<Vec<A
         r#"
         SELECT
             a.request_id AS "request_id: RequestId", a.number, a.upstream_key_id AS "upstream_key_id: UpstreamKeyId",
-            u.label AS "upstream_key?", p.name AS "project?", a.status, a.outcome AS "outcome: Outcome", a.rule,
+            u.label AS "upstream_key?", coalesce(p.name, p.number) AS "project?: String", a.status, a.outcome AS "outcome: Outcome", a.rule,
             a.error, a.started_at_ms AS "started_at: Timestamp", a.duration_ms
         FROM attempts AS a
         LEFT JOIN upstream_keys AS u ON u.id = a.upstream_key_id
-        LEFT JOIN projects AS p ON p.id = a.project_id
+        LEFT JOIN projects AS told ON told.id = a.project_id
+        LEFT JOIN projects AS p ON p.id = coalesce(told.merged_into_id, told.id)
         WHERE a.request_id IN (SELECT value FROM json_each(?1))
         ORDER BY a.request_id, a.number
         "#,

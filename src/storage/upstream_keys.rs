@@ -7,10 +7,13 @@ use crate::clock::Timestamp;
 use crate::pool::client_key::HashKey;
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
-use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId};
+use crate::pool::upstream_key::{
+    Billing, Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId,
+};
 use crate::pool::verdict::Rule;
 use crate::storage::batch::Cell;
 use crate::storage::error::{Error, Result};
+use crate::storage::projects;
 
 /// What came of adding a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +39,9 @@ pub struct ListedKey {
     pub id: UpstreamKeyId,
     pub label: String,
     pub last4: String,
+    /// What the admin calls it, else Google's number for it.
     pub project: Option<String>,
-    pub billing: String,
+    pub billing: Billing,
     pub priority: i64,
     pub weight: i64,
     pub tags: Vec<String>,
@@ -107,12 +111,7 @@ pub async fn insert(
         .await?;
         return Ok(Added::Restored(known.id));
     }
-    let project_id = sqlx::query_scalar!(
-        r#"INSERT INTO projects (created_at_ms, revision) VALUES (?1, ?2) RETURNING id AS "id!: ProjectId""#,
-        now,
-        revision,
-    );
-    let project_id = project_id.fetch_one(&mut **tx).await?;
+    let project_id = projects::insert(tx, now, revision).await?;
     let id = sqlx::query_scalar!(
         r#"
         INSERT INTO upstream_keys (
@@ -132,7 +131,7 @@ pub async fn insert(
     Ok(Added::New(id.fetch_one(&mut **tx).await?))
 }
 
-/// What changed after `revision`: the keys in use, and the ids of those removed.
+/// What changed after `revision`, of the keys or of their projects: the keys in use, and the ids of those removed.
 pub async fn list_changed(
     db: impl SqliteExecutor<'_>,
     revision: i64,
@@ -140,14 +139,24 @@ pub async fn list_changed(
     let rows = sqlx::query!(
         r#"
         SELECT
-            k.id AS "id: UpstreamKeyId", k.project_id AS "project_id: ProjectId", p.name AS project, k.label, k.secret,
-            k.enabled AS "enabled: bool", k.priority, k.weight AS "weight: u32", k.state AS "state: KeyState",
-            k.state_rule, k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
+            k.id AS "id!: UpstreamKeyId", k.project_id AS "project_id: ProjectId",
+            coalesce(p.name, p.number) AS "project?: String", p.number, p.billing AS "billing: Billing", k.label, k.tags,
+            k.secret, k.enabled AS "enabled: bool", k.priority, k.weight AS "weight: u32",
+            k.state AS "state: KeyState", k.state_rule, k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
             k.next_check_at_ms AS "next_check: Timestamp", k.failed_checks AS "failed_checks: u32",
             k.state_reset_revision, k.last_used_at_ms AS "last_used_at: Timestamp", k.removed_at_ms
         FROM upstream_keys AS k
         JOIN projects AS p ON p.id = k.project_id
-        WHERE k.revision > ?1
+        WHERE k.id IN (
+            SELECT id
+            FROM upstream_keys
+            WHERE revision > ?1
+            UNION
+            SELECT changed.id
+            FROM projects
+            JOIN upstream_keys AS changed ON changed.project_id = projects.id
+            WHERE projects.revision > ?1
+        )
         ORDER BY k.id
         "#,
         revision,
@@ -162,7 +171,10 @@ pub async fn list_changed(
             id: row.id,
             project_id: row.project_id,
             project: row.project,
+            project_number: row.number,
+            billing: row.billing,
             label: row.label,
+            tags: serde_json::from_str(&row.tags).unwrap_or_default(),
             secret: Secret::new(&secret),
             enabled: row.enabled,
             priority: row.priority,
@@ -194,8 +206,8 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
             GROUP BY project_id
         )
         SELECT
-            k.id AS "id: UpstreamKeyId", k.label, k.last4, p.name AS project, p.billing, k.priority, k.weight, k.tags,
-            k.enabled AS "enabled: bool", k.state AS "state: String", k.state_rule, k.state_message,
+            k.id AS "id: UpstreamKeyId", k.label, k.last4, coalesce(p.name, p.number) AS "project?: String",
+            p.billing AS "billing: Billing", k.priority, k.weight, k.tags, k.enabled AS "enabled: bool", k.state AS "state: String", k.state_rule, k.state_message,
             k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
             k.next_check_at_ms AS "next_check_at: Timestamp", k.requests, k.successes, k.failures, k.prompt_tokens,
             k.output_tokens, k.total_tokens, k.last_used_at_ms AS "last_used_at: Timestamp", k.last_error,

@@ -1,0 +1,543 @@
+//! Projects: which keys share one, as a hand says or as Google's errors tell.
+
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
+
+use crate::clock::Timestamp;
+use crate::pool::project;
+use crate::pool::upstream_key::{Billing, ProjectId, UpstreamKeyId};
+use crate::storage::error::Result;
+use crate::storage::revision;
+
+/// Makes a project that has no name yet.
+pub async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    now: Timestamp,
+    revision: i64,
+) -> Result<ProjectId> {
+    insert_named(tx, None, None, now, revision).await
+}
+
+/// The project that a person calls so: by Google's number (`123`, `projects/123`) or by a name of their own.
+pub async fn find(tx: &mut Transaction<'_, Sqlite>, called: &str) -> Result<Option<ProjectId>> {
+    let number = project::number(called);
+    let id = sqlx::query_scalar!(
+        r#"
+        SELECT coalesce(merged_into_id, id) AS "id!: ProjectId"
+        FROM projects
+        WHERE number = ?1 OR name = ?2
+        "#,
+        number,
+        called,
+    );
+    Ok(id.fetch_optional(&mut **tx).await?)
+}
+
+/// The same, made where there is none.
+pub async fn find_or_insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    called: &str,
+    now: Timestamp,
+    revision: i64,
+) -> Result<ProjectId> {
+    if let Some(id) = find(tx, called).await? {
+        return Ok(id);
+    }
+    match project::number(called) {
+        Some(number) => insert_named(tx, None, Some(&number), now, revision).await,
+        None => insert_named(tx, Some(called), None, now, revision).await,
+    }
+}
+
+async fn insert_named(
+    tx: &mut Transaction<'_, Sqlite>,
+    name: Option<&str>,
+    number: Option<&str>,
+    now: Timestamp,
+    revision: i64,
+) -> Result<ProjectId> {
+    let id = sqlx::query_scalar!(
+        r#"
+        INSERT INTO projects (name, number, created_at_ms, revision)
+        VALUES (?1, ?2, ?3, ?4)
+        RETURNING id AS "id!: ProjectId"
+        "#,
+        name,
+        number,
+        now,
+        revision,
+    );
+    Ok(id.fetch_one(&mut **tx).await?)
+}
+
+/// Puts a key into the project that a hand calls so. Returns the project.
+///
+/// A project that nobody has named and that had no other key turns out to be that one, with its past; one of which
+/// only the number was known gets the name, if no other has it.
+pub async fn assign(
+    tx: &mut Transaction<'_, Sqlite>,
+    key_id: UpstreamKeyId,
+    called: &str,
+    now: Timestamp,
+    revision: i64,
+) -> Result<ProjectId> {
+    let Some(old) = of_key(tx, key_id).await? else {
+        return find_or_insert(tx, called, now, revision).await;
+    };
+    let found = find(tx, called).await?;
+    let is_name = project::number(called).is_none();
+    if found.is_none() && is_name && old.name.is_none() && old.number.is_some() {
+        update_names(tx, old.id, Some(called), old.number.as_deref(), revision).await?;
+        return Ok(old.id);
+    }
+    let new = match found {
+        Some(id) => id,
+        None => find_or_insert(tx, called, now, revision).await?,
+    };
+    if new == old.id {
+        return Ok(new);
+    }
+    if old.name.is_none() && old.number.is_none() && count_keys(&mut **tx, old.id).await? <= 1 {
+        merge(tx, old.id, new, revision).await?;
+    } else {
+        move_key(tx, key_id, new, revision).await?;
+    }
+    Ok(new)
+}
+
+/// Takes over that the key is in the project that Google calls `number` (`projects/123`). Returns whether that was news;
+/// if so the revision is counted up.
+pub async fn learn(
+    tx: &mut Transaction<'_, Sqlite>,
+    key_id: UpstreamKeyId,
+    number: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let Some(old) = of_key(tx, key_id).await? else {
+        return Ok(false);
+    };
+    if old.number.as_deref() == Some(number) {
+        return Ok(false);
+    }
+    let revision = revision::bump(tx).await?;
+    match (find(tx, number).await?, old.number) {
+        (None, None) => {
+            update_names(tx, old.id, old.name.as_deref(), Some(number), revision).await?;
+        }
+        (Some(new), None) => merge(tx, old.id, new, revision).await?,
+        // One of the two must be wrong for this key, and Google knows best; of its sisters nothing was said.
+        (found, Some(_)) => {
+            let new = match found {
+                Some(id) => id,
+                None => insert_named(tx, None, Some(number), now, revision).await?,
+            };
+            move_key(tx, key_id, new, revision).await?;
+        }
+    }
+    Ok(true)
+}
+
+/// Notes who pays for a project.
+pub async fn update_billing(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ProjectId,
+    billing: Billing,
+    revision: i64,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE projects SET billing = ?2, revision = ?3 WHERE id = ?1 AND billing <> ?2",
+        id,
+        billing,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends a project's cooldowns, also those that only a running server knows. Returns how many were running at `now`.
+pub async fn clear_cooldowns(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ProjectId,
+    now: Timestamp,
+    revision: i64,
+) -> Result<u64> {
+    let running = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!: u32" FROM cooldowns WHERE project_id = ?1 AND until_ms > ?2"#,
+        id,
+        now,
+    );
+    let running = running.fetch_one(&mut **tx).await?;
+    sqlx::query!("DELETE FROM cooldowns WHERE project_id = ?1", id)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query!(
+        "UPDATE projects SET cleared_revision = ?2, revision = ?2 WHERE id = ?1",
+        id,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(running.into())
+}
+
+/// The projects whose cooldowns a hand has cleared after `revision`.
+pub async fn list_cleared(db: impl SqliteExecutor<'_>, revision: i64) -> Result<Vec<ProjectId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id AS "id!: ProjectId"
+        FROM projects
+        WHERE revision > ?1 AND cleared_revision > ?1
+        ORDER BY id
+        "#,
+        revision,
+    );
+    Ok(ids.fetch_all(db).await?)
+}
+
+/// How many keys in use a project has.
+pub async fn count_keys(db: impl SqliteExecutor<'_>, id: ProjectId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "count!: u32"
+        FROM upstream_keys
+        WHERE project_id = ?1 AND removed_at_ms IS NULL
+        "#,
+        id,
+    );
+    Ok(count.fetch_one(db).await?)
+}
+
+struct Named {
+    id: ProjectId,
+    name: Option<String>,
+    number: Option<String>,
+}
+
+async fn of_key(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Option<Named>> {
+    let project = sqlx::query_as!(
+        Named,
+        r#"
+        SELECT p.id AS "id!: ProjectId", p.name, p.number
+        FROM upstream_keys AS k
+        JOIN projects AS p ON p.id = k.project_id
+        WHERE k.id = ?1
+        "#,
+        id,
+    );
+    Ok(project.fetch_optional(&mut **tx).await?)
+}
+
+async fn update_names(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ProjectId,
+    name: Option<&str>,
+    number: Option<&str>,
+    revision: i64,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE projects SET name = ?2, number = ?3, revision = ?4 WHERE id = ?1",
+        id,
+        name,
+        number,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn move_key(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: UpstreamKeyId,
+    to: ProjectId,
+    revision: i64,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE upstream_keys SET project_id = ?2, revision = ?3 WHERE id = ?1",
+        id,
+        to,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE projects SET revision = ?2 WHERE id = ?1",
+        to,
+        revision
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Makes two projects one: all that `from` has goes to `to`, and what a hand said of `from` counts where nothing was
+/// said of `to`. The row of `from` stays, for the log rows that name it.
+async fn merge(
+    tx: &mut Transaction<'_, Sqlite>,
+    from: ProjectId,
+    to: ProjectId,
+    revision: i64,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE upstream_keys SET project_id = ?2, revision = ?3 WHERE project_id = ?1",
+        from,
+        to,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "
+        INSERT INTO cooldowns (project_id, model, rule, step, status, message, request_id, since_ms, until_ms)
+        SELECT ?2, model, rule, step, status, message, request_id, since_ms, until_ms
+        FROM cooldowns
+        WHERE project_id = ?1
+        ON CONFLICT (project_id, model) DO UPDATE
+        SET
+            rule = excluded.rule, step = excluded.step, status = excluded.status, message = excluded.message,
+            request_id = excluded.request_id, since_ms = excluded.since_ms, until_ms = excluded.until_ms
+        WHERE excluded.until_ms > until_ms
+        ",
+        from,
+        to,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!("DELETE FROM cooldowns WHERE project_id = ?1", from)
+        .execute(&mut **tx)
+        .await?;
+    let said = sqlx::query!(
+        r#"SELECT name, billing AS "billing: Billing" FROM projects WHERE id = ?1"#,
+        from,
+    );
+    let said = said.fetch_one(&mut **tx).await?;
+    let known = sqlx::query_scalar!("SELECT name FROM projects WHERE id = ?1", to);
+    // A second name stays behind, and leads to the project.
+    let takes_name = known.fetch_one(&mut **tx).await?.is_none();
+    sqlx::query!(
+        "
+        UPDATE projects
+        SET name = CASE WHEN ?3 THEN NULL ELSE name END, merged_into_id = ?2, revision = ?4
+        WHERE id = ?1
+        ",
+        from,
+        to,
+        takes_name,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE projects SET merged_into_id = ?2 WHERE merged_into_id = ?1",
+        from,
+        to,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "
+        UPDATE projects
+        SET
+            name = coalesce(name, ?2), billing = CASE billing WHEN 'unknown' THEN ?3 ELSE billing END, revision = ?4
+        WHERE id = ?1
+        ",
+        to,
+        said.name,
+        said.billing,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::pool::keys::Cooldown;
+    use crate::pool::request_id::RequestId;
+    use crate::pool::secret::Secret;
+    use crate::pool::verdict::Rule;
+    use crate::storage::db::Db;
+    use crate::storage::upstream_keys::{self, Evidence};
+    use crate::storage::{cooldowns, installation};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    /// A transaction with `count` keys, each in a project of its own with the same id.
+    async fn with_keys(pool: SqlitePool, count: usize) -> Transaction<'static, Sqlite> {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let revision = revision::bump(&mut tx).await.unwrap();
+        for number in 1..=count {
+            let secret = Secret::new(&format!("secret-of-key-{number}"));
+            upstream_keys::insert(&mut tx, &hash_key, &secret, "key", false, NOW, revision)
+                .await
+                .unwrap();
+        }
+        tx
+    }
+
+    /// The projects that the keys are shown with, by key.
+    async fn shown(tx: &mut Transaction<'_, Sqlite>) -> Vec<Option<String>> {
+        let keys = upstream_keys::list(&mut **tx, NOW).await.unwrap();
+        keys.into_iter().map(|key| key.project).collect()
+    }
+
+    async fn learnt(tx: &mut Transaction<'_, Sqlite>, key: i64, number: &str) -> bool {
+        learn(tx, UpstreamKeyId(key), number, NOW).await.unwrap()
+    }
+
+    async fn assigned(tx: &mut Transaction<'_, Sqlite>, key: i64, called: &str) -> ProjectId {
+        assign(tx, UpstreamKeyId(key), called, NOW, 1)
+            .await
+            .unwrap()
+    }
+
+    async fn rest(tx: &mut Transaction<'_, Sqlite>, project: i64, model: &str, until: i64) {
+        let cooldown = Cooldown {
+            rule: Rule::QuotaPerMinute,
+            step: 0,
+            since: NOW,
+            until: Timestamp::from_millis(until),
+        };
+        let evidence = Evidence {
+            status: Some(429),
+            message: String::new(),
+            request_id: RequestId(1),
+        };
+        cooldowns::upsert(&mut **tx, ProjectId(project), model, &cooldown, &evidence)
+            .await
+            .unwrap();
+    }
+
+    async fn resting(tx: &mut Transaction<'_, Sqlite>) -> Vec<(i64, String, i64)> {
+        let running = cooldowns::list_running(&mut **tx, NOW).await.unwrap();
+        let mut running: Vec<_> = running
+            .into_iter()
+            .map(|(project, model, cooldown)| (project.0, model, cooldown.until.as_millis()))
+            .collect();
+        running.sort();
+        running
+    }
+
+    fn some(names: &[&str]) -> Vec<Option<String>> {
+        names.iter().map(|name| Some((*name).to_owned())).collect()
+    }
+
+    #[sqlx::test]
+    async fn a_number_is_learnt_once(pool: SqlitePool) {
+        let mut tx = with_keys(pool, 1).await;
+
+        assert!(learnt(&mut tx, 1, "projects/7").await);
+        let known = revision::current(&mut *tx).await.unwrap();
+        assert!(!learnt(&mut tx, 1, "projects/7").await);
+
+        assert_eq!(revision::current(&mut *tx).await.unwrap(), known);
+        let (keys, _) = upstream_keys::list_changed(&mut *tx, known - 1)
+            .await
+            .unwrap();
+        assert_eq!(keys[0].project_number.as_deref(), Some("projects/7"));
+        assert_eq!(shown(&mut tx).await, some(&["projects/7"]));
+        assert!(!learnt(&mut tx, 9, "projects/7").await);
+    }
+
+    #[sqlx::test]
+    async fn two_projects_with_one_number_become_one_with_all_their_rests(pool: SqlitePool) {
+        let mut tx = with_keys(pool, 3).await;
+        assigned(&mut tx, 1, "team").await;
+        assigned(&mut tx, 2, "team").await;
+        let team = find(&mut tx, "team").await.unwrap().unwrap();
+        update_billing(&mut tx, team, Billing::Paid, 1)
+            .await
+            .unwrap();
+        rest(&mut tx, team.0, "flash", 9_000).await;
+        rest(&mut tx, team.0, "pro", 5_000).await;
+        rest(&mut tx, 3, "pro", 8_000).await;
+        rest(&mut tx, 3, "flash", 4_000).await;
+        learnt(&mut tx, 3, "projects/7").await;
+        let known = revision::current(&mut *tx).await.unwrap();
+
+        assert!(learnt(&mut tx, 1, "projects/7").await);
+
+        assert_eq!(shown(&mut tx).await, some(&["team"; 3]));
+        let (keys, _) = upstream_keys::list_changed(&mut *tx, known).await.unwrap();
+        for key in &keys {
+            assert_eq!(key.project_id, ProjectId(3));
+            assert_eq!(key.project_number.as_deref(), Some("projects/7"));
+            assert_eq!(key.billing, Billing::Paid);
+        }
+        assert_eq!(keys.len(), 3);
+        let expected = [(3, "flash".to_owned(), 9_000), (3, "pro".to_owned(), 8_000)];
+        assert_eq!(resting(&mut tx).await, expected);
+        let changed = cooldowns::list_changed(&mut *tx, known, NOW).await.unwrap();
+        assert_eq!(changed.len(), 2);
+        // What a server that has not heard of it yet writes down lands where it belongs, and both are found.
+        rest(&mut tx, team.0, "lite", 6_000).await;
+        assert_eq!(resting(&mut tx).await[1], (3, "lite".to_owned(), 6_000));
+        for called in ["team", "7", "projects/7"] {
+            let found = find(&mut tx, called).await.unwrap();
+            assert_eq!(found, Some(ProjectId(3)), "{called}");
+        }
+    }
+
+    #[sqlx::test]
+    async fn a_second_name_leads_to_the_one_project(pool: SqlitePool) {
+        let mut tx = with_keys(pool, 2).await;
+        assigned(&mut tx, 1, "here").await;
+        assigned(&mut tx, 2, "there").await;
+        learnt(&mut tx, 1, "projects/7").await;
+
+        learnt(&mut tx, 2, "projects/7").await;
+
+        assert_eq!(shown(&mut tx).await, some(&["here", "here"]));
+        let found = find(&mut tx, "there").await.unwrap();
+        assert_eq!(found, find(&mut tx, "here").await.unwrap());
+    }
+
+    #[sqlx::test]
+    async fn a_key_that_google_counts_elsewhere_moves_alone(pool: SqlitePool) {
+        let mut tx = with_keys(pool, 3).await;
+        for key in 1..=3 {
+            assigned(&mut tx, key, "7").await;
+        }
+
+        assert!(learnt(&mut tx, 1, "projects/8").await);
+        assert!(learnt(&mut tx, 2, "projects/8").await);
+
+        let expected = some(&["projects/8", "projects/8", "projects/7"]);
+        assert_eq!(shown(&mut tx).await, expected);
+    }
+
+    #[sqlx::test]
+    async fn a_hand_names_what_google_numbered_and_moves_what_it_says(pool: SqlitePool) {
+        let mut tx = with_keys(pool, 3).await;
+        learnt(&mut tx, 1, "projects/7").await;
+        learnt(&mut tx, 2, "projects/7").await;
+
+        assigned(&mut tx, 1, "team").await;
+        assert_eq!(shown(&mut tx).await[..2], some(&["team", "team"]));
+        assigned(&mut tx, 2, "other").await;
+        assigned(&mut tx, 3, "team").await;
+
+        assert_eq!(shown(&mut tx).await, some(&["team", "other", "team"]));
+        assert_eq!(assigned(&mut tx, 1, "7").await, ProjectId(1));
+    }
+
+    #[sqlx::test]
+    async fn a_server_hears_which_cooldowns_a_hand_cleared(pool: SqlitePool) {
+        let mut tx = with_keys(pool, 2).await;
+        rest(&mut tx, 2, "flash", 9_000).await;
+        rest(&mut tx, 2, "pro", 500).await;
+
+        let cleared = clear_cooldowns(&mut tx, ProjectId(2), NOW, 5).await;
+
+        assert_eq!(cleared.unwrap(), 1);
+        assert_eq!(resting(&mut tx).await, []);
+        let heard = list_cleared(&mut *tx, 4).await.unwrap();
+        assert_eq!(heard, [ProjectId(2)]);
+        assert_eq!(list_cleared(&mut *tx, 5).await.unwrap(), []);
+    }
+}
