@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::cli::selected::{RemovedArgs, SelectedArgs};
+use crate::cli::test_keys::{self, TestArgs};
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
@@ -36,6 +37,8 @@ pub enum Command {
     Enable(SelectedArgs),
     /// Turn keys off
     Disable(SelectedArgs),
+    /// Ask Google about keys now; it costs nothing. The exit status is 0 whatever is found
+    Test(TestArgs),
     /// Remove keys; their requests stay in the log
     Remove(RemovedArgs),
 }
@@ -90,6 +93,7 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
         Command::List { json } => list(args, json).await,
         Command::Enable(selected) => switch(args, selected.ids(), true).await,
         Command::Disable(selected) => switch(args, selected.ids(), false).await,
+        Command::Test(arguments) => test_keys::run(args, arguments).await,
         Command::Remove(removed) => remove(args, removed).await,
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::pool::checks::Plan;
 use crate::pool::cooldown::{
     EVERY_MODEL, SOFT_FAULT_REST, SOFT_FAULT_SPAN, SOFT_FAULTS, check_after, rest_until,
 };
@@ -21,10 +22,11 @@ use crate::pool::verdict::{Fault, Rule, Verdict};
 #[derive(Debug, Default)]
 pub struct Keys {
     pub(super) by_id: HashMap<UpstreamKeyId, Key>,
-    projects: HashMap<ProjectId, Project>,
+    pub(super) projects: HashMap<ProjectId, Project>,
     pub(super) shelves: BTreeMap<Vec<ModelNumber>, BTreeSet<Rank>>,
     models: HashMap<Box<str>, ModelNumber>,
     alarms: BinaryHeap<Reverse<(Timestamp, Alarm)>>,
+    pub(super) plan: Plan,
     last_turn: i64,
     per_key_concurrency: u32,
     successes: LastSuccesses,
@@ -54,8 +56,8 @@ pub(super) struct Key {
 }
 
 #[derive(Debug, Default)]
-struct Project {
-    keys: Vec<UpstreamKeyId>,
+pub(super) struct Project {
+    pub keys: Vec<UpstreamKeyId>,
     cooldowns: HashMap<ModelNumber, Cooldown>,
     /// The shelf its keys stand on: the models it rests for, in order.
     resting: Vec<ModelNumber>,
@@ -96,6 +98,11 @@ pub enum Change {
         model: String,
         cooldown: Cooldown,
     },
+    /// A check left the key's condition as it was or let it come on trial; the evidence stays.
+    Checked {
+        id: UpstreamKeyId,
+        condition: Condition,
+    },
     /// Google named the key's project: `projects/123`.
     Project { id: UpstreamKeyId, number: String },
 }
@@ -103,7 +110,7 @@ pub enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key { id, condition } => {
+            Self::Key { id, condition } | Self::Checked { id, condition } => {
                 write!(f, "upstream key {} is now {:?}", id.0, condition.state)?;
                 match condition.until.or(condition.next_check) {
                     Some(at) => write!(f, " until {at}"),
@@ -168,6 +175,7 @@ impl Keys {
         if let Some(at) = wakes_at {
             self.alarms.push(Reverse((at, Alarm::KeyWakes(id))));
         }
+        self.plan_check(id);
         self.shelve(id);
     }
 
@@ -489,13 +497,14 @@ impl Keys {
             .collect()
     }
 
-    fn set_condition(&mut self, id: UpstreamKeyId, condition: Condition) -> Change {
+    pub(super) fn set_condition(&mut self, id: UpstreamKeyId, condition: Condition) -> Change {
         if let Some(key) = self.by_id.get_mut(&id) {
             key.row.condition = condition;
         }
         if let Some(at) = condition.wakes_at() {
             self.alarms.push(Reverse((at, Alarm::KeyWakes(id))));
         }
+        self.plan_check(id);
         self.shelve(id);
         Change::Key { id, condition }
     }

@@ -1,5 +1,6 @@
 //! The rules of lending: pure, without IO, clock or async.
 
+pub mod checks;
 pub mod client_key;
 pub mod cooldown;
 pub mod guessing;

@@ -108,6 +108,7 @@ mod tests {
             condition: Condition::ready(START),
             state_reset_revision: 0,
             last_used_at: None,
+            checked_at: None,
         }
     }
 
@@ -253,6 +254,9 @@ mod tests {
             None
         );
         let later = START + Duration::from_mins(10);
+        assert_eq!(lend(&mut keys, "flash", later), None, "a check comes first");
+        let passed = verdict(Rule::Success);
+        keys.settle_check(UpstreamKeyId(1), &passed, false, later, later);
         assert_eq!(lend(&mut keys, "flash", later), Some(1));
         assert_eq!(
             lend(&mut keys, "flash", later),
@@ -267,6 +271,7 @@ mod tests {
             None
         );
         let much_later = later + Duration::from_hours(1);
+        keys.settle_check(UpstreamKeyId(1), &passed, false, much_later, much_later);
         assert_eq!(lend(&mut keys, "flash", much_later), Some(1));
 
         settle(&mut keys, 1, Rule::Success, much_later);
@@ -351,7 +356,7 @@ mod tests {
                             Change::Key { id, condition } if condition.state == KeyState::Invalid => {
                                 invalid.insert(id.0, condition.next_check.unwrap());
                             }
-                            Change::Key { .. } | Change::Project { .. } => {}
+                            Change::Key { .. } | Change::Checked { .. } | Change::Project { .. } => {}
                         }
                     }
                 } else if let Some(lent) = keys.lend(model, &Tried::default(), now) {

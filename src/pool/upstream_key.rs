@@ -92,12 +92,16 @@ impl Condition {
         }
     }
 
-    /// When the key may be tried again by itself; `None` when it is usable, or when only a hand can bring it back.
+    /// When the key may be tried again by itself; `None` when it is usable, or when only a check or a hand can bring it back.
     pub fn wakes_at(&self) -> Option<Timestamp> {
         match self.state {
             KeyState::CoolingDown => self.until,
-            KeyState::Invalid | KeyState::Suspended | KeyState::Misconfigured => self.next_check,
-            KeyState::Ready | KeyState::Trial | KeyState::Leaked => None,
+            KeyState::Ready
+            | KeyState::Trial
+            | KeyState::Invalid
+            | KeyState::Suspended
+            | KeyState::Misconfigured
+            | KeyState::Leaked => None,
         }
     }
 }
@@ -123,6 +127,8 @@ pub struct UpstreamKey {
     /// The revision at which a hand last cleared the state.
     pub state_reset_revision: i64,
     pub last_used_at: Option<Timestamp>,
+    /// When it was last looked at, apart from requests.
+    pub checked_at: Option<Timestamp>,
 }
 
 impl UpstreamKey {

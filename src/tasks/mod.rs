@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod probe;
 pub mod prune_logs;
+pub mod recheck_keys;
 pub mod record_running;
 pub mod reload;
 pub mod sweep;
