@@ -21,12 +21,9 @@ pub struct DatabaseArgs {
     pub database_url: String,
 }
 
-/// What `serve` is told. Empty variables count as unset.
+/// Where Google is; every command that asks it takes it.
 #[derive(Debug, Clone, Args)]
-pub struct ServeArgs {
-    /// The address to listen on
-    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8000")]
-    pub listen: SocketAddr,
+pub struct UpstreamArgs {
     /// Where requests are sent
     #[arg(
         long,
@@ -34,6 +31,31 @@ pub struct ServeArgs {
         default_value = "https://generativelanguage.googleapis.com"
     )]
     pub upstream_url: String,
+}
+
+impl UpstreamArgs {
+    /// Checks what was given.
+    pub fn url(&self) -> Result<Url, InvalidConfig> {
+        let url = Url::parse(&self.upstream_url).ok();
+        let url =
+            url.filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
+        url.ok_or_else(|| {
+            InvalidConfig(format!(
+                "UPSTREAM_URL must be an http or https address like https://generativelanguage.googleapis.com, not {}",
+                self.upstream_url
+            ))
+        })
+    }
+}
+
+/// What `serve` is told. Empty variables count as unset.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// The address to listen on
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8000")]
+    pub listen: SocketAddr,
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
     #[arg(long, env = "ADMIN_PASSWORD", hide = true, hide_env_values = true)]
     pub admin_password: Option<String>,
     /// Client keys to add at the start, separated by commas or new lines
@@ -108,15 +130,7 @@ impl Config {
         {
             check_password(password, serve.listen)?;
         }
-        let upstream_url = Url::parse(&serve.upstream_url).ok();
-        let upstream_url = upstream_url
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
-        let Some(upstream_url) = upstream_url else {
-            return Err(InvalidConfig(format!(
-                "UPSTREAM_URL must be an http or https address like https://generativelanguage.googleapis.com, not {}",
-                serve.upstream_url
-            )));
-        };
+        let upstream_url = serve.upstream.url()?;
         Ok(Self {
             listen: serve.listen,
             database_url: database.database_url,

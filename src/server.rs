@@ -75,6 +75,8 @@ impl Server {
         tasks.spawn(tasks::checkpoint::run(app.clone()));
         tasks.spawn(tasks::sweep::run(app.clone()));
         tasks.spawn(tasks::probe::run(app.clone()));
+        tasks.spawn(tasks::recheck_keys::run(app.clone()));
+        tasks.spawn(tasks::prune_logs::run(app.clone()));
 
         let graceful = GracefulShutdown::new();
         let connections = Connections {

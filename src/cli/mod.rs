@@ -13,6 +13,7 @@ pub mod restore;
 pub mod selected;
 pub mod serve;
 pub mod settings;
+pub mod test_keys;
 pub mod upstream_keys;
 
 use std::ffi::OsString;

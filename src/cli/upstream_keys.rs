@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use sqlx::{Sqlite, Transaction};
 
 use crate::cli::selected::{RemovedArgs, SelectedArgs};
+use crate::cli::test_keys::{self, TestArgs};
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig};
@@ -30,6 +31,8 @@ pub enum Command {
     Disable(SelectedArgs),
     /// Clear what holds keys back: their states and the cooldowns of their projects
     Clear(SelectedArgs),
+    /// Ask Google about keys now; it costs nothing. The exit status is 0 whatever is found
+    Test(TestArgs),
     /// Remove keys; their requests stay in the log
     Remove(RemovedArgs),
 }
@@ -106,6 +109,7 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
         Command::Enable(selected) => switch(args, selected.ids(), true).await,
         Command::Disable(selected) => switch(args, selected.ids(), false).await,
         Command::Clear(selected) => clear(args, selected.ids()).await,
+        Command::Test(arguments) => test_keys::run(args, arguments).await,
         Command::Remove(removed) => remove(args, removed).await,
     }
 }

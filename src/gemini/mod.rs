@@ -1,5 +1,6 @@
 //! All we know about Google's API. Pure, but for `transport`.
 
+pub mod check;
 pub mod classify;
 pub mod demand;
 pub mod error_body;

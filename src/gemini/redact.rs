@@ -7,6 +7,8 @@ use memchr::memmem;
 
 /// What stands in a secret's place.
 const MASK: &[u8] = b"[redacted]";
+/// How many bytes of a text a row keeps.
+pub const ROW_TEXT_LIMIT: usize = 512;
 /// How many of a value's last bytes it is found by.
 const TAIL: usize = 8;
 /// How many hashes of tails are told apart; a power of two, large beside the number of keys.
@@ -80,6 +82,14 @@ impl Redactor {
     /// The text without our values; `None` when it holds none, so that it can pass untouched.
     pub fn redact(&self, text: &[u8]) -> Option<Vec<u8>> {
         masked(text, self.values(text))
+    }
+
+    /// What of a text may stand in a row. Redacted before it is cut, so that no secret is left in part.
+    pub fn for_row(&self, text: &str) -> String {
+        // Nobody needs more than this to be looked through; what is kept is shorter still.
+        let text = &text[..text.floor_char_boundary(8 * ROW_TEXT_LIMIT)];
+        let clean = self.redact_message(text);
+        clean[..clean.floor_char_boundary(ROW_TEXT_LIMIT)].to_owned()
     }
 
     /// A message for a row or the log: without our values, and without what only looks like a secret.

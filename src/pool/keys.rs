@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::pool::checks::Plan;
 use crate::pool::cooldown::EVERY_MODEL;
 use crate::pool::gate::Gate;
 use crate::pool::line::{ANY_MODEL, Line, ModelNumber, Place, Rank};
@@ -31,11 +32,12 @@ pub struct Keys {
     /// One for each model of which something is known and each choice of tags, made when first needed.
     pub(super) lines: Vec<Line>,
     pub(super) storm: Storm,
+    pub(super) plan: Plan,
     pub(super) rules: Rules,
     /// When Google's day ends, in which quotas are counted.
     pub(super) day_ends: Option<Timestamp>,
     /// The latest time that anybody has told.
-    told: Timestamp,
+    pub(super) told: Timestamp,
     pub(super) last_turn: i64,
     pub(super) successes: LastSuccesses,
 }
@@ -169,6 +171,11 @@ pub enum Change {
         project_id: ProjectId,
         billing: Billing,
     },
+    /// A check left the key's condition as it was or let it come on trial; the evidence stays.
+    Checked {
+        id: UpstreamKeyId,
+        condition: Condition,
+    },
     /// Google named the key's project: `projects/123`.
     Project { id: UpstreamKeyId, number: String },
 }
@@ -176,7 +183,7 @@ pub enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key { id, condition } => {
+            Self::Key { id, condition } | Self::Checked { id, condition } => {
                 write!(f, "upstream key {} is now {:?}", id.0, condition.state)?;
                 match condition.until.or(condition.next_check) {
                     Some(at) => write!(f, " until {at}"),
@@ -240,6 +247,7 @@ impl Default for Keys {
             model_numbers: HashMap::from([(EVERY_MODEL.into(), ANY_MODEL)]),
             lines: Vec::new(),
             storm: Storm::default(),
+            plan: Plan::default(),
             rules: Rules::of(&Settings::default()),
             day_ends: None,
             told: Timestamp::from_millis(0),
@@ -287,6 +295,7 @@ impl Keys {
         if billing != Billing::Unknown || project.billing.is_none() {
             project.billing = Some(billing);
         }
+        self.plan_check(id);
         match left {
             Some(left) => self.move_key(id, left, project_id, now),
             None => self.place_everywhere(id, now),

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod calendar;
+pub mod checks;
 pub mod client_key;
 pub mod cooldown;
 pub mod gate;

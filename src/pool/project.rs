@@ -89,6 +89,7 @@ mod tests {
                 condition: Condition::ready(Timestamp::from_millis(0)),
                 state_reset_revision: 0,
                 last_used_at: None,
+                checked_at: None,
             };
             let verdict = Verdict {
                 rule,

@@ -68,19 +68,36 @@ impl serde::Serialize for RequestId {
 
 /// Hands out ids that grow, even when the clock goes back.
 #[derive(Debug)]
-pub struct RequestIds(AtomicI64);
+pub struct RequestIds {
+    last: AtomicI64,
+    /// Where within a millisecond they begin.
+    place: i64,
+}
 
 impl RequestIds {
     /// Continues after `last`, the largest id in the database.
     pub fn after(last: RequestId) -> Self {
-        Self(AtomicI64::new(last.0))
+        Self {
+            last: AtomicI64::new(last.0),
+            place: 0,
+        }
+    }
+
+    /// The same beside a running server, which counts from the beginning of each millisecond: from a place in its second
+    /// half, by `chance` so that two commands do not meet either.
+    pub fn beside(last: RequestId, chance: u32) -> Self {
+        let half = 1 << (BITS_BELOW_THE_TIME - 1);
+        Self {
+            last: AtomicI64::new(last.0),
+            place: half + i64::from(chance) % half,
+        }
     }
 
     pub fn next(&self, now: Timestamp) -> RequestId {
-        let earliest = RequestId::first_at(now).0;
+        let earliest = RequestId::first_at(now).0 + self.place;
         let next = |last: i64| earliest.max(last + 1);
         let last = self
-            .0
+            .last
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
                 Some(next(last))
             });
@@ -102,6 +119,25 @@ mod tests {
         assert!(first < second);
         assert!(first.to_string() < second.to_string());
         assert_eq!(first.to_string().parse::<RequestId>().unwrap(), first);
+    }
+
+    #[test]
+    fn a_command_s_ids_are_not_those_of_the_server_or_of_another_command() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let mut seen = std::collections::HashSet::new();
+
+        for ids in [
+            RequestIds::after(RequestId(0)),
+            RequestIds::beside(RequestId(0), 0),
+            RequestIds::beside(RequestId(0), 123_456),
+            RequestIds::beside(RequestId(0), u32::MAX),
+        ] {
+            for _ in 0..1_000 {
+                let id = ids.next(now);
+                assert!(RequestId::first_at(now) <= id);
+                assert!(seen.insert(id), "{id}");
+            }
+        }
     }
 
     #[test]

@@ -293,8 +293,12 @@ fn is_zone(text: &str) -> bool {
 }
 
 fn is_model(text: &str) -> bool {
-    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/".contains(&byte);
-    (1..=100).contains(&text.len()) && text.bytes().all(is_fit)
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    // A path that its parts change, as dots alone do, would lead elsewhere.
+    let is_part = |part: &str| {
+        part.bytes().all(is_fit) && part.bytes().any(|byte| byte.is_ascii_alphanumeric())
+    };
+    (1..=100).contains(&text.len()) && text.split('/').all(is_part)
 }
 
 fn is_origin(text: &str) -> bool {
@@ -362,6 +366,8 @@ mod tests {
             ("check_model", "models/gemini-2.5-flash_lite", true),
             ("check_model", "", false),
             ("check_model", "gemini?key=", false),
+            ("check_model", "models/../x", false),
+            ("check_model", "/gemini", false),
             ("cors_allow_origin", "https://example.com", true),
             ("cors_allow_origin", "", true),
             ("cors_allow_origin", "https://a.com\r\n", false),

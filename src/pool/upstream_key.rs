@@ -91,15 +91,6 @@ impl Condition {
             failed_checks: 0,
         }
     }
-
-    /// When the key may be tried again by itself; `None` when it is usable, or when only a hand can bring it back.
-    pub fn wakes_at(&self) -> Option<Timestamp> {
-        match self.state {
-            KeyState::CoolingDown => self.until,
-            KeyState::Invalid | KeyState::Suspended | KeyState::Misconfigured => self.next_check,
-            KeyState::Ready | KeyState::Trial | KeyState::Leaked => None,
-        }
-    }
 }
 
 /// An upstream key as the pool needs it, read from its row.
@@ -123,6 +114,8 @@ pub struct UpstreamKey {
     /// The revision at which a hand last cleared the state.
     pub state_reset_revision: i64,
     pub last_used_at: Option<Timestamp>,
+    /// When it was last looked at, apart from requests.
+    pub checked_at: Option<Timestamp>,
 }
 
 /// What an admin may say of a key; `None`: nothing was said.

@@ -120,6 +120,20 @@ pub enum Rule {
     MalformedAnswer,
 }
 
+impl Verdict {
+    /// The verdict where no answer came.
+    pub fn without_answer(rule: Rule, message: String) -> Self {
+        Self {
+            rule,
+            status: None,
+            message,
+            retry_delay: None,
+            violations: Vec::new(),
+            project: None,
+        }
+    }
+}
+
 impl Rule {
     /// All rules.
     pub const ALL: [Self; 36] = [

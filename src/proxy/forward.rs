@@ -310,12 +310,5 @@ fn join(chunks: &VecDeque<Bytes>) -> Bytes {
 
 /// The verdict where no answer came.
 pub fn failure(rule: Rule, message: String) -> Verdict {
-    Verdict {
-        rule,
-        status: None,
-        message,
-        retry_delay: None,
-        violations: Vec::new(),
-        project: None,
-    }
+    Verdict::without_answer(rule, message)
 }

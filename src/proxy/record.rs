@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep};
 use crate::app::App;
 use crate::clock;
 use crate::gemini::prices::cost_nano_usd;
-use crate::gemini::redact::Redactor;
+use crate::gemini::redact::{ROW_TEXT_LIMIT, Redactor};
 use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
 use crate::pool::admission::{Permit, Spent};
@@ -33,9 +33,6 @@ use crate::proxy::incoming::Incoming;
 use crate::proxy::refuse::Refusal;
 use crate::storage::request_logs::{NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
-
-/// How many bytes of a path, a user agent or a message are kept.
-const TEXT_LIMIT: usize = 512;
 
 /// A request's row in the making. Dropped unfinished, it says that the client went.
 #[derive(Debug)]
@@ -416,14 +413,12 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What of a text may stand in a row. Redacted before it is cut, so that no secret is left in part.
+/// What of a text may stand in a row.
 fn redacted(redactor: &Redactor, text: &str) -> String {
-    // Nobody needs more than this to be looked through; what is kept is shorter still.
-    let text = &text[..text.floor_char_boundary(8 * TEXT_LIMIT)];
-    cut(&redactor.redact_message(text)).to_owned()
+    redactor.for_row(text)
 }
 
-/// At most [`TEXT_LIMIT`] bytes of the text.
+/// At most [`ROW_TEXT_LIMIT`] bytes of the text.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_LIMIT)]
+    &text[..text.floor_char_boundary(ROW_TEXT_LIMIT)]
 }

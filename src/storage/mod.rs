@@ -10,6 +10,7 @@ pub mod installation;
 pub mod lock;
 pub mod paging;
 pub mod projects;
+pub mod pruned_logs;
 pub mod quotas;
 pub mod recorder;
 pub mod request_logs;

@@ -192,7 +192,7 @@ impl Writer {
     async fn write(&mut self, batch: &[Write]) -> Result<()> {
         let mut lines = Batch::default();
         let mut totals = Totals::default();
-        let mut changes = Vec::new();
+        let (mut changes, mut checked) = (Vec::new(), Vec::new());
         for write in batch {
             match write {
                 Write::Row(row, _) => {
@@ -206,6 +206,9 @@ impl Writer {
                     if row.outcome.is_some() && row.kind == Kind::Request {
                         totals.add(row, model_id);
                     }
+                    if row.kind == Kind::Check {
+                        checked.extend(row.attempts.first());
+                    }
                 }
                 Write::Change(change, evidence) => changes.push((change, evidence)),
             }
@@ -214,6 +217,10 @@ impl Writer {
         let mut tx = self.db.begin().await?;
         for (change, evidence) in changes {
             apply(&mut tx, change, evidence).await?;
+        }
+        for attempt in checked {
+            let (id, at) = (attempt.upstream_key_id, attempt.started_at);
+            upstream_keys::update_checked_at(&mut *tx, id, at).await?;
         }
         lines.write(&mut tx, &mut self.statements).await?;
         tx.commit().await?;
@@ -229,6 +236,9 @@ async fn apply(
     match change {
         Change::Key { id, condition } => {
             upstream_keys::update_condition(&mut **tx, *id, condition, evidence).await
+        }
+        Change::Checked { id, condition } => {
+            upstream_keys::update_checked_condition(&mut **tx, *id, condition).await
         }
         Change::Cooldown {
             project_id,
@@ -451,7 +461,7 @@ pub mod tests {
     }
 
     /// Two upstream keys and a client key, with the ids 1 and 2, and 1.
-    async fn add_keys(db: &Db) {
+    pub async fn add_keys(db: &Db) {
         let now = Timestamp::from_millis(0);
         let mut tx = db.begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();

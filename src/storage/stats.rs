@@ -9,6 +9,7 @@ use crate::storage::error::Result;
 pub struct Disagreement {
     /// What is counted, for whom.
     pub what: String,
+    /// By what it was made from.
     pub by_rows: i64,
     pub by_statistics: i64,
 }
@@ -17,54 +18,58 @@ pub struct Disagreement {
     clippy::too_many_lines,
     reason = "one statement, which is easier to check whole"
 )]
-/// Compares statistics and sums with the rows they were made from. Empty when all agree.
+/// Compares sums with the rows they were made from, as far as those are not pruned, and statistics with the sums. Empty
+/// when all agree.
 pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
     let rows = sqlx::query!(
         r#"
-        WITH finished AS (
+        WITH pruned AS (
+            SELECT until_ms FROM pruned_logs
+        ),
+        finished AS (
             SELECT * FROM request_logs WHERE kind = 'request' AND outcome IS NOT NULL
         ),
-        answered AS (
+        whole_hours AS (
+            SELECT * FROM finished WHERE started_at_ms - started_at_ms % 3600000 > (SELECT until_ms FROM pruned)
+        ),
+        whole_days AS (
             SELECT
                 a.upstream_key_id, a.outcome, f.prompt_tokens, f.output_tokens, f.total_tokens, f.cost_nano_usd,
                 a.number = f.attempts AS is_last
             FROM attempts AS a
             JOIN finished AS f ON f.id = a.request_id
+            WHERE a.started_at_ms - a.started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
         ),
         by_rows AS (
-            SELECT 'upstream key ' || upstream_key_id AS what,
-                count(*) AS requests, sum(outcome = 'success') AS successes,
-                sum(outcome NOT IN ('success', 'client_error', 'client_gone')) AS failures,
-                sum(iif(is_last, ifnull(prompt_tokens, 0), 0)) AS prompt_tokens,
-                sum(iif(is_last, ifnull(output_tokens, 0), 0)) AS output_tokens,
-                sum(iif(is_last, ifnull(total_tokens, 0), 0)) AS total_tokens
-            FROM answered
+            SELECT 'upstream key ' || upstream_key_id AS what, sum(requests) AS requests, sum(successes) AS successes,
+                sum(failures) AS failures, sum(prompt_tokens) AS prompt_tokens, sum(output_tokens) AS output_tokens,
+                sum(total_tokens) AS total_tokens
+            FROM upstream_key_days
             GROUP BY upstream_key_id
             UNION ALL
             SELECT 'days of upstream key ' || upstream_key_id, count(*), sum(outcome = 'success'),
                 sum(outcome NOT IN ('success', 'client_error', 'client_gone')),
                 sum(iif(is_last, ifnull(prompt_tokens, 0), 0)), sum(iif(is_last, ifnull(output_tokens, 0), 0)),
                 sum(iif(is_last, ifnull(total_tokens, 0), 0))
-            FROM answered
+            FROM whole_days
             GROUP BY upstream_key_id
             UNION ALL
-            SELECT 'client key ' || client_key_id, count(*), sum(outcome = 'success'),
-                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
-                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
-            FROM finished
-            WHERE client_key_id IS NOT NULL
+            SELECT 'client key ' || client_key_id, sum(requests), sum(successes), sum(failures), sum(prompt_tokens),
+                sum(output_tokens), sum(total_tokens)
+            FROM client_key_hours
+            WHERE client_key_id <> 0
             GROUP BY client_key_id
             UNION ALL
             SELECT 'hours of client key ' || ifnull(client_key_id, 0), count(*), sum(outcome = 'success'),
                 sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
                 sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
-            FROM finished
+            FROM whole_hours
             GROUP BY ifnull(client_key_id, 0)
             UNION ALL
             SELECT 'hours of model ' || ifnull(model_id, 0), count(*), sum(outcome = 'success'),
                 sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
                 sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
-            FROM finished
+            FROM whole_hours
             GROUP BY ifnull(model_id, 0)
         ),
         by_statistics AS (
@@ -76,6 +81,7 @@ pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
             SELECT 'days of upstream key ' || upstream_key_id, sum(requests), sum(successes), sum(failures),
                 sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
             FROM upstream_key_days
+            WHERE day_ms > (SELECT until_ms FROM pruned)
             GROUP BY upstream_key_id
             UNION ALL
             SELECT 'client key ' || id, requests, successes, failures, prompt_tokens, output_tokens, total_tokens
@@ -85,12 +91,14 @@ pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
             SELECT 'hours of client key ' || client_key_id, sum(requests), sum(successes), sum(failures),
                 sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
             FROM client_key_hours
+            WHERE hour_ms > (SELECT until_ms FROM pruned)
             GROUP BY client_key_id
             UNION ALL
             SELECT 'hours of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
                 sum(iif(outcome NOT IN ('success', 'client_error', 'client_gone'), requests, 0)), sum(prompt_tokens),
                 sum(output_tokens), sum(total_tokens)
             FROM model_hours
+            WHERE hour_ms > (SELECT until_ms FROM pruned)
             GROUP BY model_id
         )
         SELECT

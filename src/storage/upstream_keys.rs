@@ -247,7 +247,8 @@ pub async fn list_changed(
             k.secret, k.enabled AS "enabled: bool", k.priority, k.weight AS "weight: u32",
             k.state AS "state: KeyState", k.state_rule, k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
             k.next_check_at_ms AS "next_check: Timestamp", k.failed_checks AS "failed_checks: u32",
-            k.state_reset_revision, k.last_used_at_ms AS "last_used_at: Timestamp", k.removed_at_ms
+            k.state_reset_revision, k.last_used_at_ms AS "last_used_at: Timestamp",
+            k.checked_at_ms AS "checked_at: Timestamp", k.removed_at_ms
         FROM upstream_keys AS k
         JOIN projects AS p ON p.id = k.project_id
         WHERE k.id IN (
@@ -292,6 +293,7 @@ pub async fn list_changed(
             },
             state_reset_revision: row.state_reset_revision,
             last_used_at: row.last_used_at,
+            checked_at: row.checked_at,
         });
     }
     Ok((keys, removed))
@@ -332,8 +334,7 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
             }
             (rule, _) => rule,
         };
-        let over = row.until.is_some_and(|until| until <= now)
-            || row.next_check_at.is_some_and(|at| at <= now);
+        let over = row.until.is_some_and(|until| until <= now);
         let state = if over { "trial".to_owned() } else { row.state };
         let (state, state_reason, state_since, state_until) =
             match (row.enabled, state.as_str(), row.resting_since) {
@@ -362,7 +363,7 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
             state_reason,
             state_since,
             state_until,
-            next_check_at: row.next_check_at.filter(|_| !over && row.enabled),
+            next_check_at: row.next_check_at.filter(|_| row.enabled),
             in_flight: None,
             requests: row.requests,
             successes: row.successes,
@@ -515,6 +516,64 @@ pub async fn update_condition(
     Ok(())
 }
 
+/// Writes down what a check left of a state: the evidence stays, and so does what a hand has set since.
+pub async fn update_checked_condition(
+    db: impl SqliteExecutor<'_>,
+    id: UpstreamKeyId,
+    condition: &Condition,
+) -> Result<()> {
+    sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET state = ?2, state_since_ms = ?3, state_until_ms = ?4, next_check_at_ms = ?5, failed_checks = ?6
+        WHERE id = ?1 AND state_since_ms <= ?3
+        ",
+        id,
+        condition.state,
+        condition.since,
+        condition.until,
+        condition.next_check,
+        condition.failed_checks,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a key was looked at.
+pub async fn update_checked_at(
+    db: impl SqliteExecutor<'_>,
+    id: UpstreamKeyId,
+    at: Timestamp,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE upstream_keys SET checked_at_ms = ?2 WHERE id = ?1",
+        id,
+        at
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Has a running server take over the states of these keys as they are in the database, as after a hand's act.
+pub async fn hand_over(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+    revision: i64,
+) -> Result<()> {
+    for id in ids {
+        sqlx::query!(
+            "UPDATE upstream_keys SET state_reset_revision = ?2, revision = ?2 WHERE id = ?1",
+            id,
+            revision,
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
 /// What is added to a key's statistics by some finished attempts.
 #[derive(Debug, Default)]
 pub struct Statistics {
@@ -660,9 +719,32 @@ mod tests {
         let keys = list(&mut *tx, NOW).await.unwrap();
         assert_eq!(key(&keys), ("invalid".to_owned(), Some(LATER)));
         assert_eq!(keys[1].state, "ready");
-        // Its check is due, so it may be tried.
+        // Only when it has passed a check it may be tried, and what was found before still stands beside it.
+        let trial = Condition {
+            state: KeyState::Trial,
+            next_check: None,
+            ..invalid(LATER)
+        };
+        update_checked_condition(&mut *tx, UpstreamKeyId(1), &trial)
+            .await
+            .unwrap();
         let keys = list(&mut *tx, LATER).await.unwrap();
         assert_eq!(key(&keys), ("trial".to_owned(), None));
+        let message: Option<String> =
+            sqlx::query_scalar("SELECT state_message FROM upstream_keys WHERE id = 1")
+                .fetch_one(&mut *tx)
+                .await
+                .unwrap();
+        assert_eq!(message, Some(evidence().message));
+        // What a hand has set since stays.
+        update_enabled(&mut tx, UpstreamKeyId(1), true, LATER, 2)
+            .await
+            .unwrap();
+        update_checked_condition(&mut *tx, UpstreamKeyId(1), &invalid(NOW))
+            .await
+            .unwrap();
+        let keys = list(&mut *tx, LATER).await.unwrap();
+        assert_eq!(key(&keys), ("ready".to_owned(), None));
 
         update_enabled(&mut tx, UpstreamKeyId(1), false, NOW, 2)
             .await

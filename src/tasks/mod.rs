@@ -3,6 +3,8 @@
 pub mod checkpoint;
 pub mod lend_waiting;
 pub mod probe;
+pub mod prune_logs;
+pub mod recheck_keys;
 pub mod record_running;
 pub mod reload;
 pub mod sweep;

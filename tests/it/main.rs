@@ -1,8 +1,10 @@
 //! The program through its front door, against the fake Gemini.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod checks;
 mod cli;
 mod clients;
 mod projects;
 mod proxy;
+mod retention;
 mod support;

@@ -1,3 +1,4 @@
 //! What operators at a terminal are promised.
 
 mod settings;
+mod test_keys;

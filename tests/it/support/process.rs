@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gemini_pool::storage::db::Db;
 
-use super::{CLIENT_KEY, eventually};
+use super::{CLIENT_KEY, change_settings, eventually};
 
 /// A running `gemini-pool serve`. Killed when dropped.
 pub struct PoolProcess {
@@ -29,6 +29,11 @@ impl PoolProcess {
         keys: &[String],
         variables: &[(&str, &str)],
     ) -> Self {
+        let db = database(folder).await;
+        db.migrate().await.unwrap();
+        // No requests but those of clients.
+        change_settings(&db, &[("check_new_keys", "off")]).await;
+        db.close().await;
         let mut child = command(folder)
             .arg("serve")
             .env("UPSTREAM_URL", upstream_url)

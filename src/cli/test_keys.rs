@@ -1,0 +1,204 @@
+//! `upstream-keys test`: looks at keys now, beside a running server or without one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::cli::selected::SelectedArgs;
+use crate::cli::{database, output};
+use crate::clock;
+use crate::config::{DatabaseArgs, UpstreamArgs};
+use crate::gemini::check::Checked;
+use crate::gemini::redact::Redactor;
+use crate::gemini::transport::Gemini;
+use crate::pool::checks::{DueCheck, Found};
+use crate::pool::lease::SharedKeys;
+use crate::pool::request_id::RequestIds;
+use crate::pool::settings::Settings;
+use crate::pool::upstream_key::{KeyState, UpstreamKey, UpstreamKeyId};
+use crate::pool::verdict::Rule;
+use crate::storage::db::Db;
+use crate::storage::paging::Page;
+use crate::storage::recorder::Recorder;
+use crate::storage::{request_logs, revision, settings, upstream_keys};
+use crate::tasks::recheck_keys::{AT_ONCE, Checker};
+
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    #[command(flatten)]
+    selected: SelectedArgs,
+    #[command(flatten)]
+    upstream: UpstreamArgs,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of looking at one key.
+#[derive(Debug, Serialize)]
+struct Tested {
+    id: UpstreamKeyId,
+    label: String,
+    last4: String,
+    /// `alive`, `refused`, or `unclear` where the answer says nothing about the key.
+    result: &'static str,
+    state: KeyState,
+    status: Option<u16>,
+    /// `None`: it succeeded.
+    rule: Option<&'static str>,
+    error: Option<String>,
+    duration_ms: u64,
+}
+
+pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
+    let url = arguments.upstream.url()?;
+    let db = database::open_existing(args).await?;
+    let (rows, _) = upstream_keys::list_changed(&db.readers, -1).await?;
+    let chosen = chosen(&rows, arguments.selected.ids())?;
+    let mut settings = Settings::default();
+    for (name, value) in settings::list(&db.readers).await? {
+        // What cannot be used counts for nothing, as in a server.
+        let _ = settings.set(&name, &value);
+    }
+    let gemini = Gemini::new(&url, &settings);
+    let last_id = request_logs::last_id(&db.readers).await?;
+    let (recorder, writer) = Recorder::new(db.clone());
+    let writing = tokio::spawn(writer.run());
+    let keys = SharedKeys::default();
+    let projects: HashSet<_> = rows.iter().flat_map(UpstreamKey::project_ids).collect();
+    let redactor = Arc::new(Redactor::new(
+        rows.iter().map(|row| row.secret.expose()),
+        projects.iter().map(String::as_str),
+    ));
+    for row in &rows {
+        keys.lock().put(row.clone(), 0, clock::now());
+    }
+    let checker = Checker {
+        gemini: &gemini,
+        settings: Arc::new(settings),
+        redactor: redactor.clone(),
+        ids: &RequestIds::beside(last_id, rand::random()),
+        keys: &keys,
+        recorder: &recorder,
+    };
+    let mut found = check_all(&checker, &chosen).await;
+    // The writer ends once it has written all that it was given.
+    drop(recorder);
+    writing.await?;
+    hand_over(&db, &rows, &keys).await?;
+    db.close().await;
+
+    found.sort_by_key(|(id, _)| *id);
+    let keys = keys.lock();
+    let tested = found.iter().filter_map(|(id, checked)| {
+        let row = keys.get(*id)?;
+        Some(tested(row, checked, &redactor))
+    });
+    show(tested.collect(), arguments.json)
+}
+
+/// The keys with these ids, or all that are turned on.
+fn chosen(rows: &[UpstreamKey], ids: Option<Vec<i64>>) -> Result<Vec<DueCheck>> {
+    let Some(ids) = ids else {
+        let enabled = rows.iter().filter(|row| row.enabled);
+        return Ok(enabled.map(DueCheck::of).collect());
+    };
+    let mut chosen = Vec::new();
+    for id in ids {
+        let Some(row) = rows.iter().find(|row| row.id.0 == id) else {
+            bail!("upstream key {id} not found");
+        };
+        chosen.push(DueCheck::of(row));
+    }
+    Ok(chosen)
+}
+
+async fn check_all(checker: &Checker<'_>, chosen: &[DueCheck]) -> Vec<(UpstreamKeyId, Checked)> {
+    // It shows itself only where a person looks.
+    let bar = ProgressBar::new(u64::try_from(chosen.len()).unwrap_or(u64::MAX));
+    let checks: Vec<_> = chosen
+        .iter()
+        .map(async |due| (due.id, checker.check(due).await))
+        .collect();
+    let mut running = stream::iter(checks).buffer_unordered(AT_ONCE);
+    let mut found = Vec::with_capacity(chosen.len());
+    while let Some(one) = running.next().await {
+        bar.inc(1);
+        found.push(one);
+    }
+    bar.finish_and_clear();
+    found
+}
+
+/// Tells a running server which states are not those of before.
+async fn hand_over(db: &Db, before: &[UpstreamKey], keys: &SharedKeys) -> Result<()> {
+    let is_changed = |row: &&UpstreamKey| {
+        let now = keys.lock().get(row.id).map(|row| row.condition);
+        now.is_some_and(|condition| condition != row.condition)
+    };
+    let changed: Vec<_> = before.iter().filter(is_changed).map(|row| row.id).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut tx = db.begin().await?;
+    let revision = revision::bump(&mut tx).await?;
+    upstream_keys::hand_over(&mut tx, &changed, revision).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn tested(row: &UpstreamKey, checked: &Checked, redactor: &Redactor) -> Tested {
+    let verdict = checked.verdict();
+    let fails = verdict.rule != Rule::Success;
+    Tested {
+        id: row.id,
+        label: row.label.clone(),
+        last4: row.secret.last4(),
+        result: match Found::of(verdict) {
+            Found::Alive => "alive",
+            Found::Dead(_) => "refused",
+            Found::Unclear => "unclear",
+        },
+        state: row.condition.state,
+        status: verdict.status,
+        rule: fails.then(|| verdict.rule.name()),
+        error: fails.then(|| redactor.for_row(&verdict.message)),
+        duration_ms: checked.steps.iter().map(|step| step.duration_ms).sum(),
+    }
+}
+
+fn show(tested: Vec<Tested>, json: bool) -> Result<()> {
+    if json {
+        return Ok(output::json(&Page::whole(tested))?);
+    }
+    let count = output::count(tested.len(), "upstream key");
+    let number = |result| tested.iter().filter(|key| key.result == result).count();
+    let summary = format!(
+        "{count} tested: {} alive, {} refused, {} unclear; a running server knows it within 2 seconds",
+        number("alive"),
+        number("refused"),
+        number("unclear"),
+    );
+    let rows = tested.into_iter().map(|key| {
+        let state = serde_json::to_value(key.state).unwrap_or_default();
+        [
+            key.id.0.to_string(),
+            key.label,
+            format!("…{}", key.last4),
+            key.result.to_owned(),
+            state.as_str().unwrap_or_default().to_owned(),
+            match (key.rule, key.error) {
+                (Some(rule), Some(error)) if !error.is_empty() => format!("{rule}: {error}"),
+                (rule, _) => rule.unwrap_or_default().to_owned(),
+            },
+        ]
+    });
+    output::table(["ID", "LABEL", "SECRET", "RESULT", "STATE", "WHY"], rows)?;
+    output::line(summary)?;
+    Ok(())
+}

@@ -1,0 +1,279 @@
+use super::*;
+use crate::pool::upstream_key::Billing;
+
+const START: Timestamp = Timestamp::from_millis(1_795_334_400_000);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+fn row(id: i64, project: i64) -> UpstreamKey {
+    UpstreamKey {
+        id: UpstreamKeyId(id),
+        project_id: ProjectId(project),
+        project: None,
+        project_number: None,
+        billing: Billing::Unknown,
+        label: format!("key-{id}"),
+        tags: Vec::new(),
+        secret: Secret::new(&format!("secret-{id:04}")),
+        enabled: true,
+        priority: 0,
+        weight: 1,
+        condition: Condition::ready(START),
+        state_reset_revision: 0,
+        last_used_at: Some(START),
+        checked_at: None,
+    }
+}
+
+fn aside(state: KeyState, rule: Rule, since: Timestamp, next_check: Timestamp) -> Condition {
+    Condition {
+        state,
+        rule: Some(rule),
+        next_check: Some(next_check),
+        failed_checks: 1,
+        ..Condition::ready(since)
+    }
+}
+
+fn invalid(id: i64, project: i64, next_check: Timestamp) -> UpstreamKey {
+    UpstreamKey {
+        condition: aside(KeyState::Invalid, Rule::ApiKeyInvalid, START, next_check),
+        ..row(id, project)
+    }
+}
+
+fn suspended(id: i64, project: i64, next_check: Timestamp) -> UpstreamKey {
+    UpstreamKey {
+        condition: aside(
+            KeyState::Suspended,
+            Rule::ConsumerSuspended,
+            START,
+            next_check,
+        ),
+        ..row(id, project)
+    }
+}
+
+fn pool(rows: impl IntoIterator<Item = UpstreamKey>) -> Keys {
+    let mut keys = Keys::default();
+    for row in rows {
+        keys.put(row, 0, START);
+    }
+    keys
+}
+
+fn verdict(rule: Rule) -> Verdict {
+    Verdict::without_answer(rule, String::new())
+}
+
+fn due(keys: &mut Keys, now: Timestamp) -> Vec<i64> {
+    let due = keys.due_checks(now, true, 100);
+    due.iter().map(|due| due.id.0).collect()
+}
+
+fn check(keys: &mut Keys, id: i64, rule: Rule, now: Timestamp) -> Vec<Change> {
+    keys.settle_check(UpstreamKeyId(id), &verdict(rule), false, now, now)
+}
+
+fn condition(keys: &Keys, id: i64) -> Condition {
+    keys.get(UpstreamKeyId(id)).unwrap().condition
+}
+
+#[test]
+fn keys_are_looked_at_when_it_is_time_and_only_if_a_look_can_help() {
+    let at = START + 10 * MINUTE;
+    let leaked = UpstreamKey {
+        condition: Condition {
+            next_check: None,
+            ..aside(KeyState::Leaked, Rule::KeyLeaked, START, at)
+        },
+        ..row(4, 4)
+    };
+    let resting = UpstreamKey {
+        condition: Condition {
+            state: KeyState::CoolingDown,
+            until: Some(at),
+            ..Condition::ready(START)
+        },
+        ..row(5, 5)
+    };
+    let disabled = UpstreamKey {
+        enabled: false,
+        ..invalid(6, 6, at)
+    };
+    let later = invalid(2, 2, at + HOUR);
+    let mut keys = pool([
+        row(1, 1),
+        later,
+        invalid(3, 3, at),
+        leaked,
+        resting,
+        disabled,
+    ]);
+
+    assert!(due(&mut keys, START).is_empty());
+    assert_eq!(due(&mut keys, at), [3]);
+    assert_eq!(due(&mut keys, at + HOUR), [3, 2]);
+    assert_eq!(keys.due_checks(at + HOUR, true, 1).len(), 1);
+}
+
+#[test]
+fn a_key_that_passes_comes_on_trial_and_slower_when_it_fails_again() {
+    let mut now = START + 10 * MINUTE;
+    let mut keys = pool([invalid(1, 1, now)]);
+    let evidence = condition(&keys, 1).rule;
+
+    for wait in [HOUR, 6 * HOUR, 24 * HOUR, 24 * HOUR] {
+        assert_eq!(due(&mut keys, now), [1]);
+        let changes = check(&mut keys, 1, Rule::ApiKeyInvalid, now);
+        let found = condition(&keys, 1);
+        assert!(matches!(changes[..], [Change::Key { .. }]));
+        assert_eq!(
+            (found.state, found.since, found.next_check),
+            (KeyState::Invalid, START, Some(now + wait))
+        );
+        assert!(due(&mut keys, now + wait - MINUTE).is_empty());
+        now = now + wait;
+    }
+
+    let failed_checks = condition(&keys, 1).failed_checks;
+    let changes = check(&mut keys, 1, Rule::QuotaWithoutDetail, now);
+    let trial = Condition {
+        state: KeyState::Trial,
+        rule: evidence,
+        failed_checks,
+        ..Condition::ready(now)
+    };
+    let id = UpstreamKeyId(1);
+    assert_eq!(
+        changes,
+        [Change::Checked {
+            id,
+            condition: trial
+        }]
+    );
+    assert_eq!(condition(&keys, 1), trial);
+    assert!(due(&mut keys, now + 100 * HOUR).is_empty());
+}
+
+#[test]
+fn a_check_that_tells_nothing_changes_nothing_but_the_next_one() {
+    for rule in [
+        Rule::ConnectFailed,
+        Rule::InternalError,
+        Rule::Overloaded,
+        Rule::LocationUnsupported,
+        Rule::AnswerTimeout,
+        Rule::UnnamedFault,
+        Rule::FrontEndForbidden,
+    ] {
+        let now = START + 10 * MINUTE;
+        let mut keys = pool([invalid(1, 1, now)]);
+        let before = condition(&keys, 1);
+
+        let changes = check(&mut keys, 1, rule, now);
+
+        let next_check = Some(now + 10 * MINUTE);
+        let after = Condition {
+            next_check,
+            ..before
+        };
+        assert_eq!(condition(&keys, 1), after, "{rule:?}");
+        assert!(matches!(changes[..], [Change::Checked { .. }]), "{rule:?}");
+    }
+}
+
+#[test]
+fn one_key_stands_for_a_project_that_was_set_aside() {
+    let now = START + HOUR;
+    let sisters = || {
+        pool(
+            (1..=100)
+                .map(|id| suspended(id, 7, now))
+                .chain([invalid(101, 7, now)]),
+        )
+    };
+
+    let mut keys = sisters();
+    let looked_at = due(&mut keys, now);
+    assert_eq!(looked_at.len(), 2);
+    let first = looked_at[0];
+    assert_eq!(check(&mut keys, first, Rule::Overloaded, now).len(), 100);
+    assert_eq!(due(&mut keys, now), [101]);
+
+    let mut keys = sisters();
+    let changes = check(&mut keys, 1, Rule::BillingEmpty, now);
+    // What fails with its project is of its project from then on.
+    assert_eq!(changes.len(), 101);
+    assert_eq!(condition(&keys, 50).next_check, Some(now + 6 * HOUR));
+    assert!(due(&mut keys, now).is_empty());
+
+    let mut keys = sisters();
+    assert_eq!(check(&mut keys, 1, Rule::Success, now).len(), 100);
+    assert_eq!(condition(&keys, 50).state, KeyState::Trial);
+    assert_eq!(condition(&keys, 101).state, KeyState::Invalid);
+
+    // A key that is invalid by itself says nothing of its project: the next one is asked.
+    let mut keys = sisters();
+    assert_eq!(check(&mut keys, 1, Rule::ApiKeyInvalid, now).len(), 1);
+    assert_eq!(due(&mut keys, now), [2, 101]);
+}
+
+#[test]
+fn a_key_that_has_generated_is_ready_at_once_and_its_sisters_come_on_trial() {
+    let now = START + HOUR;
+    let mut keys = pool([suspended(1, 7, now), suspended(2, 7, now), row(3, 8)]);
+
+    for id in [1, 3] {
+        let id = UpstreamKeyId(id);
+        keys.settle_check(id, &verdict(Rule::Success), true, now, now);
+    }
+
+    let states = [1, 2, 3].map(|id| condition(&keys, id).state);
+    assert_eq!(states, [KeyState::Ready, KeyState::Trial, KeyState::Ready]);
+    assert_eq!(condition(&keys, 3).since, START);
+}
+
+#[test]
+fn new_keys_are_looked_at_once_before_anybody_uses_them() {
+    let new = |id| UpstreamKey {
+        last_used_at: None,
+        ..row(id, id)
+    };
+    let known = UpstreamKey {
+        checked_at: Some(START),
+        ..new(3)
+    };
+    let mut keys = pool([new(1), new(2), known, row(4, 4)]);
+
+    assert_eq!(keys.due_checks(START, false, 100).len(), 0);
+    assert_eq!(due(&mut keys, START), [1, 2]);
+    assert!(due(&mut keys, START).is_empty());
+    assert_eq!(check(&mut keys, 1, Rule::ModelNotFound, START), []);
+    let changes = check(&mut keys, 2, Rule::KeyLeaked, START);
+
+    assert_eq!(condition(&keys, 1), Condition::ready(START));
+    let leaked = condition(&keys, 2);
+    assert_eq!((leaked.state, leaked.next_check), (KeyState::Leaked, None));
+    assert_eq!(changes.len(), 1);
+}
+
+#[test]
+fn what_was_found_since_a_check_began_stands() {
+    let (began, now) = (START + HOUR, START + HOUR + MINUTE);
+    let mut keys = pool([invalid(1, 1, began)]);
+    let cleared = UpstreamKey {
+        condition: Condition::ready(now),
+        state_reset_revision: 1,
+        ..row(1, 1)
+    };
+    keys.put(cleared, 0, now);
+
+    let refused = verdict(Rule::ApiKeyInvalid);
+    let changes = keys.settle_check(UpstreamKeyId(1), &refused, false, began, now);
+
+    assert_eq!(changes, []);
+    assert_eq!(condition(&keys, 1).state, KeyState::Ready);
+    let gone = keys.settle_check(UpstreamKeyId(9), &refused, false, began, now);
+    assert_eq!(gone, []);
+}

@@ -1,0 +1,151 @@
+//! Looks at keys that were set aside and at new ones, so that they come back, or go, before a client meets them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use crate::app::App;
+use crate::clock::{self, Timestamp};
+use crate::gemini::check::{Checked, check};
+use crate::gemini::prices::cost_nano_usd;
+use crate::gemini::redact::Redactor;
+use crate::gemini::transport::Gemini;
+use crate::pool::checks::DueCheck;
+use crate::pool::keys::Change;
+use crate::pool::lease::SharedKeys;
+use crate::pool::project::learnt;
+use crate::pool::request_id::{RequestId, RequestIds};
+use crate::pool::settings::Settings;
+use crate::pool::verdict::Rule;
+use crate::storage::recorder::Recorder;
+use crate::storage::request_logs::{Kind, NewAttempt, NewRequestLog};
+use crate::storage::upstream_keys::Evidence;
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// How many keys are looked at at once.
+pub const AT_ONCE: usize = 8;
+/// How many keys one pass looks at: thousands of new ones are not to hold up those that might come back.
+const MOST: usize = 64;
+
+/// Looks for ever.
+pub async fn run(app: Arc<App>) {
+    loop {
+        if pass(&app, clock::now()).await < MOST {
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+}
+
+/// Looks at keys that are due at `now`. Returns how many.
+pub async fn pass(app: &App, now: Timestamp) -> usize {
+    // Nothing would be written down of it.
+    if app.recorder.is_failing() {
+        return 0;
+    }
+    let with_new = app.settings().check_new_keys;
+    let due = app.keys.lock().due_checks(now, with_new, MOST);
+    let checker = Checker {
+        gemini: &app.gemini,
+        settings: app.settings(),
+        redactor: app.redactor(),
+        ids: &app.ids,
+        keys: &app.keys,
+        recorder: &app.recorder,
+    };
+    let count = due.len();
+    let checks: Vec<_> = due.iter().map(|due| checker.check(due)).collect();
+    let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);
+    while checks.next().await.is_some() {}
+    count
+}
+
+/// What a check is made with: a server's, or a command's own.
+#[derive(Debug)]
+pub struct Checker<'a> {
+    pub gemini: &'a Gemini,
+    pub settings: Arc<Settings>,
+    pub redactor: Arc<Redactor>,
+    pub ids: &'a RequestIds,
+    pub keys: &'a SharedKeys,
+    pub recorder: &'a Recorder,
+}
+
+impl Checker<'_> {
+    /// Looks at one key, and hands in the row and what it changed.
+    pub async fn check(&self, due: &DueCheck) -> Checked {
+        let began = clock::now();
+        let id = self.ids.next(began);
+        let checked = check(self.gemini, &self.settings, &due.secret).await;
+        let verdict = checked.verdict();
+        drop(self.recorder.finish(Box::new(self.row(id, due, &checked))));
+        let mut keys = self.keys.lock();
+        let has_generated = checked.has_generated;
+        let mut changes = keys.settle_check(due.id, verdict, has_generated, began, clock::now());
+        let number = keys.get(due.id).and_then(|row| learnt(row, verdict));
+        drop(keys);
+        changes.extend(number.map(|number| Change::Project { id: due.id, number }));
+        let message = self.redactor.for_row(&verdict.message);
+        for change in changes {
+            tracing::info!(request.id = %id, upstream_key.id = due.id.0, rule = verdict.rule.name(), "{change}");
+            let evidence = Evidence {
+                status: verdict.status,
+                message: message.clone(),
+                request_id: id,
+            };
+            self.recorder.change(change, evidence);
+        }
+        checked
+    }
+
+    /// The row of a check: what was asked last, and an attempt for each question.
+    fn row(&self, id: RequestId, due: &DueCheck, checked: &Checked) -> NewRequestLog {
+        let message = |rule: Rule, message: &str| {
+            let tells = rule != Rule::Success && !message.is_empty();
+            tells.then(|| self.redactor.for_row(message))
+        };
+        let attempts = checked.steps.iter().map(|step| NewAttempt {
+            upstream_key_id: due.id,
+            project_id: due.project_id,
+            status: step.verdict.status,
+            outcome: Some(step.verdict.rule.outcome()),
+            rule: Some(step.verdict.rule.name()),
+            error: message(step.verdict.rule, &step.verdict.message),
+            started_at: step.began,
+            first_byte_ms: None,
+            duration_ms: Some(step.duration_ms),
+        });
+        let last = checked.steps.last().expect("a check asks something");
+        let (question, answered) = (&last.question, &checked.answered);
+        let model = self.settings.check_model.as_str();
+        let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let sent = checked.steps.iter().map(|step| step.question.body.len());
+        let received = checked.steps.iter().map(|step| step.response_bytes);
+        let began = checked.steps.first().map_or(last.began, |step| step.began);
+        let (method, path) = (question.method.to_string(), question.path.clone());
+        let version = answered.model_version.as_deref().unwrap_or(model);
+        let tier = answered.service_tier.as_deref();
+        NewRequestLog {
+            kind: Kind::Check,
+            model: Some(model.to_owned()),
+            model_version: answered.model_version.clone(),
+            operation: Some(question.operation.to_owned()),
+            status: last.verdict.status,
+            outcome: Some(last.verdict.rule.outcome()),
+            error: message(last.verdict.rule, &last.verdict.message),
+            attempts: attempts.collect(),
+            duration_ms: Some(checked.steps.iter().map(|step| step.duration_ms).sum()),
+            request_bytes: bytes(sent.sum()),
+            response_bytes: bytes(received.sum()),
+            usage: answered.usage,
+            finish_reason: answered.finish_reason.clone(),
+            service_tier: answered.service_tier.clone(),
+            cost_nano_usd: if answered.is_charged {
+                cost_nano_usd(version, &answered.usage, tier, began)
+            } else {
+                Some(0)
+            },
+            ..NewRequestLog::begun(id, began, method, path)
+        }
+    }
+}

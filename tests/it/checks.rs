@@ -1,0 +1,195 @@
+//! Keys are looked at apart from requests: what was set aside comes back, what is new proves itself.
+
+use std::time::Duration;
+
+use gemini_pool::clock;
+use gemini_pool::demo::fake_gemini::Rules;
+use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::storage::request_logs::{Kind, RequestLog};
+use gemini_pool::storage::upstream_keys::ListedKey;
+use gemini_pool::tasks::recheck_keys;
+
+use crate::support::asking::Ask;
+use crate::support::{TestPool, eventually};
+
+const KEYS: [&str; 5] = [
+    "AIza-secret-of-key-0001",
+    "AIza-secret-of-key-0002",
+    "AIza-secret-of-key-0003",
+    "AIza-secret-of-key-0004",
+    "AIza-secret-of-key-0005",
+];
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+#[tokio::test]
+async fn a_key_that_is_restored_at_google_comes_back_without_a_hand() {
+    let pool = TestPool::of([FakeKey::healthy(KEYS[0], "1")]).await;
+    pool.google.set_fate(KEYS[0], Fate::Invalid);
+    assert_eq!(pool.hear(Ask::Whole).await.status, 503);
+    let found = in_state(&pool, "invalid").await.remove(0);
+    assert!(found.next_check_at.is_some());
+
+    assert_eq!(look_in(&pool, 9 * MINUTE).await, 0);
+    assert_eq!(look_in(&pool, 11 * MINUTE).await, 1);
+    let still = in_state(&pool, "invalid").await.remove(0);
+    assert_eq!(still.state_since, found.state_since);
+    pool.google.set_fate(KEYS[0], Fate::Healthy);
+    assert_eq!(look_in(&pool, 59 * MINUTE).await, 0);
+    assert_eq!(look_in(&pool, 61 * MINUTE).await, 1);
+    let trial = in_state(&pool, "trial").await.remove(0);
+    // Why it was set aside still stands there.
+    assert!(trial.state_reason.unwrap().starts_with("api_key_invalid: "));
+    assert_eq!(trial.next_check_at, None);
+
+    assert_eq!(pool.hear(Ask::Whole).await.status, 200);
+    in_state(&pool, "ready").await;
+    let checks = checks(&pool).await;
+    let told = checks.iter().map(|check| {
+        let operations = check.operation.as_deref();
+        (operations, check.outcome, check.attempts)
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            (Some("models.list"), Some(Outcome::KeyFault), 1),
+            (Some("countTokens"), Some(Outcome::Success), 2)
+        ]
+    );
+    for check in &checks {
+        assert_eq!((&check.client_key, &check.client_ip), (&None, &None));
+        assert!(!format!("{check:?}").contains(KEYS[0]));
+    }
+    // Statistics are of requests alone.
+    pool.assert_sums_agree().await;
+    assert_eq!(pool.keys().await[0].requests, 2);
+}
+
+#[tokio::test]
+async fn listing_models_alone_does_not_bring_a_key_back() {
+    let pool = TestPool::of([FakeKey::new(KEYS[0], "1", Fate::Unauthenticated)]).await;
+    pool.hear(Ask::Whole).await;
+    in_state(&pool, "invalid").await;
+
+    for (wait, next) in [(11 * MINUTE, HOUR), (61 * MINUTE, 6 * HOUR)] {
+        assert_eq!(look_in(&pool, wait).await, 1);
+        eventually("the next check is later", async || {
+            let key = pool.keys().await.remove(0);
+            let left = key.next_check_at? - clock::now();
+            (key.state == "invalid" && left + MINUTE > next && left <= next).then_some(())
+        })
+        .await;
+    }
+
+    for check in checks(&pool).await {
+        let attempts = check.attempt_list.unwrap();
+        let rules: Vec<_> = attempts
+            .iter()
+            .map(|attempt| attempt.rule.as_deref())
+            .collect();
+        assert_eq!(rules, [Some("success"), Some("unauthenticated")]);
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_generates_proves_the_key_and_is_counted() {
+    let rules = Rules::with_keys([FakeKey::healthy(KEYS[0], "1")]);
+    let pool = TestPool::start_with(rules, &[("check_with_generate", "on")]).await;
+    pool.google.set_fate(KEYS[0], Fate::Invalid);
+    pool.hear(Ask::Whole).await;
+    in_state(&pool, "invalid").await;
+    pool.google.set_fate(KEYS[0], Fate::Healthy);
+
+    look_in(&pool, 11 * MINUTE).await;
+
+    in_state(&pool, "ready").await;
+    let check = checks(&pool).await.remove(0);
+    assert_eq!(
+        (check.operation.as_deref(), check.attempts),
+        (Some("generateContent"), 3)
+    );
+    assert!(check.total_tokens > Some(0), "{check:?}");
+}
+
+#[tokio::test]
+async fn one_check_is_enough_for_a_suspended_project() {
+    let suspended = KEYS.map(|secret| FakeKey::new(secret, "1", Fate::Suspended));
+    let pool = TestPool::of(suspended).await;
+    into_one_project(&pool).await;
+    pool.hear(Ask::Whole).await;
+    assert_eq!(in_state(&pool, "suspended").await.len(), 5);
+    pool.google.reset_counts();
+
+    assert_eq!(look_in(&pool, 61 * MINUTE).await, 1);
+
+    assert_eq!(pool.google.requests(), 1);
+    assert_eq!(look_in(&pool, 5 * HOUR).await, 0);
+    for secret in KEYS {
+        pool.google.set_fate(secret, Fate::Healthy);
+    }
+    assert_eq!(look_in(&pool, 7 * HOUR).await, 1);
+    assert_eq!(in_state(&pool, "trial").await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_leaked_key_is_never_looked_at_again() {
+    let pool = TestPool::of([FakeKey::new(KEYS[0], "1", Fate::Leaked)]).await;
+    pool.hear(Ask::Whole).await;
+    in_state(&pool, "leaked").await;
+
+    assert_eq!(look_in(&pool, 1_000 * HOUR).await, 0);
+}
+
+#[tokio::test]
+async fn a_new_key_that_is_dead_is_found_before_a_client_meets_it() {
+    let rules = Rules::with_keys([
+        FakeKey::new(KEYS[0], "1", Fate::Expired),
+        FakeKey::healthy(KEYS[1], "2"),
+    ]);
+    let pool = TestPool::start_with(rules, &[("check_new_keys", "on")]).await;
+
+    let dead = in_state(&pool, "invalid").await;
+
+    assert_eq!((dead.len(), dead[0].requests), (1, 0));
+    assert_eq!(in_state(&pool, "ready").await.len(), 1);
+    eventually("both keys were looked at", async || {
+        (checks(&pool).await.len() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(look_in(&pool, MINUTE).await, 0);
+    let heard = pool.hear(Ask::Whole).await;
+    assert_eq!(pool.row_of(&heard).await.attempts, 1);
+}
+
+/// Looks at what is due so much later. Returns how many keys were.
+async fn look_in(pool: &TestPool, wait: Duration) -> usize {
+    recheck_keys::pass(&pool.app, clock::now() + wait).await
+}
+
+/// The keys in this state, once there are some.
+async fn in_state(pool: &TestPool, state: &str) -> Vec<ListedKey> {
+    eventually("a key has the state", async || {
+        let mut keys = pool.keys().await;
+        keys.retain(|key| key.state == state);
+        (!keys.is_empty()).then_some(keys)
+    })
+    .await
+}
+
+async fn checks(pool: &TestPool) -> Vec<RequestLog> {
+    let mut rows = pool.rows().await;
+    rows.retain(|row| row.kind == Kind::Check);
+    rows
+}
+
+async fn into_one_project(pool: &TestPool) {
+    for statement in [
+        "UPDATE revision SET value = value + 1",
+        "UPDATE upstream_keys SET project_id = 1, revision = (SELECT value FROM revision)",
+    ] {
+        let writer = &pool.app.db.writer;
+        sqlx::query(statement).execute(writer).await.unwrap();
+    }
+    pool.app.reload(clock::now()).await.unwrap();
+}

@@ -1,0 +1,70 @@
+//! Old log rows go, and nobody notices.
+
+use std::time::Duration;
+
+use gemini_pool::clock;
+use gemini_pool::demo::fake_gemini::Rules;
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::pool::request_id::RequestId;
+use gemini_pool::storage::request_logs::NewRequestLog;
+use gemini_pool::tasks::prune_logs;
+
+use crate::support::asking::Ask;
+use crate::support::{TestPool, eventually};
+
+const OLD_ROWS: u32 = 1_000;
+
+#[tokio::test]
+async fn old_rows_go_while_requests_are_served_and_their_sums_stay() {
+    let pool = keeping_everything().await;
+    let now = clock::now();
+    for number in 0..OLD_ROWS {
+        let began = now - Duration::from_hours(100 * 24) + Duration::from_secs(number.into());
+        let id = RequestId::first_at(began);
+        let row = NewRequestLog {
+            status: Some(401),
+            outcome: Some(Outcome::Refused),
+            ..NewRequestLog::begun(id, began, "POST".to_owned(), "*".to_owned())
+        };
+        drop(pool.app.recorder.finish(Box::new(row)));
+    }
+    eventually("the old rows are written", async || {
+        (pool.app.recorder.pending() == 0).then_some(())
+    })
+    .await;
+    pool.set(&[("log_retention_days", "90")]).await;
+
+    let (deleted, heard) = tokio::join!(prune_logs::pass(&pool.app, now), pool.hear(Ask::Whole));
+
+    assert_eq!(deleted.unwrap(), u64::from(OLD_ROWS));
+    assert_eq!(heard.status, 200);
+    let rows = pool.finished_rows(1).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].id.to_string(), heard.id());
+    pool.assert_sums_agree().await;
+    let summed: i64 = sqlx::query_scalar("SELECT sum(requests) FROM model_hours")
+        .fetch_one(&pool.app.db.readers)
+        .await
+        .unwrap();
+    assert_eq!(summed, i64::from(OLD_ROWS) + 1);
+}
+
+#[tokio::test]
+async fn a_retention_of_no_days_keeps_everything() {
+    let pool = keeping_everything().await;
+    pool.hear(Ask::Whole).await;
+    let much_later = clock::now() + Duration::from_hours(24 * 365);
+
+    assert_eq!(prune_logs::pass(&pool.app, much_later).await.unwrap(), 0);
+    pool.set(&[("log_retention_days", "366")]).await;
+    assert_eq!(prune_logs::pass(&pool.app, much_later).await.unwrap(), 0);
+    pool.set(&[("log_retention_days", "364")]).await;
+    assert_eq!(prune_logs::pass(&pool.app, much_later).await.unwrap(), 1);
+}
+
+/// Its own pruning at the start finds nothing to do.
+async fn keeping_everything() -> TestPool {
+    let rules = Rules::with_keys([FakeKey::healthy("AIza-healthy-key-0001", "projects/1")]);
+    TestPool::start_with(rules, &[("log_retention_days", "0")]).await
+}
