@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
@@ -42,6 +43,29 @@ async fn older_sdks_for_javascript_are_served() {
 }
 
 #[tokio::test]
+async fn gemini_cli_waits_for_a_minute_of_its_key_and_stops_at_a_day() {
+    let Some(folder) = installed("javascript/gemini-cli", "package-lock.json", node) else {
+        return;
+    };
+    let (per_minute, per_day) = (limited_per_minute().await, limited_per_day().await);
+
+    let (waited, stopped) = tokio::join!(
+        run(gemini_cli(&folder, &per_minute)),
+        run(gemini_cli(&folder, &per_day))
+    );
+
+    assert!(waited.succeeded, "{waited:#?}");
+    assert_waited(&per_minute).await;
+    assert!(!stopped.succeeded, "{stopped:#?}");
+    assert!(
+        stopped.stderr.contains("has sent 1 requests today"),
+        "{stopped:#?}"
+    );
+    let asked = per_day.rows().await.len();
+    assert_eq!(asked, 2, "the one before and one of the CLI");
+}
+
+#[tokio::test]
 async fn gemini_cli_is_served_and_stops_where_the_day_is_used_up() {
     let Some(folder) = installed("javascript/gemini-cli", "package-lock.json", node) else {
         return;
@@ -74,6 +98,9 @@ async fn serve_python(set: &str) {
         command.arg(source("python").join(script));
         serve(command).await;
     }
+    let mut command = Command::new(python(&folder));
+    command.arg(source("python").join("waits_with_openai.py"));
+    wait(command).await;
 }
 
 /// Runs both scripts for Node with the SDKs of a folder of pins.
@@ -81,7 +108,13 @@ async fn serve_javascript(set: &str) {
     let Some(folder) = installed(set, "package-lock.json", node) else {
         return;
     };
-    for script in ["checks.mjs", "with_google_genai.mjs", "with_openai.mjs"] {
+    let waits = "waits_with_openai.mjs";
+    for script in [
+        "checks.mjs",
+        "with_google_genai.mjs",
+        "with_openai.mjs",
+        waits,
+    ] {
         // Node looks for packages beside the script.
         std::fs::copy(source("javascript").join(script), folder.join(script)).unwrap();
     }
@@ -90,14 +123,19 @@ async fn serve_javascript(set: &str) {
         command.arg(folder.join(script));
         serve(command).await;
     }
+    let mut command = Command::new("node");
+    command.arg(folder.join(waits));
+    wait(command).await;
 }
 
 /// Runs a script against a pool that is well and one that rests, and looks at what the first has recorded.
 async fn serve(mut script: Command) {
     let (pool, resting) = pools().await;
+    let limited = limited_per_day().await;
     script
         .env("POOL_URL", &pool.url)
         .env("RESTING_POOL_URL", &resting.url)
+        .env("LIMITED_POOL_URL", &limited.url)
         .env("CLIENT_KEY", CLIENT_KEY);
 
     let ran = run(script).await;
@@ -106,6 +144,25 @@ async fn serve(mut script: Command) {
     let passed = ran.stdout.lines().filter(|line| line.starts_with("ok "));
     assert!(passed.count() >= LEAST_CHECKS, "{}", ran.stdout);
     assert_served(&pool).await;
+}
+
+/// Runs a script that asks a pool once whose minute is used up for some seconds more.
+async fn wait(mut script: Command) {
+    let limited = limited_per_minute().await;
+    script
+        .env("POOL_URL", &limited.url)
+        .env("CLIENT_KEY", CLIENT_KEY);
+
+    let ran = run(script).await;
+
+    assert!(ran.succeeded, "{}{}", ran.stdout, ran.stderr);
+    assert_waited(&limited).await;
+}
+
+/// The client was refused until its minute had room, and then served, as often as it had to ask.
+async fn assert_waited(limited: &TestPool) {
+    let statuses: Vec<_> = limited.rows().await.iter().map(|row| row.status).collect();
+    assert_eq!(statuses, [Some(200), Some(429), Some(200)]);
 }
 
 /// The CLI without a terminal, asked one thing.
@@ -151,6 +208,24 @@ async fn pools() -> (TestPool, TestPool) {
         assert_eq!(resting.generate().await.status(), status);
     }
     (pool, resting)
+}
+
+/// A pool whose client key has used up its minute, of which a quarter is left: long enough for a client to start.
+async fn limited_per_minute() -> TestPool {
+    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    pool.asked_before(Duration::from_secs(45)).await;
+    pool.allow(|terms| terms.limits.requests_per_minute = Some(1))
+        .await;
+    pool
+}
+
+/// A pool whose client key has used up its day.
+async fn limited_per_day() -> TestPool {
+    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    assert_eq!(pool.generate().await.status(), 200);
+    pool.allow(|terms| terms.limits.requests_per_day = Some(1))
+        .await;
+    pool
 }
 
 /// Every request went out with the upstream key, and those that could be answered were.
