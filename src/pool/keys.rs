@@ -463,7 +463,7 @@ impl Keys {
     }
 
     /// Ends what lending began.
-    pub(super) fn give_back(&mut self, lent: &Lent) {
+    pub fn give_back(&mut self, lent: &Lent) {
         let now = self.told;
         let mut goes_alone = false;
         if let Some(model) = lent.charge.model

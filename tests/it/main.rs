@@ -7,4 +7,5 @@ mod clients;
 mod projects;
 mod proxy;
 mod retention;
+mod simulation;
 mod support;

@@ -1,0 +1,206 @@
+//! Days of simulated traffic over many projects with the limits of Google's free tier.
+
+mod world;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use gemini_pool::app::App;
+use gemini_pool::clock::Timestamp;
+use gemini_pool::config::Config;
+use gemini_pool::pool::keys::Keys;
+use gemini_pool::pool::request_id::RequestId;
+use gemini_pool::pool::secret::Secret;
+use gemini_pool::pool::upstream_key::{Attributes, Billing, Condition, UpstreamKey};
+use gemini_pool::storage::db::Db;
+use gemini_pool::storage::recorder::Recorder;
+use gemini_pool::storage::upstream_keys::Evidence;
+use gemini_pool::storage::{installation, revision, upstream_keys};
+
+use world::{Demand, World, Written, ids, midnight_after};
+
+const PROJECTS: u64 = 200;
+
+/// More of the scarce models than the quotas allow, and some of what no project of the free tier has.
+const DEMANDS: [Demand; 6] = [
+    demand("gemini-2.5-flash", 6_000, 2_000, 0, 20),
+    demand("gemini-3.5-flash", 5_000, 8_000, 0, 20),
+    demand("gemini-2.5-flash-lite", 6_000, 1_000, 0, 20),
+    demand("gemini-3.1-flash-lite", 25_000, 1_000, 0, 500),
+    demand("gemini-embedding-001", 5_500, 500, 100, 1_000),
+    demand("gemini-2.5-pro", 500, 2_000, 0, 0),
+];
+
+const fn demand(model: &'static str, per_day: u32, tokens: u64, texts: u64, quota: u64) -> Demand {
+    Demand {
+        model,
+        per_day,
+        tokens,
+        texts,
+        quota,
+    }
+}
+
+/// Three days of Google's, the last of which has 25 hours.
+fn start() -> Timestamp {
+    "2026-10-30T07:00:00Z".parse().unwrap()
+}
+
+fn assert_good(world: &World) {
+    let seen = &world.seen;
+    assert_eq!(seen.forbidden, 0, "calls to what was known to rest");
+    let refused = world.refused_share();
+    let throughput = world.throughput(PROJECTS);
+    let report = format!(
+        "{} calls, {:.2} % refused: {:?}\n{throughput:?}",
+        seen.calls,
+        refused * 100.0,
+        seen.refused_by
+    );
+    println!("{report}");
+    assert!(refused < 0.01, "{report}");
+    for (day, model, share) in throughput {
+        assert!(share >= 0.97, "{model} on {day}: {share}\n{report}");
+    }
+}
+
+/// Runs three days, with what is done each hour, and looks at the pool a minute after each midnight.
+async fn three_days(world: &mut World, mut each_hour: impl AsyncFnMut(&mut World)) {
+    for _ in 0..3 {
+        let midnight = midnight_after(world.now);
+        let served_before = |world: &World| world.seen.served.clone();
+        world.burst(20);
+        let (day, begun) = (world.now, served_before(world));
+        world.run_until(day + Duration::from_secs(60));
+        for demand in DEMANDS.iter().filter(|demand| demand.quota > 0) {
+            let key = (day, demand.model);
+            let served = world.seen.served.get(&key).copied().unwrap_or(0);
+            let before = begun.get(&key).copied().unwrap_or(0);
+            assert!(
+                served - before >= 20,
+                "{} a minute after {day}: {served}",
+                demand.model
+            );
+        }
+        let mut hour = day + Duration::from_hours(1);
+        while hour < midnight {
+            world.run_until(hour);
+            each_hour(world).await;
+            hour = hour + Duration::from_hours(1);
+        }
+        world.run_until(midnight);
+    }
+}
+
+#[tokio::test]
+async fn three_days_of_traffic_use_the_quotas_up_and_hardly_meet_a_refusal() {
+    let mut keys = Keys::default();
+    for number in 1..=i64::try_from(PROJECTS).unwrap() {
+        keys.put(key(number), number, start());
+    }
+    let mut world = World::new(keys, &DEMANDS, start(), 1);
+
+    three_days(&mut world, async |world| world.written.clear()).await;
+
+    assert_good(&world);
+}
+
+#[tokio::test]
+async fn a_restart_every_hour_forgets_nothing_that_matters() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("pool.db").display());
+    let db = Db::open(&url).await.unwrap();
+    db.migrate().await.unwrap();
+    add_keys(&db).await;
+    let keys = load(&db, &url, start()).await;
+    let mut world = World::new(keys, &DEMANDS, start(), 2);
+
+    three_days(&mut world, async |world| {
+        world.let_all_end();
+        write(&db, std::mem::take(&mut world.written)).await;
+        world.keys = load(&db, &url, world.now).await;
+    })
+    .await;
+
+    assert_good(&world);
+}
+
+fn key(number: i64) -> UpstreamKey {
+    let (id, project_id) = ids(number);
+    UpstreamKey {
+        id,
+        project_id,
+        project: None,
+        project_number: None,
+        billing: Billing::Unknown,
+        label: String::new(),
+        tags: vec![],
+        secret: Secret::new(&format!("secret-of-key-{number}")),
+        enabled: true,
+        priority: 0,
+        weight: 1,
+        condition: Condition::ready(start()),
+        state_reset_revision: 0,
+        last_used_at: None,
+        checked_at: None,
+    }
+}
+
+/// The same keys as rows: each gets a project of its own, and both have its number.
+async fn add_keys(db: &Db) {
+    let mut tx = db.begin().await.unwrap();
+    let hash_key = installation::hash_key(&mut tx).await.unwrap();
+    let revision = revision::bump(&mut tx).await.unwrap();
+    for number in 1..=i64::try_from(PROJECTS).unwrap() {
+        let secret = key(number).secret;
+        let attributes = Attributes::default();
+        upstream_keys::insert(
+            &mut tx,
+            &hash_key,
+            &secret,
+            &attributes,
+            true,
+            start(),
+            revision,
+        )
+        .await
+        .unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+/// What a server knows that starts at `now`.
+async fn load(db: &Db, url: &str, now: Timestamp) -> Keys {
+    let config = Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        database_url: url.to_owned(),
+        upstream_url: "http://127.0.0.1:9".parse().unwrap(),
+        client_keys: Vec::new(),
+        upstream_keys: Vec::new(),
+        trusted_proxies: Vec::new(),
+        public_url: None,
+    };
+    let (recorder, _writer) = Recorder::new(db.clone());
+    let app = App::load(config, db.clone(), recorder, now).await.unwrap();
+    std::mem::take(&mut *app.keys.lock())
+}
+
+/// Writes down what a server would have written, in its order.
+async fn write(db: &Db, written: Vec<Written>) {
+    let (recorder, writer) = Recorder::new(db.clone());
+    for written in written {
+        match written {
+            Written::Row(row) => drop(recorder.finish(row)),
+            Written::Change(change) => recorder.change(
+                change,
+                Evidence {
+                    status: Some(429),
+                    message: String::new(),
+                    request_id: RequestId(1),
+                },
+            ),
+        }
+    }
+    drop(recorder);
+    writer.run().await;
+}
