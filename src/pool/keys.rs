@@ -335,10 +335,13 @@ impl Keys {
         }
     }
 
-    /// Ends all cooldowns of a project, by hand.
+    /// Ends all cooldowns of a project, and what follows from limits, by hand.
     pub fn clear_cooldowns(&mut self, project_id: ProjectId, now: Timestamp) {
         if let Some(project) = self.projects.get_mut(&project_id) {
             project.cooldowns.clear();
+            for quota in project.quotas.values_mut() {
+                quota.forget_limits();
+            }
             self.place_project(project_id, None, now);
         }
     }

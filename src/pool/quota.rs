@@ -278,8 +278,16 @@ impl ModelQuota {
         self.own[measure as usize]
     }
 
+    /// Takes note of what the project's own answers say. Having nothing at all is a matter of its cooldown, which ends.
     pub fn learn(&mut self, measure: Measure, own: Own) {
-        self.own[measure as usize] = own;
+        if own != Own::Limit(0) {
+            self.own[measure as usize] = own;
+        }
+    }
+
+    /// A hand has said that nothing of what is known is true.
+    pub fn forget_limits(&mut self) {
+        self.own = [Own::Contradicted; 4];
     }
 
     /// What was counted and has ended, at least.
@@ -340,11 +348,14 @@ impl Presumed {
         known.test_at = Some(now + wait_before_test(known.confirmations));
     }
 
-    /// A project had more than was presumed: others may have more too.
-    pub fn contradicted(&mut self, billing: Billing) {
+    /// A project had more than was presumed: others may have more too. That nobody has anything is not presumed any more.
+    pub fn contradicted(&mut self, billing: Billing, measure: Measure) {
         let known = &mut self.0[billing as usize];
         known.confirmations = 0;
         known.test_at = None;
+        if known.limits.get(measure) == Some(0) {
+            known.limits.set(measure, None);
+        }
     }
 }
 
@@ -541,7 +552,7 @@ mod tests {
         assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 128, 128]);
         assert_eq!(presumed.limits(Billing::Paid), &Limits::default());
 
-        presumed.contradicted(Billing::Free);
+        presumed.contradicted(Billing::Free, Measure::RequestsPerDay);
         assert!(presumed.may_be_tested(Billing::Free, NOW));
     }
 

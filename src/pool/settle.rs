@@ -243,7 +243,8 @@ impl Keys {
                     .or_default();
                 if quota.own(*measure) != Own::Contradicted {
                     quota.learn(*measure, Own::Contradicted);
-                    self.models[number].presumed.contradicted(billing);
+                    let presumed = &mut self.models[number].presumed;
+                    presumed.contradicted(billing, *measure);
                     changes.push(change(*measure, None));
                 }
             }
@@ -275,9 +276,7 @@ impl Keys {
             if !measure.is_daily() {
                 quota.spent.begin_minute();
             }
-            if quota.own(measure) != Own::Limit(limit) {
-                quota.learn(measure, Own::Limit(limit));
-            }
+            quota.learn(measure, Own::Limit(limit));
             changes.push(change(measure, Some(limit)));
         }
         changes

@@ -217,6 +217,17 @@ pub async fn clear_cooldowns(
     )
     .execute(&mut **tx)
     .await?;
+    // What was learnt of limits may be what is wrong.
+    sqlx::query!(
+        "
+        UPDATE quota_limits
+        SET most = NULL
+        WHERE project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
+        ",
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(running.into())
 }
 
