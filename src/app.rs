@@ -3,24 +3,33 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
-use crate::clock::{self, Timestamp};
+use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
-use crate::pool::client_key::{ClientKeys, HashKey};
+use crate::pool::admission::SharedAdmission;
+use crate::pool::client_key::{ClientKey, ClientKeys, HashKey};
 use crate::pool::guessing::Guesses;
-use crate::pool::keys::turn_at;
+use crate::pool::keys::{Rules, turn_at};
 use crate::pool::lease::SharedKeys;
+use crate::pool::quota_clock::begin_of_google_day;
 use crate::pool::request_id::RequestIds;
 use crate::pool::settings::Settings;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
+use crate::storage::quotas::KnownLimit;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
 use crate::storage::{
-    client_keys, cooldowns, installation, projects, revision, settings, upstream_keys,
+    client_keys, cooldowns, installation, projects, quotas, revision, settings, spending,
+    upstream_keys,
 };
+use crate::waiting_room::WaitingRoom;
+
+/// What was sent so long ago does not count in any minute.
+const LAST_MINUTE: Duration = Duration::from_secs(61);
 
 /// A running server's state. What the admin may change is read from the database and swapped whole.
 #[derive(Debug)]
@@ -29,6 +38,9 @@ pub struct App {
     pub db: Db,
     pub recorder: Recorder,
     pub keys: SharedKeys,
+    /// Where requests wait for a key.
+    pub waiting: Arc<WaitingRoom>,
+    pub admission: SharedAdmission,
     pub gemini: Gemini,
     pub ids: RequestIds,
     pub guesses: Mutex<Guesses>,
@@ -48,7 +60,12 @@ pub struct App {
 
 impl App {
     /// Reads everything from a migrated database.
-    pub async fn load(config: Config, db: Db, recorder: Recorder) -> Result<Arc<Self>> {
+    pub async fn load(
+        config: Config,
+        db: Db,
+        recorder: Recorder,
+        now: Timestamp,
+    ) -> Result<Arc<Self>> {
         let mut tx = db.begin().await?;
         let hash_key = installation::hash_key(&mut tx).await?;
         let last_id = request_logs::last_id(&mut *tx).await?;
@@ -57,6 +74,8 @@ impl App {
         let app = Arc::new(Self {
             recorder,
             keys: SharedKeys::default(),
+            waiting: Arc::default(),
+            admission: SharedAdmission::default(),
             gemini: Gemini::new(&config.upstream_url, &defaults),
             ids: RequestIds::after(last_id),
             guesses: Mutex::default(),
@@ -72,14 +91,38 @@ impl App {
             config,
             db,
         });
-        app.reload(clock::now()).await?;
-        let cooldowns = cooldowns::list_running(&app.db.readers, clock::now()).await?;
-        let mut keys = app.keys.lock();
-        for (project_id, model, cooldown) in cooldowns {
-            keys.put_cooldown(project_id, &model, cooldown, clock::now());
-        }
-        drop(keys);
+        app.reload(now).await?;
+        app.load_quotas(now).await?;
+        let room = app.waiting.clone();
+        app.keys.when_freed(move || room.ring());
         Ok(app)
+    }
+
+    /// Takes over what earlier runs have learnt and counted.
+    async fn load_quotas(&self, now: Timestamp) -> Result<()> {
+        let db = &self.db.readers;
+        let cooldowns = cooldowns::list_running(db, now).await?;
+        let limits = quotas::list_limits(db).await?;
+        let mut used = quotas::list_used_in_day(db, begin_of_google_day(now)).await?;
+        used.extend(quotas::list_used_since(db, now - LAST_MINUTE).await?);
+        let mut keys = self.keys.lock();
+        for (project_id, model, cooldown) in cooldowns {
+            keys.put_cooldown(project_id, &model, cooldown);
+        }
+        for limit in limits {
+            let KnownLimit {
+                project_id,
+                model,
+                measure,
+                own,
+                learnt_at,
+            } = limit;
+            keys.put_limit(project_id, &model, measure, own, learnt_at);
+        }
+        for used in used {
+            keys.put_spent(used.id, &used.model, used.amount, used.at, now);
+        }
+        Ok(())
     }
 
     /// Takes over what was changed in the database since the last time. Returns whether anything was.
@@ -95,19 +138,21 @@ impl App {
         let cleared = projects::list_cleared(&self.db.readers, known).await?;
         let cooldowns = cooldowns::list_changed(&self.db.readers, known, now).await?;
         self.apply_settings(&rows);
+        self.count_for_limits(clients.iter().map(|(_, client)| client), now)
+            .await?;
         swap(
             &self.client_keys,
             ClientKeys::new(self.hash_key.clone(), clients),
         );
         let mut shared = self.keys.lock();
-        shared.limit_per_key(self.settings().per_key_concurrency);
+        shared.set_rules(Rules::of(&self.settings()));
         for key in keys {
             // Keys that were never used stand before all others, in an order by chance: a list often has its dead
             // keys side by side.
             let turn = key
                 .last_used_at
                 .map_or_else(|| -rand::random_range(1..i64::MAX), turn_at);
-            shared.put(key, turn);
+            shared.put(key, turn, now);
         }
         for id in removed {
             shared.remove(id);
@@ -116,11 +161,11 @@ impl App {
             shared.clear_cooldowns(project_id, now);
         }
         for (project_id, model, cooldown) in cooldowns {
-            shared.extend_cooldown(project_id, &model, cooldown, now);
+            shared.extend_cooldown(project_id, &model, cooldown);
         }
-        shared.wake(now);
         let values = shared.values_to_redact();
         drop(shared);
+        self.waiting.ring();
         let secrets = values.iter().map(|(secret, _)| secret.expose());
         let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();
         let projects = projects.into_iter().map(String::as_str);
@@ -128,6 +173,22 @@ impl App {
         swap(&self.redactor, redactor);
         self.revision.store(current, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Reads what keys have used whose limits are new here.
+    async fn count_for_limits(
+        &self,
+        clients: impl Iterator<Item = &ClientKey>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let zone = self.settings().day_zone.clone();
+        let limited = clients.map(|client| (client.id, &client.limits));
+        let unknown = self.admission.lock().take_over(&zone, limited);
+        for (id, limits) in unknown {
+            let past = spending::past(&self.db.readers, id, &limits, &zone, now).await?;
+            self.admission.lock().remember(id, limits, past, now);
+        }
+        Ok(())
     }
 
     pub fn settings(&self) -> Arc<Settings> {

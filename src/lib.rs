@@ -12,3 +12,4 @@ pub mod proxy;
 pub mod server;
 pub mod storage;
 pub mod tasks;
+pub mod waiting_room;

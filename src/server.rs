@@ -70,6 +70,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run());
         tasks.spawn(tasks::reload::run(app.clone()));
+        tasks.spawn(tasks::lend_waiting::run(app.clone()));
         tasks.spawn(tasks::record_running::run(app.clone()));
         tasks.spawn(tasks::checkpoint::run(app.clone()));
         tasks.spawn(tasks::sweep::run(app.clone()));

@@ -4,27 +4,29 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::cli::moment::Moment;
+use crate::cli::client_terms::{self, TermsArgs};
 use crate::cli::selected::{RemovedArgs, SelectedArgs};
 use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
 use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
 use crate::pool::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
-use crate::storage::client_keys::{ListedKey, NewClientKey};
+use crate::storage::client_keys::{ListedKey, NewClientKey, Terms};
 use crate::storage::paging::Page;
 use crate::storage::{client_keys, installation, revision};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a key and show it, this once
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// Show the keys
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
+    /// Change what keys may do: only what the flags name
+    Update(Box<UpdateArgs>),
     /// Turn keys on
     Enable(SelectedArgs),
     /// Turn keys off
@@ -38,17 +40,25 @@ pub struct CreateArgs {
     /// Whose it is
     #[arg(value_parser = name)]
     name: String,
-    #[arg(long, default_value = "")]
-    note: String,
-    /// When it ends: 2027-01-31T08:00:00Z, or 30d from now
-    #[arg(long)]
-    expires: Option<Moment>,
+    #[command(flatten)]
+    terms: TermsArgs,
     /// Take this text as the key instead of a random one
     #[arg(long, value_name = "VALUE")]
     secret: Option<String>,
     /// Show it as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    #[command(flatten)]
+    selected: SelectedArgs,
+    /// Whose it is, for one key
+    #[arg(long, value_parser = name)]
+    name: Option<String>,
+    #[command(flatten)]
+    terms: TermsArgs,
 }
 
 /// The one answer that holds a secret.
@@ -61,8 +71,9 @@ struct Created {
 
 pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
     match command {
-        Command::Create(arguments) => create(args, arguments).await,
+        Command::Create(arguments) => create(args, *arguments).await,
         Command::List { json } => list(args, json).await,
+        Command::Update(arguments) => update(args, *arguments).await,
         Command::Enable(selected) => switch(args, selected.ids(), true).await,
         Command::Disable(selected) => switch(args, selected.ids(), false).await,
         Command::Remove(removed) => remove(args, removed).await,
@@ -71,10 +82,11 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
 
 async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     let now = clock::now();
-    let expires_at = arguments.expires.map(|expires| expires.after(now));
-    if expires_at.is_some_and(|at| at <= now) {
-        return Err(InvalidConfig::new("--expires is in the past").into());
-    }
+    let mut terms = Terms {
+        name: arguments.name,
+        ..Terms::default()
+    };
+    arguments.terms.apply(&mut terms, now)?;
     let secret = match &arguments.secret {
         Some(text) if is_sendable(text) => Secret::new(text),
         Some(_) => {
@@ -88,14 +100,15 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     let hash_key = installation::hash_key(&mut tx).await?;
     let revision = revision::bump(&mut tx).await?;
     let key = NewClientKey {
-        name: &arguments.name,
-        note: &arguments.note,
+        name: &terms.name,
+        note: &terms.note,
         secret: &secret,
-        expires_at,
+        expires_at: terms.expires_at,
     };
     let Some(id) = client_keys::insert(&mut tx, &hash_key, &key, now, revision).await? else {
         bail!("there is or was a client key with this secret: choose another");
     };
+    client_keys::update(&mut tx, id, &terms, revision).await?;
     tx.commit().await?;
     let keys = client_keys::list(&db.readers).await?;
     db.close().await;
@@ -110,9 +123,47 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     }
     eprintln!(
         "client key {} for {} (keep it now, it is not shown again; a running server takes it within 2 seconds):",
-        id.0, arguments.name
+        id.0, terms.name
     );
     output::line(secret.expose())?;
+    Ok(())
+}
+
+async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
+    if arguments.name.is_none() && arguments.terms == TermsArgs::default() {
+        let wrong = "nothing to change: say what, as in --requests-per-day 1000; --help shows all";
+        return Err(InvalidConfig::new(wrong).into());
+    }
+    let ids = arguments.selected.ids();
+    if arguments.name.is_some() && ids.as_ref().is_none_or(|ids| ids.len() > 1) {
+        return Err(InvalidConfig::new("--name is for one key").into());
+    }
+    let now = clock::now();
+    // What is wrong in itself is told before any database is opened.
+    arguments.terms.clone().apply(&mut Terms::default(), now)?;
+    let db = database::open_existing(args).await?;
+    let mut tx = db.begin().await?;
+    let revision = revision::bump(&mut tx).await?;
+    let ids = if let Some(ids) = ids {
+        ids.into_iter().map(ClientKeyId).collect()
+    } else {
+        let enabled = client_keys::list_ids(&mut tx, true).await?;
+        [enabled, client_keys::list_ids(&mut tx, false).await?].concat()
+    };
+    for id in ids.iter().copied() {
+        let mut terms = client_keys::find_terms(&mut tx, id).await?;
+        if let Some(name) = &arguments.name {
+            terms.name.clone_from(name);
+        }
+        arguments.terms.clone().apply(&mut terms, now)?;
+        client_keys::update(&mut tx, id, &terms, revision).await?;
+    }
+    tx.commit().await?;
+    db.close().await;
+    let count = output::count(ids.len(), "client key");
+    output::line(format!(
+        "changed {count}; a running server notices within 2 seconds"
+    ))?;
     Ok(())
 }
 
@@ -144,6 +195,8 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
             "SECRET",
             "STATE",
             "EXPIRES",
+            "LIMITS",
+            "SCOPES",
             "REQUESTS",
             "FAILURES",
             "TOKENS",
@@ -156,18 +209,21 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn row(key: ListedKey, now: Timestamp) -> [String; 10] {
+fn row(key: ListedKey, now: Timestamp) -> [String; 12] {
     let state = match key.expires_at {
         _ if !key.enabled => "disabled",
         Some(at) if at <= now => "expired",
         Some(_) | None => "enabled",
     };
+    let scopes = client_terms::scopes(&key);
     [
         key.id.0.to_string(),
         key.name,
         format!("…{}", key.last4),
         state.to_owned(),
         output::moment(key.expires_at),
+        client_terms::limits(&key.limits),
+        scopes,
         key.requests.to_string(),
         key.failures.to_string(),
         key.total_tokens.to_string(),

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod client_keys;
+pub mod client_terms;
 pub mod database;
 pub mod demo;
 pub mod logs;

@@ -51,7 +51,7 @@ pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, Writer)> {
     }
     add_keys(&config, &db).await?;
     let (recorder, writer) = Recorder::new(db.clone());
-    Ok((App::load(config, db, recorder).await?, writer))
+    Ok((App::load(config, db, recorder, clock::now()).await?, writer))
 }
 
 /// Adds the keys of the environment that were never known before.

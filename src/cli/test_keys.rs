@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cli::selected::SelectedArgs;
 use crate::cli::{database, output};
+use crate::clock;
 use crate::config::{DatabaseArgs, UpstreamArgs};
 use crate::gemini::check::Checked;
 use crate::gemini::redact::Redactor;
@@ -75,7 +76,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         projects.iter().map(String::as_str),
     ));
     for row in &rows {
-        keys.lock().put(row.clone(), 0);
+        keys.lock().put(row.clone(), 0, clock::now());
     }
     let checker = Checker {
         gemini: &gemini,

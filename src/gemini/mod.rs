@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod classify;
+pub mod demand;
 pub mod error_body;
 pub mod event_reader;
 pub mod headers;

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hmac::{Hmac, Mac};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::Sha256;
 
 use crate::clock::Timestamp;
+use crate::pool::scopes::Scopes;
 
 /// The id of a client key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize)]
@@ -16,12 +17,86 @@ use crate::clock::Timestamp;
 pub struct ClientKeyId(pub i64);
 
 /// A client key as the proxy needs it; removed ones are not known to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ClientKey {
     pub id: ClientKeyId,
     pub name: String,
     pub enabled: bool,
     pub expires_at: Option<Timestamp>,
+    pub limits: Limits,
+    /// `None`: what its row says of its limits and scopes cannot be read, and it may do nothing.
+    pub scopes: Option<Scopes>,
+    /// Tags of the upstream keys it may spend; none: any key.
+    pub tags: Vec<String>,
+}
+
+/// What a client key may spend; `None`: no limit. Serialized in the names of the JSON, the cost in dollars.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    pub requests_per_minute: Option<u64>,
+    pub requests_per_day: Option<u64>,
+    pub tokens_per_minute: Option<u64>,
+    pub tokens_per_day: Option<u64>,
+    /// How many of its requests may be under way at once.
+    pub concurrency: Option<u64>,
+    #[serde(rename = "cost_per_month", serialize_with = "in_usd")]
+    pub cost_per_month_nano_usd: Option<u64>,
+}
+
+/// One of the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    RequestsPerMinute,
+    RequestsPerDay,
+    TokensPerMinute,
+    TokensPerDay,
+    Concurrency,
+    CostPerMonth,
+}
+
+impl Limit {
+    pub const ALL: [Self; 6] = [
+        Self::RequestsPerMinute,
+        Self::RequestsPerDay,
+        Self::TokensPerMinute,
+        Self::TokensPerDay,
+        Self::Concurrency,
+        Self::CostPerMonth,
+    ];
+}
+
+impl Limits {
+    pub fn most(&self, limit: Limit) -> Option<u64> {
+        match limit {
+            Limit::RequestsPerMinute => self.requests_per_minute,
+            Limit::RequestsPerDay => self.requests_per_day,
+            Limit::TokensPerMinute => self.tokens_per_minute,
+            Limit::TokensPerDay => self.tokens_per_day,
+            Limit::Concurrency => self.concurrency,
+            Limit::CostPerMonth => self.cost_per_month_nano_usd,
+        }
+    }
+
+    /// Whether there is any.
+    pub fn any(&self) -> bool {
+        Limit::ALL.iter().any(|limit| self.most(*limit).is_some())
+    }
+
+    /// Whether these are limits on all that `other` limits.
+    pub fn covers(&self, other: &Self) -> bool {
+        Limit::ALL
+            .iter()
+            .all(|limit| self.most(*limit).is_some() || other.most(*limit).is_none())
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "dollars are shown, not added up"
+)]
+#[expect(clippy::ref_option, reason = "serde asks for this form")]
+fn in_usd<S: Serializer>(nano_usd: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    nano_usd.map(|nano| nano as f64 / 1e9).serialize(serializer)
 }
 
 /// The random key under which client keys and fingerprints are hashed.

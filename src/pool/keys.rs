@@ -1,66 +1,94 @@
-//! `Keys`: every upstream key's condition and load, and where it stands in line.
+//! `Keys`: every upstream key's condition, load and quota.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::pool::checks::Plan;
-use crate::pool::cooldown::{
-    EVERY_MODEL, SOFT_FAULT_REST, SOFT_FAULT_SPAN, SOFT_FAULTS, check_after, rest_until,
-};
+use crate::pool::cooldown::EVERY_MODEL;
+use crate::pool::gate::Gate;
+use crate::pool::line::{ANY_MODEL, Line, ModelNumber, Place, Rank};
+use crate::pool::quota::{Limits, Measure, ModelQuota, Own, Presumed, Spent};
+use crate::pool::quota_clock::end_of_google_day;
 use crate::pool::secret::Secret;
-use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId};
-use crate::pool::verdict::{Fault, Rule, Verdict};
+use crate::pool::settings::Settings;
+use crate::pool::storm::Storm;
+use crate::pool::upstream_key::{
+    Billing, Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId,
+};
+use crate::pool::verdict::Rule;
+use crate::pool::window::Amount;
 
 /// All upstream keys of a running server.
 ///
-/// Keys whose projects rest for the same models share a shelf, on which they stand in the order in which they are
-/// lent. To lend a key for a model is to look at the head of every shelf that does not rest for it; there are few
-/// shelves, however many keys there are.
-#[derive(Debug, Default)]
+/// [`selection`](crate::pool::selection) lends from it, [`settle`](crate::pool::settle) draws the consequences.
+#[derive(Debug)]
 pub struct Keys {
     pub(super) by_id: HashMap<UpstreamKeyId, Key>,
     pub(super) projects: HashMap<ProjectId, Project>,
-    pub(super) shelves: BTreeMap<Vec<ModelNumber>, BTreeSet<Rank>>,
-    models: HashMap<Box<str>, ModelNumber>,
-    alarms: BinaryHeap<Reverse<(Timestamp, Alarm)>>,
+    pub(super) models: Vec<Model>,
+    model_numbers: HashMap<Box<str>, ModelNumber>,
+    /// One for each model of which something is known and each choice of tags, made when first needed.
+    pub(super) lines: Vec<Line>,
+    pub(super) storm: Storm,
     pub(super) plan: Plan,
-    last_turn: i64,
-    per_key_concurrency: u32,
-    successes: LastSuccesses,
+    pub(super) rules: Rules,
+    /// When Google's day ends, in which quotas are counted.
+    pub(super) day_ends: Option<Timestamp>,
+    /// The latest time that anybody has told.
+    told: Timestamp,
+    pub(super) last_turn: i64,
+    pub(super) successes: LastSuccesses,
 }
 
-/// A model's short name inside `Keys`.
-pub(super) type ModelNumber = u32;
-
-/// A key's place in line: lower is lent first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
-    pub priority: i64,
-    /// Requests under way, a thousandfold, by weight.
-    pub busyness: u64,
-    /// Grows each time a key is lent, so the longest rested comes first.
-    pub turn: i64,
-    pub id: UpstreamKeyId,
+/// What the admin has set for all keys alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// How many requests a key carries at once; 0: any number.
+    pub per_key_concurrency: u32,
+    pub key_limits: Limits,
+    pub project_limits: Limits,
+    /// How long a model rests that is overloaded, the first time.
+    pub overload_pause: Duration,
 }
 
 #[derive(Debug)]
 pub(super) struct Key {
     pub row: UpstreamKey,
     pub in_flight: u32,
-    turn: i64,
-    soft_faults: Vec<Timestamp>,
-    shelved: Option<Rank>,
+    pub turn: i64,
+    pub soft_faults: Vec<Timestamp>,
+    /// Over all models, for the admin's own limits.
+    spent: Spent,
+    /// Where it was placed while it carried a request: places that get better when one ends.
+    pub loose: Vec<(ModelNumber, usize)>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Project {
-    pub keys: Vec<UpstreamKeyId>,
-    cooldowns: HashMap<ModelNumber, Cooldown>,
-    /// The shelf its keys stand on: the models it rests for, in order.
-    resting: Vec<ModelNumber>,
+    pub keys: BTreeSet<UpstreamKeyId>,
+    pub billing: Option<Billing>,
+    pub cooldowns: HashMap<ModelNumber, Cooldown>,
+    pub quotas: HashMap<ModelNumber, ModelQuota>,
+    /// Over all models, for the admin's own limits.
+    spent: Spent,
+}
+
+/// What is known of a model over all projects.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// Whether some project may not serve it while others may, so that it needs a line of its own.
+    pub has_line: bool,
+    pub presumed: Presumed,
+    pub overload: Overload,
+}
+
+/// How often in a row a model was overloaded, and whether nothing is sent for a while.
+#[derive(Debug, Default)]
+pub(super) struct Overload {
+    pub in_a_row: u32,
+    pub gate: Option<Gate>,
 }
 
 /// Until when a project rests for a model, and why.
@@ -73,17 +101,44 @@ pub struct Cooldown {
     pub until: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Alarm {
-    KeyWakes(UpstreamKeyId),
-    CooldownEnds(ProjectId, ModelNumber),
+/// Until when a key rests, and whether it has used up a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub until: Timestamp,
+    pub for_the_day: bool,
+    /// Nobody but our own count says so.
+    pub is_estimate: bool,
 }
 
 /// The last success and the last one by another key: enough to know whether others succeed.
 #[derive(Debug, Default)]
-struct LastSuccesses {
+pub(super) struct LastSuccesses {
     last: Option<(UpstreamKeyId, Timestamp)>,
     last_by_another: Option<(UpstreamKeyId, Timestamp)>,
+}
+
+/// What a lent key is needed for, and what lending it has counted.
+#[derive(Debug, Clone)]
+pub struct Lent {
+    pub id: UpstreamKeyId,
+    pub project_id: ProjectId,
+    pub secret: Secret,
+    pub(super) charge: Charge,
+}
+
+/// What was counted when a key was lent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Charge {
+    /// `None`: a model nobody has met yet, or something that uses no quota.
+    pub model: Option<ModelNumber>,
+    pub amount: Amount,
+    pub at: Option<Timestamp>,
+    pub day_ends: Option<Timestamp>,
+    /// The limits over which it went, to see whether they are true.
+    pub beyond: Vec<Measure>,
+    /// It looks whether the storm is over, or the model's overload.
+    pub probes_storm: bool,
+    pub probes_overload: bool,
 }
 
 /// What a verdict changed, to be written down.
@@ -98,10 +153,28 @@ pub enum Change {
         model: String,
         cooldown: Cooldown,
     },
-    /// A check left the key's condition as it was or let it come on trial; the evidence stays.
+    /// A check left the key's condition as it was, or let it come on trial; the evidence stays.
     Checked {
         id: UpstreamKeyId,
         condition: Condition,
+    },
+    /// A cooldown that was nobody's fault.
+    CooldownLifted {
+        project_id: ProjectId,
+        model: String,
+    },
+    /// What a project may use of a model; no limit: more than was presumed.
+    Limit {
+        project_id: ProjectId,
+        model: String,
+        measure: Measure,
+        limit: Option<u64>,
+        at: Timestamp,
+    },
+    /// Google said what it bills the project for.
+    Billing {
+        project_id: ProjectId,
+        billing: Billing,
     },
     /// Google named the key's project: `projects/123`.
     Project { id: UpstreamKeyId, number: String },
@@ -121,17 +194,65 @@ impl fmt::Display for Change {
                 project_id,
                 model,
                 cooldown,
-            } => {
-                write!(
-                    f,
-                    "project {} rests for {model} until {}",
-                    project_id.0, cooldown.until
-                )
+            } => write!(
+                f,
+                "project {} rests for {model} until {}",
+                project_id.0, cooldown.until
+            ),
+            Self::CooldownLifted { project_id, model } => {
+                write!(f, "project {} rests no longer for {model}", project_id.0)
             }
+            Self::Limit {
+                project_id,
+                model,
+                measure,
+                limit: Some(limit),
+                ..
+            } => write!(
+                f,
+                "project {} may use {limit} of {model}: {}",
+                project_id.0,
+                measure.name()
+            ),
+            Self::Limit {
+                project_id,
+                model,
+                measure,
+                limit: None,
+                ..
+            } => write!(
+                f,
+                "project {} may use more of {model} than was presumed: {}",
+                project_id.0,
+                measure.name()
+            ),
+            Self::Billing {
+                project_id,
+                billing,
+            } => write!(f, "project {} is billed as {billing:?}", project_id.0),
             // Without the number, by which Google knows the project: this is for the log.
             Self::Project { id, .. } => {
                 write!(f, "upstream key {} is in a project that Google named", id.0)
             }
+        }
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            by_id: HashMap::new(),
+            projects: HashMap::new(),
+            models: vec![Model::default()],
+            model_numbers: HashMap::from([(EVERY_MODEL.into(), ANY_MODEL)]),
+            lines: Vec::new(),
+            storm: Storm::default(),
+            plan: Plan::default(),
+            rules: Rules::of(&Settings::default()),
+            day_ends: None,
+            told: Timestamp::from_millis(0),
+            last_turn: 0,
+            successes: LastSuccesses::default(),
         }
     }
 }
@@ -141,23 +262,20 @@ impl Keys {
     ///
     /// What only the server knows (load, soft faults, a condition not yet written) stays, unless a hand cleared it.
     /// `turn` is the place in line of a key that is new here: the time it was last used, or chance.
-    pub fn put(&mut self, key: UpstreamKey, turn: i64) {
-        let (id, project_id, wakes_at) = (key.id, key.project_id, key.condition.wakes_at());
-        self.unshelve(id);
+    pub fn put(&mut self, key: UpstreamKey, turn: i64, now: Timestamp) {
+        let (id, project_id, billing) = (key.id, key.project_id, key.billing);
+        let mut left = None;
         if let Some(known) = self.by_id.get_mut(&id) {
             let condition = known.row.condition;
             let cleared = key.state_reset_revision > known.row.state_reset_revision;
-            let old_project = known.row.project_id;
+            left = Some(known.row.project_id).filter(|old| *old != project_id);
             known.row = UpstreamKey {
                 condition: if cleared { key.condition } else { condition },
+                checked_at: key.checked_at.max(known.row.checked_at),
                 ..key
             };
             if cleared {
                 known.soft_faults.clear();
-            }
-            if old_project != project_id {
-                self.leave_project(id, old_project);
-                self.projects.entry(project_id).or_default().keys.push(id);
             }
         } else {
             self.by_id.insert(
@@ -167,55 +285,116 @@ impl Keys {
                     in_flight: 0,
                     turn,
                     soft_faults: Vec::new(),
-                    shelved: None,
+                    spent: Spent::default(),
+                    loose: Vec::new(),
                 },
             );
-            self.projects.entry(project_id).or_default().keys.push(id);
         }
-        if let Some(at) = wakes_at {
-            self.alarms.push(Reverse((at, Alarm::KeyWakes(id))));
+        let project = self.projects.entry(project_id).or_default();
+        project.keys.insert(id);
+        // Of a project that Google has named meanwhile more is known than its row says.
+        if billing != Billing::Unknown || project.billing.is_none() {
+            project.billing = Some(billing);
+        }
+        match left {
+            Some(left) => self.move_key(id, left, project_id, now),
+            None => self.place_everywhere(id, now),
         }
         self.plan_check(id);
-        self.shelve(id);
     }
 
     /// Forgets a removed key. Leases of it end in their own time.
     pub fn remove(&mut self, id: UpstreamKeyId) {
-        self.unshelve(id);
-        if let Some(key) = self.by_id.remove(&id) {
-            self.leave_project(id, key.row.project_id);
+        for line in &mut self.lines {
+            line.remove(id);
+        }
+        if let Some(key) = self.by_id.remove(&id)
+            && let Some(project) = self.projects.get_mut(&key.row.project_id)
+        {
+            project.keys.remove(&id);
         }
     }
 
-    /// Takes over a cooldown, from the database or from a hand.
-    pub fn put_cooldown(
+    /// Takes over a cooldown, from the database or from a verdict.
+    pub fn put_cooldown(&mut self, project_id: ProjectId, model: &str, cooldown: Cooldown) {
+        let model = self.model_number(model);
+        self.models[model].has_line = true;
+        let project = self.projects.entry(project_id).or_default();
+        if cooldown.rule == Rule::QuotaPerDay && model != ANY_MODEL {
+            project.quotas.entry(model).or_default().goes_alone = true;
+        }
+        project.cooldowns.insert(model, cooldown);
+    }
+
+    /// Takes over a cooldown of which another project has told, unless the known one is longer.
+    pub fn extend_cooldown(&mut self, project_id: ProjectId, model: &str, cooldown: Cooldown) {
+        let number = self.model_number(model);
+        let project = self.projects.get(&project_id);
+        let known = project.and_then(|project| project.cooldowns.get(&number));
+        if known.is_none_or(|known| known.until < cooldown.until) {
+            self.put_cooldown(project_id, model, cooldown);
+        }
+    }
+
+    /// Ends all cooldowns of a project, by hand.
+    pub fn clear_cooldowns(&mut self, project_id: ProjectId, now: Timestamp) {
+        if let Some(project) = self.projects.get_mut(&project_id) {
+            project.cooldowns.clear();
+            self.place_project(project_id, None, now);
+        }
+    }
+
+    /// Takes over what an earlier run has learnt of a project's limits.
+    pub fn put_limit(
         &mut self,
         project_id: ProjectId,
         model: &str,
-        cooldown: Cooldown,
+        measure: Measure,
+        own: Own,
+        learnt_at: Timestamp,
+    ) {
+        let model = self.model_number(model);
+        self.models[model].has_line = true;
+        let project = self.projects.entry(project_id).or_default();
+        project.quotas.entry(model).or_default().learn(measure, own);
+        if let Own::Limit(limit) = own {
+            let billing = project.billing.unwrap_or(Billing::Unknown);
+            self.models[model]
+                .presumed
+                .learn(billing, measure, limit, learnt_at);
+        }
+    }
+
+    /// Takes over what an earlier run has used of a key in the running day (`at` is `None`) or at a time within the last
+    /// minute.
+    pub fn put_spent(
+        &mut self,
+        id: UpstreamKeyId,
+        model: &str,
+        amount: Amount,
+        at: Option<Timestamp>,
         now: Timestamp,
     ) {
         let model = self.model_number(model);
-        self.alarms.push(Reverse((
-            cooldown.until,
-            Alarm::CooldownEnds(project_id, model),
-        )));
-        self.projects
-            .entry(project_id)
-            .or_default()
-            .cooldowns
-            .insert(model, cooldown);
-        self.reshelve_project(project_id, now);
+        let day_ends = self.day_ends(now);
+        let Some(key) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        let project = self.projects.entry(key.row.project_id).or_default();
+        let quota = project.quotas.entry(model).or_default();
+        for spent in [&mut key.spent, &mut project.spent, &mut quota.spent] {
+            match at {
+                Some(at) => spent.restore_minute(amount, at),
+                None => spent.restore_day(amount, day_ends),
+            }
+        }
     }
 
-    /// How many requests one key may carry at once; 0: any number.
-    pub fn limit_per_key(&mut self, concurrency: u32) {
-        if self.per_key_concurrency != concurrency {
-            self.per_key_concurrency = concurrency;
-            let ids: Vec<_> = self.by_id.keys().copied().collect();
-            for id in ids {
-                self.shelve(id);
-            }
+    /// Takes over what the admin has set.
+    pub fn set_rules(&mut self, rules: Rules) {
+        if self.rules != rules {
+            self.rules = rules;
+            self.lines.clear();
         }
     }
 
@@ -236,7 +415,7 @@ impl Keys {
         self.by_id.values().map(|key| key.in_flight).sum()
     }
 
-    /// The secret of every key with the ids of its project.
+    /// The secret of every key with the ids that Google gave its project.
     pub fn values_to_redact(&self) -> Vec<(Secret, Vec<String>)> {
         let values = self
             .by_id
@@ -245,428 +424,350 @@ impl Keys {
         values.collect()
     }
 
-    /// Counts a request on the key and sends it to the end of the line.
-    pub(super) fn take(&mut self, id: UpstreamKeyId, now: Timestamp) {
-        self.last_turn = (self.last_turn + 1).max(turn_at(now));
-        let turn = self.last_turn;
-        if let Some(key) = self.by_id.get_mut(&id) {
-            key.in_flight += 1;
-            key.turn = turn;
-        }
-        self.shelve(id);
-    }
-
-    /// Ends what [`Keys::take`] began.
-    pub(super) fn give_back(&mut self, id: UpstreamKeyId) {
-        if let Some(key) = self.by_id.get_mut(&id) {
-            key.in_flight = key.in_flight.saturating_sub(1);
-        }
-        self.shelve(id);
-    }
-
-    /// Lets what has rested long enough stand in line again.
-    pub fn wake(&mut self, now: Timestamp) {
-        while let Some(Reverse((at, alarm))) = self.alarms.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.alarms.pop();
-            match alarm {
-                Alarm::KeyWakes(id) => self.wake_key(id, now),
-                Alarm::CooldownEnds(project_id, model) => self.end_cooldown(project_id, model, now),
-            }
-        }
-    }
-
-    /// Draws the consequences of `verdict` on an attempt that `began` with this key for this model.
-    pub fn settle(
-        &mut self,
-        id: UpstreamKeyId,
-        model: &str,
-        verdict: &Verdict,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Vec<Change> {
-        let fault = verdict.rule.fault();
-        match fault {
-            Fault::Nobody if verdict.rule == Rule::Success => self.succeed(id, model, began, now),
-            Fault::Nobody | Fault::Client | Fault::Model | Fault::WayOut => Vec::new(),
-            Fault::Soft => self.soft_fault(id, now),
-            Fault::ProjectModel => self.rest_project(id, model, verdict, began, now),
-            Fault::KeyInvalid => self
-                .blame(id, KeyState::Invalid, verdict.rule, began, now)
-                .into_iter()
-                .collect(),
-            Fault::KeyLeaked => self
-                .blame(id, KeyState::Leaked, verdict.rule, began, now)
-                .into_iter()
-                .collect(),
-            Fault::ProjectSuspended => {
-                self.blame_project(id, KeyState::Suspended, verdict.rule, began, now)
-            }
-            Fault::ProjectMisconfigured => {
-                self.blame_project(id, KeyState::Misconfigured, verdict.rule, began, now)
-            }
-        }
-    }
-
-    /// When the first key that now rests can serve `model`, and which rule keeps it until then; `None`: none can
-    /// without a hand.
-    pub fn soonest(&self, model: &str, now: Timestamp) -> Option<(Timestamp, Option<Rule>)> {
-        let models = [self.models.get(model), self.models.get(EVERY_MODEL)];
-        let rested = |project: &Project| {
-            let cooldowns = models
-                .iter()
-                .flatten()
-                .filter_map(|model| project.cooldowns.get(model));
-            let longest = cooldowns.max_by_key(|cooldown| cooldown.until);
-            longest.map(|cooldown| (cooldown.until, Some(cooldown.rule)))
-        };
-        let keys = self.by_id.values().filter(|key| key.row.enabled);
-        let usable = keys.filter_map(|key| match key.row.condition.state {
-            KeyState::Ready | KeyState::Trial => Some((key, now)),
-            // Only a rest that is sure to end is a promise to the client; a check may fail again.
-            KeyState::CoolingDown => key.row.condition.until.map(|until| (key, until)),
-            KeyState::Invalid
-            | KeyState::Suspended
-            | KeyState::Misconfigured
-            | KeyState::Leaked => None,
-        });
-        let ready = usable.map(|(key, at)| {
-            let project = self.projects.get(&key.row.project_id).and_then(rested);
-            project
-                .filter(|(until, _)| *until > at)
-                .unwrap_or((at, key.row.condition.rule))
-        });
-        ready.min_by_key(|(at, _)| *at)
-    }
-
-    fn succeed(
-        &mut self,
-        id: UpstreamKeyId,
-        model: &str,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Vec<Change> {
-        self.successes.add(id, now);
-        let model = self.models.get(model).copied();
-        let Some(key) = self.by_id.get_mut(&id) else {
-            return Vec::new();
-        };
-        key.soft_faults.clear();
-        if let (Some(model), Some(project)) = (model, self.projects.get_mut(&key.row.project_id))
-            && project
-                .cooldowns
-                .get(&model)
-                .is_some_and(|cooldown| cooldown.until <= began)
-        {
-            // The next unexplained 429 begins its doubling anew.
-            project.cooldowns.remove(&model);
-        }
-        let on_trial =
-            key.row.condition.state == KeyState::Trial && key.row.condition.since <= began;
-        if on_trial {
-            vec![self.set_condition(id, Condition::ready(now))]
-        } else {
-            Vec::new()
-        }
-    }
-
-    fn soft_fault(&mut self, id: UpstreamKeyId, now: Timestamp) -> Vec<Change> {
-        let Some(key) = self.by_id.get_mut(&id) else {
-            return Vec::new();
-        };
-        key.soft_faults.retain(|at| now - *at <= SOFT_FAULT_SPAN);
-        key.soft_faults.push(now);
-        let others_succeed = |since| {
-            self.successes
-                .of_another_than(id)
-                .is_some_and(|at| at >= since)
-        };
-        let often = key.soft_faults.len() >= SOFT_FAULTS && others_succeed(key.soft_faults[0]);
-        let usable = matches!(key.row.condition.state, KeyState::Ready | KeyState::Trial);
-        let failed_trial =
-            key.row.condition.state == KeyState::Trial && others_succeed(key.row.condition.since);
-        if !usable || !(often || failed_trial) {
-            return Vec::new();
-        }
-        key.soft_faults.clear();
-        let until = Some(now + SOFT_FAULT_REST);
-        let condition = Condition {
-            state: KeyState::CoolingDown,
-            until,
-            ..Condition::ready(now)
-        };
-        vec![self.set_condition(id, condition)]
-    }
-
-    fn rest_project(
-        &mut self,
-        id: UpstreamKeyId,
-        model: &str,
-        verdict: &Verdict,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Vec<Change> {
-        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
-            return Vec::new();
-        };
-        let whole_project = !verdict.violations.is_empty()
-            && verdict
-                .violations
-                .iter()
-                .all(|violation| violation.model.is_none());
-        let model = if whole_project { EVERY_MODEL } else { model };
-        let number = self.model_number(model);
-        let project = self.projects.entry(project_id).or_default();
-        let before = project.cooldowns.get(&number);
-        let step = match before {
-            // Attempts that were under way together tell of one exhaustion, not of several.
-            Some(before) if began < before.since => before.step,
-            Some(before) if now - before.until <= Duration::from_mins(2) => before.step + 1,
-            _ => 0,
-        };
-        let until = rest_until(verdict, step, now);
-        if before.is_some_and(|before| before.until >= until) {
-            return Vec::new();
-        }
-        let cooldown = Cooldown {
-            rule: verdict.rule,
-            step,
-            since: now,
-            until,
-        };
-        self.put_cooldown(project_id, model, cooldown, now);
-        vec![Change::Cooldown {
-            project_id,
-            model: model.to_owned(),
-            cooldown,
-        }]
-    }
-
-    /// Sets the state of one key; nothing when the attempt is older than what is known.
-    fn blame(
-        &mut self,
-        id: UpstreamKeyId,
-        state: KeyState,
-        rule: Rule,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Option<Change> {
-        let condition = self.by_id.get(&id)?.row.condition;
-        let already = condition.state == state || condition.state == KeyState::Leaked;
-        if already || (condition.since > began && condition.state != KeyState::Ready) {
-            return None;
-        }
-        // Only a key that was on trial confirms what was found before.
-        let failed_checks = if condition.state == KeyState::Trial {
-            condition.failed_checks + 1
-        } else {
-            1
-        };
-        let next_check = check_after(rule.fault(), failed_checks).map(|wait| now + wait);
-        let condition = Condition {
-            state,
-            rule: Some(rule),
-            since: now,
-            until: None,
-            next_check,
-            failed_checks,
-        };
-        Some(self.set_condition(id, condition))
-    }
-
-    fn blame_project(
-        &mut self,
-        id: UpstreamKeyId,
-        state: KeyState,
-        rule: Rule,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Vec<Change> {
-        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
-            return Vec::new();
-        };
-        let keys = self
-            .projects
-            .get(&project_id)
-            .map(|project| project.keys.clone())
-            .unwrap_or_default();
-        keys.into_iter()
-            .filter_map(|id| self.blame(id, state, rule, began, now))
-            .collect()
-    }
-
-    pub(super) fn set_condition(&mut self, id: UpstreamKeyId, condition: Condition) -> Change {
-        if let Some(key) = self.by_id.get_mut(&id) {
-            key.row.condition = condition;
-        }
-        if let Some(at) = condition.wakes_at() {
-            self.alarms.push(Reverse((at, Alarm::KeyWakes(id))));
-        }
-        self.plan_check(id);
-        self.shelve(id);
-        Change::Key { id, condition }
-    }
-
-    fn wake_key(&mut self, id: UpstreamKeyId, now: Timestamp) {
-        let Some(key) = self.by_id.get_mut(&id) else {
+    /// Adds the input tokens of an answer to what its model has used.
+    pub fn count_tokens(&mut self, lent: &Lent, model: &str, tokens: u64, now: Timestamp) {
+        let (Some(model), Some(estimated)) = (self.known_model(model), lent.charge.day_ends) else {
             return;
         };
-        if key.row.condition.wakes_at().is_some_and(|at| at <= now) {
-            let condition = &mut key.row.condition;
-            *condition = Condition {
-                state: KeyState::Trial,
-                since: now,
-                until: None,
-                next_check: None,
-                ..*condition
+        // What was put down for the request before anybody had counted gives way to what Google has.
+        let estimate = Amount {
+            requests: 0,
+            tokens: lent.charge.amount.tokens,
+        };
+        let amount = Amount {
+            requests: 0,
+            tokens,
+        };
+        let day_ends = self.day_ends(now);
+        let at = lent.charge.at.unwrap_or(now);
+        self.each_spent(lent.id, lent.project_id, model, |spent| {
+            spent.take_back(estimate, at, estimated);
+            spent.add(amount, now, day_ends);
+        });
+    }
+
+    /// Calls `change` with all that counts a request: the model's, the project's and the key's.
+    pub(super) fn each_spent(
+        &mut self,
+        id: UpstreamKeyId,
+        project_id: ProjectId,
+        model: ModelNumber,
+        mut change: impl FnMut(&mut Spent),
+    ) {
+        if let Some(key) = self.by_id.get_mut(&id) {
+            change(&mut key.spent);
+        }
+        if let Some(project) = self.projects.get_mut(&project_id) {
+            change(&mut project.spent);
+            change(&mut project.quotas.entry(model).or_default().spent);
+        }
+    }
+
+    /// Ends what lending began.
+    pub(super) fn give_back(&mut self, lent: &Lent) {
+        let now = self.told;
+        let mut goes_alone = false;
+        if let Some(model) = lent.charge.model
+            && let Some(project) = self.projects.get_mut(&lent.project_id)
+        {
+            let quota = project.quotas.entry(model).or_default();
+            quota.under_way = quota.under_way.saturating_sub(1);
+            goes_alone = quota.goes_alone;
+        }
+        if lent.charge.probes_storm
+            && let Some(gate) = &mut self.storm.gate
+        {
+            gate.release();
+        }
+        if lent.charge.probes_overload
+            && let Some(model) = lent.charge.model
+            && let Some(gate) = &mut self.models[model].overload.gate
+        {
+            gate.release();
+        }
+        let Some(key) = self.by_id.get_mut(&lent.id) else {
+            return;
+        };
+        key.in_flight = key.in_flight.saturating_sub(1);
+        for (model, line) in std::mem::take(&mut key.loose) {
+            // Lines are made anew now and then, and then everything in them is.
+            if self.lines.get(line).is_some_and(|line| line.model == model) {
+                self.place(lent.id, line, now);
+            }
+        }
+        if goes_alone {
+            self.place_project(lent.project_id, lent.charge.model, now);
+        }
+    }
+
+    /// When Google's running day ends. At its end everything is placed anew, because all shares are nothing again.
+    pub(super) fn day_ends(&mut self, now: Timestamp) -> Timestamp {
+        self.told = now;
+        // A day has at most 25 hours; where the clock went back the end is too far away.
+        let longest = Duration::from_hours(26);
+        match self.day_ends {
+            Some(ends) if now < ends && ends < now + longest => ends,
+            before => {
+                let ends = end_of_google_day(now);
+                self.day_ends = Some(ends);
+                if let Some(before) = before {
+                    self.begin_day(before);
+                }
+                ends
+            }
+        }
+    }
+
+    /// All shares are nothing again, and where the day was used up the first request shows whether that is so at Google.
+    fn begin_day(&mut self, yesterday_ended: Timestamp) {
+        self.lines.clear();
+        let yesterday = yesterday_ended - Duration::from_millis(1);
+        for project in self.projects.values_mut() {
+            let billing = project.billing.unwrap_or(Billing::Unknown);
+            for (model, quota) in &mut project.quotas {
+                let limits = quota.limits(self.models[*model].presumed.limits(billing), yesterday);
+                quota.goes_alone |= quota.spent.share_of_day(&limits, yesterday) >= 1_000;
+            }
+        }
+    }
+
+    /// Places a key in one line.
+    pub(super) fn place(&mut self, id: UpstreamKeyId, line: usize, now: Timestamp) {
+        let Some(turn) = self.lines[line].turn(id) else {
+            return;
+        };
+        self.place_with(id, line, turn, now);
+    }
+
+    pub(super) fn place_with(&mut self, id: UpstreamKeyId, line: usize, turn: i64, now: Timestamp) {
+        let model = self.lines[line].model;
+        let place = self.place_of(id, model, turn, now);
+        self.lines[line].put(id, place, turn);
+        if let Some(key) = self.by_id.get_mut(&id)
+            && key.in_flight > 0
+            && !key.loose.contains(&(model, line))
+        {
+            key.loose.push((model, line));
+        }
+    }
+
+    /// Places a key in every line, or takes it out where it does not belong any more.
+    pub(super) fn place_everywhere(&mut self, id: UpstreamKeyId, now: Timestamp) {
+        for line in 0..self.lines.len() {
+            let Some(key) = self.by_id.get(&id) else {
+                return;
             };
-            self.shelve(id);
+            if self.lines[line].takes(&key.row.tags) {
+                let turn = self.lines[line].turn(id).unwrap_or(key.turn);
+                self.place_with(id, line, turn, now);
+            } else {
+                self.lines[line].remove(id);
+            }
         }
     }
 
-    fn end_cooldown(&mut self, project_id: ProjectId, model: ModelNumber, now: Timestamp) {
-        let ends = self
-            .projects
-            .get(&project_id)
-            .and_then(|project| project.cooldowns.get(&model));
-        if ends.is_some_and(|cooldown| cooldown.until <= now) {
-            self.reshelve_project(project_id, now);
-        }
-    }
-
-    /// Moves a project's keys to the shelf of the models it rests for at `now`.
-    fn reshelve_project(&mut self, project_id: ProjectId, now: Timestamp) {
+    /// Places a project's keys in the lines of one model, or in all.
+    pub(super) fn place_project(
+        &mut self,
+        project_id: ProjectId,
+        model: Option<ModelNumber>,
+        now: Timestamp,
+    ) {
         let Some(project) = self.projects.get(&project_id) else {
             return;
         };
-        let running = project
-            .cooldowns
-            .iter()
-            .filter(|(_, cooldown)| cooldown.until > now);
-        let mut resting: Vec<_> = running.map(|(model, _)| *model).collect();
-        resting.sort_unstable();
-        if resting == project.resting {
-            return;
-        }
-        let keys = project.keys.clone();
-        for id in &keys {
-            self.unshelve(*id);
-        }
-        if let Some(project) = self.projects.get_mut(&project_id) {
-            project.resting = resting;
-        }
-        for id in keys {
-            self.shelve(id);
+        let keys: Vec<_> = project.keys.iter().copied().collect();
+        for line in 0..self.lines.len() {
+            if model.is_none_or(|model| self.lines[line].model == model) {
+                for id in &keys {
+                    self.place(*id, line, now);
+                }
+            }
         }
     }
 
-    /// Puts a key where it belongs in line, or out of it.
-    fn shelve(&mut self, id: UpstreamKeyId) {
-        self.unshelve(id);
-        let Some(key) = self.by_id.get_mut(&id) else {
-            return;
+    /// Where a key truly stands for a model now.
+    pub(super) fn place_of(
+        &self,
+        id: UpstreamKeyId,
+        model: ModelNumber,
+        turn: i64,
+        now: Timestamp,
+    ) -> Place {
+        let Some(key) = self.by_id.get(&id).filter(|key| key.row.enabled) else {
+            return Place::Out;
         };
-        let has_room = match key.row.condition.state {
-            KeyState::Ready => {
-                self.per_key_concurrency == 0 || key.in_flight < self.per_key_concurrency
-            }
-            KeyState::Trial => key.in_flight == 0,
-            KeyState::CoolingDown
-            | KeyState::Invalid
+        let one_at_a_time = match key.row.condition.state {
+            KeyState::Ready => false,
+            KeyState::Trial => true,
+            KeyState::CoolingDown => match key.row.condition.until {
+                Some(until) if until > now => return Place::Resting(until),
+                Some(_) => true,
+                None => return Place::Out,
+            },
+            KeyState::Invalid
             | KeyState::Leaked
             | KeyState::Suspended
-            | KeyState::Misconfigured => false,
+            | KeyState::Misconfigured => return Place::Out,
         };
-        if !key.row.enabled || !has_room {
-            return;
+        if let Some(rest) = self.rest_of(key, model, now) {
+            return Place::Resting(rest.until);
         }
-        let busyness = u64::from(key.in_flight) * 1_000 / u64::from(key.row.weight.max(1));
-        let rank = Rank {
+        let project = self.projects.get(&key.row.project_id);
+        let quota = project.and_then(|project| project.quotas.get(&model));
+        let most = self.rules.per_key_concurrency;
+        let is_busy = (most > 0 && key.in_flight >= most)
+            || (one_at_a_time && key.in_flight > 0)
+            || quota.is_some_and(|quota| quota.goes_alone && quota.under_way > 0);
+        if is_busy {
+            return Place::Busy;
+        }
+        let share = quota.map_or(0, |quota| {
+            let presumed = self.presumed(model, project);
+            quota.spent.share_of_day(&quota.limits(presumed, now), now)
+        });
+        Place::Ready(Rank {
             priority: key.row.priority,
-            busyness,
-            turn: key.turn,
+            busyness: u64::from(key.in_flight) * 1_000 / u64::from(key.row.weight.max(1)),
+            share,
+            turn,
             id,
-        };
-        key.shelved = Some(rank);
-        let resting = self
-            .projects
-            .get(&key.row.project_id)
-            .map(|project| &project.resting);
-        if let Some(shelf) = resting.and_then(|resting| self.shelves.get_mut(resting)) {
-            shelf.insert(rank);
-        } else {
-            let resting = resting.cloned().unwrap_or_default();
-            self.shelves.insert(resting, BTreeSet::from([rank]));
-        }
+        })
     }
 
-    fn unshelve(&mut self, id: UpstreamKeyId) {
-        let Some(key) = self.by_id.get_mut(&id) else {
-            return;
+    /// What keeps a key's project, or the key by the admin's limits, from serving a model; `None`: nothing.
+    pub(super) fn rest_of(&self, key: &Key, model: ModelNumber, now: Timestamp) -> Option<Rest> {
+        let project = self.projects.get(&key.row.project_id)?;
+        let cooldowns = [model, ANY_MODEL].map(|model| project.cooldowns.get(&model));
+        let running = cooldowns
+            .into_iter()
+            .flatten()
+            .filter(|cooldown| cooldown.until > now);
+        let cooling = running.map(|cooldown| Rest {
+            until: cooldown.until,
+            for_the_day: cooldown.rule == Rule::QuotaPerDay,
+            is_estimate: false,
+        });
+        let day_ends = self.day_ends.unwrap_or(now);
+        let full = |spent: &Spent, limits: &Limits, is_estimate| {
+            let full = spent.full(limits, now, day_ends)?;
+            Some(Rest {
+                until: full.until,
+                for_the_day: full.measure.is_daily(),
+                is_estimate,
+            })
         };
-        let Some(rank) = key.shelved.take() else {
-            return;
-        };
-        let Some(project) = self.projects.get(&key.row.project_id) else {
-            return;
-        };
-        if let Some(shelf) = self.shelves.get_mut(&project.resting) {
-            shelf.remove(&rank);
-            // The shelf without a cooldown is the common one and stays.
-            if shelf.is_empty() && !project.resting.is_empty() {
-                self.shelves.remove(&project.resting);
-            }
-        }
+        let sure = cooling
+            .chain(full(&key.spent, &self.rules.key_limits, false))
+            .chain(full(&project.spent, &self.rules.project_limits, false))
+            .max_by_key(|rest| rest.until);
+        let estimated = project.quotas.get(&model).and_then(|quota| {
+            let limits = quota.limits(self.presumed(model, Some(project)), now);
+            full(&quota.spent, &limits, sure.is_none())
+        });
+        sure.into_iter()
+            .chain(estimated)
+            .max_by_key(|rest| rest.until)
     }
 
-    fn leave_project(&mut self, id: UpstreamKeyId, project_id: ProjectId) {
-        if let Some(project) = self.projects.get_mut(&project_id) {
-            project.keys.retain(|other| *other != id);
-        }
+    /// When `amount` more will fit into what a key may use of a model; `None`: now.
+    pub(super) fn room_for(
+        &self,
+        id: UpstreamKeyId,
+        model: ModelNumber,
+        amount: Amount,
+        now: Timestamp,
+    ) -> Option<Rest> {
+        let key = self.by_id.get(&id)?;
+        let project = self.projects.get(&key.row.project_id)?;
+        let quota = project.quotas.get(&model)?;
+        let limits = quota.limits(self.presumed(model, Some(project)), now);
+        let day_ends = self.day_ends.unwrap_or(now);
+        let full = quota.spent.without_room(&limits, amount, now, day_ends)?;
+        Some(Rest {
+            until: full.until,
+            for_the_day: full.measure.is_daily(),
+            is_estimate: true,
+        })
     }
 
+    pub(super) fn presumed(&self, model: ModelNumber, project: Option<&Project>) -> &Limits {
+        let billing = project.and_then(|project| project.billing);
+        self.models[model]
+            .presumed
+            .limits(billing.unwrap_or(Billing::Unknown))
+    }
+
+    /// The model's number, given to it now where it has none.
     pub(super) fn model_number(&mut self, model: &str) -> ModelNumber {
-        if let Some(number) = self.models.get(model) {
+        if let Some(number) = self.model_numbers.get(model) {
             return *number;
         }
-        let number = ModelNumber::try_from(self.models.len()).unwrap_or(ModelNumber::MAX);
-        self.models.insert(model.into(), number);
+        let number = self.models.len();
+        self.models.push(Model::default());
+        self.model_numbers.insert(model.into(), number);
         number
     }
 
+    pub(super) fn name_of(&self, model: ModelNumber) -> String {
+        let name = self
+            .model_numbers
+            .iter()
+            .find(|(_, number)| **number == model);
+        name.map(|(name, _)| name.to_string()).unwrap_or_default()
+    }
+
     pub(super) fn known_model(&self, model: &str) -> Option<ModelNumber> {
-        self.models.get(model).copied()
+        self.model_numbers.get(model).copied()
     }
 
-    /// Takes over a cooldown of which another project has told, unless the known one is longer.
-    pub fn extend_cooldown(
-        &mut self,
-        project_id: ProjectId,
-        model: &str,
-        cooldown: Cooldown,
-        now: Timestamp,
-    ) {
-        let number = self.model_number(model);
-        let project = self.projects.entry(project_id).or_default();
-        let known = project.cooldowns.get(&number);
-        if known.is_none_or(|known| known.until < cooldown.until) {
-            self.put_cooldown(project_id, model, cooldown, now);
+    /// A key turns out to belong to another project. Nothing that was known is lost when the old one has no key left.
+    fn move_key(&mut self, id: UpstreamKeyId, from: ProjectId, to: ProjectId, now: Timestamp) {
+        let emptied = self.projects.get_mut(&from).is_some_and(|project| {
+            project.keys.remove(&id);
+            project.keys.is_empty()
+        });
+        if emptied && let Some(old) = self.projects.remove(&from) {
+            let project = self.projects.entry(to).or_default();
+            for (model, cooldown) in old.cooldowns {
+                let known = project.cooldowns.entry(model).or_insert(cooldown);
+                if cooldown.until > known.until {
+                    *known = cooldown;
+                }
+            }
+            project.spent.merge(old.spent);
+            for (model, quota) in old.quotas {
+                project.quotas.entry(model).or_default().merge(quota);
+            }
         }
+        self.place_project(to, None, now);
+        self.place_everywhere(id, now);
     }
+}
 
-    /// Forgets a project's cooldowns: a hand has cleared them.
-    pub fn clear_cooldowns(&mut self, project_id: ProjectId, now: Timestamp) {
-        if let Some(project) = self.projects.get_mut(&project_id) {
-            project.cooldowns.clear();
+impl Rules {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            per_key_concurrency: settings.per_key_concurrency,
+            key_limits: Limits::of_settings(
+                settings.key_requests_per_minute,
+                settings.key_tokens_per_minute,
+                settings.key_requests_per_day,
+                settings.key_tokens_per_day,
+            ),
+            project_limits: Limits::of_settings(
+                settings.project_requests_per_minute,
+                settings.project_tokens_per_minute,
+                settings.project_requests_per_day,
+                settings.project_tokens_per_day,
+            ),
+            overload_pause: settings.overload_pause(),
         }
-        self.reshelve_project(project_id, now);
     }
 }
 
 impl LastSuccesses {
-    fn add(&mut self, id: UpstreamKeyId, at: Timestamp) {
+    pub fn add(&mut self, id: UpstreamKeyId, at: Timestamp) {
         if let Some((last, _)) = self.last
             && last != id
         {
@@ -675,7 +776,7 @@ impl LastSuccesses {
         self.last = Some((id, at));
     }
 
-    fn of_another_than(&self, id: UpstreamKeyId) -> Option<Timestamp> {
+    pub fn of_another_than(&self, id: UpstreamKeyId) -> Option<Timestamp> {
         let successes = [self.last, self.last_by_another];
         successes
             .into_iter()
@@ -689,12 +790,4 @@ impl LastSuccesses {
 pub fn turn_at(time: Timestamp) -> i64 {
     // Room for a thousand turns a millisecond.
     time.as_millis().saturating_mul(1_000)
-}
-
-/// What a lent key is needed for.
-#[derive(Debug, Clone)]
-pub struct Lent {
-    pub id: UpstreamKeyId,
-    pub project_id: ProjectId,
-    pub secret: Secret,
 }

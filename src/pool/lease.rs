@@ -1,25 +1,44 @@
 //! `Lease`: an upstream key held by one attempt, given back on drop.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::clock::Timestamp;
 use crate::pool::keys::{Keys, Lent};
-use crate::pool::selection::Tried;
+use crate::pool::selection::{Obstacle, Tried, Wanted};
 
 /// The keys as requests share them. Held for microseconds, never over an await.
-#[derive(Debug, Clone, Default)]
-pub struct SharedKeys(Arc<Mutex<Keys>>);
+#[derive(Clone, Default)]
+pub struct SharedKeys(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    keys: Mutex<Keys>,
+    when_freed: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for SharedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedKeys")
+    }
+}
 
 impl SharedKeys {
     pub fn lock(&self) -> MutexGuard<'_, Keys> {
         // A panic elsewhere leaves at worst one key out of line; the pool goes on.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is called, without the lock, each time a key was given back. Once set it stays.
+    pub fn when_freed(&self, call: impl Fn() + Send + Sync + 'static) {
+        // Only the first counts, and there is only one.
+        let _ = self.0.when_freed.set(Box::new(call));
     }
 
     /// Lends the best ready key; see [`Keys::lend`].
-    pub fn lease(&self, model: &str, tried: &Tried, now: Timestamp) -> Option<Lease> {
-        let lent = self.lock().lend(model, tried, now)?;
-        Some(Lease {
+    pub fn lease(&self, wanted: &Wanted, tried: &Tried, now: Timestamp) -> Result<Lease, Obstacle> {
+        let lent = self.lock().lend(wanted, tried, now)?;
+        Ok(Lease {
             lent,
             keys: self.clone(),
         })
@@ -35,6 +54,9 @@ pub struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.keys.lock().give_back(self.lent.id);
+        self.keys.lock().give_back(&self.lent);
+        if let Some(call) = self.keys.0.when_freed.get() {
+            call();
+        }
     }
 }

@@ -15,6 +15,13 @@ static PACIFIC: LazyLock<TimeZone> = LazyLock::new(|| {
 
 const MINUTE_MS: i64 = 60_000;
 
+/// When Google's day that holds `now` began.
+pub fn begin_of_google_day(now: Timestamp) -> Timestamp {
+    let here = now.to_jiff().to_zoned(PACIFIC.clone());
+    let midnight = here.date().to_zoned(PACIFIC.clone());
+    midnight.map_or(now, |midnight| midnight.timestamp().into())
+}
+
 /// The next midnight in California, always later than `now`.
 pub fn end_of_google_day(now: Timestamp) -> Timestamp {
     let here = now.to_jiff().to_zoned(PACIFIC.clone());
@@ -57,8 +64,11 @@ mod tests {
         ];
 
         for (now, end) in cases {
-            let found = end_of_google_day(now.parse().unwrap());
-            assert_eq!(found.to_rfc3339(), end, "at {now}");
+            let now: Timestamp = now.parse().unwrap();
+            assert_eq!(end_of_google_day(now).to_rfc3339(), end, "at {now}");
+            let begin = begin_of_google_day(now);
+            assert!(begin <= now, "at {now}");
+            assert_eq!(end_of_google_day(begin).to_rfc3339(), end, "at {now}");
         }
     }
 

@@ -1,30 +1,78 @@
 //! Which key to lend next.
 
 use crate::clock::Timestamp;
-use crate::pool::cooldown::EVERY_MODEL;
-use crate::pool::keys::{Keys, Lent};
-use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
+use crate::pool::keys::{Charge, Keys, Lent, Rest, turn_at};
+use crate::pool::line::{ANY_MODEL, Line, ModelNumber, Place, Rank};
+use crate::pool::quota::{Measure, Own};
+use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKeyId};
+use crate::pool::window::Amount;
+
+/// How many keys are looked at behind the first that would do, for one that would do better, and for one with room for a
+/// large batch.
+const LOOKED_AT: usize = 64;
+
+/// What a request needs a key for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Empty: nothing that uses a model.
+    pub model: &'a str,
+    /// What it will use of the model's quota, as far as can be told; no requests: nothing.
+    pub amount: Amount,
+    /// The tags of which the key must have one; none: any key.
+    pub tags: &'a [String],
+}
 
 /// The keys a request has been tried with.
 #[derive(Debug, Clone, Default)]
 pub struct Tried {
+    /// Those that failed.
     keys: Vec<UpstreamKeyId>,
     projects: Vec<ProjectId>,
     /// The key that may be tried once more because its failure said nothing about it.
     again: Option<UpstreamKeyId>,
 }
 
+/// What a failure says about trying the same key again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    Never,
+    /// Another try could well succeed.
+    Once,
+    /// As soon as its project's rest has ended.
+    AfterRest,
+}
+
+/// Why no key can be lent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// There is none at all.
+    NoKeys,
+    /// Only a check or a hand can bring one back, or none has the tags.
+    NoneUsable,
+    /// All that could serve were tried.
+    AllTried,
+    /// Those that could serve carry as much as they may.
+    Busy,
+    /// All rest; the first until then.
+    Resting { until: Timestamp, for_the_day: bool },
+    /// The model is overloaded, for everybody.
+    Overloaded { until: Timestamp },
+    /// Google refuses our address.
+    Storm { until: Timestamp },
+}
+
 impl Tried {
-    /// Notes an attempt; `may_come_again` when another try with the same key could well succeed.
-    pub fn add(&mut self, id: UpstreamKeyId, project_id: ProjectId, may_come_again: bool) {
-        let first_time = !self.keys.contains(&id);
-        self.keys.push(id);
+    /// Notes an attempt that failed.
+    pub fn add(&mut self, id: UpstreamKeyId, project_id: ProjectId, again: Again) {
         self.projects.push(project_id);
-        if self.again == Some(id) {
-            self.again = None;
-        } else if may_come_again && first_time {
-            self.again = Some(id);
+        let first_time = !self.keys.contains(&id);
+        match again {
+            Again::AfterRest => return,
+            Again::Once if first_time => self.again = Some(id),
+            Again::Once | Again::Never if self.again == Some(id) => self.again = None,
+            Again::Once | Again::Never => {}
         }
+        self.keys.push(id);
     }
 
     fn has_key(&self, id: UpstreamKeyId) -> bool {
@@ -36,336 +84,385 @@ impl Tried {
     }
 }
 
-impl Keys {
-    /// Lends the best ready key: lowest priority, then least busy for its weight, then longest rested.
-    ///
-    /// A key of a project not yet tried comes before any other, another key of a tried project before the same key
-    /// again. `None` when none is ready.
-    pub fn lend(&mut self, model: &str, tried: &Tried, now: Timestamp) -> Option<Lent> {
-        self.wake(now);
-        let id = self.select(model, tried)?;
-        self.take(id, now);
-        let key = self.get(id)?;
-        Some(Lent {
-            id,
-            project_id: key.project_id,
-            secret: key.secret.clone(),
-        })
-    }
-
-    fn select(&self, model: &str, tried: &Tried) -> Option<UpstreamKeyId> {
-        let resting = [self.known_model(model), self.known_model(EVERY_MODEL)];
-        let shelves = || {
-            let rests =
-                |models: &Vec<_>| resting.iter().flatten().any(|model| models.contains(model));
-            self.shelves
-                .iter()
-                .filter(move |(models, _)| !rests(models))
-                .map(|(_, shelf)| shelf)
-        };
-        let first = |allowed: &dyn Fn(UpstreamKeyId) -> bool| {
-            let heads = shelves().filter_map(|shelf| shelf.iter().find(|rank| allowed(rank.id)));
-            heads.min().map(|rank| rank.id)
-        };
-        let project_of = |id| self.by_id.get(&id).map(|key| key.row.project_id);
-        first(&|id| {
-            tried.keys.is_empty()
-                || project_of(id).is_some_and(|project| !tried.has_project(project))
-        })
-        .or_else(|| first(&|id| !tried.has_key(id)))
-        .or_else(|| tried.again.and_then(|again| first(&|id| id == again)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::pool::keys::Change;
-    use crate::pool::secret::Secret;
-    use crate::pool::upstream_key::{Billing, Condition, KeyState, UpstreamKey};
-    use crate::pool::verdict::{Rule, Verdict, Violation, Window};
-
-    const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
-
-    fn key(id: i64, project: i64) -> UpstreamKey {
-        UpstreamKey {
-            id: UpstreamKeyId(id),
-            project_id: ProjectId(project),
-            project: None,
-            project_number: None,
-            billing: Billing::Unknown,
-            tags: vec![],
-            label: format!("key {id}"),
-            secret: Secret::new(&format!("secret-of-key-{id}")),
-            enabled: true,
-            priority: 0,
-            weight: 1,
-            condition: Condition::ready(START),
-            state_reset_revision: 0,
-            last_used_at: None,
-            checked_at: None,
-        }
-    }
-
-    fn keys(projects: &[i64]) -> Keys {
-        let mut keys = Keys::default();
-        for (id, project) in (1..).zip(projects) {
-            keys.put(key(id, *project), 0);
-        }
-        keys
-    }
-
-    fn verdict(rule: Rule) -> Verdict {
-        Verdict {
-            rule,
-            status: None,
-            message: String::new(),
-            retry_delay: None,
-            violations: vec![],
-            project: None,
-        }
-    }
-
-    fn lend(keys: &mut Keys, model: &str, now: Timestamp) -> Option<i64> {
-        keys.lend(model, &Tried::default(), now)
-            .map(|lent| lent.id.0)
-    }
-
-    fn settle(keys: &mut Keys, id: i64, rule: Rule, now: Timestamp) -> Vec<Change> {
-        keys.settle(UpstreamKeyId(id), "flash", &verdict(rule), now, now)
-    }
-
-    #[test]
-    fn the_least_busy_comes_first_then_the_longest_rested() {
-        let mut keys = keys(&[1, 2, 3]);
-
-        let lent: Vec<_> = (0..4)
-            .map(|_| lend(&mut keys, "flash", START).unwrap())
-            .collect();
-        assert_eq!(lent, [1, 2, 3, 1]);
-
-        keys.give_back(UpstreamKeyId(3));
-        assert_eq!(lend(&mut keys, "flash", START), Some(3));
-    }
-
-    #[test]
-    fn priority_and_weight_decide_before_rest() {
-        let mut keys = Keys::default();
-        keys.put(
-            UpstreamKey {
-                priority: 1,
-                ..key(1, 1)
-            },
-            0,
-        );
-        keys.put(
-            UpstreamKey {
-                weight: 3,
-                ..key(2, 2)
-            },
-            0,
-        );
-        keys.put(key(3, 3), 0);
-
-        let mut counts = HashMap::new();
-        for _ in 0..40 {
-            *counts
-                .entry(lend(&mut keys, "flash", START).unwrap())
-                .or_insert(0) += 1;
-        }
-
-        assert_eq!(counts, HashMap::from([(2, 30), (3, 10)]));
-    }
-
-    #[test]
-    fn another_project_comes_first_then_another_key_then_the_same_key_once() {
-        let mut keys = keys(&[1, 1, 2]);
-        let mut tried = Tried::default();
-        let mut order = Vec::new();
-        while let Some(lent) = keys.lend("flash", &tried, START) {
-            tried.add(lent.id, lent.project_id, true);
-            keys.give_back(lent.id);
-            order.push(lent.id.0);
-        }
-
-        assert_eq!(order, [1, 3, 2, 2]);
-    }
-
-    #[test]
-    fn a_project_that_rests_for_one_model_serves_the_others() {
-        let mut keys = keys(&[1, 1, 2]);
-
-        let changes = settle(&mut keys, 1, Rule::QuotaWithoutDetail, START);
-        assert_eq!(changes.len(), 1);
-
-        assert_eq!(
-            (0..2)
-                .filter_map(|_| lend(&mut keys, "flash", START))
-                .collect::<Vec<_>>(),
-            [3, 3]
-        );
-        assert_eq!(lend(&mut keys, "pro", START), Some(1));
-        assert_eq!(keys.soonest("flash", START), Some((START, None)));
-        assert_eq!(
-            lend(&mut keys, "flash", START + Duration::from_secs(10)),
-            Some(2)
-        );
-    }
-
-    #[test]
-    fn why_no_key_is_ready_is_told_by_the_one_that_is_ready_first() {
-        let mut keys = keys(&[1, 2]);
-        // The first rested for a minute, long ago, and was revoked since.
-        let long_ago = START - Duration::from_mins(10);
-        settle(&mut keys, 1, Rule::QuotaPerMinute, long_ago);
-        settle(&mut keys, 1, Rule::ApiKeyInvalid, START);
-        // Google names no model: the project rests for all.
-        let whole_project = Verdict {
-            violations: vec![Violation {
-                quota_id: "GenerateRequestsPerDayPerProject".into(),
-                metric: String::new(),
-                model: None,
-                window: Window::Day,
-                limit: Some(1_000),
-            }],
-            ..verdict(Rule::QuotaPerDay)
-        };
-        keys.settle(UpstreamKeyId(2), "flash", &whole_project, START, START);
-
-        for model in ["flash", "pro"] {
-            let (at, rule) = keys.soonest(model, START).unwrap();
-            assert_eq!(rule, Some(Rule::QuotaPerDay), "{model}");
-            assert!(at > START);
-        }
-    }
-
-    #[test]
-    fn a_revoked_key_comes_back_on_trial_and_is_looked_at_slower_each_time() {
-        let mut keys = keys(&[1]);
-        settle(&mut keys, 1, Rule::ApiKeyInvalid, START);
-
-        assert_eq!(
-            lend(&mut keys, "flash", START + Duration::from_secs(599)),
-            None
-        );
-        let later = START + Duration::from_mins(10);
-        assert_eq!(lend(&mut keys, "flash", later), None, "a check comes first");
-        let passed = verdict(Rule::Success);
-        keys.settle_check(UpstreamKeyId(1), &passed, false, later, later);
-        assert_eq!(lend(&mut keys, "flash", later), Some(1));
-        assert_eq!(
-            lend(&mut keys, "flash", later),
-            None,
-            "one request at a time on trial"
-        );
-
-        settle(&mut keys, 1, Rule::ApiKeyInvalid, later);
-        keys.give_back(UpstreamKeyId(1));
-        assert_eq!(
-            lend(&mut keys, "flash", later + Duration::from_secs(3_599)),
-            None
-        );
-        let much_later = later + Duration::from_hours(1);
-        keys.settle_check(UpstreamKeyId(1), &passed, false, much_later, much_later);
-        assert_eq!(lend(&mut keys, "flash", much_later), Some(1));
-
-        settle(&mut keys, 1, Rule::Success, much_later);
-        assert_eq!(
-            keys.get(UpstreamKeyId(1)).unwrap().condition.state,
-            KeyState::Ready
-        );
-        assert_eq!(
-            lend(&mut keys, "flash", much_later),
-            Some(1),
-            "no longer one at a time"
-        );
-    }
-
-    #[test]
-    fn soft_faults_count_only_while_others_succeed() {
-        let mut keys = keys(&[1, 2]);
-        let alone: Vec<_> = (0..9)
-            .flat_map(|_| settle(&mut keys, 1, Rule::InternalError, START))
-            .collect();
-        assert_eq!(alone, []);
-
-        settle(&mut keys, 2, Rule::Success, START);
-        assert_eq!(settle(&mut keys, 1, Rule::InternalError, START).len(), 1);
-        assert_eq!(
-            keys.get(UpstreamKeyId(1)).unwrap().condition.state,
-            KeyState::CoolingDown
-        );
-
-        let later = START + Duration::from_mins(1);
-        keys.wake(later);
-        assert_eq!(
-            keys.get(UpstreamKeyId(1)).unwrap().condition.state,
-            KeyState::Trial
-        );
-    }
-
-    #[test]
-    fn a_hand_clears_a_state_and_a_mere_change_does_not() {
-        let mut keys = keys(&[1]);
-        settle(&mut keys, 1, Rule::KeyLeaked, START);
-
-        keys.put(
-            UpstreamKey {
-                label: "renamed".into(),
-                ..key(1, 1)
-            },
-            0,
-        );
-        assert_eq!(lend(&mut keys, "flash", START), None);
-
-        keys.put(
-            UpstreamKey {
-                state_reset_revision: 1,
-                ..key(1, 1)
-            },
-            0,
-        );
-        assert_eq!(lend(&mut keys, "flash", START), Some(1));
-    }
-
-    proptest! {
-        /// Whatever happens, a lent key is enabled, usable, and its project does not rest for the model.
-        #[test]
-        fn a_resting_key_is_never_lent(steps in prop::collection::vec((0..6_u8, 1..9_i64, 0..3_usize, 0..90_u64), 1..200)) {
-            let models = ["flash", "pro", "lite"];
-            let rules = [Rule::QuotaWithoutDetail, Rule::QuotaPerMinute, Rule::ApiKeyInvalid, Rule::InternalError];
-            let mut keys = keys(&[1, 1, 2, 3, 4, 5, 5, 6]);
-            let mut now = START;
-            let mut resting: HashMap<(i64, &str), Timestamp> = HashMap::new();
-            let mut invalid: HashMap<i64, Timestamp> = HashMap::new();
-            let project_of = |id: i64| [1, 1, 2, 3, 4, 5, 5, 6][usize::try_from(id - 1).unwrap()];
-            for (action, id, model, seconds) in steps {
-                now = now + Duration::from_secs(seconds);
-                let model = models[model];
-                if let Some(rule) = rules.get(usize::from(action)) {
-                    for change in keys.settle(UpstreamKeyId(id), model, &verdict(*rule), now, now) {
-                        match change {
-                            Change::Cooldown { project_id, cooldown, .. } => {
-                                resting.insert((project_id.0, model), cooldown.until);
-                            }
-                            Change::Key { id, condition } if condition.state == KeyState::Invalid => {
-                                invalid.insert(id.0, condition.next_check.unwrap());
-                            }
-                            Change::Key { .. } | Change::Checked { .. } | Change::Project { .. } => {}
-                        }
-                    }
-                } else if let Some(lent) = keys.lend(model, &Tried::default(), now) {
-                    let rests = resting.get(&(project_of(lent.id.0), model)).is_some_and(|until| *until > now);
-                    prop_assert!(!rests, "key {} rests for {model}", lent.id.0);
-                    prop_assert!(invalid.get(&lent.id.0).is_none_or(|until| *until <= now));
-                    keys.give_back(lent.id);
-                }
+impl Obstacle {
+    /// When it may be over; `None`: not by itself, or not at a time that anybody knows.
+    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::NoKeys | Self::NoneUsable | Self::AllTried => None,
+            Self::Busy => Some(now),
+            Self::Resting { until, .. } | Self::Overloaded { until } | Self::Storm { until } => {
+                Some(*until)
             }
         }
     }
 }
+
+impl Keys {
+    /// Lends the best ready key: lowest priority, then least busy for its weight, then the smallest share used of what is
+    /// known of its day's quota, then longest rested.
+    ///
+    /// A key of a project not yet tried comes before any other, another key of a tried project before the same key
+    /// again.
+    pub fn lend(
+        &mut self,
+        wanted: &Wanted,
+        tried: &Tried,
+        now: Timestamp,
+    ) -> Result<Lent, Obstacle> {
+        self.day_ends(now);
+        let model = self
+            .known_model(wanted.model)
+            .filter(|_| wanted.amount.requests > 0);
+        self.pass_gates(model, now)?;
+        let line = self.line(wanted, now);
+        self.wake(line, now);
+        match self.select(line, wanted, tried, now) {
+            Ok(id) => Ok(self.take(id, model, line, wanted.amount, now)),
+            Err(obstacle) => match self.key_to_test(line, obstacle, tried, now) {
+                Some(id) => Ok(self.take(id, model, line, wanted.amount, now)),
+                None => Err(obstacle),
+            },
+        }
+    }
+
+    /// What keeps every key from being lent; `None`: nothing.
+    pub fn obstacle(&mut self, wanted: &Wanted, now: Timestamp) -> Option<Obstacle> {
+        self.day_ends(now);
+        let model = self
+            .known_model(wanted.model)
+            .filter(|_| wanted.amount.requests > 0);
+        if let Err(obstacle) = self.pass_gates(model, now) {
+            return Some(obstacle);
+        }
+        let line = self.line(wanted, now);
+        self.wake(line, now);
+        self.select(line, wanted, &Tried::default(), now).err()
+    }
+
+    fn pass_gates(&self, model: Option<ModelNumber>, now: Timestamp) -> Result<(), Obstacle> {
+        if let Some(gate) = &self.storm.gate {
+            gate.admits(now)
+                .map_err(|until| Obstacle::Storm { until })?;
+        }
+        if let Some(gate) = model.and_then(|model| self.models[model].overload.gate) {
+            gate.admits(now)
+                .map_err(|until| Obstacle::Overloaded { until })?;
+        }
+        Ok(())
+    }
+
+    /// The line for what is wanted, made where there is none.
+    fn line(&mut self, wanted: &Wanted, now: Timestamp) -> usize {
+        let known = self.known_model(wanted.model_or_none());
+        let model = known
+            .filter(|model| self.models[*model].has_line)
+            .unwrap_or(ANY_MODEL);
+        let known = self
+            .lines
+            .iter()
+            .position(|line| line.model == model && *line.tags == *wanted.tags);
+        known.unwrap_or_else(|| {
+            let line = self.lines.len();
+            self.lines.push(Line::new(model, wanted.tags));
+            let ids: Vec<_> = self.by_id.keys().copied().collect();
+            for id in ids {
+                if let Some(key) = self
+                    .by_id
+                    .get(&id)
+                    .filter(|key| self.lines[line].takes(&key.row.tags))
+                {
+                    self.place_with(id, line, key.turn, now);
+                }
+            }
+            line
+        })
+    }
+
+    /// Places anew what has rested long enough.
+    fn wake(&mut self, line: usize, now: Timestamp) {
+        while let Some((_, id)) = self.lines[line]
+            .next_resting()
+            .filter(|(until, _)| *until <= now)
+        {
+            self.place(id, line, now);
+        }
+    }
+
+    fn select(
+        &mut self,
+        line: usize,
+        wanted: &Wanted,
+        tried: &Tried,
+        now: Timestamp,
+    ) -> Result<UpstreamKeyId, Obstacle> {
+        let mut passed = None;
+        let mut looked_at = 0;
+        let (mut other_key, mut same_key) = (None, None);
+        let mut no_room: Option<Rest> = None;
+        while let Some(rank) = self.lines[line].next_ready(passed) {
+            if self.is_stale(rank, line, now) {
+                continue;
+            }
+            passed = Some(rank);
+            looked_at += 1;
+            let rest = (wanted.amount.requests > 0)
+                .then(|| self.room_for(rank.id, self.lines[line].model, wanted.amount, now))
+                .flatten();
+            if let Some(rest) = rest {
+                no_room = no_room
+                    .filter(|first| first.until <= rest.until)
+                    .or(Some(rest));
+            } else if !self
+                .project_of(rank.id)
+                .is_some_and(|project| tried.has_project(project))
+            {
+                return Ok(rank.id);
+            } else if !tried.has_key(rank.id) {
+                other_key = other_key.or(Some(rank.id));
+            } else if tried.again == Some(rank.id) {
+                same_key = Some(rank.id);
+            }
+            if looked_at > LOOKED_AT && (other_key.is_some() || no_room.is_some()) {
+                break;
+            }
+        }
+        if let Some(id) = other_key.or(same_key) {
+            return Ok(id);
+        }
+        if let Some(Rest {
+            until, for_the_day, ..
+        }) = no_room
+        {
+            return Err(Obstacle::Resting { until, for_the_day });
+        }
+        Err(self.obstacle_of(line, now))
+    }
+
+    /// Whether a place has become worse since it was written down; then it is written anew.
+    fn is_stale(&mut self, rank: Rank, line: usize, now: Timestamp) -> bool {
+        let model = self.lines[line].model;
+        if self.place_of(rank.id, model, rank.turn, now) == Place::Ready(rank) {
+            return false;
+        }
+        self.place(rank.id, line, now);
+        true
+    }
+
+    /// Why nobody in the line is ready.
+    fn obstacle_of(&mut self, line: usize, now: Timestamp) -> Obstacle {
+        if self.by_id.is_empty() {
+            return Obstacle::NoKeys;
+        }
+        let model = self.lines[line].model;
+        let busy = self.lines[line].has_busy();
+        if self.lines[line].has_ready() {
+            return if busy {
+                Obstacle::Busy
+            } else {
+                Obstacle::AllTried
+            };
+        }
+        while let Some((until, id)) = self.lines[line].next_resting() {
+            let key = &self.by_id[&id];
+            if self.place_of(id, model, 0, now) == Place::Resting(until) {
+                let rest = self.rest_of(key, model, now);
+                let for_the_day = rest.is_some_and(|rest| rest.until == until && rest.for_the_day);
+                return if busy {
+                    Obstacle::Busy
+                } else {
+                    Obstacle::Resting { until, for_the_day }
+                };
+            }
+            self.place(id, line, now);
+        }
+        if busy || self.lines[line].has_ready() {
+            Obstacle::Busy
+        } else {
+            Obstacle::NoneUsable
+        }
+    }
+
+    /// A key that rests by our estimate alone, now and then, to see whether its project has more than is presumed.
+    fn key_to_test(
+        &mut self,
+        line: usize,
+        obstacle: Obstacle,
+        tried: &Tried,
+        now: Timestamp,
+    ) -> Option<UpstreamKeyId> {
+        let Obstacle::Resting { .. } = obstacle else {
+            return None;
+        };
+        let model = self.lines[line].model;
+        let billings = [Billing::Free, Billing::Paid, Billing::Unknown];
+        let may = billings.map(|billing| self.models[model].presumed.may_be_tested(billing, now));
+        if !may.contains(&true) {
+            return None;
+        }
+        let may_be_tested = |id: &UpstreamKeyId| {
+            let key = &self.by_id[id];
+            let project = self.projects.get(&key.row.project_id)?;
+            let quota = project.quotas.get(&model)?;
+            let billing = project.billing.unwrap_or(Billing::Unknown);
+            let is_ready =
+                key.row.enabled && key.row.condition.state == KeyState::Ready && key.in_flight == 0;
+            let rests_by_estimate = self
+                .rest_of(key, model, now)
+                .is_some_and(|rest| rest.is_estimate);
+            let fits = self.lines[line].takes(&key.row.tags) && quota.under_way == 0;
+            let is_new = !tried.has_key(*id) && !tried.has_project(key.row.project_id);
+            (is_ready && rests_by_estimate && fits && is_new && may[billing as usize])
+                .then_some(billing)
+        };
+        // Whose limit was never named first; each has its turn.
+        let found = self
+            .by_id
+            .keys()
+            .filter_map(|id| {
+                Some((
+                    self.tested_before(*id, model),
+                    self.by_id[id].turn,
+                    *id,
+                    may_be_tested(id)?,
+                ))
+            })
+            .min_by_key(|(before, turn, id, _)| (*before, *turn, *id));
+        for billing in billings {
+            let is_his = found.as_ref().is_none_or(|(.., of)| *of == billing);
+            if may[billing as usize] && is_his {
+                self.models[model].presumed.tested(billing, now);
+            }
+        }
+        found.map(|(_, _, id, _)| id)
+    }
+
+    fn tested_before(&self, id: UpstreamKeyId, model: ModelNumber) -> bool {
+        let project = self
+            .by_id
+            .get(&id)
+            .and_then(|key| self.projects.get(&key.row.project_id));
+        let quota = project.and_then(|project| project.quotas.get(&model));
+        quota.is_some_and(|quota| {
+            Measure::ALL
+                .iter()
+                .any(|measure| quota.own(*measure) != Own::Unknown)
+        })
+    }
+
+    /// Counts a request on the key and sends it to the end of the line.
+    fn take(
+        &mut self,
+        id: UpstreamKeyId,
+        model: Option<ModelNumber>,
+        line: usize,
+        amount: Amount,
+        now: Timestamp,
+    ) -> Lent {
+        self.last_turn = (self.last_turn + 1).max(turn_at(now));
+        let turn = self.last_turn;
+        let day_ends = self.day_ends(now);
+        let mut charge = Charge {
+            model,
+            amount,
+            at: Some(now),
+            day_ends: Some(day_ends),
+            ..Charge::default()
+        };
+        let project_id = self.by_id[&id].row.project_id;
+        if let Some(model) = model {
+            charge.beyond = self.limits_reached(project_id, model, now);
+            self.each_spent(id, project_id, model, |spent| {
+                spent.add(amount, now, day_ends);
+            });
+            if let Some(quota) = self
+                .projects
+                .get_mut(&project_id)
+                .and_then(|project| project.quotas.get_mut(&model))
+            {
+                quota.under_way += 1;
+            }
+            if let Some(gate) = &mut self.models[model].overload.gate {
+                gate.probe();
+                charge.probes_overload = true;
+            }
+        }
+        if let Some(gate) = &mut self.storm.gate {
+            gate.probe();
+            charge.probes_storm = true;
+        }
+        let key = self.by_id.get_mut(&id).expect("a selected key is known");
+        key.in_flight += 1;
+        key.turn = turn;
+        let secret = key.row.secret.clone();
+        // Its rest is over: from now on it is on trial.
+        let condition = &mut key.row.condition;
+        if condition.state == KeyState::CoolingDown {
+            *condition = Condition {
+                state: KeyState::Trial,
+                since: now,
+                until: None,
+                next_check: None,
+                ..*condition
+            };
+        }
+        self.place_with(id, line, turn, now);
+        Lent {
+            id,
+            project_id,
+            secret,
+            charge,
+        }
+    }
+
+    /// The limits that our count has reached, for a request that goes all the same.
+    fn limits_reached(
+        &self,
+        project_id: ProjectId,
+        model: ModelNumber,
+        now: Timestamp,
+    ) -> Vec<Measure> {
+        let Some(project) = self.projects.get(&project_id) else {
+            return Vec::new();
+        };
+        let Some(quota) = project.quotas.get(&model) else {
+            return Vec::new();
+        };
+        let limits = quota.limits(self.presumed(model, Some(project)), now);
+        if limits.is_empty() {
+            return Vec::new();
+        }
+        let reached = |measure: &Measure| {
+            limits
+                .get(*measure)
+                .is_some_and(|limit| quota.spent.used(*measure, now) >= limit)
+        };
+        Measure::ALL.into_iter().filter(reached).collect()
+    }
+
+    fn project_of(&self, id: UpstreamKeyId) -> Option<ProjectId> {
+        self.by_id.get(&id).map(|key| key.row.project_id)
+    }
+}
+
+impl<'a> Wanted<'a> {
+    /// Something that uses no model and no quota.
+    pub fn nothing(tags: &'a [String]) -> Self {
+        Self {
+            model: "",
+            amount: Amount::default(),
+            tags,
+        }
+    }
+
+    /// What uses no quota shares a name, whatever model it asks about.
+    pub fn model_or_none(&self) -> &str {
+        if self.amount.requests == 0 {
+            ""
+        } else {
+            self.model
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

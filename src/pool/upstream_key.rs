@@ -91,19 +91,6 @@ impl Condition {
             failed_checks: 0,
         }
     }
-
-    /// When the key may be tried again by itself; `None` when it is usable, or when only a check or a hand can bring it back.
-    pub fn wakes_at(&self) -> Option<Timestamp> {
-        match self.state {
-            KeyState::CoolingDown => self.until,
-            KeyState::Ready
-            | KeyState::Trial
-            | KeyState::Invalid
-            | KeyState::Suspended
-            | KeyState::Misconfigured
-            | KeyState::Leaked => None,
-        }
-    }
 }
 
 /// An upstream key as the pool needs it, read from its row.

@@ -26,3 +26,12 @@ pub struct Usage {
     /// The part of `output` that was video.
     pub output_video: u64,
 }
+
+impl Usage {
+    /// All tokens: the total, or where Google gave none the sum of its parts.
+    pub fn tokens(&self) -> u64 {
+        let parts = [self.prompt, self.output, self.thoughts];
+        let sum = parts.into_iter().flatten().fold(0, u64::saturating_add);
+        self.total.unwrap_or(sum)
+    }
+}

@@ -196,7 +196,7 @@ impl AnswerBody {
                 surface: incoming.target.surface,
                 client_deadline: incoming.deadline.is_some(),
             },
-            model: incoming.model().to_owned(),
+            model: incoming.quota_model().to_owned(),
             is_event_stream: kind.is_some_and(|kind| kind.starts_with("text/event-stream")),
             is_plain: encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")),
             redactor: app.redactor(),
@@ -288,7 +288,7 @@ impl AnswerBody {
                 .sum::<u64>();
         if let Some(lease) = source.as_ref().and_then(|source| source.lease.as_ref()) {
             record.blame(
-                lease.lent.id,
+                &lease.lent,
                 &self.model,
                 broken.as_ref().unwrap_or(&self.verdict),
             );

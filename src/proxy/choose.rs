@@ -1,14 +1,55 @@
-//! With which key: candidates → `pool::selection` → `Lease`.
+//! With which key: candidates → `pool::selection` → `Lease`, at once or after a wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::clock;
+use crate::pool::client_key::ClientKey;
 use crate::pool::lease::Lease;
-use crate::pool::selection::Tried;
-use crate::proxy::incoming::Incoming;
-use crate::proxy::refuse::Refusal;
+use crate::pool::selection::{Obstacle, Tried, Wanted};
+use crate::pool::settings::Settings;
+use crate::proxy::record::Record;
 
-/// Leases the best key for the request; waiting for one that is soon ready will have its place here.
-pub fn choose(app: &App, incoming: &Incoming, tried: &Tried) -> Result<Lease, Refusal> {
-    let lease = app.keys.lease(incoming.model(), tried, clock::now());
-    lease.ok_or_else(|| Refusal::no_key(app, incoming))
+/// Leases the best key for the request. Where none is ready but one will be before `patience` is used up, the request
+/// waits its turn; what it waits is taken off.
+pub async fn choose(
+    app: &App,
+    settings: &Settings,
+    client: &Arc<ClientKey>,
+    wanted: &Wanted<'_>,
+    tried: &Tried,
+    patience: &mut Duration,
+    record: &mut Record,
+) -> Result<Lease, Obstacle> {
+    let now = clock::now();
+    let obstacle = if app.waiting.is_queued_for(wanted) {
+        let mut keys = app.keys.lock();
+        keys.obstacle(wanted, now).unwrap_or(Obstacle::Busy)
+    } else {
+        match app.keys.lease(wanted, tried, now) {
+            Ok(lease) => return Ok(lease),
+            Err(obstacle) => obstacle,
+        }
+    };
+    let last_moment = now + *patience;
+    if patience.is_zero() || obstacle.until(now).is_none_or(|until| until > last_moment) {
+        return Err(obstacle);
+    }
+    let most = usize::try_from(settings.wait_queue_limit).unwrap_or(usize::MAX);
+    let Some(mut seat) = app.waiting.enter(client, wanted, tried, last_moment, most) else {
+        return Err(obstacle);
+    };
+    let began = clock::instant();
+    let answer = timeout(*patience, &mut seat.answer).await;
+    *patience = patience.saturating_sub(began.elapsed());
+    record.waited(began.elapsed());
+    if let Ok(Ok(answer)) = answer {
+        return answer;
+    }
+    // Its time is up. What became ready in this instant it may still have.
+    drop(seat);
+    app.keys.lease(wanted, tried, clock::now())
 }

@@ -11,8 +11,10 @@ use axum::response::Response;
 use crate::app::App;
 use crate::clock;
 use crate::pool::next_step::{NextStep, Tries, next_step};
-use crate::pool::selection::Tried;
+use crate::pool::outcome::Outcome;
+use crate::pool::selection::{Again, Obstacle, Tried};
 use crate::pool::verdict::{Fault, Retry, Rule};
+use crate::proxy::admit::{admit, check_scopes};
 use crate::proxy::answer::answer;
 use crate::proxy::authenticate::{authenticate, credential};
 use crate::proxy::choose::choose;
@@ -42,6 +44,7 @@ async fn serve(
     let client = authenticate(app, credential.as_ref(), record)?;
     record.client(&client);
     let target = target?;
+    check_scopes(&client, record.client_ip(), &target)?;
     if target.needs_binding {
         return Err(Refusal::NotYet);
     }
@@ -54,31 +57,49 @@ async fn serve(
     }
     let incoming = Incoming::read(app, &settings, target, request).await?;
     record.incoming(&incoming);
-    // What a client key may spend is decided here, between reading and lending.
+    record.admitted(admit(app, &client, &incoming)?);
 
     let began = clock::instant();
     let (mut tried, mut spent) = (Tried::default(), Tries::default());
+    let mut patience = settings.wait_for_key();
     let mut last: Option<Attempt> = None;
     loop {
-        let lease = match choose(app, &incoming, &tried) {
-            Ok(lease) => lease,
-            Err(refusal) => {
-                return last.map_or(Err(refusal), |attempt| conclude(app, attempt, incoming));
-            }
-        };
-        let lent = lease.lent.clone();
-        record.begin_attempt(&lent);
-        let patience = settings
+        let wanted = incoming.wanted(&client);
+        let left = settings
             .first_byte_timeout()
             .saturating_sub(began.elapsed());
-        let mut attempt = forward(app, &settings, lease, &incoming, patience).await;
+        patience = patience.min(left);
+        let chosen = choose(
+            app,
+            &settings,
+            &client,
+            &wanted,
+            &tried,
+            &mut patience,
+            record,
+        );
+        let lease = match chosen.await {
+            Ok(lease) => lease,
+            Err(obstacle) => {
+                return match last {
+                    Some(attempt) => conclude(attempt, incoming, |_| Some(obstacle)),
+                    None => Err(Refusal::no_key(Some(obstacle), wanted.model)),
+                };
+            }
+        };
+        let (key, project) = (lease.lent.id, lease.lent.project_id);
+        record.begin_attempt(&lease.lent);
+        let left = settings
+            .first_byte_timeout()
+            .saturating_sub(began.elapsed());
+        let mut attempt = forward(app, &settings, lease, &incoming, left).await;
         record.settle(&attempt, &incoming);
-        spent.add(attempt.verdict.rule);
+        let rule = attempt.verdict.rule;
+        spent.add(rule);
         let late = began.elapsed() >= settings.first_byte_timeout();
         match next_step(&attempt.verdict, &spent, &settings, rand::random()) {
             NextStep::TryAgain { pause } if !late => {
-                let may_come_again = attempt.verdict.rule.retry() != Retry::Free;
-                tried.add(lent.id, lent.project_id, may_come_again);
+                tried.add(key, project, again_after(rule));
                 // The key is free while the request pauses.
                 drop(attempt.lease.take());
                 last = Some(attempt);
@@ -87,17 +108,30 @@ async fn serve(
                 }
             }
             NextStep::TryAgain { .. } | NextStep::Answer => {
-                return conclude(app, attempt, incoming);
+                return conclude(attempt, incoming, |incoming| {
+                    let wanted = incoming.wanted(&client);
+                    app.keys.lock().obstacle(&wanted, clock::now())
+                });
             }
         }
     }
 }
 
-/// The client gets Google's answer, unless there is none or it speaks of our key.
+/// Whether the same key may be tried again in this request.
+fn again_after(rule: Rule) -> Again {
+    match (rule.outcome(), rule.retry()) {
+        (Outcome::Quota, _) => Again::AfterRest,
+        (_, Retry::Free) => Again::Never,
+        (_, Retry::No | Retry::OneOther | Retry::Once | Retry::TwiceAfterPause) => Again::Once,
+    }
+}
+
+/// The client gets Google's answer, unless there is none or it speaks of our key: then `obstacle` says what is in the way
+/// of another.
 fn conclude(
-    app: &App,
     attempt: Attempt,
     incoming: Incoming,
+    obstacle: impl FnOnce(&Incoming) -> Option<Obstacle>,
 ) -> Result<(Attempt, Incoming), Refusal> {
     let rule = attempt.verdict.rule;
     if rule.speaks_of_our_key() {
@@ -106,7 +140,8 @@ fn conclude(
         return Err(if nobody {
             Refusal::NoneUsable
         } else {
-            Refusal::no_key(app, &incoming)
+            let model = incoming.model.as_deref().unwrap_or_default();
+            Refusal::no_key(obstacle(&incoming), model)
         });
     }
     match attempt.reply {

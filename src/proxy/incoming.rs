@@ -12,11 +12,15 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body_util::BodyExt;
 
 use crate::app::App;
+use crate::gemini::demand::demand;
 use crate::gemini::headers::for_upstream;
 use crate::gemini::json_scan::{Found, Scanner};
 use crate::gemini::target::{Surface, Target};
 use crate::gemini::transport::Outgoing;
+use crate::pool::client_key::ClientKey;
+use crate::pool::selection::Wanted;
 use crate::pool::settings::Settings;
+use crate::pool::window::Amount;
 use crate::proxy::refuse::Refusal;
 
 /// How much is set aside at once for a body whose length is announced, before any of it has come.
@@ -29,6 +33,8 @@ pub struct Incoming {
     pub outgoing: Outgoing,
     /// The model asked for, in the path or the body, without `models/`.
     pub model: Option<String>,
+    /// What it will use of the model's quota.
+    pub amount: Amount,
     /// Whether the client asked for a stream.
     pub streams: bool,
     /// How long the client itself will wait, as it told Google.
@@ -95,6 +101,7 @@ impl Incoming {
             Surface::OpenAi | Surface::Interactions => model_in(&body),
         };
         let model = target.model.clone().or(model);
+        let amount = demand(&target, &body);
         let seconds = head
             .headers
             .get("x-server-timeout")
@@ -111,14 +118,25 @@ impl Incoming {
             target,
             outgoing,
             model,
+            amount,
             deadline,
             _held: memory,
         })
     }
 
-    /// The model for the pool's bookkeeping; requests without one share a name.
-    pub fn model(&self) -> &str {
-        self.model.as_deref().unwrap_or_default()
+    /// What a key is needed for.
+    pub fn wanted<'a>(&'a self, client: &'a ClientKey) -> Wanted<'a> {
+        Wanted {
+            model: self.model.as_deref().unwrap_or_default(),
+            amount: self.amount,
+            tags: &client.tags,
+        }
+    }
+
+    /// The model whose quota it uses, for the pool's bookkeeping; what uses none shares a name.
+    pub fn quota_model(&self) -> &str {
+        let model = self.model.as_deref().filter(|_| self.amount.requests > 0);
+        model.unwrap_or_default()
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use crate::app::App;
 use crate::gemini::target;
 
+mod admit;
 mod answer;
 mod authenticate;
 mod choose;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use http::header::USER_AGENT;
@@ -20,11 +20,12 @@ use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::{ROW_TEXT_LIMIT, Redactor};
 use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
+use crate::pool::admission::{Permit, Spent};
 use crate::pool::client_key::ClientKey;
 use crate::pool::keys::{Change, Lent};
 use crate::pool::outcome::Outcome;
 use crate::pool::project::learnt;
-use crate::pool::upstream_key::UpstreamKeyId;
+use crate::pool::settle::Moment;
 use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::authenticate::{Credential, client_ip};
 use crate::proxy::forward::{Attempt, Reply};
@@ -41,8 +42,12 @@ pub struct Record {
     row: Option<Arc<Mutex<NewRequestLog>>>,
     began: Instant,
     attempt_began: Instant,
+    /// With which key the last attempt was made.
+    lent: Option<Lent>,
     surface: Surface,
     client_ip: IpAddr,
+    /// Held until the row is handed in; `None` where no limits are to be kept.
+    permit: Option<Permit>,
     left_out: bool,
     finished: bool,
 }
@@ -70,8 +75,10 @@ impl Record {
             row: Some(row),
             began,
             attempt_began: began,
+            lent: None,
             surface: Surface::of_path(uri.path()),
             client_ip,
+            permit: None,
             left_out: false,
             finished: false,
         }
@@ -117,10 +124,22 @@ impl Record {
         row.model = incoming.model.as_deref().map(|model| cut(model).to_owned());
         row.streamed = incoming.streams;
         row.request_bytes = u64::try_from(incoming.outgoing.body.len()).unwrap_or(u64::MAX);
+        row.quota_requests = incoming.amount.requests;
+    }
+
+    /// Adds what the request has waited for a key.
+    pub fn waited(&mut self, wait: Duration) {
+        self.row().wait_ms += u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// Keeps the client's slot for as long as the request runs.
+    pub fn admitted(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     pub fn begin_attempt(&mut self, lent: &Lent) {
         self.attempt_began = clock::instant();
+        self.lent = Some(lent.clone());
         self.row().attempts.push(NewAttempt {
             upstream_key_id: lent.id,
             project_id: lent.project_id,
@@ -144,12 +163,12 @@ impl Record {
         // An answer that flows has yet to end well.
         let open = !ends && attempt.verdict.rule == Rule::Success;
         if let Some(lease) = attempt.lease.as_ref().filter(|_| !open) {
-            self.blame(lease.lent.id, incoming.model(), &attempt.verdict);
+            self.blame(&lease.lent, incoming.quota_model(), &attempt.verdict);
         }
     }
 
     /// Tells the keys what an attempt came to, and the database what that changed.
-    pub fn blame(&self, key: UpstreamKeyId, model: &str, verdict: &Verdict) {
+    pub fn blame(&self, lent: &Lent, model: &str, verdict: &Verdict) {
         let (id, began) = {
             let row = self.row();
             (
@@ -159,11 +178,19 @@ impl Record {
                     .map_or(row.started_at, |attempt| attempt.started_at),
             )
         };
+        let moment = Moment {
+            began,
+            now: clock::now(),
+            chance: rand::random(),
+            had_begun: self.row().first_byte_ms.is_some(),
+        };
+        let key = lent.id;
         let mut keys = self.app.keys.lock();
-        let mut changes = keys.settle(key, model, verdict, began, clock::now());
+        let mut changes = keys.settle(lent, model, verdict, moment);
         let number = keys.get(key).and_then(|row| learnt(row, verdict));
         drop(keys);
         changes.extend(number.map(|number| Change::Project { id: key, number }));
+        self.app.waiting.ring();
         if changes.is_empty() {
             return;
         }
@@ -244,6 +271,7 @@ impl Record {
     }
 
     fn end(&mut self, outcome: Outcome, answered: &Answered, bytes: u64) {
+        self.count_tokens(answered.usage.prompt);
         let mut row = self.row();
         row.outcome = Some(outcome);
         row.error = row
@@ -265,6 +293,18 @@ impl Record {
         };
     }
 
+    /// Adds to the model's quota the input tokens that Google has counted.
+    fn count_tokens(&self, tokens: Option<u64>) {
+        let (Some(lent), Some(tokens)) = (&self.lent, tokens) else {
+            return;
+        };
+        let row = self.row();
+        if let Some(model) = row.model.as_deref().filter(|_| row.quota_requests > 0) {
+            let mut keys = self.app.keys.lock();
+            keys.count_tokens(lent, model, tokens, clock::now());
+        }
+    }
+
     pub fn id_header(&self, headers: &mut HeaderMap) {
         let id = self.row().id.to_string();
         let value = HeaderValue::from_str(&id).expect("an id is letters and digits");
@@ -282,6 +322,8 @@ impl Record {
 
     fn hand_in(&mut self) -> Option<oneshot::Receiver<()>> {
         self.finished = true;
+        // However the request has ended, here it ends for its limits.
+        let permit = self.permit.take();
         if self.left_out {
             return None;
         }
@@ -295,6 +337,14 @@ impl Record {
                 .clone(),
         };
         row.duration_ms = Some(millis(self.began));
+        if let Some(permit) = permit.filter(|_| !row.attempts.is_empty()) {
+            let cost = row.cost_nano_usd.map(u64::try_from);
+            let spent = Spent {
+                tokens: row.usage.tokens(),
+                cost_nano_usd: cost.and_then(Result::ok).unwrap_or(0),
+            };
+            permit.settle(spent, clock::now());
+        }
         Some(self.app.recorder.finish(Box::new(row)))
     }
 

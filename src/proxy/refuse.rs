@@ -1,5 +1,6 @@
 //! `Refusal`: how the proxy says no, in the form that the client's SDK understands.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
@@ -7,13 +8,17 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::gemini::target::{BadTarget, Surface};
+use crate::pool::admission::Denied;
 use crate::pool::outcome::Outcome;
-use crate::pool::verdict::Rule;
-use crate::proxy::incoming::Incoming;
+use crate::pool::selection::Obstacle;
 use crate::proxy::record::Record;
+
+mod denied;
+
+/// How many bytes of what the client sent a message repeats.
+const REPEATED: usize = 100;
 
 /// Why the pool itself answers, and not Google.
 #[derive(Debug)]
@@ -23,6 +28,22 @@ pub enum Refusal {
     DisabledClientKey,
     ExpiredClientKey,
     TooManyGuesses(Duration),
+    /// The client key's row says something that cannot be read.
+    ScopesUnreadable,
+    AddressOutOfScope(IpAddr),
+    PathOutOfScope {
+        allowed: String,
+    },
+    ModelOutOfScope {
+        model: String,
+        allowed: String,
+    },
+    /// The client key may use some models only, and the request does not say which it uses.
+    ModelUntold {
+        allowed: String,
+    },
+    /// The client key has reached a limit of its own.
+    Limited(Denied),
     BadTarget(BadTarget),
     AlteredPath,
     AmbiguousLength,
@@ -43,32 +64,38 @@ pub enum Refusal {
         retry_after: Duration,
         for_the_day: bool,
     },
+    /// The model is overloaded, and nothing is sent to it for a while.
+    Overloaded {
+        model: String,
+        retry_after: Duration,
+    },
+    /// Google refuses whatever comes from our address.
+    AddressLimited(Duration),
     Unreachable,
     Timeout,
     TooManyPendingRows,
 }
 
 impl Refusal {
-    /// No key could be lent.
-    pub fn no_key(app: &App, incoming: &Incoming) -> Self {
+    /// No key could be lent; without an obstacle there may be one again at once.
+    pub fn no_key(obstacle: Option<Obstacle>, model: &str) -> Self {
         let now = clock::now();
-        let keys = app.keys.lock();
-        if keys.is_empty() {
-            return Self::NoUpstreamKeys;
-        }
-        match keys.soonest(incoming.model(), now) {
-            None => Self::NoneUsable,
-            Some((at, _)) if at <= now => Self::AllBusy,
-            Some((at, resting)) => {
-                // A second at least: a client that comes back at once meets the same.
-                let retry_after = (at - now).max(Duration::from_secs(1));
-                let for_the_day = resting == Some(Rule::QuotaPerDay);
-                Self::AllResting {
-                    model: incoming.model().to_owned(),
-                    retry_after,
-                    for_the_day,
-                }
-            }
+        // A second at least: a client that comes back at once meets the same.
+        let wait = |until: Timestamp| (until - now).max(Duration::from_secs(1));
+        match obstacle {
+            Some(Obstacle::NoKeys) => Self::NoUpstreamKeys,
+            Some(Obstacle::NoneUsable) => Self::NoneUsable,
+            Some(Obstacle::AllTried | Obstacle::Busy) | None => Self::AllBusy,
+            Some(Obstacle::Resting { until, for_the_day }) => Self::AllResting {
+                model: model.to_owned(),
+                retry_after: wait(until),
+                for_the_day,
+            },
+            Some(Obstacle::Overloaded { until }) => Self::Overloaded {
+                model: model.to_owned(),
+                retry_after: wait(until),
+            },
+            Some(Obstacle::Storm { until }) => Self::AddressLimited(wait(until)),
         }
     }
 
@@ -96,8 +123,17 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoClientKey | Self::WrongClientKey => StatusCode::UNAUTHORIZED,
-            Self::DisabledClientKey | Self::ExpiredClientKey => StatusCode::FORBIDDEN,
-            Self::TooManyGuesses(_) | Self::AllResting { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::DisabledClientKey
+            | Self::ExpiredClientKey
+            | Self::ScopesUnreadable
+            | Self::AddressOutOfScope(_)
+            | Self::PathOutOfScope { .. }
+            | Self::ModelOutOfScope { .. }
+            | Self::ModelUntold { .. } => StatusCode::FORBIDDEN,
+            Self::TooManyGuesses(_)
+            | Self::Limited(_)
+            | Self::AllResting { .. }
+            | Self::AddressLimited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::BadTarget(BadTarget::Unknown) => StatusCode::NOT_FOUND,
             Self::BadTarget(_) | Self::AlteredPath | Self::AmbiguousLength | Self::BodyBroken => {
                 StatusCode::BAD_REQUEST
@@ -109,6 +145,7 @@ impl Refusal {
             | Self::NoUpstreamKeys
             | Self::NoneUsable
             | Self::AllBusy
+            | Self::Overloaded { .. }
             | Self::Unreachable
             | Self::TooManyPendingRows => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -118,7 +155,8 @@ impl Refusal {
     fn outcome(&self) -> Outcome {
         match self {
             Self::NoUpstreamKeys | Self::NoneUsable | Self::AllBusy => Outcome::NoKey,
-            Self::AllResting { .. } => Outcome::Quota,
+            Self::AllResting { .. } | Self::AddressLimited(_) => Outcome::Quota,
+            Self::Overloaded { .. } => Outcome::UpstreamError,
             Self::Unreachable | Self::Timeout => Outcome::Network,
             Self::BodyBroken => Outcome::ClientGone,
             Self::NoClientKey
@@ -126,6 +164,12 @@ impl Refusal {
             | Self::DisabledClientKey
             | Self::ExpiredClientKey
             | Self::TooManyGuesses(_)
+            | Self::ScopesUnreadable
+            | Self::AddressOutOfScope(_)
+            | Self::PathOutOfScope { .. }
+            | Self::ModelOutOfScope { .. }
+            | Self::ModelUntold { .. }
+            | Self::Limited(_)
             | Self::BadTarget(_)
             | Self::AlteredPath
             | Self::AmbiguousLength
@@ -140,7 +184,14 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyGuesses(wait)
+            | Self::AddressLimited(wait)
+            | Self::Limited(Denied {
+                retry_after: wait, ..
+            })
             | Self::AllResting {
+                retry_after: wait, ..
+            }
+            | Self::Overloaded {
                 retry_after: wait, ..
             } => Some(*wait),
             Self::TooMuchHeld | Self::Unreachable | Self::TooManyPendingRows => {
@@ -152,6 +203,11 @@ impl Refusal {
             | Self::WrongClientKey
             | Self::DisabledClientKey
             | Self::ExpiredClientKey
+            | Self::ScopesUnreadable
+            | Self::AddressOutOfScope(_)
+            | Self::PathOutOfScope { .. }
+            | Self::ModelOutOfScope { .. }
+            | Self::ModelUntold { .. }
             | Self::BadTarget(_)
             | Self::AlteredPath
             | Self::AmbiguousLength
@@ -178,6 +234,30 @@ impl Refusal {
                 "gemini-pool: too many requests without a valid client key from this address. Wait, then send a valid one"
                     .to_owned()
             }
+            Self::ScopesUnreadable => {
+                "gemini-pool: what this client key may do cannot be read. Ask whoever runs the pool to make another"
+                    .to_owned()
+            }
+            Self::AddressOutOfScope(address) => format!(
+                "gemini-pool: this client key may not be used from {address}. Whoever runs the pool can allow it, with \
+                 --addresses"
+            ),
+            Self::PathOutOfScope { allowed } => format!(
+                "gemini-pool: this client key may not use this path, but {allowed}. Whoever runs the pool can allow it, \
+                 with --paths"
+            ),
+            Self::ModelOutOfScope { model, allowed } => {
+                let model = &model[..model.floor_char_boundary(REPEATED)];
+                format!(
+                    "gemini-pool: this client key may not use the model {model}, but {allowed}. Whoever runs the pool can \
+                     allow it, with --models"
+                )
+            }
+            Self::ModelUntold { allowed } => format!(
+                "gemini-pool: this client key may use {allowed} only, and the request does not tell its model. Name it as \
+                 `model` in a JSON body that is not compressed"
+            ),
+            Self::Limited(denied) => denied::message(denied),
             Self::BadTarget(why) => format!("gemini-pool: {why}"),
             Self::AlteredPath => {
                 "gemini-pool: the path has characters that cannot be sent on unaltered. Percent-encode them".to_owned()
@@ -209,6 +289,14 @@ impl Refusal {
                 let wait = whole_seconds(*retry_after);
                 let scope = if *for_the_day { "for today" } else { "for now" };
                 format!("gemini-pool: the quota for {model} is used up {scope} on every key. Please retry in {wait}s.")
+            }
+            Self::Overloaded { model, retry_after } => {
+                let wait = whole_seconds(*retry_after);
+                format!("gemini-pool: {model} is overloaded at Google. Please retry in {wait}s.")
+            }
+            Self::AddressLimited(wait) => {
+                let wait = whole_seconds(*wait);
+                format!("gemini-pool: Google limits the address of this pool, whatever the key. Please retry in {wait}s.")
             }
             Self::Unreachable => "gemini-pool: Gemini could not be reached. Try again in a few seconds".to_owned(),
             Self::Timeout => "gemini-pool: Gemini did not answer in time".to_owned(),
@@ -248,6 +336,12 @@ impl Refusal {
                 }],
             }));
         }
+        if let Self::Limited(denied) = self {
+            let violations = [denied::violation(denied)];
+            details.push(
+                json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}),
+            );
+        }
         if let Some(wait) = self.retry_after() {
             let delay = format!("{}s", whole_seconds(wait));
             details.push(
@@ -283,6 +377,7 @@ impl Refusal {
                 Self::AllResting {
                     for_the_day: true, ..
                 } => "quota_exceeded",
+                Self::Limited(denied) if denied::is_for_the_day(denied) => "quota_exceeded",
                 _ => "rate_limit_exceeded",
             },
             status if status.is_client_error() => "invalid_request",
@@ -364,6 +459,7 @@ fn rpc_status(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::client_key::Limit;
 
     #[test]
     fn a_used_up_day_tells_each_sdk_to_stop_in_its_own_words() {
@@ -418,6 +514,70 @@ mod tests {
           }
         }
         "#);
+    }
+
+    #[test]
+    fn a_limit_tells_each_sdk_when_to_come_back() {
+        let refusal = Refusal::Limited(Denied {
+            limit: Limit::RequestsPerMinute,
+            most: 10,
+            used: 10,
+            retry_after: Duration::from_millis(6_500),
+        });
+
+        insta::assert_snapshot!(refusal.body(Surface::Native), @r#"
+        {
+          "error": {
+            "code": 429,
+            "details": [
+              {
+                "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [
+                  {
+                    "quotaId": "ClientKeyRequestsPerMinute",
+                    "quotaMetric": "gemini-pool/client_key_requests",
+                    "quotaValue": "10"
+                  }
+                ]
+              },
+              {
+                "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                "retryDelay": "7s"
+              }
+            ],
+            "message": "gemini-pool: this client key has sent 10 requests in the last minute and may send 10. Please retry in 7s.",
+            "status": "RESOURCE_EXHAUSTED"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(refusal.body(Surface::OpenAi), @r#"
+        {
+          "error": {
+            "code": "rate_limit_exceeded",
+            "message": "gemini-pool: this client key has sent 10 requests in the last minute and may send 10. Please retry in 7s.",
+            "param": null,
+            "type": "rate_limit_error"
+          }
+        }
+        "#);
+        insta::assert_snapshot!(refusal.body(Surface::Interactions), @r#"
+        {
+          "error": {
+            "code": "rate_limit_exceeded",
+            "message": "gemini-pool: this client key has sent 10 requests in the last minute and may send 10. Please retry in 7s."
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn what_a_client_sends_is_repeated_in_part_only() {
+        let refusal = Refusal::ModelOutOfScope {
+            model: "é".repeat(1_000),
+            allowed: "gemini-*".to_owned(),
+        };
+
+        assert!(refusal.message().len() < 400);
     }
 
     #[test]

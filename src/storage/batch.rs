@@ -25,10 +25,11 @@ pub enum Table {
     ModelHours,
     ClientKeyHours,
     UpstreamKeyDays,
+    QuotaDays,
 }
 
 /// How many values a line of each table has.
-const WIDTHS: [usize; 7] = [32, 10, 9, 8, 35, 36, 36];
+const WIDTHS: [usize; 8] = [32, 10, 9, 8, 35, 36, 36, 5];
 
 /// A value of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub enum Cell {
 /// Lines for all tables.
 #[derive(Debug, Default)]
 pub struct Batch {
-    cells: [Vec<Cell>; 7],
+    cells: [Vec<Cell>; 8],
 }
 
 /// The statements for so many lines, made once for each power of two so that SQLite parses them once.

@@ -4,7 +4,8 @@ use serde::Serialize;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::{ClientKey, ClientKeyId, HashKey};
+use crate::pool::client_key::{ClientKey, ClientKeyId, HashKey, Limits};
+use crate::pool::scopes::Scopes;
 use crate::pool::secret::Secret;
 use crate::storage::error::{Error, Result};
 
@@ -32,15 +33,17 @@ pub struct ListedKey {
     pub created_at: Timestamp,
 }
 
-/// What a client key may spend; `None`: no limit.
-#[derive(Debug, Serialize)]
-pub struct Limits {
-    pub requests_per_minute: Option<i64>,
-    pub requests_per_day: Option<i64>,
-    pub tokens_per_minute: Option<i64>,
-    pub tokens_per_day: Option<i64>,
-    pub concurrency: Option<i64>,
-    pub cost_per_month: Option<f64>,
+/// What may be changed on a client key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    pub name: String,
+    pub note: String,
+    pub expires_at: Option<Timestamp>,
+    pub limits: Limits,
+    pub models: Vec<String>,
+    pub paths: Vec<String>,
+    pub addresses: Vec<String>,
+    pub tags: Vec<String>,
 }
 
 /// A client key to be made.
@@ -82,6 +85,57 @@ pub async fn insert(
     Ok(id.fetch_optional(&mut **tx).await?)
 }
 
+/// Changes what a key may do.
+pub async fn update(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ClientKeyId,
+    terms: &Terms,
+    revision: i64,
+) -> Result<()> {
+    let whole = |limit: Option<u64>| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let limits = terms.limits;
+    let (requests_per_minute, requests_per_day) = (
+        whole(limits.requests_per_minute),
+        whole(limits.requests_per_day),
+    );
+    let (tokens_per_minute, tokens_per_day) = (
+        whole(limits.tokens_per_minute),
+        whole(limits.tokens_per_day),
+    );
+    let (concurrency, cost) = (
+        whole(limits.concurrency),
+        whole(limits.cost_per_month_nano_usd),
+    );
+    let json = |texts: &[String]| serde_json::Value::from(texts).to_string();
+    let (models, paths) = (json(&terms.models), json(&terms.paths));
+    let (addresses, tags) = (json(&terms.addresses), json(&terms.tags));
+    let updated = sqlx::query!(
+        r#"
+        UPDATE client_keys
+        SET name = ?2, note = ?3, expires_at_ms = ?4, requests_per_minute = ?5, requests_per_day = ?6,
+            tokens_per_minute = ?7, tokens_per_day = ?8, concurrency = ?9, cost_per_month_nano_usd = ?10, models = ?11,
+            paths = ?12, addresses = ?13, tags = ?14, revision = ?15
+        WHERE id = ?1 AND removed_at_ms IS NULL
+        "#,
+        id,
+        terms.name,
+        terms.note,
+        terms.expires_at,
+        requests_per_minute,
+        requests_per_day,
+        tokens_per_minute,
+        tokens_per_day,
+        concurrency,
+        cost,
+        models,
+        paths,
+        addresses,
+        tags,
+        revision,
+    );
+    found(updated.execute(&mut **tx).await?.rows_affected(), id)
+}
+
 /// How many keys have a name that begins so, removed ones included.
 pub async fn count_named(tx: &mut Transaction<'_, Sqlite>, prefix: &str) -> Result<i64> {
     let count = sqlx::query_scalar!(
@@ -93,27 +147,111 @@ pub async fn count_named(tx: &mut Transaction<'_, Sqlite>, prefix: &str) -> Resu
 
 /// All keys in use with their hashes, for the proxy.
 pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32], ClientKey)>> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT id AS "id: ClientKeyId", name, hash, enabled AS "enabled: bool", expires_at_ms AS "expires_at: Timestamp"
-        FROM client_keys
-        WHERE removed_at_ms IS NULL
-        "#,
-    );
-    let rows = rows.fetch_all(db).await?;
+    let rows = list_rows(db, None).await?;
     let keys = rows.into_iter().filter_map(|row| {
-        let hash = row.hash.try_into().ok()?;
-        Some((
-            hash,
-            ClientKey {
-                id: row.id,
-                name: row.name,
-                enabled: row.enabled,
-                expires_at: row.expires_at,
-            },
-        ))
+        let terms = row.terms();
+        let scopes = terms
+            .as_ref()
+            .and_then(|terms| Scopes::new(&terms.models, &terms.paths, &terms.addresses).ok());
+        if scopes.is_none() {
+            tracing::warn!(
+                client_key.id = row.id.0,
+                "client key {} is refused everything: its limits or scopes cannot be read",
+                row.id.0
+            );
+        }
+        let terms = terms.unwrap_or_default();
+        let key = ClientKey {
+            id: row.id,
+            name: row.name,
+            enabled: row.enabled,
+            expires_at: row.expires_at,
+            limits: terms.limits,
+            scopes,
+            tags: terms.tags,
+        };
+        Some((row.hash.try_into().ok()?, key))
     });
     Ok(keys.collect())
+}
+
+/// What one key may do, to change some of it.
+pub async fn find_terms(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId) -> Result<Terms> {
+    let mut rows = list_rows(&mut **tx, Some(id)).await?;
+    let row = rows
+        .pop()
+        .ok_or_else(|| Error::NotFound(format!("client key {}", id.0)))?;
+    // Taken for no limits and no scopes, they would be opened by a change of something else.
+    row.terms().ok_or_else(|| {
+        Error::Refused(format!(
+            "client key {} has limits or scopes that cannot be read: remove it and make another",
+            id.0
+        ))
+    })
+}
+
+/// A key as it is stored, unchecked.
+struct Row {
+    id: ClientKeyId,
+    name: String,
+    note: String,
+    hash: Vec<u8>,
+    enabled: bool,
+    expires_at: Option<Timestamp>,
+    requests_per_minute: Option<i64>,
+    requests_per_day: Option<i64>,
+    tokens_per_minute: Option<i64>,
+    tokens_per_day: Option<i64>,
+    concurrency: Option<i64>,
+    cost_per_month_nano_usd: Option<i64>,
+    models: String,
+    paths: String,
+    addresses: String,
+    tags: String,
+}
+
+impl Row {
+    /// `None` where a limit is not positive or a list is no list.
+    fn terms(&self) -> Option<Terms> {
+        let limit = |stored: Option<i64>| match stored {
+            None => Some(None),
+            Some(most) => u64::try_from(most).ok().filter(|most| *most > 0).map(Some),
+        };
+        let texts = |json: &str| serde_json::from_str(json).ok();
+        Some(Terms {
+            name: self.name.clone(),
+            note: self.note.clone(),
+            expires_at: self.expires_at,
+            limits: Limits {
+                requests_per_minute: limit(self.requests_per_minute)?,
+                requests_per_day: limit(self.requests_per_day)?,
+                tokens_per_minute: limit(self.tokens_per_minute)?,
+                tokens_per_day: limit(self.tokens_per_day)?,
+                concurrency: limit(self.concurrency)?,
+                cost_per_month_nano_usd: limit(self.cost_per_month_nano_usd)?,
+            },
+            models: texts(&self.models)?,
+            paths: texts(&self.paths)?,
+            addresses: texts(&self.addresses)?,
+            tags: texts(&self.tags)?,
+        })
+    }
+}
+
+async fn list_rows(db: impl SqliteExecutor<'_>, only: Option<ClientKeyId>) -> Result<Vec<Row>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT
+            id AS "id: ClientKeyId", name, note, hash, enabled AS "enabled: bool",
+            expires_at_ms AS "expires_at: Timestamp", requests_per_minute, requests_per_day, tokens_per_minute,
+            tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags
+        FROM client_keys
+        WHERE removed_at_ms IS NULL AND (?1 IS NULL OR id = ?1)
+        "#,
+        only,
+    );
+    Ok(rows.fetch_all(db).await?)
 }
 
 /// The keys in use, by id.
@@ -132,6 +270,7 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
         "#,
     );
     let texts = |json: &str| serde_json::from_str(json).unwrap_or_default();
+    let limit = |stored: Option<i64>| stored.and_then(|most| u64::try_from(most).ok());
     let rows = rows.fetch_all(db).await?;
     let listed = rows.into_iter().map(|row| ListedKey {
         id: row.id,
@@ -141,16 +280,12 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
         enabled: row.enabled,
         expires_at: row.expires_at,
         limits: Limits {
-            requests_per_minute: row.requests_per_minute,
-            requests_per_day: row.requests_per_day,
-            tokens_per_minute: row.tokens_per_minute,
-            tokens_per_day: row.tokens_per_day,
-            concurrency: row.concurrency,
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "dollars are shown, not added up"
-            )]
-            cost_per_month: row.cost_per_month_nano_usd.map(|nano| nano as f64 / 1e9),
+            requests_per_minute: limit(row.requests_per_minute),
+            requests_per_day: limit(row.requests_per_day),
+            tokens_per_minute: limit(row.tokens_per_minute),
+            tokens_per_day: limit(row.tokens_per_day),
+            concurrency: limit(row.concurrency),
+            cost_per_month_nano_usd: limit(row.cost_per_month_nano_usd),
         },
         models: texts(&row.models),
         paths: texts(&row.paths),
@@ -299,5 +434,71 @@ mod tests {
         tx.commit().await.unwrap();
 
         assert!(list(&pool).await.unwrap()[0].enabled);
+    }
+
+    #[sqlx::test]
+    async fn what_a_key_may_do_is_changed_and_read_as_it_was_written(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        let id = add(&db, "alice", "secret-1234").await.unwrap();
+        let terms = Terms {
+            name: "bob".to_owned(),
+            note: "a note".to_owned(),
+            expires_at: None,
+            limits: Limits {
+                requests_per_minute: Some(1),
+                requests_per_day: Some(2),
+                tokens_per_minute: Some(3),
+                tokens_per_day: Some(4),
+                concurrency: Some(5),
+                cost_per_month_nano_usd: Some(12_500_000_000),
+            },
+            models: vec!["gemini-*".to_owned()],
+            paths: vec!["/v1beta/*".to_owned(), "/v1/*".to_owned()],
+            addresses: vec!["192.0.2.0/24".to_owned()],
+            tags: vec!["team \"a\"".to_owned()],
+        };
+
+        let mut tx = db.begin().await.unwrap();
+        update(&mut tx, id, &terms, 2).await.unwrap();
+        assert_eq!(find_terms(&mut tx, id).await.unwrap(), terms);
+        let missing = find_terms(&mut tx, ClientKeyId(7)).await.unwrap_err();
+        assert_eq!(missing.to_string(), "client key 7 not found");
+        assert!(update(&mut tx, ClientKeyId(7), &terms, 2).await.is_err());
+        tx.commit().await.unwrap();
+
+        let (_, key) = list_for_proxy(&pool).await.unwrap().remove(0);
+        assert_eq!((key.limits, key.tags), (terms.limits, terms.tags));
+        assert!(!key.scopes.unwrap().models.admit("other"));
+        let listed = list(&pool).await.unwrap().remove(0);
+        let json = serde_json::to_value(&listed).unwrap();
+        let limits = serde_json::json!({
+            "requests_per_minute": 1, "requests_per_day": 2, "tokens_per_minute": 3, "tokens_per_day": 4,
+            "concurrency": 5, "cost_per_month": 12.5,
+        });
+        assert_eq!(json["limits"], limits);
+    }
+
+    #[sqlx::test]
+    async fn a_key_whose_row_cannot_be_read_may_do_nothing(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        let id = add(&db, "alice", "secret-1234").await.unwrap();
+        for broken in [
+            "models = 'gemini-*'",
+            "paths = '[\"[\"]'",
+            "addresses = '[\"example.com\"]'",
+            "tags = '[1]'",
+            "concurrency = 0",
+            "tokens_per_day = -1",
+        ] {
+            let mut tx = db.begin().await.unwrap();
+            let sql = format!("UPDATE client_keys SET {broken}");
+            sqlx::query(&sql).execute(&mut *tx).await.unwrap();
+
+            let (_, key) = list_for_proxy(&mut *tx).await.unwrap().remove(0);
+
+            assert!(key.scopes.is_none(), "{broken}");
+            let readable = broken.starts_with("paths") || broken.starts_with("addresses");
+            assert_eq!(find_terms(&mut tx, id).await.is_ok(), readable, "{broken}");
+        }
     }
 }

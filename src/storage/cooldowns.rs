@@ -111,6 +111,21 @@ fn cooldown(rule: &str, step: u32, since: Timestamp, until: Timestamp) -> Cooldo
     }
 }
 
+/// Deletes one: it was nobody's fault.
+pub async fn delete(db: impl SqliteExecutor<'_>, project_id: ProjectId, model: &str) -> Result<()> {
+    sqlx::query!(
+        "
+        DELETE FROM cooldowns
+        WHERE model = ?2 AND project_id = (SELECT coalesce(merged_into_id, id) FROM projects WHERE id = ?1)
+        ",
+        project_id,
+        model,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Deletes those that ended before `time`.
 pub async fn delete_ended(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
     sqlx::query!("DELETE FROM cooldowns WHERE until_ms < ?1", time)

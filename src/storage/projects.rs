@@ -154,6 +154,26 @@ pub async fn update_billing(
     Ok(())
 }
 
+/// Notes what Google says it bills a project for, unless that is known. A running server knows it already.
+pub async fn learn_billing(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ProjectId,
+    billing: Billing,
+) -> Result<()> {
+    sqlx::query!(
+        "
+        UPDATE projects
+        SET billing = ?2
+        WHERE id = (SELECT coalesce(merged_into_id, id) FROM projects WHERE id = ?1) AND billing = 'unknown'
+        ",
+        id,
+        billing,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Ends a project's cooldowns, also those that only a running server knows. Returns how many were running at `now`.
 pub async fn clear_cooldowns(
     tx: &mut Transaction<'_, Sqlite>,
@@ -304,6 +324,27 @@ async fn merge(
     .execute(&mut **tx)
     .await?;
     sqlx::query!("DELETE FROM cooldowns WHERE project_id = ?1", from)
+        .execute(&mut **tx)
+        .await?;
+    // Of two limits the one that was told last is true.
+    sqlx::query!(
+        "
+        INSERT INTO quota_limits (project_id, model, measure, most, message, request_id, learnt_at_ms)
+        SELECT ?2, model, measure, most, message, request_id, learnt_at_ms
+        FROM quota_limits
+        WHERE project_id = ?1
+        ON CONFLICT (project_id, model, measure) DO UPDATE
+        SET
+            most = excluded.most, message = excluded.message, request_id = excluded.request_id,
+            learnt_at_ms = excluded.learnt_at_ms
+        WHERE excluded.learnt_at_ms > learnt_at_ms
+        ",
+        from,
+        to,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!("DELETE FROM quota_limits WHERE project_id = ?1", from)
         .execute(&mut **tx)
         .await?;
     let said = sqlx::query!(

@@ -16,10 +16,10 @@ use crate::storage::batch::{Batch, Statements, Table};
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::request_logs::{self, Kind, NewRequestLog};
-use crate::storage::sums::{Addend, Sums};
+use crate::storage::sums::{Addend, QuotaDays, Sums};
 use crate::storage::texts::Texts;
 use crate::storage::upstream_keys::{Evidence, Statistics};
-use crate::storage::{cooldowns, projects, upstream_keys};
+use crate::storage::{cooldowns, projects, quotas, upstream_keys};
 
 /// How many writes share a transaction at most.
 const BATCH: usize = 512;
@@ -207,6 +207,7 @@ impl Writer {
                         totals.add(row, model_id);
                     }
                     if row.kind == Kind::Check {
+                        totals.add_check(row, model_id);
                         checked.extend(row.attempts.first());
                     }
                 }
@@ -245,6 +246,31 @@ async fn apply(
             model,
             cooldown,
         } => cooldowns::upsert(&mut **tx, *project_id, model, cooldown, evidence).await,
+        Change::CooldownLifted { project_id, model } => {
+            cooldowns::delete(&mut **tx, *project_id, model).await
+        }
+        Change::Limit {
+            project_id,
+            model,
+            measure,
+            limit,
+            at,
+        } => {
+            quotas::upsert_limit(
+                &mut **tx,
+                *project_id,
+                model,
+                *measure,
+                *limit,
+                *at,
+                evidence,
+            )
+            .await
+        }
+        Change::Billing {
+            project_id,
+            billing,
+        } => projects::learn_billing(tx, *project_id, *billing).await,
         Change::Project { id, number } => {
             projects::learn(tx, *id, number, clock::now()).await?;
             Ok(())
@@ -256,6 +282,7 @@ async fn apply(
 #[derive(Debug, Default)]
 struct Totals {
     sums: Sums,
+    quotas: QuotaDays,
     upstream_keys: HashMap<i64, Statistics>,
     client_keys: HashMap<i64, Statistics>,
 }
@@ -294,6 +321,12 @@ impl Totals {
             };
             let id = attempt.upstream_key_id;
             self.sums.add_attempt(attempt.started_at, id, addend);
+            if let Some(model_id) = model_id.filter(|_| uses_quota(addend.outcome)) {
+                let tokens = addend.usage.prompt.unwrap_or(0);
+                let requests = row.quota_requests;
+                self.quotas
+                    .add(attempt.started_at, id, model_id, requests, tokens);
+            }
             add(
                 self.upstream_keys.entry(id.0).or_default(),
                 id.0,
@@ -301,6 +334,16 @@ impl Totals {
                 addend,
                 attempt.error.as_deref(),
             );
+        }
+    }
+
+    /// A check is in no statistic, but Google counts what it has generated.
+    fn add_check(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
+        if let (Some(model_id), Some(attempt)) = (model_id, row.attempts.last()) {
+            let (id, tokens) = (attempt.upstream_key_id, row.usage.prompt.unwrap_or(0));
+            let requests = row.quota_requests;
+            self.quotas
+                .add(attempt.started_at, id, model_id, requests, tokens);
         }
     }
 
@@ -312,6 +355,24 @@ impl Totals {
             batch.add(Table::ClientKeys, statistics.client_line());
         }
         self.sums.add_to(batch);
+        self.quotas.add_to(batch);
+    }
+}
+
+/// Whether Google counts an attempt that ended so: not what it refused, nor what never reached it.
+fn uses_quota(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Success
+        | Outcome::UpstreamError
+        | Outcome::ClientGone
+        | Outcome::BrokenOff
+        | Outcome::Interrupted => true,
+        Outcome::ClientError
+        | Outcome::Quota
+        | Outcome::KeyFault
+        | Outcome::Network
+        | Outcome::NoKey
+        | Outcome::Refused => false,
     }
 }
 

@@ -52,6 +52,9 @@ pub struct NewRequestLog {
     pub duration_ms: Option<u64>,
     pub request_bytes: u64,
     pub response_bytes: u64,
+    /// How many requests Google counts for each attempt: one for each text of a batch, none where only something is looked
+    /// up.
+    pub quota_requests: u64,
     pub usage: Usage,
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
@@ -98,6 +101,7 @@ impl NewRequestLog {
             duration_ms: None,
             request_bytes: 0,
             response_bytes: 0,
+            quota_requests: 0,
             usage: Usage::default(),
             finish_reason: None,
             service_tier: None,
@@ -630,6 +634,7 @@ pub mod tests {
             duration_ms: Some(100),
             request_bytes: 10,
             response_bytes: 20,
+            quota_requests: 1,
             usage: Usage {
                 prompt: Some(3),
                 output: Some(4),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::clock::Timestamp;
 use crate::pool::client_key::ClientKeyId;
 use crate::pool::outcome::Outcome;
+use crate::pool::quota_clock::{begin_of_google_day, end_of_google_day};
 use crate::pool::upstream_key::UpstreamKeyId;
 use crate::pool::usage::Usage;
 use crate::storage::batch::{Batch, Cell, Table};
@@ -166,6 +167,51 @@ impl Sums {
                 Table::UpstreamKeyDays,
                 key.into_iter().chain(sum.counts()).chain(sum.rest()),
             );
+        }
+    }
+}
+
+/// What a batch of rows has used of quotas, by Google's days.
+#[derive(Debug, Default)]
+pub struct QuotaDays {
+    /// When the last day that was asked for began and ended: most rows are of today.
+    day: Option<(Timestamp, Timestamp)>,
+    used: HashMap<(i64, UpstreamKeyId, i64), (u64, u64)>,
+}
+
+impl QuotaDays {
+    /// Adds what an attempt has used of the model whose name is the text `model_id`.
+    pub fn add(
+        &mut self,
+        at: Timestamp,
+        id: UpstreamKeyId,
+        model_id: i64,
+        requests: u64,
+        tokens: u64,
+    ) {
+        if requests == 0 {
+            return;
+        }
+        let day = self.day.filter(|(begin, end)| (*begin..*end).contains(&at));
+        let day = day.unwrap_or_else(|| (begin_of_google_day(at), end_of_google_day(at)));
+        self.day = Some(day);
+        let used = self.used.entry((day.0.as_millis(), id, model_id));
+        let used = used.or_default();
+        used.0 += requests;
+        used.1 += tokens;
+    }
+
+    /// Adds a line for each day, key and model.
+    pub fn add_to(&self, batch: &mut Batch) {
+        for ((day, id, model_id), (requests, tokens)) in &self.used {
+            let line: [Cell; 5] = [
+                (*day).into(),
+                id.0.into(),
+                (*model_id).into(),
+                (*requests).into(),
+                (*tokens).into(),
+            ];
+            batch.add(Table::QuotaDays, line);
         }
     }
 }

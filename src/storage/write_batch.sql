@@ -170,3 +170,8 @@ SET
     duration_8 = duration_8 + excluded.duration_8, duration_9 = duration_9 + excluded.duration_9,
     duration_10 = duration_10 + excluded.duration_10,
     duration_11 = duration_11 + excluded.duration_11;
+
+INSERT INTO quota_days (day_ms, upstream_key_id, model_id, requests, input_tokens)
+SELECT * FROM (VALUES @5) WHERE column1 IS NOT NULL
+ON CONFLICT (day_ms, upstream_key_id, model_id) DO UPDATE
+SET requests = requests + excluded.requests, input_tokens = input_tokens + excluded.input_tokens;

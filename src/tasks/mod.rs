@@ -1,6 +1,7 @@
 //! Beside the requests: each a loop over a pass.
 
 pub mod checkpoint;
+pub mod lend_waiting;
 pub mod probe;
 pub mod prune_logs;
 pub mod recheck_keys;

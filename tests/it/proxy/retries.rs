@@ -272,7 +272,8 @@ async fn an_empty_stream_that_broke_before_its_first_event_is_tried_again() {
 
 #[tokio::test]
 async fn with_all_keys_resting_clients_are_told_how_long() {
-    let pool = TestPool::of([FakeKey::new(FIRST, PROJECT, Fate::Exhausted)]).await;
+    let rules = Rules::with_keys([FakeKey::new(FIRST, PROJECT, Fate::Exhausted)]);
+    let pool = TestPool::start_with(rules, &[("wait_for_key_seconds", "0")]).await;
 
     // The first meets the 429 itself, the second knows of it.
     for _ in 0..2 {

@@ -1,0 +1,325 @@
+//! What a client key may do, as flags of a command.
+
+use std::str::FromStr;
+
+use clap::Args;
+
+use crate::cli::moment::Moment;
+use crate::clock::Timestamp;
+use crate::config::InvalidConfig;
+use crate::pool::client_key::Limits;
+use crate::pool::money::{nano_usd, usd};
+use crate::pool::scopes::{Globs, Scopes};
+use crate::storage::client_keys::{ListedKey, Terms};
+
+/// What clears a limit or a list.
+const NONE: &str = "none";
+/// The largest limit; nobody would notice a larger one.
+const LARGEST: u64 = 1_000_000_000_000;
+
+/// Limits and scopes. A flag that is not given changes nothing; `none` lifts a limit or empties a list.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct TermsArgs {
+    /// Requests in any 60 seconds; `none`, here and below, for no limit
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<OrNone<Count>>,
+    /// Requests from midnight to midnight, in the zone of the setting `day_zone`
+    #[arg(long, value_name = "N")]
+    requests_per_day: Option<OrNone<Count>>,
+    /// Tokens in any 60 seconds; counted when an answer ends
+    #[arg(long, value_name = "N")]
+    tokens_per_minute: Option<OrNone<Count>>,
+    /// Tokens from midnight to midnight
+    #[arg(long, value_name = "N")]
+    tokens_per_day: Option<OrNone<Count>>,
+    /// Requests under way at once
+    #[arg(long, value_name = "N")]
+    concurrency: Option<OrNone<Count>>,
+    /// Dollars from the first of a month on, at list price, as 10 or 2.50
+    #[arg(long, value_name = "USD")]
+    cost_per_month: Option<OrNone<Usd>>,
+    /// Models it may use, separated by commas; `*` stands for any characters, as in gemini-2.5-*; `none` allows any again
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = glob)]
+    models: Option<Vec<String>>,
+    /// Paths it may use, likewise, as Google names them: /v1beta/models/*:generateContent
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = glob)]
+    paths: Option<Vec<String>>,
+    /// Addresses it may come from, likewise: 192.0.2.7 or 192.0.2.0/24
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = address)]
+    addresses: Option<Vec<String>>,
+    /// Tags of the upstream keys it may spend, likewise
+    #[arg(long, value_name = "TAG", value_delimiter = ',', value_parser = tag)]
+    tags: Option<Vec<String>>,
+    /// When it ends: 2027-01-31T08:00:00Z, or 30d from now; or `none`
+    #[arg(long, value_name = "TIME")]
+    expires: Option<OrNone<Moment>>,
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+impl TermsArgs {
+    /// Changes what the flags name.
+    pub fn apply(self, terms: &mut Terms, now: Timestamp) -> Result<(), InvalidConfig> {
+        let limits = &mut terms.limits;
+        let limit = |place: &mut Option<u64>, flag: Option<OrNone<Count>>| {
+            if let Some(OrNone(limit)) = flag {
+                *place = limit.map(|Count(most)| most);
+            }
+        };
+        limit(&mut limits.requests_per_minute, self.requests_per_minute);
+        limit(&mut limits.requests_per_day, self.requests_per_day);
+        limit(&mut limits.tokens_per_minute, self.tokens_per_minute);
+        limit(&mut limits.tokens_per_day, self.tokens_per_day);
+        limit(&mut limits.concurrency, self.concurrency);
+        if let Some(OrNone(cost)) = self.cost_per_month {
+            limits.cost_per_month_nano_usd = cost.map(|Usd(nano)| nano);
+        }
+        list(&mut terms.models, self.models, "--models")?;
+        list(&mut terms.paths, self.paths, "--paths")?;
+        list(&mut terms.addresses, self.addresses, "--addresses")?;
+        list(&mut terms.tags, self.tags, "--tags")?;
+        if let Some(OrNone(expires)) = self.expires {
+            terms.expires_at = expires.map(|expires| expires.after(now));
+            if terms.expires_at.is_some_and(|at| at <= now) {
+                return Err(InvalidConfig::new("--expires is in the past"));
+            }
+        }
+        if let Some(note) = self.note {
+            terms.note = note;
+        }
+        Ok(())
+    }
+}
+
+fn list(
+    place: &mut Vec<String>,
+    flag: Option<Vec<String>>,
+    name: &str,
+) -> Result<(), InvalidConfig> {
+    let Some(items) = flag else { return Ok(()) };
+    let clears = items.iter().any(|item| item == NONE);
+    if clears && items.len() > 1 {
+        let wrong = format!("{name}: `none` stands alone, it empties the list");
+        return Err(InvalidConfig::new(&wrong));
+    }
+    *place = if clears { Vec::new() } else { items };
+    Ok(())
+}
+
+/// A value, or `none`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct OrNone<T>(Option<T>);
+
+impl<T: FromStr> FromStr for OrNone<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        Ok(Self(if text == NONE {
+            None
+        } else {
+            Some(text.parse()?)
+        }))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Count(u64);
+
+impl FromStr for Count {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let number = text.parse().ok();
+        number
+            .filter(|most| (1..=LARGEST).contains(most))
+            .map(Self)
+            .ok_or("a limit is a whole number from 1 on, or `none`; `client-keys disable` lets nothing through")
+    }
+}
+
+/// In billionths.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Usd(u64);
+
+impl FromStr for Usd {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        nano_usd(text)
+            .filter(|nano| (1..=i64::MAX.unsigned_abs()).contains(nano))
+            .map(Self)
+            .ok_or("a cost is an amount in dollars like 10 or 2.50, or `none`")
+    }
+}
+
+fn glob(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let compiled = Globs::new(vec![text.to_owned()]);
+    compiled.map_err(|error| format!("{error}; a comma ends a pattern: write {{a,b}} as two"))?;
+    Ok(text.to_owned())
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let text = text.trim().to_owned();
+    if text != NONE {
+        let scopes = Scopes::new(&[], &[], std::slice::from_ref(&text));
+        scopes.map_err(|error| error.to_string())?;
+    }
+    Ok(text)
+}
+
+fn tag(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    let separates = |char: char| char.is_whitespace() || char.is_control() || ";|".contains(char);
+    if text.is_empty() || text.contains(separates) {
+        return Err("a tag is a word, without spaces, `;` or `|`");
+    }
+    Ok(text.to_owned())
+}
+
+/// The limits of a key on one line; nothing where there are none.
+pub fn limits(limits: &Limits) -> String {
+    let told = [
+        (limits.requests_per_minute, "requests/min"),
+        (limits.requests_per_day, "requests/day"),
+        (limits.tokens_per_minute, "tokens/min"),
+        (limits.tokens_per_day, "tokens/day"),
+        (limits.concurrency, "at once"),
+    ];
+    let told = told
+        .into_iter()
+        .filter_map(|(most, what)| Some(format!("{} {what}", most?)));
+    let cost = limits.cost_per_month_nano_usd;
+    let cost = cost.map(|nano| format!("{} USD/month", usd(nano)));
+    told.chain(cost).collect::<Vec<_>>().join(", ")
+}
+
+/// The scopes of a key on one line; nothing where there are none.
+pub fn scopes(key: &ListedKey) -> String {
+    let told = [
+        ("models", &key.models),
+        ("paths", &key.paths),
+        ("from", &key.addresses),
+        ("tags", &key.tags),
+    ];
+    let told = told.into_iter().filter(|(_, items)| !items.is_empty());
+    let told = told.map(|(what, items)| format!("{what} {}", items.join(", ")));
+    told.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        terms: TermsArgs,
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_334_400_000);
+
+    fn applied(flags: &[&str], terms: &mut Terms) -> Result<(), String> {
+        let arguments = ["test"].iter().chain(flags);
+        let line = Line::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        let applied = line.terms.apply(terms, NOW);
+        applied.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_change_what_they_name_and_none_lifts_it() {
+        let mut terms = Terms {
+            note: "kept".to_owned(),
+            ..Terms::default()
+        };
+        let flags = [
+            "--requests-per-minute=10",
+            "--requests-per-day=100",
+            "--tokens-per-minute=1000",
+            "--tokens-per-day=10000",
+            "--concurrency=2",
+            "--cost-per-month=2.50",
+            "--models=gemini-2.5-*, gemini-3-pro",
+            "--models=models/other",
+            "--paths=/v1beta/*",
+            "--addresses=192.0.2.7,2001:db8::/32",
+            "--tags=free, team-a",
+            "--expires=1d",
+        ];
+        applied(&flags, &mut terms).unwrap();
+        let expected = Terms {
+            name: String::new(),
+            note: "kept".to_owned(),
+            expires_at: Some("2026-11-23T08:00:00Z".parse().unwrap()),
+            limits: Limits {
+                requests_per_minute: Some(10),
+                requests_per_day: Some(100),
+                tokens_per_minute: Some(1_000),
+                tokens_per_day: Some(10_000),
+                concurrency: Some(2),
+                cost_per_month_nano_usd: Some(2_500_000_000),
+            },
+            models: ["gemini-2.5-*", "gemini-3-pro", "models/other"]
+                .map(str::to_owned)
+                .to_vec(),
+            paths: vec!["/v1beta/*".to_owned()],
+            addresses: ["192.0.2.7", "2001:db8::/32"].map(str::to_owned).to_vec(),
+            tags: ["free", "team-a"].map(str::to_owned).to_vec(),
+        };
+        assert_eq!(terms, expected);
+        assert_eq!(
+            limits(&terms.limits),
+            "10 requests/min, 100 requests/day, 1000 tokens/min, 10000 tokens/day, 2 at once, 2.50 USD/month"
+        );
+
+        applied(&[], &mut terms).unwrap();
+        assert_eq!(terms, expected);
+
+        let flags = [
+            "--requests-per-minute=none",
+            "--requests-per-day=none",
+            "--tokens-per-minute=none",
+            "--tokens-per-day=none",
+            "--concurrency=none",
+            "--cost-per-month=none",
+            "--models=none",
+            "--paths=none",
+            "--addresses=none",
+            "--tags=none",
+            "--expires=none",
+            "--note=",
+        ];
+        applied(&flags, &mut terms).unwrap();
+        assert_eq!(terms, Terms::default());
+        assert_eq!(limits(&terms.limits), "");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_a_reason() {
+        let cases = [
+            ("--requests-per-minute=0", "a whole number from 1 on"),
+            ("--requests-per-day=-1", "a whole number from 1 on"),
+            ("--tokens-per-day=1e6", "a whole number from 1 on"),
+            ("--concurrency=9999999999999", "a whole number from 1 on"),
+            ("--cost-per-month=0", "an amount in dollars"),
+            ("--cost-per-month=10€", "an amount in dollars"),
+            ("--cost-per-month=9999999999", "an amount in dollars"),
+            ("--models=", "a pattern is empty"),
+            ("--models=a,,b", "a pattern is empty"),
+            ("--models=gemini-{a,b}", "write {a,b} as two"),
+            ("--models=gemini-*,none", "stands alone"),
+            ("--addresses=example.com", "is no address"),
+            ("--addresses=192.0.2.0/33", "is no address"),
+            ("--tags=a,", "a tag is a word"),
+            ("--tags=team a", "a tag is a word"),
+            ("--expires=2020-01-01T00:00:00Z", "in the past"),
+            ("--expires=soon", "not a time"),
+        ];
+        for (flag, reason) in cases {
+            let refused = applied(&[flag], &mut Terms::default()).unwrap_err();
+            assert!(refused.contains(reason), "{flag}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! May this client start one more request? What each client key with limits has used, and [`Permit`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::clock::Timestamp;
+use crate::pool::calendar::{Span, day_of, month_of};
+use crate::pool::client_key::{ClientKeyId, Limit, Limits};
+use crate::pool::window::{Amount, Minute};
+
+/// How long to wait for another request to end: nobody knows, so that the client shall look again soon.
+const UNTIL_ONE_ENDS: Duration = Duration::from_secs(1);
+
+/// Why a client key may not start a request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied {
+    /// The limit that holds it up the longest.
+    pub limit: Limit,
+    pub most: u64,
+    pub used: u64,
+    /// When there will be room, if nothing more is asked.
+    pub retry_after: Duration,
+}
+
+/// What a request came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub tokens: u64,
+    pub cost_nano_usd: u64,
+}
+
+/// What the log knows of a client key's use; `None` where no limit asks for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    pub minute: Option<Minute>,
+    pub requests_of_the_day: Option<u64>,
+    pub tokens_of_the_day: Option<u64>,
+    pub nano_usd_of_the_month: Option<u64>,
+}
+
+/// What the client keys with limits have used. Requests and those under way are counted when they are admitted, so that no
+/// limit on them is ever passed; tokens and cost when they are known, and so pass a limit by what is under way at most.
+#[derive(Debug)]
+pub struct Admission {
+    /// Where days and months begin.
+    zone: TimeZone,
+    used: HashMap<ClientKeyId, Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    /// The limits for which the past was read.
+    known_for: Limits,
+    under_way: u64,
+    minute: Minute,
+    day: Option<Span>,
+    requests_of_the_day: u64,
+    tokens_of_the_day: u64,
+    month: Option<Span>,
+    nano_usd_of_the_month: u64,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            zone: TimeZone::UTC,
+            used: HashMap::new(),
+        }
+    }
+}
+
+impl Admission {
+    /// Takes over which keys have limits and where their days begin. Returns those whose past must be read, for
+    /// [`Admission::remember`].
+    pub fn take_over<'a>(
+        &mut self,
+        zone: &TimeZone,
+        keys: impl IntoIterator<Item = (ClientKeyId, &'a Limits)>,
+    ) -> Vec<(ClientKeyId, Limits)> {
+        if self.zone != *zone {
+            self.zone = zone.clone();
+            for used in self.used.values_mut() {
+                used.known_for = Limits::default();
+            }
+        }
+        let limited: HashMap<_, _> = keys
+            .into_iter()
+            .filter(|(_, limits)| limits.any())
+            .collect();
+        // What still runs must be given back to the count it was taken from.
+        self.used
+            .retain(|id, used| limited.contains_key(id) || used.under_way > 0);
+        let is_unknown = |(id, limits): &(ClientKeyId, &Limits)| {
+            let used = self.used.get(id);
+            used.is_none_or(|used| !used.known_for.covers(limits))
+        };
+        limited
+            .into_iter()
+            .filter(is_unknown)
+            .map(|(id, limits)| (id, *limits))
+            .collect()
+    }
+
+    /// Puts what the log says in the place of what was counted; what is under way is not in the log yet.
+    pub fn remember(&mut self, id: ClientKeyId, limits: Limits, past: Past, now: Timestamp) {
+        let used = self.used.entry(id).or_default();
+        used.known_for = limits;
+        (used.day, used.month) = (
+            Some(day_of(now, &self.zone)),
+            Some(month_of(now, &self.zone)),
+        );
+        if let Some(minute) = past.minute {
+            used.minute = minute;
+            used.minute.add(requests(used.under_way), now);
+        }
+        if let Some(requests) = past.requests_of_the_day {
+            used.requests_of_the_day = requests.saturating_add(used.under_way);
+        }
+        if let Some(tokens) = past.tokens_of_the_day {
+            used.tokens_of_the_day = tokens;
+        }
+        if let Some(nano_usd) = past.nano_usd_of_the_month {
+            used.nano_usd_of_the_month = nano_usd;
+        }
+    }
+
+    /// Counts one more request, if every limit has room for it; one that is denied does not count.
+    pub fn admit(
+        &mut self,
+        id: ClientKeyId,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        let used = self.used.entry(id).or_default();
+        used.begin_anew(now, &self.zone);
+        if let Some(denied) = used.denied(limits, now) {
+            return Err(denied);
+        }
+        used.minute.add(requests(1), now);
+        used.requests_of_the_day += 1;
+        used.under_way += 1;
+        Ok(())
+    }
+
+    /// Counts what a request came to.
+    fn settle(&mut self, id: ClientKeyId, spent: Spent, now: Timestamp) {
+        let Some(used) = self.used.get_mut(&id) else {
+            return;
+        };
+        used.begin_anew(now, &self.zone);
+        let tokens = Amount {
+            requests: 0,
+            tokens: spent.tokens,
+        };
+        used.minute.add(tokens, now);
+        used.tokens_of_the_day = used.tokens_of_the_day.saturating_add(spent.tokens);
+        used.nano_usd_of_the_month = used
+            .nano_usd_of_the_month
+            .saturating_add(spent.cost_nano_usd);
+    }
+
+    /// Ends a request that was admitted at `since`. One that never went to Google does not count.
+    fn give_back(&mut self, id: ClientKeyId, since: Timestamp, was_sent: bool) {
+        let Some(used) = self.used.get_mut(&id) else {
+            return;
+        };
+        used.under_way = used.under_way.saturating_sub(1);
+        if was_sent {
+            return;
+        }
+        used.minute.take_back(requests(1), since);
+        if used.day.is_some_and(|day| day.contains(since)) {
+            used.requests_of_the_day = used.requests_of_the_day.saturating_sub(1);
+        }
+    }
+}
+
+fn requests(requests: u64) -> Amount {
+    Amount {
+        requests,
+        tokens: 0,
+    }
+}
+
+impl Used {
+    /// Counts from zero where a day or a month is over.
+    fn begin_anew(&mut self, now: Timestamp, zone: &TimeZone) {
+        if !self.day.is_some_and(|day| day.contains(now)) {
+            self.day = Some(day_of(now, zone));
+            (self.requests_of_the_day, self.tokens_of_the_day) = (0, 0);
+        }
+        if !self.month.is_some_and(|month| month.contains(now)) {
+            self.month = Some(month_of(now, zone));
+            self.nano_usd_of_the_month = 0;
+        }
+    }
+
+    /// Of the limits without room, the one that has some last.
+    fn denied(&self, limits: &Limits, now: Timestamp) -> Option<Denied> {
+        let last_minute = self.minute.used(now);
+        let rest = |span: Option<Span>| span.map_or(Duration::ZERO, |span| span.ends - now);
+        let (day, month) = (rest(self.day), rest(self.month));
+        let over = |limit| {
+            let most = limits.most(limit)?;
+            let used = match limit {
+                Limit::RequestsPerMinute => last_minute.requests,
+                Limit::RequestsPerDay => self.requests_of_the_day,
+                Limit::TokensPerMinute => last_minute.tokens,
+                Limit::TokensPerDay => self.tokens_of_the_day,
+                Limit::Concurrency => self.under_way,
+                Limit::CostPerMonth => self.nano_usd_of_the_month,
+            };
+            (used >= most).then_some((limit, most, used))
+        };
+        let over: Vec<_> = Limit::ALL.into_iter().filter_map(over).collect();
+        let denied = over.into_iter().map(|(limit, most, used)| {
+            let until = |measure| self.minute.falls_to(most.saturating_sub(1), measure, now) - now;
+            let retry_after = match limit {
+                Limit::RequestsPerMinute => until(|amount: &Amount| amount.requests),
+                Limit::TokensPerMinute => until(|amount: &Amount| amount.tokens),
+                Limit::RequestsPerDay | Limit::TokensPerDay => day,
+                Limit::CostPerMonth => month,
+                Limit::Concurrency => UNTIL_ONE_ENDS,
+            };
+            Denied {
+                limit,
+                most,
+                used,
+                retry_after,
+            }
+        });
+        denied.max_by_key(|denied| denied.retry_after)
+    }
+}
+
+/// The counts as requests share them. Held for microseconds, never over an await.
+#[derive(Debug, Clone, Default)]
+pub struct SharedAdmission(Arc<Mutex<Admission>>);
+
+impl SharedAdmission {
+    pub fn lock(&self) -> MutexGuard<'_, Admission> {
+        // A panic elsewhere leaves at worst one count off by one; the pool goes on.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a request begin, or says why not. `None` for a key without limits, of which nothing is counted.
+    pub fn admit(
+        &self,
+        id: ClientKeyId,
+        limits: &Limits,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Result<Option<Permit>, Denied> {
+        if !limits.any() {
+            return Ok(None);
+        }
+        let mut admission = self.lock();
+        // Read under the lock, so that times come in their order.
+        let since = clock();
+        admission.admit(id, limits, since)?;
+        Ok(Some(Permit {
+            id,
+            since,
+            was_sent: false,
+            admission: self.clone(),
+        }))
+    }
+}
+
+/// A client's slot: the request counts as under way until this is dropped, and not at all unless it is settled.
+#[derive(Debug)]
+pub struct Permit {
+    id: ClientKeyId,
+    since: Timestamp,
+    was_sent: bool,
+    admission: SharedAdmission,
+}
+
+impl Permit {
+    /// Ends a request that went to Google with what it came to.
+    pub fn settle(mut self, spent: Spent, now: Timestamp) {
+        self.was_sent = true;
+        self.admission.lock().settle(self.id, spent, now);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut admission = self.admission.lock();
+        admission.give_back(self.id, self.since, self.was_sent);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,562 @@
+//! What is known of each project's quota: limits that Google named, use counted by us, and what follows from both.
+//!
+//! All of it is an estimate. Others may use the same project, and Google counts by clocks that nobody outside knows.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::pool::upstream_key::Billing;
+use crate::pool::verdict::{Retry, Rule, Violation, Window};
+use crate::pool::window::{Amount, Day, Minute};
+
+/// What a limit counts, over what time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Measure {
+    RequestsPerMinute,
+    TokensPerMinute,
+    RequestsPerDay,
+    TokensPerDay,
+}
+
+/// A limit for each measure; `None`: none is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits([Option<u64>; 4]);
+
+/// Requests and input tokens, of the running minute and of Google's running day.
+#[derive(Debug, Clone, Default)]
+pub struct Spent {
+    minute: Minute,
+    day: Day,
+}
+
+/// What one project may use of one model, and what it has used.
+#[derive(Debug, Clone, Default)]
+pub struct ModelQuota {
+    pub spent: Spent,
+    own: [Own; 4],
+    /// Attempts that are counted already and have not ended yet.
+    pub under_way: u64,
+    /// After the day was used up the first request goes alone: the reset is not instant everywhere.
+    pub goes_alone: bool,
+}
+
+/// What a project's own answers say of a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Own {
+    /// Nothing: what others with the same billing were told is presumed.
+    #[default]
+    Unknown,
+    Limit(u64),
+    /// More went through than is presumed, so that nothing is.
+    Contradicted,
+}
+
+/// Until when a limit keeps requests back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full {
+    pub until: Timestamp,
+    pub measure: Measure,
+}
+
+impl Measure {
+    pub const ALL: [Self; 4] = [
+        Self::RequestsPerMinute,
+        Self::TokensPerMinute,
+        Self::RequestsPerDay,
+        Self::TokensPerDay,
+    ];
+
+    /// The name in rows; never changes once released.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RequestsPerMinute => "requests_per_minute",
+            Self::TokensPerMinute => "tokens_per_minute",
+            Self::RequestsPerDay => "requests_per_day",
+            Self::TokensPerDay => "tokens_per_day",
+        }
+    }
+
+    /// The measure with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|measure| measure.name() == name)
+    }
+
+    /// What a violation limits; `None` when it does not say over what time. Ids and metrics of limits on tokens have
+    /// `Tokens` or `token_count` in them, as seen in 429 answers of 2026.
+    pub fn of(violation: &Violation) -> Option<Self> {
+        let counts_tokens =
+            violation.quota_id.contains("Token") || violation.metric.contains("token");
+        match (violation.window, counts_tokens) {
+            (Window::Minute, false) => Some(Self::RequestsPerMinute),
+            (Window::Minute, true) => Some(Self::TokensPerMinute),
+            (Window::Day, false) => Some(Self::RequestsPerDay),
+            (Window::Day, true) => Some(Self::TokensPerDay),
+            (Window::Unknown, _) => None,
+        }
+    }
+
+    pub fn is_daily(self) -> bool {
+        match self {
+            Self::RequestsPerMinute | Self::TokensPerMinute => false,
+            Self::RequestsPerDay | Self::TokensPerDay => true,
+        }
+    }
+
+    fn read(self, amount: &Amount) -> u64 {
+        match self {
+            Self::RequestsPerMinute | Self::RequestsPerDay => amount.requests,
+            Self::TokensPerMinute | Self::TokensPerDay => amount.tokens,
+        }
+    }
+}
+
+impl Limits {
+    /// Limits as settings give them, where 0 means none.
+    pub fn of_settings(
+        requests_per_minute: u64,
+        tokens_per_minute: u64,
+        requests_per_day: u64,
+        tokens_per_day: u64,
+    ) -> Self {
+        let limits = [
+            requests_per_minute,
+            tokens_per_minute,
+            requests_per_day,
+            tokens_per_day,
+        ];
+        Self(limits.map(|limit| (limit > 0).then_some(limit)))
+    }
+
+    pub fn get(&self, measure: Measure) -> Option<u64> {
+        self.0[measure as usize]
+    }
+
+    pub fn set(&mut self, measure: Measure, limit: Option<u64>) {
+        self.0[measure as usize] = limit;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn known(&self) -> impl Iterator<Item = (Measure, u64)> {
+        let all = Measure::ALL.into_iter().zip(self.0);
+        all.filter_map(|(measure, limit)| Some((measure, limit?)))
+    }
+}
+
+impl Spent {
+    /// Counts in the day that ends at `day_ends`.
+    pub fn add(&mut self, amount: Amount, now: Timestamp, day_ends: Timestamp) {
+        self.minute.add(amount, now);
+        self.day.add(amount, day_ends);
+    }
+
+    /// Takes back what was counted at `at`, in the day that ends at `day_ends`.
+    pub fn take_back(&mut self, amount: Amount, at: Timestamp, day_ends: Timestamp) {
+        self.minute.take_back(amount, at);
+        self.day.take_back(amount, day_ends);
+    }
+
+    /// Adds what an earlier run has counted in the day that ends at `day_ends`.
+    pub fn restore_day(&mut self, amount: Amount, day_ends: Timestamp) {
+        self.day.add(amount, day_ends);
+    }
+
+    /// Adds what an earlier run has sent at `at`, within the last minute.
+    pub fn restore_minute(&mut self, amount: Amount, at: Timestamp) {
+        self.minute.add(amount, at);
+    }
+
+    /// Google has said when its minute ends, which is better than our count.
+    pub fn begin_minute(&mut self) {
+        self.minute.clear();
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn merge(&mut self, other: Self) {
+        self.minute.merge(other.minute);
+        self.day.merge(other.day);
+    }
+
+    pub fn used(&self, measure: Measure, now: Timestamp) -> u64 {
+        let amount = if measure.is_daily() {
+            self.day.used(now)
+        } else {
+            self.minute.used(now)
+        };
+        measure.read(&amount)
+    }
+
+    /// The limit that keeps requests back the longest; `None`: all leave room.
+    pub fn full(&self, limits: &Limits, now: Timestamp, day_ends: Timestamp) -> Option<Full> {
+        self.without_room(
+            limits,
+            Amount {
+                requests: 1,
+                tokens: 1,
+            },
+            now,
+            day_ends,
+        )
+    }
+
+    /// The limit that has no room for `amount`, for the longest. What is larger than the limit itself may go where nothing
+    /// is used: Google decides.
+    pub fn without_room(
+        &self,
+        limits: &Limits,
+        amount: Amount,
+        now: Timestamp,
+        day_ends: Timestamp,
+    ) -> Option<Full> {
+        let full = limits.known().filter_map(|(measure, limit)| {
+            let (used, more) = (self.used(measure, now), measure.read(&amount));
+            if used == 0 && limit > 0 || used + more <= limit {
+                return None;
+            }
+            let until = match measure {
+                // Whatever it counts, the tier has none of this model; a day is when that is looked at again.
+                _ if limit == 0 => day_ends,
+                Measure::RequestsPerMinute => {
+                    self.minute
+                        .falls_to(limit.saturating_sub(more), |amount| amount.requests, now)
+                }
+                Measure::TokensPerMinute => {
+                    self.minute
+                        .falls_to(limit.saturating_sub(more), |amount| amount.tokens, now)
+                }
+                Measure::RequestsPerDay | Measure::TokensPerDay => day_ends,
+            };
+            Some(Full { until, measure })
+        });
+        full.max_by_key(|full| full.until)
+    }
+
+    /// The largest share, in thousandths, that is used of a day's limit. Minutes do not count: they are over before
+    /// anything could be shared out by them.
+    pub fn share_of_day(&self, limits: &Limits, now: Timestamp) -> u16 {
+        let daily = limits.known().filter(|(measure, _)| measure.is_daily());
+        let shares = daily
+            .map(|(measure, limit)| self.used(measure, now).saturating_mul(1_000) / limit.max(1));
+        shares
+            .max()
+            .map_or(0, |share| u16::try_from(share).unwrap_or(u16::MAX))
+    }
+}
+
+impl ModelQuota {
+    /// The limits that hold: those named to this project, else those presumed.
+    pub fn limits(&self, presumed: &Limits, now: Timestamp) -> Limits {
+        let mut limits = *presumed;
+        for measure in Measure::ALL {
+            let presumed = presumed.get(measure);
+            let limit = match self.own[measure as usize] {
+                Own::Limit(limit) => Some(limit),
+                Own::Contradicted => None,
+                // What went through already contradicts.
+                Own::Unknown => presumed.filter(|limit| self.went_through(measure, now) <= *limit),
+            };
+            limits.set(measure, limit);
+        }
+        limits
+    }
+
+    /// Takes over what was known of the same project under another name.
+    pub fn merge(&mut self, other: Self) {
+        self.spent.merge(other.spent);
+        self.under_way += other.under_way;
+        self.goes_alone |= other.goes_alone;
+        for (own, other) in self.own.iter_mut().zip(other.own) {
+            if *own == Own::Unknown {
+                *own = other;
+            }
+        }
+    }
+
+    pub fn own(&self, measure: Measure) -> Own {
+        self.own[measure as usize]
+    }
+
+    pub fn learn(&mut self, measure: Measure, own: Own) {
+        self.own[measure as usize] = own;
+    }
+
+    /// What was counted and has ended, at least.
+    fn went_through(&self, measure: Measure, now: Timestamp) -> u64 {
+        let under_way = match measure {
+            Measure::RequestsPerMinute | Measure::RequestsPerDay => self.under_way,
+            Measure::TokensPerMinute | Measure::TokensPerDay => 0,
+        };
+        self.spent.used(measure, now).saturating_sub(under_way)
+    }
+}
+
+/// Whether Google counts an attempt that came to `rule`: not what it refused for its quota or its key, nor what never
+/// reached it.
+pub fn is_counted(rule: Rule) -> bool {
+    rule.retry() != Retry::Free && rule != Rule::ConnectFailed
+}
+
+/// What projects of each billing are presumed to be allowed of one model.
+#[derive(Debug, Clone, Default)]
+pub struct Presumed([PresumedOf; 3]);
+
+/// What was told to any project of one billing, and when that is put to the test again.
+#[derive(Debug, Clone, Default)]
+struct PresumedOf {
+    limits: Limits,
+    /// How many projects were told a limit since the last one that had more.
+    confirmations: u32,
+    test_at: Option<Timestamp>,
+}
+
+impl Presumed {
+    pub fn limits(&self, billing: Billing) -> &Limits {
+        &self.0[billing as usize].limits
+    }
+
+    /// Google has named a limit to a project. Of different limits the largest is presumed: who has less is told so once,
+    /// while who has more would never be. Those whose billing is unknown are presumed to be like any, but not to have
+    /// nothing at all.
+    pub fn learn(&mut self, billing: Billing, measure: Measure, limit: u64, now: Timestamp) {
+        if billing != Billing::Unknown {
+            self.0[billing as usize].learn(measure, limit, now);
+        }
+        if limit > 0 {
+            self.0[Billing::Unknown as usize].learn(measure, limit, now);
+        }
+    }
+
+    /// Whether a project that is full by our count alone may be tried, to see whether it has more.
+    pub fn may_be_tested(&self, billing: Billing, now: Timestamp) -> bool {
+        let known = &self.0[billing as usize];
+        !known.limits.is_empty() && known.test_at.is_none_or(|at| at <= now)
+    }
+
+    /// One test is enough for a while.
+    pub fn tested(&mut self, billing: Billing, now: Timestamp) {
+        let known = &mut self.0[billing as usize];
+        known.test_at = Some(now + wait_before_test(known.confirmations));
+    }
+
+    /// A project had more than was presumed: others may have more too.
+    pub fn contradicted(&mut self, billing: Billing) {
+        let known = &mut self.0[billing as usize];
+        known.confirmations = 0;
+        known.test_at = None;
+    }
+}
+
+impl PresumedOf {
+    fn learn(&mut self, measure: Measure, limit: u64, now: Timestamp) {
+        let presumed = self.limits.get(measure).unwrap_or(0).max(limit);
+        self.limits.set(measure, Some(presumed));
+        self.confirmations = self.confirmations.saturating_add(1);
+        self.test_at = Some(now + wait_before_test(self.confirmations));
+    }
+}
+
+/// The billing that a violation tells of: the ids and metrics of quotas of the free tier say so, as seen in 429 answers of
+/// 2026.
+pub fn billing_of(violation: &Violation) -> Option<Billing> {
+    let says = |id: &str, metric: &str| {
+        violation.quota_id.contains(id) || violation.metric.contains(metric)
+    };
+    if says("FreeTier", "free_tier") {
+        Some(Billing::Free)
+    } else if says("PaidTier", "paid_tier") {
+        Some(Billing::Paid)
+    } else {
+        None
+    }
+}
+
+/// A minute, doubling to about two hours: of a pool whose projects are all alike the tests cost next to nothing, and a
+/// project that has more is found soon.
+fn wait_before_test(confirmations: u32) -> Duration {
+    Duration::from_mins(1) * 2_u32.pow(confirmations.min(7))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+    const ONE: Amount = Amount {
+        requests: 1,
+        tokens: 100,
+    };
+
+    fn midnight() -> Timestamp {
+        NOW + Duration::from_hours(5)
+    }
+
+    fn limits(per_minute: u64, tokens: u64, per_day: u64) -> Limits {
+        Limits::of_settings(per_minute, tokens, per_day, 0)
+    }
+
+    #[test]
+    fn a_violation_names_its_measure() {
+        let cases = [
+            (
+                "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+                Window::Minute,
+                Some(Measure::RequestsPerMinute),
+            ),
+            (
+                "GenerateContentInputTokensPerModelPerMinute-FreeTier",
+                Window::Minute,
+                Some(Measure::TokensPerMinute),
+            ),
+            (
+                "GenerateContentPaidTierInputTokensPerModelPerMinute",
+                Window::Minute,
+                Some(Measure::TokensPerMinute),
+            ),
+            (
+                "GenerateRequestsPerDayPerProjectPerModel",
+                Window::Day,
+                Some(Measure::RequestsPerDay),
+            ),
+            (
+                "GenerateContentInputTokensPerModelPerDay-FreeTier",
+                Window::Day,
+                Some(Measure::TokensPerDay),
+            ),
+            (
+                "EmbedContentRequestsPerDayPerUserPerProjectPerModel-FreeTier",
+                Window::Day,
+                Some(Measure::RequestsPerDay),
+            ),
+            ("Something", Window::Unknown, None),
+        ];
+        for (quota_id, window, expected) in cases {
+            let violation = Violation {
+                quota_id: quota_id.to_owned(),
+                metric: String::new(),
+                model: None,
+                window,
+                limit: None,
+            };
+            assert_eq!(Measure::of(&violation), expected, "{quota_id}");
+        }
+    }
+
+    #[test]
+    fn the_limit_that_lasts_longest_keeps_requests_back() {
+        let mut spent = Spent::default();
+        let limits = limits(2, 1_000, 3);
+        let mut full = Vec::new();
+        for _ in 0..3 {
+            full.push(
+                spent
+                    .full(&limits, NOW, midnight())
+                    .map(|full| full.measure),
+            );
+            spent.add(ONE, NOW, midnight());
+        }
+
+        assert_eq!(full, [None, None, Some(Measure::RequestsPerMinute)]);
+        let day = Full {
+            until: midnight(),
+            measure: Measure::RequestsPerDay,
+        };
+        assert_eq!(spent.full(&limits, NOW, midnight()), Some(day));
+        assert_eq!(spent.share_of_day(&limits, NOW), 1_000);
+        assert_eq!(
+            spent.full(&limits, midnight(), midnight() + Duration::from_hours(24)),
+            None
+        );
+    }
+
+    #[test]
+    fn a_batch_goes_where_there_is_room_for_all_of_it_or_where_nothing_is_used() {
+        let limits = limits(0, 0, 1_000);
+        let texts = |requests| Amount {
+            requests,
+            tokens: 0,
+        };
+        let mut spent = Spent::default();
+
+        assert_eq!(
+            spent.without_room(&limits, texts(2_000), NOW, midnight()),
+            None
+        );
+        spent.add(texts(960), NOW, midnight());
+        assert_eq!(
+            spent.without_room(&limits, texts(40), NOW, midnight()),
+            None
+        );
+        assert!(
+            spent
+                .without_room(&limits, texts(41), NOW, midnight())
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_limit_of_another_project_is_presumed_until_contradicted() {
+        let mut quota = ModelQuota::default();
+        let presumed = limits(0, 0, 2);
+        let limit = |quota: &ModelQuota| quota.limits(&presumed, NOW).get(Measure::RequestsPerDay);
+
+        assert_eq!(limit(&quota), Some(2));
+        for _ in 0..3 {
+            quota.spent.add(ONE, NOW, midnight());
+            quota.under_way += 1;
+        }
+        assert_eq!(
+            limit(&quota),
+            Some(2),
+            "what is under way may yet be refused"
+        );
+        quota.under_way = 0;
+        assert_eq!(limit(&quota), None, "three went through");
+        quota.learn(Measure::RequestsPerDay, Own::Limit(3));
+        assert_eq!(limit(&quota), Some(3));
+        quota.learn(Measure::RequestsPerDay, Own::Contradicted);
+        assert_eq!(limit(&quota), None);
+    }
+
+    #[test]
+    fn what_is_presumed_is_tested_more_rarely_the_more_often_it_was_confirmed() {
+        let mut presumed = Presumed::default();
+        assert!(
+            !presumed.may_be_tested(Billing::Free, NOW),
+            "there is nothing to test"
+        );
+
+        let mut now = NOW;
+        let waits: Vec<_> = (0..9)
+            .map(|_| {
+                presumed.learn(Billing::Free, Measure::RequestsPerDay, 20, now);
+                let minutes = (0..1_000).find(|minutes| {
+                    presumed.may_be_tested(Billing::Free, now + Duration::from_mins(*minutes))
+                });
+                now = now + Duration::from_mins(minutes.unwrap());
+                minutes.unwrap()
+            })
+            .collect();
+        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 128, 128]);
+        assert_eq!(presumed.limits(Billing::Paid), &Limits::default());
+
+        presumed.contradicted(Billing::Free);
+        assert!(presumed.may_be_tested(Billing::Free, NOW));
+    }
+
+    #[test]
+    fn of_different_limits_the_largest_is_presumed() {
+        let mut presumed = Presumed::default();
+        for limit in [20, 500, 20] {
+            presumed.learn(Billing::Unknown, Measure::RequestsPerDay, limit, NOW);
+        }
+
+        assert_eq!(
+            presumed
+                .limits(Billing::Unknown)
+                .get(Measure::RequestsPerDay),
+            Some(500)
+        );
+    }
+}

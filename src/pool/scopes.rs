@@ -1,0 +1,182 @@
+//! `Scopes`: from where and for what a client key may be used.
+
+use std::net::IpAddr;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use ipnet::IpNet;
+
+/// From where and for what a client key may be used.
+#[derive(Debug, Clone, Default)]
+pub struct Scopes {
+    pub models: Globs,
+    pub paths: Globs,
+    addresses: Vec<IpNet>,
+}
+
+/// A text is no pattern or no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadScope {
+    #[error("a pattern is empty")]
+    Empty,
+    #[error("{0}")]
+    Glob(String),
+    #[error("{0:?} is no address: write it like 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")]
+    Address(String),
+}
+
+impl Scopes {
+    pub fn new(
+        models: &[String],
+        paths: &[String],
+        addresses: &[String],
+    ) -> Result<Self, BadScope> {
+        // Lists of models say `models/` before each name; a request's model comes without.
+        let models = models.iter().map(|model| {
+            let name = model.strip_prefix("models/");
+            name.unwrap_or(model).to_owned()
+        });
+        let addresses = addresses.iter().map(|text| network(text));
+        Ok(Self {
+            models: Globs::new(models.collect())?,
+            paths: Globs::new(paths.to_vec())?,
+            addresses: addresses.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether the key may be used from there.
+    pub fn admits_address(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.addresses.is_empty()
+            || self
+                .addresses
+                .iter()
+                .any(|network| network.contains(&address))
+    }
+}
+
+/// Patterns of which one must match; no patterns: everything does.
+#[derive(Debug, Clone, Default)]
+pub struct Globs {
+    patterns: Vec<String>,
+    compiled: GlobSet,
+}
+
+impl Globs {
+    /// In each, `*` stands for any characters, `/` included, `?` for one, `[ab]` for one of these.
+    pub fn new(patterns: Vec<String>) -> Result<Self, BadScope> {
+        let mut compiled = GlobSetBuilder::new();
+        for pattern in &patterns {
+            if pattern.trim().is_empty() {
+                return Err(BadScope::Empty);
+            }
+            let glob = Glob::new(pattern).map_err(|error| BadScope::Glob(error.to_string()))?;
+            compiled.add(glob);
+        }
+        let compiled = compiled.build();
+        Ok(Self {
+            patterns,
+            compiled: compiled.map_err(|error| BadScope::Glob(error.to_string()))?,
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
+    pub fn admit(&self, text: &str) -> bool {
+        self.is_empty() || self.compiled.is_match(text)
+    }
+
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+}
+
+/// A network, or an address as the network that holds nothing else; IPv4 wrapped in IPv6 is IPv4.
+fn network(text: &str) -> Result<IpNet, BadScope> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    let network = address.or_else(|_| text.parse::<IpNet>());
+    let network = network.map_err(|_| BadScope::Address(text.to_owned()))?;
+    let wrapped = |network: &IpNet| {
+        let prefix = network.prefix_len().checked_sub(96)?;
+        match network.network().to_canonical() {
+            IpAddr::V4(address) => IpNet::new(address.into(), prefix).ok(),
+            IpAddr::V6(_) => None,
+        }
+    };
+    Ok(match network {
+        IpNet::V4(_) => network.trunc(),
+        IpNet::V6(_) => wrapped(&network).unwrap_or_else(|| network.trunc()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scopes(models: &[&str], paths: &[&str], addresses: &[&str]) -> Result<Scopes, BadScope> {
+        let owned =
+            |texts: &[&str]| -> Vec<String> { texts.iter().map(ToString::to_string).collect() };
+        Scopes::new(&owned(models), &owned(paths), &owned(addresses))
+    }
+
+    #[test]
+    fn no_patterns_admit_everything_and_some_only_what_matches() {
+        let cases: [(&[&str], &str, bool); 9] = [
+            (&[], "anything", true),
+            (&["gemini-2.5-*"], "gemini-2.5-flash", true),
+            (&["gemini-2.5-*"], "gemini-3-pro", false),
+            (&["gemini-2.5-*"], "not-gemini-2.5-flash", false),
+            (&["models/gemini-2.5-*"], "gemini-2.5-flash", true),
+            (&["gemini-2.5-flash"], "gemini-2x5-flash", false),
+            (&["gemini-?.5-flash", "*-pro"], "gemini-3-pro", true),
+            (&["*"], "tunedModels/mine", true),
+            (&["gemini-2.5-flash"], "Gemini-2.5-Flash", false),
+        ];
+        for (patterns, model, admitted) in cases {
+            let scopes = scopes(patterns, &[], &[]).unwrap();
+            assert_eq!(scopes.models.admit(model), admitted, "{patterns:?} {model}");
+        }
+        let paths = scopes(&[], &["/v1beta/models/*", "*:countTokens"], &[])
+            .unwrap()
+            .paths;
+        assert!(paths.admit("/v1beta/models/m:generateContent"));
+        assert!(paths.admit("/v1/models/m:countTokens"));
+        assert!(!paths.admit("/v1beta/files"));
+    }
+
+    #[test]
+    fn addresses_are_single_ones_or_networks_however_they_are_written() {
+        let cases = [
+            ("192.0.2.7", "192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.8", false),
+            ("192.0.2.7/24", "192.0.2.200", true),
+            ("192.0.2.0/24", "::ffff:192.0.2.9", true),
+            ("::ffff:192.0.2.0/120", "192.0.2.9", true),
+            ("::ffff:192.0.2.9", "192.0.2.9", true),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "192.0.2.9", false),
+            ("::/0", "192.0.2.9", false),
+            ("0.0.0.0/0", "192.0.2.9", true),
+        ];
+        for (network, address, admitted) in cases {
+            let scopes = scopes(&[], &[], &["203.0.113.1", network]).unwrap();
+            let found = scopes.admits_address(address.parse().unwrap());
+            assert_eq!(found, admitted, "{address} of {network}");
+        }
+        assert!(Scopes::default().admits_address("192.0.2.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_scope_says_so() {
+        let address = |text| scopes(&[], &[], &[text]).unwrap_err().to_string();
+        assert_eq!(
+            address("example.com"),
+            r#""example.com" is no address: write it like 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"#
+        );
+        assert!(address("192.0.2.0/33").contains("192.0.2.0/33"));
+        assert_eq!(scopes(&[""], &[], &[]).unwrap_err(), BadScope::Empty);
+        let glob = scopes(&[], &["/v1beta/[a"], &[]).unwrap_err().to_string();
+        assert!(glob.contains("/v1beta/[a"), "{glob}");
+    }
+}

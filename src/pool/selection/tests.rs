@@ -1,0 +1,663 @@
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::pool::keys::{Change, Cooldown, Rules};
+use crate::pool::quota::Limits;
+use crate::pool::quota_clock::end_of_google_day;
+use crate::pool::secret::Secret;
+use crate::pool::settings::Settings;
+use crate::pool::settle::Moment;
+use crate::pool::upstream_key::UpstreamKey;
+use crate::pool::verdict::{Rule, Verdict, Violation, Window};
+
+/// Noon in California, in winter.
+const START: Timestamp = Timestamp::from_millis(1_764_014_400_000);
+
+fn key(id: i64, project: i64) -> UpstreamKey {
+    UpstreamKey {
+        id: UpstreamKeyId(id),
+        project_id: ProjectId(project),
+        project: None,
+        project_number: None,
+        billing: Billing::Unknown,
+        label: format!("key {id}"),
+        tags: vec![],
+        secret: Secret::new(&format!("secret-of-key-{id}")),
+        enabled: true,
+        priority: 0,
+        weight: 1,
+        condition: Condition::ready(START),
+        state_reset_revision: 0,
+        last_used_at: None,
+        checked_at: None,
+    }
+}
+
+fn keys(projects: &[i64]) -> Keys {
+    let mut keys = Keys::default();
+    for (id, project) in (1..).zip(projects) {
+        keys.put(key(id, *project), 0, START);
+    }
+    keys
+}
+
+fn verdict(rule: Rule) -> Verdict {
+    Verdict {
+        rule,
+        status: Some(429),
+        message: String::new(),
+        retry_delay: None,
+        violations: vec![],
+        project: None,
+    }
+}
+
+/// A refusal that names the limit of a day.
+fn day_is_used_up(limit: u64) -> Verdict {
+    Verdict {
+        violations: vec![Violation {
+            quota_id: "GenerateRequestsPerDayPerProjectPerModel".into(),
+            metric: String::new(),
+            model: None,
+            window: Window::Day,
+            limit: Some(limit),
+        }],
+        ..verdict(Rule::QuotaPerDay)
+    }
+}
+
+fn wanted(model: &str) -> Wanted<'_> {
+    Wanted {
+        model,
+        amount: Amount {
+            requests: 1,
+            tokens: 10,
+        },
+        tags: &[],
+    }
+}
+
+fn try_lend(keys: &mut Keys, model: &str, now: Timestamp) -> Result<Lent, Obstacle> {
+    keys.lend(&wanted(model), &Tried::default(), now)
+}
+
+fn lend(keys: &mut Keys, model: &str, now: Timestamp) -> Option<i64> {
+    try_lend(keys, model, now).ok().map(|lent| lent.id.0)
+}
+
+fn moment(now: Timestamp) -> Moment {
+    Moment {
+        began: now,
+        now,
+        chance: 0.5,
+        had_begun: false,
+    }
+}
+
+fn settle(keys: &mut Keys, lent: &Lent, verdict: &Verdict, now: Timestamp) -> Vec<Change> {
+    keys.settle(lent, "flash", verdict, moment(now))
+}
+
+/// Lends a certain key for flash, and settles and gives it back at once.
+fn attempt(keys: &mut Keys, id: i64, rule: Rule, now: Timestamp) -> Vec<Change> {
+    attempt_with(keys, id, &verdict(rule), now)
+}
+
+fn attempt_with(keys: &mut Keys, id: i64, verdict: &Verdict, now: Timestamp) -> Vec<Change> {
+    let mut tried = Tried::default();
+    for (other, key) in &keys.by_id {
+        if other.0 != id {
+            tried.add(*other, key.row.project_id, Again::Never);
+        }
+    }
+    let lent = keys.lend(&wanted("flash"), &tried, now).unwrap();
+    assert_eq!(lent.id.0, id);
+    let changes = settle(keys, &lent, verdict, now);
+    keys.give_back(&lent);
+    changes
+}
+
+fn count(keys: &mut Keys, lendings: usize) -> HashMap<i64, usize> {
+    let mut counts = HashMap::new();
+    for _ in 0..lendings {
+        let id = lend(keys, "flash", START).unwrap();
+        *counts.entry(id).or_insert(0) += 1;
+    }
+    counts
+}
+
+#[test]
+fn the_least_busy_comes_first_then_the_longest_rested() {
+    let mut keys = keys(&[1, 2, 3]);
+
+    let lent: Vec<_> = (0..4)
+        .map(|_| try_lend(&mut keys, "flash", START).unwrap())
+        .collect();
+    assert_eq!(
+        lent.iter().map(|lent| lent.id.0).collect::<Vec<_>>(),
+        [1, 2, 3, 1]
+    );
+
+    keys.give_back(&lent[2]);
+    assert_eq!(lend(&mut keys, "flash", START), Some(3));
+}
+
+#[test]
+fn priority_and_weight_decide_before_rest() {
+    let mut keys = Keys::default();
+    let last = UpstreamKey {
+        priority: 1,
+        ..key(1, 1)
+    };
+    let strong = UpstreamKey {
+        weight: 3,
+        ..key(2, 2)
+    };
+    for key in [last, strong, key(3, 3)] {
+        keys.put(key, 0, START);
+    }
+
+    assert_eq!(count(&mut keys, 40), HashMap::from([(2, 30), (3, 10)]));
+}
+
+#[test]
+fn another_project_comes_first_then_another_key_then_the_same_key_once() {
+    let mut keys = keys(&[1, 1, 2]);
+    let mut tried = Tried::default();
+    let mut order = Vec::new();
+    while let Ok(lent) = keys.lend(&wanted("flash"), &tried, START) {
+        tried.add(lent.id, lent.project_id, Again::Once);
+        keys.give_back(&lent);
+        order.push(lent.id.0);
+    }
+
+    assert_eq!(order, [1, 3, 2, 2]);
+    let obstacle = keys.lend(&wanted("flash"), &tried, START).unwrap_err();
+    assert_eq!(obstacle, Obstacle::AllTried);
+}
+
+#[test]
+fn a_key_that_rested_for_its_quota_may_be_tried_again_when_the_rest_is_over() {
+    let mut keys = keys(&[1]);
+    let mut tried = Tried::default();
+    let lent = keys.lend(&wanted("flash"), &tried, START).unwrap();
+    settle(&mut keys, &lent, &verdict(Rule::QuotaWithoutDetail), START);
+    keys.give_back(&lent);
+    tried.add(lent.id, lent.project_id, Again::AfterRest);
+
+    let until = START + Duration::from_secs(10);
+    let resting = Obstacle::Resting {
+        until,
+        for_the_day: false,
+    };
+    assert_eq!(
+        keys.lend(&wanted("flash"), &tried, START).unwrap_err(),
+        resting
+    );
+    assert!(keys.lend(&wanted("flash"), &tried, until).is_ok());
+}
+
+#[test]
+fn a_project_that_rests_for_one_model_serves_the_others() {
+    let mut keys = keys(&[1, 1, 2]);
+
+    assert_eq!(
+        attempt(&mut keys, 1, Rule::QuotaWithoutDetail, START).len(),
+        1
+    );
+
+    assert_eq!(
+        (0..2)
+            .filter_map(|_| lend(&mut keys, "flash", START))
+            .collect::<Vec<_>>(),
+        [3, 3]
+    );
+    assert_eq!(lend(&mut keys, "pro", START), Some(2));
+    assert_eq!(keys.obstacle(&wanted("flash"), START), None);
+    let later = START + Duration::from_secs(10);
+    assert_eq!(lend(&mut keys, "flash", later), Some(1));
+}
+
+#[test]
+fn what_uses_no_quota_is_served_by_keys_that_have_none_left() {
+    let mut keys = keys(&[1]);
+    attempt_with(&mut keys, 1, &day_is_used_up(20), START);
+
+    assert_eq!(lend(&mut keys, "flash", START), None);
+    let counting = Wanted {
+        amount: Amount::default(),
+        ..wanted("flash")
+    };
+    assert!(keys.lend(&counting, &Tried::default(), START).is_ok());
+}
+
+#[test]
+fn why_no_key_is_ready_is_told_by_the_one_that_is_ready_first() {
+    let mut keys = keys(&[1, 2]);
+    // The first is revoked, and Google names no model to the second: its project rests for all.
+    attempt(&mut keys, 1, Rule::ApiKeyInvalid, START);
+    let mut whole_project = day_is_used_up(1_000);
+    whole_project.violations[0].quota_id = "RequestsPerDayPerProject".into();
+    attempt_with(&mut keys, 2, &whole_project, START);
+
+    for model in ["flash", "pro"] {
+        let midnight = Obstacle::Resting {
+            until: end_of_google_day(START),
+            for_the_day: true,
+        };
+        assert_eq!(
+            try_lend(&mut keys, model, START).unwrap_err(),
+            midnight,
+            "{model}"
+        );
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_told_apart() {
+    let mut none = Keys::default();
+    let mut leaked = keys(&[1]);
+    attempt(&mut leaked, 1, Rule::KeyLeaked, START);
+    let mut busy = keys(&[1]);
+    let mut rules = Rules::of(&Settings::default());
+    rules.per_key_concurrency = 1;
+    busy.set_rules(rules);
+    let lent = try_lend(&mut busy, "flash", START).unwrap();
+
+    let obstacles =
+        [&mut none, &mut leaked, &mut busy].map(|keys| keys.obstacle(&wanted("flash"), START));
+
+    let expected = [Obstacle::NoKeys, Obstacle::NoneUsable, Obstacle::Busy];
+    assert_eq!(obstacles, expected.map(Some));
+    busy.give_back(&lent);
+    assert_eq!(busy.obstacle(&wanted("flash"), START), None);
+}
+
+#[test]
+fn only_a_check_or_a_hand_brings_a_revoked_key_back_and_a_trial_is_one_request_at_a_time() {
+    let mut keys = keys(&[1]);
+    attempt(&mut keys, 1, Rule::ApiKeyInvalid, START);
+    let much_later = START + Duration::from_hours(999);
+    assert_eq!(lend(&mut keys, "flash", much_later), None);
+
+    let on_trial = Condition {
+        state: KeyState::Trial,
+        failed_checks: 1,
+        ..Condition::ready(START)
+    };
+    keys.set_condition(UpstreamKeyId(1), on_trial, START);
+    let lent = try_lend(&mut keys, "flash", much_later).unwrap();
+    assert_eq!(
+        try_lend(&mut keys, "flash", much_later).unwrap_err(),
+        Obstacle::Busy
+    );
+    settle(&mut keys, &lent, &verdict(Rule::ApiKeyInvalid), much_later);
+    keys.give_back(&lent);
+    let condition = keys.get(UpstreamKeyId(1)).unwrap().condition;
+    assert_eq!(
+        (condition.state, condition.failed_checks),
+        (KeyState::Invalid, 2)
+    );
+
+    keys.set_condition(UpstreamKeyId(1), on_trial, START);
+    attempt(&mut keys, 1, Rule::Success, much_later);
+    assert_eq!(
+        keys.get(UpstreamKeyId(1)).unwrap().condition.state,
+        KeyState::Ready
+    );
+    let both: Vec<_> = (0..2)
+        .map(|_| lend(&mut keys, "flash", much_later))
+        .collect();
+    assert_eq!(both, [Some(1), Some(1)], "no longer one at a time");
+}
+
+#[test]
+fn soft_faults_count_only_while_others_succeed() {
+    let mut keys = keys(&[1, 2]);
+    let alone: Vec<_> = (0..9)
+        .flat_map(|_| attempt(&mut keys, 1, Rule::InternalError, START))
+        .collect();
+    assert_eq!(alone, []);
+
+    attempt(&mut keys, 2, Rule::Success, START);
+    assert_eq!(attempt(&mut keys, 1, Rule::InternalError, START).len(), 1);
+    assert_eq!(
+        keys.get(UpstreamKeyId(1)).unwrap().condition.state,
+        KeyState::CoolingDown
+    );
+    assert_eq!(count(&mut keys, 3), HashMap::from([(2, 3)]));
+
+    let later = START + Duration::from_mins(1);
+    assert_eq!(lend(&mut keys, "flash", later), Some(1));
+    assert_eq!(
+        keys.get(UpstreamKeyId(1)).unwrap().condition.state,
+        KeyState::Trial
+    );
+}
+
+#[test]
+fn a_hand_clears_a_state_and_a_mere_change_does_not() {
+    let mut keys = keys(&[1]);
+    attempt(&mut keys, 1, Rule::KeyLeaked, START);
+
+    let renamed = UpstreamKey {
+        label: "renamed".into(),
+        ..key(1, 1)
+    };
+    keys.put(renamed, 0, START);
+    assert_eq!(lend(&mut keys, "flash", START), None);
+
+    let cleared = UpstreamKey {
+        state_reset_revision: 1,
+        ..key(1, 1)
+    };
+    keys.put(cleared, 0, START);
+    assert_eq!(lend(&mut keys, "flash", START), Some(1));
+}
+
+#[test]
+fn keys_of_a_project_that_turns_out_to_be_another_take_its_rests_along() {
+    let mut keys = keys(&[1, 2]);
+    attempt_with(&mut keys, 1, &day_is_used_up(20), START);
+
+    keys.put(key(1, 2), 0, START);
+    assert_eq!(lend(&mut keys, "flash", START), None);
+    assert_eq!(lend(&mut keys, "pro", START), Some(2));
+
+    keys.clear_cooldowns(ProjectId(2), START);
+    assert!(lend(&mut keys, "flash", START).is_some());
+}
+
+#[test]
+fn only_keys_with_a_tag_are_lent_to_a_client_that_has_tags() {
+    let mut keys = Keys::default();
+    for (id, tags) in [(1, &[][..]), (2, &["team"]), (3, &["paid", "team"])] {
+        let tags = tags.iter().map(|tag: &&str| (*tag).to_owned()).collect();
+        keys.put(
+            UpstreamKey {
+                tags,
+                ..key(id, id)
+            },
+            0,
+            START,
+        );
+    }
+    let lent = |keys: &mut Keys, tags: &[&str]| -> Vec<i64> {
+        let tags: Vec<_> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let wanted = Wanted {
+            tags: &tags,
+            ..wanted("flash")
+        };
+        let lent = (0..4).filter_map(|_| {
+            let lent = keys.lend(&wanted, &Tried::default(), START).ok()?;
+            keys.give_back(&lent);
+            Some(lent.id.0)
+        });
+        let mut lent: Vec<_> = lent.collect();
+        lent.sort_unstable();
+        lent.dedup();
+        lent
+    };
+
+    assert_eq!(lent(&mut keys, &["team"]), [2, 3]);
+    assert_eq!(lent(&mut keys, &["paid", "other"]), [3]);
+    assert_eq!(lent(&mut keys, &["other"]), [0; 0]);
+    assert_eq!(lent(&mut keys, &[]), [1, 2, 3]);
+
+    // A tag that is taken away counts at once.
+    keys.put(key(3, 3), 0, START);
+    assert_eq!(lent(&mut keys, &["team"]), [2]);
+}
+
+#[test]
+fn a_named_limit_is_kept_by_those_who_were_not_told() {
+    let mut keys = keys(&[1, 2]);
+    for id in [1, 2, 1] {
+        attempt(&mut keys, id, Rule::Success, START);
+    }
+    // One more of the first is refused: it may have two. The second has used one of the presumed two.
+    attempt_with(&mut keys, 1, &day_is_used_up(2), START);
+
+    attempt(&mut keys, 2, Rule::Success, START);
+    let full = try_lend(&mut keys, "flash", START).unwrap_err();
+    let midnight = end_of_google_day(START);
+    let day = Obstacle::Resting {
+        until: midnight,
+        for_the_day: true,
+    };
+    assert_eq!(full, day);
+
+    // After a while the presumption is put to the test, with one request.
+    let later = START + Duration::from_mins(2);
+    let test = try_lend(&mut keys, "flash", later).unwrap();
+    assert_eq!(test.id.0, 2);
+    assert_eq!(try_lend(&mut keys, "flash", later).unwrap_err(), day);
+    let changes = settle(&mut keys, &test, &verdict(Rule::Success), later);
+    let contradicted = Change::Limit {
+        project_id: ProjectId(2),
+        model: "flash".into(),
+        measure: Measure::RequestsPerDay,
+        limit: None,
+        at: later,
+    };
+    assert_eq!(changes, [contradicted]);
+    keys.give_back(&test);
+    assert_eq!(lend(&mut keys, "flash", later), Some(2));
+}
+
+#[test]
+fn after_midnight_the_first_request_goes_alone() {
+    let mut keys = keys(&[1]);
+    attempt_with(&mut keys, 1, &day_is_used_up(20), START);
+    let midnight = end_of_google_day(START);
+
+    assert_eq!(
+        lend(&mut keys, "flash", midnight - Duration::from_millis(1)),
+        None
+    );
+    let first = try_lend(&mut keys, "flash", midnight).unwrap();
+    assert_eq!(
+        try_lend(&mut keys, "flash", midnight).unwrap_err(),
+        Obstacle::Busy
+    );
+    settle(&mut keys, &first, &verdict(Rule::Success), midnight);
+    keys.give_back(&first);
+    assert_eq!(lend(&mut keys, "flash", midnight), Some(1));
+    assert_eq!(lend(&mut keys, "flash", midnight), Some(1));
+}
+
+#[test]
+fn the_smallest_share_of_the_day_comes_before_the_longest_rest() {
+    let mut keys = keys(&[1, 2]);
+    for (project, limit) in [(1, 100), (2, 300)] {
+        let own = Own::Limit(limit);
+        keys.put_limit(
+            ProjectId(project),
+            "flash",
+            Measure::RequestsPerDay,
+            own,
+            START,
+        );
+    }
+
+    let mut counts = HashMap::new();
+    for _ in 0..200 {
+        let lent = try_lend(&mut keys, "flash", START).unwrap();
+        settle(&mut keys, &lent, &verdict(Rule::Success), START);
+        keys.give_back(&lent);
+        *counts.entry(lent.id.0).or_insert(0) += 1;
+    }
+
+    assert_eq!(counts, HashMap::from([(1, 50), (2, 150)]));
+}
+
+#[test]
+fn limits_that_the_admin_sets_are_kept_before_google_says_no() {
+    let mut keys = keys(&[1, 1]);
+    let mut rules = Rules::of(&Settings::default());
+    rules.key_limits = Limits::of_settings(2, 0, 0, 0);
+    rules.project_limits = Limits::of_settings(3, 0, 0, 0);
+    keys.set_rules(rules);
+    // What a model has used is counted once Google has shown that there is one.
+    keys.put_spent(UpstreamKeyId(1), "flash", Amount::default(), None, START);
+
+    let lent: Vec<_> = (0..4).map(|_| lend(&mut keys, "flash", START)).collect();
+
+    assert_eq!(lent, [Some(1), Some(2), Some(1), None]);
+    let in_a_minute = START + Duration::from_secs(61);
+    assert!(lend(&mut keys, "flash", in_a_minute).is_some());
+}
+
+#[test]
+fn a_batch_waits_until_all_of_it_has_room() {
+    let mut keys = keys(&[1, 2]);
+    for (project, used) in [(1, 970), (2, 940)] {
+        let own = Own::Limit(1_000);
+        keys.put_limit(
+            ProjectId(project),
+            "embedding",
+            Measure::RequestsPerDay,
+            own,
+            START,
+        );
+        let amount = Amount {
+            requests: used,
+            tokens: 0,
+        };
+        keys.put_spent(UpstreamKeyId(project), "embedding", amount, None, START);
+    }
+    let mut batch = |requests| {
+        let wanted = Wanted {
+            amount: Amount {
+                requests,
+                tokens: 0,
+            },
+            ..wanted("embedding")
+        };
+        let lent = keys.lend(&wanted, &Tried::default(), START);
+        lent.map(|lent| lent.id.0).ok()
+    };
+
+    assert_eq!(batch(50), Some(2));
+    assert_eq!(batch(50), None);
+    assert_eq!(batch(30), Some(1));
+}
+
+#[test]
+fn five_overloads_in_a_row_hold_a_model_back_until_one_request_succeeds() {
+    let mut keys = keys(&[1, 2]);
+    let overloaded = Verdict {
+        status: Some(503),
+        ..verdict(Rule::Overloaded)
+    };
+    for _ in 0..5 {
+        let lent = try_lend(&mut keys, "flash", START).unwrap();
+        assert_eq!(settle(&mut keys, &lent, &overloaded, START), []);
+        keys.give_back(&lent);
+    }
+
+    let until = START + Duration::from_secs(2);
+    let closed = Obstacle::Overloaded { until };
+    assert_eq!(try_lend(&mut keys, "flash", START).unwrap_err(), closed);
+    assert!(lend(&mut keys, "pro", START).is_some());
+    let probe = try_lend(&mut keys, "flash", until).unwrap();
+    assert!(lend(&mut keys, "flash", until).is_none());
+    settle(&mut keys, &probe, &overloaded, until);
+    keys.give_back(&probe);
+    let twice = until + Duration::from_secs(4);
+    let closed = Obstacle::Overloaded { until: twice };
+    assert_eq!(try_lend(&mut keys, "flash", until).unwrap_err(), closed);
+
+    let probe = try_lend(&mut keys, "flash", twice).unwrap();
+    settle(&mut keys, &probe, &verdict(Rule::Success), twice);
+    keys.give_back(&probe);
+    assert!(lend(&mut keys, "flash", twice).is_some());
+}
+
+#[test]
+fn a_storm_blames_nobody_and_is_over_with_the_first_success() {
+    let projects: Vec<_> = (1..=100).collect();
+    let mut keys = keys(&projects);
+    let mut resting = HashSet::new();
+    for _ in 0..5 {
+        let lent = try_lend(&mut keys, "flash", START).unwrap();
+        for change in settle(&mut keys, &lent, &verdict(Rule::QuotaWithoutDetail), START) {
+            match change {
+                Change::Cooldown { project_id, .. } => drop(resting.insert(project_id)),
+                Change::CooldownLifted { project_id, .. } => drop(resting.remove(&project_id)),
+                other => panic!("{other}"),
+            }
+        }
+        keys.give_back(&lent);
+    }
+    assert_eq!(resting.len(), 0);
+
+    let until = START + Duration::from_secs(2);
+    let storm = Obstacle::Storm { until };
+    assert_eq!(try_lend(&mut keys, "pro", START).unwrap_err(), storm);
+    let probe = try_lend(&mut keys, "flash", until).unwrap();
+    assert!(lend(&mut keys, "flash", until).is_none(), "one at a time");
+    settle(&mut keys, &probe, &verdict(Rule::Success), until);
+    keys.give_back(&probe);
+    let lent = (0..100).filter(|_| lend(&mut keys, "flash", until).is_some());
+    assert_eq!(lent.count(), 100);
+}
+
+proptest! {
+    /// Whatever happens, a lent key is enabled, usable, and its project does not rest for the model.
+    #[test]
+    fn a_resting_key_is_never_lent(
+        steps in prop::collection::vec((0..7_u8, 0..3_usize, 0..90_u64), 1..200),
+    ) {
+        let models = ["flash", "pro", "lite"];
+        let rules = [
+            Rule::QuotaWithoutDetail,
+            Rule::QuotaPerMinute,
+            Rule::ApiKeyInvalid,
+            Rule::InternalError,
+            Rule::Success,
+        ];
+        let mut keys = keys(&[1, 1, 2, 3, 4, 5, 5, 6]);
+        let mut now = START;
+        let mut resting: HashMap<(i64, String), Timestamp> = HashMap::new();
+        let mut states: HashMap<i64, Condition> = HashMap::new();
+        let mut held: Vec<Lent> = Vec::new();
+        for (action, model, seconds) in steps {
+            now = now + Duration::from_secs(seconds);
+            let model = models[model];
+            if action == 6 {
+                if let Some(lent) = held.pop() {
+                    keys.give_back(&lent);
+                }
+                continue;
+            }
+            let Ok(lent) = try_lend(&mut keys, model, now) else { continue };
+            let rests = resting.get(&(lent.project_id.0, model.to_owned()));
+            prop_assert!(rests.is_none_or(|until| *until <= now), "key {} rests for {model}", lent.id.0);
+            let state = states.get(&lent.id.0);
+            prop_assert!(state.is_none_or(|known| known.state != KeyState::Invalid));
+            prop_assert!(state.and_then(|known| known.until).is_none_or(|until| until <= now));
+            let Some(rule) = rules.get(usize::from(action)) else {
+                held.push(lent);
+                continue;
+            };
+            for change in keys.settle(&lent, model, &verdict(*rule), moment(now)) {
+                match change {
+                    Change::Cooldown { project_id, model, cooldown: Cooldown { until, .. } } => {
+                        resting.insert((project_id.0, model), until);
+                    }
+                    Change::CooldownLifted { project_id, model } => {
+                        resting.remove(&(project_id.0, model));
+                    }
+                    Change::Key { id, condition } => drop(states.insert(id.0, condition)),
+                    Change::Checked { .. } | Change::Limit { .. } | Change::Billing { .. } | Change::Project { .. } => {}
+                }
+            }
+            keys.give_back(&lent);
+        }
+        prop_assert_eq!(keys.in_flight(), u32::try_from(held.len()).unwrap());
+    }
+}

@@ -1,0 +1,492 @@
+//! What an attempt's verdict means for keys, projects, models and the way out.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::pool::cooldown::{
+    EVERY_MODEL, SOFT_FAULT_REST, SOFT_FAULT_SPAN, SOFT_FAULTS, check_after, rest_until,
+};
+use crate::pool::gate::{Gate, Pause};
+use crate::pool::keys::{Change, Cooldown, Keys, Lent, Overload};
+use crate::pool::quota::{Measure, Own, billing_of, is_counted};
+use crate::pool::storm::{STORM_SPAN, Weather};
+use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKeyId};
+use crate::pool::verdict::{Fault, Rule, Verdict, Violation};
+
+/// After so many overloads in a row, with no success between, a model rests for everybody.
+const OVERLOADS: u32 = 5;
+/// How long a model rests at most.
+const LONGEST_OVERLOAD_PAUSE: Duration = Duration::from_secs(30);
+/// An unexplained 429 so soon after the last one's rest is the same trouble going on.
+const SAME_TROUBLE: Duration = Duration::from_mins(2);
+
+/// When an attempt began and ended, and chance (0 to 1), by which pauses differ.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub began: Timestamp,
+    pub now: Timestamp,
+    pub chance: f64,
+    /// Whether an answer had begun to flow: what breaks off later is no sign of an overload.
+    pub had_begun: bool,
+}
+
+impl Keys {
+    /// Draws the consequences of `verdict` on an attempt with a lent key for this model.
+    pub fn settle(
+        &mut self,
+        lent: &Lent,
+        model: &str,
+        verdict: &Verdict,
+        moment: Moment,
+    ) -> Vec<Change> {
+        let Moment {
+            began, now, chance, ..
+        } = moment;
+        let rule = verdict.rule;
+        self.correct_count(lent, model, rule, now);
+        let mut changes = Vec::new();
+        if verdict.status.is_some() {
+            let refused = is_unexplained(verdict);
+            match self
+                .storm
+                .note(lent.project_id, refused, began, now, chance)
+            {
+                Weather::Calm | Weather::Ends => {}
+                Weather::Begins => return self.lift_unexplained(now),
+                Weather::Goes => return Vec::new(),
+            }
+        }
+        self.note_overload(model, rule, moment);
+        changes.extend(self.learn_billing(lent, verdict));
+        changes.extend(self.learn_limits(lent, model, verdict, now));
+        match rule.fault() {
+            Fault::Nobody if rule == Rule::Success => {
+                changes.extend(self.succeed(lent, model, began, now));
+            }
+            Fault::Nobody | Fault::Client | Fault::Model | Fault::WayOut => {}
+            Fault::Soft => changes.extend(self.soft_fault(lent.id, now)),
+            Fault::ProjectModel => {
+                changes.extend(self.rest_project(lent.project_id, model, verdict, began, now));
+            }
+            Fault::KeyInvalid => {
+                changes.extend(self.blame(lent.id, KeyState::Invalid, rule, began, now));
+            }
+            Fault::KeyLeaked => {
+                changes.extend(self.blame(lent.id, KeyState::Leaked, rule, began, now));
+            }
+            Fault::ProjectSuspended => {
+                changes.extend(self.blame_project(lent.id, KeyState::Suspended, rule, began, now));
+            }
+            Fault::ProjectMisconfigured => {
+                changes.extend(self.blame_project(
+                    lent.id,
+                    KeyState::Misconfigured,
+                    rule,
+                    began,
+                    now,
+                ));
+            }
+        }
+        changes
+    }
+
+    /// Takes back what Google has not counted, and counts for a model that was not known before it answered.
+    fn correct_count(&mut self, lent: &Lent, model: &str, rule: Rule, now: Timestamp) {
+        let charge = &lent.charge;
+        let (amount, at) = (charge.amount, charge.at.unwrap_or(now));
+        let day_ends = self.day_ends(now);
+        match charge.model {
+            Some(model) if !is_counted(rule) => {
+                let was_full = self.rest_of_project(lent.id, model, now);
+                let counted_in = charge.day_ends.unwrap_or(day_ends);
+                self.each_spent(lent.id, lent.project_id, model, |spent| {
+                    spent.take_back(amount, at, counted_in);
+                });
+                if was_full {
+                    self.place_project(lent.project_id, Some(model), now);
+                }
+            }
+            None if rule == Rule::Success && amount.requests > 0 => {
+                let model = self.model_number(model);
+                self.each_spent(lent.id, lent.project_id, model, |spent| {
+                    spent.add(amount, at, day_ends);
+                });
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn rest_of_project(&self, id: UpstreamKeyId, model: usize, now: Timestamp) -> bool {
+        let key = self.by_id.get(&id);
+        key.and_then(|key| self.rest_of(key, model, now)).is_some()
+    }
+
+    /// Counts overloads in a row; too many close the model's gate, one success opens it.
+    fn note_overload(&mut self, model: &str, rule: Rule, moment: Moment) {
+        let Moment {
+            began,
+            now,
+            chance,
+            had_begun,
+        } = moment;
+        if rule == Rule::Success {
+            let known = self.known_model(model);
+            if let Some(model) = known.and_then(|model| self.models.get_mut(model)) {
+                let is_news = model.overload.gate.is_none_or(|gate| gate.is_news(began));
+                if is_news {
+                    model.overload = Overload::default();
+                }
+            }
+            return;
+        }
+        if rule != Rule::Overloaded || model.is_empty() || had_begun {
+            return;
+        }
+        let first = self.rules.overload_pause;
+        let pause = Pause {
+            first,
+            most: LONGEST_OVERLOAD_PAUSE.max(first),
+        };
+        let number = self.model_number(model);
+        let overload = &mut self.models[number].overload;
+        overload.in_a_row = overload.in_a_row.saturating_add(1);
+        match &mut overload.gate {
+            Some(gate) if gate.is_news(began) => gate.close_again(now, pause, chance),
+            None if overload.in_a_row >= OVERLOADS => {
+                tracing::warn!(
+                    model,
+                    "the model is overloaded: nothing is sent to it for a while"
+                );
+                overload.gate = Some(Gate::close(now, pause, chance));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// What a storm let rest was not at fault.
+    fn lift_unexplained(&mut self, now: Timestamp) -> Vec<Change> {
+        tracing::warn!(
+            "Google refuses many projects at once without a reason: it limits this address. No key is blamed"
+        );
+        let mut lifted = Vec::new();
+        for (project_id, project) in &mut self.projects {
+            project.cooldowns.retain(|model, cooldown| {
+                let is_of_storm = is_unexplained_rule(cooldown.rule)
+                    && now - cooldown.since <= STORM_SPAN
+                    && cooldown.until > now;
+                if is_of_storm {
+                    lifted.push((*project_id, *model));
+                }
+                !is_of_storm
+            });
+        }
+        let mut changes = Vec::new();
+        for (project_id, model) in lifted {
+            self.place_project(project_id, None, now);
+            changes.push(Change::CooldownLifted {
+                project_id,
+                model: self.name_of(model),
+            });
+        }
+        changes
+    }
+
+    fn learn_billing(&mut self, lent: &Lent, verdict: &Verdict) -> Option<Change> {
+        let billing = verdict.violations.iter().find_map(billing_of)?;
+        let project = self.projects.get_mut(&lent.project_id)?;
+        if project
+            .billing
+            .is_some_and(|known| known != Billing::Unknown)
+        {
+            return None;
+        }
+        project.billing = Some(billing);
+        Some(Change::Billing {
+            project_id: lent.project_id,
+            billing,
+        })
+    }
+
+    /// Takes note of the limits that a refusal names, and of those that a success contradicts.
+    fn learn_limits(
+        &mut self,
+        lent: &Lent,
+        model: &str,
+        verdict: &Verdict,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let project_id = lent.project_id;
+        let billing = self
+            .projects
+            .get(&project_id)
+            .and_then(|project| project.billing)
+            .unwrap_or(Billing::Unknown);
+        let change = |measure, limit| Change::Limit {
+            project_id,
+            model: model.to_owned(),
+            measure,
+            limit,
+            at: now,
+        };
+        if verdict.rule == Rule::Success {
+            let Some(number) = lent.charge.model else {
+                return changes;
+            };
+            for measure in &lent.charge.beyond {
+                let quota = self
+                    .projects
+                    .entry(project_id)
+                    .or_default()
+                    .quotas
+                    .entry(number)
+                    .or_default();
+                if quota.own(*measure) != Own::Contradicted {
+                    quota.learn(*measure, Own::Contradicted);
+                    self.models[number].presumed.contradicted(billing);
+                    changes.push(change(*measure, None));
+                }
+            }
+            if !changes.is_empty() {
+                self.place_project(project_id, Some(number), now);
+            }
+            return changes;
+        }
+        for violation in &verdict.violations {
+            let (Some(measure), Some(limit)) = (Measure::of(violation), violation.limit) else {
+                continue;
+            };
+            if model.is_empty() || !is_of_model(violation) {
+                continue;
+            }
+            // Of a project that is not known to be free nothing follows for others from its having nothing at all.
+            let number = self.model_number(model);
+            self.models[number].has_line = true;
+            self.models[number]
+                .presumed
+                .learn(billing, measure, limit, now);
+            let quota = self
+                .projects
+                .entry(project_id)
+                .or_default()
+                .quotas
+                .entry(number)
+                .or_default();
+            if !measure.is_daily() {
+                quota.spent.begin_minute();
+            }
+            if quota.own(measure) != Own::Limit(limit) {
+                quota.learn(measure, Own::Limit(limit));
+            }
+            changes.push(change(measure, Some(limit)));
+        }
+        changes
+    }
+
+    fn succeed(
+        &mut self,
+        lent: &Lent,
+        model: &str,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        self.successes.add(lent.id, now);
+        let number = self.known_model(model);
+        let mut goes_on = false;
+        if let (Some(number), Some(project)) = (number, self.projects.get_mut(&lent.project_id)) {
+            let over = |cooldown: &Cooldown| cooldown.until <= began;
+            let has_ended = project.cooldowns.get(&number).is_none_or(over);
+            if has_ended {
+                // The next unexplained 429 begins its doubling anew.
+                project.cooldowns.remove(&number);
+                if let Some(quota) = project.quotas.get_mut(&number) {
+                    goes_on = std::mem::take(&mut quota.goes_alone);
+                }
+            }
+        }
+        if goes_on {
+            self.place_project(lent.project_id, number, now);
+        }
+        let Some(key) = self.by_id.get_mut(&lent.id) else {
+            return Vec::new();
+        };
+        key.soft_faults.clear();
+        let condition = key.row.condition;
+        if condition.state == KeyState::Trial && condition.since <= began {
+            vec![self.set_condition(lent.id, Condition::ready(now), now)]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn soft_fault(&mut self, id: UpstreamKeyId, now: Timestamp) -> Vec<Change> {
+        let Some(key) = self.by_id.get_mut(&id) else {
+            return Vec::new();
+        };
+        key.soft_faults.retain(|at| now - *at <= SOFT_FAULT_SPAN);
+        key.soft_faults.push(now);
+        let others_succeed = |since| {
+            self.successes
+                .of_another_than(id)
+                .is_some_and(|at| at >= since)
+        };
+        let often = key.soft_faults.len() >= SOFT_FAULTS && others_succeed(key.soft_faults[0]);
+        let usable = matches!(key.row.condition.state, KeyState::Ready | KeyState::Trial);
+        let failed_trial =
+            key.row.condition.state == KeyState::Trial && others_succeed(key.row.condition.since);
+        if !usable || !(often || failed_trial) {
+            return Vec::new();
+        }
+        key.soft_faults.clear();
+        let until = Some(now + SOFT_FAULT_REST);
+        let condition = Condition {
+            state: KeyState::CoolingDown,
+            until,
+            ..Condition::ready(now)
+        };
+        vec![self.set_condition(id, condition, now)]
+    }
+
+    fn rest_project(
+        &mut self,
+        project_id: ProjectId,
+        model: &str,
+        verdict: &Verdict,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let whole_project =
+            !verdict.violations.is_empty() && !verdict.violations.iter().any(is_of_model);
+        let mut models = vec![if whole_project { EVERY_MODEL } else { model }];
+        // Google may count an alias, or a version, under another name than the one it was asked by.
+        let named = verdict
+            .violations
+            .iter()
+            .filter_map(|violation| violation.model.as_deref());
+        models.extend(named);
+        models.sort_unstable();
+        models.dedup();
+        let rested = models
+            .into_iter()
+            .filter_map(|model| self.rest_for(project_id, model, verdict, began, now));
+        rested.collect()
+    }
+
+    fn rest_for(
+        &mut self,
+        project_id: ProjectId,
+        model: &str,
+        verdict: &Verdict,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Option<Change> {
+        let number = self.model_number(model);
+        let before = self
+            .projects
+            .get(&project_id)
+            .and_then(|project| project.cooldowns.get(&number));
+        let step = match before {
+            // Attempts that were under way together tell of one exhaustion, not of several.
+            Some(before) if began < before.since => before.step,
+            Some(before) if now - before.until <= SAME_TROUBLE => before.step + 1,
+            _ => 0,
+        };
+        let until = rest_until(verdict, step, now);
+        if before.is_some_and(|before| before.until >= until) {
+            return None;
+        }
+        let cooldown = Cooldown {
+            rule: verdict.rule,
+            step,
+            since: now,
+            until,
+        };
+        self.put_cooldown(project_id, model, cooldown);
+        Some(Change::Cooldown {
+            project_id,
+            model: model.to_owned(),
+            cooldown,
+        })
+    }
+
+    /// Sets the state of one key; nothing when the attempt is older than what is known.
+    fn blame(
+        &mut self,
+        id: UpstreamKeyId,
+        state: KeyState,
+        rule: Rule,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Option<Change> {
+        let condition = self.by_id.get(&id)?.row.condition;
+        let already = condition.state == state || condition.state == KeyState::Leaked;
+        if already || (condition.since > began && condition.state != KeyState::Ready) {
+            return None;
+        }
+        // Only a key that was on trial confirms what was found before.
+        let failed_checks = if condition.state == KeyState::Trial {
+            condition.failed_checks + 1
+        } else {
+            1
+        };
+        let next_check = check_after(rule.fault(), failed_checks).map(|wait| now + wait);
+        let condition = Condition {
+            state,
+            rule: Some(rule),
+            since: now,
+            until: None,
+            next_check,
+            failed_checks,
+        };
+        Some(self.set_condition(id, condition, now))
+    }
+
+    fn blame_project(
+        &mut self,
+        id: UpstreamKeyId,
+        state: KeyState,
+        rule: Rule,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
+            return Vec::new();
+        };
+        let keys = self
+            .projects
+            .get(&project_id)
+            .map(|project| project.keys.clone())
+            .unwrap_or_default();
+        keys.into_iter()
+            .filter_map(|id| self.blame(id, state, rule, began, now))
+            .collect()
+    }
+
+    pub(super) fn set_condition(
+        &mut self,
+        id: UpstreamKeyId,
+        condition: Condition,
+        now: Timestamp,
+    ) -> Change {
+        if let Some(key) = self.by_id.get_mut(&id) {
+            key.row.condition = condition;
+        }
+        self.plan_check(id);
+        self.place_everywhere(id, now);
+        Change::Key { id, condition }
+    }
+}
+
+/// A 429 that names no quota: it may mean the project, or our address.
+fn is_unexplained(verdict: &Verdict) -> bool {
+    is_unexplained_rule(verdict.rule) && verdict.violations.is_empty()
+}
+
+fn is_unexplained_rule(rule: Rule) -> bool {
+    matches!(rule, Rule::QuotaWithoutDetail | Rule::QuotaUnknownWindow)
+}
+
+/// Whether a violation is about one model: it names one, or its id does in general.
+fn is_of_model(violation: &Violation) -> bool {
+    violation.model.is_some() || violation.quota_id.contains("PerModel")
+}

@@ -1,0 +1,185 @@
+//! `WaitingRoom`: requests that wait for a key that is ready soon.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::Timestamp;
+use crate::pool::client_key::{ClientKey, ClientKeyId};
+use crate::pool::lease::{Lease, SharedKeys};
+use crate::pool::selection::{Obstacle, Tried, Wanted};
+use crate::pool::waiting::{Served, Ticket, Waiting};
+use crate::pool::window::Amount;
+
+/// Where requests wait. One task serves them, whenever the bell rings or a rest ends.
+#[derive(Debug, Default)]
+pub struct WaitingRoom {
+    waiting: Mutex<Waiting<Waiter>>,
+    /// How many wait, to be asked without the lock.
+    count: AtomicUsize,
+    bell: Notify,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiter {
+    client: Arc<ClientKey>,
+    model: String,
+    amount: Amount,
+    tried: Tried,
+    /// How long it waits at most.
+    until: Timestamp,
+    answer: oneshot::Sender<Result<Lease, Obstacle>>,
+}
+
+/// A place in the room, given up on drop.
+#[derive(Debug)]
+pub struct Seat<'a> {
+    room: &'a WaitingRoom,
+    client: ClientKeyId,
+    ticket: Ticket,
+    pub answer: oneshot::Receiver<Result<Lease, Obstacle>>,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.room.lock();
+        waiting.leave(self.client, self.ticket);
+        self.room.count.store(waiting.len(), Ordering::Relaxed);
+    }
+}
+
+impl WaitingRoom {
+    /// Takes a seat until a key is lent, or until it is sure that none will be in time. `None` when `most` wait already.
+    pub fn enter(
+        &self,
+        client: &Arc<ClientKey>,
+        wanted: &Wanted,
+        tried: &Tried,
+        until: Timestamp,
+        most: usize,
+    ) -> Option<Seat<'_>> {
+        let (sender, answer) = oneshot::channel();
+        let waiter = Waiter {
+            client: client.clone(),
+            model: wanted.model.to_owned(),
+            amount: wanted.amount,
+            tried: tried.clone(),
+            until,
+            answer: sender,
+        };
+        let mut waiting = self.lock();
+        if waiting.len() >= most {
+            return None;
+        }
+        let ticket = waiting.enter(client.id, waiter);
+        self.count.store(waiting.len(), Ordering::Relaxed);
+        drop(waiting);
+        // A key may have been given back since this request was told that there is none.
+        self.bell.notify_one();
+        Some(Seat {
+            room: self,
+            client: client.id,
+            ticket,
+            answer,
+        })
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether others wait for the same already, so that whoever comes now must not overtake them.
+    pub fn is_queued_for(&self, wanted: &Wanted) -> bool {
+        !self.is_empty()
+            && self.lock().iter().any(|waiter| {
+                waiter.wanted().model_or_none() == wanted.model_or_none()
+                    && waiter.client.tags == wanted.tags
+            })
+    }
+
+    /// Tells that a key may be free. Costs next to nothing while nobody waits.
+    pub fn ring(&self) {
+        if !self.is_empty() {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Waits for the bell.
+    pub async fn rung(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Lends what can be lent, in fair turns, and tells those whose time will not suffice. Returns when to look again.
+    pub fn serve(&self, keys: &SharedKeys, now: Timestamp) -> Option<Timestamp> {
+        let mut next: Option<Timestamp> = None;
+        // What was in the way of one is in the way of all that want the same.
+        let mut blocked: Vec<(Arc<ClientKey>, String, Amount, Obstacle)> = Vec::new();
+        let mut waiting = self.lock();
+        waiting.serve(|waiter| {
+            if waiter.answer.is_closed() {
+                return Served::Gone;
+            }
+            let known = blocked.iter().find(|(client, model, amount, _)| {
+                client.tags == waiter.client.tags
+                    && *model == waiter.model
+                    && *amount == waiter.amount
+            });
+            let lent = match known {
+                Some((.., obstacle)) => Err(*obstacle),
+                None => keys.lease(&waiter.wanted(), &waiter.tried, now),
+            };
+            let obstacle = match lent {
+                Ok(lease) => return waiter.tell(Ok(lease)),
+                Err(obstacle) => obstacle,
+            };
+            match obstacle.until(now) {
+                Some(until) if until <= waiter.until => {
+                    if known.is_none() {
+                        let (client, model) = (waiter.client.clone(), waiter.model.clone());
+                        blocked.push((client, model, waiter.amount, obstacle));
+                    }
+                    if until > now {
+                        next = Some(next.map_or(until, |next| next.min(until)));
+                    }
+                    Served::NotNow
+                }
+                Some(_) | None => {
+                    waiter.tell(Err(obstacle));
+                    Served::Gone
+                }
+            }
+        });
+        self.count.store(waiting.len(), Ordering::Relaxed);
+        next
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<Waiter>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            model: &self.model,
+            amount: self.amount,
+            tags: &self.client.tags,
+        }
+    }
+
+    /// Hands over the answer. A key that nobody takes any more goes back by itself.
+    fn tell(&mut self, answer: Result<Lease, Obstacle>) -> Served {
+        let (nobody, _) = oneshot::channel();
+        match std::mem::replace(&mut self.answer, nobody).send(answer) {
+            Ok(()) => Served::Yes,
+            Err(_) => Served::Gone,
+        }
+    }
+}
