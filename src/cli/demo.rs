@@ -20,6 +20,7 @@ use crate::demo::cast::{cast, rules};
 use crate::demo::fake_gemini::FakeGemini;
 use crate::demo::traffic;
 use crate::pool::secret::Secret;
+use crate::pool::upstream_key::Attributes;
 use crate::server::Server;
 use crate::storage::backup::folder_of;
 use crate::storage::client_keys::{self, NewClientKey};
@@ -154,8 +155,18 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
     let revision = revision::bump(&mut tx).await?;
     for role in &cast {
         let secret = Secret::new(&role.key.secret);
+        let attributes = Attributes {
+            label: Some(role.label.to_owned()),
+            ..Attributes::default()
+        };
         upstream_keys::insert(
-            &mut tx, &hash_key, &secret, role.label, false, now, revision,
+            &mut tx,
+            &hash_key,
+            &secret,
+            &attributes,
+            false,
+            now,
+            revision,
         )
         .await?;
     }

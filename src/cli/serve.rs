@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::cli::migrate::bring_up_to_date;
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
+use crate::pool::upstream_key::Attributes;
 use crate::server::Server;
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
@@ -80,8 +81,8 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
         }
     }
     for secret in &config.upstream_keys {
-        let label = format!("key-{}", secret.last4());
-        upstream_keys::insert(&mut tx, &hash_key, secret, &label, false, now, revision).await?;
+        let nothing = Attributes::default();
+        upstream_keys::insert(&mut tx, &hash_key, secret, &nothing, false, now, revision).await?;
     }
     tx.commit().await?;
     Ok(())

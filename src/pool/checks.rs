@@ -9,7 +9,6 @@ use crate::pool::keys::{Change, Keys};
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId};
 use crate::pool::verdict::{Fault, Rule, Verdict};
-use crate::pool::window::Amount;
 
 /// When a check that told nothing is made again.
 const AGAIN: Duration = Duration::from_mins(10);
@@ -96,19 +95,16 @@ impl Keys {
         due
     }
 
-    /// Draws the consequences of a check that `began` then. A key that `generated`, with this model and at this expense, is
-    /// proven.
+    /// Draws the consequences of a check that `began` then. A key that `has_generated` is proven.
     pub fn settle_check(
         &mut self,
         id: UpstreamKeyId,
         verdict: &Verdict,
-        generated: Option<(&str, Amount)>,
+        has_generated: bool,
         began: Timestamp,
         now: Timestamp,
     ) -> Vec<Change> {
-        if let Some((model, amount)) = generated {
-            self.count(id, model, amount, now);
-        }
+        self.day_ends(now);
         let Some(key) = self.by_id.get_mut(&id) else {
             return Vec::new();
         };
@@ -119,7 +115,7 @@ impl Keys {
             return Vec::new();
         }
         match Found::of(verdict) {
-            Found::Alive => self.bring_back(id, generated.is_some(), began, now),
+            Found::Alive => self.bring_back(id, has_generated, began, now),
             Found::Dead(state) => self.confirm(id, state, verdict.rule, began, now),
             Found::Unclear => self.look_again(id, now),
         }
@@ -136,17 +132,6 @@ impl Keys {
         if is_new(&key.row) {
             self.plan.new.insert(id);
         }
-    }
-
-    /// Counts what a check has used of the quota.
-    fn count(&mut self, id: UpstreamKeyId, model: &str, amount: Amount, now: Timestamp) {
-        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
-            return;
-        };
-        let (model, day_ends) = (self.model_number(model), self.day_ends(now));
-        self.each_spent(id, project_id, model, |spent| {
-            spent.add(amount, now, day_ends);
-        });
     }
 
     /// Puts what was set aside on trial: that Google knows a key does not prove that it lets it generate.
@@ -173,11 +158,11 @@ impl Keys {
                 next_check: None,
                 ..condition
             };
-            changes.push(self.set_checked(other, trial, now));
+            changes.push(self.set_checked(other, trial));
         }
         let may_be_ready = |state| state != KeyState::Ready && state != KeyState::CoolingDown;
         if has_generated && self.condition(id).is_some_and(|is| may_be_ready(is.state)) {
-            changes.push(self.set_condition(id, Condition::ready(now), now));
+            changes.push(self.set_condition(id, Condition::ready(now)));
         }
         changes
     }
@@ -217,7 +202,7 @@ impl Keys {
                 next_check: check_after(rule.fault(), failed_checks).map(|wait| now + wait),
                 failed_checks,
             };
-            changes.push(self.set_condition(id, condition, now));
+            changes.push(self.set_condition(id, condition));
         }
         changes
     }
@@ -235,7 +220,7 @@ impl Keys {
                     next_check,
                     ..condition
                 };
-                changes.push(self.set_checked(other, condition, now));
+                changes.push(self.set_checked(other, condition));
             }
         }
         changes
@@ -274,8 +259,8 @@ impl Keys {
     }
 
     /// Sets a condition whose evidence stays what it was.
-    fn set_checked(&mut self, id: UpstreamKeyId, condition: Condition, now: Timestamp) -> Change {
-        self.set_condition(id, condition, now);
+    fn set_checked(&mut self, id: UpstreamKeyId, condition: Condition) -> Change {
+        self.set_condition(id, condition);
         Change::Checked { id, condition }
     }
 }

@@ -1,28 +1,39 @@
-//! Finds upstream keys in any text: lines, CSV, JSON, the lines of an environment file.
+//! Finds upstream keys in any text, with what is said of them: lines, CSV, JSON, the lines of an environment file.
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::pool::secret::Secret;
+use crate::pool::upstream_key::{Attributes, MOST_WEIGHT, tags_in};
 
 /// What a text holds.
 #[derive(Debug, Default)]
 pub struct Import {
     /// Each key once, as they came.
-    pub keys: Vec<Secret>,
+    pub keys: Vec<ImportedKey>,
     /// How often a key came again.
     pub duplicates: usize,
-    /// What stood where a key was expected.
+    /// What could not be used.
     pub odd: Vec<Odd>,
 }
 
-/// An entry that is no key.
+/// A key with what stood beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportedKey {
+    pub secret: Secret,
+    pub attributes: Attributes,
+}
+
+/// An entry that is not what was expected in its place. Where it is not a key, the key beside it was taken without it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Odd {
     /// Counted from 1.
     pub line: usize,
-    /// Its first characters: at most four, and a quarter of it, because it may be a key with a slip in it.
+    /// What was expected: `key`, `weight` and so on.
+    pub what: &'static str,
+    /// Its first characters: at most four, and a quarter of it, because it may be a key with a slip in it. What is too
+    /// short for a key is shown whole where none was expected.
     pub start: String,
 }
 
@@ -32,19 +43,24 @@ const GOOGLES: [&str; 2] = ["AIza", "AQ."];
 const TOKEN_CHARACTERS: usize = 23;
 const FEWEST_CHARACTERS: usize = 8;
 const MOST_CHARACTERS: usize = 1_024;
+/// The longest label or name of a project.
+const MOST_NAME_CHARACTERS: usize = 200;
 
 /// Finds the keys in `text`.
 ///
 /// What looks like a Google key (`AIza…`, `AQ.…`) is found anywhere. Where there is none, a line, a CSV cell or a JSON
-/// text that could be a key is taken whole.
+/// text that could be a key is taken whole. What the columns of a table with a heading, or the members beside a key in
+/// JSON, say of it is taken along.
 pub fn parse(text: &str) -> Import {
     let mut found = Found::default();
     let text = text.trim_start_matches('\u{feff}');
     if let Some(json) = json(text) {
-        found.json(&json, true, &|entry| line_of(text, entry));
+        found.json(&json, true, &Attributes::default(), &|entry| {
+            line_of(text, entry)
+        });
         return found.import;
     }
-    let mut header = None;
+    let mut columns = None;
     let mut is_first = true;
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
@@ -53,12 +69,16 @@ pub fn parse(text: &str) -> Import {
         }
         if is_first {
             is_first = false;
-            header = key_column(line);
-            if header.is_some() {
+            columns = Columns::of_heading(line);
+            if columns.is_some() {
                 continue;
             }
         }
-        found.line(number, line, header);
+        let is_row = assignment(line).is_none() && json(line).is_none();
+        match columns.as_ref().filter(|_| is_row) {
+            Some(columns) => found.row(number, line, columns),
+            None => found.line(number, line),
+        }
     }
     found.import
 }
@@ -70,18 +90,18 @@ struct Found {
 }
 
 impl Found {
-    fn line(&mut self, number: usize, line: &str, key_column: Option<usize>) {
+    fn line(&mut self, number: usize, line: &str) {
         let (is_place, value) = match assignment(line) {
             Some((name, value)) => (names_keys(name), value),
             None => (true, line),
         };
         if let Some(json) = json(value) {
-            self.json(&json, is_place, &|_| number);
+            self.json(&json, is_place, &Attributes::default(), &|_| number);
             return;
         }
         let tokens = tokens(value);
         if !tokens.is_empty() {
-            self.keys(tokens);
+            self.keys(tokens, &Attributes::default());
             return;
         }
         if !is_place {
@@ -93,9 +113,29 @@ impl Found {
             .find_map(|bullet| value.strip_prefix(bullet))
             .unwrap_or(value);
         let cells: Vec<_> = cells(value).collect();
-        match key_column {
-            Some(column) => self.entry(number, cells.get(column).copied().unwrap_or_default()),
-            None => self.entries(number, &cells),
+        self.entries(number, &cells);
+    }
+
+    /// Takes the key of a table's row with what its other cells say.
+    fn row(&mut self, number: usize, line: &str, columns: &Columns) {
+        let cells = columns.cells(line);
+        let cell = cells.get(columns.key).map_or("", String::as_str);
+        let elsewhere = tokens(line);
+        if tokens(cell).is_empty() && !elsewhere.is_empty() {
+            // A row that does not fit the heading: what its other cells say is not to be trusted.
+            self.keys(elsewhere, &Attributes::default());
+            return;
+        }
+        let mut attributes = Attributes::default();
+        for (place, column) in &columns.others {
+            let text = cells.get(*place).map_or("", String::as_str);
+            self.read(*column, text, number, &mut attributes);
+        }
+        let found = tokens(cell);
+        if found.is_empty() {
+            self.entry(number, unwrapped(cell), &attributes);
+        } else {
+            self.keys(found, &attributes);
         }
     }
 
@@ -104,51 +144,94 @@ impl Found {
         let alike = cells.iter().any(|cell| is_like_googles(cell));
         for cell in cells.iter().filter(|cell| !cell.is_empty()) {
             if !alike || is_like_googles(cell) {
-                self.entry(number, cell);
+                self.entry(number, cell, &Attributes::default());
             }
         }
     }
 
-    fn entry(&mut self, number: usize, entry: &str) {
+    fn entry(&mut self, number: usize, entry: &str, attributes: &Attributes) {
         if is_plausible(entry) {
-            self.key(entry);
+            self.key(entry, attributes);
         } else {
-            let shown = (entry.chars().count() / 4).min(4);
-            self.import.odd.push(Odd {
-                line: number,
-                start: entry.chars().take(shown).collect(),
-            });
+            self.odd(number, "key", entry);
         }
     }
 
-    fn keys(&mut self, texts: Vec<&str>) {
+    fn odd(&mut self, line: usize, what: &'static str, entry: &str) {
+        let length = entry.chars().count();
+        let shown = if what != "key" && length < FEWEST_CHARACTERS {
+            length
+        } else {
+            (length / 4).min(4)
+        };
+        let start = entry.chars().take(shown).collect();
+        self.import.odd.push(Odd { line, what, start });
+    }
+
+    fn keys(&mut self, texts: Vec<&str>, attributes: &Attributes) {
         for text in texts {
-            self.key(text);
+            self.key(text, attributes);
         }
     }
 
-    fn key(&mut self, text: &str) {
-        let key = Secret::new(text);
-        if self.seen.insert(key.clone()) {
-            self.import.keys.push(key);
+    fn key(&mut self, text: &str, attributes: &Attributes) {
+        let secret = Secret::new(text);
+        if self.seen.insert(secret.clone()) {
+            self.import.keys.push(ImportedKey {
+                secret,
+                attributes: attributes.clone(),
+            });
         } else {
             self.import.duplicates += 1;
         }
     }
 
+    /// Takes over what a cell or a member says of a key; what it should not say is odd, and nothing empty says anything.
+    fn read(&mut self, column: Column, text: &str, line: usize, attributes: &mut Attributes) {
+        let text = text.trim();
+        if text.is_empty() {
+            return;
+        }
+        let is_name = text.chars().count() <= MOST_NAME_CHARACTERS
+            && !text.contains(char::is_control)
+            && tokens(text).is_empty();
+        let name = is_name.then(|| text.to_owned());
+        let is_read = match column {
+            Column::Label => set(&mut attributes.label, name),
+            Column::Project => set(&mut attributes.project, name),
+            Column::Billing => set(&mut attributes.billing, text.parse().ok()),
+            Column::Priority => set(&mut attributes.priority, text.parse().ok()),
+            Column::Weight => {
+                let weight = text.parse().ok();
+                let is_weight = |weight: &u32| (1..=MOST_WEIGHT).contains(weight);
+                set(&mut attributes.weight, weight.filter(is_weight))
+            }
+            Column::Tags => set(&mut attributes.tags, name.map(|text| tags_in(&text))),
+        };
+        if !is_read {
+            self.odd(line, column.word(), text);
+        }
+    }
+
     /// Takes Google's keys, and other texts where a key may stand: `is_place`.
-    fn json(&mut self, value: &Value, is_place: bool, line_of: &dyn Fn(&str) -> usize) {
+    fn json(
+        &mut self,
+        value: &Value,
+        is_place: bool,
+        attributes: &Attributes,
+        line_of: &dyn Fn(&str) -> usize,
+    ) {
         match value {
             Value::String(text) => {
                 let tokens = tokens(text);
                 if tokens.is_empty() && is_place {
-                    self.entry(line_of(text), text.trim());
+                    self.entry(line_of(text), text.trim(), attributes);
                 }
-                self.keys(tokens);
+                self.keys(tokens, attributes);
             }
             Value::Array(items) => {
                 for item in items {
-                    self.json(item, is_place, line_of);
+                    self.json(item, is_place, attributes, line_of);
                 }
             }
             Value::Object(members) => {
@@ -156,16 +239,160 @@ impl Found {
                 let is_told = members.iter().any(|(name, member)| {
                     names_keys(name) || has_token(name) || member.as_str().is_some_and(has_token)
                 });
+                let said = self.said(members, attributes, line_of);
+                // One label for all keys of a list would tell none of them from another.
+                let said_of_all = Attributes {
+                    label: None,
+                    ..said.clone()
+                };
                 for (name, member) in members {
-                    self.keys(tokens(name));
+                    self.keys(tokens(name), &Attributes::default());
                     // Beside a key stand its label, its project and so on.
                     let is_place = names_keys(name) || (is_place && !is_told);
-                    self.json(member, is_place, line_of);
+                    let said = if member.is_string() {
+                        &said
+                    } else {
+                        &said_of_all
+                    };
+                    self.json(member, is_place, said, line_of);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => (),
         }
     }
+
+    /// What an object says of the keys in it, and where it says nothing, what `around` says.
+    fn said(
+        &mut self,
+        members: &Map<String, Value>,
+        around: &Attributes,
+        line_of: &dyn Fn(&str) -> usize,
+    ) -> Attributes {
+        let mut said = Attributes::default();
+        if !members.keys().any(|name| names_keys(name)) {
+            return around.clone();
+        }
+        for (name, member) in members {
+            let Some(column) = Column::named(name).filter(|_| !names_keys(name)) else {
+                continue;
+            };
+            let text = match member {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                Value::Array(items) => {
+                    let words: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+                    words.join(" ")
+                }
+                Value::Null | Value::Bool(_) | Value::Object(_) => continue,
+            };
+            self.read(column, &text, line_of(&text), &mut said);
+        }
+        said.or(around)
+    }
+}
+
+/// Puts a value in its place; `false` when there is none.
+fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let is_some = value.is_some();
+    *place = value;
+    is_some
+}
+
+/// Which attribute stands in a column of a table, or in a member beside a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Label,
+    Project,
+    Billing,
+    Priority,
+    Weight,
+    Tags,
+}
+
+impl Column {
+    fn named(name: &str) -> Option<Self> {
+        match plain(name).as_str() {
+            "label" | "name" | "keyname" => Some(Self::Label),
+            "project" | "projectid" | "projectnumber" | "projectname" => Some(Self::Project),
+            "billing" | "tier" | "billingtier" => Some(Self::Billing),
+            "priority" => Some(Self::Priority),
+            "weight" => Some(Self::Weight),
+            "tags" | "tag" => Some(Self::Tags),
+            _ => None,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Label => "label",
+            Self::Project => "project",
+            Self::Billing => "billing",
+            Self::Priority => "priority",
+            Self::Weight => "weight",
+            Self::Tags => "tags",
+        }
+    }
+}
+
+/// Where the heading of a table says that things stand.
+#[derive(Debug)]
+struct Columns {
+    separator: char,
+    key: usize,
+    others: Vec<(usize, Column)>,
+}
+
+impl Columns {
+    /// `None` when `line` is no heading with a column of keys.
+    fn of_heading(line: &str) -> Option<Self> {
+        if assignment(line).is_some() || !tokens(line).is_empty() {
+            return None;
+        }
+        let of_separator = |separator| {
+            let cells = split(line, separator);
+            let key = cells.iter().position(|cell| names_keys(cell))?;
+            let others = cells.iter().enumerate().filter(|(place, _)| *place != key);
+            let others = others.filter_map(|(place, cell)| Some((place, Column::named(cell)?)));
+            let others = others.collect();
+            Some((
+                cells.len(),
+                Self {
+                    separator,
+                    key,
+                    others,
+                },
+            ))
+        };
+        let separators = [',', ';', '\t'].into_iter().rev();
+        let widest = separators
+            .filter_map(of_separator)
+            .max_by_key(|(width, _)| *width);
+        widest.map(|(_, columns)| columns)
+    }
+
+    fn cells(&self, line: &str) -> Vec<String> {
+        split(line, self.separator)
+    }
+}
+
+/// The cells of a table's line. In quotes a separator is none, and two quotes are one.
+fn split(line: &str, separator: char) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut is_quoted = false;
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let cell = cells.last_mut().expect("there is always a cell");
+        match letter {
+            '"' if is_quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                cell.push('"');
+            }
+            '"' if is_quoted || cell.trim().is_empty() => is_quoted = !is_quoted,
+            _ if letter == separator && !is_quoted => cells.push(String::new()),
+            _ => cell.push(letter),
+        }
+    }
+    cells.iter().map(|cell| cell.trim().to_owned()).collect()
 }
 
 fn json(text: &str) -> Option<Value> {
@@ -194,11 +421,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
 
 /// Whether a variable, a column or a JSON member of this name holds upstream keys.
 fn names_keys(name: &str) -> bool {
-    let name: String = name
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|letter| letter.to_ascii_lowercase())
-        .collect();
+    let name = plain(name);
     let others = ["allowed", "client", "public", "admin", "openai", "master"];
     let ends = ["apikey", "apikeys", "upstreamkey", "upstreamkeys"];
     let whole = [
@@ -208,18 +431,22 @@ fn names_keys(name: &str) -> bool {
         && (whole.contains(&name.as_str()) || ends.iter().any(|end| name.ends_with(end)))
 }
 
-/// Which column of a table holds the keys, if `line` is its heading.
-fn key_column(line: &str) -> Option<usize> {
-    let is_heading = assignment(line).is_none() && tokens(line).is_empty();
-    is_heading.then(|| cells(line).position(names_keys))?
+/// A name without what it is written with: its letters and digits, in lower case.
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
 }
 
 /// The parts of a line, without their quotes and brackets.
 fn cells(line: &str) -> impl Iterator<Item = &str> {
     let line = line.trim_end_matches([',', ';']);
-    line.split([',', ';', '\t']).map(|cell| {
-        cell.trim_matches(|char: char| char.is_whitespace() || "\"'`[](){}<>".contains(char))
-    })
+    line.split([',', ';', '\t']).map(unwrapped)
+}
+
+fn unwrapped(cell: &str) -> &str {
+    cell.trim_matches(|char: char| char.is_whitespace() || "\"'`[](){}<>".contains(char))
 }
 
 fn is_like_googles(text: &str) -> bool {
@@ -260,13 +487,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::pool::upstream_key::Billing;
 
     const FIRST: &str = "AIzaSyFirst-0000000000000000000000000001";
     const SECOND: &str = "AQ.Second_00000000000000000000000000000002";
 
     fn keys(text: &str) -> Vec<String> {
         let keys = parse(text).keys;
-        keys.iter().map(|key| key.expose().to_owned()).collect()
+        keys.iter()
+            .map(|key| key.secret.expose().to_owned())
+            .collect()
     }
 
     #[test]
@@ -334,19 +564,99 @@ mod tests {
         assert_eq!(parse(json).odd[0].line, 3);
     }
 
+    #[test]
+    fn what_stands_beside_a_key_is_taken_along() {
+        let all = Attributes {
+            label: Some("one, first".to_owned()),
+            project: Some("projects/7".to_owned()),
+            billing: Some(Billing::Paid),
+            priority: Some(-2),
+            weight: Some(5),
+            tags: Some(vec!["a".to_owned(), "b".to_owned()]),
+        };
+        let only_project = Attributes {
+            project: Some("team blue".to_owned()),
+            ..Attributes::default()
+        };
+        let cases = [
+            "Weight,TIER,api_key,Project ID,name,priority,tags\n5,paid,FIRST,projects/7,\"one, first\",-2,a;b\n,,SECOND,team blue,,,\n",
+            "key\tproject\tlabel\tbilling\tpriority\tweight\ttags\nFIRST\tprojects/7\tone, first\tTier 1\t-2\t5\ta|b\n\
+             SECOND\tteam blue\n",
+            "label;key;project;billing;priority;weight;tags\n\"one, first\";FIRST;projects/7;paid;-2;5;a b\n;SECOND;team blue",
+            r#"[{"key": "FIRST", "name": "one, first", "project_number": "projects/7", "tier": "paid", "priority": -2, "weight": "5",
+                "tags": ["a", "b"]}, {"apiKey": "SECOND", "project": "team blue", "label": null}]"#,
+            "{\"key\": \"FIRST\", \"label\": \"one, first\", \"project\": \"projects/7\", \"billing\": \"paid\", \"priority\": \"-2\", \
+              \"weight\": 5, \"tags\": \"a;b\"}\n{\"key\": \"SECOND\", \"project\": \"team blue\"}",
+        ];
+        for case in cases {
+            for (first, second) in [(FIRST, SECOND), ("opaque-key-1", "opaque-key-2")] {
+                let text = case.replace("FIRST", first).replace("SECOND", second);
+
+                let import = parse(&text);
+
+                let keys: Vec<_> = import
+                    .keys
+                    .iter()
+                    .map(|key| (key.secret.expose(), &key.attributes))
+                    .collect();
+                assert_eq!(keys, [(first, &all), (second, &only_project)], "{text}");
+                assert_eq!(import.odd, [], "{text}");
+            }
+        }
+
+        let shared = format!(r#"{{"project": 7, "name": "all", "keys": ["{FIRST}", "{SECOND}"]}}"#);
+        for key in parse(&shared).keys {
+            assert_eq!(key.attributes.project.as_deref(), Some("7"));
+            assert_eq!(key.attributes.label, None);
+        }
+    }
+
+    #[test]
+    fn a_key_is_taken_without_what_cannot_be_said_of_it() {
+        let text = format!(
+            "key,weight,billing,priority,project\n{FIRST},0,gold,high,\n{SECOND},1001,,,{FIRST}\n"
+        );
+
+        let import = parse(&text);
+
+        assert_eq!(import.keys.len(), 2);
+        for key in &import.keys {
+            assert!(key.attributes.is_empty(), "{:?}", key.attributes);
+        }
+        let odd: Vec<_> = import
+            .odd
+            .iter()
+            .map(|odd| (odd.line, odd.what, odd.start.as_str()))
+            .collect();
+        let expected = [
+            (2, "weight", "0"),
+            (2, "billing", "gold"),
+            (2, "priority", "high"),
+            (3, "weight", "1001"),
+            (3, "project", "AIza"),
+        ];
+        assert_eq!(odd, expected);
+
+        // The row is a cell short, so its key does not stand where the heading says.
+        let import = parse(&format!("label,key,project\n{FIRST},team\n"));
+        assert_eq!(import.keys.len(), 1);
+        assert!(import.keys[0].attributes.is_empty());
+    }
+
     proptest! {
         #[test]
-        fn any_text_can_be_read(text in r#"(AIza|AQ\.|API_KEYS=|key|[\[\]{}",;=:\n\t .*#-]|[a-z0-9]{1,30}|\PC){0,60}"#) {
+        fn any_text_can_be_read(text in r#"(AIza|AQ\.|API_KEYS=|key|weight|tier|[\[\]{}",;=:\n\t .*#-]|[a-z0-9]{1,30}|\PC){0,60}"#) {
             let import = parse(&text);
 
             let lines = text.lines().count().max(1);
             for odd in &import.odd {
-                prop_assert!(odd.start.chars().count() <= 4 && (1..=lines).contains(&odd.line));
+                let most = if odd.what == "key" { 4 } else { FEWEST_CHARACTERS - 1 };
+                prop_assert!(odd.start.chars().count() <= most && (1..=lines).contains(&odd.line));
             }
             for key in &import.keys {
-                prop_assert!(key.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+                prop_assert!(key.secret.expose().bytes().all(|byte| byte.is_ascii_graphic()));
             }
-            let unique: HashSet<_> = import.keys.iter().collect();
+            let unique: HashSet<_> = import.keys.iter().map(|key| &key.secret).collect();
             prop_assert_eq!(unique.len(), import.keys.len());
         }
 
@@ -363,7 +673,7 @@ mod tests {
                     expected.push(key);
                 }
             }
-            let found: Vec<_> = import.keys.iter().map(Secret::expose).collect();
+            let found: Vec<_> = import.keys.iter().map(|key| key.secret.expose()).collect();
             prop_assert_eq!(found, expected);
             prop_assert_eq!(import.duplicates, keys.len() - import.keys.len());
         }

@@ -37,7 +37,7 @@ pub struct Keys {
     /// When Google's day ends, in which quotas are counted.
     pub(super) day_ends: Option<Timestamp>,
     /// The latest time that anybody has told.
-    told: Timestamp,
+    pub(super) told: Timestamp,
     pub(super) last_turn: i64,
     pub(super) successes: LastSuccesses,
 }
@@ -153,11 +153,6 @@ pub enum Change {
         model: String,
         cooldown: Cooldown,
     },
-    /// A check left the key's condition as it was, or let it come on trial; the evidence stays.
-    Checked {
-        id: UpstreamKeyId,
-        condition: Condition,
-    },
     /// A cooldown that was nobody's fault.
     CooldownLifted {
         project_id: ProjectId,
@@ -175,6 +170,11 @@ pub enum Change {
     Billing {
         project_id: ProjectId,
         billing: Billing,
+    },
+    /// A check left the key's condition as it was or let it come on trial; the evidence stays.
+    Checked {
+        id: UpstreamKeyId,
+        condition: Condition,
     },
     /// Google named the key's project: `projects/123`.
     Project { id: UpstreamKeyId, number: String },
@@ -271,7 +271,6 @@ impl Keys {
             left = Some(known.row.project_id).filter(|old| *old != project_id);
             known.row = UpstreamKey {
                 condition: if cleared { key.condition } else { condition },
-                checked_at: key.checked_at.max(known.row.checked_at),
                 ..key
             };
             if cleared {
@@ -296,11 +295,11 @@ impl Keys {
         if billing != Billing::Unknown || project.billing.is_none() {
             project.billing = Some(billing);
         }
+        self.plan_check(id);
         match left {
             Some(left) => self.move_key(id, left, project_id, now),
             None => self.place_everywhere(id, now),
         }
-        self.plan_check(id);
     }
 
     /// Forgets a removed key. Leases of it end in their own time.

@@ -313,7 +313,7 @@ impl Keys {
         key.soft_faults.clear();
         let condition = key.row.condition;
         if condition.state == KeyState::Trial && condition.since <= began {
-            vec![self.set_condition(lent.id, Condition::ready(now), now)]
+            vec![self.set_condition(lent.id, Condition::ready(now))]
         } else {
             Vec::new()
         }
@@ -344,7 +344,7 @@ impl Keys {
             until,
             ..Condition::ready(now)
         };
-        vec![self.set_condition(id, condition, now)]
+        vec![self.set_condition(id, condition)]
     }
 
     fn rest_project(
@@ -438,7 +438,7 @@ impl Keys {
             next_check,
             failed_checks,
         };
-        Some(self.set_condition(id, condition, now))
+        Some(self.set_condition(id, condition))
     }
 
     fn blame_project(
@@ -462,17 +462,12 @@ impl Keys {
             .collect()
     }
 
-    pub(super) fn set_condition(
-        &mut self,
-        id: UpstreamKeyId,
-        condition: Condition,
-        now: Timestamp,
-    ) -> Change {
+    pub(super) fn set_condition(&mut self, id: UpstreamKeyId, condition: Condition) -> Change {
         if let Some(key) = self.by_id.get_mut(&id) {
             key.row.condition = condition;
         }
         self.plan_check(id);
-        self.place_everywhere(id, now);
+        self.place_everywhere(id, self.told);
         Change::Key { id, condition }
     }
 }

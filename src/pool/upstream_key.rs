@@ -118,6 +118,53 @@ pub struct UpstreamKey {
     pub checked_at: Option<Timestamp>,
 }
 
+/// What an admin may say of a key; `None`: nothing was said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes {
+    pub label: Option<String>,
+    /// Google's number for the project, or a name of the admin's own.
+    pub project: Option<String>,
+    /// Of the project.
+    pub billing: Option<Billing>,
+    pub priority: Option<i64>,
+    /// From 1 to [`MOST_WEIGHT`].
+    pub weight: Option<u32>,
+    pub tags: Option<Vec<String>>,
+}
+
+/// The largest weight.
+pub const MOST_WEIGHT: u32 = 1_000;
+
+impl Attributes {
+    /// What is said here, and where nothing is, what `others` say.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        Self {
+            label: self.label.clone().or_else(|| others.label.clone()),
+            project: self.project.clone().or_else(|| others.project.clone()),
+            billing: self.billing.or(others.billing),
+            priority: self.priority.or(others.priority),
+            weight: self.weight.or(others.weight),
+            tags: self.tags.clone().or_else(|| others.tags.clone()),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The tags in a text, each once: words, separated by spaces, commas, `;` or `|`.
+pub fn tags_in(text: &str) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in text.split(|char: char| char.is_whitespace() || ",;|".contains(char)) {
+        if !tag.is_empty() && !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    tags
+}
+
 impl UpstreamKey {
     /// What of the project's names must not reach a client: those by which Google knows it, not a team's own words.
     pub fn project_ids(&self) -> Vec<String> {

@@ -40,7 +40,7 @@ impl Minute {
     /// Takes back what was counted at `at`, if it still counts.
     pub fn take_back(&mut self, amount: Amount, at: Timestamp) {
         let tick = at.as_millis().div_euclid(TICK_MS);
-        let counted = self.ticks.iter_mut().find(|(counted, _)| *counted >= tick);
+        let counted = self.ticks.iter_mut().find(|(counted, _)| *counted == tick);
         if let Some((_, sum)) = counted {
             sum.subtract(amount);
             self.sum.subtract(amount);
@@ -166,8 +166,8 @@ fn counts(tick: i64, now: Timestamp) -> bool {
 }
 
 fn end_of(tick: i64) -> Timestamp {
-    let begun = Timestamp::from_millis((tick + 1) * TICK_MS - 1);
-    begun + Duration::from_millis(SPAN_MS.unsigned_abs())
+    let is_over = Timestamp::from_millis(tick.saturating_add(1).saturating_mul(TICK_MS));
+    is_over + Duration::from_millis(SPAN_MS.unsigned_abs())
 }
 
 #[cfg(test)]

@@ -174,25 +174,45 @@ pub async fn learn_billing(
     Ok(())
 }
 
-/// Ends a project's cooldowns, also those that only a running server knows. Returns how many were running at `now`.
+/// Ends the cooldowns of the projects of these keys, also those that only a running server knows. Returns how many were
+/// running at `now`.
 pub async fn clear_cooldowns(
     tx: &mut Transaction<'_, Sqlite>,
-    id: ProjectId,
+    key_ids: &[UpstreamKeyId],
     now: Timestamp,
     revision: i64,
 ) -> Result<u64> {
+    let key_ids = serde_json::to_string(key_ids).expect("numbers become JSON");
+    sqlx::query!(
+        "
+        UPDATE projects
+        SET cleared_revision = ?2, revision = ?2
+        WHERE id IN (
+            SELECT project_id
+            FROM upstream_keys
+            WHERE id IN (SELECT value FROM json_each(?1))
+        )
+        ",
+        key_ids,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
     let running = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!: u32" FROM cooldowns WHERE project_id = ?1 AND until_ms > ?2"#,
-        id,
+        r#"
+        SELECT count(*) AS "count!: u32"
+        FROM cooldowns
+        WHERE until_ms > ?2 AND project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
+        "#,
+        revision,
         now,
     );
     let running = running.fetch_one(&mut **tx).await?;
-    sqlx::query!("DELETE FROM cooldowns WHERE project_id = ?1", id)
-        .execute(&mut **tx)
-        .await?;
     sqlx::query!(
-        "UPDATE projects SET cleared_revision = ?2, revision = ?2 WHERE id = ?1",
-        id,
+        "
+        DELETE FROM cooldowns
+        WHERE project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
+        ",
         revision,
     )
     .execute(&mut **tx)
@@ -215,7 +235,7 @@ pub async fn list_cleared(db: impl SqliteExecutor<'_>, revision: i64) -> Result<
 }
 
 /// How many keys in use a project has.
-pub async fn count_keys(db: impl SqliteExecutor<'_>, id: ProjectId) -> Result<u32> {
+async fn count_keys(db: impl SqliteExecutor<'_>, id: ProjectId) -> Result<u32> {
     let count = sqlx::query_scalar!(
         r#"
         SELECT count(*) AS "count!: u32"
@@ -306,6 +326,63 @@ async fn merge(
     )
     .execute(&mut **tx)
     .await?;
+    let said = sqlx::query!(
+        r#"
+        SELECT
+            a.name, a.billing AS "billing: Billing", b.name AS known_name,
+            EXISTS (SELECT 1 FROM cooldowns WHERE project_id = a.id)
+                OR EXISTS (SELECT 1 FROM quota_limits WHERE project_id = a.id) AS "has_past!: bool"
+        FROM projects AS a
+        JOIN projects AS b ON b.id = ?2
+        WHERE a.id = ?1
+        "#,
+        from,
+        to,
+    );
+    let said = said.fetch_one(&mut **tx).await?;
+    if said.has_past {
+        move_past(tx, from, to).await?;
+    }
+    // A second name stays behind, and leads to the project.
+    let takes_name = said.known_name.is_none();
+    sqlx::query!(
+        "
+        UPDATE projects
+        SET
+            name = CASE WHEN id = ?1 AND ?3 THEN NULL ELSE name END, merged_into_id = ?2, revision = ?4
+        WHERE id = ?1 OR merged_into_id = ?1
+        ",
+        from,
+        to,
+        takes_name,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    let has_news =
+        said.has_past || (takes_name && said.name.is_some()) || said.billing != Billing::Unknown;
+    if !has_news {
+        return Ok(());
+    }
+    sqlx::query!(
+        "
+        UPDATE projects
+        SET
+            name = coalesce(name, ?2), billing = CASE billing WHEN 'unknown' THEN ?3 ELSE billing END, revision = ?4
+        WHERE id = ?1
+        ",
+        to,
+        said.name,
+        said.billing,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Gives one project the rests and limits of another: the longer of two rests stands, and the later of two limits.
+async fn move_past(tx: &mut Transaction<'_, Sqlite>, from: ProjectId, to: ProjectId) -> Result<()> {
     sqlx::query!(
         "
         INSERT INTO cooldowns (project_id, model, rule, step, status, message, request_id, since_ms, until_ms)
@@ -326,7 +403,6 @@ async fn merge(
     sqlx::query!("DELETE FROM cooldowns WHERE project_id = ?1", from)
         .execute(&mut **tx)
         .await?;
-    // Of two limits the one that was told last is true.
     sqlx::query!(
         "
         INSERT INTO quota_limits (project_id, model, measure, most, message, request_id, learnt_at_ms)
@@ -347,48 +423,6 @@ async fn merge(
     sqlx::query!("DELETE FROM quota_limits WHERE project_id = ?1", from)
         .execute(&mut **tx)
         .await?;
-    let said = sqlx::query!(
-        r#"SELECT name, billing AS "billing: Billing" FROM projects WHERE id = ?1"#,
-        from,
-    );
-    let said = said.fetch_one(&mut **tx).await?;
-    let known = sqlx::query_scalar!("SELECT name FROM projects WHERE id = ?1", to);
-    // A second name stays behind, and leads to the project.
-    let takes_name = known.fetch_one(&mut **tx).await?.is_none();
-    sqlx::query!(
-        "
-        UPDATE projects
-        SET name = CASE WHEN ?3 THEN NULL ELSE name END, merged_into_id = ?2, revision = ?4
-        WHERE id = ?1
-        ",
-        from,
-        to,
-        takes_name,
-        revision,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!(
-        "UPDATE projects SET merged_into_id = ?2 WHERE merged_into_id = ?1",
-        from,
-        to,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!(
-        "
-        UPDATE projects
-        SET
-            name = coalesce(name, ?2), billing = CASE billing WHEN 'unknown' THEN ?3 ELSE billing END, revision = ?4
-        WHERE id = ?1
-        ",
-        to,
-        said.name,
-        said.billing,
-        revision,
-    )
-    .execute(&mut **tx)
-    .await?;
     Ok(())
 }
 
@@ -400,6 +434,7 @@ mod tests {
     use crate::pool::keys::Cooldown;
     use crate::pool::request_id::RequestId;
     use crate::pool::secret::Secret;
+    use crate::pool::upstream_key::Attributes;
     use crate::pool::verdict::Rule;
     use crate::storage::db::Db;
     use crate::storage::upstream_keys::{self, Evidence};
@@ -414,7 +449,8 @@ mod tests {
         let revision = revision::bump(&mut tx).await.unwrap();
         for number in 1..=count {
             let secret = Secret::new(&format!("secret-of-key-{number}"));
-            upstream_keys::insert(&mut tx, &hash_key, &secret, "key", false, NOW, revision)
+            let nothing = Attributes::default();
+            upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, false, NOW, revision)
                 .await
                 .unwrap();
         }
@@ -573,7 +609,7 @@ mod tests {
         rest(&mut tx, 2, "flash", 9_000).await;
         rest(&mut tx, 2, "pro", 500).await;
 
-        let cleared = clear_cooldowns(&mut tx, ProjectId(2), NOW, 5).await;
+        let cleared = clear_cooldowns(&mut tx, &[UpstreamKeyId(2)], NOW, 5).await;
 
         assert_eq!(cleared.unwrap(), 1);
         assert_eq!(resting(&mut tx).await, []);

@@ -207,7 +207,6 @@ impl Writer {
                         totals.add(row, model_id);
                     }
                     if row.kind == Kind::Check {
-                        totals.add_check(row, model_id);
                         checked.extend(row.attempts.first());
                     }
                 }
@@ -337,16 +336,6 @@ impl Totals {
         }
     }
 
-    /// A check is in no statistic, but Google counts what it has generated.
-    fn add_check(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
-        if let (Some(model_id), Some(attempt)) = (model_id, row.attempts.last()) {
-            let (id, tokens) = (attempt.upstream_key_id, row.usage.prompt.unwrap_or(0));
-            let requests = row.quota_requests;
-            self.quotas
-                .add(attempt.started_at, id, model_id, requests, tokens);
-        }
-    }
-
     fn add_to(self, batch: &mut Batch) {
         for statistics in self.upstream_keys.values() {
             batch.add(Table::UpstreamKeys, statistics.upstream_line());
@@ -450,7 +439,7 @@ pub mod tests {
     use super::*;
     use crate::pool::keys::Cooldown;
     use crate::pool::secret::Secret;
-    use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKeyId};
+    use crate::pool::upstream_key::{Attributes, Condition, KeyState, ProjectId, UpstreamKeyId};
     use crate::pool::verdict::Rule;
     use crate::storage::client_keys::NewClientKey;
     use crate::storage::request_logs::tests::{row, running};
@@ -479,7 +468,8 @@ pub mod tests {
         let revision = revision::bump(&mut tx).await.unwrap();
         for text in ["first-secret", "second-secret"] {
             let secret = Secret::new(text);
-            upstream_keys::insert(&mut tx, &hash_key, &secret, text, true, now, revision)
+            let nothing = Attributes::default();
+            upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, now, revision)
                 .await
                 .unwrap();
         }

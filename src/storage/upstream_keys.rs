@@ -8,7 +8,7 @@ use crate::pool::client_key::HashKey;
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::{
-    Billing, Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId,
+    Attributes, Billing, Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId, default_label,
 };
 use crate::pool::verdict::Rule;
 use crate::storage::batch::Cell;
@@ -41,6 +41,8 @@ pub struct ListedKey {
     pub last4: String,
     /// What the admin calls it, else Google's number for it.
     pub project: Option<String>,
+    #[serde(skip)]
+    pub project_number: Option<String>,
     pub billing: Billing,
     pub priority: i64,
     pub weight: i64,
@@ -65,14 +67,14 @@ pub struct ListedKey {
     pub created_at: Timestamp,
 }
 
-/// Adds a key to a project of its own.
+/// Adds a key, to a project of its own where none is named. Without a label it gets one from its last characters.
 ///
 /// A key that was removed comes back when `restore` says so; else it is known and stays removed.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     hash_key: &HashKey,
     secret: &Secret,
-    label: &str,
+    attributes: &Attributes,
     restore: bool,
     now: Timestamp,
     revision: i64,
@@ -94,30 +96,40 @@ pub async fn insert(
         sqlx::query!(
             "
             UPDATE upstream_keys
-            SET
-                secret = ?2, label = ?3, enabled = 1, state = 'ready', state_rule = NULL, state_status = NULL,
-                state_message = NULL, state_request_id = NULL, state_since_ms = ?4, state_until_ms = NULL,
-                next_check_at_ms = NULL, failed_checks = 0, state_reset_revision = ?5, removed_at_ms = NULL,
-                revision = ?5
+            SET secret = ?2, enabled = 1, removed_at_ms = NULL, revision = ?3
             WHERE id = ?1
             ",
             known.id,
             text,
-            label,
-            now,
             revision,
         )
         .execute(&mut **tx)
         .await?;
+        clear(tx, &[known.id], now, revision).await?;
+        update(tx, known.id, attributes, now, revision).await?;
         return Ok(Added::Restored(known.id));
     }
-    let project_id = projects::insert(tx, now, revision).await?;
+    let project_id = match &attributes.project {
+        Some(called) => projects::find_or_insert(tx, called, now, revision).await?,
+        None => projects::insert(tx, now, revision).await?,
+    };
+    if let Some(billing) = attributes.billing {
+        projects::update_billing(tx, project_id, billing, revision).await?;
+    }
+    let label = attributes
+        .label
+        .clone()
+        .unwrap_or_else(|| default_label(secret));
+    let tags = json_of(attributes.tags.as_deref().unwrap_or_default());
+    let priority = attributes.priority.unwrap_or(0);
+    let weight = attributes.weight.unwrap_or(1);
     let id = sqlx::query_scalar!(
         r#"
         INSERT INTO upstream_keys (
-            project_id, label, secret, last4, fingerprint, state_since_ms, created_at_ms, revision
+            project_id, label, secret, last4, fingerprint, priority, weight, tags, state_since_ms, created_at_ms,
+            revision
         )
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)
         RETURNING id AS "id!: UpstreamKeyId"
         "#,
         project_id,
@@ -125,10 +137,101 @@ pub async fn insert(
         text,
         last4,
         fingerprint,
+        priority,
+        weight,
+        tags,
         now,
         revision,
     );
     Ok(Added::New(id.fetch_one(&mut **tx).await?))
+}
+
+/// Whether [`update`] would change anything of the key.
+pub async fn differs(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: UpstreamKeyId,
+    attributes: &Attributes,
+) -> Result<bool> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            k.label, k.priority, k.weight AS "weight: u32", k.tags, k.project_id AS "project_id: ProjectId",
+            p.billing AS "billing: Billing"
+        FROM upstream_keys AS k
+        JOIN projects AS p ON p.id = k.project_id
+        WHERE k.id = ?1 AND k.removed_at_ms IS NULL
+        "#,
+        id,
+    );
+    let row = row.fetch_optional(&mut **tx).await?;
+    let row = row.ok_or_else(|| missing(id))?;
+    let in_another = match &attributes.project {
+        Some(called) => projects::find(tx, called).await? != Some(row.project_id),
+        None => false,
+    };
+    let known = Attributes {
+        label: Some(row.label),
+        project: attributes.project.clone(),
+        billing: Some(row.billing),
+        priority: Some(row.priority),
+        weight: Some(row.weight),
+        tags: Some(serde_json::from_str(&row.tags).unwrap_or_default()),
+    };
+    Ok(in_another || attributes.or(&known) != known)
+}
+
+/// Takes over what is said of a key, and of its project. Returns whether that changed anything.
+pub async fn update(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: UpstreamKeyId,
+    attributes: &Attributes,
+    now: Timestamp,
+    revision: i64,
+) -> Result<bool> {
+    if !differs(tx, id, attributes).await? {
+        return Ok(false);
+    }
+    let tags = attributes.tags.as_deref().map(json_of);
+    let project_id = sqlx::query_scalar!(
+        r#"
+        UPDATE upstream_keys
+        SET
+            label = coalesce(?2, label), priority = coalesce(?3, priority), weight = coalesce(?4, weight),
+            tags = coalesce(?5, tags), revision = ?6
+        WHERE id = ?1
+        RETURNING project_id AS "project_id!: ProjectId"
+        "#,
+        id,
+        attributes.label,
+        attributes.priority,
+        attributes.weight,
+        tags,
+        revision,
+    );
+    let mut project_id = project_id.fetch_one(&mut **tx).await?;
+    if let Some(called) = &attributes.project {
+        project_id = projects::assign(tx, id, called, now, revision).await?;
+    }
+    if let Some(billing) = attributes.billing {
+        projects::update_billing(tx, project_id, billing, revision).await?;
+    }
+    Ok(true)
+}
+
+/// How many other keys share a project with one of these.
+pub async fn count_sisters(tx: &mut Transaction<'_, Sqlite>, ids: &[UpstreamKeyId]) -> Result<u32> {
+    let ids = serde_json::to_string(ids).expect("numbers become JSON");
+    let count = sqlx::query_scalar!(
+        r#"
+        WITH these AS (SELECT value AS id FROM json_each(?1))
+        SELECT count(*) AS "count!: u32"
+        FROM upstream_keys
+        WHERE removed_at_ms IS NULL AND id NOT IN (SELECT id FROM these)
+            AND project_id IN (SELECT project_id FROM upstream_keys WHERE id IN (SELECT id FROM these))
+        "#,
+        ids,
+    );
+    Ok(count.fetch_one(&mut **tx).await?)
 }
 
 /// What changed after `revision`, of the keys or of their projects: the keys in use, and the ids of those removed.
@@ -209,7 +312,7 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
         )
         SELECT
             k.id AS "id: UpstreamKeyId", k.label, k.last4, coalesce(p.name, p.number) AS "project?: String",
-            p.billing AS "billing: Billing", k.priority, k.weight, k.tags, k.enabled AS "enabled: bool", k.state AS "state: String", k.state_rule, k.state_message,
+            p.number, p.billing AS "billing: Billing", k.priority, k.weight, k.tags, k.enabled AS "enabled: bool", k.state AS "state: String", k.state_rule, k.state_message,
             k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
             k.next_check_at_ms AS "next_check_at: Timestamp", k.requests, k.successes, k.failures, k.prompt_tokens,
             k.output_tokens, k.total_tokens, k.last_used_at_ms AS "last_used_at: Timestamp", k.last_error,
@@ -250,6 +353,7 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
             label: row.label,
             last4: row.last4,
             project: row.project,
+            project_number: row.number,
             billing: row.billing,
             priority: row.priority,
             weight: row.weight,
@@ -275,16 +379,16 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
     Ok(listed.collect())
 }
 
-/// The ids of the keys in use that are turned on, or of those that are turned off.
+/// The ids of the keys in use: all, or those that are turned on or off.
 pub async fn list_ids(
     tx: &mut Transaction<'_, Sqlite>,
-    enabled: bool,
+    enabled: Option<bool>,
 ) -> Result<Vec<UpstreamKeyId>> {
     let ids = sqlx::query_scalar!(
         r#"
         SELECT id AS "id!: UpstreamKeyId"
         FROM upstream_keys
-        WHERE removed_at_ms IS NULL AND enabled = ?1
+        WHERE removed_at_ms IS NULL AND (?1 IS NULL OR enabled = ?1)
         ORDER BY id
         "#,
         enabled,
@@ -300,31 +404,57 @@ pub async fn update_enabled(
     now: Timestamp,
     revision: i64,
 ) -> Result<()> {
-    let updated = if enabled {
-        sqlx::query!(
-            "
-            UPDATE upstream_keys
-            SET
-                enabled = 1, state = 'ready', state_rule = NULL, state_status = NULL, state_message = NULL,
-                state_request_id = NULL, state_since_ms = ?2, state_until_ms = NULL, next_check_at_ms = NULL,
-                failed_checks = 0, state_reset_revision = ?3, revision = ?3
-            WHERE id = ?1 AND removed_at_ms IS NULL
-            ",
-            id,
-            now,
-            revision,
-        )
-        .execute(&mut **tx)
-        .await?
-    } else {
-        let disable = sqlx::query!(
-            "UPDATE upstream_keys SET enabled = 0, revision = ?2 WHERE id = ?1 AND removed_at_ms IS NULL",
-            id,
-            revision,
-        );
-        disable.execute(&mut **tx).await?
-    };
-    found(updated.rows_affected(), id)
+    let updated = sqlx::query!(
+        "UPDATE upstream_keys SET enabled = ?2, revision = ?3 WHERE id = ?1 AND removed_at_ms IS NULL",
+        id,
+        enabled,
+        revision,
+    );
+    found(updated.execute(&mut **tx).await?.rows_affected(), id)?;
+    if enabled {
+        clear(tx, &[id], now, revision).await?;
+    }
+    Ok(())
+}
+
+/// Makes keys ready, whatever was found of them before. Returns how many something held back.
+pub async fn clear(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+    now: Timestamp,
+    revision: i64,
+) -> Result<u64> {
+    let list = serde_json::to_string(ids).expect("numbers become JSON");
+    let held = sqlx::query!(
+        r#"
+        SELECT k.id AS "id?: UpstreamKeyId", CAST(j.value AS INTEGER) AS "asked!: UpstreamKeyId"
+        FROM json_each(?1) AS j
+        LEFT JOIN upstream_keys AS k ON k.id = j.value AND k.removed_at_ms IS NULL
+        WHERE k.id IS NULL OR k.state <> 'ready'
+        "#,
+        list,
+    );
+    let held = held.fetch_all(&mut **tx).await?;
+    if let Some(unknown) = held.iter().find(|key| key.id.is_none()) {
+        return Err(missing(unknown.asked));
+    }
+    // Also where it is ready: a running server may have found something that is not written yet.
+    sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET
+            state = 'ready', state_rule = NULL, state_status = NULL, state_message = NULL, state_request_id = NULL,
+            state_since_ms = ?2, state_until_ms = NULL, next_check_at_ms = NULL, failed_checks = 0,
+            state_reset_revision = ?3, revision = ?3
+        WHERE id IN (SELECT value FROM json_each(?1))
+        ",
+        list,
+        now,
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(u64::try_from(held.len()).unwrap_or(u64::MAX))
 }
 
 /// Removes a key: its row stays as a tombstone for the logs. Its secret is wiped later, see [`wipe_removed`].
@@ -482,11 +612,16 @@ impl Statistics {
 }
 
 fn found(rows: u64, id: UpstreamKeyId) -> Result<()> {
-    if rows == 0 {
-        Err(Error::NotFound(format!("upstream key {}", id.0)))
-    } else {
-        Ok(())
-    }
+    if rows == 0 { Err(missing(id)) } else { Ok(()) }
+}
+
+fn missing(id: UpstreamKeyId) -> Error {
+    Error::NotFound(format!("upstream key {}", id.0))
+}
+
+/// Tags as their column has them.
+fn json_of(tags: &[String]) -> String {
+    serde_json::to_string(tags).expect("texts become JSON")
 }
 
 #[cfg(test)]
@@ -503,7 +638,8 @@ mod tests {
     async fn add(tx: &mut Transaction<'_, Sqlite>, secret: &str, restore: bool) -> Added {
         let hash_key = installation::hash_key(tx).await.unwrap();
         let secret = Secret::new(secret);
-        insert(tx, &hash_key, &secret, "label", restore, NOW, 1)
+        let nothing = Attributes::default();
+        insert(tx, &hash_key, &secret, &nothing, restore, NOW, 1)
             .await
             .unwrap()
     }
@@ -559,8 +695,14 @@ mod tests {
         let keys: Vec<_> = keys.iter().map(|key| (key.id, key.enabled)).collect();
         assert_eq!(keys, [(UpstreamKeyId(1), false)]);
         assert_eq!(removed, [UpstreamKeyId(2)]);
-        assert_eq!(list_ids(&mut tx, true).await.unwrap(), [UpstreamKeyId(3)]);
-        assert_eq!(list_ids(&mut tx, false).await.unwrap(), [UpstreamKeyId(1)]);
+        assert_eq!(
+            list_ids(&mut tx, Some(true)).await.unwrap(),
+            [UpstreamKeyId(3)]
+        );
+        assert_eq!(
+            list_ids(&mut tx, Some(false)).await.unwrap(),
+            [UpstreamKeyId(1)]
+        );
     }
 
     #[sqlx::test]
@@ -629,5 +771,55 @@ mod tests {
 
         let missing = delete(&mut tx, UpstreamKeyId(7), NOW, 2).await;
         assert_eq!(missing.unwrap_err().to_string(), "upstream key 7 not found");
+    }
+
+    #[sqlx::test]
+    async fn what_is_said_of_a_key_is_kept_and_only_news_are_a_change(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let said = Attributes {
+            label: Some("first".to_owned()),
+            project: Some("7".to_owned()),
+            billing: Some(Billing::Free),
+            priority: Some(-1),
+            weight: Some(3),
+            tags: Some(vec!["a".to_owned()]),
+        };
+        let secrets = ["secret-0001", "secret-0002"].map(Secret::new);
+        for secret in &secrets {
+            insert(&mut tx, &hash_key, secret, &said, true, NOW, 1)
+                .await
+                .unwrap();
+        }
+        let id = UpstreamKeyId(1);
+        assert!(!update(&mut tx, id, &said, NOW, 2).await.unwrap());
+        assert!(list_changed(&mut *tx, 1).await.unwrap().0.is_empty());
+
+        let news = Attributes {
+            billing: Some(Billing::Paid),
+            weight: Some(4),
+            ..Attributes::default()
+        };
+        assert!(update(&mut tx, id, &news, NOW, 2).await.unwrap());
+
+        let (keys, _) = list_changed(&mut *tx, 1).await.unwrap();
+        let first = &keys[0];
+        assert_eq!(
+            (first.label.as_str(), first.priority, first.weight),
+            ("first", -1, 4)
+        );
+        assert_eq!(first.tags, ["a"]);
+        assert_eq!(first.project_number.as_deref(), Some("projects/7"));
+        // Its sister hears who pays.
+        assert_eq!(keys[1].billing, Billing::Paid);
+        assert_eq!((keys[1].weight, keys[1].project_id), (3, first.project_id));
+
+        delete(&mut tx, id, NOW, 3).await.unwrap();
+        assert!(update(&mut tx, id, &said, NOW, 4).await.is_err());
+        let nothing = Attributes::default();
+        insert(&mut tx, &hash_key, &secrets[0], &nothing, true, NOW, 4)
+            .await
+            .unwrap();
+        assert_eq!(list(&mut *tx, NOW).await.unwrap()[0].label, "first");
     }
 }

@@ -4,14 +4,19 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::demo::fake_gemini::quota::{ModelLimit, ProjectQuota, Tier};
+use gemini_pool::pool::admission::Past;
+use gemini_pool::pool::client_key::Limits;
 use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::pool::window::Minute;
 use tokio::process::Command;
 
-use crate::support::{CLIENT_KEY, PATIENCE, TestPool};
+use crate::support::{CLIENT_ID, CLIENT_KEY, PATIENCE, TestPool};
 
 const UPSTREAM_KEY: &str = "AIza-upstream-key-of-the-clients-0001";
 
@@ -39,6 +44,29 @@ async fn the_newest_sdks_for_javascript_are_served() {
 #[tokio::test]
 async fn older_sdks_for_javascript_are_served() {
     serve_javascript("javascript/older").await;
+}
+
+#[tokio::test]
+async fn gemini_cli_waits_for_a_minute_of_its_key_and_stops_at_a_day() {
+    let Some(folder) = installed("javascript/gemini-cli", "package-lock.json", node) else {
+        return;
+    };
+    let (per_minute, per_day) = (limited_per_minute().await, limited_per_day().await);
+
+    let (waited, stopped) = tokio::join!(
+        run_limited(gemini_cli(&folder, &per_minute), &per_minute),
+        run(gemini_cli(&folder, &per_day))
+    );
+
+    assert!(waited.succeeded, "{waited:#?}");
+    assert_waited(&per_minute).await;
+    assert!(!stopped.succeeded, "{stopped:#?}");
+    assert!(
+        stopped.stderr.contains("has sent 1 requests today"),
+        "{stopped:#?}"
+    );
+    let asked = per_day.rows().await.len();
+    assert_eq!(asked, 2, "the one before and one of the CLI");
 }
 
 #[tokio::test]
@@ -74,6 +102,9 @@ async fn serve_python(set: &str) {
         command.arg(source("python").join(script));
         serve(command).await;
     }
+    let mut command = Command::new(python(&folder));
+    command.arg(source("python").join("waits_with_openai.py"));
+    wait(command).await;
 }
 
 /// Runs both scripts for Node with the SDKs of a folder of pins.
@@ -81,7 +112,13 @@ async fn serve_javascript(set: &str) {
     let Some(folder) = installed(set, "package-lock.json", node) else {
         return;
     };
-    for script in ["checks.mjs", "with_google_genai.mjs", "with_openai.mjs"] {
+    let waits = "waits_with_openai.mjs";
+    for script in [
+        "checks.mjs",
+        "with_google_genai.mjs",
+        "with_openai.mjs",
+        waits,
+    ] {
         // Node looks for packages beside the script.
         std::fs::copy(source("javascript").join(script), folder.join(script)).unwrap();
     }
@@ -90,14 +127,19 @@ async fn serve_javascript(set: &str) {
         command.arg(folder.join(script));
         serve(command).await;
     }
+    let mut command = Command::new("node");
+    command.arg(folder.join(waits));
+    wait(command).await;
 }
 
 /// Runs a script against a pool that is well and one that rests, and looks at what the first has recorded.
 async fn serve(mut script: Command) {
     let (pool, resting) = pools().await;
+    let limited = limited_per_day().await;
     script
         .env("POOL_URL", &pool.url)
         .env("RESTING_POOL_URL", &resting.url)
+        .env("LIMITED_POOL_URL", &limited.url)
         .env("CLIENT_KEY", CLIENT_KEY);
 
     let ran = run(script).await;
@@ -106,6 +148,33 @@ async fn serve(mut script: Command) {
     let passed = ran.stdout.lines().filter(|line| line.starts_with("ok "));
     assert!(passed.count() >= LEAST_CHECKS, "{}", ran.stdout);
     assert_served(&pool).await;
+}
+
+/// Runs a script that asks a pool once whose minute is used up for some seconds more.
+async fn wait(mut script: Command) {
+    let limited = limited_per_minute().await;
+    script
+        .env("POOL_URL", &limited.url)
+        .env("CLIENT_KEY", CLIENT_KEY);
+
+    let ran = run_limited(script, &limited).await;
+
+    assert!(ran.succeeded, "{}{}", ran.stdout, ran.stderr);
+    assert_waited(&limited).await;
+}
+
+/// The client was refused, came back when it was told to, and was served.
+async fn assert_waited(limited: &TestPool) {
+    let rows = limited.rows().await;
+    let statuses: Vec<_> = rows.iter().filter_map(|row| row.status).collect();
+    // The minute may have been moved on once more before the first refusal was seen.
+    let expected: [&[i64]; 2] = [&[429, 200], &[429, 429, 200]];
+    assert!(expected.contains(&statuses.as_slice()), "{statuses:?}");
+    let told = rows[0].error.as_deref().unwrap();
+    assert!(
+        told.contains("has sent 1 requests in the last minute"),
+        "{told}"
+    );
 }
 
 /// The CLI without a terminal, asked one thing.
@@ -151,6 +220,56 @@ async fn pools() -> (TestPool, TestPool) {
         assert_eq!(resting.generate().await.status(), status);
     }
     (pool, resting)
+}
+
+/// A pool whose client key has used up its minute.
+async fn limited_per_minute() -> TestPool {
+    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    pool.allow(|terms| terms.limits.requests_per_minute = Some(1))
+        .await;
+    use_up_minute(&pool);
+    pool
+}
+
+/// Counts a request of so long ago that its minute is over in a few seconds.
+fn use_up_minute(pool: &TestPool) {
+    let now = clock::now();
+    let mut minute = Minute::default();
+    minute.add(now - Duration::from_secs(56), 1, 0);
+    let past = Past {
+        minute: Some(minute),
+        ..Past::default()
+    };
+    let limits = Limits {
+        requests_per_minute: Some(1),
+        ..Limits::default()
+    };
+    let mut admission = pool.app.admission.lock();
+    admission.remember(CLIENT_ID, limits, past, now);
+}
+
+/// Runs a program whose minute does not go on until it has been refused, however long it takes to start.
+async fn run_limited(program: Command, pool: &TestPool) -> Ran {
+    let held_up = async {
+        while pool.rows().await.is_empty() {
+            use_up_minute(pool);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        ran = run(program) => ran,
+        () = held_up => unreachable!("it never ends"),
+    }
+}
+
+/// A pool whose client key has used up its day.
+async fn limited_per_day() -> TestPool {
+    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    assert_eq!(pool.generate().await.status(), 200);
+    pool.allow(|terms| terms.limits.requests_per_day = Some(1))
+        .await;
+    pool
 }
 
 /// Every request went out with the upstream key, and those that could be answered were.

@@ -4,6 +4,7 @@
 mod checks;
 mod cli;
 mod clients;
+mod projects;
 mod proxy;
 mod retention;
 mod support;

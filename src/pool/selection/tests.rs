@@ -288,7 +288,7 @@ fn only_a_check_or_a_hand_brings_a_revoked_key_back_and_a_trial_is_one_request_a
         failed_checks: 1,
         ..Condition::ready(START)
     };
-    keys.set_condition(UpstreamKeyId(1), on_trial, START);
+    keys.set_condition(UpstreamKeyId(1), on_trial);
     let lent = try_lend(&mut keys, "flash", much_later).unwrap();
     assert_eq!(
         try_lend(&mut keys, "flash", much_later).unwrap_err(),
@@ -302,7 +302,7 @@ fn only_a_check_or_a_hand_brings_a_revoked_key_back_and_a_trial_is_one_request_a
         (KeyState::Invalid, 2)
     );
 
-    keys.set_condition(UpstreamKeyId(1), on_trial, START);
+    keys.set_condition(UpstreamKeyId(1), on_trial);
     attempt(&mut keys, 1, Rule::Success, much_later);
     assert_eq!(
         keys.get(UpstreamKeyId(1)).unwrap().condition.state,

@@ -2,8 +2,8 @@
 
 import { inspect } from 'node:util';
 
-// A pool whose keys are well, and one whose only key rests.
-export const { POOL_URL, RESTING_POOL_URL, CLIENT_KEY } = process.env;
+// A pool whose keys are well, one whose only key rests, and one where the client key has used up its day.
+export const { POOL_URL, RESTING_POOL_URL, LIMITED_POOL_URL, CLIENT_KEY } = process.env;
 export const WRONG_KEY = 'not-a-client-key';
 
 export const MODEL = 'gemini-2.5-flash';

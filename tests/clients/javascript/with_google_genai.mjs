@@ -3,8 +3,8 @@
 import { ApiError, GoogleGenAI } from '@google/genai';
 
 import {
-  CLIENT_KEY, EMBEDDING_MODEL, MISSING_MODEL, MODEL, POOL_URL, QUESTION, RESTING_POOL_URL, WRONG_KEY,
-  check, collect, thrown,
+  CLIENT_KEY, EMBEDDING_MODEL, LIMITED_POOL_URL, MISSING_MODEL, MODEL, POOL_URL, QUESTION, RESTING_POOL_URL,
+  WRONG_KEY, check, collect, thrown,
 } from './checks.mjs';
 
 const client = (baseUrl = POOL_URL, apiKey = CLIENT_KEY) =>
@@ -51,3 +51,8 @@ check('every key rests', resting.status === 429, resting);
 const { error } = JSON.parse(resting.message);
 check('every key rests: status', error.status === 'RESOURCE_EXHAUSTED', error);
 check('every key rests: message', error.message.startsWith('gemini-pool: the quota for'), error);
+
+const limited = await thrown(ApiError, () => ask(client(LIMITED_POOL_URL)));
+check("the client key's limit", limited.status === 429, limited);
+const told = 'gemini-pool: this client key has sent 1 requests today and may send 1';
+check("the client key's limit: message", JSON.parse(limited.message).error.message.startsWith(told), limited);

@@ -3,8 +3,8 @@
 import OpenAI from 'openai';
 
 import {
-  CLIENT_KEY, EMBEDDING_MODEL, MISSING_MODEL, MODEL, POOL_URL, QUESTION, RESTING_POOL_URL, WRONG_KEY,
-  check, collect, thrown,
+  CLIENT_KEY, EMBEDDING_MODEL, LIMITED_POOL_URL, MISSING_MODEL, MODEL, POOL_URL, QUESTION, RESTING_POOL_URL,
+  WRONG_KEY, check, collect, thrown,
 } from './checks.mjs';
 
 // A retry would wait as long as the pool asks.
@@ -46,3 +46,7 @@ check('wrong client key', wrong.status === 401 && wrong.code === 'invalid_api_ke
 const resting = await thrown(OpenAI.RateLimitError, () => ask(client(RESTING_POOL_URL)));
 check('every key rests', resting.status === 429 && resting.code === 'rate_limit_exceeded', resting);
 check('every key rests: message', resting.message.includes('gemini-pool: the quota for'), resting);
+
+const limited = await thrown(OpenAI.RateLimitError, () => ask(client(LIMITED_POOL_URL)));
+check("the client key's limit", limited.status === 429 && limited.code === 'rate_limit_exceeded', limited);
+check("the client key's limit: message", limited.message.includes('has sent 1 requests today'), limited);

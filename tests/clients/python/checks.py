@@ -3,9 +3,10 @@
 import os
 import sys
 
-# A pool whose keys are well, and one whose only key rests.
+# A pool whose keys are well, one whose only key rests, and one where the client key has used up its day.
 POOL_URL = os.environ["POOL_URL"]
-RESTING_POOL_URL = os.environ["RESTING_POOL_URL"]
+RESTING_POOL_URL = os.environ.get("RESTING_POOL_URL")
+LIMITED_POOL_URL = os.environ.get("LIMITED_POOL_URL")
 CLIENT_KEY = os.environ["CLIENT_KEY"]
 WRONG_KEY = "not-a-client-key"
 

@@ -8,6 +8,7 @@ from google.genai import errors, types
 from checks import (
     CLIENT_KEY,
     EMBEDDING_MODEL,
+    LIMITED_POOL_URL,
     MISSING_MODEL,
     MODEL,
     POOL_URL,
@@ -72,3 +73,8 @@ check("wrong client key", error.code == 401 and "client key is not known" in err
 error = raised(errors.ClientError, lambda: ask(client(url=RESTING_POOL_URL)))
 check("every key rests", error.code == 429 and error.status == "RESOURCE_EXHAUSTED", error)
 check("every key rests: message", error.message.startswith("gemini-pool: the quota for"), error)
+
+error = raised(errors.ClientError, lambda: ask(client(url=LIMITED_POOL_URL)))
+check("the client key's limit", error.code == 429 and error.status == "RESOURCE_EXHAUSTED", error)
+told = "gemini-pool: this client key has sent 1 requests today and may send 1"
+check("the client key's limit: message", error.message.startswith(told), error)

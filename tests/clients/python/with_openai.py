@@ -5,6 +5,7 @@ import openai
 from checks import (
     CLIENT_KEY,
     EMBEDDING_MODEL,
+    LIMITED_POOL_URL,
     MISSING_MODEL,
     MODEL,
     POOL_URL,
@@ -58,3 +59,7 @@ error = raised(openai.RateLimitError, lambda: ask(client(url=RESTING_POOL_URL)))
 check("every key rests", error.status_code == 429 and error.code == "rate_limit_exceeded", error)
 check("every key rests: message", "gemini-pool: the quota for" in error.message, error)
 check("every key rests: when to come back", int(error.response.headers["retry-after"]) > 0, error)
+
+error = raised(openai.RateLimitError, lambda: ask(client(url=LIMITED_POOL_URL)))
+check("the client key's limit", error.status_code == 429 and error.code == "rate_limit_exceeded", error)
+check("the client key's limit: message", "this client key has sent 1 requests today" in error.message, error)

@@ -17,13 +17,18 @@ use gemini_pool::clock;
 use gemini_pool::config::Config;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+use gemini_pool::pool::client_key::ClientKeyId;
+use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
+use gemini_pool::pool::upstream_key::{ProjectId, UpstreamKeyId};
 use gemini_pool::server::Server;
+use gemini_pool::storage::client_keys::Terms;
 use gemini_pool::storage::db::Db;
 pub use gemini_pool::storage::request_logs::RequestLog;
-use gemini_pool::storage::request_logs::{self, Filter};
+use gemini_pool::storage::request_logs::{self, Filter, NewAttempt, NewRequestLog};
 use gemini_pool::storage::upstream_keys::ListedKey;
-use gemini_pool::storage::{settings, stats, upstream_keys};
+use gemini_pool::storage::{client_keys, revision, settings, stats, upstream_keys};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +36,8 @@ use asking::{Ask, Heard, QUESTION};
 
 /// The client key every test pool knows.
 pub const CLIENT_KEY: &str = "CLIENT_KEY_1";
+/// Its id.
+pub const CLIENT_ID: ClientKeyId = ClientKeyId(1);
 /// How long anything may take before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -66,19 +73,28 @@ impl TestPool {
     /// A pool over an upstream that is there already.
     pub async fn over(google: FakeGemini, secrets: Vec<String>, changed: &[(&str, &str)]) -> Self {
         let url = google.url();
-        Self::start_at(google, url, secrets, changed).await
+        Self::start_at(google, url, secrets, &[], changed).await
     }
 
     /// A pool that sends elsewhere: to something that speaks worse HTTP than the fake can.
     pub async fn sending_to(url: String, secret: &str) -> Self {
         let google = FakeGemini::start(Rules::default()).await.unwrap();
-        Self::start_at(google, url, vec![secret.to_owned()], &[]).await
+        Self::start_at(google, url, vec![secret.to_owned()], &[], &[]).await
+    }
+
+    /// A pool that believes what these proxies in front of it say of a client's address.
+    pub async fn behind(proxies: &[&str], rules: Rules) -> Self {
+        let secrets = rules.keys.iter().map(|key| key.secret.clone()).collect();
+        let google = FakeGemini::start(rules).await.unwrap();
+        let url = google.url();
+        Self::start_at(google, url, secrets, proxies, &[]).await
     }
 
     async fn start_at(
         google: FakeGemini,
         upstream_url: String,
         secrets: Vec<String>,
+        proxies: &[&str],
         changed: &[(&str, &str)],
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -88,7 +104,7 @@ impl TestPool {
             upstream_url: upstream_url.parse().unwrap(),
             client_keys: vec![Secret::new(CLIENT_KEY)],
             upstream_keys: secrets.iter().map(|secret| Secret::new(secret)).collect(),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: proxies.iter().map(|proxy| proxy.parse().unwrap()).collect(),
             public_url: None,
         };
         let db = Db::open(&config.database_url).await.unwrap();
@@ -200,6 +216,45 @@ impl TestPool {
     pub async fn set(&self, changed: &[(&str, &str)]) {
         change_settings(&self.app.db, changed).await;
         self.app.reload(clock::now()).await.unwrap();
+    }
+
+    /// Changes what the client key may do, effective now.
+    pub async fn allow(&self, change: impl FnOnce(&mut Terms)) {
+        let mut tx = self.app.db.begin().await.unwrap();
+        let revision = revision::bump(&mut tx).await.unwrap();
+        let mut terms = client_keys::find_terms(&mut tx, CLIENT_ID).await.unwrap();
+        change(&mut terms);
+        client_keys::update(&mut tx, CLIENT_ID, &terms, revision)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        self.app.reload(clock::now()).await.unwrap();
+    }
+
+    /// Records a request that the client made a while ago.
+    pub async fn asked_before(&self, ago: Duration) {
+        let then = clock::now() - ago;
+        let path = "/v1beta/models/gemini-2.5-flash:generateContent".to_owned();
+        let attempt = NewAttempt {
+            upstream_key_id: UpstreamKeyId(1),
+            project_id: ProjectId(1),
+            status: Some(200),
+            outcome: Some(Outcome::Success),
+            rule: None,
+            error: None,
+            started_at: then,
+            first_byte_ms: Some(0),
+            duration_ms: Some(0),
+        };
+        let row = NewRequestLog {
+            client_key_id: Some(CLIENT_ID),
+            status: Some(200),
+            outcome: Some(Outcome::Success),
+            duration_ms: Some(0),
+            attempts: vec![attempt],
+            ..NewRequestLog::begun(RequestId::first_at(then), then, "POST".to_owned(), path)
+        };
+        self.app.recorder.finish(Box::new(row)).await.unwrap();
     }
 
     /// How many requests hold a key.

@@ -1,0 +1,284 @@
+//! `upstream-keys list`: every key, what holds it back, and what ends that.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::cli::{database, output};
+use crate::clock;
+use crate::config::DatabaseArgs;
+use crate::pool::project;
+use crate::pool::upstream_key::Billing;
+use crate::storage::paging::Page;
+use crate::storage::upstream_keys::{self, ListedKey};
+
+/// The states that a list shows.
+const STATES: [&str; 8] = [
+    "ready",
+    "cooling_down",
+    "trial",
+    "invalid",
+    "leaked",
+    "suspended",
+    "misconfigured",
+    "disabled",
+];
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only keys in this state
+    #[arg(long, value_parser = STATES)]
+    state: Option<String>,
+    /// Only keys of this project, by its number or your name for it
+    #[arg(long)]
+    project: Option<String>,
+    /// Only keys with this tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl ListArgs {
+    fn matches(&self, key: &ListedKey) -> bool {
+        let is_in = |called: &String| {
+            key.project.as_ref() == Some(called)
+                || project::number(called).is_some_and(|n| key.project_number == Some(n))
+        };
+        self.state.as_ref().is_none_or(|state| *state == key.state)
+            && self.project.as_ref().is_none_or(is_in)
+            && self.tag.as_ref().is_none_or(|tag| key.tags.contains(tag))
+    }
+
+    fn is_all(&self) -> bool {
+        self.state.is_none() && self.project.is_none() && self.tag.is_none()
+    }
+}
+
+pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()> {
+    let db = database::open_existing(args).await?;
+    let mut keys = upstream_keys::list(&db.readers, clock::now()).await?;
+    db.close().await;
+    keys.retain(|key| arguments.matches(key));
+    if arguments.json {
+        output::json(&Page::whole(keys))?;
+        return Ok(());
+    }
+    let last = match keys.len() {
+        0 if arguments.is_all() => {
+            "no upstream keys yet: `gemini-pool upstream-keys add` adds one".to_owned()
+        }
+        0 => "no upstream key is like that".to_owned(),
+        count => format!(
+            "{}: {}",
+            output::count(count, "upstream key"),
+            states(&keys)
+        ),
+    };
+    output::table(
+        [
+            "ID",
+            "LABEL",
+            "SECRET",
+            "PROJECT",
+            "NOTES",
+            "STATE",
+            "UNTIL",
+            "REQUESTS",
+            "FAILURES",
+            "TOKENS",
+            "LAST USED",
+            "WHY",
+        ],
+        keys.into_iter().map(row),
+    )?;
+    output::line(last)?;
+    Ok(())
+}
+
+fn row(key: ListedKey) -> [String; 12] {
+    let (notes, until, why) = (notes(&key), until(&key), why(&key));
+    [
+        key.id.0.to_string(),
+        key.label,
+        format!("…{}", key.last4),
+        key.project.unwrap_or_default(),
+        notes,
+        key.state,
+        until,
+        key.requests.to_string(),
+        key.failures.to_string(),
+        key.total_tokens.to_string(),
+        output::moment(key.last_used_at),
+        why,
+    ]
+}
+
+/// What is said of a key that is not said of most: `paid, priority 5, weight 2, tags a b`.
+fn notes(key: &ListedKey) -> String {
+    let billing = match key.billing {
+        Billing::Free => Some("free".to_owned()),
+        Billing::Paid => Some("paid".to_owned()),
+        Billing::Unknown => None,
+    };
+    let notes = [
+        billing,
+        (key.priority != 0).then(|| format!("priority {}", key.priority)),
+        (key.weight != 1).then(|| format!("weight {}", key.weight)),
+        (!key.tags.is_empty()).then(|| format!("tags {}", key.tags.join(" "))),
+    ];
+    let notes: Vec<_> = notes.into_iter().flatten().collect();
+    notes.join(", ")
+}
+
+/// What ends a key's state: a time, a check, a request or a hand.
+fn until(key: &ListedKey) -> String {
+    let id = key.id.0;
+    match (key.state.as_str(), key.state_until, key.next_check_at) {
+        ("ready", ..) => String::new(),
+        ("disabled", ..) => format!("by hand: upstream-keys enable {id}"),
+        ("trial", ..) => "after one request".to_owned(),
+        (_, Some(until), _) => format!("ends {}", output::moment(Some(until))),
+        (_, None, Some(check)) => format!("checked {}", output::moment(Some(check))),
+        (_, None, None) => format!("by hand: upstream-keys clear {id}"),
+    }
+}
+
+/// `9 ready, 4 cooling_down, 1 invalid`.
+fn states(keys: &[ListedKey]) -> String {
+    let mut counts: Vec<(&str, usize)> = vec![("ready", 0)];
+    for key in keys {
+        match counts.iter_mut().find(|(state, _)| *state == key.state) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((&key.state, 1)),
+        }
+    }
+    let counts = counts.into_iter();
+    let counts = counts.map(|(state, count)| format!("{count} {state}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+/// Why a key does not serve, or for which models: short enough for a line.
+fn why(key: &ListedKey) -> String {
+    const LENGTH: usize = 80;
+    let why = match (key.state.as_str(), key.state_reason.as_deref()) {
+        ("cooling_down", Some(models)) => {
+            format!("only for {models}").replace("only for *:", "for every model:")
+        }
+        ("cooling_down", None) => "failed several times in a row while others did not".to_owned(),
+        (_, reason) => reason.unwrap_or_default().to_owned(),
+    };
+    match why.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", &why[..end]),
+        None => why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::pool::upstream_key::UpstreamKeyId;
+
+    fn key(state: &str) -> ListedKey {
+        let start = Timestamp::from_millis(0);
+        ListedKey {
+            id: UpstreamKeyId(7),
+            label: "first".to_owned(),
+            last4: "0001".to_owned(),
+            project: Some("team".to_owned()),
+            project_number: Some("projects/5".to_owned()),
+            billing: Billing::Unknown,
+            priority: 0,
+            weight: 1,
+            tags: vec![],
+            enabled: state != "disabled",
+            state: state.to_owned(),
+            state_reason: None,
+            state_since: start,
+            state_until: None,
+            next_check_at: None,
+            in_flight: None,
+            requests: 0,
+            successes: 0,
+            failures: 0,
+            prompt_tokens: 0,
+            output_tokens: 0,
+            total_tokens: 0,
+            last_used_at: None,
+            last_error: None,
+            created_at: start,
+        }
+    }
+
+    #[test]
+    fn every_state_shows_what_ends_it() {
+        let at = Some(Timestamp::from_millis(0));
+        let cases = [
+            ("ready", None, None, ""),
+            ("cooling_down", at, None, "ends 1970-01-01 00:00:00Z"),
+            ("invalid", None, at, "checked 1970-01-01 00:00:00Z"),
+            ("suspended", None, at, "checked 1970-01-01 00:00:00Z"),
+            (
+                "misconfigured",
+                None,
+                None,
+                "by hand: upstream-keys clear 7",
+            ),
+            ("leaked", None, None, "by hand: upstream-keys clear 7"),
+            ("disabled", None, None, "by hand: upstream-keys enable 7"),
+            ("trial", None, None, "after one request"),
+        ];
+        for (state, state_until, next_check_at, expected) in cases {
+            let key = ListedKey {
+                state_until,
+                next_check_at,
+                ..key(state)
+            };
+            assert_eq!(until(&key), expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn notes_say_what_is_unlike_most() {
+        assert_eq!(notes(&key("ready")), "");
+        let key = ListedKey {
+            billing: Billing::Paid,
+            priority: -1,
+            weight: 2,
+            tags: vec!["a".to_owned(), "b".to_owned()],
+            ..key("ready")
+        };
+        assert_eq!(notes(&key), "paid, priority -1, weight 2, tags a b");
+    }
+
+    #[test]
+    fn a_list_can_be_of_a_state_a_project_or_a_tag() {
+        let filter = |state: Option<&str>, project: Option<&str>, tag: Option<&str>| ListArgs {
+            state: state.map(str::to_owned),
+            project: project.map(str::to_owned),
+            tag: tag.map(str::to_owned),
+            json: false,
+        };
+        let key = ListedKey {
+            tags: vec!["a".to_owned()],
+            ..key("leaked")
+        };
+        for fitting in [
+            filter(None, None, None),
+            filter(Some("leaked"), Some("team"), Some("a")),
+            filter(None, Some("5"), None),
+            filter(None, Some("projects/5"), None),
+        ] {
+            assert!(fitting.matches(&key), "{fitting:?}");
+        }
+        for other in [
+            filter(Some("ready"), None, None),
+            filter(None, Some("tea"), None),
+            filter(None, Some("6"), None),
+            filter(Some("leaked"), None, Some("b")),
+        ] {
+            assert!(!other.matches(&key), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Keys of one project stand and fall together, however it is found out; and what hands say of keys is heeded.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use gemini_pool::demo::fake_gemini::Rules;
+use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::storage::upstream_keys;
+use serde_json::{Value, json};
+
+use crate::support::process::command;
+use crate::support::{TestPool, eventually};
+
+const PROJECT: &str = "424242424242";
+const MODEL: &str = "gemini-2.5-flash";
+
+fn keys<const N: usize>(fates: [(&str, Fate); N]) -> [FakeKey; N] {
+    let mut number = 0;
+    fates.map(|(project, fate)| {
+        number += 1;
+        FakeKey::new(
+            format!("AIzaSyTheSecretOfKeyNumber{number:014}"),
+            project,
+            fate,
+        )
+    })
+}
+
+/// Runs a command over the database in `folder`, and returns what it prints.
+fn run(folder: &Path, arguments: &[&str]) -> String {
+    let output = command(folder)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn list(folder: &Path, arguments: &[&str]) -> Vec<Value> {
+    let arguments = [&["keys", "list", "--json"], arguments].concat();
+    let page: Value = serde_json::from_str(&run(folder, &arguments)).unwrap();
+    page["items"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn keys_that_errors_place_in_one_project_share_it() {
+    for fate in [Fate::ServiceDisabled, Fate::Suspended] {
+        let fates = [
+            (PROJECT, fate.clone()),
+            (PROJECT, fate),
+            ("1", Fate::Healthy),
+        ];
+        let pool = TestPool::of(keys(fates)).await;
+
+        while pool
+            .keys()
+            .await
+            .iter()
+            .any(|key| key.id.0 < 3 && key.requests == 0)
+        {
+            assert_eq!(pool.generate().await.status(), 200);
+        }
+
+        let shared = Some(format!("projects/{PROJECT}"));
+        let keys = eventually("the project is learnt", async || {
+            let (keys, _) = upstream_keys::list_changed(&pool.app.db.readers, -1)
+                .await
+                .unwrap();
+            let learnt = keys.iter().filter(|key| key.project == shared).count();
+            (learnt == 2).then_some(keys)
+        })
+        .await;
+        assert_eq!(keys[0].project_id, keys[1].project_id);
+        assert_eq!(keys[2].project, None);
+        eventually("the server knows", async || {
+            let known = pool.app.keys.lock();
+            let number = |id| known.get(id).unwrap().project_number.clone();
+            (number(keys[0].id) == shared && number(keys[1].id) == shared).then_some(())
+        })
+        .await;
+        // The log names it too, also for attempts made before.
+        let rows = pool.finished_rows(1).await;
+        let attempts = rows
+            .iter()
+            .flat_map(|row| row.attempt_list.iter().flatten());
+        for attempt in attempts.filter(|attempt| attempt.upstream_key_id.0 < 3) {
+            assert_eq!(attempt.project, shared);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_suspended_project_rests_all_its_keys() {
+    let fates = [
+        (PROJECT, Fate::Suspended),
+        (PROJECT, Fate::Suspended),
+        ("1", Fate::Healthy),
+    ];
+    let keys = keys(fates);
+    let pool = TestPool::of(keys.clone()).await;
+    let folder = pool.folder.path();
+    run(folder, &["keys", "update", "1", "2", "--project", "team"]);
+    run(folder, &["keys", "update", "3", "--priority", "1"]);
+    pool.app.reload(gemini_pool::clock::now()).await.unwrap();
+
+    for _ in 0..3 {
+        assert_eq!(pool.generate().await.status(), 200);
+    }
+
+    let asked = keys[..2]
+        .iter()
+        .map(|key| pool.google.counts(&key.secret).requests);
+    assert_eq!(asked.sum::<u64>(), 1);
+    eventually(
+        "both are set aside, in the project that has a number now",
+        async || {
+            let keys = list(folder, &["--state", "suspended", "--project", PROJECT]);
+            (keys.len() == 2).then(|| assert_eq!(keys[0]["project"], "team"))
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn keys_put_into_one_project_rest_together() {
+    let fates = [
+        ("1", Fate::QuotaZero(MODEL.to_owned())),
+        ("2", Fate::Healthy),
+    ];
+    let pool = TestPool::of(keys(fates)).await;
+    let folder = pool.folder.path();
+    run(folder, &["keys", "update", "2", "--priority", "1"]);
+    pool.app.reload(gemini_pool::clock::now()).await.unwrap();
+    assert_eq!(pool.generate().await.status(), 200);
+
+    run(folder, &["keys", "update", "--all", "--project", "team"]);
+
+    eventually("the second key rests too", async || {
+        (pool.generate().await.status() == 429).then_some(())
+    })
+    .await;
+    assert_eq!(list(folder, &["--state", "cooling_down"]).len(), 2);
+}
+
+#[tokio::test]
+async fn a_hand_brings_back_what_rests() {
+    for (fate, refused, state) in [
+        (Fate::Leaked, 503, "leaked"),
+        (Fate::ProjectDenied, 503, "suspended"),
+        (Fate::QuotaZero(MODEL.to_owned()), 429, "cooling_down"),
+    ] {
+        let fate = Fate::Sequence(vec![fate, Fate::Healthy]);
+        let pool = TestPool::start(Rules::with_keys(keys([("1", fate)]))).await;
+        let folder = pool.folder.path();
+        for _ in 0..2 {
+            assert_eq!(pool.generate().await.status(), refused, "{state}");
+        }
+        let resting = eventually("the state is written", async || {
+            list(folder, &["--state", state]).into_iter().next()
+        });
+        assert_eq!(resting.await["id"], 1);
+
+        let told = run(folder, &["keys", "clear", "1"]);
+
+        assert!(
+            told.contains("cleared 1 state") || told.contains("1 cooldown"),
+            "{told}"
+        );
+        eventually("the key is back", async || {
+            (pool.generate().await.status() == 200).then_some(())
+        })
+        .await;
+        assert_eq!(list(folder, &["--state", "ready"]).len(), 1, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn columns_of_an_import_are_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let table = folder.join("keys.csv");
+    let table_name = table.to_str().unwrap();
+    std::fs::write(
+        &table,
+        "name,API key,Project,tier,weight,priority,tags\n\
+         one,opaque-key-0001,7,free,3,-1,a;b\n\
+         two,opaque-key-0002,,paid,0,,\n",
+    )
+    .unwrap();
+
+    let dry = run(folder, &["keys", "import", table_name, "--dry-run"]);
+    assert!(dry.contains("would be added: 2 new"), "{dry}");
+    assert!(dry.contains("line 3: no usable weight"), "{dry}");
+    let imported = [
+        "keys",
+        "import",
+        table_name,
+        "--project",
+        "team",
+        "--tags",
+        "c",
+    ];
+    run(folder, &imported);
+
+    let keys = list(folder, &[]);
+    let said = ["label", "project", "billing", "weight", "priority", "tags"];
+    let said = |key: &Value| said.map(|name| key[name].clone());
+    let one = [
+        "one".into(),
+        "projects/7".into(),
+        "free".into(),
+        3.into(),
+        (-1).into(),
+        json!(["a", "b"]),
+    ];
+    let two = [
+        "two".into(),
+        "team".into(),
+        "paid".into(),
+        1.into(),
+        0.into(),
+        json!(["c"]),
+    ];
+    assert_eq!(said(&keys[0]), one);
+    assert_eq!(said(&keys[1]), two);
+
+    std::fs::write(&table, "key,weight\nopaque-key-0001,9\nopaque-key-0002,1\n").unwrap();
+    let left = run(folder, &["keys", "import", table_name]);
+    assert!(left.contains("left as they are: 1;"), "{left}");
+    assert_eq!(list(folder, &[])[0]["weight"], 3);
+    let updated = run(folder, &["keys", "import", table_name, "--update"]);
+    assert!(updated.contains("known keys changed: 1"), "{updated}");
+    assert_eq!(list(folder, &[])[0]["weight"], 9);
+
+    run(folder, &["keys", "update", "1", "--project", "team"]);
+    let told = run(folder, &["keys", "update", "1", "--billing", "free"]);
+    assert!(told.contains("1 other key of the same projects"), "{told}");
+    assert_eq!(list(folder, &["--project", "team"])[1]["billing"], "free");
+    assert_eq!(list(folder, &["--tag", "c"]).len(), 1);
+}

@@ -1,0 +1,203 @@
+//! From where and for what a client key may be used.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use gemini_pool::demo::fake_gemini::Rules;
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::pool::outcome::Outcome;
+
+use crate::support::asking::{Ask, Heard, QUESTION};
+use crate::support::{CLIENT_ID, TestPool};
+
+const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
+
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+async fn post(pool: &TestPool, path: &str, body: &str) -> Heard {
+    Heard::whole(pool.post(path, body).send().await.unwrap()).await
+}
+
+/// Refused by the pool, with a row that says why; Google heard nothing.
+async fn assert_refused(pool: &TestPool, heard: &Heard, why: &str) {
+    let text = heard.text();
+    assert_eq!(heard.status, 403, "{text}");
+    assert!(text.contains(why), "{text}");
+    let row = pool.row_of(heard).await;
+    assert_eq!(row.outcome, Some(Outcome::Refused));
+    assert_eq!((row.attempts, row.client_key_id), (0, Some(CLIENT_ID)));
+    assert!(row.error.unwrap().contains(why));
+}
+
+#[tokio::test]
+async fn a_key_uses_the_models_it_may_use_on_every_surface() {
+    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    pool.allow(|terms| terms.models = owned(&["gemini-2.5-flash*", "gemini-embedding-*"]))
+        .await;
+    let chat = "/v1beta/openai/chat/completions";
+    let other = "/v1beta/models/gemini-2.5-pro:generateContent";
+    let allowed = [
+        (Ask::Whole.path(), QUESTION),
+        (
+            "/gemini/v1beta/models/gemini-2.5-flash-lite:generateContent",
+            QUESTION,
+        ),
+        (chat, Ask::OpenAi.body()),
+        ("/v1/chat/completions", Ask::OpenAi.body()),
+        ("/v1beta/interactions", Ask::Interaction.body()),
+        (
+            "/v1beta/cachedContents",
+            r#"{"model":"models/gemini-2.5-flash","ttl":"60s"}"#,
+        ),
+    ];
+    let messages = r#""messages":[{"role":"user","content":"Why?"}]"#;
+    let both = format!(r#"{{"model":"gemini-2.5-pro","model":"gemini-2.5-flash",{messages}}}"#);
+    let refused = [
+        (other, QUESTION, "may not use the model gemini-2.5-pro"),
+        (
+            "/gemini/v1beta/models/gemini-2.5-pro:generateContent",
+            QUESTION,
+            "the model gemini-2.5-pro",
+        ),
+        (
+            "/v1beta/models/gemini-2.5-pro%3AgenerateContent",
+            QUESTION,
+            "the model gemini-2.5-pro",
+        ),
+        (
+            other,
+            r#"{"model":"models/gemini-2.5-flash"}"#,
+            "the model gemini-2.5-pro",
+        ),
+        (
+            chat,
+            r#"{"model":"gemini-2.5-pro"}"#,
+            "the model gemini-2.5-pro",
+        ),
+        (
+            "/v1/chat/completions",
+            r#"{"model":"gemini-2.5-pro"}"#,
+            "the model gemini-2.5-pro",
+        ),
+        (chat, &both, "the model gemini-2.5-pro"),
+        (chat, r#"{"messages":[]}"#, "does not tell its model"),
+        (chat, "{model:'gemini-2.5-pro'}", "does not tell its model"),
+        (
+            "/v1beta/interactions",
+            r#"{"agent":"deep-research","input":"x"}"#,
+            "the model deep-research",
+        ),
+        (
+            "/v1beta/cachedContents",
+            r#"{"model":"models/gemini-2.5-pro"}"#,
+            "the model gemini-2.5-pro",
+        ),
+        (
+            "/v1beta/cachedContents",
+            "{model:'models/gemini-2.5-pro'}",
+            "does not tell its model",
+        ),
+    ];
+
+    for (path, body) in allowed {
+        let heard = post(&pool, path, body).await;
+        assert_ne!(heard.status, 403, "{path}: {}", heard.text());
+    }
+    let sent = pool.google.requests();
+    for (path, body, why) in refused {
+        assert_refused(&pool, &post(&pool, path, body).await, why).await;
+    }
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(Ask::OpenAi.body().as_bytes()).unwrap();
+    let request = pool.post(chat, "").header("content-encoding", "gzip");
+    let request = request.body(packed.finish().unwrap());
+    let heard = Heard::whole(request.send().await.unwrap()).await;
+    assert_refused(&pool, &heard, "is not compressed").await;
+    assert_eq!(pool.google.requests(), sent);
+
+    // Lists name no model.
+    for path in ["/v1beta/models", "/v1beta/openai/models"] {
+        let request = pool.client.get(format!("{}{path}", pool.url));
+        let answer = request
+            .header("x-goog-api-key", crate::support::CLIENT_KEY)
+            .send();
+        assert_eq!(answer.await.unwrap().status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_alias_leads_to_no_path_that_is_not_allowed() {
+    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    pool.allow(|terms| terms.paths = owned(&["/v1beta/models/*:generateContent", "/gemini/*"]))
+        .await;
+
+    for path in [
+        Ask::Whole.path(),
+        "/gemini/v1beta/models/gemini-2.5-flash:generateContent",
+    ] {
+        assert_eq!(post(&pool, path, QUESTION).await.status, 200, "{path}");
+    }
+    for ask in [Ask::Events, Ask::OpenAi, Ask::Interaction] {
+        let heard = post(&pool, ask.path(), ask.body()).await;
+        assert_refused(&pool, &heard, "may not use this path").await;
+    }
+    for path in [
+        "/gemini/v1beta/models/gemini-2.5-flash:streamGenerateContent",
+        "/gemini/v1/embeddings",
+        "/v1/models/gemini-2.5-flash:generateContent",
+        "/v1beta/files?x=/v1beta/models/m:generateContent",
+    ] {
+        let heard = post(&pool, path, QUESTION).await;
+        assert_refused(&pool, &heard, "may not use this path").await;
+    }
+    assert_eq!(pool.google.requests(), 2);
+}
+
+#[tokio::test]
+async fn an_address_is_the_one_that_trusted_proxies_report() {
+    let pool = TestPool::behind(
+        &["127.0.0.1/32"],
+        Rules::with_keys([FakeKey::healthy(KEY, "1")]),
+    )
+    .await;
+    pool.allow(|terms| terms.addresses = owned(&["192.0.2.0/24", "2001:db8::7"]))
+        .await;
+    let hear = async |forwarded: &str| {
+        let request = pool.post(Ask::Whole.path(), QUESTION);
+        let request = request.header("x-forwarded-for", forwarded);
+        Heard::whole(request.send().await.unwrap()).await
+    };
+
+    for address in [
+        "192.0.2.1",
+        "203.0.113.9, 192.0.2.200",
+        "::ffff:192.0.2.3",
+        "2001:db8::7",
+    ] {
+        assert_eq!(hear(address).await.status, 200, "{address}");
+    }
+    for address in ["203.0.113.9", "192.0.2.1, 203.0.113.9", "2001:db8::8"] {
+        let heard = hear(address).await;
+        assert_refused(&pool, &heard, "may not be used from").await;
+    }
+    assert_refused(
+        &pool,
+        &hear("nonsense").await,
+        "may not be used from 127.0.0.1",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_whose_scopes_cannot_be_read_may_do_nothing() {
+    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    pool.allow(|terms| terms.models = owned(&["gemini-["]))
+        .await;
+
+    let heard = pool.hear(Ask::Whole).await;
+
+    assert_refused(&pool, &heard, "what this client key may do cannot be read").await;
+}
