@@ -13,7 +13,7 @@ use gemini_pool::demo::fake_gemini::quota::{ModelLimit, ProjectQuota, Tier};
 use gemini_pool::pool::admission::Past;
 use gemini_pool::pool::client_key::Limits;
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::pool::window::Minute;
+use gemini_pool::pool::window::{Amount, Minute};
 use tokio::process::Command;
 
 use crate::support::{CLIENT_ID, CLIENT_KEY, PATIENCE, TestPool};
@@ -235,7 +235,11 @@ async fn limited_per_minute() -> TestPool {
 fn use_up_minute(pool: &TestPool) {
     let now = clock::now();
     let mut minute = Minute::default();
-    minute.add(now - Duration::from_secs(56), 1, 0);
+    let one = Amount {
+        requests: 1,
+        tokens: 0,
+    };
+    minute.add(one, now - Duration::from_secs(56));
     let past = Past {
         minute: Some(minute),
         ..Past::default()
