@@ -9,6 +9,7 @@ use crate::pool::keys::{Change, Keys};
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId};
 use crate::pool::verdict::{Fault, Rule, Verdict};
+use crate::pool::window::Amount;
 
 /// When a check that told nothing is made again.
 const AGAIN: Duration = Duration::from_mins(10);
@@ -95,16 +96,20 @@ impl Keys {
         due
     }
 
-    /// Draws the consequences of a check that `began` then. A key that `has_generated` is proven.
+    /// Draws the consequences of a check that `began` then. A key that `generated`, with this model and at this expense, is
+    /// proven.
     pub fn settle_check(
         &mut self,
         id: UpstreamKeyId,
         verdict: &Verdict,
-        has_generated: bool,
+        generated: Option<(&str, Amount)>,
         began: Timestamp,
         now: Timestamp,
     ) -> Vec<Change> {
         self.day_ends(now);
+        if let Some((model, amount)) = generated {
+            self.count(id, model, amount, now);
+        }
         let Some(key) = self.by_id.get_mut(&id) else {
             return Vec::new();
         };
@@ -115,7 +120,7 @@ impl Keys {
             return Vec::new();
         }
         match Found::of(verdict) {
-            Found::Alive => self.bring_back(id, has_generated, began, now),
+            Found::Alive => self.bring_back(id, generated.is_some(), began, now),
             Found::Dead(state) => self.confirm(id, state, verdict.rule, began, now),
             Found::Unclear => self.look_again(id, now),
         }
@@ -132,6 +137,17 @@ impl Keys {
         if is_new(&key.row) {
             self.plan.new.insert(id);
         }
+    }
+
+    /// Counts what a check has used of the quota.
+    fn count(&mut self, id: UpstreamKeyId, model: &str, amount: Amount, now: Timestamp) {
+        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
+            return;
+        };
+        let (model, day_ends) = (self.model_number(model), self.day_ends(now));
+        self.each_spent(id, project_id, model, |spent| {
+            spent.add(amount, now, day_ends);
+        });
     }
 
     /// Puts what was set aside on trial: that Google knows a key does not prove that it lets it generate.

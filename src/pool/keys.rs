@@ -271,6 +271,7 @@ impl Keys {
             left = Some(known.row.project_id).filter(|old| *old != project_id);
             known.row = UpstreamKey {
                 condition: if cleared { key.condition } else { condition },
+                checked_at: key.checked_at.max(known.row.checked_at),
                 ..key
             };
             if cleared {

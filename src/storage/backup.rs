@@ -1,6 +1,7 @@
 //! Copies of the database file: made while it is in use, checked, and put back.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -363,8 +364,10 @@ async fn hold_alone(database: &Path) -> Result<Option<SqliteConnection>> {
 fn set_aside_companions(database: &Path, kept: &Path) -> Result<()> {
     for end in ["-wal", "-shm", "-journal"] {
         let (from, to) = (companion(database, end), companion(kept, end));
-        if from.exists() {
-            fs::rename(&from, &to).map_err(|source| Error::file(&from, source))?;
+        match fs::rename(&from, &to) {
+            // SQLite itself takes them away when the last connection closes, which may be just now.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            moved => moved.map_err(|source| Error::file(&from, source))?,
         }
     }
     Ok(())

@@ -207,6 +207,7 @@ impl Writer {
                         totals.add(row, model_id);
                     }
                     if row.kind == Kind::Check {
+                        totals.add_check(row, model_id);
                         checked.extend(row.attempts.first());
                     }
                 }
@@ -333,6 +334,16 @@ impl Totals {
                 addend,
                 attempt.error.as_deref(),
             );
+        }
+    }
+
+    /// A check is in no statistic, but Google counts what it has generated.
+    fn add_check(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
+        if let (Some(model_id), Some(attempt)) = (model_id, row.attempts.last()) {
+            let (id, tokens) = (attempt.upstream_key_id, row.usage.prompt.unwrap_or(0));
+            let requests = row.quota_requests;
+            self.quotas
+                .add(attempt.started_at, id, model_id, requests, tokens);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::pool::project::learnt;
 use crate::pool::request_id::{RequestId, RequestIds};
 use crate::pool::settings::Settings;
 use crate::pool::verdict::Rule;
+use crate::pool::window::Amount;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{Kind, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
@@ -80,8 +81,14 @@ impl Checker<'_> {
         let verdict = checked.verdict();
         drop(self.recorder.finish(Box::new(self.row(id, due, &checked))));
         let mut keys = self.keys.lock();
-        let has_generated = checked.has_generated;
-        let mut changes = keys.settle_check(due.id, verdict, has_generated, began, clock::now());
+        let amount = Amount {
+            requests: 1,
+            tokens: checked.answered.usage.prompt.unwrap_or(0),
+        };
+        let generated = checked
+            .has_generated
+            .then_some((self.settings.check_model.as_str(), amount));
+        let mut changes = keys.settle_check(due.id, verdict, generated, began, clock::now());
         let number = keys.get(due.id).and_then(|row| learnt(row, verdict));
         drop(keys);
         changes.extend(number.map(|number| Change::Project { id: due.id, number }));
@@ -138,6 +145,7 @@ impl Checker<'_> {
             request_bytes: bytes(sent.sum()),
             response_bytes: bytes(received.sum()),
             usage: answered.usage,
+            quota_requests: u64::from(checked.has_generated),
             finish_reason: answered.finish_reason.clone(),
             service_tier: answered.service_tier.clone(),
             cost_nano_usd: if answered.is_charged {

@@ -72,7 +72,7 @@ fn due(keys: &mut Keys, now: Timestamp) -> Vec<i64> {
 }
 
 fn check(keys: &mut Keys, id: i64, rule: Rule, now: Timestamp) -> Vec<Change> {
-    keys.settle_check(UpstreamKeyId(id), &verdict(rule), false, now, now)
+    keys.settle_check(UpstreamKeyId(id), &verdict(rule), None, now, now)
 }
 
 fn condition(keys: &Keys, id: i64) -> Condition {
@@ -226,7 +226,12 @@ fn a_key_that_has_generated_is_ready_at_once_and_its_sisters_come_on_trial() {
 
     for id in [1, 3] {
         let id = UpstreamKeyId(id);
-        keys.settle_check(id, &verdict(Rule::Success), true, now, now);
+        let amount = Amount {
+            requests: 1,
+            tokens: 1,
+        };
+        let generated = Some(("flash", amount));
+        keys.settle_check(id, &verdict(Rule::Success), generated, now, now);
     }
 
     let states = [1, 2, 3].map(|id| condition(&keys, id).state);
@@ -270,10 +275,10 @@ fn what_was_found_since_a_check_began_stands() {
     keys.put(cleared, 0, now);
 
     let refused = verdict(Rule::ApiKeyInvalid);
-    let changes = keys.settle_check(UpstreamKeyId(1), &refused, false, began, now);
+    let changes = keys.settle_check(UpstreamKeyId(1), &refused, None, began, now);
 
     assert_eq!(changes, []);
     assert_eq!(condition(&keys, 1).state, KeyState::Ready);
-    let gone = keys.settle_check(UpstreamKeyId(9), &refused, false, began, now);
+    let gone = keys.settle_check(UpstreamKeyId(9), &refused, None, began, now);
     assert_eq!(gone, []);
 }
