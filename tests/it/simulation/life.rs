@@ -171,7 +171,7 @@ fn note(changes: Vec<Change>, now: Timestamp) {
 fn check_what_is_due(keys: &mut Keys, troubles: &mut Troubles, now: Timestamp) {
     for due in keys.due_checks(now, false, 8) {
         let verdict = troubles.answer(due.id, due.project_id, None, now);
-        note(keys.settle_check(due.id, &verdict, false, now, now), now);
+        note(keys.settle_check(due.id, &verdict, None, now, now), now);
     }
 }
 

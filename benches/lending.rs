@@ -1,0 +1,219 @@
+//! What lending costs among 50,000 keys, and what three days of heavy traffic over 200 projects come to.
+//!
+//! `cargo bench --bench lending`. The traffic is that of the simulation in `tests/it/simulation`, with far more of it.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on may panic")]
+#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
+
+#[path = "../tests/it/simulation/world.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use gemini_pool::clock::Timestamp;
+use gemini_pool::gemini::classify::success;
+use gemini_pool::pool::keys::{Cooldown, Keys, Lent};
+use gemini_pool::pool::quota::{Measure, Own};
+use gemini_pool::pool::secret::Secret;
+use gemini_pool::pool::selection::{Tried, Wanted};
+use gemini_pool::pool::settle::Moment;
+use gemini_pool::pool::upstream_key::{Billing, Condition, ProjectId, UpstreamKey, UpstreamKeyId};
+use gemini_pool::pool::verdict::Rule;
+use gemini_pool::pool::window::Amount;
+
+use world::{Demand, World, midnight_after};
+
+const KEYS: i64 = 50_000;
+const LENDINGS: u32 = 200_000;
+const PROJECTS: u64 = 200;
+const MODELS: [&str; 4] = ["flash", "pro", "lite", "embedding"];
+
+/// Google's free tier, with more asked than it allows but of the largest quota.
+const DEMANDS: [Demand; 8] = [
+    demand("gemini-2.5-flash", 6_000, 2_000, 0, 20),
+    demand("gemini-3-flash-preview", 6_000, 4_000, 0, 20),
+    demand("gemini-3.5-flash", 5_000, 8_000, 0, 20),
+    demand("gemini-2.5-flash-lite", 6_000, 1_000, 0, 20),
+    demand("gemini-3.1-flash-lite", 130_000, 1_000, 0, 500),
+    demand("gemini-embedding-001", 5_500, 500, 100, 1_000),
+    demand("gemma-3-27b-it", 400_000, 600, 0, 14_400),
+    demand("gemini-2.5-pro", 2_000, 2_000, 0, 0),
+];
+
+const fn demand(model: &'static str, per_day: u32, tokens: u64, texts: u64, quota: u64) -> Demand {
+    Demand {
+        model,
+        per_day,
+        tokens,
+        texts,
+        quota,
+    }
+}
+
+fn main() {
+    lend_among_many("all ready", |_| ());
+    lend_among_many("half rest for the model", |keys| {
+        for project in (1..=KEYS).step_by(2) {
+            keys.put_cooldown(ProjectId(project), "flash", cooldown());
+        }
+    });
+    lend_among_many("with known quotas, four models in turns", |keys| {
+        for project in 1..=KEYS {
+            for model in MODELS {
+                let own = Own::Limit(10_000);
+                keys.put_limit(
+                    ProjectId(project),
+                    model,
+                    Measure::RequestsPerDay,
+                    own,
+                    start(),
+                );
+            }
+        }
+    });
+    lend_among_many("all but ten rest", |keys| {
+        for project in 11..=KEYS {
+            keys.put_cooldown(ProjectId(project), "flash", cooldown());
+        }
+    });
+    simulate();
+}
+
+/// Lends, settles and gives back, 32 requests at a time.
+fn lend_among_many(what: &str, prepare: impl Fn(&mut Keys)) {
+    let mut keys = Keys::default();
+    for number in 1..=KEYS {
+        keys.put(key(number, number), number, start());
+    }
+    prepare(&mut keys);
+    let models = if what.contains("four") {
+        &MODELS[..]
+    } else {
+        &MODELS[..1]
+    };
+    let (mut now, mut under_way) = (start(), Vec::<(Lent, &str)>::new());
+    let mut lending = Vec::with_capacity(usize::try_from(LENDINGS).unwrap());
+    let mut rest = Duration::ZERO;
+    let chosen = |keys: &mut Keys, model, now| {
+        let amount = Amount {
+            requests: 1,
+            tokens: 100,
+        };
+        keys.lend(
+            &Wanted {
+                model,
+                amount,
+                tags: &[],
+            },
+            &Tried::default(),
+            now,
+        )
+    };
+    // The lines are made by the first requests, once.
+    let began = Instant::now();
+    for model in models {
+        under_way.push((chosen(&mut keys, model, now).unwrap(), model));
+    }
+    let first = began.elapsed();
+    for number in 0..LENDINGS {
+        now = now + Duration::from_millis(u64::from(number % 2));
+        let model = models[usize::try_from(number).unwrap() % models.len()];
+        let began = Instant::now();
+        let lent = chosen(&mut keys, model, now);
+        lending.push(began.elapsed());
+        under_way.push((lent.unwrap(), model));
+        if under_way.len() > 32 {
+            let (lent, model) = under_way.swap_remove(0);
+            let moment = Moment {
+                began: now,
+                now,
+                chance: 0.5,
+                had_begun: false,
+            };
+            let began = Instant::now();
+            keys.settle(&lent, model, &success(200), moment);
+            keys.give_back(&lent);
+            rest += began.elapsed();
+        }
+    }
+    lending.sort_unstable();
+    let sum: Duration = lending.iter().sum();
+    println!(
+        "lending one of {KEYS} keys, {what}: mean {:.2} µs, median {:.2}, 99 of 100 below {:.2}, longest {:.0}; \
+         settling and giving back {:.2} µs; making the lines at first {:.0} ms",
+        micros(sum / LENDINGS),
+        micros(lending[lending.len() / 2]),
+        micros(lending[lending.len() * 99 / 100]),
+        micros(lending[lending.len() - 1]),
+        micros(rest / LENDINGS),
+        micros(first) / 1_000.0,
+    );
+}
+
+fn simulate() {
+    let mut keys = Keys::default();
+    for number in 1..=i64::try_from(PROJECTS).unwrap() {
+        keys.put(key(number, number), number, start());
+    }
+    let mut world = World::new(keys, &DEMANDS, start(), 1);
+    let began = Instant::now();
+    let mut end = start();
+    for _ in 0..3 {
+        end = midnight_after(end);
+        world.run_until(end);
+        world.written.clear();
+    }
+    let seen = &world.seen;
+    println!(
+        "three days over {PROJECTS} projects in {:.1} s: {} calls, {} of them to what was known to rest, {:.3} % refused {:?}",
+        began.elapsed().as_secs_f64(),
+        seen.calls,
+        seen.forbidden,
+        world.refused_share() * 100.0,
+        seen.refused_by,
+    );
+    for (day, model, share) in world.throughput(PROJECTS) {
+        println!(
+            "  {day} {model}: {:.1} % of what quotas and demand allow",
+            share * 100.0
+        );
+    }
+}
+
+fn key(number: i64, project: i64) -> UpstreamKey {
+    UpstreamKey {
+        id: UpstreamKeyId(number),
+        project_id: ProjectId(project),
+        project: None,
+        project_number: None,
+        billing: Billing::Unknown,
+        label: String::new(),
+        tags: vec![],
+        secret: Secret::new(&format!("secret-of-key-{number}")),
+        enabled: true,
+        priority: 0,
+        weight: 1,
+        condition: Condition::ready(start()),
+        state_reset_revision: 0,
+        last_used_at: None,
+        checked_at: None,
+    }
+}
+
+fn cooldown() -> Cooldown {
+    Cooldown {
+        rule: Rule::QuotaPerDay,
+        step: 0,
+        since: start(),
+        until: midnight_after(start()),
+    }
+}
+
+/// Three days of Google's, the last of which has 25 hours.
+fn start() -> Timestamp {
+    "2026-10-30T07:00:00Z".parse().unwrap()
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
