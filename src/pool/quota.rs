@@ -325,15 +325,19 @@ impl Presumed {
     }
 
     /// Google has named a limit to a project. Of different limits the largest is presumed: who has less is told so once,
-    /// while who has more would never be. Those whose billing is unknown are presumed to be like any, but not to have
-    /// nothing at all.
+    /// while who has more would never be.
+    ///
+    /// Nothing follows for projects with another billing, nor, where the billing is not known, from one's having nothing
+    /// at all: the next may well be of a tier that has more.
     pub fn learn(&mut self, billing: Billing, measure: Measure, limit: u64, now: Timestamp) {
-        if billing != Billing::Unknown {
-            self.0[billing as usize].learn(measure, limit, now);
+        if billing == Billing::Unknown && limit == 0 {
+            return;
         }
-        if limit > 0 {
-            self.0[Billing::Unknown as usize].learn(measure, limit, now);
-        }
+        let known = &mut self.0[billing as usize];
+        let presumed = known.limits.get(measure).unwrap_or(0).max(limit);
+        known.limits.set(measure, Some(presumed));
+        known.test_at = Some(now + wait_before_test(known.confirmations));
+        known.confirmations = known.confirmations.saturating_add(1);
     }
 
     /// Whether a project that is full by our count alone may be tried, to see whether it has more.
@@ -359,15 +363,6 @@ impl Presumed {
     }
 }
 
-impl PresumedOf {
-    fn learn(&mut self, measure: Measure, limit: u64, now: Timestamp) {
-        let presumed = self.limits.get(measure).unwrap_or(0).max(limit);
-        self.limits.set(measure, Some(presumed));
-        self.confirmations = self.confirmations.saturating_add(1);
-        self.test_at = Some(now + wait_before_test(self.confirmations));
-    }
-}
-
 /// The billing that a violation tells of: the ids and metrics of quotas of the free tier say so, as seen in 429 answers of
 /// 2026.
 pub fn billing_of(violation: &Violation) -> Option<Billing> {
@@ -383,10 +378,13 @@ pub fn billing_of(violation: &Violation) -> Option<Billing> {
     }
 }
 
-/// A minute, doubling to about two hours: of a pool whose projects are all alike the tests cost next to nothing, and a
-/// project that has more is found soon.
+/// At once, then a minute, doubling to about two hours: of a pool whose projects are all alike the tests cost next to
+/// nothing, and one that has more is found soon.
 fn wait_before_test(confirmations: u32) -> Duration {
-    Duration::from_mins(1) * 2_u32.pow(confirmations.min(7))
+    match confirmations {
+        0 => Duration::ZERO,
+        _ => Duration::from_mins(1) * 2_u32.pow((confirmations - 1).min(7)),
+    }
 }
 
 #[cfg(test)]
@@ -549,7 +547,7 @@ mod tests {
                 minutes.unwrap()
             })
             .collect();
-        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 128, 128]);
+        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 64, 128]);
         assert_eq!(presumed.limits(Billing::Paid), &Limits::default());
 
         presumed.contradicted(Billing::Free, Measure::RequestsPerDay);

@@ -260,7 +260,6 @@ impl Keys {
             if model.is_empty() || !is_of_model(violation) {
                 continue;
             }
-            // Of a project that is not known to be free nothing follows for others from its having nothing at all.
             let number = self.model_number(model);
             self.models[number].has_line = true;
             self.models[number]
