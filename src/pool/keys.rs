@@ -123,6 +123,8 @@ pub struct Lent {
     pub id: UpstreamKeyId,
     pub project_id: ProjectId,
     pub secret: Secret,
+    /// Google bills nothing to its project.
+    pub is_free: bool,
     pub(super) charge: Charge,
 }
 

@@ -406,10 +406,15 @@ impl Keys {
             };
         }
         self.place_with(id, line, turn, now);
+        let billing = self
+            .projects
+            .get(&project_id)
+            .and_then(|project| project.billing);
         Lent {
             id,
             project_id,
             secret,
+            is_free: billing == Some(Billing::Free),
             charge,
         }
     }

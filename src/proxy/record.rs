@@ -285,7 +285,10 @@ impl Record {
         row.service_tier.clone_from(&answered.service_tier);
         let model = row.model_version.as_deref().or(row.model.as_deref());
         let tier = answered.service_tier.as_deref();
-        row.cost_nano_usd = if answered.is_charged {
+        let is_free = self.lent.as_ref().is_some_and(|lent| lent.is_free);
+        row.cost_nano_usd = if is_free {
+            Some(0)
+        } else if answered.is_charged {
             model.and_then(|model| cost_nano_usd(model, &row.usage, tier, row.started_at))
         } else {
             // Counting tokens is free; of what says nothing of tokens the cost is not known.

@@ -176,6 +176,25 @@ async fn a_hand_brings_back_what_rests() {
 }
 
 #[tokio::test]
+async fn what_a_free_project_answers_costs_nothing() {
+    let pool = TestPool::start(Rules::with_keys(keys([("1", Fate::Healthy)]))).await;
+    pool.generate().await;
+    assert!(pool.row().await.cost_usd.is_some_and(|cost| cost > 0.0));
+
+    run(
+        pool.folder.path(),
+        &["keys", "update", "1", "--billing", "free"],
+    );
+
+    eventually("the server knows", async || {
+        pool.generate().await;
+        let rows = pool.rows().await;
+        (rows.last()?.cost_usd == Some(0.0)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn columns_of_an_import_are_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
