@@ -501,14 +501,30 @@ fn limits_that_the_admin_sets_are_kept_before_google_says_no() {
     rules.key_limits = Limits::of_settings(2, 0, 0, 0);
     rules.project_limits = Limits::of_settings(3, 0, 0, 0);
     keys.set_rules(rules);
-    // What a model has used is counted once Google has shown that there is one.
-    keys.put_spent(UpstreamKeyId(1), "flash", Amount::default(), None, START);
 
     let lent: Vec<_> = (0..4).map(|_| lend(&mut keys, "flash", START)).collect();
 
     assert_eq!(lent, [Some(1), Some(2), Some(1), None]);
     let in_a_minute = START + Duration::from_secs(61);
     assert!(lend(&mut keys, "flash", in_a_minute).is_some());
+}
+
+#[test]
+fn a_rest_that_turns_out_shorter_ends_earlier() {
+    let mut keys = keys(&[1]);
+    let rest = |minutes| Cooldown {
+        rule: Rule::QuotaPerMinute,
+        step: 0,
+        since: START,
+        until: START + Duration::from_mins(minutes),
+    };
+    keys.put_cooldown(ProjectId(1), "flash", rest(60));
+    assert_eq!(lend(&mut keys, "flash", START), None);
+
+    keys.put_cooldown(ProjectId(1), "flash", rest(1));
+
+    let in_a_minute = START + Duration::from_mins(1);
+    assert_eq!(lend(&mut keys, "flash", in_a_minute), Some(1));
 }
 
 #[test]
