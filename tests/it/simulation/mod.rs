@@ -71,7 +71,7 @@ async fn three_days(world: &mut World, mut each_hour: impl AsyncFnMut(&mut World
         let served_before = |world: &World| world.seen.served.clone();
         world.burst(20);
         let (day, begun) = (world.now, served_before(world));
-        world.run_until(day + Duration::from_secs(60));
+        world.run_until(day + Duration::from_mins(1));
         for demand in DEMANDS.iter().filter(|demand| demand.quota > 0) {
             let key = (day, demand.model);
             let served = world.seen.served.get(&key).copied().unwrap_or(0);
