@@ -335,10 +335,13 @@ impl Keys {
         }
     }
 
-    /// Ends all cooldowns of a project, by hand.
+    /// Ends all cooldowns of a project, by hand, and doubts its limits, which would keep it back as well.
     pub fn clear_cooldowns(&mut self, project_id: ProjectId, now: Timestamp) {
         if let Some(project) = self.projects.get_mut(&project_id) {
             project.cooldowns.clear();
+            for quota in project.quotas.values_mut() {
+                quota.doubt();
+            }
             self.place_project(project_id, None, now);
         }
     }

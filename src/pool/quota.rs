@@ -47,7 +47,7 @@ pub enum Own {
     #[default]
     Unknown,
     Limit(u64),
-    /// More went through than is presumed, so that nothing is.
+    /// More went through than is presumed, or a hand doubts it, so that nothing is.
     Contradicted,
 }
 
@@ -280,6 +280,15 @@ impl ModelQuota {
 
     pub fn learn(&mut self, measure: Measure, own: Own) {
         self.own[measure as usize] = own;
+    }
+
+    /// A hand says that things have changed: no limit holds that was named, until it is named again.
+    pub fn doubt(&mut self) {
+        for own in &mut self.own {
+            if let Own::Limit(_) = own {
+                *own = Own::Contradicted;
+            }
+        }
     }
 
     /// What was counted and has ended, at least.

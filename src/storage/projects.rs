@@ -174,8 +174,8 @@ pub async fn learn_billing(
     Ok(())
 }
 
-/// Ends the cooldowns of the projects of these keys, also those that only a running server knows. Returns how many were
-/// running at `now`.
+/// Ends the cooldowns of the projects of these keys, also those that only a running server knows, and doubts the limits
+/// that were named to them. Returns how many cooldowns were running at `now`.
 pub async fn clear_cooldowns(
     tx: &mut Transaction<'_, Sqlite>,
     key_ids: &[UpstreamKeyId],
@@ -211,6 +211,17 @@ pub async fn clear_cooldowns(
     sqlx::query!(
         "
         DELETE FROM cooldowns
+        WHERE project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
+        ",
+        revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    // What was learnt of limits would keep the project back as well.
+    sqlx::query!(
+        "
+        UPDATE quota_limits
+        SET most = NULL
         WHERE project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
         ",
         revision,

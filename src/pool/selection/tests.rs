@@ -359,6 +359,17 @@ fn a_hand_clears_a_state_and_a_mere_change_does_not() {
 }
 
 #[test]
+fn a_hand_that_ends_rests_has_a_used_up_day_tried_again() {
+    let mut keys = keys(&[1]);
+    attempt_with(&mut keys, 1, &day_is_used_up(0), START);
+    assert_eq!(lend(&mut keys, "flash", START), None);
+
+    keys.clear_cooldowns(ProjectId(1), START);
+
+    assert_eq!(lend(&mut keys, "flash", START), Some(1));
+}
+
+#[test]
 fn keys_of_a_project_that_turns_out_to_be_another_take_its_rests_along() {
     let mut keys = keys(&[1, 2]);
     attempt_with(&mut keys, 1, &day_is_used_up(20), START);
