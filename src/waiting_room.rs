@@ -119,7 +119,7 @@ impl WaitingRoom {
     /// Lends what can be lent, in fair turns, and tells those whose time will not suffice. Returns when to look again.
     pub fn serve(&self, keys: &SharedKeys, now: Timestamp) -> Option<Timestamp> {
         let mut next: Option<Timestamp> = None;
-        // What was in the way of one is in the way of all that want the same.
+        // What is in the way of one that has tried nothing yet is in the way of all that want the same.
         let mut blocked: Vec<(Arc<ClientKey>, String, Amount, Obstacle)> = Vec::new();
         let mut waiting = self.lock();
         waiting.serve(|waiter| {
@@ -141,7 +141,7 @@ impl WaitingRoom {
             };
             match obstacle.until(now) {
                 Some(until) if until <= waiter.until => {
-                    if known.is_none() {
+                    if known.is_none() && waiter.tried.is_empty() {
                         let (client, model) = (waiter.client.clone(), waiter.model.clone());
                         blocked.push((client, model, waiter.amount, obstacle));
                     }
@@ -181,5 +181,108 @@ impl Waiter {
             Ok(()) => Served::Yes,
             Err(_) => Served::Gone,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pool::client_key::Limits;
+    use crate::pool::keys::Rules;
+    use crate::pool::secret::Secret;
+    use crate::pool::selection::Again;
+    use crate::pool::settings::Settings;
+    use crate::pool::upstream_key::{Billing, Condition, ProjectId, UpstreamKey, UpstreamKeyId};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+    const WANTED: Wanted<'static> = Wanted {
+        model: "gemini-flash-latest",
+        amount: Amount {
+            requests: 1,
+            tokens: 10,
+        },
+        tags: &[],
+    };
+
+    /// As many keys as projects, each for one request at a time.
+    fn keys(count: i64) -> SharedKeys {
+        let shared = SharedKeys::default();
+        let mut keys = shared.lock();
+        let settings = Settings {
+            per_key_concurrency: 1,
+            ..Settings::default()
+        };
+        keys.set_rules(Rules::of(&settings));
+        for id in 1..=count {
+            let key = UpstreamKey {
+                id: UpstreamKeyId(id),
+                project_id: ProjectId(id),
+                project: None,
+                project_number: None,
+                billing: Billing::Unknown,
+                label: String::new(),
+                tags: vec![],
+                secret: Secret::new(&format!("secret-of-key-{id}")),
+                enabled: true,
+                priority: 0,
+                weight: 1,
+                condition: Condition::ready(NOW),
+                state_reset_revision: 0,
+                last_used_at: None,
+                checked_at: None,
+            };
+            keys.put(key, 0, NOW);
+        }
+        drop(keys);
+        shared
+    }
+
+    fn client(id: i64) -> Arc<ClientKey> {
+        Arc::new(ClientKey {
+            id: ClientKeyId(id),
+            name: String::new(),
+            enabled: true,
+            expires_at: None,
+            limits: Limits::default(),
+            scopes: None,
+            tags: vec![],
+        })
+    }
+
+    fn enter<'a>(room: &'a WaitingRoom, client: &Arc<ClientKey>, tried: &Tried) -> Seat<'a> {
+        let until = NOW + Duration::from_mins(1);
+        room.enter(client, &WANTED, tried, until, 10).unwrap()
+    }
+
+    #[test]
+    fn one_that_has_tried_what_is_ready_does_not_hold_up_the_others() {
+        let (room, keys, client) = (WaitingRoom::default(), keys(2), client(1));
+        let busy = keys.lease(&WANTED, &Tried::default(), NOW).unwrap();
+        let ready = UpstreamKeyId(3 - busy.lent.id.0);
+        let mut tried = Tried::default();
+        tried.add(ready, ProjectId(ready.0), Again::Never);
+        let mut first = enter(&room, &client, &tried);
+        let mut second = enter(&room, &client, &Tried::default());
+
+        room.serve(&keys, NOW);
+
+        assert!(first.answer.try_recv().is_err());
+        let lease = second.answer.try_recv().unwrap().unwrap();
+        assert_eq!(lease.lent.id, ready);
+        assert_eq!(room.len(), 1);
+    }
+
+    #[test]
+    fn a_seat_given_up_gives_back_the_key_it_was_lent() {
+        let (room, keys, client) = (WaitingRoom::default(), keys(1), client(1));
+        let seat = enter(&room, &client, &Tried::default());
+        assert_eq!(room.serve(&keys, NOW), None);
+        assert_eq!((room.len(), keys.lock().in_flight()), (0, 1));
+
+        drop(seat);
+
+        assert_eq!(keys.lock().in_flight(), 0);
     }
 }

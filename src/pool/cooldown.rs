@@ -125,6 +125,25 @@ mod tests {
     }
 
     #[test]
+    fn a_day_that_is_used_up_ends_at_californian_midnight_also_when_the_clocks_change() {
+        let cases = [
+            // 8 March 2026 has 23 hours, 1 November 25.
+            ("2026-03-08T08:00:00Z", "2026-03-09T07:00:00.000Z", 23),
+            ("2026-03-08T10:30:00Z", "2026-03-09T07:00:00.000Z", 20),
+            ("2026-11-01T07:00:00Z", "2026-11-02T08:00:00.000Z", 25),
+            ("2026-11-01T08:30:00Z", "2026-11-02T08:00:00.000Z", 23),
+        ];
+        for (now, until, hours) in cases {
+            let now: Timestamp = now.parse().unwrap();
+            // The seconds that Google names beside it are a trap.
+            let seconds = Some(Duration::from_secs(38));
+            let rested = rest_until(&verdict(Rule::QuotaPerDay, seconds), 0, now);
+            assert_eq!(rested.to_string(), until, "at {now}");
+            assert_eq!((rested - now).as_secs() / 3_600, hours, "at {now}");
+        }
+    }
+
+    #[test]
     fn checks_come_slower_each_time_and_never_for_a_leaked_key() {
         let minutes = |fault, nth| check_after(fault, nth).map(|wait| wait.as_secs() / 60);
 

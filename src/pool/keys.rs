@@ -445,18 +445,18 @@ impl Keys {
         };
         let day_ends = self.day_ends(now);
         let at = lent.charge.at.unwrap_or(now);
-        self.each_spent(lent.id, lent.project_id, model, |spent| {
+        self.each_spent(lent.id, lent.project_id, Some(model), |spent| {
             spent.take_back(estimate, at, estimated);
             spent.add(amount, now, day_ends);
         });
     }
 
-    /// Calls `change` with all that counts a request: the model's, the project's and the key's.
+    /// Calls `change` with all that counts a request: the key's, the project's, and the model's if it is known.
     pub(super) fn each_spent(
         &mut self,
         id: UpstreamKeyId,
         project_id: ProjectId,
-        model: ModelNumber,
+        model: Option<ModelNumber>,
         mut change: impl FnMut(&mut Spent),
     ) {
         if let Some(key) = self.by_id.get_mut(&id) {
@@ -464,7 +464,9 @@ impl Keys {
         }
         if let Some(project) = self.projects.get_mut(&project_id) {
             change(&mut project.spent);
-            change(&mut project.quotas.entry(model).or_default().spent);
+            if let Some(model) = model {
+                change(&mut project.quotas.entry(model).or_default().spent);
+            }
         }
     }
 

@@ -47,7 +47,7 @@ pub enum Own {
     #[default]
     Unknown,
     Limit(u64),
-    /// More went through than is presumed, so that nothing is.
+    /// More went through than is presumed, or a hand doubts it, so that nothing is.
     Contradicted,
 }
 

@@ -75,6 +75,10 @@ impl Tried {
         self.keys.push(id);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.projects.is_empty()
+    }
+
     fn has_key(&self, id: UpstreamKeyId) -> bool {
         self.keys.contains(&id)
     }
@@ -178,12 +182,15 @@ impl Keys {
         })
     }
 
-    /// Places anew what has rested long enough.
+    /// Places anew what has rested long enough, and, where nobody is ready, what turns out to rest shorter than was
+    /// written down.
     fn wake(&mut self, line: usize, now: Timestamp) {
-        while let Some((_, id)) = self.lines[line]
-            .next_resting()
-            .filter(|(until, _)| *until <= now)
-        {
+        let model = self.lines[line].model;
+        while let Some((until, id)) = self.lines[line].next_resting() {
+            let rests = || self.place_of(id, model, 0, now) == Place::Resting(until);
+            if until > now && (self.lines[line].has_ready() || rests()) {
+                break;
+            }
             self.place(id, line, now);
         }
     }
@@ -371,9 +378,13 @@ impl Keys {
         let project_id = self.by_id[&id].row.project_id;
         if let Some(model) = model {
             charge.beyond = self.limits_reached(project_id, model, now);
+        }
+        if amount.requests > 0 {
             self.each_spent(id, project_id, model, |spent| {
                 spent.add(amount, now, day_ends);
             });
+        }
+        if let Some(model) = model {
             if let Some(quota) = self
                 .projects
                 .get_mut(&project_id)

@@ -8,6 +8,7 @@ use crate::pool::cooldown::{
 };
 use crate::pool::gate::{Gate, Pause};
 use crate::pool::keys::{Change, Cooldown, Keys, Lent, Overload};
+use crate::pool::line::{ANY_MODEL, ModelNumber};
 use crate::pool::quota::{Measure, Own, billing_of, is_counted};
 use crate::pool::storm::{STORM_SPAN, Weather};
 use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKeyId};
@@ -94,29 +95,29 @@ impl Keys {
     fn correct_count(&mut self, lent: &Lent, model: &str, rule: Rule, now: Timestamp) {
         let charge = &lent.charge;
         let (amount, at) = (charge.amount, charge.at.unwrap_or(now));
+        if amount.requests == 0 {
+            return;
+        }
         let day_ends = self.day_ends(now);
-        match charge.model {
-            Some(model) if !is_counted(rule) => {
-                let was_full = self.rest_of_project(lent.id, model, now);
-                let counted_in = charge.day_ends.unwrap_or(day_ends);
-                self.each_spent(lent.id, lent.project_id, model, |spent| {
-                    spent.take_back(amount, at, counted_in);
-                });
-                if was_full {
-                    self.place_project(lent.project_id, Some(model), now);
-                }
+        let counted_in = charge.day_ends.unwrap_or(day_ends);
+        if !is_counted(rule) {
+            let was_full = self.rests(lent.id, charge.model.unwrap_or(ANY_MODEL), now);
+            self.each_spent(lent.id, lent.project_id, charge.model, |spent| {
+                spent.take_back(amount, at, counted_in);
+            });
+            if was_full {
+                self.place_project(lent.project_id, charge.model, now);
             }
-            None if rule == Rule::Success && amount.requests > 0 => {
-                let model = self.model_number(model);
-                self.each_spent(lent.id, lent.project_id, model, |spent| {
-                    spent.add(amount, at, day_ends);
-                });
+        } else if charge.model.is_none() && rule == Rule::Success {
+            let model = self.model_number(model);
+            if let Some(project) = self.projects.get_mut(&lent.project_id) {
+                let quota = project.quotas.entry(model).or_default();
+                quota.spent.add(amount, at, counted_in);
             }
-            Some(_) | None => {}
         }
     }
 
-    fn rest_of_project(&self, id: UpstreamKeyId, model: usize, now: Timestamp) -> bool {
+    fn rests(&self, id: UpstreamKeyId, model: ModelNumber, now: Timestamp) -> bool {
         let key = self.by_id.get(&id);
         key.and_then(|key| self.rest_of(key, model, now)).is_some()
     }

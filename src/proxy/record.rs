@@ -184,25 +184,24 @@ impl Record {
             chance: rand::random(),
             had_begun: self.row().first_byte_ms.is_some(),
         };
-        let key = lent.id;
+        let (key, rule) = (lent.id, verdict.rule.name());
+        let evidence = Evidence {
+            status: verdict.status,
+            message: redacted(&self.app.redactor(), &verdict.message),
+            request_id: id,
+        };
         let mut keys = self.app.keys.lock();
         let mut changes = keys.settle(lent, model, verdict, moment);
         let number = keys.get(key).and_then(|row| learnt(row, verdict));
-        drop(keys);
         changes.extend(number.map(|number| Change::Project { id: key, number }));
-        self.app.waiting.ring();
-        if changes.is_empty() {
-            return;
+        // Under the lock, so that rows end up as the last of several verdicts left the keys.
+        for change in &changes {
+            self.app.recorder.change(change.clone(), evidence.clone());
         }
-        let message = redacted(&self.app.redactor(), &verdict.message);
+        drop(keys);
+        self.app.waiting.ring();
         for change in changes {
-            tracing::warn!(request.id = %id, upstream_key.id = key.0, rule = verdict.rule.name(), "{change}");
-            let evidence = Evidence {
-                status: verdict.status,
-                message: message.clone(),
-                request_id: id,
-            };
-            self.app.recorder.change(change, evidence);
+            tracing::warn!(request.id = %id, upstream_key.id = key.0, rule, "{change}");
         }
     }
 

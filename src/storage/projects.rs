@@ -174,8 +174,8 @@ pub async fn learn_billing(
     Ok(())
 }
 
-/// Ends the cooldowns of the projects of these keys, also those that only a running server knows. Returns how many were
-/// running at `now`.
+/// Ends the cooldowns of the projects of these keys, also those that only a running server knows, and doubts the limits
+/// that were named to them. Returns how many cooldowns were running at `now`.
 pub async fn clear_cooldowns(
     tx: &mut Transaction<'_, Sqlite>,
     key_ids: &[UpstreamKeyId],

@@ -161,3 +161,163 @@ pub async fn delete_days_before(db: impl SqliteExecutor<'_>, time: Timestamp) ->
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::pool::outcome::Outcome;
+    use crate::pool::quota_clock::begin_of_google_day;
+    use crate::storage::db::Db;
+    use crate::storage::recorder::tests::{add_keys, write};
+    use crate::storage::request_logs::tests::{row, running};
+    use crate::storage::request_logs::{Kind, NewRequestLog};
+
+    const MODEL: &str = "gemini-flash-latest";
+
+    fn moment(seconds: i64) -> Timestamp {
+        row(seconds).started_at
+    }
+
+    fn used(id: i64, requests: u64, tokens: u64, at: Option<Timestamp>) -> Used {
+        Used {
+            id: UpstreamKeyId(id),
+            model: MODEL.to_owned(),
+            amount: Amount { requests, tokens },
+            at,
+        }
+    }
+
+    /// A row whose only attempt ended so.
+    fn ended(seconds: i64, outcome: Outcome) -> NewRequestLog {
+        let mut row = row(seconds);
+        row.outcome = Some(outcome);
+        row.attempts[0].outcome = Some(outcome);
+        row
+    }
+
+    async fn list_used(pool: &SqlitePool, day: Timestamp) -> Vec<Used> {
+        let mut used = list_used_in_day(pool, day).await.unwrap();
+        used.sort_by_key(|used| used.id.0);
+        used
+    }
+
+    #[sqlx::test]
+    async fn a_limit_replaces_an_earlier_one_and_follows_its_project(pool: SqlitePool) {
+        sqlx::query(
+            "INSERT INTO projects (id, created_at_ms, revision, merged_into_id)
+             VALUES (1, 0, 1, NULL), (2, 0, 1, 1), (3, 0, 1, NULL)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        let evidence = Evidence {
+            status: Some(429),
+            message: "quota".to_owned(),
+            request_id: RequestId(1),
+        };
+        let (minute, day) = (Measure::RequestsPerMinute, Measure::RequestsPerDay);
+        for (project, measure, limit, at) in [
+            (1, day, Some(20), 10),
+            (3, day, Some(u64::MAX), 20),
+            (1, minute, Some(5), 30),
+            // What is written by a server that has not heard of the merge yet.
+            (2, day, Some(500), 40),
+            (1, minute, None, 50),
+        ] {
+            let (project, at) = (ProjectId(project), Timestamp::from_millis(at));
+            upsert_limit(&pool, project, MODEL, measure, limit, at, &evidence)
+                .await
+                .unwrap();
+        }
+
+        let known = |project, measure, own, at| KnownLimit {
+            project_id: ProjectId(project),
+            model: MODEL.to_owned(),
+            measure,
+            own,
+            learnt_at: Timestamp::from_millis(at),
+        };
+        let expected = [
+            known(3, day, Own::Limit(u32::MAX.into()), 20),
+            known(1, day, Own::Limit(500), 40),
+            known(1, minute, Own::Contradicted, 50),
+        ];
+        assert_eq!(list_limits(&pool).await.unwrap(), expected);
+    }
+
+    #[sqlx::test]
+    async fn what_google_counts_is_added_up_by_its_days(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        let mut batch = row(1);
+        batch.quota_requests = 5;
+        batch.attempts[0].upstream_key_id = UpstreamKeyId(2);
+        let mut looked_up = row(2);
+        looked_up.quota_requests = 0;
+        let mut check = row(3);
+        (check.kind, check.client_key_id) = (Kind::Check, None);
+        let mut retried = row(4);
+        retried
+            .attempts
+            .insert(0, ended(4, Outcome::UpstreamError).attempts[0].clone());
+        let tomorrow = row(86_400);
+        let refused = ended(6, Outcome::Quota);
+        let rows = vec![
+            row(0),
+            batch,
+            looked_up,
+            check,
+            retried,
+            running(5),
+            refused,
+        ];
+
+        write(&db, rows).await;
+        write(&db, vec![tomorrow]).await;
+
+        let today = begin_of_google_day(moment(0));
+        assert_eq!(
+            list_used(&pool, today).await,
+            [used(1, 3, 6, None), used(2, 5, 3, None)]
+        );
+        let tomorrow = begin_of_google_day(moment(86_400));
+        assert_eq!(list_used(&pool, tomorrow).await, [used(1, 1, 3, None)]);
+
+        delete_days_before(&pool, tomorrow).await.unwrap();
+        assert_eq!(list_used(&pool, today).await, []);
+        assert_eq!(list_used(&pool, tomorrow).await.len(), 1);
+    }
+
+    #[sqlx::test]
+    async fn what_was_sent_lately_is_told_attempt_by_attempt(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        let mut listed = row(11);
+        listed.method = "GET".to_owned();
+        let mut check = row(12);
+        (check.kind, check.client_key_id) = (Kind::Check, None);
+        let not_counted = [Outcome::Quota, Outcome::KeyFault, Outcome::Network];
+        let refused = not_counted.map(|outcome| ended(13, outcome));
+        let refused = refused.into_iter().zip(0..).map(|(mut row, n)| {
+            row.id = RequestId(row.id.0 + n);
+            row
+        });
+        let mut rows = vec![row(0), row(10), listed, check, running(14)];
+        rows.extend(refused);
+
+        write(&db, rows).await;
+
+        let since = moment(0) + Duration::from_secs(1);
+        assert_eq!(
+            list_used_since(&pool, since).await.unwrap(),
+            [
+                used(1, 1, 3, Some(moment(10))),
+                used(1, 1, 0, Some(moment(14)))
+            ]
+        );
+    }
+}

@@ -57,7 +57,10 @@ pub async fn pass(app: &App, now: Timestamp) -> usize {
     let count = due.len();
     let checks: Vec<_> = due.iter().map(|due| checker.check(due)).collect();
     let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);
-    while checks.next().await.is_some() {}
+    while checks.next().await.is_some() {
+        // The key may be back.
+        app.waiting.ring();
+    }
     count
 }
 
@@ -80,7 +83,11 @@ impl Checker<'_> {
         let checked = check(self.gemini, &self.settings, &due.secret).await;
         let verdict = checked.verdict();
         drop(self.recorder.finish(Box::new(self.row(id, due, &checked))));
-        let mut keys = self.keys.lock();
+        let evidence = Evidence {
+            status: verdict.status,
+            message: self.redactor.for_row(&verdict.message),
+            request_id: id,
+        };
         let amount = Amount {
             requests: 1,
             tokens: checked.answered.usage.prompt.unwrap_or(0),
@@ -88,19 +95,18 @@ impl Checker<'_> {
         let generated = checked
             .has_generated
             .then_some((self.settings.check_model.as_str(), amount));
-        let mut changes = keys.settle_check(due.id, verdict, generated, began, clock::now());
-        let number = keys.get(due.id).and_then(|row| learnt(row, verdict));
+        let (key, rule) = (due.id, verdict.rule.name());
+        let mut keys = self.keys.lock();
+        let mut changes = keys.settle_check(key, verdict, generated, began, clock::now());
+        let number = keys.get(key).and_then(|row| learnt(row, verdict));
+        changes.extend(number.map(|number| Change::Project { id: key, number }));
+        // Under the lock, so that rows end up as the last of several verdicts left the keys.
+        for change in &changes {
+            self.recorder.change(change.clone(), evidence.clone());
+        }
         drop(keys);
-        changes.extend(number.map(|number| Change::Project { id: due.id, number }));
-        let message = self.redactor.for_row(&verdict.message);
         for change in changes {
-            tracing::info!(request.id = %id, upstream_key.id = due.id.0, rule = verdict.rule.name(), "{change}");
-            let evidence = Evidence {
-                status: verdict.status,
-                message: message.clone(),
-                request_id: id,
-            };
-            self.recorder.change(change, evidence);
+            tracing::info!(request.id = %id, upstream_key.id = key.0, rule, "{change}");
         }
         checked
     }

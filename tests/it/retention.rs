@@ -6,7 +6,9 @@ use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::pool::quota_clock::begin_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
+use gemini_pool::storage::quotas;
 use gemini_pool::storage::request_logs::NewRequestLog;
 use gemini_pool::tasks::prune_logs;
 
@@ -61,6 +63,25 @@ async fn a_retention_of_no_days_keeps_everything() {
     assert_eq!(prune_logs::pass(&pool.app, much_later).await.unwrap(), 0);
     pool.set(&[("log_retention_days", "364")]).await;
     assert_eq!(prune_logs::pass(&pool.app, much_later).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_keys_used_days_ago_goes_even_where_rows_stay() {
+    let pool = keeping_everything().await;
+    pool.hear(Ask::Whole).await;
+    let (now, day) = (clock::now(), Duration::from_hours(24));
+    let used = async || {
+        let today = begin_of_google_day(now);
+        let used = quotas::list_used_in_day(&pool.app.db.readers, today).await;
+        used.unwrap().len()
+    };
+
+    prune_logs::pass(&pool.app, now + 7 * day).await.unwrap();
+    assert_eq!(used().await, 1);
+    prune_logs::pass(&pool.app, now + 10 * day).await.unwrap();
+
+    assert_eq!(used().await, 0);
+    assert_eq!(pool.rows().await.len(), 1);
 }
 
 /// Its own pruning at the start finds nothing to do.

@@ -359,6 +359,17 @@ fn a_hand_clears_a_state_and_a_mere_change_does_not() {
 }
 
 #[test]
+fn a_hand_that_ends_rests_has_a_used_up_day_tried_again() {
+    let mut keys = keys(&[1]);
+    attempt_with(&mut keys, 1, &day_is_used_up(0), START);
+    assert_eq!(lend(&mut keys, "flash", START), None);
+
+    keys.clear_cooldowns(ProjectId(1), START);
+
+    assert_eq!(lend(&mut keys, "flash", START), Some(1));
+}
+
+#[test]
 fn keys_of_a_project_that_turns_out_to_be_another_take_its_rests_along() {
     let mut keys = keys(&[1, 2]);
     attempt_with(&mut keys, 1, &day_is_used_up(20), START);
@@ -498,14 +509,30 @@ fn limits_that_the_admin_sets_are_kept_before_google_says_no() {
     rules.key_limits = Limits::of_settings(2, 0, 0, 0);
     rules.project_limits = Limits::of_settings(3, 0, 0, 0);
     keys.set_rules(rules);
-    // What a model has used is counted once Google has shown that there is one.
-    keys.put_spent(UpstreamKeyId(1), "flash", Amount::default(), None, START);
 
     let lent: Vec<_> = (0..4).map(|_| lend(&mut keys, "flash", START)).collect();
 
     assert_eq!(lent, [Some(1), Some(2), Some(1), None]);
     let in_a_minute = START + Duration::from_secs(61);
     assert!(lend(&mut keys, "flash", in_a_minute).is_some());
+}
+
+#[test]
+fn a_rest_that_turns_out_shorter_ends_earlier() {
+    let mut keys = keys(&[1]);
+    let rest = |minutes| Cooldown {
+        rule: Rule::QuotaPerMinute,
+        step: 0,
+        since: START,
+        until: START + Duration::from_mins(minutes),
+    };
+    keys.put_cooldown(ProjectId(1), "flash", rest(60));
+    assert_eq!(lend(&mut keys, "flash", START), None);
+
+    keys.put_cooldown(ProjectId(1), "flash", rest(1));
+
+    let in_a_minute = START + Duration::from_mins(1);
+    assert_eq!(lend(&mut keys, "flash", in_a_minute), Some(1));
 }
 
 #[test]

@@ -21,14 +21,14 @@ use gemini_pool::pool::client_key::ClientKeyId;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
-use gemini_pool::pool::upstream_key::{ProjectId, UpstreamKeyId};
+use gemini_pool::pool::upstream_key::{Attributes, ProjectId, UpstreamKeyId};
 use gemini_pool::server::Server;
-use gemini_pool::storage::client_keys::Terms;
+use gemini_pool::storage::client_keys::{NewClientKey, Terms};
 use gemini_pool::storage::db::Db;
 pub use gemini_pool::storage::request_logs::RequestLog;
 use gemini_pool::storage::request_logs::{self, Filter, NewAttempt, NewRequestLog};
 use gemini_pool::storage::upstream_keys::ListedKey;
-use gemini_pool::storage::{client_keys, revision, settings, stats, upstream_keys};
+use gemini_pool::storage::{client_keys, installation, revision, settings, stats, upstream_keys};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +100,7 @@ impl TestPool {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            database_url: format!("sqlite://{}", folder.path().join("pool.db").display()),
+            database_url: process::database_url(folder.path()),
             upstream_url: upstream_url.parse().unwrap(),
             client_keys: vec![Secret::new(CLIENT_KEY)],
             upstream_keys: secrets.iter().map(|secret| Secret::new(secret)).collect(),
@@ -114,6 +114,11 @@ impl TestPool {
         // Upstreams that count or replay would meet requests that no client sent.
         change_settings(&db, &[("check_new_keys", "off")]).await;
         change_settings(&db, changed).await;
+        Self::serve(google, config, db, folder).await
+    }
+
+    /// Starts a server over a migrated database.
+    async fn serve(google: FakeGemini, config: Config, db: Db, folder: tempfile::TempDir) -> Self {
         let (app, writer) = prepare(config, db).await.unwrap();
         let server = Server::bind(app.clone(), writer).await.unwrap();
         let url = format!("http://{}", server.address().unwrap());
@@ -260,6 +265,51 @@ impl TestPool {
     /// How many requests hold a key.
     pub fn leases(&self) -> u32 {
         self.app.keys.lock().in_flight()
+    }
+
+    /// Makes another client key known.
+    pub async fn add_client(&self, secret: &str) {
+        let (secret, now) = (Secret::new(secret), clock::now());
+        let key = NewClientKey {
+            name: "another",
+            note: "",
+            secret: &secret,
+            expires_at: None,
+        };
+        let mut tx = self.app.db.begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let revision = revision::bump(&mut tx).await.unwrap();
+        let added = client_keys::insert(&mut tx, &hash_key, &key, now, revision).await;
+        added.unwrap().expect("the key is new");
+        tx.commit().await.unwrap();
+        self.app.reload(now).await.unwrap();
+    }
+
+    /// Makes another upstream key known, in a project of its own.
+    pub async fn add_upstream_key(&self, secret: &str) {
+        let (secret, now) = (Secret::new(secret), clock::now());
+        let mut tx = self.app.db.begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let revision = revision::bump(&mut tx).await.unwrap();
+        let nothing = Attributes::default();
+        upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, now, revision)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        self.app.reload(now).await.unwrap();
+    }
+
+    /// Tells the server to stop, as SIGTERM does, and does not wait until it has.
+    pub fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Stops the server and starts another over the same database and upstream.
+    pub async fn restart(self) -> Self {
+        let (google, config) = (self.google.clone(), self.app.config.clone());
+        let folder = self.stop().await;
+        let db = Db::open(&config.database_url).await.unwrap();
+        Self::serve(google, config, db, folder).await
     }
 
     /// Stops the server as SIGTERM does and waits until it has ended.
