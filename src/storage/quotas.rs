@@ -258,6 +258,7 @@ mod tests {
         batch.attempts[0].upstream_key_id = UpstreamKeyId(2);
         let mut looked_up = row(2);
         looked_up.quota_requests = 0;
+        // One that generates: others use no quota.
         let mut check = row(3);
         (check.kind, check.client_key_id) = (Kind::Check, None);
         let mut retried = row(4);
@@ -282,7 +283,7 @@ mod tests {
         let today = begin_of_google_day(moment(0));
         assert_eq!(
             list_used(&pool, today).await,
-            [used(1, 3, 6, None), used(2, 5, 3, None)]
+            [used(1, 4, 9, None), used(2, 5, 3, None)]
         );
         let tomorrow = begin_of_google_day(moment(86_400));
         assert_eq!(list_used(&pool, tomorrow).await, [used(1, 1, 3, None)]);
