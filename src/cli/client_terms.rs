@@ -42,7 +42,7 @@ pub struct TermsArgs {
     #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = glob)]
     models: Option<Vec<String>>,
     /// Paths it may use, likewise, as Google names them: /v1beta/models/*:generateContent
-    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = glob)]
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = path)]
     paths: Option<Vec<String>>,
     /// Addresses it may come from, likewise: 192.0.2.7 or 192.0.2.0/24
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = address)]
@@ -157,6 +157,28 @@ fn glob(text: &str) -> Result<String, String> {
     let compiled = Globs::new(vec![text.to_owned()]);
     compiled.map_err(|error| format!("{error}; a comma ends a pattern: write {{a,b}} as two"))?;
     Ok(text.to_owned())
+}
+
+/// A glob that a path of Google's could match; one that could not would shut the key out of everything.
+fn path(text: &str) -> Result<String, String> {
+    let text = glob(text)?;
+    let begins = |begin: &str| text.starts_with(begin);
+    if text != NONE && !["/", "*", "?", "["].into_iter().any(begins) {
+        return Err("a path begins with / as in /v1beta/models/*".to_owned());
+    }
+    let aliases = [
+        "/gemini/",
+        "/openai/",
+        "/v1/chat/",
+        "/v1/completions",
+        "/v1/embeddings",
+    ];
+    if aliases.into_iter().any(begins) {
+        return Err(
+            "that is an alias, and what counts is Google's own path: /v1beta/models/* or /v1beta/openai/*".to_owned(),
+        );
+    }
+    Ok(text)
 }
 
 fn address(text: &str) -> Result<String, String> {
@@ -310,6 +332,9 @@ mod tests {
             ("--models=a,,b", "a pattern is empty"),
             ("--models=gemini-{a,b}", "write {a,b} as two"),
             ("--models=gemini-*,none", "stands alone"),
+            ("--paths=v1beta/models/*", "begins with /"),
+            ("--paths=/gemini/v1beta/*", "is an alias"),
+            ("--paths=/v1/chat/completions", "is an alias"),
             ("--addresses=example.com", "is no address"),
             ("--addresses=192.0.2.0/33", "is no address"),
             ("--tags=a,", "a tag is a word"),

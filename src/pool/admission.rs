@@ -91,8 +91,14 @@ impl Admission {
             .filter(|(_, limits)| limits.any())
             .collect();
         // What still runs must be given back to the count it was taken from.
-        self.used
-            .retain(|id, used| limited.contains_key(id) || used.under_way > 0);
+        self.used.retain(|id, used| {
+            let is_limited = limited.contains_key(id);
+            if !is_limited {
+                // From now on nothing is counted of it.
+                used.known_for = Limits::default();
+            }
+            is_limited || used.under_way > 0
+        });
         let is_unknown = |(id, limits): &(ClientKeyId, &Limits)| {
             let used = self.used.get(id);
             used.is_none_or(|used| !used.known_for.covers(limits))
@@ -104,25 +110,37 @@ impl Admission {
             .collect()
     }
 
-    /// Puts what the log says in the place of what was counted; what is under way is not in the log yet.
+    /// Puts what the log says in the place of what was not counted; what is under way is not in the log yet.
     pub fn remember(&mut self, id: ClientKeyId, limits: Limits, past: Past, now: Timestamp) {
         let used = self.used.entry(id).or_default();
-        used.known_for = limits;
+        used.begin_anew(now, &self.zone);
+        let known = std::mem::replace(&mut used.known_for, limits);
+        // The log runs behind the counts by the rows that wait to be written.
+        let is_known = |limit| known.most(limit).is_some();
         (used.day, used.month) = (
             Some(day_of(now, &self.zone)),
             Some(month_of(now, &self.zone)),
         );
-        if let Some(minute) = past.minute {
+        if let Some(minute) = past.minute
+            && !is_known(Limit::RequestsPerMinute)
+            && !is_known(Limit::TokensPerMinute)
+        {
             used.minute = minute;
             used.minute.add(requests(used.under_way), now);
         }
-        if let Some(requests) = past.requests_of_the_day {
+        if let Some(requests) = past.requests_of_the_day
+            && !is_known(Limit::RequestsPerDay)
+        {
             used.requests_of_the_day = requests.saturating_add(used.under_way);
         }
-        if let Some(tokens) = past.tokens_of_the_day {
+        if let Some(tokens) = past.tokens_of_the_day
+            && !is_known(Limit::TokensPerDay)
+        {
             used.tokens_of_the_day = tokens;
         }
-        if let Some(nano_usd) = past.nano_usd_of_the_month {
+        if let Some(nano_usd) = past.nano_usd_of_the_month
+            && !is_known(Limit::CostPerMonth)
+        {
             used.nano_usd_of_the_month = nano_usd;
         }
     }

@@ -22,6 +22,11 @@ impl RequestId {
     pub fn first_at(time: Timestamp) -> Self {
         Self(time.as_millis() << BITS_BELOW_THE_TIME)
     }
+
+    /// When it was given out.
+    pub fn time(self) -> Timestamp {
+        Timestamp::from_millis(self.0 >> BITS_BELOW_THE_TIME)
+    }
 }
 
 impl fmt::Display for RequestId {

@@ -130,7 +130,7 @@ pub enum Kind {
 pub enum InvalidSetting {
     #[error("no setting has the name {0}")]
     UnknownName(String),
-    #[error("{name} must be {expected}, not {value}")]
+    #[error("{name} must be {expected}, not {value:?}")]
     Value {
         name: String,
         value: String,
@@ -350,7 +350,7 @@ mod tests {
             for value in wrong {
                 let error = settings.set(definition.name, &value).unwrap_err();
                 let expected = format!(
-                    "{} must be {}, not {value}",
+                    "{} must be {}, not {value:?}",
                     definition.name, definition.kind
                 );
                 assert_eq!(error.to_string(), expected);

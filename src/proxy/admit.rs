@@ -6,7 +6,7 @@ use http::header::CONTENT_ENCODING;
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::json_scan::Scanner;
+use crate::gemini::json_scan::{Path, Scanner};
 use crate::gemini::target::{Surface, Target};
 use crate::pool::admission::Permit;
 use crate::pool::client_key::ClientKey;
@@ -62,14 +62,18 @@ fn models_of(incoming: &Incoming) -> Option<Vec<String>> {
     if body.is_empty() || body == b"{}" {
         return Some(in_path);
     }
+    if in_path.is_empty() && target.surface == Surface::Native && may_use_any_model(target) {
+        return None;
+    }
     let is_plain = outgoing
         .headers
         .get(CONTENT_ENCODING)
         .is_none_or(|encoding| encoding == "identity");
     let in_body = if is_plain { models_in(body) } else { None };
     let Some(in_body) = in_body else {
-        // The path decides, whatever the body says.
-        return (!in_path.is_empty()).then_some(in_path);
+        // The path decides, whatever the body says; but requests within it may name models of their own.
+        let decides = !in_path.is_empty() && !holds_requests(target);
+        return decides.then_some(in_path);
     };
     let models = [in_path, in_body].concat();
     match target.surface {
@@ -79,23 +83,72 @@ fn models_of(incoming: &Incoming) -> Option<Vec<String>> {
     }
 }
 
-/// The models and agents at the top of a body, without `models/`; `None` where it is not one JSON object.
+/// Whether a path without a model may lead to one: a path that is not known, one that stands for a model in another
+/// spelling, or what sets work up for later.
+fn may_use_any_model(target: &Target) -> bool {
+    let collections = [
+        "models.",
+        "tunedModels.",
+        "dynamic.",
+        "agents.",
+        "triggers.",
+    ];
+    let operation = target.operation.as_deref();
+    operation.is_none_or(|operation| collections.iter().any(|of| operation.starts_with(of)))
+}
+
+/// Whether its body holds whole requests, each with a model.
+fn holds_requests(target: &Target) -> bool {
+    let operation = target.operation.as_deref();
+    operation.is_none_or(|operation| operation == "countTokens" || operation.contains("atch"))
+}
+
+/// Where a body names what it uses: at its top, and in the requests that a count or a batch holds, in both spellings that
+/// Google reads.
+const NAMES: [Path; 8] = [
+    &["model"],
+    &["agent"],
+    &["generateContentRequest", "model"],
+    &["generate_content_request", "model"],
+    &["requests", "model"],
+    &["batch", "model"],
+    &[
+        "batch",
+        "inputConfig",
+        "requests",
+        "requests",
+        "request",
+        "model",
+    ],
+    &[
+        "batch",
+        "input_config",
+        "requests",
+        "requests",
+        "request",
+        "model",
+    ],
+];
+
+/// The models and agents that a body names, without `models/`; `None` where it is not one JSON object.
 fn models_in(body: &[u8]) -> Option<Vec<String>> {
-    let mut scanner = Scanner::new(&[&["model"], &["agent"]]).keeping_every(&[0, 1]);
+    let mut scanner = Scanner::new(&NAMES).keeping_every(&[0, 1, 2, 3, 4, 5, 6, 7]);
     let end = scanner.feed(body)?;
     if !body.starts_with(b"{") || end < body.len() {
         return None;
     }
-    if scanner.lost_some_at(0) || scanner.lost_some_at(1) {
-        return None;
+    let mut names = Vec::new();
+    for index in 0..NAMES.len() {
+        if scanner.lost_some_at(index) {
+            return None;
+        }
+        for raw in scanner.values_at(index) {
+            let name: String = serde_json::from_slice(raw).ok()?;
+            let short = name.strip_prefix("models/").map(ToOwned::to_owned);
+            names.push(short.unwrap_or(name));
+        }
     }
-    let values = scanner.values_at(0).chain(scanner.values_at(1));
-    let names = values.map(|raw| {
-        let name: String = serde_json::from_slice(raw).ok()?;
-        let short = name.strip_prefix("models/").map(ToOwned::to_owned);
-        Some(short.unwrap_or(name))
-    });
-    names.collect()
+    Some(names)
 }
 
 #[cfg(test)]
@@ -104,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_model_of_a_body_is_found_or_none_is_trusted() {
-        let cases: [(&str, Option<&[&str]>); 11] = [
+        let cases: [(&str, Option<&[&str]>); 14] = [
             (
                 r#"{"model":"models/a","contents":[{"model":"no"}]}"#,
                 Some(&["a"]),
@@ -112,6 +165,18 @@ mod tests {
             (
                 r#"{"model":"a","model":"b","agent":"c"}"#,
                 Some(&["a", "b", "c"]),
+            ),
+            (
+                r#"{"generateContentRequest":{"model":"a"},"generate_content_request":{"model":"b"}}"#,
+                Some(&["a", "b"]),
+            ),
+            (
+                r#"{"requests":[{"model":"models/a"},{"model":"b"},{"content":{"model":"no"}}]}"#,
+                Some(&["a", "b"]),
+            ),
+            (
+                r#"{"batch":{"input_config":{"requests":{"requests":[{"request":{"model":"a"}}]}}}}"#,
+                Some(&["a"]),
             ),
             (r#"{"mod\u0065l":"a"}"#, Some(&["a"])),
             (r#"{"model":"\u0061"}"#, Some(&["a"])),

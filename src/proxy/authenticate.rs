@@ -101,13 +101,14 @@ pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
     if !is_trusted(&peer) {
         return peer;
     }
+    // Whatever a client has written there itself must not hide the address that a proxy has put behind it.
     let lists: Vec<_> = headers
         .get_all("x-forwarded-for")
         .into_iter()
-        .filter_map(|list| list.to_str().ok())
+        .map(|list| String::from_utf8_lossy(list.as_bytes()))
         .collect();
     let reported = lists.iter().rev().flat_map(|list| list.rsplit(','));
-    let addresses = reported.map_while(|address| address.trim().parse::<IpAddr>().ok());
+    let addresses = reported.map_while(|address| address_in(address.trim()));
     let mut nearest = peer;
     for address in addresses.map(|address| address.to_canonical()) {
         nearest = address;
@@ -116,6 +117,12 @@ pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
         }
     }
     nearest
+}
+
+/// An address, or one with a port, as some proxies report it.
+fn address_in(text: &str) -> Option<IpAddr> {
+    let address = text.parse().ok();
+    address.or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
 #[cfg(test)]
@@ -189,5 +196,24 @@ mod tests {
             .to_string(),
             "192.0.2.1"
         );
+    }
+
+    #[test]
+    fn what_a_client_writes_itself_does_not_hide_its_address() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let cases: [(&[u8], &str); 5] = [
+            (b"\xff, 192.0.2.1", "192.0.2.1"),
+            (b"10.0.0.7, \xff, 192.0.2.1", "192.0.2.1"),
+            (b"192.0.2.1:4711", "192.0.2.1"),
+            (b"1.1.1.1, [2001:db8::7]:4711, 10.0.0.2", "2001:db8::7"),
+            (b"192.0.2.1, unknown", "10.0.0.1"),
+        ];
+        for (forwarded, expected) in cases {
+            let mut headers = HeaderMap::new();
+            let value = HeaderValue::from_bytes(forwarded).unwrap();
+            headers.append("x-forwarded-for", value);
+            let found = client_ip("10.0.0.1:5".parse().unwrap(), &headers, &trusted);
+            assert_eq!(found.to_string(), expected, "{forwarded:?}");
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! Deletes log rows that are older than the setting allows, and counts of days whose quota is long over.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::app::App;
 use crate::clock::{self, Timestamp};
+use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::{pruned_logs, quotas};
+use crate::storage::{pruned_logs, quotas, request_logs};
 
 const PERIOD: Duration = Duration::from_hours(1);
 /// How many requests go in one transaction: among millions of rows it holds up the writer for some 7 ms.
@@ -16,15 +17,65 @@ const PAUSE: Duration = Duration::from_millis(30);
 /// How long it is kept what keys have used in a day: only the running one is read, the others are for whoever wonders.
 const QUOTA_DAYS_KEPT: Duration = Duration::from_hours(8 * 24);
 
+/// A clock that goes on by so much more than time does is doubted,
+const JUMP: Duration = Duration::from_hours(24);
+/// and for so long, in which somebody may put it right.
+const DOUBT: Duration = Duration::from_hours(24);
+
 /// Prunes for ever.
 pub async fn run(app: Arc<App>) {
+    let mut belief = match request_logs::last_id(&app.db.readers).await {
+        Ok(newest) => Belief::since(newest, clock::now(), clock::instant()),
+        Err(error) => {
+            tracing::warn!("the newest log row could not be read: {error}");
+            Belief::since(RequestId(0), clock::now(), clock::instant())
+        }
+    };
     loop {
-        match pass(&app, clock::now()).await {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "log rows were deleted by age"),
-            Err(error) => tracing::warn!("old log rows could not be deleted: {error}"),
+        let now = clock::now();
+        if belief.holds(now, clock::instant()) {
+            match pass(&app, now).await {
+                Ok(0) => {}
+                Ok(rows) => tracing::info!(rows, "log rows were deleted by age"),
+                Err(error) => tracing::warn!("old log rows could not be deleted: {error}"),
+            }
+        } else {
+            tracing::warn!(
+                "the clock went on by more than a day since the last log row or look: no log rows are deleted for a day, \
+                 in case it is wrong; it says {now}"
+            );
         }
         tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// Whether the clock can be believed: one that jumps ahead by a year must not cost the whole log.
+#[derive(Debug)]
+struct Belief {
+    seen: Timestamp,
+    at: Instant,
+    doubted_at: Option<Instant>,
+}
+
+impl Belief {
+    /// The newest row tells what the clock said last, if there is any.
+    fn since(newest: RequestId, now: Timestamp, at: Instant) -> Self {
+        let seen = if newest.0 > 0 { newest.time() } else { now };
+        Self {
+            seen,
+            at,
+            doubted_at: None,
+        }
+    }
+
+    fn holds(&mut self, now: Timestamp, at: Instant) -> bool {
+        let expected = self.seen + at.duration_since(self.at);
+        if now > expected + JUMP {
+            self.doubted_at = Some(at);
+        }
+        (self.seen, self.at) = (now, at);
+        self.doubted_at
+            .is_none_or(|since| at.duration_since(since) >= DOUBT)
     }
 }
 
@@ -48,5 +99,39 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
             return Ok(deleted);
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const YEAR: Duration = Duration::from_hours(365 * 24);
+
+    #[test]
+    fn a_clock_that_jumps_ahead_is_doubted_for_a_day() {
+        let (start, at) = (Timestamp::from_millis(1_795_334_400_000), clock::instant());
+        let mut belief = Belief::since(RequestId::first_at(start), start + HOUR, at);
+
+        assert!(belief.holds(start + HOUR, at));
+        assert!(belief.holds(start + 40 * HOUR, at + 39 * HOUR));
+        assert!(!belief.holds(start + YEAR, at + 40 * HOUR));
+        assert!(!belief.holds(start + YEAR + 23 * HOUR, at + 63 * HOUR));
+        assert!(belief.holds(start + YEAR + 24 * HOUR, at + 64 * HOUR));
+    }
+
+    #[test]
+    fn so_is_one_that_is_far_from_the_newest_row_at_the_start() {
+        let (start, at) = (Timestamp::from_millis(1_795_334_400_000), clock::instant());
+
+        let mut belief = Belief::since(RequestId::first_at(start), start + YEAR, at);
+        assert!(!belief.holds(start + YEAR, at));
+        assert!(belief.holds(start + YEAR + 24 * HOUR, at + 24 * HOUR));
+        // Nothing is known of it where there are no rows, and nothing to lose.
+        let mut belief = Belief::since(RequestId(0), start + YEAR, at);
+        assert!(belief.holds(start + YEAR, at));
+        // One that goes back costs nothing.
+        assert!(belief.holds(start, at + HOUR));
     }
 }

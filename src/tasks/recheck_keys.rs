@@ -28,21 +28,49 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub const AT_ONCE: usize = 8;
 /// How many keys one pass looks at: thousands of new ones are not to hold up those that might come back.
 const MOST: usize = 64;
+/// How long no key is looked at when Google limits the address: more questions would make it worse for requests too.
+const RESPITE: Duration = Duration::from_mins(1);
 
 /// Looks for ever.
 pub async fn run(app: Arc<App>) {
     loop {
-        if pass(&app, clock::now()).await < MOST {
-            tokio::time::sleep(PERIOD).await;
+        let pause = pass(&app, clock::now()).await.pause();
+        if pause == RESPITE {
+            tracing::warn!(
+                "Google refuses checks without a reason: upstream keys are not checked for a minute"
+            );
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// What came of one pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Looked {
+    pub keys: usize,
+    /// Those that were refused for too many requests, by no quota that Google named.
+    pub limited: usize,
+}
+
+impl Looked {
+    /// How long to wait before the next pass.
+    pub fn pause(self) -> Duration {
+        if self.limited >= AT_ONCE {
+            RESPITE
+        } else if self.keys < MOST {
+            PERIOD
+        } else {
+            Duration::ZERO
         }
     }
 }
 
-/// Looks at keys that are due at `now`. Returns how many.
-pub async fn pass(app: &App, now: Timestamp) -> usize {
+/// Looks at keys that are due at `now`.
+pub async fn pass(app: &App, now: Timestamp) -> Looked {
+    let mut looked = Looked::default();
     // Nothing would be written down of it.
     if app.recorder.is_failing() {
-        return 0;
+        return looked;
     }
     let with_new = app.settings().check_new_keys;
     let due = app.keys.lock().due_checks(now, with_new, MOST);
@@ -54,14 +82,25 @@ pub async fn pass(app: &App, now: Timestamp) -> usize {
         keys: &app.keys,
         recorder: &app.recorder,
     };
-    let count = due.len();
-    let checks: Vec<_> = due.iter().map(|due| checker.check(due)).collect();
+    let check = async |due: &DueCheck| {
+        // Those before it may have taken minutes.
+        let row = app.keys.lock().get(due.id).map(|row| row.enabled);
+        if row == Some(true) {
+            Some(checker.check(due).await)
+        } else {
+            None
+        }
+    };
+    let checks: Vec<_> = due.iter().map(check).collect();
     let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);
-    while checks.next().await.is_some() {
+    while let Some(one) = checks.next().await {
         // The key may be back.
         app.waiting.ring();
+        let Some(one) = one else { continue };
+        looked.keys += 1;
+        looked.limited += usize::from(one.verdict().rule == Rule::QuotaWithoutDetail);
     }
-    count
+    looked
 }
 
 /// What a check is made with: a server's, or a command's own.
@@ -160,6 +199,23 @@ impl Checker<'_> {
                 Some(0)
             },
             ..NewRequestLog::begun(id, began, method, path)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_go_on_at_once_while_there_are_many_and_pause_where_google_limits_the_address() {
+        for (keys, limited, pause) in [
+            (0, 0, PERIOD),
+            (MOST - 1, AT_ONCE - 1, PERIOD),
+            (MOST, AT_ONCE - 1, Duration::ZERO),
+            (MOST, AT_ONCE, RESPITE),
+        ] {
+            assert_eq!(Looked { keys, limited }.pause(), pause, "{keys} {limited}");
         }
     }
 }

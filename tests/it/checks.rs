@@ -167,9 +167,30 @@ async fn a_new_key_that_is_dead_is_found_before_a_client_meets_it() {
     assert_eq!(pool.row_of(&heard).await.attempts, 1);
 }
 
+#[tokio::test]
+async fn a_check_tells_when_google_limits_the_address() {
+    let pool = TestPool::of(KEYS.map(|secret| FakeKey::new(secret, secret, Fate::Invalid))).await;
+    pool.hear(Ask::Whole).await;
+    eventually("all keys are set aside", async || {
+        let keys = in_state(&pool, "invalid").await;
+        (keys.len() == KEYS.len()).then_some(())
+    })
+    .await;
+    for secret in KEYS {
+        let limited = Fate::Says(429, "Resource has been exhausted".to_owned());
+        pool.google.set_fate(secret, limited);
+    }
+
+    let looked = recheck_keys::pass(&pool.app, clock::now() + 11 * MINUTE).await;
+
+    assert_eq!((looked.keys, looked.limited), (KEYS.len(), KEYS.len()));
+}
+
 /// Looks at what is due so much later. Returns how many keys were.
 async fn look_in(pool: &TestPool, wait: Duration) -> usize {
-    recheck_keys::pass(&pool.app, clock::now() + wait).await
+    recheck_keys::pass(&pool.app, clock::now() + wait)
+        .await
+        .keys
 }
 
 /// The keys in this state, once there are some.

@@ -14,6 +14,7 @@ use gemini_pool::pool::admission::Past;
 use gemini_pool::pool::client_key::Limits;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::window::{Amount, Minute};
+use jiff::tz::TimeZone;
 use tokio::process::Command;
 
 use crate::support::{CLIENT_ID, CLIENT_KEY, PATIENCE, TestPool};
@@ -249,6 +250,8 @@ fn use_up_minute(pool: &TestPool) {
         ..Limits::default()
     };
     let mut admission = pool.app.admission.lock();
+    // What was counted itself is not replaced, unless it was forgotten.
+    admission.take_over(&TimeZone::UTC, []);
     admission.remember(CLIENT_ID, limits, past, now);
 }
 

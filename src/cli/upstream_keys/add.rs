@@ -19,6 +19,9 @@ use crate::storage::db::Db;
 use crate::storage::upstream_keys::Added;
 use crate::storage::{installation, revision, upstream_keys};
 
+/// So many entries that are no keys are told one by one.
+const MOST_ODD: usize = 20;
+
 #[derive(Debug, Args)]
 pub struct AddArgs {
     /// The keys; read from the standard input, one a line, when not given, which keeps them out of the shell's history
@@ -230,7 +233,7 @@ fn show(report: &Report, json: bool, manner: Manner, how: &str) -> Result<()> {
             "known keys that are said to be otherwise and were left as they are: {differing}; {how}"
         ))?;
     }
-    for odd in odd {
+    for odd in odd.iter().take(MOST_ODD) {
         let (line, what) = (odd.line, odd.what);
         let start = output::printable(&odd.start);
         output::line(if what == "key" {
@@ -238,6 +241,10 @@ fn show(report: &Report, json: bool, manner: Manner, how: &str) -> Result<()> {
         } else {
             format!("line {line}: no usable {what}, so the key goes without: {start}…")
         })?;
+    }
+    if odd.len() > MOST_ODD {
+        let more = odd.len() - MOST_ODD;
+        output::line(format!("and {more} more; --json tells all"))?;
     }
     if manner.keep && new + restored + updated > 0 {
         output::line("a running server lends them within 2 seconds")?;

@@ -294,6 +294,56 @@ fn the_past_is_read_once_for_each_limit_and_again_for_another_zone() {
 }
 
 #[test]
+fn a_limit_that_was_lifted_while_a_request_ran_has_its_past_read_again() {
+    let per_day = Limits {
+        requests_per_day: Some(10),
+        ..Limits::default()
+    };
+    let none = Limits::default();
+    let mut admission = Admission::default();
+    admission.take_over(&TimeZone::UTC, [(ID, &per_day)]);
+    admission.remember(ID, per_day, Past::default(), at(0));
+    admission.admit(ID, &per_day, at(0)).unwrap();
+
+    admission.take_over(&TimeZone::UTC, [(ID, &none)]);
+
+    // What was asked without a limit is in the log alone.
+    let unknown = admission.take_over(&TimeZone::UTC, [(ID, &per_day)]);
+    assert_eq!(unknown, [(ID, per_day)]);
+}
+
+#[test]
+fn another_limit_takes_nothing_from_what_was_counted_for_the_first() {
+    let per_day = Limits {
+        requests_per_day: Some(10),
+        ..Limits::default()
+    };
+    let both = Limits {
+        tokens_per_day: Some(100),
+        ..per_day
+    };
+    let mut admission = Admission::default();
+    admission.take_over(&TimeZone::UTC, [(ID, &per_day)]);
+    admission.remember(ID, per_day, Past::default(), at(0));
+    for _ in 0..10 {
+        admission.admit(ID, &per_day, at(0)).unwrap();
+        admission.give_back(ID, at(0), true);
+    }
+
+    // Three of the rows are still on their way to the log.
+    let past = Past {
+        requests_of_the_day: Some(7),
+        tokens_of_the_day: Some(70),
+        ..Past::default()
+    };
+    admission.remember(ID, both, past, at(1));
+
+    let denied = admission.admit(ID, &both, at(1)).unwrap_err();
+    assert_eq!((denied.limit, denied.used), (Limit::RequestsPerDay, 10));
+    assert_eq!(admission.used[&ID].tokens_of_the_day, 70);
+}
+
+#[test]
 fn what_many_threads_ask_at_once_is_admitted_exactly_as_often_as_the_limits_say() {
     let limits = Limits {
         requests_per_minute: Some(100),

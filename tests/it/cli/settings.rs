@@ -68,11 +68,11 @@ async fn wrong_names_and_values_are_told_and_change_nothing() {
     for (arguments, told) in [
         (
             ["set", "max_attempts", "0"],
-            "max_attempts must be a whole number from 1 to 100, not 0",
+            "max_attempts must be a whole number from 1 to 100, not \"0\"",
         ),
         (
             ["set", "max_attempts", "-1"],
-            "max_attempts must be a whole number from 1 to 100, not -1",
+            "max_attempts must be a whole number from 1 to 100, not \"-1\"",
         ),
         (
             ["set", "max_atempts", "7"],

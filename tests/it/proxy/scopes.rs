@@ -129,6 +129,65 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
 }
 
 #[tokio::test]
+async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
+    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    pool.allow(|terms| terms.models = owned(&["gemini-2.5-flash*", "gemini-embedding-*"]))
+        .await;
+    let count = "/v1beta/models/gemini-2.5-flash:countTokens";
+    let refused = [
+        // What the body holds inside.
+        (
+            count,
+            r#"{"generateContentRequest":{"model":"models/gemini-2.5-pro","contents":[]}}"#,
+            "the model gemini-2.5-pro",
+        ),
+        (
+            count,
+            "{generateContentRequest:{model:'models/gemini-2.5-pro'}}",
+            "does not tell its model",
+        ),
+        (
+            "/v1beta/models/gemini-2.5-flash:batchGenerateContent",
+            r#"{"batch":{"inputConfig":{"requests":{"requests":[{"request":{"model":"models/gemini-2.5-pro"}}]}}}}"#,
+            "the model gemini-2.5-pro",
+        ),
+        (
+            "/v1beta/models/gemini-embedding-001:batchEmbedContents",
+            r#"{"requests":[{"model":"models/gemini-embedding-001"},{"model":"models/text-embedding-004"}]}"#,
+            "the model text-embedding-004",
+        ),
+        // Spellings of a path that Google might understand all the same.
+        (
+            "/v1beta/models/gemini-2.5-pro:generateContent/",
+            QUESTION,
+            "does not tell its model",
+        ),
+        (
+            "/v1beta/models%2Fgemini-2.5-pro:generateContent",
+            QUESTION,
+            "does not tell its model",
+        ),
+        (
+            "/v1beta/Models/gemini-2.5-pro:generateContent",
+            QUESTION,
+            "does not tell its model",
+        ),
+        (
+            "/v1beta/tunedModels",
+            r#"{"baseModel":"models/gemini-2.5-pro"}"#,
+            "does not tell its model",
+        ),
+    ];
+
+    for (path, body, why) in refused {
+        assert_refused(&pool, &post(&pool, path, body).await, why).await;
+    }
+    assert_eq!(pool.google.requests(), 0);
+    let own = r#"{"generateContentRequest":{"model":"models/gemini-2.5-flash","contents":[]}}"#;
+    assert_ne!(post(&pool, count, own).await.status, 403);
+}
+
+#[tokio::test]
 async fn an_alias_leads_to_no_path_that_is_not_allowed() {
     let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
     pool.allow(|terms| terms.paths = owned(&["/v1beta/models/*:generateContent", "/gemini/*"]))
@@ -173,6 +232,7 @@ async fn an_address_is_the_one_that_trusted_proxies_report() {
 
     for address in [
         "192.0.2.1",
+        "é, 192.0.2.1",
         "203.0.113.9, 192.0.2.200",
         "::ffff:192.0.2.3",
         "2001:db8::7",
