@@ -119,7 +119,7 @@ impl WaitingRoom {
     /// Lends what can be lent, in fair turns, and tells those whose time will not suffice. Returns when to look again.
     pub fn serve(&self, keys: &SharedKeys, now: Timestamp) -> Option<Timestamp> {
         let mut next: Option<Timestamp> = None;
-        // What was in the way of one is in the way of all that want the same.
+        // What was in the way of one is in the way of all that want the same, or more of it.
         let mut blocked: Vec<(Arc<ClientKey>, String, Amount, Obstacle)> = Vec::new();
         let mut waiting = self.lock();
         waiting.serve(|waiter| {
@@ -129,7 +129,7 @@ impl WaitingRoom {
             let known = blocked.iter().find(|(client, model, amount, _)| {
                 client.tags == waiter.client.tags
                     && *model == waiter.model
-                    && *amount == waiter.amount
+                    && amount.fits_in(waiter.amount)
             });
             let lent = match known {
                 Some((.., obstacle)) => Err(*obstacle),
@@ -141,7 +141,8 @@ impl WaitingRoom {
             };
             match obstacle.until(now) {
                 Some(until) if until <= waiter.until => {
-                    if known.is_none() {
+                    // What has failed with some keys may lack only them.
+                    if known.is_none() && waiter.tried.is_empty() {
                         let (client, model) = (waiter.client.clone(), waiter.model.clone());
                         blocked.push((client, model, waiter.amount, obstacle));
                     }
@@ -181,5 +182,99 @@ impl Waiter {
             Ok(()) => Served::Yes,
             Err(_) => Served::Gone,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::keys::Rules;
+    use crate::pool::secret::Secret;
+    use crate::pool::selection::Again;
+    use crate::pool::settings::Settings;
+    use crate::pool::upstream_key::{Billing, Condition, ProjectId, UpstreamKey, UpstreamKeyId};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_764_014_400_000);
+    const FLASH: Wanted<'_> = Wanted {
+        model: "flash",
+        amount: Amount {
+            requests: 1,
+            tokens: 10,
+        },
+        tags: &[],
+    };
+
+    /// Keys that carry one request each.
+    fn keys(count: i64) -> SharedKeys {
+        let keys = SharedKeys::default();
+        let mut locked = keys.lock();
+        locked.set_rules(Rules {
+            per_key_concurrency: 1,
+            ..Rules::of(&Settings::default())
+        });
+        for id in 1..=count {
+            let key = UpstreamKey {
+                id: UpstreamKeyId(id),
+                project_id: ProjectId(id),
+                project: None,
+                project_number: None,
+                billing: Billing::Unknown,
+                label: String::new(),
+                tags: vec![],
+                secret: Secret::new("secret"),
+                enabled: true,
+                priority: 0,
+                weight: 1,
+                condition: Condition::ready(NOW),
+                state_reset_revision: 0,
+                last_used_at: None,
+                checked_at: None,
+            };
+            locked.put(key, id, NOW);
+        }
+        drop(locked);
+        keys
+    }
+
+    fn enter<'a>(room: &'a WaitingRoom, client: i64, tried: &Tried) -> Seat<'a> {
+        let client = Arc::new(ClientKey {
+            id: ClientKeyId(client),
+            name: String::new(),
+            enabled: true,
+            expires_at: None,
+            limits: crate::pool::client_key::Limits::default(),
+            scopes: None,
+            tags: vec![],
+        });
+        let until = NOW + std::time::Duration::from_secs(10);
+        room.enter(&client, &FLASH, tried, until, 9).unwrap()
+    }
+
+    #[test]
+    fn one_that_has_failed_with_a_key_does_not_keep_others_from_it() {
+        let (room, keys) = (WaitingRoom::default(), keys(2));
+        let _busy = keys.lease(&FLASH, &Tried::default(), NOW).unwrap();
+        let mut tried = Tried::default();
+        tried.add(UpstreamKeyId(2), ProjectId(2), Again::Never);
+        let mut again = enter(&room, 1, &tried);
+        let mut fresh = enter(&room, 2, &Tried::default());
+
+        room.serve(&keys, NOW);
+
+        assert!(again.answer.try_recv().is_err(), "it waits for the other");
+        assert_eq!(fresh.answer.try_recv().unwrap().unwrap().lent.id.0, 2);
+    }
+
+    #[test]
+    fn a_key_lent_to_one_that_has_just_left_comes_back() {
+        let (room, keys) = (WaitingRoom::default(), keys(1));
+        let seat = enter(&room, 1, &Tried::default());
+
+        room.serve(&keys, NOW);
+        assert_eq!((room.len(), keys.lock().in_flight()), (0, 1));
+        drop(seat);
+
+        assert_eq!(keys.lock().in_flight(), 0);
+        assert!(keys.lease(&FLASH, &Tried::default(), NOW).is_ok());
     }
 }

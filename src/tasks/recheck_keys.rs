@@ -58,6 +58,10 @@ pub async fn pass(app: &App, now: Timestamp) -> usize {
     let checks: Vec<_> = due.iter().map(|due| checker.check(due)).collect();
     let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);
     while checks.next().await.is_some() {}
+    if count > 0 {
+        // Some may be back, which nobody has waited for.
+        app.waiting.ring();
+    }
     count
 }
 
