@@ -107,7 +107,7 @@ impl App {
         used.extend(quotas::list_used_since(db, now - LAST_MINUTE).await?);
         let mut keys = self.keys.lock();
         for (project_id, model, cooldown) in cooldowns {
-            keys.put_cooldown(project_id, &model, cooldown);
+            keys.put_cooldown(project_id, &model, cooldown.begun_by(now));
         }
         for limit in limits {
             let KnownLimit {
@@ -161,7 +161,7 @@ impl App {
             shared.clear_cooldowns(project_id, now);
         }
         for (project_id, model, cooldown) in cooldowns {
-            shared.extend_cooldown(project_id, &model, cooldown);
+            shared.extend_cooldown(project_id, &model, cooldown.begun_by(now));
         }
         let values = shared.values_to_redact();
         drop(shared);

@@ -119,7 +119,7 @@ impl WaitingRoom {
     /// Lends what can be lent, in fair turns, and tells those whose time will not suffice. Returns when to look again.
     pub fn serve(&self, keys: &SharedKeys, now: Timestamp) -> Option<Timestamp> {
         let mut next: Option<Timestamp> = None;
-        // What is in the way of one that has tried nothing yet is in the way of all that want the same.
+        // What was in the way of one is in the way of all that want the same, or more of it.
         let mut blocked: Vec<(Arc<ClientKey>, String, Amount, Obstacle)> = Vec::new();
         let mut waiting = self.lock();
         waiting.serve(|waiter| {
@@ -129,7 +129,7 @@ impl WaitingRoom {
             let known = blocked.iter().find(|(client, model, amount, _)| {
                 client.tags == waiter.client.tags
                     && *model == waiter.model
-                    && *amount == waiter.amount
+                    && amount.fits_in(waiter.amount)
             });
             let lent = match known {
                 Some((.., obstacle)) => Err(*obstacle),
@@ -141,6 +141,7 @@ impl WaitingRoom {
             };
             match obstacle.until(now) {
                 Some(until) if until <= waiter.until => {
+                    // What has failed with some keys may lack only them.
                     if known.is_none() && waiter.tried.is_empty() {
                         let (client, model) = (waiter.client.clone(), waiter.model.clone());
                         blocked.push((client, model, waiter.amount, obstacle));

@@ -145,7 +145,7 @@ impl Keys {
             return;
         };
         let (model, day_ends) = (self.model_number(model), self.day_ends(now));
-        self.each_spent(id, project_id, Some(model), |spent| {
+        self.correct_spent(id, project_id, Some(model), now, |spent| {
             spent.add(amount, now, day_ends);
         });
     }

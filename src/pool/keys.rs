@@ -20,6 +20,16 @@ use crate::pool::upstream_key::{
 use crate::pool::verdict::Rule;
 use crate::pool::window::Amount;
 
+/// The model that stands for those beyond [`MOST_MODELS`].
+const OTHER_MODEL: ModelNumber = 1;
+/// Of how many models something is remembered; Google has about a hundred.
+const MOST_MODELS: usize = 1_000;
+/// The longest name of a model of which something is remembered, in bytes.
+const LONGEST_NAME: usize = 200;
+/// How much earlier than another a reading of the clock may be that came later: threads overtake each other. What is
+/// earlier by more comes from a clock that was set back.
+const BEHIND: Duration = Duration::from_mins(1);
+
 /// All upstream keys of a running server.
 ///
 /// [`selection`](crate::pool::selection) lends from it, [`settle`](crate::pool::settle) draws the consequences.
@@ -60,9 +70,11 @@ pub(super) struct Key {
     pub turn: i64,
     pub soft_faults: Vec<Timestamp>,
     /// Over all models, for the admin's own limits.
-    spent: Spent,
+    pub spent: Spent,
     /// Where it was placed while it carried a request: places that get better when one ends.
     pub loose: Vec<(ModelNumber, usize)>,
+    /// Its part of what its project's quotas have under way; goes with it to another project.
+    under_way: Vec<(ModelNumber, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +84,7 @@ pub(super) struct Project {
     pub cooldowns: HashMap<ModelNumber, Cooldown>,
     pub quotas: HashMap<ModelNumber, ModelQuota>,
     /// Over all models, for the admin's own limits.
-    spent: Spent,
+    pub spent: Spent,
 }
 
 /// What is known of a model over all projects.
@@ -245,7 +257,7 @@ impl Default for Keys {
         Self {
             by_id: HashMap::new(),
             projects: HashMap::new(),
-            models: vec![Model::default()],
+            models: vec![Model::default(), Model::default()],
             model_numbers: HashMap::from([(EVERY_MODEL.into(), ANY_MODEL)]),
             lines: Vec::new(),
             storm: Storm::default(),
@@ -259,12 +271,32 @@ impl Default for Keys {
     }
 }
 
+impl Cooldown {
+    /// What began later than now was told by a clock that has been set back: it lasts as long, from now.
+    #[must_use]
+    pub fn begun_by(self, now: Timestamp) -> Self {
+        if self.since <= now {
+            return self;
+        }
+        let until = match self.rule {
+            Rule::QuotaPerDay => end_of_google_day(now),
+            _ => now + (self.until - self.since),
+        };
+        Self {
+            since: now,
+            until,
+            ..self
+        }
+    }
+}
+
 impl Keys {
     /// Takes a key in, or takes over what a hand changed of one that is known.
     ///
     /// What only the server knows (load, soft faults, a condition not yet written) stays, unless a hand cleared it.
     /// `turn` is the place in line of a key that is new here: the time it was last used, or chance.
-    pub fn put(&mut self, key: UpstreamKey, turn: i64, now: Timestamp) {
+    pub fn put(&mut self, mut key: UpstreamKey, turn: i64, now: Timestamp) {
+        key.condition = key.condition.begun_by(now);
         let (id, project_id, billing) = (key.id, key.project_id, key.billing);
         let mut left = None;
         if let Some(known) = self.by_id.get_mut(&id) {
@@ -289,20 +321,27 @@ impl Keys {
                     soft_faults: Vec::new(),
                     spent: Spent::default(),
                     loose: Vec::new(),
+                    under_way: Vec::new(),
                 },
             );
         }
         let project = self.projects.entry(project_id).or_default();
         project.keys.insert(id);
+        let known = project.billing;
         // Of a project that Google has named meanwhile more is known than its row says.
-        if billing != Billing::Unknown || project.billing.is_none() {
+        if billing != Billing::Unknown || known.is_none() {
             project.billing = Some(billing);
         }
+        let is_billed_anew = known.is_some() && known != project.billing;
         self.plan_check(id);
-        match left {
-            Some(left) => self.move_key(id, left, project_id, now),
-            None => self.place_everywhere(id, now),
+        if let Some(left) = left {
+            self.move_key(id, left, project_id, now);
         }
+        if is_billed_anew {
+            // Other limits are presumed for its sisters too.
+            self.place_project(project_id, None, now);
+        }
+        self.place_everywhere(id, now);
     }
 
     /// Forgets a removed key. Leases of it end in their own time.
@@ -314,6 +353,8 @@ impl Keys {
             && let Some(project) = self.projects.get_mut(&key.row.project_id)
         {
             project.keys.remove(&id);
+            project.end(&key.under_way);
+            self.place_project(key.row.project_id, None, self.told);
         }
     }
 
@@ -445,10 +486,36 @@ impl Keys {
         };
         let day_ends = self.day_ends(now);
         let at = lent.charge.at.unwrap_or(now);
-        self.each_spent(lent.id, lent.project_id, Some(model), |spent| {
+        let project_id = self.project_of_lent(lent);
+        self.correct_spent(lent.id, project_id, Some(model), now, |spent| {
             spent.take_back(estimate, at, estimated);
             spent.add(amount, now, day_ends);
         });
+    }
+
+    /// The project that a lent key belongs to now: it may have turned out to be another.
+    pub(super) fn project_of_lent(&self, lent: &Lent) -> ProjectId {
+        let key = self.by_id.get(&lent.id);
+        key.map_or(lent.project_id, |key| key.row.project_id)
+    }
+
+    /// Changes what was counted. Who was held back by it is placed anew, for every model: the admin's limits are over all.
+    pub(super) fn correct_spent(
+        &mut self,
+        id: UpstreamKeyId,
+        project_id: ProjectId,
+        model: Option<ModelNumber>,
+        now: Timestamp,
+        change: impl FnMut(&mut Spent),
+    ) {
+        let key = self.by_id.get(&id);
+        // Of a key that is gone nobody knows; its sisters may be held back.
+        let was_held_back =
+            key.is_none_or(|key| self.rest_of(key, model.unwrap_or(ANY_MODEL), now).is_some());
+        self.each_spent(id, project_id, model, change);
+        if was_held_back {
+            self.place_project(project_id, None, now);
+        }
     }
 
     /// Calls `change` with all that counts a request: the key's, the project's, and the model's if it is known.
@@ -473,14 +540,6 @@ impl Keys {
     /// Ends what lending began.
     pub fn give_back(&mut self, lent: &Lent) {
         let now = self.told;
-        let mut goes_alone = false;
-        if let Some(model) = lent.charge.model
-            && let Some(project) = self.projects.get_mut(&lent.project_id)
-        {
-            let quota = project.quotas.entry(model).or_default();
-            quota.under_way = quota.under_way.saturating_sub(1);
-            goes_alone = quota.goes_alone;
-        }
         if lent.charge.probes_storm
             && let Some(gate) = &mut self.storm.gate
         {
@@ -496,19 +555,74 @@ impl Keys {
             return;
         };
         key.in_flight = key.in_flight.saturating_sub(1);
-        for (model, line) in std::mem::take(&mut key.loose) {
+        let project_id = key.row.project_id;
+        let frees_project = lent
+            .charge
+            .model
+            .is_some_and(|model| self.end_under_way(lent.id, model, lent.charge.amount.requests));
+        let loose = self
+            .by_id
+            .get_mut(&lent.id)
+            .map(|key| std::mem::take(&mut key.loose));
+        for (model, line) in loose.unwrap_or_default() {
             // Lines are made anew now and then, and then everything in them is.
             if self.lines.get(line).is_some_and(|line| line.model == model) {
                 self.place(lent.id, line, now);
             }
         }
-        if goes_alone {
-            self.place_project(lent.project_id, lent.charge.model, now);
+        if frees_project {
+            self.place_project(project_id, lent.charge.model, now);
         }
+    }
+
+    /// Notes that a key has so many more requests of a model under way.
+    pub(super) fn begin_under_way(&mut self, id: UpstreamKeyId, model: ModelNumber, requests: u64) {
+        let Some(key) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        match key.under_way.iter_mut().find(|(of, _)| *of == model) {
+            Some((_, count)) => *count += requests,
+            None => key.under_way.push((model, requests)),
+        }
+        let project = self.projects.entry(key.row.project_id).or_default();
+        project.quotas.entry(model).or_default().under_way += requests;
+    }
+
+    /// Notes that they have ended. Returns whether its sisters may be ready for that.
+    fn end_under_way(&mut self, id: UpstreamKeyId, model: ModelNumber, requests: u64) -> bool {
+        let Some(key) = self.by_id.get_mut(&id) else {
+            return false;
+        };
+        // Of a key that was removed and came back none is known.
+        let Some(place) = key.under_way.iter().position(|(of, _)| *of == model) else {
+            return false;
+        };
+        let requests = requests.min(key.under_way[place].1);
+        key.under_way[place].1 -= requests;
+        if key.under_way[place].1 == 0 {
+            key.under_way.swap_remove(place);
+        }
+        let Some(project) = self.projects.get_mut(&key.row.project_id) else {
+            return false;
+        };
+        let billing = project.billing.unwrap_or(Billing::Unknown);
+        let presumed = self.models[model].presumed.limits(billing);
+        let before = project
+            .quotas
+            .get(&model)
+            .map(|quota| quota.limits(presumed, self.told));
+        project.end(&[(model, requests)]);
+        // What has gone through may now contradict what is presumed.
+        project.quotas.get(&model).is_some_and(|quota| {
+            quota.goes_alone || before != Some(quota.limits(presumed, self.told))
+        })
     }
 
     /// When Google's running day ends. At its end everything is placed anew, because all shares are nothing again.
     pub(super) fn day_ends(&mut self, now: Timestamp) -> Timestamp {
+        if now + BEHIND < self.told {
+            self.set_back(now);
+        }
         self.told = now;
         // A day has at most 25 hours; where the clock went back the end is too far away.
         let longest = Duration::from_hours(26);
@@ -588,6 +702,17 @@ impl Keys {
             if model.is_none_or(|model| self.lines[line].model == model) {
                 for id in &keys {
                     self.place(*id, line, now);
+                }
+            }
+        }
+    }
+
+    /// Places anew those that rest in the lines of a model of which more is presumed than before.
+    pub(super) fn place_resting(&mut self, model: ModelNumber, now: Timestamp) {
+        for line in 0..self.lines.len() {
+            if self.lines[line].model == model {
+                for id in self.lines[line].all_resting() {
+                    self.place(id, line, now);
                 }
             }
         }
@@ -705,12 +830,16 @@ impl Keys {
             .limits(billing.unwrap_or(Billing::Unknown))
     }
 
-    /// The model's number, given to it now where it has none.
+    /// The model's number, given to it now where it has none. Clients send whatever names they like, so that only so many
+    /// have one of their own; of the others nothing is remembered that anybody would ask for.
     pub(super) fn model_number(&mut self, model: &str) -> ModelNumber {
         if let Some(number) = self.model_numbers.get(model) {
             return *number;
         }
         let number = self.models.len();
+        if number >= MOST_MODELS || model.len() > LONGEST_NAME {
+            return OTHER_MODEL;
+        }
         self.models.push(Model::default());
         self.model_numbers.insert(model.into(), number);
         number
@@ -730,8 +859,11 @@ impl Keys {
 
     /// A key turns out to belong to another project. Nothing that was known is lost when the old one has no key left.
     fn move_key(&mut self, id: UpstreamKeyId, from: ProjectId, to: ProjectId, now: Timestamp) {
+        let under_way = self.by_id.get(&id).map(|key| key.under_way.clone());
+        let under_way = under_way.unwrap_or_default();
         let emptied = self.projects.get_mut(&from).is_some_and(|project| {
             project.keys.remove(&id);
+            project.end(&under_way);
             project.keys.is_empty()
         });
         if emptied && let Some(old) = self.projects.remove(&from) {
@@ -747,8 +879,23 @@ impl Keys {
                 project.quotas.entry(model).or_default().merge(quota);
             }
         }
+        let project = self.projects.entry(to).or_default();
+        for (model, count) in under_way {
+            project.quotas.entry(model).or_default().under_way += count;
+        }
+        self.place_project(from, None, now);
         self.place_project(to, None, now);
-        self.place_everywhere(id, now);
+    }
+}
+
+impl Project {
+    /// So many requests of these models have ended, or are another project's.
+    fn end(&mut self, under_way: &[(ModelNumber, u64)]) {
+        for (model, count) in under_way {
+            if let Some(quota) = self.quotas.get_mut(model) {
+                quota.under_way = quota.under_way.saturating_sub(*count);
+            }
+        }
     }
 }
 

@@ -115,6 +115,17 @@ impl Line {
         self.resting.first().copied()
     }
 
+    /// Where the key is written down; `None`: nowhere.
+    #[cfg(test)]
+    pub fn place(&self, id: UpstreamKeyId) -> Option<Place> {
+        self.members.get(&id).map(|member| member.place)
+    }
+
+    /// All that rest.
+    pub fn all_resting(&self) -> Vec<UpstreamKeyId> {
+        self.resting.iter().map(|(_, id)| *id).collect()
+    }
+
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }

@@ -21,6 +21,7 @@ pub mod request_id;
 pub mod scopes;
 pub mod secret;
 pub mod selection;
+pub mod set_back;
 pub mod settings;
 pub mod settle;
 pub mod storm;

@@ -34,7 +34,7 @@ pub struct Spent {
 pub struct ModelQuota {
     pub spent: Spent,
     own: [Own; 4],
-    /// Attempts that are counted already and have not ended yet.
+    /// Requests that are counted already and have not ended yet.
     pub under_way: u64,
     /// After the day was used up the first request goes alone: the reset is not instant everywhere.
     pub goes_alone: bool,
@@ -171,6 +171,12 @@ impl Spent {
     /// Google has said when its minute ends, which is better than our count.
     pub fn begin_minute(&mut self) {
         self.minute.clear();
+    }
+
+    /// What was counted at times that are to come counts in the running minute, and in the day that ends at `day_ends`.
+    pub fn set_back(&mut self, now: Timestamp, day_ends: Timestamp) {
+        self.minute.set_back(now);
+        self.day.set_back(day_ends);
     }
 
     /// Adds what was counted elsewhere.
@@ -325,19 +331,27 @@ impl Presumed {
     }
 
     /// Google has named a limit to a project. Of different limits the largest is presumed: who has less is told so once,
-    /// while who has more would never be.
+    /// while who has more would never be. Returns whether more is presumed than before.
     ///
     /// Nothing follows for projects with another billing, nor, where the billing is not known, from one's having nothing
     /// at all: the next may well be of a tier that has more.
-    pub fn learn(&mut self, billing: Billing, measure: Measure, limit: u64, now: Timestamp) {
+    pub fn learn(
+        &mut self,
+        billing: Billing,
+        measure: Measure,
+        limit: u64,
+        now: Timestamp,
+    ) -> bool {
         if billing == Billing::Unknown && limit == 0 {
-            return;
+            return false;
         }
         let known = &mut self.0[billing as usize];
-        let presumed = known.limits.get(measure).unwrap_or(0).max(limit);
+        let before = known.limits.get(measure);
+        let presumed = before.unwrap_or(0).max(limit);
         known.limits.set(measure, Some(presumed));
         known.test_at = Some(now + wait_before_test(known.confirmations));
         known.confirmations = known.confirmations.saturating_add(1);
+        before.is_some_and(|before| before < presumed)
     }
 
     /// Whether a project that is full by our count alone may be tried, to see whether it has more.
@@ -353,12 +367,22 @@ impl Presumed {
     }
 
     /// A project had more than was presumed: others may have more too. That nobody has anything is not presumed any more.
-    pub fn contradicted(&mut self, billing: Billing, measure: Measure) {
+    /// Returns whether that was presumed.
+    pub fn contradicted(&mut self, billing: Billing, measure: Measure) -> bool {
         let known = &mut self.0[billing as usize];
         known.confirmations = 0;
         known.test_at = None;
-        if known.limits.get(measure) == Some(0) {
+        let was_nothing = known.limits.get(measure) == Some(0);
+        if was_nothing {
             known.limits.set(measure, None);
+        }
+        was_nothing
+    }
+
+    /// Tests at times that a wrong clock told may come at once.
+    pub fn forget_times(&mut self) {
+        for known in &mut self.0 {
+            known.test_at = None;
         }
     }
 }

@@ -11,6 +11,9 @@ use crate::pool::window::Amount;
 /// large batch.
 const LOOKED_AT: usize = 64;
 
+/// How many lines there are at most: each holds every key.
+const MOST_LINES: usize = 200;
+
 /// What a request needs a key for.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
@@ -166,6 +169,10 @@ impl Keys {
             .iter()
             .position(|line| line.model == model && *line.tags == *wanted.tags);
         known.unwrap_or_else(|| {
+            if self.lines.len() >= MOST_LINES {
+                // Those that are still asked for are soon made again.
+                self.lines.clear();
+            }
             let line = self.lines.len();
             self.lines.push(Line::new(model, wanted.tags));
             let ids: Vec<_> = self.by_id.keys().copied().collect();
@@ -207,7 +214,7 @@ impl Keys {
         let (mut other_key, mut same_key) = (None, None);
         let mut no_room: Option<Rest> = None;
         while let Some(rank) = self.lines[line].next_ready(passed) {
-            if self.is_stale(rank, line, now) {
+            if !self.holds(rank, line, now) {
                 continue;
             }
             passed = Some(rank);
@@ -245,14 +252,15 @@ impl Keys {
         Err(self.obstacle_of(line, now))
     }
 
-    /// Whether a place has become worse since it was written down; then it is written anew.
-    fn is_stale(&mut self, rank: Rank, line: usize, now: Timestamp) -> bool {
+    /// Whether a key stands as well as was written down, or better; else its place is written anew.
+    fn holds(&mut self, rank: Rank, line: usize, now: Timestamp) -> bool {
         let model = self.lines[line].model;
-        if self.place_of(rank.id, model, rank.turn, now) == Place::Ready(rank) {
-            return false;
+        let place = self.place_of(rank.id, model, rank.turn, now);
+        if place == Place::Ready(rank) {
+            return true;
         }
         self.place(rank.id, line, now);
-        true
+        matches!(place, Place::Ready(better) if better < rank)
     }
 
     /// Why nobody in the line is ready.
@@ -385,13 +393,7 @@ impl Keys {
             });
         }
         if let Some(model) = model {
-            if let Some(quota) = self
-                .projects
-                .get_mut(&project_id)
-                .and_then(|project| project.quotas.get_mut(&model))
-            {
-                quota.under_way += 1;
-            }
+            self.begin_under_way(id, model, amount.requests);
             if let Some(gate) = &mut self.models[model].overload.gate {
                 gate.probe();
                 charge.probes_overload = true;

@@ -8,7 +8,6 @@ use crate::pool::cooldown::{
 };
 use crate::pool::gate::{Gate, Pause};
 use crate::pool::keys::{Change, Cooldown, Keys, Lent, Overload};
-use crate::pool::line::{ANY_MODEL, ModelNumber};
 use crate::pool::quota::{Measure, Own, billing_of, is_counted};
 use crate::pool::storm::{STORM_SPAN, Weather};
 use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKeyId};
@@ -45,29 +44,27 @@ impl Keys {
         } = moment;
         let rule = verdict.rule;
         self.correct_count(lent, model, rule, now);
+        let project_id = self.project_of_lent(lent);
         let mut changes = Vec::new();
         if verdict.status.is_some() {
             let refused = is_unexplained(verdict);
-            match self
-                .storm
-                .note(lent.project_id, refused, began, now, chance)
-            {
+            match self.storm.note(project_id, refused, began, now, chance) {
                 Weather::Calm | Weather::Ends => {}
                 Weather::Begins => return self.lift_unexplained(now),
                 Weather::Goes => return Vec::new(),
             }
         }
         self.note_overload(model, rule, moment);
-        changes.extend(self.learn_billing(lent, verdict));
-        changes.extend(self.learn_limits(lent, model, verdict, now));
+        changes.extend(self.learn_billing(project_id, verdict, now));
+        changes.extend(self.learn_limits(lent, project_id, model, verdict, now));
         match rule.fault() {
             Fault::Nobody if rule == Rule::Success => {
-                changes.extend(self.succeed(lent, model, began, now));
+                changes.extend(self.succeed(lent.id, project_id, model, began, now));
             }
             Fault::Nobody | Fault::Client | Fault::Model | Fault::WayOut => {}
             Fault::Soft => changes.extend(self.soft_fault(lent.id, now)),
             Fault::ProjectModel => {
-                changes.extend(self.rest_project(lent.project_id, model, verdict, began, now));
+                changes.extend(self.rest_project(project_id, model, verdict, began, now));
             }
             Fault::KeyInvalid => {
                 changes.extend(self.blame(lent.id, KeyState::Invalid, rule, began, now));
@@ -100,26 +97,18 @@ impl Keys {
         }
         let day_ends = self.day_ends(now);
         let counted_in = charge.day_ends.unwrap_or(day_ends);
+        let project_id = self.project_of_lent(lent);
         if !is_counted(rule) {
-            let was_full = self.rests(lent.id, charge.model.unwrap_or(ANY_MODEL), now);
-            self.each_spent(lent.id, lent.project_id, charge.model, |spent| {
+            self.correct_spent(lent.id, project_id, charge.model, now, |spent| {
                 spent.take_back(amount, at, counted_in);
             });
-            if was_full {
-                self.place_project(lent.project_id, charge.model, now);
-            }
         } else if charge.model.is_none() && rule == Rule::Success {
             let model = self.model_number(model);
-            if let Some(project) = self.projects.get_mut(&lent.project_id) {
+            if let Some(project) = self.projects.get_mut(&project_id) {
                 let quota = project.quotas.entry(model).or_default();
                 quota.spent.add(amount, at, counted_in);
             }
         }
-    }
-
-    fn rests(&self, id: UpstreamKeyId, model: ModelNumber, now: Timestamp) -> bool {
-        let key = self.by_id.get(&id);
-        key.and_then(|key| self.rest_of(key, model, now)).is_some()
     }
 
     /// Counts overloads in a row; too many close the model's gate, one success opens it.
@@ -192,9 +181,14 @@ impl Keys {
         changes
     }
 
-    fn learn_billing(&mut self, lent: &Lent, verdict: &Verdict) -> Option<Change> {
+    fn learn_billing(
+        &mut self,
+        project_id: ProjectId,
+        verdict: &Verdict,
+        now: Timestamp,
+    ) -> Option<Change> {
         let billing = verdict.violations.iter().find_map(billing_of)?;
-        let project = self.projects.get_mut(&lent.project_id)?;
+        let project = self.projects.get_mut(&project_id)?;
         if project
             .billing
             .is_some_and(|known| known != Billing::Unknown)
@@ -202,8 +196,9 @@ impl Keys {
             return None;
         }
         project.billing = Some(billing);
+        self.place_project(project_id, None, now);
         Some(Change::Billing {
-            project_id: lent.project_id,
+            project_id,
             billing,
         })
     }
@@ -212,12 +207,12 @@ impl Keys {
     fn learn_limits(
         &mut self,
         lent: &Lent,
+        project_id: ProjectId,
         model: &str,
         verdict: &Verdict,
         now: Timestamp,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        let project_id = lent.project_id;
         let billing = self
             .projects
             .get(&project_id)
@@ -245,7 +240,9 @@ impl Keys {
                 if quota.own(*measure) != Own::Contradicted {
                     quota.learn(*measure, Own::Contradicted);
                     let presumed = &mut self.models[number].presumed;
-                    presumed.contradicted(billing, *measure);
+                    if presumed.contradicted(billing, *measure) {
+                        self.place_resting(number, now);
+                    }
                     changes.push(change(*measure, None));
                 }
             }
@@ -263,9 +260,8 @@ impl Keys {
             }
             let number = self.model_number(model);
             self.models[number].has_line = true;
-            self.models[number]
-                .presumed
-                .learn(billing, measure, limit, now);
+            let presumed = &mut self.models[number].presumed;
+            let more_is_presumed = presumed.learn(billing, measure, limit, now);
             let quota = self
                 .projects
                 .entry(project_id)
@@ -278,22 +274,33 @@ impl Keys {
             }
             quota.learn(measure, Own::Limit(limit));
             changes.push(change(measure, Some(limit)));
+            self.place_project(project_id, Some(number), now);
+            if more_is_presumed {
+                self.place_resting(number, now);
+            }
         }
         changes
     }
 
-    fn succeed(
-        &mut self,
-        lent: &Lent,
-        model: &str,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Vec<Change> {
-        self.successes.add(lent.id, now);
+    /// Takes note that an answer has begun well, of which the end is far: nobody need wait for that to know that the way is
+    /// open again, or the day's quota.
+    pub fn note_begun(&mut self, lent: &Lent, model: &str, moment: Moment) {
+        let Moment {
+            began, now, chance, ..
+        } = moment;
+        self.day_ends(now);
+        let project_id = self.project_of_lent(lent);
+        self.storm.note(project_id, false, began, now, chance);
+        self.note_overload(model, Rule::Success, moment);
+        self.end_rest(project_id, model, began, now);
+    }
+
+    /// A project has answered for a model: its rest is over, and it need not go alone.
+    fn end_rest(&mut self, project_id: ProjectId, model: &str, began: Timestamp, now: Timestamp) {
         let number = self.known_model(model);
         let mut goes_on = false;
-        if let (Some(number), Some(project)) = (number, self.projects.get_mut(&lent.project_id)) {
-            let over = |cooldown: &Cooldown| cooldown.until <= began;
+        if let (Some(number), Some(project)) = (number, self.projects.get_mut(&project_id)) {
+            let over = |cooldown: &Cooldown| cooldown.until <= began.min(now);
             let has_ended = project.cooldowns.get(&number).is_none_or(over);
             if has_ended {
                 // The next unexplained 429 begins its doubling anew.
@@ -304,15 +311,27 @@ impl Keys {
             }
         }
         if goes_on {
-            self.place_project(lent.project_id, number, now);
+            self.place_project(project_id, number, now);
         }
-        let Some(key) = self.by_id.get_mut(&lent.id) else {
+    }
+
+    fn succeed(
+        &mut self,
+        id: UpstreamKeyId,
+        project_id: ProjectId,
+        model: &str,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        self.successes.add(id, now);
+        self.end_rest(project_id, model, began, now);
+        let Some(key) = self.by_id.get_mut(&id) else {
             return Vec::new();
         };
         key.soft_faults.clear();
         let condition = key.row.condition;
         if condition.state == KeyState::Trial && condition.since <= began {
-            vec![self.set_condition(lent.id, Condition::ready(now))]
+            vec![self.set_condition(id, Condition::ready(now))]
         } else {
             Vec::new()
         }

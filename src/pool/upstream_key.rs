@@ -1,6 +1,7 @@
 //! What an upstream key is: its ids, its states, its condition and its project.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -89,6 +90,25 @@ impl Condition {
             until: None,
             next_check: None,
             failed_checks: 0,
+        }
+    }
+
+    /// What began later than now was told by a clock that has been set back: it lasts as long, from now. A check comes
+    /// within a day.
+    #[must_use]
+    pub fn begun_by(self, now: Timestamp) -> Self {
+        let longest = now + Duration::from_hours(24);
+        Self {
+            since: self.since.min(now),
+            until: self.until.map(|until| {
+                if self.since > now {
+                    now + (until - self.since)
+                } else {
+                    until
+                }
+            }),
+            next_check: self.next_check.map(|at| at.min(longest)),
+            ..self
         }
     }
 }

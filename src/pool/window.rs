@@ -88,15 +88,19 @@ impl Minute {
         *self = Self::default();
     }
 
-    fn forget(&mut self, now: Timestamp) {
+    /// Where the clock was set back, what was counted just before must not count until it is that late again.
+    pub fn set_back(&mut self, now: Timestamp) {
         let tick = now.as_millis().div_euclid(TICK_MS);
         let last = self.ticks.back().map_or(tick, |(last, _)| *last);
         if last.saturating_sub(tick) > SPAN_MS / TICK_MS {
-            // The clock was set back: what was counted just before must not count until it is that late again.
             for (at, _) in &mut self.ticks {
                 *at -= last - tick;
             }
         }
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        self.set_back(now);
         while let Some((tick, amount)) = self.ticks.front().copied()
             && !counts(tick, now)
         {
@@ -107,6 +111,13 @@ impl Minute {
 }
 
 impl Amount {
+    /// Whether there is room for this where there is room for `other`.
+    pub fn fits_in(self, other: Self) -> bool {
+        self.requests <= other.requests
+            && self.tokens <= other.tokens
+            && (self.requests == 0) == (other.requests == 0)
+    }
+
     pub fn add(&mut self, more: Self) {
         self.requests = self.requests.saturating_add(more.requests);
         self.tokens = self.tokens.saturating_add(more.tokens);
@@ -142,6 +153,11 @@ impl Day {
         if self.ends == Some(ends) {
             self.sum.subtract(amount);
         }
+    }
+
+    /// What was counted in a later day than the one that ends at `ends` was counted in this one, by a clock that was wrong.
+    pub fn set_back(&mut self, ends: Timestamp) {
+        self.ends = self.ends.map(|known| known.min(ends));
     }
 
     /// Adds what was counted elsewhere; of two days the later stays.

@@ -46,10 +46,7 @@ pub async fn answer(
         reply,
     } = attempt;
     match reply {
-        Reply::Whole(whole) => {
-            drop(lease);
-            answer_whole(*whole, &verdict, &app.redactor(), record).await
-        }
+        Reply::Whole(whole) => answer_whole(*whole, lease, &verdict, &app.redactor(), record).await,
         Reply::Flowing(flowing) => {
             let head = client_head(&flowing.head, &app.redactor());
             let streamed = content_type(&flowing.head.headers)
@@ -68,6 +65,7 @@ pub async fn answer(
 /// Sends an answer that is here whole, once its row is committed.
 async fn answer_whole(
     whole: Whole,
+    lease: Option<Lease>,
     verdict: &Verdict,
     redactor: &Redactor,
     mut record: Record,
@@ -95,6 +93,8 @@ async fn answer_whole(
         &whole.answered,
         u64::try_from(body.len()).unwrap_or(u64::MAX),
     );
+    // Only now: who is lent the key next finds what Google has counted, and not our estimate.
+    drop(lease);
     let mut response = Response::from_parts(head, Body::from(body));
     record.id_header(response.headers_mut());
     record.finish().await;

@@ -25,7 +25,8 @@ pub async fn choose(
     record: &mut Record,
 ) -> Result<Lease, Obstacle> {
     let now = clock::now();
-    let obstacle = if app.waiting.is_queued_for(wanted) {
+    // Who cannot wait any more takes no turn from anybody: it goes now or never.
+    let obstacle = if !patience.is_zero() && app.waiting.is_queued_for(wanted) {
         let mut keys = app.keys.lock();
         keys.obstacle(wanted, now).unwrap_or(Obstacle::Busy)
     } else {

@@ -162,28 +162,36 @@ impl Record {
         );
         // An answer that flows has yet to end well.
         let open = !ends && attempt.verdict.rule == Rule::Success;
-        if let Some(lease) = attempt.lease.as_ref().filter(|_| !open) {
+        let Some(lease) = &attempt.lease else {
+            return;
+        };
+        if open {
+            let moment = self.moment();
+            let mut keys = self.app.keys.lock();
+            keys.note_begun(&lease.lent, incoming.quota_model(), moment);
+            drop(keys);
+            self.app.waiting.ring();
+        } else {
             self.blame(&lease.lent, incoming.quota_model(), &attempt.verdict);
+        }
+    }
+
+    /// When the running attempt began, and that it ends now.
+    fn moment(&self) -> Moment {
+        let row = self.row();
+        let attempt = row.attempts.last();
+        Moment {
+            began: attempt.map_or(row.started_at, |attempt| attempt.started_at),
+            now: clock::now(),
+            chance: rand::random(),
+            had_begun: row.first_byte_ms.is_some(),
         }
     }
 
     /// Tells the keys what an attempt came to, and the database what that changed.
     pub fn blame(&self, lent: &Lent, model: &str, verdict: &Verdict) {
-        let (id, began) = {
-            let row = self.row();
-            (
-                row.id,
-                row.attempts
-                    .last()
-                    .map_or(row.started_at, |attempt| attempt.started_at),
-            )
-        };
-        let moment = Moment {
-            began,
-            now: clock::now(),
-            chance: rand::random(),
-            had_begun: self.row().first_byte_ms.is_some(),
-        };
+        let id = self.row().id;
+        let moment = self.moment();
         let (key, rule) = (lent.id, verdict.rule.name());
         let evidence = Evidence {
             status: verdict.status,

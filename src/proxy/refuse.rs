@@ -82,6 +82,7 @@ impl Refusal {
         let now = clock::now();
         // A second at least: a client that comes back at once meets the same.
         let wait = |until: Timestamp| (until - now).max(Duration::from_secs(1));
+        let model = &model[..model.floor_char_boundary(REPEATED)];
         match obstacle {
             Some(Obstacle::NoKeys) => Self::NoUpstreamKeys,
             Some(Obstacle::NoneUsable) => Self::NoneUsable,

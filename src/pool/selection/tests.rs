@@ -13,6 +13,8 @@ use crate::pool::settle::Moment;
 use crate::pool::upstream_key::UpstreamKey;
 use crate::pool::verdict::{Rule, Verdict, Violation, Window};
 
+mod places;
+
 /// Noon in California, in winter.
 const START: Timestamp = Timestamp::from_millis(1_764_014_400_000);
 
@@ -628,6 +630,71 @@ fn a_storm_blames_nobody_and_is_over_with_the_first_success() {
     keys.give_back(&probe);
     let lent = (0..100).filter(|_| lend(&mut keys, "flash", until).is_some());
     assert_eq!(lent.count(), 100);
+}
+
+#[test]
+fn an_answer_that_has_begun_tells_enough_however_long_it_flows() {
+    let mut keys = keys(&[1, 2, 3, 4, 5, 6]);
+    for id in 1..=5 {
+        attempt(&mut keys, id, Rule::QuotaWithoutDetail, START);
+    }
+    let later = START + Duration::from_mins(2);
+    let probe = try_lend(&mut keys, "flash", later).unwrap();
+    assert!(lend(&mut keys, "flash", later).is_none(), "one at a time");
+
+    keys.note_begun(&probe, "flash", moment(later));
+
+    assert!(lend(&mut keys, "flash", later).is_some());
+}
+
+#[test]
+fn nothing_waits_for_a_time_that_a_wrong_clock_has_told() {
+    let wrong = START + Duration::from_hours(24 * 365);
+    let mut keys = keys(&[1, 2]);
+    attempt(&mut keys, 1, Rule::QuotaPerDay, wrong);
+    attempt(&mut keys, 2, Rule::ApiKeyInvalid, wrong);
+    for _ in 0..5 {
+        let sixth = key(6, 6);
+        keys.put(sixth, 0, wrong);
+        attempt(&mut keys, 6, Rule::Overloaded, wrong);
+    }
+    assert!(try_lend(&mut keys, "flash", wrong).is_err());
+
+    assert_eq!(lend(&mut keys, "flash", START), Some(6));
+    let midnight = end_of_google_day(START);
+    keys.remove(UpstreamKeyId(6));
+    assert_eq!(
+        try_lend(&mut keys, "flash", START).unwrap_err(),
+        Obstacle::Resting {
+            until: midnight,
+            for_the_day: true
+        }
+    );
+    let soon = START + Duration::from_hours(24);
+    assert_eq!(keys.due_checks(soon, false, 9).len(), 1);
+}
+
+#[test]
+fn only_so_many_names_of_models_are_remembered() {
+    let mut keys = keys(&[1]);
+    for n in 0..5_000 {
+        let model = format!("made-up-{n}");
+        let lent = try_lend(&mut keys, &model, START).unwrap();
+        let names = [model, "long".repeat(1_000)];
+        for name in names {
+            keys.settle(
+                &lent,
+                &name,
+                &verdict(Rule::QuotaWithoutDetail),
+                moment(START),
+            );
+        }
+        keys.give_back(&lent);
+        let _ = try_lend(&mut keys, &format!("made-up-{n}"), START);
+    }
+
+    assert!(keys.models.len() <= 1_000);
+    assert!(keys.lines.len() <= MOST_LINES);
 }
 
 proptest! {

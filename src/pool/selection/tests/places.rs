@@ -1,0 +1,274 @@
+//! Whatever happens, a place that is written down is never worse than the true one.
+
+use super::*;
+use crate::pool::line::Place;
+
+const MODELS: [&str; 2] = ["flash", "pro"];
+
+/// Something that happens to a small pool.
+#[derive(Debug, Clone)]
+enum Event {
+    Lend {
+        model: usize,
+        requests: u64,
+        tokens: u64,
+        tag: Option<&'static str>,
+    },
+    /// A request ends; without a verdict it was dropped.
+    End {
+        which: usize,
+        verdict: Option<usize>,
+        tokens: Option<u64>,
+        counted_late: bool,
+    },
+    Pass(u64),
+    SetBack(u64),
+    Put {
+        id: i64,
+        project: i64,
+        enabled: bool,
+        tag: Option<&'static str>,
+        billing: Billing,
+        is_cleared: bool,
+    },
+    Remove(i64),
+    Clear(i64),
+    Check {
+        id: i64,
+        verdict: usize,
+        has_generated: bool,
+    },
+    Set(Rules),
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let tag = || prop_oneof![3 => Just(None), 1 => Just(Some("a"))];
+    let verdict = || 0..verdicts().len();
+    prop_oneof![
+        8 => (0..2_usize, 0..4_u64, 0..200_u64, tag())
+            .prop_map(|(model, requests, tokens, tag)| Event::Lend { model, requests, tokens, tag }),
+        8 => (any::<usize>(), prop::option::weighted(0.9, verdict()), prop::option::of(0..50_u64), any::<bool>())
+            .prop_map(|(which, verdict, tokens, counted_late)| Event::End { which, verdict, tokens, counted_late }),
+        4 => prop_oneof![Just(1), Just(1_000), Just(20_000), Just(61_000), Just(3_600_000), Just(86_400_000)]
+            .prop_map(Event::Pass),
+        1 => prop_oneof![Just(1), Just(7_200_000), Just(864_000_000)].prop_map(Event::SetBack),
+        2 => (1..7_i64, 1..5_i64, prop::bool::weighted(0.9), tag(), any_billing(), prop::bool::weighted(0.2))
+            .prop_map(|(id, project, enabled, tag, billing, is_cleared)| {
+                Event::Put { id, project, enabled, tag, billing, is_cleared }
+            }),
+        1 => (1..7_i64).prop_map(Event::Remove),
+        1 => (1..5_i64).prop_map(Event::Clear),
+        1 => (1..7_i64, verdict(), any::<bool>())
+            .prop_map(|(id, verdict, has_generated)| Event::Check { id, verdict, has_generated }),
+        1 => (0..3_u32, 0..4_u64, 0..4_u64, prop_oneof![Just(0_u64), Just(100)])
+            .prop_map(|(per_key_concurrency, per_day, by_project, tokens)| Event::Set(Rules {
+                per_key_concurrency,
+                key_limits: Limits::of_settings(0, 0, per_day, tokens),
+                project_limits: Limits::of_settings(by_project, 0, 0, 2 * tokens),
+                ..Rules::of(&Settings::default())
+            })),
+    ]
+}
+
+fn any_billing() -> impl Strategy<Value = Billing> {
+    prop_oneof![
+        Just(Billing::Unknown),
+        Just(Billing::Free),
+        Just(Billing::Paid)
+    ]
+}
+
+/// What attempts come to.
+fn verdicts() -> Vec<Verdict> {
+    let names = |rule, id: &str, window, limit| Verdict {
+        violations: vec![Violation {
+            quota_id: id.into(),
+            metric: String::new(),
+            model: None,
+            window,
+            limit: Some(limit),
+        }],
+        ..verdict(rule)
+    };
+    let per_day = "GenerateRequestsPerDayPerProjectPerModel";
+    let free_per_day = "GenerateRequestsPerDayPerProjectPerModel-FreeTier";
+    let per_minute = "GenerateRequestsPerMinutePerProjectPerModel";
+    let mut verdicts = vec![
+        names(Rule::QuotaPerDay, per_day, Window::Day, 2),
+        names(Rule::QuotaPerDay, per_day, Window::Day, 5),
+        names(Rule::QuotaPerDay, free_per_day, Window::Day, 3),
+        names(Rule::QuotaPerMinute, per_minute, Window::Minute, 2),
+        names(Rule::QuotaPerMinute, per_minute, Window::Minute, 4),
+        names(Rule::QuotaZero, free_per_day, Window::Day, 0),
+        Verdict {
+            status: None,
+            ..verdict(Rule::ConnectFailed)
+        },
+    ];
+    let rules = [
+        Rule::Success,
+        Rule::Success,
+        Rule::Success,
+        Rule::InternalError,
+        Rule::Overloaded,
+        Rule::QuotaWithoutDetail,
+        Rule::ApiKeyInvalid,
+        Rule::ConsumerSuspended,
+        Rule::InvalidRequest,
+    ];
+    verdicts.extend(rules.map(verdict));
+    verdicts
+}
+
+struct Life {
+    keys: Keys,
+    now: Timestamp,
+    under_way: Vec<(Lent, &'static str, Timestamp)>,
+    revision: i64,
+}
+
+impl Life {
+    fn happen(&mut self, event: &Event) {
+        let (keys, now) = (&mut self.keys, self.now);
+        match event.clone() {
+            Event::Lend {
+                model,
+                requests,
+                tokens,
+                tag,
+            } => {
+                let tags: Vec<_> = tag.iter().map(ToString::to_string).collect();
+                let wanted = Wanted {
+                    model: MODELS[model],
+                    amount: Amount { requests, tokens },
+                    tags: &tags,
+                };
+                if let Ok(lent) = keys.lend(&wanted, &Tried::default(), now) {
+                    let model = if requests > 0 { MODELS[model] } else { "" };
+                    self.under_way.push((lent, model, now));
+                }
+            }
+            Event::End {
+                which,
+                verdict,
+                tokens,
+                counted_late,
+            } if !self.under_way.is_empty() => {
+                let which = which % self.under_way.len();
+                let (lent, model, began) = self.under_way.swap_remove(which);
+                if let Some(verdict) = verdict {
+                    let moment = Moment {
+                        began,
+                        ..moment(now)
+                    };
+                    keys.settle(&lent, model, &verdicts()[verdict], moment);
+                }
+                if counted_late {
+                    keys.give_back(&lent);
+                }
+                if let Some(tokens) = tokens.filter(|_| !model.is_empty()) {
+                    keys.count_tokens(&lent, model, tokens, now);
+                }
+                if !counted_late {
+                    keys.give_back(&lent);
+                }
+            }
+            Event::End { .. } => {}
+            Event::Pass(ms) => self.now = now + Duration::from_millis(ms),
+            Event::SetBack(ms) => self.now = now - Duration::from_millis(ms),
+            Event::Put {
+                id,
+                project,
+                enabled,
+                tag,
+                billing,
+                is_cleared,
+            } => {
+                self.revision += i64::from(is_cleared);
+                let key = UpstreamKey {
+                    enabled,
+                    billing,
+                    tags: tag.iter().map(ToString::to_string).collect(),
+                    state_reset_revision: self.revision,
+                    ..key(id, project)
+                };
+                keys.put(key, 0, now);
+            }
+            Event::Remove(id) => keys.remove(UpstreamKeyId(id)),
+            Event::Clear(project) => keys.clear_cooldowns(ProjectId(project), now),
+            Event::Check {
+                id,
+                verdict,
+                has_generated,
+            } => {
+                let amount = Amount {
+                    requests: 1,
+                    tokens: 1,
+                };
+                let generated = has_generated.then_some(("flash", amount));
+                let verdict = &verdicts()[verdict];
+                keys.settle_check(UpstreamKeyId(id), verdict, generated, now, now);
+            }
+            Event::Set(rules) => keys.set_rules(rules),
+        }
+    }
+
+    /// Which keys stand worse than they should, and what is counted wrongly.
+    fn faults(&mut self) -> Vec<String> {
+        let now = self.now;
+        self.keys.day_ends(now);
+        let keys = &self.keys;
+        let mut faults = Vec::new();
+        for line in &keys.lines {
+            let members = keys
+                .by_id
+                .iter()
+                .filter(|(_, key)| line.takes(&key.row.tags));
+            for (id, _) in members {
+                let truth = keys.place_of(*id, line.model, 0, now);
+                let written = line.place(*id);
+                let is_found_in_time = match (written, truth) {
+                    (_, Place::Out) | (Some(Place::Ready(_)), _) => true,
+                    (Some(Place::Busy), truth) => !matches!(truth, Place::Ready(_)),
+                    (Some(Place::Resting(until)), Place::Resting(true_until)) => {
+                        until <= now || until <= true_until
+                    }
+                    (Some(Place::Resting(until)), Place::Ready(_) | Place::Busy) => until <= now,
+                    (Some(Place::Out) | None, _) => false,
+                };
+                if !is_found_in_time {
+                    faults.push(format!(
+                        "key {} stands as {written:?} for {}, and is {truth:?} at {now}",
+                        id.0, line.model
+                    ));
+                }
+            }
+        }
+        faults
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_written_place_is_never_worse_than_the_true_one(
+        events in prop::collection::vec(events(), 1..60),
+    ) {
+        let mut life = Life {
+            keys: keys(&[1, 1, 2, 2, 3, 4]),
+            now: START,
+            under_way: Vec::new(),
+            revision: 0,
+        };
+        for event in &events {
+            life.happen(event);
+            prop_assert_eq!(life.faults(), Vec::<String>::new(), "after {:?}", event);
+        }
+        for (lent, ..) in std::mem::take(&mut life.under_way) {
+            life.keys.give_back(&lent);
+        }
+        prop_assert_eq!(life.faults(), Vec::<String>::new());
+        let quotas = life.keys.projects.values().flat_map(|project| project.quotas.values());
+        prop_assert!(quotas.clone().all(|quota| quota.under_way == 0), "nothing is under way");
+        prop_assert_eq!(life.keys.in_flight(), 0);
+    }
+}
