@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::pool::change::Change;
 use crate::pool::cooldown::check_after;
-use crate::pool::keys::{Change, Keys};
+use crate::pool::keys::Keys;
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId};
 use crate::pool::verdict::{Fault, Rule, Verdict};

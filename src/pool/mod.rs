@@ -2,9 +2,11 @@
 
 pub mod admission;
 pub mod calendar;
+pub mod change;
 pub mod checks;
 pub mod client_key;
 pub mod cooldown;
+pub mod counting;
 pub mod gate;
 pub mod guessing;
 pub mod import;
@@ -14,6 +16,7 @@ pub mod line;
 pub mod money;
 pub mod next_step;
 pub mod outcome;
+pub mod places;
 pub mod project;
 pub mod quota;
 pub mod quota_clock;

@@ -1,8 +1,9 @@
 //! Which key to lend next.
 
 use crate::clock::Timestamp;
-use crate::pool::keys::{Charge, Keys, Lent, Rest, turn_at};
+use crate::pool::keys::{Charge, Keys, Lent, turn_at};
 use crate::pool::line::{ANY_MODEL, Line, ModelNumber, Place, Rank};
+use crate::pool::places::Rest;
 use crate::pool::quota::{Measure, Own};
 use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKeyId};
 use crate::pool::window::Amount;

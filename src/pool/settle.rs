@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::pool::change::Change;
 use crate::pool::cooldown::{
     EVERY_MODEL, SOFT_FAULT_REST, SOFT_FAULT_SPAN, SOFT_FAULTS, check_after, rest_until,
 };
 use crate::pool::gate::{Gate, Pause};
-use crate::pool::keys::{Change, Cooldown, Keys, Lent, Overload};
+use crate::pool::keys::{Cooldown, Keys, Lent, Overload};
 use crate::pool::quota::{Measure, Own, billing_of, is_counted};
 use crate::pool::storm::{STORM_SPAN, Weather};
 use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKeyId};

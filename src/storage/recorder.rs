@@ -9,7 +9,7 @@ use sqlx::{Sqlite, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Timestamp};
-use crate::pool::keys::Change;
+use crate::pool::change::Change;
 use crate::pool::outcome::Outcome;
 use crate::pool::usage::Usage;
 use crate::storage::batch::{Batch, Statements, Table};

@@ -4,7 +4,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pool::keys::{Change, Cooldown, Rules};
+use crate::pool::change::Change;
+use crate::pool::keys::{Cooldown, Rules};
 use crate::pool::quota::Limits;
 use crate::pool::quota_clock::end_of_google_day;
 use crate::pool::secret::Secret;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use gemini_pool::clock::Timestamp;
 use gemini_pool::gemini::classify::success;
-use gemini_pool::pool::keys::{Change, Keys};
+use gemini_pool::pool::change::Change;
+use gemini_pool::pool::keys::Keys;
 use gemini_pool::pool::selection::{Again, Tried, Wanted};
 use gemini_pool::pool::settle::Moment;
 use gemini_pool::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKeyId};
