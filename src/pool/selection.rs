@@ -175,16 +175,18 @@ impl Keys {
                 self.lines.clear();
             }
             let line = self.lines.len();
-            self.lines.push(Line::new(model, wanted.tags));
-            let ids: Vec<_> = self.by_id.keys().copied().collect();
-            for id in ids {
-                if let Some(key) = self
-                    .by_id
-                    .get(&id)
-                    .filter(|key| self.lines[line].takes(&key.row.tags))
-                {
-                    self.place_with(id, line, key.turn, now);
-                }
+            let mut made = Line::new(model, wanted.tags);
+            let keys = self.by_id.iter();
+            let members = keys.filter(|(_, key)| made.takes(&key.row.tags));
+            let placed = members.map(|(id, key)| {
+                let place = self.place_of(*id, model, key.turn, now);
+                (*id, place, key.turn)
+            });
+            let placed: Vec<_> = placed.collect();
+            made.fill(placed);
+            self.lines.push(made);
+            for key in self.by_id.values_mut().filter(|key| key.in_flight > 0) {
+                key.loose.push((model, line));
             }
             line
         })
