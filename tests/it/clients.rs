@@ -63,7 +63,7 @@ async fn gemini_cli_waits_for_a_minute_of_its_key_and_stops_at_a_day() {
     assert_waited(&per_minute).await;
     assert!(!stopped.succeeded, "{stopped:#?}");
     assert!(
-        stopped.stderr.contains("has sent 1 requests today"),
+        stopped.stderr.contains("has sent 1 request today"),
         "{stopped:#?}"
     );
     let asked = per_day.rows().await.len();
@@ -173,7 +173,7 @@ async fn assert_waited(limited: &TestPool) {
     assert!(expected.contains(&statuses.as_slice()), "{statuses:?}");
     let told = rows[0].error.as_deref().unwrap();
     assert!(
-        told.contains("has sent 1 requests in the last minute"),
+        told.contains("has sent 1 request in the last minute"),
         "{told}"
     );
 }

@@ -12,14 +12,25 @@ pub fn message(denied: &Denied) -> String {
     let (most, used) = (denied.most, denied.used);
     let told = match denied.limit {
         Limit::RequestsPerMinute => {
-            format!("has sent {used} requests in the last minute and may send {most}")
+            let used = count(used, "request");
+            format!("has sent {used} in the last minute and may send {most}")
         }
-        Limit::RequestsPerDay => format!("has sent {used} requests today and may send {most}"),
+        Limit::RequestsPerDay => {
+            let used = count(used, "request");
+            format!("has sent {used} today and may send {most}")
+        }
         Limit::TokensPerMinute => {
-            format!("has used {used} tokens in the last minute and may use {most}")
+            let used = count(used, "token");
+            format!("has used {used} in the last minute and may use {most}")
         }
-        Limit::TokensPerDay => format!("has used {used} tokens today and may use {most}"),
-        Limit::Concurrency => format!("has {used} requests under way and may have {most}"),
+        Limit::TokensPerDay => {
+            let used = count(used, "token");
+            format!("has used {used} today and may use {most}")
+        }
+        Limit::Concurrency => {
+            let used = count(used, "request");
+            format!("has {used} under way and may have {most}")
+        }
         Limit::CostPerMonth => {
             let (used, most) = (usd(used), usd(most));
             format!("has spent {used} USD this month and may spend {most}")
@@ -28,6 +39,12 @@ pub fn message(denied: &Denied) -> String {
     // In Google's words, for those who look for them.
     let wait = whole_seconds(denied.retry_after);
     format!("gemini-pool: this client key {told}. Please retry in {wait}s.")
+}
+
+/// `1 request`, `2 requests`.
+fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
 }
 
 /// The limit in the form of Google's quotas.

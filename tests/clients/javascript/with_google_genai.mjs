@@ -54,5 +54,5 @@ check('every key rests: message', error.message.startsWith('gemini-pool: the quo
 
 const limited = await thrown(ApiError, () => ask(client(LIMITED_POOL_URL)));
 check("the client key's limit", limited.status === 429, limited);
-const told = 'gemini-pool: this client key has sent 1 requests today and may send 1';
+const told = 'gemini-pool: this client key has sent 1 request today and may send 1';
 check("the client key's limit: message", JSON.parse(limited.message).error.message.startsWith(told), limited);

@@ -49,4 +49,4 @@ check('every key rests: message', resting.message.includes('gemini-pool: the quo
 
 const limited = await thrown(OpenAI.RateLimitError, () => ask(client(LIMITED_POOL_URL)));
 check("the client key's limit", limited.status === 429 && limited.code === 'rate_limit_exceeded', limited);
-check("the client key's limit: message", limited.message.includes('has sent 1 requests today'), limited);
+check("the client key's limit: message", limited.message.includes('has sent 1 request today'), limited);

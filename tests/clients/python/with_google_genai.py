@@ -76,5 +76,5 @@ check("every key rests: message", error.message.startswith("gemini-pool: the quo
 
 error = raised(errors.ClientError, lambda: ask(client(url=LIMITED_POOL_URL)))
 check("the client key's limit", error.code == 429 and error.status == "RESOURCE_EXHAUSTED", error)
-told = "gemini-pool: this client key has sent 1 requests today and may send 1"
+told = "gemini-pool: this client key has sent 1 request today and may send 1"
 check("the client key's limit: message", error.message.startswith(told), error)

@@ -62,4 +62,4 @@ check("every key rests: when to come back", int(error.response.headers["retry-af
 
 error = raised(openai.RateLimitError, lambda: ask(client(url=LIMITED_POOL_URL)))
 check("the client key's limit", error.status_code == 429 and error.code == "rate_limit_exceeded", error)
-check("the client key's limit: message", "this client key has sent 1 requests today" in error.message, error)
+check("the client key's limit: message", "this client key has sent 1 request today" in error.message, error)
