@@ -282,8 +282,8 @@ impl Refusal {
             Self::AllBusy => {
                 "gemini-pool: every upstream key is busy. Try again in a second".to_owned()
             }
-            Self::NoneUsable => "gemini-pool: none of the pool's upstream keys can serve this now. Whoever runs it sees \
-                 why in `gemini-pool upstream-keys list`"
+            Self::NoneUsable => "gemini-pool: none of the upstream keys that this client key may spend can serve this now. \
+                 Whoever runs the pool sees why in `gemini-pool upstream-keys list`"
                 .to_owned(),
             Self::AllResting { model, retry_after, for_the_day } => {
                 let model = if model.is_empty() { "this" } else { model };

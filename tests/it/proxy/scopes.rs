@@ -4,9 +4,12 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::pool::upstream_key::{Attributes, UpstreamKeyId};
+use gemini_pool::storage::{revision, upstream_keys};
 
 use crate::support::asking::{Ask, Heard, QUESTION};
 use crate::support::{CLIENT_ID, TestPool};
@@ -260,4 +263,47 @@ async fn a_key_whose_scopes_cannot_be_read_may_do_nothing() {
     let heard = pool.hear(Ask::Whole).await;
 
     assert_refused(&pool, &heard, "what this client key may do cannot be read").await;
+}
+
+#[tokio::test]
+async fn a_key_spends_only_upstream_keys_with_one_of_its_tags() {
+    let keys = (1..=3).map(|n| FakeKey::healthy(format!("{KEY}-{n}"), n.to_string()));
+    let pool = TestPool::of(keys).await;
+    tag(&pool, 2, "team").await;
+    pool.allow(|terms| terms.tags = owned(&["team", "paid"]))
+        .await;
+
+    for _ in 0..4 {
+        assert_eq!(pool.hear(Ask::Whole).await.status, 200);
+    }
+
+    let spent: Vec<_> = pool
+        .google
+        .received()
+        .into_iter()
+        .map(|it| it.key)
+        .collect();
+    assert_eq!(spent, vec![Some(format!("{KEY}-2")); 4]);
+    pool.allow(|terms| terms.tags = owned(&["paid"])).await;
+    let heard = pool.hear(Ask::Whole).await;
+    assert_eq!(heard.status, 503);
+    assert!(
+        heard.text().contains("this client key may spend"),
+        "{}",
+        heard.text()
+    );
+}
+
+/// Gives an upstream key a tag.
+async fn tag(pool: &TestPool, id: i64, tag: &str) {
+    let mut tx = pool.app.db.begin().await.unwrap();
+    let revision = revision::bump(&mut tx).await.unwrap();
+    let tagged = Attributes {
+        tags: Some(vec![tag.to_owned()]),
+        ..Attributes::default()
+    };
+    upstream_keys::update(&mut tx, UpstreamKeyId(id), &tagged, clock::now(), revision)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
 }
