@@ -43,10 +43,9 @@ pub async fn choose(
     let Some(mut seat) = app.waiting.enter(client, wanted, tried, last_moment, most) else {
         return Err(obstacle);
     };
-    let began = clock::instant();
+    record.begin_wait();
     let answer = timeout(*patience, &mut seat.answer).await;
-    *patience = patience.saturating_sub(began.elapsed());
-    record.waited(began.elapsed());
+    *patience = patience.saturating_sub(record.end_wait());
     if let Ok(Ok(answer)) = answer {
         return answer;
     }

@@ -43,6 +43,8 @@ pub struct Record {
     row: Option<Arc<Mutex<NewRequestLog>>>,
     began: Instant,
     attempt_began: Instant,
+    /// Since when it waits for a key.
+    waits_since: Option<Instant>,
     /// With which key the last attempt was made.
     lent: Option<Lent>,
     surface: Surface,
@@ -76,6 +78,7 @@ impl Record {
             row: Some(row),
             began,
             attempt_began: began,
+            waits_since: None,
             lent: None,
             surface: Surface::of_path(uri.path()),
             client_ip,
@@ -128,9 +131,17 @@ impl Record {
         row.quota_requests = incoming.amount.requests;
     }
 
-    /// Adds what the request has waited for a key.
-    pub fn waited(&mut self, wait: Duration) {
+    /// Notes that the request waits for a key from now on.
+    pub fn begin_wait(&mut self) {
+        self.waits_since = Some(clock::instant());
+    }
+
+    /// Adds what it has waited. Returns how long that was.
+    pub fn end_wait(&mut self) -> Duration {
+        let since = self.waits_since.take();
+        let wait = since.map_or(Duration::ZERO, |since| since.elapsed());
         self.row().wait_ms += u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        wait
     }
 
     /// Keeps the client's slot for as long as the request runs.
@@ -384,6 +395,7 @@ impl Drop for Record {
         }
         let outcome = self.abandoned();
         let elapsed = millis(self.attempt_began);
+        self.end_wait();
         let mut row = self.row();
         row.outcome.get_or_insert(outcome);
         if let Some(attempt) = row

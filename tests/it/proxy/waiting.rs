@@ -148,6 +148,10 @@ async fn who_leaves_the_queue_frees_a_place_and_who_finds_none_is_told_when_to_c
     assert_eq!(count(Outcome::Success), 5);
     assert_eq!(count(Outcome::ClientGone), 1);
     assert_eq!(count(Outcome::Quota), 1);
+    let gone = rows
+        .iter()
+        .find(|row| row.outcome == Some(Outcome::ClientGone));
+    assert!(gone.unwrap().wait_ms > 0, "{gone:?}");
     assert_eq!(pool.google.requests(), 5);
 }
 
