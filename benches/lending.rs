@@ -10,18 +10,17 @@ mod world;
 
 use std::time::{Duration, Instant};
 
-use gemini_pool::clock::Timestamp;
 use gemini_pool::gemini::classify::success;
 use gemini_pool::pool::keys::{Cooldown, Keys, Lent};
 use gemini_pool::pool::quota::{Measure, Own};
-use gemini_pool::pool::secret::Secret;
+use gemini_pool::pool::quota_clock::end_of_google_day;
 use gemini_pool::pool::selection::{Tried, Wanted};
 use gemini_pool::pool::settle::Moment;
-use gemini_pool::pool::upstream_key::{Billing, Condition, ProjectId, UpstreamKey, UpstreamKeyId};
+use gemini_pool::pool::upstream_key::ProjectId;
 use gemini_pool::pool::verdict::Rule;
 use gemini_pool::pool::window::Amount;
 
-use world::{Demand, World, midnight_after};
+use world::{Demand, World, demand, key, start};
 
 const KEYS: i64 = 50_000;
 const LENDINGS: u32 = 200_000;
@@ -39,16 +38,6 @@ const DEMANDS: [Demand; 8] = [
     demand("gemma-3-27b-it", 400_000, 600, 0, 14_400),
     demand("gemini-2.5-pro", 2_000, 2_000, 0, 0),
 ];
-
-const fn demand(model: &'static str, per_day: u32, tokens: u64, texts: u64, quota: u64) -> Demand {
-    Demand {
-        model,
-        per_day,
-        tokens,
-        texts,
-        quota,
-    }
-}
 
 fn main() {
     lend_among_many("all ready", |_| ());
@@ -83,7 +72,7 @@ fn main() {
 fn lend_among_many(what: &str, prepare: impl Fn(&mut Keys)) {
     let mut keys = Keys::default();
     for number in 1..=KEYS {
-        keys.put(key(number, number), number, start());
+        keys.put(key(number), number, start());
     }
     prepare(&mut keys);
     let models = if what.contains("four") {
@@ -153,13 +142,13 @@ fn lend_among_many(what: &str, prepare: impl Fn(&mut Keys)) {
 fn simulate() {
     let mut keys = Keys::default();
     for number in 1..=i64::try_from(PROJECTS).unwrap() {
-        keys.put(key(number, number), number, start());
+        keys.put(key(number), number, start());
     }
     let mut world = World::new(keys, &DEMANDS, start(), 1);
     let began = Instant::now();
     let mut end = start();
     for _ in 0..3 {
-        end = midnight_after(end);
+        end = end_of_google_day(end);
         world.run_until(end);
         world.written.clear();
     }
@@ -180,38 +169,13 @@ fn simulate() {
     }
 }
 
-fn key(number: i64, project: i64) -> UpstreamKey {
-    UpstreamKey {
-        id: UpstreamKeyId(number),
-        project_id: ProjectId(project),
-        project: None,
-        project_number: None,
-        billing: Billing::Unknown,
-        label: String::new(),
-        tags: vec![],
-        secret: Secret::new(&format!("secret-of-key-{number}")),
-        enabled: true,
-        priority: 0,
-        weight: 1,
-        condition: Condition::ready(start()),
-        state_reset_revision: 0,
-        last_used_at: None,
-        checked_at: None,
-    }
-}
-
 fn cooldown() -> Cooldown {
     Cooldown {
         rule: Rule::QuotaPerDay,
         step: 0,
         since: start(),
-        until: midnight_after(start()),
+        until: end_of_google_day(start()),
     }
-}
-
-/// Three days of Google's, the last of which has 25 hours.
-fn start() -> Timestamp {
-    "2026-10-30T07:00:00Z".parse().unwrap()
 }
 
 fn micros(duration: Duration) -> f64 {

@@ -15,7 +15,7 @@ use gemini_pool::pool::window::Amount;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{key, start};
+use super::world::{key, start};
 
 /// Three keys in each of the first ten projects, one in each of the others.
 const KEYS: i64 = 60;

@@ -10,15 +10,15 @@ use gemini_pool::app::App;
 use gemini_pool::clock::Timestamp;
 use gemini_pool::config::Config;
 use gemini_pool::pool::keys::Keys;
+use gemini_pool::pool::quota_clock::end_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
-use gemini_pool::pool::secret::Secret;
-use gemini_pool::pool::upstream_key::{Attributes, Billing, Condition, UpstreamKey};
+use gemini_pool::pool::upstream_key::Attributes;
 use gemini_pool::storage::db::Db;
 use gemini_pool::storage::recorder::Recorder;
 use gemini_pool::storage::upstream_keys::Evidence;
 use gemini_pool::storage::{installation, revision, upstream_keys};
 
-use world::{Demand, World, Written, ids, midnight_after};
+use world::{Demand, World, Written, demand, key, start};
 
 const PROJECTS: u64 = 200;
 
@@ -31,21 +31,6 @@ const DEMANDS: [Demand; 6] = [
     demand("gemini-embedding-001", 5_500, 500, 100, 1_000),
     demand("gemini-2.5-pro", 500, 2_000, 0, 0),
 ];
-
-const fn demand(model: &'static str, per_day: u32, tokens: u64, texts: u64, quota: u64) -> Demand {
-    Demand {
-        model,
-        per_day,
-        tokens,
-        texts,
-        quota,
-    }
-}
-
-/// Three days of Google's, the last of which has 25 hours.
-fn start() -> Timestamp {
-    "2026-10-30T07:00:00Z".parse().unwrap()
-}
 
 fn assert_good(world: &World) {
     let seen = &world.seen;
@@ -68,7 +53,7 @@ fn assert_good(world: &World) {
 /// Runs three days, with what is done each hour, and looks at the pool a minute after each midnight.
 async fn three_days(world: &mut World, mut each_hour: impl AsyncFnMut(&mut World)) {
     for _ in 0..3 {
-        let midnight = midnight_after(world.now);
+        let midnight = end_of_google_day(world.now);
         let served_before = |world: &World| world.seen.served.clone();
         world.burst(20);
         let (day, begun) = (world.now, served_before(world));
@@ -124,27 +109,6 @@ async fn a_restart_every_hour_forgets_nothing_that_matters() {
     .await;
 
     assert_good(&world);
-}
-
-fn key(number: i64) -> UpstreamKey {
-    let (id, project_id) = ids(number);
-    UpstreamKey {
-        id,
-        project_id,
-        project: None,
-        project_number: None,
-        billing: Billing::Unknown,
-        label: String::new(),
-        tags: vec![],
-        secret: Secret::new(&format!("secret-of-key-{number}")),
-        enabled: true,
-        priority: 0,
-        weight: 1,
-        condition: Condition::ready(start()),
-        state_reset_revision: 0,
-        last_used_at: None,
-        checked_at: None,
-    }
 }
 
 /// The same keys as rows: each gets a project of its own, and both have its number.

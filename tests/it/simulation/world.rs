@@ -11,11 +11,12 @@ use gemini_pool::gemini::error_body::ErrorBody;
 use gemini_pool::gemini::target::Surface;
 use gemini_pool::pool::change::Change;
 use gemini_pool::pool::keys::{Keys, Lent};
-use gemini_pool::pool::quota_clock::{begin_of_google_day, end_of_google_day};
+use gemini_pool::pool::quota_clock::begin_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
+use gemini_pool::pool::secret::Secret;
 use gemini_pool::pool::selection::{Again, Obstacle, Tried, Wanted};
 use gemini_pool::pool::settle::Moment;
-use gemini_pool::pool::upstream_key::{ProjectId, UpstreamKeyId};
+use gemini_pool::pool::upstream_key::{Billing, Condition, ProjectId, UpstreamKey, UpstreamKeyId};
 use gemini_pool::pool::verdict::{Rule, Verdict};
 use gemini_pool::pool::window::Amount;
 use gemini_pool::storage::request_logs::{NewAttempt, NewRequestLog};
@@ -418,14 +419,47 @@ impl Google {
     }
 }
 
-/// The next midnight in California.
-pub fn midnight_after(now: Timestamp) -> Timestamp {
-    end_of_google_day(now)
+/// A demand, in the order of its fields.
+pub const fn demand(
+    model: &'static str,
+    per_day: u32,
+    tokens: u64,
+    texts: u64,
+    quota: u64,
+) -> Demand {
+    Demand {
+        model,
+        per_day,
+        tokens,
+        texts,
+        quota,
+    }
 }
 
-/// The key with this number, and its project's.
-pub fn ids(number: i64) -> (UpstreamKeyId, ProjectId) {
-    (UpstreamKeyId(number), ProjectId(number))
+/// The key with this number, alone in the project with the same.
+pub fn key(number: i64) -> UpstreamKey {
+    UpstreamKey {
+        id: UpstreamKeyId(number),
+        project_id: ProjectId(number),
+        project: None,
+        project_number: None,
+        billing: Billing::Unknown,
+        label: String::new(),
+        tags: vec![],
+        secret: Secret::new(&format!("secret-of-key-{number}")),
+        enabled: true,
+        priority: 0,
+        weight: 1,
+        condition: Condition::ready(start()),
+        state_reset_revision: 0,
+        last_used_at: None,
+        checked_at: None,
+    }
+}
+
+/// Three days of Google's, the last of which has 25 hours.
+pub fn start() -> Timestamp {
+    "2026-10-30T07:00:00Z".parse().unwrap()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share is no count")]
