@@ -101,14 +101,10 @@ impl App {
     /// Takes over what earlier runs have learnt and counted.
     async fn load_quotas(&self, now: Timestamp) -> Result<()> {
         let db = &self.db.readers;
-        let cooldowns = cooldowns::list_running(db, now).await?;
         let limits = quotas::list_limits(db).await?;
         let mut used = quotas::list_used_in_day(db, begin_of_google_day(now)).await?;
         used.extend(quotas::list_used_since(db, now - LAST_MINUTE).await?);
         let mut keys = self.keys.lock();
-        for (project_id, model, cooldown) in cooldowns {
-            keys.put_cooldown(project_id, &model, cooldown.begun_by(now));
-        }
         for limit in limits {
             let KnownLimit {
                 project_id,

@@ -9,36 +9,7 @@ use crate::pool::verdict::Rule;
 use crate::storage::error::Result;
 use crate::storage::upstream_keys::Evidence;
 
-/// Cooldowns still running at `now`, soonest over first.
-pub async fn list_running(
-    db: impl SqliteExecutor<'_>,
-    now: Timestamp,
-) -> Result<Vec<(ProjectId, String, Cooldown)>> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT
-            project_id AS "project_id: ProjectId", model, rule, step AS "step: u32",
-            since_ms AS "since: Timestamp", until_ms AS "until: Timestamp"
-        FROM cooldowns
-        WHERE until_ms > ?1
-        ORDER BY until_ms, project_id, model
-        "#,
-        now,
-    );
-    let rows = rows.fetch_all(db).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            (
-                row.project_id,
-                row.model,
-                cooldown(&row.rule, row.step, row.since, row.until),
-            )
-        })
-        .collect())
-}
-
-/// The same of the projects that changed after `revision`: what they have gathered when two turned out to be one.
+/// Cooldowns still running at `now`, soonest over first, of the projects that changed after `revision` (-1: of all).
 pub async fn list_changed(
     db: impl SqliteExecutor<'_>,
     revision: i64,
@@ -52,7 +23,7 @@ pub async fn list_changed(
         FROM projects AS p
         JOIN cooldowns AS c ON c.project_id = p.id
         WHERE p.revision > ?1 AND c.until_ms > ?2
-        ORDER BY c.project_id, c.model
+        ORDER BY c.until_ms, c.project_id, c.model
         "#,
         revision,
         now,
@@ -171,12 +142,12 @@ mod tests {
             (ProjectId(2), "b".to_owned(), until(70)),
             (ProjectId(1), "a".to_owned(), until(100)),
         ];
-        assert_eq!(list_running(&pool, now).await.unwrap(), expected);
+        assert_eq!(list_changed(&pool, -1, now).await.unwrap(), expected);
 
         delete_ended(&pool, Timestamp::from_millis(71))
             .await
             .unwrap();
         let start = Timestamp::from_millis(0);
-        assert_eq!(list_running(&pool, start).await.unwrap(), expected[1..]);
+        assert_eq!(list_changed(&pool, -1, start).await.unwrap(), expected[1..]);
     }
 }

@@ -502,7 +502,7 @@ mod tests {
     }
 
     async fn resting(tx: &mut Transaction<'_, Sqlite>) -> Vec<(i64, String, i64)> {
-        let running = cooldowns::list_running(&mut **tx, NOW).await.unwrap();
+        let running = cooldowns::list_changed(&mut **tx, -1, NOW).await.unwrap();
         let mut running: Vec<_> = running
             .into_iter()
             .map(|(project, model, cooldown)| (project.0, model, cooldown.until.as_millis()))

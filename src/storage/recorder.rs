@@ -672,7 +672,7 @@ pub mod tests {
             ("invalid", "cooling_down")
         );
         assert_eq!(keys[1].state_until, Some(until));
-        let cooldowns = cooldowns::list_running(&pool, since).await.unwrap();
+        let cooldowns = cooldowns::list_changed(&pool, -1, since).await.unwrap();
         assert_eq!(
             cooldowns,
             [(ProjectId(2), "gemini-flash-latest".to_owned(), cooldown)]

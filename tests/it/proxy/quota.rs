@@ -51,7 +51,7 @@ async fn assert_nobody_is_blamed(pool: &TestPool) {
     for key in pool.keys().await {
         assert_eq!(key.state, "ready", "{key:?}");
     }
-    let cooldowns = cooldowns::list_running(&pool.app.db.readers, clock::now()).await;
+    let cooldowns = cooldowns::list_changed(&pool.app.db.readers, -1, clock::now()).await;
     assert_eq!(cooldowns.unwrap(), []);
 }
 
@@ -121,7 +121,7 @@ async fn a_used_up_day_rests_until_midnight_whatever_seconds_google_names() {
 
         assert_eq!(pool.hear(Ask::Whole).await.status, 429);
 
-        let rests = cooldowns::list_running(&pool.app.db.readers, clock::now()).await;
+        let rests = cooldowns::list_changed(&pool.app.db.readers, -1, clock::now()).await;
         let [(_, model, cooldown)] = &rests.unwrap()[..] else {
             panic!("one cooldown");
         };
@@ -245,7 +245,7 @@ async fn what_was_learnt_of_limits_is_known_after_a_restart() {
         .map(|used| (used.id.0, used.amount.requests))
         .collect();
     assert_eq!(counted, [(1, 3), (2, 3)]);
-    let rests = cooldowns::list_running(&pool.app.db.readers, clock::now()).await;
+    let rests = cooldowns::list_changed(&pool.app.db.readers, -1, clock::now()).await;
     assert_eq!(rests.unwrap().len(), 2);
 
     let pool = pool.restart().await;
