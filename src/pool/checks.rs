@@ -262,7 +262,7 @@ impl Keys {
     }
 
     /// All keys of the key's project, itself too.
-    fn sisters(&self, id: UpstreamKeyId) -> Vec<UpstreamKeyId> {
+    pub(super) fn sisters(&self, id: UpstreamKeyId) -> Vec<UpstreamKeyId> {
         let project = self.by_id.get(&id).map(|key| key.row.project_id);
         let project = project.and_then(|project| self.projects.get(&project));
         project.map_or_else(

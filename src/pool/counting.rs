@@ -7,7 +7,7 @@ use crate::pool::keys::{Keys, Lent};
 use crate::pool::line::{ANY_MODEL, ModelNumber};
 use crate::pool::quota::Spent;
 use crate::pool::quota_clock::end_of_google_day;
-use crate::pool::upstream_key::{Billing, ProjectId, UpstreamKeyId};
+use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::window::Amount;
 
 /// How much earlier than another a reading of the clock may be that came later: threads overtake each other. What is
@@ -77,7 +77,7 @@ impl Keys {
         if let Some(project) = self.projects.get_mut(&project_id) {
             change(&mut project.spent);
             if let Some(model) = model {
-                change(&mut project.quotas.entry(model).or_default().spent);
+                change(&mut project.quota(model).spent);
             }
         }
     }
@@ -92,7 +92,7 @@ impl Keys {
             None => key.under_way.push((model, requests)),
         }
         let project = self.projects.entry(key.row.project_id).or_default();
-        project.quotas.entry(model).or_default().under_way += requests;
+        project.quota(model).under_way += requests;
     }
 
     /// Notes that they have ended. Returns whether its sisters may be ready for that.
@@ -117,8 +117,7 @@ impl Keys {
         let Some(project) = self.projects.get_mut(&key.row.project_id) else {
             return false;
         };
-        let billing = project.billing.unwrap_or(Billing::Unknown);
-        let presumed = self.models[model].presumed.limits(billing);
+        let presumed = self.models[model].presumed.limits(project.billing);
         let before = project
             .quotas
             .get(&model)
@@ -156,7 +155,7 @@ impl Keys {
         self.lines.clear();
         let yesterday = yesterday_ended - Duration::from_millis(1);
         for project in self.projects.values_mut() {
-            let billing = project.billing.unwrap_or(Billing::Unknown);
+            let billing = project.billing;
             for (model, quota) in &mut project.quotas {
                 let limits = quota.limits(self.models[*model].presumed.limits(billing), yesterday);
                 quota.goes_alone |= quota.spent.share_of_day(&limits, yesterday) >= 1_000;

@@ -23,6 +23,7 @@ const OTHER_MODEL: ModelNumber = 1;
 const MOST_MODELS: usize = 1_000;
 /// The longest name of a model of which something is remembered, in bytes.
 const LONGEST_NAME: usize = 200;
+
 /// All upstream keys of a running server.
 ///
 /// [`selection`](crate::pool::selection) lends from it, [`settle`](crate::pool::settle) draws the consequences,
@@ -74,7 +75,7 @@ pub(super) struct Key {
 #[derive(Debug, Default)]
 pub(super) struct Project {
     pub keys: BTreeSet<UpstreamKeyId>,
-    pub billing: Option<Billing>,
+    pub billing: Billing,
     pub cooldowns: HashMap<ModelNumber, Cooldown>,
     pub quotas: HashMap<ModelNumber, ModelQuota>,
     /// Over all models, for the admin's own limits.
@@ -217,10 +218,10 @@ impl Keys {
         project.keys.insert(id);
         let known = project.billing;
         // Of a project that Google has named meanwhile more is known than its row says.
-        if billing != Billing::Unknown || known.is_none() {
-            project.billing = Some(billing);
+        if billing != Billing::Unknown {
+            project.billing = billing;
         }
-        let is_billed_anew = known.is_some() && known != project.billing;
+        let is_billed_anew = known != project.billing;
         self.plan_check(id);
         if let Some(left) = left {
             self.move_key(id, left, project_id, now);
@@ -252,7 +253,7 @@ impl Keys {
         self.models[model].has_line = true;
         let project = self.projects.entry(project_id).or_default();
         if cooldown.rule == Rule::QuotaPerDay && model != ANY_MODEL {
-            project.quotas.entry(model).or_default().goes_alone = true;
+            project.quota(model).goes_alone = true;
         }
         project.cooldowns.insert(model, cooldown);
     }
@@ -290,12 +291,11 @@ impl Keys {
         let model = self.model_number(model);
         self.models[model].has_line = true;
         let project = self.projects.entry(project_id).or_default();
-        project.quotas.entry(model).or_default().learn(measure, own);
+        project.quota(model).learn(measure, own);
         if let Own::Limit(limit) = own {
-            let billing = project.billing.unwrap_or(Billing::Unknown);
             self.models[model]
                 .presumed
-                .learn(billing, measure, limit, learnt_at);
+                .learn(project.billing, measure, limit, learnt_at);
         }
     }
 
@@ -315,6 +315,7 @@ impl Keys {
             return;
         };
         let project = self.projects.entry(key.row.project_id).or_default();
+        // Not by its method: all three are borrowed at once.
         let quota = project.quotas.entry(model).or_default();
         for spent in [&mut key.spent, &mut project.spent, &mut quota.spent] {
             match at {
@@ -397,10 +398,10 @@ impl Keys {
     }
 
     pub(super) fn presumed(&self, model: ModelNumber, project: Option<&Project>) -> &Limits {
-        let billing = project.and_then(|project| project.billing);
+        let billing = project.map(|project| project.billing);
         self.models[model]
             .presumed
-            .limits(billing.unwrap_or(Billing::Unknown))
+            .limits(billing.unwrap_or_default())
     }
 
     /// The model's number, given to it now where it has none. Clients send whatever names they like, so that only so many
@@ -449,12 +450,12 @@ impl Keys {
             }
             project.spent.merge(old.spent);
             for (model, quota) in old.quotas {
-                project.quotas.entry(model).or_default().merge(quota);
+                project.quota(model).merge(quota);
             }
         }
         let project = self.projects.entry(to).or_default();
         for (model, count) in under_way {
-            project.quotas.entry(model).or_default().under_way += count;
+            project.quota(model).under_way += count;
         }
         self.place_project(from, None, now);
         self.place_project(to, None, now);
@@ -462,6 +463,11 @@ impl Keys {
 }
 
 impl Project {
+    /// What it may use of a model, and has.
+    pub fn quota(&mut self, model: ModelNumber) -> &mut ModelQuota {
+        self.quotas.entry(model).or_default()
+    }
+
     /// So many requests of these models have ended, or are another project's.
     pub fn end(&mut self, under_way: &[(ModelNumber, u64)]) {
         for (model, count) in under_way {

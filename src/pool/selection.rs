@@ -117,13 +117,7 @@ impl Keys {
         tried: &Tried,
         now: Timestamp,
     ) -> Result<Lent, Obstacle> {
-        self.day_ends(now);
-        let model = self
-            .known_model(wanted.model)
-            .filter(|_| wanted.amount.requests > 0);
-        self.pass_gates(model, now)?;
-        let line = self.line(wanted, now);
-        self.wake(line, now);
+        let (model, line) = self.stand_in_line(wanted, now)?;
         match self.select(line, wanted, tried, now) {
             Ok(id) => Ok(self.take(id, model, line, wanted.amount, now)),
             Err(obstacle) => match self.key_to_test(line, obstacle, tried, now) {
@@ -135,16 +129,26 @@ impl Keys {
 
     /// What keeps every key from being lent; `None`: nothing.
     pub fn obstacle(&mut self, wanted: &Wanted, now: Timestamp) -> Option<Obstacle> {
+        let selected = self
+            .stand_in_line(wanted, now)
+            .and_then(|(_, line)| self.select(line, wanted, &Tried::default(), now));
+        selected.err()
+    }
+
+    /// The model whose quota is used, if it is known, and the line for it, past every gate and with all awake.
+    fn stand_in_line(
+        &mut self,
+        wanted: &Wanted,
+        now: Timestamp,
+    ) -> Result<(Option<ModelNumber>, usize), Obstacle> {
         self.day_ends(now);
         let model = self
             .known_model(wanted.model)
             .filter(|_| wanted.amount.requests > 0);
-        if let Err(obstacle) = self.pass_gates(model, now) {
-            return Some(obstacle);
-        }
+        self.pass_gates(model, now)?;
         let line = self.line(wanted, now);
         self.wake(line, now);
-        self.select(line, wanted, &Tried::default(), now).err()
+        Ok((model, line))
     }
 
     fn pass_gates(&self, model: Option<ModelNumber>, now: Timestamp) -> Result<(), Obstacle> {
@@ -321,7 +325,7 @@ impl Keys {
             let key = &self.by_id[id];
             let project = self.projects.get(&key.row.project_id)?;
             let quota = project.quotas.get(&model)?;
-            let billing = project.billing.unwrap_or(Billing::Unknown);
+            let billing = project.billing;
             let is_ready =
                 key.row.enabled && key.row.condition.state == KeyState::Ready && key.in_flight == 0;
             let rests_by_estimate = self
@@ -425,7 +429,7 @@ impl Keys {
         let billing = self
             .projects
             .get(&project_id)
-            .and_then(|project| project.billing);
+            .map(|project| project.billing);
         Lent {
             id,
             project_id,
@@ -465,16 +469,7 @@ impl Keys {
     }
 }
 
-impl<'a> Wanted<'a> {
-    /// Something that uses no model and no quota.
-    pub fn nothing(tags: &'a [String]) -> Self {
-        Self {
-            model: "",
-            amount: Amount::default(),
-            tags,
-        }
-    }
-
+impl Wanted<'_> {
     /// What uses no quota shares a name, whatever model it asks about.
     pub fn model_or_none(&self) -> &str {
         if self.amount.requests == 0 {

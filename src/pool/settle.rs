@@ -106,7 +106,7 @@ impl Keys {
         } else if charge.model.is_none() && rule == Rule::Success {
             let model = self.model_number(model);
             if let Some(project) = self.projects.get_mut(&project_id) {
-                let quota = project.quotas.entry(model).or_default();
+                let quota = project.quota(model);
                 quota.spent.add(amount, at, counted_in);
             }
         }
@@ -190,13 +190,10 @@ impl Keys {
     ) -> Option<Change> {
         let billing = verdict.violations.iter().find_map(billing_of)?;
         let project = self.projects.get_mut(&project_id)?;
-        if project
-            .billing
-            .is_some_and(|known| known != Billing::Unknown)
-        {
+        if project.billing != Billing::Unknown {
             return None;
         }
-        project.billing = Some(billing);
+        project.billing = billing;
         self.place_project(project_id, None, now);
         Some(Change::Billing {
             project_id,
@@ -217,8 +214,7 @@ impl Keys {
         let billing = self
             .projects
             .get(&project_id)
-            .and_then(|project| project.billing)
-            .unwrap_or(Billing::Unknown);
+            .map_or(Billing::Unknown, |project| project.billing);
         let change = |measure, limit| Change::Limit {
             project_id,
             model: model.to_owned(),
@@ -231,13 +227,7 @@ impl Keys {
                 return changes;
             };
             for measure in &lent.charge.beyond {
-                let quota = self
-                    .projects
-                    .entry(project_id)
-                    .or_default()
-                    .quotas
-                    .entry(number)
-                    .or_default();
+                let quota = self.projects.entry(project_id).or_default().quota(number);
                 if quota.own(*measure) != Own::Contradicted {
                     quota.learn(*measure, Own::Contradicted);
                     let presumed = &mut self.models[number].presumed;
@@ -263,13 +253,7 @@ impl Keys {
             self.models[number].has_line = true;
             let presumed = &mut self.models[number].presumed;
             let more_is_presumed = presumed.learn(billing, measure, limit, now);
-            let quota = self
-                .projects
-                .entry(project_id)
-                .or_default()
-                .quotas
-                .entry(number)
-                .or_default();
+            let quota = self.projects.entry(project_id).or_default().quota(number);
             if !measure.is_daily() {
                 quota.spent.begin_minute();
             }
@@ -468,15 +452,8 @@ impl Keys {
         began: Timestamp,
         now: Timestamp,
     ) -> Vec<Change> {
-        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
-            return Vec::new();
-        };
-        let keys = self
-            .projects
-            .get(&project_id)
-            .map(|project| project.keys.clone())
-            .unwrap_or_default();
-        keys.into_iter()
+        self.sisters(id)
+            .into_iter()
             .filter_map(|id| self.blame(id, state, rule, began, now))
             .collect()
     }

@@ -38,12 +38,13 @@ pub enum KeyState {
 }
 
 /// Who pays for a project's requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Billing {
     Free,
     Paid,
+    #[default]
     Unknown,
 }
 

@@ -25,7 +25,7 @@ use crate::gemini::tap::Tap;
 use crate::gemini::transport::{Stream, describe, rule_of};
 use crate::pool::lease::Lease;
 use crate::pool::verdict::{Rule, Verdict};
-use crate::proxy::forward::{Attempt, Flowing, Reply, Whole, failure};
+use crate::proxy::forward::{Attempt, Flowing, Reply, Whole};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::{Committed, Record};
 use crate::proxy::refuse::stream_error;
@@ -265,7 +265,7 @@ impl AnswerBody {
         let broken = match end {
             End::Whole if self.aborts => Some(inner.unwrap_or_else(|| {
                 let withheld = "its end was withheld, because it may repeat an upstream key";
-                failure(Rule::MalformedAnswer, withheld.to_owned())
+                Verdict::without_answer(Rule::MalformedAnswer, withheld.to_owned())
             })),
             End::Whole => inner,
             End::Broken(why) => {
@@ -346,7 +346,10 @@ impl http_body::Body for AnswerBody {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.end(End::Broken(failure(rule_of(&error), describe(&error))));
+                    this.end(End::Broken(Verdict::without_answer(
+                        rule_of(&error),
+                        describe(&error),
+                    )));
                 }
                 Poll::Ready(None) => this.end(End::Whole),
                 Poll::Pending => {
@@ -361,7 +364,10 @@ impl http_body::Body for AnswerBody {
                     }
                     ready!(this.idle.as_mut().poll(context));
                     let silent = "Gemini's answer stopped coming".to_owned();
-                    this.end(End::Broken(failure(Rule::AnswerTimeout, silent)));
+                    this.end(End::Broken(Verdict::without_answer(
+                        Rule::AnswerTimeout,
+                        silent,
+                    )));
                 }
             }
         }

@@ -91,7 +91,7 @@ pub async fn forward(
         Ok(Ok(answer)) => answer,
         Ok(Err(verdict)) => (verdict, Reply::None),
         Err(_) => (
-            failure(
+            Verdict::without_answer(
                 Rule::AnswerTimeout,
                 "Gemini did not answer in time".to_owned(),
             ),
@@ -116,7 +116,8 @@ async fn exchange(
         .gemini
         .send(&incoming.outgoing, &lease.lent.secret)
         .await;
-    let (answer, stream) = sent.map_err(|unsent| failure(unsent.rule, unsent.message))?;
+    let (answer, stream) =
+        sent.map_err(|unsent| Verdict::without_answer(unsent.rule, unsent.message))?;
     let (head, mut body) = answer.into_parts();
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
@@ -132,7 +133,7 @@ async fn exchange(
         let Some(plain) = decode(&bytes, encoding) else {
             // It may hold our key, and nobody could take it out.
             let unreadable = "Gemini's error came in an encoding that cannot be read".to_owned();
-            return Err(failure(Rule::MalformedAnswer, unreadable));
+            return Err(Verdict::without_answer(Rule::MalformedAnswer, unreadable));
         };
         let verdict = classify(status, content_type, &ErrorBody::read(&plain), asked);
         // What is not here whole was not looked at whole, and may hold our key.
@@ -267,7 +268,8 @@ async fn read_some(body: &mut Body, idle: Duration) -> Beginning {
 
 async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failure(rule_of(&error), describe(&error)))?;
+        let frame =
+            frame.map_err(|error| Verdict::without_answer(rule_of(&error), describe(&error)))?;
         if let Ok(data) = frame.into_data()
             && !data.is_empty()
         {
@@ -306,9 +308,4 @@ fn join(chunks: &VecDeque<Bytes>) -> Bytes {
             whole.freeze()
         }
     }
-}
-
-/// The verdict where no answer came.
-pub fn failure(rule: Rule, message: String) -> Verdict {
-    Verdict::without_answer(rule, message)
 }

@@ -205,9 +205,14 @@ impl Record {
         let id = self.row().id;
         let moment = self.moment();
         let (key, rule) = (lent.id, verdict.rule.name());
+        // A success has nothing to be looked through.
+        let message = match verdict.message.as_str() {
+            "" => String::new(),
+            message => redacted(&self.app.redactor(), message),
+        };
         let evidence = Evidence {
             status: verdict.status,
-            message: redacted(&self.app.redactor(), &verdict.message),
+            message,
             request_id: id,
         };
         let mut keys = self.app.keys.lock();
