@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
 use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::storage::request_logs::RequestLog;
+use gemini_pool::storage::request_logs::listed::RequestLog;
 use gemini_pool::storage::request_logs::{self, Filter};
 use gemini_pool::storage::stats;
 use sqlx::sqlite::SqliteConnectOptions;

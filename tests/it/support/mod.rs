@@ -25,7 +25,7 @@ use gemini_pool::pool::upstream_key::{Attributes, ProjectId, UpstreamKeyId};
 use gemini_pool::server::Server;
 use gemini_pool::storage::client_keys::{NewClientKey, Terms};
 use gemini_pool::storage::db::Db;
-pub use gemini_pool::storage::request_logs::RequestLog;
+pub use gemini_pool::storage::request_logs::listed::RequestLog;
 use gemini_pool::storage::request_logs::{self, Filter, NewAttempt, NewRequestLog};
 use gemini_pool::storage::upstream_keys::ListedKey;
 use gemini_pool::storage::{client_keys, installation, revision, settings, stats, upstream_keys};
@@ -167,10 +167,9 @@ impl TestPool {
 
     /// All rows, oldest first.
     pub async fn rows(&self) -> Vec<RequestLog> {
-        let page = request_logs::list(&self.app.db.readers, &Filter::default(), 1_000_000)
-            .await
-            .unwrap();
-        let mut rows = page.items;
+        let (db, any) = (&self.app.db.readers, Filter::default());
+        let found = search(db, &any, Place::Newest, 1_000_000, None).await;
+        let mut rows = found.unwrap().rows;
         rows.reverse();
         rows
     }
@@ -188,7 +187,7 @@ impl TestPool {
     /// The row of an answer, as it is now.
     pub async fn row_of(&self, heard: &Heard) -> RequestLog {
         let id = heard.id().parse().unwrap();
-        request_logs::find(&self.app.db.readers, id).await.unwrap()
+        listed::find(&self.app.db.readers, id).await.unwrap()
     }
 
     /// The only row.
