@@ -9,6 +9,7 @@ use crate::auth::password::{self, Weakness};
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, FirstAdmin, InvalidConfig};
+use crate::pool::secret::Secret;
 use crate::storage::db::Db;
 use crate::storage::{admins, sign_ins};
 
@@ -42,7 +43,7 @@ pub async fn add_first(db: &Db, first: &FirstAdmin) -> Result<Option<FirstSignIn
         return Ok(None);
     }
     let generated = first.password.is_none().then(password::generate);
-    let given = first.password.as_ref().map(|password| password.expose());
+    let given = first.password.as_ref().map(Secret::expose);
     let password = given.or(generated.as_deref()).unwrap_or_default();
     let hash = password::hash(password).await;
     let mut tx = db.begin().await?;

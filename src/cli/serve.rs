@@ -95,18 +95,18 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
 
 /// Where the dashboard is, and how to get in for the first time.
 pub fn greeting(url: &str, first: Option<&FirstSignIn>) -> String {
-    let mut text = format!("\n  Dashboard   {url}/");
-    if let Some(first) = first {
-        text += &format!("\n  User name   {}", first.username);
-        text += &match &first.generated {
-            Some(password) => {
-                format!("\n  Password    {password}   (shown only now; change it under Account)")
-            }
-            None => "\n  Password    the one in ADMIN_PASSWORD".to_owned(),
-        };
-    }
-    text.push('\n');
-    text
+    let Some(FirstSignIn {
+        username,
+        generated,
+    }) = first
+    else {
+        return format!("\n  Dashboard   {url}/\n");
+    };
+    let password = match generated {
+        Some(password) => format!("{password}   (shown only now; change it under Account)"),
+        None => "the one in ADMIN_PASSWORD".to_owned(),
+    };
+    format!("\n  Dashboard   {url}/\n  User name   {username}\n  Password    {password}\n")
 }
 
 /// The server's address as somebody on this machine writes it.

@@ -120,15 +120,13 @@ pub async fn end_sign_ins(
     Form(form): Form<EndForm>,
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
-    let notice = match form.id {
-        Some(id) => {
-            sign_ins::delete(&mut tx, visit.admin.id, SignInId(id)).await?;
-            visit.language.sign_in_ended().to_owned()
-        }
-        None => {
-            let others = sign_ins::delete_others(&mut tx, visit.admin.id, Some(visit.sign_in_id));
-            visit.language.sign_ins_ended(others.await?)
-        }
+    let language = visit.language;
+    let notice = if let Some(id) = form.id {
+        sign_ins::delete(&mut tx, visit.admin.id, SignInId(id)).await?;
+        language.sign_in_ended().to_owned()
+    } else {
+        let others = sign_ins::delete_others(&mut tx, visit.admin.id, Some(visit.sign_in_id));
+        language.sign_ins_ended(others.await?)
     };
     tx.commit().await?;
     visit.notify(Notice::done(notice)).await;

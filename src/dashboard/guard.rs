@@ -60,7 +60,7 @@ pub async fn guard(
         Ok(None) => (None, Ok(())),
         Err(error) => (None, Err(error)),
     };
-    let token = visit.as_ref().map_or(csrf, |visit| visit.csrf());
+    let token = visit.as_ref().map_or(csrf, Visit::csrf);
     let response = match (found, access) {
         (Err(error), _) => ErrorPage::from(error).into_response(),
         (Ok(()), Access::SignedIn) if visit.is_none() => {

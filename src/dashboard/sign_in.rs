@@ -72,7 +72,7 @@ pub async fn create(
     let username = username.trim();
     let language = viewer.language;
     let marked = jar.get(MARK_COOKIE).map(Cookie::value);
-    let guesser = match marked.filter(|text| mark::is_of(app.hash_key(), text, username)) {
+    let who = match marked.filter(|text| mark::is_of(app.hash_key(), text, username)) {
         Some(text) => Guesser::Known(text.to_owned()),
         None => Guesser::stranger(viewer.client_ip),
     };
@@ -81,7 +81,7 @@ pub async fn create(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     };
-    if let Some(wait) = guesses().wait(&guesser, username, clock::now()) {
+    if let Some(wait) = guesses().wait(&who, username, clock::now()) {
         let seconds = wait.as_secs() + 1;
         let page = form(
             &viewer,
@@ -96,12 +96,12 @@ pub async fn create(
     let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
     let is_right = password::verify(&password, hash).await;
     let Some(admin) = admin.filter(|_| is_right) else {
-        guesses().fail(&guesser, username, clock::now());
+        guesses().fail(&who, username, clock::now());
         tracing::warn!(client.address = %viewer.client_ip, "somebody failed to sign in to the dashboard");
         let page = form(&viewer, &next, username, Some(language.wrong_password()));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    guesses().succeed(&guesser);
+    guesses().succeed(&who);
     let address = viewer.client_ip.to_string();
     session::begin(
         &app.db,

@@ -119,6 +119,7 @@ impl Notice {
     }
 
     /// The same with a way back: a path that takes the action back when a form is sent to it.
+    #[must_use]
     pub fn with_undo(self, path: String) -> Self {
         Self {
             undo: Some(path),
