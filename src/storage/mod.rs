@@ -1,5 +1,6 @@
 //! All SQL, one file per table.
 
+pub mod audit;
 pub mod backup;
 pub mod batch;
 pub mod client_keys;
