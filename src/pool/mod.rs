@@ -28,6 +28,7 @@ pub mod set_back;
 pub mod settings;
 pub mod settle;
 pub mod shown_once;
+pub mod sign_in_guessing;
 pub mod storm;
 pub mod upstream_key;
 pub mod usage;
