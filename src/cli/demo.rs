@@ -5,7 +5,7 @@ mod past;
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,11 +14,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::migrate::bring_up_to_date;
 use crate::cli::output;
-use crate::cli::serve::{prepare, start_log, stop_on_signal};
+use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
 use crate::clock;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, FirstAdmin, LogFormat};
 use crate::demo::cast::{cast, extras, rules};
 use crate::demo::fake_gemini::FakeGemini;
 use crate::demo::fake_gemini::fate::FakeKey;
@@ -26,11 +27,12 @@ use crate::demo::traffic;
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::Attributes;
 use crate::server::Server;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::backup::folder_of;
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
 use crate::storage::lock::ServerLock;
-use crate::storage::{installation, revision, upstream_keys};
+use crate::storage::{installation, upstream_keys};
 
 /// Where the demo listens if nobody says otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
@@ -105,11 +107,13 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
         upstream_keys: Vec::new(),
         trusted_proxies: Vec::new(),
         public_url: None,
+        first_admin: FirstAdmin::default(),
     };
     let (app, writer) = prepare(config, db).await?;
+    let first = admin::add_first(&app.db, &app.config.first_admin).await?;
     let server = Server::bind(app.clone(), writer).await?;
     let url = url_of(server.address()?);
-    output::line(text(&url, &app.config, &arguments))?;
+    output::line(text(&url, &app.config, &arguments, first.as_ref()))?;
 
     let keys = CLIENTS.map(|(_, secret)| secret.to_owned()).to_vec();
     tokio::spawn(traffic::run(url, keys, RATE, stop.clone()));
@@ -175,26 +179,16 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
             path.display()
         );
     }
-    let now = clock::now();
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::demo(), clock::now()).await?;
     for role in &cast {
         let secret = Secret::new(&role.key.secret);
         let attributes = Attributes {
             label: Some(role.label.to_owned()),
             ..Attributes::default()
         };
-        upstream_keys::insert(
-            &mut tx,
-            &hash_key,
-            &secret,
-            &attributes,
-            false,
-            now,
-            revision,
-        )
-        .await?;
+        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act).await?;
     }
     for (name, secret) in CLIENTS {
         let key = NewClientKey {
@@ -203,7 +197,7 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
             secret: &Secret::new(secret),
             expires_at: None,
         };
-        client_keys::insert(&mut tx, &hash_key, &key, now, revision).await?;
+        client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -217,7 +211,7 @@ async fn others(db: &Db) -> Result<Vec<FakeKey>> {
 }
 
 /// What to try and what to look at.
-fn text(url: &str, config: &Config, arguments: &DemoArgs) -> String {
+fn text(url: &str, config: &Config, arguments: &DemoArgs, first: Option<&FirstSignIn>) -> String {
     let keys = cast().len();
     let program = program();
     let (name, key) = CLIENTS[0];
@@ -229,6 +223,7 @@ fn text(url: &str, config: &Config, arguments: &DemoArgs) -> String {
         format!("   (port {port} is taken, so this is a free one)")
     };
     let database_url = &config.database_url;
+    let greeting = greeting(url, first);
     let end = if keep.is_some() {
         "The database stays, and the next demo goes on with it"
     } else {
@@ -238,8 +233,8 @@ fn text(url: &str, config: &Config, arguments: &DemoArgs) -> String {
         r#"
 This is gemini-pool with {keys} upstream keys, in front of a Gemini that the program plays itself. Nothing leaves this
 machine, and every answer is made of stock sentences.
-
-  URL          {url}{moved}
+{greeting}
+  Base URL     {url}{moved}
   Client key   {key}   (the one of the client "{name}")
 
 Three clients send about {RATE} requests a second already. Send one yourself, from another terminal:
@@ -283,16 +278,6 @@ fn program() -> String {
         Ok(path) if !by_name => path.display().to_string(),
         _ => env!("CARGO_PKG_NAME").to_owned(),
     }
-}
-
-/// The server's address as a client on this machine writes it.
-fn url_of(address: SocketAddr) -> String {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// The file as a URL, with nothing in it that a shell or the URL would take for something else.

@@ -1,6 +1,7 @@
 //! `serve`: migrate, start, say where, and stop when told to.
 
 use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,16 +10,18 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
+use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::migrate::bring_up_to_date;
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
 use crate::pool::upstream_key::Attributes;
 use crate::server::Server;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
 use crate::storage::lock::ServerLock;
 use crate::storage::recorder::{self, Recorder, Writer};
-use crate::storage::{installation, revision, upstream_keys};
+use crate::storage::{installation, upstream_keys};
 
 /// Runs the server until a signal ends it.
 pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
@@ -29,14 +32,17 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     let _lock = ServerLock::acquire(db.path())?;
     bring_up_to_date(&db).await?;
     let (app, writer) = prepare(config, db).await?;
-    let hint = first_steps(&app).await?;
+    let first = admin::add_first(&app.db, &app.config.first_admin).await?;
     let server = Server::bind(app.clone(), writer).await;
     let server = server.with_context(|| format!("cannot listen on {}", app.config.listen))?;
     let address = server.address()?;
     tracing::info!(%address, keys = app.keys.lock().len(), "listening on http://{address}");
-    if let Some(hint) = hint {
-        println!("{hint}");
-    }
+    let url = app
+        .config
+        .public_url
+        .clone()
+        .unwrap_or_else(|| url_of(address));
+    println!("{}", greeting(&url, first.as_ref()));
     server.run(stop).await
 }
 
@@ -60,10 +66,9 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     if config.client_keys.is_empty() && config.upstream_keys.is_empty() {
         return Ok(());
     }
-    let now = clock::now();
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::environment(), clock::now()).await?;
     let mut number = client_keys::count_named(&mut tx, "env-").await?;
     for secret in &config.client_keys {
         let name = format!("env-{}", number + 1);
@@ -73,7 +78,7 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
             secret,
             expires_at: None,
         };
-        if client_keys::insert(&mut tx, &hash_key, &key, now, revision)
+        if client_keys::insert(&mut tx, &hash_key, &key, &act)
             .await?
             .is_some()
         {
@@ -82,32 +87,36 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     }
     for secret in &config.upstream_keys {
         let nothing = Attributes::default();
-        upstream_keys::insert(&mut tx, &hash_key, secret, &nothing, false, now, revision).await?;
+        upstream_keys::insert(&mut tx, &hash_key, secret, &nothing, false, &act).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
-/// What to do next, as long as something is missing that the server cannot do without.
-async fn first_steps(app: &App) -> Result<Option<String>> {
-    let mut steps = Vec::new();
-    if app.keys.lock().is_empty() {
-        steps.push("Add your Gemini keys:      gemini-pool upstream-keys add   (or: upstream-keys import FILE)");
-    }
-    if client_keys::list_for_proxy(&app.db.readers)
-        .await?
-        .is_empty()
-    {
-        steps.push("Make a key for a client:   gemini-pool client-keys create NAME");
-    }
-    if steps.is_empty() {
-        return Ok(None);
-    }
-    steps.push("Then point an SDK at this server, as the README shows. No restart is needed.");
-    Ok(Some(format!(
-        "\nWhat to do next, in another terminal:\n  {}\n",
-        steps.join("\n  ")
-    )))
+/// Where the dashboard is, and how to get in for the first time.
+pub fn greeting(url: &str, first: Option<&FirstSignIn>) -> String {
+    let Some(FirstSignIn {
+        username,
+        generated,
+    }) = first
+    else {
+        return format!("\n  Dashboard   {url}/\n");
+    };
+    let password = match generated {
+        Some(password) => format!("{password}   (shown only now; change it under Account)"),
+        None => "the one in ADMIN_PASSWORD".to_owned(),
+    };
+    format!("\n  Dashboard   {url}/\n  User name   {username}\n  Password    {password}\n")
+}
+
+/// The server's address as somebody on this machine writes it.
+pub fn url_of(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// A token that the first SIGTERM or Ctrl-C cancels; the second ends the process at once.

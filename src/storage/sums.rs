@@ -141,7 +141,7 @@ impl Sums {
 
     /// Adds a finished attempt.
     pub fn add_attempt(&mut self, started_at: Timestamp, id: UpstreamKeyId, addend: Addend) {
-        let day = started_at.as_millis() / DAY_MS * DAY_MS;
+        let day = begin_of_day(started_at).as_millis();
         self.upstream_key_days
             .entry((day, id))
             .or_default()
@@ -219,6 +219,11 @@ impl QuotaDays {
             batch.add(Table::QuotaDays, line);
         }
     }
+}
+
+/// When the UTC day began by which keys' sums are kept.
+pub fn begin_of_day(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis(time.as_millis() / DAY_MS * DAY_MS)
 }
 
 #[cfg(test)]

@@ -26,12 +26,13 @@ use crate::pool::upstream_key::{
 };
 use crate::pool::usage::Usage;
 use crate::pool::verdict::{Fault, Rule};
+use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
 use crate::storage::recorder::{Recorder, Writer};
 use crate::storage::request_logs::{self, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
-use crate::storage::{cooldowns, installation, revision, upstream_keys};
+use crate::storage::{cooldowns, installation, upstream_keys};
 
 /// Over how long the rows are spread.
 const SPAN: Duration = Duration::from_hours(30 * 24);
@@ -92,7 +93,8 @@ async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<Key>> {
     let mut rng = rand::rng();
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let revision = revision::bump(&mut tx).await?;
+    // As old as the rows, because no state is older than its key.
+    let act = Act::begin(&mut tx, &Actor::demo(), now - SPAN).await?;
     for (number, extra) in cast::extras(count).enumerate() {
         let team = any_of(&mut rng, &TAGS);
         let place = any_of(&mut rng, &["prod", "batch", "spare"]);
@@ -109,18 +111,7 @@ async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<Key>> {
             tags: Some(vec![team.to_owned(), place.to_owned()]),
         };
         let secret = Secret::new(&extra.secret);
-        // As old as the rows, because no state is older than its key.
-        let made = now - SPAN;
-        upstream_keys::insert(
-            &mut tx,
-            &hash_key,
-            &secret,
-            &attributes,
-            false,
-            made,
-            revision,
-        )
-        .await?;
+        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act).await?;
         bar.inc(1);
     }
     tx.commit().await?;
@@ -171,7 +162,7 @@ fn rule_against(of_200: usize) -> Option<Rule> {
 async fn add_clients(db: &Db, now: Timestamp) -> Result<Vec<ClientKeyId>> {
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::demo(), now).await?;
     for name in CLIENTS {
         let secret = format!("demo-{}", name.replace(' ', "-"));
         let key = NewClientKey {
@@ -180,7 +171,7 @@ async fn add_clients(db: &Db, now: Timestamp) -> Result<Vec<ClientKeyId>> {
             secret: &Secret::new(&secret),
             expires_at: None,
         };
-        client_keys::insert(&mut tx, &hash_key, &key, now, revision).await?;
+        client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
     }
     tx.commit().await?;
     let clients = client_keys::list(&db.readers).await?;
@@ -190,7 +181,7 @@ async fn add_clients(db: &Db, now: Timestamp) -> Result<Vec<ClientKeyId>> {
 /// Sets aside the keys that were found bad, and lets a few projects rest.
 async fn set_aside(db: &Db, keys: &[Key], now: Timestamp) -> Result<()> {
     let mut tx = db.begin().await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::demo(), now).await?;
     for key in keys {
         // A past without checks would have them all made as soon as the server starts.
         upstream_keys::update_checked_at(&mut *tx, key.id, now).await?;
@@ -237,9 +228,9 @@ async fn set_aside(db: &Db, keys: &[Key], now: Timestamp) -> Result<()> {
         };
         cooldowns::upsert(&mut *tx, key.project_id, model, &cooldown, &evidence).await?;
     }
-    for key in keys.iter().skip(cast::cast().len()).step_by(60) {
-        upstream_keys::update_enabled(&mut tx, key.id, false, now, revision).await?;
-    }
+    let others = keys.iter().skip(cast::cast().len());
+    let off: Vec<_> = others.step_by(60).map(|key| key.id).collect();
+    upstream_keys::update_enabled(&mut tx, &off, false, &act).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -154,7 +154,7 @@ impl Range {
 /// Which table and index know the rows of a condition, in the order of their ids.
 mod sources {
     pub const CHECKS: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_checks WHERE kind = 'check'";
+        "SELECT id FROM request_logs INDEXED BY request_logs_checks_by_id WHERE kind = 'check'";
     pub const UNLIKE_SUCCESS: &str = "SELECT id FROM request_logs INDEXED BY request_logs_unlike_success \
         WHERE outcome = ? AND outcome <> 'success'";
     pub const RUNNING: &str =
