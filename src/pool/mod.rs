@@ -16,6 +16,7 @@ pub mod line;
 pub mod money;
 pub mod next_step;
 pub mod outcome;
+pub mod overview;
 pub mod places;
 pub mod project;
 pub mod quota;
