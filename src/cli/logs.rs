@@ -29,9 +29,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show requests, newest first
-    List(ListArgs),
+    List(Box<ListArgs>),
     /// Show requests as they end, until Ctrl-C
-    Tail(TailArgs),
+    Tail(Box<TailArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ struct FilterArgs {
     /// Whether the answer was a stream: true or false
     #[arg(long)]
     streamed: Option<bool>,
-    /// Why the model stopped writing: STOP, MAX_TOKENS …
+    /// Why the model stopped writing: `STOP`, `MAX_TOKENS` …
     #[arg(long, value_name = "REASON")]
     finish_reason: Option<String>,
     /// standard, flex, priority …
@@ -177,8 +177,8 @@ impl FilterArgs {
 pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
     let db = database::open_existing(args).await?;
     let done = match command {
-        Command::List(arguments) => list(&db, arguments).await,
-        Command::Tail(arguments) => tail(&db, arguments).await,
+        Command::List(arguments) => list(&db, *arguments).await,
+        Command::Tail(arguments) => tail(&db, *arguments).await,
     };
     db.close().await;
     done

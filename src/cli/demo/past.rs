@@ -471,9 +471,8 @@ impl Past<'_> {
 
     /// A few clients ask most.
     fn client(&mut self) -> usize {
-        let chance: f64 = self.rng.random();
-        let place = chance.powi(3) * self.clients.len() as f64;
-        (place as usize).min(self.clients.len() - 1)
+        let draws = [(); 3].map(|()| self.rng.random_range(0..self.clients.len()));
+        draws.into_iter().min().unwrap_or(0)
     }
 
     /// Each client has a few addresses.

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod frame;
+pub mod logs;
 
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;

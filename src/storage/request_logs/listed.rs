@@ -102,6 +102,37 @@ pub async fn list(db: &SqlitePool, ids: &[RequestId]) -> Result<Vec<RequestLog>>
     Ok(rows)
 }
 
+/// The nearest rows before and after this one.
+pub async fn neighbours(
+    db: &SqlitePool,
+    id: RequestId,
+) -> Result<(Option<RequestId>, Option<RequestId>)> {
+    let found = sqlx::query!(
+        r#"
+        SELECT
+            (SELECT max(id) FROM request_logs WHERE id < ?1) AS "older: RequestId",
+            (SELECT min(id) FROM request_logs WHERE id > ?1) AS "newer: RequestId"
+        "#,
+        id,
+    );
+    let found = found.fetch_one(db).await?;
+    Ok((found.older, found.newer))
+}
+
+/// The models of the hours since `begin` that have sums, by name.
+pub async fn list_models(db: impl SqliteExecutor<'_>, begin: Timestamp) -> Result<Vec<String>> {
+    let models = sqlx::query_scalar!(
+        "
+        SELECT text
+        FROM texts
+        WHERE id IN (SELECT model_id FROM model_hours WHERE hour_ms >= ?1) AND id <> 0
+        ORDER BY text
+        ",
+        begin,
+    );
+    Ok(models.fetch_all(db).await?)
+}
+
 async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<RequestLog>> {
     let rows = sqlx::query!(
         r#"

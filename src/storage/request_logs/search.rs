@@ -187,186 +187,62 @@ mod tests {
     }
 
     fn filters() -> Vec<Filter> {
-        let any = Filter::default;
         let text = |text: &str| Some(text.to_owned());
         let at = |seconds| Some(row(seconds).started_at);
-        let mut filters = vec![
-            any(),
-            Filter {
-                kind: Some(Kind::Request),
-                ..any()
+        let sets: [&dyn Fn(&mut Filter); 42] = [
+            &|_| (),
+            &|filter| filter.kind = Some(Kind::Request),
+            &|filter| filter.kind = Some(Kind::Check),
+            &|filter| filter.ending = Some(Ending::Failed),
+            &|filter| filter.ending = Some(Ending::Running),
+            &|filter| filter.model = text("Gemini-Pro"),
+            &|filter| filter.model = text("no such model"),
+            &|filter| filter.model_version = text("gemini-pro-001"),
+            &|filter| filter.client_key_id = Some(ClientKeyId(2)),
+            &|filter| filter.client_key = text("client"),
+            &|filter| filter.client_key = text("nobody"),
+            &|filter| filter.client_ip = text("2001:db8::1"),
+            &|filter| filter.user_agent = text("curl/8"),
+            &|filter| filter.upstream_key_id = Some(UpstreamKeyId(1)),
+            &|filter| filter.upstream_key_id = Some(UpstreamKeyId(2)),
+            &|filter| filter.project = text("projects/22"),
+            &|filter| filter.project = text("Ours"),
+            &|filter| filter.method = text("GET"),
+            &|filter| filter.method = text("POST"),
+            &|filter| filter.path = text("/v1beta/models"),
+            &|filter| filter.operation = text("models.list"),
+            &|filter| filter.streamed = Some(true),
+            &|filter| filter.streamed = Some(false),
+            &|filter| filter.finish_reason = text("MAX_TOKENS"),
+            &|filter| filter.service_tier = text("flex"),
+            &|filter| filter.min_duration_ms = Some(100),
+            &|filter| filter.min_duration_ms = Some(11_500),
+            &|filter| filter.min_first_byte_ms = Some(11_000),
+            &|filter| filter.retried = true,
+            &|filter| filter.error = text("metric 3"),
+            &|filter| filter.error = text("100%_"),
+            &|filter| (filter.since, filter.until) = (at(20), at(50)),
+            &|filter| filter.text = text("pro"),
+            &|filter| filter.text = text("EXCEEDED"),
+            &|filter| filter.text = text("cret"),
+            &|filter| filter.text = text("key-"),
+            &|filter| filter.text = text("curl"),
+            &|filter| filter.text = text("client"),
+            &|filter| filter.text = Some(row(17).id.to_string()),
+            &|filter| {
+                (filter.ending, filter.model) = (Some(Ending::Failed), text("Gemini-Pro"));
+                filter.client_key_id = Some(ClientKeyId(2));
             },
-            Filter {
-                kind: Some(Kind::Check),
-                ..any()
-            },
-            Filter {
-                ending: Some(Ending::Failed),
-                ..any()
-            },
-            Filter {
-                ending: Some(Ending::Running),
-                ..any()
-            },
-            Filter {
-                model: text("Gemini-Pro"),
-                ..any()
-            },
-            Filter {
-                model: text("no such model"),
-                ..any()
-            },
-            Filter {
-                model_version: text("gemini-pro-001"),
-                ..any()
-            },
-            Filter {
-                client_key_id: Some(ClientKeyId(2)),
-                ..any()
-            },
-            Filter {
-                client_key: text("client"),
-                ..any()
-            },
-            Filter {
-                client_key: text("nobody"),
-                ..any()
-            },
-            Filter {
-                client_ip: text("2001:db8::1"),
-                ..any()
-            },
-            Filter {
-                user_agent: text("curl/8"),
-                ..any()
-            },
-            Filter {
-                upstream_key_id: Some(UpstreamKeyId(1)),
-                ..any()
-            },
-            Filter {
-                upstream_key_id: Some(UpstreamKeyId(2)),
-                ..any()
-            },
-            Filter {
-                project: text("projects/22"),
-                ..any()
-            },
-            Filter {
-                project: text("Ours"),
-                ..any()
-            },
-            Filter {
-                method: text("GET"),
-                ..any()
-            },
-            Filter {
-                method: text("POST"),
-                ..any()
-            },
-            Filter {
-                path: text("/v1beta/models"),
-                ..any()
-            },
-            Filter {
-                operation: text("models.list"),
-                ..any()
-            },
-            Filter {
-                streamed: Some(true),
-                ..any()
-            },
-            Filter {
-                streamed: Some(false),
-                ..any()
-            },
-            Filter {
-                finish_reason: text("MAX_TOKENS"),
-                ..any()
-            },
-            Filter {
-                service_tier: text("flex"),
-                ..any()
-            },
-            Filter {
-                min_duration_ms: Some(100),
-                ..any()
-            },
-            Filter {
-                min_duration_ms: Some(11_500),
-                ..any()
-            },
-            Filter {
-                min_first_byte_ms: Some(11_000),
-                ..any()
-            },
-            Filter {
-                retried: true,
-                ..any()
-            },
-            Filter {
-                error: text("metric 3"),
-                ..any()
-            },
-            Filter {
-                error: text("100%_"),
-                ..any()
-            },
-            Filter {
-                since: at(20),
-                until: at(50),
-                ..any()
-            },
-            Filter {
-                text: text("pro"),
-                ..any()
-            },
-            Filter {
-                text: text("EXCEEDED"),
-                ..any()
-            },
-            Filter {
-                text: text("cret"),
-                ..any()
-            },
-            Filter {
-                text: text("key-"),
-                ..any()
-            },
-            Filter {
-                text: text("curl"),
-                ..any()
-            },
-            Filter {
-                text: text("client"),
-                ..any()
-            },
-            Filter {
-                text: Some(row(17).id.to_string()),
-                ..any()
-            },
-            Filter {
-                ending: Some(Ending::Failed),
-                client_key_id: Some(ClientKeyId(2)),
-                model: text("Gemini-Pro"),
-                ..any()
-            },
-            Filter {
-                retried: true,
-                text: text("quota"),
-                since: at(10),
-                ..any()
-            },
-            Filter {
-                upstream_key_id: Some(UpstreamKeyId(2)),
-                status: Some(Statuses::Class(4)),
-                ..any()
+            &|filter| (filter.retried, filter.text, filter.since) = (true, text("quota"), at(10)),
+            &|filter| {
+                filter.upstream_key_id = Some(UpstreamKeyId(2));
+                filter.status = Some(Statuses::Class(4));
             },
         ];
-        filters.extend(Outcome::ALL.map(|outcome| Filter {
-            ending: Some(Ending::Was(outcome)),
-            ..any()
-        }));
+        let mut filters: Vec<_> = sets.into_iter().map(with).collect();
+        filters.extend(
+            Outcome::ALL.map(|outcome| with(&|filter| filter.ending = Some(Ending::Was(outcome)))),
+        );
         let statuses = [
             Statuses::Is(200),
             Statuses::Is(429),
@@ -374,11 +250,14 @@ mod tests {
             Statuses::Class(4),
             Statuses::Class(5),
         ];
-        filters.extend(statuses.map(|status| Filter {
-            status: Some(status),
-            ..any()
-        }));
+        filters.extend(statuses.map(|status| with(&|filter| filter.status = Some(status))));
         filters
+    }
+
+    fn with(set: &dyn Fn(&mut Filter)) -> Filter {
+        let mut filter = Filter::default();
+        set(&mut filter);
+        filter
     }
 
     async fn fill(pool: &SqlitePool) -> Vec<RequestLog> {
