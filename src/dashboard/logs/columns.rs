@@ -240,15 +240,18 @@ pub fn row(visit: &Visit, asked: &Asked, columns: &[Column], row: &RequestLog) -
 
 fn cell(visit: &Visit, asked: &Asked, column: Column, row: &RequestLog, is_first: bool) -> Markup {
     let content = content(visit, asked, column, row);
+    let is_absent = content.is_none();
+    let content = content.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
     let heading = column.heading(visit.language);
     let class = match column {
         Column::Model | Column::Version | Column::Client | Column::Key | Column::Project => "name",
-        Column::Error | Column::Path | Column::Agent => "clip",
+        Column::Error => "clip rest",
+        Column::Path | Column::Agent => "clip",
         _ if column.is_number() => "number",
         _ => "nowrap",
     };
     html! {
-        td.(class) data-label=(heading) {
+        td.(class).absent[is_absent] data-label=(heading) {
             @if is_first {
                 a.open href={ "/logs/" (row.id) } data-row-link { (plain(visit, column, row).unwrap_or(content)) }
             } @else {
@@ -287,14 +290,15 @@ fn text_of(column: Column, row: &RequestLog) -> Option<String> {
     }
 }
 
-fn content(visit: &Visit, asked: &Asked, column: Column, row: &RequestLog) -> Markup {
+/// `None`: there is nothing to show.
+fn content(visit: &Visit, asked: &Asked, column: Column, row: &RequestLog) -> Option<Markup> {
     let language = visit.language;
     let pick = |field: Field, value: &str| {
         let text = text_of(column, row);
         text.map(|text| picked(language, asked, field, value, html! { (text) }, &text))
     };
     let same = |field: Field| pick(field, &text_of(column, row)?);
-    let found = match column {
+    match column {
         Column::Started => Some(moment(visit, row.started_at)),
         Column::Id => Some(html! { span.mono { (row.id) } }),
         Column::Kind => {
@@ -374,8 +378,7 @@ fn content(visit: &Visit, asked: &Asked, column: Column, row: &RequestLog) -> Ma
             .as_ref()
             .map(|error| html! { span title=(error) { (error) } }),
         _ => measured(language, column, row),
-    };
-    found.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } })
+    }
 }
 
 /// What was counted and measured of a request.

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use maud::{Markup, html};
 
 use crate::app::App;
-use crate::dashboard::components::{bytes, card, duration_ms, exact, moment, number, usd};
+use crate::dashboard::components::{ago, bytes, card, duration_ms, exact, number, usd};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place as Page, heading};
 use crate::dashboard::logs::asked::{Asked, Field, around};
@@ -62,18 +62,24 @@ fn view(
             @if let Some(status) = row.status { span.mono { (status) } }
             span { (outcome_meaning(language, row.outcome)) }
         }
-        @if let Some(error) = &row.error {
+        @if let Some(error) = row.error.as_ref().filter(|error| !is_told(row, error)) {
             pre.error-text tabindex="0" { (error) }
         }
+        (related(language, row))
         (card(language.the_attempts(), timeline(visit, row)))
-        div.cards {
+        div.cards.three {
             (card(language.the_request(), asked_facts(visit, row)))
             (card(language.the_answer(), answer_facts(visit, row)))
             (card(language.tokens_and_cost(), token_facts(language, row)))
-            (card(language.related_requests(), related(language, row)))
         }
     };
     layout::page(visit, Page::Logs, title, content)
+}
+
+/// Whether an attempt tells the same error.
+fn is_told(row: &RequestLog, error: &str) -> bool {
+    let mut attempts = row.attempt_list.iter().flatten();
+    attempts.any(|attempt| attempt.error.as_deref() == Some(error))
 }
 
 /// The attempts one after another.
@@ -182,7 +188,7 @@ fn asked_facts(visit: &Visit, row: &RequestLog) -> Markup {
     html! {
         dl.facts {
             (fact(language.log_id(), html! { span.mono { (row.id) } }))
-            (fact(language.log_started(), html! { (moment(visit, row.started_at)) span.muted { " · " (exact(&visit.zone, row.started_at)) } }))
+            (fact(language.log_started(), html! { (exact(&visit.zone, row.started_at)) span.muted { " · " (ago(visit, row.started_at, visit.now)) } }))
             @if row.kind == Kind::Check { (fact(language.log_kind(), html! { (language.kind_check()) })) }
             @if let Some(name) = &row.client_key {
                 (fact(language.log_client(), html! {
@@ -229,6 +235,9 @@ fn token_facts(language: Language, row: &RequestLog) -> Markup {
         }
     };
     html! {
+        @if row.total_tokens.is_none() && row.prompt_tokens.is_none() {
+            p.muted { (language.no_tokens()) }
+        }
         dl.facts {
             (count(language.log_prompt_tokens(), row.prompt_tokens, ""))
             (count(language.log_cached_tokens(), row.cached_tokens, language.of_prompt()))
@@ -274,8 +283,9 @@ fn related(language: Language, row: &RequestLog) -> Markup {
         links.push((language.same_address_requests(), any.with(Field::Ip, ip)));
     }
     html! {
-        ul.links {
-            @for (words, asked) in links { li { a href=(asked.href("/logs")) { (words) } } }
+        nav.chips.related aria-label=(language.related_requests()) {
+            span.muted { (language.related_requests()) }
+            @for (words, asked) in links { a.chip href=(asked.href("/logs")) { (words) } }
         }
     }
 }

@@ -296,15 +296,7 @@ fn labelled(language: Language, field: Field, input: Markup) -> Markup {
 
 /// Since when: a few spans, and whatever else is asked now.
 fn since(language: Language, asked: &Asked) -> Markup {
-    let spans = [
-        ("", language.any_time()),
-        ("15m", language.last_minutes_15()),
-        ("1h", language.last_hour()),
-        ("6h", language.last_hours_6()),
-        ("24h", language.last_day()),
-        ("7d", language.last_days_7()),
-        ("30d", language.last_days_30()),
-    ];
+    let spans = spans(language);
     let chosen = asked.get(Field::Since);
     let other = language.since_moment(chosen);
     let mut choices = spans.to_vec();
@@ -312,6 +304,18 @@ fn since(language: Language, asked: &Asked) -> Markup {
         choices.push((chosen, &other));
     }
     select("filter-since", Field::Since.name(), chosen, &choices)
+}
+
+fn spans(language: Language) -> [(&'static str, &'static str); 7] {
+    [
+        ("", language.any_time()),
+        ("15m", language.last_minutes_15()),
+        ("1h", language.last_hour()),
+        ("6h", language.last_hours_6()),
+        ("24h", language.last_day()),
+        ("7d", language.last_days_7()),
+        ("30d", language.last_days_30()),
+    ]
 }
 
 fn other(language: Language, asked: &Asked, name: Field) -> Markup {
@@ -378,6 +382,10 @@ fn shown(language: Language, field: Field, value: &str, offers: &Offers) -> Stri
         Field::Client => {
             let client = offers.clients.iter().find(|(id, _)| id == value);
             client.map_or(value, |(_, name)| name).to_owned()
+        }
+        Field::Since => {
+            let span = spans(language).into_iter().find(|(span, _)| *span == value);
+            span.map_or(value, |(_, words)| words).to_owned()
         }
         Field::Key => format!("#{value}"),
         Field::Streamed | Field::Retried if value == "yes" => language.yes().to_owned(),

@@ -4,7 +4,7 @@ use super::{Language, plural, texts};
 
 texts! {
     log_text = "Text", "文字";
-    log_text_hint = "Error, path, model, client, key, user agent or request id", "錯誤、路徑、模型、客戶端、金鑰、User-Agent 或請求 ID";
+    log_text_hint = "Search errors, paths, models, keys, clients, ids", "搜尋錯誤、路徑、模型、金鑰、客戶端、ID";
     log_since = "Since", "開始時間";
     log_until = "Until", "結束時間";
     log_outcome = "Outcome", "結果";
@@ -53,7 +53,7 @@ texts! {
     last_days_30 = "Last 30 days", "最近 30 天";
     since_moment(moment: &str) = "Since {moment}", "自 {moment} 起";
     any_outcome = "Any outcome", "所有結果";
-    outcome_failed = "Failed (all but success)", "失敗（成功以外）";
+    outcome_failed = "Any failure", "所有失敗";
     any_model = "Any model", "所有模型";
     any_client = "Any client key", "所有客戶端金鑰";
     any_kind = "Requests and checks", "請求與檢查";
@@ -116,6 +116,7 @@ texts! {
     cost_unknown = "The price of this model is not known", "此模型的價格未知";
     still_running = "still running", "進行中";
     not_sent = "none", "無";
+    no_tokens = "Google counted no tokens for it.", "Google 未計算 tokens。";
 
     outcome_running = "running", "進行中";
     outcome_success = "success", "成功";
