@@ -2,12 +2,15 @@
 
 pub mod account;
 pub mod assets;
+pub mod changes;
+pub mod client_keys;
 pub mod components;
 pub mod error_page;
 pub mod guard;
 pub mod layout;
 pub mod preferences;
 pub mod sign_in;
+pub mod snippets;
 pub mod status;
 pub mod texts;
 pub mod visit;
@@ -44,6 +47,32 @@ fn routes() -> Vec<Route> {
         ("/account/zone", post(account::update_zone)),
         ("/account/sign-ins/end", post(account::end_sign_ins)),
         ("/logout", post(sign_in::delete)),
+        (
+            "/client-keys",
+            get(client_keys::show).post(client_keys::change::create),
+        ),
+        ("/client-keys/new", get(client_keys::change::new)),
+        (
+            "/client-keys/{id}",
+            get(client_keys::detail::show).post(client_keys::change::update),
+        ),
+        (
+            "/client-keys/{id}/created",
+            get(client_keys::change::created),
+        ),
+        ("/client-keys/{id}/edit", get(client_keys::change::edit)),
+        (
+            "/client-keys/{id}/enable",
+            post(client_keys::change::enable),
+        ),
+        (
+            "/client-keys/{id}/disable",
+            post(client_keys::change::disable),
+        ),
+        (
+            "/client-keys/{id}/delete",
+            get(client_keys::change::confirm_delete).post(client_keys::change::delete),
+        ),
     ]
 }
 

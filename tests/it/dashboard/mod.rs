@@ -1,0 +1,6 @@
+//! The dashboard, as admins use it in a real browser and as others try to.
+
+mod client_keys;
+mod pages;
+mod routes;
+mod sign_in;
