@@ -21,6 +21,7 @@ use crate::pool::request_id::RequestIds;
 use crate::pool::settings::Settings;
 use crate::pool::shown_once::ShownOnce;
 use crate::pool::sign_in_guessing::SignInGuesses;
+use crate::storage::backups::Maker;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::quotas::KnownLimit;
@@ -63,6 +64,8 @@ pub struct App {
     settings: RwLock<Arc<Settings>>,
     client_keys: RwLock<Arc<ClientKeys>>,
     redactor: RwLock<Arc<Redactor>>,
+    /// The backup that is being made, if one is.
+    pub backups: Maker,
     /// Secrets of new client keys that were not shown yet.
     shown_once: Mutex<ShownOnce>,
     young: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
@@ -99,6 +102,7 @@ impl App {
             revision: AtomicI64::new(-1),
             settings: RwLock::new(Arc::new(defaults)),
             redactor: RwLock::default(),
+            backups: Maker::default(),
             shown_once: Mutex::default(),
             young: Mutex::default(),
             config,

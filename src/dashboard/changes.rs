@@ -56,6 +56,7 @@ fn word(language: Language, action: Action) -> &'static str {
         Action::Clear => language.action_clear(),
         Action::Delete => language.action_delete(),
         Action::Restore => language.action_restore(),
+        Action::Download => language.action_download(),
     }
 }
 

@@ -89,6 +89,7 @@ texts! {
     action_disable = "turned off", "停用";
     action_clear = "rest ended by hand", "手動解除冷卻";
     action_delete = "deleted", "刪除";
+    action_download = "downloaded", "下載";
     action_restore = "brought back", "復原";
     begins_anew = "begins anew", "重新計算：";
     changes_title = "Changes", "變更紀錄";

@@ -4,16 +4,22 @@ use std::time::Duration;
 
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 
+use gemini_pool::clock;
+use gemini_pool::storage::audit::Actor;
+use gemini_pool::storage::backup::Progress;
+use gemini_pool::storage::backups;
+
 use crate::support::TestPool;
 use crate::support::browser::{Browser, Manner};
 
 /// What there is to look at.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "/status",
     "/client-keys",
     "/client-keys/new",
     "/client-keys/1",
     "/client-keys/1/edit",
+    "/backups",
     "/account",
 ];
 
@@ -35,6 +41,9 @@ async fn pool() -> TestPool {
         pool.asked_before(Duration::from_hours(hours)).await;
     }
     assert_eq!(pool.generate().await.status(), 200);
+    let (actor, progress) = (Actor::cli(), Progress::default());
+    let made = backups::make(&pool.app.db, &actor, clock::now(), &progress);
+    made.await.unwrap();
     pool
 }
 
