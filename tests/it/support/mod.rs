@@ -1,6 +1,8 @@
 //! `TestPool`: the real server over a fresh database and a fake Gemini; a method per thing a user does.
 
+pub mod admin;
 pub mod asking;
+pub mod browser;
 pub mod packing;
 pub mod process;
 pub mod recording;
