@@ -9,6 +9,7 @@ pub mod components;
 pub mod error_page;
 pub mod guard;
 pub mod layout;
+pub mod logs;
 pub mod preferences;
 pub mod sign_in;
 pub mod snippets;
@@ -44,6 +45,10 @@ fn routes() -> Vec<Route> {
     vec![
         ("/", get(async || Redirect::to("/status"))),
         ("/status", get(status::show)),
+        ("/logs", get(logs::list::show)),
+        ("/logs/columns", post(logs::list::update_columns)),
+        ("/logs/live", get(logs::live::show)),
+        ("/logs/{id}", get(logs::detail::show)),
         ("/account", get(account::show)),
         ("/account/password", post(account::update_password)),
         ("/account/zone", post(account::update_zone)),

@@ -4,6 +4,7 @@ pub mod account;
 pub mod backups;
 pub mod client_keys;
 pub mod frame;
+pub mod logs;
 
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
