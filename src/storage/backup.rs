@@ -513,12 +513,10 @@ mod tests {
     async fn a_copy_holds_what_is_committed_and_no_sessions() {
         let (folder, db) = database().await;
         name_setting(&db, "committed").await;
-        for statement in [
-            "CREATE TABLE tower_sessions (id TEXT PRIMARY KEY, data BLOB)",
-            "INSERT INTO tower_sessions VALUES ('session-of-the-admin', x'00')",
-        ] {
-            sqlx::query(statement).execute(&db.writer).await.unwrap();
-        }
+        sqlx::query("INSERT INTO tower_sessions VALUES ('session-of-the-admin', x'00', 0)")
+            .execute(&db.writer)
+            .await
+            .unwrap();
         let mut open = db.begin().await.unwrap();
         sqlx::query("DELETE FROM settings")
             .execute(&mut *open)

@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(made.name, "pool-20261122-080000.db");
         let other = super::folder(db.path()).join("other.db");
         fs::write(&other, "of somebody else").unwrap();
-        assert_eq!(list(db.path()).unwrap(), [made.clone()]);
+        assert_eq!(list(db.path()).unwrap(), std::slice::from_ref(&made));
         assert_eq!(last(db.path()).unwrap(), Some(made.clone()));
         for name in ["other.db", "../pool.db", "", "pool-20261122-080000.db/"] {
             assert!(find(db.path(), name).is_err(), "{name}");

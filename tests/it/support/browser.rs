@@ -2,17 +2,17 @@
 //!
 //! `tests/run` installs it; where it is not installed the tests that need it say so and pass.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use thirtyfour::prelude::*;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::admin::{PASSWORD, USERNAME};
-use super::{PATIENCE, TestPool, http_client};
+use super::webdriver::{By, Element, Session};
+use super::{PATIENCE, TestPool};
 
 /// How many run at once: each is several processes, and all tests share the machine.
 static TURNS: Semaphore = Semaphore::const_new(2);
@@ -40,10 +40,9 @@ const FLAGS: [&str; 14] = [
 
 /// A browser with a fresh profile. It ends when it is dropped, in a failing test too.
 pub struct Browser {
-    driver: WebDriver,
+    session: Session,
     /// Where the pool's dashboard is.
     url: String,
-    _processes: Processes,
     _profile: tempfile::TempDir,
     _turn: SemaphorePermit<'static>,
 }
@@ -86,15 +85,10 @@ impl Browser {
         pool.add_admin().await;
         let turn = TURNS.acquire().await.unwrap();
         let profile = tempfile::tempdir().unwrap();
-        let (mut processes, url) = Processes::start(profile.path());
-        let client = http_client().build().unwrap();
-        let driver = WebDriver::builder(url, capabilities(profile.path(), manner)).client(client);
-        let driver = driver.await.unwrap();
-        processes.browser = driver.capabilities().get("goog:processID").cloned();
+        let session = Session::start(profile.path(), capabilities(profile.path(), manner)).await;
         Some(Self {
-            driver,
+            session,
             url: pool.url.clone(),
-            _processes: processes,
             _profile: profile,
             _turn: turn,
         })
@@ -112,14 +106,18 @@ impl Browser {
     /// Goes to a path of the dashboard.
     pub async fn open(&self, path: &str) {
         let url = format!("{}{path}", self.url);
-        self.driver.goto(url).await.unwrap();
+        self.session
+            .post("/url", json!({"url": url}))
+            .await
+            .unwrap();
     }
 
     /// Where it is: path and query.
     pub async fn place(&self) -> String {
-        let url = self.driver.current_url().await.unwrap();
+        let url = self.session.get("/url").await.unwrap();
+        let url: reqwest::Url = url.as_str().unwrap().parse().unwrap();
         let query = url.query().map(|query| format!("?{query}"));
-        format!("{}{}", url.path(), query.unwrap_or_default())
+        url.path().to_owned() + query.as_deref().unwrap_or_default()
     }
 
     /// Waits until it is at a path, whatever the query.
@@ -132,13 +130,13 @@ impl Browser {
     }
 
     pub async fn reload(&self) {
-        self.driver.refresh().await.unwrap();
+        self.session.post("/refresh", json!({})).await.unwrap();
     }
 
     /// Clicks a link or button with this text or label, or what a CSS selector finds if it begins with `#`, `.` or `[`.
     pub async fn click(&self, what: &str) {
         let by = if what.starts_with(['#', '.', '[']) {
-            By::Css(what)
+            By::Css(what.to_owned())
         } else {
             let text = quoted(what);
             By::XPath(format!(
@@ -147,9 +145,9 @@ impl Browser {
             ))
         };
         self.until(&format!("{what:?} can be clicked"), async || {
-            let element = self.shown(by.clone()).await?;
+            let element = self.shown(&by).await?;
             // It may be replaced, or move away from under the pointer, just now.
-            element.click().await.ok()
+            self.session.act(&element, "click").await.ok()
         })
         .await;
     }
@@ -157,20 +155,33 @@ impl Browser {
     /// Puts text in the place of what the field with this label or name holds, as pasting does, or chooses the option with it.
     pub async fn fill(&self, field: &str, text: &str) {
         let element = self.field(field).await;
-        if element.tag_name().await.unwrap() == "select" {
+        if self.session.ask(&element, "name").await.unwrap() == "select" {
             let option = By::XPath(format!("./option[normalize-space()={}]", quoted(text)));
-            return element.find(option).await.unwrap().click().await.unwrap();
+            let found = self
+                .session
+                .find_all(&option, Some(&element))
+                .await
+                .unwrap();
+            return self.session.act(&found[0], "click").await.unwrap();
         }
-        element.clear().await.unwrap();
-        element.focus().await.unwrap();
-        self.tell("Input.insertText", json!({"text": text})).await;
+        self.session.act(&element, "clear").await.unwrap();
+        self.session.focus(&element).await;
+        let text = json!({"text": text});
+        self.session.tell("Input.insertText", text).await;
     }
 
     /// What the page shows.
     pub async fn text(&self) -> String {
+        let body = By::Css("body".to_owned());
+        let found = self.session.find_all(&body, None).await.unwrap_or_default();
         // There is none between two pages.
-        let text = async { self.driver.find(By::Tag("body")).await?.text().await };
-        text.await.unwrap_or_default()
+        let Some(body) = found.first() else {
+            return String::new();
+        };
+        let text = self.session.ask(body, "text").await;
+        text.map_or(String::new(), |text| {
+            text.as_str().unwrap_or_default().to_owned()
+        })
     }
 
     /// Waits until the page shows a text.
@@ -186,13 +197,14 @@ impl Browser {
         let script = "
             return [...document.querySelectorAll(arguments[0])].map(found => found.textContent.trim());
         ";
-        let found = self.execute(script, json!(selector)).await;
+        let found = self.session.execute(script, &[json!(selector)]).await;
         serde_json::from_value(found).unwrap()
     }
 
     /// The page as the server sent it and scripts have changed it.
     pub async fn source(&self) -> String {
-        self.driver.source().await.unwrap()
+        let source = self.session.get("/source").await.unwrap();
+        source.as_str().unwrap().to_owned()
     }
 
     /// From now on as wide as a phone.
@@ -209,20 +221,20 @@ impl Browser {
     pub async fn prefer_dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": value}]);
-        self.tell("Emulation.setEmulatedMedia", json!({"features": features}))
-            .await;
+        let media = json!({"features": features});
+        self.session.tell("Emulation.setEmulatedMedia", media).await;
     }
 
     /// Whether the page is no wider than the window, so that nobody must scroll sideways.
     pub async fn fits(&self) -> bool {
         let script = "return document.documentElement.scrollWidth <= window.innerWidth";
-        self.execute(script, Value::Null).await == json!(true)
+        self.session.execute(script, &[]).await == json!(true)
     }
 
     /// What axe-core calls a serious or critical violation of accessibility, with the elements that do it.
     pub async fn axe(&self) -> Vec<String> {
         let axe = std::fs::read_to_string(axe()).unwrap();
-        self.execute(&axe, Value::Null).await;
+        self.session.execute(&axe, &[]).await;
         let run = "
             const done = arguments[arguments.length - 1];
             const told = violation => violation.id + ': ' + violation.help + ': '
@@ -231,23 +243,22 @@ impl Browser {
                 results.violations.filter(({impact}) => ['serious', 'critical'].includes(impact)).map(told)
             ));
         ";
-        let violations = self.driver.execute_async(run, Vec::new()).await.unwrap();
-        serde_json::from_value(violations.json().clone()).unwrap()
+        serde_json::from_value(self.session.execute(run, &[]).await).unwrap()
     }
 
     /// Errors of scripts, and what the page asked for and did not get, since this was asked last. That a form was refused
     /// is none.
     pub async fn complaints(&self) -> Vec<String> {
-        let log = self.driver.browser_log().await.unwrap();
-        let refused = |message: &str| {
-            ["status of 401", "status of 422"]
-                .iter()
-                .any(|status| message.contains(status))
+        let log = self.session.post("/se/log", json!({"type": "browser"}));
+        let log = log.await.unwrap();
+        let told = log.as_array().unwrap().iter();
+        let told = told.filter(|entry| entry["level"] == "SEVERE");
+        let told = told.map(|entry| entry["message"].as_str().unwrap().to_owned());
+        let is_refusal = |message: &String| {
+            let statuses = ["status of 401", "status of 422"];
+            statuses.iter().any(|status| message.contains(status))
         };
-        let severe = log
-            .into_iter()
-            .filter(|entry| entry.level == "SEVERE" && !refused(&entry.message));
-        severe.map(|entry| entry.message).collect()
+        told.filter(|message| !is_refusal(message)).collect()
     }
 
     /// Leaves a picture of the whole page in the folder that `SCREENSHOTS` names, if it does.
@@ -258,11 +269,12 @@ impl Browser {
         std::fs::create_dir_all(&folder).unwrap();
         let script =
             "return [window.innerWidth, window.innerHeight, document.documentElement.scrollHeight]";
-        let sizes = self.execute(script, Value::Null).await;
+        let sizes = self.session.execute(script, &[]).await;
         let [width, height, whole]: [u32; 3] = serde_json::from_value(sizes).unwrap();
         self.resize((width, whole.max(height))).await;
         let file = PathBuf::from(folder).join(format!("{name}.png"));
-        self.driver.screenshot(&file).await.unwrap();
+        let picture = self.session.get("/screenshot").await.unwrap();
+        std::fs::write(file, unbase64(picture.as_str().unwrap())).unwrap();
         self.resize((width, height)).await;
     }
 
@@ -284,9 +296,10 @@ impl Browser {
     }
 
     /// The first shown element.
-    async fn shown(&self, by: By) -> Option<WebElement> {
-        for element in self.driver.find_all(by).await.ok()? {
-            if element.is_displayed().await.unwrap_or(false) {
+    async fn shown(&self, by: &By) -> Option<Element> {
+        for element in self.session.find_all(by, None).await.ok()? {
+            let shown = self.session.ask(&element, "displayed").await;
+            if shown.is_ok_and(|shown| shown == true) {
                 return Some(element);
             }
         }
@@ -294,7 +307,7 @@ impl Browser {
     }
 
     /// The field with this label or name.
-    async fn field(&self, field: &str) -> WebElement {
+    async fn field(&self, field: &str) -> Element {
         let text = quoted(field);
         let by = By::XPath(format!(
             "//*[self::input or self::textarea or self::select][not(@type='hidden')]\
@@ -302,81 +315,19 @@ impl Browser {
              or ancestor::label[normalize-space()={text}]]"
         ));
         let what = format!("there is a field {field:?}");
-        self.until(&what, async || self.shown(by.clone()).await)
-            .await
+        self.until(&what, async || self.shown(&by).await).await
     }
 
     async fn resize(&self, (width, height): (u32, u32)) {
         let size = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width == PHONE.0,
         });
-        self.tell("Emulation.setDeviceMetricsOverride", size).await;
-    }
-
-    async fn execute(&self, script: &str, argument: Value) -> Value {
-        let returned = self.driver.execute(script, vec![argument]).await;
-        returned.unwrap().json().clone()
-    }
-
-    async fn tell(&self, command: &str, parameters: Value) {
-        let told = self.driver.cdp().send_raw(command, parameters).await;
-        told.unwrap();
+        let command = "Emulation.setDeviceMetricsOverride";
+        self.session.tell(command, size).await;
     }
 }
 
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Its own end would wait for answers of a browser that is killed without asking.
-        let _ = self.driver.clone().leak();
-    }
-}
-
-/// The driver and the browser that it started.
-struct Processes {
-    driver: Child,
-    /// The process id of the browser.
-    browser: Option<Value>,
-}
-
-impl Processes {
-    /// Starts a driver on a free port, and tells its URL.
-    fn start(home: &Path) -> (Self, String) {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env("HOME", home)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let (_, port) = line.split_once("started successfully on port ")?;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
-        let url = format!("http://127.0.0.1:{}", port.expect("chromedriver starts"));
-        // It must always find a reader for what it says.
-        std::thread::spawn(move || lines.for_each(drop));
-        let browser = None;
-        (Self { driver, browser }, url)
-    }
-}
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        if let Some(browser) = &self.browser {
-            // Its renderers end with it.
-            let killed = Command::new("kill")
-                .args(["-KILL", &browser.to_string()])
-                .status();
-            let _ = killed;
-        }
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
-    }
-}
-
-fn capabilities(profile: &Path, manner: Manner) -> Capabilities {
+fn capabilities(profile: &Path, manner: Manner) -> Value {
     let mut flags = FLAGS.map(str::to_owned).to_vec();
     flags.push(format!("--user-data-dir={}", profile.display()));
     flags.push(format!("--accept-lang={}", manner.language));
@@ -385,11 +336,11 @@ fn capabilities(profile: &Path, manner: Manner) -> Capabilities {
         // 2: blocked.
         preferences["profile.managed_default_content_settings.javascript"] = json!(2);
     }
-    let capabilities = json!({
+    json!({
         "goog:chromeOptions": {"args": flags, "prefs": preferences},
         "goog:loggingPrefs": {"browser": "ALL"},
-    });
-    serde_json::from_value(capabilities).unwrap()
+        "timeouts": {"script": 60_000},
+    })
 }
 
 /// Whether there is a browser, with what tests it.
@@ -414,4 +365,22 @@ fn axe() -> PathBuf {
 fn quoted(text: &str) -> String {
     assert!(!text.contains('"'), "there are no escapes: {text}");
     format!("\"{text}\"")
+}
+
+/// The bytes of standard base64.
+fn unbase64(text: &str) -> Vec<u8> {
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits: Vec<_> = text
+        .chars()
+        .filter_map(|digit| ALPHABET.find(digit))
+        .collect();
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    for group in digits.chunks(4) {
+        let bits = (0..4).fold(0, |bits, place| {
+            bits << 6 | group.get(place).copied().unwrap_or(0)
+        });
+        let all = [bits >> 16, bits >> 8, bits].map(|byte| u8::try_from(byte & 255).unwrap());
+        bytes.extend(&all[..group.len() - 1]);
+    }
+    bytes
 }

@@ -1,0 +1,161 @@
+//! `Session`: a browser told what to do as the W3C's `WebDriver` has it, as far as the tests need it.
+//!
+//! The crates that speak all of it change how `serde_json` orders objects, and so what is tested, or bring half a browser's
+//! text shaping with them.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::http_client;
+
+/// What an element is called in JSON.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// A browser and its driver. Both end when this is dropped, in a failing test too.
+pub struct Session {
+    client: reqwest::Client,
+    url: String,
+    driver: Child,
+    /// The process id of the browser.
+    browser: Option<Value>,
+}
+
+/// How elements are looked for.
+#[derive(Debug, Clone)]
+pub enum By {
+    Css(String),
+    XPath(String),
+}
+
+/// An element of the page that is open.
+#[derive(Debug, Clone)]
+pub struct Element(String);
+
+impl Session {
+    /// Starts a driver on a free port, and with it a browser.
+    pub async fn start(home: &Path, capabilities: Value) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .env("HOME", home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let mut session = Self {
+            client: http_client().build().unwrap(),
+            url: String::new(),
+            driver,
+            browser: None,
+        };
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+        session.url = format!("http://127.0.0.1:{}", port.expect("chromedriver starts"));
+        // It must always find a reader for what it says.
+        std::thread::spawn(move || lines.for_each(drop));
+        let wanted = json!({"capabilities": {"alwaysMatch": capabilities}});
+        let begun = session.post("/session", wanted).await.unwrap();
+        session.browser = Some(begun["capabilities"]["goog:processID"].clone());
+        session.url += "/session/";
+        session.url += begun["sessionId"].as_str().unwrap();
+        session
+    }
+
+    /// What the driver answers; the error is why it does not.
+    pub async fn get(&self, path: &str) -> Result<Value, String> {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Result<Value, String> {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// All elements there are, within another one if it is given.
+    pub async fn find_all(
+        &self,
+        by: &By,
+        within: Option<&Element>,
+    ) -> Result<Vec<Element>, String> {
+        let (using, value) = match by {
+            By::Css(selector) => ("css selector", selector),
+            By::XPath(expression) => ("xpath", expression),
+        };
+        let path = within.map_or(String::new(), |Element(id)| format!("/element/{id}"));
+        let body = json!({"using": using, "value": value});
+        let found = self.post(&format!("{path}/elements"), body).await?;
+        let ids = found.as_array().into_iter().flatten();
+        Ok(ids
+            .map(|id| Element(id[ELEMENT].as_str().unwrap().to_owned()))
+            .collect())
+    }
+
+    /// Asks something of an element: `text`, `name`, `displayed`.
+    pub async fn ask(&self, Element(id): &Element, what: &str) -> Result<Value, String> {
+        self.get(&format!("/element/{id}/{what}")).await
+    }
+
+    /// Does something with an element: `click`, `clear`.
+    pub async fn act(&self, Element(id): &Element, what: &str) -> Result<(), String> {
+        self.post(&format!("/element/{id}/{what}"), json!({}))
+            .await
+            .map(drop)
+    }
+
+    /// What a script returns, or hands to the last of its arguments.
+    pub async fn execute(&self, script: &str, arguments: &[Value]) -> Value {
+        let (kind, body) = ("async", json!({"script": script, "args": arguments}));
+        let kind = if script.contains("arguments[arguments.length - 1]") {
+            kind
+        } else {
+            "sync"
+        };
+        self.post(&format!("/execute/{kind}"), body).await.unwrap()
+    }
+
+    /// Gives an element the focus.
+    pub async fn focus(&self, Element(id): &Element) {
+        self.execute("arguments[0].focus()", &[json!({ELEMENT: id})])
+            .await;
+    }
+
+    /// Tells Chromium what only its own protocol can say.
+    pub async fn tell(&self, command: &str, parameters: Value) {
+        let body = json!({"cmd": command, "params": parameters});
+        self.post("/goog/cdp/execute", body).await.unwrap();
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, String> {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        let body = body.map_or(String::new(), |body| body.to_string());
+        let answer = request.body(body).send().await.unwrap();
+        let succeeded = answer.status().is_success();
+        let text = answer.text().await.unwrap();
+        let mut told: Value = serde_json::from_str(&text).unwrap();
+        if succeeded {
+            Ok(told["value"].take())
+        } else {
+            Err(text)
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(browser) = &self.browser {
+            // Its renderers end with it. It may be gone already.
+            let kill = Command::new("kill")
+                .args(["-KILL", &browser.to_string()])
+                .status();
+            drop(kill);
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
