@@ -127,7 +127,7 @@ fn polyline(series: &Series, top: f64) -> Markup {
         }
         is_down = true;
     }
-    html! { path.line class={ "series-" (series.colour) } d=(path) vector-effect="non-scaling-stroke" {} }
+    html! { path class={ "line series-" (series.colour) } d=(path) vector-effect="non-scaling-stroke" {} }
 }
 
 fn swatch(colour: u8) -> Markup {
@@ -264,7 +264,7 @@ mod tests {
             stacked.contains(r#"<rect class="series-4" x="1" y="0" width="8" height="25">"#),
             "{stacked}"
         );
-        assert!(lines.contains("M5 40h0.01L15 80"), "{lines}");
+        assert!(lines.contains("M5 25h0.01L15 75"), "{lines}");
         assert!(!stacked.contains("style="));
     }
 }
