@@ -1,6 +1,8 @@
 //! Charts as SVG made here: they follow the theme by classes, tell values on hover, and have a table for whoever reads
 //! them otherwise.
 
+use std::fmt::Write as _;
+
 use maud::{Markup, html};
 
 use crate::dashboard::texts::Language;
@@ -120,7 +122,7 @@ fn polyline(series: &Series, top: f64) -> Markup {
         };
         let (x, y) = (BIN * (float(place) + 0.5), HEIGHT - scaled(*value, top));
         let command = if is_down { 'L' } else { 'M' };
-        path.push_str(&format!("{command}{x} {}", rounded(y)));
+        let _ = write!(path, "{command}{x} {}", rounded(y));
         if !is_down {
             // A point by itself is seen as one.
             path.push_str("h0.01");
@@ -141,7 +143,7 @@ fn told(chart: &Chart, place: usize) -> String {
     let mut text = chart.bins[place].1.clone();
     for series in &chart.series {
         if let Some(value) = series.values[place] {
-            text.push_str(&format!("\n{}: {}", series.name, (chart.unit)(value)));
+            let _ = write!(text, "\n{}: {}", series.name, (chart.unit)(value));
         }
     }
     text

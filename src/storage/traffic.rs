@@ -432,10 +432,10 @@ mod tests {
     /// Half past an hour.
     const NOW: Timestamp = Timestamp::from_millis(1_764_014_400_000 + 1_800_000);
 
-    fn row(ago: Duration, outcome: Outcome, first_byte_ms: u64) -> Box<NewRequestLog> {
+    fn row(ago: Duration, outcome: Outcome, first_byte_ms: u64) -> NewRequestLog {
         let at = NOW - ago;
         let id = RequestId(RequestId::first_at(at).0 + i64::try_from(first_byte_ms).unwrap());
-        Box::new(NewRequestLog {
+        NewRequestLog {
             model: Some("flash".to_owned()),
             outcome: Some(outcome),
             first_byte_ms: Some(first_byte_ms),
@@ -446,14 +446,14 @@ mod tests {
             },
             cost_nano_usd: Some(1_000),
             ..NewRequestLog::begun(id, at, "POST".to_owned(), "/v1beta".to_owned())
-        })
+        }
     }
 
-    async fn write(db: &Db, rows: Vec<Box<NewRequestLog>>) {
+    async fn write(db: &Db, rows: Vec<NewRequestLog>) {
         let (recorder, writer) = Recorder::new(db.clone());
         let writer = tokio::spawn(writer.run());
         for row in rows {
-            recorder.finish(row).await.unwrap();
+            recorder.finish(Box::new(row)).await.unwrap();
         }
         writer.abort();
     }
