@@ -26,8 +26,8 @@ use crate::storage::{admins, client_keys};
 
 /// How many rows a page has.
 pub const PAGE: usize = 50;
-/// How long a search may look before it shows what it has.
-const PATIENCE: Duration = Duration::from_millis(80);
+/// How long a search may look before it shows what it has; the page itself takes a few milliseconds more.
+const PATIENCE: Duration = Duration::from_millis(75);
 /// How far back models are offered that were asked.
 const MODELS_SINCE: Duration = Duration::from_hours(7 * 24);
 /// How many names are offered at most.

@@ -4,7 +4,7 @@ use super::{Language, plural, texts};
 
 texts! {
     log_text = "Text", "文字";
-    log_text_hint = "Search errors, paths, models, keys, clients, ids", "搜尋錯誤、路徑、模型、金鑰、客戶端、ID";
+    log_text_hint = "Search errors, models, keys, ids", "搜尋錯誤、模型、金鑰、ID";
     log_since = "Since", "開始時間";
     log_until = "Until", "結束時間";
     log_outcome = "Outcome", "結果";

@@ -14,7 +14,7 @@ use crate::storage::request_logs::terms::{Range, Terms};
 /// How many rows the first step looks at.
 const FIRST_STEP: usize = 400;
 /// How long a step shall take, so that the search stops near its time.
-const STEP: Duration = Duration::from_millis(12);
+const STEP: Duration = Duration::from_millis(8);
 
 /// From where on rows are listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -121,7 +121,8 @@ fn next_size(size: usize, took: Duration, left: Option<Duration>) -> usize {
     let (aim, took) = (aim.as_micros().max(1), took.as_micros().max(1));
     let fitting = u128::try_from(size).unwrap_or(u128::MAX) * aim / took;
     let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
-    fitting.clamp(size / 4, size * 8).max(FIRST_STEP / 4)
+    // What comes next may not be in memory as what came was.
+    fitting.clamp(size / 8, size * 3).max(FIRST_STEP / 4)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod backups;
 mod client_keys;
+mod logs;
 mod pages;
 mod routes;
 mod sign_in;

@@ -13,12 +13,14 @@ use crate::support::TestPool;
 use crate::support::browser::{Browser, Manner};
 
 /// What there is to look at.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 9] = [
     "/status",
     "/client-keys",
     "/client-keys/new",
     "/client-keys/1",
     "/client-keys/1/edit",
+    "/logs",
+    "/logs?outcome=failed&retried=yes",
     "/backups",
     "/account",
 ];

@@ -1,0 +1,145 @@
+//! The log as an admin sees it: found by its filters, explained, and watched.
+
+use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use reqwest::Method;
+use reqwest::header::LOCATION;
+
+use crate::support::TestPool;
+use crate::support::admin::AdminClient;
+
+const SECRET: &str = "AIza-key-that-is-overloaded-0001";
+
+/// A pool whose first try of every second request fails.
+async fn pool() -> TestPool {
+    let overloaded = Fate::EveryNth(2, Box::new(Fate::Overloaded));
+    TestPool::of([FakeKey::new(SECRET, "projects/1", overloaded)]).await
+}
+
+/// The paths of the requests that a list shows, newest first.
+fn listed(page: &str) -> Vec<String> {
+    let links = page.split("href=\"/logs/").skip(1);
+    let ids = links.filter_map(|link| link.split('"').next());
+    let ids = ids.filter(|id| id.len() == 13);
+    ids.map(|id| format!("/logs/{id}")).collect()
+}
+
+#[tokio::test]
+async fn a_request_is_found_by_its_filters_and_explained() {
+    let pool = pool().await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    assert!(admin.look("/logs").await.contains("No requests yet"));
+    for _ in 0..3 {
+        pool.generate().await;
+    }
+    let wrong = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
+    assert_eq!(wrong.send().await.unwrap().status(), 400);
+    pool.finished_rows(4).await;
+
+    let all = listed(&admin.look("/logs").await);
+    assert_eq!(all.len(), 4);
+    for (query, found) in [
+        ("outcome=client_error", 1),
+        ("status=4xx", 1),
+        ("client=nobody", 0),
+        ("model=gemini-2.5-flash&key=1&since=1h", 4),
+        ("q=FLASH", 4),
+        ("q=no%20such%20thing", 0),
+        ("kind=check", 0),
+    ] {
+        let page = admin.look(&format!("/logs?{query}")).await;
+        assert_eq!(listed(&page).len(), found, "{query}");
+        assert_eq!(page.contains("No request matches"), found == 0, "{query}");
+        assert!(page.contains("Clear filters"), "{query}");
+    }
+    let misread = admin.look("/logs?since=yesterday").await;
+    assert!(misread.contains("Not understood, and so left out: Since"));
+
+    let failed = &listed(&admin.look("/logs?outcome=client_error").await)[0];
+    let page = admin.look(failed).await;
+    assert!(page.contains("Attempt 1") && page.contains("Why this key"));
+    assert!(page.contains("Same client, five minutes around"));
+    assert!(!page.contains(SECRET));
+    let retried = &listed(&admin.look("/logs?retried=yes").await)[0];
+    let page = admin.look(retried).await;
+    assert!(page.contains("Attempt 2") && page.contains("The model was overloaded at Google"));
+}
+
+#[tokio::test]
+async fn pages_lead_both_ways_and_end_where_the_rows_do() {
+    let pool = TestPool::of([FakeKey::healthy(SECRET, "projects/1")]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    for _ in 0..60 {
+        pool.generate().await;
+    }
+    pool.finished_rows(60).await;
+    let link = |page: &str, rel: &str| {
+        let (before, _) = page.split_once(&format!("\" rel=\"{rel}\""))?;
+        Some(before.rsplit('"').next()?.replace("&amp;", "&"))
+    };
+
+    let first = admin.look("/logs").await;
+    assert_eq!(listed(&first).len(), 50);
+    assert_eq!(link(&first, "prev"), None);
+    let second = admin.look(&link(&first, "next").unwrap()).await;
+    assert_eq!(listed(&second).len(), 10);
+    assert_eq!(link(&second, "next"), None);
+    let back = admin.look(&link(&second, "prev").unwrap()).await;
+    assert_eq!(listed(&back), listed(&first));
+}
+
+#[tokio::test]
+async fn chosen_columns_are_remembered() {
+    let pool = pool().await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    pool.generate().await;
+    pool.finished_rows(1).await;
+    let heading = ">User agent</th>";
+    assert!(!admin.look("/logs").await.contains(heading));
+
+    let fields = [
+        ("column", "started_at"),
+        ("column", "user_agent"),
+        ("back", "q=flash"),
+    ];
+    let saved = admin.submit("/logs/columns", &fields).await;
+
+    assert_eq!(saved.headers()[LOCATION], "/logs?q=flash");
+    assert!(admin.look("/logs").await.contains(heading));
+    let usual = admin.submit("/logs/columns", &[("usual", "yes")]).await;
+    assert_eq!(usual.status(), 303);
+    assert!(!admin.look("/logs").await.contains(heading));
+}
+
+#[tokio::test]
+async fn who_watches_sees_requests_that_match_as_they_end() {
+    let pool = TestPool::of([FakeKey::healthy(SECRET, "projects/1")]).await;
+    let admin = AdminClient::sign_in(&pool).await;
+    let watch = admin.request(Method::GET, "/logs/live?outcome=success");
+    let mut watch = watch.send().await.unwrap();
+    assert_eq!(watch.status(), 200);
+
+    let wrong = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
+    wrong.send().await.unwrap();
+    pool.generate().await;
+    let rows = pool.finished_rows(2).await;
+
+    let mut seen = String::new();
+    while !seen.contains("</tr>") {
+        let chunk = watch.chunk().await.unwrap().unwrap();
+        seen.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(seen.contains("event: row"), "{seen}");
+    assert!(seen.contains(&format!("row-{}", rows[1].id)), "{seen}");
+    assert!(!seen.contains(&rows[0].id.to_string()), "{seen}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_there_is_said_to_be_missing() {
+    let pool = pool().await;
+    let admin = AdminClient::sign_in(&pool).await;
+
+    for path in ["/logs/1", "/logs/1k9z4v0qm3e0a"] {
+        let answer = admin.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{path}");
+    }
+}
