@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
+use crate::jobs::Jobs;
 use crate::pool::admission::SharedAdmission;
 use crate::pool::client_key::{ClientKey, ClientKeys, HashKey};
 use crate::pool::guessing::Guesses;
@@ -17,6 +20,7 @@ use crate::pool::lease::SharedKeys;
 use crate::pool::quota_clock::begin_of_google_day;
 use crate::pool::request_id::RequestIds;
 use crate::pool::settings::Settings;
+use crate::pool::sign_in_guessing::SignInGuesses;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::quotas::KnownLimit;
@@ -44,10 +48,16 @@ pub struct App {
     pub gemini: Gemini,
     pub ids: RequestIds,
     pub guesses: Mutex<Guesses>,
+    /// Wrong passwords of the dashboard.
+    pub sign_in_guesses: Mutex<SignInGuesses>,
+    /// What admins have begun that takes longer than a page.
+    pub jobs: Jobs,
     /// How many bytes of request bodies are in memory.
     pub held_bytes: AtomicU64,
     /// Requests refused while no more rows fit into memory, not yet told by a row.
     pub turned_away: AtomicU64,
+    /// Cancelled when the server is told to stop: what would go on for ever ends.
+    pub stopping: CancellationToken,
     /// Set when what still runs is being cut off.
     pub cutting_off: AtomicBool,
     hash_key: HashKey,
@@ -79,6 +89,9 @@ impl App {
             gemini: Gemini::new(&config.upstream_url, &defaults),
             ids: RequestIds::after(last_id),
             guesses: Mutex::default(),
+            sign_in_guesses: Mutex::default(),
+            jobs: Jobs::default(),
+            stopping: CancellationToken::new(),
             held_bytes: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             cutting_off: AtomicBool::new(false),
@@ -169,6 +182,11 @@ impl App {
         swap(&self.redactor, redactor);
         self.revision.store(current, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// The random key of this installation.
+    pub fn hash_key(&self) -> &HashKey {
+        &self.hash_key
     }
 
     /// Reads what keys have used whose limits are new here.

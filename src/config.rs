@@ -8,6 +8,9 @@ use reqwest::Url;
 
 use crate::pool::secret::Secret;
 
+/// How many characters a password has at least.
+pub const LEAST_PASSWORD: usize = 8;
+
 /// Where the database is; every command takes it.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
@@ -56,6 +59,8 @@ pub struct ServeArgs {
     pub listen: SocketAddr,
     #[command(flatten)]
     pub upstream: UpstreamArgs,
+    #[arg(long, env = "ADMIN_USERNAME", hide = true)]
+    pub admin_username: Option<String>,
     #[arg(long, env = "ADMIN_PASSWORD", hide = true, hide_env_values = true)]
     pub admin_password: Option<String>,
     /// Client keys to add at the start, separated by commas or new lines
@@ -96,6 +101,24 @@ pub struct Config {
     pub upstream_keys: Vec<Secret>,
     pub trusted_proxies: Vec<IpNet>,
     pub public_url: Option<String>,
+    pub first_admin: FirstAdmin,
+}
+
+/// Who may administer as long as nobody may.
+#[derive(Debug, Clone)]
+pub struct FirstAdmin {
+    pub username: String,
+    /// `None`: one is made and printed.
+    pub password: Option<Secret>,
+}
+
+impl Default for FirstAdmin {
+    fn default() -> Self {
+        Self {
+            username: "admin".to_owned(),
+            password: None,
+        }
+    }
 }
 
 /// A flag or variable that cannot be used.
@@ -123,13 +146,11 @@ impl Config {
                     .to_owned(),
             ));
         }
-        if let Some(password) = serve
-            .admin_password
-            .as_deref()
-            .filter(|password| !password.is_empty())
-        {
+        let password = serve.admin_password.filter(|password| !password.is_empty());
+        if let Some(password) = &password {
             check_password(password, serve.listen)?;
         }
+        let username = serve.admin_username.filter(|name| !name.is_empty());
         let upstream_url = serve.upstream.url()?;
         Ok(Self {
             listen: serve.listen,
@@ -138,7 +159,11 @@ impl Config {
             client_keys: secrets("ALLOWED_API_KEYS", serve.allowed_api_keys.as_deref())?,
             upstream_keys: secrets("GEMINI_API_KEYS", serve.gemini_api_keys.as_deref())?,
             trusted_proxies: networks(serve.trusted_proxies.as_deref().unwrap_or_default())?,
-            public_url: serve.public_url.filter(|url| !url.is_empty()),
+            public_url: public_url(serve.public_url.as_deref().unwrap_or_default())?,
+            first_admin: FirstAdmin {
+                username: username.unwrap_or_else(|| FirstAdmin::default().username),
+                password: password.as_deref().map(Secret::new),
+            },
         })
     }
 }
@@ -148,7 +173,27 @@ pub fn is_sendable(text: &str) -> bool {
     !text.is_empty() && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn check_password(password: &str, listen: SocketAddr) -> Result<(), InvalidConfig> {
+fn public_url(text: &str) -> Result<Option<String>, InvalidConfig> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let url = Url::parse(text).ok();
+    let is_fit = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+    };
+    match url.filter(is_fit) {
+        Some(_) => Ok(Some(text.trim_end_matches('/').to_owned())),
+        None => Err(InvalidConfig(format!(
+            "PUBLIC_URL must be how clients reach the server, like https://gemini.example.com, not {text}"
+        ))),
+    }
+}
+
+/// Whether a password is one of those that everybody tries first.
+pub fn is_well_known(password: &str) -> bool {
     const WELL_KNOWN: [&str; 8] = [
         "password",
         "12345678",
@@ -159,9 +204,12 @@ fn check_password(password: &str, listen: SocketAddr) -> Result<(), InvalidConfi
         "change-me",
         "password123",
     ];
-    let weak =
-        password.chars().count() < 8 || WELL_KNOWN.contains(&password.to_lowercase().as_str());
-    if weak && !listen.ip().is_loopback() {
+    WELL_KNOWN.contains(&password.to_lowercase().as_str())
+}
+
+fn check_password(password: &str, listen: SocketAddr) -> Result<(), InvalidConfig> {
+    let is_weak = password.chars().count() < LEAST_PASSWORD || is_well_known(password);
+    if is_weak && !listen.ip().is_loopback() {
         return Err(InvalidConfig(
             "ADMIN_PASSWORD is shorter than 8 characters or a well-known default: choose a better one, or listen on \
              127.0.0.1 only"
@@ -237,7 +285,8 @@ mod tests {
 
     #[test]
     fn what_would_be_unsafe_or_cannot_work_is_refused() {
-        let cases: [&[&str]; 6] = [
+        let cases: [&[&str]; 7] = [
+            &["--public-url", "gemini.example.com"],
             &["--master-key", "secret"],
             &["--admin-password", "short"],
             &["--admin-password", "ChangeMe"],

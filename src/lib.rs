@@ -2,11 +2,16 @@
 
 pub mod api;
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dashboard;
 pub mod demo;
+pub mod error;
 pub mod gemini;
+pub mod jobs;
+pub mod peer;
 pub mod pool;
 pub mod proxy;
 pub mod server;

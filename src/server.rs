@@ -22,7 +22,9 @@ use tower_service::Service;
 
 use crate::api::health;
 use crate::app::App;
-use crate::proxy::{self, Peer};
+use crate::dashboard;
+use crate::peer::Peer;
+use crate::proxy;
 use crate::storage::recorder::Writer;
 use crate::tasks;
 
@@ -77,6 +79,8 @@ impl Server {
         tasks.spawn(tasks::probe::run(app.clone()));
         tasks.spawn(tasks::recheck_keys::run(app.clone()));
         tasks.spawn(tasks::prune_logs::run(app.clone()));
+        tasks.spawn(tasks::change_keys::run(app.clone()));
+        tasks.spawn(tasks::test_keys::run(app.clone()));
 
         let graceful = GracefulShutdown::new();
         let connections = Connections {
@@ -85,6 +89,7 @@ impl Server {
         };
         let died = accept(&app, &listener, &graceful, &connections, &mut tasks, &stop).await;
         drop(listener);
+        app.stopping.cancel();
 
         let open = graceful.count();
         tracing::info!(
@@ -142,6 +147,7 @@ async fn accept(
     let router = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .merge(dashboard::router(app))
         .fallback(proxy::serve)
         .with_state(app.clone());
     loop {

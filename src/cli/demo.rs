@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,11 +11,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::migrate::bring_up_to_date;
 use crate::cli::output;
-use crate::cli::serve::{prepare, start_log, stop_on_signal};
+use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
 use crate::clock;
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, FirstAdmin, LogFormat};
 use crate::demo::cast::{cast, rules};
 use crate::demo::fake_gemini::FakeGemini;
 use crate::demo::traffic;
@@ -80,11 +81,13 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
         upstream_keys: Vec::new(),
         trusted_proxies: Vec::new(),
         public_url: None,
+        first_admin: FirstAdmin::default(),
     };
     let (app, writer) = prepare(config, db).await?;
+    let first = admin::add_first(&app.db, &app.config.first_admin).await?;
     let server = Server::bind(app.clone(), writer).await?;
     let url = url_of(server.address()?);
-    output::line(text(&url, &app.config, &arguments))?;
+    output::line(text(&url, &app.config, &arguments, first.as_ref()))?;
 
     let keys = CLIENTS.map(|(_, secret)| secret.to_owned()).to_vec();
     tokio::spawn(traffic::run(url, keys, RATE, stop.clone()));
@@ -175,7 +178,7 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
 }
 
 /// What to try and what to look at.
-fn text(url: &str, config: &Config, arguments: &DemoArgs) -> String {
+fn text(url: &str, config: &Config, arguments: &DemoArgs, first: Option<&FirstSignIn>) -> String {
     let keys = cast().len();
     let program = program();
     let (name, key) = CLIENTS[0];
@@ -187,6 +190,7 @@ fn text(url: &str, config: &Config, arguments: &DemoArgs) -> String {
         format!("   (port {port} is taken, so this is a free one)")
     };
     let database_url = &config.database_url;
+    let greeting = greeting(url, first);
     let end = if keep.is_some() {
         "The database stays, and the next demo goes on with it"
     } else {
@@ -196,8 +200,8 @@ fn text(url: &str, config: &Config, arguments: &DemoArgs) -> String {
         r#"
 This is gemini-pool with {keys} upstream keys, in front of a Gemini that the program plays itself. Nothing leaves this
 machine, and every answer is made of stock sentences.
-
-  URL          {url}{moved}
+{greeting}
+  Base URL     {url}{moved}
   Client key   {key}   (the one of the client "{name}")
 
 Three clients send about {RATE} requests a second already. Send one yourself, from another terminal:
@@ -241,16 +245,6 @@ fn program() -> String {
         Ok(path) if !by_name => path.display().to_string(),
         _ => env!("CARGO_PKG_NAME").to_owned(),
     }
-}
-
-/// The server's address as a client on this machine writes it.
-fn url_of(address: SocketAddr) -> String {
-    let ip = match address.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// The file as a URL, with nothing in it that a shell or the URL would take for something else.

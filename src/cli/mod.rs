@@ -1,5 +1,6 @@
 //! The commands, one per file: which words lead to which.
 
+pub mod admin;
 pub mod backup;
 pub mod client_keys;
 pub mod client_terms;
@@ -55,6 +56,9 @@ enum Command {
     /// What the server does and may be told otherwise while it runs
     #[command(subcommand)]
     Settings(settings::Command),
+    /// Who may use the dashboard
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// The requests that were made
     #[command(subcommand)]
     Logs(logs::Command),
@@ -129,6 +133,7 @@ impl CommandLine {
             Command::UpstreamKeys(command) => upstream_keys::run(&database, command).await,
             Command::ClientKeys(command) => client_keys::run(&database, command).await,
             Command::Settings(command) => settings::run(&database, command).await,
+            Command::Admin(command) => admin::run(&database, command).await,
             Command::Logs(command) => logs::run(&database, command).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         }

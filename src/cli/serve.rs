@@ -1,6 +1,7 @@
 //! `serve`: migrate, start, say where, and stop when told to.
 
 use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
+use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::migrate::bring_up_to_date;
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
@@ -30,14 +32,17 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     let _lock = ServerLock::acquire(db.path())?;
     bring_up_to_date(&db).await?;
     let (app, writer) = prepare(config, db).await?;
-    let hint = first_steps(&app).await?;
+    let first = admin::add_first(&app.db, &app.config.first_admin).await?;
     let server = Server::bind(app.clone(), writer).await;
     let server = server.with_context(|| format!("cannot listen on {}", app.config.listen))?;
     let address = server.address()?;
     tracing::info!(%address, keys = app.keys.lock().len(), "listening on http://{address}");
-    if let Some(hint) = hint {
-        println!("{hint}");
-    }
+    let url = app
+        .config
+        .public_url
+        .clone()
+        .unwrap_or_else(|| url_of(address));
+    println!("{}", greeting(&url, first.as_ref()));
     server.run(stop).await
 }
 
@@ -88,26 +93,30 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     Ok(())
 }
 
-/// What to do next, as long as something is missing that the server cannot do without.
-async fn first_steps(app: &App) -> Result<Option<String>> {
-    let mut steps = Vec::new();
-    if app.keys.lock().is_empty() {
-        steps.push("Add your Gemini keys:      gemini-pool upstream-keys add   (or: upstream-keys import FILE)");
-    }
-    if client_keys::list_for_proxy(&app.db.readers)
-        .await?
-        .is_empty()
-    {
-        steps.push("Make a key for a client:   gemini-pool client-keys create NAME");
-    }
-    if steps.is_empty() {
-        return Ok(None);
-    }
-    steps.push("Then point an SDK at this server, as the README shows. No restart is needed.");
-    Ok(Some(format!(
-        "\nWhat to do next, in another terminal:\n  {}\n",
-        steps.join("\n  ")
-    )))
+/// Where the dashboard is, and how to get in for the first time.
+pub fn greeting(url: &str, first: Option<&FirstSignIn>) -> String {
+    let Some(FirstSignIn {
+        username,
+        generated,
+    }) = first
+    else {
+        return format!("\n  Dashboard   {url}/\n");
+    };
+    let password = match generated {
+        Some(password) => format!("{password}   (shown only now; change it under Account)"),
+        None => "the one in ADMIN_PASSWORD".to_owned(),
+    };
+    format!("\n  Dashboard   {url}/\n  User name   {username}\n  Password    {password}\n")
+}
+
+/// The server's address as somebody on this machine writes it.
+pub fn url_of(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// A token that the first SIGTERM or Ctrl-C cancels; the second ends the process at once.

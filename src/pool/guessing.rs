@@ -83,7 +83,7 @@ impl Guesses {
 }
 
 /// Who counts as one: an IPv4 address, or the 64 bits of an IPv6 address that a provider assigns.
-fn group(address: IpAddr) -> IpAddr {
+pub fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

@@ -1,12 +1,10 @@
 //! Who is asking: credential → `ClientKey`.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError};
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use ipnet::IpNet;
 
 use crate::app::App;
 use crate::clock;
@@ -94,37 +92,6 @@ fn fail(app: &App, record: &mut Record, refusal: Refusal) -> Refusal {
     answer.slow_down.map_or(refusal, Refusal::TooManyGuesses)
 }
 
-/// The client's address: the peer, or what the nearest proxy that is not trusted to say so has reported.
-pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    let peer = peer.ip().to_canonical();
-    if !is_trusted(&peer) {
-        return peer;
-    }
-    // Whatever a client has written there itself must not hide the address that a proxy has put behind it.
-    let lists: Vec<_> = headers
-        .get_all("x-forwarded-for")
-        .into_iter()
-        .map(|list| String::from_utf8_lossy(list.as_bytes()))
-        .collect();
-    let reported = lists.iter().rev().flat_map(|list| list.rsplit(','));
-    let addresses = reported.map_while(|address| address_in(address.trim()));
-    let mut nearest = peer;
-    for address in addresses.map(|address| address.to_canonical()) {
-        nearest = address;
-        if !is_trusted(&address) {
-            break;
-        }
-    }
-    nearest
-}
-
-/// An address, or one with a port, as some proxies report it.
-fn address_in(text: &str) -> Option<IpAddr> {
-    let address = text.parse().ok();
-    address.or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
-}
-
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
@@ -173,47 +140,6 @@ mod tests {
                 .as_ref()
                 .map(|found| (found.text.as_ref(), found.is_bearer));
             assert_eq!(found, expected, "{lines:?} {query:?}");
-        }
-    }
-
-    #[test]
-    fn only_trusted_proxies_are_believed() {
-        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let forwarded = headers(&[
-            ("x-forwarded-for", "1.1.1.1, 2.2.2.2"),
-            ("x-forwarded-for", "10.0.0.9"),
-        ]);
-        let ip = |peer: &str| client_ip(peer.parse().unwrap(), &forwarded, &trusted).to_string();
-
-        assert_eq!(ip("10.0.0.1:5"), "2.2.2.2");
-        assert_eq!(ip("192.0.2.1:5"), "192.0.2.1");
-        assert_eq!(
-            client_ip(
-                "[::ffff:192.0.2.1]:5".parse().unwrap(),
-                &forwarded,
-                &trusted
-            )
-            .to_string(),
-            "192.0.2.1"
-        );
-    }
-
-    #[test]
-    fn what_a_client_writes_itself_does_not_hide_its_address() {
-        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let cases: [(&[u8], &str); 5] = [
-            (b"\xff, 192.0.2.1", "192.0.2.1"),
-            (b"10.0.0.7, \xff, 192.0.2.1", "192.0.2.1"),
-            (b"192.0.2.1:4711", "192.0.2.1"),
-            (b"1.1.1.1, [2001:db8::7]:4711, 10.0.0.2", "2001:db8::7"),
-            (b"192.0.2.1, unknown", "10.0.0.1"),
-        ];
-        for (forwarded, expected) in cases {
-            let mut headers = HeaderMap::new();
-            let value = HeaderValue::from_bytes(forwarded).unwrap();
-            headers.append("x-forwarded-for", value);
-            let found = client_ip("10.0.0.1:5".parse().unwrap(), &headers, &trusted);
-            assert_eq!(found.to_string(), expected, "{forwarded:?}");
         }
     }
 }

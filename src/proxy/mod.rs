@@ -1,6 +1,5 @@
 //! The request path: which URLs are proxied, and how each is told from the rest.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -10,6 +9,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::app::App;
 use crate::gemini::target;
+use crate::peer::Peer;
 
 mod admit;
 mod answer;
@@ -20,10 +20,6 @@ mod handler;
 mod incoming;
 mod record;
 mod refuse;
-
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
 
 /// Serves every path that no other router knows.
 pub async fn serve(

@@ -1,5 +1,6 @@
 //! All SQL, one file per table.
 
+pub mod admins;
 pub mod audit;
 pub mod backup;
 pub mod batch;
@@ -17,6 +18,7 @@ pub mod recorder;
 pub mod request_logs;
 pub mod revision;
 pub mod settings;
+pub mod sign_ins;
 pub mod spending;
 pub mod stats;
 pub mod sums;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gemini_pool::app::App;
 use gemini_pool::clock::Timestamp;
-use gemini_pool::config::Config;
+use gemini_pool::config::{Config, FirstAdmin};
 use gemini_pool::pool::keys::Keys;
 use gemini_pool::pool::quota_clock::end_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
@@ -137,6 +137,7 @@ async fn load(db: &Db, url: &str, now: Timestamp) -> Keys {
         upstream_keys: Vec::new(),
         trusted_proxies: Vec::new(),
         public_url: None,
+        first_admin: FirstAdmin::default(),
     };
     let (recorder, _writer) = Recorder::new(db.clone());
     let app = App::load(config, db.clone(), recorder, now).await.unwrap();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use gemini_pool::app::App;
 use gemini_pool::cli::serve::prepare;
 use gemini_pool::clock;
-use gemini_pool::config::Config;
+use gemini_pool::config::{Config, FirstAdmin};
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 use gemini_pool::pool::client_key::ClientKeyId;
@@ -108,6 +108,7 @@ impl TestPool {
             upstream_keys: secrets.iter().map(|secret| Secret::new(secret)).collect(),
             trusted_proxies: proxies.iter().map(|proxy| proxy.parse().unwrap()).collect(),
             public_url: None,
+            first_admin: FirstAdmin::default(),
         };
         let db = Db::open(&config.database_url).await.unwrap();
         db.migrate().await.unwrap();

@@ -1,0 +1,130 @@
+//! Passwords: how they are hashed, checked and made.
+
+use std::sync::LazyLock;
+
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use rand::distr::{Distribution, Uniform};
+use tokio::sync::Semaphore;
+
+use crate::config::{self, LEAST_PASSWORD};
+
+/// Longer ones are refused: hashing must not be made to cost more by whoever sends one.
+pub const MOST_CHARACTERS: usize = 200;
+/// What a generated password is made of: nothing that is easily mistaken for another.
+const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
+const GENERATED_GROUPS: usize = 4;
+const GROUP: usize = 5;
+
+/// Each hash takes 19 MiB while it is made, so few are made at once.
+static AT_ONCE: Semaphore = Semaphore::const_new(2);
+/// What a password is compared with where there is no such admin, so that this takes as long.
+static NOBODYS: LazyLock<String> = LazyLock::new(|| hash_now(&generate()));
+
+/// Why a password cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weakness {
+    TooShort,
+    TooLong,
+    WellKnown,
+}
+
+/// What is wrong with a new password.
+pub fn weakness(password: &str) -> Option<Weakness> {
+    let characters = password.chars().count();
+    if characters < LEAST_PASSWORD {
+        Some(Weakness::TooShort)
+    } else if characters > MOST_CHARACTERS {
+        Some(Weakness::TooLong)
+    } else {
+        config::is_well_known(password).then_some(Weakness::WellKnown)
+    }
+}
+
+/// A password of 20 random letters and digits (100 bits), in groups that can be read aloud.
+pub fn generate() -> String {
+    let place = Uniform::new(0, LETTERS.len()).expect("there are letters");
+    let mut random = rand::rng();
+    let groups = (0..GENERATED_GROUPS).map(|_| {
+        let letters = (0..GROUP).map(|_| char::from(LETTERS[place.sample(&mut random)]));
+        letters.collect::<String>()
+    });
+    groups.collect::<Vec<_>>().join("-")
+}
+
+/// Hashes a password with a salt of its own: an argon2id PHC string. Takes tens of milliseconds, beside the requests.
+pub async fn hash(password: &str) -> String {
+    let password = password.to_owned();
+    beside(move || hash_now(&password)).await
+}
+
+/// Whether `password` has this hash. `None`, for an admin that does not exist, takes as long and is wrong.
+pub async fn verify(password: &str, hash: Option<&str>) -> bool {
+    let (password, hash) = (password.to_owned(), hash.map(ToOwned::to_owned));
+    beside(move || {
+        let is_right = matches(&password, hash.as_deref().unwrap_or(&NOBODYS));
+        is_right && hash.is_some()
+    })
+    .await
+}
+
+fn hash_now(password: &str) -> String {
+    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).expect("16 bytes are a salt");
+    let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
+    hash.expect("argon2 takes any password").to_string()
+}
+
+fn matches(password: &str, hash: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else {
+        return false;
+    };
+    let verified = Argon2::default().verify_password(password.as_bytes(), &hash);
+    password.chars().count() <= MOST_CHARACTERS && verified.is_ok()
+}
+
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let _one_of_few = AT_ONCE.acquire().await.expect("it is never closed");
+    let done = tokio::task::spawn_blocking(work).await;
+    done.expect("hashing does not panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_has_its_own_hash_and_no_other() {
+        let (one, again) = (
+            hash("correct horse battery").await,
+            hash("correct horse battery").await,
+        );
+
+        assert!(one.starts_with("$argon2id$"), "{one}");
+        assert_ne!(one, again);
+        assert!(verify("correct horse battery", Some(&one)).await);
+        assert!(!verify("correct horse", Some(&one)).await);
+        assert!(!verify("correct horse battery", None).await);
+        assert!(!verify("correct horse battery", Some("no hash")).await);
+    }
+
+    #[test]
+    fn generated_passwords_differ_and_are_strong() {
+        let (one, other) = (generate(), generate());
+
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 23);
+        assert_eq!(weakness(&one), None);
+    }
+
+    #[test]
+    fn weak_passwords_are_told_apart() {
+        for (password, expected) in [
+            ("short", Some(Weakness::TooShort)),
+            ("Password123", Some(Weakness::WellKnown)),
+            (&"x".repeat(201), Some(Weakness::TooLong)),
+            ("密碼密碼密碼密碼", None),
+        ] {
+            assert_eq!(weakness(password), expected, "{password}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Sessions: how a browser that has signed in is known again.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tower_sessions::cookie::SameSite;
+use tower_sessions::cookie::time::Duration;
+use tower_sessions::session::{Id, Record};
+use tower_sessions::session_store;
+use tower_sessions::{Expiry, Session, SessionManagerLayer, SessionStore};
+use tower_sessions_sqlx_store::SqliteStore;
+
+use crate::auth::csrf::CsrfToken;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::storage::admins::{Admin, AdminId};
+use crate::storage::db::Db;
+use crate::storage::sign_ins::{self, SignInId};
+
+/// The cookie that names the session.
+pub const COOKIE: &str = "gemini_pool_session";
+/// How long a sign-in is good without being used.
+pub const GOOD_FOR: std::time::Duration = std::time::Duration::from_hours(14 * 24);
+/// How often it is written down that somebody is there.
+const SEEN_EVERY: std::time::Duration = std::time::Duration::from_mins(1);
+/// How often the session, and with it the cookie, is given its whole time again.
+const RENEWED_EVERY: std::time::Duration = std::time::Duration::from_hours(12);
+const SIGN_IN: &str = "sign_in";
+
+/// Sessions as rows: loaded beside whoever writes, so that the dashboard can tell of a database that cannot be written.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    reading: SqliteStore,
+    writing: SqliteStore,
+}
+
+/// What a session knows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Known {
+    sign_in: i64,
+    csrf: String,
+    renewed_at_ms: i64,
+}
+
+/// Who is signed in.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    pub id: SignInId,
+    pub admin: Admin,
+    pub csrf: CsrfToken,
+}
+
+/// The layer that reads and sets the session's cookie; `secure` where the browser speaks https with us.
+pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<Sessions> {
+    let sessions = Sessions {
+        reading: SqliteStore::new(db.readers.clone()),
+        writing: SqliteStore::new(db.writer.clone()),
+    };
+    let seconds = i64::try_from(GOOD_FOR.as_secs()).unwrap_or(i64::MAX);
+    SessionManagerLayer::new(sessions)
+        .with_name(COOKIE)
+        .with_secure(secure)
+        .with_http_only(true)
+        .with_same_site(SameSite::Lax)
+        .with_expiry(Expiry::OnInactivity(Duration::seconds(seconds)))
+}
+
+/// Signs an admin in, under a session id that nobody can have known before.
+pub async fn begin(
+    db: &Db,
+    session: &Session,
+    admin_id: AdminId,
+    address: &str,
+    user_agent: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let mut tx = db.begin().await?;
+    let id = sign_ins::insert(&mut tx, admin_id, address, user_agent, now).await?;
+    tx.commit().await?;
+    let known = Known {
+        sign_in: id.0,
+        csrf: CsrfToken::generate().to_text(),
+        renewed_at_ms: now.as_millis(),
+    };
+    session.clear().await;
+    put(session, &known).await?;
+    session.cycle_id().await.map_err(unusable)
+}
+
+/// Who is signed in with this session, and notes now and then that they are there.
+pub async fn signed_in(db: &Db, session: &Session, now: Timestamp) -> Result<Option<SignedIn>> {
+    let Some(mut known) = session.get::<Known>(SIGN_IN).await.map_err(unusable)? else {
+        return Ok(None);
+    };
+    let id = SignInId(known.sign_in);
+    let found = sign_ins::find_admin(&db.readers, id).await?;
+    let (Some((admin, last_seen_at)), Some(csrf)) = (found, CsrfToken::from_text(&known.csrf))
+    else {
+        return Ok(None);
+    };
+    if now - last_seen_at >= GOOD_FOR {
+        return Ok(None);
+    }
+    if now - last_seen_at >= SEEN_EVERY {
+        // Beside the page: it must come when the database cannot be written, too.
+        let writer = db.writer.clone();
+        tokio::spawn(async move { sign_ins::update_last_seen(&writer, id, now).await });
+    }
+    if now - Timestamp::from_millis(known.renewed_at_ms) >= RENEWED_EVERY {
+        known.renewed_at_ms = now.as_millis();
+        put(session, &known).await?;
+    }
+    Ok(Some(SignedIn { id, admin, csrf }))
+}
+
+/// Ends this session.
+pub async fn end(db: &Db, session: &Session, signed_in: &SignedIn) -> Result<()> {
+    let mut tx = db.begin().await?;
+    sign_ins::delete(&mut tx, signed_in.admin.id, signed_in.id).await?;
+    tx.commit().await?;
+    session.flush().await.map_err(unusable)
+}
+
+async fn put(session: &Session, known: &Known) -> Result<()> {
+    session.insert(SIGN_IN, known).await.map_err(unusable)
+}
+
+/// A session that cannot be read or written is a failure of the database.
+pub fn unusable(error: tower_sessions::session::Error) -> crate::error::Error {
+    sqlx::Error::Io(std::io::Error::other(error)).into()
+}
+
+#[async_trait]
+impl SessionStore for Sessions {
+    async fn create(&self, record: &mut Record) -> session_store::Result<()> {
+        self.writing.create(record).await
+    }
+
+    async fn save(&self, record: &Record) -> session_store::Result<()> {
+        self.writing.save(record).await
+    }
+
+    async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
+        self.reading.load(id).await
+    }
+
+    async fn delete(&self, id: &Id) -> session_store::Result<()> {
+        self.writing.delete(id).await
+    }
+}

@@ -1,0 +1,129 @@
+//! `admin`: who may use the dashboard.
+
+use std::io::{BufRead, IsTerminal};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use crate::auth::password::{self, Weakness};
+use crate::cli::{database, output};
+use crate::clock;
+use crate::config::{DatabaseArgs, FirstAdmin, InvalidConfig};
+use crate::pool::secret::Secret;
+use crate::storage::db::Db;
+use crate::storage::{admins, sign_ins};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set an admin's password, and end all sign-ins. It is asked for, or read from standard input
+    SetPassword(SetPasswordArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SetPasswordArgs {
+    /// Whose; may be left out where there is one admin only
+    #[arg(long)]
+    username: Option<String>,
+    /// Make one and print it
+    #[arg(long)]
+    generate: bool,
+}
+
+/// How the first admin signs in.
+#[derive(Debug)]
+pub struct FirstSignIn {
+    pub username: String,
+    /// What was made, to be shown once; `None`: it was given.
+    pub generated: Option<String>,
+}
+
+/// Adds the first admin where there is none.
+pub async fn add_first(db: &Db, first: &FirstAdmin) -> Result<Option<FirstSignIn>> {
+    if !admins::is_empty(&db.readers).await? {
+        return Ok(None);
+    }
+    let generated = first.password.is_none().then(password::generate);
+    let given = first.password.as_ref().map(Secret::expose);
+    let password = given.or(generated.as_deref()).unwrap_or_default();
+    let hash = password::hash(password).await;
+    let mut tx = db.begin().await?;
+    admins::insert(&mut tx, &first.username, &hash, clock::now()).await?;
+    tx.commit().await?;
+    Ok(Some(FirstSignIn {
+        username: first.username.clone(),
+        generated,
+    }))
+}
+
+pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
+    match command {
+        Command::SetPassword(arguments) => set_password(args, arguments).await,
+    }
+}
+
+async fn set_password(args: &DatabaseArgs, arguments: SetPasswordArgs) -> Result<()> {
+    let db = database::open_existing(args).await?;
+    let names = admins::list_usernames(&db.readers).await?;
+    let username = match (arguments.username, names.as_slice()) {
+        (Some(name), _) => name,
+        (None, []) => FirstAdmin::default().username,
+        (None, [only]) => only.clone(),
+        (None, several) => {
+            let several = several.join(", ");
+            return Err(InvalidConfig::new(&format!("name one with --username: {several}")).into());
+        }
+    };
+    let password = if arguments.generate {
+        password::generate()
+    } else {
+        read_password()?
+    };
+    if let Some(weakness) = password::weakness(&password) {
+        let why = match weakness {
+            Weakness::TooShort => "is shorter than 8 characters",
+            Weakness::TooLong => "is longer than 200 characters",
+            Weakness::WellKnown => "is a well-known default",
+        };
+        return Err(InvalidConfig::new(&format!("the password {why}: choose a better one")).into());
+    }
+    let hash = password::hash(&password).await;
+    let mut tx = db.begin().await?;
+    let now = clock::now();
+    let admin = admins::find_named(&mut *tx, &username).await?;
+    let ended = match &admin {
+        Some(admin) => {
+            admins::update_password(&mut tx, admin.id, &hash, now).await?;
+            sign_ins::delete_others(&mut tx, admin.id, None).await?
+        }
+        None if names.is_empty() => {
+            admins::insert(&mut tx, &username, &hash, now).await?;
+            0
+        }
+        None => anyhow::bail!(
+            "no admin has the name {username}: there is {}",
+            names.join(", ")
+        ),
+    };
+    tx.commit().await?;
+    db.close().await;
+    if arguments.generate {
+        output::line(format!("password: {password}"))?;
+    }
+    let ended = output::count(usize::try_from(ended)?, "sign-in");
+    output::line(format!("the password of {username} is set; {ended} ended"))?;
+    Ok(())
+}
+
+fn read_password() -> Result<String> {
+    if !std::io::stdin().is_terminal() {
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line);
+        read.context("cannot read the password from standard input")?;
+        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let password = rpassword::prompt_password("New password: ")?;
+    if rpassword::prompt_password("The same again: ")? != password {
+        return Err(InvalidConfig::new("the two differ: nothing was changed").into());
+    }
+    Ok(password)
+}

@@ -1,0 +1,95 @@
+//! Style sheet, script and icon: embedded, named by their content, kept by browsers for ever.
+
+use std::io::Write;
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, StatusCode};
+use sha2::{Digest, Sha256};
+
+struct Asset {
+    name: &'static str,
+    /// With the beginning of its hash.
+    url: String,
+    kind: &'static str,
+    content: &'static [u8],
+    compressed: Vec<u8>,
+}
+
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    vec![
+        asset(
+            "style.css",
+            "text/css; charset=utf-8",
+            include_str!("assets/style.css"),
+        ),
+        asset(
+            "dashboard.js",
+            "text/javascript; charset=utf-8",
+            include_str!("assets/dashboard.js"),
+        ),
+        asset("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
+    ]
+});
+
+fn asset(name: &'static str, kind: &'static str, content: &'static str) -> Asset {
+    let hash = Sha256::digest(content.as_bytes());
+    let (stem, ending) = name
+        .split_once('.')
+        .expect("every asset's name has an ending");
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    packer
+        .write_all(content.as_bytes())
+        .expect("memory takes it");
+    Asset {
+        name,
+        url: format!(
+            "/assets/{stem}.{:02x}{:02x}{:02x}{:02x}.{ending}",
+            hash[0], hash[1], hash[2], hash[3]
+        ),
+        kind,
+        content: content.as_bytes(),
+        compressed: packer.finish().expect("memory takes it"),
+    }
+}
+
+/// Where a page finds the asset of this name.
+pub fn url(name: &str) -> &'static str {
+    let asset = ASSETS.iter().find(|asset| asset.name == name);
+    &asset.expect("pages name assets that are embedded").url
+}
+
+/// An asset by its name with the hash.
+pub async fn show(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let asset = ASSETS
+        .iter()
+        .find(|asset| asset.url.ends_with(&format!("/{name}")));
+    let Some(asset) = asset else {
+        return (StatusCode::NOT_FOUND, "no such asset\n").into_response();
+    };
+    let kept = [
+        (CONTENT_TYPE, asset.kind),
+        (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (VARY, "accept-encoding"),
+    ];
+    let accepted = headers
+        .get(ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("gzip")) {
+        (
+            kept,
+            [(CONTENT_ENCODING, "gzip")],
+            asset.compressed.as_slice(),
+        )
+            .into_response()
+    } else {
+        (kept, asset.content).into_response()
+    }
+}

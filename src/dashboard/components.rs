@@ -1,0 +1,371 @@
+//! What several pages share: badge, time, number, field, pager. No query, no route.
+
+use jiff::tz::TimeZone;
+use maud::{Markup, PreEscaped, Render, html};
+
+use crate::clock::Timestamp;
+use crate::dashboard::texts::{Language, grouped};
+use crate::dashboard::visit::Visit;
+
+/// What a state means for whoever looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Good,
+    /// It will be good again by itself.
+    Wait,
+    Bad,
+    Quiet,
+    Info,
+}
+
+impl Tone {
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Wait => "wait",
+            Self::Bad => "bad",
+            Self::Quiet => "quiet",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// A word with a mark in the colour of its tone; the shape of the mark tells it, too.
+pub fn badge(tone: Tone, word: &str) -> Markup {
+    html! { span.badge.(tone.class()) { (mark(tone)) (word) } }
+}
+
+/// The mark of a tone: a different shape for each, so that nobody has to tell colours apart.
+pub fn mark(tone: Tone) -> Markup {
+    html! {
+        svg.mark.(tone.class()) viewBox="0 0 10 10" width="10" height="10" aria-hidden="true" {
+            @match tone {
+                Tone::Good => { circle cx="5" cy="5" r="4" {} }
+                Tone::Wait => { path d="M5 1a4 4 0 1 0 0 8a4 4 0 1 0 0-8zM5 3v2.2l1.6 1" fill="none" stroke-width="1.6" stroke-linecap="round" {} }
+                Tone::Bad => { path d="M2 2l6 6M8 2l-6 6" fill="none" stroke-width="2" stroke-linecap="round" {} }
+                Tone::Quiet => { path d="M2 5h6" fill="none" stroke-width="2" stroke-linecap="round" {} }
+                Tone::Info => { path d="M5 1l4 4l-4 4l-4-4z" {} }
+            }
+        }
+    }
+}
+
+/// A moment in the visitor's zone, to the second; exact on hover.
+pub fn moment(visit: &Visit, at: Timestamp) -> Markup {
+    let text = clock_text(&visit.zone, at, visit.now);
+    html! { time datetime=(at.to_rfc3339()) title=(exact(&visit.zone, at)) { (text) } }
+}
+
+/// How long until `at`; counts down where JavaScript is on.
+pub fn until(visit: &Visit, at: Timestamp, now: Timestamp) -> Markup {
+    let language = visit.language;
+    let left = at - now;
+    let text = if left.is_zero() {
+        language.now_due().to_owned()
+    } else {
+        // As the script has it: what has begun counts as a whole second.
+        language.in_span(
+            &language.span(
+                left.as_millis()
+                    .div_ceil(1_000)
+                    .try_into()
+                    .unwrap_or(u64::MAX),
+            ),
+        )
+    };
+    html! {
+        time datetime=(at.to_rfc3339()) title=(exact(&visit.zone, at)) data-countdown { (text) }
+    }
+}
+
+/// How long ago `at` was.
+pub fn ago(visit: &Visit, at: Timestamp, now: Timestamp) -> Markup {
+    let language = visit.language;
+    let seconds = (now - at).as_secs();
+    let text = if seconds < 5 {
+        language.just_now().to_owned()
+    } else {
+        language.span_ago(&language.span(seconds))
+    };
+    html! { time datetime=(at.to_rfc3339()) title=(exact(&visit.zone, at)) { (text) } }
+}
+
+/// As in `2026-11-22 16:00:03.120 +08 (Asia/Taipei)`.
+pub fn exact(zone: &TimeZone, at: Timestamp) -> String {
+    let zoned = at.to_jiff().to_zoned(zone.clone());
+    let name = zone.iana_name().unwrap_or("UTC");
+    format!("{} ({name})", zoned.strftime("%Y-%m-%d %H:%M:%S%.3f %:z"))
+}
+
+/// The time of day, with the date where it is another one than now's.
+fn clock_text(zone: &TimeZone, at: Timestamp, now: Timestamp) -> String {
+    let at = at.to_jiff().to_zoned(zone.clone());
+    let now = now.to_jiff().to_zoned(zone.clone());
+    let format = if at.date() == now.date() {
+        "%H:%M:%S"
+    } else if at.year() == now.year() {
+        "%m-%d %H:%M:%S"
+    } else {
+        "%Y-%m-%d %H:%M"
+    };
+    at.strftime(format).to_string()
+}
+
+/// A whole number with its thousands set apart; below zero there is nothing to count.
+pub fn number(number: impl TryInto<u64>) -> String {
+    grouped(number.try_into().unwrap_or(0))
+}
+
+/// As in `950 ms`, `1.25 s`, `3 min 20 s`.
+pub fn duration_ms(language: Language, millis: u64) -> String {
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..10_000 => format!("{}.{:02} s", millis / 1_000, millis % 1_000 / 10),
+        10_000..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        _ => language.span(millis / 1_000),
+    }
+}
+
+/// As in `812 B`, `1.5 KiB`, `20 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    scaled(bytes, 1_024, &["B", "KiB", "MiB", "GiB", "TiB"], " ")
+}
+
+/// As in `950`, `1.5K`, `20M`; the whole number belongs into a title.
+pub fn tokens(tokens: u64) -> String {
+    scaled(tokens, 1_000, &["", "K", "M", "B", "T"], "")
+}
+
+fn scaled(number: u64, step: u64, units: &[&str], between: &str) -> String {
+    let (mut unit, mut scale) = (0, 1);
+    while number / scale >= step && unit + 1 < units.len() {
+        scale *= step;
+        unit += 1;
+    }
+    let (whole, tenth) = (number / scale, number % scale * 10 / scale);
+    let text = if unit > 0 && whole < 100 && tenth > 0 {
+        format!("{whole}.{tenth}")
+    } else {
+        whole.to_string()
+    };
+    format!("{text}{between}{}", units[unit])
+        .trim_end()
+        .to_owned()
+}
+
+/// Dollars with as many places as small sums need: `$12.30`, `$0.0042`.
+pub fn usd(dollars: f64) -> String {
+    if dollars == 0.0 || dollars >= 1.0 {
+        format!("${dollars:.2}")
+    } else if dollars >= 0.01 {
+        format!("${dollars:.3}")
+    } else {
+        format!("${dollars:.6}")
+    }
+}
+
+/// A path with a query; empty values are left out.
+pub fn href(path: &str, query: &[(&str, &str)]) -> String {
+    let mut url = path.to_owned();
+    let mut mark = '?';
+    for (name, value) in query.iter().filter(|(_, value)| !value.is_empty()) {
+        url.push(mark);
+        url.push_str(name);
+        url.push('=');
+        encode(value, &mut url);
+        mark = '&';
+    }
+    url
+}
+
+/// Percent-encodes what a value in a query may not hold.
+fn encode(value: &str, url: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/:*,".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push('%');
+            url.push(char::from(HEX[usize::from(byte >> 4)]));
+            url.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+/// A field of a form: `input` is the control, whose id is `id`. A message says how to mend what was wrong.
+pub fn field(
+    id: &str,
+    label: &str,
+    hint: Option<&str>,
+    error: Option<&str>,
+    input: Markup,
+) -> Markup {
+    html! {
+        div.field.wrong[error.is_some()] {
+            label for=(id) { (label) }
+            (input)
+            @if let Some(error) = error { p.error #{ (id) "-error" } role="alert" { (error) } }
+            @if let Some(hint) = hint { p.hint { (hint) } }
+        }
+    }
+}
+
+/// A drop-down list of `(value, words)`.
+pub fn select(id: &str, name: &str, chosen: &str, choices: &[(&str, &str)]) -> Markup {
+    html! {
+        select #(id) name=(name) {
+            @for (value, words) in choices {
+                option value=(value) selected[*value == chosen] { (words) }
+            }
+        }
+    }
+}
+
+/// Newer and older rows; a link that is missing leads nowhere, and is shown so.
+pub fn pager(language: Language, newer: Option<&str>, older: Option<&str>) -> Markup {
+    let link = |target: Option<&str>, rel: &str, words: &str| {
+        html! {
+            @if let Some(target) = target {
+                a.button href=(target) rel=(rel) { (words) }
+            } @else {
+                span.button.off aria-disabled="true" { (words) }
+            }
+        }
+    };
+    html! {
+        @if newer.is_some() || older.is_some() {
+            nav.pager aria-label=(language.pages()) {
+                (link(newer, "prev", language.newer()))
+                (link(older, "next", language.older()))
+            }
+        }
+    }
+}
+
+/// What to do where there is nothing to show.
+pub fn empty_state(title: &str, text: &str, action: Markup) -> Markup {
+    html! {
+        div.empty {
+            h2 { (title) }
+            p { (text) }
+            div.actions { (action) }
+        }
+    }
+}
+
+/// A box with a heading.
+pub fn card(title: &str, content: Markup) -> Markup {
+    html! { section.card { h2 { (title) } (content) } }
+}
+
+/// A number with its name, and what it compares with.
+pub fn stat(name: &str, value: impl Render, beside: impl Render) -> Markup {
+    html! {
+        div.stat {
+            dt { (name) }
+            dd { span.value { (value) } span.beside { (beside) } }
+        }
+    }
+}
+
+/// Links of which one is where we are: `(target, words, is here)`.
+pub fn tabs(name: &str, links: &[(String, &str, bool)]) -> Markup {
+    html! {
+        nav.tabs aria-label=(name) {
+            @for (target, words, is_here) in links {
+                a href=(target) aria-current=[is_here.then_some("page")] { (words) }
+            }
+        }
+    }
+}
+
+/// A text to be copied, with its button where JavaScript is on.
+pub fn copyable(language: Language, id: &str, text: &str) -> Markup {
+    html! {
+        div.copyable {
+            pre #(id) tabindex="0" { code { (text) } }
+            button.copy.js-only type="button" data-copy={ "#" (id) } data-done=(language.copied()) { (language.copy()) }
+        }
+    }
+}
+
+/// The switch of what is live on a page.
+pub fn live_switch(language: Language) -> Markup {
+    html! {
+        button.live.js-only type="button" data-live-switch aria-pressed="true" data-live=(language.live()) data-paused=(language.paused()) {
+            (mark(Tone::Good)) span { (language.live()) }
+        }
+    }
+}
+
+/// An icon from the set of the frame.
+pub fn icon(path: &'static str) -> Markup {
+    html! {
+        svg.icon viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" { (PreEscaped(path)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_true() {
+        for (number, as_bytes, as_tokens) in [
+            (0, "0 B", "0"),
+            (999, "999 B", "999"),
+            (1_024, "1 KiB", "1K"),
+            (1_550, "1.5 KiB", "1.5K"),
+            (150_000, "146 KiB", "150K"),
+            (1_990_000, "1.8 MiB", "1.9M"),
+        ] {
+            assert_eq!(
+                (bytes(number).as_str(), tokens(number).as_str()),
+                (as_bytes, as_tokens)
+            );
+        }
+        for (millis, text) in [
+            (0, "0 ms"),
+            (1_005, "1.00 s"),
+            (12_340, "12.3 s"),
+            (200_000, "3 min 20 s"),
+        ] {
+            assert_eq!(duration_ms(Language::English, millis), text);
+        }
+        for (dollars, text) in [
+            (0.0, "$0.00"),
+            (0.000_123, "$0.000123"),
+            (0.25, "$0.250"),
+            (12.3, "$12.30"),
+        ] {
+            assert_eq!(usd(dollars), text);
+        }
+    }
+
+    #[test]
+    fn a_query_holds_any_value() {
+        let url = href(
+            "/logs",
+            &[("q", "a b&c=é"), ("empty", ""), ("model", "gemini-2.5-pro")],
+        );
+
+        assert_eq!(url, "/logs?q=a%20b%26c%3D%C3%A9&model=gemini-2.5-pro");
+    }
+
+    #[test]
+    fn a_date_is_shown_where_it_is_not_today() {
+        let zone = TimeZone::get("Asia/Taipei").unwrap();
+        let at: Timestamp = "2026-11-22T15:59:59Z".parse().unwrap();
+        for (now, expected) in [
+            ("2026-11-22T15:00:00Z", "23:59:59"),
+            ("2026-11-22T16:00:00Z", "11-22 23:59:59"),
+            ("2027-11-22T16:00:00Z", "2026-11-22 23:59"),
+        ] {
+            assert_eq!(clock_text(&zone, at, now.parse().unwrap()), expected);
+        }
+        assert_eq!(
+            exact(&zone, at),
+            "2026-11-22 23:59:59.000 +08:00 (Asia/Taipei)"
+        );
+    }
+}

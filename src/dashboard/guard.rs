@@ -1,0 +1,186 @@
+//! The guard before every page: who is it, did the form come from us, and what browsers may do with the answer.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Extension, FromRequest, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::cookie::{Cookie, SameSite};
+use axum_extra::extract::{CookieJar, Form};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+use tower_sessions::Session;
+
+use crate::app::App;
+use crate::auth::csrf::CsrfToken;
+use crate::auth::session;
+use crate::clock;
+use crate::dashboard::components::href;
+use crate::dashboard::error_page::{self, ErrorPage};
+use crate::dashboard::visit::{Viewer, Visit};
+use crate::error::{Error, Result};
+use crate::peer::{self, Peer};
+
+/// The cookie that holds the token of whoever is not signed in.
+const CSRF_COOKIE: &str = "gemini_pool_csrf";
+/// The largest form: an import of a hundred thousand keys.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// Who may see a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Anybody,
+    SignedIn,
+}
+
+/// Lets a request through to its page, or answers in its place.
+pub async fn guard(
+    State((app, access)): State<(Arc<App>, Access)>,
+    Extension(Peer(peer)): Extension<Peer>,
+    session: Session,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (uri, headers) = (request.uri().clone(), request.headers());
+    let client_ip = peer::client_ip(peer, headers, &app.config.trusted_proxies);
+    let base_url = peer::base_url(peer, headers, &app.config);
+    let is_secure = base_url.starts_with("https:");
+    let kept = CookieJar::from_headers(headers)
+        .get(CSRF_COOKIE)
+        .and_then(|cookie| CsrfToken::from_text(cookie.value()));
+    let csrf = kept.unwrap_or_else(CsrfToken::generate);
+    let viewer = Viewer::new(uri, headers, client_ip, base_url, csrf);
+    let is_page = accepts_html(headers);
+
+    let signed_in = session::signed_in(&app.db, &session, clock::now()).await;
+    let (mut visit, found) = match signed_in {
+        Ok(Some(signed_in)) => (Some(Visit::new(&viewer, signed_in, session)), Ok(())),
+        Ok(None) => (None, Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    let token = visit.as_ref().map_or(csrf, Visit::csrf);
+    let response = match (found, access) {
+        (Err(error), _) => ErrorPage::from(error).into_response(),
+        (Ok(()), Access::SignedIn) if visit.is_none() => {
+            turn_away(&viewer, request.method(), is_page)
+        }
+        (Ok(()), _) => match checked(request, token).await {
+            Err(error) => ErrorPage::from(error).into_response(),
+            Ok(mut request) => {
+                if let Some(visit) = &mut visit {
+                    if is_page && request.method() == Method::GET {
+                        visit.take_notice().await;
+                    }
+                    request.extensions_mut().insert(visit.clone());
+                }
+                request.extensions_mut().insert(viewer.clone());
+                next.run(request).await
+            }
+        },
+    };
+    let response = if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        ErrorPage::from(Error::WrongMethod).into_response()
+    } else {
+        response
+    };
+    let mut response = error_page::paint(response, &viewer, visit.as_ref());
+    if kept.is_none() && visit.is_none() {
+        let cookie = Cookie::build((CSRF_COOKIE, csrf.to_text()))
+            .path("/")
+            .http_only(true)
+            .secure(is_secure)
+            .same_site(SameSite::Strict);
+        if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+    restrict(response.headers_mut());
+    response
+}
+
+/// Sends somebody who is not signed in to where they can, and from there back.
+fn turn_away(viewer: &Viewer, method: &Method, is_page: bool) -> Response {
+    let here = viewer
+        .uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    if is_page && method == Method::GET {
+        Redirect::to(&href("/login", &[("next", here)])).into_response()
+    } else if is_page {
+        Redirect::to("/login").into_response()
+    } else {
+        (StatusCode::UNAUTHORIZED, "sign in first\n").into_response()
+    }
+}
+
+#[derive(Deserialize)]
+struct CsrfField {
+    #[serde(default)]
+    csrf: String,
+}
+
+/// The request with its body read, if it changes nothing or is a form of ours.
+async fn checked(request: Request, token: CsrfToken) -> Result<Request> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(request);
+    }
+    let site = request.headers().get("sec-fetch-site");
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(Error::Forged);
+    }
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, MOST_BYTES).await;
+    let body: Bytes = body.map_err(|_| Error::TooLarge)?;
+    let mut copy = Request::new(Body::from(body.clone()));
+    *copy.method_mut() = Method::POST;
+    if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
+        copy.headers_mut()
+            .insert(header::CONTENT_TYPE, kind.clone());
+    }
+    let field = Form::<CsrfField>::from_request(copy, &()).await;
+    let is_ours = field.is_ok_and(|Form(field)| token.is_shown_by(&field.csrf));
+    if !is_ours {
+        return Err(Error::Forged);
+    }
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// Whether a person waits for a page, and not a program for data.
+fn accepts_html(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// What browsers may do with a page: nothing from elsewhere, nothing inline, in nobody's frame, kept by nobody.
+fn restrict(headers: &mut HeaderMap) {
+    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                          connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+    let fixed = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=()",
+        ),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+}

@@ -1,0 +1,248 @@
+//! The frame around every page: head, navigation, notice.
+
+use maud::{DOCTYPE, Markup, html};
+
+use crate::dashboard::assets;
+use crate::dashboard::components::{Tone, icon, mark};
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::{Notice, NoticeKind, Theme, Viewer, Visit};
+
+/// Which part of the dashboard a page belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Status,
+    UpstreamKeys,
+    ClientKeys,
+    Logs,
+    Settings,
+    Audit,
+    Backups,
+    Account,
+    /// A page that the navigation does not name.
+    Nowhere,
+}
+
+impl Place {
+    const NAVIGATION: [Self; 7] = [
+        Self::Status,
+        Self::UpstreamKeys,
+        Self::ClientKeys,
+        Self::Logs,
+        Self::Settings,
+        Self::Audit,
+        Self::Backups,
+    ];
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Status | Self::Nowhere => "/status",
+            Self::UpstreamKeys => "/upstream-keys",
+            Self::ClientKeys => "/client-keys",
+            Self::Logs => "/logs",
+            Self::Settings => "/settings",
+            Self::Audit => "/audit",
+            Self::Backups => "/backups",
+            Self::Account => "/account",
+        }
+    }
+
+    fn name(self, language: Language) -> &'static str {
+        match self {
+            Self::Status | Self::Nowhere => language.status(),
+            Self::UpstreamKeys => language.upstream_keys(),
+            Self::ClientKeys => language.client_keys(),
+            Self::Logs => language.logs(),
+            Self::Settings => language.settings(),
+            Self::Audit => language.audit(),
+            Self::Backups => language.backups(),
+            Self::Account => language.account(),
+        }
+    }
+
+    /// Strokes on a field of 16 by 16.
+    fn icon(self) -> &'static str {
+        match self {
+            Self::Status | Self::Nowhere => r#"<path d="M1.5 8.5h3l2-5 3 9 2-4h3"/>"#,
+            Self::UpstreamKeys => {
+                r#"<circle cx="5" cy="11" r="3"/><path d="M7.2 8.8 13.5 2.5M11 5l2 2"/>"#
+            }
+            Self::ClientKeys => {
+                r#"<rect x="2" y="3" width="12" height="10" rx="1.5"/><circle cx="6" cy="7.2" r="1.5"/><path d="M3.8 11c.5-1.2 3.9-1.2 4.4 0M10.5 6.5h1.8M10.5 9h1.8"/>"#
+            }
+            Self::Logs => r#"<path d="M3 4h10M3 8h10M3 12h6"/>"#,
+            Self::Settings => {
+                r#"<path d="M2 5h6M12 5h2M2 11h2M8 11h6"/><circle cx="10" cy="5" r="1.8"/><circle cx="6" cy="11" r="1.8"/>"#
+            }
+            Self::Audit => r#"<circle cx="8" cy="8" r="6"/><path d="M8 4.5V8l2.5 1.5"/>"#,
+            Self::Backups => {
+                r#"<ellipse cx="8" cy="4" rx="5" ry="2"/><path d="M3 4v8c0 1.1 2.2 2 5 2s5-.9 5-2V4M3 8c0 1.1 2.2 2 5 2s5-.9 5-2"/>"#
+            }
+            Self::Account => {
+                r#"<circle cx="8" cy="5.5" r="2.8"/><path d="M2.5 14c.8-3.6 10.2-3.6 11 0"/>"#
+            }
+        }
+    }
+}
+
+/// A page for an admin: the whole document.
+pub fn page(visit: &Visit, place: Place, title: &str, content: Markup) -> Markup {
+    let language = visit.language;
+    let body = html! {
+        a.skip href="#content" { (language.skip_to_content()) }
+        div.frame {
+            header.side {
+                a.brand href="/status" { (logo()) "gemini-pool" }
+                (folded_navigation(visit, place))
+                div.unfolded { (navigation(visit, place)) }
+            }
+            main #content tabindex="-1" {
+                @if let Some(notice) = &visit.notice { (banner(visit, notice)) }
+                (content)
+            }
+        }
+    };
+    document(language, visit.theme, title, body)
+}
+
+/// A page for somebody who is not signed in.
+pub fn bare(viewer: &Viewer, title: &str, content: Markup) -> Markup {
+    let here = viewer
+        .uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    let body = html! {
+        main.bare #content {
+            div.brand { (logo()) "gemini-pool" }
+            h1 { (title) }
+            (content)
+            div.preferences { (preferences(viewer.language, viewer.theme, viewer.csrf_field(), here)) }
+        }
+    };
+    document(viewer.language, viewer.theme, title, body)
+}
+
+fn document(language: Language, theme: Theme, title: &str, body: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang=(language.tag()) data-theme=(theme.name()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="robots" content="noindex";
+                title { (title) " · gemini-pool" }
+                link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
+                link rel="stylesheet" href=(assets::url("style.css"));
+                script src=(assets::url("dashboard.js")) defer {}
+            }
+            body { (body) }
+        }
+    }
+}
+
+/// The navigation where there is little room: folded until it is asked for.
+fn folded_navigation(visit: &Visit, place: Place) -> Markup {
+    html! {
+        details.folded {
+            summary aria-label=(visit.language.menu()) { (icon(r#"<path d="M2 4.5h12M2 8h12M2 11.5h12"/>"#)) }
+            (navigation(visit, place))
+        }
+    }
+}
+
+fn navigation(visit: &Visit, place: Place) -> Markup {
+    let language = visit.language;
+    let link = |target: Place| {
+        html! {
+            a href=(target.path()) aria-current=[(target == place).then_some("page")] {
+                (icon(target.icon())) (target.name(language))
+            }
+        }
+    };
+    html! {
+        nav aria-label=(language.main_navigation()) {
+            ul { @for target in Place::NAVIGATION { li { (link(target)) } } }
+        }
+        div.own {
+            (link(Place::Account))
+            form method="post" action="/logout" {
+                (visit.csrf_field())
+                button.plain type="submit" title=(language.signed_in_as(&visit.admin.username)) {
+                    (icon(r#"<path d="M6 2.5H3v11h3M7 8h7M11.5 5.5 14 8l-2.5 2.5"/>"#)) (language.sign_out())
+                }
+            }
+            div.preferences { (preferences(language, visit.theme, visit.csrf_field(), visit.here())) }
+        }
+    }
+}
+
+/// Switches of language and appearance, which come back to `here`.
+fn preferences(language: Language, theme: Theme, csrf_field: Markup, here: &str) -> Markup {
+    let other = match language {
+        Language::English => Language::TraditionalChinese,
+        Language::TraditionalChinese => Language::English,
+    };
+    let themes = [
+        (
+            Theme::System,
+            language.theme_system(),
+            r#"<rect x="2" y="3" width="12" height="8" rx="1"/><path d="M5.5 13.5h5"/>"#,
+        ),
+        (
+            Theme::Light,
+            language.theme_light(),
+            r#"<circle cx="8" cy="8" r="2.8"/><path d="M8 1.5v1.4M8 13.1v1.4M1.5 8h1.4M13.1 8h1.4M3.4 3.4l1 1M11.6 11.6l1 1M12.6 3.4l-1 1M4.4 11.6l-1 1"/>"#,
+        ),
+        (
+            Theme::Dark,
+            language.theme_dark(),
+            r#"<path d="M13.5 9.5A6 6 0 0 1 6.5 2.500a6 6 0 1 0 7 7z"/>"#,
+        ),
+    ];
+    html! {
+        form method="post" action="/preferences" {
+            (csrf_field)
+            input type="hidden" name="back" value=(here);
+            button.plain type="submit" name="language" value=(other.tag()) lang=(other.tag()) { (other.own_name()) }
+            div.segments role="group" aria-label=(language.theme()) {
+                @for (choice, words, strokes) in themes {
+                    button type="submit" name="theme" value=(choice.name()) aria-pressed=(choice == theme) aria-label=(words) title=(words) {
+                        (icon(strokes))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn banner(visit: &Visit, notice: &Notice) -> Markup {
+    let (class, tone, role) = match notice.kind {
+        NoticeKind::Done => ("done", Tone::Good, "status"),
+        NoticeKind::Failed => ("failed", Tone::Bad, "alert"),
+    };
+    html! {
+        div.notice.(class) role=(role) {
+            (mark(tone)) p { (notice.text) }
+            @if let Some(path) = &notice.undo {
+                form method="post" action=(path) {
+                    (visit.csrf_field())
+                    button type="submit" { (visit.language.undo()) }
+                }
+            }
+        }
+    }
+}
+
+/// Several keys that become one way.
+fn logo() -> Markup {
+    html! {
+        svg.logo viewBox="0 0 20 20" width="20" height="20" aria-hidden="true" {
+            path d="M3 4h3c4 0 4 6 8 6h3M3 10h14M3 16h3c4 0 4-6 8-6" {}
+        }
+    }
+}
+
+/// The heading of a page with its actions at the right.
+pub fn heading(title: &str, actions: Markup) -> Markup {
+    html! { div.heading { h1 { (title) } div.actions { (actions) } } }
+}

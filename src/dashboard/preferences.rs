@@ -1,0 +1,42 @@
+//! Language and appearance: kept in the browser, so that the sign-in page has them too.
+
+use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::cookie::{Cookie, SameSite};
+use axum_extra::extract::{CookieJar, Form};
+use serde::Deserialize;
+
+use crate::dashboard::sign_in::local;
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::{LANGUAGE_COOKIE, THEME_COOKIE, Theme, Viewer};
+
+/// What is chosen; what is absent stays as it is.
+#[derive(Debug, Deserialize)]
+pub struct Preferences {
+    language: Option<String>,
+    theme: Option<String>,
+    #[serde(default)]
+    back: String,
+}
+
+/// Keeps what was chosen and shows the page again.
+pub async fn update(viewer: Viewer, jar: CookieJar, Form(form): Form<Preferences>) -> Response {
+    let is_secure = viewer.base_url.starts_with("https:");
+    let keep = |name: &'static str, value: &'static str| {
+        Cookie::build((name, value))
+            .path("/")
+            .http_only(true)
+            .secure(is_secure)
+            .same_site(SameSite::Lax)
+            .permanent()
+    };
+    let mut jar = jar;
+    if let Some(language) = form.language.as_deref().and_then(Language::of_tag) {
+        jar = jar.add(keep(LANGUAGE_COOKIE, language.tag()));
+    }
+    match form.theme.as_deref().and_then(Theme::named) {
+        Some(Theme::System) => jar = jar.remove(Cookie::build(THEME_COOKIE).path("/")),
+        Some(theme) => jar = jar.add(keep(THEME_COOKIE, theme.name())),
+        None => {}
+    }
+    (jar, Redirect::to(local(&form.back))).into_response()
+}

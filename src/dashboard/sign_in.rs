@@ -1,0 +1,192 @@
+//! Signing in and out.
+
+use std::sync::{Arc, PoisonError};
+
+use axum::extract::State;
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use axum_extra::extract::cookie::{Cookie, SameSite};
+use axum_extra::extract::{CookieJar, Form, Query};
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use maud::{Markup, html};
+use serde::Deserialize;
+use tower_sessions::Session;
+
+use crate::app::App;
+use crate::auth::session::{self, SignedIn};
+use crate::auth::{mark, password};
+use crate::clock;
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout;
+use crate::dashboard::visit::{Viewer, Visit};
+use crate::pool::sign_in_guessing::Guesser;
+use crate::storage::admins;
+
+/// The cookie by which a browser that has signed in once is known again; it opens nothing.
+const MARK_COOKIE: &str = "gemini_pool_known";
+
+#[derive(Debug, Deserialize)]
+pub struct Asked {
+    /// Where to go then.
+    #[serde(default)]
+    next: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Credentials {
+    username: String,
+    password: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// The form.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    session: Session,
+    Query(asked): Query<Asked>,
+) -> Result<Response, ErrorPage> {
+    if session::signed_in(&app.db, &session, viewer.now)
+        .await?
+        .is_some()
+    {
+        return Ok(Redirect::to(local(&asked.next)).into_response());
+    }
+    Ok(form(&viewer, &asked.next, "", None).into_response())
+}
+
+/// Signs in.
+pub async fn create(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    session: Session,
+    jar: CookieJar,
+    Form(credentials): Form<Credentials>,
+) -> Result<Response, ErrorPage> {
+    let Credentials {
+        username,
+        password,
+        next,
+    } = credentials;
+    let username = username.trim();
+    let language = viewer.language;
+    let marked = jar.get(MARK_COOKIE).map(Cookie::value);
+    let who = match marked.filter(|text| mark::is_of(app.hash_key(), text, username)) {
+        Some(text) => Guesser::Known(text.to_owned()),
+        None => Guesser::stranger(viewer.client_ip),
+    };
+    let guesses = || {
+        app.sign_in_guesses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
+    if let Some(wait) = guesses().wait(&who, username, clock::now()) {
+        let seconds = wait.as_secs() + 1;
+        let page = form(
+            &viewer,
+            &next,
+            username,
+            Some(&language.guess_later(seconds)),
+        );
+        let header = AppendHeaders([(RETRY_AFTER, seconds.to_string())]);
+        return Ok((StatusCode::TOO_MANY_REQUESTS, header, page).into_response());
+    }
+    let admin = admins::find_named(&app.db.readers, username).await?;
+    let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
+    let is_right = password::verify(&password, hash).await;
+    let Some(admin) = admin.filter(|_| is_right) else {
+        guesses().fail(&who, username, clock::now());
+        tracing::warn!(client.address = %viewer.client_ip, "somebody failed to sign in to the dashboard");
+        let page = form(&viewer, &next, username, Some(language.wrong_password()));
+        return Ok((StatusCode::UNAUTHORIZED, page).into_response());
+    };
+    guesses().succeed(&who);
+    let address = viewer.client_ip.to_string();
+    session::begin(
+        &app.db,
+        &session,
+        admin.id,
+        &address,
+        &viewer.user_agent,
+        clock::now(),
+    )
+    .await?;
+    tracing::info!(client.address = %viewer.client_ip, "{} signed in to the dashboard", admin.username);
+    let known = Cookie::build((MARK_COOKIE, mark::new(app.hash_key(), &admin.username)))
+        .path("/login")
+        .http_only(true)
+        .secure(viewer.base_url.starts_with("https:"))
+        .same_site(SameSite::Strict)
+        .permanent();
+    Ok((jar.add(known), Redirect::to(local(&next))).into_response())
+}
+
+/// Signs out.
+pub async fn delete(State(app): State<Arc<App>>, visit: Visit) -> Result<Redirect, ErrorPage> {
+    let signed_in = SignedIn {
+        id: visit.sign_in_id,
+        csrf: visit.csrf(),
+        admin: visit.admin.clone(),
+    };
+    session::end(&app.db, visit.session(), &signed_in).await?;
+    Ok(Redirect::to("/login"))
+}
+
+/// A path of ours, whatever was asked for: nobody is to be led elsewhere.
+pub fn local(path: &str) -> &str {
+    let is_ours = path.starts_with('/')
+        && !path.starts_with("//")
+        && !path.contains('\\')
+        && path.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_ours { path } else { "/status" }
+}
+
+fn form(viewer: &Viewer, next: &str, username: &str, error: Option<&str>) -> Markup {
+    let language = viewer.language;
+    let content = html! {
+        form.sign-in method="post" action="/login" {
+            (viewer.csrf_field())
+            input type="hidden" name="next" value=(local(next));
+            @if let Some(error) = error {
+                p.form-error role="alert" { (error) }
+            }
+            div.field {
+                label for="username" { (language.username()) }
+                input #username name="username" value=(username) autocomplete="username" autocapitalize="none" required
+                    autofocus[username.is_empty()];
+            }
+            div.field {
+                label for="password" { (language.password()) }
+                input #password type="password" name="password" autocomplete="current-password" required
+                    autofocus[!username.is_empty()];
+            }
+            button.primary type="submit" { (language.sign_in()) }
+            details.quiet {
+                summary { (language.forgot_password()) }
+                pre { code { "gemini-pool admin set-password" } }
+                p { (language.first_password_hint()) }
+            }
+        }
+    };
+    layout::bare(viewer, language.sign_in(), content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_led_elsewhere() {
+        for (path, expected) in [
+            ("/logs?outcome=quota", "/logs?outcome=quota"),
+            ("", "/status"),
+            ("//evil.example", "/status"),
+            ("/\\evil.example", "/status"),
+            ("https://evil.example", "/status"),
+            ("/a\r\nset-cookie: x", "/status"),
+        ] {
+            assert_eq!(local(path), expected, "{path}");
+        }
+    }
+}

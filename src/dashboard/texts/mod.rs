@@ -1,0 +1,140 @@
+//! What the dashboard says, in every language it speaks: a text that lacks a language does not compile.
+
+pub mod account;
+pub mod frame;
+
+use http::HeaderMap;
+use http::header::ACCEPT_LANGUAGE;
+
+/// A language of the dashboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    English,
+    TraditionalChinese,
+}
+
+/// Makes methods of [`Language`] from lines `name = "English", "中文";` or, where a text holds values,
+/// `name(value: &str) = "English {value}", "中文 {value}";`.
+macro_rules! texts {
+    ($($name:ident $(($($argument:ident: $type:ty),+ $(,)?))? = $english:literal, $chinese:literal;)+) => {
+        impl $crate::dashboard::texts::Language {
+            $($crate::dashboard::texts::text!($name $(($($argument: $type),+))? = $english, $chinese);)+
+        }
+    };
+}
+
+/// One line of [`texts!`].
+macro_rules! text {
+    ($name:ident = $english:literal, $chinese:literal) => {
+        pub fn $name(self) -> &'static str {
+            match self {
+                Self::English => $english,
+                Self::TraditionalChinese => $chinese,
+            }
+        }
+    };
+    ($name:ident ($($argument:ident: $type:ty),+) = $english:literal, $chinese:literal) => {
+        pub fn $name(self, $($argument: $type),+) -> String {
+            match self {
+                Self::English => format!($english),
+                Self::TraditionalChinese => format!($chinese),
+            }
+        }
+    };
+}
+
+pub(crate) use {text, texts};
+
+impl Language {
+    /// As HTML and browsers call it.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::TraditionalChinese => "zh-Hant-TW",
+        }
+    }
+
+    /// The language of a tag such as `zh-TW` or `en`. Whoever reads any Chinese gets ours.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        let primary = tag.split(['-', '_']).next().unwrap_or_default();
+        match primary.to_ascii_lowercase().as_str() {
+            "en" => Some(Self::English),
+            "zh" => Some(Self::TraditionalChinese),
+            _ => None,
+        }
+    }
+
+    /// The one that the browser likes best of those there are.
+    pub fn of_browser(headers: &HeaderMap) -> Self {
+        let listed = headers
+            .get(ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok());
+        let mut best = (Self::English, 0.0);
+        for entry in listed.unwrap_or_default().split(',') {
+            let (tag, quality) = entry.split_once(";q=").unwrap_or((entry, "1"));
+            let quality = quality.trim().parse().unwrap_or(0.0);
+            if let Some(language) = Self::of_tag(tag.trim())
+                && quality > best.1
+            {
+                best = (language, quality);
+            }
+        }
+        best.0
+    }
+}
+
+/// An English noun with its count: `1 key`, `1,200 keys`.
+pub fn plural(count: u64, one: &str, many: &str) -> String {
+    let noun = if count == 1 { one } else { many };
+    format!("{} {noun}", grouped(count))
+}
+
+/// A whole number with its thousands set apart: `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_browser_chooses_the_language() {
+        for (accepted, expected) in [
+            ("", Language::English),
+            ("de-DE,de;q=0.9", Language::English),
+            ("zh-TW,zh;q=0.9,en;q=0.8", Language::TraditionalChinese),
+            ("fr,zh-CN;q=0.5,en;q=0.4", Language::TraditionalChinese),
+            ("en-GB,zh;q=0.9", Language::English),
+            ("zh;q=oops,en;q=0.1", Language::English),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_LANGUAGE, HeaderValue::from_static(accepted));
+            assert_eq!(Language::of_browser(&headers), expected, "{accepted}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_nouns_counted() {
+        for (number, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), expected);
+        }
+        assert_eq!(plural(1, "key", "keys"), "1 key");
+        assert_eq!(plural(1_200, "key", "keys"), "1,200 keys");
+    }
+}

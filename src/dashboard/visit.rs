@@ -1,0 +1,239 @@
+//! `Visit`: who looks at a page, and how they want to see it.
+
+use std::net::IpAddr;
+
+use axum::extract::FromRequestParts;
+use axum_extra::extract::CookieJar;
+use http::request::Parts;
+use http::{HeaderMap, Uri};
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+use tower_sessions::Session;
+
+use crate::auth::csrf::CsrfToken;
+use crate::auth::session::SignedIn;
+use crate::clock::{self, Timestamp};
+use crate::dashboard::texts::Language;
+use crate::error::Error;
+use crate::storage::admins::Admin;
+use crate::storage::sign_ins::SignInId;
+
+/// The cookie that keeps a chosen language.
+pub const LANGUAGE_COOKIE: &str = "gemini_pool_language";
+/// The cookie that keeps a chosen appearance.
+pub const THEME_COOKIE: &str = "gemini_pool_theme";
+const NOTICE: &str = "notice";
+
+/// Light or dark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    /// As the browser's system has it.
+    System,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    /// As forms, cookies and style sheets call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::System, Self::Light, Self::Dark]
+            .into_iter()
+            .find(|theme| theme.name() == name)
+    }
+}
+
+/// Somebody at a page, signed in or not.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    pub language: Language,
+    pub theme: Theme,
+    pub uri: Uri,
+    pub client_ip: IpAddr,
+    pub user_agent: String,
+    /// How clients reach this server, without a slash at the end.
+    pub base_url: String,
+    pub csrf: CsrfToken,
+    pub now: Timestamp,
+}
+
+/// An admin at a page: what every page of the dashboard is shown to.
+#[derive(Debug, Clone)]
+pub struct Visit {
+    pub admin: Admin,
+    pub sign_in_id: SignInId,
+    /// In which times are shown.
+    pub zone: TimeZone,
+    pub language: Language,
+    pub theme: Theme,
+    pub uri: Uri,
+    pub client_ip: IpAddr,
+    /// How clients reach this server, without a slash at the end.
+    pub base_url: String,
+    pub now: Timestamp,
+    /// What the last action came to, to be shown once.
+    pub notice: Option<Notice>,
+    csrf: CsrfToken,
+    session: Session,
+}
+
+/// What an action came to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Notice {
+    pub kind: NoticeKind,
+    pub text: String,
+    /// Where a form is sent to that takes the action back.
+    pub undo: Option<String>,
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoticeKind {
+    Done,
+    Failed,
+}
+
+impl Notice {
+    pub fn done(text: impl Into<String>) -> Self {
+        Self {
+            kind: NoticeKind::Done,
+            text: text.into(),
+            undo: None,
+        }
+    }
+
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self {
+            kind: NoticeKind::Failed,
+            text: text.into(),
+            undo: None,
+        }
+    }
+
+    /// The same with a way back: a path that takes the action back when a form is sent to it.
+    #[must_use]
+    pub fn with_undo(self, path: String) -> Self {
+        Self {
+            undo: Some(path),
+            ..self
+        }
+    }
+}
+
+impl Viewer {
+    /// What `headers` and cookies say of whoever asks for `uri`.
+    pub fn new(
+        uri: Uri,
+        headers: &HeaderMap,
+        client_ip: IpAddr,
+        base_url: String,
+        csrf: CsrfToken,
+    ) -> Self {
+        let jar = CookieJar::from_headers(headers);
+        let language = jar
+            .get(LANGUAGE_COOKIE)
+            .and_then(|cookie| Language::of_tag(cookie.value()));
+        let theme = jar
+            .get(THEME_COOKIE)
+            .and_then(|cookie| Theme::named(cookie.value()));
+        let user_agent = headers.get(http::header::USER_AGENT);
+        let user_agent = user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        Self {
+            language: language.unwrap_or_else(|| Language::of_browser(headers)),
+            theme: theme.unwrap_or(Theme::System),
+            uri,
+            client_ip,
+            user_agent: user_agent.unwrap_or_default().chars().take(300).collect(),
+            base_url,
+            csrf,
+            now: clock::now(),
+        }
+    }
+
+    /// The hidden field that every form has which changes something.
+    pub fn csrf_field(&self) -> Markup {
+        csrf_field(self.csrf)
+    }
+}
+
+impl Visit {
+    pub fn new(viewer: &Viewer, signed_in: SignedIn, session: Session) -> Self {
+        Self {
+            zone: TimeZone::get(&signed_in.admin.zone).unwrap_or(TimeZone::UTC),
+            sign_in_id: signed_in.id,
+            admin: signed_in.admin,
+            language: viewer.language,
+            theme: viewer.theme,
+            uri: viewer.uri.clone(),
+            client_ip: viewer.client_ip,
+            base_url: viewer.base_url.clone(),
+            now: viewer.now,
+            notice: None,
+            csrf: signed_in.csrf,
+            session,
+        }
+    }
+
+    /// The hidden field that every form has which changes something.
+    pub fn csrf_field(&self) -> Markup {
+        csrf_field(self.csrf)
+    }
+
+    /// What its forms have to show.
+    pub fn csrf(&self) -> CsrfToken {
+        self.csrf
+    }
+
+    /// The path and query of the page, to come back to.
+    pub fn here(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |path| path.as_str())
+    }
+
+    /// Has `notice` shown at the top of the next page.
+    pub async fn notify(&self, notice: Notice) {
+        if let Err(error) = self.session.insert(NOTICE, notice).await {
+            tracing::warn!("a notice could not be kept: {error}");
+        }
+    }
+
+    /// Takes the notice that the last action left for this page.
+    pub async fn take_notice(&mut self) {
+        self.notice = self.session.remove(NOTICE).await.ok().flatten();
+    }
+
+    /// The session, which knows who is signed in.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+fn csrf_field(token: CsrfToken) -> Markup {
+    html! { input type="hidden" name="csrf" value=(token.masked()); }
+}
+
+/// Where there is none the guard has answered before.
+impl<S: Sync> FromRequestParts<S> for Visit {
+    type Rejection = super::error_page::ErrorPage;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let visit = parts.extensions.get::<Self>().cloned();
+        visit.ok_or_else(|| Error::Forged.into())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Viewer {
+    type Rejection = super::error_page::ErrorPage;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let viewer = parts.extensions.get::<Self>().cloned();
+        viewer.ok_or_else(|| Error::Forged.into())
+    }
+}

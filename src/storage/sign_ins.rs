@@ -1,0 +1,139 @@
+//! Sign-ins: who is signed in to the dashboard, where. A session is good only as long as its sign-in is here.
+
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
+
+use crate::clock::Timestamp;
+use crate::storage::admins::{Admin, AdminId};
+use crate::storage::error::Result;
+
+/// The row id of a sign-in; never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct SignInId(pub i64);
+
+/// A sign-in as the account's page shows it.
+#[derive(Debug)]
+pub struct SignIn {
+    pub id: SignInId,
+    pub address: String,
+    pub user_agent: String,
+    pub created_at: Timestamp,
+    pub last_seen_at: Timestamp,
+}
+
+/// Notes that an admin signed in.
+pub async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    admin_id: AdminId,
+    address: &str,
+    user_agent: &str,
+    now: Timestamp,
+) -> Result<SignInId> {
+    let id = sqlx::query_scalar!(
+        r#"
+        INSERT INTO sign_ins (admin_id, address, user_agent, created_at_ms, last_seen_at_ms)
+        VALUES (?1, ?2, ?3, ?4, ?4)
+        RETURNING id AS "id!: SignInId"
+        "#,
+        admin_id,
+        address,
+        user_agent,
+        now,
+    );
+    Ok(id.fetch_one(&mut **tx).await?)
+}
+
+/// Who signed in so, and when they were last seen; `None` once it is ended.
+pub async fn find_admin(
+    db: impl SqliteExecutor<'_>,
+    id: SignInId,
+) -> Result<Option<(Admin, Timestamp)>> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            a.id AS "id!: AdminId", a.username, a.password_hash, a.zone, a.log_columns,
+            a.password_changed_at_ms AS "password_changed_at: Timestamp", s.last_seen_at_ms AS "last_seen_at: Timestamp"
+        FROM sign_ins AS s
+        JOIN admins AS a ON a.id = s.admin_id
+        WHERE s.id = ?1
+        "#,
+        id,
+    );
+    Ok(row.fetch_optional(db).await?.map(|row| {
+        let admin = Admin {
+            id: row.id,
+            username: row.username,
+            password_hash: row.password_hash,
+            zone: row.zone,
+            log_columns: row.log_columns,
+            password_changed_at: row.password_changed_at,
+        };
+        (admin, row.last_seen_at)
+    }))
+}
+
+/// An admin's sign-ins, last seen first.
+pub async fn list(db: impl SqliteExecutor<'_>, admin_id: AdminId) -> Result<Vec<SignIn>> {
+    let rows = sqlx::query_as!(
+        SignIn,
+        r#"
+        SELECT
+            id AS "id!: SignInId", address, user_agent, created_at_ms AS "created_at: Timestamp",
+            last_seen_at_ms AS "last_seen_at: Timestamp"
+        FROM sign_ins
+        WHERE admin_id = ?1
+        ORDER BY last_seen_at_ms DESC, id DESC
+        "#,
+        admin_id,
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// Notes that somebody was there.
+pub async fn update_last_seen(
+    db: impl SqliteExecutor<'_>,
+    id: SignInId,
+    now: Timestamp,
+) -> Result<()> {
+    let updated = sqlx::query!(
+        "UPDATE sign_ins SET last_seen_at_ms = ?2 WHERE id = ?1",
+        id,
+        now
+    );
+    updated.execute(db).await?;
+    Ok(())
+}
+
+/// Ends one of an admin's sign-ins. Returns whether it was there.
+pub async fn delete(
+    tx: &mut Transaction<'_, Sqlite>,
+    admin_id: AdminId,
+    id: SignInId,
+) -> Result<bool> {
+    let deleted = sqlx::query!(
+        "DELETE FROM sign_ins WHERE id = ?1 AND admin_id = ?2",
+        id,
+        admin_id,
+    );
+    Ok(deleted.execute(&mut **tx).await?.rows_affected() > 0)
+}
+
+/// Ends an admin's sign-ins but for one. Returns how many.
+pub async fn delete_others(
+    tx: &mut Transaction<'_, Sqlite>,
+    admin_id: AdminId,
+    except: Option<SignInId>,
+) -> Result<u64> {
+    let deleted = sqlx::query!(
+        "DELETE FROM sign_ins WHERE admin_id = ?1 AND id IS NOT ?2",
+        admin_id,
+        except,
+    );
+    Ok(deleted.execute(&mut **tx).await?.rows_affected())
+}
+
+/// Forgets the sign-ins of whom nobody was seen since `before`. Returns how many.
+pub async fn delete_unseen(db: impl SqliteExecutor<'_>, before: Timestamp) -> Result<u64> {
+    let deleted = sqlx::query!("DELETE FROM sign_ins WHERE last_seen_at_ms < ?1", before);
+    Ok(deleted.execute(db).await?.rows_affected())
+}
