@@ -17,6 +17,7 @@ use crate::clock::{self, Timestamp};
 use crate::dashboard::texts::Language;
 use crate::error::Error;
 use crate::storage::admins::Admin;
+use crate::storage::audit::Actor;
 use crate::storage::sign_ins::SignInId;
 
 /// The cookie that keeps a chosen language.
@@ -190,6 +191,11 @@ impl Visit {
     /// What its forms have to show.
     pub fn csrf(&self) -> CsrfToken {
         self.csrf
+    }
+
+    /// Whom the audit names for what is done here.
+    pub fn actor(&self) -> Actor {
+        Actor::admin(&self.admin.username, self.client_ip.to_string())
     }
 
     /// The path and query of the page, to come back to.

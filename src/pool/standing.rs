@@ -220,7 +220,7 @@ impl Keys {
     }
 
     /// Calls `tell` with everything that lets a key rest now.
-    fn each_rest(&self, key: &Key, now: Timestamp, mut tell: impl FnMut(NumberedRest)) {
+    pub(super) fn each_rest(&self, key: &Key, now: Timestamp, mut tell: impl FnMut(NumberedRest)) {
         let condition = key.row.condition;
         if condition.state == KeyState::CoolingDown
             && let Some(until) = condition.until.filter(|until| *until > now)
@@ -356,10 +356,10 @@ type Limit = (Option<u64>, Source);
 
 /// A [`Rest`] before its model is named.
 #[derive(Debug, Clone, Copy)]
-struct NumberedRest {
-    model: ModelNumber,
+pub(super) struct NumberedRest {
+    pub model: ModelNumber,
     since: Option<Timestamp>,
-    until: Timestamp,
+    pub until: Timestamp,
     why: Why,
 }
 

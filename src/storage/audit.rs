@@ -89,6 +89,8 @@ pub enum Action {
     Delete,
     /// A deletion was taken back.
     Restore,
+    /// It left the server.
+    Download,
 }
 
 /// What it was done to.
@@ -101,6 +103,7 @@ pub enum Subject {
     Project,
     Setting,
     Admin,
+    Backup,
 }
 
 /// A change to be written down. `before` and `after` hold only what changed, as JSON objects, and never a secret.

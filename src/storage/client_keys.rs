@@ -294,6 +294,19 @@ async fn list_rows(db: impl SqliteExecutor<'_>, only: Option<ClientKeyId>) -> Re
 
 /// The keys in use, by id.
 pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
+    list_only(db, None).await
+}
+
+/// A key in use.
+pub async fn find(db: impl SqliteExecutor<'_>, id: ClientKeyId) -> Result<ListedKey> {
+    let found = list_only(db, Some(id)).await?.pop();
+    found.ok_or_else(|| missing(id))
+}
+
+async fn list_only(
+    db: impl SqliteExecutor<'_>,
+    only: Option<ClientKeyId>,
+) -> Result<Vec<ListedKey>> {
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -303,9 +316,10 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
             failures, prompt_tokens, output_tokens, total_tokens, last_used_at_ms AS "last_used_at: Timestamp",
             created_at_ms AS "created_at: Timestamp"
         FROM client_keys
-        WHERE removed_at_ms IS NULL
+        WHERE removed_at_ms IS NULL AND (?1 IS NULL OR id = ?1)
         ORDER BY id
         "#,
+        only,
     );
     let texts = |json: &str| serde_json::from_str(json).unwrap_or_default();
     let limit = |stored: Option<i64>| stored.and_then(|most| u64::try_from(most).ok());

@@ -3,6 +3,7 @@
 pub mod admins;
 pub mod audit;
 pub mod backup;
+pub mod backups;
 pub mod batch;
 pub mod client_keys;
 pub mod cooldowns;
@@ -23,4 +24,5 @@ pub mod spending;
 pub mod stats;
 pub mod sums;
 pub mod texts;
+pub mod traffic;
 pub mod upstream_keys;

@@ -1,6 +1,6 @@
 //! Sums of finished requests by hour and day: what the charts show, and what outlives the rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
 use crate::pool::client_key::ClientKeyId;
@@ -15,6 +15,10 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const BUCKETS: usize = 12;
 /// The first bucket ends here; each next one is twice as wide.
 const FIRST_BUCKET_MS: u64 = 50;
+/// Where the buckets end, but for the last, which has no end.
+pub const BUCKET_ENDS_MS: [u64; BUCKETS - 1] = [
+    50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200,
+];
 
 /// Counts of times by length: two of them add up to the counts of both.
 pub type Buckets = [u64; BUCKETS];
@@ -27,6 +31,11 @@ pub fn bucket(ms: u64) -> usize {
     usize::try_from(doublings)
         .unwrap_or(BUCKETS)
         .min(BUCKETS - 1)
+}
+
+/// Where the bucket at `place` ends, in milliseconds; the last one has no end and is taken for as wide as the one before.
+pub fn bucket_end_ms(place: usize) -> u64 {
+    FIRST_BUCKET_MS << place.min(BUCKETS - 1)
 }
 
 /// What is added up.
@@ -78,6 +87,46 @@ impl Sum {
 }
 
 impl Sum {
+    /// Adds what another sum has counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.successes += other.successes;
+        self.failures += other.failures;
+        self.prompt_tokens += other.prompt_tokens;
+        self.output_tokens += other.output_tokens;
+        self.thought_tokens += other.thought_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.tool_tokens += other.tool_tokens;
+        self.total_tokens += other.total_tokens;
+        self.cost_nano_usd += other.cost_nano_usd;
+        for (count, more) in self.first_byte.iter_mut().zip(other.first_byte) {
+            *count += more;
+        }
+        for (count, more) in self.duration.iter_mut().zip(other.duration) {
+            *count += more;
+        }
+    }
+
+    /// Leaves `part` of `whole` of the requests, tokens and cost, as if they had come evenly.
+    pub fn scale(&mut self, part: u64, whole: u64) {
+        let counts = [
+            &mut self.requests,
+            &mut self.successes,
+            &mut self.failures,
+            &mut self.prompt_tokens,
+            &mut self.output_tokens,
+            &mut self.thought_tokens,
+            &mut self.cached_tokens,
+            &mut self.tool_tokens,
+            &mut self.total_tokens,
+        ];
+        for count in counts {
+            *count = *count * part / whole;
+        }
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.cost_nano_usd = self.cost_nano_usd / signed(whole) * signed(part);
+    }
+
     fn counts(&self) -> [Cell; 3] {
         [self.requests, self.successes, self.failures].map(Cell::from)
     }
@@ -110,7 +159,8 @@ impl Sum {
 pub struct Sums {
     model_hours: HashMap<(i64, i64, Outcome), Sum>,
     client_key_hours: HashMap<(i64, i64), Sum>,
-    upstream_key_days: HashMap<(i64, UpstreamKeyId), Sum>,
+    /// In the order of the table, which a large batch then goes through once.
+    upstream_key_days: BTreeMap<(i64, UpstreamKeyId), Sum>,
 }
 
 impl Sums {
@@ -239,6 +289,9 @@ mod tests {
         ];
         for (ms, expected) in cases {
             assert_eq!(bucket(ms), expected, "{ms}");
+        }
+        for (index, end) in BUCKET_ENDS_MS.into_iter().enumerate() {
+            assert_eq!((bucket(end - 1), bucket(end)), (index, index + 1), "{end}");
         }
     }
 }
