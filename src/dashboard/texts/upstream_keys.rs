@@ -43,42 +43,42 @@ texts! {
     billing_free = "free", "免費";
     billing_paid = "paid", "付費";
     billing_unknown = "unknown billing", "計費未知";
-    rule_success = "success", "成功";
-    rule_invalid_request = "the request was wrong", "請求有誤";
-    rule_api_key_invalid = "the key is not valid", "金鑰無效";
-    rule_two_credentials = "two credentials at once", "同時送出兩組憑證";
-    rule_location_unsupported = "our location is not served", "所在地區不支援";
-    rule_unauthenticated = "the key was not accepted", "金鑰未被接受";
-    rule_billing_empty = "prepaid balance used up", "預付餘額已用完";
-    rule_spending_cap = "spending cap reached", "已達支出上限";
-    rule_consumer_suspended = "project suspended", "專案已停權";
-    rule_key_leaked = "key reported as leaked", "金鑰被回報外洩";
-    rule_service_disabled = "API not enabled in the project", "專案未啟用 API";
-    rule_key_restricted = "key restricted", "金鑰受限制";
-    rule_project_denied = "project denied access", "專案被拒絕存取";
-    rule_foreign_resource = "resource of another project", "屬於其他專案的資源";
-    rule_no_credential = "no credential arrived", "未收到憑證";
-    rule_front_end_forbidden = "forbidden by Google's front end", "被 Google 前端拒絕";
-    rule_model_not_found = "model not found", "找不到模型";
-    rule_model_retired = "model retired", "模型已停用";
-    rule_resource_not_found = "resource not found", "找不到資源";
-    rule_client_fault = "the client's mistake", "客戶端錯誤";
-    rule_unnamed_fault = "an error that is not known", "未知的錯誤";
-    rule_quota_per_minute = "quota of the minute used up", "每分鐘配額已用完";
-    rule_quota_per_day = "quota of the day used up", "每日配額已用完";
-    rule_quota_zero = "no quota for this model", "此模型沒有配額";
-    rule_quota_unknown_window = "a quota used up", "配額已用完";
-    rule_quota_without_detail = "too many requests", "請求過多";
-    rule_cancelled = "cancelled", "已取消";
-    rule_internal_error = "internal error at Google", "Google 內部錯誤";
-    rule_front_end_error = "error of Google's front end", "Google 前端錯誤";
-    rule_overloaded = "model overloaded", "模型過載";
-    rule_deadline_exceeded = "the client's deadline passed", "超過客戶端期限";
-    rule_upstream_deadline = "deadline passed at Google", "Google 端逾時";
-    rule_connect_failed = "no connection", "無法連線";
-    rule_connection_broken = "connection broken", "連線中斷";
-    rule_answer_timeout = "no answer in time", "回應逾時";
-    rule_malformed_answer = "an answer that cannot be read", "無法解讀的回應";
+    short_success = "success", "成功";
+    short_invalid_request = "the request was wrong", "請求有誤";
+    short_api_key_invalid = "the key is not valid", "金鑰無效";
+    short_two_credentials = "two credentials at once", "同時送出兩組憑證";
+    short_location_unsupported = "our location is not served", "所在地區不支援";
+    short_unauthenticated = "the key was not accepted", "金鑰未被接受";
+    short_billing_empty = "prepaid balance used up", "預付餘額已用完";
+    short_spending_cap = "spending cap reached", "已達支出上限";
+    short_consumer_suspended = "project suspended", "專案已停權";
+    short_key_leaked = "key reported as leaked", "金鑰被回報外洩";
+    short_service_disabled = "API not enabled in the project", "專案未啟用 API";
+    short_key_restricted = "key restricted", "金鑰受限制";
+    short_project_denied = "project denied access", "專案被拒絕存取";
+    short_foreign_resource = "resource of another project", "屬於其他專案的資源";
+    short_no_credential = "no credential arrived", "未收到憑證";
+    short_front_end_forbidden = "forbidden by Google's front end", "被 Google 前端拒絕";
+    short_model_not_found = "model not found", "找不到模型";
+    short_model_retired = "model retired", "模型已停用";
+    short_resource_not_found = "resource not found", "找不到資源";
+    short_client_fault = "the client's mistake", "客戶端錯誤";
+    short_unnamed_fault = "an error that is not known", "未知的錯誤";
+    short_quota_per_minute = "quota of the minute used up", "每分鐘配額已用完";
+    short_quota_per_day = "quota of the day used up", "每日配額已用完";
+    short_quota_zero = "no quota for this model", "此模型沒有配額";
+    short_quota_unknown_window = "a quota used up", "配額已用完";
+    short_quota_without_detail = "too many requests", "請求過多";
+    short_cancelled = "cancelled", "已取消";
+    short_internal_error = "internal error at Google", "Google 內部錯誤";
+    short_front_end_error = "error of Google's front end", "Google 前端錯誤";
+    short_overloaded = "model overloaded", "模型過載";
+    short_deadline_exceeded = "the client's deadline passed", "超過客戶端期限";
+    short_upstream_deadline = "deadline passed at Google", "Google 端逾時";
+    short_connect_failed = "no connection", "無法連線";
+    short_connection_broken = "connection broken", "連線中斷";
+    short_answer_timeout = "no answer in time", "回應逾時";
+    short_malformed_answer = "an answer that cannot be read", "無法解讀的回應";
 
     add_keys = "Add keys", "新增金鑰";
     no_keys_yet = "No upstream keys yet", "還沒有上游金鑰";
@@ -87,9 +87,8 @@ texts! {
     no_match_text = "Try fewer filters or another word.", "請減少篩選條件或換個關鍵字。";
     states = "States", "狀態";
     search_keys = "Label, last four, project, tag", "名稱、末四碼、專案、標籤";
-    more_filters = "More filters", "更多篩選";
     project = "Project", "專案";
-    tag = "Tag", "標籤";
+    one_tag = "Tag", "標籤";
     tags = "Tags", "標籤";
     priority = "Priority", "優先順序";
     weight = "Weight", "權重";
@@ -115,6 +114,7 @@ texts! {
     move_keys = "Move…", "移動…";
     delete_keys = "Delete…", "刪除…";
     checked_in = "next check", "下次檢查";
+    in_flight = "Running now", "進行中";
     in_flight_now(count: u32) = "{count} running now", "{count} 個進行中";
     failures_of(failures: &str, requests: &str) = "{failures} of {requests} failed", "{requests} 次中有 {failures} 次失敗";
     page_of(first: &str, last: &str, total: &str) = "{first}–{last} of {total}", "第 {first}–{last} 個，共 {total} 個";
@@ -209,13 +209,14 @@ texts! {
     no_windows = "Nothing was used today, and no limit is known.", "今日尚未使用，也沒有已知上限。";
     window = "Window", "視窗";
     used = "Used", "已用";
-    limit = "Limit", "上限";
+    window_limit = "Limit", "上限";
     how_known = "How it is known", "來源";
     resets = "Resets", "重設";
     of_this_key = "this key, all models", "此金鑰的所有模型";
     of_its_project = "its project, all models", "其專案的所有模型";
-    last_30_days = "Last 30 days", "最近 30 天";
     no_requests_30 = "No request was sent with it in 30 days.", "30 天內沒有使用此金鑰送出請求。";
+    key_since_added = "Since it was added", "新增至今";
+    key_30_days = "Last 30 days", "最近 30 天";
     days_axis = "Requests a day (UTC)", "每日請求數（UTC）";
     successes = "succeeded", "成功";
     others = "did not", "未成功";
@@ -231,14 +232,125 @@ texts! {
     passed = "Passed", "通過";
     changes = "Changes", "變更";
     about = "About this key", "關於此金鑰";
-    its_requests = "Its requests", "它的請求";
-    all_time = "Since it was added", "新增至今";
     tested_alive(label: &str) = "{label} is alive", "{label} 有效";
     tested_refused(label: &str, why: &str) = "{label} is refused: {why}", "{label} 被拒絕：{why}";
     tested_unclear(label: &str, why: &str) = "The answer says nothing about {label}: {why}", "回應無法判斷 {label}：{why}";
 }
 
 impl Language {
+    pub fn ask_test(self, count: usize) -> String {
+        self.ask(count, "Test", "要測試", "嗎？")
+    }
+
+    pub fn ask_enable(self, count: usize) -> String {
+        self.ask(count, "Enable", "要啟用", "嗎？")
+    }
+
+    pub fn ask_disable(self, count: usize) -> String {
+        self.ask(count, "Disable", "要停用", "嗎？")
+    }
+
+    pub fn ask_clear(self, count: usize) -> String {
+        self.ask(count, "Clear the rests of", "要清除", "的冷卻嗎？")
+    }
+
+    pub fn ask_tag(self, count: usize) -> String {
+        self.ask(count, "Tag", "變更", "的標籤")
+    }
+
+    pub fn ask_move(self, count: usize) -> String {
+        self.ask(count, "Move", "移動", "")
+    }
+
+    pub fn ask_delete(self, count: usize) -> String {
+        self.ask(count, "Delete", "要刪除", "嗎？")
+    }
+
+    fn ask(self, count: usize, act: &str, before: &str, after: &str) -> String {
+        let keys = self.keys_counted(count);
+        match self {
+            Self::English => format!("{act} {keys}"),
+            Self::TraditionalChinese => format!("{before} {keys}{after}"),
+        }
+    }
+
+    pub fn testing(self, count: usize) -> String {
+        self.done_to(count, "Test of", "測試")
+    }
+
+    pub fn importing(self, count: usize) -> String {
+        self.done_to(count, "Import of", "匯入")
+    }
+
+    pub fn changing(self, count: usize) -> String {
+        self.done_to(count, "Change of", "變更")
+    }
+
+    fn done_to(self, count: usize, english: &str, chinese: &str) -> String {
+        let keys = self.keys_counted(count);
+        match self {
+            Self::English => format!("{english} {keys}"),
+            Self::TraditionalChinese => format!("{chinese} {keys}"),
+        }
+    }
+
+    pub fn keys_enabled(self, count: usize) -> String {
+        self.done_with(count, "enabled", "已啟用")
+    }
+
+    pub fn keys_disabled(self, count: usize) -> String {
+        self.done_with(count, "disabled", "已停用")
+    }
+
+    pub fn keys_cleared(self, count: usize) -> String {
+        self.done_with(count, "cleared: they are tried at once", "已清除冷卻：")
+    }
+
+    pub fn keys_changed(self, count: usize) -> String {
+        self.done_with(count, "changed", "已變更")
+    }
+
+    pub fn keys_deleted(self, count: usize) -> String {
+        self.done_with(count, "deleted", "已刪除")
+    }
+
+    pub fn keys_restored(self, count: usize) -> String {
+        self.done_with(count, "restored", "已復原")
+    }
+
+    fn done_with(self, count: usize, english: &str, chinese: &str) -> String {
+        let keys = self.keys_counted(count);
+        match self {
+            Self::English => format!("{keys} {english}"),
+            Self::TraditionalChinese => format!("{chinese} {keys}"),
+        }
+    }
+
+    pub fn keys_restored_but(self, count: usize, wiped: usize) -> String {
+        let restored = self.keys_restored(count);
+        match self {
+            Self::English => format!(
+                "{restored}; the secrets of {wiped} are wiped already: add them again to bring them back"
+            ),
+            Self::TraditionalChinese => {
+                format!("{restored}；其中 {wiped} 個的密鑰內容已清除，請重新新增")
+            }
+        }
+    }
+
+    pub fn keys_imported(self, new: usize, restored: usize, known: usize) -> String {
+        match self {
+            Self::English => format!("{new} new, {restored} brought back, {known} known already"),
+            Self::TraditionalChinese => {
+                format!("新增 {new} 個，恢復 {restored} 個，已存在 {known} 個")
+            }
+        }
+    }
+
+    pub fn import_keys(self, count: usize) -> String {
+        self.ask(count, "Add", "新增", "")
+    }
+
     /// `1,234 upstream keys`.
     pub fn keys_counted(self, count: usize) -> String {
         let count = u64::try_from(count).unwrap_or(u64::MAX);

@@ -198,7 +198,8 @@ fn work(
             }
         }
         Action::Move => {
-            let project = edit::name(language, &form.project).map_err(|wrong| (wrong, ids.len()))?;
+            let project =
+                edit::name(language, &form.project).map_err(|wrong| (wrong, ids.len()))?;
             let priority =
                 edit::whole(language, &form.priority).map_err(|wrong| (wrong, ids.len()))?;
             if project.is_none() && priority.is_none() {

@@ -276,7 +276,7 @@ fn filters(language: Language, query: &ListQuery) -> Markup {
                 summary.button { (language.more_filters()) }
                 div.fields {
                     label { span.label { (language.project()) } input name="project" value=(query.project) autocomplete="off"; }
-                    label { span.label { (language.tag()) } input name="tag" value=(query.tag) autocomplete="off"; }
+                    label { span.label { (language.one_tag()) } input name="tag" value=(query.tag) autocomplete="off"; }
                     label { span.label { (language.priority()) } input name="priority" value=(query.priority) inputmode="numeric" autocomplete="off"; }
                     label { span.label { (language.billing()) } (select("billing", "billing", &query.billing, &billings)) }
                     label.check { input type="checkbox" name="failing" value="1" checked[query.failing == "1"]; (language.failing_today()) }

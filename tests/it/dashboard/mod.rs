@@ -5,3 +5,4 @@ mod client_keys;
 mod pages;
 mod routes;
 mod sign_in;
+mod upstream_keys;
