@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
+use crate::jobs::Jobs;
 use crate::pool::admission::SharedAdmission;
 use crate::pool::client_key::{ClientKey, ClientKeys, HashKey};
 use crate::pool::guessing::Guesses;
@@ -51,6 +52,8 @@ pub struct App {
     pub guesses: Mutex<Guesses>,
     /// Wrong passwords of the dashboard.
     pub sign_in_guesses: Mutex<SignInGuesses>,
+    /// What admins have begun that takes longer than a page.
+    pub jobs: Jobs,
     /// How many bytes of request bodies are in memory.
     pub held_bytes: AtomicU64,
     /// Requests refused while no more rows fit into memory, not yet told by a row.
@@ -93,6 +96,7 @@ impl App {
             ids: RequestIds::after(last_id),
             guesses: Mutex::default(),
             sign_in_guesses: Mutex::default(),
+            jobs: Jobs::default(),
             stopping: CancellationToken::new(),
             held_bytes: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),

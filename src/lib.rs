@@ -10,6 +10,7 @@ pub mod dashboard;
 pub mod demo;
 pub mod error;
 pub mod gemini;
+pub mod jobs;
 pub mod peer;
 pub mod pool;
 pub mod proxy;

@@ -79,6 +79,8 @@ impl Server {
         tasks.spawn(tasks::probe::run(app.clone()));
         tasks.spawn(tasks::recheck_keys::run(app.clone()));
         tasks.spawn(tasks::prune_logs::run(app.clone()));
+        tasks.spawn(tasks::change_keys::run(app.clone()));
+        tasks.spawn(tasks::test_keys::run(app.clone()));
 
         let graceful = GracefulShutdown::new();
         let connections = Connections {

@@ -12,6 +12,7 @@ use crate::cli::test_keys::{self, TestArgs};
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig};
+use crate::pool::import::labels;
 use crate::pool::upstream_key::{Attributes, Billing, MOST_WEIGHT, UpstreamKeyId, tags_in};
 use crate::storage::audit::{Act, Actor};
 use crate::storage::{projects, upstream_keys};
@@ -87,17 +88,6 @@ impl AttributesArgs {
             weight: self.weight,
             tags: self.tags.as_deref().map(tags_in),
         }
-    }
-}
-
-/// The label of each of `count` keys.
-fn labels(count: usize, label: Option<&str>) -> Vec<Option<String>> {
-    match label {
-        None => vec![None; count],
-        Some(label) if count == 1 => vec![Some(label.to_owned())],
-        Some(label) => (1..=count)
-            .map(|number| Some(format!("{label}-{number}")))
-            .collect(),
     }
 }
 
@@ -215,18 +205,4 @@ async fn remove(args: &DatabaseArgs, removed: RemovedArgs) -> Result<()> {
         "removed {count}: its secret is wiped after 24 hours; adding it again brings it back"
     ))?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn several_keys_with_one_label_are_numbered() {
-        let some = |label: &str| Some(label.to_owned());
-
-        assert_eq!(labels(2, Some("team")), [some("team-1"), some("team-2")]);
-        assert_eq!(labels(1, Some("team")), [some("team")]);
-        assert_eq!(labels(2, None), [None, None]);
-    }
 }

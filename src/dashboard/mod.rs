@@ -16,6 +16,7 @@ pub mod sign_in;
 pub mod snippets;
 pub mod status;
 pub mod texts;
+pub mod upstream_keys;
 pub mod visit;
 
 use std::sync::Arc;
@@ -63,6 +64,27 @@ fn routes() -> Vec<Route> {
         (
             "/backups/{name}/delete",
             get(backups::confirm_delete).post(backups::delete),
+        ),
+        ("/upstream-keys", get(upstream_keys::list::show)),
+        ("/upstream-keys/bulk", post(upstream_keys::bulk::update)),
+        ("/upstream-keys/undo", post(upstream_keys::bulk::undo)),
+        (
+            "/upstream-keys/import",
+            get(upstream_keys::import::show).post(upstream_keys::import::preview),
+        ),
+        (
+            "/upstream-keys/import/{draft}",
+            get(upstream_keys::import::show_preview).post(upstream_keys::import::create),
+        ),
+        ("/upstream-keys/jobs/{id}", get(upstream_keys::job::show)),
+        (
+            "/upstream-keys/jobs/{id}/live",
+            get(upstream_keys::job::live),
+        ),
+        ("/upstream-keys/{id}", get(upstream_keys::detail::show)),
+        (
+            "/upstream-keys/{id}/edit",
+            get(upstream_keys::edit::show).post(upstream_keys::edit::update),
         ),
         ("/logout", post(sign_in::delete)),
         (

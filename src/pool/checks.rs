@@ -97,6 +97,13 @@ impl Keys {
         due
     }
 
+    /// How many new keys are still to be looked at.
+    pub fn unchecked(&self) -> usize {
+        let new = self.plan.new.iter();
+        new.filter(|id| self.by_id.get(id).is_some_and(|key| is_new(&key.row)))
+            .count()
+    }
+
     /// Draws the consequences of a check that `began` then. A key that `generated`, with this model and at this expense, is
     /// proven.
     pub fn settle_check(

@@ -83,6 +83,29 @@ pub fn parse(text: &str) -> Import {
     found.import
 }
 
+/// Lets `attributes` count where a key's own say nothing.
+pub fn say(keys: &mut [ImportedKey], attributes: &Attributes) {
+    let labels = labels(keys.len(), attributes.label.as_deref());
+    for (key, label) in keys.iter_mut().zip(labels) {
+        let attributes = Attributes {
+            label,
+            ..attributes.clone()
+        };
+        key.attributes = key.attributes.or(&attributes);
+    }
+}
+
+/// The label of each of `count` keys.
+pub fn labels(count: usize, label: Option<&str>) -> Vec<Option<String>> {
+    match label {
+        None => vec![None; count],
+        Some(label) if count == 1 => vec![Some(label.to_owned())],
+        Some(label) => (1..=count)
+            .map(|number| Some(format!("{label}-{number}")))
+            .collect(),
+    }
+}
+
 #[derive(Default)]
 struct Found {
     import: Import,
@@ -497,6 +520,15 @@ mod tests {
         keys.iter()
             .map(|key| key.secret.expose().to_owned())
             .collect()
+    }
+
+    #[test]
+    fn several_keys_with_one_label_are_numbered() {
+        let some = |label: &str| Some(label.to_owned());
+
+        assert_eq!(labels(2, Some("team")), [some("team-1"), some("team-2")]);
+        assert_eq!(labels(1, Some("team")), [some("team")]);
+        assert_eq!(labels(2, None), [None, None]);
     }
 
     #[test]

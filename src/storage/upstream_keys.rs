@@ -630,6 +630,74 @@ pub async fn delete(
     Ok(())
 }
 
+/// Those of the keys that are in use.
+pub async fn those_in_use(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+) -> Result<Vec<UpstreamKeyId>> {
+    let list = json_ids(ids);
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id AS "id!: UpstreamKeyId"
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NULL
+        ORDER BY id
+        "#,
+        list,
+    );
+    Ok(ids.fetch_all(&mut **tx).await?)
+}
+
+/// What a key in use is tagged with.
+pub async fn tags(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Vec<String>> {
+    Ok(known(tx, id).await?.tags)
+}
+
+/// What is known of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knowledge {
+    New,
+    Known,
+    /// Its key was removed; adding it brings it back.
+    Removed,
+}
+
+/// What is known of these secrets, one by one.
+pub async fn knowledge(
+    db: impl SqliteExecutor<'_>,
+    hash_key: &HashKey,
+    secrets: impl Iterator<Item = &Secret>,
+) -> Result<Vec<Knowledge>> {
+    let fingerprints: Vec<String> = secrets
+        .map(|secret| {
+            let hash = hash_key.hash(secret.expose());
+            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        })
+        .collect();
+    let mut knowledge = vec![Knowledge::New; fingerprints.len()];
+    let fingerprints = serde_json::to_string(&fingerprints).expect("texts become JSON");
+    // One row with all of them costs much less than a row for each.
+    let known = sqlx::query_scalar!(
+        r#"
+        SELECT json_group_array(json_array(asked.key, k.removed_at_ms IS NOT NULL)) AS "known!: String"
+        FROM json_each(?1) AS asked
+        JOIN upstream_keys AS k ON k.fingerprint = unhex(asked.value)
+        "#,
+        fingerprints,
+    );
+    let known = known.fetch_one(db).await?;
+    let known: Vec<(usize, u8)> =
+        serde_json::from_str(&known).expect("the database made it of numbers");
+    for (place, removed) in known {
+        knowledge[place] = if removed == 1 {
+            Knowledge::Removed
+        } else {
+            Knowledge::Known
+        };
+    }
+    Ok(knowledge)
+}
+
 /// What came of taking back a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restored {
@@ -685,18 +753,22 @@ pub async fn restore(
     })
 }
 
-/// The keys that an act has removed.
+/// The keys that somebody has removed in the acts from one revision to another.
 pub async fn list_removed_by(
     tx: &mut Transaction<'_, Sqlite>,
-    revision: i64,
+    actor: &str,
+    (first, last): (i64, i64),
 ) -> Result<Vec<UpstreamKeyId>> {
     let ids = sqlx::query_scalar!(
         r#"
         SELECT subject_id AS "id!: UpstreamKeyId"
         FROM audit_log
-        WHERE revision = ?1 AND subject = 'upstream_key' AND action = 'delete' AND subject_id IS NOT NULL
+        WHERE revision BETWEEN ?1 AND ?2 AND subject = 'upstream_key' AND action = 'delete' AND actor = ?3
+            AND subject_id IS NOT NULL
         "#,
-        revision,
+        first,
+        last,
+        actor,
     );
     Ok(ids.fetch_all(&mut **tx).await?)
 }
@@ -1133,8 +1205,18 @@ mod tests {
         let late = act(&mut tx, LATER).await;
         delete(&mut tx, &ids[1..], &late).await.unwrap();
         wipe_removed(&mut *tx, LATER).await.unwrap();
-        let removed = list_removed_by(&mut tx, late.revision).await.unwrap();
-        assert_eq!(removed, ids[1..]);
+        for (actor, expected) in [("cli", &ids[1..]), ("admin:ann", &[])] {
+            let acts = (late.revision, late.revision);
+            let removed = list_removed_by(&mut tx, actor, acts).await.unwrap();
+            assert_eq!(removed, expected);
+        }
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let secrets = ["secret-0003", "secret-0009", "secret-0002"].map(Secret::new);
+        let known = knowledge(&mut *tx, &hash_key, secrets.iter())
+            .await
+            .unwrap();
+        let expected = [Knowledge::Known, Knowledge::New, Knowledge::Removed];
+        assert_eq!(known, expected);
 
         let hand = act(&mut tx, LATER).await;
         let restored = restore(&mut tx, &ids, &hand).await.unwrap();

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::{AttributesArgs, labels};
+use super::AttributesArgs;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
@@ -115,7 +115,7 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
     if keys.is_empty() {
         return Err(InvalidConfig::new("no key was given").into());
     }
-    say(&mut keys, &arguments.attributes.read());
+    import::say(&mut keys, &arguments.attributes.read());
     let manner = Manner {
         update: false,
         keep: true,
@@ -136,7 +136,7 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
     }
     .with_context(|| format!("cannot read {}", arguments.file.display()))?;
     let mut found = import::parse(&String::from_utf8_lossy(&bytes));
-    say(&mut found.keys, &arguments.attributes.read());
+    import::say(&mut found.keys, &arguments.attributes.read());
     let odd = |Odd { line, what, start }| ReportedOdd { line, what, start };
     let mut report = Report {
         duplicates: found.duplicates,
@@ -156,18 +156,6 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
     }
     let how = "--update changes them";
     show(&report, arguments.json, manner, how)
-}
-
-/// Lets `attributes` count where a key's own say nothing.
-fn say(keys: &mut [ImportedKey], attributes: &Attributes) {
-    let labels = labels(keys.len(), attributes.label.as_deref());
-    for (key, label) in keys.iter_mut().zip(labels) {
-        let attributes = Attributes {
-            label,
-            ..attributes.clone()
-        };
-        key.attributes = key.attributes.or(&attributes);
-    }
 }
 
 /// Adds keys in one transaction.

@@ -6,6 +6,7 @@ pub mod client_keys;
 pub mod frame;
 pub mod logs;
 pub mod status;
+pub mod upstream_keys;
 
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;

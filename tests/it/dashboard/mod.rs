@@ -6,3 +6,4 @@ mod logs;
 mod pages;
 mod routes;
 mod sign_in;
+mod upstream_keys;

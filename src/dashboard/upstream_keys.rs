@@ -1,0 +1,10 @@
+//! `/upstream-keys`: the Gemini keys that requests are sent with.
+
+pub mod bulk;
+pub mod days;
+pub mod detail;
+pub mod edit;
+pub mod import;
+pub mod job;
+pub mod list;
+pub mod words;

@@ -1,0 +1,349 @@
+//! What is done to many keys at once, or to one; with a question before what is not easily undone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::{Form, Query};
+use http::{StatusCode, Uri};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::dashboard::components::{field, href};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::texts::Language;
+use crate::dashboard::upstream_keys::list::{self, ListQuery};
+use crate::dashboard::upstream_keys::{edit, words};
+use crate::dashboard::visit::{Notice, Visit};
+use crate::error::Error;
+use crate::jobs::{Change, Job, Outcome, Progress, Work};
+use crate::pool::upstream_key::{Attributes, UpstreamKeyId, tags_in};
+use crate::storage::upstream_keys;
+
+/// Whoever waits for a page gets it after so long, with the progress of what goes on.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// A test of one key is waited for: its answer is what somebody wants to see.
+const PATIENCE_FOR_TEST: Duration = Duration::from_secs(6);
+
+/// What can be done to keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Test,
+    Enable,
+    Disable,
+    Clear,
+    Tag,
+    Move,
+    Delete,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BulkForm {
+    action: String,
+    /// `all`: all that match the list that `back` shows.
+    scope: String,
+    id: Vec<i64>,
+    back: String,
+    confirmed: String,
+    add_tags: String,
+    remove_tags: String,
+    project: String,
+    priority: String,
+}
+
+/// Which acts to take back.
+#[derive(Debug, Deserialize)]
+pub struct Undo {
+    from: i64,
+    to: i64,
+}
+
+impl Action {
+    const ALL: [Self; 7] = [
+        Self::Test,
+        Self::Enable,
+        Self::Disable,
+        Self::Clear,
+        Self::Tag,
+        Self::Move,
+        Self::Delete,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Clear => "clear",
+            Self::Tag => "tag",
+            Self::Move => "move",
+            Self::Delete => "delete",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+
+    /// Whether a page comes first that says what will be done, or asks for more.
+    fn asks(self, form: &BulkForm) -> bool {
+        match self {
+            Self::Tag | Self::Move | Self::Delete => true,
+            Self::Test | Self::Enable | Self::Disable | Self::Clear => form.scope == "all",
+        }
+    }
+}
+
+impl BulkForm {
+    /// A page of ours to go back to.
+    fn back(&self) -> &str {
+        let is_ours = self.back.starts_with(list::PATH) && self.back.parse::<Uri>().is_ok();
+        if is_ours { &self.back } else { list::PATH }
+    }
+}
+
+pub async fn update(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Form(form): Form<BulkForm>,
+) -> Result<Response, ErrorPage> {
+    let language = visit.language;
+    let Some(action) = Action::named(&form.action) else {
+        return Err(Error::Invalid(language.unknown_action().to_owned()).into());
+    };
+    let ids = chosen(&app, &visit, &form).await?;
+    if ids.is_empty() {
+        visit
+            .notify(Notice::failed(language.nothing_chosen()))
+            .await;
+        return Ok(Redirect::to(form.back()).into_response());
+    }
+    if action.asks(&form) && form.confirmed.is_empty() {
+        return Ok(question(&visit, &form, action, ids.len(), None).into_response());
+    }
+    let work = match work(language, &form, action, ids) {
+        Ok(work) => work,
+        Err((wrong, count)) => {
+            let page = question(&visit, &form, action, count, Some(wrong));
+            return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+        }
+    };
+    // A key that is gone has no page any more.
+    let back = if action == Action::Delete && !form.back().contains('?') {
+        list::PATH
+    } else {
+        form.back()
+    };
+    Ok(begin(&app, &visit, work, back).await.into_response())
+}
+
+/// Takes removals back, as long as the secrets are there.
+pub async fn undo(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Query(undo): Query<Undo>,
+) -> Result<Redirect, ErrorPage> {
+    let mut tx = app.db.begin().await?;
+    let actor = visit.actor();
+    let acts = (undo.from, undo.to);
+    let ids = upstream_keys::list_removed_by(&mut tx, &actor.name, acts).await?;
+    tx.rollback().await?;
+    let work = Work::Change(ids, Change::Restore);
+    Ok(begin(&app, &visit, work, list::PATH).await)
+}
+
+async fn chosen(
+    app: &App,
+    visit: &Visit,
+    form: &BulkForm,
+) -> Result<Vec<UpstreamKeyId>, ErrorPage> {
+    if form.scope != "all" {
+        let mut ids: Vec<_> = form.id.iter().copied().map(UpstreamKeyId).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        return Ok(ids);
+    }
+    let uri: Uri = form.back().parse().unwrap_or_default();
+    let query = axum::extract::Query::<ListQuery>::try_from_uri(&uri);
+    let query = query.map(|query| query.0).unwrap_or_default();
+    Ok(list::find(app, &query, visit.now).await?.ids)
+}
+
+/// What the form asks for, or what is wrong with it.
+fn work(
+    language: Language,
+    form: &BulkForm,
+    action: Action,
+    ids: Vec<UpstreamKeyId>,
+) -> Result<Work, (&'static str, usize)> {
+    let change = match action {
+        Action::Test => return Ok(Work::Test(ids)),
+        Action::Enable => Change::Enable,
+        Action::Disable => Change::Disable,
+        Action::Clear => Change::Clear,
+        Action::Delete => Change::Delete,
+        Action::Tag => {
+            let (add_tags, remove_tags) = (tags_in(&form.add_tags), tags_in(&form.remove_tags));
+            if add_tags.is_empty() && remove_tags.is_empty() {
+                return Err((language.give_something(), ids.len()));
+            }
+            Change::Update {
+                attributes: Attributes::default(),
+                add_tags,
+                remove_tags,
+            }
+        }
+        Action::Move => {
+            let project =
+                edit::name(language, &form.project).map_err(|wrong| (wrong, ids.len()))?;
+            let priority =
+                edit::whole(language, &form.priority).map_err(|wrong| (wrong, ids.len()))?;
+            if project.is_none() && priority.is_none() {
+                return Err((language.give_something(), ids.len()));
+            }
+            Change::Update {
+                attributes: Attributes {
+                    project,
+                    priority,
+                    ..Attributes::default()
+                },
+                add_tags: Vec::new(),
+                remove_tags: Vec::new(),
+            }
+        }
+    };
+    Ok(Work::Change(ids, change))
+}
+
+/// Has the work done. What is done soon is told on the page where it was asked for, what takes longer on one of its own.
+pub async fn begin(app: &App, visit: &Visit, work: Work, back: &str) -> Redirect {
+    let patience = match &work {
+        Work::Test(ids) if ids.len() == 1 => PATIENCE_FOR_TEST,
+        _ => PATIENCE,
+    };
+    let job = app.jobs.begin(work, visit.actor(), visit.now);
+    let progress = job.ended_within(patience).await;
+    // The results of many keys have a page of their own.
+    let has_page = matches!(&job.work, Work::Test(ids) if ids.len() > 1)
+        || matches!(job.work, Work::Import { .. });
+    if !progress.ended || has_page {
+        return Redirect::to(&job_path(&job));
+    }
+    visit.notify(notice(visit.language, &job, &progress)).await;
+    Redirect::to(back)
+}
+
+pub fn job_path(job: &Job) -> String {
+    format!("{}/jobs/{:016x}", list::PATH, job.id)
+}
+
+/// What a job has come to, with the way back where there is one.
+pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
+    if let Some(why) = &progress.failed {
+        return Notice::failed(language.job_failed(why));
+    }
+    let changed = progress.changed;
+    match &job.work {
+        Work::Change(_, change) => match change {
+            Change::Enable => Notice::done(language.keys_enabled(changed)),
+            Change::Disable => Notice::done(language.keys_disabled(changed)),
+            Change::Clear => Notice::done(language.keys_cleared(changed)),
+            Change::Update { .. } => Notice::done(language.keys_changed(changed)),
+            Change::Restore if progress.wiped > 0 => {
+                Notice::failed(language.keys_restored_but(changed, progress.wiped))
+            }
+            Change::Restore => Notice::done(language.keys_restored(changed)),
+            Change::Delete => {
+                let notice = Notice::done(language.keys_deleted(changed));
+                match progress.revisions {
+                    Some((from, to)) => {
+                        let acts = [("from", from.to_string()), ("to", to.to_string())];
+                        let acts = acts.each_ref().map(|(name, value)| (*name, value.as_str()));
+                        notice.with_undo(href("/upstream-keys/undo", &acts))
+                    }
+                    None => notice,
+                }
+            }
+        },
+        Work::Import { .. } => {
+            Notice::done(language.keys_imported(progress.new, progress.restored, progress.known))
+        }
+        Work::Test(_) => match progress.results.first() {
+            Some(tested) => {
+                let why = words::named_rule(language, tested.rule);
+                match tested.found {
+                    Outcome::Alive => Notice::done(language.tested_alive(&tested.label)),
+                    Outcome::Refused => {
+                        Notice::failed(language.tested_refused(&tested.label, &why))
+                    }
+                    Outcome::Unclear => {
+                        Notice::failed(language.tested_unclear(&tested.label, &why))
+                    }
+                }
+            }
+            None => Notice::failed(language.not_changed()),
+        },
+    }
+}
+
+/// The page that says what will be done to how many keys, and asks for what else it needs.
+fn question(
+    visit: &Visit,
+    form: &BulkForm,
+    action: Action,
+    count: usize,
+    wrong: Option<&str>,
+) -> Markup {
+    let language = visit.language;
+    let (title, text, is_danger) = match action {
+        Action::Test => (language.ask_test(count), language.test_means(), false),
+        Action::Enable => (language.ask_enable(count), language.enable_means(), false),
+        Action::Disable => (language.ask_disable(count), language.disable_means(), true),
+        Action::Clear => (language.ask_clear(count), language.clear_means(), false),
+        Action::Tag => (language.ask_tag(count), "", false),
+        Action::Move => (language.ask_move(count), language.leave_empty(), false),
+        Action::Delete => (language.ask_delete(count), language.delete_means(), true),
+    };
+    let content = html! {
+        (heading(&title, html! {}))
+        form.card.narrow method="post" action="/upstream-keys/bulk" {
+            (visit.csrf_field())
+            input type="hidden" name="action" value=(action.name());
+            input type="hidden" name="scope" value=(form.scope);
+            input type="hidden" name="back" value=(form.back());
+            input type="hidden" name="confirmed" value="1";
+            @if form.scope != "all" {
+                @for id in &form.id { input type="hidden" name="id" value=(id); }
+            }
+            @if let Some(wrong) = wrong { p.form-error role="alert" { (wrong) } }
+            @if !text.is_empty() { p { (text) } }
+            (values(language, form, action))
+            div.actions {
+                button.primary.danger[is_danger] type="submit" { (title) }
+                a.button href=(form.back()) { (language.cancel()) }
+            }
+        }
+    };
+    layout::page(visit, Place::UpstreamKeys, &title, content)
+}
+
+fn values(language: Language, form: &BulkForm, action: Action) -> Markup {
+    let input = |id: &str, value: &str| {
+        html! { input #(id) name=(id) value=(value) autocomplete="off" spellcheck="false"; }
+    };
+    let tags = Some(language.tags_hint());
+    html! {
+        @if action == Action::Tag {
+            (field("add_tags", language.add_tags(), tags, None, input("add_tags", &form.add_tags)))
+            (field("remove_tags", language.remove_tags(), tags, None, input("remove_tags", &form.remove_tags)))
+        }
+        @if action == Action::Move {
+            (field("project", language.project(), Some(language.project_hint()), None, input("project", &form.project)))
+            (field("priority", language.priority(), Some(language.priority_hint()), None, input("priority", &form.priority)))
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! `/upstream-keys/{id}`: all there is to know of one key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use maud::{Markup, html};
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::dashboard::changes::changes;
+use crate::dashboard::components::{
+    Tone, ago, badge, card, duration_ms, href, moment, number, stat, tokens, until,
+};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::texts::Language;
+use crate::dashboard::upstream_keys::edit::id_in;
+use crate::dashboard::upstream_keys::list::PATH;
+use crate::dashboard::upstream_keys::{days, words};
+use crate::dashboard::visit::Visit;
+use crate::pool::standing::{Rest, Standing, Window, WindowOf, Word};
+use crate::storage::audit::{self, ListedChange, Subject};
+use crate::storage::sums::begin_of_day;
+use crate::storage::upstream_keys::history::{self, Day, PastCheck, Recent, RestEvidence};
+use crate::storage::upstream_keys::search::{self, ShownKey};
+
+const DAY: Duration = Duration::from_hours(24);
+/// How far back failures are counted.
+const FAILURE_DAYS: u32 = 7;
+/// How many checks and changes are shown.
+const CHECKS: u32 = 10;
+const CHANGES: usize = 20;
+
+/// All that the page shows.
+struct Shown {
+    key: ShownKey,
+    /// `None`: the server has not taken the key over yet.
+    standing: Option<Standing>,
+    rests: Vec<RestEvidence>,
+    first_day: Timestamp,
+    days: Vec<Day>,
+    recent: Recent,
+    checks: Vec<PastCheck>,
+    changes: Vec<ListedChange>,
+}
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(id): Path<String>,
+) -> Result<Markup, ErrorPage> {
+    let (db, now) = (&app.db.readers, visit.now);
+    let today = begin_of_day(now);
+    let key = search::find_shown(db, id_in(&id)?, today).await?;
+    let first_day = today - DAY * (days::DAYS - 1);
+    let filter = audit::Filter {
+        subject: Some(Subject::UpstreamKey),
+        subject_id: Some(key.id.0),
+        ..audit::Filter::default()
+    };
+    let standing = app.keys.lock().standing(key.id, now);
+    let shown = Shown {
+        standing,
+        rests: history::list_rests(db, key.project_id, now).await?,
+        first_day,
+        days: history::list_days(db, key.id, first_day, days::DAYS).await?,
+        recent: history::recent_failures(db, key.id, now - DAY * FAILURE_DAYS).await?,
+        checks: history::list_checks(db, key.id, CHECKS).await?,
+        changes: audit::list(db, &filter, None, CHANGES).await?.items,
+        key,
+    };
+    Ok(view(&visit, &shown))
+}
+
+fn view(visit: &Visit, shown: &Shown) -> Markup {
+    let (language, key) = (visit.language, &shown.key);
+    let content = html! {
+        (heading(&key.label, actions(visit, shown)))
+        (stats(visit, key))
+        div.cards {
+            (card(language.state_heading(), state(visit, shown)))
+            (card(language.about(), facts(visit, shown)))
+        }
+        @if let Some(standing) = shown.standing.as_ref().filter(|standing| !standing.rests.is_empty()) {
+            (card(language.rests(), rest_table(visit, &standing.rests, &shown.rests)))
+        }
+        (card(language.quota_windows(), windows(visit, shown)))
+        (card(language.key_30_days(), days_of(language, shown)))
+        (card(language.errors_by_verdict(), failures(visit, &shown.recent, key)))
+        (card(language.checks(), checks(visit, &shown.checks)))
+        (card(language.changes_title(), changes(visit, &shown.changes)))
+    };
+    layout::page(visit, Place::UpstreamKeys, &key.label, content)
+}
+
+fn word(shown: &Shown) -> Word {
+    match &shown.standing {
+        Some(standing) => standing.word,
+        None if shown.key.enabled => Word::Ready,
+        None => Word::Disabled,
+    }
+}
+
+/// Each button is a form of the many keys' page, with this one key.
+fn actions(visit: &Visit, shown: &Shown) -> Markup {
+    let (language, key) = (visit.language, &shown.key);
+    let page = format!("{PATH}/{}", key.id.0);
+    let (switch, switch_word) = if key.enabled {
+        ("disable", language.disable())
+    } else {
+        ("enable", language.enable())
+    };
+    let is_held = !matches!(word(shown), Word::Ready | Word::Disabled);
+    html! {
+        form.actions method="post" action="/upstream-keys/bulk" {
+            (visit.csrf_field())
+            input type="hidden" name="id" value=(key.id.0);
+            input type="hidden" name="back" value=(page);
+            button type="submit" name="action" value="test" { (language.test_now()) }
+            @if is_held { button type="submit" name="action" value="clear" { (language.clear_rest()) } }
+            button type="submit" name="action" value=(switch) { (switch_word) }
+            a.button href={ (page) "/edit" } { (language.edit()) }
+            button.danger type="submit" name="action" value="delete" { (language.delete_keys()) }
+        }
+    }
+}
+
+fn stats(visit: &Visit, key: &ShownKey) -> Markup {
+    let language = visit.language;
+    let success = match key.today.requests {
+        0 => "–".to_owned(),
+        requests => format!("{} %", key.today.successes * 100 / requests),
+    };
+    let failed = language.failures_of(&number(key.today.failures), &number(key.today.requests));
+    html! {
+        dl.stats {
+            (stat(language.requests_today(), number(key.today.requests), ""))
+            (stat(language.success_today(), success, if key.today.requests > 0 { failed } else { String::new() }))
+            (stat(language.tokens_today(), tokens(key.today.tokens.unsigned_abs()), ""))
+            (stat(language.last_used(), html! {
+                @if let Some(at) = key.last_used_at { (ago(visit, at, visit.now)) } @else { (language.never()) }
+            }, ""))
+            (stat(language.key_since_added(), number(key.ever.requests), format!("{} token", tokens(key.ever.tokens.unsigned_abs()))))
+        }
+    }
+}
+
+/// The state, what it means, what showed it and what ends it.
+fn state(visit: &Visit, shown: &Shown) -> Markup {
+    let (language, key) = (visit.language, &shown.key);
+    let word = word(shown);
+    let condition = shown.standing.as_ref().map(|standing| standing.condition);
+    let is_of_key = !matches!(word, Word::Ready | Word::PartlyResting | Word::Disabled)
+        && key.state_rule.is_some();
+    let ends = shown.standing.as_ref().and_then(|standing| match word {
+        Word::PartlyResting => standing.rests.iter().map(|rest| rest.until).min(),
+        Word::Resting => standing.rests.iter().map(|rest| rest.until).max(),
+        _ => None,
+    });
+    let next_check = condition.and_then(|condition| condition.next_check);
+    let is_checked = matches!(word, Word::Invalid | Word::Suspended | Word::Misconfigured);
+    html! {
+        p.state { (words::state_badge(language, word)) span.muted { (words::meaning(language, word)) } }
+        dl.facts {
+            @if let (true, Some(condition)) = (is_of_key, condition) {
+                dt { (language.state_since()) } dd { (ago(visit, condition.since, visit.now)) }
+            }
+            @if is_of_key {
+                @if let Some(rule) = &key.state_rule {
+                    dt { (language.reason()) }
+                    dd { (words::named_rule(language, rule)) @if let Some(status) = key.state_status { " · " (language.status_code()) " " (status) } }
+                }
+                @if let Some(message) = &key.state_message { dt { (language.evidence()) } dd { q { (message) } } }
+                @if let Some(id) = key.state_request_id {
+                    dt { (language.shown_by()) } dd { a href={ "/logs/" (id) } { (language.this_request()) } }
+                }
+            }
+            @if let Some(ends) = ends { dt { (language.state_ends()) } dd { (until(visit, ends, visit.now)) } }
+            @if is_checked {
+                dt { (language.next_check_at()) }
+                dd { @if let Some(at) = next_check { (until(visit, at, visit.now)) } @else { (language.never()) } }
+            }
+            @if word == Word::Leaked { dt { (language.state_ends()) } dd { (language.ends_never()) } }
+            @if let Some(standing) = &shown.standing {
+                @if standing.in_flight > 0 { dt { (language.in_flight()) } dd { (standing.in_flight) } }
+            }
+            dt { (language.last_check()) }
+            dd { @if let Some(at) = key.checked_at { (ago(visit, at, visit.now)) } @else { span.muted { (language.never()) } } }
+        }
+    }
+}
+
+fn facts(visit: &Visit, shown: &Shown) -> Markup {
+    let (language, key) = (visit.language, &shown.key);
+    let billing = shown.standing.as_ref().map(|standing| standing.billing);
+    html! {
+        dl.facts {
+            dt { (language.secret()) } dd.mono { "…" (key.last4) }
+            dt { (language.project()) }
+            dd {
+                @if let Some(project) = &key.project {
+                    a href=(href(PATH, &[("project", project)])) { (project) }
+                } @else { span.muted { (language.unknown()) } }
+            }
+            dt { (language.billing()) } dd { (words::billing(language, billing.unwrap_or(key.billing))) }
+            dt { (language.priority()) } dd { (key.priority) }
+            dt { (language.weight()) } dd { (key.weight) }
+            dt { (language.tags()) }
+            dd {
+                @if key.tags.is_empty() { span.muted { (language.none()) } }
+                @for tag in &key.tags { a.tag href=(href(PATH, &[("tag", tag)])) { (tag) } " " }
+            }
+            dt { (language.created()) } dd { (moment(visit, key.created_at)) }
+        }
+        div.actions {
+            a.button.small href=(href("/logs", &[("key", &key.id.0.to_string())])) { (language.its_requests()) }
+        }
+    }
+}
+
+fn rest_table(visit: &Visit, rests: &[Rest], evidence: &[RestEvidence]) -> Markup {
+    let language = visit.language;
+    let shown_by = |rest: &Rest| {
+        let model = rest.model.as_deref().unwrap_or("*");
+        evidence
+            .iter()
+            .find(|told| told.model == model && told.until == rest.until)
+    };
+    html! {
+        div.table { table.stack {
+            thead { tr {
+                th scope="col" { (language.model()) } th scope="col" { (language.state_ends()) }
+                th scope="col" { (language.reason()) } th scope="col" { (language.shown_by()) }
+            } }
+            tbody { @for rest in rests {
+                @let told = shown_by(rest);
+                tr {
+                    th.mono scope="row" { (rest.model.as_deref().unwrap_or(language.every_model())) }
+                    td data-label=(language.state_ends()) { (until(visit, rest.until, visit.now)) }
+                    td data-label=(language.reason()) {
+                        span.lines {
+                            span { (words::why(language, rest.why)) }
+                            @if let Some(message) = told.map(|told| &told.message).filter(|message| !message.is_empty()) {
+                                span.small.muted.message { (message) }
+                            }
+                        }
+                    }
+                    td data-label=(language.shown_by()) {
+                        @if let Some(told) = told { a href={ "/logs/" (told.request_id) } { (language.this_request()) } } @else { "–" }
+                    }
+                }
+            } }
+        } }
+    }
+}
+
+fn windows(visit: &Visit, shown: &Shown) -> Markup {
+    let language = visit.language;
+    let windows = shown
+        .standing
+        .as_ref()
+        .map_or(&[][..], |standing| &standing.windows);
+    html! {
+        p.muted.small { (language.quota_windows_hint()) }
+        @if windows.is_empty() {
+            p.muted { (language.no_windows()) }
+        } @else {
+            div.table.tall { table.stack {
+                thead { tr {
+                    th scope="col" { (language.model()) } th scope="col" { (language.window()) }
+                    th.number scope="col" { (language.used()) } th scope="col" { span.visually-hidden { (language.used()) } }
+                    th.number scope="col" { (language.window_limit()) } th scope="col" { (language.how_known()) }
+                    th scope="col" { (language.resets()) }
+                } }
+                tbody { @for window in windows { (window_row(visit, window)) } }
+            } }
+        }
+    }
+}
+
+fn window_row(visit: &Visit, window: &Window) -> Markup {
+    let language = visit.language;
+    let (source, means) = words::source(language, window.source);
+    html! {
+        tr {
+            th.mono scope="row" {
+                @match &window.of {
+                    WindowOf::Model(model) => (model),
+                    WindowOf::Key => (language.of_this_key()),
+                    WindowOf::Project => (language.of_its_project()),
+                }
+            }
+            td data-label=(language.window()) { (words::measure(language, window.measure)) }
+            td.number data-label=(language.used()) { (number(window.used)) }
+            td.bar {
+                @if let Some(limit) = window.limit {
+                    (words::share(&format!("{} / {}", number(window.used), number(limit)), window.used, limit))
+                }
+            }
+            td.number data-label=(language.window_limit()) {
+                @if let Some(limit) = window.limit { (number(limit)) } @else { span.muted { "–" } }
+            }
+            td data-label=(language.how_known()) { span.muted title=(means) { (source) } }
+            td data-label=(language.resets()) {
+                @if let Some(at) = window.resets_at { (until(visit, at, visit.now)) } @else { span.muted { "–" } }
+            }
+        }
+    }
+}
+
+fn days_of(language: Language, shown: &Shown) -> Markup {
+    html! {
+        @if shown.days.is_empty() {
+            p.muted { (language.no_requests_30()) }
+        } @else {
+            (days::chart(language, shown.first_day, &shown.days))
+        }
+    }
+}
+
+fn failures(visit: &Visit, recent: &Recent, key: &ShownKey) -> Markup {
+    let language = visit.language;
+    let attempts = number(recent.attempts);
+    html! {
+        @if recent.failures.is_empty() {
+            p.muted { (language.no_errors()) }
+        } @else {
+            p.muted.small { (language.errors_looked(&attempts)) }
+            div.table { table.stack {
+                thead { tr {
+                    th scope="col" { (language.verdict()) } th.number scope="col" { (language.count()) }
+                    th scope="col" { (language.last_time()) } th scope="col" { (language.evidence()) }
+                } }
+                tbody { @for failure in &recent.failures { tr {
+                    th scope="row" { (words::named_rule(language, &failure.rule)) }
+                    td.number data-label=(language.count()) { (number(failure.count)) }
+                    td data-label=(language.last_time()) {
+                        a href={ "/logs/" (failure.request_id) } { (ago(visit, failure.last_at, visit.now)) }
+                    }
+                    td data-label=(language.evidence()) {
+                        @if let Some(error) = &failure.error { span.message title=(error) { (error) } } @else { span.muted { "–" } }
+                    }
+                } } }
+            } }
+            div.actions {
+                a.button.small href=(href("/logs", &[("key", &key.id.0.to_string()), ("outcome", "failed")])) { (language.recent_failures()) }
+            }
+        }
+    }
+}
+
+fn checks(visit: &Visit, checks: &[PastCheck]) -> Markup {
+    let language = visit.language;
+    html! {
+        @if checks.is_empty() {
+            p.muted { (language.no_checks()) }
+        } @else {
+            div.table { table.stack {
+                thead { tr {
+                    th scope="col" { (language.when()) } th scope="col" { (language.result()) }
+                    th scope="col" { (language.reason()) } th.number scope="col" { (language.took()) }
+                } }
+                tbody { @for check in checks { tr {
+                    td data-label=(language.when()) { a href={ "/logs/" (check.id) } { (ago(visit, check.started_at, visit.now)) } }
+                    td data-label=(language.result()) {
+                        @if let Some(rule) = &check.rule {
+                            (badge(Tone::Bad, &words::named_rule(language, rule)))
+                        } @else {
+                            (badge(Tone::Good, language.passed()))
+                        }
+                    }
+                    td data-label=(language.reason()) {
+                        @if let Some(error) = &check.error { span.message title=(error) { (error) } } @else { span.muted { "–" } }
+                    }
+                    td.number data-label=(language.took()) {
+                        @if let Some(millis) = check.duration_ms { (duration_ms(language, millis.unsigned_abs())) } @else { "–" }
+                    }
+                } } }
+            } }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! How far a job is that takes longer than a page, and what it has come to.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use http::{HeaderMap, StatusCode};
+use maud::{Markup, html};
+
+use crate::app::App;
+use crate::dashboard::components::{Tone, badge, duration_ms, mark, number};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::texts::Language;
+use crate::dashboard::upstream_keys::bulk::{self, job_path};
+use crate::dashboard::upstream_keys::{list, words};
+use crate::dashboard::visit::{NoticeKind, Visit};
+use crate::error::Error;
+use crate::jobs::{Job, Outcome, Progress, Tested, Work};
+
+/// A page that is live is told of progress so often at most.
+const BEAT: Duration = Duration::from_millis(250);
+/// What new keys' checks have come to is looked at so often.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(id): Path<String>,
+) -> Result<Markup, ErrorPage> {
+    let language = visit.language;
+    let job = find(&app, language, &id)?;
+    let title = title(language, &job);
+    let is_over = is_over(&app, &job);
+    let live = (!is_over).then(|| format!("{}/live", job_path(&job)));
+    let content = html! {
+        (heading(&title, html! { a.button href=(list::PATH) { (language.job_back()) } }))
+        div data-live=[live] { (part(&visit, &app, &job)) }
+        @if !is_over {
+            p.no-js-only { a.button href=(visit.here()) { (language.job_reload()) } }
+        }
+    };
+    Ok(layout::page(&visit, Place::UpstreamKeys, &title, content))
+}
+
+/// The same as it goes on, until it is over.
+pub async fn live(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ErrorPage> {
+    let job = find(&app, visit.language, &id)?;
+    // Browsers come back when a stream ends, until they are told that there is nothing.
+    if headers.contains_key("last-event-id") && is_over(&app, &job) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let state = (app, visit, job, false);
+    let events = stream::unfold(state, async |(app, visit, job, told_end)| {
+        if told_end {
+            return None;
+        }
+        if job.progress().ended {
+            tokio::time::sleep(LOOK).await;
+        } else {
+            job.moved_within(LOOK).await;
+            tokio::time::sleep(BEAT).await;
+        }
+        let is_over = is_over(&app, &job) || app.stopping.is_cancelled();
+        let html = part(&visit, &app, &job).into_string();
+        let event = Event::default().event("part").id("1").data(html);
+        Some((Ok::<_, Infallible>(event), (app, visit, job, is_over)))
+    });
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::default())
+        .into_response())
+}
+
+fn find(app: &App, language: Language, id: &str) -> Result<Arc<Job>, ErrorPage> {
+    let job = u64::from_str_radix(id, 16).ok();
+    let job = job.and_then(|id| app.jobs.find(id));
+    job.ok_or_else(|| Error::NotFound(language.job_gone().to_owned()).into())
+}
+
+/// Whether nothing will change any more: of an import, when the new keys are checked too.
+fn is_over(app: &App, job: &Job) -> bool {
+    job.progress().ended && still_to_check(app, job) == 0
+}
+
+/// How many new keys are still to be looked at, after an import.
+fn still_to_check(app: &App, job: &Job) -> usize {
+    let checks = matches!(job.work, Work::Import { .. }) && app.settings().check_new_keys;
+    if checks {
+        app.keys.lock().unchecked()
+    } else {
+        0
+    }
+}
+
+/// Links to jobs that go on.
+pub fn running(visit: &Visit, jobs: &[Arc<Job>]) -> Markup {
+    let language = visit.language;
+    html! {
+        @for job in jobs {
+            @let progress = job.progress();
+            div.notice role="status" {
+                (mark(Tone::Wait))
+                p { a href=(job_path(job)) { (title(language, job)) } " " span.muted { (done_of(language, job, &progress)) } }
+            }
+        }
+    }
+}
+
+fn done_of(language: Language, job: &Job, progress: &Progress) -> String {
+    language.job_of(&number(progress.done as u64), &number(job.total() as u64))
+}
+
+fn title(language: Language, job: &Job) -> String {
+    match &job.work {
+        Work::Test(ids) => language.testing(ids.len()),
+        Work::Import { keys, .. } => language.importing(keys.len()),
+        Work::Change(ids, _) => language.changing(ids.len()),
+    }
+}
+
+fn part(visit: &Visit, app: &App, job: &Job) -> Markup {
+    let language = visit.language;
+    let progress = job.progress();
+    html! {
+        section.card #job {
+            @if progress.ended {
+                (outcome(visit, job, &progress))
+            } @else if progress.done == 0 {
+                p.muted { (language.job_waits()) }
+            } @else {
+                p { (done_of(language, job, &progress)) }
+            }
+            progress max=(job.total()) value=(progress.done) aria-label=(title(language, job)) {}
+            @if !progress.ended { p.muted.small { (language.job_leave()) } }
+            @match &job.work {
+                Work::Test(_) => (results(language, job, &progress)),
+                Work::Import { .. } => (imported(language, app, job, &progress)),
+                Work::Change(..) => {}
+            }
+        }
+    }
+}
+
+fn outcome(visit: &Visit, job: &Job, progress: &Progress) -> Markup {
+    let language = visit.language;
+    if matches!(job.work, Work::Test(_)) {
+        return html! { p { (done_of(language, job, progress)) } };
+    }
+    let notice = bulk::notice(language, job, progress);
+    let tone = match notice.kind {
+        NoticeKind::Done => Tone::Good,
+        NoticeKind::Failed => Tone::Bad,
+    };
+    html! {
+        div.actions {
+            (mark(tone)) p { (notice.text) }
+            @if let Some(path) = notice.undo {
+                form method="post" action=(path) {
+                    (visit.csrf_field())
+                    button.small type="submit" { (language.undo()) }
+                }
+            }
+        }
+    }
+}
+
+fn imported(language: Language, app: &App, job: &Job, progress: &Progress) -> Markup {
+    let left = still_to_check(app, job);
+    html! {
+        @if progress.ended && progress.new + progress.restored > 0 {
+            @if left > 0 {
+                p { (mark(Tone::Wait)) " " (language.still_to_check(&number(left as u64))) }
+            } @else if app.settings().check_new_keys {
+                p { (mark(Tone::Good)) " " (language.all_checked()) }
+            }
+            div.actions {
+                a.button href="/upstream-keys?sort=-created" { (language.show_newest()) }
+                a.button href="/upstream-keys?state=invalid" { (language.show_invalid()) }
+            }
+        }
+    }
+}
+
+fn results(language: Language, job: &Job, progress: &Progress) -> Markup {
+    let counted = |found: Outcome, count: usize| {
+        html! { (found_badge(language, found)) " " strong { (number(count as u64)) } }
+    };
+    html! {
+        div.actions {
+            span { (counted(Outcome::Alive, progress.alive)) }
+            span { (counted(Outcome::Refused, progress.refused)) }
+            span { (counted(Outcome::Unclear, progress.unclear)) }
+        }
+        @if progress.results.len() < job.total() && progress.ended {
+            p.muted.small { (language.shown_first(&number(progress.results.len() as u64))) }
+        }
+        @if !progress.results.is_empty() {
+            div.table { table.stack {
+                thead { tr {
+                    th scope="col" { (language.label()) } th scope="col" { (language.result()) }
+                    th scope="col" { (language.reason()) } th.number scope="col" { (language.took()) }
+                } }
+                tbody { @for tested in &progress.results { (result_row(language, tested)) } }
+            } }
+        }
+    }
+}
+
+fn result_row(language: Language, tested: &Tested) -> Markup {
+    html! {
+        tr {
+            th scope="row" {
+                a href={ (list::PATH) "/" (tested.id.0) } { (tested.label) } " " span.mono.muted { "…" (tested.last4) }
+            }
+            td data-label=(language.result()) { (found_badge(language, tested.found)) }
+            td data-label=(language.reason()) {
+                @if tested.rule != "success" {
+                    span.lines {
+                        span { (words::named_rule(language, tested.rule)) @if let Some(status) = tested.status { " · " (status) } }
+                        @if !tested.message.is_empty() { span.small.muted { (tested.message) } }
+                    }
+                }
+            }
+            td.number data-label=(language.took()) { (duration_ms(language, tested.duration_ms)) }
+        }
+    }
+}
+
+fn found_badge(language: Language, found: Outcome) -> Markup {
+    match found {
+        Outcome::Alive => badge(Tone::Good, language.found_alive()),
+        Outcome::Refused => badge(Tone::Bad, language.found_refused()),
+        Outcome::Unclear => badge(Tone::Wait, language.found_unclear()),
+    }
+}

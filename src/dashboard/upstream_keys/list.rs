@@ -1,0 +1,581 @@
+//! The list of keys: found, sorted, a page at a time, with what can be done to many at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum_extra::extract::Query;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::dashboard::components::{ago, empty_state, href, number, select, tabs, tokens, until};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::texts::Language;
+use crate::dashboard::upstream_keys::{job, words};
+use crate::dashboard::visit::Visit;
+use crate::pool::quota::Measure;
+use crate::pool::standing::{Glance, Standing, WindowOf, Word};
+use crate::pool::upstream_key::UpstreamKeyId;
+use crate::storage::sums::begin_of_day;
+use crate::storage::upstream_keys::search::{self, Filter, ShownKey, Sort};
+
+/// So many keys are on a page.
+const ON_PAGE: usize = 50;
+pub const PATH: &str = "/upstream-keys";
+
+/// What the URL of the list says. All of it is text, so that a URL by hand never fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ListQuery {
+    pub q: String,
+    pub state: String,
+    pub project: String,
+    pub billing: String,
+    pub tag: String,
+    pub priority: String,
+    /// `1`: only keys with failures today.
+    pub failing: String,
+    /// A column, with `-` before it for the other direction.
+    pub sort: String,
+    pub page: String,
+}
+
+/// The keys that match a query, in order.
+#[derive(Debug)]
+pub struct Found {
+    pub ids: Vec<UpstreamKeyId>,
+    /// Of all that match apart from the state.
+    counts: HashMap<Word, usize>,
+    all: usize,
+}
+
+impl ListQuery {
+    pub fn filter(&self) -> Filter {
+        let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        Filter {
+            text: text(&self.q),
+            project: text(&self.project),
+            billing: self.billing.parse().ok(),
+            tag: text(&self.tag),
+            priority: self.priority.trim().parse().ok(),
+            failing: self.failing == "1",
+        }
+    }
+
+    fn word(&self) -> Option<Word> {
+        Word::named(&self.state)
+    }
+
+    /// The column, and whether downwards; `None` for the column of states, which the database does not know.
+    fn order(&self) -> (Option<Sort>, bool) {
+        let (name, descending) = match self.sort.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (self.sort.as_str(), false),
+        };
+        let sort = match name {
+            "label" => Some(Sort::Label),
+            "state" => None,
+            "project" => Some(Sort::Project),
+            "priority" => Some(Sort::Priority),
+            "requests" => Some(Sort::Requests),
+            "success" => Some(Sort::Success),
+            "tokens" => Some(Sort::Tokens),
+            "used" => Some(Sort::LastUsed),
+            _ => Some(Sort::Created),
+        };
+        (sort, descending)
+    }
+
+    /// The same list with one thing changed, from its first page.
+    fn with(&self, name: &str, value: &str) -> String {
+        let mut query = Self {
+            page: String::new(),
+            ..self.clone()
+        };
+        match name {
+            "state" => value.clone_into(&mut query.state),
+            "sort" => value.clone_into(&mut query.sort),
+            "page" => value.clone_into(&mut query.page),
+            _ => {}
+        }
+        query.href()
+    }
+
+    /// The URL of this list.
+    pub fn href(&self) -> String {
+        href(PATH, &self.pairs())
+    }
+
+    pub fn pairs(&self) -> [(&'static str, &str); 9] {
+        [
+            ("q", &self.q),
+            ("state", &self.state),
+            ("project", &self.project),
+            ("billing", &self.billing),
+            ("tag", &self.tag),
+            ("priority", &self.priority),
+            ("failing", &self.failing),
+            ("sort", &self.sort),
+            ("page", &self.page),
+        ]
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.filter() != Filter::default() || self.word().is_some()
+    }
+
+    /// Whether a filter beside the search field is in use.
+    fn has_more(&self) -> bool {
+        let filter = Filter {
+            text: None,
+            ..self.filter()
+        };
+        filter != Filter::default()
+    }
+}
+
+/// Finds what a query asks for: the rows in the database, the states in the running server.
+pub async fn find(app: &App, query: &ListQuery, now: Timestamp) -> Result<Found, ErrorPage> {
+    let (sort, descending) = query.order();
+    let day = begin_of_day(now);
+    let mut ids = search::search(
+        &app.db.readers,
+        &query.filter(),
+        sort.unwrap_or_default(),
+        descending,
+        day,
+    )
+    .await?;
+    let glances: HashMap<_, _> = app
+        .keys
+        .glances(now)
+        .into_iter()
+        .map(|glance| (glance.id, glance))
+        .collect();
+    // A key that was added a moment ago is not known to the server yet.
+    let glance = |id: &UpstreamKeyId| {
+        glances.get(id).copied().unwrap_or(Glance {
+            id: *id,
+            word: Word::Ready,
+            until: None,
+        })
+    };
+    let all = ids.len();
+    let mut counts = HashMap::new();
+    for id in &ids {
+        *counts.entry(glance(id).word).or_insert(0) += 1;
+    }
+    if let Some(word) = query.word() {
+        ids.retain(|id| glance(id).word == word);
+    }
+    if sort.is_none() {
+        ids.sort_by_cached_key(|id| {
+            let Glance { word, until, .. } = glance(id);
+            (word, until.is_none(), until, *id)
+        });
+        if descending {
+            ids.reverse();
+        }
+    }
+    Ok(Found { ids, counts, all })
+}
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Query(query): Query<ListQuery>,
+) -> Result<Markup, ErrorPage> {
+    let found = find(&app, &query, visit.now).await?;
+    let pages = found.ids.len().div_ceil(ON_PAGE).max(1);
+    let page = query.page.parse().unwrap_or(1).clamp(1, pages);
+    let on_page: Vec<_> = found
+        .ids
+        .iter()
+        .skip((page - 1) * ON_PAGE)
+        .take(ON_PAGE)
+        .copied()
+        .collect();
+    let rows = search::list_shown(&app.db.readers, &on_page, begin_of_day(visit.now)).await?;
+    let standings: Vec<_> = {
+        let keys = app.keys.lock();
+        rows.iter()
+            .map(|row| keys.standing(row.id, visit.now))
+            .collect()
+    };
+    let language = visit.language;
+    let content = html! {
+        (heading(language.upstream_keys(), html! { a.button.primary href="/upstream-keys/import" { (language.add_keys()) } }))
+        (job::running(&visit, &app.jobs.running()))
+        @if found.all == 0 && !query.is_filtered() {
+            (empty_state(language.no_keys_yet(), language.no_keys_text(), html! {
+                a.button.primary href="/upstream-keys/import" { (language.add_keys()) }
+            }))
+        } @else {
+            (state_tabs(language, &query, &found))
+            (filters(language, &query))
+            @if rows.is_empty() {
+                (empty_state(language.no_match(), language.no_match_text(), html! {
+                    a.button href=(PATH) { (language.clear_filters()) }
+                }))
+            } @else {
+                form.keys method="post" action="/upstream-keys/bulk" {
+                    (visit.csrf_field())
+                    input type="hidden" name="back" value=(query.href());
+                    (bulk_bar(language, found.ids.len()))
+                    (table(&visit, &query, &rows, &standings))
+                }
+                (pages_bar(language, &query, page, pages, found.ids.len()))
+            }
+        }
+    };
+    let title = language.upstream_keys();
+    Ok(layout::page(&visit, Place::UpstreamKeys, title, content))
+}
+
+fn state_tabs(language: Language, query: &ListQuery, found: &Found) -> Markup {
+    let here = query.word();
+    let words = |words: &str, count: usize| format!("{words} {}", number(count as u64));
+    let mut links = vec![(
+        query.with("state", ""),
+        words(language.all(), found.all),
+        here.is_none(),
+    )];
+    for word in Word::ALL {
+        let count = found.counts.get(&word).copied().unwrap_or(0);
+        if count > 0 || here == Some(word) {
+            links.push((
+                query.with("state", word.name()),
+                words(words::state(language, word), count),
+                here == Some(word),
+            ));
+        }
+    }
+    let links: Vec<_> = links
+        .iter()
+        .map(|(target, words, is_here)| (target.clone(), words.as_str(), *is_here))
+        .collect();
+    tabs(language.states(), &links)
+}
+
+fn filters(language: Language, query: &ListQuery) -> Markup {
+    let billings = [
+        ("", language.any()),
+        ("free", language.billing_free()),
+        ("paid", language.billing_paid()),
+        ("unknown", language.unknown()),
+    ];
+    html! {
+        form.filters method="get" action=(PATH) role="search" {
+            input type="search" name="q" value=(query.q) placeholder=(language.search_keys()) aria-label=(language.search_keys()) data-search;
+            @if !query.state.is_empty() { input type="hidden" name="state" value=(query.state); }
+            @if !query.sort.is_empty() { input type="hidden" name="sort" value=(query.sort); }
+            details.more open[query.has_more()] {
+                summary.button { (language.more_filters()) }
+                div.fields {
+                    label { span.label { (language.project()) } input name="project" value=(query.project) autocomplete="off"; }
+                    label { span.label { (language.one_tag()) } input name="tag" value=(query.tag) autocomplete="off"; }
+                    label { span.label { (language.priority()) } input name="priority" value=(query.priority) inputmode="numeric" autocomplete="off"; }
+                    label { span.label { (language.billing()) } (select("billing", "billing", &query.billing, &billings)) }
+                    label.check { input type="checkbox" name="failing" value="1" checked[query.failing == "1"]; (language.failing_today()) }
+                }
+            }
+            button type="submit" { (language.search()) }
+            @if query.is_filtered() { a.button.plain href=(PATH) { (language.clear_filters()) } }
+        }
+    }
+}
+
+fn bulk_bar(language: Language, matching: usize) -> Markup {
+    let acts = [
+        ("test", language.test()),
+        ("enable", language.enable()),
+        ("disable", language.disable()),
+        ("clear", language.clear_rest()),
+        ("tag", language.tag_keys()),
+        ("move", language.move_keys()),
+    ];
+    html! {
+        div.bulk role="group" aria-label=(language.with()) {
+            label.check {
+                input type="checkbox" data-select-all.js-only aria-label=(language.choose_page());
+                span { (language.with()) }
+            }
+            select name="scope" aria-label=(language.with()) {
+                option value="chosen" { (language.the_chosen()) }
+                option value="all" { (language.all_matching(matching)) }
+            }
+            @for (action, words) in acts {
+                button.small type="submit" name="action" value=(action) { (words) }
+            }
+            button.small.danger type="submit" name="action" value="delete" { (language.delete_keys()) }
+        }
+    }
+}
+
+fn table(
+    visit: &Visit,
+    query: &ListQuery,
+    rows: &[ShownKey],
+    standings: &[Option<Standing>],
+) -> Markup {
+    let language = visit.language;
+    let column = |name: &str, words: &str, is_number: bool| {
+        let (is_up, is_down) = (query.sort == name, query.sort == format!("-{name}"));
+        let next = if is_up {
+            format!("-{name}")
+        } else {
+            name.to_owned()
+        };
+        // Numbers are looked at from the largest on.
+        let next = match (is_number, is_up, is_down) {
+            (true, false, false) => format!("-{name}"),
+            _ => next,
+        };
+        let order = if is_up {
+            Some("ascending")
+        } else {
+            is_down.then_some("descending")
+        };
+        html! {
+            th.number[is_number] scope="col" aria-sort=[order] {
+                a href=(query.with("sort", &next)) {
+                    (words)
+                    @if is_up { " ↑" } @else if is_down { " ↓" }
+                }
+            }
+        }
+    };
+    html! {
+        div.table {
+            table.stack.keys data-keys {
+                thead { tr {
+                    th scope="col" { span.visually-hidden { (language.choose_page()) } }
+                    (column("label", language.label(), false))
+                    (column("state", language.state_heading(), false))
+                    (column("project", language.project(), false))
+                    (column("priority", language.priority(), true))
+                    (column("requests", language.requests_today(), true))
+                    (column("success", language.success_today(), true))
+                    (column("tokens", language.tokens_today(), true))
+                    th scope="col" { (language.quota_used()) }
+                    (column("used", language.last_used(), false))
+                } }
+                tbody {
+                    @for (row, standing) in rows.iter().zip(standings) { (table_row(visit, row, standing.as_ref())) }
+                }
+            }
+        }
+    }
+}
+
+fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Markup {
+    let language = visit.language;
+    let in_flight = standing.map_or(0, |standing| standing.in_flight);
+    html! {
+        tr {
+            td.choice {
+                input type="checkbox" name="id" value=(row.id.0) data-select aria-label=(language.choose_key(&row.label));
+            }
+            th.lines scope="row" {
+                span {
+                    a data-row-link href={ (PATH) "/" (row.id.0) } { (row.label) }
+                    " " span.mono.muted { "…" (row.last4) }
+                }
+                @if !row.tags.is_empty() {
+                    span { @for tag in &row.tags { span.tag { (tag) } " " } }
+                }
+            }
+            td data-label=(language.state_heading()) { (state_cell(visit, row, standing)) }
+            td data-label=(language.project()) {
+                span.lines {
+                    @if let Some(project) = &row.project { span.clipped title=(project) { (project) } } @else { span.muted { "–" } }
+                    span.small.muted { (words::billing(language, standing.map_or(row.billing, |standing| standing.billing))) }
+                }
+            }
+            td.number data-label=(language.priority()) { (row.priority) }
+            td.number data-label=(language.requests_today()) {
+                span.lines {
+                    span { (number(row.today.requests)) }
+                    @if in_flight > 0 { span.small.muted { (language.in_flight_now(in_flight)) } }
+                }
+            }
+            td.number data-label=(language.success_today()) { (success(language, row)) }
+            td.number data-label=(language.tokens_today()) title=(number(row.today.tokens)) {
+                (tokens(row.today.tokens.unsigned_abs()))
+            }
+            td data-label=(language.quota_used()) { (quota(standing)) }
+            td data-label=(language.last_used()) {
+                @if let Some(at) = row.last_used_at { (ago(visit, at, visit.now)) } @else { span.muted { (language.never()) } }
+            }
+        }
+    }
+}
+
+/// The state with its end, and below it the reason.
+fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Markup {
+    let language = visit.language;
+    let word = match standing {
+        Some(standing) => standing.word,
+        None if row.enabled => Word::Ready,
+        None => Word::Disabled,
+    };
+    let rests = standing.map_or(&[][..], |standing| &standing.rests);
+    let ends = match word {
+        Word::PartlyResting => rests.iter().map(|rest| rest.until).min(),
+        Word::Resting => rests.iter().map(|rest| rest.until).max(),
+        _ => None,
+    };
+    let next_check = standing.and_then(|standing| standing.condition.next_check);
+    let is_checked = matches!(word, Word::Invalid | Word::Suspended | Word::Misconfigured);
+    let reason = row.state_rule.as_deref();
+    html! {
+        span.lines {
+            span.state {
+                (words::state_badge(language, word))
+                @if let Some(ends) = ends { span.small { (until(visit, ends, visit.now)) } }
+            }
+            @match word {
+                Word::PartlyResting | Word::Resting => {
+                    @if let Some(rest) = rests.iter().min_by_key(|rest| (rest.model.is_some(), rest.until)) {
+                        span.small.muted.clipped {
+                            (words::rest_line(language, rest))
+                            @if rests.len() > 1 { ", " (language.and_more(rests.len() - 1)) }
+                        }
+                    }
+                }
+                Word::Ready | Word::Disabled => {}
+                Word::Trial | Word::Invalid | Word::Leaked | Word::Suspended | Word::Misconfigured => {
+                    @if let Some(rule) = reason {
+                        span.small.muted.clipped title=[row.state_message.as_deref()] { (words::named_rule(language, rule)) }
+                    }
+                }
+            }
+            @if let Some(at) = next_check.filter(|_| is_checked) {
+                span.small.muted { (language.checked_in()) " " (until(visit, at, visit.now)) }
+            }
+        }
+    }
+}
+
+/// How many of today's requests succeeded; the failures on hover.
+fn success(language: Language, row: &ShownKey) -> Markup {
+    let today = row.today;
+    html! {
+        @if today.requests == 0 {
+            span.muted { "–" }
+        } @else {
+            span.down[today.failures * 10 > today.requests] title=(language.failures_of(&number(today.failures), &number(today.requests))) {
+                (today.successes * 100 / today.requests) " %"
+            }
+        }
+    }
+}
+
+/// The day's limit of which the largest part is used, of whatever model.
+fn quota(standing: Option<&Standing>) -> Markup {
+    let windows = standing.map_or(&[][..], |standing| &standing.windows);
+    let daily = windows.iter().filter(|window| window.measure.is_daily());
+    let fullest = daily
+        .filter_map(|window| Some((window, window.limit?)))
+        .max_by_key(|(window, limit)| window.used.saturating_mul(1_000) / (*limit).max(1));
+    html! {
+        @if let Some((window, limit)) = fullest {
+            @let words = format!("{} / {}", number(window.used), number(limit));
+            span.lines.quota {
+                span.small title=[model_of(&window.of)] { (words) @if window.measure == Measure::TokensPerDay { " tok" } }
+                (words::share(&words, window.used, limit))
+            }
+        } @else {
+            span.muted { "–" }
+        }
+    }
+}
+
+fn model_of(of: &WindowOf) -> Option<&str> {
+    match of {
+        WindowOf::Model(model) => Some(model),
+        WindowOf::Key | WindowOf::Project => None,
+    }
+}
+
+fn pages_bar(
+    language: Language,
+    query: &ListQuery,
+    page: usize,
+    pages: usize,
+    matching: usize,
+) -> Markup {
+    let first = (page - 1) * ON_PAGE + 1;
+    let last = (page * ON_PAGE).min(matching);
+    let words = [first, last, matching].map(|count| number(count as u64));
+    let to = |page: usize| query.with("page", &page.to_string());
+    html! {
+        nav.pager aria-label=(language.pages()) {
+            span.muted.grow { (language.page_of(&words[0], &words[1], &words[2])) }
+            @if page > 1 {
+                a.button rel="prev" href=(to(page - 1)) { (language.previous_page()) }
+            } @else if pages > 1 {
+                span.button.off aria-disabled="true" { (language.previous_page()) }
+            }
+            @if page < pages {
+                a.button rel="next" href=(to(page + 1)) { (language.next_page()) }
+            } @else if pages > 1 {
+                span.button.off aria-disabled="true" { (language.next_page()) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::upstream_key::Billing;
+
+    #[test]
+    fn a_url_by_hand_never_fails_and_keeps_what_it_understands() {
+        let query = ListQuery {
+            q: " a ".to_owned(),
+            state: "sleepy".to_owned(),
+            billing: "free".to_owned(),
+            priority: "high".to_owned(),
+            sort: "-tokens".to_owned(),
+            ..ListQuery::default()
+        };
+
+        let expected = Filter {
+            text: Some("a".to_owned()),
+            billing: Some(Billing::Free),
+            ..Filter::default()
+        };
+        assert_eq!(query.filter(), expected);
+        assert_eq!(query.word(), None);
+        assert_eq!(query.order(), (Some(Sort::Tokens), true));
+        let of_state = ListQuery {
+            sort: "state".to_owned(),
+            ..ListQuery::default()
+        };
+        assert_eq!(of_state.order(), (None, false));
+    }
+
+    #[test]
+    fn a_link_changes_one_thing_and_begins_at_the_first_page() {
+        let query = ListQuery {
+            q: "team".to_owned(),
+            sort: "label".to_owned(),
+            page: "7".to_owned(),
+            ..ListQuery::default()
+        };
+
+        assert_eq!(
+            query.with("state", "invalid"),
+            "/upstream-keys?q=team&state=invalid&sort=label"
+        );
+        assert_eq!(
+            query.with("page", "8"),
+            "/upstream-keys?q=team&sort=label&page=8"
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! What states, rests and verdicts of keys are called on their pages.
+
+use maud::{Markup, html};
+
+use crate::dashboard::components::{Tone, badge};
+use crate::dashboard::texts::Language;
+use crate::pool::quota::Measure;
+use crate::pool::standing::{Rest, Source, Why, Word};
+use crate::pool::upstream_key::Billing;
+use crate::pool::verdict::Rule;
+
+/// A key's state with its mark.
+pub fn state_badge(language: Language, word: Word) -> Markup {
+    badge(tone(word), state(language, word))
+}
+
+fn tone(word: Word) -> Tone {
+    match word {
+        Word::Ready => Tone::Good,
+        Word::PartlyResting | Word::Resting | Word::Trial => Tone::Wait,
+        Word::Invalid | Word::Leaked | Word::Suspended | Word::Misconfigured => Tone::Bad,
+        Word::Disabled => Tone::Quiet,
+    }
+}
+
+pub fn state(language: Language, word: Word) -> &'static str {
+    match word {
+        Word::Ready => language.key_ready(),
+        Word::PartlyResting => language.key_partly_resting(),
+        Word::Resting => language.key_resting(),
+        Word::Trial => language.key_trial(),
+        Word::Invalid => language.key_invalid(),
+        Word::Leaked => language.key_leaked(),
+        Word::Suspended => language.key_suspended(),
+        Word::Misconfigured => language.key_misconfigured(),
+        Word::Disabled => language.key_disabled(),
+    }
+}
+
+/// What a state means for whoever looks at the key.
+pub fn meaning(language: Language, word: Word) -> &'static str {
+    match word {
+        Word::Ready => language.key_ready_means(),
+        Word::PartlyResting => language.key_partly_resting_means(),
+        Word::Resting => language.key_resting_means(),
+        Word::Trial => language.key_trial_means(),
+        Word::Invalid => language.key_invalid_means(),
+        Word::Leaked => language.key_leaked_means(),
+        Word::Suspended => language.key_suspended_means(),
+        Word::Misconfigured => language.key_misconfigured_means(),
+        Word::Disabled => language.key_disabled_means(),
+    }
+}
+
+/// Why a key rests.
+pub fn why(language: Language, why: Why) -> String {
+    match why {
+        Why::Verdict(rule) => rule_words(language, rule).to_owned(),
+        Why::SoftFaults => language.soft_faults().to_owned(),
+        Why::Used(of) => language.used_up(measure(language, of)),
+        Why::KeyLimit(of) => language.key_limit_used(measure(language, of)),
+        Why::ProjectLimit(of) => language.project_limit_used(measure(language, of)),
+    }
+}
+
+/// For what and why a key rests, in a line.
+pub fn rest_line(language: Language, rest: &Rest) -> Markup {
+    let reason = why(language, rest.why);
+    html! {
+        @if let Some(model) = &rest.model { span.mono { (model) } ": " }
+        (reason)
+    }
+}
+
+pub fn measure(language: Language, measure: Measure) -> &'static str {
+    match measure {
+        Measure::RequestsPerMinute => language.requests_per_minute(),
+        Measure::TokensPerMinute => language.tokens_per_minute(),
+        Measure::RequestsPerDay => language.requests_per_day(),
+        Measure::TokensPerDay => language.tokens_per_day(),
+    }
+}
+
+/// How a limit is known, and a sentence about that.
+pub fn source(language: Language, source: Source) -> (&'static str, &'static str) {
+    match source {
+        Source::Named => (language.limit_named(), language.limit_named_means()),
+        Source::Presumed => (language.limit_presumed(), language.limit_presumed_means()),
+        Source::Contradicted => (
+            language.limit_contradicted(),
+            language.limit_contradicted_means(),
+        ),
+        Source::Unknown => (language.limit_unknown(), language.limit_unknown_means()),
+        Source::Set => (language.limit_set(), language.limit_set_means()),
+    }
+}
+
+pub fn billing(language: Language, billing: Billing) -> &'static str {
+    match billing {
+        Billing::Free => language.billing_free(),
+        Billing::Paid => language.billing_paid(),
+        Billing::Unknown => language.billing_unknown(),
+    }
+}
+
+/// A rule by its name in rows; one of a later version is shown as it is.
+pub fn named_rule(language: Language, name: &str) -> String {
+    Rule::named(name).map_or_else(
+        || name.to_owned(),
+        |rule| rule_words(language, rule).to_owned(),
+    )
+}
+
+pub fn rule_words(language: Language, rule: Rule) -> &'static str {
+    match rule {
+        Rule::Success => language.short_success(),
+        Rule::InvalidRequest => language.short_invalid_request(),
+        Rule::ApiKeyInvalid => language.short_api_key_invalid(),
+        Rule::TwoCredentials => language.short_two_credentials(),
+        Rule::LocationUnsupported => language.short_location_unsupported(),
+        Rule::Unauthenticated => language.short_unauthenticated(),
+        Rule::BillingEmpty => language.short_billing_empty(),
+        Rule::SpendingCap => language.short_spending_cap(),
+        Rule::ConsumerSuspended => language.short_consumer_suspended(),
+        Rule::KeyLeaked => language.short_key_leaked(),
+        Rule::ServiceDisabled => language.short_service_disabled(),
+        Rule::KeyRestricted => language.short_key_restricted(),
+        Rule::ProjectDenied => language.short_project_denied(),
+        Rule::ForeignResource => language.short_foreign_resource(),
+        Rule::NoCredential => language.short_no_credential(),
+        Rule::FrontEndForbidden => language.short_front_end_forbidden(),
+        Rule::ModelNotFound => language.short_model_not_found(),
+        Rule::ModelRetired => language.short_model_retired(),
+        Rule::ResourceNotFound => language.short_resource_not_found(),
+        Rule::ClientFault => language.short_client_fault(),
+        Rule::UnnamedFault => language.short_unnamed_fault(),
+        Rule::QuotaPerMinute => language.short_quota_per_minute(),
+        Rule::QuotaPerDay => language.short_quota_per_day(),
+        Rule::QuotaZero => language.short_quota_zero(),
+        Rule::QuotaUnknownWindow => language.short_quota_unknown_window(),
+        Rule::QuotaWithoutDetail => language.short_quota_without_detail(),
+        Rule::Cancelled => language.short_cancelled(),
+        Rule::InternalError => language.short_internal_error(),
+        Rule::FrontEndError => language.short_front_end_error(),
+        Rule::Overloaded => language.short_overloaded(),
+        Rule::DeadlineExceeded => language.short_deadline_exceeded(),
+        Rule::UpstreamDeadline => language.short_upstream_deadline(),
+        Rule::ConnectFailed => language.short_connect_failed(),
+        Rule::ConnectionBroken => language.short_connection_broken(),
+        Rule::AnswerTimeout => language.short_answer_timeout(),
+        Rule::MalformedAnswer => language.short_malformed_answer(),
+    }
+}
+
+/// How much of a limit is used, as a bar with its words.
+pub fn share(words: &str, used: u64, limit: u64) -> Markup {
+    let percent = if limit == 0 {
+        100
+    } else {
+        (used.saturating_mul(100) / limit).min(100)
+    };
+    let class = match percent {
+        100 => "full",
+        80..100 => "high",
+        _ => "some",
+    };
+    html! {
+        span.share title=(words) {
+            svg.(class) viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true" {
+                rect.track width="100" height="6" rx="3" {}
+                rect.used width=(percent) height="6" rx="3" {}
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! `Jobs`: what admins have begun that takes longer than a page, with its progress; and what they have pasted and not yet
+//! confirmed. All of it in memory.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::Timestamp;
+use crate::pool::import::{Import, ImportedKey};
+use crate::pool::upstream_key::{Attributes, KeyState, UpstreamKeyId};
+use crate::storage::audit::Actor;
+
+/// So many jobs are remembered.
+const MOST_JOBS: usize = 50;
+/// So many drafts are kept, each for so long.
+const MOST_DRAFTS: usize = 8;
+const DRAFT_AGE: Duration = Duration::from_mins(15);
+/// So many results of a check of many keys are kept: those that did not pass first.
+pub const MOST_RESULTS: usize = 200;
+
+/// All jobs of a running server.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    jobs: Mutex<VecDeque<Arc<Job>>>,
+    drafts: Mutex<VecDeque<(Timestamp, Arc<Draft>)>>,
+    changes: Queue,
+    tests: Queue,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<VecDeque<Arc<Job>>>,
+    rung: Notify,
+}
+
+/// What is to be done, and how far it is.
+#[derive(Debug)]
+pub struct Job {
+    /// Random: it stands in URLs.
+    pub id: u64,
+    pub actor: Actor,
+    pub began: Timestamp,
+    pub work: Work,
+    progress: Mutex<Progress>,
+    moved: Notify,
+}
+
+/// What is to be done with keys.
+#[derive(Debug)]
+pub enum Work {
+    Test(Vec<UpstreamKeyId>),
+    Change(Vec<UpstreamKeyId>, Change),
+    Import {
+        keys: Vec<ImportedKey>,
+        /// Whether what is said of known keys is taken over.
+        update: bool,
+    },
+}
+
+/// A change of many keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Enable,
+    Disable,
+    Clear,
+    Delete,
+    Restore,
+    Update {
+        attributes: Attributes,
+        add_tags: Vec<String>,
+        remove_tags: Vec<String>,
+    },
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    pub done: usize,
+    pub ended: bool,
+    /// Why it ended early.
+    pub failed: Option<String>,
+    /// How many keys truly changed: not those that are gone, or were so already.
+    pub changed: usize,
+    /// Of an import.
+    pub new: usize,
+    pub restored: usize,
+    pub known: usize,
+    /// Of a restore: their secrets are wiped.
+    pub wiped: usize,
+    /// The first and the last revision of its acts.
+    pub revisions: Option<(i64, i64)>,
+    /// Of a test.
+    pub alive: usize,
+    pub refused: usize,
+    pub unclear: usize,
+    pub results: Vec<Tested>,
+}
+
+/// What came of looking at one key.
+#[derive(Debug, Clone)]
+pub struct Tested {
+    pub id: UpstreamKeyId,
+    pub label: String,
+    pub last4: String,
+    pub found: Outcome,
+    pub state: KeyState,
+    pub status: Option<u16>,
+    pub rule: &'static str,
+    /// Redacted.
+    pub message: String,
+    pub duration_ms: u64,
+}
+
+/// What a check tells of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Refused,
+    Unclear,
+    Alive,
+}
+
+/// Keys that were pasted, and wait for a yes.
+#[derive(Debug)]
+pub struct Draft {
+    pub id: u64,
+    pub found: Import,
+}
+
+impl Job {
+    /// How many keys it is about.
+    pub fn total(&self) -> usize {
+        match &self.work {
+            Work::Test(ids) | Work::Change(ids, _) => ids.len(),
+            Work::Import { keys, .. } => keys.len(),
+        }
+    }
+
+    pub fn progress(&self) -> Progress {
+        let progress = self.progress.lock();
+        progress.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes what is known of its progress, and wakes those who look.
+    pub fn report(&self, change: impl FnOnce(&mut Progress)) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut progress);
+        drop(progress);
+        self.moved.notify_waiters();
+    }
+
+    /// Waits until it has ended, but no longer than `patience`.
+    pub async fn ended_within(&self, patience: Duration) -> Progress {
+        let ended = async {
+            loop {
+                let moved = self.moved.notified();
+                if self.progress().ended {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        // Whoever has waited long enough sees how far it is.
+        let _ = tokio::time::timeout(patience, ended).await;
+        self.progress()
+    }
+
+    /// Waits until something has changed, but no longer than `patience`.
+    pub async fn moved_within(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.moved.notified()).await;
+    }
+}
+
+impl Jobs {
+    /// Has a job done by the server's tasks, after those that wait already.
+    pub fn begin(&self, work: Work, actor: Actor, now: Timestamp) -> Arc<Job> {
+        let job = Arc::new(Job {
+            id: rand::random(),
+            actor,
+            began: now,
+            work,
+            progress: Mutex::default(),
+            moved: Notify::new(),
+        });
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.push_back(job.clone());
+        while jobs.len() > MOST_JOBS {
+            jobs.pop_front();
+        }
+        drop(jobs);
+        let queue = match &job.work {
+            Work::Test(_) => &self.tests,
+            Work::Change(..) | Work::Import { .. } => &self.changes,
+        };
+        let mut waiting = queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push_back(job.clone());
+        drop(waiting);
+        queue.rung.notify_one();
+        job
+    }
+
+    /// A job that is still remembered.
+    pub fn find(&self, id: u64) -> Option<Arc<Job>> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.iter().find(|job| job.id == id).cloned()
+    }
+
+    /// Those that are under way, or wait for their turn.
+    pub fn running(&self) -> Vec<Arc<Job>> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = jobs.iter().filter(|job| !job.progress().ended);
+        running.cloned().collect()
+    }
+
+    /// The next change of keys to make.
+    pub async fn next_change(&self) -> Arc<Job> {
+        self.changes.next().await
+    }
+
+    /// The next test of keys to make.
+    pub async fn next_test(&self) -> Arc<Job> {
+        self.tests.next().await
+    }
+
+    /// Keeps what was pasted until it is confirmed, for a while.
+    pub fn keep(&self, found: Import, now: Timestamp) -> Arc<Draft> {
+        let draft = Arc::new(Draft {
+            id: rand::random(),
+            found,
+        });
+        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        drafts.retain(|(kept, _)| now - *kept < DRAFT_AGE);
+        while drafts.len() >= MOST_DRAFTS {
+            drafts.pop_front();
+        }
+        drafts.push_back((now, draft.clone()));
+        draft
+    }
+
+    /// What was pasted; `None`: too long ago.
+    pub fn draft(&self, id: u64, now: Timestamp) -> Option<Arc<Draft>> {
+        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        drafts.retain(|(kept, _)| now - *kept < DRAFT_AGE);
+        let found = drafts.iter().find(|(_, draft)| draft.id == id);
+        found.map(|(_, draft)| draft.clone())
+    }
+
+    /// Forgets what was pasted.
+    pub fn drop_draft(&self, id: u64) {
+        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        drafts.retain(|(_, draft)| draft.id != id);
+    }
+}
+
+impl Queue {
+    async fn next(&self) -> Arc<Job> {
+        loop {
+            let rung = self.rung.notified();
+            let next = {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.pop_front()
+            };
+            match next {
+                Some(job) => return job,
+                None => rung.await,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    #[tokio::test]
+    async fn tests_and_changes_wait_in_lines_of_their_own_and_progress_is_seen() {
+        let jobs = Jobs::default();
+        let ids = vec![UpstreamKeyId(1)];
+        let test = jobs.begin(Work::Test(ids.clone()), Actor::cli(), NOW);
+        let change = jobs.begin(Work::Change(ids, Change::Enable), Actor::cli(), NOW);
+
+        assert_eq!(jobs.next_change().await.id, change.id);
+        assert_eq!(jobs.next_test().await.id, test.id);
+        assert_eq!(jobs.running().len(), 2);
+        assert!(!test.ended_within(Duration::from_millis(1)).await.ended);
+        test.report(|progress| {
+            progress.done = 1;
+            progress.ended = true;
+        });
+
+        assert_eq!(test.ended_within(Duration::from_mins(1)).await.done, 1);
+        assert_eq!(jobs.running().len(), 1);
+        assert_eq!(jobs.find(test.id).unwrap().total(), 1);
+        assert!(jobs.find(test.id.wrapping_add(1)).is_none());
+    }
+
+    #[test]
+    fn drafts_are_few_and_forgotten_in_time() {
+        let jobs = Jobs::default();
+        let first = jobs.keep(Import::default(), NOW);
+        assert!(jobs.draft(first.id, NOW).is_some());
+        for _ in 0..MOST_DRAFTS {
+            jobs.keep(Import::default(), NOW);
+        }
+        assert!(jobs.draft(first.id, NOW).is_none());
+
+        let last = jobs.keep(Import::default(), NOW);
+        assert!(jobs.draft(last.id, NOW + DRAFT_AGE).is_none());
+        let last = jobs.keep(Import::default(), NOW);
+        jobs.drop_draft(last.id);
+        assert!(jobs.draft(last.id, NOW).is_none());
+    }
+}

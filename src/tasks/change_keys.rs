@@ -1,0 +1,166 @@
+//! Does what admins have begun with many upstream keys: a few at a time, so that no request waits for it.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::clock;
+use crate::jobs::{Change, Job, Work};
+use crate::pool::import::ImportedKey;
+use crate::pool::upstream_key::{Attributes, UpstreamKeyId};
+use crate::storage::audit::Act;
+use crate::storage::error::Result;
+use crate::storage::upstream_keys::Added;
+use crate::storage::{installation, projects, upstream_keys};
+
+/// So many keys are changed in one transaction, which holds up the log's rows for some ten milliseconds.
+const AT_ONCE: usize = 200;
+
+/// Does one job after the other for ever.
+pub async fn run(app: Arc<App>) {
+    loop {
+        let job = app.jobs.next_change().await;
+        work(&app, &job).await;
+    }
+}
+
+/// Does a job, to its end or to the first failure.
+pub async fn work(app: &App, job: &Job) {
+    let done = match &job.work {
+        Work::Change(ids, change) => change_all(app, job, ids, change).await,
+        Work::Import { keys, update } => import_all(app, job, keys, *update).await,
+        // Not of this line.
+        Work::Test(_) => Ok(()),
+    };
+    // The server's own keys are as the database has them before anybody is told that it is done.
+    let done = match done {
+        Ok(()) => app.reload(clock::now()).await.map(drop),
+        failed => failed,
+    };
+    if let Err(error) = &done {
+        tracing::error!("upstream keys could not be changed: {error}");
+    }
+    job.report(|progress| {
+        progress.failed = done.err().map(|error| error.to_string());
+        progress.ended = true;
+    });
+}
+
+async fn change_all(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &Change) -> Result<()> {
+    for ids in ids.chunks(AT_ONCE) {
+        let mut tx = app.db.begin().await?;
+        let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
+        // Some may be gone since they were chosen.
+        let there = match change {
+            Change::Restore => ids.to_vec(),
+            _ => upstream_keys::those_in_use(&mut tx, ids).await?,
+        };
+        let mut changed = there.len();
+        let mut wiped = 0;
+        match change {
+            Change::Enable => {
+                upstream_keys::update_enabled(&mut tx, &there, true, &act).await?;
+            }
+            Change::Disable => {
+                upstream_keys::update_enabled(&mut tx, &there, false, &act).await?;
+            }
+            Change::Clear => {
+                upstream_keys::clear(&mut tx, &there, &act).await?;
+                projects::clear_cooldowns(&mut tx, &there, &act).await?;
+            }
+            Change::Delete => upstream_keys::delete(&mut tx, &there, &act).await?,
+            Change::Restore => {
+                let restored = upstream_keys::restore(&mut tx, &there, &act).await?;
+                changed = usize::try_from(restored.restored).unwrap_or(usize::MAX);
+                wiped = usize::try_from(restored.wiped).unwrap_or(usize::MAX);
+            }
+            Change::Update {
+                attributes,
+                add_tags,
+                remove_tags,
+            } => {
+                changed = 0;
+                for id in &there {
+                    let mut attributes = attributes.clone();
+                    if !add_tags.is_empty() || !remove_tags.is_empty() {
+                        let tags = upstream_keys::tags(&mut tx, *id).await?;
+                        attributes.tags = Some(retagged(tags, add_tags, remove_tags));
+                    }
+                    let is_news = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
+                    changed += usize::from(is_news);
+                }
+            }
+        }
+        tx.commit().await?;
+        job.report(|progress| {
+            progress.done += ids.len();
+            progress.changed += changed;
+            progress.wiped += wiped;
+            let first = progress.revisions.map_or(act.revision, |(first, _)| first);
+            progress.revisions = Some((first, act.revision));
+        });
+    }
+    Ok(())
+}
+
+fn retagged(tags: Vec<String>, add: &[String], remove: &[String]) -> Vec<String> {
+    let mut tags: Vec<_> = tags
+        .into_iter()
+        .filter(|tag| !remove.contains(tag))
+        .collect();
+    for tag in add {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    tags
+}
+
+async fn import_all(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -> Result<()> {
+    for keys in keys.chunks(AT_ONCE) {
+        let mut tx = app.db.begin().await?;
+        let hash_key = installation::hash_key(&mut tx).await?;
+        let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
+        let (mut new, mut restored, mut known, mut changed) = (0, 0, 0, 0);
+        for ImportedKey { secret, attributes } in keys {
+            let added = upstream_keys::insert(&mut tx, &hash_key, secret, attributes, true, &act);
+            match added.await? {
+                Added::New(_) => new += 1,
+                Added::Restored(_) => restored += 1,
+                Added::Known(id) => {
+                    known += 1;
+                    if update && *attributes != Attributes::default() {
+                        let is_news = upstream_keys::update(&mut tx, id, attributes, &act).await?;
+                        changed += usize::from(is_news);
+                    }
+                }
+            }
+        }
+        tx.commit().await?;
+        job.report(|progress| {
+            progress.done += keys.len();
+            progress.new += new;
+            progress.restored += restored;
+            progress.known += known;
+            progress.changed += changed;
+            let first = progress.revisions.map_or(act.revision, |(first, _)| first);
+            progress.revisions = Some((first, act.revision));
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_added_once_and_removed() {
+        let texts = |texts: &[&str]| -> Vec<String> {
+            texts.iter().map(|text| (*text).to_owned()).collect()
+        };
+
+        let tags = retagged(texts(&["a", "b"]), &texts(&["b", "c"]), &texts(&["a", "x"]));
+
+        assert_eq!(tags, ["b", "c"]);
+    }
+}

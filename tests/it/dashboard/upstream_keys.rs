@@ -1,0 +1,216 @@
+//! Upstream keys, as an admin adds, finds, tests, changes and deletes them, by forms alone.
+
+use gemini_pool::clock;
+use gemini_pool::demo::fake_gemini::Rules;
+use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::storage::audit::{self, Filter};
+use reqwest::header::LOCATION;
+use reqwest::{Method, Response};
+
+use crate::support::admin::AdminClient;
+use crate::support::{TestPool, eventually};
+
+const FIRST: &str = "AIzaSyTheFirstKeyOfThePoolUnderTest0001";
+const SECOND: &str = "AIzaSyTheSecondKeyOfThePoolUnderTest002";
+const LEAKED: &str = "AIzaSyTheLeakedKeyOfThePoolUnderTest003";
+
+fn pool_of_three() -> [FakeKey; 3] {
+    [
+        FakeKey::healthy(FIRST, "projects/1"),
+        FakeKey::healthy(SECOND, "projects/2"),
+        FakeKey::new(LEAKED, "projects/3", Fate::Leaked),
+    ]
+}
+
+fn target(answer: &Response) -> String {
+    assert_eq!(answer.status(), 303);
+    answer.headers()[LOCATION].to_str().unwrap().to_owned()
+}
+
+fn assert_shows_no_secret(page: &str) {
+    for secret in [FIRST, SECOND, LEAKED] {
+        assert!(!page.contains(secret), "{page}");
+    }
+}
+
+async fn actions(pool: &TestPool) -> Vec<String> {
+    let page = audit::list(&pool.app.db.readers, &Filter::default(), None, 100).await;
+    let admins = page.unwrap().items.into_iter().rev();
+    admins
+        .filter(|change| change.actor == "admin:admin")
+        .map(|change| {
+            assert_eq!(change.address.as_deref(), Some("127.0.0.1"));
+            let action = serde_json::to_value(change.action).unwrap();
+            format!("{} {}", action.as_str().unwrap(), change.name)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
+    let known = FakeKey::healthy(FIRST, "projects/1");
+    let google = Rules::with_keys(pool_of_three());
+    let google = gemini_pool::demo::fake_gemini::FakeGemini::start(google)
+        .await
+        .unwrap();
+    let pool = TestPool::over(google, vec![known.secret.clone()], &[]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let text = format!("key,label,tags\n{SECOND},second,a b\n{LEAKED},third,\n{FIRST},,\nx y,,\n");
+    admin.look("/upstream-keys/import").await;
+
+    let answer = admin
+        .submit("/upstream-keys/import", &[("text", &text)])
+        .await;
+
+    let preview = target(&answer);
+    let page = admin.look(&preview).await;
+    assert_shows_no_secret(&page);
+    for shown in ["second", "third", "Known already", "Could not be read", "t002"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let wrong = admin.submit(&preview, &[("priority", "high")]).await;
+    assert_eq!(wrong.status(), 422);
+    let job = target(&admin.submit(&preview, &[("project", "team")]).await);
+    let page = admin.look(&job).await;
+    assert!(page.contains("2 new, 0 brought back, 1 known already"), "{page}");
+    let again = admin.request(Method::GET, &preview).send().await.unwrap();
+    assert_eq!(again.status(), 404, "what was pasted is forgotten");
+
+    let keys = pool.keys().await;
+    let told: Vec<_> = keys
+        .iter()
+        .map(|key| (key.label.as_str(), key.project.as_deref()))
+        .collect();
+    assert_eq!(told[1..], [("second", Some("team")), ("third", Some("team"))]);
+    assert_eq!(keys[1].tags, ["a", "b"]);
+    // The new ones are checked, and what that found is shown.
+    let list = eventually("the leaked key is known to be", async || {
+        let page = admin.look("/upstream-keys?state=leaked").await;
+        page.contains("third").then_some(page)
+    })
+    .await;
+    assert!(!list.contains(">second<"), "{list}");
+    assert_eq!(actions(&pool).await[0], "create second");
+}
+
+#[tokio::test]
+async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
+    let pool = TestPool::of(pool_of_three()).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let page = admin.look("/upstream-keys").await;
+    assert_shows_no_secret(&page);
+    let bulk = "/upstream-keys/bulk";
+
+    let nothing = admin.submit(bulk, &[("action", "disable")]).await;
+    assert_eq!(target(&nothing), "/upstream-keys");
+    let page = admin.look("/upstream-keys").await;
+    assert!(page.contains("Nothing was chosen"), "{page}");
+
+    let one = [("action", "disable"), ("id", "1"), ("back", "/upstream-keys?sort=label")];
+    assert_eq!(target(&admin.submit(bulk, &one).await), "/upstream-keys?sort=label");
+    let page = admin.look("/upstream-keys?state=disabled").await;
+    assert!(page.contains("1 upstream key disabled"), "{page}");
+    assert!(page.contains("href=\"/upstream-keys/1\""), "{page}");
+    assert!(!page.contains("href=\"/upstream-keys/2\""), "{page}");
+
+    let tag = [("action", "tag"), ("scope", "all"), ("back", "/upstream-keys")];
+    let asked = admin.submit(bulk, &tag).await.text().await.unwrap();
+    assert!(asked.contains("Tag 3 upstream keys"), "{asked}");
+    let tagged = [tag[0], tag[1], tag[2], ("confirmed", "1"), ("add_tags", "eu, fast")];
+    target(&admin.submit(bulk, &tagged).await);
+    let page = admin.look("/upstream-keys?tag=fast").await;
+    assert!(page.contains("3 upstream keys changed"), "{page}");
+
+    let delete = [("action", "delete"), ("id", "1"), ("id", "2"), ("back", "/upstream-keys")];
+    let asked = admin.submit(bulk, &delete).await.text().await.unwrap();
+    assert!(asked.contains("Delete 2 upstream keys"), "{asked}");
+    assert_eq!(pool.keys().await.len(), 3, "nothing happens before a yes");
+    let confirmed = [&delete[..], &[("confirmed", "1")]].concat();
+    target(&admin.submit(bulk, &confirmed).await);
+    assert_eq!(pool.keys().await.len(), 1);
+    assert_eq!(pool.app.keys.lock().len(), 1);
+
+    let page = admin.look("/upstream-keys").await;
+    let undo = page.split("action=\"/upstream-keys/undo").nth(1).unwrap();
+    let undo = undo.split('"').next().unwrap().replace("&amp;", "&");
+    target(&admin.submit(&format!("/upstream-keys/undo{undo}"), &[]).await);
+    let page = admin.look("/upstream-keys").await;
+    assert!(page.contains("2 upstream keys restored"), "{page}");
+    assert_eq!(pool.app.keys.lock().len(), 3);
+    let keys = pool.keys().await;
+    assert_eq!(keys[0].tags, ["eu", "fast"]);
+    assert!(!keys[0].enabled, "it is back as it was");
+
+    let done = actions(&pool).await;
+    let count = |action: &str| done.iter().filter(|done| done.starts_with(action)).count();
+    let counts = ["disable", "update", "delete", "restore"].map(count);
+    assert_eq!(counts, [1, 3, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
+    let pool = TestPool::of(pool_of_three()).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    admin.look("/upstream-keys/3").await;
+
+    let test = [("action", "test"), ("id", "3"), ("back", "/upstream-keys/3")];
+    target(&admin.submit("/upstream-keys/bulk", &test).await);
+
+    let page = admin.look("/upstream-keys/3").await;
+    assert_shows_no_secret(&page);
+    for shown in ["is refused: key reported as leaked", "Leaked", "Google said", "Not by itself"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let row = page.split("href=\"/logs/").nth(1).unwrap();
+    admin
+        .look(&format!("/logs/{}", row.split('"').next().unwrap()))
+        .await;
+
+    admin.look("/upstream-keys/1/edit").await;
+    let edit = "/upstream-keys/1/edit";
+    let wrong = [("label", "first"), ("priority", "0"), ("weight", "0")];
+    assert_eq!(admin.submit(edit, &wrong).await.status(), 422);
+    let right = [
+        ("label", "first"),
+        ("project", "team"),
+        ("billing", "paid"),
+        ("priority", "-2"),
+        ("weight", "5"),
+        ("tags", "eu"),
+        ("enabled", "on"),
+    ];
+    assert_eq!(target(&admin.submit(edit, &right).await), "/upstream-keys/1");
+    let page = admin.look("/upstream-keys/1").await;
+    for shown in ["Saved", "first", "team", "paid"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let known = pool.app.keys.lock().get(pool.keys().await[0].id).cloned();
+    let known = known.unwrap();
+    assert_eq!((known.priority, known.weight, known.label.as_str()), (-2, 5, "first"));
+
+    let gone = admin.request(Method::GET, "/upstream-keys/99").send().await;
+    assert_eq!(gone.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
+    let used_up = FakeKey::new(FIRST, "projects/1", Fate::QuotaZero("gemini-2.5-flash".to_owned()));
+    let healthy = FakeKey::healthy(SECOND, "projects/2");
+    let pool = TestPool::of([used_up, healthy]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    for _ in 0..2 {
+        assert_eq!(pool.generate().await.status(), 200);
+    }
+
+    let page = admin.look("/upstream-keys?state=partly_resting").await;
+
+    for shown in ["gemini-2.5-flash", "no quota for this model", "data-countdown"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let page = admin.look("/upstream-keys/1").await;
+    assert!(page.contains("Rests"), "{page}");
+    let clear = [("action", "clear"), ("id", "1"), ("back", "/upstream-keys/1")];
+    target(&admin.submit("/upstream-keys/bulk", &clear).await);
+    let glance = pool.app.keys.lock().glance(pool.keys().await[0].id, clock::now());
+    assert_eq!(glance.unwrap().word.name(), "ready");
+}
