@@ -11,9 +11,10 @@ use crate::clock::{self, Timestamp};
 use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
 use crate::pool::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{ListedKey, NewClientKey, Terms};
 use crate::storage::paging::Page;
-use crate::storage::{client_keys, installation, revision};
+use crate::storage::{client_keys, installation};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -98,17 +99,17 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     let db = database::open(args).await?;
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::cli(), now).await?;
     let key = NewClientKey {
         name: &terms.name,
         note: &terms.note,
         secret: &secret,
         expires_at: terms.expires_at,
     };
-    let Some(id) = client_keys::insert(&mut tx, &hash_key, &key, now, revision).await? else {
+    let Some(id) = client_keys::insert(&mut tx, &hash_key, &key, &act).await? else {
         bail!("there is or was a client key with this secret: choose another");
     };
-    client_keys::update(&mut tx, id, &terms, revision).await?;
+    client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
     let keys = client_keys::list(&db.readers).await?;
     db.close().await;
@@ -143,7 +144,7 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     arguments.terms.clone().apply(&mut Terms::default(), now)?;
     let db = database::open_existing(args).await?;
     let mut tx = db.begin().await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::cli(), now).await?;
     let ids = if let Some(ids) = ids {
         ids.into_iter().map(ClientKeyId).collect()
     } else {
@@ -156,7 +157,7 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
             terms.name.clone_from(name);
         }
         arguments.terms.clone().apply(&mut terms, now)?;
-        client_keys::update(&mut tx, id, &terms, revision).await?;
+        client_keys::update(&mut tx, id, &terms, &act).await?;
     }
     tx.commit().await?;
     db.close().await;
@@ -239,9 +240,9 @@ async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Re
         Some(ids) => ids.into_iter().map(ClientKeyId).collect(),
         None => client_keys::list_ids(&mut tx, !enabled).await?,
     };
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
     for id in &ids {
-        client_keys::update_enabled(&mut tx, *id, enabled, revision).await?;
+        client_keys::update_enabled(&mut tx, *id, enabled, &act).await?;
     }
     tx.commit().await?;
     db.close().await;
@@ -257,10 +258,9 @@ async fn remove(args: &DatabaseArgs, removed: RemovedArgs) -> Result<()> {
     let db = database::open_existing(args).await?;
     let ids = removed.confirmed("client key")?;
     let mut tx = db.begin().await?;
-    let revision = revision::bump(&mut tx).await?;
-    let now = clock::now();
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
     for id in &ids {
-        client_keys::delete(&mut tx, ClientKeyId(*id), now, revision).await?;
+        client_keys::delete(&mut tx, ClientKeyId(*id), &act).await?;
     }
     tx.commit().await?;
     db.close().await;

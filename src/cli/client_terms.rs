@@ -9,13 +9,11 @@ use crate::clock::Timestamp;
 use crate::config::InvalidConfig;
 use crate::pool::client_key::Limits;
 use crate::pool::money::{nano_usd, usd};
-use crate::pool::scopes::{Globs, Scopes};
+use crate::pool::scopes::{self, BadScope};
 use crate::storage::client_keys::{ListedKey, Terms};
 
 /// What clears a limit or a list.
 const NONE: &str = "none";
-/// The largest limit; nobody would notice a larger one.
-const LARGEST: u64 = 1_000_000_000_000;
 
 /// Limits and scopes. A flag that is not given changes nothing; `none` lifts a limit or empties a list.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
@@ -131,7 +129,7 @@ impl FromStr for Count {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let number = text.parse().ok();
         number
-            .filter(|most| (1..=LARGEST).contains(most))
+            .filter(|most| (1..=Limits::LARGEST).contains(most))
             .map(Self)
             .ok_or("a limit is a whole number from 1 on, or `none`; `client-keys disable` lets nothing through")
     }
@@ -154,48 +152,41 @@ impl FromStr for Usd {
 
 fn glob(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let compiled = Globs::new(vec![text.to_owned()]);
-    compiled.map_err(|error| format!("{error}; a comma ends a pattern: write {{a,b}} as two"))?;
+    scopes::check_model(text).map_err(|error| uncut(&error))?;
     Ok(text.to_owned())
 }
 
-/// A glob that a path of Google's could match; one that could not would shut the key out of everything.
 fn path(text: &str) -> Result<String, String> {
-    let text = glob(text)?;
-    let begins = |begin: &str| text.starts_with(begin);
-    if text != NONE && !["/", "*", "?", "["].into_iter().any(begins) {
-        return Err("a path begins with / as in /v1beta/models/*".to_owned());
-    }
-    let aliases = [
-        "/gemini/",
-        "/openai/",
-        "/v1/chat/",
-        "/v1/completions",
-        "/v1/embeddings",
-    ];
-    if aliases.into_iter().any(begins) {
-        return Err(
-            "that is an alias, and what counts is Google's own path: /v1beta/models/* or /v1beta/openai/*".to_owned(),
-        );
-    }
-    Ok(text)
-}
-
-fn address(text: &str) -> Result<String, String> {
-    let text = text.trim().to_owned();
-    if text != NONE {
-        let scopes = Scopes::new(&[], &[], std::slice::from_ref(&text));
-        scopes.map_err(|error| error.to_string())?;
-    }
-    Ok(text)
-}
-
-fn tag(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
-    let separates = |char: char| char.is_whitespace() || char.is_control() || ";|".contains(char);
-    if text.is_empty() || text.contains(separates) {
-        return Err("a tag is a word, without spaces, `;` or `|`");
+    if text != NONE {
+        scopes::check_path(text).map_err(|error| uncut(&error))?;
     }
+    Ok(text.to_owned())
+}
+
+/// What is wrong with a pattern that may have been cut at a comma.
+fn uncut(error: &BadScope) -> String {
+    match error {
+        BadScope::Empty | BadScope::Glob(_) => {
+            format!("{error}; a comma ends a pattern: write {{a,b}} as two")
+        }
+        BadScope::Path | BadScope::Alias | BadScope::Address(_) | BadScope::Tag => {
+            error.to_string()
+        }
+    }
+}
+
+fn address(text: &str) -> Result<String, BadScope> {
+    let text = text.trim();
+    if text != NONE {
+        scopes::check_address(text)?;
+    }
+    Ok(text.to_owned())
+}
+
+fn tag(text: &str) -> Result<String, BadScope> {
+    let text = text.trim();
+    scopes::check_tag(text)?;
     Ok(text.to_owned())
 }
 

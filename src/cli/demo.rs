@@ -23,11 +23,12 @@ use crate::demo::traffic;
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::Attributes;
 use crate::server::Server;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::backup::folder_of;
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
 use crate::storage::lock::ServerLock;
-use crate::storage::{installation, revision, upstream_keys};
+use crate::storage::{installation, upstream_keys};
 
 /// Where the demo listens if nobody says otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
@@ -152,26 +153,16 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
             path.display()
         );
     }
-    let now = clock::now();
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::demo(), clock::now()).await?;
     for role in &cast {
         let secret = Secret::new(&role.key.secret);
         let attributes = Attributes {
             label: Some(role.label.to_owned()),
             ..Attributes::default()
         };
-        upstream_keys::insert(
-            &mut tx,
-            &hash_key,
-            &secret,
-            &attributes,
-            false,
-            now,
-            revision,
-        )
-        .await?;
+        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act).await?;
     }
     for (name, secret) in CLIENTS {
         let key = NewClientKey {
@@ -180,7 +171,7 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
             secret: &Secret::new(secret),
             expires_at: None,
         };
-        client_keys::insert(&mut tx, &hash_key, &key, now, revision).await?;
+        client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
     }
     tx.commit().await?;
     Ok(())

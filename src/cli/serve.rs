@@ -16,11 +16,12 @@ use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
 use crate::pool::upstream_key::Attributes;
 use crate::server::Server;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
 use crate::storage::lock::ServerLock;
 use crate::storage::recorder::{self, Recorder, Writer};
-use crate::storage::{installation, revision, upstream_keys};
+use crate::storage::{installation, upstream_keys};
 
 /// Runs the server until a signal ends it.
 pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
@@ -65,10 +66,9 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     if config.client_keys.is_empty() && config.upstream_keys.is_empty() {
         return Ok(());
     }
-    let now = clock::now();
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::environment(), clock::now()).await?;
     let mut number = client_keys::count_named(&mut tx, "env-").await?;
     for secret in &config.client_keys {
         let name = format!("env-{}", number + 1);
@@ -78,7 +78,7 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
             secret,
             expires_at: None,
         };
-        if client_keys::insert(&mut tx, &hash_key, &key, now, revision)
+        if client_keys::insert(&mut tx, &hash_key, &key, &act)
             .await?
             .is_some()
         {
@@ -87,7 +87,7 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     }
     for secret in &config.upstream_keys {
         let nothing = Attributes::default();
-        upstream_keys::insert(&mut tx, &hash_key, secret, &nothing, false, now, revision).await?;
+        upstream_keys::insert(&mut tx, &hash_key, secret, &nothing, false, &act).await?;
     }
     tx.commit().await?;
     Ok(())

@@ -9,11 +9,9 @@ use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig};
 use crate::pool::settings::{DEFINITIONS, Definition, definition};
+use crate::storage::audit::{Act, Actor};
 use crate::storage::paging::Page;
 use crate::storage::settings::{self, ListedSetting, SettingChange};
-
-/// Who the history says changed it.
-const ACTOR: &str = "cli";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -136,7 +134,8 @@ async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
         .map_err(|error| InvalidConfig::new(&error.to_string()))?;
     let db = database::open(args).await?;
     let mut tx = db.begin().await?;
-    let change = settings::change(&mut tx, name, kept.as_deref(), ACTOR, clock::now()).await?;
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
+    let change = settings::change(&mut tx, name, kept.as_deref(), &act).await?;
     tx.commit().await?;
     db.close().await;
     if let Some(change) = change {
@@ -156,9 +155,10 @@ async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
     } else {
         arguments.names
     };
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
     let mut changes = Vec::new();
     for name in names {
-        changes.extend(settings::change(&mut tx, &name, None, ACTOR, clock::now()).await?);
+        changes.extend(settings::change(&mut tx, &name, None, &act).await?);
     }
     tx.commit().await?;
     db.close().await;

@@ -13,7 +13,8 @@ use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig};
 use crate::pool::upstream_key::{Attributes, Billing, MOST_WEIGHT, UpstreamKeyId, tags_in};
-use crate::storage::{projects, revision, upstream_keys};
+use crate::storage::audit::{Act, Actor};
+use crate::storage::{projects, upstream_keys};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -123,8 +124,7 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     let db = database::open_existing(args).await?;
     let mut tx = db.begin().await?;
     let ids = selected(&mut tx, arguments.selected.ids()).await?;
-    let revision = revision::bump(&mut tx).await?;
-    let now = clock::now();
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
     let mut changed = 0;
     for (id, label) in ids
         .iter()
@@ -134,7 +134,7 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
             label,
             ..attributes.clone()
         };
-        let is_news = upstream_keys::update(&mut tx, *id, &attributes, now, revision).await?;
+        let is_news = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
         changed += usize::from(is_news);
     }
     let sisters = upstream_keys::count_sisters(&mut tx, &ids).await?;
@@ -161,11 +161,8 @@ async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Re
         // Those that are on already keep their states.
         None => upstream_keys::list_ids(&mut tx, Some(!enabled)).await?,
     };
-    let revision = revision::bump(&mut tx).await?;
-    let now = clock::now();
-    for id in &ids {
-        upstream_keys::update_enabled(&mut tx, *id, enabled, now, revision).await?;
-    }
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
+    upstream_keys::update_enabled(&mut tx, &ids, enabled, &act).await?;
     tx.commit().await?;
     db.close().await;
     let done = if enabled { "enabled" } else { "disabled" };
@@ -180,10 +177,9 @@ async fn clear(args: &DatabaseArgs, ids: Option<Vec<i64>>) -> Result<()> {
     let db = database::open_existing(args).await?;
     let mut tx = db.begin().await?;
     let ids = selected(&mut tx, ids).await?;
-    let revision = revision::bump(&mut tx).await?;
-    let now = clock::now();
-    let states = upstream_keys::clear(&mut tx, &ids, now, revision).await?;
-    let cooldowns = projects::clear_cooldowns(&mut tx, &ids, now, revision).await?;
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
+    let states = upstream_keys::clear(&mut tx, &ids, &act).await?;
+    let cooldowns = projects::clear_cooldowns(&mut tx, &ids, &act).await?;
     tx.commit().await?;
     db.close().await;
     output::line(format!(
@@ -208,12 +204,10 @@ async fn selected(
 async fn remove(args: &DatabaseArgs, removed: RemovedArgs) -> Result<()> {
     let db = database::open_existing(args).await?;
     let ids = removed.confirmed("upstream key")?;
+    let ids: Vec<_> = ids.into_iter().map(UpstreamKeyId).collect();
     let mut tx = db.begin().await?;
-    let revision = revision::bump(&mut tx).await?;
-    let now = clock::now();
-    for id in &ids {
-        upstream_keys::delete(&mut tx, UpstreamKeyId(*id), now, revision).await?;
-    }
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
+    upstream_keys::delete(&mut tx, &ids, &act).await?;
     tx.commit().await?;
     db.close().await;
     let count = output::count(ids.len(), "upstream key");

@@ -163,6 +163,14 @@ impl Admission {
         Ok(())
     }
 
+    /// How much of what a limit counts is used; nothing where none is set.
+    pub fn used(&mut self, id: ClientKeyId, limit: Limit, now: Timestamp) -> u64 {
+        self.used.get_mut(&id).map_or(0, |used| {
+            used.begin_anew(now, &self.zone);
+            used.of(limit, now)
+        })
+    }
+
     /// Counts what a request came to.
     fn settle(&mut self, id: ClientKeyId, spent: Spent, now: Timestamp) {
         let Some(used) = self.used.get_mut(&id) else {
@@ -216,21 +224,25 @@ impl Used {
         }
     }
 
+    /// How much of what a limit counts.
+    fn of(&self, limit: Limit, now: Timestamp) -> u64 {
+        match limit {
+            Limit::RequestsPerMinute => self.minute.used(now).requests,
+            Limit::RequestsPerDay => self.requests_of_the_day,
+            Limit::TokensPerMinute => self.minute.used(now).tokens,
+            Limit::TokensPerDay => self.tokens_of_the_day,
+            Limit::Concurrency => self.under_way,
+            Limit::CostPerMonth => self.nano_usd_of_the_month,
+        }
+    }
+
     /// Of the limits without room, the one that has some last.
     fn denied(&self, limits: &Limits, now: Timestamp) -> Option<Denied> {
-        let last_minute = self.minute.used(now);
         let rest = |span: Option<Span>| span.map_or(Duration::ZERO, |span| span.ends - now);
         let (day, month) = (rest(self.day), rest(self.month));
         let over = |limit| {
             let most = limits.most(limit)?;
-            let used = match limit {
-                Limit::RequestsPerMinute => last_minute.requests,
-                Limit::RequestsPerDay => self.requests_of_the_day,
-                Limit::TokensPerMinute => last_minute.tokens,
-                Limit::TokensPerDay => self.tokens_of_the_day,
-                Limit::Concurrency => self.under_way,
-                Limit::CostPerMonth => self.nano_usd_of_the_month,
-            };
+            let used = self.of(limit, now);
             (used >= most).then_some((limit, most, used))
         };
         let over: Vec<_> = Limit::ALL.into_iter().filter_map(over).collect();

@@ -66,6 +66,9 @@ impl Limit {
 }
 
 impl Limits {
+    /// The largest limit; nobody would notice a larger one.
+    pub const LARGEST: u64 = 1_000_000_000_000;
+
     pub fn most(&self, limit: Limit) -> Option<u64> {
         match limit {
             Limit::RequestsPerMinute => self.requests_per_minute,

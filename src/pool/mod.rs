@@ -27,6 +27,7 @@ pub mod selection;
 pub mod set_back;
 pub mod settings;
 pub mod settle;
+pub mod shown_once;
 pub mod sign_in_guessing;
 pub mod storm;
 pub mod upstream_key;

@@ -20,8 +20,55 @@ pub enum BadScope {
     Empty,
     #[error("{0}")]
     Glob(String),
+    #[error("a path begins with / as in /v1beta/models/*")]
+    Path,
+    #[error(
+        "that is an alias, and what counts is Google's own path: /v1beta/models/* or /v1beta/openai/*"
+    )]
+    Alias,
     #[error("{0:?} is no address: write it like 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32")]
     Address(String),
+    #[error("a tag is a word, without spaces, `;` or `|`")]
+    Tag,
+}
+
+/// Whether this is a pattern of models.
+pub fn check_model(text: &str) -> Result<(), BadScope> {
+    Globs::new(vec![text.to_owned()]).map(drop)
+}
+
+/// Whether this is a pattern that a path of Google's could match; one that could not would shut a key out of everything.
+pub fn check_path(text: &str) -> Result<(), BadScope> {
+    Globs::new(vec![text.to_owned()])?;
+    let begins = |begin: &str| text.starts_with(begin);
+    if !["/", "*", "?", "["].into_iter().any(begins) {
+        return Err(BadScope::Path);
+    }
+    let aliases = [
+        "/gemini/",
+        "/openai/",
+        "/v1/chat/",
+        "/v1/completions",
+        "/v1/embeddings",
+    ];
+    if aliases.into_iter().any(begins) {
+        return Err(BadScope::Alias);
+    }
+    Ok(())
+}
+
+/// Whether this is an address or a network.
+pub fn check_address(text: &str) -> Result<(), BadScope> {
+    network(text).map(drop)
+}
+
+/// Whether this can be a tag.
+pub fn check_tag(text: &str) -> Result<(), BadScope> {
+    let separates = |char: char| char.is_whitespace() || char.is_control() || ";|".contains(char);
+    if text.is_empty() || text.contains(separates) {
+        return Err(BadScope::Tag);
+    }
+    Ok(())
 }
 
 impl Scopes {
@@ -165,6 +212,22 @@ mod tests {
             assert_eq!(found, admitted, "{address} of {network}");
         }
         assert!(Scopes::default().admits_address("192.0.2.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_would_shut_a_key_out_of_everything_is_refused() {
+        let cases = [
+            ("/v1beta/models/*", Ok(())),
+            ("*:countTokens", Ok(())),
+            ("v1beta/models/*", Err(BadScope::Path)),
+            ("/openai/v1/*", Err(BadScope::Alias)),
+            ("", Err(BadScope::Empty)),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(check_path(path), expected, "{path}");
+        }
+        assert_eq!(check_tag("team a"), Err(BadScope::Tag));
+        assert_eq!(check_tag("team-a"), Ok(()));
     }
 
     #[test]

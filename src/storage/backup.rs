@@ -440,7 +440,8 @@ mod tests {
 
     async fn name_setting(db: &Db, name: &str) {
         let mut tx = db.begin().await.unwrap();
-        crate::storage::settings::change(&mut tx, name, Some("1"), "test", NOW)
+        let act = crate::storage::audit::tests::act(&mut tx, NOW).await;
+        crate::storage::settings::change(&mut tx, name, Some("1"), &act)
             .await
             .unwrap();
         tx.commit().await.unwrap();

@@ -1,12 +1,14 @@
 //! Client keys, stored as hashes.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::client_key::{ClientKey, ClientKeyId, HashKey, Limits};
 use crate::pool::scopes::Scopes;
 use crate::pool::secret::Secret;
+use crate::storage::audit::{self, Act, Action, NewChange, Subject};
 use crate::storage::error::{Error, Result};
 
 /// A key as lists show it; the names are those of the JSON.
@@ -33,12 +35,13 @@ pub struct ListedKey {
     pub created_at: Timestamp,
 }
 
-/// What may be changed on a client key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What may be changed on a client key. Serialized for the audit, in the names of the JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Terms {
     pub name: String,
     pub note: String,
     pub expires_at: Option<Timestamp>,
+    #[serde(flatten)]
     pub limits: Limits,
     pub models: Vec<String>,
     pub paths: Vec<String>,
@@ -60,8 +63,7 @@ pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     hash_key: &HashKey,
     key: &NewClientKey<'_>,
-    now: Timestamp,
-    revision: i64,
+    act: &Act,
 ) -> Result<Option<ClientKeyId>> {
     let (hash, last4) = (
         hash_key.hash(key.secret.expose()).to_vec(),
@@ -79,10 +81,38 @@ pub async fn insert(
         hash,
         last4,
         key.expires_at,
-        now,
-        revision,
+        act.now,
+        act.revision,
     );
-    Ok(id.fetch_optional(&mut **tx).await?)
+    let Some(id) = id.fetch_optional(&mut **tx).await? else {
+        return Ok(None);
+    };
+    let after = json!({
+        "name": key.name, "note": key.note, "last4": last4, "expires_at": key.expires_at,
+    });
+    told(tx, act, id, Action::Create, key.name, (None, Some(after))).await?;
+    Ok(Some(id))
+}
+
+/// Writes down what was changed of a key.
+async fn told(
+    tx: &mut Transaction<'_, Sqlite>,
+    act: &Act,
+    id: ClientKeyId,
+    action: Action,
+    name: &str,
+    (before, after): (Option<Value>, Option<Value>),
+) -> Result<()> {
+    let change = NewChange {
+        action,
+        subject: Subject::ClientKey,
+        subject_id: Some(id.0),
+        name,
+        before,
+        after,
+    };
+    audit::insert(tx, act, &change).await?;
+    Ok(())
 }
 
 /// Changes what a key may do.
@@ -90,8 +120,17 @@ pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
     terms: &Terms,
-    revision: i64,
+    act: &Act,
 ) -> Result<()> {
+    let row = list_rows(&mut **tx, Some(id)).await?.pop();
+    let row = row.ok_or_else(|| missing(id))?;
+    let said = |terms: &Terms| serde_json::to_value(terms).expect("terms become JSON");
+    // Of a row that cannot be read nothing is told but what it is now.
+    let before = row.terms().map_or_else(|| json!({}), |terms| said(&terms));
+    if let Some((before, after)) = audit::difference(before, said(terms)) {
+        let values = (Some(before), Some(after));
+        told(tx, act, id, Action::Update, &row.name, values).await?;
+    }
     let whole = |limit: Option<u64>| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let limits = terms.limits;
     let (requests_per_minute, requests_per_day) = (
@@ -131,9 +170,10 @@ pub async fn update(
         paths,
         addresses,
         tags,
-        revision,
+        act.revision,
     );
-    found(updated.execute(&mut **tx).await?.rows_affected(), id)
+    updated.execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// How many keys have a name that begins so, removed ones included.
@@ -178,9 +218,7 @@ pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32]
 /// What one key may do, to change some of it.
 pub async fn find_terms(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId) -> Result<Terms> {
     let mut rows = list_rows(&mut **tx, Some(id)).await?;
-    let row = rows
-        .pop()
-        .ok_or_else(|| Error::NotFound(format!("client key {}", id.0)))?;
+    let row = rows.pop().ok_or_else(|| missing(id))?;
     // Taken for no limits and no scopes, they would be opened by a change of something else.
     row.terms().ok_or_else(|| {
         Error::Refused(format!(
@@ -256,6 +294,19 @@ async fn list_rows(db: impl SqliteExecutor<'_>, only: Option<ClientKeyId>) -> Re
 
 /// The keys in use, by id.
 pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
+    list_only(db, None).await
+}
+
+/// A key in use.
+pub async fn find(db: impl SqliteExecutor<'_>, id: ClientKeyId) -> Result<ListedKey> {
+    let found = list_only(db, Some(id)).await?.pop();
+    found.ok_or_else(|| Error::NotFound(format!("client key {}", id.0)))
+}
+
+async fn list_only(
+    db: impl SqliteExecutor<'_>,
+    only: Option<ClientKeyId>,
+) -> Result<Vec<ListedKey>> {
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -265,9 +316,10 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
             failures, prompt_tokens, output_tokens, total_tokens, last_used_at_ms AS "last_used_at: Timestamp",
             created_at_ms AS "created_at: Timestamp"
         FROM client_keys
-        WHERE removed_at_ms IS NULL
+        WHERE removed_at_ms IS NULL AND (?1 IS NULL OR id = ?1)
         ORDER BY id
         "#,
+        only,
     );
     let texts = |json: &str| serde_json::from_str(json).unwrap_or_default();
     let limit = |stored: Option<i64>| stored.and_then(|most| u64::try_from(most).ok());
@@ -322,39 +374,55 @@ pub async fn update_enabled(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
     enabled: bool,
-    revision: i64,
+    act: &Act,
 ) -> Result<()> {
-    let updated = sqlx::query!(
-        "UPDATE client_keys SET enabled = ?2, revision = ?3 WHERE id = ?1 AND removed_at_ms IS NULL",
+    let row = list_rows(&mut **tx, Some(id)).await?.pop();
+    let row = row.ok_or_else(|| missing(id))?;
+    sqlx::query!(
+        "UPDATE client_keys SET enabled = ?2, revision = ?3 WHERE id = ?1",
         id,
         enabled,
-        revision,
+        act.revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if row.enabled == enabled {
+        return Ok(());
+    }
+    let action = if enabled {
+        Action::Enable
+    } else {
+        Action::Disable
+    };
+    let values = (
+        Some(json!({ "enabled": row.enabled })),
+        Some(json!({ "enabled": enabled })),
     );
-    found(updated.execute(&mut **tx).await?.rows_affected(), id)
+    told(tx, act, id, action, &row.name, values).await
 }
 
 /// Removes a key: its row stays as a tombstone for the logs.
-pub async fn delete(
-    tx: &mut Transaction<'_, Sqlite>,
-    id: ClientKeyId,
-    now: Timestamp,
-    revision: i64,
-) -> Result<()> {
+pub async fn delete(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId, act: &Act) -> Result<()> {
     let removed = sqlx::query!(
-        "UPDATE client_keys SET removed_at_ms = ?2, revision = ?3 WHERE id = ?1 AND removed_at_ms IS NULL",
+        "
+        UPDATE client_keys
+        SET removed_at_ms = ?2, revision = ?3
+        WHERE id = ?1 AND removed_at_ms IS NULL
+        RETURNING name, last4
+        ",
         id,
-        now,
-        revision,
+        act.now,
+        act.revision,
     );
-    found(removed.execute(&mut **tx).await?.rows_affected(), id)
+    let removed = removed.fetch_optional(&mut **tx).await?;
+    let removed = removed.ok_or_else(|| missing(id))?;
+    let before = json!({ "name": removed.name, "last4": removed.last4 });
+    let values = (Some(before), None);
+    told(tx, act, id, Action::Delete, &removed.name, values).await
 }
 
-fn found(rows: u64, id: ClientKeyId) -> Result<()> {
-    if rows == 0 {
-        Err(Error::NotFound(format!("client key {}", id.0)))
-    } else {
-        Ok(())
-    }
+fn missing(id: ClientKeyId) -> Error {
+    Error::NotFound(format!("client key {}", id.0))
 }
 
 #[cfg(test)]
@@ -363,6 +431,7 @@ mod tests {
 
     use super::*;
     use crate::pool::client_key::ClientKeys;
+    use crate::storage::audit::tests::{act, told};
     use crate::storage::db::Db;
     use crate::storage::installation;
 
@@ -377,7 +446,8 @@ mod tests {
             secret: &Secret::new(secret),
             expires_at: Some(NOW),
         };
-        let id = insert(&mut tx, &hash_key, &key, NOW, 1).await.unwrap();
+        let act = act(&mut tx, NOW).await;
+        let id = insert(&mut tx, &hash_key, &key, &act).await.unwrap();
         tx.commit().await.unwrap();
         id
     }
@@ -410,7 +480,8 @@ mod tests {
         assert_eq!(add(&db, "env-2", "secret-1234").await, None);
 
         let mut tx = db.begin().await.unwrap();
-        delete(&mut tx, id, NOW, 2).await.unwrap();
+        let act = act(&mut tx, NOW).await;
+        delete(&mut tx, id, &act).await.unwrap();
         assert_eq!(count_named(&mut tx, "env-").await.unwrap(), 1);
         tx.commit().await.unwrap();
 
@@ -425,11 +496,12 @@ mod tests {
         let id = add(&db, "alice", "secret-1234").await.unwrap();
 
         let mut tx = db.begin().await.unwrap();
-        update_enabled(&mut tx, id, false, 2).await.unwrap();
+        let act = act(&mut tx, NOW).await;
+        update_enabled(&mut tx, id, false, &act).await.unwrap();
         assert_eq!(list_ids(&mut tx, false).await.unwrap(), [id]);
         assert!(list_ids(&mut tx, true).await.unwrap().is_empty());
-        update_enabled(&mut tx, id, true, 3).await.unwrap();
-        let missing = update_enabled(&mut tx, ClientKeyId(7), true, 3).await;
+        update_enabled(&mut tx, id, true, &act).await.unwrap();
+        let missing = update_enabled(&mut tx, ClientKeyId(7), true, &act).await;
         assert_eq!(missing.unwrap_err().to_string(), "client key 7 not found");
         tx.commit().await.unwrap();
 
@@ -459,11 +531,24 @@ mod tests {
         };
 
         let mut tx = db.begin().await.unwrap();
-        update(&mut tx, id, &terms, 2).await.unwrap();
+        let act = act(&mut tx, NOW).await;
+        update(&mut tx, id, &terms, &act).await.unwrap();
+        // What is the same is told once.
+        update(&mut tx, id, &terms, &act).await.unwrap();
         assert_eq!(find_terms(&mut tx, id).await.unwrap(), terms);
         let missing = find_terms(&mut tx, ClientKeyId(7)).await.unwrap_err();
         assert_eq!(missing.to_string(), "client key 7 not found");
-        assert!(update(&mut tx, ClientKeyId(7), &terms, 2).await.is_err());
+        assert!(update(&mut tx, ClientKeyId(7), &terms, &act).await.is_err());
+        let changes = told(&mut tx).await;
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        let told = [
+            r#""cost_per_month":null"#,
+            r#""cost_per_month":12.5"#,
+            r#""name":"bob""#,
+        ];
+        for told in told {
+            assert!(changes[1].contains(told), "{changes:?}");
+        }
         tx.commit().await.unwrap();
 
         let (_, key) = list_for_proxy(&pool).await.unwrap().remove(0);

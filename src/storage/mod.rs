@@ -1,6 +1,7 @@
 //! All SQL, one file per table.
 
 pub mod admins;
+pub mod audit;
 pub mod backup;
 pub mod batch;
 pub mod client_keys;

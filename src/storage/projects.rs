@@ -1,20 +1,18 @@
 //! Projects: which keys share one, as a hand says or as Google's errors tell.
 
+use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::project;
 use crate::pool::upstream_key::{Billing, ProjectId, UpstreamKeyId};
+use crate::storage::audit::{self, Act, Action, NewChange, Subject};
 use crate::storage::error::Result;
 use crate::storage::revision;
 
-/// Makes a project that has no name yet.
-pub async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
-    now: Timestamp,
-    revision: i64,
-) -> Result<ProjectId> {
-    insert_named(tx, None, None, now, revision).await
+/// Makes a project that has no name yet, for a key whose row tells of it.
+pub async fn insert(tx: &mut Transaction<'_, Sqlite>, act: &Act) -> Result<ProjectId> {
+    insert_named(tx, None, None, act.now, act.revision).await
 }
 
 /// The project that a person calls so: by Google's number (`123`, `projects/123`) or by a name of their own.
@@ -36,16 +34,24 @@ pub async fn find(tx: &mut Transaction<'_, Sqlite>, called: &str) -> Result<Opti
 pub async fn find_or_insert(
     tx: &mut Transaction<'_, Sqlite>,
     called: &str,
-    now: Timestamp,
-    revision: i64,
+    act: &Act,
 ) -> Result<ProjectId> {
     if let Some(id) = find(tx, called).await? {
         return Ok(id);
     }
-    match project::number(called) {
-        Some(number) => insert_named(tx, None, Some(&number), now, revision).await,
-        None => insert_named(tx, Some(called), None, now, revision).await,
-    }
+    let number = project::number(called);
+    let name = number.is_none().then_some(called);
+    let id = insert_named(tx, name, number.as_deref(), act.now, act.revision).await?;
+    let change = NewChange {
+        action: Action::Create,
+        subject: Subject::Project,
+        subject_id: Some(id.0),
+        name: name.or(number.as_deref()).unwrap_or_default(),
+        before: None,
+        after: Some(json!({ "name": name, "number": number })),
+    };
+    audit::insert(tx, act, &change).await?;
+    Ok(id)
 }
 
 async fn insert_named(
@@ -69,7 +75,8 @@ async fn insert_named(
     Ok(id.fetch_one(&mut **tx).await?)
 }
 
-/// Puts a key into the project that a hand calls so. Returns the project.
+/// Puts a key into the project that a hand calls so. Returns the project. What this changes of the key is for the caller
+/// to write down, with what else changes of it.
 ///
 /// A project that nobody has named and that had no other key turns out to be that one, with its past; one of which
 /// only the number was known gets the name, if no other has it.
@@ -77,29 +84,41 @@ pub async fn assign(
     tx: &mut Transaction<'_, Sqlite>,
     key_id: UpstreamKeyId,
     called: &str,
-    now: Timestamp,
-    revision: i64,
+    act: &Act,
 ) -> Result<ProjectId> {
     let Some(old) = of_key(tx, key_id).await? else {
-        return find_or_insert(tx, called, now, revision).await;
+        return find_or_insert(tx, called, act).await;
     };
     let found = find(tx, called).await?;
     let is_name = project::number(called).is_none();
-    if found.is_none() && is_name && old.name.is_none() && old.number.is_some() {
-        update_names(tx, old.id, Some(called), old.number.as_deref(), revision).await?;
+    if found.is_none()
+        && is_name
+        && old.name.is_none()
+        && let Some(number) = &old.number
+    {
+        update_names(tx, old.id, Some(called), Some(number), act.revision).await?;
+        let change = NewChange {
+            action: Action::Update,
+            subject: Subject::Project,
+            subject_id: Some(old.id.0),
+            name: number,
+            before: Some(json!({ "name": null })),
+            after: Some(json!({ "name": called })),
+        };
+        audit::insert(tx, act, &change).await?;
         return Ok(old.id);
     }
     let new = match found {
         Some(id) => id,
-        None => find_or_insert(tx, called, now, revision).await?,
+        None => find_or_insert(tx, called, act).await?,
     };
     if new == old.id {
         return Ok(new);
     }
     if old.name.is_none() && old.number.is_none() && count_keys(&mut **tx, old.id).await? <= 1 {
-        merge(tx, old.id, new, revision).await?;
+        merge(tx, old.id, new, act.revision).await?;
     } else {
-        move_key(tx, key_id, new, revision).await?;
+        move_key(tx, key_id, new, act.revision).await?;
     }
     Ok(new)
 }
@@ -141,16 +160,37 @@ pub async fn update_billing(
     tx: &mut Transaction<'_, Sqlite>,
     id: ProjectId,
     billing: Billing,
-    revision: i64,
+    act: &Act,
 ) -> Result<()> {
-    sqlx::query!(
-        "UPDATE projects SET billing = ?2, revision = ?3 WHERE id = ?1 AND billing <> ?2",
+    let known = sqlx::query!(
+        r#"
+        SELECT coalesce(name, number, '#' || id) AS "called!: String", billing AS "billing: Billing"
+        FROM projects
+        WHERE id = ?1 AND billing <> ?2
+        "#,
         id,
         billing,
-        revision,
+    );
+    let Some(known) = known.fetch_optional(&mut **tx).await? else {
+        return Ok(());
+    };
+    sqlx::query!(
+        "UPDATE projects SET billing = ?2, revision = ?3 WHERE id = ?1",
+        id,
+        billing,
+        act.revision,
     )
     .execute(&mut **tx)
     .await?;
+    let change = NewChange {
+        action: Action::Update,
+        subject: Subject::Project,
+        subject_id: Some(id.0),
+        name: &known.called,
+        before: Some(json!({ "billing": known.billing })),
+        after: Some(json!({ "billing": billing })),
+    };
+    audit::insert(tx, act, &change).await?;
     Ok(())
 }
 
@@ -179,8 +219,7 @@ pub async fn learn_billing(
 pub async fn clear_cooldowns(
     tx: &mut Transaction<'_, Sqlite>,
     key_ids: &[UpstreamKeyId],
-    now: Timestamp,
-    revision: i64,
+    act: &Act,
 ) -> Result<u64> {
     let key_ids = serde_json::to_string(key_ids).expect("numbers become JSON");
     sqlx::query!(
@@ -194,7 +233,7 @@ pub async fn clear_cooldowns(
         )
         ",
         key_ids,
-        revision,
+        act.revision,
     )
     .execute(&mut **tx)
     .await?;
@@ -204,16 +243,34 @@ pub async fn clear_cooldowns(
         FROM cooldowns
         WHERE until_ms > ?2 AND project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
         "#,
-        revision,
-        now,
+        act.revision,
+        act.now,
     );
     let running = running.fetch_one(&mut **tx).await?;
+    sqlx::query!(
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
+        SELECT
+            ?2, ?1, ?3, ?4, 'clear', 'project', p.id, coalesce(p.name, p.number, '#' || p.id),
+            json_object('cooldowns', json_group_array(c.model || ': ' || c.rule)), json_object('cooldowns', json_array())
+        FROM projects AS p
+        JOIN cooldowns AS c ON c.project_id = p.id
+        WHERE p.cleared_revision = ?1 AND c.until_ms > ?2
+        GROUP BY p.id
+        ",
+        act.revision,
+        act.now,
+        act.actor.name,
+        act.actor.address,
+    )
+    .execute(&mut **tx)
+    .await?;
     sqlx::query!(
         "
         DELETE FROM cooldowns
         WHERE project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
         ",
-        revision,
+        act.revision,
     )
     .execute(&mut **tx)
     .await?;
@@ -224,7 +281,7 @@ pub async fn clear_cooldowns(
         SET most = NULL
         WHERE project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
         ",
-        revision,
+        act.revision,
     )
     .execute(&mut **tx)
     .await?;
@@ -447,6 +504,7 @@ mod tests {
     use crate::pool::secret::Secret;
     use crate::pool::upstream_key::Attributes;
     use crate::pool::verdict::Rule;
+    use crate::storage::audit::tests::{act, told};
     use crate::storage::db::Db;
     use crate::storage::upstream_keys::{self, Evidence};
     use crate::storage::{cooldowns, installation};
@@ -457,11 +515,11 @@ mod tests {
     async fn with_keys(pool: SqlitePool, count: usize) -> Transaction<'static, Sqlite> {
         let mut tx = Db::of(pool).begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
-        let revision = revision::bump(&mut tx).await.unwrap();
+        let act = act(&mut tx, NOW).await;
         for number in 1..=count {
             let secret = Secret::new(&format!("secret-of-key-{number}"));
             let nothing = Attributes::default();
-            upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, false, NOW, revision)
+            upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, false, &act)
                 .await
                 .unwrap();
         }
@@ -479,9 +537,8 @@ mod tests {
     }
 
     async fn assigned(tx: &mut Transaction<'_, Sqlite>, key: i64, called: &str) -> ProjectId {
-        assign(tx, UpstreamKeyId(key), called, NOW, 1)
-            .await
-            .unwrap()
+        let act = act(tx, NOW).await;
+        assign(tx, UpstreamKeyId(key), called, &act).await.unwrap()
     }
 
     async fn rest(tx: &mut Transaction<'_, Sqlite>, project: i64, model: &str, until: i64) {
@@ -538,7 +595,8 @@ mod tests {
         assigned(&mut tx, 1, "team").await;
         assigned(&mut tx, 2, "team").await;
         let team = find(&mut tx, "team").await.unwrap().unwrap();
-        update_billing(&mut tx, team, Billing::Paid, 1)
+        let act = act(&mut tx, NOW).await;
+        update_billing(&mut tx, team, Billing::Paid, &act)
             .await
             .unwrap();
         rest(&mut tx, team.0, "flash", 9_000).await;
@@ -620,12 +678,17 @@ mod tests {
         rest(&mut tx, 2, "flash", 9_000).await;
         rest(&mut tx, 2, "pro", 500).await;
 
-        let cleared = clear_cooldowns(&mut tx, &[UpstreamKeyId(2)], NOW, 5).await;
+        let act = act(&mut tx, NOW).await;
+        let cleared = clear_cooldowns(&mut tx, &[UpstreamKeyId(2)], &act).await;
 
         assert_eq!(cleared.unwrap(), 1);
+        let told = told(&mut tx).await.pop().unwrap();
+        let expected =
+            r#"clear project #2: {"cooldowns":["flash: quota_per_minute"]} → {"cooldowns":[]}"#;
+        assert_eq!(told, expected);
         assert_eq!(resting(&mut tx).await, []);
-        let heard = list_cleared(&mut *tx, 4).await.unwrap();
+        let heard = list_cleared(&mut *tx, act.revision - 1).await.unwrap();
         assert_eq!(heard, [ProjectId(2)]);
-        assert_eq!(list_cleared(&mut *tx, 5).await.unwrap(), []);
+        assert_eq!(list_cleared(&mut *tx, act.revision).await.unwrap(), []);
     }
 }

@@ -452,10 +452,11 @@ pub mod tests {
     use crate::pool::secret::Secret;
     use crate::pool::upstream_key::{Attributes, Condition, KeyState, ProjectId, UpstreamKeyId};
     use crate::pool::verdict::Rule;
+    use crate::storage::audit::tests::act;
     use crate::storage::client_keys::NewClientKey;
     use crate::storage::request_logs::tests::{row, running};
     use crate::storage::stats::disagreements;
-    use crate::storage::{client_keys, installation, revision};
+    use crate::storage::{client_keys, installation};
 
     /// Writes rows as a running server does, and waits until they are committed.
     pub async fn write(db: &Db, rows: Vec<NewRequestLog>) {
@@ -476,11 +477,11 @@ pub mod tests {
         let now = Timestamp::from_millis(0);
         let mut tx = db.begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
-        let revision = revision::bump(&mut tx).await.unwrap();
+        let act = act(&mut tx, now).await;
         for text in ["first-secret", "second-secret"] {
             let secret = Secret::new(text);
             let nothing = Attributes::default();
-            upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, now, revision)
+            upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
                 .await
                 .unwrap();
         }
@@ -490,7 +491,7 @@ pub mod tests {
             secret: &Secret::new("client-secret"),
             expires_at: None,
         };
-        client_keys::insert(&mut tx, &hash_key, &key, now, revision)
+        client_keys::insert(&mut tx, &hash_key, &key, &act)
             .await
             .unwrap();
         tx.commit().await.unwrap();

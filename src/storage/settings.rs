@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::settings::{DEFINITIONS, Definition, Kind, Settings};
+use crate::storage::audit::{self, Act, Action, ListedChange, NewChange, Subject};
 use crate::storage::error::Result;
 use crate::storage::paging::Page;
-use crate::storage::revision;
 
 /// A setting as lists show it. Numbers are numbers there, switches true or false.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,8 +101,7 @@ pub async fn change(
     tx: &mut Transaction<'_, Sqlite>,
     name: &str,
     value: Option<&str>,
-    actor: &str,
-    now: Timestamp,
+    act: &Act,
 ) -> Result<Option<SettingChange>> {
     let before = sqlx::query_scalar!("SELECT value FROM settings WHERE name = ?1", name)
         .fetch_optional(&mut **tx)
@@ -110,7 +109,6 @@ pub async fn change(
     if before.as_deref() == value {
         return Ok(None);
     }
-    let revision = revision::bump(tx).await?;
     if value.is_some() {
         let upsert = sqlx::query!(
             "
@@ -121,8 +119,8 @@ pub async fn change(
             ",
             name,
             value,
-            now,
-            revision,
+            act.now,
+            act.revision,
         );
         upsert.execute(&mut **tx).await?;
     } else {
@@ -130,20 +128,24 @@ pub async fn change(
             .execute(&mut **tx)
             .await?;
     }
-    let change = sqlx::query_as!(
-        SettingChange,
-        r#"
-        INSERT INTO setting_changes (name, before, after, actor, changed_at_ms)
-        VALUES (?1, ?2, ?3, ?4, ?5)
-        RETURNING id AS "id!", name, before, after, actor, changed_at_ms AS "changed_at: Timestamp"
-        "#,
+    let json_of = |value: Option<&str>| value.map(|value| json!({ "value": value }));
+    let change = NewChange {
+        action: Action::Update,
+        subject: Subject::Setting,
+        subject_id: None,
         name,
+        before: json_of(before.as_deref()),
+        after: json_of(value),
+    };
+    let id = audit::insert(tx, act, &change).await?;
+    Ok(Some(SettingChange {
+        id,
+        name: name.to_owned(),
         before,
-        value,
-        actor,
-        now,
-    );
-    Ok(Some(change.fetch_one(&mut **tx).await?))
+        after: value.map(str::to_owned),
+        actor: act.actor.name.clone(),
+        changed_at: act.now,
+    }))
 }
 
 /// What was changed, newest first, of one setting or of all.
@@ -153,41 +155,31 @@ pub async fn list_changes(
     cursor: Option<i64>,
     limit: usize,
 ) -> Result<Page<SettingChange>> {
-    let before = cursor.unwrap_or(i64::MAX);
-    let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let changes = if let Some(name) = name {
-        sqlx::query_as!(
-            SettingChange,
-            r#"
-            SELECT id AS "id!", name, before, after, actor, changed_at_ms AS "changed_at: Timestamp"
-            FROM setting_changes
-            WHERE name = ?1 AND id < ?2
-            ORDER BY id DESC
-            LIMIT ?3
-            "#,
-            name,
-            before,
-            one_more,
-        )
-        .fetch_all(db)
-        .await?
-    } else {
-        sqlx::query_as!(
-            SettingChange,
-            r#"
-            SELECT id AS "id!", name, before, after, actor, changed_at_ms AS "changed_at: Timestamp"
-            FROM setting_changes
-            WHERE id < ?1
-            ORDER BY id DESC
-            LIMIT ?2
-            "#,
-            before,
-            one_more,
-        )
-        .fetch_all(db)
-        .await?
+    let filter = audit::Filter {
+        subject: Some(Subject::Setting),
+        name: name.map(str::to_owned),
+        ..audit::Filter::default()
     };
-    Ok(Page::new(changes, limit, |change| change.id.to_string()))
+    let page = audit::list(db, &filter, cursor, limit).await?;
+    Ok(Page {
+        items: page.items.into_iter().map(SettingChange::of).collect(),
+        next: page.next,
+    })
+}
+
+impl SettingChange {
+    /// What the audit says of a setting.
+    pub fn of(change: ListedChange) -> Self {
+        let value = |json: Option<Value>| Some(json?.get("value")?.as_str()?.to_owned());
+        Self {
+            id: change.id,
+            name: change.name,
+            before: value(change.before),
+            after: value(change.after),
+            actor: change.actor,
+            changed_at: change.at,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +187,9 @@ mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
+    use crate::storage::audit::tests::act;
     use crate::storage::db::Db;
+    use crate::storage::revision;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
@@ -204,15 +198,15 @@ mod tests {
         let mut tx = Db::of(pool).begin().await.unwrap();
 
         for value in [Some("7"), Some("7"), Some("8"), None, None] {
-            change(&mut tx, "max_attempts", value, "cli", NOW)
-                .await
-                .unwrap();
+            let act = act(&mut tx, NOW).await;
+            change(&mut tx, "max_attempts", value, &act).await.unwrap();
         }
-        change(&mut tx, "day_zone", Some("Asia/Taipei"), "cli", NOW)
+        let act = act(&mut tx, NOW).await;
+        change(&mut tx, "day_zone", Some("Asia/Taipei"), &act)
             .await
             .unwrap();
 
-        assert_eq!(revision::current(&mut *tx).await.unwrap(), 4);
+        assert_eq!(revision::current(&mut *tx).await.unwrap(), act.revision);
         let rows = list(&mut *tx).await.unwrap();
         assert_eq!(rows, [("day_zone".to_owned(), "Asia/Taipei".to_owned())]);
         let page = list_changes(&mut *tx, Some("max_attempts"), None, 2)
@@ -239,14 +233,13 @@ mod tests {
     #[sqlx::test]
     async fn a_list_shows_every_setting_and_ignores_rows_that_cannot_be_used(pool: SqlitePool) {
         let mut tx = Db::of(pool).begin().await.unwrap();
+        let act = act(&mut tx, NOW).await;
         for (name, value) in [
             ("max_attempts", "7"),
             ("upstream_http2", "maybe"),
             ("gone", "1"),
         ] {
-            change(&mut tx, name, Some(value), "cli", NOW)
-                .await
-                .unwrap();
+            change(&mut tx, name, Some(value), &act).await.unwrap();
         }
 
         let listed = list_all(&mut *tx).await.unwrap();

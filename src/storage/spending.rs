@@ -1,7 +1,9 @@
-//! What a client key has spent so far, from log rows and hourly sums: what its limits count from.
+//! What a client key has spent so far, from log rows and hourly sums: what its limits count from, and what pages show.
+
+use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
-use sqlx::SqlitePool;
+use sqlx::{SqliteExecutor, SqlitePool};
 
 use crate::clock::Timestamp;
 use crate::pool::admission::Past;
@@ -16,6 +18,94 @@ const HOUR_MS: i64 = 3_600_000;
 const MINUTE_MS: i64 = 61_000;
 /// How long before its end a request may have begun to be looked at for its tokens.
 const LONGEST_MS: i64 = 15 * 60_000;
+
+/// What a key used in an hour, or what it has used since some hour began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Use {
+    pub requests: i64,
+    pub successes: i64,
+    pub failures: i64,
+    pub tokens: i64,
+    pub cost_nano_usd: i64,
+}
+
+/// What a key used in each hour from `since` to `until` in which it was used, oldest first.
+pub async fn hours(
+    db: impl SqliteExecutor<'_>,
+    id: ClientKeyId,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<(Timestamp, Use)>> {
+    let first = whole_hour(since);
+    // Each hour is looked up by itself: the rows of an hour are those of all keys.
+    let rows = sqlx::query!(
+        r#"
+        WITH RECURSIVE hours (hour_ms) AS (
+            SELECT ?2
+            UNION ALL
+            SELECT hour_ms + ?4 FROM hours WHERE hour_ms + ?4 < ?3
+        )
+        SELECT
+            hour_ms AS "hour!: Timestamp", requests, successes, failures,
+            max(total_tokens, prompt_tokens + output_tokens + thought_tokens) AS "tokens!: i64", cost_nano_usd
+        FROM hours
+        CROSS JOIN client_key_hours USING (hour_ms)
+        WHERE client_key_id = ?1
+        ORDER BY hour_ms
+        "#,
+        id,
+        first,
+        until,
+        HOUR_MS,
+    );
+    let hours = rows.fetch_all(db).await?.into_iter().map(|row| {
+        let used = Use {
+            requests: row.requests,
+            successes: row.successes,
+            failures: row.failures,
+            tokens: row.tokens,
+            cost_nano_usd: row.cost_nano_usd,
+        };
+        (row.hour, used)
+    });
+    Ok(hours.collect())
+}
+
+/// What each key has used since the hour of `since`, for those that were used.
+pub async fn since(
+    db: impl SqliteExecutor<'_>,
+    since: Timestamp,
+) -> Result<HashMap<ClientKeyId, Use>> {
+    let first = whole_hour(since);
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            client_key_id AS "id: ClientKeyId", sum(requests) AS "requests!: i64", sum(successes) AS "successes!: i64",
+            sum(failures) AS "failures!: i64",
+            sum(max(total_tokens, prompt_tokens + output_tokens + thought_tokens)) AS "tokens!: i64",
+            sum(cost_nano_usd) AS "cost_nano_usd!: i64"
+        FROM client_key_hours
+        WHERE hour_ms >= ?1
+        GROUP BY client_key_id
+        "#,
+        first,
+    );
+    let keys = rows.fetch_all(db).await?.into_iter().map(|row| {
+        let used = Use {
+            requests: row.requests,
+            successes: row.successes,
+            failures: row.failures,
+            tokens: row.tokens,
+            cost_nano_usd: row.cost_nano_usd,
+        };
+        (row.id, used)
+    });
+    Ok(keys.collect())
+}
+
+fn whole_hour(time: Timestamp) -> i64 {
+    time.as_millis().div_euclid(HOUR_MS).saturating_mul(HOUR_MS)
+}
 
 /// What the log knows of a key, as far as these limits ask.
 pub async fn past(
@@ -213,6 +303,33 @@ mod tests {
         assert_eq!(found.unwrap(), expected);
         let none = past(&pool, ID, &Limits::default(), &TimeZone::UTC, at(0)).await;
         assert_eq!(none.unwrap(), Past::default());
+    }
+
+    #[sqlx::test]
+    async fn the_hours_of_a_key_are_those_in_which_it_was_used(pool: SqlitePool) {
+        let hour = 3_600;
+        let rows = vec![
+            row(-hour),
+            row(0),
+            row(10),
+            row(3 * hour),
+            refused(3 * hour),
+            of_another(hour),
+            row(4 * hour),
+        ];
+        write(&Db::of(pool.clone()), rows).await;
+
+        let found = hours(&pool, ID, at(600), at(4 * hour)).await.unwrap();
+
+        let requests: Vec<_> = found
+            .iter()
+            .map(|(at, used)| (*at, used.requests, used.successes, used.failures))
+            .collect();
+        assert_eq!(requests, [(at(0), 2, 2, 0), (at(3 * hour), 2, 1, 1)]);
+        assert_eq!(found[0].1.tokens, 14);
+        assert_eq!(found[0].1.cost_nano_usd, 3_000_000_000);
+        let all = since(&pool, at(600)).await.unwrap();
+        assert_eq!((all[&ID].requests, all[&ClientKeyId(2)].requests), (5, 1));
     }
 
     #[sqlx::test]

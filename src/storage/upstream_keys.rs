@@ -1,6 +1,7 @@
 //! Upstream keys and the projects they belong to.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
@@ -11,6 +12,7 @@ use crate::pool::upstream_key::{
     Attributes, Billing, Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId, default_label,
 };
 use crate::pool::verdict::Rule;
+use crate::storage::audit::{self, Act, Action, NewChange, Subject};
 use crate::storage::batch::Cell;
 use crate::storage::error::{Error, Result};
 use crate::storage::projects;
@@ -76,13 +78,12 @@ pub async fn insert(
     secret: &Secret,
     attributes: &Attributes,
     restore: bool,
-    now: Timestamp,
-    revision: i64,
+    act: &Act,
 ) -> Result<Added> {
     let fingerprint = hash_key.hash(secret.expose()).to_vec();
     let known = sqlx::query!(
         r#"
-        SELECT id AS "id!: UpstreamKeyId", removed_at_ms IS NOT NULL AS "removed!: bool"
+        SELECT id AS "id!: UpstreamKeyId", label, removed_at_ms IS NOT NULL AS "removed!: bool"
         FROM upstream_keys
         WHERE fingerprint = ?1
         "#,
@@ -101,26 +102,37 @@ pub async fn insert(
             ",
             known.id,
             text,
-            revision,
+            act.revision,
         )
         .execute(&mut **tx)
         .await?;
-        clear(tx, &[known.id], now, revision).await?;
-        update(tx, known.id, attributes, now, revision).await?;
+        make_ready(tx, &json_ids(&[known.id]), act).await?;
+        let after = json!({ "last4": last4 });
+        told(
+            tx,
+            act,
+            known.id,
+            Action::Restore,
+            &known.label,
+            (None, Some(after)),
+        )
+        .await?;
+        update(tx, known.id, attributes, act).await?;
         return Ok(Added::Restored(known.id));
-    }
-    let project_id = match &attributes.project {
-        Some(called) => projects::find_or_insert(tx, called, now, revision).await?,
-        None => projects::insert(tx, now, revision).await?,
-    };
-    if let Some(billing) = attributes.billing {
-        projects::update_billing(tx, project_id, billing, revision).await?;
     }
     let label = attributes
         .label
         .clone()
         .unwrap_or_else(|| default_label(secret));
-    let tags = json_of(attributes.tags.as_deref().unwrap_or_default());
+    let project_id = match &attributes.project {
+        Some(called) => projects::find_or_insert(tx, called, act).await?,
+        None => projects::insert(tx, act).await?,
+    };
+    if let Some(billing) = attributes.billing {
+        projects::update_billing(tx, project_id, billing, act).await?;
+    }
+    let tags = attributes.tags.as_deref().unwrap_or_default();
+    let tags_json = json_of(tags);
     let priority = attributes.priority.unwrap_or(0);
     let weight = attributes.weight.unwrap_or(1);
     let id = sqlx::query_scalar!(
@@ -139,11 +151,38 @@ pub async fn insert(
         fingerprint,
         priority,
         weight,
-        tags,
-        now,
-        revision,
+        tags_json,
+        act.now,
+        act.revision,
     );
-    Ok(Added::New(id.fetch_one(&mut **tx).await?))
+    let id = id.fetch_one(&mut **tx).await?;
+    let after = json!({
+        "label": label, "last4": last4, "project": attributes.project, "priority": priority, "weight": weight,
+        "tags": tags,
+    });
+    told(tx, act, id, Action::Create, &label, (None, Some(after))).await?;
+    Ok(Added::New(id))
+}
+
+/// Writes down what was changed of a key.
+async fn told(
+    tx: &mut Transaction<'_, Sqlite>,
+    act: &Act,
+    id: UpstreamKeyId,
+    action: Action,
+    name: &str,
+    (before, after): (Option<Value>, Option<Value>),
+) -> Result<()> {
+    let change = NewChange {
+        action,
+        subject: Subject::UpstreamKey,
+        subject_id: Some(id.0),
+        name,
+        before,
+        after,
+    };
+    audit::insert(tx, act, &change).await?;
+    Ok(())
 }
 
 /// Whether [`update`] would change anything of the key.
@@ -152,11 +191,28 @@ pub async fn differs(
     id: UpstreamKeyId,
     attributes: &Attributes,
 ) -> Result<bool> {
+    let known = known(tx, id).await?;
+    would_change(tx, &known, attributes).await
+}
+
+/// What is said of a key in use.
+struct Known {
+    label: String,
+    priority: i64,
+    weight: u32,
+    tags: Vec<String>,
+    project_id: ProjectId,
+    /// By its name, else by its number.
+    project: Option<String>,
+    billing: Billing,
+}
+
+async fn known(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Known> {
     let row = sqlx::query!(
         r#"
         SELECT
             k.label, k.priority, k.weight AS "weight: u32", k.tags, k.project_id AS "project_id: ProjectId",
-            p.billing AS "billing: Billing"
+            coalesce(p.name, p.number) AS "project?: String", p.billing AS "billing: Billing"
         FROM upstream_keys AS k
         JOIN projects AS p ON p.id = k.project_id
         WHERE k.id = ?1 AND k.removed_at_ms IS NULL
@@ -165,17 +221,33 @@ pub async fn differs(
     );
     let row = row.fetch_optional(&mut **tx).await?;
     let row = row.ok_or_else(|| missing(id))?;
+    Ok(Known {
+        label: row.label,
+        priority: row.priority,
+        weight: row.weight,
+        tags: serde_json::from_str(&row.tags).unwrap_or_default(),
+        project_id: row.project_id,
+        project: row.project,
+        billing: row.billing,
+    })
+}
+
+async fn would_change(
+    tx: &mut Transaction<'_, Sqlite>,
+    known: &Known,
+    attributes: &Attributes,
+) -> Result<bool> {
     let in_another = match &attributes.project {
-        Some(called) => projects::find(tx, called).await? != Some(row.project_id),
+        Some(called) => projects::find(tx, called).await? != Some(known.project_id),
         None => false,
     };
     let known = Attributes {
-        label: Some(row.label),
+        label: Some(known.label.clone()),
         project: attributes.project.clone(),
-        billing: Some(row.billing),
-        priority: Some(row.priority),
-        weight: Some(row.weight),
-        tags: Some(serde_json::from_str(&row.tags).unwrap_or_default()),
+        billing: Some(known.billing),
+        priority: Some(known.priority),
+        weight: Some(known.weight),
+        tags: Some(known.tags.clone()),
     };
     Ok(in_another || attributes.or(&known) != known)
 }
@@ -185,35 +257,52 @@ pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
     id: UpstreamKeyId,
     attributes: &Attributes,
-    now: Timestamp,
-    revision: i64,
+    act: &Act,
 ) -> Result<bool> {
-    if !differs(tx, id, attributes).await? {
+    let known = known(tx, id).await?;
+    if !would_change(tx, &known, attributes).await? {
         return Ok(false);
     }
-    let tags = attributes.tags.as_deref().map(json_of);
-    let project_id = sqlx::query_scalar!(
-        r#"
+    let label = attributes.label.as_ref().unwrap_or(&known.label);
+    let priority = attributes.priority.unwrap_or(known.priority);
+    let weight = attributes.weight.unwrap_or(known.weight);
+    let tags = attributes.tags.as_ref().unwrap_or(&known.tags);
+    let tags_json = json_of(tags);
+    sqlx::query!(
+        "
         UPDATE upstream_keys
-        SET
-            label = coalesce(?2, label), priority = coalesce(?3, priority), weight = coalesce(?4, weight),
-            tags = coalesce(?5, tags), revision = ?6
+        SET label = ?2, priority = ?3, weight = ?4, tags = ?5, revision = ?6
         WHERE id = ?1
-        RETURNING project_id AS "project_id!: ProjectId"
-        "#,
+        ",
         id,
-        attributes.label,
-        attributes.priority,
-        attributes.weight,
-        tags,
-        revision,
-    );
-    let mut project_id = project_id.fetch_one(&mut **tx).await?;
+        label,
+        priority,
+        weight,
+        tags_json,
+        act.revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    let mut project_id = known.project_id;
     if let Some(called) = &attributes.project {
-        project_id = projects::assign(tx, id, called, now, revision).await?;
+        project_id = projects::assign(tx, id, called, act).await?;
     }
     if let Some(billing) = attributes.billing {
-        projects::update_billing(tx, project_id, billing, revision).await?;
+        projects::update_billing(tx, project_id, billing, act).await?;
+    }
+    let is_moved = project_id != known.project_id;
+    let project = attributes.project.as_ref().filter(|_| is_moved);
+    let project = project.or(known.project.as_ref());
+    let before = json!({
+        "label": known.label, "project": known.project, "priority": known.priority, "weight": known.weight,
+        "tags": known.tags,
+    });
+    let after = json!({
+        "label": label, "project": project, "priority": priority, "weight": weight, "tags": tags,
+    });
+    if let Some((before, after)) = audit::difference(before, after) {
+        let values = (Some(before), Some(after));
+        told(tx, act, id, Action::Update, &known.label, values).await?;
     }
     Ok(true)
 }
@@ -396,23 +485,59 @@ pub async fn list_ids(
     Ok(ids.fetch_all(&mut **tx).await?)
 }
 
-/// Turns a key on or off. Turning it on also clears its state, so that it is tried at once.
+/// Turns keys on or off. Turning them on also clears their states, so that they are tried at once.
 pub async fn update_enabled(
     tx: &mut Transaction<'_, Sqlite>,
-    id: UpstreamKeyId,
+    ids: &[UpstreamKeyId],
     enabled: bool,
-    now: Timestamp,
-    revision: i64,
+    act: &Act,
 ) -> Result<()> {
-    let updated = sqlx::query!(
-        "UPDATE upstream_keys SET enabled = ?2, revision = ?3 WHERE id = ?1 AND removed_at_ms IS NULL",
-        id,
+    let list = in_use(tx, ids).await?;
+    let action = if enabled {
+        Action::Enable
+    } else {
+        Action::Disable
+    };
+    sqlx::query!(
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
+        SELECT
+            ?3, ?4, ?5, ?6, ?7, 'upstream_key', id, label,
+            json_patch(
+                json_object('enabled', json(iif(enabled, 'true', 'false'))),
+                iif(?2 AND state <> 'ready', json_object('state', state, 'rule', state_rule), '{}')
+            ),
+            json_patch(
+                json_object('enabled', json(iif(?2, 'true', 'false'))),
+                iif(?2 AND state <> 'ready', json_object('state', 'ready'), '{}')
+            )
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND (enabled <> ?2 OR (?2 AND state <> 'ready'))
+        ",
+        list,
         enabled,
-        revision,
-    );
-    found(updated.execute(&mut **tx).await?.rows_affected(), id)?;
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
+        action,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET enabled = ?2, revision = ?3
+        WHERE id IN (SELECT value FROM json_each(?1))
+        ",
+        list,
+        enabled,
+        act.revision,
+    )
+    .execute(&mut **tx)
+    .await?;
     if enabled {
-        clear(tx, &[id], now, revision).await?;
+        make_ready(tx, &list, act).await?;
     }
     Ok(())
 }
@@ -421,24 +546,31 @@ pub async fn update_enabled(
 pub async fn clear(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
-    now: Timestamp,
-    revision: i64,
+    act: &Act,
 ) -> Result<u64> {
-    let list = serde_json::to_string(ids).expect("numbers become JSON");
+    let list = in_use(tx, ids).await?;
     let held = sqlx::query!(
-        r#"
-        SELECT k.id AS "id?: UpstreamKeyId", CAST(j.value AS INTEGER) AS "asked!: UpstreamKeyId"
-        FROM json_each(?1) AS j
-        LEFT JOIN upstream_keys AS k ON k.id = j.value AND k.removed_at_ms IS NULL
-        WHERE k.id IS NULL OR k.state <> 'ready'
-        "#,
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
+        SELECT
+            ?2, ?3, ?4, ?5, 'clear', 'upstream_key', id, label, json_object('state', state, 'rule', state_rule),
+            json_object('state', 'ready')
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND state <> 'ready'
+        ",
         list,
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
     );
-    let held = held.fetch_all(&mut **tx).await?;
-    if let Some(unknown) = held.iter().find(|key| key.id.is_none()) {
-        return Err(missing(unknown.asked));
-    }
-    // Also where it is ready: a running server may have found something that is not written yet.
+    let held = held.execute(&mut **tx).await?.rows_affected();
+    make_ready(tx, &list, act).await?;
+    Ok(held)
+}
+
+/// Also those that are ready: a running server may have found something that is not written yet.
+async fn make_ready(tx: &mut Transaction<'_, Sqlite>, list: &str, act: &Act) -> Result<()> {
     sqlx::query!(
         "
         UPDATE upstream_keys
@@ -449,28 +581,121 @@ pub async fn clear(
         WHERE id IN (SELECT value FROM json_each(?1))
         ",
         list,
-        now,
-        revision,
+        act.now,
+        act.revision,
     )
     .execute(&mut **tx)
     .await?;
-    Ok(u64::try_from(held.len()).unwrap_or(u64::MAX))
+    Ok(())
 }
 
-/// Removes a key: its row stays as a tombstone for the logs. Its secret is wiped later, see [`wipe_removed`].
+/// Removes keys: their rows stay as tombstones for the logs. Their secrets are wiped later, see [`wipe_removed`].
 pub async fn delete(
     tx: &mut Transaction<'_, Sqlite>,
-    id: UpstreamKeyId,
-    now: Timestamp,
-    revision: i64,
+    ids: &[UpstreamKeyId],
+    act: &Act,
 ) -> Result<()> {
-    let removed = sqlx::query!(
-        "UPDATE upstream_keys SET removed_at_ms = ?2, revision = ?3 WHERE id = ?1 AND removed_at_ms IS NULL",
-        id,
-        now,
+    let list = in_use(tx, ids).await?;
+    sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET removed_at_ms = ?2, revision = ?3
+        WHERE id IN (SELECT value FROM json_each(?1))
+        ",
+        list,
+        act.now,
+        act.revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
+        SELECT
+            ?2, ?3, ?4, ?5, 'delete', 'upstream_key', id, label, json_object('label', label, 'last4', last4), NULL
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1))
+        ",
+        list,
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What came of taking back a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    pub restored: u64,
+    /// Their secrets are wiped: only adding them again brings them back.
+    pub wiped: u64,
+}
+
+/// Takes removed keys in again, as they were. Those that are in use, or were never known, count for nothing.
+pub async fn restore(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+    act: &Act,
+) -> Result<Restored> {
+    let list = json_ids(ids);
+    let wiped = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "count!: u32"
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NULL
+        "#,
+        list,
+    );
+    let wiped = wiped.fetch_one(&mut **tx).await?;
+    sqlx::query!(
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
+        SELECT
+            ?2, ?3, ?4, ?5, 'restore', 'upstream_key', id, label, NULL, json_object('label', label, 'last4', last4)
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NOT NULL
+        ",
+        list,
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
+    )
+    .execute(&mut **tx)
+    .await?;
+    let restored = sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET removed_at_ms = NULL, revision = ?2
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NOT NULL
+        ",
+        list,
+        act.revision,
+    );
+    Ok(Restored {
+        restored: restored.execute(&mut **tx).await?.rows_affected(),
+        wiped: wiped.into(),
+    })
+}
+
+/// The keys that an act has removed.
+pub async fn list_removed_by(
+    tx: &mut Transaction<'_, Sqlite>,
+    revision: i64,
+) -> Result<Vec<UpstreamKeyId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT subject_id AS "id!: UpstreamKeyId"
+        FROM audit_log
+        WHERE revision = ?1 AND subject = 'upstream_key' AND action = 'delete' AND subject_id IS NOT NULL
+        "#,
         revision,
     );
-    found(removed.execute(&mut **tx).await?.rows_affected(), id)
+    Ok(ids.fetch_all(&mut **tx).await?)
 }
 
 /// Wipes the secrets of keys removed before `time`.
@@ -611,8 +836,27 @@ impl Statistics {
     }
 }
 
-fn found(rows: u64, id: UpstreamKeyId) -> Result<()> {
-    if rows == 0 { Err(missing(id)) } else { Ok(()) }
+/// The ids as a list for statements, unless one of them is no key in use.
+async fn in_use(tx: &mut Transaction<'_, Sqlite>, ids: &[UpstreamKeyId]) -> Result<String> {
+    let list = json_ids(ids);
+    let unknown = sqlx::query_scalar!(
+        r#"
+        SELECT CAST(j.value AS INTEGER) AS "asked!: UpstreamKeyId"
+        FROM json_each(?1) AS j
+        LEFT JOIN upstream_keys AS k ON k.id = j.value AND k.removed_at_ms IS NULL
+        WHERE k.id IS NULL
+        LIMIT 1
+        "#,
+        list,
+    );
+    match unknown.fetch_optional(&mut **tx).await? {
+        Some(id) => Err(missing(id)),
+        None => Ok(list),
+    }
+}
+
+fn json_ids(ids: &[UpstreamKeyId]) -> String {
+    serde_json::to_string(ids).expect("numbers become JSON")
 }
 
 fn missing(id: UpstreamKeyId) -> Error {
@@ -629,6 +873,7 @@ mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
+    use crate::storage::audit::tests::{act, told};
     use crate::storage::db::Db;
     use crate::storage::installation;
 
@@ -639,7 +884,8 @@ mod tests {
         let hash_key = installation::hash_key(tx).await.unwrap();
         let secret = Secret::new(secret);
         let nothing = Attributes::default();
-        insert(tx, &hash_key, &secret, &nothing, restore, NOW, 1)
+        let act = act(tx, NOW).await;
+        insert(tx, &hash_key, &secret, &nothing, restore, &act)
             .await
             .unwrap()
     }
@@ -668,7 +914,8 @@ mod tests {
         };
         assert_eq!(add(&mut tx, "secret-1234", true).await, Added::Known(id));
 
-        delete(&mut tx, id, NOW, 2).await.unwrap();
+        let second = act(&mut tx, NOW).await;
+        delete(&mut tx, &[id], &second).await.unwrap();
         wipe_removed(&mut *tx, LATER).await.unwrap();
         assert_eq!(add(&mut tx, "secret-1234", false).await, Added::Known(id));
         assert!(list(&mut *tx, NOW).await.unwrap().is_empty());
@@ -685,12 +932,13 @@ mod tests {
         for secret in ["secret-0001", "secret-0002", "secret-0003"] {
             add(&mut tx, secret, false).await;
         }
-        update_enabled(&mut tx, UpstreamKeyId(1), false, NOW, 2)
+        let last = act(&mut tx, NOW).await;
+        update_enabled(&mut tx, &[UpstreamKeyId(1)], false, &last)
             .await
             .unwrap();
-        delete(&mut tx, UpstreamKeyId(2), NOW, 2).await.unwrap();
+        delete(&mut tx, &[UpstreamKeyId(2)], &last).await.unwrap();
 
-        let (keys, removed) = list_changed(&mut *tx, 1).await.unwrap();
+        let (keys, removed) = list_changed(&mut *tx, last.revision - 1).await.unwrap();
 
         let keys: Vec<_> = keys.iter().map(|key| (key.id, key.enabled)).collect();
         assert_eq!(keys, [(UpstreamKeyId(1), false)]);
@@ -737,7 +985,8 @@ mod tests {
                 .unwrap();
         assert_eq!(message, Some(evidence().message));
         // What a hand has set since stays.
-        update_enabled(&mut tx, UpstreamKeyId(1), true, LATER, 2)
+        let hand = act(&mut tx, LATER).await;
+        update_enabled(&mut tx, &[UpstreamKeyId(1)], true, &hand)
             .await
             .unwrap();
         update_checked_condition(&mut *tx, UpstreamKeyId(1), &invalid(NOW))
@@ -746,7 +995,7 @@ mod tests {
         let keys = list(&mut *tx, LATER).await.unwrap();
         assert_eq!(key(&keys), ("ready".to_owned(), None));
 
-        update_enabled(&mut tx, UpstreamKeyId(1), false, NOW, 2)
+        update_enabled(&mut tx, &[UpstreamKeyId(1)], false, &hand)
             .await
             .unwrap();
         let keys = list(&mut *tx, NOW).await.unwrap();
@@ -762,14 +1011,15 @@ mod tests {
             .await
             .unwrap();
 
-        update_enabled(&mut tx, id, true, LATER, 2).await.unwrap();
+        let hand = act(&mut tx, LATER).await;
+        update_enabled(&mut tx, &[id], true, &hand).await.unwrap();
         assert_eq!(list(&mut *tx, NOW).await.unwrap()[0].state, "ready");
         update_condition(&mut *tx, id, &invalid(NOW), &evidence())
             .await
             .unwrap();
         assert_eq!(list(&mut *tx, NOW).await.unwrap()[0].state, "ready");
 
-        let missing = delete(&mut tx, UpstreamKeyId(7), NOW, 2).await;
+        let missing = delete(&mut tx, &[id, UpstreamKeyId(7)], &hand).await;
         assert_eq!(missing.unwrap_err().to_string(), "upstream key 7 not found");
     }
 
@@ -786,23 +1036,26 @@ mod tests {
             tags: Some(vec!["a".to_owned()]),
         };
         let secrets = ["secret-0001", "secret-0002"].map(Secret::new);
+        let first = act(&mut tx, NOW).await;
         for secret in &secrets {
-            insert(&mut tx, &hash_key, secret, &said, true, NOW, 1)
+            insert(&mut tx, &hash_key, secret, &said, true, &first)
                 .await
                 .unwrap();
         }
         let id = UpstreamKeyId(1);
-        assert!(!update(&mut tx, id, &said, NOW, 2).await.unwrap());
-        assert!(list_changed(&mut *tx, 1).await.unwrap().0.is_empty());
+        let second = act(&mut tx, NOW).await;
+        assert!(!update(&mut tx, id, &said, &second).await.unwrap());
+        let changed = list_changed(&mut *tx, first.revision).await.unwrap();
+        assert!(changed.0.is_empty());
 
         let news = Attributes {
             billing: Some(Billing::Paid),
             weight: Some(4),
             ..Attributes::default()
         };
-        assert!(update(&mut tx, id, &news, NOW, 2).await.unwrap());
+        assert!(update(&mut tx, id, &news, &second).await.unwrap());
 
-        let (keys, _) = list_changed(&mut *tx, 1).await.unwrap();
+        let (keys, _) = list_changed(&mut *tx, first.revision).await.unwrap();
         let first = &keys[0];
         assert_eq!(
             (first.label.as_str(), first.priority, first.weight),
@@ -814,12 +1067,85 @@ mod tests {
         assert_eq!(keys[1].billing, Billing::Paid);
         assert_eq!((keys[1].weight, keys[1].project_id), (3, first.project_id));
 
-        delete(&mut tx, id, NOW, 3).await.unwrap();
-        assert!(update(&mut tx, id, &said, NOW, 4).await.is_err());
+        delete(&mut tx, &[id], &second).await.unwrap();
+        assert!(update(&mut tx, id, &said, &second).await.is_err());
         let nothing = Attributes::default();
-        insert(&mut tx, &hash_key, &secrets[0], &nothing, true, NOW, 4)
+        insert(&mut tx, &hash_key, &secrets[0], &nothing, true, &second)
             .await
             .unwrap();
         assert_eq!(list(&mut *tx, NOW).await.unwrap()[0].label, "first");
+    }
+
+    #[sqlx::test]
+    async fn what_hands_do_to_keys_is_written_down_without_the_secret(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        add(&mut tx, "secret-0001", false).await;
+        let id = UpstreamKeyId(1);
+        let hand = act(&mut tx, LATER).await;
+        let said = Attributes {
+            label: Some("first".to_owned()),
+            project: Some("7".to_owned()),
+            billing: Some(Billing::Paid),
+            ..Attributes::default()
+        };
+        for _ in 0..2 {
+            update(&mut tx, id, &said, &hand).await.unwrap();
+            update_enabled(&mut tx, &[id], false, &hand).await.unwrap();
+        }
+        update_condition(&mut *tx, id, &invalid(LATER), &evidence())
+            .await
+            .unwrap();
+        update_enabled(&mut tx, &[id], true, &hand).await.unwrap();
+        update_condition(&mut *tx, id, &invalid(LATER), &evidence())
+            .await
+            .unwrap();
+        assert_eq!(clear(&mut tx, &[id], &hand).await.unwrap(), 1);
+        assert_eq!(clear(&mut tx, &[id], &hand).await.unwrap(), 0);
+        delete(&mut tx, &[id], &hand).await.unwrap();
+        add(&mut tx, "secret-0001", true).await;
+
+        let expected = [
+            r#"create upstream_key key-01: - → {"label":"key-01","last4":"01","priority":0,"project":null,"tags":[],"weight":1}"#,
+            r#"create project projects/7: - → {"name":null,"number":"projects/7"}"#,
+            r#"update project projects/7: {"billing":"unknown"} → {"billing":"paid"}"#,
+            r#"update upstream_key key-01: {"label":"key-01","project":null} → {"label":"first","project":"7"}"#,
+            r#"disable upstream_key first: {"enabled":true} → {"enabled":false}"#,
+            r#"enable upstream_key first: {"enabled":false,"state":"invalid"} → {"enabled":true,"state":"ready"}"#,
+            r#"clear upstream_key first: {"rule":null,"state":"invalid"} → {"state":"ready"}"#,
+            r#"delete upstream_key first: {"label":"first","last4":"01"} → -"#,
+            r#"restore upstream_key first: - → {"last4":"01"}"#,
+        ];
+        assert_eq!(told(&mut tx).await, expected);
+    }
+
+    #[sqlx::test]
+    async fn a_removal_is_taken_back_until_the_secret_is_wiped(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        for secret in ["secret-0001", "secret-0002", "secret-0003"] {
+            add(&mut tx, secret, false).await;
+        }
+        let ids = [UpstreamKeyId(1), UpstreamKeyId(2)];
+        let early = act(&mut tx, NOW).await;
+        delete(&mut tx, &ids[..1], &early).await.unwrap();
+        let late = act(&mut tx, LATER).await;
+        delete(&mut tx, &ids[1..], &late).await.unwrap();
+        wipe_removed(&mut *tx, LATER).await.unwrap();
+        let removed = list_removed_by(&mut tx, late.revision).await.unwrap();
+        assert_eq!(removed, ids[1..]);
+
+        let hand = act(&mut tx, LATER).await;
+        let restored = restore(&mut tx, &ids, &hand).await.unwrap();
+
+        let expected = Restored {
+            restored: 1,
+            wiped: 1,
+        };
+        assert_eq!(restored, expected);
+        let in_use = list_ids(&mut tx, None).await.unwrap();
+        assert_eq!(in_use, [UpstreamKeyId(2), UpstreamKeyId(3)]);
+        let (heard, _) = list_changed(&mut *tx, late.revision).await.unwrap();
+        assert_eq!(heard[0].secret.expose(), "secret-0002");
+        let told = told(&mut tx).await.pop().unwrap();
+        assert!(told.starts_with("restore upstream_key"), "{told}");
     }
 }

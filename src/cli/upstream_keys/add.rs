@@ -15,9 +15,10 @@ use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
 use crate::pool::import::{self, ImportedKey, Odd};
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::Attributes;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
 use crate::storage::upstream_keys::Added;
-use crate::storage::{installation, revision, upstream_keys};
+use crate::storage::{installation, upstream_keys};
 
 /// So many entries that are no keys are told one by one.
 const MOST_ODD: usize = 20;
@@ -171,13 +172,11 @@ fn say(keys: &mut [ImportedKey], attributes: &Attributes) {
 
 /// Adds keys in one transaction.
 async fn add_all(db: &Db, keys: &[ImportedKey], report: &mut Report, manner: Manner) -> Result<()> {
-    let now = clock::now();
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let revision = revision::bump(&mut tx).await?;
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
     for ImportedKey { secret, attributes } in keys {
-        let added =
-            upstream_keys::insert(&mut tx, &hash_key, secret, attributes, true, now, revision);
+        let added = upstream_keys::insert(&mut tx, &hash_key, secret, attributes, true, &act);
         match added.await? {
             Added::New(_) => report.new += 1,
             Added::Restored(_) => report.restored += 1,
@@ -187,8 +186,7 @@ async fn add_all(db: &Db, keys: &[ImportedKey], report: &mut Report, manner: Man
                     continue;
                 }
                 if manner.update {
-                    let updated =
-                        upstream_keys::update(&mut tx, id, attributes, now, revision).await?;
+                    let updated = upstream_keys::update(&mut tx, id, attributes, &act).await?;
                     report.updated += usize::from(updated);
                 } else {
                     let differs = upstream_keys::differs(&mut tx, id, attributes).await?;

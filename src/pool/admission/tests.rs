@@ -57,6 +57,26 @@ fn a_key_without_limits_is_not_counted() {
 }
 
 #[test]
+fn what_is_used_of_a_limit_can_be_looked_at_without_using_it() {
+    let admission = SharedAdmission::default();
+    let limits = Limits {
+        requests_per_day: Some(5),
+        ..Limits::default()
+    };
+    let used = |limit, now| admission.lock().used(ID, limit, now);
+
+    assert_eq!(used(Limit::RequestsPerDay, at(0)), 0);
+    spend(&admission, limits, at(0), tokens(7)).unwrap();
+    let running = limited(limits)(&admission, at(0)).unwrap();
+
+    assert_eq!(used(Limit::RequestsPerDay, at(1)), 2);
+    assert_eq!(used(Limit::TokensPerMinute, at(1)), 7);
+    assert_eq!(used(Limit::Concurrency, at(1)), 1);
+    assert_eq!(used(Limit::RequestsPerDay, at(24 * 3_600_000)), 0);
+    drop(running);
+}
+
+#[test]
 fn requests_of_a_minute_slide_and_refused_ones_do_not_count() {
     let limits = Limits {
         requests_per_minute: Some(2),

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
@@ -29,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::asking::{Ask, Heard};
 use crate::support::process::{PoolProcess, database};
-use crate::support::{CLIENT_KEY, TestPool, eventually, http_client};
+use crate::support::{CLIENT_KEY, TestPool, act, eventually, http_client};
 
 const EVENT: &str =
     "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"Hi\"}]}}]}\r\n\r\n";
@@ -52,7 +51,8 @@ async fn five_hundred_streams_are_open_at_once_over_several_connections() {
     let db = database(folder.path()).await;
     db.migrate().await.unwrap();
     let mut tx = db.begin().await.unwrap();
-    settings::change(&mut tx, "upstream_http2", Some("on"), "test", clock::now())
+    let act = act(&mut tx).await;
+    settings::change(&mut tx, "upstream_http2", Some("on"), &act)
         .await
         .unwrap();
     tx.commit().await.unwrap();

@@ -10,10 +10,10 @@ use gemini_pool::pool::quota::{Measure, Own};
 use gemini_pool::pool::quota_clock::{begin_of_google_day, end_of_google_day};
 use gemini_pool::pool::verdict::Rule;
 use gemini_pool::storage::quotas::Used;
-use gemini_pool::storage::{cooldowns, projects, quotas, revision};
+use gemini_pool::storage::{cooldowns, projects, quotas};
 
 use crate::support::asking::{Ask, Heard};
-use crate::support::{TestPool, eventually};
+use crate::support::{TestPool, act, eventually};
 
 const KEY: &str = "AIzaSyTheSecretOfAKeyOfThePoolNumber-";
 const MODEL: &str = "gemini-2.5-flash";
@@ -71,9 +71,9 @@ async fn ten_keys_of_a_used_up_project_cost_one_call() {
     let one_a_day = ProjectQuota::free(None, None, Some(1));
     let pool = TestPool::start(Rules::with_keys(keys).quota(project, one_a_day)).await;
     let mut tx = pool.app.db.begin().await.unwrap();
-    let revision = revision::bump(&mut tx).await.unwrap();
+    let act = act(&mut tx).await;
     for key in pool.keys().await {
-        let assigned = projects::assign(&mut tx, key.id, project, clock::now(), revision).await;
+        let assigned = projects::assign(&mut tx, key.id, project, &act).await;
         assigned.unwrap();
     }
     tx.commit().await.unwrap();

@@ -4,15 +4,14 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::upstream_key::{Attributes, UpstreamKeyId};
-use gemini_pool::storage::{revision, upstream_keys};
+use gemini_pool::storage::upstream_keys;
 
 use crate::support::asking::{Ask, Heard, QUESTION};
-use crate::support::{CLIENT_ID, TestPool};
+use crate::support::{CLIENT_ID, TestPool, act};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
 
@@ -297,12 +296,12 @@ async fn a_key_spends_only_upstream_keys_with_one_of_its_tags() {
 /// Gives an upstream key a tag.
 async fn tag(pool: &TestPool, id: i64, tag: &str) {
     let mut tx = pool.app.db.begin().await.unwrap();
-    let revision = revision::bump(&mut tx).await.unwrap();
+    let act = act(&mut tx).await;
     let tagged = Attributes {
         tags: Some(vec![tag.to_owned()]),
         ..Attributes::default()
     };
-    upstream_keys::update(&mut tx, UpstreamKeyId(id), &tagged, clock::now(), revision)
+    upstream_keys::update(&mut tx, UpstreamKeyId(id), &tagged, &act)
         .await
         .unwrap();
     tx.commit().await.unwrap();

@@ -13,10 +13,11 @@ use gemini_pool::pool::keys::Keys;
 use gemini_pool::pool::quota_clock::end_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::upstream_key::Attributes;
+use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::db::Db;
 use gemini_pool::storage::recorder::Recorder;
 use gemini_pool::storage::upstream_keys::Evidence;
-use gemini_pool::storage::{installation, revision, upstream_keys};
+use gemini_pool::storage::{installation, upstream_keys};
 
 use world::{Demand, World, Written, demand, key, start};
 
@@ -115,21 +116,13 @@ async fn a_restart_every_hour_forgets_nothing_that_matters() {
 async fn add_keys(db: &Db) {
     let mut tx = db.begin().await.unwrap();
     let hash_key = installation::hash_key(&mut tx).await.unwrap();
-    let revision = revision::bump(&mut tx).await.unwrap();
+    let act = Act::begin(&mut tx, &Actor::cli(), start()).await.unwrap();
     for number in 1..=i64::try_from(PROJECTS).unwrap() {
         let secret = key(number).secret;
         let attributes = Attributes::default();
-        upstream_keys::insert(
-            &mut tx,
-            &hash_key,
-            &secret,
-            &attributes,
-            true,
-            start(),
-            revision,
-        )
-        .await
-        .unwrap();
+        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, true, &act)
+            .await
+            .unwrap();
     }
     tx.commit().await.unwrap();
 }

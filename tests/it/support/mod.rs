@@ -23,12 +23,14 @@ use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
 use gemini_pool::pool::upstream_key::{Attributes, ProjectId, UpstreamKeyId};
 use gemini_pool::server::Server;
+use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::client_keys::{NewClientKey, Terms};
 use gemini_pool::storage::db::Db;
 pub use gemini_pool::storage::request_logs::RequestLog;
 use gemini_pool::storage::request_logs::{self, Filter, NewAttempt, NewRequestLog};
 use gemini_pool::storage::upstream_keys::ListedKey;
-use gemini_pool::storage::{client_keys, installation, revision, settings, stats, upstream_keys};
+use gemini_pool::storage::{client_keys, installation, settings, stats, upstream_keys};
+use sqlx::{Sqlite, Transaction};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -227,10 +229,10 @@ impl TestPool {
     /// Changes what the client key may do, effective now.
     pub async fn allow(&self, change: impl FnOnce(&mut Terms)) {
         let mut tx = self.app.db.begin().await.unwrap();
-        let revision = revision::bump(&mut tx).await.unwrap();
+        let act = act(&mut tx).await;
         let mut terms = client_keys::find_terms(&mut tx, CLIENT_ID).await.unwrap();
         change(&mut terms);
-        client_keys::update(&mut tx, CLIENT_ID, &terms, revision)
+        client_keys::update(&mut tx, CLIENT_ID, &terms, &act)
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -279,8 +281,8 @@ impl TestPool {
         };
         let mut tx = self.app.db.begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
-        let revision = revision::bump(&mut tx).await.unwrap();
-        let added = client_keys::insert(&mut tx, &hash_key, &key, now, revision).await;
+        let act = act(&mut tx).await;
+        let added = client_keys::insert(&mut tx, &hash_key, &key, &act).await;
         added.unwrap().expect("the key is new");
         tx.commit().await.unwrap();
         self.app.reload(now).await.unwrap();
@@ -291,9 +293,9 @@ impl TestPool {
         let (secret, now) = (Secret::new(secret), clock::now());
         let mut tx = self.app.db.begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
-        let revision = revision::bump(&mut tx).await.unwrap();
+        let act = act(&mut tx).await;
         let nothing = Attributes::default();
-        upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, now, revision)
+        upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -336,10 +338,16 @@ pub fn http_client() -> reqwest::ClientBuilder {
         .timeout(PATIENCE)
 }
 
+/// An act by hand, as of a command.
+pub async fn act(tx: &mut Transaction<'_, Sqlite>) -> Act {
+    Act::begin(tx, &Actor::cli(), clock::now()).await.unwrap()
+}
+
 pub async fn change_settings(db: &Db, changed: &[(&str, &str)]) {
     let mut tx = db.begin().await.unwrap();
+    let act = act(&mut tx).await;
     for (name, value) in changed {
-        settings::change(&mut tx, name, Some(value), "test", clock::now())
+        settings::change(&mut tx, name, Some(value), &act)
             .await
             .unwrap();
     }

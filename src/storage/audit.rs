@@ -1,0 +1,473 @@
+//! What hands have changed: who, from where, what was there before and what after. Whatever writes for a hand writes it
+//! down here, in the same transaction.
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, Transaction};
+
+use crate::clock::Timestamp;
+use crate::storage::error::{Error, Result};
+use crate::storage::paging::Page;
+use crate::storage::revision;
+
+/// Who changes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// `admin:NAME`, `cli`, `environment` or `demo`.
+    pub name: String,
+    /// Where the admin's request came from.
+    pub address: Option<String>,
+}
+
+impl Actor {
+    /// A person signed in under this name.
+    pub fn admin(username: &str, address: String) -> Self {
+        Self {
+            name: format!("admin:{username}"),
+            address: Some(address),
+        }
+    }
+
+    /// Whoever runs a command.
+    pub fn cli() -> Self {
+        Self::local("cli")
+    }
+
+    /// The environment of the server, at its start.
+    pub fn environment() -> Self {
+        Self::local("environment")
+    }
+
+    /// The demo, which makes its own keys.
+    pub fn demo() -> Self {
+        Self::local("demo")
+    }
+
+    fn local(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            address: None,
+        }
+    }
+}
+
+/// One act of changing: what it changes carries its revision, by which a running server notices it.
+#[derive(Debug, Clone)]
+pub struct Act {
+    pub revision: i64,
+    pub now: Timestamp,
+    pub actor: Actor,
+}
+
+impl Act {
+    /// Counts up the revision, in the transaction in which the act shall happen.
+    pub async fn begin(
+        tx: &mut Transaction<'_, Sqlite>,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Self> {
+        Ok(Self {
+            revision: revision::bump(tx).await?,
+            now,
+            actor: actor.clone(),
+        })
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
+#[sqlx(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Create,
+    Update,
+    Enable,
+    Disable,
+    /// What held it back was ended by hand.
+    Clear,
+    Delete,
+    /// A deletion was taken back.
+    Restore,
+}
+
+/// What it was done to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
+#[sqlx(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    UpstreamKey,
+    ClientKey,
+    Project,
+    Setting,
+    Admin,
+}
+
+/// A change to be written down. `before` and `after` hold only what changed, as JSON objects, and never a secret.
+#[derive(Debug)]
+pub struct NewChange<'a> {
+    pub action: Action,
+    pub subject: Subject,
+    /// `None`: it is known by its name.
+    pub subject_id: Option<i64>,
+    pub name: &'a str,
+    /// `None`: there was nothing.
+    pub before: Option<Value>,
+    /// `None`: there is nothing any more.
+    pub after: Option<Value>,
+}
+
+/// A change as lists show it; the names are those of the JSON.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ListedChange {
+    pub id: i64,
+    pub at: Timestamp,
+    /// Of the act: what was changed together has the same. 0: older than the audit.
+    pub revision: i64,
+    pub actor: String,
+    pub address: Option<String>,
+    pub action: Action,
+    pub subject: Subject,
+    pub subject_id: Option<i64>,
+    pub name: String,
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+}
+
+impl FromRow<'_, SqliteRow> for ListedChange {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let json = |column| {
+            let text: Option<String> = row.try_get(column)?;
+            Ok::<_, sqlx::Error>(text.and_then(|text| serde_json::from_str(&text).ok()))
+        };
+        Ok(Self {
+            id: row.try_get("id")?,
+            at: row.try_get("at_ms")?,
+            revision: row.try_get("revision")?,
+            actor: row.try_get("actor")?,
+            address: row.try_get("address")?,
+            action: row.try_get("action")?,
+            subject: row.try_get("subject")?,
+            subject_id: row.try_get("subject_id")?,
+            name: row.try_get("name")?,
+            before: json("before")?,
+            after: json("after")?,
+        })
+    }
+}
+
+/// Which changes to list; what is `None` does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub subject: Option<Subject>,
+    pub subject_id: Option<i64>,
+    /// Of the subject, as it was called then.
+    pub name: Option<String>,
+    pub actor: Option<String>,
+    pub action: Option<Action>,
+    pub since: Option<Timestamp>,
+    /// Not this moment itself.
+    pub until: Option<Timestamp>,
+    /// What was changed together.
+    pub revision: Option<i64>,
+}
+
+/// Writes down a change.
+pub async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    act: &Act,
+    change: &NewChange<'_>,
+) -> Result<i64> {
+    let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
+    let (before, after) = (text(&change.before), text(&change.after));
+    let id = sqlx::query_scalar!(
+        r#"
+        INSERT INTO audit_log (
+            at_ms, revision, actor, address, action, subject, subject_id, name, before, after
+        )
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        RETURNING id AS "id!"
+        "#,
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
+        change.action,
+        change.subject,
+        change.subject_id,
+        change.name,
+        before,
+        after,
+    );
+    Ok(id.fetch_one(&mut **tx).await?)
+}
+
+/// What of two JSON objects is not the same in both; `None`: nothing.
+pub fn difference(before: Value, after: Value) -> Option<(Value, Value)> {
+    let (Value::Object(mut before), Value::Object(mut after)) = (before, after) else {
+        return None;
+    };
+    before.retain(|name, value| {
+        let same = after.get(name) == Some(value);
+        if same {
+            after.remove(name);
+        }
+        !same
+    });
+    let is_same = before.is_empty() && after.is_empty();
+    (!is_same).then_some((Value::Object(before), Value::Object(after)))
+}
+
+/// One change.
+pub async fn find(db: impl SqliteExecutor<'_>, id: i64) -> Result<ListedChange> {
+    let mut query = select();
+    query.push(" AND id = ").push_bind(id);
+    let found = query.build_query_as().fetch_optional(db).await?;
+    found.ok_or_else(|| Error::NotFound(format!("change {id}")))
+}
+
+/// What was changed, newest first, from before `cursor` on.
+pub async fn list(
+    db: impl SqliteExecutor<'_>,
+    filter: &Filter,
+    cursor: Option<i64>,
+    limit: usize,
+) -> Result<Page<ListedChange>> {
+    let mut query = select();
+    if let Some(subject) = filter.subject {
+        query.push(" AND subject = ").push_bind(subject);
+    }
+    if let Some(id) = filter.subject_id {
+        query.push(" AND subject_id = ").push_bind(id);
+    }
+    if let Some(name) = &filter.name {
+        query.push(" AND name = ").push_bind(name);
+    }
+    if let Some(actor) = &filter.actor {
+        query.push(" AND actor = ").push_bind(actor);
+    }
+    if let Some(action) = filter.action {
+        query.push(" AND action = ").push_bind(action);
+    }
+    if let Some(since) = filter.since {
+        query.push(" AND at_ms >= ").push_bind(since);
+    }
+    if let Some(until) = filter.until {
+        query.push(" AND at_ms < ").push_bind(until);
+    }
+    if let Some(revision) = filter.revision {
+        query.push(" AND revision = ").push_bind(revision);
+    }
+    if let Some(cursor) = cursor {
+        query.push(" AND id < ").push_bind(cursor);
+    }
+    let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(one_more);
+    let changes: Vec<ListedChange> = query.build_query_as().fetch_all(db).await?;
+    Ok(Page::new(changes, limit, |change| change.id.to_string()))
+}
+
+/// Put together at run time, as the log's search is: `(?1 IS NULL OR …)` could not use an index.
+fn select<'a>() -> QueryBuilder<'a, Sqlite> {
+    QueryBuilder::new(
+        "
+        SELECT id, at_ms, revision, actor, address, action, subject, subject_id, name, before, after
+        FROM audit_log
+        WHERE true",
+    )
+}
+
+#[cfg(test)]
+pub mod tests {
+    use serde_json::json;
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::storage::db::{Db, MIGRATOR};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    /// An act of a command.
+    pub async fn act(tx: &mut Transaction<'_, Sqlite>, now: Timestamp) -> Act {
+        Act::begin(tx, &Actor::cli(), now).await.unwrap()
+    }
+
+    /// What was written down, oldest first: who, what, of what, before, after.
+    pub async fn told(tx: &mut Transaction<'_, Sqlite>) -> Vec<String> {
+        let page = list(&mut **tx, &Filter::default(), None, 100).await;
+        let changes = page.unwrap().items.into_iter().rev();
+        let text = |value: Option<Value>| value.map_or("-".to_owned(), |value| value.to_string());
+        changes
+            .map(|change| {
+                let change_json = serde_json::to_value(&change).unwrap();
+                let word = |name: &str| change_json[name].as_str().unwrap().to_owned();
+                let (action, subject) = (word("action"), word("subject"));
+                let (before, after) = (text(change.before), text(change.after));
+                format!("{action} {subject} {}: {before} → {after}", change.name)
+            })
+            .collect()
+    }
+
+    fn named(name: &str, action: Action) -> NewChange<'_> {
+        NewChange {
+            action,
+            subject: Subject::UpstreamKey,
+            subject_id: Some(7),
+            name,
+            before: None,
+            after: Some(json!({"label": name})),
+        }
+    }
+
+    #[sqlx::test]
+    async fn changes_are_found_by_every_filter_and_page_by_page(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        let first = act(&mut tx, NOW).await;
+        let mut ids = Vec::new();
+        for name in ["a", "b", "c"] {
+            ids.push(
+                insert(&mut tx, &first, &named(name, Action::Create))
+                    .await
+                    .unwrap(),
+            );
+        }
+        let admin = Actor::admin("ann", "192.0.2.1".to_owned());
+        let later = Timestamp::from_millis(2_000);
+        let second = Act::begin(&mut tx, &admin, later).await.unwrap();
+        let change = NewChange {
+            subject: Subject::Setting,
+            subject_id: None,
+            ..named("d", Action::Update)
+        };
+        ids.push(insert(&mut tx, &second, &change).await.unwrap());
+
+        let none = Filter::default;
+        for (filter, expected) in [
+            (none(), &ids[..]),
+            (
+                Filter {
+                    subject: Some(Subject::Setting),
+                    ..none()
+                },
+                &ids[3..],
+            ),
+            (
+                Filter {
+                    subject_id: Some(7),
+                    ..none()
+                },
+                &ids[..3],
+            ),
+            (
+                Filter {
+                    name: Some("b".to_owned()),
+                    ..none()
+                },
+                &ids[1..2],
+            ),
+            (
+                Filter {
+                    actor: Some("admin:ann".to_owned()),
+                    ..none()
+                },
+                &ids[3..],
+            ),
+            (
+                Filter {
+                    action: Some(Action::Create),
+                    ..none()
+                },
+                &ids[..3],
+            ),
+            (
+                Filter {
+                    since: Some(later),
+                    ..none()
+                },
+                &ids[3..],
+            ),
+            (
+                Filter {
+                    until: Some(later),
+                    ..none()
+                },
+                &ids[..3],
+            ),
+            (
+                Filter {
+                    revision: Some(first.revision),
+                    ..none()
+                },
+                &ids[..3],
+            ),
+        ] {
+            let page = list(&mut *tx, &filter, None, 10).await.unwrap();
+            let mut found: Vec<_> = page.items.iter().map(|change| change.id).collect();
+            found.reverse();
+            assert_eq!(found, expected, "{filter:?}");
+        }
+
+        let page = list(&mut *tx, &none(), None, 3).await.unwrap();
+        let cursor = page.next.unwrap().parse().ok();
+        let rest = list(&mut *tx, &none(), cursor, 3).await.unwrap();
+        assert_eq!((rest.items.len(), rest.next), (1, None));
+        let found = find(&mut *tx, ids[3]).await.unwrap();
+        assert_eq!(found, page.items[0]);
+        assert_eq!(found.address.as_deref(), Some("192.0.2.1"));
+        assert_eq!(found.after, Some(json!({"label": "d"})));
+        let missing = find(&mut *tx, 99).await.unwrap_err();
+        assert_eq!(missing.to_string(), "change 99 not found");
+    }
+
+    #[test]
+    fn only_what_changed_is_told() {
+        let before = json!({"label": "a", "weight": 1, "note": "old"});
+        let after = json!({"label": "b", "weight": 1, "tags": ["t"]});
+
+        let told = difference(before.clone(), after);
+
+        let expected = (
+            json!({"label": "a", "note": "old"}),
+            json!({"label": "b", "tags": ["t"]}),
+        );
+        assert_eq!(told, Some(expected));
+        assert_eq!(difference(before.clone(), before), None);
+    }
+
+    #[sqlx::test(migrations = false)]
+    async fn the_history_of_settings_moves_into_it(pool: SqlitePool) {
+        let mut connection = pool.acquire().await.unwrap();
+        let (ours, earlier): (Vec<_>, Vec<_>) = MIGRATOR
+            .iter()
+            .filter(|migration| migration.version <= 20_261_125_000_200)
+            .partition(|migration| migration.version == 20_261_125_000_200);
+        for migration in earlier {
+            sqlx::raw_sql(&migration.sql)
+                .execute(&mut *connection)
+                .await
+                .unwrap();
+        }
+        sqlx::query(
+            "
+            INSERT INTO setting_changes (name, before, after, actor, changed_at_ms)
+            VALUES ('max_attempts', NULL, '7', 'cli', 1000), ('max_attempts', '7', NULL, 'cli', 2000)
+            ",
+        )
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+        sqlx::raw_sql(&ours[0].sql)
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        drop(connection);
+
+        let mut tx = Db::of(pool).begin().await.unwrap();
+
+        let expected = [
+            r#"update setting max_attempts: - → {"value":"7"}"#,
+            r#"update setting max_attempts: {"value":"7"} → -"#,
+        ];
+        assert_eq!(told(&mut tx).await, expected);
+    }
+}
