@@ -17,6 +17,7 @@ use crate::clock::{self, Timestamp};
 use crate::dashboard::texts::Language;
 use crate::error::Error;
 use crate::storage::admins::Admin;
+use crate::storage::audit::Actor;
 use crate::storage::sign_ins::SignInId;
 
 /// The cookie that keeps a chosen language.
@@ -185,6 +186,11 @@ impl Visit {
     /// The hidden field that every form has which changes something.
     pub fn csrf_field(&self) -> Markup {
         csrf_field(self.csrf)
+    }
+
+    /// Who changes what is changed from here.
+    pub fn actor(&self) -> Actor {
+        Actor::admin(&self.admin.username, self.client_ip.to_string())
     }
 
     /// What its forms have to show.
