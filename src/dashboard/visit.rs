@@ -198,6 +198,11 @@ impl Visit {
         self.csrf
     }
 
+    /// Whom the audit names for what is done here.
+    pub fn actor(&self) -> Actor {
+        Actor::admin(&self.admin.username, self.client_ip.to_string())
+    }
+
     /// The path and query of the page, to come back to.
     pub fn here(&self) -> &str {
         self.uri.path_and_query().map_or("/", |path| path.as_str())

@@ -194,6 +194,15 @@ impl Spent {
         measure.read(&amount)
     }
 
+    /// When what is used now will count no more.
+    pub fn resets_at(&self, measure: Measure, now: Timestamp, day_ends: Timestamp) -> Timestamp {
+        match measure {
+            Measure::RequestsPerMinute => self.minute.falls_to(0, |amount| amount.requests, now),
+            Measure::TokensPerMinute => self.minute.falls_to(0, |amount| amount.tokens, now),
+            Measure::RequestsPerDay | Measure::TokensPerDay => day_ends,
+        }
+    }
+
     /// The limit that keeps requests back the longest; `None`: all leave room.
     pub fn full(&self, limits: &Limits, now: Timestamp, day_ends: Timestamp) -> Option<Full> {
         self.without_room(

@@ -23,4 +23,5 @@ pub mod spending;
 pub mod stats;
 pub mod sums;
 pub mod texts;
+pub mod traffic;
 pub mod upstream_keys;

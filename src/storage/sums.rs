@@ -29,6 +29,11 @@ pub fn bucket(ms: u64) -> usize {
         .min(BUCKETS - 1)
 }
 
+/// Where the bucket at `place` ends, in milliseconds; the last one has no end and is taken for as wide as the one before.
+pub fn bucket_end_ms(place: usize) -> u64 {
+    FIRST_BUCKET_MS << place.min(BUCKETS - 1)
+}
+
 /// What is added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -78,6 +83,46 @@ impl Sum {
 }
 
 impl Sum {
+    /// Adds what another sum has counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.successes += other.successes;
+        self.failures += other.failures;
+        self.prompt_tokens += other.prompt_tokens;
+        self.output_tokens += other.output_tokens;
+        self.thought_tokens += other.thought_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.tool_tokens += other.tool_tokens;
+        self.total_tokens += other.total_tokens;
+        self.cost_nano_usd += other.cost_nano_usd;
+        for (count, more) in self.first_byte.iter_mut().zip(other.first_byte) {
+            *count += more;
+        }
+        for (count, more) in self.duration.iter_mut().zip(other.duration) {
+            *count += more;
+        }
+    }
+
+    /// Leaves `part` of `whole` of the requests, tokens and cost, as if they had come evenly.
+    pub fn scale(&mut self, part: u64, whole: u64) {
+        let counts = [
+            &mut self.requests,
+            &mut self.successes,
+            &mut self.failures,
+            &mut self.prompt_tokens,
+            &mut self.output_tokens,
+            &mut self.thought_tokens,
+            &mut self.cached_tokens,
+            &mut self.tool_tokens,
+            &mut self.total_tokens,
+        ];
+        for count in counts {
+            *count = *count * part / whole;
+        }
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.cost_nano_usd = self.cost_nano_usd / signed(whole) * signed(part);
+    }
+
     fn counts(&self) -> [Cell; 3] {
         [self.requests, self.successes, self.failures].map(Cell::from)
     }
@@ -136,7 +181,7 @@ impl Sums {
 
     /// Adds a finished attempt.
     pub fn add_attempt(&mut self, started_at: Timestamp, id: UpstreamKeyId, addend: Addend) {
-        let day = started_at.as_millis() / DAY_MS * DAY_MS;
+        let day = begin_of_day(started_at).as_millis();
         self.upstream_key_days
             .entry((day, id))
             .or_default()
@@ -214,6 +259,11 @@ impl QuotaDays {
             batch.add(Table::QuotaDays, line);
         }
     }
+}
+
+/// When the UTC day began by which keys' sums are kept.
+pub fn begin_of_day(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis(time.as_millis() / DAY_MS * DAY_MS)
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Upstream keys and the projects they belong to.
 
+pub mod history;
+pub mod search;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};

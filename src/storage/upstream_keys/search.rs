@@ -1,0 +1,416 @@
+//! Upstream keys as the dashboard lists them: found, sorted, and read a page at a time.
+
+use serde::Deserialize;
+use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
+
+use crate::clock::Timestamp;
+use crate::pool::request_id::RequestId;
+use crate::pool::upstream_key::{Billing, ProjectId, UpstreamKeyId};
+use crate::storage::error::{Error, Result};
+
+/// Which keys to find; what is `None` does not matter. Their states are not known here, but to the running server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Words that must all be in the label, the last characters, the project's names or the tags.
+    pub text: Option<String>,
+    /// By the name or the number of its project.
+    pub project: Option<String>,
+    pub billing: Option<Billing>,
+    pub tag: Option<String>,
+    pub priority: Option<i64>,
+    /// Only those with failures today.
+    pub failing: bool,
+}
+
+/// In which order. What a key has none of comes last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    #[default]
+    Created,
+    Label,
+    Project,
+    Priority,
+    /// Of today, as the next two.
+    Requests,
+    Success,
+    Tokens,
+    LastUsed,
+}
+
+/// A key as the dashboard shows it, with its requests since midnight UTC.
+#[derive(Debug, Clone)]
+pub struct ShownKey {
+    pub id: UpstreamKeyId,
+    pub label: String,
+    pub last4: String,
+    pub project_id: ProjectId,
+    /// What the admin calls it, else Google's number for it.
+    pub project: Option<String>,
+    pub billing: Billing,
+    pub priority: i64,
+    pub weight: i64,
+    pub tags: Vec<String>,
+    pub enabled: bool,
+    /// What set the state, with Google's words: redacted.
+    pub state_rule: Option<String>,
+    pub state_status: Option<u16>,
+    pub state_message: Option<String>,
+    pub state_request_id: Option<RequestId>,
+    pub today: Counts,
+    pub ever: Counts,
+    pub last_used_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub checked_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+}
+
+/// Attempts with a key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub requests: i64,
+    pub successes: i64,
+    pub failures: i64,
+    pub tokens: i64,
+}
+
+/// The ids of the keys in use that match, in order. `day` is when today began.
+pub async fn search(
+    db: impl SqliteExecutor<'_>,
+    filter: &Filter,
+    sort: Sort,
+    descending: bool,
+    day: Timestamp,
+) -> Result<Vec<UpstreamKeyId>> {
+    // Put together at run time, so that nothing is joined and compared that nobody asked for. One row with all the ids
+    // costs much less than a row for each.
+    let mut query: QueryBuilder<Sqlite> =
+        QueryBuilder::new("SELECT json_group_array(k.id ORDER BY ");
+    let (expression, of_today) = match sort {
+        Sort::Created => ("k.id", false),
+        Sort::Label => ("k.label COLLATE NOCASE", false),
+        Sort::Project => ("coalesce(p.name, p.number) COLLATE NOCASE", false),
+        Sort::Priority => ("k.priority", false),
+        Sort::Requests => ("d.requests", true),
+        Sort::Success => ("d.successes * 1.0 / d.requests", true),
+        Sort::Tokens => ("d.total_tokens", true),
+        Sort::LastUsed => ("k.last_used_at_ms", false),
+    };
+    let direction = if descending { " DESC" } else { " ASC" };
+    query.push(expression).push(direction);
+    query.push(" NULLS LAST, k.id").push(direction);
+    query.push(") FROM upstream_keys AS k");
+    if sort == Sort::Project
+        || filter.project.is_some()
+        || filter.billing.is_some()
+        || filter.text.is_some()
+    {
+        query.push(" JOIN projects AS p ON p.id = k.project_id");
+    }
+    if of_today || filter.failing {
+        query
+            .push(" LEFT JOIN upstream_key_days AS d ON d.upstream_key_id = k.id AND d.day_ms = ")
+            .push_bind(day);
+    }
+    query.push(" WHERE k.removed_at_ms IS NULL");
+    for word in filter.text.iter().flat_map(|text| text.split_whitespace()) {
+        query
+            .push(
+                " AND k.label || ' ' || k.last4 || ' ' || k.tags || ' ' || coalesce(p.name, '') || ' ' || \
+                 coalesce(p.number, '') LIKE ",
+            )
+            .push_bind(contains(word))
+            .push(" ESCAPE '\\'");
+    }
+    if let Some(project) = &filter.project {
+        query.push(" AND (p.name = ").push_bind(project);
+        query.push(" OR p.number = ").push_bind(project).push(")");
+    }
+    if let Some(billing) = filter.billing {
+        query.push(" AND p.billing = ").push_bind(billing);
+    }
+    if let Some(tag) = &filter.tag {
+        query
+            .push(" AND EXISTS (SELECT 1 FROM json_each(k.tags) WHERE value = ")
+            .push_bind(tag)
+            .push(")");
+    }
+    if let Some(priority) = filter.priority {
+        query.push(" AND k.priority = ").push_bind(priority);
+    }
+    if filter.failing {
+        query.push(" AND d.failures > 0");
+    }
+    let ids: String = query.build_query_scalar().fetch_one(db).await?;
+    let ids: Vec<i64> = serde_json::from_str(&ids).expect("the database made it of numbers");
+    Ok(ids.into_iter().map(UpstreamKeyId).collect())
+}
+
+/// A pattern for whatever contains `word`.
+fn contains(word: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for char in word.chars() {
+        if matches!(char, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(char);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// These keys, as far as they are in use, in the order in which they are asked for.
+pub async fn list_shown(
+    db: impl SqliteExecutor<'_>,
+    ids: &[UpstreamKeyId],
+    day: Timestamp,
+) -> Result<Vec<ShownKey>> {
+    let ids = serde_json::to_string(ids).expect("numbers become JSON");
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            k.id AS "id!: UpstreamKeyId", k.label, k.last4, k.project_id AS "project_id: ProjectId",
+            coalesce(p.name, p.number) AS "project?: String", p.billing AS "billing: Billing", k.priority, k.weight,
+            k.tags, k.enabled AS "enabled: bool", k.state_rule, k.state_status AS "state_status: u16", k.state_message,
+            k.state_request_id AS "state_request_id: RequestId", k.requests, k.successes, k.failures, k.total_tokens,
+            d.requests AS "today_requests?", d.successes AS "today_successes?", d.failures AS "today_failures?",
+            d.total_tokens AS "today_tokens?", k.last_used_at_ms AS "last_used_at: Timestamp", k.last_error,
+            k.checked_at_ms AS "checked_at: Timestamp", k.created_at_ms AS "created_at: Timestamp"
+        FROM json_each(?1) AS asked
+        JOIN upstream_keys AS k ON k.id = asked.value
+        JOIN projects AS p ON p.id = k.project_id
+        LEFT JOIN upstream_key_days AS d ON d.upstream_key_id = k.id AND d.day_ms = ?2
+        WHERE k.removed_at_ms IS NULL
+        ORDER BY asked.key
+        "#,
+        ids,
+        day,
+    );
+    let rows = rows.fetch_all(db).await?;
+    let shown = rows.into_iter().map(|row| ShownKey {
+        id: row.id,
+        label: row.label,
+        last4: row.last4,
+        project_id: row.project_id,
+        project: row.project,
+        billing: row.billing,
+        priority: row.priority,
+        weight: row.weight,
+        tags: serde_json::from_str(&row.tags).unwrap_or_default(),
+        enabled: row.enabled,
+        state_rule: row.state_rule,
+        state_status: row.state_status,
+        state_message: row.state_message.filter(|message| !message.is_empty()),
+        state_request_id: row.state_request_id,
+        today: Counts {
+            requests: row.today_requests.unwrap_or(0),
+            successes: row.today_successes.unwrap_or(0),
+            failures: row.today_failures.unwrap_or(0),
+            tokens: row.today_tokens.unwrap_or(0),
+        },
+        ever: Counts {
+            requests: row.requests,
+            successes: row.successes,
+            failures: row.failures,
+            tokens: row.total_tokens,
+        },
+        last_used_at: row.last_used_at,
+        last_error: row.last_error,
+        checked_at: row.checked_at,
+        created_at: row.created_at,
+    });
+    Ok(shown.collect())
+}
+
+/// One key in use.
+pub async fn find_shown(
+    db: impl SqliteExecutor<'_>,
+    id: UpstreamKeyId,
+    day: Timestamp,
+) -> Result<ShownKey> {
+    let found = list_shown(db, &[id], day).await?.pop();
+    found.ok_or_else(|| Error::NotFound(format!("upstream key {}", id.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::pool::secret::Secret;
+    use crate::pool::upstream_key::Attributes;
+    use crate::storage::audit::tests::act;
+    use crate::storage::db::Db;
+    use crate::storage::{installation, upstream_keys};
+
+    const DAY: Timestamp = Timestamp::from_millis(86_400_000);
+
+    async fn add(db: &Db, secret: &str, attributes: Attributes) {
+        let mut tx = db.begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let act = act(&mut tx, DAY).await;
+        let secret = Secret::new(secret);
+        upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    fn said(label: &str, project: Option<&str>, priority: i64, tags: &[&str]) -> Attributes {
+        Attributes {
+            label: Some(label.to_owned()),
+            project: project.map(str::to_owned),
+            billing: (priority > 0).then_some(Billing::Paid),
+            priority: Some(priority),
+            tags: Some(tags.iter().map(|tag| (*tag).to_owned()).collect()),
+            ..Attributes::default()
+        }
+    }
+
+    /// Three keys: the second was used today, the third yesterday.
+    async fn filled(pool: SqlitePool) -> Db {
+        let db = Db::of(pool);
+        add(
+            &db,
+            "secret-of-the-key-aaaa",
+            said("beta", Some("7"), 0, &["eu"]),
+        )
+        .await;
+        add(
+            &db,
+            "secret-of-the-key-bbbb",
+            said("Alpha 10%", Some("team"), 2, &[]),
+        )
+        .await;
+        add(
+            &db,
+            "secret-of-the-key-cccc",
+            said("gamma", None, 1, &["eu", "us_1"]),
+        )
+        .await;
+        for (id, day) in [(2, DAY.as_millis()), (3, 0)] {
+            let buckets = ["first_byte", "duration"]
+                .into_iter()
+                .flat_map(|name| (0..12).map(move |number| format!("{name}_{number}")))
+                .collect::<Vec<_>>();
+            let sql = format!(
+                "
+                INSERT INTO upstream_key_days (
+                    day_ms, upstream_key_id, requests, successes, failures, prompt_tokens, output_tokens, thought_tokens,
+                    cached_tokens, tool_tokens, total_tokens, cost_nano_usd, {}
+                )
+                VALUES ({day}, {id}, 4, 3, 1, 0, 0, 0, 0, 0, 70, 0, {})
+                ",
+                buckets.join(", "),
+                vec!["0"; buckets.len()].join(", "),
+            );
+            sqlx::query(&sql).execute(&db.writer).await.unwrap();
+        }
+        sqlx::query("UPDATE upstream_keys SET last_used_at_ms = id WHERE id > 1")
+            .execute(&db.writer)
+            .await
+            .unwrap();
+        db
+    }
+
+    #[sqlx::test]
+    async fn every_filter_finds_its_keys(pool: SqlitePool) {
+        let db = filled(pool).await;
+        let text = |text: &str| Filter {
+            text: Some(text.to_owned()),
+            ..Filter::default()
+        };
+        let project = |name: &str| Filter {
+            project: Some(name.to_owned()),
+            ..Filter::default()
+        };
+        let cases = [
+            (Filter::default(), &[1, 2, 3][..]),
+            (text("ALPHA"), &[2]),
+            (text("a bbbb"), &[2]),
+            (text("projects/7"), &[1]),
+            (text("%"), &[2]),
+            (text("us_"), &[3]),
+            (text("nothing"), &[]),
+            (project("team"), &[2]),
+            (project("projects/7"), &[1]),
+            (
+                Filter {
+                    billing: Some(Billing::Paid),
+                    ..Filter::default()
+                },
+                &[2, 3],
+            ),
+            (
+                Filter {
+                    tag: Some("eu".to_owned()),
+                    ..Filter::default()
+                },
+                &[1, 3],
+            ),
+            (
+                Filter {
+                    priority: Some(2),
+                    ..Filter::default()
+                },
+                &[2],
+            ),
+            (
+                Filter {
+                    failing: true,
+                    ..Filter::default()
+                },
+                &[2],
+            ),
+        ];
+        for (filter, expected) in cases {
+            let found = search(&db.readers, &filter, Sort::Created, false, DAY).await;
+            let found: Vec<_> = found.unwrap().iter().map(|id| id.0).collect();
+            assert_eq!(found, expected, "{filter:?}");
+        }
+    }
+
+    #[sqlx::test]
+    async fn every_order_goes_both_ways_with_what_is_missing_last(pool: SqlitePool) {
+        let db = filled(pool).await;
+        for (sort, up, down) in [
+            (Sort::Created, [1, 2, 3], [3, 2, 1]),
+            (Sort::Label, [2, 1, 3], [3, 1, 2]),
+            (Sort::Project, [1, 2, 3], [2, 1, 3]),
+            (Sort::Priority, [1, 3, 2], [2, 3, 1]),
+            (Sort::Requests, [2, 1, 3], [2, 3, 1]),
+            (Sort::Success, [2, 1, 3], [2, 3, 1]),
+            (Sort::Tokens, [2, 1, 3], [2, 3, 1]),
+            (Sort::LastUsed, [2, 3, 1], [3, 2, 1]),
+        ] {
+            for (descending, expected) in [(false, up), (true, down)] {
+                let found = search(&db.readers, &Filter::default(), sort, descending, DAY).await;
+                let found: Vec<_> = found.unwrap().iter().map(|id| id.0).collect();
+                assert_eq!(found, expected, "{sort:?} {descending}");
+            }
+        }
+    }
+
+    #[sqlx::test]
+    async fn keys_are_read_in_the_order_in_which_they_are_asked_for(pool: SqlitePool) {
+        let db = filled(pool).await;
+        let ids = [3, 9, 2].map(UpstreamKeyId);
+
+        let shown = list_shown(&db.readers, &ids, DAY).await.unwrap();
+
+        let labels: Vec<_> = shown.iter().map(|key| key.label.as_str()).collect();
+        assert_eq!(labels, ["gamma", "Alpha 10%"]);
+        assert_eq!(shown[0].today, Counts::default());
+        let today = Counts {
+            requests: 4,
+            successes: 3,
+            failures: 1,
+            tokens: 70,
+        };
+        assert_eq!(shown[1].today, today);
+        assert_eq!(shown[1].project.as_deref(), Some("team"));
+        assert_eq!(shown[1].last4, "bbbb");
+        let missing = find_shown(&db.readers, UpstreamKeyId(9), DAY).await;
+        assert_eq!(missing.unwrap_err().to_string(), "upstream key 9 not found");
+    }
+}
