@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,9 @@ use crate::pool::lease::SharedKeys;
 use crate::pool::quota_clock::begin_of_google_day;
 use crate::pool::request_id::RequestIds;
 use crate::pool::settings::Settings;
+use crate::pool::shown_once::ShownOnce;
 use crate::pool::sign_in_guessing::SignInGuesses;
+use crate::storage::backups::Maker;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::quotas::KnownLimit;
@@ -62,6 +64,10 @@ pub struct App {
     settings: RwLock<Arc<Settings>>,
     client_keys: RwLock<Arc<ClientKeys>>,
     redactor: RwLock<Arc<Redactor>>,
+    /// The backup that is being made, if one is.
+    pub backups: Maker,
+    /// Secrets of new client keys that were not shown yet.
+    shown_once: Mutex<ShownOnce>,
     young: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
 }
 
@@ -96,6 +102,8 @@ impl App {
             revision: AtomicI64::new(-1),
             settings: RwLock::new(Arc::new(defaults)),
             redactor: RwLock::default(),
+            backups: Maker::default(),
+            shown_once: Mutex::default(),
             young: Mutex::default(),
             config,
             db,
@@ -213,6 +221,12 @@ impl App {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    pub fn shown_once(&self) -> MutexGuard<'_, ShownOnce> {
+        self.shown_once
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn redactor(&self) -> Arc<Redactor> {

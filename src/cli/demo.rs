@@ -1,5 +1,8 @@
 //! `demo`: everything at work, without a Google key.
 
+mod made_up;
+mod past;
+
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -17,8 +20,9 @@ use crate::cli::output;
 use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
 use crate::clock;
 use crate::config::{Config, FirstAdmin, LogFormat};
-use crate::demo::cast::{cast, rules};
+use crate::demo::cast::{cast, extras, rules};
 use crate::demo::fake_gemini::FakeGemini;
+use crate::demo::fake_gemini::fate::FakeKey;
 use crate::demo::traffic;
 use crate::pool::secret::Secret;
 use crate::pool::upstream_key::Attributes;
@@ -52,6 +56,22 @@ pub struct DemoArgs {
     /// The address to listen on
     #[arg(long, default_value_t = LISTEN)]
     pub listen: SocketAddr,
+    /// Begin with so many requests of the last thirty days, to see or measure the pages full: 10000000 take some minutes
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        hide_short_help = true
+    )]
+    pub rows: u64,
+    /// Begin with so many upstream keys more
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        hide_short_help = true
+    )]
+    pub keys: usize,
 }
 
 /// Shows the product until it is told to stop.
@@ -71,8 +91,14 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
     let _lock = ServerLock::acquire(db.path())?;
     bring_up_to_date(&db).await?;
     add_keys(&db, &path).await?;
+    if arguments.rows > 0 || arguments.keys > 0 {
+        let now = clock::now();
+        past::fill(&db, arguments.rows, arguments.keys, now, &stop).await?;
+    }
 
-    let google = FakeGemini::start(rules()).await?;
+    let mut rules = rules();
+    rules.keys.extend(others(&db).await?);
+    let google = FakeGemini::start(rules).await?;
     let config = Config {
         listen,
         database_url: database_url(&path),
@@ -177,12 +203,19 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The keys beyond the cast's that this demo or an earlier one has added.
+async fn others(db: &Db) -> Result<Vec<FakeKey>> {
+    let (known, _) = upstream_keys::list_changed(&db.readers, -1).await?;
+    let count = known.len().saturating_sub(cast().len());
+    Ok(extras(count).collect())
+}
+
 /// What to try and what to look at.
 fn text(url: &str, config: &Config, arguments: &DemoArgs, first: Option<&FirstSignIn>) -> String {
     let keys = cast().len();
     let program = program();
     let (name, key) = CLIENTS[0];
-    let DemoArgs { keep, listen } = arguments;
+    let DemoArgs { keep, listen, .. } = arguments;
     let moved = if config.listen == *listen {
         String::new()
     } else {

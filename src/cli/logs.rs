@@ -1,6 +1,5 @@
 //! `logs`: shows the requests that were made, those of the past or those that end now.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,28 +8,30 @@ use clap::{Args, Subcommand};
 
 use crate::cli::moment::Moment;
 use crate::cli::{database, output};
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::config::DatabaseArgs;
+use crate::pool::client_key::ClientKeyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::pool::upstream_key::UpstreamKeyId;
 use crate::storage::db::Db;
-use crate::storage::error::Error;
-use crate::storage::request_logs::{self, Filter, Kind, RequestLog};
+use crate::storage::request_logs::Kind;
+use crate::storage::request_logs::filter::{Ending, Filter, Statuses};
+use crate::storage::request_logs::listed::RequestLog;
+use crate::storage::request_logs::search::{Place, search};
+use crate::storage::request_logs::tail::Tail;
 
 /// How many rows are held in memory at once.
 const PAGE: usize = 500;
 /// How often `tail` looks.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// How long after its start a request may get its row: rows do not come in the order of their ids.
-const LATEST: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show requests, newest first
-    List(ListArgs),
+    List(Box<ListArgs>),
     /// Show requests as they end, until Ctrl-C
-    Tail(TailArgs),
+    Tail(Box<TailArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -59,27 +60,78 @@ pub struct TailArgs {
 
 #[derive(Debug, Args)]
 struct FilterArgs {
-    /// How it ended: success, quota, network …
+    /// How it ended: success, quota, network …, or failed (any but success), or running
     #[arg(long)]
-    outcome: Option<Outcome>,
-    /// The HTTP status that the client got
+    outcome: Option<Ending>,
+    /// The HTTP status that the client got, as in 404 or 4xx
     #[arg(long)]
-    status: Option<u16>,
+    status: Option<Statuses>,
     /// The model that was asked
     #[arg(long)]
     model: Option<String>,
+    /// The model that answered
+    #[arg(long, value_name = "MODEL")]
+    model_version: Option<String>,
     /// The client key, by name
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
+    /// The client key, by id
+    #[arg(long, value_name = "ID")]
+    client_id: Option<i64>,
+    /// The client's address
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+    /// The client's user agent, whole
+    #[arg(long)]
+    user_agent: Option<String>,
     /// An upstream key that was tried, by id
     #[arg(long, value_name = "ID")]
     upstream_key: Option<i64>,
+    /// The project of the last key that was tried: its name, or Google's number for it
+    #[arg(long)]
+    project: Option<String>,
+    /// GET, POST …
+    #[arg(long)]
+    method: Option<String>,
+    /// The path, whole
+    #[arg(long)]
+    path: Option<String>,
+    /// generateContent, countTokens …
+    #[arg(long)]
+    operation: Option<String>,
+    /// Whether the answer was a stream: true or false
+    #[arg(long)]
+    streamed: Option<bool>,
+    /// Why the model stopped writing: `STOP`, `MAX_TOKENS` …
+    #[arg(long, value_name = "REASON")]
+    finish_reason: Option<String>,
+    /// standard, flex, priority …
+    #[arg(long, value_name = "TIER")]
+    service_tier: Option<String>,
+    /// Those that took at least so long, in milliseconds
+    #[arg(long, value_name = "MS")]
+    min_duration: Option<u64>,
+    /// Those whose first byte took at least so long, in milliseconds
+    #[arg(long, value_name = "MS")]
+    min_first_byte: Option<u64>,
+    /// Those that needed more than one attempt
+    #[arg(long)]
+    retried: bool,
+    /// A part of the error
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
     /// request or check
     #[arg(long, value_parser = kind)]
     kind: Option<Kind>,
     /// Not older than this: 2027-01-31T08:00:00Z, or 24h ago
     #[arg(long)]
     since: Option<Moment>,
+    /// Older than this
+    #[arg(long)]
+    until: Option<Moment>,
+    /// A part of the error, path, model, user agent, client's name or key's label
+    #[arg(long, short, value_name = "TEXT")]
+    text: Option<String>,
 }
 
 fn kind(text: &str) -> Result<Kind, &'static str> {
@@ -92,16 +144,32 @@ fn kind(text: &str) -> Result<Kind, &'static str> {
 
 impl FilterArgs {
     fn filter(self) -> Filter {
+        let now = clock::now();
         Filter {
-            outcome: self.outcome,
+            kind: self.kind,
+            ending: self.outcome,
             status: self.status,
             model: self.model,
+            model_version: self.model_version,
+            client_key_id: self.client_id.map(ClientKeyId),
             client_key: self.client,
+            client_ip: self.ip,
+            user_agent: self.user_agent,
             upstream_key_id: self.upstream_key.map(UpstreamKeyId),
-            kind: self.kind,
-            since: self.since.map(|since| since.before(clock::now())),
-            before: None,
-            after: None,
+            project: self.project,
+            method: self.method,
+            path: self.path,
+            operation: self.operation,
+            streamed: self.streamed,
+            finish_reason: self.finish_reason,
+            service_tier: self.service_tier,
+            min_duration_ms: self.min_duration,
+            min_first_byte_ms: self.min_first_byte,
+            retried: self.retried,
+            error: self.error,
+            since: self.since.map(|since| since.before(now)),
+            until: self.until.map(|until| until.before(now)),
+            text: self.text,
         }
     }
 }
@@ -109,18 +177,16 @@ impl FilterArgs {
 pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
     let db = database::open_existing(args).await?;
     let done = match command {
-        Command::List(arguments) => list(&db, arguments).await,
-        Command::Tail(arguments) => tail(&db, arguments).await,
+        Command::List(arguments) => list(&db, *arguments).await,
+        Command::Tail(arguments) => tail(&db, *arguments).await,
     };
     db.close().await;
     done
 }
 
 async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
-    let mut filter = Filter {
-        before: arguments.cursor,
-        ..arguments.filter.filter()
-    };
+    let filter = arguments.filter.filter();
+    let mut place = arguments.cursor.map_or(Place::Newest, Place::OlderThan);
     let mut left = arguments.limit;
     let mut next = None;
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -129,10 +195,10 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     }
     let mut is_first = true;
     while left > 0 {
-        let page = request_logs::list(&db.readers, &filter, left.min(PAGE)).await?;
-        left -= page.items.len();
-        filter.before = page.items.last().map(|row| row.id);
-        for row in page.items {
+        // Nobody waits for a page: it looks as far as it must.
+        let page = search(&db.readers, &filter, place, left.min(PAGE), None).await?;
+        left -= page.rows.len();
+        for row in page.rows {
             if arguments.json {
                 let comma = if is_first { "" } else { "," };
                 write!(out, "{comma}{}", serde_json::to_string(&row)?)?;
@@ -145,8 +211,9 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
             is_first = false;
         }
         next = page.next;
-        if next.is_none() {
-            break;
+        match next {
+            Some(next) => place = Place::OlderThan(next),
+            None => break,
         }
     }
     if arguments.json {
@@ -171,8 +238,8 @@ async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
             signal = tokio::signal::ctrl_c() => return Ok(signal?),
             () = tokio::time::sleep(INTERVAL) => (),
         }
-        let ended = tail.next(db, clock::now()).await?;
-        for row in ended.iter().filter(|row| filter.matches(row)) {
+        let news = tail.next(db, clock::now()).await?;
+        for row in news.ended.iter().filter(|row| filter.matches(row)) {
             if arguments.json {
                 output::json(row)?;
             } else {
@@ -180,58 +247,6 @@ async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
             }
         }
     }
-}
-
-/// What has been seen, so that each request is shown once, when it has ended.
-struct Tail {
-    /// Finished and shown, or finished before; forgotten when they cannot come again.
-    seen: BTreeSet<RequestId>,
-    running: BTreeSet<RequestId>,
-}
-
-impl Tail {
-    /// From now on: what has ended by now is not shown.
-    async fn begin(db: &Db, now: Timestamp) -> Result<Self, Error> {
-        let running = running(db).await?;
-        let finished =
-            request_logs::list_finished_ids(&db.readers, earliest(now), &running).await?;
-        Ok(Self {
-            seen: finished.into_iter().collect(),
-            running,
-        })
-    }
-
-    /// What has ended since the last call.
-    async fn next(&mut self, db: &Db, now: Timestamp) -> Result<Vec<RequestLog>, Error> {
-        let earliest = earliest(now);
-        let finished =
-            request_logs::list_finished_ids(&db.readers, earliest, &self.running).await?;
-        let mut rows = Vec::new();
-        for id in finished {
-            self.running.remove(&id);
-            if !self.seen.insert(id) {
-                continue;
-            }
-            match request_logs::find(&db.readers, id).await {
-                Ok(row) => rows.push(row),
-                // Deleted for its age meanwhile.
-                Err(Error::NotFound(_)) => (),
-                Err(error) => return Err(error),
-            }
-        }
-        self.running.append(&mut running(db).await?);
-        self.seen = self.seen.split_off(&earliest);
-        Ok(rows)
-    }
-}
-
-fn earliest(now: Timestamp) -> RequestId {
-    RequestId::first_at(now - LATEST)
-}
-
-async fn running(db: &Db) -> Result<BTreeSet<RequestId>, Error> {
-    let running = request_logs::list_running_ids(&db.readers).await?;
-    Ok(running.into_iter().collect())
 }
 
 const HEADING: &str = "STARTED                   ID             OUTCOME         STATUS       MS  TRIES    TOKENS  \
@@ -270,31 +285,8 @@ mod tests {
 
     use super::*;
     use crate::storage::recorder::tests::write;
-    use crate::storage::request_logs::tests::{row, running};
-
-    #[sqlx::test]
-    async fn the_tail_shows_each_request_once_when_it_has_ended(pool: SqlitePool) {
-        let db = Db::of(pool);
-        let ids = |rows: Vec<RequestLog>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
-        let now = row(2).started_at;
-        write(&db, vec![row(0), running(1)]).await;
-        let mut tail = Tail::begin(&db, now).await.unwrap();
-
-        write(&db, vec![row(3), running(4)]).await;
-        assert_eq!(ids(tail.next(&db, now).await.unwrap()), [row(3).id]);
-
-        // It began before one that was shown already.
-        write(&db, vec![row(2), row(1)]).await;
-        let ended = tail.next(&db, now).await.unwrap();
-        assert_eq!(ids(ended), [row(1).id, row(2).id]);
-
-        let much_later = now + 60 * LATEST;
-        write(&db, vec![row(4)]).await;
-        let ended = tail.next(&db, much_later).await.unwrap();
-        assert_eq!(ids(ended), [row(4).id]);
-        assert!(tail.next(&db, much_later).await.unwrap().is_empty());
-        assert!(tail.seen.is_empty() && tail.running.is_empty());
-    }
+    use crate::storage::request_logs::listed::find;
+    use crate::storage::request_logs::tests::row;
 
     #[sqlx::test]
     async fn a_line_stands_under_its_heading(pool: SqlitePool) {
@@ -303,7 +295,7 @@ mod tests {
         (failed.outcome, failed.error) = (Some(Outcome::Quota), Some("gone\u{1b}[2J".to_owned()));
         write(&db, vec![failed]).await;
 
-        let row = request_logs::find(&db.readers, row(0).id).await.unwrap();
+        let row = find(&db.readers, row(0).id).await.unwrap();
         let line = Line(&row).to_string();
 
         for (heading, value) in [

@@ -2,12 +2,17 @@
 
 pub mod account;
 pub mod assets;
+pub mod backups;
+pub mod changes;
+pub mod client_keys;
 pub mod components;
 pub mod error_page;
 pub mod guard;
 pub mod layout;
+pub mod logs;
 pub mod preferences;
 pub mod sign_in;
+pub mod snippets;
 pub mod status;
 pub mod texts;
 pub mod visit;
@@ -19,6 +24,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
 use crate::app::App;
 use crate::auth::session;
@@ -39,11 +45,51 @@ fn routes() -> Vec<Route> {
     vec![
         ("/", get(async || Redirect::to("/status"))),
         ("/status", get(status::show)),
+        ("/logs", get(logs::list::show)),
+        ("/logs/columns", post(logs::list::update_columns)),
+        ("/logs/live", get(logs::live::show)),
+        ("/logs/{id}", get(logs::detail::show)),
         ("/account", get(account::show)),
         ("/account/password", post(account::update_password)),
         ("/account/zone", post(account::update_zone)),
         ("/account/sign-ins/end", post(account::end_sign_ins)),
+        ("/backups", get(backups::show).post(backups::create)),
+        ("/backups/live", get(backups::live)),
+        (
+            "/backups/{name}/download",
+            get(backups::confirm_download).post(backups::download),
+        ),
+        (
+            "/backups/{name}/delete",
+            get(backups::confirm_delete).post(backups::delete),
+        ),
         ("/logout", post(sign_in::delete)),
+        (
+            "/client-keys",
+            get(client_keys::show).post(client_keys::change::create),
+        ),
+        ("/client-keys/new", get(client_keys::change::new)),
+        (
+            "/client-keys/{id}",
+            get(client_keys::detail::show).post(client_keys::change::update),
+        ),
+        (
+            "/client-keys/{id}/created",
+            get(client_keys::change::created),
+        ),
+        ("/client-keys/{id}/edit", get(client_keys::change::edit)),
+        (
+            "/client-keys/{id}/enable",
+            post(client_keys::change::enable),
+        ),
+        (
+            "/client-keys/{id}/disable",
+            post(client_keys::change::disable),
+        ),
+        (
+            "/client-keys/{id}/delete",
+            get(client_keys::change::confirm_delete).post(client_keys::change::delete),
+        ),
     ]
 }
 
@@ -59,6 +105,8 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .public_url
         .as_deref()
         .is_some_and(|url| url.starts_with("https:"));
+    // A file is as long as it says, and comes as fast as it can be read.
+    let is_page = DefaultPredicate::new().and(NotForContentType::const_new(backups::FILE_TYPE));
     let guarded = |routes: Vec<Route>, access| {
         let router = routes
             .into_iter()
@@ -70,6 +118,6 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     guarded(open_routes(), Access::Anybody)
         .merge(guarded(routes(), Access::SignedIn))
         .route_layer(session::layer(&app.db, is_secure))
-        .route_layer(CompressionLayer::new())
+        .route_layer(CompressionLayer::new().compress_when(is_page))
         .route("/assets/{name}", get(assets::show))
 }

@@ -71,6 +71,13 @@ pub fn cast() -> Vec<Role> {
         .collect()
 }
 
+/// Any number of healthy keys beyond the cast, always the same ones.
+pub fn extras(count: usize) -> impl Iterator<Item = FakeKey> {
+    let first = cast().len();
+    // Every key of a project would share its quota, so here each has one of its own: the fake counts none for it.
+    (first..first + count).map(|index| FakeKey::healthy(secret(index), format!("1{index:011}")))
+}
+
 /// The rules by which the cast plays: answers at the pace of a model that writes.
 pub fn rules() -> Rules {
     let mut rules = Rules {

@@ -98,11 +98,16 @@ pub enum Action {
     Delete,
     /// A deletion was taken back.
     Restore,
+<<<<<<< HEAD
     /// An admin got a new password.
     ChangePassword,
     SignIn,
     /// A sign-in was ended, by whom it was or by hand.
     SignOut,
+=======
+    /// It left the server.
+    Download,
+>>>>>>> browser
 }
 
 /// What it was done to.
@@ -115,6 +120,7 @@ pub enum Subject {
     Project,
     Setting,
     Admin,
+    Backup,
 }
 
 /// A change to be written down. `before` and `after` hold only what changed, as JSON objects, and never a secret.

@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, Migration};
@@ -20,6 +22,36 @@ use crate::storage::lock::{ServerLock, real_path};
 pub enum Existing {
     Keep,
     Replace,
+}
+
+/// How far a copy is, for whoever watches.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// The file that is written, and how large the database is.
+    copied: OnceLock<(PathBuf, u64)>,
+    is_checking: AtomicBool,
+}
+
+/// What is being done to a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// So many bytes are there of about so many.
+    Copying(u64, u64),
+    Checking,
+}
+
+impl Progress {
+    pub fn step(&self) -> Step {
+        if self.is_checking.load(Ordering::Relaxed) {
+            return Step::Checking;
+        }
+        let Some((path, whole)) = self.copied.get() else {
+            return Step::Copying(0, 1);
+        };
+        let done = fs::metadata(path).map_or(0, |file| file.len());
+        // A copy leaves out what is empty, so that it may be done before it is as large.
+        Step::Copying(done.min(*whole), *whole)
+    }
 }
 
 /// What [`bring_up_to_date`] did.
@@ -92,6 +124,16 @@ pub async fn rehearse(db: Option<&Db>, folder: &Path) -> Result<Vec<&'static Mig
 ///
 /// The copy takes its name only when it is whole and on the disk.
 pub async fn copy(db: &Db, to: &Path, existing: Existing) -> Result<u64> {
+    copy_watched(db, to, existing, &Progress::default()).await
+}
+
+/// The same, telling how far it is.
+pub async fn copy_watched(
+    db: &Db,
+    to: &Path,
+    existing: Existing,
+    progress: &Progress,
+) -> Result<u64> {
     let to = real_path(to)?;
     if real_path(db.path())? == to {
         return Err(Error::Refused(format!(
@@ -103,9 +145,13 @@ pub async fn copy(db: &Db, to: &Path, existing: Existing) -> Result<u64> {
         return Err(exists_already(&to));
     }
     let staged = stage_in(folder_of(&to))?;
+    let whole = fs::metadata(db.path()).map_or(0, |file| file.len()).max(1);
+    let copied = (staged.path().to_owned(), whole);
+    progress.copied.set(copied).expect("each copy has its own");
     vacuum_into(&mut *db.readers.acquire().await?, staged.path()).await?;
     let mut connection = open_stage(staged.path()).await?;
     forget_sessions(&mut connection).await?;
+    progress.is_checking.store(true, Ordering::Relaxed);
     check(&mut connection, &to).await?;
     connection.close().await?;
     let bytes = sync(&staged)?;

@@ -300,7 +300,7 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
 /// A key in use.
 pub async fn find(db: impl SqliteExecutor<'_>, id: ClientKeyId) -> Result<ListedKey> {
     let found = list_only(db, Some(id)).await?.pop();
-    found.ok_or_else(|| Error::NotFound(format!("client key {}", id.0)))
+    found.ok_or_else(|| missing(id))
 }
 
 async fn list_only(

@@ -147,6 +147,15 @@ impl Db {
         Ok(())
     }
 
+    /// Keeps so many mebibytes of the file in memory from now on, so that a large transaction writes each page once.
+    pub async fn keep_in_memory(&self, mebibytes: u32) -> Result<()> {
+        // A pragma takes no parameters.
+        sqlx::query(&format!("PRAGMA cache_size = -{}", mebibytes * 1024))
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
     /// Copies the write-ahead log into the file as far as nobody is in the way. Returns its size in pages.
     pub async fn checkpoint(&self, restart: bool) -> Result<i64> {
         // The macros do not know what a pragma returns.

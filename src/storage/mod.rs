@@ -3,6 +3,7 @@
 pub mod admins;
 pub mod audit;
 pub mod backup;
+pub mod backups;
 pub mod batch;
 pub mod client_keys;
 pub mod cooldowns;

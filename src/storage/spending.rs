@@ -1,6 +1,7 @@
 //! What a client key has spent so far, from log rows and hourly sums: what its limits count from, and what pages show.
 
 use std::collections::HashMap;
+use std::ops::AddAssign;
 
 use jiff::tz::TimeZone;
 use sqlx::{SqliteExecutor, SqlitePool};
@@ -27,6 +28,16 @@ pub struct Use {
     pub failures: i64,
     pub tokens: i64,
     pub cost_nano_usd: i64,
+}
+
+impl AddAssign for Use {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.successes += other.successes;
+        self.failures += other.failures;
+        self.tokens += other.tokens;
+        self.cost_nano_usd += other.cost_nano_usd;
+    }
 }
 
 /// What a key used in each hour from `since` to `until` in which it was used, oldest first.

@@ -1,6 +1,6 @@
 //! Sums of finished requests by hour and day: what the charts show, and what outlives the rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
 use crate::pool::client_key::ClientKeyId;
@@ -15,6 +15,10 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const BUCKETS: usize = 12;
 /// The first bucket ends here; each next one is twice as wide.
 const FIRST_BUCKET_MS: u64 = 50;
+/// Where the buckets end, but for the last, which has no end.
+pub const BUCKET_ENDS_MS: [u64; BUCKETS - 1] = [
+    50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200,
+];
 
 /// Counts of times by length: two of them add up to the counts of both.
 pub type Buckets = [u64; BUCKETS];
@@ -155,7 +159,8 @@ impl Sum {
 pub struct Sums {
     model_hours: HashMap<(i64, i64, Outcome), Sum>,
     client_key_hours: HashMap<(i64, i64), Sum>,
-    upstream_key_days: HashMap<(i64, UpstreamKeyId), Sum>,
+    /// In the order of the table, which a large batch then goes through once.
+    upstream_key_days: BTreeMap<(i64, UpstreamKeyId), Sum>,
 }
 
 impl Sums {
@@ -284,6 +289,9 @@ mod tests {
         ];
         for (ms, expected) in cases {
             assert_eq!(bucket(ms), expected, "{ms}");
+        }
+        for (index, end) in BUCKET_ENDS_MS.into_iter().enumerate() {
+            assert_eq!((bucket(end - 1), bucket(end)), (index, index + 1), "{end}");
         }
     }
 }

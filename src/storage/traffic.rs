@@ -55,7 +55,13 @@ pub struct Counts {
 }
 
 impl Span {
-    pub const ALL: [Self; 5] = [Self::Hour, Self::SixHours, Self::Day, Self::Week, Self::Month];
+    pub const ALL: [Self; 5] = [
+        Self::Hour,
+        Self::SixHours,
+        Self::Day,
+        Self::Week,
+        Self::Month,
+    ];
 
     /// As URLs call it.
     pub fn name(self) -> &'static str {
@@ -108,7 +114,11 @@ impl Span {
 
 impl Counts {
     fn add(&mut self, outcome: Outcome, sum: &Sum) {
-        match self.outcomes.iter_mut().find(|(known, _)| *known == outcome) {
+        match self
+            .outcomes
+            .iter_mut()
+            .find(|(known, _)| *known == outcome)
+        {
             Some((_, count)) => *count += sum.requests,
             None => self.outcomes.push((outcome, sum.requests)),
         }
@@ -178,7 +188,10 @@ pub async fn over(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Traffic
 
 /// The counts that the running ones are compared with: of the hour that still runs only the part that has passed.
 async fn before(db: &SqlitePool, span: Span, begin: Timestamp, now: Timestamp) -> Result<Counts> {
-    let (begin, end) = (begin - span.earlier(), begin_of_hour(now) + HOUR - span.earlier());
+    let (begin, end) = (
+        begin - span.earlier(),
+        begin_of_hour(now) + HOUR - span.earlier(),
+    );
     let mut counts = Counts::default();
     let hours = usize::try_from(span.length().as_secs() / HOUR.as_secs()).unwrap_or(usize::MAX);
     let passed = u64::try_from(now.as_millis() % millis(HOUR)).unwrap_or(0);
@@ -229,6 +242,7 @@ async fn add_rows(
             cached: row.cached.map(u64::from),
             tool: row.tool.map(u64::from),
             total: row.total.map(u64::from),
+            ..Usage::default()
         };
         let mut sum = Sum::default();
         sum.add(Addend {
@@ -284,8 +298,16 @@ async fn by_hours(
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         let sum = Sum {
             requests: count(row.requests),
-            successes: if row.outcome == Outcome::Success { count(row.requests) } else { 0 },
-            failures: if row.outcome.is_failure() { count(row.requests) } else { 0 },
+            successes: if row.outcome == Outcome::Success {
+                count(row.requests)
+            } else {
+                0
+            },
+            failures: if row.outcome.is_failure() {
+                count(row.requests)
+            } else {
+                0
+            },
             prompt_tokens: count(row.prompt),
             output_tokens: count(row.output),
             thought_tokens: count(row.thoughts),
@@ -293,10 +315,42 @@ async fn by_hours(
             tool_tokens: count(row.tool),
             total_tokens: count(row.total),
             cost_nano_usd: row.cost_nano_usd,
-            first_byte: [row.first_byte_0, row.first_byte_1, row.first_byte_2, row.first_byte_3, row.first_byte_4, row.first_byte_5, row.first_byte_6, row.first_byte_7, row.first_byte_8, row.first_byte_9, row.first_byte_10, row.first_byte_11].map(count),
-            duration: [row.duration_0, row.duration_1, row.duration_2, row.duration_3, row.duration_4, row.duration_5, row.duration_6, row.duration_7, row.duration_8, row.duration_9, row.duration_10, row.duration_11].map(count),
+            first_byte: [
+                row.first_byte_0,
+                row.first_byte_1,
+                row.first_byte_2,
+                row.first_byte_3,
+                row.first_byte_4,
+                row.first_byte_5,
+                row.first_byte_6,
+                row.first_byte_7,
+                row.first_byte_8,
+                row.first_byte_9,
+                row.first_byte_10,
+                row.first_byte_11,
+            ]
+            .map(count),
+            duration: [
+                row.duration_0,
+                row.duration_1,
+                row.duration_2,
+                row.duration_3,
+                row.duration_4,
+                row.duration_5,
+                row.duration_6,
+                row.duration_7,
+                row.duration_8,
+                row.duration_9,
+                row.duration_10,
+                row.duration_11,
+            ]
+            .map(count),
         };
-        (usize::try_from(row.place).unwrap_or(usize::MAX), row.outcome, sum)
+        (
+            usize::try_from(row.place).unwrap_or(usize::MAX),
+            row.outcome,
+            sum,
+        )
     });
     Ok(sums.collect())
 }
@@ -330,8 +384,16 @@ async fn by_model(db: &SqlitePool, begin: Timestamp) -> Result<Vec<(Option<Strin
         let requests = count(row.requests);
         let sum = Sum {
             requests,
-            successes: if row.outcome == Outcome::Success { requests } else { 0 },
-            failures: if row.outcome.is_failure() { requests } else { 0 },
+            successes: if row.outcome == Outcome::Success {
+                requests
+            } else {
+                0
+            },
+            failures: if row.outcome.is_failure() {
+                requests
+            } else {
+                0
+            },
             prompt_tokens: count(row.prompt),
             output_tokens: count(row.output),
             total_tokens: count(row.tokens),

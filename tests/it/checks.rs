@@ -6,7 +6,8 @@ use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::storage::request_logs::{Kind, RequestLog};
+use gemini_pool::storage::request_logs::Kind;
+use gemini_pool::storage::request_logs::listed::RequestLog;
 use gemini_pool::storage::upstream_keys::ListedKey;
 use gemini_pool::tasks::recheck_keys;
 

@@ -4,6 +4,7 @@
 mod checks;
 mod cli;
 mod clients;
+mod dashboard;
 mod projects;
 mod proxy;
 mod retention;

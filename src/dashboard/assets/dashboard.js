@@ -105,7 +105,7 @@ document.addEventListener("click", (event) => {
 });
 
 // Parts of a page that the server sends again when they change.
-for (const region of document.querySelectorAll("[data-live]")) {
+for (const region of document.querySelectorAll("[data-live]:not([data-live-switch])")) {
   const button = document.querySelector("[data-live-switch]");
   let source = null;
   const fragment = (html) => {

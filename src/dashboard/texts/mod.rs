@@ -1,7 +1,10 @@
 //! What the dashboard says, in every language it speaks: a text that lacks a language does not compile.
 
 pub mod account;
+pub mod backups;
+pub mod client_keys;
 pub mod frame;
+pub mod logs;
 
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;

@@ -12,12 +12,11 @@ use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::demo::fake_gemini::journal::Recording;
 use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::storage::request_logs::{self, Filter, RequestLog};
 use gemini_pool::storage::stats;
 
 use crate::support::asking::{Ask, Heard};
 use crate::support::process::{PoolProcess, database};
-use crate::support::{CLIENT_KEY, eventually, http_client};
+use crate::support::{CLIENT_KEY, eventually, http_client, newest_rows};
 
 /// What the clients ask, and how slowly they are answered.
 const MANNERS: [(Ask, &str); 4] = [
@@ -74,7 +73,7 @@ async fn a_crash_loses_no_answered_request_and_none_that_ran_for_a_second() {
 
         let pool = PoolProcess::start(folder.path(), &google.url(), &keys).await;
         let db = database(folder.path()).await;
-        let rows = rows(&db).await;
+        let rows = newest_rows(&db).await;
         assert_eq!(stats::disagreements(&db.readers).await.unwrap(), []);
         db.close().await;
         pool.kill();
@@ -156,15 +155,10 @@ async fn keep_asking(
 async fn running_rows(folder: &Path, count: usize) {
     let db = database(folder).await;
     eventually("enough requests run for a second", async || {
-        let rows = rows(&db).await;
+        let rows = newest_rows(&db).await;
         let running = rows.iter().filter(|row| row.outcome.is_none());
         (running.count() >= count).then_some(())
     })
     .await;
     db.close().await;
-}
-
-async fn rows(db: &gemini_pool::storage::db::Db) -> Vec<RequestLog> {
-    let page = request_logs::list(&db.readers, &Filter::default(), 1_000_000).await;
-    page.unwrap().items
 }

@@ -8,15 +8,14 @@ use futures_util::future::join_all;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
 use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::storage::request_logs::RequestLog;
-use gemini_pool::storage::request_logs::{self, Filter};
+use gemini_pool::storage::request_logs::listed::{self, RequestLog};
 use gemini_pool::storage::stats;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use crate::support::asking::{Ask, Heard};
 use crate::support::process::{PoolProcess, database};
-use crate::support::{CLIENT_KEY, TestPool, eventually, http_client};
+use crate::support::{CLIENT_KEY, TestPool, eventually, http_client, newest_rows};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
 
@@ -144,8 +143,7 @@ async fn a_program_told_to_end_under_load_finishes_its_answers_and_their_rows() 
     let answered = join_all(clients).await.into_iter().flat_map(Result::unwrap);
     let answered: HashSet<String> = answered.collect();
     let db = database(folder.path()).await;
-    let rows = request_logs::list(&db.readers, &Filter::default(), 1_000_000).await;
-    let rows = rows.unwrap().items;
+    let rows = newest_rows(&db).await;
     assert!(rows.iter().all(|row| row.outcome == Some(Outcome::Success)));
     let ids: HashSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
     assert_eq!(ids, answered);
@@ -174,7 +172,7 @@ async fn what_does_not_end_in_time_is_cut_off_and_told_so_on_its_row() {
     for heard in join_all(streams).await {
         let heard = heard.unwrap();
         assert!(heard.broke_off);
-        let row = request_logs::find(&db.readers, heard.id().parse().unwrap()).await;
+        let row = listed::find(&db.readers, heard.id().parse().unwrap()).await;
         let row = row.unwrap();
         assert_eq!(row.outcome, Some(Outcome::Interrupted), "{row:?}");
         assert!(row.total_tokens.is_some(), "{row:?}");

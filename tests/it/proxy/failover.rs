@@ -11,7 +11,7 @@ use gemini_pool::demo::fake_gemini::journal::Recording;
 use gemini_pool::demo::fake_gemini::quota::ProjectQuota;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::upstream_key::UpstreamKeyId;
-use gemini_pool::storage::request_logs::{Attempt, RequestLog};
+use gemini_pool::storage::request_logs::listed::{Attempt, RequestLog};
 
 use crate::support::TestPool;
 use crate::support::asking::{Ask, Heard};

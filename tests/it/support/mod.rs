@@ -1,6 +1,8 @@
 //! `TestPool`: the real server over a fresh database and a fake Gemini; a method per thing a user does.
 
+pub mod admin;
 pub mod asking;
+pub mod browser;
 pub mod packing;
 pub mod process;
 pub mod recording;
@@ -26,8 +28,10 @@ use gemini_pool::server::Server;
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::client_keys::{NewClientKey, Terms};
 use gemini_pool::storage::db::Db;
-pub use gemini_pool::storage::request_logs::RequestLog;
-use gemini_pool::storage::request_logs::{self, Filter, NewAttempt, NewRequestLog};
+use gemini_pool::storage::request_logs::filter::Filter;
+pub use gemini_pool::storage::request_logs::listed::RequestLog;
+use gemini_pool::storage::request_logs::search::{Place, search};
+use gemini_pool::storage::request_logs::{NewAttempt, NewRequestLog, listed};
 use gemini_pool::storage::upstream_keys::ListedKey;
 use gemini_pool::storage::{client_keys, installation, settings, stats, upstream_keys};
 use sqlx::{Sqlite, Transaction};
@@ -170,10 +174,7 @@ impl TestPool {
 
     /// All rows, oldest first.
     pub async fn rows(&self) -> Vec<RequestLog> {
-        let page = request_logs::list(&self.app.db.readers, &Filter::default(), 1_000_000)
-            .await
-            .unwrap();
-        let mut rows = page.items;
+        let mut rows = newest_rows(&self.app.db).await;
         rows.reverse();
         rows
     }
@@ -191,7 +192,7 @@ impl TestPool {
     /// The row of an answer, as it is now.
     pub async fn row_of(&self, heard: &Heard) -> RequestLog {
         let id = heard.id().parse().unwrap();
-        request_logs::find(&self.app.db.readers, id).await.unwrap()
+        listed::find(&self.app.db.readers, id).await.unwrap()
     }
 
     /// The only row.
@@ -352,6 +353,13 @@ pub async fn change_settings(db: &Db, changed: &[(&str, &str)]) {
             .unwrap();
     }
     tx.commit().await.unwrap();
+}
+
+/// All rows of a database, newest first.
+pub async fn newest_rows(db: &Db) -> Vec<RequestLog> {
+    let any = Filter::default();
+    let found = search(&db.readers, &any, Place::Newest, 1_000_000, None).await;
+    found.unwrap().rows
 }
 
 /// Waits for something to become true, generously.

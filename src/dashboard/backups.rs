@@ -1,0 +1,318 @@
+//! `/backups`: make a copy of everything now, download it, delete it.
+
+use std::convert::Infallible;
+use std::path::Path as FilePath;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::Form;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use maud::{Markup, html};
+use serde::Deserialize;
+use tokio_util::io::ReaderStream;
+
+use crate::app::App;
+use crate::auth::password;
+use crate::clock;
+use crate::dashboard::components::{
+    Tone, ago, badge, bytes, card, empty_state, field, moment, number,
+};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::{Notice, Visit};
+use crate::pool::sign_in_guessing::Guesser;
+use crate::storage::backup::Step;
+use crate::storage::backups::{self, Backup};
+use crate::storage::error::Error;
+
+/// How a browser knows that it is a file to be kept, and we that it is not to be compressed on its way.
+pub const FILE_TYPE: &str = "application/vnd.sqlite3";
+/// How often the progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(300);
+
+#[derive(Debug, Deserialize)]
+pub struct PasswordForm {
+    #[serde(default)]
+    password: String,
+}
+
+pub async fn show(State(app): State<Arc<App>>, visit: Visit) -> Result<Markup, ErrorPage> {
+    let backups = backups::list(app.db.path())?;
+    Ok(view(&visit, &app, &backups))
+}
+
+/// Begins a backup, and does not wait for it.
+pub async fn create(State(app): State<Arc<App>>, visit: Visit) -> Redirect {
+    let Some(progress) = app.backups.begin() else {
+        let notice = Notice::failed(visit.language.backup_begun_already());
+        visit.notify(notice).await;
+        return Redirect::to("/backups");
+    };
+    let (actor, now) = (visit.actor(), clock::now());
+    tokio::spawn(async move {
+        let made = backups::make(&app.db, &actor, now, &progress).await;
+        match &made {
+            Ok(backup) => tracing::info!(bytes = backup.bytes, "made the backup {}", backup.name),
+            Err(error) => tracing::error!("a backup failed: {error}"),
+        }
+        app.backups.end(&made);
+    });
+    Redirect::to("/backups")
+}
+
+/// The progress, until there is none: then the page is to be shown anew.
+pub async fn live(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let events = unfold(Some((app, visit.language)), async |watched| {
+        let (app, language) = watched?;
+        tokio::time::sleep(TELL_EVERY).await;
+        Some(match app.backups.step() {
+            Some(step) => {
+                let part = Event::default().event("part");
+                (
+                    Ok(part.data(progress(language, step).into_string())),
+                    Some((app, language)),
+                )
+            }
+            None => (Ok(Event::default().event("go").data("/backups")), None),
+        })
+    });
+    Sse::new(events)
+}
+
+/// Asks for the password: whoever finds a browser open shall not carry the keys away.
+pub async fn confirm_download(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(name): Path<String>,
+) -> Result<Markup, ErrorPage> {
+    let (backup, _) = backups::find(app.db.path(), &name)?;
+    Ok(download_form(&visit, &backup, None))
+}
+
+pub async fn download(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(name): Path<String>,
+    Form(form): Form<PasswordForm>,
+) -> Result<Response, ErrorPage> {
+    let (backup, path) = backups::find(app.db.path(), &name)?;
+    if let Err(told) = check_password(&app, &visit, &form.password).await {
+        let page = download_form(&visit, &backup, Some(&told));
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
+    }
+    let file = tokio::fs::File::open(&path).await;
+    let file = file.map_err(|source| Error::file(&path, source))?;
+    backups::record_download(&app.db, &backup, &visit.actor(), visit.now).await?;
+    let headers = [
+        (CONTENT_TYPE, FILE_TYPE.to_owned()),
+        (CONTENT_LENGTH, backup.bytes.to_string()),
+        (
+            CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{}\"", ascii(&backup.name)),
+        ),
+    ];
+    Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
+}
+
+/// Whether it is the admin; guessing is as slow as at the door.
+async fn check_password(app: &App, visit: &Visit, given: &str) -> Result<(), String> {
+    let (language, username) = (visit.language, &visit.admin.username);
+    let who = Guesser::Known(format!("sign-in {}", visit.sign_in_id.0));
+    let guesses = || {
+        app.sign_in_guesses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
+    if let Some(wait) = guesses().wait(&who, username, visit.now) {
+        return Err(language.guess_later(wait.as_secs() + 1));
+    }
+    if password::verify(given, Some(&visit.admin.password_hash)).await {
+        guesses().succeed(&who);
+        return Ok(());
+    }
+    guesses().fail(&who, username, clock::now());
+    Err(language.password_wrong().to_owned())
+}
+
+/// Names of files may hold what a header may not.
+fn ascii(name: &str) -> String {
+    let plain = |char: char| {
+        if char.is_ascii_graphic() && !"\"\\".contains(char) {
+            char
+        } else {
+            '_'
+        }
+    };
+    name.chars().map(plain).collect()
+}
+
+pub async fn confirm_delete(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(name): Path<String>,
+) -> Result<Markup, ErrorPage> {
+    let (backup, _) = backups::find(app.db.path(), &name)?;
+    let language = visit.language;
+    let title = language.delete_backup_question(&backup.name);
+    let content = html! {
+        (heading(&title, html! {}))
+        form.card method="post" {
+            (visit.csrf_field())
+            p { (language.delete_backup_text()) }
+            div.actions {
+                button.danger.primary type="submit" { (language.delete_backup()) }
+                a.button href="/backups" { (language.cancel()) }
+            }
+        }
+    };
+    Ok(layout::page(&visit, Place::Backups, &title, content))
+}
+
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(name): Path<String>,
+) -> Result<Redirect, ErrorPage> {
+    let deleted = backups::delete(&app.db, &name, &visit.actor(), visit.now).await?;
+    let notice = Notice::done(visit.language.backup_is_deleted(&deleted.name));
+    visit.notify(notice).await;
+    Ok(Redirect::to("/backups"))
+}
+
+fn view(visit: &Visit, app: &App, backups: &[Backup]) -> Markup {
+    let language = visit.language;
+    let step = app.backups.step();
+    let begin = html! {
+        form method="post" action="/backups" {
+            (visit.csrf_field())
+            button.primary type="submit" disabled[step.is_some()] { (language.back_up_now()) }
+        }
+    };
+    let content = html! {
+        (heading(language.backups(), html! { @if !backups.is_empty() || step.is_some() { (begin) } }))
+        @if let Some(why) = app.backups.failed() {
+            div.notice.failed role="alert" { p { strong { (language.backup_failed()) } " " (why) } }
+        }
+        @if let Some(step) = step { (under_way(language, step)) }
+        @if !backups.is_empty() {
+            (table(visit, backups))
+        } @else if step.is_none() {
+            (empty_state(language.no_backups(), language.no_backups_text(), begin))
+        }
+        (card(language.keep_and_restore(), advice(language, app.db.path())))
+    };
+    layout::page(visit, Place::Backups, language.backups(), content)
+}
+
+fn under_way(language: Language, step: Step) -> Markup {
+    html! {
+        section.card data-live="/backups/live" {
+            h2 { (language.backup_under_way()) }
+            (progress(language, step))
+            p.no-js-only { a.button href="/backups" { (language.look_again()) } }
+        }
+    }
+}
+
+/// How far it is; sent again while it goes on.
+fn progress(language: Language, step: Step) -> Markup {
+    html! {
+        div.limit #backup-progress {
+            @match step {
+                Step::Copying(done, whole) => {
+                    div.limit-words {
+                        span #backup-step { (language.backup_copying()) }
+                        span { (language.backup_copied(&bytes(done), &bytes(whole))) }
+                    }
+                    progress max=(whole) value=(done) aria-labelledby="backup-step" {}
+                }
+                Step::Checking => {
+                    div.limit-words { span #backup-step { (language.backup_checking()) } }
+                    progress aria-labelledby="backup-step" {}
+                }
+            }
+        }
+    }
+}
+
+fn table(visit: &Visit, backups: &[Backup]) -> Markup {
+    let language = visit.language;
+    html! {
+        div.table { table.stack {
+            thead { tr {
+                th scope="col" { (language.backup_name()) }
+                th scope="col" { (language.backup_made()) }
+                th.number scope="col" { (language.backup_size()) }
+                th scope="col" { (language.backup_check()) }
+                th scope="col" { span.visually-hidden { (language.backup_actions()) } }
+            } }
+            tbody { @for backup in backups { (row(visit, backup)) } }
+        } }
+    }
+}
+
+fn row(visit: &Visit, backup: &Backup) -> Markup {
+    let language = visit.language;
+    let page = format!("/backups/{}", backup.name);
+    html! {
+        tr {
+            th.mono scope="row" data-label=(language.backup_name()) { (backup.name) }
+            td data-label=(language.backup_made()) {
+                span { (moment(visit, backup.made_at)) " " span.muted { "(" (ago(visit, backup.made_at, visit.now)) ")" } }
+            }
+            td.number data-label=(language.backup_size()) title=(number(backup.bytes)) { (bytes(backup.bytes)) }
+            td data-label=(language.backup_check()) {
+                span title=(language.backup_verified_hint()) { (badge(Tone::Good, language.backup_verified())) }
+            }
+            td.number {
+                span.actions {
+                    a.button.small href={ (page) "/download" } aria-label=(language.download_of(&backup.name)) { (language.download()) }
+                    a.button.small.danger href={ (page) "/delete" } aria-label=(language.delete_of(&backup.name)) { (language.delete()) }
+                }
+            }
+        }
+    }
+}
+
+fn advice(language: Language, database: &FilePath) -> Markup {
+    let folder = backups::folder(database);
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    html! {
+        p { (language.backup_holds()) }
+        p { (language.backups_kept_in()) " " code { (folder.display()) } }
+        p { (language.restore_lead()) " " code { "gemini-pool restore FILE" } }
+        p { (language.regular_lead()) " " code { "gemini-pool backup FOLDER/" } }
+    }
+}
+
+fn download_form(visit: &Visit, backup: &Backup, wrong: Option<&str>) -> Markup {
+    let language = visit.language;
+    let title = language.download_of(&backup.name);
+    let input = html! {
+        input #password type="password" name="password" autocomplete="current-password" required autofocus;
+    };
+    let content = html! {
+        (heading(&title, html! {}))
+        form.card.narrow method="post" {
+            (visit.csrf_field())
+            p { (language.download_lead()) }
+            (field("password", language.password(), None, wrong, input))
+            div.actions {
+                button.primary type="submit" { (language.download()) " (" (bytes(backup.bytes)) ")" }
+                a.button href="/backups" { (language.cancel()) }
+            }
+        }
+    };
+    layout::page(visit, Place::Backups, &title, content)
+}

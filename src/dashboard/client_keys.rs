@@ -1,0 +1,241 @@
+//! `/client-keys`: what programs show to be served.
+
+pub mod change;
+pub mod detail;
+pub mod form;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum_extra::extract::Query;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::dashboard::components::{Tone, ago, badge, empty_state, href, number, pager, tokens};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::Visit;
+use crate::error::Error;
+use crate::pool::calendar::day_of;
+use crate::pool::client_key::{ClientKeyId, Limit, Limits};
+use crate::pool::money::usd;
+use crate::storage::client_keys::{self, ListedKey};
+use crate::storage::spending::{self, Use};
+
+/// How many keys a page shows.
+const PAGE: usize = 100;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    /// What its name, note, tags or last four characters hold.
+    q: String,
+    /// From 0 on.
+    page: usize,
+}
+
+/// All keys in use, by name.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Query(asked): Query<Asked>,
+) -> Result<Markup, ErrorPage> {
+    let mut keys = client_keys::list(&app.db.readers).await?;
+    let today = day_of(visit.now, &visit.zone).begins;
+    let today = spending::since(&app.db.readers, today).await?;
+    let count = keys.len();
+    let wanted = asked.q.trim().to_lowercase();
+    keys.retain(|key| matches(key, &wanted));
+    keys.sort_by_cached_key(|key| (key.name.to_lowercase(), key.id));
+    Ok(view(&visit, &asked, count, &keys, &today))
+}
+
+fn matches(key: &ListedKey, wanted: &str) -> bool {
+    let holds = |text: &String| text.to_lowercase().contains(wanted);
+    [&key.name, &key.note, &key.last4].into_iter().any(holds) || key.tags.iter().any(holds)
+}
+
+fn view(
+    visit: &Visit,
+    asked: &Asked,
+    count: usize,
+    keys: &[ListedKey],
+    today: &HashMap<ClientKeyId, Use>,
+) -> Markup {
+    let language = visit.language;
+    let new = html! { a.button.primary href="/client-keys/new" { (language.new_client_key()) } };
+    if count == 0 {
+        let text = language.no_client_keys_text();
+        let content = html! {
+            (heading(language.client_keys(), html! {}))
+            (empty_state(language.no_client_keys(), text, new))
+        };
+        return layout::page(visit, Place::ClientKeys, language.client_keys(), content);
+    }
+    let first = asked.page.saturating_mul(PAGE).min(keys.len());
+    let last = (first + PAGE).min(keys.len());
+    let turn = |page: usize| {
+        let page = page.to_string();
+        let page = if page == "0" { "" } else { &page };
+        href("/client-keys", &[("q", &asked.q), ("page", page)])
+    };
+    let before = (asked.page > 0).then(|| turn(asked.page - 1));
+    let after = (last < keys.len()).then(|| turn(asked.page + 1));
+    let content = html! {
+        (heading(language.client_keys(), new))
+        form.filters method="get" action="/client-keys" role="search" {
+            input type="search" name="q" value=(asked.q) data-search placeholder=(language.client_keys_search())
+                aria-label=(language.client_keys_search());
+            button type="submit" { (language.search()) }
+        }
+        @if keys.is_empty() {
+            (empty_state(
+                &language.no_client_key_matches(asked.q.trim()),
+                language.no_client_key_matches_text(),
+                html! { a.button href="/client-keys" { (language.clear_filters()) } },
+            ))
+        } @else {
+            p.muted.small { (language.client_keys_counted(keys.len() as u64)) }
+            (table(visit, &keys[first..last], today))
+            (pager(language, before.as_deref(), after.as_deref()))
+        }
+    };
+    layout::page(visit, Place::ClientKeys, language.client_keys(), content)
+}
+
+fn table(visit: &Visit, keys: &[ListedKey], today: &HashMap<ClientKeyId, Use>) -> Markup {
+    let language = visit.language;
+    html! {
+        div.table { table.stack data-keys {
+            thead { tr {
+                th scope="col" { (language.client_key_name()) }
+                th scope="col" { (language.client_key_secret()) }
+                th scope="col" { (language.client_key_state()) }
+                th scope="col" { (language.client_key_limits()) }
+                th.number scope="col" { (language.client_key_today()) }
+                th.number scope="col" { (language.client_key_requests()) }
+                th.number scope="col" { (language.client_key_success()) }
+                th.number scope="col" { (language.client_key_tokens()) }
+                th scope="col" { (language.client_key_last_used()) }
+            } }
+            tbody { @for key in keys { (row(visit, key, today.get(&key.id).copied().unwrap_or_default())) } }
+        } }
+    }
+}
+
+fn row(visit: &Visit, key: &ListedKey, today: Use) -> Markup {
+    let language = visit.language;
+    html! {
+        tr {
+            th scope="row" data-label=(language.client_key_name()) {
+                span.named {
+                    a data-row-link href=(page_of(key.id)) { (key.name) }
+                    @if !key.note.is_empty() { span.note.muted { (key.note) } }
+                }
+            }
+            td.mono data-label=(language.client_key_secret()) { "…" (key.last4) }
+            td data-label=(language.client_key_state()) { (state(visit, key)) }
+            td.limits data-label=(language.client_key_limits()) { (limits(language, &key.limits)) }
+            td.number data-label=(language.client_key_today()) { (number(today.requests)) }
+            td.number data-label=(language.client_key_requests()) { (number(key.requests)) }
+            td.number data-label=(language.client_key_success()) { (share(key.successes, key.requests)) }
+            td.number data-label=(language.client_key_tokens()) title=(number(key.total_tokens)) {
+                (tokens(key.total_tokens.try_into().unwrap_or(0)))
+            }
+            td data-label=(language.client_key_last_used()) { (last_used(visit, key.last_used_at)) }
+        }
+    }
+}
+
+/// Whether the key is served now.
+pub fn state(visit: &Visit, key: &ListedKey) -> Markup {
+    let language = visit.language;
+    match key.expires_at {
+        _ if !key.enabled => badge(Tone::Quiet, language.client_key_off()),
+        Some(at) if at <= visit.now => badge(Tone::Bad, language.client_key_expired()),
+        Some(_) | None => badge(Tone::Good, language.client_key_on()),
+    }
+}
+
+/// The limits that are set, one a line.
+fn limits(language: Language, limits: &Limits) -> Markup {
+    let set = Limit::ALL
+        .into_iter()
+        .filter_map(|limit| Some((limit, limits.most(limit)?)));
+    html! {
+        @if limits.any() {
+            span.lines { @for (limit, most) in set { span.nowrap { (language.limit_of(limit, &amount(limit, most))) } } }
+        } @else {
+            span.muted { (language.no_limits()) }
+        }
+    }
+}
+
+/// How much of a limit, as its unit is written.
+pub fn amount(limit: Limit, amount: u64) -> String {
+    match limit {
+        Limit::CostPerMonth => usd(amount),
+        Limit::RequestsPerMinute
+        | Limit::RequestsPerDay
+        | Limit::TokensPerMinute
+        | Limit::TokensPerDay
+        | Limit::Concurrency => number(amount),
+    }
+}
+
+/// Per cent, never rounded up to all or down to nothing.
+pub fn share(part: i64, whole: i64) -> Markup {
+    let text = match (part, whole) {
+        (_, 0) => "–".to_owned(),
+        (part, whole) if part == whole => "100%".to_owned(),
+        (part, whole) => {
+            let tenths = (part.saturating_mul(1_000) / whole).clamp(i64::from(part > 0), 999);
+            format!("{}.{}%", tenths / 10, tenths % 10)
+        }
+    };
+    html! { (text) }
+}
+
+fn last_used(visit: &Visit, at: Option<Timestamp>) -> Markup {
+    html! {
+        @if let Some(at) = at { (ago(visit, at, visit.now)) } @else { span.muted { (visit.language.never()) } }
+    }
+}
+
+/// The page of a key.
+fn page_of(id: ClientKeyId) -> String {
+    format!("/client-keys/{}", id.0)
+}
+
+/// The key that a path names.
+fn id_in(path: &str) -> Result<ClientKeyId, Error> {
+    let id = path.parse().map(ClientKeyId);
+    id.map_err(|_| Error::NotFound(format!("client key {path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_all_is_told_to_be_all() {
+        for (part, whole, expected) in [
+            (0, 0, "–"),
+            (0, 5, "0.0%"),
+            (5, 5, "100%"),
+            (99_999, 100_000, "99.9%"),
+            (1, 100_000, "0.1%"),
+            (2, 3, "66.6%"),
+        ] {
+            assert_eq!(
+                share(part, whole).into_string(),
+                expected,
+                "{part} of {whole}"
+            );
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The fields of a client key, as they are filled in and as they are meant.
+
+use std::collections::HashMap;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::clock::Timestamp;
+use crate::dashboard::components::{card, field};
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::Visit;
+use crate::pool::client_key::{Limit, Limits};
+use crate::pool::money::{nano_usd, usd};
+use crate::pool::scopes::{self, BadScope};
+use crate::storage::client_keys::Terms;
+
+/// What is wrong, by the name of the field.
+pub type Wrong = HashMap<&'static str, String>;
+
+/// The fields as a browser sends them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct TermsForm {
+    name: String,
+    note: String,
+    expires: String,
+    requests_per_minute: String,
+    requests_per_day: String,
+    tokens_per_minute: String,
+    tokens_per_day: String,
+    concurrency: String,
+    cost_per_month: String,
+    models: String,
+    paths: String,
+    addresses: String,
+    tags: String,
+}
+
+impl TermsForm {
+    /// What a key has.
+    pub fn of(terms: &Terms, zone: &TimeZone) -> Self {
+        let limit = |limit| {
+            let most = terms.limits.most(limit);
+            most.map_or(String::new(), |most| {
+                if is_cost(limit) {
+                    usd(most)
+                } else {
+                    most.to_string()
+                }
+            })
+        };
+        Self {
+            name: terms.name.clone(),
+            note: terms.note.clone(),
+            expires: terms.expires_at.map_or(String::new(), |at| local(at, zone)),
+            requests_per_minute: limit(Limit::RequestsPerMinute),
+            requests_per_day: limit(Limit::RequestsPerDay),
+            tokens_per_minute: limit(Limit::TokensPerMinute),
+            tokens_per_day: limit(Limit::TokensPerDay),
+            concurrency: limit(Limit::Concurrency),
+            cost_per_month: limit(Limit::CostPerMonth),
+            models: terms.models.join("\n"),
+            paths: terms.paths.join("\n"),
+            addresses: terms.addresses.join("\n"),
+            tags: terms.tags.join("\n"),
+        }
+    }
+
+    /// What is meant; `before` is what the key has so far, if there is one.
+    pub fn terms(&self, visit: &Visit, before: Option<&Terms>) -> Result<Terms, Wrong> {
+        let language = visit.language;
+        let mut wrong = Wrong::new();
+        let name = self.name.trim();
+        if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+            wrong.insert("name", language.bad_name().to_owned());
+        }
+        let note = self.note.trim();
+        if note.chars().count() > 1_000 {
+            wrong.insert("note", language.bad_note().to_owned());
+        }
+        let kept = before.and_then(|terms| terms.expires_at);
+        let expires_at = self.expiry(visit, kept).unwrap_or_else(|told| {
+            wrong.insert("expires", told.to_owned());
+            None
+        });
+        let limits = self.limits(language, &mut wrong);
+        let mut list = |field, text: &str, check: fn(&str) -> Result<(), BadScope>| {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let lines: Vec<_> = lines.map(str::to_owned).collect();
+            if let Some(error) = lines.iter().find_map(|line| check(line).err()) {
+                wrong.insert(field, language.bad_scope(&error));
+            }
+            lines
+        };
+        let terms = Terms {
+            name: name.to_owned(),
+            note: note.to_owned(),
+            expires_at,
+            limits,
+            models: list("models", &self.models, scopes::check_model),
+            paths: list("paths", &self.paths, scopes::check_path),
+            addresses: list("addresses", &self.addresses, scopes::check_address),
+            tags: list("tags", &self.tags.replace(',', "\n"), scopes::check_tag),
+        };
+        if wrong.is_empty() {
+            Ok(terms)
+        } else {
+            Err(wrong)
+        }
+    }
+
+    fn expiry(
+        &self,
+        visit: &Visit,
+        kept: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, &'static str> {
+        let text = self.expires.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        // The field shows minutes; what was not touched stays as it was, even in the past.
+        if kept.is_some_and(|at| local(at, &visit.zone) == text) {
+            return Ok(kept);
+        }
+        let moment = text.parse::<DateTime>().ok();
+        let moment = moment.and_then(|moment| moment.to_zoned(visit.zone.clone()).ok());
+        let at = moment.ok_or(visit.language.bad_time())?.timestamp().into();
+        if at <= visit.now {
+            return Err(visit.language.past_time());
+        }
+        Ok(Some(at))
+    }
+
+    fn limits(&self, language: Language, wrong: &mut Wrong) -> Limits {
+        let mut read = |limit| {
+            self.limit(limit).unwrap_or_else(|| {
+                let told = if is_cost(limit) {
+                    language.bad_cost()
+                } else {
+                    language.bad_limit()
+                };
+                wrong.insert(field_of(limit), told.to_owned());
+                None
+            })
+        };
+        Limits {
+            requests_per_minute: read(Limit::RequestsPerMinute),
+            requests_per_day: read(Limit::RequestsPerDay),
+            tokens_per_minute: read(Limit::TokensPerMinute),
+            tokens_per_day: read(Limit::TokensPerDay),
+            concurrency: read(Limit::Concurrency),
+            cost_per_month_nano_usd: read(Limit::CostPerMonth),
+        }
+    }
+
+    /// `None`: what is there is no limit; `Some(None)`: there is nothing.
+    #[expect(
+        clippy::option_option,
+        reason = "both are told apart only by the caller"
+    )]
+    fn limit(&self, limit: Limit) -> Option<Option<u64>> {
+        // As pages write large numbers.
+        let text = self.text_of(limit).trim().replace(',', "");
+        if text.is_empty() {
+            return Some(None);
+        }
+        let (most, largest) = if is_cost(limit) {
+            (nano_usd(&text)?, i64::MAX.unsigned_abs())
+        } else {
+            (text.parse().ok()?, Limits::LARGEST)
+        };
+        (1..=largest).contains(&most).then_some(Some(most))
+    }
+
+    fn text_of(&self, limit: Limit) -> &str {
+        match limit {
+            Limit::RequestsPerMinute => &self.requests_per_minute,
+            Limit::RequestsPerDay => &self.requests_per_day,
+            Limit::TokensPerMinute => &self.tokens_per_minute,
+            Limit::TokensPerDay => &self.tokens_per_day,
+            Limit::Concurrency => &self.concurrency,
+            Limit::CostPerMonth => &self.cost_per_month,
+        }
+    }
+
+    /// All fields, with what is wrong beside them.
+    pub fn fields(&self, visit: &Visit, wrong: &Wrong) -> Markup {
+        let language = visit.language;
+        html! {
+            (card(language.name_and_note(), self.name_fields(visit, wrong)))
+            (card(language.client_key_limits(), html! {
+                p.hint.small { (language.limits_lead()) }
+                div.fields { @for limit in Limit::ALL { (self.limit_field(language, limit, wrong)) } }
+            }))
+            (card(language.scopes_title(), html! {
+                p.hint.small { (language.scopes_lead()) }
+                div.fields.wide { (self.scope_fields(language, wrong)) }
+            }))
+        }
+    }
+
+    fn name_fields(&self, visit: &Visit, wrong: &Wrong) -> Markup {
+        let language = visit.language;
+        let zone = visit.zone.iana_name().unwrap_or("UTC");
+        let name = html! { input #name name="name" value=(self.name) maxlength="100" autocomplete="off" required; };
+        let note = html! { input #note name="note" value=(self.note) maxlength="1000" autocomplete="off"; };
+        let expires =
+            html! { input #expires type="datetime-local" name="expires" value=(self.expires); };
+        let hint = language.client_key_expires_hint(zone);
+        html! {
+            div.fields.wide {
+                (field("name", language.client_key_name(), Some(language.client_key_name_hint()), told(wrong, "name"), name))
+                (field("note", language.client_key_note(), Some(language.optional()), told(wrong, "note"), note))
+                (field("expires", language.client_key_expires(), Some(&hint), told(wrong, "expires"), expires))
+            }
+        }
+    }
+
+    fn limit_field(&self, language: Language, limit: Limit, wrong: &Wrong) -> Markup {
+        let name = field_of(limit);
+        let mode = if is_cost(limit) { "decimal" } else { "numeric" };
+        let input = html! {
+            input #(name) name=(name) value=(self.text_of(limit)) inputmode=(mode) autocomplete="off"
+                placeholder=(language.no_limit());
+        };
+        field(name, language.limit(limit), None, told(wrong, name), input)
+    }
+
+    fn scope_fields(&self, language: Language, wrong: &Wrong) -> Markup {
+        let fields = [
+            (
+                "models",
+                language.models_field(),
+                language.models_hint(),
+                &self.models,
+            ),
+            (
+                "paths",
+                language.paths_field(),
+                language.paths_hint(),
+                &self.paths,
+            ),
+            (
+                "addresses",
+                language.addresses_field(),
+                language.addresses_hint(),
+                &self.addresses,
+            ),
+            (
+                "tags",
+                language.key_tags_field(),
+                language.key_tags_hint(),
+                &self.tags,
+            ),
+        ];
+        html! {
+            @for (name, label, hint, text) in fields {
+                (field(name, label, Some(hint), told(wrong, name), html! {
+                    textarea.short #(name) name=(name) rows="3" spellcheck="false" autocapitalize="none" { (text) }
+                }))
+            }
+        }
+    }
+}
+
+fn is_cost(limit: Limit) -> bool {
+    match limit {
+        Limit::CostPerMonth => true,
+        Limit::RequestsPerMinute
+        | Limit::RequestsPerDay
+        | Limit::TokensPerMinute
+        | Limit::TokensPerDay
+        | Limit::Concurrency => false,
+    }
+}
+
+/// The name of a limit's field.
+pub fn field_of(limit: Limit) -> &'static str {
+    match limit {
+        Limit::RequestsPerMinute => "requests_per_minute",
+        Limit::RequestsPerDay => "requests_per_day",
+        Limit::TokensPerMinute => "tokens_per_minute",
+        Limit::TokensPerDay => "tokens_per_day",
+        Limit::Concurrency => "concurrency",
+        Limit::CostPerMonth => "cost_per_month",
+    }
+}
+
+fn told<'a>(wrong: &'a Wrong, field: &str) -> Option<&'a str> {
+    wrong.get(field).map(String::as_str)
+}
+
+/// As a browser's field has it: `2027-01-31T08:00`.
+fn local(at: Timestamp, zone: &TimeZone) -> String {
+    let at = at.to_jiff().to_zoned(zone.clone());
+    at.strftime("%Y-%m-%dT%H:%M").to_string()
+}

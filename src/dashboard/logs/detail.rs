@@ -1,0 +1,310 @@
+//! One request: what was asked, what each key answered and why, and what it came to.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use maud::{Markup, html};
+
+use crate::app::App;
+use crate::dashboard::components::{ago, bytes, card, duration_ms, exact, number, usd};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place as Page, heading};
+use crate::dashboard::logs::asked::{Asked, Field, around};
+use crate::dashboard::logs::words::{
+    outcome_badge, outcome_meaning, outcome_word, retry_meaning, rule_meaning,
+};
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::Visit;
+use crate::error::Error;
+use crate::pool::outcome::Outcome;
+use crate::pool::request_id::RequestId;
+use crate::pool::verdict::Rule;
+use crate::storage::request_logs::Kind;
+use crate::storage::request_logs::listed::{self, Attempt, RequestLog};
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Path(id): Path<String>,
+) -> Result<Markup, ErrorPage> {
+    let id: RequestId = id
+        .parse()
+        .map_err(|_| Error::NotFound(format!("request {id}")))?;
+    let row = listed::find(&app.db.readers, id).await?;
+    let (older, newer) = listed::neighbours(&app.db.readers, id).await?;
+    Ok(view(&visit, &row, older, newer))
+}
+
+fn view(
+    visit: &Visit,
+    row: &RequestLog,
+    older: Option<RequestId>,
+    newer: Option<RequestId>,
+) -> Markup {
+    let language = visit.language;
+    let title = row
+        .model
+        .as_deref()
+        .or(row.operation.as_deref())
+        .unwrap_or(&row.path);
+    let step = |id: Option<RequestId>, words: &str, rel: &str| {
+        html! { @if let Some(id) = id { a.button href={ "/logs/" (id) } rel=(rel) { (words) } } }
+    };
+    let actions = html! {
+        (step(newer, language.next_request(), "prev"))
+        (step(older, language.previous_request(), "next"))
+    };
+    let content = html! {
+        nav.crumbs { a href="/logs" { "← " (language.back_to_logs()) } }
+        (heading(title, actions))
+        div.summary {
+            (outcome_badge(language, row.outcome))
+            @if let Some(status) = row.status { span.mono { (status) } }
+            span { (outcome_meaning(language, row.outcome)) }
+        }
+        @if let Some(error) = row.error.as_ref().filter(|error| !is_told(row, error)) {
+            pre.error-text tabindex="0" { (error) }
+        }
+        (related(language, row))
+        (card(language.the_attempts(), timeline(visit, row)))
+        div.cards.three {
+            (card(language.the_request(), asked_facts(visit, row)))
+            (card(language.the_answer(), answer_facts(visit, row)))
+            (card(language.tokens_and_cost(), token_facts(language, row)))
+        }
+    };
+    layout::page(visit, Page::Logs, title, content)
+}
+
+/// Whether an attempt tells the same error.
+fn is_told(row: &RequestLog, error: &str) -> bool {
+    let mut attempts = row.attempt_list.iter().flatten();
+    attempts.any(|attempt| attempt.error.as_deref() == Some(error))
+}
+
+/// The attempts one after another.
+fn timeline(visit: &Visit, row: &RequestLog) -> Markup {
+    let language = visit.language;
+    let attempts = row.attempt_list.as_deref().unwrap_or_default();
+    html! {
+        @if attempts.is_empty() {
+            p { strong { (language.no_attempts_title()) } ". " (outcome_meaning(language, row.outcome)) }
+        } @else {
+            ol.timeline {
+                @for (place, attempt) in attempts.iter().enumerate() {
+                    @let before = place.checked_sub(1).map(|place| &attempts[place]);
+                    @let is_last = place + 1 == attempts.len();
+                    li { (step(visit, row, attempt, before, is_last)) }
+                }
+            }
+        }
+    }
+}
+
+fn step(
+    visit: &Visit,
+    row: &RequestLog,
+    attempt: &Attempt,
+    before: Option<&Attempt>,
+    is_last: bool,
+) -> Markup {
+    let language = visit.language;
+    let rule = attempt.rule.as_deref().and_then(Rule::named);
+    let after = (attempt.started_at - row.started_at).as_millis();
+    let after = u64::try_from(after).unwrap_or(u64::MAX);
+    html! {
+        div.step-head {
+            span.label { (language.attempt_number(attempt.number)) }
+            (outcome_badge(language, attempt.outcome))
+            @if let Some(status) = attempt.status { span.mono { (status) } }
+            span.grow {}
+            span.muted title=(exact(&visit.zone, attempt.started_at)) {
+                (language.after_start(&duration_ms(language, after)))
+            }
+            span.nowrap { (millis(language, attempt.duration_ms)) }
+        }
+        dl.facts {
+            dt { (language.log_key()) }
+            dd {
+                (key_link(attempt))
+                @if let Some(project) = &attempt.project { span.muted { " · " (project) } }
+            }
+            dt { (language.why_chosen()) }
+            dd { (why_chosen(language, row, attempt, before)) }
+            dt { (language.why_left()) }
+            dd {
+                @match rule {
+                    Some(rule) => {
+                        (rule_meaning(language, rule)) " " (retry_meaning(language, rule, is_last)) " "
+                        code.tag { (rule.name()) }
+                    }
+                    None => { (outcome_meaning(language, attempt.outcome)) }
+                }
+            }
+            @if let Some(error) = &attempt.error {
+                dt { (language.as_google_gave_it()) }
+                dd { pre.error-text tabindex="0" { (error) } }
+            }
+        }
+    }
+}
+
+fn key_link(attempt: &Attempt) -> Markup {
+    let id = attempt.upstream_key_id.0;
+    html! {
+        a href={ "/upstream-keys/" (id) } { (attempt.upstream_key.as_deref().unwrap_or("#")) @if attempt.upstream_key.is_none() { (id) } }
+        @if let Some(last4) = attempt.upstream_key_last4.as_deref().filter(|last4| !last4.is_empty()) {
+            " " span.mono.muted { "…" (last4) }
+        }
+    }
+}
+
+/// Why this key was lent, as far as the rows tell.
+fn why_chosen(
+    language: Language,
+    row: &RequestLog,
+    attempt: &Attempt,
+    before: Option<&Attempt>,
+) -> String {
+    let Some(before) = before else {
+        return match (row.kind, u64::try_from(row.wait_ms).unwrap_or(0)) {
+            (Kind::Check, _) => language.chosen_for_check().to_owned(),
+            (Kind::Request, 0) => language.chosen_first().to_owned(),
+            (Kind::Request, ms) => language.chosen_after_wait(&duration_ms(language, ms)),
+        };
+    };
+    let rule = outcome_word(language, before.outcome);
+    if before.upstream_key_id == attempt.upstream_key_id {
+        language.chosen_same_key(rule)
+    } else if before.project_id == attempt.project_id {
+        language.chosen_same_project(rule)
+    } else {
+        language.chosen_other_project(rule)
+    }
+}
+
+fn asked_facts(visit: &Visit, row: &RequestLog) -> Markup {
+    let language = visit.language;
+    html! {
+        dl.facts {
+            (fact(language.log_id(), html! { span.mono { (row.id) } }))
+            (fact(language.log_started(), html! { (exact(&visit.zone, row.started_at)) span.muted { " · " (ago(visit, row.started_at, visit.now)) } }))
+            @if row.kind == Kind::Check { (fact(language.log_kind(), html! { (language.kind_check()) })) }
+            @if let Some(name) = &row.client_key {
+                (fact(language.log_client(), html! {
+                    @if let Some(id) = row.client_key_id { a href={ "/client-keys/" (id.0) } { (name) } } @else { (name) }
+                }))
+            }
+            (text_fact(language.log_ip(), row.client_ip.as_deref()))
+            (text_fact(language.log_agent(), row.user_agent.as_deref()))
+            (fact(language.log_path(), html! { span.mono { (row.method) " " (row.path) } }))
+            (text_fact(language.log_operation(), row.operation.as_deref()))
+            (text_fact(language.log_model(), row.model.as_deref()))
+            (fact(language.log_streamed(), html! { @if row.streamed { (language.yes()) } @else { (language.no()) } }))
+            (fact(language.log_request_bytes(), html! { (size(row.request_bytes)) }))
+        }
+    }
+}
+
+fn answer_facts(visit: &Visit, row: &RequestLog) -> Markup {
+    let language = visit.language;
+    html! {
+        dl.facts {
+            (fact(language.log_outcome(), outcome_badge(language, row.outcome)))
+            (fact(language.log_status(), html! { @match row.status { Some(status) => (status), None => (language.not_sent()) } }))
+            (text_fact(language.log_version(), row.model_version.as_deref()))
+            (text_fact(language.log_finish_reason(), row.finish_reason.as_deref()))
+            (text_fact(language.log_service_tier(), row.service_tier.as_deref()))
+            (text_fact(language.log_project(), row.project.as_deref()))
+            (fact(language.log_attempts(), html! { (number(row.attempts)) }))
+            @if row.wait_ms > 0 { (fact(language.log_wait(), html! { (millis(language, Some(row.wait_ms))) })) }
+            @if row.first_byte_ms.is_some() { (fact(language.log_first_byte(), html! { (millis(language, row.first_byte_ms)) })) }
+            (fact(language.log_duration(), html! { (millis(language, row.duration_ms)) }))
+            (fact(language.log_response_bytes(), html! { (size(row.response_bytes)) }))
+        }
+    }
+}
+
+fn token_facts(language: Language, row: &RequestLog) -> Markup {
+    let count = |name: &str, count: Option<i64>, beside: &str| {
+        html! {
+            @if let Some(count) = count {
+                dt { (name) }
+                dd { (number(count)) @if !beside.is_empty() { span.muted { " · " (beside) } } }
+            }
+        }
+    };
+    html! {
+        @if row.total_tokens.is_none() && row.prompt_tokens.is_none() {
+            p.muted { (language.no_tokens()) }
+        }
+        dl.facts {
+            (count(language.log_prompt_tokens(), row.prompt_tokens, ""))
+            (count(language.log_cached_tokens(), row.cached_tokens, language.of_prompt()))
+            (count(language.log_output_tokens(), row.output_tokens, ""))
+            (count(language.log_thought_tokens(), row.thought_tokens, ""))
+            (count(language.log_tool_tokens(), row.tool_tokens, ""))
+            (count(language.log_total_tokens(), row.total_tokens, ""))
+            dt { (language.log_cost()) }
+            dd {
+                @match row.cost_usd {
+                    Some(cost) => (usd(cost)),
+                    None if row.total_tokens.is_some() => (language.cost_unknown()),
+                    None => "–",
+                }
+            }
+        }
+    }
+}
+
+/// Other requests that share something with this one.
+fn related(language: Language, row: &RequestLog) -> Markup {
+    let any = Asked::default();
+    let mut links = vec![(language.same_client_around(), around(row))];
+    if let Some(id) = row.upstream_key_id {
+        links.push((
+            language.same_key_requests(),
+            any.with(Field::Key, &id.0.to_string()),
+        ));
+    }
+    if let Some(model) = &row.model {
+        links.push((
+            language.same_model_requests(),
+            any.with(Field::Model, model),
+        ));
+        if let Some(outcome) = row.outcome.filter(|outcome| *outcome != Outcome::Success) {
+            let same = any
+                .with(Field::Model, model)
+                .with(Field::Outcome, outcome.name());
+            links.push((language.same_outcome_requests(), same));
+        }
+    }
+    if let Some(ip) = &row.client_ip {
+        links.push((language.same_address_requests(), any.with(Field::Ip, ip)));
+    }
+    html! {
+        nav.chips.related aria-label=(language.related_requests()) {
+            span.muted { (language.related_requests()) }
+            @for (words, asked) in links { a.chip href=(asked.href("/logs")) { (words) } }
+        }
+    }
+}
+
+fn fact(name: &str, value: Markup) -> Markup {
+    html! { dt { (name) } dd { (value) } }
+}
+
+fn text_fact(name: &str, text: Option<&str>) -> Markup {
+    html! { @if let Some(text) = text { (fact(name, html! { (text) })) } }
+}
+
+fn millis(language: Language, ms: Option<i64>) -> String {
+    match ms {
+        Some(ms) => duration_ms(language, u64::try_from(ms).unwrap_or(0)),
+        None => language.still_running().to_owned(),
+    }
+}
+
+fn size(size: i64) -> String {
+    bytes(u64::try_from(size).unwrap_or(0))
+}

@@ -1,0 +1,247 @@
+//! The backups in the folder beside the database: what is there, and how one is added.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use crate::clock::Timestamp;
+use crate::storage::audit::{self, Act, Action, Actor, NewChange, Subject};
+use crate::storage::backup::{self, Existing, Progress, Step, folder_of};
+use crate::storage::db::Db;
+use crate::storage::error::{Error, Result};
+
+/// As the names of backups have it: [`backup::compact`].
+const TIME: &str = "%Y%m%d-%H%M%S";
+
+/// A backup. It was checked before it got its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    pub name: String,
+    pub made_at: Timestamp,
+    pub bytes: u64,
+}
+
+/// Where backups of this database are kept.
+pub fn folder(database: &Path) -> PathBuf {
+    folder_of(database).join("backups")
+}
+
+/// The backups of this database, newest first.
+pub fn list(database: &Path) -> Result<Vec<Backup>> {
+    let folder = folder(database);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(|source| Error::file(&folder, source))?,
+    };
+    let found = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name().into_string().ok()?;
+        let made_at = time_in(database, &name)?;
+        let file = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        Some(Backup {
+            name,
+            made_at,
+            bytes: file.len(),
+        })
+    });
+    let mut found: Vec<_> = found.collect();
+    found
+        .sort_unstable_by(|one, other| (other.made_at, &other.name).cmp(&(one.made_at, &one.name)));
+    Ok(found)
+}
+
+/// The newest backup of this database.
+pub fn last(database: &Path) -> Result<Option<Backup>> {
+    Ok(list(database)?.into_iter().next())
+}
+
+/// One of the backups, and where it is. No other file is found by any name.
+pub fn find(database: &Path, name: &str) -> Result<(Backup, PathBuf)> {
+    let found = list(database)?
+        .into_iter()
+        .find(|backup| backup.name == name);
+    let backup = found.ok_or_else(|| Error::NotFound(format!("backup {name}")))?;
+    let path = folder(database).join(&backup.name);
+    Ok((backup, path))
+}
+
+/// Writes down that a backup left the server.
+pub async fn record_download(
+    db: &Db,
+    backup: &Backup,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
+    record(db, Action::Download, backup, actor, now).await
+}
+
+/// Deletes a backup.
+pub async fn delete(db: &Db, name: &str, actor: &Actor, now: Timestamp) -> Result<Backup> {
+    let (backup, path) = find(db.path(), name)?;
+    fs::remove_file(&path).map_err(|source| Error::file(&path, source))?;
+    record(db, Action::Delete, &backup, actor, now).await?;
+    Ok(backup)
+}
+
+/// Makes a backup, whole and checked.
+pub async fn make(db: &Db, actor: &Actor, now: Timestamp, progress: &Progress) -> Result<Backup> {
+    let folder = folder(db.path());
+    make_folder(&folder)?;
+    let name = format!("{}-{}.db", stem(db.path()), backup::compact(now));
+    let bytes = backup::copy_watched(db, &folder.join(&name), Existing::Keep, progress).await?;
+    let made_at = Timestamp::from_millis(now.as_millis() / 1_000 * 1_000);
+    let backup = Backup {
+        name,
+        made_at,
+        bytes,
+    };
+    record(db, Action::Create, &backup, actor, now).await?;
+    Ok(backup)
+}
+
+async fn record(
+    db: &Db,
+    action: Action,
+    backup: &Backup,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<()> {
+    let mut tx = db.begin().await?;
+    let act = Act::begin(&mut tx, actor, now).await?;
+    let size = serde_json::json!({"bytes": backup.bytes});
+    let (before, after) = match action {
+        Action::Create => (None, Some(size)),
+        _ => (Some(size), None),
+    };
+    let change = NewChange {
+        action,
+        subject: Subject::Backup,
+        subject_id: None,
+        name: &backup.name,
+        before,
+        after,
+    };
+    audit::insert(&mut tx, &act, &change).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Upstream keys can be read in a backup, so nobody else gets into the folder.
+fn make_folder(folder: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|source| Error::file(folder, source)),
+    }
+}
+
+fn stem(database: &Path) -> String {
+    let stem = database.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// When a backup of this database was made, by its name; `None`: it is none.
+fn time_in(database: &Path, name: &str) -> Option<Timestamp> {
+    let time = name.strip_prefix(&stem(database))?.strip_prefix('-')?;
+    let time = DateTime::strptime(TIME, time.strip_suffix(".db")?).ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
+}
+
+/// The backup that is being made, one at a time, and how the last try failed.
+#[derive(Debug, Default)]
+pub struct Maker(Mutex<Making>);
+
+#[derive(Debug, Default)]
+struct Making {
+    now: Option<Arc<Progress>>,
+    failed: Option<String>,
+}
+
+impl Maker {
+    /// Lets a backup begin; `None`: one has begun already.
+    pub fn begin(&self) -> Option<Arc<Progress>> {
+        let mut making = self.lock();
+        if making.now.is_some() {
+            return None;
+        }
+        let progress = Arc::<Progress>::default();
+        *making = Making {
+            now: Some(progress.clone()),
+            failed: None,
+        };
+        Some(progress)
+    }
+
+    /// Says how it ended.
+    pub fn end(&self, made: &Result<Backup>) {
+        *self.lock() = Making {
+            now: None,
+            failed: made.as_ref().err().map(ToString::to_string),
+        };
+    }
+
+    /// How far it is; `None`: none is being made.
+    pub fn step(&self) -> Option<Step> {
+        self.lock().now.as_ref().map(|progress| progress.step())
+    }
+
+    /// Why the last one failed, if it did.
+    pub fn failed(&self) -> Option<String> {
+        self.lock().failed.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Making> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_334_400_123);
+
+    #[tokio::test]
+    async fn a_backup_is_made_found_and_deleted_and_no_other_file_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        let actor = Actor::admin("admin", "192.0.2.7".to_owned());
+        assert_eq!(list(db.path()).unwrap(), []);
+
+        let maker = Maker::default();
+        let progress = maker.begin().unwrap();
+        assert!(maker.begin().is_none());
+        let made = make(&db, &actor, NOW, &progress).await;
+        maker.end(&made);
+        let made = made.unwrap();
+
+        assert_eq!(progress.step(), Step::Checking);
+        assert_eq!((maker.step(), maker.failed()), (None, None));
+        assert_eq!(made.name, "pool-20261122-080000.db");
+        let other = super::folder(db.path()).join("other.db");
+        fs::write(&other, "of somebody else").unwrap();
+        assert_eq!(list(db.path()).unwrap(), std::slice::from_ref(&made));
+        assert_eq!(last(db.path()).unwrap(), Some(made.clone()));
+        for name in ["other.db", "../pool.db", "", "pool-20261122-080000.db/"] {
+            assert!(find(db.path(), name).is_err(), "{name}");
+        }
+        let again = make(&db, &actor, NOW, &Progress::default()).await;
+        assert!(matches!(again, Err(Error::Refused(_))));
+
+        delete(&db, &made.name, &actor, NOW).await.unwrap();
+        assert_eq!(list(db.path()).unwrap(), []);
+        assert!(other.exists());
+        let all = audit::Filter::default();
+        let changes = audit::list(&db.readers, &all, None, 10).await;
+        let changes = changes.unwrap().items;
+        let actions: Vec<_> = changes.iter().map(|change| change.action).collect();
+        assert_eq!(actions, [Action::Delete, Action::Create]);
+    }
+}

@@ -1,0 +1,236 @@
+//! `Filter`: which log rows a list shows, told of a row at hand.
+
+use std::str::FromStr;
+
+use crate::clock::Timestamp;
+use crate::pool::client_key::ClientKeyId;
+use crate::pool::outcome::{NotAnOutcome, Outcome};
+use crate::pool::request_id::RequestId;
+use crate::pool::upstream_key::UpstreamKeyId;
+use crate::storage::request_logs::Kind;
+use crate::storage::request_logs::listed::RequestLog;
+
+/// What rows must be to be listed; `None`: anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub kind: Option<Kind>,
+    pub ending: Option<Ending>,
+    pub status: Option<Statuses>,
+    pub model: Option<String>,
+    pub model_version: Option<String>,
+    pub client_key_id: Option<ClientKeyId>,
+    /// The client key's name, which several may have.
+    pub client_key: Option<String>,
+    pub client_ip: Option<String>,
+    pub user_agent: Option<String>,
+    /// A key that was tried, if only first.
+    pub upstream_key_id: Option<UpstreamKeyId>,
+    /// What the last attempt's project is called, or Google's number for it.
+    pub project: Option<String>,
+    pub method: Option<String>,
+    pub path: Option<String>,
+    pub operation: Option<String>,
+    pub streamed: Option<bool>,
+    pub finish_reason: Option<String>,
+    pub service_tier: Option<String>,
+    pub min_duration_ms: Option<u64>,
+    pub min_first_byte_ms: Option<u64>,
+    /// Only those that needed more than one attempt.
+    pub retried: bool,
+    /// Within the error, in whatever case.
+    pub error: Option<String>,
+    /// From then on.
+    pub since: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
+    /// Within the error, path, model, user agent, the client key's name or the last upstream key's label, in whatever
+    /// case; or that key's last four characters, or the id of the request.
+    pub text: Option<String>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Was(Outcome),
+    /// Any but success, whoever is to blame.
+    Failed,
+    /// It has not.
+    Running,
+}
+
+/// What the client got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statuses {
+    Is(u16),
+    /// The first digit.
+    Class(u16),
+}
+
+impl Filter {
+    /// Whether there is nothing that a row must be.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a row that is at hand, with its attempts, would be in the list.
+    pub fn matches(&self, row: &RequestLog) -> bool {
+        let tried = |id| {
+            let mut attempts = row.attempt_list.iter().flatten();
+            attempts.any(|attempt| attempt.upstream_key_id == id)
+        };
+        let at_least = |most: Option<u64>, ms: Option<i64>| {
+            most.is_none_or(|most| ms.is_some_and(|ms| u64::try_from(ms).unwrap_or(0) >= most))
+        };
+        let is =
+            |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
+        self.kind.is_none_or(|kind| row.kind == kind)
+            && self.ending.is_none_or(|ending| ending.matches(row.outcome))
+            && self
+                .status
+                .is_none_or(|status| row.status.is_some_and(|is| status.matches(is)))
+            && is(&self.model, &row.model)
+            && is(&self.model_version, &row.model_version)
+            && (self.client_key_id.is_none() || self.client_key_id == row.client_key_id)
+            && is(&self.client_key, &row.client_key)
+            && is(&self.client_ip, &row.client_ip)
+            && is(&self.user_agent, &row.user_agent)
+            && self.upstream_key_id.is_none_or(tried)
+            && is(&self.project, &row.project)
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|method| *method == row.method)
+            && self.path.as_ref().is_none_or(|path| *path == row.path)
+            && is(&self.operation, &row.operation)
+            && self
+                .streamed
+                .is_none_or(|streamed| row.streamed == streamed)
+            && is(&self.finish_reason, &row.finish_reason)
+            && is(&self.service_tier, &row.service_tier)
+            && at_least(self.min_duration_ms, row.duration_ms)
+            && at_least(self.min_first_byte_ms, row.first_byte_ms)
+            && (!self.retried || row.attempts > 1)
+            && self
+                .error
+                .as_ref()
+                .is_none_or(|part| contains(row.error.as_deref(), part))
+            && self
+                .since
+                .is_none_or(|since| row.id >= RequestId::first_at(since))
+            && self
+                .until
+                .is_none_or(|until| row.id < RequestId::first_at(until))
+            && self.text.as_ref().is_none_or(|text| mentions(row, text))
+    }
+}
+
+impl Ending {
+    fn matches(self, outcome: Option<Outcome>) -> bool {
+        match self {
+            Self::Was(wanted) => outcome == Some(wanted),
+            Self::Failed => outcome.is_some_and(|outcome| outcome != Outcome::Success),
+            Self::Running => outcome.is_none(),
+        }
+    }
+
+    /// The word for it in commands and URLs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Was(outcome) => outcome.name(),
+            Self::Failed => "failed",
+            Self::Running => "running",
+        }
+    }
+}
+
+impl FromStr for Ending {
+    type Err = NotAnOutcome;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOutcome> {
+        match text {
+            "failed" => Ok(Self::Failed),
+            "running" => Ok(Self::Running),
+            _ => text.parse().map(Self::Was),
+        }
+    }
+}
+
+impl Statuses {
+    fn matches(self, status: i64) -> bool {
+        let (least, most) = self.range();
+        (i64::from(least)..=i64::from(most)).contains(&status)
+    }
+
+    /// The first and the last of them.
+    pub fn range(self) -> (u16, u16) {
+        match self {
+            Self::Is(status) => (status, status),
+            Self::Class(digit) => (digit * 100, digit * 100 + 99),
+        }
+    }
+}
+
+/// As in `404` or `4xx`.
+impl std::fmt::Display for Statuses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Is(status) => write!(f, "{status}"),
+            Self::Class(digit) => write!(f, "{digit}xx"),
+        }
+    }
+}
+
+impl FromStr for Statuses {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let wrong = "must be a status like 404, or a class of them like 4xx";
+        let class = text.strip_suffix("xx");
+        let number: u16 = class.unwrap_or(text).parse().map_err(|_| wrong)?;
+        match class {
+            Some(_) if (1..=5).contains(&number) => Ok(Self::Class(number)),
+            None if (100..=999).contains(&number) => Ok(Self::Is(number)),
+            _ => Err(wrong),
+        }
+    }
+}
+
+/// Whether `part` is in the text, whatever the case of its ASCII letters, as SQLite's `lower` has it.
+fn contains(text: Option<&str>, part: &str) -> bool {
+    let part = part.to_ascii_lowercase();
+    text.is_some_and(|text| text.to_ascii_lowercase().contains(&part))
+}
+
+fn mentions(row: &RequestLog, text: &str) -> bool {
+    let places = [
+        &row.error,
+        &row.model,
+        &row.user_agent,
+        &row.client_key,
+        &row.upstream_key,
+    ];
+    contains(Some(&row.path), text)
+        || places
+            .into_iter()
+            .any(|place| contains(place.as_deref(), text))
+        || row.upstream_key_last4.as_deref() == Some(text)
+        || text.parse().is_ok_and(|id: RequestId| id == row.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_and_statuses_are_read_as_they_are_written() {
+        for text in ["success", "client_gone", "failed", "running"] {
+            assert_eq!(text.parse::<Ending>().unwrap().name(), text);
+        }
+        for text in ["200", "429", "4xx", "5xx"] {
+            assert_eq!(text.parse::<Statuses>().unwrap().to_string(), text);
+        }
+        for text in ["", "xx", "9xx", "44xx", "20", "all"] {
+            assert!(text.parse::<Statuses>().is_err(), "{text}");
+        }
+    }
+}

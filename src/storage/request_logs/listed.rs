@@ -1,0 +1,258 @@
+//! Log rows as lists show them; the names are those of the JSON.
+
+use serde::Serialize;
+use sqlx::{SqliteExecutor, SqlitePool};
+
+use crate::clock::Timestamp;
+use crate::pool::client_key::ClientKeyId;
+use crate::pool::outcome::Outcome;
+use crate::pool::request_id::RequestId;
+use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
+use crate::storage::error::{Error, Result};
+use crate::storage::request_logs::Kind;
+
+/// A row with what its numbers stand for.
+#[derive(Debug, Clone, Serialize)]
+pub struct RequestLog {
+    pub id: RequestId,
+    pub started_at: Timestamp,
+    pub kind: Kind,
+    pub client_key_id: Option<ClientKeyId>,
+    pub client_key: Option<String>,
+    pub client_ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub method: String,
+    pub path: String,
+    pub model: Option<String>,
+    pub model_version: Option<String>,
+    pub operation: Option<String>,
+    pub streamed: bool,
+    pub status: Option<i64>,
+    pub outcome: Option<Outcome>,
+    pub error: Option<String>,
+    pub attempts: i64,
+    pub upstream_key_id: Option<UpstreamKeyId>,
+    pub upstream_key: Option<String>,
+    #[serde(skip)]
+    pub upstream_key_last4: Option<String>,
+    pub project: Option<String>,
+    /// What the project turned out to be.
+    #[serde(skip)]
+    pub project_id: Option<ProjectId>,
+    pub wait_ms: i64,
+    pub first_byte_ms: Option<i64>,
+    pub duration_ms: Option<i64>,
+    pub request_bytes: i64,
+    pub response_bytes: i64,
+    pub prompt_tokens: Option<i64>,
+    pub output_tokens: Option<i64>,
+    pub thought_tokens: Option<i64>,
+    pub cached_tokens: Option<i64>,
+    pub tool_tokens: Option<i64>,
+    pub total_tokens: Option<i64>,
+    pub finish_reason: Option<String>,
+    pub service_tier: Option<String>,
+    /// Nothing for a free project, whatever the price.
+    pub cost_usd: Option<f64>,
+    /// Present only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_list: Option<Vec<Attempt>>,
+}
+
+/// An attempt with what its numbers stand for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attempt {
+    #[serde(skip)]
+    pub request_id: RequestId,
+    pub number: i64,
+    pub upstream_key_id: UpstreamKeyId,
+    pub upstream_key: Option<String>,
+    #[serde(skip)]
+    pub upstream_key_last4: Option<String>,
+    pub project: Option<String>,
+    #[serde(skip)]
+    pub project_id: ProjectId,
+    pub status: Option<i64>,
+    pub outcome: Option<Outcome>,
+    pub rule: Option<String>,
+    pub error: Option<String>,
+    pub started_at: Timestamp,
+    pub duration_ms: Option<i64>,
+}
+
+/// One row with its attempts.
+pub async fn find(db: &SqlitePool, id: RequestId) -> Result<RequestLog> {
+    let found = list(db, &[id]).await?.into_iter().next();
+    found.ok_or_else(|| Error::NotFound(format!("request {id}")))
+}
+
+/// Those of the rows that there are, newest first, with their attempts.
+pub async fn list(db: &SqlitePool, ids: &[RequestId]) -> Result<Vec<RequestLog>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let ids = serde_json::to_string(&ids).expect("numbers become JSON");
+    let mut rows = list_rows(db, &ids).await?;
+    let mut attempts = list_attempts(db, &ids).await?.into_iter().peekable();
+    for row in &mut rows {
+        let mut list = Vec::new();
+        while let Some(attempt) = attempts.next_if(|attempt| attempt.request_id >= row.id) {
+            list.push(attempt);
+        }
+        row.attempt_list = Some(list);
+    }
+    Ok(rows)
+}
+
+/// The nearest rows before and after this one.
+pub async fn neighbours(
+    db: &SqlitePool,
+    id: RequestId,
+) -> Result<(Option<RequestId>, Option<RequestId>)> {
+    let found = sqlx::query!(
+        r#"
+        SELECT
+            (SELECT max(id) FROM request_logs WHERE id < ?1) AS "older: RequestId",
+            (SELECT min(id) FROM request_logs WHERE id > ?1) AS "newer: RequestId"
+        "#,
+        id,
+    );
+    let found = found.fetch_one(db).await?;
+    Ok((found.older, found.newer))
+}
+
+/// The models of the hours since `begin` that have sums, by name.
+pub async fn list_models(db: impl SqliteExecutor<'_>, begin: Timestamp) -> Result<Vec<String>> {
+    let models = sqlx::query_scalar!(
+        "
+        SELECT text
+        FROM texts
+        WHERE id IN (SELECT model_id FROM model_hours WHERE hour_ms >= ?1) AND id <> 0
+        ORDER BY text
+        ",
+        begin,
+    );
+    Ok(models.fetch_all(db).await?)
+}
+
+async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<RequestLog>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            r.id AS "id!: RequestId", r.started_at_ms AS "started_at: Timestamp", r.kind AS "kind: Kind",
+            r.client_key_id AS "client_key_id: ClientKeyId", c.name AS "client_key?", ip.text AS "client_ip?",
+            ua.text AS "user_agent?", r.method, path.text AS path, model.text AS "model?",
+            version.text AS "model_version?", operation.text AS "operation?", r.streamed AS "streamed: bool", r.status,
+            r.outcome AS "outcome: Outcome", r.error, r.attempts, r.upstream_key_id AS "upstream_key_id: UpstreamKeyId",
+            u.label AS "upstream_key?", u.last4 AS "upstream_key_last4?", p.id AS "project_id?: ProjectId",
+            coalesce(p.name, p.number) AS "project?: String", r.wait_ms, r.first_byte_ms, r.duration_ms,
+            r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
+            r.tool_tokens, r.total_tokens, reason.text AS "finish_reason?", tier.text AS "service_tier?",
+            iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64"
+        FROM request_logs AS r
+        LEFT JOIN client_keys AS c ON c.id = r.client_key_id
+        LEFT JOIN upstream_keys AS u ON u.id = r.upstream_key_id
+        LEFT JOIN projects AS told ON told.id = r.project_id
+        LEFT JOIN projects AS p ON p.id = coalesce(told.merged_into_id, told.id)
+        LEFT JOIN texts AS ip ON ip.id = r.client_ip_id
+        LEFT JOIN texts AS ua ON ua.id = r.user_agent_id
+        JOIN texts AS path ON path.id = r.path_id
+        LEFT JOIN texts AS model ON model.id = r.model_id
+        LEFT JOIN texts AS version ON version.id = r.model_version_id
+        LEFT JOIN texts AS operation ON operation.id = r.operation_id
+        LEFT JOIN texts AS reason ON reason.id = r.finish_reason_id
+        LEFT JOIN texts AS tier ON tier.id = r.service_tier_id
+        WHERE r.id IN (SELECT value FROM json_each(?1))
+        ORDER BY r.id DESC
+        "#,
+        ids,
+    );
+    let rows = rows.fetch_all(db).await?;
+    let rows = rows.into_iter().map(|row| RequestLog {
+        id: row.id,
+        started_at: row.started_at,
+        kind: row.kind,
+        client_key_id: row.client_key_id,
+        client_key: row.client_key,
+        client_ip: row.client_ip,
+        user_agent: row.user_agent,
+        method: row.method,
+        path: row.path,
+        model: row.model,
+        model_version: row.model_version,
+        operation: row.operation,
+        streamed: row.streamed,
+        status: row.status,
+        outcome: row.outcome,
+        error: row.error,
+        attempts: row.attempts,
+        upstream_key_id: row.upstream_key_id,
+        upstream_key: row.upstream_key,
+        upstream_key_last4: row.upstream_key_last4,
+        project: row.project,
+        project_id: row.project_id,
+        wait_ms: row.wait_ms,
+        first_byte_ms: row.first_byte_ms,
+        duration_ms: row.duration_ms,
+        request_bytes: row.request_bytes,
+        response_bytes: row.response_bytes,
+        prompt_tokens: row.prompt_tokens,
+        output_tokens: row.output_tokens,
+        thought_tokens: row.thought_tokens,
+        cached_tokens: row.cached_tokens,
+        tool_tokens: row.tool_tokens,
+        total_tokens: row.total_tokens,
+        finish_reason: row.finish_reason,
+        service_tier: row.service_tier,
+        cost_usd: row.cost_usd,
+        attempt_list: None,
+    });
+    Ok(rows.collect())
+}
+
+/// The newest request's attempts first, each request's in their order.
+async fn list_attempts(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Attempt>> {
+    let attempts = sqlx::query_as!(
+        Attempt,
+        r#"
+        SELECT
+            a.request_id AS "request_id: RequestId", a.number, a.upstream_key_id AS "upstream_key_id: UpstreamKeyId",
+            u.label AS "upstream_key?", u.last4 AS "upstream_key_last4?", coalesce(p.name, p.number) AS "project?: String",
+            coalesce(p.id, a.project_id) AS "project_id!: ProjectId", a.status, a.outcome AS "outcome: Outcome", a.rule,
+            a.error, a.started_at_ms AS "started_at: Timestamp", a.duration_ms
+        FROM attempts AS a
+        LEFT JOIN upstream_keys AS u ON u.id = a.upstream_key_id
+        LEFT JOIN projects AS told ON told.id = a.project_id
+        LEFT JOIN projects AS p ON p.id = coalesce(told.merged_into_id, told.id)
+        WHERE a.request_id IN (SELECT value FROM json_each(?1))
+        ORDER BY a.request_id DESC, a.number
+        "#,
+        ids,
+    );
+    Ok(attempts.fetch_all(db).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::db::Db;
+    use crate::storage::recorder::tests::write;
+    use crate::storage::request_logs::last_id;
+    use crate::storage::request_logs::tests::row;
+
+    #[sqlx::test]
+    async fn one_row_is_found_whole_or_named_as_missing(pool: SqlitePool) {
+        let row = row(0);
+        let id = row.id;
+        write(&Db::of(pool.clone()), vec![row]).await;
+
+        let found = find(&pool, id).await.unwrap();
+
+        assert_eq!(found.cost_usd, Some(1.5));
+        assert_eq!(found.total_tokens, Some(7));
+        assert_eq!(found.finish_reason.as_deref(), Some("STOP"));
+        assert_eq!(found.attempt_list.unwrap().len(), 1);
+        assert_eq!(last_id(&pool).await.unwrap(), id);
+        let missing = RequestId(id.0 + 1);
+        let error = find(&pool, missing).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("request {missing} not found"));
+    }
+}

@@ -1,0 +1,389 @@
+//! The search for log rows: by steps that each look at a bounded number of rows, so that it can stop in time.
+
+use std::time::{Duration, Instant};
+
+use sqlx::SqlitePool;
+
+use crate::clock;
+use crate::pool::request_id::RequestId;
+use crate::storage::error::Result;
+use crate::storage::request_logs::filter::Filter;
+use crate::storage::request_logs::listed::{self, RequestLog};
+use crate::storage::request_logs::terms::{Range, Terms};
+
+/// How many rows the first step looks at.
+const FIRST_STEP: usize = 400;
+/// How long a step shall take, so that the search stops near its time.
+const STEP: Duration = Duration::from_millis(12);
+
+/// From where on rows are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Place {
+    #[default]
+    Newest,
+    OlderThan(RequestId),
+    NewerThan(RequestId),
+}
+
+/// Rows, and how to go on.
+#[derive(Debug)]
+pub struct Found {
+    /// Newest first, with their attempts.
+    pub rows: Vec<RequestLog>,
+    /// In the direction of the search: go on beyond this one. `None`: there is nothing more.
+    pub next: Option<RequestId>,
+    /// Whether it stopped for time, so that there may be more between the last row and `next`.
+    pub stopped: bool,
+}
+
+/// Up to `limit` rows from `place` on. Whatever is not found by `deadline` stays for the next search.
+pub async fn search(
+    db: &SqlitePool,
+    filter: &Filter,
+    place: Place,
+    limit: usize,
+    deadline: Option<Instant>,
+) -> Result<Found> {
+    let nothing = Found {
+        rows: Vec::new(),
+        next: None,
+        stopped: false,
+    };
+    if let Some(row) = named(db, filter).await? {
+        return Ok(Found {
+            rows: if place == Place::Newest {
+                vec![row]
+            } else {
+                Vec::new()
+            },
+            ..nothing
+        });
+    }
+    let Some(terms) = Terms::of(db, filter).await? else {
+        return Ok(nothing);
+    };
+    let mut range = Range::of(filter, place);
+    let source = terms.best_source(db, range).await?;
+    let mut ids: Vec<RequestId> = Vec::new();
+    // One more shows that there is a next page.
+    let wanted = limit.saturating_add(1);
+    let mut size = if terms.is_all(source) {
+        wanted
+    } else {
+        FIRST_STEP
+    };
+    let mut stopped = false;
+    loop {
+        let begun = clock::instant();
+        let step = terms
+            .step(db, source, range, size, wanted - ids.len())
+            .await?;
+        ids.extend(step.found);
+        let (Some(last), false) = (step.last, ids.len() == wanted || step.seen < size) else {
+            break;
+        };
+        range.go_on(last);
+        let now = clock::instant();
+        if deadline.is_some_and(|deadline| now + STEP / 2 >= deadline) {
+            stopped = true;
+            break;
+        }
+        size = next_size(size, now - begun, deadline.map(|deadline| deadline - now));
+    }
+    let next = if ids.len() == wanted {
+        ids.truncate(limit);
+        ids.last().copied()
+    } else if stopped {
+        Some(range.edge())
+    } else {
+        None
+    };
+    let rows = listed::list(db, &ids).await?;
+    Ok(Found {
+        rows,
+        next,
+        stopped,
+    })
+}
+
+/// The one row whose id is the text that is sought.
+async fn named(db: &SqlitePool, filter: &Filter) -> Result<Option<RequestLog>> {
+    let Some(id) = filter.text.as_deref().and_then(|text| text.parse().ok()) else {
+        return Ok(None);
+    };
+    let row = listed::list(db, &[id]).await?.into_iter().next();
+    Ok(row.filter(|row| filter.matches(row)))
+}
+
+/// How many rows the next step looks at, after one of `size` that took so long.
+fn next_size(size: usize, took: Duration, left: Option<Duration>) -> usize {
+    let aim = left.map_or(STEP, |left| STEP.min(left));
+    let (aim, took) = (aim.as_micros().max(1), took.as_micros().max(1));
+    let fitting = u128::try_from(size).unwrap_or(u128::MAX) * aim / took;
+    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+    fitting.clamp(size / 4, size * 8).max(FIRST_STEP / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::pool::client_key::ClientKeyId;
+    use crate::pool::outcome::Outcome;
+    use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
+    use crate::pool::usage::Usage;
+    use crate::storage::db::Db;
+    use crate::storage::recorder::tests::{add_keys, write};
+    use crate::storage::request_logs::filter::{Ending, Statuses};
+    use crate::storage::request_logs::tests::{row, running};
+    use crate::storage::request_logs::{Kind, NewRequestLog};
+
+    /// Rows that differ in all that can be filtered by, each thing with another period.
+    fn varied(number: i64) -> NewRequestLog {
+        let mut row = if number % 13 == 12 {
+            running(number)
+        } else {
+            row(number)
+        };
+        let every = |period: i64| number % period == 0;
+        if every(2) {
+            row.model = Some("Gemini-Pro".to_owned());
+        }
+        if every(3) {
+            (row.client_key_id, row.streamed) = (Some(ClientKeyId(2)), true);
+            row.client_ip = Some("2001:db8::1".to_owned());
+        }
+        if every(4) && row.outcome.is_some() {
+            let outcome = Outcome::ALL[usize::try_from(number / 4).unwrap() % Outcome::ALL.len()];
+            row.outcome = Some(outcome);
+            row.status = Some(if every(8) { 429 } else { 503 });
+            row.error = Some(format!("Quota exceeded for METRIC {}", number % 5));
+        }
+        if every(5) {
+            (row.method, row.path) = ("GET".to_owned(), "/v1beta/models".to_owned());
+            (row.operation, row.model) = (Some("models.list".to_owned()), None);
+            row.kind = Kind::Check;
+        }
+        if every(7) {
+            row.user_agent = Some("curl/8".to_owned());
+            row.model_version = Some("gemini-pro-001".to_owned());
+            row.duration_ms = row.duration_ms.map(|_| 12_000);
+            row.first_byte_ms = Some(11_000);
+            row.finish_reason = Some("MAX_TOKENS".to_owned());
+            row.service_tier = Some("flex".to_owned());
+        }
+        if every(6) {
+            let mut first = row.attempts[0].clone();
+            (first.upstream_key_id, first.project_id) = (UpstreamKeyId(2), ProjectId(2));
+            row.attempts.insert(0, first.clone());
+            row.attempts.insert(0, first);
+        }
+        if every(11) {
+            row.attempts.clear();
+            row.usage = Usage::default();
+            (row.client_key_id, row.client_ip) = (None, None);
+        }
+        row
+    }
+
+    fn filters() -> Vec<Filter> {
+        let text = |text: &str| Some(text.to_owned());
+        let at = |seconds| Some(row(seconds).started_at);
+        let sets: [&dyn Fn(&mut Filter); 42] = [
+            &|_| (),
+            &|filter| filter.kind = Some(Kind::Request),
+            &|filter| filter.kind = Some(Kind::Check),
+            &|filter| filter.ending = Some(Ending::Failed),
+            &|filter| filter.ending = Some(Ending::Running),
+            &|filter| filter.model = text("Gemini-Pro"),
+            &|filter| filter.model = text("no such model"),
+            &|filter| filter.model_version = text("gemini-pro-001"),
+            &|filter| filter.client_key_id = Some(ClientKeyId(2)),
+            &|filter| filter.client_key = text("client"),
+            &|filter| filter.client_key = text("nobody"),
+            &|filter| filter.client_ip = text("2001:db8::1"),
+            &|filter| filter.user_agent = text("curl/8"),
+            &|filter| filter.upstream_key_id = Some(UpstreamKeyId(1)),
+            &|filter| filter.upstream_key_id = Some(UpstreamKeyId(2)),
+            &|filter| filter.project = text("projects/22"),
+            &|filter| filter.project = text("Ours"),
+            &|filter| filter.method = text("GET"),
+            &|filter| filter.method = text("POST"),
+            &|filter| filter.path = text("/v1beta/models"),
+            &|filter| filter.operation = text("models.list"),
+            &|filter| filter.streamed = Some(true),
+            &|filter| filter.streamed = Some(false),
+            &|filter| filter.finish_reason = text("MAX_TOKENS"),
+            &|filter| filter.service_tier = text("flex"),
+            &|filter| filter.min_duration_ms = Some(100),
+            &|filter| filter.min_duration_ms = Some(11_500),
+            &|filter| filter.min_first_byte_ms = Some(11_000),
+            &|filter| filter.retried = true,
+            &|filter| filter.error = text("metric 3"),
+            &|filter| filter.error = text("100%_"),
+            &|filter| (filter.since, filter.until) = (at(20), at(50)),
+            &|filter| filter.text = text("pro"),
+            &|filter| filter.text = text("EXCEEDED"),
+            &|filter| filter.text = text("cret"),
+            &|filter| filter.text = text("key-"),
+            &|filter| filter.text = text("curl"),
+            &|filter| filter.text = text("client"),
+            &|filter| filter.text = Some(row(17).id.to_string()),
+            &|filter| {
+                (filter.ending, filter.model) = (Some(Ending::Failed), text("Gemini-Pro"));
+                filter.client_key_id = Some(ClientKeyId(2));
+            },
+            &|filter| (filter.retried, filter.text, filter.since) = (true, text("quota"), at(10)),
+            &|filter| {
+                filter.upstream_key_id = Some(UpstreamKeyId(2));
+                filter.status = Some(Statuses::Class(4));
+            },
+        ];
+        let mut filters: Vec<_> = sets.into_iter().map(with).collect();
+        filters.extend(
+            Outcome::ALL.map(|outcome| with(&|filter| filter.ending = Some(Ending::Was(outcome)))),
+        );
+        let statuses = [
+            Statuses::Is(200),
+            Statuses::Is(429),
+            Statuses::Class(2),
+            Statuses::Class(4),
+            Statuses::Class(5),
+        ];
+        filters.extend(statuses.map(|status| with(&|filter| filter.status = Some(status))));
+        filters
+    }
+
+    fn with(set: &dyn Fn(&mut Filter)) -> Filter {
+        let mut filter = Filter::default();
+        set(&mut filter);
+        filter
+    }
+
+    async fn fill(pool: &SqlitePool) -> Vec<RequestLog> {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        sqlx::query(
+            "
+            UPDATE projects SET number = 'projects/22' WHERE id = 2;
+            UPDATE projects SET name = 'Ours' WHERE id = 1;
+            INSERT INTO client_keys (id, name, hash, last4, created_at_ms, revision) VALUES (2, 'Bob', x'00', '', 0, 1);
+            ",
+        )
+        .execute(pool)
+        .await
+        .unwrap();
+        write(&db, (0..120).map(varied).collect()).await;
+        let ids: Vec<_> = (0..120).map(|number| row(number).id).collect();
+        listed::list(pool, &ids).await.unwrap()
+    }
+
+    /// All pages, one after another; each search that stops for time is gone on with.
+    async fn all(
+        pool: &SqlitePool,
+        filter: &Filter,
+        begin: Place,
+        limit: usize,
+        deadline: Option<Instant>,
+    ) -> Vec<RequestId> {
+        let (mut ids, mut place) = (Vec::new(), begin);
+        loop {
+            let found = search(pool, filter, place, limit, deadline).await.unwrap();
+            let page: Vec<_> = found.rows.iter().map(|row| row.id).collect();
+            assert!(
+                page.len() <= limit && page.is_sorted_by(|a, b| a > b),
+                "{filter:?}: {page:?}"
+            );
+            place = match (place, found.next) {
+                (Place::NewerThan(_), next) => {
+                    ids.splice(0..0, page);
+                    let Some(next) = next else { break };
+                    Place::NewerThan(next)
+                }
+                (_, next) => {
+                    ids.extend(page);
+                    let Some(next) = next else { break };
+                    Place::OlderThan(next)
+                }
+            };
+        }
+        ids
+    }
+
+    #[sqlx::test]
+    async fn rows_are_found_as_they_match_in_memory_whichever_way_and_wherever_it_stops(
+        pool: SqlitePool,
+    ) {
+        let rows = fill(&pool).await;
+        assert_eq!(rows.len(), 120);
+        let long_ago = Some(clock::instant());
+        let oldest = Place::NewerThan(RequestId(0));
+
+        for filter in filters() {
+            let matching = rows.iter().filter(|row| filter.matches(row));
+            let matching: Vec<_> = matching.map(|row| row.id).collect();
+
+            for limit in [1, 7, 500] {
+                let found = all(&pool, &filter, Place::Newest, limit, None).await;
+                assert_eq!(found, matching, "{filter:?}, {limit} a page");
+            }
+            if filter
+                .text
+                .as_deref()
+                .is_none_or(|text| text.parse::<RequestId>().is_err())
+            {
+                let found = all(&pool, &filter, oldest, 7, None).await;
+                assert_eq!(found, matching, "{filter:?}, from the oldest on");
+                let found = all(&pool, &filter, oldest, 7, long_ago).await;
+                assert_eq!(
+                    found, matching,
+                    "{filter:?}, from the oldest on, with stops"
+                );
+            }
+            let found = all(&pool, &filter, Place::Newest, 7, long_ago).await;
+            assert_eq!(found, matching, "{filter:?}, with stops");
+        }
+    }
+
+    #[sqlx::test]
+    async fn most_filters_of_the_test_find_some_rows_and_not_all(pool: SqlitePool) {
+        let rows = fill(&pool).await;
+
+        let telling = filters().into_iter().filter(|filter| {
+            let count = rows.iter().filter(|row| filter.matches(row)).count();
+            (1..rows.len()).contains(&count)
+        });
+        assert!(telling.count() > filters().len() - 8);
+    }
+
+    #[sqlx::test]
+    async fn a_search_without_time_says_how_far_it_looked(pool: SqlitePool) {
+        fill(&pool).await;
+        sqlx::query(
+            "
+            INSERT INTO request_logs (id, started_at_ms, kind, method, path_id, streamed, attempts, wait_ms, request_bytes, response_bytes)
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+            SELECT i, 0, 'check', 'POST', 0, 0, 0, 0, 0, 0 FROM n
+            ",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        let filter = Filter {
+            text: Some("is nowhere".to_owned()),
+            ..Filter::default()
+        };
+
+        let found = search(&pool, &filter, Place::Newest, 50, Some(clock::instant()))
+            .await
+            .unwrap();
+
+        assert!(found.stopped && found.rows.is_empty());
+        assert_eq!(found.next, Some(RequestId(3_120 - 400 + 1)));
+        let whole = search(&pool, &filter, Place::Newest, 50, None)
+            .await
+            .unwrap();
+        assert!(!whole.stopped && whole.next.is_none());
+        assert_eq!(Timestamp::from_millis(0), RequestId(1).time());
+    }
+}

@@ -1,0 +1,7 @@
+//! The dashboard, as admins use it in a real browser and as others try to.
+
+mod backups;
+mod client_keys;
+mod pages;
+mod routes;
+mod sign_in;

@@ -1,0 +1,103 @@
+//! Every page can be used by everybody: axe-core finds no serious violation, light and dark, and nothing is wider than a phone.
+
+use std::time::Duration;
+
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+
+use gemini_pool::clock;
+use gemini_pool::storage::audit::Actor;
+use gemini_pool::storage::backup::Progress;
+use gemini_pool::storage::backups;
+
+use crate::support::TestPool;
+use crate::support::browser::{Browser, Manner};
+
+/// What there is to look at.
+const PAGES: [&str; 7] = [
+    "/status",
+    "/client-keys",
+    "/client-keys/new",
+    "/client-keys/1",
+    "/client-keys/1/edit",
+    "/backups",
+    "/account",
+];
+
+/// A pool with something on every page.
+async fn pool() -> TestPool {
+    let pool = TestPool::of([FakeKey::healthy(
+        "AIza-key-of-the-pages-0000001",
+        "projects/1",
+    )])
+    .await;
+    pool.allow(|terms| {
+        "for the tests".clone_into(&mut terms.note);
+        terms.limits.requests_per_day = Some(1_000);
+        terms.limits.cost_per_month_nano_usd = Some(2_500_000_000);
+        terms.models = vec!["gemini-2.5-*".to_owned()];
+    })
+    .await;
+    for hours in [1, 2, 30, 100] {
+        pool.asked_before(Duration::from_hours(hours)).await;
+    }
+    assert_eq!(pool.generate().await.status(), 200);
+    let (actor, progress) = (Actor::cli(), Progress::default());
+    let made = backups::make(&pool.app.db, &actor, clock::now(), &progress);
+    made.await.unwrap();
+    pool
+}
+
+#[tokio::test]
+async fn every_page_can_be_read_by_everybody() {
+    let pool = pool().await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    look_through(&browser, "en").await;
+}
+
+#[tokio::test]
+async fn every_page_can_be_read_in_chinese() {
+    let pool = pool().await;
+    let manner = Manner {
+        language: "zh-TW",
+        ..Manner::default()
+    };
+    let Some(browser) = Browser::start_with(&pool, manner).await else {
+        return;
+    };
+    browser.sign_in().await;
+    look_through(&browser, "zh").await;
+}
+
+async fn look_through(browser: &Browser, language: &str) {
+    let mut wrong = Vec::new();
+    for path in PAGES {
+        browser.open(path).await;
+        let name = path.trim_start_matches('/').replace('/', "-");
+        for (dark, theme) in [(false, "light"), (true, "dark")] {
+            browser.prefer_dark(dark).await;
+            browser.desk().await;
+            browser
+                .picture(&format!("{name}-desk-{theme}-{language}"))
+                .await;
+            let violations = browser.axe().await;
+            wrong.extend(
+                violations
+                    .into_iter()
+                    .map(|told| format!("{path} {theme}: {told}")),
+            );
+            browser.phone().await;
+            browser
+                .picture(&format!("{name}-phone-{theme}-{language}"))
+                .await;
+            if !browser.fits().await {
+                wrong.push(format!("{path} is wider than a phone"));
+            }
+        }
+        let complaints = browser.complaints().await;
+        wrong.extend(complaints.into_iter().map(|told| format!("{path}: {told}")));
+    }
+    assert_eq!(wrong, [""; 0], "{}", wrong.join("\n"));
+}

@@ -1,0 +1,145 @@
+//! Every route is closed to strangers, and no form from elsewhere changes anything.
+
+use gemini_pool::dashboard::closed_paths;
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, LOCATION};
+use sqlx::{Row, SqlitePool};
+
+use crate::support::TestPool;
+use crate::support::admin::{AdminClient, with_form};
+
+const METHODS: [Method; 5] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
+
+/// A pool that has something to show and to lose.
+async fn pool() -> TestPool {
+    let pool = TestPool::of([FakeKey::healthy(
+        "AIza-key-behind-the-guard-0001",
+        "projects/1",
+    )])
+    .await;
+    assert_eq!(pool.generate().await.status(), 200);
+    pool
+}
+
+/// Every closed path, of the first thing where a path names one.
+fn paths() -> Vec<String> {
+    let paths = closed_paths();
+    assert!(paths.len() > 10, "{paths:?}");
+    let named = |path: &str| {
+        let parts = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "1" } else { part });
+        parts.collect::<Vec<_>>().join("/")
+    };
+    paths.into_iter().map(named).collect()
+}
+
+#[tokio::test]
+async fn no_route_answers_without_a_session() {
+    let pool = pool().await;
+    pool.add_admin().await;
+    let before = dump(&pool.app.db.readers).await;
+
+    for path in paths() {
+        for method in METHODS {
+            for accepted in ["text/html", "*/*"] {
+                let told = format!("{method} {path} for {accepted}");
+                let request = pool
+                    .client
+                    .request(method.clone(), format!("{}{path}", pool.url));
+                let answer = request.header(ACCEPT, accepted).send().await.unwrap();
+
+                match answer.status().as_u16() {
+                    303 => {
+                        let to = answer.headers()[LOCATION].to_str().unwrap();
+                        assert!(to.starts_with("/login"), "{told}: {to}");
+                    }
+                    401 | 403 | 405 => {}
+                    status => panic!("{told}: {status}"),
+                }
+                let body = answer.text().await.unwrap();
+                assert!(
+                    !body.contains("CLIENT_KEY") && !body.contains("<nav"),
+                    "{told}: {body}"
+                );
+            }
+        }
+    }
+    assert_eq!(dump(&pool.app.db.readers).await, before);
+}
+
+#[tokio::test]
+async fn nothing_changes_without_the_token_of_a_form() {
+    let pool = pool().await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let before = dump(&pool.app.db.readers).await;
+
+    for path in paths() {
+        for method in METHODS.into_iter().filter(|method| *method != Method::GET) {
+            let token = "00".repeat(32);
+            let forged = with_form(
+                admin.request(method.clone(), &path),
+                &[("csrf", &token), ("id", "1")],
+            );
+            let answers = [
+                admin.request(method.clone(), &path).send().await.unwrap(),
+                forged.send().await.unwrap(),
+            ];
+            for answer in answers {
+                let status = answer.status().as_u16();
+                assert!([403, 405].contains(&status), "{method} {path}: {status}");
+            }
+        }
+    }
+    assert_eq!(dump(&pool.app.db.readers).await, before);
+    admin.look("/account").await;
+}
+
+#[tokio::test]
+async fn pages_tell_browsers_to_trust_nothing_from_elsewhere() {
+    let pool = pool().await;
+    let admin = AdminClient::sign_in(&pool).await;
+
+    for path in ["/login", "/account", "/nowhere-of-ours/1"] {
+        let answer = admin.request(Method::GET, path).send().await.unwrap();
+        if answer.status() == 404 {
+            continue;
+        }
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert!(header("content-security-policy").contains("default-src 'none'"));
+        assert!(!header("content-security-policy").contains("unsafe"));
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("x-frame-options"), "DENY");
+        assert_eq!(header("cache-control"), "no-store");
+    }
+}
+
+/// All rows of all tables, but for what signing in and looking writes.
+async fn dump(db: &SqlitePool) -> Vec<String> {
+    let tables = sqlx::query(
+        "SELECT m.name, group_concat('quote(\"' || c.name || '\")', ' || \"|\" || ') AS columns
+         FROM sqlite_schema m, pragma_table_info(m.name) c
+         WHERE m.type = 'table' AND m.name NOT GLOB 'sqlite_*' AND m.name NOT GLOB '*session*'
+             AND m.name NOT IN ('sign_ins', '_sqlx_migrations')
+         GROUP BY m.name
+         ORDER BY m.name",
+    );
+    let mut rows = Vec::new();
+    for table in tables.fetch_all(db).await.unwrap() {
+        let (name, columns): (String, String) = (table.get("name"), table.get("columns"));
+        let columns = columns.replace("\"|\"", "'|'");
+        let sql = format!("SELECT '{name}: ' || {columns} FROM \"{name}\"");
+        let mut found: Vec<String> = sqlx::query_scalar(&sql).fetch_all(db).await.unwrap();
+        found.sort();
+        rows.append(&mut found);
+    }
+    assert!(rows.iter().any(|row| row.starts_with("client_keys: ")));
+    rows
+}

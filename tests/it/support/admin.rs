@@ -1,0 +1,114 @@
+//! `AdminClient`: a signed-in admin's requests without a browser, to send what no browser would.
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use reqwest::{Method, RequestBuilder, Response};
+
+use gemini_pool::auth::password;
+use gemini_pool::clock;
+use gemini_pool::dashboard::components::href;
+use gemini_pool::storage::admins;
+
+use super::TestPool;
+
+pub const USERNAME: &str = "admin";
+pub const PASSWORD: &str = "correct horse battery staple";
+
+impl TestPool {
+    /// Makes sure that somebody may administer.
+    pub async fn add_admin(&self) {
+        let hash = password::hash(PASSWORD).await;
+        let mut tx = self.app.db.begin().await.unwrap();
+        if admins::is_empty(&mut *tx).await.unwrap() {
+            let made = admins::insert(&mut tx, USERNAME, &hash, clock::now()).await;
+            made.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+}
+
+/// Somebody with cookies, and the token of the forms they were shown.
+pub struct AdminClient {
+    client: reqwest::Client,
+    url: String,
+    cookies: Vec<(String, String)>,
+    csrf: String,
+}
+
+impl AdminClient {
+    /// Signs in.
+    pub async fn sign_in(pool: &TestPool) -> Self {
+        pool.add_admin().await;
+        let mut admin = Self {
+            client: pool.client.clone(),
+            url: pool.url.clone(),
+            cookies: Vec::new(),
+            csrf: String::new(),
+        };
+        admin.look("/login").await;
+        let fields = [("username", USERNAME), ("password", PASSWORD)];
+        let answer = admin.submit("/login", &fields).await;
+        assert_eq!(answer.status(), 303);
+        assert_eq!(answer.headers()[LOCATION], "/status");
+        admin.look("/account").await;
+        admin
+    }
+
+    /// A page, and from now on the token of its forms.
+    pub async fn look(&mut self, path: &str) -> String {
+        let answer = self.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        self.keep_cookies(&answer);
+        let page = answer.text().await.unwrap();
+        if let Some(csrf) = csrf_in(&page) {
+            csrf.clone_into(&mut self.csrf);
+        }
+        page
+    }
+
+    /// Sends a form with its token.
+    pub async fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
+        let mut fields = fields.to_vec();
+        let csrf = self.csrf.clone();
+        fields.push(("csrf", &csrf));
+        let request = self.request(Method::POST, path);
+        let answer = with_form(request, &fields).send().await.unwrap();
+        self.keep_cookies(&answer);
+        answer
+    }
+
+    /// A request with the cookies, and nothing that a form would add.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let cookies = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        self.client
+            .request(method, format!("{}{path}", self.url))
+            .header(ACCEPT, "text/html")
+            .header(COOKIE, cookies.collect::<Vec<_>>().join("; "))
+    }
+
+    fn keep_cookies(&mut self, answer: &Response) {
+        for cookie in answer.headers().get_all(SET_COOKIE) {
+            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            self.cookies.retain(|(known, _)| known != name);
+            self.cookies.push((name.to_owned(), value.to_owned()));
+        }
+    }
+}
+
+/// A request with the fields of a form.
+pub fn with_form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+    // A form is encoded as a query is.
+    let body = href("", fields).trim_start_matches('?').to_owned();
+    request
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(body)
+}
+
+/// The token in the first form of a page.
+fn csrf_in(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once(r#"name="csrf" value=""#)?;
+    rest.split('"').next()
+}
