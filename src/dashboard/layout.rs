@@ -23,15 +23,7 @@ pub enum Place {
 }
 
 impl Place {
-    const NAVIGATION: [Self; 7] = [
-        Self::Status,
-        Self::UpstreamKeys,
-        Self::ClientKeys,
-        Self::Logs,
-        Self::Settings,
-        Self::Audit,
-        Self::Backups,
-    ];
+    const NAVIGATION: [Self; 4] = [Self::Status, Self::ClientKeys, Self::Logs, Self::Backups];
 
     fn path(self) -> &'static str {
         match self {

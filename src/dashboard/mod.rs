@@ -4,6 +4,7 @@ pub mod account;
 pub mod assets;
 pub mod backups;
 pub mod changes;
+pub mod chart;
 pub mod client_keys;
 pub mod components;
 pub mod error_page;

@@ -421,3 +421,93 @@ fn begin_of_hour(time: Timestamp) -> Timestamp {
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::db::Db;
+    use crate::storage::recorder::Recorder;
+    use crate::storage::request_logs::NewRequestLog;
+
+    /// Half past an hour.
+    const NOW: Timestamp = Timestamp::from_millis(1_764_014_400_000 + 1_800_000);
+
+    fn row(ago: Duration, outcome: Outcome, first_byte_ms: u64) -> Box<NewRequestLog> {
+        let at = NOW - ago;
+        let id = RequestId(RequestId::first_at(at).0 + i64::try_from(first_byte_ms).unwrap());
+        Box::new(NewRequestLog {
+            model: Some("flash".to_owned()),
+            outcome: Some(outcome),
+            first_byte_ms: Some(first_byte_ms),
+            duration_ms: Some(2 * first_byte_ms),
+            usage: Usage {
+                total: Some(10),
+                ..Usage::default()
+            },
+            cost_nano_usd: Some(1_000),
+            ..NewRequestLog::begun(id, at, "POST".to_owned(), "/v1beta".to_owned())
+        })
+    }
+
+    async fn write(db: &Db, rows: Vec<Box<NewRequestLog>>) {
+        let (recorder, writer) = Recorder::new(db.clone());
+        let writer = tokio::spawn(writer.run());
+        for row in rows {
+            recorder.finish(row).await.unwrap();
+        }
+        writer.abort();
+    }
+
+    #[sqlx::test]
+    async fn a_span_is_cut_into_bins_and_compared_with_an_earlier_one(pool: sqlx::SqlitePool) {
+        let minutes = Duration::from_mins;
+        let rows = vec![
+            row(minutes(1), Outcome::Success, 100),
+            row(minutes(2), Outcome::Quota, 200),
+            row(minutes(50), Outcome::Success, 400),
+            row(minutes(300), Outcome::ClientError, 800),
+            row(minutes(24 * 60 + 10), Outcome::Success, 50),
+            row(minutes(24 * 60 + 20), Outcome::Success, 60),
+            row(minutes(3 * 24 * 60), Outcome::Success, 70),
+        ];
+        write(&Db::of(pool.clone()), rows).await;
+
+        for (span, bins, requests, before) in [
+            // Of the hour that runs half has passed, and so half of the same hour of yesterday counts.
+            (Span::Hour, 30, 3, 1),
+            (Span::SixHours, 36, 4, 1),
+            (Span::Day, 24, 4, 1),
+            (Span::Week, 28, 7, 0),
+            (Span::Month, 30, 7, 0),
+        ] {
+            let traffic = over(&pool, span, NOW).await.unwrap();
+
+            let sum_of_bins: u64 = traffic.bins.iter().map(|bin| bin.counts.sum.requests).sum();
+            assert_eq!(traffic.bins.len(), bins, "{span:?}");
+            assert_eq!(
+                (traffic.total.sum.requests, sum_of_bins),
+                (requests, requests),
+                "{span:?}"
+            );
+            assert_eq!(traffic.before.sum.requests, before, "{span:?}");
+            assert!(traffic.bins.last().unwrap().end > NOW, "{span:?}");
+            assert_eq!(traffic.models[0].0.as_deref(), Some("flash"));
+        }
+        let hour = over(&pool, Span::Hour, NOW).await.unwrap();
+        assert_eq!(hour.total.count(Outcome::Quota), 1);
+        assert_eq!(hour.total.success_per_mille(), Some(666));
+        assert_eq!(hour.total.sum.cost_nano_usd, 3_000);
+    }
+
+    #[test]
+    fn percentiles_lie_in_their_bucket() {
+        let mut sum = Sum::default();
+        for ms in [10, 60, 70, 90, 3_000] {
+            sum.first_byte[crate::storage::sums::bucket(ms)] += 1;
+        }
+
+        assert_eq!(percentile(&sum.first_byte, 50), Some(50 + 50 * 2 / 3));
+        assert_eq!(percentile(&sum.first_byte, 95), Some(3_200));
+        assert_eq!(percentile(&Sum::default().first_byte, 50), None);
+    }
+}

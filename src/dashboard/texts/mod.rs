@@ -5,6 +5,7 @@ pub mod backups;
 pub mod client_keys;
 pub mod frame;
 pub mod logs;
+pub mod status;
 
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;

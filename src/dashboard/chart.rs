@@ -1,0 +1,270 @@
+//! Charts as SVG made here: they follow the theme by classes, tell values on hover, and have a table for whoever reads
+//! them otherwise.
+
+use maud::{Markup, html};
+
+use crate::dashboard::texts::Language;
+
+/// How high a plot is, in its own units; it is stretched to its place.
+const HEIGHT: f64 = 100.0;
+/// How wide a bin is, in the same units.
+const BIN: f64 = 10.0;
+
+/// A series of values, one for each bin.
+#[derive(Debug)]
+pub struct Series<'a> {
+    pub name: &'a str,
+    /// Which colour, from 1 to 6.
+    pub colour: u8,
+    /// `None`: nothing was measured.
+    pub values: Vec<Option<f64>>,
+}
+
+/// What a chart shows.
+pub struct Chart<'a> {
+    pub title: &'a str,
+    /// All together, beside the title.
+    pub total: String,
+    /// What each bin is called: short for the axis, and exact.
+    pub bins: Vec<(String, String)>,
+    pub series: Vec<Series<'a>>,
+    /// How a value is written, with its unit.
+    pub unit: fn(f64) -> String,
+}
+
+/// How series are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// On top of each other: their sum is of interest.
+    Stacked,
+    Lines,
+}
+
+/// A chart with its title, axes, legend and table.
+pub fn figure(language: Language, form: Form, chart: &Chart) -> Markup {
+    let top = nice_top(highest(form, &chart.series));
+    let middle = chart.bins.len() / 2;
+    html! {
+        figure.chart {
+            figcaption {
+                h3 { (chart.title) }
+                @if !chart.total.is_empty() { span.muted.small { (chart.total) } }
+            }
+            @if chart.series.len() > 1 {
+                div.legend aria-hidden="true" {
+                    @for series in &chart.series { span { (swatch(series.colour)) (series.name) } }
+                }
+            }
+            div.plot-box {
+                div.y aria-hidden="true" {
+                    span { ((chart.unit)(top)) } span { ((chart.unit)(top / 2.0)) } span { ((chart.unit)(0.0)) }
+                }
+                (plot(form, chart, top))
+                div.x aria-hidden="true" {
+                    @if let (Some(first), Some(last)) = (chart.bins.first(), chart.bins.last()) {
+                        span { (first.0) } span { (chart.bins[middle].0) } span { (last.0) }
+                    }
+                }
+            }
+            (table(language, chart))
+        }
+    }
+}
+
+fn plot(form: Form, chart: &Chart, top: f64) -> Markup {
+    let width = BIN * float(chart.bins.len());
+    let summary = format!("{}: {}", chart.title, chart.total);
+    html! {
+        svg.plot viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(summary) {
+            @for line in [0.0, HEIGHT / 2.0, HEIGHT] {
+                line.grid x1="0" x2=(width) y1=(line) y2=(line) {}
+            }
+            @if form == Form::Lines {
+                @for series in &chart.series { (polyline(series, top)) }
+            }
+            @for place in 0..chart.bins.len() { (bin(form, chart, place, top)) }
+        }
+    }
+}
+
+/// One bin: what is drawn for it, and a place to point at that tells its values.
+fn bin(form: Form, chart: &Chart, place: usize, top: f64) -> Markup {
+    let left = BIN * float(place);
+    let mut base = HEIGHT;
+    html! {
+        g.bar {
+            title { (told(chart, place)) }
+            rect.hit x=(left) y="0" width=(BIN) height=(HEIGHT) {}
+            @if form == Form::Stacked {
+                @for series in &chart.series {
+                    @let value = series.values[place].unwrap_or(0.0);
+                    @if value > 0.0 {
+                        @let height = scaled(value, top);
+                        @let y = { base -= height; base };
+                        rect class={ "series-" (series.colour) } x=(left + 1.0) y=(rounded(y)) width=(BIN - 2.0) height=(rounded(height)) {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A line through the middles of the bins, with a gap where nothing was measured.
+fn polyline(series: &Series, top: f64) -> Markup {
+    let mut path = String::new();
+    let mut is_down = false;
+    for (place, value) in series.values.iter().enumerate() {
+        let Some(value) = value else {
+            is_down = false;
+            continue;
+        };
+        let (x, y) = (BIN * (float(place) + 0.5), HEIGHT - scaled(*value, top));
+        let command = if is_down { 'L' } else { 'M' };
+        path.push_str(&format!("{command}{x} {}", rounded(y)));
+        if !is_down {
+            // A point by itself is seen as one.
+            path.push_str("h0.01");
+        }
+        is_down = true;
+    }
+    html! { path.line class={ "series-" (series.colour) } d=(path) vector-effect="non-scaling-stroke" {} }
+}
+
+fn swatch(colour: u8) -> Markup {
+    html! {
+        svg viewBox="0 0 8 8" width="8" height="8" { rect class={ "series-" (colour) } width="8" height="8" rx="2" {} }
+    }
+}
+
+/// The values of a bin in words.
+fn told(chart: &Chart, place: usize) -> String {
+    let mut text = chart.bins[place].1.clone();
+    for series in &chart.series {
+        if let Some(value) = series.values[place] {
+            text.push_str(&format!("\n{}: {}", series.name, (chart.unit)(value)));
+        }
+    }
+    text
+}
+
+fn table(language: Language, chart: &Chart) -> Markup {
+    html! {
+        details.quiet {
+            summary { (language.as_table()) span.visually-hidden { ": " (chart.title) } }
+            div.table { table {
+                thead { tr { th {} @for series in &chart.series { th.number { (series.name) } } } }
+                tbody { @for (place, (_, exact)) in chart.bins.iter().enumerate() {
+                    tr {
+                        th scope="row" { (exact) }
+                        @for series in &chart.series {
+                            td.number { @if let Some(value) = series.values[place] { ((chart.unit)(value)) } @else { "–" } }
+                        }
+                    }
+                } }
+            } }
+        }
+    }
+}
+
+fn highest(form: Form, series: &[Series]) -> f64 {
+    let of_bin = |place: usize| {
+        let values = series
+            .iter()
+            .filter_map(|series| series.values.get(place).copied().flatten());
+        match form {
+            Form::Stacked => values.sum::<f64>(),
+            Form::Lines => values.fold(0.0, f64::max),
+        }
+    };
+    let bins = series.first().map_or(0, |series| series.values.len());
+    (0..bins).map(of_bin).fold(0.0, f64::max)
+}
+
+/// A number for the top of the axis that is easy to read: 1, 2 or 5 with zeros.
+fn nice_top(highest: f64) -> f64 {
+    if highest <= 0.0 {
+        return 1.0;
+    }
+    let magnitude = 10.0_f64.powf(highest.log10().floor());
+    let steps = [1.0, 2.0, 4.0, 5.0, 10.0].into_iter();
+    let fitting = steps
+        .map(|step| step * magnitude)
+        .find(|top| *top >= highest);
+    fitting.unwrap_or(10.0 * magnitude)
+}
+
+fn scaled(value: f64, top: f64) -> f64 {
+    value / top * HEIGHT
+}
+
+/// Hundredths are finer than any screen.
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are few bins")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_top_of_an_axis_is_a_round_number_above_the_highest_value() {
+        for (highest, top) in [
+            (0.0, 1.0),
+            (1.0, 1.0),
+            (1.1, 2.0),
+            (37.0, 40.0),
+            (999.0, 1_000.0),
+            (0.003, 0.004),
+        ] {
+            assert!((nice_top(highest) - top).abs() < 1e-9, "{highest}");
+        }
+    }
+
+    #[test]
+    fn a_chart_draws_each_bin_and_tells_its_values() {
+        let chart = Chart {
+            title: "Requests",
+            total: "5".to_owned(),
+            bins: vec![
+                ("10:00".to_owned(), "10:00 to 11:00".to_owned()),
+                ("11:00".to_owned(), "11:00 to 12:00".to_owned()),
+            ],
+            series: vec![
+                Series {
+                    name: "ok",
+                    colour: 1,
+                    values: vec![Some(3.0), Some(1.0)],
+                },
+                Series {
+                    name: "bad",
+                    colour: 4,
+                    values: vec![Some(1.0), None],
+                },
+            ],
+            unit: |value| format!("{value}"),
+        };
+
+        let stacked = figure(Language::English, Form::Stacked, &chart).into_string();
+        let lines = figure(Language::English, Form::Lines, &chart).into_string();
+
+        assert!(
+            stacked.contains("<title>10:00 to 11:00\nok: 3\nbad: 1</title>"),
+            "{stacked}"
+        );
+        assert!(
+            stacked.contains(r#"<rect class="series-1" x="1" y="25" width="8" height="75">"#),
+            "{stacked}"
+        );
+        assert!(
+            stacked.contains(r#"<rect class="series-4" x="1" y="0" width="8" height="25">"#),
+            "{stacked}"
+        );
+        assert!(lines.contains("M5 40h0.01L15 80"), "{lines}");
+        assert!(!stacked.contains("style="));
+    }
+}
