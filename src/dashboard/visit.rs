@@ -188,11 +188,6 @@ impl Visit {
         csrf_field(self.csrf)
     }
 
-    /// Who changes what is changed from here.
-    pub fn actor(&self) -> Actor {
-        Actor::admin(&self.admin.username, self.client_ip.to_string())
-    }
-
     /// What its forms have to show.
     pub fn csrf(&self) -> CsrfToken {
         self.csrf

@@ -98,16 +98,13 @@ pub enum Action {
     Delete,
     /// A deletion was taken back.
     Restore,
-<<<<<<< HEAD
     /// An admin got a new password.
     ChangePassword,
     SignIn,
     /// A sign-in was ended, by whom it was or by hand.
     SignOut,
-=======
     /// It left the server.
     Download,
->>>>>>> browser
 }
 
 /// What it was done to.
