@@ -12,7 +12,8 @@ use tower_sessions_sqlx_store::SqliteStore;
 use crate::auth::csrf::CsrfToken;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::storage::admins::{Admin, AdminId};
+use crate::storage::admins::Admin;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
 use crate::storage::sign_ins::{self, SignInId};
 
@@ -68,13 +69,14 @@ pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<Sessions> {
 pub async fn begin(
     db: &Db,
     session: &Session,
-    admin_id: AdminId,
+    admin: &Admin,
     address: &str,
     user_agent: &str,
     now: Timestamp,
 ) -> Result<()> {
+    let act = Act::aside(Actor::admin(&admin.username, address.to_owned()), now);
     let mut tx = db.begin().await?;
-    let id = sign_ins::insert(&mut tx, admin_id, address, user_agent, now).await?;
+    let id = sign_ins::insert(&mut tx, admin.id, address, user_agent, &act).await?;
     tx.commit().await?;
     let known = Known {
         sign_in: id.0,
@@ -113,9 +115,9 @@ pub async fn signed_in(db: &Db, session: &Session, now: Timestamp) -> Result<Opt
 }
 
 /// Ends this session.
-pub async fn end(db: &Db, session: &Session, signed_in: &SignedIn) -> Result<()> {
+pub async fn end(db: &Db, session: &Session, signed_in: &SignedIn, act: &Act) -> Result<()> {
     let mut tx = db.begin().await?;
-    sign_ins::delete(&mut tx, signed_in.admin.id, signed_in.id).await?;
+    sign_ins::delete(&mut tx, signed_in.admin.id, signed_in.id, act).await?;
     tx.commit().await?;
     session.flush().await.map_err(unusable)
 }

@@ -10,6 +10,7 @@ use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, FirstAdmin, InvalidConfig};
 use crate::pool::secret::Secret;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
 use crate::storage::{admins, sign_ins};
 
@@ -38,7 +39,7 @@ pub struct FirstSignIn {
 }
 
 /// Adds the first admin where there is none.
-pub async fn add_first(db: &Db, first: &FirstAdmin) -> Result<Option<FirstSignIn>> {
+pub async fn add_first(db: &Db, first: &FirstAdmin, actor: Actor) -> Result<Option<FirstSignIn>> {
     if !admins::is_empty(&db.readers).await? {
         return Ok(None);
     }
@@ -47,7 +48,8 @@ pub async fn add_first(db: &Db, first: &FirstAdmin) -> Result<Option<FirstSignIn
     let password = given.or(generated.as_deref()).unwrap_or_default();
     let hash = password::hash(password).await;
     let mut tx = db.begin().await?;
-    admins::insert(&mut tx, &first.username, &hash, clock::now()).await?;
+    let act = Act::aside(actor, clock::now());
+    admins::insert(&mut tx, &first.username, &hash, &act).await?;
     tx.commit().await?;
     Ok(Some(FirstSignIn {
         username: first.username.clone(),
@@ -88,15 +90,15 @@ async fn set_password(args: &DatabaseArgs, arguments: SetPasswordArgs) -> Result
     }
     let hash = password::hash(&password).await;
     let mut tx = db.begin().await?;
-    let now = clock::now();
+    let act = Act::aside(Actor::cli(), clock::now());
     let admin = admins::find_named(&mut *tx, &username).await?;
     let ended = match &admin {
         Some(admin) => {
-            admins::update_password(&mut tx, admin.id, &hash, now).await?;
-            sign_ins::delete_others(&mut tx, admin.id, None).await?
+            admins::update_password(&mut tx, admin.id, &hash, &act).await?;
+            sign_ins::delete_others(&mut tx, admin.id, None, &act).await?
         }
         None if names.is_empty() => {
-            admins::insert(&mut tx, &username, &hash, now).await?;
+            admins::insert(&mut tx, &username, &hash, &act).await?;
             0
         }
         None => anyhow::bail!(
@@ -109,7 +111,7 @@ async fn set_password(args: &DatabaseArgs, arguments: SetPasswordArgs) -> Result
     if arguments.generate {
         output::line(format!("password: {password}"))?;
     }
-    let ended = output::count(usize::try_from(ended)?, "sign-in");
+    let ended = output::count(ended, "sign-in");
     output::line(format!("the password of {username} is set; {ended} ended"))?;
     Ok(())
 }

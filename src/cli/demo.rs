@@ -110,7 +110,7 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
         first_admin: FirstAdmin::default(),
     };
     let (app, writer) = prepare(config, db).await?;
-    let first = admin::add_first(&app.db, &app.config.first_admin).await?;
+    let first = admin::add_first(&app.db, &app.config.first_admin, Actor::demo()).await?;
     let server = Server::bind(app.clone(), writer).await?;
     let url = url_of(server.address()?);
     output::line(text(&url, &app.config, &arguments, first.as_ref()))?;

@@ -32,7 +32,7 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     let _lock = ServerLock::acquire(db.path())?;
     bring_up_to_date(&db).await?;
     let (app, writer) = prepare(config, db).await?;
-    let first = admin::add_first(&app.db, &app.config.first_admin).await?;
+    let first = admin::add_first(&app.db, &app.config.first_admin, Actor::environment()).await?;
     let server = Server::bind(app.clone(), writer).await;
     let server = server.with_context(|| format!("cannot listen on {}", app.config.listen))?;
     let address = server.address()?;

@@ -18,6 +18,7 @@ use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::texts::Language;
 use crate::dashboard::visit::{Notice, Visit};
 use crate::storage::admins;
+use crate::storage::audit::Act;
 use crate::storage::sign_ins::{self, SignIn, SignInId};
 
 /// What is wrong with what was sent.
@@ -81,8 +82,9 @@ pub async fn update_password(
     }
     let hash = password::hash(&form.new).await;
     let mut tx = app.db.begin().await?;
-    admins::update_password(&mut tx, visit.admin.id, &hash, visit.now).await?;
-    let ended = sign_ins::delete_others(&mut tx, visit.admin.id, Some(visit.sign_in_id)).await?;
+    let (act, id) = (Act::aside(visit.actor(), visit.now), visit.admin.id);
+    admins::update_password(&mut tx, id, &hash, &act).await?;
+    let ended = sign_ins::delete_others(&mut tx, id, Some(visit.sign_in_id), &act).await?;
     tx.commit().await?;
     visit
         .notify(Notice::done(language.password_changed(ended)))
@@ -105,7 +107,8 @@ pub async fn update_zone(
         return refuse(&app, &visit, &form.zone, &wrong).await;
     };
     let mut tx = app.db.begin().await?;
-    admins::update_zone(&mut tx, visit.admin.id, name).await?;
+    let act = Act::aside(visit.actor(), visit.now);
+    admins::update_zone(&mut tx, visit.admin.id, name, &act).await?;
     tx.commit().await?;
     visit
         .notify(Notice::done(visit.language.zone_saved(name)))
@@ -121,11 +124,13 @@ pub async fn end_sign_ins(
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
     let language = visit.language;
+    let act = Act::aside(visit.actor(), visit.now);
     let notice = if let Some(id) = form.id {
-        sign_ins::delete(&mut tx, visit.admin.id, SignInId(id)).await?;
+        sign_ins::delete(&mut tx, visit.admin.id, SignInId(id), &act).await?;
         language.sign_in_ended().to_owned()
     } else {
-        let others = sign_ins::delete_others(&mut tx, visit.admin.id, Some(visit.sign_in_id));
+        let this = Some(visit.sign_in_id);
+        let others = sign_ins::delete_others(&mut tx, visit.admin.id, this, &act);
         language.sign_ins_ended(others.await?)
     };
     tx.commit().await?;

@@ -21,6 +21,7 @@ use crate::dashboard::layout;
 use crate::dashboard::visit::{Viewer, Visit};
 use crate::pool::sign_in_guessing::Guesser;
 use crate::storage::admins;
+use crate::storage::audit::Act;
 
 /// The cookie by which a browser that has signed in once is known again; it opens nothing.
 const MARK_COOKIE: &str = "gemini_pool_known";
@@ -106,7 +107,7 @@ pub async fn create(
     session::begin(
         &app.db,
         &session,
-        admin.id,
+        &admin,
         &address,
         &viewer.user_agent,
         clock::now(),
@@ -129,7 +130,8 @@ pub async fn delete(State(app): State<Arc<App>>, visit: Visit) -> Result<Redirec
         csrf: visit.csrf(),
         admin: visit.admin.clone(),
     };
-    session::end(&app.db, visit.session(), &signed_in).await?;
+    let act = Act::aside(visit.actor(), visit.now);
+    session::end(&app.db, visit.session(), &signed_in, &act).await?;
     Ok(Redirect::to("/login"))
 }
 

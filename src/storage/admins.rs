@@ -1,8 +1,10 @@
 //! Admins: who may use the dashboard, and what they have chosen for themselves.
 
+use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
+use crate::storage::audit::{self, Act, Action, NewChange, Subject};
 use crate::storage::error::{Error, Result};
 
 /// The row id of an admin.
@@ -57,7 +59,7 @@ pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     username: &str,
     password_hash: &str,
-    now: Timestamp,
+    act: &Act,
 ) -> Result<AdminId> {
     let id = sqlx::query_scalar!(
         r#"
@@ -67,9 +69,11 @@ pub async fn insert(
         "#,
         username,
         password_hash,
-        now,
+        act.now,
     );
-    Ok(id.fetch_one(&mut **tx).await?)
+    let id = id.fetch_one(&mut **tx).await?;
+    write_down(tx, act, id, Action::Create, None, None).await?;
+    Ok(id)
 }
 
 /// Sets a new password.
@@ -77,21 +81,34 @@ pub async fn update_password(
     tx: &mut Transaction<'_, Sqlite>,
     id: AdminId,
     password_hash: &str,
-    now: Timestamp,
+    act: &Act,
 ) -> Result<()> {
     let updated = sqlx::query!(
         "UPDATE admins SET password_hash = ?2, password_changed_at_ms = ?3 WHERE id = ?1",
         id,
         password_hash,
-        now,
+        act.now,
     );
-    found(updated.execute(&mut **tx).await?.rows_affected(), id)
+    found(updated.execute(&mut **tx).await?.rows_affected(), id)?;
+    write_down(tx, act, id, Action::ChangePassword, None, None).await
 }
 
 /// Sets the zone in which times are shown.
-pub async fn update_zone(tx: &mut Transaction<'_, Sqlite>, id: AdminId, zone: &str) -> Result<()> {
+pub async fn update_zone(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: AdminId,
+    zone: &str,
+    act: &Act,
+) -> Result<()> {
+    let before = sqlx::query_scalar!("SELECT zone FROM admins WHERE id = ?1", id);
+    let before = before.fetch_optional(&mut **tx).await?;
     let updated = sqlx::query!("UPDATE admins SET zone = ?2 WHERE id = ?1", id, zone);
-    found(updated.execute(&mut **tx).await?.rows_affected(), id)
+    found(updated.execute(&mut **tx).await?.rows_affected(), id)?;
+    if before.as_deref() == Some(zone) {
+        return Ok(());
+    }
+    let (before, after) = (json!({ "zone": before }), json!({ "zone": zone }));
+    write_down(tx, act, id, Action::Update, Some(before), Some(after)).await
 }
 
 /// Sets which columns of the log are shown, as a JSON array; `None`: the usual ones.
@@ -108,10 +125,87 @@ pub async fn update_log_columns(
     found(updated.execute(&mut **tx).await?.rows_affected(), id)
 }
 
+/// Writes down what was done to an admin.
+pub async fn write_down(
+    tx: &mut Transaction<'_, Sqlite>,
+    act: &Act,
+    id: AdminId,
+    action: Action,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Result<()> {
+    let username = sqlx::query_scalar!("SELECT username FROM admins WHERE id = ?1", id);
+    let change = NewChange {
+        action,
+        subject: Subject::Admin,
+        subject_id: Some(id.0),
+        name: &username.fetch_one(&mut **tx).await?,
+        before,
+        after,
+    };
+    audit::insert(tx, act, &change).await?;
+    Ok(())
+}
+
 fn found(rows: u64, id: AdminId) -> Result<()> {
     if rows == 0 {
         Err(Error::NotFound(format!("admin {}", id.0)))
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::storage::audit::Actor;
+    use crate::storage::audit::tests::told;
+    use crate::storage::db::Db;
+    use crate::storage::{revision, sign_ins};
+
+    #[sqlx::test]
+    async fn what_admins_do_about_themselves_is_written_down_and_reloads_nothing(pool: SqlitePool) {
+        let mut tx = Db::of(pool).begin().await.unwrap();
+        let act = Act::aside(Actor::cli(), Timestamp::from_millis(1_000));
+
+        let id = insert(&mut tx, "ann", "hash", &act).await.unwrap();
+        let mut signed_in = Vec::new();
+        for browser in ["Firefox", "Safari", "curl"] {
+            signed_in.push(
+                sign_ins::insert(&mut tx, id, "192.0.2.1", browser, &act)
+                    .await
+                    .unwrap(),
+            );
+        }
+        for zone in ["Asia/Taipei", "Asia/Taipei"] {
+            update_zone(&mut tx, id, zone, &act).await.unwrap();
+        }
+        update_password(&mut tx, id, "other hash", &act)
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            sign_ins::delete(&mut tx, id, signed_in[0], &act)
+                .await
+                .unwrap();
+        }
+        let others = sign_ins::delete_others(&mut tx, id, Some(signed_in[2]), &act).await;
+
+        assert_eq!(others.unwrap(), 1);
+        let expected = [
+            "create admin ann: - → -",
+            r#"sign_in admin ann: - → {"browser":"Firefox"}"#,
+            r#"sign_in admin ann: - → {"browser":"Safari"}"#,
+            r#"sign_in admin ann: - → {"browser":"curl"}"#,
+            r#"update admin ann: {"zone":"UTC"} → {"zone":"Asia/Taipei"}"#,
+            "change_password admin ann: - → -",
+            r#"sign_out admin ann: {"address":"192.0.2.1","browser":"Firefox"} → -"#,
+            r#"sign_out admin ann: {"address":"192.0.2.1","browser":"Safari"} → -"#,
+        ];
+        assert_eq!(told(&mut tx).await, expected);
+        assert_eq!(revision::current(&mut *tx).await.unwrap(), 0);
+        let missing = update_password(&mut tx, AdminId(9), "hash", &act).await;
+        assert_eq!(missing.unwrap_err().to_string(), "admin 9 not found");
     }
 }

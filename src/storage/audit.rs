@@ -4,11 +4,11 @@
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, Transaction};
+use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool, Transaction};
 
 use crate::clock::Timestamp;
 use crate::storage::error::{Error, Result};
-use crate::storage::paging::Page;
+use crate::storage::paging::{Page, Position, Slice};
 use crate::storage::revision;
 
 /// Who changes something.
@@ -73,6 +73,15 @@ impl Act {
             actor: actor.clone(),
         })
     }
+
+    /// An act that no server has to take over, as signing in is: it counts up nothing, and its changes are of no revision.
+    pub fn aside(actor: Actor, now: Timestamp) -> Self {
+        Self {
+            revision: 0,
+            now,
+            actor,
+        }
+    }
 }
 
 /// What was done.
@@ -89,6 +98,11 @@ pub enum Action {
     Delete,
     /// A deletion was taken back.
     Restore,
+    /// An admin got a new password.
+    ChangePassword,
+    SignIn,
+    /// A sign-in was ended, by whom it was or by hand.
+    SignOut,
     /// It left the server.
     Download,
 }
@@ -125,7 +139,7 @@ pub struct NewChange<'a> {
 pub struct ListedChange {
     pub id: i64,
     pub at: Timestamp,
-    /// Of the act: what was changed together has the same. 0: older than the audit.
+    /// Of the act: what was changed together has the same. 0: it stands for itself.
     pub revision: i64,
     pub actor: String,
     pub address: Option<String>,
@@ -135,6 +149,15 @@ pub struct ListedChange {
     pub name: String,
     pub before: Option<Value>,
     pub after: Option<Value>,
+}
+
+impl FromRow<'_, SqliteRow> for ListedAct {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            first: ListedChange::from_row(row)?,
+            changes: row.try_get("changes")?,
+        })
+    }
 }
 
 impl FromRow<'_, SqliteRow> for ListedChange {
@@ -157,6 +180,15 @@ impl FromRow<'_, SqliteRow> for ListedChange {
             after: json("after")?,
         })
     }
+}
+
+/// What one act did to things of one kind: a line of the audit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedAct {
+    /// The first of its changes.
+    pub first: ListedChange,
+    /// How many there are.
+    pub changes: u64,
 }
 
 /// Which changes to list; what is `None` does not matter.
@@ -237,30 +269,7 @@ pub async fn list(
     limit: usize,
 ) -> Result<Page<ListedChange>> {
     let mut query = select();
-    if let Some(subject) = filter.subject {
-        query.push(" AND subject = ").push_bind(subject);
-    }
-    if let Some(id) = filter.subject_id {
-        query.push(" AND subject_id = ").push_bind(id);
-    }
-    if let Some(name) = &filter.name {
-        query.push(" AND name = ").push_bind(name);
-    }
-    if let Some(actor) = &filter.actor {
-        query.push(" AND actor = ").push_bind(actor);
-    }
-    if let Some(action) = filter.action {
-        query.push(" AND action = ").push_bind(action);
-    }
-    if let Some(since) = filter.since {
-        query.push(" AND at_ms >= ").push_bind(since);
-    }
-    if let Some(until) = filter.until {
-        query.push(" AND at_ms < ").push_bind(until);
-    }
-    if let Some(revision) = filter.revision {
-        query.push(" AND revision = ").push_bind(revision);
-    }
+    narrow(&mut query, "", filter);
     if let Some(cursor) = cursor {
         query.push(" AND id < ").push_bind(cursor);
     }
@@ -268,6 +277,94 @@ pub async fn list(
     query.push(" ORDER BY id DESC LIMIT ").push_bind(one_more);
     let changes: Vec<ListedChange> = query.build_query_as().fetch_all(db).await?;
     Ok(Page::new(changes, limit, |change| change.id.to_string()))
+}
+
+/// The lines of the audit, newest first, and what leads to more of them. What is asked of single things or of one act is
+/// told change by change, all else act by act.
+pub async fn list_acts(
+    db: &SqlitePool,
+    filter: &Filter,
+    position: Position,
+    limit: usize,
+) -> Result<Slice<ListedAct>> {
+    let id = |act: &ListedAct| act.first.id;
+    let mut acts = acts_query(filter, position, limit);
+    let read = acts.build_query_as().fetch_all(db).await?;
+    // Before the newest page there is no other: one that is not full would jump about when something is added.
+    if matches!(position, Position::NewerThan(_)) && read.len() < limit {
+        let mut acts = acts_query(filter, Position::Newest, limit);
+        let read = acts.build_query_as().fetch_all(db).await?;
+        return Ok(Slice::new(read, Position::Newest, limit, id));
+    }
+    Ok(Slice::new(read, position, limit, id))
+}
+
+/// Single things and single acts have indexes of their own; for all else the table of acts is short enough to be read
+/// through, so that no filter that fits nothing reads every change.
+fn acts_query<'a>(
+    filter: &'a Filter,
+    position: Position,
+    limit: usize,
+) -> QueryBuilder<'a, Sqlite> {
+    let is_single =
+        filter.revision.is_some() || filter.subject_id.is_some() || filter.name.is_some();
+    let mut query = QueryBuilder::new(
+        "
+        SELECT
+            c.id, c.at_ms, c.revision, c.actor, c.address, c.action, c.subject, c.subject_id, c.name, c.before, c.after,",
+    );
+    let table = if is_single {
+        query.push(" 1 AS changes FROM audit_log AS c WHERE true");
+        "c."
+    } else {
+        query.push(
+            " a.changes FROM audit_acts AS a CROSS JOIN audit_log AS c ON c.id = a.id WHERE true",
+        );
+        "a."
+    };
+    narrow(&mut query, table, filter);
+    let (comparison, order) = match position {
+        Position::Newest => (None, "DESC"),
+        Position::OlderThan(id) => (Some(("<", id)), "DESC"),
+        Position::NewerThan(id) => (Some((">", id)), "ASC"),
+    };
+    if let Some((sign, id)) = comparison {
+        query.push(format!(" AND {table}id {sign} ")).push_bind(id);
+    }
+    let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    query
+        .push(format!(" ORDER BY {table}id {order} LIMIT "))
+        .push_bind(one_more);
+    query
+}
+
+/// Adds what a filter asks of the columns of a table, whose prefix is given.
+fn narrow<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a Filter) {
+    let and = |comparison: &str| format!(" AND {table}{comparison}");
+    if let Some(subject) = filter.subject {
+        query.push(and("subject = ")).push_bind(subject);
+    }
+    if let Some(id) = filter.subject_id {
+        query.push(and("subject_id = ")).push_bind(id);
+    }
+    if let Some(name) = &filter.name {
+        query.push(and("name = ")).push_bind(name);
+    }
+    if let Some(actor) = &filter.actor {
+        query.push(and("actor = ")).push_bind(actor);
+    }
+    if let Some(action) = filter.action {
+        query.push(and("action = ")).push_bind(action);
+    }
+    if let Some(since) = filter.since {
+        query.push(and("at_ms >= ")).push_bind(since);
+    }
+    if let Some(until) = filter.until {
+        query.push(and("at_ms < ")).push_bind(until);
+    }
+    if let Some(revision) = filter.revision {
+        query.push(and("revision = ")).push_bind(revision);
+    }
 }
 
 /// Put together at run time, as the log's search is: `(?1 IS NULL OR …)` could not use an index.
@@ -420,6 +517,87 @@ pub mod tests {
         assert_eq!(found.after, Some(json!({"label": "d"})));
         let missing = find(&mut *tx, 99).await.unwrap_err();
         assert_eq!(missing.to_string(), "change 99 not found");
+    }
+
+    #[sqlx::test]
+    async fn an_act_is_one_line_however_much_it_changed(pool: SqlitePool) {
+        let mut tx = Db::of(pool.clone()).begin().await.unwrap();
+        let import = act(&mut tx, NOW).await;
+        for name in ["a", "b", "c"] {
+            let change = named(name, Action::Create);
+            insert(&mut tx, &import, &change).await.unwrap();
+        }
+        let later = Timestamp::from_millis(2_000);
+        let sign_in = Act::aside(Actor::admin("ann", "192.0.2.1".to_owned()), later);
+        for _ in 0..2 {
+            let change = NewChange {
+                subject: Subject::Admin,
+                ..named("ann", Action::SignIn)
+            };
+            insert(&mut tx, &sign_in, &change).await.unwrap();
+        }
+        let change = named("a", Action::Delete);
+        let removal = Act {
+            now: later,
+            ..act(&mut tx, NOW).await
+        };
+        insert(&mut tx, &removal, &change).await.unwrap();
+        tx.commit().await.unwrap();
+        let list = async |filter: Filter, position, limit| {
+            let acts = list_acts(&pool, &filter, position, limit).await.unwrap();
+            let lines = acts.items.iter();
+            let lines = lines.map(|act| format!("{} x{}", act.first.name, act.changes));
+            (lines.collect::<Vec<_>>().join(" "), acts.newer, acts.older)
+        };
+        let none = Filter::default;
+
+        let all = list(none(), Position::Newest, 9).await;
+        assert_eq!(all, ("a x1 ann x1 ann x1 a x3".to_owned(), None, None));
+        let newest = list(none(), Position::Newest, 2).await;
+        assert_eq!(newest, ("a x1 ann x1".to_owned(), None, Some(5)));
+        let older = list(none(), Position::OlderThan(5), 2).await;
+        assert_eq!(older, ("ann x1 a x3".to_owned(), Some(4), None));
+        let back = list(none(), Position::NewerThan(4), 2).await;
+        assert_eq!(back, newest);
+        let back = list(none(), Position::NewerThan(5), 2).await;
+        assert_eq!(back, newest, "no page before the newest is half full");
+        for (filter, expected) in [
+            (
+                Filter {
+                    revision: Some(import.revision),
+                    ..none()
+                },
+                "c x1 b x1 a x1",
+            ),
+            (
+                Filter {
+                    subject: Some(Subject::UpstreamKey),
+                    subject_id: Some(7),
+                    until: Some(later),
+                    ..none()
+                },
+                "c x1 b x1 a x1",
+            ),
+            (
+                Filter {
+                    subject: Some(Subject::UpstreamKey),
+                    since: Some(later),
+                    ..none()
+                },
+                "a x1",
+            ),
+            (
+                Filter {
+                    actor: Some("admin:ann".to_owned()),
+                    action: Some(Action::SignIn),
+                    ..none()
+                },
+                "ann x1 ann x1",
+            ),
+        ] {
+            let (lines, ..) = list(filter.clone(), Position::Newest, 9).await;
+            assert_eq!(lines, expected, "{filter:?}");
+        }
     }
 
     #[test]

@@ -23,3 +23,87 @@ impl<T> Page<T> {
         Self { items, next: None }
     }
 }
+
+/// Where in a list, newest first, a part of it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    Newest,
+    OlderThan(i64),
+    NewerThan(i64),
+}
+
+/// A part of a list, newest first, with ways to both sides.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Slice<T> {
+    pub items: Vec<T>,
+    /// `None`: there is nothing newer.
+    pub newer: Option<i64>,
+    /// `None`: there is nothing older.
+    pub older: Option<i64>,
+}
+
+impl<T> Slice<T> {
+    /// Makes it of at most `limit` items out of up to one more, as they were read: from `position` outwards.
+    pub fn new(
+        mut items: Vec<T>,
+        position: Position,
+        limit: usize,
+        id: impl Fn(&T) -> i64,
+    ) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let (more_newer, more_older) = match position {
+            Position::Newest => (false, more),
+            Position::OlderThan(_) => (true, more),
+            Position::NewerThan(_) => {
+                items.reverse();
+                (more, true)
+            }
+        };
+        let newer = items.first().filter(|_| more_newer).map(&id);
+        let older = items.last().filter(|_| more_older).map(&id);
+        Self {
+            items,
+            newer,
+            older,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_leads_where_there_is_more() {
+        for (read, position, items, newer, older) in [
+            (vec![], Position::Newest, vec![], None, None),
+            (vec![9, 8], Position::Newest, vec![9, 8], None, None),
+            (vec![9, 8, 7], Position::Newest, vec![9, 8], None, Some(8)),
+            (
+                vec![7, 6, 5],
+                Position::OlderThan(8),
+                vec![7, 6],
+                Some(7),
+                Some(6),
+            ),
+            (vec![7], Position::OlderThan(8), vec![7], Some(7), None),
+            (
+                vec![6, 7, 8],
+                Position::NewerThan(5),
+                vec![7, 6],
+                Some(7),
+                Some(6),
+            ),
+            (vec![9], Position::NewerThan(8), vec![9], None, Some(9)),
+        ] {
+            let slice = Slice::new(read, position, 2, |id| *id);
+
+            assert_eq!(
+                (slice.items, slice.newer, slice.older),
+                (items, newer, older),
+                "{position:?}"
+            );
+        }
+    }
+}

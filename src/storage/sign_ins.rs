@@ -1,9 +1,11 @@
 //! Sign-ins: who is signed in to the dashboard, where. A session is good only as long as its sign-in is here.
 
+use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
-use crate::storage::admins::{Admin, AdminId};
+use crate::storage::admins::{self, Admin, AdminId};
+use crate::storage::audit::{Act, Action};
 use crate::storage::error::Result;
 
 /// The row id of a sign-in; never used again.
@@ -27,7 +29,7 @@ pub async fn insert(
     admin_id: AdminId,
     address: &str,
     user_agent: &str,
-    now: Timestamp,
+    act: &Act,
 ) -> Result<SignInId> {
     let id = sqlx::query_scalar!(
         r#"
@@ -38,9 +40,12 @@ pub async fn insert(
         admin_id,
         address,
         user_agent,
-        now,
+        act.now,
     );
-    Ok(id.fetch_one(&mut **tx).await?)
+    let id = id.fetch_one(&mut **tx).await?;
+    let after = Some(json!({ "browser": user_agent }));
+    admins::write_down(tx, act, admin_id, Action::SignIn, None, after).await?;
+    Ok(id)
 }
 
 /// Who signed in so, and when they were last seen; `None` once it is ended.
@@ -104,18 +109,23 @@ pub async fn update_last_seen(
     Ok(())
 }
 
-/// Ends one of an admin's sign-ins. Returns whether it was there.
+/// Ends one of an admin's sign-ins, if it is there.
 pub async fn delete(
     tx: &mut Transaction<'_, Sqlite>,
     admin_id: AdminId,
     id: SignInId,
-) -> Result<bool> {
-    let deleted = sqlx::query!(
-        "DELETE FROM sign_ins WHERE id = ?1 AND admin_id = ?2",
+    act: &Act,
+) -> Result<()> {
+    let ended = sqlx::query_as!(
+        Ended,
+        "DELETE FROM sign_ins WHERE id = ?1 AND admin_id = ?2 RETURNING address, user_agent",
         id,
         admin_id,
     );
-    Ok(deleted.execute(&mut **tx).await?.rows_affected() > 0)
+    if let Some(ended) = ended.fetch_optional(&mut **tx).await? {
+        ended.write_down(tx, admin_id, act).await?;
+    }
+    Ok(())
 }
 
 /// Ends an admin's sign-ins but for one. Returns how many.
@@ -123,13 +133,37 @@ pub async fn delete_others(
     tx: &mut Transaction<'_, Sqlite>,
     admin_id: AdminId,
     except: Option<SignInId>,
-) -> Result<u64> {
-    let deleted = sqlx::query!(
-        "DELETE FROM sign_ins WHERE admin_id = ?1 AND id IS NOT ?2",
+    act: &Act,
+) -> Result<usize> {
+    let ended = sqlx::query_as!(
+        Ended,
+        "DELETE FROM sign_ins WHERE admin_id = ?1 AND id IS NOT ?2 RETURNING address, user_agent",
         admin_id,
         except,
     );
-    Ok(deleted.execute(&mut **tx).await?.rows_affected())
+    let ended = ended.fetch_all(&mut **tx).await?;
+    for sign_in in &ended {
+        sign_in.write_down(tx, admin_id, act).await?;
+    }
+    Ok(ended.len())
+}
+
+/// A sign-in that is no more.
+struct Ended {
+    address: String,
+    user_agent: String,
+}
+
+impl Ended {
+    async fn write_down(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        admin_id: AdminId,
+        act: &Act,
+    ) -> Result<()> {
+        let before = Some(json!({ "address": self.address, "browser": self.user_agent }));
+        admins::write_down(tx, act, admin_id, Action::SignOut, before, None).await
+    }
 }
 
 /// Forgets the sign-ins of whom nobody was seen since `before`. Returns how many.

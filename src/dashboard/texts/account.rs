@@ -13,7 +13,7 @@ texts! {
     password_too_long = "Too long: at most 200 characters", "太長：最多 200 個字元";
     password_well_known = "Everybody tries this one first: choose another", "這是最常被猜測的密碼，請換一個";
     passwords_differ = "The two new passwords differ", "兩次輸入的新密碼不同";
-    password_changed(others: u64) = "Password changed; {others} other sign-ins ended", "密碼已變更；已結束其他 {others} 個登入";
+    password_changed(others: usize) = "Password changed; {others} other sign-ins ended", "密碼已變更；已結束其他 {others} 個登入";
     password_since = "Password set", "密碼設定於";
     time_zone = "Time zone", "時區";
     zone_hint = "Times on every page are shown in it, as in Asia/Taipei or UTC.", "所有頁面的時間都以此時區顯示，例如 Asia/Taipei 或 UTC。";
@@ -28,6 +28,6 @@ texts! {
     end_sign_in = "Sign out", "登出";
     end_others = "Sign out everywhere else", "登出其他所有裝置";
     sign_in_ended = "That sign-in is ended", "該登入已結束";
-    sign_ins_ended(count: u64) = "{count} other sign-ins ended", "已結束其他 {count} 個登入";
+    sign_ins_ended(count: usize) = "{count} other sign-ins ended", "已結束其他 {count} 個登入";
     choose_zone = "Show times in", "時間顯示時區";
 }
