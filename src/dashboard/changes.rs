@@ -57,6 +57,9 @@ fn word(language: Language, action: Action) -> &'static str {
         Action::Delete => language.action_delete(),
         Action::Restore => language.action_restore(),
         Action::Download => language.action_download(),
+        Action::SignIn => language.action_sign_in(),
+        Action::SignOut => language.action_sign_out(),
+        Action::ChangePassword => language.action_change_password(),
     }
 }
 

@@ -23,7 +23,13 @@ pub enum Place {
 }
 
 impl Place {
-    const NAVIGATION: [Self; 4] = [Self::Status, Self::ClientKeys, Self::Logs, Self::Backups];
+    const NAVIGATION: [Self; 5] = [
+        Self::Status,
+        Self::UpstreamKeys,
+        Self::ClientKeys,
+        Self::Logs,
+        Self::Backups,
+    ];
 
     fn path(self) -> &'static str {
         match self {

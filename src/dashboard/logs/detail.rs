@@ -152,7 +152,7 @@ fn step(
 fn key_link(attempt: &Attempt) -> Markup {
     let id = attempt.upstream_key_id.0;
     html! {
-        a href={ "/logs?key=" (id) } { (attempt.upstream_key.as_deref().unwrap_or("#")) @if attempt.upstream_key.is_none() { (id) } }
+        a href={ "/upstream-keys/" (id) } { (attempt.upstream_key.as_deref().unwrap_or("#")) @if attempt.upstream_key.is_none() { (id) } }
         @if let Some(last4) = attempt.upstream_key_last4.as_deref().filter(|last4| !last4.is_empty()) {
             " " span.mono.muted { "…" (last4) }
         }

@@ -90,6 +90,9 @@ texts! {
     action_clear = "rest ended by hand", "手動解除冷卻";
     action_delete = "deleted", "刪除";
     action_download = "downloaded", "下載";
+    action_sign_in = "signed in", "登入";
+    action_sign_out = "sign-in ended", "登入狀態已結束";
+    action_change_password = "password changed", "變更密碼";
     action_restore = "brought back", "復原";
     begins_anew = "begins anew", "重新計算：";
     changes_title = "Changes", "變更紀錄";

@@ -4,6 +4,7 @@ use super::{Language, texts};
 
 texts! {
     status = "Status", "狀態";
+    model = "Model", "模型";
     upstream_keys = "Upstream keys", "上游金鑰";
     client_keys = "Client keys", "客戶端金鑰";
     logs = "Logs", "記錄";

@@ -6,7 +6,6 @@ texts! {
     can_serve = "Ready to serve", "可以服務";
     cannot_serve = "Cannot serve now", "目前無法服務";
     no_keys_title = "There is no upstream key yet", "還沒有上游金鑰";
-    no_keys_text = "Paste your Gemini keys into a file, one a line, and import them on the server. No restart is needed.", "請將 Gemini 金鑰逐行存成檔案，並在伺服器上匯入。無需重新啟動。";
     keys_usable(usable: &str, keys: &str) = "{usable} of {keys} upstream keys can be used", "{keys} 個上游金鑰中有 {usable} 個可用";
     storm = "Google refuses this server's address, whatever the key; looking again", "Google 目前拒絕此伺服器的位址（與金鑰無關），將再試";
     first_ready = "The first one is ready", "最快恢復";
@@ -20,7 +19,6 @@ texts! {
     state_misconfigured = "misconfigured", "設定有誤";
     state_disabled = "disabled", "已停用";
     models = "Models", "模型";
-    model = "Model", "模型";
     usable = "Usable keys", "可用金鑰";
     resting = "Resting", "冷卻中";
     soonest = "Soonest ready", "最快恢復";

@@ -201,7 +201,6 @@ texts! {
     ends_never = "Not by itself", "不會自動結束";
     last_check = "Last check", "最後檢查";
     rests = "Rests", "冷卻";
-    model = "Model", "模型";
     every_model = "every model", "所有模型";
     reason = "Reason", "原因";
     quota_windows = "Quota windows", "配額視窗";

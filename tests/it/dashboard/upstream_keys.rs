@@ -65,14 +65,23 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     let preview = target(&answer);
     let page = admin.look(&preview).await;
     assert_shows_no_secret(&page);
-    for shown in ["second", "third", "Known already", "Could not be read", "t002"] {
+    for shown in [
+        "second",
+        "third",
+        "Known already",
+        "Could not be read",
+        "t002",
+    ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     let wrong = admin.submit(&preview, &[("priority", "high")]).await;
     assert_eq!(wrong.status(), 422);
     let job = target(&admin.submit(&preview, &[("project", "team")]).await);
     let page = admin.look(&job).await;
-    assert!(page.contains("2 new, 0 brought back, 1 known already"), "{page}");
+    assert!(
+        page.contains("2 new, 0 brought back, 1 known already"),
+        "{page}"
+    );
     let again = admin.request(Method::GET, &preview).send().await.unwrap();
     assert_eq!(again.status(), 404, "what was pasted is forgotten");
 
@@ -81,7 +90,10 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
         .iter()
         .map(|key| (key.label.as_str(), key.project.as_deref()))
         .collect();
-    assert_eq!(told[1..], [("second", Some("team")), ("third", Some("team"))]);
+    assert_eq!(
+        told[1..],
+        [("second", Some("team")), ("third", Some("team"))]
+    );
     assert_eq!(keys[1].tags, ["a", "b"]);
     // The new ones are checked, and what that found is shown.
     let list = eventually("the leaked key is known to be", async || {
@@ -106,22 +118,44 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
     let page = admin.look("/upstream-keys").await;
     assert!(page.contains("Nothing was chosen"), "{page}");
 
-    let one = [("action", "disable"), ("id", "1"), ("back", "/upstream-keys?sort=label")];
-    assert_eq!(target(&admin.submit(bulk, &one).await), "/upstream-keys?sort=label");
+    let one = [
+        ("action", "disable"),
+        ("id", "1"),
+        ("back", "/upstream-keys?sort=label"),
+    ];
+    assert_eq!(
+        target(&admin.submit(bulk, &one).await),
+        "/upstream-keys?sort=label"
+    );
     let page = admin.look("/upstream-keys?state=disabled").await;
     assert!(page.contains("1 upstream key disabled"), "{page}");
     assert!(page.contains("href=\"/upstream-keys/1\""), "{page}");
     assert!(!page.contains("href=\"/upstream-keys/2\""), "{page}");
 
-    let tag = [("action", "tag"), ("scope", "all"), ("back", "/upstream-keys")];
+    let tag = [
+        ("action", "tag"),
+        ("scope", "all"),
+        ("back", "/upstream-keys"),
+    ];
     let asked = admin.submit(bulk, &tag).await.text().await.unwrap();
     assert!(asked.contains("Tag 3 upstream keys"), "{asked}");
-    let tagged = [tag[0], tag[1], tag[2], ("confirmed", "1"), ("add_tags", "eu, fast")];
+    let tagged = [
+        tag[0],
+        tag[1],
+        tag[2],
+        ("confirmed", "1"),
+        ("add_tags", "eu, fast"),
+    ];
     target(&admin.submit(bulk, &tagged).await);
     let page = admin.look("/upstream-keys?tag=fast").await;
     assert!(page.contains("3 upstream keys changed"), "{page}");
 
-    let delete = [("action", "delete"), ("id", "1"), ("id", "2"), ("back", "/upstream-keys")];
+    let delete = [
+        ("action", "delete"),
+        ("id", "1"),
+        ("id", "2"),
+        ("back", "/upstream-keys"),
+    ];
     let asked = admin.submit(bulk, &delete).await.text().await.unwrap();
     assert!(asked.contains("Delete 2 upstream keys"), "{asked}");
     assert_eq!(pool.keys().await.len(), 3, "nothing happens before a yes");
@@ -133,7 +167,11 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
     let page = admin.look("/upstream-keys").await;
     let undo = page.split("action=\"/upstream-keys/undo").nth(1).unwrap();
     let undo = undo.split('"').next().unwrap().replace("&amp;", "&");
-    target(&admin.submit(&format!("/upstream-keys/undo{undo}"), &[]).await);
+    target(
+        &admin
+            .submit(&format!("/upstream-keys/undo{undo}"), &[])
+            .await,
+    );
     let page = admin.look("/upstream-keys").await;
     assert!(page.contains("2 upstream keys restored"), "{page}");
     assert_eq!(pool.app.keys.lock().len(), 3);
@@ -153,12 +191,21 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.look("/upstream-keys/3").await;
 
-    let test = [("action", "test"), ("id", "3"), ("back", "/upstream-keys/3")];
+    let test = [
+        ("action", "test"),
+        ("id", "3"),
+        ("back", "/upstream-keys/3"),
+    ];
     target(&admin.submit("/upstream-keys/bulk", &test).await);
 
     let page = admin.look("/upstream-keys/3").await;
     assert_shows_no_secret(&page);
-    for shown in ["is refused: key reported as leaked", "Leaked", "Google said", "Not by itself"] {
+    for shown in [
+        "is refused: key reported as leaked",
+        "Leaked",
+        "Google said",
+        "Not by itself",
+    ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     let row = page.split("href=\"/logs/").nth(1).unwrap();
@@ -179,14 +226,20 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
         ("tags", "eu"),
         ("enabled", "on"),
     ];
-    assert_eq!(target(&admin.submit(edit, &right).await), "/upstream-keys/1");
+    assert_eq!(
+        target(&admin.submit(edit, &right).await),
+        "/upstream-keys/1"
+    );
     let page = admin.look("/upstream-keys/1").await;
     for shown in ["Saved", "first", "team", "paid"] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     let known = pool.app.keys.lock().get(pool.keys().await[0].id).cloned();
     let known = known.unwrap();
-    assert_eq!((known.priority, known.weight, known.label.as_str()), (-2, 5, "first"));
+    assert_eq!(
+        (known.priority, known.weight, known.label.as_str()),
+        (-2, 5, "first")
+    );
 
     let gone = admin.request(Method::GET, "/upstream-keys/99").send().await;
     assert_eq!(gone.unwrap().status(), 404);
@@ -194,7 +247,11 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
 
 #[tokio::test]
 async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
-    let used_up = FakeKey::new(FIRST, "projects/1", Fate::QuotaZero("gemini-2.5-flash".to_owned()));
+    let used_up = FakeKey::new(
+        FIRST,
+        "projects/1",
+        Fate::QuotaZero("gemini-2.5-flash".to_owned()),
+    );
     let healthy = FakeKey::healthy(SECOND, "projects/2");
     let pool = TestPool::of([used_up, healthy]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
@@ -204,13 +261,25 @@ async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
 
     let page = admin.look("/upstream-keys?state=partly_resting").await;
 
-    for shown in ["gemini-2.5-flash", "no quota for this model", "data-countdown"] {
+    for shown in [
+        "gemini-2.5-flash",
+        "no quota for this model",
+        "data-countdown",
+    ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     let page = admin.look("/upstream-keys/1").await;
     assert!(page.contains("Rests"), "{page}");
-    let clear = [("action", "clear"), ("id", "1"), ("back", "/upstream-keys/1")];
+    let clear = [
+        ("action", "clear"),
+        ("id", "1"),
+        ("back", "/upstream-keys/1"),
+    ];
     target(&admin.submit("/upstream-keys/bulk", &clear).await);
-    let glance = pool.app.keys.lock().glance(pool.keys().await[0].id, clock::now());
+    let glance = pool
+        .app
+        .keys
+        .lock()
+        .glance(pool.keys().await[0].id, clock::now());
     assert_eq!(glance.unwrap().word.name(), "ready");
 }

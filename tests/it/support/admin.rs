@@ -7,6 +7,7 @@ use gemini_pool::auth::password;
 use gemini_pool::clock;
 use gemini_pool::dashboard::components::href;
 use gemini_pool::storage::admins;
+use gemini_pool::storage::audit::{Act, Actor};
 
 use super::TestPool;
 
@@ -19,7 +20,8 @@ impl TestPool {
         let hash = password::hash(PASSWORD).await;
         let mut tx = self.app.db.begin().await.unwrap();
         if admins::is_empty(&mut *tx).await.unwrap() {
-            let made = admins::insert(&mut tx, USERNAME, &hash, clock::now()).await;
+            let act = Act::aside(Actor::cli(), clock::now());
+            let made = admins::insert(&mut tx, USERNAME, &hash, &act).await;
             made.unwrap();
         }
         tx.commit().await.unwrap();
