@@ -36,6 +36,8 @@ pub async fn work(app: &App, job: &Job) {
             add(job, tested);
         };
         test_all(&checker, ids, tell).await;
+        // Whoever reads the keys' pages then finds there what showed it.
+        let _ = app.recorder.mark().await;
     }
     job.report(|progress| progress.ended = true);
 }

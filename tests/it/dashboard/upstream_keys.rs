@@ -4,7 +4,7 @@ use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
 use gemini_pool::pool::upstream_key::UpstreamKeyId;
-use gemini_pool::storage::audit::{self, Filter};
+use gemini_pool::storage::audit::{self, Filter, Subject};
 use reqwest::header::LOCATION;
 use reqwest::{Method, Response};
 
@@ -36,9 +36,9 @@ fn assert_shows_no_secret(page: &str) {
 
 async fn actions(pool: &TestPool) -> Vec<String> {
     let page = audit::list(&pool.app.db.readers, &Filter::default(), None, 100).await;
-    let admins = page.unwrap().items.into_iter().rev();
-    admins
-        .filter(|change| change.actor == "admin:admin")
+    let changes = page.unwrap().items.into_iter().rev();
+    changes
+        .filter(|change| change.actor == "admin:admin" && change.subject == Subject::UpstreamKey)
         .map(|change| {
             assert_eq!(change.address.as_deref(), Some("127.0.0.1"));
             let action = serde_json::to_value(change.action).unwrap();
