@@ -257,19 +257,19 @@ texts! {
 
 impl Language {
     pub fn ask_test(self, count: usize) -> String {
-        self.ask(count, "Test", "要測試", "嗎？")
+        self.ask(count, "Test", "測試", "")
     }
 
     pub fn ask_enable(self, count: usize) -> String {
-        self.ask(count, "Enable", "要啟用", "嗎？")
+        self.ask(count, "Enable", "啟用", "")
     }
 
     pub fn ask_disable(self, count: usize) -> String {
-        self.ask(count, "Disable", "要停用", "嗎？")
+        self.ask(count, "Disable", "停用", "")
     }
 
     pub fn ask_clear(self, count: usize) -> String {
-        self.ask(count, "Clear the rests of", "要清除", "的冷卻嗎？")
+        self.ask(count, "Clear the rests of", "清除", "的冷卻")
     }
 
     pub fn ask_tag(self, count: usize) -> String {
@@ -281,7 +281,7 @@ impl Language {
     }
 
     pub fn ask_delete(self, count: usize) -> String {
-        self.ask(count, "Delete", "要刪除", "嗎？")
+        self.ask(count, "Delete", "刪除", "")
     }
 
     fn ask(self, count: usize, act: &str, before: &str, after: &str) -> String {

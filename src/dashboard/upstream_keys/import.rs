@@ -248,7 +248,7 @@ fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[Knowledge]) 
                     }
                     td.number data-label=(language.priority()) { @if let Some(priority) = said.priority { (priority) } @else { "–" } }
                     td data-label=(language.tags()) {
-                        @for tag in said.tags.iter().flatten() { span.tag { (tag) } " " }
+                        span { @for tag in said.tags.iter().flatten() { span.tag { (tag) } " " } }
                     }
                 }
             } }

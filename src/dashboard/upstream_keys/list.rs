@@ -417,7 +417,11 @@ fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Mark
             td.standing { (state_cell(visit, row, standing)) }
             td.project.absent[row.project.is_none() && billing == Billing::Unknown] data-label=(language.project()) {
                 span.lines {
-                    @if let Some(project) = &row.project { span.clipped title=(project) { (project) } } @else { span.muted { "–" } }
+                    @if let Some(project) = &row.project {
+                        span.clipped title=(project) { (project) }
+                    } @else if billing == Billing::Unknown {
+                        span.muted { "–" }
+                    }
                     @if billing != Billing::Unknown { span.small.muted { (words::billing(language, billing)) } }
                 }
             }
@@ -432,14 +436,9 @@ fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Mark
             td.number data-label=(language.tokens_used()) title=(number(row.today.tokens)) {
                 (tokens(row.today.tokens.unsigned_abs()))
             }
-            td.absent[fullest.is_none()] data-label=(language.quota_used()) { (quota(fullest)) }
+            td.quota.absent[fullest.is_none()] data-label=(language.quota_used()) { (quota(fullest)) }
             td data-label=(language.last_used()) {
-                span.lines {
-                    @if let Some(at) = row.last_used_at { (ago(visit, at, visit.now)) } @else { span.muted { (language.never()) } }
-                    @if let Some(error) = row.last_error.as_ref().filter(|_| row.today.failures > 0) {
-                        span.small.muted.clipped.error title=(error) { (error) }
-                    }
-                }
+                @if let Some(at) = row.last_used_at { (ago(visit, at, visit.now)) } @else { span.muted { (language.never()) } }
             }
         }
     }
@@ -490,14 +489,19 @@ fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Mar
     }
 }
 
-/// How many of today's requests succeeded; the failures on hover.
+/// How many of today's requests succeeded; the failures and the last error on hover.
 fn success(language: Language, row: &ShownKey) -> Markup {
     let today = row.today;
+    let mut told = language.failures_of(&number(today.failures), &number(today.requests));
+    if let Some(error) = row.last_error.as_ref().filter(|_| today.failures > 0) {
+        told.push('\n');
+        told.push_str(error);
+    }
     html! {
         @if today.requests == 0 {
             span.muted { "–" }
         } @else {
-            span.down[today.failures * 10 > today.requests] title=(language.failures_of(&number(today.failures), &number(today.requests))) {
+            span.down[today.failures * 10 > today.requests] title=(told) {
                 (today.successes * 100 / today.requests) " %"
             }
         }

@@ -1,5 +1,7 @@
 //! Upstream keys as the dashboard lists them: found, sorted, and read a page at a time.
 
+use std::cmp::Ordering;
+
 use serde::Deserialize;
 use sqlx::{QueryBuilder, Sqlite, SqliteExecutor};
 
@@ -83,23 +85,20 @@ pub async fn search(
     day: Timestamp,
 ) -> Result<Vec<UpstreamKeyId>> {
     // Put together at run time, so that nothing is joined and compared that nobody asked for. One row with all the ids
-    // costs much less than a row for each.
-    let mut query: QueryBuilder<Sqlite> =
-        QueryBuilder::new("SELECT json_group_array(k.id ORDER BY ");
+    // costs much less than a row for each, and so does sorting them here.
     let (expression, of_today) = match sort {
-        Sort::Created => ("k.id", false),
-        Sort::Label => ("k.label COLLATE NOCASE", false),
-        Sort::Project => ("coalesce(p.name, p.number) COLLATE NOCASE", false),
+        Sort::Created => ("NULL", false),
+        Sort::Label => ("k.label", false),
+        Sort::Project => ("coalesce(p.name, p.number)", false),
         Sort::Priority => ("k.priority", false),
         Sort::Requests => ("d.requests", true),
         Sort::Success => ("d.successes * 1.0 / d.requests", true),
         Sort::Tokens => ("d.total_tokens", true),
         Sort::LastUsed => ("k.last_used_at_ms", false),
     };
-    let direction = if descending { " DESC" } else { " ASC" };
-    query.push(expression).push(direction);
-    query.push(" NULLS LAST, k.id").push(direction);
-    query.push(") FROM upstream_keys AS k");
+    let mut query: QueryBuilder<Sqlite> =
+        QueryBuilder::new("SELECT json_group_array(k.id), json_group_array(");
+    query.push(expression).push(") FROM upstream_keys AS k");
     if sort == Sort::Project
         || filter.project.is_some()
         || filter.billing.is_some()
@@ -141,9 +140,51 @@ pub async fn search(
     if filter.failing {
         query.push(" AND d.failures > 0");
     }
-    let ids: String = query.build_query_scalar().fetch_one(db).await?;
+    let (ids, values): (String, String) = query.build_query_as().fetch_one(db).await?;
     let ids: Vec<i64> = serde_json::from_str(&ids).expect("the database made it of numbers");
-    Ok(ids.into_iter().map(UpstreamKeyId).collect())
+    let mut ids: Vec<_> = ids.into_iter().map(UpstreamKeyId).collect();
+    match sort {
+        Sort::Created => {
+            ids.sort_unstable();
+            if descending {
+                ids.reverse();
+            }
+        }
+        Sort::Label | Sort::Project => {
+            let values: Vec<Option<String>> =
+                serde_json::from_str(&values).expect("the database made it of texts");
+            let values = values
+                .into_iter()
+                .map(|text| text.map(|text| text.to_ascii_lowercase()));
+            sort_by(&mut ids, values, descending, Ord::cmp);
+        }
+        Sort::Priority | Sort::Requests | Sort::Success | Sort::Tokens | Sort::LastUsed => {
+            let values: Vec<Option<f64>> =
+                serde_json::from_str(&values).expect("the database made it of numbers");
+            sort_by(&mut ids, values.into_iter(), descending, f64::total_cmp);
+        }
+    }
+    Ok(ids)
+}
+
+/// Sorts by the values that belong to the ids, and by the ids where they are alike. What has no value comes last.
+fn sort_by<T>(
+    ids: &mut Vec<UpstreamKeyId>,
+    values: impl Iterator<Item = Option<T>>,
+    descending: bool,
+    compare: impl Fn(&T, &T) -> Ordering,
+) {
+    let mut pairs: Vec<_> = values.zip(ids.iter().copied()).collect();
+    let turned = |order: Ordering| if descending { order.reverse() } else { order };
+    pairs.sort_unstable_by(|(one, one_id), (other, other_id)| {
+        let by_value = match (one, other) {
+            (Some(one), Some(other)) => turned(compare(one, other)),
+            (one, other) => one.is_none().cmp(&other.is_none()),
+        };
+        by_value.then_with(|| turned(one_id.cmp(other_id)))
+    });
+    ids.clear();
+    ids.extend(pairs.into_iter().map(|(_, id)| id));
 }
 
 /// A pattern for whatever contains `word`.

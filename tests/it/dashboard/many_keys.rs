@@ -1,5 +1,7 @@
 //! Many upstream keys: imported, found, chosen and changed at once, in a browser and without scripts.
 
+use std::fmt::Write;
+
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
 use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 use reqwest::Method;
@@ -40,7 +42,7 @@ async fn add_120(admin: &mut AdminClient) {
         };
         let priority = number % 2;
         let secret = secret(number);
-        text += &format!("{secret},key-{number:03},{project},{tag},{priority}\n");
+        writeln!(text, "{secret},key-{number:03},{project},{tag},{priority}").unwrap();
     }
     admin.look("/upstream-keys/import").await;
     let preview = admin
