@@ -6,4 +6,5 @@ mod logs;
 mod pages;
 mod routes;
 mod sign_in;
+mod status;
 mod upstream_keys;
