@@ -50,7 +50,7 @@ fn row(visit: &Visit, held: &Held) -> Markup {
             td data-label=(language.until_when()) {
                 @match held.glance.until {
                     Some(at) if matches!(held.glance.word, Word::Resting | Word::PartlyResting) => (until(visit, at, visit.now)),
-                    Some(at) => { (language.looked_at_again()) " " (until(visit, at, visit.now)) }
+                    Some(at) => { span { (language.looked_at_again()) " " (until(visit, at, visit.now)) } }
                     None => { (language.until_changed()) }
                 }
             }

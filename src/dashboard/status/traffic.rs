@@ -50,7 +50,7 @@ fn model_row(visit: &Visit, seen: &Seen, model: Option<&str>, counts: &Counts) -
             @if let Some(standing) = standing {
                 td.number data-label=(language.usable()) { (number(standing.usable)) }
                 td.number data-label=(language.resting()) { (number(standing.resting)) }
-                td data-label=(language.soonest()) {
+                td.wide data-label=(language.soonest()) {
                     @if let Some(at) = standing.overloaded_until {
                         (badge(Tone::Wait, language.overloaded())) " " (until(visit, at, visit.now))
                     } @else if let Some(at) = standing.soonest {
