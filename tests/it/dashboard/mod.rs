@@ -5,5 +5,6 @@ mod client_keys;
 mod logs;
 mod pages;
 mod routes;
+mod settings;
 mod sign_in;
 mod upstream_keys;
