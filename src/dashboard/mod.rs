@@ -11,6 +11,7 @@ pub mod components;
 pub mod error_page;
 pub mod guard;
 pub mod layout;
+pub mod live;
 pub mod logs;
 pub mod preferences;
 pub mod settings;
@@ -49,6 +50,7 @@ fn routes() -> Vec<Route> {
     vec![
         ("/", get(async || Redirect::to("/status"))),
         ("/status", get(status::show)),
+        ("/status/live", get(status::live)),
         ("/logs", get(logs::list::show)),
         ("/logs/columns", post(logs::list::update_columns)),
         ("/logs/live", get(logs::live::show)),

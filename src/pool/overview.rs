@@ -6,11 +6,13 @@ use crate::clock::Timestamp;
 use crate::pool::keys::Keys;
 use crate::pool::lease::SharedKeys;
 use crate::pool::line::ANY_MODEL;
-use crate::pool::standing::Word;
+use crate::pool::standing::{Glance, Rest, Word};
 use crate::pool::upstream_key::UpstreamKeyId;
 
 /// So many keys are looked at while requests wait for the lock, which is some hundred microseconds.
 const AT_ONCE: usize = 1_000;
+/// So many of the keys that are held back are named.
+const HELD: usize = 8;
 
 /// All keys, added up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +31,18 @@ pub struct Overview {
     pub models: BTreeMap<String, ModelOverview>,
     /// Google refuses our address, and nothing is sent until then.
     pub storm_until: Option<Timestamp>,
+    /// The first of the keys that serve nothing now: those that somebody should look at, then those that are ready soonest.
+    pub held: Vec<Held>,
+}
+
+/// A key that serves nothing now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub glance: Glance,
+    pub label: String,
+    pub last4: String,
+    /// What it rests for the longest.
+    pub rest: Option<Rest>,
 }
 
 /// How many keys may serve a model.
@@ -67,12 +81,19 @@ impl SharedKeys {
     pub fn overview(&self, now: Timestamp) -> Overview {
         let ids: Vec<_> = self.lock().by_id.keys().copied().collect();
         let mut overview = self.lock().overview_of_ways(now);
+        let mut held = Vec::new();
         for ids in ids.chunks(AT_ONCE) {
             let keys = self.lock();
             for id in ids {
-                keys.add_up(*id, now, &mut overview);
+                if let Some(glance) = keys.add_up(*id, now, &mut overview) {
+                    hold(&mut held, glance);
+                }
             }
         }
+        let keys = self.lock();
+        let held = held.into_iter().filter_map(|glance| keys.held(glance, now));
+        overview.held = held.collect();
+        drop(keys);
         for model in overview.models.values_mut() {
             model.usable = overview.usable.saturating_sub(model.resting);
         }
@@ -97,10 +118,9 @@ impl Keys {
         overview
     }
 
-    fn add_up(&self, id: UpstreamKeyId, now: Timestamp, overview: &mut Overview) {
-        let (Some(key), Some(glance)) = (self.by_id.get(&id), self.glance(id, now)) else {
-            return;
-        };
+    /// Counts a key in, and tells how it is.
+    fn add_up(&self, id: UpstreamKeyId, now: Timestamp, overview: &mut Overview) -> Option<Glance> {
+        let (key, glance) = (self.by_id.get(&id)?, self.glance(id, now)?);
         *overview.words.entry(glance.word).or_default() += 1;
         overview.in_flight += u64::from(key.in_flight);
         match glance.word {
@@ -127,6 +147,39 @@ impl Keys {
             }
             Word::Leaked | Word::Disabled => {}
         }
+        Some(glance)
+    }
+
+    fn held(&self, glance: Glance, now: Timestamp) -> Option<Held> {
+        let row = &self.by_id.get(&glance.id)?.row;
+        let standing = self.standing(glance.id, now)?;
+        let mut rests = standing.rests.into_iter();
+        Some(Held {
+            glance,
+            label: row.label.clone(),
+            last4: row.secret.last4(),
+            rest: rests.find(|rest| rest.model.is_none()),
+        })
+    }
+}
+
+/// Keeps the first few of those that serve nothing.
+fn hold(held: &mut Vec<Glance>, glance: Glance) {
+    let rank = |glance: &Glance| match glance.word {
+        Word::Leaked | Word::Invalid | Word::Suspended | Word::Misconfigured => (0, glance.until),
+        _ => (1, glance.until),
+    };
+    let serves = matches!(
+        glance.word,
+        Word::Ready | Word::PartlyResting | Word::Trial | Word::Disabled
+    );
+    if serves {
+        return;
+    }
+    let place = held.partition_point(|other| rank(other) <= rank(&glance));
+    if place < HELD {
+        held.insert(place, glance);
+        held.truncate(HELD);
     }
 }
 

@@ -40,6 +40,14 @@ impl AddAssign for Use {
     }
 }
 
+/// Whether any request was ever answered well.
+pub async fn has_succeeded(db: impl SqliteExecutor<'_>) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM client_key_hours WHERE successes > 0) AS "found!: bool""#
+    );
+    Ok(found.fetch_one(db).await?)
+}
+
 /// What a key used in each hour from `since` to `until` in which it was used, oldest first.
 pub async fn hours(
     db: impl SqliteExecutor<'_>,

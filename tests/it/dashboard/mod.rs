@@ -7,4 +7,5 @@ mod pages;
 mod routes;
 mod settings;
 mod sign_in;
+mod status;
 mod upstream_keys;
