@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod assets;
+pub mod audit;
 pub mod backups;
 pub mod changes;
 pub mod chart;
@@ -13,6 +14,7 @@ pub mod layout;
 pub mod live;
 pub mod logs;
 pub mod preferences;
+pub mod settings;
 pub mod sign_in;
 pub mod snippets;
 pub mod status;
@@ -89,6 +91,15 @@ fn routes() -> Vec<Route> {
             get(upstream_keys::edit::show).post(upstream_keys::edit::update),
         ),
         ("/logout", post(sign_in::delete)),
+        ("/settings", get(settings::show).post(settings::update)),
+        ("/settings/undo", post(settings::change::undo)),
+        (
+            "/settings/{name}",
+            get(settings::detail::show).post(settings::detail::update),
+        ),
+        ("/settings/{name}/reset", post(settings::change::reset)),
+        ("/settings/{name}/back", post(settings::change::go_back)),
+        ("/audit", get(audit::show)),
         (
             "/client-keys",
             get(client_keys::show).post(client_keys::change::create),

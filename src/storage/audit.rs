@@ -120,6 +120,15 @@ pub enum Subject {
     Backup,
 }
 
+impl Subject {
+    fn is_known_by_name(self) -> bool {
+        match self {
+            Self::Setting | Self::Backup => true,
+            Self::UpstreamKey | Self::ClientKey | Self::Project | Self::Admin => false,
+        }
+    }
+}
+
 /// A change to be written down. `before` and `after` hold only what changed, as JSON objects, and never a secret.
 #[derive(Debug)]
 pub struct NewChange<'a> {
@@ -349,6 +358,10 @@ fn narrow<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a Fil
     }
     if let Some(name) = &filter.name {
         query.push(and("name = ")).push_bind(name);
+        if filter.subject.is_some_and(Subject::is_known_by_name) {
+            // Of no meaning but to the index, which has only these.
+            query.push(and("subject_id IS NULL"));
+        }
     }
     if let Some(actor) = &filter.actor {
         query.push(and("actor = ")).push_bind(actor);

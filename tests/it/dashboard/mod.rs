@@ -5,6 +5,7 @@ mod client_keys;
 mod logs;
 mod pages;
 mod routes;
+mod settings;
 mod sign_in;
 mod status;
 mod upstream_keys;

@@ -13,7 +13,7 @@ use crate::support::TestPool;
 use crate::support::browser::{Browser, Manner};
 
 /// What there is to look at.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 14] = [
     "/status",
     "/client-keys",
     "/client-keys/new",
@@ -22,6 +22,11 @@ const PAGES: [&str; 9] = [
     "/logs",
     "/logs?outcome=failed&retried=yes",
     "/backups",
+    "/settings",
+    "/settings?q=no+such+thing",
+    "/settings/commit_wait_ms",
+    "/audit",
+    "/audit?revision=1&from=2999-01-01",
     "/account",
 ];
 
