@@ -164,7 +164,7 @@ fn view(visit: &Visit, asked: &Asked, acts: &Slice<ListedAct>, actors: &[String]
         @if !acts.items.is_empty() {
             (table(visit, asked, &acts.items))
             (pager(language, newer.as_deref(), older.as_deref()))
-        } @else if asked.is_empty() {
+        } @else if asked.is_empty() && asked.older.or(asked.newer).is_none() {
             (empty_state(language.nothing_done(), language.nothing_done_text(), html! {}))
         } @else {
             (empty_state(

@@ -310,11 +310,7 @@ pub async fn list_acts(
 
 /// Single things and single acts have indexes of their own; for all else the table of acts is short enough to be read
 /// through, so that no filter that fits nothing reads every change.
-fn acts_query<'a>(
-    filter: &'a Filter,
-    position: Position,
-    limit: usize,
-) -> QueryBuilder<'a, Sqlite> {
+fn acts_query(filter: &Filter, position: Position, limit: usize) -> QueryBuilder<'_, Sqlite> {
     let is_single =
         filter.revision.is_some() || filter.subject_id.is_some() || filter.name.is_some();
     let mut query = QueryBuilder::new(
