@@ -94,10 +94,15 @@ impl Asked {
                 date.to_zoned(zone.clone()).ok()?.timestamp(),
             ))
         };
+        let subject = SUBJECTS
+            .into_iter()
+            .find(|it| name_of(it) == self.subject);
+        // Only together with its kind is a thing found without reading everything.
+        let is_named = subject.is_some_and(Subject::is_known_by_name);
         Filter {
-            subject: SUBJECTS.into_iter().find(|it| name_of(it) == self.subject),
-            subject_id: self.id.parse().ok(),
-            name: text(&self.name),
+            subject,
+            subject_id: self.id.parse().ok().filter(|_| subject.is_some()),
+            name: text(&self.name).filter(|_| is_named),
             actor: text(&self.actor),
             action: ACTIONS.into_iter().find(|it| name_of(it) == self.action),
             since: from.and_then(begins),
