@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
@@ -23,7 +24,7 @@ pub const MOST_RESULTS: usize = 200;
 /// All jobs of a running server.
 #[derive(Debug, Default)]
 pub struct Jobs {
-    jobs: Mutex<VecDeque<Arc<Job>>>,
+    begun: Mutex<VecDeque<Arc<Job>>>,
     drafts: Mutex<VecDeque<(Timestamp, Arc<Draft>)>>,
     changes: Queue,
     tests: Queue,
@@ -98,25 +99,28 @@ pub struct Progress {
     pub results: Vec<Tested>,
 }
 
-/// What came of looking at one key.
-#[derive(Debug, Clone)]
+/// What came of looking at one key; the names are those of the JSON.
+#[derive(Debug, Clone, Serialize)]
 pub struct Tested {
     pub id: UpstreamKeyId,
     pub label: String,
     pub last4: String,
-    pub found: Outcome,
+    pub result: TestResult,
     pub state: KeyState,
     pub status: Option<u16>,
-    pub rule: &'static str,
+    /// `None`: it succeeded.
+    pub rule: Option<&'static str>,
     /// Redacted.
-    pub message: String,
+    pub error: Option<String>,
     pub duration_ms: u64,
 }
 
-/// What a check tells of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+/// What a look at a key tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestResult {
     Refused,
+    /// The answer says nothing about the key.
     Unclear,
     Alive,
 }
@@ -183,7 +187,7 @@ impl Jobs {
             progress: Mutex::default(),
             moved: Notify::new(),
         });
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.push_back(job.clone());
         while jobs.len() > MOST_JOBS {
             jobs.pop_front();
@@ -202,13 +206,13 @@ impl Jobs {
 
     /// A job that is still remembered.
     pub fn find(&self, id: u64) -> Option<Arc<Job>> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.iter().find(|job| job.id == id).cloned()
     }
 
     /// Those that are under way, or wait for their turn.
     pub fn running(&self) -> Vec<Arc<Job>> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let running = jobs.iter().filter(|job| !job.progress().ended);
         running.cloned().collect()
     }

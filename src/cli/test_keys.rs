@@ -5,28 +5,26 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use futures_util::{StreamExt, stream};
 use indicatif::ProgressBar;
-use serde::Serialize;
+use serde_json::json;
 
 use crate::cli::selected::SelectedArgs;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, UpstreamArgs};
-use crate::gemini::check::Checked;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
-use crate::pool::checks::{DueCheck, Found};
+use crate::jobs::{TestResult, Tested};
 use crate::pool::lease::SharedKeys;
 use crate::pool::request_id::RequestIds;
 use crate::pool::settings::Settings;
-use crate::pool::upstream_key::{KeyState, UpstreamKey, UpstreamKeyId};
-use crate::pool::verdict::Rule;
+use crate::pool::upstream_key::{UpstreamKey, UpstreamKeyId};
 use crate::storage::db::Db;
 use crate::storage::paging::Page;
 use crate::storage::recorder::Recorder;
 use crate::storage::{request_logs, revision, settings, upstream_keys};
-use crate::tasks::recheck_keys::{AT_ONCE, Checker};
+use crate::tasks::recheck_keys::Checker;
+use crate::tasks::test_keys::test_all;
 
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -37,22 +35,6 @@ pub struct TestArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
-}
-
-/// What came of looking at one key.
-#[derive(Debug, Serialize)]
-struct Tested {
-    id: UpstreamKeyId,
-    label: String,
-    last4: String,
-    /// `alive`, `refused`, or `unclear` where the answer says nothing about the key.
-    result: &'static str,
-    state: KeyState,
-    status: Option<u16>,
-    /// `None`: it succeeded.
-    rule: Option<&'static str>,
-    error: Option<String>,
-    duration_ms: u64,
 }
 
 pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
@@ -81,58 +63,50 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
     let checker = Checker {
         gemini: &gemini,
         settings: Arc::new(settings),
-        redactor: redactor.clone(),
+        redactor,
         ids: &RequestIds::beside(last_id, rand::random()),
         keys: &keys,
         recorder: &recorder,
     };
-    let mut found = check_all(&checker, &chosen).await;
+    let mut tested = Vec::with_capacity(chosen.len());
+    // It shows itself only where a person looks.
+    let bar = ProgressBar::new(u64::try_from(chosen.len()).unwrap_or(u64::MAX));
+    let tell = |one| {
+        bar.inc(1);
+        tested.extend(one);
+    };
+    test_all(&checker, &chosen, tell).await;
+    bar.finish_and_clear();
     // The writer ends once it has written all that it was given.
     drop(recorder);
     writing.await?;
     hand_over(&db, &rows, &keys).await?;
     db.close().await;
 
-    found.sort_by_key(|(id, _)| *id);
-    let keys = keys.lock();
-    let tested = found.iter().filter_map(|(id, checked)| {
-        let row = keys.get(*id)?;
-        Some(tested(row, checked, &redactor))
-    });
-    show(tested.collect(), arguments.json)
+    tested.sort_by_key(|key| key.id);
+    // What one key showed of its project holds for those that were looked at before it.
+    for key in &mut tested {
+        if let Some(row) = keys.lock().get(key.id) {
+            key.state = row.condition.state;
+        }
+    }
+    show(tested, arguments.json)
 }
 
 /// The keys with these ids, or all that are turned on.
-fn chosen(rows: &[UpstreamKey], ids: Option<Vec<i64>>) -> Result<Vec<DueCheck>> {
+fn chosen(rows: &[UpstreamKey], ids: Option<Vec<i64>>) -> Result<Vec<UpstreamKeyId>> {
     let Some(ids) = ids else {
         let enabled = rows.iter().filter(|row| row.enabled);
-        return Ok(enabled.map(DueCheck::of).collect());
+        return Ok(enabled.map(|row| row.id).collect());
     };
     let mut chosen = Vec::new();
     for id in ids {
         let Some(row) = rows.iter().find(|row| row.id.0 == id) else {
             bail!("upstream key {id} not found");
         };
-        chosen.push(DueCheck::of(row));
+        chosen.push(row.id);
     }
     Ok(chosen)
-}
-
-async fn check_all(checker: &Checker<'_>, chosen: &[DueCheck]) -> Vec<(UpstreamKeyId, Checked)> {
-    // It shows itself only where a person looks.
-    let bar = ProgressBar::new(u64::try_from(chosen.len()).unwrap_or(u64::MAX));
-    let checks: Vec<_> = chosen
-        .iter()
-        .map(async |due| (due.id, checker.check(due).await))
-        .collect();
-    let mut running = stream::iter(checks).buffer_unordered(AT_ONCE);
-    let mut found = Vec::with_capacity(chosen.len());
-    while let Some(one) = running.next().await {
-        bar.inc(1);
-        found.push(one);
-    }
-    bar.finish_and_clear();
-    found
 }
 
 /// Tells a running server which states are not those of before.
@@ -152,45 +126,25 @@ async fn hand_over(db: &Db, before: &[UpstreamKey], keys: &SharedKeys) -> Result
     Ok(())
 }
 
-fn tested(row: &UpstreamKey, checked: &Checked, redactor: &Redactor) -> Tested {
-    let verdict = checked.verdict();
-    let fails = verdict.rule != Rule::Success;
-    Tested {
-        id: row.id,
-        label: row.label.clone(),
-        last4: row.secret.last4(),
-        result: match Found::of(verdict) {
-            Found::Alive => "alive",
-            Found::Dead(_) => "refused",
-            Found::Unclear => "unclear",
-        },
-        state: row.condition.state,
-        status: verdict.status,
-        rule: fails.then(|| verdict.rule.name()),
-        error: fails.then(|| redactor.for_row(&verdict.message)),
-        duration_ms: checked.steps.iter().map(|step| step.duration_ms).sum(),
-    }
-}
-
 fn show(tested: Vec<Tested>, json: bool) -> Result<()> {
     if json {
         return Ok(output::json(&Page::whole(tested))?);
     }
     let count = output::count(tested.len(), "upstream key");
-    let number = |result| tested.iter().filter(|key| key.result == result).count();
+    let number = |result: TestResult| tested.iter().filter(|key| key.result == result).count();
     let summary = format!(
         "{count} tested: {} alive, {} refused, {} unclear; a running server knows it within 2 seconds",
-        number("alive"),
-        number("refused"),
-        number("unclear"),
+        number(TestResult::Alive),
+        number(TestResult::Refused),
+        number(TestResult::Unclear),
     );
     let rows = tested.into_iter().map(|key| {
-        let state = serde_json::to_value(key.state).unwrap_or_default();
+        let [result, state] = [json!(key.result), json!(key.state)];
         [
             key.id.0.to_string(),
             key.label,
             format!("…{}", key.last4),
-            key.result.to_owned(),
+            result.as_str().unwrap_or_default().to_owned(),
             state.as_str().unwrap_or_default().to_owned(),
             match (key.rule, key.error) {
                 (Some(rule), Some(error)) if !error.is_empty() => format!("{rule}: {error}"),

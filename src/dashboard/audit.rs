@@ -94,9 +94,7 @@ impl Asked {
                 date.to_zoned(zone.clone()).ok()?.timestamp(),
             ))
         };
-        let subject = SUBJECTS
-            .into_iter()
-            .find(|it| name_of(it) == self.subject);
+        let subject = SUBJECTS.into_iter().find(|it| name_of(it) == self.subject);
         // Only together with its kind is a thing found without reading everything.
         let is_named = subject.is_some_and(Subject::is_known_by_name);
         Filter {

@@ -230,43 +230,43 @@ fn answer(visit: &Visit, overview: &Overview) -> Markup {
     }
 }
 
-/// What somebody should do something about.
+/// What somebody should do something about, with where it is done.
 fn attention(visit: &Visit, seen: &Seen) -> Markup {
     let language = visit.language;
-    let count = |word| Some(seen.overview.count(word)).filter(|count| *count > 0);
+    let keys_in = |words: &[Word]| {
+        let keys = words.iter().map(|word| seen.overview.count(*word)).sum();
+        (keys > 0).then(|| language.keys_counted(keys))
+    };
     let mut told = Vec::new();
     if seen.is_failing {
-        told.push((
-            Tone::Bad,
-            language.database_failing(&number(seen.pending_rows)),
-        ));
+        let rows = number(seen.pending_rows);
+        told.push((Tone::Bad, language.database_failing(&rows), "/logs"));
     }
-    if let Some(keys) = count(Word::Leaked) {
-        told.push((
-            Tone::Bad,
-            language.keys_leaked(&language.keys_counted(keys)),
-        ));
+    if let Some(keys) = keys_in(&[Word::Leaked]) {
+        let target = "/upstream-keys?state=leaked";
+        told.push((Tone::Bad, language.keys_leaked(&keys), target));
     }
-    if let Some(keys) = count(Word::Invalid) {
-        told.push((
-            Tone::Bad,
-            language.keys_invalid(&language.keys_counted(keys)),
-        ));
+    if let Some(keys) = keys_in(&[Word::Invalid]) {
+        let target = "/upstream-keys?state=invalid";
+        told.push((Tone::Bad, language.keys_invalid(&keys), target));
     }
-    let of_projects =
-        seen.overview.count(Word::Suspended) + seen.overview.count(Word::Misconfigured);
-    if of_projects > 0 {
-        told.push((
-            Tone::Bad,
-            language.keys_suspended(&language.keys_counted(of_projects)),
-        ));
+    if let Some(keys) = keys_in(&[Word::Suspended]) {
+        let target = "/upstream-keys?state=suspended";
+        told.push((Tone::Bad, language.keys_suspended(&keys), target));
     }
-    if seen.last_backup.is_none() {
-        told.push((Tone::Info, language.no_backup().to_owned()));
+    if let Some(keys) = keys_in(&[Word::Misconfigured]) {
+        let target = "/upstream-keys?state=misconfigured";
+        told.push((Tone::Bad, language.keys_misconfigured(&keys), target));
+    }
+    if seen.last_backup.is_none() && seen.overview.keys() > 0 {
+        told.push((Tone::Info, language.no_backup().to_owned(), "/backups"));
+    }
+    if told.is_empty() && seen.overview.keys() == 0 {
+        return html! {};
     }
     let list = html! {
         ul.attention {
-            @for (tone, text) in &told { li { (mark(*tone)) " " (text) } }
+            @for (tone, text, target) in &told { li { (mark(*tone)) " " a href=(target) { (text) } } }
             @if told.is_empty() { li { (mark(Tone::Good)) " " (language.nothing_wrong()) } }
         }
     };

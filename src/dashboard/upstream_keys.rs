@@ -1,7 +1,6 @@
 //! `/upstream-keys`: the Gemini keys that requests are sent with.
 
 pub mod bulk;
-pub mod days;
 pub mod detail;
 pub mod edit;
 pub mod import;

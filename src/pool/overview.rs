@@ -31,17 +31,18 @@ pub struct Overview {
     pub models: BTreeMap<String, ModelOverview>,
     /// Google refuses our address, and nothing is sent until then.
     pub storm_until: Option<Timestamp>,
-    /// The first of the keys that serve nothing now: those that somebody should look at, then those that are ready soonest.
+    /// The first of the keys that do not serve everything now: those that somebody should look at, then those that are
+    /// ready soonest.
     pub held: Vec<Held>,
 }
 
-/// A key that serves nothing now.
+/// A key that does not serve everything now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     pub glance: Glance,
     pub label: String,
     pub last4: String,
-    /// What it rests for the longest.
+    /// What it rests for until then.
     pub rest: Option<Rest>,
 }
 
@@ -153,27 +154,24 @@ impl Keys {
     fn held(&self, glance: Glance, now: Timestamp) -> Option<Held> {
         let row = &self.by_id.get(&glance.id)?.row;
         let standing = self.standing(glance.id, now)?;
-        let mut rests = standing.rests.into_iter();
+        let mut rests = standing.rests.into_iter().rev();
         Some(Held {
             glance,
             label: row.label.clone(),
             last4: row.secret.last4(),
-            rest: rests.find(|rest| rest.model.is_none()),
+            rest: rests.find(|rest| Some(rest.until) == glance.until),
         })
     }
 }
 
-/// Keeps the first few of those that serve nothing.
+/// Keeps the first few of those that serve nothing, or not everything.
 fn hold(held: &mut Vec<Glance>, glance: Glance) {
     let rank = |glance: &Glance| match glance.word {
         Word::Leaked | Word::Invalid | Word::Suspended | Word::Misconfigured => (0, glance.until),
-        _ => (1, glance.until),
+        Word::Resting => (1, glance.until),
+        _ => (2, glance.until),
     };
-    let serves = matches!(
-        glance.word,
-        Word::Ready | Word::PartlyResting | Word::Trial | Word::Disabled
-    );
-    if serves {
+    if matches!(glance.word, Word::Ready | Word::Trial | Word::Disabled) {
         return;
     }
     let place = held.partition_point(|other| rank(other) <= rank(&glance));

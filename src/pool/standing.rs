@@ -146,14 +146,55 @@ impl Word {
     }
 }
 
+impl Standing {
+    /// What each model waits for, soonest over first: of several rests the last to end, and what Google said of it
+    /// before what we count.
+    pub fn holding(&self) -> Vec<&Rest> {
+        let mut holding: Vec<&Rest> = Vec::new();
+        // The longest come first.
+        for rest in &self.rests {
+            let held = holding.iter_mut().find(|held| held.model == rest.model);
+            match held {
+                Some(held) if held.until == rest.until && rest.is_told() => *held = rest,
+                Some(_) => {}
+                None => holding.push(rest),
+            }
+        }
+        holding.reverse();
+        holding
+    }
+
+    /// What the state itself waits for; `None`: it does not end by a rest's end.
+    pub fn holds(&self) -> Option<&Rest> {
+        let holding = self.holding();
+        match self.word {
+            Word::PartlyResting => holding.first().copied(),
+            Word::Resting => holding.into_iter().find(|rest| rest.model.is_none()),
+            Word::Ready
+            | Word::Trial
+            | Word::Invalid
+            | Word::Leaked
+            | Word::Suspended
+            | Word::Misconfigured
+            | Word::Disabled => None,
+        }
+    }
+}
+
+impl Rest {
+    /// Whether an answer of Google has told it.
+    fn is_told(&self) -> bool {
+        matches!(self.why, Why::Verdict(_))
+    }
+}
+
 impl SharedKeys {
-    /// A glance at every key. Requests get the lock in between.
-    pub fn glances(&self, now: Timestamp) -> Vec<Glance> {
-        let ids: Vec<_> = self.lock().by_id.keys().copied().collect();
+    /// A glance at each of these keys; `None`: the key is not known. Requests get the lock in between.
+    pub fn glances(&self, ids: &[UpstreamKeyId], now: Timestamp) -> Vec<Option<Glance>> {
         let mut glances = Vec::with_capacity(ids.len());
         for ids in ids.chunks(AT_ONCE) {
             let keys = self.lock();
-            glances.extend(ids.iter().filter_map(|id| keys.glance(*id, now)));
+            glances.extend(ids.iter().map(|id| keys.glance(*id, now)));
         }
         glances
     }
@@ -204,14 +245,19 @@ impl Keys {
     }
 
     fn ready_or_resting(&self, key: &Key, now: Timestamp) -> (Word, Option<Timestamp>) {
-        let (mut whole, mut first_part): (Option<Timestamp>, Option<Timestamp>) = (None, None);
+        let mut whole: Option<Timestamp> = None;
+        // Several things may hold one model back: it serves again when the last of them ends.
+        let mut parts: Vec<(ModelNumber, Timestamp)> = Vec::new();
         self.each_rest(key, now, |rest| {
             if rest.model == ANY_MODEL {
                 whole = whole.max(Some(rest.until));
+            } else if let Some((_, until)) = parts.iter_mut().find(|part| part.0 == rest.model) {
+                *until = rest.until.max(*until);
             } else {
-                first_part = Some(first_part.map_or(rest.until, |first| first.min(rest.until)));
+                parts.push((rest.model, rest.until));
             }
         });
+        let first_part = parts.into_iter().map(|(_, until)| until).min();
         match (whole, first_part) {
             (Some(until), _) => (Word::Resting, Some(until)),
             (None, Some(until)) => (Word::PartlyResting, Some(until)),
@@ -570,15 +616,54 @@ mod tests {
     }
 
     #[test]
-    fn a_glance_at_all_keys_finds_each_once() {
+    fn of_several_rests_of_a_model_the_last_to_end_counts_and_googles_word_before_ours() {
+        let mut keys = keys();
+        let day_ends = end_of_google_day(NOW);
+        let amount = Amount {
+            requests: 20,
+            tokens: 0,
+        };
+        for model in ["flash", "pro"] {
+            keys.put_spent(ID, model, amount, None, NOW);
+            let own = Own::Limit(20);
+            keys.put_limit(ProjectId(1), model, Measure::RequestsPerDay, own, NOW);
+        }
+        rest(&mut keys, "flash", Rule::QuotaPerMinute, 1);
+        let told = Cooldown {
+            rule: Rule::QuotaPerDay,
+            step: 0,
+            since: NOW,
+            until: day_ends,
+        };
+        keys.put_cooldown(ProjectId(1), "pro", told);
+        rest(&mut keys, "lite", Rule::QuotaPerMinute, 2);
+
+        let standing = keys.standing(ID, NOW).unwrap();
+
+        let holding: Vec<_> = standing.holding().iter().map(|rest| rest.until).collect();
+        assert_eq!(holding, [in_minutes(2), day_ends, day_ends]);
+        let whys: Vec<_> = standing.holding()[1..]
+            .iter()
+            .map(|rest| (rest.model.as_deref(), rest.why))
+            .collect();
+        assert!(whys.contains(&(Some("flash"), Why::Used(Measure::RequestsPerDay))));
+        assert!(whys.contains(&(Some("pro"), Why::Verdict(Rule::QuotaPerDay))));
+        assert_eq!(standing.holds().map(|rest| rest.until), Some(in_minutes(2)));
+        assert_eq!(keys.glance(ID, NOW).unwrap().until, Some(in_minutes(2)));
+    }
+
+    #[test]
+    fn glances_come_in_the_order_of_the_ids() {
         let shared = SharedKeys::default();
         for id in 1..=2_500 {
             shared.lock().put(key(id), 0, NOW);
         }
+        let ids: Vec<_> = (1..=2_501).rev().map(UpstreamKeyId).collect();
 
-        let mut ids: Vec<_> = shared.glances(NOW).iter().map(|key| key.id.0).collect();
+        let glances = shared.glances(&ids, NOW);
 
-        ids.sort_unstable();
-        assert_eq!(ids, (1..=2_500).collect::<Vec<_>>());
+        let seen: Vec<_> = glances.iter().flatten().map(|glance| glance.id).collect();
+        assert_eq!(seen, ids[1..]);
+        assert!(glances[0].is_none());
     }
 }

@@ -58,6 +58,8 @@ enum Write {
     /// A row, running or finished, and who waits for its commit.
     Row(Box<NewRequestLog>, Option<oneshot::Sender<()>>),
     Change(Change, Evidence),
+    /// Nothing, but somebody waits for all before it.
+    Mark(oneshot::Sender<()>),
 }
 
 impl Recorder {
@@ -96,6 +98,13 @@ impl Recorder {
     /// Hands in what a verdict changed.
     pub fn change(&self, change: Change, evidence: Evidence) {
         self.hand_in(Write::Change(change, evidence));
+    }
+
+    /// The receiver hears when all that was handed in before is committed.
+    pub fn mark(&self) -> oneshot::Receiver<()> {
+        let (committed, waits) = oneshot::channel();
+        self.hand_in(Write::Mark(committed));
+        waits
     }
 
     /// How many writes wait.
@@ -174,8 +183,8 @@ impl Writer {
             tracing::warn!("the database can be written again");
         }
         for write in batch.drain(..) {
-            if let Write::Row(_, Some(committed)) = write {
-                // The request may no longer wait.
+            if let Write::Row(_, Some(committed)) | Write::Mark(committed) = write {
+                // Whoever asked may no longer wait.
                 let _ = committed.send(());
             }
         }
@@ -218,6 +227,7 @@ impl Writer {
                     }
                 }
                 Write::Change(change, evidence) => changes.push((change, evidence)),
+                Write::Mark(_) => {}
             }
         }
         totals.add_to(&mut lines);

@@ -55,7 +55,7 @@ pub async fn hours(
     since: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<(Timestamp, Use)>> {
-    let first = whole_hour(since);
+    let first = since.begin_of_hour();
     // Each hour is looked up by itself: the rows of an hour are those of all keys.
     let rows = sqlx::query!(
         r#"
@@ -95,7 +95,7 @@ pub async fn since(
     db: impl SqliteExecutor<'_>,
     since: Timestamp,
 ) -> Result<HashMap<ClientKeyId, Use>> {
-    let first = whole_hour(since);
+    let first = since.begin_of_hour();
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -120,10 +120,6 @@ pub async fn since(
         (row.id, used)
     });
     Ok(keys.collect())
-}
-
-fn whole_hour(time: Timestamp) -> i64 {
-    time.as_millis().div_euclid(HOUR_MS).saturating_mul(HOUR_MS)
 }
 
 /// What the log knows of a key, as far as these limits ask.

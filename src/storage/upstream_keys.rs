@@ -3,6 +3,8 @@
 pub mod history;
 pub mod search;
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
@@ -671,7 +673,11 @@ pub async fn knowledge(
     let fingerprints: Vec<String> = secrets
         .map(|secret| {
             let hash = hash_key.hash(secret.expose());
-            hash.iter().map(|byte| format!("{byte:02x}")).collect()
+            hash.iter().fold(String::new(), |mut text, byte| {
+                // Writing to a `String` cannot fail.
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
         })
         .collect();
     let mut knowledge = vec![Knowledge::New; fingerprints.len()];

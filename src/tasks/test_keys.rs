@@ -5,11 +5,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use crate::app::App;
-use crate::gemini::check::Checked;
-use crate::gemini::redact::Redactor;
-use crate::jobs::{Job, MOST_RESULTS, Outcome, Tested, Work};
+use crate::jobs::{Job, MOST_RESULTS, TestResult, Tested, Work};
 use crate::pool::checks::{DueCheck, Found};
-use crate::pool::upstream_key::UpstreamKey;
+use crate::pool::upstream_key::UpstreamKeyId;
+use crate::pool::verdict::Rule;
 use crate::tasks::recheck_keys::{AT_ONCE, Checker};
 
 /// Does one job after the other for ever.
@@ -23,65 +22,75 @@ pub async fn run(app: Arc<App>) {
 /// Looks at all keys of a job that are still there.
 pub async fn work(app: &App, job: &Job) {
     if let Work::Test(ids) = &job.work {
-        let redactor = app.redactor();
         let checker = Checker {
             gemini: &app.gemini,
             settings: app.settings(),
-            redactor: redactor.clone(),
+            redactor: app.redactor(),
             ids: &app.ids,
             keys: &app.keys,
             recorder: &app.recorder,
         };
-        let (checker, redactor) = (&checker, &redactor);
-        let mut checks = stream::iter(ids.clone())
-            .map(|id| async move {
-                let due = app.keys.lock().get(id).map(DueCheck::of)?;
-                let checked = checker.check(&due).await;
-                let row = app.keys.lock().get(id).cloned()?;
-                Some(tested(&row, &checked, redactor))
-            })
-            .buffer_unordered(AT_ONCE);
-        while let Some(tested) = checks.next().await {
+        let tell = |tested| {
             // The key may be back.
             app.waiting.ring();
             add(job, tested);
-        }
+        };
+        test_all(&checker, ids, tell).await;
+        // Whoever reads the keys' pages then finds there what showed it.
+        let _ = app.recorder.mark().await;
     }
     job.report(|progress| progress.ended = true);
+}
+
+/// Looks at keys, a few at a time, and tells of each as soon as it has answered; `None`: it is gone.
+pub async fn test_all(
+    checker: &Checker<'_>,
+    ids: &[UpstreamKeyId],
+    mut tell: impl FnMut(Option<Tested>),
+) {
+    let tests: Vec<_> = ids.iter().map(|id| test(checker, *id)).collect();
+    let mut running = stream::iter(tests).buffer_unordered(AT_ONCE);
+    while let Some(tested) = running.next().await {
+        tell(tested);
+    }
+}
+
+async fn test(checker: &Checker<'_>, id: UpstreamKeyId) -> Option<Tested> {
+    let due = checker.keys.lock().get(id).map(DueCheck::of)?;
+    let found = checker.check(&due).await;
+    let row = checker.keys.lock().get(id).cloned()?;
+    let verdict = found.verdict();
+    let fails = verdict.rule != Rule::Success;
+    Some(Tested {
+        id,
+        last4: row.secret.last4(),
+        label: row.label,
+        result: match Found::of(verdict) {
+            Found::Alive => TestResult::Alive,
+            Found::Dead(_) => TestResult::Refused,
+            Found::Unclear => TestResult::Unclear,
+        },
+        state: row.condition.state,
+        status: verdict.status,
+        rule: fails.then(|| verdict.rule.name()),
+        error: fails.then(|| checker.redactor.for_row(&verdict.message)),
+        duration_ms: found.steps.iter().map(|step| step.duration_ms).sum(),
+    })
 }
 
 fn add(job: &Job, tested: Option<Tested>) {
     job.report(|progress| {
         progress.done += 1;
         let Some(tested) = tested else { return };
-        match tested.found {
-            Outcome::Alive => progress.alive += 1,
-            Outcome::Refused => progress.refused += 1,
-            Outcome::Unclear => progress.unclear += 1,
+        match tested.result {
+            TestResult::Alive => progress.alive += 1,
+            TestResult::Refused => progress.refused += 1,
+            TestResult::Unclear => progress.unclear += 1,
         }
         let place = progress
             .results
-            .partition_point(|other| (other.found, other.id) < (tested.found, tested.id));
+            .partition_point(|other| (other.result, other.id) < (tested.result, tested.id));
         progress.results.insert(place, tested);
         progress.results.truncate(MOST_RESULTS);
     });
-}
-
-fn tested(row: &UpstreamKey, checked: &Checked, redactor: &Redactor) -> Tested {
-    let verdict = checked.verdict();
-    Tested {
-        id: row.id,
-        label: row.label.clone(),
-        last4: row.secret.last4(),
-        found: match Found::of(verdict) {
-            Found::Alive => Outcome::Alive,
-            Found::Dead(_) => Outcome::Refused,
-            Found::Unclear => Outcome::Unclear,
-        },
-        state: row.condition.state,
-        status: verdict.status,
-        rule: verdict.rule.name(),
-        message: redactor.for_row(&verdict.message),
-        duration_ms: checked.steps.iter().map(|step| step.duration_ms).sum(),
-    }
 }

@@ -1,4 +1,4 @@
-//! How many keys are in which state, and which serve nothing now.
+//! How many keys are in which state, and which do not serve everything now.
 
 use maud::{Markup, html};
 
@@ -27,7 +27,7 @@ pub fn view(visit: &Visit, overview: &Overview) -> Markup {
                 } }
                 tbody { @for held in &overview.held { (row(visit, held)) } }
             } }
-            @if resting(overview) > overview.held.len() {
+            @if not_ready(overview) > overview.held.len() {
                 p.small { a href=(PATH) { (language.all_keys(&number(overview.keys()))) } }
             }
         }
@@ -49,8 +49,8 @@ fn row(visit: &Visit, held: &Held) -> Markup {
             }
             td data-label=(language.until_when()) {
                 @match held.glance.until {
-                    Some(at) if held.glance.word == Word::Resting => (until(visit, at, visit.now)),
-                    Some(at) => { (language.looked_at_again()) " " (until(visit, at, visit.now)) }
+                    Some(at) if matches!(held.glance.word, Word::Resting | Word::PartlyResting) => (until(visit, at, visit.now)),
+                    Some(at) => { span { (language.looked_at_again()) " " (until(visit, at, visit.now)) } }
                     None => { (language.until_changed()) }
                 }
             }
@@ -58,8 +58,8 @@ fn row(visit: &Visit, held: &Held) -> Markup {
     }
 }
 
-/// How many keys serve nothing, but for those that a hand turned off.
-fn resting(overview: &Overview) -> usize {
-    let off = overview.count(Word::Disabled);
-    overview.keys() - overview.usable - off
+/// How many keys do not serve everything, but for those that a hand turned off.
+fn not_ready(overview: &Overview) -> usize {
+    let fine = [Word::Ready, Word::Trial, Word::Disabled];
+    overview.keys() - fine.map(|word| overview.count(word)).iter().sum::<usize>()
 }

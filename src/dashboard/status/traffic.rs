@@ -27,7 +27,7 @@ pub fn models(visit: &Visit, seen: &Seen) -> Markup {
         .chain(known.map(|name| (Some(name.as_str()), &none)))
         .collect();
     html! {
-        div.table { table.stack {
+        div.table { table.stack.paired {
             thead { tr {
                 th { (language.model()) } th.number { (language.usable()) } th.number { (language.resting()) }
                 th { (language.soonest()) } th.number { (language.requests()) " · " (seen.span.name()) }
@@ -50,7 +50,7 @@ fn model_row(visit: &Visit, seen: &Seen, model: Option<&str>, counts: &Counts) -
             @if let Some(standing) = standing {
                 td.number data-label=(language.usable()) { (number(standing.usable)) }
                 td.number data-label=(language.resting()) { (number(standing.resting)) }
-                td data-label=(language.soonest()) {
+                td.wide data-label=(language.soonest()) {
                     @if let Some(at) = standing.overloaded_until {
                         (badge(Tone::Wait, language.overloaded())) " " (until(visit, at, visit.now))
                     } @else if let Some(at) = standing.soonest {
@@ -254,8 +254,15 @@ fn whole(value: f64) -> String {
     }
 }
 
+/// In what physics calls it, which both languages read.
 fn millis(value: f64) -> String {
-    duration_ms(Language::English, count(value))
+    if value < 1_000.0 {
+        format!("{value:.0} ms")
+    } else if value < 10_000.0 {
+        format!("{:.1} s", value / 1_000.0)
+    } else {
+        format!("{:.0} s", value / 1_000.0)
+    }
 }
 
 fn thousands(value: f64) -> String {

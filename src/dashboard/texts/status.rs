@@ -1,6 +1,6 @@
 //! Texts of the status page.
 
-use super::{Language, texts};
+use super::texts;
 
 texts! {
     can_serve = "Ready to serve", "可以服務";
@@ -59,9 +59,10 @@ texts! {
     nothing_asked = "Nothing was asked in this span", "這段時間內沒有請求";
     attention = "Needs attention", "需要注意";
     nothing_wrong = "Nothing needs attention", "目前沒有需要注意的事項";
-    keys_leaked(keys: &str) = "{keys}: Google found them published. Delete them and make new ones", "{keys}：Google 發現它們已公開外洩，請刪除並換新";
-    keys_invalid(keys: &str) = "{keys}: Google refuses them; they are checked again by themselves", "{keys}：被 Google 拒絕，系統會自動再檢查";
-    keys_suspended(keys: &str) = "{keys}: their project is suspended, unpaid or not set up", "{keys}：其專案被停權、未付費或未設定";
+    keys_leaked(keys: &str) = "{keys} blocked by Google for being published: replace by new ones", "{keys}因公開外洩被 Google 封鎖：請換新";
+    keys_invalid(keys: &str) = "{keys} refused by Google: looked at again now and then", "{keys}被 Google 拒絕：系統會定期再檢查";
+    keys_suspended(keys: &str) = "{keys} of projects that are suspended or unpaid", "{keys}的專案被停權或未付費";
+    keys_misconfigured(keys: &str) = "{keys} of projects that are not set up for Gemini", "{keys}的專案尚未設定 Gemini";
     database_failing(rows: &str) = "The database cannot be written: {rows} log rows wait in memory. Is the disk full, or does another program hold the file?", "無法寫入資料庫：有 {rows} 筆記錄暫存在記憶體。磁碟是否已滿，或檔案被其他程式占用？";
     no_backup = "There is no backup yet", "尚未備份";
     health = "Database", "資料庫";

@@ -215,8 +215,7 @@ texts! {
     of_its_project = "its project, all models", "其專案的所有模型";
     no_requests_30 = "No request was sent with it in 30 days.", "30 天內沒有使用此金鑰送出請求。";
     key_since_added = "Since it was added", "新增至今";
-    key_30_days = "Last 30 days", "最近 30 天";
-    days_axis = "Requests a day (UTC)", "每日請求數（UTC）";
+    key_30_days = "Requests a day (UTC), last 30 days", "每日請求數（UTC），最近 30 天";
     successes = "succeeded", "成功";
     others = "did not", "未成功";
     errors_by_verdict = "Errors by verdict", "依判定分類的錯誤";

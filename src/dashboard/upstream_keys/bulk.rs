@@ -19,7 +19,7 @@ use crate::dashboard::upstream_keys::list::{self, ListQuery};
 use crate::dashboard::upstream_keys::{edit, words};
 use crate::dashboard::visit::{Notice, Visit};
 use crate::error::Error;
-use crate::jobs::{Change, Job, Outcome, Progress, Work};
+use crate::jobs::{Change, Job, Progress, TestResult, Work};
 use crate::pool::upstream_key::{Attributes, UpstreamKeyId, tags_in};
 use crate::storage::upstream_keys;
 
@@ -274,13 +274,13 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
         }
         Work::Test(_) => match progress.results.first() {
             Some(tested) => {
-                let why = words::named_rule(language, tested.rule);
-                match tested.found {
-                    Outcome::Alive => Notice::done(language.tested_alive(&tested.label)),
-                    Outcome::Refused => {
+                let why = words::named_rule(language, tested.rule.unwrap_or("success"));
+                match tested.result {
+                    TestResult::Alive => Notice::done(language.tested_alive(&tested.label)),
+                    TestResult::Refused => {
                         Notice::failed(language.tested_refused(&tested.label, &why))
                     }
-                    Outcome::Unclear => {
+                    TestResult::Unclear => {
                         Notice::failed(language.tested_unclear(&tested.label, &why))
                     }
                 }

@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::changes::changes;
+use crate::dashboard::chart::{Chart, Form, Series, figure};
 use crate::dashboard::components::{
     Tone, ago, badge, card, duration_ms, href, moment, number, stat, tokens, until,
 };
@@ -17,7 +18,7 @@ use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::texts::Language;
 use crate::dashboard::upstream_keys::edit::id_in;
 use crate::dashboard::upstream_keys::list::PATH;
-use crate::dashboard::upstream_keys::{days, words};
+use crate::dashboard::upstream_keys::words;
 use crate::dashboard::visit::Visit;
 use crate::pool::standing::{Rest, Standing, Window, WindowOf, Word};
 use crate::storage::audit::{self, ListedChange, Subject};
@@ -26,6 +27,8 @@ use crate::storage::upstream_keys::history::{self, Day, PastCheck, Recent, RestE
 use crate::storage::upstream_keys::search::{self, ShownKey};
 
 const DAY: Duration = Duration::from_hours(24);
+/// So many days are in the chart.
+const DAYS: u32 = 30;
 /// How far back failures are counted.
 const FAILURE_DAYS: u32 = 7;
 /// How many checks and changes are shown.
@@ -53,7 +56,7 @@ pub async fn show(
     let (db, now) = (&app.db.readers, visit.now);
     let today = begin_of_day(now);
     let key = search::find_shown(db, id_in(&id)?, today).await?;
-    let first_day = today - DAY * (days::DAYS - 1);
+    let first_day = today - DAY * (DAYS - 1);
     let filter = audit::Filter {
         subject: Some(Subject::UpstreamKey),
         subject_id: Some(key.id.0),
@@ -64,7 +67,7 @@ pub async fn show(
         standing,
         rests: history::list_rests(db, key.project_id, now).await?,
         first_day,
-        days: history::list_days(db, key.id, first_day, days::DAYS).await?,
+        days: history::list_days(db, key.id, first_day, DAYS).await?,
         recent: history::recent_failures(db, key.id, now - DAY * FAILURE_DAYS).await?,
         checks: history::list_checks(db, key.id, CHECKS).await?,
         changes: audit::list(db, &filter, None, CHANGES).await?.items,
@@ -86,7 +89,7 @@ fn view(visit: &Visit, shown: &Shown) -> Markup {
             (card(language.rests(), rest_table(visit, &standing.rests, &shown.rests)))
         }
         (card(language.quota_windows(), windows(visit, shown)))
-        (card(language.key_30_days(), days_of(language, shown)))
+        section.card { (days_of(language, shown)) }
         (card(language.errors_by_verdict(), failures(visit, &shown.recent, key)))
         (card(language.checks(), checks(visit, &shown.checks)))
         (card(language.changes_title(), changes(visit, &shown.changes)))
@@ -153,11 +156,7 @@ fn state(visit: &Visit, shown: &Shown) -> Markup {
     let condition = shown.standing.as_ref().map(|standing| standing.condition);
     let is_of_key = !matches!(word, Word::Ready | Word::PartlyResting | Word::Disabled)
         && key.state_rule.is_some();
-    let ends = shown.standing.as_ref().and_then(|standing| match word {
-        Word::PartlyResting => standing.rests.iter().map(|rest| rest.until).min(),
-        Word::Resting => standing.rests.iter().map(|rest| rest.until).max(),
-        _ => None,
-    });
+    let holds = shown.standing.as_ref().and_then(Standing::holds);
     let next_check = condition.and_then(|condition| condition.next_check);
     let is_checked = matches!(word, Word::Invalid | Word::Suspended | Word::Misconfigured);
     html! {
@@ -176,7 +175,10 @@ fn state(visit: &Visit, shown: &Shown) -> Markup {
                     dt { (language.shown_by()) } dd { a href={ "/logs/" (id) } { (language.this_request()) } }
                 }
             }
-            @if let Some(ends) = ends { dt { (language.state_ends()) } dd { (until(visit, ends, visit.now)) } }
+            @if let Some(rest) = holds {
+                dt { (language.reason()) } dd { (words::rest_line(language, rest)) }
+                dt { (language.state_ends()) } dd { (until(visit, rest.until, visit.now)) " " span.muted { "(" (moment(visit, rest.until)) ")" } }
+            }
             @if is_checked {
                 dt { (language.next_check_at()) }
                 dd { @if let Some(at) = next_check { (until(visit, at, visit.now)) } @else { (language.never()) } }
@@ -310,13 +312,47 @@ fn window_row(visit: &Visit, window: &Window) -> Markup {
 }
 
 fn days_of(language: Language, shown: &Shown) -> Markup {
-    html! {
-        @if shown.days.is_empty() {
-            p.muted { (language.no_requests_30()) }
-        } @else {
-            (days::chart(language, shown.first_day, &shown.days))
-        }
+    if shown.days.is_empty() {
+        return html! { h2 { (language.key_30_days()) } p.muted { (language.no_requests_30()) } };
     }
+    let at = |place: u32| shown.first_day + DAY * place;
+    let name = |place: u32| at(place).to_jiff().strftime("%m-%d").to_string();
+    let values = |count: fn(&Day) -> i64| {
+        let day = |place: u32| shown.days.iter().find(|day| day.day == at(place));
+        let counted = (0..DAYS).map(|place| day(place).map(|day| float(count(day))));
+        counted.collect()
+    };
+    let series = |name, colour, count| Series {
+        name,
+        colour,
+        values: values(count),
+    };
+    let requests: i64 = shown.days.iter().map(|day| day.requests).sum();
+    let chart = Chart {
+        title: language.key_30_days(),
+        total: number(requests),
+        bins: (0..DAYS).map(|place| (name(place), name(place))).collect(),
+        series: vec![
+            series(language.successes(), 1, |day| day.successes),
+            series(language.others(), 4, |day| day.requests - day.successes),
+        ],
+        unit: |count| number(whole(count)),
+    };
+    figure(language, Form::Stacked, &chart)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no day has 2^53 requests")]
+fn float(count: i64) -> f64 {
+    count as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count that was a whole number before"
+)]
+fn whole(count: f64) -> u64 {
+    count.round() as u64
 }
 
 fn failures(visit: &Visit, recent: &Recent, key: &ShownKey) -> Markup {

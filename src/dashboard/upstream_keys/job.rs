@@ -20,7 +20,7 @@ use crate::dashboard::upstream_keys::bulk::{self, job_path};
 use crate::dashboard::upstream_keys::{list, words};
 use crate::dashboard::visit::{NoticeKind, Visit};
 use crate::error::Error;
-use crate::jobs::{Job, Outcome, Progress, Tested, Work};
+use crate::jobs::{Job, Progress, TestResult, Tested, Work};
 
 /// A page that is live is told of progress so often at most.
 const BEAT: Duration = Duration::from_millis(250);
@@ -191,14 +191,14 @@ fn imported(language: Language, app: &App, job: &Job, progress: &Progress) -> Ma
 }
 
 fn results(language: Language, job: &Job, progress: &Progress) -> Markup {
-    let counted = |found: Outcome, count: usize| {
-        html! { (found_badge(language, found)) " " strong { (number(count as u64)) } }
+    let counted = |result: TestResult, count: usize| {
+        html! { (result_badge(language, result)) " " strong { (number(count as u64)) } }
     };
     html! {
         div.actions {
-            span { (counted(Outcome::Alive, progress.alive)) }
-            span { (counted(Outcome::Refused, progress.refused)) }
-            span { (counted(Outcome::Unclear, progress.unclear)) }
+            span { (counted(TestResult::Alive, progress.alive)) }
+            span { (counted(TestResult::Refused, progress.refused)) }
+            span { (counted(TestResult::Unclear, progress.unclear)) }
         }
         @if progress.results.len() < job.total() && progress.ended {
             p.muted.small { (language.shown_first(&number(progress.results.len() as u64))) }
@@ -221,12 +221,14 @@ fn result_row(language: Language, tested: &Tested) -> Markup {
             th scope="row" {
                 a href={ (list::PATH) "/" (tested.id.0) } { (tested.label) } " " span.mono.muted { "…" (tested.last4) }
             }
-            td data-label=(language.result()) { (found_badge(language, tested.found)) }
+            td data-label=(language.result()) { (result_badge(language, tested.result)) }
             td data-label=(language.reason()) {
-                @if tested.rule != "success" {
+                @if let Some(rule) = tested.rule {
                     span.lines {
-                        span { (words::named_rule(language, tested.rule)) @if let Some(status) = tested.status { " · " (status) } }
-                        @if !tested.message.is_empty() { span.small.muted { (tested.message) } }
+                        span { (words::named_rule(language, rule)) @if let Some(status) = tested.status { " · " (status) } }
+                        @if let Some(error) = tested.error.as_ref().filter(|error| !error.is_empty()) {
+                            span.small.muted.message { (error) }
+                        }
                     }
                 }
             }
@@ -235,10 +237,10 @@ fn result_row(language: Language, tested: &Tested) -> Markup {
     }
 }
 
-fn found_badge(language: Language, found: Outcome) -> Markup {
-    match found {
-        Outcome::Alive => badge(Tone::Good, language.found_alive()),
-        Outcome::Refused => badge(Tone::Bad, language.found_refused()),
-        Outcome::Unclear => badge(Tone::Wait, language.found_unclear()),
+fn result_badge(language: Language, result: TestResult) -> Markup {
+    match result {
+        TestResult::Alive => badge(Tone::Good, language.found_alive()),
+        TestResult::Refused => badge(Tone::Bad, language.found_refused()),
+        TestResult::Unclear => badge(Tone::Wait, language.found_unclear()),
     }
 }

@@ -141,7 +141,7 @@ impl ListQuery {
 pub async fn find(app: &App, query: &ListQuery, now: Timestamp) -> Result<Found, ErrorPage> {
     let (sort, descending) = query.order();
     let day = begin_of_day(now);
-    let mut ids = search::search(
+    let ids = search::search(
         &app.db.readers,
         &query.filter(),
         sort.unwrap_or_default(),
@@ -149,37 +149,34 @@ pub async fn find(app: &App, query: &ListQuery, now: Timestamp) -> Result<Found,
         day,
     )
     .await?;
-    let glances: HashMap<_, _> = app
-        .keys
-        .glances(now)
-        .into_iter()
-        .map(|glance| (glance.id, glance))
-        .collect();
+    let all = ids.len();
+    let glances = app.keys.glances(&ids, now).into_iter();
     // A key that was added a moment ago is not known to the server yet.
-    let glance = |id: &UpstreamKeyId| {
-        glances.get(id).copied().unwrap_or(Glance {
-            id: *id,
+    let glances = ids.into_iter().zip(glances).map(|(id, glance)| {
+        glance.unwrap_or(Glance {
+            id,
             word: Word::Ready,
             until: None,
         })
-    };
-    let all = ids.len();
+    });
+    let mut glances: Vec<_> = glances.collect();
     let mut counts = HashMap::new();
-    for id in &ids {
-        *counts.entry(glance(id).word).or_insert(0) += 1;
+    for glance in &glances {
+        *counts.entry(glance.word).or_insert(0) += 1;
     }
     if let Some(word) = query.word() {
-        ids.retain(|id| glance(id).word == word);
+        glances.retain(|glance| glance.word == word);
     }
     if sort.is_none() {
-        ids.sort_by_cached_key(|id| {
-            let Glance { word, until, .. } = glance(id);
-            (word, until.is_none(), until, *id)
+        glances.sort_by_key(|glance| {
+            let Glance { id, word, until } = *glance;
+            (word, until.is_none(), until, id)
         });
         if descending {
-            ids.reverse();
+            glances.reverse();
         }
     }
+    let ids = glances.iter().map(|glance| glance.id).collect();
     Ok(Found { ids, counts, all })
 }
 
@@ -422,11 +419,12 @@ fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Mar
         None if row.enabled => Word::Ready,
         None => Word::Disabled,
     };
-    let rests = standing.map_or(&[][..], |standing| &standing.rests);
-    let ends = match word {
-        Word::PartlyResting => rests.iter().map(|rest| rest.until).min(),
-        Word::Resting => rests.iter().map(|rest| rest.until).max(),
-        _ => None,
+    let holds = standing.and_then(Standing::holds);
+    let more = match word {
+        Word::PartlyResting => {
+            standing.map_or(0, |standing| standing.holding().len().saturating_sub(1))
+        }
+        _ => 0,
     };
     let next_check = standing.and_then(|standing| standing.condition.next_check);
     let is_checked = matches!(word, Word::Invalid | Word::Suspended | Word::Misconfigured);
@@ -435,15 +433,13 @@ fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Mar
         span.lines {
             span.state {
                 (words::state_badge(language, word))
-                @if let Some(ends) = ends { span.small { (until(visit, ends, visit.now)) } }
+                @if let Some(rest) = holds { span.small { (until(visit, rest.until, visit.now)) } }
             }
             @match word {
                 Word::PartlyResting | Word::Resting => {
-                    @if let Some(rest) = rests.iter().min_by_key(|rest| (rest.model.is_some(), rest.until)) {
-                        span.small.muted.clipped {
-                            (words::rest_line(language, rest))
-                            @if rests.len() > 1 { ", " (language.and_more(rests.len() - 1)) }
-                        }
+                    @if let Some(rest) = holds {
+                        span.small.muted.clipped { (words::rest_line(language, rest)) }
+                        @if more > 0 { span.small.muted { (language.and_more(more)) } }
                     }
                 }
                 Word::Ready | Word::Disabled => {}
@@ -474,12 +470,12 @@ fn success(language: Language, row: &ShownKey) -> Markup {
     }
 }
 
-/// The day's limit of which the largest part is used, of whatever model.
+/// The day's limit of which the largest part is used, of whatever model. Where nothing is allowed at all the state says so.
 fn quota(standing: Option<&Standing>) -> Markup {
     let windows = standing.map_or(&[][..], |standing| &standing.windows);
     let daily = windows.iter().filter(|window| window.measure.is_daily());
     let fullest = daily
-        .filter_map(|window| Some((window, window.limit?)))
+        .filter_map(|window| Some((window, window.limit.filter(|limit| *limit > 0)?)))
         .max_by_key(|(window, limit)| window.used.saturating_mul(1_000) / (*limit).max(1));
     html! {
         @if let Some((window, limit)) = fullest {

@@ -154,11 +154,9 @@ pub fn rule_words(language: Language, rule: Rule) -> &'static str {
 
 /// How much of a limit is used, as a bar with its words.
 pub fn share(words: &str, used: u64, limit: u64) -> Markup {
-    let percent = if limit == 0 {
-        100
-    } else {
-        (used.saturating_mul(100) / limit).min(100)
-    };
+    // Of nothing all is used.
+    let percent = used.saturating_mul(100).checked_div(limit);
+    let percent = percent.unwrap_or(100).min(100);
     let class = match percent {
         100 => "full",
         80..100 => "high",

@@ -3,7 +3,8 @@
 use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::storage::audit::{self, Filter};
+use gemini_pool::pool::upstream_key::UpstreamKeyId;
+use gemini_pool::storage::audit::{self, Filter, Subject};
 use reqwest::header::LOCATION;
 use reqwest::{Method, Response};
 
@@ -35,9 +36,9 @@ fn assert_shows_no_secret(page: &str) {
 
 async fn actions(pool: &TestPool) -> Vec<String> {
     let page = audit::list(&pool.app.db.readers, &Filter::default(), None, 100).await;
-    let admins = page.unwrap().items.into_iter().rev();
-    admins
-        .filter(|change| change.actor == "admin:admin")
+    let changes = page.unwrap().items.into_iter().rev();
+    changes
+        .filter(|change| change.actor == "admin:admin" && change.subject == Subject::UpstreamKey)
         .map(|change| {
             assert_eq!(change.address.as_deref(), Some("127.0.0.1"));
             let action = serde_json::to_value(change.action).unwrap();
@@ -53,7 +54,12 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     let google = gemini_pool::demo::fake_gemini::FakeGemini::start(google)
         .await
         .unwrap();
-    let pool = TestPool::over(google, vec![known.secret.clone()], &[]).await;
+    let pool = TestPool::over(
+        google,
+        vec![known.secret.clone()],
+        &[("check_new_keys", "on")],
+    )
+    .await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let text = format!("key,label,tags\n{SECOND},second,a b\n{LEAKED},third,\n{FIRST},,\nx y,,\n");
     admin.look("/upstream-keys/import").await;
@@ -234,7 +240,7 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
     for shown in ["Saved", "first", "team", "paid"] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    let known = pool.app.keys.lock().get(pool.keys().await[0].id).cloned();
+    let known = pool.app.keys.lock().get(UpstreamKeyId(1)).cloned();
     let known = known.unwrap();
     assert_eq!(
         (known.priority, known.weight, known.label.as_str()),
@@ -276,10 +282,6 @@ async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
         ("back", "/upstream-keys/1"),
     ];
     target(&admin.submit("/upstream-keys/bulk", &clear).await);
-    let glance = pool
-        .app
-        .keys
-        .lock()
-        .glance(pool.keys().await[0].id, clock::now());
+    let glance = pool.app.keys.lock().glance(UpstreamKeyId(1), clock::now());
     assert_eq!(glance.unwrap().word.name(), "ready");
 }
