@@ -94,10 +94,13 @@ impl Asked {
                 date.to_zoned(zone.clone()).ok()?.timestamp(),
             ))
         };
+        let subject = SUBJECTS.into_iter().find(|it| name_of(it) == self.subject);
+        // Only together with its kind is a thing found without reading everything.
+        let is_named = subject.is_some_and(Subject::is_known_by_name);
         Filter {
-            subject: SUBJECTS.into_iter().find(|it| name_of(it) == self.subject),
-            subject_id: self.id.parse().ok(),
-            name: text(&self.name),
+            subject,
+            subject_id: self.id.parse().ok().filter(|_| subject.is_some()),
+            name: text(&self.name).filter(|_| is_named),
             actor: text(&self.actor),
             action: ACTIONS.into_iter().find(|it| name_of(it) == self.action),
             since: from.and_then(begins),
@@ -164,7 +167,7 @@ fn view(visit: &Visit, asked: &Asked, acts: &Slice<ListedAct>, actors: &[String]
         @if !acts.items.is_empty() {
             (table(visit, asked, &acts.items))
             (pager(language, newer.as_deref(), older.as_deref()))
-        } @else if asked.is_empty() {
+        } @else if asked.is_empty() && asked.older.or(asked.newer).is_none() {
             (empty_state(language.nothing_done(), language.nothing_done_text(), html! {}))
         } @else {
             (empty_state(

@@ -8,10 +8,10 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
     max_attempts: Entry {
         group: Group::Requests,
         look: counted(Unit::Things),
-        title: text("Attempts of a request", "每個請求的嘗試次數"),
+        title: text("Attempts per request", "每個請求的嘗試次數"),
         explanation: text(
             "How many attempts of one request may reach a model or break on the way. Further errors go to the client.",
-            "單一請求最多可有幾次嘗試到達模型或在途中中斷。超過後的錯誤會直接回傳給客戶端。",
+            "單一請求最多可有幾次嘗試到達模型或在傳輸途中中斷。超過後的錯誤會直接回傳給客戶端。",
         ),
     },
     max_keys_per_request: Entry {
@@ -89,7 +89,7 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
     wait_queue_limit: Entry {
         group: Group::Waiting,
         look: zero(Unit::Things, text("nobody waits", "不允許等候")),
-        title: text("Requests that wait", "等候中的請求上限"),
+        title: text("Requests waiting at once", "等候中的請求上限"),
         explanation: text(
             "How many requests may wait for a key at once. Further ones are refused at once.",
             "最多可有多少請求同時等候金鑰，其餘會立即被拒絕。",
@@ -98,7 +98,7 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
     overload_pause_ms: Entry {
         group: Group::Waiting,
         look: counted(Unit::Milliseconds),
-        title: text("Pause of an overloaded model", "模型過載後的暫停時間"),
+        title: text("Pause after overload", "模型過載後的暫停時間"),
         explanation: text(
             "How long an overloaded model is left alone at first. The pause doubles up to 30 s, or stays at this where it is longer.",
             "模型過載時最初暫停多久。之後會加倍至最多 30 秒；若此值更長則維持此值。",
@@ -125,10 +125,10 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
     key_tokens_per_minute: Entry {
         group: Group::KeyLimits,
         look: zero(Unit::Things, NO_LIMIT),
-        title: text("Tokens a minute", "每分鐘 token 數"),
+        title: text("Tokens a minute", "每分鐘 Token 數"),
         explanation: text(
             "How many tokens one upstream key may spend a minute.",
-            "單一上游金鑰每分鐘最多使用多少 token。",
+            "單一上游金鑰每分鐘最多使用多少 Token。",
         ),
     },
     key_requests_per_day: Entry {
@@ -137,16 +137,16 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
         title: text("Requests a day", "每日請求數"),
         explanation: text(
             "How many requests one upstream key gets a day. The day ends as Google's does, at midnight in California.",
-            "單一上游金鑰每日最多分配多少請求。日界與 Google 相同，為加州午夜。",
+            "單一上游金鑰每日最多分配多少請求。每日以加州午夜為界，與 Google 相同。",
         ),
     },
     key_tokens_per_day: Entry {
         group: Group::KeyLimits,
         look: zero(Unit::Things, NO_LIMIT),
-        title: text("Tokens a day", "每日 token 數"),
+        title: text("Tokens a day", "每日 Token 數"),
         explanation: text(
             "How many tokens one upstream key may spend a day. The day ends as Google's does, at midnight in California.",
-            "單一上游金鑰每日最多使用多少 token。日界與 Google 相同，為加州午夜。",
+            "單一上游金鑰每日最多使用多少 Token。每日以加州午夜為界，與 Google 相同。",
         ),
     },
     project_requests_per_minute: Entry {
@@ -161,10 +161,10 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
     project_tokens_per_minute: Entry {
         group: Group::ProjectLimits,
         look: zero(Unit::Things, NO_LIMIT),
-        title: text("Tokens a minute", "每分鐘 token 數"),
+        title: text("Tokens a minute", "每分鐘 Token 數"),
         explanation: text(
             "How many tokens all keys of a project may spend a minute together.",
-            "同一專案的所有金鑰合計，每分鐘最多使用多少 token。",
+            "同一專案的所有金鑰合計，每分鐘最多使用多少 Token。",
         ),
     },
     project_requests_per_day: Entry {
@@ -173,16 +173,16 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
         title: text("Requests a day", "每日請求數"),
         explanation: text(
             "How many requests all keys of a project get a day together. The day ends as Google's does, at midnight in California.",
-            "同一專案的所有金鑰合計，每日最多分配多少請求。日界與 Google 相同，為加州午夜。",
+            "同一專案的所有金鑰合計，每日最多分配多少請求。每日以加州午夜為界，與 Google 相同。",
         ),
     },
     project_tokens_per_day: Entry {
         group: Group::ProjectLimits,
         look: zero(Unit::Things, NO_LIMIT),
-        title: text("Tokens a day", "每日 token 數"),
+        title: text("Tokens a day", "每日 Token 數"),
         explanation: text(
             "How many tokens all keys of a project may spend a day together. The day ends as Google's does, at midnight in California.",
-            "同一專案的所有金鑰合計，每日最多使用多少 token。日界與 Google 相同，為加州午夜。",
+            "同一專案的所有金鑰合計，每日最多使用多少 Token。每日以加州午夜為界，與 Google 相同。",
         ),
     },
     check_new_keys: Entry {
@@ -212,10 +212,10 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
     check_with_generate: Entry {
         group: Group::Checks,
         look: Look::Switch,
-        title: text("Checks generate a token", "檢查時產生一個 token"),
+        title: text("Checks generate a token", "檢查時產生一個 Token"),
         explanation: text(
             "Let checks generate one token. That spends quota and proves more: that the key may really generate.",
-            "檢查時實際產生一個 token。會耗用配額，但更能證明金鑰確實可用來產生內容。",
+            "檢查時實際產生一個 Token。會耗用配額，但更能證明金鑰確實可用來產生內容。",
         ),
     },
     day_zone: Entry {
@@ -227,7 +227,7 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
             ),
             empty: None,
         },
-        title: text("Days of limits begin in", "限制的日界時區"),
+        title: text("Time zone of limits", "限制所用的時區"),
         explanation: text(
             "The time zone in which the days and months of client keys' limits begin. What was used is counted anew from it.",
             "客戶端金鑰限制以此時區計算每日與每月的起點。變更後會依新時區重新計算已用量。",
@@ -268,8 +268,8 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
         },
         title: text("Pages that may call", "允許呼叫的網頁來源"),
         explanation: text(
-            "Which web pages may call the proxy from a browser, as access-control-allow-origin has it: * for any.",
-            "哪些網頁可從瀏覽器呼叫代理，即 access-control-allow-origin 的值，* 表示任何網頁。",
+            "Which web pages may call this server from a browser, as access-control-allow-origin has it: * for any.",
+            "哪些網頁可從瀏覽器呼叫此服務，即 access-control-allow-origin 的值，* 表示任何網頁。",
         ),
     },
 };

@@ -120,7 +120,7 @@ impl Group {
             Self::ProjectLimits => text("Limits of each project", "每個專案的限制"),
             Self::Checks => text("Checks of upstream keys", "上游金鑰檢查"),
             Self::ClientKeys => text("Client keys", "客戶端金鑰"),
-            Self::Record => text("The record", "記錄"),
+            Self::Record => text("Logs", "記錄"),
             Self::Browsers => text("Browsers", "瀏覽器"),
         }
     }
@@ -205,9 +205,12 @@ impl Entry {
                 },
                 _,
             ) => language.write_whole_number(&bounds),
-            (Look::Number { .. }, "") => language.write_value(&bounds),
-            (Look::Number { .. }, example) => language.write_value_like(&bounds, example),
-            (Look::Switch | Look::Words { .. }, _) => language.write_value(&bounds),
+            (Look::Number { .. }, example) if !example.is_empty() => {
+                language.write_value_like(&bounds, example)
+            }
+            (Look::Number { .. } | Look::Switch | Look::Words { .. }, _) => {
+                language.write_value(&bounds)
+            }
         }
     }
 

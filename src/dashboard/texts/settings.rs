@@ -47,7 +47,7 @@ texts! {
     config_database = "Database", "資料庫";
     config_upstream = "Where requests are sent", "請求送往";
     config_public_url = "How clients reach it", "對外網址";
-    config_proxies = "Proxies that are believed", "信任的代理";
+    config_proxies = "Proxies that are believed", "信任的代理伺服器";
     config_unset = "not set", "未設定";
 }
 
