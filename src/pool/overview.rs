@@ -191,7 +191,6 @@ mod tests {
 
     use super::*;
     use crate::pool::keys::Cooldown;
-    use crate::pool::secret::Secret;
     use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKey};
     use crate::pool::verdict::Rule;
 
@@ -199,25 +198,14 @@ mod tests {
 
     fn key(id: i64, project: i64, state: KeyState, enabled: bool) -> UpstreamKey {
         UpstreamKey {
-            id: UpstreamKeyId(id),
-            project_id: ProjectId(project),
-            project: None,
-            project_number: None,
             billing: Billing::Free,
-            label: format!("key {id}"),
-            tags: vec![],
-            secret: Secret::new(&format!("secret-of-key-{id}")),
             enabled,
-            priority: 0,
-            weight: 1,
             condition: Condition {
                 state,
                 next_check: Some(NOW + Duration::from_mins(9)),
                 ..Condition::ready(NOW)
             },
-            state_reset_revision: 0,
-            last_used_at: None,
-            checked_at: None,
+            ..UpstreamKey::example(id, project, NOW)
         }
     }
 

@@ -11,11 +11,13 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::changes::changes;
-use crate::dashboard::chart::{Chart, Form, Series, figure};
+use crate::dashboard::chart::{Chart, Form, Series, count, figure, value};
 use crate::dashboard::client_keys::change::usage_card;
 use crate::dashboard::client_keys::form::field_of;
 use crate::dashboard::client_keys::{amount, id_in, last_used, page_of, share, state};
-use crate::dashboard::components::{ago, card, href, number, stat, tabs, tokens, until, usd};
+use crate::dashboard::components::{
+    ago, card, dollars, href, number, stat, tabs, tokens, until, usd,
+};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::snippets::PLACEHOLDER;
@@ -227,13 +229,10 @@ fn use_charts(visit: &Visit, range: Range, hours: &[(Timestamp, Use)]) -> Markup
     if sum == Use::default() {
         return html! { p.muted { (language.not_used_yet()) } };
     }
-    let series = |name, colour, value: fn(&Use) -> i64| Series {
+    let series = |name, colour, of: fn(&Use) -> i64| Series {
         name,
         colour,
-        values: bins
-            .iter()
-            .map(|(_, used)| Some(float(value(used))))
-            .collect(),
+        values: bins.iter().map(|(_, used)| Some(value(of(used)))).collect(),
     };
     let chart = |title, total, series, unit| {
         let bins = bins.iter().map(|(name, _)| name.clone()).collect();
@@ -259,7 +258,7 @@ fn use_charts(visit: &Visit, range: Range, hours: &[(Timestamp, Use)]) -> Markup
     html! {
         div.cards.tight {
             (chart(language.client_key_requests(), number(sum.requests), requests, counted))
-            (chart(language.client_key_tokens(), number(sum.tokens), spent, |value| tokens(whole(value))))
+            (chart(language.client_key_tokens(), number(sum.tokens), spent, |value| tokens(count(value))))
             (chart(language.client_key_cost(), dollars(sum.cost_nano_usd), cost, |nano_usd| usd(nano_usd / 1e9)))
         }
     }
@@ -288,29 +287,7 @@ fn bins(visit: &Visit, range: Range, hours: &[(Timestamp, Use)]) -> Vec<((String
 }
 
 fn counted(value: f64) -> String {
-    number(whole(value))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "what is drawn needs no more")]
-fn float(count: i64) -> f64 {
-    count as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts are not negative, and small"
-)]
-fn whole(value: f64) -> u64 {
-    value.round() as u64
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "dollars are shown, not added up"
-)]
-fn dollars(nano_usd: i64) -> String {
-    usd(nano_usd as f64 / 1e9)
+    number(count(value))
 }
 
 fn facts(visit: &Visit, key: &ListedKey) -> Markup {

@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{Chart, Form, Series, figure};
+use crate::dashboard::chart::{Chart, Form, Series, count, figure, value};
 use crate::dashboard::components::{
-    Tone, badge, duration_ms, href, number, stat, tokens, until, usd,
+    Tone, badge, dollars, duration_ms, href, number, stat, tokens, until, usd,
 };
 use crate::dashboard::status::Seen;
 use crate::dashboard::texts::Language;
@@ -92,14 +92,6 @@ fn success(counts: &Counts) -> String {
     )
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "dollars are shown, not added up"
-)]
-fn dollars(nano_usd: i64) -> String {
-    usd(nano_usd as f64 / 1e9)
-}
-
 pub fn charts(visit: &Visit, traffic: &Traffic) -> Markup {
     let language = visit.language;
     let bins = &traffic.bins;
@@ -131,7 +123,7 @@ pub fn charts(visit: &Visit, traffic: &Traffic) -> Markup {
         thousands,
     );
     let costs = vec![series(language.cost(), 2, bins, |bin| {
-        Some(float(u64::try_from(bin.counts.sum.cost_nano_usd).unwrap_or(0)) / 1e9)
+        Some(value(bin.counts.sum.cost_nano_usd) / 1e9)
     })];
     let costs = chart(
         language.cost_over_time(),
@@ -151,7 +143,7 @@ fn outcomes(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
     let of = |name, colour, outcomes: &'static [Outcome]| {
         series(name, colour, bins, move |bin| {
             let counts = outcomes.iter().map(|outcome| bin.counts.count(*outcome));
-            Some(float(counts.sum()))
+            Some(value(counts.sum::<u64>()))
         })
     };
     vec![
@@ -182,7 +174,7 @@ fn outcomes(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
 fn latency(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
     let of = |name, colour, percent| {
         series(name, colour, bins, move |bin| {
-            percentile(&bin.counts.sum.first_byte, percent).map(float)
+            percentile(&bin.counts.sum.first_byte, percent).map(value)
         })
     };
     vec![of(language.median(), 2, 50), of("p95", 3, 95)]
@@ -191,13 +183,13 @@ fn latency(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
 fn kinds(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
     vec![
         series(language.prompt(), 2, bins, |bin| {
-            Some(float(bin.counts.sum.prompt_tokens))
+            Some(value(bin.counts.sum.prompt_tokens))
         }),
         series(language.output(), 1, bins, |bin| {
-            Some(float(bin.counts.sum.output_tokens))
+            Some(value(bin.counts.sum.output_tokens))
         }),
         series(language.thoughts(), 5, bins, |bin| {
-            Some(float(bin.counts.sum.thought_tokens))
+            Some(value(bin.counts.sum.thought_tokens))
         }),
     ]
 }
@@ -230,20 +222,6 @@ fn name_of(visit: &Visit, bin: &Bin) -> (String, String) {
         short,
         format!("{} – {until}", text(bin.begin, "%m-%d %H:%M")),
     )
-}
-
-#[expect(clippy::cast_precision_loss, reason = "what is drawn needs no more")]
-fn float(count: u64) -> f64 {
-    count as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "counts are not negative, and small"
-)]
-fn count(value: f64) -> u64 {
-    value.round() as u64
 }
 
 fn whole(value: f64) -> String {
