@@ -257,7 +257,7 @@ fn use_charts(visit: &Visit, range: Range, hours: &[(Timestamp, Use)]) -> Markup
         used.cost_nano_usd
     })];
     html! {
-        div.cards {
+        div.cards.tight {
             (chart(language.client_key_requests(), number(sum.requests), requests, counted))
             (chart(language.client_key_tokens(), number(sum.tokens), spent, |value| tokens(whole(value))))
             (chart(language.client_key_cost(), dollars(sum.cost_nano_usd), cost, |nano_usd| usd(nano_usd / 1e9)))
