@@ -144,7 +144,7 @@ fn facts(visit: &Visit, field: &Field) -> Markup {
         dl.facts {
             dt { (language.setting_in_use()) } dd { strong { (in_use) } }
             dt { (language.setting_default_word()) } dd { (shown(language, definition, None)) }
-            dt { (language.setting_bounds()) } dd { (field.entry.bounds(language, definition)) }
+            dt { (language.setting_bounds()) } dd { (field.entry.hint(language, definition)) }
             dt { (language.setting_since()) }
             dd {
                 @if let Some(at) = field.changed_at { (ago(visit, at, visit.now)) } @else { (language.all_default()) }

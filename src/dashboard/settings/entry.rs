@@ -194,6 +194,22 @@ impl Entry {
         }
     }
 
+    /// What a value may be, and what none at all stands for.
+    pub fn hint(&self, language: Language, definition: &Definition) -> String {
+        match (&self.look, &definition.kind) {
+            (
+                Look::Number {
+                    unit,
+                    zero: Some(zero),
+                },
+                Kind::Number(bounds),
+            ) => language.up_to_or_empty(&unit.write(language, *bounds.end()), zero.of(language)),
+            (Look::Number { .. } | Look::Switch | Look::Words { .. }, _) => {
+                self.bounds(language, definition)
+            }
+        }
+    }
+
     /// How to mend a value that it cannot have.
     pub fn remedy(&self, language: Language, definition: &Definition) -> String {
         let bounds = self.bounds(language, definition);

@@ -7,6 +7,7 @@ use crate::dashboard::components::{Tone, badge};
 use crate::dashboard::settings::catalogue::CATALOGUE;
 use crate::dashboard::settings::entry::{Entry, Look};
 use crate::dashboard::settings::path_of;
+use crate::dashboard::settings::value::Unit;
 use crate::dashboard::texts::Language;
 use crate::pool::settings::{Definition, Kind};
 use crate::storage::settings::Present;
@@ -82,8 +83,12 @@ impl Field {
                 (self.input(language, is_first_wrong))
                 @if let Some(wrong) = &self.wrong { p.error #{ (name) "-error" } role="alert" { (wrong) } }
                 p.hint #{ (name) "-hint" } {
-                    span { (language.setting_default(&default)) }
-                    @if self.is_narrow() { span { (self.entry.bounds(language, self.definition)) } }
+                    (language.setting_default(&default))
+                    @match &self.entry.look {
+                        Look::Number { .. } if self.is_narrow() => { " · " (self.entry.hint(language, self.definition)) }
+                        Look::Number { .. } | Look::Switch => {}
+                        Look::Words { .. } => { br; (self.entry.hint(language, self.definition)) }
+                    }
                 }
                 @if !self.is_default() {
                     button.small type="submit" form=(RESET_FORM) formaction={ (path_of(name)) "/reset" }
@@ -93,12 +98,16 @@ impl Field {
         }
     }
 
-    /// Whether its bounds are worth a word where there is little room.
+    /// Whether its bounds are worth a word where there is little room: counts may be as large as anybody can mean.
     fn is_narrow(&self) -> bool {
-        match &self.definition.kind {
-            Kind::Number(bounds) => *bounds.end() < 1_000_000_000_000,
-            Kind::Switch => false,
-            Kind::Text(..) => true,
+        match (&self.definition.kind, &self.entry.look) {
+            (
+                Kind::Number(bounds),
+                Look::Number {
+                    unit: Unit::Things, ..
+                },
+            ) => *bounds.end() < 1_000_000_000_000,
+            (Kind::Number(_) | Kind::Switch | Kind::Text(..), _) => true,
         }
     }
 

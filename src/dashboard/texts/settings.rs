@@ -15,6 +15,7 @@ texts! {
     switched_off = "off", "關閉";
     on_or_off = "On or off", "開啟或關閉";
     from_to(least: &str, most: &str) = "{least} to {most}", "{least} 到 {most}";
+    up_to_or_empty(most: &str, empty: &str) = "up to {most}; empty: {empty}", "最多 {most}；留空：{empty}";
     write_whole_number(bounds: &str) = "Write a whole number: {bounds}", "請輸入整數：{bounds}";
     write_value(expected: &str) = "Write: {expected}", "請輸入：{expected}";
     write_value_like(bounds: &str, example: &str) = "Write {bounds}, as in “{example}”", "請輸入 {bounds}，例如「{example}」";
