@@ -2,7 +2,7 @@
 //! confirmed. All of it in memory.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,9 +15,9 @@ use crate::storage::audit::Actor;
 
 /// So many jobs are remembered.
 const MOST_JOBS: usize = 50;
-/// So many drafts are kept, each for so long.
-const MOST_DRAFTS: usize = 8;
-const DRAFT_AGE: Duration = Duration::from_mins(15);
+/// So many things that wait for a yes are kept, each for so long.
+const MOST_KEPT: usize = 8;
+const KEPT_FOR: Duration = Duration::from_mins(15);
 /// So many results of a check of many keys are kept: those that did not pass first.
 pub const MOST_RESULTS: usize = 200;
 
@@ -25,7 +25,10 @@ pub const MOST_RESULTS: usize = 200;
 #[derive(Debug, Default)]
 pub struct Jobs {
     begun: Mutex<VecDeque<Arc<Job>>>,
-    drafts: Mutex<VecDeque<(Timestamp, Arc<Draft>)>>,
+    /// What was pasted and not yet added.
+    pub pasted: Kept<Import>,
+    /// All keys that matched when somebody was asked whether to change them: those, and no others, are changed.
+    pub matched: Kept<Vec<UpstreamKeyId>>,
     changes: Queue,
     tests: Queue,
 }
@@ -125,12 +128,9 @@ pub enum TestResult {
     Alive,
 }
 
-/// Keys that were pasted, and wait for a yes.
+/// What waits for a yes: a few things, each for a while, under random names that stand in URLs and forms.
 #[derive(Debug)]
-pub struct Draft {
-    pub id: u64,
-    pub found: Import,
-}
+pub struct Kept<T>(Mutex<VecDeque<(Timestamp, u64, Arc<T>)>>);
 
 impl Job {
     /// How many keys it is about.
@@ -226,34 +226,42 @@ impl Jobs {
     pub async fn next_test(&self) -> Arc<Job> {
         self.tests.next().await
     }
+}
 
-    /// Keeps what was pasted until it is confirmed, for a while.
-    pub fn keep(&self, found: Import, now: Timestamp) -> Arc<Draft> {
-        let draft = Arc::new(Draft {
-            id: rand::random(),
-            found,
-        });
-        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
-        drafts.retain(|(kept, _)| now - *kept < DRAFT_AGE);
-        while drafts.len() >= MOST_DRAFTS {
-            drafts.pop_front();
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Kept<T> {
+    /// Keeps something, and tells its name.
+    pub fn keep(&self, thing: T, now: Timestamp) -> u64 {
+        let id = rand::random();
+        let mut kept = self.still_kept(now);
+        while kept.len() >= MOST_KEPT {
+            kept.pop_front();
         }
-        drafts.push_back((now, draft.clone()));
-        draft
+        kept.push_back((now, id, Arc::new(thing)));
+        id
     }
 
-    /// What was pasted; `None`: too long ago.
-    pub fn draft(&self, id: u64, now: Timestamp) -> Option<Arc<Draft>> {
-        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
-        drafts.retain(|(kept, _)| now - *kept < DRAFT_AGE);
-        let found = drafts.iter().find(|(_, draft)| draft.id == id);
-        found.map(|(_, draft)| draft.clone())
+    /// What was kept under a name; `None`: too long ago.
+    pub fn get(&self, id: u64, now: Timestamp) -> Option<Arc<T>> {
+        let kept = self.still_kept(now);
+        let found = kept.iter().find(|(_, known, _)| *known == id);
+        found.map(|(_, _, thing)| thing.clone())
     }
 
-    /// Forgets what was pasted.
-    pub fn drop_draft(&self, id: u64) {
-        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
-        drafts.retain(|(_, draft)| draft.id != id);
+    pub fn forget(&self, id: u64) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(_, known, _)| *known != id);
+    }
+
+    fn still_kept(&self, now: Timestamp) -> MutexGuard<'_, VecDeque<(Timestamp, u64, Arc<T>)>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(since, _, _)| now - *since < KEPT_FOR);
+        kept
     }
 }
 
@@ -302,19 +310,19 @@ mod tests {
     }
 
     #[test]
-    fn drafts_are_few_and_forgotten_in_time() {
-        let jobs = Jobs::default();
-        let first = jobs.keep(Import::default(), NOW);
-        assert!(jobs.draft(first.id, NOW).is_some());
-        for _ in 0..MOST_DRAFTS {
-            jobs.keep(Import::default(), NOW);
+    fn what_waits_for_a_yes_is_little_and_forgotten_in_time() {
+        let kept = Kept::default();
+        let first = kept.keep(1, NOW);
+        assert_eq!(kept.get(first, NOW).as_deref(), Some(&1));
+        for number in 0..MOST_KEPT {
+            kept.keep(number, NOW);
         }
-        assert!(jobs.draft(first.id, NOW).is_none());
+        assert!(kept.get(first, NOW).is_none());
 
-        let last = jobs.keep(Import::default(), NOW);
-        assert!(jobs.draft(last.id, NOW + DRAFT_AGE).is_none());
-        let last = jobs.keep(Import::default(), NOW);
-        jobs.drop_draft(last.id);
-        assert!(jobs.draft(last.id, NOW).is_none());
+        let last = kept.keep(2, NOW);
+        assert!(kept.get(last, NOW + KEPT_FOR).is_none());
+        let last = kept.keep(3, NOW);
+        kept.forget(last);
+        assert!(kept.get(last, NOW).is_none());
     }
 }

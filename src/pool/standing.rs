@@ -70,6 +70,8 @@ pub enum Why {
     SoftFaults,
     /// By our own count nothing is left of what Google allows.
     Used(Measure),
+    /// Google allows nothing of this model, as far as is known.
+    NothingAllowed,
     /// The admin's own limits for every key, or for every project.
     KeyLimit(Measure),
     ProjectLimit(Measure),
@@ -183,7 +185,7 @@ impl Standing {
 
 impl Rest {
     /// Whether an answer of Google has told it.
-    fn is_told(&self) -> bool {
+    pub fn is_told(&self) -> bool {
         matches!(self.why, Why::Verdict(_))
     }
 }
@@ -298,7 +300,10 @@ impl Keys {
                     model,
                     since: None,
                     until: full.until,
-                    why: why(full.measure),
+                    why: match limits.get(full.measure) {
+                        Some(0) => Why::NothingAllowed,
+                        _ => why(full.measure),
+                    },
                 });
             }
         };

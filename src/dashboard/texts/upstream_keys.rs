@@ -22,6 +22,7 @@ texts! {
     key_misconfigured_means = "Its project cannot use the API as it is set up. It is checked again by itself.", "其專案目前的設定無法使用 API。系統會自動再次檢查。";
     key_disabled_means = "Somebody has turned it off. It is not lent until it is enabled.", "已被手動停用，啟用前不會使用。";
     soft_faults = "failed five times in a row while others succeeded", "連續失敗五次，而其他金鑰成功";
+    nothing_allowed = "presumed to have no quota for this model", "推定此模型沒有配額";
     used_up(measure: &str) = "{measure} used up by our count", "依本機計數，{measure}已用完";
     key_limit_used(measure: &str) = "your limit for each key: {measure}", "您為每個金鑰設定的上限：{measure}";
     project_limit_used(measure: &str) = "your limit for each project: {measure}", "您為每個專案設定的上限：{measure}";
@@ -98,7 +99,7 @@ texts! {
     requests_today = "Requests today", "今日請求";
     success_today = "Success", "成功率";
     tokens_today = "Tokens today", "今日 token";
-    quota_used = "Day's quota used", "今日配額用量";
+    quota_used = "Day's quota", "今日配額";
     last_used = "Last used", "最後使用";
     created = "Created", "建立時間";
     failing_today = "With failures today", "今日有失敗";
@@ -106,6 +107,24 @@ texts! {
     choose_key(label: &str) = "Choose {label}", "選取 {label}";
     choose_page = "Choose all on this page", "選取本頁全部";
     with = "With", "對";
+    are_chosen = "chosen", "個已選";
+    sorted_by = "Sorted by", "排序";
+    sort_oldest = "Added, oldest first", "建立時間，舊的在前";
+    sort_newest = "Added, newest first", "建立時間，新的在前";
+    sort_label_down = "Label, Z to A", "名稱，由後往前";
+    sort_state = "State, ready first", "狀態，可用在前";
+    sort_state_down = "State, out of use first", "狀態，停用在前";
+    sort_project_down = "Project, Z to A", "專案，由後往前";
+    sort_priority = "Priority, lent first", "優先順序，先使用的在前";
+    sort_priority_down = "Priority, lent last", "優先順序，後使用的在前";
+    sort_most_requests = "Most requests today", "今日請求最多";
+    sort_fewest_requests = "Fewest requests today", "今日請求最少";
+    sort_most_success = "Best success today", "今日成功率最高";
+    sort_least_success = "Worst success today", "今日成功率最低";
+    sort_most_tokens = "Most tokens today", "今日 token 最多";
+    sort_fewest_tokens = "Fewest tokens today", "今日 token 最少";
+    sort_used_last = "Used most recently", "最近使用";
+    sort_unused_longest = "Unused for longest", "最久未使用";
     the_chosen = "the chosen", "已選的金鑰";
     test = "Test", "測試";
     test_now = "Test now", "立即測試";
@@ -118,6 +137,7 @@ texts! {
     in_flight_now(count: u32) = "{count} running now", "{count} 個進行中";
     failures_of(failures: &str, requests: &str) = "{failures} of {requests} failed", "{requests} 次中有 {failures} 次失敗";
     page_of(first: &str, last: &str, total: &str) = "{first}–{last} of {total}", "第 {first}–{last} 個，共 {total} 個";
+    numbers_of_today = "requests, success and tokens are of today (UTC)", "請求、成功率與 token 為今日（UTC）數據";
     nothing_chosen = "Nothing was chosen: tick some keys first, or take all that match", "尚未選取：請先勾選金鑰，或選擇所有符合的金鑰";
     unknown_action = "There is no such action", "沒有這種操作";
 
@@ -143,7 +163,8 @@ texts! {
     job_waits = "Waiting for its turn…", "等待中…";
     job_failed(why: &str) = "It ended early: {why}", "提前結束：{why}";
     job_of(done: &str, total: &str) = "{done} of {total}", "{done} / {total}";
-    job_gone = "this job", "這項工作";
+    job_gone = "This job is not known any more", "已無法查詢這項工作";
+    job_gone_text = "The last 50 jobs are remembered until the server is started again. One that was under way then was interrupted: what it had done stays done and stands under Audit. Begin it again for the rest.", "伺服器重新啟動前會記住最近 50 項工作。重新啟動時仍在進行的工作已中斷：已完成的部分會保留，並記錄於稽核；其餘部分請重新執行。";
     job_back = "Back to the keys", "回到金鑰列表";
     job_leave = "It goes on when you leave this page.", "離開此頁後仍會繼續進行。";
     job_reload = "Reload to see how far it is", "重新整理以查看進度";
@@ -174,6 +195,7 @@ texts! {
     import_odd = "Could not be read", "無法辨識";
     import_odd_key = "not a key", "不是金鑰";
     import_odd_part(what: &str) = "no usable {what}: the key goes without", "{what} 無法使用：金鑰將不含此項";
+    import_update_known = "Update the known keys", "更新已存在的金鑰";
     import_line = "Line", "行";
     import_what = "What", "問題";
     import_start = "Begins with", "開頭";
@@ -205,12 +227,9 @@ texts! {
     reason = "Reason", "原因";
     quota_windows = "Quota windows", "配額視窗";
     quota_windows_hint = "Counted here, by Google's minute and day, over all keys of the project. What others use of it is not known.", "由本機依 Google 的分鐘與日計數，涵蓋專案的所有金鑰。無法得知他人的用量。";
+    day_resets = "The day's counts begin anew", "每日計數重新開始：";
+    none_allowed = "none allowed", "沒有配額";
     no_windows = "Nothing was used today, and no limit is known.", "今日尚未使用，也沒有已知上限。";
-    window = "Window", "視窗";
-    used = "Used", "已用";
-    window_limit = "Limit", "上限";
-    how_known = "How it is known", "來源";
-    resets = "Resets", "重設";
     of_this_key = "this key, all models", "此金鑰的所有模型";
     of_its_project = "its project, all models", "其專案的所有模型";
     no_requests_30 = "No request was sent with it in 30 days.", "30 天內沒有使用此金鑰送出請求。";
@@ -226,6 +245,7 @@ texts! {
     last_time = "Last", "最後一次";
     checks = "Checks", "檢查";
     no_checks = "It was not checked yet.", "尚未檢查。";
+    no_check_rows = "The log keeps no row of its checks any more.", "記錄中已沒有其檢查的資料列。";
     when = "When", "時間";
     passed = "Passed", "通過";
     changes = "Changes", "變更";
@@ -345,8 +365,13 @@ impl Language {
         }
     }
 
-    pub fn import_keys(self, count: usize) -> String {
-        self.ask(count, "Add", "新增", "")
+    pub fn import_keys(self, count: u64) -> String {
+        self.ask(
+            usize::try_from(count).unwrap_or(usize::MAX),
+            "Add",
+            "新增",
+            "",
+        )
     }
 
     /// `1,234 upstream keys`.

@@ -21,12 +21,16 @@ use crate::dashboard::visit::{Notice, Visit};
 use crate::error::Error;
 use crate::jobs::{Change, Job, Progress, TestResult, Work};
 use crate::pool::upstream_key::{Attributes, UpstreamKeyId, tags_in};
-use crate::storage::upstream_keys;
+use crate::storage::sums::begin_of_day;
+use crate::storage::upstream_keys::{self, search};
 
 /// Whoever waits for a page gets it after so long, with the progress of what goes on.
 const PATIENCE: Duration = Duration::from_millis(800);
 /// A test of one key is waited for: its answer is what somebody wants to see.
 const PATIENCE_FOR_TEST: Duration = Duration::from_secs(6);
+
+/// So many keys are named before something is done to them.
+const NAMED: usize = 12;
 
 /// What can be done to keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub struct BulkForm {
     id: Vec<i64>,
     back: String,
     confirmed: String,
+    /// The name under which all that matched are kept, once somebody was asked.
+    matched: String,
     add_tags: String,
     remove_tags: String,
     project: String,
@@ -123,14 +129,19 @@ pub async fn update(
         return Ok(Redirect::to(form.back()).into_response());
     }
     if action.asks(&form) && form.confirmed.is_empty() {
-        return Ok(question(&visit, &form, action, ids.len(), None).into_response());
+        let page = question(&app, &visit, &form, action, &ids, None).await?;
+        return Ok(page.into_response());
     }
-    let work = match work(language, &form, action, ids) {
-        Ok(work) => work,
-        Err((wrong, count)) => {
-            let page = question(&visit, &form, action, count, Some(wrong));
+    let change = match change(language, &form, action) {
+        Ok(change) => change,
+        Err(wrong) => {
+            let page = question(&app, &visit, &form, action, &ids, Some(wrong)).await?;
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
+    };
+    let work = match change {
+        Some(change) => Work::Change(ids, change),
+        None => Work::Test(ids),
     };
     // A key that is gone has no page any more.
     let back = if action == Action::Delete && !form.back().contains('?') {
@@ -167,56 +178,49 @@ async fn chosen(
         ids.dedup();
         return Ok(ids);
     }
+    let matched = u64::from_str_radix(&form.matched, 16).ok();
+    if let Some(ids) = matched.and_then(|id| app.jobs.matched.get(id, visit.now)) {
+        return Ok(ids.to_vec());
+    }
     let uri: Uri = form.back().parse().unwrap_or_default();
     let query = axum::extract::Query::<ListQuery>::try_from_uri(&uri);
     let query = query.map(|query| query.0).unwrap_or_default();
     Ok(list::find(app, &query, visit.now).await?.ids)
 }
 
-/// What the form asks for, or what is wrong with it.
-fn work(
+/// The change that the form asks for, or what is wrong with it; `None`: nothing is changed, but looked at.
+fn change(
     language: Language,
     form: &BulkForm,
     action: Action,
-    ids: Vec<UpstreamKeyId>,
-) -> Result<Work, (&'static str, usize)> {
-    let change = match action {
-        Action::Test => return Ok(Work::Test(ids)),
-        Action::Enable => Change::Enable,
-        Action::Disable => Change::Disable,
-        Action::Clear => Change::Clear,
-        Action::Delete => Change::Delete,
+) -> Result<Option<Change>, &'static str> {
+    let (attributes, add_tags, remove_tags) = match action {
+        Action::Test => return Ok(None),
+        Action::Enable => return Ok(Some(Change::Enable)),
+        Action::Disable => return Ok(Some(Change::Disable)),
+        Action::Clear => return Ok(Some(Change::Clear)),
+        Action::Delete => return Ok(Some(Change::Delete)),
         Action::Tag => {
-            let (add_tags, remove_tags) = (tags_in(&form.add_tags), tags_in(&form.remove_tags));
-            if add_tags.is_empty() && remove_tags.is_empty() {
-                return Err((language.give_something(), ids.len()));
-            }
-            Change::Update {
-                attributes: Attributes::default(),
-                add_tags,
-                remove_tags,
-            }
+            let (add, remove) = (tags_in(&form.add_tags), tags_in(&form.remove_tags));
+            (Attributes::default(), add, remove)
         }
         Action::Move => {
-            let project =
-                edit::name(language, &form.project).map_err(|wrong| (wrong, ids.len()))?;
-            let priority =
-                edit::whole(language, &form.priority).map_err(|wrong| (wrong, ids.len()))?;
-            if project.is_none() && priority.is_none() {
-                return Err((language.give_something(), ids.len()));
-            }
-            Change::Update {
-                attributes: Attributes {
-                    project,
-                    priority,
-                    ..Attributes::default()
-                },
-                add_tags: Vec::new(),
-                remove_tags: Vec::new(),
-            }
+            let attributes = Attributes {
+                project: edit::name(language, &form.project)?,
+                priority: edit::whole(language, &form.priority)?,
+                ..Attributes::default()
+            };
+            (attributes, Vec::new(), Vec::new())
         }
     };
-    Ok(Work::Change(ids, change))
+    if attributes == Attributes::default() && add_tags.is_empty() && remove_tags.is_empty() {
+        return Err(language.give_something());
+    }
+    Ok(Some(Change::Update {
+        attributes,
+        add_tags,
+        remove_tags,
+    }))
 }
 
 /// Has the work done. What is done soon is told on the page where it was asked for, what takes longer on one of its own.
@@ -290,15 +294,17 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
     }
 }
 
-/// The page that says what will be done to how many keys, and asks for what else it needs.
-fn question(
+/// The page that says what will be done to how many keys, names some of them, and asks for what else it needs.
+async fn question(
+    app: &App,
     visit: &Visit,
     form: &BulkForm,
     action: Action,
-    count: usize,
+    ids: &[UpstreamKeyId],
     wrong: Option<&str>,
-) -> Markup {
+) -> Result<Markup, ErrorPage> {
     let language = visit.language;
+    let count = ids.len();
     let (title, text, is_danger) = match action {
         Action::Test => (language.ask_test(count), language.test_means(), false),
         Action::Enable => (language.ask_enable(count), language.enable_means(), false),
@@ -308,7 +314,12 @@ fn question(
         Action::Move => (language.ask_move(count), language.leave_empty(), false),
         Action::Delete => (language.ask_delete(count), language.delete_means(), true),
     };
+    let is_all = form.scope == "all";
+    let matched = is_all.then(|| app.jobs.matched.keep(ids.to_vec(), visit.now));
+    let first = &ids[..count.min(NAMED)];
+    let named = search::list_shown(&app.db.readers, first, begin_of_day(visit.now)).await?;
     let content = html! {
+        nav.crumbs { a href=(form.back()) { "← " (language.upstream_keys()) } }
         (heading(&title, html! {}))
         form.card.narrow method="post" action="/upstream-keys/bulk" {
             (visit.csrf_field())
@@ -316,11 +327,17 @@ fn question(
             input type="hidden" name="scope" value=(form.scope);
             input type="hidden" name="back" value=(form.back());
             input type="hidden" name="confirmed" value="1";
-            @if form.scope != "all" {
+            @if let Some(matched) = matched {
+                input type="hidden" name="matched" value=(format!("{matched:016x}"));
+            } @else {
                 @for id in &form.id { input type="hidden" name="id" value=(id); }
             }
             @if let Some(wrong) = wrong { p.form-error role="alert" { (wrong) } }
             @if !text.is_empty() { p { (text) } }
+            p.chips {
+                @for key in &named { span.chip { span.value { (key.label) } span.mono.muted { "…" (key.last4) } } }
+                @if count > named.len() { span.muted.small { (language.and_more(count - named.len())) } }
+            }
             (values(language, form, action))
             div.actions {
                 button.primary.danger[is_danger] type="submit" { (title) }
@@ -328,7 +345,7 @@ fn question(
             }
         }
     };
-    layout::page(visit, Place::UpstreamKeys, &title, content)
+    Ok(layout::page(visit, Place::UpstreamKeys, &title, content))
 }
 
 fn values(language: Language, form: &BulkForm, action: Action) -> Markup {

@@ -20,7 +20,8 @@ use crate::dashboard::upstream_keys::edit::id_in;
 use crate::dashboard::upstream_keys::list::PATH;
 use crate::dashboard::upstream_keys::words;
 use crate::dashboard::visit::Visit;
-use crate::pool::standing::{Rest, Standing, Window, WindowOf, Word};
+use crate::pool::quota::Measure;
+use crate::pool::standing::{Rest, Source, Standing, Window, WindowOf, Word};
 use crate::storage::audit::{self, ListedChange, Subject};
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::history::{self, Day, PastCheck, Recent, RestEvidence};
@@ -79,6 +80,7 @@ pub async fn show(
 fn view(visit: &Visit, shown: &Shown) -> Markup {
     let (language, key) = (visit.language, &shown.key);
     let content = html! {
+        nav.crumbs { a href=(PATH) { "← " (language.upstream_keys()) } }
         (heading(&key.label, actions(visit, shown)))
         (stats(visit, key))
         div.cards {
@@ -86,12 +88,12 @@ fn view(visit: &Visit, shown: &Shown) -> Markup {
             (card(language.about(), facts(visit, shown)))
         }
         @if let Some(standing) = shown.standing.as_ref().filter(|standing| !standing.rests.is_empty()) {
-            (card(language.rests(), rest_table(visit, &standing.rests, &shown.rests)))
+            (card(language.rests(), rest_table(visit, &standing.holding(), &shown.rests)))
         }
         (card(language.quota_windows(), windows(visit, shown)))
         section.card { (days_of(language, shown)) }
         (card(language.errors_by_verdict(), failures(visit, &shown.recent, key)))
-        (card(language.checks(), checks(visit, &shown.checks)))
+        (card(language.checks(), checks(visit, shown)))
         (card(language.changes_title(), changes(visit, &shown.changes)))
     };
     layout::page(visit, Place::UpstreamKeys, &key.label, content)
@@ -160,7 +162,11 @@ fn state(visit: &Visit, shown: &Shown) -> Markup {
     let next_check = condition.and_then(|condition| condition.next_check);
     let is_checked = matches!(word, Word::Invalid | Word::Suspended | Word::Misconfigured);
     html! {
-        p.state { (words::state_badge(language, word)) span.muted { (words::meaning(language, word)) } }
+        p.state {
+            (words::state_badge(language, word))
+            @if let Some(rest) = holds { strong { (until(visit, rest.until, visit.now)) } }
+        }
+        p.muted { (words::meaning(language, word)) }
         dl.facts {
             @if let (true, Some(condition)) = (is_of_key, condition) {
                 dt { (language.state_since()) } dd { (ago(visit, condition.since, visit.now)) }
@@ -221,13 +227,13 @@ fn facts(visit: &Visit, shown: &Shown) -> Markup {
     }
 }
 
-fn rest_table(visit: &Visit, rests: &[Rest], evidence: &[RestEvidence]) -> Markup {
+fn rest_table(visit: &Visit, rests: &[&Rest], evidence: &[RestEvidence]) -> Markup {
     let language = visit.language;
     let shown_by = |rest: &Rest| {
         let model = rest.model.as_deref().unwrap_or("*");
-        evidence
-            .iter()
-            .find(|told| told.model == model && told.until == rest.until)
+        let mut told = evidence.iter();
+        // What we count has no answer that showed it.
+        told.find(|told| told.model == model && told.until == rest.until && rest.is_told())
     };
     html! {
         div.table { table.stack {
@@ -238,13 +244,15 @@ fn rest_table(visit: &Visit, rests: &[Rest], evidence: &[RestEvidence]) -> Marku
             tbody { @for rest in rests {
                 @let told = shown_by(rest);
                 tr {
-                    th.mono scope="row" { (rest.model.as_deref().unwrap_or(language.every_model())) }
+                    th scope="row" {
+                        @if let Some(model) = &rest.model { span.mono { (model) } } @else { (language.every_model()) }
+                    }
                     td data-label=(language.state_ends()) { (until(visit, rest.until, visit.now)) }
                     td data-label=(language.reason()) {
                         span.lines {
                             span { (words::why(language, rest.why)) }
                             @if let Some(message) = told.map(|told| &told.message).filter(|message| !message.is_empty()) {
-                                span.small.muted.message { (message) }
+                                span.small.muted.message.one title=(message) { (message) }
                             }
                         }
                     }
@@ -263,50 +271,63 @@ fn windows(visit: &Visit, shown: &Shown) -> Markup {
         .standing
         .as_ref()
         .map_or(&[][..], |standing| &standing.windows);
+    let mut daily = windows.iter().filter(|window| window.measure.is_daily());
+    let day_resets = daily.find_map(|window| window.resets_at);
     html! {
-        p.muted.small { (language.quota_windows_hint()) }
+        p.muted.small {
+            (language.quota_windows_hint())
+            @if let Some(at) = day_resets { " " (language.day_resets()) " " (until(visit, at, visit.now)) }
+        }
         @if windows.is_empty() {
             p.muted { (language.no_windows()) }
         } @else {
-            div.table.tall { table.stack {
+            div.table.tall tabindex="0" { table.stack.windows {
                 thead { tr {
-                    th scope="col" { (language.model()) } th scope="col" { (language.window()) }
-                    th.number scope="col" { (language.used()) } th scope="col" { span.visually-hidden { (language.used()) } }
-                    th.number scope="col" { (language.window_limit()) } th scope="col" { (language.how_known()) }
-                    th scope="col" { (language.resets()) }
+                    th scope="col" { (language.model()) }
+                    @for measure in Measure::ALL { th.caps scope="col" { (words::measure(language, measure)) } }
                 } }
-                tbody { @for window in windows { (window_row(visit, window)) } }
+                tbody { @for windows in windows.chunk_by(|one, next| one.of == next.of) { (windows_row(language, windows)) } }
             } }
         }
     }
 }
 
-fn window_row(visit: &Visit, window: &Window) -> Markup {
-    let language = visit.language;
-    let (source, means) = words::source(language, window.source);
+/// The windows of one model, a column for each measure.
+fn windows_row(language: Language, windows: &[Window]) -> Markup {
     html! {
         tr {
-            th.mono scope="row" {
-                @match &window.of {
-                    WindowOf::Model(model) => (model),
+            th scope="row" {
+                @match &windows[0].of {
+                    WindowOf::Model(model) => span.mono { (model) },
                     WindowOf::Key => (language.of_this_key()),
                     WindowOf::Project => (language.of_its_project()),
                 }
             }
-            td data-label=(language.window()) { (words::measure(language, window.measure)) }
-            td.number data-label=(language.used()) { (number(window.used)) }
-            td.bar {
-                @if let Some(limit) = window.limit {
-                    (words::share(&format!("{} / {}", number(window.used), number(limit)), window.used, limit))
+            @for measure in Measure::ALL {
+                @let window = windows.iter().find(|window| window.measure == measure);
+                td.caps.absent[window.is_none()] data-label=(words::measure(language, measure)) {
+                    @if let Some(window) = window { (window_cell(language, window)) } @else { span.muted { "–" } }
                 }
             }
-            td.number data-label=(language.window_limit()) {
-                @if let Some(limit) = window.limit { (number(limit)) } @else { span.muted { "–" } }
+        }
+    }
+}
+
+/// What is used, of which limit, and how that is known.
+fn window_cell(language: Language, window: &Window) -> Markup {
+    let (source, means) = words::source(language, window.source);
+    html! {
+        span.lines {
+            @match window.limit {
+                Some(0) => span { (language.none_allowed()) },
+                Some(limit) => {
+                    @let words = format!("{} / {}", number(window.used), number(limit));
+                    span { (words) }
+                    (words::share(&words, window.used, limit))
+                },
+                None => span { (number(window.used)) },
             }
-            td data-label=(language.how_known()) { span.muted title=(means) { (source) } }
-            td data-label=(language.resets()) {
-                @if let Some(at) = window.resets_at { (until(visit, at, visit.now)) } @else { span.muted { "–" } }
-            }
+            @if window.source != Source::Unknown { span.small.muted title=(means) { (source) } }
         }
     }
 }
@@ -386,18 +407,18 @@ fn failures(visit: &Visit, recent: &Recent, key: &ShownKey) -> Markup {
     }
 }
 
-fn checks(visit: &Visit, checks: &[PastCheck]) -> Markup {
+fn checks(visit: &Visit, shown: &Shown) -> Markup {
     let language = visit.language;
     html! {
-        @if checks.is_empty() {
-            p.muted { (language.no_checks()) }
+        @if shown.checks.is_empty() {
+            p.muted { @if shown.key.checked_at.is_some() { (language.no_check_rows()) } @else { (language.no_checks()) } }
         } @else {
             div.table { table.stack {
                 thead { tr {
                     th scope="col" { (language.when()) } th scope="col" { (language.result()) }
                     th scope="col" { (language.reason()) } th.number scope="col" { (language.took()) }
                 } }
-                tbody { @for check in checks { tr {
+                tbody { @for check in &shown.checks { tr {
                     td data-label=(language.when()) { a href={ "/logs/" (check.id) } { (ago(visit, check.started_at, visit.now)) } }
                     td data-label=(language.result()) {
                         @if let Some(rule) = &check.rule {

@@ -184,7 +184,8 @@ fn view(visit: &Visit, key: &ShownKey, form: &KeyForm, wrong: &Wrong) -> Markup 
         html! { input #(id) name=(id) value=(value) autocomplete="off" spellcheck="false"; }
     };
     let content = html! {
-        (heading(&title, html! { span.mono.muted { "…" (key.last4) } }))
+        nav.crumbs { a href=(page) { "← " (key.label) " " span.mono { "…" (key.last4) } } }
+        (heading(&title, html! {}))
         form.card.narrow method="post" action={ (page) "/edit" } {
             (visit.csrf_field())
             (field("label", language.label(), None, wrong.label, input("label", &form.label)))

@@ -18,8 +18,8 @@ use crate::dashboard::texts::Language;
 use crate::dashboard::upstream_keys::{bulk, edit, list, words};
 use crate::dashboard::visit::Visit;
 use crate::error::Error;
-use crate::jobs::{Draft, Work};
-use crate::pool::import::{self, ImportedKey, Odd};
+use crate::jobs::Work;
+use crate::pool::import::{self, Import, ImportedKey, Odd};
 use crate::pool::upstream_key::{Attributes, tags_in};
 use crate::storage::upstream_keys::{self, Knowledge};
 
@@ -59,8 +59,8 @@ pub async fn preview(
         let page = form(&visit, Some(visit.language.import_nothing()));
         return (StatusCode::UNPROCESSABLE_ENTITY, page).into_response();
     }
-    let draft = app.jobs.keep(found, visit.now);
-    Redirect::to(&path_of(&draft)).into_response()
+    let draft = app.jobs.pasted.keep(found, visit.now);
+    Redirect::to(&path_of(draft)).into_response()
 }
 
 pub async fn show_preview(
@@ -68,8 +68,8 @@ pub async fn show_preview(
     visit: Visit,
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
-    let draft = find(&app, &visit, &id)?;
-    view(&app, &visit, &draft, &ForAll::default(), None).await
+    let (draft, found) = find(&app, &visit, &id)?;
+    view(&app, &visit, draft, &found, &ForAll::default(), None).await
 }
 
 pub async fn create(
@@ -78,34 +78,34 @@ pub async fn create(
     Path(id): Path<String>,
     Form(for_all): Form<ForAll>,
 ) -> Result<Response, ErrorPage> {
-    let draft = find(&app, &visit, &id)?;
+    let (draft, found) = find(&app, &visit, &id)?;
     let attributes = match read(visit.language, &for_all) {
         Ok(attributes) => attributes,
         Err(wrong) => {
-            let page = view(&app, &visit, &draft, &for_all, Some(wrong)).await?;
+            let page = view(&app, &visit, draft, &found, &for_all, Some(wrong)).await?;
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
     };
-    let mut keys = draft.found.keys.clone();
+    let mut keys = found.keys.clone();
     import::say(&mut keys, &attributes);
     let work = Work::Import {
         keys,
         update: !for_all.update.is_empty(),
     };
-    app.jobs.drop_draft(draft.id);
+    app.jobs.pasted.forget(draft);
     Ok(bulk::begin(&app, &visit, work, list::PATH)
         .await
         .into_response())
 }
 
-fn path_of(draft: &Draft) -> String {
-    format!("{}/import/{:016x}", list::PATH, draft.id)
+fn path_of(draft: u64) -> String {
+    format!("{}/import/{draft:016x}", list::PATH)
 }
 
-fn find(app: &App, visit: &Visit, id: &str) -> Result<Arc<Draft>, ErrorPage> {
+fn find(app: &App, visit: &Visit, id: &str) -> Result<(u64, Arc<Import>), ErrorPage> {
     let draft = u64::from_str_radix(id, 16).ok();
-    let draft = draft.and_then(|id| app.jobs.draft(id, visit.now));
-    draft.ok_or_else(|| Error::NotFound(visit.language.import_gone().to_owned()).into())
+    let found = draft.and_then(|id| Some((id, app.jobs.pasted.get(id, visit.now)?)));
+    found.ok_or_else(|| Error::NotFound(visit.language.import_gone().to_owned()).into())
 }
 
 fn read(language: Language, form: &ForAll) -> Result<Attributes, &'static str> {
@@ -126,6 +126,7 @@ fn form(visit: &Visit, wrong: Option<&str>) -> Markup {
         textarea #text name="text" rows="14" required autocomplete="off" spellcheck="false" placeholder="AIza…" autofocus {}
     };
     let content = html! {
+        nav.crumbs { a href=(list::PATH) { "← " (language.upstream_keys()) } }
         (heading(language.import_title(), html! {}))
         form.card method="post" action="/upstream-keys/import" {
             (visit.csrf_field())
@@ -143,33 +144,37 @@ fn form(visit: &Visit, wrong: Option<&str>) -> Markup {
 async fn view(
     app: &App,
     visit: &Visit,
-    draft: &Draft,
+    draft: u64,
+    found: &Import,
     for_all: &ForAll,
     wrong: Option<&str>,
 ) -> Result<Markup, ErrorPage> {
     let language = visit.language;
-    let keys = &draft.found.keys;
+    let keys = &found.keys;
     let secrets = keys.iter().map(|key| &key.secret);
     let knowledge = upstream_keys::knowledge(&app.db.readers, app.hash_key(), secrets).await?;
     let count = |what| knowledge.iter().filter(|known| **known == what).count() as u64;
+    let (new, removed) = (count(Knowledge::New), count(Knowledge::Removed));
     let title = language.import_title();
     let content = html! {
+        nav.crumbs { a href=(list::PATH) { "← " (language.upstream_keys()) } }
         (heading(title, html! { a.button href="/upstream-keys/import" { (language.import_again()) } }))
         dl.stats {
-            (stat(language.import_new(), number(count(Knowledge::New)), ""))
-            (stat(language.import_removed(), number(count(Knowledge::Removed)), language.import_removed_means()))
+            (stat(language.import_new(), number(new), ""))
+            (stat(language.import_removed(), number(removed), if removed > 0 { language.import_removed_means() } else { "" }))
             (stat(language.import_known(), number(count(Knowledge::Known)), ""))
-            (stat(language.import_twice(), number(draft.found.duplicates as u64), ""))
-            (stat(language.import_odd(), number(draft.found.odd.len() as u64), ""))
+            (stat(language.import_twice(), number(found.duplicates as u64), ""))
+            (stat(language.import_odd(), number(found.odd.len() as u64), ""))
         }
-        @if !keys.is_empty() { (card(language.import_for_all(), options(visit, draft, for_all, wrong))) }
-        @if !draft.found.odd.is_empty() { (card(language.import_odd(), odd_table(language, &draft.found.odd))) }
+        @if !keys.is_empty() { (card(language.import_for_all(), options(visit, draft, new + removed, for_all, wrong))) }
+        @if !found.odd.is_empty() { (card(language.import_odd(), odd_table(language, &found.odd))) }
         @if !keys.is_empty() { (card(language.import_found(), key_table(language, keys, &knowledge))) }
     };
     Ok(layout::page(visit, Place::UpstreamKeys, title, content))
 }
 
-fn options(visit: &Visit, draft: &Draft, form: &ForAll, wrong: Option<&str>) -> Markup {
+/// The form that adds them; `fresh` of them are not in use now.
+fn options(visit: &Visit, draft: u64, fresh: u64, form: &ForAll, wrong: Option<&str>) -> Markup {
     let language = visit.language;
     let input = |id: &str, value: &str| {
         html! { input #(id) name=(id) value=(value) autocomplete="off" spellcheck="false"; }
@@ -194,7 +199,9 @@ fn options(visit: &Visit, draft: &Draft, form: &ForAll, wrong: Option<&str>) -> 
                 (language.import_update())
             }
             div.actions {
-                button.primary type="submit" { (language.import_keys(draft.found.keys.len())) }
+                button.primary type="submit" {
+                    @if fresh > 0 { (language.import_keys(fresh)) } @else { (language.import_update_known()) }
+                }
                 a.button href=(list::PATH) { (language.cancel()) }
             }
         }
@@ -203,13 +210,13 @@ fn options(visit: &Visit, draft: &Draft, form: &ForAll, wrong: Option<&str>) -> 
 
 fn odd_table(language: Language, odd: &[Odd]) -> Markup {
     html! {
-        div.table.tall { table.stack {
+        div.table.tall tabindex="0" { table.stack.odd {
             thead { tr {
-                th.number scope="col" { (language.import_line()) } th scope="col" { (language.import_what()) }
+                th scope="col" { (language.import_line()) } th scope="col" { (language.import_what()) }
                 th scope="col" { (language.import_start()) }
             } }
             tbody { @for odd in odd.iter().take(SHOWN) { tr {
-                td.number data-label=(language.import_line()) { (odd.line) }
+                td data-label=(language.import_line()) { (odd.line) }
                 td data-label=(language.import_what()) {
                     @if odd.what == "key" { (language.import_odd_key()) } @else { (language.import_odd_part(odd.what)) }
                 }
@@ -222,7 +229,7 @@ fn odd_table(language: Language, odd: &[Odd]) -> Markup {
 
 fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[Knowledge]) -> Markup {
     html! {
-        div.table.tall { table.stack {
+        div.table.tall tabindex="0" { table.stack {
             thead { tr {
                 th scope="col" { (language.secret()) } th scope="col" { (language.state_heading()) }
                 th scope="col" { (language.label()) } th scope="col" { (language.project()) }

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 
 use crate::app::App;
-use crate::dashboard::components::{Tone, badge, duration_ms, mark, number};
+use crate::dashboard::components::{Tone, badge, duration_ms, empty_state, mark, number};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::texts::Language;
@@ -27,24 +27,34 @@ const BEAT: Duration = Duration::from_millis(250);
 /// What new keys' checks have come to is looked at so often.
 const LOOK: Duration = Duration::from_secs(1);
 
-pub async fn show(
-    State(app): State<Arc<App>>,
-    visit: Visit,
-    Path(id): Path<String>,
-) -> Result<Markup, ErrorPage> {
+pub async fn show(State(app): State<Arc<App>>, visit: Visit, Path(id): Path<String>) -> Response {
     let language = visit.language;
-    let job = find(&app, language, &id)?;
+    let Some(job) = find(&app, &id) else {
+        return (StatusCode::NOT_FOUND, gone(&visit)).into_response();
+    };
     let title = title(language, &job);
     let is_over = is_over(&app, &job);
     let live = (!is_over).then(|| format!("{}/live", job_path(&job)));
     let content = html! {
-        (heading(&title, html! { a.button href=(list::PATH) { (language.job_back()) } }))
+        nav.crumbs { a href=(list::PATH) { "← " (language.upstream_keys()) } }
+        (heading(&title, html! {}))
         div data-live=[live] { (part(&visit, &app, &job)) }
         @if !is_over {
             p.no-js-only { a.button href=(visit.here()) { (language.job_reload()) } }
         }
     };
-    Ok(layout::page(&visit, Place::UpstreamKeys, &title, content))
+    layout::page(&visit, Place::UpstreamKeys, &title, content).into_response()
+}
+
+/// What there is to say of a job that an earlier run of the server has begun, or of one too long ago.
+fn gone(visit: &Visit) -> Markup {
+    let language = visit.language;
+    let actions = html! {
+        a.button.primary href=(list::PATH) { (language.job_back()) }
+        a.button href="/audit" { (language.audit()) }
+    };
+    let content = empty_state(language.job_gone(), language.job_gone_text(), actions);
+    layout::page(visit, Place::UpstreamKeys, language.job_gone(), content)
 }
 
 /// The same as it goes on, until it is over.
@@ -54,7 +64,7 @@ pub async fn live(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ErrorPage> {
-    let job = find(&app, visit.language, &id)?;
+    let job = find(&app, &id).ok_or_else(|| Error::NotFound(format!("job {id}")))?;
     // Browsers come back when a stream ends, until they are told that there is nothing.
     if headers.contains_key("last-event-id") && is_over(&app, &job) {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -80,10 +90,8 @@ pub async fn live(
         .into_response())
 }
 
-fn find(app: &App, language: Language, id: &str) -> Result<Arc<Job>, ErrorPage> {
-    let job = u64::from_str_radix(id, 16).ok();
-    let job = job.and_then(|id| app.jobs.find(id));
-    job.ok_or_else(|| Error::NotFound(language.job_gone().to_owned()).into())
+fn find(app: &App, id: &str) -> Option<Arc<Job>> {
+    app.jobs.find(u64::from_str_radix(id, 16).ok()?)
 }
 
 /// Whether nothing will change any more: of an import, when the new keys are checked too.

@@ -17,8 +17,8 @@ use crate::dashboard::texts::Language;
 use crate::dashboard::upstream_keys::{job, words};
 use crate::dashboard::visit::Visit;
 use crate::pool::quota::Measure;
-use crate::pool::standing::{Glance, Standing, WindowOf, Word};
-use crate::pool::upstream_key::UpstreamKeyId;
+use crate::pool::standing::{Glance, Standing, Window, WindowOf, Word};
+use crate::pool::upstream_key::{Billing, UpstreamKeyId};
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::search::{self, Filter, ShownKey, Sort};
 
@@ -265,10 +265,9 @@ fn filters(language: Language, query: &ListQuery) -> Markup {
         ("unknown", language.unknown()),
     ];
     html! {
-        form.filters method="get" action=(PATH) role="search" {
+        form.filters.of-keys method="get" action=(PATH) role="search" {
             input type="search" name="q" value=(query.q) placeholder=(language.search_keys()) aria-label=(language.search_keys()) data-search;
             @if !query.state.is_empty() { input type="hidden" name="state" value=(query.state); }
-            @if !query.sort.is_empty() { input type="hidden" name="sort" value=(query.sort); }
             details.more open[query.has_more()] {
                 summary.button { (language.more_filters()) }
                 div.fields {
@@ -276,6 +275,7 @@ fn filters(language: Language, query: &ListQuery) -> Markup {
                     label { span.label { (language.one_tag()) } input name="tag" value=(query.tag) autocomplete="off"; }
                     label { span.label { (language.priority()) } input name="priority" value=(query.priority) inputmode="numeric" autocomplete="off"; }
                     label { span.label { (language.billing()) } (select("billing", "billing", &query.billing, &billings)) }
+                    label { span.label { (language.sorted_by()) } (select("sort", "sort", &query.sort, &orders(language))) }
                     label.check { input type="checkbox" name="failing" value="1" checked[query.failing == "1"]; (language.failing_today()) }
                 }
             }
@@ -283,6 +283,30 @@ fn filters(language: Language, query: &ListQuery) -> Markup {
             @if query.is_filtered() { a.button.plain href=(PATH) { (language.clear_filters()) } }
         }
     }
+}
+
+/// The orders as the headings of columns have them, for whoever sees no headings.
+fn orders(language: Language) -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("", language.sort_oldest()),
+        ("-created", language.sort_newest()),
+        ("label", language.label()),
+        ("-label", language.sort_label_down()),
+        ("state", language.sort_state()),
+        ("-state", language.sort_state_down()),
+        ("project", language.project()),
+        ("-project", language.sort_project_down()),
+        ("priority", language.sort_priority()),
+        ("-priority", language.sort_priority_down()),
+        ("-requests", language.sort_most_requests()),
+        ("requests", language.sort_fewest_requests()),
+        ("-success", language.sort_most_success()),
+        ("success", language.sort_least_success()),
+        ("-tokens", language.sort_most_tokens()),
+        ("tokens", language.sort_fewest_tokens()),
+        ("-used", language.sort_used_last()),
+        ("used", language.sort_unused_longest()),
+    ]
 }
 
 fn bulk_bar(language: Language, matching: usize) -> Markup {
@@ -296,14 +320,12 @@ fn bulk_bar(language: Language, matching: usize) -> Markup {
     ];
     html! {
         div.bulk role="group" aria-label=(language.with()) {
-            label.check {
-                input type="checkbox" data-select-all.js-only aria-label=(language.choose_page());
-                span { (language.with()) }
-            }
-            select name="scope" aria-label=(language.with()) {
+            label for="scope" { (language.with()) }
+            select #scope name="scope" {
                 option value="chosen" { (language.the_chosen()) }
                 option value="all" { (language.all_matching(matching)) }
             }
+            span.count.js-only.muted { span data-selected-count { "0" } " " (language.are_chosen()) }
             @for (action, words) in acts {
                 button.small type="submit" name="action" value=(action) { (words) }
             }
@@ -349,14 +371,17 @@ fn table(
         div.table {
             table.stack.keys data-keys {
                 thead { tr {
-                    th scope="col" { span.visually-hidden { (language.choose_page()) } }
+                    th.choice scope="col" {
+                        input.js-only type="checkbox" data-select-all aria-label=(language.choose_page());
+                        span.visually-hidden.no-js-only { (language.choose_page()) }
+                    }
                     (column("label", language.label(), false))
                     (column("state", language.state_heading(), false))
                     (column("project", language.project(), false))
                     (column("priority", language.priority(), true))
-                    (column("requests", language.requests_today(), true))
+                    (column("requests", language.requests(), true))
                     (column("success", language.success_today(), true))
-                    (column("tokens", language.tokens_today(), true))
+                    (column("tokens", language.tokens_used(), true))
                     th scope="col" { (language.quota_used()) }
                     (column("used", language.last_used(), false))
                 } }
@@ -371,41 +396,50 @@ fn table(
 fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Markup {
     let language = visit.language;
     let in_flight = standing.map_or(0, |standing| standing.in_flight);
+    let billing = standing.map_or(row.billing, |standing| standing.billing);
+    let fullest = standing.and_then(fullest);
     html! {
         tr {
             td.choice {
                 input type="checkbox" name="id" value=(row.id.0) data-select aria-label=(language.choose_key(&row.label));
             }
-            th.lines scope="row" {
-                span {
-                    a data-row-link href={ (PATH) "/" (row.id.0) } { (row.label) }
-                    " " span.mono.muted { "…" (row.last4) }
-                }
-                @if !row.tags.is_empty() {
-                    span { @for tag in &row.tags { span.tag { (tag) } " " } }
+            th scope="row" {
+                span.lines {
+                    span {
+                        a data-row-link href={ (PATH) "/" (row.id.0) } { (row.label) }
+                        " " span.mono.muted.nowrap { "…" (row.last4) }
+                    }
+                    @if !row.tags.is_empty() {
+                        span { @for tag in &row.tags { span.tag { (tag) } " " } }
+                    }
                 }
             }
-            td data-label=(language.state_heading()) { (state_cell(visit, row, standing)) }
-            td data-label=(language.project()) {
+            td.standing { (state_cell(visit, row, standing)) }
+            td.project.absent[row.project.is_none() && billing == Billing::Unknown] data-label=(language.project()) {
                 span.lines {
                     @if let Some(project) = &row.project { span.clipped title=(project) { (project) } } @else { span.muted { "–" } }
-                    span.small.muted { (words::billing(language, standing.map_or(row.billing, |standing| standing.billing))) }
+                    @if billing != Billing::Unknown { span.small.muted { (words::billing(language, billing)) } }
                 }
             }
-            td.number data-label=(language.priority()) { (row.priority) }
-            td.number data-label=(language.requests_today()) {
+            td.number.absent[row.priority == 0] data-label=(language.priority()) { (row.priority) }
+            td.number data-label=(language.requests()) {
                 span.lines {
                     span { (number(row.today.requests)) }
                     @if in_flight > 0 { span.small.muted { (language.in_flight_now(in_flight)) } }
                 }
             }
             td.number data-label=(language.success_today()) { (success(language, row)) }
-            td.number data-label=(language.tokens_today()) title=(number(row.today.tokens)) {
+            td.number data-label=(language.tokens_used()) title=(number(row.today.tokens)) {
                 (tokens(row.today.tokens.unsigned_abs()))
             }
-            td data-label=(language.quota_used()) { (quota(standing)) }
+            td.absent[fullest.is_none()] data-label=(language.quota_used()) { (quota(fullest)) }
             td data-label=(language.last_used()) {
-                @if let Some(at) = row.last_used_at { (ago(visit, at, visit.now)) } @else { span.muted { (language.never()) } }
+                span.lines {
+                    @if let Some(at) = row.last_used_at { (ago(visit, at, visit.now)) } @else { span.muted { (language.never()) } }
+                    @if let Some(error) = row.last_error.as_ref().filter(|_| row.today.failures > 0) {
+                        span.small.muted.clipped.error title=(error) { (error) }
+                    }
+                }
             }
         }
     }
@@ -470,13 +504,17 @@ fn success(language: Language, row: &ShownKey) -> Markup {
     }
 }
 
-/// The day's limit of which the largest part is used, of whatever model. Where nothing is allowed at all the state says so.
-fn quota(standing: Option<&Standing>) -> Markup {
-    let windows = standing.map_or(&[][..], |standing| &standing.windows);
-    let daily = windows.iter().filter(|window| window.measure.is_daily());
-    let fullest = daily
+/// The day's window of which the largest part is used, of whatever model, with its limit. Where nothing is allowed at all
+/// the state says so.
+fn fullest(standing: &Standing) -> Option<(&Window, u64)> {
+    let windows = standing.windows.iter();
+    windows
+        .filter(|window| window.measure.is_daily())
         .filter_map(|window| Some((window, window.limit.filter(|limit| *limit > 0)?)))
-        .max_by_key(|(window, limit)| window.used.saturating_mul(1_000) / (*limit).max(1));
+        .max_by_key(|(window, limit)| window.used.saturating_mul(1_000) / *limit)
+}
+
+fn quota(fullest: Option<(&Window, u64)>) -> Markup {
     html! {
         @if let Some((window, limit)) = fullest {
             @let words = format!("{} / {}", number(window.used), number(limit));
@@ -510,7 +548,9 @@ fn pages_bar(
     let to = |page: usize| query.with("page", &page.to_string());
     html! {
         nav.pager aria-label=(language.pages()) {
-            span.muted.grow { (language.page_of(&words[0], &words[1], &words[2])) }
+            span.muted.small.grow {
+                (language.page_of(&words[0], &words[1], &words[2])) " · " (language.numbers_of_today())
+            }
             @if page > 1 {
                 a.button rel="prev" href=(to(page - 1)) { (language.previous_page()) }
             } @else if pages > 1 {

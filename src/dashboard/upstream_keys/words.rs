@@ -57,6 +57,7 @@ pub fn why(language: Language, why: Why) -> String {
     match why {
         Why::Verdict(rule) => rule_words(language, rule).to_owned(),
         Why::SoftFaults => language.soft_faults().to_owned(),
+        Why::NothingAllowed => language.nothing_allowed().to_owned(),
         Why::Used(of) => language.used_up(measure(language, of)),
         Why::KeyLimit(of) => language.key_limit_used(measure(language, of)),
         Why::ProjectLimit(of) => language.project_limit_used(measure(language, of)),

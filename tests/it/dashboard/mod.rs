@@ -3,6 +3,7 @@
 mod backups;
 mod client_keys;
 mod logs;
+mod many_keys;
 mod pages;
 mod routes;
 mod settings;

@@ -15,6 +15,11 @@ use crate::support::browser::{Browser, Manner};
 /// What there is to look at.
 const PAGES: [&str; 14] = [
     "/status",
+    "/upstream-keys",
+    "/upstream-keys?state=cooling_down",
+    "/upstream-keys/import",
+    "/upstream-keys/1",
+    "/upstream-keys/1/edit",
     "/client-keys",
     "/client-keys/new",
     "/client-keys/1",

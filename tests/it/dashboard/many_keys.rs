@@ -1,0 +1,261 @@
+//! Many upstream keys: imported, found, chosen and changed at once, in a browser and without scripts.
+
+use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+use reqwest::Method;
+use reqwest::header::LOCATION;
+
+use crate::support::admin::AdminClient;
+use crate::support::browser::{Browser, Manner};
+use crate::support::{PATIENCE, TestPool};
+
+const JOBS: &str = "/upstream-keys/jobs/";
+
+fn secret(number: usize) -> String {
+    format!("AIzaSyOneOfTheKeysOfTheImport{number:010}")
+}
+
+/// A Google that knows so many keys, and a pool that has the first of them.
+async fn pool(keys: usize, check: &str) -> TestPool {
+    let keys =
+        (1..=keys).map(|number| FakeKey::healthy(secret(number), format!("projects/{number}")));
+    let google = FakeGemini::start(Rules::with_keys(keys)).await.unwrap();
+    TestPool::over(google, vec![secret(1)], &[("check_new_keys", check)]).await
+}
+
+/// What somebody pastes: 500 keys of which the pool knows one, one of them twice, and a line that is none.
+fn pasted() -> String {
+    let keys: Vec<_> = (1..=500).map(secret).collect();
+    format!("{}\n{}\nnot a key\n", keys.join("\n"), secret(2))
+}
+
+/// Adds keys `key-1` to `key-120` of two projects by the form, with tags and priorities.
+async fn add_120(admin: &mut AdminClient) {
+    let mut text = "key,label,project,tags,priority\n".to_owned();
+    for number in 1..=120 {
+        let (project, tag) = match number % 3 {
+            0 => ("team-a", "fast eu"),
+            1 => ("team-a", "slow"),
+            _ => ("team-b", "slow"),
+        };
+        let priority = number % 2;
+        let secret = secret(number);
+        text += &format!("{secret},key-{number:03},{project},{tag},{priority}\n");
+    }
+    admin.look("/upstream-keys/import").await;
+    let preview = admin
+        .submit("/upstream-keys/import", &[("text", &text)])
+        .await;
+    let preview = preview.headers()[LOCATION].to_str().unwrap().to_owned();
+    let job = admin.submit(&preview, &[("update", "on")]).await;
+    let job = job.headers()[LOCATION].to_str().unwrap().to_owned();
+    let page = admin.look(&job).await;
+    assert!(
+        page.contains("119 new, 0 brought back, 1 known already"),
+        "{page}"
+    );
+}
+
+/// The labels of a page of the list, from above.
+fn labels(page: &str) -> Vec<String> {
+    let rows = page.split("data-row-link href=\"").skip(1);
+    let label = |row: &str| {
+        row.split_once("\">")?
+            .1
+            .split_once('<')
+            .map(|(label, _)| label.to_owned())
+    };
+    rows.filter_map(label).collect()
+}
+
+#[tokio::test]
+async fn five_hundred_keys_are_imported_with_progress_and_found_again() {
+    let pool = pool(500, "on").await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    browser.open("/upstream-keys").await;
+    browser.click("Add keys").await;
+    browser.fill("Keys", &pasted()).await;
+    browser.click("Preview").await;
+
+    browser.sees("What was found").await;
+    let counts = browser.texts(".stat .value").await;
+    assert_eq!(counts, ["499", "0", "1", "1", "1"]);
+    let source = browser.source().await;
+    assert!(!source.contains(&secret(7)[..30]), "{source}");
+    browser.click("Add 499 upstream keys").await;
+    browser
+        .until("the job has a page", async || {
+            browser.place().await.starts_with(JOBS).then_some(())
+        })
+        .await;
+    browser
+        .sees("499 new, 0 brought back, 1 known already")
+        .await;
+    browser.sees("All new keys have been checked").await;
+    browser.click("Show the newest keys").await;
+    browser.sees("1–50 of 500").await;
+    browser.click("Next").await;
+    browser.sees("51–100 of 500").await;
+    browser.fill("q", "0123").await;
+    browser.click("Search").await;
+    browser.sees("1–1 of 1").await;
+    assert_eq!(browser.texts("a[data-row-link]").await, ["key-0123"]);
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn keys_are_chosen_deleted_and_brought_back_in_a_browser() {
+    let pool = pool(120, "off").await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    add_120(&mut admin).await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    browser.open("/upstream-keys?sort=-label").await;
+
+    browser.click("[data-select-all]").await;
+    browser.sees("50 chosen").await;
+    browser.click("Delete…").await;
+    browser.sees("key-071").await;
+    browser.sees("and 38 more").await;
+    browser.click("Delete 50 upstream keys").await;
+    browser.sees("50 upstream keys deleted").await;
+    browser.sees("of 70").await;
+    browser.click("Undo").await;
+    browser.sees("50 upstream keys restored").await;
+    browser.sees("of 120").await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn keys_are_imported_and_tagged_without_scripts() {
+    let pool = pool(500, "on").await;
+    let manner = Manner {
+        javascript: false,
+        language: "zh-TW",
+    };
+    let Some(browser) = Browser::start_with(&pool, manner).await else {
+        return;
+    };
+    browser.sign_in().await;
+    browser.open("/upstream-keys/import").await;
+    browser.fill("text", &pasted()).await;
+    browser.click("預覽").await;
+    browser.sees("找到的內容").await;
+    browser.fill("project", "team").await;
+    browser.click(".card .primary").await;
+    browser
+        .until("the import is over", async || {
+            browser.reload().await;
+            let text = browser.text().await;
+            text.contains("新增 499 個").then_some(())
+        })
+        .await;
+
+    browser.open("/upstream-keys?q=0123").await;
+    browser.click("[name=id]").await;
+    browser.click("[value=tag]").await;
+    browser.fill("add_tags", "快速").await;
+    browser.click(".card .primary").await;
+    browser.sees("已變更 1 個上游金鑰").await;
+    browser.open("/upstream-keys?tag=快速").await;
+    browser.sees("第 1–1 個，共 1 個").await;
+}
+
+#[tokio::test]
+async fn the_list_is_filtered_sorted_and_paged() {
+    let pool = pool(120, "off").await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    add_120(&mut admin).await;
+
+    for (query, told, first) in [
+        ("", "1–50 of 120", "key-001"),
+        ("?page=3", "101–120 of 120", "key-101"),
+        ("?page=99", "101–120 of 120", "key-101"),
+        ("?sort=-label", "1–50 of 120", "key-120"),
+        ("?sort=-priority&page=2", "51–100 of 120", "key-019"),
+        ("?q=key-01", "1–10 of 10", "key-010"),
+        ("?q=TEAM-B+slow", "1–40 of 40", "key-002"),
+        ("?project=team-a", "1–50 of 80", "key-001"),
+        ("?tag=eu&priority=1", "1–20 of 20", "key-003"),
+        ("?state=ready&tag=fast", "1–40 of 40", "key-003"),
+        (
+            "?sort=nonsense&state=asleep&priority=x",
+            "1–50 of 120",
+            "key-001",
+        ),
+    ] {
+        let page = admin.look(&format!("/upstream-keys{query}")).await;
+        assert!(page.contains(told), "{query}: {page}");
+        assert_eq!(labels(&page)[0], first, "{query}");
+    }
+    for query in ["?q=nobody", "?state=invalid", "?billing=paid", "?failing=1"] {
+        let page = admin.look(&format!("/upstream-keys{query}")).await;
+        assert!(page.contains("No key matches"), "{query}: {page}");
+        assert_eq!(labels(&page), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn all_that_matched_when_it_was_asked_is_changed_and_nothing_that_matches_since() {
+    let pool = pool(120, "off").await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    add_120(&mut admin).await;
+    let bulk = "/upstream-keys/bulk";
+    let back = ("back", "/upstream-keys?tag=eu");
+    let delete = [("action", "delete"), ("scope", "all"), back];
+    let asked = admin.submit(bulk, &delete).await.text().await.unwrap();
+    assert!(asked.contains("Delete 40 upstream keys"), "{asked}");
+    let matched = asked.split("name=\"matched\" value=\"").nth(1).unwrap();
+    let matched = matched.split('"').next().unwrap();
+
+    let tag = [
+        ("action", "tag"),
+        ("id", "1"),
+        ("add_tags", "eu"),
+        ("confirmed", "1"),
+    ];
+    assert_eq!(admin.submit(bulk, &tag).await.status(), 303);
+    let confirmed = [&delete[..], &[("confirmed", "1"), ("matched", matched)]].concat();
+    assert_eq!(admin.submit(bulk, &confirmed).await.status(), 303);
+
+    let page = admin.look("/upstream-keys?tag=eu").await;
+    assert!(page.contains("40 upstream keys deleted"), "{page}");
+    assert_eq!(labels(&page), ["key-001"]);
+    assert_eq!(pool.keys().await.len(), 80);
+}
+
+#[tokio::test]
+async fn a_job_that_a_stop_cuts_short_ends_its_live_page_and_is_told_as_interrupted() {
+    let slow = FakeKey::new(secret(1), "projects/1", Fate::SlowFirstByte(60_000));
+    let pool = TestPool::of([slow]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    admin.look("/upstream-keys").await;
+    let test = [("action", "test"), ("scope", "all"), ("confirmed", "1")];
+    let begun = admin.submit("/upstream-keys/bulk", &test).await;
+    let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
+    assert!(job.starts_with(JOBS), "{job}");
+    let page = admin.look(&job).await;
+    assert!(page.contains("Test of 1 upstream key"), "{page}");
+    let live = admin.request(Method::GET, &format!("{job}/live"));
+    let mut live = live.send().await.unwrap();
+    assert_eq!(live.headers()["content-type"], "text/event-stream");
+    assert!(live.chunk().await.unwrap().is_some());
+
+    pool.begin_stop();
+    let ends = async { while let Ok(Some(_)) = live.chunk().await {} };
+    tokio::time::timeout(PATIENCE / 4, ends).await.unwrap();
+    let pool = pool.restart().await;
+
+    let admin = AdminClient::sign_in(&pool).await;
+    let gone = admin.request(Method::GET, &job).send().await.unwrap();
+    assert_eq!(gone.status(), 404);
+    let page = gone.text().await.unwrap();
+    assert!(page.contains("was interrupted"), "{page}");
+    let live = admin.request(Method::GET, &format!("{job}/live"));
+    assert_eq!(live.send().await.unwrap().status(), 404);
+}
