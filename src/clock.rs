@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+const HOUR_MS: i64 = 3_600_000;
+
 /// A moment, in unix milliseconds; written as RFC 3339 in UTC, stored as a whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
@@ -51,6 +53,12 @@ impl Timestamp {
     /// As in `2026-11-22T08:00:00.000Z`.
     pub fn to_rfc3339(self) -> String {
         self.to_string()
+    }
+
+    /// When the hour of UTC began that this is in, as hourly sums have it.
+    #[must_use]
+    pub fn begin_of_hour(self) -> Self {
+        Self(self.0.div_euclid(HOUR_MS).saturating_mul(HOUR_MS))
     }
 
     /// The same moment for calendar arithmetic; years beyond 9999 are cut there.

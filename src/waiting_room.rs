@@ -192,10 +192,9 @@ mod tests {
     use super::*;
     use crate::pool::client_key::Limits;
     use crate::pool::keys::Rules;
-    use crate::pool::secret::Secret;
     use crate::pool::selection::Again;
     use crate::pool::settings::Settings;
-    use crate::pool::upstream_key::{Billing, Condition, ProjectId, UpstreamKey, UpstreamKeyId};
+    use crate::pool::upstream_key::{ProjectId, UpstreamKey, UpstreamKeyId};
 
     const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
     const WANTED: Wanted<'static> = Wanted {
@@ -217,23 +216,7 @@ mod tests {
         };
         keys.set_rules(Rules::of(&settings));
         for id in 1..=count {
-            let key = UpstreamKey {
-                id: UpstreamKeyId(id),
-                project_id: ProjectId(id),
-                project: None,
-                project_number: None,
-                billing: Billing::Unknown,
-                label: String::new(),
-                tags: vec![],
-                secret: Secret::new(&format!("secret-of-key-{id}")),
-                enabled: true,
-                priority: 0,
-                weight: 1,
-                condition: Condition::ready(NOW),
-                state_reset_revision: 0,
-                last_used_at: None,
-                checked_at: None,
-            };
+            let key = UpstreamKey::example(id, id, NOW);
             keys.put(key, 0, NOW);
         }
         drop(keys);

@@ -6,7 +6,7 @@ use tower_sessions::cookie::SameSite;
 use tower_sessions::cookie::time::Duration;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store;
-use tower_sessions::{Expiry, Session, SessionManagerLayer, SessionStore};
+use tower_sessions::{ExpiredDeletion, Expiry, Session, SessionManagerLayer, SessionStore};
 use tower_sessions_sqlx_store::SqliteStore;
 
 use crate::auth::csrf::CsrfToken;
@@ -114,6 +114,17 @@ pub async fn signed_in(db: &Db, session: &Session, now: Timestamp) -> Result<Opt
     Ok(Some(SignedIn { id, admin, csrf }))
 }
 
+/// Forgets sessions and sign-ins that are no good any more at `now`, as those are that nobody has ended.
+pub async fn forget_expired(db: &Db, now: Timestamp) -> Result<()> {
+    let sessions = SqliteStore::new(db.writer.clone());
+    sessions
+        .delete_expired()
+        .await
+        .map_err(|error| unusable(error.into()))?;
+    sign_ins::delete_unseen(&db.writer, now - GOOD_FOR).await?;
+    Ok(())
+}
+
 /// Ends this session.
 pub async fn end(db: &Db, session: &Session, signed_in: &SignedIn, act: &Act) -> Result<()> {
     let mut tx = db.begin().await?;
@@ -147,5 +158,57 @@ impl SessionStore for Sessions {
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
         self.writing.delete(id).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::SqlitePool;
+    use tower_sessions::cookie::time::OffsetDateTime;
+
+    use super::*;
+    use crate::storage::admins;
+
+    #[sqlx::test]
+    async fn what_is_expired_is_forgotten(pool: SqlitePool) {
+        let db = Db::of(pool);
+        let sessions = SqliteStore::new(db.writer.clone());
+        // The store asks the system for the time.
+        let far = OffsetDateTime::from_unix_timestamp(32_503_680_000).unwrap();
+        for expiry_date in [OffsetDateTime::UNIX_EPOCH, far] {
+            let mut record = Record {
+                id: Id::default(),
+                data: std::collections::HashMap::new(),
+                expiry_date,
+            };
+            sessions.create(&mut record).await.unwrap();
+        }
+        let (first, last) = (
+            Timestamp::from_millis(0),
+            Timestamp::from_millis(0) + GOOD_FOR,
+        );
+        let mut tx = db.begin().await.unwrap();
+        let act = Act::aside(Actor::cli(), first);
+        let admin = admins::insert(&mut tx, "ann", "hash", &act).await.unwrap();
+        for now in [first, last] {
+            let act = Act::aside(Actor::cli(), now);
+            sign_ins::insert(&mut tx, admin, "192.0.2.1", "Firefox", &act)
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+
+        forget_expired(&db, last + SEEN_EVERY).await.unwrap();
+
+        let left: Vec<String> =
+            sqlx::query_scalar("SELECT CAST(expiry_date AS TEXT) FROM tower_sessions")
+                .fetch_all(&db.readers)
+                .await
+                .unwrap();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(left[0].starts_with("3000-"), "{left:?}");
+        let seen = sign_ins::list(&db.readers, admin).await.unwrap();
+        let seen: Vec<_> = seen.iter().map(|sign_in| sign_in.last_seen_at).collect();
+        assert_eq!(seen, [last]);
     }
 }

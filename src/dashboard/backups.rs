@@ -1,17 +1,14 @@
 //! `/backups`: make a copy of everything now, download it, delete it.
 
-use std::convert::Infallible;
 use std::path::Path as FilePath;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::sse::{Event, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::Form;
-use futures_util::Stream;
-use futures_util::stream::unfold;
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use maud::{Markup, html};
@@ -26,6 +23,7 @@ use crate::dashboard::components::{
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::live::{Parts, Watch, watch};
 use crate::dashboard::texts::Language;
 use crate::dashboard::visit::{Notice, Visit};
 use crate::pool::sign_in_guessing::Guesser;
@@ -35,8 +33,6 @@ use crate::storage::error::Error;
 
 /// How a browser knows that it is a file to be kept, and we that it is not to be compressed on its way.
 pub const FILE_TYPE: &str = "application/vnd.sqlite3";
-/// How often the progress is told.
-const TELL_EVERY: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Deserialize)]
 pub struct PasswordForm {
@@ -68,26 +64,39 @@ pub async fn create(State(app): State<Arc<App>>, visit: Visit) -> Redirect {
     Redirect::to("/backups")
 }
 
-/// The progress, until there is none: then the page is to be shown anew.
-pub async fn live(
-    State(app): State<Arc<App>>,
-    visit: Visit,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let events = unfold(Some((app, visit.language)), async |watched| {
-        let (app, language) = watched?;
-        tokio::time::sleep(TELL_EVERY).await;
-        Some(match app.backups.step() {
-            Some(step) => {
-                let part = Event::default().event("part");
-                (
-                    Ok(part.data(progress(language, step).into_string())),
-                    Some((app, language)),
-                )
-            }
-            None => (Ok(Event::default().event("go").data("/backups")), None),
-        })
-    });
-    Sse::new(events)
+/// Tells how far the backup is, and reloads the page when it is made.
+pub async fn live(State(app): State<Arc<App>>, visit: Visit) -> impl IntoResponse {
+    let watcher = Watcher {
+        app: app.clone(),
+        language: visit.language,
+        parts: Parts::default(),
+        told_end: false,
+    };
+    watch(&app, watcher)
+}
+
+/// Somebody who waits for a backup.
+struct Watcher {
+    app: Arc<App>,
+    language: Language,
+    parts: Parts,
+    told_end: bool,
+}
+
+impl Watch for Watcher {
+    const INTERVAL: Duration = Duration::from_millis(300);
+
+    async fn look(&mut self) -> Option<Vec<Event>> {
+        if self.told_end {
+            return None;
+        }
+        let Some(step) = self.app.backups.step() else {
+            self.told_end = true;
+            return Some(vec![Event::default().event("go").data("/backups")]);
+        };
+        let progress = progress(self.language, step);
+        Some(self.parts.changed([("backup-progress", progress)]))
+    }
 }
 
 /// Asks for the password: whoever finds a browser open shall not carry the keys away.

@@ -1,12 +1,25 @@
 //! What was changed on one thing, by whom and from where, as its page shows it.
 
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use crate::dashboard::components::moment;
-use crate::dashboard::texts::Language;
+use crate::clock::Timestamp;
+use crate::dashboard::components::{bytes, exact, moment};
+use crate::dashboard::settings::change::shown;
+use crate::dashboard::texts::{Language, grouped};
 use crate::dashboard::visit::Visit;
-use crate::storage::audit::{Action, ListedChange};
+use crate::pool::client_key::Limit;
+use crate::pool::settings::definition;
+use crate::storage::audit::{Action, ListedChange, Subject};
+
+/// What a change says of one field: of what came only the value after, of what went only the one before.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    pub field: String,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
 
 /// The changes, newest first.
 pub fn changes(visit: &Visit, changes: &[ListedChange]) -> Markup {
@@ -38,8 +51,9 @@ fn row(visit: &Visit, change: &ListedChange) -> Markup {
             td data-label=(language.what_changed()) {
                 span.lines {
                     span { (word(language, change.action)) }
-                    @for (field, before, after) in fields(change) {
-                        span.small { span.muted { (field) } " " (before) " → " (after) }
+                    // The other acts are told by their word.
+                    @if change.action == Action::Update {
+                        @for told in told(language, &visit.zone, change) { (line(&told)) }
                     }
                 }
             }
@@ -47,7 +61,19 @@ fn row(visit: &Visit, change: &ListedChange) -> Markup {
     }
 }
 
-fn word(language: Language, action: Action) -> &'static str {
+/// A field with what became of it.
+pub fn line(told: &Told) -> Markup {
+    html! {
+        span.small {
+            span.muted { (told.field) } " "
+            @if let Some(before) = &told.before { (before) }
+            @if told.before.is_some() && told.after.is_some() { " → " }
+            @if let Some(after) = &told.after { (after) }
+        }
+    }
+}
+
+pub fn word(language: Language, action: Action) -> &'static str {
     match action {
         Action::Create => language.action_create(),
         Action::Update => language.action_update(),
@@ -63,49 +89,150 @@ fn word(language: Language, action: Action) -> &'static str {
     }
 }
 
-/// What an update changed: field, before, after. The other acts are told by their word.
-fn fields(change: &ListedChange) -> Vec<(String, String, String)> {
-    let (Action::Update, Some(Value::Object(after))) = (change.action, &change.after) else {
-        return Vec::new();
-    };
-    let before = |field: &str| change.before.as_ref().and_then(|before| before.get(field));
-    let mut fields = Vec::new();
-    for (field, after) in after {
-        flatten(field, before(field), after, &mut fields);
+/// What a change says, field by field.
+pub fn told(language: Language, zone: &TimeZone, change: &ListedChange) -> Vec<Told> {
+    if change.subject == Subject::Setting {
+        return setting(language, change).into_iter().collect();
     }
-    fields
-}
-
-/// Objects are told by what differs within them.
-fn flatten(
-    field: &str,
-    before: Option<&Value>,
-    after: &Value,
-    fields: &mut Vec<(String, String, String)>,
-) {
-    if let Value::Object(inner) = after {
-        for (name, after) in inner {
-            let before = before.and_then(|before| before.get(name));
-            if before != Some(after) {
-                flatten(name, before, after, fields);
+    let teller = Teller { language, zone };
+    let mut all = Vec::new();
+    match (&change.before, &change.after) {
+        (before, Some(Value::Object(after))) if change.action == Action::Update => {
+            for (field, after) in after {
+                let before = before.as_ref().and_then(|before| before.get(field));
+                teller.update(field, before, after, &mut all);
             }
         }
-        return;
+        // Nothing came or went: the word says it all.
+        (Some(_), Some(_)) | (None, None) => {}
+        (Some(gone), None) => {
+            let values = teller.values(gone, &change.name);
+            all.extend(values.map(|(field, value)| Told {
+                field,
+                before: Some(value),
+                after: None,
+            }));
+        }
+        (None, Some(new)) => {
+            let values = teller.values(new, &change.name);
+            all.extend(values.map(|(field, value)| Told {
+                field,
+                before: None,
+                after: Some(value),
+            }));
+        }
     }
-    fields.push((field.to_owned(), text(before), text(Some(after))));
+    all
 }
 
-fn text(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => "–".to_owned(),
-        Some(Value::String(text)) if text.is_empty() => "–".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) if items.is_empty() => "–".to_owned(),
-        Some(Value::Array(items)) => {
-            let items: Vec<_> = items.iter().map(|item| text(Some(item))).collect();
-            items.join(", ")
+/// A setting's values as its page has them; `None` for one that is no more.
+fn setting(language: Language, change: &ListedChange) -> Option<Told> {
+    let definition = definition(&change.name)?;
+    let value = |json: &Option<Value>| {
+        let value = json.as_ref().and_then(|json| json.get("value")?.as_str());
+        shown(language, definition, value)
+    };
+    Some(Told {
+        field: language.setting_value().to_owned(),
+        before: Some(value(&change.before)),
+        after: Some(value(&change.after)),
+    })
+}
+
+/// Puts values into words.
+struct Teller<'a> {
+    language: Language,
+    zone: &'a TimeZone,
+}
+
+impl Teller<'_> {
+    /// Objects are told by what differs within them.
+    fn update(&self, field: &str, before: Option<&Value>, after: &Value, all: &mut Vec<Told>) {
+        if let Value::Object(inner) = after {
+            for (name, after) in inner {
+                let before = before.and_then(|before| before.get(name));
+                if before != Some(after) {
+                    self.update(name, before, after, all);
+                }
+            }
+            return;
         }
-        Some(value) => value.to_string(),
+        let text = |value| Some(self.text(field, value).unwrap_or_else(|| "–".to_owned()));
+        all.push(Told {
+            field: field_word(self.language, field).to_owned(),
+            before: text(before),
+            after: text(Some(after)),
+        });
+    }
+
+    /// The fields of something that is there as a whole; what is empty is not worth a word, nor is the name once more.
+    fn values<'a>(
+        &'a self,
+        object: &'a Value,
+        name: &'a str,
+    ) -> impl Iterator<Item = (String, String)> {
+        let fields = object.as_object().into_iter().flatten();
+        fields.filter_map(move |(field, value)| {
+            let text = self.text(field, Some(value))?;
+            (text != name).then(|| (field_word(self.language, field).to_owned(), text))
+        })
+    }
+
+    /// `None`: there is nothing.
+    fn text(&self, field: &str, value: Option<&Value>) -> Option<String> {
+        match value? {
+            Value::Null => None,
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) if field == "last4" => Some(format!("…{text}")),
+            Value::String(text) if field == "expires_at" => {
+                let at = text.parse::<Timestamp>();
+                Some(at.map_or_else(|_| text.clone(), |at| exact(self.zone, at)))
+            }
+            Value::String(text) => Some(text.clone()),
+            Value::Array(items) => {
+                let items: Vec<_> = items
+                    .iter()
+                    .filter_map(|item| self.text(field, Some(item)))
+                    .collect();
+                (!items.is_empty()).then(|| items.join(", "))
+            }
+            Value::Number(number) if field == "bytes" => Some(bytes(number.as_u64().unwrap_or(0))),
+            Value::Number(number) => {
+                Some(number.as_u64().map_or_else(|| number.to_string(), grouped))
+            }
+            value @ (Value::Bool(_) | Value::Object(_)) => Some(value.to_string()),
+        }
+    }
+}
+
+/// What a field of a change is called; those of which nobody knows are called as in the JSON.
+fn field_word(language: Language, field: &str) -> &str {
+    match field {
+        "name" => language.client_key_name(),
+        "note" => language.client_key_note(),
+        "last4" => language.client_key_secret(),
+        "expires_at" => language.client_key_expires(),
+        "models" => language.models_field(),
+        "paths" => language.paths_field(),
+        "addresses" => language.addresses_field(),
+        "requests_per_minute" => language.limit(Limit::RequestsPerMinute),
+        "requests_per_day" => language.limit(Limit::RequestsPerDay),
+        "tokens_per_minute" => language.limit(Limit::TokensPerMinute),
+        "tokens_per_day" => language.limit(Limit::TokensPerDay),
+        "concurrency" => language.limit(Limit::Concurrency),
+        "cost_per_month" => language.limit(Limit::CostPerMonth),
+        "label" => language.label(),
+        "project" => language.project(),
+        "billing" => language.billing(),
+        "priority" => language.priority(),
+        "weight" => language.weight(),
+        "tags" => language.tags(),
+        "number" => language.project_number(),
+        "bytes" => language.backup_size(),
+        "browser" => language.browser(),
+        "address" => language.address(),
+        "zone" => language.time_zone(),
+        field => field,
     }
 }
 
@@ -137,11 +264,31 @@ mod tests {
             ),
         };
 
-        let told = fields(&change);
-        let told: Vec<_> = told
-            .iter()
-            .map(|(field, before, after)| format!("{field}: {before} → {after}"))
-            .collect();
-        assert_eq!(told, ["concurrency: – → 2", "note: – → new"]);
+        let line = |told: &Told| {
+            let text = |value: &Option<String>| value.clone().unwrap_or_default();
+            let (before, after) = (text(&told.before), text(&told.after));
+            format!("{}: {before} → {after}", told.field)
+        };
+        let lines = |change: &ListedChange| {
+            let told = told(Language::English, &TimeZone::UTC, change);
+            told.iter().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&change), ["Requests at once: – → 2", "Note: – → new"]);
+        let deletion = ListedChange {
+            action: Action::Delete,
+            before: Some(json!({"name": "alice", "last4": "wxyz", "note": ""})),
+            after: None,
+            ..change.clone()
+        };
+        assert_eq!(lines(&deletion), ["Key: …wxyz → "]);
+        let setting = ListedChange {
+            subject: Subject::Setting,
+            subject_id: None,
+            name: "idle_timeout_ms".to_owned(),
+            before: None,
+            after: Some(json!({"value": "1500"})),
+            ..change
+        };
+        assert_eq!(lines(&setting), ["Value: 5 min → 1,500 ms"]);
     }
 }

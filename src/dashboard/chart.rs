@@ -42,6 +42,22 @@ pub enum Form {
     Lines,
 }
 
+/// A count as it is drawn; below zero there is nothing to count.
+#[expect(clippy::cast_precision_loss, reason = "what is drawn needs no more")]
+pub fn value(count: impl TryInto<u64>) -> f64 {
+    count.try_into().unwrap_or(0) as f64
+}
+
+/// The count behind a value, to be written.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are not negative, and small"
+)]
+pub fn count(value: f64) -> u64 {
+    value.round() as u64
+}
+
 /// A chart with its title, axes, legend and table.
 pub fn figure(language: Language, form: Form, chart: &Chart) -> Markup {
     let top = nice_top(highest(form, &chart.series));

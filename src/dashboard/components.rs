@@ -153,6 +153,15 @@ fn scaled(number: u64, step: u64, units: &[&str], between: &str) -> String {
         .to_owned()
 }
 
+/// What something cost, as rows and sums have it.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "dollars are shown, not added up"
+)]
+pub fn dollars(nano_usd: i64) -> String {
+    usd(nano_usd as f64 / 1e9)
+}
+
 /// Dollars with as many places as small sums need: `$12.30`, `$0.0042`.
 pub fn usd(dollars: f64) -> String {
     if dollars == 0.0 || dollars >= 1.0 {

@@ -23,11 +23,13 @@ pub enum Place {
 }
 
 impl Place {
-    const NAVIGATION: [Self; 5] = [
+    const NAVIGATION: [Self; 7] = [
         Self::Status,
         Self::UpstreamKeys,
         Self::ClientKeys,
         Self::Logs,
+        Self::Settings,
+        Self::Audit,
         Self::Backups,
     ];
 

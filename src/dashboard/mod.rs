@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod assets;
+pub mod audit;
 pub mod backups;
 pub mod changes;
 pub mod chart;
@@ -10,8 +11,10 @@ pub mod components;
 pub mod error_page;
 pub mod guard;
 pub mod layout;
+pub mod live;
 pub mod logs;
 pub mod preferences;
+pub mod settings;
 pub mod sign_in;
 pub mod snippets;
 pub mod status;
@@ -47,6 +50,7 @@ fn routes() -> Vec<Route> {
     vec![
         ("/", get(async || Redirect::to("/status"))),
         ("/status", get(status::show)),
+        ("/status/live", get(status::live)),
         ("/logs", get(logs::list::show)),
         ("/logs/columns", post(logs::list::update_columns)),
         ("/logs/live", get(logs::live::show)),
@@ -87,6 +91,15 @@ fn routes() -> Vec<Route> {
             get(upstream_keys::edit::show).post(upstream_keys::edit::update),
         ),
         ("/logout", post(sign_in::delete)),
+        ("/settings", get(settings::show).post(settings::update)),
+        ("/settings/undo", post(settings::change::undo)),
+        (
+            "/settings/{name}",
+            get(settings::detail::show).post(settings::detail::update),
+        ),
+        ("/settings/{name}/reset", post(settings::change::reset)),
+        ("/settings/{name}/back", post(settings::change::go_back)),
+        ("/audit", get(audit::show)),
         (
             "/client-keys",
             get(client_keys::show).post(client_keys::change::create),

@@ -141,6 +141,10 @@ impl ClientKeys {
         Self { hash_key, by_hash }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
     /// The key with this secret, whether or not it may be used now.
     pub fn find(&self, secret: &str) -> Option<Arc<ClientKey>> {
         self.by_hash.get(&self.hash_key.hash(secret)).cloned()

@@ -6,11 +6,13 @@ use crate::clock::Timestamp;
 use crate::pool::keys::Keys;
 use crate::pool::lease::SharedKeys;
 use crate::pool::line::ANY_MODEL;
-use crate::pool::standing::Word;
+use crate::pool::standing::{Glance, Rest, Word};
 use crate::pool::upstream_key::UpstreamKeyId;
 
 /// So many keys are looked at while requests wait for the lock, which is some hundred microseconds.
 const AT_ONCE: usize = 1_000;
+/// So many of the keys that are held back are named.
+const HELD: usize = 8;
 
 /// All keys, added up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +31,19 @@ pub struct Overview {
     pub models: BTreeMap<String, ModelOverview>,
     /// Google refuses our address, and nothing is sent until then.
     pub storm_until: Option<Timestamp>,
+    /// The first of the keys that do not serve everything now: those that somebody should look at, then those that are
+    /// ready soonest.
+    pub held: Vec<Held>,
+}
+
+/// A key that does not serve everything now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub glance: Glance,
+    pub label: String,
+    pub last4: String,
+    /// What it rests for until then.
+    pub rest: Option<Rest>,
 }
 
 /// How many keys may serve a model.
@@ -67,12 +82,19 @@ impl SharedKeys {
     pub fn overview(&self, now: Timestamp) -> Overview {
         let ids: Vec<_> = self.lock().by_id.keys().copied().collect();
         let mut overview = self.lock().overview_of_ways(now);
+        let mut held = Vec::new();
         for ids in ids.chunks(AT_ONCE) {
             let keys = self.lock();
             for id in ids {
-                keys.add_up(*id, now, &mut overview);
+                if let Some(glance) = keys.add_up(*id, now, &mut overview) {
+                    hold(&mut held, glance);
+                }
             }
         }
+        let keys = self.lock();
+        let held = held.into_iter().filter_map(|glance| keys.held(glance, now));
+        overview.held = held.collect();
+        drop(keys);
         for model in overview.models.values_mut() {
             model.usable = overview.usable.saturating_sub(model.resting);
         }
@@ -97,10 +119,9 @@ impl Keys {
         overview
     }
 
-    fn add_up(&self, id: UpstreamKeyId, now: Timestamp, overview: &mut Overview) {
-        let (Some(key), Some(glance)) = (self.by_id.get(&id), self.glance(id, now)) else {
-            return;
-        };
+    /// Counts a key in, and tells how it is.
+    fn add_up(&self, id: UpstreamKeyId, now: Timestamp, overview: &mut Overview) -> Option<Glance> {
+        let (key, glance) = (self.by_id.get(&id)?, self.glance(id, now)?);
         *overview.words.entry(glance.word).or_default() += 1;
         overview.in_flight += u64::from(key.in_flight);
         match glance.word {
@@ -127,6 +148,36 @@ impl Keys {
             }
             Word::Leaked | Word::Disabled => {}
         }
+        Some(glance)
+    }
+
+    fn held(&self, glance: Glance, now: Timestamp) -> Option<Held> {
+        let row = &self.by_id.get(&glance.id)?.row;
+        let standing = self.standing(glance.id, now)?;
+        let mut rests = standing.rests.into_iter().rev();
+        Some(Held {
+            glance,
+            label: row.label.clone(),
+            last4: row.secret.last4(),
+            rest: rests.find(|rest| Some(rest.until) == glance.until),
+        })
+    }
+}
+
+/// Keeps the first few of those that serve nothing, or not everything.
+fn hold(held: &mut Vec<Glance>, glance: Glance) {
+    let rank = |glance: &Glance| match glance.word {
+        Word::Leaked | Word::Invalid | Word::Suspended | Word::Misconfigured => (0, glance.until),
+        Word::Resting => (1, glance.until),
+        _ => (2, glance.until),
+    };
+    if matches!(glance.word, Word::Ready | Word::Trial | Word::Disabled) {
+        return;
+    }
+    let place = held.partition_point(|other| rank(other) <= rank(&glance));
+    if place < HELD {
+        held.insert(place, glance);
+        held.truncate(HELD);
     }
 }
 
@@ -140,7 +191,6 @@ mod tests {
 
     use super::*;
     use crate::pool::keys::Cooldown;
-    use crate::pool::secret::Secret;
     use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKey};
     use crate::pool::verdict::Rule;
 
@@ -148,25 +198,14 @@ mod tests {
 
     fn key(id: i64, project: i64, state: KeyState, enabled: bool) -> UpstreamKey {
         UpstreamKey {
-            id: UpstreamKeyId(id),
-            project_id: ProjectId(project),
-            project: None,
-            project_number: None,
             billing: Billing::Free,
-            label: format!("key {id}"),
-            tags: vec![],
-            secret: Secret::new(&format!("secret-of-key-{id}")),
             enabled,
-            priority: 0,
-            weight: 1,
             condition: Condition {
                 state,
                 next_check: Some(NOW + Duration::from_mins(9)),
                 ..Condition::ready(NOW)
             },
-            state_reset_revision: 0,
-            last_used_at: None,
-            checked_at: None,
+            ..UpstreamKey::example(id, project, NOW)
         }
     }
 

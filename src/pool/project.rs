@@ -30,8 +30,6 @@ pub fn learnt(key: &UpstreamKey, verdict: &Verdict) -> Option<String> {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::pool::secret::Secret;
-    use crate::pool::upstream_key::{Billing, Condition, ProjectId, UpstreamKeyId};
     use crate::pool::verdict::Rule;
 
     #[test]
@@ -75,21 +73,9 @@ mod tests {
         ];
         for (rule, known, told, expected) in cases {
             let key = UpstreamKey {
-                id: UpstreamKeyId(1),
-                project_id: ProjectId(1),
                 project: Some("team".to_owned()),
                 project_number: known.map(str::to_owned),
-                billing: Billing::Unknown,
-                label: String::new(),
-                tags: vec![],
-                secret: Secret::new("secret"),
-                enabled: true,
-                priority: 0,
-                weight: 1,
-                condition: Condition::ready(Timestamp::from_millis(0)),
-                state_reset_revision: 0,
-                last_used_at: None,
-                checked_at: None,
+                ..UpstreamKey::example(1, 1, Timestamp::from_millis(0))
             };
             let verdict = Verdict {
                 rule,

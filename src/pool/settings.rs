@@ -14,7 +14,7 @@ const GIB: u64 = 1024 * MIB;
 const DAY_MS: u64 = 86_400_000;
 const MANY: u64 = 1_000_000_000_000;
 
-/// Makes [`Settings`], its defaults and [`DEFINITIONS`] from lines `name: type = default, kind;`.
+/// Makes [`Settings`], its defaults, [`ForEach`] and [`DEFINITIONS`] from lines `name: type = default, kind;`.
 macro_rules! settings {
     ($($(#[doc = $line:literal])+ $name:ident: $type:ty = $default:expr, $kind:expr;)+) => {
         /// Typed settings; a value that no row sets has its default.
@@ -26,6 +26,22 @@ macro_rules! settings {
         impl Default for Settings {
             fn default() -> Self {
                 Self { $($name: $default,)+ }
+            }
+        }
+
+        /// One thing for each setting: whoever writes one down must have something for every setting there is.
+        #[derive(Debug)]
+        pub struct ForEach<T> {
+            $(pub $name: T,)+
+        }
+
+        impl<T> ForEach<T> {
+            /// What is there for a setting.
+            pub fn of(&self, definition: &Definition) -> &T {
+                match definition.name {
+                    $(stringify!($name) => &self.$name,)+
+                    _ => unreachable!("definitions are made of the same lines"),
+                }
             }
         }
 

@@ -421,7 +421,6 @@ mod tests {
     use super::*;
     use crate::pool::cooldown::EVERY_MODEL;
     use crate::pool::keys::{Cooldown, Rules};
-    use crate::pool::secret::Secret;
     use crate::pool::settings::Settings;
     use crate::pool::upstream_key::{ProjectId, UpstreamKey};
     use crate::pool::window::Amount;
@@ -432,21 +431,8 @@ mod tests {
 
     fn key(id: i64) -> UpstreamKey {
         UpstreamKey {
-            id: UpstreamKeyId(id),
-            project_id: ProjectId(id),
-            project: None,
-            project_number: None,
             billing: Billing::Free,
-            label: format!("key {id}"),
-            tags: vec![],
-            secret: Secret::new(&format!("secret-of-key-{id}")),
-            enabled: true,
-            priority: 0,
-            weight: 1,
-            condition: Condition::ready(NOW),
-            state_reset_revision: 0,
-            last_used_at: None,
-            checked_at: None,
+            ..UpstreamKey::example(id, id, NOW)
         }
     }
 

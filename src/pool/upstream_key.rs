@@ -139,6 +139,30 @@ pub struct UpstreamKey {
     pub checked_at: Option<Timestamp>,
 }
 
+#[cfg(test)]
+impl UpstreamKey {
+    /// A key that is ready since `now`, for tests.
+    pub fn example(id: i64, project: i64, now: Timestamp) -> Self {
+        Self {
+            id: UpstreamKeyId(id),
+            project_id: ProjectId(project),
+            project: None,
+            project_number: None,
+            billing: Billing::Unknown,
+            label: format!("key {id}"),
+            tags: Vec::new(),
+            secret: Secret::new(&format!("secret-of-key-{id:04}")),
+            enabled: true,
+            priority: 0,
+            weight: 1,
+            condition: Condition::ready(now),
+            state_reset_revision: 0,
+            last_used_at: None,
+            checked_at: None,
+        }
+    }
+}
+
 /// What an admin may say of a key; `None`: nothing was said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {

@@ -120,6 +120,16 @@ pub enum Subject {
     Backup,
 }
 
+impl Subject {
+    /// Whether it has no id; of what has one a name alone finds nothing fast.
+    pub fn is_known_by_name(self) -> bool {
+        match self {
+            Self::Setting | Self::Backup => true,
+            Self::UpstreamKey | Self::ClientKey | Self::Project | Self::Admin => false,
+        }
+    }
+}
+
 /// A change to be written down. `before` and `after` hold only what changed, as JSON objects, and never a secret.
 #[derive(Debug)]
 pub struct NewChange<'a> {
@@ -299,8 +309,8 @@ pub async fn list_acts(
     Ok(Slice::new(read, position, limit, id))
 }
 
-/// Single things and single acts have indexes of their own; for all else the table of acts is short enough to be read
-/// through, so that no filter that fits nothing reads every change.
+/// Single things and single acts have indexes of their own; for all else there is the table of acts with its indexes, so
+/// that no filter that fits nothing reads every change.
 fn acts_query(filter: &Filter, position: Position, limit: usize) -> QueryBuilder<'_, Sqlite> {
     let is_single =
         filter.revision.is_some() || filter.subject_id.is_some() || filter.name.is_some();
@@ -319,6 +329,9 @@ fn acts_query(filter: &Filter, position: Position, limit: usize) -> QueryBuilder
         "a."
     };
     narrow(&mut query, table, filter);
+    if !is_single {
+        bound(&mut query, filter);
+    }
     let (comparison, order) = match position {
         Position::Newest => (None, "DESC"),
         Position::OlderThan(id) => (Some(("<", id)), "DESC"),
@@ -337,6 +350,8 @@ fn acts_query(filter: &Filter, position: Position, limit: usize) -> QueryBuilder
 /// Adds what a filter asks of the columns of a table, whose prefix is given.
 fn narrow<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a Filter) {
     let and = |comparison: &str| format!(" AND {table}{comparison}");
+    // All of a long span would have to be sorted by number.
+    let unindexed = |comparison: &str| format!(" AND +{table}{comparison}");
     if let Some(subject) = filter.subject {
         query.push(and("subject = ")).push_bind(subject);
     }
@@ -345,6 +360,10 @@ fn narrow<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a Fil
     }
     if let Some(name) = &filter.name {
         query.push(and("name = ")).push_bind(name);
+        if filter.subject.is_some_and(Subject::is_known_by_name) {
+            // Of no meaning but to the index, which has only these.
+            query.push(and("subject_id IS NULL"));
+        }
     }
     if let Some(actor) = &filter.actor {
         query.push(and("actor = ")).push_bind(actor);
@@ -353,13 +372,31 @@ fn narrow<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a Fil
         query.push(and("action = ")).push_bind(action);
     }
     if let Some(since) = filter.since {
-        query.push(and("at_ms >= ")).push_bind(since);
+        query.push(unindexed("at_ms >= ")).push_bind(since);
     }
     if let Some(until) = filter.until {
-        query.push(and("at_ms < ")).push_bind(until);
+        query.push(unindexed("at_ms < ")).push_bind(until);
     }
     if let Some(revision) = filter.revision {
         query.push(and("revision = ")).push_bind(revision);
+    }
+}
+
+/// Bounds the numbers of acts by those of the first and the last within a filter's span of time: the newest first is an
+/// order of numbers, in which an index by time could not help. Where the clock was set back, what was done then may be
+/// left out.
+fn bound<'a>(query: &mut QueryBuilder<'a, Sqlite>, filter: &'a Filter) {
+    if let Some(since) = filter.since {
+        query
+            .push(" AND a.id >= (SELECT id FROM audit_acts WHERE at_ms >= ")
+            .push_bind(since)
+            .push(" ORDER BY at_ms, id LIMIT 1)");
+    }
+    if let Some(until) = filter.until {
+        query
+            .push(" AND a.id <= (SELECT id FROM audit_acts WHERE at_ms < ")
+            .push_bind(until)
+            .push(" ORDER BY at_ms DESC, id DESC LIMIT 1)");
     }
 }
 

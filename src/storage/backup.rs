@@ -300,10 +300,14 @@ async fn open_source(path: &Path) -> Result<SqliteConnection> {
     Ok(options.connect().await?)
 }
 
-/// Deletes sign-in sessions: whoever reads a backup must not be signed in by it.
+/// Deletes sign-in sessions and who signed in from where: whoever reads a backup must not be signed in by it.
 async fn forget_sessions(connection: &mut SqliteConnection) -> Result<()> {
     let tables: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'tower_sessions*'",
+        "
+        SELECT name
+        FROM sqlite_schema
+        WHERE type = 'table' AND (name GLOB 'tower_sessions*' OR name = 'sign_ins')
+        ",
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -513,10 +517,15 @@ mod tests {
     async fn a_copy_holds_what_is_committed_and_no_sessions() {
         let (folder, db) = database().await;
         name_setting(&db, "committed").await;
-        sqlx::query("INSERT INTO tower_sessions VALUES ('session-of-the-admin', x'00', 0)")
-            .execute(&db.writer)
-            .await
-            .unwrap();
+        for statement in [
+            "INSERT INTO tower_sessions VALUES ('session-of-the-admin', x'00', 0)",
+            "INSERT INTO admins (id, username, password_hash, created_at_ms, password_changed_at_ms)
+             VALUES (1, 'admin', '', 0, 0)",
+            "INSERT INTO sign_ins (admin_id, address, user_agent, created_at_ms, last_seen_at_ms)
+             VALUES (1, '192.0.2.1', 'browser-of-the-admin', 0, 0)",
+        ] {
+            sqlx::query(statement).execute(&db.writer).await.unwrap();
+        }
         let mut open = db.begin().await.unwrap();
         sqlx::query("DELETE FROM settings")
             .execute(&mut *open)
@@ -528,10 +537,10 @@ mod tests {
 
         assert_eq!(fs::metadata(&to).unwrap().len(), bytes);
         let content = fs::read(&to).unwrap();
-        assert_eq!(
-            memchr::memmem::find(&content, b"session-of-the-admin"),
-            None
-        );
+        for forgotten in ["session-of-the-admin", "browser-of-the-admin"] {
+            let found = memchr::memmem::find(&content, forgotten.as_bytes());
+            assert_eq!(found, None, "{forgotten}");
+        }
         assert_eq!(setting_names(&to).await, ["committed"]);
         assert!(
             files(folder.path())

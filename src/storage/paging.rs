@@ -32,6 +32,17 @@ pub enum Position {
     NewerThan(i64),
 }
 
+impl Position {
+    /// As a page's address says it, where at most one of them is there.
+    pub fn of(older_than: Option<i64>, newer_than: Option<i64>) -> Self {
+        match (older_than, newer_than) {
+            (Some(id), _) => Self::OlderThan(id),
+            (None, Some(id)) => Self::NewerThan(id),
+            (None, None) => Self::Newest,
+        }
+    }
+}
+
 /// A part of a list, newest first, with ways to both sides.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Slice<T> {

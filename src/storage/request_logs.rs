@@ -205,6 +205,18 @@ pub async fn last_id(db: impl SqliteExecutor<'_>) -> Result<RequestId> {
     Ok(id.unwrap_or(RequestId(0)))
 }
 
+/// The request of a client that came last and has ended, with how; `None`: there was none yet.
+pub async fn newest_outcome(db: impl SqliteExecutor<'_>) -> Result<Option<(RequestId, Outcome)>> {
+    let row = sqlx::query!(
+        r#"
+        SELECT id AS "id: RequestId", outcome AS "outcome!: Outcome" FROM request_logs
+        WHERE kind = 'request' AND outcome IS NOT NULL ORDER BY id DESC LIMIT 1
+        "#,
+    );
+    let row = row.fetch_optional(db).await?;
+    Ok(row.map(|row| (row.id, row.outcome)))
+}
+
 /// How the finished rows and the sums of a finished row relate when a program died: see [`list_running`].
 #[derive(Debug)]
 pub struct Running {

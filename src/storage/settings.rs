@@ -49,20 +49,36 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<(String, String)>> 
     Ok(rows.into_iter().map(|row| (row.name, row.value)).collect())
 }
 
-/// Every setting with the value in use. A row that a server would ignore counts for nothing here too.
-pub async fn list_all(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedSetting>> {
+/// The settings as a server that reads them now would have them.
+#[derive(Debug)]
+pub struct Present {
+    pub settings: Settings,
+    /// When those got their values that have not their defaults.
+    pub changed_at: HashMap<String, Timestamp>,
+}
+
+/// What is in use. A row that a server would ignore counts for nothing here too.
+pub async fn find_present(db: impl SqliteExecutor<'_>) -> Result<Present> {
     let rows =
         sqlx::query!(r#"SELECT name, value, changed_at_ms AS "at: Timestamp" FROM settings"#);
-    let mut settings = Settings::default();
-    let mut changed = HashMap::new();
+    let mut present = Present {
+        settings: Settings::default(),
+        changed_at: HashMap::new(),
+    };
     for row in rows.fetch_all(db).await? {
-        if settings.set(&row.name, &row.value).is_ok() {
-            changed.insert(row.name, row.at);
+        if present.settings.set(&row.name, &row.value).is_ok() {
+            present.changed_at.insert(row.name, row.at);
         }
     }
+    Ok(present)
+}
+
+/// Every setting with the value in use.
+pub async fn list_all(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedSetting>> {
+    let present = find_present(db).await?;
     let listed = DEFINITIONS.iter().map(|definition| {
-        let changed_at = changed.get(definition.name).copied();
-        listed(definition, &settings, changed_at)
+        let changed_at = present.changed_at.get(definition.name).copied();
+        listed(definition, &present.settings, changed_at)
     });
     Ok(listed.collect())
 }

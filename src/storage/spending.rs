@@ -40,6 +40,14 @@ impl AddAssign for Use {
     }
 }
 
+/// Whether any request was ever answered well.
+pub async fn has_succeeded(db: impl SqliteExecutor<'_>) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM client_key_hours WHERE successes > 0) AS "found!: bool""#
+    );
+    Ok(found.fetch_one(db).await?)
+}
+
 /// What a key used in each hour from `since` to `until` in which it was used, oldest first.
 pub async fn hours(
     db: impl SqliteExecutor<'_>,
@@ -47,7 +55,7 @@ pub async fn hours(
     since: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<(Timestamp, Use)>> {
-    let first = whole_hour(since);
+    let first = since.begin_of_hour();
     // Each hour is looked up by itself: the rows of an hour are those of all keys.
     let rows = sqlx::query!(
         r#"
@@ -87,7 +95,7 @@ pub async fn since(
     db: impl SqliteExecutor<'_>,
     since: Timestamp,
 ) -> Result<HashMap<ClientKeyId, Use>> {
-    let first = whole_hour(since);
+    let first = since.begin_of_hour();
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -112,10 +120,6 @@ pub async fn since(
         (row.id, used)
     });
     Ok(keys.collect())
-}
-
-fn whole_hour(time: Timestamp) -> i64 {
-    time.as_millis().div_euclid(HOUR_MS).saturating_mul(HOUR_MS)
 }
 
 /// What the log knows of a key, as far as these limits ask.

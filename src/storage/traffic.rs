@@ -159,7 +159,7 @@ pub fn percentile(buckets: &Buckets, percent: u64) -> Option<u64> {
 
 /// What was asked in the `span` up to `now`.
 pub async fn over(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Traffic> {
-    let end = begin_of_hour(now) + HOUR;
+    let end = now.begin_of_hour() + HOUR;
     let begin = end - span.length();
     let mut traffic = Traffic {
         bins: bins(begin, now, span.coarse_bin()),
@@ -190,7 +190,7 @@ pub async fn over(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Traffic
 async fn before(db: &SqlitePool, span: Span, begin: Timestamp, now: Timestamp) -> Result<Counts> {
     let (begin, end) = (
         begin - span.earlier(),
-        begin_of_hour(now) + HOUR - span.earlier(),
+        now.begin_of_hour() + HOUR - span.earlier(),
     );
     let mut counts = Counts::default();
     let hours = usize::try_from(span.length().as_secs() / HOUR.as_secs()).unwrap_or(usize::MAX);
@@ -412,10 +412,6 @@ async fn by_model(db: &SqlitePool, begin: Timestamp) -> Result<Vec<(Option<Strin
     }
     models.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.sum.requests));
     Ok(models)
-}
-
-fn begin_of_hour(time: Timestamp) -> Timestamp {
-    Timestamp::from_millis(time.as_millis() / millis(HOUR) * millis(HOUR))
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -1,4 +1,4 @@
-//! Small chores: sums up guesses of client keys, wipes the secrets of keys removed a day ago.
+//! Small chores: sums up guesses of client keys, wipes the secrets of keys removed a day ago, forgets expired sign-ins.
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::app::App;
+use crate::auth::session;
 use crate::clock::{self, Timestamp};
 use crate::pool::guessing::Unrecorded;
 use crate::pool::outcome::Outcome;
@@ -51,6 +52,9 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
     }
     if let Err(error) = upstream_keys::wipe_removed(&app.db.writer, now - UNDO).await {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
+    }
+    if let Err(error) = session::forget_expired(&app.db, now).await {
+        tracing::warn!("expired sign-ins could not be forgotten: {error}");
     }
 }
 

@@ -11,10 +11,13 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::changes::changes;
+use crate::dashboard::chart::{Chart, Form, Series, count, figure, value};
 use crate::dashboard::client_keys::change::usage_card;
 use crate::dashboard::client_keys::form::field_of;
 use crate::dashboard::client_keys::{amount, id_in, last_used, page_of, share, state};
-use crate::dashboard::components::{ago, card, href, number, stat, tabs, tokens, until, usd};
+use crate::dashboard::components::{
+    ago, card, dollars, href, number, stat, tabs, tokens, until, usd,
+};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::snippets::PLACEHOLDER;
@@ -25,6 +28,7 @@ use crate::storage::audit::{self, ListedChange, Subject};
 use crate::storage::client_keys::{self, ListedKey};
 use crate::storage::spending::{self, Use};
 
+const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// How many changes a page shows.
 const CHANGES: usize = 20;
@@ -150,7 +154,7 @@ fn view(visit: &Visit, range: Range, shown: &Shown) -> Markup {
                 (page_of(key.id), language.last_24_hours(), range == Range::Hours),
                 (href(&page_of(key.id), &[("range", "30d")]), language.last_30_days(), range == Range::Days),
             ]))
-            (use_table(visit, range, &shown.hours))
+            (use_charts(visit, range, &shown.hours))
             div.actions {
                 a.button href=(logs("")) { (language.its_requests()) }
                 a.button href=(logs("failed")) { (language.recent_failures()) }
@@ -214,55 +218,76 @@ fn limit_list(visit: &Visit, limits: &[LimitUse]) -> Markup {
     }
 }
 
-/// What was used, by the hour or by the day of the visitor, newest first.
-fn use_table(visit: &Visit, range: Range, hours: &[(Timestamp, Use)]) -> Markup {
+/// What was used, by the hour or by the day of the visitor.
+fn use_charts(visit: &Visit, range: Range, hours: &[(Timestamp, Use)]) -> Markup {
     let language = visit.language;
-    let (since, column, format) = match range {
-        Range::Hours => (visit.now - DAY, language.hour_column(), "%m-%d %H:%M"),
-        Range::Days => (visit.now - 30 * DAY, language.day_column(), "%Y-%m-%d"),
-    };
-    let mut rows: Vec<(String, Use)> = Vec::new();
-    for (hour, used) in hours.iter().rev().filter(|(hour, _)| *hour > since) {
-        let name = hour
-            .to_jiff()
-            .to_zoned(visit.zone.clone())
-            .strftime(format)
-            .to_string();
-        match rows.last_mut() {
-            Some((last, sum)) if *last == name => *sum += *used,
-            Some(_) | None => rows.push((name, *used)),
-        }
+    let bins = bins(visit, range, hours);
+    let mut sum = Use::default();
+    for (_, used) in &bins {
+        sum += *used;
     }
+    if sum == Use::default() {
+        return html! { p.muted { (language.not_used_yet()) } };
+    }
+    let series = |name, colour, of: fn(&Use) -> i64| Series {
+        name,
+        colour,
+        values: bins.iter().map(|(_, used)| Some(value(of(used)))).collect(),
+    };
+    let chart = |title, total, series, unit| {
+        let bins = bins.iter().map(|(name, _)| name.clone()).collect();
+        let chart = Chart {
+            title,
+            total,
+            bins,
+            series,
+            unit,
+        };
+        html! { div { (figure(language, Form::Stacked, &chart)) } }
+    };
+    let requests = vec![
+        series(language.succeeded(), 1, |used| {
+            used.requests - used.failures
+        }),
+        series(language.failed_requests(), 4, |used| used.failures),
+    ];
+    let spent = vec![series(language.client_key_tokens(), 2, |used| used.tokens)];
+    let cost = vec![series(language.client_key_cost(), 3, |used| {
+        used.cost_nano_usd
+    })];
     html! {
-        @if rows.is_empty() {
-            p.muted { (language.not_used_yet()) }
-        } @else {
-            div.table.tall { table {
-                thead { tr {
-                    th scope="col" { (column) }
-                    th.number scope="col" { (language.client_key_requests()) }
-                    th.number scope="col" { (language.failed_requests()) }
-                    th.number scope="col" { (language.client_key_tokens()) }
-                    th.number scope="col" { (language.client_key_cost()) }
-                } }
-                tbody { @for (name, used) in rows { tr {
-                    th.nowrap scope="row" { (name) }
-                    td.number { (number(used.requests)) }
-                    td.number { (number(used.failures)) }
-                    td.number { (number(used.tokens)) }
-                    td.number { (dollars(used.cost_nano_usd)) }
-                } } }
-            } }
+        div.cards.tight {
+            (chart(language.client_key_requests(), number(sum.requests), requests, counted))
+            (chart(language.client_key_tokens(), number(sum.tokens), spent, |value| tokens(count(value))))
+            (chart(language.client_key_cost(), dollars(sum.cost_nano_usd), cost, |nano_usd| usd(nano_usd / 1e9)))
         }
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "dollars are shown, not added up"
-)]
-fn dollars(nano_usd: i64) -> String {
-    usd(nano_usd as f64 / 1e9)
+/// The hours or days up to now, none left out, each with its name on the axis and in full.
+fn bins(visit: &Visit, range: Range, hours: &[(Timestamp, Use)]) -> Vec<((String, String), Use)> {
+    let (count, short, exact) = match range {
+        Range::Hours => (24, "%H:%M", "%m-%d %H:%M"),
+        Range::Days => (30 * 24, "%m-%d", "%Y-%m-%d"),
+    };
+    let last = visit.now.begin_of_hour();
+    let mut bins: Vec<((String, String), Use)> = Vec::new();
+    for ago in (0..count).rev() {
+        let hour = last - ago * HOUR;
+        let local = hour.to_jiff().to_zoned(visit.zone.clone());
+        let name = local.strftime(exact).to_string();
+        let place = hours.binary_search_by_key(&hour, |(hour, _)| *hour);
+        let used = place.map_or_else(|_| Use::default(), |place| hours[place].1);
+        match bins.last_mut() {
+            Some(((_, last), sum)) if *last == name => *sum += used,
+            Some(_) | None => bins.push(((local.strftime(short).to_string(), name), used)),
+        }
+    }
+    bins
+}
+
+fn counted(value: f64) -> String {
+    number(count(value))
 }
 
 fn facts(visit: &Visit, key: &ListedKey) -> Markup {

@@ -139,7 +139,7 @@ fn rows(visit: &Visit, asked: &Asked, columns: &[Column], found: &Found) -> Mark
         }
         // Kept for what comes live.
         div.table.logs.bare[found.rows.is_empty()] tabindex="-1" {
-            table.stack data-keys {
+            table.stack.paired data-keys {
                 thead {
                     tr {
                         @for column in columns {

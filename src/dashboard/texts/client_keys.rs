@@ -74,8 +74,6 @@ texts! {
     today_unit = "today", "今日";
     at_list_price = "at list price", "依定價計算";
     tags_short = "Tags of upstream keys", "上游金鑰標籤";
-    hour_column = "Hour", "時段";
-    day_column = "Day", "日期";
     this_month = "This month", "本月";
     all_time = "All time", "累計";
     recent_failures = "Failed requests", "失敗的請求";

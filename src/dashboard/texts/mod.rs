@@ -1,10 +1,12 @@
 //! What the dashboard says, in every language it speaks: a text that lacks a language does not compile.
 
 pub mod account;
+pub mod audit;
 pub mod backups;
 pub mod client_keys;
 pub mod frame;
 pub mod logs;
+pub mod settings;
 pub mod status;
 pub mod upstream_keys;
 

@@ -1,6 +1,6 @@
 //! Texts of the status page.
 
-use super::{Language, plural, texts};
+use super::texts;
 
 texts! {
     can_serve = "Ready to serve", "可以服務";
@@ -9,15 +9,25 @@ texts! {
     keys_usable(usable: &str, keys: &str) = "{usable} of {keys} upstream keys can be used", "{keys} 個上游金鑰中有 {usable} 個可用";
     storm = "Google refuses this server's address, whatever the key; looking again", "Google 目前拒絕此伺服器的位址（與金鑰無關），將再試";
     first_ready = "The first one is ready", "最快恢復";
-    state_ready = "ready", "可用";
-    state_partly = "resting for some models", "部分模型冷卻中";
-    state_resting = "cooling down", "冷卻中";
-    state_trial = "on trial", "試用中";
-    state_invalid = "invalid", "無效";
-    state_leaked = "leaked", "已外洩";
-    state_suspended = "suspended", "已停權";
-    state_misconfigured = "misconfigured", "設定有誤";
-    state_disabled = "disabled", "已停用";
+    upstream_key = "Key", "金鑰";
+    looked_at_again = "looked at again", "再次檢查於";
+    until_changed = "until somebody acts", "需手動處理";
+    until_when = "Until", "直到";
+    all_keys(keys: &str) = "All {keys} upstream keys", "全部 {keys} 個上游金鑰";
+    first_steps = "First steps", "開始使用";
+    step_paste = "Paste your Gemini API keys", "貼上您的 Gemini API 金鑰";
+    where_keys_come_from = "Get keys in AI Studio", "到 AI Studio 取得金鑰";
+    step_check = "They are checked, which costs nothing", "免費檢查金鑰";
+    no_key_usable = "None of the keys can be used.", "沒有可用的金鑰。";
+    see_why = "See why", "查看原因";
+    step_client_key = "Make a client key", "建立客戶端金鑰";
+    step_client_key_text = "Your programs use it in place of a Gemini key. It can have limits of its own, and be turned off without touching the others.", "您的程式以它取代 Gemini 金鑰。每個客戶端金鑰可有各自的限制，也可單獨停用。";
+    step_ask = "Send the first request", "送出第一個請求";
+    step_ask_text = "Put in the client key you have just made.", "請填入剛建立的客戶端金鑰。";
+    waiting_for_first = "Waiting for the first request …", "等待第一個請求 …";
+    first_failed = "A request came, but was not answered well:", "已收到請求，但未成功：";
+    first_came = "The first request was answered. Your pool works.", "第一個請求已成功，金鑰池運作正常。";
+    see_the_request = "See it in the log", "在記錄中查看";
     models = "Models", "模型";
     usable = "Usable keys", "可用金鑰";
     resting = "Resting", "冷卻中";
@@ -49,9 +59,10 @@ texts! {
     nothing_asked = "Nothing was asked in this span", "這段時間內沒有請求";
     attention = "Needs attention", "需要注意";
     nothing_wrong = "Nothing needs attention", "目前沒有需要注意的事項";
-    keys_leaked(keys: &str) = "{keys}: Google found them published. Delete them and make new ones", "{keys}：Google 發現它們已公開外洩，請刪除並換新";
-    keys_invalid(keys: &str) = "{keys}: Google refuses them; they are checked again by themselves", "{keys}：被 Google 拒絕，系統會自動再檢查";
-    keys_suspended(keys: &str) = "{keys}: their project is suspended, unpaid or not set up", "{keys}：其專案被停權、未付費或未設定";
+    keys_leaked(keys: &str) = "{keys} blocked by Google for being published: replace by new ones", "{keys}因公開外洩被 Google 封鎖：請換新";
+    keys_invalid(keys: &str) = "{keys} refused by Google: looked at again now and then", "{keys}被 Google 拒絕：系統會定期再檢查";
+    keys_suspended(keys: &str) = "{keys} of projects that are suspended or unpaid", "{keys}的專案被停權或未付費";
+    keys_misconfigured(keys: &str) = "{keys} of projects that are not set up for Gemini", "{keys}的專案尚未設定 Gemini";
     database_failing(rows: &str) = "The database cannot be written: {rows} log rows wait in memory. Is the disk full, or does another program hold the file?", "無法寫入資料庫：有 {rows} 筆記錄暫存在記憶體。磁碟是否已滿，或檔案被其他程式占用？";
     no_backup = "There is no backup yet", "尚未備份";
     health = "Database", "資料庫";
@@ -62,15 +73,4 @@ texts! {
     under_way = "Under way", "處理中";
     waiting_requests = "Waiting for a key", "等待金鑰";
     see_failed = "Failed requests", "失敗的請求";
-}
-
-impl Language {
-    /// As in `3 upstream keys`.
-    pub fn counted_keys(self, count: usize) -> String {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        match self {
-            Self::English => plural(count, "upstream key", "upstream keys"),
-            Self::TraditionalChinese => format!("{count} 個上游金鑰"),
-        }
-    }
 }

@@ -1,5 +1,4 @@
 use super::*;
-use crate::pool::upstream_key::Billing;
 
 const START: Timestamp = Timestamp::from_millis(1_795_334_400_000);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -7,21 +6,8 @@ const HOUR: Duration = Duration::from_hours(1);
 
 fn row(id: i64, project: i64) -> UpstreamKey {
     UpstreamKey {
-        id: UpstreamKeyId(id),
-        project_id: ProjectId(project),
-        project: None,
-        project_number: None,
-        billing: Billing::Unknown,
-        label: format!("key-{id}"),
-        tags: Vec::new(),
-        secret: Secret::new(&format!("secret-{id:04}")),
-        enabled: true,
-        priority: 0,
-        weight: 1,
-        condition: Condition::ready(START),
-        state_reset_revision: 0,
         last_used_at: Some(START),
-        checked_at: None,
+        ..UpstreamKey::example(id, project, START)
     }
 }
 

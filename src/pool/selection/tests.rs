@@ -8,7 +8,6 @@ use crate::pool::change::Change;
 use crate::pool::keys::{Cooldown, Rules};
 use crate::pool::quota::Limits;
 use crate::pool::quota_clock::end_of_google_day;
-use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
 use crate::pool::settle::Moment;
 use crate::pool::upstream_key::UpstreamKey;
@@ -20,23 +19,7 @@ mod places;
 const START: Timestamp = Timestamp::from_millis(1_764_014_400_000);
 
 fn key(id: i64, project: i64) -> UpstreamKey {
-    UpstreamKey {
-        id: UpstreamKeyId(id),
-        project_id: ProjectId(project),
-        project: None,
-        project_number: None,
-        billing: Billing::Unknown,
-        label: format!("key {id}"),
-        tags: vec![],
-        secret: Secret::new(&format!("secret-of-key-{id}")),
-        enabled: true,
-        priority: 0,
-        weight: 1,
-        condition: Condition::ready(START),
-        state_reset_revision: 0,
-        last_used_at: None,
-        checked_at: None,
-    }
+    UpstreamKey::example(id, project, START)
 }
 
 fn keys(projects: &[i64]) -> Keys {

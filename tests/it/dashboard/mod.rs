@@ -6,5 +6,7 @@ mod logs;
 mod many_keys;
 mod pages;
 mod routes;
+mod settings;
 mod sign_in;
+mod status;
 mod upstream_keys;

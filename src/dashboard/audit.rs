@@ -1,0 +1,325 @@
+//! `/audit`: everything that hands have changed, by whom and from where.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum_extra::extract::Query;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::dashboard::changes::{line, told, word};
+use crate::dashboard::components::{empty_state, href, icon, moment, pager, select};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::settings::catalogue::CATALOGUE;
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::Visit;
+use crate::pool::settings::definition;
+use crate::storage::admins;
+use crate::storage::audit::{self, Action, Actor, Filter, ListedAct, ListedChange, Subject};
+use crate::storage::paging::{Position, Slice};
+
+const PATH: &str = "/audit";
+/// How many acts a page shows.
+const PAGE: usize = 50;
+const ACTIONS: [Action; 11] = [
+    Action::Create,
+    Action::Update,
+    Action::Enable,
+    Action::Disable,
+    Action::Clear,
+    Action::Delete,
+    Action::Restore,
+    Action::Download,
+    Action::SignIn,
+    Action::SignOut,
+    Action::ChangePassword,
+];
+const SUBJECTS: [Subject; 6] = [
+    Subject::UpstreamKey,
+    Subject::ClientKey,
+    Subject::Project,
+    Subject::Setting,
+    Subject::Admin,
+    Subject::Backup,
+];
+
+/// The filters as they stand in the URL.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    actor: String,
+    action: String,
+    subject: String,
+    /// Dates in the admin's zone, both included.
+    from: String,
+    to: String,
+    /// The number of the subject.
+    id: String,
+    /// What the subject was called.
+    name: String,
+    /// What was changed in one act.
+    revision: String,
+    older: Option<i64>,
+    newer: Option<i64>,
+}
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Query(asked): Query<Asked>,
+) -> Result<Markup, ErrorPage> {
+    let db = &app.db.readers;
+    let position = Position::of(asked.older, asked.newer);
+    let acts = audit::list_acts(db, &asked.filter(&visit.zone), position, PAGE).await?;
+    let actors = admins::list_usernames(db).await?;
+    let actors = actors.iter().map(|name| Actor::admin(name, String::new()));
+    let others = [Actor::cli(), Actor::environment(), Actor::demo()];
+    let actors: Vec<_> = actors.chain(others).map(|actor| actor.name).collect();
+    Ok(view(&visit, &asked, &acts, &actors))
+}
+
+impl Asked {
+    /// What of it can be understood.
+    fn filter(&self, zone: &TimeZone) -> Filter {
+        let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let from = date(&self.from);
+        let until = date(&self.to).and_then(|date| date.tomorrow().ok());
+        let begins = |date: Date| {
+            Some(Timestamp::from(
+                date.to_zoned(zone.clone()).ok()?.timestamp(),
+            ))
+        };
+        let subject = SUBJECTS.into_iter().find(|it| name_of(it) == self.subject);
+        // Only together with its kind is a thing found without reading everything.
+        let is_named = subject.is_some_and(Subject::is_known_by_name);
+        Filter {
+            subject,
+            subject_id: self.id.parse().ok().filter(|_| subject.is_some()),
+            name: text(&self.name).filter(|_| is_named),
+            actor: text(&self.actor),
+            action: ACTIONS.into_iter().find(|it| name_of(it) == self.action),
+            since: from.and_then(begins),
+            until: until.and_then(begins),
+            // 0 is of changes that belong to no act.
+            revision: self.revision.parse().ok().filter(|revision| *revision > 0),
+        }
+    }
+
+    /// The filters but for the place in the list.
+    fn pairs(&self) -> [(&'static str, &str); 8] {
+        [
+            ("actor", &self.actor),
+            ("action", &self.action),
+            ("subject", &self.subject),
+            ("from", &self.from),
+            ("to", &self.to),
+            ("id", &self.id),
+            ("name", &self.name),
+            ("revision", &self.revision),
+        ]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pairs().iter().all(|(_, value)| value.is_empty())
+    }
+
+    /// The same list with one more filter, or another value of it, or none where it is empty.
+    fn with(&self, name: &str, value: &str) -> String {
+        let pairs = self.pairs().map(|(known, old)| {
+            let value = if known == name { value } else { old };
+            (known, value)
+        });
+        href(PATH, &pairs)
+    }
+
+    /// Another part of the same list.
+    fn turned(&self, direction: &str, id: i64) -> String {
+        let id = id.to_string();
+        let pairs = self.pairs().into_iter().chain([(direction, id.as_str())]);
+        href(PATH, &pairs.collect::<Vec<_>>())
+    }
+}
+
+fn date(text: &str) -> Option<Date> {
+    text.trim().parse().ok()
+}
+
+/// As the URL, the database and JSON have it.
+fn name_of(word: &impl serde::Serialize) -> String {
+    let name = serde_json::to_value(word);
+    let name = name.as_ref().ok().and_then(|name| name.as_str());
+    name.unwrap_or_default().to_owned()
+}
+
+fn view(visit: &Visit, asked: &Asked, acts: &Slice<ListedAct>, actors: &[String]) -> Markup {
+    let language = visit.language;
+    let newer = acts.newer.map(|id| asked.turned("newer", id));
+    let older = acts.older.map(|id| asked.turned("older", id));
+    let content = html! {
+        (heading(language.audit(), html! { span.sub { (language.audit_lead()) } }))
+        (filters(language, asked, actors))
+        (chips(language, asked))
+        @if !acts.items.is_empty() {
+            (table(visit, asked, &acts.items))
+            (pager(language, newer.as_deref(), older.as_deref()))
+        } @else if asked.is_empty() && asked.older.or(asked.newer).is_none() {
+            (empty_state(language.nothing_done(), language.nothing_done_text(), html! {}))
+        } @else {
+            (empty_state(
+                language.no_act_matches(),
+                language.no_act_matches_text(),
+                html! { a.button href=(PATH) { (language.clear_filters()) } },
+            ))
+        }
+    };
+    layout::page(visit, Place::Audit, language.audit(), content)
+}
+
+fn filters(language: Language, asked: &Asked, actors: &[String]) -> Markup {
+    let any = ("", language.any_action());
+    let names = ACTIONS.map(|action| name_of(&action));
+    let actions = names.iter().zip(ACTIONS);
+    let actions = actions.map(|(name, action)| (name.as_str(), word(language, action)));
+    let actions: Vec<_> = [any].into_iter().chain(actions).collect();
+    let names = SUBJECTS.map(|subject| name_of(&subject));
+    let subjects = names.iter().zip(SUBJECTS);
+    let subjects = subjects.map(|(name, subject)| (name.as_str(), language.subject(subject)));
+    let subjects: Vec<_> = [any].into_iter().chain(subjects).collect();
+    let control = |id: &str, label: &str, control: Markup| {
+        html! { div.filter { label for=(id) { (label) } (control) } }
+    };
+    html! {
+        form.filters method="get" action=(PATH) role="search" {
+            @for (name, value) in [("id", &asked.id), ("name", &asked.name), ("revision", &asked.revision)] {
+                @if !value.is_empty() { input type="hidden" name=(name) value=(value); }
+            }
+            (control("actor", language.changed_by(), html! {
+                input #actor name="actor" value=(asked.actor) list="actors" data-search autocomplete="off" spellcheck="false";
+                datalist #actors { @for actor in actors { option value=(actor) {} } }
+            }))
+            (control("action", language.audit_action(), select("action", "action", &asked.action, &actions)))
+            (control("subject", language.audit_subject(), select("subject", "subject", &asked.subject, &subjects)))
+            (control("from", language.audit_from(), html! { input #from type="date" name="from" value=(asked.from); }))
+            (control("to", language.audit_to(), html! { input #to type="date" name="to" value=(asked.to); }))
+            button.primary type="submit" { (language.apply()) }
+        }
+    }
+}
+
+/// The filters that no field of the form shows, and a way out of all.
+fn chips(language: Language, asked: &Asked) -> Markup {
+    let shown = [
+        ("id", language.audit_id(), &asked.id),
+        ("name", language.audit_name(), &asked.name),
+        ("revision", language.audit_act(), &asked.revision),
+    ];
+    html! {
+        @if !asked.is_empty() {
+            div.chips role="group" aria-label=(language.filters_active()) {
+                @for (name, label, value) in shown.into_iter().filter(|(.., value)| !value.is_empty()) {
+                    span.chip {
+                        span.muted { (label) }
+                        span.value { (value) }
+                        a.remove href=(asked.with(name, "")) aria-label=(language.remove_filter(label)) {
+                            (icon(r#"<path d="M4.5 4.5l7 7M11.5 4.5l-7 7"/>"#))
+                        }
+                    }
+                }
+                a.small href=(PATH) { (language.clear_filters()) }
+            }
+        }
+    }
+}
+
+fn table(visit: &Visit, asked: &Asked, acts: &[ListedAct]) -> Markup {
+    let language = visit.language;
+    html! {
+        div.table { table.stack.audit data-keys {
+            thead { tr {
+                th scope="col" { (language.changed_at()) }
+                th scope="col" { (language.changed_by()) }
+                th scope="col" { (language.audit_action()) }
+                th scope="col" { (language.audit_subject()) }
+                th scope="col" { (language.audit_details()) }
+            } }
+            tbody { @for act in acts { (row(visit, asked, act)) } }
+        } }
+    }
+}
+
+fn row(visit: &Visit, asked: &Asked, act: &ListedAct) -> Markup {
+    let language = visit.language;
+    let change = &act.first;
+    let told = told(language, &visit.zone, change);
+    html! {
+        tr {
+            td data-label=(language.changed_at()) { (moment(visit, change.at)) }
+            td data-label=(language.changed_by()) {
+                span.lines {
+                    a.pick href=(asked.with("actor", &change.actor)) { (change.actor) }
+                    @if let Some(address) = &change.address { span.small.muted { (address) } }
+                }
+            }
+            td data-label=(language.audit_action()) {
+                a.pick.nowrap href=(asked.with("action", &name_of(&change.action))) { (word(language, change.action)) }
+            }
+            td data-label=(language.audit_subject()) {
+                span.lines {
+                    (subject(language, visit, change))
+                    span.small.muted {
+                        a.pick href=(asked.with("subject", &name_of(&change.subject))) { (language.subject(change.subject)) }
+                    }
+                }
+            }
+            td.details data-label=(language.audit_details()) {
+                @if !told.is_empty() || act.changes > 1 {
+                    span.lines {
+                        @for told in &told { (line(told)) }
+                        @if act.changes > 1 { a.small href=(whole(change)) { (language.and_more_changes(act.changes - 1)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Every change of an act.
+fn whole(change: &ListedChange) -> String {
+    let revision = change.revision.to_string();
+    let pairs = [
+        ("revision", revision.as_str()),
+        ("subject", &name_of(&change.subject)),
+        ("action", &name_of(&change.action)),
+    ];
+    href(PATH, &pairs)
+}
+
+/// What was changed, by its name; leads to its page where it has one.
+fn subject(language: Language, visit: &Visit, change: &ListedChange) -> Markup {
+    let id = change.subject_id.unwrap_or_default();
+    let is_gone = change.action == Action::Delete;
+    let page = match change.subject {
+        Subject::UpstreamKey => Some(format!("/upstream-keys/{id}")),
+        Subject::ClientKey => Some(format!("/client-keys/{id}")),
+        Subject::Project => Some(href("/upstream-keys", &[("project", &change.name)])),
+        Subject::Setting => Some(format!("/settings/{}", change.name)),
+        Subject::Admin => (id == visit.admin.id.0).then(|| "/account".to_owned()),
+        Subject::Backup => Some("/backups".to_owned()),
+    };
+    let title = definition(&change.name)
+        .filter(|_| change.subject == Subject::Setting)
+        .map_or(change.name.as_str(), |definition| {
+            CATALOGUE.of(definition).title.of(language)
+        });
+    html! {
+        @match page.filter(|_| !is_gone) {
+            Some(page) => { a.name data-row-link href=(page) { (title) } }
+            None => { span.name { (title) } }
+        }
+    }
+}

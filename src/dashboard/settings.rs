@@ -1,0 +1,265 @@
+//! `/settings`: what the server does while it runs, to be changed at once.
+
+pub mod catalogue;
+pub mod change;
+pub mod detail;
+pub mod entry;
+pub mod field;
+pub mod value;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::{Form, Query};
+use http::StatusCode;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::dashboard::components::{card, empty_state, href};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::settings::change::{Fields, read, save};
+use crate::dashboard::settings::entry::Group;
+use crate::dashboard::settings::field::{Field, RESET_FORM, zones};
+use crate::dashboard::sign_in::local;
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::Visit;
+use crate::pool::settings::DEFINITIONS;
+use crate::storage::settings::{self, Present};
+
+pub const PATH: &str = "/settings";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    /// Words of its name or explanation.
+    q: String,
+    /// `yes`: only those that have not their defaults.
+    changed: String,
+}
+
+/// Every setting in its group.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Query(asked): Query<Asked>,
+) -> Result<Markup, ErrorPage> {
+    let present = settings::find_present(&app.db.readers).await?;
+    let fields = fields(&present, &HashMap::new());
+    Ok(view(&app.config, &visit, &asked, fields, visit.here()))
+}
+
+/// Changes what differs in the form from what the form showed.
+pub async fn update(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Form(form): Form<Fields>,
+) -> Result<Response, ErrorPage> {
+    let back = form.get("back").map_or(PATH, |back| local(back));
+    match read(visit.language, &form) {
+        Ok(changes) => Ok(save(&app, &visit, changes, back).await?.into_response()),
+        Err(wrong) => {
+            let present = settings::find_present(&app.db.readers).await?;
+            let mut fields = fields(&present, &wrong);
+            for field in &mut fields {
+                field.typed = form.get(field.definition.name).cloned();
+            }
+            // Where it was searched, what is wrong is among what was found.
+            let uri = back.parse().unwrap_or_default();
+            let asked = Query::try_from_uri(&uri).map(|Query(asked)| asked);
+            let asked = asked.unwrap_or_default();
+            let page = view(&app.config, &visit, &asked, fields, back);
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
+        }
+    }
+}
+
+fn fields(present: &Present, wrong: &HashMap<&'static str, String>) -> Vec<Field> {
+    let field = |definition| Field::of(definition, present);
+    let mut fields: Vec<_> = DEFINITIONS.iter().map(field).collect();
+    for field in &mut fields {
+        field.wrong = wrong.get(field.definition.name).cloned();
+    }
+    fields
+}
+
+fn view(
+    config: &Config,
+    visit: &Visit,
+    asked: &Asked,
+    mut fields: Vec<Field>,
+    back: &str,
+) -> Markup {
+    let language = visit.language;
+    let (all, words) = (fields.len(), asked.q.trim().to_lowercase());
+    let changed = fields.iter().filter(|field| !field.is_default()).count();
+    let is_whole = words.is_empty() && asked.changed.is_empty();
+    fields.retain(|field| {
+        let is_asked = asked.changed.is_empty() || !field.is_default() || field.wrong.is_some();
+        is_asked && field.entry.fits(field.definition, &words)
+    });
+    let groups: Vec<_> = Group::ALL
+        .into_iter()
+        .map(|group| (group, of_group(&fields, group)))
+        .filter(|(_, fields)| !fields.is_empty())
+        .collect();
+    let first_wrong = fields.iter().find(|field| field.wrong.is_some());
+    let first_wrong = first_wrong.map(|field| field.definition.name);
+    let content = html! {
+        (heading(language.settings(), html! { span.sub { (language.effective_at_once()) } }))
+        @if first_wrong.is_some() { p.form-error role="alert" { (language.not_saved()) } }
+        (search(language, asked))
+        p.muted.small.counted {
+            @if changed == 0 { (language.all_are_defaults()) } @else { (language.differ_from_defaults(changed, all)) }
+            " "
+            @if !is_whole {
+                a href=(PATH) { (language.show_all_settings()) }
+            } @else if changed > 0 {
+                a href=(href(PATH, &[("changed", "yes")])) { (language.show_changed_settings()) }
+            }
+        }
+        @if groups.is_empty() {
+            (empty_state(
+                &language.no_setting_matches(asked.q.trim()),
+                language.no_setting_matches_text(),
+                html! { a.button href=(PATH) { (language.show_all_settings()) } },
+            ))
+        } @else {
+            div.settings {
+                (contents(language, &groups, is_whole))
+                div.groups {
+                    @for (group, fields) in &groups { (group_form(visit, *group, fields, first_wrong, back)) }
+                    @if is_whole { (fixed(language, config)) }
+                }
+            }
+            (reset_form(visit, back))
+            (zones())
+        }
+    };
+    layout::page(visit, Place::Settings, language.settings(), content)
+}
+
+fn of_group(fields: &[Field], group: Group) -> Vec<&Field> {
+    fields
+        .iter()
+        .filter(|field| field.entry.group == group)
+        .collect()
+}
+
+fn search(language: Language, asked: &Asked) -> Markup {
+    html! {
+        form.filters.one-line method="get" action=(PATH) role="search" {
+            input type="search" name="q" value=(asked.q) data-search placeholder=(language.settings_search())
+                aria-label=(language.settings_search());
+            button type="submit" { (language.search()) }
+        }
+    }
+}
+
+/// Links to the groups on the page.
+fn contents(language: Language, groups: &[(Group, Vec<&Field>)], is_whole: bool) -> Markup {
+    html! {
+        nav.contents aria-label=(language.setting_groups()) {
+            ul {
+                @for (group, _) in groups {
+                    li { a href={ "#" (group.anchor()) } { (group.title().of(language)) } }
+                }
+                @if is_whole { li { a href="#fixed" { (language.fixed_at_start()) } } }
+            }
+        }
+    }
+}
+
+fn group_form(
+    visit: &Visit,
+    group: Group,
+    fields: &[&Field],
+    first_wrong: Option<&str>,
+    back: &str,
+) -> Markup {
+    let language = visit.language;
+    let title = group.title().of(language);
+    html! {
+        form.card.group #(group.anchor()) method="post" action=(PATH) {
+            (visit.csrf_field())
+            input type="hidden" name="back" value=(back);
+            h2 { (title) }
+            @for field in fields { (field.row(language, first_wrong == Some(field.definition.name))) }
+            div.actions {
+                button type="submit" aria-label=(language.save_group(title)) { (language.save()) }
+            }
+        }
+    }
+}
+
+/// The form that the buttons beside changed settings send.
+pub fn reset_form(visit: &Visit, back: &str) -> Markup {
+    html! {
+        form #(RESET_FORM) method="post" hidden {
+            (visit.csrf_field())
+            input type="hidden" name="back" value=(back);
+        }
+    }
+}
+
+/// What only a new start changes.
+fn fixed(language: Language, config: &Config) -> Markup {
+    let mut upstream = config.upstream_url.clone();
+    // Such an address can have no password to begin with.
+    let _ = upstream.set_password(None);
+    let _ = upstream.set_username("");
+    let proxies: Vec<_> = config
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let facts = [
+        (
+            language.config_listen(),
+            "LISTEN",
+            config.listen.to_string(),
+        ),
+        (
+            language.config_database(),
+            "DATABASE_URL",
+            config.database_url.clone(),
+        ),
+        (
+            language.config_upstream(),
+            "UPSTREAM_URL",
+            upstream.to_string(),
+        ),
+        (
+            language.config_public_url(),
+            "PUBLIC_URL",
+            config.public_url.clone().unwrap_or_default(),
+        ),
+        (
+            language.config_proxies(),
+            "TRUSTED_PROXIES",
+            proxies.join(", "),
+        ),
+    ];
+    let list = html! {
+        p.muted.small { (language.fixed_at_start_text()) }
+        div.table { table.stack {
+            tbody { @for (words, variable, value) in &facts {
+                tr {
+                    th scope="row" { (words) }
+                    td.mono { (variable) }
+                    td { @if value.is_empty() { span.muted { (language.config_unset()) } } @else { code { (value) } } }
+                }
+            } }
+        } }
+    };
+    html! { div #fixed { (card(language.fixed_at_start(), list)) } }
+}
+
+/// The page of a setting.
+pub fn path_of(name: &str) -> String {
+    format!("{PATH}/{name}")
+}

@@ -1,0 +1,143 @@
+//! A setting in a form: what it is, its value, and how to change it.
+
+use maud::{Markup, html};
+
+use crate::clock::Timestamp;
+use crate::dashboard::components::{Tone, badge};
+use crate::dashboard::settings::catalogue::CATALOGUE;
+use crate::dashboard::settings::entry::{Entry, Look};
+use crate::dashboard::settings::path_of;
+use crate::dashboard::settings::value::Unit;
+use crate::dashboard::texts::Language;
+use crate::pool::settings::{Definition, Kind};
+use crate::storage::settings::Present;
+
+/// The form that the buttons send which reset a setting; they stand within other forms.
+pub const RESET_FORM: &str = "reset";
+
+/// A setting as a page shows it.
+#[derive(Debug)]
+pub struct Field {
+    pub definition: &'static Definition,
+    pub entry: &'static Entry,
+    /// In use, as a row would have it.
+    pub value: String,
+    /// `None`: it has its default.
+    pub changed_at: Option<Timestamp>,
+    /// What was sent and could not be saved.
+    pub typed: Option<String>,
+    /// How to mend what was sent.
+    pub wrong: Option<String>,
+}
+
+impl Field {
+    pub fn of(definition: &'static Definition, present: &Present) -> Self {
+        Self {
+            definition,
+            entry: CATALOGUE.of(definition),
+            value: definition.value(&present.settings),
+            changed_at: present.changed_at.get(definition.name).copied(),
+            typed: None,
+            wrong: None,
+        }
+    }
+
+    pub fn is_default(&self) -> bool {
+        self.value == self.definition.default()
+    }
+
+    pub fn title(&self, language: Language) -> &'static str {
+        self.entry.title.of(language)
+    }
+
+    /// The setting in a list of them; `is_first_wrong` where the browser is to go to it.
+    pub fn row(&self, language: Language, is_first_wrong: bool) -> Markup {
+        let name = self.definition.name;
+        let title = self.title(language);
+        html! {
+            div.setting id={ "setting-" (name) } {
+                div.about {
+                    div.title {
+                        label for=(name) { (title) }
+                        @if !self.is_default() { (badge(Tone::Info, language.setting_changed())) }
+                    }
+                    p #{ (name) "-about" } { (self.entry.explanation.of(language)) }
+                    p.small.name {
+                        code { (name) }
+                        a href=(path_of(name)) aria-label=(language.setting_history_of(title)) { (language.setting_history()) }
+                    }
+                }
+                (self.control(language, is_first_wrong))
+            }
+        }
+    }
+
+    /// The input with its default and bounds.
+    pub fn control(&self, language: Language, is_first_wrong: bool) -> Markup {
+        let name = self.definition.name;
+        let title = self.title(language);
+        let default = self.entry.shown(language, &self.definition.default());
+        html! {
+            div.field.value.wrong[self.wrong.is_some()] {
+                input type="hidden" name={ "was." (name) } value=(self.value);
+                (self.input(language, is_first_wrong))
+                @if let Some(wrong) = &self.wrong { p.error #{ (name) "-error" } role="alert" { (wrong) } }
+                p.hint #{ (name) "-hint" } {
+                    (language.setting_default(&default))
+                    @match &self.entry.look {
+                        Look::Number { .. } if self.is_narrow() => { " · " (self.entry.hint(language, self.definition)) }
+                        Look::Number { .. } | Look::Switch => {}
+                        Look::Words { .. } => { br; (self.entry.hint(language, self.definition)) }
+                    }
+                }
+                @if !self.is_default() {
+                    button.small type="submit" form=(RESET_FORM) formaction={ (path_of(name)) "/reset" }
+                        aria-label=(language.reset_setting_of(title)) { (language.reset_setting()) }
+                }
+            }
+        }
+    }
+
+    /// Whether its bounds are worth a word where there is little room: counts may be as large as anybody can mean.
+    fn is_narrow(&self) -> bool {
+        match (&self.definition.kind, &self.entry.look) {
+            (
+                Kind::Number(bounds),
+                Look::Number {
+                    unit: Unit::Things, ..
+                },
+            ) => *bounds.end() < 1_000_000_000_000,
+            (Kind::Number(_) | Kind::Switch | Kind::Text(..), _) => true,
+        }
+    }
+
+    fn input(&self, language: Language, is_first_wrong: bool) -> Markup {
+        let name = self.definition.name;
+        let told = format!("{name}-about {name}-hint");
+        let in_use = || self.entry.written(language, &self.value);
+        let value = self.typed.clone().unwrap_or_else(in_use);
+        let wrong = self.wrong.is_some().then_some("true");
+        match &self.entry.look {
+            Look::Switch => html! {
+                select #(name) name=(name) aria-describedby=(told) aria-invalid=[wrong] {
+                    @for (choice, words) in [("on", language.switched_on()), ("off", language.switched_off())] {
+                        option value=(choice) selected[choice == value] { (words) }
+                    }
+                }
+            },
+            Look::Number { .. } | Look::Words { .. } => {
+                let list = (name == "day_zone").then_some("zones");
+                html! {
+                    input #(name) name=(name) value=(value) placeholder=[self.entry.nothing(language)] list=[list]
+                        aria-describedby=(told) aria-invalid=[wrong] autofocus[is_first_wrong] autocomplete="off"
+                        autocapitalize="none" spellcheck="false";
+                }
+            }
+        }
+    }
+}
+
+/// What the field of a time zone offers.
+pub fn zones() -> Markup {
+    html! { datalist #zones { @for name in jiff::tz::db().available() { option value=(name) {} } } }
+}

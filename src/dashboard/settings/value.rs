@@ -1,0 +1,188 @@
+//! The values of settings as people write them: `150 MiB`, `10 min`, `1,000`.
+
+use crate::dashboard::texts::{Language, grouped};
+
+/// What the number of a setting counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Things,
+    Milliseconds,
+    Seconds,
+    Days,
+    Bytes,
+}
+
+/// A step of a unit: how much it is, how it is written in English and Chinese, and how else.
+struct Step {
+    size: u64,
+    english: &'static str,
+    chinese: &'static str,
+    also: &'static [&'static str],
+}
+
+const fn step(
+    size: u64,
+    english: &'static str,
+    chinese: &'static str,
+    also: &'static [&'static str],
+) -> Step {
+    Step {
+        size,
+        english,
+        chinese,
+        also,
+    }
+}
+
+/// From the largest to the smallest; the last one may be left out when writing.
+const MILLISECONDS: &[Step] = &[
+    step(86_400_000, "d", "天", &["day", "days", "日"]),
+    step(3_600_000, "h", "小時", &["hour", "hours", "時"]),
+    step(60_000, "min", "分鐘", &["m", "minute", "minutes", "分"]),
+    step(1_000, "s", "秒", &["sec", "second", "seconds"]),
+    step(1, "ms", "毫秒", &[]),
+];
+const SECONDS: &[Step] = &[
+    step(3_600, "h", "小時", &["hour", "hours", "時"]),
+    step(60, "min", "分鐘", &["m", "minute", "minutes", "分"]),
+    step(1, "s", "秒", &["sec", "second", "seconds"]),
+];
+const DAYS: &[Step] = &[step(1, "days", "天", &["d", "day", "日"])];
+const BYTES: &[Step] = &[
+    step(1 << 30, "GiB", "GiB", &["g", "gb"]),
+    step(1 << 20, "MiB", "MiB", &["m", "mb"]),
+    step(1 << 10, "KiB", "KiB", &["k", "kb"]),
+    step(1, "B", "B", &["byte", "bytes"]),
+];
+
+impl Unit {
+    fn steps(self) -> &'static [Step] {
+        match self {
+            Self::Things => &[],
+            Self::Milliseconds => MILLISECONDS,
+            Self::Seconds => SECONDS,
+            Self::Days => DAYS,
+            Self::Bytes => BYTES,
+        }
+    }
+
+    /// The number in the largest unit in which it is whole, so that reading it gives the same number.
+    pub fn write(self, language: Language, number: u64) -> String {
+        let step = self
+            .steps()
+            .iter()
+            .find(|step| number > 0 && number.is_multiple_of(step.size))
+            .or(self.steps().last());
+        let Some(step) = step else {
+            return grouped(number);
+        };
+        let name = match language {
+            Language::English if (number, step.english) == (1, "days") => "day",
+            Language::English => step.english,
+            Language::TraditionalChinese => step.chinese,
+        };
+        format!("{} {name}", grouped(number / step.size))
+    }
+
+    /// What somebody wrote, as a number of the smallest unit; `None`: it is none.
+    pub fn read(self, text: &str) -> Option<u64> {
+        let text = text.trim();
+        let end = text
+            .find(|char: char| !char.is_ascii_digit() && !",._ ".contains(char))
+            .unwrap_or(text.len());
+        let (digits, name) = text.split_at(end);
+        let digits = digits.replace([',', '_', ' '], "");
+        let size = if name.is_empty() {
+            1
+        } else {
+            let is_called = |step: &&Step| {
+                [step.english, step.chinese]
+                    .iter()
+                    .chain(step.also)
+                    .any(|known| known.eq_ignore_ascii_case(name))
+            };
+            self.steps().iter().find(is_called)?.size
+        };
+        let (whole, part) = digits.split_once('.').unwrap_or((&digits, ""));
+        let number = whole.parse::<u64>().ok()?.checked_mul(size)?;
+        if part.is_empty() {
+            return Some(number);
+        }
+        let scale = 10_u64.checked_pow(u32::try_from(part.len()).ok()?)?;
+        let part = part.parse::<u64>().ok()?.checked_mul(size)?;
+        part.is_multiple_of(scale)
+            .then(|| number.checked_add(part / scale))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dashboard::settings::catalogue::CATALOGUE;
+    use crate::dashboard::settings::entry::Look;
+    use crate::pool::settings::{DEFINITIONS, Kind, Settings};
+
+    #[test]
+    fn what_is_written_is_read_as_the_same_number() {
+        for definition in DEFINITIONS {
+            let (Kind::Number(bounds), Look::Number { unit, .. }) =
+                (&definition.kind, &CATALOGUE.of(definition).look)
+            else {
+                continue;
+            };
+            let default = definition.value(&Settings::default()).parse().unwrap();
+            for number in [*bounds.start(), *bounds.end(), default, 1_500, 90_061] {
+                for language in [Language::English, Language::TraditionalChinese] {
+                    let text = unit.write(language, number);
+                    assert_eq!(
+                        unit.read(&text),
+                        Some(number),
+                        "{}: {text}",
+                        definition.name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_any_unit() {
+        for (unit, text, expected) in [
+            (Unit::Milliseconds, "10 min", Some(600_000)),
+            (Unit::Milliseconds, "10m", Some(600_000)),
+            (Unit::Milliseconds, "600000", Some(600_000)),
+            (Unit::Milliseconds, "0.5 s", Some(500)),
+            (Unit::Milliseconds, "10 分鐘", Some(600_000)),
+            (Unit::Milliseconds, "0.0001 s", None),
+            (Unit::Milliseconds, "10 MiB", None),
+            (Unit::Bytes, "1.5 gib", Some(1_610_612_736)),
+            (Unit::Bytes, "150 MB", Some(150 << 20)),
+            (Unit::Days, "90 days", Some(90)),
+            (Unit::Days, "90", Some(90)),
+            (Unit::Things, "1,000", Some(1_000)),
+            (Unit::Things, " 7 ", Some(7)),
+            (Unit::Things, "7 s", None),
+            (Unit::Things, "-1", None),
+            (Unit::Things, "", None),
+            (Unit::Bytes, "99999999999999999999", None),
+            (Unit::Bytes, "99999999999999 GiB", None),
+        ] {
+            assert_eq!(unit.read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_largest_whole_unit_is_shown() {
+        for (unit, number, expected) in [
+            (Unit::Milliseconds, 600_000, "10 min"),
+            (Unit::Milliseconds, 90_000, "90 s"),
+            (Unit::Milliseconds, 1_500, "1,500 ms"),
+            (Unit::Milliseconds, 0, "0 ms"),
+            (Unit::Bytes, 150 << 20, "150 MiB"),
+            (Unit::Days, 1, "1 day"),
+            (Unit::Things, 1_000_000, "1,000,000"),
+        ] {
+            assert_eq!(unit.write(Language::English, number), expected);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What was asked over a span of time: by model, in sums, and in charts.
+
+use maud::{Markup, html};
+
+use crate::clock::Timestamp;
+use crate::dashboard::chart::{Chart, Form, Series, count, figure, value};
+use crate::dashboard::components::{
+    Tone, badge, dollars, duration_ms, href, number, stat, tokens, until, usd,
+};
+use crate::dashboard::status::Seen;
+use crate::dashboard::texts::Language;
+use crate::dashboard::visit::Visit;
+use crate::pool::outcome::Outcome;
+use crate::storage::traffic::{Bin, Counts, Traffic, percentile};
+
+/// The models that were asked for in the span, and those of which something is known.
+pub fn models(visit: &Visit, seen: &Seen) -> Markup {
+    let language = visit.language;
+    let asked = seen.traffic.models.iter();
+    let known = seen.overview.models.keys().filter(|name| {
+        let mut models = seen.traffic.models.iter();
+        !models.any(|(model, _)| model.as_ref() == Some(*name))
+    });
+    let none = Counts::default();
+    let rows: Vec<(Option<&str>, &Counts)> = asked
+        .map(|(model, counts)| (model.as_deref(), counts))
+        .chain(known.map(|name| (Some(name.as_str()), &none)))
+        .collect();
+    html! {
+        div.table { table.stack.paired {
+            thead { tr {
+                th { (language.model()) } th.number { (language.usable()) } th.number { (language.resting()) }
+                th { (language.soonest()) } th.number { (language.requests()) " · " (seen.span.name()) }
+                th.number { (language.success_rate()) } th.number { (language.tokens_used()) } th.number { (language.cost()) }
+            } }
+            tbody { @for (model, counts) in rows { (model_row(visit, seen, model, counts)) } }
+        } }
+    }
+}
+
+fn model_row(visit: &Visit, seen: &Seen, model: Option<&str>, counts: &Counts) -> Markup {
+    let language = visit.language;
+    let standing = model.map(|name| seen.overview.model(name));
+    html! {
+        tr {
+            th scope="row" { @match model {
+                Some(name) => { a href=(href("/logs", &[("model", name)])) { (name) } }
+                None => { span.muted { (language.no_model()) } }
+            } }
+            @if let Some(standing) = standing {
+                td.number data-label=(language.usable()) { (number(standing.usable)) }
+                td.number data-label=(language.resting()) { (number(standing.resting)) }
+                td.wide data-label=(language.soonest()) {
+                    @if let Some(at) = standing.overloaded_until {
+                        (badge(Tone::Wait, language.overloaded())) " " (until(visit, at, visit.now))
+                    } @else if let Some(at) = standing.soonest {
+                        (until(visit, at, visit.now))
+                    }
+                }
+            } @else { td {} td {} td {} }
+            td.number data-label=(language.requests()) { (number(counts.sum.requests)) }
+            td.number data-label=(language.success_rate()) { (success(counts)) }
+            td.number data-label=(language.tokens_used()) title=(number(counts.sum.total_tokens)) { (tokens(counts.sum.total_tokens)) }
+            td.number data-label=(language.cost()) { (dollars(counts.sum.cost_nano_usd)) }
+        }
+    }
+}
+
+pub fn totals(language: Language, traffic: &Traffic) -> Markup {
+    let (total, before) = (&traffic.total, &traffic.before);
+    let compared = |text: String| language.compared(&text);
+    let median = |counts: &Counts| {
+        let millis = percentile(&counts.sum.first_byte, 50);
+        millis.map_or_else(|| "–".to_owned(), |millis| duration_ms(language, millis))
+    };
+    html! {
+        dl.stats {
+            (stat(language.requests(), number(total.sum.requests), compared(number(before.sum.requests))))
+            (stat(language.success_rate(), html! { span title=(language.success_hint()) { (success(total)) } }, compared(success(before))))
+            (stat(language.first_byte(), html! { span title=(language.median()) { (median(total)) } }, compared(median(before))))
+            (stat(language.tokens_used(), tokens(total.sum.total_tokens), compared(tokens(before.sum.total_tokens))))
+            (stat(language.cost(), html! { span title=(language.list_price()) { (dollars(total.sum.cost_nano_usd)) } }, compared(dollars(before.sum.cost_nano_usd))))
+        }
+    }
+}
+
+fn success(counts: &Counts) -> String {
+    let share = counts.success_per_mille();
+    share.map_or_else(
+        || "–".to_owned(),
+        |share| format!("{}.{} %", share / 10, share % 10),
+    )
+}
+
+pub fn charts(visit: &Visit, traffic: &Traffic) -> Markup {
+    let language = visit.language;
+    let bins = &traffic.bins;
+    let names: Vec<_> = bins.iter().map(|bin| name_of(visit, bin)).collect();
+    let chart = |title, total, series, unit| Chart {
+        title,
+        total,
+        bins: names.clone(),
+        series,
+        unit,
+    };
+    let sum = &traffic.total.sum;
+    let outcomes = chart(
+        language.requests_by_outcome(),
+        number(sum.requests),
+        outcomes(language, bins),
+        whole,
+    );
+    let latency = chart(
+        language.latency(),
+        String::new(),
+        latency(language, bins),
+        millis,
+    );
+    let kinds = chart(
+        language.tokens_by_kind(),
+        tokens(sum.total_tokens),
+        kinds(language, bins),
+        thousands,
+    );
+    let costs = vec![series(language.cost(), 2, bins, |bin| {
+        Some(value(bin.counts.sum.cost_nano_usd) / 1e9)
+    })];
+    let costs = chart(
+        language.cost_over_time(),
+        dollars(sum.cost_nano_usd),
+        costs,
+        usd,
+    );
+    html! {
+        div.card { (figure(language, Form::Stacked, &outcomes)) }
+        div.card { (figure(language, Form::Lines, &latency)) }
+        div.card { (figure(language, Form::Stacked, &kinds)) }
+        div.card { (figure(language, Form::Stacked, &costs)) }
+    }
+}
+
+fn outcomes(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
+    let of = |name, colour, outcomes: &'static [Outcome]| {
+        series(name, colour, bins, move |bin| {
+            let counts = outcomes.iter().map(|outcome| bin.counts.count(*outcome));
+            Some(value(counts.sum::<u64>()))
+        })
+    };
+    vec![
+        of(language.succeeded(), 1, &[Outcome::Success]),
+        of(
+            language.clients_fault(),
+            3,
+            &[Outcome::ClientError, Outcome::Refused],
+        ),
+        of(language.no_quota(), 5, &[Outcome::Quota, Outcome::NoKey]),
+        of(
+            language.upstream_failed(),
+            4,
+            &[Outcome::KeyFault, Outcome::UpstreamError, Outcome::Network],
+        ),
+        of(
+            language.broken_off(),
+            6,
+            &[
+                Outcome::ClientGone,
+                Outcome::BrokenOff,
+                Outcome::Interrupted,
+            ],
+        ),
+    ]
+}
+
+fn latency(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
+    let of = |name, colour, percent| {
+        series(name, colour, bins, move |bin| {
+            percentile(&bin.counts.sum.first_byte, percent).map(value)
+        })
+    };
+    vec![of(language.median(), 2, 50), of("p95", 3, 95)]
+}
+
+fn kinds(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
+    vec![
+        series(language.prompt(), 2, bins, |bin| {
+            Some(value(bin.counts.sum.prompt_tokens))
+        }),
+        series(language.output(), 1, bins, |bin| {
+            Some(value(bin.counts.sum.output_tokens))
+        }),
+        series(language.thoughts(), 5, bins, |bin| {
+            Some(value(bin.counts.sum.thought_tokens))
+        }),
+    ]
+}
+
+fn series(
+    name: &'static str,
+    colour: u8,
+    bins: &[Bin],
+    value: impl Fn(&Bin) -> Option<f64>,
+) -> Series<'static> {
+    Series {
+        name,
+        colour,
+        values: bins.iter().map(value).collect(),
+    }
+}
+
+/// A bin's name on the axis, and in full.
+fn name_of(visit: &Visit, bin: &Bin) -> (String, String) {
+    let text = |at: Timestamp, format: &str| {
+        at.to_jiff()
+            .to_zoned(visit.zone.clone())
+            .strftime(format)
+            .to_string()
+    };
+    let is_long = (bin.end - bin.begin).as_secs() > 3_600;
+    let short = text(bin.begin, if is_long { "%m-%d" } else { "%H:%M" });
+    let until = text(bin.end, if is_long { "%m-%d %H:%M" } else { "%H:%M" });
+    (
+        short,
+        format!("{} – {until}", text(bin.begin, "%m-%d %H:%M")),
+    )
+}
+
+fn whole(value: f64) -> String {
+    if value > 0.0 && value < 1.0 {
+        "0.5".to_owned()
+    } else {
+        number(count(value))
+    }
+}
+
+/// In what physics calls it, which both languages read.
+fn millis(value: f64) -> String {
+    if value < 1_000.0 {
+        format!("{value:.0} ms")
+    } else if value < 10_000.0 {
+        format!("{:.1} s", value / 1_000.0)
+    } else {
+        format!("{:.0} s", value / 1_000.0)
+    }
+}
+
+fn thousands(value: f64) -> String {
+    tokens(count(value))
+}

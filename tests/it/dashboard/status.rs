@@ -1,0 +1,125 @@
+//! The status page: it leads from nothing to the first answer, and goes on by itself.
+
+use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+
+use crate::support::TestPool;
+use crate::support::asking::QUESTION;
+use crate::support::browser::Browser;
+
+const FIRST: &str = "AIza-key-of-the-first-steps-00001";
+const SECOND: &str = "AIza-key-of-the-first-steps-00002";
+
+/// A pool as a new user has it: Google knows keys, and the pool none.
+async fn empty_pool() -> TestPool {
+    let keys = [
+        FakeKey::healthy(FIRST, "projects/1"),
+        FakeKey::healthy(SECOND, "projects/2"),
+    ];
+    let google = FakeGemini::start(Rules::with_keys(keys)).await.unwrap();
+    TestPool::over(google, vec![], &[("check_new_keys", "on")]).await
+}
+
+/// From pasting keys to the request that is waited for. Returns the client key.
+async fn take_first_steps(browser: &Browser) -> String {
+    browser.open("/client-keys/1/delete").await;
+    browser.click("Delete key").await;
+    browser.open("/status").await;
+    browser.sees("Paste your Gemini API keys").await;
+    browser.fill("text", &format!("{FIRST}\n{SECOND}")).await;
+    browser.click("Preview").await;
+    browser.click("Add 2 upstream keys").await;
+    browser.sees("Import of 2 upstream keys").await;
+    browser
+        .until("the keys are checked", async || {
+            browser.open("/status").await;
+            let text = browser.text().await;
+            text.contains("Create key").then_some(())
+        })
+        .await;
+
+    browser.click("Create key").await;
+    browser.fill("Name", "first program").await;
+    browser.click("Create key").await;
+    browser.sees("Copy it now").await;
+    let secret = browser.texts("#secret").await.remove(0);
+    browser.open("/status").await;
+    browser.sees("Waiting for the first request").await;
+    secret
+}
+
+async fn ask(pool: &TestPool, secret: &str, body: &str) {
+    let url = format!(
+        "{}/v1beta/models/gemini-2.5-flash:generateContent",
+        pool.url
+    );
+    let request = pool.client.post(url).header("x-goog-api-key", secret);
+    let request = request.header("content-type", "application/json");
+    request.body(body.to_owned()).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn first_steps_lead_to_a_request_that_is_seen_at_once() {
+    let pool = empty_pool().await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    let secret = take_first_steps(&browser).await;
+
+    ask(&pool, &secret, "{}").await;
+    browser
+        .sees("A request came, but was not answered well")
+        .await;
+    ask(&pool, &secret, QUESTION).await;
+    browser.sees("The first request was answered").await;
+    browser.open("/status").await;
+    assert!(!browser.text().await.contains("First steps"));
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn first_steps_can_be_taken_without_scripts() {
+    let pool = empty_pool().await;
+    let Some(browser) = Browser::without_javascript(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    let secret = take_first_steps(&browser).await;
+
+    ask(&pool, &secret, "{}").await;
+    browser
+        .until("the failure is told", async || {
+            browser.click("Look again").await;
+            let text = browser.text().await;
+            text.contains("A request came, but was not answered well")
+                .then_some(())
+        })
+        .await;
+    ask(&pool, &secret, QUESTION).await;
+    browser
+        .until("nothing is left to do", async || {
+            browser.open("/status").await;
+            (!browser.text().await.contains("First steps")).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_page_goes_on_by_itself_until_it_is_paused() {
+    let pool = TestPool::of([FakeKey::healthy(FIRST, "projects/1")]).await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    browser.sees("1 of 1 upstream keys can be used").await;
+    pool.add_upstream_key(SECOND).await;
+    browser.sees("2 of 2 upstream keys can be used").await;
+    browser.click("[data-live-switch]").await;
+    browser.sees("Paused").await;
+    pool.add_upstream_key("AIza-key-of-the-first-steps-00003")
+        .await;
+    browser.click("[data-live-switch]").await;
+    browser.sees("3 of 3 upstream keys can be used").await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+}
