@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::changes::changes;
-use crate::dashboard::chart::{Chart, Form, Series, figure};
+use crate::dashboard::chart::{Chart, Form, Series, count, figure, value};
 use crate::dashboard::components::{
     Tone, ago, badge, card, duration_ms, href, moment, number, stat, tokens, until,
 };
@@ -338,9 +338,9 @@ fn days_of(language: Language, shown: &Shown) -> Markup {
     }
     let at = |place: u32| shown.first_day + DAY * place;
     let name = |place: u32| at(place).to_jiff().strftime("%m-%d").to_string();
-    let values = |count: fn(&Day) -> i64| {
+    let values = |of: fn(&Day) -> i64| {
         let day = |place: u32| shown.days.iter().find(|day| day.day == at(place));
-        let counted = (0..DAYS).map(|place| day(place).map(|day| float(count(day))));
+        let counted = (0..DAYS).map(|place| day(place).map(|day| value(of(day))));
         counted.collect()
     };
     let series = |name, colour, count| Series {
@@ -357,23 +357,9 @@ fn days_of(language: Language, shown: &Shown) -> Markup {
             series(language.successes(), 1, |day| day.successes),
             series(language.others(), 4, |day| day.requests - day.successes),
         ],
-        unit: |count| number(whole(count)),
+        unit: |value| number(count(value)),
     };
     figure(language, Form::Stacked, &chart)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "no day has 2^53 requests")]
-fn float(count: i64) -> f64 {
-    count as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a count that was a whole number before"
-)]
-fn whole(count: f64) -> u64 {
-    count.round() as u64
 }
 
 fn failures(visit: &Visit, recent: &Recent, key: &ShownKey) -> Markup {
