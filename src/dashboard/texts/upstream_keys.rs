@@ -99,6 +99,7 @@ texts! {
     requests_today = "Requests today", "今日請求";
     success_today = "Success", "成功率";
     tokens_today = "Tokens today", "今日 token";
+    tokens_counted(count: &str) = "{count} tokens", "{count} token";
     quota_used = "Day's quota", "今日配額";
     last_used = "Last used", "最後使用";
     created = "Created", "建立時間";

@@ -22,6 +22,7 @@ use crate::dashboard::upstream_keys::words;
 use crate::dashboard::visit::Visit;
 use crate::pool::quota::Measure;
 use crate::pool::standing::{Rest, Source, Standing, Window, WindowOf, Word};
+use crate::pool::upstream_key::Billing;
 use crate::storage::audit::{self, ListedChange, Subject};
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::history::{self, Day, PastCheck, Recent, RestEvidence};
@@ -146,7 +147,7 @@ fn stats(visit: &Visit, key: &ShownKey) -> Markup {
             (stat(language.last_used(), html! {
                 @if let Some(at) = key.last_used_at { (ago(visit, at, visit.now)) } @else { (language.never()) }
             }, ""))
-            (stat(language.key_since_added(), number(key.ever.requests), format!("{} token", tokens(key.ever.tokens.unsigned_abs()))))
+            (stat(language.key_since_added(), number(key.ever.requests), language.tokens_counted(&tokens(key.ever.tokens.unsigned_abs()))))
         }
     }
 }
@@ -211,7 +212,12 @@ fn facts(visit: &Visit, shown: &Shown) -> Markup {
                     a href=(href(PATH, &[("project", project)])) { (project) }
                 } @else { span.muted { (language.unknown()) } }
             }
-            dt { (language.billing()) } dd { (words::billing(language, billing.unwrap_or(key.billing))) }
+            dt { (language.billing()) } dd {
+                @match billing.unwrap_or(key.billing) {
+                    Billing::Unknown => span.muted { (language.unknown()) },
+                    known => (words::billing(language, known)),
+                }
+            }
             dt { (language.priority()) } dd { (key.priority) }
             dt { (language.weight()) } dd { (key.weight) }
             dt { (language.tags()) }
