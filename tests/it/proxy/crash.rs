@@ -21,8 +21,8 @@ use crate::support::{CLIENT_KEY, eventually, http_client, newest_rows};
 /// What the clients ask, and how slowly they are answered.
 const MANNERS: [(Ask, &str); 4] = [
     (Ask::Whole, "chunks=4"),
-    (Ask::Whole, "first_byte=3000"),
-    (Ask::Events, "chunks=30,delay=100"),
+    (Ask::Whole, "first_byte=8000"),
+    (Ask::Events, "chunks=80,delay=100"),
     (Ask::OpenAiEvents, "chunks=5,delay=10"),
 ];
 

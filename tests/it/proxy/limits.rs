@@ -259,9 +259,12 @@ async fn what_went_to_google_counts_however_it_ended() {
     pool.allow(|terms| terms.limits.requests_per_day = Some(2))
         .await;
 
-    for status in [200, 200, 429] {
+    // Whether the head of the answer that breaks off has gone out by then is a race.
+    let [cut, good, refused]: [&[u16]; 3] = [&[200, 503], &[200], &[429]];
+    for statuses in [cut, good, refused] {
         let heard = pool.hear(Ask::Whole).await;
-        assert_eq!(heard.status, status, "{}", heard.text());
+        let status = heard.status.as_u16();
+        assert!(statuses.contains(&status), "{status}: {}", heard.text());
     }
 }
 
