@@ -158,17 +158,12 @@ fn view(visit: &Visit, seen: &Seen) -> Markup {
         totals,
         charts,
     ] = parts(visit, seen).map(|(_, part)| part);
-    let spans = Span::ALL.map(|span| {
-        let target = href("/status", &[("span", span.name())]);
-        (target, span.name(), span == seen.span)
-    });
     let content = html! {
         (heading(language.status(), live_switch(language)))
         div.live-parts data-live=(live) {
             (answer) (steps) (attention)
             div.cards { (keys) (health) }
             (models)
-            (tabs(language.span_of_time(), &spans))
             (totals) (charts)
         }
     };
@@ -178,8 +173,13 @@ fn view(visit: &Visit, seen: &Seen) -> Markup {
 /// Everything that changes while somebody looks, under the ids by which it is found again.
 fn parts(visit: &Visit, seen: &Seen) -> [(&'static str, Markup); 8] {
     let language = visit.language;
-    let nothing = seen.traffic.total.sum.requests == 0;
     let part = |id: &'static str, content: Markup| (id, html! { div #(id) { (content) } });
+    // Whoever has just begun needs no empty tables.
+    let has_past = seen.onboarding.is_over() || seen.traffic.total.sum.requests > 0;
+    let spans = Span::ALL.map(|span| {
+        let target = href("/status", &[("span", span.name())]);
+        (target, span.name(), span == seen.span)
+    });
     [
         part("steps", onboarding::view(visit, &seen.onboarding)),
         part("answer", answer(visit, &seen.overview)),
@@ -191,14 +191,25 @@ fn parts(visit: &Visit, seen: &Seen) -> [(&'static str, Markup); 8] {
         part("health", card(language.health(), health(visit, seen))),
         part(
             "models",
-            card(language.models(), traffic::models(visit, seen)),
+            html! { @if has_past { (card(language.models(), traffic::models(visit, seen))) } },
         ),
-        part("totals", traffic::totals(language, &seen.traffic)),
+        part(
+            "totals",
+            html! {
+                @if has_past {
+                    (tabs(language.span_of_time(), &spans))
+                    (traffic::totals(language, &seen.traffic))
+                }
+            },
+        ),
         part(
             "charts",
             html! {
-                @if nothing { p.muted { (language.nothing_asked()) } }
-                @else { div.cards { (traffic::charts(visit, &seen.traffic)) } }
+                @if seen.traffic.total.sum.requests > 0 {
+                    div.cards { (traffic::charts(visit, &seen.traffic)) }
+                } @else if has_past {
+                    p.muted { (language.nothing_asked()) }
+                }
             },
         ),
     ]

@@ -76,7 +76,8 @@ impl Onboarding {
         }
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether nothing is left to do.
+    pub fn is_over(&self) -> bool {
         self.keys > 0 && self.has_client_key && self.has_succeeded
     }
 

@@ -418,7 +418,7 @@ fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Mark
             td.project.absent[row.project.is_none() && billing == Billing::Unknown] data-label=(language.project()) {
                 span.lines {
                     @if let Some(project) = &row.project {
-                        span.clipped title=(project) { (project) }
+                        span.clipped title=(project) { (project.strip_prefix("projects/").unwrap_or(project)) }
                     } @else if billing == Billing::Unknown {
                         span.muted { "–" }
                     }
