@@ -10,6 +10,13 @@ CREATE TABLE audit_acts (
     changes INTEGER NOT NULL -- how many
 ) STRICT;
 CREATE UNIQUE INDEX audit_acts_by_revision ON audit_acts (revision, subject, action) WHERE revision > 0;
+-- The audit is looked through by whoever did something, by what was done, to what, and when; by several at once, too: the
+-- other columns stand in each index, so that what does not fit is passed over without being read, and the number stands
+-- second, so that the newest come first.
+CREATE INDEX audit_acts_by_actor ON audit_acts (actor, id, action, subject);
+CREATE INDEX audit_acts_by_action ON audit_acts (action, id, subject, actor);
+CREATE INDEX audit_acts_by_subject ON audit_acts (subject, id, action, actor);
+CREATE INDEX audit_acts_by_time ON audit_acts (at_ms);
 
 INSERT INTO audit_acts (id, at_ms, revision, actor, subject, action, changes)
 SELECT min(id), min(at_ms), revision, actor, subject, action, count(*)
