@@ -6,8 +6,8 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, LOCATION};
 use sqlx::{Row, SqlitePool};
 
-use crate::support::TestPool;
-use crate::support::admin::{AdminClient, with_form};
+use crate::support::admin::{AdminClient, PASSWORD, with_form};
+use crate::support::{CLIENT_KEY, TestPool};
 
 const METHODS: [Method; 5] = [
     Method::GET,
@@ -17,13 +17,11 @@ const METHODS: [Method; 5] = [
     Method::DELETE,
 ];
 
+const UPSTREAM_KEY: &str = "AIza-key-behind-the-guard-0001";
+
 /// A pool that has something to show and to lose.
 async fn pool() -> TestPool {
-    let pool = TestPool::of([FakeKey::healthy(
-        "AIza-key-behind-the-guard-0001",
-        "projects/1",
-    )])
-    .await;
+    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
     assert_eq!(pool.generate().await.status(), 200);
     pool
 }
@@ -100,6 +98,28 @@ async fn nothing_changes_without_the_token_of_a_form() {
     }
     assert_eq!(dump(&pool.app.db.readers).await, before);
     admin.look("/account").await;
+}
+
+#[tokio::test]
+async fn no_page_holds_a_secret() {
+    let pool = pool().await;
+    let admin = AdminClient::sign_in(&pool).await;
+    let request = format!("/logs/{}", pool.finished_rows(1).await[0].id);
+    let mut shown = 0;
+
+    // What is live never ends, and says nothing that its page does not.
+    let paths = paths().into_iter().filter(|path| !path.ends_with("/live"));
+    for path in paths.chain([request, "/login".to_owned()]) {
+        let answer = admin.request(Method::GET, &path).send().await.unwrap();
+        shown += usize::from(answer.status() == 200);
+        let headers = format!("{:?}", answer.headers());
+        let page = answer.text().await.unwrap();
+        for secret in [UPSTREAM_KEY, CLIENT_KEY, PASSWORD, "$argon2id$"] {
+            assert!(!page.contains(secret), "{path}");
+            assert!(!headers.contains(secret), "{path}");
+        }
+    }
+    assert!(shown > 15, "{shown} pages were shown");
 }
 
 #[tokio::test]

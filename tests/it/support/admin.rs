@@ -29,6 +29,7 @@ impl TestPool {
 }
 
 /// Somebody with cookies, and the token of the forms they were shown.
+#[derive(Clone)]
 pub struct AdminClient {
     client: reqwest::Client,
     url: String,
@@ -39,6 +40,16 @@ pub struct AdminClient {
 impl AdminClient {
     /// Signs in.
     pub async fn sign_in(pool: &TestPool) -> Self {
+        let mut admin = Self::arrive(pool).await;
+        let answer = admin.enter().await;
+        assert_eq!(answer.status(), 303);
+        assert_eq!(answer.headers()[LOCATION], "/status");
+        admin.look("/account").await;
+        admin
+    }
+
+    /// Stands before the door.
+    pub async fn arrive(pool: &TestPool) -> Self {
         pool.add_admin().await;
         let mut admin = Self {
             client: pool.client.clone(),
@@ -47,12 +58,13 @@ impl AdminClient {
             csrf: String::new(),
         };
         admin.look("/login").await;
-        let fields = [("username", USERNAME), ("password", PASSWORD)];
-        let answer = admin.submit("/login", &fields).await;
-        assert_eq!(answer.status(), 303);
-        assert_eq!(answer.headers()[LOCATION], "/status");
-        admin.look("/account").await;
         admin
+    }
+
+    /// Sends the right password.
+    pub async fn enter(&mut self) -> Response {
+        let fields = [("username", USERNAME), ("password", PASSWORD)];
+        self.submit("/login", &fields).await
     }
 
     /// A page, and from now on the token of its forms.
