@@ -23,13 +23,14 @@ pub enum Table {
     UpstreamKeys,
     ClientKeys,
     ModelHours,
+    ModelDays,
     ClientKeyHours,
     UpstreamKeyDays,
     QuotaDays,
 }
 
 /// How many values a line of each table has.
-const WIDTHS: [usize; 8] = [32, 10, 9, 8, 35, 36, 36, 5];
+const WIDTHS: [usize; 9] = [32, 10, 9, 8, 35, 35, 36, 36, 5];
 
 /// A value of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub enum Cell {
 /// Lines for all tables.
 #[derive(Debug, Default)]
 pub struct Batch {
-    cells: [Vec<Cell>; 8],
+    cells: [Vec<Cell>; 9],
 }
 
 /// The statements for so many lines, made once for each power of two so that SQLite parses them once.

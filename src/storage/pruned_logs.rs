@@ -117,6 +117,7 @@ mod tests {
 
         for (table, time) in [
             ("model_hours", "hour_ms"),
+            ("model_days", "day_ms"),
             ("client_key_hours", "hour_ms"),
             ("upstream_key_days", "day_ms"),
         ] {

@@ -33,6 +33,9 @@ pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
             SELECT * FROM finished WHERE started_at_ms - started_at_ms % 3600000 > (SELECT until_ms FROM pruned)
         ),
         whole_days AS (
+            SELECT * FROM finished WHERE started_at_ms - started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
+        ),
+        attempts_of_whole_days AS (
             SELECT
                 a.upstream_key_id, a.outcome, f.prompt_tokens, f.output_tokens, f.total_tokens, f.cost_nano_usd,
                 a.number = f.attempts AS is_last
@@ -51,7 +54,7 @@ pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
                 sum(outcome NOT IN ('success', 'client_error', 'client_gone')),
                 sum(iif(is_last, ifnull(prompt_tokens, 0), 0)), sum(iif(is_last, ifnull(output_tokens, 0), 0)),
                 sum(iif(is_last, ifnull(total_tokens, 0), 0))
-            FROM whole_days
+            FROM attempts_of_whole_days
             GROUP BY upstream_key_id
             UNION ALL
             SELECT 'client key ' || client_key_id, sum(requests), sum(successes), sum(failures), sum(prompt_tokens),
@@ -70,6 +73,12 @@ pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
                 sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
                 sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
             FROM whole_hours
+            GROUP BY ifnull(model_id, 0)
+            UNION ALL
+            SELECT 'days of model ' || ifnull(model_id, 0), count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
+            FROM whole_days
             GROUP BY ifnull(model_id, 0)
         ),
         by_statistics AS (
@@ -99,6 +108,13 @@ pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
                 sum(output_tokens), sum(total_tokens)
             FROM model_hours
             WHERE hour_ms > (SELECT until_ms FROM pruned)
+            GROUP BY model_id
+            UNION ALL
+            SELECT 'days of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
+                sum(iif(outcome NOT IN ('success', 'client_error', 'client_gone'), requests, 0)), sum(prompt_tokens),
+                sum(output_tokens), sum(total_tokens)
+            FROM model_days
+            WHERE day_ms > (SELECT until_ms FROM pruned)
             GROUP BY model_id
         )
         SELECT
@@ -137,4 +153,28 @@ pub async fn disagreements(db: &SqlitePool) -> Result<Vec<Disagreement>> {
             .collect::<Vec<_>>()
     });
     Ok(found.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::db::{Db, MIGRATOR};
+    use crate::storage::recorder::tests::{add_keys, write};
+    use crate::storage::request_logs::tests::row;
+
+    #[sqlx::test]
+    async fn days_of_models_are_made_from_the_hours_there_were(pool: SqlitePool) {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        write(&db, [0, 3_600, 86_400].map(row).into()).await;
+        let mut migrations = MIGRATOR.iter();
+        let days = migrations.find(|migration| migration.version == 20_261_125_000_430);
+
+        let drop = sqlx::raw_sql("DROP TABLE model_days");
+        drop.execute(&pool).await.unwrap();
+        let migrate = sqlx::raw_sql(&days.unwrap().sql);
+        migrate.execute(&pool).await.unwrap();
+
+        assert_eq!(disagreements(&pool).await.unwrap(), []);
+    }
 }

@@ -158,6 +158,7 @@ impl Sum {
 #[derive(Debug, Default)]
 pub struct Sums {
     model_hours: HashMap<(i64, i64, Outcome), Sum>,
+    model_days: HashMap<(i64, i64, Outcome), Sum>,
     client_key_hours: HashMap<(i64, i64), Sum>,
     /// In the order of the table, which a large batch then goes through once.
     upstream_key_days: BTreeMap<(i64, UpstreamKeyId), Sum>,
@@ -172,12 +173,14 @@ impl Sums {
         client_key_id: Option<ClientKeyId>,
         addend: Addend,
     ) {
-        let hour = started_at.as_millis() / HOUR_MS * HOUR_MS;
+        let hour = started_at.begin_of_hour().as_millis();
+        let day = begin_of_day(started_at).as_millis();
         let client = client_key_id.map_or(0, |id| id.0);
-        self.model_hours
-            .entry((hour, model_id.unwrap_or(0), addend.outcome))
-            .or_default()
-            .add(addend);
+        let model = model_id.unwrap_or(0);
+        let hours = self.model_hours.entry((hour, model, addend.outcome));
+        hours.or_default().add(addend);
+        let days = self.model_days.entry((day, model, addend.outcome));
+        days.or_default().add(addend);
         self.client_key_hours
             .entry((hour, client))
             .or_default()
@@ -195,14 +198,19 @@ impl Sums {
 
     /// Adds a line for each sum.
     pub fn add_to(&self, batch: &mut Batch) {
-        for ((hour, model_id, outcome), sum) in &self.model_hours {
-            let key = [
-                (*hour).into(),
-                (*model_id).into(),
-                outcome.name().into(),
-                sum.requests.into(),
-            ];
-            batch.add(Table::ModelHours, key.into_iter().chain(sum.rest()));
+        for (table, sums) in [
+            (Table::ModelHours, &self.model_hours),
+            (Table::ModelDays, &self.model_days),
+        ] {
+            for ((begin, model_id, outcome), sum) in sums {
+                let key = [
+                    (*begin).into(),
+                    (*model_id).into(),
+                    outcome.name().into(),
+                    sum.requests.into(),
+                ];
+                batch.add(table, key.into_iter().chain(sum.rest()));
+            }
         }
         for ((hour, client_key_id), sum) in &self.client_key_hours {
             let key = [(*hour).into(), (*client_key_id).into()];

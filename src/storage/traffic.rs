@@ -1,18 +1,22 @@
-//! Traffic: what was asked and how it ended, over a span of time in bins. Read from the hourly sums, or from the rows
-//! where hours are too coarse and the rows are few.
+//! Traffic: what was asked and how it ended, over a span of time in bins. Read from the sums of hours, for long spans from
+//! those of days, or from the rows where hours are too coarse and the rows are few.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqlitePool};
 
 use crate::clock::Timestamp;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::pool::usage::Usage;
 use crate::storage::error::Result;
-use crate::storage::sums::{Addend, Buckets, Sum, bucket_end_ms};
+use crate::storage::sums::{Addend, Buckets, Sum, begin_of_day, bucket_end_ms};
 
 const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 /// With more rows than this a span is shown by the hour, because reading them would take too long.
 const MOST_ROWS: u64 = 20_000;
 
@@ -51,7 +55,32 @@ pub struct Bin {
 pub struct Counts {
     /// Those that are not zero.
     pub outcomes: Vec<(Outcome, u64)>,
+    /// Without cached and tool tokens and durations, which no page shows over time and which would take a third of the
+    /// reading.
     pub sum: Sum,
+}
+
+/// For how long a sum counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Hour,
+    Day,
+}
+
+/// Whether models are counted each for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Models {
+    Apart,
+    Together,
+}
+
+/// What was asked in an hour or a day.
+#[derive(Debug)]
+struct Part {
+    begin: Timestamp,
+    /// `None`: the path named none, or models are counted together.
+    model: Option<String>,
+    counts: Counts,
 }
 
 impl Span {
@@ -82,18 +111,26 @@ impl Span {
         match self {
             Self::Hour => HOUR,
             Self::SixHours => HOUR * 6,
-            Self::Day => HOUR * 24,
-            Self::Week => HOUR * 24 * 7,
-            Self::Month => HOUR * 24 * 30,
+            Self::Day => DAY,
+            Self::Week => DAY * 7,
+            Self::Month => DAY * 30,
         }
     }
 
     /// How far back that lies which it is compared with.
     fn earlier(self) -> Duration {
-        self.length().max(HOUR * 24)
+        self.length().max(DAY)
     }
 
-    /// How wide a bin is that is made from rows; `None`: hours do.
+    /// What it is counted by; the last one still runs.
+    fn unit(self) -> Unit {
+        match self {
+            Self::Hour | Self::SixHours | Self::Day => Unit::Hour,
+            Self::Week | Self::Month => Unit::Day,
+        }
+    }
+
+    /// How wide a bin is that is made from rows; `None`: sums do.
     fn fine_bin(self) -> Option<Duration> {
         match self {
             Self::Hour => Some(Duration::from_mins(2)),
@@ -102,27 +139,59 @@ impl Span {
         }
     }
 
-    /// How wide a bin is that is made from hourly sums.
+    /// How wide a bin is that is made from sums.
     fn coarse_bin(self) -> Duration {
         match self {
             Self::Hour | Self::SixHours | Self::Day => HOUR,
             Self::Week => HOUR * 6,
-            Self::Month => HOUR * 24,
+            Self::Month => DAY,
+        }
+    }
+}
+
+impl Unit {
+    fn length(self) -> Duration {
+        match self {
+            Self::Hour => HOUR,
+            Self::Day => DAY,
+        }
+    }
+
+    /// When the one began that `now` is in.
+    fn begin(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Hour => now.begin_of_hour(),
+            Self::Day => begin_of_day(now),
+        }
+    }
+
+    /// Its table, and the column that says when it began.
+    fn table(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Hour => ("model_hours", "hour_ms"),
+            Self::Day => ("model_days", "day_ms"),
         }
     }
 }
 
 impl Counts {
-    fn add(&mut self, outcome: Outcome, sum: &Sum) {
-        match self
-            .outcomes
-            .iter_mut()
-            .find(|(known, _)| *known == outcome)
-        {
-            Some((_, count)) => *count += sum.requests,
-            None => self.outcomes.push((outcome, sum.requests)),
+    fn merge(&mut self, other: &Self) {
+        for (outcome, more) in &other.outcomes {
+            match self.outcomes.iter_mut().find(|(known, _)| known == outcome) {
+                Some((_, count)) => *count += more,
+                None => self.outcomes.push((*outcome, *more)),
+            }
         }
-        self.sum.merge(sum);
+        self.sum.merge(&other.sum);
+    }
+
+    /// Leaves `part` of `whole`, as if all had come evenly; how long they took stays.
+    fn scale(&mut self, part: u64, whole: u64) {
+        for (_, count) in &mut self.outcomes {
+            *count = *count * part / whole;
+        }
+        self.outcomes.retain(|(_, count)| *count > 0);
+        self.sum.scale(part, whole);
     }
 
     pub fn count(&self, outcome: Outcome) -> u64 {
@@ -159,20 +228,16 @@ pub fn percentile(buckets: &Buckets, percent: u64) -> Option<u64> {
 
 /// What was asked in the `span` up to `now`.
 pub async fn over(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Traffic> {
-    let end = now.begin_of_hour() + HOUR;
+    let unit = span.unit();
+    let end = unit.begin(now) + unit.length();
     let begin = end - span.length();
+    let mut counted = parts(db, unit, Models::Apart, begin, end).await?;
     let mut traffic = Traffic {
         bins: bins(begin, now, span.coarse_bin()),
-        total: Counts::default(),
-        before: Counts::default(),
-        models: by_model(db, begin).await?,
+        total: merged(counted.iter().map(|part| &part.counts)),
+        before: before(db, span, now).await?,
+        models: by_model(&counted),
     };
-    for (place, outcome, sum) in by_hours(db, begin, end, span.coarse_bin()).await? {
-        traffic.total.add(outcome, &sum);
-        if let Some(bin) = traffic.bins.get_mut(place) {
-            bin.counts.add(outcome, &sum);
-        }
-    }
     let rows = traffic.total.sum.requests;
     if let Some(width) = span.fine_bin().filter(|_| rows <= MOST_ROWS) {
         let begin = Timestamp::from_millis(
@@ -180,28 +245,58 @@ pub async fn over(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Traffic
         );
         traffic.bins = bins(begin, now, width);
         traffic.total = Counts::default();
-        add_rows(db, begin, &mut traffic, width).await?;
+        add_rows(db, begin, &mut traffic).await?;
+        return Ok(traffic);
     }
-    traffic.before = before(db, span, begin, now).await?;
+    if span.coarse_bin() < unit.length() {
+        counted = parts(db, Unit::Hour, Models::Together, begin, end).await?;
+    }
+    for part in counted {
+        if let Some(bin) = bin_at(&mut traffic.bins, part.begin) {
+            bin.counts.merge(&part.counts);
+        }
+    }
     Ok(traffic)
 }
 
-/// The counts that the running ones are compared with: of the hour that still runs only the part that has passed.
-async fn before(db: &SqlitePool, span: Span, begin: Timestamp, now: Timestamp) -> Result<Counts> {
-    let (begin, end) = (
-        begin - span.earlier(),
-        now.begin_of_hour() + HOUR - span.earlier(),
-    );
-    let mut counts = Counts::default();
-    let hours = usize::try_from(span.length().as_secs() / HOUR.as_secs()).unwrap_or(usize::MAX);
-    let passed = u64::try_from(now.as_millis() % millis(HOUR)).unwrap_or(0);
-    for (place, outcome, mut sum) in by_hours(db, begin, end, HOUR).await? {
-        if place + 1 == hours {
-            sum.scale(passed, 3_600_000);
-        }
-        counts.add(outcome, &sum);
+/// The counts that the running ones are compared with: of the hour or day that still runs only the part that has passed.
+async fn before(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Counts> {
+    let unit = span.unit();
+    let running = unit.begin(now);
+    let passed = u64::try_from((now - running).as_millis()).unwrap_or(0);
+    let whole = u64::try_from(unit.length().as_millis()).unwrap_or(u64::MAX);
+    let last = running - span.earlier();
+    let end = last + unit.length();
+    let parts = parts(db, unit, Models::Together, end - span.length(), end).await?;
+    let (cut, kept): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.begin == last);
+    let mut cut = merged(cut.into_iter().map(|part| &part.counts));
+    cut.scale(passed, whole);
+    Ok(merged(
+        kept.into_iter().map(|part| &part.counts).chain([&cut]),
+    ))
+}
+
+fn merged<'a>(counts: impl IntoIterator<Item = &'a Counts>) -> Counts {
+    let mut all = Counts::default();
+    for counts in counts {
+        all.merge(counts);
     }
-    Ok(counts)
+    all
+}
+
+/// What each model was asked, the most asked first.
+fn by_model(parts: &[Part]) -> Vec<(Option<String>, Counts)> {
+    let mut models = BTreeMap::<_, Counts>::new();
+    for part in parts {
+        let counts = models.entry(&part.model).or_default();
+        counts.merge(&part.counts);
+    }
+    let models = models.into_iter();
+    let mut models: Vec<_> = models
+        .map(|(model, counts)| (model.clone(), counts))
+        .collect();
+    models.sort_by_key(|(_, counts)| Reverse(counts.sum.requests));
+    models
 }
 
 fn bins(begin: Timestamp, now: Timestamp, width: Duration) -> Vec<Bin> {
@@ -214,20 +309,21 @@ fn bins(begin: Timestamp, now: Timestamp, width: Duration) -> Vec<Bin> {
     bins.collect()
 }
 
+/// The bin that counts what began at `time`.
+fn bin_at(bins: &mut [Bin], time: Timestamp) -> Option<&mut Bin> {
+    let next = bins.partition_point(|bin| bin.begin <= time);
+    let bin = bins.get_mut(next.checked_sub(1)?)?;
+    (time < bin.end).then_some(bin)
+}
+
 /// Adds the rows since `begin` to their bins and to the total.
-async fn add_rows(
-    db: &SqlitePool,
-    begin: Timestamp,
-    traffic: &mut Traffic,
-    width: Duration,
-) -> Result<()> {
+async fn add_rows(db: &SqlitePool, begin: Timestamp, traffic: &mut Traffic) -> Result<()> {
     let first = RequestId::first_at(begin);
     let rows = sqlx::query!(
         r#"
         SELECT
-            started_at_ms, outcome AS "outcome!: Outcome", first_byte_ms AS "first_byte_ms: u32",
-            duration_ms AS "duration_ms: u32", prompt_tokens AS "prompt: u32", output_tokens AS "output: u32",
-            thought_tokens AS "thoughts: u32", cached_tokens AS "cached: u32", tool_tokens AS "tool: u32",
+            started_at_ms AS "started_at: Timestamp", outcome AS "outcome!: Outcome", first_byte_ms AS "first_byte_ms: u32",
+            prompt_tokens AS "prompt: u32", output_tokens AS "output: u32", thought_tokens AS "thoughts: u32",
             total_tokens AS "total: u32", cost_nano_usd
         FROM request_logs
         WHERE id >= ?1 AND kind = 'request' AND outcome IS NOT NULL
@@ -239,179 +335,116 @@ async fn add_rows(
             prompt: row.prompt.map(u64::from),
             output: row.output.map(u64::from),
             thoughts: row.thoughts.map(u64::from),
-            cached: row.cached.map(u64::from),
-            tool: row.tool.map(u64::from),
             total: row.total.map(u64::from),
             ..Usage::default()
         };
-        let mut sum = Sum::default();
-        sum.add(Addend {
+        let Some(bin) = bin_at(&mut traffic.bins, row.started_at) else {
+            continue;
+        };
+        let mut counts = Counts {
+            outcomes: vec![(row.outcome, 1)],
+            sum: Sum::default(),
+        };
+        counts.sum.add(Addend {
             outcome: row.outcome,
             usage: &usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms.map(u64::from),
-            duration_ms: row.duration_ms.map(u64::from),
+            duration_ms: None,
         });
-        let place = (row.started_at_ms - begin.as_millis()) / millis(width);
-        let place = usize::try_from(place).unwrap_or(usize::MAX);
-        if let Some(bin) = traffic.bins.get_mut(place) {
-            bin.counts.add(row.outcome, &sum);
-            traffic.total.add(row.outcome, &sum);
-        }
+        bin.counts.merge(&counts);
+        traffic.total.merge(&counts);
     }
     Ok(())
 }
 
-/// The sums from `begin` to `end`, by the place of their bin and by outcome.
-async fn by_hours(
+const FIRST_BYTES: [&str; 12] = [
+    "first_byte_0",
+    "first_byte_1",
+    "first_byte_2",
+    "first_byte_3",
+    "first_byte_4",
+    "first_byte_5",
+    "first_byte_6",
+    "first_byte_7",
+    "first_byte_8",
+    "first_byte_9",
+    "first_byte_10",
+    "first_byte_11",
+];
+
+/// What was counted by `unit` from `begin` to `end`.
+///
+/// Not with a checked macro, which would say its thirty columns twice, because it takes no table's name; what is put into the
+/// text are names of our own. Grouped in the order of the primary key, so that SQLite adds as it reads: to sort these
+/// wide rows by outcome takes longer than to read them.
+async fn parts(
     db: &SqlitePool,
+    unit: Unit,
+    models: Models,
     begin: Timestamp,
     end: Timestamp,
-    width: Duration,
-) -> Result<Vec<(usize, Outcome, Sum)>> {
-    let width = millis(width);
-    let rows = sqlx::query!(
-        r#"
-        SELECT
-            (hour_ms - ?1) / ?3 AS "place!: u32", outcome AS "outcome!: Outcome", sum(requests) AS "requests!: i64",
-            sum(prompt_tokens) AS "prompt!: i64", sum(output_tokens) AS "output!: i64",
-            sum(thought_tokens) AS "thoughts!: i64", sum(cached_tokens) AS "cached!: i64", sum(tool_tokens) AS "tool!: i64",
-            sum(total_tokens) AS "total!: i64", sum(cost_nano_usd) AS "cost_nano_usd!: i64",
-            sum(first_byte_0) AS "first_byte_0!: i64", sum(first_byte_1) AS "first_byte_1!: i64", sum(first_byte_2) AS "first_byte_2!: i64",
-            sum(first_byte_3) AS "first_byte_3!: i64", sum(first_byte_4) AS "first_byte_4!: i64", sum(first_byte_5) AS "first_byte_5!: i64",
-            sum(first_byte_6) AS "first_byte_6!: i64", sum(first_byte_7) AS "first_byte_7!: i64", sum(first_byte_8) AS "first_byte_8!: i64",
-            sum(first_byte_9) AS "first_byte_9!: i64", sum(first_byte_10) AS "first_byte_10!: i64", sum(first_byte_11) AS "first_byte_11!: i64",
-            sum(duration_0) AS "duration_0!: i64", sum(duration_1) AS "duration_1!: i64", sum(duration_2) AS "duration_2!: i64",
-            sum(duration_3) AS "duration_3!: i64", sum(duration_4) AS "duration_4!: i64", sum(duration_5) AS "duration_5!: i64",
-            sum(duration_6) AS "duration_6!: i64", sum(duration_7) AS "duration_7!: i64", sum(duration_8) AS "duration_8!: i64",
-            sum(duration_9) AS "duration_9!: i64", sum(duration_10) AS "duration_10!: i64", sum(duration_11) AS "duration_11!: i64"
-        FROM model_hours
-        WHERE hour_ms >= ?1 AND hour_ms < ?2
-        GROUP BY 1, 2
-        "#,
-        begin,
-        end,
-        width,
-    );
-    let rows = rows.fetch_all(db).await?;
-    let sums = rows.into_iter().map(|row| {
-        let count = |number: i64| u64::try_from(number).unwrap_or(0);
-        let sum = Sum {
-            requests: count(row.requests),
-            successes: if row.outcome == Outcome::Success {
-                count(row.requests)
-            } else {
-                0
-            },
-            failures: if row.outcome.is_failure() {
-                count(row.requests)
-            } else {
-                0
-            },
-            prompt_tokens: count(row.prompt),
-            output_tokens: count(row.output),
-            thought_tokens: count(row.thoughts),
-            cached_tokens: count(row.cached),
-            tool_tokens: count(row.tool),
-            total_tokens: count(row.total),
-            cost_nano_usd: row.cost_nano_usd,
-            first_byte: [
-                row.first_byte_0,
-                row.first_byte_1,
-                row.first_byte_2,
-                row.first_byte_3,
-                row.first_byte_4,
-                row.first_byte_5,
-                row.first_byte_6,
-                row.first_byte_7,
-                row.first_byte_8,
-                row.first_byte_9,
-                row.first_byte_10,
-                row.first_byte_11,
-            ]
-            .map(count),
-            duration: [
-                row.duration_0,
-                row.duration_1,
-                row.duration_2,
-                row.duration_3,
-                row.duration_4,
-                row.duration_5,
-                row.duration_6,
-                row.duration_7,
-                row.duration_8,
-                row.duration_9,
-                row.duration_10,
-                row.duration_11,
-            ]
-            .map(count),
-        };
-        (
-            usize::try_from(row.place).unwrap_or(usize::MAX),
-            row.outcome,
-            sum,
-        )
+) -> Result<Vec<Part>> {
+    let (table, time) = unit.table();
+    let (model, and_model) = match models {
+        Models::Apart => ("(SELECT text FROM texts WHERE id = model_id)", ", model_id"),
+        Models::Together => ("NULL", ""),
+    };
+    let outcomes = Outcome::ALL.map(|outcome| {
+        let name = outcome.name();
+        format!("ifnull(sum(requests) FILTER (WHERE outcome = '{name}'), 0) AS {name}")
     });
-    Ok(sums.collect())
+    let first_bytes = FIRST_BYTES.map(|name| format!("sum({name}) AS {name}"));
+    let sql = format!(
+        "
+        SELECT
+            {time} AS begin_ms, {model} AS model, {outcomes},
+            sum(prompt_tokens) AS prompt, sum(output_tokens) AS output, sum(thought_tokens) AS thoughts,
+            sum(total_tokens) AS total, sum(cost_nano_usd) AS cost_nano_usd, {first_bytes}
+        FROM {table}
+        WHERE {time} >= ?1 AND {time} < ?2
+        GROUP BY {time}{and_model}
+        ",
+        outcomes = outcomes.join(", "),
+        first_bytes = first_bytes.join(", "),
+    );
+    let parts = sqlx::query_as(&sql).bind(begin).bind(end);
+    Ok(parts.fetch_all(db).await?)
 }
 
-/// What each model was asked since the hour `begin`.
-async fn by_model(db: &SqlitePool, begin: Timestamp) -> Result<Vec<(Option<String>, Counts)>> {
-    let rows = sqlx::query!(
-        r#"
-        WITH sums AS (
-            SELECT
-                model_id, outcome, sum(requests) AS requests, sum(total_tokens) AS tokens,
-                sum(prompt_tokens) AS prompt_tokens, sum(output_tokens) AS output_tokens,
-                sum(cost_nano_usd) AS cost_nano_usd
-            FROM model_hours
-            WHERE hour_ms >= ?1
-            GROUP BY model_id, outcome
-        )
-        SELECT
-            t.text AS "model!: String", s.outcome AS "outcome!: Outcome", s.requests AS "requests!: i64",
-            s.tokens AS "tokens!: i64", s.prompt_tokens AS "prompt!: i64", s.output_tokens AS "output!: i64",
-            s.cost_nano_usd AS "cost_nano_usd!: i64"
-        FROM sums AS s
-        JOIN texts AS t ON t.id = s.model_id
-        ORDER BY s.model_id
-        "#,
-        begin,
-    );
-    let mut models: Vec<(Option<String>, Counts)> = Vec::new();
-    for row in rows.fetch_all(db).await? {
-        let count = |number: i64| u64::try_from(number).unwrap_or(0);
-        let requests = count(row.requests);
-        let sum = Sum {
-            requests,
-            successes: if row.outcome == Outcome::Success {
-                requests
-            } else {
-                0
-            },
-            failures: if row.outcome.is_failure() {
-                requests
-            } else {
-                0
-            },
-            prompt_tokens: count(row.prompt),
-            output_tokens: count(row.output),
-            total_tokens: count(row.tokens),
-            cost_nano_usd: row.cost_nano_usd,
-            ..Sum::default()
+impl FromRow<'_, SqliteRow> for Part {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let count = |name: &str| {
+            row.try_get(name)
+                .map(|count: i64| u64::try_from(count).unwrap_or(0))
         };
-        let name = Some(row.model).filter(|name| !name.is_empty());
-        match models.last_mut() {
-            Some((last, counts)) if *last == name => counts.add(row.outcome, &sum),
-            _ => {
-                let mut counts = Counts::default();
-                counts.add(row.outcome, &sum);
-                models.push((name, counts));
+        let mut counts = Counts::default();
+        for outcome in Outcome::ALL {
+            let requests = count(outcome.name())?;
+            if requests > 0 {
+                counts.outcomes.push((outcome, requests));
+            }
+            counts.sum.requests += requests;
+            if outcome.is_failure() {
+                counts.sum.failures += requests;
             }
         }
+        counts.sum.successes = counts.count(Outcome::Success);
+        counts.sum.prompt_tokens = count("prompt")?;
+        counts.sum.output_tokens = count("output")?;
+        counts.sum.thought_tokens = count("thoughts")?;
+        counts.sum.total_tokens = count("total")?;
+        counts.sum.cost_nano_usd = row.try_get("cost_nano_usd")?;
+        for (bucket, name) in counts.sum.first_byte.iter_mut().zip(FIRST_BYTES) {
+            *bucket = count(name)?;
+        }
+        let model: Option<String> = row.try_get("model")?;
+        Ok(Self {
+            begin: row.try_get("begin_ms")?,
+            model: model.filter(|name| !name.is_empty()),
+            counts,
+        })
     }
-    models.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.sum.requests));
-    Ok(models)
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -493,6 +526,55 @@ mod tests {
         assert_eq!(hour.total.count(Outcome::Quota), 1);
         assert_eq!(hour.total.success_per_mille(), Some(666));
         assert_eq!(hour.total.sum.cost_nano_usd, 3_000);
+    }
+
+    #[sqlx::test]
+    async fn days_tell_of_a_week_and_a_month_what_hours_and_rows_tell(pool: sqlx::SqlitePool) {
+        let outcomes = [Outcome::Success, Outcome::Quota, Outcome::ClientGone];
+        let all: Vec<_> = (0..50)
+            .zip(outcomes.into_iter().cycle())
+            .map(|(number, outcome)| (HOUR * 17 * number, outcome))
+            .collect();
+        let rows = all.iter().map(|(ago, outcome)| row(*ago, *outcome, 100));
+        write(&Db::of(pool.clone()), rows.collect()).await;
+
+        for span in [Span::Week, Span::Month] {
+            let traffic = over(&pool, span, NOW).await.unwrap();
+
+            let begin = begin_of_day(NOW) + DAY - span.length();
+            let expected = |outcome| {
+                let rows = all.iter().filter(|(ago, _)| NOW - *ago >= begin);
+                rows.filter(|(_, of)| *of == outcome).count() as u64
+            };
+            let bins = merged(traffic.bins.iter().map(|bin| &bin.counts));
+            let models = merged(traffic.models.iter().map(|(_, counts)| counts));
+            for counts in [&traffic.total, &bins, &models] {
+                assert_eq!(counts.sum, traffic.total.sum, "{span:?}");
+                for outcome in outcomes {
+                    assert_eq!(counts.count(outcome), expected(outcome), "{span:?}");
+                }
+            }
+            let requests = outcomes.map(expected).iter().sum::<u64>();
+            assert_eq!(traffic.total.sum.requests, requests, "{span:?}");
+            assert_eq!(traffic.total.sum.total_tokens, 10 * requests, "{span:?}");
+            assert_eq!(traffic.total.sum.first_byte[2], requests, "{span:?}");
+        }
+    }
+
+    #[sqlx::test]
+    async fn of_the_day_that_runs_as_much_is_compared_as_has_passed(pool: sqlx::SqlitePool) {
+        let midnight = begin_of_day(NOW) - DAY * 7;
+        let rows = (0..24).map(|hour| row(NOW - (midnight + HOUR * hour), Outcome::Success, 100));
+        let day_before = row(NOW - (midnight - HOUR), Outcome::Quota, 100);
+        write(&Db::of(pool.clone()), rows.chain([day_before]).collect()).await;
+
+        let traffic = over(&pool, Span::Week, NOW).await.unwrap();
+
+        // At half past eight in the evening 20.5 of 24 hours have passed.
+        assert_eq!(traffic.before.count(Outcome::Success), 20);
+        assert_eq!(traffic.before.count(Outcome::Quota), 1);
+        assert_eq!(traffic.before.sum.requests, 21);
+        assert_eq!(traffic.total, Counts::default());
     }
 
     #[test]

@@ -93,6 +93,43 @@ SET
     duration_10 = duration_10 + excluded.duration_10,
     duration_11 = duration_11 + excluded.duration_11;
 
+INSERT INTO model_days (
+    day_ms, model_id, outcome, requests, prompt_tokens, output_tokens, thought_tokens,
+    cached_tokens, tool_tokens, total_tokens, cost_nano_usd, first_byte_0, first_byte_1,
+    first_byte_2, first_byte_3, first_byte_4, first_byte_5, first_byte_6, first_byte_7, first_byte_8,
+    first_byte_9, first_byte_10, first_byte_11, duration_0, duration_1, duration_2, duration_3,
+    duration_4, duration_5, duration_6, duration_7, duration_8, duration_9, duration_10, duration_11
+)
+SELECT * FROM (VALUES @35) WHERE column1 IS NOT NULL
+ON CONFLICT (day_ms, model_id, outcome) DO UPDATE
+SET
+    requests = requests + excluded.requests, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    output_tokens = output_tokens + excluded.output_tokens,
+    thought_tokens = thought_tokens + excluded.thought_tokens,
+    cached_tokens = cached_tokens + excluded.cached_tokens,
+    tool_tokens = tool_tokens + excluded.tool_tokens,
+    total_tokens = total_tokens + excluded.total_tokens,
+    cost_nano_usd = cost_nano_usd + excluded.cost_nano_usd,
+    first_byte_0 = first_byte_0 + excluded.first_byte_0,
+    first_byte_1 = first_byte_1 + excluded.first_byte_1,
+    first_byte_2 = first_byte_2 + excluded.first_byte_2,
+    first_byte_3 = first_byte_3 + excluded.first_byte_3,
+    first_byte_4 = first_byte_4 + excluded.first_byte_4,
+    first_byte_5 = first_byte_5 + excluded.first_byte_5,
+    first_byte_6 = first_byte_6 + excluded.first_byte_6,
+    first_byte_7 = first_byte_7 + excluded.first_byte_7,
+    first_byte_8 = first_byte_8 + excluded.first_byte_8,
+    first_byte_9 = first_byte_9 + excluded.first_byte_9,
+    first_byte_10 = first_byte_10 + excluded.first_byte_10,
+    first_byte_11 = first_byte_11 + excluded.first_byte_11,
+    duration_0 = duration_0 + excluded.duration_0, duration_1 = duration_1 + excluded.duration_1,
+    duration_2 = duration_2 + excluded.duration_2, duration_3 = duration_3 + excluded.duration_3,
+    duration_4 = duration_4 + excluded.duration_4, duration_5 = duration_5 + excluded.duration_5,
+    duration_6 = duration_6 + excluded.duration_6, duration_7 = duration_7 + excluded.duration_7,
+    duration_8 = duration_8 + excluded.duration_8, duration_9 = duration_9 + excluded.duration_9,
+    duration_10 = duration_10 + excluded.duration_10,
+    duration_11 = duration_11 + excluded.duration_11;
+
 INSERT INTO client_key_hours (
     hour_ms, client_key_id, requests, successes, failures, prompt_tokens, output_tokens,
     thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd, first_byte_0,
