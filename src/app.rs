@@ -51,7 +51,7 @@ pub struct App {
     pub ids: RequestIds,
     pub guesses: Mutex<Guesses>,
     /// Wrong passwords of the dashboard.
-    pub sign_in_guesses: Mutex<SignInGuesses>,
+    sign_in_guesses: Mutex<SignInGuesses>,
     /// What admins have begun that takes longer than a page.
     pub jobs: Jobs,
     /// How many bytes of request bodies are in memory.
@@ -225,6 +225,13 @@ impl App {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Wrong passwords of the dashboard.
+    pub fn sign_in_guesses(&self) -> MutexGuard<'_, SignInGuesses> {
+        self.sign_in_guesses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn shown_once(&self) -> MutexGuard<'_, ShownOnce> {

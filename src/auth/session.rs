@@ -148,8 +148,12 @@ impl SessionStore for Sessions {
         self.writing.create(record).await
     }
 
+    /// What pages change in a session that is known, as the notice that was read, may be lost; the page must come.
     async fn save(&self, record: &Record) -> session_store::Result<()> {
-        self.writing.save(record).await
+        if let Err(error) = self.writing.save(record).await {
+            tracing::warn!("a session could not be written: {error}");
+        }
+        Ok(())
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {

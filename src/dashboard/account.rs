@@ -15,6 +15,7 @@ use crate::auth::password::{self, Weakness};
 use crate::dashboard::components::{Tone, ago, badge, card, field, moment};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::sign_in::check_password;
 use crate::dashboard::texts::Language;
 use crate::dashboard::visit::{Notice, Visit};
 use crate::storage::admins;
@@ -24,7 +25,7 @@ use crate::storage::sign_ins::{self, SignIn, SignInId};
 /// What is wrong with what was sent.
 #[derive(Debug, Default)]
 struct Wrong {
-    current: Option<&'static str>,
+    current: Option<String>,
     new: Option<&'static str>,
     repeated: Option<&'static str>,
     zone: Option<&'static str>,
@@ -73,9 +74,9 @@ pub async fn update_password(
     if wrong.new.is_some() || wrong.repeated.is_some() {
         return refuse(&app, &visit, &visit.admin.zone, &wrong).await;
     }
-    if !password::verify(&form.current, Some(&visit.admin.password_hash)).await {
+    if let Err(told) = check_password(&app, &visit, &form.current).await {
         let wrong = Wrong {
-            current: Some(language.password_wrong()),
+            current: Some(told),
             ..Wrong::default()
         };
         return refuse(&app, &visit, &visit.admin.zone, &wrong).await;
@@ -183,7 +184,7 @@ fn password_form(visit: &Visit, wrong: &Wrong) -> Markup {
     html! {
         form.stacked method="post" action="/account/password" {
             (visit.csrf_field())
-            (field("current", language.current_password(), None, wrong.current, current))
+            (field("current", language.current_password(), None, wrong.current.as_deref(), current))
             (field("new", language.new_password(), Some(language.password_hint()), wrong.new, new))
             (field("repeated", language.repeat_password(), None, wrong.repeated, repeated))
             div.actions {

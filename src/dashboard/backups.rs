@@ -1,7 +1,7 @@
 //! `/backups`: make a copy of everything now, download it, delete it.
 
 use std::path::Path as FilePath;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,7 +16,6 @@ use serde::Deserialize;
 use tokio_util::io::ReaderStream;
 
 use crate::app::App;
-use crate::auth::password;
 use crate::clock;
 use crate::dashboard::components::{
     Tone, ago, badge, bytes, card, empty_state, field, moment, number,
@@ -24,9 +23,9 @@ use crate::dashboard::components::{
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::live::{Parts, Watch, watch};
+use crate::dashboard::sign_in::check_password;
 use crate::dashboard::texts::Language;
 use crate::dashboard::visit::{Notice, Visit};
-use crate::pool::sign_in_guessing::Guesser;
 use crate::storage::backup::Step;
 use crate::storage::backups::{self, Backup};
 use crate::storage::error::Error;
@@ -132,26 +131,6 @@ pub async fn download(
         ),
     ];
     Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
-}
-
-/// Whether it is the admin; guessing is as slow as at the door.
-async fn check_password(app: &App, visit: &Visit, given: &str) -> Result<(), String> {
-    let (language, username) = (visit.language, &visit.admin.username);
-    let who = Guesser::Known(format!("sign-in {}", visit.sign_in_id.0));
-    let guesses = || {
-        app.sign_in_guesses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    };
-    if let Some(wait) = guesses().wait(&who, username, visit.now) {
-        return Err(language.guess_later(wait.as_secs() + 1));
-    }
-    if password::verify(given, Some(&visit.admin.password_hash)).await {
-        guesses().succeed(&who);
-        return Ok(());
-    }
-    guesses().fail(&who, username, clock::now());
-    Err(language.password_wrong().to_owned())
 }
 
 /// Names of files may hold what a header may not.

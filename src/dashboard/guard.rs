@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, FromRequest, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
-use axum_extra::extract::{CookieJar, Form};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
-use serde::Deserialize;
 use tower_sessions::Session;
 
 use crate::app::App;
@@ -27,6 +26,8 @@ use crate::peer::{self, Peer};
 const CSRF_COOKIE: &str = "gemini_pool_csrf";
 /// The largest form: an import of a hundred thousand keys.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// The largest form of whoever is not signed in.
+const MOST_BYTES_OF_ANYBODY: usize = 16 * 1024;
 
 /// Who may see a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub async fn guard(
         .get(CSRF_COOKIE)
         .and_then(|cookie| CsrfToken::from_text(cookie.value()));
     let csrf = kept.unwrap_or_else(CsrfToken::generate);
-    let viewer = Viewer::new(uri, headers, client_ip, base_url, csrf);
+    let viewer = Viewer::new(request.method(), uri, headers, client_ip, base_url, csrf);
     let is_page = accepts_html(headers);
 
     let signed_in = session::signed_in(&app.db, &session, clock::now()).await;
@@ -61,12 +62,17 @@ pub async fn guard(
         Err(error) => (None, Err(error)),
     };
     let token = visit.as_ref().map_or(csrf, Visit::csrf);
+    let most_bytes = if visit.is_some() {
+        MOST_BYTES
+    } else {
+        MOST_BYTES_OF_ANYBODY
+    };
     let response = match (found, access) {
         (Err(error), _) => ErrorPage::from(error).into_response(),
         (Ok(()), Access::SignedIn) if visit.is_none() => {
             turn_away(&viewer, request.method(), is_page)
         }
-        (Ok(()), _) => match checked(request, token).await {
+        (Ok(()), _) => match checked(request, token, most_bytes).await {
             Err(error) => ErrorPage::from(error).into_response(),
             Ok(mut request) => {
                 if let Some(visit) = &mut visit {
@@ -115,14 +121,8 @@ fn turn_away(viewer: &Viewer, method: &Method, is_page: bool) -> Response {
     }
 }
 
-#[derive(Deserialize)]
-struct CsrfField {
-    #[serde(default)]
-    csrf: String,
-}
-
 /// The request with its body read, if it changes nothing or is a form of ours.
-async fn checked(request: Request, token: CsrfToken) -> Result<Request> {
+async fn checked(request: Request, token: CsrfToken, most_bytes: usize) -> Result<Request> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(request);
     }
@@ -131,17 +131,11 @@ async fn checked(request: Request, token: CsrfToken) -> Result<Request> {
         return Err(Error::Forged);
     }
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, MOST_BYTES).await;
+    let body = axum::body::to_bytes(body, most_bytes).await;
     let body: Bytes = body.map_err(|_| Error::TooLarge)?;
-    let mut copy = Request::new(Body::from(body.clone()));
-    *copy.method_mut() = Method::POST;
-    if let Some(kind) = parts.headers.get(header::CONTENT_TYPE) {
-        copy.headers_mut()
-            .insert(header::CONTENT_TYPE, kind.clone());
-    }
-    let field = Form::<CsrfField>::from_request(copy, &()).await;
-    let is_ours = field.is_ok_and(|Form(field)| token.is_shown_by(&field.csrf));
-    if !is_ours {
+    let mut fields = form_urlencoded::parse(&body);
+    let shown = fields.find(|(name, _)| name == "csrf");
+    if !shown.is_some_and(|(_, shown)| token.is_shown_by(&shown)) {
         return Err(Error::Forged);
     }
     Ok(Request::from_parts(parts, Body::from(body)))

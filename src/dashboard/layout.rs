@@ -106,16 +106,12 @@ pub fn page(visit: &Visit, place: Place, title: &str, content: Markup) -> Markup
 
 /// A page for somebody who is not signed in.
 pub fn bare(viewer: &Viewer, title: &str, content: Markup) -> Markup {
-    let here = viewer
-        .uri
-        .path_and_query()
-        .map_or("/", |path| path.as_str());
     let body = html! {
         main.bare #content {
             div.brand { (logo()) "gemini-pool" }
             h1 { (title) }
             (content)
-            div.preferences { (preferences(viewer.language, viewer.theme, viewer.csrf_field(), here)) }
+            div.preferences { (preferences(viewer.language, viewer.theme, viewer.csrf_field(), viewer.here())) }
         }
     };
     document(viewer.language, viewer.theme, title, body)

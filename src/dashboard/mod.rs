@@ -25,6 +25,7 @@ pub mod visit;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
@@ -149,6 +150,8 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
             .fold(Router::new(), |router, (path, methods)| {
                 router.route(path, methods)
             });
+        // The guard has measured the body already.
+        let router = router.route_layer(DefaultBodyLimit::disable());
         router.route_layer(from_fn_with_state((app.clone(), access), guard))
     };
     guarded(open_routes(), Access::Anybody)

@@ -1,6 +1,6 @@
 //! Signing in and out.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
@@ -25,6 +25,9 @@ use crate::storage::audit::Act;
 
 /// The cookie by which a browser that has signed in once is known again; it opens nothing.
 const MARK_COOKIE: &str = "gemini_pool_known";
+
+/// No name is longer; what is longer is not remembered whole.
+const MOST_OF_A_NAME: usize = 100;
 
 #[derive(Debug, Deserialize)]
 pub struct Asked {
@@ -77,12 +80,9 @@ pub async fn create(
         Some(text) => Guesser::Known(text.to_owned()),
         None => Guesser::stranger(viewer.client_ip),
     };
-    let guesses = || {
-        app.sign_in_guesses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    };
-    if let Some(wait) = guesses().wait(&who, username, clock::now()) {
+    let account: String = username.chars().take(MOST_OF_A_NAME).collect();
+    let begun = app.sign_in_guesses().begin(&who, &account, clock::now());
+    if let Err(wait) = begun {
         let seconds = wait.as_secs() + 1;
         let page = form(
             &viewer,
@@ -97,12 +97,11 @@ pub async fn create(
     let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
     let is_right = password::verify(&password, hash).await;
     let Some(admin) = admin.filter(|_| is_right) else {
-        guesses().fail(&who, username, clock::now());
         tracing::warn!(client.address = %viewer.client_ip, "somebody failed to sign in to the dashboard");
         let page = form(&viewer, &next, username, Some(language.wrong_password()));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    guesses().succeed(&who);
+    app.sign_in_guesses().succeed(&who, &account);
     let address = viewer.client_ip.to_string();
     session::begin(
         &app.db,
@@ -121,6 +120,19 @@ pub async fn create(
         .same_site(SameSite::Strict)
         .permanent();
     Ok((jar.add(known), Redirect::to(local(&next))).into_response())
+}
+
+/// Whether who is signed in knows the password, or what to tell them; guessing is as slow as at the door.
+pub async fn check_password(app: &App, visit: &Visit, given: &str) -> Result<(), String> {
+    let (language, username) = (visit.language, &visit.admin.username);
+    let who = Guesser::Known(format!("sign-in {}", visit.sign_in_id.0));
+    let begun = app.sign_in_guesses().begin(&who, username, clock::now());
+    begun.map_err(|wait| language.guess_later(wait.as_secs() + 1))?;
+    if !password::verify(given, Some(&visit.admin.password_hash)).await {
+        return Err(language.password_wrong().to_owned());
+    }
+    app.sign_in_guesses().succeed(&who, username);
+    Ok(())
 }
 
 /// Signs out.

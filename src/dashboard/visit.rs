@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::extract::FromRequestParts;
 use axum_extra::extract::CookieJar;
 use http::request::Parts;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, Uri};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,7 @@ pub struct Viewer {
     pub language: Language,
     pub theme: Theme,
     pub uri: Uri,
+    here: String,
     pub client_ip: IpAddr,
     pub user_agent: String,
     /// How clients reach this server, without a slash at the end.
@@ -76,6 +77,7 @@ pub struct Visit {
     pub language: Language,
     pub theme: Theme,
     pub uri: Uri,
+    here: String,
     pub client_ip: IpAddr,
     /// How clients reach this server, without a slash at the end.
     pub base_url: String,
@@ -132,6 +134,7 @@ impl Notice {
 impl Viewer {
     /// What `headers` and cookies say of whoever asks for `uri`.
     pub fn new(
+        method: &Method,
         uri: Uri,
         headers: &HeaderMap,
         client_ip: IpAddr,
@@ -150,6 +153,7 @@ impl Viewer {
         Self {
             language: language.unwrap_or_else(|| Language::of_browser(headers)),
             theme: theme.unwrap_or(Theme::System),
+            here: here(method, &uri, headers),
             uri,
             client_ip,
             user_agent: user_agent.unwrap_or_default().chars().take(300).collect(),
@@ -163,6 +167,11 @@ impl Viewer {
     pub fn csrf_field(&self) -> Markup {
         csrf_field(self.csrf)
     }
+
+    /// The path and query of the page, to come back to; of what a form was answered with, the page that had the form.
+    pub fn here(&self) -> &str {
+        &self.here
+    }
 }
 
 impl Visit {
@@ -174,6 +183,7 @@ impl Visit {
             language: viewer.language,
             theme: viewer.theme,
             uri: viewer.uri.clone(),
+            here: viewer.here.clone(),
             client_ip: viewer.client_ip,
             base_url: viewer.base_url.clone(),
             now: viewer.now,
@@ -198,9 +208,9 @@ impl Visit {
         Actor::admin(&self.admin.username, self.client_ip.to_string())
     }
 
-    /// The path and query of the page, to come back to.
+    /// As [`Viewer::here`].
     pub fn here(&self) -> &str {
-        self.uri.path_and_query().map_or("/", |path| path.as_str())
+        &self.here
     }
 
     /// Has `notice` shown at the top of the next page.
@@ -212,13 +222,30 @@ impl Visit {
 
     /// Takes the notice that the last action left for this page.
     pub async fn take_notice(&mut self) {
-        self.notice = self.session.remove(NOTICE).await.ok().flatten();
+        self.notice = self.session.get(NOTICE).await.ok().flatten();
+        // To remove what is not there would have every page write the session.
+        if self.notice.is_some() && self.session.remove_value(NOTICE).await.is_err() {
+            tracing::warn!("a notice could not be forgotten and will be shown again");
+        }
     }
 
     /// The session, which knows who is signed in.
     pub fn session(&self) -> &Session {
         &self.session
     }
+}
+
+/// The page where somebody is, or was when they sent a form.
+fn here(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
+    let path_of = |uri: &Uri| uri.path_and_query().map(ToString::to_string);
+    let page = if matches!(*method, Method::GET | Method::HEAD) {
+        path_of(uri)
+    } else {
+        let referer = headers.get(http::header::REFERER);
+        let referer = referer.and_then(|referer| referer.to_str().ok()?.parse().ok());
+        referer.as_ref().and_then(path_of)
+    };
+    page.unwrap_or_else(|| "/".to_owned())
 }
 
 fn csrf_field(token: CsrfToken) -> Markup {

@@ -49,8 +49,18 @@ struct Mistakes {
 }
 
 impl SignInGuesses {
-    /// How long a try has to wait; `None`: it may be looked at now. A try that has to wait does not count.
-    pub fn wait(&self, who: &Guesser, account: &str, now: Timestamp) -> Option<Duration> {
+    /// Lets a try be looked at, or says how long it has to wait. It counts as a mistake until it has succeeded, so that
+    /// many at once are not more than one after another; one that has to wait does not count.
+    pub fn begin(&mut self, who: &Guesser, account: &str, now: Timestamp) -> Result<(), Duration> {
+        if let Some(wait) = self.wait(who, account, now) {
+            return Err(wait);
+        }
+        self.fail(who, account, now);
+        Ok(())
+    }
+
+    /// How long a try has to wait; `None`: it may be looked at now.
+    fn wait(&self, who: &Guesser, account: &str, now: Timestamp) -> Option<Duration> {
         let own = self.by_guesser.get(who);
         let own = own.and_then(|mistakes| mistakes.wait(PATIENCE, LONGEST_WAIT, now));
         let of_all = match who {
@@ -64,7 +74,7 @@ impl SignInGuesses {
     }
 
     /// Counts a mistake.
-    pub fn fail(&mut self, who: &Guesser, account: &str, now: Timestamp) {
+    fn fail(&mut self, who: &Guesser, account: &str, now: Timestamp) {
         if self.by_guesser.len() + self.by_account.len() >= MOST {
             self.sweep(now);
         }
@@ -74,9 +84,12 @@ impl SignInGuesses {
         }
     }
 
-    /// Forgets the mistakes of somebody who signed in.
-    pub fn succeed(&mut self, who: &Guesser) {
+    /// Forgets the mistakes of somebody who signed in, and that this try was counted as one.
+    pub fn succeed(&mut self, who: &Guesser, account: &str) {
         self.by_guesser.remove(who);
+        if let (Guesser::Address(_), Some(mistakes)) = (who, self.by_account.get_mut(account)) {
+            mistakes.count = mistakes.count.saturating_sub(1);
+        }
     }
 
     /// Forgets what is old.
@@ -166,6 +179,20 @@ mod tests {
     }
 
     #[test]
+    fn many_at_once_are_no_more_than_one_after_another() {
+        let mut guesses = SignInGuesses::default();
+
+        let begun = (0..100).filter(|_| guesses.begin(&stranger(1), "admin", NOW).is_ok());
+        assert_eq!(begun.count(), 5);
+
+        let owner = stranger(2);
+        for _ in 0..100 {
+            assert_eq!(guesses.begin(&owner, "admin", NOW), Ok(()));
+            guesses.succeed(&owner, "admin");
+        }
+    }
+
+    #[test]
     fn a_crowd_slows_strangers_down_but_never_a_browser_that_is_known() {
         let mut guesses = SignInGuesses::default();
         let owner = Guesser::Known("mark".to_owned());
@@ -190,7 +217,7 @@ mod tests {
             guesses.fail(&stranger(2), "admin", NOW);
         }
 
-        guesses.succeed(&stranger(1));
+        guesses.succeed(&stranger(1), "admin");
         guesses.sweep(NOW + FORGET);
 
         assert_eq!(guesses.wait(&stranger(1), "admin", NOW), None);

@@ -39,6 +39,7 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
                 .finish(Box::new(row(app, now, Some(address), 401, error))),
         );
     }
+    app.sign_in_guesses().sweep(now);
     if !app.recorder.is_failing() {
         let count = app.turned_away.swap(0, Ordering::Relaxed);
         if count > 0 {

@@ -123,6 +123,37 @@ async fn no_page_holds_a_secret() {
 }
 
 #[tokio::test]
+async fn large_forms_are_for_those_who_are_signed_in() {
+    let pool = pool().await;
+    let mut admin = AdminClient::arrive(&pool).await;
+    let large = format!("{UPSTREAM_KEY}{}", "\n".repeat(1_500_000));
+
+    let fields = [("username", "admin"), ("password", large.as_str())];
+    assert_eq!(admin.submit("/login", &fields).await.status(), 413);
+    admin.look("/login").await;
+    assert_eq!(admin.enter().await.status(), 303);
+    admin.look("/upstream-keys/import").await;
+    let fields = [("text", large.as_str())];
+    let preview = admin.submit("/upstream-keys/import", &fields).await;
+    assert_eq!(preview.status(), 303);
+}
+
+#[tokio::test]
+async fn a_language_chosen_on_the_answer_to_a_form_leads_back_to_the_form() {
+    let pool = pool().await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    admin.look("/settings").await;
+
+    let form = [("current", "wrong"), ("new", "x"), ("repeated", "y")];
+    let answer = admin
+        .submit_from("/account?from=here", "/account/password", &form)
+        .await;
+    assert_eq!(answer.status(), 422);
+    let page = answer.text().await.unwrap();
+    assert!(page.contains(r#"name="back" value="/account?from=here""#));
+}
+
+#[tokio::test]
 async fn pages_tell_browsers_to_trust_nothing_from_elsewhere() {
     let pool = pool().await;
     let admin = AdminClient::sign_in(&pool).await;

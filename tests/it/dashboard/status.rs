@@ -3,9 +3,12 @@
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 
-use crate::support::TestPool;
+use sqlx::Connection;
+
+use crate::support::admin::AdminClient;
 use crate::support::asking::QUESTION;
 use crate::support::browser::Browser;
+use crate::support::{TestPool, eventually};
 
 const FIRST: &str = "AIza-key-of-the-first-steps-00001";
 const SECOND: &str = "AIza-key-of-the-first-steps-00002";
@@ -103,6 +106,27 @@ async fn first_steps_can_be_taken_without_scripts() {
             (!browser.text().await.contains("First steps")).then_some(())
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_written_is_told_on_every_page() {
+    let pool = TestPool::of([FakeKey::healthy(FIRST, "projects/1")]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let locked = pool.lock_database().await;
+
+    eventually("the status tells", async || {
+        let page = admin.look("/status").await;
+        page.contains("The database cannot be written")
+            .then_some(())
+    })
+    .await;
+    admin.look("/upstream-keys").await;
+    locked.close().await.unwrap();
+    eventually("the status tells that it is over", async || {
+        let page = admin.look("/status").await;
+        (!page.contains("The database cannot be written")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

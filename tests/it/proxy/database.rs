@@ -10,8 +10,7 @@ use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::request_logs::listed::{self, RequestLog};
 use gemini_pool::storage::stats;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::Connection;
 
 use crate::support::asking::{Ask, Heard};
 use crate::support::process::{PoolProcess, database};
@@ -32,7 +31,7 @@ async fn a_database_locked_for_ten_seconds_stops_no_answer_and_loses_no_row() {
             (pool.rows().await.len() > 50).then_some(())
         })
         .await;
-        let locked = lock(&pool).await;
+        let locked = pool.lock_database().await;
         eventually("it says that it is not ready", async || {
             (readiness(&pool).await == 503).then_some(())
         })
@@ -64,7 +63,7 @@ async fn with_too_many_rows_in_memory_new_requests_are_refused_until_they_are_wr
     let rules = Rules::with_keys([FakeKey::healthy(KEY, "1")]);
     let settings = [("max_pending_rows", "5"), ("commit_wait_ms", "10")];
     let pool = TestPool::start_with(rules, &settings).await;
-    let locked = lock(&pool).await;
+    let locked = pool.lock_database().await;
 
     let mut answers = Vec::new();
     let refusal = eventually("a request is refused", async || {
@@ -236,25 +235,10 @@ async fn readiness(pool: &TestPool) -> u16 {
     answer.unwrap().status().as_u16()
 }
 
-/// Keeps everybody else from writing until it is closed.
-async fn lock(pool: &TestPool) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(pool.database());
-    let mut other = options
-        .busy_timeout(Duration::from_secs(30))
-        .connect()
-        .await
-        .unwrap();
-    sqlx::query("BEGIN EXCLUSIVE")
-        .execute(&mut other)
-        .await
-        .unwrap();
-    other
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_database_is_told_though_nobody_writes() {
     let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
-    let locked = lock(&pool).await;
+    let locked = pool.lock_database().await;
 
     let is = async |status| (readiness(&pool).await == status).then_some(());
     eventually("the server is not ready", async || is(503).await).await;

@@ -1,6 +1,6 @@
 //! `AdminClient`: a signed-in admin's requests without a browser, to send what no browser would.
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, REFERER, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response};
 
 use gemini_pool::auth::password;
@@ -88,6 +88,15 @@ impl AdminClient {
         let answer = with_form(request, &fields).send().await.unwrap();
         self.keep_cookies(&answer);
         answer
+    }
+
+    /// Sends a form with its token, as a browser does from a page with this path.
+    pub async fn submit_from(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> Response {
+        let mut fields = fields.to_vec();
+        fields.push(("csrf", &self.csrf));
+        let request = self.request(Method::POST, path);
+        let request = request.header(REFERER, format!("{}{page}", self.url));
+        with_form(request, &fields).send().await.unwrap()
     }
 
     /// A request with the cookies, and nothing that a form would add.

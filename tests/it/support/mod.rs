@@ -35,7 +35,8 @@ use gemini_pool::storage::request_logs::search::{Place, search};
 use gemini_pool::storage::request_logs::{NewAttempt, NewRequestLog, listed};
 use gemini_pool::storage::upstream_keys::ListedKey;
 use gemini_pool::storage::{client_keys, installation, settings, stats, upstream_keys};
-use sqlx::{Sqlite, Transaction};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -265,6 +266,17 @@ impl TestPool {
             ..NewRequestLog::begun(RequestId::first_at(then), then, "POST".to_owned(), path)
         };
         self.app.recorder.finish(Box::new(row)).await.unwrap();
+    }
+
+    /// Keeps everybody else from writing until what it returns is closed.
+    pub async fn lock_database(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.database());
+        let mut other = options.busy_timeout(PATIENCE).connect().await.unwrap();
+        sqlx::query("BEGIN EXCLUSIVE")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        other
     }
 
     /// How many requests hold a key.
