@@ -72,6 +72,8 @@ pub struct App {
     /// Secrets of new client keys that were not shown yet.
     shown_once: Mutex<ShownOnce>,
     young: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
+    /// Held while what was changed is taken over.
+    reloading: tokio::sync::Mutex<()>,
 }
 
 impl App {
@@ -96,6 +98,7 @@ impl App {
             ids: RequestIds::after(last_id),
             guesses: Mutex::default(),
             sign_in_guesses: Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
             jobs: Jobs::default(),
             stopping: CancellationToken::new(),
             held_bytes: AtomicU64::new(0),
@@ -144,6 +147,8 @@ impl App {
 
     /// Takes over what was changed in the database since the last time. Returns whether anything was.
     pub async fn reload(&self, now: Timestamp) -> Result<bool> {
+        // One at a time: who has read before another's change must not put back what that took away.
+        let _alone = self.reloading.lock().await;
         let known = self.revision.load(Ordering::Relaxed);
         let current = revision::current(&self.db.readers).await?;
         if current == known {

@@ -71,7 +71,7 @@ pub async fn live(State(app): State<Arc<App>>, visit: Visit) -> impl IntoRespons
         parts: Parts::default(),
         told_end: false,
     };
-    watch(&app, watcher)
+    watch(&app, &visit, watcher)
 }
 
 /// Somebody who waits for a backup.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -10,6 +11,8 @@ use futures_util::{Stream, StreamExt, stream};
 use maud::Markup;
 
 use crate::app::App;
+use crate::dashboard::visit::Visit;
+use crate::storage::sign_ins;
 
 /// After so long the browser has to ask again, and thereby shows that it may still look.
 const LONGEST: Duration = Duration::from_mins(10);
@@ -23,19 +26,22 @@ pub trait Watch: Send + 'static {
     fn look(&mut self) -> impl Future<Output = Option<Vec<Event>>> + Send;
 }
 
-/// Answers a browser that watches.
+/// Answers a browser that watches, as long as whoever looks is signed in.
 pub fn watch<W: Watch>(
-    app: &App,
+    app: &Arc<App>,
+    visit: &Visit,
     watch: W,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<W>> {
-    let begin = (watch, app.stopping.clone(), LONGEST);
-    let looks = stream::unfold(begin, async |(mut watch, stopping, left)| {
+    let begin = (watch, app.clone(), visit.sign_in_id, LONGEST);
+    let looks = stream::unfold(begin, async |(mut watch, app, sign_in, left)| {
         let left = left.checked_sub(W::INTERVAL)?;
         let interval = tokio::time::sleep(W::INTERVAL);
-        stopping.run_until_cancelled(interval).await?;
+        app.stopping.run_until_cancelled(interval).await?;
+        let found = sign_ins::find_admin(&app.db.readers, sign_in).await;
+        found.ok().flatten()?;
         let events = watch.look().await?;
         let events = stream::iter(events.into_iter().map(Ok));
-        Some((events, (watch, stopping, left)))
+        Some((events, (watch, app, sign_in, left)))
     });
     Sse::new(looks.flatten()).keep_alive(KeepAlive::default())
 }

@@ -69,11 +69,11 @@ pub async fn live(
     let watcher = Watcher {
         seen: Seen::at(&app, &visit, asked.span()).await?,
         app: app.clone(),
-        visit,
+        visit: visit.clone(),
         parts: Parts::default(),
         looks: 0,
     };
-    Ok(watch(&app, watcher))
+    Ok(watch(&app, &visit, watcher))
 }
 
 /// Somebody who keeps the page open.

@@ -36,7 +36,7 @@ pub struct Traffic {
     /// Oldest first, none left out.
     pub bins: Vec<Bin>,
     pub total: Counts,
-    /// The same span a day earlier, or the one before it where it is longer than a day.
+    /// The same span a day earlier, or the one before it where it is longer than a day; as long as has passed of this one.
     pub before: Counts,
     /// By requests, most first.
     pub models: Vec<(Option<String>, Counts)>,
@@ -74,7 +74,7 @@ enum Models {
     Together,
 }
 
-/// What was asked in an hour or a day.
+/// What was asked in an hour or a day, or by one request.
 #[derive(Debug)]
 struct Part {
     begin: Timestamp,
@@ -230,50 +230,57 @@ pub fn percentile(buckets: &Buckets, percent: u64) -> Option<u64> {
 pub async fn over(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Traffic> {
     let unit = span.unit();
     let end = unit.begin(now) + unit.length();
-    let begin = end - span.length();
-    let mut counted = parts(db, unit, Models::Apart, begin, end).await?;
-    let mut traffic = Traffic {
-        bins: bins(begin, now, span.coarse_bin()),
-        total: merged(counted.iter().map(|part| &part.counts)),
-        before: before(db, span, now).await?,
-        models: by_model(&counted),
+    let begin = match span.fine_bin() {
+        Some(_) => now - span.length(),
+        None => end - span.length(),
     };
-    let rows = traffic.total.sum.requests;
-    if let Some(width) = span.fine_bin().filter(|_| rows <= MOST_ROWS) {
+    let mut counted = within(db, unit, Models::Apart, begin, end).await?;
+    let mut bins = bins(unit.begin(begin), now, span.coarse_bin());
+    let asked: u64 = counted.iter().map(|part| part.counts.sum.requests).sum();
+    if let Some(width) = span.fine_bin().filter(|_| asked <= MOST_ROWS) {
         let begin = Timestamp::from_millis(
             (now.as_millis() / millis(width) + 1) * millis(width) - millis(span.length()),
         );
-        traffic.bins = bins(begin, now, width);
-        traffic.total = Counts::default();
-        add_rows(db, begin, &mut traffic).await?;
-        return Ok(traffic);
+        bins = self::bins(begin, now, width);
+        counted = rows(db, begin).await?;
     }
+    let total = merged(counted.iter().map(|part| &part.counts));
+    let models = by_model(&counted);
     if span.coarse_bin() < unit.length() {
         counted = parts(db, Unit::Hour, Models::Together, begin, end).await?;
     }
-    for part in counted {
-        if let Some(bin) = bin_at(&mut traffic.bins, part.begin) {
+    for part in &counted {
+        if let Some(bin) = bin_at(&mut bins, part.begin) {
             bin.counts.merge(&part.counts);
         }
     }
-    Ok(traffic)
+    let earlier = (begin - span.earlier(), now - span.earlier());
+    let before = within(db, unit, Models::Together, earlier.0, earlier.1).await?;
+    Ok(Traffic {
+        bins,
+        total,
+        before: merged(before.iter().map(|part| &part.counts)),
+        models,
+    })
 }
 
-/// The counts that the running ones are compared with: of the hour or day that still runs only the part that has passed.
-async fn before(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Counts> {
-    let unit = span.unit();
-    let running = unit.begin(now);
-    let passed = u64::try_from((now - running).as_millis()).unwrap_or(0);
-    let whole = u64::try_from(unit.length().as_millis()).unwrap_or(u64::MAX);
-    let last = running - span.earlier();
-    let end = last + unit.length();
-    let parts = parts(db, unit, Models::Together, end - span.length(), end).await?;
-    let (cut, kept): (Vec<_>, Vec<_>) = parts.iter().partition(|part| part.begin == last);
-    let mut cut = merged(cut.into_iter().map(|part| &part.counts));
-    cut.scale(passed, whole);
-    Ok(merged(
-        kept.into_iter().map(|part| &part.counts).chain([&cut]),
-    ))
+/// What was counted from `begin` to `end`: of an hour or day that only partly lies within, its part.
+async fn within(
+    db: &SqlitePool,
+    unit: Unit,
+    models: Models,
+    begin: Timestamp,
+    end: Timestamp,
+) -> Result<Vec<Part>> {
+    let mut parts = parts(db, unit, models, unit.begin(begin), end).await?;
+    for part in &mut parts {
+        let inside = (part.begin + unit.length()).min(end) - part.begin.max(begin);
+        if inside < unit.length() {
+            let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(0);
+            part.counts.scale(millis(inside), millis(unit.length()));
+        }
+    }
+    Ok(parts)
 }
 
 fn merged<'a>(counts: impl IntoIterator<Item = &'a Counts>) -> Counts {
@@ -316,13 +323,14 @@ fn bin_at(bins: &mut [Bin], time: Timestamp) -> Option<&mut Bin> {
     (time < bin.end).then_some(bin)
 }
 
-/// Adds the rows since `begin` to their bins and to the total.
-async fn add_rows(db: &SqlitePool, begin: Timestamp, traffic: &mut Traffic) -> Result<()> {
+/// The requests since `begin`, each by itself.
+async fn rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<Part>> {
     let first = RequestId::first_at(begin);
     let rows = sqlx::query!(
         r#"
         SELECT
             started_at_ms AS "started_at: Timestamp", outcome AS "outcome!: Outcome", first_byte_ms AS "first_byte_ms: u32",
+            (SELECT text FROM texts WHERE id = model_id) AS "model: String",
             prompt_tokens AS "prompt: u32", output_tokens AS "output: u32", thought_tokens AS "thoughts: u32",
             total_tokens AS "total: u32", cost_nano_usd
         FROM request_logs
@@ -330,7 +338,7 @@ async fn add_rows(db: &SqlitePool, begin: Timestamp, traffic: &mut Traffic) -> R
         "#,
         first,
     );
-    for row in rows.fetch_all(db).await? {
+    let rows = rows.fetch_all(db).await?.into_iter().map(|row| {
         let usage = Usage {
             prompt: row.prompt.map(u64::from),
             output: row.output.map(u64::from),
@@ -338,24 +346,24 @@ async fn add_rows(db: &SqlitePool, begin: Timestamp, traffic: &mut Traffic) -> R
             total: row.total.map(u64::from),
             ..Usage::default()
         };
-        let Some(bin) = bin_at(&mut traffic.bins, row.started_at) else {
-            continue;
-        };
-        let mut counts = Counts {
-            outcomes: vec![(row.outcome, 1)],
-            sum: Sum::default(),
-        };
-        counts.sum.add(Addend {
+        let mut sum = Sum::default();
+        sum.add(Addend {
             outcome: row.outcome,
             usage: &usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms.map(u64::from),
             duration_ms: None,
         });
-        bin.counts.merge(&counts);
-        traffic.total.merge(&counts);
-    }
-    Ok(())
+        Part {
+            begin: row.started_at,
+            model: row.model,
+            counts: Counts {
+                outcomes: vec![(row.outcome, 1)],
+                sum,
+            },
+        }
+    });
+    Ok(rows.collect())
 }
 
 const FIRST_BYTES: [&str; 12] = [
@@ -502,7 +510,7 @@ mod tests {
         write(&Db::of(pool.clone()), rows).await;
 
         for (span, bins, requests, before) in [
-            // Of the hour that runs half has passed, and so half of the same hour of yesterday counts.
+            // Of the same hour of yesterday, which two requests are in, half lies before and half behind now.
             (Span::Hour, 30, 3, 1),
             (Span::SixHours, 36, 4, 1),
             (Span::Day, 24, 4, 1),
@@ -526,6 +534,22 @@ mod tests {
         assert_eq!(hour.total.count(Outcome::Quota), 1);
         assert_eq!(hour.total.success_per_mille(), Some(666));
         assert_eq!(hour.total.sum.cost_nano_usd, 3_000);
+    }
+
+    #[sqlx::test]
+    async fn the_last_hour_is_compared_with_the_same_minutes_of_yesterday(pool: sqlx::SqlitePool) {
+        let minutes = |ago: u64| row(Duration::from_mins(ago), Outcome::Success, 100);
+        let day = 24 * 60;
+        // Six in the last sixty minutes, and six in the one hour of the clock of which half is compared.
+        let today = (1..60).step_by(10).map(minutes);
+        let yesterday = (31..91).step_by(10).map(|ago| minutes(day + ago));
+        write(&Db::of(pool.clone()), today.chain(yesterday).collect()).await;
+
+        let traffic = over(&pool, Span::Hour, NOW).await.unwrap();
+
+        assert_eq!(traffic.total.sum.requests, 6);
+        assert_eq!(traffic.before.sum.requests, 3);
+        assert_eq!(traffic.models[0].1.sum.requests, 6);
     }
 
     #[sqlx::test]

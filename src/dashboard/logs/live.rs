@@ -41,10 +41,10 @@ pub async fn show(
         columns: Column::chosen(visit.admin.log_columns.as_deref()),
         tail: Tail::begin(&app.db, clock::now()).await?,
         app: app.clone(),
-        visit,
+        visit: visit.clone(),
         asked,
     };
-    Ok(watch(&app, watcher))
+    Ok(watch(&app, &visit, watcher))
 }
 
 impl Watch for Watcher {
