@@ -68,6 +68,13 @@ pub struct Undo {
     to: i64,
 }
 
+/// The keys that a form is about.
+struct Chosen {
+    ids: Vec<UpstreamKeyId>,
+    /// Not so where somebody was asked about all that matched, and which these were is forgotten.
+    is_as_asked: bool,
+}
+
 impl Action {
     const ALL: [Self; 7] = [
         Self::Test,
@@ -121,7 +128,7 @@ pub async fn update(
     let Some(action) = Action::named(&form.action) else {
         return Err(Error::Invalid(language.unknown_action().to_owned()).into());
     };
-    let ids = chosen(&app, &visit, &form).await?;
+    let Chosen { ids, is_as_asked } = chosen(&app, &visit, &form).await?;
     if ids.is_empty() {
         visit
             .notify(Notice::failed(language.nothing_chosen()))
@@ -131,6 +138,11 @@ pub async fn update(
     if action.asks(&form) && form.confirmed.is_empty() {
         let page = question(&app, &visit, &form, action, &ids, None).await?;
         return Ok(page.into_response());
+    }
+    if !is_as_asked {
+        let why = Some(language.asked_again());
+        let page = question(&app, &visit, &form, action, &ids, why).await?;
+        return Ok((StatusCode::CONFLICT, page).into_response());
     }
     let change = match change(language, &form, action) {
         Ok(change) => change,
@@ -167,25 +179,26 @@ pub async fn undo(
     Ok(begin(&app, &visit, work, list::PATH).await)
 }
 
-async fn chosen(
-    app: &App,
-    visit: &Visit,
-    form: &BulkForm,
-) -> Result<Vec<UpstreamKeyId>, ErrorPage> {
+async fn chosen(app: &App, visit: &Visit, form: &BulkForm) -> Result<Chosen, ErrorPage> {
     if form.scope != "all" {
         let mut ids: Vec<_> = form.id.iter().copied().map(UpstreamKeyId).collect();
         ids.sort_unstable();
         ids.dedup();
-        return Ok(ids);
+        let is_as_asked = true;
+        return Ok(Chosen { ids, is_as_asked });
     }
     let matched = u64::from_str_radix(&form.matched, 16).ok();
     if let Some(ids) = matched.and_then(|id| app.jobs.matched.get(id, visit.now)) {
-        return Ok(ids.to_vec());
+        let (ids, is_as_asked) = (ids.to_vec(), true);
+        return Ok(Chosen { ids, is_as_asked });
     }
     let uri: Uri = form.back().parse().unwrap_or_default();
     let query = axum::extract::Query::<ListQuery>::try_from_uri(&uri);
     let query = query.map(|query| query.0).unwrap_or_default();
-    Ok(list::find(app, &query, visit.now).await?.ids)
+    let ids = list::find(app, &query, visit.now).await?.ids;
+    // Whoever was asked about others has not said yes to these.
+    let is_as_asked = form.matched.is_empty();
+    Ok(Chosen { ids, is_as_asked })
 }
 
 /// The change that the form asks for, or what is wrong with it; `None`: nothing is changed, but looked at.
