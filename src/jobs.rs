@@ -169,11 +169,6 @@ impl Job {
         let _ = tokio::time::timeout(patience, ended).await;
         self.progress()
     }
-
-    /// Waits until something has changed, but no longer than `patience`.
-    pub async fn moved_within(&self, patience: Duration) {
-        let _ = tokio::time::timeout(patience, self.moved.notified()).await;
-    }
 }
 
 impl Jobs {
