@@ -29,6 +29,8 @@ pub(super) struct Plan {
     by_time: BTreeSet<(Timestamp, UpstreamKeyId)>,
     /// Keys that were never used nor looked at.
     new: BTreeSet<UpstreamKeyId>,
+    /// New keys whose check is still to come, or under way.
+    unchecked: HashSet<UpstreamKeyId>,
 }
 
 /// What a check tells of a key.
@@ -97,11 +99,9 @@ impl Keys {
         due
     }
 
-    /// How many new keys are still to be looked at.
+    /// How many new keys have not been looked at to the end.
     pub fn unchecked(&self) -> usize {
-        let new = self.plan.new.iter();
-        new.filter(|id| self.by_id.get(id).is_some_and(|key| is_new(&key.row)))
-            .count()
+        self.plan.unchecked.len()
     }
 
     /// Draws the consequences of a check that `began` then. A key that `generated`, with this model and at this expense, is
@@ -123,6 +123,7 @@ impl Keys {
         };
         key.row.checked_at = Some(now);
         let condition = key.row.condition;
+        self.plan.unchecked.remove(&id);
         // What was found while it ran, it does not know.
         if condition.since > began || condition.state == KeyState::Leaked {
             return Vec::new();
@@ -144,7 +145,16 @@ impl Keys {
         }
         if is_new(&key.row) {
             self.plan.new.insert(id);
+            self.plan.unchecked.insert(id);
+        } else {
+            self.plan.unchecked.remove(&id);
         }
+    }
+
+    /// Forgets the looks at a key that is removed.
+    pub(super) fn plan_no_check(&mut self, id: UpstreamKeyId) {
+        self.plan.new.remove(&id);
+        self.plan.unchecked.remove(&id);
     }
 
     /// Counts what a check has used of the quota.

@@ -235,6 +235,7 @@ impl Keys {
 
     /// Forgets a removed key. Leases of it end in their own time.
     pub fn remove(&mut self, id: UpstreamKeyId) {
+        self.plan_no_check(id);
         for line in &mut self.lines {
             line.remove(id);
         }

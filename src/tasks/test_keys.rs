@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use crate::app::App;
 use crate::jobs::{Job, MOST_RESULTS, TestResult, Tested, Work};
@@ -14,14 +15,14 @@ use crate::tasks::recheck_keys::{AT_ONCE, Checker};
 /// Does one job after the other for ever.
 pub async fn run(app: Arc<App>) {
     loop {
-        let job = app.jobs.next_test().await;
-        work(&app, &job).await;
+        let (job, work) = app.jobs.next_test().await;
+        do_work(&app, &job, work).await;
     }
 }
 
 /// Looks at all keys of a job that are still there.
-pub async fn work(app: &App, job: &Job) {
-    if let Work::Test(ids) = &job.work {
+pub async fn do_work(app: &App, job: &Job, work: Work) {
+    if let Work::Test(ids) = &work {
         let checker = Checker {
             gemini: &app.gemini,
             settings: app.settings(),
@@ -48,10 +49,12 @@ pub async fn test_all(
     ids: &[UpstreamKeyId],
     mut tell: impl FnMut(Option<Tested>),
 ) {
-    let tests: Vec<_> = ids.iter().map(|id| test(checker, *id)).collect();
-    let mut running = stream::iter(tests).buffer_unordered(AT_ONCE);
+    // Each is begun only when its turn comes: ten thousand that wait would take much room.
+    let mut tests = ids.iter().map(|id| test(checker, *id));
+    let mut running: FuturesUnordered<_> = tests.by_ref().take(AT_ONCE).collect();
     while let Some(tested) = running.next().await {
         tell(tested);
+        running.extend(tests.next());
     }
 }
 

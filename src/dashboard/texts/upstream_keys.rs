@@ -143,6 +143,7 @@ texts! {
     unknown_action = "There is no such action", "沒有這種操作";
 
     confirm = "Confirm", "確認";
+    asked_again = "Nothing was done: the question is too old. These are the keys that match now", "尚未執行：這次確認已過期。以下是目前符合的金鑰";
     delete_means = "Requests go to other keys at once. For 24 hours this can be undone, then the secrets are wiped. Log rows stay.", "請求會立即改用其他金鑰。24 小時內可復原，之後密鑰內容會被清除。記錄會保留。";
     disable_means = "They are not lent until they are enabled again.", "在重新啟用之前不會使用這些金鑰。";
     enable_means = "They are lent at once, and what was found of them before is cleared.", "會立即開始使用，並清除先前的判定。";

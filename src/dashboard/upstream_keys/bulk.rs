@@ -19,7 +19,7 @@ use crate::dashboard::upstream_keys::list::{self, ListQuery};
 use crate::dashboard::upstream_keys::{edit, words};
 use crate::dashboard::visit::{Notice, Visit};
 use crate::error::Error;
-use crate::jobs::{Change, Job, Progress, TestResult, Work};
+use crate::jobs::{Change, Job, Kind, Progress, TestResult, Work};
 use crate::pool::upstream_key::{Attributes, UpstreamKeyId, tags_in};
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::{self, search};
@@ -66,6 +66,13 @@ pub struct BulkForm {
 pub struct Undo {
     from: i64,
     to: i64,
+}
+
+/// The keys that a form is about.
+struct Chosen {
+    ids: Vec<UpstreamKeyId>,
+    /// Not so where somebody was asked about all that matched, and which these were is forgotten.
+    is_as_asked: bool,
 }
 
 impl Action {
@@ -121,7 +128,7 @@ pub async fn update(
     let Some(action) = Action::named(&form.action) else {
         return Err(Error::Invalid(language.unknown_action().to_owned()).into());
     };
-    let ids = chosen(&app, &visit, &form).await?;
+    let Chosen { ids, is_as_asked } = chosen(&app, &visit, &form).await?;
     if ids.is_empty() {
         visit
             .notify(Notice::failed(language.nothing_chosen()))
@@ -131,6 +138,11 @@ pub async fn update(
     if action.asks(&form) && form.confirmed.is_empty() {
         let page = question(&app, &visit, &form, action, &ids, None).await?;
         return Ok(page.into_response());
+    }
+    if !is_as_asked {
+        let why = Some(language.asked_again());
+        let page = question(&app, &visit, &form, action, &ids, why).await?;
+        return Ok((StatusCode::CONFLICT, page).into_response());
     }
     let change = match change(language, &form, action) {
         Ok(change) => change,
@@ -167,25 +179,26 @@ pub async fn undo(
     Ok(begin(&app, &visit, work, list::PATH).await)
 }
 
-async fn chosen(
-    app: &App,
-    visit: &Visit,
-    form: &BulkForm,
-) -> Result<Vec<UpstreamKeyId>, ErrorPage> {
+async fn chosen(app: &App, visit: &Visit, form: &BulkForm) -> Result<Chosen, ErrorPage> {
     if form.scope != "all" {
         let mut ids: Vec<_> = form.id.iter().copied().map(UpstreamKeyId).collect();
         ids.sort_unstable();
         ids.dedup();
-        return Ok(ids);
+        let is_as_asked = true;
+        return Ok(Chosen { ids, is_as_asked });
     }
     let matched = u64::from_str_radix(&form.matched, 16).ok();
     if let Some(ids) = matched.and_then(|id| app.jobs.matched.get(id, visit.now)) {
-        return Ok(ids.to_vec());
+        let (ids, is_as_asked) = (ids.to_vec(), true);
+        return Ok(Chosen { ids, is_as_asked });
     }
     let uri: Uri = form.back().parse().unwrap_or_default();
     let query = axum::extract::Query::<ListQuery>::try_from_uri(&uri);
     let query = query.map(|query| query.0).unwrap_or_default();
-    Ok(list::find(app, &query, visit.now).await?.ids)
+    let ids = list::find(app, &query, visit.now).await?.ids;
+    // Whoever was asked about others has not said yes to these.
+    let is_as_asked = form.matched.is_empty();
+    Ok(Chosen { ids, is_as_asked })
 }
 
 /// The change that the form asks for, or what is wrong with it; `None`: nothing is changed, but looked at.
@@ -232,8 +245,11 @@ pub async fn begin(app: &App, visit: &Visit, work: Work, back: &str) -> Redirect
     let job = app.jobs.begin(work, visit.actor(), visit.now);
     let progress = job.ended_within(patience).await;
     // The results of many keys have a page of their own.
-    let has_page = matches!(&job.work, Work::Test(ids) if ids.len() > 1)
-        || matches!(job.work, Work::Import { .. });
+    let has_page = match job.kind {
+        Kind::Test => job.total > 1,
+        Kind::Import => true,
+        Kind::Change(_) => false,
+    };
     if !progress.ended || has_page {
         return Redirect::to(&job_path(&job));
     }
@@ -248,11 +264,11 @@ pub fn job_path(job: &Job) -> String {
 /// What a job has come to, with the way back where there is one.
 pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
     if let Some(why) = &progress.failed {
-        return Notice::failed(language.job_failed(why));
+        return with_undo(Notice::failed(language.job_failed(why)), job, progress);
     }
     let changed = progress.changed;
-    match &job.work {
-        Work::Change(_, change) => match change {
+    match &job.kind {
+        Kind::Change(change) => match change {
             Change::Enable => Notice::done(language.keys_enabled(changed)),
             Change::Disable => Notice::done(language.keys_disabled(changed)),
             Change::Clear => Notice::done(language.keys_cleared(changed)),
@@ -263,20 +279,13 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
             Change::Restore => Notice::done(language.keys_restored(changed)),
             Change::Delete => {
                 let notice = Notice::done(language.keys_deleted(changed));
-                match progress.revisions {
-                    Some((from, to)) => {
-                        let acts = [("from", from.to_string()), ("to", to.to_string())];
-                        let acts = acts.each_ref().map(|(name, value)| (*name, value.as_str()));
-                        notice.with_undo(href("/upstream-keys/undo", &acts))
-                    }
-                    None => notice,
-                }
+                with_undo(notice, job, progress)
             }
         },
-        Work::Import { .. } => {
+        Kind::Import => {
             Notice::done(language.keys_imported(progress.new, progress.restored, progress.known))
         }
-        Work::Test(_) => match progress.results.first() {
+        Kind::Test => match progress.results.first() {
             Some(tested) => {
                 let why = words::named_rule(language, tested.rule.unwrap_or("success"));
                 match tested.result {
@@ -292,6 +301,16 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
             None => Notice::failed(language.not_changed()),
         },
     }
+}
+
+/// The way back from a removal, be it whole or cut short; of other changes there is none.
+fn with_undo(notice: Notice, job: &Job, progress: &Progress) -> Notice {
+    let (Kind::Change(Change::Delete), Some((from, to))) = (&job.kind, progress.revisions) else {
+        return notice;
+    };
+    let acts = [("from", from.to_string()), ("to", to.to_string())];
+    let acts = acts.each_ref().map(|(name, value)| (*name, value.as_str()));
+    notice.with_undo(href("/upstream-keys/undo", &acts))
 }
 
 /// The page that says what will be done to how many keys, names some of them, and asks for what else it needs.
@@ -362,5 +381,39 @@ fn values(language: Language, form: &BulkForm, action: Action) -> Markup {
             (field("project", language.project(), Some(language.project_hint()), None, input("project", &form.project)))
             (field("priority", language.priority(), Some(language.priority_hint()), None, input("priority", &form.priority)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::jobs::Jobs;
+    use crate::storage::audit::Actor;
+
+    #[test]
+    fn a_removal_that_was_cut_short_has_a_way_back_for_what_it_removed() {
+        let ids = vec![UpstreamKeyId(1)];
+        let now = Timestamp::from_millis(1_000_000);
+        let progress = Progress {
+            failed: Some("the disk is full".to_owned()),
+            revisions: Some((7, 9)),
+            ..Progress::default()
+        };
+        let notice_of = |change, progress| {
+            let work = Work::Change(ids.clone(), change);
+            let job = Jobs::default().begin(work, Actor::cli(), now);
+            notice(Language::English, &job, progress)
+        };
+
+        let undo = notice_of(Change::Delete, &progress).undo;
+
+        assert_eq!(undo.as_deref(), Some("/upstream-keys/undo?from=7&to=9"));
+        assert_eq!(notice_of(Change::Disable, &progress).undo, None);
+        let nothing = Progress {
+            revisions: None,
+            ..progress
+        };
+        assert_eq!(notice_of(Change::Delete, &nothing).undo, None);
     }
 }

@@ -1,13 +1,11 @@
 //! How far a job is that takes longer than a page, and what it has come to.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 
@@ -15,17 +13,13 @@ use crate::app::App;
 use crate::dashboard::components::{Tone, badge, duration_ms, empty_state, mark, number};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::live::{Parts, Watch, watch};
 use crate::dashboard::texts::Language;
 use crate::dashboard::upstream_keys::bulk::{self, job_path};
 use crate::dashboard::upstream_keys::{list, words};
 use crate::dashboard::visit::{NoticeKind, Visit};
 use crate::error::Error;
-use crate::jobs::{Job, Progress, TestResult, Tested, Work};
-
-/// A page that is live is told of progress so often at most.
-const BEAT: Duration = Duration::from_millis(250);
-/// What new keys' checks have come to is looked at so often.
-const LOOK: Duration = Duration::from_secs(1);
+use crate::jobs::{Job, Kind, Progress, TestResult, Tested};
 
 pub async fn show(State(app): State<Arc<App>>, visit: Visit, Path(id): Path<String>) -> Response {
     let language = visit.language;
@@ -69,25 +63,39 @@ pub async fn live(
     if headers.contains_key("last-event-id") && is_over(&app, &job) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let state = (app, visit, job, false);
-    let events = stream::unfold(state, async |(app, visit, job, told_end)| {
-        if told_end {
+    let watcher = Watcher {
+        app: app.clone(),
+        visit,
+        job,
+        parts: Parts::default(),
+        told_end: false,
+    };
+    Ok(watch(&app, watcher).into_response())
+}
+
+/// Somebody who waits for a job.
+struct Watcher {
+    app: Arc<App>,
+    visit: Visit,
+    job: Arc<Job>,
+    parts: Parts,
+    told_end: bool,
+}
+
+impl Watch for Watcher {
+    const INTERVAL: Duration = Duration::from_millis(250);
+
+    async fn look(&mut self) -> Option<Vec<Event>> {
+        if self.told_end {
             return None;
         }
-        if job.progress().ended {
-            tokio::time::sleep(LOOK).await;
-        } else {
-            job.moved_within(LOOK).await;
-            tokio::time::sleep(BEAT).await;
-        }
-        let is_over = is_over(&app, &job) || app.stopping.is_cancelled();
-        let html = part(&visit, &app, &job).into_string();
-        let event = Event::default().event("part").id("1").data(html);
-        Some((Ok::<_, Infallible>(event), (app, visit, job, is_over)))
-    });
-    Ok(Sse::new(events)
-        .keep_alive(KeepAlive::default())
-        .into_response())
+        // Asked before the part is made, so that the last one tells of the end.
+        self.told_end = is_over(&self.app, &self.job);
+        let part = part(&self.visit, &self.app, &self.job);
+        let events = self.parts.changed([("job", part)]);
+        // The name of an event is what a browser that comes back is known by.
+        Some(events.into_iter().map(|event| event.id("1")).collect())
+    }
 }
 
 fn find(app: &App, id: &str) -> Option<Arc<Job>> {
@@ -101,7 +109,7 @@ fn is_over(app: &App, job: &Job) -> bool {
 
 /// How many new keys are still to be looked at, after an import.
 fn still_to_check(app: &App, job: &Job) -> usize {
-    let checks = matches!(job.work, Work::Import { .. }) && app.settings().check_new_keys;
+    let checks = job.kind == Kind::Import && app.settings().check_new_keys;
     if checks {
         app.keys.lock().unchecked()
     } else {
@@ -124,14 +132,14 @@ pub fn running(visit: &Visit, jobs: &[Arc<Job>]) -> Markup {
 }
 
 fn done_of(language: Language, job: &Job, progress: &Progress) -> String {
-    language.job_of(&number(progress.done as u64), &number(job.total() as u64))
+    language.job_of(&number(progress.done as u64), &number(job.total as u64))
 }
 
 fn title(language: Language, job: &Job) -> String {
-    match &job.work {
-        Work::Test(ids) => language.testing(ids.len()),
-        Work::Import { keys, .. } => language.importing(keys.len()),
-        Work::Change(ids, _) => language.changing(ids.len()),
+    match job.kind {
+        Kind::Test => language.testing(job.total),
+        Kind::Import => language.importing(job.total),
+        Kind::Change(_) => language.changing(job.total),
     }
 }
 
@@ -147,12 +155,12 @@ fn part(visit: &Visit, app: &App, job: &Job) -> Markup {
             } @else {
                 p { (done_of(language, job, &progress)) }
             }
-            progress max=(job.total()) value=(progress.done) aria-label=(title(language, job)) {}
+            progress max=(job.total) value=(progress.done) aria-label=(title(language, job)) {}
             @if !progress.ended { p.muted.small { (language.job_leave()) } }
-            @match &job.work {
-                Work::Test(_) => (results(language, job, &progress)),
-                Work::Import { .. } => (imported(language, app, job, &progress)),
-                Work::Change(..) => {}
+            @match job.kind {
+                Kind::Test => (results(language, job, &progress)),
+                Kind::Import => (imported(language, app, job, &progress)),
+                Kind::Change(_) => {}
             }
         }
     }
@@ -160,7 +168,7 @@ fn part(visit: &Visit, app: &App, job: &Job) -> Markup {
 
 fn outcome(visit: &Visit, job: &Job, progress: &Progress) -> Markup {
     let language = visit.language;
-    if matches!(job.work, Work::Test(_)) {
+    if job.kind == Kind::Test {
         return html! { p { (done_of(language, job, progress)) } };
     }
     let notice = bulk::notice(language, job, progress);
@@ -208,7 +216,7 @@ fn results(language: Language, job: &Job, progress: &Progress) -> Markup {
             span { (counted(TestResult::Refused, progress.refused)) }
             span { (counted(TestResult::Unclear, progress.unclear)) }
         }
-        @if progress.results.len() < job.total() && progress.ended {
+        @if progress.results.len() < job.total && progress.ended {
             p.muted.small { (language.shown_first(&number(progress.results.len() as u64))) }
         }
         @if !progress.results.is_empty() {

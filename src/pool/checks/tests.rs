@@ -250,6 +250,32 @@ fn new_keys_are_looked_at_once_before_anybody_uses_them() {
 }
 
 #[test]
+fn a_new_key_counts_as_unchecked_until_its_check_has_answered_or_none_will_come() {
+    let new = |id| UpstreamKey {
+        last_used_at: None,
+        ..row(id, id)
+    };
+    let mut keys = pool([new(1), new(2), new(3), row(4, 4)]);
+    assert_eq!(keys.unchecked(), 3);
+
+    assert_eq!(due(&mut keys, START), [1, 2, 3]);
+    assert_eq!(keys.unchecked(), 3);
+    check(&mut keys, 1, Rule::ModelNotFound, START);
+    assert_eq!(keys.unchecked(), 2);
+    let disabled = UpstreamKey {
+        enabled: false,
+        ..new(2)
+    };
+    keys.put(disabled, 0, START);
+    assert_eq!(keys.unchecked(), 1);
+    keys.remove(UpstreamKeyId(3));
+    assert_eq!(keys.unchecked(), 0);
+    keys.put(new(2), 0, START);
+    assert_eq!(keys.unchecked(), 1);
+    assert_eq!(due(&mut keys, START), [2]);
+}
+
+#[test]
 fn what_was_found_since_a_check_began_stands() {
     let (began, now) = (START + HOUR, START + HOUR + MINUTE);
     let mut keys = pool([invalid(1, 1, began)]);

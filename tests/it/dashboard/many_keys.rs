@@ -232,6 +232,51 @@ async fn all_that_matched_when_it_was_asked_is_changed_and_nothing_that_matches_
 }
 
 #[tokio::test]
+async fn who_says_yes_to_a_question_that_is_forgotten_is_asked_again_about_what_matches_now() {
+    let pool = pool(120, "off").await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    add_120(&mut admin).await;
+    let bulk = "/upstream-keys/bulk";
+    let forgotten = [
+        ("action", "delete"),
+        ("scope", "all"),
+        ("back", "/upstream-keys?tag=eu"),
+        ("confirmed", "1"),
+        ("matched", "00000000000000ab"),
+    ];
+
+    let asked = admin.submit(bulk, &forgotten).await;
+
+    assert_eq!(asked.status(), 409);
+    let asked = asked.text().await.unwrap();
+    assert!(asked.contains("Nothing was done"), "{asked}");
+    assert!(asked.contains("Delete 40 upstream keys"), "{asked}");
+    assert_eq!(pool.keys().await.len(), 120);
+}
+
+#[tokio::test]
+async fn the_live_page_of_a_job_that_is_over_ends_and_a_browser_that_comes_back_is_sent_away() {
+    let keys = (1..=2).map(|number| FakeKey::healthy(secret(number), format!("projects/{number}")));
+    let pool = TestPool::of(keys).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    admin.look("/upstream-keys").await;
+    let test = [("action", "test"), ("scope", "all"), ("confirmed", "1")];
+    let begun = admin.submit("/upstream-keys/bulk", &test).await;
+    let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
+    let live = format!("{job}/live");
+
+    let told = admin.request(Method::GET, &live).send().await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, told.text()).await.unwrap();
+    let told = told.unwrap();
+
+    assert!(told.contains("2 of 2"), "{told}");
+    assert!(told.contains("id: 1"), "{told}");
+    let again = admin.request(Method::GET, &live);
+    let again = again.header("last-event-id", "1").send().await.unwrap();
+    assert_eq!(again.status(), 204);
+}
+
+#[tokio::test]
 async fn a_job_that_a_stop_cuts_short_ends_its_live_page_and_is_told_as_interrupted() {
     let slow = FakeKey::new(secret(1), "projects/1", Fate::SlowFirstByte(60_000));
     let pool = TestPool::of([slow]).await;
