@@ -65,12 +65,12 @@ pub async fn live(
     }
     let watcher = Watcher {
         app: app.clone(),
-        visit,
+        visit: visit.clone(),
         job,
         parts: Parts::default(),
         told_end: false,
     };
-    Ok(watch(&app, watcher).into_response())
+    Ok(watch(&app, &visit, watcher).into_response())
 }
 
 /// Somebody who waits for a job.
