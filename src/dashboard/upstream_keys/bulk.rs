@@ -261,7 +261,7 @@ pub fn job_path(job: &Job) -> String {
 /// What a job has come to, with the way back where there is one.
 pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
     if let Some(why) = &progress.failed {
-        return Notice::failed(language.job_failed(why));
+        return with_undo(Notice::failed(language.job_failed(why)), job, progress);
     }
     let changed = progress.changed;
     match &job.work {
@@ -276,14 +276,7 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
             Change::Restore => Notice::done(language.keys_restored(changed)),
             Change::Delete => {
                 let notice = Notice::done(language.keys_deleted(changed));
-                match progress.revisions {
-                    Some((from, to)) => {
-                        let acts = [("from", from.to_string()), ("to", to.to_string())];
-                        let acts = acts.each_ref().map(|(name, value)| (*name, value.as_str()));
-                        notice.with_undo(href("/upstream-keys/undo", &acts))
-                    }
-                    None => notice,
-                }
+                with_undo(notice, job, progress)
             }
         },
         Work::Import { .. } => {
@@ -305,6 +298,17 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
             None => Notice::failed(language.not_changed()),
         },
     }
+}
+
+/// The way back from a removal, be it whole or cut short; of other changes there is none.
+fn with_undo(notice: Notice, job: &Job, progress: &Progress) -> Notice {
+    let (Work::Change(_, Change::Delete), Some((from, to))) = (&job.work, progress.revisions)
+    else {
+        return notice;
+    };
+    let acts = [("from", from.to_string()), ("to", to.to_string())];
+    let acts = acts.each_ref().map(|(name, value)| (*name, value.as_str()));
+    notice.with_undo(href("/upstream-keys/undo", &acts))
 }
 
 /// The page that says what will be done to how many keys, names some of them, and asks for what else it needs.
@@ -375,5 +379,39 @@ fn values(language: Language, form: &BulkForm, action: Action) -> Markup {
             (field("project", language.project(), Some(language.project_hint()), None, input("project", &form.project)))
             (field("priority", language.priority(), Some(language.priority_hint()), None, input("priority", &form.priority)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::jobs::Jobs;
+    use crate::storage::audit::Actor;
+
+    #[test]
+    fn a_removal_that_was_cut_short_has_a_way_back_for_what_it_removed() {
+        let ids = vec![UpstreamKeyId(1)];
+        let now = Timestamp::from_millis(1_000_000);
+        let progress = Progress {
+            failed: Some("the disk is full".to_owned()),
+            revisions: Some((7, 9)),
+            ..Progress::default()
+        };
+        let notice_of = |change, progress: &Progress| {
+            let work = Work::Change(ids.clone(), change);
+            let job = Jobs::default().begin(work, Actor::cli(), now);
+            notice(Language::English, &job, progress)
+        };
+
+        let undo = notice_of(Change::Delete, &progress).undo;
+
+        assert_eq!(undo.as_deref(), Some("/upstream-keys/undo?from=7&to=9"));
+        assert_eq!(notice_of(Change::Disable, &progress).undo, None);
+        let nothing = Progress {
+            revisions: None,
+            ..progress
+        };
+        assert_eq!(notice_of(Change::Delete, &nothing).undo, None);
     }
 }
