@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use crate::app::App;
 use crate::jobs::{Job, MOST_RESULTS, TestResult, Tested, Work};
@@ -48,10 +49,12 @@ pub async fn test_all(
     ids: &[UpstreamKeyId],
     mut tell: impl FnMut(Option<Tested>),
 ) {
-    let tests: Vec<_> = ids.iter().map(|id| test(checker, *id)).collect();
-    let mut running = stream::iter(tests).buffer_unordered(AT_ONCE);
+    // Each is begun only when its turn comes: ten thousand that wait would take much room.
+    let mut tests = ids.iter().map(|id| test(checker, *id));
+    let mut running: FuturesUnordered<_> = tests.by_ref().take(AT_ONCE).collect();
     while let Some(tested) = running.next().await {
         tell(tested);
+        running.extend(tests.next());
     }
 }
 
