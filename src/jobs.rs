@@ -35,18 +35,21 @@ pub struct Jobs {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Mutex<VecDeque<Arc<Job>>>,
+    waiting: Mutex<VecDeque<(Arc<Job>, Work)>>,
     rung: Notify,
 }
 
-/// What is to be done, and how far it is.
+/// What is being done, and how far it is. The keys themselves only their [`Work`] has, which ends with the work: a job is
+/// remembered for long, and secrets are not to be.
 #[derive(Debug)]
 pub struct Job {
     /// Random: it stands in URLs.
     pub id: u64,
     pub actor: Actor,
     pub began: Timestamp,
-    pub work: Work,
+    pub kind: Kind,
+    /// How many keys it is about.
+    pub total: usize,
     progress: Mutex<Progress>,
     moved: Notify,
 }
@@ -61,6 +64,14 @@ pub enum Work {
         /// Whether what is said of known keys is taken over.
         update: bool,
     },
+}
+
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Test,
+    Change(Change),
+    Import,
 }
 
 /// A change of many keys.
@@ -132,18 +143,33 @@ pub enum TestResult {
 #[derive(Debug)]
 pub struct Kept<T>(Mutex<VecDeque<(Timestamp, u64, Arc<T>)>>);
 
-impl Job {
+impl Work {
     /// How many keys it is about.
     pub fn total(&self) -> usize {
-        match &self.work {
-            Work::Test(ids) | Work::Change(ids, _) => ids.len(),
-            Work::Import { keys, .. } => keys.len(),
+        match self {
+            Self::Test(ids) | Self::Change(ids, _) => ids.len(),
+            Self::Import { keys, .. } => keys.len(),
         }
     }
 
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Test(_) => Kind::Test,
+            Self::Change(_, change) => Kind::Change(change.clone()),
+            Self::Import { .. } => Kind::Import,
+        }
+    }
+}
+
+impl Job {
     pub fn progress(&self) -> Progress {
         let progress = self.progress.lock();
         progress.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn has_ended(&self) -> bool {
+        let progress = self.progress.lock();
+        progress.unwrap_or_else(PoisonError::into_inner).ended
     }
 
     /// Changes what is known of its progress, and wakes those who look.
@@ -159,7 +185,7 @@ impl Job {
         let ended = async {
             loop {
                 let moved = self.moved.notified();
-                if self.progress().ended {
+                if self.has_ended() {
                     return;
                 }
                 moved.await;
@@ -178,22 +204,26 @@ impl Jobs {
             id: rand::random(),
             actor,
             began: now,
-            work,
+            kind: work.kind(),
+            total: work.total(),
             progress: Mutex::default(),
             moved: Notify::new(),
         });
         let mut jobs = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.push_back(job.clone());
-        while jobs.len() > MOST_JOBS {
-            jobs.pop_front();
+        // One that goes on is not forgotten: its page would say that it was interrupted.
+        while jobs.len() > MOST_JOBS
+            && let Some(ended) = jobs.iter().position(|job| job.has_ended())
+        {
+            jobs.remove(ended);
         }
         drop(jobs);
-        let queue = match &job.work {
-            Work::Test(_) => &self.tests,
-            Work::Change(..) | Work::Import { .. } => &self.changes,
+        let queue = match job.kind {
+            Kind::Test => &self.tests,
+            Kind::Change(_) | Kind::Import => &self.changes,
         };
         let mut waiting = queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push_back(job.clone());
+        waiting.push_back((job.clone(), work));
         drop(waiting);
         queue.rung.notify_one();
         job
@@ -208,18 +238,24 @@ impl Jobs {
     /// Those that are under way, or wait for their turn.
     pub fn running(&self) -> Vec<Arc<Job>> {
         let jobs = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = jobs.iter().filter(|job| !job.progress().ended);
+        let running = jobs.iter().filter(|job| !job.has_ended());
         running.cloned().collect()
     }
 
     /// The next change of keys to make.
-    pub async fn next_change(&self) -> Arc<Job> {
+    pub async fn next_change(&self) -> (Arc<Job>, Work) {
         self.changes.next().await
     }
 
     /// The next test of keys to make.
-    pub async fn next_test(&self) -> Arc<Job> {
+    pub async fn next_test(&self) -> (Arc<Job>, Work) {
         self.tests.next().await
+    }
+
+    /// Forgets what nobody has said yes to in time.
+    pub fn sweep(&self, now: Timestamp) {
+        drop(self.pasted.still_kept(now));
+        drop(self.matched.still_kept(now));
     }
 }
 
@@ -261,7 +297,7 @@ impl<T> Kept<T> {
 }
 
 impl Queue {
-    async fn next(&self) -> Arc<Job> {
+    async fn next(&self) -> (Arc<Job>, Work) {
         loop {
             let rung = self.rung.notified();
             let next = {
@@ -269,7 +305,7 @@ impl Queue {
                 waiting.pop_front()
             };
             match next {
-                Some(job) => return job,
+                Some(next) => return next,
                 None => rung.await,
             }
         }
@@ -289,8 +325,8 @@ mod tests {
         let test = jobs.begin(Work::Test(ids.clone()), Actor::cli(), NOW);
         let change = jobs.begin(Work::Change(ids, Change::Enable), Actor::cli(), NOW);
 
-        assert_eq!(jobs.next_change().await.id, change.id);
-        assert_eq!(jobs.next_test().await.id, test.id);
+        assert_eq!(jobs.next_change().await.0.id, change.id);
+        assert_eq!(jobs.next_test().await.0.id, test.id);
         assert_eq!(jobs.running().len(), 2);
         assert!(!test.ended_within(Duration::from_millis(1)).await.ended);
         test.report(|progress| {
@@ -300,8 +336,36 @@ mod tests {
 
         assert_eq!(test.ended_within(Duration::from_mins(1)).await.done, 1);
         assert_eq!(jobs.running().len(), 1);
-        assert_eq!(jobs.find(test.id).unwrap().total(), 1);
+        assert_eq!(jobs.find(test.id).unwrap().total, 1);
         assert!(jobs.find(test.id.wrapping_add(1)).is_none());
+    }
+
+    #[test]
+    fn the_oldest_job_that_has_ended_is_forgotten_and_none_that_goes_on() {
+        let jobs = Jobs::default();
+        let begin = || jobs.begin(Work::Test(Vec::new()), Actor::cli(), NOW);
+        let first = begin();
+        let ended = begin();
+        ended.report(|progress| progress.ended = true);
+        for _ in 0..MOST_JOBS {
+            begin();
+        }
+
+        assert!(jobs.find(first.id).is_some());
+        assert!(jobs.find(ended.id).is_none());
+        assert_eq!(jobs.running().len(), MOST_JOBS + 1);
+    }
+
+    #[test]
+    fn what_nobody_says_yes_to_is_swept_away() {
+        let jobs = Jobs::default();
+        let matched = jobs.matched.keep(Vec::new(), NOW);
+
+        jobs.sweep(NOW);
+        assert!(jobs.matched.get(matched, NOW).is_some());
+        jobs.sweep(NOW + KEPT_FOR);
+
+        assert!(jobs.matched.get(matched, NOW).is_none());
     }
 
     #[test]

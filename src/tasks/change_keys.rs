@@ -22,19 +22,20 @@ const REST: Duration = Duration::from_secs(1);
 /// Does one job after the other for ever.
 pub async fn run(app: Arc<App>) {
     loop {
-        let job = app.jobs.next_change().await;
-        work(&app, &job).await;
+        let (job, work) = app.jobs.next_change().await;
+        do_work(&app, &job, work).await;
     }
 }
 
 /// Does a job, to its end or to the first failure.
-pub async fn work(app: &App, job: &Job) {
-    let done = match &job.work {
+pub async fn do_work(app: &App, job: &Job, work: Work) {
+    let done = match &work {
         Work::Change(ids, change) => change_all(app, job, ids, change).await,
         Work::Import { keys, update } => import_all(app, job, keys, *update).await,
         // Not of this line.
         Work::Test(_) => Ok(()),
     };
+    drop(work);
     // The server's own keys are as the database has them before anybody is told that it is done. What cannot be read now
     // is read soon, as after every change.
     if let Err(error) = app.reload(clock::now()).await {

@@ -1,4 +1,5 @@
-//! Small chores: sums up guesses of client keys, wipes the secrets of keys removed a day ago, forgets expired sign-ins.
+//! Small chores: sums up guesses of client keys, wipes the secrets of keys removed a day ago, forgets expired sign-ins and
+//! what was pasted and never added.
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -50,6 +51,7 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
             );
         }
     }
+    app.jobs.sweep(now);
     if let Err(error) = upstream_keys::wipe_removed(&app.db.writer, now - UNDO).await {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
     }

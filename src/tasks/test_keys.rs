@@ -15,14 +15,14 @@ use crate::tasks::recheck_keys::{AT_ONCE, Checker};
 /// Does one job after the other for ever.
 pub async fn run(app: Arc<App>) {
     loop {
-        let job = app.jobs.next_test().await;
-        work(&app, &job).await;
+        let (job, work) = app.jobs.next_test().await;
+        do_work(&app, &job, work).await;
     }
 }
 
 /// Looks at all keys of a job that are still there.
-pub async fn work(app: &App, job: &Job) {
-    if let Work::Test(ids) = &job.work {
+pub async fn do_work(app: &App, job: &Job, work: Work) {
+    if let Work::Test(ids) = &work {
         let checker = Checker {
             gemini: &app.gemini,
             settings: app.settings(),

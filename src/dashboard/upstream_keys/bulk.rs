@@ -19,7 +19,7 @@ use crate::dashboard::upstream_keys::list::{self, ListQuery};
 use crate::dashboard::upstream_keys::{edit, words};
 use crate::dashboard::visit::{Notice, Visit};
 use crate::error::Error;
-use crate::jobs::{Change, Job, Progress, TestResult, Work};
+use crate::jobs::{Change, Job, Kind, Progress, TestResult, Work};
 use crate::pool::upstream_key::{Attributes, UpstreamKeyId, tags_in};
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::{self, search};
@@ -245,8 +245,11 @@ pub async fn begin(app: &App, visit: &Visit, work: Work, back: &str) -> Redirect
     let job = app.jobs.begin(work, visit.actor(), visit.now);
     let progress = job.ended_within(patience).await;
     // The results of many keys have a page of their own.
-    let has_page = matches!(&job.work, Work::Test(ids) if ids.len() > 1)
-        || matches!(job.work, Work::Import { .. });
+    let has_page = match job.kind {
+        Kind::Test => job.total > 1,
+        Kind::Import => true,
+        Kind::Change(_) => false,
+    };
     if !progress.ended || has_page {
         return Redirect::to(&job_path(&job));
     }
@@ -264,8 +267,8 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
         return with_undo(Notice::failed(language.job_failed(why)), job, progress);
     }
     let changed = progress.changed;
-    match &job.work {
-        Work::Change(_, change) => match change {
+    match &job.kind {
+        Kind::Change(change) => match change {
             Change::Enable => Notice::done(language.keys_enabled(changed)),
             Change::Disable => Notice::done(language.keys_disabled(changed)),
             Change::Clear => Notice::done(language.keys_cleared(changed)),
@@ -279,10 +282,10 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
                 with_undo(notice, job, progress)
             }
         },
-        Work::Import { .. } => {
+        Kind::Import => {
             Notice::done(language.keys_imported(progress.new, progress.restored, progress.known))
         }
-        Work::Test(_) => match progress.results.first() {
+        Kind::Test => match progress.results.first() {
             Some(tested) => {
                 let why = words::named_rule(language, tested.rule.unwrap_or("success"));
                 match tested.result {
@@ -302,8 +305,7 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
 
 /// The way back from a removal, be it whole or cut short; of other changes there is none.
 fn with_undo(notice: Notice, job: &Job, progress: &Progress) -> Notice {
-    let (Work::Change(_, Change::Delete), Some((from, to))) = (&job.work, progress.revisions)
-    else {
+    let (Kind::Change(Change::Delete), Some((from, to))) = (&job.kind, progress.revisions) else {
         return notice;
     };
     let acts = [("from", from.to_string()), ("to", to.to_string())];

@@ -19,7 +19,7 @@ use crate::dashboard::upstream_keys::bulk::{self, job_path};
 use crate::dashboard::upstream_keys::{list, words};
 use crate::dashboard::visit::{NoticeKind, Visit};
 use crate::error::Error;
-use crate::jobs::{Job, Progress, TestResult, Tested, Work};
+use crate::jobs::{Job, Kind, Progress, TestResult, Tested};
 
 pub async fn show(State(app): State<Arc<App>>, visit: Visit, Path(id): Path<String>) -> Response {
     let language = visit.language;
@@ -109,7 +109,7 @@ fn is_over(app: &App, job: &Job) -> bool {
 
 /// How many new keys are still to be looked at, after an import.
 fn still_to_check(app: &App, job: &Job) -> usize {
-    let checks = matches!(job.work, Work::Import { .. }) && app.settings().check_new_keys;
+    let checks = job.kind == Kind::Import && app.settings().check_new_keys;
     if checks {
         app.keys.lock().unchecked()
     } else {
@@ -132,14 +132,14 @@ pub fn running(visit: &Visit, jobs: &[Arc<Job>]) -> Markup {
 }
 
 fn done_of(language: Language, job: &Job, progress: &Progress) -> String {
-    language.job_of(&number(progress.done as u64), &number(job.total() as u64))
+    language.job_of(&number(progress.done as u64), &number(job.total as u64))
 }
 
 fn title(language: Language, job: &Job) -> String {
-    match &job.work {
-        Work::Test(ids) => language.testing(ids.len()),
-        Work::Import { keys, .. } => language.importing(keys.len()),
-        Work::Change(ids, _) => language.changing(ids.len()),
+    match job.kind {
+        Kind::Test => language.testing(job.total),
+        Kind::Import => language.importing(job.total),
+        Kind::Change(_) => language.changing(job.total),
     }
 }
 
@@ -155,12 +155,12 @@ fn part(visit: &Visit, app: &App, job: &Job) -> Markup {
             } @else {
                 p { (done_of(language, job, &progress)) }
             }
-            progress max=(job.total()) value=(progress.done) aria-label=(title(language, job)) {}
+            progress max=(job.total) value=(progress.done) aria-label=(title(language, job)) {}
             @if !progress.ended { p.muted.small { (language.job_leave()) } }
-            @match &job.work {
-                Work::Test(_) => (results(language, job, &progress)),
-                Work::Import { .. } => (imported(language, app, job, &progress)),
-                Work::Change(..) => {}
+            @match job.kind {
+                Kind::Test => (results(language, job, &progress)),
+                Kind::Import => (imported(language, app, job, &progress)),
+                Kind::Change(_) => {}
             }
         }
     }
@@ -168,7 +168,7 @@ fn part(visit: &Visit, app: &App, job: &Job) -> Markup {
 
 fn outcome(visit: &Visit, job: &Job, progress: &Progress) -> Markup {
     let language = visit.language;
-    if matches!(job.work, Work::Test(_)) {
+    if job.kind == Kind::Test {
         return html! { p { (done_of(language, job, progress)) } };
     }
     let notice = bulk::notice(language, job, progress);
@@ -216,7 +216,7 @@ fn results(language: Language, job: &Job, progress: &Progress) -> Markup {
             span { (counted(TestResult::Refused, progress.refused)) }
             span { (counted(TestResult::Unclear, progress.unclear)) }
         }
-        @if progress.results.len() < job.total() && progress.ended {
+        @if progress.results.len() < job.total && progress.ended {
             p.muted.small { (language.shown_first(&number(progress.results.len() as u64))) }
         }
         @if !progress.results.is_empty() {
