@@ -52,15 +52,39 @@ pub async fn create(State(app): State<Arc<App>>, visit: Visit) -> Redirect {
         return Redirect::to("/backups");
     };
     let (actor, now) = (visit.actor(), clock::now());
+    let mut ending = Ending::of(app.clone());
     tokio::spawn(async move {
         let made = backups::make(&app.db, &actor, now, &progress).await;
+        ending.came_to(&made);
         match &made {
             Ok(backup) => tracing::info!(bytes = backup.bytes, "made the backup {}", backup.name),
             Err(error) => tracing::error!("a backup failed: {error}"),
         }
-        app.backups.end(&made);
     });
     Redirect::to("/backups")
+}
+
+/// Ends a backup when it is dropped: one that panics is not to keep others from being made.
+struct Ending {
+    app: Arc<App>,
+    failed: Option<String>,
+}
+
+impl Ending {
+    fn of(app: Arc<App>) -> Self {
+        let failed = Some("it broke off".to_owned());
+        Self { app, failed }
+    }
+
+    fn came_to(&mut self, made: &Result<Backup, Error>) {
+        self.failed = made.as_ref().err().map(ToString::to_string);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.app.backups.end(self.failed.take());
+    }
 }
 
 /// Tells how far the backup is, and reloads the page when it is made.

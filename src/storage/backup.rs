@@ -154,16 +154,22 @@ pub async fn copy_watched(
     progress.is_checking.store(true, Ordering::Relaxed);
     check(&mut connection, &to).await?;
     connection.close().await?;
+    let put = tokio::task::spawn_blocking(move || name(staged, &to, existing));
+    put.await.expect("naming a file does not panic")
+}
+
+/// Gives a copy its name, once all of it is on the disk: for a large one that takes seconds. Returns its size.
+fn name(staged: NamedTempFile, to: &Path, existing: Existing) -> Result<u64> {
     let bytes = sync(&staged)?;
     match existing {
-        Existing::Keep => staged.persist_noclobber(&to),
-        Existing::Replace => staged.persist(&to),
+        Existing::Keep => staged.persist_noclobber(to),
+        Existing::Replace => staged.persist(to),
     }
     .map_err(|error| match error.error.kind() {
-        std::io::ErrorKind::AlreadyExists => exists_already(&to),
-        _ => Error::file(&to, error.error),
+        std::io::ErrorKind::AlreadyExists => exists_already(to),
+        _ => Error::file(to, error.error),
     })?;
-    sync_folder(&to)?;
+    sync_folder(to)?;
     Ok(bytes)
 }
 

@@ -82,7 +82,9 @@ pub async fn record_download(
 /// Deletes a backup.
 pub async fn delete(db: &Db, name: &str, actor: &Actor, now: Timestamp) -> Result<Backup> {
     let (backup, path) = find(db.path(), name)?;
-    fs::remove_file(&path).map_err(|source| Error::file(&path, source))?;
+    // A large file takes a while to go.
+    let removed = tokio::fs::remove_file(&path).await;
+    removed.map_err(|source| Error::file(&path, source))?;
     record(db, Action::Delete, &backup, actor, now).await?;
     Ok(backup)
 }
@@ -178,12 +180,9 @@ impl Maker {
         Some(progress)
     }
 
-    /// Says how it ended.
-    pub fn end(&self, made: &Result<Backup>) {
-        *self.lock() = Making {
-            now: None,
-            failed: made.as_ref().err().map(ToString::to_string),
-        };
+    /// Says that it has ended, and why it failed, if it did.
+    pub fn end(&self, failed: Option<String>) {
+        *self.lock() = Making { now: None, failed };
     }
 
     /// How far it is; `None`: none is being made.
@@ -219,7 +218,7 @@ mod tests {
         let progress = maker.begin().unwrap();
         assert!(maker.begin().is_none());
         let made = make(&db, &actor, NOW, &progress).await;
-        maker.end(&made);
+        maker.end(made.as_ref().err().map(ToString::to_string));
         let made = made.unwrap();
 
         assert_eq!(progress.step(), Step::Checking);

@@ -400,7 +400,7 @@ mod tests {
             revisions: Some((7, 9)),
             ..Progress::default()
         };
-        let notice_of = |change, progress| {
+        let notice_of = |change, progress: &Progress| {
             let work = Work::Change(ids.clone(), change);
             let job = Jobs::default().begin(work, Actor::cli(), now);
             notice(Language::English, &job, progress)
