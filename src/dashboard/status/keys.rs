@@ -39,7 +39,7 @@ fn row(visit: &Visit, held: &Held) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a href={ (PATH) "/" (held.glance.id.0) } { (held.label) } " " span.mono.muted { "…" (held.last4) }
+                a href={ (PATH) "/" (held.glance.id.0) } { (held.label) } " " span.mono.muted.nowrap { "…" (held.last4) }
             }
             td data-label=(language.state_heading()) {
                 span.lines {
