@@ -179,7 +179,7 @@ pub async fn undo(
     Ok(begin(&app, &visit, work, list::PATH).await)
 }
 
-async fn chosen(app: &App, visit: &Visit, form: &BulkForm) -> Result<Chosen, ErrorPage> {
+async fn chosen(app: &Arc<App>, visit: &Visit, form: &BulkForm) -> Result<Chosen, ErrorPage> {
     if form.scope != "all" {
         let mut ids: Vec<_> = form.id.iter().copied().map(UpstreamKeyId).collect();
         ids.sort_unstable();
@@ -237,7 +237,7 @@ fn change(
 }
 
 /// Has the work done. What is done soon is told on the page where it was asked for, what takes longer on one of its own.
-pub async fn begin(app: &App, visit: &Visit, work: Work, back: &str) -> Redirect {
+pub async fn begin(app: &Arc<App>, visit: &Visit, work: Work, back: &str) -> Redirect {
     let patience = match &work {
         Work::Test(ids) if ids.len() == 1 => PATIENCE_FOR_TEST,
         _ => PATIENCE,
@@ -315,7 +315,7 @@ fn with_undo(notice: Notice, job: &Job, progress: &Progress) -> Notice {
 
 /// The page that says what will be done to how many keys, names some of them, and asks for what else it needs.
 async fn question(
-    app: &App,
+    app: &Arc<App>,
     visit: &Visit,
     form: &BulkForm,
     action: Action,

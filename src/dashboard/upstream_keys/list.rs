@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum_extra::extract::Query;
 use maud::{Markup, html};
 use serde::Deserialize;
+use tokio::join;
+use tokio::task::spawn_blocking;
 
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -138,22 +140,28 @@ impl ListQuery {
 }
 
 /// Finds what a query asks for: the rows in the database, the states in the running server.
-pub async fn find(app: &App, query: &ListQuery, now: Timestamp) -> Result<Found, ErrorPage> {
+pub async fn find(app: &Arc<App>, query: &ListQuery, now: Timestamp) -> Result<Found, ErrorPage> {
     let (sort, descending) = query.order();
     let day = begin_of_day(now);
-    let ids = search::search(
+    let filter = query.filter();
+    let found = search::search(
         &app.db.readers,
-        &query.filter(),
+        &filter,
         sort.unwrap_or_default(),
         descending,
         day,
-    )
-    .await?;
+    );
+    // With many keys each of the two takes most of the time of the page: they go side by side.
+    let glances = {
+        let app = Arc::clone(app);
+        spawn_blocking(move || app.keys.glances(now))
+    };
+    let (ids, glances) = join!(found, glances);
+    let (ids, known) = (ids?, glances.expect("a glance does not panic"));
     let all = ids.len();
-    let glances = app.keys.glances(&ids, now).into_iter();
     // A key that was added a moment ago is not known to the server yet.
-    let glances = ids.into_iter().zip(glances).map(|(id, glance)| {
-        glance.unwrap_or(Glance {
+    let glances = ids.into_iter().map(|id| {
+        known.get(&id).copied().unwrap_or(Glance {
             id,
             word: Word::Ready,
             until: None,
