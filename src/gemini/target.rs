@@ -59,7 +59,8 @@ pub enum BadTarget {
     Parameter(&'static str),
 }
 
-const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"];
+/// What a path begins with, but for the surfaces that come before it.
+pub const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"];
 
 /// Methods of models, as Google's discovery document of v1beta and the SDKs name them.
 const MODEL_METHODS: [&str; 16] = [
@@ -364,7 +365,7 @@ pub fn parameter(query: &str, wanted: &str) -> Option<String> {
 }
 
 /// Percent-decodes what is valid and leaves the rest.
-fn decoded(text: &str) -> Cow<'_, str> {
+pub fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
     }
