@@ -2,8 +2,11 @@
 
 use memchr::memchr2;
 
-/// Keys from the root down; arrays on the way do not count.
+/// Keys from the root down; arrays on the way do not count. Or [`ANYWHERE`] and one key, at whatever depth it stands.
 pub type Path = &'static [&'static str];
+
+/// Begins a path whose other key may stand anywhere, but not inside another value of the same path.
+pub const ANYWHERE: &str = "**";
 
 /// A value longer than this is not kept.
 const VALUE_LIMIT: usize = 16 * 1024;
@@ -13,6 +16,9 @@ const EVERY_LIMIT: usize = 1024 * 1024;
 
 /// A raw key longer than this matches no path.
 const KEY_LIMIT: usize = 256;
+
+/// The key of a path that begins with [`ANYWHERE`] is shorter than this.
+const ANYWHERE_KEY_LIMIT: usize = 32;
 
 /// Containers nested deeper than this are passed over, whatever they hold.
 const FRAME_LIMIT: usize = 64;
@@ -36,6 +42,11 @@ pub struct Scanner {
     paths: &'static [Path],
     /// The paths of which every value is kept, as bits.
     every: u64,
+    /// The paths that begin with [`ANYWHERE`], as bits, and those of them whose key has so many bytes.
+    anywhere: u64,
+    anywhere_by_length: [u64; ANYWHERE_KEY_LIMIT],
+    /// Keys in whose values no such path is looked for.
+    opaque: &'static [&'static str],
     slots: Vec<Slot>,
     documents: u32,
 
@@ -115,9 +126,19 @@ impl Scanner {
     pub fn new(paths: &'static [Path]) -> Self {
         assert!(paths.len() <= 64, "paths are bits of a u64");
         assert!(paths.iter().all(|path| !path.is_empty()));
+        let mut anywhere_by_length = [0; ANYWHERE_KEY_LIMIT];
+        for (index, path) in paths.iter().enumerate() {
+            if path[0] == ANYWHERE {
+                assert!(path.len() == 2, "one key may stand anywhere");
+                anywhere_by_length[path[1].len()] |= 1 << index;
+            }
+        }
         let mut scanner = Self {
             paths,
             every: 0,
+            anywhere: anywhere_by_length.iter().fold(0, |mask, bits| mask | bits),
+            anywhere_by_length,
+            opaque: &[],
             slots: paths.iter().map(|_| Slot::default()).collect(),
             documents: 0,
             state: State::Value,
@@ -142,6 +163,13 @@ impl Scanner {
         self.every = indices
             .iter()
             .fold(self.every, |mask, &index| mask | 1 << index);
+        self
+    }
+
+    /// Looks for no path that begins with [`ANYWHERE`] in the values of these keys.
+    #[must_use]
+    pub fn passing_over(mut self, keys: &'static [&'static str]) -> Self {
+        self.opaque = keys;
         self
     }
 
@@ -218,6 +246,16 @@ impl Scanner {
     /// Whether some value at path `index` was too long, or all of them together.
     pub fn lost_some_at(&self, index: usize) -> bool {
         self.slots[index].kept.too_long || self.slots[index].pending.too_long
+    }
+
+    /// Hands over what complete documents had at path `index`, oldest first, and forgets it; `false`: some was lost.
+    pub fn drain_kept(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
+        self.slots[index].kept.drain(take)
+    }
+
+    /// The same for the document being read.
+    pub fn drain_pending(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
+        self.slots[index].pending.drain(take)
     }
 
     /// Of these paths, the value that the latest document had.
@@ -353,7 +391,7 @@ impl Scanner {
             return bytes.len();
         };
         let found = if self.key_too_long {
-            Match::default()
+            self.match_key(b"")
         } else if whole_in_chunk {
             self.match_key(part)
         } else {
@@ -378,7 +416,7 @@ impl Scanner {
             level: parent.level + 1,
             ..Match::default()
         };
-        for index in ones(parent.inside) {
+        for index in ones(parent.inside & !self.anywhere) {
             let path = self.paths[index];
             if path[parent.level].as_bytes() != key {
                 continue;
@@ -389,7 +427,23 @@ impl Scanner {
                 found.inside |= 1 << index;
             }
         }
+        self.match_anywhere(parent.inside & self.anywhere, key, &mut found);
         found
+    }
+
+    fn match_anywhere(&self, wanted: u64, key: &[u8], found: &mut Match) {
+        if wanted == 0 {
+            return;
+        }
+        let of_length = self.anywhere_by_length.get(key.len()).unwrap_or(&0);
+        for index in ones(wanted & of_length) {
+            if self.paths[index][1].as_bytes() == key {
+                found.complete |= 1 << index;
+            }
+        }
+        if !self.opaque.iter().any(|opaque| opaque.as_bytes() == key) {
+            found.inside |= wanted & !found.complete;
+        }
     }
 
     fn colon(&mut self, bytes: &[u8], at: usize) -> usize {
@@ -558,6 +612,13 @@ impl Kept {
         starts
             .zip(&self.ends)
             .map(|(&start, &end)| &self.bytes[start..end])
+    }
+
+    fn drain(&mut self, take: impl FnMut(&[u8])) -> bool {
+        self.iter().for_each(take);
+        let is_whole = !self.too_long;
+        self.clear();
+        is_whole
     }
 
     fn last(&self) -> Found<'_> {

@@ -10,6 +10,7 @@ mod inflate;
 pub mod json_scan;
 pub mod prices;
 pub mod redact;
+pub mod references;
 pub mod resource_name;
 pub mod tap;
 pub mod target;
