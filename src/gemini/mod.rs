@@ -1,5 +1,6 @@
 //! All we know about Google's API. Pure, but for `transport`.
 
+pub mod births;
 pub mod check;
 pub mod classify;
 pub mod demand;

@@ -310,6 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn every_spelling_of_a_name_leads_to_the_same_one() {
         use ResourceKind::{
             Agent, AuthToken, Batch, CachedContent, Document, Environment, File, FileSearchStore,

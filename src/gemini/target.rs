@@ -172,10 +172,28 @@ impl Target {
             needs_binding: needs_binding
                 || rest.iter().any(|segment| segment.ends_with(":download")),
         };
-        if !needs_binding {
+        if needs_binding {
+            target.read_transfer(method, &rest);
+        } else {
             target.read_resource(method, &rest);
         }
         Ok(target)
+    }
+
+    /// Uploads and downloads, whose paths have the version in the middle.
+    fn read_transfer(&mut self, method: &Method, segments: &[&str]) {
+        let after_version = segments
+            .iter()
+            .position(|segment| VERSIONS.contains(segment))
+            .and_then(|at| segments.get(at + 1..))
+            .unwrap_or_default();
+        self.operation = match after_version {
+            ["files"] => Some("files.upload".into()),
+            [collection, rest @ ..] if COLLECTIONS.contains(collection) => {
+                Some(resource_operation(method, collection, rest))
+            }
+            _ => None,
+        };
     }
 
     fn read_resource(&mut self, method: &Method, segments: &[&str]) {
@@ -201,6 +219,7 @@ impl Target {
                     None => Some(format!("{collection}.{}", verb(method, false)).into()),
                 };
             }
+            ["files:register"] => self.operation = Some("files.register".into()),
             [collection, rest @ ..] if COLLECTIONS.contains(collection) => {
                 if *collection == "interactions" {
                     self.surface = Surface::Interactions;
@@ -450,6 +469,24 @@ mod tests {
                 "fileSearchStores.documents.create",
                 "",
             ),
+            ("POST /v1beta/files:register", "files.register", ""),
+            ("POST /upload/v1beta/files", "files.upload", ""),
+            (
+                "POST /resumable/upload/v1beta/files?upload_id=x",
+                "files.upload",
+                "",
+            ),
+            (
+                "POST /upload/v1beta/fileSearchStores/s:uploadToFileSearchStore",
+                "fileSearchStores.uploadToFileSearchStore",
+                "",
+            ),
+            (
+                "GET /download/v1beta/files/f:download?alt=media",
+                "files.download",
+                "",
+            ),
+            ("GET /ws/google.ai.X.BidiGenerateContent", "", ""),
             ("GET /v1beta/brandNew/thing", "", ""),
         ];
         for (line, operation, model) in cases {
