@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::gemini::event_reader::{EventReader, Framing};
-use crate::gemini::json_scan::{Found, Path, Scanner};
+use crate::gemini::json_scan::{Found, Path, Scanner, paths_of};
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::target::{Surface, Target};
 use crate::gemini::usage;
@@ -15,7 +15,7 @@ use Says::{Count, CountAgain, Done, Error, Expiry, Id, Model, Name, Part, Respon
 /// So much is read before what was found is taken out of the scanner.
 const PIECE: usize = 64 * 1024;
 
-/// Names of one answer; Google's lists have pages of 100 files, and of 1000 where most.
+/// Names of one answer; a page of a list has 100 files at most, and 1000 of anything (Google's API reference).
 const NAMES_LIMIT: usize = 1000;
 
 /// What an answer told.
@@ -121,7 +121,8 @@ enum Says {
     CountAgain,
 }
 
-/// Google's API reference and recordings of every answer but lists other than of files.
+/// From Google's API reference: as recorded for files, caches, batches, stores and the operations of Veo and of uploads;
+/// for what has an `id`, as Google's client for Python reads it.
 const NATIVE: &[(Path, Says)] = &[
     (&["error"], Error),
     (&["name"], Name),
@@ -259,16 +260,6 @@ const INTERACTIONS_PATHS: [Path; INTERACTIONS.len()] = paths_of(INTERACTIONS);
 /// `error` comes first among the paths of every surface.
 const ERROR: usize = 0;
 
-const fn paths_of<const LENGTH: usize>(positions: &'static [(Path, Says)]) -> [Path; LENGTH] {
-    let mut paths: [Path; LENGTH] = [&[]; LENGTH];
-    let mut index = 0;
-    while index < LENGTH {
-        paths[index] = positions[index].0;
-        index += 1;
-    }
-    paths
-}
-
 impl Births {
     /// What to read in the answer to `target`; `None` where no answer names what belongs to somebody. `stores`: what
     /// [`References`](crate::gemini::references::References) found the request to say.
@@ -333,7 +324,8 @@ impl Births {
         for name in &self.parts {
             resources.push(Sighting {
                 name: name.clone(),
-                is_born: true,
+                // An environment may have been there before, and only be worked in.
+                is_born: name.kind() != ResourceKind::Environment,
                 expires_at: None,
             });
         }

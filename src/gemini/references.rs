@@ -1,10 +1,11 @@
 //! `References`: which resources a request's body names, found as the body passes by.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::gemini::json_scan::{ANYWHERE, Path, Scanner};
+use crate::gemini::json_scan::{ANYWHERE, Path, Scanner, paths_of};
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 
 use Reading::{ById, InFull, InFullOf, Stores};
@@ -68,7 +69,9 @@ const POSITIONS: &[(Path, Reading)] = &[
         &[ANYWHERE, "file_search_store_names"],
         InFullOf(ResourceKind::FileSearchStore),
     ),
-    (&[ANYWHERE, "model"], InFullOf(ResourceKind::TunedModel)),
+    // Where the path does not say it; the requests of a batch have the batch's model.
+    (&["model"], InFullOf(ResourceKind::TunedModel)),
+    (&["setup", "model"], InFullOf(ResourceKind::TunedModel)),
     // The OpenAI layer.
     (&[ANYWHERE, "file_id"], ById(ResourceKind::File)),
     (&[ANYWHERE, "input_file_id"], ById(ResourceKind::File)),
@@ -120,15 +123,7 @@ const POSITIONS: &[(Path, Reading)] = &[
     ),
 ];
 
-const PATHS: [Path; POSITIONS.len()] = {
-    let mut paths: [Path; POSITIONS.len()] = [&[]; POSITIONS.len()];
-    let mut index = 0;
-    while index < paths.len() {
-        paths[index] = POSITIONS[index].0;
-        index += 1;
-    }
-    paths
-};
+const PATHS: [Path; POSITIONS.len()] = paths_of(POSITIONS);
 
 /// What clients fill as they like: arguments and results of functions, schemas, metadata.
 const FREE_FORM: &[&str] = &[
@@ -237,16 +232,26 @@ impl Reading {
 }
 
 /// The strings of a raw value that is one, or an array of them.
-fn texts_of(raw: &[u8]) -> Vec<String> {
+fn texts_of(raw: &[u8]) -> Vec<Cow<'_, str>> {
+    if let Some(text) = plain_text_of(raw) {
+        return vec![text.into()];
+    }
     match serde_json::from_slice(raw) {
-        Ok(Value::String(text)) => vec![text],
+        Ok(Value::String(text)) => vec![text.into()],
         Ok(Value::Array(elements)) => elements
             .iter()
             .filter_map(Value::as_str)
-            .map(str::to_owned)
+            .map(|text| text.to_owned().into())
             .collect(),
         _ => vec![],
     }
+}
+
+/// The text of a string without escapes, which nearly all are.
+fn plain_text_of(raw: &[u8]) -> Option<&str> {
+    let text = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let is_plain = text.iter().all(|byte| *byte >= b' ' && *byte != b'\\');
+    std::str::from_utf8(text).ok().filter(|_| is_plain)
 }
 
 #[cfg(test)]

@@ -85,13 +85,13 @@ impl ResourceName {
         if text.starts_with('/') {
             return Self::of_path(text);
         }
-        if let Some(handle) = text.strip_prefix(&in_collection(ResourceKind::LiveSession, "")) {
-            return Self::of_handle(handle);
+        let (first, rest) = text.split_once('/')?;
+        if first.eq_ignore_ascii_case("https:") {
+            let (host, path) = rest.strip_prefix('/')?.split_at_checked(HOST.len())?;
+            return Self::of_path(host.eq_ignore_ascii_case(HOST).then_some(path)?);
         }
-        if let Some((scheme, rest)) = text.split_once("://") {
-            let host = rest.get(..HOST.len())?;
-            let is_google = scheme.eq_ignore_ascii_case("https") && host.eq_ignore_ascii_case(HOST);
-            return Self::of_path(is_google.then_some(&rest[HOST.len()..])?);
+        if first == ResourceKind::LiveSession.collection() {
+            return Self::of_handle(rest);
         }
         let segments: Vec<_> = text.split('/').take(SEGMENT_LIMIT).collect();
         Self::of_segments(&segments)
@@ -143,9 +143,9 @@ impl ResourceName {
     }
 
     /// The innermost resource that these segments name; what is inside it and no resource, such as permissions, is its.
-    fn of_segments(segments: &[&str]) -> Option<Self> {
+    fn of_segments<'a>(segments: &[&'a str]) -> Option<Self> {
         // After a colon comes a method, as in `files/abc:download`.
-        let plain = |segment: &str| segment.split(':').next().unwrap_or_default().to_owned();
+        let plain = |segment: &&'a str| segment.split(':').next().unwrap_or_default();
         let (kind, length) = match segments {
             ["models", _, "operations", _, ..] => (ResourceKind::Operation, 4),
             [collection, _, rest @ ..] => {
@@ -159,7 +159,7 @@ impl ResourceName {
             }
             _ => return None,
         };
-        let names: Vec<_> = segments[..length].iter().map(|name| plain(name)).collect();
+        let names: Vec<_> = segments[..length].iter().map(plain).collect();
         let is_name = names.iter().all(|name| is_id(name));
         is_name.then(|| Self::new(kind, names.join("/")))?
     }

@@ -298,12 +298,12 @@ fn answers_of_every_kind_name_their_own() {
         (
             "POST /v1beta/triggers/t/executions",
             json!({"id": "x", "environment_id": "e", "interaction_id": "v1_i"}),
-            "+environments/e +interactions/v1_i",
+            "environments/e +interactions/v1_i",
         ),
         (
             "POST /v1beta/interactions",
             json!({"id": "v1_i", "status": "requires_action", "environment_id": "e"}),
-            "+interactions/v1_i +environments/e Running",
+            "+interactions/v1_i environments/e Running",
         ),
         (
             "POST /v1beta/openai/files",
