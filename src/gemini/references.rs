@@ -42,7 +42,7 @@ enum Reading {
     Stores,
 }
 
-/// Where requests name resources: Google's API reference, the requests of its clients for Python and JavaScript, and
+/// Where requests name resources: Google's API reference, the requests of its client for Python, and
 /// recordings. Both spellings are legal, and a field of a message may stand at any depth: batches and caches hold whole requests.
 const POSITIONS: &[(Path, Reading)] = &[
     (&[ANYWHERE, "fileUri"], InFull),
