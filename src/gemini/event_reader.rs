@@ -39,6 +39,19 @@ pub enum Framing {
     Sse(Line),
 }
 
+impl Framing {
+    /// How an answer of this type is cut; `None` for what holds no JSON.
+    pub fn of_content_type(content_type: Option<&str>) -> Option<Self> {
+        let media_type = content_type.unwrap_or_default().split(';').next();
+        let media_type = media_type.unwrap_or_default().trim().to_ascii_lowercase();
+        match media_type.as_str() {
+            "text/event-stream" => Some(Self::Sse(Line::Start)),
+            "" | "application/json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InArray {
     Between,

@@ -1,9 +1,25 @@
 //! `Scanner`: finds the values at a few paths in JSON that passes by, however long it is and wherever it is cut.
 
-use memchr::memchr2;
+use memchr::memchr;
 
-/// Keys from the root down; arrays on the way do not count.
+/// Keys from the root down; arrays on the way do not count. Or [`ANYWHERE`] and one key, at whatever depth it stands.
 pub type Path = &'static [&'static str];
+
+/// Begins a path whose other key may stand anywhere, but not inside another value of the same path.
+pub const ANYWHERE: &str = "**";
+
+/// The paths of a table that says beside each what its value means.
+pub const fn paths_of<const LENGTH: usize, Meaning: Copy>(
+    table: &[(Path, Meaning)],
+) -> [Path; LENGTH] {
+    let mut paths: [Path; LENGTH] = [&[]; LENGTH];
+    let mut index = 0;
+    while index < LENGTH {
+        paths[index] = table[index].0;
+        index += 1;
+    }
+    paths
+}
 
 /// A value longer than this is not kept.
 const VALUE_LIMIT: usize = 16 * 1024;
@@ -13,6 +29,12 @@ const EVERY_LIMIT: usize = 1024 * 1024;
 
 /// A raw key longer than this matches no path.
 const KEY_LIMIT: usize = 256;
+
+/// The key of a path that begins with [`ANYWHERE`] is shorter than this.
+const ANYWHERE_KEY_LIMIT: usize = 32;
+
+/// Strings up to this length are read byte by byte.
+const SHORT: usize = 12;
 
 /// Containers nested deeper than this are passed over, whatever they hold.
 const FRAME_LIMIT: usize = 64;
@@ -36,6 +58,13 @@ pub struct Scanner {
     paths: &'static [Path],
     /// The paths of which every value is kept, as bits.
     every: u64,
+    /// The paths that begin with [`ANYWHERE`], as bits, and those of them whose key has so many bytes.
+    anywhere: u64,
+    anywhere_by_length: [u64; ANYWHERE_KEY_LIMIT],
+    /// Keys in whose values no such path is looked for.
+    opaque: &'static [&'static str],
+    /// The lengths that these keys have, as bits: most keys have another.
+    opaque_lengths: u64,
     slots: Vec<Slot>,
     documents: u32,
 
@@ -115,9 +144,20 @@ impl Scanner {
     pub fn new(paths: &'static [Path]) -> Self {
         assert!(paths.len() <= 64, "paths are bits of a u64");
         assert!(paths.iter().all(|path| !path.is_empty()));
+        let mut anywhere_by_length = [0; ANYWHERE_KEY_LIMIT];
+        for (index, path) in paths.iter().enumerate() {
+            if path[0] == ANYWHERE {
+                assert!(path.len() == 2, "one key may stand anywhere");
+                anywhere_by_length[path[1].len()] |= 1 << index;
+            }
+        }
         let mut scanner = Self {
             paths,
             every: 0,
+            anywhere: anywhere_by_length.iter().fold(0, |mask, bits| mask | bits),
+            anywhere_by_length,
+            opaque: &[],
+            opaque_lengths: 0,
             slots: paths.iter().map(|_| Slot::default()).collect(),
             documents: 0,
             state: State::Value,
@@ -142,6 +182,16 @@ impl Scanner {
         self.every = indices
             .iter()
             .fold(self.every, |mask, &index| mask | 1 << index);
+        self
+    }
+
+    /// Looks for no path that begins with [`ANYWHERE`] in the values of these keys.
+    #[must_use]
+    pub fn passing_over(mut self, keys: &'static [&'static str]) -> Self {
+        self.opaque = keys;
+        self.opaque_lengths = keys
+            .iter()
+            .fold(0, |lengths, key| lengths | length_bit(key.len()));
         self
     }
 
@@ -220,6 +270,16 @@ impl Scanner {
         self.slots[index].kept.too_long || self.slots[index].pending.too_long
     }
 
+    /// Hands over what complete documents had at path `index`, oldest first, and forgets it; `false`: some was lost.
+    pub fn drain_kept(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
+        self.slots[index].kept.drain(take)
+    }
+
+    /// The same for the document being read.
+    pub fn drain_pending(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
+        self.slots[index].pending.drain(take)
+    }
+
     /// Of these paths, the value that the latest document had.
     pub fn latest_of(&self, indices: &[usize]) -> Found<'_> {
         indices
@@ -251,13 +311,16 @@ impl Scanner {
     fn value(&mut self, bytes: &[u8], at: usize) -> usize {
         let found = self.next;
         match bytes[at] {
-            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b' ' | b'\t' | b'\r' | b'\n' => return after_whitespace(bytes, at + 1),
             b'"' => {
                 self.begin(found.complete, at);
                 self.ending = found.complete;
                 self.state = State::Text;
             }
-            b'{' => self.open(Container::Object, found, at),
+            b'{' => {
+                self.open(Container::Object, found, at);
+                return self.key_at_once(bytes, at + 1);
+            }
             b'[' => self.open(Container::Array, found, at),
             b']' => self.close(Container::Array, bytes, at + 1),
             b'n' => {
@@ -324,23 +387,35 @@ impl Scanner {
 
     fn before_key(&mut self, bytes: &[u8], at: usize) -> usize {
         match bytes[at] {
-            b' ' | b'\t' | b'\r' | b'\n' => {}
-            b'"' => {
-                self.key.clear();
-                self.key_has_escape = false;
-                self.key_too_long = false;
-                self.state = State::InKey;
-            }
+            b' ' | b'\t' | b'\r' | b'\n' => return after_whitespace(bytes, at + 1),
+            b'"' => self.begin_key(),
             b'}' => self.close(Container::Object, bytes, at + 1),
             _ => self.state = State::Broken,
         }
         at + 1
     }
 
+    /// Mostly a key follows at once where one may.
+    fn key_at_once(&mut self, bytes: &[u8], at: usize) -> usize {
+        if self.state != State::Key || bytes.get(at) != Some(&b'"') {
+            return at;
+        }
+        self.begin_key();
+        at + 1
+    }
+
+    fn begin_key(&mut self) {
+        self.key.clear();
+        self.key_has_escape = false;
+        self.key_too_long = false;
+        self.state = State::InKey;
+    }
+
     fn in_key(&mut self, bytes: &[u8], at: usize) -> usize {
-        let end = self.end_of_text(bytes, at, true);
+        let end = self.end_of_text(bytes, at);
         let stop = end.map_or(bytes.len(), |end| end - 1);
         let part = &bytes[at..stop];
+        self.key_has_escape |= part.contains(&b'\\');
         let whole_in_chunk = self.key.is_empty() && end.is_some();
         if !whole_in_chunk {
             if self.key.len() + part.len() > KEY_LIMIT {
@@ -353,7 +428,7 @@ impl Scanner {
             return bytes.len();
         };
         let found = if self.key_too_long {
-            Match::default()
+            self.match_key(b"")
         } else if whole_in_chunk {
             self.match_key(part)
         } else {
@@ -363,6 +438,11 @@ impl Scanner {
             self.first_key = Some(found.complete);
         }
         self.next = found;
+        // Mostly the colon follows at once.
+        if bytes.get(end) == Some(&b':') {
+            self.state = State::Value;
+            return end + 1;
+        }
         self.state = State::Colon;
         end
     }
@@ -378,7 +458,7 @@ impl Scanner {
             level: parent.level + 1,
             ..Match::default()
         };
-        for index in ones(parent.inside) {
+        for index in ones(parent.inside & !self.anywhere) {
             let path = self.paths[index];
             if path[parent.level].as_bytes() != key {
                 continue;
@@ -389,12 +469,30 @@ impl Scanner {
                 found.inside |= 1 << index;
             }
         }
+        self.match_anywhere(parent.inside & self.anywhere, key, &mut found);
         found
+    }
+
+    fn match_anywhere(&self, wanted: u64, key: &[u8], found: &mut Match) {
+        if wanted == 0 {
+            return;
+        }
+        let of_length = self.anywhere_by_length.get(key.len()).unwrap_or(&0);
+        for index in ones(wanted & of_length) {
+            if is_key(self.paths[index][1], key) {
+                found.complete |= 1 << index;
+            }
+        }
+        let is_opaque = self.opaque_lengths & length_bit(key.len()) != 0
+            && self.opaque.iter().any(|opaque| is_key(opaque, key));
+        if !is_opaque {
+            found.inside |= wanted & !found.complete;
+        }
     }
 
     fn colon(&mut self, bytes: &[u8], at: usize) -> usize {
         match bytes[at] {
-            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b' ' | b'\t' | b'\r' | b'\n' => return after_whitespace(bytes, at + 1),
             b':' => self.state = State::Value,
             _ => self.state = State::Broken,
         }
@@ -403,9 +501,12 @@ impl Scanner {
 
     fn after_value(&mut self, bytes: &[u8], at: usize) -> usize {
         match bytes[at] {
-            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b' ' | b'\t' | b'\r' | b'\n' => return after_whitespace(bytes, at + 1),
             b',' => match self.frames.last() {
-                Some(&Frame { container, found }) => self.enter(container, found),
+                Some(&Frame { container, found }) => {
+                    self.enter(container, found);
+                    return self.key_at_once(bytes, at + 1);
+                }
                 None => self.state = State::Broken,
             },
             b'}' => self.close(Container::Object, bytes, at + 1),
@@ -416,7 +517,7 @@ impl Scanner {
     }
 
     fn text(&mut self, bytes: &[u8], at: usize) -> usize {
-        let Some(end) = self.end_of_text(bytes, at, false) else {
+        let Some(end) = self.end_of_text(bytes, at) else {
             return bytes.len();
         };
         self.value_ended(self.ending, bytes, end);
@@ -437,7 +538,7 @@ impl Scanner {
         while at < bytes.len() {
             match bytes[at] {
                 b'"' => {
-                    let Some(end) = self.end_of_text(bytes, at + 1, false) else {
+                    let Some(end) = self.end_of_text(bytes, at + 1) else {
                         self.state = State::SkipText;
                         return bytes.len();
                     };
@@ -459,7 +560,7 @@ impl Scanner {
     }
 
     fn skip_text(&mut self, bytes: &[u8], at: usize) -> usize {
-        let Some(end) = self.end_of_text(bytes, at, false) else {
+        let Some(end) = self.end_of_text(bytes, at) else {
             return bytes.len();
         };
         self.state = State::Skip;
@@ -467,23 +568,20 @@ impl Scanner {
     }
 
     /// Where the string that is being read ends, its quote included; `None` when not in these bytes.
-    fn end_of_text(&mut self, bytes: &[u8], mut at: usize, is_key: bool) -> Option<usize> {
-        if self.escaped && at < bytes.len() {
-            self.escaped = false;
-            at += 1;
-        }
-        while let Some(distance) = memchr2(b'"', b'\\', bytes.get(at..)?) {
-            at += distance;
-            if bytes[at] == b'"' {
-                return Some(at + 1);
+    ///
+    /// Only quotes are looked for, and whether one is escaped tell the backslashes before it: text is full of `\\n`.
+    fn end_of_text(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
+        let start = at + usize::from(self.escaped && at < bytes.len());
+        self.escaped &= start == at;
+        let mut from = start;
+        while let Some(distance) = find_quote(&bytes[from..]) {
+            let quote = from + distance;
+            if !ends_in_escape(&bytes[start..quote]) {
+                return Some(quote + 1);
             }
-            self.key_has_escape |= is_key;
-            if at + 1 == bytes.len() {
-                self.escaped = true;
-                return None;
-            }
-            at += 2;
+            from = quote + 1;
         }
+        self.escaped |= ends_in_escape(&bytes[start..]);
         None
     }
 
@@ -560,6 +658,13 @@ impl Kept {
             .map(|(&start, &end)| &self.bytes[start..end])
     }
 
+    fn drain(&mut self, take: impl FnMut(&[u8])) -> bool {
+        self.iter().for_each(take);
+        let is_whole = !self.too_long;
+        self.clear();
+        is_whole
+    }
+
     fn last(&self) -> Found<'_> {
         if self.too_long {
             return Found::TooLong;
@@ -597,6 +702,34 @@ fn bits(count: usize) -> u64 {
     1_u64
         .checked_shl(u32::try_from(count).unwrap_or(64))
         .map_or(u64::MAX, |bit| bit - 1)
+}
+
+fn after_whitespace(bytes: &[u8], at: usize) -> usize {
+    let is_more = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let length = bytes[at..].iter().position(is_more);
+    length.map_or(bytes.len(), |length| at + length)
+}
+
+/// Most strings are short, and for these calling `memchr` costs more than looking.
+fn find_quote(bytes: &[u8]) -> Option<usize> {
+    let head = &bytes[..bytes.len().min(SHORT)];
+    let found = head.iter().position(|byte| *byte == b'"');
+    found.or_else(|| Some(SHORT + memchr(b'"', bytes.get(SHORT..)?)?))
+}
+
+/// Whether the last backslash of a text escapes what comes after it.
+fn ends_in_escape(text: &[u8]) -> bool {
+    let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\');
+    backslashes.count() % 2 == 1
+}
+
+/// Whether two keys are the same; most differ in their first letter.
+fn is_key(wanted: &str, key: &[u8]) -> bool {
+    wanted.as_bytes().first() == key.first() && wanted.as_bytes() == key
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
 }
 
 /// The indices of the bits that are set.

@@ -1,5 +1,6 @@
 //! All we know about Google's API. Pure, but for `transport`.
 
+pub mod births;
 pub mod check;
 pub mod classify;
 pub mod demand;
@@ -10,6 +11,8 @@ mod inflate;
 pub mod json_scan;
 pub mod prices;
 pub mod redact;
+pub mod references;
+pub mod resource_name;
 pub mod tap;
 pub mod target;
 pub mod transport;

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use crate::gemini::births::{Births, Told};
 use crate::gemini::error_body::ErrorBody;
-use crate::gemini::event_reader::{EventReader, First, Framing, Line, Seen};
+use crate::gemini::event_reader::{EventReader, First, Framing, Seen};
 use crate::gemini::inflate::Inflate;
 use crate::gemini::json_scan::{Found, Path, Scanner};
 use crate::gemini::target::Surface;
@@ -32,6 +33,7 @@ pub struct Tap {
     reader: EventReader,
     /// An error has begun inside compressed bytes.
     holds: bool,
+    births: Option<Births>,
 }
 
 #[derive(Debug)]
@@ -87,12 +89,7 @@ impl Tap {
             Surface::OpenAi => OPENAI,
             Surface::Interactions => INTERACTIONS,
         };
-        let media_type = content_type.map(media_type_of).unwrap_or_default();
-        let framing = match media_type.as_str() {
-            "text/event-stream" => Some(Framing::Sse(Line::Start)),
-            "" | "application/json" => Some(Framing::Json),
-            _ => None,
-        };
+        let framing = Framing::of_content_type(content_type);
         let encoding = content_encoding.unwrap_or_default().trim();
         let input = if framing.is_none() {
             Input::Blind
@@ -108,18 +105,39 @@ impl Tap {
             input,
             reader,
             holds: false,
+            births: None,
         }
+    }
+
+    /// Has the names of resources read too.
+    #[must_use]
+    pub fn noticing(mut self, births: Option<Births>) -> Self {
+        self.births = births;
+        self
+    }
+
+    /// What the answer has told of resources so far.
+    pub fn told(&self) -> Told {
+        self.births.as_ref().map(Births::told).unwrap_or_default()
     }
 
     /// Reads the next bytes and tells which of them belong to errors. Compressed ones cannot be cut where an error
     /// begins or ends: of them whole chunks are told, to the end of the answer.
     pub fn feed(&mut self, bytes: &[u8]) -> Seen {
-        let reader = &mut self.reader;
+        let (reader, births) = (&mut self.reader, &mut self.births);
         match &mut self.input {
-            Input::Plain => return reader.feed(bytes),
+            Input::Plain => {
+                if let Some(births) = births {
+                    births.feed(bytes);
+                }
+                return reader.feed(bytes);
+            }
             Input::Packed(inflate) => {
                 let holds = &mut self.holds;
                 let undone = inflate.push(bytes, |plain| {
+                    if let Some(births) = births {
+                        births.feed(plain);
+                    }
                     *holds |= reader.feed(plain).hold_from.is_some();
                 });
                 if undone.is_err() {
@@ -263,11 +281,6 @@ fn text_of(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-fn media_type_of(content_type: &str) -> String {
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    media_type.trim().to_ascii_lowercase()
 }
 
 #[cfg(test)]

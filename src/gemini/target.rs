@@ -59,7 +59,8 @@ pub enum BadTarget {
     Parameter(&'static str),
 }
 
-const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"];
+/// What a path begins with, but for the surfaces that come before it.
+pub const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"];
 
 /// Methods of models, as Google's discovery document of v1beta and the SDKs name them.
 const MODEL_METHODS: [&str; 16] = [
@@ -171,10 +172,28 @@ impl Target {
             needs_binding: needs_binding
                 || rest.iter().any(|segment| segment.ends_with(":download")),
         };
-        if !needs_binding {
+        if needs_binding {
+            target.read_transfer(method, &rest);
+        } else {
             target.read_resource(method, &rest);
         }
         Ok(target)
+    }
+
+    /// Uploads and downloads, whose paths have the version in the middle.
+    fn read_transfer(&mut self, method: &Method, segments: &[&str]) {
+        let after_version = segments
+            .iter()
+            .position(|segment| VERSIONS.contains(segment))
+            .and_then(|at| segments.get(at + 1..))
+            .unwrap_or_default();
+        self.operation = match after_version {
+            ["files"] => Some("files.upload".into()),
+            [collection, rest @ ..] if COLLECTIONS.contains(collection) => {
+                Some(resource_operation(method, collection, rest))
+            }
+            _ => None,
+        };
     }
 
     fn read_resource(&mut self, method: &Method, segments: &[&str]) {
@@ -200,6 +219,7 @@ impl Target {
                     None => Some(format!("{collection}.{}", verb(method, false)).into()),
                 };
             }
+            ["files:register"] => self.operation = Some("files.register".into()),
             [collection, rest @ ..] if COLLECTIONS.contains(collection) => {
                 if *collection == "interactions" {
                     self.surface = Surface::Interactions;
@@ -364,7 +384,7 @@ pub fn parameter(query: &str, wanted: &str) -> Option<String> {
 }
 
 /// Percent-decodes what is valid and leaves the rest.
-fn decoded(text: &str) -> Cow<'_, str> {
+pub fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
     }
@@ -449,6 +469,24 @@ mod tests {
                 "fileSearchStores.documents.create",
                 "",
             ),
+            ("POST /v1beta/files:register", "files.register", ""),
+            ("POST /upload/v1beta/files", "files.upload", ""),
+            (
+                "POST /resumable/upload/v1beta/files?upload_id=x",
+                "files.upload",
+                "",
+            ),
+            (
+                "POST /upload/v1beta/fileSearchStores/s:uploadToFileSearchStore",
+                "fileSearchStores.uploadToFileSearchStore",
+                "",
+            ),
+            (
+                "GET /download/v1beta/files/f:download?alt=media",
+                "files.download",
+                "",
+            ),
+            ("GET /ws/google.ai.X.BidiGenerateContent", "", ""),
             ("GET /v1beta/brandNew/thing", "", ""),
         ];
         for (line, operation, model) in cases {

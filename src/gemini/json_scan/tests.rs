@@ -233,3 +233,87 @@ proptest! {
         }
     }
 }
+
+const ANYWHERE_PATHS: &[Path] = &[&[ANYWHERE, "uri"], &["a", "b"], &[ANYWHERE, "b"]];
+
+fn every(document: &str) -> [Vec<String>; 3] {
+    let mut scanner = Scanner::new(ANYWHERE_PATHS)
+        .keeping_every(&[0, 1, 2])
+        .passing_over(&["args"]);
+    scanner.feed(document.as_bytes());
+    [0, 1, 2].map(|index| {
+        let mut values = Vec::new();
+        let mut take = |raw: &[u8]| values.push(String::from_utf8_lossy(raw).into_owned());
+        assert!(scanner.drain_kept(index, &mut take));
+        assert!(scanner.drain_pending(index, &mut take));
+        assert!(scanner.drain_kept(index, |_| panic!("it was handed over before")));
+        values
+    })
+}
+
+#[test]
+fn a_key_that_may_stand_anywhere_is_found_at_every_depth_but_not_in_itself_nor_where_it_is_passed_over()
+ {
+    let none: &[&str] = &[];
+    let cases = [
+        (
+            r#"{"uri":1,"x":[[{"y":{"uri":2}}]],"b":3}"#,
+            [&["1", "2"], none, &["3"]],
+        ),
+        (r#"{"a":{"b":1,"c":{"b":2}}}"#, [none, &["1"], &["1", "2"]]),
+        (
+            r#"{"uri":{"uri":1,"b":{"uri":2,"b":3}},"uri":4}"#,
+            [
+                &[r#"{"uri":1,"b":{"uri":2,"b":3}}"#, "4"],
+                none,
+                &[r#"{"uri":2,"b":3}"#],
+            ],
+        ),
+        (
+            r#"{"args":{"uri":1,"x":[{"uri":2}]},"x":{"args":[{"uri":3}],"uri":4}}"#,
+            [&["4"], none, none],
+        ),
+        (
+            r#"{"a":{"args":{"b":1},"b":2},"args":5}"#,
+            [none, &["2"], &["2"]],
+        ),
+        (
+            r#"{"**":{"uri":1}, "x" : {"u\u0072i" : null , "uri":[ 2 ]}}"#,
+            [&["1", "[ 2 ]"], none, none],
+        ),
+        (r#"{"uri":1,"x":{"uri":2"#, [&["1"], none, none]),
+    ];
+
+    for (document, expected) in cases {
+        let expected = expected.map(|values| {
+            values
+                .iter()
+                .map(|value| (*value).to_owned())
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(every(document), expected, "in {document}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn backslashes_escape_what_they_should_wherever_they_are_cut(
+        texts in proptest::collection::vec(r#"[a"\\]{0,20}"#, 1..5),
+        cuts in proptest::collection::vec(0..200_usize, 0..5),
+    ) {
+        let fields = texts.iter().map(|text| serde_json::json!({text: text, "usage": text}).to_string());
+        let body = format!("[{}]", fields.collect::<Vec<_>>().join(" , "));
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
+        cuts.extend([0, body.len()]);
+        cuts.sort_unstable();
+
+        let mut scanner = Scanner::new(PATHS).keeping_every(&[0]);
+        for pair in cuts.windows(2) {
+            scanner.feed(&body.as_bytes()[pair[0]..pair[1]]);
+        }
+
+        prop_assert!(scanner.is_complete());
+        let found: Vec<String> = scanner.values_at(0).map(|raw| serde_json::from_slice(raw).unwrap()).collect();
+        prop_assert_eq!(found, texts);
+    }
+}

@@ -1,0 +1,525 @@
+//! `ResourceName`: what belongs to one project, named as Google names it; every spelling of a name leads to the same one.
+
+use std::fmt;
+use std::iter;
+use std::time::Duration;
+
+use crate::gemini::target::{VERSIONS, decoded};
+
+/// The host of Google's own URLs; a file's `uri` begins with it (seen in recordings).
+const HOST: &str = "generativelanguage.googleapis.com";
+
+/// Nothing longer is a name. Ids of files have 12 characters, of caches 40, of interactions 70 (seen in recordings);
+/// handles of live sessions are opaque.
+const LENGTH_LIMIT: usize = 2048;
+
+/// No path has more segments up to the end of a name.
+const SEGMENT_LIMIT: usize = 12;
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// What a resource is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceKind {
+    File,
+    GeneratedFile,
+    CachedContent,
+    Batch,
+    /// Long work: of a model, of a store, of an upload to a store, of a tuned model.
+    Operation,
+    FileSearchStore,
+    /// A document of a store or of a corpus.
+    Document,
+    TunedModel,
+    Corpus,
+    Interaction,
+    Agent,
+    Environment,
+    Trigger,
+    Webhook,
+    Credential,
+    Voice,
+    AuthToken,
+    /// A video of the OpenAI layer.
+    Video,
+    /// What resumes a live session; Google calls it a handle and gives it no collection.
+    LiveSession,
+}
+
+/// The name of a resource: its kind, and its text without host, version, method or query, as in `files/abc`.
+///
+/// [`ResourceName::of_text`] reads back what [`ResourceName::as_str`] gives.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceName {
+    kind: ResourceKind,
+    text: Box<str>,
+}
+
+impl ResourceName {
+    /// The resource that a path is about or lies in, once [`Target`](crate::gemini::target::Target) has undone our
+    /// aliases. `None` for what belongs to nobody: models, collections, methods of collections.
+    pub fn of_path(path_and_query: &str) -> Option<Self> {
+        let path = path_and_query.split(['?', '#']).next()?;
+        if path.len() > LENGTH_LIMIT {
+            return None;
+        }
+        let path = decoded(path.strip_prefix('/')?);
+        let segments: Vec<_> = path.split('/').take(SEGMENT_LIMIT).collect();
+        let versioned = match segments.as_slice() {
+            ["resumable", "upload", rest @ ..] | ["upload" | "download", rest @ ..] | rest => rest,
+        };
+        match versioned {
+            [version, ..] if !VERSIONS.contains(version) => None,
+            [_, "openai", collection, rest @ ..] => Self::of_openai(collection, rest),
+            [_, rest @ ..] => Self::of_segments(rest),
+            [] => None,
+        }
+    }
+
+    /// The resource a text names in full: `files/abc`, its URL at Google, or the path of that URL.
+    pub fn of_text(text: &str) -> Option<Self> {
+        if text.len() > LENGTH_LIMIT {
+            return None;
+        }
+        if text.starts_with('/') {
+            return Self::of_path(text);
+        }
+        let (first, rest) = text.split_once('/')?;
+        if first.eq_ignore_ascii_case("https:") {
+            let (host, path) = rest.strip_prefix('/')?.split_at_checked(HOST.len())?;
+            return Self::of_path(host.eq_ignore_ascii_case(HOST).then_some(path)?);
+        }
+        if first == ResourceKind::LiveSession.collection() {
+            return Self::of_handle(rest);
+        }
+        let segments: Vec<_> = text.split('/').take(SEGMENT_LIMIT).collect();
+        Self::of_segments(&segments)
+    }
+
+    /// The resource of this kind with this id, or the one that the id names in full, as OpenAI's ids at Google do.
+    pub fn of_id(kind: ResourceKind, id: &str) -> Option<Self> {
+        if kind == ResourceKind::LiveSession {
+            return Self::of_handle(id);
+        }
+        Self::of_text(id).or_else(|| is_id(id).then(|| Self::new(kind, in_collection(kind, id)))?)
+    }
+
+    pub fn kind(&self) -> ResourceKind {
+        self.kind
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What this is a part of, as a document is of its store; a part belongs to whom the whole belongs.
+    pub fn parent(&self) -> Option<Self> {
+        if self.kind == ResourceKind::LiveSession {
+            return None;
+        }
+        let segments: Vec<_> = self.text.split('/').collect();
+        match segments.as_slice() {
+            [collection, id, _, ..] => Self::of_segments(&[collection, id]),
+            _ => None,
+        }
+    }
+
+    /// This name, then its parents: the first whose owner is known tells whom it belongs to.
+    pub fn lineage(&self) -> impl Iterator<Item = Self> {
+        iter::successors(Some(self.clone()), Self::parent)
+    }
+
+    /// An id of the OpenAI layer may be Google's whole name, as in `/openai/batches/batches%2Fabc` (seen from OpenAI's
+    /// own client).
+    fn of_openai(collection: &str, rest: &[&str]) -> Option<Self> {
+        let kind = match collection {
+            "files" => ResourceKind::File,
+            "batches" => ResourceKind::Batch,
+            "videos" => ResourceKind::Video,
+            _ => return None,
+        };
+        Self::of_segments(rest).or_else(|| Self::of_id(kind, rest.first()?))
+    }
+
+    /// The innermost resource that these segments name; what is inside it and no resource, such as permissions, is its.
+    fn of_segments<'a>(segments: &[&'a str]) -> Option<Self> {
+        // After a colon comes a method, as in `files/abc:download`.
+        let plain = |segment: &&'a str| segment.split(':').next().unwrap_or_default();
+        let (kind, length) = match segments {
+            ["models", _, "operations", _, ..] => (ResourceKind::Operation, 4),
+            [collection, _, rest @ ..] => {
+                let kind = ResourceKind::of_collection(collection)?;
+                match rest {
+                    ["operations", _, ..] => (ResourceKind::Operation, 4),
+                    ["upload", "operations", _, ..] => (ResourceKind::Operation, 5),
+                    ["documents", _, ..] if kind.has_documents() => (ResourceKind::Document, 4),
+                    _ => (kind, 2),
+                }
+            }
+            _ => return None,
+        };
+        let names: Vec<_> = segments[..length].iter().map(plain).collect();
+        let is_name = names.iter().all(|name| is_id(name));
+        is_name.then(|| Self::new(kind, names.join("/")))?
+    }
+
+    fn of_handle(handle: &str) -> Option<Self> {
+        let is_handle = !handle.is_empty() && handle.bytes().all(|byte| byte.is_ascii_graphic());
+        let text = || in_collection(ResourceKind::LiveSession, handle);
+        is_handle.then(|| Self::new(ResourceKind::LiveSession, text()))?
+    }
+
+    fn new(kind: ResourceKind, text: String) -> Option<Self> {
+        (text.len() <= LENGTH_LIMIT).then(|| Self {
+            kind,
+            text: text.into(),
+        })
+    }
+}
+
+impl fmt::Display for ResourceName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl ResourceKind {
+    const ALL: [Self; 19] = [
+        Self::File,
+        Self::GeneratedFile,
+        Self::CachedContent,
+        Self::Batch,
+        Self::Operation,
+        Self::FileSearchStore,
+        Self::Document,
+        Self::TunedModel,
+        Self::Corpus,
+        Self::Interaction,
+        Self::Agent,
+        Self::Environment,
+        Self::Trigger,
+        Self::Webhook,
+        Self::Credential,
+        Self::Voice,
+        Self::AuthToken,
+        Self::Video,
+        Self::LiveSession,
+    ];
+
+    /// What a collection holds; `None` for those that belong to nobody, as models do.
+    pub fn of_collection(collection: &str) -> Option<Self> {
+        let mut kinds = Self::ALL.into_iter();
+        kinds.find(|kind| kind.collection() == collection && *kind != Self::LiveSession)
+    }
+
+    /// The collection such names begin with; that of operations and documents mostly stands inside another.
+    pub fn collection(self) -> &'static str {
+        match self {
+            Self::File => "files",
+            Self::GeneratedFile => "generatedFiles",
+            Self::CachedContent => "cachedContents",
+            Self::Batch => "batches",
+            Self::Operation => "operations",
+            Self::FileSearchStore => "fileSearchStores",
+            Self::Document => "documents",
+            Self::TunedModel => "tunedModels",
+            Self::Corpus => "corpora",
+            Self::Interaction => "interactions",
+            Self::Agent => "agents",
+            Self::Environment => "environments",
+            Self::Trigger => "triggers",
+            Self::Webhook => "webhooks",
+            Self::Credential => "credentials",
+            Self::Voice => "voices",
+            Self::AuthToken => "auth_tokens",
+            Self::Video => "videos",
+            Self::LiveSession => "liveSessions",
+        }
+    }
+
+    /// How long one lasts at most, from when it was made, if its answer does not say; `None`: until it is deleted.
+    ///
+    /// From Google's guides, but for those that are nowhere documented: operations, and what a batch leaves behind. These are taken
+    /// generously, since a name that is forgotten too early cannot be found, and one that is kept too long harms nobody.
+    pub fn lives_for(self) -> Option<Duration> {
+        match self {
+            Self::File | Self::Video | Self::Operation => Some(2 * DAY),
+            Self::CachedContent => Some(HOUR),
+            // Two days until it is given up, and two for its results.
+            Self::Batch => Some(4 * DAY),
+            // With billing; without it a day.
+            Self::Interaction => Some(55 * DAY),
+            Self::AuthToken | Self::LiveSession => Some(DAY),
+            Self::GeneratedFile
+            | Self::FileSearchStore
+            | Self::Document
+            | Self::TunedModel
+            | Self::Corpus
+            | Self::Agent
+            | Self::Environment
+            | Self::Trigger
+            | Self::Webhook
+            | Self::Credential
+            | Self::Voice => None,
+        }
+    }
+
+    /// Whether a name that nobody is known to have made is still somebody's: agents and voices may be Google's own.
+    pub fn is_always_owned(self) -> bool {
+        !matches!(self, Self::Agent | Self::Voice)
+    }
+
+    /// Whether resources of this kind call their name `id`; the others call it `name`. In Google's clients the kinds
+    /// that came with the Interactions API do, and their `name` is whatever its maker likes.
+    pub fn is_named_by_id(self) -> bool {
+        matches!(
+            self,
+            Self::Interaction
+                | Self::Agent
+                | Self::Environment
+                | Self::Trigger
+                | Self::Webhook
+                | Self::Credential
+                | Self::Voice
+                | Self::Video
+        )
+    }
+
+    fn has_documents(self) -> bool {
+        matches!(self, Self::FileSearchStore | Self::Corpus)
+    }
+}
+
+fn in_collection(kind: ResourceKind, id: &str) -> String {
+    format!("{}/{id}", kind.collection())
+}
+
+/// Whether a text can be one segment of a name: nothing that a URL, a path or a log could take for something else.
+fn is_id(text: &str) -> bool {
+    let is_plain = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'=' | b'+')
+    };
+    !text.is_empty() && text.bytes().any(|byte| byte != b'.') && text.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
+    fn every_spelling_of_a_name_leads_to_the_same_one() {
+        use ResourceKind::{
+            Agent, AuthToken, Batch, CachedContent, Document, Environment, File, FileSearchStore,
+            Interaction, Operation, Trigger, TunedModel, Video,
+        };
+        let cases = [
+            ("/v1beta/files/abc", "files/abc", File),
+            ("/v1/files/abc:download?alt=media", "files/abc", File),
+            (
+                "/download/v1beta/files/abc:download?alt=media",
+                "files/abc",
+                File,
+            ),
+            ("/v1beta/files/abc%3Adownload", "files/abc", File),
+            ("/v1beta/openai/files/abc/content", "files/abc", File),
+            (
+                "/v1beta/openai/files/files%2Fabc/content",
+                "files/abc",
+                File,
+            ),
+            ("/v1beta/openai/files/files/abc", "files/abc", File),
+            ("/v1beta/openai/files/file-abc", "files/file-abc", File),
+            (
+                "/v1beta/openai/batches/batches%2Fb1/cancel",
+                "batches/b1",
+                Batch,
+            ),
+            ("/v1beta/openai/videos/v1", "videos/v1", Video),
+            ("/v1beta/batches/b1:cancel", "batches/b1", Batch),
+            (
+                "/v1beta/cachedContents/c?updateMask=ttl",
+                "cachedContents/c",
+                CachedContent,
+            ),
+            (
+                "/v1beta/models/veo-3.1/operations/o",
+                "models/veo-3.1/operations/o",
+                Operation,
+            ),
+            (
+                "/v1beta/fileSearchStores/s:importFile",
+                "fileSearchStores/s",
+                FileSearchStore,
+            ),
+            (
+                "/upload/v1beta/fileSearchStores/s:uploadToFileSearchStore",
+                "fileSearchStores/s",
+                FileSearchStore,
+            ),
+            (
+                "/v1beta/fileSearchStores/s/documents",
+                "fileSearchStores/s",
+                FileSearchStore,
+            ),
+            (
+                "/v1beta/fileSearchStores/s/documents/d",
+                "fileSearchStores/s/documents/d",
+                Document,
+            ),
+            (
+                "/v1beta/fileSearchStores/s/operations/o",
+                "fileSearchStores/s/operations/o",
+                Operation,
+            ),
+            (
+                "/v1beta/fileSearchStores/s/upload/operations/o",
+                "fileSearchStores/s/upload/operations/o",
+                Operation,
+            ),
+            (
+                "/v1beta/tunedModels/t:generateContent",
+                "tunedModels/t",
+                TunedModel,
+            ),
+            (
+                "/v1beta/tunedModels/t/permissions/p",
+                "tunedModels/t",
+                TunedModel,
+            ),
+            (
+                "/v1beta/interactions/v1_Chd/cancel",
+                "interactions/v1_Chd",
+                Interaction,
+            ),
+            (
+                "/v1beta/environments/e/files/a/b.txt",
+                "environments/e",
+                Environment,
+            ),
+            (
+                "/upload/v1beta/environments/e/files/a",
+                "environments/e",
+                Environment,
+            ),
+            ("/v1beta/triggers/t/executions", "triggers/t", Trigger),
+            ("/v1beta/agents/a", "agents/a", Agent),
+            ("/v1alpha/auth_tokens/a", "auth_tokens/a", AuthToken),
+        ];
+        for (path, text, kind) in cases {
+            let name = ResourceName::of_path(path).unwrap_or_else(|| panic!("{path}"));
+
+            assert_eq!((name.as_str(), name.kind()), (text, kind), "{path}");
+            for same in [
+                text,
+                path,
+                &format!("https://{HOST}{path}"),
+                &format!("HTTPS://{}{path}", HOST.to_uppercase()),
+            ] {
+                assert_eq!(ResourceName::of_text(same), Some(name.clone()), "{same}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_nobody_is_no_name() {
+        for text in [
+            "",
+            "/",
+            "/v1beta",
+            "/v1beta/files",
+            "/v1beta/files:register",
+            "/v1beta/files/",
+            "/v1beta/files/..",
+            "/v1beta/models/gemini-2.5-flash",
+            "/v1beta/models/gemini-2.5-flash:generateContent",
+            "/v1beta/openai/chat/completions",
+            "/v9/files/abc",
+            "/files/abc",
+            "models/gemini-2.5-flash",
+            "files",
+            "files/",
+            "files/a b",
+            "files/a\nb",
+            "abc",
+            "gs://bucket/files/abc",
+            "https://www.youtube.com/watch?v=files/abc",
+            "https://example.com/v1beta/files/abc",
+            "https://generativelanguage.googleapis.com.example.com/v1beta/files/abc",
+            "https://generativelanguage.googleapis.com@example.com/v1beta/files/abc",
+            "liveSessions/",
+        ] {
+            assert_eq!(ResourceName::of_text(text), None, "{text}");
+        }
+        assert_eq!(
+            ResourceName::of_text(&format!("files/{}", "a".repeat(LENGTH_LIMIT))),
+            None
+        );
+        assert_eq!(ResourceName::of_path("/v1beta/liveSessions/x"), None);
+    }
+
+    #[test]
+    fn an_id_alone_is_a_name_where_its_kind_is_known() {
+        let of_id = |kind, id| ResourceName::of_id(kind, id).map(|name| name.to_string());
+
+        assert_eq!(
+            of_id(ResourceKind::Interaction, "v1_x").unwrap(),
+            "interactions/v1_x"
+        );
+        assert_eq!(of_id(ResourceKind::File, "file-x").unwrap(), "files/file-x");
+        assert_eq!(of_id(ResourceKind::File, "files/x").unwrap(), "files/x");
+        assert_eq!(
+            of_id(ResourceKind::LiveSession, "a/b+c=").unwrap(),
+            "liveSessions/a/b+c="
+        );
+        assert_eq!(of_id(ResourceKind::Agent, "models/x"), None);
+        assert_eq!(of_id(ResourceKind::File, "report final.pdf"), None);
+    }
+
+    #[test]
+    fn a_part_belongs_to_whom_the_whole_belongs() {
+        let cases = [
+            (
+                "fileSearchStores/s/documents/d",
+                &["fileSearchStores/s/documents/d", "fileSearchStores/s"][..],
+            ),
+            (
+                "fileSearchStores/s/upload/operations/o",
+                &[
+                    "fileSearchStores/s/upload/operations/o",
+                    "fileSearchStores/s",
+                ],
+            ),
+            ("models/m/operations/o", &["models/m/operations/o"]),
+            ("files/f", &["files/f"]),
+            ("liveSessions/a/b/c", &["liveSessions/a/b/c"]),
+        ];
+        for (text, expected) in cases {
+            let lineage: Vec<_> = ResourceName::of_text(text).unwrap().lineage().collect();
+            let lineage: Vec<_> = lineage.iter().map(ResourceName::as_str).collect();
+
+            assert_eq!(lineage, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_reads_back_from_its_text(text in "(https://generativelanguage.googleapis.com)?(/v1beta/|/)?(openai/)?[a-zA-Z]{0,9}(files|fileSearchStores|models|liveSessions|batches)/[!-~]{0,9}(/(documents|upload/operations|operations)/[ -~]{0,9})?") {
+            if let Some(name) = ResourceName::of_text(&text) {
+                prop_assert_eq!(ResourceName::of_text(name.as_str()), Some(name.clone()));
+                prop_assert!(name.lineage().count() <= 2);
+            }
+        }
+
+        #[test]
+        fn nothing_panics(text in ".{0,60}", kind in 0..19_usize) {
+            ResourceName::of_text(&text);
+            ResourceName::of_text(&format!("https://{text}"));
+            ResourceName::of_path(&text);
+            ResourceName::of_id(ResourceKind::ALL[kind], &text);
+        }
+    }
+}
