@@ -93,6 +93,7 @@ fn lend_among_many(what: &str, prepare: impl Fn(&mut Keys)) {
                 model,
                 amount,
                 tags: &[],
+                project: None,
             },
             &Tried::default(),
             now,

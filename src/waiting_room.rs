@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::pool::client_key::{ClientKey, ClientKeyId};
 use crate::pool::lease::{Lease, SharedKeys};
 use crate::pool::selection::{Obstacle, Tried, Wanted};
+use crate::pool::upstream_key::ProjectId;
 use crate::pool::waiting::{Served, Ticket, Waiting};
 use crate::pool::window::Amount;
 
@@ -27,10 +28,21 @@ struct Waiter {
     client: Arc<ClientKey>,
     model: String,
     amount: Amount,
+    project: Option<ProjectId>,
     tried: Tried,
     /// How long it waits at most.
     until: Timestamp,
     answer: oneshot::Sender<Result<Lease, Obstacle>>,
+}
+
+/// What one that waits was refused, and why.
+#[derive(Debug)]
+struct Blocked {
+    client: Arc<ClientKey>,
+    model: String,
+    amount: Amount,
+    project: Option<ProjectId>,
+    obstacle: Obstacle,
 }
 
 /// A place in the room, given up on drop.
@@ -65,6 +77,7 @@ impl WaitingRoom {
             client: client.clone(),
             model: wanted.model.to_owned(),
             amount: wanted.amount,
+            project: wanted.project,
             tried: tried.clone(),
             until,
             answer: sender,
@@ -95,12 +108,15 @@ impl WaitingRoom {
         self.len() == 0
     }
 
-    /// Whether others wait for the same already, so that whoever comes now must not overtake them.
+    /// Whether others wait already for whatever could be lent for this, so that whoever comes now must not overtake them.
+    ///
+    /// Who waits for one project holds up nobody who may have any: its rest says nothing of the others.
     pub fn is_queued_for(&self, wanted: &Wanted) -> bool {
         !self.is_empty()
             && self.lock().iter().any(|waiter| {
                 waiter.wanted().model_or_none() == wanted.model_or_none()
                     && waiter.client.tags == wanted.tags
+                    && (waiter.project.is_none() || waiter.project == wanted.project)
             })
     }
 
@@ -120,19 +136,20 @@ impl WaitingRoom {
     pub fn serve(&self, keys: &SharedKeys, now: Timestamp) -> Option<Timestamp> {
         let mut next: Option<Timestamp> = None;
         // What was in the way of one is in the way of all that want the same, or more of it.
-        let mut blocked: Vec<(Arc<ClientKey>, String, Amount, Obstacle)> = Vec::new();
+        let mut blocked: Vec<Blocked> = Vec::new();
         let mut waiting = self.lock();
         waiting.serve(|waiter| {
             if waiter.answer.is_closed() {
                 return Served::Gone;
             }
-            let known = blocked.iter().find(|(client, model, amount, _)| {
-                client.tags == waiter.client.tags
-                    && *model == waiter.model
-                    && amount.fits_in(waiter.amount)
+            let known = blocked.iter().find(|blocked| {
+                blocked.client.tags == waiter.client.tags
+                    && blocked.model == waiter.model
+                    && blocked.project == waiter.project
+                    && blocked.amount.fits_in(waiter.amount)
             });
             let lent = match known {
-                Some((.., obstacle)) => Err(*obstacle),
+                Some(blocked) => Err(blocked.obstacle),
                 None => keys.lease(&waiter.wanted(), &waiter.tried, now),
             };
             let obstacle = match lent {
@@ -143,8 +160,13 @@ impl WaitingRoom {
                 Some(until) if until <= waiter.until => {
                     // What has failed with some keys may lack only them.
                     if known.is_none() && waiter.tried.is_empty() {
-                        let (client, model) = (waiter.client.clone(), waiter.model.clone());
-                        blocked.push((client, model, waiter.amount, obstacle));
+                        blocked.push(Blocked {
+                            client: waiter.client.clone(),
+                            model: waiter.model.clone(),
+                            amount: waiter.amount,
+                            project: waiter.project,
+                            obstacle,
+                        });
                     }
                     if until > now {
                         next = Some(next.map_or(until, |next| next.min(until)));
@@ -172,6 +194,7 @@ impl Waiter {
             model: &self.model,
             amount: self.amount,
             tags: &self.client.tags,
+            project: self.project,
         }
     }
 
@@ -194,7 +217,7 @@ mod tests {
     use crate::pool::keys::Rules;
     use crate::pool::selection::Again;
     use crate::pool::settings::Settings;
-    use crate::pool::upstream_key::{ProjectId, UpstreamKey, UpstreamKeyId};
+    use crate::pool::upstream_key::{UpstreamKey, UpstreamKeyId};
 
     const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
     const WANTED: Wanted<'static> = Wanted {
@@ -204,6 +227,7 @@ mod tests {
             tokens: 10,
         },
         tags: &[],
+        project: None,
     };
 
     /// As many keys as projects, each for one request at a time.
@@ -256,6 +280,57 @@ mod tests {
         let lease = second.answer.try_recv().unwrap().unwrap();
         assert_eq!(lease.lent.id, ready);
         assert_eq!(room.len(), 1);
+    }
+
+    #[test]
+    fn who_waits_for_one_project_gets_its_key_and_holds_up_nobody_else() {
+        let (room, keys, client) = (WaitingRoom::default(), keys(2), client(1));
+        let bound = |id| Wanted {
+            project: Some(ProjectId(id)),
+            ..WANTED
+        };
+        let busy = keys.lease(&bound(1), &Tried::default(), NOW).unwrap();
+        let until = NOW + Duration::from_mins(1);
+        let mut seat = room
+            .enter(&client, &bound(1), &Tried::default(), until, 10)
+            .unwrap();
+        let queued = [WANTED, bound(1), bound(2)].map(|wanted| room.is_queued_for(&wanted));
+        assert_eq!(queued, [false, true, false]);
+        let mut anything = enter(&room, &client, &Tried::default());
+        assert!(
+            room.is_queued_for(&bound(2)),
+            "the other took whatever came"
+        );
+
+        room.serve(&keys, NOW);
+        assert!(seat.answer.try_recv().is_err());
+        let lease = anything.answer.try_recv().unwrap().unwrap();
+        assert_eq!(lease.lent.id, UpstreamKeyId(2));
+
+        drop(busy);
+        room.serve(&keys, NOW);
+        let lease = seat.answer.try_recv().unwrap().unwrap();
+        assert_eq!(lease.lent.id, UpstreamKeyId(1));
+    }
+
+    #[test]
+    fn who_waits_for_a_project_that_is_gone_is_told_at_once() {
+        let (room, keys, client) = (WaitingRoom::default(), keys(1), client(1));
+        let wanted = Wanted {
+            project: Some(ProjectId(1)),
+            ..WANTED
+        };
+        let _busy = keys.lease(&wanted, &Tried::default(), NOW).unwrap();
+        let until = NOW + Duration::from_mins(1);
+        let mut seat = room
+            .enter(&client, &wanted, &Tried::default(), until, 10)
+            .unwrap();
+
+        keys.lock().remove(UpstreamKeyId(1));
+        room.serve(&keys, NOW);
+
+        let told = seat.answer.try_recv().unwrap();
+        assert_eq!(told.unwrap_err(), Obstacle::OwnerGone);
     }
 
     #[test]

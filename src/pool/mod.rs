@@ -17,6 +17,7 @@ pub mod money;
 pub mod next_step;
 pub mod outcome;
 pub mod overview;
+pub mod ownership;
 pub mod places;
 pub mod project;
 pub mod quota;

@@ -8,6 +8,8 @@ use crate::pool::quota::{Measure, Own};
 use crate::pool::upstream_key::{Billing, Condition, KeyState, ProjectId, UpstreamKeyId};
 use crate::pool::window::Amount;
 
+mod of_project;
+
 /// How many keys are looked at behind the first that would do, for one that would do better, and for one with room for a
 /// large batch.
 const LOOKED_AT: usize = 64;
@@ -24,6 +26,8 @@ pub struct Wanted<'a> {
     pub amount: Amount,
     /// The tags of which the key must have one; none: any key.
     pub tags: &'a [String],
+    /// The project of which the key must be, because what the request names is there; `None`: any project.
+    pub project: Option<ProjectId>,
 }
 
 /// The keys a request has been tried with.
@@ -53,6 +57,8 @@ pub enum Obstacle {
     NoKeys,
     /// Only a check or a hand can bring one back, or none has the tags.
     NoneUsable,
+    /// The one project that could serve has no key that a client with these tags can use.
+    OwnerGone,
     /// All that could serve were tried.
     AllTried,
     /// Those that could serve carry as much as they may.
@@ -96,7 +102,7 @@ impl Obstacle {
     /// When it may be over; `None`: not by itself, or not at a time that anybody knows.
     pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::NoKeys | Self::NoneUsable | Self::AllTried => None,
+            Self::NoKeys | Self::NoneUsable | Self::OwnerGone | Self::AllTried => None,
             Self::Busy => Some(now),
             Self::Resting { until, .. } | Self::Overloaded { until } | Self::Storm { until } => {
                 Some(*until)
@@ -117,11 +123,14 @@ impl Keys {
         tried: &Tried,
         now: Timestamp,
     ) -> Result<Lent, Obstacle> {
+        if let Some(project_id) = wanted.project {
+            return self.lend_of_project(project_id, wanted, tried, now);
+        }
         let (model, line) = self.stand_in_line(wanted, now)?;
         match self.select(line, wanted, tried, now) {
-            Ok(id) => Ok(self.take(id, model, line, wanted.amount, now)),
+            Ok(id) => Ok(self.take(id, model, Some(line), wanted.amount, now)),
             Err(obstacle) => match self.key_to_test(line, obstacle, tried, now) {
-                Some(id) => Ok(self.take(id, model, line, wanted.amount, now)),
+                Some(id) => Ok(self.take(id, model, Some(line), wanted.amount, now)),
                 None => Err(obstacle),
             },
         }
@@ -129,6 +138,9 @@ impl Keys {
 
     /// What keeps every key from being lent; `None`: nothing.
     pub fn obstacle(&mut self, wanted: &Wanted, now: Timestamp) -> Option<Obstacle> {
+        if let Some(project_id) = wanted.project {
+            return self.obstacle_of_project(project_id, wanted, now);
+        }
         let selected = self
             .stand_in_line(wanted, now)
             .and_then(|(_, line)| self.select(line, wanted, &Tried::default(), now));
@@ -141,17 +153,22 @@ impl Keys {
         wanted: &Wanted,
         now: Timestamp,
     ) -> Result<(Option<ModelNumber>, usize), Obstacle> {
-        self.day_ends(now);
-        let model = self
-            .known_model(wanted.model)
-            .filter(|_| wanted.amount.requests > 0);
-        self.pass_gates(model, now)?;
+        let model = self.pass_gates(wanted, now)?;
         let line = self.line(wanted, now);
         self.wake(line, now);
         Ok((model, line))
     }
 
-    fn pass_gates(&self, model: Option<ModelNumber>, now: Timestamp) -> Result<(), Obstacle> {
+    /// The model whose quota is used, if it is known, and nothing holds requests for it back.
+    fn pass_gates(
+        &mut self,
+        wanted: &Wanted,
+        now: Timestamp,
+    ) -> Result<Option<ModelNumber>, Obstacle> {
+        self.day_ends(now);
+        let model = self
+            .known_model(wanted.model)
+            .filter(|_| wanted.amount.requests > 0);
         if let Some(gate) = &self.storm.gate {
             gate.admits(now)
                 .map_err(|until| Obstacle::Storm { until })?;
@@ -160,7 +177,7 @@ impl Keys {
             gate.admits(now)
                 .map_err(|until| Obstacle::Overloaded { until })?;
         }
-        Ok(())
+        Ok(model)
     }
 
     /// The line for what is wanted, made where there is none.
@@ -322,19 +339,9 @@ impl Keys {
             return None;
         }
         let may_be_tested = |id: &UpstreamKeyId| {
-            let key = &self.by_id[id];
-            let project = self.projects.get(&key.row.project_id)?;
-            let quota = project.quotas.get(&model)?;
-            let billing = project.billing;
-            let is_ready =
-                key.row.enabled && key.row.condition.state == KeyState::Ready && key.in_flight == 0;
-            let rests_by_estimate = self
-                .rest_of(key, model, now)
-                .is_some_and(|rest| rest.is_estimate);
-            let fits = self.lines[line].takes(&key.row.tags) && quota.under_way == 0;
-            let is_new = !tried.has_key(*id) && !tried.has_project(key.row.project_id);
-            (is_ready && rests_by_estimate && fits && is_new && may[billing as usize])
-                .then_some(billing)
+            let fits = self.lines[line].takes(&self.by_id[id].row.tags);
+            let billing = self.billing_to_test(*id, model, tried, now)?;
+            (fits && may[billing as usize]).then_some(billing)
         };
         // Whose limit was never named first; each has its turn.
         let found = self
@@ -358,6 +365,26 @@ impl Keys {
         found.map(|(_, _, id, _)| id)
     }
 
+    /// Whose presumption a key could put to the test, as it rests by our estimate alone; `None`: it could not.
+    fn billing_to_test(
+        &self,
+        id: UpstreamKeyId,
+        model: ModelNumber,
+        tried: &Tried,
+        now: Timestamp,
+    ) -> Option<Billing> {
+        let key = self.by_id.get(&id)?;
+        let project = self.projects.get(&key.row.project_id)?;
+        let quota = project.quotas.get(&model)?;
+        let is_ready =
+            key.row.enabled && key.row.condition.state == KeyState::Ready && key.in_flight == 0;
+        let rests_by_estimate = self
+            .rest_of(key, model, now)
+            .is_some_and(|rest| rest.is_estimate);
+        let is_new = !tried.has_key(id) && !tried.has_project(key.row.project_id);
+        (is_ready && rests_by_estimate && quota.under_way == 0 && is_new).then_some(project.billing)
+    }
+
     fn tested_before(&self, id: UpstreamKeyId, model: ModelNumber) -> bool {
         let project = self
             .by_id
@@ -371,12 +398,12 @@ impl Keys {
         })
     }
 
-    /// Counts a request on the key and sends it to the end of the line.
+    /// Counts a request on the key and sends it to the end of the line in which it stood.
     fn take(
         &mut self,
         id: UpstreamKeyId,
         model: Option<ModelNumber>,
-        line: usize,
+        line: Option<usize>,
         amount: Amount,
         now: Timestamp,
     ) -> Lent {
@@ -425,7 +452,9 @@ impl Keys {
                 ..*condition
             };
         }
-        self.place_with(id, line, turn, now);
+        if let Some(line) = line {
+            self.place_with(id, line, turn, now);
+        }
         let billing = self
             .projects
             .get(&project_id)

@@ -111,6 +111,8 @@ settings! {
     check_with_generate: bool = false, Switch;
     /// The time zone in which the days and months of client keys' limits begin.
     day_zone: TimeZone = TimeZone::UTC, Text("a time zone such as UTC or Asia/Taipei", is_zone);
+    /// Let a client key use only the files, caches, batches and interactions that it has made itself.
+    client_isolation: bool = true, Switch;
     /// How long an answer waits for its log row.
     commit_wait_ms: u64 = 500, Number(0..=60_000);
     /// With so many rows waiting for the database, new requests get 503.

@@ -83,7 +83,7 @@ async fn serve(
             Err(obstacle) => {
                 return match last {
                     Some(attempt) => conclude(attempt, incoming, |_| Some(obstacle)),
-                    None => Err(Refusal::no_key(Some(obstacle), wanted.model)),
+                    None => Err(Refusal::no_key(Some(obstacle), wanted.model, "")),
                 };
             }
         };
@@ -141,7 +141,7 @@ fn conclude(
             Refusal::NoneUsable
         } else {
             let model = incoming.model.as_deref().unwrap_or_default();
-            Refusal::no_key(obstacle(&incoming), model)
+            Refusal::no_key(obstacle(&incoming), model, "")
         });
     }
     match attempt.reply {

@@ -130,6 +130,7 @@ impl Incoming {
             model: self.model.as_deref().unwrap_or_default(),
             amount: self.amount,
             tags: &client.tags,
+            project: None,
         }
     }
 

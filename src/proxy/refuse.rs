@@ -56,11 +56,18 @@ pub enum Refusal {
     NoUpstreamKeys,
     /// None of the keys can serve until a person or a check mends one.
     NoneUsable,
+    /// The one project that holds what the request names has no key that can serve it.
+    OwnerGone {
+        /// A name that the project holds; empty: not told.
+        held: String,
+    },
     /// Keys could serve, but each carries as many requests as it may.
     AllBusy,
     /// All keys rest for this model.
     AllResting {
         model: String,
+        /// A name that only the keys of one project may serve; empty: any project would have done.
+        held: String,
         retry_after: Duration,
         for_the_day: bool,
     },
@@ -77,18 +84,22 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// No key could be lent; without an obstacle there may be one again at once.
-    pub fn no_key(obstacle: Option<Obstacle>, model: &str) -> Self {
+    /// No key could be lent; without an obstacle there may be one again at once. `held` is a name because of which the
+    /// keys of one project only were asked, or empty.
+    pub fn no_key(obstacle: Option<Obstacle>, model: &str, held: &str) -> Self {
         let now = clock::now();
         // A second at least: a client that comes back at once meets the same.
         let wait = |until: Timestamp| (until - now).max(Duration::from_secs(1));
         let model = &model[..model.floor_char_boundary(REPEATED)];
+        let held = held[..held.floor_char_boundary(REPEATED)].to_owned();
         match obstacle {
             Some(Obstacle::NoKeys) => Self::NoUpstreamKeys,
             Some(Obstacle::NoneUsable) => Self::NoneUsable,
+            Some(Obstacle::OwnerGone) => Self::OwnerGone { held },
             Some(Obstacle::AllTried | Obstacle::Busy) | None => Self::AllBusy,
             Some(Obstacle::Resting { until, for_the_day }) => Self::AllResting {
                 model: model.to_owned(),
+                held,
                 retry_after: wait(until),
                 for_the_day,
             },
@@ -145,6 +156,7 @@ impl Refusal {
             Self::TooMuchHeld
             | Self::NoUpstreamKeys
             | Self::NoneUsable
+            | Self::OwnerGone { .. }
             | Self::AllBusy
             | Self::Overloaded { .. }
             | Self::Unreachable
@@ -155,7 +167,9 @@ impl Refusal {
 
     fn outcome(&self) -> Outcome {
         match self {
-            Self::NoUpstreamKeys | Self::NoneUsable | Self::AllBusy => Outcome::NoKey,
+            Self::NoUpstreamKeys | Self::NoneUsable | Self::OwnerGone { .. } | Self::AllBusy => {
+                Outcome::NoKey
+            }
             Self::AllResting { .. } | Self::AddressLimited(_) => Outcome::Quota,
             Self::Overloaded { .. } => Outcome::UpstreamError,
             Self::Unreachable | Self::Timeout => Outcome::Network,
@@ -198,7 +212,7 @@ impl Refusal {
             Self::TooMuchHeld | Self::Unreachable | Self::TooManyPendingRows => {
                 Some(Duration::from_secs(5))
             }
-            Self::NoneUsable => Some(Duration::from_mins(1)),
+            Self::NoneUsable | Self::OwnerGone { .. } => Some(Duration::from_mins(1)),
             Self::AllBusy => Some(Duration::from_secs(1)),
             Self::NoClientKey
             | Self::WrongClientKey
@@ -285,11 +299,23 @@ impl Refusal {
             Self::NoneUsable => "gemini-pool: none of the upstream keys that this client key may spend can serve this now. \
                  Whoever runs the pool sees why in `gemini-pool upstream-keys list`"
                 .to_owned(),
-            Self::AllResting { model, retry_after, for_the_day } => {
+            Self::OwnerGone { held } => {
+                let held = if held.is_empty() { "what the request names" } else { held };
+                format!(
+                    "gemini-pool: the project that holds {held} has no usable key, and no other project may read it. \
+                     Whoever runs the pool sees why in `gemini-pool upstream-keys list`. Or make it anew"
+                )
+            }
+            Self::AllResting { model, held, retry_after, for_the_day } => {
                 let model = if model.is_empty() { "this" } else { model };
                 let wait = whole_seconds(*retry_after);
                 let scope = if *for_the_day { "for today" } else { "for now" };
-                format!("gemini-pool: the quota for {model} is used up {scope} on every key. Please retry in {wait}s.")
+                let keys = if held.is_empty() {
+                    "on every key".to_owned()
+                } else {
+                    format!("in the project that holds {held}")
+                };
+                format!("gemini-pool: the quota for {model} is used up {scope} {keys}. Please retry in {wait}s.")
             }
             Self::Overloaded { model, retry_after } => {
                 let wait = whole_seconds(*retry_after);
@@ -466,6 +492,7 @@ mod tests {
     fn a_used_up_day_tells_each_sdk_to_stop_in_its_own_words() {
         let refusal = Refusal::AllResting {
             model: "gemini-2.5-flash".into(),
+            held: String::new(),
             retry_after: Duration::from_millis(1_200),
             for_the_day: true,
         };
@@ -569,6 +596,29 @@ mod tests {
           }
         }
         "#);
+    }
+
+    #[test]
+    fn who_is_bound_to_a_project_is_told_by_which_name() {
+        let until = clock::now();
+        let resting = Obstacle::Resting {
+            until,
+            for_the_day: false,
+        };
+        let said = [
+            (
+                Obstacle::OwnerGone,
+                "the project that holds files/x has no usable key",
+            ),
+            (
+                resting,
+                "in the project that holds files/x. Please retry in 1s.",
+            ),
+        ];
+        for (obstacle, said) in said {
+            let message = Refusal::no_key(Some(obstacle), "m", "files/x").message();
+            assert!(message.contains(said), "{message}");
+        }
     }
 
     #[test]

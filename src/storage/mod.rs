@@ -17,6 +17,7 @@ pub mod pruned_logs;
 pub mod quotas;
 pub mod recorder;
 pub mod request_logs;
+pub mod resources;
 pub mod revision;
 pub mod settings;
 pub mod sign_ins;

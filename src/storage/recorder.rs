@@ -16,6 +16,7 @@ use crate::storage::batch::{Batch, Statements, Table};
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::request_logs::{self, Kind, NewRequestLog};
+use crate::storage::resources::{self, NewResource};
 use crate::storage::sums::{Addend, QuotaDays, Sums};
 use crate::storage::texts::Texts;
 use crate::storage::upstream_keys::{Evidence, Statistics};
@@ -203,11 +204,12 @@ impl Writer {
         }
     }
 
-    /// One transaction: rows, attempts, statistics and sums, which so always agree.
+    /// One transaction: rows, attempts, statistics and sums, which so always agree, and what requests have made.
     async fn write(&mut self, batch: &[Write]) -> Result<()> {
         let mut lines = Batch::default();
         let mut totals = Totals::default();
         let (mut changes, mut checked) = (Vec::new(), Vec::new());
+        let (mut births, mut deaths) = (Vec::new(), Vec::new());
         for write in batch {
             match write {
                 Write::Row(row, _) => {
@@ -218,6 +220,8 @@ impl Writer {
                     for line in row.attempt_lines() {
                         lines.add(Table::Attempts, line);
                     }
+                    births.extend(NewResource::all_of(row));
+                    deaths.extend(row.deaths.iter().map(String::as_str));
                     if row.outcome.is_some() && row.kind == Kind::Request {
                         totals.add(row, model_id);
                     }
@@ -240,6 +244,13 @@ impl Writer {
             upstream_keys::update_checked_at(&mut *tx, id, at).await?;
         }
         lines.write(&mut tx, &mut self.statements).await?;
+        // Apart from the lines, because few requests make anything. What was made anew under a name just deleted stays.
+        if !deaths.is_empty() {
+            resources::delete(&mut *tx, &deaths).await?;
+        }
+        if !births.is_empty() {
+            resources::upsert(&mut *tx, &births).await?;
+        }
         tx.commit().await?;
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::usage::Usage;
 use crate::storage::batch::Cell;
 use crate::storage::error::Result;
+use crate::storage::resources::Birth;
 use crate::storage::texts::Texts;
 
 /// What a row is about.
@@ -63,6 +64,10 @@ pub struct NewRequestLog {
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
     pub cost_nano_usd: Option<i64>,
+    /// What the answer told of, made with the key of the last attempt.
+    pub births: Vec<Birth>,
+    /// The names of what the request has deleted.
+    pub deaths: Vec<String>,
 }
 
 /// An attempt as the proxy knows it, running (`outcome` is `None`) or finished.
@@ -110,6 +115,8 @@ impl NewRequestLog {
             finish_reason: None,
             service_tier: None,
             cost_nano_usd: None,
+            births: Vec::new(),
+            deaths: Vec::new(),
         }
     }
 
@@ -377,6 +384,8 @@ pub mod tests {
             finish_reason: Some("STOP".to_owned()),
             service_tier: None,
             cost_nano_usd: Some(1_500_000_000),
+            births: Vec::new(),
+            deaths: Vec::new(),
         }
     }
 

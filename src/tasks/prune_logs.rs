@@ -1,4 +1,5 @@
-//! Deletes log rows that are older than the setting allows, and counts of days whose quota is long over.
+//! Deletes log rows that are older than the setting allows, counts of days whose quota is long over, and what is known of
+//! things that Google has deleted since.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use crate::app::App;
 use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::{pruned_logs, quotas, request_logs};
+use crate::storage::{pruned_logs, quotas, request_logs, resources};
 
 const PERIOD: Duration = Duration::from_hours(1);
 /// How many requests go in one transaction: among millions of rows it holds up the writer for some 7 ms.
@@ -84,6 +85,7 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
     let mut tx = app.db.begin().await?;
     quotas::delete_days_before(&mut *tx, now - QUOTA_DAYS_KEPT).await?;
     tx.commit().await?;
+    forget_expired(app, now).await?;
     let days = app.settings().log_retention_days;
     if days == 0 {
         return Ok(0);
@@ -100,6 +102,13 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn forget_expired(app: &App, now: Timestamp) -> Result<()> {
+    while resources::delete_expired(&app.db.writer, now, STEP).await? == u64::from(STEP) {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -233,6 +233,15 @@ pub static CATALOGUE: ForEach<Entry> = ForEach {
             "客戶端金鑰限制以此時區計算每日與每月的起點。變更後會依新時區重新計算已用量。",
         ),
     },
+    client_isolation: Entry {
+        group: Group::ClientKeys,
+        look: Look::Switch,
+        title: text("Keep clients apart", "隔離各客戶端"),
+        explanation: text(
+            "A client key may use only the files, caches, batches and interactions that it has made itself; others are not found. Off: those of every client.",
+            "每把客戶端金鑰只能使用自己建立的檔案、快取、批次與互動，其他一律視為不存在。關閉後可使用所有客戶端的。",
+        ),
+    },
     commit_wait_ms: Entry {
         group: Group::Record,
         look: zero(Unit::Milliseconds, text("do not wait", "不等候")),

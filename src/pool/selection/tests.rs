@@ -13,6 +13,7 @@ use crate::pool::settle::Moment;
 use crate::pool::upstream_key::UpstreamKey;
 use crate::pool::verdict::{Rule, Verdict, Violation, Window};
 
+mod of_project;
 mod places;
 
 /// Noon in California, in winter.
@@ -63,6 +64,7 @@ fn wanted(model: &str) -> Wanted<'_> {
             tokens: 10,
         },
         tags: &[],
+        project: None,
     }
 }
 

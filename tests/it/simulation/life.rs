@@ -187,6 +187,7 @@ fn request(keys: &mut Keys, troubles: &mut Troubles, now: Timestamp) -> Option<U
         model,
         amount,
         tags: &[],
+        project: None,
     };
     let mut tried = Tried::default();
     for _ in 0..4 {

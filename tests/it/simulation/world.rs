@@ -269,6 +269,7 @@ impl World {
             model,
             amount: request.amount,
             tags: &[],
+            project: None,
         };
         match self.keys.lend(&wanted, &request.tried, self.now) {
             Ok(lent) => self.send(number, lent),

@@ -13,6 +13,7 @@ enum Event {
         requests: u64,
         tokens: u64,
         tag: Option<&'static str>,
+        project: Option<i64>,
     },
     /// A request ends; without a verdict it was dropped.
     End {
@@ -45,8 +46,10 @@ fn events() -> impl Strategy<Value = Event> {
     let tag = || prop_oneof![3 => Just(None), 1 => Just(Some("a"))];
     let verdict = || 0..verdicts().len();
     prop_oneof![
-        8 => (0..2_usize, 0..4_u64, 0..200_u64, tag())
-            .prop_map(|(model, requests, tokens, tag)| Event::Lend { model, requests, tokens, tag }),
+        8 => (0..2_usize, 0..4_u64, 0..200_u64, tag(), prop::option::weighted(0.3, 1..6_i64))
+            .prop_map(|(model, requests, tokens, tag, project)| {
+                Event::Lend { model, requests, tokens, tag, project }
+            }),
         8 => (any::<usize>(), prop::option::weighted(0.9, verdict()), prop::option::of(0..50_u64), any::<bool>())
             .prop_map(|(which, verdict, tokens, counted_late)| Event::End { which, verdict, tokens, counted_late }),
         4 => prop_oneof![Just(1), Just(1_000), Just(20_000), Just(61_000), Just(3_600_000), Just(86_400_000)]
@@ -136,12 +139,14 @@ impl Life {
                 requests,
                 tokens,
                 tag,
+                project,
             } => {
                 let tags: Vec<_> = tag.iter().map(ToString::to_string).collect();
                 let wanted = Wanted {
                     model: MODELS[model],
                     amount: Amount { requests, tokens },
                     tags: &tags,
+                    project: project.map(ProjectId),
                 };
                 if let Ok(lent) = keys.lend(&wanted, &Tried::default(), now) {
                     let model = if requests > 0 { MODELS[model] } else { "" };

@@ -1,0 +1,379 @@
+//! What requests have made at Google, and the project in which it is.
+
+use serde::Serialize;
+use sqlx::SqliteExecutor;
+
+use crate::clock::Timestamp;
+use crate::pool::client_key::ClientKeyId;
+use crate::pool::ownership::Known;
+use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
+use crate::storage::error::Result;
+use crate::storage::request_logs::NewRequestLog;
+
+/// Something that an answer told of, made with the key that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Birth {
+    /// In the form in which requests are looked up.
+    pub name: String,
+    pub kind: &'static str,
+    /// `None`: it stays until it is deleted, or the answer did not say.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A birth with what its request's row knows of it.
+#[derive(Debug, Serialize)]
+pub struct NewResource<'a> {
+    name: &'a str,
+    kind: &'static str,
+    upstream_key_id: UpstreamKeyId,
+    client_key_id: Option<ClientKeyId>,
+    created_at_ms: i64,
+    expires_at_ms: Option<i64>,
+}
+
+impl<'a> NewResource<'a> {
+    /// What a request's row tells of; nothing where no attempt was made.
+    pub fn all_of(row: &'a NewRequestLog) -> impl Iterator<Item = Self> {
+        let births = row.attempts.last().map(|attempt| {
+            row.births.iter().map(|birth| Self {
+                name: &birth.name,
+                kind: birth.kind,
+                upstream_key_id: attempt.upstream_key_id,
+                client_key_id: row.client_key_id,
+                created_at_ms: attempt.started_at.as_millis(),
+                expires_at_ms: birth.expires_at.map(Timestamp::as_millis),
+            })
+        });
+        births.into_iter().flatten()
+    }
+}
+
+/// Writes down what was made. What is known keeps its maker, and its expiry where none is told now; what had expired was
+/// made anew under an old name.
+pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) -> Result<()> {
+    let resources = serde_json::to_string(resources).expect("texts and numbers become JSON");
+    sqlx::query!(
+        "
+        INSERT INTO resources (name, kind, upstream_key_id, client_key_id, created_at_ms, expires_at_ms)
+        SELECT
+            value ->> 'name', value ->> 'kind', value ->> 'upstream_key_id', value ->> 'client_key_id',
+            value ->> 'created_at_ms', value ->> 'expires_at_ms'
+        FROM json_each(?1)
+        WHERE true -- without it ON would belong to a join
+        ON CONFLICT (name) DO UPDATE
+        SET
+            upstream_key_id = excluded.upstream_key_id,
+            client_key_id = iif(expires_at_ms <= excluded.created_at_ms, excluded.client_key_id, client_key_id),
+            created_at_ms = iif(expires_at_ms <= excluded.created_at_ms, excluded.created_at_ms, created_at_ms),
+            expires_at_ms = iif(
+                expires_at_ms <= excluded.created_at_ms,
+                excluded.expires_at_ms,
+                ifnull(excluded.expires_at_ms, expires_at_ms)
+            )
+        ",
+        resources,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What is known of these names, however many, in the order of the names.
+pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<Vec<Known>> {
+    let names = serde_json::to_string(names).expect("texts become JSON");
+    let known = sqlx::query_as!(
+        Known,
+        r#"
+        SELECT r.name AS "name!", k.project_id AS "project_id: ProjectId", r.client_key_id AS "maker: ClientKeyId"
+        FROM resources AS r
+        JOIN upstream_keys AS k ON k.id = r.upstream_key_id
+        WHERE r.name IN (SELECT value FROM json_each(?1))
+        ORDER BY r.name
+        "#,
+        names,
+    );
+    Ok(known.fetch_all(db).await?)
+}
+
+/// The projects in which a client has made things of a kind.
+pub async fn list_projects(
+    db: impl SqliteExecutor<'_>,
+    client_key_id: ClientKeyId,
+    kind: &str,
+) -> Result<Vec<ProjectId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT k.project_id AS "project_id: ProjectId"
+        FROM resources AS r
+        JOIN upstream_keys AS k ON k.id = r.upstream_key_id
+        WHERE r.client_key_id = ?1 AND r.kind = ?2
+        ORDER BY k.project_id
+        "#,
+        client_key_id,
+        kind,
+    );
+    Ok(ids.fetch_all(db).await?)
+}
+
+/// The project in which a client has made something last; `None`: it has made nothing that is known.
+pub async fn newest_project(
+    db: impl SqliteExecutor<'_>,
+    client_key_id: ClientKeyId,
+) -> Result<Option<ProjectId>> {
+    let id = sqlx::query_scalar!(
+        r#"
+        SELECT k.project_id AS "project_id: ProjectId"
+        FROM resources AS r
+        JOIN upstream_keys AS k ON k.id = r.upstream_key_id
+        WHERE r.client_key_id = ?1
+        ORDER BY r.created_at_ms DESC
+        LIMIT 1
+        "#,
+        client_key_id,
+    );
+    Ok(id.fetch_optional(db).await?)
+}
+
+/// Forgets what was deleted, with all that was within it, as documents are in a store.
+pub async fn delete(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<()> {
+    let names = serde_json::to_string(names).expect("texts become JSON");
+    // `0` is what follows `/`.
+    sqlx::query!(
+        "
+        DELETE FROM resources
+        WHERE name IN (
+            SELECT r.name
+            FROM json_each(?1) AS d
+            JOIN resources AS r ON r.name = d.value OR (r.name > d.value || '/' AND r.name < d.value || '0')
+        )
+        ",
+        names,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Forgets `most` of what expired before `time`. Returns how many.
+pub async fn delete_expired(
+    db: impl SqliteExecutor<'_>,
+    time: Timestamp,
+    most: u32,
+) -> Result<u64> {
+    let deleted = sqlx::query!(
+        "
+        DELETE FROM resources
+        WHERE name IN (SELECT name FROM resources WHERE expires_at_ms < ?1 ORDER BY expires_at_ms LIMIT ?2)
+        ",
+        time,
+        most,
+    );
+    Ok(deleted.execute(db).await?.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::storage::db::Db;
+    use crate::storage::projects;
+    use crate::storage::recorder::tests::{add_keys, write};
+    use crate::storage::request_logs::tests::{row, running};
+
+    const HOUR: Duration = Duration::from_hours(1);
+    const CLIENT: ClientKeyId = ClientKeyId(1);
+
+    fn at(seconds: i64) -> Timestamp {
+        row(seconds).started_at
+    }
+
+    fn birth(name: &str, expires_at: Option<Timestamp>) -> Birth {
+        Birth {
+            name: name.to_owned(),
+            kind: "file",
+            expires_at,
+        }
+    }
+
+    /// The row of a request that told of these, with one of the keys.
+    fn bore(seconds: i64, key: i64, births: &[Birth]) -> NewRequestLog {
+        let mut row = row(seconds);
+        row.attempts[0].upstream_key_id = UpstreamKeyId(key);
+        row.births = births.to_vec();
+        row
+    }
+
+    async fn with_keys(pool: &SqlitePool) -> Db {
+        let db = Db::of(pool.clone());
+        add_keys(&db).await;
+        db
+    }
+
+    async fn owner(pool: &SqlitePool, name: &str) -> Option<(i64, Option<i64>)> {
+        let known = list_named(pool, &[name]).await.unwrap().pop()?;
+        Some((known.project_id.0, known.maker.map(|id| id.0)))
+    }
+
+    #[sqlx::test]
+    async fn what_an_answer_told_of_is_found_by_name_in_one_query(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        let mut by_nobody = bore(2, 2, &[birth("files/c", None)]);
+        by_nobody.client_key_id = None;
+        let mut unanswered = bore(3, 1, &[birth("files/d", None)]);
+        unanswered.attempts.clear();
+        let both = [birth("files/a", None), birth("files/b", None)];
+        write(&db, vec![bore(1, 1, &both), by_nobody, unanswered]).await;
+
+        let names = ["files/c", "files/a", "files/d", "files/b"];
+        let known = list_named(&pool, &names).await.unwrap();
+
+        let known: Vec<_> = known
+            .iter()
+            .map(|known| (known.name.as_str(), known.project_id.0, known.maker))
+            .collect();
+        let expected = [
+            ("files/a", 1, Some(CLIENT)),
+            ("files/b", 1, Some(CLIENT)),
+            ("files/c", 2, None),
+        ];
+        assert_eq!(known, expected);
+        assert_eq!(list_named(&pool, &[]).await.unwrap(), []);
+    }
+
+    #[sqlx::test]
+    async fn a_row_and_what_it_tells_of_are_one_transaction(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        let mut refused = bore(0, 1, &[birth("files/a", None)]);
+        // No attempt ends so.
+        refused.attempts[0].outcome = Some(crate::pool::outcome::Outcome::Refused);
+        let mut opened = running(1);
+        opened.births = vec![birth("files/b", None)];
+
+        write(&db, vec![refused, opened]).await;
+
+        assert_eq!(owner(&pool, "files/a").await, None);
+        assert_eq!(owner(&pool, "files/b").await, Some((1, Some(1))));
+    }
+
+    #[sqlx::test]
+    async fn a_name_learnt_again_keeps_its_maker_until_it_expires(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        let expires = |seconds| Some(at(seconds));
+        let by_nobody = |seconds, key, expires_at| {
+            let mut row = bore(seconds, key, &[birth("files/a", expires_at)]);
+            row.client_key_id = None;
+            row
+        };
+        let expiry = || async {
+            let row = sqlx::query_scalar("SELECT expires_at_ms FROM resources");
+            let ms: Option<i64> = row.fetch_one(&pool).await.unwrap();
+            ms.map(Timestamp::from_millis)
+        };
+        write(&db, vec![bore(0, 1, &[birth("files/a", expires(100))])]).await;
+
+        write(&db, vec![by_nobody(10, 1, None)]).await;
+        assert_eq!(owner(&pool, "files/a").await, Some((1, Some(1))));
+        assert_eq!(expiry().await, expires(100));
+        write(&db, vec![by_nobody(20, 2, expires(200))]).await;
+        assert_eq!(owner(&pool, "files/a").await, Some((2, Some(1))));
+        assert_eq!(expiry().await, expires(200));
+        write(&db, vec![by_nobody(300, 1, None)]).await;
+        assert_eq!(owner(&pool, "files/a").await, Some((1, None)));
+        assert_eq!(expiry().await, None);
+    }
+
+    #[sqlx::test]
+    async fn what_a_key_made_goes_with_it_to_the_project_that_is_its_own(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        write(&db, vec![bore(0, 1, &[birth("files/a", None)])]).await;
+        write(&db, vec![bore(1, 2, &[birth("files/b", None)])]).await;
+        let learn = async |key, number| {
+            let mut tx = db.begin().await.unwrap();
+            projects::learn(&mut tx, UpstreamKeyId(key), number, at(2))
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
+        };
+
+        learn(1, "projects/7").await;
+        learn(2, "projects/7").await;
+        assert_eq!(owner(&pool, "files/a").await, Some((1, Some(1))));
+        assert_eq!(owner(&pool, "files/b").await, Some((1, Some(1))), "merged");
+        learn(1, "projects/8").await;
+        assert_eq!(owner(&pool, "files/a").await, Some((3, Some(1))), "moved");
+        assert_eq!(owner(&pool, "files/b").await, Some((1, Some(1))));
+    }
+
+    #[sqlx::test]
+    async fn a_client_has_projects_by_kind_and_the_newest(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        let cache = Birth {
+            kind: "cache",
+            ..birth("cachedContents/c", None)
+        };
+        assert_eq!(newest_project(&pool, CLIENT).await.unwrap(), None);
+        let rows = [
+            bore(3, 2, &[birth("files/b", None), birth("files/c", None)]),
+            bore(1, 1, &[birth("files/a", None), cache]),
+        ];
+        write(&db, rows.to_vec()).await;
+
+        let projects = async |kind| list_projects(&pool, CLIENT, kind).await.unwrap();
+        assert_eq!(projects("file").await, [ProjectId(1), ProjectId(2)]);
+        assert_eq!(projects("cache").await, [ProjectId(1)]);
+        assert_eq!(projects("batch").await, []);
+        let newest = newest_project(&pool, CLIENT).await.unwrap();
+        assert_eq!(newest, Some(ProjectId(2)));
+        let other = newest_project(&pool, ClientKeyId(2)).await.unwrap();
+        assert_eq!(other, None);
+    }
+
+    #[sqlx::test]
+    async fn what_was_deleted_is_forgotten_with_what_was_in_it(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        let names = [
+            "stores/s",
+            "stores/s/documents/1",
+            "stores/s-2",
+            "stores/s0",
+            "stores/t",
+        ];
+        let births = names.map(|name| birth(name, None));
+        write(&db, vec![bore(0, 1, &births)]).await;
+
+        let mut deleted = row(1);
+        deleted.deaths = vec!["stores/s".to_owned(), "stores/none".to_owned()];
+        write(&db, vec![deleted]).await;
+
+        let left = list_named(&pool, &names).await.unwrap();
+        let left: Vec<_> = left.iter().map(|known| known.name.as_str()).collect();
+        assert_eq!(left, ["stores/s-2", "stores/s0", "stores/t"]);
+    }
+
+    #[sqlx::test]
+    async fn a_few_of_the_expired_go_at_a_time(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        let births = [
+            birth("files/a", Some(at(0) + HOUR)),
+            birth("files/b", Some(at(0) + 2 * HOUR)),
+            birth("files/c", Some(at(0) + 9 * HOUR)),
+            birth("files/d", None),
+        ];
+        write(&db, vec![bore(0, 1, &births)]).await;
+        let deleted = async |hours| {
+            delete_expired(&pool, at(0) + hours * HOUR, 1)
+                .await
+                .unwrap()
+        };
+
+        assert_eq!(deleted(1).await, 0);
+        assert_eq!(deleted(3).await, 1);
+        assert_eq!(owner(&pool, "files/a").await, None);
+        assert!(owner(&pool, "files/b").await.is_some());
+        assert_eq!(deleted(3).await, 1);
+        assert_eq!(deleted(3).await, 0);
+    }
+}
