@@ -18,7 +18,7 @@ use crate::storage::sums::{Addend, Buckets, Sum, begin_of_day, bucket_end_ms};
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// With more rows than this a span is shown by the hour, because reading them would take too long.
-const MOST_ROWS: u64 = 20_000;
+const MOST_ROWS: u64 = 10_000;
 
 /// A span of time up to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
