@@ -17,6 +17,8 @@ use crate::pool::client_key::{ClientKey, ClientKeys, HashKey};
 use crate::pool::guessing::Guesses;
 use crate::pool::keys::{Rules, turn_at};
 use crate::pool::lease::SharedKeys;
+use crate::pool::newborns::Newborns;
+use crate::pool::ownership::Homes;
 use crate::pool::quota_clock::begin_of_google_day;
 use crate::pool::request_id::RequestIds;
 use crate::pool::settings::Settings;
@@ -50,6 +52,10 @@ pub struct App {
     pub gemini: Gemini,
     pub ids: RequestIds,
     pub guesses: Mutex<Guesses>,
+    /// Where each client's things are made.
+    homes: Mutex<Homes>,
+    /// What was made lately.
+    newborns: Mutex<Newborns>,
     /// Wrong passwords of the dashboard.
     sign_in_guesses: Mutex<SignInGuesses>,
     /// What admins have begun that takes longer than a page.
@@ -97,6 +103,8 @@ impl App {
             gemini: Gemini::new(&config.upstream_url, &defaults),
             ids: RequestIds::after(last_id),
             guesses: Mutex::default(),
+            homes: Mutex::default(),
+            newborns: Mutex::default(),
             sign_in_guesses: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             jobs: Jobs::default(),
@@ -195,6 +203,14 @@ impl App {
         swap(&self.redactor, redactor);
         self.revision.store(current, Ordering::Relaxed);
         Ok(true)
+    }
+
+    pub fn homes(&self) -> MutexGuard<'_, Homes> {
+        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn newborns(&self) -> MutexGuard<'_, Newborns> {
+        self.newborns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The random key of this installation.

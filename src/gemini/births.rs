@@ -284,6 +284,17 @@ impl Births {
         })
     }
 
+    /// The kind of what a request to `target` makes; `None`: nothing that stays.
+    pub fn kind_made_by(target: &Target, stores: bool) -> Option<ResourceKind> {
+        let asked = Asked::of(target, stores)?;
+        (asked.way == Way::Makes && asked.stores).then_some(asked.kind)
+    }
+
+    /// How many names were told so far.
+    pub fn count(&self) -> usize {
+        self.names.len() + self.parts.len()
+    }
+
     /// Reads on.
     pub fn feed(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE) {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
+use aho_corasick::packed::Searcher;
 use serde_json::Value;
 
 use crate::gemini::json_scan::{ANYWHERE, Path, Scanner, paths_of};
@@ -163,7 +165,9 @@ impl References {
     /// What a body that is here whole refers to.
     pub fn of_body(body: &[u8]) -> Self {
         let mut references = Self::default();
-        references.feed(body);
+        if may_refer(body) {
+            references.feed(body);
+        }
         references
     }
 
@@ -219,6 +223,25 @@ impl References {
         self.is_whole &= kept && pending;
     }
 }
+
+/// Whether anything in a body looks like what is read here; most bodies have nothing, and are not read as JSON.
+fn may_refer(body: &[u8]) -> bool {
+    let searcher = HINTS.as_ref();
+    searcher.is_none_or(|searcher| searcher.find(body).is_some())
+}
+
+/// Finds the keys of [`POSITIONS`] as they are nearly always written, and the beginning of escapes in which letters could be
+/// hidden; `None` where the processor has no way to do that fast.
+static HINTS: LazyLock<Option<Searcher>> = LazyLock::new(|| {
+    // Nearly every body says `model`, few a tuned one.
+    let keys = PATHS.iter().filter_map(|path| path.last());
+    let keys = keys.filter(|key| **key != "model");
+    let keys: BTreeSet<_> = keys.map(|key| format!("\"{key}\"")).collect();
+    let escapes = (2..8).map(|digit| format!("\\u00{digit}"));
+    let tuned = ResourceKind::TunedModel.collection().to_owned();
+    let hints: Vec<_> = keys.into_iter().chain(escapes).chain([tuned]).collect();
+    Searcher::new(&hints)
+});
 
 impl Reading {
     fn name_of(self, text: &str) -> Option<ResourceName> {

@@ -270,6 +270,38 @@ impl ResourceKind {
         !matches!(self, Self::Agent | Self::Voice)
     }
 
+    /// Whether requests use several of these together, so that a client's are best made in one project. What is rather
+    /// used by itself, such as an interaction, is made wherever there is room, which spreads the load.
+    pub fn is_combined(self) -> bool {
+        match self {
+            Self::File
+            | Self::GeneratedFile
+            | Self::CachedContent
+            | Self::FileSearchStore
+            | Self::Document
+            | Self::Corpus
+            | Self::Agent
+            | Self::Environment
+            | Self::Trigger
+            | Self::Webhook
+            | Self::Credential
+            | Self::Voice => true,
+            Self::Batch
+            | Self::Operation
+            | Self::TunedModel
+            | Self::Interaction
+            | Self::AuthToken
+            | Self::Video
+            | Self::LiveSession => false,
+        }
+    }
+
+    /// The collections of what requests use together.
+    pub fn combined_collections() -> Vec<&'static str> {
+        let combined = Self::ALL.into_iter().filter(|kind| kind.is_combined());
+        combined.map(Self::collection).collect()
+    }
+
     /// Whether resources of this kind call their name `id`; the others call it `name`. In Google's clients the kinds
     /// that came with the Interactions API do, and their `name` is whatever its maker likes.
     pub fn is_named_by_id(self) -> bool {

@@ -23,6 +23,8 @@ pub struct Answered {
     pub service_tier: Option<String>,
     /// The last error inside an answer that began well.
     pub error: Option<ErrorBody>,
+    /// What it told of resources.
+    pub told: Told,
 }
 
 /// Reads one answer.
@@ -116,6 +118,11 @@ impl Tap {
         self
     }
 
+    /// How many names of resources the answer has told so far.
+    pub fn names_told(&self) -> usize {
+        self.births.as_ref().map_or(0, Births::count)
+    }
+
     /// What the answer has told of resources so far.
     pub fn told(&self) -> Told {
         self.births.as_ref().map(Births::told).unwrap_or_default()
@@ -185,6 +192,7 @@ impl Tap {
         };
         Answered {
             error: self.error(),
+            told: self.told(),
             ..answered
         }
     }
@@ -209,6 +217,7 @@ impl Tap {
                 .as_ref()
                 .and_then(|data| text_of(&data["serviceTier"])),
             error: None,
+            told: Told::default(),
         }
     }
 
@@ -221,6 +230,7 @@ impl Tap {
             finish_reason: self.text(&[3]),
             service_tier: self.text(&[4]),
             error: None,
+            told: Told::default(),
         }
     }
 
@@ -236,6 +246,7 @@ impl Tap {
             finish_reason: self.text(&[5, 6]),
             service_tier: self.text(&[7, 8]),
             error: None,
+            told: Told::default(),
         }
     }
 

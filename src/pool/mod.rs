@@ -14,6 +14,7 @@ pub mod keys;
 pub mod lease;
 pub mod line;
 pub mod money;
+pub mod newborns;
 pub mod next_step;
 pub mod outcome;
 pub mod overview;

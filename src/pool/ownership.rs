@@ -13,6 +13,8 @@ pub struct Known {
     pub project_id: ProjectId,
     /// `None`: nobody we know made it.
     pub maker: Option<ClientKeyId>,
+    /// Whether what it used is in the row of a request already.
+    pub is_counted: bool,
 }
 
 /// Who asks for what is named.
@@ -166,6 +168,7 @@ mod tests {
             name: name.to_owned(),
             project_id: ProjectId(project),
             maker,
+            is_counted: false,
         }
     }
 

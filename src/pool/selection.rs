@@ -93,7 +93,7 @@ impl Tried {
         self.keys.contains(&id)
     }
 
-    fn has_project(&self, id: ProjectId) -> bool {
+    pub fn has_project(&self, id: ProjectId) -> bool {
         self.projects.contains(&id)
     }
 }

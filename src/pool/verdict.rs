@@ -135,6 +135,11 @@ impl Verdict {
 }
 
 impl Rule {
+    /// Whether Google says that the key's project does not have what the request names.
+    pub fn is_miss(self) -> bool {
+        matches!(self, Self::ForeignResource | Self::ResourceNotFound)
+    }
+
     /// All rules.
     pub const ALL: [Self; 36] = [
         Self::Success,

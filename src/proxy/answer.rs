@@ -128,6 +128,8 @@ struct AnswerBody {
     /// An error event that is held back until it is whole.
     held: BytesMut,
     tap: Tap,
+    /// How many names of resources the record knows of.
+    told: usize,
     idle: Pin<Box<Sleep>>,
     idle_timeout: Duration,
     /// Whether nothing has come since the idle timer was set.
@@ -181,7 +183,8 @@ impl AnswerBody {
             }),
             ready: VecDeque::new(),
             held: BytesMut::new(),
-            tap: Tap::new(incoming.target.surface, kind, encoding),
+            tap: incoming.tap(kind, encoding),
+            told: 0,
             idle: Box::pin(sleep(idle_timeout)),
             idle_timeout,
             waits: false,
@@ -210,6 +213,13 @@ impl AnswerBody {
     /// Lets the tap see a chunk and sorts its bytes into what may go and what is held.
     fn take(&mut self, chunk: Bytes) {
         let seen = self.tap.feed(&chunk);
+        if self.tap.names_told() > self.told
+            && let Some(record) = &self.record
+        {
+            // At once: the client may use the name on another connection before this answer ends.
+            record.learn(&self.tap.told(), false);
+            self.told = self.tap.names_told();
+        }
         let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.left = self.left.map(|left| left.saturating_sub(length));
         let Some(from) = seen.hold_from else {

@@ -11,7 +11,32 @@ use crate::pool::client_key::ClientKey;
 use crate::pool::lease::Lease;
 use crate::pool::selection::{Obstacle, Tried, Wanted};
 use crate::pool::settings::Settings;
+use crate::pool::upstream_key::ProjectId;
 use crate::proxy::record::Record;
+
+/// Leases a key of the project where the client's things are, if one is ready. If none is, that project is no longer
+/// `home` to this request.
+pub fn at_home(
+    app: &App,
+    client: &ClientKey,
+    home: &mut Option<ProjectId>,
+    wanted: &Wanted<'_>,
+    tried: &Tried,
+) -> Option<Lease> {
+    let project_id = (*home)?;
+    let wanted = Wanted {
+        project: Some(project_id),
+        ..*wanted
+    };
+    match app.keys.lease(&wanted, tried, clock::now()) {
+        Ok(lease) => Some(lease),
+        Err(obstacle) => {
+            app.homes().note_obstacle(client.id, project_id, obstacle);
+            *home = None;
+            None
+        }
+    }
+}
 
 /// Leases the best key for the request. Where none is ready but one will be before `patience` is used up, the request
 /// waits its turn; what it waits is taken off.

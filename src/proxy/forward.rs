@@ -150,7 +150,7 @@ async fn exchange(
             whole(head, &VecDeque::new(), Answered::default()),
         ));
     }
-    let mut tap = Tap::new(incoming.target.surface, content_type, encoding);
+    let mut tap = incoming.tap(content_type, encoding);
     let mut beginning = Beginning {
         chunks: VecDeque::new(),
         ended: false,

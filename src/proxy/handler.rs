@@ -17,11 +17,15 @@ use crate::pool::verdict::{Fault, Retry, Rule};
 use crate::proxy::admit::{admit, check_scopes};
 use crate::proxy::answer::answer;
 use crate::proxy::authenticate::{authenticate, credential};
-use crate::proxy::choose::choose;
+use crate::proxy::bind::{Bound, bind};
+use crate::proxy::choose::{at_home, choose};
 use crate::proxy::forward::{Attempt, Reply, forward};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
+
+/// So many projects are asked for what nobody is known to have made.
+const MOST_GUESSES: u32 = 20;
 
 /// Carries one request through the pool and records it, however it ends.
 pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Response {
@@ -58,36 +62,54 @@ async fn serve(
     let incoming = Incoming::read(app, &settings, target, request).await?;
     record.incoming(&incoming);
     record.admitted(admit(app, &client, &incoming)?);
+    let bound = bind(app, client.id, &incoming.names, incoming.makes()).await?;
+    record.bound(&bound);
 
     let began = clock::instant();
+    let mut home = bound.home;
+    let mut guesses = 0;
     let (mut tried, mut spent) = (Tried::default(), Tries::default());
     let mut patience = settings.wait_for_key();
     let mut last: Option<Attempt> = None;
     loop {
-        let wanted = incoming.wanted(&client);
+        let wanted = incoming.wanted(&client, &bound);
         let left = settings
             .first_byte_timeout()
             .saturating_sub(began.elapsed());
         patience = patience.min(left);
-        let chosen = choose(
-            app,
-            &settings,
-            &client,
-            &wanted,
-            &tried,
-            &mut patience,
-            record,
-        );
-        let lease = match chosen.await {
+        let chosen = match at_home(app, &client, &mut home, &wanted, &tried) {
+            Some(lease) => Ok(lease),
+            None => {
+                choose(
+                    app,
+                    &settings,
+                    &client,
+                    &wanted,
+                    &tried,
+                    &mut patience,
+                    record,
+                )
+                .await
+            }
+        };
+        let lease = match chosen {
             Ok(lease) => lease,
             Err(obstacle) => {
                 return match last {
-                    Some(attempt) => conclude(attempt, incoming, |_| Some(obstacle)),
-                    None => Err(Refusal::no_key(Some(obstacle), wanted.model, "")),
+                    Some(attempt) => conclude(attempt, incoming, &bound, |_| Some(obstacle)),
+                    None => Err(Refusal::no_key(
+                        Some(obstacle),
+                        wanted.model,
+                        bound.because(),
+                    )),
                 };
             }
         };
         let (key, project) = (lease.lent.id, lease.lent.project_id);
+        if let Some(attempt) = last.take_if(|_| guesses > 0 && tried.has_project(project)) {
+            // Every project was asked for what nobody is known to have made.
+            return conclude(attempt, incoming, &bound, |_| None);
+        }
         record.begin_attempt(&lease.lent);
         let left = settings
             .first_byte_timeout()
@@ -97,6 +119,14 @@ async fn serve(
         let rule = attempt.verdict.rule;
         spent.add(rule);
         let late = began.elapsed() >= settings.first_byte_timeout();
+        if bound.is_guess() && rule.is_miss() && guesses < MOST_GUESSES && !late {
+            guesses += 1;
+            tried.add(key, project, Again::Never);
+            home = None;
+            drop(attempt.lease.take());
+            last = Some(attempt);
+            continue;
+        }
         match next_step(&attempt.verdict, &spent, &settings, rand::random()) {
             NextStep::TryAgain { pause } if !late => {
                 tried.add(key, project, again_after(rule));
@@ -108,8 +138,8 @@ async fn serve(
                 }
             }
             NextStep::TryAgain { .. } | NextStep::Answer => {
-                return conclude(attempt, incoming, |incoming| {
-                    let wanted = incoming.wanted(&client);
+                return conclude(attempt, incoming, &bound, |incoming| {
+                    let wanted = incoming.wanted(&client, &bound);
                     app.keys.lock().obstacle(&wanted, clock::now())
                 });
             }
@@ -131,6 +161,7 @@ fn again_after(rule: Rule) -> Again {
 fn conclude(
     attempt: Attempt,
     incoming: Incoming,
+    bound: &Bound,
     obstacle: impl FnOnce(&Incoming) -> Option<Obstacle>,
 ) -> Result<(Attempt, Incoming), Refusal> {
     let rule = attempt.verdict.rule;
@@ -141,7 +172,7 @@ fn conclude(
             Refusal::NoneUsable
         } else {
             let model = incoming.model.as_deref().unwrap_or_default();
-            Refusal::no_key(obstacle(&incoming), model, "")
+            Refusal::no_key(obstacle(&incoming), model, bound.because())
         });
     }
     match attempt.reply {

@@ -1,5 +1,6 @@
 //! `Incoming`: what the client asks, read whole so that it can be sent again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,15 +13,20 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body_util::BodyExt;
 
 use crate::app::App;
+use crate::gemini::births::Births;
 use crate::gemini::demand::demand;
 use crate::gemini::headers::for_upstream;
 use crate::gemini::json_scan::{Found, Scanner};
+use crate::gemini::references::References;
+use crate::gemini::resource_name::{ResourceKind, ResourceName};
+use crate::gemini::tap::Tap;
 use crate::gemini::target::{Surface, Target};
 use crate::gemini::transport::Outgoing;
 use crate::pool::client_key::ClientKey;
 use crate::pool::selection::Wanted;
 use crate::pool::settings::Settings;
 use crate::pool::window::Amount;
+use crate::proxy::bind::Bound;
 use crate::proxy::refuse::Refusal;
 
 /// How much is set aside at once for a body whose length is announced, before any of it has come.
@@ -37,6 +43,10 @@ pub struct Incoming {
     pub amount: Amount,
     /// Whether the client asked for a stream.
     pub streams: bool,
+    /// The resources that its path and its body name.
+    pub names: BTreeSet<ResourceName>,
+    /// Whether Google shall keep what an interaction makes.
+    pub stores: bool,
     /// How long the client itself will wait, as it told Google.
     pub deadline: Option<Duration>,
     _held: Held,
@@ -102,6 +112,9 @@ impl Incoming {
         };
         let model = target.model.clone().or(model);
         let amount = demand(&target, &body);
+        let references = References::of_body(&body);
+        let in_path = ResourceName::of_path(&target.path_and_query);
+        let names = references.names().cloned().chain(in_path).collect();
         let seconds = head
             .headers
             .get("x-server-timeout")
@@ -119,18 +132,31 @@ impl Incoming {
             outgoing,
             model,
             amount,
+            names,
+            stores: references.stores(),
             deadline,
             _held: memory,
         })
     }
 
+    /// The kind of what it makes that can be named later; `None`: nothing.
+    pub fn makes(&self) -> Option<ResourceKind> {
+        Births::kind_made_by(&self.target, self.stores)
+    }
+
+    /// What reads the answer.
+    pub fn tap(&self, content_type: Option<&str>, content_encoding: Option<&str>) -> Tap {
+        let births = Births::of(&self.target, self.stores, content_type);
+        Tap::new(self.target.surface, content_type, content_encoding).noticing(births)
+    }
+
     /// What a key is needed for.
-    pub fn wanted<'a>(&'a self, client: &'a ClientKey) -> Wanted<'a> {
+    pub fn wanted<'a>(&'a self, client: &'a ClientKey, bound: &Bound) -> Wanted<'a> {
         Wanted {
             model: self.model.as_deref().unwrap_or_default(),
             amount: self.amount,
             tags: &client.tags,
-            project: None,
+            project: bound.only,
         }
     }
 

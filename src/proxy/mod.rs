@@ -14,6 +14,7 @@ use crate::peer::Peer;
 mod admit;
 mod answer;
 mod authenticate;
+mod bind;
 mod choose;
 mod forward;
 mod handler;

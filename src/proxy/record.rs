@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
 use crate::clock;
+use crate::gemini::births::{Progress, Told};
 use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::{ROW_TEXT_LIMIT, Redactor};
+use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
 use crate::peer::client_ip;
@@ -25,15 +27,19 @@ use crate::pool::admission::{Permit, Spent};
 use crate::pool::change::Change;
 use crate::pool::client_key::ClientKey;
 use crate::pool::keys::Lent;
+use crate::pool::newborns::Newborn;
 use crate::pool::outcome::Outcome;
 use crate::pool::project::learnt;
 use crate::pool::settle::Moment;
+use crate::pool::usage::Usage;
 use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::authenticate::Credential;
+use crate::proxy::bind::Bound;
 use crate::proxy::forward::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::refuse::Refusal;
 use crate::storage::request_logs::{NewAttempt, NewRequestLog};
+use crate::storage::resources::Birth;
 use crate::storage::upstream_keys::Evidence;
 
 /// A request's row in the making. Dropped unfinished, it says that the client went.
@@ -49,6 +55,9 @@ pub struct Record {
     /// With which key the last attempt was made.
     lent: Option<Lent>,
     surface: Surface,
+    bound: Bound,
+    /// What the request deletes.
+    deletes: Option<ResourceName>,
     client_ip: IpAddr,
     /// Held until the row is handed in; `None` where no limits are to be kept.
     permit: Option<Permit>,
@@ -82,6 +91,8 @@ impl Record {
             waits_since: None,
             lent: None,
             surface: Surface::of_path(uri.path()),
+            bound: Bound::default(),
+            deletes: None,
             client_ip,
             permit: None,
             left_out: false,
@@ -125,11 +136,20 @@ impl Record {
     }
 
     pub fn incoming(&mut self, incoming: &Incoming) {
+        if incoming.outgoing.method == Method::DELETE {
+            self.deletes = ResourceName::of_path(&incoming.target.path_and_query);
+        }
         let mut row = self.row();
         row.model = incoming.model.as_deref().map(|model| cut(model).to_owned());
         row.streamed = incoming.streams;
         row.request_bytes = u64::try_from(incoming.outgoing.body.len()).unwrap_or(u64::MAX);
         row.quota_requests = incoming.amount.requests;
+    }
+
+    /// Notes where it may go because of what it names.
+    pub fn bound(&mut self, bound: &Bound) {
+        self.bound = bound.clone();
+        self.row().bound_by.clone_from(&bound.name);
     }
 
     /// Notes that the request waits for a key from now on.
@@ -295,8 +315,86 @@ impl Record {
         self.end(outcome, answered, bytes);
     }
 
+    /// Notes what an answer has told of resources, as far as it came. Once it `succeeded` as a whole, what it deleted is
+    /// gone, and what the request named is in the project that answered.
+    pub fn learn(&self, told: &Told, succeeded: bool) {
+        let Some(lent) = &self.lent else { return };
+        let mut row = self.row();
+        let gone = self.deletes.as_ref().filter(|_| succeeded);
+        if let Some(name) = gone {
+            self.app.newborns().forget(name.as_str());
+            row.deaths = vec![name.to_string()];
+            return;
+        }
+        let found = self.bound.unknown.iter().filter(|_| succeeded);
+        let found = found.map(|name| (name, true, None));
+        let told_of = told.resources.iter();
+        let told_of =
+            told_of.map(|sighting| (&sighting.name, sighting.is_born, sighting.expires_at));
+        let now = clock::now();
+        let mut births: Vec<Birth> = Vec::new();
+        for (name, is_new, expires_at) in told_of.chain(found) {
+            if births.iter().any(|birth| birth.name == name.as_str()) {
+                continue;
+            }
+            let kind = name.kind();
+            births.push(Birth {
+                name: name.to_string(),
+                kind: kind.collection(),
+                expires_at: expires_at.or_else(|| kind.lives_for().map(|time| now + time)),
+                is_counted: self.app.newborns().is_counted(name.as_str()),
+            });
+            if !is_new {
+                continue;
+            }
+            let newborn = Newborn {
+                upstream_key_id: lent.id,
+                maker: row.client_key_id,
+            };
+            self.app.newborns().note(name.as_str(), newborn);
+            if let Some(client) = row.client_key_id
+                && kind.is_combined()
+            {
+                self.app.homes().note_birth(client, lent.project_id);
+            }
+        }
+        row.births = births;
+    }
+
+    /// What goes into the row of what Google has counted: what long work has used only once, when it is first seen done,
+    /// though every later look at it tells it again.
+    fn charge(&self, answered: &Answered) -> Charge {
+        let mut charge = Charge {
+            usage: answered.usage,
+            is_charged: answered.is_charged,
+            tier: answered.service_tier.clone(),
+            model: answered.model_version.clone(),
+        };
+        let Some(job) = &answered.told.job else {
+            return charge;
+        };
+        if job.progress == Progress::Running {
+            return charge;
+        }
+        if job.answers > 0 {
+            charge.usage = job.usage;
+            charge.is_charged = true;
+            charge.tier = Some("batch".to_owned());
+            charge.model = job.model.clone();
+        }
+        let name = job.name.as_str();
+        let known = self.bound.counted.iter().any(|counted| counted == name);
+        if known || !self.app.newborns().count(name) {
+            charge.usage = Usage::default();
+            charge.is_charged = false;
+        }
+        charge
+    }
+
     fn end(&mut self, outcome: Outcome, answered: &Answered, bytes: u64) {
-        self.count_tokens(answered.usage.prompt);
+        let charge = self.charge(answered);
+        self.learn(&answered.told, outcome == Outcome::Success);
+        self.count_tokens(charge.usage.prompt);
         let mut row = self.row();
         row.outcome = Some(outcome);
         row.error = row
@@ -304,20 +402,20 @@ impl Record {
             .last()
             .and_then(|attempt| attempt.error.clone());
         row.response_bytes = bytes;
-        row.usage = answered.usage;
-        row.model_version.clone_from(&answered.model_version);
+        row.usage = charge.usage;
+        row.model_version = charge.model;
         row.finish_reason.clone_from(&answered.finish_reason);
-        row.service_tier.clone_from(&answered.service_tier);
+        row.service_tier = charge.tier;
         let model = row.model_version.as_deref().or(row.model.as_deref());
-        let tier = answered.service_tier.as_deref();
+        let tier = row.service_tier.as_deref();
         let is_free = self.lent.as_ref().is_some_and(|lent| lent.is_free);
         row.cost_nano_usd = if is_free {
             Some(0)
-        } else if answered.is_charged {
+        } else if charge.is_charged {
             model.and_then(|model| cost_nano_usd(model, &row.usage, tier, row.started_at))
         } else {
             // Counting tokens is free; of what says nothing of tokens the cost is not known.
-            answered.usage.total.map(|_| 0)
+            row.usage.total.map(|_| 0)
         };
     }
 
@@ -415,6 +513,14 @@ impl Drop for Record {
         drop(row);
         self.hand_in();
     }
+}
+
+/// What of an answer's use is its request's.
+struct Charge {
+    usage: Usage,
+    is_charged: bool,
+    tier: Option<String>,
+    model: Option<String>,
 }
 
 /// Ready when the row is committed, or when the answer has waited for it long enough.

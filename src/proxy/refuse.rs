@@ -61,6 +61,12 @@ pub enum Refusal {
         /// A name that the project holds; empty: not told.
         held: String,
     },
+    /// What the request names is in several projects; what each has stands together.
+    Apart(Vec<Vec<String>>),
+    /// Nothing of this name exists for the client.
+    NotFound(String),
+    /// The database did not say whose what the request names is.
+    NotLookedUp,
     /// Keys could serve, but each carries as many requests as it may.
     AllBusy,
     /// All keys rest for this model.
@@ -146,14 +152,17 @@ impl Refusal {
             | Self::Limited(_)
             | Self::AllResting { .. }
             | Self::AddressLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::BadTarget(BadTarget::Unknown) => StatusCode::NOT_FOUND,
-            Self::BadTarget(_) | Self::AlteredPath | Self::AmbiguousLength | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadTarget(BadTarget::Unknown) | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::BadTarget(_)
+            | Self::AlteredPath
+            | Self::AmbiguousLength
+            | Self::Apart(_)
+            | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::NotYet => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMuchHeld
+            | Self::NotLookedUp
             | Self::NoUpstreamKeys
             | Self::NoneUsable
             | Self::OwnerGone { .. }
@@ -189,6 +198,9 @@ impl Refusal {
             | Self::AlteredPath
             | Self::AmbiguousLength
             | Self::NotYet
+            | Self::Apart(_)
+            | Self::NotFound(_)
+            | Self::NotLookedUp
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow
             | Self::TooMuchHeld
@@ -209,9 +221,10 @@ impl Refusal {
             | Self::Overloaded {
                 retry_after: wait, ..
             } => Some(*wait),
-            Self::TooMuchHeld | Self::Unreachable | Self::TooManyPendingRows => {
-                Some(Duration::from_secs(5))
-            }
+            Self::TooMuchHeld
+            | Self::NotLookedUp
+            | Self::Unreachable
+            | Self::TooManyPendingRows => Some(Duration::from_secs(5)),
             Self::NoneUsable | Self::OwnerGone { .. } => Some(Duration::from_mins(1)),
             Self::AllBusy => Some(Duration::from_secs(1)),
             Self::NoClientKey
@@ -227,6 +240,8 @@ impl Refusal {
             | Self::AlteredPath
             | Self::AmbiguousLength
             | Self::NotYet
+            | Self::Apart(_)
+            | Self::NotFound(_)
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow
             | Self::BodyBroken
@@ -281,6 +296,23 @@ impl Refusal {
             Self::NotYet => "gemini-pool: uploads, downloads and live sessions are not served yet. Send files inline, as \
                  inlineData"
                 .to_owned(),
+            Self::Apart(groups) => {
+                let groups: Vec<_> = groups.iter().map(|names| listed(names)).collect();
+                format!(
+                    "gemini-pool: what this request names was made in different Google projects, and none of them can read \
+                     it all: {}. Make them anew with this client key, so that they are in one",
+                    groups.join(" / ")
+                )
+            }
+            Self::NotFound(name) => {
+                let name = &name[..name.floor_char_boundary(REPEATED)];
+                format!(
+                    "gemini-pool: {name} was not found: it does not exist, has expired, or was made with another client key"
+                )
+            }
+            Self::NotLookedUp => {
+                "gemini-pool: whose the named resources are could not be looked up. Try again in a few seconds".to_owned()
+            }
             Self::BodyTooLarge(most) => format!(
                 "gemini-pool: the request body is larger than {most} bytes. Whoever runs the pool can raise \
                  max_request_bytes"
@@ -463,6 +495,23 @@ pub fn stream_error(surface: Surface, half_event: bool, message: &str) -> String
         String::new()
     };
     format!("{close}{event}data: {data}{line_end}{line_end}")
+}
+
+/// The first of these names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| &name[..name.floor_char_boundary(REPEATED)])
+        .collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = shown.join(", ");
+    if more > 0 {
+        format!("{shown} and {more} more")
+    } else {
+        shown
+    }
 }
 
 /// Rounded up, so that nobody comes back too early.

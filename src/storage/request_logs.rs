@@ -64,6 +64,8 @@ pub struct NewRequestLog {
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
     pub cost_nano_usd: Option<i64>,
+    /// What it names because of which only one project could serve it.
+    pub bound_by: Option<String>,
     /// What the answer told of, made with the key of the last attempt.
     pub births: Vec<Birth>,
     /// The names of what the request has deleted.
@@ -115,6 +117,7 @@ impl NewRequestLog {
             finish_reason: None,
             service_tier: None,
             cost_nano_usd: None,
+            bound_by: None,
             births: Vec::new(),
             deaths: Vec::new(),
         }
@@ -125,7 +128,7 @@ impl NewRequestLog {
         &self,
         db: &SqlitePool,
         texts: &mut Texts,
-    ) -> Result<([Cell; 32], Option<i64>)> {
+    ) -> Result<([Cell; 33], Option<i64>)> {
         let last = self.attempts.last();
         let kind = match self.kind {
             Kind::Request => "request",
@@ -177,6 +180,7 @@ impl NewRequestLog {
                 .await?
                 .into(),
             self.cost_nano_usd.into(),
+            self.bound_by.as_deref().into(),
         ];
         Ok((line, model_id))
     }
@@ -384,6 +388,7 @@ pub mod tests {
             finish_reason: Some("STOP".to_owned()),
             service_tier: None,
             cost_nano_usd: Some(1_500_000_000),
+            bound_by: None,
             births: Vec::new(),
             deaths: Vec::new(),
         }

@@ -18,6 +18,8 @@ pub struct Birth {
     pub kind: &'static str,
     /// `None`: it stays until it is deleted, or the answer did not say.
     pub expires_at: Option<Timestamp>,
+    /// Whether what it used is in the row of a request: long work is counted once, when it is first seen done.
+    pub is_counted: bool,
 }
 
 /// A birth with what its request's row knows of it.
@@ -29,6 +31,7 @@ pub struct NewResource<'a> {
     client_key_id: Option<ClientKeyId>,
     created_at_ms: i64,
     expires_at_ms: Option<i64>,
+    is_counted: bool,
 }
 
 impl<'a> NewResource<'a> {
@@ -42,6 +45,7 @@ impl<'a> NewResource<'a> {
                 client_key_id: row.client_key_id,
                 created_at_ms: attempt.started_at.as_millis(),
                 expires_at_ms: birth.expires_at.map(Timestamp::as_millis),
+                is_counted: birth.is_counted,
             })
         });
         births.into_iter().flatten()
@@ -54,10 +58,12 @@ pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) 
     let resources = serde_json::to_string(resources).expect("texts and numbers become JSON");
     sqlx::query!(
         "
-        INSERT INTO resources (name, kind, upstream_key_id, client_key_id, created_at_ms, expires_at_ms)
+        INSERT INTO resources (
+            name, kind, upstream_key_id, client_key_id, created_at_ms, expires_at_ms, is_counted
+        )
         SELECT
             value ->> 'name', value ->> 'kind', value ->> 'upstream_key_id', value ->> 'client_key_id',
-            value ->> 'created_at_ms', value ->> 'expires_at_ms'
+            value ->> 'created_at_ms', value ->> 'expires_at_ms', value ->> 'is_counted'
         FROM json_each(?1)
         WHERE true -- without it ON would belong to a join
         ON CONFLICT (name) DO UPDATE
@@ -69,6 +75,11 @@ pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) 
                 expires_at_ms <= excluded.created_at_ms,
                 excluded.expires_at_ms,
                 ifnull(excluded.expires_at_ms, expires_at_ms)
+            ),
+            is_counted = iif(
+                expires_at_ms <= excluded.created_at_ms,
+                excluded.is_counted,
+                max(is_counted, excluded.is_counted)
             )
         ",
         resources,
@@ -84,7 +95,8 @@ pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<V
     let known = sqlx::query_as!(
         Known,
         r#"
-        SELECT r.name AS "name!", k.project_id AS "project_id: ProjectId", r.client_key_id AS "maker: ClientKeyId"
+        SELECT r.name AS "name!", k.project_id AS "project_id: ProjectId", r.client_key_id AS "maker: ClientKeyId",
+            r.is_counted AS "is_counted: bool"
         FROM resources AS r
         JOIN upstream_keys AS k ON k.id = r.upstream_key_id
         WHERE r.name IN (SELECT value FROM json_each(?1))
@@ -115,21 +127,29 @@ pub async fn list_projects(
     Ok(ids.fetch_all(db).await?)
 }
 
-/// The project in which a client has made something last; `None`: it has made nothing that is known.
+/// The project in which a client has made one of these kinds last, which has not expired; `None`: it has made nothing
+/// that is known.
 pub async fn newest_project(
     db: impl SqliteExecutor<'_>,
     client_key_id: ClientKeyId,
+    kinds: &[&str],
+    now: Timestamp,
 ) -> Result<Option<ProjectId>> {
+    let kinds = serde_json::to_string(kinds).expect("texts become JSON");
     let id = sqlx::query_scalar!(
         r#"
         SELECT k.project_id AS "project_id: ProjectId"
         FROM resources AS r
         JOIN upstream_keys AS k ON k.id = r.upstream_key_id
-        WHERE r.client_key_id = ?1
+        WHERE
+            r.client_key_id = ?1 AND r.kind IN (SELECT value FROM json_each(?2))
+            AND ifnull(r.expires_at_ms > ?3, true)
         ORDER BY r.created_at_ms DESC
         LIMIT 1
         "#,
         client_key_id,
+        kinds,
+        now,
     );
     Ok(id.fetch_optional(db).await?)
 }
@@ -193,7 +213,8 @@ mod tests {
     fn birth(name: &str, expires_at: Option<Timestamp>) -> Birth {
         Birth {
             name: name.to_owned(),
-            kind: "file",
+            kind: "files",
+            is_counted: false,
             expires_at,
         }
     }
@@ -311,24 +332,58 @@ mod tests {
     async fn a_client_has_projects_by_kind_and_the_newest(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let cache = Birth {
-            kind: "cache",
+            kind: "cachedContents",
             ..birth("cachedContents/c", None)
         };
-        assert_eq!(newest_project(&pool, CLIENT).await.unwrap(), None);
+        let newest = async |client, kinds: &[&str], seconds| {
+            let newest = newest_project(&pool, client, kinds, at(seconds)).await;
+            newest.unwrap().map(|id| id.0)
+        };
+        let both = ["files", "cachedContents"];
+        assert_eq!(newest(CLIENT, &both, 0).await, None);
         let rows = [
-            bore(3, 2, &[birth("files/b", None), birth("files/c", None)]),
+            bore(
+                3,
+                2,
+                &[birth("files/b", Some(at(9))), birth("files/c", None)],
+            ),
             bore(1, 1, &[birth("files/a", None), cache]),
+            bore(5, 1, &[birth("files/d", Some(at(9)))]),
         ];
         write(&db, rows.to_vec()).await;
 
         let projects = async |kind| list_projects(&pool, CLIENT, kind).await.unwrap();
-        assert_eq!(projects("file").await, [ProjectId(1), ProjectId(2)]);
-        assert_eq!(projects("cache").await, [ProjectId(1)]);
-        assert_eq!(projects("batch").await, []);
-        let newest = newest_project(&pool, CLIENT).await.unwrap();
-        assert_eq!(newest, Some(ProjectId(2)));
-        let other = newest_project(&pool, ClientKeyId(2)).await.unwrap();
-        assert_eq!(other, None);
+        assert_eq!(projects("files").await, [ProjectId(1), ProjectId(2)]);
+        assert_eq!(projects("cachedContents").await, [ProjectId(1)]);
+        assert_eq!(projects("batches").await, []);
+        assert_eq!(newest(CLIENT, &both, 8).await, Some(1));
+        assert_eq!(newest(CLIENT, &both, 9).await, Some(2), "expired");
+        assert_eq!(newest(CLIENT, &["cachedContents"], 0).await, Some(1));
+        assert_eq!(newest(CLIENT, &["batches"], 0).await, None);
+        assert_eq!(newest(ClientKeyId(2), &both, 0).await, None);
+    }
+
+    #[sqlx::test]
+    async fn long_work_stays_counted(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        let counted = |seconds, is_counted| {
+            let batch = Birth {
+                is_counted,
+                ..birth("batches/a", Some(at(100)))
+            };
+            bore(seconds, 1, &[batch])
+        };
+        for (row, expected) in [
+            (counted(0, false), false),
+            (counted(1, true), true),
+            (counted(2, false), true),
+            // Made anew under an old name.
+            (counted(100, false), false),
+        ] {
+            write(&db, vec![row]).await;
+            let known = list_named(&pool, &["batches/a"]).await.unwrap();
+            assert_eq!(known[0].is_counted, expected);
+        }
     }
 
     #[sqlx::test]

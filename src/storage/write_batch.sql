@@ -5,12 +5,13 @@ INSERT INTO request_logs (
     id, started_at_ms, kind, client_key_id, client_ip_id, user_agent_id, method, path_id, model_id,
     model_version_id, operation_id, streamed, status, outcome, error, attempts, upstream_key_id, project_id,
     wait_ms, first_byte_ms, duration_ms, request_bytes, response_bytes, prompt_tokens, output_tokens,
-    thought_tokens, cached_tokens, tool_tokens, total_tokens, finish_reason_id, service_tier_id, cost_nano_usd
+    thought_tokens, cached_tokens, tool_tokens, total_tokens, finish_reason_id, service_tier_id, cost_nano_usd,
+    bound_by
 )
-SELECT * FROM (VALUES @32) WHERE column1 IS NOT NULL
+SELECT * FROM (VALUES @33) WHERE column1 IS NOT NULL
 ON CONFLICT (id) DO UPDATE
 SET
-    client_key_id = excluded.client_key_id, model_id = excluded.model_id,
+    client_key_id = excluded.client_key_id, bound_by = excluded.bound_by, model_id = excluded.model_id,
     model_version_id = excluded.model_version_id, operation_id = excluded.operation_id,
     streamed = excluded.streamed, status = excluded.status, outcome = excluded.outcome,
     error = excluded.error, attempts = excluded.attempts, upstream_key_id = excluded.upstream_key_id,

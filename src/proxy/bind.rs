@@ -1,0 +1,156 @@
+//! Which project may serve a request, because of what it names or makes: names → what is known of them → `Bound`.
+
+use std::collections::BTreeSet;
+
+use crate::app::App;
+use crate::clock;
+use crate::gemini::resource_name::{ResourceKind, ResourceName};
+use crate::pool::client_key::ClientKeyId;
+use crate::pool::ownership::{Asker, Binding, Home, Known, binding};
+use crate::pool::upstream_key::ProjectId;
+use crate::proxy::refuse::Refusal;
+use crate::storage::error::Error;
+use crate::storage::resources;
+
+/// Where a request may go.
+#[derive(Debug, Clone, Default)]
+pub struct Bound {
+    /// The one project that may serve it.
+    pub only: Option<ProjectId>,
+    /// The project that shall serve it if it can.
+    pub home: Option<ProjectId>,
+    /// Because of what it is bound.
+    pub name: Option<String>,
+    /// What it names that nobody is known to have made; where an answer succeeds, it is.
+    pub unknown: Vec<ResourceName>,
+    /// What it names whose use is in a row already.
+    pub counted: Vec<String>,
+}
+
+impl Bound {
+    /// The name because of which it is bound; empty: it is not.
+    pub fn because(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether what it names may turn out to be in any project.
+    pub fn is_guess(&self) -> bool {
+        self.only.is_none() && !self.unknown.is_empty()
+    }
+}
+
+/// Looks up where a request may go that names these things, and makes something of a kind or nothing.
+pub async fn bind(
+    app: &App,
+    client: ClientKeyId,
+    names: &BTreeSet<ResourceName>,
+    makes: Option<ResourceKind>,
+) -> Result<Bound, Refusal> {
+    if names.is_empty() && makes.is_none() {
+        return Ok(Bound::default());
+    }
+    let lineages: Vec<Vec<ResourceName>> =
+        names.iter().map(|name| name.lineage().collect()).collect();
+    let all: BTreeSet<&str> = lineages
+        .iter()
+        .flatten()
+        .map(ResourceName::as_str)
+        .collect();
+    let known = look_up(app, &all).await.map_err(not_looked_up)?;
+    let (mut asked, mut unknown) = (Vec::new(), Vec::new());
+    for lineage in &lineages {
+        let is_known = |name: &&ResourceName| known.iter().any(|known| known.name == name.as_str());
+        match (lineage.iter().find(is_known), lineage.first()) {
+            (Some(name), _) => asked.push(name.as_str()),
+            (None, Some(name)) if name.kind().is_always_owned() => {
+                asked.push(name.as_str());
+                unknown.push(name.clone());
+            }
+            (None, _) => {}
+        }
+    }
+    let home = if unknown.is_empty() && (makes.is_none() || !asked.is_empty()) {
+        None
+    } else {
+        home_of(app, client).await.map_err(not_looked_up)?
+    };
+    let asker = Asker {
+        client,
+        home,
+        is_isolated: app.settings().client_isolation,
+    };
+    let counted = known.iter().filter(|known| known.is_counted);
+    let counted = counted.map(|known| known.name.clone()).collect();
+    match binding(&asked, &known, asker, makes.is_some()) {
+        Binding::Free => Ok(Bound {
+            unknown,
+            counted,
+            ..Bound::default()
+        }),
+        Binding::First(home) => Ok(Bound {
+            home: Some(home),
+            unknown,
+            counted,
+            ..Bound::default()
+        }),
+        Binding::Only { project_id, name } => Ok(Bound {
+            only: Some(project_id),
+            home: None,
+            name: Some(name.to_owned()),
+            unknown,
+            counted,
+        }),
+        Binding::Apart(groups) => Err(Refusal::Apart(
+            groups
+                .into_iter()
+                .map(|group| group.into_iter().map(ToOwned::to_owned).collect())
+                .collect(),
+        )),
+        Binding::NotFound(name) => Err(Refusal::NotFound(name.to_owned())),
+    }
+}
+
+/// What is known of these names: what was made lately without asking the database.
+async fn look_up(app: &App, names: &BTreeSet<&str>) -> Result<Vec<Known>, Error> {
+    let (mut known, mut others) = (Vec::new(), Vec::new());
+    {
+        let (newborns, keys) = (app.newborns(), app.keys.lock());
+        for name in names {
+            let newborn = newborns.get(name);
+            let row = newborn.and_then(|newborn| keys.get(newborn.upstream_key_id));
+            match newborn.zip(row) {
+                Some((newborn, row)) => known.push(Known {
+                    name: (*name).to_owned(),
+                    project_id: row.project_id,
+                    maker: newborn.maker,
+                    is_counted: newborns.is_counted(name),
+                }),
+                None => others.push(*name),
+            }
+        }
+    }
+    if !others.is_empty() {
+        known.extend(resources::list_named(&app.db.readers, &others).await?);
+    }
+    Ok(known)
+}
+
+/// Where a client's things are made.
+async fn home_of(app: &App, client: ClientKeyId) -> Result<Option<ProjectId>, Error> {
+    let home = app.homes().of(client);
+    if home == Home::Unread {
+        let kinds = ResourceKind::combined_collections();
+        let newest =
+            resources::newest_project(&app.db.readers, client, &kinds, clock::now()).await?;
+        app.homes().read(client, newest);
+    }
+    Ok(match app.homes().of(client) {
+        Home::In(project_id) => Some(project_id),
+        Home::Unread | Home::Nowhere => None,
+    })
+}
+
+fn not_looked_up(error: Error) -> Refusal {
+    tracing::error!("what a request names could not be looked up: {error}");
+    Refusal::NotLookedUp
+}
