@@ -21,6 +21,7 @@ mod handler;
 mod incoming;
 mod record;
 mod refuse;
+mod tries;
 
 /// Serves every path that no other router knows.
 pub async fn serve(
