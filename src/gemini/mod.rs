@@ -9,6 +9,7 @@ pub mod event_reader;
 pub mod headers;
 mod inflate;
 pub mod json_scan;
+pub mod listing;
 pub mod prices;
 pub mod redact;
 pub mod references;

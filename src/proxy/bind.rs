@@ -150,7 +150,7 @@ async fn home_of(app: &App, client: ClientKeyId) -> Result<Option<ProjectId>, Er
     })
 }
 
-fn not_looked_up(error: Error) -> Refusal {
+pub fn not_looked_up(error: Error) -> Refusal {
     tracing::error!("what a request names could not be looked up: {error}");
     Refusal::NotLookedUp
 }

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::gemini::classify::{Asked, classify, success};
 use crate::gemini::error_body::{ErrorBody, decode};
 use crate::gemini::event_reader::First;
+use crate::gemini::listing::PAGE_LIMIT;
 use crate::gemini::tap::{Answered, Tap};
 use crate::gemini::transport::{Stream, describe, rule_of};
 use crate::pool::lease::Lease;
@@ -168,6 +169,9 @@ async fn exchange(
         // The end of a body that is here is seen only once the task of its connection has had its turn.
         let turns = if incoming.streams { 0 } else { 3 };
         take_what_is_here(&mut body, &mut tap, &mut beginning, turns).await?;
+        if incoming.listing.is_some() {
+            take_page(&mut body, &mut beginning).await?;
+        }
         let answered = tap.finish();
         let whole = beginning.ended && answered.error.is_none();
         let reply = if whole {
@@ -238,6 +242,21 @@ async fn take_what_is_here(
                 read += chunk.len();
                 beginning.chunks.push_back(chunk);
             }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a page of a list until its end, which is put together with others before it is answered.
+async fn take_page(body: &mut Body, beginning: &mut Beginning) -> Result<(), Verdict> {
+    let mut read: usize = beginning.chunks.iter().map(Bytes::len).sum();
+    while !beginning.ended && read < PAGE_LIMIT {
+        match next_chunk(body).await? {
+            Some(chunk) => {
+                read += chunk.len();
+                beginning.chunks.push_back(chunk);
+            }
+            None => beginning.ended = true,
         }
     }
     Ok(())

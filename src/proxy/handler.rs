@@ -14,25 +14,31 @@ use crate::proxy::authenticate::{authenticate, credential};
 use crate::proxy::bind::bind;
 use crate::proxy::forward::Attempt;
 use crate::proxy::incoming::Incoming;
+use crate::proxy::lists::{Listed, MergedPage, list};
 use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
 use crate::proxy::tries::try_keys;
+
+/// What a client gets.
+enum Served {
+    /// An answer of Google.
+    Gemini(Attempt, Box<Incoming>),
+    /// A page put together from several.
+    List(MergedPage),
+}
 
 /// Carries one request through the pool and records it, however it ends.
 pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Response {
     let mut record = Record::open(app, &request, peer);
     match serve(app, request, &mut record).await {
-        Ok((attempt, incoming)) => answer(app, attempt, &incoming, record).await,
+        Ok(Served::Gemini(attempt, incoming)) => answer(app, attempt, &incoming, record).await,
+        Ok(Served::List(page)) => page.answer(record).await,
         Err(refusal) => refusal.answer(record).await,
     }
 }
 
 /// Reads what is asked, finds where it may go, and has it answered.
-async fn serve(
-    app: &Arc<App>,
-    request: Request,
-    record: &mut Record,
-) -> Result<(Attempt, Incoming), Refusal> {
+async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<Served, Refusal> {
     let credential = credential(request.headers(), request.uri().query());
     let target = record.target(credential.as_ref(), &request);
     // Strangers first: their bad paths must not fill the log.
@@ -50,11 +56,18 @@ async fn serve(
         app.turned_away.fetch_add(1, Ordering::Relaxed);
         return Err(Refusal::TooManyPendingRows);
     }
-    let incoming = Incoming::read(app, &settings, target, request).await?;
+    let mut incoming = Incoming::read(app, &settings, target, request).await?;
     record.incoming(&incoming);
     record.admitted(admit(app, &client, &incoming)?);
     let bound = bind(app, client.id, &incoming.names, incoming.makes()).await?;
     record.bound(&bound);
-    let attempt = try_keys(app, &settings, &client, &incoming, &bound, record).await?;
-    Ok((attempt, incoming))
+    let attempt = match incoming.listing {
+        Some(listing) => match list(app, &settings, &client, listing, &mut incoming, record).await?
+        {
+            Listed::Page(page) => return Ok(Served::List(page)),
+            Listed::Failed(attempt) => attempt,
+        },
+        None => try_keys(app, &settings, &client, &incoming, &bound, record).await?,
+    };
+    Ok(Served::Gemini(attempt, Box::new(incoming)))
 }

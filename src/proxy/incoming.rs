@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http_body_util::BodyExt;
 
 use crate::app::App;
@@ -17,6 +17,7 @@ use crate::gemini::births::Births;
 use crate::gemini::demand::demand;
 use crate::gemini::headers::for_upstream;
 use crate::gemini::json_scan::{Found, Scanner};
+use crate::gemini::listing::Listing;
 use crate::gemini::references::References;
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::tap::Tap;
@@ -47,6 +48,8 @@ pub struct Incoming {
     pub names: BTreeSet<ResourceName>,
     /// Whether Google shall keep what an interaction makes.
     pub stores: bool,
+    /// The list that it asks for, of what belongs to projects.
+    pub listing: Option<Listing>,
     /// How long the client itself will wait, as it told Google.
     pub deadline: Option<Duration>,
     _held: Held,
@@ -120,10 +123,16 @@ impl Incoming {
             .get("x-server-timeout")
             .and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
         let deadline = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let listing = Listing::of(&head.method, &target);
+        let mut headers = for_upstream(&head.headers);
+        if listing.is_some() {
+            // Its pages are put together from what comes.
+            headers.remove(ACCEPT_ENCODING);
+        }
         let outgoing = Outgoing {
             method: head.method,
             url,
-            headers: for_upstream(&head.headers),
+            headers,
             body,
         };
         Ok(Self {
@@ -133,6 +142,7 @@ impl Incoming {
             model,
             amount,
             names,
+            listing,
             stores: references.stores(),
             deadline,
             _held: memory,
@@ -147,6 +157,8 @@ impl Incoming {
     /// What reads the answer.
     pub fn tap(&self, content_type: Option<&str>, content_encoding: Option<&str>) -> Tap {
         let births = Births::of(&self.target, self.stores, content_type);
+        // What is listed is not this client's because it is listed.
+        let births = births.filter(|_| self.listing.is_none());
         Tap::new(self.target.surface, content_type, content_encoding).noticing(births)
     }
 

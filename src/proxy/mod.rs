@@ -19,6 +19,7 @@ mod choose;
 mod forward;
 mod handler;
 mod incoming;
+mod lists;
 mod record;
 mod refuse;
 mod tries;

@@ -65,6 +65,8 @@ pub enum Refusal {
     Apart(Vec<Vec<String>>),
     /// Nothing of this name exists for the client.
     NotFound(String),
+    /// A list was asked for from a place that is not known.
+    BadCursor,
     /// The database did not say whose what the request names is.
     NotLookedUp,
     /// Keys could serve, but each carries as many requests as it may.
@@ -157,6 +159,7 @@ impl Refusal {
             | Self::AlteredPath
             | Self::AmbiguousLength
             | Self::Apart(_)
+            | Self::BadCursor
             | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::NotYet => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -199,6 +202,7 @@ impl Refusal {
             | Self::AmbiguousLength
             | Self::NotYet
             | Self::Apart(_)
+            | Self::BadCursor
             | Self::NotFound(_)
             | Self::NotLookedUp
             | Self::BodyTooLarge(_)
@@ -241,6 +245,7 @@ impl Refusal {
             | Self::AmbiguousLength
             | Self::NotYet
             | Self::Apart(_)
+            | Self::BadCursor
             | Self::NotFound(_)
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow
@@ -310,6 +315,9 @@ impl Refusal {
                     "gemini-pool: {name} was not found: it does not exist, has expired, or was made with another client key"
                 )
             }
+            Self::BadCursor => "gemini-pool: the list cannot go on from there. Take the token or the id from the last page, or \
+                 ask from the beginning"
+                .to_owned(),
             Self::NotLookedUp => {
                 "gemini-pool: whose the named resources are could not be looked up. Try again in a few seconds".to_owned()
             }

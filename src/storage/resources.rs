@@ -107,10 +107,10 @@ pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<V
     Ok(known.fetch_all(db).await?)
 }
 
-/// The projects in which a client has made things of a kind.
+/// The projects in which a client has made things of a kind; without a client, in which anybody has.
 pub async fn list_projects(
     db: impl SqliteExecutor<'_>,
-    client_key_id: ClientKeyId,
+    client_key_id: Option<ClientKeyId>,
     kind: &str,
 ) -> Result<Vec<ProjectId>> {
     let ids = sqlx::query_scalar!(
@@ -118,7 +118,7 @@ pub async fn list_projects(
         SELECT DISTINCT k.project_id AS "project_id: ProjectId"
         FROM resources AS r
         JOIN upstream_keys AS k ON k.id = r.upstream_key_id
-        WHERE r.client_key_id = ?1 AND r.kind = ?2
+        WHERE (?1 IS NULL OR r.client_key_id = ?1) AND r.kind = ?2
         ORDER BY k.project_id
         "#,
         client_key_id,
@@ -352,7 +352,7 @@ mod tests {
         ];
         write(&db, rows.to_vec()).await;
 
-        let projects = async |kind| list_projects(&pool, CLIENT, kind).await.unwrap();
+        let projects = async |kind| list_projects(&pool, Some(CLIENT), kind).await.unwrap();
         assert_eq!(projects("files").await, [ProjectId(1), ProjectId(2)]);
         assert_eq!(projects("cachedContents").await, [ProjectId(1)]);
         assert_eq!(projects("batches").await, []);
