@@ -13,6 +13,7 @@ CREATE TABLE resources (
 CREATE INDEX resources_by_expiry ON resources (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 CREATE INDEX resources_by_client_key ON resources (client_key_id, kind, upstream_key_id);
 CREATE INDEX resources_by_age ON resources (client_key_id, created_at_ms);
+CREATE INDEX resources_by_upstream_key ON resources (upstream_key_id, kind);
 
 -- The name of what only one project has, because of which that one had to serve the request.
 ALTER TABLE request_logs ADD COLUMN bound_by TEXT;

@@ -256,6 +256,7 @@ mod tests {
             limits: Limits::default(),
             scopes: None,
             tags: vec![],
+            direct_access: false,
         })
     }
 

@@ -48,6 +48,10 @@ pub struct TermsArgs {
     /// Tags of the upstream keys it may spend, likewise
     #[arg(long, value_name = "TAG", value_delimiter = ',', value_parser = tag)]
     tags: Option<Vec<String>>,
+    /// Whether it may hand out access to Google that goes past this server, which then neither limits nor logs it: ephemeral
+    /// tokens, permissions, webhooks, credentials; on or off
+    #[arg(long, value_name = "SWITCH", value_parser = switch)]
+    direct_access: Option<bool>,
     /// When it ends: 2027-01-31T08:00:00Z, or 30d from now; or `none`
     #[arg(long, value_name = "TIME")]
     expires: Option<OrNone<Moment>>,
@@ -81,6 +85,9 @@ impl TermsArgs {
             if terms.expires_at.is_some_and(|at| at <= now) {
                 return Err(InvalidConfig::new("--expires is in the past"));
             }
+        }
+        if let Some(direct_access) = self.direct_access {
+            terms.direct_access = direct_access;
         }
         if let Some(note) = self.note {
             terms.note = note;
@@ -190,6 +197,14 @@ fn tag(text: &str) -> Result<String, BadScope> {
     Ok(text.to_owned())
 }
 
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text.trim() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off"),
+    }
+}
+
 /// The limits of a key on one line; nothing where there are none.
 pub fn limits(limits: &Limits) -> String {
     let told = [
@@ -217,6 +232,8 @@ pub fn scopes(key: &ListedKey) -> String {
     ];
     let told = told.into_iter().filter(|(_, items)| !items.is_empty());
     let told = told.map(|(what, items)| format!("{what} {}", items.join(", ")));
+    let direct = key.direct_access.then(|| "direct access".to_owned());
+    let told = told.chain(direct);
     told.collect::<Vec<_>>().join("; ")
 }
 
@@ -259,6 +276,7 @@ mod tests {
             "--paths=/v1beta/*",
             "--addresses=192.0.2.7,2001:db8::/32",
             "--tags=free, team-a",
+            "--direct-access=on",
             "--expires=1d",
         ];
         applied(&flags, &mut terms).unwrap();
@@ -280,6 +298,7 @@ mod tests {
             paths: vec!["/v1beta/*".to_owned()],
             addresses: ["192.0.2.7", "2001:db8::/32"].map(str::to_owned).to_vec(),
             tags: ["free", "team-a"].map(str::to_owned).to_vec(),
+            direct_access: true,
         };
         assert_eq!(terms, expected);
         assert_eq!(
@@ -301,6 +320,7 @@ mod tests {
             "--paths=none",
             "--addresses=none",
             "--tags=none",
+            "--direct-access=off",
             "--expires=none",
             "--note=",
         ];

@@ -215,6 +215,7 @@ fn field_word(language: Language, field: &str) -> &str {
         "models" => language.models_field(),
         "paths" => language.paths_field(),
         "addresses" => language.addresses_field(),
+        "direct_access" => language.direct_access(),
         "requests_per_minute" => language.limit(Limit::RequestsPerMinute),
         "requests_per_day" => language.limit(Limit::RequestsPerDay),
         "tokens_per_minute" => language.limit(Limit::TokensPerMinute),

@@ -1,5 +1,6 @@
 //! `ResourceName`: what belongs to one project, named as Google names it; every spelling of a name leads to the same one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::iter;
 use std::time::Duration;
@@ -111,6 +112,16 @@ impl ResourceName {
 
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// A name as pages and logs may have it: who knows what resumes a live session can do so.
+    pub fn shown(name: &str) -> Cow<'_, str> {
+        match name.split_once('/') {
+            Some((collection, _)) if collection == ResourceKind::LiveSession.collection() => {
+                format!("{collection}/…").into()
+            }
+            _ => name.into(),
+        }
     }
 
     /// What this is a part of, as a document is of its store; a part belongs to whom the whole belongs.

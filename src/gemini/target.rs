@@ -180,6 +180,19 @@ impl Target {
         Ok(target)
     }
 
+    /// Whether it would give somebody access to Google that goes past this server: an ephemeral token, a permission or the
+    /// ownership of something, an address that Google calls, a credential (Google's API reference).
+    pub fn escapes(&self) -> bool {
+        let path = self.path_and_query.split('?').next().unwrap_or_default();
+        let path = decoded(path);
+        let mut segments = path.split('/');
+        segments.any(|segment| {
+            let (name, method) = segment.split_once(':').unwrap_or((segment, ""));
+            let collections = ["auth_tokens", "permissions", "webhooks", "credentials"];
+            collections.contains(&name) || method == "transferOwnership"
+        })
+    }
+
     /// Uploads and downloads, whose paths have the version in the middle.
     fn read_transfer(&mut self, method: &Method, segments: &[&str]) {
         let after_version = segments
@@ -414,6 +427,23 @@ mod tests {
             .split_once('?')
             .map_or((uri, None), |(path, query)| (path, Some(query)));
         Target::read(&method.parse().unwrap(), path, query, false)
+    }
+
+    #[test]
+    fn what_would_go_past_this_server_is_told() {
+        for (line, expected) in [
+            ("POST /v1alpha/auth_tokens", true),
+            ("POST /v1alpha/auth%5Ftokens", true),
+            ("POST /v1beta/tunedModels/x/permissions", true),
+            ("GET /v1beta/corpora/x/permissions/y?a=b", true),
+            ("POST /v1beta/tunedModels/x:transferOwnership", true),
+            ("POST /v1beta/webhooks/x:rotateSigningSecret", true),
+            ("POST /v1beta/credentials", true),
+            ("GET /v1beta/files?pageToken=permissions", false),
+            ("POST /v1beta/interactions", false),
+        ] {
+            assert_eq!(read(line).unwrap().escapes(), expected, "{line}");
+        }
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct ClientKey {
     pub scopes: Option<Scopes>,
     /// Tags of the upstream keys it may spend; none: any key.
     pub tags: Vec<String>,
+    /// Whether it may hand out access to Google that goes past this server: ephemeral tokens, permissions, webhooks,
+    /// credentials.
+    pub direct_access: bool,
 }
 
 /// What a client key may spend; `None`: no limit. Serialized in the names of the JSON, the cost in dollars.

@@ -19,6 +19,9 @@ pub fn check_scopes(client: &ClientKey, address: IpAddr, target: &Target) -> Res
     if !scopes.admits_address(address) {
         return Err(Refusal::AddressOutOfScope(address));
     }
+    if target.escapes() && !client.direct_access {
+        return Err(Refusal::DirectAccess);
+    }
     // Google's own path: an alias leads nowhere else than the path it stands for.
     let path = target.path_and_query.split('?').next().unwrap_or_default();
     if !scopes.paths.admit(path) {

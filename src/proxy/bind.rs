@@ -96,7 +96,7 @@ pub async fn bind(
         Binding::Only { project_id, name } => Ok(Bound {
             only: Some(project_id),
             home: None,
-            name: Some(name.to_owned()),
+            name: Some(ResourceName::shown(name).into_owned()),
             unknown,
             counted,
         }),

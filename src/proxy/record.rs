@@ -38,7 +38,7 @@ use crate::proxy::bind::Bound;
 use crate::proxy::forward::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::refuse::Refusal;
-use crate::storage::request_logs::{NewAttempt, NewRequestLog};
+use crate::storage::request_logs::{BOUND_BY_HOME, NewAttempt, NewRequestLog};
 use crate::storage::resources::Birth;
 use crate::storage::upstream_keys::Evidence;
 
@@ -173,6 +173,9 @@ impl Record {
     pub fn begin_attempt(&mut self, lent: &Lent) {
         self.attempt_began = clock::instant();
         self.lent = Some(lent.clone());
+        if self.bound.home == Some(lent.project_id) {
+            self.row().bound_by = Some(BOUND_BY_HOME.to_owned());
+        }
         self.row().attempts.push(NewAttempt {
             upstream_key_id: lent.id,
             project_id: lent.project_id,

@@ -34,6 +34,8 @@ pub enum Refusal {
     PathOutOfScope {
         allowed: String,
     },
+    /// It would give somebody access to Google that goes past the pool.
+    DirectAccess,
     ModelOutOfScope {
         model: String,
         allowed: String,
@@ -148,6 +150,7 @@ impl Refusal {
             | Self::ScopesUnreadable
             | Self::AddressOutOfScope(_)
             | Self::PathOutOfScope { .. }
+            | Self::DirectAccess
             | Self::ModelOutOfScope { .. }
             | Self::ModelUntold { .. } => StatusCode::FORBIDDEN,
             Self::TooManyGuesses(_)
@@ -194,6 +197,7 @@ impl Refusal {
             | Self::ScopesUnreadable
             | Self::AddressOutOfScope(_)
             | Self::PathOutOfScope { .. }
+            | Self::DirectAccess
             | Self::ModelOutOfScope { .. }
             | Self::ModelUntold { .. }
             | Self::Limited(_)
@@ -238,6 +242,7 @@ impl Refusal {
             | Self::ScopesUnreadable
             | Self::AddressOutOfScope(_)
             | Self::PathOutOfScope { .. }
+            | Self::DirectAccess
             | Self::ModelOutOfScope { .. }
             | Self::ModelUntold { .. }
             | Self::BadTarget(_)
@@ -281,6 +286,10 @@ impl Refusal {
                 "gemini-pool: this client key may not use this path, but {allowed}. Whoever runs the pool can allow it, \
                  with --paths"
             ),
+            Self::DirectAccess => "gemini-pool: this client key may not hand out access to Google that goes past the pool \
+                 (ephemeral tokens, permissions, webhooks, credentials). Whoever runs the pool can allow it, with \
+                 --direct-access"
+                .to_owned(),
             Self::ModelOutOfScope { model, allowed } => {
                 let model = &model[..model.floor_char_boundary(REPEATED)];
                 format!(

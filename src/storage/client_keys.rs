@@ -25,6 +25,8 @@ pub struct ListedKey {
     pub paths: Vec<String>,
     pub addresses: Vec<String>,
     pub tags: Vec<String>,
+    /// Whether it may hand out access to Google that goes past this server.
+    pub direct_access: bool,
     pub requests: i64,
     pub successes: i64,
     pub failures: i64,
@@ -47,6 +49,8 @@ pub struct Terms {
     pub paths: Vec<String>,
     pub addresses: Vec<String>,
     pub tags: Vec<String>,
+    /// Whether it may hand out access to Google that goes past this server.
+    pub direct_access: bool,
 }
 
 /// A client key to be made.
@@ -153,7 +157,7 @@ pub async fn update(
         UPDATE client_keys
         SET name = ?2, note = ?3, expires_at_ms = ?4, requests_per_minute = ?5, requests_per_day = ?6,
             tokens_per_minute = ?7, tokens_per_day = ?8, concurrency = ?9, cost_per_month_nano_usd = ?10, models = ?11,
-            paths = ?12, addresses = ?13, tags = ?14, revision = ?15
+            paths = ?12, addresses = ?13, tags = ?14, direct_access = ?15, revision = ?16
         WHERE id = ?1 AND removed_at_ms IS NULL
         "#,
         id,
@@ -170,6 +174,7 @@ pub async fn update(
         paths,
         addresses,
         tags,
+        terms.direct_access,
         act.revision,
     );
     updated.execute(&mut **tx).await?;
@@ -209,6 +214,7 @@ pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32]
             limits: terms.limits,
             scopes,
             tags: terms.tags,
+            direct_access: terms.direct_access,
         };
         Some((row.hash.try_into().ok()?, key))
     });
@@ -246,6 +252,7 @@ struct Row {
     paths: String,
     addresses: String,
     tags: String,
+    direct_access: bool,
 }
 
 impl Row {
@@ -272,6 +279,7 @@ impl Row {
             paths: texts(&self.paths)?,
             addresses: texts(&self.addresses)?,
             tags: texts(&self.tags)?,
+            direct_access: self.direct_access,
         })
     }
 }
@@ -283,7 +291,8 @@ async fn list_rows(db: impl SqliteExecutor<'_>, only: Option<ClientKeyId>) -> Re
         SELECT
             id AS "id: ClientKeyId", name, note, hash, enabled AS "enabled: bool",
             expires_at_ms AS "expires_at: Timestamp", requests_per_minute, requests_per_day, tokens_per_minute,
-            tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags
+            tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags,
+            direct_access AS "direct_access: bool"
         FROM client_keys
         WHERE removed_at_ms IS NULL AND (?1 IS NULL OR id = ?1)
         "#,
@@ -312,8 +321,8 @@ async fn list_only(
         SELECT
             id AS "id: ClientKeyId", name, last4, note, enabled AS "enabled: bool",
             expires_at_ms AS "expires_at: Timestamp", requests_per_minute, requests_per_day, tokens_per_minute,
-            tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags, requests, successes,
-            failures, prompt_tokens, output_tokens, total_tokens, last_used_at_ms AS "last_used_at: Timestamp",
+            tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags,
+            direct_access AS "direct_access: bool", requests, successes, failures, prompt_tokens, output_tokens, total_tokens, last_used_at_ms AS "last_used_at: Timestamp",
             created_at_ms AS "created_at: Timestamp"
         FROM client_keys
         WHERE removed_at_ms IS NULL AND (?1 IS NULL OR id = ?1)
@@ -343,6 +352,7 @@ async fn list_only(
         paths: texts(&row.paths),
         addresses: texts(&row.addresses),
         tags: texts(&row.tags),
+        direct_access: row.direct_access,
         requests: row.requests,
         successes: row.successes,
         failures: row.failures,
@@ -528,6 +538,7 @@ mod tests {
             paths: vec!["/v1beta/*".to_owned(), "/v1/*".to_owned()],
             addresses: vec!["192.0.2.0/24".to_owned()],
             tags: vec!["team \"a\"".to_owned()],
+            direct_access: true,
         };
 
         let mut tx = db.begin().await.unwrap();
@@ -553,6 +564,7 @@ mod tests {
 
         let (_, key) = list_for_proxy(&pool).await.unwrap().remove(0);
         assert_eq!((key.limits, key.tags), (terms.limits, terms.tags));
+        assert!(key.direct_access);
         assert!(!key.scopes.unwrap().models.admit("other"));
         let listed = list(&pool).await.unwrap().remove(0);
         let json = serde_json::to_value(&listed).unwrap();

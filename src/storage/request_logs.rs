@@ -31,6 +31,9 @@ pub enum Kind {
     Check,
 }
 
+/// Why a request went to the project that it did, where that one has its client's things; a name always has a slash.
+pub const BOUND_BY_HOME: &str = "home";
+
 /// A row as the proxy knows it, running (`outcome` is `None`) or finished.
 #[derive(Debug, Clone)]
 pub struct NewRequestLog {
@@ -64,7 +67,7 @@ pub struct NewRequestLog {
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
     pub cost_nano_usd: Option<i64>,
-    /// What it names because of which only one project could serve it.
+    /// What it names because of which only one project could serve it; or [`BOUND_BY_HOME`].
     pub bound_by: Option<String>,
     /// What the answer told of, made with the key of the last attempt.
     pub births: Vec<Birth>,

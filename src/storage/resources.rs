@@ -154,6 +154,68 @@ pub async fn newest_project(
     Ok(id.fetch_optional(db).await?)
 }
 
+/// Something that a project holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    pub name: String,
+    pub client_key_id: Option<ClientKeyId>,
+    pub client_key: Option<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The newest things that a project holds.
+pub async fn list_held(
+    db: impl SqliteExecutor<'_>,
+    project_id: ProjectId,
+    now: Timestamp,
+    most: u32,
+) -> Result<Vec<Held>> {
+    let held = sqlx::query_as!(
+        Held,
+        r#"
+        SELECT
+            r.name AS "name!", r.client_key_id AS "client_key_id: ClientKeyId", c.name AS "client_key?",
+            r.created_at_ms AS "created_at: Timestamp", r.expires_at_ms AS "expires_at: Timestamp"
+        FROM upstream_keys AS k
+        JOIN resources AS r ON r.upstream_key_id = k.id
+        LEFT JOIN client_keys AS c ON c.id = r.client_key_id
+        WHERE k.project_id = ?1 AND ifnull(r.expires_at_ms > ?2, true)
+        ORDER BY r.created_at_ms DESC, r.name
+        LIMIT ?3
+        "#,
+        project_id,
+        now,
+        most,
+    );
+    Ok(held.fetch_all(db).await?)
+}
+
+/// How many things of each kind a project holds, the most first.
+pub async fn count_held(
+    db: impl SqliteExecutor<'_>,
+    project_id: ProjectId,
+    now: Timestamp,
+) -> Result<Vec<(String, i64)>> {
+    let counts = sqlx::query!(
+        r#"
+        SELECT r.kind, count(*) AS "count!: i64"
+        FROM upstream_keys AS k
+        JOIN resources AS r ON r.upstream_key_id = k.id
+        WHERE k.project_id = ?1 AND ifnull(r.expires_at_ms > ?2, true)
+        GROUP BY r.kind
+        ORDER BY 2 DESC, r.kind
+        "#,
+        project_id,
+        now,
+    );
+    let counts = counts.fetch_all(db).await?;
+    Ok(counts
+        .into_iter()
+        .map(|row| (row.kind, row.count))
+        .collect())
+}
+
 /// Forgets what was deleted, with all that was within it, as documents are in a store.
 pub async fn delete(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<()> {
     let names = serde_json::to_string(names).expect("texts become JSON");
@@ -361,6 +423,34 @@ mod tests {
         assert_eq!(newest(CLIENT, &["cachedContents"], 0).await, Some(1));
         assert_eq!(newest(CLIENT, &["batches"], 0).await, None);
         assert_eq!(newest(ClientKeyId(2), &both, 0).await, None);
+    }
+
+    #[sqlx::test]
+    async fn what_a_project_holds_is_told_newest_first(pool: SqlitePool) {
+        let db = with_keys(&pool).await;
+        let batch = Birth {
+            kind: "batches",
+            ..birth("batches/d", None)
+        };
+        let rows = [
+            bore(
+                1,
+                1,
+                &[birth("files/a", Some(at(9))), birth("files/b", None)],
+            ),
+            bore(3, 1, &[birth("files/c", None), batch]),
+            bore(2, 2, &[birth("files/other", None)]),
+        ];
+        write(&db, rows.to_vec()).await;
+
+        let held = list_held(&pool, ProjectId(1), at(9), 2).await.unwrap();
+        let names: Vec<_> = held.iter().map(|held| held.name.as_str()).collect();
+        assert_eq!(names, ["batches/d", "files/c"]);
+        assert_eq!(held[0].client_key_id, Some(CLIENT));
+        assert_eq!(held[0].created_at, at(3));
+        let counts = count_held(&pool, ProjectId(1), at(9)).await.unwrap();
+        let expected = [("files".to_owned(), 2), ("batches".to_owned(), 1)];
+        assert_eq!(counts, expected);
     }
 
     #[sqlx::test]

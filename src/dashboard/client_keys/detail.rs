@@ -308,6 +308,7 @@ fn facts(visit: &Visit, key: &ListedKey) -> Markup {
                     span.lines { @for item in list { code { (item) } } }
                 }
             }
+            @if key.direct_access { dt { (language.direct_access()) } dd { (language.allowed()) } }
             dt { (language.client_key_expires()) }
             dd { @match key.expires_at {
                 Some(at) if at <= visit.now => (ago(visit, at, visit.now)),

@@ -36,6 +36,7 @@ pub struct TermsForm {
     paths: String,
     addresses: String,
     tags: String,
+    direct_access: String,
 }
 
 impl TermsForm {
@@ -65,6 +66,7 @@ impl TermsForm {
             paths: terms.paths.join("\n"),
             addresses: terms.addresses.join("\n"),
             tags: terms.tags.join("\n"),
+            direct_access: if terms.direct_access { "on" } else { "" }.to_owned(),
         }
     }
 
@@ -103,6 +105,7 @@ impl TermsForm {
             paths: list("paths", &self.paths, scopes::check_path),
             addresses: list("addresses", &self.addresses, scopes::check_address),
             tags: list("tags", &self.tags.replace(',', "\n"), scopes::check_tag),
+            direct_access: !self.direct_access.is_empty(),
         };
         if wrong.is_empty() {
             Ok(terms)
@@ -197,6 +200,11 @@ impl TermsForm {
             (card(language.scopes_title(), html! {
                 p.hint.small { (language.scopes_lead()) }
                 div.fields.wide { (self.scope_fields(language, wrong)) }
+                label.check {
+                    input type="checkbox" name="direct_access" value="on" checked[!self.direct_access.is_empty()];
+                    (language.direct_access())
+                }
+                p.hint.small { (language.direct_access_hint()) }
             }))
         }
     }

@@ -19,8 +19,8 @@ use crate::error::Error;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::pool::verdict::Rule;
-use crate::storage::request_logs::Kind;
 use crate::storage::request_logs::listed::{self, Attempt, RequestLog};
+use crate::storage::request_logs::{BOUND_BY_HOME, Kind};
 
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -167,6 +167,11 @@ fn why_chosen(
     before: Option<&Attempt>,
 ) -> String {
     let Some(before) = before else {
+        match row.bound_by.as_deref() {
+            Some(BOUND_BY_HOME) => return language.chosen_home().to_owned(),
+            Some(name) => return language.chosen_bound(name),
+            None => {}
+        }
         return match (row.kind, u64::try_from(row.wait_ms).unwrap_or(0)) {
             (Kind::Check, _) => language.chosen_for_check().to_owned(),
             (Kind::Request, 0) => language.chosen_first().to_owned(),
@@ -200,6 +205,9 @@ fn asked_facts(visit: &Visit, row: &RequestLog) -> Markup {
             (fact(language.log_path(), html! { span.mono { (row.method) " " (row.path) } }))
             (text_fact(language.log_operation(), row.operation.as_deref()))
             (text_fact(language.log_model(), row.model.as_deref()))
+            @if let Some(name) = row.bound_by.as_deref().filter(|name| *name != BOUND_BY_HOME) {
+                (fact(language.log_bound_by(), html! { span.mono { (name) } }))
+            }
             (fact(language.log_streamed(), html! { @if row.streamed { (language.yes()) } @else { (language.no()) } }))
             (fact(language.log_request_bytes(), html! { (size(row.request_bytes)) }))
         }

@@ -44,6 +44,9 @@ texts! {
     addresses_hint = "Where it may come from, as in 192.0.2.7 or 192.0.2.0/24", "允許的來源，例如 192.0.2.7 或 192.0.2.0/24";
     key_tags_field = "Upstream keys with one of these tags", "僅使用具有下列任一標籤的上游金鑰";
     key_tags_hint = "Empty: any upstream key", "留空表示可使用任何上游金鑰";
+    direct_access = "May hand out direct access to Google", "可對外授予直接存取 Google 的權限";
+    direct_access_hint = "Ephemeral tokens, permissions, webhooks, credentials. What is done with them goes past this server, which neither limits nor logs it.", "包括臨時權杖、權限分享、webhook 與憑證。透過它們的存取會繞過本伺服器，不受限制也不會記錄。";
+    allowed = "Allowed", "允許";
     create_client_key = "Create key", "建立金鑰";
     client_key_is_made(name: &str) = "The key for {name} is made", "已建立 {name} 的金鑰";
     copy_it_now = "Copy it now: it is shown this once and stored nowhere in readable form.", "請立即複製：金鑰只顯示這一次，系統不會以可讀形式保存。";

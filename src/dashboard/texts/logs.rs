@@ -104,6 +104,9 @@ texts! {
     why_chosen = "Why this key", "為何選它";
     why_left = "What came of it", "結果說明";
     chosen_first = "First choice: among the ready keys the lowest priority, then the least busy, then the least used of its quota, then the longest rested.", "首選：在可用金鑰中，先看優先順序，再看誰最不忙、配額用得最少、休息最久。";
+    chosen_home = "Where this client makes its files, caches and stores, so that they can be used together.", "此客戶端的檔案、快取與儲存庫都建立在這個專案，才能一起使用。";
+    chosen_bound(name: &str) = "Only its project holds {name}, which the request names.", "請求提到的 {name} 只存在於這個專案。";
+    log_bound_by = "Bound by", "綁定依據";
     chosen_after_wait(time: &str) = "No key was ready at once. After {time} in the queue this one became free.", "當下沒有可用金鑰，排隊 {time} 後輪到這個。";
     chosen_other_project(rule: &str) = "The attempt before failed ({rule}), so the best ready key of another project was taken.", "前一次嘗試失敗（{rule}），因此改用另一個專案中最合適的金鑰。";
     chosen_same_project(rule: &str) = "The attempt before failed ({rule}), and no other project had a ready key.", "前一次嘗試失敗（{rule}），且其他專案沒有可用金鑰。";

@@ -245,6 +245,12 @@ texts! {
     verdict = "Verdict", "判定";
     count = "Count", "次數";
     last_time = "Last", "最後一次";
+    held_title = "What its project holds", "所屬專案保有的資源";
+    held_lead = "Files, caches, batches and the like that were made with the keys of this project. Only these keys can serve requests that name them.", "以此專案的金鑰建立的檔案、快取、批次等。提到它們的請求只能由這些金鑰處理。";
+    held_nothing = "Nothing that is known.", "目前沒有已知的資源。";
+    held_name = "Name", "名稱";
+    held_expires = "Expires", "到期";
+    held_newest(count: &str) = "The newest {count}", "最新的 {count} 項";
     checks = "Checks", "檢查";
     no_checks = "It was not checked yet.", "尚未檢查。";
     no_check_rows = "The log keeps no row of its checks any more.", "記錄中已沒有其檢查的資料列。";

@@ -20,10 +20,12 @@ use crate::dashboard::upstream_keys::edit::id_in;
 use crate::dashboard::upstream_keys::list::PATH;
 use crate::dashboard::upstream_keys::words;
 use crate::dashboard::visit::Visit;
+use crate::gemini::resource_name::ResourceName;
 use crate::pool::quota::Measure;
 use crate::pool::standing::{Rest, Source, Standing, Window, WindowOf, Word};
 use crate::pool::upstream_key::Billing;
 use crate::storage::audit::{self, ListedChange, Subject};
+use crate::storage::resources::{self, Held};
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::history::{self, Day, PastCheck, Recent, RestEvidence};
 use crate::storage::upstream_keys::search::{self, ShownKey};
@@ -36,6 +38,8 @@ const FAILURE_DAYS: u32 = 7;
 /// How many checks and changes are shown.
 const CHECKS: u32 = 10;
 const CHANGES: usize = 20;
+/// How many things that its project holds are shown.
+const HELD: u32 = 10;
 
 /// All that the page shows.
 struct Shown {
@@ -46,6 +50,8 @@ struct Shown {
     first_day: Timestamp,
     days: Vec<Day>,
     recent: Recent,
+    held: Vec<Held>,
+    held_counts: Vec<(String, i64)>,
     checks: Vec<PastCheck>,
     changes: Vec<ListedChange>,
 }
@@ -71,6 +77,8 @@ pub async fn show(
         first_day,
         days: history::list_days(db, key.id, first_day, DAYS).await?,
         recent: history::recent_failures(db, key.id, now - DAY * FAILURE_DAYS).await?,
+        held: resources::list_held(db, key.project_id, now, HELD).await?,
+        held_counts: resources::count_held(db, key.project_id, now).await?,
         checks: history::list_checks(db, key.id, CHECKS).await?,
         changes: audit::list(db, &filter, None, CHANGES).await?.items,
         key,
@@ -94,6 +102,7 @@ fn view(visit: &Visit, shown: &Shown) -> Markup {
         (card(language.quota_windows(), windows(visit, shown)))
         section.card { (days_of(language, shown)) }
         (card(language.errors_by_verdict(), failures(visit, &shown.recent, key)))
+        (card(language.held_title(), held(visit, shown)))
         (card(language.checks(), checks(visit, shown)))
         (card(language.changes_title(), changes(visit, &shown.changes)))
     };
@@ -395,6 +404,41 @@ fn failures(visit: &Visit, recent: &Recent, key: &ShownKey) -> Markup {
             div.actions {
                 a.button.small href=(href("/logs", &[("key", &key.id.0.to_string()), ("outcome", "failed")])) { (language.recent_failures()) }
             }
+        }
+    }
+}
+
+fn held(visit: &Visit, shown: &Shown) -> Markup {
+    let language = visit.language;
+    let all: i64 = shown.held_counts.iter().map(|(_, count)| count).sum();
+    let all = usize::try_from(all).unwrap_or_default();
+    html! {
+        p.muted { (language.held_lead()) }
+        @if shown.held.is_empty() {
+            p { (language.held_nothing()) }
+        } @else {
+            p.chips { @for (kind, count) in &shown.held_counts { span.tag { (kind) " " (number(*count)) } } }
+            @if all > shown.held.len() {
+                p.small.muted { (language.held_newest(&shown.held.len().to_string())) }
+            }
+            div.table { table.stack {
+                thead { tr {
+                    th scope="col" { (language.held_name()) } th scope="col" { (language.log_client()) }
+                    th scope="col" { (language.client_key_created()) } th scope="col" { (language.held_expires()) }
+                } }
+                tbody { @for held in &shown.held { tr {
+                    td.mono data-label=(language.held_name()) { (ResourceName::shown(&held.name)) }
+                    td data-label=(language.log_client()) {
+                        @if let Some(id) = held.client_key_id {
+                            a href={ "/client-keys/" (id.0) } { (held.client_key.as_deref().unwrap_or_default()) }
+                        } @else { "–" }
+                    }
+                    td data-label=(language.client_key_created()) { (ago(visit, held.created_at, visit.now)) }
+                    td data-label=(language.held_expires()) {
+                        @match held.expires_at { Some(at) => (until(visit, at, visit.now)), None => { (language.never()) } }
+                    }
+                } } }
+            } }
         }
     }
 }

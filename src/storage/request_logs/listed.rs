@@ -52,6 +52,9 @@ pub struct RequestLog {
     pub total_tokens: Option<i64>,
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
+    /// The name of what only one project has, because of which that one had to serve the request; `home`: where its client's
+    /// things are was the first choice.
+    pub bound_by: Option<String>,
     /// Nothing for a free project, whatever the price.
     pub cost_usd: Option<f64>,
     /// Present only where it was asked for.
@@ -146,7 +149,7 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
             coalesce(p.name, p.number) AS "project?: String", r.wait_ms, r.first_byte_ms, r.duration_ms,
             r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
             r.tool_tokens, r.total_tokens, reason.text AS "finish_reason?", tier.text AS "service_tier?",
-            iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64"
+            r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64"
         FROM request_logs AS r
         LEFT JOIN client_keys AS c ON c.id = r.client_key_id
         LEFT JOIN upstream_keys AS u ON u.id = r.upstream_key_id
@@ -202,6 +205,7 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
         total_tokens: row.total_tokens,
         finish_reason: row.finish_reason,
         service_tier: row.service_tier,
+        bound_by: row.bound_by,
         cost_usd: row.cost_usd,
         attempt_list: None,
     });
