@@ -67,6 +67,8 @@ impl Asked {
             | Operation::OpenAiListModels
             | Operation::OpenAiGetModel
             | Operation::GetInteraction
+            | Operation::Upload
+            | Operation::Belongings
             | Operation::Unknown
             | Operation::Outside => Self::default(),
         };
@@ -208,7 +210,7 @@ impl Prompt {
             if let Some(text) = &part.text {
                 prompt.add(text);
             }
-            prompt.media += u64::from(part.inline_data.is_some());
+            prompt.media += u64::from(part.inline_data.is_some() || part.file_data.is_some());
         }
         prompt
     }
@@ -277,6 +279,8 @@ struct Part<'a> {
     text: Option<Cow<'a, str>>,
     #[serde(default, rename = "inlineData", alias = "inline_data")]
     inline_data: Option<IgnoredAny>,
+    #[serde(default, rename = "fileData", alias = "file_data")]
+    file_data: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! The fake through its front door.
 
 mod breaking;
+mod files;
 mod framing;
 mod quotas;
 mod refusals;
