@@ -103,6 +103,15 @@ impl GoogleError {
         verbatim!(403, "403-file").fill("<FILE>", id)
     }
 
+    /// Also what a cache of another project gets, and one that has expired.
+    pub fn no_such_cache() -> Self {
+        verbatim!(403, "403-cache")
+    }
+
+    pub fn cache_conflict() -> Self {
+        verbatim!(400, "400-cache-conflict")
+    }
+
     pub fn not_found() -> Self {
         Self::plain(404, "Requested entity was not found.")
     }

@@ -15,7 +15,7 @@ use super::answers::{Said, interactions, native, openai};
 use super::asked::{Asked, Delivery};
 use super::belongings::asks::Asks;
 use super::belongings::uploads::{self, Sent};
-use super::belongings::{self, named};
+use super::belongings::{self, caches, named};
 use super::body::AnswerBody;
 use super::call::{Call, Form, Operation, credential};
 use super::errors::GoogleError;
@@ -177,7 +177,7 @@ impl Visit<'_> {
                     Ok(model) => {
                         let asked = asked.map_err(Clone::clone)?;
                         named::check(&asks)?;
-                        self.model_answer(key, model, asked)
+                        self.model_answer(key, &asks, model, asked)
                     }
                 }
             }
@@ -188,9 +188,11 @@ impl Visit<'_> {
     fn model_answer(
         &self,
         key: &KeyState,
+        asks: &Asks,
         model: &FakeModel,
         asked: &Asked,
     ) -> Result<Answer, GoogleError> {
+        let cached_tokens = caches::tokens_used(asks, model, asked)?;
         let operation = self.call.operation;
         if operation.spends() {
             if self.google.is_overloaded(&model.name) {
@@ -208,7 +210,11 @@ impl Visit<'_> {
             }
         }
 
-        let said = self.say(model, asked);
+        let said = Said {
+            prompt_tokens: asked.prompt_tokens + cached_tokens,
+            cached_tokens,
+            ..self.say(model, asked)
+        };
         let ints = self.call.enum_ints;
         let embedded = Embedded {
             model: &model.name,
@@ -274,6 +280,7 @@ impl Visit<'_> {
         Said {
             model: model.name.clone(),
             prompt_tokens: asked.prompt_tokens,
+            cached_tokens: 0,
             thought_tokens: if model.thinks {
                 20 + asked.prompt_hash % 60
             } else {

@@ -49,10 +49,13 @@ impl<'a> Asks<'a> {
 
     /// Looks at a thing of the asker's.
     pub fn look<T>(&self, name: &str, look: impl FnOnce(&mut Thing) -> T) -> Option<T> {
+        self.look_owned(name, |owned| look(&mut owned.thing))
+    }
+
+    /// Looks at a thing of the asker's and at how it is kept.
+    pub fn look_owned<T>(&self, name: &str, look: impl FnOnce(&mut Owned) -> T) -> Option<T> {
         self.belongings()
-            .look(name, self.project, self.now_ms, |owned| {
-                look(&mut owned.thing)
-            })
+            .look(name, self.project, self.now_ms, look)
     }
 
     /// Keeps a new thing for the asker.

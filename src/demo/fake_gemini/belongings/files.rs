@@ -67,6 +67,7 @@ pub fn answer(asks: &Asks, rest: &[&str]) -> Result<Answer, GoogleError> {
             };
             page::answer(asks, "files", sizes, |_, owned| match &owned.thing {
                 Thing::File(file) => Some(file.shown.clone()),
+                _ => None,
             })
         }
         ("GET", [id]) => {
@@ -84,9 +85,10 @@ pub fn answer(asks: &Asks, rest: &[&str]) -> Result<Answer, GoogleError> {
 /// Looks at a file of the asker's.
 pub fn find<T>(asks: &Asks, id: &str, look: impl FnOnce(&File) -> T) -> Result<T, GoogleError> {
     let found = asks.look(&format!("files/{id}"), |thing| match thing {
-        Thing::File(file) => look(file),
+        Thing::File(file) => Some(look(file)),
+        _ => None,
     });
-    found.ok_or_else(|| GoogleError::no_such_file(id))
+    found.flatten().ok_or_else(|| GoogleError::no_such_file(id))
 }
 
 /// Makes a file of the asker's.

@@ -1,6 +1,7 @@
 //! What belongs to one project each, as Google keeps it: no other project gets at it.
 
 pub mod asks;
+pub mod caches;
 mod contents;
 mod downloads;
 mod files;
@@ -18,6 +19,7 @@ use super::errors::GoogleError;
 /// Answers what asks for something in the collections of a project.
 pub fn answer(asks: &Asks) -> Result<Answer, GoogleError> {
     match asks.segments().as_slice() {
+        ["cachedContents", rest @ ..] => caches::answer(asks, rest),
         ["files", rest @ ..] => files::answer(asks, rest),
         _ => Err(GoogleError::not_found()),
     }
@@ -27,7 +29,7 @@ pub fn answer(asks: &Asks) -> Result<Answer, GoogleError> {
 pub fn is_collection(rest: &str) -> bool {
     let mut segments = rest.split(['/', ':']);
     match segments.next() {
-        Some("files") => true,
+        Some("cachedContents" | "files") => true,
         Some(_) | None => false,
     }
 }

@@ -7,7 +7,7 @@ use super::asks::Asks;
 use crate::demo::fake_gemini::errors::GoogleError;
 
 /// Without any of these no body names anything: most are not read a second time.
-const MARKS: [&[u8]; 2] = [b"ileUri", b"ile_uri"];
+const MARKS: [&[u8]; 4] = [b"ileUri", b"ile_uri", b"achedContent", b"ached_content"];
 
 /// Refuses what names something of another project, or what is not there.
 pub fn check(asks: &Asks) -> Result<(), GoogleError> {
@@ -41,6 +41,7 @@ fn check_text(asks: &Asks, field: &str, text: &str) -> Result<(), GoogleError> {
             Some(id) if !asks.owns(&format!("files/{id}")) => Err(GoogleError::no_such_file(id)),
             Some(_) | None => Ok(()),
         },
+        "cachedContent" | "cached_content" if !asks.owns(text) => Err(GoogleError::no_such_cache()),
         _ => Ok(()),
     }
 }

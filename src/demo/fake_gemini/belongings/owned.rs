@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use super::caches::Cache;
 use super::contents::Contents;
 use super::files::File;
 use super::uploads::{Session, Status};
@@ -28,6 +29,7 @@ pub struct Owned {
 
 pub enum Thing {
     File(File),
+    Cache(Cache),
 }
 
 /// Something that belongs to a project, for tests to look at.
@@ -140,6 +142,7 @@ impl Thing {
     fn contents(&self) -> Option<&Contents> {
         match self {
             Self::File(file) => Some(&file.contents),
+            Self::Cache(_) => None,
         }
     }
 }

@@ -6,40 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::{KEY, PROJECT, client, start};
+use super::{KEY, PROJECT, STRANGER, TWIN, ask, client, keys, start, two_projects};
 use crate::demo::fake_gemini::belongings::uploads::Status;
-use crate::demo::fake_gemini::fate::FakeKey;
 use crate::demo::fake_gemini::{FakeGemini, Rules};
 
-const TWIN: &str = "AIzaTwin";
-const STRANGER: &str = "AIzaStranger";
 const MEBIBYTES_8: usize = 8 * 1024 * 1024;
-
-/// Two projects, the first with two keys.
-async fn two_projects() -> FakeGemini {
-    start(Rules::with_keys(keys())).await
-}
-
-fn keys() -> [FakeKey; 3] {
-    [
-        FakeKey::healthy(KEY, PROJECT),
-        FakeKey::healthy(TWIN, PROJECT),
-        FakeKey::healthy(STRANGER, "100000000002"),
-    ]
-}
-
-/// One request with a key; the path may be a whole URL.
-async fn ask(fake: &FakeGemini, key: &str, method: Method, path: &str, body: &str) -> (u16, Value) {
-    let request = client().request(method, format!("{}{path}", fake.url()));
-    let request = request.header("x-goog-api-key", key).body(body.to_owned());
-    let response = request.send().await.unwrap();
-    let status = response.status().as_u16();
-    let text = response.text().await.unwrap();
-    (
-        status,
-        serde_json::from_str(&text).unwrap_or(Value::String(text)),
-    )
-}
 
 async fn begin(fake: &FakeGemini, key: &str, metadata: &str) -> Response {
     let request = client().post(fake.url() + "/upload/v1beta/files");
