@@ -1,5 +1,6 @@
 //! `Answer`: what a request gets, at which pace, and broken where its fate says.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,32 +14,45 @@ use super::manner::Manner;
 /// What a request gets, before it is painted as HTTP.
 pub struct Answer {
     pub status: u16,
-    pub content_type: &'static str,
+    pub content_type: Cow<'static, str>,
     pub is_stream: bool,
     pub pieces: Pieces,
+    /// Beside those of every answer, before them.
+    pub headers: Vec<(&'static str, String)>,
+    pub front: Front,
+}
+
+/// Which of Google's servers answers, as its headers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    Api,
+    /// The one for uploads, and for the bytes of downloads.
+    Uploads,
 }
 
 impl Answer {
     pub fn json(body: String) -> Self {
         Self {
             status: 200,
-            content_type: "application/json; charset=UTF-8",
+            content_type: "application/json; charset=UTF-8".into(),
             is_stream: false,
             pieces: Pieces::whole(body),
+            headers: Vec::new(),
+            front: Front::Api,
         }
     }
 
     /// The OpenAI layer and Interactions name no charset.
     pub fn compact(body: String) -> Self {
         Self {
-            content_type: "application/json",
+            content_type: "application/json".into(),
             ..Self::json(body)
         }
     }
 
     pub fn events(events: Vec<String>) -> Self {
         let mut answer = Self {
-            content_type: "text/event-stream",
+            content_type: "text/event-stream".into(),
             is_stream: true,
             ..Self::json(String::new())
         };
@@ -49,7 +63,7 @@ impl Answer {
     pub fn refusal(error: &GoogleError, form: Form) -> Self {
         Self {
             status: error.status,
-            content_type: error.content_type(form),
+            content_type: error.content_type(form).into(),
             ..Self::json(error.body_for(form))
         }
     }

@@ -22,6 +22,10 @@ pub struct Asked {
     pub texts: Vec<u64>,
     pub dimensions: Option<usize>,
     pub delivery: Delivery,
+    /// The cache that a prompt begins with, as it is named.
+    pub cached_content: Option<String>,
+    /// Instructions or tools, which belong into the cache if there is one.
+    pub has_instructions: bool,
     /// `encoding_format: "base64"` of the OpenAI layer.
     pub base64: bool,
 }
@@ -67,6 +71,8 @@ impl Asked {
             | Operation::OpenAiListModels
             | Operation::OpenAiGetModel
             | Operation::GetInteraction
+            | Operation::Upload
+            | Operation::Belongings
             | Operation::Unknown
             | Operation::Outside => Self::default(),
         };
@@ -96,7 +102,19 @@ fn generate(body: &[u8]) -> Result<Asked, GoogleError> {
         return Err(GoogleError::bad_argument());
     }
     let prompt = Prompt::of(request.contents.iter().chain(&request.system_instruction));
-    Ok(prompt.asked())
+    Ok(Asked {
+        cached_content: request.cached_content.map(Cow::into_owned),
+        has_instructions: request.system_instruction.is_some()
+            || request.tools.is_some()
+            || request.tool_config.is_some(),
+        ..prompt.asked()
+    })
+}
+
+/// The tokens of what shall be cached.
+pub fn cached_tokens(body: &[u8]) -> Result<u64, GoogleError> {
+    let request: GenerateRequest = parse(body)?;
+    Ok(Prompt::of(request.contents.iter().chain(&request.system_instruction)).tokens())
 }
 
 fn count_tokens(body: &[u8]) -> Result<Asked, GoogleError> {
@@ -208,7 +226,7 @@ impl Prompt {
             if let Some(text) = &part.text {
                 prompt.add(text);
             }
-            prompt.media += u64::from(part.inline_data.is_some());
+            prompt.media += u64::from(part.inline_data.is_some() || part.file_data.is_some());
         }
         prompt
     }
@@ -255,6 +273,11 @@ struct GenerateRequest<'a> {
     contents: Vec<Content<'a>>,
     #[serde(alias = "system_instruction", borrow)]
     system_instruction: Option<Content<'a>>,
+    #[serde(alias = "cached_content", borrow)]
+    cached_content: Option<Cow<'a, str>>,
+    tools: Option<IgnoredAny>,
+    #[serde(alias = "tool_config")]
+    tool_config: Option<IgnoredAny>,
     #[serde(alias = "generation_config")]
     generation_config: Option<GenerationConfig>,
 }
@@ -277,6 +300,8 @@ struct Part<'a> {
     text: Option<Cow<'a, str>>,
     #[serde(default, rename = "inlineData", alias = "inline_data")]
     inline_data: Option<IgnoredAny>,
+    #[serde(default, rename = "fileData", alias = "file_data")]
+    file_data: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

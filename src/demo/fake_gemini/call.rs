@@ -2,6 +2,7 @@
 
 use http::request::Parts;
 
+use super::belongings;
 use super::models::FakeModel;
 
 /// What a request asks, before its body is looked at.
@@ -9,6 +10,8 @@ use super::models::FakeModel;
 pub struct Call {
     /// `v1beta`, `v1` …
     pub version: String,
+    /// What follows the version, with its slashes and colons decoded.
+    pub rest: String,
     pub operation: Operation,
     /// The model in the path, without `models/`; or the interaction.
     pub model: Option<String>,
@@ -33,6 +36,10 @@ pub enum Operation {
     OpenAiImages,
     Interact,
     GetInteraction,
+    /// A request of an upload.
+    Upload,
+    /// Something in the collections of a project, or its bytes.
+    Belongings,
     /// Something under a version prefix that the fake does not play.
     Unknown,
     /// Not Google's API at all.
@@ -62,13 +69,22 @@ impl Call {
     pub fn read(head: &Parts) -> Self {
         let query = head.uri.query().unwrap_or_default();
         let path = head.uri.path().replace("%3A", ":").replace("%2F", "/");
-        let mut segments = path.trim_matches('/').splitn(2, '/');
+        let path = path.trim_matches('/');
+        let (door, path) = ["resumable/upload/", "upload/", "download/"]
+            .into_iter()
+            .find_map(|door| Some((door, path.strip_prefix(door)?)))
+            .unwrap_or(("", path));
+        let mut segments = path.splitn(2, '/');
         let version = segments.next().unwrap_or_default().to_owned();
         let rest = segments.next().unwrap_or_default();
 
         let is_get = head.method == http::Method::GET;
         let (operation, model) = match version.as_str() {
-            "v1" | "v1beta" | "v1alpha" | "v1beta2" | "v1beta3" => operation(rest, is_get),
+            "v1" | "v1beta" | "v1alpha" | "v1beta2" | "v1beta3" => match door {
+                "" => operation(rest, is_get),
+                "download/" => (Operation::Belongings, None),
+                _ => (Operation::Upload, None),
+            },
             _ => (Operation::Outside, None),
         };
         let form = match operation {
@@ -79,6 +95,7 @@ impl Call {
             _ => Form::Json,
         };
         Self {
+            rest: rest.to_owned(),
             version,
             operation,
             model,
@@ -102,7 +119,10 @@ impl Call {
             Operation::OpenAiImages => "OpenAiService.GenerateImages",
             Operation::Interact => "InteractionService.CreateInteraction",
             Operation::GetInteraction => "InteractionService.GetInteraction",
-            Operation::Unknown | Operation::Outside => "GenerativeService.Unknown",
+            Operation::Upload => "FileService.CreateFile",
+            Operation::Belongings | Operation::Unknown | Operation::Outside => {
+                "GenerativeService.Unknown"
+            }
         };
         format!("{}.{method}", self.version)
     }
@@ -126,6 +146,8 @@ impl Operation {
             | Self::OpenAiListModels
             | Self::OpenAiGetModel
             | Self::GetInteraction
+            | Self::Upload
+            | Self::Belongings
             | Self::Unknown
             | Self::Outside => false,
         }
@@ -148,6 +170,8 @@ impl Operation {
             | Self::OpenAiImages
             | Self::Interact
             | Self::GetInteraction
+            | Self::Upload
+            | Self::Belongings
             | Self::Unknown
             | Self::Outside => true,
         }
@@ -224,6 +248,9 @@ fn operation(rest: &str, is_get: bool) -> (Operation, Option<String>) {
         && is_get
     {
         return (Operation::GetInteraction, Some(id.to_owned()));
+    }
+    if belongings::is_collection(rest) {
+        return (Operation::Belongings, None);
     }
     let Some(model) = rest.strip_prefix("models/") else {
         return (Operation::Unknown, None);

@@ -98,6 +98,29 @@ impl GoogleError {
             .fill("<SHORT_METHOD>", call.operation.short_name())
     }
 
+    /// Also what a file of another project gets, and one that has expired.
+    pub fn no_such_file(id: &str) -> Self {
+        verbatim!(403, "403-file").fill("<FILE>", id)
+    }
+
+    /// Also what a cache of another project gets, and one that has expired.
+    pub fn no_such_cache() -> Self {
+        verbatim!(403, "403-cache")
+    }
+
+    pub fn cache_conflict() -> Self {
+        verbatim!(400, "400-cache-conflict")
+    }
+
+    pub fn not_found() -> Self {
+        Self::plain(404, "Requested entity was not found.")
+    }
+
+    /// Somebody has this name.
+    pub fn already_exists() -> Self {
+        verbatim!(409, "409-exists")
+    }
+
     pub fn no_such_page() -> Self {
         page!(404, "404-not-found")
     }

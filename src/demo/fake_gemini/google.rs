@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::belongings::owned::Belongings;
 use super::errors::GoogleError;
 use super::fate::Fate;
 use super::journal::{Journal, Recording};
@@ -29,6 +30,7 @@ pub struct Google {
     pub keys: RwLock<HashMap<String, Arc<KeyState>>>,
     pub quota_rules: RwLock<HashMap<String, ProjectQuota>>,
     pub quotas: Quotas,
+    pub belongings: Belongings,
     pub manner: RwLock<Manner>,
     pub egress: RwLock<Option<Turns>>,
     /// By model.
@@ -47,7 +49,7 @@ pub struct Turns {
 }
 
 impl Google {
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: Rules, base_url: String) -> Self {
         let keys = rules.keys.into_iter();
         Self {
             recording: rules.recording,
@@ -61,6 +63,7 @@ impl Google {
             ),
             quota_rules: RwLock::new(rules.quotas),
             quotas: Quotas::default(),
+            belongings: Belongings::new(base_url),
             manner: RwLock::new(rules.manner),
             egress: RwLock::default(),
             overloads: RwLock::default(),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
+use super::belongings::uploads::Sent;
 use super::google::Google;
 use super::keys::KeyState;
 
@@ -30,7 +31,7 @@ pub struct Received {
     pub version: http::Version,
     /// In the order of the wire, except that repeated names stand together.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// Empty unless bodies are recorded.
+    /// Empty unless bodies are recorded, and for the bytes of uploads.
     pub body: Bytes,
     pub body_bytes: usize,
     /// The key it carried, if exactly one.
@@ -81,7 +82,7 @@ impl Journal {
         recording: Recording,
         at_ms: i64,
         head: &Parts,
-        body: &Bytes,
+        sent: &Sent,
         key: Option<&str>,
     ) {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -101,10 +102,10 @@ impl Journal {
                 .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
                 .collect(),
             body: match recording {
-                Recording::Bodies => body.clone(),
+                Recording::Bodies => sent.text.clone(),
                 Recording::Counts | Recording::Heads => Bytes::new(),
             },
-            body_bytes: body.len(),
+            body_bytes: sent.bytes,
             key: key.map(str::to_owned),
         };
         let mut kept = self.received.lock().unwrap_or_else(PoisonError::into_inner);

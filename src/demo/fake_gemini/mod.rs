@@ -5,6 +5,7 @@ mod answer;
 mod answers;
 mod asked;
 mod base64;
+pub mod belongings;
 mod body;
 mod call;
 mod errors;
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use belongings::owned::{Belonging, Upload};
 use fate::{FakeKey, Fate};
 use google::{Google, Turns, locked};
 use journal::{HangUp, Received, Recording};
@@ -100,7 +102,7 @@ impl FakeGemini {
     pub async fn start(rules: Rules) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let google = Arc::new(Google::new(rules));
+        let google = Arc::new(Google::new(rules, format!("http://{address}")));
         let stop = CancellationToken::new();
         let accepting = wire::accept(listener, google.clone(), stop.clone());
         google.tasks.spawn(accepting);
@@ -247,6 +249,16 @@ impl FakeGemini {
         keys.values()
             .map(|key| (key.secret.clone(), key.counts()))
             .collect()
+    }
+
+    /// What belongs to any project now, by name.
+    pub fn belongings(&self) -> Vec<Belonging> {
+        self.google.belongings.all((self.google.clock)())
+    }
+
+    /// The uploads in several requests that were ever begun, in no order.
+    pub fn uploads(&self) -> Vec<Upload> {
+        self.google.belongings.uploads()
     }
 
     /// Clients that went before their answer was whole.

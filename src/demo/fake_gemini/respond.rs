@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use http::header::ACCEPT_ENCODING;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::Answer;
+use super::answer::{Answer, Front};
 use super::answers::embeddings::Embedded;
 use super::answers::{Said, interactions, native, openai};
 use super::asked::{Asked, Delivery};
+use super::belongings::asks::Asks;
+use super::belongings::uploads::{self, Sent};
+use super::belongings::{self, caches, named};
 use super::body::AnswerBody;
 use super::call::{Call, Form, Operation, credential};
 use super::errors::GoogleError;
@@ -41,14 +42,15 @@ pub async fn respond(
 ) -> Result<Response<AnswerBody>, NoAnswer> {
     let mut open = OpenAnswer::begin(google.clone(), cut_off);
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
     let call = Call::read(&head);
+    let sent = Sent::read(&google.belongings, &call, &head, body).await;
+    let sent = sent.map_err(|_| NoAnswer)?;
     let secret = credential(&head, call.form);
     let secret_text = secret.as_deref().ok();
     let now_ms = (google.clock)();
     google
         .journal
-        .record(google.recording, now_ms, &head, &body, secret_text);
+        .record(google.recording, now_ms, &head, &sent, secret_text);
     if let Some(raw) = google.next_replay() {
         return Ok(raw.into_response(open));
     }
@@ -71,7 +73,7 @@ pub async fn respond(
     };
     visit.suffer(&ruin, &mut open).await?;
 
-    let answer = visit.answer(&body);
+    let answer = visit.answer(&sent);
     if let (Ok(key), Ok(_)) = (&visit.key, &answer) {
         key.answered();
     }
@@ -120,8 +122,8 @@ impl Visit<'_> {
     }
 
     /// Google looks at the key before the model, at the model before the rest of the body, at quotas last.
-    fn answer(&self, body: &Bytes) -> Result<Answer, GoogleError> {
-        let asked = Asked::read(&self.call, body);
+    fn answer(&self, sent: &Sent) -> Result<Answer, GoogleError> {
+        let asked = Asked::read(&self.call, &sent.text);
         let asked = asked.as_ref();
         let name = match asked {
             Ok(asked) => asked.model.as_deref(),
@@ -136,14 +138,22 @@ impl Visit<'_> {
         if let Some(error) = GoogleError::of_fate(&self.fate, &self.call, &names, key) {
             return Err(error);
         }
+        if self.call.operation == Operation::Upload
+            && let Some(project) = uploads::project_of(&self.google.belongings, self.head)
+        {
+            return uploads::answer(&self.asks(&project?, sent), sent);
+        }
         let key = self.key.as_ref().map_err(Clone::clone)?;
+        let asks = self.asks(&key.project, sent);
 
         let query = self.head.uri.query().unwrap_or_default();
         match self.call.operation {
             Operation::ListModels => Ok(Answer::json(models::list(query))),
             Operation::OpenAiListModels => Ok(Answer::compact(models::openai_list())),
             Operation::GetInteraction => self.interaction(key),
-            Operation::Unknown => Err(GoogleError::plain(404, "Requested entity was not found.")),
+            Operation::Upload => uploads::answer(&asks, sent),
+            Operation::Belongings => belongings::answer(&asks),
+            Operation::Unknown => Err(GoogleError::not_found()),
             Operation::Outside => Err(GoogleError::no_such_page()),
             Operation::GetModel
             | Operation::OpenAiGetModel
@@ -164,7 +174,11 @@ impl Visit<'_> {
                 match model {
                     Err(unknown) if !name.is_empty() => Err(unknown),
                     Err(unknown) => Err(asked.err().cloned().unwrap_or(unknown)),
-                    Ok(model) => self.model_answer(key, model, asked.map_err(Clone::clone)?),
+                    Ok(model) => {
+                        let asked = asked.map_err(Clone::clone)?;
+                        named::check(&asks)?;
+                        self.model_answer(key, &asks, model, asked)
+                    }
                 }
             }
         }
@@ -174,9 +188,11 @@ impl Visit<'_> {
     fn model_answer(
         &self,
         key: &KeyState,
+        asks: &Asks,
         model: &FakeModel,
         asked: &Asked,
     ) -> Result<Answer, GoogleError> {
+        let cached_tokens = caches::tokens_used(asks, model, asked)?;
         let operation = self.call.operation;
         if operation.spends() {
             if self.google.is_overloaded(&model.name) {
@@ -194,7 +210,11 @@ impl Visit<'_> {
             }
         }
 
-        let said = self.say(model, asked);
+        let said = Said {
+            prompt_tokens: asked.prompt_tokens + cached_tokens,
+            cached_tokens,
+            ..self.say(model, asked)
+        };
         let ints = self.call.enum_ints;
         let embedded = Embedded {
             model: &model.name,
@@ -215,7 +235,7 @@ impl Visit<'_> {
                 Answer::events(native::sse(&said, ints))
             }
             Operation::StreamGenerate => Answer {
-                content_type: "application/json; charset=UTF-8",
+                content_type: "application/json; charset=UTF-8".into(),
                 ..Answer::events(native::json_array(&said, ints))
             },
             Operation::OpenAiChat => match asked.delivery {
@@ -235,6 +255,8 @@ impl Visit<'_> {
             Operation::ListModels
             | Operation::OpenAiListModels
             | Operation::GetInteraction
+            | Operation::Upload
+            | Operation::Belongings
             | Operation::Unknown
             | Operation::Outside => unreachable!("no model is asked for"),
         };
@@ -243,10 +265,22 @@ impl Visit<'_> {
             .broken_by(&self.fate, self.call.form))
     }
 
+    fn asks<'a>(&'a self, project: &'a str, sent: &'a Sent) -> Asks<'a> {
+        Asks {
+            google: self.google,
+            head: self.head,
+            call: &self.call,
+            project,
+            now_ms: self.now_ms,
+            body: &sent.text,
+        }
+    }
+
     fn say(&self, model: &FakeModel, asked: &Asked) -> Said {
         Said {
             model: model.name.clone(),
             prompt_tokens: asked.prompt_tokens,
+            cached_tokens: 0,
             thought_tokens: if model.thinks {
                 20 + asked.prompt_hash % 60
             } else {
@@ -265,7 +299,7 @@ impl Visit<'_> {
     fn interaction(&self, key: &KeyState) -> Result<Answer, GoogleError> {
         let id = self.call.model.as_deref().unwrap_or_default();
         if interactions::project_of(id) != Some(&key.project) {
-            return Err(GoogleError::plain(404, "Requested entity was not found."));
+            return Err(GoogleError::not_found());
         }
         let agent = &models::MODELS[0];
         let said = self.say(agent, &Asked::default());
@@ -278,6 +312,7 @@ impl Visit<'_> {
             open.is_stream();
         }
         let gzips = self.google.gzip
+            && answer.front == Front::Api
             && self
                 .head
                 .headers
@@ -294,36 +329,41 @@ impl Visit<'_> {
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::IM_A_TEAPOT);
         let headers = response.headers_mut();
-        let mut set = |name: HeaderName, value: &'static str| {
-            headers.append(name, HeaderValue::from_static(value));
+        let mut set = |name: &'static str, value: &str| {
+            let value = HeaderValue::from_str(value).expect("the fake's headers are ASCII");
+            headers.append(HeaderName::from_static(name), value);
         };
+        for (name, value) in &answer.headers {
+            set(name, value);
+        }
         let has_tier = self.call.operation.spends() && matches!(answer.status, 200 | 429);
         if has_tier && !answer.is_stream {
-            set(HeaderName::from_static("x-gemini-service-tier"), "standard");
+            set("x-gemini-service-tier", "standard");
         }
-        set(CONTENT_TYPE, answer.content_type);
+        set("content-type", &answer.content_type);
         if answer.is_stream && answer.content_type == "text/event-stream" {
-            set(CONTENT_DISPOSITION, "attachment");
+            set("content-disposition", "attachment");
         }
         if gzips {
-            set(CONTENT_ENCODING, "gzip");
+            set("content-encoding", "gzip");
         }
         for origin in ["Origin", "Referer", "X-Origin"] {
-            set(VARY, origin);
+            set("vary", origin);
         }
-        for (name, value) in [
-            ("server", "scaffolding on HTTPServer2"),
-            ("x-xss-protection", "0"),
-            ("x-frame-options", "SAMEORIGIN"),
-            ("x-content-type-options", "nosniff"),
-            ("server-timing", "gfet4t7; dur=42"),
-            (
-                "alt-svc",
-                "h3=\":443\"; ma=2592000,h3-29=\":443\"; ma=2592000",
-            ),
-        ] {
-            set(HeaderName::from_static(name), value);
+        match answer.front {
+            Front::Api => {
+                set("server", "scaffolding on HTTPServer2");
+                set("x-xss-protection", "0");
+                set("x-frame-options", "SAMEORIGIN");
+                set("x-content-type-options", "nosniff");
+                set("server-timing", "gfet4t7; dur=42");
+            }
+            Front::Uploads => set("server", "UploadServer"),
         }
+        set(
+            "alt-svc",
+            "h3=\":443\"; ma=2592000,h3-29=\":443\"; ma=2592000",
+        );
         headers.insert(http::header::DATE, self.google.date(self.now_ms));
         response
     }

@@ -10,6 +10,8 @@ pub struct Said {
     /// The model that answers, which an alias hides.
     pub model: String,
     pub prompt_tokens: u64,
+    /// Those of the prompt that came from a cache.
+    pub cached_tokens: u64,
     pub thought_tokens: u64,
     /// The text in the pieces of a stream, or as one.
     pub texts: Vec<String>,

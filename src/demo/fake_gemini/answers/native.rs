@@ -74,6 +74,7 @@ fn chunk<'a>(
     let is_early_estimate = !is_last && said.thought_tokens == 0;
     let prompt_tokens = said.prompt_tokens + u64::from(is_early_estimate);
     let output_tokens = (!is_early_estimate).then_some(output_tokens);
+    let cached_tokens = (said.cached_tokens > 0).then_some(said.cached_tokens);
     Chunk {
         candidates: [Candidate {
             content: Content {
@@ -87,10 +88,17 @@ fn chunk<'a>(
             prompt_token_count: prompt_tokens,
             candidates_token_count: output_tokens,
             total_token_count: prompt_tokens + output_tokens.unwrap_or(0) + said.thought_tokens,
+            cached_content_token_count: cached_tokens,
             prompt_tokens_details: [Details {
                 modality: Enum::text(enum_ints),
                 token_count: prompt_tokens,
             }],
+            cache_tokens_details: cached_tokens.map(|token_count| {
+                [Details {
+                    modality: Enum::text(enum_ints),
+                    token_count,
+                }]
+            }),
             thoughts_token_count: (said.thought_tokens > 0).then_some(said.thought_tokens),
             service_tier: "standard",
         },
@@ -172,7 +180,11 @@ struct Usage {
     #[serde(skip_serializing_if = "Option::is_none")]
     candidates_token_count: Option<u64>,
     total_token_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_content_token_count: Option<u64>,
     prompt_tokens_details: [Details; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_tokens_details: Option<[Details; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thoughts_token_count: Option<u64>,
     service_tier: &'static str,
@@ -200,6 +212,7 @@ mod tests {
         Said {
             model: "gemini-2.5-flash".to_owned(),
             prompt_tokens: 8,
+            cached_tokens: 0,
             thought_tokens,
             texts: texts.iter().map(ToString::to_string).collect(),
             serial: 0,

@@ -128,6 +128,7 @@ mod tests {
         let said = Said {
             model: "gemini-2.0-flash".to_owned(),
             prompt_tokens: 3,
+            cached_tokens: 0,
             thought_tokens: 0,
             texts: vec!["Hello".to_owned(), " there!".to_owned()],
             serial: 0,

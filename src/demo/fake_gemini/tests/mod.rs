@@ -1,17 +1,26 @@
 //! The fake through its front door.
 
 mod breaking;
+mod caches;
+mod files;
 mod framing;
 mod quotas;
 mod refusals;
 
 use std::time::Duration;
 
+use reqwest::Method;
+use serde_json::Value;
+
 use super::fate::{FakeKey, Fate};
 use super::{FakeGemini, Rules};
 
 const KEY: &str = "AIzaSyFakeFakeFakeFakeFakeFakeFakeFake0";
 const PROJECT: &str = "100000000001";
+/// Another key of the same project.
+const TWIN: &str = "AIzaTwin";
+/// A key of another project.
+const STRANGER: &str = "AIzaStranger";
 const PROMPT: &str = r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
@@ -22,6 +31,32 @@ const CHAT_BODY: &str =
 
 async fn fake(fate: Fate) -> FakeGemini {
     start(Rules::with_keys([FakeKey::new(KEY, PROJECT, fate)])).await
+}
+
+/// Two projects, the first with two keys.
+async fn two_projects() -> FakeGemini {
+    start(Rules::with_keys(keys())).await
+}
+
+fn keys() -> [FakeKey; 3] {
+    [
+        FakeKey::healthy(KEY, PROJECT),
+        FakeKey::healthy(TWIN, PROJECT),
+        FakeKey::healthy(STRANGER, "100000000002"),
+    ]
+}
+
+/// One request with a key; the path may be a whole URL.
+async fn ask(fake: &FakeGemini, key: &str, method: Method, path: &str, body: &str) -> (u16, Value) {
+    let request = client().request(method, format!("{}{path}", fake.url()));
+    let request = request.header("x-goog-api-key", key).body(body.to_owned());
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
 }
 
 async fn start(rules: Rules) -> FakeGemini {

@@ -1,0 +1,175 @@
+//! Files: get, list, delete; and how one comes to be, uploaded or generated.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::asks::{Asks, field, time};
+use super::contents::Contents;
+use super::downloads;
+use super::owned::Thing;
+use super::page::{self, Sizes};
+use crate::demo::fake_gemini::answer::Answer;
+use crate::demo::fake_gemini::base64::base64;
+use crate::demo::fake_gemini::errors::GoogleError;
+use crate::demo::fake_gemini::json;
+
+/// Google keeps files for two days.
+const LIFE_MS: i64 = 48 * 60 * 60 * 1000;
+
+pub struct File {
+    /// As Google shows it, and the JSON's order.
+    shown: Shown,
+    pub contents: Contents,
+}
+
+/// What a client says of a file to upload.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// With `files/`.
+    pub name: Option<String>,
+    pub display_name: Option<String>,
+    pub mime_type: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Source {
+    Uploaded,
+    Generated,
+}
+
+/// A file as Google shows it: the fields of recordings, in their order.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    pub mime_type: String,
+    pub size_bytes: String,
+    create_time: String,
+    update_time: String,
+    expiration_time: String,
+    sha256_hash: String,
+    pub uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download_uri: Option<String>,
+    state: &'static str,
+    pub source: Source,
+}
+
+pub fn answer(asks: &Asks, rest: &[&str]) -> Result<Answer, GoogleError> {
+    match (asks.method(), rest) {
+        ("GET", []) => {
+            let sizes = Sizes {
+                default: 10,
+                most: 100,
+            };
+            page::answer(asks, "files", sizes, |_, owned| match &owned.thing {
+                Thing::File(file) => Some(file.shown.clone()),
+                _ => None,
+            })
+        }
+        ("GET", [id]) => {
+            let shown = find(asks, id, |file| json::pretty(&file.shown))?;
+            Ok(Answer::json(shown))
+        }
+        ("GET", [id, "download"]) => downloads::answer(asks, id),
+        ("DELETE", [id]) => asks
+            .delete(&format!("files/{id}"))
+            .ok_or_else(|| GoogleError::no_such_file(id)),
+        _ => Err(GoogleError::not_found()),
+    }
+}
+
+/// Looks at a file of the asker's.
+pub fn find<T>(asks: &Asks, id: &str, look: impl FnOnce(&File) -> T) -> Result<T, GoogleError> {
+    let found = asks.look(&format!("files/{id}"), |thing| match thing {
+        Thing::File(file) => Some(look(file)),
+        _ => None,
+    });
+    found.flatten().ok_or_else(|| GoogleError::no_such_file(id))
+}
+
+/// Makes a file of the asker's.
+pub fn make(
+    asks: &Asks,
+    wish: Wish,
+    contents: Contents,
+    source: Source,
+) -> Result<Shown, GoogleError> {
+    let name = wish
+        .name
+        .unwrap_or_else(|| format!("files/{}", asks.id(12)));
+    // Whatever names the file later, it is at Google's own host, as recorded.
+    let uri = format!(
+        "https://generativelanguage.googleapis.com/{}/{name}",
+        asks.call.version
+    );
+    let expires_ms = asks.now_ms + LIFE_MS;
+    let now = time(asks.now_ms);
+    let shown = Shown {
+        display_name: wish.display_name,
+        mime_type: wish
+            .mime_type
+            .unwrap_or_else(|| "application/octet-stream".to_owned()),
+        size_bytes: contents.bytes.to_string(),
+        create_time: now.clone(),
+        update_time: now,
+        expiration_time: time(expires_ms),
+        // The hex in base64, as recorded.
+        sha256_hash: base64(contents.sha256.as_bytes()),
+        download_uri: (source == Source::Generated).then(|| format!("{uri}:download?alt=media")),
+        uri,
+        name: name.clone(),
+        state: "ACTIVE",
+        source,
+    };
+    let file = File {
+        shown: shown.clone(),
+        contents,
+    };
+    asks.keep(&name, Some(expires_ms), Thing::File(file))?;
+    Ok(shown)
+}
+
+impl File {
+    pub fn mime_type(&self) -> &str {
+        &self.shown.mime_type
+    }
+
+    pub fn source(&self) -> Source {
+        self.shown.source
+    }
+}
+
+impl Wish {
+    /// Reads what the start of an upload says: `{"file": {…}}`.
+    pub fn read(metadata: &Value) -> Result<Self, GoogleError> {
+        let file = &metadata["file"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let name = text(&file["name"]).filter(|name| !name.is_empty());
+        if let Some(name) = &name
+            && !is_name(name)
+        {
+            return Err(GoogleError::bad_argument());
+        }
+        Ok(Self {
+            name,
+            display_name: text(field(file, "displayName", "display_name")),
+            mime_type: text(field(file, "mimeType", "mime_type")),
+        })
+    }
+}
+
+/// Up to 40 small letters, digits and dashes, no dash at either end (Google's API reference).
+fn is_name(name: &str) -> bool {
+    let Some(id) = name.strip_prefix("files/") else {
+        return false;
+    };
+    let is_id = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=40).contains(&id.len())
+        && id.bytes().all(is_id)
+        && !id.starts_with('-')
+        && !id.ends_with('-')
+}
