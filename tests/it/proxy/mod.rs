@@ -1,6 +1,7 @@
 //! What clients of the proxy are promised.
 
 mod balance;
+mod binding;
 mod crash;
 mod credentials;
 mod database;
