@@ -57,7 +57,7 @@ impl Asked {
         let mut asked = match call.operation {
             Operation::Generate | Operation::StreamGenerate => generate(body)?,
             Operation::CountTokens => count_tokens(body)?,
-            Operation::Embed => embed(&[parse(body)?]),
+            Operation::Embed => embed_one(body)?,
             Operation::BatchEmbed => {
                 let batch: BatchEmbedRequest = parse(body)?;
                 embed(&batch.requests)
@@ -71,6 +71,9 @@ impl Asked {
             | Operation::OpenAiListModels
             | Operation::OpenAiGetModel
             | Operation::GetInteraction
+            | Operation::BatchJob
+            | Operation::BatchEmbedJob
+            | Operation::Predict
             | Operation::Upload
             | Operation::Belongings
             | Operation::Unknown
@@ -86,7 +89,8 @@ impl Asked {
     }
 }
 
-fn generate(body: &[u8]) -> Result<Asked, GoogleError> {
+/// One request to generate.
+pub fn generate(body: &[u8]) -> Result<Asked, GoogleError> {
     let request: GenerateRequest = parse(body)?;
     if request.contents.is_empty() {
         return Err(GoogleError::plain(
@@ -109,6 +113,11 @@ fn generate(body: &[u8]) -> Result<Asked, GoogleError> {
             || request.tool_config.is_some(),
         ..prompt.asked()
     })
+}
+
+/// One request of a batch of embeddings.
+pub fn embed_one(body: &[u8]) -> Result<Asked, GoogleError> {
+    Ok(embed(&[parse(body)?]))
 }
 
 /// The tokens of what shall be cached.

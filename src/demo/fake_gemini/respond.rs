@@ -15,7 +15,7 @@ use super::answers::{Said, interactions, native, openai};
 use super::asked::{Asked, Delivery};
 use super::belongings::asks::Asks;
 use super::belongings::uploads::{self, Sent};
-use super::belongings::{self, caches, named};
+use super::belongings::{self, batches, caches, named, videos};
 use super::body::AnswerBody;
 use super::call::{Call, Form, Operation, credential};
 use super::errors::GoogleError;
@@ -150,7 +150,7 @@ impl Visit<'_> {
         match self.call.operation {
             Operation::ListModels => Ok(Answer::json(models::list(query))),
             Operation::OpenAiListModels => Ok(Answer::compact(models::openai_list())),
-            Operation::GetInteraction => self.interaction(key),
+            Operation::GetInteraction => self.interaction(key, &asks),
             Operation::Upload => uploads::answer(&asks, sent),
             Operation::Belongings => belongings::answer(&asks),
             Operation::Unknown => Err(GoogleError::not_found()),
@@ -162,6 +162,9 @@ impl Visit<'_> {
             | Operation::CountTokens
             | Operation::Embed
             | Operation::BatchEmbed
+            | Operation::BatchJob
+            | Operation::BatchEmbedJob
+            | Operation::Predict
             | Operation::OpenAiChat
             | Operation::OpenAiEmbeddings
             | Operation::OpenAiImages
@@ -210,10 +213,15 @@ impl Visit<'_> {
             }
         }
 
+        match operation {
+            Operation::BatchJob | Operation::BatchEmbedJob => return batches::create(asks, model),
+            Operation::Predict => return videos::create(asks, model),
+            _ => (),
+        }
         let said = Said {
             prompt_tokens: asked.prompt_tokens + cached_tokens,
             cached_tokens,
-            ..self.say(model, asked)
+            ..asks.say(model, asked)
         };
         let ints = self.call.enum_ints;
         let embedded = Embedded {
@@ -255,10 +263,13 @@ impl Visit<'_> {
             Operation::ListModels
             | Operation::OpenAiListModels
             | Operation::GetInteraction
+            | Operation::BatchJob
+            | Operation::BatchEmbedJob
+            | Operation::Predict
             | Operation::Upload
             | Operation::Belongings
             | Operation::Unknown
-            | Operation::Outside => unreachable!("no model is asked for"),
+            | Operation::Outside => unreachable!("no model answers this at once"),
         };
         Ok(answer
             .paced(&self.manner)
@@ -271,38 +282,20 @@ impl Visit<'_> {
             head: self.head,
             call: &self.call,
             project,
+            manner: &self.manner,
             now_ms: self.now_ms,
             body: &sent.text,
         }
     }
 
-    fn say(&self, model: &FakeModel, asked: &Asked) -> Said {
-        Said {
-            model: model.name.clone(),
-            prompt_tokens: asked.prompt_tokens,
-            cached_tokens: 0,
-            thought_tokens: if model.thinks {
-                20 + asked.prompt_hash % 60
-            } else {
-                0
-            },
-            texts: match asked.delivery {
-                Delivery::Stream { .. } => self.manner.texts(asked.prompt_hash),
-                Delivery::Whole | Delivery::Background => vec![self.manner.text(asked.prompt_hash)],
-            },
-            serial: self.google.next_serial(),
-            now_ms: self.now_ms,
-        }
-    }
-
     /// An interaction is its project's: any other gets the 404 of one that does not exist.
-    fn interaction(&self, key: &KeyState) -> Result<Answer, GoogleError> {
+    fn interaction(&self, key: &KeyState, asks: &Asks) -> Result<Answer, GoogleError> {
         let id = self.call.model.as_deref().unwrap_or_default();
         if interactions::project_of(id) != Some(&key.project) {
             return Err(GoogleError::not_found());
         }
         let agent = &models::MODELS[0];
-        let said = self.say(agent, &Asked::default());
+        let said = asks.say(agent, &Asked::default());
         Ok(Answer::compact(interactions::unary(&said, id)))
     }
 

@@ -7,7 +7,15 @@ use super::asks::Asks;
 use crate::demo::fake_gemini::errors::GoogleError;
 
 /// Without any of these no body names anything: most are not read a second time.
-const MARKS: [&[u8]; 4] = [b"ileUri", b"ile_uri", b"achedContent", b"ached_content"];
+const MARKS: [&[u8]; 7] = [
+    b"ileUri",
+    b"ile_uri",
+    b"\"uri\"",
+    b"ileName",
+    b"ile_name",
+    b"achedContent",
+    b"ached_content",
+];
 
 /// Refuses what names something of another project, or what is not there.
 pub fn check(asks: &Asks) -> Result<(), GoogleError> {
@@ -37,7 +45,7 @@ pub fn check_value(asks: &Asks, value: &Value) -> Result<(), GoogleError> {
 
 fn check_text(asks: &Asks, field: &str, text: &str) -> Result<(), GoogleError> {
     match field {
-        "fileUri" | "file_uri" => match file_id(text) {
+        "fileUri" | "file_uri" | "uri" | "fileName" | "file_name" => match file_id(text) {
             Some(id) if !asks.owns(&format!("files/{id}")) => Err(GoogleError::no_such_file(id)),
             Some(_) | None => Ok(()),
         },

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use super::batches::Batch;
 use super::caches::Cache;
 use super::contents::Contents;
 use super::files::File;
+use super::operations::Operation;
 use super::uploads::{Session, Status};
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::google::locked;
@@ -30,6 +32,8 @@ pub struct Owned {
 pub enum Thing {
     File(File),
     Cache(Cache),
+    Batch(Batch),
+    Operation(Operation),
 }
 
 /// Something that belongs to a project, for tests to look at.
@@ -142,7 +146,7 @@ impl Thing {
     fn contents(&self) -> Option<&Contents> {
         match self {
             Self::File(file) => Some(&file.contents),
-            Self::Cache(_) => None,
+            Self::Cache(_) | Self::Batch(_) | Self::Operation(_) => None,
         }
     }
 }
