@@ -26,6 +26,12 @@ pub struct Asked {
     pub cached_content: Option<String>,
     /// Instructions or tools, which belong into the cache if there is one.
     pub has_instructions: bool,
+    /// An interaction is to be worked on without the client; with a stream it can be taken up again.
+    pub is_background: bool,
+    /// An interaction that is to be forgotten.
+    pub forgets: bool,
+    /// The id of the interaction before this one.
+    pub previous: Option<String>,
     /// `encoding_format: "base64"` of the OpenAI layer.
     pub base64: bool,
 }
@@ -148,7 +154,8 @@ fn embed(requests: &[EmbedRequest]) -> Asked {
     }
 }
 
-fn openai_chat(body: &[u8]) -> Result<Asked, GoogleError> {
+/// One request to chat, of the OpenAI layer.
+pub fn openai_chat(body: &[u8]) -> Result<Asked, GoogleError> {
     let request: ChatRequest = parse(body)?;
     if request.messages.is_empty() {
         return Err(GoogleError::bad_argument());
@@ -212,10 +219,15 @@ fn interact(body: &[u8]) -> Result<Asked, GoogleError> {
     prompt.add(request.input.get());
     Ok(Asked {
         model: Some(plain_model(&model)),
-        delivery: match request.background {
-            Some(true) => Delivery::Background,
-            Some(false) | None => Delivery::stream_if(request.stream, false),
+        delivery: match (request.stream, request.background) {
+            (Some(false) | None, Some(true)) => Delivery::Background,
+            (stream, _) => Delivery::stream_if(stream, false),
         },
+        is_background: request.background == Some(true),
+        forgets: request.store == Some(false),
+        previous: request
+            .previous_interaction_id
+            .filter(|previous| !previous.is_empty()),
         ..prompt.asked()
     })
 }
@@ -398,4 +410,6 @@ struct InteractRequest<'a> {
     input: &'a serde_json::value::RawValue,
     stream: Option<bool>,
     background: Option<bool>,
+    store: Option<bool>,
+    previous_interaction_id: Option<String>,
 }

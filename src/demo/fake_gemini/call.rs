@@ -260,15 +260,15 @@ fn operation(rest: &str, is_get: bool) -> (Operation, Option<String>) {
         let model = model.trim_start_matches("models/");
         return (Operation::OpenAiGetModel, Some(model.to_owned()));
     }
-    if let Some(id) = rest.strip_prefix("interactions/")
-        && is_get
-    {
+    if let Some(id) = rest.strip_prefix("interactions/") {
         return (Operation::GetInteraction, Some(id.to_owned()));
     }
     if belongings::is_collection(rest) {
         return (Operation::Belongings, None);
     }
-    let Some(model) = rest.strip_prefix("models/") else {
+    // Tuned models answer under their whole name.
+    let tuned = rest.starts_with("tunedModels/").then_some(rest);
+    let Some(model) = rest.strip_prefix("models/").or(tuned) else {
         return (Operation::Unknown, None);
     };
     let (model, operation) = match model.split_once(':') {

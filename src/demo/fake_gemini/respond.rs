@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, Front};
 use super::answers::embeddings::Embedded;
-use super::answers::{Said, interactions, native, openai};
+use super::answers::{Said, native, openai};
 use super::asked::{Asked, Delivery};
 use super::belongings::asks::Asks;
-use super::belongings::uploads::{self, Sent};
-use super::belongings::{self, batches, caches, named, videos};
+use super::belongings::sent::Sent;
+use super::belongings::{self, batches, caches, interactions, named, uploads, videos};
 use super::body::AnswerBody;
 use super::call::{Call, Form, Operation, credential};
 use super::errors::GoogleError;
@@ -150,7 +150,10 @@ impl Visit<'_> {
         match self.call.operation {
             Operation::ListModels => Ok(Answer::json(models::list(query))),
             Operation::OpenAiListModels => Ok(Answer::compact(models::openai_list())),
-            Operation::GetInteraction => self.interaction(key, &asks),
+            Operation::GetInteraction => {
+                let answer = interactions::answer(&asks)?.paced(&self.manner);
+                Ok(answer.broken_by(&self.fate, self.call.form))
+            }
             Operation::Upload => uploads::answer(&asks, sent),
             Operation::Belongings => belongings::answer(&asks),
             Operation::Unknown => Err(GoogleError::not_found()),
@@ -170,6 +173,9 @@ impl Visit<'_> {
             | Operation::OpenAiImages
             | Operation::Interact => {
                 let name = name.unwrap_or_default();
+                if name.starts_with("tunedModels/") && !asks.owns(name) {
+                    return Err(GoogleError::not_found());
+                }
                 let model = model
                     .filter(|model| self.call.operation.is_done_by(model))
                     .ok_or_else(|| GoogleError::unknown_model(&self.call, name));
@@ -252,14 +258,7 @@ impl Visit<'_> {
                 }
                 Delivery::Whole | Delivery::Background => Answer::compact(openai::unary(&said)),
             },
-            Operation::Interact => {
-                let id = interactions::id(&key.project, &said);
-                match asked.delivery {
-                    Delivery::Stream { .. } => Answer::events(interactions::sse(&said, &id)),
-                    Delivery::Background => Answer::compact(interactions::background(&said, &id)),
-                    Delivery::Whole => Answer::compact(interactions::unary(&said, &id)),
-                }
-            }
+            Operation::Interact => interactions::create(asks, asked, said)?,
             Operation::ListModels
             | Operation::OpenAiListModels
             | Operation::GetInteraction
@@ -285,18 +284,8 @@ impl Visit<'_> {
             manner: &self.manner,
             now_ms: self.now_ms,
             body: &sent.text,
+            parts: sent.parts(),
         }
-    }
-
-    /// An interaction is its project's: any other gets the 404 of one that does not exist.
-    fn interaction(&self, key: &KeyState, asks: &Asks) -> Result<Answer, GoogleError> {
-        let id = self.call.model.as_deref().unwrap_or_default();
-        if interactions::project_of(id) != Some(&key.project) {
-            return Err(GoogleError::not_found());
-        }
-        let agent = &models::MODELS[0];
-        let said = asks.say(agent, &Asked::default());
-        Ok(Answer::compact(interactions::unary(&said, id)))
     }
 
     /// Puts Google's headers around an answer, in the order of recordings.

@@ -4,6 +4,7 @@ use http::request::Parts;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::multipart::Part;
 use super::owned::{Belongings, Owned, Thing};
 use crate::demo::fake_gemini::answer::Answer;
 use crate::demo::fake_gemini::answers::Said;
@@ -23,6 +24,8 @@ pub struct Asks<'a> {
     pub manner: &'a Manner,
     pub now_ms: i64,
     pub body: &'a [u8],
+    /// The parts of a form with a file, whose body is not held.
+    pub parts: &'a [Part],
 }
 
 impl<'a> Asks<'a> {

@@ -3,43 +3,44 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::asks::{Asks, field, json_of, time};
+use super::asks::{Asks, field, json_of};
 use super::contents::Contents;
 use super::files::{self, Source, Wish};
 use super::owned::Thing;
 use super::page::{self, Sizes};
 use crate::demo::fake_gemini::answer::Answer;
-use crate::demo::fake_gemini::answers::embeddings::Embedded;
-use crate::demo::fake_gemini::answers::{Said, native};
+use crate::demo::fake_gemini::answers::{Said, openai};
 use crate::demo::fake_gemini::asked::{self, Asked};
 use crate::demo::fake_gemini::call::Operation;
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::json;
-use crate::demo::fake_gemini::models::FakeModel;
+use crate::demo::fake_gemini::models::{self, FakeModel};
 
 pub struct Batch {
-    model: String,
-    display_name: String,
-    kind: Kind,
-    /// The answers are lines of a file, as the requests were.
-    into_file: bool,
-    items: Vec<Item>,
-    begun_ms: i64,
-    changed_ms: i64,
+    pub model: String,
+    pub display_name: String,
+    pub kind: Kind,
+    /// The file with the requests; the answers come in one too, then.
+    pub input: Option<String>,
+    pub items: Vec<Item>,
+    pub begun_ms: i64,
+    pub changed_ms: i64,
     looks_left: u32,
-    state: State,
+    pub state: State,
     /// The file with the answers, once it is there.
-    output: Option<String>,
+    pub output: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Generate,
     Embed,
+    /// Of the OpenAI layer.
+    Chat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-enum State {
+pub enum State {
     #[serde(rename = "BATCH_STATE_PENDING")]
     Pending,
     #[serde(rename = "BATCH_STATE_RUNNING")]
@@ -51,12 +52,12 @@ enum State {
 }
 
 /// One request and its answer.
-struct Item {
+pub struct Item {
     /// The client's own words for it: `metadata`, or the `key` of a line.
-    mark: Value,
-    said: Said,
-    text: String,
-    asked: Asked,
+    pub mark: Value,
+    pub said: Said,
+    pub text: String,
+    pub asked: Asked,
 }
 
 /// `batchGenerateContent`, `asyncBatchEmbedContent`.
@@ -84,21 +85,35 @@ pub fn create(asks: &Asks, model: &FakeModel) -> Result<Answer, GoogleError> {
         .map(|request| Item::answered(asks, model, kind, request));
     let display_name = field(batch, "displayName", "display_name").as_str();
     let batch = Batch {
-        model: model.name.clone(),
         display_name: display_name.unwrap_or_default().to_owned(),
-        kind,
-        into_file: file.is_some(),
-        items: items.collect::<Result<_, _>>()?,
-        begun_ms: asks.now_ms,
-        changed_ms: asks.now_ms,
-        looks_left: asks.google.looks_until_done,
-        state: State::Pending,
-        output: None,
+        input: file.map(str::to_owned),
+        ..Batch::new(asks, model, kind, items.collect::<Result<_, _>>()?)
     };
     let name = format!("batches/{}", asks.id(36));
     let answer = Answer::json(json::pretty(&batch.shown(&name)));
     asks.keep(&name, None, Thing::Batch(batch))?;
     Ok(answer)
+}
+
+/// A batch as the OpenAI layer wants it, not yet kept, and its name.
+pub fn of_openai(asks: &Asks) -> Result<(String, Batch), GoogleError> {
+    let body = asks.json()?;
+    let file = body["input_file_id"].as_str();
+    let file = file.ok_or_else(GoogleError::bad_argument)?;
+    let requests = lines(asks, file)?;
+    let first = requests.first().ok_or_else(GoogleError::bad_argument)?;
+    let model = first["body"]["model"].as_str().unwrap_or_default();
+    let model = model.trim_start_matches("models/");
+    let model = models::find(model, &asks.call.version)
+        .ok_or_else(|| GoogleError::unknown_model(asks.call, model))?;
+    let items = requests
+        .iter()
+        .map(|request| Item::answered(asks, model, Kind::Chat, request));
+    let batch = Batch {
+        input: Some(file.to_owned()),
+        ..Batch::new(asks, model, Kind::Chat, items.collect::<Result<_, _>>()?)
+    };
+    Ok((format!("batches/{}", asks.id(36)), batch))
 }
 
 pub fn answer(asks: &Asks, rest: &[&str]) -> Result<Answer, GoogleError> {
@@ -135,7 +150,7 @@ pub fn answer(asks: &Asks, rest: &[&str]) -> Result<Answer, GoogleError> {
 }
 
 /// Lets one look at a batch go by; after the last it is done.
-fn look_at(asks: &Asks, name: &str) -> Result<(), GoogleError> {
+pub fn look_at(asks: &Asks, name: &str) -> Result<(), GoogleError> {
     let lines = find(asks, name, |batch| {
         if !matches!(batch.state, State::Pending | State::Running) {
             return None;
@@ -147,7 +162,7 @@ fn look_at(asks: &Asks, name: &str) -> Result<(), GoogleError> {
         }
         batch.state = State::Succeeded;
         batch.changed_ms = asks.now_ms;
-        batch.into_file.then(|| batch.lines())
+        batch.input.is_some().then(|| batch.lines())
     })?;
     if let Some(lines) = lines {
         let id = name.trim_start_matches("batches/");
@@ -162,7 +177,11 @@ fn look_at(asks: &Asks, name: &str) -> Result<(), GoogleError> {
     Ok(())
 }
 
-fn find<T>(asks: &Asks, name: &str, look: impl FnOnce(&mut Batch) -> T) -> Result<T, GoogleError> {
+pub fn find<T>(
+    asks: &Asks,
+    name: &str,
+    look: impl FnOnce(&mut Batch) -> T,
+) -> Result<T, GoogleError> {
     let found = asks.look(name, |thing| match thing {
         Thing::Batch(batch) => Some(look(batch)),
         _ => None,
@@ -188,15 +207,19 @@ impl Item {
         kind: Kind,
         request: &Value,
     ) -> Result<Self, GoogleError> {
-        let body = json::compact(&request["request"]);
+        let body = match kind {
+            Kind::Generate | Kind::Embed => json::compact(&request["request"]),
+            Kind::Chat => json::compact(&request["body"]),
+        };
         let asked = match kind {
+            Kind::Chat => asked::openai_chat(body.as_bytes())?,
             Kind::Generate => asked::generate(body.as_bytes())?,
             Kind::Embed => asked::embed_one(body.as_bytes())?,
         };
-        let mark = match &request["key"] {
-            Value::Null => &request["metadata"],
-            key => key,
-        };
+        let mark = ["key", "custom_id", "metadata"]
+            .iter()
+            .find_map(|field| request.get(field))
+            .unwrap_or(&Value::Null);
         let said = asks.say(model, &asked);
         Ok(Self {
             mark: mark.clone(),
@@ -208,7 +231,22 @@ impl Item {
 }
 
 impl Batch {
-    fn cancel(&mut self, now_ms: i64) {
+    fn new(asks: &Asks, model: &FakeModel, kind: Kind, items: Vec<Item>) -> Self {
+        Self {
+            model: model.name.clone(),
+            display_name: String::new(),
+            kind,
+            input: None,
+            items,
+            begun_ms: asks.now_ms,
+            changed_ms: asks.now_ms,
+            looks_left: asks.google.looks_until_done,
+            state: State::Pending,
+            output: None,
+        }
+    }
+
+    pub fn cancel(&mut self, now_ms: i64) {
         if matches!(self.state, State::Pending | State::Running) {
             self.state = State::Cancelled;
             self.changed_ms = now_ms;
@@ -217,182 +255,29 @@ impl Batch {
 
     /// The answers as lines of JSON.
     fn lines(&self) -> String {
-        let lines = self.items.iter().map(|item| Line {
-            key: &item.mark,
-            response: self.response(item),
-        });
-        lines.map(|line| json::compact(&line) + "\n").collect()
-    }
-
-    fn response<'a>(&'a self, item: &'a Item) -> Response<impl Serialize + 'a> {
-        match self.kind {
-            Kind::Generate => Response::Generated(native::part(&item.said, &item.text)),
-            Kind::Embed => {
-                let embedded = Embedded {
-                    model: &self.model,
-                    texts: &item.asked.texts,
-                    dimensions: item.asked.dimensions,
-                    prompt_tokens: item.asked.prompt_tokens,
-                };
-                let text = item.asked.texts.first().copied().unwrap_or_default();
-                Response::Embedded {
-                    embedding: Embedding {
-                        values: embedded.values(text).collect(),
-                    },
-                }
-            }
-        }
-    }
-
-    fn shown<'a>(&'a self, name: &'a str) -> Shown<'a, impl Serialize + 'a> {
-        let message = match self.kind {
-            Kind::Generate => "GenerateContentBatch",
-            Kind::Embed => "EmbedContentBatch",
-        };
-        let count = |state| (self.state == state).then(|| self.items.len().to_string());
-        let is_over = matches!(self.state, State::Succeeded | State::Cancelled);
-        let is_done = self.state == State::Succeeded;
-        let waiting = (!is_over).then(|| self.items.len().to_string());
-        Shown {
-            name,
-            metadata: Metadata {
-                message: format!("{TYPES}{message}"),
-                model: format!("models/{}", self.model),
-                display_name: &self.display_name,
-                output: is_done.then(|| self.output(None)),
-                create_time: time(self.begun_ms),
-                end_time: is_over.then(|| time(self.changed_ms)),
-                update_time: time(self.changed_ms),
-                batch_stats: Stats {
-                    request_count: self.items.len().to_string(),
-                    pending_request_count: waiting,
-                    successful_request_count: count(State::Succeeded),
-                },
-                state: self.state,
-                name,
-            },
-            done: is_over,
-            error: (self.state == State::Cancelled).then_some(Status {
-                code: 1,
-                message: "The operation was cancelled.",
+        let lines = self.items.iter().map(|item| match self.kind {
+            Kind::Generate | Kind::Embed => json::compact(&Line {
+                key: &item.mark,
+                response: self.response(item),
             }),
-            response: is_done.then(|| self.output(Some(format!("{TYPES}{message}Output")))),
-        }
-    }
-
-    fn output(&self, message: Option<String>) -> Output<'_, impl Serialize> {
-        let responses = || Inlined {
-            inlined_responses: self
-                .items
-                .iter()
-                .map(|item| InlinedResponse {
-                    response: self.response(item),
-                    metadata: (!item.mark.is_null()).then_some(&item.mark),
-                })
-                .collect(),
-        };
-        let is_inlined = !self.into_file;
-        Output {
-            message,
-            responses_file: self.output.as_deref(),
-            inlined_responses: (is_inlined && self.kind == Kind::Generate).then(responses),
-            inlined_embed_content_responses: (is_inlined && self.kind == Kind::Embed)
-                .then(responses),
-        }
+            Kind::Chat => {
+                let body: Value = serde_json::from_str(&openai::unary(&item.said))
+                    .expect("the fake's answers are JSON");
+                json::compact(&serde_json::json!({
+                    "custom_id": item.mark,
+                    "error": null,
+                    "id": item.said.id(),
+                    "response": {"body": body, "request_id": item.said.id(), "status_code": 200},
+                }))
+            }
+        });
+        lines.map(|line| line + "\n").collect()
     }
 }
 
-/// What the `@type` of a message begins with, as recorded.
-const TYPES: &str = "type.googleapis.com/google.ai.generativelanguage.v1main.";
-
-/// The fields of recordings, in their order.
-#[derive(Serialize)]
-struct Shown<'a, T> {
-    name: &'a str,
-    metadata: Metadata<'a, T>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    done: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Status>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<Output<'a, T>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata<'a, T> {
-    #[serde(rename = "@type")]
-    message: String,
-    model: String,
-    display_name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<Output<'a, T>>,
-    create_time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end_time: Option<String>,
-    update_time: String,
-    batch_stats: Stats,
-    state: State,
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "these are the names in the JSON")]
-struct Stats {
-    request_count: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pending_request_count: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    successful_request_count: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Status {
-    code: u8,
-    message: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Output<'a, T> {
-    #[serde(rename = "@type", skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    responses_file: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inlined_responses: Option<Inlined<'a, T>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inlined_embed_content_responses: Option<Inlined<'a, T>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Inlined<'a, T> {
-    inlined_responses: Vec<InlinedResponse<'a, T>>,
-}
-
-#[derive(Serialize)]
-struct InlinedResponse<'a, T> {
-    response: Response<T>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a Value>,
-}
-
+/// One answer in a file.
 #[derive(Serialize)]
 struct Line<'a, T> {
     key: &'a Value,
-    response: Response<T>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Response<T> {
-    Generated(T),
-    Embedded { embedding: Embedding },
-}
-
-#[derive(Serialize)]
-struct Embedding {
-    values: Vec<f32>,
+    response: T,
 }

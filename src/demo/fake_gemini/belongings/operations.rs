@@ -13,6 +13,8 @@ use crate::demo::fake_gemini::json;
 pub struct Operation {
     /// At how many more looks it is not done.
     pub looks_left: u32,
+    /// What can be said of it from the beginning.
+    pub metadata: Value,
     /// What it will have come to.
     pub response: Value,
 }
@@ -21,6 +23,8 @@ pub struct Operation {
 #[derive(Serialize)]
 pub struct Shown<'a> {
     pub name: &'a str,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub metadata: Value,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,18 +66,25 @@ pub fn answer(asks: &Asks, collection: &str, rest: &[&str]) -> Result<Answer, Go
 }
 
 /// Begins work of the asker's, and answers with its name.
-pub fn begin(asks: &Asks, name: &str, response: Value) -> Result<Answer, GoogleError> {
+pub fn begin(
+    asks: &Asks,
+    name: &str,
+    metadata: Value,
+    response: Value,
+) -> Result<Answer, GoogleError> {
     let operation = Operation {
         looks_left: asks.google.looks_until_done,
+        metadata,
         response,
     };
     let shown = Shown {
-        name,
         done: false,
         response: None,
+        ..operation.shown(name)
     };
+    let answer = Answer::json(json::pretty(&shown));
     asks.keep(name, None, Thing::Operation(operation))?;
-    Ok(Answer::json(json::pretty(&shown)))
+    Ok(answer)
 }
 
 impl Operation {
@@ -81,6 +92,7 @@ impl Operation {
         let done = self.looks_left == 0;
         Shown {
             name,
+            metadata: self.metadata.clone(),
             done,
             response: done.then(|| self.response.clone()),
         }

@@ -1,6 +1,6 @@
 //! Videos of Veo: an operation that ends in a generated file.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::asks::Asks;
 use super::contents::Contents;
@@ -35,5 +35,5 @@ pub fn create(asks: &Asks, model: &FakeModel) -> Result<Answer, GoogleError> {
         },
     });
     let name = format!("models/{}/operations/{}", model.name, asks.id(12));
-    operations::begin(asks, &name, response)
+    operations::begin(asks, &name, Value::Null, response)
 }

@@ -3,8 +3,11 @@
 mod batches;
 mod breaking;
 mod caches;
+mod collections;
 mod files;
 mod framing;
+mod interactions;
+mod openai_files;
 mod quotas;
 mod refusals;
 
