@@ -26,6 +26,12 @@ pub struct Asked {
     pub cached_content: Option<String>,
     /// Instructions or tools, which belong into the cache if there is one.
     pub has_instructions: bool,
+    /// An interaction is to be worked on without the client; with a stream it can be taken up again.
+    pub is_background: bool,
+    /// An interaction that is to be forgotten.
+    pub forgets: bool,
+    /// The id of the interaction before this one.
+    pub previous: Option<String>,
     /// `encoding_format: "base64"` of the OpenAI layer.
     pub base64: bool,
 }
@@ -57,7 +63,7 @@ impl Asked {
         let mut asked = match call.operation {
             Operation::Generate | Operation::StreamGenerate => generate(body)?,
             Operation::CountTokens => count_tokens(body)?,
-            Operation::Embed => embed(&[parse(body)?]),
+            Operation::Embed => embed_one(body)?,
             Operation::BatchEmbed => {
                 let batch: BatchEmbedRequest = parse(body)?;
                 embed(&batch.requests)
@@ -71,6 +77,9 @@ impl Asked {
             | Operation::OpenAiListModels
             | Operation::OpenAiGetModel
             | Operation::GetInteraction
+            | Operation::BatchJob
+            | Operation::BatchEmbedJob
+            | Operation::Predict
             | Operation::Upload
             | Operation::Belongings
             | Operation::Unknown
@@ -86,7 +95,8 @@ impl Asked {
     }
 }
 
-fn generate(body: &[u8]) -> Result<Asked, GoogleError> {
+/// One request to generate.
+pub fn generate(body: &[u8]) -> Result<Asked, GoogleError> {
     let request: GenerateRequest = parse(body)?;
     if request.contents.is_empty() {
         return Err(GoogleError::plain(
@@ -109,6 +119,11 @@ fn generate(body: &[u8]) -> Result<Asked, GoogleError> {
             || request.tool_config.is_some(),
         ..prompt.asked()
     })
+}
+
+/// One request of a batch of embeddings.
+pub fn embed_one(body: &[u8]) -> Result<Asked, GoogleError> {
+    Ok(embed(&[parse(body)?]))
 }
 
 /// The tokens of what shall be cached.
@@ -139,7 +154,8 @@ fn embed(requests: &[EmbedRequest]) -> Asked {
     }
 }
 
-fn openai_chat(body: &[u8]) -> Result<Asked, GoogleError> {
+/// One request to chat, of the OpenAI layer.
+pub fn openai_chat(body: &[u8]) -> Result<Asked, GoogleError> {
     let request: ChatRequest = parse(body)?;
     if request.messages.is_empty() {
         return Err(GoogleError::bad_argument());
@@ -203,10 +219,15 @@ fn interact(body: &[u8]) -> Result<Asked, GoogleError> {
     prompt.add(request.input.get());
     Ok(Asked {
         model: Some(plain_model(&model)),
-        delivery: match request.background {
-            Some(true) => Delivery::Background,
-            Some(false) | None => Delivery::stream_if(request.stream, false),
+        delivery: match (request.stream, request.background) {
+            (Some(false) | None, Some(true)) => Delivery::Background,
+            (stream, _) => Delivery::stream_if(stream, false),
         },
+        is_background: request.background == Some(true),
+        forgets: request.store == Some(false),
+        previous: request
+            .previous_interaction_id
+            .filter(|previous| !previous.is_empty()),
         ..prompt.asked()
     })
 }
@@ -389,4 +410,6 @@ struct InteractRequest<'a> {
     input: &'a serde_json::value::RawValue,
     stream: Option<bool>,
     background: Option<bool>,
+    store: Option<bool>,
+    previous_interaction_id: Option<String>,
 }

@@ -27,6 +27,10 @@ pub enum Operation {
     CountTokens,
     Embed,
     BatchEmbed,
+    BatchJob,
+    BatchEmbedJob,
+    /// A video.
+    Predict,
     ListModels,
     GetModel,
     OpenAiChat,
@@ -112,6 +116,9 @@ impl Call {
             Operation::CountTokens => "GenerativeService.CountTokens",
             Operation::Embed => "GenerativeService.EmbedContent",
             Operation::BatchEmbed => "GenerativeService.BatchEmbedContents",
+            Operation::BatchJob => "BatchService.BatchGenerateContent",
+            Operation::BatchEmbedJob => "BatchService.AsyncBatchEmbedContent",
+            Operation::Predict => "PredictionService.PredictLongRunning",
             Operation::ListModels | Operation::OpenAiListModels => "ModelService.ListModels",
             Operation::GetModel | Operation::OpenAiGetModel => "ModelService.GetModel",
             Operation::OpenAiChat => "OpenAiService.ChatCompletions",
@@ -136,6 +143,9 @@ impl Operation {
             | Self::StreamGenerate
             | Self::Embed
             | Self::BatchEmbed
+            | Self::BatchJob
+            | Self::BatchEmbedJob
+            | Self::Predict
             | Self::OpenAiChat
             | Self::OpenAiEmbeddings
             | Self::OpenAiImages
@@ -161,6 +171,9 @@ impl Operation {
             | Self::CountTokens
             | Self::Embed
             | Self::BatchEmbed
+            | Self::BatchJob
+            | Self::BatchEmbedJob
+            | Self::Predict
             | Self::OpenAiEmbeddings
             | Self::OpenAiChat => model.does(self.short_name()),
             Self::ListModels
@@ -187,6 +200,9 @@ impl Operation {
             Self::CountTokens => "countTokens",
             Self::Embed => "embedContent",
             Self::BatchEmbed | Self::OpenAiEmbeddings => "batchEmbedContents",
+            Self::BatchJob => "batchGenerateContent",
+            Self::BatchEmbedJob => "asyncBatchEmbedContent",
+            Self::Predict => "predictLongRunning",
             _ => "generateContent",
         }
     }
@@ -244,15 +260,15 @@ fn operation(rest: &str, is_get: bool) -> (Operation, Option<String>) {
         let model = model.trim_start_matches("models/");
         return (Operation::OpenAiGetModel, Some(model.to_owned()));
     }
-    if let Some(id) = rest.strip_prefix("interactions/")
-        && is_get
-    {
+    if let Some(id) = rest.strip_prefix("interactions/") {
         return (Operation::GetInteraction, Some(id.to_owned()));
     }
     if belongings::is_collection(rest) {
         return (Operation::Belongings, None);
     }
-    let Some(model) = rest.strip_prefix("models/") else {
+    // Tuned models answer under their whole name.
+    let tuned = rest.starts_with("tunedModels/").then_some(rest);
+    let Some(model) = rest.strip_prefix("models/").or(tuned) else {
         return (Operation::Unknown, None);
     };
     let (model, operation) = match model.split_once(':') {
@@ -261,6 +277,9 @@ fn operation(rest: &str, is_get: bool) -> (Operation, Option<String>) {
         Some((model, "streamGenerateContent")) => (model, Operation::StreamGenerate),
         Some((model, "countTokens")) => (model, Operation::CountTokens),
         Some((model, "embedContent")) => (model, Operation::Embed),
+        Some((model, "batchGenerateContent")) => (model, Operation::BatchJob),
+        Some((model, "asyncBatchEmbedContent")) => (model, Operation::BatchEmbedJob),
+        Some((model, "predictLongRunning")) => (model, Operation::Predict),
         Some((model, "batchEmbedContents")) => (model, Operation::BatchEmbed),
         _ => (model, Operation::Unknown),
     };

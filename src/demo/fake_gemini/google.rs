@@ -31,6 +31,8 @@ pub struct Google {
     pub quota_rules: RwLock<HashMap<String, ProjectQuota>>,
     pub quotas: Quotas,
     pub belongings: Belongings,
+    pub looks_until_done: u32,
+    pub looks_until_answered: u32,
     pub manner: RwLock<Manner>,
     pub egress: RwLock<Option<Turns>>,
     /// By model.
@@ -64,6 +66,8 @@ impl Google {
             quota_rules: RwLock::new(rules.quotas),
             quotas: Quotas::default(),
             belongings: Belongings::new(base_url),
+            looks_until_done: rules.looks_until_done,
+            looks_until_answered: rules.looks_until_answered,
             manner: RwLock::new(rules.manner),
             egress: RwLock::default(),
             overloads: RwLock::default(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
-use super::belongings::uploads::Sent;
+use super::belongings::sent::Sent;
 use super::google::Google;
 use super::keys::KeyState;
 

@@ -57,6 +57,10 @@ pub struct Rules {
     pub gzip: bool,
     pub recording: Recording,
     pub clock: FakeClock,
+    /// At which look, counted from one, batches and other long work are done.
+    pub looks_until_done: u32,
+    /// The same for interactions in the background.
+    pub looks_until_answered: u32,
 }
 
 impl Default for Rules {
@@ -68,6 +72,8 @@ impl Default for Rules {
             gzip: false,
             recording: Recording::Bodies,
             clock: Arc::new(system_clock),
+            looks_until_done: 2,
+            looks_until_answered: 1,
         }
     }
 }

@@ -59,6 +59,8 @@ pub fn find(name: &str, version: &str) -> Option<&'static FakeModel> {
         return None;
     }
     let name = match name {
+        // Whose they are is looked at elsewhere.
+        name if name.starts_with("tunedModels/") => "gemini-2.5-flash",
         "gemini-flash-latest" => "gemini-3.8-flash",
         "gemini-flash-lite-latest" => "gemini-3.5-flash-lite",
         "gemini-pro-latest" => "gemini-3.1-pro-preview",

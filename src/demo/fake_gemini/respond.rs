@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, Front};
 use super::answers::embeddings::Embedded;
-use super::answers::{Said, interactions, native, openai};
+use super::answers::{Said, native, openai};
 use super::asked::{Asked, Delivery};
 use super::belongings::asks::Asks;
-use super::belongings::uploads::{self, Sent};
-use super::belongings::{self, caches, named};
+use super::belongings::sent::Sent;
+use super::belongings::{self, batches, caches, interactions, named, uploads, videos};
 use super::body::AnswerBody;
 use super::call::{Call, Form, Operation, credential};
 use super::errors::GoogleError;
@@ -150,7 +150,10 @@ impl Visit<'_> {
         match self.call.operation {
             Operation::ListModels => Ok(Answer::json(models::list(query))),
             Operation::OpenAiListModels => Ok(Answer::compact(models::openai_list())),
-            Operation::GetInteraction => self.interaction(key),
+            Operation::GetInteraction => {
+                let answer = interactions::answer(&asks)?.paced(&self.manner);
+                Ok(answer.broken_by(&self.fate, self.call.form))
+            }
             Operation::Upload => uploads::answer(&asks, sent),
             Operation::Belongings => belongings::answer(&asks),
             Operation::Unknown => Err(GoogleError::not_found()),
@@ -162,11 +165,17 @@ impl Visit<'_> {
             | Operation::CountTokens
             | Operation::Embed
             | Operation::BatchEmbed
+            | Operation::BatchJob
+            | Operation::BatchEmbedJob
+            | Operation::Predict
             | Operation::OpenAiChat
             | Operation::OpenAiEmbeddings
             | Operation::OpenAiImages
             | Operation::Interact => {
                 let name = name.unwrap_or_default();
+                if name.starts_with("tunedModels/") && !asks.owns(name) {
+                    return Err(GoogleError::not_found());
+                }
                 let model = model
                     .filter(|model| self.call.operation.is_done_by(model))
                     .ok_or_else(|| GoogleError::unknown_model(&self.call, name));
@@ -210,10 +219,15 @@ impl Visit<'_> {
             }
         }
 
+        match operation {
+            Operation::BatchJob | Operation::BatchEmbedJob => return batches::create(asks, model),
+            Operation::Predict => return videos::create(asks, model),
+            _ => (),
+        }
         let said = Said {
             prompt_tokens: asked.prompt_tokens + cached_tokens,
             cached_tokens,
-            ..self.say(model, asked)
+            ..asks.say(model, asked)
         };
         let ints = self.call.enum_ints;
         let embedded = Embedded {
@@ -244,21 +258,17 @@ impl Visit<'_> {
                 }
                 Delivery::Whole | Delivery::Background => Answer::compact(openai::unary(&said)),
             },
-            Operation::Interact => {
-                let id = interactions::id(&key.project, &said);
-                match asked.delivery {
-                    Delivery::Stream { .. } => Answer::events(interactions::sse(&said, &id)),
-                    Delivery::Background => Answer::compact(interactions::background(&said, &id)),
-                    Delivery::Whole => Answer::compact(interactions::unary(&said, &id)),
-                }
-            }
+            Operation::Interact => interactions::create(asks, asked, said)?,
             Operation::ListModels
             | Operation::OpenAiListModels
             | Operation::GetInteraction
+            | Operation::BatchJob
+            | Operation::BatchEmbedJob
+            | Operation::Predict
             | Operation::Upload
             | Operation::Belongings
             | Operation::Unknown
-            | Operation::Outside => unreachable!("no model is asked for"),
+            | Operation::Outside => unreachable!("no model answers this at once"),
         };
         Ok(answer
             .paced(&self.manner)
@@ -271,39 +281,11 @@ impl Visit<'_> {
             head: self.head,
             call: &self.call,
             project,
+            manner: &self.manner,
             now_ms: self.now_ms,
             body: &sent.text,
+            parts: sent.parts(),
         }
-    }
-
-    fn say(&self, model: &FakeModel, asked: &Asked) -> Said {
-        Said {
-            model: model.name.clone(),
-            prompt_tokens: asked.prompt_tokens,
-            cached_tokens: 0,
-            thought_tokens: if model.thinks {
-                20 + asked.prompt_hash % 60
-            } else {
-                0
-            },
-            texts: match asked.delivery {
-                Delivery::Stream { .. } => self.manner.texts(asked.prompt_hash),
-                Delivery::Whole | Delivery::Background => vec![self.manner.text(asked.prompt_hash)],
-            },
-            serial: self.google.next_serial(),
-            now_ms: self.now_ms,
-        }
-    }
-
-    /// An interaction is its project's: any other gets the 404 of one that does not exist.
-    fn interaction(&self, key: &KeyState) -> Result<Answer, GoogleError> {
-        let id = self.call.model.as_deref().unwrap_or_default();
-        if interactions::project_of(id) != Some(&key.project) {
-            return Err(GoogleError::not_found());
-        }
-        let agent = &models::MODELS[0];
-        let said = self.say(agent, &Asked::default());
-        Ok(Answer::compact(interactions::unary(&said, id)))
     }
 
     /// Puts Google's headers around an answer, in the order of recordings.

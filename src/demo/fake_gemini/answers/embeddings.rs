@@ -74,7 +74,7 @@ impl Embedded<'_> {
         let _ = write!(json, "\n{indent}  ]\n{indent}}}");
     }
 
-    fn values(&self, text: u64) -> impl Iterator<Item = f32> {
+    pub fn values(&self, text: u64) -> impl Iterator<Item = f32> {
         let mut state = text | 1;
         let dimensions = self.dimensions.unwrap_or(DIMENSIONS).clamp(1, DIMENSIONS);
         (0..dimensions).map(move |_| {

@@ -18,10 +18,10 @@ pub fn unary(said: &Said, id: &str) -> String {
     )
 }
 
-/// The answer to a background interaction: nothing yet, poll its id.
-pub fn background(said: &Said, id: &str) -> String {
+/// An interaction in the background that has no answer: not yet, or never.
+pub fn unfinished(said: &Said, id: &str, status: &str) -> String {
     format!(
-        "{{\"id\":\"{id}\",\"status\":\"in_progress\",{},\"object\":\"interaction\",\"agent\":\"{}\"}}",
+        "{{\"id\":\"{id}\",\"status\":\"{status}\",{},\"object\":\"interaction\",\"agent\":\"{}\"}}",
         times(said),
         said.model
     )
@@ -66,15 +66,20 @@ pub fn sse(said: &Said, id: &str) -> Vec<String> {
     events
 }
 
-/// The id names its project, so that the fake knows whose it is without remembering.
-pub fn id(project: &str, said: &Said) -> String {
-    format!("v1_{project}_{}", said.id())
+/// The events with their ids, after which the stream can be taken up again (Google's client for Python).
+pub fn resumable(said: &Said, id: &str) -> Vec<String> {
+    let events = sse(said, id).into_iter().enumerate();
+    events
+        .map(|(index, event)| {
+            let with_id = format!("\ndata: {{\"event_id\":\"e{index}\",");
+            event.replacen("\ndata: {", &with_id, 1)
+        })
+        .collect()
 }
 
-/// The project that made an interaction.
-pub fn project_of(id: &str) -> Option<&str> {
-    let (project, _) = id.strip_prefix("v1_")?.split_once('_')?;
-    Some(project)
+/// Like Google's, but for a look at logs it names its project.
+pub fn id(project: &str, said: &Said) -> String {
+    format!("v1_{project}_{}", said.id())
 }
 
 fn event(name: &str, data: &str) -> String {

@@ -21,6 +21,11 @@ pub struct Said {
 }
 
 impl Said {
+    /// Of the prompt and the answer, as the next prompt repeats them.
+    pub fn total_tokens(&self) -> u64 {
+        self.prompt_tokens + self.output_tokens(self.texts.len())
+    }
+
     /// The id of the answer, in the form of Google's.
     pub fn id(&self) -> String {
         // An odd factor spreads neighbouring numbers over the whole range, and no two of them meet.

@@ -18,6 +18,17 @@ pub fn unary(said: &Said, enum_ints: bool) -> String {
     ))
 }
 
+/// The unary answer as a part of something greater.
+pub fn part<'a>(said: &'a Said, text: &'a str) -> impl Serialize + 'a {
+    chunk(
+        said,
+        false,
+        text,
+        said.output_tokens(said.texts.len()),
+        true,
+    )
+}
+
 /// The events of `alt=sse`.
 pub fn sse(said: &Said, enum_ints: bool) -> Vec<String> {
     stream(said, enum_ints)

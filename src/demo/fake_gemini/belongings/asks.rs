@@ -4,11 +4,16 @@ use http::request::Parts;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::multipart::Part;
 use super::owned::{Belongings, Owned, Thing};
 use crate::demo::fake_gemini::answer::Answer;
+use crate::demo::fake_gemini::answers::Said;
+use crate::demo::fake_gemini::asked::{Asked, Delivery};
 use crate::demo::fake_gemini::call::{Call, param};
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::google::Google;
+use crate::demo::fake_gemini::manner::Manner;
+use crate::demo::fake_gemini::models::FakeModel;
 
 pub struct Asks<'a> {
     pub google: &'a Google,
@@ -16,8 +21,11 @@ pub struct Asks<'a> {
     pub call: &'a Call,
     /// Whose key it came with.
     pub project: &'a str,
+    pub manner: &'a Manner,
     pub now_ms: i64,
     pub body: &'a [u8],
+    /// The parts of a form with a file, whose body is not held.
+    pub parts: &'a [Part],
 }
 
 impl<'a> Asks<'a> {
@@ -79,6 +87,26 @@ impl<'a> Asks<'a> {
         self.belongings()
             .remove(name, self.project, self.now_ms)
             .then(|| Answer::json("{}\n".to_owned()))
+    }
+
+    /// The answer of a model.
+    pub fn say(&self, model: &FakeModel, asked: &Asked) -> Said {
+        Said {
+            model: model.name.clone(),
+            prompt_tokens: asked.prompt_tokens,
+            cached_tokens: 0,
+            thought_tokens: if model.thinks {
+                20 + asked.prompt_hash % 60
+            } else {
+                0
+            },
+            texts: match asked.delivery {
+                Delivery::Stream { .. } => self.manner.texts(asked.prompt_hash),
+                Delivery::Whole | Delivery::Background => vec![self.manner.text(asked.prompt_hash)],
+            },
+            serial: self.google.next_serial(),
+            now_ms: self.now_ms,
+        }
     }
 
     /// A new id of so many characters.

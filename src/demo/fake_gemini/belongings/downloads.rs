@@ -17,8 +17,8 @@ const REPEATED: [(&str, &str); 5] = [
 
 pub fn answer(asks: &Asks, id: &str) -> Result<Answer, GoogleError> {
     let (source, mime_type, contents) = files::find(asks, id, |file| {
-        let mime_type = file.mime_type().to_owned();
-        (file.source(), mime_type, file.contents.clone())
+        let mime_type = file.shown.mime_type.clone();
+        (file.shown.source, mime_type, file.contents.clone())
     })?;
     if source != Source::Generated {
         return Err(GoogleError::plain(

@@ -14,11 +14,11 @@ use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::json;
 
 /// Google keeps files for two days.
-const LIFE_MS: i64 = 48 * 60 * 60 * 1000;
+pub const LIFE_MS: i64 = 48 * 60 * 60 * 1000;
 
 pub struct File {
-    /// As Google shows it, and the JSON's order.
-    shown: Shown,
+    pub shown: Shown,
+    pub made_ms: i64,
     pub contents: Contents,
 }
 
@@ -127,26 +127,17 @@ pub fn make(
     };
     let file = File {
         shown: shown.clone(),
+        made_ms: asks.now_ms,
         contents,
     };
     asks.keep(&name, Some(expires_ms), Thing::File(file))?;
     Ok(shown)
 }
 
-impl File {
-    pub fn mime_type(&self) -> &str {
-        &self.shown.mime_type
-    }
-
-    pub fn source(&self) -> Source {
-        self.shown.source
-    }
-}
-
 impl Wish {
-    /// Reads what the start of an upload says: `{"file": {…}}`.
+    /// Reads what the start of an upload says: `{"file": {…}}`, and for a document what is in it alone.
     pub fn read(metadata: &Value) -> Result<Self, GoogleError> {
-        let file = &metadata["file"];
+        let file = metadata.get("file").unwrap_or(metadata);
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let name = text(&file["name"]).filter(|name| !name.is_empty());
         if let Some(name) = &name

@@ -7,7 +7,20 @@ use super::asks::Asks;
 use crate::demo::fake_gemini::errors::GoogleError;
 
 /// Without any of these no body names anything: most are not read a second time.
-const MARKS: [&[u8]; 4] = [b"ileUri", b"ile_uri", b"achedContent", b"ached_content"];
+const MARKS: [&[u8]; 12] = [
+    b"ile_id",
+    b"ileSearchStoreNames",
+    b"ile_search_store_names",
+    b"reviousInteractionId",
+    b"revious_interaction_id",
+    b"ileUri",
+    b"ile_uri",
+    b"\"uri\"",
+    b"ileName",
+    b"ile_name",
+    b"achedContent",
+    b"ached_content",
+];
 
 /// Refuses what names something of another project, or what is not there.
 pub fn check(asks: &Asks) -> Result<(), GoogleError> {
@@ -25,11 +38,13 @@ pub fn check(asks: &Asks) -> Result<(), GoogleError> {
 pub fn check_value(asks: &Asks, value: &Value) -> Result<(), GoogleError> {
     match value {
         Value::Array(items) => items.iter().try_for_each(|item| check_value(asks, item)),
-        Value::Object(fields) => fields.iter().try_for_each(|(field, value)| {
-            if let Value::String(text) = value {
-                return check_text(asks, field, text);
-            }
-            check_value(asks, value)
+        Value::Object(fields) => fields.iter().try_for_each(|(field, value)| match value {
+            Value::String(text) => check_text(asks, field, text),
+            Value::Array(items) => items.iter().try_for_each(|item| match item {
+                Value::String(text) => check_text(asks, field, text),
+                other => check_value(asks, other),
+            }),
+            other => check_value(asks, other),
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
@@ -37,13 +52,29 @@ pub fn check_value(asks: &Asks, value: &Value) -> Result<(), GoogleError> {
 
 fn check_text(asks: &Asks, field: &str, text: &str) -> Result<(), GoogleError> {
     match field {
-        "fileUri" | "file_uri" => match file_id(text) {
+        "fileUri" | "file_uri" | "uri" | "fileName" | "file_name" => match file_id(text) {
             Some(id) if !asks.owns(&format!("files/{id}")) => Err(GoogleError::no_such_file(id)),
             Some(_) | None => Ok(()),
         },
+        "input_file_id" | "file_id" if !asks.owns(&format!("files/{}", plain_id(text))) => {
+            Err(GoogleError::no_such_file(plain_id(text)))
+        }
+        "fileSearchStoreNames" | "file_search_store_names" if !asks.owns(text) => {
+            Err(GoogleError::not_found())
+        }
+        "previousInteractionId" | "previous_interaction_id"
+            if !asks.owns(&format!("interactions/{text}")) =>
+        {
+            Err(GoogleError::not_found())
+        }
         "cachedContent" | "cached_content" if !asks.owns(text) => Err(GoogleError::no_such_cache()),
         _ => Ok(()),
     }
+}
+
+/// The id in `files/ID`, or in itself.
+fn plain_id(text: &str) -> &str {
+    text.trim_start_matches("files/")
 }
 
 /// The id in `files/ID`, or in a URL of Google's; any other URL is nobody's.

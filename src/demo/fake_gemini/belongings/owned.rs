@@ -3,9 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use serde_json::{Map, Value};
+
+use super::batches::Batch;
 use super::caches::Cache;
 use super::contents::Contents;
 use super::files::File;
+use super::interactions::Interaction;
+use super::operations::Operation;
+use super::stores::{Document, Store};
 use super::uploads::{Session, Status};
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::google::locked;
@@ -30,6 +36,12 @@ pub struct Owned {
 pub enum Thing {
     File(File),
     Cache(Cache),
+    Batch(Batch),
+    Operation(Operation),
+    Store(Store),
+    Document(Document),
+    Interaction(Interaction),
+    Plain(Map<String, Value>),
 }
 
 /// Something that belongs to a project, for tests to look at.
@@ -122,6 +134,13 @@ impl Belongings {
         }
     }
 
+    /// Forgets all of this project's that a name is the beginning of.
+    pub fn remove_inside(&self, parent: &str, project: &str) {
+        let parent = format!("{parent}/");
+        locked(&self.things)
+            .retain(|name, owned| owned.project != project || !name.starts_with(&parent));
+    }
+
     /// Whether there was such a thing of this project.
     pub fn remove(&self, name: &str, project: &str, now_ms: i64) -> bool {
         let is_owned = self.is_owned(name, project, now_ms);
@@ -142,7 +161,13 @@ impl Thing {
     fn contents(&self) -> Option<&Contents> {
         match self {
             Self::File(file) => Some(&file.contents),
-            Self::Cache(_) => None,
+            Self::Document(document) => Some(&document.contents),
+            Self::Cache(_)
+            | Self::Batch(_)
+            | Self::Operation(_)
+            | Self::Store(_)
+            | Self::Interaction(_)
+            | Self::Plain(_) => None,
         }
     }
 }

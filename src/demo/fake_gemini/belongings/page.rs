@@ -20,7 +20,7 @@ pub struct Sizes {
 /// The things of the asker's that `show` shows, by their names and themselves, in a field of this name.
 pub fn answer<T: Serialize>(
     asks: &Asks,
-    field: &'static str,
+    field: &str,
     sizes: Sizes,
     show: impl Fn(&str, &mut Owned) -> Option<T>,
 ) -> Result<Answer, GoogleError> {
@@ -28,26 +28,19 @@ pub fn answer<T: Serialize>(
     Ok(Answer::json(json::pretty(&page)))
 }
 
-fn page<T>(
+fn page<'a, T>(
     asks: &Asks,
-    field: &'static str,
+    field: &'a str,
     sizes: Sizes,
     show: impl Fn(&str, &mut Owned) -> Option<T>,
-) -> Result<Page<T>, GoogleError> {
+) -> Result<Page<'a, T>, GoogleError> {
     let size = asks.param("pageSize").and_then(|size| size.parse().ok());
     let size = size
         .filter(|size| *size > 0)
         .unwrap_or(sizes.default)
         .min(sizes.most);
 
-    let mut things = locked(&asks.belongings().things);
-    let mut shown: Vec<_> = things
-        .iter_mut()
-        .filter(|(_, owned)| owned.project == asks.project && owned.is_alive(asks.now_ms))
-        .filter_map(|(name, owned)| Some((owned.serial, show(name, owned)?)))
-        .collect();
-    shown.sort_by_key(|(serial, _)| std::cmp::Reverse(*serial));
-
+    let mut shown = newest_first(asks, show);
     if let Some(token) = asks.param("pageToken").filter(|token| !token.is_empty()) {
         let last_seen = shown
             .iter()
@@ -67,6 +60,18 @@ fn page<T>(
     })
 }
 
+/// What is shown of the asker's, with its serial number.
+pub fn newest_first<T>(asks: &Asks, show: impl Fn(&str, &mut Owned) -> Option<T>) -> Vec<(u64, T)> {
+    let mut things = locked(&asks.belongings().things);
+    let mut shown: Vec<_> = things
+        .iter_mut()
+        .filter(|(_, owned)| owned.project == asks.project && owned.is_alive(asks.now_ms))
+        .filter_map(|(name, owned)| Some((owned.serial, show(name, owned)?)))
+        .collect();
+    shown.sort_by_key(|(serial, _)| std::cmp::Reverse(*serial));
+    shown
+}
+
 /// Only the project that was given a token can go on with it.
 fn page_token(project: &str, field: &str, serial: u64) -> String {
     let token = format!("{project}/{field}/{serial}");
@@ -76,13 +81,13 @@ fn page_token(project: &str, field: &str, serial: u64) -> String {
         .replace('+', "-")
 }
 
-struct Page<T> {
-    field: &'static str,
+struct Page<'a, T> {
+    field: &'a str,
     items: Vec<T>,
     next: Option<String>,
 }
 
-impl<T: Serialize> Serialize for Page<T> {
+impl<T: Serialize> Serialize for Page<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         // What is empty is left out: an empty list is `{}`.

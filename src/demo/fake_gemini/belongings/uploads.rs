@@ -1,23 +1,21 @@
-//! Uploads: the protocol of several requests, and those of one. No upload is held in memory.
+//! Uploads: the protocol of several requests, and those of one.
 
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::asks::{Asks, json_of};
 use super::contents::{Contents, Passing};
 use super::files::{self, Source, Wish};
-use super::multipart::{Multipart, Part};
 use super::owned::{Belongings, Upload};
+use super::sent::{Command, Load, Misfit, Sent, Step};
+use super::stores;
 use crate::demo::fake_gemini::answer::{Answer, Front};
 use crate::demo::fake_gemini::body::Pieces;
-use crate::demo::fake_gemini::call::{Call, Operation, param};
+use crate::demo::fake_gemini::call::param;
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::google::locked;
 use crate::demo::fake_gemini::json;
@@ -28,37 +26,15 @@ const GRANULARITY: u64 = 8 * 1024 * 1024;
 /// Google takes files up to 2 GiB (Google's API reference).
 const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
 
-/// The body of a request, or what is remembered of one that carries a file.
-pub struct Sent {
-    /// Whole, unless a file passed.
-    pub text: Bytes,
-    pub bytes: usize,
-    load: Load,
-}
-
-/// What became of a file's bytes.
-enum Load {
-    None,
-    Chunk(Result<(), Misfit>),
-    Whole(Contents),
-    Parts(Vec<Part>),
-}
-
-/// Why a chunk was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Misfit {
-    NotActive,
-    Offset,
-    Granularity,
-}
-
 /// An upload in several requests.
 pub struct Session {
     project: String,
+    /// The store it goes to; `None`: it becomes a file.
+    store: Option<String>,
     wish: Wish,
     /// The length that the start announced.
     announced: Option<u64>,
-    passing: Passing,
+    pub passing: Passing,
     status: Status,
 }
 
@@ -73,150 +49,6 @@ pub enum Status {
 #[derive(Serialize)]
 struct Finished {
     file: files::Shown,
-}
-
-/// How an upload goes, and what this request of it is for.
-enum Step {
-    Start,
-    /// One request of many; or none of them, if the command is not known.
-    Session {
-        upload_id: String,
-        command: Option<Command>,
-    },
-    /// The bytes alone.
-    Raw,
-    /// What is said of them and the bytes.
-    Multipart,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Command {
-    Upload { finalizes: bool },
-    Finalize,
-    Query,
-    Cancel,
-}
-
-impl Sent {
-    /// Reads a body to its end: a file into its session, into a sum or into parts, anything else as it is.
-    pub async fn read(
-        belongings: &Belongings,
-        call: &Call,
-        head: &Parts,
-        mut body: Incoming,
-    ) -> Result<Self, hyper::Error> {
-        let Some(mut taker) = Taker::new(belongings, call, head) else {
-            let text = body.collect().await?.to_bytes();
-            return Ok(Self {
-                bytes: text.len(),
-                text,
-                load: Load::None,
-            });
-        };
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            if let Ok(piece) = frame?.into_data() {
-                bytes += piece.len();
-                taker.take(&piece);
-            }
-        }
-        Ok(Self {
-            text: Bytes::new(),
-            bytes,
-            load: taker.done(),
-        })
-    }
-}
-
-/// Takes the bytes of a file as they come.
-enum Taker {
-    Session(Arc<Mutex<Session>>),
-    Refused(Misfit),
-    Whole(Passing),
-    Parts(Multipart),
-}
-
-impl Taker {
-    /// `None` for a body without a file.
-    fn new(belongings: &Belongings, call: &Call, head: &Parts) -> Option<Self> {
-        if call.operation != Operation::Upload {
-            return None;
-        }
-        match Step::of(head) {
-            Step::Session {
-                upload_id,
-                command: Some(Command::Upload { finalizes }),
-            } => {
-                let session = belongings.session(&upload_id)?;
-                let fits = locked(&session).takes(&head.headers, finalizes);
-                Some(match fits {
-                    Ok(()) => Self::Session(session),
-                    Err(misfit) => Self::Refused(misfit),
-                })
-            }
-            Step::Raw => Some(Self::Whole(Passing::default())),
-            Step::Multipart => {
-                let content_type = head.headers.get(CONTENT_TYPE)?.to_str().ok()?;
-                Multipart::new(content_type).map(Self::Parts)
-            }
-            Step::Start | Step::Session { .. } => None,
-        }
-    }
-
-    fn take(&mut self, piece: &[u8]) {
-        match self {
-            // At once, so that what has come is kept when the rest does not come.
-            Self::Session(session) => locked(session).passing.add(piece),
-            Self::Refused(_) => (),
-            Self::Whole(passing) => passing.add(piece),
-            Self::Parts(multipart) => multipart.add(piece),
-        }
-    }
-
-    fn done(self) -> Load {
-        match self {
-            Self::Session(_) => Load::Chunk(Ok(())),
-            Self::Refused(misfit) => Load::Chunk(Err(misfit)),
-            Self::Whole(passing) => Load::Whole(passing.contents()),
-            Self::Parts(multipart) => Load::Parts(multipart.parts()),
-        }
-    }
-}
-
-impl Step {
-    fn of(head: &Parts) -> Self {
-        let query = head.uri.query().unwrap_or_default();
-        let header = |name: &str| head.headers.get(name)?.to_str().ok();
-        if let Some(upload_id) = param(query, "upload_id") {
-            let command = header("x-goog-upload-command").and_then(Command::read);
-            return Self::Session {
-                upload_id: upload_id.to_owned(),
-                command,
-            };
-        }
-        let protocol = header("x-goog-upload-protocol")
-            .or_else(|| param(query, "upload_protocol"))
-            .or_else(|| param(query, "uploadType"));
-        match protocol {
-            Some("raw" | "media") => Self::Raw,
-            Some("multipart") => Self::Multipart,
-            Some(_) | None => Self::Start,
-        }
-    }
-}
-
-impl Command {
-    fn read(text: &str) -> Option<Self> {
-        let words: Vec<_> = text.split(',').map(str::trim).collect();
-        match words.as_slice() {
-            ["upload"] => Some(Self::Upload { finalizes: false }),
-            ["upload", "finalize"] => Some(Self::Upload { finalizes: true }),
-            ["finalize"] => Some(Self::Finalize),
-            ["query"] => Some(Self::Query),
-            ["cancel"] => Some(Self::Cancel),
-            _ => None,
-        }
-    }
 }
 
 impl Status {
@@ -242,7 +74,7 @@ impl Session {
     }
 
     /// Whether a chunk with this head is the next.
-    fn takes(&self, headers: &HeaderMap, finalizes: bool) -> Result<(), Misfit> {
+    pub fn takes(&self, headers: &HeaderMap, finalizes: bool) -> Result<(), Misfit> {
         let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
         if self.status != Status::Active {
             return Err(Misfit::NotActive);
@@ -259,7 +91,7 @@ impl Session {
 }
 
 impl Belongings {
-    fn session(&self, upload_id: &str) -> Option<Arc<Mutex<Session>>> {
+    pub fn session(&self, upload_id: &str) -> Option<Arc<Mutex<Session>>> {
         locked(&self.uploads).get(upload_id).cloned()
     }
 }
@@ -282,15 +114,14 @@ pub fn answer(asks: &Asks, sent: &Sent) -> Result<Answer, GoogleError> {
                 mime_type: text_header(asks, CONTENT_TYPE.as_str()),
                 ..Wish::default()
             };
-            let contents = contents.clone();
-            finish(asks, wish, contents)
+            finish(asks, store(asks)?, wish, contents.clone())
         }
         (Step::Multipart, Load::Parts(parts)) => match parts.as_slice() {
             [metadata, file] => {
                 let mut wish = Wish::read(&json_of(&metadata.contents.beginning)?)?;
                 let said = file.header("content-type").map(str::to_owned);
                 wish.mime_type = wish.mime_type.or(said);
-                finish(asks, wish, file.contents.clone())
+                finish(asks, store(asks)?, wish, file.contents.clone())
             }
             _ => Err(GoogleError::bad_argument()),
         },
@@ -302,6 +133,7 @@ fn start(asks: &Asks) -> Result<Answer, GoogleError> {
     if text_header(asks, "x-goog-upload-command").as_deref() != Some("start") {
         return Err(GoogleError::bad_argument());
     }
+    let store = store(asks)?;
     let mut wish = Wish::read(&asks.json()?)?;
     if let Some(name) = &wish.name {
         asks.belongings().is_free(name, asks.now_ms)?;
@@ -318,6 +150,7 @@ fn start(asks: &Asks) -> Result<Answer, GoogleError> {
     let upload_id = format!("AJ{}", asks.id(113));
     let session = Session {
         project: asks.project.to_owned(),
+        store,
         wish,
         announced,
         passing: Passing::default(),
@@ -378,13 +211,37 @@ fn go_on(
         return Ok(session.state(400, upload_id));
     }
     session.status = Status::Final;
-    let mut answer = finish(asks, session.wish.clone(), session.passing.contents())?;
+    let (store, wish) = (session.store.clone(), session.wish.clone());
+    let mut answer = finish(asks, store, wish, session.passing.contents())?;
     answer.headers = session_headers(upload_id, Status::Final);
     Ok(answer)
 }
 
-/// All bytes are there: makes the file.
-fn finish(asks: &Asks, wish: Wish, contents: Contents) -> Result<Answer, GoogleError> {
+/// The store that the path of an upload names, which must be the asker's.
+fn store(asks: &Asks) -> Result<Option<String>, GoogleError> {
+    match asks.segments().as_slice() {
+        ["files"] => Ok(None),
+        ["fileSearchStores", id, "uploadToFileSearchStore"] => {
+            let name = format!("fileSearchStores/{id}");
+            if !asks.owns(&name) {
+                return Err(GoogleError::not_found());
+            }
+            Ok(Some(name))
+        }
+        _ => Err(GoogleError::not_found()),
+    }
+}
+
+/// All bytes are there: makes the file or the document.
+fn finish(
+    asks: &Asks,
+    store: Option<String>,
+    wish: Wish,
+    contents: Contents,
+) -> Result<Answer, GoogleError> {
+    if let Some(store) = store {
+        return Ok(with_length(stores::take(asks, &store, wish, contents)?));
+    }
     let file = files::make(asks, wish, contents, Source::Uploaded)?;
     Ok(with_length(Answer::json(json::pretty(&Finished { file }))))
 }

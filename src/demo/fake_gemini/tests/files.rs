@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::{KEY, PROJECT, STRANGER, TWIN, ask, client, keys, start, two_projects};
+use super::{KEY, PROJECT, STRANGER, TWIN, ask, client, keys, start, two_projects, upload};
 use crate::demo::fake_gemini::belongings::uploads::Status;
 use crate::demo::fake_gemini::{FakeGemini, Rules};
 
@@ -36,17 +36,6 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
         .headers()
         .get(name)
         .map_or("", |value| value.to_str().unwrap())
-}
-
-/// Uploads a small file in one request.
-async fn upload(fake: &FakeGemini, key: &str, text: &str) -> Value {
-    let request = client().post(fake.url() + "/upload/v1beta/files");
-    let request = request
-        .header("x-goog-api-key", key)
-        .header("x-goog-upload-protocol", "raw")
-        .header("content-type", "text/plain");
-    let response = request.body(text.to_owned()).send().await.unwrap();
-    serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap()["file"].take()
 }
 
 #[tokio::test]

@@ -1,9 +1,13 @@
 //! The fake through its front door.
 
+mod batches;
 mod breaking;
 mod caches;
+mod collections;
 mod files;
 mod framing;
+mod interactions;
+mod openai_files;
 mod quotas;
 mod refusals;
 
@@ -57,6 +61,17 @@ async fn ask(fake: &FakeGemini, key: &str, method: Method, path: &str, body: &st
         status,
         serde_json::from_str(&text).unwrap_or(Value::String(text)),
     )
+}
+
+/// Uploads a small file in one request.
+async fn upload(fake: &FakeGemini, key: &str, text: &str) -> Value {
+    let request = client().post(fake.url() + "/upload/v1beta/files");
+    let request = request
+        .header("x-goog-api-key", key)
+        .header("x-goog-upload-protocol", "raw")
+        .header("content-type", "text/plain");
+    let response = request.body(text.to_owned()).send().await.unwrap();
+    serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap()["file"].take()
 }
 
 async fn start(rules: Rules) -> FakeGemini {
