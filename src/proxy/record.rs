@@ -386,8 +386,11 @@ impl Record {
             charge.model = job.model.clone();
         }
         let name = job.name.as_str();
-        let known = self.bound.counted.iter().any(|counted| counted == name);
-        if known || !self.app.newborns().count(name) {
+        let is_first = self.app.newborns().count(name);
+        let known = !is_first || self.bound.counted.iter().any(|counted| counted == name);
+        let mut told_of = answered.told.resources.iter();
+        let is_born = told_of.any(|told| told.name == job.name && told.is_born);
+        if known && !is_born {
             charge.usage = Usage::default();
             charge.is_charged = false;
         }

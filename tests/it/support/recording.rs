@@ -139,6 +139,12 @@ impl Recording {
             field.next_back()
         });
         let [native, others] = answered;
+        let of_batch = self.documents().into_iter().find_map(|document| {
+            document["metadata"]["output"].as_object()?;
+            let model = document["metadata"]["model"].as_str()?;
+            Some(model.replace("models/", ""))
+        });
+        let native = native.or(of_batch);
         let others = others.filter(|_| method.is_none() && in_body().is_some() && model.is_some());
         let streamed = method == Some("streamGenerateContent") || asked["stream"] == true;
         (
@@ -161,15 +167,15 @@ impl Recording {
             }
             // The size of a cache is no usage of the request that made it.
             if let Some(usage) = document.get("usageMetadata").filter(|_| !is_cache) {
-                tokens = [
-                    "promptTokenCount",
-                    "candidatesTokenCount",
-                    "thoughtsTokenCount",
-                    "cachedContentTokenCount",
-                    "toolUsePromptTokenCount",
-                    "totalTokenCount",
-                ]
-                .map(|name| usage[name].as_i64());
+                tokens = native_tokens(usage);
+            }
+            // A batch has what each of its answers used.
+            let answers = &document["response"]["inlinedResponses"]["inlinedResponses"];
+            for answer in answers.as_array().into_iter().flatten() {
+                let usage = native_tokens(&answer["response"]["usageMetadata"]);
+                for (sum, count) in tokens.iter_mut().zip(usage) {
+                    *sum = sum.map_or(count, |sum: i64| Some(sum + count.unwrap_or(0)));
+                }
             }
             let place = document.get("interaction").unwrap_or(&document);
             if let Some(usage) = place.get("usage").filter(|usage| usage.is_object()) {
@@ -214,6 +220,18 @@ pub fn tokens_of(row: &RequestLog) -> Tokens {
         row.tool_tokens,
         row.total_tokens,
     ]
+}
+
+fn native_tokens(usage: &Value) -> Tokens {
+    [
+        "promptTokenCount",
+        "candidatesTokenCount",
+        "thoughtsTokenCount",
+        "cachedContentTokenCount",
+        "toolUsePromptTokenCount",
+        "totalTokenCount",
+    ]
+    .map(|name| usage[name].as_i64())
 }
 
 /// What Google counts in the total alone is thoughts.
