@@ -104,7 +104,19 @@ pub enum Home {
     #[default]
     Unread,
     Nowhere,
+    /// Its first thing is being made there.
+    Claimed(ProjectId),
     In(ProjectId),
+}
+
+impl Home {
+    /// The project, if there is one.
+    pub fn project(self) -> Option<ProjectId> {
+        match self {
+            Self::Claimed(id) | Self::In(id) => Some(id),
+            Self::Unread | Self::Nowhere => None,
+        }
+    }
 }
 
 impl Homes {
@@ -124,15 +136,25 @@ impl Homes {
     pub fn note_birth(&mut self, client: ClientKeyId, project_id: ProjectId) {
         let home = self.0.entry(client).or_default();
         match home {
-            Home::Unread | Home::Nowhere => *home = Home::In(project_id),
+            Home::Unread | Home::Nowhere | Home::Claimed(_) => *home = Home::In(project_id),
             Home::In(_) => {}
         }
+    }
+
+    /// Notes that a client's first thing is about to be made in a project, so that what it makes at the same time comes
+    /// there too. Returns where that is: another request may have been first.
+    pub fn claim(&mut self, client: ClientKeyId, project_id: ProjectId) -> ProjectId {
+        let home = self.0.entry(client).or_default();
+        home.project().unwrap_or_else(|| {
+            *home = Home::Claimed(project_id);
+            project_id
+        })
     }
 
     /// Notes why a project could not serve a client. One that will soon be well stays its home.
     pub fn note_obstacle(&mut self, client: ClientKeyId, project_id: ProjectId, why: Obstacle) {
         let home = self.0.entry(client).or_default();
-        if *home != Home::In(project_id) {
+        if home.project() != Some(project_id) {
             return;
         }
         match why {
@@ -318,6 +340,24 @@ mod tests {
         assert_eq!(homes.of(ME), Home::In(project(1)));
         homes.read(OTHER, Some(project(3)));
         assert_eq!(homes.of(OTHER), Home::In(project(3)));
+    }
+
+    #[test]
+    fn things_made_at_the_same_time_come_to_one_project() {
+        let mut homes = Homes::default();
+        homes.read(ME, None);
+
+        assert_eq!(homes.claim(ME, ProjectId(1)), ProjectId(1));
+        assert_eq!(homes.claim(ME, ProjectId(2)), ProjectId(1));
+        assert_eq!(homes.claim(OTHER, ProjectId(2)), ProjectId(2));
+        // The first was made elsewhere after all.
+        homes.note_birth(ME, ProjectId(3));
+        assert_eq!(homes.of(ME), Home::In(ProjectId(3)));
+        homes.note_birth(ME, ProjectId(1));
+        assert_eq!(homes.claim(ME, ProjectId(2)), ProjectId(3));
+        // What is only claimed is given up like any other.
+        homes.note_obstacle(OTHER, ProjectId(2), Obstacle::NoneUsable);
+        assert_eq!(homes.of(OTHER), Home::Unread);
     }
 
     #[test]

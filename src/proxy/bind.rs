@@ -19,6 +19,8 @@ pub struct Bound {
     pub only: Option<ProjectId>,
     /// The project that shall serve it if it can.
     pub home: Option<ProjectId>,
+    /// Whether it makes the first of the things that its client will use together.
+    pub settles: bool,
     /// Because of what it is bound.
     pub name: Option<String>,
     /// What it names that nobody is known to have made; where an answer succeeds, it is.
@@ -83,6 +85,7 @@ pub async fn bind(
     let counted = counted.map(|known| known.name.clone()).collect();
     match binding(&asked, &known, asker, makes.is_some()) {
         Binding::Free => Ok(Bound {
+            settles: makes.is_some_and(ResourceKind::is_combined),
             unknown,
             counted,
             ..Bound::default()
@@ -96,6 +99,7 @@ pub async fn bind(
         Binding::Only { project_id, name } => Ok(Bound {
             only: Some(project_id),
             home: None,
+            settles: false,
             name: Some(ResourceName::shown(name).into_owned()),
             unknown,
             counted,
@@ -144,10 +148,7 @@ async fn home_of(app: &App, client: ClientKeyId) -> Result<Option<ProjectId>, Er
             resources::newest_project(&app.db.readers, client, &kinds, clock::now()).await?;
         app.homes().read(client, newest);
     }
-    Ok(match app.homes().of(client) {
-        Home::In(project_id) => Some(project_id),
-        Home::Unread | Home::Nowhere => None,
-    })
+    Ok(app.homes().of(client).project())
 }
 
 pub fn not_looked_up(error: Error) -> Refusal {

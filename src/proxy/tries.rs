@@ -31,7 +31,7 @@ pub async fn try_keys(
     record: &mut Record,
 ) -> Result<Attempt, Refusal> {
     let began = clock::instant();
-    let mut home = bound.home;
+    let (mut home, mut settles) = (bound.home, bound.settles);
     let mut guesses = 0;
     let (mut tried, mut spent) = (Tried::default(), Tries::default());
     let mut patience = settings.wait_for_key();
@@ -71,6 +71,13 @@ pub async fn try_keys(
             }
         };
         let (key, project) = (lease.lent.id, lease.lent.project_id);
+        if std::mem::take(&mut settles) {
+            let claimed = app.homes().claim(client.id, project);
+            if claimed != project {
+                home = Some(claimed);
+                continue;
+            }
+        }
         if let Some(attempt) = last.take_if(|_| guesses > 0 && tried.has_project(project)) {
             // Every project was asked for what nobody is known to have made.
             return conclude(attempt, incoming, bound, |_| None);

@@ -145,6 +145,17 @@ async fn what_was_made_is_used_with_the_keys_of_its_project() {
 }
 
 #[tokio::test]
+async fn what_a_client_makes_at_once_comes_to_one_project() {
+    let pool = TestPool::of(keys(12)).await;
+    let made = futures_util::future::join_all((0..12).map(|_| make(&pool, CLIENT_KEY))).await;
+
+    let things = pool.google.belongings();
+    assert_eq!(things.len(), made.len());
+    let projects: BTreeSet<_> = things.into_iter().map(|thing| thing.project).collect();
+    assert_eq!(projects.len(), 1, "{projects:?}");
+}
+
+#[tokio::test]
 async fn clients_use_and_see_what_they_made_themselves() {
     let pool = TestPool::of(keys(5)).await;
     pool.add_client(OTHER_CLIENT).await;
