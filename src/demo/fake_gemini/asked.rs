@@ -12,6 +12,10 @@ use super::manner::tokens_of;
 
 /// What the body says.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of one surface's requests"
+)]
 pub struct Asked {
     /// The model, from the path or from the body, without `models/`.
     pub model: Option<String>,

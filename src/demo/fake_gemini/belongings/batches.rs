@@ -70,12 +70,11 @@ pub fn create(asks: &Asks, model: &FakeModel) -> Result<Answer, GoogleError> {
     let batch = &body["batch"];
     let input = field(batch, "inputConfig", "input_config");
     let file = field(input, "fileName", "file_name").as_str();
-    let requests = match file {
-        Some(file) => lines(asks, file)?,
-        None => {
-            let inlined = input["requests"]["requests"].as_array();
-            inlined.cloned().unwrap_or_default()
-        }
+    let requests = if let Some(file) = file {
+        lines(asks, file)?
+    } else {
+        let inlined = input["requests"]["requests"].as_array();
+        inlined.cloned().unwrap_or_default()
     };
     if requests.is_empty() {
         return Err(GoogleError::bad_argument());
@@ -138,7 +137,7 @@ pub fn answer(asks: &Asks, rest: &[&str]) -> Result<Answer, GoogleError> {
         }
         ("POST", [id, "cancel"]) => {
             find(asks, &format!("batches/{id}"), |batch| {
-                batch.cancel(asks.now_ms)
+                batch.cancel(asks.now_ms);
             })?;
             Ok(Answer::json("{}\n".to_owned()))
         }

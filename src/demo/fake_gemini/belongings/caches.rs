@@ -51,7 +51,7 @@ pub fn answer(asks: &Asks, rest: &[&str]) -> Result<Answer, GoogleError> {
                 }
             })
         }
-        ("GET", [id]) => find(asks, &name_of(id), |cache| shown(cache)),
+        ("GET", [id]) => find(asks, &name_of(id), shown),
         ("PATCH", [id]) => patch(asks, &name_of(id)),
         ("DELETE", [id]) => asks
             .delete(&name_of(id))

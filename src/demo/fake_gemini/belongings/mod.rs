@@ -65,17 +65,16 @@ pub fn is_collection(rest: &str) -> bool {
     let segments: Vec<_> = rest.split(['/', ':']).collect();
     match segments.as_slice() {
         [
-            "tunedModels",
-            _,
-            "generateContent" | "streamGenerateContent",
-        ] => false,
-        [
             "files" | "cachedContents" | "batches" | "fileSearchStores",
             ..,
         ]
         | ["openai", "files" | "batches", ..]
         | ["models", _, "operations", ..] => true,
-        [collection, ..] => PLAIN.contains(collection),
+        // A tuned model is a model when it is asked to generate.
+        [collection, rest @ ..] => {
+            PLAIN.contains(collection)
+                && !matches!(rest, [_, "generateContent" | "streamGenerateContent"])
+        }
         [] => false,
     }
 }

@@ -16,6 +16,9 @@ use super::uploads::{Session, Status};
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::google::locked;
 
+/// Beyond so many things the oldest give way: a demo runs for days.
+const KEPT: usize = 20_000;
+
 /// All that belongs to somebody.
 pub struct Belongings {
     /// Where the fake is reached, for the URLs it gives out.
@@ -122,7 +125,14 @@ impl Belongings {
 
     pub fn keep(&self, name: &str, owned: Owned, now_ms: i64) -> Result<(), GoogleError> {
         self.is_free(name, now_ms)?;
-        locked(&self.things).insert(name.to_owned(), owned);
+        let mut things = locked(&self.things);
+        if things.len() >= KEPT {
+            // Half at once, so that the next ones need not look for the oldest again.
+            let mut serials: Vec<_> = things.values().map(|owned| owned.serial).collect();
+            let (_, &mut middle, _) = serials.select_nth_unstable(KEPT / 2);
+            things.retain(|_, owned| owned.serial > middle && owned.is_alive(now_ms));
+        }
+        things.insert(name.to_owned(), owned);
         Ok(())
     }
 

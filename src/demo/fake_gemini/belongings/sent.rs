@@ -123,7 +123,9 @@ impl Taker {
                 upload_id,
                 command: Some(Command::Upload { finalizes }),
             } => {
-                let session = belongings.session(&upload_id)?;
+                let Some(session) = belongings.session(&upload_id) else {
+                    return Some(Self::Refused(Misfit::NotActive));
+                };
                 let fits = locked(&session).takes(&head.headers, finalizes);
                 Some(match fits {
                     Ok(()) => Self::Session(session),
