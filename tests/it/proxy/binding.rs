@@ -320,3 +320,84 @@ async fn what_goes_past_the_pool_is_off_until_it_is_allowed() {
     let heard = send(&pool, "POST", paths[0], CLIENT_KEY, &json!({})).await;
     assert!(!heard.text().contains("gemini-pool"), "{}", heard.text());
 }
+
+#[tokio::test]
+async fn long_work_is_counted_where_it_is_first_seen_done() {
+    let mut pool = TestPool::of(keys(6)).await;
+    let request = json!({"request": {"contents": [{"role": "user", "parts": [{"text": "Why?"}]}]}});
+    let batch = json!({"batch": {"displayName": "b", "inputConfig": {"requests": {"requests": [request, request]}}}});
+    let path = "/v1beta/models/gemini-2.5-flash:batchGenerateContent";
+    let background = json!({"model": "gemini-2.5-flash", "input": "Why?", "background": true});
+    let mut paths = Vec::new();
+    for (path, body, name) in [
+        (path, batch, "name"),
+        ("/v1beta/interactions", background, "id"),
+    ] {
+        let heard = send(&pool, "POST", path, CLIENT_KEY, &body).await;
+        assert_eq!(heard.status, 200, "{}", heard.text());
+        assert_eq!(
+            pool.row_of(&heard).await.output_tokens,
+            None,
+            "not done yet"
+        );
+        let name = heard.json()[name].as_str().unwrap().to_owned();
+        let name = if name.contains('/') {
+            name
+        } else {
+            format!("interactions/{name}")
+        };
+        paths.push(format!("/v1beta/{name}"));
+    }
+
+    for path in paths {
+        let mut counted = Vec::new();
+        for look in 0..8 {
+            if look == 6 {
+                pool = pool.restart().await;
+            }
+            let heard = send(&pool, "GET", &path, CLIENT_KEY, &Value::Null).await;
+            assert_eq!(heard.status, 200, "{}", heard.text());
+            let row = pool.row_of(&heard).await;
+            assert_eq!(row.attempts, 1);
+            counted.extend(row.output_tokens);
+        }
+        assert_eq!(counted.len(), 1, "{path}: {counted:?}");
+    }
+    pool.assert_sums_agree().await;
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_where_it_began() {
+    let pool = TestPool::of(keys(10)).await;
+    let mut projects = BTreeSet::new();
+    for _ in 0..3 {
+        let mut previous = Value::Null;
+        let mut project = None;
+        for turn in 0..5 {
+            let body = json!({
+                "model": "gemini-2.5-flash", "input": format!("Turn {turn}"), "stream": turn % 2 == 1,
+                "previous_interaction_id": previous,
+            });
+            let heard = send(&pool, "POST", "/v1beta/interactions", CLIENT_KEY, &body).await;
+            let text = heard.text();
+            assert_eq!(heard.status, 200, "{text}");
+            let row = pool.row_of(&heard).await;
+            assert_eq!(row.attempts, 1, "{row:?}");
+            assert!(
+                row.total_tokens > Some(0) || row.output_tokens > Some(0),
+                "{row:?}"
+            );
+            assert!(
+                project.is_none_or(|project| project == row.project_id),
+                "{row:?}"
+            );
+            assert_eq!(row.bound_by.is_some(), turn > 0);
+            project = Some(row.project_id);
+            let at = text.find("v1_").unwrap();
+            let id: String = text[at..].chars().take_while(|char| *char != '"').collect();
+            previous = Value::from(id);
+        }
+        projects.insert(project);
+    }
+    assert!(projects.len() > 1, "conversations are spread: {projects:?}");
+}
