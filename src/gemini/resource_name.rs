@@ -114,10 +114,13 @@ impl ResourceName {
         &self.text
     }
 
-    /// A name as pages and logs may have it: who knows what resumes a live session can do so.
+    /// A name as pages and logs may have it: who knows an ephemeral token, or what resumes a live session, can use it.
     pub fn shown(name: &str) -> Cow<'_, str> {
+        let secrets = [ResourceKind::LiveSession, ResourceKind::AuthToken];
         match name.split_once('/') {
-            Some((collection, _)) if collection == ResourceKind::LiveSession.collection() => {
+            Some((collection, _))
+                if secrets.map(ResourceKind::collection).contains(&collection) =>
+            {
                 format!("{collection}/…").into()
             }
             _ => name.into(),
@@ -351,6 +354,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_a_name_would_let_in_is_not_shown() {
+        assert_eq!(ResourceName::shown("auth_tokens/abc"), "auth_tokens/…");
+        assert_eq!(ResourceName::shown("liveSessions/a/b"), "liveSessions/…");
+        assert_eq!(ResourceName::shown("files/abc"), "files/abc");
+    }
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table of cases")]
