@@ -152,13 +152,27 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("alt-svc", "h3"),
             ("www-authenticate", "Bearer"),
-            ("x-goog-api-key", "echoed"),
+            // Echoed, as in a download's redirect.
+            ("x-goog-api-key", "a"),
+            ("host", "generativelanguage.googleapis.com"),
+            ("user-agent", "a"),
+            ("accept", "*/*"),
+            ("accept-encoding", "gzip"),
+            // As in the answers of uploads.
+            ("x-guploader-uploadid", "a"),
             ("x-goog-upload-header-x-google-session-info", "internal"),
+            ("x-goog-upload-header-vary", "Origin"),
+            ("x-goog-upload-status", "active"),
+            ("x-goog-upload-chunk-granularity", "8388608"),
+            ("x-goog-upload-size-received", "0"),
             ("server", "scaffolding on HTTPServer2"),
         ]));
 
         let expected = headers(&[
             ("content-type", "text/event-stream"),
+            ("x-goog-upload-status", "active"),
+            ("x-goog-upload-chunk-granularity", "8388608"),
+            ("x-goog-upload-size-received", "0"),
             ("server", "scaffolding on HTTPServer2"),
         ]);
         assert_eq!(passed, expected);

@@ -17,4 +17,5 @@ pub mod resource_name;
 pub mod tap;
 pub mod target;
 pub mod transport;
+pub mod upload;
 mod usage;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::gemini::target::{VERSIONS, decoded};
 
 /// The host of Google's own URLs; a file's `uri` begins with it (seen in recordings).
-const HOST: &str = "generativelanguage.googleapis.com";
+pub const HOST: &str = "generativelanguage.googleapis.com";
 
 /// Nothing longer is a name. Ids of files have 12 characters, of caches 40, of interactions 70 (seen in recordings);
 /// handles of live sessions are opaque.

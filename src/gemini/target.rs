@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use crate::gemini::upload::SESSION;
+
 /// Which of Google's three dialects a path speaks; errors, streams and usage differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
@@ -40,7 +42,7 @@ pub struct Target {
     pub model: Option<String>,
     /// Whether the path alone says that the answer is a stream.
     pub streams: bool,
-    /// Whether it needs what belongs to one project in ways that are not served yet.
+    /// Whether it is a live session, which is not served yet.
     pub needs_binding: bool,
 }
 
@@ -149,7 +151,8 @@ impl Target {
         }
         let path = without_alias(path, bearer);
         let mut segments = path.trim_start_matches('/').split('/');
-        let needs_binding = match segments.next().unwrap_or_default() {
+        let first = segments.next().unwrap_or_default();
+        let is_transfer = match first {
             "batch" => return Err(BadTarget::Bundle),
             "upload" | "resumable" | "download" | "ws" => true,
             version if VERSIONS.contains(&version) => false,
@@ -169,15 +172,20 @@ impl Target {
             operation: None,
             model: None,
             streams: false,
-            needs_binding: needs_binding
-                || rest.iter().any(|segment| segment.ends_with(":download")),
+            needs_binding: first == "ws",
         };
-        if needs_binding {
+        if is_transfer {
             target.read_transfer(method, &rest);
         } else {
             target.read_resource(method, &rest);
         }
         Ok(target)
+    }
+
+    /// Whether the answer is the content of a file, of which nothing is Google's own words.
+    pub fn is_download(&self) -> bool {
+        let operation = self.operation.as_deref().unwrap_or_default();
+        operation.ends_with(".download") || operation == "files.content"
     }
 
     /// Whether it would give somebody access to Google that goes past this server: an ephemeral token, a permission or the
@@ -377,9 +385,11 @@ pub fn loggable(path: &str, query: Option<&str>) -> String {
         return path.to_owned();
     };
     let name = |part: &str| decoded(part.split('=').next().unwrap_or_default()).into_owned();
+    // Who knows an upload's session can go on with it.
+    let is_secret = |name: &str| is_credential(name) || name == SESSION;
     let kept: Vec<_> = query
         .split('&')
-        .filter(|part| !is_credential(&name(part)))
+        .filter(|part| !is_secret(&name(part)))
         .collect();
     if kept.is_empty() {
         path.to_owned()
@@ -562,6 +572,21 @@ mod tests {
         ];
         for (line, expected) in cases {
             assert_eq!(read(line).unwrap().path_and_query, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn rows_show_neither_credentials_nor_sessions_of_uploads() {
+        let cases = [
+            (None, "/upload/v1beta/files"),
+            (Some("upload_id=SECRET"), "/upload/v1beta/files"),
+            (
+                Some("a=b&upload%5Fid=SECRET&upload_protocol=resumable&key=SECRET"),
+                "/upload/v1beta/files?a=b&upload_protocol=resumable",
+            ),
+        ];
+        for (query, expected) in cases {
+            assert_eq!(loggable("/upload/v1beta/files", query), expected);
         }
     }
 

@@ -7,10 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Method, Response};
+use http_body::Body as _;
 use reqwest::{Body, Client, Request, Url, redirect};
 
 use crate::gemini::headers::{self, API_KEY};
+use crate::gemini::resource_name::HOST;
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
 use crate::pool::verdict::Rule;
@@ -102,10 +105,43 @@ impl Gemini {
         (kept && url.path().len() == self.prefix.len() + path.len()).then_some(url)
     }
 
+    /// What a URL in an answer of Google's asks for, as a path and query for [`Self::url`]; `None` when it leads to anybody
+    /// but the upstream. Google calls itself by its own name even where something stands between us and it.
+    pub fn own_path(&self, url: &str) -> Option<String> {
+        if url.starts_with('/') {
+            return (!url.starts_with("//")).then(|| url.to_owned());
+        }
+        let url = Url::parse(url).ok()?;
+        let is_ours = url.origin() == self.base.origin();
+        let is_google = url.scheme() == "https" && url.host_str() == Some(HOST);
+        if !is_ours && !is_google {
+            return None;
+        }
+        let path = url.path();
+        let path = match path.strip_prefix(&self.prefix) {
+            Some(below) if is_ours && below.starts_with('/') => below,
+            _ => path,
+        };
+        let query = url.query().map(|query| format!("?{query}"));
+        Some(format!("{path}{}", query.unwrap_or_default()))
+    }
+
     /// Sends a request with a key and waits for the head of the answer.
     pub async fn send(
         &self,
         outgoing: &Outgoing,
+        secret: &Secret,
+    ) -> Result<(Response<Body>, Stream), Unsent> {
+        let has_body = !outgoing.body.is_empty() || outgoing.method == Method::POST;
+        let body = has_body.then(|| Body::from(outgoing.body.clone()));
+        self.send_with(outgoing, body, secret).await
+    }
+
+    /// The same with this body in place of the request's own.
+    pub async fn send_with(
+        &self,
+        outgoing: &Outgoing,
+        body: Option<Body>,
         secret: &Secret,
     ) -> Result<(Response<Body>, Stream), Unsent> {
         let mut request = Request::new(outgoing.method.clone(), outgoing.url.clone());
@@ -115,10 +151,15 @@ impl Gemini {
             message: "the upstream key has characters that no header can carry".to_owned(),
         })?;
         request.headers_mut().insert(API_KEY, credential);
-        // A body of known length, even where it is empty: a POST without one would lack its content-length.
-        if !outgoing.body.is_empty() || outgoing.method == Method::POST {
-            *request.body_mut() = Some(Body::from(outgoing.body.clone()));
+        // The library tells the length of every body but an empty one, without which Google's front end refuses a POST.
+        if body
+            .as_ref()
+            .is_some_and(|body| body.size_hint().exact() == Some(0))
+        {
+            let nothing = HeaderValue::from_static("0");
+            request.headers_mut().insert(CONTENT_LENGTH, nothing);
         }
+        *request.body_mut() = body;
         let line = self.line();
         let stream = Stream(line.streams.clone());
         let answer = line
@@ -271,6 +312,38 @@ mod tests {
         }
         for host in ["generativelanguage.googleapis.com", "10.0.0.1", "local"] {
             assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_googles_leads_to_our_upstream_or_nowhere() {
+        let base = Url::parse("https://upstream.example:8443/base").unwrap();
+        let gemini = Gemini::new(&base, &Settings::default());
+
+        let path = Some("/upload/v1beta/files?upload_id=x%2Dy");
+        for url in [
+            "/upload/v1beta/files?upload_id=x%2Dy",
+            "https://upstream.example:8443/base/upload/v1beta/files?upload_id=x%2Dy",
+            "https://upstream.example:8443/upload/v1beta/files?upload_id=x%2Dy",
+            "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=x%2Dy",
+        ] {
+            assert_eq!(gemini.own_path(url).as_deref(), path, "{url}");
+        }
+        for url in [
+            "https://upstream.example/upload/v1beta/files",
+            "http://upstream.example:8443/upload/v1beta/files",
+            "http://generativelanguage.googleapis.com/upload",
+            "https://generativelanguage.googleapis.com.example/upload",
+            "https://generativelanguage.googleapis.com:444@example.com/",
+            "https://storage.googleapis.com/bucket",
+            "//example.com/upload",
+            "/\\example.com",
+            "upload",
+            "",
+        ] {
+            let path = gemini.own_path(url);
+            let url = path.and_then(|path| gemini.url(&path));
+            assert_eq!(url, None, "{url:?}");
         }
     }
 

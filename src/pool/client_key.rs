@@ -152,4 +152,9 @@ impl ClientKeys {
     pub fn find(&self, secret: &str) -> Option<Arc<ClientKey>> {
         self.by_hash.get(&self.hash_key.hash(secret)).cloned()
     }
+
+    /// The key with this id. It looks at all of them: only parts of uploads come without the secret.
+    pub fn find_by_id(&self, id: ClientKeyId) -> Option<Arc<ClientKey>> {
+        self.by_hash.values().find(|key| key.id == id).cloned()
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::clock::Timestamp;
 use crate::pool::keys::{Keys, Lent};
 use crate::pool::selection::{Obstacle, Tried, Wanted};
+use crate::pool::upstream_key::UpstreamKeyId;
 
 /// The keys as requests share them. Held for microseconds, never over an await.
 #[derive(Clone, Default)]
@@ -39,6 +40,15 @@ impl SharedKeys {
     pub fn lease(&self, wanted: &Wanted, tried: &Tried, now: Timestamp) -> Result<Lease, Obstacle> {
         let lent = self.lock().lend(wanted, tried, now)?;
         Ok(Lease {
+            lent,
+            keys: self.clone(),
+        })
+    }
+
+    /// Lends this very key; see [`Keys::lend_key`].
+    pub fn lease_key(&self, id: UpstreamKeyId, wanted: &Wanted, now: Timestamp) -> Option<Lease> {
+        let lent = self.lock().lend_key(id, wanted, now)?;
+        Some(Lease {
             lent,
             keys: self.clone(),
         })

@@ -58,7 +58,9 @@ pub async fn answer(
             *response.body_mut() = Body::new(answer);
             response
         }
-        Reply::None => unreachable!("the handler refuses where there is no reply"),
+        Reply::None | Reply::Elsewhere => {
+            unreachable!("the handler refuses where there is no reply")
+        }
     }
 }
 

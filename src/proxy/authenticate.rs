@@ -71,19 +71,23 @@ pub fn authenticate(
     let Some(client) = app.client_keys().find(&credential.text) else {
         return Err(fail(app, record, Refusal::WrongClientKey));
     };
-    if !client.enabled {
-        record.client(&client);
-        return Err(Refusal::DisabledClientKey);
-    }
-    if client.expires_at.is_some_and(|at| at <= clock::now()) {
-        record.client(&client);
-        return Err(Refusal::ExpiredClientKey);
-    }
+    check_standing(&client).inspect_err(|_| record.client(&client))?;
     Ok(client)
 }
 
+/// Whether a client key may be used at all.
+pub fn check_standing(client: &ClientKey) -> Result<(), Refusal> {
+    if !client.enabled {
+        return Err(Refusal::DisabledClientKey);
+    }
+    if client.expires_at.is_some_and(|at| at <= clock::now()) {
+        return Err(Refusal::ExpiredClientKey);
+    }
+    Ok(())
+}
+
 /// Counts a failure on its address, which may have to slow down.
-fn fail(app: &App, record: &mut Record, refusal: Refusal) -> Refusal {
+pub fn fail(app: &App, record: &mut Record, refusal: Refusal) -> Refusal {
     let mut guesses = app.guesses.lock().unwrap_or_else(PoisonError::into_inner);
     let answer = guesses.fail(record.client_ip(), clock::now());
     if !answer.recorded {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderName, Method, StatusCode, response};
+use http::{HeaderName, Method, Response, StatusCode, response};
 use http_body_util::BodyExt;
 use reqwest::Body;
 use tokio::time::timeout;
@@ -17,11 +17,15 @@ use crate::gemini::error_body::{ErrorBody, decode};
 use crate::gemini::event_reader::First;
 use crate::gemini::listing::PAGE_LIMIT;
 use crate::gemini::tap::{Answered, Tap};
-use crate::gemini::transport::{Stream, describe, rule_of};
+use crate::gemini::transport::{Stream, Unsent, describe, rule_of};
+use crate::gemini::upload::is_upload;
 use crate::pool::lease::Lease;
 use crate::pool::settings::Settings;
 use crate::pool::verdict::{Rule, Verdict};
+use crate::proxy::download::{Followed, follow};
 use crate::proxy::incoming::Incoming;
+use crate::proxy::passing::{Advance, Passing, Stage, stall};
+use crate::proxy::refuse::Refusal;
 
 /// The largest error answer that is read whole; Google's are a few kilobytes.
 const ERROR_LIMIT: usize = 1024 * 1024;
@@ -43,6 +47,8 @@ pub struct Attempt {
 #[derive(Debug)]
 pub enum Reply {
     None,
+    /// A redirect to somebody else.
+    Elsewhere,
     /// An answer that is here whole.
     Whole(Box<Whole>),
     /// An answer that has begun and goes on.
@@ -106,6 +112,46 @@ pub async fn forward(
     }
 }
 
+/// Sends the request with the lease's key and this body as it comes, once. The body may take as long as it likes, as long
+/// as it goes on.
+pub async fn forward_passing(
+    app: &App,
+    settings: &Settings,
+    lease: Lease,
+    incoming: &Incoming,
+    body: Passing,
+    progress: Advance,
+) -> Result<Attempt, Refusal> {
+    let exchange = async {
+        let secret = &lease.lent.secret;
+        let sent = app
+            .gemini
+            .send_with(&incoming.outgoing, Some(Body::wrap(body)), secret)
+            .await;
+        let (answer, stream) = sent.map_err(Verdict::from)?;
+        read_answer(settings, incoming, answer, stream).await
+    };
+    let too_late = |message: &str| Verdict::without_answer(Rule::AnswerTimeout, message.to_owned());
+    let answered = tokio::select! {
+        biased;
+        answered = exchange => answered,
+        stage = stall(progress.clone(), settings) => Err(match stage {
+            Stage::ToBeSent => return Err(Refusal::BodyTooSlow),
+            Stage::ToBeTaken => too_late("Gemini stopped taking the request's body"),
+            Stage::Whole | Stage::Broken => too_late("Gemini did not answer in time"),
+        }),
+    };
+    if answered.is_err() && progress.borrow().stage == Stage::Broken {
+        return Err(Refusal::BodyBroken);
+    }
+    let (verdict, reply) = answered.unwrap_or_else(|verdict| (verdict, Reply::None));
+    Ok(Attempt {
+        lease: Some(lease),
+        verdict,
+        reply,
+    })
+}
+
 /// Everything up to the first event, or to the end of an error.
 async fn exchange(
     app: &App,
@@ -113,12 +159,29 @@ async fn exchange(
     lease: &Lease,
     incoming: &Incoming,
 ) -> Result<(Verdict, Reply), Verdict> {
-    let sent = app
-        .gemini
-        .send(&incoming.outgoing, &lease.lent.secret)
-        .await;
-    let (answer, stream) =
-        sent.map_err(|unsent| Verdict::without_answer(unsent.rule, unsent.message))?;
+    let secret = &lease.lent.secret;
+    let (answer, stream) = app.gemini.send(&incoming.outgoing, secret).await?;
+    match follow(app, lease, incoming, answer, stream).await? {
+        Followed::Here(answer, stream) => read_answer(settings, incoming, answer, stream).await,
+        Followed::Elsewhere(status) => {
+            // No key is to blame for where Google leads.
+            let message = "Gemini redirects to another host".to_owned();
+            let verdict = Verdict {
+                status: Some(status.as_u16()),
+                ..Verdict::without_answer(Rule::UnnamedFault, message)
+            };
+            Ok((verdict, Reply::Elsewhere))
+        }
+    }
+}
+
+/// An answer whose head has come, up to the first event, or to the end of an error.
+async fn read_answer(
+    settings: &Settings,
+    incoming: &Incoming,
+    answer: Response<Body>,
+    stream: Stream,
+) -> Result<(Verdict, Reply), Verdict> {
     let (head, mut body) = answer.into_parts();
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
@@ -128,7 +191,7 @@ async fn exchange(
     };
     let status = head.status.as_u16();
 
-    if !head.status.is_success() {
+    if !head.status.is_success() && !asks_for_more(incoming, &head) {
         let error = read_some(&mut body, settings.idle_timeout()).await;
         let bytes = join(&error.chunks);
         let Some(plain) = decode(&bytes, encoding) else {
@@ -200,6 +263,12 @@ async fn exchange(
         flowing(head, beginning, body, stream)
     };
     Ok((verdict, reply))
+}
+
+impl From<Unsent> for Verdict {
+    fn from(unsent: Unsent) -> Self {
+        Self::without_answer(unsent.rule, unsent.message)
+    }
 }
 
 fn whole(head: response::Parts, chunks: &VecDeque<Bytes>, answered: Answered) -> Reply {
@@ -300,6 +369,11 @@ async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {
 
 fn read_error(bytes: &[u8], encoding: Option<&str>) -> ErrorBody {
     decode(bytes, encoding).map_or_else(|| ErrorBody::read(b""), |plain| ErrorBody::read(&plain))
+}
+
+/// The older of Google's upload protocols says so when it has a part of a file.
+fn asks_for_more(incoming: &Incoming, head: &response::Parts) -> bool {
+    head.status == StatusCode::PERMANENT_REDIRECT && is_upload(&incoming.target)
 }
 
 fn has_no_body(method: &Method, head: &response::Parts) -> bool {

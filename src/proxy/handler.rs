@@ -8,6 +8,8 @@ use axum::extract::Request;
 use axum::response::Response;
 
 use crate::app::App;
+use crate::gemini::upload::{Upload, session_of};
+use crate::peer::base_url;
 use crate::proxy::admit::{admit, check_scopes};
 use crate::proxy::answer::answer;
 use crate::proxy::authenticate::{authenticate, credential};
@@ -18,6 +20,7 @@ use crate::proxy::lists::{Listed, MergedPage, list};
 use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
 use crate::proxy::tries::try_keys;
+use crate::proxy::upload::{find_session, pass, pass_part, settle_session};
 
 /// What a client gets.
 enum Served {
@@ -27,10 +30,24 @@ enum Served {
     List(MergedPage),
 }
 
+impl Served {
+    fn gemini((attempt, incoming): (Attempt, Incoming)) -> Self {
+        Self::Gemini(attempt, Box::new(incoming))
+    }
+}
+
 /// Carries one request through the pool and records it, however it ends.
 pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Response {
     let mut record = Record::open(app, &request, peer);
-    match serve(app, request, &mut record).await {
+    let is_upload = request.uri().path().contains("upload/");
+    let base = is_upload.then(|| base_url(peer, request.headers(), &app.config));
+    let mut served = serve(app, request, &mut record).await;
+    if let (Ok(Served::Gemini(attempt, incoming)), Some(base)) = (&mut served, base)
+        && let Err(refusal) = settle_session(app, attempt, incoming, &base, &mut record).await
+    {
+        served = Err(refusal);
+    }
+    match served {
         Ok(Served::Gemini(attempt, incoming)) => answer(app, attempt, &incoming, record).await,
         Ok(Served::List(page)) => page.answer(record).await,
         Err(refusal) => refusal.answer(record).await,
@@ -41,6 +58,12 @@ pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Respo
 async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<Served, Refusal> {
     let credential = credential(request.headers(), request.uri().query());
     let target = record.target(credential.as_ref(), &request);
+    let session = target.as_ref().ok().and_then(session_of);
+    if let Some(session) = session {
+        let (client, session) = find_session(app, credential.as_ref(), &session, record).await?;
+        let passed = pass_part(app, &client, &session, target?, request, record).await?;
+        return Ok(Served::gemini(passed));
+    }
     // Strangers first: their bad paths must not fill the log.
     let client = authenticate(app, credential.as_ref(), record)?;
     record.client(&client);
@@ -49,13 +72,14 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
     if target.needs_binding {
         return Err(Refusal::NotYet);
     }
-    let settings = app.settings();
-    if app.recorder.pending() >= usize::try_from(settings.max_pending_rows).unwrap_or(usize::MAX) {
-        // A row for each refusal would go on filling the memory that is full; one will tell how many there were.
-        record.leave_out();
-        app.turned_away.fetch_add(1, Ordering::Relaxed);
-        return Err(Refusal::TooManyPendingRows);
+    check_backlog(app, record)?;
+    if Upload::of(&target, request.headers()) == Some(Upload::Whole) {
+        let (incoming, body) = Incoming::passing(app, target, request)?;
+        let bound = bind(app, client.id, &incoming.names, incoming.makes()).await?;
+        let passed = pass(app, &client, &bound, None, incoming, body, record).await?;
+        return Ok(Served::gemini(passed));
     }
+    let settings = app.settings();
     let mut incoming = Incoming::read(app, &settings, target, request).await?;
     record.incoming(&incoming);
     record.admitted(admit(app, &client, &incoming)?);
@@ -69,5 +93,17 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
         },
         None => try_keys(app, &settings, &client, &incoming, &bound, record).await?,
     };
-    Ok(Served::Gemini(attempt, Box::new(incoming)))
+    Ok(Served::gemini((attempt, incoming)))
+}
+
+/// Whether there is room for one more row.
+pub fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
+    let most = app.settings().max_pending_rows;
+    if app.recorder.pending() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        // A row for each refusal would go on filling the memory that is full; one will tell how many there were.
+        record.leave_out();
+        app.turned_away.fetch_add(1, Ordering::Relaxed);
+        return Err(Refusal::TooManyPendingRows);
+    }
+    Ok(())
 }

@@ -10,7 +10,9 @@ use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::request::Parts;
 use http_body_util::BodyExt;
+use reqwest::Url;
 
 use crate::app::App;
 use crate::gemini::births::Births;
@@ -89,16 +91,7 @@ impl Incoming {
         target: Target,
         request: Request,
     ) -> Result<Self, Refusal> {
-        let (head, body) = request.into_parts();
-        if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
-            || head.headers.get_all(CONTENT_LENGTH).iter().count() > 1
-        {
-            return Err(Refusal::AmbiguousLength);
-        }
-        let url = app
-            .gemini
-            .url(&target.path_and_query)
-            .ok_or(Refusal::AlteredPath)?;
+        let (head, url, body) = parts(app, &target, request)?;
         let mut memory = Held {
             app: app.clone(),
             bytes: 0,
@@ -149,6 +142,39 @@ impl Incoming {
         })
     }
 
+    /// One whose body is not held: it is given back, to be passed on as it comes.
+    pub fn passing(
+        app: &Arc<App>,
+        target: Target,
+        request: Request,
+    ) -> Result<(Self, Body), Refusal> {
+        let (head, url, body) = parts(app, &target, request)?;
+        let outgoing = Outgoing {
+            method: head.method,
+            url,
+            headers: for_upstream(&head.headers),
+            body: Bytes::new(),
+        };
+        let names = ResourceName::of_path(&target.path_and_query);
+        let names = names.into_iter().collect();
+        let incoming = Self {
+            streams: false,
+            model: target.model.clone(),
+            target,
+            outgoing,
+            amount: Amount::default(),
+            names,
+            listing: None,
+            stores: true,
+            deadline: None,
+            _held: Held {
+                app: app.clone(),
+                bytes: 0,
+            },
+        };
+        Ok((incoming, body))
+    }
+
     /// The kind of what it makes that can be named later; `None`: nothing.
     pub fn makes(&self) -> Option<ResourceKind> {
         Births::kind_made_by(&self.target, self.stores)
@@ -156,6 +182,12 @@ impl Incoming {
 
     /// What reads the answer.
     pub fn tap(&self, content_type: Option<&str>, content_encoding: Option<&str>) -> Tap {
+        // What is in a file is nobody's word, and not to be read.
+        let content_type = if self.target.is_download() {
+            Some("application/octet-stream")
+        } else {
+            content_type
+        };
         let births = Births::of(&self.target, self.stores, content_type);
         // What is listed is not this client's because it is listed.
         let births = births.filter(|_| self.listing.is_none());
@@ -177,6 +209,21 @@ impl Incoming {
         let model = self.model.as_deref().filter(|_| self.amount.requests > 0);
         model.unwrap_or_default()
     }
+}
+
+/// The request in parts, and where Google gets it.
+fn parts(app: &App, target: &Target, request: Request) -> Result<(Parts, Url, Body), Refusal> {
+    let (head, body) = request.into_parts();
+    if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
+        || head.headers.get_all(CONTENT_LENGTH).iter().count() > 1
+    {
+        return Err(Refusal::AmbiguousLength);
+    }
+    let url = app
+        .gemini
+        .url(&target.path_and_query)
+        .ok_or(Refusal::AlteredPath)?;
+    Ok((head, url, body))
 }
 
 async fn read_body(

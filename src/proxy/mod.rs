@@ -16,13 +16,20 @@ mod answer;
 mod authenticate;
 mod bind;
 mod choose;
+mod download;
 mod forward;
 mod handler;
 mod incoming;
 mod lists;
+mod passing;
 mod record;
 mod refuse;
 mod tries;
+mod upload;
+
+/// What a browser must be allowed to read of an upload's answers to go on.
+const OF_UPLOADS: &str = "x-goog-upload-url, x-goog-upload-control-url, x-goog-upload-status, \
+                          x-goog-upload-chunk-granularity, x-goog-upload-size-received, location, range";
 
 /// Serves every path that no other router knows.
 pub async fn serve(
@@ -38,6 +45,7 @@ pub async fn serve(
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let is_upload = request.uri().path().contains("upload/");
     let mut response = if preflight {
         answer_preflight(&request)
     } else {
@@ -50,6 +58,10 @@ pub async fn serve(
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         let ours = HeaderValue::from_static("x-request-id, retry-after");
         headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, ours);
+        if is_upload {
+            let protocol = HeaderValue::from_static(OF_UPLOADS);
+            headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, protocol);
+        }
     }
     response
 }

@@ -22,21 +22,24 @@ use crate::gemini::redact::{ROW_TEXT_LIMIT, Redactor};
 use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
+use crate::gemini::upload::is_upload;
 use crate::peer::client_ip;
 use crate::pool::admission::{Permit, Spent};
 use crate::pool::change::Change;
-use crate::pool::client_key::ClientKey;
+use crate::pool::client_key::{ClientKey, ClientKeyId};
 use crate::pool::keys::Lent;
 use crate::pool::newborns::Newborn;
 use crate::pool::outcome::Outcome;
 use crate::pool::project::learnt;
 use crate::pool::settle::Moment;
+use crate::pool::upstream_key::UpstreamKeyId;
 use crate::pool::usage::Usage;
 use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::authenticate::Credential;
 use crate::proxy::bind::Bound;
 use crate::proxy::forward::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
+use crate::proxy::passing::Advance;
 use crate::proxy::refuse::Refusal;
 use crate::storage::request_logs::{BOUND_BY_HOME, NewAttempt, NewRequestLog};
 use crate::storage::resources::Birth;
@@ -61,6 +64,8 @@ pub struct Record {
     client_ip: IpAddr,
     /// Held until the row is handed in; `None` where no limits are to be kept.
     permit: Option<Permit>,
+    /// How much has come of a body that is passed on and not held.
+    passed: Option<Advance>,
     left_out: bool,
     finished: bool,
 }
@@ -95,6 +100,7 @@ impl Record {
             deletes: None,
             client_ip,
             permit: None,
+            passed: None,
             left_out: false,
             finished: false,
         }
@@ -136,7 +142,8 @@ impl Record {
     }
 
     pub fn incoming(&mut self, incoming: &Incoming) {
-        if incoming.outgoing.method == Method::DELETE {
+        // An upload that is given up takes nothing with it.
+        if incoming.outgoing.method == Method::DELETE && !is_upload(&incoming.target) {
             self.deletes = ResourceName::of_path(&incoming.target.path_and_query);
         }
         let mut row = self.row();
@@ -144,6 +151,19 @@ impl Record {
         row.streamed = incoming.streams;
         row.request_bytes = u64::try_from(incoming.outgoing.body.len()).unwrap_or(u64::MAX);
         row.quota_requests = incoming.amount.requests;
+    }
+
+    /// Has the bytes of a body counted that is passed on as it comes.
+    pub fn passes(&mut self, progress: Advance) {
+        self.passed = Some(progress);
+    }
+
+    /// With which key, and for whom, something was made.
+    pub fn maker(&self) -> Option<(UpstreamKeyId, ClientKeyId)> {
+        self.lent
+            .as_ref()
+            .map(|lent| lent.id)
+            .zip(self.row().client_key_id)
     }
 
     /// Notes where it may go because of what it names.
@@ -469,6 +489,9 @@ impl Record {
                 .clone(),
         };
         row.duration_ms = Some(millis(self.began));
+        if let Some(passed) = &self.passed {
+            row.request_bytes = passed.borrow().bytes;
+        }
         if let Some(permit) = permit.filter(|_| !row.attempts.is_empty()) {
             let cost = row.cost_nano_usd.map(u64::try_from);
             let spent = Spent {

@@ -90,7 +90,13 @@ pub enum Refusal {
     AddressLimited(Duration),
     Unreachable,
     Timeout,
+    /// A session that is not there, or another client's, which shall not be told.
+    UnknownUpload,
+    /// What Google answered leads to somebody who gets no key of ours.
+    LedAway,
     TooManyPendingRows,
+    /// What must be read or written before an answer cannot be.
+    NoDatabase,
 }
 
 impl Refusal {
@@ -157,7 +163,10 @@ impl Refusal {
             | Self::Limited(_)
             | Self::AllResting { .. }
             | Self::AddressLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::BadTarget(BadTarget::Unknown) | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::BadTarget(BadTarget::Unknown) | Self::NotFound(_) | Self::UnknownUpload => {
+                StatusCode::NOT_FOUND
+            }
+            Self::LedAway => StatusCode::BAD_GATEWAY,
             Self::BadTarget(_)
             | Self::AlteredPath
             | Self::AmbiguousLength
@@ -175,7 +184,8 @@ impl Refusal {
             | Self::AllBusy
             | Self::Overloaded { .. }
             | Self::Unreachable
-            | Self::TooManyPendingRows => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::TooManyPendingRows
+            | Self::NoDatabase => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -186,7 +196,7 @@ impl Refusal {
                 Outcome::NoKey
             }
             Self::AllResting { .. } | Self::AddressLimited(_) => Outcome::Quota,
-            Self::Overloaded { .. } => Outcome::UpstreamError,
+            Self::Overloaded { .. } | Self::LedAway => Outcome::UpstreamError,
             Self::Unreachable | Self::Timeout => Outcome::Network,
             Self::BodyBroken => Outcome::ClientGone,
             Self::NoClientKey
@@ -212,7 +222,9 @@ impl Refusal {
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow
             | Self::TooMuchHeld
-            | Self::TooManyPendingRows => Outcome::Refused,
+            | Self::UnknownUpload
+            | Self::TooManyPendingRows
+            | Self::NoDatabase => Outcome::Refused,
         }
     }
 
@@ -232,7 +244,8 @@ impl Refusal {
             Self::TooMuchHeld
             | Self::NotLookedUp
             | Self::Unreachable
-            | Self::TooManyPendingRows => Some(Duration::from_secs(5)),
+            | Self::TooManyPendingRows
+            | Self::NoDatabase => Some(Duration::from_secs(5)),
             Self::NoneUsable | Self::OwnerGone { .. } => Some(Duration::from_mins(1)),
             Self::AllBusy => Some(Duration::from_secs(1)),
             Self::NoClientKey
@@ -256,10 +269,16 @@ impl Refusal {
             | Self::BodyTooSlow
             | Self::BodyBroken
             | Self::NoUpstreamKeys
-            | Self::Timeout => None,
+            | Self::Timeout
+            | Self::UnknownUpload
+            | Self::LedAway => None,
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a text for each refusal, and nothing else"
+    )]
     fn message(&self) -> String {
         match self {
             Self::NoClientKey => "gemini-pool: no client key was sent. Send one as x-goog-api-key, as a bearer token, as \
@@ -376,6 +395,14 @@ impl Refusal {
             }
             Self::Unreachable => "gemini-pool: Gemini could not be reached. Try again in a few seconds".to_owned(),
             Self::Timeout => "gemini-pool: Gemini did not answer in time".to_owned(),
+            Self::UnknownUpload => "gemini-pool: this upload is not known, or has ended. Begin it anew, with the client key \
+                 that shall go on with it"
+                .to_owned(),
+            Self::LedAway => "gemini-pool: Gemini answered with a URL of another host, and no key of the pool is sent there"
+                .to_owned(),
+            Self::NoDatabase => {
+                "gemini-pool: the pool's database cannot be used now. Try again in a few seconds".to_owned()
+            }
             Self::TooManyPendingRows => {
                 "gemini-pool: the pool's database cannot be written. Try again in a few seconds".to_owned()
             }
@@ -543,7 +570,7 @@ fn rpc_status(status: StatusCode) -> &'static str {
         404 => "NOT_FOUND",
         429 => "RESOURCE_EXHAUSTED",
         501 => "UNIMPLEMENTED",
-        503 => "UNAVAILABLE",
+        502 | 503 => "UNAVAILABLE",
         408 | 504 => "DEADLINE_EXCEEDED",
         _ => "INVALID_ARGUMENT",
     }

@@ -130,7 +130,7 @@ fn again_after(rule: Rule) -> Again {
 
 /// The client gets Google's answer, unless there is none or it speaks of our key: then `obstacle` says what is in the way
 /// of another.
-fn conclude(
+pub fn conclude(
     attempt: Attempt,
     incoming: &Incoming,
     bound: &Bound,
@@ -150,6 +150,7 @@ fn conclude(
     match attempt.reply {
         Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
         Reply::None => Err(Refusal::Unreachable),
+        Reply::Elsewhere => Err(Refusal::LedAway),
         Reply::Whole(_) | Reply::Flowing(_) => Ok(attempt),
     }
 }

@@ -26,4 +26,5 @@ pub mod stats;
 pub mod sums;
 pub mod texts;
 pub mod traffic;
+pub mod upload_sessions;
 pub mod upstream_keys;

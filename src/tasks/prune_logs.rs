@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::{pruned_logs, quotas, request_logs, resources};
+use crate::storage::{pruned_logs, quotas, request_logs, resources, upload_sessions};
 
 const PERIOD: Duration = Duration::from_hours(1);
 /// How many requests go in one transaction: among millions of rows it holds up the writer for some 7 ms.
@@ -106,6 +106,9 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
 
 async fn forget_expired(app: &App, now: Timestamp) -> Result<()> {
     while resources::delete_expired(&app.db.writer, now, STEP).await? == u64::from(STEP) {
+        tokio::time::sleep(PAUSE).await;
+    }
+    while upload_sessions::delete_expired(&app.db.writer, now, STEP).await? == u64::from(STEP) {
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())

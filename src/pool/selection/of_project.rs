@@ -29,6 +29,19 @@ impl Keys {
         Ok(self.take(id, model, None, wanted.amount, now))
     }
 
+    /// Lends this key of the wanted project if it is ready, whichever of the others might come first.
+    pub fn lend_key(&mut self, id: UpstreamKeyId, wanted: &Wanted, now: Timestamp) -> Option<Lent> {
+        let model = self.pass_gates(wanted, now).ok()?;
+        self.spendable(wanted.project?, wanted.tags)
+            .find(|spendable| *spendable == id)?;
+        let turn = self.by_id.get(&id)?.turn;
+        let place = self.place_of(id, self.number_or_any(wanted), turn, now);
+        match place {
+            Place::Ready(_) => Some(self.take(id, model, None, wanted.amount, now)),
+            Place::Busy | Place::Resting(_) | Place::Out => None,
+        }
+    }
+
     /// What keeps every key of a project from being lent; `None`: nothing.
     pub(super) fn obstacle_of_project(
         &mut self,

@@ -36,6 +36,18 @@ check('count of tokens', counted.totalTokens > 0, counted);
 const names = (await collect(await pool.models.list())).map((model) => model.name);
 check('list of models', names.includes(`models/${MODEL}`), names);
 
+const bytes = new Blob(['x'.repeat(9_000_000)], { type: 'text/plain' });
+const file = await pool.files.upload({ file: bytes, config: { mimeType: 'text/plain' } });
+check('upload in two parts', Number(file.sizeBytes) === 9_000_000, file);
+const part = { fileData: { fileUri: file.uri, mimeType: file.mimeType } };
+const asked = await pool.models.generateContent({ model: MODEL, contents: [{ text: QUESTION }, part] });
+check('question about a file', asked.text, asked);
+const files = (await collect(await pool.files.list())).map((listed) => listed.name);
+check('list of files', files.includes(file.name), files);
+await pool.files.delete({ name: file.name });
+const deleted = await thrown(ApiError, () => pool.files.get({ name: file.name }));
+check('deleted file', [403, 404].includes(deleted.status), deleted);
+
 const missing = await thrown(ApiError, () => ask(pool, MISSING_MODEL));
 check('missing model', missing.status === 404 && missing.message.includes(MISSING_MODEL), missing);
 

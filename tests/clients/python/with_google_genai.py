@@ -1,6 +1,7 @@
 """Google's own SDK for Python against a pool."""
 
 import asyncio
+import io
 
 from google import genai
 from google.genai import errors, types
@@ -59,6 +60,16 @@ check("count of tokens", counted.total_tokens > 0, counted)
 
 names = [model.name for model in pool.models.list()]
 check("list of models", f"models/{MODEL}" in names, names)
+
+text = types.UploadFileConfig(mime_type="text/plain")
+file = pool.files.upload(file=io.BytesIO(b"x" * 9_000_000), config=text)
+check("upload in two parts", file.size_bytes == 9_000_000, file)
+asked = pool.models.generate_content(model=MODEL, contents=[QUESTION, file])
+check("question about a file", asked.text, asked)
+check("list of files", file.name in [listed.name for listed in pool.files.list()], file)
+pool.files.delete(name=file.name)
+error = raised(errors.ClientError, lambda: pool.files.get(name=file.name))
+check("deleted file", error.code in (403, 404), error)
 
 error = raised(errors.ClientError, lambda: ask(pool, MISSING_MODEL))
 check("missing model", error.code == 404 and MISSING_MODEL in error.message, error)

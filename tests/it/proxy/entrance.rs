@@ -103,17 +103,10 @@ async fn what_could_reach_google_altered_or_leave_the_pool_is_refused() {
         assert_eq!(status, 400, "{path}: {answer}");
         assert!(answer.contains("x-request-id: "), "{answer}");
     }
-    for path in [
-        "/upload/v1beta/files",
-        "/resumable/upload/v1beta/files",
-        "/download/v1beta/files/x:download",
-        "/v1beta/files/x:download",
-        "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
-    ] {
-        let (status, answer) = raw_get(&pool, path);
-        assert_eq!(status, 501, "{path}: {answer}");
-        assert!(answer.contains("x-request-id: "), "{answer}");
-    }
+    let live = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
+    let (status, answer) = raw_get(&pool, live);
+    assert_eq!(status, 501, "{live}: {answer}");
+    assert!(answer.contains("x-request-id: "), "{answer}");
     for path in [
         "/v2/models",
         "/admin",
@@ -124,7 +117,7 @@ async fn what_could_reach_google_altered_or_leave_the_pool_is_refused() {
         let (status, answer) = raw_get(&pool, path);
         assert_eq!(status, 404, "{path}: {answer}");
     }
-    for row in pool.finished_rows(bad.len() + 5).await {
+    for row in pool.finished_rows(bad.len() + 1).await {
         assert!(
             matches!(row.outcome, Some(Outcome::Refused | Outcome::ClientError)),
             "{row:?}"

@@ -2,6 +2,7 @@
 
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::replay::RawAnswer;
 use gemini_pool::pool::outcome::Outcome;
 
 use crate::support::packing::{gzipped, pieces};
@@ -94,6 +95,79 @@ async fn compressed_answers_pass_as_they_are_and_are_counted() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn recorded_uploads_go_on_in_sessions_of_the_pool() {
+    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    pool.set(&[("client_isolation", "off")]).await;
+    for (name, operation) in [
+        ("file", "files.upload"),
+        ("filestore", "fileSearchStores.uploadToFileSearchStore"),
+    ] {
+        let start = recording::named(&format!("{name}-upload-start"));
+        let end = recording::named(&format!("{name}-upload-finalize"));
+        let google = end.request.path_and_query.split('=').nth(1).unwrap();
+        let google = google.trim_end_matches("&upload_protocol");
+        pool.google.replay([start.answer(usize::MAX)]);
+
+        let begun = send(&pool.url, start.request()).await;
+
+        assert_reached_google(&pool, &start);
+        let url = begun.header("x-goog-upload-url").unwrap().to_owned();
+        assert!(!format!("{begun:?}").contains(google), "{begun:?}");
+        assert_passed(&start, &begun, &url);
+        assert_eq!(
+            row_of(&pool, &begun).await.operation.as_deref(),
+            Some(operation)
+        );
+
+        pool.google.replay([end.answer(usize::MAX)]);
+        let mut sent = end.request();
+        sent.path_and_query = url.replace(&pool.url, "");
+        let ended = send(&pool.url, sent).await;
+
+        assert_reached_google(&pool, &end);
+        assert_passed(&end, &ended, &url);
+        assert!(ended.body == end.response.body, "{name}");
+        assert_eq!(
+            row_of(&pool, &ended).await.operation.as_deref(),
+            Some(operation)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_redirect_of_a_download_is_followed() {
+    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    pool.set(&[("client_isolation", "off")]).await;
+    let recording = recording::named("file-download-redirect");
+    let video = ("content-type", "video/mp4");
+    let behind = RawAnswer::new(200, &[video], "the bytes");
+    pool.google.replay([recording.answer(usize::MAX), behind]);
+
+    let answer = send(&pool.url, recording.request()).await;
+
+    assert_eq!((answer.status, &answer.body[..]), (200, &b"the bytes"[..]));
+    for repeated in [
+        "x-goog-api-key",
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+    ] {
+        assert_eq!(answer.header(repeated), None);
+    }
+    let received = pool.google.received();
+    assert_eq!(received[0].path_and_query, recording.request.path_and_query);
+    let mut location = recording.answer_headers().into_iter();
+    let location = location.find(|(name, _)| name == "location");
+    let behind = location.unwrap().1;
+    assert!(
+        behind.ends_with(&received[1].path_and_query),
+        "{received:?}"
+    );
+    assert_eq!(received[1].key.as_deref(), Some(UPSTREAM_KEY));
 }
 
 #[tokio::test]
@@ -259,6 +333,25 @@ fn assert_reached_client(recording: &Recording, answer: &Answer) {
     let request_id = answer.header("x-request-id").unwrap();
     expected.push(("x-request-id".to_owned(), request_id.to_owned()));
     assert_eq!(sorted(headers), sorted(expected), "{id}");
+}
+
+/// The client got the recorded answer of an upload, but for what is the pool's own or only Google's.
+fn assert_passed(recording: &Recording, answer: &Answer, url: &str) {
+    let id = &recording.id;
+    assert_eq!(answer.status, recording.response.status, "{id}");
+    let internal = ["x-guploader-uploadid", "x-goog-upload-header-"];
+    let mut expected = without(
+        without(recording.answer_headers(), &STAYS_UPSTREAM),
+        &internal,
+    );
+    for (name, value) in &mut expected {
+        if name == "x-goog-upload-url" || name == "x-goog-upload-control-url" {
+            url.clone_into(value);
+        }
+    }
+    let pools = ["date", "content-length", "x-request-id", "access-control-"];
+    let headers = without(answer.headers.clone(), &pools);
+    assert_eq!(sorted(headers), sorted(without(expected, &pools)), "{id}");
 }
 
 /// The row says what the recording says of itself.

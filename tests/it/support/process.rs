@@ -77,6 +77,14 @@ impl PoolProcess {
             .clone()
     }
 
+    /// The most memory it ever had.
+    pub fn peak_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let peak = line.unwrap().split_whitespace().nth(1);
+        peak.unwrap().parse().unwrap()
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

@@ -38,8 +38,20 @@ pub struct Response {
 /// Tokens as a log row has them: prompt, output, thoughts, cached, tool, total.
 pub type Tokens = [Option<i64>; 6];
 
-/// The exchanges over plain HTTP. What belongs to uploads and downloads is another test's.
+/// The exchanges in which nothing is changed on the way, as in those of uploads and downloads.
 pub fn all() -> Vec<Recording> {
+    let mut recordings = every();
+    recordings.retain(|recording| {
+        !recording
+            .kinds
+            .iter()
+            .any(|kind| kind == "upload" || kind == "download")
+    });
+    assert!(recordings.len() > 50, "the recordings are there");
+    recordings
+}
+
+fn every() -> Vec<Recording> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
     let files = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
@@ -51,20 +63,12 @@ pub fn all() -> Vec<Recording> {
     let recordings = paths
         .iter()
         .map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
-    let mut recordings: Vec<Recording> = recordings.collect();
-    recordings.retain(|recording| {
-        !recording
-            .kinds
-            .iter()
-            .any(|kind| kind == "upload" || kind == "download")
-    });
-    assert!(recordings.len() > 50, "the recordings are there");
-    recordings
+    recordings.collect()
 }
 
 /// The recording of this name.
 pub fn named(id: &str) -> Recording {
-    let mut recordings = all();
+    let mut recordings = every();
     recordings.retain(|recording| recording.id == id);
     recordings.pop().unwrap()
 }
