@@ -1,6 +1,6 @@
 //! Whose things a request names, and so which project may serve it; in which project a client's new things are made.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::pool::client_key::ClientKeyId;
 use crate::pool::selection::Obstacle;
@@ -60,18 +60,19 @@ pub fn binding<'a>(
         let home = asker.home.filter(|_| makes_something);
         return home.map_or(Binding::Free, Binding::First);
     };
-    let of = |name: &str| known.iter().find(|known| known.name == name);
+    let known: HashMap<&str, &Known> = known.iter().map(|one| (one.name.as_str(), one)).collect();
+    let of = |name: &str| known.get(name).copied();
     let is_foreign = |known: &Known| asker.is_isolated && known.maker != Some(asker.client);
     if let Some(foreign) = names.iter().find(|name| of(name).is_some_and(is_foreign)) {
         return Binding::NotFound(foreign);
     }
     let mut groups: Vec<(ProjectId, Vec<&str>)> = Vec::new();
-    for name in names {
+    let mut grouped = HashSet::new();
+    for name in names.iter().filter(|name| grouped.insert(**name)) {
         let Some(Known { project_id, .. }) = of(name) else {
             continue;
         };
         match groups.iter_mut().find(|(id, _)| id == project_id) {
-            Some((_, group)) if group.contains(name) => {}
             Some((_, group)) => group.push(name),
             None => groups.push((*project_id, vec![name])),
         }

@@ -1,6 +1,6 @@
 //! Which project may serve a request, because of what it names or makes: names → what is known of them → `Bound`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::app::App;
 use crate::clock;
@@ -59,19 +59,20 @@ pub async fn bind(
         .map(ResourceName::as_str)
         .collect();
     let known = look_up(app, &all).await.map_err(not_looked_up)?;
-    let (mut asked, mut unknown) = (Vec::new(), Vec::new());
+    let known_names: HashSet<&str> = known.iter().map(|known| known.name.as_str()).collect();
+    let (mut names, mut unknown) = (Vec::new(), Vec::new());
     for lineage in &lineages {
-        let is_known = |name: &&ResourceName| known.iter().any(|known| known.name == name.as_str());
+        let is_known = |name: &&ResourceName| known_names.contains(name.as_str());
         match (lineage.iter().find(is_known), lineage.first()) {
-            (Some(name), _) => asked.push(name.as_str()),
+            (Some(name), _) => names.push(name.as_str()),
             (None, Some(name)) if name.kind().is_always_owned() => {
-                asked.push(name.as_str());
+                names.push(name.as_str());
                 unknown.push(name.clone());
             }
             (None, _) => {}
         }
     }
-    let home = if unknown.is_empty() && (makes.is_none() || !asked.is_empty()) {
+    let home = if unknown.is_empty() && (makes.is_none() || !names.is_empty()) {
         None
     } else {
         home_of(app, client).await.map_err(not_looked_up)?
@@ -83,7 +84,7 @@ pub async fn bind(
     };
     let counted = known.iter().filter(|known| known.is_counted);
     let counted = counted.map(|known| known.name.clone()).collect();
-    match binding(&asked, &known, asker, makes.is_some()) {
+    match binding(&names, &known, asker, makes.is_some()) {
         Binding::Free => Ok(Bound {
             settles: makes.is_some_and(ResourceKind::is_combined),
             unknown,

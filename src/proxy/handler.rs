@@ -25,14 +25,14 @@ use crate::proxy::upload::{find_session, pass, pass_part, settle_session};
 /// What a client gets.
 enum Served {
     /// An answer of Google.
-    Gemini(Attempt, Box<Incoming>),
+    Gemini(Box<(Attempt, Incoming)>),
     /// A page put together from several.
     List(MergedPage),
 }
 
 impl Served {
-    fn gemini((attempt, incoming): (Attempt, Incoming)) -> Self {
-        Self::Gemini(attempt, Box::new(incoming))
+    fn gemini(answered: (Attempt, Incoming)) -> Self {
+        Self::Gemini(Box::new(answered))
     }
 }
 
@@ -42,13 +42,17 @@ pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Respo
     let is_upload = request.uri().path().contains("upload/");
     let base = is_upload.then(|| base_url(peer, request.headers(), &app.config));
     let mut served = serve(app, request, &mut record).await;
-    if let (Ok(Served::Gemini(attempt, incoming)), Some(base)) = (&mut served, base)
-        && let Err(refusal) = settle_session(app, attempt, incoming, &base, &mut record).await
-    {
-        served = Err(refusal);
+    if let (Ok(Served::Gemini(answered)), Some(base)) = (&mut served, base) {
+        let (attempt, incoming) = &mut **answered;
+        if let Err(refusal) = settle_session(app, attempt, incoming, &base, &mut record).await {
+            served = Err(refusal);
+        }
     }
     match served {
-        Ok(Served::Gemini(attempt, incoming)) => answer(app, attempt, &incoming, record).await,
+        Ok(Served::Gemini(answered)) => {
+            let (attempt, incoming) = *answered;
+            answer(app, attempt, &incoming, record).await
+        }
         Ok(Served::List(page)) => page.answer(record).await,
         Err(refusal) => refusal.answer(record).await,
     }
@@ -89,7 +93,7 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
         Some(listing) => match list(app, &settings, &client, listing, &mut incoming, record).await?
         {
             Listed::Page(page) => return Ok(Served::List(page)),
-            Listed::Failed(attempt) => attempt,
+            Listed::Failed(attempt) => *attempt,
         },
         None => try_keys(app, &settings, &client, &incoming, &bound, record).await?,
     };

@@ -30,7 +30,7 @@ const MOST_PAGES: u32 = 50;
 pub enum Listed {
     Page(MergedPage),
     /// A project's own answer, which is no list: what is left of one would be taken for the whole.
-    Failed(Attempt),
+    Failed(Box<Attempt>),
 }
 
 /// A page for the client.
@@ -114,7 +114,7 @@ pub async fn list(
             attempt => attempt?,
         };
         if attempt.verdict.rule != Rule::Success {
-            return Ok(Listed::Failed(attempt));
+            return Ok(Listed::Failed(Box::new(attempt)));
         }
         let asked_project = attempt.lease.as_ref().map(|lease| lease.lent.project_id);
         let Reply::Whole(whole) = attempt.reply else {
@@ -125,14 +125,11 @@ pub async fn list(
         if let Some(maker) = maker {
             keep_own(app, &mut page, maker).await?;
         }
-        let next = match (next, asked_project) {
-            (Some(token), Some(project_id)) => Some((project_id, token)),
-            _ => {
-                at += 1;
-                let next = projects.get(at).copied().flatten();
-                next.map(|project_id| (project_id, String::new()))
-            }
-        };
+        let next = asked_project.zip(next).or_else(|| {
+            at += 1;
+            let next = projects.get(at).copied().flatten();
+            next.map(|project_id| (project_id, String::new()))
+        });
         if !page.items.is_empty() || next.is_none() || pages >= MOST_PAGES {
             let next = next.as_ref().map(|(id, token)| (*id, token.as_str()));
             return Ok(Listed::Page(MergedPage(listing.write(&page, next))));

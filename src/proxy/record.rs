@@ -403,7 +403,7 @@ impl Record {
             charge.usage = job.usage;
             charge.is_charged = true;
             charge.tier = Some("batch".to_owned());
-            charge.model = job.model.clone();
+            charge.model.clone_from(&job.model);
         }
         let name = job.name.as_str();
         let is_first = self.app.newborns().count(name);

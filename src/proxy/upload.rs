@@ -132,6 +132,15 @@ pub async fn pass(
             .await
             .map_err(|obstacle| Refusal::no_key(Some(obstacle), "", held))?
     };
+    let mut lease = lease;
+    if bound.settles {
+        let claimed = app.homes().claim(client.id, lease.lent.project_id);
+        if claimed != lease.lent.project_id {
+            // Another upload of the same client was first: where that went this one shall be.
+            let mut home = Some(claimed);
+            lease = at_home(app, client, &mut home, &wanted, &tried).unwrap_or(lease);
+        }
+    }
     record.begin_attempt(&lease.lent);
     let (body, progress) = Passing::new(body);
     record.passes(progress.clone());
