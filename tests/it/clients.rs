@@ -2,8 +2,7 @@
 //!
 //! `tests/run` installs them; where they are not installed these tests say so and pass.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use gemini_pool::clock;
@@ -17,12 +16,10 @@ use gemini_pool::pool::window::{Amount, Minute};
 use jiff::tz::TimeZone;
 use tokio::process::Command;
 
-use crate::support::{CLIENT_ID, CLIENT_KEY, PATIENCE, TestPool};
+use crate::support::sdks::{JAVASCRIPT, PYTHON, Ran, in_node, in_python, installed, run};
+use crate::support::{CLIENT_ID, CLIENT_KEY, TestPool};
 
 const UPSTREAM_KEY: &str = "AIza-upstream-key-of-the-clients-0001";
-
-/// A proxy that nobody runs: what a client would send elsewhere than to the pool stays here.
-const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// How few checks of a script would mean that it ended before it was through.
 const LEAST_CHECKS: usize = 10;
@@ -49,7 +46,7 @@ async fn older_sdks_for_javascript_are_served() {
 
 #[tokio::test]
 async fn gemini_cli_waits_for_a_minute_of_its_key_and_stops_at_a_day() {
-    let Some(folder) = installed("javascript/gemini-cli", "package-lock.json", node) else {
+    let Some(folder) = installed("javascript/gemini-cli", JAVASCRIPT) else {
         return;
     };
     let (per_minute, per_day) = (limited_per_minute().await, limited_per_day().await);
@@ -72,7 +69,7 @@ async fn gemini_cli_waits_for_a_minute_of_its_key_and_stops_at_a_day() {
 
 #[tokio::test]
 async fn gemini_cli_is_served_and_stops_where_the_day_is_used_up() {
-    let Some(folder) = installed("javascript/gemini-cli", "package-lock.json", node) else {
+    let Some(folder) = installed("javascript/gemini-cli", JAVASCRIPT) else {
         return;
     };
     let (pool, resting) = pools().await;
@@ -95,42 +92,24 @@ async fn gemini_cli_is_served_and_stops_where_the_day_is_used_up() {
 
 /// Runs both Python scripts with the SDKs of a folder of pins.
 async fn serve_python(set: &str) {
-    let Some(folder) = installed(set, "requirements.txt", python) else {
+    let Some(folder) = installed(set, PYTHON) else {
         return;
     };
     for script in ["with_google_genai.py", "with_openai.py"] {
-        let mut command = Command::new(python(&folder));
-        command.arg(source("python").join(script));
-        serve(command).await;
+        serve(in_python(&folder, script)).await;
     }
-    let mut command = Command::new(python(&folder));
-    command.arg(source("python").join("waits_with_openai.py"));
-    wait(command).await;
+    wait(in_python(&folder, "waits_with_openai.py")).await;
 }
 
 /// Runs both scripts for Node with the SDKs of a folder of pins.
 async fn serve_javascript(set: &str) {
-    let Some(folder) = installed(set, "package-lock.json", node) else {
+    let Some(folder) = installed(set, JAVASCRIPT) else {
         return;
     };
-    let waits = "waits_with_openai.mjs";
-    for script in [
-        "checks.mjs",
-        "with_google_genai.mjs",
-        "with_openai.mjs",
-        waits,
-    ] {
-        // Node looks for packages beside the script.
-        std::fs::copy(source("javascript").join(script), folder.join(script)).unwrap();
-    }
     for script in ["with_google_genai.mjs", "with_openai.mjs"] {
-        let mut command = Command::new("node");
-        command.arg(folder.join(script));
-        serve(command).await;
+        serve(in_node(&folder, script)).await;
     }
-    let mut command = Command::new("node");
-    command.arg(folder.join(waits));
-    wait(command).await;
+    wait(in_node(&folder, "waits_with_openai.mjs")).await;
 }
 
 /// Runs a script against a pool that is well and one that rests, and looks at what the first has recorded.
@@ -292,79 +271,4 @@ async fn assert_served(pool: &TestPool) {
         assert!(expected, "{row:?}");
     }
     pool.assert_sums_agree().await;
-}
-
-/// What a client's program said.
-#[derive(Debug)]
-struct Ran {
-    succeeded: bool,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs a program that knows nothing of the machine but what it needs.
-async fn run(mut program: Command) -> Ran {
-    let given: Vec<_> = program
-        .as_std()
-        .get_envs()
-        .map(|(name, value)| (name.to_owned(), value.unwrap().to_owned()))
-        .collect();
-    let home = tempfile::tempdir().unwrap();
-    program
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("HOME", home.path())
-        .env("TMPDIR", home.path())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("NO_PROXY", "127.0.0.1")
-        .env("HTTP_PROXY", NOWHERE)
-        .env("HTTPS_PROXY", NOWHERE)
-        .envs(given)
-        .kill_on_drop(true);
-    let ended = tokio::time::timeout(PATIENCE, program.output()).await;
-    let output = ended
-        .unwrap_or_else(|_| panic!("{program:?} does not end"))
-        .unwrap();
-    Ran {
-        succeeded: output.status.success(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-/// Where the clients of a folder of pins are installed, if they are, and what they run with.
-fn installed(set: &str, pins: &str, program: impl Fn(&Path) -> PathBuf) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/clients")
-        .join(set);
-    let pinned = std::fs::read(source(set).join(pins)).unwrap();
-    let newest = std::fs::read(folder.join("installed")).is_ok_and(|made| made == pinned);
-    let version = std::process::Command::new(program(&folder))
-        .arg("--version")
-        .output();
-    if newest && version.is_ok_and(|version| version.status.success()) {
-        return Some(folder);
-    }
-    let required = std::env::var("GEMINI_POOL_CLIENTS").is_ok_and(|clients| clients == "required");
-    assert!(!required, "the clients of {set} are not installed");
-    // The print macros would be heard by nobody, because the test passes.
-    let left_out = format!("left out: tests/clients/{set}, which tests/run installs\n");
-    std::io::stderr().write_all(left_out.as_bytes()).unwrap();
-    None
-}
-
-/// The virtual environment's own.
-fn python(folder: &Path) -> PathBuf {
-    folder.join("bin/python")
-}
-
-/// The machine's.
-fn node(_folder: &Path) -> PathBuf {
-    PathBuf::from("node")
-}
-
-fn source(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(folder)
 }

@@ -1,9 +1,10 @@
 // What the scripts share: where the pools are, and how a check is made.
 
+import { setTimeout } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
 // A pool whose keys are well, one whose only key rests, and one where the client key has used up its day.
-export const { POOL_URL, RESTING_POOL_URL, LIMITED_POOL_URL, CLIENT_KEY } = process.env;
+export const { POOL_URL, RESTING_POOL_URL, LIMITED_POOL_URL, CLIENT_KEY, OTHER_CLIENT_KEY } = process.env;
 export const WRONG_KEY = 'not-a-client-key';
 
 export const MODEL = 'gemini-2.5-flash';
@@ -38,4 +39,28 @@ export async function collect(stream) {
   const chunks = [];
   for await (const chunk of stream) chunks.push(chunk);
   return chunks;
+}
+
+/** Ends the first run of a script that goes on, with this, in a second one. */
+export function handOver(state) {
+  console.log(`state ${JSON.stringify(state)}`);
+}
+
+/** What the first run of the script has handed over; nothing in the first run. */
+export function handedOver() {
+  return process.argv[2] && JSON.parse(process.argv[2]);
+}
+
+/** Looks at work until it is done, and returns how it then looks. */
+export async function until(name, look, isDone) {
+  let seen;
+  for (let looks = 0; looks < 100; looks += 1) {
+    seen = await look();
+    if (isDone(seen)) {
+      console.log(`ok ${name}`);
+      return seen;
+    }
+    await setTimeout(50);
+  }
+  return check(name, false, seen);
 }

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod packing;
 pub mod process;
 pub mod recording;
+pub mod sdks;
 pub mod uploading;
 pub mod webdriver;
 pub mod wire;

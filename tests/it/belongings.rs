@@ -1,0 +1,294 @@
+//! Real clients find what they made where they made it: while other keys rest, die and recover, and after a restart.
+//!
+//! `tests/run` installs them; where they are not installed these tests say so and pass. Each script runs twice: the first
+//! time it makes things and prints what it wants to remember of them, the second time it is given that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gemini_pool::clock;
+use gemini_pool::demo::fake_gemini::Rules;
+use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::demo::fake_gemini::manner::Manner;
+use gemini_pool::pool::client_key::ClientKeyId;
+use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::pool::upstream_key::ProjectId;
+use gemini_pool::storage::request_logs::listed::{self, Attempt};
+use gemini_pool::tasks::recheck_keys;
+use serde_json::json;
+use tokio::process::Command;
+use tokio::sync::Notify;
+
+use crate::support::asking::Ask;
+use crate::support::sdks::{JAVASCRIPT, PYTHON, Ran, in_node, in_python, installed, run};
+use crate::support::{CLIENT_ID, CLIENT_KEY, RequestLog, TestPool};
+
+const PROJECTS: usize = 20;
+const OTHER_CLIENT: &str = "CLIENT_KEY_2";
+const OTHER_ID: ClientKeyId = ClientKeyId(2);
+/// Who asks meanwhile, so many at once.
+const CROWD_CLIENT: &str = "CLIENT_KEY_3";
+const CROWD: usize = 8;
+/// Of the large file.
+const FILE_BYTES: u64 = 300_000_000;
+/// How long a key keeps its fate.
+const SPELL: Duration = Duration::from_millis(100);
+/// So many keys are dead at first, for so many spells at least.
+const DEAD: usize = 4;
+const DEAD_SPELLS: usize = 10;
+
+#[tokio::test]
+async fn googles_sdk_for_python_finds_what_it_made() {
+    make_and_use_in_python("newest", "belongings_with_google_genai.py").await;
+}
+
+#[tokio::test]
+async fn googles_sdk_for_javascript_finds_what_it_made() {
+    make_and_use_in_node("newest", "belongings_with_google_genai.mjs").await;
+}
+
+#[tokio::test]
+async fn googles_older_sdk_for_python_finds_its_video() {
+    make_and_use_in_python("older", "videos_with_google_genai.py").await;
+}
+
+#[tokio::test]
+async fn googles_older_sdk_for_javascript_finds_its_video() {
+    make_and_use_in_node("older", "videos_with_google_genai.mjs").await;
+}
+
+#[tokio::test]
+async fn openais_sdk_for_python_finds_what_it_made() {
+    make_and_use_in_python("newest", "belongings_with_openai.py").await;
+}
+
+#[tokio::test]
+async fn openais_sdk_for_javascript_finds_what_it_made() {
+    make_and_use_in_node("newest", "belongings_with_openai.mjs").await;
+}
+
+async fn make_and_use_in_python(set: &str, script: &str) {
+    if let Some(folder) = installed(&format!("python/{set}"), PYTHON) {
+        make_and_use(|| in_python(&folder, script)).await;
+    }
+}
+
+async fn make_and_use_in_node(set: &str, script: &str) {
+    if let Some(folder) = installed(&format!("javascript/{set}"), JAVASCRIPT) {
+        make_and_use(|| in_node(&folder, script)).await;
+    }
+}
+
+/// Runs a script that makes things, restarts the pool, and runs the script again with what it has handed over.
+async fn make_and_use(script: impl Fn() -> Command) {
+    let keys = (1..=PROJECTS).map(|number| FakeKey::healthy(secret(number), number.to_string()));
+    let rules = Rules {
+        // A stream takes long enough to be broken off.
+        manner: Manner {
+            chunk_delay_ms: 20,
+            ..Manner::default()
+        },
+        ..Rules::with_keys(keys)
+    };
+    let pool = TestPool::start(rules).await;
+    pool.add_client(OTHER_CLIENT).await;
+    pool.add_client(CROWD_CLIENT).await;
+
+    let made = in_bad_weather(&pool, script()).await;
+    let handed_over = made.stdout.lines().last().unwrap();
+    let handed_over = handed_over.strip_prefix("state ").unwrap();
+    let pool = pool.restart().await;
+    let mut again = script();
+    again.arg(handed_over);
+    in_bad_weather(&pool, again).await;
+
+    let rows = pool.rows().await;
+    assert_at_home(&pool, &rows).await;
+    assert_kept_apart(&rows);
+    assert_stirred(&pool, &rows).await;
+    pool.assert_sums_agree().await;
+}
+
+/// Runs a script while others ask too, and keys rest, die and recover.
+async fn in_bad_weather(pool: &TestPool, mut script: Command) -> Ran {
+    script
+        .env("POOL_URL", &pool.url)
+        .env("CLIENT_KEY", CLIENT_KEY)
+        .env("OTHER_CLIENT_KEY", OTHER_CLIENT)
+        .env("FILE_BYTES", FILE_BYTES.to_string());
+    let restored = Notify::new();
+    let through = async {
+        let (ran, ()) = tokio::join!(run(script), restored.notified());
+        ran
+    };
+    let ran = tokio::select! {
+        ran = through => ran,
+        () = ask_for_ever(pool) => unreachable!("it never ends"),
+        () = stir(pool, &restored) => unreachable!("it never ends"),
+    };
+    pool.assert_sums_agree().await;
+    assert!(ran.succeeded, "{}{}", ran.stdout, ran.stderr);
+    ran
+}
+
+/// Asks what any key could answer, so that all are met.
+async fn ask_for_ever(pool: &TestPool) {
+    let others = (0..CROWD).map(async |_| {
+        loop {
+            let asked = pool
+                .client
+                .post(format!("{}{}", pool.url, Ask::Whole.path()))
+                .header("x-goog-api-key", CROWD_CLIENT)
+                .body(Ask::Whole.body());
+            drop(asked.send().await);
+            tokio::time::sleep(SPELL / 2).await;
+        }
+    });
+    join_all(others).await;
+}
+
+/// Lets the keys of projects that nothing is in suffer, others in each spell. Some are dead at first, and it is told when
+/// they have been restored and looked at.
+async fn stir(pool: &TestPool, restored: &Notify) {
+    let fates = [
+        Fate::Says(429, minute_used_up()),
+        Fate::Overloaded,
+        Fate::HangUp,
+        // A longer rest, therefore not in every spell.
+        Fate::Exhausted,
+    ];
+    let mut dead: Vec<usize> = idle(pool).into_iter().rev().take(DEAD).collect();
+    set_fates(pool, &dead, &Fate::Invalid);
+    for spell in 1.. {
+        let mut idle = idle(pool);
+        idle.retain(|number| !dead.contains(number));
+        let count = if spell % 10 == 0 { 4 } else { 3 };
+        let struck: Vec<usize> = (0..count)
+            .map(|step| idle[(spell + step * 3) % idle.len()])
+            .collect();
+        for (number, fate) in struck.iter().zip(&fates) {
+            set_fates(pool, &[*number], fate);
+        }
+        tokio::time::sleep(SPELL).await;
+        set_fates(pool, &struck, &Fate::Healthy);
+
+        let keys = pool.keys().await;
+        let are_known = keys.iter().any(|key| key.state == "invalid");
+        if spell >= DEAD_SPELLS && !dead.is_empty() && are_known {
+            set_fates(pool, &std::mem::take(&mut dead), &Fate::Healthy);
+            // As if the time had come to look at them again.
+            let later = clock::now() + Duration::from_hours(24);
+            assert!(recheck_keys::pass(&pool.app, later).await.keys > 0);
+            restored.notify_one();
+        }
+    }
+}
+
+fn set_fates(pool: &TestPool, numbers: &[usize], fate: &Fate) {
+    for number in numbers {
+        pool.google.set_fate(&secret(*number), fate.clone());
+    }
+}
+
+/// The projects that nothing is in.
+fn idle(pool: &TestPool) -> Vec<usize> {
+    let things = pool.google.belongings().into_iter();
+    let uploads = pool.google.uploads().into_iter();
+    let busy: BTreeSet<String> = things
+        .map(|thing| thing.project)
+        .chain(uploads.map(|upload| upload.project))
+        .collect();
+    (1..=PROJECTS)
+        .filter(|number| !busy.contains(&number.to_string()))
+        .collect()
+}
+
+/// What names a thing went to the project that has it, and nowhere else.
+async fn assert_at_home(pool: &TestPool, rows: &[RequestLog]) {
+    let mut projects: BTreeMap<_, BTreeSet<ProjectId>> = BTreeMap::new();
+    for row in rows {
+        let Some(name) = row.bound_by.as_deref() else {
+            continue;
+        };
+        let attempts = attempts(pool, row).await;
+        projects
+            .entry((row.client_key_id, name))
+            .or_default()
+            .extend(attempts.iter().map(|attempt| attempt.project_id));
+    }
+    assert!(projects.len() > 1, "{projects:?}");
+    for (name, projects) in projects {
+        assert_eq!(projects.len(), 1, "{name:?}: {projects:?}");
+    }
+}
+
+/// All that the clients asked was answered, but for what they asked about things that are not theirs.
+fn assert_kept_apart(rows: &[RequestLog]) {
+    let mut refused = 0;
+    for row in rows {
+        match (row.client_key_id, row.outcome, row.status) {
+            // A stream that is taken up later.
+            (Some(CLIENT_ID), Some(Outcome::ClientGone), Some(200))
+            | (_, Some(Outcome::Success), _) => {}
+            (
+                Some(CLIENT_ID | OTHER_ID),
+                Some(Outcome::Refused | Outcome::ClientError),
+                Some(404),
+            ) => refused += 1,
+            (Some(CLIENT_ID | OTHER_ID) | None, _, _) => panic!("{row:?}"),
+            (Some(_), ..) => {}
+        }
+    }
+    assert!(refused > 1);
+}
+
+/// Keys rested, died and recovered.
+async fn assert_stirred(pool: &TestPool, rows: &[RequestLog]) {
+    let mut met = BTreeSet::new();
+    for row in rows.iter().filter(|row| row.attempts > 1) {
+        let attempts = attempts(pool, row).await;
+        met.extend(attempts.iter().filter_map(|attempt| attempt.outcome));
+    }
+    for outcome in [
+        Outcome::Quota,
+        Outcome::KeyFault,
+        Outcome::UpstreamError,
+        Outcome::Network,
+    ] {
+        assert!(met.contains(&outcome), "{outcome:?}: {met:?}");
+    }
+    let keys = pool.keys().await;
+    assert!(keys.iter().all(|key| key.state != "invalid"), "{keys:?}");
+}
+
+async fn attempts(pool: &TestPool, row: &RequestLog) -> Vec<Attempt> {
+    let row = listed::find(&pool.app.db.readers, row.id).await.unwrap();
+    row.attempt_list.unwrap()
+}
+
+/// A quota of a minute that is over in a second.
+fn minute_used_up() -> String {
+    let body = json!({"error": {
+        "code": 429,
+        "message": "You exceeded your current quota. Please retry in 1s.",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                "violations": [{
+                    "quotaMetric": "generativelanguage.googleapis.com/generate_content_paid_tier_requests",
+                    "quotaId": "GenerateRequestsPerMinutePerProjectPerModel",
+                    "quotaDimensions": {"location": "global", "model": "gemini-2.5-flash"},
+                    "quotaValue": "1000",
+                }],
+            },
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"},
+        ],
+    }});
+    body.to_string()
+}
+
+fn secret(number: usize) -> String {
+    format!("AIzaSyTheKeyOfProjectNumber{number:012}")
+}
