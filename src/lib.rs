@@ -18,3 +18,4 @@ pub mod server;
 pub mod storage;
 pub mod tasks;
 pub mod waiting_room;
+pub mod websocket;

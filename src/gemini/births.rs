@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::gemini::event_reader::{EventReader, Framing};
-use crate::gemini::json_scan::{Found, Path, Scanner, paths_of};
+use crate::gemini::json_scan::{Path, Scanner, paths_of};
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::target::{Surface, Target};
 use crate::gemini::usage;
@@ -483,18 +483,6 @@ impl Asked {
     fn can_name(self, kind: ResourceKind) -> bool {
         kind == self.kind || kind == ResourceKind::Operation
     }
-}
-
-/// The handle with which a live session can be resumed, if this frame of Google's brings a new one.
-pub fn handle_in_frame(frame: &[u8]) -> Option<ResourceName> {
-    const PATHS: &[Path] = &[&["sessionResumptionUpdate", "newHandle"]];
-    let mut scanner = Scanner::new(PATHS);
-    scanner.feed(frame);
-    let Found::Raw(raw) = scanner.value_at(0) else {
-        return None;
-    };
-    let handle: String = serde_json::from_slice(raw).ok()?;
-    ResourceName::of_id(ResourceKind::LiveSession, &handle)
 }
 
 /// OpenAI's moments.

@@ -10,6 +10,7 @@ pub mod headers;
 mod inflate;
 pub mod json_scan;
 pub mod listing;
+pub mod live;
 pub mod prices;
 pub mod redact;
 pub mod references;

@@ -1,0 +1,295 @@
+//! Live sessions: what their frames say, and what it means when Google closes one.
+
+use serde_json::Value;
+
+use crate::gemini::classify::{Asked, classify};
+use crate::gemini::error_body::ErrorBody;
+use crate::gemini::json_scan::{Found, Path, Scanner};
+use crate::gemini::resource_name::{ResourceKind, ResourceName};
+use crate::gemini::target::Surface;
+use crate::gemini::usage;
+use crate::pool::usage::Usage;
+use crate::pool::verdict::Verdict;
+
+/// What Google's frames of one session have said so far.
+#[derive(Debug)]
+pub struct Session {
+    scanner: Scanner,
+    turns: u64,
+    ended: Usage,
+    /// Of the turn that runs.
+    latest: Option<Usage>,
+    is_counted: bool,
+}
+
+const SAID: &[Path] = &[
+    &["usageMetadata"],
+    &["serverContent", "turnComplete"],
+    &["sessionResumptionUpdate", "newHandle"],
+];
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            scanner: Scanner::new(SAID),
+            turns: 0,
+            ended: Usage::default(),
+            latest: None,
+            is_counted: false,
+        }
+    }
+}
+
+impl Session {
+    /// Reads a frame of Google's. Returns the handle that it brings, if any, with which the session can be resumed.
+    pub fn hear(&mut self, frame: &[u8]) -> Option<ResourceName> {
+        let scanner = &mut self.scanner;
+        scanner.reset();
+        scanner.feed(frame);
+        scanner.drain_kept(0, |raw| {
+            if let Ok(metadata) = serde_json::from_slice::<Value>(raw) {
+                self.latest = Some(usage::of_native(&metadata));
+                self.is_counted = true;
+            }
+        });
+        let mut is_complete = false;
+        scanner.drain_kept(1, |raw| is_complete = raw == b"true");
+        if is_complete {
+            self.turns += 1;
+            self.ended += self.latest.take().unwrap_or_default();
+        }
+        let mut handle = None;
+        scanner.drain_kept(2, |raw| {
+            let id = serde_json::from_slice::<String>(raw).ok();
+            handle = id.and_then(|id| ResourceName::of_id(ResourceKind::LiveSession, &id));
+        });
+        handle
+    }
+
+    /// How many turns the model has ended.
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// What all turns have used; `None`: Google has counted nothing.
+    ///
+    /// Each turn is counted by itself, with all that was said before in its prompt, and may be counted several times
+    /// while it runs: a probe of three turns, in a review of pydantic-ai's client, and the same in other clients.
+    pub fn usage(&self) -> Option<Usage> {
+        let mut all = self.ended;
+        all += self.latest.unwrap_or_default();
+        self.is_counted.then_some(all)
+    }
+}
+
+/// The model that a session's first frame asks for, without `models/`.
+pub fn model_of(setup: &[u8]) -> Option<String> {
+    const PATHS: &[Path] = &[&["setup", "model"]];
+    let mut scanner = Scanner::new(PATHS);
+    scanner.feed(setup);
+    let Found::Raw(raw) = scanner.value_at(0) else {
+        return None;
+    };
+    let name: String = serde_json::from_slice(raw).ok()?;
+    let short = name.strip_prefix("models/").map(ToOwned::to_owned);
+    Some(short.unwrap_or(name))
+}
+
+/// Whether a close with this code is the usual end of a session.
+pub fn is_usual(code: u16) -> bool {
+    // 1005: none was given.
+    matches!(code, 1000 | 1001 | 1005)
+}
+
+/// How a reason begins that is the message of an error with this status.
+///
+/// The reasons of closes are the messages of Google's errors, cut off at 123 bytes, as public reports show for quota
+/// (1011), models (1008) and unknown sessions (1008).
+const MESSAGES: [(&str, u16); 19] = [
+    ("API key not valid", 400),
+    ("API key expired", 400),
+    ("API key not found", 400),
+    ("User location is not supported", 400),
+    ("Your API key was reported as leaked", 403),
+    ("Your project has been denied access", 403),
+    ("Permission denied: Consumer", 403),
+    ("Generative Language API has not been used in project", 403),
+    ("Method doesn't allow unregistered callers", 403),
+    ("You do not have permission to access ", 403),
+    ("BidiGenerateContent session not found", 404),
+    ("Requested entity was not found", 404),
+    ("You exceeded your current quota", 429),
+    ("Resource has been exhausted", 429),
+    ("Your prepayment credits are depleted", 429),
+    ("The service is currently unavailable", 503),
+    ("The model is overloaded", 503),
+    ("This model is currently experiencing high demand", 503),
+    ("Deadline expired", 504),
+];
+
+/// What it means that Google has closed a session so.
+pub fn verdict_of_close(code: u16, reason: &str) -> Verdict {
+    let begins = |(beginning, _): &&(&str, u16)| {
+        reason
+            .get(..beginning.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+    };
+    let names_model = reason.contains(" is not found for API version ")
+        || reason.contains("no longer available to new users");
+    let status = match (MESSAGES.iter().find(begins), code) {
+        (Some((_, status)), _) => *status,
+        (None, _) if names_model => 404,
+        (None, 1002 | 1003 | 1007..=1010) => 400,
+        (None, 1012 | 1013) => 503,
+        (None, _) => 500,
+    };
+    let message = if reason.is_empty() {
+        format!("Gemini closed the session with code {code} and no reason")
+    } else {
+        reason.to_owned()
+    };
+    let body = ErrorBody {
+        message,
+        ..ErrorBody::default()
+    };
+    let asked = Asked {
+        surface: Surface::Native,
+        client_deadline: false,
+    };
+    classify(status, None, &body, asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::verdict::Rule;
+
+    #[test]
+    fn turns_are_added_up_each_by_its_last_count() {
+        let mut session = Session::default();
+        assert_eq!(session.usage(), None);
+        let frames = [
+            r#"{"setupComplete":{}}"#,
+            r#"{"usageMetadata":{"promptTokenCount":100,"totalTokenCount":101,"responseTokenCount":1}}"#,
+            r#"{"serverContent":{"modelTurn":{"parts":[{"text":"{\"usageMetadata\":{}}"}]}}}"#,
+            r#"{"serverContent":{"turnComplete":true},"usageMetadata":{"promptTokenCount":100,"responseTokenCount":20,
+                "thoughtsTokenCount":7,"totalTokenCount":120}}"#,
+            r#"{"serverContent":{"interrupted":true}}"#,
+            r#"{"usageMetadata":{"promptTokenCount":150,"responseTokenCount":5,"totalTokenCount":155},
+                "serverContent":{"turnComplete":true}}"#,
+            r#"{"usageMetadata":{"promptTokenCount":1,"totalTokenCount":1}}"#,
+            "no json",
+        ];
+
+        for frame in frames {
+            assert_eq!(session.hear(frame.as_bytes()), None, "{frame}");
+        }
+
+        let usage = session.usage().unwrap();
+        assert_eq!(session.turns(), 2);
+        assert_eq!(
+            (usage.prompt, usage.output, usage.thoughts, usage.total),
+            (Some(251), Some(25), Some(7), Some(276))
+        );
+    }
+
+    #[test]
+    fn a_new_handle_is_heard_once() {
+        let mut session = Session::default();
+        let cases = [
+            (
+                r#"{"sessionResumptionUpdate":{"newHandle":"Cihub\/x=","resumable":true}}"#,
+                Some("liveSessions/Cihub/x="),
+            ),
+            (r#"{"serverContent":{"turnComplete":true}}"#, None),
+            (r#"{"sessionResumptionUpdate":{"resumable":false}}"#, None),
+            (r#"{"serverContent":{"newHandle":"x"}}"#, None),
+            ("\u{0}", None),
+        ];
+        for (frame, expected) in cases {
+            let heard = session.hear(frame.as_bytes());
+            assert_eq!(
+                heard.as_ref().map(ResourceName::as_str),
+                expected,
+                "{frame}"
+            );
+        }
+        assert_eq!(session.turns(), 1);
+    }
+
+    #[test]
+    fn the_first_frame_names_the_model() {
+        let cases = [
+            (r#"{"setup":{"model":"models/m","tools":[]}}"#, Some("m")),
+            (r#"{"setup":{"model":"m"}}"#, Some("m")),
+            (
+                r#"{"setup":{"model":"tunedModels/t"}}"#,
+                Some("tunedModels/t"),
+            ),
+            (r#"{"model":"models/m"}"#, None),
+            (r#"{"setup":{"generationConfig":{"model":"m"}}}"#, None),
+            ("no json", None),
+        ];
+        for (frame, expected) in cases {
+            assert_eq!(model_of(frame.as_bytes()).as_deref(), expected, "{frame}");
+        }
+    }
+
+    #[test]
+    fn a_close_means_what_its_reason_says_or_else_its_code() {
+        let cases = [
+            (
+                1011,
+                "You exceeded your current quota, please check your plan and billing details. For more information on t",
+                Rule::QuotaWithoutDetail,
+            ),
+            (
+                1008,
+                "models/gemini-live-2.5-flash-preview is not found for API version v1beta, or is not supported for bidiG",
+                Rule::ModelNotFound,
+            ),
+            (
+                1008,
+                "This model models/gemini-2.5-flash is no longer available to new users.",
+                Rule::ModelRetired,
+            ),
+            (
+                1008,
+                "BidiGenerateContent session not found",
+                Rule::ResourceNotFound,
+            ),
+            (
+                1007,
+                "API key not valid. Please pass a valid API key.",
+                Rule::ApiKeyInvalid,
+            ),
+            (
+                1008,
+                "Your API key was reported as leaked. Please use another API key.",
+                Rule::KeyLeaked,
+            ),
+            (
+                1007,
+                "Request contains an invalid argument.",
+                Rule::InvalidRequest,
+            ),
+            (1008, "", Rule::InvalidRequest),
+            (1011, "Internal error encountered.", Rule::InternalError),
+            (
+                1011,
+                "The service is currently unavailable.",
+                Rule::Overloaded,
+            ),
+            (1011, "", Rule::InternalError),
+            (1013, "", Rule::Overloaded),
+            (1000, "", Rule::InternalError),
+        ];
+        for (code, reason, rule) in cases {
+            assert_eq!(
+                verdict_of_close(code, reason).rule,
+                rule,
+                "{code} {reason:?}"
+            );
+        }
+    }
+}

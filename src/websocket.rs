@@ -1,0 +1,154 @@
+//! WebSockets: how one is asked for and agreed to (RFC 6455, 4), and the socket that comes of it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use sha1::{Digest, Sha1};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+
+/// An open WebSocket of either side.
+pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The largest message that is taken.
+pub const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// What a socket that is silent takes to read; audio comes in frames of a few kilobytes.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// A control frame holds 125 bytes, two of which are a close's code.
+const MOST_REASON_BYTES: usize = 123;
+
+/// The headers of the answer that agrees; `None` when the request does not ask for a WebSocket as it must.
+pub fn agreement(asked: &Parts) -> Option<HeaderMap> {
+    let headers = &asked.headers;
+    let is = |name, value: &str| headers.get(name).is_some_and(|given| given == value);
+    let key = headers.get(SEC_WEBSOCKET_KEY)?;
+    let asks = asked.method == Method::GET
+        && lists(headers, CONNECTION, "upgrade")
+        && lists(headers, UPGRADE, "websocket")
+        && is(SEC_WEBSOCKET_VERSION, "13");
+    asks.then(|| {
+        let mut agreed = upgrade_headers();
+        agreed.insert(SEC_WEBSOCKET_ACCEPT, accept_of(key));
+        agreed
+    })
+}
+
+/// The headers of a request of our own, which every attempt may send again. Nothing is offered that would change frames.
+pub fn asking() -> HeaderMap {
+    let key = STANDARD.encode(rand::random::<[u8; 16]>());
+    let key = HeaderValue::from_str(&key).expect("base64 is ASCII");
+    let mut asking = upgrade_headers();
+    asking.insert(SEC_WEBSOCKET_KEY, key);
+    asking.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    asking
+}
+
+/// Whether the headers of a 101 agree to what was asked.
+pub fn agrees(asked: &HeaderMap, answered: &HeaderMap) -> bool {
+    let expected = asked.get(SEC_WEBSOCKET_KEY).map(accept_of);
+    expected.is_some() && answered.get(SEC_WEBSOCKET_ACCEPT) == expected.as_ref()
+}
+
+/// Begins to speak on a connection that was agreed upon.
+pub async fn speak(connection: Upgraded, role: Role) -> Socket {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .max_message_size(Some(MOST_BYTES))
+        .max_frame_size(Some(MOST_BYTES));
+    WebSocketStream::from_raw_socket(TokioIo::new(connection), role, Some(config)).await
+}
+
+/// A close with so much of the reason as a frame holds.
+pub fn close_frame(code: u16, reason: &str) -> CloseFrame {
+    CloseFrame {
+        code: CloseCode::from(code),
+        reason: reason[..reason.floor_char_boundary(MOST_REASON_BYTES)].into(),
+    }
+}
+
+fn upgrade_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers
+}
+
+/// Whether one of the words of a header that is a list is this one.
+fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).into_iter();
+    let mut words = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    words.any(|listed| listed.trim().eq_ignore_ascii_case(word))
+}
+
+fn accept_of(key: &HeaderValue) -> HeaderValue {
+    let mut hash = Sha1::new();
+    hash.update(key.as_bytes());
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = STANDARD.encode(hash.finalize());
+    HeaderValue::from_str(&accept).expect("base64 is ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn asked(method: &str, lines: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = Request::builder().method(method);
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_handshake_is_agreed_to_as_the_rfc_has_it() {
+        let proper = [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+
+        let agreed = agreement(&asked("GET", &proper)).unwrap();
+
+        assert_eq!(agreed[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert!(agreement(&asked("POST", &proper)).is_none());
+        for missing in 0..proper.len() {
+            let mut lines = proper.to_vec();
+            lines.remove(missing);
+            assert!(agreement(&asked("GET", &lines)).is_none(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_answer_to_what_was_asked_agrees() {
+        let (asked, other) = (asking(), asking());
+        let answer = |asking: &HeaderMap| {
+            let mut request = Request::builder().body(()).unwrap();
+            request.headers_mut().extend(asking.clone());
+            agreement(&request.into_parts().0).unwrap()
+        };
+
+        assert!(agrees(&asked, &answer(&asked)));
+        assert!(!agrees(&asked, &answer(&other)));
+        assert!(!agrees(&asked, &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let frame = close_frame(1008, &"é".repeat(100));
+
+        assert_eq!(frame.reason.len(), 122);
+    }
+}
