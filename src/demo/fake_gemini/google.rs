@@ -15,6 +15,7 @@ use super::errors::GoogleError;
 use super::fate::Fate;
 use super::journal::{Journal, Recording};
 use super::keys::KeyState;
+use super::live::Sessions;
 use super::manner::Manner;
 use super::quota::{Charge, ProjectQuota, Quotas};
 use super::replay::RawAnswer;
@@ -38,6 +39,7 @@ pub struct Google {
     /// By model.
     pub overloads: RwLock<HashMap<String, Turns>>,
     pub replays: Mutex<VecDeque<RawAnswer>>,
+    pub live: Sessions,
     pub serial: AtomicU64,
     /// Cancelled to cut off all connections that are open now, then replaced.
     pub cut_off: Mutex<CancellationToken>,
@@ -72,6 +74,7 @@ impl Google {
             egress: RwLock::default(),
             overloads: RwLock::default(),
             replays: Mutex::default(),
+            live: Sessions::default(),
             serial: AtomicU64::new(1),
             cut_off: Mutex::default(),
             date: Mutex::new((i64::MIN, HeaderValue::from_static(""))),

@@ -15,6 +15,7 @@ mod google;
 pub mod journal;
 mod json;
 pub mod keys;
+pub mod live;
 pub mod manner;
 mod models;
 pub mod quota;
@@ -39,6 +40,7 @@ use fate::{FakeKey, Fate};
 use google::{Google, Turns, locked};
 use journal::{HangUp, Received, Recording};
 use keys::{KeyCounts, KeyState};
+use live::{Held, Step};
 use manner::Manner;
 use quota::ProjectQuota;
 use replay::RawAnswer;
@@ -215,6 +217,16 @@ impl FakeGemini {
     /// Answers the next requests exactly so, one each, whatever they ask; then by the rules again.
     pub fn replay(&self, answers: impl IntoIterator<Item = RawAnswer>) {
         locked(&self.google.replays).extend(answers);
+    }
+
+    /// Has the next live session go exactly so.
+    pub fn play(&self, steps: impl IntoIterator<Item = Step>) {
+        self.google.live.script(steps.into_iter().collect());
+    }
+
+    /// The live sessions, in the order in which they began.
+    pub fn sessions(&self) -> Vec<Held> {
+        self.google.live.held()
     }
 
     /// What came since the last reset, oldest first (the newest 10,000).

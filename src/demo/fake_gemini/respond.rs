@@ -23,6 +23,7 @@ use super::fate::Fate;
 use super::google::Google;
 use super::journal::OpenAnswer;
 use super::keys::KeyState;
+use super::live;
 use super::manner::Manner;
 use super::models::{self, FakeModel};
 use super::quota::Charge;
@@ -40,6 +41,9 @@ pub async fn respond(
     cut_off: CancellationToken,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, NoAnswer> {
+    if live::is_asked(&request) {
+        return live::respond(google, ruin, cut_off, request).await;
+    }
     let mut open = OpenAnswer::begin(google.clone(), cut_off);
     let (head, body) = request.into_parts();
     let call = Call::read(&head);

@@ -58,7 +58,8 @@ async fn serve(stream: TcpStream, google: Arc<Google>, stop: CancellationToken) 
     // The date is a header of the answer, so that a replayed answer can lack it.
     server.http1().auto_date_header(false);
     server.http2().auto_date_header(false);
-    let connection = server.serve_connection(TokioIo::new(Wire { stream, ruin }), service);
+    let connection =
+        server.serve_connection_with_upgrades(TokioIo::new(Wire { stream, ruin }), service);
     tokio::select! {
         () = cut_off.cancelled() => (),
         () = stop.cancelled() => (),
