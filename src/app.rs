@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -66,6 +67,8 @@ pub struct App {
     pub turned_away: AtomicU64,
     /// Cancelled when the server is told to stop: what would go on for ever ends.
     pub stopping: CancellationToken,
+    /// Live sessions, which outlive the connections of HTTP that they came on.
+    pub sessions: TaskTracker,
     /// Set when what still runs is being cut off.
     pub cutting_off: AtomicBool,
     hash_key: HashKey,
@@ -111,6 +114,7 @@ impl App {
             stopping: CancellationToken::new(),
             held_bytes: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
+            sessions: TaskTracker::new(),
             cutting_off: AtomicBool::new(false),
             client_keys: RwLock::new(Arc::new(ClientKeys::new(hash_key.clone(), []))),
             hash_key,

@@ -96,10 +96,9 @@ impl Server {
             connections = open,
             "stopping: no new connections; answers under way may end"
         );
-        if tokio::time::timeout(DRAIN, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        app.sessions.close();
+        let all_ended = async { tokio::join!(graceful.shutdown(), app.sessions.wait()) };
+        if tokio::time::timeout(DRAIN, all_ended).await.is_err() {
             tracing::warn!("cutting off what still runs");
         }
         app.cutting_off.store(true, Ordering::Relaxed);

@@ -52,9 +52,15 @@ fn stays_here(name: &str) -> bool {
             // They would change what the request means after it was looked at.
             | "x-http-method-override" | "x-goog-fieldmask"
         )
-        || ["x-forwarded-", "cf-", "x-stainless-", "sec-fetch-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        || [
+            "x-forwarded-",
+            "cf-",
+            "x-stainless-",
+            "sec-fetch-",
+            "sec-websocket-",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 fn stays_upstream(name: &str) -> bool {
@@ -128,6 +134,7 @@ mod tests {
             ("x-odd", "1"),
             ("te", "trailers"),
             ("content-length", "5"),
+            ("sec-websocket-extensions", "permessage-deflate"),
             ("accept-encoding", "gzip"),
             ("x-server-timeout", "30"),
             ("user-agent", "one"),

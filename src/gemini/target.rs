@@ -42,8 +42,6 @@ pub struct Target {
     pub model: Option<String>,
     /// Whether the path alone says that the answer is a stream.
     pub streams: bool,
-    /// Whether it is a live session, which is not served yet.
-    pub needs_binding: bool,
 }
 
 /// Why a path is not forwarded.
@@ -137,6 +135,11 @@ pub fn is_proxied(path: &str) -> bool {
         .contains(&first)
 }
 
+/// Whether a path leads to a live session.
+pub fn is_live(path: &str) -> bool {
+    without_alias(path, false).starts_with("/ws/")
+}
+
 impl Target {
     /// Reads a request's method, path and query; `bearer` when its credential is a bearer token, which alone tells
     /// what `/v1/models` means.
@@ -146,18 +149,18 @@ impl Target {
         query: Option<&str>,
         bearer: bool,
     ) -> Result<Self, BadTarget> {
-        if !is_safe(path) {
+        let path = without_alias(path, bearer);
+        if !is_safe(&path) {
             return Err(BadTarget::Unsafe);
         }
-        let path = without_alias(path, bearer);
         let mut segments = path.trim_start_matches('/').split('/');
         let first = segments.next().unwrap_or_default();
-        let is_transfer = match first {
+        match first {
             "batch" => return Err(BadTarget::Bundle),
-            "upload" | "resumable" | "download" | "ws" => true,
-            version if VERSIONS.contains(&version) => false,
+            "upload" | "resumable" | "download" | "ws" => {}
+            version if VERSIONS.contains(&version) => {}
             _ => return Err(BadTarget::Unknown),
-        };
+        }
         let query = query
             .map(without_credentials)
             .transpose()?
@@ -172,14 +175,21 @@ impl Target {
             operation: None,
             model: None,
             streams: false,
-            needs_binding: first == "ws",
         };
-        if is_transfer {
-            target.read_transfer(method, &rest);
-        } else {
-            target.read_resource(method, &rest);
+        match first {
+            "ws" => target.read_session(&rest),
+            "upload" | "resumable" | "download" => target.read_transfer(method, &rest),
+            _ => target.read_resource(method, &rest),
         }
         Ok(target)
+    }
+
+    /// Live sessions, whose path is a method's full name.
+    fn read_session(&mut self, segments: &[&str]) {
+        let [name] = segments else { return };
+        let method = name.rsplit('.').next().filter(|method| is_word(method));
+        self.operation = method.map(|method| method.to_owned().into());
+        self.streams = true;
     }
 
     /// Whether the answer is the content of a file, of which nothing is Google's own words.
@@ -280,9 +290,7 @@ fn resource_operation(method: &Method, collection: &str, rest: &[&str]) -> Cow<'
         [_, custom @ ("cancel" | "content" | "executions")] => Some(*custom),
         _ => None,
     };
-    let known = custom.filter(|custom| {
-        custom.len() <= 40 && custom.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    });
+    let known = custom.filter(|custom| is_word(custom));
     let nested = rest
         .iter()
         .skip(1)
@@ -297,6 +305,11 @@ fn resource_operation(method: &Method, collection: &str, rest: &[&str]) -> Cow<'
         .into(),
         (None, None) => format!("{collection}.{}", verb(method, rest.is_empty())).into(),
     }
+}
+
+/// Whether it could be the name of a method.
+fn is_word(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn verb(method: &Method, on_collection: bool) -> &'static str {
@@ -316,6 +329,10 @@ fn without_alias(path: &str, bearer: bool) -> Cow<'_, str> {
         Some(rest) => &path[path.len() - rest.len() - 1..],
         None => path,
     };
+    if path.starts_with("//ws/") {
+        // Google's SDK for JavaScript asks so: it puts this path after a base URL that ends with a slash.
+        return path[1..].into();
+    }
     if let Some(rest) = path.strip_prefix("/openai/v1/") {
         return format!("/v1beta/openai/{rest}").into();
     }
@@ -526,7 +543,17 @@ mod tests {
                 "files.download",
                 "",
             ),
-            ("GET /ws/google.ai.X.BidiGenerateContent", "", ""),
+            (
+                "GET /ws/google.ai.X.BidiGenerateContent",
+                "BidiGenerateContent",
+                "",
+            ),
+            (
+                "GET /gemini//ws/google.ai.X.BidiGenerateMusic?key=x",
+                "BidiGenerateMusic",
+                "",
+            ),
+            ("GET /ws/google.ai.X.Bidi-x", "", ""),
             ("GET /v1beta/brandNew/thing", "", ""),
         ];
         for (line, operation, model) in cases {

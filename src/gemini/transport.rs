@@ -42,6 +42,8 @@ struct Lines {
     /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
     /// connection, so there are as many as the load needs.
     clients: Vec<Line>,
+    /// Speaks HTTP/1.1, which alone can be left for a WebSocket.
+    for_upgrades: Client,
 }
 
 #[derive(Debug, Clone)]
@@ -144,13 +146,7 @@ impl Gemini {
         body: Option<Body>,
         secret: &Secret,
     ) -> Result<(Response<Body>, Stream), Unsent> {
-        let mut request = Request::new(outgoing.method.clone(), outgoing.url.clone());
-        *request.headers_mut() = outgoing.headers.clone();
-        let credential = headers::credential(secret.expose()).ok_or_else(|| Unsent {
-            rule: Rule::Unauthenticated,
-            message: "the upstream key has characters that no header can carry".to_owned(),
-        })?;
-        request.headers_mut().insert(API_KEY, credential);
+        let mut request = keyed(outgoing, secret)?;
         // The library tells the length of every body but an empty one, without which Google's front end refuses a POST.
         if body
             .as_ref()
@@ -168,6 +164,21 @@ impl Gemini {
             .await
             .map_err(|error| Unsent::from(&error))?;
         Ok((answer.into(), stream))
+    }
+
+    /// Asks with a key for a connection that is no longer HTTP's, and waits for the head of the answer.
+    pub async fn upgrade(
+        &self,
+        outgoing: &Outgoing,
+        secret: &Secret,
+    ) -> Result<Response<Body>, Unsent> {
+        let request = keyed(outgoing, secret)?;
+        let client = {
+            let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+            lines.for_upgrades.clone()
+        };
+        let answer = client.execute(request).await;
+        Ok(answer.map_err(|error| Unsent::from(&error))?.into())
     }
 
     /// Takes over settings; connections in use end in their own time.
@@ -201,11 +212,18 @@ impl Gemini {
 impl Lines {
     fn new(settings: &Settings, is_local: bool) -> Self {
         let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
+        let first = Line::new(connect_timeout_ms, http2, is_local);
+        let for_upgrades = if http2 {
+            Line::new(connect_timeout_ms, false, is_local).client
+        } else {
+            first.client.clone()
+        };
         Self {
             connect_timeout_ms,
             http2,
             is_local,
-            clients: vec![Line::new(connect_timeout_ms, http2, is_local)],
+            clients: vec![first],
+            for_upgrades,
         }
     }
 
@@ -253,6 +271,18 @@ impl Line {
             streams: Arc::default(),
         }
     }
+}
+
+/// The request with its credential, and without its body.
+fn keyed(outgoing: &Outgoing, secret: &Secret) -> Result<Request, Unsent> {
+    let mut request = Request::new(outgoing.method.clone(), outgoing.url.clone());
+    *request.headers_mut() = outgoing.headers.clone();
+    let credential = headers::credential(secret.expose()).ok_or_else(|| Unsent {
+        rule: Rule::Unauthenticated,
+        message: "the upstream key has characters that no header can carry".to_owned(),
+    })?;
+    request.headers_mut().insert(API_KEY, credential);
+    Ok(request)
 }
 
 impl From<&reqwest::Error> for Unsent {

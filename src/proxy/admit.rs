@@ -81,8 +81,10 @@ fn models_of(incoming: &Incoming) -> Option<Vec<String>> {
     let models = [in_path, in_body].concat();
     match target.surface {
         // Many requests use no model: a file, a store.
-        Surface::Native => Some(models),
-        Surface::OpenAi | Surface::Interactions => (!models.is_empty()).then_some(models),
+        Surface::Native if incoming.setup.is_none() => Some(models),
+        Surface::Native | Surface::OpenAi | Surface::Interactions => {
+            (!models.is_empty()).then_some(models)
+        }
     }
 }
 
@@ -108,7 +110,7 @@ fn holds_requests(target: &Target) -> bool {
 
 /// Where a body names what it uses: at its top, and in the requests that a count or a batch holds, in both spellings that
 /// Google reads.
-const NAMES: [Path; 8] = [
+const NAMES: [Path; 9] = [
     &["model"],
     &["agent"],
     &["generateContentRequest", "model"],
@@ -131,11 +133,13 @@ const NAMES: [Path; 8] = [
         "request",
         "model",
     ],
+    // The first frame of a live session.
+    &["setup", "model"],
 ];
 
 /// The models and agents that a body names, without `models/`; `None` where it is not one JSON object.
 fn models_in(body: &[u8]) -> Option<Vec<String>> {
-    let mut scanner = Scanner::new(&NAMES).keeping_every(&[0, 1, 2, 3, 4, 5, 6, 7]);
+    let mut scanner = Scanner::new(&NAMES).keeping_every(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
     let end = scanner.feed(body)?;
     if !body.starts_with(b"{") || end < body.len() {
         return None;
@@ -160,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_model_of_a_body_is_found_or_none_is_trusted() {
-        let cases: [(&str, Option<&[&str]>); 14] = [
+        let cases: [(&str, Option<&[&str]>); 15] = [
             (
                 r#"{"model":"models/a","contents":[{"model":"no"}]}"#,
                 Some(&["a"]),
@@ -179,6 +183,10 @@ mod tests {
             ),
             (
                 r#"{"batch":{"input_config":{"requests":{"requests":[{"request":{"model":"a"}}]}}}}"#,
+                Some(&["a"]),
+            ),
+            (
+                r#"{"setup":{"model":"models/a","tools":[{"model":"no"}]}}"#,
                 Some(&["a"]),
             ),
             (r#"{"mod\u0065l":"a"}"#, Some(&["a"])),

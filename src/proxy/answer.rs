@@ -58,8 +58,10 @@ pub async fn answer(
             *response.body_mut() = Body::new(answer);
             response
         }
-        Reply::None | Reply::Elsewhere => {
-            unreachable!("the handler refuses where there is no reply")
+        Reply::None | Reply::Elsewhere | Reply::Session(_) | Reply::Closed(_) => {
+            unreachable!(
+                "the handler refuses where there is no reply, and sessions are not asked for"
+            )
         }
     }
 }

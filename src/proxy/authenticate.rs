@@ -59,6 +59,28 @@ pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Option<Cre
         })
 }
 
+/// The same for live sessions, which take what Google's SDKs send for ephemeral tokens besides: `Authorization: Token`,
+/// then `?access_token=`.
+pub fn session_credential<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&str>,
+) -> Option<Credential<'a>> {
+    let token = || {
+        let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case("token")
+            .then(|| token.trim().into())
+    };
+    let in_query = || parameter(query?, "access_token").map(Cow::from);
+    credential(headers, query).or_else(|| {
+        let text = token().or_else(in_query).filter(|text| !text.is_empty())?;
+        Some(Credential {
+            text,
+            is_bearer: false,
+        })
+    })
+}
+
 /// Finds the client key, or says why there is none.
 pub fn authenticate(
     app: &App,
@@ -69,7 +91,13 @@ pub fn authenticate(
         return Err(fail(app, record, Refusal::NoClientKey));
     };
     let Some(client) = app.client_keys().find(&credential.text) else {
-        return Err(fail(app, record, Refusal::WrongClientKey));
+        let is_ephemeral = credential.text.starts_with("auth_tokens/");
+        let refusal = if is_ephemeral {
+            Refusal::EphemeralToken
+        } else {
+            Refusal::WrongClientKey
+        };
+        return Err(fail(app, record, refusal));
     };
     check_standing(&client).inspect_err(|_| record.client(&client))?;
     Ok(client)
@@ -111,6 +139,26 @@ mod tests {
             );
         }
         headers
+    }
+
+    #[test]
+    fn sessions_take_tokens_too_but_keys_first() {
+        type Case<'a> = (&'a [(&'static str, &'static str)], &'a str, Option<&'a str>);
+        let token = [("authorization", "Token a")];
+        let key = [("authorization", "Token a"), ("x-api-key", "b")];
+        let cases: [Case; 5] = [
+            (&token, "access_token=c", Some("a")),
+            (&token, "key=d&access_token=c", Some("d")),
+            (&key, "", Some("b")),
+            (&[], "access_token=auth_tokens%2Fc", Some("auth_tokens/c")),
+            (&[], "access_token=", None),
+        ];
+        for (lines, query, expected) in cases {
+            let headers = headers(lines);
+            let found = session_credential(&headers, Some(query));
+            let found = found.as_ref().map(|found| found.text.as_ref());
+            assert_eq!(found, expected, "{lines:?} {query:?}");
+        }
     }
 
     #[test]

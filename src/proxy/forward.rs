@@ -10,6 +10,7 @@ use http::{HeaderName, Method, Response, StatusCode, response};
 use http_body_util::BodyExt;
 use reqwest::Body;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::app::App;
 use crate::gemini::classify::{Asked, classify, success};
@@ -24,6 +25,8 @@ use crate::pool::settings::Settings;
 use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::download::{Followed, follow};
 use crate::proxy::incoming::Incoming;
+use crate::proxy::live;
+use crate::proxy::live::google::GoogleSide;
 use crate::proxy::passing::{Advance, Passing, Stage, stall};
 use crate::proxy::refuse::Refusal;
 
@@ -53,6 +56,10 @@ pub enum Reply {
     Whole(Box<Whole>),
     /// An answer that has begun and goes on.
     Flowing(Box<Flowing>),
+    /// Google's side of a live session.
+    Session(Box<GoogleSide>),
+    /// A live session that Google has closed before it began; `None`: without a word.
+    Closed(Option<CloseFrame>),
 }
 
 /// A whole answer, as it came.
@@ -93,8 +100,13 @@ pub async fn forward(
         .deadline
         .map_or(Duration::MAX, |deadline| deadline + Duration::from_secs(1));
     let patience = patience.min(left);
-    let (verdict, reply) = match timeout(patience, exchange(app, settings, &lease, incoming)).await
-    {
+    let exchanged = async {
+        match &incoming.setup {
+            None => exchange(app, settings, &lease, incoming).await,
+            Some(setup) => live::google::open(app, settings, &lease, incoming, setup).await,
+        }
+    };
+    let (verdict, reply) = match timeout(patience, exchanged).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(verdict)) => (verdict, Reply::None),
         Err(_) => (
@@ -185,28 +197,10 @@ async fn read_answer(
     let (head, mut body) = answer.into_parts();
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
-    let asked = Asked {
-        surface: incoming.target.surface,
-        client_deadline: incoming.deadline.is_some(),
-    };
     let status = head.status.as_u16();
 
     if !head.status.is_success() && !asks_for_more(incoming, &head) {
-        let error = read_some(&mut body, settings.idle_timeout()).await;
-        let bytes = join(&error.chunks);
-        let Some(plain) = decode(&bytes, encoding) else {
-            // It may hold our key, and nobody could take it out.
-            let unreadable = "Gemini's error came in an encoding that cannot be read".to_owned();
-            return Err(Verdict::without_answer(Rule::MalformedAnswer, unreadable));
-        };
-        let verdict = classify(status, content_type, &ErrorBody::read(&plain), asked);
-        // What is not here whole was not looked at whole, and may hold our key.
-        let reply = if error.ended {
-            whole(head, &error.chunks, Answered::default())
-        } else {
-            Reply::None
-        };
-        return Ok((verdict, reply));
+        return refusal(head, body, settings, incoming).await;
     }
     if has_no_body(&incoming.outgoing.method, &head) {
         return Ok((
@@ -256,13 +250,48 @@ async fn read_answer(
     let answered = tap.finish();
     let error = answered.error.clone();
     let error = error.unwrap_or_else(|| read_error(&join(&beginning.chunks), encoding));
-    let verdict = classify(status, content_type, &error, asked);
+    let verdict = classify(status, content_type, &error, asked_by(incoming));
     let reply = if beginning.ended {
         whole(head, &beginning.chunks, answered)
     } else {
         flowing(head, beginning, body, stream)
     };
     Ok((verdict, reply))
+}
+
+/// Reads an error to its end.
+pub async fn refusal(
+    head: response::Parts,
+    mut body: Body,
+    settings: &Settings,
+    incoming: &Incoming,
+) -> Result<(Verdict, Reply), Verdict> {
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
+    let error = read_some(&mut body, settings.idle_timeout()).await;
+    let bytes = join(&error.chunks);
+    let Some(plain) = decode(&bytes, encoding) else {
+        // It may hold our key, and nobody could take it out.
+        let unreadable = "Gemini's error came in an encoding that cannot be read".to_owned();
+        return Err(Verdict::without_answer(Rule::MalformedAnswer, unreadable));
+    };
+    let error_body = ErrorBody::read(&plain);
+    let status = head.status.as_u16();
+    let verdict = classify(status, content_type, &error_body, asked_by(incoming));
+    // What is not here whole was not looked at whole, and may hold our key.
+    let reply = if error.ended {
+        whole(head, &error.chunks, Answered::default())
+    } else {
+        Reply::None
+    };
+    Ok((verdict, reply))
+}
+
+fn asked_by(incoming: &Incoming) -> Asked {
+    Asked {
+        surface: incoming.target.surface,
+        client_deadline: incoming.deadline.is_some(),
+    }
 }
 
 impl From<Unsent> for Verdict {

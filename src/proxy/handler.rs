@@ -8,11 +8,13 @@ use axum::extract::Request;
 use axum::response::Response;
 
 use crate::app::App;
+use crate::gemini::target::Target;
 use crate::gemini::upload::{Upload, session_of};
 use crate::peer::base_url;
+use crate::pool::client_key::ClientKey;
 use crate::proxy::admit::{admit, check_scopes};
 use crate::proxy::answer::answer;
-use crate::proxy::authenticate::{authenticate, credential};
+use crate::proxy::authenticate::{Credential, authenticate, credential};
 use crate::proxy::bind::bind;
 use crate::proxy::forward::Attempt;
 use crate::proxy::incoming::Incoming;
@@ -68,15 +70,7 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
         let passed = pass_part(app, &client, &session, target?, request, record).await?;
         return Ok(Served::gemini(passed));
     }
-    // Strangers first: their bad paths must not fill the log.
-    let client = authenticate(app, credential.as_ref(), record)?;
-    record.client(&client);
-    let target = target?;
-    check_scopes(&client, record.client_ip(), &target)?;
-    if target.needs_binding {
-        return Err(Refusal::NotYet);
-    }
-    check_backlog(app, record)?;
+    let (client, target) = let_in(app, credential.as_ref(), target, record)?;
     if Upload::of(&target, request.headers()) == Some(Upload::Whole) {
         let (incoming, body) = Incoming::passing(app, target, request)?;
         let bound = bind(app, client.id, &incoming.names, incoming.makes()).await?;
@@ -110,4 +104,20 @@ pub fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
         return Err(Refusal::TooManyPendingRows);
     }
     Ok(())
+}
+
+/// Finds out who asks and for what, and refuses those who may not, before anything is read.
+pub fn let_in(
+    app: &App,
+    credential: Option<&Credential>,
+    target: Result<Target, Refusal>,
+    record: &mut Record,
+) -> Result<(Arc<ClientKey>, Target), Refusal> {
+    // Strangers first: their bad paths must not fill the log.
+    let client = authenticate(app, credential, record)?;
+    record.client(&client);
+    let target = target?;
+    check_scopes(&client, record.client_ip(), &target)?;
+    check_backlog(app, record)?;
+    Ok((client, target))
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
 use reqwest::Url;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::app::App;
 use crate::gemini::births::Births;
@@ -20,6 +21,7 @@ use crate::gemini::demand::demand;
 use crate::gemini::headers::for_upstream;
 use crate::gemini::json_scan::{Found, Scanner};
 use crate::gemini::listing::Listing;
+use crate::gemini::live;
 use crate::gemini::references::References;
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::tap::Tap;
@@ -31,6 +33,7 @@ use crate::pool::settings::Settings;
 use crate::pool::window::Amount;
 use crate::proxy::bind::Bound;
 use crate::proxy::refuse::Refusal;
+use crate::websocket;
 
 /// How much is set aside at once for a body whose length is announced, before any of it has come.
 const FIRST_PIECE: u64 = 1024 * 1024;
@@ -54,6 +57,8 @@ pub struct Incoming {
     pub listing: Option<Listing>,
     /// How long the client itself will wait, as it told Google.
     pub deadline: Option<Duration>,
+    /// The first message of a live session, which is its body too.
+    pub setup: Option<Message>,
     _held: Held,
 }
 
@@ -138,6 +143,55 @@ impl Incoming {
             listing,
             stores: references.stores(),
             deadline,
+            setup: None,
+            _held: memory,
+        })
+    }
+
+    /// Reads what the pool must know of a live session from its first message.
+    pub fn of_session(
+        app: &Arc<App>,
+        settings: &Settings,
+        target: Target,
+        headers: &HeaderMap,
+        setup: Message,
+    ) -> Result<Self, Refusal> {
+        let url = app
+            .gemini
+            .url(&target.path_and_query)
+            .ok_or(Refusal::AlteredPath)?;
+        let body = setup.clone().into_data();
+        let mut memory = Held {
+            app: app.clone(),
+            bytes: 0,
+        };
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        memory.add(length, settings.max_held_bytes)?;
+        if length > settings.max_request_bytes {
+            return Err(Refusal::BodyTooLarge(settings.max_request_bytes));
+        }
+        let model = live::model_of(&body);
+        let amount = demand(&target, &body);
+        let names = References::of_body(&body).names().cloned().collect();
+        let mut headers = for_upstream(headers);
+        headers.extend(websocket::asking());
+        let outgoing = Outgoing {
+            method: Method::GET,
+            url,
+            headers,
+            body,
+        };
+        Ok(Self {
+            streams: true,
+            target,
+            outgoing,
+            model,
+            amount,
+            names,
+            stores: false,
+            listing: None,
+            deadline: None,
+            setup: Some(setup),
             _held: memory,
         })
     }
@@ -167,6 +221,7 @@ impl Incoming {
             listing: None,
             stores: true,
             deadline: None,
+            setup: None,
             _held: Held {
                 app: app.clone(),
                 bytes: 0,

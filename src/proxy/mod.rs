@@ -21,6 +21,7 @@ mod forward;
 mod handler;
 mod incoming;
 mod lists;
+mod live;
 mod passing;
 mod record;
 mod refuse;
@@ -48,6 +49,8 @@ pub async fn serve(
     let is_upload = request.uri().path().contains("upload/");
     let mut response = if preflight {
         answer_preflight(&request)
+    } else if target::is_live(request.uri().path()) {
+        live::handle(&app, request, peer.0).await
     } else {
         handler::handle(&app, request, peer.0).await
     };

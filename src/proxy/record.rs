@@ -16,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::births::{Progress, Told};
+use crate::gemini::births::{Progress, Sighting, Told};
 use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::{ROW_TEXT_LIMIT, Redactor};
 use crate::gemini::resource_name::ResourceName;
@@ -211,7 +211,7 @@ impl Record {
 
     /// Draws the consequences of an attempt at once, so that nobody else picks a key that must rest.
     pub fn settle(&mut self, attempt: &Attempt, incoming: &Incoming) {
-        let ends = !matches!(attempt.reply, Reply::Flowing(_));
+        let ends = !matches!(attempt.reply, Reply::Flowing(_) | Reply::Session(_));
         self.conclude_attempt(
             &attempt.verdict,
             ends.then_some(attempt.verdict.rule.outcome()),
@@ -329,13 +329,47 @@ impl Record {
 
     /// Notes that the client went while an answer was flowing.
     pub fn client_gone(&mut self, answered: &Answered, bytes: u64) {
-        let outcome = self.abandoned();
+        self.ended_early(self.abandoned(), answered, bytes);
+    }
+
+    /// Notes that the program ends before the answer.
+    pub fn interrupted(&mut self, answered: &Answered, bytes: u64) {
+        self.ended_early(Outcome::Interrupted, answered, bytes);
+    }
+
+    fn ended_early(&mut self, outcome: Outcome, answered: &Answered, bytes: u64) {
         let elapsed = millis(self.attempt_began);
         if let Some(attempt) = self.row().attempts.last_mut() {
             attempt.outcome = Some(outcome);
             attempt.duration_ms = Some(elapsed);
         }
         self.end(outcome, answered, bytes);
+    }
+
+    /// Notes what only live sessions have, and what the client has sent after its first message.
+    pub fn session(&mut self, turns: u64, close_code: Option<u16>, more_bytes: u64) {
+        let mut row = self.row();
+        row.turns = Some(turns);
+        row.close_code = close_code;
+        row.request_bytes += more_bytes;
+    }
+
+    /// Has a handle written down at once: it serves those whose connection breaks.
+    pub fn handle(&self, name: ResourceName) {
+        let handle = Sighting {
+            name,
+            is_born: true,
+            expires_at: None,
+        };
+        let told = Told {
+            resources: vec![handle],
+            job: None,
+        };
+        self.learn(&told, true);
+        let mut row = self.row();
+        // Under the lock: the final row comes after this one.
+        self.app.recorder.open(Box::new(row.clone()));
+        row.births.clear();
     }
 
     /// Notes what an answer has told of resources, as far as it came. Once it `succeeded` as a whole, what it deleted is

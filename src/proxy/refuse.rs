@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::clock::{self, Timestamp};
 use crate::gemini::target::{BadTarget, Surface};
@@ -14,6 +15,7 @@ use crate::pool::admission::Denied;
 use crate::pool::outcome::Outcome;
 use crate::pool::selection::Obstacle;
 use crate::proxy::record::Record;
+use crate::websocket::close_frame;
 
 mod denied;
 
@@ -27,6 +29,8 @@ pub enum Refusal {
     WrongClientKey,
     DisabledClientKey,
     ExpiredClientKey,
+    /// A token that somebody made for a session at Google.
+    EphemeralToken,
     TooManyGuesses(Duration),
     /// The client key's row says something that cannot be read.
     ScopesUnreadable,
@@ -49,7 +53,9 @@ pub enum Refusal {
     BadTarget(BadTarget),
     AlteredPath,
     AmbiguousLength,
-    NotYet,
+    NotAWebSocket,
+    /// A live session whose first frame did not come.
+    SetupTooSlow,
     BodyTooLarge(u64),
     BodyTooSlow,
     BodyBroken,
@@ -148,9 +154,23 @@ impl Refusal {
         response
     }
 
+    /// Notes the refusal of a session whose client was let in before. Returns the close that tells it.
+    pub fn close(&self, record: &mut Record) -> CloseFrame {
+        let message = self.message();
+        record.refused(StatusCode::SWITCHING_PROTOCOLS, self.outcome(), &message);
+        self.as_close()
+    }
+
+    /// The close that tells it in a live session.
+    pub fn as_close(&self) -> CloseFrame {
+        close_frame(close_code(self.status()), &self.message())
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoClientKey | Self::WrongClientKey => StatusCode::UNAUTHORIZED,
+            Self::NoClientKey | Self::WrongClientKey | Self::EphemeralToken => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::DisabledClientKey
             | Self::ExpiredClientKey
             | Self::ScopesUnreadable
@@ -170,12 +190,12 @@ impl Refusal {
             Self::BadTarget(_)
             | Self::AlteredPath
             | Self::AmbiguousLength
+            | Self::NotAWebSocket
             | Self::Apart(_)
             | Self::BadCursor
             | Self::BodyBroken => StatusCode::BAD_REQUEST,
-            Self::NotYet => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooSlow | Self::SetupTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooMuchHeld
             | Self::NotLookedUp
             | Self::NoUpstreamKeys
@@ -203,6 +223,7 @@ impl Refusal {
             | Self::WrongClientKey
             | Self::DisabledClientKey
             | Self::ExpiredClientKey
+            | Self::EphemeralToken
             | Self::TooManyGuesses(_)
             | Self::ScopesUnreadable
             | Self::AddressOutOfScope(_)
@@ -214,7 +235,8 @@ impl Refusal {
             | Self::BadTarget(_)
             | Self::AlteredPath
             | Self::AmbiguousLength
-            | Self::NotYet
+            | Self::NotAWebSocket
+            | Self::SetupTooSlow
             | Self::Apart(_)
             | Self::BadCursor
             | Self::NotFound(_)
@@ -252,6 +274,7 @@ impl Refusal {
             | Self::WrongClientKey
             | Self::DisabledClientKey
             | Self::ExpiredClientKey
+            | Self::EphemeralToken
             | Self::ScopesUnreadable
             | Self::AddressOutOfScope(_)
             | Self::PathOutOfScope { .. }
@@ -261,7 +284,8 @@ impl Refusal {
             | Self::BadTarget(_)
             | Self::AlteredPath
             | Self::AmbiguousLength
-            | Self::NotYet
+            | Self::NotAWebSocket
+            | Self::SetupTooSlow
             | Self::Apart(_)
             | Self::BadCursor
             | Self::NotFound(_)
@@ -289,6 +313,9 @@ impl Refusal {
             }
             Self::DisabledClientKey => "gemini-pool: this client key is switched off".to_owned(),
             Self::ExpiredClientKey => "gemini-pool: this client key has expired".to_owned(),
+            Self::EphemeralToken => {
+                "gemini-pool: ephemeral tokens are not served. Send a client key".to_owned()
+            }
             Self::TooManyGuesses(_) => {
                 "gemini-pool: too many requests without a valid client key from this address. Wait, then send a valid one"
                     .to_owned()
@@ -326,9 +353,10 @@ impl Refusal {
                 "gemini-pool: the path has characters that cannot be sent on unaltered. Percent-encode them".to_owned()
             }
             Self::AmbiguousLength => "gemini-pool: the request announces its length in two ways".to_owned(),
-            Self::NotYet => "gemini-pool: uploads, downloads and live sessions are not served yet. Send files inline, as \
-                 inlineData"
-                .to_owned(),
+            Self::NotAWebSocket => {
+                "gemini-pool: this path is for live sessions. Ask for a WebSocket, over HTTP/1.1".to_owned()
+            }
+            Self::SetupTooSlow => "gemini-pool: the first message, with the setup, did not come".to_owned(),
             Self::Apart(groups) => {
                 let groups: Vec<_> = groups.iter().map(|names| listed(names)).collect();
                 format!(
@@ -539,6 +567,16 @@ pub fn stream_error(surface: Surface, half_event: bool, message: &str) -> String
         String::new()
     };
     format!("{close}{event}data: {data}{line_end}{line_end}")
+}
+
+/// The close that stands for a status in a live session, as Google has it.
+pub fn close_code(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        400 => 1007,
+        413 => 1009,
+        429 | 500.. => 1011,
+        _ => 1008,
+    }
 }
 
 /// The first of these names, and how many more there are.

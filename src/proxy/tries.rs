@@ -151,6 +151,6 @@ pub fn conclude(
         Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
         Reply::None => Err(Refusal::Unreachable),
         Reply::Elsewhere => Err(Refusal::LedAway),
-        Reply::Whole(_) | Reply::Flowing(_) => Ok(attempt),
+        Reply::Whole(_) | Reply::Flowing(_) | Reply::Session(_) | Reply::Closed(_) => Ok(attempt),
     }
 }

@@ -172,7 +172,7 @@ pub async fn settle_session(
     let head = match &mut attempt.reply {
         Reply::Whole(whole) => &mut whole.head,
         Reply::Flowing(flowing) => &mut flowing.head,
-        Reply::None | Reply::Elsewhere => return Ok(()),
+        Reply::None | Reply::Elsewhere | Reply::Session(_) | Reply::Closed(_) => return Ok(()),
     };
     let session = if let Some(session) = session_of(&incoming.target) {
         if is_over(&incoming.outgoing.headers, head.status, &head.headers) {

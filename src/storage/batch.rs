@@ -30,7 +30,7 @@ pub enum Table {
 }
 
 /// How many values a line of each table has.
-const WIDTHS: [usize; 9] = [33, 10, 9, 8, 35, 35, 36, 36, 5];
+const WIDTHS: [usize; 9] = [35, 10, 9, 8, 35, 35, 36, 36, 5];
 
 /// A value of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -67,6 +67,10 @@ pub struct NewRequestLog {
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
     pub cost_nano_usd: Option<i64>,
+    /// How many turns a live session had.
+    pub turns: Option<u64>,
+    /// The code of the close that ended a live session.
+    pub close_code: Option<u16>,
     /// What it names because of which only one project could serve it; or [`BOUND_BY_HOME`].
     pub bound_by: Option<String>,
     /// What the answer told of, made with the key of the last attempt.
@@ -120,6 +124,8 @@ impl NewRequestLog {
             finish_reason: None,
             service_tier: None,
             cost_nano_usd: None,
+            turns: None,
+            close_code: None,
             bound_by: None,
             births: Vec::new(),
             deaths: Vec::new(),
@@ -131,7 +137,7 @@ impl NewRequestLog {
         &self,
         db: &SqlitePool,
         texts: &mut Texts,
-    ) -> Result<([Cell; 33], Option<i64>)> {
+    ) -> Result<([Cell; 35], Option<i64>)> {
         let last = self.attempts.last();
         let kind = match self.kind {
             Kind::Request => "request",
@@ -183,6 +189,8 @@ impl NewRequestLog {
                 .await?
                 .into(),
             self.cost_nano_usd.into(),
+            self.turns.into(),
+            self.close_code.into(),
             self.bound_by.as_deref().into(),
         ];
         Ok((line, model_id))
@@ -391,6 +399,8 @@ pub mod tests {
             finish_reason: Some("STOP".to_owned()),
             service_tier: None,
             cost_nano_usd: Some(1_500_000_000),
+            turns: None,
+            close_code: None,
             bound_by: None,
             births: Vec::new(),
             deaths: Vec::new(),

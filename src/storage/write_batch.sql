@@ -6,9 +6,9 @@ INSERT INTO request_logs (
     model_version_id, operation_id, streamed, status, outcome, error, attempts, upstream_key_id, project_id,
     wait_ms, first_byte_ms, duration_ms, request_bytes, response_bytes, prompt_tokens, output_tokens,
     thought_tokens, cached_tokens, tool_tokens, total_tokens, finish_reason_id, service_tier_id, cost_nano_usd,
-    bound_by
+    turns, close_code, bound_by
 )
-SELECT * FROM (VALUES @33) WHERE column1 IS NOT NULL
+SELECT * FROM (VALUES @35) WHERE column1 IS NOT NULL
 ON CONFLICT (id) DO UPDATE
 SET
     client_key_id = excluded.client_key_id, bound_by = excluded.bound_by, model_id = excluded.model_id,
@@ -21,7 +21,8 @@ SET
     output_tokens = excluded.output_tokens, thought_tokens = excluded.thought_tokens,
     cached_tokens = excluded.cached_tokens, tool_tokens = excluded.tool_tokens,
     total_tokens = excluded.total_tokens, finish_reason_id = excluded.finish_reason_id,
-    service_tier_id = excluded.service_tier_id, cost_nano_usd = excluded.cost_nano_usd;
+    service_tier_id = excluded.service_tier_id, cost_nano_usd = excluded.cost_nano_usd,
+    turns = excluded.turns, close_code = excluded.close_code;
 
 INSERT INTO attempts (
     request_id, number, upstream_key_id, project_id, status, outcome, rule, error, started_at_ms, duration_ms

@@ -220,6 +220,8 @@ fn answer_facts(visit: &Visit, row: &RequestLog) -> Markup {
         dl.facts {
             (fact(language.log_outcome(), outcome_badge(language, row.outcome)))
             (fact(language.log_status(), html! { @match row.status { Some(status) => (status), None => (language.not_sent()) } }))
+            @if let Some(code) = row.close_code { (fact(language.log_close_code(), html! { (code) })) }
+            @if let Some(turns) = row.turns { (fact(language.log_turns(), html! { (number(turns)) })) }
             (text_fact(language.log_version(), row.model_version.as_deref()))
             (text_fact(language.log_finish_reason(), row.finish_reason.as_deref()))
             (text_fact(language.log_service_tier(), row.service_tier.as_deref()))

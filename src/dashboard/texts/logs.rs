@@ -27,6 +27,8 @@ texts! {
     log_min_first_byte = "First byte after at least (ms)", "首位元組至少（毫秒）";
     log_finish_reason = "Finish reason", "結束原因";
     log_service_tier = "Service tier", "服務層級";
+    log_close_code = "Close code", "關閉代碼";
+    log_turns = "Turns", "輪次";
     log_error = "Error contains", "錯誤包含";
     log_started = "Started", "開始";
     log_id = "Request id", "請求 ID";

@@ -57,6 +57,12 @@ pub struct RequestLog {
     pub bound_by: Option<String>,
     /// Nothing for a free project, whatever the price.
     pub cost_usd: Option<f64>,
+    /// Of live sessions only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<i64>,
+    /// Of live sessions only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_code: Option<i64>,
     /// Present only where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt_list: Option<Vec<Attempt>>,
@@ -149,7 +155,7 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
             coalesce(p.name, p.number) AS "project?: String", r.wait_ms, r.first_byte_ms, r.duration_ms,
             r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
             r.tool_tokens, r.total_tokens, reason.text AS "finish_reason?", tier.text AS "service_tier?",
-            r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64"
+            r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64", r.turns, r.close_code
         FROM request_logs AS r
         LEFT JOIN client_keys AS c ON c.id = r.client_key_id
         LEFT JOIN upstream_keys AS u ON u.id = r.upstream_key_id
@@ -207,6 +213,8 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
         service_tier: row.service_tier,
         bound_by: row.bound_by,
         cost_usd: row.cost_usd,
+        turns: row.turns,
+        close_code: row.close_code,
         attempt_list: None,
     });
     Ok(rows.collect())

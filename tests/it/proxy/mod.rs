@@ -11,6 +11,7 @@ mod failover;
 mod hangups;
 mod http2;
 mod limits;
+mod live;
 mod passing;
 mod quota;
 mod recordings;

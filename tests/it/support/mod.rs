@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod asking;
 pub mod browser;
+pub mod live;
 pub mod packing;
 pub mod process;
 pub mod recording;

@@ -1,0 +1,106 @@
+//! Google's side of a live session: the handshake, the setup, and what comes first.
+
+use futures_util::{SinkExt, StreamExt};
+use http::StatusCode;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::app::App;
+use crate::gemini::classify::success;
+use crate::gemini::live::verdict_of_close;
+use crate::pool::lease::Lease;
+use crate::pool::settings::Settings;
+use crate::pool::verdict::{Rule, Verdict};
+use crate::proxy::forward::{Reply, refusal};
+use crate::proxy::incoming::Incoming;
+use crate::websocket::{self, Socket};
+
+/// The code that stands for a close without one (RFC 6455, 7.1.5).
+const NO_CODE: u16 = 1005;
+
+/// A session that has begun.
+#[derive(Debug)]
+pub struct GoogleSide {
+    pub socket: Socket,
+    /// What Google has said first; the client has yet to get it.
+    pub first: Message,
+}
+
+/// Opens a session with the lease's key, up to Google's first message: until then nothing has gone to the client, and another
+/// key may be tried.
+pub async fn open(
+    app: &App,
+    settings: &Settings,
+    lease: &Lease,
+    incoming: &Incoming,
+    setup: &Message,
+) -> Result<(Verdict, Reply), Verdict> {
+    let asked = app
+        .gemini
+        .upgrade(&incoming.outgoing, &lease.lent.secret)
+        .await;
+    let mut answer =
+        asked.map_err(|unsent| Verdict::without_answer(unsent.rule, unsent.message))?;
+    let status = answer.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS && !status.is_success() {
+        let (head, body) = answer.into_parts();
+        return refusal(head, body, settings, incoming).await;
+    }
+    if status.is_success() || !websocket::agrees(&incoming.outgoing.headers, answer.headers()) {
+        let other = "Gemini did not agree to a WebSocket".to_owned();
+        return Err(Verdict::without_answer(Rule::MalformedAnswer, other));
+    }
+    let connection = hyper::upgrade::on(&mut answer).await;
+    let connection = connection.map_err(|error| broken(&error))?;
+    let mut socket = websocket::speak(connection, Role::Client).await;
+    // Where this fails Google may have said why.
+    let sent = socket.send(setup.clone()).await;
+    loop {
+        match socket.next().await {
+            Some(Ok(first @ (Message::Text(_) | Message::Binary(_)))) => {
+                let side = Box::new(GoogleSide { socket, first });
+                return Ok((success(status.as_u16()), Reply::Session(side)));
+            }
+            Some(Ok(Message::Close(frame))) => {
+                return Ok((verdict_of(frame.as_ref()), Reply::Closed(frame)));
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Err(error)) => return Err(sent.map_or_else(|sent| lost(&sent), |()| lost(&error))),
+            None => return Err(lost(&Error::ConnectionClosed)),
+        }
+    }
+}
+
+/// What it means that Google has closed the session so.
+pub fn verdict_of(frame: Option<&CloseFrame>) -> Verdict {
+    match frame {
+        Some(frame) => verdict_of_close(frame.code.into(), &frame.reason),
+        None => verdict_of_close(NO_CODE, ""),
+    }
+}
+
+/// The code of a close.
+pub fn code_of(frame: Option<&CloseFrame>) -> u16 {
+    frame.map_or(NO_CODE, |frame| frame.code.into())
+}
+
+/// What it means that the connection was lost.
+pub fn lost(error: &Error) -> Verdict {
+    let rule = match error {
+        Error::Io(_)
+        | Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing,
+        ) => Rule::ConnectionBroken,
+        _ => Rule::MalformedAnswer,
+    };
+    let message = format!("the session broke off on its way from Gemini: {error}");
+    Verdict::without_answer(rule, message)
+}
+
+fn broken(error: &hyper::Error) -> Verdict {
+    let message = format!("the connection to Gemini broke: {error}");
+    Verdict::without_answer(Rule::ConnectionBroken, message)
+}

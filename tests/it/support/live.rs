@@ -1,0 +1,121 @@
+//! A client of live sessions: what goes over its WebSocket, message for message.
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use gemini_pool::websocket::{self, Socket};
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+
+use super::wire::Answer;
+use super::{CLIENT_KEY, PATIENCE, TestPool};
+
+/// Where sessions are opened.
+pub const PATH: &str =
+    "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
+/// A model that speaks.
+pub const MODEL: &str = "gemini-2.5-flash-native-audio-preview-09-2025";
+
+/// Asks for a session as the headers and the query have it; gets it, or the answer that refuses it.
+pub async fn ask(
+    url: &str,
+    path_and_query: &str,
+    headers: &[(&str, &str)],
+) -> Result<Socket, Answer> {
+    let host = url.strip_prefix("http://").unwrap();
+    let stream = TcpStream::connect(host).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let mut request = Request::get(path_and_query).header("host", host);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Empty::<Bytes>::new()).unwrap();
+    let asking = websocket::asking();
+    request.headers_mut().extend(asking.clone());
+    let mut response = sender.send_request(request).await.unwrap();
+    if response.status() == 101 {
+        assert!(websocket::agrees(&asking, response.headers()));
+        let extensions = response.headers().get("sec-websocket-extensions");
+        assert_eq!(extensions, None, "nothing that changes frames is agreed to");
+        let connection = hyper::upgrade::on(&mut response).await.unwrap();
+        return Ok(websocket::speak(connection, Role::Client).await);
+    }
+    let (head, body) = response.into_parts();
+    let headers = head.headers.iter();
+    Err(Answer {
+        status: head.status.as_u16(),
+        headers: headers
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect(),
+        body: body.collect().await.unwrap().to_bytes(),
+    })
+}
+
+/// A client that was let in and has said nothing yet.
+pub async fn enter(pool: &TestPool) -> Socket {
+    let headers = [
+        ("x-goog-api-key", CLIENT_KEY),
+        ("sec-websocket-extensions", "permessage-deflate"),
+    ];
+    ask(&pool.url, PATH, &headers).await.unwrap()
+}
+
+/// A session that has begun.
+pub async fn begin(pool: &TestPool) -> Socket {
+    let mut socket = enter(pool).await;
+    socket.send(setup(json!({}))).await.unwrap();
+    assert_eq!(hear_json(&mut socket).await, json!({"setupComplete": {}}));
+    socket
+}
+
+/// The usual first message, with more fields.
+pub fn setup(more: Value) -> Message {
+    let mut setup = json!({"model": format!("models/{MODEL}")});
+    setup
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    text(json!({"setup": setup}))
+}
+
+/// A question that ends the client's turn.
+pub fn question() -> Message {
+    let turn = json!({"role": "user", "parts": [{"text": "Why is the sky blue?"}]});
+    text(json!({"clientContent": {"turns": [turn], "turnComplete": true}}))
+}
+
+pub fn text(json: Value) -> Message {
+    Message::text(json.to_string())
+}
+
+/// What comes next, a close included.
+pub async fn hear(socket: &mut Socket) -> Message {
+    let heard = tokio::time::timeout(PATIENCE, socket.next()).await;
+    heard.unwrap().unwrap().unwrap()
+}
+
+pub async fn hear_json(socket: &mut Socket) -> Value {
+    serde_json::from_slice(&hear(socket).await.into_data()).unwrap()
+}
+
+/// Listens until the session is closed. Returns the code and the reason; `None`: there were none.
+pub async fn hear_close(socket: &mut Socket) -> Option<(u16, String)> {
+    loop {
+        if let Message::Close(frame) = hear(socket).await {
+            return frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
+        }
+    }
+}
+
+/// Closes the session and waits for the pool's answer.
+pub async fn close(mut socket: Socket, frame: Option<CloseFrame>) {
+    socket.send(Message::Close(frame)).await.unwrap();
+    hear_close(&mut socket).await;
+}
