@@ -6,6 +6,7 @@ mod checks;
 mod cli;
 mod clients;
 mod dashboard;
+mod live_clients;
 mod projects;
 mod proxy;
 mod retention;
