@@ -6,6 +6,9 @@ use super::fake_gemini::journal::Recording;
 use super::fake_gemini::manner::Manner;
 use super::fake_gemini::quota::{ModelLimit, ProjectQuota, Tier};
 
+/// How many keys share a project, in turn.
+const SISTERS: [usize; 5] = [1, 3, 2, 5, 4];
+
 /// A key of the demo, what it is called, and what its project may use.
 pub struct Role {
     pub label: &'static str,
@@ -71,11 +74,25 @@ pub fn cast() -> Vec<Role> {
         .collect()
 }
 
-/// Any number of healthy keys beyond the cast, always the same ones.
+/// Any number of healthy keys beyond the cast, always the same ones, in projects of a few each, for which the fake counts no
+/// quota.
 pub fn extras(count: usize) -> impl Iterator<Item = FakeKey> {
     let first = cast().len();
-    // Every key of a project would share its quota, so here each has one of its own: the fake counts none for it.
-    (first..first + count).map(|index| FakeKey::healthy(secret(index), format!("1{index:011}")))
+    (0..count).map(move |number| {
+        FakeKey::healthy(secret(first + number), project_of_extra(number).to_string())
+    })
+}
+
+/// The number of the project of the `number`-th key beyond the cast.
+fn project_of_extra(number: usize) -> usize {
+    let round: usize = SISTERS.iter().sum();
+    let mut rest = number % round;
+    let mut place = 0;
+    while rest >= SISTERS[place] {
+        rest -= SISTERS[place];
+        place += 1;
+    }
+    200_000_000_000 + number / round * SISTERS.len() + place
 }
 
 /// The rules by which the cast plays: answers at the pace of a model that writes.

@@ -42,9 +42,6 @@ const LAST_DAYS: Duration = Duration::from_hours(48);
 const BATCH: u64 = 50_000;
 /// Room for the pages that one of those touches.
 const PAGES_MIB: u32 = 400;
-/// How many keys share a project, in turn.
-const SISTERS: [usize; 5] = [1, 3, 2, 5, 4];
-
 /// A key as the rows need it.
 struct Key {
     id: UpstreamKeyId,
@@ -100,10 +97,10 @@ async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<Key>> {
         let place = any_of(&mut rng, &["prod", "batch", "spare"]);
         let attributes = Attributes {
             label: Some(format!("{team}-{number:05}")),
-            project: Some(format!("projects/{}", project(number))),
-            billing: Some(match project(number) % 10 {
-                0..=6 => Billing::Free,
-                7 | 8 => Billing::Paid,
+            project: Some(format!("projects/{}", extra.project)),
+            billing: Some(match extra.project.as_bytes().last() {
+                Some(b'0'..=b'6') => Billing::Free,
+                Some(b'7' | b'8') => Billing::Paid,
                 _ => Billing::Unknown,
             }),
             priority: Some(i64::from(number % 12 == 0)),
@@ -134,18 +131,6 @@ async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<Key>> {
             }),
     });
     Ok(keys.collect())
-}
-
-/// The number of the project of the `number`-th key.
-fn project(number: usize) -> usize {
-    let round: usize = SISTERS.iter().sum();
-    let mut rest = number % round;
-    let mut place = 0;
-    while rest >= SISTERS[place] {
-        rest -= SISTERS[place];
-        place += 1;
-    }
-    200_000_000_000 + number / round * SISTERS.len() + place
 }
 
 fn rule_against(of_200: usize) -> Option<Rule> {
