@@ -7,13 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Body as _;
 use reqwest::{Body, Client, Request, Url, redirect};
 
 use crate::gemini::headers::{self, API_KEY};
-use crate::gemini::resource_name::HOST;
+use crate::gemini::resource_name::{HOST, ResourceName};
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
 use crate::pool::verdict::Rule;
@@ -166,13 +166,21 @@ impl Gemini {
         Ok((answer.into(), stream))
     }
 
-    /// Asks with a key for a connection that is no longer HTTP's, and waits for the head of the answer.
+    /// Asks for a connection that is no longer HTTP's, and waits for the head of the answer. What the request shows is a key, or
+    /// the ephemeral `token` that its client has shown, as Google's own client for Python does.
     pub async fn upgrade(
         &self,
         outgoing: &Outgoing,
         secret: &Secret,
+        token: Option<&ResourceName>,
     ) -> Result<Response<Body>, Unsent> {
-        let request = keyed(outgoing, secret)?;
+        let mut request = keyed(outgoing, secret)?;
+        if let Some(token) = token {
+            let token = format!("Token {token}");
+            let credential = headers::credential(&token).expect("a name is plain text");
+            request.headers_mut().remove(API_KEY);
+            request.headers_mut().insert(AUTHORIZATION, credential);
+        }
         let client = {
             let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
             lines.for_upgrades.clone()

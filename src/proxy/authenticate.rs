@@ -9,8 +9,10 @@ use http::header::AUTHORIZATION;
 use crate::app::App;
 use crate::clock;
 use crate::gemini::headers::API_KEY;
+use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::target::parameter;
 use crate::pool::client_key::ClientKey;
+use crate::proxy::bind::{look_up, not_looked_up};
 use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
 
@@ -19,6 +21,14 @@ use crate::proxy::refuse::Refusal;
 pub struct Credential<'a> {
     text: Cow<'a, str>,
     pub is_bearer: bool,
+}
+
+impl Credential<'_> {
+    /// The ephemeral token that it is, if it is one: Google gives them the names of resources.
+    pub fn token(&self) -> Option<ResourceName> {
+        let name = ResourceName::of_text(&self.text)?;
+        (name.kind() == ResourceKind::AuthToken).then_some(name)
+    }
 }
 
 /// The first credential present decides: Google's header, a bearer token, `x-api-key`, then `?key=`.
@@ -91,15 +101,30 @@ pub fn authenticate(
         return Err(fail(app, record, Refusal::NoClientKey));
     };
     let Some(client) = app.client_keys().find(&credential.text) else {
-        let is_ephemeral = credential.text.starts_with("auth_tokens/");
-        let refusal = if is_ephemeral {
-            Refusal::EphemeralToken
-        } else {
-            Refusal::WrongClientKey
-        };
-        return Err(fail(app, record, refusal));
+        return Err(fail(app, record, Refusal::WrongClientKey));
     };
     check_standing(&client).inspect_err(|_| record.client(&client))?;
+    Ok(client)
+}
+
+/// Finds the client key with which an ephemeral token was made, here and not elsewhere: what the token may do was up to who
+/// has that key, who must still be allowed to hand out tokens.
+pub async fn authenticate_token(
+    app: &App,
+    token: &ResourceName,
+    record: &mut Record,
+) -> Result<Arc<ClientKey>, Refusal> {
+    let known = look_up(app, &[token.as_str()].into()).await;
+    let known = known.map_err(not_looked_up)?.pop();
+    let maker = known.and_then(|known| app.client_keys().find_by_id(known.maker?));
+    let Some(client) = maker else {
+        return Err(fail(app, record, Refusal::UnknownToken));
+    };
+    record.client(&client);
+    check_standing(&client)?;
+    if !client.direct_access {
+        return Err(Refusal::DirectAccess);
+    }
     Ok(client)
 }
 

@@ -116,7 +116,7 @@ pub async fn bind(
 }
 
 /// What is known of these names: what was made lately without asking the database.
-async fn look_up(app: &App, names: &BTreeSet<&str>) -> Result<Vec<Known>, Error> {
+pub async fn look_up(app: &App, names: &BTreeSet<&str>) -> Result<Vec<Known>, Error> {
     let (mut known, mut others) = (Vec::new(), Vec::new());
     {
         let (newborns, keys) = (app.newborns(), app.keys.lock());

@@ -14,7 +14,7 @@ use crate::peer::base_url;
 use crate::pool::client_key::ClientKey;
 use crate::proxy::admit::{admit, check_scopes};
 use crate::proxy::answer::answer;
-use crate::proxy::authenticate::{Credential, authenticate, credential};
+use crate::proxy::authenticate::{authenticate, credential};
 use crate::proxy::bind::bind;
 use crate::proxy::forward::Attempt;
 use crate::proxy::incoming::Incoming;
@@ -70,7 +70,8 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
         let passed = pass_part(app, &client, &session, target?, request, record).await?;
         return Ok(Served::gemini(passed));
     }
-    let (client, target) = let_in(app, credential.as_ref(), target, record)?;
+    let authenticated = authenticate(app, credential.as_ref(), record);
+    let (client, target) = let_in(app, authenticated, target, record)?;
     if Upload::of(&target, request.headers()) == Some(Upload::Whole) {
         let (incoming, body) = Incoming::passing(app, target, request)?;
         let bound = bind(app, client.id, &incoming.names, incoming.makes()).await?;
@@ -109,12 +110,12 @@ pub fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
 /// Finds out who asks and for what, and refuses those who may not, before anything is read.
 pub fn let_in(
     app: &App,
-    credential: Option<&Credential>,
+    authenticated: Result<Arc<ClientKey>, Refusal>,
     target: Result<Target, Refusal>,
     record: &mut Record,
 ) -> Result<(Arc<ClientKey>, Target), Refusal> {
     // Strangers first: their bad paths must not fill the log.
-    let client = authenticate(app, credential, record)?;
+    let client = authenticated?;
     record.client(&client);
     let target = target?;
     check_scopes(&client, record.client_ip(), &target)?;

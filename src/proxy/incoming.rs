@@ -59,6 +59,8 @@ pub struct Incoming {
     pub deadline: Option<Duration>,
     /// The first message of a live session, which is its body too.
     pub setup: Option<Message>,
+    /// The ephemeral token with which a session is opened in place of a key.
+    pub token: Option<ResourceName>,
     _held: Held,
 }
 
@@ -144,6 +146,7 @@ impl Incoming {
             stores: references.stores(),
             deadline,
             setup: None,
+            token: None,
             _held: memory,
         })
     }
@@ -155,6 +158,7 @@ impl Incoming {
         target: Target,
         headers: &HeaderMap,
         setup: Message,
+        token: Option<ResourceName>,
     ) -> Result<Self, Refusal> {
         let url = app
             .gemini
@@ -172,7 +176,9 @@ impl Incoming {
         }
         let model = live::model_of(&body);
         let amount = demand(&target, &body);
-        let names = References::of_body(&body).names().cloned().collect();
+        let references = References::of_body(&body);
+        // A token is good in the project that made it, like all that is named.
+        let names = references.names().chain(&token).cloned().collect();
         let mut headers = for_upstream(headers);
         headers.extend(websocket::asking());
         let outgoing = Outgoing {
@@ -192,6 +198,7 @@ impl Incoming {
             listing: None,
             deadline: None,
             setup: Some(setup),
+            token,
             _held: memory,
         })
     }
@@ -222,6 +229,7 @@ impl Incoming {
             stores: true,
             deadline: None,
             setup: None,
+            token: None,
             _held: Held {
                 app: app.clone(),
                 bytes: 0,

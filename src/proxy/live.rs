@@ -18,11 +18,14 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::app::App;
+use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::Target;
 use crate::pool::client_key::ClientKey;
 use crate::proxy::admit::admit;
-use crate::proxy::authenticate::session_credential;
+use crate::proxy::authenticate::{
+    Credential, authenticate, authenticate_token, session_credential,
+};
 use crate::proxy::bind::bind;
 use crate::proxy::forward::Attempt;
 use crate::proxy::handler::let_in;
@@ -72,7 +75,12 @@ pub async fn handle(app: &Arc<App>, mut request: Request, peer: SocketAddr) -> R
     let request = Request::from_parts(asked, Body::empty());
     let credential = session_credential(request.headers(), request.uri().query());
     let target = record.target(credential.as_ref(), &request);
-    let let_in = let_in(app, credential.as_ref(), target, &mut record);
+    let token = credential.as_ref().and_then(Credential::token);
+    let authenticated = match &token {
+        Some(token) => authenticate_token(app, token, &mut record).await,
+        None => authenticate(app, credential.as_ref(), &mut record),
+    };
+    let let_in = let_in(app, authenticated, target, &mut record);
     drop(credential);
     let (key, target) = match let_in {
         Ok(let_in) => let_in,
@@ -96,17 +104,17 @@ pub async fn handle(app: &Arc<App>, mut request: Request, peer: SocketAddr) -> R
                 early: None,
                 record,
             };
-            serve(guest, target, asked.headers).await;
+            serve(guest, target, asked.headers, token).await;
         }
     });
     response
 }
 
 /// Opens a session for a client and stays with it to its end.
-async fn serve(mut guest: Guest, target: Target, headers: HeaderMap) {
+async fn serve(mut guest: Guest, target: Target, headers: HeaderMap, token: Option<ResourceName>) {
     let app = guest.app.clone();
     let opened = tokio::select! {
-        opened = open(&mut guest, target, &headers) => opened,
+        opened = open(&mut guest, target, &headers, token) => opened,
         () = app.stopping.cancelled() => Err(Unopened::Stopping),
     };
     let farewell = match opened {
@@ -124,6 +132,7 @@ async fn open(
     guest: &mut Guest,
     target: Target,
     headers: &HeaderMap,
+    token: Option<ResourceName>,
 ) -> Result<(Attempt, String), Unopened> {
     let Guest {
         app,
@@ -137,7 +146,7 @@ async fn open(
     let setup = setup
         .map_err(|_| Refusal::SetupTooSlow)?
         .map_err(Unopened::Client)?;
-    let incoming = Incoming::of_session(app, &settings, target, headers, setup)?;
+    let incoming = Incoming::of_session(app, &settings, target, headers, setup, token)?;
     record.incoming(&incoming);
     record.admitted(admit(app, key, &incoming)?);
     let bound = bind(app, key.id, &incoming.names, incoming.makes()).await?;

@@ -30,7 +30,7 @@ pub enum Refusal {
     DisabledClientKey,
     ExpiredClientKey,
     /// A token that somebody made for a session at Google.
-    EphemeralToken,
+    UnknownToken,
     TooManyGuesses(Duration),
     /// The client key's row says something that cannot be read.
     ScopesUnreadable,
@@ -168,7 +168,7 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoClientKey | Self::WrongClientKey | Self::EphemeralToken => {
+            Self::NoClientKey | Self::WrongClientKey | Self::UnknownToken => {
                 StatusCode::UNAUTHORIZED
             }
             Self::DisabledClientKey
@@ -223,7 +223,7 @@ impl Refusal {
             | Self::WrongClientKey
             | Self::DisabledClientKey
             | Self::ExpiredClientKey
-            | Self::EphemeralToken
+            | Self::UnknownToken
             | Self::TooManyGuesses(_)
             | Self::ScopesUnreadable
             | Self::AddressOutOfScope(_)
@@ -274,7 +274,7 @@ impl Refusal {
             | Self::WrongClientKey
             | Self::DisabledClientKey
             | Self::ExpiredClientKey
-            | Self::EphemeralToken
+            | Self::UnknownToken
             | Self::ScopesUnreadable
             | Self::AddressOutOfScope(_)
             | Self::PathOutOfScope { .. }
@@ -313,8 +313,8 @@ impl Refusal {
             }
             Self::DisabledClientKey => "gemini-pool: this client key is switched off".to_owned(),
             Self::ExpiredClientKey => "gemini-pool: this client key has expired".to_owned(),
-            Self::EphemeralToken => {
-                "gemini-pool: ephemeral tokens are not served. Send a client key".to_owned()
+            Self::UnknownToken => {
+                "gemini-pool: this ephemeral token was not made through this pool, or has expired. Make another".to_owned()
             }
             Self::TooManyGuesses(_) => {
                 "gemini-pool: too many requests without a valid client key from this address. Wait, then send a valid one"

@@ -86,6 +86,18 @@ impl Google {
         keys.get(secret).cloned()
     }
 
+    /// A key of the project that made this ephemeral token.
+    pub fn secret_behind(&self, token: &str) -> Option<String> {
+        let things = self.belongings.all((self.clock)());
+        let project = things
+            .into_iter()
+            .find(|thing| thing.name == token)?
+            .project;
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = keys.values();
+        Some(keys.find(|key| key.project == project)?.secret.clone())
+    }
+
     /// The fate of one request: everybody's, if there is one and it strikes now, else the key's.
     pub fn fate(&self, key: Option<&KeyState>, spends: bool) -> Fate {
         let key_fate = key.map_or(Fate::Healthy, |key| key.meet(spends));

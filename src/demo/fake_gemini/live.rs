@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt;
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::belongings::sent::Sent;
 use super::body::AnswerBody;
-use super::call::{Call, Form, Operation, credential};
+use super::call::{BadCredentials, Call, Form, Operation, credential};
 use super::errors::GoogleError;
 use super::fate::Fate;
 use super::google::{Google, locked};
@@ -96,7 +97,10 @@ pub async fn respond(
     let mut call = Call::read(&head);
     let sent = Sent::read(&google.belongings, &call, &head, body).await;
     let sent = sent.map_err(|_| NoAnswer)?;
-    let secret = credential(&head, Form::Json);
+    let secret = match token(&head) {
+        Some(token) => google.secret_behind(&token).ok_or(BadCredentials::Missing),
+        None => credential(&head, Form::Json),
+    };
     let (now_ms, secret_text) = ((google.clock)(), secret.as_deref().ok());
     google
         .journal
@@ -214,6 +218,13 @@ impl Session {
             }
         }
     }
+}
+
+/// The ephemeral token that a request shows in place of a key.
+fn token(head: &Parts) -> Option<String> {
+    let value = head.headers.get("authorization")?.to_str().ok()?;
+    let token = value.strip_prefix("Token ")?;
+    token.starts_with("auth_tokens/").then(|| token.to_owned())
 }
 
 /// The version in a method's full name.

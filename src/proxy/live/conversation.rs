@@ -68,7 +68,11 @@ async fn relayed(
         early,
         record,
     } = guest;
-    let GoogleSide { mut socket, first } = google;
+    let GoogleSide {
+        mut socket,
+        first,
+        by_token,
+    } = google;
     let mut tally = Tally::default();
     let sides = Sides {
         client,
@@ -97,7 +101,7 @@ async fn relayed(
     }
     // Google's side is gone before anything waits for the row.
     drop(socket);
-    note(&end, &tally, lease.as_ref(), model, record);
+    note(&end, &tally, lease.as_ref(), model, by_token, record);
     drop(lease);
     farewell(app, end)
 }
@@ -122,7 +126,14 @@ async fn may_name(
 }
 
 /// Notes how a session ended, and what it has used.
-fn note(end: &End, tally: &Tally, lease: Option<&Lease>, model: &str, record: &mut Record) {
+fn note(
+    end: &End,
+    tally: &Tally,
+    lease: Option<&Lease>,
+    model: &str,
+    by_token: bool,
+    record: &mut Record,
+) {
     let usage = tally.session.usage();
     let answered = Answered {
         is_charged: usage.is_some(),
@@ -134,7 +145,7 @@ fn note(end: &End, tally: &Tally, lease: Option<&Lease>, model: &str, record: &m
         End::ClientClosed(frame) => (Some(code_of(frame.as_ref())), None),
         End::GoogleClosed(frame) => {
             let code = code_of(frame.as_ref());
-            let verdict = (!is_usual(code)).then(|| verdict_of(frame.as_ref()));
+            let verdict = (!is_usual(code)).then(|| verdict_of(frame.as_ref(), by_token));
             (Some(code), verdict)
         }
         End::ClientBroke(frame) => {

@@ -25,6 +25,8 @@ pub struct GoogleSide {
     pub socket: Socket,
     /// What Google has said first; the client has yet to get it.
     pub first: Message,
+    /// Whether the client's own token opened it.
+    pub by_token: bool,
 }
 
 /// Opens a session with the lease's key, up to Google's first message: until then nothing has gone to the client, and another
@@ -38,14 +40,19 @@ pub async fn open(
 ) -> Result<(Verdict, Reply), Verdict> {
     let asked = app
         .gemini
-        .upgrade(&incoming.outgoing, &lease.lent.secret)
+        .upgrade(
+            &incoming.outgoing,
+            &lease.lent.secret,
+            incoming.token.as_ref(),
+        )
         .await;
     let mut answer =
         asked.map_err(|unsent| Verdict::without_answer(unsent.rule, unsent.message))?;
     let status = answer.status();
     if status != StatusCode::SWITCHING_PROTOCOLS && !status.is_success() {
         let (head, body) = answer.into_parts();
-        return refusal(head, body, settings, incoming).await;
+        let (verdict, reply) = refusal(head, body, settings, incoming).await?;
+        return Ok((of_token(verdict, incoming.token.is_some()), reply));
     }
     if status.is_success() || !websocket::agrees(&incoming.outgoing.headers, answer.headers()) {
         let other = "Gemini did not agree to a WebSocket".to_owned();
@@ -59,11 +66,16 @@ pub async fn open(
     loop {
         match socket.next().await {
             Some(Ok(first @ (Message::Text(_) | Message::Binary(_)))) => {
-                let side = Box::new(GoogleSide { socket, first });
+                let side = Box::new(GoogleSide {
+                    socket,
+                    first,
+                    by_token: incoming.token.is_some(),
+                });
                 return Ok((success(status.as_u16()), Reply::Session(side)));
             }
             Some(Ok(Message::Close(frame))) => {
-                return Ok((verdict_of(frame.as_ref()), Reply::Closed(frame)));
+                let verdict = verdict_of(frame.as_ref(), incoming.token.is_some());
+                return Ok((verdict, Reply::Closed(frame)));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Err(error)) => return Err(sent.map_or_else(|sent| lost(&sent), |()| lost(&error))),
@@ -72,12 +84,25 @@ pub async fn open(
     }
 }
 
+/// What is wrong with a client's token is nothing of our key's.
+fn of_token(verdict: Verdict, by_token: bool) -> Verdict {
+    if by_token && verdict.rule.speaks_of_our_key() {
+        Verdict {
+            rule: Rule::ClientFault,
+            ..verdict
+        }
+    } else {
+        verdict
+    }
+}
+
 /// What it means that Google has closed the session so.
-pub fn verdict_of(frame: Option<&CloseFrame>) -> Verdict {
-    match frame {
+pub fn verdict_of(frame: Option<&CloseFrame>, by_token: bool) -> Verdict {
+    let verdict = match frame {
         Some(frame) => verdict_of_close(frame.code.into(), &frame.reason),
         None => verdict_of_close(NO_CODE, ""),
-    }
+    };
+    of_token(verdict, by_token)
 }
 
 /// The code of a close.

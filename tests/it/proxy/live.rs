@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::asking::Heard;
 use crate::support::live::{
     MODEL, PATH, ask, begin, close, enter, hear, hear_close, hear_json, question, setup, text,
 };
@@ -372,7 +373,7 @@ async fn who_may_not_enter_is_told_so_in_http() {
     let cases: [Case; 5] = [
         (PATH, &[], 401, "no client key was sent"),
         (PATH, &[("x-api-key", "wrong")], 401, "is not known"),
-        (PATH, &token, 401, "ephemeral tokens are not served"),
+        (PATH, &token, 401, "was not made through this pool"),
         (elsewhere, &with_key, 400, "callback is not allowed"),
         (PATH, &with_key, 403, "may not use this path"),
     ];
@@ -391,6 +392,56 @@ async fn who_may_not_enter_is_told_so_in_http() {
     assert_eq!(plain.status(), 400);
     assert!(plain.text().await.unwrap().contains("Ask for a WebSocket"));
     assert_eq!(pool.google.requests(), 0);
+}
+
+#[tokio::test]
+async fn an_ephemeral_token_opens_a_session_in_the_project_that_made_it() {
+    let keys = (1..=6).map(|number| FakeKey::healthy(format!("{KEY}{number}"), number.to_string()));
+    let pool = TestPool::of(keys).await;
+    pool.allow(|terms| terms.direct_access = true).await;
+    let made = pool.post("/v1alpha/auth_tokens", r#"{"uses":1}"#);
+    let made = Heard::whole(made.send().await.unwrap()).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let token = made.json()["name"].as_str().unwrap().to_owned();
+    let constrained = PATH.replace("v1beta", "v1alpha") + "Constrained";
+    let in_header = format!("Token {token}");
+    let in_query = format!("{constrained}?access_token={token}");
+
+    for (path, headers) in [
+        (&constrained, &[("authorization", in_header.as_str())][..]),
+        (&in_query, &[]),
+    ] {
+        let mut socket = ask(&pool.url, path, headers).await.unwrap();
+        socket.send(setup(json!({}))).await.unwrap();
+        assert_eq!(hear_json(&mut socket).await, json!({"setupComplete": {}}));
+        close(socket, None).await;
+        let received = pool.google.last_received().unwrap();
+        // Google gets the token alone.
+        assert_eq!(received.header("authorization"), Some(in_header.as_str()));
+        assert_eq!(received.header("x-goog-api-key"), None);
+        assert_eq!(received.path_and_query, constrained);
+    }
+    let rows = pool.finished_rows(3).await;
+    for row in &rows {
+        assert_eq!((row.client_key_id, row.attempts), (Some(CLIENT_ID), 1));
+        assert_eq!(row.outcome, Some(Outcome::Success));
+        assert_eq!(row.project_id, rows[0].project_id);
+        let told = serde_json::to_string(row).unwrap();
+        assert!(!told.contains(&token), "{told}");
+    }
+    assert_eq!(rows[1].bound_by.as_deref(), Some("auth_tokens/…"));
+
+    // Who made it is not allowed to any more.
+    pool.allow(|terms| terms.direct_access = false).await;
+    let refused = ask(&pool.url, &in_query, &[]).await.unwrap_err();
+    assert_eq!(refused.status, 403);
+    let refused = ask(
+        &pool.url,
+        &format!("{constrained}?access_token=auth_tokens/guess"),
+        &[],
+    )
+    .await;
+    assert_eq!(refused.unwrap_err().status, 401);
 }
 
 /// Sends a setup and expects the pool's own close.

@@ -26,7 +26,7 @@ use super::answer::Answer;
 use super::errors::GoogleError;
 
 /// The collections in which the fake does no work.
-const PLAIN: [&str; 8] = [
+const PLAIN: [&str; 9] = [
     "tunedModels",
     "corpora",
     "agents",
@@ -35,6 +35,7 @@ const PLAIN: [&str; 8] = [
     "webhooks",
     "credentials",
     "voices",
+    "auth_tokens",
 ];
 
 /// Answers what asks for something in the collections of a project.

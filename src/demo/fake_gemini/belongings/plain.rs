@@ -48,7 +48,7 @@ fn create(asks: &Asks, collection: &str) -> Result<Answer, GoogleError> {
     };
     let name = format!("{collection}/{id}");
     // The older collections have names, the newer ones ids.
-    let is_named = matches!(collection, "tunedModels" | "corpora");
+    let is_named = matches!(collection, "tunedModels" | "corpora" | "auth_tokens");
     if is_named {
         fields.insert("name".to_owned(), name.clone().into());
         fields.insert("createTime".to_owned(), time(asks.now_ms).into());
