@@ -413,7 +413,7 @@ fn held(visit: &Visit, shown: &Shown) -> Markup {
     let all: i64 = shown.held_counts.iter().map(|(_, count)| count).sum();
     let all = usize::try_from(all).unwrap_or_default();
     html! {
-        p.muted { (language.held_lead()) }
+        p.hint.small { (language.held_lead()) }
         @if shown.held.is_empty() {
             p { (language.held_nothing()) }
         } @else {
@@ -427,7 +427,7 @@ fn held(visit: &Visit, shown: &Shown) -> Markup {
                     th scope="col" { (language.client_key_created()) } th scope="col" { (language.held_expires()) }
                 } }
                 tbody { @for held in &shown.held { tr {
-                    td.mono data-label=(language.held_name()) { (ResourceName::shown(&held.name)) }
+                    td.mono.wrap data-label=(language.held_name()) { (ResourceName::shown(&held.name)) }
                     td data-label=(language.log_client()) {
                         @if let Some(id) = held.client_key_id {
                             a href={ "/client-keys/" (id.0) } { (held.client_key.as_deref().unwrap_or_default()) }
