@@ -74,6 +74,24 @@ const POSITIONS: &[(Path, Reading)] = &[
     // Where the path does not say it; the requests of a batch have the batch's model.
     (&["model"], InFullOf(ResourceKind::TunedModel)),
     (&["setup", "model"], InFullOf(ResourceKind::TunedModel)),
+    (
+        &["generateContentRequest", "model"],
+        InFullOf(ResourceKind::TunedModel),
+    ),
+    (
+        &["generate_content_request", "model"],
+        InFullOf(ResourceKind::TunedModel),
+    ),
+    (
+        &[ANYWHERE, "tunedModel"],
+        InFullOf(ResourceKind::TunedModel),
+    ),
+    (
+        &[ANYWHERE, "tuned_model"],
+        InFullOf(ResourceKind::TunedModel),
+    ),
+    (&["semanticRetriever", "source"], InFull),
+    (&["semantic_retriever", "source"], InFull),
     // The OpenAI layer.
     (&[ANYWHERE, "file_id"], ById(ResourceKind::File)),
     (&[ANYWHERE, "input_file_id"], ById(ResourceKind::File)),
@@ -248,6 +266,8 @@ impl Reading {
         match self {
             Self::InFull => ResourceName::of_text(text),
             Self::InFullOf(kind) => ResourceName::of_text(text).filter(|name| name.kind() == kind),
+            // Asks for a new environment (Google's guide to agents).
+            Self::ById(ResourceKind::Environment) if text == "remote" => None,
             Self::ById(kind) => ResourceName::of_id(kind, text),
             Self::Stores => None,
         }

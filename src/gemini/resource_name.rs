@@ -156,12 +156,41 @@ impl ResourceName {
         Self::of_segments(rest).or_else(|| Self::of_id(kind, rest.first()?))
     }
 
+    /// The resource that a path is about, and not something within it, such as a permission.
+    pub fn of_whole_path(path_and_query: &str) -> Option<Self> {
+        let path = path_and_query.split(['?', '#']).next()?;
+        let path = decoded(path);
+        Self::of_path(path_and_query).filter(|name| path.ends_with(&format!("/{name}")))
+    }
+
+    /// Whether a path stands where a resource would, and names none that can be told: sent on, it could reach anything.
+    pub fn is_hidden_in(path_and_query: &str) -> bool {
+        let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
+        let path = decoded(path);
+        let mut segments = path
+            .trim_start_matches('/')
+            .split('/')
+            .skip_while(|segment| {
+                matches!(*segment, "resumable" | "upload" | "download" | "openai")
+                    || VERSIONS.contains(segment)
+            });
+        let collection = segments.next().unwrap_or_default();
+        ResourceKind::of_collection(collection).is_some()
+            && segments.next().is_some()
+            && Self::of_path(path_and_query).is_none()
+    }
+
     /// The innermost resource that these segments name; what is inside it and no resource, such as permissions, is its.
     fn of_segments<'a>(segments: &[&'a str]) -> Option<Self> {
         // After a colon comes a method, as in `files/abc:download`.
         let plain = |segment: &&'a str| segment.split(':').next().unwrap_or_default();
         let (kind, length) = match segments {
             ["models", _, "operations", _, ..] => (ResourceKind::Operation, 4),
+            // What an environment has become (Google's guide to agents).
+            ["files", id, ..] if id.starts_with("environment-") => {
+                let id = plain(id).trim_start_matches("environment-");
+                return Self::of_id(ResourceKind::Environment, id);
+            }
             [collection, _, rest @ ..] => {
                 let kind = ResourceKind::of_collection(collection)?;
                 match rest {
@@ -346,7 +375,8 @@ fn is_id(text: &str) -> bool {
     let is_plain = |byte: u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'=' | b'+')
     };
-    !text.is_empty() && text.bytes().any(|byte| byte != b'.') && text.bytes().all(is_plain)
+    // `-` stands for whatever there is in Google's APIs.
+    text.bytes().any(|byte| byte.is_ascii_alphanumeric()) && text.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -354,6 +384,39 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_path_that_hides_what_it_names_is_told() {
+        let long = format!("/v1beta/environments/e/files/{}", "x".repeat(3_000));
+        for (path, expected) in [
+            ("/v1beta/files/", true),
+            ("/v1beta/files%2F", true),
+            ("/v1beta/openai/files/", true),
+            ("/v1beta/fileSearchStores/-/documents", true),
+            ("/v1beta/files/a b", true),
+            (
+                "/upload/v1beta/fileSearchStores/%20:uploadToFileSearchStore",
+                true,
+            ),
+            (long.as_str(), true),
+            ("/v1beta/files", false),
+            ("/v1beta/files?x=/", false),
+            ("/v1beta/files:register", false),
+            ("/v1beta/files/a:download?alt=media", false),
+            ("/v1beta/openai/batches/batches%2Fb", false),
+            ("/v1beta/models/", false),
+            ("/v1beta/models/m/operations/o", false),
+            ("/v1beta/tunedModels/t/permissions/p", false),
+            ("/v1beta/somethingNew/", false),
+        ] {
+            assert_eq!(ResourceName::is_hidden_in(path), expected, "{path}");
+        }
+        let whole = |path| ResourceName::of_whole_path(path).is_some();
+        assert!(whole("/v1beta/files/a?x=1") && whole("/v1beta/openai/files/files%2Fa"));
+        assert!(!whole("/v1beta/tunedModels/t/permissions/p"));
+        let snapshot = ResourceName::of_path("/v1beta/files/environment-e1:download").unwrap();
+        assert_eq!(snapshot.as_str(), "environments/e1");
+    }
 
     #[test]
     fn what_a_name_would_let_in_is_not_shown() {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use crate::gemini::resource_name::ResourceName;
+
 use crate::gemini::upload::SESSION;
 
 /// Which of Google's three dialects a path speaks; errors, streams and usage differ.
@@ -50,7 +52,7 @@ pub enum BadTarget {
     #[error("the path is not one of the Gemini API's: they begin with /v1beta/, /v1/ or /v1alpha/")]
     Unknown,
     #[error(
-        "the path would reach Gemini altered (dot segments, double slashes, backslashes or control characters)"
+        "the path would reach Gemini altered or hides what it names (dot segments, double slashes, a slash at the end, backslashes or control characters)"
     )]
     Unsafe,
     #[error("bundles of requests (/batch) are not served: send each request by itself")]
@@ -178,8 +180,17 @@ impl Target {
         };
         match first {
             "ws" => target.read_session(&rest),
-            "upload" | "resumable" | "download" => target.read_transfer(method, &rest),
+            "upload" | "resumable" | "download" => {
+                let version = rest.iter().find(|segment| **segment != "upload");
+                if !version.is_some_and(|version| VERSIONS.contains(version)) {
+                    return Err(BadTarget::Unknown);
+                }
+                target.read_transfer(method, &rest);
+            }
             _ => target.read_resource(method, &rest),
+        }
+        if ResourceName::is_hidden_in(&target.path_and_query) {
+            return Err(BadTarget::Unsafe);
         }
         Ok(target)
     }
@@ -398,6 +409,12 @@ fn is_credential(parameter: &str) -> bool {
 
 /// The path and query as rows show them: without credentials, even where the target is refused.
 pub fn loggable(path: &str, query: Option<&str>) -> String {
+    // An ephemeral token is named by itself.
+    let decoded_path = decoded(path);
+    let path = match decoded_path.split_once("auth_tokens/") {
+        Some((before, _)) => &format!("{before}auth_tokens/…"),
+        None => path,
+    };
     let Some(query) = query else {
         return path.to_owned();
     };

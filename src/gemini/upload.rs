@@ -94,12 +94,13 @@ pub fn own_session_url(base: &str, target: &Target, session: &str) -> Option<Hea
     HeaderValue::try_from(url).ok()
 }
 
-/// Whether an answer says that the session has ended, well or not.
-pub fn is_over(sent: &HeaderMap, status: StatusCode, headers: &HeaderMap) -> bool {
+/// Whether an answer says that the session was given up. One that has ended well is still asked about, by clients that the
+/// last answer did not reach.
+pub fn is_given_up(sent: &HeaderMap, status: StatusCode, headers: &HeaderMap) -> bool {
     match headers.get(STATUS) {
-        Some(status) => status != "active",
-        // The older protocol has no commands: 308 asks for more, 499 says that it was given up.
-        None => !sent.contains_key(COMMAND) && (status.is_success() || status.as_u16() == 499),
+        Some(status) => status == "cancelled",
+        // The older protocol has no commands: 499 says that it was given up.
+        None => !sent.contains_key(COMMAND) && status.as_u16() == 499,
     }
 }
 
@@ -199,27 +200,27 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_when_google_says_so() {
+    fn a_session_is_given_up_when_google_says_so() {
         let newer = headers(&[("x-goog-upload-command", "upload")]);
         let older = HeaderMap::new();
         let says = |status| headers(&[("x-goog-upload-status", status)]);
         let cases = [
             (&newer, 200, says("active"), false),
-            (&newer, 200, says("final"), true),
-            (&older, 400, says("final"), true),
+            (&newer, 200, says("final"), false),
+            (&older, 400, says("final"), false),
             (&newer, 200, says("cancelled"), true),
             (&newer, 503, HeaderMap::new(), false),
             // Clients ask again where the status is missing.
             (&newer, 200, HeaderMap::new(), false),
             (&older, 308, HeaderMap::new(), false),
-            (&older, 201, HeaderMap::new(), true),
+            (&older, 201, HeaderMap::new(), false),
             (&older, 499, HeaderMap::new(), true),
             (&older, 503, HeaderMap::new(), false),
         ];
         for (sent, status, headers, expected) in cases {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(
-                is_over(sent, status, &headers),
+                is_given_up(sent, status, &headers),
                 expected,
                 "{status} {headers:?}"
             );

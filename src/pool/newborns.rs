@@ -31,10 +31,10 @@ impl Newborns {
         self.by_name.get(name).copied()
     }
 
-    /// Notes that something was made. What is here already keeps its maker, as its row does.
+    /// Notes that something was made. What is here already stays as it is, as its row does: clients choose some names, and
+    /// nobody shall move what is another's.
     pub fn note(&mut self, name: &str, newborn: Newborn) {
-        if let Some(known) = self.by_name.get_mut(name) {
-            known.upstream_key_id = newborn.upstream_key_id;
+        if self.by_name.contains_key(name) {
             return;
         }
         self.by_name.insert(name.to_owned(), newborn);
@@ -87,12 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_again_keeps_its_maker() {
+    fn what_is_told_again_stays_whose_and_where_it_is() {
         let mut newborns = Newborns::default();
         newborns.note("files/a", newborn(1, 1));
         newborns.note("files/a", newborn(2, 2));
 
-        assert_eq!(newborns.get("files/a"), Some(newborn(2, 1)));
+        assert_eq!(newborns.get("files/a"), Some(newborn(1, 1)));
         assert_eq!(newborns.get("files/b"), None);
     }
 

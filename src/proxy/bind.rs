@@ -1,5 +1,6 @@
 //! Which project may serve a request, because of what it names or makes: names → what is known of them → `Bound`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 use crate::app::App;
@@ -108,10 +109,13 @@ pub async fn bind(
         Binding::Apart(groups) => Err(Refusal::Apart(
             groups
                 .into_iter()
-                .map(|group| group.into_iter().map(ToOwned::to_owned).collect())
+                .map(|group| {
+                    let shown = group.into_iter().map(ResourceName::shown);
+                    shown.map(Cow::into_owned).collect()
+                })
                 .collect(),
         )),
-        Binding::NotFound(name) => Err(Refusal::NotFound(name.to_owned())),
+        Binding::NotFound(name) => Err(Refusal::NotFound(ResourceName::shown(name).into_owned())),
     }
 }
 

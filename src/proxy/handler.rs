@@ -82,6 +82,9 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
     let mut incoming = Incoming::read(app, &settings, target, request).await?;
     record.incoming(&incoming);
     record.admitted(admit(app, &client, &incoming)?);
+    if settings.client_isolation && !incoming.is_read {
+        return Err(Refusal::NamesUnread);
+    }
     let bound = bind(app, client.id, &incoming.names, incoming.makes()).await?;
     record.bound(&bound);
     let attempt = match incoming.listing {

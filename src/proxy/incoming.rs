@@ -8,7 +8,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
+};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
@@ -51,6 +53,8 @@ pub struct Incoming {
     pub streams: bool,
     /// The resources that its path and its body name.
     pub names: BTreeSet<ResourceName>,
+    /// Whether all that its body names was found.
+    pub is_read: bool,
     /// Whether Google shall keep what an interaction makes.
     pub stores: bool,
     /// The list that it asks for, of what belongs to projects.
@@ -116,6 +120,7 @@ impl Incoming {
         let model = target.model.clone().or(model);
         let amount = demand(&target, &body);
         let references = References::of_body(&body);
+        let is_readable = is_readable(&head.headers, &body);
         let in_path = ResourceName::of_path(&target.path_and_query);
         let names = references.names().cloned().chain(in_path).collect();
         let seconds = head
@@ -144,6 +149,7 @@ impl Incoming {
             names,
             listing,
             stores: references.stores(),
+            is_read: is_readable && references.is_whole(),
             deadline,
             setup: None,
             token: None,
@@ -195,6 +201,7 @@ impl Incoming {
             amount,
             names,
             stores: false,
+            is_read: references.is_whole(),
             listing: None,
             deadline: None,
             setup: Some(setup),
@@ -227,6 +234,7 @@ impl Incoming {
             names,
             listing: None,
             stores: true,
+            is_read: true,
             deadline: None,
             setup: None,
             token: None,
@@ -334,6 +342,14 @@ async fn read_body(
     } else {
         whole.freeze()
     })
+}
+
+/// Whether names in a body can be found: in one that is packed, or no JSON, Google may read more than we do.
+fn is_readable(headers: &HeaderMap, body: &[u8]) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_packed = text(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    let is_binary = text(CONTENT_TYPE).is_some_and(|kind| kind.contains("protobuf"));
+    body.is_empty() || !is_packed && !is_binary
 }
 
 /// The model (or agent) and whether a stream is asked for, from a body of OpenAI's or the Interactions' form.

@@ -149,6 +149,9 @@ async fn open(
     let incoming = Incoming::of_session(app, &settings, target, headers, setup, token)?;
     record.incoming(&incoming);
     record.admitted(admit(app, key, &incoming)?);
+    if settings.client_isolation && !incoming.is_read {
+        return Err(Refusal::NamesUnread.into());
+    }
     let bound = bind(app, key.id, &incoming.names, incoming.makes()).await?;
     record.bound(&bound);
     let gone = async {

@@ -1,5 +1,6 @@
 //! `Record`: opened first, settles each attempt at once, writes the final row once.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -69,6 +70,9 @@ pub struct Record {
     left_out: bool,
     finished: bool,
 }
+
+/// So many names that nobody was known to have made are learnt from one request.
+const MOST_FOUND: usize = 1_000;
 
 impl Record {
     /// Opens the row of a request that has just arrived.
@@ -144,7 +148,7 @@ impl Record {
     pub fn incoming(&mut self, incoming: &Incoming) {
         // An upload that is given up takes nothing with it.
         if incoming.outgoing.method == Method::DELETE && !is_upload(&incoming.target) {
-            self.deletes = ResourceName::of_path(&incoming.target.path_and_query);
+            self.deletes = ResourceName::of_whole_path(&incoming.target.path_and_query);
         }
         let mut row = self.row();
         row.model = incoming.model.as_deref().map(|model| cut(model).to_owned());
@@ -384,17 +388,20 @@ impl Record {
             return;
         }
         let found = self.bound.unknown.iter().filter(|_| succeeded);
+        let found = found.take(MOST_FOUND);
         let found = found.map(|name| (name, true, None));
         let told_of = told.resources.iter();
         let told_of =
             told_of.map(|sighting| (&sighting.name, sighting.is_born, sighting.expires_at));
         let now = clock::now();
-        let mut births: Vec<Birth> = Vec::new();
+        let (mut births, mut seen) = (Vec::new(), HashSet::new());
         for (name, is_new, expires_at) in told_of.chain(found) {
-            if births.iter().any(|birth| birth.name == name.as_str()) {
+            let kind = name.kind();
+            // Google's own agents are no client's because it has looked at one.
+            let may_be_googles = !is_new && !kind.is_always_owned();
+            if may_be_googles || !seen.insert(name.as_str()) {
                 continue;
             }
-            let kind = name.kind();
             births.push(Birth {
                 name: name.to_string(),
                 kind: kind.collection(),
@@ -420,7 +427,7 @@ impl Record {
 
     /// What goes into the row of what Google has counted: what long work has used only once, when it is first seen done,
     /// though every later look at it tells it again.
-    fn charge(&self, answered: &Answered) -> Charge {
+    fn charge(&self, outcome: Outcome, answered: &Answered) -> Charge {
         let mut charge = Charge {
             usage: answered.usage,
             is_charged: answered.is_charged,
@@ -440,11 +447,13 @@ impl Record {
             charge.model.clone_from(&job.model);
         }
         let name = job.name.as_str();
-        let is_first = self.app.newborns().count(name);
-        let known = !is_first || self.bound.counted.iter().any(|counted| counted == name);
         let mut told_of = answered.told.resources.iter();
         let is_born = told_of.any(|told| told.name == job.name && told.is_born);
-        if known && !is_born {
+        // What was not told, or not whole, is left to the next look.
+        let is_whole = charge.usage != Usage::default() && outcome == Outcome::Success;
+        let is_first = is_whole && self.app.newborns().count(name);
+        let is_known = self.bound.counted.iter().any(|counted| counted == name);
+        if !is_born && (!is_first || is_known) {
             charge.usage = Usage::default();
             charge.is_charged = false;
         }
@@ -452,7 +461,7 @@ impl Record {
     }
 
     fn end(&mut self, outcome: Outcome, answered: &Answered, bytes: u64) {
-        let charge = self.charge(answered);
+        let charge = self.charge(outcome, answered);
         self.learn(&answered.told, outcome == Outcome::Success);
         self.count_tokens(charge.usage.prompt);
         let mut row = self.row();

@@ -73,6 +73,8 @@ pub enum Refusal {
     Apart(Vec<Vec<String>>),
     /// Nothing of this name exists for the client.
     NotFound(String),
+    /// What the body names cannot all be read, and might be another client's.
+    NamesUnread,
     /// A list was asked for from a place that is not known.
     BadCursor,
     /// The database did not say whose what the request names is.
@@ -193,6 +195,7 @@ impl Refusal {
             | Self::NotAWebSocket
             | Self::Apart(_)
             | Self::BadCursor
+            | Self::NamesUnread
             | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow | Self::SetupTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -239,6 +242,7 @@ impl Refusal {
             | Self::SetupTooSlow
             | Self::Apart(_)
             | Self::BadCursor
+            | Self::NamesUnread
             | Self::NotFound(_)
             | Self::NotLookedUp
             | Self::BodyTooLarge(_)
@@ -288,6 +292,7 @@ impl Refusal {
             | Self::SetupTooSlow
             | Self::Apart(_)
             | Self::BadCursor
+            | Self::NamesUnread
             | Self::NotFound(_)
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow
@@ -371,6 +376,8 @@ impl Refusal {
                     "gemini-pool: {name} was not found: it does not exist, has expired, or was made with another client key"
                 )
             }
+            Self::NamesUnread => "gemini-pool: what the body names cannot be read. Send plain JSON, not compressed"
+                .to_owned(),
             Self::BadCursor => "gemini-pool: the list cannot go on from there. Take the token or the id from the last page, or \
                  ask from the beginning"
                 .to_owned(),

@@ -13,7 +13,9 @@ use crate::clock;
 use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::Target;
-use crate::gemini::upload::{is_over, own_session_url, rename_session, session_of, session_url};
+use crate::gemini::upload::{
+    is_given_up, own_session_url, rename_session, session_of, session_url,
+};
 use crate::pool::client_key::ClientKey;
 use crate::pool::selection::Tried;
 use crate::pool::upstream_key::UpstreamKeyId;
@@ -65,7 +67,11 @@ pub async fn find_session(
             ))
         });
     let Some((client, session)) = found else {
-        return Err(fail(app, record, Refusal::UnknownUpload));
+        // Who has shown a key is not guessing.
+        return Err(match shown {
+            Some(_) => Refusal::UnknownUpload,
+            None => fail(app, record, Refusal::UnknownUpload),
+        });
     };
     record.client(&client);
     check_standing(&client)?;
@@ -161,7 +167,7 @@ pub async fn pass(
 }
 
 /// Before an upload's answer goes out: where Google's session stands in it, one of ours is put, which is `base` for
-/// clients; and one that has ended is forgotten.
+/// clients; and one that was given up is forgotten.
 pub async fn settle_session(
     app: &App,
     attempt: &mut Attempt,
@@ -175,11 +181,11 @@ pub async fn settle_session(
         Reply::None | Reply::Elsewhere | Reply::Session(_) | Reply::Closed(_) => return Ok(()),
     };
     let session = if let Some(session) = session_of(&incoming.target) {
-        if is_over(&incoming.outgoing.headers, head.status, &head.headers) {
+        if is_given_up(&incoming.outgoing.headers, head.status, &head.headers) {
             let hash = hash_of(app, &session);
             if let Err(error) = upload_sessions::delete(&app.db.writer, &hash).await {
                 // It will expire.
-                tracing::warn!("an upload that has ended could not be forgotten: {error}");
+                tracing::warn!("an upload that was given up could not be forgotten: {error}");
             }
         }
         session

@@ -52,8 +52,8 @@ impl<'a> NewResource<'a> {
     }
 }
 
-/// Writes down what was made. What is known keeps its maker, and its expiry where none is told now; what had expired was
-/// made anew under an old name.
+/// Writes down what was made. What is known keeps its maker, the key of it, and its expiry where none is told now; what had
+/// expired was made anew under an old name.
 pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) -> Result<()> {
     let resources = serde_json::to_string(resources).expect("texts and numbers become JSON");
     sqlx::query!(
@@ -68,7 +68,11 @@ pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) 
         WHERE true -- without it ON would belong to a join
         ON CONFLICT (name) DO UPDATE
         SET
-            upstream_key_id = excluded.upstream_key_id,
+            upstream_key_id = iif(
+                expires_at_ms <= excluded.created_at_ms OR client_key_id IS excluded.client_key_id,
+                excluded.upstream_key_id,
+                upstream_key_id
+            ),
             client_key_id = iif(expires_at_ms <= excluded.created_at_ms, excluded.client_key_id, client_key_id),
             created_at_ms = iif(expires_at_ms <= excluded.created_at_ms, excluded.created_at_ms, created_at_ms),
             expires_at_ms = iif(
@@ -361,8 +365,10 @@ mod tests {
         assert_eq!(owner(&pool, "files/a").await, Some((1, Some(1))));
         assert_eq!(expiry().await, expires(100));
         write(&db, vec![by_nobody(20, 2, expires(200))]).await;
-        assert_eq!(owner(&pool, "files/a").await, Some((2, Some(1))));
+        assert_eq!(owner(&pool, "files/a").await, Some((1, Some(1))), "kept");
         assert_eq!(expiry().await, expires(200));
+        write(&db, vec![bore(30, 2, &[birth("files/a", None)])]).await;
+        assert_eq!(owner(&pool, "files/a").await, Some((2, Some(1))), "moved");
         write(&db, vec![by_nobody(300, 1, None)]).await;
         assert_eq!(owner(&pool, "files/a").await, Some((1, None)));
         assert_eq!(expiry().await, None);

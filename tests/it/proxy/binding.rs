@@ -190,6 +190,64 @@ async fn clients_use_and_see_what_they_made_themselves() {
 }
 
 #[tokio::test]
+async fn no_way_of_asking_leads_to_what_is_anothers() {
+    let pool = TestPool::of(keys(1)).await;
+    pool.add_client(OTHER_CLIENT).await;
+    let theirs = make(&pool, OTHER_CLIENT).await;
+    let hidden = format!(r#"{{"cachedContent":"{theirs}","contents":[]}}"#);
+    let spaces = " ".repeat(100_000);
+    let far_off = format!(r#"{{"fileSearchStoreNames":[{spaces}"fileSearchStores/x"]}}"#);
+    let cases = [
+        ("GET", format!("{CACHES}/"), "", 400),
+        ("GET", format!("{CACHES}%2F"), "", 400),
+        (
+            "GET",
+            "/v1beta/fileSearchStores/-/documents".to_owned(),
+            "",
+            400,
+        ),
+        ("GET", format!("/gemini/v1beta/{theirs}"), "", 404),
+        (
+            "GET",
+            format!("/v1beta/{}", theirs.replace('/', "%2F")),
+            "",
+            404,
+        ),
+        ("POST", GENERATE.to_owned(), hidden.as_str(), 404),
+        ("POST", GENERATE.to_owned(), far_off.as_str(), 400),
+    ];
+    for (method, path, body, status) in cases {
+        let request = pool
+            .client
+            .request(method.parse().unwrap(), format!("{}{path}", pool.url))
+            .header("x-goog-api-key", CLIENT_KEY)
+            .header("content-type", "application/json")
+            .body(body.to_owned());
+        let heard = Heard::whole(request.send().await.unwrap()).await;
+        assert_eq!(heard.status, status, "{method} {path}: {}", heard.text());
+        assert_eq!(pool.row_of(&heard).await.attempts, 0, "{path}");
+    }
+    // Packed, a body may name what it likes.
+    let packed = pool
+        .post(GENERATE, &hidden)
+        .header("content-encoding", "gzip");
+    let heard = Heard::whole(packed.send().await.unwrap()).await;
+    assert_eq!(heard.status, 400, "{}", heard.text());
+    assert!(heard.text().contains("Send plain JSON"));
+    let environment =
+        json!({"model": "gemini-2.5-flash", "input": "Why?", "environment": "remote"});
+    let heard = send(
+        &pool,
+        "POST",
+        "/v1beta/interactions",
+        CLIENT_KEY,
+        &environment,
+    )
+    .await;
+    assert_eq!(heard.status, 200, "{}", heard.text());
+}
+
+#[tokio::test]
 async fn what_two_projects_hold_cannot_be_used_together() {
     let pool =
         TestPool::start_with(Rules::with_keys(keys(4)), &[("client_isolation", "off")]).await;

@@ -47,7 +47,8 @@ async fn an_upload_goes_in_pieces_to_where_it_began_and_its_file_belongs_there()
     assert_eq!(first.header("x-goog-upload-status"), Some("active"));
     assert_eq!(state.header("x-goog-upload-size-received"), Some("8388608"));
     assert_eq!(last.header("x-goog-upload-status"), Some("final"));
-    assert_eq!(late.status, 404, "its session is forgotten");
+    // Whom the last answer did not reach may ask for it.
+    assert_eq!(late.header("x-goog-upload-status"), Some("final"));
     let name = file_name(&last);
     let kept = pool.google.belongings().remove(0);
     assert_eq!(kept.name, name);
@@ -57,7 +58,7 @@ async fn an_upload_goes_in_pieces_to_where_it_began_and_its_file_belongs_there()
         .iter()
         .map(|request| request.header("content-length"))
         .collect();
-    assert_eq!(lengths[1..], [Some("8388608"), Some("0"), Some("7")]);
+    assert_eq!(lengths[1..4], [Some("8388608"), Some("0"), Some("7")]);
     let key = received[0].key.clone();
     assert!(
         received.iter().all(|request| request.key == key),
@@ -91,7 +92,7 @@ async fn an_upload_goes_in_pieces_to_where_it_began_and_its_file_belongs_there()
     assert_eq!(told(2), success(0));
     assert_eq!(told(3), success(7));
     assert!(rows[3].response_bytes > 200);
-    assert_eq!(told(4).1, Some(Outcome::Refused));
+    assert_eq!(told(4), success(0));
     pool.assert_sums_agree().await;
 }
 
@@ -270,7 +271,6 @@ async fn the_older_protocol_is_served_too() {
     };
     let more = put("bytes 0-2/5", "abc").await;
     let last = put("bytes 3-4/5", "de").await;
-    let late = put("bytes */5", "").await;
 
     assert!(
         url.starts_with(&format!("{}{FILES}?upload_id=", pool.url)),
@@ -282,7 +282,6 @@ async fn the_older_protocol_is_served_too() {
     );
     assert_eq!(pool.row_of(&more).await.outcome, Some(Outcome::Success));
     assert_eq!(file_name(&last), "files/old");
-    assert_eq!(late.status, 404);
     let received = pool.google.last_received().unwrap();
     assert_eq!(received.method, "PUT");
     assert_eq!(
