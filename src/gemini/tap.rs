@@ -216,8 +216,7 @@ impl Tap {
             service_tier: metadata
                 .as_ref()
                 .and_then(|data| text_of(&data["serviceTier"])),
-            error: None,
-            told: Told::default(),
+            ..Answered::default()
         }
     }
 
@@ -229,8 +228,7 @@ impl Tap {
             model_version: self.text(&[2]),
             finish_reason: self.text(&[3]),
             service_tier: self.text(&[4]),
-            error: None,
-            told: Told::default(),
+            ..Answered::default()
         }
     }
 
@@ -245,8 +243,7 @@ impl Tap {
             model_version: self.text(&[3, 4]),
             finish_reason: self.text(&[5, 6]),
             service_tier: self.text(&[7, 8]),
-            error: None,
-            told: Told::default(),
+            ..Answered::default()
         }
     }
 

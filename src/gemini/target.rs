@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use http::Method;
 
 use crate::gemini::resource_name::ResourceName;
-
 use crate::gemini::upload::SESSION;
 
 /// Which of Google's three dialects a path speaks; errors, streams and usage differ.

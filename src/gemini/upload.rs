@@ -54,6 +54,11 @@ impl Upload {
     }
 }
 
+/// Whether a path, as a client wrote it, may be for uploads.
+pub fn is_upload_path(path: &str) -> bool {
+    path.contains("upload/")
+}
+
 /// Whether the path is for uploads.
 pub fn is_upload(target: &Target) -> bool {
     ["/upload/", "/resumable/"]

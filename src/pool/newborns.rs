@@ -1,6 +1,6 @@
 //! `Newborns`: what was made a moment ago, known before its row is, and afterwards without a query.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::pool::client_key::ClientKeyId;
 use crate::pool::upstream_key::UpstreamKeyId;
@@ -11,12 +11,9 @@ const MOST: usize = 10_000;
 /// The latest things that answers have told of, by name.
 #[derive(Debug, Default)]
 pub struct Newborns {
-    by_name: HashMap<String, Newborn>,
-    /// The oldest first.
-    order: VecDeque<String>,
+    made: Latest<Newborn>,
     /// Long work whose use is in the row of a request.
-    counted: HashSet<String>,
-    counted_order: VecDeque<String>,
+    counted: Latest<()>,
 }
 
 /// With which key something was made, and for whom.
@@ -26,42 +23,58 @@ pub struct Newborn {
     pub maker: Option<ClientKeyId>,
 }
 
-impl Newborns {
-    pub fn get(&self, name: &str) -> Option<Newborn> {
-        self.by_name.get(name).copied()
-    }
+/// What was put in last, by name.
+#[derive(Debug)]
+struct Latest<T> {
+    by_name: HashMap<String, T>,
+    /// The oldest first.
+    order: VecDeque<String>,
+}
 
-    /// Notes that something was made. What is here already stays as it is, as its row does: clients choose some names, and
-    /// nobody shall move what is another's.
-    pub fn note(&mut self, name: &str, newborn: Newborn) {
-        if self.by_name.contains_key(name) {
-            return;
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self {
+            by_name: HashMap::new(),
+            order: VecDeque::new(),
         }
-        self.by_name.insert(name.to_owned(), newborn);
+    }
+}
+
+impl<T> Latest<T> {
+    /// Puts in what is not there yet. Returns whether that was so.
+    fn add(&mut self, name: &str, value: T) -> bool {
+        if self.by_name.contains_key(name) {
+            return false;
+        }
+        self.by_name.insert(name.to_owned(), value);
         self.order.push_back(name.to_owned());
         if self.order.len() > MOST
             && let Some(oldest) = self.order.pop_front()
         {
             self.by_name.remove(&oldest);
         }
+        true
+    }
+}
+
+impl Newborns {
+    pub fn get(&self, name: &str) -> Option<Newborn> {
+        self.made.by_name.get(name).copied()
+    }
+
+    /// Notes that something was made. What is here already stays as it is, as its row does: clients choose some names, and
+    /// nobody shall move what is another's.
+    pub fn note(&mut self, name: &str, newborn: Newborn) {
+        self.made.add(name, newborn);
     }
 
     pub fn is_counted(&self, name: &str) -> bool {
-        self.counted.contains(name)
+        self.counted.by_name.contains_key(name)
     }
 
     /// Notes that what long work used goes into a row. Returns whether that is the first time.
     pub fn count(&mut self, name: &str) -> bool {
-        let is_first = self.counted.insert(name.to_owned());
-        if is_first {
-            self.counted_order.push_back(name.to_owned());
-        }
-        if self.counted_order.len() > MOST
-            && let Some(oldest) = self.counted_order.pop_front()
-        {
-            self.counted.remove(&oldest);
-        }
-        is_first
+        self.counted.add(name, ())
     }
 
     /// Notes that something was deleted, with all that was within it.
@@ -70,8 +83,8 @@ impl Newborns {
             let rest = other.strip_prefix(name);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.by_name.retain(|other, _| !is_within(other));
-        self.order.retain(|other| !is_within(other));
+        self.made.by_name.retain(|other, _| !is_within(other));
+        self.made.order.retain(|other| !is_within(other));
     }
 }
 
@@ -134,7 +147,7 @@ mod tests {
 
         assert_eq!(newborns.get("files/0"), None);
         assert_eq!(newborns.get("files/1"), Some(newborn(1, 1)));
-        assert_eq!(newborns.by_name.len(), MOST);
-        assert_eq!(newborns.order.len(), MOST);
+        assert_eq!(newborns.made.by_name.len(), MOST);
+        assert_eq!(newborns.made.order.len(), MOST);
     }
 }

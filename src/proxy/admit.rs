@@ -1,6 +1,8 @@
 //! May they, now: scopes and limits of a client key → `Permit`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::header::CONTENT_ENCODING;
 
@@ -11,7 +13,36 @@ use crate::gemini::target::{Surface, Target};
 use crate::pool::admission::Permit;
 use crate::pool::client_key::ClientKey;
 use crate::proxy::incoming::Incoming;
+use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
+
+/// Finds out who asks and for what, and refuses those who may not, before anything is read.
+pub fn let_in(
+    app: &App,
+    authenticated: Result<Arc<ClientKey>, Refusal>,
+    target: Result<Target, Refusal>,
+    record: &mut Record,
+) -> Result<(Arc<ClientKey>, Target), Refusal> {
+    // Strangers first: their bad paths must not fill the log.
+    let client = authenticated?;
+    record.client(&client);
+    let target = target?;
+    check_scopes(&client, record.client_ip(), &target)?;
+    check_backlog(app, record)?;
+    Ok((client, target))
+}
+
+/// Whether there is room for one more row.
+pub fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
+    let most = app.settings().max_pending_rows;
+    if app.recorder.pending() >= usize::try_from(most).unwrap_or(usize::MAX) {
+        // A row for each refusal would go on filling the memory that is full; one will tell how many there were.
+        record.leave_out();
+        app.turned_away.fetch_add(1, Ordering::Relaxed);
+        return Err(Refusal::TooManyPendingRows);
+    }
+    Ok(())
+}
 
 /// Whether the key may be used from there and on that path; asked before a body is read.
 pub fn check_scopes(client: &ClientKey, address: IpAddr, target: &Target) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::pool::client_key::ClientKeyId;
 use crate::pool::ownership::{Asker, Binding, Home, Known, binding};
 use crate::pool::upstream_key::ProjectId;
+use crate::proxy::incoming::Incoming;
 use crate::proxy::refuse::Refusal;
 use crate::storage::error::Error;
 use crate::storage::resources;
@@ -40,6 +41,18 @@ impl Bound {
     pub fn is_guess(&self) -> bool {
         self.only.is_none() && !self.unknown.is_empty()
     }
+}
+
+/// Looks up where a request may go because of all that it names or makes.
+pub async fn bind_incoming(
+    app: &App,
+    client: ClientKeyId,
+    incoming: &Incoming,
+) -> Result<Bound, Refusal> {
+    if !incoming.is_read && app.settings().client_isolation {
+        return Err(Refusal::NamesUnread);
+    }
+    bind(app, client, &incoming.names, incoming.makes()).await
 }
 
 /// Looks up where a request may go that names these things, and makes something of a kind or nothing.
@@ -84,27 +97,24 @@ pub async fn bind(
         is_isolated: app.settings().client_isolation,
     };
     let counted = known.iter().filter(|known| known.is_counted);
-    let counted = counted.map(|known| known.name.clone()).collect();
+    let bound = Bound {
+        unknown,
+        counted: counted.map(|known| known.name.clone()).collect(),
+        ..Bound::default()
+    };
     match binding(&names, &known, asker, makes.is_some()) {
         Binding::Free => Ok(Bound {
             settles: makes.is_some_and(ResourceKind::is_combined),
-            unknown,
-            counted,
-            ..Bound::default()
+            ..bound
         }),
         Binding::First(home) => Ok(Bound {
             home: Some(home),
-            unknown,
-            counted,
-            ..Bound::default()
+            ..bound
         }),
         Binding::Only { project_id, name } => Ok(Bound {
             only: Some(project_id),
-            home: None,
-            settles: false,
             name: Some(ResourceName::shown(name).into_owned()),
-            unknown,
-            counted,
+            ..bound
         }),
         Binding::Apart(groups) => Err(Refusal::Apart(
             groups

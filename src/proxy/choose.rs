@@ -38,6 +38,24 @@ pub fn at_home(
     }
 }
 
+/// Has the first of the things that a client will use together made where the leased key is, unless another request of the
+/// same client was first: then where that went, which becomes `home` to this request, if a key is ready there.
+pub fn settle_down(
+    app: &App,
+    client: &ClientKey,
+    lease: Lease,
+    home: &mut Option<ProjectId>,
+    wanted: &Wanted<'_>,
+    tried: &Tried,
+) -> Lease {
+    let claimed = app.homes().claim(client.id, lease.lent.project_id);
+    if claimed == lease.lent.project_id {
+        return lease;
+    }
+    *home = Some(claimed);
+    at_home(app, client, home, wanted, tried).unwrap_or(lease)
+}
+
 /// Leases the best key for the request. Where none is ready but one will be before `patience` is used up, the request
 /// waits its turn; what it waits is taken off.
 pub async fn choose(

@@ -2,20 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::extract::Request;
 use axum::response::Response;
 
 use crate::app::App;
-use crate::gemini::target::Target;
-use crate::gemini::upload::{Upload, session_of};
+use crate::gemini::upload::{Upload, is_upload_path, session_of};
 use crate::peer::base_url;
-use crate::pool::client_key::ClientKey;
-use crate::proxy::admit::{admit, check_scopes};
+use crate::proxy::admit::{admit, let_in};
 use crate::proxy::answer::answer;
 use crate::proxy::authenticate::{authenticate, credential};
-use crate::proxy::bind::bind;
+use crate::proxy::bind::bind_incoming;
 use crate::proxy::forward::Attempt;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::lists::{Listed, MergedPage, list};
@@ -41,7 +38,7 @@ impl Served {
 /// Carries one request through the pool and records it, however it ends.
 pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Response {
     let mut record = Record::open(app, &request, peer);
-    let is_upload = request.uri().path().contains("upload/");
+    let is_upload = is_upload_path(request.uri().path());
     let base = is_upload.then(|| base_url(peer, request.headers(), &app.config));
     let mut served = serve(app, request, &mut record).await;
     if let (Ok(Served::Gemini(answered)), Some(base)) = (&mut served, base) {
@@ -74,7 +71,7 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
     let (client, target) = let_in(app, authenticated, target, record)?;
     if Upload::of(&target, request.headers()) == Some(Upload::Whole) {
         let (incoming, body) = Incoming::passing(app, target, request)?;
-        let bound = bind(app, client.id, &incoming.names, incoming.makes()).await?;
+        let bound = bind_incoming(app, client.id, &incoming).await?;
         let passed = pass(app, &client, &bound, None, incoming, body, record).await?;
         return Ok(Served::gemini(passed));
     }
@@ -82,10 +79,7 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
     let mut incoming = Incoming::read(app, &settings, target, request).await?;
     record.incoming(&incoming);
     record.admitted(admit(app, &client, &incoming)?);
-    if settings.client_isolation && !incoming.is_read {
-        return Err(Refusal::NamesUnread);
-    }
-    let bound = bind(app, client.id, &incoming.names, incoming.makes()).await?;
+    let bound = bind_incoming(app, client.id, &incoming).await?;
     record.bound(&bound);
     let attempt = match incoming.listing {
         Some(listing) => match list(app, &settings, &client, listing, &mut incoming, record).await?
@@ -96,32 +90,4 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
         None => try_keys(app, &settings, &client, &incoming, &bound, record).await?,
     };
     Ok(Served::gemini((attempt, incoming)))
-}
-
-/// Whether there is room for one more row.
-pub fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
-    let most = app.settings().max_pending_rows;
-    if app.recorder.pending() >= usize::try_from(most).unwrap_or(usize::MAX) {
-        // A row for each refusal would go on filling the memory that is full; one will tell how many there were.
-        record.leave_out();
-        app.turned_away.fetch_add(1, Ordering::Relaxed);
-        return Err(Refusal::TooManyPendingRows);
-    }
-    Ok(())
-}
-
-/// Finds out who asks and for what, and refuses those who may not, before anything is read.
-pub fn let_in(
-    app: &App,
-    authenticated: Result<Arc<ClientKey>, Refusal>,
-    target: Result<Target, Refusal>,
-    record: &mut Record,
-) -> Result<(Arc<ClientKey>, Target), Refusal> {
-    // Strangers first: their bad paths must not fill the log.
-    let client = authenticated?;
-    record.client(&client);
-    let target = target?;
-    check_scopes(&client, record.client_ip(), &target)?;
-    check_backlog(app, record)?;
-    Ok((client, target))
 }

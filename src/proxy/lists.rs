@@ -1,5 +1,6 @@
 //! Lists of what belongs to projects: the pages of all that hold something of the client's, one after another.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use crate::app::App;
 use crate::gemini::classify::success;
 use crate::gemini::listing::{Cursor, Listing, Page};
+use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
 use crate::pool::client_key::{ClientKey, ClientKeyId};
 use crate::pool::settings::Settings;
@@ -146,21 +148,14 @@ pub async fn list(
 
 /// Leaves of a page what this client has made.
 async fn keep_own(app: &App, page: &mut Page<'_>, maker: ClientKeyId) -> Result<(), Refusal> {
-    let names: Vec<_> = page
-        .items
-        .iter()
-        .filter_map(|item| item.name.as_ref().map(|name| name.as_str().to_owned()))
-        .collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = page.items.iter().flat_map(|item| &item.name);
+    let names: Vec<&str> = names.map(ResourceName::as_str).collect();
     let known = resources::list_named(&app.db.readers, &names).await;
-    let known = known.map_err(not_looked_up)?;
-    page.items.retain(|item| {
-        let name = item.name.as_ref();
-        name.is_some_and(|name| {
-            known
-                .iter()
-                .any(|known| known.name == name.as_str() && known.maker == Some(maker))
-        })
-    });
+    let known = known.map_err(not_looked_up)?.into_iter();
+    let own = known.filter(|known| known.maker == Some(maker));
+    let own: HashSet<String> = own.map(|known| known.name).collect();
+    let is_own = |name: &ResourceName| own.contains(name.as_str());
+    page.items
+        .retain(|item| item.name.as_ref().is_some_and(is_own));
     Ok(())
 }

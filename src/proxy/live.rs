@@ -22,13 +22,12 @@ use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::Target;
 use crate::pool::client_key::ClientKey;
-use crate::proxy::admit::admit;
+use crate::proxy::admit::{admit, let_in};
 use crate::proxy::authenticate::{
     Credential, authenticate, authenticate_token, session_credential,
 };
-use crate::proxy::bind::bind;
+use crate::proxy::bind::bind_incoming;
 use crate::proxy::forward::Attempt;
-use crate::proxy::handler::let_in;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
@@ -149,10 +148,7 @@ async fn open(
     let incoming = Incoming::of_session(app, &settings, target, headers, setup, token)?;
     record.incoming(&incoming);
     record.admitted(admit(app, key, &incoming)?);
-    if settings.client_isolation && !incoming.is_read {
-        return Err(Refusal::NamesUnread.into());
-    }
-    let bound = bind(app, key.id, &incoming.names, incoming.makes()).await?;
+    let bound = bind_incoming(app, key.id, &incoming).await?;
     record.bound(&bound);
     let gone = async {
         match next_payload(socket).await {

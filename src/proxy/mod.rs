@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::app::App;
 use crate::gemini::target;
+use crate::gemini::upload::is_upload_path;
 use crate::peer::Peer;
 
 mod admit;
@@ -46,7 +47,7 @@ pub async fn serve(
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let is_upload = request.uri().path().contains("upload/");
+    let is_upload = is_upload_path(request.uri().path());
     let mut response = if preflight {
         answer_preflight(&request)
     } else if target::is_live(request.uri().path()) {

@@ -12,7 +12,7 @@ use crate::pool::selection::{Again, Obstacle, Tried};
 use crate::pool::settings::Settings;
 use crate::pool::verdict::{Fault, Retry, Rule};
 use crate::proxy::bind::Bound;
-use crate::proxy::choose::{at_home, choose};
+use crate::proxy::choose::{at_home, choose, settle_down};
 use crate::proxy::forward::{Attempt, Reply, forward};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::Record;
@@ -58,6 +58,9 @@ pub async fn try_keys(
             }
         };
         let lease = match chosen {
+            Ok(lease) if std::mem::take(&mut settles) => {
+                settle_down(app, client, lease, &mut home, &wanted, &tried)
+            }
             Ok(lease) => lease,
             Err(obstacle) => {
                 return match last {
@@ -71,13 +74,6 @@ pub async fn try_keys(
             }
         };
         let (key, project) = (lease.lent.id, lease.lent.project_id);
-        if std::mem::take(&mut settles) {
-            let claimed = app.homes().claim(client.id, project);
-            if claimed != project {
-                home = Some(claimed);
-                continue;
-            }
-        }
         if let Some(attempt) = last.take_if(|_| guesses > 0 && tried.has_project(project)) {
             // Every project was asked for what nobody is known to have made.
             return conclude(attempt, incoming, bound, |_| None);

@@ -19,12 +19,11 @@ use crate::gemini::upload::{
 use crate::pool::client_key::ClientKey;
 use crate::pool::selection::Tried;
 use crate::pool::upstream_key::UpstreamKeyId;
-use crate::proxy::admit::{admit, check_scopes};
+use crate::proxy::admit::{admit, check_backlog, check_scopes};
 use crate::proxy::authenticate::{Credential, authenticate, check_standing, fail};
 use crate::proxy::bind::Bound;
-use crate::proxy::choose::{at_home, choose};
+use crate::proxy::choose::{at_home, choose, settle_down};
 use crate::proxy::forward::{Attempt, Reply, forward_passing};
-use crate::proxy::handler::check_backlog;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::passing::Passing;
 use crate::proxy::record::Record;
@@ -120,7 +119,7 @@ pub async fn pass(
     let own = first
         .and_then(|id| app.keys.lease_key(id, &wanted, clock::now()))
         .or_else(|| at_home(app, client, &mut home, &wanted, &tried));
-    let lease = if let Some(lease) = own {
+    let mut lease = if let Some(lease) = own {
         lease
     } else {
         let mut patience = settings.wait_for_key();
@@ -138,14 +137,8 @@ pub async fn pass(
             .await
             .map_err(|obstacle| Refusal::no_key(Some(obstacle), "", held))?
     };
-    let mut lease = lease;
     if bound.settles {
-        let claimed = app.homes().claim(client.id, lease.lent.project_id);
-        if claimed != lease.lent.project_id {
-            // Another upload of the same client was first: where that went this one shall be.
-            let mut home = Some(claimed);
-            lease = at_home(app, client, &mut home, &wanted, &tried).unwrap_or(lease);
-        }
+        lease = settle_down(app, client, lease, &mut home, &wanted, &tried);
     }
     record.begin_attempt(&lease.lent);
     let (body, progress) = Passing::new(body);
