@@ -11,14 +11,14 @@ mod world;
 use std::time::{Duration, Instant};
 
 use gemini_pool::gemini::classify::success;
-use gemini_pool::pool::keys::{Cooldown, Keys, Lent};
-use gemini_pool::pool::quota::{Measure, Own};
-use gemini_pool::pool::quota_clock::end_of_google_day;
-use gemini_pool::pool::selection::{Tried, Wanted};
-use gemini_pool::pool::settle::Moment;
-use gemini_pool::pool::upstream_key::ProjectId;
-use gemini_pool::pool::verdict::Rule;
-use gemini_pool::pool::window::Amount;
+use gemini_pool::pool::health::settle::AttemptTiming;
+use gemini_pool::pool::health::verdict::Rule;
+use gemini_pool::pool::keys::registry::{Cooldown, KeyRegistry, LeasedKey};
+use gemini_pool::pool::keys::selection::{LeaseRequest, TriedKeys};
+use gemini_pool::pool::keys::upstream_key::ProjectId;
+use gemini_pool::pool::quota::google_clock::end_of_google_day;
+use gemini_pool::pool::quota::limits::{Measure, ObservedLimit};
+use gemini_pool::pool::quota::windows::QuotaAmount;
 
 use world::{Demand, World, demand, key, start};
 
@@ -43,18 +43,18 @@ fn main() {
     lend_among_many("all ready", |_| ());
     lend_among_many("half rest for the model", |keys| {
         for project in (1..=KEYS).step_by(2) {
-            keys.put_cooldown(ProjectId(project), "flash", cooldown());
+            keys.set_cooldown(ProjectId(project), "flash", cooldown());
         }
     });
     lend_among_many("with known quotas, four models in turns", |keys| {
         for project in 1..=KEYS {
             for model in MODELS {
-                let own = Own::Limit(10_000);
-                keys.put_limit(
+                let observed = ObservedLimit::Limit(10_000);
+                keys.restore_limit(
                     ProjectId(project),
                     model,
                     Measure::RequestsPerDay,
-                    own,
+                    observed,
                     start(),
                 );
             }
@@ -62,15 +62,15 @@ fn main() {
     });
     lend_among_many("all but ten rest", |keys| {
         for project in 11..=KEYS {
-            keys.put_cooldown(ProjectId(project), "flash", cooldown());
+            keys.set_cooldown(ProjectId(project), "flash", cooldown());
         }
     });
     simulate();
 }
 
 /// Lends, settles and gives back, 32 requests at a time.
-fn lend_among_many(what: &str, prepare: impl Fn(&mut Keys)) {
-    let mut keys = Keys::default();
+fn lend_among_many(what: &str, prepare: impl Fn(&mut KeyRegistry)) {
+    let mut keys = KeyRegistry::default();
     for number in 1..=KEYS {
         keys.put(key(number), number, start());
     }
@@ -80,22 +80,22 @@ fn lend_among_many(what: &str, prepare: impl Fn(&mut Keys)) {
     } else {
         &MODELS[..1]
     };
-    let (mut now, mut under_way) = (start(), Vec::<(Lent, &str)>::new());
+    let (mut now, mut under_way) = (start(), Vec::<(LeasedKey, &str)>::new());
     let mut lending = Vec::with_capacity(usize::try_from(LENDINGS).unwrap());
     let mut rest = Duration::ZERO;
-    let chosen = |keys: &mut Keys, model, now| {
-        let amount = Amount {
+    let chosen = |keys: &mut KeyRegistry, model, now| {
+        let amount = QuotaAmount {
             requests: 1,
             tokens: 100,
         };
-        keys.lend(
-            &Wanted {
+        keys.lease(
+            &LeaseRequest {
                 model,
                 amount,
                 tags: &[],
                 project: None,
             },
-            &Tried::default(),
+            &TriedKeys::default(),
             now,
         )
     };
@@ -109,20 +109,20 @@ fn lend_among_many(what: &str, prepare: impl Fn(&mut Keys)) {
         now = now + Duration::from_millis(u64::from(number % 2));
         let model = models[usize::try_from(number).unwrap() % models.len()];
         let began = Instant::now();
-        let lent = chosen(&mut keys, model, now);
+        let leased = chosen(&mut keys, model, now);
         lending.push(began.elapsed());
-        under_way.push((lent.unwrap(), model));
+        under_way.push((leased.unwrap(), model));
         if under_way.len() > 32 {
-            let (lent, model) = under_way.swap_remove(0);
-            let moment = Moment {
+            let (leased, model) = under_way.swap_remove(0);
+            let timing = AttemptTiming {
                 began: now,
                 now,
                 chance: 0.5,
-                had_begun: false,
+                answer_had_begun: false,
             };
             let began = Instant::now();
-            keys.settle(&lent, model, &success(200), moment);
-            keys.give_back(&lent);
+            keys.settle(&leased, model, &success(200), timing);
+            keys.release(&leased);
             rest += began.elapsed();
         }
     }
@@ -141,7 +141,7 @@ fn lend_among_many(what: &str, prepare: impl Fn(&mut Keys)) {
 }
 
 fn simulate() {
-    let mut keys = Keys::default();
+    let mut keys = KeyRegistry::default();
     for number in 1..=i64::try_from(PROJECTS).unwrap() {
         keys.put(key(number), number, start());
     }

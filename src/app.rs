@@ -13,18 +13,19 @@ use crate::config::Config;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
 use crate::jobs::Jobs;
-use crate::pool::admission::SharedAdmission;
-use crate::pool::client_key::{ClientKey, ClientKeys, HashKey};
-use crate::pool::guessing::Guesses;
-use crate::pool::keys::{Rules, turn_at};
-use crate::pool::lease::SharedKeys;
-use crate::pool::newborns::Newborns;
-use crate::pool::ownership::Homes;
-use crate::pool::quota_clock::begin_of_google_day;
-use crate::pool::request_id::RequestIds;
+use crate::key_queue::KeyQueue;
+use crate::pool::clients::admission::SharedAdmission;
+use crate::pool::clients::auth_failures::AuthFailures;
+use crate::pool::clients::client_key::{ClientKey, ClientKeys, HashKey};
+use crate::pool::clients::login_throttle::LoginThrottle;
+use crate::pool::clients::one_time_secrets::OneTimeSecrets;
+use crate::pool::keys::lease::SharedKeyRegistry;
+use crate::pool::keys::registry::{KeyPolicy, lease_order_at};
+use crate::pool::quota::google_clock::begin_of_google_day;
+use crate::pool::request_id::RequestIdGenerator;
+use crate::pool::resources::affinity::ProjectAffinity;
+use crate::pool::resources::recent_resources::RecentResources;
 use crate::pool::settings::Settings;
-use crate::pool::shown_once::ShownOnce;
-use crate::pool::sign_in_guessing::SignInGuesses;
 use crate::storage::backups::Maker;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
@@ -35,7 +36,6 @@ use crate::storage::{
     client_keys, cooldowns, installation, projects, quotas, revision, settings, spending,
     upstream_keys,
 };
-use crate::waiting_room::WaitingRoom;
 
 /// What was sent so long ago does not count in any minute.
 const LAST_MINUTE: Duration = Duration::from_secs(61);
@@ -46,19 +46,19 @@ pub struct App {
     pub config: Config,
     pub db: Db,
     pub recorder: Recorder,
-    pub keys: SharedKeys,
+    pub keys: SharedKeyRegistry,
     /// Where requests wait for a key.
-    pub waiting: Arc<WaitingRoom>,
+    pub key_queue: Arc<KeyQueue>,
     pub admission: SharedAdmission,
     pub gemini: Gemini,
-    pub ids: RequestIds,
-    pub guesses: Mutex<Guesses>,
+    pub ids: RequestIdGenerator,
+    pub auth_failures: Mutex<AuthFailures>,
     /// Where each client's things are made.
-    homes: Mutex<Homes>,
+    project_affinity: Mutex<ProjectAffinity>,
     /// What was made lately.
-    newborns: Mutex<Newborns>,
+    recent_resources: Mutex<RecentResources>,
     /// Wrong passwords of the dashboard.
-    sign_in_guesses: Mutex<SignInGuesses>,
+    login_throttle: Mutex<LoginThrottle>,
     /// What admins have begun that takes longer than a page.
     pub jobs: Jobs,
     /// How many bytes of request bodies are in memory.
@@ -79,7 +79,7 @@ pub struct App {
     /// The backup that is being made, if one is.
     pub backups: Maker,
     /// Secrets of new client keys that were not shown yet.
-    shown_once: Mutex<ShownOnce>,
+    one_time_secrets: Mutex<OneTimeSecrets>,
     young: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
     /// Held while what was changed is taken over.
     reloading: tokio::sync::Mutex<()>,
@@ -100,15 +100,15 @@ impl App {
         let defaults = Settings::default();
         let app = Arc::new(Self {
             recorder,
-            keys: SharedKeys::default(),
-            waiting: Arc::default(),
+            keys: SharedKeyRegistry::default(),
+            key_queue: Arc::default(),
             admission: SharedAdmission::default(),
             gemini: Gemini::new(&config.upstream_url, &defaults),
-            ids: RequestIds::after(last_id),
-            guesses: Mutex::default(),
-            homes: Mutex::default(),
-            newborns: Mutex::default(),
-            sign_in_guesses: Mutex::default(),
+            ids: RequestIdGenerator::after(last_id),
+            auth_failures: Mutex::default(),
+            project_affinity: Mutex::default(),
+            recent_resources: Mutex::default(),
+            login_throttle: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
             jobs: Jobs::default(),
             stopping: CancellationToken::new(),
@@ -122,15 +122,15 @@ impl App {
             settings: RwLock::new(Arc::new(defaults)),
             redactor: RwLock::default(),
             backups: Maker::default(),
-            shown_once: Mutex::default(),
+            one_time_secrets: Mutex::default(),
             young: Mutex::default(),
             config,
             db,
         });
         app.reload(now).await?;
         app.load_quotas(now).await?;
-        let room = app.waiting.clone();
-        app.keys.when_freed(move || room.ring());
+        let queue = app.key_queue.clone();
+        app.keys.on_release(move || queue.notify());
         Ok(app)
     }
 
@@ -146,13 +146,13 @@ impl App {
                 project_id,
                 model,
                 measure,
-                own,
+                observed,
                 learnt_at,
             } = limit;
-            keys.put_limit(project_id, &model, measure, own, learnt_at);
+            keys.restore_limit(project_id, &model, measure, observed, learnt_at);
         }
         for used in used {
-            keys.put_spent(used.id, &used.model, used.amount, used.at, now);
+            keys.restore_usage(used.id, &used.model, used.amount, used.at, now);
         }
         Ok(())
     }
@@ -179,13 +179,13 @@ impl App {
             ClientKeys::new(self.hash_key.clone(), clients),
         );
         let mut shared = self.keys.lock();
-        shared.set_rules(Rules::of(&self.settings()));
+        shared.set_policy(KeyPolicy::of(&self.settings()));
         for key in keys {
             // Keys that were never used stand before all others, in an order by chance: a list often has its dead
             // keys side by side.
             let turn = key
                 .last_used_at
-                .map_or_else(|| -rand::random_range(1..i64::MAX), turn_at);
+                .map_or_else(|| -rand::random_range(1..i64::MAX), lease_order_at);
             shared.put(key, turn, now);
         }
         for id in removed {
@@ -195,11 +195,11 @@ impl App {
             shared.clear_cooldowns(project_id, now);
         }
         for (project_id, model, cooldown) in cooldowns {
-            shared.extend_cooldown(project_id, &model, cooldown.begun_by(now));
+            shared.extend_cooldown(project_id, &model, cooldown.rebased_at(now));
         }
         let values = shared.values_to_redact();
         drop(shared);
-        self.waiting.ring();
+        self.key_queue.notify();
         let secrets = values.iter().map(|(secret, _)| secret.expose());
         let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();
         let projects = projects.into_iter().map(String::as_str);
@@ -209,12 +209,16 @@ impl App {
         Ok(true)
     }
 
-    pub fn homes(&self) -> MutexGuard<'_, Homes> {
-        self.homes.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn project_affinity(&self) -> MutexGuard<'_, ProjectAffinity> {
+        self.project_affinity
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn newborns(&self) -> MutexGuard<'_, Newborns> {
-        self.newborns.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn recent_resources(&self) -> MutexGuard<'_, RecentResources> {
+        self.recent_resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The random key of this installation.
@@ -230,10 +234,10 @@ impl App {
     ) -> Result<()> {
         let zone = self.settings().day_zone.clone();
         let limited = clients.map(|client| (client.id, &client.limits));
-        let unknown = self.admission.lock().take_over(&zone, limited);
+        let unknown = self.admission.lock().set_limits(&zone, limited);
         for (id, limits) in unknown {
             let past = spending::past(&self.db.readers, id, &limits, &zone, now).await?;
-            self.admission.lock().remember(id, limits, past, now);
+            self.admission.lock().restore(id, limits, past, now);
         }
         Ok(())
     }
@@ -253,14 +257,14 @@ impl App {
     }
 
     /// Wrong passwords of the dashboard.
-    pub fn sign_in_guesses(&self) -> MutexGuard<'_, SignInGuesses> {
-        self.sign_in_guesses
+    pub fn login_throttle(&self) -> MutexGuard<'_, LoginThrottle> {
+        self.login_throttle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn shown_once(&self) -> MutexGuard<'_, ShownOnce> {
-        self.shown_once
+    pub fn one_time_secrets(&self) -> MutexGuard<'_, OneTimeSecrets> {
+        self.one_time_secrets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

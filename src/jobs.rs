@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::pool::import::{Import, ImportedKey};
-use crate::pool::upstream_key::{Attributes, KeyState, UpstreamKeyId};
+use crate::pool::keys::import::{ImportedKey, KeyImport};
+use crate::pool::keys::upstream_key::{KeyAttributes, KeyState, UpstreamKeyId};
 use crate::storage::audit::Actor;
 
 /// So many jobs are remembered.
@@ -26,7 +26,7 @@ pub const MOST_RESULTS: usize = 200;
 pub struct Jobs {
     begun: Mutex<VecDeque<Arc<Job>>>,
     /// What was pasted and not yet added.
-    pub pasted: Kept<Import>,
+    pub pasted: Kept<KeyImport>,
     /// All keys that matched when somebody was asked whether to change them: those, and no others, are changed.
     pub matched: Kept<Vec<UpstreamKeyId>>,
     changes: Queue,
@@ -83,7 +83,7 @@ pub enum Change {
     Delete,
     Restore,
     Update {
-        attributes: Attributes,
+        attributes: KeyAttributes,
         add_tags: Vec<String>,
         remove_tags: Vec<String>,
     },

@@ -2,7 +2,7 @@
 //! nothing.
 
 use crate::auth::csrf::hex;
-use crate::pool::client_key::HashKey;
+use crate::pool::clients::client_key::HashKey;
 
 /// A new mark for browsers of this admin: a random number and its proof.
 pub fn new(key: &HashKey, username: &str) -> String {

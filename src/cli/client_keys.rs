@@ -9,7 +9,7 @@ use crate::cli::selected::{RemovedArgs, SelectedArgs};
 use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
 use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
-use crate::pool::client_key::ClientKeyId;
+use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{ListedKey, NewClientKey, Terms};

@@ -7,9 +7,9 @@ use clap::Args;
 use crate::cli::moment::Moment;
 use crate::clock::Timestamp;
 use crate::config::InvalidConfig;
-use crate::pool::client_key::Limits;
+use crate::pool::clients::client_key::ClientLimits;
+use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::money::{nano_usd, usd};
-use crate::pool::scopes::{self, BadScope};
 use crate::storage::client_keys::{ListedKey, Terms};
 
 /// What clears a limit or a list.
@@ -136,7 +136,7 @@ impl FromStr for Count {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let number = text.parse().ok();
         number
-            .filter(|most| (1..=Limits::LARGEST).contains(most))
+            .filter(|most| (1..=ClientLimits::LARGEST).contains(most))
             .map(Self)
             .ok_or("a limit is a whole number from 1 on, or `none`; `client-keys disable` lets nothing through")
     }
@@ -172,18 +172,18 @@ fn path(text: &str) -> Result<String, String> {
 }
 
 /// What is wrong with a pattern that may have been cut at a comma.
-fn uncut(error: &BadScope) -> String {
+fn uncut(error: &InvalidScope) -> String {
     match error {
-        BadScope::Empty | BadScope::Glob(_) => {
+        InvalidScope::Empty | InvalidScope::Glob(_) => {
             format!("{error}; a comma ends a pattern: write {{a,b}} as two")
         }
-        BadScope::Path | BadScope::Alias | BadScope::Address(_) | BadScope::Tag => {
+        InvalidScope::Path | InvalidScope::Alias | InvalidScope::Address(_) | InvalidScope::Tag => {
             error.to_string()
         }
     }
 }
 
-fn address(text: &str) -> Result<String, BadScope> {
+fn address(text: &str) -> Result<String, InvalidScope> {
     let text = text.trim();
     if text != NONE {
         scopes::check_address(text)?;
@@ -191,7 +191,7 @@ fn address(text: &str) -> Result<String, BadScope> {
     Ok(text.to_owned())
 }
 
-fn tag(text: &str) -> Result<String, BadScope> {
+fn tag(text: &str) -> Result<String, InvalidScope> {
     let text = text.trim();
     scopes::check_tag(text)?;
     Ok(text.to_owned())
@@ -206,7 +206,7 @@ fn switch(text: &str) -> Result<bool, &'static str> {
 }
 
 /// The limits of a key on one line; nothing where there are none.
-pub fn limits(limits: &Limits) -> String {
+pub fn limits(limits: &ClientLimits) -> String {
     let told = [
         (limits.requests_per_minute, "requests/min"),
         (limits.requests_per_day, "requests/day"),
@@ -284,7 +284,7 @@ mod tests {
             name: String::new(),
             note: "kept".to_owned(),
             expires_at: Some("2026-11-23T08:00:00Z".parse().unwrap()),
-            limits: Limits {
+            limits: ClientLimits {
                 requests_per_minute: Some(10),
                 requests_per_day: Some(100),
                 tokens_per_minute: Some(1_000),

@@ -24,8 +24,8 @@ use crate::demo::cast::{cast, extras, rules};
 use crate::demo::fake_gemini::FakeGemini;
 use crate::demo::fake_gemini::fate::FakeKey;
 use crate::demo::traffic;
+use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::secret::Secret;
-use crate::pool::upstream_key::Attributes;
 use crate::server::Server;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::backup::folder_of;
@@ -184,9 +184,9 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
     let act = Act::begin(&mut tx, &Actor::demo(), clock::now()).await?;
     for role in &cast {
         let secret = Secret::new(&role.key.secret);
-        let attributes = Attributes {
+        let attributes = KeyAttributes {
             label: Some(role.label.to_owned()),
-            ..Attributes::default()
+            ..KeyAttributes::default()
         };
         upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act).await?;
     }

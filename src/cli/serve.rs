@@ -14,7 +14,7 @@ use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::migrate::bring_up_to_date;
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
-use crate::pool::upstream_key::Attributes;
+use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::server::Server;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
@@ -86,7 +86,7 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
         }
     }
     for secret in &config.upstream_keys {
-        let nothing = Attributes::default();
+        let nothing = KeyAttributes::default();
         upstream_keys::insert(&mut tx, &hash_key, secret, &nothing, false, &act).await?;
     }
     tx.commit().await?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig};
-use crate::pool::settings::{DEFINITIONS, Definition, definition};
+use crate::pool::settings::{DEFINITIONS, SettingDefinition, definition};
 use crate::storage::audit::{Act, Actor};
 use crate::storage::paging::Page;
 use crate::storage::settings::{self, ListedSetting, SettingChange};
@@ -130,7 +130,7 @@ async fn get(args: &DatabaseArgs, name: &str, json: bool) -> Result<()> {
 async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
     let definition = definition(name).context("every name has a setting")?;
     let kept = definition
-        .kept(value)
+        .row_value(value)
         .map_err(|error| InvalidConfig::new(&error.to_string()))?;
     let db = database::open(args).await?;
     let mut tx = db.begin().await?;
@@ -215,7 +215,7 @@ fn told(change: &SettingChange) -> String {
 /// Nothing for a setting that is no more.
 fn default_of(name: &str) -> String {
     definition(name)
-        .map(Definition::default)
+        .map(SettingDefinition::default)
         .unwrap_or_default()
 }
 

@@ -15,10 +15,10 @@ use crate::config::{DatabaseArgs, UpstreamArgs};
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
 use crate::jobs::{TestResult, Tested};
-use crate::pool::lease::SharedKeys;
-use crate::pool::request_id::RequestIds;
+use crate::pool::keys::lease::SharedKeyRegistry;
+use crate::pool::keys::upstream_key::{UpstreamKey, UpstreamKeyId};
+use crate::pool::request_id::RequestIdGenerator;
 use crate::pool::settings::Settings;
-use crate::pool::upstream_key::{UpstreamKey, UpstreamKeyId};
 use crate::storage::db::Db;
 use crate::storage::paging::Page;
 use crate::storage::recorder::Recorder;
@@ -51,7 +51,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
     let last_id = request_logs::last_id(&db.readers).await?;
     let (recorder, writer) = Recorder::new(db.clone());
     let writing = tokio::spawn(writer.run());
-    let keys = SharedKeys::default();
+    let keys = SharedKeyRegistry::default();
     let projects: HashSet<_> = rows.iter().flat_map(UpstreamKey::project_ids).collect();
     let redactor = Arc::new(Redactor::new(
         rows.iter().map(|row| row.secret.expose()),
@@ -64,7 +64,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         gemini: &gemini,
         settings: Arc::new(settings),
         redactor,
-        ids: &RequestIds::beside(last_id, rand::random()),
+        ids: &RequestIdGenerator::beside(last_id, rand::random()),
         keys: &keys,
         recorder: &recorder,
     };
@@ -110,7 +110,7 @@ fn chosen(rows: &[UpstreamKey], ids: Option<Vec<i64>>) -> Result<Vec<UpstreamKey
 }
 
 /// Tells a running server which states are not those of before.
-async fn hand_over(db: &Db, before: &[UpstreamKey], keys: &SharedKeys) -> Result<()> {
+async fn hand_over(db: &Db, before: &[UpstreamKey], keys: &SharedKeyRegistry) -> Result<()> {
     let is_changed = |row: &&UpstreamKey| {
         let now = keys.lock().get(row.id).map(|row| row.condition);
         now.is_some_and(|condition| condition != row.condition)

@@ -12,8 +12,10 @@ use crate::cli::test_keys::{self, TestArgs};
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig};
-use crate::pool::import::labels;
-use crate::pool::upstream_key::{Attributes, Billing, MOST_WEIGHT, UpstreamKeyId, tags_in};
+use crate::pool::keys::import::numbered_labels;
+use crate::pool::keys::upstream_key::{
+    Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
+};
 use crate::storage::audit::{Act, Actor};
 use crate::storage::{projects, upstream_keys};
 
@@ -55,7 +57,7 @@ pub struct AttributesArgs {
     #[arg(long, allow_negative_numbers = true)]
     priority: Option<i64>,
     /// How much of the work they take, beside others of their priority: 1 to 1000; 1 where nothing is said
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_WEIGHT)))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WEIGHT)))]
     weight: Option<u32>,
     /// Words, separated by commas
     #[arg(long)]
@@ -79,14 +81,14 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 impl AttributesArgs {
-    fn read(&self) -> Attributes {
-        Attributes {
+    fn read(&self) -> KeyAttributes {
+        KeyAttributes {
             label: self.label.clone(),
             project: self.project.clone(),
             billing: self.billing,
             priority: self.priority,
             weight: self.weight,
-            tags: self.tags.as_deref().map(tags_in),
+            tags: self.tags.as_deref().map(parse_tags),
         }
     }
 }
@@ -118,9 +120,9 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     let mut changed = 0;
     for (id, label) in ids
         .iter()
-        .zip(labels(ids.len(), attributes.label.as_deref()))
+        .zip(numbered_labels(ids.len(), attributes.label.as_deref()))
     {
-        let attributes = Attributes {
+        let attributes = KeyAttributes {
             label,
             ..attributes.clone()
         };

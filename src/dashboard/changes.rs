@@ -9,7 +9,7 @@ use crate::dashboard::components::{bytes, exact, moment};
 use crate::dashboard::settings::change::shown;
 use crate::dashboard::texts::{Language, grouped};
 use crate::dashboard::visit::Visit;
-use crate::pool::client_key::Limit;
+use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::settings::definition;
 use crate::storage::audit::{Action, ListedChange, Subject};
 
@@ -216,12 +216,12 @@ fn field_word(language: Language, field: &str) -> &str {
         "paths" => language.paths_field(),
         "addresses" => language.addresses_field(),
         "direct_access" => language.direct_access(),
-        "requests_per_minute" => language.limit(Limit::RequestsPerMinute),
-        "requests_per_day" => language.limit(Limit::RequestsPerDay),
-        "tokens_per_minute" => language.limit(Limit::TokensPerMinute),
-        "tokens_per_day" => language.limit(Limit::TokensPerDay),
-        "concurrency" => language.limit(Limit::Concurrency),
-        "cost_per_month" => language.limit(Limit::CostPerMonth),
+        "requests_per_minute" => language.limit(ClientLimit::RequestsPerMinute),
+        "requests_per_day" => language.limit(ClientLimit::RequestsPerDay),
+        "tokens_per_minute" => language.limit(ClientLimit::TokensPerMinute),
+        "tokens_per_day" => language.limit(ClientLimit::TokensPerDay),
+        "concurrency" => language.limit(ClientLimit::Concurrency),
+        "cost_per_month" => language.limit(ClientLimit::CostPerMonth),
         "label" => language.label(),
         "project" => language.project(),
         "billing" => language.billing(),

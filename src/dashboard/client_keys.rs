@@ -21,7 +21,7 @@ use crate::dashboard::texts::Language;
 use crate::dashboard::visit::Visit;
 use crate::error::Error;
 use crate::pool::calendar::day_of;
-use crate::pool::client_key::{ClientKeyId, Limit, Limits};
+use crate::pool::clients::client_key::{ClientKeyId, ClientLimit, ClientLimits};
 use crate::pool::money::usd;
 use crate::storage::client_keys::{self, ListedKey};
 use crate::storage::spending::{self, Use};
@@ -162,8 +162,8 @@ pub fn state(visit: &Visit, key: &ListedKey) -> Markup {
 }
 
 /// The limits that are set, one a line.
-fn limits(language: Language, limits: &Limits) -> Markup {
-    let set = Limit::ALL
+fn limits(language: Language, limits: &ClientLimits) -> Markup {
+    let set = ClientLimit::ALL
         .into_iter()
         .filter_map(|limit| Some((limit, limits.most(limit)?)));
     html! {
@@ -176,14 +176,14 @@ fn limits(language: Language, limits: &Limits) -> Markup {
 }
 
 /// How much of a limit, as its unit is written.
-pub fn amount(limit: Limit, amount: u64) -> String {
+pub fn amount(limit: ClientLimit, amount: u64) -> String {
     match limit {
-        Limit::CostPerMonth => usd(amount),
-        Limit::RequestsPerMinute
-        | Limit::RequestsPerDay
-        | Limit::TokensPerMinute
-        | Limit::TokensPerDay
-        | Limit::Concurrency => number(amount),
+        ClientLimit::CostPerMonth => usd(amount),
+        ClientLimit::RequestsPerMinute
+        | ClientLimit::RequestsPerDay
+        | ClientLimit::TokensPerMinute
+        | ClientLimit::TokensPerDay
+        | ClientLimit::Concurrency => number(amount),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout;
 use crate::dashboard::visit::{Viewer, Visit};
-use crate::pool::sign_in_guessing::Guesser;
+use crate::pool::clients::login_throttle::LoginSource;
 use crate::storage::admins;
 use crate::storage::audit::Act;
 
@@ -77,11 +77,11 @@ pub async fn create(
     let language = viewer.language;
     let marked = jar.get(MARK_COOKIE).map(Cookie::value);
     let who = match marked.filter(|text| mark::is_of(app.hash_key(), text, username)) {
-        Some(text) => Guesser::Known(text.to_owned()),
-        None => Guesser::stranger(viewer.client_ip),
+        Some(text) => LoginSource::Known(text.to_owned()),
+        None => LoginSource::from_address(viewer.client_ip),
     };
     let account: String = username.chars().take(MOST_OF_A_NAME).collect();
-    let begun = app.sign_in_guesses().begin(&who, &account, clock::now());
+    let begun = app.login_throttle().begin(&who, &account, clock::now());
     if let Err(wait) = begun {
         let seconds = wait.as_secs() + 1;
         let page = form(
@@ -101,7 +101,7 @@ pub async fn create(
         let page = form(&viewer, &next, username, Some(language.wrong_password()));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    app.sign_in_guesses().succeed(&who, &account);
+    app.login_throttle().record_success(&who, &account);
     let address = viewer.client_ip.to_string();
     session::begin(
         &app.db,
@@ -125,13 +125,13 @@ pub async fn create(
 /// Whether who is signed in knows the password, or what to tell them; guessing is as slow as at the door.
 pub async fn check_password(app: &App, visit: &Visit, given: &str) -> Result<(), String> {
     let (language, username) = (visit.language, &visit.admin.username);
-    let who = Guesser::Known(format!("sign-in {}", visit.sign_in_id.0));
-    let begun = app.sign_in_guesses().begin(&who, username, clock::now());
+    let who = LoginSource::Known(format!("sign-in {}", visit.sign_in_id.0));
+    let begun = app.login_throttle().begin(&who, username, clock::now());
     begun.map_err(|wait| language.guess_later(wait.as_secs() + 1))?;
     if !password::verify(given, Some(&visit.admin.password_hash)).await {
         return Err(language.password_wrong().to_owned());
     }
-    app.sign_in_guesses().succeed(&who, username);
+    app.login_throttle().record_success(&who, username);
     Ok(())
 }
 

@@ -25,8 +25,8 @@ use crate::dashboard::live::{Parts, Watch, watch};
 use crate::dashboard::status::onboarding::Onboarding;
 use crate::dashboard::visit::Visit;
 use crate::error::Error;
-use crate::pool::overview::Overview;
-use crate::pool::standing::Word;
+use crate::pool::keys::key_status::KeyStatusKind;
+use crate::pool::keys::overview::PoolOverview;
 use crate::storage::backups::{self, Backup};
 use crate::storage::traffic::{Span, Traffic, over};
 
@@ -43,7 +43,7 @@ pub struct Asked {
 /// What the page shows.
 struct Seen {
     span: Span,
-    overview: Overview,
+    overview: PoolOverview,
     traffic: Traffic,
     pending_rows: usize,
     is_failing: bool,
@@ -121,7 +121,7 @@ impl Seen {
         let mut seen = Self {
             span,
             traffic: over(&app.db.readers, span, visit.now).await?,
-            overview: Overview::default(),
+            overview: PoolOverview::default(),
             pending_rows: 0,
             is_failing: false,
             waiting: 0,
@@ -137,7 +137,7 @@ impl Seen {
         self.overview = app.keys.overview(visit.now);
         self.pending_rows = app.recorder.pending();
         self.is_failing = app.recorder.is_failing();
-        self.waiting = app.waiting.len();
+        self.waiting = app.key_queue.len();
         self.last_backup = backups::last(app.db.path())?;
         let onboarding = Onboarding::at(app, &self.overview).await?;
         self.onboarding = onboarding.after(&self.onboarding);
@@ -216,25 +216,25 @@ fn parts(visit: &Visit, seen: &Seen) -> [(&'static str, Markup); 8] {
 }
 
 /// The first line: can it serve?
-fn answer(visit: &Visit, overview: &Overview) -> Markup {
+fn answer(visit: &Visit, overview: &PoolOverview) -> Markup {
     let language = visit.language;
     let keys = overview.keys();
     if keys == 0 {
         return html! {};
     }
-    let can_serve = overview.usable > 0 && overview.storm_until.is_none();
+    let can_serve = overview.usable > 0 && overview.address_throttled_until.is_none();
     let (tone, class, word) = if can_serve {
         (Tone::Good, "done", language.can_serve())
     } else {
         (Tone::Bad, "failed", language.cannot_serve())
     };
-    let soonest = overview.soonest.filter(|_| overview.usable == 0);
+    let soonest = overview.next_ready_at.filter(|_| overview.usable == 0);
     html! {
         div.notice.(class) role="status" {
             (mark(tone))
             p {
                 strong { (word) } " · " (language.keys_usable(&number(overview.usable), &number(keys)))
-                @if let Some(at) = overview.storm_until { " · " (language.storm()) " " (until(visit, at, visit.now)) }
+                @if let Some(at) = overview.address_throttled_until { " · " (language.storm()) " " (until(visit, at, visit.now)) }
                 @if let Some(at) = soonest { " · " (language.first_ready()) " " (until(visit, at, visit.now)) }
             }
         }
@@ -244,7 +244,7 @@ fn answer(visit: &Visit, overview: &Overview) -> Markup {
 /// What somebody should do something about, with where it is done.
 fn attention(visit: &Visit, seen: &Seen) -> Markup {
     let language = visit.language;
-    let keys_in = |words: &[Word]| {
+    let keys_in = |words: &[KeyStatusKind]| {
         let keys = words.iter().map(|word| seen.overview.count(*word)).sum();
         (keys > 0).then(|| language.keys_counted(keys))
     };
@@ -253,19 +253,19 @@ fn attention(visit: &Visit, seen: &Seen) -> Markup {
         let rows = number(seen.pending_rows);
         told.push((Tone::Bad, language.database_failing(&rows), "/logs"));
     }
-    if let Some(keys) = keys_in(&[Word::Leaked]) {
+    if let Some(keys) = keys_in(&[KeyStatusKind::Leaked]) {
         let target = "/upstream-keys?state=leaked";
         told.push((Tone::Bad, language.keys_leaked(&keys), target));
     }
-    if let Some(keys) = keys_in(&[Word::Invalid]) {
+    if let Some(keys) = keys_in(&[KeyStatusKind::Invalid]) {
         let target = "/upstream-keys?state=invalid";
         told.push((Tone::Bad, language.keys_invalid(&keys), target));
     }
-    if let Some(keys) = keys_in(&[Word::Suspended]) {
+    if let Some(keys) = keys_in(&[KeyStatusKind::Suspended]) {
         let target = "/upstream-keys?state=suspended";
         told.push((Tone::Bad, language.keys_suspended(&keys), target));
     }
-    if let Some(keys) = keys_in(&[Word::Misconfigured]) {
+    if let Some(keys) = keys_in(&[KeyStatusKind::Misconfigured]) {
         let target = "/upstream-keys?state=misconfigured";
         told.push((Tone::Bad, language.keys_misconfigured(&keys), target));
     }

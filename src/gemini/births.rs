@@ -8,7 +8,7 @@ use crate::gemini::json_scan::{Path, Scanner, paths_of};
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::target::{Surface, Target};
 use crate::gemini::usage;
-use crate::pool::usage::Usage;
+use crate::pool::quota::usage::TokenUsage;
 
 use Says::{Count, CountAgain, Done, Error, Expiry, Id, Model, Name, Part, Response, State};
 
@@ -42,7 +42,7 @@ pub struct Job {
     pub name: ResourceName,
     pub progress: Progress,
     /// What the answers inside the batch have used, all together; each look at a batch that is done tells it again.
-    pub usage: Usage,
+    pub usage: TokenUsage,
     /// How many answers that was.
     pub answers: u64,
     /// The model, without `models/`, where the batch says it.
@@ -97,9 +97,9 @@ struct Work {
     has_error: bool,
     state: Option<String>,
     model: Option<String>,
-    usage: Usage,
+    usage: TokenUsage,
     answers: u64,
-    usage_again: Usage,
+    usage_again: TokenUsage,
     answers_again: u64,
 }
 

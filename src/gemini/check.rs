@@ -15,10 +15,10 @@ use crate::gemini::error_body::{ErrorBody, decode};
 use crate::gemini::tap::{Answered, Tap};
 use crate::gemini::target::Surface;
 use crate::gemini::transport::{Gemini, Outgoing};
-use crate::pool::checks::Found;
+use crate::pool::health::check_schedule::CheckFinding;
+use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
-use crate::pool::verdict::{Rule, Verdict};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -111,7 +111,7 @@ pub async fn check(gemini: &Gemini, settings: &Settings, secret: &Secret) -> Che
                 "Gemini did not answer in time".to_owned(),
             )
         });
-        let goes_on = Found::of(&answer.verdict) == Found::Alive;
+        let goes_on = CheckFinding::of(&answer.verdict) == CheckFinding::Accepted;
         checked.has_generated =
             question.operation == "generateContent" && answer.verdict.rule == Rule::Success;
         checked.answered = answer.answered;
@@ -262,10 +262,10 @@ mod tests {
             ),
         ] {
             let answer = judge(status, None, None, body.as_bytes());
-            let said = match Found::of(&answer.verdict) {
-                Found::Alive => "alive",
-                Found::Dead(_) => "dead",
-                Found::Unclear => "unclear",
+            let said = match CheckFinding::of(&answer.verdict) {
+                CheckFinding::Accepted => "alive",
+                CheckFinding::Refused(_) => "dead",
+                CheckFinding::Inconclusive => "unclear",
             };
             assert_eq!(said, found, "{status} {body}");
         }

@@ -2,7 +2,7 @@
 
 use crate::gemini::error_body::{BodyKind, ErrorBody, names_limit_zero};
 use crate::gemini::target::Surface;
-use crate::pool::verdict::{Rule, Verdict, Window};
+use crate::pool::health::verdict::{QuotaWindow, Rule, Verdict};
 
 /// What the request was, as far as it changes the meaning of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,9 +230,9 @@ fn rule_of_429(body: &ErrorBody, asked: Asked) -> Rule {
         .any(|violation| violation.limit == Some(0));
     if has_zero || names_limit_zero(&body.message) {
         Rule::QuotaZero
-    } else if violates(Window::Day) {
+    } else if violates(QuotaWindow::Day) {
         Rule::QuotaPerDay
-    } else if violates(Window::Minute) {
+    } else if violates(QuotaWindow::Minute) {
         Rule::QuotaPerMinute
     } else if !body.violations.is_empty() {
         Rule::QuotaUnknownWindow

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::gemini::target::Target;
-use crate::pool::window::Amount;
+use crate::pool::quota::windows::QuotaAmount;
 
 /// About so many bytes of a body make a token.
 const BYTES_PER_TOKEN: usize = 4;
@@ -15,17 +15,17 @@ const MOST_TOKENS: usize = 16 * 1024;
 /// counts tokens, which has quotas of its own.
 ///
 /// Each text of a batch of embeddings counts as a request, say 429 answers and Google's forum.
-pub fn demand(target: &Target, body: &[u8]) -> Amount {
+pub fn demand(target: &Target, body: &[u8]) -> QuotaAmount {
     let requests = match target.operation.as_deref() {
         Some("batchEmbedContents" | "asyncBatchEmbedContent") => contents_in(body),
         Some("embeddings") => texts_in(body),
-        Some(operation) if !uses_model(operation) => return Amount::default(),
+        Some(operation) if !uses_model(operation) => return QuotaAmount::default(),
         Some(_) => 1,
         None if target.model.is_some() => 1,
-        None => return Amount::default(),
+        None => return QuotaAmount::default(),
     };
     let tokens = (body.len() / BYTES_PER_TOKEN).min(MOST_TOKENS);
-    Amount {
+    QuotaAmount {
         requests: requests.max(1),
         tokens: u64::try_from(tokens).unwrap_or(0),
     }

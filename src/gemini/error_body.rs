@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::gemini::inflate::Inflate;
-use crate::pool::verdict::{Violation, Window};
+use crate::pool::health::verdict::{QuotaWindow, Violation};
 
 /// More than this of a compressed error is a bomb, not a message.
 const DECODED_LIMIT: usize = 1024 * 1024;
@@ -263,13 +263,13 @@ fn violation_of_info(info: &ErrorInfo) -> Option<Violation> {
     })
 }
 
-fn window_of(quota_id: &str) -> Window {
+fn window_of(quota_id: &str) -> QuotaWindow {
     if quota_id.contains("PerDay") || quota_id.contains("Daily") {
-        Window::Day
+        QuotaWindow::Day
     } else if quota_id.contains("PerMinute") {
-        Window::Minute
+        QuotaWindow::Minute
     } else {
-        Window::Unknown
+        QuotaWindow::Unknown
     }
 }
 
@@ -445,7 +445,7 @@ mod tests {
 
         assert_eq!(body.project.as_deref(), Some("projects/42"));
         assert_eq!(body.violations.len(), 1);
-        assert_eq!(body.violations[0].window, Window::Minute);
+        assert_eq!(body.violations[0].window, QuotaWindow::Minute);
         assert_eq!(body.violations[0].limit, Some(60));
     }
 

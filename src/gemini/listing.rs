@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::target::{Surface, Target, parameter};
-use crate::pool::upstream_key::ProjectId;
+use crate::pool::keys::upstream_key::ProjectId;
 
 /// So many bytes of a page are read; a page of 1000 names has some hundred kilobytes.
 pub const PAGE_LIMIT: usize = 16 * 1024 * 1024;

@@ -8,17 +8,17 @@ use crate::gemini::json_scan::{Found, Path, Scanner};
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::target::Surface;
 use crate::gemini::usage;
-use crate::pool::usage::Usage;
-use crate::pool::verdict::Verdict;
+use crate::pool::health::verdict::Verdict;
+use crate::pool::quota::usage::TokenUsage;
 
 /// What Google's frames of one session have said so far.
 #[derive(Debug)]
 pub struct Session {
     scanner: Scanner,
     turns: u64,
-    ended: Usage,
+    ended: TokenUsage,
     /// Of the turn that runs.
-    latest: Option<Usage>,
+    latest: Option<TokenUsage>,
     is_counted: bool,
 }
 
@@ -33,7 +33,7 @@ impl Default for Session {
         Self {
             scanner: Scanner::new(SAID),
             turns: 0,
-            ended: Usage::default(),
+            ended: TokenUsage::default(),
             latest: None,
             is_counted: false,
         }
@@ -75,7 +75,7 @@ impl Session {
     ///
     /// Each turn is counted by itself, with all that was said before in its prompt, and may be counted several times
     /// while it runs: a probe of three turns, in a review of pydantic-ai's client, and the same in other clients.
-    pub fn usage(&self) -> Option<Usage> {
+    pub fn usage(&self) -> Option<TokenUsage> {
         let mut all = self.ended;
         all += self.latest.unwrap_or_default();
         self.is_counted.then_some(all)
@@ -162,7 +162,7 @@ pub fn verdict_of_close(code: u16, reason: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::verdict::Rule;
+    use crate::pool::health::verdict::Rule;
 
     #[test]
     fn turns_are_added_up_each_by_its_last_count() {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Deserializer};
 
 use crate::clock::Timestamp;
-use crate::pool::usage::Usage;
+use crate::pool::quota::usage::TokenUsage;
 
 /// Parsed once; a table that does not parse fails the tests, not a request.
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -23,7 +23,7 @@ pub fn as_of() -> &'static str {
 /// says.
 pub fn cost_nano_usd(
     model: &str,
-    usage: &Usage,
+    usage: &TokenUsage,
     service_tier: Option<&str>,
     at: Timestamp,
 ) -> Option<i64> {
@@ -244,7 +244,7 @@ impl Prices {
     }
 
     /// Prompt and tools; what was read from a cache at its own price.
-    fn of_input(&self, prompt: u64, usage: &Usage) -> u128 {
+    fn of_input(&self, prompt: u64, usage: &TokenUsage) -> u128 {
         let cached = usage.cached.unwrap_or(0).min(prompt);
         let cached_audio = usage.cached_audio.min(cached);
         let mut fresh = prompt - cached;
@@ -265,7 +265,7 @@ impl Prices {
     }
 
     /// Thoughts are billed as output.
-    fn of_output(&self, usage: &Usage) -> u128 {
+    fn of_output(&self, usage: &TokenUsage) -> u128 {
         let mut text = usage.output.unwrap_or(0);
         let audio = take(&mut text, usage.output_audio);
         let image = take(&mut text, usage.output_image);
@@ -309,53 +309,53 @@ mod tests {
 
     const NOW: &str = "2026-11-22T12:00:00Z";
 
-    fn cost(model: &str, usage: Usage, tier: Option<&str>, at: &str) -> Option<i64> {
+    fn cost(model: &str, usage: TokenUsage, tier: Option<&str>, at: &str) -> Option<i64> {
         cost_nano_usd(model, &usage, tier, at.parse().unwrap())
     }
 
-    fn tokens(prompt: u64, output: u64) -> Usage {
-        Usage {
+    fn tokens(prompt: u64, output: u64) -> TokenUsage {
+        TokenUsage {
             prompt: Some(prompt),
             output: Some(output),
             total: Some(prompt + output),
-            ..Usage::default()
+            ..TokenUsage::default()
         }
     }
 
     const MILLION: u64 = 1_000_000;
 
     #[track_caller]
-    fn assert_cost(model: &str, usage: Usage, expected: i64) {
+    fn assert_cost(model: &str, usage: TokenUsage, expected: i64) {
         assert_eq!(cost(model, usage, None, NOW), Some(expected), "{usage:?}");
     }
 
     #[test]
     fn every_kind_of_token_has_its_price() {
-        let cached = Usage {
+        let cached = TokenUsage {
             cached: Some(400_000),
             ..tokens(MILLION, 0)
         };
-        let audio = Usage {
+        let audio = TokenUsage {
             prompt_audio: 600_000,
             cached_audio: 100_000,
             ..cached
         };
-        let thoughts = Usage {
+        let thoughts = TokenUsage {
             thoughts: Some(MILLION),
             ..tokens(0, MILLION)
         };
-        let tool = Usage {
+        let tool = TokenUsage {
             tool: Some(MILLION),
             ..tokens(0, 0)
         };
-        let image = Usage {
+        let image = TokenUsage {
             output_image: 1_000,
             ..tokens(0, 1_500)
         };
-        let embedding = Usage {
+        let embedding = TokenUsage {
             prompt: Some(261),
             prompt_image: 258,
-            ..Usage::default()
+            ..TokenUsage::default()
         };
 
         assert_cost("gemini-2.5-flash", tokens(MILLION, 0), 300_000_000);
@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn tiers_and_dates_change_the_price() {
-        let cached = Usage {
+        let cached = TokenUsage {
             cached: Some(1),
             ..tokens(1, 0)
         };
@@ -478,11 +478,11 @@ mod tests {
 
     #[test]
     fn what_is_unknown_has_no_cost() {
-        let half = Usage {
+        let half = TokenUsage {
             prompt: Some(9),
-            ..Usage::default()
+            ..TokenUsage::default()
         };
-        let no_prompt = Usage {
+        let no_prompt = TokenUsage {
             prompt: None,
             ..tokens(1, 1)
         };
@@ -516,7 +516,7 @@ mod tests {
 
     #[test]
     fn absurd_counts_do_no_harm() {
-        let absurd = Usage {
+        let absurd = TokenUsage {
             prompt: Some(1),
             output: Some(u64::MAX),
             thoughts: Some(u64::MAX),

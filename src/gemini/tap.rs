@@ -9,12 +9,12 @@ use crate::gemini::inflate::Inflate;
 use crate::gemini::json_scan::{Found, Path, Scanner};
 use crate::gemini::target::Surface;
 use crate::gemini::usage;
-use crate::pool::usage::Usage;
+use crate::pool::quota::usage::TokenUsage;
 
 /// What an answer said of itself, as far as it came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answered {
-    pub usage: Usage,
+    pub usage: TokenUsage,
     /// Whether `usage` was used up by this request: counting tokens is free, and a cache's size is no charge.
     pub is_charged: bool,
     pub model_version: Option<String>,
@@ -204,7 +204,7 @@ impl Tap {
             .text(&[6])
             .is_some_and(|name| name.starts_with("cachedContents/"));
         let (usage, is_charged) = match &metadata {
-            Some(_) if is_cache => (Usage::default(), false),
+            Some(_) if is_cache => (TokenUsage::default(), false),
             Some(metadata) => (usage::of_native(metadata), true),
             None => (usage::of_count(total.as_ref()), false),
         };

@@ -14,9 +14,9 @@ use reqwest::{Body, Client, Request, Url, redirect};
 
 use crate::gemini::headers::{self, API_KEY};
 use crate::gemini::resource_name::{HOST, ResourceName};
+use crate::pool::health::verdict::Rule;
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
-use crate::pool::verdict::Rule;
 
 /// How many streams one HTTP/2 connection carries: Google's front ends allow about a hundred, and what is over the
 /// limit waits unseen.

@@ -1,11 +1,11 @@
-//! Google's token counts, in the spelling of each surface → `Usage`.
+//! Google's token counts, in the spelling of each surface → `TokenUsage`.
 
 use serde_json::Value;
 
-use crate::pool::usage::Usage;
+use crate::pool::quota::usage::TokenUsage;
 
 /// `usageMetadata`: the output is without thoughts, tools are not part of the prompt.
-pub fn of_native(metadata: &Value) -> Usage {
+pub fn of_native(metadata: &Value) -> TokenUsage {
     let count = |key| number(&metadata[key]);
     // Embeddings spell it `promptTokenDetails`, Live says `responseTokenCount`: both seen in recordings.
     let prompt = first(metadata, &["promptTokensDetails", "promptTokenDetails"]);
@@ -13,54 +13,54 @@ pub fn of_native(metadata: &Value) -> Usage {
         metadata,
         &["candidatesTokensDetails", "responseTokensDetails"],
     );
-    let usage = Usage {
+    let usage = TokenUsage {
         prompt: count("promptTokenCount"),
         output: count("candidatesTokenCount").or_else(|| count("responseTokenCount")),
         thoughts: count("thoughtsTokenCount"),
         cached: count("cachedContentTokenCount"),
         tool: count("toolUsePromptTokenCount"),
         total: count("totalTokenCount"),
-        ..Usage::default()
+        ..TokenUsage::default()
     };
     with_modalities(usage, prompt, &metadata["cacheTokensDetails"], output)
 }
 
 /// What `countTokens` answers at its top level.
-pub fn of_count(total: Option<&Value>) -> Usage {
-    Usage {
+pub fn of_count(total: Option<&Value>) -> TokenUsage {
+    TokenUsage {
         total: total.and_then(number),
-        ..Usage::default()
+        ..TokenUsage::default()
     }
 }
 
 /// OpenAI's `usage` as Google fills it: thoughts are counted in the total alone.
-pub fn of_openai(usage: &Value) -> Usage {
+pub fn of_openai(usage: &Value) -> TokenUsage {
     let count = |key| number(&usage[key]);
     let (prompt, output) = (count("prompt_tokens"), count("completion_tokens"));
     let total = count("total_tokens");
     let named = prompt.unwrap_or(0).saturating_add(output.unwrap_or(0));
     let beyond = total.map_or(0, |total| total.saturating_sub(named));
-    Usage {
+    TokenUsage {
         prompt,
         output,
         thoughts: (beyond > 0 && prompt.is_some()).then_some(beyond),
         cached: number(&usage["prompt_tokens_details"]["cached_tokens"]),
         total,
-        ..Usage::default()
+        ..TokenUsage::default()
     }
 }
 
 /// `usage` of the Interactions API.
-pub fn of_interaction(usage: &Value) -> Usage {
+pub fn of_interaction(usage: &Value) -> TokenUsage {
     let count = |key| number(&usage[key]);
-    let counted = Usage {
+    let counted = TokenUsage {
         prompt: count("total_input_tokens"),
         output: count("total_output_tokens"),
         thoughts: count("total_thought_tokens"),
         cached: count("total_cached_tokens"),
         tool: count("total_tool_use_tokens"),
         total: count("total_tokens"),
-        ..Usage::default()
+        ..TokenUsage::default()
     };
     let (prompt, output) = (
         &usage["input_tokens_by_modality"],
@@ -69,8 +69,13 @@ pub fn of_interaction(usage: &Value) -> Usage {
     with_modalities(counted, prompt, &usage["cached_tokens_by_modality"], output)
 }
 
-fn with_modalities(usage: Usage, prompt: &Value, cached: &Value, output: &Value) -> Usage {
-    Usage {
+fn with_modalities(
+    usage: TokenUsage,
+    prompt: &Value,
+    cached: &Value,
+    output: &Value,
+) -> TokenUsage {
+    TokenUsage {
         prompt_audio: tokens_of(prompt, Modality::Audio),
         prompt_image: tokens_of(prompt, Modality::Image),
         prompt_video: tokens_of(prompt, Modality::Video),
@@ -173,7 +178,7 @@ mod tests {
         assert_eq!((plain.thoughts, plain.cached), (None, Some(2)));
 
         assert_eq!(of_openai(&json!({"total_tokens": 9})).thoughts, None);
-        assert_eq!(of_native(&json!("nonsense")), Usage::default());
+        assert_eq!(of_native(&json!("nonsense")), TokenUsage::default());
         assert_eq!(of_native(&json!({"promptTokenCount": -1})).prompt, None);
     }
 }

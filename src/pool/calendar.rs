@@ -8,25 +8,25 @@ use crate::clock::Timestamp;
 
 /// A stretch of time: its first moment, and the first one after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub struct CalendarPeriod {
     pub begins: Timestamp,
     pub ends: Timestamp,
 }
 
-impl Span {
+impl CalendarPeriod {
     pub fn contains(self, time: Timestamp) -> bool {
         self.begins <= time && time < self.ends
     }
 }
 
 /// The day that holds `now`, from midnight to midnight; where summer time begins or ends it is shorter or longer.
-pub fn day_of(now: Timestamp, zone: &TimeZone) -> Span {
+pub fn day_of(now: Timestamp, zone: &TimeZone) -> CalendarPeriod {
     let today = date_of(now, zone);
     between(today, today.tomorrow(), zone, now)
 }
 
 /// The month that holds `now`.
-pub fn month_of(now: Timestamp, zone: &TimeZone) -> Span {
+pub fn month_of(now: Timestamp, zone: &TimeZone) -> CalendarPeriod {
     let first = date_of(now, zone).first_of_month();
     between(first, first.checked_add(1.month()), zone, now)
 }
@@ -36,10 +36,15 @@ fn date_of(now: Timestamp, zone: &TimeZone) -> Date {
 }
 
 /// From the first moment of one date to that of another. At the end of time there is no other, and it ends at once.
-fn between(first: Date, next: Result<Date, jiff::Error>, zone: &TimeZone, now: Timestamp) -> Span {
+fn between(
+    first: Date,
+    next: Result<Date, jiff::Error>,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> CalendarPeriod {
     // Where summer time begins at midnight, the day begins at one o'clock.
     let beginning = |date: Date| Some(date.to_zoned(zone.clone()).ok()?.timestamp().into());
-    Span {
+    CalendarPeriod {
         begins: beginning(first).unwrap_or(now),
         ends: next.ok().and_then(beginning).unwrap_or(now),
     }

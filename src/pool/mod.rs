@@ -1,41 +1,14 @@
-//! The rules of lending: pure, without IO, clock or async.
+//! The rules of the pool: pure, without IO, clock or async.
 
-pub mod admission;
 pub mod calendar;
-pub mod change;
-pub mod checks;
-pub mod client_key;
-pub mod cooldown;
-pub mod counting;
-pub mod gate;
-pub mod guessing;
-pub mod import;
+pub mod clients;
+pub mod health;
 pub mod keys;
-pub mod lease;
-pub mod line;
 pub mod money;
-pub mod newborns;
-pub mod next_step;
 pub mod outcome;
-pub mod overview;
-pub mod ownership;
-pub mod places;
-pub mod project;
 pub mod quota;
-pub mod quota_clock;
 pub mod request_id;
-pub mod scopes;
+pub mod resources;
+pub mod retry;
 pub mod secret;
-pub mod selection;
-pub mod set_back;
 pub mod settings;
-pub mod settle;
-pub mod shown_once;
-pub mod sign_in_guessing;
-pub mod standing;
-pub mod storm;
-pub mod upstream_key;
-pub mod usage;
-pub mod verdict;
-pub mod waiting;
-pub mod window;

@@ -82,18 +82,18 @@ impl Outcome {
 }
 
 impl FromStr for Outcome {
-    type Err = NotAnOutcome;
+    type Err = UnknownOutcome;
 
-    fn from_str(text: &str) -> Result<Self, NotAnOutcome> {
+    fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
         let named = Self::ALL.into_iter().find(|outcome| outcome.name() == text);
-        named.ok_or(NotAnOutcome)
+        named.ok_or(UnknownOutcome)
     }
 }
 
 /// The text names no outcome.
 #[derive(Debug, thiserror::Error)]
 #[error("not an outcome: they are {}", Outcome::ALL.map(Outcome::name).join(", "))]
-pub struct NotAnOutcome;
+pub struct UnknownOutcome;
 
 #[cfg(test)]
 mod tests {

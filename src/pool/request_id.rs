@@ -44,22 +44,23 @@ impl fmt::Display for RequestId {
 /// The text is no request id.
 #[derive(Debug, thiserror::Error)]
 #[error("not a request id: it has 13 letters and digits, like 1k9z4v0qm3e0a")]
-pub struct NotARequestId;
+pub struct InvalidRequestId;
 
 impl FromStr for RequestId {
-    type Err = NotARequestId;
+    type Err = InvalidRequestId;
 
-    fn from_str(text: &str) -> Result<Self, NotARequestId> {
+    fn from_str(text: &str) -> Result<Self, InvalidRequestId> {
         if text.len() != LENGTH {
-            return Err(NotARequestId);
+            return Err(InvalidRequestId);
         }
         let mut id: i64 = 0;
         for byte in text.bytes() {
             let digit = DIGITS
                 .iter()
                 .position(|digit| *digit == byte.to_ascii_lowercase())
-                .ok_or(NotARequestId)?;
-            id = id.checked_mul(32).ok_or(NotARequestId)? + i64::try_from(digit).expect("below 32");
+                .ok_or(InvalidRequestId)?;
+            id = id.checked_mul(32).ok_or(InvalidRequestId)?
+                + i64::try_from(digit).expect("below 32");
         }
         Ok(Self(id))
     }
@@ -73,18 +74,18 @@ impl serde::Serialize for RequestId {
 
 /// Hands out ids that grow, even when the clock goes back.
 #[derive(Debug)]
-pub struct RequestIds {
+pub struct RequestIdGenerator {
     last: AtomicI64,
     /// Where within a millisecond they begin.
-    place: i64,
+    offset: i64,
 }
 
-impl RequestIds {
+impl RequestIdGenerator {
     /// Continues after `last`, the largest id in the database.
     pub fn after(last: RequestId) -> Self {
         Self {
             last: AtomicI64::new(last.0),
-            place: 0,
+            offset: 0,
         }
     }
 
@@ -94,12 +95,12 @@ impl RequestIds {
         let half = 1 << (BITS_BELOW_THE_TIME - 1);
         Self {
             last: AtomicI64::new(last.0),
-            place: half + i64::from(chance) % half,
+            offset: half + i64::from(chance) % half,
         }
     }
 
     pub fn next(&self, now: Timestamp) -> RequestId {
-        let earliest = RequestId::first_at(now).0 + self.place;
+        let earliest = RequestId::first_at(now).0 + self.offset;
         let next = |last: i64| earliest.max(last + 1);
         let last = self
             .last
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn ids_grow_even_when_the_clock_goes_back() {
-        let ids = RequestIds::after(RequestId(0));
+        let ids = RequestIdGenerator::after(RequestId(0));
 
         let first = ids.next(Timestamp::from_millis(1_700_000_000_000));
         let second = ids.next(Timestamp::from_millis(1_600_000_000_000));
@@ -132,10 +133,10 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
 
         for ids in [
-            RequestIds::after(RequestId(0)),
-            RequestIds::beside(RequestId(0), 0),
-            RequestIds::beside(RequestId(0), 123_456),
-            RequestIds::beside(RequestId(0), u32::MAX),
+            RequestIdGenerator::after(RequestId(0)),
+            RequestIdGenerator::beside(RequestId(0), 0),
+            RequestIdGenerator::beside(RequestId(0), 123_456),
+            RequestIdGenerator::beside(RequestId(0), u32::MAX),
         ] {
             for _ in 0..1_000 {
                 let id = ids.next(now);

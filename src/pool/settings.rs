@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use Kind::{Number, Switch, Text};
+use SettingKind::{Number, Switch, Text};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 const DAY_MS: u64 = 86_400_000;
 const MANY: u64 = 1_000_000_000_000;
 
-/// Makes [`Settings`], its defaults, [`ForEach`] and [`DEFINITIONS`] from lines `name: type = default, kind;`.
+/// Makes [`Settings`], its defaults, [`PerSetting`] and [`DEFINITIONS`] from lines `name: type = default, kind;`.
 macro_rules! settings {
     ($($(#[doc = $line:literal])+ $name:ident: $type:ty = $default:expr, $kind:expr;)+) => {
         /// Typed settings; a value that no row sets has its default.
@@ -31,13 +31,13 @@ macro_rules! settings {
 
         /// One thing for each setting: whoever writes one down must have something for every setting there is.
         #[derive(Debug)]
-        pub struct ForEach<T> {
+        pub struct PerSetting<T> {
             $(pub $name: T,)+
         }
 
-        impl<T> ForEach<T> {
+        impl<T> PerSetting<T> {
             /// What is there for a setting.
-            pub fn of(&self, definition: &Definition) -> &T {
+            pub fn of(&self, definition: &SettingDefinition) -> &T {
                 match definition.name {
                     $(stringify!($name) => &self.$name,)+
                     _ => unreachable!("definitions are made of the same lines"),
@@ -46,14 +46,14 @@ macro_rules! settings {
         }
 
         /// Every setting, in the order in which they are shown.
-        pub static DEFINITIONS: &[Definition] = &[
-            $(Definition {
+        pub static DEFINITIONS: &[SettingDefinition] = &[
+            $(SettingDefinition {
                 name: stringify!($name),
                 explanation: concat!($($line),+).trim_ascii(),
                 kind: $kind,
                 read: |settings| settings.$name.to_text(),
                 write: |settings, text| {
-                    settings.$name = Value::from_text(text)?;
+                    settings.$name = SettingValue::from_text(text)?;
                     Some(())
                 },
             },)+
@@ -125,17 +125,17 @@ settings! {
 
 /// What is known of a setting besides its value.
 #[derive(Debug)]
-pub struct Definition {
+pub struct SettingDefinition {
     pub name: &'static str,
     pub explanation: &'static str,
-    pub kind: Kind,
+    pub kind: SettingKind,
     read: fn(&Settings) -> String,
     write: fn(&mut Settings, &str) -> Option<()>,
 }
 
 /// What a setting's value may be.
 #[derive(Debug)]
-pub enum Kind {
+pub enum SettingKind {
     /// A whole number within bounds.
     Number(RangeInclusive<u64>),
     Switch,
@@ -194,13 +194,13 @@ impl Settings {
 }
 
 /// The setting of this name.
-pub fn definition(name: &str) -> Option<&'static Definition> {
+pub fn definition(name: &str) -> Option<&'static SettingDefinition> {
     DEFINITIONS
         .iter()
         .find(|definition| definition.name == name)
 }
 
-impl Definition {
+impl SettingDefinition {
     /// The setting's value as text, which [`Settings::set`] takes.
     pub fn value(&self, settings: &Settings) -> String {
         (self.read)(settings)
@@ -211,14 +211,14 @@ impl Definition {
     }
 
     /// What a row keeps of `text`: its plain form, or `None` for the default, which needs no row.
-    pub fn kept(&self, text: &str) -> Result<Option<String>, InvalidSetting> {
+    pub fn row_value(&self, text: &str) -> Result<Option<String>, InvalidSetting> {
         let mut settings = Settings::default();
         settings.set(self.name, text)?;
         Ok(Some(self.value(&settings)).filter(|value| *value != self.default()))
     }
 }
 
-impl Kind {
+impl SettingKind {
     fn allows(&self, text: &str) -> bool {
         match self {
             Number(bounds) => text.parse().is_ok_and(|number| bounds.contains(&number)),
@@ -229,7 +229,7 @@ impl Kind {
 }
 
 /// As in "must be …".
-impl fmt::Display for Kind {
+impl fmt::Display for SettingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Number(bounds) => {
@@ -247,12 +247,12 @@ impl fmt::Display for Kind {
 }
 
 /// A type that settings have, as it is written in rows and commands.
-trait Value: Sized {
+trait SettingValue: Sized {
     fn from_text(text: &str) -> Option<Self>;
     fn to_text(&self) -> String;
 }
 
-impl Value for u32 {
+impl SettingValue for u32 {
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -262,7 +262,7 @@ impl Value for u32 {
     }
 }
 
-impl Value for u64 {
+impl SettingValue for u64 {
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -272,7 +272,7 @@ impl Value for u64 {
     }
 }
 
-impl Value for bool {
+impl SettingValue for bool {
     fn from_text(text: &str) -> Option<Self> {
         match text {
             "on" | "true" | "1" => Some(true),
@@ -286,7 +286,7 @@ impl Value for bool {
     }
 }
 
-impl Value for String {
+impl SettingValue for String {
     fn from_text(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
@@ -296,7 +296,7 @@ impl Value for String {
     }
 }
 
-impl Value for TimeZone {
+impl SettingValue for TimeZone {
     fn from_text(text: &str) -> Option<Self> {
         Self::get(text).ok()
     }
@@ -334,7 +334,7 @@ mod tests {
         for definition in DEFINITIONS {
             let (name, default) = (definition.name, definition.default());
             settings.set(name, &default).unwrap();
-            assert_eq!(definition.kept(&default).unwrap(), None, "{name}");
+            assert_eq!(definition.row_value(&default).unwrap(), None, "{name}");
             assert!(definition.explanation.ends_with('.'), "{name}");
         }
         assert_eq!(settings, Settings::default());
@@ -410,7 +410,11 @@ mod tests {
             ("day_zone", "utc", None),
         ] {
             let definition = definition(name).unwrap();
-            assert_eq!(definition.kept(text).unwrap().as_deref(), kept, "{text}");
+            assert_eq!(
+                definition.row_value(text).unwrap().as_deref(),
+                kept,
+                "{text}"
+            );
         }
     }
 }

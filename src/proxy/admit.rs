@@ -10,8 +10,8 @@ use crate::app::App;
 use crate::clock;
 use crate::gemini::json_scan::{Path, Scanner};
 use crate::gemini::target::{Surface, Target};
-use crate::pool::admission::Permit;
-use crate::pool::client_key::ClientKey;
+use crate::pool::clients::admission::Permit;
+use crate::pool::clients::client_key::ClientKey;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
@@ -47,7 +47,7 @@ pub fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
 /// Whether the key may be used from there and on that path; asked before a body is read.
 pub fn check_scopes(client: &ClientKey, address: IpAddr, target: &Target) -> Result<(), Refusal> {
     let scopes = client.scopes.as_ref().ok_or(Refusal::ScopesUnreadable)?;
-    if !scopes.admits_address(address) {
+    if !scopes.allows_address(address) {
         return Err(Refusal::AddressOutOfScope(address));
     }
     if target.escapes() && !client.direct_access {
@@ -55,7 +55,7 @@ pub fn check_scopes(client: &ClientKey, address: IpAddr, target: &Target) -> Res
     }
     // Google's own path: an alias leads nowhere else than the path it stands for.
     let path = target.path_and_query.split('?').next().unwrap_or_default();
-    if !scopes.paths.admit(path) {
+    if !scopes.paths.matches(path) {
         return Err(Refusal::PathOutOfScope {
             allowed: scopes.paths.patterns().join(", "),
         });
@@ -74,7 +74,9 @@ pub fn admit(
         let allowed = || scopes.models.patterns().join(", ");
         let models =
             models_of(incoming).ok_or_else(|| Refusal::ModelUntold { allowed: allowed() })?;
-        let other = models.into_iter().find(|model| !scopes.models.admit(model));
+        let other = models
+            .into_iter()
+            .find(|model| !scopes.models.matches(model));
         if let Some(model) = other {
             return Err(Refusal::ModelOutOfScope {
                 model,

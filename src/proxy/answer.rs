@@ -23,8 +23,8 @@ use crate::gemini::headers::for_client;
 use crate::gemini::redact::Redactor;
 use crate::gemini::tap::Tap;
 use crate::gemini::transport::{Stream, describe, rule_of};
-use crate::pool::lease::Lease;
-use crate::pool::verdict::{Rule, Verdict};
+use crate::pool::health::verdict::{Rule, Verdict};
+use crate::pool::keys::lease::Lease;
 use crate::proxy::forward::{Attempt, Flowing, Reply, Whole};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::{Committed, Record};
@@ -302,7 +302,7 @@ impl AnswerBody {
                 .sum::<u64>();
         if let Some(lease) = source.as_ref().and_then(|source| source.lease.as_ref()) {
             record.blame(
-                &lease.lent,
+                &lease.key,
                 &self.model,
                 broken.as_ref().unwrap_or(&self.verdict),
             );

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::gemini::headers::API_KEY;
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::target::parameter;
-use crate::pool::client_key::ClientKey;
+use crate::pool::clients::client_key::ClientKey;
 use crate::proxy::bind::{look_up, not_looked_up};
 use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
@@ -141,12 +141,15 @@ pub fn check_standing(client: &ClientKey) -> Result<(), Refusal> {
 
 /// Counts a failure on its address, which may have to slow down.
 pub fn fail(app: &App, record: &mut Record, refusal: Refusal) -> Refusal {
-    let mut guesses = app.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-    let answer = guesses.fail(record.client_ip(), clock::now());
-    if !answer.recorded {
+    let mut failures = app
+        .auth_failures
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let answer = failures.record(record.client_ip(), clock::now());
+    if !answer.is_recorded {
         record.leave_out();
     }
-    answer.slow_down.map_or(refusal, Refusal::TooManyGuesses)
+    answer.retry_after.map_or(refusal, Refusal::TooManyGuesses)
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 use crate::app::App;
 use crate::clock;
 use crate::gemini::resource_name::{ResourceKind, ResourceName};
-use crate::pool::client_key::ClientKeyId;
-use crate::pool::ownership::{Asker, Binding, Home, Known, binding};
-use crate::pool::upstream_key::ProjectId;
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::upstream_key::ProjectId;
+use crate::pool::resources::affinity::ClientAffinity;
+use crate::pool::resources::route_constraint::{KnownResource, Placement, RequestingClient, place};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::refuse::Refusal;
 use crate::storage::error::Error;
@@ -91,9 +92,9 @@ pub async fn bind(
     } else {
         home_of(app, client).await.map_err(not_looked_up)?
     };
-    let asker = Asker {
+    let requesting_client = RequestingClient {
         client,
-        home,
+        preferred_project: home,
         is_isolated: app.settings().client_isolation,
     };
     let counted = known.iter().filter(|known| known.is_counted);
@@ -102,21 +103,21 @@ pub async fn bind(
         counted: counted.map(|known| known.name.clone()).collect(),
         ..Bound::default()
     };
-    match binding(&names, &known, asker, makes.is_some()) {
-        Binding::Free => Ok(Bound {
+    match place(&names, &known, requesting_client, makes.is_some()) {
+        Placement::Anywhere => Ok(Bound {
             settles: makes.is_some_and(ResourceKind::is_combined),
             ..bound
         }),
-        Binding::First(home) => Ok(Bound {
+        Placement::Preferred(home) => Ok(Bound {
             home: Some(home),
             ..bound
         }),
-        Binding::Only { project_id, name } => Ok(Bound {
+        Placement::Required { project_id, name } => Ok(Bound {
             only: Some(project_id),
             name: Some(ResourceName::shown(name).into_owned()),
             ..bound
         }),
-        Binding::Apart(groups) => Err(Refusal::Apart(
+        Placement::DifferentProjects(groups) => Err(Refusal::Apart(
             groups
                 .into_iter()
                 .map(|group| {
@@ -125,24 +126,24 @@ pub async fn bind(
                 })
                 .collect(),
         )),
-        Binding::NotFound(name) => Err(Refusal::NotFound(ResourceName::shown(name).into_owned())),
+        Placement::NotFound(name) => Err(Refusal::NotFound(ResourceName::shown(name).into_owned())),
     }
 }
 
 /// What is known of these names: what was made lately without asking the database.
-pub async fn look_up(app: &App, names: &BTreeSet<&str>) -> Result<Vec<Known>, Error> {
+pub async fn look_up(app: &App, names: &BTreeSet<&str>) -> Result<Vec<KnownResource>, Error> {
     let (mut known, mut others) = (Vec::new(), Vec::new());
     {
-        let (newborns, keys) = (app.newborns(), app.keys.lock());
+        let (recent_resources, keys) = (app.recent_resources(), app.keys.lock());
         for name in names {
-            let newborn = newborns.get(name);
-            let row = newborn.and_then(|newborn| keys.get(newborn.upstream_key_id));
-            match newborn.zip(row) {
-                Some((newborn, row)) => known.push(Known {
+            let resource = recent_resources.get(name);
+            let row = resource.and_then(|resource| keys.get(resource.upstream_key_id));
+            match resource.zip(row) {
+                Some((resource, row)) => known.push(KnownResource {
                     name: (*name).to_owned(),
                     project_id: row.project_id,
-                    maker: newborn.maker,
-                    is_counted: newborns.is_counted(name),
+                    maker: resource.maker,
+                    is_counted: recent_resources.is_counted(name),
                 }),
                 None => others.push(*name),
             }
@@ -156,14 +157,14 @@ pub async fn look_up(app: &App, names: &BTreeSet<&str>) -> Result<Vec<Known>, Er
 
 /// Where a client's things are made.
 async fn home_of(app: &App, client: ClientKeyId) -> Result<Option<ProjectId>, Error> {
-    let home = app.homes().of(client);
-    if home == Home::Unread {
+    let home = app.project_affinity().of(client);
+    if home == ClientAffinity::Unknown {
         let kinds = ResourceKind::combined_collections();
         let newest =
             resources::newest_project(&app.db.readers, client, &kinds, clock::now()).await?;
-        app.homes().read(client, newest);
+        app.project_affinity().set_from_newest(client, newest);
     }
-    Ok(app.homes().of(client).project())
+    Ok(app.project_affinity().of(client).project())
 }
 
 pub fn not_looked_up(error: Error) -> Refusal {

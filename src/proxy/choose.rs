@@ -1,4 +1,4 @@
-//! With which key: candidates → `pool::selection` → `Lease`, at once or after a wait.
+//! With which key: candidates → `pool::keys::selection` → `Lease`, at once or after a wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use tokio::time::timeout;
 
 use crate::app::App;
 use crate::clock;
-use crate::pool::client_key::ClientKey;
-use crate::pool::lease::Lease;
-use crate::pool::selection::{Obstacle, Tried, Wanted};
+use crate::pool::clients::client_key::ClientKey;
+use crate::pool::keys::lease::Lease;
+use crate::pool::keys::selection::{LeaseObstacle, LeaseRequest, TriedKeys};
+use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::settings::Settings;
-use crate::pool::upstream_key::ProjectId;
 use crate::proxy::record::Record;
 
 /// Leases a key of the project where the client's things are, if one is ready. If none is, that project is no longer
@@ -20,18 +20,19 @@ pub fn at_home(
     app: &App,
     client: &ClientKey,
     home: &mut Option<ProjectId>,
-    wanted: &Wanted<'_>,
-    tried: &Tried,
+    lease_request: &LeaseRequest<'_>,
+    tried: &TriedKeys,
 ) -> Option<Lease> {
     let project_id = (*home)?;
-    let wanted = Wanted {
+    let lease_request = LeaseRequest {
         project: Some(project_id),
-        ..*wanted
+        ..*lease_request
     };
-    match app.keys.lease(&wanted, tried, clock::now()) {
+    match app.keys.lease(&lease_request, tried, clock::now()) {
         Ok(lease) => Some(lease),
         Err(obstacle) => {
-            app.homes().note_obstacle(client.id, project_id, obstacle);
+            app.project_affinity()
+                .record_obstacle(client.id, project_id, obstacle);
             *home = None;
             None
         }
@@ -45,15 +46,17 @@ pub fn settle_down(
     client: &ClientKey,
     lease: Lease,
     home: &mut Option<ProjectId>,
-    wanted: &Wanted<'_>,
-    tried: &Tried,
+    lease_request: &LeaseRequest<'_>,
+    tried: &TriedKeys,
 ) -> Lease {
-    let claimed = app.homes().claim(client.id, lease.lent.project_id);
-    if claimed == lease.lent.project_id {
+    let claimed = app
+        .project_affinity()
+        .claim(client.id, lease.key.project_id);
+    if claimed == lease.key.project_id {
         return lease;
     }
     *home = Some(claimed);
-    at_home(app, client, home, wanted, tried).unwrap_or(lease)
+    at_home(app, client, home, lease_request, tried).unwrap_or(lease)
 }
 
 /// Leases the best key for the request. Where none is ready but one will be before `patience` is used up, the request
@@ -62,18 +65,19 @@ pub async fn choose(
     app: &App,
     settings: &Settings,
     client: &Arc<ClientKey>,
-    wanted: &Wanted<'_>,
-    tried: &Tried,
+    lease_request: &LeaseRequest<'_>,
+    tried: &TriedKeys,
     patience: &mut Duration,
     record: &mut Record,
-) -> Result<Lease, Obstacle> {
+) -> Result<Lease, LeaseObstacle> {
     let now = clock::now();
     // Who cannot wait any more takes no turn from anybody: it goes now or never.
-    let obstacle = if !patience.is_zero() && app.waiting.is_queued_for(wanted) {
+    let obstacle = if !patience.is_zero() && app.key_queue.is_queued_for(lease_request) {
         let mut keys = app.keys.lock();
-        keys.obstacle(wanted, now).unwrap_or(Obstacle::Busy)
+        keys.obstacle(lease_request, now)
+            .unwrap_or(LeaseObstacle::Busy)
     } else {
-        match app.keys.lease(wanted, tried, now) {
+        match app.keys.lease(lease_request, tried, now) {
             Ok(lease) => return Ok(lease),
             Err(obstacle) => obstacle,
         }
@@ -83,16 +87,19 @@ pub async fn choose(
         return Err(obstacle);
     }
     let most = usize::try_from(settings.wait_queue_limit).unwrap_or(usize::MAX);
-    let Some(mut seat) = app.waiting.enter(client, wanted, tried, last_moment, most) else {
+    let Some(mut queued_request) =
+        app.key_queue
+            .enqueue(client, lease_request, tried, last_moment, most)
+    else {
         return Err(obstacle);
     };
     record.begin_wait();
-    let answer = timeout(*patience, &mut seat.answer).await;
+    let answer = timeout(*patience, &mut queued_request.answer).await;
     *patience = patience.saturating_sub(record.end_wait());
     if let Ok(Ok(answer)) = answer {
         return answer;
     }
     // Its time is up. What became ready in this instant it may still have.
-    drop(seat);
-    app.keys.lease(wanted, tried, clock::now())
+    drop(queued_request);
+    app.keys.lease(lease_request, tried, clock::now())
 }

@@ -6,8 +6,8 @@ use reqwest::Body;
 
 use crate::app::App;
 use crate::gemini::transport::{Outgoing, Stream, Unsent};
-use crate::pool::lease::Lease;
-use crate::pool::verdict::Rule;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::lease::Lease;
 use crate::proxy::incoming::Incoming;
 
 /// Where an answer came from in the end.
@@ -36,7 +36,7 @@ pub async fn follow(
         url,
         ..incoming.outgoing.clone()
     };
-    let (mut answer, stream) = app.gemini.send(&next, &lease.lent.secret).await?;
+    let (mut answer, stream) = app.gemini.send(&next, &lease.key.secret).await?;
     // A second one is the client's to follow, through us again.
     match redirect(app, incoming, &answer) {
         None => {}

@@ -20,9 +20,9 @@ use crate::gemini::listing::PAGE_LIMIT;
 use crate::gemini::tap::{Answered, Tap};
 use crate::gemini::transport::{Stream, Unsent, describe, rule_of};
 use crate::gemini::upload::is_upload;
-use crate::pool::lease::Lease;
+use crate::pool::health::verdict::{Rule, Verdict};
+use crate::pool::keys::lease::Lease;
 use crate::pool::settings::Settings;
-use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::download::{Followed, follow};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::live;
@@ -135,7 +135,7 @@ pub async fn forward_passing(
     progress: Advance,
 ) -> Result<Attempt, Refusal> {
     let exchange = async {
-        let secret = &lease.lent.secret;
+        let secret = &lease.key.secret;
         let sent = app
             .gemini
             .send_with(&incoming.outgoing, Some(Body::wrap(body)), secret)
@@ -171,7 +171,7 @@ async fn exchange(
     lease: &Lease,
     incoming: &Incoming,
 ) -> Result<(Verdict, Reply), Verdict> {
-    let secret = &lease.lent.secret;
+    let secret = &lease.key.secret;
     let (answer, stream) = app.gemini.send(&incoming.outgoing, secret).await?;
     match follow(app, lease, incoming, answer, stream).await? {
         Followed::Here(answer, stream) => read_answer(settings, incoming, answer, stream).await,

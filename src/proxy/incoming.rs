@@ -29,10 +29,10 @@ use crate::gemini::resource_name::{ResourceKind, ResourceName};
 use crate::gemini::tap::Tap;
 use crate::gemini::target::{Surface, Target};
 use crate::gemini::transport::Outgoing;
-use crate::pool::client_key::ClientKey;
-use crate::pool::selection::Wanted;
+use crate::pool::clients::client_key::ClientKey;
+use crate::pool::keys::selection::LeaseRequest;
+use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::settings::Settings;
-use crate::pool::window::Amount;
 use crate::proxy::bind::Bound;
 use crate::proxy::refuse::Refusal;
 use crate::websocket;
@@ -48,7 +48,7 @@ pub struct Incoming {
     /// The model asked for, in the path or the body, without `models/`.
     pub model: Option<String>,
     /// What it will use of the model's quota.
-    pub amount: Amount,
+    pub amount: QuotaAmount,
     /// Whether the client asked for a stream.
     pub streams: bool,
     /// The resources that its path and its body name.
@@ -230,7 +230,7 @@ impl Incoming {
             model: target.model.clone(),
             target,
             outgoing,
-            amount: Amount::default(),
+            amount: QuotaAmount::default(),
             names,
             listing: None,
             stores: true,
@@ -266,8 +266,8 @@ impl Incoming {
     }
 
     /// What a key is needed for.
-    pub fn wanted<'a>(&'a self, client: &'a ClientKey, bound: &Bound) -> Wanted<'a> {
-        Wanted {
+    pub fn lease_request<'a>(&'a self, client: &'a ClientKey, bound: &Bound) -> LeaseRequest<'a> {
+        LeaseRequest {
             model: self.model.as_deref().unwrap_or_default(),
             amount: self.amount,
             tags: &client.tags,

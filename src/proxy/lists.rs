@@ -13,10 +13,10 @@ use crate::gemini::classify::success;
 use crate::gemini::listing::{Cursor, Listing, Page};
 use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
-use crate::pool::client_key::{ClientKey, ClientKeyId};
+use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::settings::Settings;
-use crate::pool::upstream_key::ProjectId;
-use crate::pool::verdict::Rule;
 use crate::proxy::bind::{Bound, not_looked_up};
 use crate::proxy::forward::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
@@ -118,7 +118,7 @@ pub async fn list(
         if attempt.verdict.rule != Rule::Success {
             return Ok(Listed::Failed(Box::new(attempt)));
         }
-        let asked_project = attempt.lease.as_ref().map(|lease| lease.lent.project_id);
+        let asked_project = attempt.lease.as_ref().map(|lease| lease.key.project_id);
         let Reply::Whole(whole) = attempt.reply else {
             return Err(Refusal::Unreachable);
         };

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
 use crate::gemini::target::Target;
-use crate::pool::client_key::ClientKey;
+use crate::pool::clients::client_key::ClientKey;
 use crate::proxy::admit::{admit, let_in};
 use crate::proxy::authenticate::{
     Credential, authenticate, authenticate_token, session_credential,

@@ -25,17 +25,17 @@ use crate::gemini::tap::Answered;
 use crate::gemini::target::{Surface, Target, loggable};
 use crate::gemini::upload::is_upload;
 use crate::peer::client_ip;
-use crate::pool::admission::{Permit, Spent};
-use crate::pool::change::Change;
-use crate::pool::client_key::{ClientKey, ClientKeyId};
-use crate::pool::keys::Lent;
-use crate::pool::newborns::Newborn;
+use crate::pool::clients::admission::{ClientCharge, Permit};
+use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
+use crate::pool::health::settle::AttemptTiming;
+use crate::pool::health::state_change::StateChange;
+use crate::pool::health::verdict::{Rule, Verdict};
+use crate::pool::keys::project_number::learned_number;
+use crate::pool::keys::registry::LeasedKey;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
-use crate::pool::project::learnt;
-use crate::pool::settle::Moment;
-use crate::pool::upstream_key::UpstreamKeyId;
-use crate::pool::usage::Usage;
-use crate::pool::verdict::{Rule, Verdict};
+use crate::pool::quota::usage::TokenUsage;
+use crate::pool::resources::recent_resources::RecentResource;
 use crate::proxy::authenticate::Credential;
 use crate::proxy::bind::Bound;
 use crate::proxy::forward::{Attempt, Reply};
@@ -57,7 +57,7 @@ pub struct Record {
     /// Since when it waits for a key.
     waits_since: Option<Instant>,
     /// With which key the last attempt was made.
-    lent: Option<Lent>,
+    leased: Option<LeasedKey>,
     surface: Surface,
     bound: Bound,
     /// What the request deletes.
@@ -98,7 +98,7 @@ impl Record {
             began,
             attempt_began: began,
             waits_since: None,
-            lent: None,
+            leased: None,
             surface: Surface::of_path(uri.path()),
             bound: Bound::default(),
             deletes: None,
@@ -164,9 +164,9 @@ impl Record {
 
     /// With which key, and for whom, something was made.
     pub fn maker(&self) -> Option<(UpstreamKeyId, ClientKeyId)> {
-        self.lent
+        self.leased
             .as_ref()
-            .map(|lent| lent.id)
+            .map(|leased| leased.id)
             .zip(self.row().client_key_id)
     }
 
@@ -194,15 +194,15 @@ impl Record {
         self.permit = permit;
     }
 
-    pub fn begin_attempt(&mut self, lent: &Lent) {
+    pub fn begin_attempt(&mut self, leased: &LeasedKey) {
         self.attempt_began = clock::instant();
-        self.lent = Some(lent.clone());
-        if self.bound.home == Some(lent.project_id) {
+        self.leased = Some(leased.clone());
+        if self.bound.home == Some(leased.project_id) {
             self.row().bound_by = Some(BOUND_BY_HOME.to_owned());
         }
         self.row().attempts.push(NewAttempt {
-            upstream_key_id: lent.id,
-            project_id: lent.project_id,
+            upstream_key_id: leased.id,
+            project_id: leased.project_id,
             status: None,
             outcome: None,
             rule: None,
@@ -226,33 +226,33 @@ impl Record {
             return;
         };
         if open {
-            let moment = self.moment();
+            let timing = self.timing();
             let mut keys = self.app.keys.lock();
-            keys.note_begun(&lease.lent, incoming.quota_model(), moment);
+            keys.record_answer_start(&lease.key, incoming.quota_model(), timing);
             drop(keys);
-            self.app.waiting.ring();
+            self.app.key_queue.notify();
         } else {
-            self.blame(&lease.lent, incoming.quota_model(), &attempt.verdict);
+            self.blame(&lease.key, incoming.quota_model(), &attempt.verdict);
         }
     }
 
     /// When the running attempt began, and that it ends now.
-    fn moment(&self) -> Moment {
+    fn timing(&self) -> AttemptTiming {
         let row = self.row();
         let attempt = row.attempts.last();
-        Moment {
+        AttemptTiming {
             began: attempt.map_or(row.started_at, |attempt| attempt.started_at),
             now: clock::now(),
             chance: rand::random(),
-            had_begun: row.first_byte_ms.is_some(),
+            answer_had_begun: row.first_byte_ms.is_some(),
         }
     }
 
     /// Tells the keys what an attempt came to, and the database what that changed.
-    pub fn blame(&self, lent: &Lent, model: &str, verdict: &Verdict) {
+    pub fn blame(&self, leased: &LeasedKey, model: &str, verdict: &Verdict) {
         let id = self.row().id;
-        let moment = self.moment();
-        let (key, rule) = (lent.id, verdict.rule.name());
+        let timing = self.timing();
+        let (key, rule) = (leased.id, verdict.rule.name());
         // A success has nothing to be looked through.
         let message = match verdict.message.as_str() {
             "" => String::new(),
@@ -264,15 +264,15 @@ impl Record {
             request_id: id,
         };
         let mut keys = self.app.keys.lock();
-        let mut changes = keys.settle(lent, model, verdict, moment);
-        let number = keys.get(key).and_then(|row| learnt(row, verdict));
-        changes.extend(number.map(|number| Change::Project { id: key, number }));
+        let mut changes = keys.settle(leased, model, verdict, timing);
+        let number = keys.get(key).and_then(|row| learned_number(row, verdict));
+        changes.extend(number.map(|number| StateChange::Project { id: key, number }));
         // Under the lock, so that rows end up as the last of several verdicts left the keys.
         for change in &changes {
             self.app.recorder.change(change.clone(), evidence.clone());
         }
         drop(keys);
-        self.app.waiting.ring();
+        self.app.key_queue.notify();
         for change in changes {
             tracing::warn!(request.id = %id, upstream_key.id = key.0, rule, "{change}");
         }
@@ -379,11 +379,11 @@ impl Record {
     /// Notes what an answer has told of resources, as far as it came. Once it `succeeded` as a whole, what it deleted is
     /// gone, and what the request named is in the project that answered.
     pub fn learn(&self, told: &Told, succeeded: bool) {
-        let Some(lent) = &self.lent else { return };
+        let Some(leased) = &self.leased else { return };
         let mut row = self.row();
         let gone = self.deletes.as_ref().filter(|_| succeeded);
         if let Some(name) = gone {
-            self.app.newborns().forget(name.as_str());
+            self.app.recent_resources().remove(name.as_str());
             row.deaths = vec![name.to_string()];
             return;
         }
@@ -406,20 +406,24 @@ impl Record {
                 name: name.to_string(),
                 kind: kind.collection(),
                 expires_at: expires_at.or_else(|| kind.lives_for().map(|time| now + time)),
-                is_counted: self.app.newborns().is_counted(name.as_str()),
+                is_counted: self.app.recent_resources().is_counted(name.as_str()),
             });
             if !is_new {
                 continue;
             }
-            let newborn = Newborn {
-                upstream_key_id: lent.id,
+            let resource = RecentResource {
+                upstream_key_id: leased.id,
                 maker: row.client_key_id,
             };
-            self.app.newborns().note(name.as_str(), newborn);
+            self.app
+                .recent_resources()
+                .record_created(name.as_str(), resource);
             if let Some(client) = row.client_key_id
                 && kind.is_combined()
             {
-                self.app.homes().note_birth(client, lent.project_id);
+                self.app
+                    .project_affinity()
+                    .record_created(client, leased.project_id);
             }
         }
         row.births = births;
@@ -450,11 +454,11 @@ impl Record {
         let mut told_of = answered.told.resources.iter();
         let is_born = told_of.any(|told| told.name == job.name && told.is_born);
         // What was not told, or not whole, is left to the next look.
-        let is_whole = charge.usage != Usage::default() && outcome == Outcome::Success;
-        let is_first = is_whole && self.app.newborns().count(name);
+        let is_whole = charge.usage != TokenUsage::default() && outcome == Outcome::Success;
+        let is_first = is_whole && self.app.recent_resources().mark_counted(name);
         let is_known = self.bound.counted.iter().any(|counted| counted == name);
         if !is_born && (!is_first || is_known) {
-            charge.usage = Usage::default();
+            charge.usage = TokenUsage::default();
             charge.is_charged = false;
         }
         charge
@@ -477,7 +481,7 @@ impl Record {
         row.service_tier = charge.tier;
         let model = row.model_version.as_deref().or(row.model.as_deref());
         let tier = row.service_tier.as_deref();
-        let is_free = self.lent.as_ref().is_some_and(|lent| lent.is_free);
+        let is_free = self.leased.as_ref().is_some_and(|leased| leased.is_free);
         row.cost_nano_usd = if is_free {
             Some(0)
         } else if charge.is_charged {
@@ -490,13 +494,13 @@ impl Record {
 
     /// Adds to the model's quota the input tokens that Google has counted.
     fn count_tokens(&self, tokens: Option<u64>) {
-        let (Some(lent), Some(tokens)) = (&self.lent, tokens) else {
+        let (Some(leased), Some(tokens)) = (&self.leased, tokens) else {
             return;
         };
         let row = self.row();
         if let Some(model) = row.model.as_deref().filter(|_| row.quota_requests > 0) {
             let mut keys = self.app.keys.lock();
-            keys.count_tokens(lent, model, tokens, clock::now());
+            keys.count_tokens(leased, model, tokens, clock::now());
         }
     }
 
@@ -537,7 +541,7 @@ impl Record {
         }
         if let Some(permit) = permit.filter(|_| !row.attempts.is_empty()) {
             let cost = row.cost_nano_usd.map(u64::try_from);
-            let spent = Spent {
+            let spent = ClientCharge {
                 tokens: row.usage.tokens(),
                 cost_nano_usd: cost.and_then(Result::ok).unwrap_or(0),
             };
@@ -589,7 +593,7 @@ impl Drop for Record {
 
 /// What of an answer's use is its request's.
 struct Charge {
-    usage: Usage,
+    usage: TokenUsage,
     is_charged: bool,
     tier: Option<String>,
     model: Option<String>,

@@ -11,9 +11,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::clock::{self, Timestamp};
 use crate::gemini::target::{BadTarget, Surface};
-use crate::pool::admission::Denied;
+use crate::pool::clients::admission::LimitReached;
+use crate::pool::keys::selection::LeaseObstacle;
 use crate::pool::outcome::Outcome;
-use crate::pool::selection::Obstacle;
 use crate::proxy::record::Record;
 use crate::websocket::close_frame;
 
@@ -49,7 +49,7 @@ pub enum Refusal {
         allowed: String,
     },
     /// The client key has reached a limit of its own.
-    Limited(Denied),
+    Limited(LimitReached),
     BadTarget(BadTarget),
     AlteredPath,
     AmbiguousLength,
@@ -110,28 +110,28 @@ pub enum Refusal {
 impl Refusal {
     /// No key could be lent; without an obstacle there may be one again at once. `held` is a name because of which the
     /// keys of one project only were asked, or empty.
-    pub fn no_key(obstacle: Option<Obstacle>, model: &str, held: &str) -> Self {
+    pub fn no_key(obstacle: Option<LeaseObstacle>, model: &str, held: &str) -> Self {
         let now = clock::now();
         // A second at least: a client that comes back at once meets the same.
         let wait = |until: Timestamp| (until - now).max(Duration::from_secs(1));
         let model = &model[..model.floor_char_boundary(REPEATED)];
         let held = held[..held.floor_char_boundary(REPEATED)].to_owned();
         match obstacle {
-            Some(Obstacle::NoKeys) => Self::NoUpstreamKeys,
-            Some(Obstacle::NoneUsable) => Self::NoneUsable,
-            Some(Obstacle::OwnerGone) => Self::OwnerGone { held },
-            Some(Obstacle::AllTried | Obstacle::Busy) | None => Self::AllBusy,
-            Some(Obstacle::Resting { until, for_the_day }) => Self::AllResting {
+            Some(LeaseObstacle::NoKeys) => Self::NoUpstreamKeys,
+            Some(LeaseObstacle::NoUsableKey) => Self::NoneUsable,
+            Some(LeaseObstacle::ProjectWithoutKeys) => Self::OwnerGone { held },
+            Some(LeaseObstacle::AllTried | LeaseObstacle::Busy) | None => Self::AllBusy,
+            Some(LeaseObstacle::CoolingDown { until, for_the_day }) => Self::AllResting {
                 model: model.to_owned(),
                 held,
                 retry_after: wait(until),
                 for_the_day,
             },
-            Some(Obstacle::Overloaded { until }) => Self::Overloaded {
+            Some(LeaseObstacle::Overloaded { until }) => Self::Overloaded {
                 model: model.to_owned(),
                 retry_after: wait(until),
             },
-            Some(Obstacle::Storm { until }) => Self::AddressLimited(wait(until)),
+            Some(LeaseObstacle::AddressThrottled { until }) => Self::AddressLimited(wait(until)),
         }
     }
 
@@ -258,7 +258,7 @@ impl Refusal {
         match self {
             Self::TooManyGuesses(wait)
             | Self::AddressLimited(wait)
-            | Self::Limited(Denied {
+            | Self::Limited(LimitReached {
                 retry_after: wait, ..
             })
             | Self::AllResting {
@@ -624,7 +624,7 @@ fn rpc_status(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::client_key::Limit;
+    use crate::pool::clients::client_key::ClientLimit;
 
     #[test]
     fn a_used_up_day_tells_each_sdk_to_stop_in_its_own_words() {
@@ -684,8 +684,8 @@ mod tests {
 
     #[test]
     fn a_limit_tells_each_sdk_when_to_come_back() {
-        let refusal = Refusal::Limited(Denied {
-            limit: Limit::RequestsPerMinute,
+        let refusal = Refusal::Limited(LimitReached {
+            limit: ClientLimit::RequestsPerMinute,
             most: 10,
             used: 10,
             retry_after: Duration::from_millis(6_500),
@@ -739,13 +739,13 @@ mod tests {
     #[test]
     fn who_is_bound_to_a_project_is_told_by_which_name() {
         let until = clock::now();
-        let resting = Obstacle::Resting {
+        let resting = LeaseObstacle::CoolingDown {
             until,
             for_the_day: false,
         };
         let said = [
             (
-                Obstacle::OwnerGone,
+                LeaseObstacle::ProjectWithoutKeys,
                 "the project that holds files/x has no usable key",
             ),
             (

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::clock;
-use crate::pool::client_key::ClientKey;
-use crate::pool::next_step::{NextStep, Tries, next_step};
+use crate::pool::clients::client_key::ClientKey;
+use crate::pool::health::verdict::{Fault, Retry, Rule};
+use crate::pool::keys::selection::{KeyReuse, LeaseObstacle, TriedKeys};
 use crate::pool::outcome::Outcome;
-use crate::pool::selection::{Again, Obstacle, Tried};
+use crate::pool::retry::{NextStep, RetryBudget, next_step};
 use crate::pool::settings::Settings;
-use crate::pool::verdict::{Fault, Retry, Rule};
 use crate::proxy::bind::Bound;
 use crate::proxy::choose::{at_home, choose, settle_down};
 use crate::proxy::forward::{Attempt, Reply, forward};
@@ -33,23 +33,23 @@ pub async fn try_keys(
     let began = clock::instant();
     let (mut home, mut settles) = (bound.home, bound.settles);
     let mut guesses = 0;
-    let (mut tried, mut spent) = (Tried::default(), Tries::default());
+    let (mut tried, mut spent) = (TriedKeys::default(), RetryBudget::default());
     let mut patience = settings.wait_for_key();
     let mut last: Option<Attempt> = None;
     loop {
-        let wanted = incoming.wanted(client, bound);
+        let lease_request = incoming.lease_request(client, bound);
         let left = settings
             .first_byte_timeout()
             .saturating_sub(began.elapsed());
         patience = patience.min(left);
-        let chosen = match at_home(app, client, &mut home, &wanted, &tried) {
+        let chosen = match at_home(app, client, &mut home, &lease_request, &tried) {
             Some(lease) => Ok(lease),
             None => {
                 choose(
                     app,
                     settings,
                     client,
-                    &wanted,
+                    &lease_request,
                     &tried,
                     &mut patience,
                     record,
@@ -59,7 +59,7 @@ pub async fn try_keys(
         };
         let lease = match chosen {
             Ok(lease) if std::mem::take(&mut settles) => {
-                settle_down(app, client, lease, &mut home, &wanted, &tried)
+                settle_down(app, client, lease, &mut home, &lease_request, &tried)
             }
             Ok(lease) => lease,
             Err(obstacle) => {
@@ -67,18 +67,18 @@ pub async fn try_keys(
                     Some(attempt) => conclude(attempt, incoming, bound, |_| Some(obstacle)),
                     None => Err(Refusal::no_key(
                         Some(obstacle),
-                        wanted.model,
+                        lease_request.model,
                         bound.because(),
                     )),
                 };
             }
         };
-        let (key, project) = (lease.lent.id, lease.lent.project_id);
+        let (key, project) = (lease.key.id, lease.key.project_id);
         if let Some(attempt) = last.take_if(|_| guesses > 0 && tried.has_project(project)) {
             // Every project was asked for what nobody is known to have made.
             return conclude(attempt, incoming, bound, |_| None);
         }
-        record.begin_attempt(&lease.lent);
+        record.begin_attempt(&lease.key);
         let left = settings
             .first_byte_timeout()
             .saturating_sub(began.elapsed());
@@ -89,7 +89,7 @@ pub async fn try_keys(
         let late = began.elapsed() >= settings.first_byte_timeout();
         if bound.is_guess() && rule.is_miss() && guesses < MOST_GUESSES && !late {
             guesses += 1;
-            tried.add(key, project, Again::Never);
+            tried.add(key, project, KeyReuse::Never);
             home = None;
             drop(attempt.lease.take());
             last = Some(attempt);
@@ -107,8 +107,8 @@ pub async fn try_keys(
             }
             NextStep::TryAgain { .. } | NextStep::Answer => {
                 return conclude(attempt, incoming, bound, |incoming| {
-                    let wanted = incoming.wanted(client, bound);
-                    app.keys.lock().obstacle(&wanted, clock::now())
+                    let lease_request = incoming.lease_request(client, bound);
+                    app.keys.lock().obstacle(&lease_request, clock::now())
                 });
             }
         }
@@ -116,11 +116,13 @@ pub async fn try_keys(
 }
 
 /// Whether the same key may be tried again in this request.
-fn again_after(rule: Rule) -> Again {
+fn again_after(rule: Rule) -> KeyReuse {
     match (rule.outcome(), rule.retry()) {
-        (Outcome::Quota, _) => Again::AfterRest,
-        (_, Retry::Free) => Again::Never,
-        (_, Retry::No | Retry::OneOther | Retry::Once | Retry::TwiceAfterPause) => Again::Once,
+        (Outcome::Quota, _) => KeyReuse::AfterCooldown,
+        (_, Retry::FreeWithOtherKey) => KeyReuse::Never,
+        (_, Retry::No | Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause) => {
+            KeyReuse::Once
+        }
     }
 }
 
@@ -130,12 +132,12 @@ pub fn conclude(
     attempt: Attempt,
     incoming: &Incoming,
     bound: &Bound,
-    obstacle: impl FnOnce(&Incoming) -> Option<Obstacle>,
+    obstacle: impl FnOnce(&Incoming) -> Option<LeaseObstacle>,
 ) -> Result<Attempt, Refusal> {
     let rule = attempt.verdict.rule;
-    if rule.speaks_of_our_key() {
+    if rule.concerns_our_key() {
         // With no key at fault, when they are ready says nothing: the client would be told to come back at once.
-        let nobody = rule.fault() == Fault::Nobody;
+        let nobody = rule.fault() == Fault::None;
         return Err(if nobody {
             Refusal::NoneUsable
         } else {

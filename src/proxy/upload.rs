@@ -16,9 +16,9 @@ use crate::gemini::target::Target;
 use crate::gemini::upload::{
     is_given_up, own_session_url, rename_session, session_of, session_url,
 };
-use crate::pool::client_key::ClientKey;
-use crate::pool::selection::Tried;
-use crate::pool::upstream_key::UpstreamKeyId;
+use crate::pool::clients::client_key::ClientKey;
+use crate::pool::keys::selection::TriedKeys;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::proxy::admit::{admit, check_backlog, check_scopes};
 use crate::proxy::authenticate::{Credential, authenticate, check_standing, fail};
 use crate::proxy::bind::Bound;
@@ -114,11 +114,11 @@ pub async fn pass(
     record.incoming(&incoming);
     record.bound(bound);
     record.admitted(admit(app, client, &incoming)?);
-    let wanted = incoming.wanted(client, bound);
-    let (tried, mut home) = (Tried::default(), bound.home);
+    let lease_request = incoming.lease_request(client, bound);
+    let (tried, mut home) = (TriedKeys::default(), bound.home);
     let own = first
-        .and_then(|id| app.keys.lease_key(id, &wanted, clock::now()))
-        .or_else(|| at_home(app, client, &mut home, &wanted, &tried));
+        .and_then(|id| app.keys.lease_key(id, &lease_request, clock::now()))
+        .or_else(|| at_home(app, client, &mut home, &lease_request, &tried));
     let mut lease = if let Some(lease) = own {
         lease
     } else {
@@ -127,7 +127,7 @@ pub async fn pass(
             app,
             &settings,
             client,
-            &wanted,
+            &lease_request,
             &tried,
             &mut patience,
             record,
@@ -138,17 +138,17 @@ pub async fn pass(
             .map_err(|obstacle| Refusal::no_key(Some(obstacle), "", held))?
     };
     if bound.settles {
-        lease = settle_down(app, client, lease, &mut home, &wanted, &tried);
+        lease = settle_down(app, client, lease, &mut home, &lease_request, &tried);
     }
-    record.begin_attempt(&lease.lent);
+    record.begin_attempt(&lease.key);
     let (body, progress) = Passing::new(body);
     record.passes(progress.clone());
     match forward_passing(app, &settings, lease, &incoming, body, progress).await {
         Ok(attempt) => {
             record.settle(&attempt, &incoming);
             let attempt = conclude(attempt, &incoming, bound, |incoming| {
-                let wanted = incoming.wanted(client, bound);
-                app.keys.lock().obstacle(&wanted, clock::now())
+                let lease_request = incoming.lease_request(client, bound);
+                app.keys.lock().obstacle(&lease_request, clock::now())
             })?;
             Ok((attempt, incoming))
         }

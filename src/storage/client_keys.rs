@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::{ClientKey, ClientKeyId, HashKey, Limits};
-use crate::pool::scopes::Scopes;
+use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientLimits, HashKey};
+use crate::pool::clients::scopes::Scopes;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, NewChange, Subject};
 use crate::storage::error::{Error, Result};
@@ -20,7 +20,7 @@ pub struct ListedKey {
     pub note: String,
     pub enabled: bool,
     pub expires_at: Option<Timestamp>,
-    pub limits: Limits,
+    pub limits: ClientLimits,
     pub models: Vec<String>,
     pub paths: Vec<String>,
     pub addresses: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Terms {
     pub note: String,
     pub expires_at: Option<Timestamp>,
     #[serde(flatten)]
-    pub limits: Limits,
+    pub limits: ClientLimits,
     pub models: Vec<String>,
     pub paths: Vec<String>,
     pub addresses: Vec<String>,
@@ -267,7 +267,7 @@ impl Row {
             name: self.name.clone(),
             note: self.note.clone(),
             expires_at: self.expires_at,
-            limits: Limits {
+            limits: ClientLimits {
                 requests_per_minute: limit(self.requests_per_minute)?,
                 requests_per_day: limit(self.requests_per_day)?,
                 tokens_per_minute: limit(self.tokens_per_minute)?,
@@ -340,7 +340,7 @@ async fn list_only(
         note: row.note,
         enabled: row.enabled,
         expires_at: row.expires_at,
-        limits: Limits {
+        limits: ClientLimits {
             requests_per_minute: limit(row.requests_per_minute),
             requests_per_day: limit(row.requests_per_day),
             tokens_per_minute: limit(row.tokens_per_minute),
@@ -440,7 +440,7 @@ mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
-    use crate::pool::client_key::ClientKeys;
+    use crate::pool::clients::client_key::ClientKeys;
     use crate::storage::audit::tests::{act, told};
     use crate::storage::db::Db;
     use crate::storage::installation;
@@ -526,7 +526,7 @@ mod tests {
             name: "bob".to_owned(),
             note: "a note".to_owned(),
             expires_at: None,
-            limits: Limits {
+            limits: ClientLimits {
                 requests_per_minute: Some(1),
                 requests_per_day: Some(2),
                 tokens_per_minute: Some(3),
@@ -565,7 +565,7 @@ mod tests {
         let (_, key) = list_for_proxy(&pool).await.unwrap().remove(0);
         assert_eq!((key.limits, key.tags), (terms.limits, terms.tags));
         assert!(key.direct_access);
-        assert!(!key.scopes.unwrap().models.admit("other"));
+        assert!(!key.scopes.unwrap().models.matches("other"));
         let listed = list(&pool).await.unwrap().remove(0);
         let json = serde_json::to_value(&listed).unwrap();
         let limits = serde_json::json!({

@@ -3,9 +3,9 @@
 use sqlx::SqliteExecutor;
 
 use crate::clock::Timestamp;
-use crate::pool::keys::Cooldown;
-use crate::pool::upstream_key::ProjectId;
-use crate::pool::verdict::Rule;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::registry::Cooldown;
+use crate::pool::keys::upstream_key::ProjectId;
 use crate::storage::error::Result;
 use crate::storage::upstream_keys::Evidence;
 

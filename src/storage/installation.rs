@@ -3,7 +3,7 @@
 use rand::Rng;
 use sqlx::{Sqlite, Transaction};
 
-use crate::pool::client_key::HashKey;
+use crate::pool::clients::client_key::HashKey;
 use crate::storage::error::Result;
 
 /// The key under which client keys and fingerprints are hashed; made when there is none.

@@ -4,8 +4,8 @@ use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::project;
-use crate::pool::upstream_key::{Billing, ProjectId, UpstreamKeyId};
+use crate::pool::keys::project_number;
+use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKeyId};
 use crate::storage::audit::{self, Act, Action, NewChange, Subject};
 use crate::storage::error::Result;
 use crate::storage::revision;
@@ -17,7 +17,7 @@ pub async fn insert(tx: &mut Transaction<'_, Sqlite>, act: &Act) -> Result<Proje
 
 /// The project that a person calls so: by Google's number (`123`, `projects/123`) or by a name of their own.
 pub async fn find(tx: &mut Transaction<'_, Sqlite>, called: &str) -> Result<Option<ProjectId>> {
-    let number = project::number(called);
+    let number = project_number::parse(called);
     let id = sqlx::query_scalar!(
         r#"
         SELECT coalesce(merged_into_id, id) AS "id!: ProjectId"
@@ -39,7 +39,7 @@ pub async fn find_or_insert(
     if let Some(id) = find(tx, called).await? {
         return Ok(id);
     }
-    let number = project::number(called);
+    let number = project_number::parse(called);
     let name = number.is_none().then_some(called);
     let id = insert_named(tx, name, number.as_deref(), act.now, act.revision).await?;
     let change = NewChange {
@@ -90,7 +90,7 @@ pub async fn assign(
         return find_or_insert(tx, called, act).await;
     };
     let found = find(tx, called).await?;
-    let is_name = project::number(called).is_none();
+    let is_name = project_number::parse(called).is_none();
     if found.is_none()
         && is_name
         && old.name.is_none()
@@ -499,11 +499,11 @@ mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
-    use crate::pool::keys::Cooldown;
+    use crate::pool::health::verdict::Rule;
+    use crate::pool::keys::registry::Cooldown;
+    use crate::pool::keys::upstream_key::KeyAttributes;
     use crate::pool::request_id::RequestId;
     use crate::pool::secret::Secret;
-    use crate::pool::upstream_key::Attributes;
-    use crate::pool::verdict::Rule;
     use crate::storage::audit::tests::{act, told};
     use crate::storage::db::Db;
     use crate::storage::upstream_keys::{self, Evidence};
@@ -518,7 +518,7 @@ mod tests {
         let act = act(&mut tx, NOW).await;
         for number in 1..=count {
             let secret = Secret::new(&format!("secret-of-key-{number}"));
-            let nothing = Attributes::default();
+            let nothing = KeyAttributes::default();
             upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, false, &act)
                 .await
                 .unwrap();

@@ -3,10 +3,10 @@
 use sqlx::SqliteExecutor;
 
 use crate::clock::Timestamp;
-use crate::pool::quota::{Measure, Own};
+use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
+use crate::pool::quota::limits::{Measure, ObservedLimit};
+use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::request_id::RequestId;
-use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
-use crate::pool::window::Amount;
 use crate::storage::error::Result;
 use crate::storage::upstream_keys::Evidence;
 
@@ -16,7 +16,7 @@ pub struct KnownLimit {
     pub project_id: ProjectId,
     pub model: String,
     pub measure: Measure,
-    pub own: Own,
+    pub observed: ObservedLimit,
     pub learnt_at: Timestamp,
 }
 
@@ -25,7 +25,7 @@ pub struct KnownLimit {
 pub struct Used {
     pub id: UpstreamKeyId,
     pub model: String,
-    pub amount: Amount,
+    pub amount: QuotaAmount,
     pub at: Option<Timestamp>,
 }
 
@@ -46,9 +46,9 @@ pub async fn list_limits(db: impl SqliteExecutor<'_>) -> Result<Vec<KnownLimit>>
             project_id: row.project_id,
             model: row.model,
             measure: Measure::named(&row.measure)?,
-            own: row
-                .most
-                .map_or(Own::Contradicted, |most| Own::Limit(most.into())),
+            observed: row.most.map_or(ObservedLimit::Contradicted, |most| {
+                ObservedLimit::Limit(most.into())
+            }),
             learnt_at: row.learnt_at,
         })
     });
@@ -109,7 +109,7 @@ pub async fn list_used_in_day(db: impl SqliteExecutor<'_>, day: Timestamp) -> Re
     let used = rows.map(|row| Used {
         id: row.id,
         model: row.model,
-        amount: Amount {
+        amount: QuotaAmount {
             requests: row.requests.into(),
             tokens: u64::try_from(row.input_tokens).unwrap_or(0),
         },
@@ -142,7 +142,7 @@ pub async fn list_used_since(db: impl SqliteExecutor<'_>, time: Timestamp) -> Re
     let used = rows.map(|row| Used {
         id: row.id,
         model: row.model,
-        amount: Amount {
+        amount: QuotaAmount {
             requests: 1,
             tokens: row
                 .prompt_tokens
@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::pool::outcome::Outcome;
-    use crate::pool::quota_clock::begin_of_google_day;
+    use crate::pool::quota::google_clock::begin_of_google_day;
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::{add_keys, write};
     use crate::storage::request_logs::tests::{row, running};
@@ -186,7 +186,7 @@ mod tests {
         Used {
             id: UpstreamKeyId(id),
             model: MODEL.to_owned(),
-            amount: Amount { requests, tokens },
+            amount: QuotaAmount { requests, tokens },
             at,
         }
     }
@@ -234,17 +234,17 @@ mod tests {
                 .unwrap();
         }
 
-        let known = |project, measure, own, at| KnownLimit {
+        let known = |project, measure, observed, at| KnownLimit {
             project_id: ProjectId(project),
             model: MODEL.to_owned(),
             measure,
-            own,
+            observed,
             learnt_at: Timestamp::from_millis(at),
         };
         let expected = [
-            known(3, day, Own::Limit(u32::MAX.into()), 20),
-            known(1, day, Own::Limit(500), 40),
-            known(1, minute, Own::Contradicted, 50),
+            known(3, day, ObservedLimit::Limit(u32::MAX.into()), 20),
+            known(1, day, ObservedLimit::Limit(500), 40),
+            known(1, minute, ObservedLimit::Contradicted, 50),
         ];
         assert_eq!(list_limits(&pool).await.unwrap(), expected);
     }

@@ -9,9 +9,9 @@ use sqlx::{Sqlite, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{self, Timestamp};
-use crate::pool::change::Change;
+use crate::pool::health::state_change::StateChange;
 use crate::pool::outcome::Outcome;
-use crate::pool::usage::Usage;
+use crate::pool::quota::usage::TokenUsage;
 use crate::storage::batch::{Batch, Statements, Table};
 use crate::storage::db::Db;
 use crate::storage::error::Result;
@@ -58,7 +58,7 @@ pub struct Writer {
 enum Write {
     /// A row, running or finished, and who waits for its commit.
     Row(Box<NewRequestLog>, Option<oneshot::Sender<()>>),
-    Change(Change, Evidence),
+    Change(StateChange, Evidence),
     /// Nothing, but somebody waits for all before it.
     Mark(oneshot::Sender<()>),
 }
@@ -97,7 +97,7 @@ impl Recorder {
     }
 
     /// Hands in what a verdict changed.
-    pub fn change(&self, change: Change, evidence: Evidence) {
+    pub fn change(&self, change: StateChange, evidence: Evidence) {
         self.hand_in(Write::Change(change, evidence));
     }
 
@@ -258,25 +258,25 @@ impl Writer {
 
 async fn apply(
     tx: &mut Transaction<'_, Sqlite>,
-    change: &Change,
+    change: &StateChange,
     evidence: &Evidence,
 ) -> Result<()> {
     match change {
-        Change::Key { id, condition } => {
+        StateChange::Key { id, condition } => {
             upstream_keys::update_condition(&mut **tx, *id, condition, evidence).await
         }
-        Change::Checked { id, condition } => {
+        StateChange::Checked { id, condition } => {
             upstream_keys::update_checked_condition(&mut **tx, *id, condition).await
         }
-        Change::Cooldown {
+        StateChange::Cooldown {
             project_id,
             model,
             cooldown,
         } => cooldowns::upsert(&mut **tx, *project_id, model, cooldown, evidence).await,
-        Change::CooldownLifted { project_id, model } => {
+        StateChange::CooldownLifted { project_id, model } => {
             cooldowns::delete(&mut **tx, *project_id, model).await
         }
-        Change::Limit {
+        StateChange::Limit {
             project_id,
             model,
             measure,
@@ -294,11 +294,11 @@ async fn apply(
             )
             .await
         }
-        Change::Billing {
+        StateChange::Billing {
             project_id,
             billing,
         } => projects::learn_billing(tx, *project_id, *billing).await,
-        Change::Project { id, number } => {
+        StateChange::Project { id, number } => {
             projects::learn(tx, *id, number, clock::now()).await?;
             Ok(())
         }
@@ -336,7 +336,7 @@ impl Totals {
                 None,
             );
         }
-        let nothing = Usage::default();
+        let nothing = TokenUsage::default();
         for (place, attempt) in row.attempts.iter().enumerate() {
             // Only the attempt that answered has spent tokens that we know of.
             let last = place + 1 == row.attempts.len();
@@ -423,7 +423,7 @@ pub async fn interrupt_running(db: &Db) -> Result<usize> {
     let mut tx = db.begin().await?;
     let running = request_logs::list_running(&mut tx).await?;
     let mut totals = Totals::default();
-    let usage = Usage::default();
+    let usage = TokenUsage::default();
     for row in &running {
         let addend = |outcome, duration_ms| Addend {
             outcome,
@@ -476,10 +476,12 @@ pub mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
-    use crate::pool::keys::Cooldown;
+    use crate::pool::health::verdict::Rule;
+    use crate::pool::keys::registry::Cooldown;
+    use crate::pool::keys::upstream_key::{
+        KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKeyId,
+    };
     use crate::pool::secret::Secret;
-    use crate::pool::upstream_key::{Attributes, Condition, KeyState, ProjectId, UpstreamKeyId};
-    use crate::pool::verdict::Rule;
     use crate::storage::audit::tests::act;
     use crate::storage::client_keys::NewClientKey;
     use crate::storage::request_logs::tests::{row, running};
@@ -508,7 +510,7 @@ pub mod tests {
         let act = act(&mut tx, now).await;
         for text in ["first-secret", "second-secret"] {
             let secret = Secret::new(text);
-            let nothing = Attributes::default();
+            let nothing = KeyAttributes::default();
             upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
                 .await
                 .unwrap();
@@ -541,7 +543,7 @@ pub mod tests {
         (row.client_key_id, row.model) = (None, None);
         (row.outcome, row.status) = (Some(Outcome::Refused), Some(401));
         row.attempts.clear();
-        row.usage = Usage::default();
+        row.usage = TokenUsage::default();
         row
     }
 
@@ -675,21 +677,21 @@ pub mod tests {
             message: "API key not valid".to_owned(),
             request_id: row(0).id,
         };
-        let condition = Condition {
+        let condition = KeyCondition {
             state: KeyState::Invalid,
             rule: Some(Rule::QuotaWithoutDetail),
             next_check: Some(until),
-            ..Condition::ready(since)
+            ..KeyCondition::ready(since)
         };
         let id = UpstreamKeyId(1);
-        recorder.change(Change::Key { id, condition }, evidence.clone());
+        recorder.change(StateChange::Key { id, condition }, evidence.clone());
         let cooldown = Cooldown {
             rule: Rule::QuotaWithoutDetail,
             step: 2,
             since,
             until,
         };
-        let change = Change::Cooldown {
+        let change = StateChange::Cooldown {
             project_id: ProjectId(2),
             model: "gemini-flash-latest".to_owned(),
             cooldown,

@@ -12,11 +12,11 @@ use serde::Serialize;
 use sqlx::{Sqlite, SqliteExecutor, SqlitePool, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::ClientKeyId;
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
+use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
-use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
-use crate::pool::usage::Usage;
 use crate::storage::batch::Cell;
 use crate::storage::error::Result;
 use crate::storage::resources::Birth;
@@ -63,7 +63,7 @@ pub struct NewRequestLog {
     /// How many requests Google counts for each attempt: one for each text of a batch, none where only something is looked
     /// up.
     pub quota_requests: u64,
-    pub usage: Usage,
+    pub usage: TokenUsage,
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
     pub cost_nano_usd: Option<i64>,
@@ -120,7 +120,7 @@ impl NewRequestLog {
             request_bytes: 0,
             response_bytes: 0,
             quota_requests: 0,
-            usage: Usage::default(),
+            usage: TokenUsage::default(),
             finish_reason: None,
             service_tier: None,
             cost_nano_usd: None,
@@ -390,11 +390,11 @@ pub mod tests {
             request_bytes: 10,
             response_bytes: 20,
             quota_requests: 1,
-            usage: Usage {
+            usage: TokenUsage {
                 prompt: Some(3),
                 output: Some(4),
                 total: Some(7),
-                ..Usage::default()
+                ..TokenUsage::default()
             },
             finish_reason: Some("STOP".to_owned()),
             service_tier: None,
@@ -411,7 +411,7 @@ pub mod tests {
     pub fn running(seconds: i64) -> NewRequestLog {
         let mut row = row(seconds);
         (row.outcome, row.status, row.duration_ms) = (None, None, None);
-        row.usage = Usage::default();
+        row.usage = TokenUsage::default();
         (row.attempts[0].outcome, row.attempts[0].status) = (None, None);
         row
     }

@@ -4,9 +4,9 @@ use serde::Serialize;
 use sqlx::SqliteExecutor;
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::ClientKeyId;
-use crate::pool::ownership::Known;
-use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
+use crate::pool::resources::route_constraint::KnownResource;
 use crate::storage::error::Result;
 use crate::storage::request_logs::NewRequestLog;
 
@@ -94,10 +94,10 @@ pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) 
 }
 
 /// What is known of these names, however many, in the order of the names.
-pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<Vec<Known>> {
+pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<Vec<KnownResource>> {
     let names = serde_json::to_string(names).expect("texts become JSON");
     let known = sqlx::query_as!(
-        Known,
+        KnownResource,
         r#"
         SELECT r.name AS "name!", k.project_id AS "project_id: ProjectId", r.client_key_id AS "maker: ClientKeyId",
             r.is_counted AS "is_counted: bool"

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::settings::{DEFINITIONS, Definition, Kind, Settings};
+use crate::pool::settings::{DEFINITIONS, SettingDefinition, SettingKind, Settings};
 use crate::storage::audit::{self, Act, Action, ListedChange, NewChange, Subject};
 use crate::storage::error::Result;
 use crate::storage::paging::Page;
@@ -84,19 +84,19 @@ pub async fn list_all(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedSetting>>
 }
 
 fn listed(
-    definition: &Definition,
+    definition: &SettingDefinition,
     settings: &Settings,
     changed_at: Option<Timestamp>,
 ) -> ListedSetting {
     let value = |text: String| match definition.kind {
-        Kind::Number(_) => text.parse::<u64>().map_or(Value::Null, Value::from),
-        Kind::Switch => Value::from(text == "on"),
-        Kind::Text(..) => Value::from(text),
+        SettingKind::Number(_) => text.parse::<u64>().map_or(Value::Null, Value::from),
+        SettingKind::Switch => Value::from(text == "on"),
+        SettingKind::Text(..) => Value::from(text),
     };
     let (kind, bounds) = match &definition.kind {
-        Kind::Number(bounds) => ("number", Some(bounds)),
-        Kind::Switch => ("switch", None),
-        Kind::Text(..) => ("text", None),
+        SettingKind::Number(bounds) => ("number", Some(bounds)),
+        SettingKind::Switch => ("switch", None),
+        SettingKind::Text(..) => ("text", None),
     };
     ListedSetting {
         name: definition.name,

@@ -7,11 +7,11 @@ use jiff::tz::TimeZone;
 use sqlx::{SqliteExecutor, SqlitePool};
 
 use crate::clock::Timestamp;
-use crate::pool::admission::Past;
 use crate::pool::calendar::{day_of, month_of};
-use crate::pool::client_key::{ClientKeyId, Limits};
+use crate::pool::clients::admission::LoggedUsage;
+use crate::pool::clients::client_key::{ClientKeyId, ClientLimits};
+use crate::pool::quota::windows::{MinuteWindow, QuotaAmount};
 use crate::pool::request_id::RequestId;
-use crate::pool::window::{Amount, Minute};
 use crate::storage::error::Result;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -126,12 +126,12 @@ pub async fn since(
 pub async fn past(
     db: &SqlitePool,
     id: ClientKeyId,
-    limits: &Limits,
+    limits: &ClientLimits,
     zone: &TimeZone,
     now: Timestamp,
-) -> Result<Past> {
+) -> Result<LoggedUsage> {
     let (today, this_month) = (day_of(now, zone).begins, month_of(now, zone).begins);
-    let mut past = Past::default();
+    let mut past = LoggedUsage::default();
     if limits.requests_per_minute.is_some() || limits.tokens_per_minute.is_some() {
         past.minute = Some(last_minute(db, id, now).await?);
     }
@@ -162,7 +162,7 @@ async fn requests_since(db: &SqlitePool, id: ClientKeyId, since: Timestamp) -> R
     Ok(whole(count.fetch_one(db).await?))
 }
 
-async fn last_minute(db: &SqlitePool, id: ClientKeyId, now: Timestamp) -> Result<Minute> {
+async fn last_minute(db: &SqlitePool, id: ClientKeyId, now: Timestamp) -> Result<MinuteWindow> {
     let since = now.as_millis().saturating_sub(MINUTE_MS);
     let first = RequestId::first_at(Timestamp::from_millis(since.saturating_sub(LONGEST_MS)));
     let rows = sqlx::query!(
@@ -190,10 +190,10 @@ async fn last_minute(db: &SqlitePool, id: ClientKeyId, now: Timestamp) -> Result
         counted.push((row.ended_at_ms, 0, whole(row.tokens)));
     }
     counted.sort_unstable();
-    let mut minute = Minute::default();
+    let mut minute = MinuteWindow::default();
     for (at, requests, tokens) in counted {
         let at = Timestamp::from_millis(at.min(now.as_millis()));
-        minute.add(Amount { requests, tokens }, at);
+        minute.add(QuotaAmount { requests, tokens }, at);
     }
     Ok(minute)
 }
@@ -276,7 +276,7 @@ mod tests {
         let mut row = row(seconds);
         row.outcome = Some(Outcome::Refused);
         row.attempts.clear();
-        (row.usage, row.cost_nano_usd) = (crate::pool::usage::Usage::default(), None);
+        (row.usage, row.cost_nano_usd) = (crate::pool::quota::usage::TokenUsage::default(), None);
         row
     }
 
@@ -300,24 +300,24 @@ mod tests {
             of_another(30),
         ];
         write(&Db::of(pool.clone()), rows).await;
-        let limits = Limits {
+        let limits = ClientLimits {
             requests_per_day: Some(1),
             tokens_per_day: Some(1),
             cost_per_month_nano_usd: Some(1),
-            ..Limits::default()
+            ..ClientLimits::default()
         };
 
         let found = past(&pool, ID, &limits, &TimeZone::UTC, at(2 * hour)).await;
 
-        let expected = Past {
+        let expected = LoggedUsage {
             minute: None,
             requests_of_the_day: Some(2),
             tokens_of_the_day: Some(14),
             nano_usd_of_the_month: Some(4_500_000_000),
         };
         assert_eq!(found.unwrap(), expected);
-        let none = past(&pool, ID, &Limits::default(), &TimeZone::UTC, at(0)).await;
-        assert_eq!(none.unwrap(), Past::default());
+        let none = past(&pool, ID, &ClientLimits::default(), &TimeZone::UTC, at(0)).await;
+        assert_eq!(none.unwrap(), LoggedUsage::default());
     }
 
     #[sqlx::test]
@@ -360,10 +360,10 @@ mod tests {
             row(midnight + 4_000),
         ];
         write(&Db::of(pool.clone()), rows).await;
-        let limits = Limits {
+        let limits = ClientLimits {
             requests_per_day: Some(1),
             tokens_per_day: Some(1),
-            ..Limits::default()
+            ..ClientLimits::default()
         };
 
         let found = past(&pool, ID, &limits, &zone, at(midnight + 5_000))
@@ -388,15 +388,15 @@ mod tests {
             vec![row(-70), long, parts, row(-5), refused(-4), of_another(-3)],
         )
         .await;
-        let limits = Limits {
+        let limits = ClientLimits {
             tokens_per_minute: Some(1),
-            ..Limits::default()
+            ..ClientLimits::default()
         };
 
         let found = past(&pool, ID, &limits, &TimeZone::UTC, START).await;
 
         let minute = found.unwrap().minute.unwrap();
-        let expected = Amount {
+        let expected = QuotaAmount {
             requests: 2,
             tokens: 31,
         };

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::ClientKeyId;
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
-use crate::pool::quota_clock::{begin_of_google_day, end_of_google_day};
-use crate::pool::upstream_key::UpstreamKeyId;
-use crate::pool::usage::Usage;
+use crate::pool::quota::google_clock::{begin_of_google_day, end_of_google_day};
+use crate::pool::quota::usage::TokenUsage;
 use crate::storage::batch::{Batch, Cell, Table};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -59,7 +59,7 @@ pub struct Sum {
 #[derive(Debug, Clone, Copy)]
 pub struct Addend<'a> {
     pub outcome: Outcome,
-    pub usage: &'a Usage,
+    pub usage: &'a TokenUsage,
     pub cost_nano_usd: Option<i64>,
     pub first_byte_ms: Option<u64>,
     pub duration_ms: Option<u64>,

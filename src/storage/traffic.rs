@@ -10,8 +10,8 @@ use sqlx::{FromRow, Row, SqlitePool};
 
 use crate::clock::Timestamp;
 use crate::pool::outcome::Outcome;
+use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
-use crate::pool::usage::Usage;
 use crate::storage::error::Result;
 use crate::storage::sums::{Addend, Buckets, Sum, begin_of_day, bucket_end_ms};
 
@@ -339,12 +339,12 @@ async fn rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<Part>> {
         first,
     );
     let rows = rows.fetch_all(db).await?.into_iter().map(|row| {
-        let usage = Usage {
+        let usage = TokenUsage {
             prompt: row.prompt.map(u64::from),
             output: row.output.map(u64::from),
             thoughts: row.thoughts.map(u64::from),
             total: row.total.map(u64::from),
-            ..Usage::default()
+            ..TokenUsage::default()
         };
         let mut sum = Sum::default();
         sum.add(Addend {
@@ -477,9 +477,9 @@ mod tests {
             outcome: Some(outcome),
             first_byte_ms: Some(first_byte_ms),
             duration_ms: Some(2 * first_byte_ms),
-            usage: Usage {
+            usage: TokenUsage {
                 total: Some(10),
-                ..Usage::default()
+                ..TokenUsage::default()
             },
             cost_nano_usd: Some(1_000),
             ..NewRequestLog::begun(id, at, "POST".to_owned(), "/v1beta".to_owned())

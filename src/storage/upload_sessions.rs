@@ -3,8 +3,8 @@
 use sqlx::SqliteExecutor;
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::ClientKeyId;
-use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::storage::error::Result;
 
 /// The hash of the id by which a client knows its session.

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::HashKey;
+use crate::pool::clients::client_key::HashKey;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::upstream_key::{
+    Billing, KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId,
+    default_label,
+};
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
-use crate::pool::upstream_key::{
-    Attributes, Billing, Condition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId, default_label,
-};
-use crate::pool::verdict::Rule;
 use crate::storage::audit::{self, Act, Action, NewChange, Subject};
 use crate::storage::batch::Cell;
 use crate::storage::error::{Error, Result};
@@ -81,7 +82,7 @@ pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     hash_key: &HashKey,
     secret: &Secret,
-    attributes: &Attributes,
+    attributes: &KeyAttributes,
     restore: bool,
     act: &Act,
 ) -> Result<Added> {
@@ -194,7 +195,7 @@ async fn told(
 pub async fn differs(
     tx: &mut Transaction<'_, Sqlite>,
     id: UpstreamKeyId,
-    attributes: &Attributes,
+    attributes: &KeyAttributes,
 ) -> Result<bool> {
     let known = known(tx, id).await?;
     would_change(tx, &known, attributes).await
@@ -240,13 +241,13 @@ async fn known(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Kn
 async fn would_change(
     tx: &mut Transaction<'_, Sqlite>,
     known: &Known,
-    attributes: &Attributes,
+    attributes: &KeyAttributes,
 ) -> Result<bool> {
     let in_another = match &attributes.project {
         Some(called) => projects::find(tx, called).await? != Some(known.project_id),
         None => false,
     };
-    let known = Attributes {
+    let known = KeyAttributes {
         label: Some(known.label.clone()),
         project: attributes.project.clone(),
         billing: Some(known.billing),
@@ -261,7 +262,7 @@ async fn would_change(
 pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
     id: UpstreamKeyId,
-    attributes: &Attributes,
+    attributes: &KeyAttributes,
     act: &Act,
 ) -> Result<bool> {
     let known = known(tx, id).await?;
@@ -377,7 +378,7 @@ pub async fn list_changed(
             enabled: row.enabled,
             priority: row.priority,
             weight: row.weight,
-            condition: Condition {
+            condition: KeyCondition {
                 state: row.state,
                 rule: row.state_rule.as_deref().and_then(Rule::named),
                 since: row.since,
@@ -794,7 +795,7 @@ pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Resul
 pub async fn update_condition(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
-    condition: &Condition,
+    condition: &KeyCondition,
     evidence: &Evidence,
 ) -> Result<()> {
     let rule = condition.rule.map(Rule::name);
@@ -826,7 +827,7 @@ pub async fn update_condition(
 pub async fn update_checked_condition(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
-    condition: &Condition,
+    condition: &KeyCondition,
 ) -> Result<()> {
     sqlx::query!(
         "
@@ -964,7 +965,7 @@ mod tests {
     async fn add(tx: &mut Transaction<'_, Sqlite>, secret: &str, restore: bool) -> Added {
         let hash_key = installation::hash_key(tx).await.unwrap();
         let secret = Secret::new(secret);
-        let nothing = Attributes::default();
+        let nothing = KeyAttributes::default();
         let act = act(tx, NOW).await;
         insert(tx, &hash_key, &secret, &nothing, restore, &act)
             .await
@@ -979,11 +980,11 @@ mod tests {
         }
     }
 
-    fn invalid(since: Timestamp) -> Condition {
-        Condition {
+    fn invalid(since: Timestamp) -> KeyCondition {
+        KeyCondition {
             state: KeyState::Invalid,
             next_check: Some(LATER),
-            ..Condition::ready(since)
+            ..KeyCondition::ready(since)
         }
     }
 
@@ -1049,7 +1050,7 @@ mod tests {
         assert_eq!(key(&keys), ("invalid".to_owned(), Some(LATER)));
         assert_eq!(keys[1].state, "ready");
         // Only when it has passed a check it may be tried, and what was found before still stands beside it.
-        let trial = Condition {
+        let trial = KeyCondition {
             state: KeyState::Trial,
             next_check: None,
             ..invalid(LATER)
@@ -1108,7 +1109,7 @@ mod tests {
     async fn what_is_said_of_a_key_is_kept_and_only_news_are_a_change(pool: SqlitePool) {
         let mut tx = Db::of(pool).begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
-        let said = Attributes {
+        let said = KeyAttributes {
             label: Some("first".to_owned()),
             project: Some("7".to_owned()),
             billing: Some(Billing::Free),
@@ -1129,10 +1130,10 @@ mod tests {
         let changed = list_changed(&mut *tx, first.revision).await.unwrap();
         assert!(changed.0.is_empty());
 
-        let news = Attributes {
+        let news = KeyAttributes {
             billing: Some(Billing::Paid),
             weight: Some(4),
-            ..Attributes::default()
+            ..KeyAttributes::default()
         };
         assert!(update(&mut tx, id, &news, &second).await.unwrap());
 
@@ -1150,7 +1151,7 @@ mod tests {
 
         delete(&mut tx, &[id], &second).await.unwrap();
         assert!(update(&mut tx, id, &said, &second).await.is_err());
-        let nothing = Attributes::default();
+        let nothing = KeyAttributes::default();
         insert(&mut tx, &hash_key, &secrets[0], &nothing, true, &second)
             .await
             .unwrap();
@@ -1163,11 +1164,11 @@ mod tests {
         add(&mut tx, "secret-0001", false).await;
         let id = UpstreamKeyId(1);
         let hand = act(&mut tx, LATER).await;
-        let said = Attributes {
+        let said = KeyAttributes {
             label: Some("first".to_owned()),
             project: Some("7".to_owned()),
             billing: Some(Billing::Paid),
-            ..Attributes::default()
+            ..KeyAttributes::default()
         };
         for _ in 0..2 {
             update(&mut tx, id, &said, &hand).await.unwrap();

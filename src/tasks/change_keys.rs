@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::app::App;
 use crate::clock;
 use crate::jobs::{Change, Job, Work};
-use crate::pool::import::ImportedKey;
-use crate::pool::upstream_key::{Attributes, UpstreamKeyId};
+use crate::pool::keys::import::ImportedKey;
+use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use crate::storage::audit::Act;
 use crate::storage::error::{Error, Result};
 use crate::storage::upstream_keys::Added;
@@ -150,7 +150,7 @@ async fn import_some(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -
             Added::Restored(_) => restored += 1,
             Added::Known(id) => {
                 known += 1;
-                if update && *attributes != Attributes::default() {
+                if update && *attributes != KeyAttributes::default() {
                     let is_news = upstream_keys::update(&mut tx, id, attributes, &act).await?;
                     changed += usize::from(is_news);
                 }

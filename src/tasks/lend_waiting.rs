@@ -17,12 +17,12 @@ pub async fn run(app: Arc<App>) {
     loop {
         let wait = next.map_or(IDLE, |at: Timestamp| at - clock::now());
         // Either the bell or the time: both mean to look.
-        let _ = timeout(wait, app.waiting.rung()).await;
+        let _ = timeout(wait, app.key_queue.notified()).await;
         next = pass(&app, clock::now());
     }
 }
 
 /// Lends what can be lent at `now`. Returns when to look again.
 pub fn pass(app: &App, now: Timestamp) -> Option<Timestamp> {
-    app.waiting.serve(&app.keys, now)
+    app.key_queue.dispatch(&app.keys, now)
 }

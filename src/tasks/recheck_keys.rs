@@ -11,14 +11,14 @@ use crate::gemini::check::{Checked, check};
 use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::Gemini;
-use crate::pool::change::Change;
-use crate::pool::checks::DueCheck;
-use crate::pool::lease::SharedKeys;
-use crate::pool::project::learnt;
-use crate::pool::request_id::{RequestId, RequestIds};
+use crate::pool::health::check_schedule::DueCheck;
+use crate::pool::health::state_change::StateChange;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::lease::SharedKeyRegistry;
+use crate::pool::keys::project_number::learned_number;
+use crate::pool::quota::windows::QuotaAmount;
+use crate::pool::request_id::{RequestId, RequestIdGenerator};
 use crate::pool::settings::Settings;
-use crate::pool::verdict::Rule;
-use crate::pool::window::Amount;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{Kind, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
@@ -95,7 +95,7 @@ pub async fn pass(app: &App, now: Timestamp) -> Looked {
     let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);
     while let Some(one) = checks.next().await {
         // The key may be back.
-        app.waiting.ring();
+        app.key_queue.notify();
         let Some(one) = one else { continue };
         looked.keys += 1;
         looked.limited += usize::from(one.verdict().rule == Rule::QuotaWithoutDetail);
@@ -109,8 +109,8 @@ pub struct Checker<'a> {
     pub gemini: &'a Gemini,
     pub settings: Arc<Settings>,
     pub redactor: Arc<Redactor>,
-    pub ids: &'a RequestIds,
-    pub keys: &'a SharedKeys,
+    pub ids: &'a RequestIdGenerator,
+    pub keys: &'a SharedKeyRegistry,
     pub recorder: &'a Recorder,
 }
 
@@ -127,7 +127,7 @@ impl Checker<'_> {
             message: self.redactor.for_row(&verdict.message),
             request_id: id,
         };
-        let amount = Amount {
+        let amount = QuotaAmount {
             requests: 1,
             tokens: checked.answered.usage.prompt.unwrap_or(0),
         };
@@ -137,8 +137,8 @@ impl Checker<'_> {
         let (key, rule) = (due.id, verdict.rule.name());
         let mut keys = self.keys.lock();
         let mut changes = keys.settle_check(key, verdict, generated, began, clock::now());
-        let number = keys.get(key).and_then(|row| learnt(row, verdict));
-        changes.extend(number.map(|number| Change::Project { id: key, number }));
+        let number = keys.get(key).and_then(|row| learned_number(row, verdict));
+        changes.extend(number.map(|number| StateChange::Project { id: key, number }));
         // Under the lock, so that rows end up as the last of several verdicts left the keys.
         for change in &changes {
             self.recorder.change(change.clone(), evidence.clone());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::auth::session;
 use crate::clock::{self, Timestamp};
-use crate::pool::guessing::Unrecorded;
+use crate::pool::clients::auth_failures::UnrecordedFailures;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
@@ -29,18 +29,18 @@ pub async fn run(app: Arc<App>) {
 /// Does the chores that are due at `now`.
 pub async fn pass(app: &Arc<App>, now: Timestamp) {
     let unrecorded = app
-        .guesses
+        .auth_failures
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .sweep(now);
-    for Unrecorded { address, count } in unrecorded {
+    for UnrecordedFailures { address, count } in unrecorded {
         let error = format!("{count} more requests without a valid client key within a minute");
         drop(
             app.recorder
                 .finish(Box::new(row(app, now, Some(address), 401, error))),
         );
     }
-    app.sign_in_guesses().sweep(now);
+    app.login_throttle().sweep(now);
     if !app.recorder.is_failing() {
         let count = app.turned_away.swap(0, Ordering::Relaxed);
         if count > 0 {

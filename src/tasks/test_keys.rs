@@ -7,9 +7,9 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::app::App;
 use crate::jobs::{Job, MOST_RESULTS, TestResult, Tested, Work};
-use crate::pool::checks::{DueCheck, Found};
-use crate::pool::upstream_key::UpstreamKeyId;
-use crate::pool::verdict::Rule;
+use crate::pool::health::check_schedule::{CheckFinding, DueCheck};
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::tasks::recheck_keys::{AT_ONCE, Checker};
 
 /// Does one job after the other for ever.
@@ -33,7 +33,7 @@ pub async fn do_work(app: &App, job: &Job, work: Work) {
         };
         let tell = |tested| {
             // The key may be back.
-            app.waiting.ring();
+            app.key_queue.notify();
             add(job, tested);
         };
         test_all(&checker, ids, tell).await;
@@ -68,10 +68,10 @@ async fn test(checker: &Checker<'_>, id: UpstreamKeyId) -> Option<Tested> {
         id,
         last4: row.secret.last4(),
         label: row.label,
-        result: match Found::of(verdict) {
-            Found::Alive => TestResult::Alive,
-            Found::Dead(_) => TestResult::Refused,
-            Found::Unclear => TestResult::Unclear,
+        result: match CheckFinding::of(verdict) {
+            CheckFinding::Accepted => TestResult::Alive,
+            CheckFinding::Refused(_) => TestResult::Refused,
+            CheckFinding::Inconclusive => TestResult::Unclear,
         },
         state: row.condition.state,
         status: verdict.status,

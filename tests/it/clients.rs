@@ -9,10 +9,10 @@ use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::demo::fake_gemini::quota::{ModelLimit, ProjectQuota, Tier};
-use gemini_pool::pool::admission::Past;
-use gemini_pool::pool::client_key::Limits;
+use gemini_pool::pool::clients::admission::LoggedUsage;
+use gemini_pool::pool::clients::client_key::ClientLimits;
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::pool::window::{Amount, Minute};
+use gemini_pool::pool::quota::windows::{MinuteWindow, QuotaAmount};
 use jiff::tz::TimeZone;
 use tokio::process::Command;
 
@@ -214,24 +214,24 @@ async fn limited_per_minute() -> TestPool {
 /// Counts a request of so long ago that its minute is over in a few seconds.
 fn use_up_minute(pool: &TestPool) {
     let now = clock::now();
-    let mut minute = Minute::default();
-    let one = Amount {
+    let mut minute = MinuteWindow::default();
+    let one = QuotaAmount {
         requests: 1,
         tokens: 0,
     };
     minute.add(one, now - Duration::from_secs(56));
-    let past = Past {
+    let past = LoggedUsage {
         minute: Some(minute),
-        ..Past::default()
+        ..LoggedUsage::default()
     };
-    let limits = Limits {
+    let limits = ClientLimits {
         requests_per_minute: Some(1),
-        ..Limits::default()
+        ..ClientLimits::default()
     };
     let mut admission = pool.app.admission.lock();
     // What was counted itself is not replaced, unless it was forgotten.
-    admission.take_over(&TimeZone::UTC, []);
-    admission.remember(CLIENT_ID, limits, past, now);
+    admission.set_limits(&TimeZone::UTC, []);
+    admission.restore(CLIENT_ID, limits, past, now);
 }
 
 /// Runs a program whose minute does not go on until it has been refused, however long it takes to start.

@@ -6,7 +6,7 @@ use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::pool::quota_clock::begin_of_google_day;
+use gemini_pool::pool::quota::google_clock::begin_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::storage::quotas;
 use gemini_pool::storage::request_logs::NewRequestLog;

@@ -4,8 +4,8 @@ use rand::RngExt;
 use rand::rngs::ThreadRng;
 
 use crate::clock::Timestamp;
+use crate::pool::health::verdict::Rule;
 use crate::pool::outcome::Outcome;
-use crate::pool::verdict::Rule;
 
 /// Clients beyond those that send requests now.
 pub const CLIENTS: [&str; 21] = [

@@ -15,17 +15,17 @@ use crate::cli::demo::made_up::{
 use crate::clock::Timestamp;
 use crate::demo::cast;
 use crate::gemini::prices::cost_nano_usd;
-use crate::pool::client_key::ClientKeyId;
-use crate::pool::cooldown::{EVERY_MODEL, check_after};
-use crate::pool::keys::Cooldown;
-use crate::pool::outcome::Outcome;
-use crate::pool::request_id::{RequestId, RequestIds};
-use crate::pool::secret::Secret;
-use crate::pool::upstream_key::{
-    Attributes, Billing, Condition, KeyState, ProjectId, UpstreamKeyId,
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::health::cooldown::{EVERY_MODEL, check_after};
+use crate::pool::health::verdict::{Fault, Rule};
+use crate::pool::keys::registry::Cooldown;
+use crate::pool::keys::upstream_key::{
+    Billing, KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKeyId,
 };
-use crate::pool::usage::Usage;
-use crate::pool::verdict::{Fault, Rule};
+use crate::pool::outcome::Outcome;
+use crate::pool::quota::usage::TokenUsage;
+use crate::pool::request_id::{RequestId, RequestIdGenerator};
+use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
@@ -74,7 +74,7 @@ pub async fn fill(
     if rows > 0 && is_empty {
         let mut past = Past {
             rng: rand::rng(),
-            ids: RequestIds::after(RequestId(0)),
+            ids: RequestIdGenerator::after(RequestId(0)),
             keys: &mut added,
             clients: &clients,
         };
@@ -95,7 +95,7 @@ async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<Key>> {
     for (number, extra) in cast::extras(count).enumerate() {
         let team = any_of(&mut rng, &TAGS);
         let place = any_of(&mut rng, &["prod", "batch", "spare"]);
-        let attributes = Attributes {
+        let attributes = KeyAttributes {
             label: Some(format!("{team}-{number:05}")),
             project: Some(format!("projects/{}", extra.project)),
             billing: Some(match extra.project.as_bytes().last() {
@@ -172,7 +172,7 @@ async fn set_aside(db: &Db, keys: &[Key], now: Timestamp) -> Result<()> {
         upstream_keys::update_checked_at(&mut *tx, key.id, now).await?;
         let Some(gone) = &key.gone else { continue };
         let fault = gone.rule.fault();
-        let condition = Condition {
+        let condition = KeyCondition {
             state: match fault {
                 Fault::KeyLeaked => KeyState::Leaked,
                 Fault::ProjectSuspended => KeyState::Suspended,
@@ -232,7 +232,7 @@ fn evidence(gone: &Gone) -> Evidence {
 /// Makes the rows, oldest first.
 struct Past<'a> {
     rng: ThreadRng,
-    ids: RequestIds,
+    ids: RequestIdGenerator,
     keys: &'a mut [Key],
     clients: &'a [ClientKeyId],
 }
@@ -402,13 +402,13 @@ impl Past<'_> {
         let written = output + thoughts.unwrap_or(0);
         let ms = first + written * model.ms_a_token / 10;
         let duration = row.duration_ms.unwrap_or(0) + ms;
-        row.usage = Usage {
+        row.usage = TokenUsage {
             prompt: Some(prompt),
             output: surface.is_written.then_some(output),
             thoughts,
             cached,
             total: Some(prompt + written),
-            ..Usage::default()
+            ..TokenUsage::default()
         };
         row.request_bytes += prompt * 4;
         row.response_bytes = 600 + output * 5;

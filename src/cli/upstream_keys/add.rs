@@ -12,9 +12,9 @@ use super::AttributesArgs;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
-use crate::pool::import::{self, ImportedKey, Odd};
+use crate::pool::keys::import::{self, ImportedKey, UnusableEntry};
+use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::secret::Secret;
-use crate::pool::upstream_key::Attributes;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
 use crate::storage::upstream_keys::Added;
@@ -109,13 +109,13 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
         }
         keys.push(ImportedKey {
             secret: Secret::new(text),
-            attributes: Attributes::default(),
+            attributes: KeyAttributes::default(),
         });
     }
     if keys.is_empty() {
         return Err(InvalidConfig::new("no key was given").into());
     }
-    import::say(&mut keys, &arguments.attributes.read());
+    import::apply_defaults(&mut keys, &arguments.attributes.read());
     let manner = Manner {
         update: false,
         keep: true,
@@ -136,11 +136,15 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
     }
     .with_context(|| format!("cannot read {}", arguments.file.display()))?;
     let mut found = import::parse(&String::from_utf8_lossy(&bytes));
-    import::say(&mut found.keys, &arguments.attributes.read());
-    let odd = |Odd { line, what, start }| ReportedOdd { line, what, start };
+    import::apply_defaults(&mut found.keys, &arguments.attributes.read());
+    let odd = |UnusableEntry {
+                   line,
+                   expected: what,
+                   start,
+               }| ReportedOdd { line, what, start };
     let mut report = Report {
         duplicates: found.duplicates,
-        odd: found.odd.into_iter().map(odd).collect(),
+        odd: found.unusable.into_iter().map(odd).collect(),
         ..Report::default()
     };
     let manner = Manner {

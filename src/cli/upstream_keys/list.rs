@@ -6,8 +6,8 @@ use clap::Args;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::DatabaseArgs;
-use crate::pool::project;
-use crate::pool::upstream_key::Billing;
+use crate::pool::keys::project_number;
+use crate::pool::keys::upstream_key::Billing;
 use crate::storage::paging::Page;
 use crate::storage::upstream_keys::{self, ListedKey};
 
@@ -43,7 +43,7 @@ impl ListArgs {
     fn matches(&self, key: &ListedKey) -> bool {
         let is_in = |called: &String| {
             key.project.as_ref() == Some(called)
-                || project::number(called).is_some_and(|n| key.project_number == Some(n))
+                || project_number::parse(called).is_some_and(|n| key.project_number == Some(n))
         };
         self.state.as_ref().is_none_or(|state| *state == key.state)
             && self.project.as_ref().is_none_or(is_in)
@@ -178,7 +178,7 @@ fn why(key: &ListedKey) -> String {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::pool::upstream_key::UpstreamKeyId;
+    use crate::pool::keys::upstream_key::UpstreamKeyId;
 
     fn key(state: &str) -> ListedKey {
         let start = Timestamp::from_millis(0);

@@ -17,7 +17,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::snippets::snippets;
 use crate::dashboard::visit::{Notice, Visit};
-use crate::pool::client_key::ClientKeyId;
+use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
 use crate::storage::client_keys::{self, ListedKey, NewClientKey};
@@ -55,8 +55,8 @@ pub async fn create(
     let id = made.expect("240 random bits were never a key before");
     client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
-    app.shown_once()
-        .put(id, visit.admin.id.0, secret, visit.now);
+    app.one_time_secrets()
+        .insert(id, visit.admin.id.0, secret, visit.now);
     app.reload(clock::now()).await?;
     Ok(Redirect::to(&format!("{}/created", page_of(id))).into_response())
 }
@@ -68,7 +68,9 @@ pub async fn created(
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
     let key = client_keys::find(&app.db.readers, id_in(&id)?).await?;
-    let secret = app.shown_once().take(key.id, visit.admin.id.0, visit.now);
+    let secret = app
+        .one_time_secrets()
+        .take(key.id, visit.admin.id.0, visit.now);
     let language = visit.language;
     let title = language.client_key_is_made(&key.name);
     let to_page = html! { a.button href=(page_of(key.id)) { (language.to_its_page()) } };

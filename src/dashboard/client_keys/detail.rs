@@ -23,7 +23,7 @@ use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::snippets::PLACEHOLDER;
 use crate::dashboard::visit::Visit;
 use crate::pool::calendar::{day_of, month_of};
-use crate::pool::client_key::Limit;
+use crate::pool::clients::client_key::ClientLimit;
 use crate::storage::audit::{self, ListedChange, Subject};
 use crate::storage::client_keys::{self, ListedKey};
 use crate::storage::spending::{self, Use};
@@ -51,7 +51,7 @@ enum Range {
 
 /// How much of a limit is used now.
 struct LimitUse {
-    limit: Limit,
+    limit: ClientLimit,
     used: u64,
     most: u64,
     /// When it begins anew, if it does so at once.
@@ -101,7 +101,7 @@ pub async fn show(
 fn limits(app: &App, visit: &Visit, key: &ListedKey) -> Vec<LimitUse> {
     let settings = app.settings();
     let mut admission = app.admission.lock();
-    let set = Limit::ALL
+    let set = ClientLimit::ALL
         .into_iter()
         .filter_map(|limit| Some((limit, key.limits.most(limit)?)));
     let uses = set.map(|(limit, most)| LimitUse {
@@ -109,11 +109,13 @@ fn limits(app: &App, visit: &Visit, key: &ListedKey) -> Vec<LimitUse> {
         used: admission.used(key.id, limit, visit.now),
         most,
         ends: match limit {
-            Limit::RequestsPerDay | Limit::TokensPerDay => {
+            ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay => {
                 Some(day_of(visit.now, &settings.day_zone).ends)
             }
-            Limit::CostPerMonth => Some(month_of(visit.now, &settings.day_zone).ends),
-            Limit::RequestsPerMinute | Limit::TokensPerMinute | Limit::Concurrency => None,
+            ClientLimit::CostPerMonth => Some(month_of(visit.now, &settings.day_zone).ends),
+            ClientLimit::RequestsPerMinute
+            | ClientLimit::TokensPerMinute
+            | ClientLimit::Concurrency => None,
         },
     });
     uses.collect()

@@ -11,9 +11,9 @@ use crate::clock::Timestamp;
 use crate::dashboard::components::{card, field};
 use crate::dashboard::texts::Language;
 use crate::dashboard::visit::Visit;
-use crate::pool::client_key::{Limit, Limits};
+use crate::pool::clients::client_key::{ClientLimit, ClientLimits};
+use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::money::{nano_usd, usd};
-use crate::pool::scopes::{self, BadScope};
 use crate::storage::client_keys::Terms;
 
 /// What is wrong, by the name of the field.
@@ -56,12 +56,12 @@ impl TermsForm {
             name: terms.name.clone(),
             note: terms.note.clone(),
             expires: terms.expires_at.map_or(String::new(), |at| local(at, zone)),
-            requests_per_minute: limit(Limit::RequestsPerMinute),
-            requests_per_day: limit(Limit::RequestsPerDay),
-            tokens_per_minute: limit(Limit::TokensPerMinute),
-            tokens_per_day: limit(Limit::TokensPerDay),
-            concurrency: limit(Limit::Concurrency),
-            cost_per_month: limit(Limit::CostPerMonth),
+            requests_per_minute: limit(ClientLimit::RequestsPerMinute),
+            requests_per_day: limit(ClientLimit::RequestsPerDay),
+            tokens_per_minute: limit(ClientLimit::TokensPerMinute),
+            tokens_per_day: limit(ClientLimit::TokensPerDay),
+            concurrency: limit(ClientLimit::Concurrency),
+            cost_per_month: limit(ClientLimit::CostPerMonth),
             models: terms.models.join("\n"),
             paths: terms.paths.join("\n"),
             addresses: terms.addresses.join("\n"),
@@ -88,7 +88,7 @@ impl TermsForm {
             None
         });
         let limits = self.limits(language, &mut wrong);
-        let mut list = |field, text: &str, check: fn(&str) -> Result<(), BadScope>| {
+        let mut list = |field, text: &str, check: fn(&str) -> Result<(), InvalidScope>| {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             let lines: Vec<_> = lines.map(str::to_owned).collect();
             if let Some(error) = lines.iter().find_map(|line| check(line).err()) {
@@ -136,7 +136,7 @@ impl TermsForm {
         Ok(Some(at))
     }
 
-    fn limits(&self, language: Language, wrong: &mut Wrong) -> Limits {
+    fn limits(&self, language: Language, wrong: &mut Wrong) -> ClientLimits {
         let mut read = |limit| {
             self.limit(limit).unwrap_or_else(|| {
                 let told = if is_cost(limit) {
@@ -148,13 +148,13 @@ impl TermsForm {
                 None
             })
         };
-        Limits {
-            requests_per_minute: read(Limit::RequestsPerMinute),
-            requests_per_day: read(Limit::RequestsPerDay),
-            tokens_per_minute: read(Limit::TokensPerMinute),
-            tokens_per_day: read(Limit::TokensPerDay),
-            concurrency: read(Limit::Concurrency),
-            cost_per_month_nano_usd: read(Limit::CostPerMonth),
+        ClientLimits {
+            requests_per_minute: read(ClientLimit::RequestsPerMinute),
+            requests_per_day: read(ClientLimit::RequestsPerDay),
+            tokens_per_minute: read(ClientLimit::TokensPerMinute),
+            tokens_per_day: read(ClientLimit::TokensPerDay),
+            concurrency: read(ClientLimit::Concurrency),
+            cost_per_month_nano_usd: read(ClientLimit::CostPerMonth),
         }
     }
 
@@ -163,7 +163,7 @@ impl TermsForm {
         clippy::option_option,
         reason = "both are told apart only by the caller"
     )]
-    fn limit(&self, limit: Limit) -> Option<Option<u64>> {
+    fn limit(&self, limit: ClientLimit) -> Option<Option<u64>> {
         // As pages write large numbers.
         let text = self.text_of(limit).trim().replace(',', "");
         if text.is_empty() {
@@ -172,19 +172,19 @@ impl TermsForm {
         let (most, largest) = if is_cost(limit) {
             (nano_usd(&text)?, i64::MAX.unsigned_abs())
         } else {
-            (text.parse().ok()?, Limits::LARGEST)
+            (text.parse().ok()?, ClientLimits::LARGEST)
         };
         (1..=largest).contains(&most).then_some(Some(most))
     }
 
-    fn text_of(&self, limit: Limit) -> &str {
+    fn text_of(&self, limit: ClientLimit) -> &str {
         match limit {
-            Limit::RequestsPerMinute => &self.requests_per_minute,
-            Limit::RequestsPerDay => &self.requests_per_day,
-            Limit::TokensPerMinute => &self.tokens_per_minute,
-            Limit::TokensPerDay => &self.tokens_per_day,
-            Limit::Concurrency => &self.concurrency,
-            Limit::CostPerMonth => &self.cost_per_month,
+            ClientLimit::RequestsPerMinute => &self.requests_per_minute,
+            ClientLimit::RequestsPerDay => &self.requests_per_day,
+            ClientLimit::TokensPerMinute => &self.tokens_per_minute,
+            ClientLimit::TokensPerDay => &self.tokens_per_day,
+            ClientLimit::Concurrency => &self.concurrency,
+            ClientLimit::CostPerMonth => &self.cost_per_month,
         }
     }
 
@@ -195,7 +195,7 @@ impl TermsForm {
             (card(language.name_and_note(), self.name_fields(visit, wrong)))
             (card(language.client_key_limits(), html! {
                 p.hint.small { (language.limits_lead()) }
-                div.fields { @for limit in Limit::ALL { (self.limit_field(language, limit, wrong)) } }
+                div.fields { @for limit in ClientLimit::ALL { (self.limit_field(language, limit, wrong)) } }
             }))
             (card(language.scopes_title(), html! {
                 p.hint.small { (language.scopes_lead()) }
@@ -226,7 +226,7 @@ impl TermsForm {
         }
     }
 
-    fn limit_field(&self, language: Language, limit: Limit, wrong: &Wrong) -> Markup {
+    fn limit_field(&self, language: Language, limit: ClientLimit, wrong: &Wrong) -> Markup {
         let name = field_of(limit);
         let mode = if is_cost(limit) { "decimal" } else { "numeric" };
         let input = html! {
@@ -273,26 +273,26 @@ impl TermsForm {
     }
 }
 
-fn is_cost(limit: Limit) -> bool {
+fn is_cost(limit: ClientLimit) -> bool {
     match limit {
-        Limit::CostPerMonth => true,
-        Limit::RequestsPerMinute
-        | Limit::RequestsPerDay
-        | Limit::TokensPerMinute
-        | Limit::TokensPerDay
-        | Limit::Concurrency => false,
+        ClientLimit::CostPerMonth => true,
+        ClientLimit::RequestsPerMinute
+        | ClientLimit::RequestsPerDay
+        | ClientLimit::TokensPerMinute
+        | ClientLimit::TokensPerDay
+        | ClientLimit::Concurrency => false,
     }
 }
 
 /// The name of a limit's field.
-pub fn field_of(limit: Limit) -> &'static str {
+pub fn field_of(limit: ClientLimit) -> &'static str {
     match limit {
-        Limit::RequestsPerMinute => "requests_per_minute",
-        Limit::RequestsPerDay => "requests_per_day",
-        Limit::TokensPerMinute => "tokens_per_minute",
-        Limit::TokensPerDay => "tokens_per_day",
-        Limit::Concurrency => "concurrency",
-        Limit::CostPerMonth => "cost_per_month",
+        ClientLimit::RequestsPerMinute => "requests_per_minute",
+        ClientLimit::RequestsPerDay => "requests_per_day",
+        ClientLimit::TokensPerMinute => "tokens_per_minute",
+        ClientLimit::TokensPerDay => "tokens_per_day",
+        ClientLimit::Concurrency => "concurrency",
+        ClientLimit::CostPerMonth => "cost_per_month",
     }
 }
 

@@ -16,9 +16,9 @@ use crate::dashboard::logs::words::{
 use crate::dashboard::texts::Language;
 use crate::dashboard::visit::Visit;
 use crate::error::Error;
+use crate::pool::health::verdict::Rule;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
-use crate::pool::verdict::Rule;
 use crate::storage::request_logs::listed::{self, Attempt, RequestLog};
 use crate::storage::request_logs::{BOUND_BY_HOME, Kind};
 

@@ -4,8 +4,8 @@ use maud::Markup;
 
 use crate::dashboard::components::{Tone, badge};
 use crate::dashboard::texts::Language;
+use crate::pool::health::verdict::{Retry, Rule};
 use crate::pool::outcome::Outcome;
-use crate::pool::verdict::{Retry, Rule};
 
 /// A coloured word for how it ended; `None`: it has not.
 pub fn outcome_badge(language: Language, outcome: Option<Outcome>) -> Markup {
@@ -106,12 +106,13 @@ pub fn retry_meaning(language: Language, rule: Rule, is_last: bool) -> &'static 
     match (rule.retry(), is_last) {
         (_, _) if rule == Rule::Success => language.retry_answered(),
         (Retry::No, _) => language.retry_no(),
-        (Retry::Free, false) => language.retry_free(),
-        (Retry::OneOther, false) => language.retry_one_other(),
+        (Retry::FreeWithOtherKey, false) => language.retry_free(),
+        (Retry::OneOtherKey, false) => language.retry_one_other(),
         (Retry::Once, false) => language.retry_once(),
         (Retry::TwiceAfterPause, false) => language.retry_after_pause(),
-        (Retry::Free | Retry::OneOther | Retry::Once | Retry::TwiceAfterPause, true) => {
-            language.retry_exhausted()
-        }
+        (
+            Retry::FreeWithOtherKey | Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause,
+            true,
+        ) => language.retry_exhausted(),
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::dashboard::settings::entry::{Entry, Group, Look, NO_LIMIT, counted, text, zero};
 use crate::dashboard::settings::value::Unit;
-use crate::pool::settings::ForEach;
+use crate::pool::settings::PerSetting;
 
-pub static CATALOGUE: ForEach<Entry> = ForEach {
+pub static CATALOGUE: PerSetting<Entry> = PerSetting {
     max_attempts: Entry {
         group: Group::Requests,
         look: counted(Unit::Things),

@@ -18,7 +18,7 @@ use crate::dashboard::sign_in::local;
 use crate::dashboard::texts::Language;
 use crate::dashboard::visit::{Notice, Visit};
 use crate::error::Error;
-use crate::pool::settings::{DEFINITIONS, Definition, definition};
+use crate::pool::settings::{DEFINITIONS, SettingDefinition, definition};
 use crate::storage::audit::{self, Act, Filter, ListedChange, Subject};
 use crate::storage::settings::{self, SettingChange};
 
@@ -26,7 +26,7 @@ use crate::storage::settings::{self, SettingChange};
 pub type Fields = HashMap<String, String>;
 
 /// Settings with what their rows shall keep; `None`: the default.
-pub type Changes = Vec<(&'static Definition, Option<String>)>;
+pub type Changes = Vec<(&'static SettingDefinition, Option<String>)>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -55,7 +55,7 @@ pub fn read(language: Language, form: &Fields) -> Result<Changes, HashMap<&'stat
             continue;
         };
         let entry = CATALOGUE.of(definition);
-        match definition.kept(&entry.read(typed)) {
+        match definition.row_value(&entry.read(typed)) {
             Ok(kept) => {
                 let value = kept.clone().unwrap_or_else(|| definition.default());
                 if form.get(&format!("was.{}", definition.name)) != Some(&value) {
@@ -174,7 +174,7 @@ pub async fn undo(
 fn taken_back(
     change: ListedChange,
     present: &HashMap<String, String>,
-) -> Option<(&'static Definition, Option<String>)> {
+) -> Option<(&'static SettingDefinition, Option<String>)> {
     let change = SettingChange::of(change);
     let definition = definition(&change.name)?;
     let is_still = present.get(&change.name) == change.after.as_ref();
@@ -183,8 +183,8 @@ fn taken_back(
 }
 
 /// Whether a row may still say this: bounds may be narrower than they were.
-fn can_be(definition: &Definition, value: Option<&str>) -> bool {
-    value.is_none_or(|value| definition.kept(value).is_ok())
+fn can_be(definition: &SettingDefinition, value: Option<&str>) -> bool {
+    value.is_none_or(|value| definition.row_value(value).is_ok())
 }
 
 /// What was changed, in one line.
@@ -207,7 +207,7 @@ fn words(language: Language, made: &[SettingChange]) -> String {
 }
 
 /// What a row keeps, as people read it.
-pub fn shown(language: Language, definition: &Definition, value: Option<&str>) -> String {
+pub fn shown(language: Language, definition: &SettingDefinition, value: Option<&str>) -> String {
     let default = definition.default();
     CATALOGUE
         .of(definition)
@@ -215,6 +215,6 @@ pub fn shown(language: Language, definition: &Definition, value: Option<&str>) -
 }
 
 /// The setting that a path names.
-pub fn named(name: &str) -> Result<&'static Definition, Error> {
+pub fn named(name: &str) -> Result<&'static SettingDefinition, Error> {
     definition(name).ok_or_else(|| Error::NotFound(format!("setting {name}")))
 }

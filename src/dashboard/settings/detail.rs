@@ -18,7 +18,7 @@ use crate::dashboard::settings::field::{Field, zones};
 use crate::dashboard::settings::{PATH, path_of, reset_form};
 use crate::dashboard::texts::Language;
 use crate::dashboard::visit::Visit;
-use crate::pool::settings::Definition;
+use crate::pool::settings::SettingDefinition;
 use crate::storage::audit::{self, Filter, ListedAct, Subject};
 use crate::storage::paging::{Position, Slice};
 use crate::storage::settings::{self, SettingChange};
@@ -76,7 +76,7 @@ pub async fn update(
 
 async fn history(
     app: &App,
-    definition: &Definition,
+    definition: &SettingDefinition,
     position: Position,
 ) -> Result<Slice<ListedAct>, ErrorPage> {
     let filter = Filter {
@@ -209,7 +209,7 @@ fn row(visit: &Visit, field: &Field, act: &ListedAct) -> Markup {
 fn way_back(
     visit: &Visit,
     language: Language,
-    definition: &Definition,
+    definition: &SettingDefinition,
     change: i64,
     value: &str,
 ) -> Markup {

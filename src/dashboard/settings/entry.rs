@@ -2,7 +2,7 @@
 
 use crate::dashboard::settings::value::Unit;
 use crate::dashboard::texts::Language;
-use crate::pool::settings::{Definition, Kind};
+use crate::pool::settings::{SettingDefinition, SettingKind};
 
 /// A text in every language.
 #[derive(Debug, Clone, Copy)]
@@ -183,9 +183,9 @@ impl Entry {
     }
 
     /// What a value may be.
-    pub fn bounds(&self, language: Language, definition: &Definition) -> String {
+    pub fn bounds(&self, language: Language, definition: &SettingDefinition) -> String {
         match (&self.look, &definition.kind) {
-            (Look::Number { unit, .. }, Kind::Number(bounds)) => language.from_to(
+            (Look::Number { unit, .. }, SettingKind::Number(bounds)) => language.from_to(
                 &unit.write(language, *bounds.start()),
                 &unit.write(language, *bounds.end()),
             ),
@@ -195,14 +195,14 @@ impl Entry {
     }
 
     /// What a value may be, and what none at all stands for.
-    pub fn hint(&self, language: Language, definition: &Definition) -> String {
+    pub fn hint(&self, language: Language, definition: &SettingDefinition) -> String {
         match (&self.look, &definition.kind) {
             (
                 Look::Number {
                     unit,
                     zero: Some(zero),
                 },
-                Kind::Number(bounds),
+                SettingKind::Number(bounds),
             ) => language.up_to_or_empty(&unit.write(language, *bounds.end()), zero.of(language)),
             (Look::Number { .. } | Look::Switch | Look::Words { .. }, _) => {
                 self.bounds(language, definition)
@@ -211,7 +211,7 @@ impl Entry {
     }
 
     /// How to mend a value that it cannot have.
-    pub fn remedy(&self, language: Language, definition: &Definition) -> String {
+    pub fn remedy(&self, language: Language, definition: &SettingDefinition) -> String {
         let bounds = self.bounds(language, definition);
         let example = self.written(language, &definition.default());
         match (&self.look, example.as_str()) {
@@ -231,7 +231,7 @@ impl Entry {
     }
 
     /// Whether somebody who searches for `words`, in small letters, means this setting.
-    pub fn fits(&self, definition: &Definition, words: &str) -> bool {
+    pub fn fits(&self, definition: &SettingDefinition, words: &str) -> bool {
         words.split_whitespace().all(|word| {
             definition.name.contains(word)
                 || self.title.has(word)

@@ -9,7 +9,7 @@ use crate::dashboard::settings::entry::{Entry, Look};
 use crate::dashboard::settings::path_of;
 use crate::dashboard::settings::value::Unit;
 use crate::dashboard::texts::Language;
-use crate::pool::settings::{Definition, Kind};
+use crate::pool::settings::{SettingDefinition, SettingKind};
 use crate::storage::settings::Present;
 
 /// The form that the buttons send which reset a setting; they stand within other forms.
@@ -18,7 +18,7 @@ pub const RESET_FORM: &str = "reset";
 /// A setting as a page shows it.
 #[derive(Debug)]
 pub struct Field {
-    pub definition: &'static Definition,
+    pub definition: &'static SettingDefinition,
     pub entry: &'static Entry,
     /// In use, as a row would have it.
     pub value: String,
@@ -31,7 +31,7 @@ pub struct Field {
 }
 
 impl Field {
-    pub fn of(definition: &'static Definition, present: &Present) -> Self {
+    pub fn of(definition: &'static SettingDefinition, present: &Present) -> Self {
         Self {
             definition,
             entry: CATALOGUE.of(definition),
@@ -102,12 +102,12 @@ impl Field {
     fn is_narrow(&self) -> bool {
         match (&self.definition.kind, &self.entry.look) {
             (
-                Kind::Number(bounds),
+                SettingKind::Number(bounds),
                 Look::Number {
                     unit: Unit::Things, ..
                 },
             ) => *bounds.end() < 1_000_000_000_000,
-            (Kind::Number(_) | Kind::Switch | Kind::Text(..), _) => true,
+            (SettingKind::Number(_) | SettingKind::Switch | SettingKind::Text(..), _) => true,
         }
     }
 

@@ -120,12 +120,12 @@ mod tests {
     use super::*;
     use crate::dashboard::settings::catalogue::CATALOGUE;
     use crate::dashboard::settings::entry::Look;
-    use crate::pool::settings::{DEFINITIONS, Kind, Settings};
+    use crate::pool::settings::{DEFINITIONS, SettingKind, Settings};
 
     #[test]
     fn what_is_written_is_read_as_the_same_number() {
         for definition in DEFINITIONS {
-            let (Kind::Number(bounds), Look::Number { unit, .. }) =
+            let (SettingKind::Number(bounds), Look::Number { unit, .. }) =
                 (&definition.kind, &CATALOGUE.of(definition).look)
             else {
                 continue;

@@ -8,8 +8,8 @@ use crate::dashboard::logs::words::outcome_meaning;
 use crate::dashboard::snippets::{PLACEHOLDER, snippets};
 use crate::dashboard::visit::Visit;
 use crate::error::Error;
+use crate::pool::keys::overview::PoolOverview;
 use crate::pool::outcome::Outcome;
-use crate::pool::overview::Overview;
 use crate::pool::request_id::RequestId;
 use crate::storage::request_logs;
 use crate::storage::spending;
@@ -39,7 +39,7 @@ enum Progress {
 
 impl Onboarding {
     /// How far it is now.
-    pub async fn at(app: &App, overview: &Overview) -> Result<Self, Error> {
+    pub async fn at(app: &App, overview: &PoolOverview) -> Result<Self, Error> {
         let db = &app.db.readers;
         let has_succeeded = spending::has_succeeded(db).await?;
         let newest = if has_succeeded {
@@ -50,7 +50,7 @@ impl Onboarding {
         Ok(Self {
             keys: overview.keys(),
             usable: overview.usable,
-            unchecked: app.keys.lock().unchecked(),
+            unchecked: app.keys.lock().unchecked_keys(),
             has_client_key: !app.client_keys().is_empty(),
             newest,
             has_succeeded,

@@ -40,20 +40,20 @@ pub fn models(visit: &Visit, seen: &Seen) -> Markup {
 
 fn model_row(visit: &Visit, seen: &Seen, model: Option<&str>, counts: &Counts) -> Markup {
     let language = visit.language;
-    let standing = model.map(|name| seen.overview.model(name));
+    let availability = model.map(|name| seen.overview.model(name));
     html! {
         tr {
             th scope="row" { @match model {
                 Some(name) => { a href=(href("/logs", &[("model", name)])) { (name) } }
                 None => { span.muted { (language.no_model()) } }
             } }
-            @if let Some(standing) = standing {
-                td.number data-label=(language.usable()) { (number(standing.usable)) }
-                td.number data-label=(language.resting()) { (number(standing.resting)) }
+            @if let Some(availability) = availability {
+                td.number data-label=(language.usable()) { (number(availability.usable)) }
+                td.number data-label=(language.resting()) { (number(availability.cooling_down)) }
                 td.wide data-label=(language.soonest()) {
-                    @if let Some(at) = standing.overloaded_until {
+                    @if let Some(at) = availability.overloaded_until {
                         (badge(Tone::Wait, language.overloaded())) " " (until(visit, at, visit.now))
-                    } @else if let Some(at) = standing.soonest {
+                    } @else if let Some(at) = availability.next_ready_at {
                         (until(visit, at, visit.now))
                     }
                 }

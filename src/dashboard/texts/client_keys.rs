@@ -1,8 +1,8 @@
 //! Texts of the pages about client keys.
 
 use super::{Language, plural, texts};
-use crate::pool::client_key::Limit;
-use crate::pool::scopes::BadScope;
+use crate::pool::clients::client_key::ClientLimit;
+use crate::pool::clients::scopes::InvalidScope;
 
 texts! {
     client_keys_search = "Name, note, tag or last four", "名稱、備註、標籤或末四碼";
@@ -121,14 +121,14 @@ impl Language {
     }
 
     /// A limit as a field is labelled.
-    pub fn limit(self, limit: Limit) -> &'static str {
+    pub fn limit(self, limit: ClientLimit) -> &'static str {
         let (english, chinese) = match limit {
-            Limit::RequestsPerMinute => ("Requests per minute", "每分鐘請求數"),
-            Limit::RequestsPerDay => ("Requests per day", "每日請求數"),
-            Limit::TokensPerMinute => ("Tokens per minute", "每分鐘 Token 數"),
-            Limit::TokensPerDay => ("Tokens per day", "每日 Token 數"),
-            Limit::Concurrency => ("Requests at once", "同時請求數"),
-            Limit::CostPerMonth => ("Cost per month (USD)", "每月費用（美元）"),
+            ClientLimit::RequestsPerMinute => ("Requests per minute", "每分鐘請求數"),
+            ClientLimit::RequestsPerDay => ("Requests per day", "每日請求數"),
+            ClientLimit::TokensPerMinute => ("Tokens per minute", "每分鐘 Token 數"),
+            ClientLimit::TokensPerDay => ("Tokens per day", "每日 Token 數"),
+            ClientLimit::Concurrency => ("Requests at once", "同時請求數"),
+            ClientLimit::CostPerMonth => ("Cost per month (USD)", "每月費用（美元）"),
         };
         match self {
             Self::English => english,
@@ -137,14 +137,14 @@ impl Language {
     }
 
     /// A limit with its amount, short enough for a list.
-    pub fn limit_of(self, limit: Limit, most: &str) -> String {
+    pub fn limit_of(self, limit: ClientLimit, most: &str) -> String {
         let (english, chinese) = match limit {
-            Limit::RequestsPerMinute => ("requests/min", "次/分"),
-            Limit::RequestsPerDay => ("requests/day", "次/日"),
-            Limit::TokensPerMinute => ("tokens/min", "Token/分"),
-            Limit::TokensPerDay => ("tokens/day", "Token/日"),
-            Limit::Concurrency => ("at once", "同時"),
-            Limit::CostPerMonth => ("USD/month", "美元/月"),
+            ClientLimit::RequestsPerMinute => ("requests/min", "次/分"),
+            ClientLimit::RequestsPerDay => ("requests/day", "次/日"),
+            ClientLimit::TokensPerMinute => ("tokens/min", "Token/分"),
+            ClientLimit::TokensPerDay => ("tokens/day", "Token/日"),
+            ClientLimit::Concurrency => ("at once", "同時"),
+            ClientLimit::CostPerMonth => ("USD/month", "美元/月"),
         };
         match self {
             Self::English => format!("{most} {english}"),
@@ -153,14 +153,14 @@ impl Language {
     }
 
     /// What is wrong with a line of a list.
-    pub fn bad_scope(self, error: &BadScope) -> String {
+    pub fn bad_scope(self, error: &InvalidScope) -> String {
         match error {
-            BadScope::Empty => self.empty_pattern().to_owned(),
-            BadScope::Glob(what) => self.bad_pattern(what),
-            BadScope::Path => self.bad_path().to_owned(),
-            BadScope::Alias => self.path_is_alias().to_owned(),
-            BadScope::Address(what) => self.bad_address(what),
-            BadScope::Tag => self.bad_tag().to_owned(),
+            InvalidScope::Empty => self.empty_pattern().to_owned(),
+            InvalidScope::Glob(what) => self.bad_pattern(what),
+            InvalidScope::Path => self.bad_path().to_owned(),
+            InvalidScope::Alias => self.path_is_alias().to_owned(),
+            InvalidScope::Address(what) => self.bad_address(what),
+            InvalidScope::Tag => self.bad_tag().to_owned(),
         }
     }
 }

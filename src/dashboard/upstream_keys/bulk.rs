@@ -20,7 +20,7 @@ use crate::dashboard::upstream_keys::{edit, words};
 use crate::dashboard::visit::{Notice, Visit};
 use crate::error::Error;
 use crate::jobs::{Change, Job, Kind, Progress, TestResult, Work};
-use crate::pool::upstream_key::{Attributes, UpstreamKeyId, tags_in};
+use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, parse_tags};
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::{self, search};
 
@@ -214,19 +214,19 @@ fn change(
         Action::Clear => return Ok(Some(Change::Clear)),
         Action::Delete => return Ok(Some(Change::Delete)),
         Action::Tag => {
-            let (add, remove) = (tags_in(&form.add_tags), tags_in(&form.remove_tags));
-            (Attributes::default(), add, remove)
+            let (add, remove) = (parse_tags(&form.add_tags), parse_tags(&form.remove_tags));
+            (KeyAttributes::default(), add, remove)
         }
         Action::Move => {
-            let attributes = Attributes {
+            let attributes = KeyAttributes {
                 project: edit::name(language, &form.project)?,
                 priority: edit::whole(language, &form.priority)?,
-                ..Attributes::default()
+                ..KeyAttributes::default()
             };
             (attributes, Vec::new(), Vec::new())
         }
     };
-    if attributes == Attributes::default() && add_tags.is_empty() && remove_tags.is_empty() {
+    if attributes == KeyAttributes::default() && add_tags.is_empty() && remove_tags.is_empty() {
         return Err(language.give_something());
     }
     Ok(Some(Change::Update {

@@ -21,9 +21,11 @@ use crate::dashboard::upstream_keys::list::PATH;
 use crate::dashboard::upstream_keys::words;
 use crate::dashboard::visit::Visit;
 use crate::gemini::resource_name::ResourceName;
-use crate::pool::quota::Measure;
-use crate::pool::standing::{Rest, Source, Standing, Window, WindowOf, Word};
-use crate::pool::upstream_key::Billing;
+use crate::pool::keys::key_status::{
+    KeyCooldown, KeyStatus, KeyStatusKind, LimitSource, QuotaWindowScope, QuotaWindowStatus,
+};
+use crate::pool::keys::upstream_key::Billing;
+use crate::pool::quota::limits::Measure;
 use crate::storage::audit::{self, ListedChange, Subject};
 use crate::storage::resources::{self, Held};
 use crate::storage::sums::begin_of_day;
@@ -45,7 +47,7 @@ const HELD: u32 = 10;
 struct Shown {
     key: ShownKey,
     /// `None`: the server has not taken the key over yet.
-    standing: Option<Standing>,
+    standing: Option<KeyStatus>,
     rests: Vec<RestEvidence>,
     first_day: Timestamp,
     days: Vec<Day>,
@@ -70,7 +72,7 @@ pub async fn show(
         subject_id: Some(key.id.0),
         ..audit::Filter::default()
     };
-    let standing = app.keys.lock().standing(key.id, now);
+    let standing = app.keys.lock().key_status(key.id, now);
     let shown = Shown {
         standing,
         rests: history::list_rests(db, key.project_id, now).await?,
@@ -96,8 +98,8 @@ fn view(visit: &Visit, shown: &Shown) -> Markup {
             (card(language.state_heading(), state(visit, shown)))
             (card(language.about(), facts(visit, shown)))
         }
-        @if let Some(standing) = shown.standing.as_ref().filter(|standing| !standing.rests.is_empty()) {
-            (card(language.rests(), rest_table(visit, &standing.holding(), &shown.rests)))
+        @if let Some(standing) = shown.standing.as_ref().filter(|standing| !standing.cooldowns.is_empty()) {
+            (card(language.rests(), rest_table(visit, &standing.effective_cooldowns(), &shown.rests)))
         }
         (card(language.quota_windows(), windows(visit, shown)))
         section.card { (days_of(language, shown)) }
@@ -109,11 +111,11 @@ fn view(visit: &Visit, shown: &Shown) -> Markup {
     layout::page(visit, Place::UpstreamKeys, &key.label, content)
 }
 
-fn word(shown: &Shown) -> Word {
+fn word(shown: &Shown) -> KeyStatusKind {
     match &shown.standing {
-        Some(standing) => standing.word,
-        None if shown.key.enabled => Word::Ready,
-        None => Word::Disabled,
+        Some(standing) => standing.kind,
+        None if shown.key.enabled => KeyStatusKind::Ready,
+        None => KeyStatusKind::Disabled,
     }
 }
 
@@ -126,7 +128,7 @@ fn actions(visit: &Visit, shown: &Shown) -> Markup {
     } else {
         ("enable", language.enable())
     };
-    let is_held = !matches!(word(shown), Word::Ready | Word::Disabled);
+    let is_held = !matches!(word(shown), KeyStatusKind::Ready | KeyStatusKind::Disabled);
     html! {
         form.actions method="post" action="/upstream-keys/bulk" {
             (visit.csrf_field())
@@ -166,11 +168,19 @@ fn state(visit: &Visit, shown: &Shown) -> Markup {
     let (language, key) = (visit.language, &shown.key);
     let word = word(shown);
     let condition = shown.standing.as_ref().map(|standing| standing.condition);
-    let is_of_key = !matches!(word, Word::Ready | Word::PartlyResting | Word::Disabled)
-        && key.state_rule.is_some();
-    let holds = shown.standing.as_ref().and_then(Standing::holds);
+    let is_of_key = !matches!(
+        word,
+        KeyStatusKind::Ready | KeyStatusKind::PartlyCoolingDown | KeyStatusKind::Disabled
+    ) && key.state_rule.is_some();
+    let holds = shown
+        .standing
+        .as_ref()
+        .and_then(KeyStatus::deciding_cooldown);
     let next_check = condition.and_then(|condition| condition.next_check);
-    let is_checked = matches!(word, Word::Invalid | Word::Suspended | Word::Misconfigured);
+    let is_checked = matches!(
+        word,
+        KeyStatusKind::Invalid | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured
+    );
     html! {
         p.state {
             (words::state_badge(language, word))
@@ -199,7 +209,7 @@ fn state(visit: &Visit, shown: &Shown) -> Markup {
                 dt { (language.next_check_at()) }
                 dd { @if let Some(at) = next_check { (until(visit, at, visit.now)) } @else { (language.never()) } }
             }
-            @if word == Word::Leaked { dt { (language.state_ends()) } dd { (language.ends_never()) } }
+            @if word == KeyStatusKind::Leaked { dt { (language.state_ends()) } dd { (language.ends_never()) } }
             @if let Some(standing) = &shown.standing {
                 @if standing.in_flight > 0 { dt { (language.in_flight()) } dd { (standing.in_flight) } }
             }
@@ -242,13 +252,13 @@ fn facts(visit: &Visit, shown: &Shown) -> Markup {
     }
 }
 
-fn rest_table(visit: &Visit, rests: &[&Rest], evidence: &[RestEvidence]) -> Markup {
+fn rest_table(visit: &Visit, rests: &[&KeyCooldown], evidence: &[RestEvidence]) -> Markup {
     let language = visit.language;
-    let shown_by = |rest: &Rest| {
+    let shown_by = |rest: &KeyCooldown| {
         let model = rest.model.as_deref().unwrap_or("*");
         let mut told = evidence.iter();
         // What we count has no answer that showed it.
-        told.find(|told| told.model == model && told.until == rest.until && rest.is_told())
+        told.find(|told| told.model == model && told.until == rest.until && rest.is_from_google())
     };
     html! {
         div.table { table.stack {
@@ -265,7 +275,7 @@ fn rest_table(visit: &Visit, rests: &[&Rest], evidence: &[RestEvidence]) -> Mark
                     td data-label=(language.state_ends()) { (until(visit, rest.until, visit.now)) }
                     td data-label=(language.reason()) {
                         span.lines {
-                            span { (words::why(language, rest.why)) }
+                            span { (words::why(language, rest.reason)) }
                             @if let Some(message) = told.map(|told| &told.message).filter(|message| !message.is_empty()) {
                                 span.small.muted.message.one title=(message) { (message) }
                             }
@@ -308,14 +318,14 @@ fn windows(visit: &Visit, shown: &Shown) -> Markup {
 }
 
 /// The windows of one model, a column for each measure.
-fn windows_row(language: Language, windows: &[Window]) -> Markup {
+fn windows_row(language: Language, windows: &[QuotaWindowStatus]) -> Markup {
     html! {
         tr {
             th scope="row" {
                 @match &windows[0].of {
-                    WindowOf::Model(model) => span.mono { (model) },
-                    WindowOf::Key => (language.of_this_key()),
-                    WindowOf::Project => (language.of_its_project()),
+                    QuotaWindowScope::Model(model) => span.mono { (model) },
+                    QuotaWindowScope::Key => (language.of_this_key()),
+                    QuotaWindowScope::Project => (language.of_its_project()),
                 }
             }
             @for measure in Measure::ALL {
@@ -329,7 +339,7 @@ fn windows_row(language: Language, windows: &[Window]) -> Markup {
 }
 
 /// What is used, of which limit, and how that is known.
-fn window_cell(language: Language, window: &Window) -> Markup {
+fn window_cell(language: Language, window: &QuotaWindowStatus) -> Markup {
     let (source, means) = words::source(language, window.source);
     html! {
         span.lines {
@@ -342,7 +352,7 @@ fn window_cell(language: Language, window: &Window) -> Markup {
                 },
                 None => span { (number(window.used)) },
             }
-            @if window.source != Source::Unknown { span.small.muted title=(means) { (source) } }
+            @if window.source != LimitSource::Unknown { span.small.muted title=(means) { (source) } }
         }
     }
 }

@@ -18,7 +18,9 @@ use crate::dashboard::texts::Language;
 use crate::dashboard::upstream_keys::list::PATH;
 use crate::dashboard::visit::{Notice, Visit};
 use crate::error::Error;
-use crate::pool::upstream_key::{Attributes, Billing, MOST_WEIGHT, UpstreamKeyId, tags_in};
+use crate::pool::keys::upstream_key::{
+    Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
+};
 use crate::storage::audit::Act;
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::search::{self, ShownKey};
@@ -110,14 +112,14 @@ async fn find(app: &App, visit: &Visit, id: &str) -> Result<ShownKey, ErrorPage>
 }
 
 /// What the form says, or what is wrong with it. An emptied project stays what it was: a key is always in one.
-fn read(language: Language, form: &KeyForm) -> Result<Attributes, Wrong> {
+fn read(language: Language, form: &KeyForm) -> Result<KeyAttributes, Wrong> {
     let label = match name(language, &form.label) {
         Ok(Some(label)) => Ok(label),
         Ok(None) => Err(language.wrong_name()),
         Err(wrong) => Err(wrong),
     };
     let weight = match form.weight.trim().parse() {
-        Ok(weight) if (1..=MOST_WEIGHT).contains(&weight) => Ok(weight),
+        Ok(weight) if (1..=MAX_WEIGHT).contains(&weight) => Ok(weight),
         _ => Err(language.wrong_weight()),
     };
     let project = name(language, &form.project);
@@ -131,13 +133,13 @@ fn read(language: Language, form: &KeyForm) -> Result<Attributes, Wrong> {
     if wrong != Wrong::default() {
         return Err(wrong);
     }
-    Ok(Attributes {
+    Ok(KeyAttributes {
         label: label.ok(),
         project: project.ok().flatten(),
         billing: form.billing.parse().ok(),
         priority: priority.ok().flatten(),
         weight: weight.ok(),
-        tags: Some(tags_in(&form.tags)),
+        tags: Some(parse_tags(&form.tags)),
     })
 }
 
@@ -224,7 +226,7 @@ mod tests {
             tags: "a, b".to_owned(),
             ..KeyForm::default()
         };
-        let expected = Attributes {
+        let expected = KeyAttributes {
             label: Some("first".to_owned()),
             project: None,
             billing: Some(Billing::Paid),

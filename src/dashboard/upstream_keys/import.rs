@@ -19,8 +19,8 @@ use crate::dashboard::upstream_keys::{bulk, edit, list, words};
 use crate::dashboard::visit::Visit;
 use crate::error::Error;
 use crate::jobs::Work;
-use crate::pool::import::{self, Import, ImportedKey, Odd};
-use crate::pool::upstream_key::{Attributes, tags_in};
+use crate::pool::keys::import::{self, ImportedKey, KeyImport, UnusableEntry};
+use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
 use crate::storage::upstream_keys::{self, Knowledge};
 
 /// So many keys, and so many odd entries, are shown one by one.
@@ -55,7 +55,7 @@ pub async fn preview(
     Form(pasted): Form<Pasted>,
 ) -> Response {
     let found = import::parse(&pasted.text);
-    if found.keys.is_empty() && found.odd.is_empty() {
+    if found.keys.is_empty() && found.unusable.is_empty() {
         let page = form(&visit, Some(visit.language.import_nothing()));
         return (StatusCode::UNPROCESSABLE_ENTITY, page).into_response();
     }
@@ -87,7 +87,7 @@ pub async fn create(
         }
     };
     let mut keys = found.keys.clone();
-    import::say(&mut keys, &attributes);
+    import::apply_defaults(&mut keys, &attributes);
     let work = Work::Import {
         keys,
         update: !for_all.update.is_empty(),
@@ -102,15 +102,15 @@ fn path_of(draft: u64) -> String {
     format!("{}/import/{draft:016x}", list::PATH)
 }
 
-fn find(app: &App, visit: &Visit, id: &str) -> Result<(u64, Arc<Import>), ErrorPage> {
+fn find(app: &App, visit: &Visit, id: &str) -> Result<(u64, Arc<KeyImport>), ErrorPage> {
     let draft = u64::from_str_radix(id, 16).ok();
     let found = draft.and_then(|id| Some((id, app.jobs.pasted.get(id, visit.now)?)));
     found.ok_or_else(|| Error::NotFound(visit.language.import_gone().to_owned()).into())
 }
 
-fn read(language: Language, form: &ForAll) -> Result<Attributes, &'static str> {
-    let tags = tags_in(&form.tags);
-    Ok(Attributes {
+fn read(language: Language, form: &ForAll) -> Result<KeyAttributes, &'static str> {
+    let tags = parse_tags(&form.tags);
+    Ok(KeyAttributes {
         label: edit::name(language, &form.label)?,
         project: edit::name(language, &form.project)?,
         billing: form.billing.parse().ok(),
@@ -145,7 +145,7 @@ async fn view(
     app: &App,
     visit: &Visit,
     draft: u64,
-    found: &Import,
+    found: &KeyImport,
     for_all: &ForAll,
     wrong: Option<&str>,
 ) -> Result<Markup, ErrorPage> {
@@ -164,10 +164,10 @@ async fn view(
             (stat(language.import_removed(), number(removed), if removed > 0 { language.import_removed_means() } else { "" }))
             (stat(language.import_known(), number(count(Knowledge::Known)), ""))
             (stat(language.import_twice(), number(found.duplicates as u64), ""))
-            (stat(language.import_odd(), number(found.odd.len() as u64), ""))
+            (stat(language.import_odd(), number(found.unusable.len() as u64), ""))
         }
         @if !keys.is_empty() { (card(language.import_for_all(), options(visit, draft, new + removed, for_all, wrong))) }
-        @if !found.odd.is_empty() { (card(language.import_odd(), odd_table(language, &found.odd))) }
+        @if !found.unusable.is_empty() { (card(language.import_odd(), odd_table(language, &found.unusable))) }
         @if !keys.is_empty() { (card(language.import_found(), key_table(language, keys, &knowledge))) }
     };
     Ok(layout::page(visit, Place::UpstreamKeys, title, content))
@@ -208,7 +208,7 @@ fn options(visit: &Visit, draft: u64, fresh: u64, form: &ForAll, wrong: Option<&
     }
 }
 
-fn odd_table(language: Language, odd: &[Odd]) -> Markup {
+fn odd_table(language: Language, odd: &[UnusableEntry]) -> Markup {
     html! {
         div.table.tall tabindex="0" { table.stack.odd {
             thead { tr {
@@ -218,7 +218,7 @@ fn odd_table(language: Language, odd: &[Odd]) -> Markup {
             tbody { @for odd in odd.iter().take(SHOWN) { tr {
                 td data-label=(language.import_line()) { (odd.line) }
                 td data-label=(language.import_what()) {
-                    @if odd.what == "key" { (language.import_odd_key()) } @else { (language.import_odd_part(odd.what)) }
+                    @if odd.expected == "key" { (language.import_odd_key()) } @else { (language.import_odd_part(odd.expected)) }
                 }
                 td.mono data-label=(language.import_start()) { (odd.start) "…" }
             } } }

@@ -111,7 +111,7 @@ fn is_over(app: &App, job: &Job) -> bool {
 fn still_to_check(app: &App, job: &Job) -> usize {
     let checks = job.kind == Kind::Import && app.settings().check_new_keys;
     if checks {
-        app.keys.lock().unchecked()
+        app.keys.lock().unchecked_keys()
     } else {
         0
     }

@@ -18,9 +18,11 @@ use crate::dashboard::layout::{self, Place, heading};
 use crate::dashboard::texts::Language;
 use crate::dashboard::upstream_keys::{job, words};
 use crate::dashboard::visit::Visit;
-use crate::pool::quota::Measure;
-use crate::pool::standing::{Glance, Standing, Window, WindowOf, Word};
-use crate::pool::upstream_key::{Billing, UpstreamKeyId};
+use crate::pool::keys::key_status::{
+    KeyStatus, KeyStatusKind, KeyStatusSummary, QuotaWindowScope, QuotaWindowStatus,
+};
+use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
+use crate::pool::quota::limits::Measure;
 use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::search::{self, Filter, ShownKey, Sort};
 
@@ -50,7 +52,7 @@ pub struct ListQuery {
 pub struct Found {
     pub ids: Vec<UpstreamKeyId>,
     /// Of all that match apart from the state.
-    counts: HashMap<Word, usize>,
+    counts: HashMap<KeyStatusKind, usize>,
     all: usize,
 }
 
@@ -67,8 +69,8 @@ impl ListQuery {
         }
     }
 
-    fn word(&self) -> Option<Word> {
-        Word::named(&self.state)
+    fn word(&self) -> Option<KeyStatusKind> {
+        KeyStatusKind::named(&self.state)
     }
 
     /// The column, and whether downwards; `None` for the column of states, which the database does not know.
@@ -154,31 +156,31 @@ pub async fn find(app: &Arc<App>, query: &ListQuery, now: Timestamp) -> Result<F
     // With many keys each of the two takes most of the time of the page: they go side by side.
     let glances = {
         let app = Arc::clone(app);
-        spawn_blocking(move || app.keys.glances(now))
+        spawn_blocking(move || app.keys.key_status_summaries(now))
     };
     let (ids, glances) = join!(found, glances);
     let (ids, known) = (ids?, glances.expect("a glance does not panic"));
     let all = ids.len();
     // A key that was added a moment ago is not known to the server yet.
     let glances = ids.into_iter().map(|id| {
-        known.get(&id).copied().unwrap_or(Glance {
+        known.get(&id).copied().unwrap_or(KeyStatusSummary {
             id,
-            word: Word::Ready,
+            kind: KeyStatusKind::Ready,
             until: None,
         })
     });
     let mut glances: Vec<_> = glances.collect();
     let mut counts = HashMap::new();
     for glance in &glances {
-        *counts.entry(glance.word).or_insert(0) += 1;
+        *counts.entry(glance.kind).or_insert(0) += 1;
     }
     if let Some(word) = query.word() {
-        glances.retain(|glance| glance.word == word);
+        glances.retain(|glance| glance.kind == word);
     }
     if sort.is_none() {
         glances.sort_by_key(|glance| {
-            let Glance { id, word, until } = *glance;
-            (word, until.is_none(), until, id)
+            let KeyStatusSummary { id, kind, until } = *glance;
+            (kind, until.is_none(), until, id)
         });
         if descending {
             glances.reverse();
@@ -207,7 +209,7 @@ pub async fn show(
     let standings: Vec<_> = {
         let keys = app.keys.lock();
         rows.iter()
-            .map(|row| keys.standing(row.id, visit.now))
+            .map(|row| keys.key_status(row.id, visit.now))
             .collect()
     };
     let language = visit.language;
@@ -248,7 +250,7 @@ fn state_tabs(language: Language, query: &ListQuery, found: &Found) -> Markup {
         words(language.all(), found.all),
         here.is_none(),
     )];
-    for word in Word::ALL {
+    for word in KeyStatusKind::ALL {
         let count = found.counts.get(&word).copied().unwrap_or(0);
         if count > 0 || here == Some(word) {
             links.push((
@@ -346,7 +348,7 @@ fn table(
     visit: &Visit,
     query: &ListQuery,
     rows: &[ShownKey],
-    standings: &[Option<Standing>],
+    standings: &[Option<KeyStatus>],
 ) -> Markup {
     let language = visit.language;
     let column = |name: &str, words: &str, is_number: bool| {
@@ -401,7 +403,7 @@ fn table(
     }
 }
 
-fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Markup {
+fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&KeyStatus>) -> Markup {
     let language = visit.language;
     let in_flight = standing.map_or(0, |standing| standing.in_flight);
     let billing = standing.map_or(row.billing, |standing| standing.billing);
@@ -453,22 +455,25 @@ fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Mark
 }
 
 /// The state with its end, and below it the reason.
-fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Markup {
+fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&KeyStatus>) -> Markup {
     let language = visit.language;
     let word = match standing {
-        Some(standing) => standing.word,
-        None if row.enabled => Word::Ready,
-        None => Word::Disabled,
+        Some(standing) => standing.kind,
+        None if row.enabled => KeyStatusKind::Ready,
+        None => KeyStatusKind::Disabled,
     };
-    let holds = standing.and_then(Standing::holds);
+    let holds = standing.and_then(KeyStatus::deciding_cooldown);
     let more = match word {
-        Word::PartlyResting => {
-            standing.map_or(0, |standing| standing.holding().len().saturating_sub(1))
-        }
+        KeyStatusKind::PartlyCoolingDown => standing.map_or(0, |standing| {
+            standing.effective_cooldowns().len().saturating_sub(1)
+        }),
         _ => 0,
     };
     let next_check = standing.and_then(|standing| standing.condition.next_check);
-    let is_checked = matches!(word, Word::Invalid | Word::Suspended | Word::Misconfigured);
+    let is_checked = matches!(
+        word,
+        KeyStatusKind::Invalid | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured
+    );
     let reason = row.state_rule.as_deref();
     html! {
         span.lines {
@@ -477,14 +482,14 @@ fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&Standing>) -> Mar
                 @if let Some(rest) = holds { span.small { (until(visit, rest.until, visit.now)) } }
             }
             @match word {
-                Word::PartlyResting | Word::Resting => {
+                KeyStatusKind::PartlyCoolingDown | KeyStatusKind::CoolingDown => {
                     @if let Some(rest) = holds {
                         span.small.muted.clipped { (words::rest_line(language, rest)) }
                         @if more > 0 { span.small.muted { (language.and_more(more)) } }
                     }
                 }
-                Word::Ready | Word::Disabled => {}
-                Word::Trial | Word::Invalid | Word::Leaked | Word::Suspended | Word::Misconfigured => {
+                KeyStatusKind::Ready | KeyStatusKind::Disabled => {}
+                KeyStatusKind::Trial | KeyStatusKind::Invalid | KeyStatusKind::Leaked | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured => {
                     @if let Some(rule) = reason {
                         span.small.muted.clipped title=[row.state_message.as_deref()] { (words::named_rule(language, rule)) }
                     }
@@ -518,7 +523,7 @@ fn success(language: Language, row: &ShownKey) -> Markup {
 
 /// The day's window of which the largest part is used, of whatever model, with its limit. Where nothing is allowed at all
 /// the state says so.
-fn fullest(standing: &Standing) -> Option<(&Window, u64)> {
+fn fullest(standing: &KeyStatus) -> Option<(&QuotaWindowStatus, u64)> {
     let windows = standing.windows.iter();
     windows
         .filter(|window| window.measure.is_daily())
@@ -526,7 +531,7 @@ fn fullest(standing: &Standing) -> Option<(&Window, u64)> {
         .max_by_key(|(window, limit)| window.used.saturating_mul(1_000) / *limit)
 }
 
-fn quota(fullest: Option<(&Window, u64)>) -> Markup {
+fn quota(fullest: Option<(&QuotaWindowStatus, u64)>) -> Markup {
     html! {
         @if let Some((window, limit)) = fullest {
             @let words = format!("{} / {}", number(window.used), number(limit));
@@ -540,10 +545,10 @@ fn quota(fullest: Option<(&Window, u64)>) -> Markup {
     }
 }
 
-fn model_of(of: &WindowOf) -> Option<&str> {
+fn model_of(of: &QuotaWindowScope) -> Option<&str> {
     match of {
-        WindowOf::Model(model) => Some(model),
-        WindowOf::Key | WindowOf::Project => None,
+        QuotaWindowScope::Model(model) => Some(model),
+        QuotaWindowScope::Key | QuotaWindowScope::Project => None,
     }
 }
 
@@ -580,7 +585,7 @@ fn pages_bar(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::upstream_key::Billing;
+    use crate::pool::keys::upstream_key::Billing;
 
     #[test]
     fn a_url_by_hand_never_fails_and_keeps_what_it_understands() {

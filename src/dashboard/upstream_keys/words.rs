@@ -4,69 +4,74 @@ use maud::{Markup, html};
 
 use crate::dashboard::components::{Tone, badge};
 use crate::dashboard::texts::Language;
-use crate::pool::quota::Measure;
-use crate::pool::standing::{Rest, Source, Why, Word};
-use crate::pool::upstream_key::Billing;
-use crate::pool::verdict::Rule;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::key_status::{CooldownReason, KeyCooldown, KeyStatusKind, LimitSource};
+use crate::pool::keys::upstream_key::Billing;
+use crate::pool::quota::limits::Measure;
 
 /// A key's state with its mark.
-pub fn state_badge(language: Language, word: Word) -> Markup {
+pub fn state_badge(language: Language, word: KeyStatusKind) -> Markup {
     badge(tone(word), state(language, word))
 }
 
-fn tone(word: Word) -> Tone {
+fn tone(word: KeyStatusKind) -> Tone {
     match word {
-        Word::Ready => Tone::Good,
-        Word::PartlyResting | Word::Resting | Word::Trial => Tone::Wait,
-        Word::Invalid | Word::Leaked | Word::Suspended | Word::Misconfigured => Tone::Bad,
-        Word::Disabled => Tone::Quiet,
+        KeyStatusKind::Ready => Tone::Good,
+        KeyStatusKind::PartlyCoolingDown | KeyStatusKind::CoolingDown | KeyStatusKind::Trial => {
+            Tone::Wait
+        }
+        KeyStatusKind::Invalid
+        | KeyStatusKind::Leaked
+        | KeyStatusKind::Suspended
+        | KeyStatusKind::Misconfigured => Tone::Bad,
+        KeyStatusKind::Disabled => Tone::Quiet,
     }
 }
 
-pub fn state(language: Language, word: Word) -> &'static str {
+pub fn state(language: Language, word: KeyStatusKind) -> &'static str {
     match word {
-        Word::Ready => language.key_ready(),
-        Word::PartlyResting => language.key_partly_resting(),
-        Word::Resting => language.key_resting(),
-        Word::Trial => language.key_trial(),
-        Word::Invalid => language.key_invalid(),
-        Word::Leaked => language.key_leaked(),
-        Word::Suspended => language.key_suspended(),
-        Word::Misconfigured => language.key_misconfigured(),
-        Word::Disabled => language.key_disabled(),
+        KeyStatusKind::Ready => language.key_ready(),
+        KeyStatusKind::PartlyCoolingDown => language.key_partly_resting(),
+        KeyStatusKind::CoolingDown => language.key_resting(),
+        KeyStatusKind::Trial => language.key_trial(),
+        KeyStatusKind::Invalid => language.key_invalid(),
+        KeyStatusKind::Leaked => language.key_leaked(),
+        KeyStatusKind::Suspended => language.key_suspended(),
+        KeyStatusKind::Misconfigured => language.key_misconfigured(),
+        KeyStatusKind::Disabled => language.key_disabled(),
     }
 }
 
 /// What a state means for whoever looks at the key.
-pub fn meaning(language: Language, word: Word) -> &'static str {
+pub fn meaning(language: Language, word: KeyStatusKind) -> &'static str {
     match word {
-        Word::Ready => language.key_ready_means(),
-        Word::PartlyResting => language.key_partly_resting_means(),
-        Word::Resting => language.key_resting_means(),
-        Word::Trial => language.key_trial_means(),
-        Word::Invalid => language.key_invalid_means(),
-        Word::Leaked => language.key_leaked_means(),
-        Word::Suspended => language.key_suspended_means(),
-        Word::Misconfigured => language.key_misconfigured_means(),
-        Word::Disabled => language.key_disabled_means(),
+        KeyStatusKind::Ready => language.key_ready_means(),
+        KeyStatusKind::PartlyCoolingDown => language.key_partly_resting_means(),
+        KeyStatusKind::CoolingDown => language.key_resting_means(),
+        KeyStatusKind::Trial => language.key_trial_means(),
+        KeyStatusKind::Invalid => language.key_invalid_means(),
+        KeyStatusKind::Leaked => language.key_leaked_means(),
+        KeyStatusKind::Suspended => language.key_suspended_means(),
+        KeyStatusKind::Misconfigured => language.key_misconfigured_means(),
+        KeyStatusKind::Disabled => language.key_disabled_means(),
     }
 }
 
 /// Why a key rests.
-pub fn why(language: Language, why: Why) -> String {
+pub fn why(language: Language, why: CooldownReason) -> String {
     match why {
-        Why::Verdict(rule) => rule_words(language, rule).to_owned(),
-        Why::SoftFaults => language.soft_faults().to_owned(),
-        Why::NothingAllowed => language.nothing_allowed().to_owned(),
-        Why::Used(of) => language.used_up(measure(language, of)),
-        Why::KeyLimit(of) => language.key_limit_used(measure(language, of)),
-        Why::ProjectLimit(of) => language.project_limit_used(measure(language, of)),
+        CooldownReason::Verdict(rule) => rule_words(language, rule).to_owned(),
+        CooldownReason::SoftFaults => language.soft_faults().to_owned(),
+        CooldownReason::ZeroQuota => language.nothing_allowed().to_owned(),
+        CooldownReason::QuotaUsed(of) => language.used_up(measure(language, of)),
+        CooldownReason::KeyLimit(of) => language.key_limit_used(measure(language, of)),
+        CooldownReason::ProjectLimit(of) => language.project_limit_used(measure(language, of)),
     }
 }
 
 /// For what and why a key rests, in a line.
-pub fn rest_line(language: Language, rest: &Rest) -> Markup {
-    let reason = why(language, rest.why);
+pub fn rest_line(language: Language, rest: &KeyCooldown) -> Markup {
+    let reason = why(language, rest.reason);
     html! {
         @if let Some(model) = &rest.model { span.mono { (model) } ": " }
         (reason)
@@ -83,16 +88,16 @@ pub fn measure(language: Language, measure: Measure) -> &'static str {
 }
 
 /// How a limit is known, and a sentence about that.
-pub fn source(language: Language, source: Source) -> (&'static str, &'static str) {
+pub fn source(language: Language, source: LimitSource) -> (&'static str, &'static str) {
     match source {
-        Source::Named => (language.limit_named(), language.limit_named_means()),
-        Source::Presumed => (language.limit_presumed(), language.limit_presumed_means()),
-        Source::Contradicted => (
+        LimitSource::Named => (language.limit_named(), language.limit_named_means()),
+        LimitSource::Inherited => (language.limit_presumed(), language.limit_presumed_means()),
+        LimitSource::Contradicted => (
             language.limit_contradicted(),
             language.limit_contradicted_means(),
         ),
-        Source::Unknown => (language.limit_unknown(), language.limit_unknown_means()),
-        Source::Set => (language.limit_set(), language.limit_set_means()),
+        LimitSource::Unknown => (language.limit_unknown(), language.limit_unknown_means()),
+        LimitSource::Setting => (language.limit_set(), language.limit_set_means()),
     }
 }
 

@@ -3,7 +3,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::gemini::tap::Tap;
-use crate::pool::verdict::{Fault, Retry};
+use crate::pool::health::verdict::{Fault, Retry};
 
 /// Bodies reported in public issues, with what each was found to mean; `about` in the file says how exact they are.
 const REPORTED: &str = include_str!("../../../tests/data/reported-errors.json");
@@ -142,16 +142,16 @@ fn blame_and_retry_are_what_was_reported() {
         let rule = error.verdict().rule;
         let faults: &[Fault] = match error.fault.as_str() {
             // An answer without content is no error to the pool, whoever caused it.
-            "client" | "model" => &[Fault::Client, Fault::Nobody],
+            "client" | "model" => &[Fault::Client, Fault::None],
             "key" => &[Fault::KeyInvalid, Fault::KeyLeaked, Fault::ProjectSuspended],
-            "egress" | "egress or malformed path" => &[Fault::WayOut],
-            "proxy" | "affinity" => &[Fault::Nobody],
+            "egress" | "egress or malformed path" => &[Fault::Egress],
+            "proxy" | "affinity" => &[Fault::None],
             "project" => &[Fault::ProjectMisconfigured, Fault::ProjectSuspended],
             "billing" => &[Fault::ProjectSuspended],
             "project+model" | "quota-minute" | "quota-day" | "quota" | "tier" | "unknown" => {
                 &[Fault::ProjectModel]
             }
-            "server" if error.id == "stream-tail-499" => &[Fault::Nobody],
+            "server" if error.id == "stream-tail-499" => &[Fault::None],
             "server" | "server (sometimes the prompt)" | "server or client (x-server-timeout)" => {
                 &[Fault::Soft, Fault::Model]
             }
@@ -169,7 +169,7 @@ fn blame_and_retry_are_what_was_reported() {
             "no (bytes were sent)" => continue,
             "no" | "only to the owning project" => &[Retry::No],
             "once" if error.id == "503-deadline" => &[Retry::TwiceAfterPause],
-            "once" if error.id == "400-location" => &[Retry::OneOther],
+            "once" if error.id == "400-location" => &[Retry::OneOtherKey],
             "once" | "once, then give up" | "no when x-server-timeout was sent, else once" => {
                 &[Retry::Once]
             }
@@ -178,7 +178,7 @@ fn blame_and_retry_are_what_was_reported() {
             "yes"
             | "yes, once"
             | "yes: nothing was sent to the client yet"
-            | "yes if no previous_interaction_id" => &[Retry::Free],
+            | "yes if no previous_interaction_id" => &[Retry::FreeWithOtherKey],
             other => panic!("unknown retry {other}"),
         };
         assert!(
@@ -209,7 +209,7 @@ fn a_quota_keeps_its_evidence() {
         .collect();
     assert_eq!(
         windows,
-        [(Window::Minute, Some(5)), (Window::Day, Some(20))]
+        [(QuotaWindow::Minute, Some(5)), (QuotaWindow::Day, Some(20))]
     );
     assert_eq!(both.violations[0].model.as_deref(), Some("gemini-3-flash"));
     assert_eq!(both.retry_delay.map(|delay| delay.as_secs()), Some(35));

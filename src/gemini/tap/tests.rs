@@ -136,7 +136,7 @@ fn every_recording_is_counted_as_it_says_itself() {
         if recording.id.starts_with("cache-") && recording.id != "cache-use" {
             assert_eq!(
                 (usage, answered.is_charged),
-                (Usage::default(), false),
+                (TokenUsage::default(), false),
                 "{}",
                 recording.id
             );

@@ -11,11 +11,11 @@ use crate::gemini::classify::success;
 use crate::gemini::live::is_usual;
 use crate::gemini::resource_name::ResourceName;
 use crate::gemini::tap::Answered;
-use crate::pool::client_key::ClientKeyId;
-use crate::pool::lease::Lease;
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::health::verdict::{Rule, Verdict};
+use crate::pool::keys::lease::Lease;
+use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::outcome::Outcome;
-use crate::pool::upstream_key::ProjectId;
-use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::bind::bind;
 use crate::proxy::forward::{Attempt, Reply};
 use crate::proxy::live::google::{GoogleSide, code_of, lost, verdict_of};
@@ -81,7 +81,7 @@ async fn relayed(
         from_client: early.take(),
     };
     let idle_timeout = app.settings().idle_timeout();
-    let project = lease.as_ref().map(|lease| lease.lent.project_id);
+    let project = lease.as_ref().map(|lease| lease.key.project_id);
     let end = relay(
         sides,
         idle_timeout,
@@ -170,7 +170,7 @@ fn note(
             let verdict =
                 verdict.unwrap_or_else(|| success(StatusCode::SWITCHING_PROTOCOLS.as_u16()));
             if let Some(lease) = lease {
-                record.blame(&lease.lent, model, &verdict);
+                record.blame(&lease.key, model, &verdict);
             }
             if matches!(
                 verdict.rule.outcome(),

@@ -9,9 +9,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::app::App;
 use crate::gemini::classify::success;
 use crate::gemini::live::verdict_of_close;
-use crate::pool::lease::Lease;
+use crate::pool::health::verdict::{Rule, Verdict};
+use crate::pool::keys::lease::Lease;
 use crate::pool::settings::Settings;
-use crate::pool::verdict::{Rule, Verdict};
 use crate::proxy::forward::{Reply, refusal};
 use crate::proxy::incoming::Incoming;
 use crate::websocket::{self, Socket};
@@ -42,7 +42,7 @@ pub async fn open(
         .gemini
         .upgrade(
             &incoming.outgoing,
-            &lease.lent.secret,
+            &lease.key.secret,
             incoming.token.as_ref(),
         )
         .await;
@@ -86,7 +86,7 @@ pub async fn open(
 
 /// What is wrong with a client's token is nothing of our key's.
 fn of_token(verdict: Verdict, by_token: bool) -> Verdict {
-    if by_token && verdict.rule.speaks_of_our_key() {
+    if by_token && verdict.rule.concerns_our_key() {
         Verdict {
             rule: Rule::ClientFault,
             ..verdict

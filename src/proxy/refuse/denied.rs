@@ -2,36 +2,36 @@
 
 use serde_json::{Value, json};
 
-use crate::pool::admission::Denied;
-use crate::pool::client_key::Limit;
+use crate::pool::clients::admission::LimitReached;
+use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::money::usd;
 use crate::proxy::refuse::whole_seconds;
 
 /// Which limit, how much of it is used, and when there is room again.
-pub fn message(denied: &Denied) -> String {
+pub fn message(denied: &LimitReached) -> String {
     let (most, used) = (denied.most, denied.used);
     let told = match denied.limit {
-        Limit::RequestsPerMinute => {
+        ClientLimit::RequestsPerMinute => {
             let used = count(used, "request");
             format!("has sent {used} in the last minute and may send {most}")
         }
-        Limit::RequestsPerDay => {
+        ClientLimit::RequestsPerDay => {
             let used = count(used, "request");
             format!("has sent {used} today and may send {most}")
         }
-        Limit::TokensPerMinute => {
+        ClientLimit::TokensPerMinute => {
             let used = count(used, "token");
             format!("has used {used} in the last minute and may use {most}")
         }
-        Limit::TokensPerDay => {
+        ClientLimit::TokensPerDay => {
             let used = count(used, "token");
             format!("has used {used} today and may use {most}")
         }
-        Limit::Concurrency => {
+        ClientLimit::Concurrency => {
             let used = count(used, "request");
             format!("has {used} under way and may have {most}")
         }
-        Limit::CostPerMonth => {
+        ClientLimit::CostPerMonth => {
             let (used, most) = (usd(used), usd(most));
             format!("has spent {used} USD this month and may spend {most}")
         }
@@ -48,15 +48,15 @@ fn count(number: u64, thing: &str) -> String {
 }
 
 /// The limit in the form of Google's quotas.
-pub fn violation(denied: &Denied) -> Value {
+pub fn violation(denied: &LimitReached) -> Value {
     let (metric, id) = match denied.limit {
-        Limit::RequestsPerMinute => ("requests", "ClientKeyRequestsPerMinute"),
-        Limit::RequestsPerDay => ("requests", "ClientKeyRequestsPerDay"),
-        Limit::TokensPerMinute => ("tokens", "ClientKeyTokensPerMinute"),
-        Limit::TokensPerDay => ("tokens", "ClientKeyTokensPerDay"),
-        Limit::Concurrency => ("requests", "ClientKeyConcurrentRequests"),
+        ClientLimit::RequestsPerMinute => ("requests", "ClientKeyRequestsPerMinute"),
+        ClientLimit::RequestsPerDay => ("requests", "ClientKeyRequestsPerDay"),
+        ClientLimit::TokensPerMinute => ("tokens", "ClientKeyTokensPerMinute"),
+        ClientLimit::TokensPerDay => ("tokens", "ClientKeyTokensPerDay"),
+        ClientLimit::Concurrency => ("requests", "ClientKeyConcurrentRequests"),
         // gemini-cli stops at `PerDay` and would go on asking at a month.
-        Limit::CostPerMonth => ("cost", "ClientKeyCostPerDaysOfMonth"),
+        ClientLimit::CostPerMonth => ("cost", "ClientKeyCostPerDaysOfMonth"),
     };
     json!({
         "quotaMetric": format!("gemini-pool/client_key_{metric}"),
@@ -66,10 +66,12 @@ pub fn violation(denied: &Denied) -> Value {
 }
 
 /// Whether it is no use to wait: not before tomorrow.
-pub fn is_for_the_day(denied: &Denied) -> bool {
+pub fn is_for_the_day(denied: &LimitReached) -> bool {
     match denied.limit {
-        Limit::RequestsPerDay | Limit::TokensPerDay | Limit::CostPerMonth => true,
-        Limit::RequestsPerMinute | Limit::TokensPerMinute | Limit::Concurrency => false,
+        ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay | ClientLimit::CostPerMonth => true,
+        ClientLimit::RequestsPerMinute
+        | ClientLimit::TokensPerMinute
+        | ClientLimit::Concurrency => false,
     }
 }
 
@@ -83,32 +85,32 @@ mod tests {
     fn each_limit_is_told_in_its_own_words() {
         let cases = [
             (
-                Limit::RequestsPerMinute,
+                ClientLimit::RequestsPerMinute,
                 "has sent 12 requests in the last minute and may send 10",
             ),
             (
-                Limit::RequestsPerDay,
+                ClientLimit::RequestsPerDay,
                 "has sent 12 requests today and may send 10",
             ),
             (
-                Limit::TokensPerMinute,
+                ClientLimit::TokensPerMinute,
                 "has used 12 tokens in the last minute and may use 10",
             ),
             (
-                Limit::TokensPerDay,
+                ClientLimit::TokensPerDay,
                 "has used 12 tokens today and may use 10",
             ),
             (
-                Limit::Concurrency,
+                ClientLimit::Concurrency,
                 "has 12 requests under way and may have 10",
             ),
             (
-                Limit::CostPerMonth,
+                ClientLimit::CostPerMonth,
                 "has spent 0.000000012 USD this month and may spend 0.00000001",
             ),
         ];
         for (limit, told) in cases {
-            let denied = Denied {
+            let denied = LimitReached {
                 limit,
                 most: 10,
                 used: 12,

@@ -3,10 +3,10 @@
 use std::str::FromStr;
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::ClientKeyId;
-use crate::pool::outcome::{NotAnOutcome, Outcome};
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::pool::outcome::{Outcome, UnknownOutcome};
 use crate::pool::request_id::RequestId;
-use crate::pool::upstream_key::UpstreamKeyId;
 use crate::storage::request_logs::Kind;
 use crate::storage::request_logs::listed::RequestLog;
 
@@ -144,9 +144,9 @@ impl Ending {
 }
 
 impl FromStr for Ending {
-    type Err = NotAnOutcome;
+    type Err = UnknownOutcome;
 
-    fn from_str(text: &str) -> Result<Self, NotAnOutcome> {
+    fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
         match text {
             "failed" => Ok(Self::Failed),
             "running" => Ok(Self::Running),

@@ -4,10 +4,10 @@ use serde::Serialize;
 use sqlx::{SqliteExecutor, SqlitePool};
 
 use crate::clock::Timestamp;
-use crate::pool::client_key::ClientKeyId;
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
-use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::storage::error::{Error, Result};
 use crate::storage::request_logs::Kind;
 

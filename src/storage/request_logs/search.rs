@@ -129,10 +129,10 @@ fn next_size(size: usize, took: Duration, left: Option<Duration>) -> usize {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::pool::client_key::ClientKeyId;
+    use crate::pool::clients::client_key::ClientKeyId;
+    use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
     use crate::pool::outcome::Outcome;
-    use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
-    use crate::pool::usage::Usage;
+    use crate::pool::quota::usage::TokenUsage;
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::{add_keys, write};
     use crate::storage::request_logs::filter::{Ending, Statuses};
@@ -181,7 +181,7 @@ mod tests {
         }
         if every(11) {
             row.attempts.clear();
-            row.usage = Usage::default();
+            row.usage = TokenUsage::default();
             (row.client_key_id, row.client_ip) = (None, None);
         }
         row

@@ -3,8 +3,8 @@
 use sqlx::SqliteExecutor;
 
 use crate::clock::Timestamp;
+use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::request_id::RequestId;
-use crate::pool::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::storage::error::Result;
 
 /// So many of a key's last attempts are looked at: each is a look-up of its own.

@@ -8,8 +8,8 @@ use sqlx::{QueryBuilder, Sqlite, SqliteExecutor, SqlitePool};
 use tokio::try_join;
 
 use crate::clock::Timestamp;
+use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKeyId};
 use crate::pool::request_id::RequestId;
-use crate::pool::upstream_key::{Billing, ProjectId, UpstreamKeyId};
 use crate::storage::error::{Error, Result};
 
 /// Which keys to find; what is `None` does not matter. Their states are not known here, but to the running server.
@@ -336,15 +336,15 @@ pub async fn find_shown(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::keys::upstream_key::KeyAttributes;
     use crate::pool::secret::Secret;
-    use crate::pool::upstream_key::Attributes;
     use crate::storage::audit::tests::act;
     use crate::storage::db::Db;
     use crate::storage::{installation, upstream_keys};
 
     const DAY: Timestamp = Timestamp::from_millis(86_400_000);
 
-    async fn add(db: &Db, secret: &str, attributes: Attributes) {
+    async fn add(db: &Db, secret: &str, attributes: KeyAttributes) {
         let mut tx = db.begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
         let act = act(&mut tx, DAY).await;
@@ -355,14 +355,14 @@ mod tests {
         tx.commit().await.unwrap();
     }
 
-    fn said(label: &str, project: Option<&str>, priority: i64, tags: &[&str]) -> Attributes {
-        Attributes {
+    fn said(label: &str, project: Option<&str>, priority: i64, tags: &[&str]) -> KeyAttributes {
+        KeyAttributes {
             label: Some(label.to_owned()),
             project: project.map(str::to_owned),
             billing: (priority > 0).then_some(Billing::Paid),
             priority: Some(priority),
             tags: Some(tags.iter().map(|tag| (*tag).to_owned()).collect()),
-            ..Attributes::default()
+            ..KeyAttributes::default()
         }
     }
 

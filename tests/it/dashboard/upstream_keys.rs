@@ -3,7 +3,7 @@
 use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::pool::upstream_key::UpstreamKeyId;
+use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
 use gemini_pool::storage::audit::{self, Filter, Subject};
 use reqwest::header::LOCATION;
 use reqwest::{Method, Response};
@@ -282,6 +282,10 @@ async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
         ("back", "/upstream-keys/1"),
     ];
     target(&admin.submit("/upstream-keys/bulk", &clear).await);
-    let glance = pool.app.keys.lock().glance(UpstreamKeyId(1), clock::now());
-    assert_eq!(glance.unwrap().word.name(), "ready");
+    let glance = pool
+        .app
+        .keys
+        .lock()
+        .key_status_summary(UpstreamKeyId(1), clock::now());
+    assert_eq!(glance.unwrap().kind.name(), "ready");
 }

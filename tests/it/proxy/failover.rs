@@ -9,8 +9,8 @@ use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
 use gemini_pool::demo::fake_gemini::journal::Recording;
 use gemini_pool::demo::fake_gemini::quota::ProjectQuota;
+use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::pool::upstream_key::UpstreamKeyId;
 use gemini_pool::storage::request_logs::listed::{Attempt, RequestLog};
 
 use crate::support::TestPool;

@@ -5,10 +5,10 @@ use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
 use gemini_pool::demo::fake_gemini::quota::ProjectQuota;
+use gemini_pool::pool::health::verdict::Rule;
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::pool::quota::{Measure, Own};
-use gemini_pool::pool::quota_clock::{begin_of_google_day, end_of_google_day};
-use gemini_pool::pool::verdict::Rule;
+use gemini_pool::pool::quota::google_clock::{begin_of_google_day, end_of_google_day};
+use gemini_pool::pool::quota::limits::{Measure, ObservedLimit};
 use gemini_pool::storage::quotas::Used;
 use gemini_pool::storage::{cooldowns, projects, quotas};
 
@@ -147,7 +147,7 @@ async fn an_address_that_google_refuses_costs_a_handful_of_calls_and_blames_no_k
     pool.set(&[PATIENT]).await;
     let many = async { join_all((0..50).map(|_| pool.hear(Ask::Whole))).await };
     let all_wait = eventually("all wait", async || {
-        (pool.app.waiting.len() == 50).then_some(())
+        (pool.app.key_queue.len() == 50).then_some(())
     });
     let lifted = async {
         all_wait.await;
@@ -235,9 +235,9 @@ async fn what_was_learnt_of_limits_is_known_after_a_restart() {
     let limits = quotas::list_limits(&pool.app.db.readers).await.unwrap();
     let limits: Vec<_> = limits
         .iter()
-        .map(|limit| (limit.model.as_str(), limit.measure, limit.own))
+        .map(|limit| (limit.model.as_str(), limit.measure, limit.observed))
         .collect();
-    let three = (MODEL, Measure::RequestsPerDay, Own::Limit(3));
+    let three = (MODEL, Measure::RequestsPerDay, ObservedLimit::Limit(3));
     assert_eq!(limits, [three, three]);
     let counted: Vec<_> = used_today(&pool)
         .await

@@ -6,8 +6,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::pool::upstream_key::{Attributes, UpstreamKeyId};
 use gemini_pool::storage::upstream_keys;
 
 use crate::support::asking::{Ask, Heard, QUESTION};
@@ -297,9 +297,9 @@ async fn a_key_spends_only_upstream_keys_with_one_of_its_tags() {
 async fn tag(pool: &TestPool, id: i64, tag: &str) {
     let mut tx = pool.app.db.begin().await.unwrap();
     let act = act(&mut tx).await;
-    let tagged = Attributes {
+    let tagged = KeyAttributes {
         tags: Some(vec![tag.to_owned()]),
-        ..Attributes::default()
+        ..KeyAttributes::default()
     };
     upstream_keys::update(&mut tx, UpstreamKeyId(id), &tagged, &act)
         .await

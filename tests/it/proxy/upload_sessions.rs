@@ -3,7 +3,7 @@
 use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::belongings::uploads::Status;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::pool::upstream_key::{Attributes, UpstreamKeyId};
+use gemini_pool::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use gemini_pool::storage::{client_keys, upstream_keys};
 use gemini_pool::tasks::prune_logs;
 
@@ -158,9 +158,9 @@ async fn a_session_is_forgotten_when_it_is_cancelled_or_has_expired() {
 async fn a_part_goes_with_another_key_of_the_project_when_the_first_is_off() {
     let pool = two_projects().await;
     for id in [1, 2] {
-        let attributes = Attributes {
+        let attributes = KeyAttributes {
             project: Some("shared".to_owned()),
-            ..Attributes::default()
+            ..KeyAttributes::default()
         };
         let mut tx = pool.app.db.begin().await.unwrap();
         let act = act(&mut tx).await;

@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use gemini_pool::clock::{self, Timestamp};
 use gemini_pool::demo::fake_gemini::Rules;
 use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::pool::cooldown::EVERY_MODEL;
-use gemini_pool::pool::keys::Cooldown;
+use gemini_pool::pool::health::cooldown::EVERY_MODEL;
+use gemini_pool::pool::health::verdict::Rule;
+use gemini_pool::pool::keys::registry::Cooldown;
+use gemini_pool::pool::keys::upstream_key::ProjectId;
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::pool::upstream_key::ProjectId;
-use gemini_pool::pool::verdict::Rule;
 use tokio::task::JoinHandle;
 
 use crate::support::asking::{Ask, Heard};
@@ -41,10 +41,10 @@ fn rest(pool: &TestPool, wait: Duration) -> Timestamp {
     };
     let mut keys = pool.app.keys.lock();
     for id in 1..=i64::try_from(keys.len()).unwrap() {
-        keys.put_cooldown(ProjectId(id), EVERY_MODEL, cooldown);
+        keys.set_cooldown(ProjectId(id), EVERY_MODEL, cooldown);
     }
     drop(keys);
-    pool.app.waiting.ring();
+    pool.app.key_queue.notify();
     until
 }
 
@@ -61,7 +61,7 @@ fn ask(pool: &TestPool, client_key: &str, name: &str) -> JoinHandle<Heard> {
 
 async fn until_waiting(pool: &TestPool, count: usize) {
     eventually(&format!("{count} requests wait"), async || {
-        (pool.app.waiting.len() == count).then_some(())
+        (pool.app.key_queue.len() == count).then_some(())
     })
     .await;
 }
@@ -97,7 +97,7 @@ async fn two_hundred_wait_for_a_rest_to_end_and_are_served_in_fair_turns() {
         assert!(row.wait_ms > 0, "{row:?}");
         assert_eq!((row.attempts, row.outcome), (1, Some(Outcome::Success)));
     }
-    assert!(pool.app.waiting.is_empty());
+    assert!(pool.app.key_queue.is_empty());
     assert_eq!(pool.leases(), 0);
     pool.assert_sums_agree().await;
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use gemini_pool::clock::Timestamp;
 use gemini_pool::gemini::classify::success;
-use gemini_pool::pool::change::Change;
-use gemini_pool::pool::keys::Keys;
-use gemini_pool::pool::selection::{Again, Tried, Wanted};
-use gemini_pool::pool::settle::Moment;
-use gemini_pool::pool::upstream_key::{Condition, KeyState, ProjectId, UpstreamKeyId};
-use gemini_pool::pool::verdict::{Rule, Verdict, Violation, Window};
-use gemini_pool::pool::window::Amount;
+use gemini_pool::pool::health::settle::AttemptTiming;
+use gemini_pool::pool::health::state_change::StateChange;
+use gemini_pool::pool::health::verdict::{QuotaWindow, Rule, Verdict, Violation};
+use gemini_pool::pool::keys::registry::KeyRegistry;
+use gemini_pool::pool::keys::selection::{KeyReuse, LeaseRequest, TriedKeys};
+use gemini_pool::pool::keys::upstream_key::{KeyCondition, KeyState, ProjectId, UpstreamKeyId};
+use gemini_pool::pool::quota::windows::QuotaAmount;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -113,13 +113,17 @@ impl Troubles {
 fn verdict(rule: Rule) -> Verdict {
     let window = match rule {
         Rule::QuotaPerMinute => Some((
-            Window::Minute,
+            QuotaWindow::Minute,
             "GenerateRequestsPerMinutePerProjectPerModel",
             5,
         )),
-        Rule::QuotaPerDay => Some((Window::Day, "GenerateRequestsPerDayPerProjectPerModel", 20)),
+        Rule::QuotaPerDay => Some((
+            QuotaWindow::Day,
+            "GenerateRequestsPerDayPerProjectPerModel",
+            20,
+        )),
         Rule::QuotaZero => Some((
-            Window::Day,
+            QuotaWindow::Day,
             "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
             0,
         )),
@@ -141,7 +145,7 @@ fn verdict(rule: Rule) -> Verdict {
 }
 
 /// Every state has an end, a next check, a request that ends it, or is for a hand.
-fn assert_has_an_end(condition: &Condition) {
+fn assert_has_an_end(condition: &KeyCondition) {
     match condition.state {
         KeyState::CoolingDown => assert!(condition.until.is_some(), "{condition:?}"),
         KeyState::Invalid | KeyState::Suspended | KeyState::Misconfigured => {
@@ -151,13 +155,13 @@ fn assert_has_an_end(condition: &Condition) {
     }
 }
 
-fn note(changes: Vec<Change>, now: Timestamp) {
+fn note(changes: Vec<StateChange>, now: Timestamp) {
     for change in changes {
         match change {
-            Change::Key { condition, .. } | Change::Checked { condition, .. } => {
+            StateChange::Key { condition, .. } | StateChange::Checked { condition, .. } => {
                 assert_has_an_end(&condition);
             }
-            Change::Cooldown { cooldown, .. } => {
+            StateChange::Cooldown { cooldown, .. } => {
                 let longest = Duration::from_hours(25);
                 assert!(
                     cooldown.until > now && cooldown.until <= now + longest,
@@ -169,7 +173,7 @@ fn note(changes: Vec<Change>, now: Timestamp) {
     }
 }
 
-fn check_what_is_due(keys: &mut Keys, troubles: &mut Troubles, now: Timestamp) {
+fn check_what_is_due(keys: &mut KeyRegistry, troubles: &mut Troubles, now: Timestamp) {
     for due in keys.due_checks(now, false, 8) {
         let verdict = troubles.answer(due.id, due.project_id, None, now);
         note(keys.settle_check(due.id, &verdict, None, now, now), now);
@@ -177,47 +181,51 @@ fn check_what_is_due(keys: &mut Keys, troubles: &mut Troubles, now: Timestamp) {
 }
 
 /// A request of one client, with a few attempts.
-fn request(keys: &mut Keys, troubles: &mut Troubles, now: Timestamp) -> Option<UpstreamKeyId> {
+fn request(
+    keys: &mut KeyRegistry,
+    troubles: &mut Troubles,
+    now: Timestamp,
+) -> Option<UpstreamKeyId> {
     let model = MODELS[troubles.random.random_range(0..MODELS.len())];
-    let amount = Amount {
+    let amount = QuotaAmount {
         requests: 1,
         tokens: 100,
     };
-    let wanted = Wanted {
+    let lease_request = LeaseRequest {
         model,
         amount,
         tags: &[],
         project: None,
     };
-    let mut tried = Tried::default();
+    let mut tried = TriedKeys::default();
     for _ in 0..4 {
-        let lent = keys.lend(&wanted, &tried, now).ok()?;
+        let leased = keys.lease(&lease_request, &tried, now).ok()?;
         // Now and then the client hangs up before anything is known.
         if troubles.random.random_range(0..100) == 0 {
-            keys.give_back(&lent);
+            keys.release(&leased);
             return None;
         }
-        let verdict = troubles.answer(lent.id, lent.project_id, Some(model), now);
+        let verdict = troubles.answer(leased.id, leased.project_id, Some(model), now);
         let chance = troubles.random.random();
-        let moment = Moment {
+        let timing = AttemptTiming {
             began: now,
             now,
             chance,
-            had_begun: false,
+            answer_had_begun: false,
         };
-        note(keys.settle(&lent, model, &verdict, moment), now);
-        keys.give_back(&lent);
+        note(keys.settle(&leased, model, &verdict, timing), now);
+        keys.release(&leased);
         if verdict.rule == Rule::Success {
-            return Some(lent.id);
+            return Some(leased.id);
         }
-        tried.add(lent.id, lent.project_id, Again::Once);
+        tried.add(leased.id, leased.project_id, KeyReuse::Once);
     }
     None
 }
 
 #[test]
 fn after_a_month_no_key_of_a_healthy_project_is_out() {
-    let mut keys = Keys::default();
+    let mut keys = KeyRegistry::default();
     let mut projects = HashMap::new();
     for number in 1..=KEYS {
         let project_id = ProjectId(if number <= 30 {
@@ -228,7 +236,7 @@ fn after_a_month_no_key_of_a_healthy_project_is_out() {
         let row = key(number);
         projects.insert(row.id, project_id);
         keys.put(
-            gemini_pool::pool::upstream_key::UpstreamKey { project_id, ..row },
+            gemini_pool::pool::keys::upstream_key::UpstreamKey { project_id, ..row },
             number,
             start(),
         );

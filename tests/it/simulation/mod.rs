@@ -9,10 +9,10 @@ use std::time::Duration;
 use gemini_pool::app::App;
 use gemini_pool::clock::Timestamp;
 use gemini_pool::config::{Config, FirstAdmin};
-use gemini_pool::pool::keys::Keys;
-use gemini_pool::pool::quota_clock::end_of_google_day;
+use gemini_pool::pool::keys::registry::KeyRegistry;
+use gemini_pool::pool::keys::upstream_key::KeyAttributes;
+use gemini_pool::pool::quota::google_clock::end_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
-use gemini_pool::pool::upstream_key::Attributes;
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::db::Db;
 use gemini_pool::storage::recorder::Recorder;
@@ -81,7 +81,7 @@ async fn three_days(world: &mut World, mut each_hour: impl AsyncFnMut(&mut World
 
 #[tokio::test]
 async fn three_days_of_traffic_use_the_quotas_up_and_hardly_meet_a_refusal() {
-    let mut keys = Keys::default();
+    let mut keys = KeyRegistry::default();
     for number in 1..=i64::try_from(PROJECTS).unwrap() {
         keys.put(key(number), number, start());
     }
@@ -119,7 +119,7 @@ async fn add_keys(db: &Db) {
     let act = Act::begin(&mut tx, &Actor::cli(), start()).await.unwrap();
     for number in 1..=i64::try_from(PROJECTS).unwrap() {
         let secret = key(number).secret;
-        let attributes = Attributes::default();
+        let attributes = KeyAttributes::default();
         upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, true, &act)
             .await
             .unwrap();
@@ -128,7 +128,7 @@ async fn add_keys(db: &Db) {
 }
 
 /// What a server knows that starts at `now`.
-async fn load(db: &Db, url: &str, now: Timestamp) -> Keys {
+async fn load(db: &Db, url: &str, now: Timestamp) -> KeyRegistry {
     let config = Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         database_url: url.to_owned(),

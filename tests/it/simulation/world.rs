@@ -9,16 +9,18 @@ use gemini_pool::demo::fake_gemini::quota::{Charge, ProjectQuota, Quotas};
 use gemini_pool::gemini::classify::{Asked, classify, success};
 use gemini_pool::gemini::error_body::ErrorBody;
 use gemini_pool::gemini::target::Surface;
-use gemini_pool::pool::change::Change;
-use gemini_pool::pool::keys::{Keys, Lent};
-use gemini_pool::pool::quota_clock::begin_of_google_day;
+use gemini_pool::pool::health::settle::AttemptTiming;
+use gemini_pool::pool::health::state_change::StateChange;
+use gemini_pool::pool::health::verdict::{Rule, Verdict};
+use gemini_pool::pool::keys::registry::{KeyRegistry, LeasedKey};
+use gemini_pool::pool::keys::selection::{KeyReuse, LeaseObstacle, LeaseRequest, TriedKeys};
+use gemini_pool::pool::keys::upstream_key::{
+    Billing, KeyCondition, ProjectId, UpstreamKey, UpstreamKeyId,
+};
+use gemini_pool::pool::quota::google_clock::begin_of_google_day;
+use gemini_pool::pool::quota::windows::QuotaAmount;
 use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
-use gemini_pool::pool::selection::{Again, Obstacle, Tried, Wanted};
-use gemini_pool::pool::settle::Moment;
-use gemini_pool::pool::upstream_key::{Billing, Condition, ProjectId, UpstreamKey, UpstreamKeyId};
-use gemini_pool::pool::verdict::{Rule, Verdict};
-use gemini_pool::pool::window::Amount;
 use gemini_pool::storage::request_logs::{NewAttempt, NewRequestLog};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -44,7 +46,7 @@ pub struct Demand {
 
 /// A pool, its clients and Google.
 pub struct World {
-    pub keys: Keys,
+    pub keys: KeyRegistry,
     pub now: Timestamp,
     pub seen: Seen,
     /// What a server would have written down since it was last taken.
@@ -62,7 +64,7 @@ pub struct World {
 /// What would be a row or a change of the database.
 pub enum Written {
     Row(Box<NewRequestLog>),
-    Change(Change),
+    Change(StateChange),
 }
 
 /// The figures.
@@ -102,18 +104,18 @@ enum What {
 
 struct Request {
     demand: usize,
-    amount: Amount,
+    amount: QuotaAmount,
     tokens: u64,
     arrived: Timestamp,
-    tried: Tried,
+    tried: TriedKeys,
     began: Timestamp,
-    lent: Option<Lent>,
+    leased: Option<LeasedKey>,
     verdict: Option<Verdict>,
     attempts: Vec<NewAttempt>,
 }
 
 impl World {
-    pub fn new(keys: Keys, demands: &[Demand], start: Timestamp, seed: u64) -> Self {
+    pub fn new(keys: KeyRegistry, demands: &[Demand], start: Timestamp, seed: u64) -> Self {
         let mut world = Self {
             keys,
             now: start,
@@ -175,7 +177,7 @@ impl World {
             if self
                 .running
                 .get(&request)
-                .is_some_and(|request| request.lent.is_some())
+                .is_some_and(|request| request.leased.is_some())
             {
                 self.end_attempt(request);
             }
@@ -243,15 +245,15 @@ impl World {
         let request = Request {
             demand,
             // What the bytes of a body tell is right to a quarter.
-            amount: Amount {
+            amount: QuotaAmount {
                 requests,
                 tokens: (tokens * 5 / 4).min(16_384),
             },
             tokens,
             arrived: self.now,
-            tried: Tried::default(),
+            tried: TriedKeys::default(),
             began: self.now,
-            lent: None,
+            leased: None,
             verdict: None,
             attempts: Vec::new(),
         };
@@ -265,19 +267,19 @@ impl World {
             return;
         };
         let model = self.demands[request.demand].model;
-        let wanted = Wanted {
+        let lease_request = LeaseRequest {
             model,
             amount: request.amount,
             tags: &[],
             project: None,
         };
-        match self.keys.lend(&wanted, &request.tried, self.now) {
-            Ok(lent) => self.send(number, lent),
+        match self.keys.lease(&lease_request, &request.tried, self.now) {
+            Ok(leased) => self.send(number, leased),
             Err(obstacle) => {
                 let last = request.arrived + PATIENCE;
                 let again = match obstacle {
                     // A bell would ring; here it is looked for again.
-                    Obstacle::Busy => Some(self.now + Duration::from_millis(200)),
+                    LeaseObstacle::Busy => Some(self.now + Duration::from_millis(200)),
                     other => other.until(self.now),
                 };
                 match again.filter(|again| *again <= last) {
@@ -288,10 +290,10 @@ impl World {
         }
     }
 
-    fn send(&mut self, number: u64, lent: Lent) {
+    fn send(&mut self, number: u64, leased: LeasedKey) {
         let request = self.running.get_mut(&number).unwrap();
         let Demand { model, texts, .. } = self.demands[request.demand];
-        let rests = self.resting.get(&(lent.project_id, model.to_owned()));
+        let rests = self.resting.get(&(leased.project_id, model.to_owned()));
         self.seen.forbidden += u64::from(rests.is_some_and(|until| *until > self.now));
         self.seen.calls += 1;
         let charge = Charge {
@@ -299,7 +301,9 @@ impl World {
             requests: request.amount.requests,
             input_tokens: request.tokens,
         };
-        let verdict = self.google.answer(lent.project_id, model, charge, self.now);
+        let verdict = self
+            .google
+            .answer(leased.project_id, model, charge, self.now);
         let took = if verdict.rule == Rule::Success {
             Duration::from_millis(self.random.random_range(400..6_000))
         } else {
@@ -307,8 +311,8 @@ impl World {
         };
         request.began = self.now;
         request.attempts.push(NewAttempt {
-            upstream_key_id: lent.id,
-            project_id: lent.project_id,
+            upstream_key_id: leased.id,
+            project_id: leased.project_id,
             status: verdict.status,
             outcome: Some(verdict.rule.outcome()),
             rule: Some(verdict.rule.name()),
@@ -317,7 +321,7 @@ impl World {
             first_byte_ms: Some(1),
             duration_ms: Some(u64::try_from(took.as_millis()).unwrap()),
         });
-        request.lent = Some(lent);
+        request.leased = Some(leased);
         request.verdict = Some(verdict);
         self.plan(self.now + took, What::Ends(number));
     }
@@ -326,20 +330,20 @@ impl World {
         let Some(request) = self.running.get_mut(&number) else {
             return;
         };
-        let (Some(lent), Some(verdict)) = (request.lent.take(), request.verdict.take()) else {
+        let (Some(leased), Some(verdict)) = (request.leased.take(), request.verdict.take()) else {
             return;
         };
         let model = self.demands[request.demand].model;
-        let moment = Moment {
+        let timing = AttemptTiming {
             began: request.began,
             now: self.now,
             chance: self.random.random(),
-            had_begun: false,
+            answer_had_begun: false,
         };
-        let changes = self.keys.settle(&lent, model, &verdict, moment);
+        let changes = self.keys.settle(&leased, model, &verdict, timing);
         for change in changes {
             match &change {
-                Change::Cooldown {
+                StateChange::Cooldown {
                     project_id,
                     model,
                     cooldown,
@@ -347,7 +351,7 @@ impl World {
                     self.resting
                         .insert((*project_id, model.clone()), cooldown.until);
                 }
-                Change::CooldownLifted { project_id, model } => {
+                StateChange::CooldownLifted { project_id, model } => {
                     self.resting.remove(&(*project_id, model.clone()));
                 }
                 _ => {}
@@ -356,7 +360,7 @@ impl World {
         }
         if verdict.rule == Rule::Success {
             self.keys
-                .count_tokens(&lent, model, request.tokens, self.now);
+                .count_tokens(&leased, model, request.tokens, self.now);
             let served = (begin_of_google_day(request.began), model);
             *self.seen.served.entry(served).or_default() += request.amount.requests;
         } else {
@@ -368,9 +372,9 @@ impl World {
                 .or_default() += 1;
             request
                 .tried
-                .add(lent.id, lent.project_id, Again::AfterRest);
+                .add(leased.id, leased.project_id, KeyReuse::AfterCooldown);
         }
-        self.keys.give_back(&lent);
+        self.keys.release(&leased);
         if verdict.rule != Rule::Success && request.attempts.len() < MOST_ATTEMPTS {
             self.try_key(number);
         } else {
@@ -451,7 +455,7 @@ pub fn key(number: i64) -> UpstreamKey {
         enabled: true,
         priority: 0,
         weight: 1,
-        condition: Condition::ready(start()),
+        condition: KeyCondition::ready(start()),
         state_reset_revision: 0,
         last_used_at: None,
         checked_at: None,

@@ -23,11 +23,11 @@ use gemini_pool::clock;
 use gemini_pool::config::{Config, FirstAdmin};
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
-use gemini_pool::pool::client_key::ClientKeyId;
+use gemini_pool::pool::clients::client_key::ClientKeyId;
+use gemini_pool::pool::keys::upstream_key::{KeyAttributes, ProjectId, UpstreamKeyId};
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
-use gemini_pool::pool::upstream_key::{Attributes, ProjectId, UpstreamKeyId};
 use gemini_pool::server::Server;
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::client_keys::{NewClientKey, Terms};
@@ -311,7 +311,7 @@ impl TestPool {
         let mut tx = self.app.db.begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
         let act = act(&mut tx).await;
-        let nothing = Attributes::default();
+        let nothing = KeyAttributes::default();
         upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
             .await
             .unwrap();

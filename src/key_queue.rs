@@ -1,0 +1,355 @@
+//! `KeyQueue`: requests that wait for a key that is ready soon.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::Timestamp;
+use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
+use crate::pool::keys::fair_queue::{DispatchResult, FairQueue, QueueTicket};
+use crate::pool::keys::lease::{Lease, SharedKeyRegistry};
+use crate::pool::keys::selection::{LeaseObstacle, LeaseRequest, TriedKeys};
+use crate::pool::keys::upstream_key::ProjectId;
+use crate::pool::quota::windows::QuotaAmount;
+
+/// Where requests wait. One task serves them, whenever the wakeup rings or a rest ends.
+#[derive(Debug, Default)]
+pub struct KeyQueue {
+    entries: Mutex<FairQueue<QueueEntry>>,
+    /// How many wait, to be asked without the lock.
+    count: AtomicUsize,
+    wakeup: Notify,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct QueueEntry {
+    client: Arc<ClientKey>,
+    model: String,
+    amount: QuotaAmount,
+    project: Option<ProjectId>,
+    tried: TriedKeys,
+    /// How long it waits at most.
+    until: Timestamp,
+    answer: oneshot::Sender<Result<Lease, LeaseObstacle>>,
+}
+
+/// What one that waits was refused, and why.
+#[derive(Debug)]
+struct BlockedRequest {
+    client: Arc<ClientKey>,
+    model: String,
+    amount: QuotaAmount,
+    project: Option<ProjectId>,
+    obstacle: LeaseObstacle,
+}
+
+/// A place in the room, given up on drop.
+#[derive(Debug)]
+pub struct QueuedRequest<'a> {
+    queue: &'a KeyQueue,
+    client: ClientKeyId,
+    ticket: QueueTicket,
+    pub answer: oneshot::Receiver<Result<Lease, LeaseObstacle>>,
+}
+
+impl Drop for QueuedRequest<'_> {
+    fn drop(&mut self) {
+        let mut entries = self.queue.lock();
+        entries.remove(self.client, self.ticket);
+        self.queue.count.store(entries.len(), Ordering::Relaxed);
+    }
+}
+
+impl KeyQueue {
+    /// Takes a seat until a key is lent, or until it is sure that none will be in time. `None` when `most` wait already.
+    pub fn enqueue(
+        &self,
+        client: &Arc<ClientKey>,
+        lease_request: &LeaseRequest,
+        tried: &TriedKeys,
+        until: Timestamp,
+        most: usize,
+    ) -> Option<QueuedRequest<'_>> {
+        let (sender, answer) = oneshot::channel();
+        let entry = QueueEntry {
+            client: client.clone(),
+            model: lease_request.model.to_owned(),
+            amount: lease_request.amount,
+            project: lease_request.project,
+            tried: tried.clone(),
+            until,
+            answer: sender,
+        };
+        let mut entries = self.lock();
+        if entries.len() >= most {
+            return None;
+        }
+        let ticket = entries.push(client.id, entry);
+        self.count.store(entries.len(), Ordering::Relaxed);
+        drop(entries);
+        // A key may have been given back since this request was told that there is none.
+        self.wakeup.notify_one();
+        Some(QueuedRequest {
+            queue: self,
+            client: client.id,
+            ticket,
+            answer,
+        })
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether others wait already for whatever could be lent for this, so that whoever comes now must not overtake them.
+    ///
+    /// Who waits for one project holds up nobody who may have any: its rest says nothing of the others.
+    pub fn is_queued_for(&self, lease_request: &LeaseRequest) -> bool {
+        !self.is_empty()
+            && self.lock().iter().any(|entry| {
+                entry.lease_request().quota_model() == lease_request.quota_model()
+                    && entry.client.tags == lease_request.tags
+                    && (entry.project.is_none() || entry.project == lease_request.project)
+            })
+    }
+
+    /// Tells that a key may be free. Costs next to nothing while nobody waits.
+    pub fn notify(&self) {
+        if !self.is_empty() {
+            self.wakeup.notify_one();
+        }
+    }
+
+    /// Waits for the wakeup.
+    pub async fn notified(&self) {
+        self.wakeup.notified().await;
+    }
+
+    /// Lends what can be lent, in fair turns, and tells those whose time will not suffice. Returns when to look again.
+    pub fn dispatch(&self, keys: &SharedKeyRegistry, now: Timestamp) -> Option<Timestamp> {
+        let mut next: Option<Timestamp> = None;
+        // What was in the way of one is in the way of all that want the same, or more of it.
+        let mut blocked: Vec<BlockedRequest> = Vec::new();
+        let mut entries = self.lock();
+        entries.dispatch(|entry| {
+            if entry.answer.is_closed() {
+                return DispatchResult::Removed;
+            }
+            let known = blocked.iter().find(|blocked| {
+                blocked.client.tags == entry.client.tags
+                    && blocked.model == entry.model
+                    && blocked.project == entry.project
+                    && blocked.amount.fits_in(entry.amount)
+            });
+            let leased = match known {
+                Some(blocked) => Err(blocked.obstacle),
+                None => keys.lease(&entry.lease_request(), &entry.tried, now),
+            };
+            let obstacle = match leased {
+                Ok(lease) => return entry.answer(Ok(lease)),
+                Err(obstacle) => obstacle,
+            };
+            match obstacle.until(now) {
+                Some(until) if until <= entry.until => {
+                    // What has failed with some keys may lack only them.
+                    if known.is_none() && entry.tried.is_empty() {
+                        blocked.push(BlockedRequest {
+                            client: entry.client.clone(),
+                            model: entry.model.clone(),
+                            amount: entry.amount,
+                            project: entry.project,
+                            obstacle,
+                        });
+                    }
+                    if until > now {
+                        next = Some(next.map_or(until, |next| next.min(until)));
+                    }
+                    DispatchResult::StillQueued
+                }
+                Some(_) | None => {
+                    entry.answer(Err(obstacle));
+                    DispatchResult::Removed
+                }
+            }
+        });
+        self.count.store(entries.len(), Ordering::Relaxed);
+        next
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FairQueue<QueueEntry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueueEntry {
+    fn lease_request(&self) -> LeaseRequest<'_> {
+        LeaseRequest {
+            model: &self.model,
+            amount: self.amount,
+            tags: &self.client.tags,
+            project: self.project,
+        }
+    }
+
+    /// Hands over the answer. A key that nobody takes any more goes back by itself.
+    fn answer(&mut self, answer: Result<Lease, LeaseObstacle>) -> DispatchResult {
+        let (closed, _) = oneshot::channel();
+        match std::mem::replace(&mut self.answer, closed).send(answer) {
+            Ok(()) => DispatchResult::Dispatched,
+            Err(_) => DispatchResult::Removed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pool::clients::client_key::ClientLimits;
+    use crate::pool::keys::registry::KeyPolicy;
+    use crate::pool::keys::selection::KeyReuse;
+    use crate::pool::keys::upstream_key::{UpstreamKey, UpstreamKeyId};
+    use crate::pool::settings::Settings;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_764_000_000_000);
+    const WANTED: LeaseRequest<'static> = LeaseRequest {
+        model: "gemini-flash-latest",
+        amount: QuotaAmount {
+            requests: 1,
+            tokens: 10,
+        },
+        tags: &[],
+        project: None,
+    };
+
+    /// As many keys as projects, each for one request at a time.
+    fn keys(count: i64) -> SharedKeyRegistry {
+        let shared = SharedKeyRegistry::default();
+        let mut keys = shared.lock();
+        let settings = Settings {
+            per_key_concurrency: 1,
+            ..Settings::default()
+        };
+        keys.set_policy(KeyPolicy::of(&settings));
+        for id in 1..=count {
+            let key = UpstreamKey::example(id, id, NOW);
+            keys.put(key, 0, NOW);
+        }
+        drop(keys);
+        shared
+    }
+
+    fn client(id: i64) -> Arc<ClientKey> {
+        Arc::new(ClientKey {
+            id: ClientKeyId(id),
+            name: String::new(),
+            enabled: true,
+            expires_at: None,
+            limits: ClientLimits::default(),
+            scopes: None,
+            tags: vec![],
+            direct_access: false,
+        })
+    }
+
+    fn enqueue<'a>(
+        queue: &'a KeyQueue,
+        client: &Arc<ClientKey>,
+        tried: &TriedKeys,
+    ) -> QueuedRequest<'a> {
+        let until = NOW + Duration::from_mins(1);
+        queue.enqueue(client, &WANTED, tried, until, 10).unwrap()
+    }
+
+    #[test]
+    fn one_that_has_tried_what_is_ready_does_not_hold_up_the_others() {
+        let (queue, keys, client) = (KeyQueue::default(), keys(2), client(1));
+        let busy = keys.lease(&WANTED, &TriedKeys::default(), NOW).unwrap();
+        let ready = UpstreamKeyId(3 - busy.key.id.0);
+        let mut tried = TriedKeys::default();
+        tried.add(ready, ProjectId(ready.0), KeyReuse::Never);
+        let mut first = enqueue(&queue, &client, &tried);
+        let mut second = enqueue(&queue, &client, &TriedKeys::default());
+
+        queue.dispatch(&keys, NOW);
+
+        assert!(first.answer.try_recv().is_err());
+        let lease = second.answer.try_recv().unwrap().unwrap();
+        assert_eq!(lease.key.id, ready);
+        assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn who_waits_for_one_project_gets_its_key_and_holds_up_nobody_else() {
+        let (queue, keys, client) = (KeyQueue::default(), keys(2), client(1));
+        let bound = |id| LeaseRequest {
+            project: Some(ProjectId(id)),
+            ..WANTED
+        };
+        let busy = keys.lease(&bound(1), &TriedKeys::default(), NOW).unwrap();
+        let until = NOW + Duration::from_mins(1);
+        let mut queued_request = queue
+            .enqueue(&client, &bound(1), &TriedKeys::default(), until, 10)
+            .unwrap();
+        let queued =
+            [WANTED, bound(1), bound(2)].map(|lease_request| queue.is_queued_for(&lease_request));
+        assert_eq!(queued, [false, true, false]);
+        let mut anything = enqueue(&queue, &client, &TriedKeys::default());
+        assert!(
+            queue.is_queued_for(&bound(2)),
+            "the other took whatever came"
+        );
+
+        queue.dispatch(&keys, NOW);
+        assert!(queued_request.answer.try_recv().is_err());
+        let lease = anything.answer.try_recv().unwrap().unwrap();
+        assert_eq!(lease.key.id, UpstreamKeyId(2));
+
+        drop(busy);
+        queue.dispatch(&keys, NOW);
+        let lease = queued_request.answer.try_recv().unwrap().unwrap();
+        assert_eq!(lease.key.id, UpstreamKeyId(1));
+    }
+
+    #[test]
+    fn who_waits_for_a_project_that_is_gone_is_told_at_once() {
+        let (queue, keys, client) = (KeyQueue::default(), keys(1), client(1));
+        let lease_request = LeaseRequest {
+            project: Some(ProjectId(1)),
+            ..WANTED
+        };
+        let _busy = keys
+            .lease(&lease_request, &TriedKeys::default(), NOW)
+            .unwrap();
+        let until = NOW + Duration::from_mins(1);
+        let mut queued_request = queue
+            .enqueue(&client, &lease_request, &TriedKeys::default(), until, 10)
+            .unwrap();
+
+        keys.lock().remove(UpstreamKeyId(1));
+        queue.dispatch(&keys, NOW);
+
+        let answer = queued_request.answer.try_recv().unwrap();
+        assert_eq!(answer.unwrap_err(), LeaseObstacle::ProjectWithoutKeys);
+    }
+
+    #[test]
+    fn a_seat_given_up_gives_back_the_key_it_was_lent() {
+        let (queue, keys, client) = (KeyQueue::default(), keys(1), client(1));
+        let queued_request = enqueue(&queue, &client, &TriedKeys::default());
+        assert_eq!(queue.dispatch(&keys, NOW), None);
+        assert_eq!((queue.len(), keys.lock().in_flight()), (0, 1));
+
+        drop(queued_request);
+
+        assert_eq!(keys.lock().in_flight(), 0);
+    }
+}

@@ -1,0 +1,334 @@
+//! May this client start one more request? What each client key with limits has used, and [`Permit`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::clock::Timestamp;
+use crate::pool::calendar::{CalendarPeriod, day_of, month_of};
+use crate::pool::clients::client_key::{ClientKeyId, ClientLimit, ClientLimits};
+use crate::pool::quota::windows::{MinuteWindow, QuotaAmount};
+
+/// How long to wait for another request to end: nobody knows, so that the client shall look again soon.
+const UNTIL_ONE_ENDS: Duration = Duration::from_secs(1);
+
+/// Why a client key may not start a request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitReached {
+    /// The limit that holds it up the longest.
+    pub limit: ClientLimit,
+    pub most: u64,
+    pub used: u64,
+    /// When there will be room, if nothing more is asked.
+    pub retry_after: Duration,
+}
+
+/// What a request came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientCharge {
+    pub tokens: u64,
+    pub cost_nano_usd: u64,
+}
+
+/// What the log knows of a client key's use; `None` where no limit asks for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoggedUsage {
+    pub minute: Option<MinuteWindow>,
+    pub requests_of_the_day: Option<u64>,
+    pub tokens_of_the_day: Option<u64>,
+    pub nano_usd_of_the_month: Option<u64>,
+}
+
+/// What the client keys with limits have used. Requests and those under way are counted when they are admitted, so that no
+/// limit on them is ever passed; tokens and cost when they are known, and so pass a limit by what is under way at most.
+#[derive(Debug)]
+pub struct Admission {
+    /// Where days and months begin.
+    zone: TimeZone,
+    used: HashMap<ClientKeyId, ClientUsage>,
+}
+
+#[derive(Debug, Default)]
+struct ClientUsage {
+    /// The limits for which the past was read.
+    restored_limits: ClientLimits,
+    in_flight: u64,
+    minute: MinuteWindow,
+    day: Option<CalendarPeriod>,
+    requests_of_the_day: u64,
+    tokens_of_the_day: u64,
+    month: Option<CalendarPeriod>,
+    nano_usd_of_the_month: u64,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            zone: TimeZone::UTC,
+            used: HashMap::new(),
+        }
+    }
+}
+
+impl Admission {
+    /// Takes over which keys have limits and where their days begin. Returns those whose past must be read, for
+    /// [`Admission::restore`].
+    pub fn set_limits<'a>(
+        &mut self,
+        zone: &TimeZone,
+        keys: impl IntoIterator<Item = (ClientKeyId, &'a ClientLimits)>,
+    ) -> Vec<(ClientKeyId, ClientLimits)> {
+        if self.zone != *zone {
+            self.zone = zone.clone();
+            for used in self.used.values_mut() {
+                used.restored_limits = ClientLimits::default();
+            }
+        }
+        let limited: HashMap<_, _> = keys
+            .into_iter()
+            .filter(|(_, limits)| limits.any())
+            .collect();
+        // What still runs must be given back to the count it was taken from.
+        self.used.retain(|id, used| {
+            let is_limited = limited.contains_key(id);
+            if !is_limited {
+                // From now on nothing is counted of it.
+                used.restored_limits = ClientLimits::default();
+            }
+            is_limited || used.in_flight > 0
+        });
+        let is_unknown = |(id, limits): &(ClientKeyId, &ClientLimits)| {
+            let used = self.used.get(id);
+            used.is_none_or(|used| !used.restored_limits.covers(limits))
+        };
+        limited
+            .into_iter()
+            .filter(is_unknown)
+            .map(|(id, limits)| (id, *limits))
+            .collect()
+    }
+
+    /// Puts what the log says in the place of what was not counted; what is under way is not in the log yet.
+    pub fn restore(
+        &mut self,
+        id: ClientKeyId,
+        limits: ClientLimits,
+        past: LoggedUsage,
+        now: Timestamp,
+    ) {
+        let used = self.used.entry(id).or_default();
+        used.roll_over(now, &self.zone);
+        let known = std::mem::replace(&mut used.restored_limits, limits);
+        // The log runs behind the counts by the rows that wait to be written.
+        let is_known = |limit| known.most(limit).is_some();
+        (used.day, used.month) = (
+            Some(day_of(now, &self.zone)),
+            Some(month_of(now, &self.zone)),
+        );
+        if let Some(minute) = past.minute
+            && !is_known(ClientLimit::RequestsPerMinute)
+            && !is_known(ClientLimit::TokensPerMinute)
+        {
+            used.minute = minute;
+            used.minute.add(requests(used.in_flight), now);
+        }
+        if let Some(requests) = past.requests_of_the_day
+            && !is_known(ClientLimit::RequestsPerDay)
+        {
+            used.requests_of_the_day = requests.saturating_add(used.in_flight);
+        }
+        if let Some(tokens) = past.tokens_of_the_day
+            && !is_known(ClientLimit::TokensPerDay)
+        {
+            used.tokens_of_the_day = tokens;
+        }
+        if let Some(nano_usd) = past.nano_usd_of_the_month
+            && !is_known(ClientLimit::CostPerMonth)
+        {
+            used.nano_usd_of_the_month = nano_usd;
+        }
+    }
+
+    /// Counts one more request, if every limit has room for it; one that is denied does not count.
+    pub fn admit(
+        &mut self,
+        id: ClientKeyId,
+        limits: &ClientLimits,
+        now: Timestamp,
+    ) -> Result<(), LimitReached> {
+        let used = self.used.entry(id).or_default();
+        used.roll_over(now, &self.zone);
+        if let Some(denied) = used.denied(limits, now) {
+            return Err(denied);
+        }
+        used.minute.add(requests(1), now);
+        used.requests_of_the_day += 1;
+        used.in_flight += 1;
+        Ok(())
+    }
+
+    /// How much of what a limit counts is used; nothing where none is set.
+    pub fn used(&mut self, id: ClientKeyId, limit: ClientLimit, now: Timestamp) -> u64 {
+        self.used.get_mut(&id).map_or(0, |used| {
+            used.roll_over(now, &self.zone);
+            used.of(limit, now)
+        })
+    }
+
+    /// Counts what a request came to.
+    fn settle(&mut self, id: ClientKeyId, charge: ClientCharge, now: Timestamp) {
+        let Some(used) = self.used.get_mut(&id) else {
+            return;
+        };
+        used.roll_over(now, &self.zone);
+        let tokens = QuotaAmount {
+            requests: 0,
+            tokens: charge.tokens,
+        };
+        used.minute.add(tokens, now);
+        used.tokens_of_the_day = used.tokens_of_the_day.saturating_add(charge.tokens);
+        used.nano_usd_of_the_month = used
+            .nano_usd_of_the_month
+            .saturating_add(charge.cost_nano_usd);
+    }
+
+    /// Ends a request that was admitted at `since`. One that never went to Google does not count.
+    fn release(&mut self, id: ClientKeyId, since: Timestamp, was_sent: bool) {
+        let Some(used) = self.used.get_mut(&id) else {
+            return;
+        };
+        used.in_flight = used.in_flight.saturating_sub(1);
+        if was_sent {
+            return;
+        }
+        used.minute.take_back(requests(1), since);
+        if used.day.is_some_and(|day| day.contains(since)) {
+            used.requests_of_the_day = used.requests_of_the_day.saturating_sub(1);
+        }
+    }
+}
+
+fn requests(requests: u64) -> QuotaAmount {
+    QuotaAmount {
+        requests,
+        tokens: 0,
+    }
+}
+
+impl ClientUsage {
+    /// Counts from zero where a day or a month is over.
+    fn roll_over(&mut self, now: Timestamp, zone: &TimeZone) {
+        if !self.day.is_some_and(|day| day.contains(now)) {
+            self.day = Some(day_of(now, zone));
+            (self.requests_of_the_day, self.tokens_of_the_day) = (0, 0);
+        }
+        if !self.month.is_some_and(|month| month.contains(now)) {
+            self.month = Some(month_of(now, zone));
+            self.nano_usd_of_the_month = 0;
+        }
+    }
+
+    /// How much of what a limit counts.
+    fn of(&self, limit: ClientLimit, now: Timestamp) -> u64 {
+        match limit {
+            ClientLimit::RequestsPerMinute => self.minute.used(now).requests,
+            ClientLimit::RequestsPerDay => self.requests_of_the_day,
+            ClientLimit::TokensPerMinute => self.minute.used(now).tokens,
+            ClientLimit::TokensPerDay => self.tokens_of_the_day,
+            ClientLimit::Concurrency => self.in_flight,
+            ClientLimit::CostPerMonth => self.nano_usd_of_the_month,
+        }
+    }
+
+    /// Of the limits without room, the one that has some last.
+    fn denied(&self, limits: &ClientLimits, now: Timestamp) -> Option<LimitReached> {
+        let rest =
+            |span: Option<CalendarPeriod>| span.map_or(Duration::ZERO, |span| span.ends - now);
+        let (day, month) = (rest(self.day), rest(self.month));
+        let over = |limit| {
+            let most = limits.most(limit)?;
+            let used = self.of(limit, now);
+            (used >= most).then_some((limit, most, used))
+        };
+        let over: Vec<_> = ClientLimit::ALL.into_iter().filter_map(over).collect();
+        let denied = over.into_iter().map(|(limit, most, used)| {
+            let until = |measure| self.minute.falls_to(most.saturating_sub(1), measure, now) - now;
+            let retry_after = match limit {
+                ClientLimit::RequestsPerMinute => until(|amount: &QuotaAmount| amount.requests),
+                ClientLimit::TokensPerMinute => until(|amount: &QuotaAmount| amount.tokens),
+                ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay => day,
+                ClientLimit::CostPerMonth => month,
+                ClientLimit::Concurrency => UNTIL_ONE_ENDS,
+            };
+            LimitReached {
+                limit,
+                most,
+                used,
+                retry_after,
+            }
+        });
+        denied.max_by_key(|denied| denied.retry_after)
+    }
+}
+
+/// The counts as requests share them. Held for microseconds, never over an await.
+#[derive(Debug, Clone, Default)]
+pub struct SharedAdmission(Arc<Mutex<Admission>>);
+
+impl SharedAdmission {
+    pub fn lock(&self) -> MutexGuard<'_, Admission> {
+        // A panic elsewhere leaves at worst one count off by one; the pool goes on.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a request begin, or says why not. `None` for a key without limits, of which nothing is counted.
+    pub fn admit(
+        &self,
+        id: ClientKeyId,
+        limits: &ClientLimits,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Result<Option<Permit>, LimitReached> {
+        if !limits.any() {
+            return Ok(None);
+        }
+        let mut admission = self.lock();
+        // Read under the lock, so that times come in their order.
+        let since = clock();
+        admission.admit(id, limits, since)?;
+        Ok(Some(Permit {
+            id,
+            since,
+            was_sent: false,
+            admission: self.clone(),
+        }))
+    }
+}
+
+/// A client's slot: the request counts as under way until this is dropped, and not at all unless it is settled.
+#[derive(Debug)]
+pub struct Permit {
+    id: ClientKeyId,
+    since: Timestamp,
+    was_sent: bool,
+    admission: SharedAdmission,
+}
+
+impl Permit {
+    /// Ends a request that went to Google with what it came to.
+    pub fn settle(mut self, charge: ClientCharge, now: Timestamp) {
+        self.was_sent = true;
+        self.admission.lock().settle(self.id, charge, now);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut admission = self.admission.lock();
+        admission.release(self.id, self.since, self.was_sent);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! What a client key is, and how a running server knows them all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hmac::{Hmac, Mac};
+use serde::{Serialize, Serializer};
+use sha2::Sha256;
+
+use crate::clock::Timestamp;
+use crate::pool::clients::scopes::Scopes;
+
+/// The id of a client key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize)]
+#[sqlx(transparent)]
+#[serde(transparent)]
+pub struct ClientKeyId(pub i64);
+
+/// A client key as the proxy needs it; removed ones are not known to it.
+#[derive(Debug, Clone)]
+pub struct ClientKey {
+    pub id: ClientKeyId,
+    pub name: String,
+    pub enabled: bool,
+    pub expires_at: Option<Timestamp>,
+    pub limits: ClientLimits,
+    /// `None`: what its row says of its limits and scopes cannot be read, and it may do nothing.
+    pub scopes: Option<Scopes>,
+    /// Tags of the upstream keys it may spend; none: any key.
+    pub tags: Vec<String>,
+    /// Whether it may hand out access to Google that goes past this server: ephemeral tokens, permissions, webhooks,
+    /// credentials.
+    pub direct_access: bool,
+}
+
+/// What a client key may spend; `None`: no limit. Serialized in the names of the JSON, the cost in dollars.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ClientLimits {
+    pub requests_per_minute: Option<u64>,
+    pub requests_per_day: Option<u64>,
+    pub tokens_per_minute: Option<u64>,
+    pub tokens_per_day: Option<u64>,
+    /// How many of its requests may be under way at once.
+    pub concurrency: Option<u64>,
+    #[serde(rename = "cost_per_month", serialize_with = "in_usd")]
+    pub cost_per_month_nano_usd: Option<u64>,
+}
+
+/// One of the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientLimit {
+    RequestsPerMinute,
+    RequestsPerDay,
+    TokensPerMinute,
+    TokensPerDay,
+    Concurrency,
+    CostPerMonth,
+}
+
+impl ClientLimit {
+    pub const ALL: [Self; 6] = [
+        Self::RequestsPerMinute,
+        Self::RequestsPerDay,
+        Self::TokensPerMinute,
+        Self::TokensPerDay,
+        Self::Concurrency,
+        Self::CostPerMonth,
+    ];
+}
+
+impl ClientLimits {
+    /// The largest limit; nobody would notice a larger one.
+    pub const LARGEST: u64 = 1_000_000_000_000;
+
+    pub fn most(&self, limit: ClientLimit) -> Option<u64> {
+        match limit {
+            ClientLimit::RequestsPerMinute => self.requests_per_minute,
+            ClientLimit::RequestsPerDay => self.requests_per_day,
+            ClientLimit::TokensPerMinute => self.tokens_per_minute,
+            ClientLimit::TokensPerDay => self.tokens_per_day,
+            ClientLimit::Concurrency => self.concurrency,
+            ClientLimit::CostPerMonth => self.cost_per_month_nano_usd,
+        }
+    }
+
+    /// Whether there is any.
+    pub fn any(&self) -> bool {
+        ClientLimit::ALL
+            .iter()
+            .any(|limit| self.most(*limit).is_some())
+    }
+
+    /// Whether these are limits on all that `other` limits.
+    pub fn covers(&self, other: &Self) -> bool {
+        ClientLimit::ALL
+            .iter()
+            .all(|limit| self.most(*limit).is_some() || other.most(*limit).is_none())
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "dollars are shown, not added up"
+)]
+#[expect(clippy::ref_option, reason = "serde asks for this form")]
+fn in_usd<S: Serializer>(nano_usd: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    nano_usd.map(|nano| nano as f64 / 1e9).serialize(serializer)
+}
+
+/// The random key under which client keys and fingerprints are hashed.
+#[derive(Clone)]
+pub struct HashKey(Hmac<Sha256>);
+
+impl HashKey {
+    pub fn new(key: &[u8]) -> Self {
+        Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
+    }
+
+    /// HMAC-SHA-256 of `secret`: what is stored in its place.
+    pub fn hash(&self, secret: &str) -> [u8; 32] {
+        let mut hmac = self.0.clone();
+        hmac.update(secret.as_bytes());
+        hmac.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HashKey")
+    }
+}
+
+/// All client keys, by hash, so that a look-up tells nothing by the time it takes.
+#[derive(Debug)]
+pub struct ClientKeys {
+    hash_key: HashKey,
+    by_hash: HashMap<[u8; 32], Arc<ClientKey>>,
+}
+
+impl ClientKeys {
+    pub fn new(hash_key: HashKey, keys: impl IntoIterator<Item = ([u8; 32], ClientKey)>) -> Self {
+        let by_hash = keys
+            .into_iter()
+            .map(|(hash, key)| (hash, Arc::new(key)))
+            .collect();
+        Self { hash_key, by_hash }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
+    /// The key with this secret, whether or not it may be used now.
+    pub fn find(&self, secret: &str) -> Option<Arc<ClientKey>> {
+        self.by_hash.get(&self.hash_key.hash(secret)).cloned()
+    }
+
+    /// The key with this id. It looks at all of them: only parts of uploads come without the secret.
+    pub fn find_by_id(&self, id: ClientKeyId) -> Option<Arc<ClientKey>> {
+        self.by_hash.values().find(|key| key.id == id).cloned()
+    }
+}

@@ -1,0 +1,8 @@
+//! Client keys: what they are, what they may use, and how failed authentication is slowed down.
+
+pub mod admission;
+pub mod auth_failures;
+pub mod client_key;
+pub mod login_throttle;
+pub mod one_time_secrets;
+pub mod scopes;

@@ -1,0 +1,351 @@
+//! Which keys are to be looked at, and what a look at one means.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::pool::health::cooldown::check_after;
+use crate::pool::health::state_change::StateChange;
+use crate::pool::health::verdict::{Fault, Rule, Verdict};
+use crate::pool::keys::registry::KeyRegistry;
+use crate::pool::keys::upstream_key::{
+    KeyCondition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId,
+};
+use crate::pool::quota::windows::QuotaAmount;
+use crate::pool::secret::Secret;
+
+/// When a check that told nothing is made again.
+const RECHECK_AFTER: Duration = Duration::from_mins(10);
+
+/// A key to look at.
+#[derive(Debug, Clone)]
+pub struct DueCheck {
+    pub id: UpstreamKeyId,
+    pub project_id: ProjectId,
+    pub secret: Secret,
+}
+
+/// The looks to come. An entry that its key no longer agrees with counts for nothing.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct CheckSchedule {
+    by_time: BTreeSet<(Timestamp, UpstreamKeyId)>,
+    /// Keys that were never used nor looked at.
+    new_keys: BTreeSet<UpstreamKeyId>,
+    /// New keys whose check is still to come, or under way.
+    unchecked_keys: HashSet<UpstreamKeyId>,
+}
+
+/// What a check tells of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckFinding {
+    /// Google knows the key. Whether it would generate is not proven.
+    Accepted,
+    /// The key or its project is refused.
+    Refused(KeyState),
+    /// Nothing about the key.
+    Inconclusive,
+}
+
+impl CheckFinding {
+    pub fn of(verdict: &Verdict) -> Self {
+        match verdict.rule.fault() {
+            // What is not known may be about the key as well.
+            Fault::Client if verdict.rule == Rule::UnnamedFault => Self::Inconclusive,
+            // Google looks at the key before it counts quota or reads what was asked.
+            Fault::Client | Fault::ProjectModel => Self::Accepted,
+            Fault::None => match verdict.rule {
+                Rule::Success | Rule::ForeignResource | Rule::ResourceNotFound => Self::Accepted,
+                _ => Self::Inconclusive,
+            },
+            Fault::KeyInvalid => Self::Refused(KeyState::Invalid),
+            Fault::KeyLeaked => Self::Refused(KeyState::Leaked),
+            Fault::ProjectSuspended => Self::Refused(KeyState::Suspended),
+            Fault::ProjectMisconfigured => Self::Refused(KeyState::Misconfigured),
+            Fault::Model | Fault::Egress | Fault::Soft => Self::Inconclusive,
+        }
+    }
+}
+
+impl KeyRegistry {
+    /// At most `most` keys that are to be looked at now, those whose time has come before those that are new. Of a
+    /// project that was set aside one key stands for all.
+    pub fn due_checks(&mut self, now: Timestamp, with_new: bool, most: usize) -> Vec<DueCheck> {
+        let mut due = Vec::new();
+        let mut stale = Vec::new();
+        let mut projects = HashSet::new();
+        for entry in self
+            .check_schedule
+            .by_time
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+        {
+            if due.len() == most {
+                break;
+            }
+            let key = self.by_id.get(&entry.1).map(|key| &key.row);
+            let Some(key) = key.filter(|key| scheduled_check(key) == Some(entry.0)) else {
+                stale.push(*entry);
+                continue;
+            };
+            if !is_project_state(key.condition.state) || projects.insert(key.project_id) {
+                due.push(DueCheck::of(key));
+            }
+        }
+        for entry in stale {
+            self.check_schedule.by_time.remove(&entry);
+        }
+        if !with_new {
+            return due;
+        }
+        while due.len() < most
+            && let Some(id) = self.check_schedule.new_keys.pop_first()
+        {
+            let key = self.by_id.get(&id).map(|key| &key.row);
+            due.extend(key.filter(|key| is_new(key)).map(DueCheck::of));
+        }
+        due
+    }
+
+    /// How many new keys have not been looked at to the end.
+    pub fn unchecked_keys(&self) -> usize {
+        self.check_schedule.unchecked_keys.len()
+    }
+
+    /// Draws the consequences of a check that `began` then. A key that `generated`, with this model and at this expense, is
+    /// proven.
+    pub fn settle_check(
+        &mut self,
+        id: UpstreamKeyId,
+        verdict: &Verdict,
+        generated: Option<(&str, QuotaAmount)>,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        self.day_ends(now);
+        if let Some((model, amount)) = generated {
+            self.count_check_usage(id, model, amount, now);
+        }
+        let Some(key) = self.by_id.get_mut(&id) else {
+            return Vec::new();
+        };
+        key.row.checked_at = Some(now);
+        let condition = key.row.condition;
+        self.check_schedule.unchecked_keys.remove(&id);
+        // What was found while it ran, it does not know.
+        if condition.since > began || condition.state == KeyState::Leaked {
+            return Vec::new();
+        }
+        match CheckFinding::of(verdict) {
+            CheckFinding::Accepted => self.put_on_trial(id, generated.is_some(), began, now),
+            CheckFinding::Refused(state) => {
+                self.confirm_refusal(id, state, verdict.rule, began, now)
+            }
+            CheckFinding::Inconclusive => self.postpone_check(id, now),
+        }
+    }
+
+    /// Notes when a key is to be looked at.
+    pub(in crate::pool) fn schedule_check(&mut self, id: UpstreamKeyId) {
+        let Some(key) = self.by_id.get(&id) else {
+            return;
+        };
+        if let Some(at) = scheduled_check(&key.row) {
+            self.check_schedule.by_time.insert((at, id));
+        }
+        if is_new(&key.row) {
+            self.check_schedule.new_keys.insert(id);
+            self.check_schedule.unchecked_keys.insert(id);
+        } else {
+            self.check_schedule.unchecked_keys.remove(&id);
+        }
+    }
+
+    /// Forgets the looks at a key that is removed.
+    pub(in crate::pool) fn unschedule_checks(&mut self, id: UpstreamKeyId) {
+        self.check_schedule.new_keys.remove(&id);
+        self.check_schedule.unchecked_keys.remove(&id);
+    }
+
+    /// Counts what a check has used of the quota.
+    fn count_check_usage(
+        &mut self,
+        id: UpstreamKeyId,
+        model: &str,
+        amount: QuotaAmount,
+        now: Timestamp,
+    ) {
+        let Some(project_id) = self.by_id.get(&id).map(|key| key.row.project_id) else {
+            return;
+        };
+        let (model, day_ends) = (self.model_number(model), self.day_ends(now));
+        self.correct_usage(id, project_id, Some(model), now, |usage| {
+            usage.add(amount, now, day_ends);
+        });
+    }
+
+    /// Puts what was set aside on trial: that Google knows a key does not prove that it lets it generate.
+    fn put_on_trial(
+        &mut self,
+        id: UpstreamKeyId,
+        has_generated: bool,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        let refused = self.refused_keys_of(id);
+        let mut changes = Vec::new();
+        for other in refused {
+            let Some(condition) = self.condition(other).filter(|is| is.since <= began) else {
+                continue;
+            };
+            if other == id && has_generated {
+                continue;
+            }
+            let trial = KeyCondition {
+                state: KeyState::Trial,
+                since: now,
+                until: None,
+                next_check: None,
+                ..condition
+            };
+            changes.push(self.set_condition_after_check(other, trial));
+        }
+        let may_be_ready = |state| state != KeyState::Ready && state != KeyState::CoolingDown;
+        if has_generated && self.condition(id).is_some_and(|is| may_be_ready(is.state)) {
+            changes.push(self.set_condition(id, KeyCondition::ready(now)));
+        }
+        changes
+    }
+
+    /// Sets the key aside, or all of its project, and each time in a row for longer.
+    fn confirm_refusal(
+        &mut self,
+        id: UpstreamKeyId,
+        state: KeyState,
+        rule: Rule,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        let ids = if is_project_state(state) {
+            self.keys_of_same_project(id)
+        } else {
+            vec![id]
+        };
+        let mut changes = Vec::new();
+        for id in ids {
+            let Some(before) = self.condition(id) else {
+                continue;
+            };
+            if before.state == KeyState::Leaked || before.since > began {
+                continue;
+            }
+            let failed_checks = before.failed_checks.saturating_add(1);
+            let condition = KeyCondition {
+                state,
+                rule: Some(rule),
+                since: if before.state == state {
+                    before.since
+                } else {
+                    now
+                },
+                until: None,
+                next_check: check_after(rule.fault(), failed_checks).map(|wait| now + wait),
+                failed_checks,
+            };
+            changes.push(self.set_condition(id, condition));
+        }
+        changes
+    }
+
+    /// Leaves everything as it is until the next look.
+    fn postpone_check(&mut self, id: UpstreamKeyId, now: Timestamp) -> Vec<StateChange> {
+        let refused = self.refused_keys_of(id);
+        let mut changes = Vec::new();
+        for other in refused {
+            let condition = self.condition(other);
+            let is_due = |is: &KeyCondition| is.next_check.is_some_and(|at| at <= now);
+            if let Some(condition) = condition.filter(is_due) {
+                let next_check = Some(now + RECHECK_AFTER);
+                let condition = KeyCondition {
+                    next_check,
+                    ..condition
+                };
+                changes.push(self.set_condition_after_check(other, condition));
+            }
+        }
+        changes
+    }
+
+    /// The keys for which a check of this one speaks: itself, or all of a project that was set aside. None where it was
+    /// not set aside.
+    fn refused_keys_of(&self, id: UpstreamKeyId) -> Vec<UpstreamKeyId> {
+        match self.condition(id).map(|condition| condition.state) {
+            Some(KeyState::Invalid) => vec![id],
+            Some(KeyState::Suspended | KeyState::Misconfigured) => {
+                let mut refused = self.keys_of_same_project(id);
+                refused.retain(|other| {
+                    self.condition(*other)
+                        .is_some_and(|is| is_project_state(is.state))
+                });
+                refused
+            }
+            Some(KeyState::Ready | KeyState::CoolingDown | KeyState::Trial | KeyState::Leaked)
+            | None => Vec::new(),
+        }
+    }
+
+    /// All keys of the key's project, itself too.
+    pub(in crate::pool) fn keys_of_same_project(&self, id: UpstreamKeyId) -> Vec<UpstreamKeyId> {
+        let project = self.by_id.get(&id).map(|key| key.row.project_id);
+        let project = project.and_then(|project| self.projects.get(&project));
+        project.map_or_else(
+            || vec![id],
+            |project| project.keys.iter().copied().collect(),
+        )
+    }
+
+    fn condition(&self, id: UpstreamKeyId) -> Option<KeyCondition> {
+        self.by_id.get(&id).map(|key| key.row.condition)
+    }
+
+    /// Sets a condition whose evidence stays what it was.
+    fn set_condition_after_check(
+        &mut self,
+        id: UpstreamKeyId,
+        condition: KeyCondition,
+    ) -> StateChange {
+        self.set_condition(id, condition);
+        StateChange::Checked { id, condition }
+    }
+}
+
+impl DueCheck {
+    pub fn of(key: &UpstreamKey) -> Self {
+        Self {
+            id: key.id,
+            project_id: key.project_id,
+            secret: key.secret.clone(),
+        }
+    }
+}
+
+/// When a key is looked at by itself; `None` for one that only a hand, time or a success can bring back.
+fn scheduled_check(key: &UpstreamKey) -> Option<Timestamp> {
+    match key.condition.state {
+        KeyState::Invalid | KeyState::Suspended | KeyState::Misconfigured => {
+            key.condition.next_check.filter(|_| key.enabled)
+        }
+        KeyState::Ready | KeyState::CoolingDown | KeyState::Trial | KeyState::Leaked => None,
+    }
+}
+
+fn is_new(key: &UpstreamKey) -> bool {
+    let is_unknown = key.checked_at.is_none() && key.last_used_at.is_none();
+    is_unknown && key.enabled && key.condition.state == KeyState::Ready
+}
+
+fn is_project_state(state: KeyState) -> bool {
+    matches!(state, KeyState::Suspended | KeyState::Misconfigured)
+}
+
+#[cfg(test)]
+mod tests;

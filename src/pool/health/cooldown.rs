@@ -1,0 +1,160 @@
+//! How long a key, a project or a model must rest after a verdict.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::pool::health::verdict::{Fault, Rule, Verdict};
+use crate::pool::quota::google_clock::{end_of_google_day, end_of_google_minute};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// The model that stands for all of a project's models.
+pub const EVERY_MODEL: &str = "*";
+/// How many soft faults in a row make a key rest.
+pub const SOFT_FAULTS: usize = 5;
+/// Within how long.
+pub const SOFT_FAULT_SPAN: Duration = Duration::from_mins(10);
+/// How long a key rests after them.
+pub const SOFT_FAULT_COOLDOWN: Duration = MINUTE;
+
+/// Until when a project rests for a model after a verdict whose fault is [`Fault::ProjectModel`].
+///
+/// `step` counts how often in a row an unexplained 429 came before this one.
+pub fn cooldown_until(verdict: &Verdict, step: u32, now: Timestamp) -> Timestamp {
+    let asked = verdict
+        .retry_delay
+        .map(|delay| delay.clamp(Duration::from_secs(1), DAY));
+    let doubling = || (Duration::from_secs(10) * 2_u32.pow(step.min(3))).min(MINUTE);
+    match verdict.rule {
+        Rule::QuotaZero | Rule::ModelRetired => now + DAY,
+        Rule::QuotaPerDay => end_of_google_day(now),
+        Rule::QuotaPerMinute => {
+            asked.map_or_else(|| end_of_google_minute(now), |delay| now + delay)
+        }
+        _ => now + asked.unwrap_or_else(doubling),
+    }
+}
+
+/// How long until a key with this fault is looked at again, the `failed_checks`-th time in a row (from 1).
+///
+/// `None`: never by itself.
+pub fn check_after(fault: Fault, failed_checks: u32) -> Option<Duration> {
+    let slower = |waits: &[Duration]| {
+        let step = usize::try_from(failed_checks.saturating_sub(1)).unwrap_or(usize::MAX);
+        waits.get(step).or(waits.last()).copied()
+    };
+    match fault {
+        // New keys need minutes to spread at Google, so the first look comes soon.
+        Fault::KeyInvalid => slower(&[10 * MINUTE, HOUR, 6 * HOUR, DAY]),
+        Fault::ProjectSuspended | Fault::ProjectMisconfigured => slower(&[HOUR, 6 * HOUR, DAY]),
+        Fault::KeyLeaked
+        | Fault::None
+        | Fault::Client
+        | Fault::ProjectModel
+        | Fault::Model
+        | Fault::Egress
+        | Fault::Soft => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(rule: Rule, delay: Option<Duration>) -> Verdict {
+        Verdict {
+            rule,
+            status: Some(429),
+            message: String::new(),
+            retry_delay: delay,
+            violations: vec![],
+            project: None,
+        }
+    }
+
+    #[test]
+    fn a_project_rests_as_long_as_the_rule_says() {
+        let now: Timestamp = "2026-11-22T12:00:10.000Z".parse().unwrap();
+        let secs = |n| Some(Duration::from_secs(n));
+        let cases = [
+            (Rule::QuotaPerDay, secs(5), 0, "2026-11-23T08:00:00.000Z"),
+            (Rule::QuotaPerMinute, secs(7), 0, "2026-11-22T12:00:17.000Z"),
+            (Rule::QuotaPerMinute, None, 0, "2026-11-22T12:01:00.000Z"),
+            (
+                Rule::QuotaPerMinute,
+                Some(Duration::ZERO),
+                0,
+                "2026-11-22T12:00:11.000Z",
+            ),
+            (Rule::QuotaZero, secs(5), 0, "2026-11-23T12:00:10.000Z"),
+            (Rule::ModelRetired, None, 0, "2026-11-23T12:00:10.000Z"),
+            (
+                Rule::QuotaWithoutDetail,
+                None,
+                0,
+                "2026-11-22T12:00:20.000Z",
+            ),
+            (
+                Rule::QuotaWithoutDetail,
+                None,
+                2,
+                "2026-11-22T12:00:50.000Z",
+            ),
+            (
+                Rule::QuotaWithoutDetail,
+                None,
+                9,
+                "2026-11-22T12:01:10.000Z",
+            ),
+            (
+                Rule::QuotaUnknownWindow,
+                secs(30),
+                3,
+                "2026-11-22T12:00:40.000Z",
+            ),
+        ];
+        for (rule, delay, step, until) in cases {
+            assert_eq!(
+                cooldown_until(&verdict(rule, delay), step, now).to_string(),
+                until,
+                "{rule:?} {delay:?} {step}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_day_that_is_used_up_ends_at_californian_midnight_also_when_the_clocks_change() {
+        let cases = [
+            // 8 March 2026 has 23 hours, 1 November 25.
+            ("2026-03-08T08:00:00Z", "2026-03-09T07:00:00.000Z", 23),
+            ("2026-03-08T10:30:00Z", "2026-03-09T07:00:00.000Z", 20),
+            ("2026-11-01T07:00:00Z", "2026-11-02T08:00:00.000Z", 25),
+            ("2026-11-01T08:30:00Z", "2026-11-02T08:00:00.000Z", 23),
+        ];
+        for (now, until, hours) in cases {
+            let now: Timestamp = now.parse().unwrap();
+            // The seconds that Google names beside it are a trap.
+            let seconds = Some(Duration::from_secs(38));
+            let rested = cooldown_until(&verdict(Rule::QuotaPerDay, seconds), 0, now);
+            assert_eq!(rested.to_string(), until, "at {now}");
+            assert_eq!((rested - now).as_secs() / 3_600, hours, "at {now}");
+        }
+    }
+
+    #[test]
+    fn checks_come_slower_each_time_and_never_for_a_leaked_key() {
+        let minutes = |fault, nth| check_after(fault, nth).map(|wait| wait.as_secs() / 60);
+
+        assert_eq!(
+            [1, 2, 3, 4, 9].map(|nth| minutes(Fault::KeyInvalid, nth)),
+            [10, 60, 360, 1440, 1440].map(Some)
+        );
+        assert_eq!(
+            [1, 2, 3, 9].map(|nth| minutes(Fault::ProjectSuspended, nth)),
+            [60, 360, 1440, 1440].map(Some)
+        );
+        assert_eq!(minutes(Fault::KeyLeaked, 1), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! The health of keys, projects, models and our address: verdicts, and what follows from them.
+
+pub mod address_throttle;
+pub mod check_schedule;
+pub mod circuit_breaker;
+pub mod cooldown;
+pub mod settle;
+pub mod state_change;
+pub mod verdict;

@@ -1,0 +1,506 @@
+//! What an attempt's verdict means for keys, projects, models and the way out.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::pool::health::address_throttle::{AddressThrottleSignal, THROTTLE_SPAN};
+use crate::pool::health::circuit_breaker::{Backoff, CircuitBreaker};
+use crate::pool::health::cooldown::{
+    EVERY_MODEL, SOFT_FAULT_COOLDOWN, SOFT_FAULT_SPAN, SOFT_FAULTS, check_after, cooldown_until,
+};
+use crate::pool::health::state_change::StateChange;
+use crate::pool::health::verdict::{Fault, Rule, Verdict, Violation};
+use crate::pool::keys::registry::{Cooldown, KeyRegistry, LeasedKey, ModelOverload};
+use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, ProjectId, UpstreamKeyId};
+use crate::pool::quota::limits::{Measure, ObservedLimit, billing_of, is_counted};
+
+/// After so many overloads in a row, with no success between, a model rests for everybody.
+const OVERLOADS_TO_OPEN: u32 = 5;
+/// How long a model rests at most.
+const LONGEST_OVERLOAD_PAUSE: Duration = Duration::from_secs(30);
+/// An unexplained 429 so soon after the last one's rest is the same trouble going on.
+const REPEAT_SPAN: Duration = Duration::from_mins(2);
+
+/// When an attempt began and ended, and chance (0 to 1), by which pauses differ.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptTiming {
+    pub began: Timestamp,
+    pub now: Timestamp,
+    pub chance: f64,
+    /// Whether an answer had begun to flow: what breaks off later is no sign of an overload.
+    pub answer_had_begun: bool,
+}
+
+impl KeyRegistry {
+    /// Draws the consequences of `verdict` on an attempt with a lent key for this model.
+    pub fn settle(
+        &mut self,
+        leased: &LeasedKey,
+        model: &str,
+        verdict: &Verdict,
+        timing: AttemptTiming,
+    ) -> Vec<StateChange> {
+        let AttemptTiming {
+            began, now, chance, ..
+        } = timing;
+        let rule = verdict.rule;
+        self.correct_count(leased, model, rule, now);
+        let project_id = self.project_of_leased(leased);
+        let mut changes = Vec::new();
+        if verdict.status.is_some() {
+            let refused = is_unexplained(verdict);
+            match self
+                .address_throttle
+                .record(project_id, refused, began, now, chance)
+            {
+                AddressThrottleSignal::Inactive | AddressThrottleSignal::Ended => {}
+                AddressThrottleSignal::Started => return self.lift_throttle_cooldowns(now),
+                AddressThrottleSignal::Continues => return Vec::new(),
+            }
+        }
+        self.record_overload(model, rule, timing);
+        changes.extend(self.learn_billing(project_id, verdict, now));
+        changes.extend(self.learn_limits(leased, project_id, model, verdict, now));
+        match rule.fault() {
+            Fault::None if rule == Rule::Success => {
+                changes.extend(self.record_success(leased.id, project_id, model, began, now));
+            }
+            Fault::None | Fault::Client | Fault::Model | Fault::Egress => {}
+            Fault::Soft => changes.extend(self.record_soft_fault(leased.id, now)),
+            Fault::ProjectModel => {
+                changes.extend(self.cool_down_project(project_id, model, verdict, began, now));
+            }
+            Fault::KeyInvalid => {
+                changes.extend(self.mark_faulty(leased.id, KeyState::Invalid, rule, began, now));
+            }
+            Fault::KeyLeaked => {
+                changes.extend(self.mark_faulty(leased.id, KeyState::Leaked, rule, began, now));
+            }
+            Fault::ProjectSuspended => {
+                changes.extend(self.mark_project_faulty(
+                    leased.id,
+                    KeyState::Suspended,
+                    rule,
+                    began,
+                    now,
+                ));
+            }
+            Fault::ProjectMisconfigured => {
+                changes.extend(self.mark_project_faulty(
+                    leased.id,
+                    KeyState::Misconfigured,
+                    rule,
+                    began,
+                    now,
+                ));
+            }
+        }
+        changes
+    }
+
+    /// Takes back what Google has not counted, and counts for a model that was not known before it answered.
+    fn correct_count(&mut self, leased: &LeasedKey, model: &str, rule: Rule, now: Timestamp) {
+        let reservation = &leased.reservation;
+        let (amount, at) = (reservation.amount, reservation.at.unwrap_or(now));
+        if amount.requests == 0 {
+            return;
+        }
+        let day_ends = self.day_ends(now);
+        let counted_in = reservation.day_ends.unwrap_or(day_ends);
+        let project_id = self.project_of_leased(leased);
+        if !is_counted(rule) {
+            self.correct_usage(leased.id, project_id, reservation.model, now, |usage| {
+                usage.take_back(amount, at, counted_in);
+            });
+        } else if reservation.model.is_none() && rule == Rule::Success {
+            let model = self.model_number(model);
+            if let Some(project) = self.projects.get_mut(&project_id) {
+                let quota = project.quota(model);
+                quota.usage.add(amount, at, counted_in);
+            }
+        }
+    }
+
+    /// Counts overloads in a row; too many close the model's gate, one success opens it.
+    fn record_overload(&mut self, model: &str, rule: Rule, timing: AttemptTiming) {
+        let AttemptTiming {
+            began,
+            now,
+            chance,
+            answer_had_begun,
+        } = timing;
+        if rule == Rule::Success {
+            let known = self.find_model(model);
+            if let Some(model) = known.and_then(|model| self.models.get_mut(model)) {
+                let is_new_evidence = model
+                    .overload
+                    .breaker
+                    .is_none_or(|breaker| breaker.is_new_evidence(began));
+                if is_new_evidence {
+                    model.overload = ModelOverload::default();
+                }
+            }
+            return;
+        }
+        if rule != Rule::Overloaded || model.is_empty() || answer_had_begun {
+            return;
+        }
+        let first = self.policy.overload_pause;
+        let backoff = Backoff {
+            first,
+            most: LONGEST_OVERLOAD_PAUSE.max(first),
+        };
+        let number = self.model_number(model);
+        let overload = &mut self.models[number].overload;
+        overload.in_a_row = overload.in_a_row.saturating_add(1);
+        match &mut overload.breaker {
+            Some(breaker) if breaker.is_new_evidence(began) => breaker.reopen(now, backoff, chance),
+            None if overload.in_a_row >= OVERLOADS_TO_OPEN => {
+                tracing::warn!(
+                    model,
+                    "the model is overloaded: nothing is sent to it for a while"
+                );
+                overload.breaker = Some(CircuitBreaker::open(now, backoff, chance));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// What a storm let rest was not at fault.
+    fn lift_throttle_cooldowns(&mut self, now: Timestamp) -> Vec<StateChange> {
+        tracing::warn!(
+            "Google refuses many projects at once without a reason: it limits this address. No key is blamed"
+        );
+        let mut lifted = Vec::new();
+        for (project_id, project) in &mut self.projects {
+            project.cooldowns.retain(|model, cooldown| {
+                let is_of_throttle = is_unexplained_rule(cooldown.rule)
+                    && now - cooldown.since <= THROTTLE_SPAN
+                    && cooldown.until > now;
+                if is_of_throttle {
+                    lifted.push((*project_id, *model));
+                }
+                !is_of_throttle
+            });
+        }
+        let mut changes = Vec::new();
+        for (project_id, model) in lifted {
+            self.update_project_readiness(project_id, None, now);
+            changes.push(StateChange::CooldownLifted {
+                project_id,
+                model: self.model_name(model),
+            });
+        }
+        changes
+    }
+
+    fn learn_billing(
+        &mut self,
+        project_id: ProjectId,
+        verdict: &Verdict,
+        now: Timestamp,
+    ) -> Option<StateChange> {
+        let billing = verdict.violations.iter().find_map(billing_of)?;
+        let project = self.projects.get_mut(&project_id)?;
+        if project.billing != Billing::Unknown {
+            return None;
+        }
+        project.billing = billing;
+        self.update_project_readiness(project_id, None, now);
+        Some(StateChange::Billing {
+            project_id,
+            billing,
+        })
+    }
+
+    /// Takes note of the limits that a refusal names, and of those that a success contradicts.
+    fn learn_limits(
+        &mut self,
+        leased: &LeasedKey,
+        project_id: ProjectId,
+        model: &str,
+        verdict: &Verdict,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        let mut changes = Vec::new();
+        let billing = self
+            .projects
+            .get(&project_id)
+            .map_or(Billing::Unknown, |project| project.billing);
+        let change = |measure, limit| StateChange::Limit {
+            project_id,
+            model: model.to_owned(),
+            measure,
+            limit,
+            at: now,
+        };
+        if verdict.rule == Rule::Success {
+            let Some(number) = leased.reservation.model else {
+                return changes;
+            };
+            for measure in &leased.reservation.beyond {
+                let quota = self.projects.entry(project_id).or_default().quota(number);
+                if quota.observed(*measure) != ObservedLimit::Contradicted {
+                    quota.learn(*measure, ObservedLimit::Contradicted);
+                    let inherited = &mut self.models[number].inherited;
+                    if inherited.contradicted(billing, *measure) {
+                        self.update_cooling_readiness(number, now);
+                    }
+                    changes.push(change(*measure, None));
+                }
+            }
+            if !changes.is_empty() {
+                self.update_project_readiness(project_id, Some(number), now);
+            }
+            return changes;
+        }
+        for violation in &verdict.violations {
+            let (Some(measure), Some(limit)) = (Measure::of(violation), violation.limit) else {
+                continue;
+            };
+            if model.is_empty() || !is_of_model(violation) {
+                continue;
+            }
+            let number = self.model_number(model);
+            self.models[number].has_own_index = true;
+            let inherited = &mut self.models[number].inherited;
+            let more_is_inherited = inherited.learn(billing, measure, limit, now);
+            let quota = self.projects.entry(project_id).or_default().quota(number);
+            if !measure.is_daily() {
+                quota.usage.begin_minute();
+            }
+            quota.learn(measure, ObservedLimit::Limit(limit));
+            changes.push(change(measure, Some(limit)));
+            self.update_project_readiness(project_id, Some(number), now);
+            if more_is_inherited {
+                self.update_cooling_readiness(number, now);
+            }
+        }
+        changes
+    }
+
+    /// Takes note that an answer has begun well, of which the end is far: nobody need wait for that to know that the way is
+    /// open again, or the day's quota.
+    pub fn record_answer_start(&mut self, leased: &LeasedKey, model: &str, timing: AttemptTiming) {
+        let AttemptTiming {
+            began, now, chance, ..
+        } = timing;
+        self.day_ends(now);
+        let project_id = self.project_of_leased(leased);
+        self.address_throttle
+            .record(project_id, false, began, now, chance);
+        self.record_overload(model, Rule::Success, timing);
+        self.end_cooldown(project_id, model, began, now);
+    }
+
+    /// A project has answered for a model: its rest is over, and it need not go alone.
+    fn end_cooldown(
+        &mut self,
+        project_id: ProjectId,
+        model: &str,
+        began: Timestamp,
+        now: Timestamp,
+    ) {
+        let number = self.find_model(model);
+        let mut is_released = false;
+        if let (Some(number), Some(project)) = (number, self.projects.get_mut(&project_id)) {
+            let over = |cooldown: &Cooldown| cooldown.until <= began.min(now);
+            let has_ended = project.cooldowns.get(&number).is_none_or(over);
+            if has_ended {
+                // The next unexplained 429 begins its doubling anew.
+                project.cooldowns.remove(&number);
+                if let Some(quota) = project.quotas.get_mut(&number) {
+                    is_released = std::mem::take(&mut quota.probes_after_reset);
+                }
+            }
+        }
+        if is_released {
+            self.update_project_readiness(project_id, number, now);
+        }
+    }
+
+    fn record_success(
+        &mut self,
+        id: UpstreamKeyId,
+        project_id: ProjectId,
+        model: &str,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        self.successes.add(id, now);
+        self.end_cooldown(project_id, model, began, now);
+        let Some(key) = self.by_id.get_mut(&id) else {
+            return Vec::new();
+        };
+        key.soft_faults.clear();
+        let condition = key.row.condition;
+        if condition.state == KeyState::Trial && condition.since <= began {
+            vec![self.set_condition(id, KeyCondition::ready(now))]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn record_soft_fault(&mut self, id: UpstreamKeyId, now: Timestamp) -> Vec<StateChange> {
+        let Some(key) = self.by_id.get_mut(&id) else {
+            return Vec::new();
+        };
+        key.soft_faults.retain(|at| now - *at <= SOFT_FAULT_SPAN);
+        key.soft_faults.push(now);
+        let others_succeed = |since| {
+            self.successes
+                .of_another_than(id)
+                .is_some_and(|at| at >= since)
+        };
+        let often = key.soft_faults.len() >= SOFT_FAULTS && others_succeed(key.soft_faults[0]);
+        let usable = matches!(key.row.condition.state, KeyState::Ready | KeyState::Trial);
+        let failed_trial =
+            key.row.condition.state == KeyState::Trial && others_succeed(key.row.condition.since);
+        if !usable || !(often || failed_trial) {
+            return Vec::new();
+        }
+        key.soft_faults.clear();
+        let until = Some(now + SOFT_FAULT_COOLDOWN);
+        let condition = KeyCondition {
+            state: KeyState::CoolingDown,
+            until,
+            ..KeyCondition::ready(now)
+        };
+        vec![self.set_condition(id, condition)]
+    }
+
+    fn cool_down_project(
+        &mut self,
+        project_id: ProjectId,
+        model: &str,
+        verdict: &Verdict,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        let whole_project =
+            !verdict.violations.is_empty() && !verdict.violations.iter().any(is_of_model);
+        let mut models = vec![if whole_project { EVERY_MODEL } else { model }];
+        // Google may count an alias, or a version, under another name than the one it was asked by.
+        let named = verdict
+            .violations
+            .iter()
+            .filter_map(|violation| violation.model.as_deref());
+        models.extend(named);
+        models.sort_unstable();
+        models.dedup();
+        let cooldowns = models
+            .into_iter()
+            .filter_map(|model| self.cool_down_for_model(project_id, model, verdict, began, now));
+        cooldowns.collect()
+    }
+
+    fn cool_down_for_model(
+        &mut self,
+        project_id: ProjectId,
+        model: &str,
+        verdict: &Verdict,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Option<StateChange> {
+        let number = self.model_number(model);
+        let before = self
+            .projects
+            .get(&project_id)
+            .and_then(|project| project.cooldowns.get(&number));
+        let step = match before {
+            // Attempts that were under way together tell of one exhaustion, not of several.
+            Some(before) if began < before.since => before.step,
+            Some(before) if now - before.until <= REPEAT_SPAN => before.step + 1,
+            _ => 0,
+        };
+        let until = cooldown_until(verdict, step, now);
+        if before.is_some_and(|before| before.until >= until) {
+            return None;
+        }
+        let cooldown = Cooldown {
+            rule: verdict.rule,
+            step,
+            since: now,
+            until,
+        };
+        self.set_cooldown(project_id, model, cooldown);
+        Some(StateChange::Cooldown {
+            project_id,
+            model: model.to_owned(),
+            cooldown,
+        })
+    }
+
+    /// Sets the state of one key; nothing when the attempt is older than what is known.
+    fn mark_faulty(
+        &mut self,
+        id: UpstreamKeyId,
+        state: KeyState,
+        rule: Rule,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Option<StateChange> {
+        let condition = self.by_id.get(&id)?.row.condition;
+        let already = condition.state == state || condition.state == KeyState::Leaked;
+        if already || (condition.since > began && condition.state != KeyState::Ready) {
+            return None;
+        }
+        // Only a key that was on trial confirms what was found before.
+        let failed_checks = if condition.state == KeyState::Trial {
+            condition.failed_checks + 1
+        } else {
+            1
+        };
+        let next_check = check_after(rule.fault(), failed_checks).map(|wait| now + wait);
+        let condition = KeyCondition {
+            state,
+            rule: Some(rule),
+            since: now,
+            until: None,
+            next_check,
+            failed_checks,
+        };
+        Some(self.set_condition(id, condition))
+    }
+
+    fn mark_project_faulty(
+        &mut self,
+        id: UpstreamKeyId,
+        state: KeyState,
+        rule: Rule,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        self.keys_of_same_project(id)
+            .into_iter()
+            .filter_map(|id| self.mark_faulty(id, state, rule, began, now))
+            .collect()
+    }
+
+    pub(in crate::pool) fn set_condition(
+        &mut self,
+        id: UpstreamKeyId,
+        condition: KeyCondition,
+    ) -> StateChange {
+        if let Some(key) = self.by_id.get_mut(&id) {
+            key.row.condition = condition;
+        }
+        self.schedule_check(id);
+        self.update_readiness_everywhere(id, self.latest_time);
+        StateChange::Key { id, condition }
+    }
+}
+
+/// A 429 that names no quota: it may mean the project, or our address.
+fn is_unexplained(verdict: &Verdict) -> bool {
+    is_unexplained_rule(verdict.rule) && verdict.violations.is_empty()
+}
+
+fn is_unexplained_rule(rule: Rule) -> bool {
+    matches!(rule, Rule::QuotaWithoutDetail | Rule::QuotaUnknownWindow)
+}
+
+/// Whether a violation is about one model: it names one, or its id does in general.
+fn is_of_model(violation: &Violation) -> bool {
+    violation.model.is_some() || violation.quota_id.contains("PerModel")
+}

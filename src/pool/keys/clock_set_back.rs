@@ -1,0 +1,40 @@
+//! What follows when the clock is set back: nothing may wait for a time that a wrong clock has told.
+
+use crate::clock::Timestamp;
+use crate::pool::health::address_throttle::AddressThrottle;
+use crate::pool::keys::registry::{KeyRegistry, LastSuccesses, ModelOverload};
+use crate::pool::quota::google_clock::end_of_google_day;
+
+impl KeyRegistry {
+    /// Takes over that it is `now`, earlier than it was. What began later began now and lasts as long as it would have.
+    pub(in crate::pool) fn follow_clock_set_back(&mut self, now: Timestamp) {
+        tracing::warn!("the clock was set back: rests that had begun go on from {now}");
+        let day_ends = end_of_google_day(now);
+        self.day_ends = Some(day_ends);
+        self.ready_indexes.clear();
+        self.address_throttle = AddressThrottle::default();
+        self.successes = LastSuccesses::default();
+        for model in &mut self.models {
+            model.overload = ModelOverload::default();
+            model.inherited.clear_probe_times();
+        }
+        for project in self.projects.values_mut() {
+            for cooldown in project.cooldowns.values_mut() {
+                *cooldown = cooldown.rebased_at(now);
+            }
+            project.usage.follow_clock_set_back(now, day_ends);
+            for quota in project.quotas.values_mut() {
+                quota.usage.follow_clock_set_back(now, day_ends);
+            }
+        }
+        for key in self.by_id.values_mut() {
+            key.usage.follow_clock_set_back(now, day_ends);
+            key.soft_faults.clear();
+            key.row.condition = key.row.condition.rebased_at(now);
+        }
+        let ids: Vec<_> = self.by_id.keys().copied().collect();
+        for id in ids {
+            self.schedule_check(id);
+        }
+    }
+}

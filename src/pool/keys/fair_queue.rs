@@ -1,0 +1,193 @@
+//! `FairQueue`: who waits for a key, served in turns so that no client's crowd holds up another's few.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::pool::clients::client_key::ClientKeyId;
+
+/// Those that wait, by client, each client's in the order in which they came.
+#[derive(Debug)]
+pub struct FairQueue<T> {
+    queues: HashMap<ClientKeyId, VecDeque<(QueueTicket, T)>>,
+    /// Whose turn is next; every client that waits stands here once.
+    rotation: VecDeque<ClientKeyId>,
+    count: usize,
+    last_ticket: u64,
+}
+
+/// A place in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueTicket(u64);
+
+/// What came of trying to serve one that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DispatchResult {
+    Dispatched,
+    StillQueued,
+    /// It has left, or was told that waiting is in vain.
+    Removed,
+}
+
+impl<T> Default for FairQueue<T> {
+    fn default() -> Self {
+        Self {
+            queues: HashMap::new(),
+            rotation: VecDeque::new(),
+            count: 0,
+            last_ticket: 0,
+        }
+    }
+}
+
+impl<T> FairQueue<T> {
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.queues.values().flatten().map(|(_, entry)| entry)
+    }
+
+    /// Takes a place at the end of the client's line.
+    pub fn push(&mut self, client: ClientKeyId, entry: T) -> QueueTicket {
+        self.last_ticket += 1;
+        self.count += 1;
+        let ticket = QueueTicket(self.last_ticket);
+        let queue = self.queues.entry(client).or_default();
+        if queue.is_empty() {
+            self.rotation.push_back(client);
+        }
+        queue.push_back((ticket, entry));
+        ticket
+    }
+
+    /// Gives a place up; nothing when it was served meanwhile.
+    pub fn remove(&mut self, client: ClientKeyId, ticket: QueueTicket) {
+        let Some(queue) = self.queues.get_mut(&client) else {
+            return;
+        };
+        let before = queue.len();
+        queue.retain(|(taken, _)| *taken != ticket);
+        self.count -= before - queue.len();
+        if queue.is_empty() {
+            self.queues.remove(&client);
+            self.rotation.retain(|other| *other != client);
+        }
+    }
+
+    /// Lets `serve` try one of each client in turn, until it can serve nobody more.
+    pub fn dispatch(&mut self, mut dispatch: impl FnMut(&mut T) -> DispatchResult) {
+        let mut without_dispatch = 0;
+        while without_dispatch < self.rotation.len()
+            && let Some(client) = self.rotation.pop_front()
+        {
+            let was_dispatched = self.dispatch_one(client, &mut dispatch);
+            if self.queues.contains_key(&client) {
+                self.rotation.push_back(client);
+            }
+            without_dispatch = if was_dispatched {
+                0
+            } else {
+                without_dispatch + 1
+            };
+        }
+    }
+
+    /// Serves the first of a client's line that can be served. Returns whether there was one.
+    fn dispatch_one(
+        &mut self,
+        client: ClientKeyId,
+        dispatch: &mut impl FnMut(&mut T) -> DispatchResult,
+    ) -> bool {
+        let Some(queue) = self.queues.get_mut(&client) else {
+            return false;
+        };
+        let before = queue.len();
+        let mut was_dispatched = false;
+        queue.retain_mut(|(_, entry)| {
+            if was_dispatched {
+                return true;
+            }
+            let result = dispatch(entry);
+            was_dispatched = result == DispatchResult::Dispatched;
+            result == DispatchResult::StillQueued
+        });
+        self.count -= before - queue.len();
+        if queue.is_empty() {
+            self.queues.remove(&client);
+        }
+        was_dispatched
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who is served in which order when `keys` can be lent.
+    fn order(queue: &mut FairQueue<&'static str>, keys: usize) -> Vec<&'static str> {
+        let mut order = Vec::new();
+        queue.dispatch(|name| {
+            if order.len() == keys {
+                return DispatchResult::StillQueued;
+            }
+            order.push(*name);
+            DispatchResult::Dispatched
+        });
+        order
+    }
+
+    fn crowd_and_few() -> FairQueue<&'static str> {
+        let mut queue = FairQueue::default();
+        for name in ["a1", "a2", "a3", "a4"] {
+            queue.push(ClientKeyId(1), name);
+        }
+        for name in ["b1", "b2"] {
+            queue.push(ClientKeyId(2), name);
+        }
+        queue
+    }
+
+    #[test]
+    fn clients_take_turns_however_many_requests_each_has() {
+        let mut queue = crowd_and_few();
+
+        assert_eq!(order(&mut queue, 3), ["a1", "b1", "a2"]);
+        assert_eq!(queue.len(), 3);
+        assert_eq!(order(&mut queue, 9), ["b2", "a3", "a4"]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn who_leaves_frees_the_place() {
+        let mut queue = crowd_and_few();
+        let ticket = queue.push(ClientKeyId(3), "c1");
+
+        queue.remove(ClientKeyId(3), ticket);
+        queue.remove(ClientKeyId(3), ticket);
+
+        assert_eq!(queue.len(), 6);
+        assert_eq!(order(&mut queue, 9), ["a1", "b1", "a2", "b2", "a3", "a4"]);
+    }
+
+    #[test]
+    fn one_that_cannot_be_served_does_not_hold_up_those_behind() {
+        let mut queue = crowd_and_few();
+
+        let mut result = Vec::new();
+        queue.dispatch(|name| match *name {
+            "a1" => DispatchResult::StillQueued,
+            "b1" => DispatchResult::Removed,
+            name => {
+                result.push(name);
+                DispatchResult::Dispatched
+            }
+        });
+
+        assert_eq!(result, ["a2", "b2", "a3", "a4"]);
+        assert_eq!(queue.len(), 1);
+    }
+}

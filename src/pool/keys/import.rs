@@ -1,0 +1,727 @@
+//! Finds upstream keys in any text, with what is said of them: lines, CSV, JSON, the lines of an environment file.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use crate::pool::keys::upstream_key::{KeyAttributes, MAX_WEIGHT, parse_tags};
+use crate::pool::secret::Secret;
+
+/// What a text holds.
+#[derive(Debug, Default)]
+pub struct KeyImport {
+    /// Each key once, as they came.
+    pub keys: Vec<ImportedKey>,
+    /// How often a key came again.
+    pub duplicates: usize,
+    /// What could not be used.
+    pub unusable: Vec<UnusableEntry>,
+}
+
+/// A key with what stood beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportedKey {
+    pub secret: Secret,
+    pub attributes: KeyAttributes,
+}
+
+/// An entry that is not what was expected in its place. Where it is not a key, the key beside it was taken without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusableEntry {
+    /// Counted from 1.
+    pub line: usize,
+    /// What was expected: `key`, `weight` and so on.
+    pub expected: &'static str,
+    /// Its first characters: at most four, and a quarter of it, because it may be a key with a slip in it. What is too
+    /// short for a key is shown whole where none was expected.
+    pub start: String,
+}
+
+/// How Google's keys begin: standard keys, and auth keys.
+const GOOGLES: [&str; 2] = ["AIza", "AQ."];
+/// A key of Google's has at least so many characters; shorter ones are taken only where they stand alone.
+const TOKEN_CHARACTERS: usize = 23;
+const FEWEST_CHARACTERS: usize = 8;
+const MOST_CHARACTERS: usize = 1_024;
+/// The longest label or name of a project.
+const MOST_NAME_CHARACTERS: usize = 200;
+
+/// Finds the keys in `text`.
+///
+/// What looks like a Google key (`AIza…`, `AQ.…`) is found anywhere. Where there is none, a line, a CSV cell or a JSON
+/// text that could be a key is taken whole. What the columns of a table with a heading, or the members beside a key in
+/// JSON, say of it is taken along.
+pub fn parse(text: &str) -> KeyImport {
+    let mut found = KeyCollector::default();
+    let text = text.trim_start_matches('\u{feff}');
+    if let Some(json) = json(text) {
+        found.json(&json, true, &KeyAttributes::default(), &|entry| {
+            line_of(text, entry)
+        });
+        return found.import;
+    }
+    let mut columns = None;
+    let mut is_first = true;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
+            continue;
+        }
+        if is_first {
+            is_first = false;
+            columns = TableColumns::of_heading(line);
+            if columns.is_some() {
+                continue;
+            }
+        }
+        let is_row = assignment(line).is_none() && json(line).is_none();
+        match columns.as_ref().filter(|_| is_row) {
+            Some(columns) => found.row(number, line, columns),
+            None => found.line(number, line),
+        }
+    }
+    found.import
+}
+
+/// Lets `attributes` count where a key's own say nothing.
+pub fn apply_defaults(keys: &mut [ImportedKey], attributes: &KeyAttributes) {
+    let labels = numbered_labels(keys.len(), attributes.label.as_deref());
+    for (key, label) in keys.iter_mut().zip(labels) {
+        let attributes = KeyAttributes {
+            label,
+            ..attributes.clone()
+        };
+        key.attributes = key.attributes.or(&attributes);
+    }
+}
+
+/// The label of each of `count` keys.
+pub fn numbered_labels(count: usize, label: Option<&str>) -> Vec<Option<String>> {
+    match label {
+        None => vec![None; count],
+        Some(label) if count == 1 => vec![Some(label.to_owned())],
+        Some(label) => (1..=count)
+            .map(|number| Some(format!("{label}-{number}")))
+            .collect(),
+    }
+}
+
+#[derive(Default)]
+struct KeyCollector {
+    import: KeyImport,
+    seen: HashSet<Secret>,
+}
+
+impl KeyCollector {
+    fn line(&mut self, number: usize, line: &str) {
+        let (is_place, value) = match assignment(line) {
+            Some((name, value)) => (names_keys(name), value),
+            None => (true, line),
+        };
+        if let Some(json) = json(value) {
+            self.json(&json, is_place, &KeyAttributes::default(), &|_| number);
+            return;
+        }
+        let tokens = tokens(value);
+        if !tokens.is_empty() {
+            self.keys(tokens, &KeyAttributes::default());
+            return;
+        }
+        if !is_place {
+            return;
+        }
+        let bullets = ["- ", "* "];
+        let value = bullets
+            .iter()
+            .find_map(|bullet| value.strip_prefix(bullet))
+            .unwrap_or(value);
+        let cells: Vec<_> = cells(value).collect();
+        self.entries(number, &cells);
+    }
+
+    /// Takes the key of a table's row with what its other cells say.
+    fn row(&mut self, number: usize, line: &str, columns: &TableColumns) {
+        let cells = columns.cells(line);
+        let cell = cells.get(columns.key).map_or("", String::as_str);
+        let elsewhere = tokens(line);
+        if tokens(cell).is_empty() && !elsewhere.is_empty() {
+            // A row that does not fit the heading: what its other cells say is not to be trusted.
+            self.keys(elsewhere, &KeyAttributes::default());
+            return;
+        }
+        let mut attributes = KeyAttributes::default();
+        for (place, column) in &columns.others {
+            let text = cells.get(*place).map_or("", String::as_str);
+            self.read(*column, text, number, &mut attributes);
+        }
+        let found = tokens(cell);
+        if found.is_empty() {
+            self.entry(number, unwrapped(cell), &attributes);
+        } else {
+            self.keys(found, &attributes);
+        }
+    }
+
+    /// Takes the cells that begin like Google's keys, or else all.
+    fn entries(&mut self, number: usize, cells: &[&str]) {
+        let alike = cells.iter().any(|cell| is_like_googles(cell));
+        for cell in cells.iter().filter(|cell| !cell.is_empty()) {
+            if !alike || is_like_googles(cell) {
+                self.entry(number, cell, &KeyAttributes::default());
+            }
+        }
+    }
+
+    fn entry(&mut self, number: usize, entry: &str, attributes: &KeyAttributes) {
+        if is_plausible(entry) {
+            self.key(entry, attributes);
+        } else {
+            self.add_unusable(number, "key", entry);
+        }
+    }
+
+    fn add_unusable(&mut self, line: usize, expected: &'static str, entry: &str) {
+        let length = entry.chars().count();
+        let shown = if expected != "key" && length < FEWEST_CHARACTERS {
+            length
+        } else {
+            (length / 4).min(4)
+        };
+        let start = entry.chars().take(shown).collect();
+        self.import.unusable.push(UnusableEntry {
+            line,
+            expected,
+            start,
+        });
+    }
+
+    fn keys(&mut self, texts: Vec<&str>, attributes: &KeyAttributes) {
+        for text in texts {
+            self.key(text, attributes);
+        }
+    }
+
+    fn key(&mut self, text: &str, attributes: &KeyAttributes) {
+        let secret = Secret::new(text);
+        if self.seen.insert(secret.clone()) {
+            self.import.keys.push(ImportedKey {
+                secret,
+                attributes: attributes.clone(),
+            });
+        } else {
+            self.import.duplicates += 1;
+        }
+    }
+
+    /// Takes over what a cell or a member says of a key; what it should not say is odd, and nothing empty says anything.
+    fn read(
+        &mut self,
+        column: AttributeColumn,
+        text: &str,
+        line: usize,
+        attributes: &mut KeyAttributes,
+    ) {
+        let text = text.trim();
+        if text.is_empty() {
+            return;
+        }
+        let is_name = text.chars().count() <= MOST_NAME_CHARACTERS
+            && !text.contains(char::is_control)
+            && tokens(text).is_empty();
+        let name = is_name.then(|| text.to_owned());
+        let is_read = match column {
+            AttributeColumn::Label => set(&mut attributes.label, name),
+            AttributeColumn::Project => set(&mut attributes.project, name),
+            AttributeColumn::Billing => set(&mut attributes.billing, text.parse().ok()),
+            AttributeColumn::Priority => set(&mut attributes.priority, text.parse().ok()),
+            AttributeColumn::Weight => {
+                let weight = text.parse().ok();
+                let is_weight = |weight: &u32| (1..=MAX_WEIGHT).contains(weight);
+                set(&mut attributes.weight, weight.filter(is_weight))
+            }
+            AttributeColumn::Tags => set(&mut attributes.tags, name.map(|text| parse_tags(&text))),
+        };
+        if !is_read {
+            self.add_unusable(line, column.name(), text);
+        }
+    }
+
+    /// Takes Google's keys, and other texts where a key may stand: `is_place`.
+    fn json(
+        &mut self,
+        value: &Value,
+        is_place: bool,
+        attributes: &KeyAttributes,
+        line_of: &dyn Fn(&str) -> usize,
+    ) {
+        match value {
+            Value::String(text) => {
+                let tokens = tokens(text);
+                if tokens.is_empty() && is_place {
+                    self.entry(line_of(text), text.trim(), attributes);
+                }
+                self.keys(tokens, attributes);
+            }
+            Value::Array(items) => {
+                for item in items {
+                    self.json(item, is_place, attributes, line_of);
+                }
+            }
+            Value::Object(members) => {
+                let has_token = |text: &str| !tokens(text).is_empty();
+                let is_told = members.iter().any(|(name, member)| {
+                    names_keys(name) || has_token(name) || member.as_str().is_some_and(has_token)
+                });
+                let said = self.attributes_of(members, attributes, line_of);
+                // One label for all keys of a list would tell none of them from another.
+                let said_of_all = KeyAttributes {
+                    label: None,
+                    ..said.clone()
+                };
+                for (name, member) in members {
+                    self.keys(tokens(name), &KeyAttributes::default());
+                    // Beside a key stand its label, its project and so on.
+                    let is_place = names_keys(name) || (is_place && !is_told);
+                    let said = if member.is_string() {
+                        &said
+                    } else {
+                        &said_of_all
+                    };
+                    self.json(member, is_place, said, line_of);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => (),
+        }
+    }
+
+    /// What an object says of the keys in it, and where it says nothing, what `around` says.
+    fn attributes_of(
+        &mut self,
+        members: &Map<String, Value>,
+        around: &KeyAttributes,
+        line_of: &dyn Fn(&str) -> usize,
+    ) -> KeyAttributes {
+        let mut said = KeyAttributes::default();
+        if !members.keys().any(|name| names_keys(name)) {
+            return around.clone();
+        }
+        for (name, member) in members {
+            let Some(column) = AttributeColumn::named(name).filter(|_| !names_keys(name)) else {
+                continue;
+            };
+            let text = match member {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                Value::Array(items) => {
+                    let words: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+                    words.join(" ")
+                }
+                Value::Null | Value::Bool(_) | Value::Object(_) => continue,
+            };
+            self.read(column, &text, line_of(&text), &mut said);
+        }
+        said.or(around)
+    }
+}
+
+/// Puts a value in its place; `false` when there is none.
+fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let is_some = value.is_some();
+    *place = value;
+    is_some
+}
+
+/// Which attribute stands in a column of a table, or in a member beside a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AttributeColumn {
+    Label,
+    Project,
+    Billing,
+    Priority,
+    Weight,
+    Tags,
+}
+
+impl AttributeColumn {
+    fn named(name: &str) -> Option<Self> {
+        match plain(name).as_str() {
+            "label" | "name" | "keyname" => Some(Self::Label),
+            "project" | "projectid" | "projectnumber" | "projectname" => Some(Self::Project),
+            "billing" | "tier" | "billingtier" => Some(Self::Billing),
+            "priority" => Some(Self::Priority),
+            "weight" => Some(Self::Weight),
+            "tags" | "tag" => Some(Self::Tags),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Label => "label",
+            Self::Project => "project",
+            Self::Billing => "billing",
+            Self::Priority => "priority",
+            Self::Weight => "weight",
+            Self::Tags => "tags",
+        }
+    }
+}
+
+/// Where the heading of a table says that things stand.
+#[derive(Debug)]
+struct TableColumns {
+    separator: char,
+    key: usize,
+    others: Vec<(usize, AttributeColumn)>,
+}
+
+impl TableColumns {
+    /// `None` when `line` is no heading with a column of keys.
+    fn of_heading(line: &str) -> Option<Self> {
+        if assignment(line).is_some() || !tokens(line).is_empty() {
+            return None;
+        }
+        let of_separator = |separator| {
+            let cells = split(line, separator);
+            let key = cells.iter().position(|cell| names_keys(cell))?;
+            let others = cells.iter().enumerate().filter(|(place, _)| *place != key);
+            let others =
+                others.filter_map(|(place, cell)| Some((place, AttributeColumn::named(cell)?)));
+            let others = others.collect();
+            Some((
+                cells.len(),
+                Self {
+                    separator,
+                    key,
+                    others,
+                },
+            ))
+        };
+        let separators = [',', ';', '\t'].into_iter().rev();
+        let widest = separators
+            .filter_map(of_separator)
+            .max_by_key(|(width, _)| *width);
+        widest.map(|(_, columns)| columns)
+    }
+
+    fn cells(&self, line: &str) -> Vec<String> {
+        split(line, self.separator)
+    }
+}
+
+/// The cells of a table's line. In quotes a separator is none, and two quotes are one.
+fn split(line: &str, separator: char) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut is_quoted = false;
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let cell = cells.last_mut().expect("there is always a cell");
+        match letter {
+            '"' if is_quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                cell.push('"');
+            }
+            '"' if is_quoted || cell.trim().is_empty() => is_quoted = !is_quoted,
+            _ if letter == separator && !is_quoted => cells.push(String::new()),
+            _ => cell.push(letter),
+        }
+    }
+    cells.iter().map(|cell| cell.trim().to_owned()).collect()
+}
+
+fn json(text: &str) -> Option<Value> {
+    let text = text.trim().trim_matches(['\'', '`']);
+    let is_some = text.starts_with(['[', '{', '"']);
+    is_some.then(|| serde_json::from_str(text).ok())?
+}
+
+/// The line on which a JSON text first stands; the parser forgets places.
+fn line_of(text: &str, entry: &str) -> usize {
+    let place = text.find(entry).filter(|_| !entry.is_empty()).unwrap_or(0);
+    text[..place].matches('\n').count() + 1
+}
+
+/// `NAME=value` as environment files have it. Names of them are in capitals, so that a key with a `=` is none.
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let (name, value) = line.split_once('=')?;
+    let (name, value) = (name.trim_end(), value.trim());
+    let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    (is_name && value.bytes().any(|byte| byte != b'=')).then_some((name, value))
+}
+
+/// Whether a variable, a column or a JSON member of this name holds upstream keys.
+fn names_keys(name: &str) -> bool {
+    let name = plain(name);
+    let others = ["allowed", "client", "public", "admin", "openai", "master"];
+    let ends = ["apikey", "apikeys", "upstreamkey", "upstreamkeys"];
+    let whole = [
+        "key", "keys", "secret", "secrets", "token", "tokens", "value",
+    ];
+    !others.iter().any(|other| name.contains(other))
+        && (whole.contains(&name.as_str()) || ends.iter().any(|end| name.ends_with(end)))
+}
+
+/// A name without what it is written with: its letters and digits, in lower case.
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect()
+}
+
+/// The parts of a line, without their quotes and brackets.
+fn cells(line: &str) -> impl Iterator<Item = &str> {
+    let line = line.trim_end_matches([',', ';']);
+    line.split([',', ';', '\t']).map(unwrapped)
+}
+
+fn unwrapped(cell: &str) -> &str {
+    cell.trim_matches(|char: char| char.is_whitespace() || "\"'`[](){}<>".contains(char))
+}
+
+fn is_like_googles(text: &str) -> bool {
+    GOOGLES.iter().any(|beginning| text.starts_with(beginning))
+}
+
+/// What in `text` has the form of a Google key: a known beginning, then letters, digits, `_` and `-`.
+fn tokens(text: &str) -> Vec<&str> {
+    let is_inside = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
+    let token = |word| {
+        let word: &str = word;
+        let word = word.trim_start_matches(['-', '_', '.']);
+        let beginning = GOOGLES
+            .iter()
+            .find(|beginning| word.starts_with(**beginning))?;
+        let rest = &word[beginning.len()..];
+        let end = beginning.len() + rest.find('.').unwrap_or(rest.len());
+        (end >= TOKEN_CHARACTERS).then(|| &word[..end])
+    };
+    text.split(|char| !is_inside(char))
+        .filter_map(token)
+        .collect()
+}
+
+/// Whether `text` could be a key, of a form we do not know.
+fn is_plausible(text: &str) -> bool {
+    (FEWEST_CHARACTERS..=MOST_CHARACTERS).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"\"'`[](){}<>\\,;".contains(&byte))
+        && text.bytes().any(|byte| byte.is_ascii_alphanumeric())
+        // An address, or a key that somebody masked.
+        && !["://", "***", "..."].iter().any(|part| text.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pool::keys::upstream_key::Billing;
+
+    const FIRST: &str = "AIzaSyFirst-0000000000000000000000000001";
+    const SECOND: &str = "AQ.Second_00000000000000000000000000000002";
+
+    fn keys(text: &str) -> Vec<String> {
+        let keys = parse(text).keys;
+        keys.iter()
+            .map(|key| key.secret.expose().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn several_keys_with_one_label_are_numbered() {
+        let some = |label: &str| Some(label.to_owned());
+
+        assert_eq!(
+            numbered_labels(2, Some("team")),
+            [some("team-1"), some("team-2")]
+        );
+        assert_eq!(numbered_labels(1, Some("team")), [some("team")]);
+        assert_eq!(numbered_labels(2, None), [None, None]);
+    }
+
+    #[test]
+    fn googles_keys_are_found_in_any_text() {
+        let cases = [
+            "FIRST\nSECOND",
+            "\u{feff}FIRST\r\n\r\n  SECOND  \r\n",
+            "FIRST,SECOND",
+            "label,key\nmy label here,FIRST\n\"another, one\",SECOND\n",
+            "FIRST;paid;my-first-label\nSECOND;free;another-label",
+            r#"["FIRST", "SECOND"]"#,
+            r#"{"keys": [{"name": "not-a-key", "key": "FIRST"}, {"name": "not-a-key", "key": "SECOND"}]}"#,
+            r#"{"FIRST": "some-label", "SECOND": "other-label"}"#,
+            "{\"key\": \"FIRST\"}\n{\"key\": \"SECOND\"}",
+            r#"API_KEYS=["FIRST","SECOND"]"#,
+            "API_KEYS='[\"FIRST\",\"SECOND\"]'",
+            "API_KEYS=[\n  \"FIRST\",\n  \"SECOND\"\n]",
+            "MYSQL_HOST=some-database-host\nALLOWED_TOKENS=[\"sk-123456789\"]\nPAID_KEY=FIRST\nVERTEX_API_KEYS=[\"SECOND\"]",
+            "use FIRST, or else (SECOND).",
+            "https://example.com/v1beta/models?key=FIRST&alt=sse\n- SECOND",
+        ];
+        for case in cases {
+            let text = case.replace("FIRST", FIRST).replace("SECOND", SECOND);
+            assert_eq!(keys(&text), [FIRST, SECOND], "{case}");
+            assert_eq!(parse(&text).unusable, [], "{case}");
+        }
+    }
+
+    #[test]
+    fn other_keys_are_taken_where_a_key_is_expected() {
+        let cases = [
+            "opaque-key-1\nopaque-key-2",
+            "opaque-key-1, 'opaque-key-2'",
+            "label\tapi key\nfirst-label\topaque-key-1\nsecond-label\topaque-key-2",
+            "key\nopaque-key-1\nopaque-key-2",
+            r#"["opaque-key-1", "opaque-key-2"]"#,
+            r#"[{"label": "first-label", "api_key": "opaque-key-1"}, {"api_key": "opaque-key-2"}]"#,
+            r#"{"ALLOWED_TOKENS": ["sk-123456789"], "API_KEYS": ["opaque-key-1", "opaque-key-2"]}"#,
+            "# old-key-0000\nDATABASE_TYPE=mysql-or-sqlite\nexport GEMINI_API_KEYS=opaque-key-1,opaque-key-2\n\
+             ALLOWED_API_KEYS=sk-123456789",
+        ];
+        for case in cases {
+            assert_eq!(keys(case), ["opaque-key-1", "opaque-key-2"], "{case}");
+            assert_eq!(parse(case).unusable, [], "{case}");
+        }
+        assert_eq!(keys("a-base64-key=="), ["a-base64-key=="]);
+    }
+
+    #[test]
+    fn odd_entries_and_duplicates_are_told_without_telling_keys() {
+        let text = format!(
+            "{FIRST}\n\nhas a space in it, which no key has\nshort\nAIzaSy...0001\n{FIRST}"
+        );
+        let import = parse(&text);
+
+        let odd: Vec<_> = import
+            .unusable
+            .iter()
+            .map(|odd| (odd.line, odd.start.as_str()))
+            .collect();
+        assert_eq!(odd, [(3, "has "), (3, "whic"), (4, "s"), (5, "AIz")]);
+        assert_eq!((import.keys.len(), import.duplicates), (1, 1));
+
+        let json = "[\n  \"opaque-key-1\",\n  \"no key\"\n]";
+        assert_eq!(parse(json).unusable[0].line, 3);
+    }
+
+    #[test]
+    fn what_stands_beside_a_key_is_taken_along() {
+        let all = KeyAttributes {
+            label: Some("one, first".to_owned()),
+            project: Some("projects/7".to_owned()),
+            billing: Some(Billing::Paid),
+            priority: Some(-2),
+            weight: Some(5),
+            tags: Some(vec!["a".to_owned(), "b".to_owned()]),
+        };
+        let only_project = KeyAttributes {
+            project: Some("team blue".to_owned()),
+            ..KeyAttributes::default()
+        };
+        let cases = [
+            "Weight,TIER,api_key,Project ID,name,priority,tags\n5,paid,FIRST,projects/7,\"one, first\",-2,a;b\n,,SECOND,team blue,,,\n",
+            "key\tproject\tlabel\tbilling\tpriority\tweight\ttags\nFIRST\tprojects/7\tone, first\tTier 1\t-2\t5\ta|b\n\
+             SECOND\tteam blue\n",
+            "label;key;project;billing;priority;weight;tags\n\"one, first\";FIRST;projects/7;paid;-2;5;a b\n;SECOND;team blue",
+            r#"[{"key": "FIRST", "name": "one, first", "project_number": "projects/7", "tier": "paid", "priority": -2, "weight": "5",
+                "tags": ["a", "b"]}, {"apiKey": "SECOND", "project": "team blue", "label": null}]"#,
+            "{\"key\": \"FIRST\", \"label\": \"one, first\", \"project\": \"projects/7\", \"billing\": \"paid\", \"priority\": \"-2\", \
+              \"weight\": 5, \"tags\": \"a;b\"}\n{\"key\": \"SECOND\", \"project\": \"team blue\"}",
+        ];
+        for case in cases {
+            for (first, second) in [(FIRST, SECOND), ("opaque-key-1", "opaque-key-2")] {
+                let text = case.replace("FIRST", first).replace("SECOND", second);
+
+                let import = parse(&text);
+
+                let keys: Vec<_> = import
+                    .keys
+                    .iter()
+                    .map(|key| (key.secret.expose(), &key.attributes))
+                    .collect();
+                assert_eq!(keys, [(first, &all), (second, &only_project)], "{text}");
+                assert_eq!(import.unusable, [], "{text}");
+            }
+        }
+
+        let shared = format!(r#"{{"project": 7, "name": "all", "keys": ["{FIRST}", "{SECOND}"]}}"#);
+        for key in parse(&shared).keys {
+            assert_eq!(key.attributes.project.as_deref(), Some("7"));
+            assert_eq!(key.attributes.label, None);
+        }
+    }
+
+    #[test]
+    fn a_key_is_taken_without_what_cannot_be_said_of_it() {
+        let text = format!(
+            "key,weight,billing,priority,project\n{FIRST},0,gold,high,\n{SECOND},1001,,,{FIRST}\n"
+        );
+
+        let import = parse(&text);
+
+        assert_eq!(import.keys.len(), 2);
+        for key in &import.keys {
+            assert!(key.attributes.is_empty(), "{:?}", key.attributes);
+        }
+        let odd: Vec<_> = import
+            .unusable
+            .iter()
+            .map(|odd| (odd.line, odd.expected, odd.start.as_str()))
+            .collect();
+        let expected = [
+            (2, "weight", "0"),
+            (2, "billing", "gold"),
+            (2, "priority", "high"),
+            (3, "weight", "1001"),
+            (3, "project", "AIza"),
+        ];
+        assert_eq!(odd, expected);
+
+        // The row is a cell short, so its key does not stand where the heading says.
+        let import = parse(&format!("label,key,project\n{FIRST},team\n"));
+        assert_eq!(import.keys.len(), 1);
+        assert!(import.keys[0].attributes.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_read(text in r#"(AIza|AQ\.|API_KEYS=|key|weight|tier|[\[\]{}",;=:\n\t .*#-]|[a-z0-9]{1,30}|\PC){0,60}"#) {
+            let import = parse(&text);
+
+            let lines = text.lines().count().max(1);
+            for odd in &import.unusable {
+                let most = if odd.expected == "key" { 4 } else { FEWEST_CHARACTERS - 1 };
+                prop_assert!(odd.start.chars().count() <= most && (1..=lines).contains(&odd.line));
+            }
+            for key in &import.keys {
+                prop_assert!(key.secret.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+            let unique: HashSet<_> = import.keys.iter().map(|key| &key.secret).collect();
+            prop_assert_eq!(unique.len(), import.keys.len());
+        }
+
+        #[test]
+        fn every_key_is_found_however_keys_are_separated(
+            keys in proptest::collection::vec("(AIza[A-Za-z0-9_-]{35}|AQ\\.[A-Za-z0-9][A-Za-z0-9_-]{29})", 1..20),
+            separator in r#"\n|\r\n|,|;|\t| |", "|\n\n- | and "#,
+        ) {
+            let import = parse(&keys.join(&separator));
+
+            let mut expected = Vec::new();
+            for key in &keys {
+                if !expected.contains(&key.as_str()) {
+                    expected.push(key);
+                }
+            }
+            let found: Vec<_> = import.keys.iter().map(|key| key.secret.expose()).collect();
+            prop_assert_eq!(found, expected);
+            prop_assert_eq!(import.duplicates, keys.len() - import.keys.len());
+        }
+    }
+}

@@ -1,0 +1,762 @@
+//! What holds each key back now, for whoever looks: the truth of the running server, of which the rows know only a part.
+
+use std::collections::HashMap;
+
+use crate::clock::Timestamp;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::lease::SharedKeyRegistry;
+use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber};
+use crate::pool::keys::registry::{KeyEntry, KeyRegistry, ProjectEntry};
+use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, UpstreamKeyId};
+use crate::pool::quota::google_clock::end_of_google_day;
+use crate::pool::quota::limits::{Measure, ModelQuota, ObservedLimit, QuotaLimits, QuotaUsage};
+
+/// So many keys are looked at while requests wait for the lock, which is some hundred microseconds.
+const KEYS_PER_LOCK: usize = 1_000;
+
+/// A key's state in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyStatusKind {
+    Ready,
+    /// Ready, but not for every model.
+    PartlyCoolingDown,
+    CoolingDown,
+    Trial,
+    Invalid,
+    Leaked,
+    Suspended,
+    Misconfigured,
+    Disabled,
+}
+
+/// A key's state with its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyStatusSummary {
+    pub id: UpstreamKeyId,
+    pub kind: KeyStatusKind,
+    /// When the rest ends, or the first of several for some models; else when the key is looked at again. `None`: a state
+    /// that does not end by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// All that is known of a key now.
+#[derive(Debug, Clone)]
+pub struct KeyStatus {
+    pub kind: KeyStatusKind,
+    pub condition: KeyCondition,
+    pub billing: Billing,
+    pub in_flight: u32,
+    /// The longest first.
+    pub cooldowns: Vec<KeyCooldown>,
+    /// By model, the most used first.
+    pub windows: Vec<QuotaWindowStatus>,
+}
+
+/// Until when a key serves nothing, or not one model, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCooldown {
+    /// `None`: no model.
+    pub model: Option<String>,
+    /// `None`: since a count was full.
+    pub since: Option<Timestamp>,
+    pub until: Timestamp,
+    pub reason: CooldownReason,
+}
+
+/// What lets a key rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CooldownReason {
+    /// Answers of Google.
+    Verdict(Rule),
+    /// Five soft faults in a row.
+    SoftFaults,
+    /// By our own count nothing is left of what Google allows.
+    QuotaUsed(Measure),
+    /// Google allows nothing of this model, as far as is known.
+    ZeroQuota,
+    /// The admin's own limits for every key, or for every project.
+    KeyLimit(Measure),
+    ProjectLimit(Measure),
+}
+
+/// What was used of a limit, in its running minute or day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaWindowStatus {
+    pub of: QuotaWindowScope,
+    pub measure: Measure,
+    pub used: u64,
+    /// `None`: none is known.
+    pub limit: Option<u64>,
+    pub source: LimitSource,
+    /// When what is used now counts no more; `None`: nothing is used.
+    pub resets_at: Option<Timestamp>,
+}
+
+/// Whose use is counted in a window.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QuotaWindowScope {
+    /// The project's, of a model.
+    Model(String),
+    /// The key's, of all models, because the admin limits every key.
+    Key,
+    /// The project's, of all models, because the admin limits every project.
+    Project,
+}
+
+/// How a limit is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitSource {
+    /// Google named it to this project.
+    Named,
+    /// Google named it to another project with the same billing.
+    Inherited,
+    /// More went through than was presumed, or a hand doubts it.
+    Contradicted,
+    Unknown,
+    /// A setting.
+    Setting,
+}
+
+impl KeyStatusKind {
+    pub const ALL: [Self; 9] = [
+        Self::Ready,
+        Self::PartlyCoolingDown,
+        Self::CoolingDown,
+        Self::Trial,
+        Self::Invalid,
+        Self::Leaked,
+        Self::Suspended,
+        Self::Misconfigured,
+        Self::Disabled,
+    ];
+
+    /// The name in URLs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::PartlyCoolingDown => "partly_resting",
+            Self::CoolingDown => "cooling_down",
+            Self::Trial => "trial",
+            Self::Invalid => "invalid",
+            Self::Leaked => "leaked",
+            Self::Suspended => "suspended",
+            Self::Misconfigured => "misconfigured",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl KeyStatus {
+    /// What each model waits for, soonest over first: of several rests the last to end, and what Google said of it
+    /// before what we count.
+    pub fn effective_cooldowns(&self) -> Vec<&KeyCooldown> {
+        let mut effective_cooldowns: Vec<&KeyCooldown> = Vec::new();
+        // The longest come first.
+        for cooldown in &self.cooldowns {
+            let kept = effective_cooldowns
+                .iter_mut()
+                .find(|kept| kept.model == cooldown.model);
+            match kept {
+                Some(kept) if kept.until == cooldown.until && cooldown.is_from_google() => {
+                    *kept = cooldown
+                }
+                Some(_) => {}
+                None => effective_cooldowns.push(cooldown),
+            }
+        }
+        effective_cooldowns.reverse();
+        effective_cooldowns
+    }
+
+    /// What the state itself waits for; `None`: it does not end by a rest's end.
+    pub fn deciding_cooldown(&self) -> Option<&KeyCooldown> {
+        let effective_cooldowns = self.effective_cooldowns();
+        match self.kind {
+            KeyStatusKind::PartlyCoolingDown => effective_cooldowns.first().copied(),
+            KeyStatusKind::CoolingDown => effective_cooldowns
+                .into_iter()
+                .find(|cooldown| cooldown.model.is_none()),
+            KeyStatusKind::Ready
+            | KeyStatusKind::Trial
+            | KeyStatusKind::Invalid
+            | KeyStatusKind::Leaked
+            | KeyStatusKind::Suspended
+            | KeyStatusKind::Misconfigured
+            | KeyStatusKind::Disabled => None,
+        }
+    }
+}
+
+impl KeyCooldown {
+    /// Whether an answer of Google has told it.
+    pub fn is_from_google(&self) -> bool {
+        matches!(self.reason, CooldownReason::Verdict(_))
+    }
+}
+
+impl SharedKeyRegistry {
+    /// A glance at every key. Requests get the lock in between.
+    pub fn key_status_summaries(&self, now: Timestamp) -> HashMap<UpstreamKeyId, KeyStatusSummary> {
+        let mut ids: Vec<_> = self.lock().by_id.keys().copied().collect();
+        ids.sort_unstable();
+        let mut summaries = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(KEYS_PER_LOCK) {
+            let keys = self.lock();
+            let seen = ids
+                .iter()
+                .filter_map(|id| keys.key_status_summary(*id, now));
+            summaries.extend(seen.map(|summary| (summary.id, summary)));
+        }
+        summaries
+    }
+}
+
+impl KeyRegistry {
+    /// A key's state and its end; `None`: the key is not known.
+    pub fn key_status_summary(
+        &self,
+        id: UpstreamKeyId,
+        now: Timestamp,
+    ) -> Option<KeyStatusSummary> {
+        let key = self.by_id.get(&id)?;
+        let (kind, until) = self.kind_and_end(key, now);
+        Some(KeyStatusSummary { id, kind, until })
+    }
+
+    /// All that is known of a key; `None`: the key is not known.
+    pub fn key_status(&self, id: UpstreamKeyId, now: Timestamp) -> Option<KeyStatus> {
+        let key = self.by_id.get(&id)?;
+        let project = self.projects.get(&key.row.project_id);
+        let mut cooldowns = Vec::new();
+        self.each_cooldown(key, now, |cooldown| {
+            cooldowns.push(self.with_model_name(cooldown))
+        });
+        cooldowns.sort_by(|a, b| b.until.cmp(&a.until).then_with(|| a.model.cmp(&b.model)));
+        Some(KeyStatus {
+            kind: self.kind_and_end(key, now).0,
+            condition: key.row.condition,
+            billing: project.map_or(key.row.billing, |project| project.billing),
+            in_flight: key.in_flight,
+            cooldowns,
+            windows: self.windows_of(key, now),
+        })
+    }
+
+    fn kind_and_end(&self, key: &KeyEntry, now: Timestamp) -> (KeyStatusKind, Option<Timestamp>) {
+        let condition = key.row.condition;
+        if !key.row.enabled {
+            return (KeyStatusKind::Disabled, None);
+        }
+        match condition.state {
+            KeyState::Ready => self.ready_or_cooling_down(key, now),
+            KeyState::CoolingDown => match condition.until {
+                Some(until) if until <= now => (KeyStatusKind::Trial, None),
+                until => (KeyStatusKind::CoolingDown, until),
+            },
+            KeyState::Trial => (KeyStatusKind::Trial, None),
+            KeyState::Invalid => (KeyStatusKind::Invalid, condition.next_check),
+            KeyState::Leaked => (KeyStatusKind::Leaked, None),
+            KeyState::Suspended => (KeyStatusKind::Suspended, condition.next_check),
+            KeyState::Misconfigured => (KeyStatusKind::Misconfigured, condition.next_check),
+        }
+    }
+
+    fn ready_or_cooling_down(
+        &self,
+        key: &KeyEntry,
+        now: Timestamp,
+    ) -> (KeyStatusKind, Option<Timestamp>) {
+        let mut whole: Option<Timestamp> = None;
+        // Several things may hold one model back: it serves again when the last of them ends.
+        let mut parts: Vec<(ModelNumber, Timestamp)> = Vec::new();
+        self.each_cooldown(key, now, |cooldown| {
+            if cooldown.model == ANY_MODEL {
+                whole = whole.max(Some(cooldown.until));
+            } else if let Some((_, until)) = parts.iter_mut().find(|part| part.0 == cooldown.model)
+            {
+                *until = cooldown.until.max(*until);
+            } else {
+                parts.push((cooldown.model, cooldown.until));
+            }
+        });
+        let first_part = parts.into_iter().map(|(_, until)| until).min();
+        match (whole, first_part) {
+            (Some(until), _) => (KeyStatusKind::CoolingDown, Some(until)),
+            (None, Some(until)) => (KeyStatusKind::PartlyCoolingDown, Some(until)),
+            (None, None) => (KeyStatusKind::Ready, None),
+        }
+    }
+
+    /// Calls `report` with everything that lets a key rest now.
+    pub(in crate::pool) fn each_cooldown(
+        &self,
+        key: &KeyEntry,
+        now: Timestamp,
+        mut report: impl FnMut(NumberedCooldown),
+    ) {
+        let condition = key.row.condition;
+        if condition.state == KeyState::CoolingDown
+            && let Some(until) = condition.until.filter(|until| *until > now)
+        {
+            report(NumberedCooldown {
+                model: ANY_MODEL,
+                since: Some(condition.since),
+                until,
+                reason: condition
+                    .rule
+                    .map_or(CooldownReason::SoftFaults, CooldownReason::Verdict),
+            });
+        }
+        let Some(project) = self.projects.get(&key.row.project_id) else {
+            return;
+        };
+        for (model, cooldown) in &project.cooldowns {
+            if cooldown.until > now {
+                report(NumberedCooldown {
+                    model: *model,
+                    since: Some(cooldown.since),
+                    until: cooldown.until,
+                    reason: CooldownReason::Verdict(cooldown.rule),
+                });
+            }
+        }
+        let day_ends = self.running_day_ends(now);
+        let mut full = |model,
+                        usage: &QuotaUsage,
+                        limits: &QuotaLimits,
+                        reason: fn(Measure) -> CooldownReason| {
+            if let Some(full) = usage.exhausted(limits, now, day_ends) {
+                report(NumberedCooldown {
+                    model,
+                    since: None,
+                    until: full.until,
+                    reason: match limits.get(full.measure) {
+                        Some(0) => CooldownReason::ZeroQuota,
+                        _ => reason(full.measure),
+                    },
+                });
+            }
+        };
+        let policy = &self.policy;
+        full(
+            ANY_MODEL,
+            &key.usage,
+            &policy.key_limits,
+            CooldownReason::KeyLimit,
+        );
+        full(
+            ANY_MODEL,
+            &project.usage,
+            &policy.project_limits,
+            CooldownReason::ProjectLimit,
+        );
+        for (model, quota) in &project.quotas {
+            let limits = quota.limits(self.inherited_limits(*model, Some(project)), now);
+            full(*model, &quota.usage, &limits, CooldownReason::QuotaUsed);
+        }
+    }
+
+    fn with_model_name(&self, cooldown: NumberedCooldown) -> KeyCooldown {
+        KeyCooldown {
+            model: (cooldown.model != ANY_MODEL).then(|| self.model_name(cooldown.model)),
+            since: cooldown.since,
+            until: cooldown.until,
+            reason: cooldown.reason,
+        }
+    }
+
+    /// The windows in which something is used or limited.
+    fn windows_of(&self, key: &KeyEntry, now: Timestamp) -> Vec<QuotaWindowStatus> {
+        let day_ends = self.running_day_ends(now);
+        let mut windows = Vec::new();
+        let mut add = |of: QuotaWindowScope,
+                       usage: &QuotaUsage,
+                       limit: &dyn Fn(Measure) -> LimitAndSource| {
+            for measure in Measure::ALL {
+                let (limit, source) = limit(measure);
+                let used = usage.used(measure, now);
+                if used > 0 || limit.is_some() || source == LimitSource::Contradicted {
+                    windows.push(QuotaWindowStatus {
+                        of: of.clone(),
+                        measure,
+                        used,
+                        limit,
+                        source,
+                        resets_at: (used > 0).then(|| usage.resets_at(measure, now, day_ends)),
+                    });
+                }
+            }
+        };
+        let set = |limits: QuotaLimits| move |measure| (limits.get(measure), LimitSource::Setting);
+        if !self.policy.key_limits.is_empty() {
+            add(
+                QuotaWindowScope::Key,
+                &key.usage,
+                &set(self.policy.key_limits),
+            );
+        }
+        let Some(project) = self.projects.get(&key.row.project_id) else {
+            return windows;
+        };
+        if !self.policy.project_limits.is_empty() {
+            let limits = set(self.policy.project_limits);
+            add(QuotaWindowScope::Project, &project.usage, &limits);
+        }
+        let mut quotas: Vec<_> = project.quotas.iter().collect();
+        quotas.sort_by_cached_key(|(model, quota)| {
+            let used = quota.usage.used(Measure::RequestsPerDay, now);
+            (std::cmp::Reverse(used), self.model_name(**model))
+        });
+        for (model, quota) in quotas {
+            let of = QuotaWindowScope::Model(self.model_name(*model));
+            add(of, &quota.usage, &|measure| {
+                self.limit_of(*model, quota, project, measure, now)
+            });
+        }
+        windows
+    }
+
+    fn limit_of(
+        &self,
+        model: ModelNumber,
+        quota: &ModelQuota,
+        project: &ProjectEntry,
+        measure: Measure,
+        now: Timestamp,
+    ) -> LimitAndSource {
+        let inherited = self.inherited_limits(model, Some(project));
+        let limit = quota.limits(inherited, now).get(measure);
+        let source = match (quota.observed(measure), limit) {
+            (ObservedLimit::Limit(_), _) => LimitSource::Named,
+            (ObservedLimit::Contradicted, _) => LimitSource::Contradicted,
+            (ObservedLimit::Unknown, Some(_)) => LimitSource::Inherited,
+            // More went through than was presumed, though nothing was ever refused.
+            (ObservedLimit::Unknown, None) if inherited.get(measure).is_some() => {
+                LimitSource::Contradicted
+            }
+            (ObservedLimit::Unknown, None) => LimitSource::Unknown,
+        };
+        (limit, source)
+    }
+
+    /// When Google's day ends, also where no request has asked for that yet.
+    fn running_day_ends(&self, now: Timestamp) -> Timestamp {
+        let known = self.day_ends.filter(|ends| *ends > now);
+        known.unwrap_or_else(|| end_of_google_day(now))
+    }
+}
+
+type LimitAndSource = (Option<u64>, LimitSource);
+
+/// A [`KeyCooldown`] before its model is named.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pool) struct NumberedCooldown {
+    pub model: ModelNumber,
+    since: Option<Timestamp>,
+    pub until: Timestamp,
+    reason: CooldownReason,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pool::health::cooldown::EVERY_MODEL;
+    use crate::pool::keys::registry::{Cooldown, KeyPolicy};
+    use crate::pool::keys::upstream_key::{ProjectId, UpstreamKey};
+    use crate::pool::quota::windows::QuotaAmount;
+    use crate::pool::settings::Settings;
+
+    /// Noon in California, in winter.
+    const NOW: Timestamp = Timestamp::from_millis(1_764_014_400_000);
+    const ID: UpstreamKeyId = UpstreamKeyId(1);
+
+    fn key(id: i64) -> UpstreamKey {
+        UpstreamKey {
+            billing: Billing::Free,
+            ..UpstreamKey::example(id, id, NOW)
+        }
+    }
+
+    fn keys() -> KeyRegistry {
+        let mut keys = KeyRegistry::default();
+        for id in 1..=2 {
+            keys.put(key(id), 0, NOW);
+        }
+        keys
+    }
+
+    fn in_minutes(minutes: u64) -> Timestamp {
+        NOW + Duration::from_mins(minutes)
+    }
+
+    fn cooldown(keys: &mut KeyRegistry, model: &str, rule: Rule, minutes: u64) {
+        let cooldown = Cooldown {
+            rule,
+            step: 0,
+            since: NOW,
+            until: in_minutes(minutes),
+        };
+        keys.set_cooldown(ProjectId(1), model, cooldown);
+    }
+
+    fn key_status_summary(
+        keys: &KeyRegistry,
+        now: Timestamp,
+    ) -> (KeyStatusKind, Option<Timestamp>) {
+        let summary = keys.key_status_summary(ID, now).unwrap();
+        (summary.kind, summary.until)
+    }
+
+    #[test]
+    fn a_state_is_told_with_what_ends_it() {
+        let check = Some(in_minutes(10));
+        let cases = [
+            (KeyState::Ready, None, None, (KeyStatusKind::Ready, None)),
+            (KeyState::Trial, None, None, (KeyStatusKind::Trial, None)),
+            (
+                KeyState::CoolingDown,
+                check,
+                None,
+                (KeyStatusKind::CoolingDown, check),
+            ),
+            (
+                KeyState::CoolingDown,
+                Some(NOW),
+                None,
+                (KeyStatusKind::Trial, None),
+            ),
+            (
+                KeyState::Invalid,
+                None,
+                check,
+                (KeyStatusKind::Invalid, check),
+            ),
+            (KeyState::Leaked, None, None, (KeyStatusKind::Leaked, None)),
+            (
+                KeyState::Suspended,
+                None,
+                check,
+                (KeyStatusKind::Suspended, check),
+            ),
+            (
+                KeyState::Misconfigured,
+                None,
+                check,
+                (KeyStatusKind::Misconfigured, check),
+            ),
+        ];
+        for (state, until, next_check, expected) in cases {
+            let mut keys = KeyRegistry::default();
+            let condition = KeyCondition {
+                state,
+                until,
+                next_check,
+                ..KeyCondition::ready(NOW)
+            };
+            let row = UpstreamKey {
+                condition,
+                ..key(1)
+            };
+            keys.put(row.clone(), 0, NOW);
+            assert_eq!(key_status_summary(&keys, NOW), expected, "{state:?}");
+
+            keys.put(
+                UpstreamKey {
+                    enabled: false,
+                    ..row
+                },
+                0,
+                NOW,
+            );
+            assert_eq!(
+                key_status_summary(&keys, NOW),
+                (KeyStatusKind::Disabled, None),
+                "{state:?}"
+            );
+        }
+        assert!(keys().key_status_summary(UpstreamKeyId(9), NOW).is_none());
+    }
+
+    #[test]
+    fn a_rest_for_some_models_is_told_apart_from_one_for_all() {
+        let mut keys = keys();
+        cooldown(&mut keys, "pro", Rule::QuotaPerDay, 90);
+        cooldown(&mut keys, "flash", Rule::QuotaPerMinute, 1);
+        let part = (KeyStatusKind::PartlyCoolingDown, Some(in_minutes(1)));
+        assert_eq!(key_status_summary(&keys, NOW), part);
+        let later = (KeyStatusKind::PartlyCoolingDown, Some(in_minutes(90)));
+        assert_eq!(key_status_summary(&keys, in_minutes(1)), later);
+
+        cooldown(&mut keys, EVERY_MODEL, Rule::QuotaPerMinute, 5);
+
+        assert_eq!(
+            key_status_summary(&keys, NOW),
+            (KeyStatusKind::CoolingDown, Some(in_minutes(5)))
+        );
+        let cooldowns = keys.key_status(ID, NOW).unwrap().cooldowns;
+        let told: Vec<_> = cooldowns
+            .iter()
+            .map(|cooldown| (cooldown.model.as_deref(), cooldown.reason))
+            .collect();
+        let expected = [
+            (Some("pro"), CooldownReason::Verdict(Rule::QuotaPerDay)),
+            (None, CooldownReason::Verdict(Rule::QuotaPerMinute)),
+            (Some("flash"), CooldownReason::Verdict(Rule::QuotaPerMinute)),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(
+            key_status_summary(&keys, in_minutes(90)),
+            (KeyStatusKind::Ready, None)
+        );
+    }
+
+    #[test]
+    fn what_is_used_up_by_our_own_count_is_told_with_its_window() {
+        let mut keys = keys();
+        let amount = QuotaAmount {
+            requests: 20,
+            tokens: 500,
+        };
+        keys.restore_usage(ID, "flash", amount, None, NOW);
+        // Another project was told the limit.
+        keys.restore_limit(
+            ProjectId(2),
+            "flash",
+            Measure::RequestsPerDay,
+            ObservedLimit::Limit(20),
+            NOW,
+        );
+
+        let key_status = keys.key_status(ID, NOW).unwrap();
+
+        assert_eq!(key_status.kind, KeyStatusKind::PartlyCoolingDown);
+        let midnight = end_of_google_day(NOW);
+        let expected = KeyCooldown {
+            model: Some("flash".to_owned()),
+            since: None,
+            until: midnight,
+            reason: CooldownReason::QuotaUsed(Measure::RequestsPerDay),
+        };
+        assert_eq!(key_status.cooldowns, [expected]);
+        let of = QuotaWindowScope::Model("flash".to_owned());
+        let window = |measure, used, limit, source| QuotaWindowStatus {
+            of: of.clone(),
+            measure,
+            used,
+            limit,
+            source,
+            resets_at: Some(midnight),
+        };
+        let expected = [
+            window(
+                Measure::RequestsPerDay,
+                20,
+                Some(20),
+                LimitSource::Inherited,
+            ),
+            window(Measure::TokensPerDay, 500, None, LimitSource::Unknown),
+        ];
+        assert_eq!(key_status.windows, expected);
+        let named = keys.key_status(UpstreamKeyId(2), NOW).unwrap().windows;
+        assert_eq!((named[0].source, named[0].used), (LimitSource::Named, 0));
+        assert_eq!(named[0].resets_at, None);
+    }
+
+    #[test]
+    fn the_admins_limits_are_windows_too() {
+        let mut keys = keys();
+        keys.set_policy(KeyPolicy::of(&Settings {
+            key_requests_per_minute: 2,
+            ..Settings::default()
+        }));
+        let amount = QuotaAmount {
+            requests: 2,
+            tokens: 0,
+        };
+        keys.restore_usage(ID, "flash", amount, Some(NOW), NOW);
+
+        let key_status = keys.key_status(ID, NOW).unwrap();
+
+        assert_eq!(key_status.kind, KeyStatusKind::CoolingDown);
+        let limit = CooldownReason::KeyLimit(Measure::RequestsPerMinute);
+        assert_eq!(key_status.cooldowns[0].reason, limit);
+        let window = &key_status.windows[0];
+        assert_eq!(
+            (&window.of, window.limit),
+            (&QuotaWindowScope::Key, Some(2))
+        );
+        assert_eq!(window.resets_at, Some(key_status.cooldowns[0].until));
+    }
+
+    #[test]
+    fn of_several_rests_of_a_model_the_last_to_end_counts_and_googles_word_before_ours() {
+        let mut keys = keys();
+        let day_ends = end_of_google_day(NOW);
+        let amount = QuotaAmount {
+            requests: 20,
+            tokens: 0,
+        };
+        for model in ["flash", "pro"] {
+            keys.restore_usage(ID, model, amount, None, NOW);
+            let observed = ObservedLimit::Limit(20);
+            keys.restore_limit(ProjectId(1), model, Measure::RequestsPerDay, observed, NOW);
+        }
+        cooldown(&mut keys, "flash", Rule::QuotaPerMinute, 1);
+        let told = Cooldown {
+            rule: Rule::QuotaPerDay,
+            step: 0,
+            since: NOW,
+            until: day_ends,
+        };
+        keys.set_cooldown(ProjectId(1), "pro", told);
+        cooldown(&mut keys, "lite", Rule::QuotaPerMinute, 2);
+
+        let key_status = keys.key_status(ID, NOW).unwrap();
+
+        let effective_cooldowns: Vec<_> = key_status
+            .effective_cooldowns()
+            .iter()
+            .map(|cooldown| cooldown.until)
+            .collect();
+        assert_eq!(effective_cooldowns, [in_minutes(2), day_ends, day_ends]);
+        let whys: Vec<_> = key_status.effective_cooldowns()[1..]
+            .iter()
+            .map(|cooldown| (cooldown.model.as_deref(), cooldown.reason))
+            .collect();
+        assert!(whys.contains(&(
+            Some("flash"),
+            CooldownReason::QuotaUsed(Measure::RequestsPerDay)
+        )));
+        assert!(whys.contains(&(Some("pro"), CooldownReason::Verdict(Rule::QuotaPerDay))));
+        assert_eq!(
+            key_status
+                .deciding_cooldown()
+                .map(|cooldown| cooldown.until),
+            Some(in_minutes(2))
+        );
+        assert_eq!(
+            keys.key_status_summary(ID, NOW).unwrap().until,
+            Some(in_minutes(2))
+        );
+    }
+
+    #[test]
+    fn every_key_is_glanced_at() {
+        let shared = SharedKeyRegistry::default();
+        for id in 1..=2_500 {
+            shared.lock().put(key(id), 0, NOW);
+        }
+
+        let summaries = shared.key_status_summaries(NOW);
+
+        let mut seen: Vec<_> = summaries.values().map(|summary| summary.id.0).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (1..=2_500).collect::<Vec<_>>());
+    }
+}

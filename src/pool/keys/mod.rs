@@ -1,0 +1,14 @@
+//! The upstream keys: what they are, which are ready, and which one a request leases.
+
+pub mod clock_set_back;
+pub mod fair_queue;
+pub mod import;
+pub mod key_status;
+pub mod lease;
+pub mod overview;
+pub mod project_number;
+pub mod readiness;
+pub mod ready_index;
+pub mod registry;
+pub mod selection;
+pub mod upstream_key;

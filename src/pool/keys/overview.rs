@@ -1,0 +1,272 @@
+//! Can the pool serve now, and with how many keys which model: the running server's truth, added up.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Timestamp;
+use crate::pool::keys::key_status::{KeyCooldown, KeyStatusKind, KeyStatusSummary};
+use crate::pool::keys::lease::SharedKeyRegistry;
+use crate::pool::keys::ready_index::ANY_MODEL;
+use crate::pool::keys::registry::KeyRegistry;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
+
+/// So many keys are looked at while requests wait for the lock, which is some hundred microseconds.
+const KEYS_PER_LOCK: usize = 1_000;
+/// So many of the keys that are held back are named.
+const MAX_LISTED_KEYS: usize = 8;
+
+/// All keys, added up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PoolOverview {
+    /// How many keys are in each state; none where there is no key in it.
+    pub counts: BTreeMap<KeyStatusKind, usize>,
+    /// How many keys may serve some model now.
+    pub usable: usize,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// When the first of those that rest wholly is ready again.
+    pub next_ready_at: Option<Timestamp>,
+    /// When the first of those that were set aside is looked at again.
+    pub next_check: Option<Timestamp>,
+    /// Of which something is known, by name.
+    pub models: BTreeMap<String, ModelAvailability>,
+    /// Google refuses our address, and nothing is sent until then.
+    pub address_throttled_until: Option<Timestamp>,
+    /// The first of the keys that do not serve everything now: those that somebody should look at, then those that are
+    /// ready soonest.
+    pub unavailable: Vec<UnavailableKey>,
+}
+
+/// A key that does not serve everything now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnavailableKey {
+    pub summary: KeyStatusSummary,
+    pub label: String,
+    pub last4: String,
+    /// What it rests for until then.
+    pub cooldown: Option<KeyCooldown>,
+}
+
+/// How many keys may serve a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelAvailability {
+    pub usable: usize,
+    /// Usable for others, but resting for this one.
+    pub cooling_down: usize,
+    /// When the first of the resting ones is ready again.
+    pub next_ready_at: Option<Timestamp>,
+    /// The model is overloaded, and nothing is sent until then.
+    pub overloaded_until: Option<Timestamp>,
+}
+
+impl PoolOverview {
+    pub fn keys(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    pub fn count(&self, kind: KeyStatusKind) -> usize {
+        self.counts.get(&kind).copied().unwrap_or(0)
+    }
+
+    /// A model of which nothing is known may use every usable key.
+    pub fn model(&self, name: &str) -> ModelAvailability {
+        let known = self.models.get(name).cloned();
+        known.unwrap_or_else(|| ModelAvailability {
+            usable: self.usable,
+            ..ModelAvailability::default()
+        })
+    }
+}
+
+impl SharedKeyRegistry {
+    /// Adds up all keys. Requests get the lock in between.
+    pub fn overview(&self, now: Timestamp) -> PoolOverview {
+        let ids: Vec<_> = self.lock().by_id.keys().copied().collect();
+        let mut overview = self.lock().overview_without_keys(now);
+        let mut unavailable = Vec::new();
+        for ids in ids.chunks(KEYS_PER_LOCK) {
+            let keys = self.lock();
+            for id in ids {
+                if let Some(summary) = keys.add_key(*id, now, &mut overview) {
+                    keep_first(&mut unavailable, summary);
+                }
+            }
+        }
+        let keys = self.lock();
+        let unavailable = unavailable
+            .into_iter()
+            .filter_map(|summary| keys.unavailable_key(summary, now));
+        overview.unavailable = unavailable.collect();
+        drop(keys);
+        for model in overview.models.values_mut() {
+            model.usable = overview.usable.saturating_sub(model.cooling_down);
+        }
+        overview
+    }
+}
+
+impl KeyRegistry {
+    /// What holds requests back whatever the key, and no key yet.
+    fn overview_without_keys(&self, now: Timestamp) -> PoolOverview {
+        let mut overview = PoolOverview {
+            address_throttled_until: self
+                .address_throttle
+                .breaker
+                .and_then(|breaker| breaker.admits(now).err()),
+            ..PoolOverview::default()
+        };
+        for (number, model) in self.models.iter().enumerate() {
+            let breaker = model.overload.breaker;
+            if let Some(until) = breaker.and_then(|breaker| breaker.admits(now).err()) {
+                let model = overview.models.entry(self.model_name(number)).or_default();
+                model.overloaded_until = Some(until);
+            }
+        }
+        overview
+    }
+
+    /// Counts a key in, and tells how it is.
+    fn add_key(
+        &self,
+        id: UpstreamKeyId,
+        now: Timestamp,
+        overview: &mut PoolOverview,
+    ) -> Option<KeyStatusSummary> {
+        let (key, summary) = (self.by_id.get(&id)?, self.key_status_summary(id, now)?);
+        *overview.counts.entry(summary.kind).or_default() += 1;
+        overview.in_flight += u64::from(key.in_flight);
+        match summary.kind {
+            KeyStatusKind::Ready | KeyStatusKind::Trial => overview.usable += 1,
+            KeyStatusKind::PartlyCoolingDown => {
+                overview.usable += 1;
+                let mut counted = Vec::new();
+                self.each_cooldown(key, now, |cooldown| {
+                    if cooldown.model == ANY_MODEL {
+                        return;
+                    }
+                    let model = overview
+                        .models
+                        .entry(self.model_name(cooldown.model))
+                        .or_default();
+                    // A key may rest for a model by a cooldown and by a full count at once.
+                    if !counted.contains(&cooldown.model) {
+                        counted.push(cooldown.model);
+                        model.cooling_down += 1;
+                    }
+                    model.next_ready_at = earlier(model.next_ready_at, Some(cooldown.until));
+                });
+            }
+            KeyStatusKind::CoolingDown => {
+                overview.next_ready_at = earlier(overview.next_ready_at, summary.until)
+            }
+            KeyStatusKind::Invalid | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured => {
+                overview.next_check = earlier(overview.next_check, summary.until);
+            }
+            KeyStatusKind::Leaked | KeyStatusKind::Disabled => {}
+        }
+        Some(summary)
+    }
+
+    fn unavailable_key(&self, summary: KeyStatusSummary, now: Timestamp) -> Option<UnavailableKey> {
+        let row = &self.by_id.get(&summary.id)?.row;
+        let key_status = self.key_status(summary.id, now)?;
+        let mut cooldowns = key_status.cooldowns.into_iter().rev();
+        Some(UnavailableKey {
+            summary,
+            label: row.label.clone(),
+            last4: row.secret.last4(),
+            cooldown: cooldowns.find(|cooldown| Some(cooldown.until) == summary.until),
+        })
+    }
+}
+
+/// Keeps the first few of those that serve nothing, or not everything.
+fn keep_first(unavailable: &mut Vec<KeyStatusSummary>, summary: KeyStatusSummary) {
+    let rank = |summary: &KeyStatusSummary| match summary.kind {
+        KeyStatusKind::Leaked
+        | KeyStatusKind::Invalid
+        | KeyStatusKind::Suspended
+        | KeyStatusKind::Misconfigured => (0, summary.until),
+        KeyStatusKind::CoolingDown => (1, summary.until),
+        _ => (2, summary.until),
+    };
+    if matches!(
+        summary.kind,
+        KeyStatusKind::Ready | KeyStatusKind::Trial | KeyStatusKind::Disabled
+    ) {
+        return;
+    }
+    let position = unavailable.partition_point(|other| rank(other) <= rank(&summary));
+    if position < MAX_LISTED_KEYS {
+        unavailable.insert(position, summary);
+        unavailable.truncate(MAX_LISTED_KEYS);
+    }
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    [one, other].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::pool::health::verdict::Rule;
+    use crate::pool::keys::registry::Cooldown;
+    use crate::pool::keys::upstream_key::{
+        Billing, KeyCondition, KeyState, ProjectId, UpstreamKey,
+    };
+
+    const NOW: Timestamp = Timestamp::from_millis(1_764_014_400_000);
+
+    fn key(id: i64, project: i64, state: KeyState, enabled: bool) -> UpstreamKey {
+        UpstreamKey {
+            billing: Billing::Free,
+            enabled,
+            condition: KeyCondition {
+                state,
+                next_check: Some(NOW + Duration::from_mins(9)),
+                ..KeyCondition::ready(NOW)
+            },
+            ..UpstreamKey::example(id, project, NOW)
+        }
+    }
+
+    #[test]
+    fn keys_are_counted_by_what_they_may_serve() {
+        let shared = SharedKeyRegistry::default();
+        let mut keys = shared.lock();
+        let states = [
+            (1, 1, KeyState::Ready, true),
+            (2, 1, KeyState::Ready, true),
+            (3, 2, KeyState::Ready, true),
+            (4, 3, KeyState::Ready, true),
+            (5, 4, KeyState::Invalid, true),
+            (6, 5, KeyState::Ready, false),
+        ];
+        for (id, project, state, enabled) in states {
+            keys.put(key(id, project, state, enabled), 0, NOW);
+        }
+        let cooldown = |minutes| Cooldown {
+            rule: Rule::QuotaPerMinute,
+            step: 0,
+            since: NOW,
+            until: NOW + Duration::from_mins(minutes),
+        };
+        keys.set_cooldown(ProjectId(1), "pro", cooldown(2));
+        keys.set_cooldown(ProjectId(2), "pro", cooldown(1));
+        keys.set_cooldown(ProjectId(3), "*", cooldown(5));
+        drop(keys);
+
+        let overview = shared.overview(NOW);
+
+        assert_eq!((overview.keys(), overview.usable), (6, 3));
+        assert_eq!(overview.next_ready_at, Some(NOW + Duration::from_mins(5)));
+        assert_eq!(overview.next_check, Some(NOW + Duration::from_mins(9)));
+        let pro = overview.model("pro");
+        assert_eq!((pro.usable, pro.cooling_down), (0, 3));
+        assert_eq!(pro.next_ready_at, Some(NOW + Duration::from_mins(1)));
+        assert_eq!(overview.model("flash").usable, 3);
+        assert_eq!(overview.count(KeyStatusKind::Disabled), 1);
+    }
+}

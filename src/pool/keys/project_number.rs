@@ -1,0 +1,95 @@
+//! What a project is called, and what errors teach of it.
+
+use crate::pool::health::verdict::{Fault, Verdict};
+use crate::pool::keys::upstream_key::UpstreamKey;
+
+/// Google's number of a project as its errors write it, `projects/123`, where `text` is that or the bare number.
+pub fn parse(text: &str) -> Option<String> {
+    let digits = text.strip_prefix("projects/").unwrap_or(text);
+    let is_number =
+        (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| format!("projects/{digits}"))
+}
+
+/// The number of the key's project, where `verdict` tells one that was not known.
+pub fn learned_number(key: &UpstreamKey, verdict: &Verdict) -> Option<String> {
+    match verdict.rule.fault() {
+        Fault::KeyInvalid
+        | Fault::KeyLeaked
+        | Fault::ProjectSuspended
+        | Fault::ProjectMisconfigured
+        | Fault::ProjectModel => (),
+        // Such a text may quote what the client sent, or speak of a resource that another project owns.
+        Fault::Client | Fault::None | Fault::Model | Fault::Egress | Fault::Soft => return None,
+    }
+    let number = parse(verdict.project.as_deref()?)?;
+    (key.project_number.as_ref() != Some(&number)).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::pool::health::verdict::Rule;
+
+    #[test]
+    fn a_number_is_told_from_a_name() {
+        for text in ["123", "projects/123"] {
+            assert_eq!(parse(text).as_deref(), Some("projects/123"), "{text}");
+        }
+        for text in ["", "projects/", "team", "projects/team", "12a", "-1", "1 2"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_s_project_is_learnt_from_what_google_says_of_the_key_alone() {
+        let cases = [
+            (Rule::ConsumerSuspended, None, Some("projects/7"), true),
+            (Rule::ApiKeyInvalid, None, Some("projects/7"), true),
+            (Rule::QuotaPerMinute, None, Some("projects/7"), true),
+            (
+                Rule::ServiceDisabled,
+                Some("projects/8"),
+                Some("projects/7"),
+                true,
+            ),
+            (
+                Rule::ServiceDisabled,
+                Some("projects/7"),
+                Some("projects/7"),
+                false,
+            ),
+            (
+                Rule::ServiceDisabled,
+                None,
+                Some("projects/some-name"),
+                false,
+            ),
+            (Rule::ServiceDisabled, None, None, false),
+            (Rule::InvalidRequest, None, Some("projects/7"), false),
+            (Rule::ForeignResource, None, Some("projects/7"), false),
+            (Rule::Success, None, Some("projects/7"), false),
+        ];
+        for (rule, known, told, expected) in cases {
+            let key = UpstreamKey {
+                project: Some("team".to_owned()),
+                project_number: known.map(str::to_owned),
+                ..UpstreamKey::example(1, 1, Timestamp::from_millis(0))
+            };
+            let verdict = Verdict {
+                rule,
+                status: None,
+                message: String::new(),
+                retry_delay: None,
+                violations: vec![],
+                project: told.map(str::to_owned),
+            };
+
+            let found = learned_number(&key, &verdict);
+
+            let expected = expected.then_some("projects/7");
+            assert_eq!(found.as_deref(), expected, "{rule:?} {known:?} {told:?}");
+        }
+    }
+}

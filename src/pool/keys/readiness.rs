@@ -1,0 +1,215 @@
+//! Where each key stands, and what keeps it back.
+
+use crate::clock::Timestamp;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, Readiness, ReadyRank};
+use crate::pool::keys::registry::{KeyEntry, KeyRegistry};
+use crate::pool::keys::upstream_key::{KeyState, ProjectId, UpstreamKeyId};
+use crate::pool::quota::limits::{QuotaLimits, QuotaUsage};
+use crate::pool::quota::windows::QuotaAmount;
+
+/// Until when a key rests, and whether it has used up a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pool) struct CooldownEnd {
+    pub until: Timestamp,
+    pub for_the_day: bool,
+    /// Nobody but our own count says so.
+    pub is_estimate: bool,
+}
+
+impl KeyRegistry {
+    /// Places a key in one line.
+    pub(in crate::pool) fn update_readiness(
+        &mut self,
+        id: UpstreamKeyId,
+        index: usize,
+        now: Timestamp,
+    ) {
+        let Some(lease_order) = self.ready_indexes[index].lease_order(id) else {
+            return;
+        };
+        self.update_readiness_in_order(id, index, lease_order, now);
+    }
+
+    pub(in crate::pool) fn update_readiness_in_order(
+        &mut self,
+        id: UpstreamKeyId,
+        index: usize,
+        lease_order: i64,
+        now: Timestamp,
+    ) {
+        let model = self.ready_indexes[index].model;
+        let readiness = self.readiness_of(id, model, lease_order, now);
+        self.ready_indexes[index].put(id, readiness, lease_order);
+        if let Some(key) = self.by_id.get_mut(&id)
+            && key.in_flight > 0
+            && !key.indexed_while_busy.contains(&(model, index))
+        {
+            key.indexed_while_busy.push((model, index));
+        }
+    }
+
+    /// Places a key in every line, or takes it out where it does not belong any more.
+    pub(in crate::pool) fn update_readiness_everywhere(
+        &mut self,
+        id: UpstreamKeyId,
+        now: Timestamp,
+    ) {
+        for index in 0..self.ready_indexes.len() {
+            let Some(key) = self.by_id.get(&id) else {
+                return;
+            };
+            if self.ready_indexes[index].accepts_tags(&key.row.tags) {
+                let lease_order = self.ready_indexes[index]
+                    .lease_order(id)
+                    .unwrap_or(key.lease_order);
+                self.update_readiness_in_order(id, index, lease_order, now);
+            } else {
+                self.ready_indexes[index].remove(id);
+            }
+        }
+    }
+
+    /// Places a project's keys in the lines of one model, or in all.
+    pub(in crate::pool) fn update_project_readiness(
+        &mut self,
+        project_id: ProjectId,
+        model: Option<ModelNumber>,
+        now: Timestamp,
+    ) {
+        let Some(project) = self.projects.get(&project_id) else {
+            return;
+        };
+        let keys: Vec<_> = project.keys.iter().copied().collect();
+        for index in 0..self.ready_indexes.len() {
+            if model.is_none_or(|model| self.ready_indexes[index].model == model) {
+                for id in &keys {
+                    self.update_readiness(*id, index, now);
+                }
+            }
+        }
+    }
+
+    /// Places anew those that rest in the lines of a model of which more is presumed than before.
+    pub(in crate::pool) fn update_cooling_readiness(&mut self, model: ModelNumber, now: Timestamp) {
+        for index in 0..self.ready_indexes.len() {
+            if self.ready_indexes[index].model == model {
+                for id in self.ready_indexes[index].all_cooling_down() {
+                    self.update_readiness(id, index, now);
+                }
+            }
+        }
+    }
+
+    /// Where a key truly stands for a model now.
+    pub(in crate::pool) fn readiness_of(
+        &self,
+        id: UpstreamKeyId,
+        model: ModelNumber,
+        lease_order: i64,
+        now: Timestamp,
+    ) -> Readiness {
+        let Some(key) = self.by_id.get(&id).filter(|key| key.row.enabled) else {
+            return Readiness::Unavailable;
+        };
+        let one_at_a_time = match key.row.condition.state {
+            KeyState::Ready => false,
+            KeyState::Trial => true,
+            KeyState::CoolingDown => match key.row.condition.until {
+                Some(until) if until > now => return Readiness::CoolingDown(until),
+                Some(_) => true,
+                None => return Readiness::Unavailable,
+            },
+            KeyState::Invalid
+            | KeyState::Leaked
+            | KeyState::Suspended
+            | KeyState::Misconfigured => return Readiness::Unavailable,
+        };
+        if let Some(cooldown_end) = self.cooldown_end_of(key, model, now) {
+            return Readiness::CoolingDown(cooldown_end.until);
+        }
+        let project = self.projects.get(&key.row.project_id);
+        let quota = project.and_then(|project| project.quotas.get(&model));
+        let most = self.policy.per_key_concurrency;
+        let is_busy = (most > 0 && key.in_flight >= most)
+            || (one_at_a_time && key.in_flight > 0)
+            || quota.is_some_and(|quota| quota.probes_after_reset && quota.in_flight > 0);
+        if is_busy {
+            return Readiness::Busy;
+        }
+        let quota_share = quota.map_or(0, |quota| {
+            let inherited = self.inherited_limits(model, project);
+            quota.usage.share_of_day(&quota.limits(inherited, now), now)
+        });
+        Readiness::Ready(ReadyRank {
+            priority: key.row.priority,
+            load: u64::from(key.in_flight) * 1_000 / u64::from(key.row.weight.max(1)),
+            quota_share,
+            lease_order,
+            id,
+        })
+    }
+
+    /// What keeps a key's project, or the key by the admin's limits, from serving a model; `None`: nothing.
+    pub(in crate::pool) fn cooldown_end_of(
+        &self,
+        key: &KeyEntry,
+        model: ModelNumber,
+        now: Timestamp,
+    ) -> Option<CooldownEnd> {
+        let project = self.projects.get(&key.row.project_id)?;
+        let cooldowns = [model, ANY_MODEL].map(|model| project.cooldowns.get(&model));
+        let running = cooldowns
+            .into_iter()
+            .flatten()
+            .filter(|cooldown| cooldown.until > now);
+        let cooling = running.map(|cooldown| CooldownEnd {
+            until: cooldown.until,
+            for_the_day: cooldown.rule == Rule::QuotaPerDay,
+            is_estimate: false,
+        });
+        let day_ends = self.day_ends.unwrap_or(now);
+        let full = |usage: &QuotaUsage, limits: &QuotaLimits, is_estimate| {
+            let full = usage.exhausted(limits, now, day_ends)?;
+            Some(CooldownEnd {
+                until: full.until,
+                for_the_day: full.measure.is_daily(),
+                is_estimate,
+            })
+        };
+        let sure = cooling
+            .chain(full(&key.usage, &self.policy.key_limits, false))
+            .chain(full(&project.usage, &self.policy.project_limits, false))
+            .max_by_key(|cooldown_end| cooldown_end.until);
+        let estimated = project.quotas.get(&model).and_then(|quota| {
+            let limits = quota.limits(self.inherited_limits(model, Some(project)), now);
+            full(&quota.usage, &limits, sure.is_none())
+        });
+        sure.into_iter()
+            .chain(estimated)
+            .max_by_key(|cooldown_end| cooldown_end.until)
+    }
+
+    /// When `amount` more will fit into what a key may use of a model; `None`: now.
+    pub(in crate::pool) fn room_for(
+        &self,
+        id: UpstreamKeyId,
+        model: ModelNumber,
+        amount: QuotaAmount,
+        now: Timestamp,
+    ) -> Option<CooldownEnd> {
+        let key = self.by_id.get(&id)?;
+        let project = self.projects.get(&key.row.project_id)?;
+        let quota = project.quotas.get(&model)?;
+        let limits = quota.limits(self.inherited_limits(model, Some(project)), now);
+        let day_ends = self.day_ends.unwrap_or(now);
+        let full = quota
+            .usage
+            .limit_without_room(&limits, amount, now, day_ends)?;
+        Some(CooldownEnd {
+            until: full.until,
+            for_the_day: full.measure.is_daily(),
+            is_estimate: true,
+        })
+    }
+}

@@ -1,0 +1,539 @@
+//! `KeyRegistry`: every upstream key's condition, load and quota.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::pool::health::address_throttle::AddressThrottle;
+use crate::pool::health::check_schedule::CheckSchedule;
+use crate::pool::health::circuit_breaker::CircuitBreaker;
+use crate::pool::health::cooldown::EVERY_MODEL;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, ReadyIndex};
+use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKey, UpstreamKeyId};
+use crate::pool::quota::google_clock::end_of_google_day;
+use crate::pool::quota::limits::{
+    InheritedLimits, Measure, ModelQuota, ObservedLimit, QuotaLimits, QuotaUsage,
+};
+use crate::pool::quota::windows::QuotaAmount;
+use crate::pool::secret::Secret;
+use crate::pool::settings::Settings;
+
+/// The model that stands for those beyond [`MAX_MODELS`].
+const OTHER_MODEL: ModelNumber = 1;
+/// Of how many models something is remembered; Google has about a hundred.
+const MAX_MODELS: usize = 1_000;
+/// The longest name of a model of which something is remembered, in bytes.
+const MAX_MODEL_NAME_BYTES: usize = 200;
+
+/// All upstream keys of a running server.
+///
+/// [`selection`](crate::pool::keys::selection) lends from it, [`settle`](crate::pool::health::settle) draws the consequences,
+/// [`places`](crate::pool::keys::readiness) and [`counting`](crate::pool::quota::accounting) keep it in order.
+#[derive(Debug)]
+pub struct KeyRegistry {
+    pub(in crate::pool) by_id: HashMap<UpstreamKeyId, KeyEntry>,
+    pub(in crate::pool) projects: HashMap<ProjectId, ProjectEntry>,
+    pub(in crate::pool) models: Vec<ModelEntry>,
+    model_numbers: HashMap<Box<str>, ModelNumber>,
+    /// One for each model of which something is known and each choice of tags, made when first needed.
+    pub(in crate::pool) ready_indexes: Vec<ReadyIndex>,
+    pub(in crate::pool) address_throttle: AddressThrottle,
+    pub(in crate::pool) check_schedule: CheckSchedule,
+    pub(in crate::pool) policy: KeyPolicy,
+    /// When Google's day ends, in which quotas are counted.
+    pub(in crate::pool) day_ends: Option<Timestamp>,
+    /// The latest time that anybody has told.
+    pub(in crate::pool) latest_time: Timestamp,
+    pub(in crate::pool) last_lease_order: i64,
+    pub(in crate::pool) successes: LastSuccesses,
+}
+
+/// What the admin has set for all keys alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPolicy {
+    /// How many requests a key carries at once; 0: any number.
+    pub per_key_concurrency: u32,
+    pub key_limits: QuotaLimits,
+    pub project_limits: QuotaLimits,
+    /// How long a model rests that is overloaded, the first time.
+    pub overload_pause: Duration,
+}
+
+#[derive(Debug)]
+pub(in crate::pool) struct KeyEntry {
+    pub row: UpstreamKey,
+    pub in_flight: u32,
+    pub lease_order: i64,
+    pub soft_faults: Vec<Timestamp>,
+    /// Over all models, for the admin's own limits.
+    pub usage: QuotaUsage,
+    /// Where it was placed while it carried a request: places that get better when one ends.
+    pub indexed_while_busy: Vec<(ModelNumber, usize)>,
+    /// Its part of what its project's quotas have under way; goes with it to another project.
+    pub in_flight_by_model: Vec<(ModelNumber, u64)>,
+}
+
+#[derive(Debug, Default)]
+pub(in crate::pool) struct ProjectEntry {
+    pub keys: BTreeSet<UpstreamKeyId>,
+    pub billing: Billing,
+    pub cooldowns: HashMap<ModelNumber, Cooldown>,
+    pub quotas: HashMap<ModelNumber, ModelQuota>,
+    /// Over all models, for the admin's own limits.
+    pub usage: QuotaUsage,
+}
+
+/// What is known of a model over all projects.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct ModelEntry {
+    /// Whether some project may not serve it while others may, so that it needs a line of its own.
+    pub has_own_index: bool,
+    pub inherited: InheritedLimits,
+    pub overload: ModelOverload,
+}
+
+/// How often in a row a model was overloaded, and whether nothing is sent for a while.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct ModelOverload {
+    pub in_a_row: u32,
+    pub breaker: Option<CircuitBreaker>,
+}
+
+/// Until when a project rests for a model, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cooldown {
+    pub rule: Rule,
+    /// How often in a row it came without an explanation.
+    pub step: u32,
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+/// The last success and the last one by another key: enough to know whether others succeed.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct LastSuccesses {
+    last: Option<(UpstreamKeyId, Timestamp)>,
+    last_by_another: Option<(UpstreamKeyId, Timestamp)>,
+}
+
+/// What a lent key is needed for, and what lending it has counted.
+#[derive(Debug, Clone)]
+pub struct LeasedKey {
+    pub id: UpstreamKeyId,
+    pub project_id: ProjectId,
+    pub secret: Secret,
+    /// Google bills nothing to its project.
+    pub is_free: bool,
+    pub(in crate::pool) reservation: QuotaReservation,
+}
+
+/// What was counted when a key was lent.
+#[derive(Debug, Clone, Default)]
+pub(in crate::pool) struct QuotaReservation {
+    /// `None`: a model nobody has met yet, or something that uses no quota.
+    pub model: Option<ModelNumber>,
+    pub amount: QuotaAmount,
+    pub at: Option<Timestamp>,
+    pub day_ends: Option<Timestamp>,
+    /// The limits over which it went, to see whether they are true.
+    pub beyond: Vec<Measure>,
+    /// It looks whether the storm is over, or the model's overload.
+    pub probes_address_throttle: bool,
+    pub probes_overload: bool,
+}
+
+impl Default for KeyRegistry {
+    fn default() -> Self {
+        Self {
+            by_id: HashMap::new(),
+            projects: HashMap::new(),
+            models: vec![ModelEntry::default(), ModelEntry::default()],
+            model_numbers: HashMap::from([(EVERY_MODEL.into(), ANY_MODEL)]),
+            ready_indexes: Vec::new(),
+            address_throttle: AddressThrottle::default(),
+            check_schedule: CheckSchedule::default(),
+            policy: KeyPolicy::of(&Settings::default()),
+            day_ends: None,
+            latest_time: Timestamp::from_millis(0),
+            last_lease_order: 0,
+            successes: LastSuccesses::default(),
+        }
+    }
+}
+
+impl Cooldown {
+    /// What began later than now was told by a clock that has been set back: it lasts as long, from now.
+    #[must_use]
+    pub fn rebased_at(self, now: Timestamp) -> Self {
+        if self.since <= now {
+            return self;
+        }
+        let until = match self.rule {
+            Rule::QuotaPerDay => end_of_google_day(now),
+            _ => now + (self.until - self.since),
+        };
+        Self {
+            since: now,
+            until,
+            ..self
+        }
+    }
+}
+
+impl KeyRegistry {
+    /// Takes a key in, or takes over what a hand changed of one that is known.
+    ///
+    /// What only the server knows (load, soft faults, a condition not yet written) stays, unless a hand cleared it.
+    /// `lease_order` is the place in line of a key that is new here: the time it was last used, or chance.
+    pub fn put(&mut self, mut key: UpstreamKey, lease_order: i64, now: Timestamp) {
+        key.condition = key.condition.rebased_at(now);
+        let (id, project_id, billing) = (key.id, key.project_id, key.billing);
+        let mut left = None;
+        if let Some(known) = self.by_id.get_mut(&id) {
+            let condition = known.row.condition;
+            let cleared = key.state_reset_revision > known.row.state_reset_revision;
+            left = Some(known.row.project_id).filter(|old| *old != project_id);
+            known.row = UpstreamKey {
+                condition: if cleared { key.condition } else { condition },
+                checked_at: key.checked_at.max(known.row.checked_at),
+                ..key
+            };
+            if cleared {
+                known.soft_faults.clear();
+            }
+        } else {
+            self.by_id.insert(
+                id,
+                KeyEntry {
+                    row: key,
+                    in_flight: 0,
+                    lease_order,
+                    soft_faults: Vec::new(),
+                    usage: QuotaUsage::default(),
+                    indexed_while_busy: Vec::new(),
+                    in_flight_by_model: Vec::new(),
+                },
+            );
+        }
+        let project = self.projects.entry(project_id).or_default();
+        project.keys.insert(id);
+        let known = project.billing;
+        // Of a project that Google has named meanwhile more is known than its row says.
+        if billing != Billing::Unknown {
+            project.billing = billing;
+        }
+        let is_billed_anew = known != project.billing;
+        self.schedule_check(id);
+        if let Some(left) = left {
+            self.move_key(id, left, project_id, now);
+        }
+        if is_billed_anew {
+            // Other limits are presumed for its sisters too.
+            self.update_project_readiness(project_id, None, now);
+        }
+        self.update_readiness_everywhere(id, now);
+    }
+
+    /// Forgets a removed key. Leases of it end in their own time.
+    pub fn remove(&mut self, id: UpstreamKeyId) {
+        self.unschedule_checks(id);
+        for index in &mut self.ready_indexes {
+            index.remove(id);
+        }
+        if let Some(key) = self.by_id.remove(&id)
+            && let Some(project) = self.projects.get_mut(&key.row.project_id)
+        {
+            project.keys.remove(&id);
+            project.end_in_flight(&key.in_flight_by_model);
+            self.update_project_readiness(key.row.project_id, None, self.latest_time);
+        }
+    }
+
+    /// Takes over a cooldown, from the database or from a verdict.
+    pub fn set_cooldown(&mut self, project_id: ProjectId, model: &str, cooldown: Cooldown) {
+        let model = self.model_number(model);
+        self.models[model].has_own_index = true;
+        let project = self.projects.entry(project_id).or_default();
+        if cooldown.rule == Rule::QuotaPerDay && model != ANY_MODEL {
+            project.quota(model).probes_after_reset = true;
+        }
+        project.cooldowns.insert(model, cooldown);
+    }
+
+    /// Takes over a cooldown of which another project has told, unless the known one is longer.
+    pub fn extend_cooldown(&mut self, project_id: ProjectId, model: &str, cooldown: Cooldown) {
+        let number = self.model_number(model);
+        let project = self.projects.get(&project_id);
+        let known = project.and_then(|project| project.cooldowns.get(&number));
+        if known.is_none_or(|known| known.until < cooldown.until) {
+            self.set_cooldown(project_id, model, cooldown);
+        }
+    }
+
+    /// Ends all cooldowns of a project, and what follows from limits, by hand.
+    pub fn clear_cooldowns(&mut self, project_id: ProjectId, now: Timestamp) {
+        if let Some(project) = self.projects.get_mut(&project_id) {
+            project.cooldowns.clear();
+            for quota in project.quotas.values_mut() {
+                quota.doubt_limits();
+            }
+            self.update_project_readiness(project_id, None, now);
+        }
+    }
+
+    /// Takes over what an earlier run has learnt of a project's limits.
+    pub fn restore_limit(
+        &mut self,
+        project_id: ProjectId,
+        model: &str,
+        measure: Measure,
+        observed: ObservedLimit,
+        learnt_at: Timestamp,
+    ) {
+        let model = self.model_number(model);
+        self.models[model].has_own_index = true;
+        let project = self.projects.entry(project_id).or_default();
+        project.quota(model).learn(measure, observed);
+        if let ObservedLimit::Limit(limit) = observed {
+            self.models[model]
+                .inherited
+                .learn(project.billing, measure, limit, learnt_at);
+        }
+    }
+
+    /// Takes over what an earlier run has used of a key in the running day (`at` is `None`) or at a time within the last
+    /// minute.
+    pub fn restore_usage(
+        &mut self,
+        id: UpstreamKeyId,
+        model: &str,
+        amount: QuotaAmount,
+        at: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        let model = self.model_number(model);
+        let day_ends = self.day_ends(now);
+        let Some(key) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        let project = self.projects.entry(key.row.project_id).or_default();
+        // Not by its method: all three are borrowed at once.
+        let quota = project.quotas.entry(model).or_default();
+        for usage in [&mut key.usage, &mut project.usage, &mut quota.usage] {
+            match at {
+                Some(at) => usage.restore_minute(amount, at),
+                None => usage.restore_day(amount, day_ends),
+            }
+        }
+    }
+
+    /// Takes over what the admin has set.
+    pub fn set_policy(&mut self, policy: KeyPolicy) {
+        if self.policy != policy {
+            self.policy = policy;
+            self.ready_indexes.clear();
+        }
+    }
+
+    pub fn get(&self, id: UpstreamKeyId) -> Option<&UpstreamKey> {
+        self.by_id.get(&id).map(|key| &key.row)
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// How many requests are under way, over all keys.
+    pub fn in_flight(&self) -> u32 {
+        self.by_id.values().map(|key| key.in_flight).sum()
+    }
+
+    /// The secret of every key with the ids that Google gave its project.
+    pub fn values_to_redact(&self) -> Vec<(Secret, Vec<String>)> {
+        let values = self
+            .by_id
+            .values()
+            .map(|key| (key.row.secret.clone(), key.row.project_ids()));
+        values.collect()
+    }
+
+    /// Ends what lending began.
+    pub fn release(&mut self, leased: &LeasedKey) {
+        let now = self.latest_time;
+        if leased.reservation.probes_address_throttle
+            && let Some(breaker) = &mut self.address_throttle.breaker
+        {
+            breaker.end_probe();
+        }
+        if leased.reservation.probes_overload
+            && let Some(model) = leased.reservation.model
+            && let Some(breaker) = &mut self.models[model].overload.breaker
+        {
+            breaker.end_probe();
+        }
+        let Some(key) = self.by_id.get_mut(&leased.id) else {
+            return;
+        };
+        key.in_flight = key.in_flight.saturating_sub(1);
+        let project_id = key.row.project_id;
+        let frees_project = leased.reservation.model.is_some_and(|model| {
+            self.end_in_flight(leased.id, model, leased.reservation.amount.requests)
+        });
+        let indexed_while_busy = self
+            .by_id
+            .get_mut(&leased.id)
+            .map(|key| std::mem::take(&mut key.indexed_while_busy));
+        for (model, index) in indexed_while_busy.unwrap_or_default() {
+            // Lines are made anew now and then, and then everything in them is.
+            if self
+                .ready_indexes
+                .get(index)
+                .is_some_and(|index| index.model == model)
+            {
+                self.update_readiness(leased.id, index, now);
+            }
+        }
+        if frees_project {
+            self.update_project_readiness(project_id, leased.reservation.model, now);
+        }
+    }
+
+    pub(in crate::pool) fn inherited_limits(
+        &self,
+        model: ModelNumber,
+        project: Option<&ProjectEntry>,
+    ) -> &QuotaLimits {
+        let billing = project.map(|project| project.billing);
+        self.models[model]
+            .inherited
+            .limits(billing.unwrap_or_default())
+    }
+
+    /// The model's number, given to it now where it has none. Clients send whatever names they like, so that only so many
+    /// have one of their own; of the others nothing is remembered that anybody would ask for.
+    pub(in crate::pool) fn model_number(&mut self, model: &str) -> ModelNumber {
+        if let Some(number) = self.model_numbers.get(model) {
+            return *number;
+        }
+        let number = self.models.len();
+        if number >= MAX_MODELS || model.len() > MAX_MODEL_NAME_BYTES {
+            return OTHER_MODEL;
+        }
+        self.models.push(ModelEntry::default());
+        self.model_numbers.insert(model.into(), number);
+        number
+    }
+
+    pub(in crate::pool) fn model_name(&self, model: ModelNumber) -> String {
+        let name = self
+            .model_numbers
+            .iter()
+            .find(|(_, number)| **number == model);
+        name.map(|(name, _)| name.to_string()).unwrap_or_default()
+    }
+
+    pub(in crate::pool) fn find_model(&self, model: &str) -> Option<ModelNumber> {
+        self.model_numbers.get(model).copied()
+    }
+
+    /// A key turns out to belong to another project. Nothing that was known is lost when the old one has no key left.
+    fn move_key(&mut self, id: UpstreamKeyId, from: ProjectId, to: ProjectId, now: Timestamp) {
+        let in_flight_by_model = self
+            .by_id
+            .get(&id)
+            .map(|key| key.in_flight_by_model.clone());
+        let in_flight_by_model = in_flight_by_model.unwrap_or_default();
+        let emptied = self.projects.get_mut(&from).is_some_and(|project| {
+            project.keys.remove(&id);
+            project.end_in_flight(&in_flight_by_model);
+            project.keys.is_empty()
+        });
+        if emptied && let Some(old) = self.projects.remove(&from) {
+            let project = self.projects.entry(to).or_default();
+            for (model, cooldown) in old.cooldowns {
+                let known = project.cooldowns.entry(model).or_insert(cooldown);
+                if cooldown.until > known.until {
+                    *known = cooldown;
+                }
+            }
+            project.usage.merge(old.usage);
+            for (model, quota) in old.quotas {
+                project.quota(model).merge(quota);
+            }
+        }
+        let project = self.projects.entry(to).or_default();
+        for (model, count) in in_flight_by_model {
+            project.quota(model).in_flight += count;
+        }
+        self.update_project_readiness(from, None, now);
+        self.update_project_readiness(to, None, now);
+    }
+}
+
+impl ProjectEntry {
+    /// What it may use of a model, and has.
+    pub fn quota(&mut self, model: ModelNumber) -> &mut ModelQuota {
+        self.quotas.entry(model).or_default()
+    }
+
+    /// So many requests of these models have ended, or are another project's.
+    pub fn end_in_flight(&mut self, in_flight_by_model: &[(ModelNumber, u64)]) {
+        for (model, count) in in_flight_by_model {
+            if let Some(quota) = self.quotas.get_mut(model) {
+                quota.in_flight = quota.in_flight.saturating_sub(*count);
+            }
+        }
+    }
+}
+
+impl KeyPolicy {
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            per_key_concurrency: settings.per_key_concurrency,
+            key_limits: QuotaLimits::of_settings(
+                settings.key_requests_per_minute,
+                settings.key_tokens_per_minute,
+                settings.key_requests_per_day,
+                settings.key_tokens_per_day,
+            ),
+            project_limits: QuotaLimits::of_settings(
+                settings.project_requests_per_minute,
+                settings.project_tokens_per_minute,
+                settings.project_requests_per_day,
+                settings.project_tokens_per_day,
+            ),
+            overload_pause: settings.overload_pause(),
+        }
+    }
+}
+
+impl LastSuccesses {
+    pub fn add(&mut self, id: UpstreamKeyId, at: Timestamp) {
+        if let Some((last, _)) = self.last
+            && last != id
+        {
+            self.last_by_another = self.last;
+        }
+        self.last = Some((id, at));
+    }
+
+    pub fn of_another_than(&self, id: UpstreamKeyId) -> Option<Timestamp> {
+        let successes = [self.last, self.last_by_another];
+        successes
+            .into_iter()
+            .flatten()
+            .find(|(by, _)| *by != id)
+            .map(|(_, at)| at)
+    }
+}
+
+/// The place in line of a key that was last lent at `time`.
+pub fn lease_order_at(time: Timestamp) -> i64 {
+    // Room for a thousand turns a millisecond.
+    time.as_millis().saturating_mul(1_000)
+}

@@ -1,0 +1,532 @@
+//! Which key to lend next.
+
+use crate::clock::Timestamp;
+use crate::pool::keys::readiness::CooldownEnd;
+use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, Readiness, ReadyIndex, ReadyRank};
+use crate::pool::keys::registry::{KeyRegistry, LeasedKey, QuotaReservation, lease_order_at};
+use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, ProjectId, UpstreamKeyId};
+use crate::pool::quota::limits::{Measure, ObservedLimit};
+use crate::pool::quota::windows::QuotaAmount;
+
+mod project_selection;
+
+/// How many keys are looked at behind the first that would do, for one that would do better, and for one with room for a
+/// large batch.
+const MAX_EXAMINED: usize = 64;
+
+/// How many lines there are at most: each holds every key.
+const MAX_READY_INDEXES: usize = 200;
+
+/// What a request needs a key for.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseRequest<'a> {
+    /// Empty: nothing that uses a model.
+    pub model: &'a str,
+    /// What it will use of the model's quota, as far as can be told; no requests: nothing.
+    pub amount: QuotaAmount,
+    /// The tags of which the key must have one; none: any key.
+    pub tags: &'a [String],
+    /// The project of which the key must be, because what the request names is there; `None`: any project.
+    pub project: Option<ProjectId>,
+}
+
+/// The keys a request has been tried with.
+#[derive(Debug, Clone, Default)]
+pub struct TriedKeys {
+    /// Those that failed.
+    keys: Vec<UpstreamKeyId>,
+    projects: Vec<ProjectId>,
+    /// The key that may be tried once more because its failure said nothing about it.
+    reusable: Option<UpstreamKeyId>,
+}
+
+/// What a failure says about trying the same key again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyReuse {
+    Never,
+    /// Another try could well succeed.
+    Once,
+    /// As soon as its project's rest has ended.
+    AfterCooldown,
+}
+
+/// Why no key can be lent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseObstacle {
+    /// There is none at all.
+    NoKeys,
+    /// Only a check or a hand can bring one back, or none has the tags.
+    NoUsableKey,
+    /// The one project that could serve has no key that a client with these tags can use.
+    ProjectWithoutKeys,
+    /// All that could serve were tried.
+    AllTried,
+    /// Those that could serve carry as much as they may.
+    Busy,
+    /// All rest; the first until then.
+    CoolingDown { until: Timestamp, for_the_day: bool },
+    /// The model is overloaded, for everybody.
+    Overloaded { until: Timestamp },
+    /// Google refuses our address.
+    AddressThrottled { until: Timestamp },
+}
+
+impl TriedKeys {
+    /// Notes an attempt that failed.
+    pub fn add(&mut self, id: UpstreamKeyId, project_id: ProjectId, reuse: KeyReuse) {
+        self.projects.push(project_id);
+        let first_time = !self.keys.contains(&id);
+        match reuse {
+            KeyReuse::AfterCooldown => return,
+            KeyReuse::Once if first_time => self.reusable = Some(id),
+            KeyReuse::Once | KeyReuse::Never if self.reusable == Some(id) => self.reusable = None,
+            KeyReuse::Once | KeyReuse::Never => {}
+        }
+        self.keys.push(id);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.projects.is_empty()
+    }
+
+    fn has_key(&self, id: UpstreamKeyId) -> bool {
+        self.keys.contains(&id)
+    }
+
+    pub fn has_project(&self, id: ProjectId) -> bool {
+        self.projects.contains(&id)
+    }
+}
+
+impl LeaseObstacle {
+    /// When it may be over; `None`: not by itself, or not at a time that anybody knows.
+    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::NoKeys | Self::NoUsableKey | Self::ProjectWithoutKeys | Self::AllTried => None,
+            Self::Busy => Some(now),
+            Self::CoolingDown { until, .. }
+            | Self::Overloaded { until }
+            | Self::AddressThrottled { until } => Some(*until),
+        }
+    }
+}
+
+impl KeyRegistry {
+    /// Lends the best ready key: lowest priority, then least busy for its weight, then the smallest share used of what is
+    /// known of its day's quota, then longest rested.
+    ///
+    /// A key of a project not yet tried comes before any other, another key of a tried project before the same key
+    /// again.
+    pub fn lease(
+        &mut self,
+        lease_request: &LeaseRequest,
+        tried: &TriedKeys,
+        now: Timestamp,
+    ) -> Result<LeasedKey, LeaseObstacle> {
+        if let Some(project_id) = lease_request.project {
+            return self.lease_in_project(project_id, lease_request, tried, now);
+        }
+        let (model, index) = self.prepare_ready_index(lease_request, now)?;
+        match self.select(index, lease_request, tried, now) {
+            Ok(id) => Ok(self.lease_selected(id, model, Some(index), lease_request.amount, now)),
+            Err(obstacle) => match self.key_for_limit_probe(index, obstacle, tried, now) {
+                Some(id) => {
+                    Ok(self.lease_selected(id, model, Some(index), lease_request.amount, now))
+                }
+                None => Err(obstacle),
+            },
+        }
+    }
+
+    /// What keeps every key from being lent; `None`: nothing.
+    pub fn obstacle(
+        &mut self,
+        lease_request: &LeaseRequest,
+        now: Timestamp,
+    ) -> Option<LeaseObstacle> {
+        if let Some(project_id) = lease_request.project {
+            return self.obstacle_of_project(project_id, lease_request, now);
+        }
+        let selected = self
+            .prepare_ready_index(lease_request, now)
+            .and_then(|(_, index)| self.select(index, lease_request, &TriedKeys::default(), now));
+        selected.err()
+    }
+
+    /// The model whose quota is used, if it is known, and the line for it, past every gate and with all awake.
+    fn prepare_ready_index(
+        &mut self,
+        lease_request: &LeaseRequest,
+        now: Timestamp,
+    ) -> Result<(Option<ModelNumber>, usize), LeaseObstacle> {
+        let model = self.check_breakers(lease_request, now)?;
+        let index = self.ready_index_for(lease_request, now);
+        self.refresh_cooling_down(index, now);
+        Ok((model, index))
+    }
+
+    /// The model whose quota is used, if it is known, and nothing holds requests for it back.
+    fn check_breakers(
+        &mut self,
+        lease_request: &LeaseRequest,
+        now: Timestamp,
+    ) -> Result<Option<ModelNumber>, LeaseObstacle> {
+        self.day_ends(now);
+        let model = self
+            .find_model(lease_request.model)
+            .filter(|_| lease_request.amount.requests > 0);
+        if let Some(breaker) = &self.address_throttle.breaker {
+            breaker
+                .admits(now)
+                .map_err(|until| LeaseObstacle::AddressThrottled { until })?;
+        }
+        if let Some(breaker) = model.and_then(|model| self.models[model].overload.breaker) {
+            breaker
+                .admits(now)
+                .map_err(|until| LeaseObstacle::Overloaded { until })?;
+        }
+        Ok(model)
+    }
+
+    /// The line for what is wanted, made where there is none.
+    fn ready_index_for(&mut self, lease_request: &LeaseRequest, now: Timestamp) -> usize {
+        let known = self.find_model(lease_request.quota_model());
+        let model = known
+            .filter(|model| self.models[*model].has_own_index)
+            .unwrap_or(ANY_MODEL);
+        let known = self
+            .ready_indexes
+            .iter()
+            .position(|index| index.model == model && *index.tags == *lease_request.tags);
+        known.unwrap_or_else(|| {
+            if self.ready_indexes.len() >= MAX_READY_INDEXES {
+                // Those that are still asked for are soon made again.
+                self.ready_indexes.clear();
+            }
+            let index = self.ready_indexes.len();
+            let mut made = ReadyIndex::new(model, lease_request.tags);
+            let keys = self.by_id.iter();
+            let members = keys.filter(|(_, key)| made.accepts_tags(&key.row.tags));
+            let placed = members.map(|(id, key)| {
+                let readiness = self.readiness_of(*id, model, key.lease_order, now);
+                (*id, readiness, key.lease_order)
+            });
+            let placed: Vec<_> = placed.collect();
+            made.fill(placed);
+            self.ready_indexes.push(made);
+            for key in self.by_id.values_mut().filter(|key| key.in_flight > 0) {
+                key.indexed_while_busy.push((model, index));
+            }
+            index
+        })
+    }
+
+    /// Places anew what has rested long enough, and, where nobody is ready, what turns out to rest shorter than was
+    /// written down.
+    fn refresh_cooling_down(&mut self, index: usize, now: Timestamp) {
+        let model = self.ready_indexes[index].model;
+        while let Some((until, id)) = self.ready_indexes[index].next_cooling_down() {
+            let is_unchanged =
+                || self.readiness_of(id, model, 0, now) == Readiness::CoolingDown(until);
+            if until > now && (self.ready_indexes[index].has_ready() || is_unchanged()) {
+                break;
+            }
+            self.update_readiness(id, index, now);
+        }
+    }
+
+    fn select(
+        &mut self,
+        index: usize,
+        lease_request: &LeaseRequest,
+        tried: &TriedKeys,
+        now: Timestamp,
+    ) -> Result<UpstreamKeyId, LeaseObstacle> {
+        let mut passed = None;
+        let mut examined = 0;
+        let (mut other_key, mut same_key) = (None, None);
+        let mut no_room: Option<CooldownEnd> = None;
+        while let Some(rank) = self.ready_indexes[index].next_ready(passed) {
+            if !self.confirm_rank(rank, index, now) {
+                continue;
+            }
+            passed = Some(rank);
+            examined += 1;
+            let cooldown_end = (lease_request.amount.requests > 0)
+                .then(|| {
+                    self.room_for(
+                        rank.id,
+                        self.ready_indexes[index].model,
+                        lease_request.amount,
+                        now,
+                    )
+                })
+                .flatten();
+            if let Some(cooldown_end) = cooldown_end {
+                no_room = no_room
+                    .filter(|first| first.until <= cooldown_end.until)
+                    .or(Some(cooldown_end));
+            } else if !self
+                .project_of(rank.id)
+                .is_some_and(|project| tried.has_project(project))
+            {
+                return Ok(rank.id);
+            } else if !tried.has_key(rank.id) {
+                other_key = other_key.or(Some(rank.id));
+            } else if tried.reusable == Some(rank.id) {
+                same_key = Some(rank.id);
+            }
+            if examined > MAX_EXAMINED && (other_key.is_some() || no_room.is_some()) {
+                break;
+            }
+        }
+        if let Some(id) = other_key.or(same_key) {
+            return Ok(id);
+        }
+        if let Some(CooldownEnd {
+            until, for_the_day, ..
+        }) = no_room
+        {
+            return Err(LeaseObstacle::CoolingDown { until, for_the_day });
+        }
+        Err(self.obstacle_of(index, now))
+    }
+
+    /// Whether a key stands as well as was written down, or better; else its place is written anew.
+    fn confirm_rank(&mut self, rank: ReadyRank, index: usize, now: Timestamp) -> bool {
+        let model = self.ready_indexes[index].model;
+        let readiness = self.readiness_of(rank.id, model, rank.lease_order, now);
+        if readiness == Readiness::Ready(rank) {
+            return true;
+        }
+        self.update_readiness(rank.id, index, now);
+        matches!(readiness, Readiness::Ready(better) if better < rank)
+    }
+
+    /// Why nobody in the line is ready.
+    fn obstacle_of(&mut self, index: usize, now: Timestamp) -> LeaseObstacle {
+        if self.by_id.is_empty() {
+            return LeaseObstacle::NoKeys;
+        }
+        let model = self.ready_indexes[index].model;
+        let busy = self.ready_indexes[index].has_busy();
+        if self.ready_indexes[index].has_ready() {
+            return if busy {
+                LeaseObstacle::Busy
+            } else {
+                LeaseObstacle::AllTried
+            };
+        }
+        while let Some((until, id)) = self.ready_indexes[index].next_cooling_down() {
+            let key = &self.by_id[&id];
+            if self.readiness_of(id, model, 0, now) == Readiness::CoolingDown(until) {
+                let cooldown_end = self.cooldown_end_of(key, model, now);
+                let for_the_day = cooldown_end.is_some_and(|cooldown_end| {
+                    cooldown_end.until == until && cooldown_end.for_the_day
+                });
+                return if busy {
+                    LeaseObstacle::Busy
+                } else {
+                    LeaseObstacle::CoolingDown { until, for_the_day }
+                };
+            }
+            self.update_readiness(id, index, now);
+        }
+        if busy || self.ready_indexes[index].has_ready() {
+            LeaseObstacle::Busy
+        } else {
+            LeaseObstacle::NoUsableKey
+        }
+    }
+
+    /// A key that rests by our estimate alone, now and then, to see whether its project has more than is presumed.
+    fn key_for_limit_probe(
+        &mut self,
+        index: usize,
+        obstacle: LeaseObstacle,
+        tried: &TriedKeys,
+        now: Timestamp,
+    ) -> Option<UpstreamKeyId> {
+        let LeaseObstacle::CoolingDown { .. } = obstacle else {
+            return None;
+        };
+        let model = self.ready_indexes[index].model;
+        let billings = [Billing::Free, Billing::Paid, Billing::Unknown];
+        let may = billings.map(|billing| self.models[model].inherited.may_be_probed(billing, now));
+        if !may.contains(&true) {
+            return None;
+        }
+        let may_be_probed = |id: &UpstreamKeyId| {
+            let fits = self.ready_indexes[index].accepts_tags(&self.by_id[id].row.tags);
+            let billing = self.billing_to_probe(*id, model, tried, now)?;
+            (fits && may[billing as usize]).then_some(billing)
+        };
+        // Whose limit was never named first; each has its turn.
+        let found = self
+            .by_id
+            .keys()
+            .filter_map(|id| {
+                Some((
+                    self.has_observed_limit(*id, model),
+                    self.by_id[id].lease_order,
+                    *id,
+                    may_be_probed(id)?,
+                ))
+            })
+            .min_by_key(|(before, lease_order, id, _)| (*before, *lease_order, *id));
+        for billing in billings {
+            let is_of_found_key = found.as_ref().is_none_or(|(.., of)| *of == billing);
+            if may[billing as usize] && is_of_found_key {
+                self.models[model].inherited.probe_started(billing, now);
+            }
+        }
+        found.map(|(_, _, id, _)| id)
+    }
+
+    /// Whose presumption a key could put to the test, as it rests by our estimate alone; `None`: it could not.
+    fn billing_to_probe(
+        &self,
+        id: UpstreamKeyId,
+        model: ModelNumber,
+        tried: &TriedKeys,
+        now: Timestamp,
+    ) -> Option<Billing> {
+        let key = self.by_id.get(&id)?;
+        let project = self.projects.get(&key.row.project_id)?;
+        let quota = project.quotas.get(&model)?;
+        let is_ready =
+            key.row.enabled && key.row.condition.state == KeyState::Ready && key.in_flight == 0;
+        let cools_down_by_estimate = self
+            .cooldown_end_of(key, model, now)
+            .is_some_and(|cooldown_end| cooldown_end.is_estimate);
+        let is_new = !tried.has_key(id) && !tried.has_project(key.row.project_id);
+        (is_ready && cools_down_by_estimate && quota.in_flight == 0 && is_new)
+            .then_some(project.billing)
+    }
+
+    fn has_observed_limit(&self, id: UpstreamKeyId, model: ModelNumber) -> bool {
+        let project = self
+            .by_id
+            .get(&id)
+            .and_then(|key| self.projects.get(&key.row.project_id));
+        let quota = project.and_then(|project| project.quotas.get(&model));
+        quota.is_some_and(|quota| {
+            Measure::ALL
+                .iter()
+                .any(|measure| quota.observed(*measure) != ObservedLimit::Unknown)
+        })
+    }
+
+    /// Counts a request on the key and sends it to the end of the line in which it stood.
+    fn lease_selected(
+        &mut self,
+        id: UpstreamKeyId,
+        model: Option<ModelNumber>,
+        index: Option<usize>,
+        amount: QuotaAmount,
+        now: Timestamp,
+    ) -> LeasedKey {
+        self.last_lease_order = (self.last_lease_order + 1).max(lease_order_at(now));
+        let lease_order = self.last_lease_order;
+        let day_ends = self.day_ends(now);
+        let mut reservation = QuotaReservation {
+            model,
+            amount,
+            at: Some(now),
+            day_ends: Some(day_ends),
+            ..QuotaReservation::default()
+        };
+        let project_id = self.by_id[&id].row.project_id;
+        if let Some(model) = model {
+            reservation.beyond = self.limits_reached(project_id, model, now);
+        }
+        if amount.requests > 0 {
+            self.each_usage(id, project_id, model, |usage| {
+                usage.add(amount, now, day_ends);
+            });
+        }
+        if let Some(model) = model {
+            self.begin_in_flight(id, model, amount.requests);
+            if let Some(breaker) = &mut self.models[model].overload.breaker {
+                breaker.begin_probe();
+                reservation.probes_overload = true;
+            }
+        }
+        if let Some(breaker) = &mut self.address_throttle.breaker {
+            breaker.begin_probe();
+            reservation.probes_address_throttle = true;
+        }
+        let key = self.by_id.get_mut(&id).expect("a selected key is known");
+        key.in_flight += 1;
+        key.lease_order = lease_order;
+        let secret = key.row.secret.clone();
+        // Its rest is over: from now on it is on trial.
+        let condition = &mut key.row.condition;
+        if condition.state == KeyState::CoolingDown {
+            *condition = KeyCondition {
+                state: KeyState::Trial,
+                since: now,
+                until: None,
+                next_check: None,
+                ..*condition
+            };
+        }
+        if let Some(index) = index {
+            self.update_readiness_in_order(id, index, lease_order, now);
+        }
+        let billing = self
+            .projects
+            .get(&project_id)
+            .map(|project| project.billing);
+        LeasedKey {
+            id,
+            project_id,
+            secret,
+            is_free: billing == Some(Billing::Free),
+            reservation,
+        }
+    }
+
+    /// The limits that our count has reached, for a request that goes all the same.
+    fn limits_reached(
+        &self,
+        project_id: ProjectId,
+        model: ModelNumber,
+        now: Timestamp,
+    ) -> Vec<Measure> {
+        let Some(project) = self.projects.get(&project_id) else {
+            return Vec::new();
+        };
+        let Some(quota) = project.quotas.get(&model) else {
+            return Vec::new();
+        };
+        let limits = quota.limits(self.inherited_limits(model, Some(project)), now);
+        if limits.is_empty() {
+            return Vec::new();
+        }
+        let reached = |measure: &Measure| {
+            limits
+                .get(*measure)
+                .is_some_and(|limit| quota.usage.used(*measure, now) >= limit)
+        };
+        Measure::ALL.into_iter().filter(reached).collect()
+    }
+
+    fn project_of(&self, id: UpstreamKeyId) -> Option<ProjectId> {
+        self.by_id.get(&id).map(|key| key.row.project_id)
+    }
+}
+
+impl LeaseRequest<'_> {
+    /// What uses no quota shares a name, whatever model it asks about.
+    pub fn quota_model(&self) -> &str {
+        if self.amount.requests == 0 {
+            ""
+        } else {
+            self.model
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! After an attempt: answer with it, or try again?
+
+use std::time::Duration;
+
+use crate::pool::health::verdict::{Retry, Rule, Verdict};
+use crate::pool::settings::Settings;
+
+/// What to do after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextStep {
+    /// The client gets this attempt's answer, or the pool's own word for it.
+    Answer,
+    /// The same request goes out again after `pause`.
+    TryAgain { pause: Duration },
+}
+
+/// What the attempts of one request came to so far.
+#[derive(Debug, Clone, Default)]
+pub struct RetryBudget {
+    /// All attempts.
+    pub attempts: u32,
+    /// Those that reached a model or broke on the way.
+    pub counted_attempts: u32,
+    overloads: u32,
+    egress_failures: u32,
+    connection_failures: u32,
+    server_faults: u32,
+}
+
+impl RetryBudget {
+    /// Counts one more attempt, which came to `rule`.
+    pub fn add(&mut self, rule: Rule) {
+        self.attempts += 1;
+        match rule.retry() {
+            Retry::FreeWithOtherKey => return,
+            Retry::No => {}
+            Retry::OneOtherKey => self.egress_failures += 1,
+            Retry::TwiceAfterPause => self.overloads += 1,
+            Retry::Once if matches!(rule, Rule::ConnectFailed | Rule::ConnectionBroken) => {
+                self.connection_failures += 1;
+            }
+            Retry::Once => self.server_faults += 1,
+        }
+        self.counted_attempts += 1;
+    }
+}
+
+/// Decides after `verdict`, which `tries` already counts.
+///
+/// `jitter` (0 to 1) spreads the pauses of many clients that meet the same overload.
+pub fn next_step(
+    verdict: &Verdict,
+    budget: &RetryBudget,
+    settings: &Settings,
+    jitter: f64,
+) -> NextStep {
+    let again = |pause| NextStep::TryAgain { pause };
+    if budget.counted_attempts >= settings.max_attempts
+        || budget.attempts >= settings.max_keys_per_request
+    {
+        return NextStep::Answer;
+    }
+    match verdict.rule.retry() {
+        Retry::FreeWithOtherKey => again(Duration::ZERO),
+        Retry::OneOtherKey if budget.egress_failures <= 1 => again(Duration::ZERO),
+        Retry::Once if budget.server_faults <= 1 && budget.connection_failures <= 1 => {
+            again(Duration::ZERO)
+        }
+        Retry::TwiceAfterPause if budget.overloads <= 2 => {
+            again(Duration::from_secs_f64(0.5 + 1.5 * jitter))
+        }
+        Retry::No | Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause => NextStep::Answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many attempts a request makes when every one comes to the next rule of `rules`.
+    fn attempts(rules: &[Rule]) -> u32 {
+        let mut budget = RetryBudget::default();
+        for rule in rules {
+            let verdict = Verdict {
+                rule: *rule,
+                status: None,
+                message: String::new(),
+                retry_delay: None,
+                violations: vec![],
+                project: None,
+            };
+            budget.add(*rule);
+            if next_step(&verdict, &budget, &Settings::default(), 0.5) == NextStep::Answer {
+                break;
+            }
+        }
+        budget.attempts
+    }
+
+    #[test]
+    fn each_fault_is_tried_as_often_as_its_rule_allows() {
+        let cases = [
+            (Rule::Success, 1),
+            (Rule::InvalidRequest, 1),
+            (Rule::ModelNotFound, 1),
+            (Rule::AnswerTimeout, 1),
+            (Rule::InternalError, 2),
+            (Rule::ConnectFailed, 2),
+            (Rule::LocationUnsupported, 2),
+            (Rule::Overloaded, 3),
+            (Rule::ApiKeyInvalid, 32),
+            (Rule::QuotaPerDay, 32),
+        ];
+        for (rule, expected) in cases {
+            assert_eq!(attempts(&[rule; 100]), expected, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn mixed_faults_end_at_max_attempts_and_free_ones_do_not_count() {
+        let mixed = [
+            Rule::Overloaded,
+            Rule::InternalError,
+            Rule::Overloaded,
+            Rule::ConnectFailed,
+            Rule::Overloaded,
+        ];
+        let with_free = [
+            Rule::ApiKeyInvalid,
+            Rule::InternalError,
+            Rule::QuotaPerDay,
+            Rule::InternalError,
+        ];
+
+        assert_eq!(attempts(&mixed), 4);
+        assert_eq!(attempts(&with_free), 4);
+    }
+}
