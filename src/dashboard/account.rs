@@ -14,17 +14,17 @@ use crate::app::App;
 use crate::auth::password::{self, Weakness};
 use crate::dashboard::components::{Tone, ago, badge, card, field, moment};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::sign_in::check_password;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::{Notice, Visit};
+use crate::dashboard::translations::Language;
 use crate::storage::admins;
 use crate::storage::audit::Act;
 use crate::storage::sign_ins::{self, SignIn, SignInId};
 
 /// What is wrong with what was sent.
 #[derive(Debug, Default)]
-struct Wrong {
+struct AccountFormErrors {
     current: Option<String>,
     new: Option<&'static str>,
     repeated: Option<&'static str>,
@@ -44,75 +44,75 @@ pub struct ZoneForm {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct EndForm {
+pub struct EndSignInForm {
     /// `None`: all but this one.
     id: Option<i64>,
 }
 
-pub async fn show(State(app): State<Arc<App>>, visit: Visit) -> Result<Markup, ErrorPage> {
-    let sign_ins = sign_ins::list(&app.db.readers, visit.admin.id).await?;
+pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<Markup, ErrorPage> {
+    let sign_ins = sign_ins::list(&app.db.readers, context.admin.id).await?;
     Ok(view(
-        &visit,
+        &context,
         &sign_ins,
-        &visit.admin.zone,
-        &Wrong::default(),
+        &context.admin.zone,
+        &AccountFormErrors::default(),
     ))
 }
 
 /// Changes the password, and ends what others may have begun with the old one.
 pub async fn update_password(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, ErrorPage> {
-    let language = visit.language;
-    let wrong = Wrong {
-        new: password::weakness(&form.new).map(|weakness| words(language, weakness)),
+    let language = context.language;
+    let errors = AccountFormErrors {
+        new: password::weakness(&form.new).map(|weakness| weakness_text(language, weakness)),
         repeated: (form.new != form.repeated).then_some(language.passwords_differ()),
-        ..Wrong::default()
+        ..AccountFormErrors::default()
     };
-    if wrong.new.is_some() || wrong.repeated.is_some() {
-        return refuse(&app, &visit, &visit.admin.zone, &wrong).await;
+    if errors.new.is_some() || errors.repeated.is_some() {
+        return show_errors(&app, &context, &context.admin.zone, &errors).await;
     }
-    if let Err(told) = check_password(&app, &visit, &form.current).await {
-        let wrong = Wrong {
-            current: Some(told),
-            ..Wrong::default()
+    if let Err(message) = check_password(&app, &context, &form.current).await {
+        let errors = AccountFormErrors {
+            current: Some(message),
+            ..AccountFormErrors::default()
         };
-        return refuse(&app, &visit, &visit.admin.zone, &wrong).await;
+        return show_errors(&app, &context, &context.admin.zone, &errors).await;
     }
     let hash = password::hash(&form.new).await;
     let mut tx = app.db.begin().await?;
-    let (act, id) = (Act::aside(visit.actor(), visit.now), visit.admin.id);
+    let (act, id) = (Act::aside(context.actor(), context.now), context.admin.id);
     admins::update_password(&mut tx, id, &hash, &act).await?;
-    let ended = sign_ins::delete_others(&mut tx, id, Some(visit.sign_in_id), &act).await?;
+    let ended = sign_ins::delete_others(&mut tx, id, Some(context.sign_in_id), &act).await?;
     tx.commit().await?;
-    visit
-        .notify(Notice::done(language.password_changed(ended)))
+    context
+        .set_notice(Notice::done(language.password_changed(ended)))
         .await;
     Ok(Redirect::to("/account").into_response())
 }
 
 pub async fn update_zone(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Form(form): Form<ZoneForm>,
 ) -> Result<Response, ErrorPage> {
     let zone = TimeZone::get(form.zone.trim()).ok();
     let name = zone.as_ref().and_then(TimeZone::iana_name);
     let Some(name) = name else {
-        let wrong = Wrong {
-            zone: Some(visit.language.zone_unknown()),
-            ..Wrong::default()
+        let errors = AccountFormErrors {
+            zone: Some(context.language.zone_unknown()),
+            ..AccountFormErrors::default()
         };
-        return refuse(&app, &visit, &form.zone, &wrong).await;
+        return show_errors(&app, &context, &form.zone, &errors).await;
     };
     let mut tx = app.db.begin().await?;
-    let act = Act::aside(visit.actor(), visit.now);
-    admins::update_zone(&mut tx, visit.admin.id, name, &act).await?;
+    let act = Act::aside(context.actor(), context.now);
+    admins::update_zone(&mut tx, context.admin.id, name, &act).await?;
     tx.commit().await?;
-    visit
-        .notify(Notice::done(visit.language.zone_saved(name)))
+    context
+        .set_notice(Notice::done(context.language.zone_saved(name)))
         .await;
     Ok(Redirect::to("/account").into_response())
 }
@@ -120,37 +120,37 @@ pub async fn update_zone(
 /// Ends one sign-in, or all the others.
 pub async fn end_sign_ins(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Form(form): Form<EndForm>,
+    context: PageContext,
+    Form(form): Form<EndSignInForm>,
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
-    let language = visit.language;
-    let act = Act::aside(visit.actor(), visit.now);
+    let language = context.language;
+    let act = Act::aside(context.actor(), context.now);
     let notice = if let Some(id) = form.id {
-        sign_ins::delete(&mut tx, visit.admin.id, SignInId(id), &act).await?;
+        sign_ins::delete(&mut tx, context.admin.id, SignInId(id), &act).await?;
         language.sign_in_ended().to_owned()
     } else {
-        let this = Some(visit.sign_in_id);
-        let others = sign_ins::delete_others(&mut tx, visit.admin.id, this, &act);
+        let this = Some(context.sign_in_id);
+        let others = sign_ins::delete_others(&mut tx, context.admin.id, this, &act);
         language.sign_ins_ended(others.await?)
     };
     tx.commit().await?;
-    visit.notify(Notice::done(notice)).await;
+    context.set_notice(Notice::done(notice)).await;
     Ok(Redirect::to("/account"))
 }
 
-async fn refuse(
+async fn show_errors(
     app: &App,
-    visit: &Visit,
+    context: &PageContext,
     zone: &str,
-    wrong: &Wrong,
+    errors: &AccountFormErrors,
 ) -> Result<Response, ErrorPage> {
-    let sign_ins = sign_ins::list(&app.db.readers, visit.admin.id).await?;
-    let page = view(visit, &sign_ins, zone, wrong);
+    let sign_ins = sign_ins::list(&app.db.readers, context.admin.id).await?;
+    let page = view(context, &sign_ins, zone, errors);
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
-fn words(language: Language, weakness: Weakness) -> &'static str {
+fn weakness_text(language: Language, weakness: Weakness) -> &'static str {
     match weakness {
         Weakness::TooShort => language.password_too_short(),
         Weakness::TooLong => language.password_too_long(),
@@ -158,21 +158,26 @@ fn words(language: Language, weakness: Weakness) -> &'static str {
     }
 }
 
-fn view(visit: &Visit, sign_ins: &[SignIn], zone: &str, wrong: &Wrong) -> Markup {
-    let language = visit.language;
-    let content = html! {
-        (heading(language.account(), html! { span.muted { (language.signed_in_as(&visit.admin.username)) } }))
+fn view(
+    context: &PageContext,
+    sign_ins: &[SignIn],
+    zone: &str,
+    errors: &AccountFormErrors,
+) -> Markup {
+    let language = context.language;
+    let body = html! {
+        (heading(language.account(), html! { span.muted { (language.signed_in_as(&context.admin.username)) } }))
         div.cards {
-            (card(language.change_password(), password_form(visit, wrong)))
-            (card(language.time_zone(), zone_form(visit, zone, wrong)))
+            (card(language.change_password(), password_form(context, errors)))
+            (card(language.time_zone(), zone_form(context, zone, errors)))
         }
-        (card(language.sign_ins(), sign_in_table(visit, sign_ins)))
+        (card(language.sign_ins(), sign_in_table(context, sign_ins)))
     };
-    layout::page(visit, Place::Account, language.account(), content)
+    layout::page(context, Section::Account, language.account(), body)
 }
 
-fn password_form(visit: &Visit, wrong: &Wrong) -> Markup {
-    let language = visit.language;
+fn password_form(context: &PageContext, errors: &AccountFormErrors) -> Markup {
+    let language = context.language;
     let input = |id: &str, completion: &str| {
         html! { input #(id) type="password" name=(id) autocomplete=(completion) required; }
     };
@@ -183,33 +188,33 @@ fn password_form(visit: &Visit, wrong: &Wrong) -> Markup {
     );
     html! {
         form.stacked method="post" action="/account/password" {
-            (visit.csrf_field())
-            (field("current", language.current_password(), None, wrong.current.as_deref(), current))
-            (field("new", language.new_password(), Some(language.password_hint()), wrong.new, new))
-            (field("repeated", language.repeat_password(), None, wrong.repeated, repeated))
+            (context.csrf_field())
+            (field("current", language.current_password(), None, errors.current.as_deref(), current))
+            (field("new", language.new_password(), Some(language.password_hint()), errors.new, new))
+            (field("repeated", language.repeat_password(), None, errors.repeated, repeated))
             div.actions {
                 button.primary type="submit" { (language.change_password()) }
-                span.muted.small { (language.password_since()) " " (ago(visit, visit.admin.password_changed_at, visit.now)) }
+                span.muted.small { (language.password_since()) " " (ago(context, context.admin.password_changed_at, context.now)) }
             }
         }
     }
 }
 
-fn zone_form(visit: &Visit, zone: &str, wrong: &Wrong) -> Markup {
-    let language = visit.language;
+fn zone_form(context: &PageContext, zone: &str, errors: &AccountFormErrors) -> Markup {
+    let language = context.language;
     let input = html! { input #zone name="zone" value=(zone) list="zones" autocomplete="off" spellcheck="false" required; };
     html! {
         form.stacked method="post" action="/account/zone" {
-            (visit.csrf_field())
-            (field("zone", language.choose_zone(), Some(language.zone_hint()), wrong.zone, input))
+            (context.csrf_field())
+            (field("zone", language.choose_zone(), Some(language.zone_hint()), errors.zone, input))
             datalist #zones { @for name in jiff::tz::db().available() { option value=(name) {} } }
             div.actions { button.primary type="submit" { (language.save()) } }
         }
     }
 }
 
-fn sign_in_table(visit: &Visit, sign_ins: &[SignIn]) -> Markup {
-    let language = visit.language;
+fn sign_in_table(context: &PageContext, sign_ins: &[SignIn]) -> Markup {
+    let language = context.language;
     html! {
         div.table { table.stack {
             thead { tr {
@@ -220,29 +225,29 @@ fn sign_in_table(visit: &Visit, sign_ins: &[SignIn]) -> Markup {
                 tr {
                     td data-label=(language.address()) { (sign_in.address) }
                     td.clip data-label=(language.browser()) title=(sign_in.user_agent) { (sign_in.user_agent) }
-                    td data-label=(language.since()) { (moment(visit, sign_in.created_at)) }
-                    td data-label=(language.last_seen()) { (ago(visit, sign_in.last_seen_at, visit.now)) }
-                    td.number { (ending(visit, sign_in)) }
+                    td data-label=(language.since()) { (moment(context, sign_in.created_at)) }
+                    td data-label=(language.last_seen()) { (ago(context, sign_in.last_seen_at, context.now)) }
+                    td.number { (end_sign_in_button(context, sign_in)) }
                 }
             } }
         } }
         @if sign_ins.len() > 1 {
             form method="post" action="/account/sign-ins/end" {
-                (visit.csrf_field())
+                (context.csrf_field())
                 button.danger type="submit" { (language.end_others()) }
             }
         }
     }
 }
 
-fn ending(visit: &Visit, sign_in: &SignIn) -> Markup {
+fn end_sign_in_button(context: &PageContext, sign_in: &SignIn) -> Markup {
     html! {
-        @if sign_in.id == visit.sign_in_id {
-            (badge(Tone::Info, visit.language.this_browser()))
+        @if sign_in.id == context.sign_in_id {
+            (badge(Tone::Info, context.language.this_browser()))
         } @else {
             form method="post" action="/account/sign-ins/end" {
-                (visit.csrf_field())
-                button.small type="submit" name="id" value=(sign_in.id.0) { (visit.language.end_sign_in()) }
+                (context.csrf_field())
+                button.small type="submit" name="id" value=(sign_in.id.0) { (context.language.end_sign_in()) }
             }
         }
     }

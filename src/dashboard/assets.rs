@@ -40,9 +40,9 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
 
 fn asset(name: &'static str, kind: &'static str, content: &'static str) -> Asset {
     let hash = Sha256::digest(content.as_bytes());
-    let (stem, ending) = name
+    let (stem, extension) = name
         .split_once('.')
-        .expect("every asset's name has an ending");
+        .expect("every asset's name has an extension");
     let mut packer = GzEncoder::new(Vec::new(), Compression::best());
     packer
         .write_all(content.as_bytes())
@@ -50,7 +50,7 @@ fn asset(name: &'static str, kind: &'static str, content: &'static str) -> Asset
     Asset {
         name,
         url: format!(
-            "/assets/{stem}.{:02x}{:02x}{:02x}{:02x}.{ending}",
+            "/assets/{stem}.{:02x}{:02x}{:02x}{:02x}.{extension}",
             hash[0], hash[1], hash[2], hash[3]
         ),
         kind,
@@ -73,7 +73,7 @@ pub async fn show(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some(asset) = asset else {
         return (StatusCode::NOT_FOUND, "no such asset\n").into_response();
     };
-    let kept = [
+    let response_headers = [
         (CONTENT_TYPE, asset.kind),
         (CACHE_CONTROL, "public, max-age=31536000, immutable"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -84,12 +84,12 @@ pub async fn show(Path(name): Path<String>, headers: HeaderMap) -> Response {
         .and_then(|value| value.to_str().ok());
     if accepted.is_some_and(|accepted| accepted.contains("gzip")) {
         (
-            kept,
+            response_headers,
             [(CONTENT_ENCODING, "gzip")],
             asset.compressed.as_slice(),
         )
             .into_response()
     } else {
-        (kept, asset.content).into_response()
+        (response_headers, asset.content).into_response()
     }
 }

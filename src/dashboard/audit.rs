@@ -11,13 +11,13 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::dashboard::changes::{line, told, word};
+use crate::dashboard::changes::{action_label, field_change_line, field_changes};
 use crate::dashboard::components::{empty_state, href, icon, moment, pager, select};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::PageContext;
 use crate::dashboard::settings::catalogue::CATALOGUE;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::translations::Language;
 use crate::pool::settings::definition;
 use crate::storage::admins;
 use crate::storage::audit::{self, Action, Actor, Filter, ListedAct, ListedChange, Subject};
@@ -25,7 +25,7 @@ use crate::storage::paging::{Position, Slice};
 
 const PATH: &str = "/audit";
 /// How many acts a page shows.
-const PAGE: usize = 50;
+const PAGE_SIZE: usize = 50;
 const ACTIONS: [Action; 11] = [
     Action::Create,
     Action::Update,
@@ -51,7 +51,7 @@ const SUBJECTS: [Subject; 6] = [
 /// The filters as they stand in the URL.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct AuditQuery {
     actor: String,
     action: String,
     subject: String,
@@ -70,31 +70,33 @@ pub struct Asked {
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Query(asked): Query<Asked>,
+    context: PageContext,
+    Query(query): Query<AuditQuery>,
 ) -> Result<Markup, ErrorPage> {
     let db = &app.db.readers;
-    let position = Position::of(asked.older, asked.newer);
-    let acts = audit::list_acts(db, &asked.filter(&visit.zone), position, PAGE).await?;
+    let position = Position::of(query.older, query.newer);
+    let acts = audit::list_acts(db, &query.filter(&context.zone), position, PAGE_SIZE).await?;
     let actors = admins::list_usernames(db).await?;
     let actors = actors.iter().map(|name| Actor::admin(name, String::new()));
     let others = [Actor::cli(), Actor::environment(), Actor::demo()];
     let actors: Vec<_> = actors.chain(others).map(|actor| actor.name).collect();
-    Ok(view(&visit, &asked, &acts, &actors))
+    Ok(view(&context, &query, &acts, &actors))
 }
 
-impl Asked {
+impl AuditQuery {
     /// What of it can be understood.
     fn filter(&self, zone: &TimeZone) -> Filter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let from = date(&self.from);
         let until = date(&self.to).and_then(|date| date.tomorrow().ok());
-        let begins = |date: Date| {
+        let start_of_day = |date: Date| {
             Some(Timestamp::from(
                 date.to_zoned(zone.clone()).ok()?.timestamp(),
             ))
         };
-        let subject = SUBJECTS.into_iter().find(|it| name_of(it) == self.subject);
+        let subject = SUBJECTS
+            .into_iter()
+            .find(|it| serialized_name(it) == self.subject);
         // Only together with its kind is a thing found without reading everything.
         let is_named = subject.is_some_and(Subject::is_known_by_name);
         Filter {
@@ -102,9 +104,11 @@ impl Asked {
             subject_id: self.id.parse().ok().filter(|_| subject.is_some()),
             name: text(&self.name).filter(|_| is_named),
             actor: text(&self.actor),
-            action: ACTIONS.into_iter().find(|it| name_of(it) == self.action),
-            since: from.and_then(begins),
-            until: until.and_then(begins),
+            action: ACTIONS
+                .into_iter()
+                .find(|it| serialized_name(it) == self.action),
+            since: from.and_then(start_of_day),
+            until: until.and_then(start_of_day),
             // 0 is of changes that belong to no act.
             revision: self.revision.parse().ok().filter(|revision| *revision > 0),
         }
@@ -138,7 +142,7 @@ impl Asked {
     }
 
     /// Another part of the same list.
-    fn turned(&self, direction: &str, id: i64) -> String {
+    fn page_url(&self, direction: &str, id: i64) -> String {
         let id = id.to_string();
         let pairs = self.pairs().into_iter().chain([(direction, id.as_str())]);
         href(PATH, &pairs.collect::<Vec<_>>())
@@ -150,24 +154,29 @@ fn date(text: &str) -> Option<Date> {
 }
 
 /// As the URL, the database and JSON have it.
-fn name_of(word: &impl serde::Serialize) -> String {
-    let name = serde_json::to_value(word);
+fn serialized_name(value: &impl serde::Serialize) -> String {
+    let name = serde_json::to_value(value);
     let name = name.as_ref().ok().and_then(|name| name.as_str());
     name.unwrap_or_default().to_owned()
 }
 
-fn view(visit: &Visit, asked: &Asked, acts: &Slice<ListedAct>, actors: &[String]) -> Markup {
-    let language = visit.language;
-    let newer = acts.newer.map(|id| asked.turned("newer", id));
-    let older = acts.older.map(|id| asked.turned("older", id));
-    let content = html! {
+fn view(
+    context: &PageContext,
+    query: &AuditQuery,
+    acts: &Slice<ListedAct>,
+    actors: &[String],
+) -> Markup {
+    let language = context.language;
+    let newer = acts.newer.map(|id| query.page_url("newer", id));
+    let older = acts.older.map(|id| query.page_url("older", id));
+    let body = html! {
         (heading(language.audit(), html! { span.sub { (language.audit_lead()) } }))
-        (filters(language, asked, actors))
-        (chips(language, asked))
+        (filters(language, query, actors))
+        (chips(language, query))
         @if !acts.items.is_empty() {
-            (table(visit, asked, &acts.items))
+            (table(context, query, &acts.items))
             (pager(language, newer.as_deref(), older.as_deref()))
-        } @else if asked.is_empty() && asked.older.or(asked.newer).is_none() {
+        } @else if query.is_empty() && query.older.or(query.newer).is_none() {
             (empty_state(language.nothing_done(), language.nothing_done_text(), html! {}))
         } @else {
             (empty_state(
@@ -177,16 +186,16 @@ fn view(visit: &Visit, asked: &Asked, acts: &Slice<ListedAct>, actors: &[String]
             ))
         }
     };
-    layout::page(visit, Place::Audit, language.audit(), content)
+    layout::page(context, Section::Audit, language.audit(), body)
 }
 
-fn filters(language: Language, asked: &Asked, actors: &[String]) -> Markup {
+fn filters(language: Language, query: &AuditQuery, actors: &[String]) -> Markup {
     let any = ("", language.any_action());
-    let names = ACTIONS.map(|action| name_of(&action));
+    let names = ACTIONS.map(|action| serialized_name(&action));
     let actions = names.iter().zip(ACTIONS);
-    let actions = actions.map(|(name, action)| (name.as_str(), word(language, action)));
+    let actions = actions.map(|(name, action)| (name.as_str(), action_label(language, action)));
     let actions: Vec<_> = [any].into_iter().chain(actions).collect();
-    let names = SUBJECTS.map(|subject| name_of(&subject));
+    let names = SUBJECTS.map(|subject| serialized_name(&subject));
     let subjects = names.iter().zip(SUBJECTS);
     let subjects = subjects.map(|(name, subject)| (name.as_str(), language.subject(subject)));
     let subjects: Vec<_> = [any].into_iter().chain(subjects).collect();
@@ -195,37 +204,37 @@ fn filters(language: Language, asked: &Asked, actors: &[String]) -> Markup {
     };
     html! {
         form.filters method="get" action=(PATH) role="search" {
-            @for (name, value) in [("id", &asked.id), ("name", &asked.name), ("revision", &asked.revision)] {
+            @for (name, value) in [("id", &query.id), ("name", &query.name), ("revision", &query.revision)] {
                 @if !value.is_empty() { input type="hidden" name=(name) value=(value); }
             }
             (control("actor", language.changed_by(), html! {
-                input #actor name="actor" value=(asked.actor) list="actors" data-search autocomplete="off" spellcheck="false";
+                input #actor name="actor" value=(query.actor) list="actors" data-search autocomplete="off" spellcheck="false";
                 datalist #actors { @for actor in actors { option value=(actor) {} } }
             }))
-            (control("action", language.audit_action(), select("action", "action", &asked.action, &actions)))
-            (control("subject", language.audit_subject(), select("subject", "subject", &asked.subject, &subjects)))
-            (control("from", language.audit_from(), html! { input #from type="date" name="from" value=(asked.from); }))
-            (control("to", language.audit_to(), html! { input #to type="date" name="to" value=(asked.to); }))
+            (control("action", language.audit_action(), select("action", "action", &query.action, &actions)))
+            (control("subject", language.audit_subject(), select("subject", "subject", &query.subject, &subjects)))
+            (control("from", language.audit_from(), html! { input #from type="date" name="from" value=(query.from); }))
+            (control("to", language.audit_to(), html! { input #to type="date" name="to" value=(query.to); }))
             button.primary type="submit" { (language.apply()) }
         }
     }
 }
 
 /// The filters that no field of the form shows, and a way out of all.
-fn chips(language: Language, asked: &Asked) -> Markup {
-    let shown = [
-        ("id", language.audit_id(), &asked.id),
-        ("name", language.audit_name(), &asked.name),
-        ("revision", language.audit_act(), &asked.revision),
+fn chips(language: Language, query: &AuditQuery) -> Markup {
+    let hidden_filters = [
+        ("id", language.audit_id(), &query.id),
+        ("name", language.audit_name(), &query.name),
+        ("revision", language.audit_act(), &query.revision),
     ];
     html! {
-        @if !asked.is_empty() {
+        @if !query.is_empty() {
             div.chips role="group" aria-label=(language.filters_active()) {
-                @for (name, label, value) in shown.into_iter().filter(|(.., value)| !value.is_empty()) {
+                @for (name, label, value) in hidden_filters.into_iter().filter(|(.., value)| !value.is_empty()) {
                     span.chip {
                         span.muted { (label) }
                         span.value { (value) }
-                        a.remove href=(asked.with(name, "")) aria-label=(language.remove_filter(label)) {
+                        a.remove href=(query.with(name, "")) aria-label=(language.remove_filter(label)) {
                             (icon(r#"<path d="M4.5 4.5l7 7M11.5 4.5l-7 7"/>"#))
                         }
                     }
@@ -236,8 +245,8 @@ fn chips(language: Language, asked: &Asked) -> Markup {
     }
 }
 
-fn table(visit: &Visit, asked: &Asked, acts: &[ListedAct]) -> Markup {
-    let language = visit.language;
+fn table(context: &PageContext, query: &AuditQuery, acts: &[ListedAct]) -> Markup {
+    let language = context.language;
     html! {
         div.table { table.stack.audit data-keys {
             thead { tr {
@@ -247,40 +256,40 @@ fn table(visit: &Visit, asked: &Asked, acts: &[ListedAct]) -> Markup {
                 th scope="col" { (language.audit_subject()) }
                 th scope="col" { (language.audit_details()) }
             } }
-            tbody { @for act in acts { (row(visit, asked, act)) } }
+            tbody { @for act in acts { (row(context, query, act)) } }
         } }
     }
 }
 
-fn row(visit: &Visit, asked: &Asked, act: &ListedAct) -> Markup {
-    let language = visit.language;
+fn row(context: &PageContext, query: &AuditQuery, act: &ListedAct) -> Markup {
+    let language = context.language;
     let change = &act.first;
-    let told = told(language, &visit.zone, change);
+    let field_changes = field_changes(language, &context.zone, change);
     html! {
         tr {
-            td data-label=(language.changed_at()) { (moment(visit, change.at)) }
+            td data-label=(language.changed_at()) { (moment(context, change.at)) }
             td data-label=(language.changed_by()) {
                 span.lines {
-                    a.pick href=(asked.with("actor", &change.actor)) { (change.actor) }
+                    a.filter-link href=(query.with("actor", &change.actor)) { (change.actor) }
                     @if let Some(address) = &change.address { span.small.muted { (address) } }
                 }
             }
             td data-label=(language.audit_action()) {
-                a.pick.nowrap href=(asked.with("action", &name_of(&change.action))) { (word(language, change.action)) }
+                a.filter-link.nowrap href=(query.with("action", &serialized_name(&change.action))) { (action_label(language, change.action)) }
             }
             td data-label=(language.audit_subject()) {
                 span.lines {
-                    (subject(language, visit, change))
+                    (subject(language, context, change))
                     span.small.muted {
-                        a.pick href=(asked.with("subject", &name_of(&change.subject))) { (language.subject(change.subject)) }
+                        a.filter-link href=(query.with("subject", &serialized_name(&change.subject))) { (language.subject(change.subject)) }
                     }
                 }
             }
             td.details data-label=(language.audit_details()) {
-                @if !told.is_empty() || act.changes > 1 {
+                @if !field_changes.is_empty() || act.changes > 1 {
                     span.lines {
-                        @for told in &told { (line(told)) }
-                        @if act.changes > 1 { a.small href=(whole(change)) { (language.and_more_changes(act.changes - 1)) } }
+                        @for field_change in &field_changes { (field_change_line(field_change)) }
+                        @if act.changes > 1 { a.small href=(whole_act_url(change)) { (language.and_more_changes(act.changes - 1)) } }
                     }
                 }
             }
@@ -289,18 +298,18 @@ fn row(visit: &Visit, asked: &Asked, act: &ListedAct) -> Markup {
 }
 
 /// Every change of an act.
-fn whole(change: &ListedChange) -> String {
+fn whole_act_url(change: &ListedChange) -> String {
     let revision = change.revision.to_string();
     let pairs = [
         ("revision", revision.as_str()),
-        ("subject", &name_of(&change.subject)),
-        ("action", &name_of(&change.action)),
+        ("subject", &serialized_name(&change.subject)),
+        ("action", &serialized_name(&change.action)),
     ];
     href(PATH, &pairs)
 }
 
 /// What was changed, by its name; leads to its page where it has one.
-fn subject(language: Language, visit: &Visit, change: &ListedChange) -> Markup {
+fn subject(language: Language, context: &PageContext, change: &ListedChange) -> Markup {
     let id = change.subject_id.unwrap_or_default();
     let is_gone = change.action == Action::Delete;
     let page = match change.subject {
@@ -308,7 +317,7 @@ fn subject(language: Language, visit: &Visit, change: &ListedChange) -> Markup {
         Subject::ClientKey => Some(format!("/client-keys/{id}")),
         Subject::Project => Some(href("/upstream-keys", &[("project", &change.name)])),
         Subject::Setting => Some(format!("/settings/{}", change.name)),
-        Subject::Admin => (id == visit.admin.id.0).then(|| "/account".to_owned()),
+        Subject::Admin => (id == context.admin.id.0).then(|| "/account".to_owned()),
         Subject::Backup => Some("/backups".to_owned()),
     };
     let title = definition(&change.name)

@@ -21,11 +21,11 @@ use crate::dashboard::components::{
     Tone, ago, badge, bytes, card, empty_state, field, moment, number,
 };
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::live::{Parts, Watch, watch};
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
+use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::sign_in::check_password;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::{Notice, Visit};
+use crate::dashboard::translations::Language;
 use crate::storage::backup::Step;
 use crate::storage::backups::{self, Backup};
 use crate::storage::error::Error;
@@ -34,28 +34,28 @@ use crate::storage::error::Error;
 pub const FILE_TYPE: &str = "application/vnd.sqlite3";
 
 #[derive(Debug, Deserialize)]
-pub struct PasswordForm {
+pub struct ConfirmPasswordForm {
     #[serde(default)]
     password: String,
 }
 
-pub async fn show(State(app): State<Arc<App>>, visit: Visit) -> Result<Markup, ErrorPage> {
+pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<Markup, ErrorPage> {
     let backups = backups::list(app.db.path())?;
-    Ok(view(&visit, &app, &backups))
+    Ok(view(&context, &app, &backups))
 }
 
 /// Begins a backup, and does not wait for it.
-pub async fn create(State(app): State<Arc<App>>, visit: Visit) -> Redirect {
+pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redirect {
     let Some(progress) = app.backups.begin() else {
-        let notice = Notice::failed(visit.language.backup_begun_already());
-        visit.notify(notice).await;
+        let notice = Notice::failed(context.language.backup_already_running());
+        context.set_notice(notice).await;
         return Redirect::to("/backups");
     };
-    let (actor, now) = (visit.actor(), clock::now());
-    let mut ending = Ending::of(app.clone());
+    let (actor, now) = (context.actor(), clock::now());
+    let mut run = BackupRun::new(app.clone());
     tokio::spawn(async move {
         let made = backups::make(&app.db, &actor, now, &progress).await;
-        ending.came_to(&made);
+        run.set_result(&made);
         match &made {
             Ok(backup) => tracing::info!(bytes = backup.bytes, "made the backup {}", backup.name),
             Err(error) => tracing::error!("a backup failed: {error}"),
@@ -65,57 +65,57 @@ pub async fn create(State(app): State<Arc<App>>, visit: Visit) -> Redirect {
 }
 
 /// Ends a backup when it is dropped: one that panics is not to keep others from being made.
-struct Ending {
+struct BackupRun {
     app: Arc<App>,
     failed: Option<String>,
 }
 
-impl Ending {
-    fn of(app: Arc<App>) -> Self {
+impl BackupRun {
+    fn new(app: Arc<App>) -> Self {
         let failed = Some("it broke off".to_owned());
         Self { app, failed }
     }
 
-    fn came_to(&mut self, made: &Result<Backup, Error>) {
+    fn set_result(&mut self, made: &Result<Backup, Error>) {
         self.failed = made.as_ref().err().map(ToString::to_string);
     }
 }
 
-impl Drop for Ending {
+impl Drop for BackupRun {
     fn drop(&mut self) {
         self.app.backups.end(self.failed.take());
     }
 }
 
 /// Tells how far the backup is, and reloads the page when it is made.
-pub async fn live(State(app): State<Arc<App>>, visit: Visit) -> impl IntoResponse {
-    let watcher = Watcher {
+pub async fn live(State(app): State<Arc<App>>, context: PageContext) -> impl IntoResponse {
+    let updates = BackupUpdates {
         app: app.clone(),
-        language: visit.language,
-        parts: Parts::default(),
-        told_end: false,
+        language: context.language,
+        parts: SentParts::default(),
+        end_sent: false,
     };
-    watch(&app, &visit, watcher)
+    stream_updates(&app, &context, updates)
 }
 
 /// Somebody who waits for a backup.
-struct Watcher {
+struct BackupUpdates {
     app: Arc<App>,
     language: Language,
-    parts: Parts,
-    told_end: bool,
+    parts: SentParts,
+    end_sent: bool,
 }
 
-impl Watch for Watcher {
+impl LiveUpdates for BackupUpdates {
     const INTERVAL: Duration = Duration::from_millis(300);
 
-    async fn look(&mut self) -> Option<Vec<Event>> {
-        if self.told_end {
+    async fn next_events(&mut self) -> Option<Vec<Event>> {
+        if self.end_sent {
             return None;
         }
         let Some(step) = self.app.backups.step() else {
-            self.told_end = true;
-            return Some(vec![Event::default().event("go").data("/backups")]);
+            self.end_sent = true;
+            return Some(vec![Event::default().event("navigate").data("/backups")]);
         };
         let progress = progress(self.language, step);
         Some(self.parts.changed([("backup-progress", progress)]))
@@ -125,40 +125,40 @@ impl Watch for Watcher {
 /// Asks for the password: whoever finds a browser open shall not carry the keys away.
 pub async fn confirm_download(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(name): Path<String>,
 ) -> Result<Markup, ErrorPage> {
     let (backup, _) = backups::find(app.db.path(), &name)?;
-    Ok(download_form(&visit, &backup, None))
+    Ok(download_form(&context, &backup, None))
 }
 
 pub async fn download(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(name): Path<String>,
-    Form(form): Form<PasswordForm>,
+    Form(form): Form<ConfirmPasswordForm>,
 ) -> Result<Response, ErrorPage> {
     let (backup, path) = backups::find(app.db.path(), &name)?;
-    if let Err(told) = check_password(&app, &visit, &form.password).await {
-        let page = download_form(&visit, &backup, Some(&told));
+    if let Err(message) = check_password(&app, &context, &form.password).await {
+        let page = download_form(&context, &backup, Some(&message));
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     }
     let file = tokio::fs::File::open(&path).await;
     let file = file.map_err(|source| Error::file(&path, source))?;
-    backups::record_download(&app.db, &backup, &visit.actor(), visit.now).await?;
+    backups::record_download(&app.db, &backup, &context.actor(), context.now).await?;
     let headers = [
         (CONTENT_TYPE, FILE_TYPE.to_owned()),
         (CONTENT_LENGTH, backup.bytes.to_string()),
         (
             CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{}\"", ascii(&backup.name)),
+            format!("attachment; filename=\"{}\"", ascii_file_name(&backup.name)),
         ),
     ];
     Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
 }
 
 /// Names of files may hold what a header may not.
-fn ascii(name: &str) -> String {
+fn ascii_file_name(name: &str) -> String {
     let plain = |char: char| {
         if char.is_ascii_graphic() && !"\"\\".contains(char) {
             char
@@ -171,16 +171,16 @@ fn ascii(name: &str) -> String {
 
 pub async fn confirm_delete(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(name): Path<String>,
 ) -> Result<Markup, ErrorPage> {
     let (backup, _) = backups::find(app.db.path(), &name)?;
-    let language = visit.language;
+    let language = context.language;
     let title = language.delete_backup_question(&backup.name);
-    let content = html! {
+    let body = html! {
         (heading(&title, html! {}))
         form.card method="post" {
-            (visit.csrf_field())
+            (context.csrf_field())
             p { (language.delete_backup_text()) }
             div.actions {
                 button.danger.primary type="submit" { (language.delete_backup()) }
@@ -188,51 +188,51 @@ pub async fn confirm_delete(
             }
         }
     };
-    Ok(layout::page(&visit, Place::Backups, &title, content))
+    Ok(layout::page(&context, Section::Backups, &title, body))
 }
 
 pub async fn delete(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(name): Path<String>,
 ) -> Result<Redirect, ErrorPage> {
-    let deleted = backups::delete(&app.db, &name, &visit.actor(), visit.now).await?;
-    let notice = Notice::done(visit.language.backup_is_deleted(&deleted.name));
-    visit.notify(notice).await;
+    let deleted = backups::delete(&app.db, &name, &context.actor(), context.now).await?;
+    let notice = Notice::done(context.language.backup_is_deleted(&deleted.name));
+    context.set_notice(notice).await;
     Ok(Redirect::to("/backups"))
 }
 
-fn view(visit: &Visit, app: &App, backups: &[Backup]) -> Markup {
-    let language = visit.language;
+fn view(context: &PageContext, app: &App, backups: &[Backup]) -> Markup {
+    let language = context.language;
     let step = app.backups.step();
     let begin = html! {
         form method="post" action="/backups" {
-            (visit.csrf_field())
+            (context.csrf_field())
             button.primary type="submit" disabled[step.is_some()] { (language.back_up_now()) }
         }
     };
-    let content = html! {
+    let body = html! {
         (heading(language.backups(), html! { @if !backups.is_empty() || step.is_some() { (begin) } }))
         @if let Some(why) = app.backups.failed() {
             div.notice.failed role="alert" { p { strong { (language.backup_failed()) } " " (why) } }
         }
-        @if let Some(step) = step { (under_way(language, step)) }
+        @if let Some(step) = step { (progress_card(language, step)) }
         @if !backups.is_empty() {
-            (table(visit, backups))
+            (table(context, backups))
         } @else if step.is_none() {
             (empty_state(language.no_backups(), language.no_backups_text(), begin))
         }
-        (card(language.keep_and_restore(), advice(language, app.db.path())))
+        (card(language.keep_and_restore(), instructions(language, app.db.path())))
     };
-    layout::page(visit, Place::Backups, language.backups(), content)
+    layout::page(context, Section::Backups, language.backups(), body)
 }
 
-fn under_way(language: Language, step: Step) -> Markup {
+fn progress_card(language: Language, step: Step) -> Markup {
     html! {
         section.card data-live="/backups/live" {
-            h2 { (language.backup_under_way()) }
+            h2 { (language.backup_running()) }
             (progress(language, step))
-            p.no-js-only { a.button href="/backups" { (language.look_again()) } }
+            p.no-js-only { a.button href="/backups" { (language.reload_page()) } }
         }
     }
 }
@@ -243,14 +243,14 @@ fn progress(language: Language, step: Step) -> Markup {
         div.limit #backup-progress {
             @match step {
                 Step::Copying(done, whole) => {
-                    div.limit-words {
+                    div.limit-labels {
                         span #backup-step { (language.backup_copying()) }
                         span { (language.backup_copied(&bytes(done), &bytes(whole))) }
                     }
                     progress max=(whole) value=(done) aria-labelledby="backup-step" {}
                 }
                 Step::Checking => {
-                    div.limit-words { span #backup-step { (language.backup_checking()) } }
+                    div.limit-labels { span #backup-step { (language.backup_checking()) } }
                     progress aria-labelledby="backup-step" {}
                 }
             }
@@ -258,8 +258,8 @@ fn progress(language: Language, step: Step) -> Markup {
     }
 }
 
-fn table(visit: &Visit, backups: &[Backup]) -> Markup {
-    let language = visit.language;
+fn table(context: &PageContext, backups: &[Backup]) -> Markup {
+    let language = context.language;
     html! {
         div.table { table.stack {
             thead { tr {
@@ -269,19 +269,19 @@ fn table(visit: &Visit, backups: &[Backup]) -> Markup {
                 th scope="col" { (language.backup_check()) }
                 th scope="col" { span.visually-hidden { (language.backup_actions()) } }
             } }
-            tbody { @for backup in backups { (row(visit, backup)) } }
+            tbody { @for backup in backups { (row(context, backup)) } }
         } }
     }
 }
 
-fn row(visit: &Visit, backup: &Backup) -> Markup {
-    let language = visit.language;
+fn row(context: &PageContext, backup: &Backup) -> Markup {
+    let language = context.language;
     let page = format!("/backups/{}", backup.name);
     html! {
         tr {
             th.mono scope="row" data-label=(language.backup_name()) { (backup.name) }
             td data-label=(language.backup_made()) {
-                span { (moment(visit, backup.made_at)) " " span.muted { "(" (ago(visit, backup.made_at, visit.now)) ")" } }
+                span { (moment(context, backup.made_at)) " " span.muted { "(" (ago(context, backup.made_at, context.now)) ")" } }
             }
             td.number data-label=(language.backup_size()) title=(number(backup.bytes)) { (bytes(backup.bytes)) }
             td data-label=(language.backup_check()) {
@@ -297,7 +297,7 @@ fn row(visit: &Visit, backup: &Backup) -> Markup {
     }
 }
 
-fn advice(language: Language, database: &FilePath) -> Markup {
+fn instructions(language: Language, database: &FilePath) -> Markup {
     let folder = backups::folder(database);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     html! {
@@ -308,23 +308,23 @@ fn advice(language: Language, database: &FilePath) -> Markup {
     }
 }
 
-fn download_form(visit: &Visit, backup: &Backup, wrong: Option<&str>) -> Markup {
-    let language = visit.language;
+fn download_form(context: &PageContext, backup: &Backup, error: Option<&str>) -> Markup {
+    let language = context.language;
     let title = language.download_of(&backup.name);
     let input = html! {
         input #password type="password" name="password" autocomplete="current-password" required autofocus;
     };
-    let content = html! {
+    let body = html! {
         (heading(&title, html! {}))
         form.card.narrow method="post" {
-            (visit.csrf_field())
+            (context.csrf_field())
             p { (language.download_lead()) }
-            (field("password", language.password(), None, wrong, input))
+            (field("password", language.password(), None, error, input))
             div.actions {
                 button.primary type="submit" { (language.download()) " (" (bytes(backup.bytes)) ")" }
                 a.button href="/backups" { (language.cancel()) }
             }
         }
     };
-    layout::page(visit, Place::Backups, &title, content)
+    layout::page(context, Section::Backups, &title, body)
 }

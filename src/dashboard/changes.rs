@@ -6,24 +6,24 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::dashboard::components::{bytes, exact, moment};
-use crate::dashboard::settings::change::shown;
-use crate::dashboard::texts::{Language, grouped};
-use crate::dashboard::visit::Visit;
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::settings::change::display_value;
+use crate::dashboard::translations::{Language, grouped};
 use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::settings::definition;
 use crate::storage::audit::{Action, ListedChange, Subject};
 
 /// What a change says of one field: of what came only the value after, of what went only the one before.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct FieldChange {
     pub field: String,
     pub before: Option<String>,
     pub after: Option<String>,
 }
 
 /// The changes, newest first.
-pub fn changes(visit: &Visit, changes: &[ListedChange]) -> Markup {
-    let language = visit.language;
+pub fn change_table(context: &PageContext, changes: &[ListedChange]) -> Markup {
+    let language = context.language;
     html! {
         @if changes.is_empty() {
             p.muted { (language.no_changes()) }
@@ -34,26 +34,26 @@ pub fn changes(visit: &Visit, changes: &[ListedChange]) -> Markup {
                     th scope="col" { (language.changed_by()) }
                     th scope="col" { (language.what_changed()) }
                 } }
-                tbody { @for change in changes { (row(visit, change)) } }
+                tbody { @for change in changes { (row(context, change)) } }
             } }
         }
     }
 }
 
-fn row(visit: &Visit, change: &ListedChange) -> Markup {
-    let language = visit.language;
+fn row(context: &PageContext, change: &ListedChange) -> Markup {
+    let language = context.language;
     html! {
         tr {
-            td data-label=(language.changed_at()) { (moment(visit, change.at)) }
+            td data-label=(language.changed_at()) { (moment(context, change.at)) }
             td data-label=(language.changed_by()) {
                 span { (change.actor) @if let Some(address) = &change.address { " " span.muted { (address) } } }
             }
             td data-label=(language.what_changed()) {
                 span.lines {
-                    span { (word(language, change.action)) }
+                    span { (action_label(language, change.action)) }
                     // The other acts are told by their word.
                     @if change.action == Action::Update {
-                        @for told in told(language, &visit.zone, change) { (line(&told)) }
+                        @for field_change in field_changes(language, &context.zone, change) { (field_change_line(&field_change)) }
                     }
                 }
             }
@@ -62,18 +62,18 @@ fn row(visit: &Visit, change: &ListedChange) -> Markup {
 }
 
 /// A field with what became of it.
-pub fn line(told: &Told) -> Markup {
+pub fn field_change_line(field_change: &FieldChange) -> Markup {
     html! {
         span.small {
-            span.muted { (told.field) } " "
-            @if let Some(before) = &told.before { (before) }
-            @if told.before.is_some() && told.after.is_some() { " → " }
-            @if let Some(after) = &told.after { (after) }
+            span.muted { (field_change.field) } " "
+            @if let Some(before) = &field_change.before { (before) }
+            @if field_change.before.is_some() && field_change.after.is_some() { " → " }
+            @if let Some(after) = &field_change.after { (after) }
         }
     }
 }
 
-pub fn word(language: Language, action: Action) -> &'static str {
+pub fn action_label(language: Language, action: Action) -> &'static str {
     match action {
         Action::Create => language.action_create(),
         Action::Update => language.action_update(),
@@ -90,32 +90,36 @@ pub fn word(language: Language, action: Action) -> &'static str {
 }
 
 /// What a change says, field by field.
-pub fn told(language: Language, zone: &TimeZone, change: &ListedChange) -> Vec<Told> {
+pub fn field_changes(
+    language: Language,
+    zone: &TimeZone,
+    change: &ListedChange,
+) -> Vec<FieldChange> {
     if change.subject == Subject::Setting {
-        return setting(language, change).into_iter().collect();
+        return setting_change(language, change).into_iter().collect();
     }
-    let teller = Teller { language, zone };
+    let formatter = ChangeFormatter { language, zone };
     let mut all = Vec::new();
     match (&change.before, &change.after) {
         (before, Some(Value::Object(after))) if change.action == Action::Update => {
             for (field, after) in after {
                 let before = before.as_ref().and_then(|before| before.get(field));
-                teller.update(field, before, after, &mut all);
+                formatter.update(field, before, after, &mut all);
             }
         }
         // Nothing came or went: the word says it all.
         (Some(_), Some(_)) | (None, None) => {}
-        (Some(gone), None) => {
-            let values = teller.values(gone, &change.name);
-            all.extend(values.map(|(field, value)| Told {
+        (Some(removed), None) => {
+            let values = formatter.values(removed, &change.name);
+            all.extend(values.map(|(field, value)| FieldChange {
                 field,
                 before: Some(value),
                 after: None,
             }));
         }
         (None, Some(new)) => {
-            let values = teller.values(new, &change.name);
-            all.extend(values.map(|(field, value)| Told {
+            let values = formatter.values(new, &change.name);
+            all.extend(values.map(|(field, value)| FieldChange {
                 field,
                 before: None,
                 after: Some(value),
@@ -126,13 +130,13 @@ pub fn told(language: Language, zone: &TimeZone, change: &ListedChange) -> Vec<T
 }
 
 /// A setting's values as its page has them; `None` for one that is no more.
-fn setting(language: Language, change: &ListedChange) -> Option<Told> {
+fn setting_change(language: Language, change: &ListedChange) -> Option<FieldChange> {
     let definition = definition(&change.name)?;
     let value = |json: &Option<Value>| {
         let value = json.as_ref().and_then(|json| json.get("value")?.as_str());
-        shown(language, definition, value)
+        display_value(language, definition, value)
     };
-    Some(Told {
+    Some(FieldChange {
         field: language.setting_value().to_owned(),
         before: Some(value(&change.before)),
         after: Some(value(&change.after)),
@@ -140,14 +144,20 @@ fn setting(language: Language, change: &ListedChange) -> Option<Told> {
 }
 
 /// Puts values into words.
-struct Teller<'a> {
+struct ChangeFormatter<'a> {
     language: Language,
     zone: &'a TimeZone,
 }
 
-impl Teller<'_> {
+impl ChangeFormatter<'_> {
     /// Objects are told by what differs within them.
-    fn update(&self, field: &str, before: Option<&Value>, after: &Value, all: &mut Vec<Told>) {
+    fn update(
+        &self,
+        field: &str,
+        before: Option<&Value>,
+        after: &Value,
+        all: &mut Vec<FieldChange>,
+    ) {
         if let Value::Object(inner) = after {
             for (name, after) in inner {
                 let before = before.and_then(|before| before.get(name));
@@ -158,8 +168,8 @@ impl Teller<'_> {
             return;
         }
         let text = |value| Some(self.text(field, value).unwrap_or_else(|| "–".to_owned()));
-        all.push(Told {
-            field: field_word(self.language, field).to_owned(),
+        all.push(FieldChange {
+            field: field_label(self.language, field).to_owned(),
             before: text(before),
             after: text(Some(after)),
         });
@@ -174,7 +184,7 @@ impl Teller<'_> {
         let fields = object.as_object().into_iter().flatten();
         fields.filter_map(move |(field, value)| {
             let text = self.text(field, Some(value))?;
-            (text != name).then(|| (field_word(self.language, field).to_owned(), text))
+            (text != name).then(|| (field_label(self.language, field).to_owned(), text))
         })
     }
 
@@ -206,7 +216,7 @@ impl Teller<'_> {
 }
 
 /// What a field of a change is called; those of which nobody knows are called as in the JSON.
-fn field_word(language: Language, field: &str) -> &str {
+fn field_label(language: Language, field: &str) -> &str {
     match field {
         "name" => language.client_key_name(),
         "note" => language.client_key_note(),
@@ -265,14 +275,14 @@ mod tests {
             ),
         };
 
-        let line = |told: &Told| {
+        let line = |field_change: &FieldChange| {
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
-            let (before, after) = (text(&told.before), text(&told.after));
-            format!("{}: {before} → {after}", told.field)
+            let (before, after) = (text(&field_change.before), text(&field_change.after));
+            format!("{}: {before} → {after}", field_change.field)
         };
         let lines = |change: &ListedChange| {
-            let told = told(Language::English, &TimeZone::UTC, change);
-            told.iter().map(line).collect::<Vec<_>>()
+            let field_changes = field_changes(Language::English, &TimeZone::UTC, change);
+            field_changes.iter().map(line).collect::<Vec<_>>()
         };
         assert_eq!(lines(&change), ["Requests at once: – → 2", "Note: – → new"]);
         let deletion = ListedChange {

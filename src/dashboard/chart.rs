@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
-use crate::dashboard::texts::Language;
+use crate::dashboard::translations::Language;
 
 /// How high a plot is, in its own units; it is stretched to its place.
 const HEIGHT: f64 = 100.0;
@@ -36,7 +36,7 @@ pub struct Chart<'a> {
 
 /// How series are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ChartKind {
     /// On top of each other: their sum is of interest.
     Stacked,
     Lines,
@@ -59,8 +59,8 @@ pub fn count(value: f64) -> u64 {
 }
 
 /// A chart with its title, axes, legend and table.
-pub fn figure(language: Language, form: Form, chart: &Chart) -> Markup {
-    let top = nice_top(highest(form, &chart.series));
+pub fn figure(language: Language, kind: ChartKind, chart: &Chart) -> Markup {
+    let top = nice_top(highest(kind, &chart.series));
     let middle = chart.bins.len() / 2;
     html! {
         figure.chart {
@@ -77,7 +77,7 @@ pub fn figure(language: Language, form: Form, chart: &Chart) -> Markup {
                 div.y aria-hidden="true" {
                     span { ((chart.unit)(top)) } span { ((chart.unit)(top / 2.0)) } span { ((chart.unit)(0.0)) }
                 }
-                (plot(form, chart, top))
+                (plot(kind, chart, top))
                 div.x aria-hidden="true" {
                     @if let (Some(first), Some(last)) = (chart.bins.first(), chart.bins.last()) {
                         span { (first.0) } span { (chart.bins[middle].0) } span { (last.0) }
@@ -89,7 +89,7 @@ pub fn figure(language: Language, form: Form, chart: &Chart) -> Markup {
     }
 }
 
-fn plot(form: Form, chart: &Chart, top: f64) -> Markup {
+fn plot(kind: ChartKind, chart: &Chart, top: f64) -> Markup {
     let width = BIN * float(chart.bins.len());
     let summary = format!("{}: {}", chart.title, chart.total);
     html! {
@@ -97,25 +97,25 @@ fn plot(form: Form, chart: &Chart, top: f64) -> Markup {
             @for line in [0.0, HEIGHT / 2.0, HEIGHT] {
                 line.grid x1="0" x2=(width) y1=(line) y2=(line) {}
             }
-            @if form == Form::Lines {
+            @if kind == ChartKind::Lines {
                 @for series in &chart.series { (polyline(series, top)) }
             }
-            @for place in 0..chart.bins.len() { (bin(form, chart, place, top)) }
+            @for index in 0..chart.bins.len() { (bin(kind, chart, index, top)) }
         }
     }
 }
 
 /// One bin: what is drawn for it, and a place to point at that tells its values.
-fn bin(form: Form, chart: &Chart, place: usize, top: f64) -> Markup {
-    let left = BIN * float(place);
+fn bin(kind: ChartKind, chart: &Chart, index: usize, top: f64) -> Markup {
+    let left = BIN * float(index);
     let mut base = HEIGHT;
     html! {
         g.bar {
-            title { (told(chart, place)) }
+            title { (tooltip(chart, index)) }
             rect.hit x=(left) y="0" width=(BIN) height=(HEIGHT) {}
-            @if form == Form::Stacked {
+            @if kind == ChartKind::Stacked {
                 @for series in &chart.series {
-                    @let value = series.values[place].unwrap_or(0.0);
+                    @let value = series.values[index].unwrap_or(0.0);
                     @if value > 0.0 {
                         @let height = scaled(value, top);
                         @let y = { base -= height; base };
@@ -130,20 +130,20 @@ fn bin(form: Form, chart: &Chart, place: usize, top: f64) -> Markup {
 /// A line through the middles of the bins, with a gap where nothing was measured.
 fn polyline(series: &Series, top: f64) -> Markup {
     let mut path = String::new();
-    let mut is_down = false;
-    for (place, value) in series.values.iter().enumerate() {
+    let mut is_drawing = false;
+    for (index, value) in series.values.iter().enumerate() {
         let Some(value) = value else {
-            is_down = false;
+            is_drawing = false;
             continue;
         };
-        let (x, y) = (BIN * (float(place) + 0.5), HEIGHT - scaled(*value, top));
-        let command = if is_down { 'L' } else { 'M' };
+        let (x, y) = (BIN * (float(index) + 0.5), HEIGHT - scaled(*value, top));
+        let command = if is_drawing { 'L' } else { 'M' };
         let _ = write!(path, "{command}{x} {}", rounded(y));
-        if !is_down {
+        if !is_drawing {
             // A point by itself is seen as one.
             path.push_str("h0.01");
         }
-        is_down = true;
+        is_drawing = true;
     }
     html! { path class={ "line series-" (series.colour) } d=(path) vector-effect="non-scaling-stroke" {} }
 }
@@ -155,10 +155,10 @@ fn swatch(colour: u8) -> Markup {
 }
 
 /// The values of a bin in words.
-fn told(chart: &Chart, place: usize) -> String {
-    let mut text = chart.bins[place].1.clone();
+fn tooltip(chart: &Chart, index: usize) -> String {
+    let mut text = chart.bins[index].1.clone();
     for series in &chart.series {
-        if let Some(value) = series.values[place] {
+        if let Some(value) = series.values[index] {
             let _ = write!(text, "\n{}: {}", series.name, (chart.unit)(value));
         }
     }
@@ -171,11 +171,11 @@ fn table(language: Language, chart: &Chart) -> Markup {
             summary { (language.as_table()) span.visually-hidden { ": " (chart.title) } }
             div.table { table {
                 thead { tr { th {} @for series in &chart.series { th.number { (series.name) } } } }
-                tbody { @for (place, (_, exact)) in chart.bins.iter().enumerate() {
+                tbody { @for (index, (_, exact)) in chart.bins.iter().enumerate() {
                     tr {
                         th scope="row" { (exact) }
                         @for series in &chart.series {
-                            td.number { @if let Some(value) = series.values[place] { ((chart.unit)(value)) } @else { "–" } }
+                            td.number { @if let Some(value) = series.values[index] { ((chart.unit)(value)) } @else { "–" } }
                         }
                     }
                 } }
@@ -184,14 +184,14 @@ fn table(language: Language, chart: &Chart) -> Markup {
     }
 }
 
-fn highest(form: Form, series: &[Series]) -> f64 {
-    let of_bin = |place: usize| {
+fn highest(kind: ChartKind, series: &[Series]) -> f64 {
+    let of_bin = |index: usize| {
         let values = series
             .iter()
-            .filter_map(|series| series.values.get(place).copied().flatten());
-        match form {
-            Form::Stacked => values.sum::<f64>(),
-            Form::Lines => values.fold(0.0, f64::max),
+            .filter_map(|series| series.values.get(index).copied().flatten());
+        match kind {
+            ChartKind::Stacked => values.sum::<f64>(),
+            ChartKind::Lines => values.fold(0.0, f64::max),
         }
     };
     let bins = series.first().map_or(0, |series| series.values.len());
@@ -267,8 +267,8 @@ mod tests {
             unit: |value| format!("{value}"),
         };
 
-        let stacked = figure(Language::English, Form::Stacked, &chart).into_string();
-        let lines = figure(Language::English, Form::Lines, &chart).into_string();
+        let stacked = figure(Language::English, ChartKind::Stacked, &chart).into_string();
+        let lines = figure(Language::English, ChartKind::Lines, &chart).into_string();
 
         assert!(
             stacked.contains("<title>10:00 to 11:00\nok: 3\nbad: 1</title>"),

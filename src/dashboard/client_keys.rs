@@ -16,9 +16,9 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::components::{Tone, ago, badge, empty_state, href, number, pager, tokens};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::calendar::day_of;
 use crate::pool::clients::client_key::{ClientKeyId, ClientLimit, ClientLimits};
@@ -27,11 +27,11 @@ use crate::storage::client_keys::{self, ListedKey};
 use crate::storage::spending::{self, Use};
 
 /// How many keys a page shows.
-const PAGE: usize = 100;
+const PAGE_SIZE: usize = 100;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct ClientKeyListQuery {
     /// What its name, note, tags or last four characters hold.
     q: String,
     /// From 0 on.
@@ -41,74 +41,74 @@ pub struct Asked {
 /// All keys in use, by name.
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Query(asked): Query<Asked>,
+    context: PageContext,
+    Query(query): Query<ClientKeyListQuery>,
 ) -> Result<Markup, ErrorPage> {
     let mut keys = client_keys::list(&app.db.readers).await?;
-    let today = day_of(visit.now, &visit.zone).begins;
+    let today = day_of(context.now, &context.zone).begins;
     let today = spending::since(&app.db.readers, today).await?;
     let count = keys.len();
-    let wanted = asked.q.trim().to_lowercase();
-    keys.retain(|key| matches(key, &wanted));
+    let search = query.q.trim().to_lowercase();
+    keys.retain(|key| matches(key, &search));
     keys.sort_by_cached_key(|key| (key.name.to_lowercase(), key.id));
-    Ok(view(&visit, &asked, count, &keys, &today))
+    Ok(view(&context, &query, count, &keys, &today))
 }
 
-fn matches(key: &ListedKey, wanted: &str) -> bool {
-    let holds = |text: &String| text.to_lowercase().contains(wanted);
-    [&key.name, &key.note, &key.last4].into_iter().any(holds) || key.tags.iter().any(holds)
+fn matches(key: &ListedKey, search: &str) -> bool {
+    let contains = |text: &String| text.to_lowercase().contains(search);
+    [&key.name, &key.note, &key.last4].into_iter().any(contains) || key.tags.iter().any(contains)
 }
 
 fn view(
-    visit: &Visit,
-    asked: &Asked,
+    context: &PageContext,
+    query: &ClientKeyListQuery,
     count: usize,
     keys: &[ListedKey],
     today: &HashMap<ClientKeyId, Use>,
 ) -> Markup {
-    let language = visit.language;
+    let language = context.language;
     let new = html! { a.button.primary href="/client-keys/new" { (language.new_client_key()) } };
     if count == 0 {
         let text = language.no_client_keys_text();
-        let content = html! {
+        let body = html! {
             (heading(language.client_keys(), html! {}))
             (empty_state(language.no_client_keys(), text, new))
         };
-        return layout::page(visit, Place::ClientKeys, language.client_keys(), content);
+        return layout::page(context, Section::ClientKeys, language.client_keys(), body);
     }
-    let first = asked.page.saturating_mul(PAGE).min(keys.len());
-    let last = (first + PAGE).min(keys.len());
-    let turn = |page: usize| {
+    let first = query.page.saturating_mul(PAGE_SIZE).min(keys.len());
+    let last = (first + PAGE_SIZE).min(keys.len());
+    let page_url = |page: usize| {
         let page = page.to_string();
         let page = if page == "0" { "" } else { &page };
-        href("/client-keys", &[("q", &asked.q), ("page", page)])
+        href("/client-keys", &[("q", &query.q), ("page", page)])
     };
-    let before = (asked.page > 0).then(|| turn(asked.page - 1));
-    let after = (last < keys.len()).then(|| turn(asked.page + 1));
-    let content = html! {
+    let before = (query.page > 0).then(|| page_url(query.page - 1));
+    let after = (last < keys.len()).then(|| page_url(query.page + 1));
+    let body = html! {
         (heading(language.client_keys(), new))
         form.filters method="get" action="/client-keys" role="search" {
-            input type="search" name="q" value=(asked.q) data-search placeholder=(language.client_keys_search())
+            input type="search" name="q" value=(query.q) data-search placeholder=(language.client_keys_search())
                 aria-label=(language.client_keys_search());
             button type="submit" { (language.search()) }
         }
         @if keys.is_empty() {
             (empty_state(
-                &language.no_client_key_matches(asked.q.trim()),
+                &language.no_client_key_matches(query.q.trim()),
                 language.no_client_key_matches_text(),
                 html! { a.button href="/client-keys" { (language.clear_filters()) } },
             ))
         } @else {
             p.muted.small { (language.client_keys_counted(keys.len() as u64)) }
-            (table(visit, &keys[first..last], today))
+            (table(context, &keys[first..last], today))
             (pager(language, before.as_deref(), after.as_deref()))
         }
     };
-    layout::page(visit, Place::ClientKeys, language.client_keys(), content)
+    layout::page(context, Section::ClientKeys, language.client_keys(), body)
 }
 
-fn table(visit: &Visit, keys: &[ListedKey], today: &HashMap<ClientKeyId, Use>) -> Markup {
-    let language = visit.language;
+fn table(context: &PageContext, keys: &[ListedKey], today: &HashMap<ClientKeyId, Use>) -> Markup {
+    let language = context.language;
     html! {
         div.table { table.stack data-keys {
             thead { tr {
@@ -122,13 +122,13 @@ fn table(visit: &Visit, keys: &[ListedKey], today: &HashMap<ClientKeyId, Use>) -
                 th.number scope="col" { (language.client_key_tokens()) }
                 th scope="col" { (language.client_key_last_used()) }
             } }
-            tbody { @for key in keys { (row(visit, key, today.get(&key.id).copied().unwrap_or_default())) } }
+            tbody { @for key in keys { (row(context, key, today.get(&key.id).copied().unwrap_or_default())) } }
         } }
     }
 }
 
-fn row(visit: &Visit, key: &ListedKey, today: Use) -> Markup {
-    let language = visit.language;
+fn row(context: &PageContext, key: &ListedKey, today: Use) -> Markup {
+    let language = context.language;
     html! {
         tr {
             th scope="row" data-label=(language.client_key_name()) {
@@ -138,25 +138,25 @@ fn row(visit: &Visit, key: &ListedKey, today: Use) -> Markup {
                 }
             }
             td.mono data-label=(language.client_key_secret()) { "…" (key.last4) }
-            td data-label=(language.client_key_state()) { (state(visit, key)) }
+            td data-label=(language.client_key_state()) { (state_badge(context, key)) }
             td.limits data-label=(language.client_key_limits()) { (limits(language, &key.limits)) }
             td.number data-label=(language.client_key_today()) { (number(today.requests)) }
             td.number data-label=(language.client_key_requests()) { (number(key.requests)) }
-            td.number data-label=(language.client_key_success()) { (share(key.successes, key.requests)) }
+            td.number data-label=(language.client_key_success()) { (percentage(key.successes, key.requests)) }
             td.number data-label=(language.client_key_tokens()) title=(number(key.total_tokens)) {
                 (tokens(key.total_tokens.try_into().unwrap_or(0)))
             }
-            td data-label=(language.client_key_last_used()) { (last_used(visit, key.last_used_at)) }
+            td data-label=(language.client_key_last_used()) { (last_used(context, key.last_used_at)) }
         }
     }
 }
 
 /// Whether the key is served now.
-pub fn state(visit: &Visit, key: &ListedKey) -> Markup {
-    let language = visit.language;
+pub fn state_badge(context: &PageContext, key: &ListedKey) -> Markup {
+    let language = context.language;
     match key.expires_at {
         _ if !key.enabled => badge(Tone::Quiet, language.client_key_off()),
-        Some(at) if at <= visit.now => badge(Tone::Bad, language.client_key_expired()),
+        Some(at) if at <= context.now => badge(Tone::Bad, language.client_key_expired()),
         Some(_) | None => badge(Tone::Good, language.client_key_on()),
     }
 }
@@ -168,7 +168,7 @@ fn limits(language: Language, limits: &ClientLimits) -> Markup {
         .filter_map(|limit| Some((limit, limits.most(limit)?)));
     html! {
         @if limits.any() {
-            span.lines { @for (limit, most) in set { span.nowrap { (language.limit_of(limit, &amount(limit, most))) } } }
+            span.lines { @for (limit, most) in set { span.nowrap { (language.limit_of(limit, &limit_amount(limit, most))) } } }
         } @else {
             span.muted { (language.no_limits()) }
         }
@@ -176,7 +176,7 @@ fn limits(language: Language, limits: &ClientLimits) -> Markup {
 }
 
 /// How much of a limit, as its unit is written.
-pub fn amount(limit: ClientLimit, amount: u64) -> String {
+pub fn limit_amount(limit: ClientLimit, amount: u64) -> String {
     match limit {
         ClientLimit::CostPerMonth => usd(amount),
         ClientLimit::RequestsPerMinute
@@ -188,7 +188,7 @@ pub fn amount(limit: ClientLimit, amount: u64) -> String {
 }
 
 /// Per cent, never rounded up to all or down to nothing.
-pub fn share(part: i64, whole: i64) -> Markup {
+pub fn percentage(part: i64, whole: i64) -> Markup {
     let text = match (part, whole) {
         (_, 0) => "–".to_owned(),
         (part, whole) if part == whole => "100%".to_owned(),
@@ -200,9 +200,9 @@ pub fn share(part: i64, whole: i64) -> Markup {
     html! { (text) }
 }
 
-fn last_used(visit: &Visit, at: Option<Timestamp>) -> Markup {
+fn last_used(context: &PageContext, at: Option<Timestamp>) -> Markup {
     html! {
-        @if let Some(at) = at { (ago(visit, at, visit.now)) } @else { span.muted { (visit.language.never()) } }
+        @if let Some(at) = at { (ago(context, at, context.now)) } @else { span.muted { (context.language.never()) } }
     }
 }
 
@@ -212,7 +212,7 @@ fn page_of(id: ClientKeyId) -> String {
 }
 
 /// The key that a path names.
-fn id_in(path: &str) -> Result<ClientKeyId, Error> {
+fn parse_id(path: &str) -> Result<ClientKeyId, Error> {
     let id = path.parse().map(ClientKeyId);
     id.map_err(|_| Error::NotFound(format!("client key {path}")))
 }
@@ -232,7 +232,7 @@ mod tests {
             (2, 3, "66.6%"),
         ] {
             assert_eq!(
-                share(part, whole).into_string(),
+                percentage(part, whole).into_string(),
                 expected,
                 "{part} of {whole}"
             );

@@ -4,8 +4,8 @@ use jiff::tz::TimeZone;
 use maud::{Markup, PreEscaped, Render, html};
 
 use crate::clock::Timestamp;
-use crate::dashboard::texts::{Language, grouped};
-use crate::dashboard::visit::Visit;
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::translations::{Language, grouped};
 
 /// What a state means for whoever looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl Tone {
 }
 
 /// A word with a mark in the colour of its tone; the shape of the mark tells it, too.
-pub fn badge(tone: Tone, word: &str) -> Markup {
-    html! { span.badge.(tone.class()) { (mark(tone)) (word) } }
+pub fn badge(tone: Tone, label: &str) -> Markup {
+    html! { span.badge.(tone.class()) { (mark(tone)) (label) } }
 }
 
 /// The mark of a tone: a different shape for each, so that nobody has to tell colours apart.
@@ -51,14 +51,14 @@ pub fn mark(tone: Tone) -> Markup {
 }
 
 /// A moment in the visitor's zone, to the second; exact on hover.
-pub fn moment(visit: &Visit, at: Timestamp) -> Markup {
-    let text = clock_text(&visit.zone, at, visit.now);
-    html! { time datetime=(at.to_rfc3339()) title=(exact(&visit.zone, at)) { (text) } }
+pub fn moment(context: &PageContext, at: Timestamp) -> Markup {
+    let text = clock_text(&context.zone, at, context.now);
+    html! { time datetime=(at.to_rfc3339()) title=(exact(&context.zone, at)) { (text) } }
 }
 
 /// How long until `at`; counts down where JavaScript is on.
-pub fn until(visit: &Visit, at: Timestamp, now: Timestamp) -> Markup {
-    let language = visit.language;
+pub fn until(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
+    let language = context.language;
     let left = at - now;
     let text = if left.is_zero() {
         language.now_due().to_owned()
@@ -74,20 +74,20 @@ pub fn until(visit: &Visit, at: Timestamp, now: Timestamp) -> Markup {
         )
     };
     html! {
-        time datetime=(at.to_rfc3339()) title=(exact(&visit.zone, at)) data-countdown { (text) }
+        time datetime=(at.to_rfc3339()) title=(exact(&context.zone, at)) data-countdown { (text) }
     }
 }
 
 /// How long ago `at` was.
-pub fn ago(visit: &Visit, at: Timestamp, now: Timestamp) -> Markup {
-    let language = visit.language;
+pub fn ago(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
+    let language = context.language;
     let seconds = (now - at).as_secs();
     let text = if seconds < 5 {
         language.just_now().to_owned()
     } else {
         language.span_ago(&language.span(seconds))
     };
-    html! { time datetime=(at.to_rfc3339()) title=(exact(&visit.zone, at)) { (text) } }
+    html! { time datetime=(at.to_rfc3339()) title=(exact(&context.zone, at)) { (text) } }
 }
 
 /// As in `2026-11-22 16:00:03.120 +08 (Asia/Taipei)`.
@@ -210,7 +210,7 @@ pub fn field(
     input: Markup,
 ) -> Markup {
     html! {
-        div.field.wrong[error.is_some()] {
+        div.field.invalid[error.is_some()] {
             label for=(id) { (label) }
             (input)
             @if let Some(error) = error { p.error #{ (id) "-error" } role="alert" { (error) } }
@@ -220,11 +220,11 @@ pub fn field(
 }
 
 /// A drop-down list of `(value, words)`.
-pub fn select(id: &str, name: &str, chosen: &str, choices: &[(&str, &str)]) -> Markup {
+pub fn select(id: &str, name: &str, selected_value: &str, choices: &[(&str, &str)]) -> Markup {
     html! {
         select #(id) name=(name) {
-            @for (value, words) in choices {
-                option value=(value) selected[*value == chosen] { (words) }
+            @for (value, label) in choices {
+                option value=(value) selected[*value == selected_value] { (label) }
             }
         }
     }
@@ -232,12 +232,12 @@ pub fn select(id: &str, name: &str, chosen: &str, choices: &[(&str, &str)]) -> M
 
 /// Newer and older rows; a link that is missing leads nowhere, and is shown so.
 pub fn pager(language: Language, newer: Option<&str>, older: Option<&str>) -> Markup {
-    let link = |target: Option<&str>, rel: &str, words: &str| {
+    let link = |target: Option<&str>, rel: &str, label: &str| {
         html! {
             @if let Some(target) = target {
-                a.button href=(target) rel=(rel) { (words) }
+                a.button href=(target) rel=(rel) { (label) }
             } @else {
-                span.button.off aria-disabled="true" { (words) }
+                span.button.off aria-disabled="true" { (label) }
             }
         }
     };
@@ -281,8 +281,8 @@ pub fn stat(name: &str, value: impl Render, beside: impl Render) -> Markup {
 pub fn tabs(name: &str, links: &[(String, &str, bool)]) -> Markup {
     html! {
         nav.tabs aria-label=(name) {
-            @for (target, words, is_here) in links {
-                a href=(target) aria-current=[is_here.then_some("page")] { (words) }
+            @for (target, label, is_current) in links {
+                a href=(target) aria-current=[is_current.then_some("page")] { (label) }
             }
         }
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use crate::dashboard::layout::{self, Place};
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::{Viewer, Visit};
+use crate::dashboard::layout::{self, Section};
+use crate::dashboard::page_context::{BrowserContext, PageContext};
+use crate::dashboard::translations::Language;
 use crate::error::Error;
 
-/// Why a handler of a page fails. It travels as an extension of the response to [`paint`].
+/// Why a handler of a page fails. It travels as an extension of the response to [`render`].
 #[derive(Debug, Clone)]
 pub struct ErrorPage(Arc<Error>);
 
@@ -29,30 +29,34 @@ impl IntoResponse for ErrorPage {
 }
 
 /// Puts the page of an error in the place of a response that carries one.
-pub fn paint(response: Response, viewer: &Viewer, visit: Option<&Visit>) -> Response {
+pub fn render(
+    response: Response,
+    browser: &BrowserContext,
+    context: Option<&PageContext>,
+) -> Response {
     let Some(ErrorPage(error)) = response.extensions().get() else {
         return response;
     };
     if let Error::Storage(error) = error.as_ref() {
         tracing::error!(
-            path = viewer.uri.path(),
+            path = browser.uri.path(),
             "a page could not be made: {error}"
         );
     }
-    let (title, text) = words(viewer.language, error);
-    let content = html! {
+    let (title, text) = title_and_text(browser.language, error);
+    let body = html! {
         div.empty {
             h2 { (title) }
             p { (text) }
-            @if visit.is_some() {
-                p { a.button href="/status" { (viewer.language.to_status()) } }
+            @if context.is_some() {
+                p { a.button href="/status" { (browser.language.to_status()) } }
             }
         }
     };
-    let heading = viewer.language.error_title(error.status().as_u16());
-    let page = match visit {
-        Some(visit) => layout::page(visit, Place::Nowhere, &heading, content),
-        None => layout::bare(viewer, &heading, content),
+    let heading = browser.language.error_title(error.status().as_u16());
+    let page = match context {
+        Some(context) => layout::page(context, Section::None, &heading, body),
+        None => layout::public_page(browser, &heading, body),
     };
     let retry =
         (error.status() == http::StatusCode::SERVICE_UNAVAILABLE).then_some([("retry-after", "2")]);
@@ -65,7 +69,7 @@ pub fn paint(response: Response, viewer: &Viewer, visit: Option<&Visit>) -> Resp
 }
 
 /// What happened, and what to do about it.
-fn words(language: Language, error: &Error) -> (&'static str, Markup) {
+fn title_and_text(language: Language, error: &Error) -> (&'static str, Markup) {
     match error {
         Error::NotFound(what) => (
             language.not_found_title(),

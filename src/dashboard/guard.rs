@@ -18,21 +18,21 @@ use crate::auth::session;
 use crate::clock;
 use crate::dashboard::components::href;
 use crate::dashboard::error_page::{self, ErrorPage};
-use crate::dashboard::visit::{Viewer, Visit};
+use crate::dashboard::page_context::{BrowserContext, PageContext};
 use crate::error::{Error, Result};
 use crate::peer::{self, Peer};
 
 /// The cookie that holds the token of whoever is not signed in.
 const CSRF_COOKIE: &str = "gemini_pool_csrf";
 /// The largest form: an import of a hundred thousand keys.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+const MAX_FORM_BYTES: usize = 16 * 1024 * 1024;
 /// The largest form of whoever is not signed in.
-const MOST_BYTES_OF_ANYBODY: usize = 16 * 1024;
+const MAX_PUBLIC_FORM_BYTES: usize = 16 * 1024;
 
 /// Who may see a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    Anybody,
+    Public,
     SignedIn,
 }
 
@@ -48,40 +48,40 @@ pub async fn guard(
     let client_ip = peer::client_ip(peer, headers, &app.config.trusted_proxies);
     let base_url = peer::base_url(peer, headers, &app.config);
     let is_secure = base_url.starts_with("https:");
-    let kept = CookieJar::from_headers(headers)
+    let cookie_token = CookieJar::from_headers(headers)
         .get(CSRF_COOKIE)
         .and_then(|cookie| CsrfToken::from_text(cookie.value()));
-    let csrf = kept.unwrap_or_else(CsrfToken::generate);
-    let viewer = Viewer::new(request.method(), uri, headers, client_ip, base_url, csrf);
+    let csrf = cookie_token.unwrap_or_else(CsrfToken::generate);
+    let browser = BrowserContext::new(request.method(), uri, headers, client_ip, base_url, csrf);
     let is_page = accepts_html(headers);
 
     let signed_in = session::signed_in(&app.db, &session, clock::now()).await;
-    let (mut visit, found) = match signed_in {
-        Ok(Some(signed_in)) => (Some(Visit::new(&viewer, signed_in, session)), Ok(())),
+    let (mut context, session_result) = match signed_in {
+        Ok(Some(signed_in)) => (Some(PageContext::new(&browser, signed_in, session)), Ok(())),
         Ok(None) => (None, Ok(())),
         Err(error) => (None, Err(error)),
     };
-    let token = visit.as_ref().map_or(csrf, Visit::csrf);
-    let most_bytes = if visit.is_some() {
-        MOST_BYTES
+    let token = context.as_ref().map_or(csrf, PageContext::csrf);
+    let max_bytes = if context.is_some() {
+        MAX_FORM_BYTES
     } else {
-        MOST_BYTES_OF_ANYBODY
+        MAX_PUBLIC_FORM_BYTES
     };
-    let response = match (found, access) {
+    let response = match (session_result, access) {
         (Err(error), _) => ErrorPage::from(error).into_response(),
-        (Ok(()), Access::SignedIn) if visit.is_none() => {
-            turn_away(&viewer, request.method(), is_page)
+        (Ok(()), Access::SignedIn) if context.is_none() => {
+            redirect_to_sign_in(&browser, request.method(), is_page)
         }
-        (Ok(()), _) => match checked(request, token, most_bytes).await {
+        (Ok(()), _) => match verify_form(request, token, max_bytes).await {
             Err(error) => ErrorPage::from(error).into_response(),
             Ok(mut request) => {
-                if let Some(visit) = &mut visit {
+                if let Some(context) = &mut context {
                     if is_page && request.method() == Method::GET {
-                        visit.take_notice().await;
+                        context.take_notice().await;
                     }
-                    request.extensions_mut().insert(visit.clone());
+                    request.extensions_mut().insert(context.clone());
                 }
-                request.extensions_mut().insert(viewer.clone());
+                request.extensions_mut().insert(browser.clone());
                 next.run(request).await
             }
         },
@@ -91,8 +91,8 @@ pub async fn guard(
     } else {
         response
     };
-    let mut response = error_page::paint(response, &viewer, visit.as_ref());
-    if kept.is_none() && visit.is_none() {
+    let mut response = error_page::render(response, &browser, context.as_ref());
+    if cookie_token.is_none() && context.is_none() {
         let cookie = Cookie::build((CSRF_COOKIE, csrf.to_text()))
             .path("/")
             .http_only(true)
@@ -102,18 +102,18 @@ pub async fn guard(
             response.headers_mut().append(header::SET_COOKIE, value);
         }
     }
-    restrict(response.headers_mut());
+    set_security_headers(response.headers_mut());
     response
 }
 
 /// Sends somebody who is not signed in to where they can, and from there back.
-fn turn_away(viewer: &Viewer, method: &Method, is_page: bool) -> Response {
-    let here = viewer
+fn redirect_to_sign_in(browser: &BrowserContext, method: &Method, is_page: bool) -> Response {
+    let path = browser
         .uri
         .path_and_query()
         .map_or("/", |path| path.as_str());
     if is_page && method == Method::GET {
-        Redirect::to(&href("/login", &[("next", here)])).into_response()
+        Redirect::to(&href("/login", &[("next", path)])).into_response()
     } else if is_page {
         Redirect::to("/login").into_response()
     } else {
@@ -122,7 +122,7 @@ fn turn_away(viewer: &Viewer, method: &Method, is_page: bool) -> Response {
 }
 
 /// The request with its body read, if it changes nothing or is a form of ours.
-async fn checked(request: Request, token: CsrfToken, most_bytes: usize) -> Result<Request> {
+async fn verify_form(request: Request, token: CsrfToken, max_bytes: usize) -> Result<Request> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(request);
     }
@@ -131,11 +131,11 @@ async fn checked(request: Request, token: CsrfToken, most_bytes: usize) -> Resul
         return Err(Error::Forged);
     }
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, most_bytes).await;
+    let body = axum::body::to_bytes(body, max_bytes).await;
     let body: Bytes = body.map_err(|_| Error::TooLarge)?;
     let mut fields = form_urlencoded::parse(&body);
-    let shown = fields.find(|(name, _)| name == "csrf");
-    if !shown.is_some_and(|(_, shown)| token.is_shown_by(&shown)) {
+    let submitted = fields.find(|(name, _)| name == "csrf");
+    if !submitted.is_some_and(|(_, submitted)| token.is_shown_by(&submitted)) {
         return Err(Error::Forged);
     }
     Ok(Request::from_parts(parts, Body::from(body)))
@@ -150,7 +150,7 @@ fn accepts_html(headers: &HeaderMap) -> bool {
 }
 
 /// What browsers may do with a page: nothing from elsewhere, nothing inline, in nobody's frame, kept by nobody.
-fn restrict(headers: &mut HeaderMap) {
+fn set_security_headers(headers: &mut HeaderMap) {
     const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                           connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
     let fixed = [

@@ -4,12 +4,12 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::dashboard::assets;
 use crate::dashboard::components::{Tone, icon, mark};
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::{Notice, NoticeKind, Theme, Viewer, Visit};
+use crate::dashboard::page_context::{BrowserContext, Notice, NoticeKind, PageContext, Theme};
+use crate::dashboard::translations::Language;
 
 /// Which part of the dashboard a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Section {
     Status,
     UpstreamKeys,
     ClientKeys,
@@ -19,10 +19,10 @@ pub enum Place {
     Backups,
     Account,
     /// A page that the navigation does not name.
-    Nowhere,
+    None,
 }
 
-impl Place {
+impl Section {
     const NAVIGATION: [Self; 7] = [
         Self::Status,
         Self::UpstreamKeys,
@@ -35,7 +35,7 @@ impl Place {
 
     fn path(self) -> &'static str {
         match self {
-            Self::Status | Self::Nowhere => "/status",
+            Self::Status | Self::None => "/status",
             Self::UpstreamKeys => "/upstream-keys",
             Self::ClientKeys => "/client-keys",
             Self::Logs => "/logs",
@@ -48,7 +48,7 @@ impl Place {
 
     fn name(self, language: Language) -> &'static str {
         match self {
-            Self::Status | Self::Nowhere => language.status(),
+            Self::Status | Self::None => language.status(),
             Self::UpstreamKeys => language.upstream_keys(),
             Self::ClientKeys => language.client_keys(),
             Self::Logs => language.logs(),
@@ -62,7 +62,7 @@ impl Place {
     /// Strokes on a field of 16 by 16.
     fn icon(self) -> &'static str {
         match self {
-            Self::Status | Self::Nowhere => r#"<path d="M1.5 8.5h3l2-5 3 9 2-4h3"/>"#,
+            Self::Status | Self::None => r#"<path d="M1.5 8.5h3l2-5 3 9 2-4h3"/>"#,
             Self::UpstreamKeys => {
                 r#"<circle cx="5" cy="11" r="3"/><path d="M7.2 8.8 13.5 2.5M11 5l2 2"/>"#
             }
@@ -85,36 +85,36 @@ impl Place {
 }
 
 /// A page for an admin: the whole document.
-pub fn page(visit: &Visit, place: Place, title: &str, content: Markup) -> Markup {
-    let language = visit.language;
+pub fn page(context: &PageContext, section: Section, title: &str, main_content: Markup) -> Markup {
+    let language = context.language;
     let body = html! {
         a.skip href="#content" { (language.skip_to_content()) }
         div.frame {
             header.side {
                 a.brand href="/status" { (logo()) "gemini-pool" }
-                (folded_navigation(visit, place))
-                div.unfolded { (navigation(visit, place)) }
+                (collapsed_navigation(context, section))
+                div.unfolded { (navigation(context, section)) }
             }
             main #content tabindex="-1" {
-                @if let Some(notice) = &visit.notice { (banner(visit, notice)) }
-                (content)
+                @if let Some(notice) = &context.notice { (notice_banner(context, notice)) }
+                (main_content)
             }
         }
     };
-    document(language, visit.theme, title, body)
+    document(language, context.theme, title, body)
 }
 
 /// A page for somebody who is not signed in.
-pub fn bare(viewer: &Viewer, title: &str, content: Markup) -> Markup {
+pub fn public_page(browser: &BrowserContext, title: &str, main_content: Markup) -> Markup {
     let body = html! {
         main.bare #content {
             div.brand { (logo()) "gemini-pool" }
             h1 { (title) }
-            (content)
-            div.preferences { (preferences(viewer.language, viewer.theme, viewer.csrf_field(), viewer.here())) }
+            (main_content)
+            div.preferences { (preferences(browser.language, browser.theme, browser.csrf_field(), browser.return_path())) }
         }
     };
-    document(viewer.language, viewer.theme, title, body)
+    document(browser.language, browser.theme, title, body)
 }
 
 fn document(language: Language, theme: Theme, title: &str, body: Markup) -> Markup {
@@ -137,43 +137,43 @@ fn document(language: Language, theme: Theme, title: &str, body: Markup) -> Mark
 }
 
 /// The navigation where there is little room: folded until it is asked for.
-fn folded_navigation(visit: &Visit, place: Place) -> Markup {
+fn collapsed_navigation(context: &PageContext, section: Section) -> Markup {
     html! {
         details.folded {
-            summary aria-label=(visit.language.menu()) { (icon(r#"<path d="M2 4.5h12M2 8h12M2 11.5h12"/>"#)) }
-            (navigation(visit, place))
+            summary aria-label=(context.language.menu()) { (icon(r#"<path d="M2 4.5h12M2 8h12M2 11.5h12"/>"#)) }
+            (navigation(context, section))
         }
     }
 }
 
-fn navigation(visit: &Visit, place: Place) -> Markup {
-    let language = visit.language;
-    let link = |target: Place| {
+fn navigation(context: &PageContext, section: Section) -> Markup {
+    let language = context.language;
+    let link = |target: Section| {
         html! {
-            a href=(target.path()) aria-current=[(target == place).then_some("page")] {
+            a href=(target.path()) aria-current=[(target == section).then_some("page")] {
                 (icon(target.icon())) (target.name(language))
             }
         }
     };
     html! {
         nav aria-label=(language.main_navigation()) {
-            ul { @for target in Place::NAVIGATION { li { (link(target)) } } }
+            ul { @for target in Section::NAVIGATION { li { (link(target)) } } }
         }
         div.own {
-            (link(Place::Account))
+            (link(Section::Account))
             form method="post" action="/logout" {
-                (visit.csrf_field())
-                button.plain type="submit" title=(language.signed_in_as(&visit.admin.username)) {
+                (context.csrf_field())
+                button.plain type="submit" title=(language.signed_in_as(&context.admin.username)) {
                     (icon(r#"<path d="M6 2.5H3v11h3M7 8h7M11.5 5.5 14 8l-2.5 2.5"/>"#)) (language.sign_out())
                 }
             }
-            div.preferences { (preferences(language, visit.theme, visit.csrf_field(), visit.here())) }
+            div.preferences { (preferences(language, context.theme, context.csrf_field(), context.return_path())) }
         }
     }
 }
 
-/// Switches of language and appearance, which come back to `here`.
-fn preferences(language: Language, theme: Theme, csrf_field: Markup, here: &str) -> Markup {
+/// Switches of language and appearance, which come back to `return_path`.
+fn preferences(language: Language, theme: Theme, csrf_field: Markup, return_path: &str) -> Markup {
     let other = match language {
         Language::English => Language::TraditionalChinese,
         Language::TraditionalChinese => Language::English,
@@ -198,11 +198,11 @@ fn preferences(language: Language, theme: Theme, csrf_field: Markup, here: &str)
     html! {
         form method="post" action="/preferences" {
             (csrf_field)
-            input type="hidden" name="back" value=(here);
-            button.plain type="submit" name="language" value=(other.tag()) lang=(other.tag()) { (other.own_name()) }
+            input type="hidden" name="back" value=(return_path);
+            button.plain type="submit" name="language" value=(other.tag()) lang=(other.tag()) { (other.native_name()) }
             div.segments role="group" aria-label=(language.theme()) {
-                @for (choice, words, strokes) in themes {
-                    button type="submit" name="theme" value=(choice.name()) aria-pressed=(choice == theme) aria-label=(words) title=(words) {
+                @for (choice, label, strokes) in themes {
+                    button type="submit" name="theme" value=(choice.name()) aria-pressed=(choice == theme) aria-label=(label) title=(label) {
                         (icon(strokes))
                     }
                 }
@@ -211,7 +211,7 @@ fn preferences(language: Language, theme: Theme, csrf_field: Markup, here: &str)
     }
 }
 
-fn banner(visit: &Visit, notice: &Notice) -> Markup {
+fn notice_banner(context: &PageContext, notice: &Notice) -> Markup {
     let (class, tone, role) = match notice.kind {
         NoticeKind::Done => ("done", Tone::Good, "status"),
         NoticeKind::Failed => ("failed", Tone::Bad, "alert"),
@@ -221,8 +221,8 @@ fn banner(visit: &Visit, notice: &Notice) -> Markup {
             (mark(tone)) p { (notice.text) }
             @if let Some(path) = &notice.undo {
                 form method="post" action=(path) {
-                    (visit.csrf_field())
-                    button type="submit" { (visit.language.undo()) }
+                    (context.csrf_field())
+                    button type="submit" { (context.language.undo()) }
                 }
             }
         }

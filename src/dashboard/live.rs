@@ -11,48 +11,53 @@ use futures_util::{Stream, StreamExt, stream};
 use maud::Markup;
 
 use crate::app::App;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::page_context::PageContext;
 use crate::storage::sign_ins;
 
 /// After so long the browser has to ask again, and thereby shows that it may still look.
-const LONGEST: Duration = Duration::from_mins(10);
+const MAX_STREAM_DURATION: Duration = Duration::from_mins(10);
 
 /// Somebody who watches.
-pub trait Watch: Send + 'static {
+pub trait LiveUpdates: Send + 'static {
     /// How long until it looks again.
     const INTERVAL: Duration;
 
     /// What has changed since it last looked; `None`: there is nothing more to tell.
-    fn look(&mut self) -> impl Future<Output = Option<Vec<Event>>> + Send;
+    fn next_events(&mut self) -> impl Future<Output = Option<Vec<Event>>> + Send;
 }
 
 /// Answers a browser that watches, as long as whoever looks is signed in.
-pub fn watch<W: Watch>(
+pub fn stream_updates<W: LiveUpdates>(
     app: &Arc<App>,
-    visit: &Visit,
-    watch: W,
+    context: &PageContext,
+    updates: W,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<W>> {
-    let begin = (watch, app.clone(), visit.sign_in_id, LONGEST);
-    let looks = stream::unfold(begin, async |(mut watch, app, sign_in, left)| {
+    let state = (
+        updates,
+        app.clone(),
+        context.sign_in_id,
+        MAX_STREAM_DURATION,
+    );
+    let event_batches = stream::unfold(state, async |(mut updates, app, sign_in, left)| {
         let left = left.checked_sub(W::INTERVAL)?;
         let interval = tokio::time::sleep(W::INTERVAL);
         app.stopping.run_until_cancelled(interval).await?;
-        let found = sign_ins::find_admin(&app.db.readers, sign_in).await;
-        found.ok().flatten()?;
-        let events = watch.look().await?;
+        let admin = sign_ins::find_admin(&app.db.readers, sign_in).await;
+        admin.ok().flatten()?;
+        let events = updates.next_events().await?;
         let events = stream::iter(events.into_iter().map(Ok));
-        Some((events, (watch, app, sign_in, left)))
+        Some((events, (updates, app, sign_in, left)))
     });
-    Sse::new(looks.flatten()).keep_alive(KeepAlive::default())
+    Sse::new(event_batches.flatten()).keep_alive(KeepAlive::default())
 }
 
 /// The parts of a page by the ids they have in it, as they were last sent.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub struct SentParts {
     sent: HashMap<&'static str, String>,
 }
 
-impl Parts {
+impl SentParts {
     /// An event with those parts that are not what they were.
     pub fn changed(
         &mut self,

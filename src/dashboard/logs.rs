@@ -1,8 +1,8 @@
 //! `/logs`: the requests, found, watched and explained.
 
-pub mod asked;
 pub mod columns;
 pub mod detail;
 pub mod list;
 pub mod live;
-pub mod words;
+pub mod outcome_labels;
+pub mod query;

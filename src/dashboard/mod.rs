@@ -13,14 +13,14 @@ pub mod guard;
 pub mod layout;
 pub mod live;
 pub mod logs;
+pub mod page_context;
 pub mod preferences;
 pub mod settings;
 pub mod sign_in;
 pub mod snippets;
 pub mod status;
-pub mod texts;
+pub mod translations;
 pub mod upstream_keys;
-pub mod visit;
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ use crate::dashboard::guard::{Access, guard};
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
 /// What anybody may see.
-fn open_routes() -> Vec<Route> {
+fn public_routes() -> Vec<Route> {
     vec![
         ("/login", get(sign_in::show).post(sign_in::create)),
         ("/preferences", post(preferences::update)),
@@ -47,7 +47,7 @@ fn open_routes() -> Vec<Route> {
 }
 
 /// What only an admin may see. Everything that is not named above belongs here.
-fn routes() -> Vec<Route> {
+fn admin_routes() -> Vec<Route> {
     vec![
         ("/", get(async || Redirect::to("/status"))),
         ("/status", get(status::show)),
@@ -81,10 +81,13 @@ fn routes() -> Vec<Route> {
             "/upstream-keys/import/{draft}",
             get(upstream_keys::import::show_preview).post(upstream_keys::import::create),
         ),
-        ("/upstream-keys/jobs/{id}", get(upstream_keys::job::show)),
+        (
+            "/upstream-keys/jobs/{id}",
+            get(upstream_keys::job_progress::show),
+        ),
         (
             "/upstream-keys/jobs/{id}/live",
-            get(upstream_keys::job::live),
+            get(upstream_keys::job_progress::live),
         ),
         ("/upstream-keys/{id}", get(upstream_keys::detail::show)),
         (
@@ -99,7 +102,7 @@ fn routes() -> Vec<Route> {
             get(settings::detail::show).post(settings::detail::update),
         ),
         ("/settings/{name}/reset", post(settings::change::reset)),
-        ("/settings/{name}/back", post(settings::change::go_back)),
+        ("/settings/{name}/back", post(settings::change::restore)),
         ("/audit", get(audit::show)),
         (
             "/client-keys",
@@ -131,8 +134,8 @@ fn routes() -> Vec<Route> {
 }
 
 /// The paths of all pages that only an admin may see.
-pub fn closed_paths() -> Vec<&'static str> {
-    routes().into_iter().map(|(path, _)| path).collect()
+pub fn admin_paths() -> Vec<&'static str> {
+    admin_routes().into_iter().map(|(path, _)| path).collect()
 }
 
 /// The dashboard behind its guard.
@@ -154,8 +157,8 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         let router = router.route_layer(DefaultBodyLimit::disable());
         router.route_layer(from_fn_with_state((app.clone(), access), guard))
     };
-    guarded(open_routes(), Access::Anybody)
-        .merge(guarded(routes(), Access::SignedIn))
+    guarded(public_routes(), Access::Public)
+        .merge(guarded(admin_routes(), Access::SignedIn))
         .route_layer(session::layer(&app.db, is_secure))
         .route_layer(CompressionLayer::new().compress_when(is_page))
         .route("/assets/{name}", get(assets::show))

@@ -5,9 +5,9 @@ use axum_extra::extract::cookie::{Cookie, SameSite};
 use axum_extra::extract::{CookieJar, Form};
 use serde::Deserialize;
 
-use crate::dashboard::sign_in::local;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::{LANGUAGE_COOKIE, THEME_COOKIE, Theme, Viewer};
+use crate::dashboard::page_context::{BrowserContext, LANGUAGE_COOKIE, THEME_COOKIE, Theme};
+use crate::dashboard::sign_in::local_path;
+use crate::dashboard::translations::Language;
 
 /// What is chosen; what is absent stays as it is.
 #[derive(Debug, Deserialize)]
@@ -19,8 +19,12 @@ pub struct Preferences {
 }
 
 /// Keeps what was chosen and shows the page again.
-pub async fn update(viewer: Viewer, jar: CookieJar, Form(form): Form<Preferences>) -> Response {
-    let is_secure = viewer.base_url.starts_with("https:");
+pub async fn update(
+    browser: BrowserContext,
+    jar: CookieJar,
+    Form(form): Form<Preferences>,
+) -> Response {
+    let is_secure = browser.base_url.starts_with("https:");
     let keep = |name: &'static str, value: &'static str| {
         Cookie::build((name, value))
             .path("/")
@@ -38,5 +42,5 @@ pub async fn update(viewer: Viewer, jar: CookieJar, Form(form): Form<Preferences
         Some(theme) => jar = jar.add(keep(THEME_COOKIE, theme.name())),
         None => {}
     }
-    (jar, Redirect::to(local(&form.back))).into_response()
+    (jar, Redirect::to(local_path(&form.back))).into_response()
 }

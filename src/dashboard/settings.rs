@@ -21,13 +21,13 @@ use crate::app::App;
 use crate::config::Config;
 use crate::dashboard::components::{card, empty_state, href};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::settings::change::{Fields, read, save};
-use crate::dashboard::settings::entry::Group;
-use crate::dashboard::settings::field::{Field, RESET_FORM, zones};
-use crate::dashboard::sign_in::local;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::settings::change::{SettingsForm, parse_changes, save};
+use crate::dashboard::settings::entry::SettingGroup;
+use crate::dashboard::settings::field::{RESET_FORM, SettingField, zones};
+use crate::dashboard::sign_in::local_path;
+use crate::dashboard::translations::Language;
 use crate::pool::settings::DEFINITIONS;
 use crate::storage::settings::{self, Present};
 
@@ -35,7 +35,7 @@ pub const PATH: &str = "/settings";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct SettingsQuery {
     /// Words of its name or explanation.
     q: String,
     /// `yes`: only those that have not their defaults.
@@ -45,74 +45,80 @@ pub struct Asked {
 /// Every setting in its group.
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Query(asked): Query<Asked>,
+    context: PageContext,
+    Query(query): Query<SettingsQuery>,
 ) -> Result<Markup, ErrorPage> {
     let present = settings::find_present(&app.db.readers).await?;
     let fields = fields(&present, &HashMap::new());
-    Ok(view(&app.config, &visit, &asked, fields, visit.here()))
+    Ok(view(
+        &app.config,
+        &context,
+        &query,
+        fields,
+        context.return_path(),
+    ))
 }
 
 /// Changes what differs in the form from what the form showed.
 pub async fn update(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Form(form): Form<Fields>,
+    context: PageContext,
+    Form(form): Form<SettingsForm>,
 ) -> Result<Response, ErrorPage> {
-    let back = form.get("back").map_or(PATH, |back| local(back));
-    match read(visit.language, &form) {
-        Ok(changes) => Ok(save(&app, &visit, changes, back).await?.into_response()),
-        Err(wrong) => {
+    let back = form.get("back").map_or(PATH, |back| local_path(back));
+    match parse_changes(context.language, &form) {
+        Ok(changes) => Ok(save(&app, &context, changes, back).await?.into_response()),
+        Err(errors) => {
             let present = settings::find_present(&app.db.readers).await?;
-            let mut fields = fields(&present, &wrong);
+            let mut fields = fields(&present, &errors);
             for field in &mut fields {
-                field.typed = form.get(field.definition.name).cloned();
+                field.submitted = form.get(field.definition.name).cloned();
             }
             // Where it was searched, what is wrong is among what was found.
             let uri = back.parse().unwrap_or_default();
-            let asked = Query::try_from_uri(&uri).map(|Query(asked)| asked);
-            let asked = asked.unwrap_or_default();
-            let page = view(&app.config, &visit, &asked, fields, back);
+            let query = Query::try_from_uri(&uri).map(|Query(query)| query);
+            let query = query.unwrap_or_default();
+            let page = view(&app.config, &context, &query, fields, back);
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
     }
 }
 
-fn fields(present: &Present, wrong: &HashMap<&'static str, String>) -> Vec<Field> {
-    let field = |definition| Field::of(definition, present);
+fn fields(present: &Present, errors: &HashMap<&'static str, String>) -> Vec<SettingField> {
+    let field = |definition| SettingField::of(definition, present);
     let mut fields: Vec<_> = DEFINITIONS.iter().map(field).collect();
     for field in &mut fields {
-        field.wrong = wrong.get(field.definition.name).cloned();
+        field.error = errors.get(field.definition.name).cloned();
     }
     fields
 }
 
 fn view(
     config: &Config,
-    visit: &Visit,
-    asked: &Asked,
-    mut fields: Vec<Field>,
+    context: &PageContext,
+    query: &SettingsQuery,
+    mut fields: Vec<SettingField>,
     back: &str,
 ) -> Markup {
-    let language = visit.language;
-    let (all, words) = (fields.len(), asked.q.trim().to_lowercase());
+    let language = context.language;
+    let (all, search_text) = (fields.len(), query.q.trim().to_lowercase());
     let changed = fields.iter().filter(|field| !field.is_default()).count();
-    let is_whole = words.is_empty() && asked.changed.is_empty();
+    let is_whole = search_text.is_empty() && query.changed.is_empty();
     fields.retain(|field| {
-        let is_asked = asked.changed.is_empty() || !field.is_default() || field.wrong.is_some();
-        is_asked && field.entry.fits(field.definition, &words)
+        let is_selected = query.changed.is_empty() || !field.is_default() || field.error.is_some();
+        is_selected && field.entry.matches(field.definition, &search_text)
     });
-    let groups: Vec<_> = Group::ALL
+    let groups: Vec<_> = SettingGroup::ALL
         .into_iter()
         .map(|group| (group, of_group(&fields, group)))
         .filter(|(_, fields)| !fields.is_empty())
         .collect();
-    let first_wrong = fields.iter().find(|field| field.wrong.is_some());
-    let first_wrong = first_wrong.map(|field| field.definition.name);
-    let content = html! {
+    let first_invalid = fields.iter().find(|field| field.error.is_some());
+    let first_invalid = first_invalid.map(|field| field.definition.name);
+    let body = html! {
         (heading(language.settings(), html! { span.sub { (language.effective_at_once()) } }))
-        @if first_wrong.is_some() { p.form-error role="alert" { (language.not_saved()) } }
-        (search(language, asked))
+        @if first_invalid.is_some() { p.form-error role="alert" { (language.not_saved()) } }
+        (search(language, query))
         p.muted.small.counted {
             @if changed == 0 { (language.all_are_defaults()) } @else { (language.differ_from_defaults(changed, all)) }
             " "
@@ -124,7 +130,7 @@ fn view(
         }
         @if groups.is_empty() {
             (empty_state(
-                &language.no_setting_matches(asked.q.trim()),
+                &language.no_setting_matches(query.q.trim()),
                 language.no_setting_matches_text(),
                 html! { a.button href=(PATH) { (language.show_all_settings()) } },
             ))
@@ -132,28 +138,28 @@ fn view(
             div.settings {
                 (contents(language, &groups, is_whole))
                 div.groups {
-                    @for (group, fields) in &groups { (group_form(visit, *group, fields, first_wrong, back)) }
-                    @if is_whole { (fixed(language, config)) }
+                    @for (group, fields) in &groups { (group_form(context, *group, fields, first_invalid, back)) }
+                    @if is_whole { (config_card(language, config)) }
                 }
             }
-            (reset_form(visit, back))
+            (reset_form(context, back))
             (zones())
         }
     };
-    layout::page(visit, Place::Settings, language.settings(), content)
+    layout::page(context, Section::Settings, language.settings(), body)
 }
 
-fn of_group(fields: &[Field], group: Group) -> Vec<&Field> {
+fn of_group(fields: &[SettingField], group: SettingGroup) -> Vec<&SettingField> {
     fields
         .iter()
         .filter(|field| field.entry.group == group)
         .collect()
 }
 
-fn search(language: Language, asked: &Asked) -> Markup {
+fn search(language: Language, query: &SettingsQuery) -> Markup {
     html! {
         form.filters.one-line method="get" action=(PATH) role="search" {
-            input type="search" name="q" value=(asked.q) data-search placeholder=(language.settings_search())
+            input type="search" name="q" value=(query.q) data-search placeholder=(language.settings_search())
                 aria-label=(language.settings_search());
             button type="submit" { (language.search()) }
         }
@@ -161,7 +167,11 @@ fn search(language: Language, asked: &Asked) -> Markup {
 }
 
 /// Links to the groups on the page.
-fn contents(language: Language, groups: &[(Group, Vec<&Field>)], is_whole: bool) -> Markup {
+fn contents(
+    language: Language,
+    groups: &[(SettingGroup, Vec<&SettingField>)],
+    is_whole: bool,
+) -> Markup {
     html! {
         nav.contents aria-label=(language.setting_groups()) {
             ul {
@@ -175,20 +185,20 @@ fn contents(language: Language, groups: &[(Group, Vec<&Field>)], is_whole: bool)
 }
 
 fn group_form(
-    visit: &Visit,
-    group: Group,
-    fields: &[&Field],
-    first_wrong: Option<&str>,
+    context: &PageContext,
+    group: SettingGroup,
+    fields: &[&SettingField],
+    first_invalid: Option<&str>,
     back: &str,
 ) -> Markup {
-    let language = visit.language;
+    let language = context.language;
     let title = group.title().of(language);
     html! {
         form.card.group #(group.anchor()) method="post" action=(PATH) {
-            (visit.csrf_field())
+            (context.csrf_field())
             input type="hidden" name="back" value=(back);
             h2 { (title) }
-            @for field in fields { (field.row(language, first_wrong == Some(field.definition.name))) }
+            @for field in fields { (field.row(language, first_invalid == Some(field.definition.name))) }
             div.actions {
                 button type="submit" aria-label=(language.save_group(title)) { (language.save()) }
             }
@@ -197,17 +207,17 @@ fn group_form(
 }
 
 /// The form that the buttons beside changed settings send.
-pub fn reset_form(visit: &Visit, back: &str) -> Markup {
+pub fn reset_form(context: &PageContext, back: &str) -> Markup {
     html! {
         form #(RESET_FORM) method="post" hidden {
-            (visit.csrf_field())
+            (context.csrf_field())
             input type="hidden" name="back" value=(back);
         }
     }
 }
 
 /// What only a new start changes.
-fn fixed(language: Language, config: &Config) -> Markup {
+fn config_card(language: Language, config: &Config) -> Markup {
     let mut upstream = config.upstream_url.clone();
     // Such an address can have no password to begin with.
     let _ = upstream.set_password(None);
@@ -247,9 +257,9 @@ fn fixed(language: Language, config: &Config) -> Markup {
     let list = html! {
         p.muted.small { (language.fixed_at_start_text()) }
         div.table { table.stack {
-            tbody { @for (words, variable, value) in &facts {
+            tbody { @for (search_text, variable, value) in &facts {
                 tr {
-                    th scope="row" { (words) }
+                    th scope="row" { (search_text) }
                     td.mono { (variable) }
                     td { @if value.is_empty() { span.muted { (language.config_unset()) } } @else { code { (value) } } }
                 }

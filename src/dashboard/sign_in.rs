@@ -18,26 +18,26 @@ use crate::auth::{mark, password};
 use crate::clock;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout;
-use crate::dashboard::visit::{Viewer, Visit};
+use crate::dashboard::page_context::{BrowserContext, PageContext};
 use crate::pool::clients::login_throttle::LoginSource;
 use crate::storage::admins;
 use crate::storage::audit::Act;
 
 /// The cookie by which a browser that has signed in once is known again; it opens nothing.
-const MARK_COOKIE: &str = "gemini_pool_known";
+const KNOWN_BROWSER_COOKIE: &str = "gemini_pool_known";
 
 /// No name is longer; what is longer is not remembered whole.
-const MOST_OF_A_NAME: usize = 100;
+const MAX_USERNAME_CHARS: usize = 100;
 
 #[derive(Debug, Deserialize)]
-pub struct Asked {
+pub struct SignInQuery {
     /// Where to go then.
     #[serde(default)]
     next: String,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Credentials {
+pub struct SignInForm {
     username: String,
     password: String,
     #[serde(default)]
@@ -47,48 +47,48 @@ pub struct Credentials {
 /// The form.
 pub async fn show(
     State(app): State<Arc<App>>,
-    viewer: Viewer,
+    browser: BrowserContext,
     session: Session,
-    Query(asked): Query<Asked>,
+    Query(query): Query<SignInQuery>,
 ) -> Result<Response, ErrorPage> {
-    if session::signed_in(&app.db, &session, viewer.now)
+    if session::signed_in(&app.db, &session, browser.now)
         .await?
         .is_some()
     {
-        return Ok(Redirect::to(local(&asked.next)).into_response());
+        return Ok(Redirect::to(local_path(&query.next)).into_response());
     }
-    Ok(form(&viewer, &asked.next, "", None).into_response())
+    Ok(form(&browser, &query.next, "", None).into_response())
 }
 
 /// Signs in.
 pub async fn create(
     State(app): State<Arc<App>>,
-    viewer: Viewer,
+    browser: BrowserContext,
     session: Session,
     jar: CookieJar,
-    Form(credentials): Form<Credentials>,
+    Form(form_fields): Form<SignInForm>,
 ) -> Result<Response, ErrorPage> {
-    let Credentials {
+    let SignInForm {
         username,
         password,
         next,
-    } = credentials;
+    } = form_fields;
     let username = username.trim();
-    let language = viewer.language;
-    let marked = jar.get(MARK_COOKIE).map(Cookie::value);
-    let who = match marked.filter(|text| mark::is_of(app.hash_key(), text, username)) {
+    let language = browser.language;
+    let browser_mark = jar.get(KNOWN_BROWSER_COOKIE).map(Cookie::value);
+    let source = match browser_mark.filter(|text| mark::is_of(app.hash_key(), text, username)) {
         Some(text) => LoginSource::Known(text.to_owned()),
-        None => LoginSource::from_address(viewer.client_ip),
+        None => LoginSource::from_address(browser.client_ip),
     };
-    let account: String = username.chars().take(MOST_OF_A_NAME).collect();
-    let begun = app.login_throttle().begin(&who, &account, clock::now());
-    if let Err(wait) = begun {
+    let account: String = username.chars().take(MAX_USERNAME_CHARS).collect();
+    let admitted = app.login_throttle().begin(&source, &account, clock::now());
+    if let Err(wait) = admitted {
         let seconds = wait.as_secs() + 1;
         let page = form(
-            &viewer,
+            &browser,
             &next,
             username,
-            Some(&language.guess_later(seconds)),
+            Some(&language.sign_in_throttled(seconds)),
         );
         let header = AppendHeaders([(RETRY_AFTER, seconds.to_string())]);
         return Ok((StatusCode::TOO_MANY_REQUESTS, header, page).into_response());
@@ -97,58 +97,68 @@ pub async fn create(
     let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
     let is_right = password::verify(&password, hash).await;
     let Some(admin) = admin.filter(|_| is_right) else {
-        tracing::warn!(client.address = %viewer.client_ip, "somebody failed to sign in to the dashboard");
-        let page = form(&viewer, &next, username, Some(language.wrong_password()));
+        tracing::warn!(client.address = %browser.client_ip, "somebody failed to sign in to the dashboard");
+        let page = form(&browser, &next, username, Some(language.wrong_password()));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    app.login_throttle().record_success(&who, &account);
-    let address = viewer.client_ip.to_string();
+    app.login_throttle().record_success(&source, &account);
+    let address = browser.client_ip.to_string();
     session::begin(
         &app.db,
         &session,
         &admin,
         &address,
-        &viewer.user_agent,
+        &browser.user_agent,
         clock::now(),
     )
     .await?;
-    tracing::info!(client.address = %viewer.client_ip, "{} signed in to the dashboard", admin.username);
-    let known = Cookie::build((MARK_COOKIE, mark::new(app.hash_key(), &admin.username)))
-        .path("/login")
-        .http_only(true)
-        .secure(viewer.base_url.starts_with("https:"))
-        .same_site(SameSite::Strict)
-        .permanent();
-    Ok((jar.add(known), Redirect::to(local(&next))).into_response())
+    tracing::info!(client.address = %browser.client_ip, "{} signed in to the dashboard", admin.username);
+    let known = Cookie::build((
+        KNOWN_BROWSER_COOKIE,
+        mark::new(app.hash_key(), &admin.username),
+    ))
+    .path("/login")
+    .http_only(true)
+    .secure(browser.base_url.starts_with("https:"))
+    .same_site(SameSite::Strict)
+    .permanent();
+    Ok((jar.add(known), Redirect::to(local_path(&next))).into_response())
 }
 
 /// Whether who is signed in knows the password, or what to tell them; guessing is as slow as at the door.
-pub async fn check_password(app: &App, visit: &Visit, given: &str) -> Result<(), String> {
-    let (language, username) = (visit.language, &visit.admin.username);
-    let who = LoginSource::Known(format!("sign-in {}", visit.sign_in_id.0));
-    let begun = app.login_throttle().begin(&who, username, clock::now());
-    begun.map_err(|wait| language.guess_later(wait.as_secs() + 1))?;
-    if !password::verify(given, Some(&visit.admin.password_hash)).await {
+pub async fn check_password(
+    app: &App,
+    context: &PageContext,
+    password: &str,
+) -> Result<(), String> {
+    let (language, username) = (context.language, &context.admin.username);
+    let source = LoginSource::Known(format!("sign-in {}", context.sign_in_id.0));
+    let admitted = app.login_throttle().begin(&source, username, clock::now());
+    admitted.map_err(|wait| language.sign_in_throttled(wait.as_secs() + 1))?;
+    if !password::verify(password, Some(&context.admin.password_hash)).await {
         return Err(language.password_wrong().to_owned());
     }
-    app.login_throttle().record_success(&who, username);
+    app.login_throttle().record_success(&source, username);
     Ok(())
 }
 
 /// Signs out.
-pub async fn delete(State(app): State<Arc<App>>, visit: Visit) -> Result<Redirect, ErrorPage> {
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    context: PageContext,
+) -> Result<Redirect, ErrorPage> {
     let signed_in = SignedIn {
-        id: visit.sign_in_id,
-        csrf: visit.csrf(),
-        admin: visit.admin.clone(),
+        id: context.sign_in_id,
+        csrf: context.csrf(),
+        admin: context.admin.clone(),
     };
-    let act = Act::aside(visit.actor(), visit.now);
-    session::end(&app.db, visit.session(), &signed_in, &act).await?;
+    let act = Act::aside(context.actor(), context.now);
+    session::end(&app.db, context.session(), &signed_in, &act).await?;
     Ok(Redirect::to("/login"))
 }
 
 /// A path of ours, whatever was asked for: nobody is to be led elsewhere.
-pub fn local(path: &str) -> &str {
+pub fn local_path(path: &str) -> &str {
     let is_ours = path.starts_with('/')
         && !path.starts_with("//")
         && !path.contains('\\')
@@ -156,12 +166,12 @@ pub fn local(path: &str) -> &str {
     if is_ours { path } else { "/status" }
 }
 
-fn form(viewer: &Viewer, next: &str, username: &str, error: Option<&str>) -> Markup {
-    let language = viewer.language;
-    let content = html! {
+fn form(browser: &BrowserContext, next: &str, username: &str, error: Option<&str>) -> Markup {
+    let language = browser.language;
+    let body = html! {
         form.sign-in method="post" action="/login" {
-            (viewer.csrf_field())
-            input type="hidden" name="next" value=(local(next));
+            (browser.csrf_field())
+            input type="hidden" name="next" value=(local_path(next));
             @if let Some(error) = error {
                 p.form-error role="alert" { (error) }
             }
@@ -183,7 +193,7 @@ fn form(viewer: &Viewer, next: &str, username: &str, error: Option<&str>) -> Mar
             }
         }
     };
-    layout::bare(viewer, language.sign_in(), content)
+    layout::public_page(browser, language.sign_in(), body)
 }
 
 #[cfg(test)]
@@ -200,7 +210,7 @@ mod tests {
             ("https://evil.example", "/status"),
             ("/a\r\nset-cookie: x", "/status"),
         ] {
-            assert_eq!(local(path), expected, "{path}");
+            assert_eq!(local_path(path), expected, "{path}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::dashboard::components::copyable;
-use crate::dashboard::texts::Language;
+use crate::dashboard::translations::Language;
 
 /// What stands where the key belongs, once it is shown no more.
 pub const PLACEHOLDER: &str = "YOUR_CLIENT_KEY";

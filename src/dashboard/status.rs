@@ -20,10 +20,10 @@ use crate::dashboard::components::{
     Tone, ago, badge, card, href, live_switch, mark, number, tabs, until,
 };
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::live::{Parts, Watch, watch};
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
+use crate::dashboard::page_context::PageContext;
 use crate::dashboard::status::onboarding::Onboarding;
-use crate::dashboard::visit::Visit;
 use crate::error::Error;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
@@ -31,184 +31,190 @@ use crate::storage::backups::{self, Backup};
 use crate::storage::traffic::{Span, Traffic, over};
 
 /// How many looks it takes until the traffic is added up again.
-const TRAFFIC_EVERY: u32 = 5;
+const UPDATES_PER_TRAFFIC: u32 = 5;
 
 #[derive(Debug, Deserialize)]
-pub struct Asked {
+pub struct StatusQuery {
     /// The span of the charts, as [`Span::name`] has it.
     #[serde(default)]
     span: String,
 }
 
 /// What the page shows.
-struct Seen {
+struct StatusData {
     span: Span,
     overview: PoolOverview,
     traffic: Traffic,
     pending_rows: usize,
     is_failing: bool,
-    waiting: usize,
+    queued_requests: usize,
     last_backup: Option<Backup>,
     onboarding: Onboarding,
 }
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Query(asked): Query<Asked>,
+    context: PageContext,
+    Query(query): Query<StatusQuery>,
 ) -> Result<Markup, ErrorPage> {
-    Ok(view(&visit, &Seen::at(&app, &visit, asked.span()).await?))
+    Ok(view(
+        &context,
+        &StatusData::load(&app, &context, query.span()).await?,
+    ))
 }
 
 /// The page's parts again, as they change.
 pub async fn live(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Query(asked): Query<Asked>,
+    context: PageContext,
+    Query(query): Query<StatusQuery>,
 ) -> Result<impl IntoResponse, ErrorPage> {
-    let watcher = Watcher {
-        seen: Seen::at(&app, &visit, asked.span()).await?,
+    let updates = StatusUpdates {
+        data: StatusData::load(&app, &context, query.span()).await?,
         app: app.clone(),
-        visit: visit.clone(),
-        parts: Parts::default(),
-        looks: 0,
+        context: context.clone(),
+        parts: SentParts::default(),
+        update_count: 0,
     };
-    Ok(watch(&app, &visit, watcher))
+    Ok(stream_updates(&app, &context, updates))
 }
 
 /// Somebody who keeps the page open.
-struct Watcher {
+struct StatusUpdates {
     app: Arc<App>,
-    visit: Visit,
-    seen: Seen,
-    parts: Parts,
-    looks: u32,
+    context: PageContext,
+    data: StatusData,
+    parts: SentParts,
+    update_count: u32,
 }
 
-impl Watch for Watcher {
+impl LiveUpdates for StatusUpdates {
     const INTERVAL: Duration = Duration::from_secs(2);
 
-    async fn look(&mut self) -> Option<Vec<Event>> {
-        self.visit.now = clock::now();
-        self.looks += 1;
-        if let Err(error) = self.look_again().await {
+    async fn next_events(&mut self) -> Option<Vec<Event>> {
+        self.context.now = clock::now();
+        self.update_count += 1;
+        if let Err(error) = self.refresh().await {
             tracing::warn!("the status cannot be watched: {error}");
             return None;
         }
-        Some(self.parts.changed(parts(&self.visit, &self.seen)))
+        Some(self.parts.changed(parts(&self.context, &self.data)))
     }
 }
 
-impl Watcher {
-    async fn look_again(&mut self) -> Result<(), Error> {
-        self.seen.look(&self.app, &self.visit).await?;
-        if self.looks.is_multiple_of(TRAFFIC_EVERY) {
+impl StatusUpdates {
+    async fn refresh(&mut self) -> Result<(), Error> {
+        self.data.refresh(&self.app, &self.context).await?;
+        if self.update_count.is_multiple_of(UPDATES_PER_TRAFFIC) {
             let db = &self.app.db.readers;
-            self.seen.traffic = over(db, self.seen.span, self.visit.now).await?;
+            self.data.traffic = over(db, self.data.span, self.context.now).await?;
         }
         Ok(())
     }
 }
 
-impl Asked {
+impl StatusQuery {
     fn span(&self) -> Span {
         Span::named(&self.span).unwrap_or(Span::Day)
     }
 }
 
-impl Seen {
-    async fn at(app: &App, visit: &Visit, span: Span) -> Result<Self, Error> {
-        let mut seen = Self {
+impl StatusData {
+    async fn load(app: &App, context: &PageContext, span: Span) -> Result<Self, Error> {
+        let mut data = Self {
             span,
-            traffic: over(&app.db.readers, span, visit.now).await?,
+            traffic: over(&app.db.readers, span, context.now).await?,
             overview: PoolOverview::default(),
             pending_rows: 0,
             is_failing: false,
-            waiting: 0,
+            queued_requests: 0,
             last_backup: None,
-            onboarding: Onboarding::over(),
+            onboarding: Onboarding::finished(),
         };
-        seen.look(app, visit).await?;
-        Ok(seen)
+        data.refresh(app, context).await?;
+        Ok(data)
     }
 
     /// Looks at everything that changes quickly.
-    async fn look(&mut self, app: &App, visit: &Visit) -> Result<(), Error> {
-        self.overview = app.keys.overview(visit.now);
+    async fn refresh(&mut self, app: &App, context: &PageContext) -> Result<(), Error> {
+        self.overview = app.keys.overview(context.now);
         self.pending_rows = app.recorder.pending();
         self.is_failing = app.recorder.is_failing();
-        self.waiting = app.key_queue.len();
+        self.queued_requests = app.key_queue.len();
         self.last_backup = backups::last(app.db.path())?;
-        let onboarding = Onboarding::at(app, &self.overview).await?;
+        let onboarding = Onboarding::load(app, &self.overview).await?;
         self.onboarding = onboarding.after(&self.onboarding);
         Ok(())
     }
 }
 
-fn view(visit: &Visit, seen: &Seen) -> Markup {
-    let language = visit.language;
-    let live = href("/status/live", &[("span", seen.span.name())]);
+fn view(context: &PageContext, data: &StatusData) -> Markup {
+    let language = context.language;
+    let live = href("/status/live", &[("span", data.span.name())]);
     let [
         steps,
-        answer,
+        serving,
         attention,
         keys,
         health,
         models,
         totals,
         charts,
-    ] = parts(visit, seen).map(|(_, part)| part);
-    let content = html! {
+    ] = parts(context, data).map(|(_, part)| part);
+    let body = html! {
         (heading(language.status(), live_switch(language)))
         div.live-parts data-live=(live) {
-            (answer) (steps) (attention)
+            (serving) (steps) (attention)
             div.cards { (keys) (health) }
             (models)
             (totals) (charts)
         }
     };
-    layout::page(visit, Place::Status, language.status(), content)
+    layout::page(context, Section::Status, language.status(), body)
 }
 
 /// Everything that changes while somebody looks, under the ids by which it is found again.
-fn parts(visit: &Visit, seen: &Seen) -> [(&'static str, Markup); 8] {
-    let language = visit.language;
-    let part = |id: &'static str, content: Markup| (id, html! { div #(id) { (content) } });
+fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8] {
+    let language = context.language;
+    let part = |id: &'static str, body: Markup| (id, html! { div #(id) { (body) } });
     // Whoever has just begun needs no empty tables.
-    let has_past = seen.onboarding.is_over() || seen.traffic.total.sum.requests > 0;
+    let has_requests = data.onboarding.is_finished() || data.traffic.total.sum.requests > 0;
     let spans = Span::ALL.map(|span| {
         let target = href("/status", &[("span", span.name())]);
-        (target, span.name(), span == seen.span)
+        (target, span.name(), span == data.span)
     });
     [
-        part("steps", onboarding::view(visit, &seen.onboarding)),
-        part("answer", answer(visit, &seen.overview)),
-        part("attention", attention(visit, seen)),
+        part("steps", onboarding::view(context, &data.onboarding)),
+        part("serving", serving_notice(context, &data.overview)),
+        part("attention", attention(context, data)),
         part(
             "keys",
-            card(language.upstream_keys(), keys::view(visit, &seen.overview)),
+            card(
+                language.upstream_keys(),
+                keys::view(context, &data.overview),
+            ),
         ),
-        part("health", card(language.health(), health(visit, seen))),
+        part("health", card(language.health(), health(context, data))),
         part(
             "models",
-            html! { @if has_past { (card(language.models(), traffic::models(visit, seen))) } },
+            html! { @if has_requests { (card(language.models(), traffic::models(context, data))) } },
         ),
         part(
             "totals",
             html! {
-                @if has_past {
+                @if has_requests {
                     (tabs(language.span_of_time(), &spans))
-                    (traffic::totals(language, &seen.traffic))
+                    (traffic::totals(language, &data.traffic))
                 }
             },
         ),
         part(
             "charts",
             html! {
-                @if seen.traffic.total.sum.requests > 0 {
-                    div.cards { (traffic::charts(visit, &seen.traffic)) }
-                } @else if has_past {
-                    p.muted { (language.nothing_asked()) }
+                @if data.traffic.total.sum.requests > 0 {
+                    div.cards { (traffic::charts(context, &data.traffic)) }
+                } @else if has_requests {
+                    p.muted { (language.no_requests_in_span()) }
                 }
             },
         ),
@@ -216,14 +222,14 @@ fn parts(visit: &Visit, seen: &Seen) -> [(&'static str, Markup); 8] {
 }
 
 /// The first line: can it serve?
-fn answer(visit: &Visit, overview: &PoolOverview) -> Markup {
-    let language = visit.language;
+fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
+    let language = context.language;
     let keys = overview.keys();
     if keys == 0 {
         return html! {};
     }
     let can_serve = overview.usable > 0 && overview.address_throttled_until.is_none();
-    let (tone, class, word) = if can_serve {
+    let (tone, class, label) = if can_serve {
         (Tone::Good, "done", language.can_serve())
     } else {
         (Tone::Bad, "failed", language.cannot_serve())
@@ -233,60 +239,60 @@ fn answer(visit: &Visit, overview: &PoolOverview) -> Markup {
         div.notice.(class) role="status" {
             (mark(tone))
             p {
-                strong { (word) } " · " (language.keys_usable(&number(overview.usable), &number(keys)))
-                @if let Some(at) = overview.address_throttled_until { " · " (language.storm()) " " (until(visit, at, visit.now)) }
-                @if let Some(at) = soonest { " · " (language.first_ready()) " " (until(visit, at, visit.now)) }
+                strong { (label) } " · " (language.keys_usable(&number(overview.usable), &number(keys)))
+                @if let Some(at) = overview.address_throttled_until { " · " (language.address_throttled()) " " (until(context, at, context.now)) }
+                @if let Some(at) = soonest { " · " (language.next_key_ready()) " " (until(context, at, context.now)) }
             }
         }
     }
 }
 
 /// What somebody should do something about, with where it is done.
-fn attention(visit: &Visit, seen: &Seen) -> Markup {
-    let language = visit.language;
-    let keys_in = |words: &[KeyStatusKind]| {
-        let keys = words.iter().map(|word| seen.overview.count(*word)).sum();
+fn attention(context: &PageContext, data: &StatusData) -> Markup {
+    let language = context.language;
+    let keys_counted_in = |kinds: &[KeyStatusKind]| {
+        let keys = kinds.iter().map(|kind| data.overview.count(*kind)).sum();
         (keys > 0).then(|| language.keys_counted(keys))
     };
-    let mut told = Vec::new();
-    if seen.is_failing {
-        let rows = number(seen.pending_rows);
-        told.push((Tone::Bad, language.database_failing(&rows), "/logs"));
+    let mut items = Vec::new();
+    if data.is_failing {
+        let rows = number(data.pending_rows);
+        items.push((Tone::Bad, language.database_failing(&rows), "/logs"));
     }
-    if let Some(keys) = keys_in(&[KeyStatusKind::Leaked]) {
+    if let Some(keys) = keys_counted_in(&[KeyStatusKind::Leaked]) {
         let target = "/upstream-keys?state=leaked";
-        told.push((Tone::Bad, language.keys_leaked(&keys), target));
+        items.push((Tone::Bad, language.keys_leaked(&keys), target));
     }
-    if let Some(keys) = keys_in(&[KeyStatusKind::Invalid]) {
+    if let Some(keys) = keys_counted_in(&[KeyStatusKind::Invalid]) {
         let target = "/upstream-keys?state=invalid";
-        told.push((Tone::Bad, language.keys_invalid(&keys), target));
+        items.push((Tone::Bad, language.keys_invalid(&keys), target));
     }
-    if let Some(keys) = keys_in(&[KeyStatusKind::Suspended]) {
+    if let Some(keys) = keys_counted_in(&[KeyStatusKind::Suspended]) {
         let target = "/upstream-keys?state=suspended";
-        told.push((Tone::Bad, language.keys_suspended(&keys), target));
+        items.push((Tone::Bad, language.keys_suspended(&keys), target));
     }
-    if let Some(keys) = keys_in(&[KeyStatusKind::Misconfigured]) {
+    if let Some(keys) = keys_counted_in(&[KeyStatusKind::Misconfigured]) {
         let target = "/upstream-keys?state=misconfigured";
-        told.push((Tone::Bad, language.keys_misconfigured(&keys), target));
+        items.push((Tone::Bad, language.keys_misconfigured(&keys), target));
     }
-    if seen.last_backup.is_none() && seen.overview.keys() > 0 {
-        told.push((Tone::Info, language.no_backup().to_owned(), "/backups"));
+    if data.last_backup.is_none() && data.overview.keys() > 0 {
+        items.push((Tone::Info, language.no_backup().to_owned(), "/backups"));
     }
-    if told.is_empty() && seen.overview.keys() == 0 {
+    if items.is_empty() && data.overview.keys() == 0 {
         return html! {};
     }
     let list = html! {
         ul.attention {
-            @for (tone, text, target) in &told { li { (mark(*tone)) " " a href=(target) { (text) } } }
-            @if told.is_empty() { li { (mark(Tone::Good)) " " (language.nothing_wrong()) } }
+            @for (tone, text, target) in &items { li { (mark(*tone)) " " a href=(target) { (text) } } }
+            @if items.is_empty() { li { (mark(Tone::Good)) " " (language.nothing_wrong()) } }
         }
     };
     card(language.attention(), list)
 }
 
-fn health(visit: &Visit, seen: &Seen) -> Markup {
-    let language = visit.language;
-    let (tone, word) = if seen.is_failing {
+fn health(context: &PageContext, data: &StatusData) -> Markup {
+    let language = context.language;
+    let (tone, label) = if data.is_failing {
         (Tone::Bad, language.writer_failing())
     } else {
         (Tone::Good, language.writer_fine())
@@ -294,13 +300,13 @@ fn health(visit: &Visit, seen: &Seen) -> Markup {
     html! {
         dl.facts {
             dt { (language.writer()) }
-            dd { (badge(tone, word)) " " span.muted { (language.rows_waiting(&number(seen.pending_rows))) } }
-            dt { (language.under_way()) } dd { (number(seen.overview.in_flight)) }
-            dt { (language.waiting_requests()) } dd { (number(seen.waiting)) }
+            dd { (badge(tone, label)) " " span.muted { (language.rows_waiting(&number(data.pending_rows))) } }
+            dt { (language.requests_in_flight()) } dd { (number(data.overview.in_flight)) }
+            dt { (language.requests_queued()) } dd { (number(data.queued_requests)) }
             dt { (language.last_backup()) }
             dd { a href="/backups" {
-                @match &seen.last_backup {
-                    Some(backup) => (ago(visit, backup.made_at, visit.now)),
+                @match &data.last_backup {
+                    Some(backup) => (ago(context, backup.made_at, context.now)),
                     None => (language.never()),
                 }
             } }

@@ -4,6 +4,6 @@ pub mod bulk;
 pub mod detail;
 pub mod edit;
 pub mod import;
-pub mod job;
+pub mod job_progress;
+pub mod key_labels;
 pub mod list;
-pub mod words;

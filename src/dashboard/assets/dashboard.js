@@ -88,8 +88,8 @@ document.addEventListener("keydown", (event) => {
   const links = [...document.querySelectorAll("table[data-keys] a[data-row-link]")];
   if (links.length === 0) return;
   const row = document.activeElement.closest("tr");
-  const place = links.findIndex((link) => link.closest("tr") === row);
-  const next = event.key === "ArrowDown" ? place + 1 : Math.max(place - 1, 0);
+  const index = links.findIndex((link) => link.closest("tr") === row);
+  const next = event.key === "ArrowDown" ? index + 1 : Math.max(index - 1, 0);
   if (links[next]) {
     event.preventDefault();
     links[next].focus();
@@ -141,7 +141,7 @@ for (const region of document.querySelectorAll("[data-live]:not([data-live-switc
       const most = Number(body.dataset.liveRows) || 200;
       while (body.rows.length > most) body.lastElementChild.remove();
     });
-    source.addEventListener("go", (event) => location.assign(event.data));
+    source.addEventListener("navigate", (event) => location.assign(event.data));
   };
   const close = () => {
     source?.close();

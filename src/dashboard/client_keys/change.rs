@@ -10,13 +10,13 @@ use maud::{Markup, html};
 
 use crate::app::App;
 use crate::clock;
-use crate::dashboard::client_keys::form::{TermsForm, Wrong};
-use crate::dashboard::client_keys::{id_in, page_of};
+use crate::dashboard::client_keys::form::{ClientKeyForm, FieldErrors};
+use crate::dashboard::client_keys::{page_of, parse_id};
 use crate::dashboard::components::{card, copyable, empty_state};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::snippets::snippets;
-use crate::dashboard::visit::{Notice, Visit};
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
@@ -24,27 +24,27 @@ use crate::storage::client_keys::{self, ListedKey, NewClientKey};
 use crate::storage::installation;
 
 /// The empty form.
-pub async fn new(visit: Visit) -> Markup {
-    new_form(&visit, &TermsForm::default(), &Wrong::new())
+pub async fn new(context: PageContext) -> Markup {
+    new_form(&context, &ClientKeyForm::default(), &FieldErrors::new())
 }
 
 /// Makes a key. Its secret waits in memory for the page that shows it, so that reloading makes no second one.
 pub async fn create(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Form(form): Form<TermsForm>,
+    context: PageContext,
+    Form(form): Form<ClientKeyForm>,
 ) -> Result<Response, ErrorPage> {
-    let terms = match form.terms(&visit, None) {
+    let terms = match form.terms(&context, None) {
         Ok(terms) => terms,
-        Err(wrong) => {
-            let page = new_form(&visit, &form, &wrong);
+        Err(errors) => {
+            let page = new_form(&context, &form, &errors);
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
     };
     let secret = Secret::generate(&mut rand::rng());
     let mut tx = app.db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
-    let act = Act::begin(&mut tx, &visit.actor(), visit.now).await?;
+    let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     let key = NewClientKey {
         name: &terms.name,
         note: &terms.note,
@@ -56,7 +56,7 @@ pub async fn create(
     client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
     app.one_time_secrets()
-        .insert(id, visit.admin.id.0, secret, visit.now);
+        .insert(id, context.admin.id.0, secret, context.now);
     app.reload(clock::now()).await?;
     Ok(Redirect::to(&format!("{}/created", page_of(id))).into_response())
 }
@@ -64,43 +64,43 @@ pub async fn create(
 /// The new key, this once.
 pub async fn created(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
-    let key = client_keys::find(&app.db.readers, id_in(&id)?).await?;
+    let key = client_keys::find(&app.db.readers, parse_id(&id)?).await?;
     let secret = app
         .one_time_secrets()
-        .take(key.id, visit.admin.id.0, visit.now);
-    let language = visit.language;
+        .take(key.id, context.admin.id.0, context.now);
+    let language = context.language;
     let title = language.client_key_is_made(&key.name);
     let to_page = html! { a.button href=(page_of(key.id)) { (language.to_its_page()) } };
-    let content = if let Some(secret) = &secret {
+    let body = if let Some(secret) = &secret {
         html! {
             (heading(&title, to_page))
             (card(language.client_key_secret(), html! {
                 div.secret { (copyable(language, "secret", secret.expose())) }
                 p { strong { (language.copy_it_now()) } }
             }))
-            (usage_card(&visit, secret.expose(), &key))
+            (usage_card(&context, secret.expose(), &key))
         }
     } else {
-        let text = language.shown_already_text();
+        let text = language.already_shown_text();
         html! {
             (heading(&title, html! {}))
-            (empty_state(language.shown_already(), text, to_page))
+            (empty_state(language.already_shown(), text, to_page))
         }
     };
-    Ok(layout::page(&visit, Place::ClientKeys, &title, content))
+    Ok(layout::page(&context, Section::ClientKeys, &title, body))
 }
 
 /// How programs use a key.
-pub fn usage_card(visit: &Visit, secret: &str, key: &ListedKey) -> Markup {
-    let language = visit.language;
+pub fn usage_card(context: &PageContext, secret: &str, key: &ListedKey) -> Markup {
+    let language = context.language;
     card(
         language.use_it(),
         html! {
-            p { (language.use_it_lead()) " " code { (visit.base_url) } }
-            (snippets(language, &visit.base_url, secret, &key.models))
+            p { (language.use_it_lead()) " " code { (context.base_url) } }
+            (snippets(language, &context.base_url, secret, &key.models))
         },
     )
 }
@@ -108,91 +108,97 @@ pub fn usage_card(visit: &Visit, secret: &str, key: &ListedKey) -> Markup {
 /// The form with what the key has.
 pub async fn edit(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
-    let id = id_in(&id)?;
+    let id = parse_id(&id)?;
     let terms = client_keys::find_terms(&mut app.db.readers.begin().await?, id).await?;
-    let form = TermsForm::of(&terms, &visit.zone);
-    Ok(edit_form(&visit, id, &terms.name, &form, &Wrong::new()))
+    let form = ClientKeyForm::of(&terms, &context.zone);
+    Ok(edit_form(
+        &context,
+        id,
+        &terms.name,
+        &form,
+        &FieldErrors::new(),
+    ))
 }
 
 pub async fn update(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
-    Form(form): Form<TermsForm>,
+    Form(form): Form<ClientKeyForm>,
 ) -> Result<Response, ErrorPage> {
-    let id = id_in(&id)?;
+    let id = parse_id(&id)?;
     let mut tx = app.db.begin().await?;
     let before = client_keys::find_terms(&mut tx, id).await?;
-    let terms = match form.terms(&visit, Some(&before)) {
+    let terms = match form.terms(&context, Some(&before)) {
         Ok(terms) => terms,
-        Err(wrong) => {
-            let page = edit_form(&visit, id, &before.name, &form, &wrong);
+        Err(errors) => {
+            let page = edit_form(&context, id, &before.name, &form, &errors);
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
     };
-    let act = Act::begin(&mut tx, &visit.actor(), visit.now).await?;
+    let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
     app.reload(clock::now()).await?;
-    let notice = Notice::done(visit.language.client_key_saved(&terms.name));
-    visit.notify(notice).await;
+    let notice = Notice::done(context.language.client_key_saved(&terms.name));
+    context.set_notice(notice).await;
     Ok(Redirect::to(&page_of(id)).into_response())
 }
 
 pub async fn enable(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
 ) -> Result<Redirect, ErrorPage> {
-    switch(&app, &visit, id_in(&id)?, true).await
+    set_enabled(&app, &context, parse_id(&id)?, true).await
 }
 
 pub async fn disable(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
 ) -> Result<Redirect, ErrorPage> {
-    switch(&app, &visit, id_in(&id)?, false).await
+    set_enabled(&app, &context, parse_id(&id)?, false).await
 }
 
-async fn switch(
+async fn set_enabled(
     app: &App,
-    visit: &Visit,
+    context: &PageContext,
     id: ClientKeyId,
     enabled: bool,
 ) -> Result<Redirect, ErrorPage> {
     let key = client_keys::find(&app.db.readers, id).await?;
     let mut tx = app.db.begin().await?;
-    let act = Act::begin(&mut tx, &visit.actor(), visit.now).await?;
+    let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     client_keys::update_enabled(&mut tx, id, enabled, &act).await?;
     tx.commit().await?;
     app.reload(clock::now()).await?;
     let (text, back) = if enabled {
-        (visit.language.client_key_enabled(&key.name), "disable")
+        (context.language.client_key_enabled(&key.name), "disable")
     } else {
-        (visit.language.client_key_disabled(&key.name), "enable")
+        (context.language.client_key_disabled(&key.name), "enable")
     };
     let back = format!("{}/{back}", page_of(id));
-    visit.notify(Notice::done(text).with_undo(back)).await;
+    context.set_notice(Notice::done(text).with_undo(back)).await;
     Ok(Redirect::to(&page_of(id)))
 }
 
 /// Asks whether the key shall go.
 pub async fn confirm_delete(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
-    let key = client_keys::find(&app.db.readers, id_in(&id)?).await?;
-    let language = visit.language;
+    let key = client_keys::find(&app.db.readers, parse_id(&id)?).await?;
+    let language = context.language;
     let title = language.delete_client_key_question(&key.name);
-    let content = html! {
+    let body = html! {
         (heading(&title, html! {}))
         form.card method="post" {
-            (visit.csrf_field())
+            (context.csrf_field())
             p { (language.delete_client_key_text()) }
             div.actions {
                 button.danger.primary type="submit" { (language.delete_client_key()) }
@@ -200,67 +206,73 @@ pub async fn confirm_delete(
             }
         }
     };
-    Ok(layout::page(&visit, Place::ClientKeys, &title, content))
+    Ok(layout::page(&context, Section::ClientKeys, &title, body))
 }
 
 pub async fn delete(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
 ) -> Result<Redirect, ErrorPage> {
-    let key = client_keys::find(&app.db.readers, id_in(&id)?).await?;
+    let key = client_keys::find(&app.db.readers, parse_id(&id)?).await?;
     let mut tx = app.db.begin().await?;
-    let act = Act::begin(&mut tx, &visit.actor(), visit.now).await?;
+    let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     client_keys::delete(&mut tx, key.id, &act).await?;
     tx.commit().await?;
     app.reload(clock::now()).await?;
-    let notice = Notice::done(visit.language.client_key_deleted(&key.name));
-    visit.notify(notice).await;
+    let notice = Notice::done(context.language.client_key_deleted(&key.name));
+    context.set_notice(notice).await;
     Ok(Redirect::to("/client-keys"))
 }
 
-fn new_form(visit: &Visit, form: &TermsForm, wrong: &Wrong) -> Markup {
-    let language = visit.language;
+fn new_form(context: &PageContext, form: &ClientKeyForm, errors: &FieldErrors) -> Markup {
+    let language = context.language;
     let (title, submit) = (language.new_client_key(), language.create_client_key());
     form_page(
-        visit,
+        context,
         title,
         "/client-keys",
         submit,
-        form.fields(visit, wrong),
+        form.fields(context, errors),
     )
 }
 
 fn edit_form(
-    visit: &Visit,
+    context: &PageContext,
     id: ClientKeyId,
     name: &str,
-    form: &TermsForm,
-    wrong: &Wrong,
+    form: &ClientKeyForm,
+    errors: &FieldErrors,
 ) -> Markup {
-    let language = visit.language;
+    let language = context.language;
     let title = language.edit_client_key(name);
     form_page(
-        visit,
+        context,
         &title,
         &page_of(id),
         language.save(),
-        form.fields(visit, wrong),
+        form.fields(context, errors),
     )
 }
 
 /// A form that is sent to the page it came from.
-fn form_page(visit: &Visit, title: &str, page: &str, submit: &str, fields: Markup) -> Markup {
-    let content = html! {
+fn form_page(
+    context: &PageContext,
+    title: &str,
+    page: &str,
+    submit: &str,
+    fields: Markup,
+) -> Markup {
+    let body = html! {
         (heading(title, html! {}))
         form.stacked method="post" action=(page) {
-            (visit.csrf_field())
+            (context.csrf_field())
             (fields)
             div.actions {
                 button.primary type="submit" { (submit) }
-                a.button href=(page) { (visit.language.cancel()) }
+                a.button href=(page) { (context.language.cancel()) }
             }
         }
     };
-    layout::page(visit, Place::ClientKeys, title, content)
+    layout::page(context, Section::ClientKeys, title, body)
 }

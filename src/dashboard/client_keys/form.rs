@@ -9,20 +9,20 @@ use serde::Deserialize;
 
 use crate::clock::Timestamp;
 use crate::dashboard::components::{card, field};
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::translations::Language;
 use crate::pool::clients::client_key::{ClientLimit, ClientLimits};
 use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::money::{nano_usd, usd};
 use crate::storage::client_keys::Terms;
 
 /// What is wrong, by the name of the field.
-pub type Wrong = HashMap<&'static str, String>;
+pub type FieldErrors = HashMap<&'static str, String>;
 
 /// The fields as a browser sends them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct TermsForm {
+pub struct ClientKeyForm {
     name: String,
     note: String,
     expires: String,
@@ -39,7 +39,7 @@ pub struct TermsForm {
     direct_access: String,
 }
 
-impl TermsForm {
+impl ClientKeyForm {
     /// What a key has.
     pub fn of(terms: &Terms, zone: &TimeZone) -> Self {
         let limit = |limit| {
@@ -55,7 +55,9 @@ impl TermsForm {
         Self {
             name: terms.name.clone(),
             note: terms.note.clone(),
-            expires: terms.expires_at.map_or(String::new(), |at| local(at, zone)),
+            expires: terms
+                .expires_at
+                .map_or(String::new(), |at| field_time(at, zone)),
             requests_per_minute: limit(ClientLimit::RequestsPerMinute),
             requests_per_day: limit(ClientLimit::RequestsPerDay),
             tokens_per_minute: limit(ClientLimit::TokensPerMinute),
@@ -71,28 +73,32 @@ impl TermsForm {
     }
 
     /// What is meant; `before` is what the key has so far, if there is one.
-    pub fn terms(&self, visit: &Visit, before: Option<&Terms>) -> Result<Terms, Wrong> {
-        let language = visit.language;
-        let mut wrong = Wrong::new();
+    pub fn terms(
+        &self,
+        context: &PageContext,
+        before: Option<&Terms>,
+    ) -> Result<Terms, FieldErrors> {
+        let language = context.language;
+        let mut errors = FieldErrors::new();
         let name = self.name.trim();
         if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
-            wrong.insert("name", language.bad_name().to_owned());
+            errors.insert("name", language.bad_name().to_owned());
         }
         let note = self.note.trim();
         if note.chars().count() > 1_000 {
-            wrong.insert("note", language.bad_note().to_owned());
+            errors.insert("note", language.bad_note().to_owned());
         }
-        let kept = before.and_then(|terms| terms.expires_at);
-        let expires_at = self.expiry(visit, kept).unwrap_or_else(|told| {
-            wrong.insert("expires", told.to_owned());
+        let previous = before.and_then(|terms| terms.expires_at);
+        let expires_at = self.expiry(context, previous).unwrap_or_else(|message| {
+            errors.insert("expires", message.to_owned());
             None
         });
-        let limits = self.limits(language, &mut wrong);
+        let limits = self.limits(language, &mut errors);
         let mut list = |field, text: &str, check: fn(&str) -> Result<(), InvalidScope>| {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             let lines: Vec<_> = lines.map(str::to_owned).collect();
             if let Some(error) = lines.iter().find_map(|line| check(line).err()) {
-                wrong.insert(field, language.bad_scope(&error));
+                errors.insert(field, language.bad_scope(&error));
             }
             lines
         };
@@ -107,44 +113,47 @@ impl TermsForm {
             tags: list("tags", &self.tags.replace(',', "\n"), scopes::check_tag),
             direct_access: !self.direct_access.is_empty(),
         };
-        if wrong.is_empty() {
+        if errors.is_empty() {
             Ok(terms)
         } else {
-            Err(wrong)
+            Err(errors)
         }
     }
 
     fn expiry(
         &self,
-        visit: &Visit,
-        kept: Option<Timestamp>,
+        context: &PageContext,
+        previous: Option<Timestamp>,
     ) -> Result<Option<Timestamp>, &'static str> {
         let text = self.expires.trim();
         if text.is_empty() {
             return Ok(None);
         }
         // The field shows minutes; what was not touched stays as it was, even in the past.
-        if kept.is_some_and(|at| local(at, &visit.zone) == text) {
-            return Ok(kept);
+        if previous.is_some_and(|at| field_time(at, &context.zone) == text) {
+            return Ok(previous);
         }
         let moment = text.parse::<DateTime>().ok();
-        let moment = moment.and_then(|moment| moment.to_zoned(visit.zone.clone()).ok());
-        let at = moment.ok_or(visit.language.bad_time())?.timestamp().into();
-        if at <= visit.now {
-            return Err(visit.language.past_time());
+        let moment = moment.and_then(|moment| moment.to_zoned(context.zone.clone()).ok());
+        let at = moment
+            .ok_or(context.language.bad_time())?
+            .timestamp()
+            .into();
+        if at <= context.now {
+            return Err(context.language.past_time());
         }
         Ok(Some(at))
     }
 
-    fn limits(&self, language: Language, wrong: &mut Wrong) -> ClientLimits {
+    fn limits(&self, language: Language, errors: &mut FieldErrors) -> ClientLimits {
         let mut read = |limit| {
             self.limit(limit).unwrap_or_else(|| {
-                let told = if is_cost(limit) {
+                let message = if is_cost(limit) {
                     language.bad_cost()
                 } else {
                     language.bad_limit()
                 };
-                wrong.insert(field_of(limit), told.to_owned());
+                errors.insert(field_of(limit), message.to_owned());
                 None
             })
         };
@@ -189,17 +198,17 @@ impl TermsForm {
     }
 
     /// All fields, with what is wrong beside them.
-    pub fn fields(&self, visit: &Visit, wrong: &Wrong) -> Markup {
-        let language = visit.language;
+    pub fn fields(&self, context: &PageContext, errors: &FieldErrors) -> Markup {
+        let language = context.language;
         html! {
-            (card(language.name_and_note(), self.name_fields(visit, wrong)))
+            (card(language.identification(), self.name_fields(context, errors)))
             (card(language.client_key_limits(), html! {
                 p.hint.small { (language.limits_lead()) }
-                div.fields { @for limit in ClientLimit::ALL { (self.limit_field(language, limit, wrong)) } }
+                div.fields { @for limit in ClientLimit::ALL { (self.limit_field(language, limit, errors)) } }
             }))
             (card(language.scopes_title(), html! {
                 p.hint.small { (language.scopes_lead()) }
-                div.fields.wide { (self.scope_fields(language, wrong)) }
+                div.fields.wide { (self.scope_fields(language, errors)) }
                 label.check {
                     input type="checkbox" name="direct_access" value="on" checked[!self.direct_access.is_empty()];
                     (language.direct_access())
@@ -209,9 +218,9 @@ impl TermsForm {
         }
     }
 
-    fn name_fields(&self, visit: &Visit, wrong: &Wrong) -> Markup {
-        let language = visit.language;
-        let zone = visit.zone.iana_name().unwrap_or("UTC");
+    fn name_fields(&self, context: &PageContext, errors: &FieldErrors) -> Markup {
+        let language = context.language;
+        let zone = context.zone.iana_name().unwrap_or("UTC");
         let name = html! { input #name name="name" value=(self.name) maxlength="100" autocomplete="off" required; };
         let note = html! { input #note name="note" value=(self.note) maxlength="1000" autocomplete="off"; };
         let expires =
@@ -219,24 +228,30 @@ impl TermsForm {
         let hint = language.client_key_expires_hint(zone);
         html! {
             div.fields.wide {
-                (field("name", language.client_key_name(), Some(language.client_key_name_hint()), told(wrong, "name"), name))
-                (field("note", language.client_key_note(), Some(language.optional()), told(wrong, "note"), note))
-                (field("expires", language.client_key_expires(), Some(&hint), told(wrong, "expires"), expires))
+                (field("name", language.client_key_name(), Some(language.client_key_name_hint()), error_of(errors, "name"), name))
+                (field("note", language.client_key_note(), Some(language.optional()), error_of(errors, "note"), note))
+                (field("expires", language.client_key_expires(), Some(&hint), error_of(errors, "expires"), expires))
             }
         }
     }
 
-    fn limit_field(&self, language: Language, limit: ClientLimit, wrong: &Wrong) -> Markup {
+    fn limit_field(&self, language: Language, limit: ClientLimit, errors: &FieldErrors) -> Markup {
         let name = field_of(limit);
         let mode = if is_cost(limit) { "decimal" } else { "numeric" };
         let input = html! {
             input #(name) name=(name) value=(self.text_of(limit)) inputmode=(mode) autocomplete="off"
                 placeholder=(language.no_limit());
         };
-        field(name, language.limit(limit), None, told(wrong, name), input)
+        field(
+            name,
+            language.limit(limit),
+            None,
+            error_of(errors, name),
+            input,
+        )
     }
 
-    fn scope_fields(&self, language: Language, wrong: &Wrong) -> Markup {
+    fn scope_fields(&self, language: Language, errors: &FieldErrors) -> Markup {
         let fields = [
             (
                 "models",
@@ -265,7 +280,7 @@ impl TermsForm {
         ];
         html! {
             @for (name, label, hint, text) in fields {
-                (field(name, label, Some(hint), told(wrong, name), html! {
+                (field(name, label, Some(hint), error_of(errors, name), html! {
                     textarea.short #(name) name=(name) rows="3" spellcheck="false" autocapitalize="none" { (text) }
                 }))
             }
@@ -296,12 +311,12 @@ pub fn field_of(limit: ClientLimit) -> &'static str {
     }
 }
 
-fn told<'a>(wrong: &'a Wrong, field: &str) -> Option<&'a str> {
-    wrong.get(field).map(String::as_str)
+fn error_of<'a>(errors: &'a FieldErrors, field: &str) -> Option<&'a str> {
+    errors.get(field).map(String::as_str)
 }
 
 /// As a browser's field has it: `2027-01-31T08:00`.
-fn local(at: Timestamp, zone: &TimeZone) -> String {
+fn field_time(at: Timestamp, zone: &TimeZone) -> String {
     let at = at.to_jiff().to_zoned(zone.clone());
     at.strftime("%Y-%m-%dT%H:%M").to_string()
 }

@@ -3,17 +3,17 @@
 use maud::{Markup, html};
 
 use crate::dashboard::components::{bytes, duration_ms, moment, number, tokens, usd};
-use crate::dashboard::logs::asked::{Asked, Field};
-use crate::dashboard::logs::words::outcome_badge;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::logs::outcome_labels::outcome_badge;
+use crate::dashboard::logs::query::{LogField, LogQuery};
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::Kind;
 use crate::storage::request_logs::listed::RequestLog;
 
 /// A column of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
+pub enum LogColumn {
     Started,
     Id,
     Kind,
@@ -31,7 +31,7 @@ pub enum Column {
     Key,
     Project,
     Attempts,
-    Wait,
+    QueueTime,
     FirstByte,
     Duration,
     RequestBytes,
@@ -48,7 +48,7 @@ pub enum Column {
     Error,
 }
 
-impl Column {
+impl LogColumn {
     pub const ALL: [Self; 32] = [
         Self::Started,
         Self::Id,
@@ -67,7 +67,7 @@ impl Column {
         Self::Key,
         Self::Project,
         Self::Attempts,
-        Self::Wait,
+        Self::QueueTime,
         Self::FirstByte,
         Self::Duration,
         Self::RequestBytes,
@@ -85,7 +85,7 @@ impl Column {
     ];
 
     /// Those of whoever has chosen none.
-    pub const USUAL: [Self; 10] = [
+    pub const DEFAULT: [Self; 10] = [
         Self::Started,
         Self::Outcome,
         Self::Status,
@@ -118,7 +118,7 @@ impl Column {
             Self::Key => "upstream_key",
             Self::Project => "project",
             Self::Attempts => "attempts",
-            Self::Wait => "wait_ms",
+            Self::QueueTime => "wait_ms",
             Self::FirstByte => "first_byte_ms",
             Self::Duration => "duration_ms",
             Self::RequestBytes => "request_bytes",
@@ -155,7 +155,7 @@ impl Column {
             Self::Key => language.log_key(),
             Self::Project => language.log_project(),
             Self::Attempts => language.log_attempts(),
-            Self::Wait => language.log_wait(),
+            Self::QueueTime => language.log_queue_time(),
             Self::FirstByte => language.log_first_byte(),
             Self::Duration => language.log_duration(),
             Self::RequestBytes => language.log_request_bytes(),
@@ -177,7 +177,7 @@ impl Column {
         match self {
             Self::Status
             | Self::Attempts
-            | Self::Wait
+            | Self::QueueTime
             | Self::FirstByte
             | Self::Duration
             | Self::RequestBytes
@@ -211,169 +211,196 @@ impl Column {
     }
 
     /// The columns that the admin has chosen, in our order.
-    pub fn chosen(log_columns: Option<&str>) -> Vec<Self> {
+    pub fn selected(log_columns: Option<&str>) -> Vec<Self> {
         let names: Vec<String> = log_columns
             .and_then(|json| serde_json::from_str(json).ok())
             .unwrap_or_default();
-        let chosen = Self::ALL.into_iter();
-        let chosen: Vec<_> = chosen
+        let selected = Self::ALL.into_iter();
+        let selected: Vec<_> = selected
             .filter(|column| names.iter().any(|name| name == column.name()))
             .collect();
-        if chosen.is_empty() {
-            Self::USUAL.to_vec()
+        if selected.is_empty() {
+            Self::DEFAULT.to_vec()
         } else {
-            chosen
+            selected
         }
     }
 }
 
 /// A row of the list. The first cell leads to the request, others to rows with the same value.
-pub fn row(visit: &Visit, asked: &Asked, columns: &[Column], row: &RequestLog) -> Markup {
+pub fn row(
+    context: &PageContext,
+    query: &LogQuery,
+    columns: &[LogColumn],
+    row: &RequestLog,
+) -> Markup {
     html! {
         tr #{ "row-" (row.id) } {
-            @for (place, column) in columns.iter().enumerate() {
-                (cell(visit, asked, *column, row, place == 0))
+            @for (index, column) in columns.iter().enumerate() {
+                (cell(context, query, *column, row, index == 0))
             }
         }
     }
 }
 
-fn cell(visit: &Visit, asked: &Asked, column: Column, row: &RequestLog, is_first: bool) -> Markup {
-    let content = content(visit, asked, column, row);
-    let is_absent = content.is_none();
-    let content = content.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
-    let heading = column.heading(visit.language);
+fn cell(
+    context: &PageContext,
+    query: &LogQuery,
+    column: LogColumn,
+    row: &RequestLog,
+    is_first: bool,
+) -> Markup {
+    let shown = cell_content(context, query, column, row);
+    let is_absent = shown.is_none();
+    let shown = shown.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
+    let heading = column.heading(context.language);
     let class = match column {
-        Column::Model | Column::Version | Column::Client | Column::Key | Column::Project => "name",
-        Column::Error => "clip rest",
-        Column::Path | Column::Agent => "clip",
+        LogColumn::Model
+        | LogColumn::Version
+        | LogColumn::Client
+        | LogColumn::Key
+        | LogColumn::Project => "name",
+        LogColumn::Error => "clip fill",
+        LogColumn::Path | LogColumn::Agent => "clip",
         _ if column.is_number() => "number",
         _ => "nowrap",
     };
     html! {
         td.(class).absent[is_absent] data-label=(heading) {
             @if is_first {
-                a.open href={ "/logs/" (row.id) } data-row-link { (plain(visit, column, row).unwrap_or(content)) }
+                a.open href={ "/logs/" (row.id) } data-row-link { (unlinked(context, column, row).unwrap_or(shown)) }
             } @else {
-                (content)
+                (shown)
             }
         }
     }
 }
 
 /// What a cell shows without a link of its own.
-fn plain(visit: &Visit, column: Column, row: &RequestLog) -> Option<Markup> {
+fn unlinked(context: &PageContext, column: LogColumn, row: &RequestLog) -> Option<Markup> {
     match column {
-        Column::Started => Some(moment(visit, row.started_at)),
-        Column::Outcome => Some(outcome_badge(visit.language, row.outcome)),
+        LogColumn::Started => Some(moment(context, row.started_at)),
+        LogColumn::Outcome => Some(outcome_badge(context.language, row.outcome)),
         _ => text_of(column, row).map(|text| html! { (text) }),
     }
 }
 
 /// The value of a column that is a text.
-fn text_of(column: Column, row: &RequestLog) -> Option<String> {
+fn text_of(column: LogColumn, row: &RequestLog) -> Option<String> {
     match column {
-        Column::Id => Some(row.id.to_string()),
-        Column::Model => row.model.clone(),
-        Column::Version => row.model_version.clone(),
-        Column::Operation => row.operation.clone(),
-        Column::Client => row.client_key.clone(),
-        Column::Ip => row.client_ip.clone(),
-        Column::Agent => row.user_agent.clone(),
-        Column::Method => Some(row.method.clone()),
-        Column::Path => Some(row.path.clone()),
-        Column::Key => row.upstream_key.clone(),
-        Column::Project => row.project.clone(),
-        Column::FinishReason => row.finish_reason.clone(),
-        Column::ServiceTier => row.service_tier.clone(),
+        LogColumn::Id => Some(row.id.to_string()),
+        LogColumn::Model => row.model.clone(),
+        LogColumn::Version => row.model_version.clone(),
+        LogColumn::Operation => row.operation.clone(),
+        LogColumn::Client => row.client_key.clone(),
+        LogColumn::Ip => row.client_ip.clone(),
+        LogColumn::Agent => row.user_agent.clone(),
+        LogColumn::Method => Some(row.method.clone()),
+        LogColumn::Path => Some(row.path.clone()),
+        LogColumn::Key => row.upstream_key.clone(),
+        LogColumn::Project => row.project.clone(),
+        LogColumn::FinishReason => row.finish_reason.clone(),
+        LogColumn::ServiceTier => row.service_tier.clone(),
         _ => None,
     }
 }
 
 /// `None`: there is nothing to show.
-fn content(visit: &Visit, asked: &Asked, column: Column, row: &RequestLog) -> Option<Markup> {
-    let language = visit.language;
-    let pick = |field: Field, value: &str| {
+fn cell_content(
+    context: &PageContext,
+    query: &LogQuery,
+    column: LogColumn,
+    row: &RequestLog,
+) -> Option<Markup> {
+    let language = context.language;
+    let link = |field: LogField, value: &str| {
         let text = text_of(column, row);
-        text.map(|text| picked(language, asked, field, value, html! { (text) }, &text))
+        text.map(|text| filter_link(language, query, field, value, html! { (text) }, &text))
     };
-    let same = |field: Field| pick(field, &text_of(column, row)?);
+    let same = |field: LogField| link(field, &text_of(column, row)?);
     match column {
-        Column::Started => Some(moment(visit, row.started_at)),
-        Column::Id => Some(html! { span.mono { (row.id) } }),
-        Column::Kind => {
-            let (value, word) = match row.kind {
+        LogColumn::Started => Some(moment(context, row.started_at)),
+        LogColumn::Id => Some(html! { span.mono { (row.id) } }),
+        LogColumn::Kind => {
+            let (value, label) = match row.kind {
                 Kind::Request => ("request", language.kind_request()),
                 Kind::Check => ("check", language.kind_check()),
             };
-            Some(picked(
+            Some(filter_link(
                 language,
-                asked,
-                Field::Kind,
+                query,
+                LogField::Kind,
                 value,
-                html! { (word) },
-                word,
+                html! { (label) },
+                label,
             ))
         }
-        Column::Outcome => {
+        LogColumn::Outcome => {
             let value = row.outcome.map_or("running", Outcome::name);
             let badge = outcome_badge(language, row.outcome);
-            Some(picked(language, asked, Field::Outcome, value, badge, value))
-        }
-        Column::Status => row.status.map(|status| {
-            let status = status.to_string();
-            picked(
+            Some(filter_link(
                 language,
-                asked,
-                Field::Status,
+                query,
+                LogField::Outcome,
+                value,
+                badge,
+                value,
+            ))
+        }
+        LogColumn::Status => row.status.map(|status| {
+            let status = status.to_string();
+            filter_link(
+                language,
+                query,
+                LogField::Status,
                 &status,
                 html! { (status) },
                 &status,
             )
         }),
-        Column::Model => same(Field::Model),
-        Column::Version => same(Field::Version),
-        Column::Operation => same(Field::Operation),
-        Column::Client => row
+        LogColumn::Model => same(LogField::Model),
+        LogColumn::Version => same(LogField::Version),
+        LogColumn::Operation => same(LogField::Operation),
+        LogColumn::Client => row
             .client_key_id
-            .and_then(|id| pick(Field::Client, &id.0.to_string())),
-        Column::Ip => same(Field::Ip),
-        Column::Agent => same(Field::Agent),
-        Column::Method => same(Field::Method),
-        Column::Path => same(Field::Path),
-        Column::Streamed => {
-            let (value, word) = if row.streamed {
+            .and_then(|id| link(LogField::Client, &id.0.to_string())),
+        LogColumn::Ip => same(LogField::Ip),
+        LogColumn::Agent => same(LogField::Agent),
+        LogColumn::Method => same(LogField::Method),
+        LogColumn::Path => same(LogField::Path),
+        LogColumn::Streamed => {
+            let (value, label) = if row.streamed {
                 ("yes", language.yes())
             } else {
                 ("no", language.no())
             };
-            Some(picked(
+            Some(filter_link(
                 language,
-                asked,
-                Field::Streamed,
+                query,
+                LogField::Streamed,
                 value,
-                html! { (word) },
-                word,
+                html! { (label) },
+                label,
             ))
         }
-        Column::Key => row
+        LogColumn::Key => row
             .upstream_key_id
-            .and_then(|id| pick(Field::Key, &id.0.to_string())),
-        Column::Project => same(Field::Project),
-        Column::FinishReason => same(Field::FinishReason),
-        Column::ServiceTier => same(Field::ServiceTier),
-        Column::Attempts if row.attempts > 1 => {
+            .and_then(|id| link(LogField::Key, &id.0.to_string())),
+        LogColumn::Project => same(LogField::Project),
+        LogColumn::FinishReason => same(LogField::FinishReason),
+        LogColumn::ServiceTier => same(LogField::ServiceTier),
+        LogColumn::Attempts if row.attempts > 1 => {
             let count = row.attempts.to_string();
-            Some(picked(
+            Some(filter_link(
                 language,
-                asked,
-                Field::Retried,
+                query,
+                LogField::Retried,
                 "yes",
                 html! { (count) },
                 &count,
             ))
         }
-        Column::Error => row
+        LogColumn::Error => row
             .error
             .as_ref()
             .map(|error| html! { span title=(error) { (error) } }),
@@ -382,7 +409,7 @@ fn content(visit: &Visit, asked: &Asked, column: Column, row: &RequestLog) -> Op
 }
 
 /// What was counted and measured of a request.
-fn measured(language: Language, column: Column, row: &RequestLog) -> Option<Markup> {
+fn measured(language: Language, column: LogColumn, row: &RequestLog) -> Option<Markup> {
     let whole = |count: i64| u64::try_from(count).unwrap_or(0);
     let count = |count: Option<i64>| {
         count.map(|count| html! { span title=(number(whole(count))) { (tokens(whole(count))) } })
@@ -390,38 +417,38 @@ fn measured(language: Language, column: Column, row: &RequestLog) -> Option<Mark
     let time = |ms: Option<i64>| ms.map(|ms| html! { (duration_ms(language, whole(ms))) });
     let size = |size: i64| Some(html! { (bytes(whole(size))) });
     match column {
-        Column::Attempts => Some(html! { (row.attempts) }),
-        Column::Wait => time(Some(row.wait_ms).filter(|ms| *ms > 0)),
-        Column::FirstByte => time(row.first_byte_ms),
-        Column::Duration => time(row.duration_ms),
-        Column::RequestBytes => size(row.request_bytes),
-        Column::ResponseBytes => size(row.response_bytes),
-        Column::PromptTokens => count(row.prompt_tokens),
-        Column::OutputTokens => count(row.output_tokens),
-        Column::ThoughtTokens => count(row.thought_tokens),
-        Column::CachedTokens => count(row.cached_tokens),
-        Column::ToolTokens => count(row.tool_tokens),
-        Column::TotalTokens => count(row.total_tokens),
-        Column::Cost => row.cost_usd.map(|cost| html! { (usd(cost)) }),
+        LogColumn::Attempts => Some(html! { (row.attempts) }),
+        LogColumn::QueueTime => time(Some(row.wait_ms).filter(|ms| *ms > 0)),
+        LogColumn::FirstByte => time(row.first_byte_ms),
+        LogColumn::Duration => time(row.duration_ms),
+        LogColumn::RequestBytes => size(row.request_bytes),
+        LogColumn::ResponseBytes => size(row.response_bytes),
+        LogColumn::PromptTokens => count(row.prompt_tokens),
+        LogColumn::OutputTokens => count(row.output_tokens),
+        LogColumn::ThoughtTokens => count(row.thought_tokens),
+        LogColumn::CachedTokens => count(row.cached_tokens),
+        LogColumn::ToolTokens => count(row.tool_tokens),
+        LogColumn::TotalTokens => count(row.total_tokens),
+        LogColumn::Cost => row.cost_usd.map(|cost| html! { (usd(cost)) }),
         _ => None,
     }
 }
 
 /// A value that leads to the rows which share it, unless only those are shown.
-fn picked(
+fn filter_link(
     language: Language,
-    asked: &Asked,
-    field: Field,
+    query: &LogQuery,
+    field: LogField,
     value: &str,
-    shown: Markup,
-    words: &str,
+    content: Markup,
+    value_label: &str,
 ) -> Markup {
-    if asked.get(field) == value {
-        return shown;
+    if query.get(field) == value {
+        return content;
     }
-    let target = asked.with(field, value).href("/logs");
-    let title = language.filter_by(field.label(language), words);
-    html! { a.pick href=(target) title=(title) { (shown) } }
+    let target = query.with(field, value).href("/logs");
+    let title = language.filter_by(field.label(language), value_label);
+    html! { a.filter-link href=(target) title=(title) { (content) } }
 }
 
 #[cfg(test)]
@@ -430,11 +457,18 @@ mod tests {
 
     #[test]
     fn chosen_columns_come_in_our_order_and_what_is_no_column_is_left_out() {
-        let chosen = Column::chosen(Some(r#"["model","id","no such","started_at"]"#));
+        let selected = LogColumn::selected(Some(r#"["model","id","no such","started_at"]"#));
 
-        assert_eq!(chosen, [Column::Started, Column::Id, Column::Model]);
+        assert_eq!(
+            selected,
+            [LogColumn::Started, LogColumn::Id, LogColumn::Model]
+        );
         for nothing in [None, Some("[]"), Some("no JSON")] {
-            assert_eq!(Column::chosen(nothing), Column::USUAL, "{nothing:?}");
+            assert_eq!(
+                LogColumn::selected(nothing),
+                LogColumn::DEFAULT,
+                "{nothing:?}"
+            );
         }
     }
 }

@@ -8,13 +8,13 @@ use maud::{Markup, html};
 use crate::app::App;
 use crate::dashboard::components::{ago, bytes, card, duration_ms, exact, number, usd};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place as Page, heading};
-use crate::dashboard::logs::asked::{Asked, Field, around};
-use crate::dashboard::logs::words::{
-    outcome_badge, outcome_meaning, outcome_word, retry_meaning, rule_meaning,
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::logs::outcome_labels::{
+    outcome_badge, outcome_description, outcome_label, retry_description, rule_description,
 };
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::logs::query::{LogField, LogQuery, requests_around};
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::health::verdict::Rule;
 use crate::pool::outcome::Outcome;
@@ -24,7 +24,7 @@ use crate::storage::request_logs::{BOUND_BY_HOME, Kind};
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
     let id: RequestId = id
@@ -32,83 +32,83 @@ pub async fn show(
         .map_err(|_| Error::NotFound(format!("request {id}")))?;
     let row = listed::find(&app.db.readers, id).await?;
     let (older, newer) = listed::neighbours(&app.db.readers, id).await?;
-    Ok(view(&visit, &row, older, newer))
+    Ok(view(&context, &row, older, newer))
 }
 
 fn view(
-    visit: &Visit,
+    context: &PageContext,
     row: &RequestLog,
     older: Option<RequestId>,
     newer: Option<RequestId>,
 ) -> Markup {
-    let language = visit.language;
+    let language = context.language;
     let title = row
         .model
         .as_deref()
         .or(row.operation.as_deref())
         .unwrap_or(&row.path);
-    let step = |id: Option<RequestId>, words: &str, rel: &str| {
-        html! { @if let Some(id) = id { a.button href={ "/logs/" (id) } rel=(rel) { (words) } } }
+    let step = |id: Option<RequestId>, label: &str, rel: &str| {
+        html! { @if let Some(id) = id { a.button href={ "/logs/" (id) } rel=(rel) { (label) } } }
     };
     let actions = html! {
         (step(newer, language.next_request(), "prev"))
         (step(older, language.previous_request(), "next"))
     };
-    let content = html! {
+    let body = html! {
         nav.crumbs { a href="/logs" { "← " (language.back_to_logs()) } }
         (heading(title, actions))
         div.summary {
             (outcome_badge(language, row.outcome))
             @if let Some(status) = row.status { span.mono { (status) } }
-            span { (outcome_meaning(language, row.outcome)) }
+            span { (outcome_description(language, row.outcome)) }
         }
-        @if let Some(error) = row.error.as_ref().filter(|error| !is_told(row, error)) {
+        @if let Some(error) = row.error.as_ref().filter(|error| !is_error_of_attempt(row, error)) {
             pre.error-text tabindex="0" { (error) }
         }
         (related(language, row))
-        (card(language.the_attempts(), timeline(visit, row)))
+        (card(language.the_attempts(), timeline(context, row)))
         div.cards.three {
-            (card(language.the_request(), asked_facts(visit, row)))
-            (card(language.the_answer(), answer_facts(visit, row)))
+            (card(language.the_request(), request_facts(context, row)))
+            (card(language.the_answer(), response_facts(context, row)))
             (card(language.tokens_and_cost(), token_facts(language, row)))
         }
     };
-    layout::page(visit, Page::Logs, title, content)
+    layout::page(context, Section::Logs, title, body)
 }
 
 /// Whether an attempt tells the same error.
-fn is_told(row: &RequestLog, error: &str) -> bool {
+fn is_error_of_attempt(row: &RequestLog, error: &str) -> bool {
     let mut attempts = row.attempt_list.iter().flatten();
     attempts.any(|attempt| attempt.error.as_deref() == Some(error))
 }
 
 /// The attempts one after another.
-fn timeline(visit: &Visit, row: &RequestLog) -> Markup {
-    let language = visit.language;
+fn timeline(context: &PageContext, row: &RequestLog) -> Markup {
+    let language = context.language;
     let attempts = row.attempt_list.as_deref().unwrap_or_default();
     html! {
         @if attempts.is_empty() {
-            p { strong { (language.no_attempts_title()) } ". " (outcome_meaning(language, row.outcome)) }
+            p { strong { (language.no_attempts_title()) } ". " (outcome_description(language, row.outcome)) }
         } @else {
             ol.timeline {
-                @for (place, attempt) in attempts.iter().enumerate() {
-                    @let before = place.checked_sub(1).map(|place| &attempts[place]);
-                    @let is_last = place + 1 == attempts.len();
-                    li { (step(visit, row, attempt, before, is_last)) }
+                @for (index, attempt) in attempts.iter().enumerate() {
+                    @let before = index.checked_sub(1).map(|index| &attempts[index]);
+                    @let is_last = index + 1 == attempts.len();
+                    li { (attempt_step(context, row, attempt, before, is_last)) }
                 }
             }
         }
     }
 }
 
-fn step(
-    visit: &Visit,
+fn attempt_step(
+    context: &PageContext,
     row: &RequestLog,
     attempt: &Attempt,
     before: Option<&Attempt>,
     is_last: bool,
 ) -> Markup {
-    let language = visit.language;
+    let language = context.language;
     let rule = attempt.rule.as_deref().and_then(Rule::named);
     let after = (attempt.started_at - row.started_at).as_millis();
     let after = u64::try_from(after).unwrap_or(u64::MAX);
@@ -118,7 +118,7 @@ fn step(
             (outcome_badge(language, attempt.outcome))
             @if let Some(status) = attempt.status { span.mono { (status) } }
             span.grow {}
-            span.muted title=(exact(&visit.zone, attempt.started_at)) {
+            span.muted title=(exact(&context.zone, attempt.started_at)) {
                 (language.after_start(&duration_ms(language, after)))
             }
             span.nowrap { (millis(language, attempt.duration_ms)) }
@@ -131,18 +131,18 @@ fn step(
             }
             dt { (language.why_chosen()) }
             dd { (why_chosen(language, row, attempt, before)) }
-            dt { (language.why_left()) }
+            dt { (language.attempt_result()) }
             dd {
                 @match rule {
                     Some(rule) => {
-                        (rule_meaning(language, rule)) " " (retry_meaning(language, rule, is_last)) " "
+                        (rule_description(language, rule)) " " (retry_description(language, rule, is_last)) " "
                         code.tag { (rule.name()) }
                     }
-                    None => { (outcome_meaning(language, attempt.outcome)) }
+                    None => { (outcome_description(language, attempt.outcome)) }
                 }
             }
             @if let Some(error) = &attempt.error {
-                dt { (language.as_google_gave_it()) }
+                dt { (language.google_error()) }
                 dd { pre.error-text tabindex="0" { (error) } }
             }
         }
@@ -168,8 +168,8 @@ fn why_chosen(
 ) -> String {
     let Some(before) = before else {
         match row.bound_by.as_deref() {
-            Some(BOUND_BY_HOME) => return language.chosen_home().to_owned(),
-            Some(name) => return language.chosen_bound(name),
+            Some(BOUND_BY_HOME) => return language.chosen_preferred_project().to_owned(),
+            Some(name) => return language.chosen_required_project(name),
             None => {}
         }
         return match (row.kind, u64::try_from(row.wait_ms).unwrap_or(0)) {
@@ -178,7 +178,7 @@ fn why_chosen(
             (Kind::Request, ms) => language.chosen_after_wait(&duration_ms(language, ms)),
         };
     };
-    let rule = outcome_word(language, before.outcome);
+    let rule = outcome_label(language, before.outcome);
     if before.upstream_key_id == attempt.upstream_key_id {
         language.chosen_same_key(rule)
     } else if before.project_id == attempt.project_id {
@@ -188,12 +188,12 @@ fn why_chosen(
     }
 }
 
-fn asked_facts(visit: &Visit, row: &RequestLog) -> Markup {
-    let language = visit.language;
+fn request_facts(context: &PageContext, row: &RequestLog) -> Markup {
+    let language = context.language;
     html! {
         dl.facts {
             (fact(language.log_id(), html! { span.mono { (row.id) } }))
-            (fact(language.log_started(), html! { (exact(&visit.zone, row.started_at)) span.muted { " · " (ago(visit, row.started_at, visit.now)) } }))
+            (fact(language.log_started(), html! { (exact(&context.zone, row.started_at)) span.muted { " · " (ago(context, row.started_at, context.now)) } }))
             @if row.kind == Kind::Check { (fact(language.log_kind(), html! { (language.kind_check()) })) }
             @if let Some(name) = &row.client_key {
                 (fact(language.log_client(), html! {
@@ -206,7 +206,7 @@ fn asked_facts(visit: &Visit, row: &RequestLog) -> Markup {
             (text_fact(language.log_operation(), row.operation.as_deref()))
             (text_fact(language.log_model(), row.model.as_deref()))
             @if let Some(name) = row.bound_by.as_deref().filter(|name| *name != BOUND_BY_HOME) {
-                (fact(language.log_bound_by(), html! { span.mono { (name) } }))
+                (fact(language.log_routed_by(), html! { span.mono { (name) } }))
             }
             (fact(language.log_streamed(), html! { @if row.streamed { (language.yes()) } @else { (language.no()) } }))
             (fact(language.log_request_bytes(), html! { (size(row.request_bytes)) }))
@@ -214,8 +214,8 @@ fn asked_facts(visit: &Visit, row: &RequestLog) -> Markup {
     }
 }
 
-fn answer_facts(visit: &Visit, row: &RequestLog) -> Markup {
-    let language = visit.language;
+fn response_facts(context: &PageContext, row: &RequestLog) -> Markup {
+    let language = context.language;
     html! {
         dl.facts {
             (fact(language.log_outcome(), outcome_badge(language, row.outcome)))
@@ -227,7 +227,7 @@ fn answer_facts(visit: &Visit, row: &RequestLog) -> Markup {
             (text_fact(language.log_service_tier(), row.service_tier.as_deref()))
             (text_fact(language.log_project(), row.project.as_deref()))
             (fact(language.log_attempts(), html! { (number(row.attempts)) }))
-            @if row.wait_ms > 0 { (fact(language.log_wait(), html! { (millis(language, Some(row.wait_ms))) })) }
+            @if row.wait_ms > 0 { (fact(language.log_queue_time(), html! { (millis(language, Some(row.wait_ms))) })) }
             @if row.first_byte_ms.is_some() { (fact(language.log_first_byte(), html! { (millis(language, row.first_byte_ms)) })) }
             (fact(language.log_duration(), html! { (millis(language, row.duration_ms)) }))
             (fact(language.log_response_bytes(), html! { (size(row.response_bytes)) }))
@@ -269,33 +269,33 @@ fn token_facts(language: Language, row: &RequestLog) -> Markup {
 
 /// Other requests that share something with this one.
 fn related(language: Language, row: &RequestLog) -> Markup {
-    let any = Asked::default();
-    let mut links = vec![(language.same_client_around(), around(row))];
+    let any = LogQuery::default();
+    let mut links = vec![(language.same_client_around(), requests_around(row))];
     if let Some(id) = row.upstream_key_id {
         links.push((
             language.same_key_requests(),
-            any.with(Field::Key, &id.0.to_string()),
+            any.with(LogField::Key, &id.0.to_string()),
         ));
     }
     if let Some(model) = &row.model {
         links.push((
             language.same_model_requests(),
-            any.with(Field::Model, model),
+            any.with(LogField::Model, model),
         ));
         if let Some(outcome) = row.outcome.filter(|outcome| *outcome != Outcome::Success) {
             let same = any
-                .with(Field::Model, model)
-                .with(Field::Outcome, outcome.name());
+                .with(LogField::Model, model)
+                .with(LogField::Outcome, outcome.name());
             links.push((language.same_outcome_requests(), same));
         }
     }
     if let Some(ip) = &row.client_ip {
-        links.push((language.same_address_requests(), any.with(Field::Ip, ip)));
+        links.push((language.same_address_requests(), any.with(LogField::Ip, ip)));
     }
     html! {
         nav.chips.related aria-label=(language.related_requests()) {
             span.muted { (language.related_requests()) }
-            @for (words, asked) in links { a.chip href=(asked.href("/logs")) { (words) } }
+            @for (label, query) in links { a.chip href=(query.href("/logs")) { (label) } }
         }
     }
 }

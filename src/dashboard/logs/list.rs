@@ -13,28 +13,28 @@ use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::{empty_state, field, icon, live_switch, moment, pager, select};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place as Page, heading};
-use crate::dashboard::logs::asked::{Asked, Field};
-use crate::dashboard::logs::columns::{self, Column};
-use crate::dashboard::logs::words::outcome_word;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::{Notice, Visit};
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::logs::columns::{self, LogColumn};
+use crate::dashboard::logs::outcome_labels::outcome_label;
+use crate::dashboard::logs::query::{LogField, LogQuery};
+use crate::dashboard::page_context::{Notice, PageContext};
+use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::listed;
 use crate::storage::request_logs::search::{Found, Place, search};
 use crate::storage::{admins, client_keys};
 
 /// How many rows a page has.
-pub const PAGE: usize = 50;
+pub const PAGE_SIZE: usize = 50;
 /// How long a search may look before it shows what it has; the page itself takes a few milliseconds more.
-const PATIENCE: Duration = Duration::from_millis(75);
+const SEARCH_TIME_LIMIT: Duration = Duration::from_millis(75);
 /// How far back models are offered that were asked.
-const MODELS_SINCE: Duration = Duration::from_hours(7 * 24);
+const MODEL_SUGGESTION_SPAN: Duration = Duration::from_hours(7 * 24);
 /// How many names are offered at most.
-const MOST_OFFERED: usize = 200;
+const MAX_SUGGESTIONS: usize = 200;
 
 /// What the filters offer.
-struct Offers {
+struct FilterSuggestions {
     models: Vec<String>,
     clients: Vec<(String, String)>,
 }
@@ -52,159 +52,172 @@ pub struct ColumnsForm {
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Markup, ErrorPage> {
-    let deadline = clock::instant() + PATIENCE;
-    let mut asked = Asked::of(pairs);
-    let (filter, wrong) = asked.filter(&visit.zone, visit.now);
+    let deadline = clock::instant() + SEARCH_TIME_LIMIT;
+    let mut query = LogQuery::from_pairs(pairs);
+    let (filter, invalid) = query.filter(&context.zone, context.now);
     let db = &app.db.readers;
-    let mut found = search(db, &filter, asked.place, PAGE, Some(deadline)).await?;
-    if matches!(asked.place, Place::NewerThan(_)) && found.next.is_none() {
+    let mut results = search(db, &filter, query.position, PAGE_SIZE, Some(deadline)).await?;
+    if matches!(query.position, Place::NewerThan(_)) && results.next.is_none() {
         // The newest page, and whole: there may be fewer new rows than it has place for.
-        asked = asked.at(Place::Newest);
-        found = search(db, &filter, asked.place, PAGE, Some(deadline)).await?;
+        query = query.at(Place::Newest);
+        results = search(db, &filter, query.position, PAGE_SIZE, Some(deadline)).await?;
     }
     let clients = client_keys::list(db).await?;
-    let offers = Offers {
-        models: listed::list_models(db, visit.now - MODELS_SINCE).await?,
+    let suggestions = FilterSuggestions {
+        models: listed::list_models(db, context.now - MODEL_SUGGESTION_SPAN).await?,
         clients: clients
             .into_iter()
             .map(|client| (client.id.0.to_string(), client.name))
             .collect(),
     };
-    Ok(view(&visit, &asked, &found, &offers, &wrong))
+    Ok(view(&context, &query, &results, &suggestions, &invalid))
 }
 
 /// Remembers which columns the admin wants to see.
 pub async fn update_columns(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Form(form): Form<ColumnsForm>,
 ) -> Result<Redirect, ErrorPage> {
-    let known = Column::ALL.into_iter().map(Column::name);
-    let chosen: Vec<_> = known
+    let known = LogColumn::ALL.into_iter().map(LogColumn::name);
+    let selected: Vec<_> = known
         .filter(|name| form.column.iter().any(|column| column == name))
         .collect();
-    let json = serde_json::to_string(&chosen).expect("names become JSON");
-    let columns = (form.usual.is_none() && !chosen.is_empty()).then_some(json.as_str());
+    let json = serde_json::to_string(&selected).expect("names become JSON");
+    let columns = (form.usual.is_none() && !selected.is_empty()).then_some(json.as_str());
     let mut tx = app.db.begin().await?;
-    admins::update_log_columns(&mut tx, visit.admin.id, columns).await?;
+    admins::update_log_columns(&mut tx, context.admin.id, columns).await?;
     tx.commit().await?;
-    visit
-        .notify(Notice::done(visit.language.columns_saved()))
+    context
+        .set_notice(Notice::done(context.language.columns_saved()))
         .await;
     // Only a query of our own page: never somewhere else.
-    let query = form.back.trim_start_matches('?');
-    let pairs = Query::try_from_uri(&format!("/logs?{query}").parse().unwrap_or_default());
-    let asked = pairs
-        .map(|Query(pairs)| Asked::of(pairs))
+    let back = form.back.trim_start_matches('?');
+    let pairs = Query::try_from_uri(&format!("/logs?{back}").parse().unwrap_or_default());
+    let query = pairs
+        .map(|Query(pairs)| LogQuery::from_pairs(pairs))
         .unwrap_or_default();
-    Ok(Redirect::to(&asked.href("/logs")))
+    Ok(Redirect::to(&query.href("/logs")))
 }
 
-fn view(visit: &Visit, asked: &Asked, found: &Found, offers: &Offers, wrong: &[Field]) -> Markup {
-    let language = visit.language;
-    let columns = Column::chosen(visit.admin.log_columns.as_deref());
-    let is_newest = asked.place == Place::Newest;
+fn view(
+    context: &PageContext,
+    query: &LogQuery,
+    results: &Found,
+    suggestions: &FilterSuggestions,
+    invalid: &[LogField],
+) -> Markup {
+    let language = context.language;
+    let columns = LogColumn::selected(context.admin.log_columns.as_deref());
+    let is_newest = query.position == Place::Newest;
     let actions = html! {
         @if is_newest { (live_switch(language)) }
-        (chooser(visit, &columns))
+        (column_menu(context, &columns))
     };
-    let content = html! {
+    let body = html! {
         (heading(language.logs(), actions))
-        (filters(language, asked, offers))
-        @if !asked.is_empty() { (chips(language, asked, offers)) }
-        @if !wrong.is_empty() {
+        (filters(language, query, suggestions))
+        @if !query.is_empty() { (chips(language, query, suggestions)) }
+        @if !invalid.is_empty() {
             div.notice.warning role="alert" {
-                @let names: Vec<_> = wrong.iter().map(|field| field.label(language)).collect();
-                p { (language.not_understood(&names.join(", "))) }
+                @let names: Vec<_> = invalid.iter().map(|field| field.label(language)).collect();
+                p { (language.invalid_filters(&names.join(", "))) }
             }
         }
         @if is_newest {
-            div data-live=(asked.href("/logs/live")) { (rows(visit, asked, &columns, found)) }
+            div data-live=(query.href("/logs/live")) { (rows(context, query, &columns, results)) }
         } @else {
-            div { (rows(visit, asked, &columns, found)) }
+            div { (rows(context, query, &columns, results)) }
         }
-        (stopped(visit, asked, found))
-        (pages(language, asked, found))
+        (search_stopped(context, query, results))
+        (page_links(language, query, results))
     };
-    layout::page(visit, Page::Logs, language.logs(), content)
+    layout::page(context, Section::Logs, language.logs(), body)
 }
 
-fn rows(visit: &Visit, asked: &Asked, columns: &[Column], found: &Found) -> Markup {
+fn rows(context: &PageContext, query: &LogQuery, columns: &[LogColumn], results: &Found) -> Markup {
     html! {
-        @if found.rows.is_empty() {
-            (nothing(visit.language, asked, found.stopped))
+        @if results.rows.is_empty() {
+            (no_rows(context.language, query, results.stopped))
         }
         // Kept for what comes live.
-        div.table.logs.bare[found.rows.is_empty()] tabindex="-1" {
+        div.table.logs.bare[results.rows.is_empty()] tabindex="-1" {
             table.stack.paired data-keys {
                 thead {
                     tr {
                         @for column in columns {
-                            th.number[column.is_number()] scope="col" { (column.heading(visit.language)) }
+                            th.number[column.is_number()] scope="col" { (column.heading(context.language)) }
                         }
                     }
                 }
-                tbody data-live-rows=(PAGE) {
-                    @for row in &found.rows { (columns::row(visit, asked, columns, row)) }
+                tbody data-live-rows=(PAGE_SIZE) {
+                    @for row in &results.rows { (columns::row(context, query, columns, row)) }
                 }
             }
         }
     }
 }
 
-fn nothing(language: Language, asked: &Asked, stopped: bool) -> Markup {
+fn no_rows(language: Language, query: &LogQuery, stopped: bool) -> Markup {
     let clear = html! { a.button href="/logs" { (language.clear_filters()) } };
     if stopped {
         empty_state(
-            language.none_match_so_far(),
-            language.none_match_text(),
+            language.no_match_so_far(),
+            language.no_request_matches_text(),
             clear,
         )
-    } else if asked.is_empty() {
+    } else if query.is_empty() {
         empty_state(
             language.no_requests_yet(),
             language.no_requests_text(),
             html! { a.button.primary href="/client-keys" { (language.to_client_keys()) } },
         )
     } else {
-        empty_state(language.none_match(), language.none_match_text(), clear)
+        empty_state(
+            language.no_request_matches(),
+            language.no_request_matches_text(),
+            clear,
+        )
     }
 }
 
 /// How far a search has come that took too long, and how it goes on.
-fn stopped(visit: &Visit, asked: &Asked, found: &Found) -> Markup {
-    let language = visit.language;
-    let (Some(next), true) = (found.next, found.stopped) else {
+fn search_stopped(context: &PageContext, query: &LogQuery, results: &Found) -> Markup {
+    let language = context.language;
+    let (Some(next), true) = (results.next, results.stopped) else {
         return html! {};
     };
-    let (words, place) = match asked.place {
-        Place::NewerThan(_) => (language.looked_forward_to(), Place::NewerThan(next)),
-        Place::Newest | Place::OlderThan(_) => (language.looked_back_to(), Place::OlderThan(next)),
+    let (label, position) = match query.position {
+        Place::NewerThan(_) => (language.searched_forward_to(), Place::NewerThan(next)),
+        Place::Newest | Place::OlderThan(_) => {
+            (language.searched_back_to(), Place::OlderThan(next))
+        }
     };
     html! {
         div.notice role="status" {
-            p { (words) " " (moment(visit, next.time())) }
-            a.button href=(asked.at(place).href("/logs")) { (language.search_on()) }
+            p { (label) " " (moment(context, next.time())) }
+            a.button href=(query.at(position).href("/logs")) { (language.continue_search()) }
         }
     }
 }
 
-fn pages(language: Language, asked: &Asked, found: &Found) -> Markup {
-    let href = |place| asked.at(place).href("/logs");
-    let (first, last) = (found.rows.first(), found.rows.last());
-    let is_upwards = matches!(asked.place, Place::NewerThan(_));
-    let newer = first.filter(|_| asked.place != Place::Newest && !(is_upwards && found.stopped));
+fn page_links(language: Language, query: &LogQuery, results: &Found) -> Markup {
+    let href = |position| query.at(position).href("/logs");
+    let (first, last) = (results.rows.first(), results.rows.last());
+    let is_upwards = matches!(query.position, Place::NewerThan(_));
+    let newer =
+        first.filter(|_| query.position != Place::Newest && !(is_upwards && results.stopped));
     let newer = newer.map(|row| href(Place::NewerThan(row.id)));
-    let has_older = is_upwards || (found.next.is_some() && !found.stopped);
+    let has_older = is_upwards || (results.next.is_some() && !results.stopped);
     let older = last
         .filter(|_| has_older)
         .map(|row| href(Place::OlderThan(row.id)));
     html! {
         div.pages {
-            @if asked.place != Place::Newest {
+            @if query.position != Place::Newest {
                 a.button href=(href(Place::Newest)) { (language.newest()) }
             }
             (pager(language, newer.as_deref(), older.as_deref()))
@@ -212,20 +225,22 @@ fn pages(language: Language, asked: &Asked, found: &Found) -> Markup {
     }
 }
 
-fn filters(language: Language, asked: &Asked, offers: &Offers) -> Markup {
-    let others = Field::ALL.into_iter().filter(|field| !is_common(*field));
-    let is_open = others.clone().any(|field| !asked.get(field).is_empty());
+fn filters(language: Language, query: &LogQuery, suggestions: &FilterSuggestions) -> Markup {
+    let others = LogField::ALL
+        .into_iter()
+        .filter(|field| !is_always_visible(*field));
+    let is_open = others.clone().any(|field| !query.get(field).is_empty());
     html! {
         form.log-filters method="get" action="/logs" role="search" {
             div.filters {
-                (text_input(language, asked, Field::Text))
-                (common(language, asked, offers))
+                (text_input(language, query, LogField::Text))
+                (visible_filters(language, query, suggestions))
                 button.primary type="submit" { (language.apply()) }
             }
             details #more-filters open[is_open] {
                 summary { (language.more_filters()) }
                 div.fields {
-                    @for field in others { (other(language, asked, field)) }
+                    @for field in others { (more_filter(language, query, field)) }
                 }
             }
         }
@@ -233,23 +248,32 @@ fn filters(language: Language, asked: &Asked, offers: &Offers) -> Markup {
 }
 
 /// Whether a filter is always to be seen.
-fn is_common(field: Field) -> bool {
+fn is_always_visible(field: LogField) -> bool {
     matches!(
         field,
-        Field::Text | Field::Since | Field::Outcome | Field::Model | Field::Client | Field::Key
+        LogField::Text
+            | LogField::Since
+            | LogField::Outcome
+            | LogField::Model
+            | LogField::Client
+            | LogField::Key
     )
 }
 
-fn text_input(language: Language, asked: &Asked, field: Field) -> Markup {
+fn text_input(language: Language, query: &LogQuery, field: LogField) -> Markup {
     html! {
-        input type="search" name=(field.name()) value=(asked.get(field)) data-search
+        input type="search" name=(field.name()) value=(query.get(field)) data-search
             aria-label=(language.search()) placeholder=(language.log_text_hint());
     }
 }
 
-fn common(language: Language, asked: &Asked, offers: &Offers) -> Markup {
+fn visible_filters(
+    language: Language,
+    query: &LogQuery,
+    suggestions: &FilterSuggestions,
+) -> Markup {
     let outcomes = Outcome::ALL.into_iter();
-    let outcomes = outcomes.map(|outcome| (outcome.name(), outcome_word(language, Some(outcome))));
+    let outcomes = outcomes.map(|outcome| (outcome.name(), outcome_label(language, Some(outcome))));
     let outcomes: Vec<_> = [
         ("", language.any_outcome()),
         ("failed", language.outcome_failed()),
@@ -258,34 +282,34 @@ fn common(language: Language, asked: &Asked, offers: &Offers) -> Markup {
     .into_iter()
     .chain(outcomes)
     .collect();
-    let client = asked.get(Field::Client);
-    let client = offers
+    let client = query.get(LogField::Client);
+    let client = suggestions
         .clients
         .iter()
         .find(|(id, _)| id == client)
         .map_or(client, |(_, name)| name);
     html! {
-        (labelled(language, Field::Since, since(language, asked)))
-        (labelled(language, Field::Outcome,
-            select("filter-outcome", Field::Outcome.name(), asked.get(Field::Outcome), &outcomes)))
-        (labelled(language, Field::Model, html! {
-            input #filter-model name="model" value=(asked.get(Field::Model)) list="models"
+        (labelled(language, LogField::Since, since(language, query)))
+        (labelled(language, LogField::Outcome,
+            select("filter-outcome", LogField::Outcome.name(), query.get(LogField::Outcome), &outcomes)))
+        (labelled(language, LogField::Model, html! {
+            input #filter-model name="model" value=(query.get(LogField::Model)) list="models"
                 placeholder=(language.any_model()) autocomplete="off";
-            datalist #models { @for model in offers.models.iter().take(MOST_OFFERED) { option value=(model) {} } }
+            datalist #models { @for model in suggestions.models.iter().take(MAX_SUGGESTIONS) { option value=(model) {} } }
         }))
-        (labelled(language, Field::Client, html! {
+        (labelled(language, LogField::Client, html! {
             input #filter-client name="client" value=(client) list="clients"
                 placeholder=(language.any_client()) autocomplete="off";
-            datalist #clients { @for (_, name) in offers.clients.iter().take(MOST_OFFERED) { option value=(name) {} } }
+            datalist #clients { @for (_, name) in suggestions.clients.iter().take(MAX_SUGGESTIONS) { option value=(name) {} } }
         }))
-        (labelled(language, Field::Key, html! {
-            input.short #filter-key name="key" value=(asked.get(Field::Key)) inputmode="numeric"
+        (labelled(language, LogField::Key, html! {
+            input.short #filter-key name="key" value=(query.get(LogField::Key)) inputmode="numeric"
                 placeholder=(language.log_key_hint()) autocomplete="off";
         }))
     }
 }
 
-fn labelled(language: Language, field: Field, input: Markup) -> Markup {
+fn labelled(language: Language, field: LogField, input: Markup) -> Markup {
     html! {
         div.filter {
             label for={ "filter-" (field.name()) } { (field.label(language)) }
@@ -295,15 +319,15 @@ fn labelled(language: Language, field: Field, input: Markup) -> Markup {
 }
 
 /// Since when: a few spans, and whatever else is asked now.
-fn since(language: Language, asked: &Asked) -> Markup {
+fn since(language: Language, query: &LogQuery) -> Markup {
     let spans = spans(language);
-    let chosen = asked.get(Field::Since);
-    let other = language.since_moment(chosen);
+    let selected = query.get(LogField::Since);
+    let other = language.since_moment(selected);
     let mut choices = spans.to_vec();
-    if !spans.iter().any(|(value, _)| *value == chosen) {
-        choices.push((chosen, &other));
+    if !spans.iter().any(|(value, _)| *value == selected) {
+        choices.push((selected, &other));
     }
-    select("filter-since", Field::Since.name(), chosen, &choices)
+    select("filter-since", LogField::Since.name(), selected, &choices)
 }
 
 fn spans(language: Language) -> [(&'static str, &'static str); 7] {
@@ -318,16 +342,16 @@ fn spans(language: Language) -> [(&'static str, &'static str); 7] {
     ]
 }
 
-fn other(language: Language, asked: &Asked, name: Field) -> Markup {
+fn more_filter(language: Language, query: &LogQuery, name: LogField) -> Markup {
     let id = format!("filter-{}", name.name());
-    let value = asked.get(name);
+    let value = query.get(name);
     let yes_no = [
-        ("", language.any_way()),
+        ("", language.streamed_or_not()),
         ("yes", language.yes()),
         ("no", language.no()),
     ];
     let (input, hint) = match name {
-        Field::Kind => {
+        LogField::Kind => {
             let choices = [
                 ("", language.any_kind()),
                 ("request", language.only_requests()),
@@ -335,32 +359,32 @@ fn other(language: Language, asked: &Asked, name: Field) -> Markup {
             ];
             (select(&id, name.name(), value, &choices), None)
         }
-        Field::Streamed => (select(&id, name.name(), value, &yes_no), None),
-        Field::Retried => (select(&id, name.name(), value, &yes_no[..2]), None),
-        Field::MinDuration | Field::MinFirstByte => (
+        LogField::Streamed => (select(&id, name.name(), value, &yes_no), None),
+        LogField::Retried => (select(&id, name.name(), value, &yes_no[..2]), None),
+        LogField::MinDuration | LogField::MinFirstByte => (
             html! { input #(id) type="number" min="0" name=(name.name()) value=(value); },
             None,
         ),
-        Field::Until => (plain_input(&id, name, value), Some(language.time_hint())),
-        Field::Status => (plain_input(&id, name, value), Some(language.status_hint())),
+        LogField::Until => (plain_input(&id, name, value), Some(language.time_hint())),
+        LogField::Status => (plain_input(&id, name, value), Some(language.status_hint())),
         _ => (plain_input(&id, name, value), None),
     };
     field(&id, name.label(language), hint, None, input)
 }
 
-fn plain_input(id: &str, name: Field, value: &str) -> Markup {
+fn plain_input(id: &str, name: LogField, value: &str) -> Markup {
     html! { input #(id) name=(name.name()) value=(value) autocomplete="off"; }
 }
 
 /// What is asked now, each with a way to ask it no longer.
-fn chips(language: Language, asked: &Asked, offers: &Offers) -> Markup {
+fn chips(language: Language, query: &LogQuery, suggestions: &FilterSuggestions) -> Markup {
     html! {
         div.chips role="group" aria-label=(language.filters_active()) {
-            @for (field, value) in asked.iter() {
+            @for (field, value) in query.iter() {
                 span.chip {
                     span.muted { (field.label(language)) }
-                    span.value { (shown(language, field, value, offers)) }
-                    a.remove href=(asked.with(field, "").href("/logs")) aria-label=(language.remove_filter(field.label(language))) {
+                    span.value { (filter_value_label(language, field, value, suggestions)) }
+                    a.remove href=(query.with(field, "").href("/logs")) aria-label=(language.remove_filter(field.label(language))) {
                         (icon(r#"<path d="M4.5 4.5l7 7M11.5 4.5l-7 7"/>"#))
                     }
                 }
@@ -371,52 +395,57 @@ fn chips(language: Language, asked: &Asked, offers: &Offers) -> Markup {
 }
 
 /// A value in words.
-fn shown(language: Language, field: Field, value: &str, offers: &Offers) -> String {
+fn filter_value_label(
+    language: Language,
+    field: LogField,
+    value: &str,
+    suggestions: &FilterSuggestions,
+) -> String {
     match field {
-        Field::Outcome => match value.parse::<Outcome>() {
-            Ok(outcome) => outcome_word(language, Some(outcome)).to_owned(),
+        LogField::Outcome => match value.parse::<Outcome>() {
+            Ok(outcome) => outcome_label(language, Some(outcome)).to_owned(),
             Err(_) if value == "failed" => language.outcome_failed().to_owned(),
             Err(_) if value == "running" => language.outcome_running().to_owned(),
             Err(_) => value.to_owned(),
         },
-        Field::Client => {
-            let client = offers.clients.iter().find(|(id, _)| id == value);
+        LogField::Client => {
+            let client = suggestions.clients.iter().find(|(id, _)| id == value);
             client.map_or(value, |(_, name)| name).to_owned()
         }
-        Field::Since => {
+        LogField::Since => {
             let span = spans(language).into_iter().find(|(span, _)| *span == value);
-            span.map_or(value, |(_, words)| words).to_owned()
+            span.map_or(value, |(_, label)| label).to_owned()
         }
-        Field::Key => format!("#{value}"),
-        Field::Streamed | Field::Retried if value == "yes" => language.yes().to_owned(),
-        Field::Streamed if value == "no" => language.no().to_owned(),
-        Field::Kind if value == "check" => language.kind_check().to_owned(),
-        Field::Kind if value == "request" => language.kind_request().to_owned(),
+        LogField::Key => format!("#{value}"),
+        LogField::Streamed | LogField::Retried if value == "yes" => language.yes().to_owned(),
+        LogField::Streamed if value == "no" => language.no().to_owned(),
+        LogField::Kind if value == "check" => language.kind_check().to_owned(),
+        LogField::Kind if value == "request" => language.kind_request().to_owned(),
         _ => value.to_owned(),
     }
 }
 
 /// Which columns there are, to be chosen.
-fn chooser(visit: &Visit, chosen: &[Column]) -> Markup {
-    let language = visit.language;
+fn column_menu(context: &PageContext, selected: &[LogColumn]) -> Markup {
+    let language = context.language;
     html! {
         details.menu #columns {
             summary.button { (language.columns()) }
             form.menu-body method="post" action="/logs/columns" {
-                (visit.csrf_field())
-                input type="hidden" name="back" value=(visit.uri.query().unwrap_or_default());
+                (context.csrf_field())
+                input type="hidden" name="back" value=(context.uri.query().unwrap_or_default());
                 p.hint { (language.columns_hint()) }
                 div.column-list {
-                    @for column in Column::ALL {
+                    @for column in LogColumn::ALL {
                         label.check {
-                            input type="checkbox" name="column" value=(column.name()) checked[chosen.contains(&column)];
+                            input type="checkbox" name="column" value=(column.name()) checked[selected.contains(&column)];
                             (column.heading(language))
                         }
                     }
                 }
                 div.actions {
                     button.primary type="submit" { (language.save()) }
-                    button type="submit" name="usual" value="yes" { (language.usual_columns()) }
+                    button type="submit" name="usual" value="yes" { (language.default_columns()) }
                 }
             }
         }

@@ -11,48 +11,48 @@ use maud::html;
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::live::{Watch, watch};
-use crate::dashboard::logs::asked::Asked;
-use crate::dashboard::logs::columns::{self, Column};
-use crate::dashboard::logs::list::PAGE;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::live::{LiveUpdates, stream_updates};
+use crate::dashboard::logs::columns::{self, LogColumn};
+use crate::dashboard::logs::list::PAGE_SIZE;
+use crate::dashboard::logs::query::LogQuery;
+use crate::dashboard::page_context::PageContext;
 use crate::storage::request_logs::filter::Filter;
 use crate::storage::request_logs::listed::RequestLog;
 use crate::storage::request_logs::tail::Tail;
 
 /// What one watcher has seen.
-struct Watcher {
+struct LogUpdates {
     app: Arc<App>,
-    visit: Visit,
-    asked: Asked,
+    context: PageContext,
+    query: LogQuery,
     filter: Filter,
-    columns: Vec<Column>,
+    columns: Vec<LogColumn>,
     tail: Tail,
 }
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<impl IntoResponse, ErrorPage> {
-    let asked = Asked::of(pairs);
-    let watcher = Watcher {
-        filter: asked.filter(&visit.zone, visit.now).0,
-        columns: Column::chosen(visit.admin.log_columns.as_deref()),
+    let query = LogQuery::from_pairs(pairs);
+    let updates = LogUpdates {
+        filter: query.filter(&context.zone, context.now).0,
+        columns: LogColumn::selected(context.admin.log_columns.as_deref()),
         tail: Tail::begin(&app.db, clock::now()).await?,
         app: app.clone(),
-        visit: visit.clone(),
-        asked,
+        context: context.clone(),
+        query,
     };
-    Ok(watch(&app, &visit, watcher))
+    Ok(stream_updates(&app, &context, updates))
 }
 
-impl Watch for Watcher {
+impl LiveUpdates for LogUpdates {
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    async fn look(&mut self) -> Option<Vec<Event>> {
-        self.visit.now = clock::now();
-        let news = match self.tail.next(&self.app.db, self.visit.now).await {
+    async fn next_events(&mut self) -> Option<Vec<Event>> {
+        self.context.now = clock::now();
+        let news = match self.tail.next(&self.app.db, self.context.now).await {
             Ok(news) => news,
             Err(error) => {
                 tracing::warn!("the log cannot be watched: {error}");
@@ -67,14 +67,14 @@ impl Watch for Watcher {
             .filter(|row| self.filter.matches(row))
             .collect();
         // More than a page would push each other out again.
-        let first = rows.len().saturating_sub(PAGE);
+        let first = rows.len().saturating_sub(PAGE_SIZE);
         Some(rows[first..].iter().map(|row| self.event(row)).collect())
     }
 }
 
-impl Watcher {
+impl LogUpdates {
     fn event(&self, row: &RequestLog) -> Event {
-        let row = columns::row(&self.visit, &self.asked, &self.columns, row);
+        let row = columns::row(&self.context, &self.query, &self.columns, row);
         Event::default()
             .event("row")
             .data(html! { (row) }.into_string())

@@ -12,25 +12,25 @@ use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::href;
 use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::settings::catalogue::CATALOGUE;
 use crate::dashboard::settings::{PATH, path_of};
-use crate::dashboard::sign_in::local;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::{Notice, Visit};
+use crate::dashboard::sign_in::local_path;
+use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::settings::{DEFINITIONS, SettingDefinition, definition};
 use crate::storage::audit::{self, Act, Filter, ListedChange, Subject};
 use crate::storage::settings::{self, SettingChange};
 
 /// What a form sent, by the name of the field.
-pub type Fields = HashMap<String, String>;
+pub type SettingsForm = HashMap<String, String>;
 
 /// Settings with what their rows shall keep; `None`: the default.
-pub type Changes = Vec<(&'static SettingDefinition, Option<String>)>;
+pub type SettingChanges = Vec<(&'static SettingDefinition, Option<String>)>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct BackForm {
+pub struct RestoreForm {
     /// The page to come back to.
     back: String,
     /// The change whose value before it is wanted again.
@@ -39,7 +39,7 @@ pub struct BackForm {
 
 /// Which act to take back.
 #[derive(Debug, Deserialize)]
-pub struct Undo {
+pub struct SettingUndoQuery {
     revision: i64,
     #[serde(default)]
     back: String,
@@ -47,50 +47,53 @@ pub struct Undo {
 
 /// What a form wants to be changed: a field that still says what it was shown with changes nothing, so that a page that
 /// was open for long does not undo what others have done since.
-pub fn read(language: Language, form: &Fields) -> Result<Changes, HashMap<&'static str, String>> {
+pub fn parse_changes(
+    language: Language,
+    form: &SettingsForm,
+) -> Result<SettingChanges, HashMap<&'static str, String>> {
     let mut changes = Vec::new();
-    let mut wrong = HashMap::new();
+    let mut errors = HashMap::new();
     for definition in DEFINITIONS {
-        let Some(typed) = form.get(definition.name) else {
+        let Some(submitted) = form.get(definition.name) else {
             continue;
         };
         let entry = CATALOGUE.of(definition);
-        match definition.row_value(&entry.read(typed)) {
-            Ok(kept) => {
-                let value = kept.clone().unwrap_or_else(|| definition.default());
+        match definition.row_value(&entry.parse(submitted)) {
+            Ok(row_value) => {
+                let value = row_value.clone().unwrap_or_else(|| definition.default());
                 if form.get(&format!("was.{}", definition.name)) != Some(&value) {
-                    changes.push((definition, kept));
+                    changes.push((definition, row_value));
                 }
             }
             Err(_) => {
-                wrong.insert(definition.name, entry.remedy(language, definition));
+                errors.insert(definition.name, entry.error_message(language, definition));
             }
         }
     }
-    if wrong.is_empty() {
+    if errors.is_empty() {
         Ok(changes)
     } else {
-        Err(wrong)
+        Err(errors)
     }
 }
 
 /// Makes changes in one act, has the server take them over, and tells so with a way back.
 pub async fn save(
     app: &App,
-    visit: &Visit,
-    changes: Changes,
+    context: &PageContext,
+    changes: SettingChanges,
     back: &str,
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
-    let act = Act::begin(&mut tx, &visit.actor(), visit.now).await?;
+    let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     let mut made = Vec::new();
     for (definition, value) in changes {
         made.extend(settings::change(&mut tx, definition.name, value.as_deref(), &act).await?);
     }
     if made.is_empty() {
         tx.rollback().await?;
-        let notice = Notice::done(visit.language.nothing_to_save());
-        visit.notify(notice).await;
+        let notice = Notice::done(context.language.nothing_to_save());
+        context.set_notice(notice).await;
         return Ok(Redirect::to(back));
     }
     tx.commit().await?;
@@ -100,50 +103,58 @@ pub async fn save(
         "/settings/undo",
         &[("revision", revision.as_str()), ("back", back)],
     );
-    let notice = Notice::done(words(visit.language, &made)).with_undo(undo);
-    visit.notify(notice).await;
+    let notice = Notice::done(change_text(context.language, &made)).with_undo(undo);
+    context.set_notice(notice).await;
     Ok(Redirect::to(back))
 }
 
 /// Gives a setting its default.
 pub async fn reset(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(name): Path<String>,
-    Form(form): Form<BackForm>,
+    Form(form): Form<RestoreForm>,
 ) -> Result<Redirect, ErrorPage> {
-    let definition = named(&name)?;
-    save(&app, &visit, vec![(definition, None)], local(&form.back)).await
+    let definition = find_definition(&name)?;
+    save(
+        &app,
+        &context,
+        vec![(definition, None)],
+        local_path(&form.back),
+    )
+    .await
 }
 
 /// Gives a setting the value that it had before one of its changes.
-pub async fn go_back(
+pub async fn restore(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(name): Path<String>,
-    Form(form): Form<BackForm>,
+    Form(form): Form<RestoreForm>,
 ) -> Result<Redirect, ErrorPage> {
-    let definition = named(&name)?;
+    let definition = find_definition(&name)?;
     let change = audit::find(&app.db.readers, form.change).await?;
     if change.subject != Subject::Setting || change.name != name {
         return Err(Error::NotFound(format!("change {}", form.change)).into());
     }
     let value = SettingChange::of(change).before;
-    if !can_be(definition, value.as_deref()) {
-        let remedy = CATALOGUE.of(definition).remedy(visit.language, definition);
-        return Err(Error::Invalid(remedy).into());
+    if !is_allowed(definition, value.as_deref()) {
+        let message = CATALOGUE
+            .of(definition)
+            .error_message(context.language, definition);
+        return Err(Error::Invalid(message).into());
     }
     let back = path_of(definition.name);
-    save(&app, &visit, vec![(definition, value)], &back).await
+    save(&app, &context, vec![(definition, value)], &back).await
 }
 
 /// Takes an act back, but for what was changed again since.
 pub async fn undo(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Query(undo): Query<Undo>,
+    context: PageContext,
+    Query(undo): Query<SettingUndoQuery>,
 ) -> Result<Redirect, ErrorPage> {
-    let back = Some(local(&undo.back)).filter(|_| !undo.back.is_empty());
+    let back = Some(local_path(&undo.back)).filter(|_| !undo.back.is_empty());
     let back = back.unwrap_or(PATH);
     let filter = Filter {
         subject: Some(Subject::Setting),
@@ -156,49 +167,49 @@ pub async fn undo(
     }
     let act = audit::list(&app.db.readers, &filter, None, DEFINITIONS.len()).await?;
     let present: HashMap<_, _> = settings::list(&app.db.readers).await?.into_iter().collect();
-    let changes: Changes = act
+    let changes: SettingChanges = act
         .items
         .into_iter()
-        .filter_map(|change| taken_back(change, &present))
+        .filter_map(|change| reverse_of(change, &present))
         .collect();
     if changes.is_empty() {
-        visit
-            .notify(Notice::failed(visit.language.changed_since()))
+        context
+            .set_notice(Notice::failed(context.language.changed_since()))
             .await;
         return Ok(Redirect::to(back));
     }
-    save(&app, &visit, changes, back).await
+    save(&app, &context, changes, back).await
 }
 
 /// What undoes a change; `None` where there is another value by now.
-fn taken_back(
+fn reverse_of(
     change: ListedChange,
     present: &HashMap<String, String>,
 ) -> Option<(&'static SettingDefinition, Option<String>)> {
     let change = SettingChange::of(change);
     let definition = definition(&change.name)?;
-    let is_still = present.get(&change.name) == change.after.as_ref();
-    (is_still && can_be(definition, change.before.as_deref()))
+    let is_current = present.get(&change.name) == change.after.as_ref();
+    (is_current && is_allowed(definition, change.before.as_deref()))
         .then_some((definition, change.before))
 }
 
 /// Whether a row may still say this: bounds may be narrower than they were.
-fn can_be(definition: &SettingDefinition, value: Option<&str>) -> bool {
+fn is_allowed(definition: &SettingDefinition, value: Option<&str>) -> bool {
     value.is_none_or(|value| definition.row_value(value).is_ok())
 }
 
 /// What was changed, in one line.
-fn words(language: Language, made: &[SettingChange]) -> String {
+fn change_text(language: Language, made: &[SettingChange]) -> String {
     let [change] = made else {
         return language.settings_changed(made.len());
     };
     match definition(&change.name) {
         Some(definition) => {
             let entry = CATALOGUE.of(definition);
-            let shown = |value: Option<&str>| shown(language, definition, value);
+            let display_value = |value: Option<&str>| display_value(language, definition, value);
             let (before, after) = (
-                shown(change.before.as_deref()),
-                shown(change.after.as_deref()),
+                display_value(change.before.as_deref()),
+                display_value(change.after.as_deref()),
             );
             language.setting_is(entry.title.of(language), &before, &after)
         }
@@ -207,14 +218,18 @@ fn words(language: Language, made: &[SettingChange]) -> String {
 }
 
 /// What a row keeps, as people read it.
-pub fn shown(language: Language, definition: &SettingDefinition, value: Option<&str>) -> String {
+pub fn display_value(
+    language: Language,
+    definition: &SettingDefinition,
+    value: Option<&str>,
+) -> String {
     let default = definition.default();
     CATALOGUE
         .of(definition)
-        .shown(language, value.unwrap_or(&default))
+        .display(language, value.unwrap_or(&default))
 }
 
 /// The setting that a path names.
-pub fn named(name: &str) -> Result<&'static SettingDefinition, Error> {
+pub fn find_definition(name: &str) -> Result<&'static SettingDefinition, Error> {
     definition(name).ok_or_else(|| Error::NotFound(format!("setting {name}")))
 }

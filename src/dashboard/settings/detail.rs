@@ -12,63 +12,65 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::dashboard::components::{ago, card, empty_state, href, moment, pager};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::settings::change::{Fields, named, read, save, shown};
-use crate::dashboard::settings::field::{Field, zones};
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::settings::change::{
+    SettingsForm, display_value, find_definition, parse_changes, save,
+};
+use crate::dashboard::settings::field::{SettingField, zones};
 use crate::dashboard::settings::{PATH, path_of, reset_form};
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::translations::Language;
 use crate::pool::settings::SettingDefinition;
 use crate::storage::audit::{self, Filter, ListedAct, Subject};
 use crate::storage::paging::{Position, Slice};
 use crate::storage::settings::{self, SettingChange};
 
 /// How many changes a page shows.
-const PAGE: usize = 50;
+const PAGE_SIZE: usize = 50;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Asked {
+pub struct SettingHistoryQuery {
     older: Option<i64>,
     newer: Option<i64>,
 }
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(name): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(query): Query<SettingHistoryQuery>,
 ) -> Result<Markup, ErrorPage> {
-    let definition = named(&name)?;
-    let position = Position::of(asked.older, asked.newer);
+    let definition = find_definition(&name)?;
+    let position = Position::of(query.older, query.newer);
     let present = settings::find_present(&app.db.readers).await?;
-    let field = Field::of(definition, &present);
+    let field = SettingField::of(definition, &present);
     let history = history(&app, definition, position).await?;
-    Ok(view(&visit, &field, &history))
+    Ok(view(&context, &field, &history))
 }
 
 pub async fn update(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(name): Path<String>,
-    Form(mut form): Form<Fields>,
+    Form(mut form): Form<SettingsForm>,
 ) -> Result<Response, ErrorPage> {
-    let definition = named(&name)?;
+    let definition = find_definition(&name)?;
     form.retain(|field, _| field.strip_prefix("was.").unwrap_or(field) == name);
-    match read(visit.language, &form) {
+    match parse_changes(context.language, &form) {
         Ok(changes) => {
-            let saved = save(&app, &visit, changes, &path_of(definition.name)).await?;
+            let saved = save(&app, &context, changes, &path_of(definition.name)).await?;
             Ok(saved.into_response())
         }
-        Err(mut wrong) => {
+        Err(mut errors) => {
             let present = settings::find_present(&app.db.readers).await?;
-            let field = Field {
-                typed: form.remove(&name),
-                wrong: wrong.remove(definition.name),
-                ..Field::of(definition, &present)
+            let field = SettingField {
+                submitted: form.remove(&name),
+                error: errors.remove(definition.name),
+                ..SettingField::of(definition, &present)
             };
             let history = history(&app, definition, Position::Newest).await?;
-            let page = view(&visit, &field, &history);
+            let page = view(&context, &field, &history);
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
     }
@@ -84,57 +86,61 @@ async fn history(
         name: Some(definition.name.to_owned()),
         ..Filter::default()
     };
-    Ok(audit::list_acts(&app.db.readers, &filter, position, PAGE).await?)
+    Ok(audit::list_acts(&app.db.readers, &filter, position, PAGE_SIZE).await?)
 }
 
-fn view(visit: &Visit, field: &Field, history: &Slice<ListedAct>) -> Markup {
-    let language = visit.language;
+fn view(context: &PageContext, field: &SettingField, history: &Slice<ListedAct>) -> Markup {
+    let language = context.language;
     let title = field.title(language);
     let name = field.definition.name;
     let path = path_of(name);
-    let turn = |name: &str, id: Option<i64>| id.map(|id| href(&path, &[(name, &id.to_string())]));
-    let (newer, older) = (turn("newer", history.newer), turn("older", history.older));
-    let content = html! {
+    let page_url =
+        |name: &str, id: Option<i64>| id.map(|id| href(&path, &[(name, &id.to_string())]));
+    let (newer, older) = (
+        page_url("newer", history.newer),
+        page_url("older", history.older),
+    );
+    let body = html! {
         p.crumbs { a href=(PATH) { (language.settings()) } " / " a href={ (PATH) "#" (field.entry.group.anchor()) } {
             (field.entry.group.title().of(language))
         } }
         (heading(title, html! {}))
         div.cards {
-            (card(language.setting_value(), form(visit, field)))
-            (card(language.details(), facts(visit, field)))
+            (card(language.setting_value(), form(context, field)))
+            (card(language.details(), facts(context, field)))
         }
         (card(language.changes_title(), html! {
             @if history.items.is_empty() {
                 (empty_state(language.never_changed(), language.never_changed_text(), html! {}))
             } @else {
-                (table(visit, field, &history.items))
+                (table(context, field, &history.items))
                 (pager(language, newer.as_deref(), older.as_deref()))
             }
         }))
-        (reset_form(visit, &path))
+        (reset_form(context, &path))
         @if name == "day_zone" { (zones()) }
     };
-    layout::page(visit, Place::Settings, title, content)
+    layout::page(context, Section::Settings, title, body)
 }
 
-fn form(visit: &Visit, field: &Field) -> Markup {
-    let language = visit.language;
+fn form(context: &PageContext, field: &SettingField) -> Markup {
+    let language = context.language;
     let name = field.definition.name;
     html! {
         form.stacked.setting-form method="post" action=(path_of(name)) {
-            (visit.csrf_field())
+            (context.csrf_field())
             p #{ (name) "-about" } { (field.entry.explanation.of(language)) }
             label.visually-hidden for=(name) { (field.title(language)) }
-            (field.control(language, field.wrong.is_some()))
+            (field.control(language, field.error.is_some()))
             div.actions { button.primary type="submit" { (language.save()) } }
         }
     }
 }
 
-fn facts(visit: &Visit, field: &Field) -> Markup {
-    let language = visit.language;
+fn facts(context: &PageContext, field: &SettingField) -> Markup {
+    let language = context.language;
     let definition = field.definition;
-    let in_use = shown(language, definition, Some(&field.value));
+    let in_use = display_value(language, definition, Some(&field.value));
     let command = format!(
         "gemini-pool settings set {} {}",
         definition.name,
@@ -143,11 +149,11 @@ fn facts(visit: &Visit, field: &Field) -> Markup {
     html! {
         dl.facts {
             dt { (language.setting_in_use()) } dd { strong { (in_use) } }
-            dt { (language.setting_default_word()) } dd { (shown(language, definition, None)) }
+            dt { (language.setting_default_word()) } dd { (display_value(language, definition, None)) }
             dt { (language.setting_bounds()) } dd { (field.entry.hint(language, definition)) }
             dt { (language.setting_since()) }
             dd {
-                @if let Some(at) = field.changed_at { (ago(visit, at, visit.now)) } @else { (language.all_default()) }
+                @if let Some(at) = field.changed_at { (ago(context, at, context.now)) } @else { (language.all_default()) }
             }
             dt { (language.setting_name()) } dd { code { (definition.name) } }
             dt { (language.setting_command()) } dd { code { (command) } }
@@ -165,8 +171,8 @@ fn quoted(value: &str) -> String {
     }
 }
 
-fn table(visit: &Visit, field: &Field, acts: &[ListedAct]) -> Markup {
-    let language = visit.language;
+fn table(context: &PageContext, field: &SettingField, acts: &[ListedAct]) -> Markup {
+    let language = context.language;
     html! {
         div.table { table.stack {
             thead { tr {
@@ -175,13 +181,13 @@ fn table(visit: &Visit, field: &Field, acts: &[ListedAct]) -> Markup {
                 th scope="col" { (language.setting_before_after()) }
                 th { span.visually-hidden { (language.backup_actions()) } }
             } }
-            tbody { @for act in acts { (row(visit, field, act)) } }
+            tbody { @for act in acts { (row(context, field, act)) } }
         } }
     }
 }
 
-fn row(visit: &Visit, field: &Field, act: &ListedAct) -> Markup {
-    let language = visit.language;
+fn row(context: &PageContext, field: &SettingField, act: &ListedAct) -> Markup {
+    let language = context.language;
     let definition = field.definition;
     let change = SettingChange::of(act.first.clone());
     let before = change
@@ -189,25 +195,25 @@ fn row(visit: &Visit, field: &Field, act: &ListedAct) -> Markup {
         .clone()
         .unwrap_or_else(|| definition.default());
     let (was, became) = (
-        shown(language, definition, change.before.as_deref()),
-        shown(language, definition, change.after.as_deref()),
+        display_value(language, definition, change.before.as_deref()),
+        display_value(language, definition, change.after.as_deref()),
     );
     html! {
         tr {
-            td data-label=(language.changed_at()) { (moment(visit, change.changed_at)) }
+            td data-label=(language.changed_at()) { (moment(context, change.changed_at)) }
             td data-label=(language.changed_by()) {
                 span { (change.actor) @if let Some(address) = &act.first.address { " " span.muted { (address) } } }
             }
             td data-label=(language.setting_before_after()) { span { (was) " → " strong { (became) } } }
             td.number {
-                @if before != field.value { (way_back(visit, language, definition, change.id, &was)) }
+                @if before != field.value { (restore_button(context, language, definition, change.id, &was)) }
             }
         }
     }
 }
 
-fn way_back(
-    visit: &Visit,
+fn restore_button(
+    context: &PageContext,
     language: Language,
     definition: &SettingDefinition,
     change: i64,
@@ -215,7 +221,7 @@ fn way_back(
 ) -> Markup {
     html! {
         form method="post" action={ (path_of(definition.name)) "/back" } {
-            (visit.csrf_field())
+            (context.csrf_field())
             button.small type="submit" name="change" value=(change) { (language.back_to_value(value)) }
         }
     }

@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use crate::clock::Timestamp;
 use crate::dashboard::components::{Tone, badge};
 use crate::dashboard::settings::catalogue::CATALOGUE;
-use crate::dashboard::settings::entry::{Entry, Look};
+use crate::dashboard::settings::entry::{SettingEntry, ValueFormat};
 use crate::dashboard::settings::path_of;
 use crate::dashboard::settings::value::Unit;
-use crate::dashboard::texts::Language;
+use crate::dashboard::translations::Language;
 use crate::pool::settings::{SettingDefinition, SettingKind};
 use crate::storage::settings::Present;
 
@@ -17,28 +17,28 @@ pub const RESET_FORM: &str = "reset";
 
 /// A setting as a page shows it.
 #[derive(Debug)]
-pub struct Field {
+pub struct SettingField {
     pub definition: &'static SettingDefinition,
-    pub entry: &'static Entry,
+    pub entry: &'static SettingEntry,
     /// In use, as a row would have it.
     pub value: String,
     /// `None`: it has its default.
     pub changed_at: Option<Timestamp>,
     /// What was sent and could not be saved.
-    pub typed: Option<String>,
+    pub submitted: Option<String>,
     /// How to mend what was sent.
-    pub wrong: Option<String>,
+    pub error: Option<String>,
 }
 
-impl Field {
+impl SettingField {
     pub fn of(definition: &'static SettingDefinition, present: &Present) -> Self {
         Self {
             definition,
             entry: CATALOGUE.of(definition),
             value: definition.value(&present.settings),
             changed_at: present.changed_at.get(definition.name).copied(),
-            typed: None,
-            wrong: None,
+            submitted: None,
+            error: None,
         }
     }
 
@@ -50,8 +50,8 @@ impl Field {
         self.entry.title.of(language)
     }
 
-    /// The setting in a list of them; `is_first_wrong` where the browser is to go to it.
-    pub fn row(&self, language: Language, is_first_wrong: bool) -> Markup {
+    /// The setting in a list of them; `is_first_invalid` where the browser is to go to it.
+    pub fn row(&self, language: Language, is_first_invalid: bool) -> Markup {
         let name = self.definition.name;
         let title = self.title(language);
         html! {
@@ -67,27 +67,27 @@ impl Field {
                         a href=(path_of(name)) aria-label=(language.setting_history_of(title)) { (language.setting_history()) }
                     }
                 }
-                (self.control(language, is_first_wrong))
+                (self.control(language, is_first_invalid))
             }
         }
     }
 
     /// The input with its default and bounds.
-    pub fn control(&self, language: Language, is_first_wrong: bool) -> Markup {
+    pub fn control(&self, language: Language, is_first_invalid: bool) -> Markup {
         let name = self.definition.name;
         let title = self.title(language);
-        let default = self.entry.shown(language, &self.definition.default());
+        let default = self.entry.display(language, &self.definition.default());
         html! {
-            div.field.value.wrong[self.wrong.is_some()] {
+            div.field.value.invalid[self.error.is_some()] {
                 input type="hidden" name={ "was." (name) } value=(self.value);
-                (self.input(language, is_first_wrong))
-                @if let Some(wrong) = &self.wrong { p.error #{ (name) "-error" } role="alert" { (wrong) } }
+                (self.input(language, is_first_invalid))
+                @if let Some(error) = &self.error { p.error #{ (name) "-error" } role="alert" { (error) } }
                 p.hint #{ (name) "-hint" } {
                     (language.setting_default(&default))
-                    @match &self.entry.look {
-                        Look::Number { .. } if self.is_narrow() => { " · " (self.entry.hint(language, self.definition)) }
-                        Look::Number { .. } | Look::Switch => {}
-                        Look::Words { .. } => { br; (self.entry.hint(language, self.definition)) }
+                    @match &self.entry.format {
+                        ValueFormat::Number { .. } if self.shows_bounds() => { " · " (self.entry.hint(language, self.definition)) }
+                        ValueFormat::Number { .. } | ValueFormat::Switch => {}
+                        ValueFormat::Text { .. } => { br; (self.entry.hint(language, self.definition)) }
                     }
                 }
                 @if !self.is_default() {
@@ -99,37 +99,37 @@ impl Field {
     }
 
     /// Whether its bounds are worth a word where there is little room: counts may be as large as anybody can mean.
-    fn is_narrow(&self) -> bool {
-        match (&self.definition.kind, &self.entry.look) {
+    fn shows_bounds(&self) -> bool {
+        match (&self.definition.kind, &self.entry.format) {
             (
                 SettingKind::Number(bounds),
-                Look::Number {
-                    unit: Unit::Things, ..
+                ValueFormat::Number {
+                    unit: Unit::Count, ..
                 },
             ) => *bounds.end() < 1_000_000_000_000,
             (SettingKind::Number(_) | SettingKind::Switch | SettingKind::Text(..), _) => true,
         }
     }
 
-    fn input(&self, language: Language, is_first_wrong: bool) -> Markup {
+    fn input(&self, language: Language, is_first_invalid: bool) -> Markup {
         let name = self.definition.name;
-        let told = format!("{name}-about {name}-hint");
-        let in_use = || self.entry.written(language, &self.value);
-        let value = self.typed.clone().unwrap_or_else(in_use);
-        let wrong = self.wrong.is_some().then_some("true");
-        match &self.entry.look {
-            Look::Switch => html! {
-                select #(name) name=(name) aria-describedby=(told) aria-invalid=[wrong] {
-                    @for (choice, words) in [("on", language.switched_on()), ("off", language.switched_off())] {
-                        option value=(choice) selected[choice == value] { (words) }
+        let described_by = format!("{name}-about {name}-hint");
+        let in_use = || self.entry.input_value(language, &self.value);
+        let value = self.submitted.clone().unwrap_or_else(in_use);
+        let invalid = self.error.is_some().then_some("true");
+        match &self.entry.format {
+            ValueFormat::Switch => html! {
+                select #(name) name=(name) aria-describedby=(described_by) aria-invalid=[invalid] {
+                    @for (choice, label) in [("on", language.switched_on()), ("off", language.switched_off())] {
+                        option value=(choice) selected[choice == value] { (label) }
                     }
                 }
             },
-            Look::Number { .. } | Look::Words { .. } => {
+            ValueFormat::Number { .. } | ValueFormat::Text { .. } => {
                 let list = (name == "day_zone").then_some("zones");
                 html! {
-                    input #(name) name=(name) value=(value) placeholder=[self.entry.nothing(language)] list=[list]
-                        aria-describedby=(told) aria-invalid=[wrong] autofocus[is_first_wrong] autocomplete="off"
+                    input #(name) name=(name) value=(value) placeholder=[self.entry.placeholder(language)] list=[list]
+                        aria-describedby=(described_by) aria-invalid=[invalid] autofocus[is_first_invalid] autocomplete="off"
                         autocapitalize="none" spellcheck="false";
                 }
             }

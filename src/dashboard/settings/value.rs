@@ -1,11 +1,11 @@
 //! The values of settings as people write them: `150 MiB`, `10 min`, `1,000`.
 
-use crate::dashboard::texts::{Language, grouped};
+use crate::dashboard::translations::{Language, grouped};
 
 /// What the number of a setting counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    Things,
+    Count,
     Milliseconds,
     Seconds,
     Days,
@@ -13,42 +13,42 @@ pub enum Unit {
 }
 
 /// A step of a unit: how much it is, how it is written in English and Chinese, and how else.
-struct Step {
+struct UnitStep {
     size: u64,
     english: &'static str,
     chinese: &'static str,
-    also: &'static [&'static str],
+    aliases: &'static [&'static str],
 }
 
 const fn step(
     size: u64,
     english: &'static str,
     chinese: &'static str,
-    also: &'static [&'static str],
-) -> Step {
-    Step {
+    aliases: &'static [&'static str],
+) -> UnitStep {
+    UnitStep {
         size,
         english,
         chinese,
-        also,
+        aliases,
     }
 }
 
 /// From the largest to the smallest; the last one may be left out when writing.
-const MILLISECONDS: &[Step] = &[
+const MILLISECONDS: &[UnitStep] = &[
     step(86_400_000, "d", "天", &["day", "days", "日"]),
     step(3_600_000, "h", "小時", &["hour", "hours", "時"]),
     step(60_000, "min", "分鐘", &["m", "minute", "minutes", "分"]),
     step(1_000, "s", "秒", &["sec", "second", "seconds"]),
     step(1, "ms", "毫秒", &[]),
 ];
-const SECONDS: &[Step] = &[
+const SECONDS: &[UnitStep] = &[
     step(3_600, "h", "小時", &["hour", "hours", "時"]),
     step(60, "min", "分鐘", &["m", "minute", "minutes", "分"]),
     step(1, "s", "秒", &["sec", "second", "seconds"]),
 ];
-const DAYS: &[Step] = &[step(1, "days", "天", &["d", "day", "日"])];
-const BYTES: &[Step] = &[
+const DAYS: &[UnitStep] = &[step(1, "days", "天", &["d", "day", "日"])];
+const BYTES: &[UnitStep] = &[
     step(1 << 30, "GiB", "GiB", &["g", "gb"]),
     step(1 << 20, "MiB", "MiB", &["m", "mb"]),
     step(1 << 10, "KiB", "KiB", &["k", "kb"]),
@@ -56,9 +56,9 @@ const BYTES: &[Step] = &[
 ];
 
 impl Unit {
-    fn steps(self) -> &'static [Step] {
+    fn steps(self) -> &'static [UnitStep] {
         match self {
-            Self::Things => &[],
+            Self::Count => &[],
             Self::Milliseconds => MILLISECONDS,
             Self::Seconds => SECONDS,
             Self::Days => DAYS,
@@ -67,7 +67,7 @@ impl Unit {
     }
 
     /// The number in the largest unit in which it is whole, so that reading it gives the same number.
-    pub fn write(self, language: Language, number: u64) -> String {
+    pub fn format(self, language: Language, number: u64) -> String {
         let step = self
             .steps()
             .iter()
@@ -85,7 +85,7 @@ impl Unit {
     }
 
     /// What somebody wrote, as a number of the smallest unit; `None`: it is none.
-    pub fn read(self, text: &str) -> Option<u64> {
+    pub fn parse(self, text: &str) -> Option<u64> {
         let text = text.trim();
         let end = text
             .find(|char: char| !char.is_ascii_digit() && !",._ ".contains(char))
@@ -95,13 +95,13 @@ impl Unit {
         let size = if name.is_empty() {
             1
         } else {
-            let is_called = |step: &&Step| {
+            let has_name = |step: &&UnitStep| {
                 [step.english, step.chinese]
                     .iter()
-                    .chain(step.also)
+                    .chain(step.aliases)
                     .any(|known| known.eq_ignore_ascii_case(name))
             };
-            self.steps().iter().find(is_called)?.size
+            self.steps().iter().find(has_name)?.size
         };
         let (whole, part) = digits.split_once('.').unwrap_or((&digits, ""));
         let number = whole.parse::<u64>().ok()?.checked_mul(size)?;
@@ -119,23 +119,23 @@ impl Unit {
 mod tests {
     use super::*;
     use crate::dashboard::settings::catalogue::CATALOGUE;
-    use crate::dashboard::settings::entry::Look;
+    use crate::dashboard::settings::entry::ValueFormat;
     use crate::pool::settings::{DEFINITIONS, SettingKind, Settings};
 
     #[test]
     fn what_is_written_is_read_as_the_same_number() {
         for definition in DEFINITIONS {
-            let (SettingKind::Number(bounds), Look::Number { unit, .. }) =
-                (&definition.kind, &CATALOGUE.of(definition).look)
+            let (SettingKind::Number(bounds), ValueFormat::Number { unit, .. }) =
+                (&definition.kind, &CATALOGUE.of(definition).format)
             else {
                 continue;
             };
             let default = definition.value(&Settings::default()).parse().unwrap();
             for number in [*bounds.start(), *bounds.end(), default, 1_500, 90_061] {
                 for language in [Language::English, Language::TraditionalChinese] {
-                    let text = unit.write(language, number);
+                    let text = unit.format(language, number);
                     assert_eq!(
-                        unit.read(&text),
+                        unit.parse(&text),
                         Some(number),
                         "{}: {text}",
                         definition.name
@@ -159,15 +159,15 @@ mod tests {
             (Unit::Bytes, "150 MB", Some(150 << 20)),
             (Unit::Days, "90 days", Some(90)),
             (Unit::Days, "90", Some(90)),
-            (Unit::Things, "1,000", Some(1_000)),
-            (Unit::Things, " 7 ", Some(7)),
-            (Unit::Things, "7 s", None),
-            (Unit::Things, "-1", None),
-            (Unit::Things, "", None),
+            (Unit::Count, "1,000", Some(1_000)),
+            (Unit::Count, " 7 ", Some(7)),
+            (Unit::Count, "7 s", None),
+            (Unit::Count, "-1", None),
+            (Unit::Count, "", None),
             (Unit::Bytes, "99999999999999999999", None),
             (Unit::Bytes, "99999999999999 GiB", None),
         ] {
-            assert_eq!(unit.read(text), expected, "{text}");
+            assert_eq!(unit.parse(text), expected, "{text}");
         }
     }
 
@@ -180,9 +180,9 @@ mod tests {
             (Unit::Milliseconds, 0, "0 ms"),
             (Unit::Bytes, 150 << 20, "150 MiB"),
             (Unit::Days, 1, "1 day"),
-            (Unit::Things, 1_000_000, "1,000,000"),
+            (Unit::Count, 1_000_000, "1,000,000"),
         ] {
-            assert_eq!(unit.write(Language::English, number), expected);
+            assert_eq!(unit.format(Language::English, number), expected);
         }
     }
 }

@@ -3,19 +3,19 @@
 use maud::{Markup, html};
 
 use crate::dashboard::components::{href, number, until};
-use crate::dashboard::upstream_keys::words::{rest_line, state_badge};
-use crate::dashboard::visit::Visit;
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::upstream_keys::key_labels::{cooldown_line, state_badge};
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::{PoolOverview, UnavailableKey};
 
 const PATH: &str = "/upstream-keys";
 
-pub fn view(visit: &Visit, overview: &PoolOverview) -> Markup {
-    let language = visit.language;
+pub fn view(context: &PageContext, overview: &PoolOverview) -> Markup {
+    let language = context.language;
     html! {
         div.chips {
-            @for (word, count) in &overview.counts {
-                a.chip href=(href(PATH, &[("state", word.name())])) { (state_badge(language, *word)) (number(*count)) }
+            @for (kind, count) in &overview.counts {
+                a.chip href=(href(PATH, &[("state", kind.name())])) { (state_badge(language, *kind)) (number(*count)) }
             }
             @if overview.counts.is_empty() { span.muted { (language.no_keys_title()) } }
         }
@@ -25,7 +25,7 @@ pub fn view(visit: &Visit, overview: &PoolOverview) -> Markup {
                     th scope="col" { (language.upstream_key()) } th scope="col" { (language.state_heading()) }
                     th scope="col" { (language.until_when()) }
                 } }
-                tbody { @for held in &overview.unavailable { (row(visit, held)) } }
+                tbody { @for listed in &overview.unavailable { (row(context, listed)) } }
             } }
             @if not_ready(overview) > overview.unavailable.len() {
                 p.small { a href=(PATH) { (language.all_keys(&number(overview.keys()))) } }
@@ -34,23 +34,23 @@ pub fn view(visit: &Visit, overview: &PoolOverview) -> Markup {
     }
 }
 
-fn row(visit: &Visit, held: &UnavailableKey) -> Markup {
-    let language = visit.language;
+fn row(context: &PageContext, listed: &UnavailableKey) -> Markup {
+    let language = context.language;
     html! {
         tr {
             th scope="row" {
-                a href={ (PATH) "/" (held.summary.id.0) } { (held.label) } " " span.mono.muted.nowrap { "…" (held.last4) }
+                a href={ (PATH) "/" (listed.summary.id.0) } { (listed.label) } " " span.mono.muted.nowrap { "…" (listed.last4) }
             }
             td data-label=(language.state_heading()) {
                 span.lines {
-                    (state_badge(language, held.summary.kind))
-                    @if let Some(rest) = &held.cooldown { span.small.muted { (rest_line(language, rest)) } }
+                    (state_badge(language, listed.summary.kind))
+                    @if let Some(cooldown) = &listed.cooldown { span.small.muted { (cooldown_line(language, cooldown)) } }
                 }
             }
             td data-label=(language.until_when()) {
-                @match held.summary.until {
-                    Some(at) if matches!(held.summary.kind, KeyStatusKind::CoolingDown | KeyStatusKind::PartlyCoolingDown) => (until(visit, at, visit.now)),
-                    Some(at) => { span { (language.looked_at_again()) " " (until(visit, at, visit.now)) } }
+                @match listed.summary.until {
+                    Some(at) if matches!(listed.summary.kind, KeyStatusKind::CoolingDown | KeyStatusKind::PartlyCoolingDown) => (until(context, at, context.now)),
+                    Some(at) => { span { (language.next_check()) " " (until(context, at, context.now)) } }
                     None => { (language.until_changed()) }
                 }
             }
@@ -65,5 +65,5 @@ fn not_ready(overview: &PoolOverview) -> usize {
         KeyStatusKind::Trial,
         KeyStatusKind::Disabled,
     ];
-    overview.keys() - fine.map(|word| overview.count(word)).iter().sum::<usize>()
+    overview.keys() - fine.map(|kind| overview.count(kind)).iter().sum::<usize>()
 }

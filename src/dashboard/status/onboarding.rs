@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use crate::app::App;
 use crate::dashboard::components::{Tone, card, mark, number};
-use crate::dashboard::logs::words::outcome_meaning;
+use crate::dashboard::logs::outcome_labels::outcome_description;
+use crate::dashboard::page_context::PageContext;
 use crate::dashboard::snippets::{PLACEHOLDER, snippets};
-use crate::dashboard::visit::Visit;
 use crate::error::Error;
 use crate::pool::keys::overview::PoolOverview;
 use crate::pool::outcome::Outcome;
@@ -26,20 +26,20 @@ pub struct Onboarding {
     newest: Option<(RequestId, Outcome)>,
     has_succeeded: bool,
     /// Somebody has watched it from before the first success: the end is told too.
-    was_seen: bool,
+    was_shown: bool,
 }
 
 /// Where one of the steps is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum StepState {
     Done,
-    Now,
-    Later,
+    Current,
+    Pending,
 }
 
 impl Onboarding {
     /// How far it is now.
-    pub async fn at(app: &App, overview: &PoolOverview) -> Result<Self, Error> {
+    pub async fn load(app: &App, overview: &PoolOverview) -> Result<Self, Error> {
         let db = &app.db.readers;
         let has_succeeded = spending::has_succeeded(db).await?;
         let newest = if has_succeeded {
@@ -54,12 +54,12 @@ impl Onboarding {
             has_client_key: !app.client_keys().is_empty(),
             newest,
             has_succeeded,
-            was_seen: false,
+            was_shown: false,
         })
     }
 
     /// Nobody has seen anything yet.
-    pub fn over() -> Self {
+    pub fn finished() -> Self {
         Self {
             keys: 1,
             has_client_key: true,
@@ -71,17 +71,17 @@ impl Onboarding {
     /// The same, later: who has seen a step is told of the end.
     pub fn after(self, before: &Self) -> Self {
         Self {
-            was_seen: before.was_seen || !before.is_over(),
+            was_shown: before.was_shown || !before.is_finished(),
             ..self
         }
     }
 
     /// Whether nothing is left to do.
-    pub fn is_over(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.keys > 0 && self.has_client_key && self.has_succeeded
     }
 
-    fn progress(&self) -> [Progress; 4] {
+    fn step_states(&self) -> [StepState; 4] {
         let done = [
             self.keys > 0,
             self.keys > 0 && self.unchecked == 0 && self.usable > 0,
@@ -90,53 +90,53 @@ impl Onboarding {
         ];
         let mut is_first = true;
         done.map(|done| match (done, is_first) {
-            (true, _) => Progress::Done,
+            (true, _) => StepState::Done,
             (false, true) => {
                 is_first = false;
-                Progress::Now
+                StepState::Current
             }
-            (false, false) => Progress::Later,
+            (false, false) => StepState::Pending,
         })
     }
 }
 
 /// The steps, or nothing where there is nothing left to do.
-pub fn view(visit: &Visit, onboarding: &Onboarding) -> Markup {
-    let language = visit.language;
-    if onboarding.is_over() {
-        return html! { @if onboarding.was_seen { (done(visit)) } };
+pub fn view(context: &PageContext, onboarding: &Onboarding) -> Markup {
+    let language = context.language;
+    if onboarding.is_finished() {
+        return html! { @if onboarding.was_shown { (finished_notice(context)) } };
     }
-    let [paste, check, create, ask] = onboarding.progress();
+    let [paste, check, create, send] = onboarding.step_states();
     let steps = html! {
         ol.steps {
-            (step(paste, language.step_paste(), paste_form(visit)))
-            (step(check, language.step_check(), checking(visit, onboarding)))
+            (step(paste, language.step_paste(), paste_form(context)))
+            (step(check, language.step_check(), check_step(context, onboarding)))
             (step(create, language.step_client_key(), html! {
                 p.muted { (language.step_client_key_text()) }
                 div.actions { a.button.primary href="/client-keys/new" { (language.create_client_key()) } }
             }))
-            (step(ask, language.step_ask(), asking(visit, onboarding)))
+            (step(send, language.step_request(), first_request_step(context, onboarding)))
         }
     };
     card(language.first_steps(), steps)
 }
 
-fn step(progress: Progress, title: &str, content: Markup) -> Markup {
+fn step(state: StepState, title: &str, content: Markup) -> Markup {
     html! {
-        li.(match progress { Progress::Done => "done", Progress::Now => "now", Progress::Later => "later" })
-            aria-current=[(progress == Progress::Now).then_some("step")]
+        li.(match state { StepState::Done => "done", StepState::Current => "current", StepState::Pending => "pending" })
+            aria-current=[(state == StepState::Current).then_some("step")]
         {
-            h3 { (mark(match progress { Progress::Done => Tone::Good, Progress::Now => Tone::Info, Progress::Later => Tone::Quiet })) " " (title) }
-            @if progress == Progress::Now { div.step { (content) } }
+            h3 { (mark(match state { StepState::Done => Tone::Good, StepState::Current => Tone::Info, StepState::Pending => Tone::Quiet })) " " (title) }
+            @if state == StepState::Current { div.step { (content) } }
         }
     }
 }
 
-fn paste_form(visit: &Visit) -> Markup {
-    let language = visit.language;
+fn paste_form(context: &PageContext) -> Markup {
+    let language = context.language;
     html! {
         form method="post" action="/upstream-keys/import" {
-            (visit.csrf_field())
+            (context.csrf_field())
             label.visually-hidden for="text" { (language.import_text()) }
             textarea #text name="text" rows="6" required autocomplete="off" spellcheck="false" placeholder="AIza…" aria-describedby="text-hint" {}
             p.muted.small #text-hint { (language.import_hint()) }
@@ -149,12 +149,12 @@ fn paste_form(visit: &Visit) -> Markup {
 }
 
 /// How far the checks of new keys are, or that none of them is usable.
-fn checking(visit: &Visit, onboarding: &Onboarding) -> Markup {
-    let language = visit.language;
+fn check_step(context: &PageContext, onboarding: &Onboarding) -> Markup {
+    let language = context.language;
     let (keys, left) = (onboarding.keys, onboarding.unchecked);
     html! {
         @if left > 0 {
-            p #checking { (language.still_to_check(&number(left))) }
+            p #checking { (language.keys_unchecked(&number(left))) }
             progress max=(keys) value=(keys.saturating_sub(left)) aria-labelledby="checking" {}
         } @else {
             p { (language.no_key_usable()) }
@@ -166,29 +166,29 @@ fn checking(visit: &Visit, onboarding: &Onboarding) -> Markup {
     }
 }
 
-fn asking(visit: &Visit, onboarding: &Onboarding) -> Markup {
-    let language = visit.language;
+fn first_request_step(context: &PageContext, onboarding: &Onboarding) -> Markup {
+    let language = context.language;
     html! {
-        p.muted { (language.step_ask_text()) }
-        (snippets(language, &visit.base_url, PLACEHOLDER, &[]))
+        p.muted { (language.step_request_text()) }
+        (snippets(language, &context.base_url, PLACEHOLDER, &[]))
         p.waiting role="status" {
             @match onboarding.newest {
                 None => { (mark(Tone::Wait)) " " (language.waiting_for_first()) }
                 Some((id, outcome)) => {
-                    (mark(Tone::Bad)) " " (language.first_failed()) " " (outcome_meaning(language, Some(outcome))) " "
+                    (mark(Tone::Bad)) " " (language.first_failed()) " " (outcome_description(language, Some(outcome))) " "
                     a href={ "/logs/" (id.0) } { (language.see_the_request()) }
                 }
             }
         }
-        p.no-js-only { a.button href="/status" { (language.look_again()) } }
+        p.no-js-only { a.button href="/status" { (language.reload_page()) } }
     }
 }
 
-fn done(visit: &Visit) -> Markup {
-    let language = visit.language;
+fn finished_notice(context: &PageContext) -> Markup {
+    let language = context.language;
     html! {
         div.notice.done role="status" {
-            (mark(Tone::Good)) p { strong { (language.first_came()) } " " a href="/logs" { (language.see_the_request()) } }
+            (mark(Tone::Good)) p { strong { (language.first_succeeded()) } " " a href="/logs" { (language.see_the_request()) } }
         }
     }
 }

@@ -3,44 +3,49 @@
 use maud::{Markup, html};
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{Chart, Form, Series, count, figure, value};
+use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
 use crate::dashboard::components::{
     Tone, badge, dollars, duration_ms, href, number, stat, tokens, until, usd,
 };
-use crate::dashboard::status::Seen;
-use crate::dashboard::texts::Language;
-use crate::dashboard::visit::Visit;
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::status::StatusData;
+use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::traffic::{Bin, Counts, Traffic, percentile};
 
 /// The models that were asked for in the span, and those of which something is known.
-pub fn models(visit: &Visit, seen: &Seen) -> Markup {
-    let language = visit.language;
-    let asked = seen.traffic.models.iter();
-    let known = seen.overview.models.keys().filter(|name| {
-        let mut models = seen.traffic.models.iter();
+pub fn models(context: &PageContext, data: &StatusData) -> Markup {
+    let language = context.language;
+    let requested = data.traffic.models.iter();
+    let known = data.overview.models.keys().filter(|name| {
+        let mut models = data.traffic.models.iter();
         !models.any(|(model, _)| model.as_ref() == Some(*name))
     });
     let none = Counts::default();
-    let rows: Vec<(Option<&str>, &Counts)> = asked
+    let rows: Vec<(Option<&str>, &Counts)> = requested
         .map(|(model, counts)| (model.as_deref(), counts))
         .chain(known.map(|name| (Some(name.as_str()), &none)))
         .collect();
     html! {
         div.table { table.stack.paired {
             thead { tr {
-                th { (language.model()) } th.number { (language.usable()) } th.number { (language.resting()) }
-                th { (language.soonest()) } th.number { (language.requests()) " · " (seen.span.name()) }
+                th { (language.model()) } th.number { (language.usable()) } th.number { (language.cooling_down()) }
+                th { (language.next_ready()) } th.number { (language.requests()) " · " (data.span.name()) }
                 th.number { (language.success_rate()) } th.number { (language.tokens_used()) } th.number { (language.cost()) }
             } }
-            tbody { @for (model, counts) in rows { (model_row(visit, seen, model, counts)) } }
+            tbody { @for (model, counts) in rows { (model_row(context, data, model, counts)) } }
         } }
     }
 }
 
-fn model_row(visit: &Visit, seen: &Seen, model: Option<&str>, counts: &Counts) -> Markup {
-    let language = visit.language;
-    let availability = model.map(|name| seen.overview.model(name));
+fn model_row(
+    context: &PageContext,
+    data: &StatusData,
+    model: Option<&str>,
+    counts: &Counts,
+) -> Markup {
+    let language = context.language;
+    let availability = model.map(|name| data.overview.model(name));
     html! {
         tr {
             th scope="row" { @match model {
@@ -49,12 +54,12 @@ fn model_row(visit: &Visit, seen: &Seen, model: Option<&str>, counts: &Counts) -
             } }
             @if let Some(availability) = availability {
                 td.number data-label=(language.usable()) { (number(availability.usable)) }
-                td.number data-label=(language.resting()) { (number(availability.cooling_down)) }
-                td.wide data-label=(language.soonest()) {
+                td.number data-label=(language.cooling_down()) { (number(availability.cooling_down)) }
+                td.wide data-label=(language.next_ready()) {
                     @if let Some(at) = availability.overloaded_until {
-                        (badge(Tone::Wait, language.overloaded())) " " (until(visit, at, visit.now))
+                        (badge(Tone::Wait, language.overloaded())) " " (until(context, at, context.now))
                     } @else if let Some(at) = availability.next_ready_at {
-                        (until(visit, at, visit.now))
+                        (until(context, at, context.now))
                     }
                 }
             } @else { td {} td {} td {} }
@@ -92,10 +97,10 @@ fn success(counts: &Counts) -> String {
     )
 }
 
-pub fn charts(visit: &Visit, traffic: &Traffic) -> Markup {
-    let language = visit.language;
+pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
+    let language = context.language;
     let bins = &traffic.bins;
-    let names: Vec<_> = bins.iter().map(|bin| name_of(visit, bin)).collect();
+    let names: Vec<_> = bins.iter().map(|bin| bin_name(context, bin)).collect();
     let chart = |title, total, series, unit| Chart {
         title,
         total,
@@ -108,7 +113,7 @@ pub fn charts(visit: &Visit, traffic: &Traffic) -> Markup {
         language.requests_by_outcome(),
         number(sum.requests),
         outcomes(language, bins),
-        whole,
+        whole_number,
     );
     let latency = chart(
         language.latency(),
@@ -132,10 +137,10 @@ pub fn charts(visit: &Visit, traffic: &Traffic) -> Markup {
         usd,
     );
     html! {
-        div.card { (figure(language, Form::Stacked, &outcomes)) }
-        div.card { (figure(language, Form::Lines, &latency)) }
-        div.card { (figure(language, Form::Stacked, &kinds)) }
-        div.card { (figure(language, Form::Stacked, &costs)) }
+        div.card { (figure(language, ChartKind::Stacked, &outcomes)) }
+        div.card { (figure(language, ChartKind::Lines, &latency)) }
+        div.card { (figure(language, ChartKind::Stacked, &kinds)) }
+        div.card { (figure(language, ChartKind::Stacked, &costs)) }
     }
 }
 
@@ -208,10 +213,10 @@ fn series(
 }
 
 /// A bin's name on the axis, and in full.
-fn name_of(visit: &Visit, bin: &Bin) -> (String, String) {
+fn bin_name(context: &PageContext, bin: &Bin) -> (String, String) {
     let text = |at: Timestamp, format: &str| {
         at.to_jiff()
-            .to_zoned(visit.zone.clone())
+            .to_zoned(context.zone.clone())
             .strftime(format)
             .to_string()
     };
@@ -224,7 +229,7 @@ fn name_of(visit: &Visit, bin: &Bin) -> (String, String) {
     )
 }
 
-fn whole(value: f64) -> String {
+fn whole_number(value: f64) -> String {
     if value > 0.0 && value < 1.0 {
         "0.5".to_owned()
     } else {

@@ -13,11 +13,11 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::dashboard::components::{field, href};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::texts::Language;
-use crate::dashboard::upstream_keys::list::{self, ListQuery};
-use crate::dashboard::upstream_keys::{edit, words};
-use crate::dashboard::visit::{Notice, Visit};
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::{Notice, PageContext};
+use crate::dashboard::translations::Language;
+use crate::dashboard::upstream_keys::list::{self, KeyListQuery};
+use crate::dashboard::upstream_keys::{edit, key_labels};
 use crate::error::Error;
 use crate::jobs::{Change, Job, Kind, Progress, TestResult, Work};
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, parse_tags};
@@ -25,16 +25,16 @@ use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::{self, search};
 
 /// Whoever waits for a page gets it after so long, with the progress of what goes on.
-const PATIENCE: Duration = Duration::from_millis(800);
+const MAX_WAIT: Duration = Duration::from_millis(800);
 /// A test of one key is waited for: its answer is what somebody wants to see.
-const PATIENCE_FOR_TEST: Duration = Duration::from_secs(6);
+const MAX_WAIT_FOR_TEST: Duration = Duration::from_secs(6);
 
 /// So many keys are named before something is done to them.
-const NAMED: usize = 12;
+const MAX_LISTED_KEYS: usize = 12;
 
 /// What can be done to keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum BulkAction {
     Test,
     Enable,
     Disable,
@@ -63,19 +63,19 @@ pub struct BulkForm {
 
 /// Which acts to take back.
 #[derive(Debug, Deserialize)]
-pub struct Undo {
+pub struct RemovalUndoQuery {
     from: i64,
     to: i64,
 }
 
 /// The keys that a form is about.
-struct Chosen {
+struct SelectedKeys {
     ids: Vec<UpstreamKeyId>,
     /// Not so where somebody was asked about all that matched, and which these were is forgotten.
-    is_as_asked: bool,
+    is_as_confirmed: bool,
 }
 
-impl Action {
+impl BulkAction {
     const ALL: [Self; 7] = [
         Self::Test,
         Self::Enable,
@@ -103,7 +103,7 @@ impl Action {
     }
 
     /// Whether a page comes first that says what will be done, or asks for more.
-    fn asks(self, form: &BulkForm) -> bool {
+    fn needs_confirmation(self, form: &BulkForm) -> bool {
         match self {
             Self::Tag | Self::Move | Self::Delete => true,
             Self::Test | Self::Enable | Self::Disable | Self::Clear => form.scope == "all",
@@ -121,33 +121,36 @@ impl BulkForm {
 
 pub async fn update(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Form(form): Form<BulkForm>,
 ) -> Result<Response, ErrorPage> {
-    let language = visit.language;
-    let Some(action) = Action::named(&form.action) else {
+    let language = context.language;
+    let Some(action) = BulkAction::named(&form.action) else {
         return Err(Error::Invalid(language.unknown_action().to_owned()).into());
     };
-    let Chosen { ids, is_as_asked } = chosen(&app, &visit, &form).await?;
+    let SelectedKeys {
+        ids,
+        is_as_confirmed,
+    } = selected_keys(&app, &context, &form).await?;
     if ids.is_empty() {
-        visit
-            .notify(Notice::failed(language.nothing_chosen()))
+        context
+            .set_notice(Notice::failed(language.no_keys_selected()))
             .await;
         return Ok(Redirect::to(form.back()).into_response());
     }
-    if action.asks(&form) && form.confirmed.is_empty() {
-        let page = question(&app, &visit, &form, action, &ids, None).await?;
+    if action.needs_confirmation(&form) && form.confirmed.is_empty() {
+        let page = confirmation_page(&app, &context, &form, action, &ids, None).await?;
         return Ok(page.into_response());
     }
-    if !is_as_asked {
-        let why = Some(language.asked_again());
-        let page = question(&app, &visit, &form, action, &ids, why).await?;
+    if !is_as_confirmed {
+        let error = Some(language.confirmation_expired());
+        let page = confirmation_page(&app, &context, &form, action, &ids, error).await?;
         return Ok((StatusCode::CONFLICT, page).into_response());
     }
     let change = match change(language, &form, action) {
         Ok(change) => change,
-        Err(wrong) => {
-            let page = question(&app, &visit, &form, action, &ids, Some(wrong)).await?;
+        Err(error) => {
+            let page = confirmation_page(&app, &context, &form, action, &ids, Some(error)).await?;
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
     };
@@ -156,78 +159,91 @@ pub async fn update(
         None => Work::Test(ids),
     };
     // A key that is gone has no page any more.
-    let back = if action == Action::Delete && !form.back().contains('?') {
+    let back = if action == BulkAction::Delete && !form.back().contains('?') {
         list::PATH
     } else {
         form.back()
     };
-    Ok(begin(&app, &visit, work, back).await.into_response())
+    Ok(start_job(&app, &context, work, back).await.into_response())
 }
 
 /// Takes removals back, as long as the secrets are there.
 pub async fn undo(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Query(undo): Query<Undo>,
+    context: PageContext,
+    Query(undo): Query<RemovalUndoQuery>,
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
-    let actor = visit.actor();
+    let actor = context.actor();
     let acts = (undo.from, undo.to);
     let ids = upstream_keys::list_removed_by(&mut tx, &actor.name, acts).await?;
     tx.rollback().await?;
     let work = Work::Change(ids, Change::Restore);
-    Ok(begin(&app, &visit, work, list::PATH).await)
+    Ok(start_job(&app, &context, work, list::PATH).await)
 }
 
-async fn chosen(app: &Arc<App>, visit: &Visit, form: &BulkForm) -> Result<Chosen, ErrorPage> {
+async fn selected_keys(
+    app: &Arc<App>,
+    context: &PageContext,
+    form: &BulkForm,
+) -> Result<SelectedKeys, ErrorPage> {
     if form.scope != "all" {
         let mut ids: Vec<_> = form.id.iter().copied().map(UpstreamKeyId).collect();
         ids.sort_unstable();
         ids.dedup();
-        let is_as_asked = true;
-        return Ok(Chosen { ids, is_as_asked });
+        let is_as_confirmed = true;
+        return Ok(SelectedKeys {
+            ids,
+            is_as_confirmed,
+        });
     }
     let matched = u64::from_str_radix(&form.matched, 16).ok();
-    if let Some(ids) = matched.and_then(|id| app.jobs.matched.get(id, visit.now)) {
-        let (ids, is_as_asked) = (ids.to_vec(), true);
-        return Ok(Chosen { ids, is_as_asked });
+    if let Some(ids) = matched.and_then(|id| app.jobs.matched.get(id, context.now)) {
+        let (ids, is_as_confirmed) = (ids.to_vec(), true);
+        return Ok(SelectedKeys {
+            ids,
+            is_as_confirmed,
+        });
     }
     let uri: Uri = form.back().parse().unwrap_or_default();
-    let query = axum::extract::Query::<ListQuery>::try_from_uri(&uri);
+    let query = axum::extract::Query::<KeyListQuery>::try_from_uri(&uri);
     let query = query.map(|query| query.0).unwrap_or_default();
-    let ids = list::find(app, &query, visit.now).await?.ids;
+    let ids = list::find(app, &query, context.now).await?.ids;
     // Whoever was asked about others has not said yes to these.
-    let is_as_asked = form.matched.is_empty();
-    Ok(Chosen { ids, is_as_asked })
+    let is_as_confirmed = form.matched.is_empty();
+    Ok(SelectedKeys {
+        ids,
+        is_as_confirmed,
+    })
 }
 
 /// The change that the form asks for, or what is wrong with it; `None`: nothing is changed, but looked at.
 fn change(
     language: Language,
     form: &BulkForm,
-    action: Action,
+    action: BulkAction,
 ) -> Result<Option<Change>, &'static str> {
     let (attributes, add_tags, remove_tags) = match action {
-        Action::Test => return Ok(None),
-        Action::Enable => return Ok(Some(Change::Enable)),
-        Action::Disable => return Ok(Some(Change::Disable)),
-        Action::Clear => return Ok(Some(Change::Clear)),
-        Action::Delete => return Ok(Some(Change::Delete)),
-        Action::Tag => {
+        BulkAction::Test => return Ok(None),
+        BulkAction::Enable => return Ok(Some(Change::Enable)),
+        BulkAction::Disable => return Ok(Some(Change::Disable)),
+        BulkAction::Clear => return Ok(Some(Change::Clear)),
+        BulkAction::Delete => return Ok(Some(Change::Delete)),
+        BulkAction::Tag => {
             let (add, remove) = (parse_tags(&form.add_tags), parse_tags(&form.remove_tags));
             (KeyAttributes::default(), add, remove)
         }
-        Action::Move => {
+        BulkAction::Move => {
             let attributes = KeyAttributes {
-                project: edit::name(language, &form.project)?,
-                priority: edit::whole(language, &form.priority)?,
+                project: edit::parse_name(language, &form.project)?,
+                priority: edit::parse_integer(language, &form.priority)?,
                 ..KeyAttributes::default()
             };
             (attributes, Vec::new(), Vec::new())
         }
     };
     if attributes == KeyAttributes::default() && add_tags.is_empty() && remove_tags.is_empty() {
-        return Err(language.give_something());
+        return Err(language.no_change_given());
     }
     Ok(Some(Change::Update {
         attributes,
@@ -237,13 +253,13 @@ fn change(
 }
 
 /// Has the work done. What is done soon is told on the page where it was asked for, what takes longer on one of its own.
-pub async fn begin(app: &Arc<App>, visit: &Visit, work: Work, back: &str) -> Redirect {
-    let patience = match &work {
-        Work::Test(ids) if ids.len() == 1 => PATIENCE_FOR_TEST,
-        _ => PATIENCE,
+pub async fn start_job(app: &Arc<App>, context: &PageContext, work: Work, back: &str) -> Redirect {
+    let max_wait = match &work {
+        Work::Test(ids) if ids.len() == 1 => MAX_WAIT_FOR_TEST,
+        _ => MAX_WAIT,
     };
-    let job = app.jobs.begin(work, visit.actor(), visit.now);
-    let progress = job.ended_within(patience).await;
+    let job = app.jobs.begin(work, context.actor(), context.now);
+    let progress = job.ended_within(max_wait).await;
     // The results of many keys have a page of their own.
     let has_page = match job.kind {
         Kind::Test => job.total > 1,
@@ -253,7 +269,9 @@ pub async fn begin(app: &Arc<App>, visit: &Visit, work: Work, back: &str) -> Red
     if !progress.ended || has_page {
         return Redirect::to(&job_path(&job));
     }
-    visit.notify(notice(visit.language, &job, &progress)).await;
+    context
+        .set_notice(job_notice(context.language, &job, &progress))
+        .await;
     Redirect::to(back)
 }
 
@@ -262,7 +280,7 @@ pub fn job_path(job: &Job) -> String {
 }
 
 /// What a job has come to, with the way back where there is one.
-pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
+pub fn job_notice(language: Language, job: &Job, progress: &Progress) -> Notice {
     if let Some(why) = &progress.failed {
         return with_undo(Notice::failed(language.job_failed(why)), job, progress);
     }
@@ -287,14 +305,15 @@ pub fn notice(language: Language, job: &Job, progress: &Progress) -> Notice {
         }
         Kind::Test => match progress.results.first() {
             Some(tested) => {
-                let why = words::named_rule(language, tested.rule.unwrap_or("success"));
+                let why =
+                    key_labels::label_of_rule_name(language, tested.rule.unwrap_or("success"));
                 match tested.result {
-                    TestResult::Alive => Notice::done(language.tested_alive(&tested.label)),
+                    TestResult::Alive => Notice::done(language.tested_accepted(&tested.label)),
                     TestResult::Refused => {
                         Notice::failed(language.tested_refused(&tested.label, &why))
                     }
                     TestResult::Unclear => {
-                        Notice::failed(language.tested_unclear(&tested.label, &why))
+                        Notice::failed(language.tested_inconclusive(&tested.label, &why))
                     }
                 }
             }
@@ -314,34 +333,46 @@ fn with_undo(notice: Notice, job: &Job, progress: &Progress) -> Notice {
 }
 
 /// The page that says what will be done to how many keys, names some of them, and asks for what else it needs.
-async fn question(
+async fn confirmation_page(
     app: &Arc<App>,
-    visit: &Visit,
+    context: &PageContext,
     form: &BulkForm,
-    action: Action,
+    action: BulkAction,
     ids: &[UpstreamKeyId],
-    wrong: Option<&str>,
+    error: Option<&str>,
 ) -> Result<Markup, ErrorPage> {
-    let language = visit.language;
+    let language = context.language;
     let count = ids.len();
     let (title, text, is_danger) = match action {
-        Action::Test => (language.ask_test(count), language.test_means(), false),
-        Action::Enable => (language.ask_enable(count), language.enable_means(), false),
-        Action::Disable => (language.ask_disable(count), language.disable_means(), true),
-        Action::Clear => (language.ask_clear(count), language.clear_means(), false),
-        Action::Tag => (language.ask_tag(count), "", false),
-        Action::Move => (language.ask_move(count), language.leave_empty(), false),
-        Action::Delete => (language.ask_delete(count), language.delete_means(), true),
+        BulkAction::Test => (language.confirm_test(count), language.test_means(), false),
+        BulkAction::Enable => (
+            language.confirm_enable(count),
+            language.enable_means(),
+            false,
+        ),
+        BulkAction::Disable => (
+            language.confirm_disable(count),
+            language.disable_means(),
+            true,
+        ),
+        BulkAction::Clear => (language.confirm_clear(count), language.clear_means(), false),
+        BulkAction::Tag => (language.confirm_tag(count), "", false),
+        BulkAction::Move => (language.confirm_move(count), language.leave_empty(), false),
+        BulkAction::Delete => (
+            language.confirm_delete(count),
+            language.delete_means(),
+            true,
+        ),
     };
     let is_all = form.scope == "all";
-    let matched = is_all.then(|| app.jobs.matched.keep(ids.to_vec(), visit.now));
-    let first = &ids[..count.min(NAMED)];
-    let named = search::list_shown(&app.db.readers, first, begin_of_day(visit.now)).await?;
-    let content = html! {
+    let matched = is_all.then(|| app.jobs.matched.keep(ids.to_vec(), context.now));
+    let first = &ids[..count.min(MAX_LISTED_KEYS)];
+    let named = search::list_shown(&app.db.readers, first, begin_of_day(context.now)).await?;
+    let body = html! {
         nav.crumbs { a href=(form.back()) { "← " (language.upstream_keys()) } }
         (heading(&title, html! {}))
         form.card.narrow method="post" action="/upstream-keys/bulk" {
-            (visit.csrf_field())
+            (context.csrf_field())
             input type="hidden" name="action" value=(action.name());
             input type="hidden" name="scope" value=(form.scope);
             input type="hidden" name="back" value=(form.back());
@@ -351,33 +382,33 @@ async fn question(
             } @else {
                 @for id in &form.id { input type="hidden" name="id" value=(id); }
             }
-            @if let Some(wrong) = wrong { p.form-error role="alert" { (wrong) } }
+            @if let Some(error) = error { p.form-error role="alert" { (error) } }
             @if !text.is_empty() { p { (text) } }
             p.chips {
                 @for key in &named { span.chip { span.value { (key.label) } span.mono.muted { "…" (key.last4) } } }
                 @if count > named.len() { span.muted.small { (language.and_more(count - named.len())) } }
             }
-            (values(language, form, action))
+            (value_fields(language, form, action))
             div.actions {
                 button.primary.danger[is_danger] type="submit" { (title) }
                 a.button href=(form.back()) { (language.cancel()) }
             }
         }
     };
-    Ok(layout::page(visit, Place::UpstreamKeys, &title, content))
+    Ok(layout::page(context, Section::UpstreamKeys, &title, body))
 }
 
-fn values(language: Language, form: &BulkForm, action: Action) -> Markup {
+fn value_fields(language: Language, form: &BulkForm, action: BulkAction) -> Markup {
     let input = |id: &str, value: &str| {
         html! { input #(id) name=(id) value=(value) autocomplete="off" spellcheck="false"; }
     };
     let tags = Some(language.tags_hint());
     html! {
-        @if action == Action::Tag {
+        @if action == BulkAction::Tag {
             (field("add_tags", language.add_tags(), tags, None, input("add_tags", &form.add_tags)))
             (field("remove_tags", language.remove_tags(), tags, None, input("remove_tags", &form.remove_tags)))
         }
-        @if action == Action::Move {
+        @if action == BulkAction::Move {
             (field("project", language.project(), Some(language.project_hint()), None, input("project", &form.project)))
             (field("priority", language.priority(), Some(language.priority_hint()), None, input("priority", &form.priority)))
         }
@@ -403,7 +434,7 @@ mod tests {
         let notice_of = |change, progress: &Progress| {
             let work = Work::Change(ids.clone(), change);
             let job = Jobs::default().begin(work, Actor::cli(), now);
-            notice(Language::English, &job, progress)
+            job_notice(Language::English, &job, progress)
         };
 
         let undo = notice_of(Change::Delete, &progress).undo;

@@ -13,10 +13,10 @@ use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::{field, select};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::texts::Language;
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::{Notice, PageContext};
+use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::list::PATH;
-use crate::dashboard::visit::{Notice, Visit};
 use crate::error::Error;
 use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
@@ -28,7 +28,7 @@ use crate::storage::upstream_keys::{self};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub struct KeyForm {
+pub struct UpstreamKeyForm {
     label: String,
     project: String,
     billing: String,
@@ -41,7 +41,7 @@ pub struct KeyForm {
 
 /// What is wrong with each field.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Wrong {
+struct KeyFormErrors {
     label: Option<&'static str>,
     project: Option<&'static str>,
     priority: Option<&'static str>,
@@ -49,89 +49,89 @@ struct Wrong {
 }
 
 /// The id in a path.
-pub fn id_in(path: &str) -> Result<UpstreamKeyId, ErrorPage> {
+pub fn parse_id(path: &str) -> Result<UpstreamKeyId, ErrorPage> {
     let id = path.parse().map(UpstreamKeyId);
     id.map_err(|_| Error::NotFound(format!("upstream key {path}")).into())
 }
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
-    let key = find(&app, &visit, &id).await?;
-    let form = KeyForm {
+    let key = find(&app, &context, &id).await?;
+    let form = UpstreamKeyForm {
         label: key.label.clone(),
         project: key.project.clone().unwrap_or_default(),
-        billing: word(key.billing).to_owned(),
+        billing: billing_value(key.billing).to_owned(),
         priority: key.priority.to_string(),
         weight: key.weight.to_string(),
         tags: key.tags.join(", "),
         enabled: if key.enabled { "on" } else { "" }.to_owned(),
     };
-    Ok(view(&visit, &key, &form, &Wrong::default()))
+    Ok(view(&context, &key, &form, &KeyFormErrors::default()))
 }
 
 pub async fn update(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
-    Form(form): Form<KeyForm>,
+    Form(form): Form<UpstreamKeyForm>,
 ) -> Result<Response, ErrorPage> {
-    let language = visit.language;
-    let key = find(&app, &visit, &id).await?;
-    let attributes = match read(language, &form) {
+    let language = context.language;
+    let key = find(&app, &context, &id).await?;
+    let attributes = match parse(language, &form) {
         Ok(attributes) => attributes,
-        Err(wrong) => {
-            let page = view(&visit, &key, &form, &wrong);
+        Err(errors) => {
+            let page = view(&context, &key, &form, &errors);
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
     };
     let enabled = !form.enabled.is_empty();
     let is_switched = enabled != key.enabled;
     let mut tx = app.db.begin().await?;
-    let act = Act::begin(&mut tx, &visit.actor(), clock::now()).await?;
-    let is_news = upstream_keys::update(&mut tx, key.id, &attributes, &act).await?;
+    let act = Act::begin(&mut tx, &context.actor(), clock::now()).await?;
+    let is_changed = upstream_keys::update(&mut tx, key.id, &attributes, &act).await?;
     if is_switched {
         upstream_keys::update_enabled(&mut tx, &[key.id], enabled, &act).await?;
     }
     tx.commit().await?;
     app.reload(clock::now()).await?;
-    let notice = if is_news || is_switched {
+    let notice = if is_changed || is_switched {
         language.saved()
     } else {
         language.not_changed()
     };
-    visit.notify(Notice::done(notice)).await;
+    context.set_notice(Notice::done(notice)).await;
     Ok(Redirect::to(&format!("{PATH}/{}", key.id.0)).into_response())
 }
 
-async fn find(app: &App, visit: &Visit, id: &str) -> Result<ShownKey, ErrorPage> {
-    let today = begin_of_day(visit.now);
-    Ok(search::find_shown(&app.db.readers, id_in(id)?, today).await?)
+async fn find(app: &App, context: &PageContext, id: &str) -> Result<ShownKey, ErrorPage> {
+    let today = begin_of_day(context.now);
+    Ok(search::find_shown(&app.db.readers, parse_id(id)?, today).await?)
 }
 
 /// What the form says, or what is wrong with it. An emptied project stays what it was: a key is always in one.
-fn read(language: Language, form: &KeyForm) -> Result<KeyAttributes, Wrong> {
-    let label = match name(language, &form.label) {
+fn parse(language: Language, form: &UpstreamKeyForm) -> Result<KeyAttributes, KeyFormErrors> {
+    let label = match parse_name(language, &form.label) {
         Ok(Some(label)) => Ok(label),
         Ok(None) => Err(language.wrong_name()),
-        Err(wrong) => Err(wrong),
+        Err(error) => Err(error),
     };
     let weight = match form.weight.trim().parse() {
         Ok(weight) if (1..=MAX_WEIGHT).contains(&weight) => Ok(weight),
         _ => Err(language.wrong_weight()),
     };
-    let project = name(language, &form.project);
-    let priority = whole(language, &form.priority);
-    let wrong = Wrong {
+    let project = parse_name(language, &form.project);
+    let priority = parse_integer(language, &form.priority);
+    let errors = KeyFormErrors {
         label: label.as_ref().err().copied(),
         project: project.as_ref().err().copied(),
         priority: priority.as_ref().err().copied(),
         weight: weight.err(),
     };
-    if wrong != Wrong::default() {
-        return Err(wrong);
+    if errors != KeyFormErrors::default() {
+        return Err(errors);
     }
     Ok(KeyAttributes {
         label: label.ok(),
@@ -144,7 +144,7 @@ fn read(language: Language, form: &KeyForm) -> Result<KeyAttributes, Wrong> {
 }
 
 /// A name as people give them; nothing where the field is empty.
-pub fn name(language: Language, text: &str) -> Result<Option<String>, &'static str> {
+pub fn parse_name(language: Language, text: &str) -> Result<Option<String>, &'static str> {
     let text = text.trim();
     if text.chars().count() > 200 || text.contains(char::is_control) {
         return Err(language.wrong_name());
@@ -153,7 +153,7 @@ pub fn name(language: Language, text: &str) -> Result<Option<String>, &'static s
 }
 
 /// A whole number; nothing where the field is empty.
-pub fn whole(language: Language, text: &str) -> Result<Option<i64>, &'static str> {
+pub fn parse_integer(language: Language, text: &str) -> Result<Option<i64>, &'static str> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -161,7 +161,7 @@ pub fn whole(language: Language, text: &str) -> Result<Option<i64>, &'static str
     text.parse().map(Some).map_err(|_| language.wrong_number())
 }
 
-fn word(billing: Billing) -> &'static str {
+fn billing_value(billing: Billing) -> &'static str {
     match billing {
         Billing::Free => "free",
         Billing::Paid => "paid",
@@ -170,7 +170,7 @@ fn word(billing: Billing) -> &'static str {
 }
 
 /// The words for who pays.
-pub fn billings(language: Language) -> [(&'static str, &'static str); 3] {
+pub fn billing_options(language: Language) -> [(&'static str, &'static str); 3] {
     [
         ("unknown", language.unknown()),
         ("free", language.billing_free()),
@@ -178,25 +178,30 @@ pub fn billings(language: Language) -> [(&'static str, &'static str); 3] {
     ]
 }
 
-fn view(visit: &Visit, key: &ShownKey, form: &KeyForm, wrong: &Wrong) -> Markup {
-    let language = visit.language;
+fn view(
+    context: &PageContext,
+    key: &ShownKey,
+    form: &UpstreamKeyForm,
+    errors: &KeyFormErrors,
+) -> Markup {
+    let language = context.language;
     let title = language.edit_key(&key.label);
     let page = format!("{PATH}/{}", key.id.0);
     let input = |id: &str, value: &str| {
         html! { input #(id) name=(id) value=(value) autocomplete="off" spellcheck="false"; }
     };
-    let content = html! {
+    let body = html! {
         nav.crumbs { a href=(page) { "← " (key.label) " " span.mono { "…" (key.last4) } } }
         (heading(&title, html! {}))
         form.card.narrow method="post" action={ (page) "/edit" } {
-            (visit.csrf_field())
-            (field("label", language.label(), None, wrong.label, input("label", &form.label)))
-            (field("project", language.project(), Some(language.project_hint()), wrong.project, input("project", &form.project)))
+            (context.csrf_field())
+            (field("label", language.label(), None, errors.label, input("label", &form.label)))
+            (field("project", language.project(), Some(language.project_hint()), errors.project, input("project", &form.project)))
             (field("billing", language.billing(), Some(language.billing_hint()), None,
-                select("billing", "billing", &form.billing, &billings(language))))
+                select("billing", "billing", &form.billing, &billing_options(language))))
             div.fields {
-                (field("priority", language.priority(), Some(language.priority_hint()), wrong.priority, input("priority", &form.priority)))
-                (field("weight", language.weight(), Some(language.weight_hint()), wrong.weight, input("weight", &form.weight)))
+                (field("priority", language.priority(), Some(language.priority_hint()), errors.priority, input("priority", &form.priority)))
+                (field("weight", language.weight(), Some(language.weight_hint()), errors.weight, input("weight", &form.weight)))
             }
             (field("tags", language.tags(), Some(language.tags_hint()), None, input("tags", &form.tags)))
             label.check {
@@ -209,7 +214,7 @@ fn view(visit: &Visit, key: &ShownKey, form: &KeyForm, wrong: &Wrong) -> Markup 
             }
         }
     };
-    layout::page(visit, Place::UpstreamKeys, &title, content)
+    layout::page(context, Section::UpstreamKeys, &title, body)
 }
 
 #[cfg(test)]
@@ -218,13 +223,13 @@ mod tests {
 
     #[test]
     fn a_form_is_read_or_every_wrong_field_is_told() {
-        let good = KeyForm {
+        let good = UpstreamKeyForm {
             label: " first ".to_owned(),
             billing: "paid".to_owned(),
             priority: "-1".to_owned(),
             weight: "3".to_owned(),
             tags: "a, b".to_owned(),
-            ..KeyForm::default()
+            ..UpstreamKeyForm::default()
         };
         let expected = KeyAttributes {
             label: Some("first".to_owned()),
@@ -234,17 +239,17 @@ mod tests {
             weight: Some(3),
             tags: Some(vec!["a".to_owned(), "b".to_owned()]),
         };
-        assert_eq!(read(Language::English, &good), Ok(expected));
+        assert_eq!(parse(Language::English, &good), Ok(expected));
 
-        let bad = KeyForm {
+        let bad = UpstreamKeyForm {
             label: String::new(),
             project: "a\nb".to_owned(),
             priority: "high".to_owned(),
             weight: "0".to_owned(),
             ..good
         };
-        let wrong = read(Language::English, &bad).unwrap_err();
-        assert!(wrong.label.is_some() && wrong.project.is_some());
-        assert!(wrong.priority.is_some() && wrong.weight.is_some());
+        let errors = parse(Language::English, &bad).unwrap_err();
+        assert!(errors.label.is_some() && errors.project.is_some());
+        assert!(errors.priority.is_some() && errors.weight.is_some());
     }
 }

@@ -14,10 +14,10 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::components::{ago, empty_state, href, number, select, tabs, tokens, until};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::texts::Language;
-use crate::dashboard::upstream_keys::{job, words};
-use crate::dashboard::visit::Visit;
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::translations::Language;
+use crate::dashboard::upstream_keys::{job_progress, key_labels};
 use crate::pool::keys::key_status::{
     KeyStatus, KeyStatusKind, KeyStatusSummary, QuotaWindowScope, QuotaWindowStatus,
 };
@@ -27,13 +27,13 @@ use crate::storage::sums::begin_of_day;
 use crate::storage::upstream_keys::search::{self, Filter, ShownKey, Sort};
 
 /// So many keys are on a page.
-const ON_PAGE: usize = 50;
+const PAGE_SIZE: usize = 50;
 pub const PATH: &str = "/upstream-keys";
 
 /// What the URL of the list says. All of it is text, so that a URL by hand never fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct ListQuery {
+pub struct KeyListQuery {
     pub q: String,
     pub state: String,
     pub project: String,
@@ -49,14 +49,14 @@ pub struct ListQuery {
 
 /// The keys that match a query, in order.
 #[derive(Debug)]
-pub struct Found {
+pub struct MatchingKeys {
     pub ids: Vec<UpstreamKeyId>,
     /// Of all that match apart from the state.
     counts: HashMap<KeyStatusKind, usize>,
     all: usize,
 }
 
-impl ListQuery {
+impl KeyListQuery {
     pub fn filter(&self) -> Filter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         Filter {
@@ -69,7 +69,7 @@ impl ListQuery {
         }
     }
 
-    fn word(&self) -> Option<KeyStatusKind> {
+    fn state(&self) -> Option<KeyStatusKind> {
         KeyStatusKind::named(&self.state)
     }
 
@@ -128,11 +128,11 @@ impl ListQuery {
     }
 
     fn is_filtered(&self) -> bool {
-        self.filter() != Filter::default() || self.word().is_some()
+        self.filter() != Filter::default() || self.state().is_some()
     }
 
     /// Whether a filter beside the search field is in use.
-    fn has_more(&self) -> bool {
+    fn has_more_filters(&self) -> bool {
         let filter = Filter {
             text: None,
             ..self.filter()
@@ -142,11 +142,15 @@ impl ListQuery {
 }
 
 /// Finds what a query asks for: the rows in the database, the states in the running server.
-pub async fn find(app: &Arc<App>, query: &ListQuery, now: Timestamp) -> Result<Found, ErrorPage> {
+pub async fn find(
+    app: &Arc<App>,
+    query: &KeyListQuery,
+    now: Timestamp,
+) -> Result<MatchingKeys, ErrorPage> {
     let (sort, descending) = query.order();
     let day = begin_of_day(now);
     let filter = query.filter();
-    let found = search::search(
+    let matching_keys = search::search(
         &app.db.readers,
         &filter,
         sort.unwrap_or_default(),
@@ -154,74 +158,74 @@ pub async fn find(app: &Arc<App>, query: &ListQuery, now: Timestamp) -> Result<F
         day,
     );
     // With many keys each of the two takes most of the time of the page: they go side by side.
-    let glances = {
+    let summaries = {
         let app = Arc::clone(app);
         spawn_blocking(move || app.keys.key_status_summaries(now))
     };
-    let (ids, glances) = join!(found, glances);
-    let (ids, known) = (ids?, glances.expect("a glance does not panic"));
+    let (ids, summaries) = join!(matching_keys, summaries);
+    let (ids, known) = (ids?, summaries.expect("a summary does not panic"));
     let all = ids.len();
     // A key that was added a moment ago is not known to the server yet.
-    let glances = ids.into_iter().map(|id| {
+    let summaries = ids.into_iter().map(|id| {
         known.get(&id).copied().unwrap_or(KeyStatusSummary {
             id,
             kind: KeyStatusKind::Ready,
             until: None,
         })
     });
-    let mut glances: Vec<_> = glances.collect();
+    let mut summaries: Vec<_> = summaries.collect();
     let mut counts = HashMap::new();
-    for glance in &glances {
-        *counts.entry(glance.kind).or_insert(0) += 1;
+    for summary in &summaries {
+        *counts.entry(summary.kind).or_insert(0) += 1;
     }
-    if let Some(word) = query.word() {
-        glances.retain(|glance| glance.kind == word);
+    if let Some(kind) = query.state() {
+        summaries.retain(|summary| summary.kind == kind);
     }
     if sort.is_none() {
-        glances.sort_by_key(|glance| {
-            let KeyStatusSummary { id, kind, until } = *glance;
+        summaries.sort_by_key(|summary| {
+            let KeyStatusSummary { id, kind, until } = *summary;
             (kind, until.is_none(), until, id)
         });
         if descending {
-            glances.reverse();
+            summaries.reverse();
         }
     }
-    let ids = glances.iter().map(|glance| glance.id).collect();
-    Ok(Found { ids, counts, all })
+    let ids = summaries.iter().map(|summary| summary.id).collect();
+    Ok(MatchingKeys { ids, counts, all })
 }
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    visit: Visit,
-    Query(query): Query<ListQuery>,
+    context: PageContext,
+    Query(query): Query<KeyListQuery>,
 ) -> Result<Markup, ErrorPage> {
-    let found = find(&app, &query, visit.now).await?;
-    let pages = found.ids.len().div_ceil(ON_PAGE).max(1);
+    let matching_keys = find(&app, &query, context.now).await?;
+    let pages = matching_keys.ids.len().div_ceil(PAGE_SIZE).max(1);
     let page = query.page.parse().unwrap_or(1).clamp(1, pages);
-    let on_page: Vec<_> = found
+    let page_ids: Vec<_> = matching_keys
         .ids
         .iter()
-        .skip((page - 1) * ON_PAGE)
-        .take(ON_PAGE)
+        .skip((page - 1) * PAGE_SIZE)
+        .take(PAGE_SIZE)
         .copied()
         .collect();
-    let rows = search::list_shown(&app.db.readers, &on_page, begin_of_day(visit.now)).await?;
-    let standings: Vec<_> = {
+    let rows = search::list_shown(&app.db.readers, &page_ids, begin_of_day(context.now)).await?;
+    let key_statuses: Vec<_> = {
         let keys = app.keys.lock();
         rows.iter()
-            .map(|row| keys.key_status(row.id, visit.now))
+            .map(|row| keys.key_status(row.id, context.now))
             .collect()
     };
-    let language = visit.language;
-    let content = html! {
+    let language = context.language;
+    let body = html! {
         (heading(language.upstream_keys(), html! { a.button.primary href="/upstream-keys/import" { (language.add_keys()) } }))
-        (job::running(&visit, &app.jobs.running()))
-        @if found.all == 0 && !query.is_filtered() {
+        (job_progress::running_jobs(&context, &app.jobs.running()))
+        @if matching_keys.all == 0 && !query.is_filtered() {
             (empty_state(language.no_keys_yet(), language.no_keys_text(), html! {
                 a.button.primary href="/upstream-keys/import" { (language.add_keys()) }
             }))
         } @else {
-            (state_tabs(language, &query, &found))
+            (state_tabs(language, &query, &matching_keys))
             (filters(language, &query))
             @if rows.is_empty() {
                 (empty_state(language.no_match(), language.no_match_text(), html! {
@@ -229,45 +233,45 @@ pub async fn show(
                 }))
             } @else {
                 form.keys method="post" action="/upstream-keys/bulk" {
-                    (visit.csrf_field())
+                    (context.csrf_field())
                     input type="hidden" name="back" value=(query.href());
-                    (bulk_bar(language, found.ids.len()))
-                    (table(&visit, &query, &rows, &standings))
+                    (bulk_bar(language, matching_keys.ids.len()))
+                    (table(&context, &query, &rows, &key_statuses))
                 }
-                (pages_bar(language, &query, page, pages, found.ids.len()))
+                (pages_bar(language, &query, page, pages, matching_keys.ids.len()))
             }
         }
     };
     let title = language.upstream_keys();
-    Ok(layout::page(&visit, Place::UpstreamKeys, title, content))
+    Ok(layout::page(&context, Section::UpstreamKeys, title, body))
 }
 
-fn state_tabs(language: Language, query: &ListQuery, found: &Found) -> Markup {
-    let here = query.word();
-    let words = |words: &str, count: usize| format!("{words} {}", number(count as u64));
+fn state_tabs(language: Language, query: &KeyListQuery, matching_keys: &MatchingKeys) -> Markup {
+    let current = query.state();
+    let label = |label: &str, count: usize| format!("{label} {}", number(count as u64));
     let mut links = vec![(
         query.with("state", ""),
-        words(language.all(), found.all),
-        here.is_none(),
+        label(language.all(), matching_keys.all),
+        current.is_none(),
     )];
-    for word in KeyStatusKind::ALL {
-        let count = found.counts.get(&word).copied().unwrap_or(0);
-        if count > 0 || here == Some(word) {
+    for kind in KeyStatusKind::ALL {
+        let count = matching_keys.counts.get(&kind).copied().unwrap_or(0);
+        if count > 0 || current == Some(kind) {
             links.push((
-                query.with("state", word.name()),
-                words(words::state(language, word), count),
-                here == Some(word),
+                query.with("state", kind.name()),
+                label(key_labels::state_label(language, kind), count),
+                current == Some(kind),
             ));
         }
     }
     let links: Vec<_> = links
         .iter()
-        .map(|(target, words, is_here)| (target.clone(), words.as_str(), *is_here))
+        .map(|(target, label, is_current)| (target.clone(), label.as_str(), *is_current))
         .collect();
     tabs(language.states(), &links)
 }
 
-fn filters(language: Language, query: &ListQuery) -> Markup {
+fn filters(language: Language, query: &KeyListQuery) -> Markup {
     let billings = [
         ("", language.any()),
         ("free", language.billing_free()),
@@ -278,14 +282,14 @@ fn filters(language: Language, query: &ListQuery) -> Markup {
         form.filters.of-keys method="get" action=(PATH) role="search" {
             input type="search" name="q" value=(query.q) placeholder=(language.search_keys()) aria-label=(language.search_keys()) data-search;
             @if !query.state.is_empty() { input type="hidden" name="state" value=(query.state); }
-            details.more open[query.has_more()] {
+            details.more open[query.has_more_filters()] {
                 summary.button { (language.more_filters()) }
                 div.fields {
                     label { span.label { (language.project()) } input name="project" value=(query.project) autocomplete="off"; }
                     label { span.label { (language.one_tag()) } input name="tag" value=(query.tag) autocomplete="off"; }
                     label { span.label { (language.priority()) } input name="priority" value=(query.priority) inputmode="numeric" autocomplete="off"; }
                     label { span.label { (language.billing()) } (select("billing", "billing", &query.billing, &billings)) }
-                    label { span.label { (language.sorted_by()) } (select("sort", "sort", &query.sort, &orders(language))) }
+                    label { span.label { (language.sorted_by()) } (select("sort", "sort", &query.sort, &sort_options(language))) }
                     label.check { input type="checkbox" name="failing" value="1" checked[query.failing == "1"]; (language.failing_today()) }
                 }
             }
@@ -296,7 +300,7 @@ fn filters(language: Language, query: &ListQuery) -> Markup {
 }
 
 /// The orders as the headings of columns have them, for whoever sees no headings.
-fn orders(language: Language) -> Vec<(&'static str, &'static str)> {
+fn sort_options(language: Language) -> Vec<(&'static str, &'static str)> {
     vec![
         ("", language.sort_oldest()),
         ("-created", language.sort_newest()),
@@ -324,7 +328,7 @@ fn bulk_bar(language: Language, matching: usize) -> Markup {
         ("test", language.test()),
         ("enable", language.enable()),
         ("disable", language.disable()),
-        ("clear", language.clear_rest()),
+        ("clear", language.clear_cooldown()),
         ("tag", language.tag_keys()),
         ("move", language.move_keys()),
     ];
@@ -332,12 +336,12 @@ fn bulk_bar(language: Language, matching: usize) -> Markup {
         div.bulk role="group" aria-label=(language.with()) {
             label for="scope" { (language.with()) }
             select #scope name="scope" {
-                option value="chosen" { (language.the_chosen()) }
+                option value="chosen" { (language.selected_keys()) }
                 option value="all" { (language.all_matching(matching)) }
             }
-            span.count.js-only.muted { span data-selected-count { "0" } " " (language.are_chosen()) }
-            @for (action, words) in acts {
-                button.small type="submit" name="action" value=(action) { (words) }
+            span.count.js-only.muted { span data-selected-count { "0" } " " (language.selected()) }
+            @for (action, label) in acts {
+                button.small type="submit" name="action" value=(action) { (label) }
             }
             button.small.danger type="submit" name="action" value="delete" { (language.delete_keys()) }
         }
@@ -345,13 +349,13 @@ fn bulk_bar(language: Language, matching: usize) -> Markup {
 }
 
 fn table(
-    visit: &Visit,
-    query: &ListQuery,
+    context: &PageContext,
+    query: &KeyListQuery,
     rows: &[ShownKey],
-    standings: &[Option<KeyStatus>],
+    key_statuses: &[Option<KeyStatus>],
 ) -> Markup {
-    let language = visit.language;
-    let column = |name: &str, words: &str, is_number: bool| {
+    let language = context.language;
+    let column = |name: &str, label: &str, is_number: bool| {
         let (is_up, is_down) = (query.sort == name, query.sort == format!("-{name}"));
         let next = if is_up {
             format!("-{name}")
@@ -371,7 +375,7 @@ fn table(
         html! {
             th.number[is_number] scope="col" aria-sort=[order] {
                 a href=(query.with("sort", &next)) {
-                    (words)
+                    (label)
                     @if is_up { " ↑" } @else if is_down { " ↓" }
                 }
             }
@@ -382,8 +386,8 @@ fn table(
             table.stack.keys data-keys {
                 thead { tr {
                     th.choice scope="col" {
-                        input.js-only type="checkbox" data-select-all aria-label=(language.choose_page());
-                        span.visually-hidden.no-js-only { (language.choose_page()) }
+                        input.js-only type="checkbox" data-select-all aria-label=(language.select_page());
+                        span.visually-hidden.no-js-only { (language.select_page()) }
                     }
                     (column("label", language.label(), false))
                     (column("state", language.state_heading(), false))
@@ -396,22 +400,22 @@ fn table(
                     (column("used", language.last_used(), false))
                 } }
                 tbody {
-                    @for (row, standing) in rows.iter().zip(standings) { (table_row(visit, row, standing.as_ref())) }
+                    @for (row, key_status) in rows.iter().zip(key_statuses) { (table_row(context, row, key_status.as_ref())) }
                 }
             }
         }
     }
 }
 
-fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&KeyStatus>) -> Markup {
-    let language = visit.language;
-    let in_flight = standing.map_or(0, |standing| standing.in_flight);
-    let billing = standing.map_or(row.billing, |standing| standing.billing);
-    let fullest = standing.and_then(fullest);
+fn table_row(context: &PageContext, row: &ShownKey, key_status: Option<&KeyStatus>) -> Markup {
+    let language = context.language;
+    let in_flight = key_status.map_or(0, |key_status| key_status.in_flight);
+    let billing = key_status.map_or(row.billing, |key_status| key_status.billing);
+    let fullest_window = key_status.and_then(fullest_window);
     html! {
         tr {
             td.choice {
-                input type="checkbox" name="id" value=(row.id.0) data-select aria-label=(language.choose_key(&row.label));
+                input type="checkbox" name="id" value=(row.id.0) data-select aria-label=(language.select_key(&row.label));
             }
             th scope="row" {
                 span.lines {
@@ -424,7 +428,7 @@ fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&KeyStatus>) -> Mar
                     }
                 }
             }
-            td.standing { (state_cell(visit, row, standing)) }
+            td.key-status { (state_cell(context, row, key_status)) }
             td.project.absent[row.project.is_none() && billing == Billing::Unknown] data-label=(language.project()) {
                 span.lines {
                     @if let Some(project) = &row.project {
@@ -432,7 +436,7 @@ fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&KeyStatus>) -> Mar
                     } @else if billing == Billing::Unknown {
                         span.muted { "–" }
                     }
-                    @if billing != Billing::Unknown { span.small.muted { (words::billing(language, billing)) } }
+                    @if billing != Billing::Unknown { span.small.muted { (key_labels::billing_label(language, billing)) } }
                 }
             }
             td.number.absent[row.priority == 0] data-label=(language.priority()) { (row.priority) }
@@ -446,57 +450,57 @@ fn table_row(visit: &Visit, row: &ShownKey, standing: Option<&KeyStatus>) -> Mar
             td.number data-label=(language.tokens_used()) title=(number(row.today.tokens)) {
                 (tokens(row.today.tokens.unsigned_abs()))
             }
-            td.quota.absent[fullest.is_none()] data-label=(language.quota_used()) { (quota(fullest)) }
+            td.quota.absent[fullest_window.is_none()] data-label=(language.quota_used()) { (quota(fullest_window)) }
             td data-label=(language.last_used()) {
-                @if let Some(at) = row.last_used_at { (ago(visit, at, visit.now)) } @else { span.muted { (language.never()) } }
+                @if let Some(at) = row.last_used_at { (ago(context, at, context.now)) } @else { span.muted { (language.never()) } }
             }
         }
     }
 }
 
 /// The state with its end, and below it the reason.
-fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&KeyStatus>) -> Markup {
-    let language = visit.language;
-    let word = match standing {
-        Some(standing) => standing.kind,
+fn state_cell(context: &PageContext, row: &ShownKey, key_status: Option<&KeyStatus>) -> Markup {
+    let language = context.language;
+    let kind = match key_status {
+        Some(key_status) => key_status.kind,
         None if row.enabled => KeyStatusKind::Ready,
         None => KeyStatusKind::Disabled,
     };
-    let holds = standing.and_then(KeyStatus::deciding_cooldown);
-    let more = match word {
-        KeyStatusKind::PartlyCoolingDown => standing.map_or(0, |standing| {
-            standing.effective_cooldowns().len().saturating_sub(1)
+    let current_cooldown = key_status.and_then(KeyStatus::deciding_cooldown);
+    let more = match kind {
+        KeyStatusKind::PartlyCoolingDown => key_status.map_or(0, |key_status| {
+            key_status.effective_cooldowns().len().saturating_sub(1)
         }),
         _ => 0,
     };
-    let next_check = standing.and_then(|standing| standing.condition.next_check);
+    let next_check = key_status.and_then(|key_status| key_status.condition.next_check);
     let is_checked = matches!(
-        word,
+        kind,
         KeyStatusKind::Invalid | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured
     );
     let reason = row.state_rule.as_deref();
     html! {
         span.lines {
             span.state {
-                (words::state_badge(language, word))
-                @if let Some(rest) = holds { span.small { (until(visit, rest.until, visit.now)) } }
+                (key_labels::state_badge(language, kind))
+                @if let Some(cooldown) = current_cooldown { span.small { (until(context, cooldown.until, context.now)) } }
             }
-            @match word {
+            @match kind {
                 KeyStatusKind::PartlyCoolingDown | KeyStatusKind::CoolingDown => {
-                    @if let Some(rest) = holds {
-                        span.small.muted.clipped { (words::rest_line(language, rest)) }
+                    @if let Some(cooldown) = current_cooldown {
+                        span.small.muted.clipped { (key_labels::cooldown_line(language, cooldown)) }
                         @if more > 0 { span.small.muted { (language.and_more(more)) } }
                     }
                 }
                 KeyStatusKind::Ready | KeyStatusKind::Disabled => {}
                 KeyStatusKind::Trial | KeyStatusKind::Invalid | KeyStatusKind::Leaked | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured => {
                     @if let Some(rule) = reason {
-                        span.small.muted.clipped title=[row.state_message.as_deref()] { (words::named_rule(language, rule)) }
+                        span.small.muted.clipped title=[row.state_message.as_deref()] { (key_labels::label_of_rule_name(language, rule)) }
                     }
                 }
             }
             @if let Some(at) = next_check.filter(|_| is_checked) {
-                span.small.muted { (language.checked_in()) " " (until(visit, at, visit.now)) }
+                span.small.muted { (language.next_check()) " " (until(context, at, context.now)) }
             }
         }
     }
@@ -505,16 +509,16 @@ fn state_cell(visit: &Visit, row: &ShownKey, standing: Option<&KeyStatus>) -> Ma
 /// How many of today's requests succeeded; the failures and the last error on hover.
 fn success(language: Language, row: &ShownKey) -> Markup {
     let today = row.today;
-    let mut told = language.failures_of(&number(today.failures), &number(today.requests));
+    let mut tooltip = language.failures_of(&number(today.failures), &number(today.requests));
     if let Some(error) = row.last_error.as_ref().filter(|_| today.failures > 0) {
-        told.push('\n');
-        told.push_str(error);
+        tooltip.push('\n');
+        tooltip.push_str(error);
     }
     html! {
         @if today.requests == 0 {
             span.muted { "–" }
         } @else {
-            span.down[today.failures * 10 > today.requests] title=(told) {
+            span.down[today.failures * 10 > today.requests] title=(tooltip) {
                 (today.successes * 100 / today.requests) " %"
             }
         }
@@ -523,21 +527,21 @@ fn success(language: Language, row: &ShownKey) -> Markup {
 
 /// The day's window of which the largest part is used, of whatever model, with its limit. Where nothing is allowed at all
 /// the state says so.
-fn fullest(standing: &KeyStatus) -> Option<(&QuotaWindowStatus, u64)> {
-    let windows = standing.windows.iter();
+fn fullest_window(key_status: &KeyStatus) -> Option<(&QuotaWindowStatus, u64)> {
+    let windows = key_status.windows.iter();
     windows
         .filter(|window| window.measure.is_daily())
         .filter_map(|window| Some((window, window.limit.filter(|limit| *limit > 0)?)))
         .max_by_key(|(window, limit)| window.used.saturating_mul(1_000) / *limit)
 }
 
-fn quota(fullest: Option<(&QuotaWindowStatus, u64)>) -> Markup {
+fn quota(fullest_window: Option<(&QuotaWindowStatus, u64)>) -> Markup {
     html! {
-        @if let Some((window, limit)) = fullest {
-            @let words = format!("{} / {}", number(window.used), number(limit));
+        @if let Some((window, limit)) = fullest_window {
+            @let label = format!("{} / {}", number(window.used), number(limit));
             span.lines.quota {
-                span.small title=[model_of(&window.of)] { (words) @if window.measure == Measure::TokensPerDay { " tok" } }
-                (words::share(&words, window.used, limit))
+                span.small title=[model_of(&window.of)] { (label) @if window.measure == Measure::TokensPerDay { " tok" } }
+                (key_labels::usage_bar(&label, window.used, limit))
             }
         } @else {
             span.muted { "–" }
@@ -554,19 +558,19 @@ fn model_of(of: &QuotaWindowScope) -> Option<&str> {
 
 fn pages_bar(
     language: Language,
-    query: &ListQuery,
+    query: &KeyListQuery,
     page: usize,
     pages: usize,
     matching: usize,
 ) -> Markup {
-    let first = (page - 1) * ON_PAGE + 1;
-    let last = (page * ON_PAGE).min(matching);
-    let words = [first, last, matching].map(|count| number(count as u64));
+    let first = (page - 1) * PAGE_SIZE + 1;
+    let last = (page * PAGE_SIZE).min(matching);
+    let label = [first, last, matching].map(|count| number(count as u64));
     let to = |page: usize| query.with("page", &page.to_string());
     html! {
         nav.pager aria-label=(language.pages()) {
             span.muted.small.grow {
-                (language.page_of(&words[0], &words[1], &words[2])) " · " (language.numbers_of_today())
+                (language.page_of(&label[0], &label[1], &label[2])) " · " (language.numbers_of_today())
             }
             @if page > 1 {
                 a.button rel="prev" href=(to(page - 1)) { (language.previous_page()) }
@@ -589,13 +593,13 @@ mod tests {
 
     #[test]
     fn a_url_by_hand_never_fails_and_keeps_what_it_understands() {
-        let query = ListQuery {
+        let query = KeyListQuery {
             q: " a ".to_owned(),
             state: "sleepy".to_owned(),
             billing: "free".to_owned(),
             priority: "high".to_owned(),
             sort: "-tokens".to_owned(),
-            ..ListQuery::default()
+            ..KeyListQuery::default()
         };
 
         let expected = Filter {
@@ -604,22 +608,22 @@ mod tests {
             ..Filter::default()
         };
         assert_eq!(query.filter(), expected);
-        assert_eq!(query.word(), None);
+        assert_eq!(query.state(), None);
         assert_eq!(query.order(), (Some(Sort::Tokens), true));
-        let of_state = ListQuery {
+        let of_state = KeyListQuery {
             sort: "state".to_owned(),
-            ..ListQuery::default()
+            ..KeyListQuery::default()
         };
         assert_eq!(of_state.order(), (None, false));
     }
 
     #[test]
     fn a_link_changes_one_thing_and_begins_at_the_first_page() {
-        let query = ListQuery {
+        let query = KeyListQuery {
             q: "team".to_owned(),
             sort: "label".to_owned(),
             page: "7".to_owned(),
-            ..ListQuery::default()
+            ..KeyListQuery::default()
         };
 
         assert_eq!(

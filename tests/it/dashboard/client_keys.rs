@@ -92,7 +92,7 @@ async fn what_is_wrong_with_a_key_is_told_at_its_field() {
         ("addresses", "example.com", "is no address"),
         ("tags", "team a", "A tag is a word"),
     ];
-    for (field, value, told) in cases {
+    for (field, value, message) in cases {
         let fields = [("name", "notebook"), (field, value)];
         let fields = if field == "name" {
             &fields[1..]
@@ -103,7 +103,7 @@ async fn what_is_wrong_with_a_key_is_told_at_its_field() {
 
         assert_eq!(answer.status(), 422, "{field}: {value}");
         let page = answer.text().await.unwrap();
-        assert!(page.contains(told), "{field}: {value}: {page}");
+        assert!(page.contains(message), "{field}: {value}: {page}");
     }
     let listed = admin.look("/client-keys").await;
     assert!(!listed.contains("notebook"));

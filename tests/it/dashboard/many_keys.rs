@@ -174,7 +174,7 @@ async fn the_list_is_filtered_sorted_and_paged() {
     let mut admin = AdminClient::sign_in(&pool).await;
     add_120(&mut admin).await;
 
-    for (query, told, first) in [
+    for (query, message, first) in [
         ("", "1–50 of 120", "key-001"),
         ("?page=3", "101–120 of 120", "key-101"),
         ("?page=99", "101–120 of 120", "key-101"),
@@ -192,7 +192,7 @@ async fn the_list_is_filtered_sorted_and_paged() {
         ),
     ] {
         let page = admin.look(&format!("/upstream-keys{query}")).await;
-        assert!(page.contains(told), "{query}: {page}");
+        assert!(page.contains(message), "{query}: {page}");
         assert_eq!(labels(&page)[0], first, "{query}");
     }
     for query in ["?q=nobody", "?state=invalid", "?billing=paid", "?failing=1"] {
@@ -265,12 +265,14 @@ async fn the_live_page_of_a_job_that_is_over_ends_and_a_browser_that_comes_back_
     let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
     let live = format!("{job}/live");
 
-    let told = admin.request(Method::GET, &live).send().await.unwrap();
-    let told = tokio::time::timeout(PATIENCE, told.text()).await.unwrap();
-    let told = told.unwrap();
+    let message = admin.request(Method::GET, &live).send().await.unwrap();
+    let message = tokio::time::timeout(PATIENCE, message.text())
+        .await
+        .unwrap();
+    let message = message.unwrap();
 
-    assert!(told.contains("2 of 2"), "{told}");
-    assert!(told.contains("id: 1"), "{told}");
+    assert!(message.contains("2 of 2"), "{message}");
+    assert!(message.contains("id: 1"), "{message}");
     let again = admin.request(Method::GET, &live);
     let again = again.header("last-event-id", "1").send().await.unwrap();
     assert_eq!(again.status(), 204);

@@ -99,7 +99,7 @@ async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
             wrong.extend(
                 violations
                     .into_iter()
-                    .map(|told| format!("{path} {theme}: {told}")),
+                    .map(|message| format!("{path} {theme}: {message}")),
             );
             browser.phone().await;
             browser
@@ -110,7 +110,11 @@ async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
             }
         }
         let complaints = browser.complaints().await;
-        wrong.extend(complaints.into_iter().map(|told| format!("{path}: {told}")));
+        wrong.extend(
+            complaints
+                .into_iter()
+                .map(|message| format!("{path}: {message}")),
+        );
     }
     assert_eq!(wrong, [""; 0], "{}", wrong.join("\n"));
 }

@@ -1,6 +1,6 @@
 //! Every route is closed to strangers, and no form from elsewhere changes anything.
 
-use gemini_pool::dashboard::closed_paths;
+use gemini_pool::dashboard::admin_paths;
 use gemini_pool::demo::fake_gemini::fate::FakeKey;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, LOCATION};
@@ -28,7 +28,7 @@ async fn pool() -> TestPool {
 
 /// Every closed path, of the first thing where a path names one.
 fn paths() -> Vec<String> {
-    let paths = closed_paths();
+    let paths = admin_paths();
     assert!(paths.len() > 10, "{paths:?}");
     let named = |path: &str| {
         let parts = path
@@ -48,7 +48,7 @@ async fn no_route_answers_without_a_session() {
     for path in paths() {
         for method in METHODS {
             for accepted in ["text/html", "*/*"] {
-                let told = format!("{method} {path} for {accepted}");
+                let case = format!("{method} {path} for {accepted}");
                 let request = pool
                     .client
                     .request(method.clone(), format!("{}{path}", pool.url));
@@ -57,15 +57,15 @@ async fn no_route_answers_without_a_session() {
                 match answer.status().as_u16() {
                     303 => {
                         let to = answer.headers()[LOCATION].to_str().unwrap();
-                        assert!(to.starts_with("/login"), "{told}: {to}");
+                        assert!(to.starts_with("/login"), "{case}: {to}");
                     }
                     401 | 403 | 405 => {}
-                    status => panic!("{told}: {status}"),
+                    status => panic!("{case}: {status}"),
                 }
                 let body = answer.text().await.unwrap();
                 assert!(
                     !body.contains("CLIENT_KEY") && !body.contains("<nav"),
-                    "{told}: {body}"
+                    "{case}: {body}"
                 );
             }
         }

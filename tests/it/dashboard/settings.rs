@@ -81,7 +81,7 @@ async fn what_cannot_be_is_told_at_its_field_and_changes_nothing() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let before = pool.app.settings();
-    for (name, value, told) in [
+    for (name, value, message) in [
         ("max_attempts", "0", "Write a whole number: 1 to 100"),
         ("max_attempts", "<many>", "&lt;many&gt;"),
         ("connect_timeout_ms", "2 days", "Write 100 ms to 1 d"),
@@ -99,7 +99,7 @@ async fn what_cannot_be_is_told_at_its_field_and_changes_nothing() {
 
             assert_eq!(answer.status(), 422, "{path} {name}: {value}");
             let page = answer.text().await.unwrap();
-            assert!(page.contains(told), "{path} {name}: {value}: {page}");
+            assert!(page.contains(message), "{path} {name}: {value}: {page}");
             assert_eq!(*pool.app.settings(), *before, "{path} {name}: {value}");
         }
     }
@@ -185,7 +185,7 @@ async fn the_audit_tells_who_changed_what_and_no_secret() {
     assert!(secret.len() > 20, "{secret}");
 
     let all = admin.look("/audit").await;
-    for told in [
+    for message in [
         "admin:admin",
         "127.0.0.1",
         "notebook",
@@ -193,7 +193,7 @@ async fn the_audit_tells_who_changed_what_and_no_secret() {
         "4 → 5",
         "signed in",
     ] {
-        assert!(all.contains(told), "{told}: {all}");
+        assert!(all.contains(message), "{message}: {all}");
     }
     assert!(!all.contains(&secret) && !all.contains(SECRET), "{all}");
     for (filter, is_there, is_not) in [

@@ -92,12 +92,12 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     assert_eq!(again.status(), 404, "what was pasted is forgotten");
 
     let keys = pool.keys().await;
-    let told: Vec<_> = keys
+    let stored: Vec<_> = keys
         .iter()
         .map(|key| (key.label.as_str(), key.project.as_deref()))
         .collect();
     assert_eq!(
-        told[1..],
+        stored[1..],
         [("second", Some("team")), ("third", Some("team"))]
     );
     assert_eq!(keys[1].tags, ["a", "b"]);

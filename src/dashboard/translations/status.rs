@@ -1,16 +1,15 @@
 //! Texts of the status page.
 
-use super::texts;
+use super::translations;
 
-texts! {
+translations! {
     can_serve = "Ready to serve", "可以服務";
     cannot_serve = "Cannot serve now", "目前無法服務";
     no_keys_title = "There is no upstream key yet", "還沒有上游金鑰";
     keys_usable(usable: &str, keys: &str) = "{usable} of {keys} upstream keys can be used", "{keys} 個上游金鑰中有 {usable} 個可用";
-    storm = "Google refuses this server's address, whatever the key; looking again", "Google 目前拒絕此伺服器的位址（與金鑰無關），將再試";
-    first_ready = "The first one is ready", "最快恢復";
+    address_throttled = "Google refuses this server's address, whatever the key; looking again", "Google 目前拒絕此伺服器的位址（與金鑰無關），將再試";
+    next_key_ready = "The first one is ready", "最快恢復";
     upstream_key = "Key", "金鑰";
-    looked_at_again = "looked at again", "再次檢查於";
     until_changed = "until somebody acts", "需手動處理";
     until_when = "Until", "直到";
     all_keys(keys: &str) = "All {keys} upstream keys", "全部 {keys} 個上游金鑰";
@@ -22,16 +21,16 @@ texts! {
     see_why = "See why", "查看原因";
     step_client_key = "Make a client key", "建立客戶端金鑰";
     step_client_key_text = "Your programs use it in place of a Gemini key. It can have limits of its own, and be turned off without touching the others.", "您的程式以它取代 Gemini 金鑰。每個客戶端金鑰可有各自的限制，也可單獨停用。";
-    step_ask = "Send the first request", "送出第一個請求";
-    step_ask_text = "Put in the client key you have just made.", "請填入剛建立的客戶端金鑰。";
+    step_request = "Send the first request", "送出第一個請求";
+    step_request_text = "Put in the client key you have just made.", "請填入剛建立的客戶端金鑰。";
     waiting_for_first = "Waiting for the first request …", "等待第一個請求 …";
     first_failed = "A request came, but was not answered well:", "已收到請求，但未成功：";
-    first_came = "The first request was answered. Your pool works.", "第一個請求已成功，金鑰池運作正常。";
+    first_succeeded = "The first request was answered. Your pool works.", "第一個請求已成功，金鑰池運作正常。";
     see_the_request = "See it in the log", "在記錄中查看";
     models = "Models", "模型";
     usable = "Usable keys", "可用金鑰";
-    resting = "Resting", "冷卻中";
-    soonest = "Soonest ready", "最快恢復";
+    cooling_down = "Resting", "冷卻中";
+    next_ready = "Soonest ready", "最快恢復";
     overloaded = "overloaded", "過載";
     no_model = "no model", "無模型";
     requests = "Requests", "請求";
@@ -56,11 +55,11 @@ texts! {
     output = "output", "輸出";
     thoughts = "thoughts", "思考";
     cost_over_time = "Cost", "費用";
-    nothing_asked = "Nothing was asked in this span", "這段時間內沒有請求";
+    no_requests_in_span = "Nothing was asked in this span", "這段時間內沒有請求";
     attention = "Needs attention", "需要注意";
     nothing_wrong = "Nothing needs attention", "目前沒有需要注意的事項";
     keys_leaked(keys: &str) = "{keys} blocked by Google for being published: replace by new ones", "{keys}因公開外洩被 Google 封鎖：請換新";
-    keys_invalid(keys: &str) = "{keys} refused by Google: looked at again now and then", "{keys}被 Google 拒絕：系統會定期再檢查";
+    keys_invalid(keys: &str) = "{keys} refused by Google: checked again now and then", "{keys}被 Google 拒絕：系統會定期再檢查";
     keys_suspended(keys: &str) = "{keys} of projects that are suspended or unpaid", "{keys}的專案被停權或未付費";
     keys_misconfigured(keys: &str) = "{keys} of projects that are not set up for Gemini", "{keys}的專案尚未設定 Gemini";
     database_failing(rows: &str) = "The database cannot be written: {rows} log rows wait in memory. Is the disk full, or does another program hold the file?", "無法寫入資料庫：有 {rows} 筆記錄暫存在記憶體。磁碟是否已滿，或檔案被其他程式占用？";
@@ -70,7 +69,7 @@ texts! {
     writer_fine = "writing", "正常寫入";
     writer_failing = "cannot write", "無法寫入";
     rows_waiting(rows: &str) = "{rows} rows waiting", "{rows} 筆待寫入";
-    under_way = "Under way", "處理中";
-    waiting_requests = "Waiting for a key", "等待金鑰";
+    requests_in_flight = "Under way", "處理中";
+    requests_queued = "Waiting for a key", "等待金鑰";
     see_failed = "Failed requests", "失敗的請求";
 }

@@ -12,87 +12,100 @@ use maud::{Markup, html};
 use crate::app::App;
 use crate::dashboard::components::{Tone, badge, duration_ms, empty_state, mark, number};
 use crate::dashboard::error_page::ErrorPage;
-use crate::dashboard::layout::{self, Place, heading};
-use crate::dashboard::live::{Parts, Watch, watch};
-use crate::dashboard::texts::Language;
+use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
+use crate::dashboard::page_context::{NoticeKind, PageContext};
+use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk::{self, job_path};
-use crate::dashboard::upstream_keys::{list, words};
-use crate::dashboard::visit::{NoticeKind, Visit};
+use crate::dashboard::upstream_keys::{key_labels, list};
 use crate::error::Error;
 use crate::jobs::{Job, Kind, Progress, TestResult, Tested};
 
-pub async fn show(State(app): State<Arc<App>>, visit: Visit, Path(id): Path<String>) -> Response {
-    let language = visit.language;
+pub async fn show(
+    State(app): State<Arc<App>>,
+    context: PageContext,
+    Path(id): Path<String>,
+) -> Response {
+    let language = context.language;
     let Some(job) = find(&app, &id) else {
-        return (StatusCode::NOT_FOUND, gone(&visit)).into_response();
+        return (StatusCode::NOT_FOUND, not_found_page(&context)).into_response();
     };
     let title = title(language, &job);
-    let is_over = is_over(&app, &job);
-    let live = (!is_over).then(|| format!("{}/live", job_path(&job)));
-    let content = html! {
+    let is_finished = is_finished(&app, &job);
+    let live = (!is_finished).then(|| format!("{}/live", job_path(&job)));
+    let body = html! {
         nav.crumbs { a href=(list::PATH) { "← " (language.upstream_keys()) } }
         (heading(&title, html! {}))
-        div data-live=[live] { (part(&visit, &app, &job)) }
-        @if !is_over {
-            p.no-js-only { a.button href=(visit.here()) { (language.job_reload()) } }
+        div data-live=[live] { (job_card(&context, &app, &job)) }
+        @if !is_finished {
+            p.no-js-only { a.button href=(context.return_path()) { (language.job_reload()) } }
         }
     };
-    layout::page(&visit, Place::UpstreamKeys, &title, content).into_response()
+    layout::page(&context, Section::UpstreamKeys, &title, body).into_response()
 }
 
 /// What there is to say of a job that an earlier run of the server has begun, or of one too long ago.
-fn gone(visit: &Visit) -> Markup {
-    let language = visit.language;
+fn not_found_page(context: &PageContext) -> Markup {
+    let language = context.language;
     let actions = html! {
         a.button.primary href=(list::PATH) { (language.job_back()) }
         a.button href="/audit" { (language.audit()) }
     };
-    let content = empty_state(language.job_gone(), language.job_gone_text(), actions);
-    layout::page(visit, Place::UpstreamKeys, language.job_gone(), content)
+    let body = empty_state(
+        language.job_not_found(),
+        language.job_not_found_text(),
+        actions,
+    );
+    layout::page(
+        context,
+        Section::UpstreamKeys,
+        language.job_not_found(),
+        body,
+    )
 }
 
 /// The same as it goes on, until it is over.
 pub async fn live(
     State(app): State<Arc<App>>,
-    visit: Visit,
+    context: PageContext,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ErrorPage> {
     let job = find(&app, &id).ok_or_else(|| Error::NotFound(format!("job {id}")))?;
     // Browsers come back when a stream ends, until they are told that there is nothing.
-    if headers.contains_key("last-event-id") && is_over(&app, &job) {
+    if headers.contains_key("last-event-id") && is_finished(&app, &job) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let watcher = Watcher {
+    let updates = JobUpdates {
         app: app.clone(),
-        visit: visit.clone(),
+        context: context.clone(),
         job,
-        parts: Parts::default(),
-        told_end: false,
+        parts: SentParts::default(),
+        end_sent: false,
     };
-    Ok(watch(&app, &visit, watcher).into_response())
+    Ok(stream_updates(&app, &context, updates).into_response())
 }
 
 /// Somebody who waits for a job.
-struct Watcher {
+struct JobUpdates {
     app: Arc<App>,
-    visit: Visit,
+    context: PageContext,
     job: Arc<Job>,
-    parts: Parts,
-    told_end: bool,
+    parts: SentParts,
+    end_sent: bool,
 }
 
-impl Watch for Watcher {
+impl LiveUpdates for JobUpdates {
     const INTERVAL: Duration = Duration::from_millis(250);
 
-    async fn look(&mut self) -> Option<Vec<Event>> {
-        if self.told_end {
+    async fn next_events(&mut self) -> Option<Vec<Event>> {
+        if self.end_sent {
             return None;
         }
         // Asked before the part is made, so that the last one tells of the end.
-        self.told_end = is_over(&self.app, &self.job);
-        let part = part(&self.visit, &self.app, &self.job);
-        let events = self.parts.changed([("job", part)]);
+        self.end_sent = is_finished(&self.app, &self.job);
+        let card = job_card(&self.context, &self.app, &self.job);
+        let events = self.parts.changed([("job", card)]);
         // The name of an event is what a browser that comes back is known by.
         Some(events.into_iter().map(|event| event.id("1")).collect())
     }
@@ -103,12 +116,12 @@ fn find(app: &App, id: &str) -> Option<Arc<Job>> {
 }
 
 /// Whether nothing will change any more: of an import, when the new keys are checked too.
-fn is_over(app: &App, job: &Job) -> bool {
-    job.progress().ended && still_to_check(app, job) == 0
+fn is_finished(app: &App, job: &Job) -> bool {
+    job.progress().ended && unchecked_keys(app, job) == 0
 }
 
 /// How many new keys are still to be looked at, after an import.
-fn still_to_check(app: &App, job: &Job) -> usize {
+fn unchecked_keys(app: &App, job: &Job) -> usize {
     let checks = job.kind == Kind::Import && app.settings().check_new_keys;
     if checks {
         app.keys.lock().unchecked_keys()
@@ -118,21 +131,21 @@ fn still_to_check(app: &App, job: &Job) -> usize {
 }
 
 /// Links to jobs that go on.
-pub fn running(visit: &Visit, jobs: &[Arc<Job>]) -> Markup {
-    let language = visit.language;
+pub fn running_jobs(context: &PageContext, jobs: &[Arc<Job>]) -> Markup {
+    let language = context.language;
     html! {
         @for job in jobs {
             @let progress = job.progress();
             div.notice role="status" {
                 (mark(Tone::Wait))
-                p { a href=(job_path(job)) { (title(language, job)) } " " span.muted { (done_of(language, job, &progress)) } }
+                p { a href=(job_path(job)) { (title(language, job)) } " " span.muted { (progress_text(language, job, &progress)) } }
             }
         }
     }
 }
 
-fn done_of(language: Language, job: &Job, progress: &Progress) -> String {
-    language.job_of(&number(progress.done as u64), &number(job.total as u64))
+fn progress_text(language: Language, job: &Job, progress: &Progress) -> String {
+    language.job_progress(&number(progress.done as u64), &number(job.total as u64))
 }
 
 fn title(language: Language, job: &Job) -> String {
@@ -143,35 +156,35 @@ fn title(language: Language, job: &Job) -> String {
     }
 }
 
-fn part(visit: &Visit, app: &App, job: &Job) -> Markup {
-    let language = visit.language;
+fn job_card(context: &PageContext, app: &App, job: &Job) -> Markup {
+    let language = context.language;
     let progress = job.progress();
     html! {
         section.card #job {
             @if progress.ended {
-                (outcome(visit, job, &progress))
+                (job_result(context, job, &progress))
             } @else if progress.done == 0 {
-                p.muted { (language.job_waits()) }
+                p.muted { (language.job_waiting()) }
             } @else {
-                p { (done_of(language, job, &progress)) }
+                p { (progress_text(language, job, &progress)) }
             }
             progress max=(job.total) value=(progress.done) aria-label=(title(language, job)) {}
-            @if !progress.ended { p.muted.small { (language.job_leave()) } }
+            @if !progress.ended { p.muted.small { (language.job_continues()) } }
             @match job.kind {
-                Kind::Test => (results(language, job, &progress)),
-                Kind::Import => (imported(language, app, job, &progress)),
+                Kind::Test => (test_results(language, job, &progress)),
+                Kind::Import => (import_result(language, app, job, &progress)),
                 Kind::Change(_) => {}
             }
         }
     }
 }
 
-fn outcome(visit: &Visit, job: &Job, progress: &Progress) -> Markup {
-    let language = visit.language;
+fn job_result(context: &PageContext, job: &Job, progress: &Progress) -> Markup {
+    let language = context.language;
     if job.kind == Kind::Test {
-        return html! { p { (done_of(language, job, progress)) } };
+        return html! { p { (progress_text(language, job, progress)) } };
     }
-    let notice = bulk::notice(language, job, progress);
+    let notice = bulk::job_notice(language, job, progress);
     let tone = match notice.kind {
         NoticeKind::Done => Tone::Good,
         NoticeKind::Failed => Tone::Bad,
@@ -181,7 +194,7 @@ fn outcome(visit: &Visit, job: &Job, progress: &Progress) -> Markup {
             (mark(tone)) p { (notice.text) }
             @if let Some(path) = notice.undo {
                 form method="post" action=(path) {
-                    (visit.csrf_field())
+                    (context.csrf_field())
                     button.small type="submit" { (language.undo()) }
                 }
             }
@@ -189,12 +202,12 @@ fn outcome(visit: &Visit, job: &Job, progress: &Progress) -> Markup {
     }
 }
 
-fn imported(language: Language, app: &App, job: &Job, progress: &Progress) -> Markup {
-    let left = still_to_check(app, job);
+fn import_result(language: Language, app: &App, job: &Job, progress: &Progress) -> Markup {
+    let left = unchecked_keys(app, job);
     html! {
         @if progress.ended && progress.new + progress.restored > 0 {
             @if left > 0 {
-                p { (mark(Tone::Wait)) " " (language.still_to_check(&number(left as u64))) }
+                p { (mark(Tone::Wait)) " " (language.keys_unchecked(&number(left as u64))) }
             } @else if app.settings().check_new_keys {
                 p { (mark(Tone::Good)) " " (language.all_checked()) }
             }
@@ -206,7 +219,7 @@ fn imported(language: Language, app: &App, job: &Job, progress: &Progress) -> Ma
     }
 }
 
-fn results(language: Language, job: &Job, progress: &Progress) -> Markup {
+fn test_results(language: Language, job: &Job, progress: &Progress) -> Markup {
     let counted = |result: TestResult, count: usize| {
         html! { (result_badge(language, result)) " " strong { (number(count as u64)) } }
     };
@@ -217,7 +230,7 @@ fn results(language: Language, job: &Job, progress: &Progress) -> Markup {
             span { (counted(TestResult::Unclear, progress.unclear)) }
         }
         @if progress.results.len() < job.total && progress.ended {
-            p.muted.small { (language.shown_first(&number(progress.results.len() as u64))) }
+            p.muted.small { (language.results_truncated(&number(progress.results.len() as u64))) }
         }
         @if !progress.results.is_empty() {
             div.table { table.stack {
@@ -241,7 +254,7 @@ fn result_row(language: Language, tested: &Tested) -> Markup {
             td data-label=(language.reason()) {
                 @if let Some(rule) = tested.rule {
                     span.lines {
-                        span { (words::named_rule(language, rule)) @if let Some(status) = tested.status { " · " (status) } }
+                        span { (key_labels::label_of_rule_name(language, rule)) @if let Some(status) = tested.status { " · " (status) } }
                         @if let Some(error) = tested.error.as_ref().filter(|error| !error.is_empty()) {
                             span.small.muted.message { (error) }
                         }
@@ -255,8 +268,8 @@ fn result_row(language: Language, tested: &Tested) -> Markup {
 
 fn result_badge(language: Language, result: TestResult) -> Markup {
     match result {
-        TestResult::Alive => badge(Tone::Good, language.found_alive()),
-        TestResult::Refused => badge(Tone::Bad, language.found_refused()),
-        TestResult::Unclear => badge(Tone::Wait, language.found_unclear()),
+        TestResult::Alive => badge(Tone::Good, language.result_accepted()),
+        TestResult::Refused => badge(Tone::Bad, language.result_refused()),
+        TestResult::Unclear => badge(Tone::Wait, language.result_inconclusive()),
     }
 }

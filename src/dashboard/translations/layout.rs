@@ -1,8 +1,8 @@
 //! Texts of the frame around every page, of signing in, and of what several pages share.
 
-use super::{Language, texts};
+use super::{Language, translations};
 
-texts! {
+translations! {
     status = "Status", "狀態";
     model = "Model", "模型";
     upstream_keys = "Upstream keys", "上游金鑰";
@@ -21,7 +21,7 @@ texts! {
     username = "User name", "使用者名稱";
     password = "Password", "密碼";
     wrong_password = "User name or password is wrong", "使用者名稱或密碼不正確";
-    guess_later(seconds: u64) = "Too many wrong tries. Try again in {seconds} s", "嘗試錯誤次數過多，請在 {seconds} 秒後再試";
+    sign_in_throttled(seconds: u64) = "Too many wrong tries. Try again in {seconds} s", "嘗試錯誤次數過多，請在 {seconds} 秒後再試";
     forgot_password = "Forgotten? On the server run", "忘記密碼？請在伺服器上執行";
     first_password_hint = "The very first start prints a password for admin on its terminal.", "第一次啟動時，終端機會顯示 admin 的初始密碼。";
     signed_out = "You are signed out", "您已登出";
@@ -93,7 +93,7 @@ texts! {
 
 impl Language {
     /// The other languages' names are written in themselves.
-    pub fn own_name(self) -> &'static str {
+    pub fn native_name(self) -> &'static str {
         match self {
             Self::English => "English",
             Self::TraditionalChinese => "繁體中文",

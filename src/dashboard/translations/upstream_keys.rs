@@ -1,11 +1,11 @@
 //! Texts of the upstream keys' pages.
 
-use super::{Language, grouped, plural, texts};
+use super::{Language, grouped, plural, translations};
 
-texts! {
+translations! {
     key_ready = "Ready", "可用";
-    key_partly_resting = "Partly resting", "部分冷卻";
-    key_resting = "Cooling down", "冷卻中";
+    key_partly_cooling_down = "Partly cooling down", "部分冷卻中";
+    key_cooling_down = "Cooling down", "冷卻中";
     key_trial = "On trial", "試用中";
     key_invalid = "Invalid", "無效";
     key_leaked = "Leaked", "已外洩";
@@ -13,8 +13,8 @@ texts! {
     key_misconfigured = "Misconfigured", "設定錯誤";
     key_disabled = "Disabled", "已停用";
     key_ready_means = "It is lent to requests now.", "目前可供請求使用。";
-    key_partly_resting_means = "It is lent to requests, but not for the models below.", "可供請求使用，但下列模型除外。";
-    key_resting_means = "It is lent again by itself when its rest ends.", "冷卻結束後會自動恢復使用。";
+    key_partly_cooling_down_means = "It is lent to requests, but not for the models below.", "可供請求使用，但下列模型除外。";
+    key_cooling_down_means = "It is lent again by itself when its rest ends.", "冷卻結束後會自動恢復使用。";
     key_trial_means = "It carries one request at a time until one succeeds.", "在一個請求成功之前，一次只處理一個請求。";
     key_invalid_means = "Google refuses it. It is checked again by itself, and comes back when Google knows it.", "Google 拒絕此金鑰。系統會自動再次檢查，Google 認可後即恢復。";
     key_leaked_means = "Google says that it was found in public. It never comes back: replace it.", "Google 回報此金鑰已公開外洩，不會再恢復，請更換金鑰。";
@@ -22,7 +22,7 @@ texts! {
     key_misconfigured_means = "Its project cannot use the API as it is set up. It is checked again by itself.", "其專案目前的設定無法使用 API。系統會自動再次檢查。";
     key_disabled_means = "Somebody has turned it off. It is not lent until it is enabled.", "已被手動停用，啟用前不會使用。";
     soft_faults = "failed five times in a row while others succeeded", "連續失敗五次，而其他金鑰成功";
-    nothing_allowed = "presumed to have no quota for this model", "推定此模型沒有配額";
+    zero_quota = "presumed to have no quota for this model", "推定此模型沒有配額";
     used_up(measure: &str) = "{measure} used up by our count", "依本機計數，{measure}已用完";
     key_limit_used(measure: &str) = "your limit for each key: {measure}", "您為每個金鑰設定的上限：{measure}";
     project_limit_used(measure: &str) = "your limit for each project: {measure}", "您為每個專案設定的上限：{measure}";
@@ -30,13 +30,13 @@ texts! {
     tokens_per_minute = "tokens per minute", "每分鐘 token 數";
     requests_per_day = "requests per day", "每日請求數";
     tokens_per_day = "tokens per day", "每日 token 數";
-    limit_named = "told by Google", "Google 告知";
-    limit_presumed = "presumed", "推定";
+    limit_observed = "told by Google", "Google 告知";
+    limit_inherited = "presumed", "推定";
     limit_contradicted = "contradicted", "已被推翻";
     limit_unknown = "unknown", "未知";
     limit_set = "your setting", "您的設定";
-    limit_named_means = "Google named this limit to this project.", "Google 對此專案告知的上限。";
-    limit_presumed_means = "Google named it to another project with the same billing.", "Google 對另一個相同計費方式的專案告知的上限。";
+    limit_observed_means = "Google named this limit to this project.", "Google 對此專案告知的上限。";
+    limit_inherited_means = "Google named it to another project with the same billing.", "Google 對另一個相同計費方式的專案告知的上限。";
     limit_contradicted_means = "More went through than was known, so no limit is presumed.", "實際用量超過已知上限，因此不再推定上限。";
     limit_unknown_means = "No refusal has named a limit yet.", "尚無任何拒絕回應提及上限。";
     limit_set_means = "Set under Settings.", "於設定頁面設定。";
@@ -105,10 +105,10 @@ texts! {
     created = "Created", "建立時間";
     failing_today = "With failures today", "今日有失敗";
     any = "any", "不限";
-    choose_key(label: &str) = "Choose {label}", "選取 {label}";
-    choose_page = "Choose all on this page", "選取本頁全部";
+    select_key(label: &str) = "Choose {label}", "選取 {label}";
+    select_page = "Choose all on this page", "選取本頁全部";
     with = "With", "對";
-    are_chosen = "chosen", "個已選";
+    selected = "chosen", "個已選";
     sorted_by = "Sorted by", "排序";
     sort_oldest = "Added, oldest first", "建立時間，舊的在前";
     sort_newest = "Added, newest first", "建立時間，新的在前";
@@ -126,24 +126,24 @@ texts! {
     sort_fewest_tokens = "Fewest tokens today", "今日 token 最少";
     sort_used_last = "Used most recently", "最近使用";
     sort_unused_longest = "Unused for longest", "最久未使用";
-    the_chosen = "the chosen", "已選的金鑰";
+    selected_keys = "the chosen", "已選的金鑰";
     test = "Test", "測試";
     test_now = "Test now", "立即測試";
-    clear_rest = "Clear rest", "清除冷卻";
+    clear_cooldown = "Clear cooldown", "清除冷卻";
     tag_keys = "Tag…", "標籤…";
     move_keys = "Move…", "移動…";
     delete_keys = "Delete…", "刪除…";
-    checked_in = "next check", "下次檢查";
+    next_check = "next check", "下次檢查";
     in_flight = "Running now", "進行中";
     in_flight_now(count: u32) = "{count} running now", "{count} 個進行中";
     failures_of(failures: &str, requests: &str) = "{failures} of {requests} failed", "{requests} 次中有 {failures} 次失敗";
     page_of(first: &str, last: &str, total: &str) = "{first}–{last} of {total}", "第 {first}–{last} 個，共 {total} 個";
     numbers_of_today = "requests, success and tokens are of today (UTC)", "請求、成功率與 token 為今日（UTC）數據";
-    nothing_chosen = "Nothing was chosen: tick some keys first, or take all that match", "尚未選取：請先勾選金鑰，或選擇所有符合的金鑰";
+    no_keys_selected = "Nothing was chosen: tick some keys first, or take all that match", "尚未選取：請先勾選金鑰，或選擇所有符合的金鑰";
     unknown_action = "There is no such action", "沒有這種操作";
 
     confirm = "Confirm", "確認";
-    asked_again = "Nothing was done: the question is too old. These are the keys that match now", "尚未執行：這次確認已過期。以下是目前符合的金鑰";
+    confirmation_expired = "Nothing was done: the question is too old. These are the keys that match now", "尚未執行：這次確認已過期。以下是目前符合的金鑰";
     delete_means = "Requests go to other keys at once. For 24 hours this can be undone, then the secrets are wiped. Log rows stay.", "請求會立即改用其他金鑰。24 小時內可復原，之後密鑰內容會被清除。記錄會保留。";
     disable_means = "They are not lent until they are enabled again.", "在重新啟用之前不會使用這些金鑰。";
     enable_means = "They are lent at once, and what was found of them before is cleared.", "會立即開始使用，並清除先前的判定。";
@@ -157,27 +157,27 @@ texts! {
     weight_hint = "1 to 1000: its part of the work among keys of its priority.", "1 到 1000：在相同優先順序的金鑰中所占的工作量。";
     leave_empty = "Empty: stays as it is.", "留空則維持不變。";
     unchanged = "stays as it is", "維持不變";
-    give_something = "Nothing to change was given", "沒有指定要變更的內容";
+    no_change_given = "Nothing to change was given", "沒有指定要變更的內容";
     wrong_number = "A whole number, as in 0 or -1", "請輸入整數，例如 0 或 -1";
     wrong_weight = "A whole number from 1 to 1000", "請輸入 1 到 1000 的整數";
     wrong_name = "1 to 200 characters, none of them a control character", "1 到 200 個字元，不含控制字元";
 
-    job_waits = "Waiting for its turn…", "等待中…";
+    job_waiting = "Waiting for its turn…", "等待中…";
     job_failed(why: &str) = "It ended early: {why}", "提前結束：{why}";
-    job_of(done: &str, total: &str) = "{done} of {total}", "{done} / {total}";
-    job_gone = "This job is not known any more", "已無法查詢這項工作";
-    job_gone_text = "The last 50 jobs are remembered until the server is started again. One that was under way then was interrupted: what it had done stays done and stands under Audit. Begin it again for the rest.", "伺服器重新啟動前會記住最近 50 項工作。重新啟動時仍在進行的工作已中斷：已完成的部分會保留，並記錄於稽核；其餘部分請重新執行。";
+    job_progress(done: &str, total: &str) = "{done} of {total}", "{done} / {total}";
+    job_not_found = "This job is not known any more", "已無法查詢這項工作";
+    job_not_found_text = "The last 50 jobs are remembered until the server is started again. One that was under way then was interrupted: what it had done stays done and stands under Audit. Begin it again for the rest.", "伺服器重新啟動前會記住最近 50 項工作。重新啟動時仍在進行的工作已中斷：已完成的部分會保留，並記錄於稽核；其餘部分請重新執行。";
     job_back = "Back to the keys", "回到金鑰列表";
-    job_leave = "It goes on when you leave this page.", "離開此頁後仍會繼續進行。";
+    job_continues = "It goes on when you leave this page.", "離開此頁後仍會繼續進行。";
     job_reload = "Reload to see how far it is", "重新整理以查看進度";
     results = "Results", "結果";
     result = "Result", "結果";
-    found_alive = "Alive", "有效";
-    found_refused = "Refused", "被拒絕";
-    found_unclear = "Unclear", "不明";
+    result_accepted = "Alive", "有效";
+    result_refused = "Refused", "被拒絕";
+    result_inconclusive = "Unclear", "不明";
     took = "Took", "耗時";
-    shown_first(count: &str) = "Those that did not pass come first; {count} are shown.", "未通過的排在前面；顯示 {count} 個。";
-    still_to_check(count: &str) = "Checking the new keys: {count} still to be looked at.", "正在檢查新金鑰：尚有 {count} 個。";
+    results_truncated(count: &str) = "Those that did not pass come first; {count} are shown.", "未通過的排在前面；顯示 {count} 個。";
+    keys_unchecked(count: &str) = "Checking the new keys: {count} still to be looked at.", "正在檢查新金鑰：尚有 {count} 個。";
     all_checked = "All new keys have been checked.", "所有新金鑰都已檢查。";
     show_invalid = "Show those that are invalid", "顯示無效的金鑰";
     show_newest = "Show the newest keys", "顯示最新的金鑰";
@@ -187,16 +187,16 @@ texts! {
     import_hint = "Paste any text: one key a line, CSV with a heading, JSON, or the API_KEYS of another program. Nothing is added before you have seen what was found.", "貼上任何文字：每行一個金鑰、含標題列的 CSV、JSON，或其他程式的 API_KEYS。確認預覽後才會新增。";
     import_preview = "Preview", "預覽";
     import_nothing = "No key was found in this text", "在這段文字中找不到金鑰";
-    import_gone = "the pasted text", "貼上的文字";
-    import_found = "What was found", "找到的內容";
+    import_expired = "the pasted text", "貼上的文字";
+    import_keys_found = "What was found", "找到的內容";
     import_new = "New", "新的";
     import_known = "Known already", "已存在";
     import_removed = "Removed earlier", "先前已移除";
     import_removed_means = "They come back.", "將會恢復。";
-    import_twice = "Pasted twice", "重複貼上";
-    import_odd = "Could not be read", "無法辨識";
-    import_odd_key = "not a key", "不是金鑰";
-    import_odd_part(what: &str) = "no usable {what}: the key goes without", "{what} 無法使用：金鑰將不含此項";
+    import_duplicates = "Pasted twice", "重複貼上";
+    import_unusable = "Could not be read", "無法辨識";
+    import_unusable_key = "not a key", "不是金鑰";
+    import_unusable_part(what: &str) = "no usable {what}: the key goes without", "{what} 無法使用：金鑰將不含此項";
     import_update_known = "Update the known keys", "更新已存在的金鑰";
     import_line = "Line", "行";
     import_what = "What", "問題";
@@ -221,10 +221,10 @@ texts! {
     this_request = "this request", "此請求";
     state_since = "Since", "開始於";
     state_ends = "Ends", "結束";
-    next_check_at = "Checked again", "再次檢查";
+    next_check_heading = "Checked again", "再次檢查";
     ends_never = "Not by itself", "不會自動結束";
     last_check = "Last check", "最後檢查";
-    rests = "Rests", "冷卻";
+    cooldowns = "Rests", "冷卻";
     every_model = "every model", "所有模型";
     reason = "Reason", "原因";
     quota_windows = "Quota windows", "配額視窗";
@@ -241,16 +241,16 @@ texts! {
     others = "did not", "未成功";
     errors_by_verdict = "Errors by verdict", "依判定分類的錯誤";
     no_errors = "None of its requests failed.", "沒有失敗的請求。";
-    errors_looked(attempts: &str) = "Among its last {attempts} attempts within 7 days", "最近 7 天內的最後 {attempts} 次嘗試";
+    attempts_examined(attempts: &str) = "Among its last {attempts} attempts within 7 days", "最近 7 天內的最後 {attempts} 次嘗試";
     verdict = "Verdict", "判定";
     count = "Count", "次數";
     last_time = "Last", "最後一次";
-    held_title = "What its project holds", "所屬專案保有的資源";
-    held_lead = "Files, caches, batches and the like that were made with the keys of this project. Only these keys can serve requests that name them.", "以此專案的金鑰建立的檔案、快取、批次等。提到它們的請求只能由這些金鑰處理。";
-    held_nothing = "Nothing that is known.", "目前沒有已知的資源。";
-    held_name = "Name", "名稱";
-    held_expires = "Expires", "到期";
-    held_newest(count: &str) = "The newest {count}", "最新的 {count} 項";
+    resources_title = "What its project holds", "所屬專案保有的資源";
+    resources_lead = "Files, caches, batches and the like that were made with the keys of this project. Only these keys can serve requests that name them.", "以此專案的金鑰建立的檔案、快取、批次等。提到它們的請求只能由這些金鑰處理。";
+    no_resources = "Nothing that is known.", "目前沒有已知的資源。";
+    resource_name = "Name", "名稱";
+    resource_expires = "Expires", "到期";
+    newest_resources(count: &str) = "The newest {count}", "最新的 {count} 項";
     checks = "Checks", "檢查";
     no_checks = "It was not checked yet.", "尚未檢查。";
     no_check_rows = "The log keeps no row of its checks any more.", "記錄中已沒有其檢查的資料列。";
@@ -258,41 +258,41 @@ texts! {
     passed = "Passed", "通過";
     changes = "Changes", "變更";
     about = "About this key", "關於此金鑰";
-    tested_alive(label: &str) = "{label} is alive", "{label} 有效";
+    tested_accepted(label: &str) = "{label} is alive", "{label} 有效";
     tested_refused(label: &str, why: &str) = "{label} is refused: {why}", "{label} 被拒絕：{why}";
-    tested_unclear(label: &str, why: &str) = "The answer says nothing about {label}: {why}", "回應無法判斷 {label}：{why}";
+    tested_inconclusive(label: &str, why: &str) = "The answer says nothing about {label}: {why}", "回應無法判斷 {label}：{why}";
 }
 
 impl Language {
-    pub fn ask_test(self, count: usize) -> String {
-        self.ask(count, "Test", "測試", "")
+    pub fn confirm_test(self, count: usize) -> String {
+        self.action_on_keys(count, "Test", "測試", "")
     }
 
-    pub fn ask_enable(self, count: usize) -> String {
-        self.ask(count, "Enable", "啟用", "")
+    pub fn confirm_enable(self, count: usize) -> String {
+        self.action_on_keys(count, "Enable", "啟用", "")
     }
 
-    pub fn ask_disable(self, count: usize) -> String {
-        self.ask(count, "Disable", "停用", "")
+    pub fn confirm_disable(self, count: usize) -> String {
+        self.action_on_keys(count, "Disable", "停用", "")
     }
 
-    pub fn ask_clear(self, count: usize) -> String {
-        self.ask(count, "Clear the rests of", "清除", "的冷卻")
+    pub fn confirm_clear(self, count: usize) -> String {
+        self.action_on_keys(count, "Clear the rests of", "清除", "的冷卻")
     }
 
-    pub fn ask_tag(self, count: usize) -> String {
-        self.ask(count, "Tag", "變更", "的標籤")
+    pub fn confirm_tag(self, count: usize) -> String {
+        self.action_on_keys(count, "Tag", "變更", "的標籤")
     }
 
-    pub fn ask_move(self, count: usize) -> String {
-        self.ask(count, "Move", "移動", "")
+    pub fn confirm_move(self, count: usize) -> String {
+        self.action_on_keys(count, "Move", "移動", "")
     }
 
-    pub fn ask_delete(self, count: usize) -> String {
-        self.ask(count, "Delete", "刪除", "")
+    pub fn confirm_delete(self, count: usize) -> String {
+        self.action_on_keys(count, "Delete", "刪除", "")
     }
 
-    fn ask(self, count: usize, act: &str, before: &str, after: &str) -> String {
+    fn action_on_keys(self, count: usize, act: &str, before: &str, after: &str) -> String {
         let keys = self.keys_counted(count);
         match self {
             Self::English => format!("{act} {keys}"),
@@ -301,18 +301,18 @@ impl Language {
     }
 
     pub fn testing(self, count: usize) -> String {
-        self.done_to(count, "Test of", "測試")
+        self.job_title(count, "Test of", "測試")
     }
 
     pub fn importing(self, count: usize) -> String {
-        self.done_to(count, "Import of", "匯入")
+        self.job_title(count, "Import of", "匯入")
     }
 
     pub fn changing(self, count: usize) -> String {
-        self.done_to(count, "Change of", "變更")
+        self.job_title(count, "Change of", "變更")
     }
 
-    fn done_to(self, count: usize, english: &str, chinese: &str) -> String {
+    fn job_title(self, count: usize, english: &str, chinese: &str) -> String {
         let keys = self.keys_counted(count);
         match self {
             Self::English => format!("{english} {keys}"),
@@ -321,30 +321,30 @@ impl Language {
     }
 
     pub fn keys_enabled(self, count: usize) -> String {
-        self.done_with(count, "enabled", "已啟用")
+        self.keys_done(count, "enabled", "已啟用")
     }
 
     pub fn keys_disabled(self, count: usize) -> String {
-        self.done_with(count, "disabled", "已停用")
+        self.keys_done(count, "disabled", "已停用")
     }
 
     pub fn keys_cleared(self, count: usize) -> String {
-        self.done_with(count, "cleared: they are tried at once", "已清除冷卻：")
+        self.keys_done(count, "cleared: they are tried at once", "已清除冷卻：")
     }
 
     pub fn keys_changed(self, count: usize) -> String {
-        self.done_with(count, "changed", "已變更")
+        self.keys_done(count, "changed", "已變更")
     }
 
     pub fn keys_deleted(self, count: usize) -> String {
-        self.done_with(count, "deleted", "已刪除")
+        self.keys_done(count, "deleted", "已刪除")
     }
 
     pub fn keys_restored(self, count: usize) -> String {
-        self.done_with(count, "restored", "已復原")
+        self.keys_done(count, "restored", "已復原")
     }
 
-    fn done_with(self, count: usize, english: &str, chinese: &str) -> String {
+    fn keys_done(self, count: usize, english: &str, chinese: &str) -> String {
         let keys = self.keys_counted(count);
         match self {
             Self::English => format!("{keys} {english}"),
@@ -374,7 +374,7 @@ impl Language {
     }
 
     pub fn import_keys(self, count: u64) -> String {
-        self.ask(
+        self.action_on_keys(
             usize::try_from(count).unwrap_or(usize::MAX),
             "Add",
             "新增",

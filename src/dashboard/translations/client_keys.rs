@@ -1,10 +1,10 @@
 //! Texts of the pages about client keys.
 
-use super::{Language, plural, texts};
+use super::{Language, plural, translations};
 use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::clients::scopes::InvalidScope;
 
-texts! {
+translations! {
     client_keys_search = "Name, note, tag or last four", "名稱、備註、標籤或末四碼";
     new_client_key = "New client key", "新增客戶端金鑰";
     no_client_keys = "No client keys yet", "還沒有客戶端金鑰";
@@ -30,7 +30,7 @@ texts! {
     client_key_expired = "expired", "已到期";
     no_limit = "no limit", "無限制";
     no_limits = "no limits", "無限制";
-    name_and_note = "Whose it is", "識別";
+    identification = "Whose it is", "識別";
     client_key_name_hint = "The program or person that will use it. It stands in the log.", "使用此金鑰的程式或人，會顯示在記錄中。";
     client_key_expires_hint(zone: &str) = "From then on it is refused. Empty: never. Time in {zone}.", "到期後將被拒絕。留空表示永不到期。時區：{zone}。";
     limits_lead = "Empty: no limit. What goes beyond is answered 429 with the time to wait.", "留空表示不限制。超過時回應 429，並告知等待時間。";
@@ -50,8 +50,8 @@ texts! {
     create_client_key = "Create key", "建立金鑰";
     client_key_is_made(name: &str) = "The key for {name} is made", "已建立 {name} 的金鑰";
     copy_it_now = "Copy it now: it is shown this once and stored nowhere in readable form.", "請立即複製：金鑰只顯示這一次，系統不會以可讀形式保存。";
-    shown_already = "This key was shown already", "此金鑰已顯示過";
-    shown_already_text = "A key is shown once, right after it is made. If it is lost, make another and delete this one.", "金鑰只在建立後顯示一次。若已遺失，請另建一把並刪除這一把。";
+    already_shown = "This key was shown already", "此金鑰已顯示過";
+    already_shown_text = "A key is shown once, right after it is made. If it is lost, make another and delete this one.", "金鑰只在建立後顯示一次。若已遺失，請另建一把並刪除這一把。";
     use_it = "Use it", "開始使用";
     use_it_lead = "Any Gemini or OpenAI client works; the base URL is", "任何 Gemini 或 OpenAI 客戶端皆可使用，基底網址為";
     to_its_page = "To its page", "前往此金鑰的頁面";
@@ -64,13 +64,13 @@ texts! {
     client_key_enabled(name: &str) = "{name} is on", "已啟用 {name}";
     client_key_disabled(name: &str) = "{name} is off: its requests are refused", "已停用 {name}：其請求會被拒絕";
     client_key_saved(name: &str) = "Saved {name}", "已儲存 {name}";
-    used_of_limits = "Used of its limits", "限制用量";
+    usage_of_limits = "Used of its limits", "限制用量";
     no_limits_text = "It has no limits. Edit it to set some.", "此金鑰沒有限制，可在編輯頁設定。";
     used_of(used: &str, most: &str) = "{used} of {most}", "{used} / {most}";
-    use_over_time = "Use", "用量";
+    usage_over_time = "Use", "用量";
     last_24_hours = "24 hours", "24 小時";
     last_30_days = "30 days", "30 天";
-    not_used_yet = "No requests in this time", "此期間沒有請求";
+    no_requests_in_range = "No requests in this time", "此期間沒有請求";
     failed_requests = "Failed", "失敗";
     requests_unit = "requests", "次請求";
     tokens_unit = "tokens", "Token";
@@ -95,7 +95,7 @@ texts! {
     action_sign_out = "sign-in ended", "登入狀態已結束";
     action_change_password = "password changed", "變更密碼";
     action_restore = "brought back", "復原";
-    begins_anew = "begins anew", "重新計算：";
+    limit_resets = "begins anew", "重新計算：";
     changes_title = "Changes", "變更紀錄";
     no_changes = "No changes recorded", "沒有變更紀錄";
     bad_name = "A name has 1 to 100 characters", "名稱須為 1 到 100 個字元";

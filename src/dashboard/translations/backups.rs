@@ -1,8 +1,8 @@
 //! Texts of the page about backups.
 
-use super::texts;
+use super::translations;
 
-texts! {
+translations! {
     back_up_now = "Back up now", "立即備份";
     last_backup = "Last backup", "最近一次備份";
     no_backups = "No backups yet", "還沒有備份";
@@ -21,9 +21,9 @@ texts! {
     backup_copying = "Copying the database", "正在複製資料庫";
     backup_copied(done: &str, whole: &str) = "{done} of at most {whole}", "{done}，最多 {whole}";
     backup_checking = "Checking the copy", "正在檢查副本";
-    backup_under_way = "A backup is being made", "正在製作備份";
-    look_again = "Look again", "重新整理";
-    backup_begun_already = "A backup is being made already", "已有備份正在製作";
+    backup_running = "A backup is being made", "正在製作備份";
+    reload_page = "Look again", "重新整理";
+    backup_already_running = "A backup is being made already", "已有備份正在製作";
     backup_failed = "The last backup failed", "上一次備份失敗";
     backup_is_deleted(name: &str) = "Deleted {name}", "已刪除 {name}";
     delete_backup = "Delete backup", "刪除備份";

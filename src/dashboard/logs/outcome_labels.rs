@@ -3,7 +3,7 @@
 use maud::Markup;
 
 use crate::dashboard::components::{Tone, badge};
-use crate::dashboard::texts::Language;
+use crate::dashboard::translations::Language;
 use crate::pool::health::verdict::{Retry, Rule};
 use crate::pool::outcome::Outcome;
 
@@ -20,11 +20,11 @@ pub fn outcome_badge(language: Language, outcome: Option<Outcome>) -> Markup {
             Outcome::KeyFault | Outcome::UpstreamError | Outcome::Network | Outcome::BrokenOff,
         ) => Tone::Bad,
     };
-    badge(tone, outcome_word(language, outcome))
+    badge(tone, outcome_label(language, outcome))
 }
 
 /// How it ended, in a word or two.
-pub fn outcome_word(language: Language, outcome: Option<Outcome>) -> &'static str {
+pub fn outcome_label(language: Language, outcome: Option<Outcome>) -> &'static str {
     match outcome {
         None => language.outcome_running(),
         Some(Outcome::Success) => language.outcome_success(),
@@ -42,7 +42,7 @@ pub fn outcome_word(language: Language, outcome: Option<Outcome>) -> &'static st
 }
 
 /// What it means that a request ended so, in a sentence.
-pub fn outcome_meaning(language: Language, outcome: Option<Outcome>) -> &'static str {
+pub fn outcome_description(language: Language, outcome: Option<Outcome>) -> &'static str {
     match outcome {
         None => language.means_running(),
         Some(Outcome::Success) => language.means_success(),
@@ -60,7 +60,7 @@ pub fn outcome_meaning(language: Language, outcome: Option<Outcome>) -> &'static
 }
 
 /// What a rule found, in a sentence.
-pub fn rule_meaning(language: Language, rule: Rule) -> &'static str {
+pub fn rule_description(language: Language, rule: Rule) -> &'static str {
     match rule {
         Rule::Success => language.rule_success(),
         Rule::InvalidRequest => language.rule_invalid_request(),
@@ -102,7 +102,7 @@ pub fn rule_meaning(language: Language, rule: Rule) -> &'static str {
 }
 
 /// Why a request goes on after an attempt, or does not.
-pub fn retry_meaning(language: Language, rule: Rule, is_last: bool) -> &'static str {
+pub fn retry_description(language: Language, rule: Rule, is_last: bool) -> &'static str {
     match (rule.retry(), is_last) {
         (_, _) if rule == Rule::Success => language.retry_answered(),
         (Retry::No, _) => language.retry_no(),

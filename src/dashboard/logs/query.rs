@@ -1,4 +1,4 @@
-//! `Asked`: the filters of the log as they stand in its URL.
+//! `LogQuery`: the filters of the log as they stand in its URL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 use crate::dashboard::components::href;
-use crate::dashboard::texts::Language;
+use crate::dashboard::translations::Language;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::request_id::RequestId;
@@ -19,7 +19,7 @@ use crate::storage::request_logs::search::Place;
 
 /// Something that rows can be filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Field {
+pub enum LogField {
     Text,
     Since,
     Until,
@@ -45,7 +45,7 @@ pub enum Field {
     Error,
 }
 
-impl Field {
+impl LogField {
     pub const ALL: [Self; 23] = [
         Self::Text,
         Self::Since,
@@ -132,31 +132,31 @@ impl Field {
 
 /// What is asked of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
-    values: BTreeMap<Field, String>,
-    pub place: Place,
+pub struct LogQuery {
+    values: BTreeMap<LogField, String>,
+    pub position: Place,
 }
 
-impl Asked {
+impl LogQuery {
     /// What the pairs of a query say; what they say of other things is left out.
-    pub fn of(pairs: Vec<(String, String)>) -> Self {
-        let mut asked = Self::default();
+    pub fn from_pairs(pairs: Vec<(String, String)>) -> Self {
+        let mut query = Self::default();
         for (name, value) in pairs {
             let value = value.trim().to_owned();
-            let field = Field::ALL.into_iter().find(|field| field.name() == name);
+            let field = LogField::ALL.into_iter().find(|field| field.name() == name);
             match (name.as_str(), field, value.parse::<RequestId>()) {
-                ("older", _, Ok(id)) => asked.place = Place::OlderThan(id),
-                ("newer", _, Ok(id)) => asked.place = Place::NewerThan(id),
+                ("older", _, Ok(id)) => query.position = Place::OlderThan(id),
+                ("newer", _, Ok(id)) => query.position = Place::NewerThan(id),
                 (_, Some(field), _) if !value.is_empty() => {
-                    asked.values.insert(field, value);
+                    query.values.insert(field, value);
                 }
                 _ => (),
             }
         }
-        asked
+        query
     }
 
-    pub fn get(&self, field: Field) -> &str {
+    pub fn get(&self, field: LogField) -> &str {
         self.values.get(&field).map_or("", String::as_str)
     }
 
@@ -164,8 +164,8 @@ impl Asked {
         self.values.is_empty()
     }
 
-    /// What is asked, in the order of [`Field::ALL`].
-    pub fn iter(&self) -> impl Iterator<Item = (Field, &str)> {
+    /// What is asked, in the order of [`LogField::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (LogField, &str)> {
         self.values
             .iter()
             .map(|(field, value)| (*field, value.as_str()))
@@ -173,7 +173,7 @@ impl Asked {
 
     /// The same from the newest row on, with this asked too, or no longer where the value is empty.
     #[must_use]
-    pub fn with(&self, field: Field, value: &str) -> Self {
+    pub fn with(&self, field: LogField, value: &str) -> Self {
         let mut values = self.values.clone();
         if value.is_empty() {
             values.remove(&field);
@@ -182,21 +182,21 @@ impl Asked {
         }
         Self {
             values,
-            place: Place::Newest,
+            position: Place::Newest,
         }
     }
 
     #[must_use]
-    pub fn at(&self, place: Place) -> Self {
+    pub fn at(&self, position: Place) -> Self {
         Self {
             values: self.values.clone(),
-            place,
+            position,
         }
     }
 
     /// The URL that asks for it at `path`.
     pub fn href(&self, path: &str) -> String {
-        let (name, id) = match self.place {
+        let (name, id) = match self.position {
             Place::Newest => ("older", String::new()),
             Place::OlderThan(id) => ("older", id.to_string()),
             Place::NewerThan(id) => ("newer", id.to_string()),
@@ -210,30 +210,30 @@ impl Asked {
     }
 
     /// What rows must be, and which of the values could not be understood.
-    pub fn filter(&self, zone: &TimeZone, now: Timestamp) -> (Filter, Vec<Field>) {
+    pub fn filter(&self, zone: &TimeZone, now: Timestamp) -> (Filter, Vec<LogField>) {
         let mut filter = Filter::default();
-        let mut wrong = Vec::new();
+        let mut invalid = Vec::new();
         for (field, value) in self.iter() {
             let text = || Some(value.to_owned());
-            let understood = match field {
-                Field::Text => {
+            let is_valid = match field {
+                LogField::Text => {
                     filter.text = text();
                     true
                 }
-                Field::Since => put(&mut filter.since, moment(value, zone, now)),
-                Field::Until => put(&mut filter.until, moment(value, zone, now)),
-                Field::Outcome => put(&mut filter.ending, value.parse().ok()),
-                Field::Model => put(&mut filter.model, text()),
-                Field::Client => match value.parse() {
-                    Ok(id) => put(&mut filter.client_key_id, Some(ClientKeyId(id))),
-                    Err(_) => put(&mut filter.client_key, text()),
+                LogField::Since => set_value(&mut filter.since, moment(value, zone, now)),
+                LogField::Until => set_value(&mut filter.until, moment(value, zone, now)),
+                LogField::Outcome => set_value(&mut filter.ending, value.parse().ok()),
+                LogField::Model => set_value(&mut filter.model, text()),
+                LogField::Client => match value.parse() {
+                    Ok(id) => set_value(&mut filter.client_key_id, Some(ClientKeyId(id))),
+                    Err(_) => set_value(&mut filter.client_key, text()),
                 },
-                Field::Key => put(
+                LogField::Key => set_value(
                     &mut filter.upstream_key_id,
                     value.parse().ok().map(UpstreamKeyId),
                 ),
-                Field::Status => put(&mut filter.status, value.parse().ok()),
-                Field::Kind => put(
+                LogField::Status => set_value(&mut filter.status, value.parse().ok()),
+                LogField::Kind => set_value(
                     &mut filter.kind,
                     match value {
                         "request" => Some(Kind::Request),
@@ -241,36 +241,38 @@ impl Asked {
                         _ => None,
                     },
                 ),
-                Field::Ip => put(&mut filter.client_ip, text()),
-                Field::Agent => put(&mut filter.user_agent, text()),
-                Field::Project => put(&mut filter.project, text()),
-                Field::Method => put(&mut filter.method, Some(value.to_ascii_uppercase())),
-                Field::Path => put(&mut filter.path, text()),
-                Field::Operation => put(&mut filter.operation, text()),
-                Field::Version => put(&mut filter.model_version, text()),
-                Field::Streamed => put(&mut filter.streamed, yes_or_no(value)),
-                Field::Retried => {
+                LogField::Ip => set_value(&mut filter.client_ip, text()),
+                LogField::Agent => set_value(&mut filter.user_agent, text()),
+                LogField::Project => set_value(&mut filter.project, text()),
+                LogField::Method => set_value(&mut filter.method, Some(value.to_ascii_uppercase())),
+                LogField::Path => set_value(&mut filter.path, text()),
+                LogField::Operation => set_value(&mut filter.operation, text()),
+                LogField::Version => set_value(&mut filter.model_version, text()),
+                LogField::Streamed => set_value(&mut filter.streamed, yes_or_no(value)),
+                LogField::Retried => {
                     filter.retried = yes_or_no(value) == Some(true);
                     filter.retried
                 }
-                Field::MinDuration => put(&mut filter.min_duration_ms, value.parse().ok()),
-                Field::MinFirstByte => put(&mut filter.min_first_byte_ms, value.parse().ok()),
-                Field::FinishReason => put(&mut filter.finish_reason, text()),
-                Field::ServiceTier => put(&mut filter.service_tier, text()),
-                Field::Error => put(&mut filter.error, text()),
+                LogField::MinDuration => set_value(&mut filter.min_duration_ms, value.parse().ok()),
+                LogField::MinFirstByte => {
+                    set_value(&mut filter.min_first_byte_ms, value.parse().ok())
+                }
+                LogField::FinishReason => set_value(&mut filter.finish_reason, text()),
+                LogField::ServiceTier => set_value(&mut filter.service_tier, text()),
+                LogField::Error => set_value(&mut filter.error, text()),
             };
-            if !understood {
-                wrong.push(field);
+            if !is_valid {
+                invalid.push(field);
             }
         }
-        (filter, wrong)
+        (filter, invalid)
     }
 }
 
 /// Takes over a value, and tells whether there is one.
-fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
-    *place = value;
-    place.is_some()
+fn set_value<T>(target: &mut Option<T>, value: Option<T>) -> bool {
+    *target = value;
+    target.is_some()
 }
 
 fn yes_or_no(value: &str) -> Option<bool> {
@@ -308,17 +310,23 @@ fn span(text: &str) -> Option<Duration> {
 }
 
 /// How far around a request its neighbours are looked for.
-const AROUND: Duration = Duration::from_mins(5);
+const NEIGHBOUR_SPAN: Duration = Duration::from_mins(5);
 
 /// What the same client asked within five minutes of the request.
-pub fn around(row: &RequestLog) -> Asked {
-    let asked = Asked::default()
-        .with(Field::Since, &(row.started_at - AROUND).to_rfc3339())
-        .with(Field::Until, &(row.started_at + AROUND).to_rfc3339());
+pub fn requests_around(row: &RequestLog) -> LogQuery {
+    let query = LogQuery::default()
+        .with(
+            LogField::Since,
+            &(row.started_at - NEIGHBOUR_SPAN).to_rfc3339(),
+        )
+        .with(
+            LogField::Until,
+            &(row.started_at + NEIGHBOUR_SPAN).to_rfc3339(),
+        );
     match (row.client_key_id, &row.client_ip) {
-        (Some(id), _) => asked.with(Field::Client, &id.0.to_string()),
-        (None, Some(ip)) => asked.with(Field::Ip, ip),
-        (None, None) => asked,
+        (Some(id), _) => query.with(LogField::Client, &id.0.to_string()),
+        (None, Some(ip)) => query.with(LogField::Ip, ip),
+        (None, None) => query,
     }
 }
 
@@ -328,9 +336,9 @@ mod tests {
     use crate::pool::outcome::Outcome;
     use crate::storage::request_logs::filter::{Ending, Statuses};
 
-    fn asked(pairs: &[(&str, &str)]) -> Asked {
+    fn query_of(pairs: &[(&str, &str)]) -> LogQuery {
         let pairs = pairs.iter();
-        Asked::of(
+        LogQuery::from_pairs(
             pairs
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
@@ -339,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_url_is_read_as_it_is_written() {
-        let wanted = asked(&[
+        let query = query_of(&[
             ("q", "a b&c"),
             ("outcome", "failed"),
             ("older", "1k9z4v0qm3e0a"),
@@ -347,11 +355,11 @@ mod tests {
             ("nonsense", "1"),
         ]);
 
-        let url = wanted.href("/logs");
+        let url = query.href("/logs");
 
         assert_eq!(url, "/logs?q=a%20b%26c&outcome=failed&older=1k9z4v0qm3e0a");
         assert_eq!(
-            wanted.with(Field::Text, "").href("/logs"),
+            query.with(LogField::Text, "").href("/logs"),
             "/logs?outcome=failed"
         );
     }
@@ -360,7 +368,7 @@ mod tests {
     fn values_become_a_filter_and_what_is_not_understood_is_named() {
         let zone = TimeZone::get("Asia/Taipei").unwrap();
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-        let wanted = asked(&[
+        let query = query_of(&[
             ("since", "24h"),
             ("until", "2026-11-22T16:00"),
             ("outcome", "quota"),
@@ -372,7 +380,7 @@ mod tests {
             ("min_ms", "1500"),
         ]);
 
-        let (filter, wrong) = wanted.filter(&zone, now);
+        let (filter, invalid) = query.filter(&zone, now);
 
         let expected = Filter {
             since: Some("2026-11-21T12:00:00Z".parse().unwrap()),
@@ -385,9 +393,9 @@ mod tests {
             min_duration_ms: Some(1_500),
             ..Filter::default()
         };
-        assert_eq!((filter, wrong), (expected, vec![Field::Key]));
+        assert_eq!((filter, invalid), (expected, vec![LogField::Key]));
         assert_eq!(
-            asked(&[("client", "web app")])
+            query_of(&[("client", "web app")])
                 .filter(&zone, now)
                 .0
                 .client_key

@@ -1,4 +1,4 @@
-//! `Visit`: who looks at a page, and how they want to see it.
+//! `PageContext`: who looks at a page, and how they want to see it.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use tower_sessions::Session;
 use crate::auth::csrf::CsrfToken;
 use crate::auth::session::SignedIn;
 use crate::clock::{self, Timestamp};
-use crate::dashboard::texts::Language;
+use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::storage::admins::Admin;
 use crate::storage::audit::Actor;
@@ -24,7 +24,7 @@ use crate::storage::sign_ins::SignInId;
 pub const LANGUAGE_COOKIE: &str = "gemini_pool_language";
 /// The cookie that keeps a chosen appearance.
 pub const THEME_COOKIE: &str = "gemini_pool_theme";
-const NOTICE: &str = "notice";
+const NOTICE_KEY: &str = "notice";
 
 /// Light or dark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +54,11 @@ impl Theme {
 
 /// Somebody at a page, signed in or not.
 #[derive(Debug, Clone)]
-pub struct Viewer {
+pub struct BrowserContext {
     pub language: Language,
     pub theme: Theme,
     pub uri: Uri,
-    here: String,
+    return_path: String,
     pub client_ip: IpAddr,
     pub user_agent: String,
     /// How clients reach this server, without a slash at the end.
@@ -69,7 +69,7 @@ pub struct Viewer {
 
 /// An admin at a page: what every page of the dashboard is shown to.
 #[derive(Debug, Clone)]
-pub struct Visit {
+pub struct PageContext {
     pub admin: Admin,
     pub sign_in_id: SignInId,
     /// In which times are shown.
@@ -77,7 +77,7 @@ pub struct Visit {
     pub language: Language,
     pub theme: Theme,
     pub uri: Uri,
-    here: String,
+    return_path: String,
     pub client_ip: IpAddr,
     /// How clients reach this server, without a slash at the end.
     pub base_url: String,
@@ -131,7 +131,7 @@ impl Notice {
     }
 }
 
-impl Viewer {
+impl BrowserContext {
     /// What `headers` and cookies say of whoever asks for `uri`.
     pub fn new(
         method: &Method,
@@ -153,7 +153,7 @@ impl Viewer {
         Self {
             language: language.unwrap_or_else(|| Language::of_browser(headers)),
             theme: theme.unwrap_or(Theme::System),
-            here: here(method, &uri, headers),
+            return_path: return_path(method, &uri, headers),
             uri,
             client_ip,
             user_agent: user_agent.unwrap_or_default().chars().take(300).collect(),
@@ -169,24 +169,24 @@ impl Viewer {
     }
 
     /// The path and query of the page, to come back to; of what a form was answered with, the page that had the form.
-    pub fn here(&self) -> &str {
-        &self.here
+    pub fn return_path(&self) -> &str {
+        &self.return_path
     }
 }
 
-impl Visit {
-    pub fn new(viewer: &Viewer, signed_in: SignedIn, session: Session) -> Self {
+impl PageContext {
+    pub fn new(browser: &BrowserContext, signed_in: SignedIn, session: Session) -> Self {
         Self {
             zone: TimeZone::get(&signed_in.admin.zone).unwrap_or(TimeZone::UTC),
             sign_in_id: signed_in.id,
             admin: signed_in.admin,
-            language: viewer.language,
-            theme: viewer.theme,
-            uri: viewer.uri.clone(),
-            here: viewer.here.clone(),
-            client_ip: viewer.client_ip,
-            base_url: viewer.base_url.clone(),
-            now: viewer.now,
+            language: browser.language,
+            theme: browser.theme,
+            uri: browser.uri.clone(),
+            return_path: browser.return_path.clone(),
+            client_ip: browser.client_ip,
+            base_url: browser.base_url.clone(),
+            now: browser.now,
             notice: None,
             csrf: signed_in.csrf,
             session,
@@ -208,23 +208,23 @@ impl Visit {
         Actor::admin(&self.admin.username, self.client_ip.to_string())
     }
 
-    /// As [`Viewer::here`].
-    pub fn here(&self) -> &str {
-        &self.here
+    /// As [`BrowserContext::return_path`].
+    pub fn return_path(&self) -> &str {
+        &self.return_path
     }
 
     /// Has `notice` shown at the top of the next page.
-    pub async fn notify(&self, notice: Notice) {
-        if let Err(error) = self.session.insert(NOTICE, notice).await {
+    pub async fn set_notice(&self, notice: Notice) {
+        if let Err(error) = self.session.insert(NOTICE_KEY, notice).await {
             tracing::warn!("a notice could not be kept: {error}");
         }
     }
 
     /// Takes the notice that the last action left for this page.
     pub async fn take_notice(&mut self) {
-        self.notice = self.session.get(NOTICE).await.ok().flatten();
+        self.notice = self.session.get(NOTICE_KEY).await.ok().flatten();
         // To remove what is not there would have every page write the session.
-        if self.notice.is_some() && self.session.remove_value(NOTICE).await.is_err() {
+        if self.notice.is_some() && self.session.remove_value(NOTICE_KEY).await.is_err() {
             tracing::warn!("a notice could not be forgotten and will be shown again");
         }
     }
@@ -236,16 +236,16 @@ impl Visit {
 }
 
 /// The page where somebody is, or was when they sent a form.
-fn here(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
+fn return_path(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
     let path_of = |uri: &Uri| uri.path_and_query().map(ToString::to_string);
-    let page = if matches!(*method, Method::GET | Method::HEAD) {
+    let path = if matches!(*method, Method::GET | Method::HEAD) {
         path_of(uri)
     } else {
         let referer = headers.get(http::header::REFERER);
         let referer = referer.and_then(|referer| referer.to_str().ok()?.parse().ok());
         referer.as_ref().and_then(path_of)
     };
-    page.unwrap_or_else(|| "/".to_owned())
+    path.unwrap_or_else(|| "/".to_owned())
 }
 
 fn csrf_field(token: CsrfToken) -> Markup {
@@ -253,20 +253,20 @@ fn csrf_field(token: CsrfToken) -> Markup {
 }
 
 /// Where there is none the guard has answered before.
-impl<S: Sync> FromRequestParts<S> for Visit {
+impl<S: Sync> FromRequestParts<S> for PageContext {
     type Rejection = super::error_page::ErrorPage;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let visit = parts.extensions.get::<Self>().cloned();
-        visit.ok_or_else(|| Error::Forged.into())
+        let context = parts.extensions.get::<Self>().cloned();
+        context.ok_or_else(|| Error::Forged.into())
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Viewer {
+impl<S: Sync> FromRequestParts<S> for BrowserContext {
     type Rejection = super::error_page::ErrorPage;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
-        let viewer = parts.extensions.get::<Self>().cloned();
-        viewer.ok_or_else(|| Error::Forged.into())
+        let browser = parts.extensions.get::<Self>().cloned();
+        browser.ok_or_else(|| Error::Forged.into())
     }
 }

@@ -1,8 +1,8 @@
 //! Texts of the log: its list, its filters and the page of a request.
 
-use super::{Language, plural, texts};
+use super::{Language, plural, translations};
 
-texts! {
+translations! {
     log_text = "Text", "文字";
     log_text_hint = "Search errors, models, keys, ids", "搜尋錯誤、模型、金鑰、ID";
     log_since = "Since", "開始時間";
@@ -33,8 +33,8 @@ texts! {
     log_started = "Started", "開始";
     log_id = "Request id", "請求 ID";
     log_error_column = "Error", "錯誤";
-    log_attempts = "Tries", "嘗試";
-    log_wait = "Waited", "等待";
+    log_attempts = "Attempts", "嘗試次數";
+    log_queue_time = "Queue time", "排隊時間";
     log_first_byte = "First byte", "首位元組";
     log_duration = "Duration", "總時間";
     log_request_bytes = "Sent", "送出量";
@@ -63,7 +63,7 @@ texts! {
     only_checks = "Only checks", "只看檢查";
     kind_request = "request", "請求";
     kind_check = "check", "檢查";
-    any_way = "Streamed or not", "不限";
+    streamed_or_not = "Streamed or not", "不限";
     more_filters = "More filters", "更多篩選";
     time_hint = "As in 2026-11-22T16:00, in your time zone, or 90m, 24h, 7d for that long ago", "例如 2026-11-22T16:00（您的時區），或 90m、24h、7d 表示多久以前";
     status_hint = "As in 429 or 5xx", "例如 429 或 5xx";
@@ -71,20 +71,20 @@ texts! {
     filters_active = "Filters", "篩選條件";
     remove_filter(name: &str) = "Remove the filter {name}", "移除篩選：{name}";
     filter_by(name: &str, value: &str) = "Only {name}: {value}", "只看{name}：{value}";
-    not_understood(names: &str) = "Not understood, and so left out: {names}", "無法解讀，因此未套用：{names}";
+    invalid_filters(names: &str) = "Not understood, and so left out: {names}", "無法解讀，因此未套用：{names}";
     columns = "Columns", "欄位";
     columns_hint = "Which columns this list shows. They are remembered for your account.", "選擇清單要顯示的欄位，會記在您的帳號中。";
     columns_saved = "The columns are saved", "欄位設定已儲存";
-    usual_columns = "Usual columns", "預設欄位";
+    default_columns = "Usual columns", "預設欄位";
     no_requests_yet = "No requests yet", "尚無任何請求";
     no_requests_text = "Every request to this pool becomes a row here, with what each key answered. Send one with a client key.", "每個經過此服務的請求都會記錄在這裡，包含各金鑰的回應。請用客戶端金鑰送出一個請求。";
     to_client_keys = "To the client keys", "前往客戶端金鑰";
-    none_match = "No request matches", "沒有符合的請求";
-    none_match_text = "Remove a filter, or look over a longer time.", "請移除部分篩選，或放寬時間範圍。";
-    none_match_so_far = "Nothing found so far", "目前尚未找到";
-    looked_back_to = "The search stopped to stay quick. It looked back to", "為了保持快速，搜尋已暫停。已往前查到";
-    looked_forward_to = "The search stopped to stay quick. It looked forward to", "為了保持快速，搜尋已暫停。已往後查到";
-    search_on = "Continue from there", "從這裡繼續";
+    no_request_matches = "No request matches", "沒有符合的請求";
+    no_request_matches_text = "Remove a filter, or look over a longer time.", "請移除部分篩選，或放寬時間範圍。";
+    no_match_so_far = "Nothing found so far", "目前尚未找到";
+    searched_back_to = "The search stopped to stay quick. It looked back to", "為了保持快速，搜尋已暫停。已往前查到";
+    searched_forward_to = "The search stopped to stay quick. It looked forward to", "為了保持快速，搜尋已暫停。已往後查到";
+    continue_search = "Continue from there", "從這裡繼續";
     newest = "Newest", "最新";
     shows_older = "These are older requests, so nothing new is put on top.", "這裡是較舊的請求，不會即時更新。";
     back_to_logs = "All requests", "所有請求";
@@ -104,17 +104,17 @@ texts! {
     attempt_number(number: i64) = "Attempt {number}", "第 {number} 次嘗試";
     after_start(time: &str) = "{time} after the request came", "請求到達後 {time}";
     why_chosen = "Why this key", "為何選它";
-    why_left = "What came of it", "結果說明";
+    attempt_result = "What came of it", "結果說明";
     chosen_first = "First choice: among the ready keys the lowest priority, then the least busy, then the least used of its quota, then the longest rested.", "首選：在可用金鑰中，先看優先順序，再看誰最不忙、配額用得最少、休息最久。";
-    chosen_home = "Where this client makes its files, caches and stores, so that they can be used together.", "此客戶端的檔案、快取與儲存庫都建立在這個專案，才能一起使用。";
-    chosen_bound(name: &str) = "Only its project holds {name}, which the request names.", "請求提到的 {name} 只存在於這個專案。";
-    log_bound_by = "Bound by", "綁定依據";
+    chosen_preferred_project = "Where this client makes its files, caches and stores, so that they can be used together.", "此客戶端的檔案、快取與儲存庫都建立在這個專案，才能一起使用。";
+    chosen_required_project(name: &str) = "Only its project holds {name}, which the request names.", "請求提到的 {name} 只存在於這個專案。";
+    log_routed_by = "Routed by", "路由依據";
     chosen_after_wait(time: &str) = "No key was ready at once. After {time} in the queue this one became free.", "當下沒有可用金鑰，排隊 {time} 後輪到這個。";
     chosen_other_project(rule: &str) = "The attempt before failed ({rule}), so the best ready key of another project was taken.", "前一次嘗試失敗（{rule}），因此改用另一個專案中最合適的金鑰。";
     chosen_same_project(rule: &str) = "The attempt before failed ({rule}), and no other project had a ready key.", "前一次嘗試失敗（{rule}），且其他專案沒有可用金鑰。";
     chosen_same_key(rule: &str) = "The attempt before failed ({rule}), and no other key was ready, so this one was tried once more.", "前一次嘗試失敗（{rule}），沒有其他可用金鑰，因此再試同一個。";
     chosen_for_check = "This is a check of this very key.", "這是對此金鑰本身的檢查。";
-    as_google_gave_it = "As Google gave it, redacted", "Google 的原始回覆（已遮蔽敏感資訊）";
+    google_error = "As Google gave it, redacted", "Google 的原始回覆（已遮蔽敏感資訊）";
     streamed_answer = "stream", "串流";
     whole_answer = "whole", "整體";
     of_prompt = "part of the prompt", "屬於提示的一部分";
@@ -196,7 +196,7 @@ texts! {
 }
 
 impl Language {
-    pub fn tries(self, count: i64) -> String {
+    pub fn attempts_counted(self, count: i64) -> String {
         let count = u64::try_from(count).unwrap_or(0);
         match self {
             Self::English => plural(count, "attempt", "attempts"),

@@ -1,8 +1,8 @@
 //! Texts of the pages about settings; what each setting is called stands in their catalogue.
 
-use super::{Language, plural, texts};
+use super::{Language, plural, translations};
 
-texts! {
+translations! {
     settings_search = "Search settings", "搜尋設定";
     no_setting_matches(search: &str) = "No setting matches “{search}”", "沒有符合「{search}」的設定";
     no_setting_matches_text = "The search looks at names and explanations, in both languages.", "搜尋範圍包含兩種語言的名稱與說明。";

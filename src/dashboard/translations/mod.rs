@@ -4,7 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod backups;
 pub mod client_keys;
-pub mod frame;
+pub mod layout;
 pub mod logs;
 pub mod settings;
 pub mod status;
@@ -22,16 +22,16 @@ pub enum Language {
 
 /// Makes methods of [`Language`] from lines `name = "English", "中文";` or, where a text holds values,
 /// `name(value: &str) = "English {value}", "中文 {value}";`.
-macro_rules! texts {
+macro_rules! translations {
     ($($name:ident $(($($argument:ident: $type:ty),+ $(,)?))? = $english:literal, $chinese:literal;)+) => {
-        impl $crate::dashboard::texts::Language {
-            $($crate::dashboard::texts::text!($name $(($($argument: $type),+))? = $english, $chinese);)+
+        impl $crate::dashboard::translations::Language {
+            $($crate::dashboard::translations::translation!($name $(($($argument: $type),+))? = $english, $chinese);)+
         }
     };
 }
 
-/// One line of [`texts!`].
-macro_rules! text {
+/// One line of [`translations!`].
+macro_rules! translation {
     ($name:ident = $english:literal, $chinese:literal) => {
         pub fn $name(self) -> &'static str {
             match self {
@@ -50,7 +50,7 @@ macro_rules! text {
     };
 }
 
-pub(crate) use {text, texts};
+pub(crate) use {translation, translations};
 
 impl Language {
     /// As HTML and browsers call it.
@@ -100,8 +100,8 @@ pub fn plural(count: u64, one: &str, many: &str) -> String {
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -1,8 +1,8 @@
 //! Texts of the account's page.
 
-use super::texts;
+use super::translations;
 
-texts! {
+translations! {
     change_password = "Change password", "變更密碼";
     current_password = "Current password", "目前的密碼";
     new_password = "New password", "新密碼";

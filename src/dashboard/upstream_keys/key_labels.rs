@@ -3,19 +3,19 @@
 use maud::{Markup, html};
 
 use crate::dashboard::components::{Tone, badge};
-use crate::dashboard::texts::Language;
+use crate::dashboard::translations::Language;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::key_status::{CooldownReason, KeyCooldown, KeyStatusKind, LimitSource};
 use crate::pool::keys::upstream_key::Billing;
 use crate::pool::quota::limits::Measure;
 
 /// A key's state with its mark.
-pub fn state_badge(language: Language, word: KeyStatusKind) -> Markup {
-    badge(tone(word), state(language, word))
+pub fn state_badge(language: Language, kind: KeyStatusKind) -> Markup {
+    badge(tone(kind), state_label(language, kind))
 }
 
-fn tone(word: KeyStatusKind) -> Tone {
-    match word {
+fn tone(kind: KeyStatusKind) -> Tone {
+    match kind {
         KeyStatusKind::Ready => Tone::Good,
         KeyStatusKind::PartlyCoolingDown | KeyStatusKind::CoolingDown | KeyStatusKind::Trial => {
             Tone::Wait
@@ -28,11 +28,11 @@ fn tone(word: KeyStatusKind) -> Tone {
     }
 }
 
-pub fn state(language: Language, word: KeyStatusKind) -> &'static str {
-    match word {
+pub fn state_label(language: Language, kind: KeyStatusKind) -> &'static str {
+    match kind {
         KeyStatusKind::Ready => language.key_ready(),
-        KeyStatusKind::PartlyCoolingDown => language.key_partly_resting(),
-        KeyStatusKind::CoolingDown => language.key_resting(),
+        KeyStatusKind::PartlyCoolingDown => language.key_partly_cooling_down(),
+        KeyStatusKind::CoolingDown => language.key_cooling_down(),
         KeyStatusKind::Trial => language.key_trial(),
         KeyStatusKind::Invalid => language.key_invalid(),
         KeyStatusKind::Leaked => language.key_leaked(),
@@ -43,11 +43,11 @@ pub fn state(language: Language, word: KeyStatusKind) -> &'static str {
 }
 
 /// What a state means for whoever looks at the key.
-pub fn meaning(language: Language, word: KeyStatusKind) -> &'static str {
-    match word {
+pub fn state_description(language: Language, kind: KeyStatusKind) -> &'static str {
+    match kind {
         KeyStatusKind::Ready => language.key_ready_means(),
-        KeyStatusKind::PartlyCoolingDown => language.key_partly_resting_means(),
-        KeyStatusKind::CoolingDown => language.key_resting_means(),
+        KeyStatusKind::PartlyCoolingDown => language.key_partly_cooling_down_means(),
+        KeyStatusKind::CoolingDown => language.key_cooling_down_means(),
         KeyStatusKind::Trial => language.key_trial_means(),
         KeyStatusKind::Invalid => language.key_invalid_means(),
         KeyStatusKind::Leaked => language.key_leaked_means(),
@@ -58,27 +58,29 @@ pub fn meaning(language: Language, word: KeyStatusKind) -> &'static str {
 }
 
 /// Why a key rests.
-pub fn why(language: Language, why: CooldownReason) -> String {
-    match why {
-        CooldownReason::Verdict(rule) => rule_words(language, rule).to_owned(),
+pub fn cooldown_reason(language: Language, reason: CooldownReason) -> String {
+    match reason {
+        CooldownReason::Verdict(rule) => rule_label(language, rule).to_owned(),
         CooldownReason::SoftFaults => language.soft_faults().to_owned(),
-        CooldownReason::ZeroQuota => language.nothing_allowed().to_owned(),
-        CooldownReason::QuotaUsed(of) => language.used_up(measure(language, of)),
-        CooldownReason::KeyLimit(of) => language.key_limit_used(measure(language, of)),
-        CooldownReason::ProjectLimit(of) => language.project_limit_used(measure(language, of)),
+        CooldownReason::ZeroQuota => language.zero_quota().to_owned(),
+        CooldownReason::QuotaUsed(of) => language.used_up(measure_label(language, of)),
+        CooldownReason::KeyLimit(of) => language.key_limit_used(measure_label(language, of)),
+        CooldownReason::ProjectLimit(of) => {
+            language.project_limit_used(measure_label(language, of))
+        }
     }
 }
 
 /// For what and why a key rests, in a line.
-pub fn rest_line(language: Language, rest: &KeyCooldown) -> Markup {
-    let reason = why(language, rest.reason);
+pub fn cooldown_line(language: Language, cooldown: &KeyCooldown) -> Markup {
+    let reason = cooldown_reason(language, cooldown.reason);
     html! {
-        @if let Some(model) = &rest.model { span.mono { (model) } ": " }
+        @if let Some(model) = &cooldown.model { span.mono { (model) } ": " }
         (reason)
     }
 }
 
-pub fn measure(language: Language, measure: Measure) -> &'static str {
+pub fn measure_label(language: Language, measure: Measure) -> &'static str {
     match measure {
         Measure::RequestsPerMinute => language.requests_per_minute(),
         Measure::TokensPerMinute => language.tokens_per_minute(),
@@ -88,10 +90,10 @@ pub fn measure(language: Language, measure: Measure) -> &'static str {
 }
 
 /// How a limit is known, and a sentence about that.
-pub fn source(language: Language, source: LimitSource) -> (&'static str, &'static str) {
+pub fn limit_source(language: Language, source: LimitSource) -> (&'static str, &'static str) {
     match source {
-        LimitSource::Named => (language.limit_named(), language.limit_named_means()),
-        LimitSource::Inherited => (language.limit_presumed(), language.limit_presumed_means()),
+        LimitSource::Named => (language.limit_observed(), language.limit_observed_means()),
+        LimitSource::Inherited => (language.limit_inherited(), language.limit_inherited_means()),
         LimitSource::Contradicted => (
             language.limit_contradicted(),
             language.limit_contradicted_means(),
@@ -101,7 +103,7 @@ pub fn source(language: Language, source: LimitSource) -> (&'static str, &'stati
     }
 }
 
-pub fn billing(language: Language, billing: Billing) -> &'static str {
+pub fn billing_label(language: Language, billing: Billing) -> &'static str {
     match billing {
         Billing::Free => language.billing_free(),
         Billing::Paid => language.billing_paid(),
@@ -110,14 +112,14 @@ pub fn billing(language: Language, billing: Billing) -> &'static str {
 }
 
 /// A rule by its name in rows; one of a later version is shown as it is.
-pub fn named_rule(language: Language, name: &str) -> String {
+pub fn label_of_rule_name(language: Language, name: &str) -> String {
     Rule::named(name).map_or_else(
         || name.to_owned(),
-        |rule| rule_words(language, rule).to_owned(),
+        |rule| rule_label(language, rule).to_owned(),
     )
 }
 
-pub fn rule_words(language: Language, rule: Rule) -> &'static str {
+pub fn rule_label(language: Language, rule: Rule) -> &'static str {
     match rule {
         Rule::Success => language.short_success(),
         Rule::InvalidRequest => language.short_invalid_request(),
@@ -159,7 +161,7 @@ pub fn rule_words(language: Language, rule: Rule) -> &'static str {
 }
 
 /// How much of a limit is used, as a bar with its words.
-pub fn share(words: &str, used: u64, limit: u64) -> Markup {
+pub fn usage_bar(label: &str, used: u64, limit: u64) -> Markup {
     // Of nothing all is used.
     let percent = used.saturating_mul(100).checked_div(limit);
     let percent = percent.unwrap_or(100).min(100);
@@ -169,7 +171,7 @@ pub fn share(words: &str, used: u64, limit: u64) -> Markup {
         _ => "some",
     };
     html! {
-        span.share title=(words) {
+        span.share title=(label) {
             svg.(class) viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true" {
                 rect.track width="100" height="6" rx="3" {}
                 rect.used width=(percent) height="6" rx="3" {}

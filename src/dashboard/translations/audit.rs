@@ -1,9 +1,9 @@
 //! Texts of the audit.
 
-use super::{Language, grouped, texts};
+use super::{Language, grouped, translations};
 use crate::storage::audit::Subject;
 
-texts! {
+translations! {
     audit_lead = "Everything that hands have changed. Nothing is ever deleted from it.", "所有由人執行的變更，永不刪除。";
     audit_from = "From", "從";
     audit_to = "To", "到";
