@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::cli::client_terms::{self, TermsArgs};
-use crate::cli::selected::{RemovedArgs, SelectedArgs};
+use crate::cli::client_key_terms::{self, ClientKeyTermsArgs};
+use crate::cli::key_selection::{RemovalArgs, SelectionArgs};
 use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
 use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
@@ -29,11 +29,11 @@ pub enum Command {
     /// Change what keys may do: only what the flags name
     Update(Box<UpdateArgs>),
     /// Turn keys on
-    Enable(SelectedArgs),
+    Enable(SelectionArgs),
     /// Turn keys off
-    Disable(SelectedArgs),
+    Disable(SelectionArgs),
     /// Remove keys; their requests stay in the log
-    Remove(RemovedArgs),
+    Remove(RemovalArgs),
 }
 
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub struct CreateArgs {
     #[arg(value_parser = name)]
     name: String,
     #[command(flatten)]
-    terms: TermsArgs,
+    terms: ClientKeyTermsArgs,
     /// Take this text as the key instead of a random one
     #[arg(long, value_name = "VALUE")]
     secret: Option<String>,
@@ -54,12 +54,12 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
     #[command(flatten)]
-    selected: SelectedArgs,
+    selected: SelectionArgs,
     /// Whose it is, for one key
     #[arg(long, value_parser = name)]
     name: Option<String>,
     #[command(flatten)]
-    terms: TermsArgs,
+    terms: ClientKeyTermsArgs,
 }
 
 /// The one answer that holds a secret.
@@ -131,7 +131,7 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
 }
 
 async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
-    if arguments.name.is_none() && arguments.terms == TermsArgs::default() {
+    if arguments.name.is_none() && arguments.terms == ClientKeyTermsArgs::default() {
         let wrong = "nothing to change: say what, as in --requests-per-day 1000; --help shows all";
         return Err(InvalidConfig::new(wrong).into());
     }
@@ -216,19 +216,19 @@ fn row(key: ListedKey, now: Timestamp) -> [String; 12] {
         Some(at) if at <= now => "expired",
         Some(_) | None => "enabled",
     };
-    let scopes = client_terms::scopes(&key);
+    let scopes = client_key_terms::describe_scopes(&key);
     [
         key.id.0.to_string(),
         key.name,
         format!("…{}", key.last4),
         state.to_owned(),
-        output::moment(key.expires_at),
-        client_terms::limits(&key.limits),
+        output::timestamp(key.expires_at),
+        client_key_terms::describe_limits(&key.limits),
         scopes,
         key.requests.to_string(),
         key.failures.to_string(),
         key.total_tokens.to_string(),
-        output::moment(key.last_used_at),
+        output::timestamp(key.last_used_at),
         key.note,
     ]
 }
@@ -254,7 +254,7 @@ async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Re
     Ok(())
 }
 
-async fn remove(args: &DatabaseArgs, removed: RemovedArgs) -> Result<()> {
+async fn remove(args: &DatabaseArgs, removed: RemovalArgs) -> Result<()> {
     let db = database::open_existing(args).await?;
     let ids = removed.confirmed("client key")?;
     let mut tx = db.begin().await?;

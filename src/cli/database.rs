@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::migrate::bring_up_to_date;
+use crate::cli::migrate::migrate_database;
 use crate::config::DatabaseArgs;
 use crate::storage::backup::folder_of;
 use crate::storage::db::{self, Db};
@@ -12,7 +12,7 @@ use crate::storage::db::{self, Db};
 /// Opens the database at this program's version, making it where there is none.
 pub async fn open(args: &DatabaseArgs) -> Result<Db> {
     let db = open_as_it_is(args).await?;
-    bring_up_to_date(&db).await?;
+    migrate_database(&db).await?;
     Ok(db)
 }
 

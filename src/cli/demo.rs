@@ -1,7 +1,7 @@
 //! `demo`: everything at work, without a Google key.
 
-mod made_up;
-mod past;
+mod history;
+mod sample_data;
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -15,14 +15,14 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::admin::{self, FirstSignIn};
-use crate::cli::migrate::bring_up_to_date;
+use crate::cli::migrate::migrate_database;
 use crate::cli::output;
 use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
 use crate::clock;
 use crate::config::{Config, FirstAdmin, LogFormat};
-use crate::demo::cast::{cast, extras, rules};
 use crate::demo::fake_gemini::FakeGemini;
-use crate::demo::fake_gemini::fate::FakeKey;
+use crate::demo::fake_gemini::behaviour::FakeKey;
+use crate::demo::keys::{demo_keys, extra_keys, fake_config};
 use crate::demo::traffic;
 use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::secret::Secret;
@@ -89,16 +89,16 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
     let listen = free_address(arguments.listen)?;
     let db = open(&path).await?;
     let _lock = ServerLock::acquire(db.path())?;
-    bring_up_to_date(&db).await?;
+    migrate_database(&db).await?;
     add_keys(&db, &path).await?;
     if arguments.rows > 0 || arguments.keys > 0 {
         let now = clock::now();
-        past::fill(&db, arguments.rows, arguments.keys, now, &stop).await?;
+        history::generate(&db, arguments.rows, arguments.keys, now, &stop).await?;
     }
 
-    let mut rules = rules();
-    rules.keys.extend(others(&db).await?);
-    let google = FakeGemini::start(rules).await?;
+    let mut fake_config = fake_config();
+    fake_config.keys.extend(extra_fake_keys(&db).await?);
+    let google = FakeGemini::start(fake_config).await?;
     let config = Config {
         listen,
         database_url: database_url(&path),
@@ -117,7 +117,7 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
 
     let keys = CLIENTS.map(|(_, secret)| secret.to_owned()).to_vec();
     tokio::spawn(traffic::run(url, keys, RATE, stop.clone()));
-    tokio::spawn(cut_off(google, stop.clone()));
+    tokio::spawn(shut_down_fake(google, stop.clone()));
     server.run(stop).await?;
     if arguments.keep.is_some() {
         output::line(format!(
@@ -131,7 +131,7 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
 }
 
 /// Ends the answers that are too slow for somebody who waits for the prompt.
-async fn cut_off(google: FakeGemini, stop: CancellationToken) {
+async fn shut_down_fake(google: FakeGemini, stop: CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(DRAIN).await;
     google.shutdown().await;
@@ -164,13 +164,14 @@ async fn open(path: &Path) -> Result<Db> {
 
 /// Adds the cast's keys and the clients', where they are not known from an earlier demo.
 async fn add_keys(db: &Db, path: &Path) -> Result<()> {
-    let cast = cast();
+    let demo_keys = demo_keys();
     let (known, removed) = upstream_keys::list_changed(&db.readers, -1).await?;
     let clients = client_keys::list(&db.readers).await?;
     let is_new = known.is_empty() && removed.is_empty() && clients.is_empty();
     let is_ours = known.iter().any(|key| {
-        cast.iter()
-            .any(|role| role.key.secret == key.secret.expose())
+        demo_keys
+            .iter()
+            .any(|demo_key| demo_key.key.secret == key.secret.expose())
     });
     if !is_new && !is_ours {
         // The fake Gemini knows none of its keys and would prove them all invalid.
@@ -182,10 +183,10 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::demo(), clock::now()).await?;
-    for role in &cast {
-        let secret = Secret::new(&role.key.secret);
+    for demo_key in &demo_keys {
+        let secret = Secret::new(&demo_key.key.secret);
         let attributes = KeyAttributes {
-            label: Some(role.label.to_owned()),
+            label: Some(demo_key.label.to_owned()),
             ..KeyAttributes::default()
         };
         upstream_keys::insert(&mut tx, &hash_key, &secret, &attributes, false, &act).await?;
@@ -204,15 +205,15 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
 }
 
 /// The keys beyond the cast's that this demo or an earlier one has added.
-async fn others(db: &Db) -> Result<Vec<FakeKey>> {
+async fn extra_fake_keys(db: &Db) -> Result<Vec<FakeKey>> {
     let (known, _) = upstream_keys::list_changed(&db.readers, -1).await?;
-    let count = known.len().saturating_sub(cast().len());
-    Ok(extras(count).collect())
+    let count = known.len().saturating_sub(demo_keys().len());
+    Ok(extra_keys(count).collect())
 }
 
 /// What to try and what to look at.
 fn text(url: &str, config: &Config, arguments: &DemoArgs, first: Option<&FirstSignIn>) -> String {
-    let keys = cast().len();
+    let keys = demo_keys().len();
     let program = program();
     let (name, key) = CLIENTS[0];
     let DemoArgs { keep, listen, .. } = arguments;
@@ -258,7 +259,7 @@ What to look at:
 
 - upstream-keys list: a key's label says how it fails. The last four are found out at once, by a check or by their first
   request, and not lent again until what UNTIL says (the leaked one never). Those that run out rest for the models under
-  WHY only, and serve the others. The rest fail now and then, which is no reason to set a key aside.
+  WHY only, and serve the extra_fake_keys. The rest fail now and then, which is no reason to set a key aside.
 - logs list: TRIES above 1 is a request whose first key failed and that another one answered, unnoticed by its client.
   broken_off is an answer that broke when its first bytes were with the client already, so that nothing could be tried
   again. client_error is the client's own mistake, tried once and blamed on no key; client_gone is a client that hung up.

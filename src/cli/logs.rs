@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::cli::moment::Moment;
+use crate::cli::time_argument::TimeArgument;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::DatabaseArgs;
@@ -125,10 +125,10 @@ struct FilterArgs {
     kind: Option<Kind>,
     /// Not older than this: 2027-01-31T08:00:00Z, or 24h ago
     #[arg(long)]
-    since: Option<Moment>,
+    since: Option<TimeArgument>,
     /// Older than this
     #[arg(long)]
-    until: Option<Moment>,
+    until: Option<TimeArgument>,
     /// A part of the error, path, model, user agent, client's name or key's label
     #[arg(long, short, value_name = "TEXT")]
     text: Option<String>,
@@ -167,8 +167,8 @@ impl FilterArgs {
             min_first_byte_ms: self.min_first_byte,
             retried: self.retried,
             error: self.error,
-            since: self.since.map(|since| since.before(now)),
-            until: self.until.map(|until| until.before(now)),
+            since: self.since.map(|since| since.resolve_back(now)),
+            until: self.until.map(|until| until.resolve_back(now)),
             text: self.text,
         }
     }
@@ -186,7 +186,7 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
 
 async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     let filter = arguments.filter.filter();
-    let mut place = arguments.cursor.map_or(Place::Newest, Place::OlderThan);
+    let mut position = arguments.cursor.map_or(Place::Newest, Place::OlderThan);
     let mut left = arguments.limit;
     let mut next = None;
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -196,7 +196,7 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     let mut is_first = true;
     while left > 0 {
         // Nobody waits for a page: it looks as far as it must.
-        let page = search(&db.readers, &filter, place, left.min(PAGE), None).await?;
+        let page = search(&db.readers, &filter, position, left.min(PAGE), None).await?;
         left -= page.rows.len();
         for row in page.rows {
             if arguments.json {
@@ -206,13 +206,13 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
                 if is_first {
                     writeln!(out, "{HEADING}")?;
                 }
-                writeln!(out, "{}", Line(&row))?;
+                writeln!(out, "{}", LogLine(&row))?;
             }
             is_first = false;
         }
         next = page.next;
         match next {
-            Some(next) => place = Place::OlderThan(next),
+            Some(next) => position = Place::OlderThan(next),
             None => break,
         }
     }
@@ -243,7 +243,7 @@ async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
             if arguments.json {
                 output::json(row)?;
             } else {
-                output::line(Line(row))?;
+                output::line(LogLine(row))?;
             }
         }
     }
@@ -253,9 +253,9 @@ const HEADING: &str = "STARTED                   ID             OUTCOME         
     MODEL                         CLIENT            UPSTREAM KEY      ERROR";
 
 /// A request as one line; widths are fixed, because the rows to come are not known.
-struct Line<'a>(&'a RequestLog);
+struct LogLine<'a>(&'a RequestLog);
 
-impl std::fmt::Display for Line<'_> {
+impl std::fmt::Display for LogLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let row = self.0;
         let number =
@@ -296,15 +296,15 @@ mod tests {
         write(&db, vec![failed]).await;
 
         let row = find(&db.readers, row(0).id).await.unwrap();
-        let line = Line(&row).to_string();
+        let line = LogLine(&row).to_string();
 
         for (heading, value) in [
             ("ID", row.id.to_string().as_str()),
             ("OUTCOME", "quota"),
             ("MODEL", "gemini-flash"),
         ] {
-            let place = HEADING.find(&format!(" {heading} ")).unwrap() + 1;
-            assert!(line[place..].starts_with(value), "{heading}: {line}");
+            let position = HEADING.find(&format!(" {heading} ")).unwrap() + 1;
+            assert!(line[position..].starts_with(value), "{heading}: {line}");
         }
         assert!(line.ends_with("gone�[2J"), "{line}");
     }

@@ -29,12 +29,12 @@ pub struct MigrateArgs {
 struct ListedMigration {
     version: i64,
     description: String,
-    state: State,
+    state: MigrationState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum MigrationState {
     Applied,
     Pending,
     /// Applied by a newer program.
@@ -66,20 +66,20 @@ pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
             backup::rehearse(None, folder).await?
         };
         let count = output::count(applied.len(), "migration");
-        tell(&applied, "would be applied")?;
+        print_migrations(&applied, "would be applied")?;
         output::line(format!("{count} went well on a copy; nothing was changed"))?;
         return Ok(());
     }
     let db = database::open_as_it_is(args).await?;
-    let applied = bring_up_to_date(&db).await?;
+    let applied = migrate_database(&db).await?;
     db.close().await;
-    tell(&applied, "applied")?;
+    print_migrations(&applied, "applied")?;
     output::line(format!("{} is up to date", path.display()))?;
     Ok(())
 }
 
 /// Brings the schema to this program's version, and tells where the database as it was is kept.
-pub async fn bring_up_to_date(db: &Db) -> Result<Vec<&'static Migration>> {
+pub async fn migrate_database(db: &Db) -> Result<Vec<&'static Migration>> {
     let upgrade = backup::bring_up_to_date(db).await?;
     if let Some(snapshot) = upgrade.snapshot {
         eprintln!("the database as it was is kept in {}", snapshot.display());
@@ -92,9 +92,9 @@ fn list(applied: &[i64]) -> Vec<ListedMigration> {
         version: migration.version,
         description: migration.description.clone().into_owned(),
         state: if applied.contains(&migration.version) {
-            State::Applied
+            MigrationState::Applied
         } else {
-            State::Pending
+            MigrationState::Pending
         },
     });
     let unknown = applied
@@ -103,7 +103,7 @@ fn list(applied: &[i64]) -> Vec<ListedMigration> {
     let unknown = unknown.map(|version| ListedMigration {
         version: *version,
         description: "made by a newer program".to_owned(),
-        state: State::Unknown,
+        state: MigrationState::Unknown,
     });
     known.chain(unknown).collect()
 }
@@ -115,9 +115,9 @@ fn show(migrations: Vec<ListedMigration>, json: bool) -> Result<()> {
     }
     let rows = migrations.into_iter().map(|migration| {
         let state = match migration.state {
-            State::Applied => "applied",
-            State::Pending => "pending",
-            State::Unknown => "unknown",
+            MigrationState::Applied => "applied",
+            MigrationState::Pending => "pending",
+            MigrationState::Unknown => "unknown",
         };
         [
             migration.version.to_string(),
@@ -129,7 +129,7 @@ fn show(migrations: Vec<ListedMigration>, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn tell(migrations: &[&Migration], what: &str) -> std::io::Result<()> {
+fn print_migrations(migrations: &[&Migration], what: &str) -> std::io::Result<()> {
     for migration in migrations {
         output::line(format!(
             "{what}: {} {}",
@@ -150,10 +150,10 @@ mod tests {
         assert!(
             list(&[])
                 .iter()
-                .all(|migration| migration.state == State::Pending)
+                .all(|migration| migration.state == MigrationState::Pending)
         );
         let listed = list(&[first, 99_999_999_999_999]);
-        assert_eq!(listed.first().unwrap().state, State::Applied);
-        assert_eq!(listed.last().unwrap().state, State::Unknown);
+        assert_eq!(listed.first().unwrap().state, MigrationState::Applied);
+        assert_eq!(listed.last().unwrap().state, MigrationState::Unknown);
     }
 }

@@ -2,19 +2,19 @@
 
 pub mod admin;
 pub mod backup;
+pub mod client_key_terms;
 pub mod client_keys;
-pub mod client_terms;
 pub mod database;
 pub mod demo;
+pub mod key_selection;
 pub mod logs;
 pub mod migrate;
-pub mod moment;
 pub mod output;
 pub mod restore;
-pub mod selected;
 pub mod serve;
 pub mod settings;
 pub mod test_keys;
+pub mod time_argument;
 pub mod upstream_keys;
 
 use std::ffi::OsString;
@@ -142,19 +142,19 @@ impl CommandLine {
 
 /// `gemini-pool --listen …` means `gemini-pool serve --listen …`.
 fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let mut place = 1;
-    while let Some(argument) = arguments.get(place).and_then(|argument| argument.to_str()) {
+    let mut index = 1;
+    while let Some(argument) = arguments.get(index).and_then(|argument| argument.to_str()) {
         match argument {
-            "--database-url" => place += 2,
-            _ if argument.starts_with("--database-url=") => place += 1,
+            "--database-url" => index += 2,
+            _ if argument.starts_with("--database-url=") => index += 1,
             "-h" | "--help" | "-V" | "--version" => return arguments,
             _ => break,
         }
     }
-    let place = place.min(arguments.len());
+    let index = index.min(arguments.len());
     let is_flag = |argument: &OsString| argument.as_encoded_bytes().starts_with(b"-");
-    if arguments.get(place).is_none_or(is_flag) {
-        arguments.insert(place, "serve".into());
+    if arguments.get(index).is_none_or(is_flag) {
+        arguments.insert(index, "serve".into());
     }
     arguments
 }

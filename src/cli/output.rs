@@ -47,13 +47,13 @@ pub fn printable(text: &str) -> String {
 }
 
 /// `1 upstream key`, `2 upstream keys`.
-pub fn count(number: usize, thing: &str) -> String {
+pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{plural}")
+    format!("{number} {noun}{plural}")
 }
 
 /// To the second, as people read it; nothing when there is none.
-pub fn moment(time: Option<Timestamp>) -> String {
+pub fn timestamp(time: Option<Timestamp>) -> String {
     let text = |time: Timestamp| time.to_jiff().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
     time.map(text).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
 use crate::cli::admin::{self, FirstSignIn};
-use crate::cli::migrate::bring_up_to_date;
+use crate::cli::migrate::migrate_database;
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
 use crate::pool::keys::upstream_key::KeyAttributes;
@@ -30,7 +30,7 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     let stop = stop_on_signal()?;
     let db = Db::open(&config.database_url).await?;
     let _lock = ServerLock::acquire(db.path())?;
-    bring_up_to_date(&db).await?;
+    migrate_database(&db).await?;
     let (app, writer) = prepare(config, db).await?;
     let first = admin::add_first(&app.db, &app.config.first_admin, Actor::environment()).await?;
     let server = Server::bind(app.clone(), writer).await;
@@ -128,12 +128,12 @@ pub fn stop_on_signal() -> Result<CancellationToken> {
     );
     let stopping = stop.clone();
     tokio::spawn(async move {
-        for told in 1.. {
+        for signals in 1.. {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if told > 1 {
+            if signals > 1 {
                 tracing::warn!("told twice to stop: ending at once");
                 std::process::exit(1);
             }

@@ -102,8 +102,8 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
     let rows = listed.into_iter().map(|setting| {
         [
             setting.name.to_owned(),
-            plain(&setting.value),
-            plain(&setting.default),
+            value_text(&setting.value),
+            value_text(&setting.default),
             bounds(&setting),
             setting.explanation.to_owned(),
         ]
@@ -122,7 +122,7 @@ async fn get(args: &DatabaseArgs, name: &str, json: bool) -> Result<()> {
     if json {
         output::json(&setting)?;
     } else {
-        output::line(plain(&setting.value))?;
+        output::line(value_text(&setting.value))?;
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
     tx.commit().await?;
     db.close().await;
     if let Some(change) = change {
-        return Ok(output::line(told(&change))?);
+        return Ok(output::line(describe_change(&change))?);
     }
     let value = kept.unwrap_or_else(|| definition.default());
     output::line(format!("{name} is {value} already"))?;
@@ -163,7 +163,7 @@ async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
     tx.commit().await?;
     db.close().await;
     for change in &changes {
-        output::line(told(change))?;
+        output::line(describe_change(change))?;
     }
     if changes.is_empty() {
         output::line("nothing differed from the defaults")?;
@@ -188,7 +188,7 @@ async fn history(args: &DatabaseArgs, arguments: HistoryArgs) -> Result<()> {
     let rows = page.items.into_iter().map(|change| {
         let default = default_of(&change.name);
         [
-            output::moment(Some(change.changed_at)),
+            output::timestamp(Some(change.changed_at)),
             change.name,
             change.before.unwrap_or_else(|| default.clone()),
             change.after.unwrap_or(default),
@@ -204,7 +204,7 @@ async fn history(args: &DatabaseArgs, arguments: HistoryArgs) -> Result<()> {
 }
 
 /// `max_attempts: 4 → 7`.
-fn told(change: &SettingChange) -> String {
+fn describe_change(change: &SettingChange) -> String {
     let default = default_of(&change.name);
     let before = change.before.as_deref().unwrap_or(&default);
     let after = change.after.as_deref().unwrap_or(&default);
@@ -228,7 +228,7 @@ fn bounds(setting: &ListedSetting) -> String {
 }
 
 /// A value as `set` takes it.
-fn plain(value: &Value) -> String {
+fn value_text(value: &Value) -> String {
     match value {
         Value::Bool(true) => "on".to_owned(),
         Value::Bool(false) => "off".to_owned(),

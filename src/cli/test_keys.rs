@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use crate::cli::selected::SelectedArgs;
+use crate::cli::key_selection::SelectionArgs;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, UpstreamArgs};
@@ -29,7 +29,7 @@ use crate::tasks::test_keys::test_all;
 #[derive(Debug, Args)]
 pub struct TestArgs {
     #[command(flatten)]
-    selected: SelectedArgs,
+    selected: SelectionArgs,
     #[command(flatten)]
     upstream: UpstreamArgs,
     /// As JSON
@@ -71,16 +71,16 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
     let mut tested = Vec::with_capacity(chosen.len());
     // It shows itself only where a person looks.
     let bar = ProgressBar::new(u64::try_from(chosen.len()).unwrap_or(u64::MAX));
-    let tell = |one| {
+    let report = |one| {
         bar.inc(1);
         tested.extend(one);
     };
-    test_all(&checker, &chosen, tell).await;
+    test_all(&checker, &chosen, report).await;
     bar.finish_and_clear();
     // The writer ends once it has written all that it was given.
     drop(recorder);
     writing.await?;
-    hand_over(&db, &rows, &keys).await?;
+    publish_changed_states(&db, &rows, &keys).await?;
     db.close().await;
 
     tested.sort_by_key(|key| key.id);
@@ -110,7 +110,11 @@ fn chosen(rows: &[UpstreamKey], ids: Option<Vec<i64>>) -> Result<Vec<UpstreamKey
 }
 
 /// Tells a running server which states are not those of before.
-async fn hand_over(db: &Db, before: &[UpstreamKey], keys: &SharedKeyRegistry) -> Result<()> {
+async fn publish_changed_states(
+    db: &Db,
+    before: &[UpstreamKey],
+    keys: &SharedKeyRegistry,
+) -> Result<()> {
     let is_changed = |row: &&UpstreamKey| {
         let now = keys.lock().get(row.id).map(|row| row.condition);
         now.is_some_and(|condition| condition != row.condition)

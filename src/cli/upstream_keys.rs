@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use sqlx::{Sqlite, Transaction};
 
-use crate::cli::selected::{RemovedArgs, SelectedArgs};
+use crate::cli::key_selection::{RemovalArgs, SelectionArgs};
 use crate::cli::test_keys::{self, TestArgs};
 use crate::cli::{database, output};
 use crate::clock;
@@ -30,15 +30,15 @@ pub enum Command {
     /// Change what is said of keys: label, project, billing, priority, weight, tags
     Update(UpdateArgs),
     /// Turn keys on, and clear their states
-    Enable(SelectedArgs),
+    Enable(SelectionArgs),
     /// Turn keys off
-    Disable(SelectedArgs),
+    Disable(SelectionArgs),
     /// Clear what holds keys back: their states and the cooldowns of their projects
-    Clear(SelectedArgs),
+    Clear(SelectionArgs),
     /// Ask Google about keys now; it costs nothing. The exit status is 0 whatever is found
     Test(TestArgs),
     /// Remove keys; their requests stay in the log
-    Remove(RemovedArgs),
+    Remove(RemovalArgs),
 }
 
 /// What may be said of keys.
@@ -67,7 +67,7 @@ pub struct AttributesArgs {
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
     #[command(flatten)]
-    selected: SelectedArgs,
+    selected: SelectionArgs,
     #[command(flatten)]
     attributes: AttributesArgs,
 }
@@ -126,20 +126,20 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
             label,
             ..attributes.clone()
         };
-        let is_news = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
-        changed += usize::from(is_news);
+        let is_changed = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
+        changed += usize::from(is_changed);
     }
-    let sisters = upstream_keys::count_sisters(&mut tx, &ids).await?;
+    let other_keys = upstream_keys::count_sisters(&mut tx, &ids).await?;
     tx.commit().await?;
     db.close().await;
     let count = output::count(changed, "upstream key");
     output::line(format!(
         "changed {count}; a running server notices within 2 seconds"
     ))?;
-    if attributes.billing.is_some() && sisters > 0 {
-        let sisters = output::count(usize::try_from(sisters)?, "other key");
+    if attributes.billing.is_some() && other_keys > 0 {
+        let other_keys = output::count(usize::try_from(other_keys)?, "other key");
         output::line(format!(
-            "billing belongs to the project: it now counts for {sisters} of the same projects too"
+            "billing belongs to the project: it now counts for {other_keys} of the same projects too"
         ))?;
     }
     Ok(())
@@ -193,7 +193,7 @@ async fn selected(
     })
 }
 
-async fn remove(args: &DatabaseArgs, removed: RemovedArgs) -> Result<()> {
+async fn remove(args: &DatabaseArgs, removed: RemovalArgs) -> Result<()> {
     let db = database::open_existing(args).await?;
     let ids = removed.confirmed("upstream key")?;
     let ids: Vec<_> = ids.into_iter().map(UpstreamKeyId).collect();

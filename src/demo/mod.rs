@@ -1,5 +1,5 @@
 //! The whole product without a Google key: a fake Google, its cast of keys, and clients.
 
-pub mod cast;
 pub mod fake_gemini;
+pub mod keys;
 pub mod traffic;

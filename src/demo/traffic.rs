@@ -26,17 +26,17 @@ pub async fn run(base_url: String, client_keys: Vec<String>, rate: f64, cancel: 
         }
     };
     let requests = TaskTracker::new();
-    while let Some(client_key) = any_of(&client_keys) {
-        let visit = Visit {
+    while let Some(client_key) = choose(&client_keys) {
+        let demo_client = DemoClient {
             client: client.clone(),
             base_url: base_url.clone(),
             client_key: client_key.clone(),
         };
         let request = cancel
             .clone()
-            .run_until_cancelled_owned(visit.any_request());
+            .run_until_cancelled_owned(demo_client.send_random_request());
         requests.spawn(request);
-        let pause = Duration::from_secs_f64(think_seconds(rate));
+        let pause = Duration::from_secs_f64(seconds_until_next_request(rate));
         if cancel
             .run_until_cancelled(tokio::time::sleep(pause))
             .await
@@ -50,21 +50,21 @@ pub async fn run(base_url: String, client_keys: Vec<String>, rate: f64, cancel: 
 }
 
 /// The time to the next request: as between calls that know nothing of each other, and not over a minute.
-fn think_seconds(rate: f64) -> f64 {
+fn seconds_until_next_request(rate: f64) -> f64 {
     let uniform: f64 = rand::rng().random_range(f64::EPSILON..1.0);
     (-uniform.ln() / rate.max(0.001)).min(60.0)
 }
 
 /// One client about to ask one thing.
-struct Visit {
+struct DemoClient {
     client: Client,
     base_url: String,
     client_key: String,
 }
 
-impl Visit {
+impl DemoClient {
     /// Mostly answers are wanted, and mostly right questions asked.
-    async fn any_request(self) {
+    async fn send_random_request(self) {
         let kind = rand::rng().random_range(0..100);
         // An error here is the pool refusing or ending: the demo shows that too.
         let _ = match kind {
@@ -83,19 +83,19 @@ impl Visit {
 
     async fn generate(&self) -> reqwest::Result<()> {
         let path = format!("/v1beta/models/{}:generateContent", model());
-        finish(self.native(&path, prompt()).send().await?).await
+        read_to_end(self.native(&path, prompt()).send().await?).await
     }
 
-    async fn stream(&self, hangs_up: bool) -> reqwest::Result<()> {
+    async fn stream(&self, disconnects: bool) -> reqwest::Result<()> {
         let path = format!("/v1beta/models/{}:streamGenerateContent?alt=sse", model());
         let mut response = self.native(&path, prompt()).send().await?;
-        if hangs_up {
+        if disconnects {
             for _ in 0..2 {
                 response.chunk().await?;
             }
             return Ok(());
         }
-        finish(response).await
+        read_to_end(response).await
     }
 
     async fn chat(&self, is_stream: bool) -> reqwest::Result<()> {
@@ -106,7 +106,7 @@ impl Visit {
             "stream_options": if is_stream { json!({"include_usage": true}) } else { Value::Null },
         });
         let path = "/v1beta/openai/chat/completions";
-        finish(self.openai(path, body).send().await?).await
+        read_to_end(self.openai(path, body).send().await?).await
     }
 
     async fn embed(&self) -> reqwest::Result<()> {
@@ -118,30 +118,30 @@ impl Visit {
         });
         let body = json!({"requests": vec![request; count]});
         let path = "/v1beta/models/gemini-embedding-001:batchEmbedContents";
-        finish(self.native(path, body).send().await?).await
+        read_to_end(self.native(path, body).send().await?).await
     }
 
     async fn count_tokens(&self) -> reqwest::Result<()> {
         let path = format!("/v1beta/models/{}:countTokens", model());
-        finish(self.native(&path, prompt()).send().await?).await
+        read_to_end(self.native(&path, prompt()).send().await?).await
     }
 
     async fn list_models(&self) -> reqwest::Result<()> {
         let request = self.client.get(format!("{}/v1beta/models", self.base_url));
         let request = request.header("x-goog-api-key", &self.client_key);
-        finish(with_user_agent(request, GOOGLE_AGENTS).send().await?).await
+        read_to_end(with_user_agent(request, GOOGLE_AGENTS).send().await?).await
     }
 
     async fn wrong_model(&self) -> reqwest::Result<()> {
         let path = "/v1beta/models/gemini-9-dream:generateContent";
-        finish(self.native(path, prompt()).send().await?).await
+        read_to_end(self.native(path, prompt()).send().await?).await
     }
 
     async fn wrong_argument(&self) -> reqwest::Result<()> {
         let path = format!("/v1beta/models/{}:generateContent", model());
         let mut body = prompt();
         body["generationConfig"] = json!({"temperature": 7});
-        finish(self.native(&path, body).send().await?).await
+        read_to_end(self.native(&path, body).send().await?).await
     }
 
     fn native(&self, path: &str, body: Value) -> RequestBuilder {
@@ -173,19 +173,19 @@ const GOOGLE_AGENTS: &[&str] = &[
 const OPENAI_AGENTS: &[&str] = &["OpenAI/Python 3.54.0", "OpenAI/JS 6.49.0"];
 
 fn with_user_agent(request: RequestBuilder, agents: &[&'static str]) -> RequestBuilder {
-    match any_of(agents) {
+    match choose(agents) {
         Some(agent) => request.header("user-agent", *agent),
         None => request,
     }
 }
 
 /// Reads an answer to its end, as a client does.
-async fn finish(mut response: Response) -> reqwest::Result<()> {
+async fn read_to_end(mut response: Response) -> reqwest::Result<()> {
     while response.chunk().await?.is_some() {}
     Ok(())
 }
 
-fn any_of<T>(choices: &[T]) -> Option<&T> {
+fn choose<T>(choices: &[T]) -> Option<&T> {
     choices.choose(&mut rand::rng())
 }
 
@@ -198,7 +198,7 @@ fn model() -> &'static str {
         "gemini-flash-lite-latest",
         "gemini-2.5-pro",
     ];
-    any_of(&MODELS).unwrap_or(&MODELS[0])
+    choose(&MODELS).unwrap_or(&MODELS[0])
 }
 
 fn question() -> &'static str {
@@ -212,7 +212,7 @@ fn question() -> &'static str {
         "How do tides work, and why are there two a day?",
         "Write a haiku about a queue that never ends.",
     ];
-    any_of(&QUESTIONS).unwrap_or(&QUESTIONS[0])
+    choose(&QUESTIONS).unwrap_or(&QUESTIONS[0])
 }
 
 fn prompt() -> Value {
@@ -222,14 +222,14 @@ fn prompt() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::fake_gemini::fate::{FakeKey, Fate};
-    use crate::demo::fake_gemini::{FakeGemini, Rules};
+    use crate::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
+    use crate::demo::fake_gemini::{FakeConfig, FakeGemini};
 
     #[tokio::test]
     async fn traffic_flows_until_it_is_cancelled_and_minds_no_refusal() {
-        let often_hung_up = Fate::EveryNth(3, Box::new(Fate::HangUp));
-        let rules = Rules::with_keys([FakeKey::new("client", "1", often_hung_up)]);
-        let fake = FakeGemini::start(rules).await.unwrap();
+        let often_closed = Behaviour::EveryNth(3, Box::new(Behaviour::CloseConnection));
+        let config = FakeConfig::with_keys([FakeKey::new("client", "1", often_closed)]);
+        let fake = FakeGemini::start(config).await.unwrap();
         let cancel = CancellationToken::new();
 
         let running = tokio::spawn(run(

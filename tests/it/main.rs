@@ -1,14 +1,14 @@
 //! The program through its front door, against the fake Gemini.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
-mod belongings;
-mod checks;
 mod cli;
-mod clients;
 mod dashboard;
-mod live_clients;
+mod key_checks;
 mod projects;
 mod proxy;
 mod retention;
+mod sdk_clients;
+mod sdk_live_sessions;
 mod simulation;
+mod stateful_resources;
 mod support;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::storage::upstream_keys;
 use serde_json::{Value, json};
 
@@ -14,14 +14,14 @@ use crate::support::{TestPool, eventually};
 const PROJECT: &str = "424242424242";
 const MODEL: &str = "gemini-2.5-flash";
 
-fn keys<const N: usize>(fates: [(&str, Fate); N]) -> [FakeKey; N] {
+fn keys<const N: usize>(behaviours: [(&str, Behaviour); N]) -> [FakeKey; N] {
     let mut number = 0;
-    fates.map(|(project, fate)| {
+    behaviours.map(|(project, behaviour)| {
         number += 1;
         FakeKey::new(
             format!("AIzaSyTheSecretOfKeyNumber{number:014}"),
             project,
-            fate,
+            behaviour,
         )
     })
 }
@@ -45,13 +45,13 @@ fn list(folder: &Path, arguments: &[&str]) -> Vec<Value> {
 
 #[tokio::test]
 async fn keys_that_errors_place_in_one_project_share_it() {
-    for fate in [Fate::ServiceDisabled, Fate::Suspended] {
-        let fates = [
-            (PROJECT, fate.clone()),
-            (PROJECT, fate),
-            ("1", Fate::Healthy),
+    for behaviour in [Behaviour::ServiceDisabled, Behaviour::Suspended] {
+        let behaviours = [
+            (PROJECT, behaviour.clone()),
+            (PROJECT, behaviour),
+            ("1", Behaviour::Healthy),
         ];
-        let pool = TestPool::of(keys(fates)).await;
+        let pool = TestPool::with_keys(keys(behaviours)).await;
 
         while pool
             .keys()
@@ -92,13 +92,13 @@ async fn keys_that_errors_place_in_one_project_share_it() {
 
 #[tokio::test]
 async fn a_suspended_project_rests_all_its_keys() {
-    let fates = [
-        (PROJECT, Fate::Suspended),
-        (PROJECT, Fate::Suspended),
-        ("1", Fate::Healthy),
+    let behaviours = [
+        (PROJECT, Behaviour::Suspended),
+        (PROJECT, Behaviour::Suspended),
+        ("1", Behaviour::Healthy),
     ];
-    let keys = keys(fates);
-    let pool = TestPool::of(keys.clone()).await;
+    let keys = keys(behaviours);
+    let pool = TestPool::with_keys(keys.clone()).await;
     let folder = pool.folder.path();
     run(folder, &["keys", "update", "1", "2", "--project", "team"]);
     run(folder, &["keys", "update", "3", "--priority", "1"]);
@@ -108,10 +108,10 @@ async fn a_suspended_project_rests_all_its_keys() {
         assert_eq!(pool.generate().await.status(), 200);
     }
 
-    let asked = keys[..2]
+    let requests = keys[..2]
         .iter()
         .map(|key| pool.google.counts(&key.secret).requests);
-    assert_eq!(asked.sum::<u64>(), 1);
+    assert_eq!(requests.sum::<u64>(), 1);
     eventually(
         "both are set aside, in the project that has a number now",
         async || {
@@ -124,11 +124,11 @@ async fn a_suspended_project_rests_all_its_keys() {
 
 #[tokio::test]
 async fn keys_put_into_one_project_rest_together() {
-    let fates = [
-        ("1", Fate::QuotaZero(MODEL.to_owned())),
-        ("2", Fate::Healthy),
+    let behaviours = [
+        ("1", Behaviour::QuotaZero(MODEL.to_owned())),
+        ("2", Behaviour::Healthy),
     ];
-    let pool = TestPool::of(keys(fates)).await;
+    let pool = TestPool::with_keys(keys(behaviours)).await;
     let folder = pool.folder.path();
     run(folder, &["keys", "update", "2", "--priority", "1"]);
     pool.app.reload(gemini_pool::clock::now()).await.unwrap();
@@ -145,13 +145,13 @@ async fn keys_put_into_one_project_rest_together() {
 
 #[tokio::test]
 async fn a_hand_brings_back_what_rests() {
-    for (fate, refused, state) in [
-        (Fate::Leaked, 503, "leaked"),
-        (Fate::ProjectDenied, 503, "suspended"),
-        (Fate::QuotaZero(MODEL.to_owned()), 429, "cooling_down"),
+    for (behaviour, refused, state) in [
+        (Behaviour::Leaked, 503, "leaked"),
+        (Behaviour::ProjectDenied, 503, "suspended"),
+        (Behaviour::QuotaZero(MODEL.to_owned()), 429, "cooling_down"),
     ] {
-        let fate = Fate::Sequence(vec![fate, Fate::Healthy]);
-        let pool = TestPool::start(Rules::with_keys(keys([("1", fate)]))).await;
+        let behaviour = Behaviour::Sequence(vec![behaviour, Behaviour::Healthy]);
+        let pool = TestPool::start(FakeConfig::with_keys(keys([("1", behaviour)]))).await;
         let folder = pool.folder.path();
         for _ in 0..2 {
             assert_eq!(pool.generate().await.status(), refused, "{state}");
@@ -161,11 +161,11 @@ async fn a_hand_brings_back_what_rests() {
         });
         assert_eq!(resting.await["id"], 1);
 
-        let told = run(folder, &["keys", "clear", "1"]);
+        let reported = run(folder, &["keys", "clear", "1"]);
 
         assert!(
-            told.contains("cleared 1 state") || told.contains("1 cooldown"),
-            "{told}"
+            reported.contains("cleared 1 state") || reported.contains("1 cooldown"),
+            "{reported}"
         );
         eventually("the key is back", async || {
             (pool.generate().await.status() == 200).then_some(())
@@ -177,7 +177,7 @@ async fn a_hand_brings_back_what_rests() {
 
 #[tokio::test]
 async fn what_a_free_project_answers_costs_nothing() {
-    let pool = TestPool::start(Rules::with_keys(keys([("1", Fate::Healthy)]))).await;
+    let pool = TestPool::start(FakeConfig::with_keys(keys([("1", Behaviour::Healthy)]))).await;
     pool.generate().await;
     assert!(pool.row().await.cost_usd.is_some_and(|cost| cost > 0.0));
 
@@ -223,8 +223,8 @@ async fn columns_of_an_import_are_taken_over() {
     run(folder, &imported);
 
     let keys = list(folder, &[]);
-    let said = ["label", "project", "billing", "weight", "priority", "tags"];
-    let said = |key: &Value| said.map(|name| key[name].clone());
+    let attributes = ["label", "project", "billing", "weight", "priority", "tags"];
+    let attributes = |key: &Value| attributes.map(|name| key[name].clone());
     let one = [
         "one".into(),
         "projects/7".into(),
@@ -241,8 +241,8 @@ async fn columns_of_an_import_are_taken_over() {
         0.into(),
         json!(["c"]),
     ];
-    assert_eq!(said(&keys[0]), one);
-    assert_eq!(said(&keys[1]), two);
+    assert_eq!(attributes(&keys[0]), one);
+    assert_eq!(attributes(&keys[1]), two);
 
     std::fs::write(&table, "key,weight\nopaque-key-0001,9\nopaque-key-0002,1\n").unwrap();
     let left = run(folder, &["keys", "import", table_name]);
@@ -253,8 +253,11 @@ async fn columns_of_an_import_are_taken_over() {
     assert_eq!(list(folder, &[])[0]["weight"], 9);
 
     run(folder, &["keys", "update", "1", "--project", "team"]);
-    let told = run(folder, &["keys", "update", "1", "--billing", "free"]);
-    assert!(told.contains("1 other key of the same projects"), "{told}");
+    let reported = run(folder, &["keys", "update", "1", "--billing", "free"]);
+    assert!(
+        reported.contains("1 other key of the same projects"),
+        "{reported}"
+    );
     assert_eq!(list(folder, &["--project", "team"])[1]["billing"], "free");
     assert_eq!(list(folder, &["--tag", "c"]).len(), 1);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use gemini_pool::clock;
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::quota::google_clock::begin_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
@@ -12,7 +12,7 @@ use gemini_pool::storage::quotas;
 use gemini_pool::storage::request_logs::NewRequestLog;
 use gemini_pool::tasks::prune_logs;
 
-use crate::support::asking::Ask;
+use crate::support::requests::TestRequest;
 use crate::support::{TestPool, eventually};
 
 const OLD_ROWS: u32 = 1_000;
@@ -37,13 +37,16 @@ async fn old_rows_go_while_requests_are_served_and_their_sums_stay() {
     .await;
     pool.set(&[("log_retention_days", "90")]).await;
 
-    let (deleted, heard) = tokio::join!(prune_logs::pass(&pool.app, now), pool.hear(Ask::Whole));
+    let (deleted, response) = tokio::join!(
+        prune_logs::pass(&pool.app, now),
+        pool.fetch(TestRequest::Generate)
+    );
 
     assert_eq!(deleted.unwrap(), u64::from(OLD_ROWS));
-    assert_eq!(heard.status, 200);
+    assert_eq!(response.status, 200);
     let rows = pool.finished_rows(1).await;
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].id.to_string(), heard.id());
+    assert_eq!(rows[0].id.to_string(), response.id());
     pool.assert_sums_agree().await;
     let summed: i64 = sqlx::query_scalar("SELECT sum(requests) FROM model_hours")
         .fetch_one(&pool.app.db.readers)
@@ -55,7 +58,7 @@ async fn old_rows_go_while_requests_are_served_and_their_sums_stay() {
 #[tokio::test]
 async fn a_retention_of_no_days_keeps_everything() {
     let pool = keeping_everything().await;
-    pool.hear(Ask::Whole).await;
+    pool.fetch(TestRequest::Generate).await;
     let much_later = clock::now() + Duration::from_hours(24 * 365);
 
     assert_eq!(prune_logs::pass(&pool.app, much_later).await.unwrap(), 0);
@@ -68,7 +71,7 @@ async fn a_retention_of_no_days_keeps_everything() {
 #[tokio::test]
 async fn what_keys_used_days_ago_goes_even_where_rows_stay() {
     let pool = keeping_everything().await;
-    pool.hear(Ask::Whole).await;
+    pool.fetch(TestRequest::Generate).await;
     let (now, day) = (clock::now(), Duration::from_hours(24));
     let used = async || {
         let today = begin_of_google_day(now);
@@ -86,6 +89,7 @@ async fn what_keys_used_days_ago_goes_even_where_rows_stay() {
 
 /// Its own pruning at the start finds nothing to do.
 async fn keeping_everything() -> TestPool {
-    let rules = Rules::with_keys([FakeKey::healthy("AIza-healthy-key-0001", "projects/1")]);
-    TestPool::start_with(rules, &[("log_retention_days", "0")]).await
+    let fake_config =
+        FakeConfig::with_keys([FakeKey::healthy("AIza-healthy-key-0001", "projects/1")]);
+    TestPool::start_with(fake_config, &[("log_retention_days", "0")]).await
 }

@@ -21,7 +21,7 @@ use crate::storage::upstream_keys::Added;
 use crate::storage::{installation, upstream_keys};
 
 /// So many entries that are no keys are told one by one.
-const MOST_ODD: usize = 20;
+const MAX_LISTED_ODD: usize = 20;
 
 #[derive(Debug, Args)]
 pub struct AddArgs {
@@ -54,7 +54,7 @@ pub struct ImportArgs {
 
 /// What came of adding keys.
 #[derive(Debug, Default, Serialize)]
-struct Report {
+struct ImportReport {
     new: usize,
     /// Removed before, and now in use again.
     restored: usize,
@@ -65,11 +65,11 @@ struct Report {
     differing: usize,
     /// How often a key came again in what was given.
     duplicates: usize,
-    odd: Vec<ReportedOdd>,
+    odd: Vec<OddEntry>,
 }
 
 #[derive(Debug, Serialize)]
-struct ReportedOdd {
+struct OddEntry {
     line: usize,
     /// What was expected there.
     what: &'static str,
@@ -78,7 +78,7 @@ struct ReportedOdd {
 
 /// How keys are taken in.
 #[derive(Debug, Clone, Copy)]
-struct Manner {
+struct ImportMode {
     /// Whether what is said of known keys is taken over.
     update: bool,
     /// Whether anything stays, or only the counts.
@@ -96,7 +96,7 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
         arguments.secrets
     };
     let mut keys: Vec<ImportedKey> = Vec::new();
-    let mut report = Report::default();
+    let mut report = ImportReport::default();
     let mut seen = HashSet::new();
     for (number, text) in (1..).zip(secrets.iter().filter(|text| !text.is_empty())) {
         if !is_sendable(text) {
@@ -116,15 +116,15 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
         return Err(InvalidConfig::new("no key was given").into());
     }
     import::apply_defaults(&mut keys, &arguments.attributes.read());
-    let manner = Manner {
+    let import_mode = ImportMode {
         update: false,
         keep: true,
     };
     let db = database::open(args).await?;
-    add_all(&db, &keys, &mut report, manner).await?;
+    add_all(&db, &keys, &mut report, import_mode).await?;
     db.close().await;
     let how = "change them with `upstream-keys update`";
-    show(&report, arguments.json, manner, how)
+    show(&report, arguments.json, import_mode, how)
 }
 
 pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result<()> {
@@ -141,13 +141,13 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
                    line,
                    expected: what,
                    start,
-               }| ReportedOdd { line, what, start };
-    let mut report = Report {
+               }| OddEntry { line, what, start };
+    let mut report = ImportReport {
         duplicates: found.duplicates,
         odd: found.unusable.into_iter().map(odd).collect(),
-        ..Report::default()
+        ..ImportReport::default()
     };
-    let manner = Manner {
+    let import_mode = ImportMode {
         update: arguments.update,
         keep: !arguments.dry_run,
     };
@@ -155,15 +155,20 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
         report.new = found.keys.len();
     } else if !found.keys.is_empty() {
         let db = database::open(args).await?;
-        add_all(&db, &found.keys, &mut report, manner).await?;
+        add_all(&db, &found.keys, &mut report, import_mode).await?;
         db.close().await;
     }
     let how = "--update changes them";
-    show(&report, arguments.json, manner, how)
+    show(&report, arguments.json, import_mode, how)
 }
 
 /// Adds keys in one transaction.
-async fn add_all(db: &Db, keys: &[ImportedKey], report: &mut Report, manner: Manner) -> Result<()> {
+async fn add_all(
+    db: &Db,
+    keys: &[ImportedKey],
+    report: &mut ImportReport,
+    import_mode: ImportMode,
+) -> Result<()> {
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
@@ -177,7 +182,7 @@ async fn add_all(db: &Db, keys: &[ImportedKey], report: &mut Report, manner: Man
                 if attributes.is_empty() {
                     continue;
                 }
-                if manner.update {
+                if import_mode.update {
                     let updated = upstream_keys::update(&mut tx, id, attributes, &act).await?;
                     report.updated += usize::from(updated);
                 } else {
@@ -187,7 +192,7 @@ async fn add_all(db: &Db, keys: &[ImportedKey], report: &mut Report, manner: Man
             }
         }
     }
-    if manner.keep {
+    if import_mode.keep {
         tx.commit().await?;
     } else {
         tx.rollback().await?;
@@ -195,12 +200,12 @@ async fn add_all(db: &Db, keys: &[ImportedKey], report: &mut Report, manner: Man
     Ok(())
 }
 
-fn show(report: &Report, json: bool, manner: Manner, how: &str) -> Result<()> {
+fn show(report: &ImportReport, json: bool, import_mode: ImportMode, how: &str) -> Result<()> {
     if json {
         output::json(report)?;
         return Ok(());
     }
-    let Report {
+    let ImportReport {
         new,
         restored,
         known,
@@ -213,7 +218,7 @@ fn show(report: &Report, json: bool, manner: Manner, how: &str) -> Result<()> {
         "{new} new, {restored} restored, {known} known, {duplicates} duplicate, {} odd",
         odd.len()
     );
-    let would = if manner.keep { "" } else { "would be " };
+    let would = if import_mode.keep { "" } else { "would be " };
     output::line(format!("upstream keys {would}added: {counts}"))?;
     if *updated > 0 {
         output::line(format!("known keys {would}changed: {updated}"))?;
@@ -223,7 +228,7 @@ fn show(report: &Report, json: bool, manner: Manner, how: &str) -> Result<()> {
             "known keys that are said to be otherwise and were left as they are: {differing}; {how}"
         ))?;
     }
-    for odd in odd.iter().take(MOST_ODD) {
+    for odd in odd.iter().take(MAX_LISTED_ODD) {
         let (line, what) = (odd.line, odd.what);
         let start = output::printable(&odd.start);
         output::line(if what == "key" {
@@ -232,11 +237,11 @@ fn show(report: &Report, json: bool, manner: Manner, how: &str) -> Result<()> {
             format!("line {line}: no usable {what}, so the key goes without: {start}…")
         })?;
     }
-    if odd.len() > MOST_ODD {
-        let more = odd.len() - MOST_ODD;
+    if odd.len() > MAX_LISTED_ODD {
+        let more = odd.len() - MAX_LISTED_ODD;
         output::line(format!("and {more} more; --json tells all"))?;
     }
-    if manner.keep && new + restored + updated > 0 {
+    if import_mode.keep && new + restored + updated > 0 {
         output::line("a running server lends them within 2 seconds")?;
     }
     Ok(())

@@ -109,7 +109,7 @@ fn row(key: ListedKey) -> [String; 12] {
         key.requests.to_string(),
         key.failures.to_string(),
         key.total_tokens.to_string(),
-        output::moment(key.last_used_at),
+        output::timestamp(key.last_used_at),
         why,
     ]
 }
@@ -138,8 +138,8 @@ fn until(key: &ListedKey) -> String {
         ("ready", ..) => String::new(),
         ("disabled", ..) => format!("by hand: upstream-keys enable {id}"),
         ("trial", ..) => "after one request".to_owned(),
-        (_, Some(until), _) => format!("ends {}", output::moment(Some(until))),
-        (_, None, Some(check)) => format!("checked {}", output::moment(Some(check))),
+        (_, Some(until), _) => format!("ends {}", output::timestamp(Some(until))),
+        (_, None, Some(check)) => format!("checked {}", output::timestamp(Some(check))),
         (_, None, None) => format!("by hand: upstream-keys clear {id}"),
     }
 }

@@ -4,27 +4,27 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{BadCredentials, Call, Form};
-use super::fate::Fate;
+use super::behaviour::Behaviour;
 use super::json;
-use super::keys::KeyState;
+use super::keys::FakeKeyState;
+use super::request_target::{BadCredentials, RequestTarget, ResponseFormat};
 
 /// One refusal: its status and its body in the native form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GoogleError {
     pub status: u16,
     pub body: Cow<'static, str>,
-    pub kind: BodyKind,
+    pub kind: ErrorBodyKind,
 }
 
 /// What a body is, and so whether a surface gives it a form of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyKind {
+pub enum ErrorBodyKind {
     Json,
     /// HTML of the front end.
-    Page,
-    /// Given as it is: `Fate::Says`.
-    AsIs,
+    Html,
+    /// Given as it is: `Behaviour::FixedResponse`.
+    Verbatim,
 }
 
 /// A body from `errors/` (its README says where each comes from).
@@ -33,17 +33,17 @@ macro_rules! verbatim {
         GoogleError {
             status: $status,
             body: Cow::Borrowed(include_str!(concat!("errors/", $name, ".json"))),
-            kind: BodyKind::Json,
+            kind: ErrorBodyKind::Json,
         }
     };
 }
 
-macro_rules! page {
+macro_rules! html {
     ($status:literal, $name:literal) => {
         GoogleError {
             status: $status,
             body: Cow::Borrowed(include_str!(concat!("errors/", $name, ".html"))),
-            kind: BodyKind::Page,
+            kind: ErrorBodyKind::Html,
         }
     };
 }
@@ -51,8 +51,8 @@ macro_rules! page {
 impl GoogleError {
     /// An error with a message and nothing more.
     pub fn plain(status: u16, message: &str) -> Self {
-        let error = Envelope {
-            error: Fields {
+        let error = ErrorEnvelope {
+            error: ErrorFields {
                 code: status,
                 message: message.into(),
                 status: status_name(status).into(),
@@ -61,7 +61,7 @@ impl GoogleError {
         Self {
             status,
             body: json::pretty(&error).into(),
-            kind: BodyKind::Json,
+            kind: ErrorBodyKind::Json,
         }
     }
 
@@ -69,15 +69,15 @@ impl GoogleError {
         Self {
             status: 429,
             body: body.into(),
-            kind: BodyKind::Json,
+            kind: ErrorBodyKind::Json,
         }
     }
 
-    pub fn bad_credentials(bad: BadCredentials, call: &Call) -> Self {
+    pub fn bad_credentials(bad: BadCredentials, request_target: &RequestTarget) -> Self {
         match bad {
             BadCredentials::Missing => verbatim!(403, "403-no-key"),
             BadCredentials::Several => verbatim!(400, "400-two-credentials"),
-            BadCredentials::BearerOnNative => credential_kind(call),
+            BadCredentials::BearerOnNative => credential_kind(request_target),
         }
     }
 
@@ -85,17 +85,20 @@ impl GoogleError {
         verbatim!(400, "400-key-invalid")
     }
 
-    pub fn unknown_model(call: &Call, model: &str) -> Self {
-        let error = match call.form {
-            Form::Sse => verbatim!(404, "404-model-sse"),
-            Form::Json | Form::JsonArray | Form::OpenAi | Form::Interactions => {
+    pub fn unknown_model(request_target: &RequestTarget, model: &str) -> Self {
+        let error = match request_target.format {
+            ResponseFormat::Sse => verbatim!(404, "404-model-sse"),
+            ResponseFormat::Json
+            | ResponseFormat::JsonArray
+            | ResponseFormat::OpenAi
+            | ResponseFormat::Interactions => {
                 verbatim!(404, "404-model")
             }
         };
         error
             .fill("<MODEL>", model)
-            .fill("<VERSION>", &call.version)
-            .fill("<SHORT_METHOD>", call.operation.short_name())
+            .fill("<VERSION>", &request_target.version)
+            .fill("<SHORT_METHOD>", request_target.operation.short_name())
     }
 
     /// Also what a file of another project gets, and one that has expired.
@@ -121,8 +124,8 @@ impl GoogleError {
         verbatim!(409, "409-exists")
     }
 
-    pub fn no_such_page() -> Self {
-        page!(404, "404-not-found")
+    pub fn not_found_html() -> Self {
+        html!(404, "404-not-found")
     }
 
     pub fn bad_argument() -> Self {
@@ -133,75 +136,76 @@ impl GoogleError {
         verbatim!(400, "400-too-many-tokens")
     }
 
-    /// What a fate says to this request; `None`: nothing against answering it. `models` are the names its model has.
-    pub fn of_fate(
-        fate: &Fate,
-        call: &Call,
+    /// What a behaviour says to this request; `None`: nothing against answering it. `models` are the names its model has.
+    pub fn of_behaviour(
+        behaviour: &Behaviour,
+        request_target: &RequestTarget,
         models: &[&str],
-        key: Option<&KeyState>,
+        key: Option<&FakeKeyState>,
     ) -> Option<Self> {
-        let spends = call.operation.spends();
-        let error = match fate {
-            Fate::Invalid => verbatim!(400, "400-key-invalid"),
-            Fate::InvalidEchoingKey => verbatim!(400, "400-key-invalid-debuginfo"),
-            Fate::Expired => verbatim!(400, "400-key-expired"),
-            Fate::NotFound => verbatim!(400, "400-key-not-found"),
-            Fate::Unauthenticated if !call.operation.is_list() => credential_kind(call),
-            Fate::Leaked => verbatim!(403, "403-leaked"),
-            Fate::Suspended => verbatim!(403, "403-suspended"),
-            Fate::ServiceDisabled => verbatim!(403, "403-service-disabled"),
-            Fate::Restricted => {
-                verbatim!(403, "403-service-blocked").fill("<METHOD>", &call.method_name())
+        let uses_quota = request_target.operation.uses_quota();
+        let error = match behaviour {
+            Behaviour::Invalid => verbatim!(400, "400-key-invalid"),
+            Behaviour::InvalidEchoingKey => verbatim!(400, "400-key-invalid-debuginfo"),
+            Behaviour::Expired => verbatim!(400, "400-key-expired"),
+            Behaviour::NotFound => verbatim!(400, "400-key-not-found"),
+            Behaviour::Unauthenticated if !request_target.operation.is_list() => {
+                credential_kind(request_target)
             }
-            Fate::ReferrerBlocked => verbatim!(403, "403-referrer-blocked"),
-            Fate::ProjectDenied => verbatim!(403, "403-project-denied"),
-            Fate::BillingEmpty if spends => verbatim!(402, "402-prepay-empty"),
-            Fate::BillingEmpty429 if spends => verbatim!(429, "429-prepay-empty"),
-            Fate::SpendingCap if spends => verbatim!(429, "429-spending-cap"),
-            Fate::QuotaZero(zero) if spends && models.contains(&zero.as_str()) => {
+            Behaviour::Leaked => verbatim!(403, "403-leaked"),
+            Behaviour::Suspended => verbatim!(403, "403-suspended"),
+            Behaviour::ServiceDisabled => verbatim!(403, "403-service-disabled"),
+            Behaviour::ServiceBlocked => verbatim!(403, "403-service-blocked")
+                .fill("<METHOD>", &request_target.method_name()),
+            Behaviour::ReferrerBlocked => verbatim!(403, "403-referrer-blocked"),
+            Behaviour::ProjectDenied => verbatim!(403, "403-project-denied"),
+            Behaviour::BillingEmpty if uses_quota => verbatim!(402, "402-prepay-empty"),
+            Behaviour::BillingEmpty429 if uses_quota => verbatim!(429, "429-prepay-empty"),
+            Behaviour::SpendingCap if uses_quota => verbatim!(429, "429-spending-cap"),
+            Behaviour::QuotaZero(zero) if uses_quota && models.contains(&zero.as_str()) => {
                 verbatim!(429, "429-limit-zero").fill("<MODEL>", zero)
             }
-            Fate::ModelRetired(retired) if models.contains(&retired.as_str()) => {
+            Behaviour::ModelRetired(retired) if models.contains(&retired.as_str()) => {
                 verbatim!(404, "404-model-retired").fill("<MODEL>", retired)
             }
-            Fate::LocationUnsupported => verbatim!(400, "400-location"),
-            Fate::Exhausted if spends => verbatim!(429, "429-no-details"),
-            Fate::ExhaustedHelpOnly if spends => verbatim!(429, "429-help-only"),
-            Fate::ForbiddenPage => page!(403, "403-forbidden"),
-            Fate::InternalError => verbatim!(500, "500-internal"),
-            Fate::BadGatewayPage => page!(502, "502-server-error"),
-            Fate::Overloaded if spends => verbatim!(503, "503-high-demand"),
-            Fate::OverloadedOldText if spends => verbatim!(503, "503-overloaded"),
-            Fate::DeadlineExceeded => verbatim!(504, "504-deadline"),
-            Fate::Says(status, body) => Self {
+            Behaviour::LocationUnsupported => verbatim!(400, "400-location"),
+            Behaviour::Exhausted if uses_quota => verbatim!(429, "429-no-details"),
+            Behaviour::ExhaustedHelpOnly if uses_quota => verbatim!(429, "429-help-only"),
+            Behaviour::ForbiddenHtml => html!(403, "403-forbidden"),
+            Behaviour::InternalError => verbatim!(500, "500-internal"),
+            Behaviour::BadGatewayHtml => html!(502, "502-server-error"),
+            Behaviour::Overloaded if uses_quota => verbatim!(503, "503-high-demand"),
+            Behaviour::OverloadedLegacyText if uses_quota => verbatim!(503, "503-overloaded"),
+            Behaviour::DeadlineExceeded => verbatim!(504, "504-deadline"),
+            Behaviour::FixedResponse(status, body) => Self {
                 status: *status,
                 body: body.clone().into(),
-                kind: BodyKind::AsIs,
+                kind: ErrorBodyKind::Verbatim,
             },
-            Fate::Healthy
-            | Fate::Unauthenticated
-            | Fate::BillingEmpty
-            | Fate::BillingEmpty429
-            | Fate::SpendingCap
-            | Fate::QuotaZero(_)
-            | Fate::ModelRetired(_)
-            | Fate::Exhausted
-            | Fate::ExhaustedHelpOnly
-            | Fate::Overloaded
-            | Fate::OverloadedOldText
-            | Fate::SlowFirstByte(_)
-            | Fate::Hang
-            | Fate::HangUp
-            | Fate::Reset
-            | Fate::GarbageAnswer
-            | Fate::HalfHead
-            | Fate::CutBody
-            | Fate::CutStream(_)
-            | Fate::StallStream(_)
-            | Fate::StreamError { .. }
-            | Fate::FirstEventError(_)
-            | Fate::EveryNth(..)
-            | Fate::Sequence(_) => return None,
+            Behaviour::Healthy
+            | Behaviour::Unauthenticated
+            | Behaviour::BillingEmpty
+            | Behaviour::BillingEmpty429
+            | Behaviour::SpendingCap
+            | Behaviour::QuotaZero(_)
+            | Behaviour::ModelRetired(_)
+            | Behaviour::Exhausted
+            | Behaviour::ExhaustedHelpOnly
+            | Behaviour::Overloaded
+            | Behaviour::OverloadedLegacyText
+            | Behaviour::SlowFirstByte(_)
+            | Behaviour::NeverRespond
+            | Behaviour::CloseConnection
+            | Behaviour::ResetConnection
+            | Behaviour::MalformedResponse
+            | Behaviour::TruncatedHead
+            | Behaviour::TruncatedBody
+            | Behaviour::AbortStream(_)
+            | Behaviour::StallStream(_)
+            | Behaviour::StreamError { .. }
+            | Behaviour::FirstEventError(_)
+            | Behaviour::EveryNth(..)
+            | Behaviour::Sequence(_) => return None,
         };
         let key = key.map_or(("", ""), |key| (&key.secret, &key.project));
         Some(
@@ -224,38 +228,41 @@ impl GoogleError {
     }
 
     /// The body as this surface gives it.
-    pub fn body_for(&self, form: Form) -> String {
-        if self.kind != BodyKind::Json {
+    pub fn body_for(&self, format: ResponseFormat) -> String {
+        if self.kind != ErrorBodyKind::Json {
             return self.body.to_string();
         }
-        match form {
-            Form::Json | Form::Sse => self.body.to_string(),
-            Form::JsonArray => format!("[{}]", self.body),
-            Form::OpenAi => format!("[{}]\n", self.body),
-            Form::Interactions => self.interactions_body(),
+        match format {
+            ResponseFormat::Json | ResponseFormat::Sse => self.body.to_string(),
+            ResponseFormat::JsonArray => format!("[{}]", self.body),
+            ResponseFormat::OpenAi => format!("[{}]\n", self.body),
+            ResponseFormat::Interactions => self.interactions_body(),
         }
     }
 
-    pub fn content_type(&self, form: Form) -> &'static str {
-        match form {
+    pub fn content_type(&self, format: ResponseFormat) -> &'static str {
+        match format {
             _ if self.body.starts_with('<') => "text/html; charset=UTF-8",
-            Form::Sse => "text/event-stream",
-            Form::Json | Form::JsonArray | Form::OpenAi | Form::Interactions => {
-                "application/json; charset=UTF-8"
-            }
+            ResponseFormat::Sse => "text/event-stream",
+            ResponseFormat::Json
+            | ResponseFormat::JsonArray
+            | ResponseFormat::OpenAi
+            | ResponseFormat::Interactions => "application/json; charset=UTF-8",
         }
     }
 
     /// The error as the last piece of a stream that has begun.
-    pub fn as_event(&self, form: Form, is_first: bool) -> String {
-        match form {
-            Form::Sse | Form::Json => format!("data: {}\r\n\r\n", json::line(&self.fields())),
-            Form::JsonArray => {
+    pub fn as_event(&self, format: ResponseFormat, is_first: bool) -> String {
+        match format {
+            ResponseFormat::Sse | ResponseFormat::Json => {
+                format!("data: {}\r\n\r\n", json::one_line(&self.fields()))
+            }
+            ResponseFormat::JsonArray => {
                 let before = if is_first { "[" } else { "\n,\r\n" };
                 format!("{before}{}\n]", self.body.trim_end())
             }
-            Form::OpenAi => format!("data: {}\n\n", json::compact(&self.fields())),
-            Form::Interactions => format!(
+            ResponseFormat::OpenAi => format!("data: {}\n\n", json::compact(&self.fields())),
+            ResponseFormat::Interactions => format!(
                 "event: error\ndata: {{\"event_type\":\"error\",\"error\":{}}}\n\n",
                 json::compact(&self.interactions_status())
             ),
@@ -270,7 +277,7 @@ impl GoogleError {
     }
 
     fn interactions_body(&self) -> String {
-        let status = json::line(&self.interactions_status());
+        let status = json::one_line(&self.interactions_status());
         format!("{{\"error\": {status}}}")
     }
 
@@ -294,10 +301,10 @@ impl GoogleError {
         }
     }
 
-    /// The error without its details. A body of `Fate::Says` may be anything.
-    fn fields(&self) -> Envelope<'_> {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| Envelope {
-            error: Fields {
+    /// The error without its details. A body of `Behaviour::FixedResponse` may be anything.
+    fn fields(&self) -> ErrorEnvelope<'_> {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| ErrorEnvelope {
+            error: ErrorFields {
                 code: self.status,
                 message: Cow::Borrowed(&self.body),
                 status: status_name(self.status).into(),
@@ -306,8 +313,8 @@ impl GoogleError {
     }
 }
 
-fn credential_kind(call: &Call) -> GoogleError {
-    verbatim!(401, "401-credential-kind").fill("<METHOD>", &call.method_name())
+fn credential_kind(request_target: &RequestTarget) -> GoogleError {
+    verbatim!(401, "401-credential-kind").fill("<METHOD>", &request_target.method_name())
 }
 
 fn status_name(status: u16) -> &'static str {
@@ -327,14 +334,14 @@ fn status_name(status: u16) -> &'static str {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Envelope<'a> {
+struct ErrorEnvelope<'a> {
     #[serde(borrow)]
-    error: Fields<'a>,
+    error: ErrorFields<'a>,
 }
 
 /// In Google's order.
 #[derive(Serialize, Deserialize)]
-struct Fields<'a> {
+struct ErrorFields<'a> {
     code: u16,
     #[serde(borrow)]
     message: Cow<'a, str>,

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::json;
-use super::quota::{Charge, Tier};
+use super::quota::{QuotaCharge, Tier};
 
 /// What is used up, in Google's words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exhausted {
-    violations: Vec<Violation>,
+    violations: Vec<QuotaViolation>,
     retry_in: String,
     retry_delay: String,
 }
@@ -18,7 +18,7 @@ pub struct Exhausted {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "these are the names in the JSON")]
-struct Violation {
+struct QuotaViolation {
     quota_metric: String,
     quota_id: String,
     quota_dimensions: Dimensions,
@@ -35,17 +35,17 @@ struct Dimensions {
 
 /// Which limit is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Minute,
-    Tokens,
-    Day,
+pub enum LimitKind {
+    RequestsPerMinute,
+    InputTokensPerMinute,
+    RequestsPerDay,
 }
 
 impl Exhausted {
     pub fn new(
-        exceeded: &[(Kind, u64)],
+        exceeded: &[(LimitKind, u64)],
         tier: Tier,
-        charge: Charge,
+        charge: QuotaCharge,
         model: &str,
         now_ms: i64,
     ) -> Self {
@@ -56,7 +56,7 @@ impl Exhausted {
         };
         let violations = exceeded.iter().map(|(kind, limit)| {
             let (quota_id, metric) = names(*kind, tier, charge.is_embedding);
-            Violation {
+            QuotaViolation {
                 quota_metric: format!("generativelanguage.googleapis.com/{metric}"),
                 quota_id: quota_id.to_owned(),
                 quota_dimensions: Dimensions {
@@ -67,7 +67,10 @@ impl Exhausted {
             }
         });
         let violations = violations.collect();
-        if exceeded.iter().all(|(kind, _)| *kind == Kind::Day) {
+        if exceeded
+            .iter()
+            .all(|(kind, _)| *kind == LimitKind::RequestsPerDay)
+        {
             // The trap seen in public issues: the quota comes back at midnight, yet Google says seconds.
             return Self {
                 violations,
@@ -135,13 +138,13 @@ impl Exhausted {
 
 /// The id and metric of a quota, as seen in recordings and public issues. Nobody has reported the metric of a paid
 /// project's embeddings: that one is made up.
-fn names(kind: Kind, tier: Tier, is_embedding: bool) -> (&'static str, &'static str) {
+fn names(kind: LimitKind, tier: Tier, is_embedding: bool) -> (&'static str, &'static str) {
     match (is_embedding, tier, kind) {
-        (true, Tier::Free, Kind::Day) => (
+        (true, Tier::Free, LimitKind::RequestsPerDay) => (
             "EmbedContentRequestsPerDayPerProjectPerModel-FreeTier",
             "embed_content_free_tier_requests",
         ),
-        (true, Tier::Free, Kind::Minute | Kind::Tokens) => (
+        (true, Tier::Free, LimitKind::RequestsPerMinute | LimitKind::InputTokensPerMinute) => (
             "EmbedContentRequestsPerMinutePerProjectPerModel-FreeTier",
             "embed_content_free_tier_requests",
         ),
@@ -149,27 +152,27 @@ fn names(kind: Kind, tier: Tier, is_embedding: bool) -> (&'static str, &'static 
             "EmbedContentPerMinutePerProjectPerUserPerModel",
             "embed_content_requests",
         ),
-        (false, Tier::Free, Kind::Minute) => (
+        (false, Tier::Free, LimitKind::RequestsPerMinute) => (
             "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
             "generate_content_free_tier_requests",
         ),
-        (false, Tier::Free, Kind::Tokens) => (
+        (false, Tier::Free, LimitKind::InputTokensPerMinute) => (
             "GenerateContentInputTokensPerModelPerMinute-FreeTier",
             "generate_content_free_tier_input_token_count",
         ),
-        (false, Tier::Free, Kind::Day) => (
+        (false, Tier::Free, LimitKind::RequestsPerDay) => (
             "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
             "generate_content_free_tier_requests",
         ),
-        (false, Tier::Paid, Kind::Minute) => (
+        (false, Tier::Paid, LimitKind::RequestsPerMinute) => (
             "GenerateRequestsPerMinutePerProjectPerModel",
             "generate_requests_per_model",
         ),
-        (false, Tier::Paid, Kind::Tokens) => (
+        (false, Tier::Paid, LimitKind::InputTokensPerMinute) => (
             "GenerateContentPaidTierInputTokensPerModelPerMinute",
             "generate_content_paid_tier_input_token_count",
         ),
-        (false, Tier::Paid, Kind::Day) => (
+        (false, Tier::Paid, LimitKind::RequestsPerDay) => (
             "GenerateRequestsPerDayPerProjectPerModel",
             "generate_requests_per_model_per_day",
         ),
@@ -210,7 +213,7 @@ struct Link {
 
 #[derive(Serialize)]
 struct QuotaFailure<'a> {
-    violations: &'a [Violation],
+    violations: &'a [QuotaViolation],
 }
 
 #[derive(Serialize)]

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 
-use super::belongings::sent::Sent;
-use super::google::Google;
-use super::keys::KeyState;
+use super::keys::FakeKeyState;
+use super::resources::received_body::ReceivedBody;
+use super::state::FakeState;
 
 /// How much of each request is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recording {
+pub enum RecordingLevel {
     /// Counts only, for load.
     Counts,
     Heads,
@@ -23,7 +23,7 @@ pub enum Recording {
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub struct Received {
+pub struct ReceivedRequest {
     pub at_ms: i64,
     pub method: String,
     /// As on the wire: nothing decoded.
@@ -38,7 +38,7 @@ pub struct Received {
     pub key: Option<String>,
 }
 
-impl Received {
+impl ReceivedRequest {
     /// The first header of this name, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(known, _)| known == name)?;
@@ -48,7 +48,7 @@ impl Received {
 
 /// A client that went before its answer was whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HangUp {
+pub struct ClientDisconnect {
     pub at_ms: i64,
     pub key: Option<String>,
     /// How many pieces of the body had been handed out; 0: not even the head, perhaps.
@@ -56,17 +56,17 @@ pub struct HangUp {
 }
 
 /// What is kept of all requests; older ones give way beyond this many.
-const KEPT: usize = 10_000;
+const MAX_RECEIVED: usize = 10_000;
 
 #[derive(Default)]
 pub struct Journal {
     pub requests: AtomicU64,
     pub open_connections: AtomicUsize,
     pub connections: AtomicU64,
-    pub open_answers: AtomicUsize,
+    pub open_responses: AtomicUsize,
     pub open_streams: AtomicUsize,
-    received: Mutex<VecDeque<Received>>,
-    hang_ups: Mutex<Vec<HangUp>>,
+    received: Mutex<VecDeque<ReceivedRequest>>,
+    disconnects: Mutex<Vec<ClientDisconnect>>,
 }
 
 impl Journal {
@@ -79,18 +79,18 @@ impl Journal {
 
     pub fn record(
         &self,
-        recording: Recording,
+        recording: RecordingLevel,
         at_ms: i64,
         head: &Parts,
-        sent: &Sent,
+        received_body: &ReceivedBody,
         key: Option<&str>,
     ) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        if recording == Recording::Counts {
+        if recording == RecordingLevel::Counts {
             return;
         }
         let headers = head.headers.iter();
-        let received = Received {
+        let received = ReceivedRequest {
             at_ms,
             method: head.method.to_string(),
             path_and_query: head
@@ -102,27 +102,27 @@ impl Journal {
                 .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
                 .collect(),
             body: match recording {
-                Recording::Bodies => sent.text.clone(),
-                Recording::Counts | Recording::Heads => Bytes::new(),
+                RecordingLevel::Bodies => received_body.text.clone(),
+                RecordingLevel::Counts | RecordingLevel::Heads => Bytes::new(),
             },
-            body_bytes: sent.bytes,
+            body_bytes: received_body.bytes,
             key: key.map(str::to_owned),
         };
         let mut kept = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT {
+        if kept.len() == MAX_RECEIVED {
             kept.pop_front();
         }
         kept.push_back(received);
     }
 
-    pub fn received(&self) -> Vec<Received> {
+    pub fn received(&self) -> Vec<ReceivedRequest> {
         let kept = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().cloned().collect()
     }
 
-    pub fn hang_ups(&self) -> Vec<HangUp> {
-        let hang_ups = self.hang_ups.lock();
-        hang_ups.unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn disconnects(&self) -> Vec<ClientDisconnect> {
+        let disconnects = self.disconnects.lock();
+        disconnects.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets what came, but not what is still open.
@@ -131,8 +131,8 @@ impl Journal {
         self.connections.store(0, Ordering::Relaxed);
         let received = self.received.lock();
         received.unwrap_or_else(PoisonError::into_inner).clear();
-        let hang_ups = self.hang_ups.lock();
-        hang_ups.unwrap_or_else(PoisonError::into_inner).clear();
+        let disconnects = self.disconnects.lock();
+        disconnects.unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -145,9 +145,9 @@ impl Drop for CountedConnection<'_> {
 }
 
 /// An answer that is being made or sent. Dropped before `finish`, it is a client that hung up.
-pub struct OpenAnswer {
-    google: Arc<Google>,
-    key: Option<Arc<KeyState>>,
+pub struct OpenResponse {
+    state: Arc<FakeState>,
+    key: Option<Arc<FakeKeyState>>,
     /// Cancelled when the fake itself cuts connections off: nobody hung up then.
     cut_off: CancellationToken,
     is_stream: bool,
@@ -155,12 +155,12 @@ pub struct OpenAnswer {
     pub chunks_sent: usize,
 }
 
-impl OpenAnswer {
-    pub fn begin(google: Arc<Google>, cut_off: CancellationToken) -> Self {
-        let journal = &google.journal;
-        journal.open_answers.fetch_add(1, Ordering::Relaxed);
+impl OpenResponse {
+    pub fn begin(state: Arc<FakeState>, cut_off: CancellationToken) -> Self {
+        let journal = &state.journal;
+        journal.open_responses.fetch_add(1, Ordering::Relaxed);
         Self {
-            google,
+            state,
             key: None,
             cut_off,
             is_stream: false,
@@ -169,43 +169,43 @@ impl OpenAnswer {
         }
     }
 
-    pub fn belongs_to(&mut self, key: Arc<KeyState>) {
-        key.enter();
+    pub fn set_key(&mut self, key: Arc<FakeKeyState>) {
+        key.begin_request();
         self.key = Some(key);
     }
 
-    pub fn is_stream(&mut self) {
+    pub fn mark_stream(&mut self) {
         self.is_stream = true;
-        let journal = &self.google.journal;
+        let journal = &self.state.journal;
         journal.open_streams.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The answer is out, or ends as its fate wants.
+    /// The answer is out, or ends as its behaviour wants.
     pub fn finish(&mut self) {
         self.finished = true;
     }
 }
 
-impl Drop for OpenAnswer {
+impl Drop for OpenResponse {
     fn drop(&mut self) {
-        let journal = &self.google.journal;
-        journal.open_answers.fetch_sub(1, Ordering::Relaxed);
+        let journal = &self.state.journal;
+        journal.open_responses.fetch_sub(1, Ordering::Relaxed);
         if self.is_stream {
             journal.open_streams.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(key) = &self.key {
-            key.leave();
+            key.end_request();
         }
         if !self.finished && !self.cut_off.is_cancelled() {
-            let hang_up = HangUp {
-                at_ms: (self.google.clock)(),
+            let disconnect = ClientDisconnect {
+                at_ms: (self.state.clock)(),
                 key: self.key.as_ref().map(|key| key.secret.clone()),
                 chunks_sent: self.chunks_sent,
             };
-            let hang_ups = journal.hang_ups.lock();
-            hang_ups
+            let disconnects = journal.disconnects.lock();
+            disconnects
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(hang_up);
+                .push(disconnect);
         }
     }
 }

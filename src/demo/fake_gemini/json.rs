@@ -18,7 +18,7 @@ pub fn compact(value: &impl Serialize) -> String {
 }
 
 /// One line, as in an event of a native stream.
-pub fn line(value: &impl Serialize) -> String {
+pub fn one_line(value: &impl Serialize) -> String {
     let mut bytes = Vec::with_capacity(512);
     value
         .serialize(&mut Serializer::with_formatter(&mut bytes, OneLine))

@@ -1,20 +1,20 @@
-//! `KeyState`: a key at run time, its fate and its counts.
+//! `FakeKeyState`: a key at run time, its behaviour and its counts.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::fate::{FakeKey, Fate};
+use super::behaviour::{Behaviour, FakeKey};
 
-pub struct KeyState {
+pub struct FakeKeyState {
     pub secret: String,
     pub project: String,
-    fate: Mutex<Fate>,
-    /// How many requests with this fate used a model: the step of a sequence.
+    behaviour: Mutex<Behaviour>,
+    /// How many requests with this behaviour used a model: the step of a sequence.
     steps: AtomicU64,
     requests: AtomicU64,
     answered: AtomicU64,
     in_flight: AtomicUsize,
-    most_at_once: AtomicUsize,
+    max_in_flight: AtomicUsize,
 }
 
 /// How often a key was used.
@@ -24,47 +24,55 @@ pub struct KeyCounts {
     /// Those that got a 200, however it ended.
     pub answered: u64,
     pub in_flight: usize,
-    pub most_at_once: usize,
+    pub max_in_flight: usize,
 }
 
-impl KeyState {
+impl FakeKeyState {
     pub fn new(key: FakeKey) -> Self {
         Self {
             secret: key.secret,
             project: key.project,
-            fate: Mutex::new(key.fate),
+            behaviour: Mutex::new(key.behaviour),
             steps: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
-            most_at_once: AtomicUsize::new(0),
+            max_in_flight: AtomicUsize::new(0),
         }
     }
 
-    /// Gives the key a new fate, begun at its first step.
-    pub fn set_fate(&self, fate: Fate) {
-        *self.fate.lock().unwrap_or_else(PoisonError::into_inner) = fate;
+    /// Gives the key a new behaviour, begun at its first step.
+    pub fn set_behaviour(&self, behaviour: Behaviour) {
+        *self
+            .behaviour
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = behaviour;
         self.steps.store(0, Ordering::Relaxed);
     }
 
-    /// The fate of one request; those that use a model go a step on.
-    pub fn meet(&self, spends: bool) -> Fate {
+    /// The behaviour of one request; those that use a model go a step on.
+    pub fn next_behaviour(&self, uses_quota: bool) -> Behaviour {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
-        let step = self.steps.fetch_add(u64::from(spends), Ordering::Relaxed);
-        fate.at(step).clone()
+        let behaviour = self
+            .behaviour
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let step = self
+            .steps
+            .fetch_add(u64::from(uses_quota), Ordering::Relaxed);
+        behaviour.for_request(step).clone()
     }
 
     pub fn answered(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn enter(&self) {
+    pub fn begin_request(&self) {
         let now = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        self.most_at_once.fetch_max(now, Ordering::Relaxed);
+        self.max_in_flight.fetch_max(now, Ordering::Relaxed);
     }
 
-    pub fn leave(&self) {
+    pub fn end_request(&self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -73,7 +81,7 @@ impl KeyState {
             requests: self.requests.load(Ordering::Relaxed),
             answered: self.answered.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            most_at_once: self.most_at_once.load(Ordering::Relaxed),
+            max_in_flight: self.max_in_flight.load(Ordering::Relaxed),
         }
     }
 
@@ -81,6 +89,6 @@ impl KeyState {
         self.requests.store(0, Ordering::Relaxed);
         self.answered.store(0, Ordering::Relaxed);
         let in_flight = self.in_flight.load(Ordering::Relaxed);
-        self.most_at_once.store(in_flight, Ordering::Relaxed);
+        self.max_in_flight.store(in_flight, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! Live sessions at the fake: who may open one, and what is said in it.
 
+mod dialogue;
 mod script;
-mod talk;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -15,195 +15,198 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
-use super::belongings::sent::Sent;
-use super::body::AnswerBody;
-use super::call::{BadCredentials, Call, Form, Operation, credential};
+use super::behaviour::Behaviour;
+use super::connection::{WireFault, WireFaultCell};
 use super::errors::GoogleError;
-use super::fate::Fate;
-use super::google::{Google, locked};
-use super::journal::OpenAnswer;
-use super::keys::KeyState;
-use super::replay::RawAnswer;
-use super::respond::NoAnswer;
-use super::wire::{Ruin, RuinCell};
+use super::journal::OpenResponse;
+use super::keys::FakeKeyState;
+use super::replay::ReplayedResponse;
+use super::request_target::{BadCredentials, Operation, RequestTarget, ResponseFormat, credential};
+use super::resources::received_body::ReceivedBody;
+use super::respond::ConnectionClosed;
+use super::response_body::FakeResponseBody;
+use super::state::{FakeState, locked};
 use crate::websocket::{self, Socket};
 
-pub use script::Step;
+pub use script::SessionStep;
 
 /// What the fake knows of its sessions.
 #[derive(Default)]
-pub struct Sessions {
-    scripts: Mutex<VecDeque<Vec<Step>>>,
-    held: Mutex<Vec<Held>>,
+pub struct LiveSessions {
+    scripts: Mutex<VecDeque<Vec<SessionStep>>>,
+    recorded: Mutex<Vec<RecordedSession>>,
 }
 
 /// A session as it was held.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct RecordedSession {
     /// With whose key.
     pub key: String,
     /// What the client has said, closes and pings included.
-    pub heard: Vec<Message>,
-    pub ended: Option<Ended>,
+    pub received: Vec<Message>,
+    pub ended: Option<SessionEnd>,
 }
 
 /// Who ended a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum SessionEnd {
     ClientClosed,
-    ClientVanished,
+    ClientDropped,
     FakeClosed,
-    FakeVanished,
+    FakeDropped,
 }
 
 /// One session, from the setup on.
-struct Session {
-    google: Arc<Google>,
-    key: Arc<KeyState>,
-    fate: Fate,
+struct LiveSession {
+    state: Arc<FakeState>,
+    key: Arc<FakeKeyState>,
+    behaviour: Behaviour,
     /// `v1beta`, as the path has it.
     version: String,
     /// Where it stands among all that were held.
-    place: usize,
+    index: usize,
     socket: Socket,
 }
 
-impl Sessions {
+impl LiveSessions {
     /// Has the next session say and hear exactly this.
-    pub fn script(&self, steps: Vec<Step>) {
+    pub fn add_script(&self, steps: Vec<SessionStep>) {
         locked(&self.scripts).push_back(steps);
     }
 
-    pub fn held(&self) -> Vec<Held> {
-        locked(&self.held).clone()
+    pub fn recorded(&self) -> Vec<RecordedSession> {
+        locked(&self.recorded).clone()
     }
 }
 
 /// Whether a request asks for a live session.
-pub fn is_asked<B>(request: &Request<B>) -> bool {
+pub fn is_live_request<B>(request: &Request<B>) -> bool {
     request.uri().path().starts_with("/ws/")
 }
 
 /// Lets a client in, or refuses it as any other request is refused.
 pub async fn respond(
-    google: Arc<Google>,
-    ruin: RuinCell,
+    state: Arc<FakeState>,
+    wire_fault: WireFaultCell,
     cut_off: CancellationToken,
     mut request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, NoAnswer> {
-    let mut open = OpenAnswer::begin(google.clone(), cut_off.clone());
+) -> Result<Response<FakeResponseBody>, ConnectionClosed> {
+    let mut open = OpenResponse::begin(state.clone(), cut_off.clone());
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let (head, body) = request.into_parts();
-    let mut call = Call::read(&head);
-    let sent = Sent::read(&google.belongings, &call, &head, body).await;
-    let sent = sent.map_err(|_| NoAnswer)?;
+    let mut request_target = RequestTarget::parse(&head);
+    let received_body = ReceivedBody::read(&state.resources, &request_target, &head, body).await;
+    let received_body = received_body.map_err(|_| ConnectionClosed)?;
     let secret = match token(&head) {
-        Some(token) => google.secret_behind(&token).ok_or(BadCredentials::Missing),
-        None => credential(&head, Form::Json),
+        Some(token) => state
+            .secret_for_token(&token)
+            .ok_or(BadCredentials::Missing),
+        None => credential(&head, ResponseFormat::Json),
     };
-    let (now_ms, secret_text) = ((google.clock)(), secret.as_deref().ok());
-    google
+    let (now_ms, secret_text) = ((state.clock)(), secret.as_deref().ok());
+    state
         .journal
-        .record(google.recording, now_ms, &head, &sent, secret_text);
-    // What quotas and fates go by: a session uses a model.
-    call.operation = Operation::Generate;
-    call.version = version_of(head.uri.path()).to_owned();
+        .record(state.recording, now_ms, &head, &received_body, secret_text);
+    // What quotas and behaviours go by: a session uses a model.
+    request_target.operation = Operation::Generate;
+    request_target.version = version_of(head.uri.path()).to_owned();
     let key = match secret {
-        Ok(secret) => google.key(&secret).ok_or_else(GoogleError::unknown_key),
-        Err(bad) => Err(GoogleError::bad_credentials(bad, &call)),
+        Ok(secret) => state.key(&secret).ok_or_else(GoogleError::unknown_key),
+        Err(bad) => Err(GoogleError::bad_credentials(bad, &request_target)),
     };
-    let fate = google.fate(key.as_deref().ok(), true);
-    match fate {
-        Fate::Hang => return std::future::pending().await,
-        Fate::HangUp => {
+    let behaviour = state.behaviour_for(key.as_deref().ok(), true);
+    match behaviour {
+        Behaviour::NeverRespond => return std::future::pending().await,
+        Behaviour::CloseConnection => {
             open.finish();
-            return Err(NoAnswer);
+            return Err(ConnectionClosed);
         }
-        Fate::Reset => {
-            let _ = ruin.set(Ruin::Reset);
+        Behaviour::ResetConnection => {
+            let _ = wire_fault.set(WireFault::Reset);
         }
         _ => {}
     }
-    let struck = GoogleError::of_fate(&fate, &call, &[], key.as_deref().ok());
-    let key = match (struck, key) {
+    let error_response =
+        GoogleError::of_behaviour(&behaviour, &request_target, &[], key.as_deref().ok());
+    let key = match (error_response, key) {
         (Some(error), _) | (None, Err(error)) => return Ok(refuse(&error, open)),
         (None, Ok(key)) => key,
     };
-    let (Some(agreed), Some(upgrade)) = (websocket::agreement(&head), upgrade) else {
+    let (Some(handshake_headers), Some(upgrade)) = (websocket::agreement(&head), upgrade) else {
         return Ok(refuse(&GoogleError::bad_argument(), open));
     };
-    open.belongs_to(key.clone());
-    open.is_stream();
+    open.set_key(key.clone());
+    open.mark_stream();
     key.answered();
-    let mut entrance = OpenAnswer::begin(google.clone(), cut_off.clone());
-    entrance.finish();
-    let mut response = RawAnswer::new(101, &[], "").into_response(entrance);
-    response.headers_mut().extend(agreed);
-    let version = call.version;
-    google.tasks.clone().spawn(async move {
-        let session = hold(google, key, fate, version, upgrade, open);
+    let mut upgrade_response = OpenResponse::begin(state.clone(), cut_off.clone());
+    upgrade_response.finish();
+    let mut response = ReplayedResponse::new(101, &[], "").into_response(upgrade_response);
+    response.headers_mut().extend(handshake_headers);
+    let version = request_target.version;
+    state.tasks.clone().spawn(async move {
+        let session = run_session(state, key, behaviour, version, upgrade, open);
         cut_off.run_until_cancelled(session).await;
     });
     Ok(response)
 }
 
 /// Holds a session to its end.
-async fn hold(
-    google: Arc<Google>,
-    key: Arc<KeyState>,
-    fate: Fate,
+async fn run_session(
+    state: Arc<FakeState>,
+    key: Arc<FakeKeyState>,
+    behaviour: Behaviour,
     version: String,
     upgrade: OnUpgrade,
-    mut open: OpenAnswer,
+    mut open: OpenResponse,
 ) {
     let Ok(connection) = upgrade.await else {
         return;
     };
-    let place = {
-        let mut held = locked(&google.live.held);
-        held.push(Held {
+    let index = {
+        let mut recorded = locked(&state.live.recorded);
+        recorded.push(RecordedSession {
             key: key.secret.clone(),
-            heard: Vec::new(),
+            received: Vec::new(),
             ended: None,
         });
-        held.len() - 1
+        recorded.len() - 1
     };
-    let script = locked(&google.live.scripts).pop_front();
-    let mut session = Session {
+    let script = locked(&state.live.scripts).pop_front();
+    let mut session = LiveSession {
         socket: websocket::speak(connection, Role::Server).await,
-        google,
+        state,
         key,
-        fate,
+        behaviour,
         version,
-        place,
+        index,
     };
     let ended = match script {
         Some(steps) => session.play(steps).await,
-        None => session.talk().await,
+        None => session.run_by_rules().await,
     };
-    if ended != Ended::ClientVanished {
+    if ended != SessionEnd::ClientDropped {
         open.finish();
     }
-    let mut held = locked(&session.google.live.held);
-    held[session.place].ended = Some(ended);
+    let mut recorded = locked(&session.state.live.recorded);
+    recorded[session.index].ended = Some(ended);
 }
 
-impl Session {
+impl LiveSession {
     /// The client's next message that is no control frame, or how it has ended the session.
-    async fn hear(&mut self) -> Result<Message, Ended> {
+    async fn receive(&mut self) -> Result<Message, SessionEnd> {
         loop {
             let Some(Ok(message)) = self.socket.next().await else {
-                return Err(Ended::ClientVanished);
+                return Err(SessionEnd::ClientDropped);
             };
-            locked(&self.google.live.held)[self.place]
-                .heard
+            locked(&self.state.live.recorded)[self.index]
+                .received
                 .push(message.clone());
             match message {
                 Message::Text(_) | Message::Binary(_) => return Ok(message),
                 Message::Close(_) => {
                     // Its own close is answered while the end is waited for.
                     while let Some(Ok(_)) = self.socket.next().await {}
-                    return Err(Ended::ClientClosed);
+                    return Err(SessionEnd::ClientClosed);
                 }
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
@@ -211,9 +214,9 @@ impl Session {
     }
 
     /// Hears whatever comes until the client ends the session.
-    async fn listen(&mut self) -> Ended {
+    async fn receive_until_end(&mut self) -> SessionEnd {
         loop {
-            if let Err(ended) = self.hear().await {
+            if let Err(ended) = self.receive().await {
                 return ended;
             }
         }
@@ -234,8 +237,9 @@ fn version_of(path: &str) -> &str {
     versions.next().unwrap_or("v1beta")
 }
 
-fn refuse(error: &GoogleError, open: OpenAnswer) -> Response<AnswerBody> {
-    let content_type = error.content_type(Form::Json);
+fn refuse(error: &GoogleError, open: OpenResponse) -> Response<FakeResponseBody> {
+    let content_type = error.content_type(ResponseFormat::Json);
     let headers = [("content-type", content_type)];
-    RawAnswer::new(error.status, &headers, error.body_for(Form::Json)).into_response(open)
+    ReplayedResponse::new(error.status, &headers, error.body_for(ResponseFormat::Json))
+        .into_response(open)
 }

@@ -1,29 +1,29 @@
 //! The fake Gemini: a Google with rules. It answers as recordings show, refuses word for word, counts quotas, and
 //! breaks when told to; the upstream of `gemini-pool demo` and of every test.
 
-mod answer;
-mod answers;
-mod asked;
 mod base64;
-pub mod belongings;
-mod body;
-mod call;
+pub mod behaviour;
+mod connection;
 mod errors;
 mod exhausted;
-pub mod fate;
-mod google;
 pub mod journal;
 mod json;
 pub mod keys;
 pub mod live;
-pub mod manner;
 mod models;
 pub mod quota;
 pub mod replay;
+mod request_body;
+mod request_target;
+pub mod resources;
 mod respond;
+mod response;
+mod response_body;
+pub mod response_shape;
+mod responses;
+mod state;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use std::collections::HashMap;
 use std::io;
@@ -35,52 +35,52 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use belongings::owned::{Belonging, Upload};
-use fate::{FakeKey, Fate};
-use google::{Google, Turns, locked};
-use journal::{HangUp, Received, Recording};
-use keys::{KeyCounts, KeyState};
-use live::{Held, Step};
-use manner::Manner;
+use behaviour::{Behaviour, FakeKey};
+use journal::{ClientDisconnect, ReceivedRequest, RecordingLevel};
+use keys::{FakeKeyState, KeyCounts};
+use live::{RecordedSession, SessionStep};
 use quota::ProjectQuota;
-use replay::RawAnswer;
+use replay::ReplayedResponse;
+use resources::resource_store::{ResourceSummary, UploadSummary};
+use response_shape::ResponseShape;
+use state::{CountedBehaviour, FakeState, locked};
 
 /// Unix milliseconds, as the fake shall see them.
 pub type FakeClock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// By what rules this Google plays.
 #[derive(Clone)]
-pub struct Rules {
+pub struct FakeConfig {
     pub keys: Vec<FakeKey>,
     /// By project number; a project that is not here has no limits.
     pub quotas: HashMap<String, ProjectQuota>,
-    pub manner: Manner,
+    pub response_shape: ResponseShape,
     /// Compress for clients that accept it.
     pub gzip: bool,
-    pub recording: Recording,
+    pub recording: RecordingLevel,
     pub clock: FakeClock,
     /// At which look, counted from one, batches and other long work are done.
-    pub looks_until_done: u32,
+    pub polls_until_done: u32,
     /// The same for interactions in the background.
-    pub looks_until_answered: u32,
+    pub polls_until_answered: u32,
 }
 
-impl Default for Rules {
+impl Default for FakeConfig {
     fn default() -> Self {
         Self {
             keys: Vec::new(),
             quotas: HashMap::new(),
-            manner: Manner::default(),
+            response_shape: ResponseShape::default(),
             gzip: false,
-            recording: Recording::Bodies,
+            recording: RecordingLevel::Bodies,
             clock: Arc::new(system_clock),
-            looks_until_done: 2,
-            looks_until_answered: 1,
+            polls_until_done: 2,
+            polls_until_answered: 1,
         }
     }
 }
 
-impl Rules {
+impl FakeConfig {
     /// These keys, without any quotas.
     pub fn with_keys(keys: impl IntoIterator<Item = FakeKey>) -> Self {
         Self {
@@ -100,22 +100,22 @@ impl Rules {
 /// A running fake, and the strings to pull. Clones are handles of the same.
 #[derive(Clone)]
 pub struct FakeGemini {
-    google: Arc<Google>,
+    state: Arc<FakeState>,
     address: SocketAddr,
     stop: CancellationToken,
 }
 
 impl FakeGemini {
     /// Listens on a free port of the loopback, for HTTP/1.1 and HTTP/2 without TLS.
-    pub async fn start(rules: Rules) -> io::Result<Self> {
+    pub async fn start(config: FakeConfig) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let google = Arc::new(Google::new(rules, format!("http://{address}")));
+        let state = Arc::new(FakeState::new(config, format!("http://{address}")));
         let stop = CancellationToken::new();
-        let accepting = wire::accept(listener, google.clone(), stop.clone());
-        google.tasks.spawn(accepting);
+        let accepting = connection::accept(listener, state.clone(), stop.clone());
+        state.tasks.spawn(accepting);
         Ok(Self {
-            google,
+            state,
             address,
             stop,
         })
@@ -130,38 +130,38 @@ impl FakeGemini {
     pub async fn shutdown(&self) {
         self.cut_off_connections();
         self.stop.cancel();
-        self.google.tasks.close();
-        self.google.tasks.wait().await;
+        self.state.tasks.close();
+        self.state.tasks.wait().await;
     }
 
     /// Closes all connections, idle ones and those in the middle of an answer.
     pub fn cut_off_connections(&self) {
-        let cut_off = std::mem::take(&mut *locked(&self.google.cut_off));
+        let cut_off = std::mem::take(&mut *locked(&self.state.cut_off));
         cut_off.cancel();
     }
 
-    /// Gives a key a new fate, begun at its first step; a key not known yet becomes known, with a project of its own.
-    pub fn set_fate(&self, secret: &str, fate: Fate) {
-        match self.google.key(secret) {
-            Some(key) => key.set_fate(fate),
-            None => self.add_key(FakeKey::new(secret, "999000000001", fate)),
+    /// Gives a key a new behaviour, begun at its first step; a key not known yet becomes known, with a project of its own.
+    pub fn set_behaviour(&self, secret: &str, behaviour: Behaviour) {
+        match self.state.key(secret) {
+            Some(key) => key.set_behaviour(behaviour),
+            None => self.add_key(FakeKey::new(secret, "999000000001", behaviour)),
         }
     }
 
     /// Makes a key known, or replaces it; its counts begin anew.
     pub fn add_key(&self, key: FakeKey) {
         let mut keys = self
-            .google
+            .state
             .keys
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        keys.insert(key.secret.clone(), Arc::new(KeyState::new(key)));
+        keys.insert(key.secret.clone(), Arc::new(FakeKeyState::new(key)));
     }
 
     /// Forgets a key: it is `API_KEY_INVALID` from now on.
     pub fn remove_key(&self, secret: &str) {
         let mut keys = self
-            .google
+            .state
             .keys
             .write()
             .unwrap_or_else(PoisonError::into_inner);
@@ -170,89 +170,89 @@ impl FakeGemini {
 
     /// Sets or lifts the limits of a project.
     pub fn set_quota(&self, project: &str, quota: Option<ProjectQuota>) {
-        let rules = self.google.quota_rules.write();
-        let mut rules = rules.unwrap_or_else(PoisonError::into_inner);
+        let config = self.state.project_quotas.write();
+        let mut config = config.unwrap_or_else(PoisonError::into_inner);
         match quota {
-            Some(quota) => rules.insert(project.to_owned(), quota),
-            None => rules.remove(project),
+            Some(quota) => config.insert(project.to_owned(), quota),
+            None => config.remove(project),
         };
     }
 
     /// Gives back everything used so far, as midnight does.
-    pub fn refill_quotas(&self) {
-        self.google.quotas.reset();
+    pub fn reset_quotas(&self) {
+        self.state.quotas.reset();
     }
 
     /// Makes every n-th request for a model meet a 503 whatever its key, from the n-th on; `None` ends it.
     pub fn set_overload(&self, model: &str, every_nth: Option<u64>) {
-        let overloads = self.google.overloads.write();
+        let overloads = self.state.overloads.write();
         let mut overloads = overloads.unwrap_or_else(PoisonError::into_inner);
         match every_nth {
             Some(n) => {
-                let fate = Fate::EveryNth(n.max(1), Box::new(Fate::Overloaded));
-                overloads.insert(model.to_owned(), Turns::of(fate));
+                let behaviour = Behaviour::EveryNth(n.max(1), Box::new(Behaviour::Overloaded));
+                overloads.insert(model.to_owned(), CountedBehaviour::of(behaviour));
             }
             None => drop(overloads.remove(model)),
         }
     }
 
-    /// Lets a fate strike everybody, before any key is looked at: the address is blocked, the front end fails.
-    pub fn set_egress_fate(&self, fate: Option<Fate>) {
+    /// Lets a behaviour strike everybody, before any key is looked at: the address is blocked, the front end fails.
+    pub fn set_egress_behaviour(&self, behaviour: Option<Behaviour>) {
         let mut egress = self
-            .google
+            .state
             .egress
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        *egress = fate.map(Turns::of);
+        *egress = behaviour.map(CountedBehaviour::of);
     }
 
-    pub fn set_manner(&self, manner: Manner) {
+    pub fn set_response_shape(&self, response_shape: ResponseShape) {
         *self
-            .google
-            .manner
+            .state
+            .response_shape
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = manner;
+            .unwrap_or_else(PoisonError::into_inner) = response_shape;
     }
 
     /// Answers the next requests exactly so, one each, whatever they ask; then by the rules again.
-    pub fn replay(&self, answers: impl IntoIterator<Item = RawAnswer>) {
-        locked(&self.google.replays).extend(answers);
+    pub fn replay(&self, answers: impl IntoIterator<Item = ReplayedResponse>) {
+        locked(&self.state.replays).extend(answers);
     }
 
     /// Has the next live session go exactly so.
-    pub fn play(&self, steps: impl IntoIterator<Item = Step>) {
-        self.google.live.script(steps.into_iter().collect());
+    pub fn script_session(&self, steps: impl IntoIterator<Item = SessionStep>) {
+        self.state.live.add_script(steps.into_iter().collect());
     }
 
     /// The live sessions, in the order in which they began.
-    pub fn sessions(&self) -> Vec<Held> {
-        self.google.live.held()
+    pub fn sessions(&self) -> Vec<RecordedSession> {
+        self.state.live.recorded()
     }
 
     /// What came since the last reset, oldest first (the newest 10,000).
-    pub fn received(&self) -> Vec<Received> {
-        self.google.journal.received()
+    pub fn received(&self) -> Vec<ReceivedRequest> {
+        self.state.journal.received()
     }
 
     /// What came with this key.
-    pub fn received_with(&self, secret: &str) -> Vec<Received> {
+    pub fn received_with(&self, secret: &str) -> Vec<ReceivedRequest> {
         let mut received = self.received();
         received.retain(|request| request.key.as_deref() == Some(secret));
         received
     }
 
-    pub fn last_received(&self) -> Option<Received> {
+    pub fn last_received(&self) -> Option<ReceivedRequest> {
         self.received().pop()
     }
 
     /// All requests since the last reset.
     pub fn requests(&self) -> u64 {
-        self.google.journal.requests.load(Ordering::Relaxed)
+        self.state.journal.requests.load(Ordering::Relaxed)
     }
 
     /// How often a key was used; zero for one that is not known.
     pub fn counts(&self, secret: &str) -> KeyCounts {
-        self.google
+        self.state
             .key(secret)
             .map_or_else(KeyCounts::default, |key| key.counts())
     }
@@ -260,7 +260,7 @@ impl FakeGemini {
     /// The counts of every key, by secret.
     pub fn all_counts(&self) -> HashMap<String, KeyCounts> {
         let keys = self
-            .google
+            .state
             .keys
             .read()
             .unwrap_or_else(PoisonError::into_inner);
@@ -270,43 +270,43 @@ impl FakeGemini {
     }
 
     /// What belongs to any project now, by name.
-    pub fn belongings(&self) -> Vec<Belonging> {
-        self.google.belongings.all((self.google.clock)())
+    pub fn resources(&self) -> Vec<ResourceSummary> {
+        self.state.resources.list((self.state.clock)())
     }
 
     /// The uploads in several requests that were ever begun, in no order.
-    pub fn uploads(&self) -> Vec<Upload> {
-        self.google.belongings.uploads()
+    pub fn uploads(&self) -> Vec<UploadSummary> {
+        self.state.resources.uploads()
     }
 
     /// Clients that went before their answer was whole.
-    pub fn hang_ups(&self) -> Vec<HangUp> {
-        self.google.journal.hang_ups()
+    pub fn disconnects(&self) -> Vec<ClientDisconnect> {
+        self.state.journal.disconnects()
     }
 
     pub fn open_connections(&self) -> usize {
-        self.google.journal.open_connections.load(Ordering::Relaxed)
+        self.state.journal.open_connections.load(Ordering::Relaxed)
     }
 
     /// Connections accepted since the last reset.
     pub fn connections(&self) -> u64 {
-        self.google.journal.connections.load(Ordering::Relaxed)
+        self.state.journal.connections.load(Ordering::Relaxed)
     }
 
     /// Requests that wait for their answer or are being sent it.
-    pub fn open_answers(&self) -> usize {
-        self.google.journal.open_answers.load(Ordering::Relaxed)
+    pub fn open_responses(&self) -> usize {
+        self.state.journal.open_responses.load(Ordering::Relaxed)
     }
 
     pub fn open_streams(&self) -> usize {
-        self.google.journal.open_streams.load(Ordering::Relaxed)
+        self.state.journal.open_streams.load(Ordering::Relaxed)
     }
 
-    /// Counts from zero again; quotas and the steps of fates stay.
+    /// Counts from zero again; quotas and the steps of behaviours stay.
     pub fn reset_counts(&self) {
-        self.google.journal.reset();
+        self.state.journal.reset();
         let keys = self
-            .google
+            .state
             .keys
             .read()
             .unwrap_or_else(PoisonError::into_inner);

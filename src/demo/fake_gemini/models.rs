@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::base64::base64;
-use super::call::param;
 use super::json;
+use super::request_target::param;
 
 /// The models, in the order of the list.
 pub static MODELS: LazyLock<Vec<FakeModel>> = LazyLock::new(|| {
-    let list: List = serde_json::from_str(include_str!("models.json"))
+    let list: ModelList = serde_json::from_str(include_str!("models.json"))
         .expect("the list of models is part of the program");
     list.models
         .iter()
@@ -35,7 +35,7 @@ pub struct FakeModel {
 
 impl FakeModel {
     fn new(text: &RawValue) -> Self {
-        let head: Head = serde_json::from_str(text.get()).expect("every model has a name");
+        let head: ModelHead = serde_json::from_str(text.get()).expect("every model has a name");
         Self {
             name: head.name.trim_start_matches("models/").to_owned(),
             display_name: head.display_name.unwrap_or_default(),
@@ -45,7 +45,7 @@ impl FakeModel {
         }
     }
 
-    pub fn does(&self, method: &str) -> bool {
+    pub fn supports(&self, method: &str) -> bool {
         // The lists name only `embedContent`, which stands for the batch too.
         let method = method.replace("batchEmbedContents", "embedContent");
         self.methods.contains(&method)
@@ -127,14 +127,14 @@ pub fn openai_model(model: &FakeModel) -> String {
 }
 
 #[derive(Deserialize)]
-struct List<'a> {
+struct ModelList<'a> {
     #[serde(borrow)]
     models: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Head {
+struct ModelHead {
     name: String,
     display_name: Option<String>,
     #[serde(default)]

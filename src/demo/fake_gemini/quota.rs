@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::exhausted::{Exhausted, Kind};
+use super::exhausted::{Exhausted, LimitKind};
 
 /// What Google bills a project for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl ModelLimit {
         }
     }
 
-    fn covers(&self, model: &str) -> bool {
+    fn applies_to(&self, model: &str) -> bool {
         match self.model.strip_suffix('*') {
             Some(beginning) => model.starts_with(beginning),
             None => self.model == model,
@@ -108,7 +108,7 @@ impl ProjectQuota {
 
 /// What one request uses up.
 #[derive(Debug, Clone, Copy)]
-pub struct Charge {
+pub struct QuotaCharge {
     pub is_embedding: bool,
     /// Each text of a batch of embeddings counts as one.
     pub requests: u64,
@@ -117,12 +117,12 @@ pub struct Charge {
 
 /// What is used so far, per project and model.
 #[derive(Default)]
-pub struct Quotas {
-    used: Mutex<HashMap<(String, String), Used>>,
+pub struct QuotaCounters {
+    used: Mutex<HashMap<(String, String), ModelUsage>>,
 }
 
 #[derive(Default)]
-struct Used {
+struct ModelUsage {
     minute: i64,
     requests: u64,
     tokens: u64,
@@ -130,17 +130,17 @@ struct Used {
     requests_today: u64,
 }
 
-impl Quotas {
+impl QuotaCounters {
     /// Books a request, or says what it would exceed. A refused request is not booked.
     pub fn charge(
         &self,
         quota: &ProjectQuota,
         project: &str,
         model: &str,
-        charge: Charge,
+        charge: QuotaCharge,
         now_ms: i64,
     ) -> Result<(), Exhausted> {
-        let Some(limit) = quota.limits.iter().find(|limit| limit.covers(model)) else {
+        let Some(limit) = quota.limits.iter().find(|limit| limit.applies_to(model)) else {
             return Ok(());
         };
         let mut all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,11 +161,11 @@ impl Quotas {
         let over = |limit: Option<u64>, used: u64, more: u64| limit.filter(|l| used + more > *l);
         let exceeded: Vec<_> = [
             (
-                Kind::Minute,
+                LimitKind::RequestsPerMinute,
                 over(limit.requests_per_minute, used.requests, charge.requests),
             ),
             (
-                Kind::Tokens,
+                LimitKind::InputTokensPerMinute,
                 over(
                     limit.input_tokens_per_minute,
                     used.tokens,
@@ -173,7 +173,7 @@ impl Quotas {
                 ),
             ),
             (
-                Kind::Day,
+                LimitKind::RequestsPerDay,
                 over(limit.requests_per_day, used.requests_today, charge.requests),
             ),
         ]

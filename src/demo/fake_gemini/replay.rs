@@ -1,14 +1,14 @@
-//! `RawAnswer`: an answer given byte for byte, as a recording has it.
+//! `ReplayedResponse`: an answer given byte for byte, as a recording has it.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use super::body::{AnswerBody, Ending, Pieces};
-use super::journal::OpenAnswer;
+use super::journal::OpenResponse;
+use super::response_body::{BodyChunks, BodyEnd, FakeResponseBody};
 
 /// What one request gets, whatever it asks.
 #[derive(Debug, Clone)]
-pub struct RawAnswer {
+pub struct ReplayedResponse {
     pub status: u16,
     /// In order, repeats kept. Hop-by-hop headers are left out when served, and so is a `content-length` that is
     /// not the body's (a recording may have undone its gzip).
@@ -17,7 +17,7 @@ pub struct RawAnswer {
     pub chunks: Vec<Bytes>,
 }
 
-impl RawAnswer {
+impl ReplayedResponse {
     pub fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
         let headers = headers.iter();
         Self {
@@ -30,28 +30,28 @@ impl RawAnswer {
     }
 
     /// Panics on a status or header that HTTP does not know: a mistake in the test.
-    pub(super) fn into_response(self, open: OpenAnswer) -> Response<AnswerBody> {
+    pub(super) fn into_response(self, open: OpenResponse) -> Response<FakeResponseBody> {
         let length: usize = self.chunks.iter().map(Bytes::len).sum();
         let mut headers = HeaderMap::new();
-        let mut known_length = false;
+        let mut has_content_length = false;
         for (name, value) in &self.headers {
             let name: HeaderName = name.parse().expect("a header name in the raw answer");
             match name.as_str() {
                 "transfer-encoding" | "connection" | "keep-alive" => continue,
                 "content-length" if *value != length.to_string() => continue,
-                "content-length" => known_length = true,
+                "content-length" => has_content_length = true,
                 _ => (),
             }
             let value = HeaderValue::from_str(value).expect("a header value in the raw answer");
             headers.append(name, value);
         }
-        let pieces = Pieces {
+        let body_chunks = BodyChunks {
             chunks: self.chunks,
-            between: std::time::Duration::ZERO,
-            ending: Ending::Complete,
-            known_length,
+            chunk_delay: std::time::Duration::ZERO,
+            ending: BodyEnd::Complete,
+            has_content_length,
         };
-        let mut response = Response::new(AnswerBody::new(pieces, open));
+        let mut response = Response::new(FakeResponseBody::new(body_chunks, open));
         *response.status_mut() = StatusCode::from_u16(self.status).expect("a status of HTTP");
         *response.headers_mut() = headers;
         response

@@ -9,116 +9,126 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Answer, Front};
-use super::answers::embeddings::Embedded;
-use super::answers::{Said, native, openai};
-use super::asked::{Asked, Delivery};
-use super::belongings::asks::Asks;
-use super::belongings::sent::Sent;
-use super::belongings::{self, batches, caches, interactions, named, uploads, videos};
-use super::body::AnswerBody;
-use super::call::{Call, Form, Operation, credential};
+use super::behaviour::Behaviour;
+use super::connection::{WireFault, WireFaultCell};
 use super::errors::GoogleError;
-use super::fate::Fate;
-use super::google::Google;
-use super::journal::OpenAnswer;
-use super::keys::KeyState;
+use super::journal::OpenResponse;
+use super::keys::FakeKeyState;
 use super::live;
-use super::manner::Manner;
 use super::models::{self, FakeModel};
-use super::quota::Charge;
-use super::wire::{Ruin, RuinCell};
+use super::quota::QuotaCharge;
+use super::request_body::{Delivery, RequestBody};
+use super::request_target::{Operation, RequestTarget, ResponseFormat, credential};
+use super::resources::received_body::ReceivedBody;
+use super::resources::request_context::RequestContext;
+use super::resources::{
+    self, batches, caches, interactions, referenced_resources, uploads, videos,
+};
+use super::response::{FakeResponse, FrontEnd};
+use super::response_body::FakeResponseBody;
+use super::response_shape::ResponseShape;
+use super::responses::embeddings::EmbeddingsResponse;
+use super::responses::{Generation, native, openai};
+use super::state::FakeState;
 
 /// The request gets no answer: the connection closes.
 #[derive(Debug, thiserror::Error)]
 #[error("the fake hangs up")]
-pub struct NoAnswer;
+pub struct ConnectionClosed;
 
 /// Answers one request by the rules.
 pub async fn respond(
-    google: Arc<Google>,
-    ruin: RuinCell,
+    state: Arc<FakeState>,
+    wire_fault: WireFaultCell,
     cut_off: CancellationToken,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, NoAnswer> {
-    if live::is_asked(&request) {
-        return live::respond(google, ruin, cut_off, request).await;
+) -> Result<Response<FakeResponseBody>, ConnectionClosed> {
+    if live::is_live_request(&request) {
+        return live::respond(state, wire_fault, cut_off, request).await;
     }
-    let mut open = OpenAnswer::begin(google.clone(), cut_off);
+    let mut open = OpenResponse::begin(state.clone(), cut_off);
     let (head, body) = request.into_parts();
-    let call = Call::read(&head);
-    let sent = Sent::read(&google.belongings, &call, &head, body).await;
-    let sent = sent.map_err(|_| NoAnswer)?;
-    let secret = credential(&head, call.form);
+    let request_target = RequestTarget::parse(&head);
+    let received_body = ReceivedBody::read(&state.resources, &request_target, &head, body).await;
+    let received_body = received_body.map_err(|_| ConnectionClosed)?;
+    let secret = credential(&head, request_target.format);
     let secret_text = secret.as_deref().ok();
-    let now_ms = (google.clock)();
-    google
+    let now_ms = (state.clock)();
+    state
         .journal
-        .record(google.recording, now_ms, &head, &sent, secret_text);
-    if let Some(raw) = google.next_replay() {
+        .record(state.recording, now_ms, &head, &received_body, secret_text);
+    if let Some(raw) = state.next_replay() {
         return Ok(raw.into_response(open));
     }
 
     let key = match secret {
-        Ok(secret) => google.key(&secret).ok_or_else(GoogleError::unknown_key),
-        Err(bad) => Err(GoogleError::bad_credentials(bad, &call)),
+        Ok(secret) => state.key(&secret).ok_or_else(GoogleError::unknown_key),
+        Err(bad) => Err(GoogleError::bad_credentials(bad, &request_target)),
     };
     if let Ok(key) = &key {
-        open.belongs_to(key.clone());
+        open.set_key(key.clone());
     }
-    let visit = Visit {
-        fate: google.fate(key.as_deref().ok(), call.operation.spends()),
-        manner: google.manner(&head),
-        google: &google,
+    let in_progress = RequestInProgress {
+        behaviour: state.behaviour_for(key.as_deref().ok(), request_target.operation.uses_quota()),
+        response_shape: state.response_shape(&head),
+        state: &state,
         head: &head,
-        call,
+        request_target,
         key,
         now_ms,
     };
-    visit.suffer(&ruin, &mut open).await?;
+    in_progress.inject_fault(&wire_fault, &mut open).await?;
 
-    let answer = visit.answer(&sent);
-    if let (Ok(key), Ok(_)) = (&visit.key, &answer) {
+    let answer = in_progress.response(&received_body);
+    if let (Ok(key), Ok(_)) = (&in_progress.key, &answer) {
         key.answered();
     }
-    let answer = answer.unwrap_or_else(|error| Answer::refusal(&error, visit.call.form));
-    Ok(visit.paint(answer, open))
+    let answer = answer
+        .unwrap_or_else(|error| FakeResponse::refusal(&error, in_progress.request_target.format));
+    Ok(in_progress.http_response(answer, open))
 }
 
 /// One request, with all that decides about it.
-struct Visit<'a> {
-    google: &'a Google,
+struct RequestInProgress<'a> {
+    state: &'a FakeState,
     head: &'a Parts,
-    call: Call,
+    request_target: RequestTarget,
     /// Whose request it is, or why that is nobody's.
-    key: Result<Arc<KeyState>, GoogleError>,
-    fate: Fate,
-    manner: Manner,
+    key: Result<Arc<FakeKeyState>, GoogleError>,
+    behaviour: Behaviour,
+    response_shape: ResponseShape,
     now_ms: i64,
 }
 
-impl Visit<'_> {
-    /// Lets happen what a fate does to the connection, and waits before the head as long as is due.
-    async fn suffer(&self, ruin: &RuinCell, open: &mut OpenAnswer) -> Result<(), NoAnswer> {
-        let ruined = match self.fate {
-            Fate::Hang => return std::future::pending().await,
-            Fate::HangUp => {
+impl RequestInProgress<'_> {
+    /// Lets happen what a behaviour does to the connection, and waits before the head as long as is due.
+    async fn inject_fault(
+        &self,
+        fault_cell: &WireFaultCell,
+        open: &mut OpenResponse,
+    ) -> Result<(), ConnectionClosed> {
+        let wire_fault = match self.behaviour {
+            Behaviour::NeverRespond => return std::future::pending().await,
+            Behaviour::CloseConnection => {
                 open.finish();
-                return Err(NoAnswer);
+                return Err(ConnectionClosed);
             }
-            Fate::Reset => Some(Ruin::Reset),
-            Fate::GarbageAnswer => {
-                Some(Ruin::Says(b"\x15\x03\x01 this is not HTTP at all\r\n\r\n"))
-            }
-            Fate::HalfHead => Some(Ruin::Says(b"HTTP/1.1 200 OK\r\ncontent-type: applica")),
+            Behaviour::ResetConnection => Some(WireFault::Reset),
+            Behaviour::MalformedResponse => Some(WireFault::RawBytes(
+                b"\x15\x03\x01 this is not HTTP at all\r\n\r\n",
+            )),
+            Behaviour::TruncatedHead => Some(WireFault::RawBytes(
+                b"HTTP/1.1 200 OK\r\ncontent-type: applica",
+            )),
             _ => None,
         };
-        if let Some(ruined) = ruined {
+        if let Some(wire_fault) = wire_fault {
             open.finish();
             // The answer that follows is never written: the socket says its ruin instead.
-            let _ = ruin.set(ruined);
+            let _ = fault_cell.set(wire_fault);
         }
-        let delay = self.fate.first_byte_delay() + Duration::from_millis(self.manner.first_byte_ms);
+        let delay = self.behaviour.first_byte_delay()
+            + Duration::from_millis(self.response_shape.first_byte_ms);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -126,42 +136,44 @@ impl Visit<'_> {
     }
 
     /// Google looks at the key before the model, at the model before the rest of the body, at quotas last.
-    fn answer(&self, sent: &Sent) -> Result<Answer, GoogleError> {
-        let asked = Asked::read(&self.call, &sent.text);
-        let asked = asked.as_ref();
-        let name = match asked {
-            Ok(asked) => asked.model.as_deref(),
-            Err(_) => self.call.model.as_deref(),
+    fn response(&self, received_body: &ReceivedBody) -> Result<FakeResponse, GoogleError> {
+        let request_body = RequestBody::parse(&self.request_target, &received_body.text);
+        let request_body = request_body.as_ref();
+        let name = match request_body {
+            Ok(request_body) => request_body.model.as_deref(),
+            Err(_) => self.request_target.model.as_deref(),
         };
-        let model = name.and_then(|name| models::find(name, &self.call.version));
+        let model = name.and_then(|name| models::find(name, &self.request_target.version));
         let names = [
             name.unwrap_or_default(),
             model.map_or("", |model| &model.name),
         ];
         let key = self.key.as_ref().ok().map(Arc::as_ref);
-        if let Some(error) = GoogleError::of_fate(&self.fate, &self.call, &names, key) {
+        if let Some(error) =
+            GoogleError::of_behaviour(&self.behaviour, &self.request_target, &names, key)
+        {
             return Err(error);
         }
-        if self.call.operation == Operation::Upload
-            && let Some(project) = uploads::project_of(&self.google.belongings, self.head)
+        if self.request_target.operation == Operation::Upload
+            && let Some(project) = uploads::project_of(&self.state.resources, self.head)
         {
-            return uploads::answer(&self.asks(&project?, sent), sent);
+            return uploads::answer(&self.context(&project?, received_body), received_body);
         }
         let key = self.key.as_ref().map_err(Clone::clone)?;
-        let asks = self.asks(&key.project, sent);
+        let context = self.context(&key.project, received_body);
 
         let query = self.head.uri.query().unwrap_or_default();
-        match self.call.operation {
-            Operation::ListModels => Ok(Answer::json(models::list(query))),
-            Operation::OpenAiListModels => Ok(Answer::compact(models::openai_list())),
+        match self.request_target.operation {
+            Operation::ListModels => Ok(FakeResponse::json(models::list(query))),
+            Operation::OpenAiListModels => Ok(FakeResponse::compact(models::openai_list())),
             Operation::GetInteraction => {
-                let answer = interactions::answer(&asks)?.paced(&self.manner);
-                Ok(answer.broken_by(&self.fate, self.call.form))
+                let answer = interactions::answer(&context)?.with_shape(&self.response_shape);
+                Ok(answer.with_faults(&self.behaviour, self.request_target.format))
             }
-            Operation::Upload => uploads::answer(&asks, sent),
-            Operation::Belongings => belongings::answer(&asks),
-            Operation::Unknown => Err(GoogleError::not_found()),
-            Operation::Outside => Err(GoogleError::no_such_page()),
+            Operation::Upload => uploads::answer(&context, received_body),
+            Operation::Resource => resources::answer(&context),
+            Operation::Unsupported => Err(GoogleError::not_found()),
+            Operation::NotGeminiApi => Err(GoogleError::not_found_html()),
             Operation::GetModel
             | Operation::OpenAiGetModel
             | Operation::Generate
@@ -169,28 +181,28 @@ impl Visit<'_> {
             | Operation::CountTokens
             | Operation::Embed
             | Operation::BatchEmbed
-            | Operation::BatchJob
-            | Operation::BatchEmbedJob
+            | Operation::BatchGenerate
+            | Operation::AsyncBatchEmbed
             | Operation::Predict
             | Operation::OpenAiChat
             | Operation::OpenAiEmbeddings
             | Operation::OpenAiImages
-            | Operation::Interact => {
+            | Operation::CreateInteraction => {
                 let name = name.unwrap_or_default();
-                if name.starts_with("tunedModels/") && !asks.owns(name) {
+                if name.starts_with("tunedModels/") && !context.owns(name) {
                     return Err(GoogleError::not_found());
                 }
                 let model = model
-                    .filter(|model| self.call.operation.is_done_by(model))
-                    .ok_or_else(|| GoogleError::unknown_model(&self.call, name));
+                    .filter(|model| self.request_target.operation.is_supported_by(model))
+                    .ok_or_else(|| GoogleError::unknown_model(&self.request_target, name));
                 // Without a readable body nobody knows which model the OpenAI layer was asked for.
                 match model {
                     Err(unknown) if !name.is_empty() => Err(unknown),
-                    Err(unknown) => Err(asked.err().cloned().unwrap_or(unknown)),
+                    Err(unknown) => Err(request_body.err().cloned().unwrap_or(unknown)),
                     Ok(model) => {
-                        let asked = asked.map_err(Clone::clone)?;
-                        named::check(&asks)?;
-                        self.model_answer(key, &asks, model, asked)
+                        let request_body = request_body.map_err(Clone::clone)?;
+                        referenced_resources::check(&context)?;
+                        self.model_response(key, &context, model, request_body)
                     }
                 }
             }
@@ -198,120 +210,138 @@ impl Visit<'_> {
     }
 
     /// What concerns a model that exists.
-    fn model_answer(
+    fn model_response(
         &self,
-        key: &KeyState,
-        asks: &Asks,
+        key: &FakeKeyState,
+        context: &RequestContext,
         model: &FakeModel,
-        asked: &Asked,
-    ) -> Result<Answer, GoogleError> {
-        let cached_tokens = caches::tokens_used(asks, model, asked)?;
-        let operation = self.call.operation;
-        if operation.spends() {
-            if self.google.is_overloaded(&model.name) {
+        request_body: &RequestBody,
+    ) -> Result<FakeResponse, GoogleError> {
+        let cached_tokens = caches::tokens_used(context, model, request_body)?;
+        let operation = self.request_target.operation;
+        if operation.uses_quota() {
+            if self.state.is_overloaded(&model.name) {
                 return Err(GoogleError::in_stream(503));
             }
-            let charge = Charge {
-                is_embedding: !asked.texts.is_empty(),
-                requests: asked.texts.len().max(1) as u64,
-                input_tokens: asked.prompt_tokens,
+            let charge = QuotaCharge {
+                is_embedding: !request_body.texts.is_empty(),
+                requests: request_body.texts.len().max(1) as u64,
+                input_tokens: request_body.prompt_tokens,
             };
-            self.google.charge(key, &model.name, charge, self.now_ms)?;
+            self.state.charge(key, &model.name, charge, self.now_ms)?;
             // Reported: too long a prompt is refused and its tokens are used up all the same.
-            if asked.prompt_tokens > 1_048_576 {
+            if request_body.prompt_tokens > 1_048_576 {
                 return Err(GoogleError::too_many_tokens());
             }
         }
 
         match operation {
-            Operation::BatchJob | Operation::BatchEmbedJob => return batches::create(asks, model),
-            Operation::Predict => return videos::create(asks, model),
+            Operation::BatchGenerate | Operation::AsyncBatchEmbed => {
+                return batches::create(context, model);
+            }
+            Operation::Predict => return videos::create(context, model),
             _ => (),
         }
-        let said = Said {
-            prompt_tokens: asked.prompt_tokens + cached_tokens,
+        let generation = Generation {
+            prompt_tokens: request_body.prompt_tokens + cached_tokens,
             cached_tokens,
-            ..asks.say(model, asked)
+            ..context.generate(model, request_body)
         };
-        let ints = self.call.enum_ints;
-        let embedded = Embedded {
+        let ints = self.request_target.enum_ints;
+        let embeddings = EmbeddingsResponse {
             model: &model.name,
-            texts: &asked.texts,
-            dimensions: asked.dimensions,
-            prompt_tokens: asked.prompt_tokens,
+            texts: &request_body.texts,
+            dimensions: request_body.dimensions,
+            prompt_tokens: request_body.prompt_tokens,
         };
         let answer = match operation {
-            Operation::GetModel => Answer::json(models::get(model)),
-            Operation::OpenAiGetModel => Answer::compact(models::openai_model(model)),
-            Operation::CountTokens => Answer::json(native::count_tokens(asked.prompt_tokens, ints)),
-            Operation::Embed => Answer::json(embedded.single()),
-            Operation::BatchEmbed => Answer::json(embedded.batch()),
-            Operation::OpenAiEmbeddings => Answer::compact(embedded.openai(asked.base64)),
-            Operation::OpenAiImages => Answer::compact(openai::image(&said)),
-            Operation::Generate => Answer::json(native::unary(&said, ints)),
-            Operation::StreamGenerate if self.call.form == Form::Sse => {
-                Answer::events(native::sse(&said, ints))
+            Operation::GetModel => FakeResponse::json(models::get(model)),
+            Operation::OpenAiGetModel => FakeResponse::compact(models::openai_model(model)),
+            Operation::CountTokens => {
+                FakeResponse::json(native::count_tokens(request_body.prompt_tokens, ints))
             }
-            Operation::StreamGenerate => Answer {
+            Operation::Embed => FakeResponse::json(embeddings.single()),
+            Operation::BatchEmbed => FakeResponse::json(embeddings.batch()),
+            Operation::OpenAiEmbeddings => {
+                FakeResponse::compact(embeddings.openai(request_body.base64))
+            }
+            Operation::OpenAiImages => FakeResponse::compact(openai::image(&generation)),
+            Operation::Generate => FakeResponse::json(native::unary(&generation, ints)),
+            Operation::StreamGenerate if self.request_target.format == ResponseFormat::Sse => {
+                FakeResponse::events(native::sse(&generation, ints))
+            }
+            Operation::StreamGenerate => FakeResponse {
                 content_type: "application/json; charset=UTF-8".into(),
-                ..Answer::events(native::json_array(&said, ints))
+                ..FakeResponse::events(native::json_array(&generation, ints))
             },
-            Operation::OpenAiChat => match asked.delivery {
+            Operation::OpenAiChat => match request_body.delivery {
                 Delivery::Stream { include_usage } => {
-                    Answer::events(openai::sse(&said, include_usage))
+                    FakeResponse::events(openai::sse(&generation, include_usage))
                 }
-                Delivery::Whole | Delivery::Background => Answer::compact(openai::unary(&said)),
+                Delivery::Whole | Delivery::Background => {
+                    FakeResponse::compact(openai::unary(&generation))
+                }
             },
-            Operation::Interact => interactions::create(asks, asked, said)?,
+            Operation::CreateInteraction => {
+                interactions::create(context, request_body, generation)?
+            }
             Operation::ListModels
             | Operation::OpenAiListModels
             | Operation::GetInteraction
-            | Operation::BatchJob
-            | Operation::BatchEmbedJob
+            | Operation::BatchGenerate
+            | Operation::AsyncBatchEmbed
             | Operation::Predict
             | Operation::Upload
-            | Operation::Belongings
-            | Operation::Unknown
-            | Operation::Outside => unreachable!("no model answers this at once"),
+            | Operation::Resource
+            | Operation::Unsupported
+            | Operation::NotGeminiApi => unreachable!("no model answers this at once"),
         };
         Ok(answer
-            .paced(&self.manner)
-            .broken_by(&self.fate, self.call.form))
+            .with_shape(&self.response_shape)
+            .with_faults(&self.behaviour, self.request_target.format))
     }
 
-    fn asks<'a>(&'a self, project: &'a str, sent: &'a Sent) -> Asks<'a> {
-        Asks {
-            google: self.google,
+    fn context<'a>(
+        &'a self,
+        project: &'a str,
+        received_body: &'a ReceivedBody,
+    ) -> RequestContext<'a> {
+        RequestContext {
+            state: self.state,
             head: self.head,
-            call: &self.call,
+            request_target: &self.request_target,
             project,
-            manner: &self.manner,
+            response_shape: &self.response_shape,
             now_ms: self.now_ms,
-            body: &sent.text,
-            parts: sent.parts(),
+            body: &received_body.text,
+            parts: received_body.parts(),
         }
     }
 
     /// Puts Google's headers around an answer, in the order of recordings.
-    fn paint(&self, answer: Answer, mut open: OpenAnswer) -> Response<AnswerBody> {
+    fn http_response(
+        &self,
+        answer: FakeResponse,
+        mut open: OpenResponse,
+    ) -> Response<FakeResponseBody> {
         if answer.is_stream {
-            open.is_stream();
+            open.mark_stream();
         }
-        let gzips = self.google.gzip
-            && answer.front == Front::Api
+        let gzips = self.state.gzip
+            && answer.front_end == FrontEnd::Api
             && self
                 .head
                 .headers
                 .get_all(ACCEPT_ENCODING)
                 .iter()
                 .any(|value| value.as_bytes().windows(4).any(|word| word == b"gzip"));
-        let pieces = if gzips {
-            answer.pieces.gzipped()
+        let body_chunks = if gzips {
+            answer.body_chunks.gzipped()
         } else {
-            answer.pieces
+            answer.body_chunks
         };
 
-        let mut response = Response::new(AnswerBody::new(pieces, open));
+        let mut response = Response::new(FakeResponseBody::new(body_chunks, open));
         *response.status_mut() =
             StatusCode::from_u16(answer.status).unwrap_or(StatusCode::IM_A_TEAPOT);
         let headers = response.headers_mut();
@@ -322,7 +352,8 @@ impl Visit<'_> {
         for (name, value) in &answer.headers {
             set(name, value);
         }
-        let has_tier = self.call.operation.spends() && matches!(answer.status, 200 | 429);
+        let has_tier =
+            self.request_target.operation.uses_quota() && matches!(answer.status, 200 | 429);
         if has_tier && !answer.is_stream {
             set("x-gemini-service-tier", "standard");
         }
@@ -336,21 +367,21 @@ impl Visit<'_> {
         for origin in ["Origin", "Referer", "X-Origin"] {
             set("vary", origin);
         }
-        match answer.front {
-            Front::Api => {
+        match answer.front_end {
+            FrontEnd::Api => {
                 set("server", "scaffolding on HTTPServer2");
                 set("x-xss-protection", "0");
                 set("x-frame-options", "SAMEORIGIN");
                 set("x-content-type-options", "nosniff");
                 set("server-timing", "gfet4t7; dur=42");
             }
-            Front::Uploads => set("server", "UploadServer"),
+            FrontEnd::Uploads => set("server", "UploadServer"),
         }
         set(
             "alt-svc",
             "h3=\":443\"; ma=2592000,h3-29=\":443\"; ma=2592000",
         );
-        headers.insert(http::header::DATE, self.google.date(self.now_ms));
+        headers.insert(http::header::DATE, self.state.date(self.now_ms));
         response
     }
 }

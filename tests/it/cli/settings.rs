@@ -21,13 +21,13 @@ async fn a_changed_setting_is_in_use_at_once_and_its_history_is_kept() {
     assert!(text(&set).starts_with("cors_allow_origin: * → https://a.example; "));
     let client = http_client().build().unwrap();
     eventually("browsers are told the new origin", async || {
-        let asked = client
+        let request = client
             .request(http::Method::OPTIONS, format!("{}/v1beta/models", pool.url))
             .header("origin", "https://a.example")
             .header("access-control-request-method", "GET");
-        let answer = asked.send().await.unwrap();
-        let told = answer.headers()["access-control-allow-origin"].clone();
-        (told == "https://a.example").then_some(())
+        let answer = request.send().await.unwrap();
+        let reported = answer.headers()["access-control-allow-origin"].clone();
+        (reported == "https://a.example").then_some(())
     })
     .await;
     let again = settings(
@@ -65,7 +65,7 @@ async fn wrong_names_and_values_are_told_and_change_nothing() {
     let folder = tempfile::tempdir().unwrap();
     settings(folder.path(), &["set", "max_attempts", "5"]);
 
-    for (arguments, told) in [
+    for (arguments, reported) in [
         (
             ["set", "max_attempts", "0"],
             "max_attempts must be a whole number from 1 to 100, not \"0\"",
@@ -86,7 +86,7 @@ async fn wrong_names_and_values_are_told_and_change_nothing() {
         let output = settings(folder.path(), &arguments);
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{error}");
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(reported), "{error}");
     }
 
     let list = settings(folder.path(), &["list", "--json"]);

@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
+use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 use serde_json::Value;
 
-use crate::support::asking::QUESTION;
 use crate::support::process::{PoolProcess, command};
+use crate::support::requests::GENERATE_BODY;
 use crate::support::{CLIENT_KEY, eventually, http_client};
 
 const KEYS: [&str; 2] = ["AIza-secret-of-key-0001", "AIza-secret-of-key-0002"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_test_finds_is_in_use_at_a_running_server() {
-    let google = FakeGemini::start(Rules::with_keys([
+    let google = FakeGemini::start(FakeConfig::with_keys([
         FakeKey::healthy(KEYS[0], "1"),
         FakeKey::healthy(KEYS[1], "2"),
     ]))
@@ -24,17 +24,17 @@ async fn what_a_test_finds_is_in_use_at_a_running_server() {
     let folder = tempfile::tempdir().unwrap();
     let pool = PoolProcess::start(folder.path(), &google.url(), &KEYS.map(ToOwned::to_owned)).await;
 
-    google.set_fate(KEYS[0], Fate::Expired);
+    google.set_behaviour(KEYS[0], Behaviour::Expired);
     let tested = test(folder.path(), &google, &["--all"]);
 
     let items = tested["items"].as_array().unwrap();
-    let told: Vec<_> = items
+    let reported: Vec<_> = items
         .iter()
         .map(|key| [&key["id"], &key["result"], &key["state"], &key["rule"]])
         .map(|values| values.map(ToString::to_string).join(" "))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             r#"1 "refused" "invalid" "api_key_invalid""#,
             r#"2 "alive" "ready" null"#
@@ -43,15 +43,15 @@ async fn what_a_test_finds_is_in_use_at_a_running_server() {
     taken_over(&pool).await;
     let before = google.counts(KEYS[0]).requests;
     for _ in 0..4 {
-        assert_eq!(ask(&pool).await, 200);
+        assert_eq!(send_request(&pool).await, 200);
     }
     assert_eq!(google.counts(KEYS[0]).requests, before);
 
-    google.set_fate(KEYS[0], Fate::Healthy);
+    google.set_behaviour(KEYS[0], Behaviour::Healthy);
     let tested = test(folder.path(), &google, &["1"]);
     assert_eq!(tested["items"][0]["state"], "trial");
     eventually("the key is lent again", async || {
-        assert_eq!(ask(&pool).await, 200);
+        assert_eq!(send_request(&pool).await, 200);
         (google.counts(KEYS[0]).requests > before + 2).then_some(())
     })
     .await;
@@ -59,8 +59,8 @@ async fn what_a_test_finds_is_in_use_at_a_running_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_can_be_tested_without_a_server() {
-    let google = FakeGemini::start(Rules::with_keys([
-        FakeKey::new(KEYS[0], "1", Fate::Suspended),
+    let google = FakeGemini::start(FakeConfig::with_keys([
+        FakeKey::new(KEYS[0], "1", Behaviour::Suspended),
         FakeKey::healthy(KEYS[1], "2"),
     ]))
     .await
@@ -109,13 +109,15 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     command.stdout(Stdio::piped()).output().unwrap()
 }
 
-async fn ask(pool: &PoolProcess) -> u16 {
+async fn send_request(pool: &PoolProcess) -> u16 {
     let url = format!(
         "{}/v1beta/models/gemini-2.5-flash:generateContent",
         pool.url
     );
     let request = http_client().build().unwrap().post(url);
-    let request = request.header("x-goog-api-key", CLIENT_KEY).body(QUESTION);
+    let request = request
+        .header("x-goog-api-key", CLIENT_KEY)
+        .body(GENERATE_BODY);
     request.send().await.unwrap().status().as_u16()
 }
 

@@ -8,29 +8,29 @@ use crate::support::{TestPool, eventually};
 
 #[tokio::test]
 async fn a_backup_appears_when_it_is_done_and_goes_when_it_is_deleted() {
-    let pool = TestPool::of([]).await;
+    let pool = TestPool::with_keys([]).await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
     };
     browser.sign_in().await;
 
     browser.open("/backups").await;
-    browser.sees("No backups yet").await;
+    browser.wait_for_text("No backups yet").await;
     browser.click("Back up now").await;
-    browser.sees("verified").await;
+    browser.wait_for_text("verified").await;
     browser.click("Download").await;
-    browser.sees("Enter your password to go on").await;
+    browser.wait_for_text("Enter your password to go on").await;
     browser.click("Cancel").await;
     browser.click("Delete").await;
     browser.click("Delete backup").await;
-    browser.sees("Deleted pool-").await;
-    browser.sees("No backups yet").await;
-    assert_eq!(browser.complaints().await, [""; 0]);
+    browser.wait_for_text("Deleted pool-").await;
+    browser.wait_for_text("No backups yet").await;
+    assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
 #[tokio::test]
 async fn a_backup_leaves_the_server_for_the_password_only() {
-    let pool = TestPool::of([]).await;
+    let pool = TestPool::with_keys([]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     assert_eq!(admin.submit("/backups", &[]).await.status(), 303);
     let backup = eventually("the backup is made", async || {

@@ -1,13 +1,13 @@
 //! Client keys, made and changed in a browser without JavaScript, take effect on the next request.
 
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 
 use crate::support::TestPool;
 use crate::support::admin::AdminClient;
-use crate::support::asking::QUESTION;
 use crate::support::browser::Browser;
+use crate::support::requests::GENERATE_BODY;
 
-async fn ask(pool: &TestPool, secret: &str) -> u16 {
+async fn send_request(pool: &TestPool, secret: &str) -> u16 {
     let url = format!(
         "{}/v1beta/models/gemini-2.5-flash:generateContent",
         pool.url
@@ -15,13 +15,13 @@ async fn ask(pool: &TestPool, secret: &str) -> u16 {
     let request = pool.client.post(url).header("x-goog-api-key", secret);
     let request = request
         .header("content-type", "application/json")
-        .body(QUESTION);
+        .body(GENERATE_BODY);
     request.send().await.unwrap().status().as_u16()
 }
 
 #[tokio::test]
 async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
-    let pool = TestPool::of([FakeKey::healthy(
+    let pool = TestPool::with_keys([FakeKey::healthy(
         "AIza-key-behind-the-clients-01",
         "projects/1",
     )])
@@ -36,50 +36,53 @@ async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
     browser.fill("Name", "notebook").await;
     browser.fill("Requests per day", "many").await;
     browser.click("Create key").await;
-    browser.sees("A whole number from 1 on").await;
+    browser.wait_for_text("A whole number from 1 on").await;
     browser.fill("Requests per day", "2").await;
     browser.click("Create key").await;
-    browser.sees("Copy it now").await;
+    browser.wait_for_text("Copy it now").await;
     let secret = browser.texts("#secret").await.remove(0);
     assert!(browser.source().await.contains(&pool.url));
-    assert_eq!(ask(&pool, &secret).await, 200);
+    assert_eq!(send_request(&pool, &secret).await, 200);
 
     browser.reload().await;
-    browser.sees("This key was shown already").await;
+    browser.wait_for_text("This key was shown already").await;
     assert!(!browser.source().await.contains(&secret));
     browser.click("To its page").await;
-    browser.sees("1 of 2").await;
+    browser.wait_for_text("1 of 2").await;
     assert!(!browser.source().await.contains(&secret));
     assert_eq!(
-        [ask(&pool, &secret).await, ask(&pool, &secret).await],
+        [
+            send_request(&pool, &secret).await,
+            send_request(&pool, &secret).await
+        ],
         [200, 429]
     );
 
     browser.click("Edit").await;
     browser.fill("Requests per day", "").await;
     browser.click("Save").await;
-    browser.sees("Saved notebook").await;
-    assert_eq!(ask(&pool, &secret).await, 200);
+    browser.wait_for_text("Saved notebook").await;
+    assert_eq!(send_request(&pool, &secret).await, 200);
     browser.click("Disable").await;
-    browser.sees("notebook is off").await;
-    assert_eq!(ask(&pool, &secret).await, 403);
+    browser.wait_for_text("notebook is off").await;
+    assert_eq!(send_request(&pool, &secret).await, 403);
     browser.click("Undo").await;
-    browser.sees("notebook is on").await;
-    assert_eq!(ask(&pool, &secret).await, 200);
+    browser.wait_for_text("notebook is on").await;
+    assert_eq!(send_request(&pool, &secret).await, 200);
 
     browser.click("Delete").await;
     browser.click("Delete key").await;
-    browser.sees("Deleted the key of notebook").await;
-    assert_eq!(ask(&pool, &secret).await, 401);
+    browser.wait_for_text("Deleted the key of notebook").await;
+    assert_eq!(send_request(&pool, &secret).await, 401);
     browser.fill("q", "nothing like it").await;
     browser.click("Search").await;
-    browser.sees("No client key matches").await;
-    assert_eq!(browser.complaints().await, [""; 0]);
+    browser.wait_for_text("No client key matches").await;
+    assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_a_key_is_told_at_its_field() {
-    let pool = TestPool::of([]).await;
+    let pool = TestPool::with_keys([]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let cases = [
         ("name", "", "A name has 1 to 100 characters"),
@@ -105,6 +108,6 @@ async fn what_is_wrong_with_a_key_is_told_at_its_field() {
         let page = answer.text().await.unwrap();
         assert!(page.contains(message), "{field}: {value}: {page}");
     }
-    let listed = admin.look("/client-keys").await;
+    let listed = admin.get_page("/client-keys").await;
     assert!(!listed.contains("notebook"));
 }

@@ -1,6 +1,6 @@
 //! The log as an admin sees it: found by its filters, explained, and watched.
 
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use reqwest::Method;
 use reqwest::header::LOCATION;
 
@@ -11,8 +11,8 @@ const SECRET: &str = "AIza-key-that-is-overloaded-0001";
 
 /// A pool whose first try of every second request fails.
 async fn pool() -> TestPool {
-    let overloaded = Fate::EveryNth(2, Box::new(Fate::Overloaded));
-    TestPool::of([FakeKey::new(SECRET, "projects/1", overloaded)]).await
+    let overloaded = Behaviour::EveryNth(2, Box::new(Behaviour::Overloaded));
+    TestPool::with_keys([FakeKey::new(SECRET, "projects/1", overloaded)]).await
 }
 
 /// The paths of the requests that a list shows, newest first.
@@ -27,7 +27,7 @@ fn listed(page: &str) -> Vec<String> {
 async fn a_request_is_found_by_its_filters_and_explained() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
-    assert!(admin.look("/logs").await.contains("No requests yet"));
+    assert!(admin.get_page("/logs").await.contains("No requests yet"));
     for _ in 0..3 {
         pool.generate().await;
     }
@@ -35,7 +35,7 @@ async fn a_request_is_found_by_its_filters_and_explained() {
     assert_eq!(wrong.send().await.unwrap().status(), 400);
     pool.finished_rows(4).await;
 
-    let all = listed(&admin.look("/logs").await);
+    let all = listed(&admin.get_page("/logs").await);
     assert_eq!(all.len(), 4);
     for (query, found) in [
         ("outcome=client_error", 1),
@@ -46,27 +46,27 @@ async fn a_request_is_found_by_its_filters_and_explained() {
         ("q=no%20such%20thing", 0),
         ("kind=check", 0),
     ] {
-        let page = admin.look(&format!("/logs?{query}")).await;
+        let page = admin.get_page(&format!("/logs?{query}")).await;
         assert_eq!(listed(&page).len(), found, "{query}");
         assert_eq!(page.contains("No request matches"), found == 0, "{query}");
         assert!(page.contains("Clear filters"), "{query}");
     }
-    let misread = admin.look("/logs?since=yesterday").await;
+    let misread = admin.get_page("/logs?since=yesterday").await;
     assert!(misread.contains("Not understood, and so left out: Since"));
 
-    let failed = &listed(&admin.look("/logs?outcome=client_error").await)[0];
-    let page = admin.look(failed).await;
+    let failed = &listed(&admin.get_page("/logs?outcome=client_error").await)[0];
+    let page = admin.get_page(failed).await;
     assert!(page.contains("Attempt 1") && page.contains("Why this key"));
     assert!(page.contains("Same client, five minutes around"));
     assert!(!page.contains(SECRET));
-    let retried = &listed(&admin.look("/logs?retried=yes").await)[0];
-    let page = admin.look(retried).await;
+    let retried = &listed(&admin.get_page("/logs?retried=yes").await)[0];
+    let page = admin.get_page(retried).await;
     assert!(page.contains("Attempt 2") && page.contains("The model was overloaded at Google"));
 }
 
 #[tokio::test]
 async fn pages_lead_both_ways_and_end_where_the_rows_do() {
-    let pool = TestPool::of([FakeKey::healthy(SECRET, "projects/1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     for _ in 0..60 {
         pool.generate().await;
@@ -77,13 +77,13 @@ async fn pages_lead_both_ways_and_end_where_the_rows_do() {
         Some(before.rsplit('"').next()?.replace("&amp;", "&"))
     };
 
-    let first = admin.look("/logs").await;
+    let first = admin.get_page("/logs").await;
     assert_eq!(listed(&first).len(), 50);
     assert_eq!(link(&first, "prev"), None);
-    let second = admin.look(&link(&first, "next").unwrap()).await;
+    let second = admin.get_page(&link(&first, "next").unwrap()).await;
     assert_eq!(listed(&second).len(), 10);
     assert_eq!(link(&second, "next"), None);
-    let back = admin.look(&link(&second, "prev").unwrap()).await;
+    let back = admin.get_page(&link(&second, "prev").unwrap()).await;
     assert_eq!(listed(&back), listed(&first));
 }
 
@@ -94,7 +94,7 @@ async fn chosen_columns_are_remembered() {
     pool.generate().await;
     pool.finished_rows(1).await;
     let heading = ">User agent</th>";
-    assert!(!admin.look("/logs").await.contains(heading));
+    assert!(!admin.get_page("/logs").await.contains(heading));
 
     let fields = [
         ("column", "started_at"),
@@ -104,15 +104,15 @@ async fn chosen_columns_are_remembered() {
     let saved = admin.submit("/logs/columns", &fields).await;
 
     assert_eq!(saved.headers()[LOCATION], "/logs?q=flash");
-    assert!(admin.look("/logs").await.contains(heading));
+    assert!(admin.get_page("/logs").await.contains(heading));
     let usual = admin.submit("/logs/columns", &[("usual", "yes")]).await;
     assert_eq!(usual.status(), 303);
-    assert!(!admin.look("/logs").await.contains(heading));
+    assert!(!admin.get_page("/logs").await.contains(heading));
 }
 
 #[tokio::test]
 async fn who_watches_sees_requests_that_match_as_they_end() {
-    let pool = TestPool::of([FakeKey::healthy(SECRET, "projects/1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await;
     let admin = AdminClient::sign_in(&pool).await;
     let watch = admin.request(Method::GET, "/logs/live?outcome=success");
     let mut watch = watch.send().await.unwrap();

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
+use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 use reqwest::Method;
 use reqwest::header::LOCATION;
 
 use crate::support::admin::AdminClient;
-use crate::support::browser::{Browser, Manner};
-use crate::support::{PATIENCE, TestPool};
+use crate::support::browser::{Browser, BrowserOptions};
+use crate::support::{TIMEOUT, TestPool};
 
 const JOBS: &str = "/upstream-keys/jobs/";
 
@@ -21,8 +21,10 @@ fn secret(number: usize) -> String {
 async fn pool(keys: usize, check: &str) -> TestPool {
     let keys =
         (1..=keys).map(|number| FakeKey::healthy(secret(number), format!("projects/{number}")));
-    let google = FakeGemini::start(Rules::with_keys(keys)).await.unwrap();
-    TestPool::over(google, vec![secret(1)], &[("check_new_keys", check)]).await
+    let google = FakeGemini::start(FakeConfig::with_keys(keys))
+        .await
+        .unwrap();
+    TestPool::with_upstream(google, vec![secret(1)], &[("check_new_keys", check)]).await
 }
 
 /// What somebody pastes: 500 keys of which the pool knows one, one of them twice, and a line that is none.
@@ -44,14 +46,14 @@ async fn add_120(admin: &mut AdminClient) {
         let secret = secret(number);
         writeln!(text, "{secret},key-{number:03},{project},{tag},{priority}").unwrap();
     }
-    admin.look("/upstream-keys/import").await;
+    admin.get_page("/upstream-keys/import").await;
     let preview = admin
         .submit("/upstream-keys/import", &[("text", &text)])
         .await;
     let preview = preview.headers()[LOCATION].to_str().unwrap().to_owned();
     let job = admin.submit(&preview, &[("update", "on")]).await;
     let job = job.headers()[LOCATION].to_str().unwrap().to_owned();
-    let page = admin.look(&job).await;
+    let page = admin.get_page(&job).await;
     assert!(
         page.contains("119 new, 0 brought back, 1 known already"),
         "{page}"
@@ -82,30 +84,36 @@ async fn five_hundred_keys_are_imported_with_progress_and_found_again() {
     browser.fill("Keys", &pasted()).await;
     browser.click("Preview").await;
 
-    browser.sees("What was found").await;
+    browser.wait_for_text("What was found").await;
     let counts = browser.texts(".stat .value").await;
     assert_eq!(counts, ["499", "0", "1", "1", "1"]);
     let source = browser.source().await;
     assert!(!source.contains(&secret(7)[..30]), "{source}");
     browser.click("Add 499 upstream keys").await;
     browser
-        .until("the job has a page", async || {
-            browser.place().await.starts_with(JOBS).then_some(())
+        .wait_until("the job has a page", async || {
+            browser
+                .path_and_query()
+                .await
+                .starts_with(JOBS)
+                .then_some(())
         })
         .await;
     browser
-        .sees("499 new, 0 brought back, 1 known already")
+        .wait_for_text("499 new, 0 brought back, 1 known already")
         .await;
-    browser.sees("All new keys have been checked").await;
+    browser
+        .wait_for_text("All new keys have been checked")
+        .await;
     browser.click("Show the newest keys").await;
-    browser.sees("1–50 of 500").await;
+    browser.wait_for_text("1–50 of 500").await;
     browser.click("Next").await;
-    browser.sees("51–100 of 500").await;
+    browser.wait_for_text("51–100 of 500").await;
     browser.fill("q", "0123").await;
     browser.click("Search").await;
-    browser.sees("1–1 of 1").await;
+    browser.wait_for_text("1–1 of 1").await;
     assert_eq!(browser.texts("a[data-row-link]").await, ["key-0123"]);
-    assert_eq!(browser.complaints().await, [""; 0]);
+    assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -120,38 +128,38 @@ async fn keys_are_chosen_deleted_and_brought_back_in_a_browser() {
     browser.open("/upstream-keys?sort=-label").await;
 
     browser.click("[data-select-all]").await;
-    browser.sees("50 chosen").await;
+    browser.wait_for_text("50 chosen").await;
     browser.click("Delete…").await;
-    browser.sees("key-071").await;
-    browser.sees("and 38 more").await;
+    browser.wait_for_text("key-071").await;
+    browser.wait_for_text("and 38 more").await;
     browser.click("Delete 50 upstream keys").await;
-    browser.sees("50 upstream keys deleted").await;
-    browser.sees("of 70").await;
+    browser.wait_for_text("50 upstream keys deleted").await;
+    browser.wait_for_text("of 70").await;
     browser.click("Undo").await;
-    browser.sees("50 upstream keys restored").await;
-    browser.sees("of 120").await;
-    assert_eq!(browser.complaints().await, [""; 0]);
+    browser.wait_for_text("50 upstream keys restored").await;
+    browser.wait_for_text("of 120").await;
+    assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
 #[tokio::test]
 async fn keys_are_imported_and_tagged_without_scripts() {
     let pool = pool(500, "on").await;
-    let manner = Manner {
+    let options = BrowserOptions {
         javascript: false,
         language: "zh-TW",
     };
-    let Some(browser) = Browser::start_with(&pool, manner).await else {
+    let Some(browser) = Browser::start_with(&pool, options).await else {
         return;
     };
     browser.sign_in().await;
     browser.open("/upstream-keys/import").await;
     browser.fill("text", &pasted()).await;
     browser.click("預覽").await;
-    browser.sees("找到的內容").await;
+    browser.wait_for_text("找到的內容").await;
     browser.fill("project", "team").await;
     browser.click(".card .primary").await;
     browser
-        .until("the import is over", async || {
+        .wait_until("the import is over", async || {
             browser.reload().await;
             let text = browser.text().await;
             text.contains("新增 499 個").then_some(())
@@ -163,9 +171,9 @@ async fn keys_are_imported_and_tagged_without_scripts() {
     browser.click("[value=tag]").await;
     browser.fill("add_tags", "快速").await;
     browser.click(".card .primary").await;
-    browser.sees("已變更 1 個上游金鑰").await;
+    browser.wait_for_text("已變更 1 個上游金鑰").await;
     browser.open("/upstream-keys?tag=快速").await;
-    browser.sees("第 1–1 個，共 1 個").await;
+    browser.wait_for_text("第 1–1 個，共 1 個").await;
 }
 
 #[tokio::test]
@@ -191,12 +199,12 @@ async fn the_list_is_filtered_sorted_and_paged() {
             "key-001",
         ),
     ] {
-        let page = admin.look(&format!("/upstream-keys{query}")).await;
+        let page = admin.get_page(&format!("/upstream-keys{query}")).await;
         assert!(page.contains(message), "{query}: {page}");
         assert_eq!(labels(&page)[0], first, "{query}");
     }
     for query in ["?q=nobody", "?state=invalid", "?billing=paid", "?failing=1"] {
-        let page = admin.look(&format!("/upstream-keys{query}")).await;
+        let page = admin.get_page(&format!("/upstream-keys{query}")).await;
         assert!(page.contains("No key matches"), "{query}: {page}");
         assert_eq!(labels(&page), [""; 0]);
     }
@@ -210,9 +218,15 @@ async fn all_that_matched_when_it_was_asked_is_changed_and_nothing_that_matches_
     let bulk = "/upstream-keys/bulk";
     let back = ("back", "/upstream-keys?tag=eu");
     let delete = [("action", "delete"), ("scope", "all"), back];
-    let asked = admin.submit(bulk, &delete).await.text().await.unwrap();
-    assert!(asked.contains("Delete 40 upstream keys"), "{asked}");
-    let matched = asked.split("name=\"matched\" value=\"").nth(1).unwrap();
+    let confirmation = admin.submit(bulk, &delete).await.text().await.unwrap();
+    assert!(
+        confirmation.contains("Delete 40 upstream keys"),
+        "{confirmation}"
+    );
+    let matched = confirmation
+        .split("name=\"matched\" value=\"")
+        .nth(1)
+        .unwrap();
     let matched = matched.split('"').next().unwrap();
 
     let tag = [
@@ -225,7 +239,7 @@ async fn all_that_matched_when_it_was_asked_is_changed_and_nothing_that_matches_
     let confirmed = [&delete[..], &[("confirmed", "1"), ("matched", matched)]].concat();
     assert_eq!(admin.submit(bulk, &confirmed).await.status(), 303);
 
-    let page = admin.look("/upstream-keys?tag=eu").await;
+    let page = admin.get_page("/upstream-keys?tag=eu").await;
     assert!(page.contains("40 upstream keys deleted"), "{page}");
     assert_eq!(labels(&page), ["key-001"]);
     assert_eq!(pool.keys().await.len(), 80);
@@ -245,30 +259,31 @@ async fn who_says_yes_to_a_question_that_is_forgotten_is_asked_again_about_what_
         ("matched", "00000000000000ab"),
     ];
 
-    let asked = admin.submit(bulk, &forgotten).await;
+    let confirmation = admin.submit(bulk, &forgotten).await;
 
-    assert_eq!(asked.status(), 409);
-    let asked = asked.text().await.unwrap();
-    assert!(asked.contains("Nothing was done"), "{asked}");
-    assert!(asked.contains("Delete 40 upstream keys"), "{asked}");
+    assert_eq!(confirmation.status(), 409);
+    let confirmation = confirmation.text().await.unwrap();
+    assert!(confirmation.contains("Nothing was done"), "{confirmation}");
+    assert!(
+        confirmation.contains("Delete 40 upstream keys"),
+        "{confirmation}"
+    );
     assert_eq!(pool.keys().await.len(), 120);
 }
 
 #[tokio::test]
 async fn the_live_page_of_a_job_that_is_over_ends_and_a_browser_that_comes_back_is_sent_away() {
     let keys = (1..=2).map(|number| FakeKey::healthy(secret(number), format!("projects/{number}")));
-    let pool = TestPool::of(keys).await;
+    let pool = TestPool::with_keys(keys).await;
     let mut admin = AdminClient::sign_in(&pool).await;
-    admin.look("/upstream-keys").await;
+    admin.get_page("/upstream-keys").await;
     let test = [("action", "test"), ("scope", "all"), ("confirmed", "1")];
     let begun = admin.submit("/upstream-keys/bulk", &test).await;
     let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
     let live = format!("{job}/live");
 
     let message = admin.request(Method::GET, &live).send().await.unwrap();
-    let message = tokio::time::timeout(PATIENCE, message.text())
-        .await
-        .unwrap();
+    let message = tokio::time::timeout(TIMEOUT, message.text()).await.unwrap();
     let message = message.unwrap();
 
     assert!(message.contains("2 of 2"), "{message}");
@@ -280,15 +295,15 @@ async fn the_live_page_of_a_job_that_is_over_ends_and_a_browser_that_comes_back_
 
 #[tokio::test]
 async fn a_job_that_a_stop_cuts_short_ends_its_live_page_and_is_told_as_interrupted() {
-    let slow = FakeKey::new(secret(1), "projects/1", Fate::SlowFirstByte(60_000));
-    let pool = TestPool::of([slow]).await;
+    let slow = FakeKey::new(secret(1), "projects/1", Behaviour::SlowFirstByte(60_000));
+    let pool = TestPool::with_keys([slow]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
-    admin.look("/upstream-keys").await;
+    admin.get_page("/upstream-keys").await;
     let test = [("action", "test"), ("scope", "all"), ("confirmed", "1")];
     let begun = admin.submit("/upstream-keys/bulk", &test).await;
     let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
     assert!(job.starts_with(JOBS), "{job}");
-    let page = admin.look(&job).await;
+    let page = admin.get_page(&job).await;
     assert!(page.contains("Test of 1 upstream key"), "{page}");
     let live = admin.request(Method::GET, &format!("{job}/live"));
     let mut live = live.send().await.unwrap();
@@ -297,7 +312,7 @@ async fn a_job_that_a_stop_cuts_short_ends_its_live_page_and_is_told_as_interrup
 
     pool.begin_stop();
     let ends = async { while let Ok(Some(_)) = live.chunk().await {} };
-    tokio::time::timeout(PATIENCE / 4, ends).await.unwrap();
+    tokio::time::timeout(TIMEOUT / 4, ends).await.unwrap();
     let pool = pool.restart().await;
 
     let admin = AdminClient::sign_in(&pool).await;

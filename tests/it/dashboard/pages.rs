@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 
 use gemini_pool::clock;
 use gemini_pool::storage::audit::Actor;
@@ -10,7 +10,7 @@ use gemini_pool::storage::backup::Progress;
 use gemini_pool::storage::backups;
 
 use crate::support::TestPool;
-use crate::support::browser::{Browser, Manner};
+use crate::support::browser::{Browser, BrowserOptions};
 
 /// What there is to look at.
 const PAGES: &[&str] = &[
@@ -37,7 +37,7 @@ const PAGES: &[&str] = &[
 
 /// A pool with something on every page.
 async fn pool() -> TestPool {
-    let pool = TestPool::of([FakeKey::healthy(
+    let pool = TestPool::with_keys([FakeKey::healthy(
         "AIza-key-of-the-pages-0000001",
         "projects/1",
     )])
@@ -50,7 +50,7 @@ async fn pool() -> TestPool {
     })
     .await;
     for hours in [1, 2, 30, 100] {
-        pool.asked_before(Duration::from_hours(hours)).await;
+        pool.record_past_request(Duration::from_hours(hours)).await;
     }
     assert_eq!(pool.generate().await.status(), 200);
     let (actor, progress) = (Actor::cli(), Progress::default());
@@ -72,11 +72,11 @@ async fn every_page_can_be_read_by_everybody() {
 #[tokio::test]
 async fn every_page_can_be_read_in_chinese() {
     let pool = pool().await;
-    let manner = Manner {
+    let options = BrowserOptions {
         language: "zh-TW",
-        ..Manner::default()
+        ..BrowserOptions::default()
     };
-    let Some(browser) = Browser::start_with(&pool, manner).await else {
+    let Some(browser) = Browser::start_with(&pool, options).await else {
         return;
     };
     browser.sign_in().await;
@@ -91,25 +91,25 @@ async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
         let name = path.trim_start_matches('/').replace('/', "-");
         for (dark, theme) in [(false, "light"), (true, "dark")] {
             browser.prefer_dark(dark).await;
-            browser.desk().await;
+            browser.use_desktop_size().await;
             browser
-                .picture(&format!("{name}-desk-{theme}-{language}"))
+                .screenshot(&format!("{name}-desk-{theme}-{language}"))
                 .await;
-            let violations = browser.axe().await;
+            let violations = browser.accessibility_violations().await;
             wrong.extend(
                 violations
                     .into_iter()
                     .map(|message| format!("{path} {theme}: {message}")),
             );
-            browser.phone().await;
+            browser.use_phone_size().await;
             browser
-                .picture(&format!("{name}-phone-{theme}-{language}"))
+                .screenshot(&format!("{name}-phone-{theme}-{language}"))
                 .await;
-            if !browser.fits().await {
+            if !browser.fits_window().await {
                 wrong.push(format!("{path} is wider than a phone"));
             }
         }
-        let complaints = browser.complaints().await;
+        let complaints = browser.console_errors().await;
         wrong.extend(
             complaints
                 .into_iter()

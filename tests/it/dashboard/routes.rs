@@ -1,7 +1,7 @@
 //! Every route is closed to strangers, and no form from elsewhere changes anything.
 
 use gemini_pool::dashboard::admin_paths;
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, LOCATION};
 use sqlx::{Row, SqlitePool};
@@ -21,7 +21,7 @@ const UPSTREAM_KEY: &str = "AIza-key-behind-the-guard-0001";
 
 /// A pool that has something to show and to lose.
 async fn pool() -> TestPool {
-    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
     assert_eq!(pool.generate().await.status(), 200);
     pool
 }
@@ -97,7 +97,7 @@ async fn nothing_changes_without_the_token_of_a_form() {
         }
     }
     assert_eq!(dump(&pool.app.db.readers).await, before);
-    admin.look("/account").await;
+    admin.get_page("/account").await;
 }
 
 #[tokio::test]
@@ -125,14 +125,14 @@ async fn no_page_holds_a_secret() {
 #[tokio::test]
 async fn large_forms_are_for_those_who_are_signed_in() {
     let pool = pool().await;
-    let mut admin = AdminClient::arrive(&pool).await;
+    let mut admin = AdminClient::open_login(&pool).await;
     let large = format!("{UPSTREAM_KEY}{}", "\n".repeat(1_500_000));
 
     let fields = [("username", "admin"), ("password", large.as_str())];
     assert_eq!(admin.submit("/login", &fields).await.status(), 413);
-    admin.look("/login").await;
-    assert_eq!(admin.enter().await.status(), 303);
-    admin.look("/upstream-keys/import").await;
+    admin.get_page("/login").await;
+    assert_eq!(admin.submit_login().await.status(), 303);
+    admin.get_page("/upstream-keys/import").await;
     let fields = [("text", large.as_str())];
     let preview = admin.submit("/upstream-keys/import", &fields).await;
     assert_eq!(preview.status(), 303);
@@ -142,7 +142,7 @@ async fn large_forms_are_for_those_who_are_signed_in() {
 async fn a_language_chosen_on_the_answer_to_a_form_leads_back_to_the_form() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
-    admin.look("/settings").await;
+    admin.get_page("/settings").await;
 
     let form = [("current", "wrong"), ("new", "x"), ("repeated", "y")];
     let answer = admin

@@ -1,6 +1,6 @@
 //! Settings are changed, taken back and reset in the dashboard, in use on the next request, and told by the audit.
 
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::settings::DEFINITIONS;
 use reqwest::header::LOCATION;
 
@@ -11,11 +11,11 @@ use crate::support::browser::Browser;
 const SECRET: &str = "AIza-key-that-no-page-may-show-01";
 
 async fn pool() -> TestPool {
-    TestPool::of([FakeKey::healthy(SECRET, "projects/1")]).await
+    TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await
 }
 
 /// How a request of two thousand bytes is answered.
-async fn ask(pool: &TestPool) -> u16 {
+async fn send_request(pool: &TestPool) -> u16 {
     let text = "a".repeat(2_000);
     let body = format!(r#"{{"contents": [{{"parts": [{{"text": "{text}"}}]}}]}}"#);
     let path = "/v1beta/models/gemini-2.5-flash:generateContent";
@@ -37,43 +37,55 @@ async fn a_setting_is_in_use_on_the_next_request_and_taken_back_with_one_click()
         return;
     };
     browser.sign_in().await;
-    assert_eq!(ask(&pool).await, 200);
+    assert_eq!(send_request(&pool).await, 200);
 
     browser.click("Settings").await;
-    browser.sees("Requests and retries").await;
+    browser.wait_for_text("Requests and retries").await;
     browser.fill("Largest request", "a lot").await;
     browser.click("Save: Requests and retries").await;
-    browser.sees("Write 1 KiB to 64 GiB, as in “150 MiB”").await;
-    assert_eq!(ask(&pool).await, 200);
+    browser
+        .wait_for_text("Write 1 KiB to 64 GiB, as in “150 MiB”")
+        .await;
+    assert_eq!(send_request(&pool).await, 200);
     browser.fill("Largest request", "1 kb").await;
     browser.click("Save: Requests and retries").await;
-    browser.sees("Largest request: 150 MiB → 1 KiB").await;
-    assert_eq!(ask(&pool).await, 413);
+    browser
+        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .await;
+    assert_eq!(send_request(&pool).await, 413);
 
     browser.click("Undo").await;
-    browser.sees("Largest request: 1 KiB → 150 MiB").await;
-    assert_eq!(ask(&pool).await, 200);
+    browser
+        .wait_for_text("Largest request: 1 KiB → 150 MiB")
+        .await;
+    assert_eq!(send_request(&pool).await, 200);
     browser.click("Undo").await;
-    browser.sees("Largest request: 150 MiB → 1 KiB").await;
-    assert_eq!(ask(&pool).await, 413);
+    browser
+        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .await;
+    assert_eq!(send_request(&pool).await, 413);
 
     browser.click("Reset to default: Largest request").await;
-    browser.sees("Largest request: 1 KiB → 150 MiB").await;
-    assert_eq!(ask(&pool).await, 200);
+    browser
+        .wait_for_text("Largest request: 1 KiB → 150 MiB")
+        .await;
+    assert_eq!(send_request(&pool).await, 200);
     browser.click("History: Largest request").await;
-    browser.sees("Back to 1 KiB").await;
+    browser.wait_for_text("Back to 1 KiB").await;
     browser.click("Back to 1 KiB").await;
-    browser.sees("Largest request: 150 MiB → 1 KiB").await;
-    assert_eq!(ask(&pool).await, 413);
+    browser
+        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .await;
+    assert_eq!(send_request(&pool).await, 413);
 
     browser.click("Audit").await;
-    browser.sees("127.0.0.1").await;
+    browser.wait_for_text("127.0.0.1").await;
     browser.click("Largest request").await;
-    browser.arrives("/settings/max_request_bytes").await;
+    browser.wait_for_path("/settings/max_request_bytes").await;
     browser.open("/settings?q=browser+origin").await;
-    browser.sees("Pages that may call").await;
+    browser.wait_for_text("Pages that may call").await;
     assert!(!browser.text().await.contains("Largest request"));
-    assert_eq!(browser.complaints().await, [""; 0]);
+    assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -114,7 +126,7 @@ async fn what_others_have_changed_meanwhile_is_not_undone() {
     let form = [("max_attempts", "5"), ("was.max_attempts", "4")];
     let answer = admin.submit("/settings", &form).await;
     assert_eq!(answer.headers()[LOCATION], "/settings");
-    let undo = undo_in(&admin.look("/settings").await);
+    let undo = undo_in(&admin.get_page("/settings").await);
 
     // A page that was open since before the change: its field says what it was shown with.
     let stale = [
@@ -132,7 +144,7 @@ async fn what_others_have_changed_meanwhile_is_not_undone() {
 
     assert_eq!(undone.status(), 303);
     assert_eq!(pool.app.settings().max_attempts, 6);
-    let page = admin.look("/settings").await;
+    let page = admin.get_page("/settings").await;
     assert!(page.contains("Not undone"), "{page}");
     for (path, fields) in [
         ("/settings/undo?revision=0", &[][..]),
@@ -154,11 +166,13 @@ async fn every_setting_can_be_saved_as_it_is_shown() {
     let mut admin = AdminClient::sign_in(&pool).await;
     let before = pool.app.settings();
 
-    let page = admin.look("/settings").await;
+    let page = admin.get_page("/settings").await;
     for definition in DEFINITIONS {
         let field = format!(r#"name="{}""#, definition.name);
         assert_eq!(page.matches(&field).count(), 1, "{field}");
-        let single = admin.look(&format!("/settings/{}", definition.name)).await;
+        let single = admin
+            .get_page(&format!("/settings/{}", definition.name))
+            .await;
         let shown = single.split(&field).nth(1).unwrap();
         let shown = shown.split_once(r#"value=""#).unwrap().1;
         let shown = shown.split('"').next().unwrap().to_owned();
@@ -178,13 +192,13 @@ async fn the_audit_tells_who_changed_what_and_no_secret() {
     admin.submit("/settings", &[("max_attempts", "5")]).await;
     let made = admin.submit("/client-keys", &[("name", "notebook")]).await;
     let made = made.headers()[LOCATION].to_str().unwrap().to_owned();
-    let secret = admin.look(&made).await;
+    let secret = admin.get_page(&made).await;
     let (_, secret) = secret.split_once(r#"id="secret""#).unwrap();
     let (_, secret) = secret.split_once("<code>").unwrap();
     let secret = secret.split('<').next().unwrap().to_owned();
     assert!(secret.len() > 20, "{secret}");
 
-    let all = admin.look("/audit").await;
+    let all = admin.get_page("/audit").await;
     for message in [
         "admin:admin",
         "127.0.0.1",
@@ -219,7 +233,7 @@ async fn the_audit_tells_who_changed_what_and_no_secret() {
             "No change matches",
         ),
     ] {
-        let page = admin.look(&format!("/audit?{filter}")).await;
+        let page = admin.get_page(&format!("/audit?{filter}")).await;
         let rows = page.rsplit_once("</form>").unwrap().1;
         assert!(rows.contains(is_there), "{filter}: {rows}");
         assert!(!rows.contains(is_not), "{filter}: {rows}");
@@ -241,14 +255,14 @@ async fn the_audit_pages_both_ways() {
     };
 
     for path in ["/audit?subject=setting", "/settings/max_attempts"] {
-        let newest = admin.look(path).await;
+        let newest = admin.get_page(path).await;
         assert_eq!(link(&newest, "prev"), None);
-        let older = admin.look(&link(&newest, "next").unwrap()).await;
+        let older = admin.get_page(&link(&newest, "next").unwrap()).await;
         assert!(
             older.contains("4 → ") || older.contains("4 → <strong>5"),
             "{older}"
         );
-        let back = admin.look(&link(&older, "prev").unwrap()).await;
+        let back = admin.get_page(&link(&older, "prev").unwrap()).await;
         let rows = |page: &str| page.matches("<tr>").count();
         assert_eq!((rows(&newest), rows(&back)), (51, 51), "{path}");
         assert!(rows(&older) >= 11, "{path}");

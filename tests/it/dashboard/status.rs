@@ -1,13 +1,13 @@
 //! The status page: it leads from nothing to the first answer, and goes on by itself.
 
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
-use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
+use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 
 use sqlx::Connection;
 
 use crate::support::admin::AdminClient;
-use crate::support::asking::QUESTION;
 use crate::support::browser::Browser;
+use crate::support::requests::GENERATE_BODY;
 use crate::support::{TestPool, eventually};
 
 const FIRST: &str = "AIza-key-of-the-first-steps-00001";
@@ -19,8 +19,10 @@ async fn empty_pool() -> TestPool {
         FakeKey::healthy(FIRST, "projects/1"),
         FakeKey::healthy(SECOND, "projects/2"),
     ];
-    let google = FakeGemini::start(Rules::with_keys(keys)).await.unwrap();
-    TestPool::over(google, vec![], &[("check_new_keys", "on")]).await
+    let google = FakeGemini::start(FakeConfig::with_keys(keys))
+        .await
+        .unwrap();
+    TestPool::with_upstream(google, vec![], &[("check_new_keys", "on")]).await
 }
 
 /// From pasting keys to the request that is waited for. Returns the client key.
@@ -28,13 +30,13 @@ async fn take_first_steps(browser: &Browser) -> String {
     browser.open("/client-keys/1/delete").await;
     browser.click("Delete key").await;
     browser.open("/status").await;
-    browser.sees("Paste your Gemini API keys").await;
+    browser.wait_for_text("Paste your Gemini API keys").await;
     browser.fill("text", &format!("{FIRST}\n{SECOND}")).await;
     browser.click("Preview").await;
     browser.click("Add 2 upstream keys").await;
-    browser.sees("Import of 2 upstream keys").await;
+    browser.wait_for_text("Import of 2 upstream keys").await;
     browser
-        .until("the keys are checked", async || {
+        .wait_until("the keys are checked", async || {
             browser.open("/status").await;
             let text = browser.text().await;
             text.contains("Create key").then_some(())
@@ -44,14 +46,14 @@ async fn take_first_steps(browser: &Browser) -> String {
     browser.click("Create key").await;
     browser.fill("Name", "first program").await;
     browser.click("Create key").await;
-    browser.sees("Copy it now").await;
+    browser.wait_for_text("Copy it now").await;
     let secret = browser.texts("#secret").await.remove(0);
     browser.open("/status").await;
-    browser.sees("Waiting for the first request").await;
+    browser.wait_for_text("Waiting for the first request").await;
     secret
 }
 
-async fn ask(pool: &TestPool, secret: &str, body: &str) {
+async fn send_request(pool: &TestPool, secret: &str, body: &str) {
     let url = format!(
         "{}/v1beta/models/gemini-2.5-flash:generateContent",
         pool.url
@@ -70,15 +72,17 @@ async fn first_steps_lead_to_a_request_that_is_seen_at_once() {
     browser.sign_in().await;
     let secret = take_first_steps(&browser).await;
 
-    ask(&pool, &secret, "{}").await;
+    send_request(&pool, &secret, "{}").await;
     browser
-        .sees("A request came, but was not answered well")
+        .wait_for_text("A request came, but was not answered well")
         .await;
-    ask(&pool, &secret, QUESTION).await;
-    browser.sees("The first request was answered").await;
+    send_request(&pool, &secret, GENERATE_BODY).await;
+    browser
+        .wait_for_text("The first request was answered")
+        .await;
     browser.open("/status").await;
     assert!(!browser.text().await.contains("First steps"));
-    assert_eq!(browser.complaints().await, [""; 0]);
+    assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -90,18 +94,18 @@ async fn first_steps_can_be_taken_without_scripts() {
     browser.sign_in().await;
     let secret = take_first_steps(&browser).await;
 
-    ask(&pool, &secret, "{}").await;
+    send_request(&pool, &secret, "{}").await;
     browser
-        .until("the failure is told", async || {
+        .wait_until("the failure is reported", async || {
             browser.click("Look again").await;
             let text = browser.text().await;
             text.contains("A request came, but was not answered well")
                 .then_some(())
         })
         .await;
-    ask(&pool, &secret, QUESTION).await;
+    send_request(&pool, &secret, GENERATE_BODY).await;
     browser
-        .until("nothing is left to do", async || {
+        .wait_until("nothing is left to do", async || {
             browser.open("/status").await;
             (!browser.text().await.contains("First steps")).then_some(())
         })
@@ -110,20 +114,20 @@ async fn first_steps_can_be_taken_without_scripts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_cannot_be_written_is_told_on_every_page() {
-    let pool = TestPool::of([FakeKey::healthy(FIRST, "projects/1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(FIRST, "projects/1")]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let locked = pool.lock_database().await;
 
     eventually("the status tells", async || {
-        let page = admin.look("/status").await;
+        let page = admin.get_page("/status").await;
         page.contains("The database cannot be written")
             .then_some(())
     })
     .await;
-    admin.look("/upstream-keys").await;
+    admin.get_page("/upstream-keys").await;
     locked.close().await.unwrap();
     eventually("the status tells that it is over", async || {
-        let page = admin.look("/status").await;
+        let page = admin.get_page("/status").await;
         (!page.contains("The database cannot be written")).then_some(())
     })
     .await;
@@ -131,19 +135,25 @@ async fn a_database_that_cannot_be_written_is_told_on_every_page() {
 
 #[tokio::test]
 async fn the_page_goes_on_by_itself_until_it_is_paused() {
-    let pool = TestPool::of([FakeKey::healthy(FIRST, "projects/1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(FIRST, "projects/1")]).await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
     };
     browser.sign_in().await;
-    browser.sees("1 of 1 upstream keys can be used").await;
+    browser
+        .wait_for_text("1 of 1 upstream keys can be used")
+        .await;
     pool.add_upstream_key(SECOND).await;
-    browser.sees("2 of 2 upstream keys can be used").await;
+    browser
+        .wait_for_text("2 of 2 upstream keys can be used")
+        .await;
     browser.click("[data-live-switch]").await;
-    browser.sees("Paused").await;
+    browser.wait_for_text("Paused").await;
     pool.add_upstream_key("AIza-key-of-the-first-steps-00003")
         .await;
     browser.click("[data-live-switch]").await;
-    browser.sees("3 of 3 upstream keys can be used").await;
-    assert_eq!(browser.complaints().await, [""; 0]);
+    browser
+        .wait_for_text("3 of 3 upstream keys can be used")
+        .await;
+    assert_eq!(browser.console_errors().await, [""; 0]);
 }

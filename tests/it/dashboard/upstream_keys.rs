@@ -1,8 +1,8 @@
 //! Upstream keys, as an admin adds, finds, tests, changes and deletes them, by forms alone.
 
 use gemini_pool::clock;
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
 use gemini_pool::storage::audit::{self, Filter, Subject};
 use reqwest::header::LOCATION;
@@ -19,7 +19,7 @@ fn pool_of_three() -> [FakeKey; 3] {
     [
         FakeKey::healthy(FIRST, "projects/1"),
         FakeKey::healthy(SECOND, "projects/2"),
-        FakeKey::new(LEAKED, "projects/3", Fate::Leaked),
+        FakeKey::new(LEAKED, "projects/3", Behaviour::Leaked),
     ]
 }
 
@@ -50,11 +50,11 @@ async fn actions(pool: &TestPool) -> Vec<String> {
 #[tokio::test]
 async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     let known = FakeKey::healthy(FIRST, "projects/1");
-    let google = Rules::with_keys(pool_of_three());
+    let google = FakeConfig::with_keys(pool_of_three());
     let google = gemini_pool::demo::fake_gemini::FakeGemini::start(google)
         .await
         .unwrap();
-    let pool = TestPool::over(
+    let pool = TestPool::with_upstream(
         google,
         vec![known.secret.clone()],
         &[("check_new_keys", "on")],
@@ -62,14 +62,14 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     .await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let text = format!("key,label,tags\n{SECOND},second,a b\n{LEAKED},third,\n{FIRST},,\nx y,,\n");
-    admin.look("/upstream-keys/import").await;
+    admin.get_page("/upstream-keys/import").await;
 
     let answer = admin
         .submit("/upstream-keys/import", &[("text", &text)])
         .await;
 
     let preview = target(&answer);
-    let page = admin.look(&preview).await;
+    let page = admin.get_page(&preview).await;
     assert_shows_no_secret(&page);
     for shown in [
         "second",
@@ -83,7 +83,7 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     let wrong = admin.submit(&preview, &[("priority", "high")]).await;
     assert_eq!(wrong.status(), 422);
     let job = target(&admin.submit(&preview, &[("project", "team")]).await);
-    let page = admin.look(&job).await;
+    let page = admin.get_page(&job).await;
     assert!(
         page.contains("2 new, 0 brought back, 1 known already"),
         "{page}"
@@ -103,7 +103,7 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     assert_eq!(keys[1].tags, ["a", "b"]);
     // The new ones are checked, and what that found is shown.
     let list = eventually("the leaked key is known to be", async || {
-        let page = admin.look("/upstream-keys?state=leaked").await;
+        let page = admin.get_page("/upstream-keys?state=leaked").await;
         page.contains("third").then_some(page)
     })
     .await;
@@ -113,15 +113,15 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
 
 #[tokio::test]
 async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
-    let pool = TestPool::of(pool_of_three()).await;
+    let pool = TestPool::with_keys(pool_of_three()).await;
     let mut admin = AdminClient::sign_in(&pool).await;
-    let page = admin.look("/upstream-keys").await;
+    let page = admin.get_page("/upstream-keys").await;
     assert_shows_no_secret(&page);
     let bulk = "/upstream-keys/bulk";
 
     let nothing = admin.submit(bulk, &[("action", "disable")]).await;
     assert_eq!(target(&nothing), "/upstream-keys");
-    let page = admin.look("/upstream-keys").await;
+    let page = admin.get_page("/upstream-keys").await;
     assert!(page.contains("Nothing was chosen"), "{page}");
 
     let one = [
@@ -133,7 +133,7 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
         target(&admin.submit(bulk, &one).await),
         "/upstream-keys?sort=label"
     );
-    let page = admin.look("/upstream-keys?state=disabled").await;
+    let page = admin.get_page("/upstream-keys?state=disabled").await;
     assert!(page.contains("1 upstream key disabled"), "{page}");
     assert!(page.contains("href=\"/upstream-keys/1\""), "{page}");
     assert!(!page.contains("href=\"/upstream-keys/2\""), "{page}");
@@ -143,8 +143,11 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
         ("scope", "all"),
         ("back", "/upstream-keys"),
     ];
-    let asked = admin.submit(bulk, &tag).await.text().await.unwrap();
-    assert!(asked.contains("Tag 3 upstream keys"), "{asked}");
+    let confirmation = admin.submit(bulk, &tag).await.text().await.unwrap();
+    assert!(
+        confirmation.contains("Tag 3 upstream keys"),
+        "{confirmation}"
+    );
     let tagged = [
         tag[0],
         tag[1],
@@ -153,7 +156,7 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
         ("add_tags", "eu, fast"),
     ];
     target(&admin.submit(bulk, &tagged).await);
-    let page = admin.look("/upstream-keys?tag=fast").await;
+    let page = admin.get_page("/upstream-keys?tag=fast").await;
     assert!(page.contains("3 upstream keys changed"), "{page}");
 
     let delete = [
@@ -162,15 +165,18 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
         ("id", "2"),
         ("back", "/upstream-keys"),
     ];
-    let asked = admin.submit(bulk, &delete).await.text().await.unwrap();
-    assert!(asked.contains("Delete 2 upstream keys"), "{asked}");
+    let confirmation = admin.submit(bulk, &delete).await.text().await.unwrap();
+    assert!(
+        confirmation.contains("Delete 2 upstream keys"),
+        "{confirmation}"
+    );
     assert_eq!(pool.keys().await.len(), 3, "nothing happens before a yes");
     let confirmed = [&delete[..], &[("confirmed", "1")]].concat();
     target(&admin.submit(bulk, &confirmed).await);
     assert_eq!(pool.keys().await.len(), 1);
     assert_eq!(pool.app.keys.lock().len(), 1);
 
-    let page = admin.look("/upstream-keys").await;
+    let page = admin.get_page("/upstream-keys").await;
     let undo = page.split("action=\"/upstream-keys/undo").nth(1).unwrap();
     let undo = undo.split('"').next().unwrap().replace("&amp;", "&");
     target(
@@ -178,7 +184,7 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
             .submit(&format!("/upstream-keys/undo{undo}"), &[])
             .await,
     );
-    let page = admin.look("/upstream-keys").await;
+    let page = admin.get_page("/upstream-keys").await;
     assert!(page.contains("2 upstream keys restored"), "{page}");
     assert_eq!(pool.app.keys.lock().len(), 3);
     let keys = pool.keys().await;
@@ -193,9 +199,9 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
 
 #[tokio::test]
 async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
-    let pool = TestPool::of(pool_of_three()).await;
+    let pool = TestPool::with_keys(pool_of_three()).await;
     let mut admin = AdminClient::sign_in(&pool).await;
-    admin.look("/upstream-keys/3").await;
+    admin.get_page("/upstream-keys/3").await;
 
     let test = [
         ("action", "test"),
@@ -204,7 +210,7 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
     ];
     target(&admin.submit("/upstream-keys/bulk", &test).await);
 
-    let page = admin.look("/upstream-keys/3").await;
+    let page = admin.get_page("/upstream-keys/3").await;
     assert_shows_no_secret(&page);
     for shown in [
         "is refused: key reported as leaked",
@@ -216,10 +222,10 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
     }
     let row = page.split("href=\"/logs/").nth(1).unwrap();
     admin
-        .look(&format!("/logs/{}", row.split('"').next().unwrap()))
+        .get_page(&format!("/logs/{}", row.split('"').next().unwrap()))
         .await;
 
-    admin.look("/upstream-keys/1/edit").await;
+    admin.get_page("/upstream-keys/1/edit").await;
     let edit = "/upstream-keys/1/edit";
     let wrong = [("label", "first"), ("priority", "0"), ("weight", "0")];
     assert_eq!(admin.submit(edit, &wrong).await.status(), 422);
@@ -236,7 +242,7 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
         target(&admin.submit(edit, &right).await),
         "/upstream-keys/1"
     );
-    let page = admin.look("/upstream-keys/1").await;
+    let page = admin.get_page("/upstream-keys/1").await;
     for shown in ["Saved", "first", "team", "paid"] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
@@ -256,16 +262,16 @@ async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
     let used_up = FakeKey::new(
         FIRST,
         "projects/1",
-        Fate::QuotaZero("gemini-2.5-flash".to_owned()),
+        Behaviour::QuotaZero("gemini-2.5-flash".to_owned()),
     );
     let healthy = FakeKey::healthy(SECOND, "projects/2");
-    let pool = TestPool::of([used_up, healthy]).await;
+    let pool = TestPool::with_keys([used_up, healthy]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     for _ in 0..2 {
         assert_eq!(pool.generate().await.status(), 200);
     }
 
-    let page = admin.look("/upstream-keys?state=partly_resting").await;
+    let page = admin.get_page("/upstream-keys?state=partly_resting").await;
 
     for shown in [
         "gemini-2.5-flash",
@@ -274,7 +280,7 @@ async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    let page = admin.look("/upstream-keys/1").await;
+    let page = admin.get_page("/upstream-keys/1").await;
     assert!(page.contains("Rests"), "{page}");
     let clear = [
         ("action", "clear"),

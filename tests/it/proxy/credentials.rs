@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use gemini_pool::clock;
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
-use gemini_pool::demo::fake_gemini::journal::Received;
-use gemini_pool::demo::fake_gemini::replay::RawAnswer;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
+use gemini_pool::demo::fake_gemini::journal::ReceivedRequest;
+use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::tasks::sweep;
 
-use crate::support::asking::{Ask, Heard};
 use crate::support::process::command;
+use crate::support::requests::{ClientResponse, TestRequest};
 use crate::support::{CLIENT_KEY, TestPool};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
@@ -51,25 +51,36 @@ async fn a_client_key_is_taken_from_four_places_and_goes_no_further() {
         let url = format!(
             "{}{}{}",
             pool.url,
-            Ask::Whole.path(),
+            TestRequest::Generate.path(),
             query.replace('@', CLIENT_KEY)
         );
-        let mut request = pool.client.post(url).body(Ask::Whole.body());
+        let mut request = pool.client.post(url).body(TestRequest::Generate.body());
         for (name, value) in &headers {
             request = request.header(*name, value);
         }
 
-        let heard = Heard::whole(request.send().await.unwrap()).await;
+        let response = ClientResponse::whole(request.send().await.unwrap()).await;
 
-        assert_eq!(heard.status, 200, "{headers:?} {query}: {}", heard.text());
+        assert_eq!(
+            response.status,
+            200,
+            "{headers:?} {query}: {}",
+            response.text()
+        );
         assert_only_our_key(&pool.google.last_received().unwrap());
     }
     let received = pool.google.received();
     let last = |n: usize| received[n].path_and_query.as_str();
-    assert_eq!(last(5), format!("{}?alt=json", Ask::Whole.path()));
+    assert_eq!(
+        last(5),
+        format!("{}?alt=json", TestRequest::Generate.path())
+    );
     assert_eq!(
         last(7),
-        format!("{}?alt=json&prettyPrint=false", Ask::Whole.path())
+        format!(
+            "{}?alt=json&prettyPrint=false",
+            TestRequest::Generate.path()
+        )
     );
     for row in pool.finished_rows(received.len()).await {
         assert!(!row.path.contains("KEY"), "{row:?}");
@@ -78,15 +89,15 @@ async fn a_client_key_is_taken_from_four_places_and_goes_no_further() {
 }
 
 /// Fails unless Google got the pool's key alone, in its header.
-fn assert_only_our_key(received: &Received) {
+fn assert_only_our_key(received: &ReceivedRequest) {
     assert_eq!(received.header("x-goog-api-key"), Some(KEY));
-    let told = format!("{received:?}");
-    assert_eq!(told.matches("x-goog-api-key").count(), 1);
+    let reported = format!("{received:?}");
+    assert_eq!(reported.matches("x-goog-api-key").count(), 1);
     for name in ["authorization", "x-api-key", "cookie"] {
         assert_eq!(received.header(name), None, "{name}");
     }
     for secret in [CLIENT_KEY, "wrong", "key=", "access_token"] {
-        assert!(!received.path_and_query.contains(secret), "{told}");
+        assert!(!received.path_and_query.contains(secret), "{reported}");
     }
     for (name, value) in &received.headers {
         let value = String::from_utf8_lossy(value);
@@ -109,13 +120,19 @@ async fn the_first_credential_decides_even_when_a_later_one_is_right() {
         (vec![("x-api-key", "wrong")], "?key=CLIENT_KEY_1"),
         (vec![], "?key=wrong&key=CLIENT_KEY_1"),
     ] {
-        let mut request = pool
-            .client
-            .post(format!("{}{}{query}", pool.url, Ask::Whole.path()));
+        let mut request = pool.client.post(format!(
+            "{}{}{query}",
+            pool.url,
+            TestRequest::Generate.path()
+        ));
         for (name, value) in &headers {
             request = request.header(*name, *value);
         }
-        let answer = request.body(Ask::Whole.body()).send().await.unwrap();
+        let answer = request
+            .body(TestRequest::Generate.body())
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 401, "{headers:?} {query}");
     }
     assert_eq!(pool.google.requests(), 0);
@@ -124,21 +141,21 @@ async fn the_first_credential_decides_even_when_a_later_one_is_right() {
 #[tokio::test]
 async fn strangers_are_refused_in_the_form_of_what_they_asked() {
     let pool = pool().await;
-    for ask in Ask::SURFACES {
+    for test_request in TestRequest::SURFACES {
         for key in [None, Some("wrong")] {
-            let heard = stranger(&pool, ask.path(), key).await;
+            let response = send_with_key(&pool, test_request.path(), key).await;
 
-            assert_eq!(heard.status, 401, "{ask:?}");
-            let error = &heard.json()["error"];
-            match ask {
-                Ask::OpenAi => assert_eq!(error["code"], "invalid_api_key"),
-                Ask::Interaction => assert_eq!(error["code"], "authentication"),
+            assert_eq!(response.status, 401, "{test_request:?}");
+            let error = &response.json()["error"];
+            match test_request {
+                TestRequest::Chat => assert_eq!(error["code"], "invalid_api_key"),
+                TestRequest::Interaction => assert_eq!(error["code"], "authentication"),
                 _ => assert_eq!(
                     (&error["code"], &error["status"]),
                     (&401.into(), &"UNAUTHENTICATED".into())
                 ),
             }
-            let row = pool.row_of(&heard).await;
+            let row = pool.row_of(&response).await;
             assert_eq!(
                 (row.outcome, row.client_key),
                 (Some(Outcome::Refused), None)
@@ -153,15 +170,15 @@ async fn strangers_get_ten_rows_a_minute_and_are_slowed_down_after_twenty() {
     let pool = pool().await;
     for number in 1..=30 {
         // Whatever they ask, their bad paths too.
-        let path = [Ask::Whole.path(), "/v1beta//models", "/batch"][number % 3];
-        let heard = stranger(&pool, path, Some("wrong")).await;
+        let path = [TestRequest::Generate.path(), "/v1beta//models", "/batch"][number % 3];
+        let response = send_with_key(&pool, path, Some("wrong")).await;
         let expected = if number <= 20 { 401 } else { 429 };
-        assert_eq!(heard.status, expected, "request {number}");
-        assert_eq!(heard.header("retry-after").is_some(), number > 20);
-        assert_eq!(heard.id().len(), 13);
+        assert_eq!(response.status, expected, "request {number}");
+        assert_eq!(response.header("retry-after").is_some(), number > 20);
+        assert_eq!(response.id().len(), 13);
     }
     assert_eq!(
-        pool.hear(Ask::Whole).await.status,
+        pool.fetch(TestRequest::Generate).await.status,
         200,
         "a right key passes"
     );
@@ -170,43 +187,54 @@ async fn strangers_get_ten_rows_a_minute_and_are_slowed_down_after_twenty() {
     let later = clock::now() + Duration::from_mins(2);
     sweep::pass(&pool.app, later).await;
     let rows = pool.finished_rows(12).await;
-    let said = rows.last().unwrap().error.as_ref().unwrap();
-    assert!(said.starts_with("20 more requests"), "{said}");
+    let reply = rows.last().unwrap().error.as_ref().unwrap();
+    assert!(reply.starts_with("20 more requests"), "{reply}");
     pool.assert_sums_agree().await;
 }
 
-async fn stranger(pool: &TestPool, path: &str, key: Option<&str>) -> Heard {
+async fn send_with_key(pool: &TestPool, path: &str, key: Option<&str>) -> ClientResponse {
     let mut request = pool.client.post(format!("{}{path}", pool.url));
     if let Some(key) = key {
         request = request.header("x-goog-api-key", key);
     }
-    Heard::whole(request.body(Ask::Whole.body()).send().await.unwrap()).await
+    ClientResponse::whole(
+        request
+            .body(TestRequest::Generate.body())
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await
 }
 
 #[tokio::test]
 async fn the_example_of_old_still_works() {
     let pool = pool().await;
     // Google has retired the model since.
-    let said = r#"{"candidates":[{"content":{"parts":[{"text":"Hello!"}]}}]}"#;
+    let reply = r#"{"candidates":[{"content":{"parts":[{"text":"Hello!"}]}}]}"#;
     let json = ("content-type", "application/json");
-    pool.google.replay([RawAnswer::new(200, &[json], said)]);
+    pool.google
+        .replay([ReplayedResponse::new(200, &[json], reply)]);
     // curl -X POST …/v1beta/models/gemini-1.5-flash:generateContent -H "Authorization: Bearer CLIENT_KEY_1" -d …
     let path = "/v1beta/models/gemini-1.5-flash:generateContent";
-    let asked = r#"{"contents":[{"parts":[{"text":"Hello"}]}]}"#;
+    let sent_body = r#"{"contents":[{"parts":[{"text":"Hello"}]}]}"#;
     let request = pool.client.post(format!("{}{path}", pool.url));
     let request = request
         .header("authorization", "Bearer CLIENT_KEY_1")
         .header("content-type", "application/json")
-        .body(asked);
+        .body(sent_body);
 
-    let heard = Heard::whole(request.send().await.unwrap()).await;
+    let response = ClientResponse::whole(request.send().await.unwrap()).await;
 
-    assert_eq!((heard.status.as_u16(), heard.text().as_str()), (200, said));
+    assert_eq!(
+        (response.status.as_u16(), response.text().as_str()),
+        (200, reply)
+    );
     let received = pool.google.last_received().unwrap();
     assert_eq!(received.path_and_query, path);
-    assert_eq!(received.body, asked);
+    assert_eq!(received.body, sent_body);
     assert_only_our_key(&received);
-    let row = pool.row_of(&heard).await;
+    let row = pool.row_of(&response).await;
     assert_eq!(row.model.as_deref(), Some("gemini-1.5-flash"));
     assert_eq!(row.outcome, Some(Outcome::Success));
 }
@@ -221,8 +249,8 @@ async fn a_bearer_token_lists_models_as_openai_does() {
         .header("authorization", "Bearer CLIENT_KEY_1");
     let native = pool.client.get(&url).header("x-goog-api-key", CLIENT_KEY);
 
-    let openai = Heard::whole(openai.send().await.unwrap()).await;
-    let native = Heard::whole(native.send().await.unwrap()).await;
+    let openai = ClientResponse::whole(openai.send().await.unwrap()).await;
+    let native = ClientResponse::whole(native.send().await.unwrap()).await;
 
     assert_eq!(openai.json()["object"], "list");
     assert!(native.json()["models"].is_array());
@@ -238,13 +266,13 @@ async fn a_master_key_that_could_not_be_used_refuses_to_start() {
             .output()
             .unwrap();
 
-        let said = String::from_utf8(ended.stderr).unwrap();
+        let reply = String::from_utf8(ended.stderr).unwrap();
         assert!(!ended.status.success());
-        assert!(said.contains("MASTER_KEY"), "{said}");
+        assert!(reply.contains("MASTER_KEY"), "{reply}");
         assert!(!folder.path().join("pool.db").exists());
     }
 }
 
 async fn pool() -> TestPool {
-    TestPool::of([FakeKey::healthy(KEY, "1")]).await
+    TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await
 }

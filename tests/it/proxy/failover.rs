@@ -5,25 +5,29 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use gemini_pool::clock::Timestamp;
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::demo::fake_gemini::journal::Recording;
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
+use gemini_pool::demo::fake_gemini::journal::RecordingLevel;
 use gemini_pool::demo::fake_gemini::quota::ProjectQuota;
 use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::request_logs::listed::{Attempt, RequestLog};
 
 use crate::support::TestPool;
-use crate::support::asking::{Ask, Heard};
+use crate::support::requests::{ClientResponse, TestRequest};
 
 const MODEL: &str = "gemini-2.5-flash";
 /// What the crowd asks, in turn.
-const ASKS: [Ask; 3] = [Ask::Whole, Ask::Events, Ask::OpenAi];
+const REQUESTS: [TestRequest; 3] = [
+    TestRequest::Generate,
+    TestRequest::StreamSse,
+    TestRequest::Chat,
+];
 
 #[tokio::test]
 async fn a_revoked_key_is_replaced_before_the_client_sees_it() {
-    let pool = TestPool::of([
-        FakeKey::new("AIza-revoked-key-0001", "projects/1", Fate::Invalid),
+    let pool = TestPool::with_keys([
+        FakeKey::new("AIza-revoked-key-0001", "projects/1", Behaviour::Invalid),
         FakeKey::healthy("AIza-healthy-key-0002", "projects/2"),
     ])
     .await;
@@ -42,103 +46,104 @@ async fn a_revoked_key_is_replaced_before_the_client_sees_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_see_nothing_of_half_the_keys_dying_in_every_way_there_is() {
-    let mut fates = vec![
-        Fate::Invalid,
-        Fate::InvalidEchoingKey,
-        Fate::Expired,
-        Fate::NotFound,
-        Fate::Unauthenticated,
-        Fate::Leaked,
-        Fate::Suspended,
-        Fate::ServiceDisabled,
-        Fate::Restricted,
-        Fate::ReferrerBlocked,
-        Fate::ProjectDenied,
-        Fate::BillingEmpty,
-        Fate::BillingEmpty429,
-        Fate::SpendingCap,
-        Fate::QuotaZero(MODEL.into()),
-        Fate::ModelRetired(MODEL.into()),
-        Fate::Exhausted,
-        Fate::ExhaustedHelpOnly,
+    let mut behaviours = vec![
+        Behaviour::Invalid,
+        Behaviour::InvalidEchoingKey,
+        Behaviour::Expired,
+        Behaviour::NotFound,
+        Behaviour::Unauthenticated,
+        Behaviour::Leaked,
+        Behaviour::Suspended,
+        Behaviour::ServiceDisabled,
+        Behaviour::ServiceBlocked,
+        Behaviour::ReferrerBlocked,
+        Behaviour::ProjectDenied,
+        Behaviour::BillingEmpty,
+        Behaviour::BillingEmpty429,
+        Behaviour::SpendingCap,
+        Behaviour::QuotaZero(MODEL.into()),
+        Behaviour::ModelRetired(MODEL.into()),
+        Behaviour::Exhausted,
+        Behaviour::ExhaustedHelpOnly,
     ];
-    fates.extend(fates.clone().into_iter().take(9));
-    let dead = fates.len();
+    behaviours.extend(behaviours.clone().into_iter().take(9));
+    let failing = behaviours.len();
     // One that fails, one that breaks off and one that is overloaded now and then: each costs a request one of the
     // attempts that count, and there are four.
-    fates.push(Fate::InternalError);
-    fates.push(Fate::Reset);
-    fates.push(Fate::EveryNth(3, Box::new(Fate::Overloaded)));
-    fates.resize(60, Fate::Healthy);
-    let keys = keys(fates);
+    behaviours.push(Behaviour::InternalError);
+    behaviours.push(Behaviour::ResetConnection);
+    behaviours.push(Behaviour::EveryNth(3, Box::new(Behaviour::Overloaded)));
+    behaviours.resize(60, Behaviour::Healthy);
+    let keys = keys(behaviours);
     // Two of the healthy ones run out after a few answers.
-    let rules = rules(&keys)
+    let fake_config = fake_config(&keys)
         .quota(&keys[30].project, ProjectQuota::free(None, None, Some(3)))
         .quota(&keys[31].project, ProjectQuota::free(Some(2), None, None));
-    let pool = TestPool::start(rules).await;
+    let pool = TestPool::start(fake_config).await;
 
-    crowd(&pool, &keys, 1_000).await;
+    send_many(&pool, &keys, 1_000).await;
 
     let rows = pool.finished_rows(1_000).await;
     assert_all_succeeded(&rows);
     let attempts = attempts_by_key(&rows);
-    for key in &keys[..dead] {
-        assert_rested(key, &attempts);
+    for key in &keys[..failing] {
+        assert_cooldown_respected(key, &attempts);
         assert!(pool.google.counts(&key.secret).requests > 0, "{key:?}");
     }
     for key in &keys[30..32] {
-        assert_rested(key, &attempts);
+        assert_cooldown_respected(key, &attempts);
     }
     pool.assert_sums_agree().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_see_nothing_of_five_hundred_revoked_keys_in_a_thousand() {
-    let mut fates = vec![Fate::Invalid; 500];
-    fates.resize(1_000, Fate::Healthy);
-    let keys = keys(fates);
-    let pool = TestPool::start(rules(&keys)).await;
+    let mut behaviours = vec![Behaviour::Invalid; 500];
+    behaviours.resize(1_000, Behaviour::Healthy);
+    let keys = keys(behaviours);
+    let pool = TestPool::start(fake_config(&keys)).await;
 
-    crowd(&pool, &keys, 1_000).await;
+    send_many(&pool, &keys, 1_000).await;
 
     let rows = pool.finished_rows(1_000).await;
     assert_all_succeeded(&rows);
     for key in &keys[..500] {
-        let asked = pool.google.counts(&key.secret).requests;
-        assert!(asked <= 1, "a revoked key was asked {asked} times");
+        let requests = pool.google.counts(&key.secret).requests;
+        assert!(requests <= 1, "a revoked key was asked {requests} times");
     }
     pool.assert_sums_agree().await;
 }
 
-/// Keys with these fates, each with a project of its own.
-fn keys(fates: impl IntoIterator<Item = Fate>) -> Vec<FakeKey> {
-    let key = |(number, fate)| {
+/// Keys with these behaviours, each with a project of its own.
+fn keys(behaviours: impl IntoIterator<Item = Behaviour>) -> Vec<FakeKey> {
+    let key = |(number, behaviour)| {
         FakeKey::new(
             format!("AIzaSyTheSecretOfAKeyOfThePool{number:09}"),
             format!("{}", 700_000_000_000_u64 + number),
-            fate,
+            behaviour,
         )
     };
-    (1_u64..).zip(fates).map(key).collect()
+    (1_u64..).zip(behaviours).map(key).collect()
 }
 
-fn rules(keys: &[FakeKey]) -> Rules {
-    Rules {
-        recording: Recording::Counts,
-        ..Rules::with_keys(keys.iter().cloned())
+fn fake_config(keys: &[FakeKey]) -> FakeConfig {
+    FakeConfig {
+        recording: RecordingLevel::Counts,
+        ..FakeConfig::with_keys(keys.iter().cloned())
     }
 }
 
 /// Asks `count` times, 32 at once, and fails unless every client is content.
-async fn crowd(pool: &TestPool, keys: &[FakeKey], count: usize) {
-    let answers = stream::iter((0..count).map(|number| pool.hear(ASKS[number % ASKS.len()])));
-    let answers: Vec<Heard> = answers.buffer_unordered(32).collect().await;
+async fn send_many(pool: &TestPool, keys: &[FakeKey], count: usize) {
+    let answers =
+        stream::iter((0..count).map(|number| pool.fetch(REQUESTS[number % REQUESTS.len()])));
+    let answers: Vec<ClientResponse> = answers.buffer_unordered(32).collect().await;
     assert_eq!(answers.len(), count);
     for answer in answers {
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert!(!answer.broke_off, "{}", answer.text());
+        assert!(!answer.is_truncated, "{}", answer.text());
         assert!(!answer.text().contains("error"), "{}", answer.text());
-        answer.assert_tells_nothing_of(keys);
+        answer.assert_reveals_nothing_of(keys);
     }
 }
 
@@ -169,7 +174,7 @@ fn attempts_by_key(rows: &[RequestLog]) -> HashMap<UpstreamKeyId, Vec<&Attempt>>
 }
 
 /// Fails where a key was lent again between its first refusal and the end of the shortest rest that its rule asks.
-fn assert_rested(key: &FakeKey, attempts: &HashMap<UpstreamKeyId, Vec<&Attempt>>) {
+fn assert_cooldown_respected(key: &FakeKey, attempts: &HashMap<UpstreamKeyId, Vec<&Attempt>>) {
     let label = format!("key-{}", &key.secret[key.secret.len() - 4..]);
     let attempts = attempts
         .values()

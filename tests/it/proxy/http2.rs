@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::settings;
 use http::{Request, Response};
@@ -25,8 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::asking::{Ask, Heard};
 use crate::support::process::{PoolProcess, database};
+use crate::support::requests::{ClientResponse, TestRequest};
 use crate::support::{CLIENT_KEY, TestPool, act, eventually, http_client, newest_rows};
 
 const EVENT: &str =
@@ -66,11 +66,15 @@ async fn five_hundred_streams_are_open_at_once_over_several_connections() {
         .collect();
     let streams = (0..STREAMS).map(|number| {
         let request = clients[number % clients.len()]
-            .post(format!("{}{}", pool.url, Ask::Events.path()))
+            .post(format!("{}{}", pool.url, TestRequest::StreamSse.path()))
             .header("x-goog-api-key", CLIENT_KEY);
         tokio::spawn(async move {
-            let answer = request.body(Ask::Events.body()).send().await.unwrap();
-            Heard::whole(answer).await
+            let answer = request
+                .body(TestRequest::StreamSse.body())
+                .send()
+                .await
+                .unwrap();
+            ClientResponse::whole(answer).await
         })
     });
     let streams: Vec<_> = streams.collect();
@@ -85,10 +89,10 @@ async fn five_hundred_streams_are_open_at_once_over_several_connections() {
     assert!((5..=10).contains(&connections), "{connections}");
     upstream.end.cancel();
 
-    for heard in join_all(streams).await {
-        let heard = heard.unwrap();
-        assert_eq!(heard.text(), format!("{EVENT}{EVENT}"));
-        assert!(!heard.broke_off);
+    for response in join_all(streams).await {
+        let response = response.unwrap();
+        assert_eq!(response.text(), format!("{EVENT}{EVENT}"));
+        assert!(!response.is_truncated);
     }
     let rows = newest_rows(&db).await;
     assert_eq!(rows.len(), STREAMS);
@@ -99,12 +103,12 @@ async fn five_hundred_streams_are_open_at_once_over_several_connections() {
 async fn connections_that_google_closes_between_requests_cost_nobody_an_answer() {
     for http2 in ["on", "off"] {
         let keys = (0..20).map(|n| FakeKey::healthy(format!("AIzaSyTheKey-{n:04}"), n.to_string()));
-        let rules = Rules::with_keys(keys);
-        let pool = TestPool::start_with(rules, &[("upstream_http2", http2)]).await;
+        let fake_config = FakeConfig::with_keys(keys);
+        let pool = TestPool::start_with(fake_config, &[("upstream_http2", http2)]).await;
         for _ in 0..10 {
-            let answers = join_all((0..16).map(|_| pool.hear(Ask::Events))).await;
-            for heard in answers {
-                assert_eq!(heard.status, 200, "{}", heard.text());
+            let answers = join_all((0..16).map(|_| pool.fetch(TestRequest::StreamSse))).await;
+            for response in answers {
+                assert_eq!(response.status, 200, "{}", response.text());
             }
             pool.google.cut_off_connections();
             eventually("the connections are closed", async || {

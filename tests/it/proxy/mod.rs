@@ -1,24 +1,24 @@
 //! What clients of the proxy are promised.
 
-mod balance;
-mod binding;
-mod crash;
+mod client_disconnects;
+mod client_limits;
+mod crash_recovery;
 mod credentials;
-mod database;
+mod database_unavailable;
 mod downloads;
-mod entrance;
 mod failover;
-mod hangups;
 mod http2;
-mod limits;
-mod live;
-mod passing;
+mod key_queue;
+mod live_sessions;
+mod load_balancing;
+mod project_affinity;
 mod quota;
 mod recordings;
 mod redaction;
+mod request_validation;
 mod retries;
 mod scopes;
-mod streaming;
+mod streaming_bodies;
+mod streaming_responses;
 mod upload_sessions;
 mod uploads;
-mod waiting;

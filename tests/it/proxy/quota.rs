@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use gemini_pool::clock;
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::demo::fake_gemini::quota::ProjectQuota;
 use gemini_pool::pool::health::verdict::Rule;
 use gemini_pool::pool::outcome::Outcome;
@@ -12,39 +12,39 @@ use gemini_pool::pool::quota::limits::{Measure, ObservedLimit};
 use gemini_pool::storage::quotas::Used;
 use gemini_pool::storage::{cooldowns, projects, quotas};
 
-use crate::support::asking::{Ask, Heard};
+use crate::support::requests::{ClientResponse, TestRequest};
 use crate::support::{TestPool, act, eventually};
 
 const KEY: &str = "AIzaSyTheSecretOfAKeyOfThePoolNumber-";
 const MODEL: &str = "gemini-2.5-flash";
 const AT_ONCE: (&str, &str) = ("wait_for_key_seconds", "0");
 /// Longer than any test takes.
-const PATIENT: (&str, &str) = ("wait_for_key_seconds", "300");
+const LONG_QUEUE_WAIT: (&str, &str) = ("wait_for_key_seconds", "300");
 
 /// Rules with `count` keys in as many projects, each with this quota.
-fn rules(count: u32, quota: Option<&ProjectQuota>) -> Rules {
+fn fake_config(count: u32, quota: Option<&ProjectQuota>) -> FakeConfig {
     let projects = (1..=count).map(|n| n.to_string());
     let keys = projects
         .clone()
         .map(|project| FakeKey::healthy(format!("{KEY}{project:0>3}"), project));
-    let mut rules = Rules::with_keys(keys);
+    let mut fake_config = FakeConfig::with_keys(keys);
     for project in projects {
         if let Some(quota) = quota {
-            rules = rules.quota(&project, quota.clone());
+            fake_config = fake_config.quota(&project, quota.clone());
         }
     }
-    rules
+    fake_config
 }
 
 /// Fails unless Google gets no call for a request that is refused so; returns how long the client shall wait.
 async fn assert_refused_here(pool: &TestPool, status: u16) -> u64 {
     let before = pool.google.requests();
-    let heard = pool.hear(Ask::Whole).await;
-    assert_eq!(heard.status, status, "{}", heard.text());
-    let row = pool.row_of(&heard).await;
+    let response = pool.fetch(TestRequest::Generate).await;
+    assert_eq!(response.status, status, "{}", response.text());
+    let row = pool.row_of(&response).await;
     assert_eq!((row.attempts, row.wait_ms), (0, 0), "{row:?}");
     assert_eq!(pool.google.requests(), before);
-    heard.header("retry-after").unwrap().parse().unwrap()
+    response.header("retry-after").unwrap().parse().unwrap()
 }
 
 async fn assert_nobody_is_blamed(pool: &TestPool) {
@@ -69,7 +69,7 @@ async fn ten_keys_of_a_used_up_project_cost_one_call() {
     let project = "424242424242";
     let keys = (0..10).map(|n| FakeKey::healthy(format!("{KEY}{n}"), project));
     let one_a_day = ProjectQuota::free(None, None, Some(1));
-    let pool = TestPool::start(Rules::with_keys(keys).quota(project, one_a_day)).await;
+    let pool = TestPool::start(FakeConfig::with_keys(keys).quota(project, one_a_day)).await;
     let mut tx = pool.app.db.begin().await.unwrap();
     let act = act(&mut tx).await;
     for key in pool.keys().await {
@@ -78,12 +78,12 @@ async fn ten_keys_of_a_used_up_project_cost_one_call() {
     }
     tx.commit().await.unwrap();
     pool.app.reload(clock::now()).await.unwrap();
-    assert_eq!(pool.hear(Ask::Whole).await.status, 200);
+    assert_eq!(pool.fetch(TestRequest::Generate).await.status, 200);
 
-    let told = pool.hear(Ask::Whole).await;
+    let reported = pool.fetch(TestRequest::Generate).await;
 
-    assert_eq!(told.status, 429);
-    assert_eq!(pool.row_of(&told).await.attempts, 1);
+    assert_eq!(reported.status, 429);
+    assert_eq!(pool.row_of(&reported).await.attempts, 1);
     for _ in 0..3 {
         assert_refused_here(&pool, 429).await;
     }
@@ -109,17 +109,17 @@ async fn a_used_up_day_rests_until_midnight_whatever_seconds_google_names() {
             {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "5s"},
         ],
     }});
-    let says = Fate::Says(429, five_seconds.to_string());
-    let says = Rules::with_keys([FakeKey::new(KEY, "1", says)]);
+    let says = Behaviour::FixedResponse(429, five_seconds.to_string());
+    let says = FakeConfig::with_keys([FakeKey::new(KEY, "1", says)]);
     // The fake's own names 38 seconds.
-    let used_up = rules(1, Some(&ProjectQuota::free(None, None, Some(1))));
-    for (rules, good) in [(says, 0), (used_up, 1)] {
-        let pool = TestPool::start(rules).await;
+    let used_up = fake_config(1, Some(&ProjectQuota::free(None, None, Some(1))));
+    for (fake_config, good) in [(says, 0), (used_up, 1)] {
+        let pool = TestPool::start(fake_config).await;
         for _ in 0..good {
-            assert_eq!(pool.hear(Ask::Whole).await.status, 200);
+            assert_eq!(pool.fetch(TestRequest::Generate).await.status, 200);
         }
 
-        assert_eq!(pool.hear(Ask::Whole).await.status, 429);
+        assert_eq!(pool.fetch(TestRequest::Generate).await.status, 429);
 
         let rests = cooldowns::list_changed(&pool.app.db.readers, -1, clock::now()).await;
         let [(_, model, cooldown)] = &rests.unwrap()[..] else {
@@ -135,17 +135,17 @@ async fn a_used_up_day_rests_until_midnight_whatever_seconds_google_names() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_google_refuses_costs_a_handful_of_calls_and_blames_no_key() {
-    let pool = TestPool::start_with(rules(100, None), &[AT_ONCE]).await;
-    pool.google.set_egress_fate(Some(Fate::Exhausted));
+    let pool = TestPool::start_with(fake_config(100, None), &[AT_ONCE]).await;
+    pool.google.set_egress_behaviour(Some(Behaviour::Exhausted));
 
     for _ in 0..20 {
-        let heard = pool.hear(Ask::Whole).await;
-        assert_eq!(heard.status, 429);
-        assert!(heard.text().contains("address"), "{}", heard.text());
-        assert!(heard.header("retry-after").is_some());
+        let response = pool.fetch(TestRequest::Generate).await;
+        assert_eq!(response.status, 429);
+        assert!(response.text().contains("address"), "{}", response.text());
+        assert!(response.header("retry-after").is_some());
     }
-    pool.set(&[PATIENT]).await;
-    let many = async { join_all((0..50).map(|_| pool.hear(Ask::Whole))).await };
+    pool.set(&[LONG_QUEUE_WAIT]).await;
+    let many = async { join_all((0..50).map(|_| pool.fetch(TestRequest::Generate))).await };
     let all_wait = eventually("all wait", async || {
         (pool.app.key_queue.len() == 50).then_some(())
     });
@@ -154,12 +154,12 @@ async fn an_address_that_google_refuses_costs_a_handful_of_calls_and_blames_no_k
         let calls = pool.google.requests();
         assert!(calls <= 10, "{calls}");
         assert_nobody_is_blamed(&pool).await;
-        pool.google.set_egress_fate(None);
+        pool.google.set_egress_behaviour(None);
     };
-    let (heard, ()) = tokio::join!(many, lifted);
+    let (response, ()) = tokio::join!(many, lifted);
 
-    for heard in heard {
-        assert_eq!(heard.status, 200, "{}", heard.text());
+    for response in response {
+        assert_eq!(response.status, 200, "{}", response.text());
     }
     assert_nobody_is_blamed(&pool).await;
     pool.assert_sums_agree().await;
@@ -167,12 +167,12 @@ async fn an_address_that_google_refuses_costs_a_handful_of_calls_and_blames_no_k
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_that_strikes_many_requests_at_once_blames_no_key_either() {
-    let pool = TestPool::start_with(rules(100, None), &[AT_ONCE]).await;
-    pool.google.set_egress_fate(Some(Fate::Exhausted));
+    let pool = TestPool::start_with(fake_config(100, None), &[AT_ONCE]).await;
+    pool.google.set_egress_behaviour(Some(Behaviour::Exhausted));
 
-    let heard = join_all((0..100).map(|_| pool.hear(Ask::Whole))).await;
+    let response = join_all((0..100).map(|_| pool.fetch(TestRequest::Generate))).await;
 
-    assert!(heard.iter().all(|heard| heard.status == 429));
+    assert!(response.iter().all(|response| response.status == 429));
     assert_nobody_is_blamed(&pool).await;
 }
 
@@ -183,12 +183,16 @@ async fn an_overloaded_model_is_left_alone_while_others_are_served() {
         ("max_attempts", "1"),
         ("overload_pause_ms", "60000"),
     ];
-    let pool = TestPool::start_with(rules(20, None), &settings).await;
+    let pool = TestPool::start_with(fake_config(20, None), &settings).await;
     pool.google.set_overload(MODEL, Some(1));
     for _ in 0..5 {
-        let heard = pool.hear(Ask::Whole).await;
-        assert_eq!(heard.status, 503);
-        assert!(heard.text().contains("high demand"), "{}", heard.text());
+        let response = pool.fetch(TestRequest::Generate).await;
+        assert_eq!(response.status, 503);
+        assert!(
+            response.text().contains("high demand"),
+            "{}",
+            response.text()
+        );
     }
 
     for _ in 0..3 {
@@ -198,25 +202,33 @@ async fn an_overloaded_model_is_left_alone_while_others_are_served() {
 
     assert_eq!(pool.google.requests(), 5);
     let path = "/v1beta/models/gemini-2.5-pro:generateContent";
-    let other = pool.post(path, Ask::Whole.body()).send().await.unwrap();
+    let other = pool
+        .post(path, TestRequest::Generate.body())
+        .send()
+        .await
+        .unwrap();
     assert_eq!(other.status(), 200);
     assert_nobody_is_blamed(&pool).await;
 }
 
 #[tokio::test]
 async fn an_overload_that_is_over_is_noticed_by_those_who_wait() {
-    let settings = [PATIENT, ("max_attempts", "1"), ("overload_pause_ms", "100")];
-    let pool = TestPool::start_with(rules(3, None), &settings).await;
+    let settings = [
+        LONG_QUEUE_WAIT,
+        ("max_attempts", "1"),
+        ("overload_pause_ms", "100"),
+    ];
+    let pool = TestPool::start_with(fake_config(3, None), &settings).await;
     pool.google.set_overload(MODEL, Some(1));
     for _ in 0..7 {
-        assert_eq!(pool.hear(Ask::Whole).await.status, 503);
+        assert_eq!(pool.fetch(TestRequest::Generate).await.status, 503);
     }
     pool.google.set_overload(MODEL, None);
 
-    let heard = join_all((0..20).map(|_| pool.hear(Ask::Whole))).await;
+    let response = join_all((0..20).map(|_| pool.fetch(TestRequest::Generate))).await;
 
-    for heard in heard {
-        assert_eq!(heard.status, 200, "{}", heard.text());
+    for response in response {
+        assert_eq!(response.status, 200, "{}", response.text());
     }
     assert_eq!(pool.google.requests(), 27);
     assert_nobody_is_blamed(&pool).await;
@@ -225,12 +237,12 @@ async fn an_overload_that_is_over_is_noticed_by_those_who_wait() {
 #[tokio::test]
 async fn what_was_learnt_of_limits_is_known_after_a_restart() {
     let three_a_day = ProjectQuota::free(None, None, Some(3));
-    let pool = TestPool::start(rules(2, Some(&three_a_day))).await;
+    let pool = TestPool::start(fake_config(2, Some(&three_a_day))).await;
     for _ in 0..6 {
-        assert_eq!(pool.hear(Ask::Whole).await.status, 200);
+        assert_eq!(pool.fetch(TestRequest::Generate).await.status, 200);
     }
     // Each project is told once. What is known of the one, which is free, says nothing of the other until that is too.
-    assert_eq!(pool.hear(Ask::Whole).await.status, 429);
+    assert_eq!(pool.fetch(TestRequest::Generate).await.status, 429);
     assert_eq!(pool.google.requests(), 8);
     let limits = quotas::list_limits(&pool.app.db.readers).await.unwrap();
     let limits: Vec<_> = limits
@@ -250,15 +262,15 @@ async fn what_was_learnt_of_limits_is_known_after_a_restart() {
 
     let pool = pool.restart().await;
 
-    let heard = pool.hear(Ask::Whole).await;
-    assert_eq!(heard.status, 429);
-    assert!(heard.text().contains("for today"), "{}", heard.text());
+    let response = pool.fetch(TestRequest::Generate).await;
+    assert_eq!(response.status, 429);
+    assert!(response.text().contains("for today"), "{}", response.text());
     assert_eq!(pool.google.requests(), 8);
 }
 
 #[tokio::test]
 async fn each_text_of_a_batch_counts() {
-    let pool = TestPool::start(rules(1, None)).await;
+    let pool = TestPool::start(fake_config(1, None)).await;
     let text = serde_json::json!({
         "model": "models/gemini-embedding-001",
         "content": {"parts": [{"text": "Why is the sky blue?"}]},
@@ -268,8 +280,8 @@ async fn each_text_of_a_batch_counts() {
 
     for _ in 0..2 {
         let answer = pool.post(path, &batch.to_string()).send().await.unwrap();
-        let heard = Heard::whole(answer).await;
-        assert_eq!(heard.status, 200, "{}", heard.text());
+        let response = ClientResponse::whole(answer).await;
+        assert_eq!(response.status, 200, "{}", response.text());
     }
 
     let used = used_today(&pool).await;
@@ -282,13 +294,19 @@ async fn each_text_of_a_batch_counts() {
 async fn limits_of_the_admins_own_are_kept_before_google_says_no() {
     let five_a_minute = ProjectQuota::free(Some(5), None, None);
     let settings = [AT_ONCE, ("key_requests_per_minute", "5")];
-    let pool = TestPool::start_with(rules(4, Some(&five_a_minute)), &settings).await;
+    let pool = TestPool::start_with(fake_config(4, Some(&five_a_minute)), &settings).await;
 
     // All at once, for a model that the pool has never met.
-    let heard = join_all((0..40).map(|_| pool.hear(Ask::Whole))).await;
+    let response = join_all((0..40).map(|_| pool.fetch(TestRequest::Generate))).await;
 
-    let served = heard.iter().filter(|heard| heard.status == 200).count();
-    let refused = heard.iter().filter(|heard| heard.status == 429).count();
+    let served = response
+        .iter()
+        .filter(|response| response.status == 200)
+        .count();
+    let refused = response
+        .iter()
+        .filter(|response| response.status == 429)
+        .count();
     assert_eq!((served, refused), (20, 20));
     assert_eq!(pool.google.requests(), 20);
     let rows = pool.finished_rows(40).await;

@@ -1,13 +1,13 @@
 //! Real exchanges with Google pass through the pool as if it were not there, and are counted as Google counted them.
 
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
-use gemini_pool::demo::fake_gemini::replay::RawAnswer;
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
+use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 
-use crate::support::packing::{gzipped, pieces};
-use crate::support::recording::{self, Recording, tokens_of};
-use crate::support::wire::{Answer, Headers, send};
+use crate::support::encoding::{gzipped, pieces};
+use crate::support::raw_http::{Headers, RawResponse, send};
+use crate::support::recording::{self, RecordedExchange, tokens_of};
 use crate::support::{RequestLog, TestPool};
 
 const UPSTREAM_KEY: &str = "AIza-upstream-key-of-the-recordings-0001";
@@ -40,7 +40,8 @@ async fn recorded_exchanges_pass_unchanged_and_are_counted() {
     let pool = open_pool().await;
     for recording in recordings() {
         let body = recording.response.body.as_bytes();
-        pool.google.replay([recording.answer(usize::MAX)]);
+        pool.google
+            .replay([recording.replayed_response(usize::MAX)]);
 
         let answer = send(&pool.url, recording.request()).await;
 
@@ -55,10 +56,10 @@ async fn recorded_exchanges_pass_unchanged_and_are_counted() {
 #[tokio::test]
 async fn answers_pass_unchanged_and_are_counted_however_they_are_cut() {
     let pool = open_pool().await;
-    let streams = |recording: &Recording| recording.told().3;
+    let streams = |recording: &RecordedExchange| recording.response_metadata().3;
     for recording in recordings().into_iter().filter(streams) {
         for piece in [1, 7, 61, 1021] {
-            pool.google.replay([recording.answer(piece)]);
+            pool.google.replay([recording.replayed_response(piece)]);
 
             let answer = send(&pool.url, recording.request()).await;
 
@@ -76,7 +77,7 @@ async fn compressed_answers_pass_as_they_are_and_are_counted() {
     for recording in recordings() {
         let body = gzipped(&recording.response.body);
         for (piece, is_first) in [(usize::MAX, true), (7, false)] {
-            let mut answer = recording.answer(1);
+            let mut answer = recording.replayed_response(1);
             let encoding = ("content-encoding".to_owned(), "gzip".to_owned());
             answer.headers.push(encoding);
             answer.chunks = pieces(&body, piece);
@@ -99,7 +100,7 @@ async fn compressed_answers_pass_as_they_are_and_are_counted() {
 
 #[tokio::test]
 async fn recorded_uploads_go_on_in_sessions_of_the_pool() {
-    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
     pool.set(&[("client_isolation", "off")]).await;
     for (name, operation) in [
         ("file", "files.upload"),
@@ -109,7 +110,7 @@ async fn recorded_uploads_go_on_in_sessions_of_the_pool() {
         let end = recording::named(&format!("{name}-upload-finalize"));
         let google = end.request.path_and_query.split('=').nth(1).unwrap();
         let google = google.trim_end_matches("&upload_protocol");
-        pool.google.replay([start.answer(usize::MAX)]);
+        pool.google.replay([start.replayed_response(usize::MAX)]);
 
         let begun = send(&pool.url, start.request()).await;
 
@@ -122,7 +123,7 @@ async fn recorded_uploads_go_on_in_sessions_of_the_pool() {
             Some(operation)
         );
 
-        pool.google.replay([end.answer(usize::MAX)]);
+        pool.google.replay([end.replayed_response(usize::MAX)]);
         let mut sent = end.request();
         sent.path_and_query = url.replace(&pool.url, "");
         let ended = send(&pool.url, sent).await;
@@ -139,12 +140,13 @@ async fn recorded_uploads_go_on_in_sessions_of_the_pool() {
 
 #[tokio::test]
 async fn a_recorded_redirect_of_a_download_is_followed() {
-    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
     pool.set(&[("client_isolation", "off")]).await;
     let recording = recording::named("file-download-redirect");
     let video = ("content-type", "video/mp4");
-    let behind = RawAnswer::new(200, &[video], "the bytes");
-    pool.google.replay([recording.answer(usize::MAX), behind]);
+    let behind = ReplayedResponse::new(200, &[video], "the bytes");
+    pool.google
+        .replay([recording.replayed_response(usize::MAX), behind]);
 
     let answer = send(&pool.url, recording.request()).await;
 
@@ -180,8 +182,9 @@ async fn what_google_says_of_our_key_is_kept_from_the_client() {
     ];
     for (id, status, name, retry_after) in cases {
         let recording = recording::named(id);
-        let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
-        pool.google.replay([recording.answer(usize::MAX)]);
+        let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+        pool.google
+            .replay([recording.replayed_response(usize::MAX)]);
 
         let answer = send(&pool.url, recording.request()).await;
 
@@ -206,16 +209,17 @@ async fn what_google_says_of_our_key_is_kept_from_the_client() {
 #[tokio::test]
 async fn a_used_up_minute_is_told_with_the_time_google_asked_to_wait() {
     let recording = recording::named("error-429-paid-tpm");
-    let pool = TestPool::of([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
-    pool.google.replay([recording.answer(usize::MAX)]);
-    let asked = retry_delay(&serde_json::from_str(&recording.response.body).unwrap());
+    let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    pool.google
+        .replay([recording.replayed_response(usize::MAX)]);
+    let expected_delay = retry_delay(&serde_json::from_str(&recording.response.body).unwrap());
 
     let answer = send(&pool.url, recording.request()).await;
 
     let waits: f64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!(
-        (asked - 2.0..=asked + 1.0).contains(&waits),
-        "{waits}, {asked}"
+        (expected_delay - 2.0..=expected_delay + 1.0).contains(&waits),
+        "{waits}, {expected_delay}"
     );
     assert!((retry_delay(&answer.json()) - waits).abs() < f64::EPSILON);
 }
@@ -224,14 +228,16 @@ async fn a_used_up_minute_is_told_with_the_time_google_asked_to_wait() {
 async fn another_key_answers_where_google_refused_the_first() {
     let good = recording::named("unary-text");
     for id in ["error-400-key-invalid", "error-429-paid-tpm"] {
-        let pool = TestPool::of([
+        let pool = TestPool::with_keys([
             FakeKey::healthy(UPSTREAM_KEY, "projects/1"),
             FakeKey::healthy("AIza-upstream-key-of-the-recordings-0002", "projects/2"),
         ])
         .await;
         let refused = recording::named(id);
-        pool.google
-            .replay([refused.answer(usize::MAX), good.answer(usize::MAX)]);
+        pool.google.replay([
+            refused.replayed_response(usize::MAX),
+            good.replayed_response(usize::MAX),
+        ]);
 
         let answer = send(&pool.url, good.request()).await;
 
@@ -249,7 +255,8 @@ async fn another_key_answers_where_google_refused_the_first() {
 async fn a_recorded_list_is_shown_as_it_was_but_for_what_others_made() {
     let recording = recording::named("file-list");
     let pool = open_pool().await;
-    pool.google.replay([recording.answer(usize::MAX)]);
+    pool.google
+        .replay([recording.replayed_response(usize::MAX)]);
     let whole = send(&pool.url, recording.request()).await;
     assert_eq!(whole.body, recording.response.body.as_bytes());
 
@@ -258,12 +265,13 @@ async fn a_recorded_list_is_shown_as_it_was_but_for_what_others_made() {
     let second = &listed["files"][1];
     let mut get = recording.request();
     get.path_and_query = format!("/v1beta/{}", second["name"].as_str().unwrap());
-    let mut answer = recording.answer(usize::MAX);
+    let mut answer = recording.replayed_response(usize::MAX);
     answer.chunks = pieces(second.to_string().as_bytes(), usize::MAX);
     answer
         .headers
         .retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
-    pool.google.replay([answer, recording.answer(usize::MAX)]);
+    pool.google
+        .replay([answer, recording.replayed_response(usize::MAX)]);
     assert_eq!(send(&pool.url, get).await.status, 200);
     pool.set(&[("client_isolation", "on")]).await;
 
@@ -274,12 +282,12 @@ async fn a_recorded_list_is_shown_as_it_was_but_for_what_others_made() {
 
 /// With one key, whose clients may use whatever it has: most recordings name what was made before.
 async fn open_pool() -> TestPool {
-    let rules = Rules::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]);
-    TestPool::start_with(rules, &[("client_isolation", "off")]).await
+    let fake_config = FakeConfig::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]);
+    TestPool::start_with(fake_config, &[("client_isolation", "off")]).await
 }
 
 /// Those whose answers pass.
-fn recordings() -> Vec<Recording> {
+fn recordings() -> Vec<RecordedExchange> {
     let mut recordings = recording::all();
     recordings.retain(|recording| {
         let id = recording.id.as_str();
@@ -289,7 +297,7 @@ fn recordings() -> Vec<Recording> {
 }
 
 /// Google got the recorded request byte for byte and header for header, but for what stays here.
-fn assert_reached_google(pool: &TestPool, recording: &Recording) {
+fn assert_reached_google(pool: &TestPool, recording: &RecordedExchange) {
     let id = &recording.id;
     let sent = recording.request();
     let received = pool.google.last_received().unwrap();
@@ -317,7 +325,7 @@ fn assert_reached_google(pool: &TestPool, recording: &Recording) {
 }
 
 /// The client got the recorded status and headers, but for what stays upstream and the pool's own.
-fn assert_reached_client(recording: &Recording, answer: &Answer) {
+fn assert_reached_client(recording: &RecordedExchange, answer: &RawResponse) {
     let id = &recording.id;
     assert_eq!(answer.status, recording.response.status, "{id}");
     let mut expected = without(recording.answer_headers(), &STAYS_UPSTREAM);
@@ -339,7 +347,7 @@ fn assert_reached_client(recording: &Recording, answer: &Answer) {
 }
 
 /// The client got the recorded answer of an upload, but for what is the pool's own or only Google's.
-fn assert_passed(recording: &Recording, answer: &Answer, url: &str) {
+fn assert_passed(recording: &RecordedExchange, answer: &RawResponse, url: &str) {
     let id = &recording.id;
     assert_eq!(answer.status, recording.response.status, "{id}");
     let internal = ["x-guploader-uploadid", "x-goog-upload-header-"];
@@ -358,15 +366,15 @@ fn assert_passed(recording: &Recording, answer: &Answer, url: &str) {
 }
 
 /// The row says what the recording says of itself.
-fn assert_recorded(recording: &Recording, row: &RequestLog) {
+fn assert_recorded(recording: &RecordedExchange, row: &RequestLog) {
     let id = &recording.id;
-    let told = (
+    let reported = (
         row.operation.clone(),
         row.model.clone(),
         row.model_version.clone(),
         row.streamed,
     );
-    assert_eq!(told, recording.told(), "{id}");
+    assert_eq!(reported, recording.response_metadata(), "{id}");
     assert_eq!(tokens_of(row), recording.tokens(), "{id}");
     assert_eq!(row.status, Some(i64::from(recording.response.status)));
     let outcome = match recording.response.status {
@@ -377,7 +385,7 @@ fn assert_recorded(recording: &Recording, row: &RequestLog) {
 }
 
 /// Nothing of the recorded error is in the answer, neither its words nor a word of keys and projects.
-fn assert_is_the_pools_own(recording: &Recording, answer: &Answer) {
+fn assert_is_the_pools_own(recording: &RecordedExchange, answer: &RawResponse) {
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     assert!(text.contains("gemini-pool: "), "{text}");
     let theirs: serde_json::Value = serde_json::from_str(&recording.response.body).unwrap();
@@ -398,7 +406,7 @@ fn assert_is_the_pools_own(recording: &Recording, answer: &Answer) {
 }
 
 /// The row that an answer names.
-async fn row_of(pool: &TestPool, answer: &Answer) -> RequestLog {
+async fn row_of(pool: &TestPool, answer: &RawResponse) -> RequestLog {
     let id = answer.header("x-request-id").unwrap();
     let mut rows = pool.rows().await;
     rows.retain(|row| row.id.to_string() == id);

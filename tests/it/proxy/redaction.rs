@@ -1,13 +1,13 @@
 //! No answer tells a client anything of the pool's keys.
 
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::demo::fake_gemini::replay::RawAnswer;
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
+use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 
 use crate::support::TestPool;
-use crate::support::asking::{Ask, Heard};
-use crate::support::packing::{deflated, gzipped, gzipped_in_pieces, pieces, unzipped};
+use crate::support::encoding::{deflated, gzipped, gzipped_in_pieces, pieces, unzipped};
+use crate::support::requests::{ClientResponse, TestRequest};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
 const PROJECT: &str = "700000000001";
@@ -19,44 +19,47 @@ const EVENT: &str =
 
 #[tokio::test]
 async fn what_google_says_of_our_key_stays_with_us() {
-    let fates = [
-        Fate::Invalid,
-        Fate::InvalidEchoingKey,
-        Fate::Expired,
-        Fate::NotFound,
-        Fate::Unauthenticated,
-        Fate::Leaked,
-        Fate::Suspended,
-        Fate::ServiceDisabled,
-        Fate::Restricted,
-        Fate::ReferrerBlocked,
-        Fate::ProjectDenied,
-        Fate::BillingEmpty,
-        Fate::SpendingCap,
-        Fate::Exhausted,
-        Fate::QuotaZero("gemini-2.5-flash".into()),
+    let behaviours = [
+        Behaviour::Invalid,
+        Behaviour::InvalidEchoingKey,
+        Behaviour::Expired,
+        Behaviour::NotFound,
+        Behaviour::Unauthenticated,
+        Behaviour::Leaked,
+        Behaviour::Suspended,
+        Behaviour::ServiceDisabled,
+        Behaviour::ServiceBlocked,
+        Behaviour::ReferrerBlocked,
+        Behaviour::ProjectDenied,
+        Behaviour::BillingEmpty,
+        Behaviour::SpendingCap,
+        Behaviour::Exhausted,
+        Behaviour::QuotaZero("gemini-2.5-flash".into()),
     ];
-    for fate in fates {
+    for behaviour in behaviours {
         for gzip in [false, true] {
-            let key = FakeKey::new(KEY, PROJECT, fate.clone());
-            let rules = Rules {
+            let key = FakeKey::new(KEY, PROJECT, behaviour.clone());
+            let fake_config = FakeConfig {
                 gzip,
-                ..Rules::with_keys([key.clone()])
+                ..FakeConfig::with_keys([key.clone()])
             };
-            let pool = TestPool::start(rules).await;
-            for ask in Ask::ALL {
-                let request = pool.post(ask.path(), ask.body());
+            let pool = TestPool::start(fake_config).await;
+            for test_request in TestRequest::ALL {
+                let request = pool.post(test_request.path(), test_request.body());
                 let request = request.header("accept-encoding", "gzip");
-                let heard = Heard::whole(request.send().await.unwrap()).await;
+                let response = ClientResponse::whole(request.send().await.unwrap()).await;
 
                 assert!(
-                    matches!(heard.status.as_u16(), 429 | 503),
-                    "{fate:?} {heard:?}"
+                    matches!(response.status.as_u16(), 429 | 503),
+                    "{behaviour:?} {response:?}"
                 );
-                assert!(heard.text().contains("gemini-pool:"), "{fate:?} {heard:?}");
-                heard.assert_tells_nothing_of(std::slice::from_ref(&key));
+                assert!(
+                    response.text().contains("gemini-pool:"),
+                    "{behaviour:?} {response:?}"
+                );
+                response.assert_reveals_nothing_of(std::slice::from_ref(&key));
             }
-            for row in pool.finished_rows(Ask::ALL.len()).await {
+            for row in pool.finished_rows(TestRequest::ALL.len()).await {
                 let row = format!("{row:?}");
                 assert!(!row.contains(KEY), "{row}");
             }
@@ -76,26 +79,29 @@ async fn a_clients_own_fault_is_told_without_our_key() {
             r#"{{"error": {{"code": 400, "message": "No {key}.", "status": "INVALID_ARGUMENT"}}}}"#
         )
     };
-    let told = fault(KEY);
+    let reported = fault(KEY);
     for (headers, body) in [
-        (vec![JSON], told.clone().into_bytes()),
-        (vec![JSON, GZIP], gzipped(&told)),
-        (vec![JSON, ("content-encoding", "deflate")], deflated(&told)),
+        (vec![JSON], reported.clone().into_bytes()),
+        (vec![JSON, GZIP], gzipped(&reported)),
+        (
+            vec![JSON, ("content-encoding", "deflate")],
+            deflated(&reported),
+        ),
     ] {
-        for ask in Ask::ALL {
+        for test_request in TestRequest::ALL {
             pool.google
-                .replay([RawAnswer::new(400, &headers, body.clone())]);
+                .replay([ReplayedResponse::new(400, &headers, body.clone())]);
 
-            let heard = pool.hear(ask).await;
+            let response = pool.fetch(test_request).await;
 
-            assert_eq!(heard.status, 400);
-            assert_eq!(heard.header("content-encoding"), None);
-            assert_eq!(heard.text(), fault("[redacted]"));
+            assert_eq!(response.status, 400);
+            assert_eq!(response.header("content-encoding"), None);
+            assert_eq!(response.text(), fault("[redacted]"));
             assert_eq!(
-                heard.header("content-length"),
-                Some(heard.body.len().to_string().as_str())
+                response.header("content-length"),
+                Some(response.body.len().to_string().as_str())
             );
-            let row = pool.row_of(&heard).await;
+            let row = pool.row_of(&response).await;
             assert_eq!(row.outcome, Some(Outcome::ClientError));
             assert!(!row.error.unwrap().contains(KEY));
         }
@@ -108,12 +114,12 @@ async fn a_compressed_error_that_tells_nothing_passes_byte_by_byte() {
     let body =
         gzipped(r#"{"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}"#);
     pool.google
-        .replay([RawAnswer::new(400, &[JSON, GZIP], body.clone())]);
+        .replay([ReplayedResponse::new(400, &[JSON, GZIP], body.clone())]);
 
-    let heard = pool.hear(Ask::Whole).await;
+    let response = pool.fetch(TestRequest::Generate).await;
 
-    assert_eq!(heard.header("content-encoding"), Some("gzip"));
-    assert_eq!(heard.body, body);
+    assert_eq!(response.header("content-encoding"), Some("gzip"));
+    assert_eq!(response.body, body);
 }
 
 #[tokio::test]
@@ -134,23 +140,23 @@ async fn an_error_inside_a_stream_is_told_without_our_key() {
             format!("data: {{\"error\": {{\"code\": 503,\"message\": \"No {key}"),
         ]
     };
-    for (told, expected) in tail(KEY).into_iter().zip(tail("[redacted]")) {
-        let body = format!("{EVENT}{told}");
+    for (reported, expected) in tail(KEY).into_iter().zip(tail("[redacted]")) {
+        let body = format!("{EVENT}{reported}");
         for size in [1, 7, 30, 4096] {
-            let mut raw = RawAnswer::new(200, &[SSE], "");
+            let mut raw = ReplayedResponse::new(200, &[SSE], "");
             raw.chunks = pieces(body.as_bytes(), size);
             pool.google.replay([raw]);
 
-            let heard = pool.hear(Ask::Events).await;
+            let response = pool.fetch(TestRequest::StreamSse).await;
 
             assert_eq!(
-                heard.text(),
+                response.text(),
                 format!("{EVENT}{expected}"),
                 "in pieces of {size}"
             );
             assert!(
                 !pool
-                    .row_of(&heard)
+                    .row_of(&response)
                     .await
                     .error
                     .unwrap_or_default()
@@ -169,13 +175,13 @@ async fn an_error_inside_an_array_is_told_without_our_key() {
         )
     };
     for size in [1, 7, 4096] {
-        let mut raw = RawAnswer::new(200, &[JSON], "");
+        let mut raw = ReplayedResponse::new(200, &[JSON], "");
         raw.chunks = pieces(body(KEY).as_bytes(), size);
         pool.google.replay([raw]);
 
-        let heard = pool.hear(Ask::Array).await;
+        let response = pool.fetch(TestRequest::StreamArray).await;
 
-        assert_eq!(heard.text(), body("[redacted]"), "in pieces of {size}");
+        assert_eq!(response.text(), body("[redacted]"), "in pieces of {size}");
     }
 }
 
@@ -189,23 +195,27 @@ async fn where_nothing_can_be_replaced_the_answer_is_cut_off_before_our_key() {
         ),
     ];
     for secret in secrets {
-        let mut zipped = RawAnswer::new(200, &[SSE, GZIP], "");
+        let mut zipped = ReplayedResponse::new(200, &[SSE, GZIP], "");
         zipped.chunks = gzipped_in_pieces(&[EVENT, EVENT, &secret, "data: [DONE]\r\n\r\n"]);
         let body = format!("{EVENT}{secret}");
         let length = body.len().to_string();
-        let announced = RawAnswer::new(200, &[SSE, ("content-length", length.as_str())], body);
+        let announced =
+            ReplayedResponse::new(200, &[SSE, ("content-length", length.as_str())], body);
         for raw in [zipped, announced] {
             pool.google.replay([raw]);
 
-            let heard = pool.hear(Ask::Events).await;
+            let response = pool.fetch(TestRequest::StreamSse).await;
 
-            assert!(heard.broke_off);
-            let text = match heard.header("content-encoding") {
-                Some(_) => unzipped(&heard.body),
-                None => heard.text(),
+            assert!(response.is_truncated);
+            let text = match response.header("content-encoding") {
+                Some(_) => unzipped(&response.body),
+                None => response.text(),
             };
             assert!(!text.contains(KEY), "{text}");
-            assert_eq!(pool.row_of(&heard).await.outcome, Some(Outcome::BrokenOff));
+            assert_eq!(
+                pool.row_of(&response).await.outcome,
+                Some(Outcome::BrokenOff)
+            );
         }
     }
 }
@@ -214,16 +224,19 @@ async fn where_nothing_can_be_replaced_the_answer_is_cut_off_before_our_key() {
 async fn a_compressed_stream_with_an_error_that_tells_nothing_passes_byte_by_byte() {
     let pool = pool().await;
     let error = "data: {\"error\": {\"code\": 503,\"message\": \"No\"}}\r\n\r\n";
-    let mut raw = RawAnswer::new(200, &[SSE, GZIP], "");
+    let mut raw = ReplayedResponse::new(200, &[SSE, GZIP], "");
     raw.chunks = gzipped_in_pieces(&[EVENT, EVENT, error, "data: [DONE]\r\n\r\n"]);
     let body = raw.chunks.concat();
     pool.google.replay([raw]);
 
-    let heard = pool.hear(Ask::Events).await;
+    let response = pool.fetch(TestRequest::StreamSse).await;
 
-    assert!(!heard.broke_off);
-    assert_eq!(heard.body, body);
-    assert_eq!(pool.row_of(&heard).await.outcome, Some(Outcome::BrokenOff));
+    assert!(!response.is_truncated);
+    assert_eq!(response.body, body);
+    assert_eq!(
+        pool.row_of(&response).await.outcome,
+        Some(Outcome::BrokenOff)
+    );
 }
 
 #[tokio::test]
@@ -239,21 +252,24 @@ async fn headers_that_repeat_our_key_do_not_pass() {
         ("x-plain", "kept"),
     ];
     for status in [200, 302, 400] {
-        pool.google
-            .replay([RawAnswer::new(status, &headers, r#"{"candidates":[]}"#)]);
+        pool.google.replay([ReplayedResponse::new(
+            status,
+            &headers,
+            r#"{"candidates":[]}"#,
+        )]);
 
-        let heard = pool.hear(Ask::Whole).await;
+        let response = pool.fetch(TestRequest::Generate).await;
 
-        assert_eq!(heard.status, status);
-        heard.assert_tells_nothing_of(&[FakeKey::healthy(KEY, PROJECT)]);
-        assert_eq!(heard.header("x-plain"), Some("kept"));
+        assert_eq!(response.status, status);
+        response.assert_reveals_nothing_of(&[FakeKey::healthy(KEY, PROJECT)]);
+        assert_eq!(response.header("x-plain"), Some("kept"));
         assert_eq!(
-            heard.header("x-debug"),
+            response.header("x-debug"),
             Some("the key is [redacted], indeed")
         );
-        assert!(!heard.headers.contains_key("x-goog-api-key"));
+        assert!(!response.headers.contains_key("x-goog-api-key"));
         assert!(
-            !heard
+            !response
                 .headers
                 .contains_key("x-goog-upload-header-x-goog-api-key")
         );
@@ -261,5 +277,5 @@ async fn headers_that_repeat_our_key_do_not_pass() {
 }
 
 async fn pool() -> TestPool {
-    TestPool::of([FakeKey::healthy(KEY, PROJECT)]).await
+    TestPool::with_keys([FakeKey::healthy(KEY, PROJECT)]).await
 }

@@ -4,13 +4,13 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use gemini_pool::demo::fake_gemini::Rules;
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
+use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::upstream_keys;
 
-use crate::support::asking::{Ask, Heard, QUESTION};
+use crate::support::requests::{ClientResponse, GENERATE_BODY, TestRequest};
 use crate::support::{CLIENT_ID, TestPool, act};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
@@ -19,16 +19,16 @@ fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(ToString::to_string).collect()
 }
 
-async fn post(pool: &TestPool, path: &str, body: &str) -> Heard {
-    Heard::whole(pool.post(path, body).send().await.unwrap()).await
+async fn post(pool: &TestPool, path: &str, body: &str) -> ClientResponse {
+    ClientResponse::whole(pool.post(path, body).send().await.unwrap()).await
 }
 
 /// Refused by the pool, with a row that says why; Google heard nothing.
-async fn assert_refused(pool: &TestPool, heard: &Heard, why: &str) {
-    let text = heard.text();
-    assert_eq!(heard.status, 403, "{text}");
+async fn assert_refused(pool: &TestPool, response: &ClientResponse, why: &str) {
+    let text = response.text();
+    assert_eq!(response.status, 403, "{text}");
     assert!(text.contains(why), "{text}");
-    let row = pool.row_of(heard).await;
+    let row = pool.row_of(response).await;
     assert_eq!(row.outcome, Some(Outcome::Refused));
     assert_eq!((row.attempts, row.client_key_id), (0, Some(CLIENT_ID)));
     assert!(row.error.unwrap().contains(why));
@@ -36,20 +36,20 @@ async fn assert_refused(pool: &TestPool, heard: &Heard, why: &str) {
 
 #[tokio::test]
 async fn a_key_uses_the_models_it_may_use_on_every_surface() {
-    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await;
     pool.allow(|terms| terms.models = owned(&["gemini-2.5-flash*", "gemini-embedding-*"]))
         .await;
     let chat = "/v1beta/openai/chat/completions";
     let other = "/v1beta/models/gemini-2.5-pro:generateContent";
     let allowed = [
-        (Ask::Whole.path(), QUESTION),
+        (TestRequest::Generate.path(), GENERATE_BODY),
         (
             "/gemini/v1beta/models/gemini-2.5-flash-lite:generateContent",
-            QUESTION,
+            GENERATE_BODY,
         ),
-        (chat, Ask::OpenAi.body()),
-        ("/v1/chat/completions", Ask::OpenAi.body()),
-        ("/v1beta/interactions", Ask::Interaction.body()),
+        (chat, TestRequest::Chat.body()),
+        ("/v1/chat/completions", TestRequest::Chat.body()),
+        ("/v1beta/interactions", TestRequest::Interaction.body()),
         (
             "/v1beta/cachedContents",
             r#"{"model":"models/gemini-2.5-flash","ttl":"60s"}"#,
@@ -58,15 +58,15 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
     let messages = r#""messages":[{"role":"user","content":"Why?"}]"#;
     let both = format!(r#"{{"model":"gemini-2.5-pro","model":"gemini-2.5-flash",{messages}}}"#);
     let refused = [
-        (other, QUESTION, "may not use the model gemini-2.5-pro"),
+        (other, GENERATE_BODY, "may not use the model gemini-2.5-pro"),
         (
             "/gemini/v1beta/models/gemini-2.5-pro:generateContent",
-            QUESTION,
+            GENERATE_BODY,
             "the model gemini-2.5-pro",
         ),
         (
             "/v1beta/models/gemini-2.5-pro%3AgenerateContent",
-            QUESTION,
+            GENERATE_BODY,
             "the model gemini-2.5-pro",
         ),
         (
@@ -105,19 +105,21 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
     ];
 
     for (path, body) in allowed {
-        let heard = post(&pool, path, body).await;
-        assert_ne!(heard.status, 403, "{path}: {}", heard.text());
+        let response = post(&pool, path, body).await;
+        assert_ne!(response.status, 403, "{path}: {}", response.text());
     }
     let sent = pool.google.requests();
     for (path, body, why) in refused {
         assert_refused(&pool, &post(&pool, path, body).await, why).await;
     }
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    packed.write_all(Ask::OpenAi.body().as_bytes()).unwrap();
+    packed
+        .write_all(TestRequest::Chat.body().as_bytes())
+        .unwrap();
     let request = pool.post(chat, "").header("content-encoding", "gzip");
     let request = request.body(packed.finish().unwrap());
-    let heard = Heard::whole(request.send().await.unwrap()).await;
-    assert_refused(&pool, &heard, "is not compressed").await;
+    let response = ClientResponse::whole(request.send().await.unwrap()).await;
+    assert_refused(&pool, &response, "is not compressed").await;
     assert_eq!(pool.google.requests(), sent);
 
     // Lists name no model.
@@ -132,7 +134,7 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
 
 #[tokio::test]
 async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
-    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await;
     pool.allow(|terms| terms.models = owned(&["gemini-2.5-flash*", "gemini-embedding-*"]))
         .await;
     let count = "/v1beta/models/gemini-2.5-flash:countTokens";
@@ -161,17 +163,17 @@ async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
         // Spellings of a path that Google might understand all the same.
         (
             "/v1beta/models/gemini-2.5-pro:generateContent/",
-            QUESTION,
+            GENERATE_BODY,
             "does not tell its model",
         ),
         (
             "/v1beta/models%2Fgemini-2.5-pro:generateContent",
-            QUESTION,
+            GENERATE_BODY,
             "does not tell its model",
         ),
         (
             "/v1beta/Models/gemini-2.5-pro:generateContent",
-            QUESTION,
+            GENERATE_BODY,
             "does not tell its model",
         ),
         (
@@ -191,19 +193,23 @@ async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
 
 #[tokio::test]
 async fn an_alias_leads_to_no_path_that_is_not_allowed() {
-    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await;
     pool.allow(|terms| terms.paths = owned(&["/v1beta/models/*:generateContent", "/gemini/*"]))
         .await;
 
     for path in [
-        Ask::Whole.path(),
+        TestRequest::Generate.path(),
         "/gemini/v1beta/models/gemini-2.5-flash:generateContent",
     ] {
-        assert_eq!(post(&pool, path, QUESTION).await.status, 200, "{path}");
+        assert_eq!(post(&pool, path, GENERATE_BODY).await.status, 200, "{path}");
     }
-    for ask in [Ask::Events, Ask::OpenAi, Ask::Interaction] {
-        let heard = post(&pool, ask.path(), ask.body()).await;
-        assert_refused(&pool, &heard, "may not use this path").await;
+    for test_request in [
+        TestRequest::StreamSse,
+        TestRequest::Chat,
+        TestRequest::Interaction,
+    ] {
+        let response = post(&pool, test_request.path(), test_request.body()).await;
+        assert_refused(&pool, &response, "may not use this path").await;
     }
     for path in [
         "/gemini/v1beta/models/gemini-2.5-flash:streamGenerateContent",
@@ -211,25 +217,25 @@ async fn an_alias_leads_to_no_path_that_is_not_allowed() {
         "/v1/models/gemini-2.5-flash:generateContent",
         "/v1beta/files?x=/v1beta/models/m:generateContent",
     ] {
-        let heard = post(&pool, path, QUESTION).await;
-        assert_refused(&pool, &heard, "may not use this path").await;
+        let response = post(&pool, path, GENERATE_BODY).await;
+        assert_refused(&pool, &response, "may not use this path").await;
     }
     assert_eq!(pool.google.requests(), 2);
 }
 
 #[tokio::test]
 async fn an_address_is_the_one_that_trusted_proxies_report() {
-    let pool = TestPool::behind(
+    let pool = TestPool::behind_proxies(
         &["127.0.0.1/32"],
-        Rules::with_keys([FakeKey::healthy(KEY, "1")]),
+        FakeConfig::with_keys([FakeKey::healthy(KEY, "1")]),
     )
     .await;
     pool.allow(|terms| terms.addresses = owned(&["192.0.2.0/24", "2001:db8::7"]))
         .await;
-    let hear = async |forwarded: &str| {
-        let request = pool.post(Ask::Whole.path(), QUESTION);
+    let fetch_from = async |forwarded: &str| {
+        let request = pool.post(TestRequest::Generate.path(), GENERATE_BODY);
         let request = request.header("x-forwarded-for", forwarded);
-        Heard::whole(request.send().await.unwrap()).await
+        ClientResponse::whole(request.send().await.unwrap()).await
     };
 
     for address in [
@@ -239,15 +245,15 @@ async fn an_address_is_the_one_that_trusted_proxies_report() {
         "::ffff:192.0.2.3",
         "2001:db8::7",
     ] {
-        assert_eq!(hear(address).await.status, 200, "{address}");
+        assert_eq!(fetch_from(address).await.status, 200, "{address}");
     }
     for address in ["203.0.113.9", "192.0.2.1, 203.0.113.9", "2001:db8::8"] {
-        let heard = hear(address).await;
-        assert_refused(&pool, &heard, "may not be used from").await;
+        let response = fetch_from(address).await;
+        assert_refused(&pool, &response, "may not be used from").await;
     }
     assert_refused(
         &pool,
-        &hear("nonsense").await,
+        &fetch_from("nonsense").await,
         "may not be used from 127.0.0.1",
     )
     .await;
@@ -255,25 +261,30 @@ async fn an_address_is_the_one_that_trusted_proxies_report() {
 
 #[tokio::test]
 async fn a_key_whose_scopes_cannot_be_read_may_do_nothing() {
-    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await;
     pool.allow(|terms| terms.models = owned(&["gemini-["]))
         .await;
 
-    let heard = pool.hear(Ask::Whole).await;
+    let response = pool.fetch(TestRequest::Generate).await;
 
-    assert_refused(&pool, &heard, "what this client key may do cannot be read").await;
+    assert_refused(
+        &pool,
+        &response,
+        "what this client key may do cannot be read",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_key_spends_only_upstream_keys_with_one_of_its_tags() {
     let keys = (1..=3).map(|n| FakeKey::healthy(format!("{KEY}-{n}"), n.to_string()));
-    let pool = TestPool::of(keys).await;
+    let pool = TestPool::with_keys(keys).await;
     tag(&pool, 2, "team").await;
     pool.allow(|terms| terms.tags = owned(&["team", "paid"]))
         .await;
 
     for _ in 0..4 {
-        assert_eq!(pool.hear(Ask::Whole).await.status, 200);
+        assert_eq!(pool.fetch(TestRequest::Generate).await.status, 200);
     }
 
     let spent: Vec<_> = pool
@@ -284,12 +295,12 @@ async fn a_key_spends_only_upstream_keys_with_one_of_its_tags() {
         .collect();
     assert_eq!(spent, vec![Some(format!("{KEY}-2")); 4]);
     pool.allow(|terms| terms.tags = owned(&["paid"])).await;
-    let heard = pool.hear(Ask::Whole).await;
-    assert_eq!(heard.status, 503);
+    let response = pool.fetch(TestRequest::Generate).await;
+    assert_eq!(response.status, 503);
     assert!(
-        heard.text().contains("this client key may spend"),
+        response.text().contains("this client key may spend"),
         "{}",
-        heard.text()
+        response.text()
     );
 }
 

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use gemini_pool::demo::fake_gemini::fate::{FakeKey, Fate};
-use gemini_pool::demo::fake_gemini::replay::RawAnswer;
+use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
+use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 use sha2::{Digest, Sha256};
 
-use crate::support::asking::Heard;
-use crate::support::uploading::{
-    FILES, GRANULARITY, KEY, OTHER_CLIENT, OTHER_KEY, Upload, file_name, get,
-    rules_of_two_projects, two_projects,
+use crate::support::requests::ClientResponse;
+use crate::support::uploads::{
+    ClientUpload, FILES, GRANULARITY, KEY, OTHER_CLIENT, OTHER_KEY, config_of_two_projects,
+    file_name, get, two_projects,
 };
 use crate::support::{CLIENT_ID, CLIENT_KEY, TestPool, eventually};
 
@@ -22,18 +22,18 @@ async fn an_upload_goes_in_pieces_to_where_it_began_and_its_file_belongs_there()
 
     let upload = pool.begin_upload().await;
     let first = pool
-        .go_on(&upload, "upload", 0, &bytes[..GRANULARITY])
+        .send_command(&upload, "upload", 0, &bytes[..GRANULARITY])
         .await;
-    let state = pool.go_on(&upload, "query", 0, b"").await;
+    let state = pool.send_command(&upload, "query", 0, b"").await;
     let last = pool
-        .go_on(
+        .send_command(
             &upload,
             "upload, finalize",
             GRANULARITY,
             &bytes[GRANULARITY..],
         )
         .await;
-    let late = pool.go_on(&upload, "query", 0, b"").await;
+    let late = pool.send_command(&upload, "query", 0, b"").await;
 
     assert_eq!(
         upload.url,
@@ -50,7 +50,7 @@ async fn an_upload_goes_in_pieces_to_where_it_began_and_its_file_belongs_there()
     // Whom the last answer did not reach may ask for it.
     assert_eq!(late.header("x-goog-upload-status"), Some("final"));
     let name = file_name(&last);
-    let kept = pool.google.belongings().remove(0);
+    let kept = pool.google.resources().remove(0);
     assert_eq!(kept.name, name);
     assert_eq!(kept.sha256, Some(hex(&Sha256::digest(&bytes))));
     let received = pool.google.received();
@@ -70,7 +70,7 @@ async fn an_upload_goes_in_pieces_to_where_it_began_and_its_file_belongs_there()
         assert_eq!(got.status, 200, "{}", got.text());
     }
     let rows = pool.finished_rows(9).await;
-    let told = |index: usize| {
+    let reported = |index: usize| {
         let row = &rows[index];
         (
             row.operation.as_deref(),
@@ -87,12 +87,12 @@ async fn an_upload_goes_in_pieces_to_where_it_began_and_its_file_belongs_there()
             Some(CLIENT_ID),
         )
     };
-    assert_eq!(told(0), success(36));
-    assert_eq!(told(1), success(8_388_608));
-    assert_eq!(told(2), success(0));
-    assert_eq!(told(3), success(7));
+    assert_eq!(reported(0), success(36));
+    assert_eq!(reported(1), success(8_388_608));
+    assert_eq!(reported(2), success(0));
+    assert_eq!(reported(3), success(7));
     assert!(rows[3].response_bytes > 200);
-    assert_eq!(told(4), success(0));
+    assert_eq!(reported(4), success(0));
     pool.assert_sums_agree().await;
 }
 
@@ -100,11 +100,13 @@ async fn an_upload_goes_in_pieces_to_where_it_began_and_its_file_belongs_there()
 async fn nothing_of_googles_session_or_of_the_pools_leaks() {
     let pool = two_projects().await;
 
-    let begun = pool.ask_for_upload(CLIENT_KEY, FILES).await;
-    let upload = Upload {
+    let begun = pool.request_upload(CLIENT_KEY, FILES).await;
+    let upload = ClientUpload {
         url: begun.header("x-goog-upload-url").unwrap().to_owned(),
     };
-    let part = pool.go_on(&upload, "upload, finalize", 0, b"all").await;
+    let part = pool
+        .send_command(&upload, "upload, finalize", 0, b"all")
+        .await;
     let google = pool.google.uploads().remove(0).upload_id;
 
     assert_eq!(
@@ -116,13 +118,16 @@ async fn nothing_of_googles_session_or_of_the_pools_leaks() {
         Some("8388608")
     );
     assert_eq!(begun.header("server"), Some("UploadServer"));
-    for heard in [&begun, &part] {
-        let told = format!("{:?}{}", heard.headers, heard.text());
-        assert!(!told.contains(&google), "{told}");
-        assert!(!told.contains(KEY) && !told.contains(OTHER_KEY), "{told}");
+    for response in [&begun, &part] {
+        let reported = format!("{:?}{}", response.headers, response.text());
+        assert!(!reported.contains(&google), "{reported}");
         assert!(
-            !told.contains("uploadid") && !told.contains("x-goog-upload-header-"),
-            "{told}"
+            !reported.contains(KEY) && !reported.contains(OTHER_KEY),
+            "{reported}"
+        );
+        assert!(
+            !reported.contains("uploadid") && !reported.contains("x-goog-upload-header-"),
+            "{reported}"
         );
     }
     for row in pool.finished_rows(2).await {
@@ -145,7 +150,7 @@ async fn nothing_of_googles_session_or_of_the_pools_leaks() {
 
 #[tokio::test]
 async fn a_session_leads_to_the_host_that_clients_see() {
-    let pool = TestPool::behind(&["127.0.0.0/8"], rules_of_two_projects()).await;
+    let pool = TestPool::behind_proxies(&["127.0.0.0/8"], config_of_two_projects()).await;
     let begin = async |headers: &[(&str, &str)]| {
         let mut request = pool
             .client
@@ -155,8 +160,8 @@ async fn a_session_leads_to_the_host_that_clients_see() {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let heard = Heard::whole(request.body("{}").send().await.unwrap()).await;
-        heard.header("x-goog-upload-url").unwrap().to_owned()
+        let response = ClientResponse::whole(request.body("{}").send().await.unwrap()).await;
+        response.header("x-goog-upload-url").unwrap().to_owned()
     };
 
     let url = begin(&[
@@ -178,9 +183,9 @@ async fn a_session_leads_to_the_host_that_clients_see() {
 
 #[tokio::test]
 async fn a_start_is_tried_with_another_key_and_is_nothing_without_its_row() {
-    let pool = TestPool::of([
-        FakeKey::new(KEY, "1", Fate::Invalid),
-        FakeKey::new(OTHER_KEY, "2", Fate::Healthy),
+    let pool = TestPool::with_keys([
+        FakeKey::new(KEY, "1", Behaviour::Invalid),
+        FakeKey::new(OTHER_KEY, "2", Behaviour::Healthy),
     ])
     .await;
     for _ in 0..4 {
@@ -193,10 +198,10 @@ async fn a_start_is_tried_with_another_key_and_is_nothing_without_its_row() {
         .execute(&pool.app.db.writer)
         .await
         .unwrap();
-    let heard = pool.ask_for_upload(CLIENT_KEY, FILES).await;
-    assert_eq!(heard.status, 503, "{}", heard.text());
-    assert_eq!(heard.header("x-goog-upload-url"), None);
-    assert_eq!(pool.row_of(&heard).await.outcome, Some(Outcome::Refused));
+    let response = pool.request_upload(CLIENT_KEY, FILES).await;
+    assert_eq!(response.status, 503, "{}", response.text());
+    assert_eq!(response.header("x-goog-upload-url"), None);
+    assert_eq!(pool.row_of(&response).await.outcome, Some(Outcome::Refused));
     eventually("no key is held", async || {
         (pool.leases() == 0).then_some(())
     })
@@ -207,14 +212,16 @@ async fn a_start_is_tried_with_another_key_and_is_nothing_without_its_row() {
 async fn what_is_uploaded_to_a_store_goes_to_its_project() {
     let pool = two_projects().await;
     let made = pool.post("/v1beta/fileSearchStores", r#"{"displayName":"s"}"#);
-    let made = Heard::whole(made.send().await.unwrap()).await.json();
+    let made = ClientResponse::whole(made.send().await.unwrap())
+        .await
+        .json();
     let store = made["name"].as_str().unwrap();
     let owner = pool.google.last_received().unwrap().key;
     let path = format!("/upload/v1beta/{store}:uploadToFileSearchStore");
 
     for _ in 0..4 {
-        let begun = pool.ask_for_upload(CLIENT_KEY, &path).await;
-        let upload = Upload {
+        let begun = pool.request_upload(CLIENT_KEY, &path).await;
+        let upload = ClientUpload {
             url: begun.header("x-goog-upload-url").unwrap().to_owned(),
         };
         assert!(
@@ -222,7 +229,9 @@ async fn what_is_uploaded_to_a_store_goes_to_its_project() {
                 .url
                 .starts_with(&format!("{}{path}?upload_id=", pool.url))
         );
-        let ended = pool.go_on(&upload, "upload, finalize", 0, b"all").await;
+        let ended = pool
+            .send_command(&upload, "upload, finalize", 0, b"all")
+            .await;
         assert_eq!(ended.status, 200, "{}", ended.text());
         let operation = ended.json()["name"].as_str().unwrap().to_owned();
         let got = get(&pool, CLIENT_KEY, &format!("/v1beta/{operation}")).await;
@@ -232,7 +241,7 @@ async fn what_is_uploaded_to_a_store_goes_to_its_project() {
     let raw = pool
         .post(&path, "all")
         .header("x-goog-upload-protocol", "raw");
-    let raw = Heard::whole(raw.send().await.unwrap()).await;
+    let raw = ClientResponse::whole(raw.send().await.unwrap()).await;
     assert_eq!(raw.status, 200, "{}", raw.text());
     assert!(
         pool.google
@@ -240,18 +249,18 @@ async fn what_is_uploaded_to_a_store_goes_to_its_project() {
             .iter()
             .all(|request| request.key == owner)
     );
-    pool.add_client(OTHER_CLIENT).await;
-    assert_eq!(pool.ask_for_upload(OTHER_CLIENT, &path).await.status, 404);
+    pool.add_client_key(OTHER_CLIENT).await;
+    assert_eq!(pool.request_upload(OTHER_CLIENT, &path).await.status, 404);
 }
 
 #[tokio::test]
 async fn the_older_protocol_is_served_too() {
-    let pool = TestPool::of([FakeKey::healthy(KEY, "1")]).await;
+    let pool = TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await;
     let google = "https://generativelanguage.googleapis.com/upload/v1beta/files?uploadType=resumable&upload_id=G";
     pool.google.replay([
-        RawAnswer::new(200, &[("location", google)], ""),
-        RawAnswer::new(308, &[("range", "bytes=0-2")], ""),
-        RawAnswer::new(
+        ReplayedResponse::new(200, &[("location", google)], ""),
+        ReplayedResponse::new(308, &[("range", "bytes=0-2")], ""),
+        ReplayedResponse::new(
             200,
             &[("content-type", "application/json")],
             r#"{"file":{"name":"files/old"}}"#,
@@ -259,7 +268,7 @@ async fn the_older_protocol_is_served_too() {
     ]);
 
     let begun = pool.post(&format!("{FILES}?uploadType=resumable"), "{}");
-    let begun = Heard::whole(begun.send().await.unwrap()).await;
+    let begun = ClientResponse::whole(begun.send().await.unwrap()).await;
     let url = begun.header("location").unwrap().to_owned();
     let put = async |range: &str, part: &'static str| {
         let put = pool
@@ -267,7 +276,7 @@ async fn the_older_protocol_is_served_too() {
             .put(&url)
             .header("content-range", range)
             .body(part);
-        Heard::whole(put.send().await.unwrap()).await
+        ClientResponse::whole(put.send().await.unwrap()).await
     };
     let more = put("bytes 0-2/5", "abc").await;
     let last = put("bytes 3-4/5", "de").await;
@@ -295,7 +304,7 @@ async fn the_older_protocol_is_served_too() {
 async fn browsers_may_read_what_they_need_to_go_on() {
     let pool = two_projects().await;
 
-    let begun = pool.ask_for_upload(CLIENT_KEY, FILES).await;
+    let begun = pool.request_upload(CLIENT_KEY, FILES).await;
 
     let exposed = begun
         .headers

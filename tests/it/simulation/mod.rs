@@ -1,7 +1,7 @@
 //! Days of simulated traffic over many projects with the limits of Google's free tier.
 
-mod life;
-mod world;
+mod incidents;
+mod simulator;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,30 +19,33 @@ use gemini_pool::storage::recorder::Recorder;
 use gemini_pool::storage::upstream_keys::Evidence;
 use gemini_pool::storage::{installation, upstream_keys};
 
-use world::{Demand, World, Written, demand, key, start};
+use simulator::{ModelLoad, Simulator, WrittenRow, key, model_load, start};
 
 const PROJECTS: u64 = 200;
 
 /// More of the scarce models than the quotas allow, and some of what no project of the free tier has.
-const DEMANDS: [Demand; 6] = [
-    demand("gemini-2.5-flash", 6_000, 2_000, 0, 20),
-    demand("gemini-3.5-flash", 5_000, 8_000, 0, 20),
-    demand("gemini-2.5-flash-lite", 6_000, 1_000, 0, 20),
-    demand("gemini-3.1-flash-lite", 25_000, 1_000, 0, 500),
-    demand("gemini-embedding-001", 5_500, 500, 100, 1_000),
-    demand("gemini-2.5-pro", 500, 2_000, 0, 0),
+const MODEL_LOADS: [ModelLoad; 6] = [
+    model_load("gemini-2.5-flash", 6_000, 2_000, 0, 20),
+    model_load("gemini-3.5-flash", 5_000, 8_000, 0, 20),
+    model_load("gemini-2.5-flash-lite", 6_000, 1_000, 0, 20),
+    model_load("gemini-3.1-flash-lite", 25_000, 1_000, 0, 500),
+    model_load("gemini-embedding-001", 5_500, 500, 100, 1_000),
+    model_load("gemini-2.5-pro", 500, 2_000, 0, 0),
 ];
 
-fn assert_good(world: &World) {
-    let seen = &world.seen;
-    assert_eq!(seen.forbidden, 0, "calls to what was known to rest");
-    let refused = world.refused_share();
-    let throughput = world.throughput(PROJECTS);
+fn assert_good(simulator: &Simulator) {
+    let figures = &simulator.figures;
+    assert_eq!(
+        figures.calls_during_cooldown, 0,
+        "calls to what was known to rest"
+    );
+    let refused = simulator.refused_share();
+    let throughput = simulator.throughput(PROJECTS);
     let report = format!(
         "{} calls, {:.2} % refused: {:?}\n{throughput:?}",
-        seen.calls,
+        figures.calls,
         refused * 100.0,
-        seen.refused_by
+        figures.refused_by
     );
     println!("{report}");
     assert!(refused < 0.01, "{report}");
@@ -52,30 +55,30 @@ fn assert_good(world: &World) {
 }
 
 /// Runs three days, with what is done each hour, and looks at the pool a minute after each midnight.
-async fn three_days(world: &mut World, mut each_hour: impl AsyncFnMut(&mut World)) {
+async fn three_days(simulator: &mut Simulator, mut each_hour: impl AsyncFnMut(&mut Simulator)) {
     for _ in 0..3 {
-        let midnight = end_of_google_day(world.now);
-        let served_before = |world: &World| world.seen.served.clone();
-        world.burst(20);
-        let (day, begun) = (world.now, served_before(world));
-        world.run_until(day + Duration::from_mins(1));
-        for demand in DEMANDS.iter().filter(|demand| demand.quota > 0) {
-            let key = (day, demand.model);
-            let served = world.seen.served.get(&key).copied().unwrap_or(0);
+        let midnight = end_of_google_day(simulator.now);
+        let served_before = |simulator: &Simulator| simulator.figures.served.clone();
+        simulator.burst(20);
+        let (day, begun) = (simulator.now, served_before(simulator));
+        simulator.run_until(day + Duration::from_mins(1));
+        for model_load in MODEL_LOADS.iter().filter(|model_load| model_load.quota > 0) {
+            let key = (day, model_load.model);
+            let served = simulator.figures.served.get(&key).copied().unwrap_or(0);
             let before = begun.get(&key).copied().unwrap_or(0);
             assert!(
                 served - before >= 20,
                 "{} a minute after {day}: {served}",
-                demand.model
+                model_load.model
             );
         }
         let mut hour = day + Duration::from_hours(1);
         while hour < midnight {
-            world.run_until(hour);
-            each_hour(world).await;
+            simulator.run_until(hour);
+            each_hour(simulator).await;
             hour = hour + Duration::from_hours(1);
         }
-        world.run_until(midnight);
+        simulator.run_until(midnight);
     }
 }
 
@@ -85,11 +88,11 @@ async fn three_days_of_traffic_use_the_quotas_up_and_hardly_meet_a_refusal() {
     for number in 1..=i64::try_from(PROJECTS).unwrap() {
         keys.put(key(number), number, start());
     }
-    let mut world = World::new(keys, &DEMANDS, start(), 1);
+    let mut simulator = Simulator::new(keys, &MODEL_LOADS, start(), 1);
 
-    three_days(&mut world, async |world| world.written.clear()).await;
+    three_days(&mut simulator, async |simulator| simulator.written.clear()).await;
 
-    assert_good(&world);
+    assert_good(&simulator);
 }
 
 #[tokio::test]
@@ -100,16 +103,16 @@ async fn a_restart_every_hour_forgets_nothing_that_matters() {
     db.migrate().await.unwrap();
     add_keys(&db).await;
     let keys = load(&db, &url, start()).await;
-    let mut world = World::new(keys, &DEMANDS, start(), 2);
+    let mut simulator = Simulator::new(keys, &MODEL_LOADS, start(), 2);
 
-    three_days(&mut world, async |world| {
-        world.let_all_end();
-        write(&db, std::mem::take(&mut world.written)).await;
-        world.keys = load(&db, &url, world.now).await;
+    three_days(&mut simulator, async |simulator| {
+        simulator.end_running_requests();
+        write(&db, std::mem::take(&mut simulator.written)).await;
+        simulator.keys = load(&db, &url, simulator.now).await;
     })
     .await;
 
-    assert_good(&world);
+    assert_good(&simulator);
 }
 
 /// The same keys as rows: each gets a project of its own, and both have its number.
@@ -145,12 +148,12 @@ async fn load(db: &Db, url: &str, now: Timestamp) -> KeyRegistry {
 }
 
 /// Writes down what a server would have written, in its order.
-async fn write(db: &Db, written: Vec<Written>) {
+async fn write(db: &Db, written: Vec<WrittenRow>) {
     let (recorder, writer) = Recorder::new(db.clone());
     for written in written {
         match written {
-            Written::Row(row) => drop(recorder.finish(row)),
-            Written::Change(change) => recorder.change(
+            WrittenRow::Row(row) => drop(recorder.finish(row)),
+            WrittenRow::Change(change) => recorder.change(
                 change,
                 Evidence {
                     status: Some(429),

@@ -40,16 +40,16 @@ pub struct AdminClient {
 impl AdminClient {
     /// Signs in.
     pub async fn sign_in(pool: &TestPool) -> Self {
-        let mut admin = Self::arrive(pool).await;
-        let answer = admin.enter().await;
+        let mut admin = Self::open_login(pool).await;
+        let answer = admin.submit_login().await;
         assert_eq!(answer.status(), 303);
         assert_eq!(answer.headers()[LOCATION], "/status");
-        admin.look("/account").await;
+        admin.get_page("/account").await;
         admin
     }
 
     /// Stands before the door.
-    pub async fn arrive(pool: &TestPool) -> Self {
+    pub async fn open_login(pool: &TestPool) -> Self {
         pool.add_admin().await;
         let mut admin = Self {
             client: pool.client.clone(),
@@ -57,18 +57,18 @@ impl AdminClient {
             cookies: Vec::new(),
             csrf: String::new(),
         };
-        admin.look("/login").await;
+        admin.get_page("/login").await;
         admin
     }
 
     /// Sends the right password.
-    pub async fn enter(&mut self) -> Response {
+    pub async fn submit_login(&mut self) -> Response {
         let fields = [("username", USERNAME), ("password", PASSWORD)];
         self.submit("/login", &fields).await
     }
 
     /// A page, and from now on the token of its forms.
-    pub async fn look(&mut self, path: &str) -> String {
+    pub async fn get_page(&mut self, path: &str) -> String {
         let answer = self.request(Method::GET, path).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         self.keep_cookies(&answer);

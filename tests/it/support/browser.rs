@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::admin::{PASSWORD, USERNAME};
-use super::webdriver::{By, Element, Session};
-use super::{PATIENCE, TestPool};
+use super::webdriver::{By, Element, WebDriverSession};
+use super::{TIMEOUT, TestPool};
 
 /// How many run at once: each is several processes, and all tests share the machine.
-static TURNS: Semaphore = Semaphore::const_new(2);
+static BROWSER_SLOTS: Semaphore = Semaphore::const_new(2);
 /// How often a page is looked at while something is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-const DESK: (u32, u32) = (1_280, 800);
-const PHONE: (u32, u32) = (390, 844);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+const DESKTOP_SIZE: (u32, u32) = (1_280, 800);
+const PHONE_SIZE: (u32, u32) = (390, 844);
 const FLAGS: [&str; 14] = [
     "--headless=new",
     "--no-sandbox",
@@ -40,22 +40,22 @@ const FLAGS: [&str; 14] = [
 
 /// A browser with a fresh profile. It ends when it is dropped, in a failing test too.
 pub struct Browser {
-    session: Session,
+    session: WebDriverSession,
     /// Where the pool's dashboard is.
     url: String,
     _profile: tempfile::TempDir,
-    _turn: SemaphorePermit<'static>,
+    _slot: SemaphorePermit<'static>,
 }
 
 /// How a browser differs from one on a desk that speaks English.
 #[derive(Debug, Clone, Copy)]
-pub struct Manner {
+pub struct BrowserOptions {
     pub javascript: bool,
     /// What it asks servers for, as `zh-TW`.
     pub language: &'static str,
 }
 
-impl Default for Manner {
+impl Default for BrowserOptions {
     fn default() -> Self {
         Self {
             javascript: true,
@@ -67,30 +67,31 @@ impl Default for Manner {
 impl Browser {
     /// A browser for the pool's dashboard; `None` where there is none on this machine.
     pub async fn start(pool: &TestPool) -> Option<Self> {
-        Self::start_with(pool, Manner::default()).await
+        Self::start_with(pool, BrowserOptions::default()).await
     }
 
     pub async fn without_javascript(pool: &TestPool) -> Option<Self> {
-        let manner = Manner {
+        let options = BrowserOptions {
             javascript: false,
-            ..Manner::default()
+            ..BrowserOptions::default()
         };
-        Self::start_with(pool, manner).await
+        Self::start_with(pool, options).await
     }
 
-    pub async fn start_with(pool: &TestPool, manner: Manner) -> Option<Self> {
+    pub async fn start_with(pool: &TestPool, options: BrowserOptions) -> Option<Self> {
         if !installed() {
             return None;
         }
         pool.add_admin().await;
-        let turn = TURNS.acquire().await.unwrap();
+        let slot = BROWSER_SLOTS.acquire().await.unwrap();
         let profile = tempfile::tempdir().unwrap();
-        let session = Session::start(profile.path(), capabilities(profile.path(), manner)).await;
+        let session =
+            WebDriverSession::start(profile.path(), capabilities(profile.path(), options)).await;
         Some(Self {
             session,
             url: pool.url.clone(),
             _profile: profile,
-            _turn: turn,
+            _slot: slot,
         })
     }
 
@@ -100,7 +101,7 @@ impl Browser {
         self.fill("username", USERNAME).await;
         self.fill("password", PASSWORD).await;
         self.click("[type=submit].primary").await;
-        self.arrives("/status").await;
+        self.wait_for_path("/status").await;
     }
 
     /// Goes to a path of the dashboard.
@@ -113,7 +114,7 @@ impl Browser {
     }
 
     /// Where it is: path and query.
-    pub async fn place(&self) -> String {
+    pub async fn path_and_query(&self) -> String {
         let url = self.session.get("/url").await.unwrap();
         let url: reqwest::Url = url.as_str().unwrap().parse().unwrap();
         let query = url.query().map(|query| format!("?{query}"));
@@ -121,10 +122,10 @@ impl Browser {
     }
 
     /// Waits until it is at a path, whatever the query.
-    pub async fn arrives(&self, path: &str) {
-        self.until(&format!("it is at {path}"), async || {
-            let place = self.place().await;
-            (place.split('?').next() == Some(path)).then_some(())
+    pub async fn wait_for_path(&self, path: &str) {
+        self.wait_until(&format!("it is at {path}"), async || {
+            let location = self.path_and_query().await;
+            (location.split('?').next() == Some(path)).then_some(())
         })
         .await;
     }
@@ -144,10 +145,10 @@ impl Browser {
                  [normalize-space()={text} or @aria-label={text}]"
             ))
         };
-        self.until(&format!("{what:?} can be clicked"), async || {
-            let element = self.shown(&by).await?;
+        self.wait_until(&format!("{what:?} can be clicked"), async || {
+            let element = self.find_visible(&by).await?;
             // It may be replaced, or move away from under the pointer, just now.
-            self.session.act(&element, "click").await.ok()
+            self.session.perform(&element, "click").await.ok()
         })
         .await;
     }
@@ -155,19 +156,21 @@ impl Browser {
     /// Puts text in the place of what the field with this label or name holds, as pasting does, or chooses the option with it.
     pub async fn fill(&self, field: &str, text: &str) {
         let element = self.field(field).await;
-        if self.session.ask(&element, "name").await.unwrap() == "select" {
+        if self.session.property(&element, "name").await.unwrap() == "select" {
             let option = By::XPath(format!("./option[normalize-space()={}]", quoted(text)));
             let found = self
                 .session
                 .find_all(&option, Some(&element))
                 .await
                 .unwrap();
-            return self.session.act(&found[0], "click").await.unwrap();
+            return self.session.perform(&found[0], "click").await.unwrap();
         }
-        self.session.act(&element, "clear").await.unwrap();
+        self.session.perform(&element, "clear").await.unwrap();
         self.session.focus(&element).await;
         let text = json!({"text": text});
-        self.session.tell("Input.insertText", text).await;
+        self.session
+            .devtools_command("Input.insertText", text)
+            .await;
     }
 
     /// What the page shows.
@@ -178,15 +181,15 @@ impl Browser {
         let Some(body) = found.first() else {
             return String::new();
         };
-        let text = self.session.ask(body, "text").await;
+        let text = self.session.property(body, "text").await;
         text.map_or(String::new(), |text| {
             text.as_str().unwrap_or_default().to_owned()
         })
     }
 
     /// Waits until the page shows a text.
-    pub async fn sees(&self, text: &str) {
-        self.until(&format!("it shows {text:?}"), async || {
+    pub async fn wait_for_text(&self, text: &str) {
+        self.wait_until(&format!("it shows {text:?}"), async || {
             self.text().await.contains(text).then_some(())
         })
         .await;
@@ -208,13 +211,13 @@ impl Browser {
     }
 
     /// From now on as wide as a phone.
-    pub async fn phone(&self) {
-        self.resize(PHONE).await;
+    pub async fn use_phone_size(&self) {
+        self.resize(PHONE_SIZE).await;
     }
 
     /// From now on as wide as at a desk.
-    pub async fn desk(&self) {
-        self.resize(DESK).await;
+    pub async fn use_desktop_size(&self) {
+        self.resize(DESKTOP_SIZE).await;
     }
 
     /// From now on in a system that prefers dark pages, or light ones.
@@ -222,17 +225,19 @@ impl Browser {
         let value = if dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": value}]);
         let media = json!({"features": features});
-        self.session.tell("Emulation.setEmulatedMedia", media).await;
+        self.session
+            .devtools_command("Emulation.setEmulatedMedia", media)
+            .await;
     }
 
     /// Whether the page is no wider than the window, so that nobody must scroll sideways.
-    pub async fn fits(&self) -> bool {
+    pub async fn fits_window(&self) -> bool {
         let script = "return document.documentElement.scrollWidth <= window.innerWidth";
         self.session.execute(script, &[]).await == json!(true)
     }
 
     /// What axe-core calls a serious or critical violation of accessibility, with the elements that do it.
-    pub async fn axe(&self) -> Vec<String> {
+    pub async fn accessibility_violations(&self) -> Vec<String> {
         let axe = std::fs::read_to_string(axe()).unwrap();
         self.session.execute(&axe, &[]).await;
         let run = "
@@ -248,21 +253,21 @@ impl Browser {
 
     /// Errors of scripts, and what the page asked for and did not get, since this was asked last. That a form was refused
     /// is none.
-    pub async fn complaints(&self) -> Vec<String> {
+    pub async fn console_errors(&self) -> Vec<String> {
         let log = self.session.post("/se/log", json!({"type": "browser"}));
         let log = log.await.unwrap();
-        let told = log.as_array().unwrap().iter();
-        let told = told.filter(|entry| entry["level"] == "SEVERE");
-        let told = told.map(|entry| entry["message"].as_str().unwrap().to_owned());
+        let entries = log.as_array().unwrap().iter();
+        let entries = entries.filter(|entry| entry["level"] == "SEVERE");
+        let entries = entries.map(|entry| entry["message"].as_str().unwrap().to_owned());
         let is_refusal = |message: &String| {
             let statuses = ["status of 401", "status of 422"];
             statuses.iter().any(|status| message.contains(status))
         };
-        told.filter(|message| !is_refusal(message)).collect()
+        entries.filter(|message| !is_refusal(message)).collect()
     }
 
     /// Leaves a picture of the whole page in the folder that `SCREENSHOTS` names, if it does.
-    pub async fn picture(&self, name: &str) {
+    pub async fn screenshot(&self, name: &str) {
         let Some(folder) = std::env::var_os("SCREENSHOTS") else {
             return;
         };
@@ -279,26 +284,26 @@ impl Browser {
     }
 
     /// Waits for something to become true of the page, and tells what it shows if it does not.
-    pub async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-        let waited = tokio::time::timeout(PATIENCE, async {
+    pub async fn wait_until<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+        let waited = tokio::time::timeout(TIMEOUT, async {
             loop {
-                if let Some(found) = look().await {
+                if let Some(found) = check().await {
                     return found;
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         });
         if let Ok(found) = waited.await {
             return found;
         }
-        let (place, text) = (self.place().await, self.text().await);
-        panic!("waited in vain until {what}; at {place} it shows:\n{text}")
+        let (location, text) = (self.path_and_query().await, self.text().await);
+        panic!("waited in vain until {what}; at {location} it shows:\n{text}")
     }
 
     /// The first shown element.
-    async fn shown(&self, by: &By) -> Option<Element> {
+    async fn find_visible(&self, by: &By) -> Option<Element> {
         for element in self.session.find_all(by, None).await.ok()? {
-            let shown = self.session.ask(&element, "displayed").await;
+            let shown = self.session.property(&element, "displayed").await;
             if shown.is_ok_and(|shown| shown == true) {
                 return Some(element);
             }
@@ -315,24 +320,25 @@ impl Browser {
              or ancestor::label[normalize-space()={text}]]"
         ));
         let what = format!("there is a field {field:?}");
-        self.until(&what, async || self.shown(&by).await).await
+        self.wait_until(&what, async || self.find_visible(&by).await)
+            .await
     }
 
     async fn resize(&self, (width, height): (u32, u32)) {
         let size = json!({
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width == PHONE.0,
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width == PHONE_SIZE.0,
         });
         let command = "Emulation.setDeviceMetricsOverride";
-        self.session.tell(command, size).await;
+        self.session.devtools_command(command, size).await;
     }
 }
 
-fn capabilities(profile: &Path, manner: Manner) -> Value {
+fn capabilities(profile: &Path, options: BrowserOptions) -> Value {
     let mut flags = FLAGS.map(str::to_owned).to_vec();
     flags.push(format!("--user-data-dir={}", profile.display()));
-    flags.push(format!("--accept-lang={}", manner.language));
-    let mut preferences = json!({"intl.accept_languages": manner.language});
-    if !manner.javascript {
+    flags.push(format!("--accept-lang={}", options.language));
+    let mut preferences = json!({"intl.accept_languages": options.language});
+    if !options.javascript {
         // 2: blocked.
         preferences["profile.managed_default_content_settings.javascript"] = json!(2);
     }
@@ -376,8 +382,8 @@ fn unbase64(text: &str) -> Vec<u8> {
         .collect();
     let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
     for group in digits.chunks(4) {
-        let bits = (0..4).fold(0, |bits, place| {
-            bits << 6 | group.get(place).copied().unwrap_or(0)
+        let bits = (0..4).fold(0, |bits, location| {
+            bits << 6 | group.get(location).copied().unwrap_or(0)
         });
         let all = [bits >> 16, bits >> 8, bits].map(|byte| u8::try_from(byte & 255).unwrap());
         bytes.extend(&all[..group.len() - 1]);

@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
-use super::wire::Answer;
-use super::{CLIENT_KEY, PATIENCE, TestPool};
+use super::raw_http::RawResponse;
+use super::{CLIENT_KEY, TIMEOUT, TestPool};
 
 /// Where sessions are opened.
 pub const PATH: &str =
@@ -21,11 +21,11 @@ pub const PATH: &str =
 pub const MODEL: &str = "gemini-2.5-flash-native-audio-preview-09-2025";
 
 /// Asks for a session as the headers and the query have it; gets it, or the answer that refuses it.
-pub async fn ask(
+pub async fn open_session(
     url: &str,
     path_and_query: &str,
     headers: &[(&str, &str)],
-) -> Result<Socket, Answer> {
+) -> Result<Socket, RawResponse> {
     let host = url.strip_prefix("http://").unwrap();
     let stream = TcpStream::connect(host).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -49,7 +49,7 @@ pub async fn ask(
     }
     let (head, body) = response.into_parts();
     let headers = head.headers.iter();
-    Err(Answer {
+    Err(RawResponse {
         status: head.status.as_u16(),
         headers: headers
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
@@ -59,19 +59,22 @@ pub async fn ask(
 }
 
 /// A client that was let in and has said nothing yet.
-pub async fn enter(pool: &TestPool) -> Socket {
+pub async fn connect(pool: &TestPool) -> Socket {
     let headers = [
         ("x-goog-api-key", CLIENT_KEY),
         ("sec-websocket-extensions", "permessage-deflate"),
     ];
-    ask(&pool.url, PATH, &headers).await.unwrap()
+    open_session(&pool.url, PATH, &headers).await.unwrap()
 }
 
 /// A session that has begun.
 pub async fn begin(pool: &TestPool) -> Socket {
-    let mut socket = enter(pool).await;
+    let mut socket = connect(pool).await;
     socket.send(setup(json!({}))).await.unwrap();
-    assert_eq!(hear_json(&mut socket).await, json!({"setupComplete": {}}));
+    assert_eq!(
+        receive_json(&mut socket).await,
+        json!({"setupComplete": {}})
+    );
     socket
 }
 
@@ -96,19 +99,19 @@ pub fn text(json: Value) -> Message {
 }
 
 /// What comes next, a close included.
-pub async fn hear(socket: &mut Socket) -> Message {
-    let heard = tokio::time::timeout(PATIENCE, socket.next()).await;
-    heard.unwrap().unwrap().unwrap()
+pub async fn receive(socket: &mut Socket) -> Message {
+    let message = tokio::time::timeout(TIMEOUT, socket.next()).await;
+    message.unwrap().unwrap().unwrap()
 }
 
-pub async fn hear_json(socket: &mut Socket) -> Value {
-    serde_json::from_slice(&hear(socket).await.into_data()).unwrap()
+pub async fn receive_json(socket: &mut Socket) -> Value {
+    serde_json::from_slice(&receive(socket).await.into_data()).unwrap()
 }
 
 /// Listens until the session is closed. Returns the code and the reason; `None`: there were none.
-pub async fn hear_close(socket: &mut Socket) -> Option<(u16, String)> {
+pub async fn receive_close(socket: &mut Socket) -> Option<(u16, String)> {
     loop {
-        if let Message::Close(frame) = hear(socket).await {
+        if let Message::Close(frame) = receive(socket).await {
             return frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
         }
     }
@@ -117,5 +120,5 @@ pub async fn hear_close(socket: &mut Socket) -> Option<(u16, String)> {
 /// Closes the session and waits for the pool's answer.
 pub async fn close(mut socket: Socket, frame: Option<CloseFrame>) {
     socket.send(Message::Close(frame)).await.unwrap();
-    hear_close(&mut socket).await;
+    receive_close(&mut socket).await;
 }

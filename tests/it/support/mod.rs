@@ -1,16 +1,16 @@
 //! `TestPool`: the real server over a fresh database and a fake Gemini; a method per thing a user does.
 
 pub mod admin;
-pub mod asking;
 pub mod browser;
+pub mod encoding;
 pub mod live;
-pub mod packing;
 pub mod process;
+pub mod raw_http;
 pub mod recording;
-pub mod sdks;
-pub mod uploading;
+pub mod requests;
+pub mod sdk_scripts;
+pub mod uploads;
 pub mod webdriver;
-pub mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ use gemini_pool::app::App;
 use gemini_pool::cli::serve::prepare;
 use gemini_pool::clock;
 use gemini_pool::config::{Config, FirstAdmin};
-use gemini_pool::demo::fake_gemini::fate::FakeKey;
-use gemini_pool::demo::fake_gemini::{FakeGemini, Rules};
+use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
+use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 use gemini_pool::pool::clients::client_key::ClientKeyId;
 use gemini_pool::pool::keys::upstream_key::{KeyAttributes, ProjectId, UpstreamKeyId};
 use gemini_pool::pool::outcome::Outcome;
@@ -43,14 +43,14 @@ use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use asking::{Ask, Heard, QUESTION};
+use requests::{ClientResponse, GENERATE_BODY, TestRequest};
 
 /// The client key every test pool knows.
 pub const CLIENT_KEY: &str = "CLIENT_KEY_1";
 /// Its id.
 pub const CLIENT_ID: ClientKeyId = ClientKeyId(1);
 /// How long anything may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running server with its upstream.
 pub struct TestPool {
@@ -65,38 +65,50 @@ pub struct TestPool {
 
 impl TestPool {
     /// A pool whose upstream keys are those of the rules.
-    pub async fn start(rules: Rules) -> Self {
-        Self::start_with(rules, &[]).await
+    pub async fn start(fake_config: FakeConfig) -> Self {
+        Self::start_with(fake_config, &[]).await
     }
 
-    /// A pool over one key for each fate given.
-    pub async fn of(keys: impl IntoIterator<Item = FakeKey>) -> Self {
-        Self::start(Rules::with_keys(keys)).await
+    /// A pool over one key for each behaviour given.
+    pub async fn with_keys(keys: impl IntoIterator<Item = FakeKey>) -> Self {
+        Self::start(FakeConfig::with_keys(keys)).await
     }
 
     /// A pool with settings other than the defaults.
-    pub async fn start_with(rules: Rules, changed: &[(&str, &str)]) -> Self {
-        let secrets = rules.keys.iter().map(|key| key.secret.clone()).collect();
-        let google = FakeGemini::start(rules).await.unwrap();
-        Self::over(google, secrets, changed).await
+    pub async fn start_with(fake_config: FakeConfig, changed: &[(&str, &str)]) -> Self {
+        let secrets = fake_config
+            .keys
+            .iter()
+            .map(|key| key.secret.clone())
+            .collect();
+        let google = FakeGemini::start(fake_config).await.unwrap();
+        Self::with_upstream(google, secrets, changed).await
     }
 
     /// A pool over an upstream that is there already.
-    pub async fn over(google: FakeGemini, secrets: Vec<String>, changed: &[(&str, &str)]) -> Self {
+    pub async fn with_upstream(
+        google: FakeGemini,
+        secrets: Vec<String>,
+        changed: &[(&str, &str)],
+    ) -> Self {
         let url = google.url();
         Self::start_at(google, url, secrets, &[], changed).await
     }
 
     /// A pool that sends elsewhere: to something that speaks worse HTTP than the fake can.
-    pub async fn sending_to(url: String, secret: &str) -> Self {
-        let google = FakeGemini::start(Rules::default()).await.unwrap();
+    pub async fn with_upstream_url(url: String, secret: &str) -> Self {
+        let google = FakeGemini::start(FakeConfig::default()).await.unwrap();
         Self::start_at(google, url, vec![secret.to_owned()], &[], &[]).await
     }
 
     /// A pool that believes what these proxies in front of it say of a client's address.
-    pub async fn behind(proxies: &[&str], rules: Rules) -> Self {
-        let secrets = rules.keys.iter().map(|key| key.secret.clone()).collect();
-        let google = FakeGemini::start(rules).await.unwrap();
+    pub async fn behind_proxies(proxies: &[&str], fake_config: FakeConfig) -> Self {
+        let secrets = fake_config
+            .keys
+            .iter()
+            .map(|key| key.secret.clone())
+            .collect();
+        let google = FakeGemini::start(fake_config).await.unwrap();
         let url = google.url();
         Self::start_at(google, url, secrets, proxies, &[]).await
     }
@@ -161,20 +173,26 @@ impl TestPool {
 
     /// Asks the usual question without a stream.
     pub async fn generate(&self) -> reqwest::Response {
-        self.post("/v1beta/models/gemini-2.5-flash:generateContent", QUESTION)
-            .send()
-            .await
-            .unwrap()
+        self.post(
+            "/v1beta/models/gemini-2.5-flash:generateContent",
+            GENERATE_BODY,
+        )
+        .send()
+        .await
+        .unwrap()
     }
 
     /// Asks and listens to the end.
-    pub async fn hear(&self, ask: Ask) -> Heard {
-        Heard::whole(self.ask(ask).await).await
+    pub async fn fetch(&self, test_request: TestRequest) -> ClientResponse {
+        ClientResponse::whole(self.send(test_request).await).await
     }
 
     /// Asks and listens as far as the head.
-    pub async fn ask(&self, ask: Ask) -> reqwest::Response {
-        self.post(ask.path(), ask.body()).send().await.unwrap()
+    pub async fn send(&self, test_request: TestRequest) -> reqwest::Response {
+        self.post(test_request.path(), test_request.body())
+            .send()
+            .await
+            .unwrap()
     }
 
     /// All rows, oldest first.
@@ -195,8 +213,8 @@ impl TestPool {
     }
 
     /// The row of an answer, as it is now.
-    pub async fn row_of(&self, heard: &Heard) -> RequestLog {
-        let id = heard.id().parse().unwrap();
+    pub async fn row_of(&self, response: &ClientResponse) -> RequestLog {
+        let id = response.id().parse().unwrap();
         listed::find(&self.app.db.readers, id).await.unwrap()
     }
 
@@ -246,7 +264,7 @@ impl TestPool {
     }
 
     /// Records a request that the client made a while ago.
-    pub async fn asked_before(&self, ago: Duration) {
+    pub async fn record_past_request(&self, ago: Duration) {
         let then = clock::now() - ago;
         let path = "/v1beta/models/gemini-2.5-flash:generateContent".to_owned();
         let attempt = NewAttempt {
@@ -274,7 +292,7 @@ impl TestPool {
     /// Keeps everybody else from writing until what it returns is closed.
     pub async fn lock_database(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.database());
-        let mut other = options.busy_timeout(PATIENCE).connect().await.unwrap();
+        let mut other = options.busy_timeout(TIMEOUT).connect().await.unwrap();
         sqlx::query("BEGIN EXCLUSIVE")
             .execute(&mut other)
             .await
@@ -288,7 +306,7 @@ impl TestPool {
     }
 
     /// Makes another client key known.
-    pub async fn add_client(&self, secret: &str) {
+    pub async fn add_client_key(&self, secret: &str) {
         let (secret, now) = (Secret::new(secret), clock::now());
         let key = NewClientKey {
             name: "another",
@@ -335,7 +353,7 @@ impl TestPool {
     /// Stops the server as SIGTERM does and waits until it has ended.
     pub async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.server)
+        tokio::time::timeout(TIMEOUT, self.server)
             .await
             .unwrap()
             .unwrap()
@@ -352,7 +370,7 @@ pub fn http_client() -> reqwest::ClientBuilder {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
 }
 
 /// An act by hand, as of a command.
@@ -379,10 +397,10 @@ pub async fn newest_rows(db: &Db) -> Vec<RequestLog> {
 }
 
 /// Waits for something to become true, generously.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let waited = tokio::time::timeout(PATIENCE, async {
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let waited = tokio::time::timeout(TIMEOUT, async {
         loop {
-            if let Some(found) = look().await {
+            if let Some(found) = check().await {
                 return found;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -94,8 +94,8 @@ impl PoolProcess {
     /// Asks it to end.
     pub fn terminate(&self) {
         let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(told.success());
+        let status = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(status.success());
     }
 
     /// Waits until it has ended by itself.

@@ -1,27 +1,27 @@
-//! `Recording`: a real exchange with Google, and what it says of itself, read without the program's own parsers.
+//! `RecordedExchange`: a real exchange with Google, and what it says of itself, read without the program's own parsers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gemini_pool::demo::fake_gemini::replay::RawAnswer;
+use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::packing::pieces;
-use super::wire::{Headers, Sent};
+use super::encoding::pieces;
+use super::raw_http::{Headers, RawRequest};
 use super::{CLIENT_KEY, RequestLog};
 
 /// One file of `tests/recordings`; its README says where they come from.
 #[derive(Debug, Deserialize)]
-pub struct Recording {
+pub struct RecordedExchange {
     pub id: String,
     pub kinds: Vec<String>,
-    pub request: Request,
-    pub response: Response,
+    pub request: RecordedRequest,
+    pub response: RecordedResponse,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub struct RecordedRequest {
     pub method: String,
     pub path_and_query: String,
     headers: Vec<(String, String)>,
@@ -29,7 +29,7 @@ pub struct Request {
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Response {
+pub struct RecordedResponse {
     pub status: u16,
     headers: Vec<(String, String)>,
     pub body: String,
@@ -39,7 +39,7 @@ pub struct Response {
 pub type Tokens = [Option<i64>; 6];
 
 /// The exchanges in which nothing is changed on the way, as in those of uploads and downloads.
-pub fn all() -> Vec<Recording> {
+pub fn all() -> Vec<RecordedExchange> {
     let mut recordings = every();
     recordings.retain(|recording| {
         !recording
@@ -51,7 +51,7 @@ pub fn all() -> Vec<Recording> {
     recordings
 }
 
-fn every() -> Vec<Recording> {
+fn every() -> Vec<RecordedExchange> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
     let files = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
@@ -67,16 +67,16 @@ fn every() -> Vec<Recording> {
 }
 
 /// The recording of this name.
-pub fn named(id: &str) -> Recording {
+pub fn named(id: &str) -> RecordedExchange {
     let mut recordings = every();
     recordings.retain(|recording| recording.id == id);
     recordings.pop().unwrap()
 }
 
-impl Recording {
+impl RecordedExchange {
     /// The recorded request with the client key for its credential, where the recording had one; sources that left
     /// every trace of it out get the header of Google's SDKs, or OpenAI's.
-    pub fn request(&self) -> Sent {
+    pub fn request(&self) -> RawRequest {
         let mut headers = lower_case(&self.request.headers);
         headers.retain(|(name, _)| !["host", "content-length"].contains(&name.as_str()));
         let credential = headers
@@ -89,7 +89,7 @@ impl Recording {
             }
             None => headers.push(("x-goog-api-key".to_owned(), CLIENT_KEY.to_owned())),
         }
-        Sent {
+        RawRequest {
             method: self.request.method.clone(),
             path_and_query: self.request.path_and_query.clone(),
             headers,
@@ -98,8 +98,8 @@ impl Recording {
     }
 
     /// The recorded answer, to be sent in pieces of this many bytes.
-    pub fn answer(&self, piece: usize) -> RawAnswer {
-        RawAnswer {
+    pub fn replayed_response(&self, piece: usize) -> ReplayedResponse {
+        ReplayedResponse {
             status: self.response.status,
             headers: self.response.headers.clone(),
             chunks: pieces(self.response.body.as_bytes(), piece),
@@ -125,32 +125,36 @@ impl Recording {
     }
 
     /// What a log row must say, from nothing but the recording: operation, model, model that answered, streamed.
-    pub fn told(&self) -> (Option<String>, Option<String>, Option<String>, bool) {
-        let asked: Value = serde_json::from_str(&self.request.body).unwrap_or_default();
+    pub fn response_metadata(&self) -> (Option<String>, Option<String>, Option<String>, bool) {
+        let request_body: Value = serde_json::from_str(&self.request.body).unwrap_or_default();
         let path = self.request.path_and_query.split('?').next().unwrap();
         let method = path.rsplit_once(':').map(|(_, method)| method);
         let in_path = method.map(|_| path.rsplit(['/', ':']).nth(1).unwrap());
-        let in_body = || asked["model"].as_str().or(asked["agent"].as_str());
+        let in_body = || {
+            request_body["model"]
+                .as_str()
+                .or(request_body["agent"].as_str())
+        };
         let model =
             in_path.or_else(|| Some(in_body()?).filter(|_| !path.ends_with("/cachedContents")));
         let operation = method.unwrap_or_else(|| operation_of(&self.id));
         let answered = ["modelVersion", "model"].map(|field| {
-            let texts = self.documents().into_iter();
+            let texts = self.json_documents().into_iter();
             let mut field = texts.filter_map(|document| {
-                let place = document.get("interaction").unwrap_or(&document);
-                Some(place.get(field)?.as_str()?.to_owned())
+                let object = document.get("interaction").unwrap_or(&document);
+                Some(object.get(field)?.as_str()?.to_owned())
             });
             field.next_back()
         });
         let [native, others] = answered;
-        let of_batch = self.documents().into_iter().find_map(|document| {
+        let of_batch = self.json_documents().into_iter().find_map(|document| {
             document["metadata"]["output"].as_object()?;
             let model = document["metadata"]["model"].as_str()?;
             Some(model.replace("models/", ""))
         });
         let native = native.or(of_batch);
         let others = others.filter(|_| method.is_none() && in_body().is_some() && model.is_some());
-        let streamed = method == Some("streamGenerateContent") || asked["stream"] == true;
+        let streamed = method == Some("streamGenerateContent") || request_body["stream"] == true;
         (
             Some(operation.to_owned()),
             model.map(ToOwned::to_owned),
@@ -162,7 +166,7 @@ impl Recording {
     /// The tokens the recording itself tells, the last word of a stream.
     pub fn tokens(&self) -> Tokens {
         let mut tokens = [None; 6];
-        for document in self.documents() {
+        for document in self.json_documents() {
             let is_cache = document["name"]
                 .as_str()
                 .is_some_and(|name| name.starts_with("cachedContents/"));
@@ -181,8 +185,8 @@ impl Recording {
                     *sum = sum.map_or(count, |sum: i64| Some(sum + count.unwrap_or(0)));
                 }
             }
-            let place = document.get("interaction").unwrap_or(&document);
-            if let Some(usage) = place.get("usage").filter(|usage| usage.is_object()) {
+            let object = document.get("interaction").unwrap_or(&document);
+            if let Some(usage) = object.get("usage").filter(|usage| usage.is_object()) {
                 tokens = if self.is_openai() {
                     openai_tokens(usage)
                 } else {
@@ -197,7 +201,7 @@ impl Recording {
     }
 
     /// Every JSON document of the answer: one, or one for each event of a stream.
-    fn documents(&self) -> Vec<Value> {
+    fn json_documents(&self) -> Vec<Value> {
         let body = &self.response.body;
         if self.is_event_stream() && !body.starts_with('{') {
             let data = body.lines().filter_map(|line| line.strip_prefix("data: "));

@@ -1,4 +1,4 @@
-//! `Session`: a browser told what to do as the W3C's `WebDriver` has it, as far as the tests need it.
+//! `WebDriverSession`: a browser told what to do as the W3C's `WebDriver` has it, as far as the tests need it.
 //!
 //! The crates that speak all of it change how `serde_json` orders objects, and so what is tested, or bring half a browser's
 //! text shaping with them.
@@ -16,7 +16,7 @@ use super::http_client;
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser and its driver. Both end when this is dropped, in a failing test too.
-pub struct Session {
+pub struct WebDriverSession {
     client: reqwest::Client,
     url: String,
     driver: Child,
@@ -35,7 +35,7 @@ pub enum By {
 #[derive(Debug, Clone)]
 pub struct Element(String);
 
-impl Session {
+impl WebDriverSession {
     /// Starts a driver on a free port, and with it a browser.
     pub async fn start(home: &Path, capabilities: Value) -> Self {
         let mut driver = Command::new("chromedriver")
@@ -97,12 +97,12 @@ impl Session {
     }
 
     /// Asks something of an element: `text`, `name`, `displayed`.
-    pub async fn ask(&self, Element(id): &Element, what: &str) -> Result<Value, String> {
+    pub async fn property(&self, Element(id): &Element, what: &str) -> Result<Value, String> {
         self.get(&format!("/element/{id}/{what}")).await
     }
 
     /// Does something with an element: `click`, `clear`.
-    pub async fn act(&self, Element(id): &Element, what: &str) -> Result<(), String> {
+    pub async fn perform(&self, Element(id): &Element, what: &str) -> Result<(), String> {
         self.post(&format!("/element/{id}/{what}"), json!({}))
             .await
             .map(drop)
@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// Tells Chromium what only its own protocol can say.
-    pub async fn tell(&self, command: &str, parameters: Value) {
+    pub async fn devtools_command(&self, command: &str, parameters: Value) {
         let body = json!({"cmd": command, "params": parameters});
         self.post("/goog/cdp/execute", body).await.unwrap();
     }
@@ -137,16 +137,16 @@ impl Session {
         let answer = request.body(body).send().await.unwrap();
         let succeeded = answer.status().is_success();
         let text = answer.text().await.unwrap();
-        let mut told: Value = serde_json::from_str(&text).unwrap();
+        let mut response: Value = serde_json::from_str(&text).unwrap();
         if succeeded {
-            Ok(told["value"].take())
+            Ok(response["value"].take())
         } else {
             Err(text)
         }
     }
 }
 
-impl Drop for Session {
+impl Drop for WebDriverSession {
     fn drop(&mut self) {
         if let Some(browser) = &self.browser {
             // Its renderers end with it. It may be gone already.

@@ -3,55 +3,55 @@
 use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Ended, Session};
+use super::{LiveSession, SessionEnd};
 use crate::websocket::close_frame;
 
 /// What the fake does next in a session that is given word for word.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub enum SessionStep {
     /// Waits for one message of the client's, whatever it says.
-    Hear,
-    Say(Message),
+    Receive,
+    Send(Message),
     /// Closes with a code and a reason.
     Close(u16, String),
     /// Closes without either.
-    CloseSilently,
+    CloseWithoutCode,
     /// Closes the connection without a word.
-    Vanish,
+    DropConnection,
 }
 
-impl Session {
+impl LiveSession {
     /// Does all steps, then hears whatever comes until the client ends the session.
-    pub(super) async fn play(&mut self, steps: Vec<Step>) -> Ended {
+    pub(super) async fn play(&mut self, steps: Vec<SessionStep>) -> SessionEnd {
         for step in steps {
             let done = match step {
-                Step::Hear => self.hear().await.map(drop),
-                Step::Say(message) => {
+                SessionStep::Receive => self.receive().await.map(drop),
+                SessionStep::Send(message) => {
                     let sent = self.socket.send(message).await;
-                    sent.map_err(|_| Ended::ClientVanished)
+                    sent.map_err(|_| SessionEnd::ClientDropped)
                 }
-                Step::Close(code, reason) => Err(self.close(code, &reason).await),
-                Step::CloseSilently => {
+                SessionStep::Close(code, reason) => Err(self.close(code, &reason).await),
+                SessionStep::CloseWithoutCode => {
                     let _ = self.socket.send(Message::Close(None)).await;
-                    self.listen().await;
-                    Err(Ended::FakeClosed)
+                    self.receive_until_end().await;
+                    Err(SessionEnd::FakeClosed)
                 }
-                Step::Vanish => Err(Ended::FakeVanished),
+                SessionStep::DropConnection => Err(SessionEnd::FakeDropped),
             };
             if let Err(ended) = done {
                 return ended;
             }
         }
-        self.listen().await
+        self.receive_until_end().await
     }
 
     /// Closes the session and waits for the client's answer.
-    pub(super) async fn close(&mut self, code: u16, reason: &str) -> Ended {
+    pub(super) async fn close(&mut self, code: u16, reason: &str) -> SessionEnd {
         let frame = close_frame(code, reason);
         if self.socket.send(Message::Close(Some(frame))).await.is_err() {
-            return Ended::ClientVanished;
+            return SessionEnd::ClientDropped;
         }
-        self.listen().await;
-        Ended::FakeClosed
+        self.receive_until_end().await;
+        SessionEnd::FakeClosed
     }
 }

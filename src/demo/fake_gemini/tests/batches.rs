@@ -4,21 +4,26 @@ use reqwest::Method;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
-use super::{KEY, STRANGER, TWIN, ask, two_projects, upload};
+use super::{KEY, OTHER_PROJECT_KEY, SAME_PROJECT_KEY, send, two_projects, upload};
 use crate::demo::fake_gemini::FakeGemini;
 
 const CREATE: &str = "/v1beta/models/gemini-2.5-flash:batchGenerateContent";
 
 /// Begins long work and looks at it until it is done; all must be well.
 async fn done(fake: &FakeGemini, path: &str, body: &Value) -> Value {
-    let (status, begun) = ask(fake, KEY, Method::POST, path, &body.to_string()).await;
+    let (status, begun) = send(fake, KEY, Method::POST, path, &body.to_string()).await;
     assert_eq!(status, 200, "{begun}");
     assert!(begun.get("done").is_none(), "{begun}");
     let path = format!("/v1beta/{}", begun["name"].as_str().unwrap());
-    assert_eq!(ask(fake, STRANGER, Method::GET, &path, "").await.0, 404);
-    let (_, running) = ask(fake, KEY, Method::GET, &path, "").await;
+    assert_eq!(
+        send(fake, OTHER_PROJECT_KEY, Method::GET, &path, "")
+            .await
+            .0,
+        404
+    );
+    let (_, running) = send(fake, KEY, Method::GET, &path, "").await;
     assert!(running.get("done").is_none(), "{running}");
-    let (_, done) = ask(fake, TWIN, Method::GET, &path, "").await;
+    let (_, done) = send(fake, SAME_PROJECT_KEY, Method::GET, &path, "").await;
     assert_eq!(done["done"], true, "{done}");
     done
 }
@@ -65,9 +70,9 @@ async fn a_batch_answers_in_its_own_answer() {
         &done["metadata"]["output"]["inlinedResponses"]["inlinedResponses"],
         answers
     );
-    let (_, list) = ask(&fake, KEY, Method::GET, "/v1beta/batches", "").await;
+    let (_, list) = send(&fake, KEY, Method::GET, "/v1beta/batches", "").await;
     assert_eq!(list["operations"][0]["name"], done["name"]);
-    let (_, none) = ask(&fake, STRANGER, Method::GET, "/v1beta/batches", "").await;
+    let (_, none) = send(&fake, OTHER_PROJECT_KEY, Method::GET, "/v1beta/batches", "").await;
     assert_eq!(none, json!({}));
 }
 
@@ -78,14 +83,26 @@ async fn a_batch_from_a_file_answers_in_a_file() {
     let input = upload(&fake, KEY, &format!("{line}\n{line}\n")).await;
     let body = json!({"batch": {"input_config": {"file_name": input["name"]}}});
 
-    let stolen = ask(&fake, STRANGER, Method::POST, CREATE, &body.to_string()).await;
+    let stolen = send(
+        &fake,
+        OTHER_PROJECT_KEY,
+        Method::POST,
+        CREATE,
+        &body.to_string(),
+    )
+    .await;
     let done = done(&fake, CREATE, &body).await;
 
     assert_eq!(stolen.0, 403, "{}", stolen.1);
     let output = done["response"]["responsesFile"].as_str().unwrap();
     let path = format!("/v1beta/{output}:download?alt=media");
-    assert_eq!(ask(&fake, STRANGER, Method::GET, &path, "").await.0, 403);
-    let lines = String::from_utf8(download(&fake, TWIN, &path).await).unwrap();
+    assert_eq!(
+        send(&fake, OTHER_PROJECT_KEY, Method::GET, &path, "")
+            .await
+            .0,
+        403
+    );
+    let lines = String::from_utf8(download(&fake, SAME_PROJECT_KEY, &path).await).unwrap();
     let lines: Vec<Value> = lines
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -115,21 +132,26 @@ async fn a_cancelled_batch_is_over_and_a_deleted_one_gone() {
     let fake = two_projects().await;
     let request = json!({"request": {"contents": [{"parts": [{"text": "Why?"}]}]}});
     let body = json!({"batch": {"inputConfig": {"requests": {"requests": [request]}}}});
-    let (_, begun) = ask(&fake, KEY, Method::POST, CREATE, &body.to_string()).await;
+    let (_, begun) = send(&fake, KEY, Method::POST, CREATE, &body.to_string()).await;
     let path = format!("/v1beta/{}", begun["name"].as_str().unwrap());
 
     for (method, path, key, expected) in [
-        (Method::POST, format!("{path}:cancel"), STRANGER, 404),
+        (
+            Method::POST,
+            format!("{path}:cancel"),
+            OTHER_PROJECT_KEY,
+            404,
+        ),
         (Method::POST, format!("{path}:cancel"), KEY, 200),
         (Method::GET, path.clone(), KEY, 200),
-        (Method::DELETE, path.clone(), STRANGER, 404),
+        (Method::DELETE, path.clone(), OTHER_PROJECT_KEY, 404),
         (Method::DELETE, path.clone(), KEY, 200),
         (Method::GET, path.clone(), KEY, 404),
     ] {
-        let (status, told) = ask(&fake, key, method.clone(), &path, "").await;
-        assert_eq!(status, expected, "{method} {path}: {told}");
+        let (status, response_body) = send(&fake, key, method.clone(), &path, "").await;
+        assert_eq!(status, expected, "{method} {path}: {response_body}");
         if method == Method::GET && status == 200 {
-            assert_eq!(told["metadata"]["state"], "BATCH_STATE_CANCELLED");
+            assert_eq!(response_body["metadata"]["state"], "BATCH_STATE_CANCELLED");
         }
     }
 }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::{KEY, STRANGER, TWIN, ask, two_projects};
+use super::{KEY, OTHER_PROJECT_KEY, SAME_PROJECT_KEY, send, two_projects};
 
 const CACHES: &str = "/v1beta/cachedContents";
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
@@ -16,7 +16,7 @@ async fn caches_belong_to_their_project() {
         "contents": [{"role": "user", "parts": [{"text": "x".repeat(4000)}]}],
         "ttl": "60s",
     });
-    let (status, cache) = ask(&fake, KEY, Method::POST, CACHES, &handbook.to_string()).await;
+    let (status, cache) = send(&fake, KEY, Method::POST, CACHES, &handbook.to_string()).await;
     assert_eq!(status, 200, "{cache}");
     assert_eq!(cache["usageMetadata"]["totalTokenCount"], 1000);
     let path = format!("/v1beta/{}", cache["name"].as_str().unwrap());
@@ -32,16 +32,18 @@ async fn caches_belong_to_their_project() {
         (Method::POST, GENERATE, prompt.as_str()),
         (Method::DELETE, path.as_str(), ""),
     ] {
-        let (status, told) = ask(&fake, STRANGER, method.clone(), path, body).await;
+        let (status, response_body) =
+            send(&fake, OTHER_PROJECT_KEY, method.clone(), path, body).await;
         assert_eq!(status, 403, "{method} {path}");
         assert_eq!(
-            told["error"]["message"],
+            response_body["error"]["message"],
             "CachedContent not found (or permission denied)"
         );
-        let (status, told) = ask(&fake, TWIN, method.clone(), path, body).await;
-        assert_eq!(status, 200, "{method} {path}: {told}");
+        let (status, response_body) =
+            send(&fake, SAME_PROJECT_KEY, method.clone(), path, body).await;
+        assert_eq!(status, 200, "{method} {path}: {response_body}");
     }
-    assert_eq!(ask(&fake, KEY, Method::GET, CACHES, "").await.1, json!({}));
+    assert_eq!(send(&fake, KEY, Method::GET, CACHES, "").await.1, json!({}));
 }
 
 #[tokio::test]
@@ -49,14 +51,14 @@ async fn a_prompt_counts_what_it_has_from_its_cache() {
     let fake = two_projects().await;
     let handbook =
         r#"{"model":"models/gemini-2.5-flash","contents":[{"parts":[{"text":"12345678"}]}]}"#;
-    let (_, cache) = ask(&fake, KEY, Method::POST, CACHES, handbook).await;
+    let (_, cache) = send(&fake, KEY, Method::POST, CACHES, handbook).await;
     let prompt = |more: &str| {
         let name = &cache["name"];
         format!(r#"{{"contents":[{{"parts":[{{"text":"Why?"}}]}}],"cached_content":{name}{more}}}"#)
     };
 
-    let (_, told) = ask(&fake, KEY, Method::POST, GENERATE, &prompt("")).await;
-    let usage = &told["usageMetadata"];
+    let (_, response_body) = send(&fake, KEY, Method::POST, GENERATE, &prompt("")).await;
+    let usage = &response_body["usageMetadata"];
     assert_eq!(usage["cachedContentTokenCount"], 2);
     assert_eq!(usage["promptTokenCount"], 3);
     let tools = prompt(r#","tools":[]"#);
@@ -67,7 +69,7 @@ async fn a_prompt_counts_what_it_has_from_its_cache() {
             prompt("").as_str(),
         ),
     ] {
-        let (status, told) = ask(&fake, KEY, Method::POST, path, body).await;
-        assert_eq!(status, 400, "{path} {body}: {told}");
+        let (status, response_body) = send(&fake, KEY, Method::POST, path, body).await;
+        assert_eq!(status, 400, "{path} {body}: {response_body}");
     }
 }

@@ -3,14 +3,14 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{KEY, STRANGER, TWIN, ask, client, two_projects, upload};
+use super::{KEY, OTHER_PROJECT_KEY, SAME_PROJECT_KEY, client, send, two_projects, upload};
 use crate::demo::fake_gemini::FakeGemini;
 
 const STORES: &str = "/v1beta/fileSearchStores";
 
 async fn store(fake: &FakeGemini) -> String {
-    let wish = r#"{"displayName":"Test store"}"#;
-    let (status, store) = ask(fake, KEY, Method::POST, STORES, wish).await;
+    let create_body = r#"{"displayName":"Test store"}"#;
+    let (status, store) = send(fake, KEY, Method::POST, STORES, create_body).await;
     assert_eq!(status, 200, "{store}");
     let name = store["name"].as_str().unwrap().to_owned();
     assert!(name.starts_with("fileSearchStores/teststore-"), "{name}");
@@ -49,8 +49,8 @@ async fn stores_and_what_is_in_them_belong_to_their_project() {
     let fake = two_projects().await;
     let store = store(&fake).await;
 
-    assert_eq!(upload_to(&fake, STRANGER, &store).await.0, 404);
-    let (status, uploaded) = upload_to(&fake, TWIN, &store).await;
+    assert_eq!(upload_to(&fake, OTHER_PROJECT_KEY, &store).await.0, 404);
+    let (status, uploaded) = upload_to(&fake, SAME_PROJECT_KEY, &store).await;
     assert_eq!(status, 200, "{uploaded}");
     assert_eq!(uploaded["response"]["sizeBytes"], "31");
     let document = uploaded["response"]["documentName"].as_str().unwrap();
@@ -58,7 +58,7 @@ async fn stores_and_what_is_in_them_belong_to_their_project() {
     let file = upload(&fake, KEY, "London").await;
     let import = json!({"fileName": file["name"]}).to_string();
     let path = format!("/v1beta/{store}:importFile");
-    let (_, importing) = ask(&fake, KEY, Method::POST, &path, &import).await;
+    let (_, importing) = send(&fake, KEY, Method::POST, &path, &import).await;
     let importing = importing["name"].as_str().unwrap();
     let prompt = json!({
         "contents": [{"parts": [{"text": "Why?"}]}],
@@ -77,16 +77,17 @@ async fn stores_and_what_is_in_them_belong_to_their_project() {
         (Method::DELETE, format!("/v1beta/{document}"), ""),
         (Method::DELETE, format!("/v1beta/{store}?force=True"), ""),
     ] {
-        let (status, _) = ask(&fake, STRANGER, method.clone(), &path, body).await;
+        let (status, _) = send(&fake, OTHER_PROJECT_KEY, method.clone(), &path, body).await;
         assert_eq!(status, 404, "{method} {path}");
-        let (status, told) = ask(&fake, TWIN, method.clone(), &path, body).await;
-        assert_eq!(status, 200, "{method} {path}: {told}");
+        let (status, response_body) =
+            send(&fake, SAME_PROJECT_KEY, method.clone(), &path, body).await;
+        assert_eq!(status, 200, "{method} {path}: {response_body}");
         if path.ends_with("/documents") {
-            assert_eq!(told["documents"].as_array().unwrap().len(), 2);
+            assert_eq!(response_body["documents"].as_array().unwrap().len(), 2);
         }
     }
-    assert_eq!(ask(&fake, KEY, Method::GET, STORES, "").await.1, json!({}));
-    assert_eq!(fake.belongings().len(), 1, "{:?}", fake.belongings());
+    assert_eq!(send(&fake, KEY, Method::GET, STORES, "").await.1, json!({}));
+    assert_eq!(fake.resources().len(), 1, "{:?}", fake.resources());
 }
 
 #[tokio::test]
@@ -96,9 +97,9 @@ async fn a_store_with_documents_must_be_forced() {
     upload_to(&fake, KEY, &store).await;
     let path = format!("/v1beta/{store}");
 
-    assert_eq!(ask(&fake, KEY, Method::DELETE, &path, "").await.0, 400);
+    assert_eq!(send(&fake, KEY, Method::DELETE, &path, "").await.0, 400);
     let forced = format!("{path}?force=true");
-    assert_eq!(ask(&fake, KEY, Method::DELETE, &forced, "").await.0, 200);
+    assert_eq!(send(&fake, KEY, Method::DELETE, &forced, "").await.0, 200);
 }
 
 #[tokio::test]
@@ -107,20 +108,20 @@ async fn other_things_are_kept_for_their_project() {
 
     for collection in ["agents", "environments", "webhooks", "corpora"] {
         let all = format!("/v1beta/{collection}");
-        let wish = r#"{"id":"mine","displayName":"x"}"#;
-        let (status, made) = ask(&fake, KEY, Method::POST, &all, wish).await;
+        let create_body = r#"{"id":"mine","displayName":"x"}"#;
+        let (status, made) = send(&fake, KEY, Method::POST, &all, create_body).await;
         assert_eq!(status, 200, "{made}");
         let one = format!("{all}/mine");
         for (key, method, path, expected) in [
-            (STRANGER, Method::GET, &one, 404),
-            (STRANGER, Method::DELETE, &one, 404),
-            (TWIN, Method::GET, &one, 200),
-            (TWIN, Method::GET, &all, 200),
-            (TWIN, Method::DELETE, &one, 200),
+            (OTHER_PROJECT_KEY, Method::GET, &one, 404),
+            (OTHER_PROJECT_KEY, Method::DELETE, &one, 404),
+            (SAME_PROJECT_KEY, Method::GET, &one, 200),
+            (SAME_PROJECT_KEY, Method::GET, &all, 200),
+            (SAME_PROJECT_KEY, Method::DELETE, &one, 200),
             (KEY, Method::GET, &one, 404),
         ] {
-            let (status, told) = ask(&fake, key, method.clone(), path, "").await;
-            assert_eq!(status, expected, "{method} {path}: {told}");
+            let (status, response_body) = send(&fake, key, method.clone(), path, "").await;
+            assert_eq!(status, expected, "{method} {path}: {response_body}");
         }
     }
 }
@@ -128,15 +129,15 @@ async fn other_things_are_kept_for_their_project() {
 #[tokio::test]
 async fn a_tuned_model_answers_its_project_only() {
     let fake = two_projects().await;
-    let wish = r#"{"id":"poet","baseModel":"models/gemini-2.5-flash"}"#;
-    let (_, begun) = ask(&fake, KEY, Method::POST, "/v1beta/tunedModels", wish).await;
+    let create_body = r#"{"id":"poet","baseModel":"models/gemini-2.5-flash"}"#;
+    let (_, begun) = send(&fake, KEY, Method::POST, "/v1beta/tunedModels", create_body).await;
     assert_eq!(begun["metadata"]["tunedModel"], "tunedModels/poet");
     let path = format!("/v1beta/{}", begun["name"].as_str().unwrap());
-    assert_eq!(ask(&fake, KEY, Method::GET, &path, "").await.0, 200);
+    assert_eq!(send(&fake, KEY, Method::GET, &path, "").await.0, 200);
 
-    for (key, expected) in [(KEY, 200), (STRANGER, 404)] {
+    for (key, expected) in [(KEY, 200), (OTHER_PROJECT_KEY, 404)] {
         let path = "/v1beta/tunedModels/poet:generateContent";
-        let (status, told) = ask(&fake, key, Method::POST, path, super::PROMPT).await;
-        assert_eq!(status, expected, "{told}");
+        let (status, response_body) = send(&fake, key, Method::POST, path, super::PROMPT).await;
+        assert_eq!(status, expected, "{response_body}");
     }
 }

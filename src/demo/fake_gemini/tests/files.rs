@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::{KEY, PROJECT, STRANGER, TWIN, ask, client, keys, start, two_projects, upload};
-use crate::demo::fake_gemini::belongings::uploads::Status;
-use crate::demo::fake_gemini::{FakeGemini, Rules};
+use super::{
+    KEY, OTHER_PROJECT_KEY, PROJECT, SAME_PROJECT_KEY, client, keys, send, start, two_projects,
+    upload,
+};
+use crate::demo::fake_gemini::resources::uploads::UploadStatus;
+use crate::demo::fake_gemini::{FakeConfig, FakeGemini};
 
 const MEBIBYTES_8: usize = 8 * 1024 * 1024;
 
@@ -67,21 +70,21 @@ async fn a_resumable_upload_ends_as_a_file() {
     }
     let last = go_on(&url, "upload, finalize", MEBIBYTES_8, &bytes[MEBIBYTES_8..]).await;
     assert_eq!(header(&last, "x-goog-upload-status"), "final");
-    let told: Value = serde_json::from_str(&last.text().await.unwrap()).unwrap();
+    let response_body: Value = serde_json::from_str(&last.text().await.unwrap()).unwrap();
     let again = go_on(&url, "upload, finalize", bytes.len(), b"more").await;
     assert_eq!(again.status(), 400);
 
-    let name = told["file"]["name"].as_str().unwrap();
-    assert_eq!(told["file"]["displayName"], "long.txt");
-    assert_eq!(told["file"]["mimeType"], "text/plain");
-    assert_eq!(told["file"]["sizeBytes"], bytes.len().to_string());
-    let belongings = fake.belongings();
-    assert_eq!(belongings.len(), 1);
-    assert_eq!(belongings[0].name, name);
-    assert_eq!(belongings[0].project, PROJECT);
-    assert_eq!(belongings[0].bytes, Some(bytes.len() as u64));
+    let name = response_body["file"]["name"].as_str().unwrap();
+    assert_eq!(response_body["file"]["displayName"], "long.txt");
+    assert_eq!(response_body["file"]["mimeType"], "text/plain");
+    assert_eq!(response_body["file"]["sizeBytes"], bytes.len().to_string());
+    let resources = fake.resources();
+    assert_eq!(resources.len(), 1);
+    assert_eq!(resources[0].name, name);
+    assert_eq!(resources[0].project, PROJECT);
+    assert_eq!(resources[0].bytes, Some(bytes.len() as u64));
     assert_eq!(
-        belongings[0].sha256.as_deref(),
+        resources[0].sha256.as_deref(),
         Some("3ff9fdfcc2ac0c886dbe96b7624ef116829945838b34c535c1bb0addd16f5dbc")
     );
 }
@@ -99,9 +102,9 @@ async fn a_cancelled_upload_takes_nothing_more() {
     assert_eq!(header(&cancelled, "x-goog-upload-status"), "cancelled");
     assert_eq!(late.status(), 400);
     assert_eq!(unknown.status(), 404);
-    assert_eq!(fake.uploads()[0].status, Status::Cancelled);
+    assert_eq!(fake.uploads()[0].status, UploadStatus::Cancelled);
     assert_eq!(fake.uploads()[0].received_bytes, 0);
-    assert!(fake.belongings().is_empty());
+    assert!(fake.resources().is_empty());
 }
 
 #[tokio::test]
@@ -115,13 +118,18 @@ async fn a_file_can_be_uploaded_with_its_metadata_in_one_request() {
     let body = "--cut\r\nContent-Type: application/json\r\n\r\n{\"file\":{\"name\":\"files/my-own\",\"displayName\":\"d\"}}\r\n\
         --cut\r\nContent-Type: text/csv\r\n\r\na,b\n\r\n--cut--\r\n";
     let response = request.body(body).send().await.unwrap();
-    let told: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    let response_body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
 
-    assert_eq!(told["file"]["name"], "files/my-own");
-    assert_eq!(told["file"]["displayName"], "d");
-    assert_eq!(told["file"]["mimeType"], "text/csv");
-    assert_eq!(told["file"]["sizeBytes"], "4");
-    let taken = begin(&fake, STRANGER, r#"{"file":{"name":"files/my-own"}}"#).await;
+    assert_eq!(response_body["file"]["name"], "files/my-own");
+    assert_eq!(response_body["file"]["displayName"], "d");
+    assert_eq!(response_body["file"]["mimeType"], "text/csv");
+    assert_eq!(response_body["file"]["sizeBytes"], "4");
+    let taken = begin(
+        &fake,
+        OTHER_PROJECT_KEY,
+        r#"{"file":{"name":"files/my-own"}}"#,
+    )
+    .await;
     assert_eq!(taken.status(), 409);
     let wrong = begin(&fake, KEY, r#"{"file":{"name":"files/My own"}}"#).await;
     assert_eq!(wrong.status(), 400);
@@ -149,20 +157,22 @@ async fn files_belong_to_their_project() {
         (Method::POST, count, prompt.as_str()),
         (Method::DELETE, path.as_str(), ""),
     ] {
-        let (status, told) = ask(&fake, STRANGER, method.clone(), path, body).await;
+        let (status, response_body) =
+            send(&fake, OTHER_PROJECT_KEY, method.clone(), path, body).await;
         assert_eq!(status, 403, "{method} {path}");
-        assert_eq!(told["error"]["message"], *refusal);
-        assert_eq!(told["error"]["status"], "PERMISSION_DENIED");
-        let (status, told) = ask(&fake, TWIN, method.clone(), path, body).await;
-        assert_eq!(status, 200, "{method} {path}: {told}");
+        assert_eq!(response_body["error"]["message"], *refusal);
+        assert_eq!(response_body["error"]["status"], "PERMISSION_DENIED");
+        let (status, response_body) =
+            send(&fake, SAME_PROJECT_KEY, method.clone(), path, body).await;
+        assert_eq!(status, 200, "{method} {path}: {response_body}");
     }
-    assert_eq!(ask(&fake, KEY, Method::GET, &path, "").await.0, 403);
+    assert_eq!(send(&fake, KEY, Method::GET, &path, "").await.0, 403);
 }
 
 #[tokio::test]
 async fn a_page_token_is_good_for_its_project_only() {
     let fake = two_projects().await;
-    for (key, count) in [(KEY, 3), (STRANGER, 1)] {
+    for (key, count) in [(KEY, 3), (OTHER_PROJECT_KEY, 1)] {
         for _ in 0..count {
             upload(&fake, key, "text").await;
         }
@@ -170,7 +180,7 @@ async fn a_page_token_is_good_for_its_project_only() {
     let list = |key, query: String| {
         let fake = fake.clone();
         async move {
-            ask(
+            send(
                 &fake,
                 key,
                 Method::GET,
@@ -183,9 +193,9 @@ async fn a_page_token_is_good_for_its_project_only() {
 
     let (_, first) = list(KEY, "?pageSize=2".to_owned()).await;
     let token = first["nextPageToken"].as_str().unwrap();
-    let (_, second) = list(TWIN, format!("?pageSize=2&pageToken={token}")).await;
-    let (_, other) = list(STRANGER, String::new()).await;
-    let (stolen, _) = list(STRANGER, format!("?pageToken={token}")).await;
+    let (_, second) = list(SAME_PROJECT_KEY, format!("?pageSize=2&pageToken={token}")).await;
+    let (_, other) = list(OTHER_PROJECT_KEY, String::new()).await;
+    let (stolen, _) = list(OTHER_PROJECT_KEY, format!("?pageToken={token}")).await;
 
     assert_eq!(first["files"].as_array().unwrap().len(), 2);
     assert_eq!(second["files"].as_array().unwrap().len(), 1);
@@ -198,20 +208,20 @@ async fn a_page_token_is_good_for_its_project_only() {
 async fn files_are_gone_after_two_days() {
     let now = Arc::new(AtomicI64::new(1_790_000_000_000));
     let clock = now.clone();
-    let fake = start(Rules {
+    let fake = start(FakeConfig {
         clock: Arc::new(move || clock.load(Ordering::Relaxed)),
-        ..Rules::with_keys(keys())
+        ..FakeConfig::with_keys(keys())
     })
     .await;
     let file = upload(&fake, KEY, "text").await;
     let path = format!("/v1beta/{}", file["name"].as_str().unwrap());
 
-    let before = ask(&fake, KEY, Method::GET, &path, "").await.0;
+    let before = send(&fake, KEY, Method::GET, &path, "").await.0;
     now.fetch_add(48 * 3600 * 1000, Ordering::Relaxed);
-    let after = ask(&fake, KEY, Method::GET, &path, "").await.0;
+    let after = send(&fake, KEY, Method::GET, &path, "").await.0;
 
     assert_eq!((before, after), (200, 403));
-    assert!(fake.belongings().is_empty());
+    assert!(fake.resources().is_empty());
     assert_eq!(file["expirationTime"], "2026-09-23T14:13:20Z");
 }
 
@@ -224,6 +234,11 @@ async fn what_was_uploaded_cannot_be_downloaded() {
         file["name"].as_str().unwrap()
     );
 
-    assert_eq!(ask(&fake, KEY, Method::GET, &path, "").await.0, 400);
-    assert_eq!(ask(&fake, STRANGER, Method::GET, &path, "").await.0, 403);
+    assert_eq!(send(&fake, KEY, Method::GET, &path, "").await.0, 400);
+    assert_eq!(
+        send(&fake, OTHER_PROJECT_KEY, Method::GET, &path, "")
+            .await
+            .0,
+        403
+    );
 }

@@ -3,13 +3,13 @@
 use std::io::Read;
 
 use super::*;
-use crate::demo::fake_gemini::replay::RawAnswer;
+use crate::demo::fake_gemini::replay::ReplayedResponse;
 
 #[tokio::test]
 async fn a_stream_is_events_and_nothing_else() {
-    let fake = fake(Fate::Healthy).await;
+    let fake = fake(Behaviour::Healthy).await;
 
-    let (status, content_type, body) = told(&fake, STREAM, PROMPT).await;
+    let (status, content_type, body) = post_and_read(&fake, STREAM, PROMPT).await;
 
     assert_eq!((status, content_type.as_str()), (200, "text/event-stream"));
     let events: Vec<_> = body.split_terminator("\r\n\r\n").collect();
@@ -24,7 +24,7 @@ async fn a_stream_is_events_and_nothing_else() {
 
 #[tokio::test]
 async fn headers_are_those_of_recordings() {
-    let fake = fake(Fate::Healthy).await;
+    let fake = fake(Behaviour::Healthy).await;
 
     let unary = post(&fake, GENERATE, PROMPT).await.unwrap();
     let stream = post(&fake, STREAM, PROMPT).await.unwrap();
@@ -41,7 +41,7 @@ async fn headers_are_those_of_recordings() {
 
 #[tokio::test]
 async fn the_manner_can_be_asked_for_in_a_header() {
-    let fake = fake(Fate::Healthy).await;
+    let fake = fake(Behaviour::Healthy).await;
 
     let request = client().post(fake.url() + STREAM).body(PROMPT);
     let request = request.header("x-fake-gemini", "chunks=50, chunk_bytes=7, delay=0");
@@ -53,11 +53,11 @@ async fn the_manner_can_be_asked_for_in_a_header() {
 
 #[tokio::test]
 async fn gzip_is_for_those_who_accept_it_and_flushed_by_piece() {
-    let mut rules = Rules::with_keys([FakeKey::new(KEY, PROJECT, Fate::CutStream(2))]);
-    rules.gzip = true;
-    let fake = start(rules).await;
+    let mut config = FakeConfig::with_keys([FakeKey::new(KEY, PROJECT, Behaviour::AbortStream(2))]);
+    config.gzip = true;
+    let fake = start(config).await;
 
-    let plain = told(&fake, GENERATE, PROMPT).await.2;
+    let plain = post_and_read(&fake, GENERATE, PROMPT).await.2;
     let request = client()
         .post(fake.url() + STREAM)
         .body(PROMPT)
@@ -86,8 +86,8 @@ async fn gzip_is_for_those_who_accept_it_and_flushed_by_piece() {
 
 #[tokio::test]
 async fn a_replay_is_exact_and_what_came_is_kept_raw() {
-    let fake = fake(Fate::Healthy).await;
-    fake.replay([RawAnswer::new(
+    let fake = fake(Behaviour::Healthy).await;
+    fake.replay([ReplayedResponse::new(
         302,
         &[
             ("Vary", "Origin"),
@@ -120,7 +120,7 @@ async fn a_replay_is_exact_and_what_came_is_kept_raw() {
     assert_eq!(received.body, "the body");
     assert_eq!(received.header("x-goog-api-key"), Some(KEY));
     assert_eq!(
-        told(&fake, GENERATE, PROMPT).await.0,
+        post_and_read(&fake, GENERATE, PROMPT).await.0,
         200,
         "then by the rules again"
     );
@@ -128,7 +128,7 @@ async fn a_replay_is_exact_and_what_came_is_kept_raw() {
 
 #[tokio::test]
 async fn models_are_paged_and_gotten() {
-    let fake = fake(Fate::Unauthenticated).await;
+    let fake = fake(Behaviour::Unauthenticated).await;
     let get = async |path: &str| {
         let request = client()
             .get(fake.url() + path)
@@ -156,7 +156,7 @@ async fn models_are_paged_and_gotten() {
         401,
         "lists answer such a key, nothing else does"
     );
-    fake.set_fate(KEY, Fate::Healthy);
+    fake.set_behaviour(KEY, Behaviour::Healthy);
     let (status, model) = get("/v1beta/models/gemini-2.5-flash").await;
     assert_eq!(status, 200);
     assert!(
@@ -169,14 +169,14 @@ async fn models_are_paged_and_gotten() {
 
 #[tokio::test]
 async fn interactions_belong_to_their_project() {
-    let fake = start(Rules::with_keys([
+    let fake = start(FakeConfig::with_keys([
         FakeKey::healthy(KEY, PROJECT),
         FakeKey::healthy("AIzaStranger", "100000000002"),
     ]))
     .await;
     let body = r#"{"agent":"deep-research-pro-preview-12-2025","input":"Hi","background":true}"#;
 
-    let (status, _, begun) = told(&fake, "/v1beta/interactions", body).await;
+    let (status, _, begun) = post_and_read(&fake, "/v1beta/interactions", body).await;
     let begun: serde_json::Value = serde_json::from_str(&begun).unwrap();
     let poll = async |key: &str| {
         let url = format!(
@@ -204,13 +204,15 @@ async fn interactions_belong_to_their_project() {
 
 #[tokio::test]
 async fn embeddings_and_counts_answer() {
-    let fake = fake(Fate::Healthy).await;
+    let fake = fake(Behaviour::Healthy).await;
 
-    let count = told(&fake, "/v1beta/models/gemini-2.5-flash:countTokens", PROMPT)
+    let count = post_and_read(&fake, "/v1beta/models/gemini-2.5-flash:countTokens", PROMPT)
         .await
         .2;
     let embed = r#"{"model":"gemini-embedding-2","input":["a","b"],"encoding_format":"base64","dimensions":3}"#;
-    let embedded = told(&fake, "/v1beta/openai/embeddings", embed).await.2;
+    let embedded = post_and_read(&fake, "/v1beta/openai/embeddings", embed)
+        .await
+        .2;
     let embedded: serde_json::Value = serde_json::from_str(&embedded).unwrap();
 
     assert_eq!(

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{KEY, STRANGER, TWIN, ask, client, keys, start, two_projects};
-use crate::demo::fake_gemini::{FakeGemini, Rules};
+use super::{KEY, OTHER_PROJECT_KEY, SAME_PROJECT_KEY, client, keys, send, start, two_projects};
+use crate::demo::fake_gemini::{FakeConfig, FakeGemini};
 
 const ALL: &str = "/v1beta/interactions";
 
@@ -13,9 +13,9 @@ async fn create(fake: &FakeGemini, more: &Value) -> Value {
     let body = body.as_object_mut().unwrap();
     body.extend(more.as_object().unwrap().clone());
     let body = json!(body).to_string();
-    let (status, told) = ask(fake, KEY, Method::POST, ALL, &body).await;
-    assert_eq!(status, 200, "{told}");
-    told
+    let (status, response_body) = send(fake, KEY, Method::POST, ALL, &body).await;
+    assert_eq!(status, 200, "{response_body}");
+    response_body
 }
 
 #[tokio::test]
@@ -32,52 +32,62 @@ async fn interactions_are_kept_for_their_project() {
         (Method::POST, ALL, next.as_str()),
         (Method::DELETE, one.as_str(), ""),
     ] {
-        let (status, told) = ask(&fake, STRANGER, method.clone(), path, body).await;
+        let (status, response_body) =
+            send(&fake, OTHER_PROJECT_KEY, method.clone(), path, body).await;
         assert_eq!(status, 404, "{method} {path}");
-        assert_eq!(told["error"]["code"], "not_found", "{told}");
-        let (status, told) = ask(&fake, TWIN, method.clone(), path, body).await;
-        assert_eq!(status, 200, "{method} {path}: {told}");
+        assert_eq!(
+            response_body["error"]["code"], "not_found",
+            "{response_body}"
+        );
+        let (status, response_body) =
+            send(&fake, SAME_PROJECT_KEY, method.clone(), path, body).await;
+        assert_eq!(status, 200, "{method} {path}: {response_body}");
         if method == Method::POST {
             let before = first["usage"]["total_input_tokens"].as_u64();
             assert!(
-                told["usage"]["total_input_tokens"].as_u64() > before,
-                "{told}"
+                response_body["usage"]["total_input_tokens"].as_u64() > before,
+                "{response_body}"
             );
         }
     }
-    assert_eq!(ask(&fake, KEY, Method::GET, &one, "").await.0, 404);
+    assert_eq!(send(&fake, KEY, Method::GET, &one, "").await.0, 404);
 }
 
 #[tokio::test]
 async fn what_is_not_to_be_stored_is_forgotten() {
     let fake = two_projects().await;
 
-    let told = create(&fake, &json!({"store": false})).await;
-    let path = format!("{ALL}/{}", told["id"].as_str().unwrap());
+    let response_body = create(&fake, &json!({"store": false})).await;
+    let path = format!("{ALL}/{}", response_body["id"].as_str().unwrap());
 
-    assert_eq!(ask(&fake, KEY, Method::GET, &path, "").await.0, 404);
-    assert!(fake.belongings().is_empty());
+    assert_eq!(send(&fake, KEY, Method::GET, &path, "").await.0, 404);
+    assert!(fake.resources().is_empty());
 }
 
 #[tokio::test]
 async fn work_in_the_background_goes_on_until_it_is_cancelled() {
-    let fake = start(Rules {
-        looks_until_answered: 3,
-        ..Rules::with_keys(keys())
+    let fake = start(FakeConfig {
+        polls_until_answered: 3,
+        ..FakeConfig::with_keys(keys())
     })
     .await;
 
-    let told = create(&fake, &json!({"background": true})).await;
-    let path = format!("{ALL}/{}", told["id"].as_str().unwrap());
+    let response_body = create(&fake, &json!({"background": true})).await;
+    let path = format!("{ALL}/{}", response_body["id"].as_str().unwrap());
     let cancel = format!("{path}/cancel");
 
-    assert_eq!(told["status"], "in_progress");
-    let (_, polled) = ask(&fake, KEY, Method::GET, &path, "").await;
+    assert_eq!(response_body["status"], "in_progress");
+    let (_, polled) = send(&fake, KEY, Method::GET, &path, "").await;
     assert_eq!(polled["status"], "in_progress");
-    assert_eq!(ask(&fake, STRANGER, Method::POST, &cancel, "").await.0, 404);
-    let (_, cancelled) = ask(&fake, KEY, Method::POST, &cancel, "").await;
+    assert_eq!(
+        send(&fake, OTHER_PROJECT_KEY, Method::POST, &cancel, "")
+            .await
+            .0,
+        404
+    );
+    let (_, cancelled) = send(&fake, KEY, Method::POST, &cancel, "").await;
     assert_eq!(cancelled["status"], "cancelled");
-    let (_, polled) = ask(&fake, KEY, Method::GET, &path, "").await;
+    let (_, polled) = send(&fake, KEY, Method::GET, &path, "").await;
     assert_eq!(polled["status"], "cancelled");
 }
 

@@ -1,30 +1,30 @@
 //! The fake through its front door.
 
 mod batches;
-mod breaking;
 mod caches;
 mod collections;
+mod errors;
+mod faults;
 mod files;
 mod framing;
 mod interactions;
 mod openai_files;
 mod quotas;
-mod refusals;
 
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
 
-use super::fate::{FakeKey, Fate};
-use super::{FakeGemini, Rules};
+use super::behaviour::{Behaviour, FakeKey};
+use super::{FakeConfig, FakeGemini};
 
 const KEY: &str = "AIzaSyFakeFakeFakeFakeFakeFakeFakeFake0";
 const PROJECT: &str = "100000000001";
 /// Another key of the same project.
-const TWIN: &str = "AIzaTwin";
+const SAME_PROJECT_KEY: &str = "AIzaTwin";
 /// A key of another project.
-const STRANGER: &str = "AIzaStranger";
+const OTHER_PROJECT_KEY: &str = "AIzaStranger";
 const PROMPT: &str = r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
@@ -33,25 +33,34 @@ const CHAT: &str = "/v1beta/openai/chat/completions";
 const CHAT_BODY: &str =
     r#"{"model":"gemini-2.5-flash","messages":[{"role":"user","content":"Hello"}]}"#;
 
-async fn fake(fate: Fate) -> FakeGemini {
-    start(Rules::with_keys([FakeKey::new(KEY, PROJECT, fate)])).await
+async fn fake(behaviour: Behaviour) -> FakeGemini {
+    start(FakeConfig::with_keys([FakeKey::new(
+        KEY, PROJECT, behaviour,
+    )]))
+    .await
 }
 
 /// Two projects, the first with two keys.
 async fn two_projects() -> FakeGemini {
-    start(Rules::with_keys(keys())).await
+    start(FakeConfig::with_keys(keys())).await
 }
 
 fn keys() -> [FakeKey; 3] {
     [
         FakeKey::healthy(KEY, PROJECT),
-        FakeKey::healthy(TWIN, PROJECT),
-        FakeKey::healthy(STRANGER, "100000000002"),
+        FakeKey::healthy(SAME_PROJECT_KEY, PROJECT),
+        FakeKey::healthy(OTHER_PROJECT_KEY, "100000000002"),
     ]
 }
 
 /// One request with a key; the path may be a whole URL.
-async fn ask(fake: &FakeGemini, key: &str, method: Method, path: &str, body: &str) -> (u16, Value) {
+async fn send(
+    fake: &FakeGemini,
+    key: &str,
+    method: Method,
+    path: &str,
+    body: &str,
+) -> (u16, Value) {
     let request = client().request(method, format!("{}{path}", fake.url()));
     let request = request.header("x-goog-api-key", key).body(body.to_owned());
     let response = request.send().await.unwrap();
@@ -74,8 +83,8 @@ async fn upload(fake: &FakeGemini, key: &str, text: &str) -> Value {
     serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap()["file"].take()
 }
 
-async fn start(rules: Rules) -> FakeGemini {
-    FakeGemini::start(rules).await.unwrap()
+async fn start(config: FakeConfig) -> FakeGemini {
+    FakeGemini::start(config).await.unwrap()
 }
 
 fn client() -> reqwest::Client {
@@ -94,7 +103,7 @@ async fn post(
 }
 
 /// Status, content type and body.
-async fn told(fake: &FakeGemini, path: &str, body: &str) -> (u16, String, String) {
+async fn post_and_read(fake: &FakeGemini, path: &str, body: &str) -> (u16, String, String) {
     let response = post(fake, path, body).await.unwrap();
     let content_type = response.headers()["content-type"]
         .to_str()
@@ -107,7 +116,7 @@ async fn told(fake: &FakeGemini, path: &str, body: &str) -> (u16, String, String
     )
 }
 
-async fn settled(what: impl Fn() -> bool) {
+async fn wait_until(what: impl Fn() -> bool) {
     for _ in 0..500 {
         if what() {
             return;

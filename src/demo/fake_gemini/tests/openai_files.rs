@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{KEY, STRANGER, TWIN, ask, client, two_projects};
+use super::{KEY, OTHER_PROJECT_KEY, SAME_PROJECT_KEY, client, send, two_projects};
 use crate::demo::fake_gemini::FakeGemini;
 
 const FILES: &str = "/v1beta/openai/files";
@@ -33,26 +33,36 @@ async fn a_batch_goes_from_file_to_file() {
         "completion_window": "24h"});
     let body = body.to_string();
 
-    let stolen = ask(&fake, STRANGER, Method::POST, BATCHES, &body).await;
+    let stolen = send(&fake, OTHER_PROJECT_KEY, Method::POST, BATCHES, &body).await;
     assert_eq!(stolen.0, 403);
-    let (_, batch) = ask(&fake, KEY, Method::POST, BATCHES, &body).await;
+    let (_, batch) = send(&fake, KEY, Method::POST, BATCHES, &body).await;
     assert_eq!(batch["status"], "validating", "{batch}");
     // As OpenAI's own client sends an id that is a whole name.
     let id = batch["id"].as_str().unwrap().replace('/', "%2F");
     let path = format!("{BATCHES}/{id}");
-    assert_eq!(ask(&fake, STRANGER, Method::GET, &path, "").await.0, 404);
-    let (_, batch) = ask(&fake, KEY, Method::GET, &path, "").await;
+    assert_eq!(
+        send(&fake, OTHER_PROJECT_KEY, Method::GET, &path, "")
+            .await
+            .0,
+        404
+    );
+    let (_, batch) = send(&fake, KEY, Method::GET, &path, "").await;
     assert_eq!(batch["status"], "in_progress");
-    let (_, batch) = ask(&fake, TWIN, Method::GET, &path, "").await;
+    let (_, batch) = send(&fake, SAME_PROJECT_KEY, Method::GET, &path, "").await;
     assert_eq!(batch["status"], "completed");
 
     let output = batch["output_file_id"].as_str().unwrap();
     let content = format!("{FILES}/{output}/content");
-    assert_eq!(ask(&fake, STRANGER, Method::GET, &content, "").await.0, 403);
-    let (_, answered) = ask(&fake, KEY, Method::GET, &content, "").await;
+    assert_eq!(
+        send(&fake, OTHER_PROJECT_KEY, Method::GET, &content, "")
+            .await
+            .0,
+        403
+    );
+    let (_, answered) = send(&fake, KEY, Method::GET, &content, "").await;
     assert_eq!(answered["custom_id"], "a", "{answered}");
     assert_eq!(answered["response"]["body"]["object"], "chat.completion");
-    let (_, list) = ask(&fake, KEY, Method::GET, BATCHES, "").await;
+    let (_, list) = send(&fake, KEY, Method::GET, BATCHES, "").await;
     assert_eq!(list["data"][0]["id"], batch["id"]);
 }
 
@@ -65,18 +75,21 @@ async fn files_of_the_layer_are_files() {
     let native = format!("/v1beta/{id}");
 
     for (key, method, path, expected) in [
-        (STRANGER, Method::GET, &one, 403),
-        (STRANGER, Method::DELETE, &one, 403),
+        (OTHER_PROJECT_KEY, Method::GET, &one, 403),
+        (OTHER_PROJECT_KEY, Method::DELETE, &one, 403),
         (KEY, Method::GET, &one, 200),
         (KEY, Method::GET, &native, 200),
         (KEY, Method::GET, &format!("{one}/content"), 400),
         (KEY, Method::DELETE, &one, 200),
         (KEY, Method::GET, &native, 403),
     ] {
-        let (status, told) = ask(&fake, key, method.clone(), path, "").await;
-        assert_eq!(status, expected, "{method} {path}: {told}");
+        let (status, response_body) = send(&fake, key, method.clone(), path, "").await;
+        assert_eq!(status, expected, "{method} {path}: {response_body}");
         if status == 403 && path == &one {
-            assert!(told[0]["error"]["message"].is_string(), "{told}");
+            assert!(
+                response_body[0]["error"]["message"].is_string(),
+                "{response_body}"
+            );
         }
     }
 }

@@ -7,37 +7,37 @@ use super::*;
 use crate::demo::fake_gemini::quota::{ModelLimit, ProjectQuota, Tier};
 
 /// A clock that stands until it is set, at 10 seconds past a minute.
-fn rules_with_clock(quota: ProjectQuota) -> (Rules, Arc<AtomicI64>) {
+fn config_with_clock(quota: ProjectQuota) -> (FakeConfig, Arc<AtomicI64>) {
     let now = Arc::new(AtomicI64::new(1_795_000_000_000 / 60_000 * 60_000 + 10_500));
-    let rules = Rules {
+    let config = FakeConfig {
         clock: Arc::new({
             let now = now.clone();
             move || now.load(Ordering::Relaxed)
         }),
-        ..Rules::with_keys([
+        ..FakeConfig::with_keys([
             FakeKey::healthy(KEY, PROJECT),
             FakeKey::healthy("AIzaSister", PROJECT),
         ])
     };
-    (rules.quota(PROJECT, quota), now)
+    (config.quota(PROJECT, quota), now)
 }
 
 #[tokio::test]
 async fn a_minute_runs_out_for_the_project_and_comes_back() {
-    let (rules, now) = rules_with_clock(ProjectQuota::free(Some(2), None, None));
-    let fake = start(rules).await;
+    let (config, now) = config_with_clock(ProjectQuota::free(Some(2), None, None));
+    let fake = start(config).await;
 
     for _ in 0..2 {
-        assert_eq!(told(&fake, GENERATE, PROMPT).await.0, 200);
+        assert_eq!(post_and_read(&fake, GENERATE, PROMPT).await.0, 200);
     }
     let refused = post(&fake, GENERATE, PROMPT).await.unwrap();
-    let sister = client().post(fake.url() + GENERATE).body(PROMPT);
-    let sister = sister
+    let second = client().post(fake.url() + GENERATE).body(PROMPT);
+    let second = second
         .header("x-goog-api-key", "AIzaSister")
         .send()
         .await
         .unwrap();
-    let other_model = told(
+    let other_model = post_and_read(
         &fake,
         "/v1beta/models/gemini-2.5-flash-lite:generateContent",
         PROMPT,
@@ -62,22 +62,22 @@ async fn a_minute_runs_out_for_the_project_and_comes_back() {
         \"2\"\n          }\n        ]\n      },\n      {\n        \"@type\": \"type.googleapis.com/google.rpc.RetryInfo\",\n        \
         \"retryDelay\": \"49s\"\n      }\n    ]\n  }\n}\n";
     assert_eq!(refused.text().await.unwrap(), expected);
-    assert_eq!(sister.status(), 429);
+    assert_eq!(second.status(), 429);
     assert_eq!(other_model.0, 200);
 
     now.fetch_add(49_500, Ordering::Relaxed);
-    assert_eq!(told(&fake, GENERATE, PROMPT).await.0, 200);
+    assert_eq!(post_and_read(&fake, GENERATE, PROMPT).await.0, 200);
 }
 
 #[tokio::test]
 async fn a_day_ends_at_midnight_in_california_whatever_the_delay_says() {
-    let (rules, now) = rules_with_clock(ProjectQuota::free(None, None, Some(1)));
-    let fake = start(rules).await;
+    let (config, now) = config_with_clock(ProjectQuota::free(None, None, Some(1)));
+    let fake = start(config).await;
     // 2026-11-22 23:59 in Los Angeles.
     now.store(1_795_420_740_000, Ordering::Relaxed);
 
-    assert_eq!(told(&fake, GENERATE, PROMPT).await.0, 200);
-    let (status, _, body) = told(&fake, GENERATE, PROMPT).await;
+    assert_eq!(post_and_read(&fake, GENERATE, PROMPT).await.0, 200);
+    let (status, _, body) = post_and_read(&fake, GENERATE, PROMPT).await;
 
     assert_eq!(status, 429);
     assert!(
@@ -86,7 +86,7 @@ async fn a_day_ends_at_midnight_in_california_whatever_the_delay_says() {
     );
     assert!(body.contains("\"retryDelay\": \"38s\""), "{body}");
     now.fetch_add(60_000, Ordering::Relaxed);
-    assert_eq!(told(&fake, GENERATE, PROMPT).await.0, 200);
+    assert_eq!(post_and_read(&fake, GENERATE, PROMPT).await.0, 200);
 }
 
 #[tokio::test]
@@ -100,22 +100,22 @@ async fn tokens_zero_limits_and_batches_of_texts_count() {
             limit("gemini-embedding-*", Some(3), None, None),
         ],
     };
-    let (rules, _) = rules_with_clock(quota);
-    let fake = start(rules).await;
+    let (config, _) = config_with_clock(quota);
+    let fake = start(config).await;
     let batch = r#"{"requests":[{"model":"models/gemini-embedding-001","content":{"parts":[{"text":"a"}]}},
         {"model":"models/gemini-embedding-001","content":{"parts":[{"text":"b"}]}}]}"#;
     let embed = "/v1beta/models/gemini-embedding-001:batchEmbedContents";
 
-    assert_eq!(told(&fake, GENERATE, PROMPT).await.0, 200);
-    let tokens = told(&fake, GENERATE, PROMPT).await;
-    let zero = told(
+    assert_eq!(post_and_read(&fake, GENERATE, PROMPT).await.0, 200);
+    let tokens = post_and_read(&fake, GENERATE, PROMPT).await;
+    let zero = post_and_read(
         &fake,
         "/v1beta/models/gemini-2.5-pro:generateContent",
         PROMPT,
     )
     .await;
-    assert_eq!(told(&fake, embed, batch).await.0, 200);
-    let texts = told(&fake, embed, batch).await;
+    assert_eq!(post_and_read(&fake, embed, batch).await.0, 200);
+    let texts = post_and_read(&fake, embed, batch).await;
 
     assert!(
         tokens

@@ -1,0 +1,361 @@
+//! What a client key may do, as flags of a command.
+
+use std::str::FromStr;
+
+use clap::Args;
+
+use crate::cli::time_argument::TimeArgument;
+use crate::clock::Timestamp;
+use crate::config::InvalidConfig;
+use crate::pool::clients::client_key::ClientLimits;
+use crate::pool::clients::scopes::{self, InvalidScope};
+use crate::pool::money::{nano_usd, usd};
+use crate::storage::client_keys::{ListedKey, Terms};
+
+/// What clears a limit or a list.
+const NONE: &str = "none";
+
+/// Limits and scopes. A flag that is not given changes nothing; `none` lifts a limit or empties a list.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub struct ClientKeyTermsArgs {
+    /// Requests in any 60 seconds; `none`, here and below, for no limit
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<ValueOrNone<Count>>,
+    /// Requests from midnight to midnight, in the zone of the setting `day_zone`
+    #[arg(long, value_name = "N")]
+    requests_per_day: Option<ValueOrNone<Count>>,
+    /// Tokens in any 60 seconds; counted when an answer ends
+    #[arg(long, value_name = "N")]
+    tokens_per_minute: Option<ValueOrNone<Count>>,
+    /// Tokens from midnight to midnight
+    #[arg(long, value_name = "N")]
+    tokens_per_day: Option<ValueOrNone<Count>>,
+    /// Requests under way at once
+    #[arg(long, value_name = "N")]
+    concurrency: Option<ValueOrNone<Count>>,
+    /// Dollars from the first of a month on, at list price, as 10 or 2.50
+    #[arg(long, value_name = "USD")]
+    cost_per_month: Option<ValueOrNone<Usd>>,
+    /// Models it may use, separated by commas; `*` stands for any characters, as in gemini-2.5-*; `none` allows any again
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = glob)]
+    models: Option<Vec<String>>,
+    /// Paths it may use, likewise, as Google names them: /v1beta/models/*:generateContent
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = path)]
+    paths: Option<Vec<String>>,
+    /// Addresses it may come from, likewise: 192.0.2.7 or 192.0.2.0/24
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = address)]
+    addresses: Option<Vec<String>>,
+    /// Tags of the upstream keys it may spend, likewise
+    #[arg(long, value_name = "TAG", value_delimiter = ',', value_parser = tag)]
+    tags: Option<Vec<String>>,
+    /// Whether it may hand out access to Google that goes past this server, which then neither limits nor logs it: ephemeral
+    /// tokens, permissions, webhooks, credentials; on or off
+    #[arg(long, value_name = "SWITCH", value_parser = switch)]
+    direct_access: Option<bool>,
+    /// When it ends: 2027-01-31T08:00:00Z, or 30d from now; or `none`
+    #[arg(long, value_name = "TIME")]
+    expires: Option<ValueOrNone<TimeArgument>>,
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+}
+
+impl ClientKeyTermsArgs {
+    /// Changes what the flags name.
+    pub fn apply(self, terms: &mut Terms, now: Timestamp) -> Result<(), InvalidConfig> {
+        let limits = &mut terms.limits;
+        let limit = |target: &mut Option<u64>, flag: Option<ValueOrNone<Count>>| {
+            if let Some(ValueOrNone(limit)) = flag {
+                *target = limit.map(|Count(most)| most);
+            }
+        };
+        limit(&mut limits.requests_per_minute, self.requests_per_minute);
+        limit(&mut limits.requests_per_day, self.requests_per_day);
+        limit(&mut limits.tokens_per_minute, self.tokens_per_minute);
+        limit(&mut limits.tokens_per_day, self.tokens_per_day);
+        limit(&mut limits.concurrency, self.concurrency);
+        if let Some(ValueOrNone(cost)) = self.cost_per_month {
+            limits.cost_per_month_nano_usd = cost.map(|Usd(nano)| nano);
+        }
+        list(&mut terms.models, self.models, "--models")?;
+        list(&mut terms.paths, self.paths, "--paths")?;
+        list(&mut terms.addresses, self.addresses, "--addresses")?;
+        list(&mut terms.tags, self.tags, "--tags")?;
+        if let Some(ValueOrNone(expires)) = self.expires {
+            terms.expires_at = expires.map(|expires| expires.resolve_forward(now));
+            if terms.expires_at.is_some_and(|at| at <= now) {
+                return Err(InvalidConfig::new("--expires is in the past"));
+            }
+        }
+        if let Some(direct_access) = self.direct_access {
+            terms.direct_access = direct_access;
+        }
+        if let Some(note) = self.note {
+            terms.note = note;
+        }
+        Ok(())
+    }
+}
+
+fn list(
+    target: &mut Vec<String>,
+    flag: Option<Vec<String>>,
+    name: &str,
+) -> Result<(), InvalidConfig> {
+    let Some(items) = flag else { return Ok(()) };
+    let clears = items.iter().any(|item| item == NONE);
+    if clears && items.len() > 1 {
+        let wrong = format!("{name}: `none` stands alone, it empties the list");
+        return Err(InvalidConfig::new(&wrong));
+    }
+    *target = if clears { Vec::new() } else { items };
+    Ok(())
+}
+
+/// A value, or `none`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ValueOrNone<T>(Option<T>);
+
+impl<T: FromStr> FromStr for ValueOrNone<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        Ok(Self(if text == NONE {
+            None
+        } else {
+            Some(text.parse()?)
+        }))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Count(u64);
+
+impl FromStr for Count {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let number = text.parse().ok();
+        number
+            .filter(|most| (1..=ClientLimits::LARGEST).contains(most))
+            .map(Self)
+            .ok_or("a limit is a whole number from 1 on, or `none`; `client-keys disable` lets nothing through")
+    }
+}
+
+/// In billionths.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Usd(u64);
+
+impl FromStr for Usd {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        nano_usd(text)
+            .filter(|nano| (1..=i64::MAX.unsigned_abs()).contains(nano))
+            .map(Self)
+            .ok_or("a cost is an amount in dollars like 10 or 2.50, or `none`")
+    }
+}
+
+fn glob(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    scopes::check_model(text).map_err(|error| describe_pattern_error(&error))?;
+    Ok(text.to_owned())
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text != NONE {
+        scopes::check_path(text).map_err(|error| describe_pattern_error(&error))?;
+    }
+    Ok(text.to_owned())
+}
+
+/// What is wrong with a pattern that may have been cut at a comma.
+fn describe_pattern_error(error: &InvalidScope) -> String {
+    match error {
+        InvalidScope::Empty | InvalidScope::Glob(_) => {
+            format!("{error}; a comma ends a pattern: write {{a,b}} as two")
+        }
+        InvalidScope::Path | InvalidScope::Alias | InvalidScope::Address(_) | InvalidScope::Tag => {
+            error.to_string()
+        }
+    }
+}
+
+fn address(text: &str) -> Result<String, InvalidScope> {
+    let text = text.trim();
+    if text != NONE {
+        scopes::check_address(text)?;
+    }
+    Ok(text.to_owned())
+}
+
+fn tag(text: &str) -> Result<String, InvalidScope> {
+    let text = text.trim();
+    scopes::check_tag(text)?;
+    Ok(text.to_owned())
+}
+
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text.trim() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off"),
+    }
+}
+
+/// The limits of a key on one line; nothing where there are none.
+pub fn describe_limits(limits: &ClientLimits) -> String {
+    let parts = [
+        (limits.requests_per_minute, "requests/min"),
+        (limits.requests_per_day, "requests/day"),
+        (limits.tokens_per_minute, "tokens/min"),
+        (limits.tokens_per_day, "tokens/day"),
+        (limits.concurrency, "at once"),
+    ];
+    let parts = parts
+        .into_iter()
+        .filter_map(|(most, what)| Some(format!("{} {what}", most?)));
+    let cost = limits.cost_per_month_nano_usd;
+    let cost = cost.map(|nano| format!("{} USD/month", usd(nano)));
+    parts.chain(cost).collect::<Vec<_>>().join(", ")
+}
+
+/// The scopes of a key on one line; nothing where there are none.
+pub fn describe_scopes(key: &ListedKey) -> String {
+    let parts = [
+        ("models", &key.models),
+        ("paths", &key.paths),
+        ("from", &key.addresses),
+        ("tags", &key.tags),
+    ];
+    let parts = parts.into_iter().filter(|(_, items)| !items.is_empty());
+    let parts = parts.map(|(what, items)| format!("{what} {}", items.join(", ")));
+    let direct = key.direct_access.then(|| "direct access".to_owned());
+    let parts = parts.chain(direct);
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct TestCommandLine {
+        #[command(flatten)]
+        terms: ClientKeyTermsArgs,
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_334_400_000);
+
+    fn applied(flags: &[&str], terms: &mut Terms) -> Result<(), String> {
+        let arguments = ["test"].iter().chain(flags);
+        let line = TestCommandLine::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        let applied = line.terms.apply(terms, NOW);
+        applied.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_change_what_they_name_and_none_lifts_it() {
+        let mut terms = Terms {
+            note: "kept".to_owned(),
+            ..Terms::default()
+        };
+        let flags = [
+            "--requests-per-minute=10",
+            "--requests-per-day=100",
+            "--tokens-per-minute=1000",
+            "--tokens-per-day=10000",
+            "--concurrency=2",
+            "--cost-per-month=2.50",
+            "--models=gemini-2.5-*, gemini-3-pro",
+            "--models=models/other",
+            "--paths=/v1beta/*",
+            "--addresses=192.0.2.7,2001:db8::/32",
+            "--tags=free, team-a",
+            "--direct-access=on",
+            "--expires=1d",
+        ];
+        applied(&flags, &mut terms).unwrap();
+        let expected = Terms {
+            name: String::new(),
+            note: "kept".to_owned(),
+            expires_at: Some("2026-11-23T08:00:00Z".parse().unwrap()),
+            limits: ClientLimits {
+                requests_per_minute: Some(10),
+                requests_per_day: Some(100),
+                tokens_per_minute: Some(1_000),
+                tokens_per_day: Some(10_000),
+                concurrency: Some(2),
+                cost_per_month_nano_usd: Some(2_500_000_000),
+            },
+            models: ["gemini-2.5-*", "gemini-3-pro", "models/other"]
+                .map(str::to_owned)
+                .to_vec(),
+            paths: vec!["/v1beta/*".to_owned()],
+            addresses: ["192.0.2.7", "2001:db8::/32"].map(str::to_owned).to_vec(),
+            tags: ["free", "team-a"].map(str::to_owned).to_vec(),
+            direct_access: true,
+        };
+        assert_eq!(terms, expected);
+        assert_eq!(
+            describe_limits(&terms.limits),
+            "10 requests/min, 100 requests/day, 1000 tokens/min, 10000 tokens/day, 2 at once, 2.50 USD/month"
+        );
+
+        applied(&[], &mut terms).unwrap();
+        assert_eq!(terms, expected);
+
+        let flags = [
+            "--requests-per-minute=none",
+            "--requests-per-day=none",
+            "--tokens-per-minute=none",
+            "--tokens-per-day=none",
+            "--concurrency=none",
+            "--cost-per-month=none",
+            "--models=none",
+            "--paths=none",
+            "--addresses=none",
+            "--tags=none",
+            "--direct-access=off",
+            "--expires=none",
+            "--note=",
+        ];
+        applied(&flags, &mut terms).unwrap();
+        assert_eq!(terms, Terms::default());
+        assert_eq!(describe_limits(&terms.limits), "");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_a_reason() {
+        let cases = [
+            ("--requests-per-minute=0", "a whole number from 1 on"),
+            ("--requests-per-day=-1", "a whole number from 1 on"),
+            ("--tokens-per-day=1e6", "a whole number from 1 on"),
+            ("--concurrency=9999999999999", "a whole number from 1 on"),
+            ("--cost-per-month=0", "an amount in dollars"),
+            ("--cost-per-month=10€", "an amount in dollars"),
+            ("--cost-per-month=9999999999", "an amount in dollars"),
+            ("--models=", "a pattern is empty"),
+            ("--models=a,,b", "a pattern is empty"),
+            ("--models=gemini-{a,b}", "write {a,b} as two"),
+            ("--models=gemini-*,none", "stands alone"),
+            ("--paths=v1beta/models/*", "begins with /"),
+            ("--paths=/gemini/v1beta/*", "is an alias"),
+            ("--paths=/v1/chat/completions", "is an alias"),
+            ("--addresses=example.com", "is no address"),
+            ("--addresses=192.0.2.0/33", "is no address"),
+            ("--tags=a,", "a tag is a word"),
+            ("--tags=team a", "a tag is a word"),
+            ("--expires=2020-01-01T00:00:00Z", "in the past"),
+            ("--expires=soon", "not a time"),
+        ];
+        for (flag, reason) in cases {
+            let refused = applied(&[flag], &mut Terms::default()).unwrap_err();
+            assert!(refused.contains(reason), "{flag}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Which keys a command is about, and the question before they are removed.
+
+use std::io::{IsTerminal, stdin};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::cli::output;
+
+/// Keys to turn on or off.
+#[derive(Debug, Args)]
+pub struct SelectionArgs {
+    /// Their ids, as `list` shows them
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    ids: Vec<i64>,
+    /// All of them
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+}
+
+/// Keys to remove.
+#[derive(Debug, Args)]
+pub struct RemovalArgs {
+    /// Their ids, as `list` shows them
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<i64>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl SelectionArgs {
+    /// Each id once; `None`: all keys.
+    pub fn ids(&self) -> Option<Vec<i64>> {
+        (!self.all).then(|| unique(&self.ids))
+    }
+}
+
+impl RemovalArgs {
+    /// Each id once, after a person has said yes, if one is there.
+    pub fn confirmed(&self, noun: &str) -> Result<Vec<i64>> {
+        let ids = unique(&self.ids);
+        if !self.yes && stdin().is_terminal() {
+            eprint!("remove {}? [y/N] ", output::count(ids.len(), noun));
+            let mut answer = String::new();
+            stdin().read_line(&mut answer)?;
+            if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+                bail!("nothing was removed");
+            }
+        }
+        Ok(ids)
+    }
+}
+
+fn unique(ids: &[i64]) -> Vec<i64> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
