@@ -26,14 +26,14 @@ use crate::pool::request_id::RequestIdGenerator;
 use crate::pool::resources::affinity::ProjectAffinity;
 use crate::pool::resources::recent_resources::RecentResources;
 use crate::pool::settings::Settings;
-use crate::storage::backups::Maker;
+use crate::storage::backups::BackupJob;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
-use crate::storage::quotas::KnownLimit;
+use crate::storage::quotas::ProjectLimit;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
 use crate::storage::{
-    client_keys, cooldowns, installation, projects, quotas, revision, settings, spending,
+    client_keys, client_usage, cooldowns, installation, projects, quotas, revision, settings,
     upstream_keys,
 };
 
@@ -77,7 +77,7 @@ pub struct App {
     client_keys: RwLock<Arc<ClientKeys>>,
     redactor: RwLock<Arc<Redactor>>,
     /// The backup that is being made, if one is.
-    pub backups: Maker,
+    pub backups: BackupJob,
     /// Secrets of new client keys that were not shown yet.
     one_time_secrets: Mutex<OneTimeSecrets>,
     young: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
@@ -121,7 +121,7 @@ impl App {
             revision: AtomicI64::new(-1),
             settings: RwLock::new(Arc::new(defaults)),
             redactor: RwLock::default(),
-            backups: Maker::default(),
+            backups: BackupJob::default(),
             one_time_secrets: Mutex::default(),
             young: Mutex::default(),
             config,
@@ -138,18 +138,18 @@ impl App {
     async fn load_quotas(&self, now: Timestamp) -> Result<()> {
         let db = &self.db.readers;
         let limits = quotas::list_limits(db).await?;
-        let mut used = quotas::list_used_in_day(db, begin_of_google_day(now)).await?;
-        used.extend(quotas::list_used_since(db, now - LAST_MINUTE).await?);
+        let mut used = quotas::list_usage_of_day(db, begin_of_google_day(now)).await?;
+        used.extend(quotas::list_usage_since(db, now - LAST_MINUTE).await?);
         let mut keys = self.keys.lock();
         for limit in limits {
-            let KnownLimit {
+            let ProjectLimit {
                 project_id,
                 model,
                 measure,
                 observed,
-                learnt_at,
+                observed_at,
             } = limit;
-            keys.restore_limit(project_id, &model, measure, observed, learnt_at);
+            keys.restore_limit(project_id, &model, measure, observed, observed_at);
         }
         for used in used {
             keys.restore_usage(used.id, &used.model, used.amount, used.at, now);
@@ -236,7 +236,8 @@ impl App {
         let limited = clients.map(|client| (client.id, &client.limits));
         let unknown = self.admission.lock().set_limits(&zone, limited);
         for (id, limits) in unknown {
-            let past = spending::past(&self.db.readers, id, &limits, &zone, now).await?;
+            let past =
+                client_usage::find_logged_usage(&self.db.readers, id, &limits, &zone, now).await?;
             self.admission.lock().restore(id, limits, past, now);
         }
         Ok(())
@@ -288,7 +289,7 @@ impl App {
             let row = row.lock().unwrap_or_else(PoisonError::into_inner);
             if row.outcome.is_none() {
                 // Under the lock: the final row comes after this one.
-                self.recorder.open(Box::new(row.clone()));
+                self.recorder.record_running(Box::new(row.clone()));
             }
         }
     }

@@ -35,7 +35,7 @@ impl Error {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             // Its text goes to the log only.
-            Self::Storage(error) if error.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Storage(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::dashboard;
 use crate::peer::Peer;
 use crate::proxy;
-use crate::storage::recorder::Writer;
+use crate::storage::recorder::LogWriter;
 use crate::tasks;
 
 /// How long a client may take to send a request's head, the time between two requests included: longer than proxies
@@ -43,12 +43,12 @@ const LAST_ROWS: Duration = Duration::from_mins(1);
 pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
-    writer: Writer,
+    writer: LogWriter,
 }
 
 impl Server {
     /// Takes the address of the configuration.
-    pub async fn bind(app: Arc<App>, writer: Writer) -> std::io::Result<Self> {
+    pub async fn bind(app: Arc<App>, writer: LogWriter) -> std::io::Result<Self> {
         let listener = TcpListener::bind(app.config.listen).await?;
         Ok(Self {
             app,

@@ -74,7 +74,7 @@ pub async fn begin(
     user_agent: &str,
     now: Timestamp,
 ) -> Result<()> {
-    let act = Act::aside(Actor::admin(&admin.username, address.to_owned()), now);
+    let act = Act::without_revision(Actor::admin(&admin.username, address.to_owned()), now);
     let mut tx = db.begin().await?;
     let id = sign_ins::insert(&mut tx, admin.id, address, user_agent, &act).await?;
     tx.commit().await?;
@@ -175,7 +175,7 @@ mod tests {
 
     #[sqlx::test]
     async fn what_is_expired_is_forgotten(pool: SqlitePool) {
-        let db = Db::of(pool);
+        let db = Db::from_pool(pool);
         let sessions = SqliteStore::new(db.writer.clone());
         // The store asks the system for the time.
         let far = OffsetDateTime::from_unix_timestamp(32_503_680_000).unwrap();
@@ -192,10 +192,10 @@ mod tests {
             Timestamp::from_millis(0) + GOOD_FOR,
         );
         let mut tx = db.begin().await.unwrap();
-        let act = Act::aside(Actor::cli(), first);
+        let act = Act::without_revision(Actor::cli(), first);
         let admin = admins::insert(&mut tx, "ann", "hash", &act).await.unwrap();
         for now in [first, last] {
-            let act = Act::aside(Actor::cli(), now);
+            let act = Act::without_revision(Actor::cli(), now);
             sign_ins::insert(&mut tx, admin, "192.0.2.1", "Firefox", &act)
                 .await
                 .unwrap();

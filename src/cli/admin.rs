@@ -48,7 +48,7 @@ pub async fn add_first(db: &Db, first: &FirstAdmin, actor: Actor) -> Result<Opti
     let password = given.or(generated.as_deref()).unwrap_or_default();
     let hash = password::hash(password).await;
     let mut tx = db.begin().await?;
-    let act = Act::aside(actor, clock::now());
+    let act = Act::without_revision(actor, clock::now());
     admins::insert(&mut tx, &first.username, &hash, &act).await?;
     tx.commit().await?;
     Ok(Some(FirstSignIn {
@@ -90,7 +90,7 @@ async fn set_password(args: &DatabaseArgs, arguments: SetPasswordArgs) -> Result
     }
     let hash = password::hash(&password).await;
     let mut tx = db.begin().await?;
-    let act = Act::aside(Actor::cli(), clock::now());
+    let act = Act::without_revision(Actor::cli(), clock::now());
     let admin = admins::find_named(&mut *tx, &username).await?;
     let ended = match &admin {
         Some(admin) => {

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
 use crate::config::DatabaseArgs;
-use crate::storage::backup::{self, Existing};
+use crate::storage::backup::{self, ExistingFile};
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
@@ -24,9 +24,9 @@ pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
     let db = database::open_as_it_is(args).await?;
     let to = file(arguments.destination.as_deref(), clock::now());
     let existing = if arguments.force {
-        Existing::Replace
+        ExistingFile::Replace
     } else {
-        Existing::Keep
+        ExistingFile::Keep
     };
     let start = clock::instant();
     let bytes = backup::copy(&db, &to, existing).await?;
@@ -41,7 +41,7 @@ pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
 
 /// Where the copy goes.
 fn file(destination: Option<&Path>, now: Timestamp) -> PathBuf {
-    let name = format!("gemini-pool-{}.db", backup::compact(now));
+    let name = format!("gemini-pool-{}.db", backup::file_time(now));
     match destination {
         None => name.into(),
         Some(folder)

@@ -10,7 +10,7 @@ use crate::config::InvalidConfig;
 use crate::pool::clients::client_key::ClientLimits;
 use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::money::{nano_usd, usd};
-use crate::storage::client_keys::{ListedKey, Terms};
+use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey};
 
 /// What clears a limit or a list.
 const NONE: &str = "none";
@@ -61,7 +61,7 @@ pub struct ClientKeyTermsArgs {
 
 impl ClientKeyTermsArgs {
     /// Changes what the flags name.
-    pub fn apply(self, terms: &mut Terms, now: Timestamp) -> Result<(), InvalidConfig> {
+    pub fn apply(self, terms: &mut ClientKeyTerms, now: Timestamp) -> Result<(), InvalidConfig> {
         let limits = &mut terms.limits;
         let limit = |target: &mut Option<u64>, flag: Option<ValueOrNone<Count>>| {
             if let Some(ValueOrNone(limit)) = flag {
@@ -223,7 +223,7 @@ pub fn describe_limits(limits: &ClientLimits) -> String {
 }
 
 /// The scopes of a key on one line; nothing where there are none.
-pub fn describe_scopes(key: &ListedKey) -> String {
+pub fn describe_scopes(key: &ListedClientKey) -> String {
     let parts = [
         ("models", &key.models),
         ("paths", &key.paths),
@@ -251,7 +251,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_334_400_000);
 
-    fn applied(flags: &[&str], terms: &mut Terms) -> Result<(), String> {
+    fn applied(flags: &[&str], terms: &mut ClientKeyTerms) -> Result<(), String> {
         let arguments = ["test"].iter().chain(flags);
         let line = TestCommandLine::try_parse_from(arguments).map_err(|error| error.to_string())?;
         let applied = line.terms.apply(terms, NOW);
@@ -260,9 +260,9 @@ mod tests {
 
     #[test]
     fn flags_change_what_they_name_and_none_lifts_it() {
-        let mut terms = Terms {
+        let mut terms = ClientKeyTerms {
             note: "kept".to_owned(),
-            ..Terms::default()
+            ..ClientKeyTerms::default()
         };
         let flags = [
             "--requests-per-minute=10",
@@ -280,7 +280,7 @@ mod tests {
             "--expires=1d",
         ];
         applied(&flags, &mut terms).unwrap();
-        let expected = Terms {
+        let expected = ClientKeyTerms {
             name: String::new(),
             note: "kept".to_owned(),
             expires_at: Some("2026-11-23T08:00:00Z".parse().unwrap()),
@@ -325,7 +325,7 @@ mod tests {
             "--note=",
         ];
         applied(&flags, &mut terms).unwrap();
-        assert_eq!(terms, Terms::default());
+        assert_eq!(terms, ClientKeyTerms::default());
         assert_eq!(describe_limits(&terms.limits), "");
     }
 
@@ -354,7 +354,7 @@ mod tests {
             ("--expires=soon", "not a time"),
         ];
         for (flag, reason) in cases {
-            let refused = applied(&[flag], &mut Terms::default()).unwrap_err();
+            let refused = applied(&[flag], &mut ClientKeyTerms::default()).unwrap_err();
             assert!(refused.contains(reason), "{flag}: {refused}");
         }
     }

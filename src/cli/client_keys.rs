@@ -12,7 +12,7 @@ use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
-use crate::storage::client_keys::{ListedKey, NewClientKey, Terms};
+use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey, NewClientKey};
 use crate::storage::paging::Page;
 use crate::storage::{client_keys, installation};
 
@@ -66,7 +66,7 @@ pub struct UpdateArgs {
 #[derive(Debug, Serialize)]
 struct Created {
     #[serde(flatten)]
-    key: ListedKey,
+    key: ListedClientKey,
     secret: String,
 }
 
@@ -83,9 +83,9 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
 
 async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     let now = clock::now();
-    let mut terms = Terms {
+    let mut terms = ClientKeyTerms {
         name: arguments.name,
-        ..Terms::default()
+        ..ClientKeyTerms::default()
     };
     arguments.terms.apply(&mut terms, now)?;
     let secret = match &arguments.secret {
@@ -141,7 +141,10 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     }
     let now = clock::now();
     // What is wrong in itself is told before any database is opened.
-    arguments.terms.clone().apply(&mut Terms::default(), now)?;
+    arguments
+        .terms
+        .clone()
+        .apply(&mut ClientKeyTerms::default(), now)?;
     let db = database::open_existing(args).await?;
     let mut tx = db.begin().await?;
     let act = Act::begin(&mut tx, &Actor::cli(), now).await?;
@@ -210,7 +213,7 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn row(key: ListedKey, now: Timestamp) -> [String; 12] {
+fn row(key: ListedClientKey, now: Timestamp) -> [String; 12] {
     let state = match key.expires_at {
         _ if !key.enabled => "disabled",
         Some(at) if at <= now => "expired",

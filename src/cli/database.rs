@@ -34,7 +34,7 @@ pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
     }
     let opened = Db::open(&args.database_url).await;
     let db = opened.with_context(|| format!("cannot open {}", path.display()))?;
-    db.wait_longer().await?;
+    db.set_command_timeout().await?;
     Ok(db)
 }
 

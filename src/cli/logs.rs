@@ -15,11 +15,11 @@ use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
-use crate::storage::request_logs::Kind;
-use crate::storage::request_logs::filter::{Ending, Filter, Statuses};
+use crate::storage::request_logs::LogKind;
+use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
 use crate::storage::request_logs::listed::RequestLog;
-use crate::storage::request_logs::search::{Place, search};
-use crate::storage::request_logs::tail::Tail;
+use crate::storage::request_logs::search::{LogPosition, search};
+use crate::storage::request_logs::tail::LogTail;
 
 /// How many rows are held in memory at once.
 const PAGE: usize = 500;
@@ -62,10 +62,10 @@ pub struct TailArgs {
 struct FilterArgs {
     /// How it ended: success, quota, network …, or failed (any but success), or running
     #[arg(long)]
-    outcome: Option<Ending>,
+    outcome: Option<OutcomeFilter>,
     /// The HTTP status that the client got, as in 404 or 4xx
     #[arg(long)]
-    status: Option<Statuses>,
+    status: Option<StatusFilter>,
     /// The model that was asked
     #[arg(long)]
     model: Option<String>,
@@ -122,7 +122,7 @@ struct FilterArgs {
     error: Option<String>,
     /// request or check
     #[arg(long, value_parser = kind)]
-    kind: Option<Kind>,
+    kind: Option<LogKind>,
     /// Not older than this: 2027-01-31T08:00:00Z, or 24h ago
     #[arg(long)]
     since: Option<TimeArgument>,
@@ -134,20 +134,20 @@ struct FilterArgs {
     text: Option<String>,
 }
 
-fn kind(text: &str) -> Result<Kind, &'static str> {
+fn kind(text: &str) -> Result<LogKind, &'static str> {
     match text {
-        "request" => Ok(Kind::Request),
-        "check" => Ok(Kind::Check),
+        "request" => Ok(LogKind::Request),
+        "check" => Ok(LogKind::Check),
         _ => Err("it is request or check"),
     }
 }
 
 impl FilterArgs {
-    fn filter(self) -> Filter {
+    fn filter(self) -> LogFilter {
         let now = clock::now();
-        Filter {
+        LogFilter {
             kind: self.kind,
-            ending: self.outcome,
+            outcome: self.outcome,
             status: self.status,
             model: self.model,
             model_version: self.model_version,
@@ -186,7 +186,9 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
 
 async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     let filter = arguments.filter.filter();
-    let mut position = arguments.cursor.map_or(Place::Newest, Place::OlderThan);
+    let mut position = arguments
+        .cursor
+        .map_or(LogPosition::Newest, LogPosition::OlderThan);
     let mut left = arguments.limit;
     let mut next = None;
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -212,7 +214,7 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
         }
         next = page.next;
         match next {
-            Some(next) => position = Place::OlderThan(next),
+            Some(next) => position = LogPosition::OlderThan(next),
             None => break,
         }
     }
@@ -229,7 +231,7 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
 
 async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
     let filter = arguments.filter.filter();
-    let mut tail = Tail::begin(db, clock::now()).await?;
+    let mut tail = LogTail::begin(db, clock::now()).await?;
     if !arguments.json {
         output::line(HEADING)?;
     }
@@ -238,8 +240,8 @@ async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
             signal = tokio::signal::ctrl_c() => return Ok(signal?),
             () = tokio::time::sleep(INTERVAL) => (),
         }
-        let news = tail.next(db, clock::now()).await?;
-        for row in news.ended.iter().filter(|row| filter.matches(row)) {
+        let updates = tail.next(db, clock::now()).await?;
+        for row in updates.finished.iter().filter(|row| filter.matches(row)) {
             if arguments.json {
                 output::json(row)?;
             } else {
@@ -290,7 +292,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_line_stands_under_its_heading(pool: SqlitePool) {
-        let db = Db::of(pool);
+        let db = Db::from_pool(pool);
         let mut failed = row(0);
         (failed.outcome, failed.error) = (Some(Outcome::Quota), Some("gone\u{1b}[2J".to_owned()));
         write(&db, vec![failed]).await;

@@ -59,11 +59,11 @@ pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
         let folder = folder_of(&path);
         let applied = if path.exists() {
             let db = database::open_as_it_is(args).await?;
-            let applied = backup::rehearse(Some(&db), folder).await?;
+            let applied = backup::dry_run_migrations(Some(&db), folder).await?;
             db.close().await;
             applied
         } else {
-            backup::rehearse(None, folder).await?
+            backup::dry_run_migrations(None, folder).await?
         };
         let count = output::count(applied.len(), "migration");
         print_migrations(&applied, "would be applied")?;
@@ -80,7 +80,7 @@ pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
 
 /// Brings the schema to this program's version, and tells where the database as it was is kept.
 pub async fn migrate_database(db: &Db) -> Result<Vec<&'static Migration>> {
-    let upgrade = backup::bring_up_to_date(db).await?;
+    let upgrade = backup::migrate_with_snapshot(db).await?;
     if let Some(snapshot) = upgrade.snapshot {
         eprintln!("the database as it was is kept in {}", snapshot.display());
     }

@@ -20,7 +20,7 @@ use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
 use crate::storage::lock::ServerLock;
-use crate::storage::recorder::{self, Recorder, Writer};
+use crate::storage::recorder::{self, LogWriter, Recorder};
 use crate::storage::{installation, upstream_keys};
 
 /// Runs the server until a signal ends it.
@@ -48,7 +48,7 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
 
 /// Makes a migrated database ready to serve: ends what the last run left unfinished, adds the keys of the environment,
 /// reads everything.
-pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, Writer)> {
+pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     let interrupted = recorder::interrupt_running(&db).await?;
     if interrupted > 0 {
         tracing::warn!(
@@ -69,7 +69,7 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::environment(), clock::now()).await?;
-    let mut number = client_keys::count_named(&mut tx, "env-").await?;
+    let mut number = client_keys::count_with_prefix(&mut tx, "env-").await?;
     for secret in &config.client_keys {
         let name = format!("env-{}", number + 1);
         let key = NewClientKey {

@@ -129,7 +129,7 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
         let is_changed = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
         changed += usize::from(is_changed);
     }
-    let other_keys = upstream_keys::count_sisters(&mut tx, &ids).await?;
+    let other_keys = upstream_keys::count_keys_sharing_projects(&mut tx, &ids).await?;
     tx.commit().await?;
     db.close().await;
     let count = output::count(changed, "upstream key");
@@ -170,7 +170,7 @@ async fn clear(args: &DatabaseArgs, ids: Option<Vec<i64>>) -> Result<()> {
     let mut tx = db.begin().await?;
     let ids = selected(&mut tx, ids).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    let states = upstream_keys::clear(&mut tx, &ids, &act).await?;
+    let states = upstream_keys::clear_states(&mut tx, &ids, &act).await?;
     let cooldowns = projects::clear_cooldowns(&mut tx, &ids, &act).await?;
     tx.commit().await?;
     db.close().await;

@@ -83,7 +83,10 @@ pub async fn update_password(
     }
     let hash = password::hash(&form.new).await;
     let mut tx = app.db.begin().await?;
-    let (act, id) = (Act::aside(context.actor(), context.now), context.admin.id);
+    let (act, id) = (
+        Act::without_revision(context.actor(), context.now),
+        context.admin.id,
+    );
     admins::update_password(&mut tx, id, &hash, &act).await?;
     let ended = sign_ins::delete_others(&mut tx, id, Some(context.sign_in_id), &act).await?;
     tx.commit().await?;
@@ -108,7 +111,7 @@ pub async fn update_zone(
         return show_errors(&app, &context, &form.zone, &errors).await;
     };
     let mut tx = app.db.begin().await?;
-    let act = Act::aside(context.actor(), context.now);
+    let act = Act::without_revision(context.actor(), context.now);
     admins::update_zone(&mut tx, context.admin.id, name, &act).await?;
     tx.commit().await?;
     context
@@ -125,7 +128,7 @@ pub async fn end_sign_ins(
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
     let language = context.language;
-    let act = Act::aside(context.actor(), context.now);
+    let act = Act::without_revision(context.actor(), context.now);
     let notice = if let Some(id) = form.id {
         sign_ins::delete(&mut tx, context.admin.id, SignInId(id), &act).await?;
         language.sign_in_ended().to_owned()

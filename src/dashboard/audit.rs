@@ -20,8 +20,8 @@ use crate::dashboard::settings::catalogue::CATALOGUE;
 use crate::dashboard::translations::Language;
 use crate::pool::settings::definition;
 use crate::storage::admins;
-use crate::storage::audit::{self, Action, Actor, Filter, ListedAct, ListedChange, Subject};
-use crate::storage::paging::{Position, Slice};
+use crate::storage::audit::{self, Action, Actor, AuditFilter, ListedAct, ListedChange, Subject};
+use crate::storage::paging::{BidirectionalPage, PagePosition};
 
 const PATH: &str = "/audit";
 /// How many acts a page shows.
@@ -74,7 +74,7 @@ pub async fn show(
     Query(query): Query<AuditQuery>,
 ) -> Result<Markup, ErrorPage> {
     let db = &app.db.readers;
-    let position = Position::of(query.older, query.newer);
+    let position = PagePosition::of(query.older, query.newer);
     let acts = audit::list_acts(db, &query.filter(&context.zone), position, PAGE_SIZE).await?;
     let actors = admins::list_usernames(db).await?;
     let actors = actors.iter().map(|name| Actor::admin(name, String::new()));
@@ -85,7 +85,7 @@ pub async fn show(
 
 impl AuditQuery {
     /// What of it can be understood.
-    fn filter(&self, zone: &TimeZone) -> Filter {
+    fn filter(&self, zone: &TimeZone) -> AuditFilter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let from = date(&self.from);
         let until = date(&self.to).and_then(|date| date.tomorrow().ok());
@@ -98,8 +98,8 @@ impl AuditQuery {
             .into_iter()
             .find(|it| serialized_name(it) == self.subject);
         // Only together with its kind is a thing found without reading everything.
-        let is_named = subject.is_some_and(Subject::is_known_by_name);
-        Filter {
+        let is_named = subject.is_some_and(Subject::is_identified_by_name);
+        AuditFilter {
             subject,
             subject_id: self.id.parse().ok().filter(|_| subject.is_some()),
             name: text(&self.name).filter(|_| is_named),
@@ -163,7 +163,7 @@ fn serialized_name(value: &impl serde::Serialize) -> String {
 fn view(
     context: &PageContext,
     query: &AuditQuery,
-    acts: &Slice<ListedAct>,
+    acts: &BidirectionalPage<ListedAct>,
     actors: &[String],
 ) -> Markup {
     let language = context.language;

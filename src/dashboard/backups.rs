@@ -26,7 +26,7 @@ use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::sign_in::check_password;
 use crate::dashboard::translations::Language;
-use crate::storage::backup::Step;
+use crate::storage::backup::BackupStep;
 use crate::storage::backups::{self, Backup};
 use crate::storage::error::Error;
 
@@ -54,7 +54,7 @@ pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redire
     let (actor, now) = (context.actor(), clock::now());
     let mut run = BackupRun::new(app.clone());
     tokio::spawn(async move {
-        let made = backups::make(&app.db, &actor, now, &progress).await;
+        let made = backups::create(&app.db, &actor, now, &progress).await;
         run.set_result(&made);
         match &made {
             Ok(backup) => tracing::info!(bytes = backup.bytes, "made the backup {}", backup.name),
@@ -227,7 +227,7 @@ fn view(context: &PageContext, app: &App, backups: &[Backup]) -> Markup {
     layout::page(context, Section::Backups, language.backups(), body)
 }
 
-fn progress_card(language: Language, step: Step) -> Markup {
+fn progress_card(language: Language, step: BackupStep) -> Markup {
     html! {
         section.card data-live="/backups/live" {
             h2 { (language.backup_running()) }
@@ -238,18 +238,18 @@ fn progress_card(language: Language, step: Step) -> Markup {
 }
 
 /// How far it is; sent again while it goes on.
-fn progress(language: Language, step: Step) -> Markup {
+fn progress(language: Language, step: BackupStep) -> Markup {
     html! {
         div.limit #backup-progress {
             @match step {
-                Step::Copying(done, whole) => {
+                BackupStep::Copying(done, whole) => {
                     div.limit-labels {
                         span #backup-step { (language.backup_copying()) }
                         span { (language.backup_copied(&bytes(done), &bytes(whole))) }
                     }
                     progress max=(whole) value=(done) aria-labelledby="backup-step" {}
                 }
-                Step::Checking => {
+                BackupStep::Checking => {
                     div.limit-labels { span #backup-step { (language.backup_checking()) } }
                     progress aria-labelledby="backup-step" {}
                 }

@@ -23,8 +23,8 @@ use crate::error::Error;
 use crate::pool::calendar::day_of;
 use crate::pool::clients::client_key::{ClientKeyId, ClientLimit, ClientLimits};
 use crate::pool::money::usd;
-use crate::storage::client_keys::{self, ListedKey};
-use crate::storage::spending::{self, Use};
+use crate::storage::client_keys::{self, ListedClientKey};
+use crate::storage::client_usage::{self, ClientKeyUsage};
 
 /// How many keys a page shows.
 const PAGE_SIZE: usize = 100;
@@ -46,7 +46,7 @@ pub async fn show(
 ) -> Result<Markup, ErrorPage> {
     let mut keys = client_keys::list(&app.db.readers).await?;
     let today = day_of(context.now, &context.zone).begins;
-    let today = spending::since(&app.db.readers, today).await?;
+    let today = client_usage::list_since(&app.db.readers, today).await?;
     let count = keys.len();
     let search = query.q.trim().to_lowercase();
     keys.retain(|key| matches(key, &search));
@@ -54,7 +54,7 @@ pub async fn show(
     Ok(view(&context, &query, count, &keys, &today))
 }
 
-fn matches(key: &ListedKey, search: &str) -> bool {
+fn matches(key: &ListedClientKey, search: &str) -> bool {
     let contains = |text: &String| text.to_lowercase().contains(search);
     [&key.name, &key.note, &key.last4].into_iter().any(contains) || key.tags.iter().any(contains)
 }
@@ -63,8 +63,8 @@ fn view(
     context: &PageContext,
     query: &ClientKeyListQuery,
     count: usize,
-    keys: &[ListedKey],
-    today: &HashMap<ClientKeyId, Use>,
+    keys: &[ListedClientKey],
+    today: &HashMap<ClientKeyId, ClientKeyUsage>,
 ) -> Markup {
     let language = context.language;
     let new = html! { a.button.primary href="/client-keys/new" { (language.new_client_key()) } };
@@ -107,7 +107,11 @@ fn view(
     layout::page(context, Section::ClientKeys, language.client_keys(), body)
 }
 
-fn table(context: &PageContext, keys: &[ListedKey], today: &HashMap<ClientKeyId, Use>) -> Markup {
+fn table(
+    context: &PageContext,
+    keys: &[ListedClientKey],
+    today: &HashMap<ClientKeyId, ClientKeyUsage>,
+) -> Markup {
     let language = context.language;
     html! {
         div.table { table.stack data-keys {
@@ -127,7 +131,7 @@ fn table(context: &PageContext, keys: &[ListedKey], today: &HashMap<ClientKeyId,
     }
 }
 
-fn row(context: &PageContext, key: &ListedKey, today: Use) -> Markup {
+fn row(context: &PageContext, key: &ListedClientKey, today: ClientKeyUsage) -> Markup {
     let language = context.language;
     html! {
         tr {
@@ -152,7 +156,7 @@ fn row(context: &PageContext, key: &ListedKey, today: Use) -> Markup {
 }
 
 /// Whether the key is served now.
-pub fn state_badge(context: &PageContext, key: &ListedKey) -> Markup {
+pub fn state_badge(context: &PageContext, key: &ListedClientKey) -> Markup {
     let language = context.language;
     match key.expires_at {
         _ if !key.enabled => badge(Tone::Quiet, language.client_key_off()),

@@ -85,7 +85,7 @@ fn title_and_text(language: Language, error: &Error) -> (&'static str, Markup) {
             language.invalid_title(),
             html! { (language.wrong_method_text()) },
         ),
-        Error::Storage(error) if error.is_passing() => {
+        Error::Storage(error) if error.is_transient() => {
             (language.busy_title(), html! { (language.busy_text()) })
         }
         Error::Storage(_) => (language.broken_title(), html! { (language.broken_text()) }),

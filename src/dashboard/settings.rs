@@ -29,7 +29,7 @@ use crate::dashboard::settings::field::{RESET_FORM, SettingField, zones};
 use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 use crate::pool::settings::DEFINITIONS;
-use crate::storage::settings::{self, Present};
+use crate::storage::settings::{self, CurrentSettings};
 
 pub const PATH: &str = "/settings";
 
@@ -48,7 +48,7 @@ pub async fn show(
     context: PageContext,
     Query(query): Query<SettingsQuery>,
 ) -> Result<Markup, ErrorPage> {
-    let present = settings::find_present(&app.db.readers).await?;
+    let present = settings::find_current(&app.db.readers).await?;
     let fields = fields(&present, &HashMap::new());
     Ok(view(
         &app.config,
@@ -69,7 +69,7 @@ pub async fn update(
     match parse_changes(context.language, &form) {
         Ok(changes) => Ok(save(&app, &context, changes, back).await?.into_response()),
         Err(errors) => {
-            let present = settings::find_present(&app.db.readers).await?;
+            let present = settings::find_current(&app.db.readers).await?;
             let mut fields = fields(&present, &errors);
             for field in &mut fields {
                 field.submitted = form.get(field.definition.name).cloned();
@@ -84,7 +84,7 @@ pub async fn update(
     }
 }
 
-fn fields(present: &Present, errors: &HashMap<&'static str, String>) -> Vec<SettingField> {
+fn fields(present: &CurrentSettings, errors: &HashMap<&'static str, String>) -> Vec<SettingField> {
     let field = |definition| SettingField::of(definition, present);
     let mut fields: Vec<_> = DEFINITIONS.iter().map(field).collect();
     for field in &mut fields {

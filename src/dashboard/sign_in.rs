@@ -152,7 +152,7 @@ pub async fn delete(
         csrf: context.csrf(),
         admin: context.admin.clone(),
     };
-    let act = Act::aside(context.actor(), context.now);
+    let act = Act::without_revision(context.actor(), context.now);
     session::end(&app.db, context.session(), &signed_in, &act).await?;
     Ok(Redirect::to("/login"))
 }

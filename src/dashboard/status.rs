@@ -28,21 +28,21 @@ use crate::error::Error;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
 use crate::storage::backups::{self, Backup};
-use crate::storage::traffic::{Span, Traffic, over};
+use crate::storage::traffic::{Traffic, TrafficSpan, read_traffic};
 
 /// How many looks it takes until the traffic is added up again.
 const UPDATES_PER_TRAFFIC: u32 = 5;
 
 #[derive(Debug, Deserialize)]
 pub struct StatusQuery {
-    /// The span of the charts, as [`Span::name`] has it.
+    /// The span of the charts, as [`TrafficSpan::name`] has it.
     #[serde(default)]
     span: String,
 }
 
 /// What the page shows.
 struct StatusData {
-    span: Span,
+    span: TrafficSpan,
     overview: PoolOverview,
     traffic: Traffic,
     pending_rows: usize,
@@ -107,23 +107,23 @@ impl StatusUpdates {
         self.data.refresh(&self.app, &self.context).await?;
         if self.update_count.is_multiple_of(UPDATES_PER_TRAFFIC) {
             let db = &self.app.db.readers;
-            self.data.traffic = over(db, self.data.span, self.context.now).await?;
+            self.data.traffic = read_traffic(db, self.data.span, self.context.now).await?;
         }
         Ok(())
     }
 }
 
 impl StatusQuery {
-    fn span(&self) -> Span {
-        Span::named(&self.span).unwrap_or(Span::Day)
+    fn span(&self) -> TrafficSpan {
+        TrafficSpan::named(&self.span).unwrap_or(TrafficSpan::Day)
     }
 }
 
 impl StatusData {
-    async fn load(app: &App, context: &PageContext, span: Span) -> Result<Self, Error> {
+    async fn load(app: &App, context: &PageContext, span: TrafficSpan) -> Result<Self, Error> {
         let mut data = Self {
             span,
-            traffic: over(&app.db.readers, span, context.now).await?,
+            traffic: read_traffic(&app.db.readers, span, context.now).await?,
             overview: PoolOverview::default(),
             pending_rows: 0,
             is_failing: false,
@@ -178,8 +178,8 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
     let language = context.language;
     let part = |id: &'static str, body: Markup| (id, html! { div #(id) { (body) } });
     // Whoever has just begun needs no empty tables.
-    let has_requests = data.onboarding.is_finished() || data.traffic.total.sum.requests > 0;
-    let spans = Span::ALL.map(|span| {
+    let has_requests = data.onboarding.is_finished() || data.traffic.total.rollup.requests > 0;
+    let spans = TrafficSpan::ALL.map(|span| {
         let target = href("/status", &[("span", span.name())]);
         (target, span.name(), span == data.span)
     });
@@ -211,7 +211,7 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
         part(
             "charts",
             html! {
-                @if data.traffic.total.sum.requests > 0 {
+                @if data.traffic.total.rollup.requests > 0 {
                     div.cards { (traffic::charts(context, &data.traffic)) }
                 } @else if has_requests {
                     p.muted { (language.no_requests_in_span()) }

@@ -161,7 +161,7 @@ async fn home_of(app: &App, client: ClientKeyId) -> Result<Option<ProjectId>, Er
     if home == ClientAffinity::Unknown {
         let kinds = ResourceKind::combined_collections();
         let newest =
-            resources::newest_project(&app.db.readers, client, &kinds, clock::now()).await?;
+            resources::find_newest_project(&app.db.readers, client, &kinds, clock::now()).await?;
         app.project_affinity().set_from_newest(client, newest);
     }
     Ok(app.project_affinity().of(client).project())

@@ -42,8 +42,8 @@ use crate::proxy::forward::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::passing::Advance;
 use crate::proxy::refuse::Refusal;
-use crate::storage::request_logs::{BOUND_BY_HOME, NewAttempt, NewRequestLog};
-use crate::storage::resources::Birth;
+use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, NewAttempt, NewRequestLog};
+use crate::storage::resources::CreatedResource;
 use crate::storage::upstream_keys::Evidence;
 
 /// A request's row in the making. Dropped unfinished, it says that the client went.
@@ -88,7 +88,7 @@ impl Record {
         let row = NewRequestLog {
             client_ip: Some(client_ip.to_string()),
             user_agent: user_agent.map(|text| redacted(&redactor, &text)),
-            ..NewRequestLog::begun(app.ids.next(now), now, request.method().to_string(), path)
+            ..NewRequestLog::started(app.ids.next(now), now, request.method().to_string(), path)
         };
         let row = Arc::new(Mutex::new(row));
         app.begin(&row, now);
@@ -198,7 +198,7 @@ impl Record {
         self.attempt_began = clock::instant();
         self.leased = Some(leased.clone());
         if self.bound.home == Some(leased.project_id) {
-            self.row().bound_by = Some(BOUND_BY_HOME.to_owned());
+            self.row().bound_by = Some(BOUND_BY_PREFERRED_PROJECT.to_owned());
         }
         self.row().attempts.push(NewAttempt {
             upstream_key_id: leased.id,
@@ -269,7 +269,9 @@ impl Record {
         changes.extend(number.map(|number| StateChange::Project { id: key, number }));
         // Under the lock, so that rows end up as the last of several verdicts left the keys.
         for change in &changes {
-            self.app.recorder.change(change.clone(), evidence.clone());
+            self.app
+                .recorder
+                .record_change(change.clone(), evidence.clone());
         }
         drop(keys);
         self.app.key_queue.notify();
@@ -372,8 +374,8 @@ impl Record {
         self.learn(&told, true);
         let mut row = self.row();
         // Under the lock: the final row comes after this one.
-        self.app.recorder.open(Box::new(row.clone()));
-        row.births.clear();
+        self.app.recorder.record_running(Box::new(row.clone()));
+        row.created_resources.clear();
     }
 
     /// Notes what an answer has told of resources, as far as it came. Once it `succeeded` as a whole, what it deleted is
@@ -384,7 +386,7 @@ impl Record {
         let gone = self.deletes.as_ref().filter(|_| succeeded);
         if let Some(name) = gone {
             self.app.recent_resources().remove(name.as_str());
-            row.deaths = vec![name.to_string()];
+            row.deleted_resources = vec![name.to_string()];
             return;
         }
         let found = self.bound.unknown.iter().filter(|_| succeeded);
@@ -402,7 +404,7 @@ impl Record {
             if may_be_googles || !seen.insert(name.as_str()) {
                 continue;
             }
-            births.push(Birth {
+            births.push(CreatedResource {
                 name: name.to_string(),
                 kind: kind.collection(),
                 expires_at: expires_at.or_else(|| kind.lives_for().map(|time| now + time)),
@@ -426,7 +428,7 @@ impl Record {
                     .record_created(client, leased.project_id);
             }
         }
-        row.births = births;
+        row.created_resources = births;
     }
 
     /// What goes into the row of what Google has counted: what long work has used only once, when it is first seen done,
@@ -547,7 +549,7 @@ impl Record {
             };
             permit.settle(spent, clock::now());
         }
-        Some(self.app.recorder.finish(Box::new(row)))
+        Some(self.app.recorder.record_finished(Box::new(row)))
     }
 
     fn abandoned(&self) -> Outcome {

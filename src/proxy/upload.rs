@@ -30,7 +30,7 @@ use crate::proxy::record::Record;
 use crate::proxy::refuse::Refusal;
 use crate::proxy::tries::conclude;
 use crate::storage::error::Error;
-use crate::storage::upload_sessions::{self, IdHash, NewSession, Session};
+use crate::storage::upload_sessions::{self, IdHash, NewUploadSession, UploadSession};
 
 /// How long a client may go on with a session; Google forgets one about as soon.
 const SESSION_LIFE: Duration = Duration::from_hours(7 * 24);
@@ -48,7 +48,7 @@ pub async fn find_session(
     credential: Option<&Credential<'_>>,
     id: &str,
     record: &mut Record,
-) -> Result<(Arc<ClientKey>, Session), Refusal> {
+) -> Result<(Arc<ClientKey>, UploadSession), Refusal> {
     let mut shown = None;
     if credential.is_some() {
         let client = authenticate(app, credential, record)?;
@@ -81,7 +81,7 @@ pub async fn find_session(
 pub async fn pass_part(
     app: &Arc<App>,
     client: &Arc<ClientKey>,
-    session: &Session,
+    session: &UploadSession,
     target: Target,
     request: Request,
     record: &mut Record,
@@ -203,7 +203,7 @@ async fn open_session(app: &App, google_path: &str, record: &Record) -> Result<S
     let random = rand::rng().sample_iter(Alphanumeric).take(ID_LENGTH);
     let id: String = random.map(char::from).collect();
     let now = clock::now();
-    let session = NewSession {
+    let session = NewUploadSession {
         google_path,
         upstream_key_id,
         client_key_id,

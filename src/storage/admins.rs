@@ -72,7 +72,7 @@ pub async fn insert(
         act.now,
     );
     let id = id.fetch_one(&mut **tx).await?;
-    write_down(tx, act, id, Action::Create, None, None).await?;
+    record_change(tx, act, id, Action::Create, None, None).await?;
     Ok(id)
 }
 
@@ -90,7 +90,7 @@ pub async fn update_password(
         act.now,
     );
     found(updated.execute(&mut **tx).await?.rows_affected(), id)?;
-    write_down(tx, act, id, Action::ChangePassword, None, None).await
+    record_change(tx, act, id, Action::ChangePassword, None, None).await
 }
 
 /// Sets the zone in which times are shown.
@@ -108,7 +108,7 @@ pub async fn update_zone(
         return Ok(());
     }
     let (before, after) = (json!({ "zone": before }), json!({ "zone": zone }));
-    write_down(tx, act, id, Action::Update, Some(before), Some(after)).await
+    record_change(tx, act, id, Action::Update, Some(before), Some(after)).await
 }
 
 /// Sets which columns of the log are shown, as a JSON array; `None`: the usual ones.
@@ -126,7 +126,7 @@ pub async fn update_log_columns(
 }
 
 /// Writes down what was done to an admin.
-pub async fn write_down(
+pub async fn record_change(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
     id: AdminId,
@@ -161,14 +161,14 @@ mod tests {
 
     use super::*;
     use crate::storage::audit::Actor;
-    use crate::storage::audit::tests::told;
+    use crate::storage::audit::tests::describe_changes;
     use crate::storage::db::Db;
     use crate::storage::{revision, sign_ins};
 
     #[sqlx::test]
     async fn what_admins_do_about_themselves_is_written_down_and_reloads_nothing(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
-        let act = Act::aside(Actor::cli(), Timestamp::from_millis(1_000));
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
+        let act = Act::without_revision(Actor::cli(), Timestamp::from_millis(1_000));
 
         let id = insert(&mut tx, "ann", "hash", &act).await.unwrap();
         let mut signed_in = Vec::new();
@@ -203,7 +203,7 @@ mod tests {
             r#"sign_out admin ann: {"address":"192.0.2.1","browser":"Firefox"} → -"#,
             r#"sign_out admin ann: {"address":"192.0.2.1","browser":"Safari"} → -"#,
         ];
-        assert_eq!(told(&mut tx).await, expected);
+        assert_eq!(describe_changes(&mut tx).await, expected);
         assert_eq!(revision::current(&mut *tx).await.unwrap(), 0);
         let missing = update_password(&mut tx, AdminId(9), "hash", &act).await;
         assert_eq!(missing.unwrap_err().to_string(), "admin 9 not found");

@@ -8,7 +8,7 @@ use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool, Trans
 
 use crate::clock::Timestamp;
 use crate::storage::error::{Error, Result};
-use crate::storage::paging::{Page, Position, Slice};
+use crate::storage::paging::{BidirectionalPage, Page, PagePosition};
 use crate::storage::revision;
 
 /// Who changes something.
@@ -75,7 +75,7 @@ impl Act {
     }
 
     /// An act that no server has to take over, as signing in is: it counts up nothing, and its changes are of no revision.
-    pub fn aside(actor: Actor, now: Timestamp) -> Self {
+    pub fn without_revision(actor: Actor, now: Timestamp) -> Self {
         Self {
             revision: 0,
             now,
@@ -122,7 +122,7 @@ pub enum Subject {
 
 impl Subject {
     /// Whether it has no id; of what has one a name alone finds nothing fast.
-    pub fn is_known_by_name(self) -> bool {
+    pub fn is_identified_by_name(self) -> bool {
         match self {
             Self::Setting | Self::Backup => true,
             Self::UpstreamKey | Self::ClientKey | Self::Project | Self::Admin => false,
@@ -203,7 +203,7 @@ pub struct ListedAct {
 
 /// Which changes to list; what is `None` does not matter.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct AuditFilter {
     pub subject: Option<Subject>,
     pub subject_id: Option<i64>,
     /// Of the subject, as it was called then.
@@ -265,7 +265,7 @@ pub fn difference(before: Value, after: Value) -> Option<(Value, Value)> {
 
 /// One change.
 pub async fn find(db: impl SqliteExecutor<'_>, id: i64) -> Result<ListedChange> {
-    let mut query = select();
+    let mut query = select_changes();
     query.push(" AND id = ").push_bind(id);
     let found = query.build_query_as().fetch_optional(db).await?;
     found.ok_or_else(|| Error::NotFound(format!("change {id}")))
@@ -274,12 +274,12 @@ pub async fn find(db: impl SqliteExecutor<'_>, id: i64) -> Result<ListedChange> 
 /// What was changed, newest first, from before `cursor` on.
 pub async fn list(
     db: impl SqliteExecutor<'_>,
-    filter: &Filter,
+    filter: &AuditFilter,
     cursor: Option<i64>,
     limit: usize,
 ) -> Result<Page<ListedChange>> {
-    let mut query = select();
-    narrow(&mut query, "", filter);
+    let mut query = select_changes();
+    push_filter(&mut query, "", filter);
     if let Some(cursor) = cursor {
         query.push(" AND id < ").push_bind(cursor);
     }
@@ -293,25 +293,34 @@ pub async fn list(
 /// told change by change, all else act by act.
 pub async fn list_acts(
     db: &SqlitePool,
-    filter: &Filter,
-    position: Position,
+    filter: &AuditFilter,
+    position: PagePosition,
     limit: usize,
-) -> Result<Slice<ListedAct>> {
+) -> Result<BidirectionalPage<ListedAct>> {
     let id = |act: &ListedAct| act.first.id;
     let mut acts = acts_query(filter, position, limit);
     let read = acts.build_query_as().fetch_all(db).await?;
     // Before the newest page there is no other: one that is not full would jump about when something is added.
-    if matches!(position, Position::NewerThan(_)) && read.len() < limit {
-        let mut acts = acts_query(filter, Position::Newest, limit);
+    if matches!(position, PagePosition::NewerThan(_)) && read.len() < limit {
+        let mut acts = acts_query(filter, PagePosition::Newest, limit);
         let read = acts.build_query_as().fetch_all(db).await?;
-        return Ok(Slice::new(read, Position::Newest, limit, id));
+        return Ok(BidirectionalPage::new(
+            read,
+            PagePosition::Newest,
+            limit,
+            id,
+        ));
     }
-    Ok(Slice::new(read, position, limit, id))
+    Ok(BidirectionalPage::new(read, position, limit, id))
 }
 
 /// Single things and single acts have indexes of their own; for all else there is the table of acts with its indexes, so
 /// that no filter that fits nothing reads every change.
-fn acts_query(filter: &Filter, position: Position, limit: usize) -> QueryBuilder<'_, Sqlite> {
+fn acts_query(
+    filter: &AuditFilter,
+    position: PagePosition,
+    limit: usize,
+) -> QueryBuilder<'_, Sqlite> {
     let is_single =
         filter.revision.is_some() || filter.subject_id.is_some() || filter.name.is_some();
     let mut query = QueryBuilder::new(
@@ -328,14 +337,14 @@ fn acts_query(filter: &Filter, position: Position, limit: usize) -> QueryBuilder
         );
         "a."
     };
-    narrow(&mut query, table, filter);
+    push_filter(&mut query, table, filter);
     if !is_single {
-        bound(&mut query, filter);
+        push_time_bounds(&mut query, filter);
     }
     let (comparison, order) = match position {
-        Position::Newest => (None, "DESC"),
-        Position::OlderThan(id) => (Some(("<", id)), "DESC"),
-        Position::NewerThan(id) => (Some((">", id)), "ASC"),
+        PagePosition::Newest => (None, "DESC"),
+        PagePosition::OlderThan(id) => (Some(("<", id)), "DESC"),
+        PagePosition::NewerThan(id) => (Some((">", id)), "ASC"),
     };
     if let Some((sign, id)) = comparison {
         query.push(format!(" AND {table}id {sign} ")).push_bind(id);
@@ -348,7 +357,7 @@ fn acts_query(filter: &Filter, position: Position, limit: usize) -> QueryBuilder
 }
 
 /// Adds what a filter asks of the columns of a table, whose prefix is given.
-fn narrow<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a Filter) {
+fn push_filter<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a AuditFilter) {
     let and = |comparison: &str| format!(" AND {table}{comparison}");
     // All of a long span would have to be sorted by number.
     let unindexed = |comparison: &str| format!(" AND +{table}{comparison}");
@@ -360,7 +369,7 @@ fn narrow<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a Fil
     }
     if let Some(name) = &filter.name {
         query.push(and("name = ")).push_bind(name);
-        if filter.subject.is_some_and(Subject::is_known_by_name) {
+        if filter.subject.is_some_and(Subject::is_identified_by_name) {
             // Of no meaning but to the index, which has only these.
             query.push(and("subject_id IS NULL"));
         }
@@ -385,7 +394,7 @@ fn narrow<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a Fil
 /// Bounds the numbers of acts by those of the first and the last within a filter's span of time: the newest first is an
 /// order of numbers, in which an index by time could not help. Where the clock was set back, what was done then may be
 /// left out.
-fn bound<'a>(query: &mut QueryBuilder<'a, Sqlite>, filter: &'a Filter) {
+fn push_time_bounds<'a>(query: &mut QueryBuilder<'a, Sqlite>, filter: &'a AuditFilter) {
     if let Some(since) = filter.since {
         query
             .push(" AND a.id >= (SELECT id FROM audit_acts WHERE at_ms >= ")
@@ -401,7 +410,7 @@ fn bound<'a>(query: &mut QueryBuilder<'a, Sqlite>, filter: &'a Filter) {
 }
 
 /// Put together at run time, as the log's search is: `(?1 IS NULL OR …)` could not use an index.
-fn select<'a>() -> QueryBuilder<'a, Sqlite> {
+fn select_changes<'a>() -> QueryBuilder<'a, Sqlite> {
     QueryBuilder::new(
         "
         SELECT id, at_ms, revision, actor, address, action, subject, subject_id, name, before, after
@@ -426,8 +435,8 @@ pub mod tests {
     }
 
     /// What was written down, oldest first: who, what, of what, before, after.
-    pub async fn told(tx: &mut Transaction<'_, Sqlite>) -> Vec<String> {
-        let page = list(&mut **tx, &Filter::default(), None, 100).await;
+    pub async fn describe_changes(tx: &mut Transaction<'_, Sqlite>) -> Vec<String> {
+        let page = list(&mut **tx, &AuditFilter::default(), None, 100).await;
         let changes = page.unwrap().items.into_iter().rev();
         let text = |value: Option<Value>| value.map_or("-".to_owned(), |value| value.to_string());
         changes
@@ -454,7 +463,7 @@ pub mod tests {
 
     #[sqlx::test]
     async fn changes_are_found_by_every_filter_and_page_by_page(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         let first = act(&mut tx, NOW).await;
         let mut ids = Vec::new();
         for name in ["a", "b", "c"] {
@@ -474,60 +483,60 @@ pub mod tests {
         };
         ids.push(insert(&mut tx, &second, &change).await.unwrap());
 
-        let none = Filter::default;
+        let none = AuditFilter::default;
         for (filter, expected) in [
             (none(), &ids[..]),
             (
-                Filter {
+                AuditFilter {
                     subject: Some(Subject::Setting),
                     ..none()
                 },
                 &ids[3..],
             ),
             (
-                Filter {
+                AuditFilter {
                     subject_id: Some(7),
                     ..none()
                 },
                 &ids[..3],
             ),
             (
-                Filter {
+                AuditFilter {
                     name: Some("b".to_owned()),
                     ..none()
                 },
                 &ids[1..2],
             ),
             (
-                Filter {
+                AuditFilter {
                     actor: Some("admin:ann".to_owned()),
                     ..none()
                 },
                 &ids[3..],
             ),
             (
-                Filter {
+                AuditFilter {
                     action: Some(Action::Create),
                     ..none()
                 },
                 &ids[..3],
             ),
             (
-                Filter {
+                AuditFilter {
                     since: Some(later),
                     ..none()
                 },
                 &ids[3..],
             ),
             (
-                Filter {
+                AuditFilter {
                     until: Some(later),
                     ..none()
                 },
                 &ids[..3],
             ),
             (
-                Filter {
+                AuditFilter {
                     revision: Some(first.revision),
                     ..none()
                 },
@@ -554,14 +563,14 @@ pub mod tests {
 
     #[sqlx::test]
     async fn an_act_is_one_line_however_much_it_changed(pool: SqlitePool) {
-        let mut tx = Db::of(pool.clone()).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool.clone()).begin().await.unwrap();
         let import = act(&mut tx, NOW).await;
         for name in ["a", "b", "c"] {
             let change = named(name, Action::Create);
             insert(&mut tx, &import, &change).await.unwrap();
         }
         let later = Timestamp::from_millis(2_000);
-        let sign_in = Act::aside(Actor::admin("ann", "192.0.2.1".to_owned()), later);
+        let sign_in = Act::without_revision(Actor::admin("ann", "192.0.2.1".to_owned()), later);
         for _ in 0..2 {
             let change = NewChange {
                 subject: Subject::Admin,
@@ -576,34 +585,34 @@ pub mod tests {
         };
         insert(&mut tx, &removal, &change).await.unwrap();
         tx.commit().await.unwrap();
-        let list = async |filter: Filter, position, limit| {
+        let list = async |filter: AuditFilter, position, limit| {
             let acts = list_acts(&pool, &filter, position, limit).await.unwrap();
             let lines = acts.items.iter();
             let lines = lines.map(|act| format!("{} x{}", act.first.name, act.changes));
             (lines.collect::<Vec<_>>().join(" "), acts.newer, acts.older)
         };
-        let none = Filter::default;
+        let none = AuditFilter::default;
 
-        let all = list(none(), Position::Newest, 9).await;
+        let all = list(none(), PagePosition::Newest, 9).await;
         assert_eq!(all, ("a x1 ann x1 ann x1 a x3".to_owned(), None, None));
-        let newest = list(none(), Position::Newest, 2).await;
+        let newest = list(none(), PagePosition::Newest, 2).await;
         assert_eq!(newest, ("a x1 ann x1".to_owned(), None, Some(5)));
-        let older = list(none(), Position::OlderThan(5), 2).await;
+        let older = list(none(), PagePosition::OlderThan(5), 2).await;
         assert_eq!(older, ("ann x1 a x3".to_owned(), Some(4), None));
-        let back = list(none(), Position::NewerThan(4), 2).await;
+        let back = list(none(), PagePosition::NewerThan(4), 2).await;
         assert_eq!(back, newest);
-        let back = list(none(), Position::NewerThan(5), 2).await;
+        let back = list(none(), PagePosition::NewerThan(5), 2).await;
         assert_eq!(back, newest, "no page before the newest is half full");
         for (filter, expected) in [
             (
-                Filter {
+                AuditFilter {
                     revision: Some(import.revision),
                     ..none()
                 },
                 "c x1 b x1 a x1",
             ),
             (
-                Filter {
+                AuditFilter {
                     subject: Some(Subject::UpstreamKey),
                     subject_id: Some(7),
                     until: Some(later),
@@ -612,7 +621,7 @@ pub mod tests {
                 "c x1 b x1 a x1",
             ),
             (
-                Filter {
+                AuditFilter {
                     subject: Some(Subject::UpstreamKey),
                     since: Some(later),
                     ..none()
@@ -620,7 +629,7 @@ pub mod tests {
                 "a x1",
             ),
             (
-                Filter {
+                AuditFilter {
                     actor: Some("admin:ann".to_owned()),
                     action: Some(Action::SignIn),
                     ..none()
@@ -628,7 +637,7 @@ pub mod tests {
                 "ann x1 ann x1",
             ),
         ] {
-            let (lines, ..) = list(filter.clone(), Position::Newest, 9).await;
+            let (lines, ..) = list(filter.clone(), PagePosition::Newest, 9).await;
             assert_eq!(lines, expected, "{filter:?}");
         }
     }
@@ -676,12 +685,12 @@ pub mod tests {
             .unwrap();
         drop(connection);
 
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
 
         let expected = [
             r#"update setting max_attempts: - → {"value":"7"}"#,
             r#"update setting max_attempts: {"value":"7"} → -"#,
         ];
-        assert_eq!(told(&mut tx).await, expected);
+        assert_eq!(describe_changes(&mut tx).await, expected);
     }
 }

@@ -19,14 +19,14 @@ use crate::storage::lock::{ServerLock, real_path};
 
 /// What to do with a file that already has the copy's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingFile {
     Keep,
     Replace,
 }
 
 /// How far a copy is, for whoever watches.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct BackupProgress {
     /// The file that is written, and how large the database is.
     copied: OnceLock<(PathBuf, u64)>,
     is_checking: AtomicBool,
@@ -34,29 +34,29 @@ pub struct Progress {
 
 /// What is being done to a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum BackupStep {
     /// So many bytes are there of about so many.
     Copying(u64, u64),
     Checking,
 }
 
-impl Progress {
-    pub fn step(&self) -> Step {
+impl BackupProgress {
+    pub fn step(&self) -> BackupStep {
         if self.is_checking.load(Ordering::Relaxed) {
-            return Step::Checking;
+            return BackupStep::Checking;
         }
         let Some((path, whole)) = self.copied.get() else {
-            return Step::Copying(0, 1);
+            return BackupStep::Copying(0, 1);
         };
         let done = fs::metadata(path).map_or(0, |file| file.len());
         // A copy leaves out what is empty, so that it may be done before it is as large.
-        Step::Copying(done.min(*whole), *whole)
+        BackupStep::Copying(done.min(*whole), *whole)
     }
 }
 
-/// What [`bring_up_to_date`] did.
+/// What [`migrate_with_snapshot`] did.
 #[derive(Debug, Default)]
-pub struct Upgrade {
+pub struct MigrationResult {
     /// The database as it was before; `None` when nothing was applied or there was nothing to lose.
     pub snapshot: Option<PathBuf>,
     pub applied: Vec<&'static Migration>,
@@ -64,23 +64,23 @@ pub struct Upgrade {
 
 /// What [`restore`] did.
 #[derive(Debug)]
-pub struct Restored {
+pub struct RestoredDatabase {
     /// The file that was replaced; `None` when there was none.
     pub kept: Option<PathBuf>,
     pub bytes: u64,
 }
 
 /// Brings the schema to this program's version, and keeps a copy of the file first when it has something to lose.
-pub async fn bring_up_to_date(db: &Db) -> Result<Upgrade> {
-    db.refuse_newer().await?;
+pub async fn migrate_with_snapshot(db: &Db) -> Result<MigrationResult> {
+    db.check_not_newer().await?;
     let pending = db.pending().await?;
     let Some(newest) = pending.last() else {
-        return Ok(Upgrade::default());
+        return Ok(MigrationResult::default());
     };
     let mut snapshot = None;
     if db.has_tables().await? {
-        let path = beside(db.path(), &format!("before-{}", newest.version));
-        copy(db, &path, Existing::Keep).await?;
+        let path = free_path_beside(db.path(), &format!("before-{}", newest.version));
+        copy(db, &path, ExistingFile::Keep).await?;
         snapshot = Some(path);
     }
     if let Err(error) = db.migrate().await {
@@ -95,7 +95,7 @@ pub async fn bring_up_to_date(db: &Db) -> Result<Upgrade> {
             });
         }
     }
-    Ok(Upgrade {
+    Ok(MigrationResult {
         snapshot,
         applied: pending,
     })
@@ -104,35 +104,35 @@ pub async fn bring_up_to_date(db: &Db) -> Result<Upgrade> {
 /// Applies the pending migrations to a copy of `db`, or to an empty file, and throws it away.
 ///
 /// It lies in `folder`, beside the database, where there is room for it.
-pub async fn rehearse(db: Option<&Db>, folder: &Path) -> Result<Vec<&'static Migration>> {
+pub async fn dry_run_migrations(db: Option<&Db>, folder: &Path) -> Result<Vec<&'static Migration>> {
     let stage = TempDir::with_prefix_in(".rehearsal-", folder);
     let stage = stage.map_err(|source| Error::file(folder, source))?;
     let path = stage.path().join("copy.db");
     if let Some(db) = db {
-        db.refuse_newer().await?;
-        copy(db, &path, Existing::Keep).await?;
+        db.check_not_newer().await?;
+        copy(db, &path, ExistingFile::Keep).await?;
     }
-    let rehearsed = Db::open_file(&path).await?;
-    let pending = rehearsed.pending().await?;
-    rehearsed.migrate().await?;
-    check(&mut *rehearsed.writer.acquire().await?, &path).await?;
-    rehearsed.close().await;
+    let migrated_copy = Db::open_file(&path).await?;
+    let pending = migrated_copy.pending().await?;
+    migrated_copy.migrate().await?;
+    check(&mut *migrated_copy.writer.acquire().await?, &path).await?;
+    migrated_copy.close().await;
     Ok(pending)
 }
 
 /// Writes a consistent, checked copy without sign-in sessions to `to`, while others read and write. Returns its size.
 ///
 /// The copy takes its name only when it is whole and on the disk.
-pub async fn copy(db: &Db, to: &Path, existing: Existing) -> Result<u64> {
-    copy_watched(db, to, existing, &Progress::default()).await
+pub async fn copy(db: &Db, to: &Path, existing: ExistingFile) -> Result<u64> {
+    copy_with_progress(db, to, existing, &BackupProgress::default()).await
 }
 
 /// The same, telling how far it is.
-pub async fn copy_watched(
+pub async fn copy_with_progress(
     db: &Db,
     to: &Path,
-    existing: Existing,
-    progress: &Progress,
+    existing: ExistingFile,
+    progress: &BackupProgress,
 ) -> Result<u64> {
     let to = real_path(to)?;
     if real_path(db.path())? == to {
@@ -141,7 +141,7 @@ pub async fn copy_watched(
             to.display()
         )));
     }
-    if existing == Existing::Keep && to.exists() {
+    if existing == ExistingFile::Keep && to.exists() {
         return Err(exists_already(&to));
     }
     let staged = stage_in(folder_of(&to))?;
@@ -150,20 +150,20 @@ pub async fn copy_watched(
     progress.copied.set(copied).expect("each copy has its own");
     vacuum_into(&mut *db.readers.acquire().await?, staged.path()).await?;
     let mut connection = open_stage(staged.path()).await?;
-    forget_sessions(&mut connection).await?;
+    delete_sessions(&mut connection).await?;
     progress.is_checking.store(true, Ordering::Relaxed);
     check(&mut connection, &to).await?;
     connection.close().await?;
-    let put = tokio::task::spawn_blocking(move || name(staged, &to, existing));
+    let put = tokio::task::spawn_blocking(move || publish(staged, &to, existing));
     put.await.expect("naming a file does not panic")
 }
 
 /// Gives a copy its name, once all of it is on the disk: for a large one that takes seconds. Returns its size.
-fn name(staged: NamedTempFile, to: &Path, existing: Existing) -> Result<u64> {
+fn publish(staged: NamedTempFile, to: &Path, existing: ExistingFile) -> Result<u64> {
     let bytes = sync(&staged)?;
     match existing {
-        Existing::Keep => staged.persist_noclobber(to),
-        Existing::Replace => staged.persist(to),
+        ExistingFile::Keep => staged.persist_noclobber(to),
+        ExistingFile::Replace => staged.persist(to),
     }
     .map_err(|error| match error.error.kind() {
         std::io::ErrorKind::AlreadyExists => exists_already(to),
@@ -176,7 +176,7 @@ fn name(staged: NamedTempFile, to: &Path, existing: Existing) -> Result<u64> {
 /// Checks the copy `from` and puts it in the place of `database`, whose file is kept under another name.
 ///
 /// Refused while a server or another program uses `database`.
-pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Restored> {
+pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<RestoredDatabase> {
     if !from.is_file() {
         let missing = format!("there is no file {}", from.display());
         return Err(Error::Refused(missing));
@@ -204,16 +204,16 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
 
     if !database.exists() {
         // A log without its file would be read into the file that comes.
-        set_aside_companions(&database, &kept_name(&database, now))?;
+        move_companions(&database, &kept_name(&database, now))?;
         put_in_place(staged, &database)?;
-        return Ok(Restored { kept: None, bytes });
+        return Ok(RestoredDatabase { kept: None, bytes });
     }
     let kept = kept_name(&database, now);
-    let held = hold_alone(&database).await?;
+    let held = lock_exclusively(&database).await?;
     if held.is_none() {
-        set_aside_companions(&database, &kept)?;
+        move_companions(&database, &kept)?;
     }
-    take_over_owner(&database, staged.path());
+    copy_owner_and_permissions(&database, staged.path());
     // A second name first, so that at no moment there is no database.
     if fs::hard_link(&database, &kept).is_err() {
         fs::rename(&database, &kept).map_err(|source| Error::file(&kept, source))?;
@@ -222,14 +222,14 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
     if let Some(held) = held {
         held.close().await?;
     }
-    Ok(Restored {
+    Ok(RestoredDatabase {
         kept: Some(kept),
         bytes,
     })
 }
 
 /// `gemini-pool.db` → `gemini-pool.{what}.db`, with a number where that is taken.
-fn beside(database: &Path, what: &str) -> PathBuf {
+fn free_path_beside(database: &Path, what: &str) -> PathBuf {
     let name = database.file_stem().unwrap_or_default().to_string_lossy();
     let free = |number: u32| {
         let number = if number > 1 {
@@ -246,11 +246,11 @@ fn beside(database: &Path, what: &str) -> PathBuf {
 }
 
 fn kept_name(database: &Path, now: Timestamp) -> PathBuf {
-    beside(database, &format!("before-restore-{}", compact(now)))
+    free_path_beside(database, &format!("before-restore-{}", file_time(now)))
 }
 
 /// A time as file names have it: `20261122-080000`, in UTC.
-pub fn compact(time: Timestamp) -> String {
+pub fn file_time(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y%m%d-%H%M%S").to_string()
 }
 
@@ -295,9 +295,9 @@ async fn open_stage(path: &Path) -> Result<SqliteConnection> {
 
 /// Opens a file that is only read, with what its log holds.
 async fn open_source(path: &Path) -> Result<SqliteConnection> {
-    let has_log = ["-wal", "-journal"]
-        .into_iter()
-        .any(|end| fs::metadata(companion(path, end)).is_ok_and(|companion| companion.len() > 0));
+    let has_log = ["-wal", "-journal"].into_iter().any(|end| {
+        fs::metadata(companion_file(path, end)).is_ok_and(|companion| companion.len() > 0)
+    });
     // Without a log nothing needs to be written, not even beside the file: it may lie on a read-only disk.
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -307,7 +307,7 @@ async fn open_source(path: &Path) -> Result<SqliteConnection> {
 }
 
 /// Deletes sign-in sessions and who signed in from where: whoever reads a backup must not be signed in by it.
-async fn forget_sessions(connection: &mut SqliteConnection) -> Result<()> {
+async fn delete_sessions(connection: &mut SqliteConnection) -> Result<()> {
     let tables: Vec<String> = sqlx::query_scalar(
         "
         SELECT name
@@ -372,7 +372,7 @@ async fn is_ours(connection: &mut SqliteConnection) -> Result<bool> {
 }
 
 /// Keeps everybody else out of `database` and empties its log into it. `None` when it is too damaged for that.
-async fn hold_alone(database: &Path) -> Result<Option<SqliteConnection>> {
+async fn lock_exclusively(database: &Path) -> Result<Option<SqliteConnection>> {
     let in_use = || {
         Error::Refused(format!(
             "another program has {} open: end it first",
@@ -383,7 +383,7 @@ async fn hold_alone(database: &Path) -> Result<Option<SqliteConnection>> {
         .filename(database)
         .connect()
         .await?;
-    let mut tries = 1;
+    let mut attempts = 1;
     let code = loop {
         // SQLite leaves the write-ahead log only when nobody else has the file open.
         let mode: sqlx::Result<String> = sqlx::query_scalar("PRAGMA journal_mode = DELETE")
@@ -402,10 +402,10 @@ async fn hold_alone(database: &Path) -> Result<Option<SqliteConnection>> {
             Err(error) => return Err(error.into()),
         };
         // BUSY: a program that is just ending lets go in a moment.
-        if code != "5" || tries == 10 {
+        if code != "5" || attempts == 10 {
             break code;
         }
-        tries += 1;
+        attempts += 1;
         tokio::time::sleep(Duration::from_millis(30)).await;
     };
     // CORRUPT, NOTADB: no other program can work with it either.
@@ -417,9 +417,9 @@ async fn hold_alone(database: &Path) -> Result<Option<SqliteConnection>> {
 }
 
 /// Moves the logs of a database that cannot read them itself out of the new file's way.
-fn set_aside_companions(database: &Path, kept: &Path) -> Result<()> {
+fn move_companions(database: &Path, kept: &Path) -> Result<()> {
     for end in ["-wal", "-shm", "-journal"] {
-        let (from, to) = (companion(database, end), companion(kept, end));
+        let (from, to) = (companion_file(database, end), companion_file(kept, end));
         match fs::rename(&from, &to) {
             // SQLite itself takes them away when the last connection closes, which may be just now.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -429,14 +429,14 @@ fn set_aside_companions(database: &Path, kept: &Path) -> Result<()> {
     Ok(())
 }
 
-fn companion(database: &Path, end: &str) -> PathBuf {
+fn companion_file(database: &Path, end: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(end);
     name.into()
 }
 
 /// Who could open the old file must be able to open the new one: the restoring hand is often root's.
-fn take_over_owner(old: &Path, new: &Path) {
+fn copy_owner_and_permissions(old: &Path, new: &Path) {
     let Ok(old) = fs::metadata(old) else { return };
     // Only root may do so; others restore their own files.
     #[cfg(unix)]
@@ -494,7 +494,7 @@ mod tests {
         (folder, db)
     }
 
-    async fn name_setting(db: &Db, name: &str) {
+    async fn insert_setting(db: &Db, name: &str) {
         let mut tx = db.begin().await.unwrap();
         let act = crate::storage::audit::tests::act(&mut tx, NOW).await;
         crate::storage::settings::change(&mut tx, name, Some("1"), &act)
@@ -522,7 +522,7 @@ mod tests {
     #[tokio::test]
     async fn a_copy_holds_what_is_committed_and_no_sessions() {
         let (folder, db) = database().await;
-        name_setting(&db, "committed").await;
+        insert_setting(&db, "committed").await;
         for statement in [
             "INSERT INTO tower_sessions VALUES ('session-of-the-admin', x'00', 0)",
             "INSERT INTO admins (id, username, password_hash, created_at_ms, password_changed_at_ms)
@@ -539,7 +539,7 @@ mod tests {
             .unwrap();
         let to = folder.path().join("copy.db");
 
-        let bytes = copy(&db, &to, Existing::Keep).await.unwrap();
+        let bytes = copy(&db, &to, ExistingFile::Keep).await.unwrap();
 
         assert_eq!(fs::metadata(&to).unwrap().len(), bytes);
         let content = fs::read(&to).unwrap();
@@ -561,12 +561,12 @@ mod tests {
         let to = folder.path().join("copy.db");
         fs::write(&to, "something else").unwrap();
 
-        let refused = copy(&db, &to, Existing::Keep).await;
+        let refused = copy(&db, &to, ExistingFile::Keep).await;
         assert!(matches!(refused, Err(Error::Refused(_))));
         assert_eq!(fs::read(&to).unwrap(), b"something else");
-        copy(&db, &to, Existing::Replace).await.unwrap();
+        copy(&db, &to, ExistingFile::Replace).await.unwrap();
         assert!(setting_names(&to).await.is_empty());
-        let refused = copy(&db, db.path(), Existing::Replace).await;
+        let refused = copy(&db, db.path(), ExistingFile::Replace).await;
         assert!(matches!(refused, Err(Error::Refused(_))));
     }
 
@@ -574,9 +574,9 @@ mod tests {
     async fn a_restored_copy_stands_in_for_the_database_whose_file_is_kept() {
         let (folder, db) = database().await;
         let (path, backup) = (folder.path().join("pool.db"), folder.path().join("copy.db"));
-        name_setting(&db, "before").await;
-        copy(&db, &backup, Existing::Keep).await.unwrap();
-        name_setting(&db, "later").await;
+        insert_setting(&db, "before").await;
+        copy(&db, &backup, ExistingFile::Keep).await.unwrap();
+        insert_setting(&db, "later").await;
         db.close().await;
 
         let restored = restore(&backup, &path, NOW).await.unwrap();
@@ -594,7 +594,7 @@ mod tests {
     async fn nothing_is_restored_while_the_database_is_in_use() {
         let (folder, db) = database().await;
         let (path, backup) = (folder.path().join("pool.db"), folder.path().join("copy.db"));
-        copy(&db, &backup, Existing::Keep).await.unwrap();
+        copy(&db, &backup, ExistingFile::Keep).await.unwrap();
 
         let refused = restore(&backup, &path, NOW).await;
         assert!(refused.unwrap_err().to_string().contains("another program"));
@@ -615,9 +615,9 @@ mod tests {
             folder.path().join("source.db"),
         );
         for number in 0..200 {
-            name_setting(&db, &format!("setting-{number}-{}", "x".repeat(200))).await;
+            insert_setting(&db, &format!("setting-{number}-{}", "x".repeat(200))).await;
         }
-        copy(&db, &source, Existing::Keep).await.unwrap();
+        copy(&db, &source, ExistingFile::Keep).await.unwrap();
         db.close().await;
         let whole = fs::read(&source).unwrap();
         let mut damaged = whole.clone();
@@ -651,16 +651,20 @@ mod tests {
     #[tokio::test]
     async fn the_log_of_a_source_is_restored_with_it_and_a_stray_log_is_not() {
         let (folder, db) = database().await;
-        name_setting(&db, "only-in-the-log").await;
+        insert_setting(&db, "only-in-the-log").await;
         let (copied, path) = (
             folder.path().join("copied.db"),
             folder.path().join("new.db"),
         );
         for end in ["", "-wal"] {
-            fs::copy(companion(db.path(), end), companion(&copied, end)).unwrap();
+            fs::copy(companion_file(db.path(), end), companion_file(&copied, end)).unwrap();
         }
-        name_setting(&db, "later").await;
-        fs::copy(companion(db.path(), "-wal"), companion(&path, "-wal")).unwrap();
+        insert_setting(&db, "later").await;
+        fs::copy(
+            companion_file(db.path(), "-wal"),
+            companion_file(&path, "-wal"),
+        )
+        .unwrap();
 
         let restored = restore(&copied, &path, NOW).await.unwrap();
 
@@ -672,11 +676,11 @@ mod tests {
     async fn a_damaged_database_can_be_replaced() {
         let (folder, db) = database().await;
         let (path, backup) = (folder.path().join("pool.db"), folder.path().join("copy.db"));
-        copy(&db, &backup, Existing::Keep).await.unwrap();
+        copy(&db, &backup, ExistingFile::Keep).await.unwrap();
         db.close().await;
         fs::write(&path, "no longer a database, but long enough to have a header of its own, as it were, which is 100")
             .unwrap();
-        fs::write(companion(&path, "-wal"), "a log of nothing").unwrap();
+        fs::write(companion_file(&path, "-wal"), "a log of nothing").unwrap();
 
         let kept = restore(&backup, &path, NOW).await.unwrap().kept.unwrap();
 
@@ -693,11 +697,11 @@ mod tests {
             .await
             .unwrap();
 
-        let rehearsed = rehearse(Some(&db), folder.path()).await.unwrap();
+        let applied = dry_run_migrations(Some(&db), folder.path()).await.unwrap();
         assert_eq!(db.applied().await.unwrap(), [0_i64; 0]);
-        let upgrade = bring_up_to_date(&db).await.unwrap();
+        let upgrade = migrate_with_snapshot(&db).await.unwrap();
 
-        assert_eq!(upgrade.applied.len(), rehearsed.len());
+        assert_eq!(upgrade.applied.len(), applied.len());
         let snapshot = upgrade.snapshot.unwrap();
         let mut kept = open_source(&snapshot).await.unwrap();
         let row = sqlx::query(
@@ -707,7 +711,7 @@ mod tests {
         .await
         .unwrap();
         assert_eq!(row.get::<i64, _>(0), 1);
-        assert!(bring_up_to_date(&db).await.unwrap().snapshot.is_none());
+        assert!(migrate_with_snapshot(&db).await.unwrap().snapshot.is_none());
     }
 
     #[tokio::test]
@@ -715,7 +719,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
 
-        let upgrade = bring_up_to_date(&db).await.unwrap();
+        let upgrade = migrate_with_snapshot(&db).await.unwrap();
 
         assert_eq!(
             (upgrade.snapshot, upgrade.applied.is_empty()),

@@ -10,11 +10,11 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 use crate::storage::audit::{self, Act, Action, Actor, NewChange, Subject};
-use crate::storage::backup::{self, Existing, Progress, Step, folder_of};
+use crate::storage::backup::{self, BackupProgress, BackupStep, ExistingFile, folder_of};
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 
-/// As the names of backups have it: [`backup::compact`].
+/// As the names of backups have it: [`backup::file_time`].
 const TIME: &str = "%Y%m%d-%H%M%S";
 
 /// A backup. It was checked before it got its name.
@@ -40,7 +40,7 @@ pub fn list(database: &Path) -> Result<Vec<Backup>> {
     let found = entries.filter_map(|entry| {
         let entry = entry.ok()?;
         let name = entry.file_name().into_string().ok()?;
-        let made_at = time_in(database, &name)?;
+        let made_at = time_in_name(database, &name)?;
         let file = entry.metadata().ok().filter(fs::Metadata::is_file)?;
         Some(Backup {
             name,
@@ -90,11 +90,17 @@ pub async fn delete(db: &Db, name: &str, actor: &Actor, now: Timestamp) -> Resul
 }
 
 /// Makes a backup, whole and checked.
-pub async fn make(db: &Db, actor: &Actor, now: Timestamp, progress: &Progress) -> Result<Backup> {
+pub async fn create(
+    db: &Db,
+    actor: &Actor,
+    now: Timestamp,
+    progress: &BackupProgress,
+) -> Result<Backup> {
     let folder = folder(db.path());
-    make_folder(&folder)?;
-    let name = format!("{}-{}.db", stem(db.path()), backup::compact(now));
-    let bytes = backup::copy_watched(db, &folder.join(&name), Existing::Keep, progress).await?;
+    create_folder(&folder)?;
+    let name = format!("{}-{}.db", stem(db.path()), backup::file_time(now));
+    let bytes =
+        backup::copy_with_progress(db, &folder.join(&name), ExistingFile::Keep, progress).await?;
     let made_at = Timestamp::from_millis(now.as_millis() / 1_000 * 1_000);
     let backup = Backup {
         name,
@@ -133,7 +139,7 @@ async fn record(
 }
 
 /// Upstream keys can be read in a backup, so nobody else gets into the folder.
-fn make_folder(folder: &Path) -> Result<()> {
+fn create_folder(folder: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -149,7 +155,7 @@ fn stem(database: &Path) -> String {
 }
 
 /// When a backup of this database was made, by its name; `None`: it is none.
-fn time_in(database: &Path, name: &str) -> Option<Timestamp> {
+fn time_in_name(database: &Path, name: &str) -> Option<Timestamp> {
     let time = name.strip_prefix(&stem(database))?.strip_prefix('-')?;
     let time = DateTime::strptime(TIME, time.strip_suffix(".db")?).ok()?;
     Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
@@ -157,23 +163,23 @@ fn time_in(database: &Path, name: &str) -> Option<Timestamp> {
 
 /// The backup that is being made, one at a time, and how the last try failed.
 #[derive(Debug, Default)]
-pub struct Maker(Mutex<Making>);
+pub struct BackupJob(Mutex<BackupState>);
 
 #[derive(Debug, Default)]
-struct Making {
-    now: Option<Arc<Progress>>,
+struct BackupState {
+    now: Option<Arc<BackupProgress>>,
     failed: Option<String>,
 }
 
-impl Maker {
+impl BackupJob {
     /// Lets a backup begin; `None`: one has begun already.
-    pub fn begin(&self) -> Option<Arc<Progress>> {
-        let mut making = self.lock();
-        if making.now.is_some() {
+    pub fn begin(&self) -> Option<Arc<BackupProgress>> {
+        let mut state = self.lock();
+        if state.now.is_some() {
             return None;
         }
-        let progress = Arc::<Progress>::default();
-        *making = Making {
+        let progress = Arc::<BackupProgress>::default();
+        *state = BackupState {
             now: Some(progress.clone()),
             failed: None,
         };
@@ -182,11 +188,11 @@ impl Maker {
 
     /// Says that it has ended, and why it failed, if it did.
     pub fn end(&self, failed: Option<String>) {
-        *self.lock() = Making { now: None, failed };
+        *self.lock() = BackupState { now: None, failed };
     }
 
     /// How far it is; `None`: none is being made.
-    pub fn step(&self) -> Option<Step> {
+    pub fn step(&self) -> Option<BackupStep> {
         self.lock().now.as_ref().map(|progress| progress.step())
     }
 
@@ -195,7 +201,7 @@ impl Maker {
         self.lock().failed.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Making> {
+    fn lock(&self) -> MutexGuard<'_, BackupState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -214,15 +220,15 @@ mod tests {
         let actor = Actor::admin("admin", "192.0.2.7".to_owned());
         assert_eq!(list(db.path()).unwrap(), []);
 
-        let maker = Maker::default();
-        let progress = maker.begin().unwrap();
-        assert!(maker.begin().is_none());
-        let made = make(&db, &actor, NOW, &progress).await;
-        maker.end(made.as_ref().err().map(ToString::to_string));
+        let job = BackupJob::default();
+        let progress = job.begin().unwrap();
+        assert!(job.begin().is_none());
+        let made = create(&db, &actor, NOW, &progress).await;
+        job.end(made.as_ref().err().map(ToString::to_string));
         let made = made.unwrap();
 
-        assert_eq!(progress.step(), Step::Checking);
-        assert_eq!((maker.step(), maker.failed()), (None, None));
+        assert_eq!(progress.step(), BackupStep::Checking);
+        assert_eq!((job.step(), job.failed()), (None, None));
         assert_eq!(made.name, "pool-20261122-080000.db");
         let other = super::folder(db.path()).join("other.db");
         fs::write(&other, "of somebody else").unwrap();
@@ -231,13 +237,13 @@ mod tests {
         for name in ["other.db", "../pool.db", "", "pool-20261122-080000.db/"] {
             assert!(find(db.path(), name).is_err(), "{name}");
         }
-        let again = make(&db, &actor, NOW, &Progress::default()).await;
+        let again = create(&db, &actor, NOW, &BackupProgress::default()).await;
         assert!(matches!(again, Err(Error::Refused(_))));
 
         delete(&db, &made.name, &actor, NOW).await.unwrap();
         assert_eq!(list(db.path()).unwrap(), []);
         assert!(other.exists());
-        let all = audit::Filter::default();
+        let all = audit::AuditFilter::default();
         let changes = audit::list(&db.readers, &all, None, 10).await;
         let changes = changes.unwrap().items;
         let actions: Vec<_> = changes.iter().map(|change| change.action).collect();

@@ -13,7 +13,7 @@ use crate::storage::error::{Error, Result};
 
 /// A key as lists show it; the names are those of the JSON.
 #[derive(Debug, Serialize)]
-pub struct ListedKey {
+pub struct ListedClientKey {
     pub id: ClientKeyId,
     pub name: String,
     pub last4: String,
@@ -39,7 +39,7 @@ pub struct ListedKey {
 
 /// What may be changed on a client key. Serialized for the audit, in the names of the JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Terms {
+pub struct ClientKeyTerms {
     pub name: String,
     pub note: String,
     pub expires_at: Option<Timestamp>,
@@ -94,12 +94,12 @@ pub async fn insert(
     let after = json!({
         "name": key.name, "note": key.note, "last4": last4, "expires_at": key.expires_at,
     });
-    told(tx, act, id, Action::Create, key.name, (None, Some(after))).await?;
+    record_change(tx, act, id, Action::Create, key.name, (None, Some(after))).await?;
     Ok(Some(id))
 }
 
 /// Writes down what was changed of a key.
-async fn told(
+async fn record_change(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
     id: ClientKeyId,
@@ -123,17 +123,19 @@ async fn told(
 pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
-    terms: &Terms,
+    terms: &ClientKeyTerms,
     act: &Act,
 ) -> Result<()> {
     let row = list_rows(&mut **tx, Some(id)).await?.pop();
     let row = row.ok_or_else(|| missing(id))?;
-    let said = |terms: &Terms| serde_json::to_value(terms).expect("terms become JSON");
+    let to_json = |terms: &ClientKeyTerms| serde_json::to_value(terms).expect("terms become JSON");
     // Of a row that cannot be read nothing is told but what it is now.
-    let before = row.terms().map_or_else(|| json!({}), |terms| said(&terms));
-    if let Some((before, after)) = audit::difference(before, said(terms)) {
+    let before = row
+        .terms()
+        .map_or_else(|| json!({}), |terms| to_json(&terms));
+    if let Some((before, after)) = audit::difference(before, to_json(terms)) {
         let values = (Some(before), Some(after));
-        told(tx, act, id, Action::Update, &row.name, values).await?;
+        record_change(tx, act, id, Action::Update, &row.name, values).await?;
     }
     let whole = |limit: Option<u64>| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let limits = terms.limits;
@@ -182,7 +184,7 @@ pub async fn update(
 }
 
 /// How many keys have a name that begins so, removed ones included.
-pub async fn count_named(tx: &mut Transaction<'_, Sqlite>, prefix: &str) -> Result<i64> {
+pub async fn count_with_prefix(tx: &mut Transaction<'_, Sqlite>, prefix: &str) -> Result<i64> {
     let count = sqlx::query_scalar!(
         "SELECT count(*) FROM client_keys WHERE instr(name, ?1) = 1",
         prefix
@@ -222,7 +224,10 @@ pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32]
 }
 
 /// What one key may do, to change some of it.
-pub async fn find_terms(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId) -> Result<Terms> {
+pub async fn find_terms(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: ClientKeyId,
+) -> Result<ClientKeyTerms> {
     let mut rows = list_rows(&mut **tx, Some(id)).await?;
     let row = rows.pop().ok_or_else(|| missing(id))?;
     // Taken for no limits and no scopes, they would be opened by a change of something else.
@@ -235,7 +240,7 @@ pub async fn find_terms(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId) -> Re
 }
 
 /// A key as it is stored, unchecked.
-struct Row {
+struct ClientKeyRow {
     id: ClientKeyId,
     name: String,
     note: String,
@@ -255,15 +260,15 @@ struct Row {
     direct_access: bool,
 }
 
-impl Row {
+impl ClientKeyRow {
     /// `None` where a limit is not positive or a list is no list.
-    fn terms(&self) -> Option<Terms> {
+    fn terms(&self) -> Option<ClientKeyTerms> {
         let limit = |stored: Option<i64>| match stored {
             None => Some(None),
             Some(most) => u64::try_from(most).ok().filter(|most| *most > 0).map(Some),
         };
         let texts = |json: &str| serde_json::from_str(json).ok();
-        Some(Terms {
+        Some(ClientKeyTerms {
             name: self.name.clone(),
             note: self.note.clone(),
             expires_at: self.expires_at,
@@ -284,9 +289,12 @@ impl Row {
     }
 }
 
-async fn list_rows(db: impl SqliteExecutor<'_>, only: Option<ClientKeyId>) -> Result<Vec<Row>> {
+async fn list_rows(
+    db: impl SqliteExecutor<'_>,
+    only: Option<ClientKeyId>,
+) -> Result<Vec<ClientKeyRow>> {
     let rows = sqlx::query_as!(
-        Row,
+        ClientKeyRow,
         r#"
         SELECT
             id AS "id: ClientKeyId", name, note, hash, enabled AS "enabled: bool",
@@ -302,20 +310,20 @@ async fn list_rows(db: impl SqliteExecutor<'_>, only: Option<ClientKeyId>) -> Re
 }
 
 /// The keys in use, by id.
-pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedKey>> {
-    list_only(db, None).await
+pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedClientKey>> {
+    list_matching(db, None).await
 }
 
 /// A key in use.
-pub async fn find(db: impl SqliteExecutor<'_>, id: ClientKeyId) -> Result<ListedKey> {
-    let found = list_only(db, Some(id)).await?.pop();
+pub async fn find(db: impl SqliteExecutor<'_>, id: ClientKeyId) -> Result<ListedClientKey> {
+    let found = list_matching(db, Some(id)).await?.pop();
     found.ok_or_else(|| missing(id))
 }
 
-async fn list_only(
+async fn list_matching(
     db: impl SqliteExecutor<'_>,
     only: Option<ClientKeyId>,
-) -> Result<Vec<ListedKey>> {
+) -> Result<Vec<ListedClientKey>> {
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -333,7 +341,7 @@ async fn list_only(
     let texts = |json: &str| serde_json::from_str(json).unwrap_or_default();
     let limit = |stored: Option<i64>| stored.and_then(|most| u64::try_from(most).ok());
     let rows = rows.fetch_all(db).await?;
-    let listed = rows.into_iter().map(|row| ListedKey {
+    let listed = rows.into_iter().map(|row| ListedClientKey {
         id: row.id,
         name: row.name,
         last4: row.last4,
@@ -408,7 +416,7 @@ pub async fn update_enabled(
         Some(json!({ "enabled": row.enabled })),
         Some(json!({ "enabled": enabled })),
     );
-    told(tx, act, id, action, &row.name, values).await
+    record_change(tx, act, id, action, &row.name, values).await
 }
 
 /// Removes a key: its row stays as a tombstone for the logs.
@@ -428,7 +436,7 @@ pub async fn delete(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId, act: &Act
     let removed = removed.ok_or_else(|| missing(id))?;
     let before = json!({ "name": removed.name, "last4": removed.last4 });
     let values = (Some(before), None);
-    told(tx, act, id, Action::Delete, &removed.name, values).await
+    record_change(tx, act, id, Action::Delete, &removed.name, values).await
 }
 
 fn missing(id: ClientKeyId) -> Error {
@@ -441,7 +449,7 @@ mod tests {
 
     use super::*;
     use crate::pool::clients::client_key::ClientKeys;
-    use crate::storage::audit::tests::{act, told};
+    use crate::storage::audit::tests::{act, describe_changes};
     use crate::storage::db::Db;
     use crate::storage::installation;
 
@@ -464,7 +472,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_key_is_known_by_its_secret_which_is_stored_nowhere(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         let id = add(&db, "alice", "secret-of-alice").await.unwrap();
 
         let mut tx = db.begin().await.unwrap();
@@ -485,14 +493,14 @@ mod tests {
 
     #[sqlx::test]
     async fn a_secret_makes_one_key_ever(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         let id = add(&db, "env-1", "secret-1234").await.unwrap();
         assert_eq!(add(&db, "env-2", "secret-1234").await, None);
 
         let mut tx = db.begin().await.unwrap();
         let act = act(&mut tx, NOW).await;
         delete(&mut tx, id, &act).await.unwrap();
-        assert_eq!(count_named(&mut tx, "env-").await.unwrap(), 1);
+        assert_eq!(count_with_prefix(&mut tx, "env-").await.unwrap(), 1);
         tx.commit().await.unwrap();
 
         assert_eq!(add(&db, "env-2", "secret-1234").await, None);
@@ -502,7 +510,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_key_is_turned_off_and_on_unless_it_is_missing(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         let id = add(&db, "alice", "secret-1234").await.unwrap();
 
         let mut tx = db.begin().await.unwrap();
@@ -520,9 +528,9 @@ mod tests {
 
     #[sqlx::test]
     async fn what_a_key_may_do_is_changed_and_read_as_it_was_written(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         let id = add(&db, "alice", "secret-1234").await.unwrap();
-        let terms = Terms {
+        let terms = ClientKeyTerms {
             name: "bob".to_owned(),
             note: "a note".to_owned(),
             expires_at: None,
@@ -550,7 +558,7 @@ mod tests {
         let missing = find_terms(&mut tx, ClientKeyId(7)).await.unwrap_err();
         assert_eq!(missing.to_string(), "client key 7 not found");
         assert!(update(&mut tx, ClientKeyId(7), &terms, &act).await.is_err());
-        let changes = told(&mut tx).await;
+        let changes = describe_changes(&mut tx).await;
         assert_eq!(changes.len(), 2, "{changes:?}");
         let told = [
             r#""cost_per_month":null"#,
@@ -577,7 +585,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_key_whose_row_cannot_be_read_may_do_nothing(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         let id = add(&db, "alice", "secret-1234").await.unwrap();
         for broken in [
             "models = 'gemini-*'",

@@ -98,7 +98,7 @@ pub async fn delete(db: impl SqliteExecutor<'_>, project_id: ProjectId, model: &
 }
 
 /// Deletes those that ended before `time`.
-pub async fn delete_ended(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
+pub async fn delete_expired(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
     sqlx::query!("DELETE FROM cooldowns WHERE until_ms < ?1", time)
         .execute(db)
         .await?;
@@ -144,7 +144,7 @@ mod tests {
         ];
         assert_eq!(list_changed(&pool, -1, now).await.unwrap(), expected);
 
-        delete_ended(&pool, Timestamp::from_millis(71))
+        delete_expired(&pool, Timestamp::from_millis(71))
             .await
             .unwrap();
         let start = Timestamp::from_millis(0);

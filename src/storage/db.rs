@@ -32,15 +32,15 @@ impl Db {
 
     /// The same for a file named by its path.
     pub async fn open_file(path: &Path) -> Result<Self> {
-        Self::open_with(set_up(SqliteConnectOptions::new().filename(path))).await
+        Self::open_with(with_pragmas(SqliteConnectOptions::new().filename(path))).await
     }
 
     async fn open_with(options: SqliteConnectOptions) -> Result<Self> {
         let options = options.create_if_missing(true);
         let path = options.get_filename().to_path_buf();
-        let pool = |most| {
+        let pool = |connections| {
             SqlitePoolOptions::new()
-                .max_connections(most)
+                .max_connections(connections)
                 .test_before_acquire(false)
                 .idle_timeout(None)
         };
@@ -65,7 +65,7 @@ impl Db {
 
     /// Shares the database that `#[sqlx::test]` made.
     #[cfg(test)]
-    pub fn of(pool: SqlitePool) -> Self {
+    pub fn from_pool(pool: SqlitePool) -> Self {
         Self {
             path: pool.connect_options().get_filename().to_path_buf(),
             writer: pool.clone(),
@@ -85,13 +85,13 @@ impl Db {
 
     /// Brings the schema to this program's version.
     pub async fn migrate(&self) -> Result<()> {
-        self.refuse_newer().await?;
+        self.check_not_newer().await?;
         MIGRATOR.run(&self.writer).await?;
         Ok(())
     }
 
     /// Fails when the file was written by a newer program.
-    pub async fn refuse_newer(&self) -> Result<()> {
+    pub async fn check_not_newer(&self) -> Result<()> {
         match self
             .applied()
             .await?
@@ -140,7 +140,7 @@ impl Db {
     }
 
     /// Waits up to ten seconds for other writers from now on: for commands, which have nobody to hold up.
-    pub async fn wait_longer(&self) -> Result<()> {
+    pub async fn set_command_timeout(&self) -> Result<()> {
         sqlx::query("PRAGMA busy_timeout = 10000")
             .execute(&self.writer)
             .await?;
@@ -148,7 +148,7 @@ impl Db {
     }
 
     /// Keeps so many mebibytes of the file in memory from now on, so that a large transaction writes each page once.
-    pub async fn keep_in_memory(&self, mebibytes: u32) -> Result<()> {
+    pub async fn set_cache_size(&self, mebibytes: u32) -> Result<()> {
         // A pragma takes no parameters.
         sqlx::query(&format!("PRAGMA cache_size = -{}", mebibytes * 1024))
             .execute(&self.writer)
@@ -193,11 +193,11 @@ fn options(url: &str) -> Result<SqliteConnectOptions> {
             "the database URL must begin with sqlite:, as in sqlite://gemini-pool.db".to_owned(),
         ));
     }
-    Ok(set_up(SqliteConnectOptions::from_str(url)?))
+    Ok(with_pragmas(SqliteConnectOptions::from_str(url)?))
 }
 
 /// How every connection is set up.
-fn set_up(options: SqliteConnectOptions) -> SqliteConnectOptions {
+fn with_pragmas(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)

@@ -35,7 +35,7 @@ impl Error {
     }
 
     /// Whether the same statement may well succeed later: the file is locked, or the disk is full.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Sqlx(sqlx::Error::Database(error)) => {
                 // The primary code is the low byte: BUSY 5, LOCKED 6, READONLY 8, IOERR 10, FULL 13, CANTOPEN 14.

@@ -26,13 +26,13 @@ impl<T> Page<T> {
 
 /// Where in a list, newest first, a part of it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
+pub enum PagePosition {
     Newest,
     OlderThan(i64),
     NewerThan(i64),
 }
 
-impl Position {
+impl PagePosition {
     /// As a page's address says it, where at most one of them is there.
     pub fn of(older_than: Option<i64>, newer_than: Option<i64>) -> Self {
         match (older_than, newer_than) {
@@ -45,7 +45,7 @@ impl Position {
 
 /// A part of a list, newest first, with ways to both sides.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Slice<T> {
+pub struct BidirectionalPage<T> {
     pub items: Vec<T>,
     /// `None`: there is nothing newer.
     pub newer: Option<i64>,
@@ -53,20 +53,20 @@ pub struct Slice<T> {
     pub older: Option<i64>,
 }
 
-impl<T> Slice<T> {
+impl<T> BidirectionalPage<T> {
     /// Makes it of at most `limit` items out of up to one more, as they were read: from `position` outwards.
     pub fn new(
         mut items: Vec<T>,
-        position: Position,
+        position: PagePosition,
         limit: usize,
         id: impl Fn(&T) -> i64,
     ) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
         let (more_newer, more_older) = match position {
-            Position::Newest => (false, more),
-            Position::OlderThan(_) => (true, more),
-            Position::NewerThan(_) => {
+            PagePosition::Newest => (false, more),
+            PagePosition::OlderThan(_) => (true, more),
+            PagePosition::NewerThan(_) => {
                 items.reverse();
                 (more, true)
             }
@@ -88,30 +88,36 @@ mod tests {
     #[test]
     fn a_slice_leads_where_there_is_more() {
         for (read, position, items, newer, older) in [
-            (vec![], Position::Newest, vec![], None, None),
-            (vec![9, 8], Position::Newest, vec![9, 8], None, None),
-            (vec![9, 8, 7], Position::Newest, vec![9, 8], None, Some(8)),
+            (vec![], PagePosition::Newest, vec![], None, None),
+            (vec![9, 8], PagePosition::Newest, vec![9, 8], None, None),
+            (
+                vec![9, 8, 7],
+                PagePosition::Newest,
+                vec![9, 8],
+                None,
+                Some(8),
+            ),
             (
                 vec![7, 6, 5],
-                Position::OlderThan(8),
+                PagePosition::OlderThan(8),
                 vec![7, 6],
                 Some(7),
                 Some(6),
             ),
-            (vec![7], Position::OlderThan(8), vec![7], Some(7), None),
+            (vec![7], PagePosition::OlderThan(8), vec![7], Some(7), None),
             (
                 vec![6, 7, 8],
-                Position::NewerThan(5),
+                PagePosition::NewerThan(5),
                 vec![7, 6],
                 Some(7),
                 Some(6),
             ),
-            (vec![9], Position::NewerThan(8), vec![9], None, Some(9)),
+            (vec![9], PagePosition::NewerThan(8), vec![9], None, Some(9)),
         ] {
-            let slice = Slice::new(read, position, 2, |id| *id);
+            let page = BidirectionalPage::new(read, position, 2, |id| *id);
 
             assert_eq!(
-                (slice.items, slice.newer, slice.older),
+                (page.items, page.newer, page.older),
                 (items, newer, older),
                 "{position:?}"
             );

@@ -16,8 +16,11 @@ pub async fn insert(tx: &mut Transaction<'_, Sqlite>, act: &Act) -> Result<Proje
 }
 
 /// The project that a person calls so: by Google's number (`123`, `projects/123`) or by a name of their own.
-pub async fn find(tx: &mut Transaction<'_, Sqlite>, called: &str) -> Result<Option<ProjectId>> {
-    let number = project_number::parse(called);
+pub async fn find(
+    tx: &mut Transaction<'_, Sqlite>,
+    name_or_number: &str,
+) -> Result<Option<ProjectId>> {
+    let number = project_number::parse(name_or_number);
     let id = sqlx::query_scalar!(
         r#"
         SELECT coalesce(merged_into_id, id) AS "id!: ProjectId"
@@ -25,7 +28,7 @@ pub async fn find(tx: &mut Transaction<'_, Sqlite>, called: &str) -> Result<Opti
         WHERE number = ?1 OR name = ?2
         "#,
         number,
-        called,
+        name_or_number,
     );
     Ok(id.fetch_optional(&mut **tx).await?)
 }
@@ -33,14 +36,14 @@ pub async fn find(tx: &mut Transaction<'_, Sqlite>, called: &str) -> Result<Opti
 /// The same, made where there is none.
 pub async fn find_or_insert(
     tx: &mut Transaction<'_, Sqlite>,
-    called: &str,
+    name_or_number: &str,
     act: &Act,
 ) -> Result<ProjectId> {
-    if let Some(id) = find(tx, called).await? {
+    if let Some(id) = find(tx, name_or_number).await? {
         return Ok(id);
     }
-    let number = project_number::parse(called);
-    let name = number.is_none().then_some(called);
+    let number = project_number::parse(name_or_number);
+    let name = number.is_none().then_some(name_or_number);
     let id = insert_named(tx, name, number.as_deref(), act.now, act.revision).await?;
     let change = NewChange {
         action: Action::Create,
@@ -83,34 +86,34 @@ async fn insert_named(
 pub async fn assign(
     tx: &mut Transaction<'_, Sqlite>,
     key_id: UpstreamKeyId,
-    called: &str,
+    name_or_number: &str,
     act: &Act,
 ) -> Result<ProjectId> {
-    let Some(old) = of_key(tx, key_id).await? else {
-        return find_or_insert(tx, called, act).await;
+    let Some(old) = find_by_key(tx, key_id).await? else {
+        return find_or_insert(tx, name_or_number, act).await;
     };
-    let found = find(tx, called).await?;
-    let is_name = project_number::parse(called).is_none();
+    let found = find(tx, name_or_number).await?;
+    let is_name = project_number::parse(name_or_number).is_none();
     if found.is_none()
         && is_name
         && old.name.is_none()
         && let Some(number) = &old.number
     {
-        update_names(tx, old.id, Some(called), Some(number), act.revision).await?;
+        update_names(tx, old.id, Some(name_or_number), Some(number), act.revision).await?;
         let change = NewChange {
             action: Action::Update,
             subject: Subject::Project,
             subject_id: Some(old.id.0),
             name: number,
             before: Some(json!({ "name": null })),
-            after: Some(json!({ "name": called })),
+            after: Some(json!({ "name": name_or_number })),
         };
         audit::insert(tx, act, &change).await?;
         return Ok(old.id);
     }
     let new = match found {
         Some(id) => id,
-        None => find_or_insert(tx, called, act).await?,
+        None => find_or_insert(tx, name_or_number, act).await?,
     };
     if new == old.id {
         return Ok(new);
@@ -125,13 +128,13 @@ pub async fn assign(
 
 /// Takes over that the key is in the project that Google calls `number` (`projects/123`). Returns whether that was news;
 /// if so the revision is counted up.
-pub async fn learn(
+pub async fn record_number(
     tx: &mut Transaction<'_, Sqlite>,
     key_id: UpstreamKeyId,
     number: &str,
     now: Timestamp,
 ) -> Result<bool> {
-    let Some(old) = of_key(tx, key_id).await? else {
+    let Some(old) = find_by_key(tx, key_id).await? else {
         return Ok(false);
     };
     if old.number.as_deref() == Some(number) {
@@ -164,7 +167,7 @@ pub async fn update_billing(
 ) -> Result<()> {
     let known = sqlx::query!(
         r#"
-        SELECT coalesce(name, number, '#' || id) AS "called!: String", billing AS "billing: Billing"
+        SELECT coalesce(name, number, '#' || id) AS "name_or_number!: String", billing AS "billing: Billing"
         FROM projects
         WHERE id = ?1 AND billing <> ?2
         "#,
@@ -186,7 +189,7 @@ pub async fn update_billing(
         action: Action::Update,
         subject: Subject::Project,
         subject_id: Some(id.0),
-        name: &known.called,
+        name: &known.name_or_number,
         before: Some(json!({ "billing": known.billing })),
         after: Some(json!({ "billing": billing })),
     };
@@ -195,7 +198,7 @@ pub async fn update_billing(
 }
 
 /// Notes what Google says it bills a project for, unless that is known. A running server knows it already.
-pub async fn learn_billing(
+pub async fn record_billing(
     tx: &mut Transaction<'_, Sqlite>,
     id: ProjectId,
     billing: Billing,
@@ -225,7 +228,7 @@ pub async fn clear_cooldowns(
     sqlx::query!(
         "
         UPDATE projects
-        SET cleared_revision = ?2, revision = ?2
+        SET cooldowns_cleared_revision = ?2, revision = ?2
         WHERE id IN (
             SELECT project_id
             FROM upstream_keys
@@ -241,7 +244,7 @@ pub async fn clear_cooldowns(
         r#"
         SELECT count(*) AS "count!: u32"
         FROM cooldowns
-        WHERE until_ms > ?2 AND project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
+        WHERE until_ms > ?2 AND project_id IN (SELECT id FROM projects WHERE cooldowns_cleared_revision = ?1)
         "#,
         act.revision,
         act.now,
@@ -255,7 +258,7 @@ pub async fn clear_cooldowns(
             json_object('cooldowns', json_group_array(c.model || ': ' || c.rule)), json_object('cooldowns', json_array())
         FROM projects AS p
         JOIN cooldowns AS c ON c.project_id = p.id
-        WHERE p.cleared_revision = ?1 AND c.until_ms > ?2
+        WHERE p.cooldowns_cleared_revision = ?1 AND c.until_ms > ?2
         GROUP BY p.id
         ",
         act.revision,
@@ -268,7 +271,7 @@ pub async fn clear_cooldowns(
     sqlx::query!(
         "
         DELETE FROM cooldowns
-        WHERE project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
+        WHERE project_id IN (SELECT id FROM projects WHERE cooldowns_cleared_revision = ?1)
         ",
         act.revision,
     )
@@ -278,8 +281,8 @@ pub async fn clear_cooldowns(
     sqlx::query!(
         "
         UPDATE quota_limits
-        SET most = NULL
-        WHERE project_id IN (SELECT id FROM projects WHERE cleared_revision = ?1)
+        SET maximum = NULL
+        WHERE project_id IN (SELECT id FROM projects WHERE cooldowns_cleared_revision = ?1)
         ",
         act.revision,
     )
@@ -294,7 +297,7 @@ pub async fn list_cleared(db: impl SqliteExecutor<'_>, revision: i64) -> Result<
         r#"
         SELECT id AS "id!: ProjectId"
         FROM projects
-        WHERE revision > ?1 AND cleared_revision > ?1
+        WHERE revision > ?1 AND cooldowns_cleared_revision > ?1
         ORDER BY id
         "#,
         revision,
@@ -315,15 +318,18 @@ async fn count_keys(db: impl SqliteExecutor<'_>, id: ProjectId) -> Result<u32> {
     Ok(count.fetch_one(db).await?)
 }
 
-struct Named {
+struct ProjectNames {
     id: ProjectId,
     name: Option<String>,
     number: Option<String>,
 }
 
-async fn of_key(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Option<Named>> {
+async fn find_by_key(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: UpstreamKeyId,
+) -> Result<Option<ProjectNames>> {
     let project = sqlx::query_as!(
-        Named,
+        ProjectNames,
         r#"
         SELECT p.id AS "id!: ProjectId", p.name, p.number
         FROM upstream_keys AS k
@@ -394,12 +400,12 @@ async fn merge(
     )
     .execute(&mut **tx)
     .await?;
-    let said = sqlx::query!(
+    let source = sqlx::query!(
         r#"
         SELECT
             a.name, a.billing AS "billing: Billing", b.name AS known_name,
             EXISTS (SELECT 1 FROM cooldowns WHERE project_id = a.id)
-                OR EXISTS (SELECT 1 FROM quota_limits WHERE project_id = a.id) AS "has_past!: bool"
+                OR EXISTS (SELECT 1 FROM quota_limits WHERE project_id = a.id) AS "has_cooldowns_or_limits!: bool"
         FROM projects AS a
         JOIN projects AS b ON b.id = ?2
         WHERE a.id = ?1
@@ -407,12 +413,12 @@ async fn merge(
         from,
         to,
     );
-    let said = said.fetch_one(&mut **tx).await?;
-    if said.has_past {
-        move_past(tx, from, to).await?;
+    let source = source.fetch_one(&mut **tx).await?;
+    if source.has_cooldowns_or_limits {
+        move_cooldowns_and_limits(tx, from, to).await?;
     }
     // A second name stays behind, and leads to the project.
-    let takes_name = said.known_name.is_none();
+    let is_name_taken_over = source.known_name.is_none();
     sqlx::query!(
         "
         UPDATE projects
@@ -422,14 +428,15 @@ async fn merge(
         ",
         from,
         to,
-        takes_name,
+        is_name_taken_over,
         revision,
     )
     .execute(&mut **tx)
     .await?;
-    let has_news =
-        said.has_past || (takes_name && said.name.is_some()) || said.billing != Billing::Unknown;
-    if !has_news {
+    let has_changes = source.has_cooldowns_or_limits
+        || (is_name_taken_over && source.name.is_some())
+        || source.billing != Billing::Unknown;
+    if !has_changes {
         return Ok(());
     }
     sqlx::query!(
@@ -440,8 +447,8 @@ async fn merge(
         WHERE id = ?1
         ",
         to,
-        said.name,
-        said.billing,
+        source.name,
+        source.billing,
         revision,
     )
     .execute(&mut **tx)
@@ -450,7 +457,11 @@ async fn merge(
 }
 
 /// Gives one project the rests and limits of another: the longer of two rests stands, and the later of two limits.
-async fn move_past(tx: &mut Transaction<'_, Sqlite>, from: ProjectId, to: ProjectId) -> Result<()> {
+async fn move_cooldowns_and_limits(
+    tx: &mut Transaction<'_, Sqlite>,
+    from: ProjectId,
+    to: ProjectId,
+) -> Result<()> {
     sqlx::query!(
         "
         INSERT INTO cooldowns (project_id, model, rule, step, status, message, request_id, since_ms, until_ms)
@@ -473,15 +484,15 @@ async fn move_past(tx: &mut Transaction<'_, Sqlite>, from: ProjectId, to: Projec
         .await?;
     sqlx::query!(
         "
-        INSERT INTO quota_limits (project_id, model, measure, most, message, request_id, learnt_at_ms)
-        SELECT ?2, model, measure, most, message, request_id, learnt_at_ms
+        INSERT INTO quota_limits (project_id, model, measure, maximum, message, request_id, observed_at_ms)
+        SELECT ?2, model, measure, maximum, message, request_id, observed_at_ms
         FROM quota_limits
         WHERE project_id = ?1
         ON CONFLICT (project_id, model, measure) DO UPDATE
         SET
-            most = excluded.most, message = excluded.message, request_id = excluded.request_id,
-            learnt_at_ms = excluded.learnt_at_ms
-        WHERE excluded.learnt_at_ms > learnt_at_ms
+            maximum = excluded.maximum, message = excluded.message, request_id = excluded.request_id,
+            observed_at_ms = excluded.observed_at_ms
+        WHERE excluded.observed_at_ms > observed_at_ms
         ",
         from,
         to,
@@ -504,7 +515,7 @@ mod tests {
     use crate::pool::keys::upstream_key::KeyAttributes;
     use crate::pool::request_id::RequestId;
     use crate::pool::secret::Secret;
-    use crate::storage::audit::tests::{act, told};
+    use crate::storage::audit::tests::{act, describe_changes};
     use crate::storage::db::Db;
     use crate::storage::upstream_keys::{self, Evidence};
     use crate::storage::{cooldowns, installation};
@@ -513,7 +524,7 @@ mod tests {
 
     /// A transaction with `count` keys, each in a project of its own with the same id.
     async fn with_keys(pool: SqlitePool, count: usize) -> Transaction<'static, Sqlite> {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
         let act = act(&mut tx, NOW).await;
         for number in 1..=count {
@@ -532,16 +543,24 @@ mod tests {
         keys.into_iter().map(|key| key.project).collect()
     }
 
-    async fn learnt(tx: &mut Transaction<'_, Sqlite>, key: i64, number: &str) -> bool {
-        learn(tx, UpstreamKeyId(key), number, NOW).await.unwrap()
+    async fn recorded_number(tx: &mut Transaction<'_, Sqlite>, key: i64, number: &str) -> bool {
+        record_number(tx, UpstreamKeyId(key), number, NOW)
+            .await
+            .unwrap()
     }
 
-    async fn assigned(tx: &mut Transaction<'_, Sqlite>, key: i64, called: &str) -> ProjectId {
+    async fn assigned(
+        tx: &mut Transaction<'_, Sqlite>,
+        key: i64,
+        name_or_number: &str,
+    ) -> ProjectId {
         let act = act(tx, NOW).await;
-        assign(tx, UpstreamKeyId(key), called, &act).await.unwrap()
+        assign(tx, UpstreamKeyId(key), name_or_number, &act)
+            .await
+            .unwrap()
     }
 
-    async fn rest(tx: &mut Transaction<'_, Sqlite>, project: i64, model: &str, until: i64) {
+    async fn cool_down(tx: &mut Transaction<'_, Sqlite>, project: i64, model: &str, until: i64) {
         let cooldown = Cooldown {
             rule: Rule::QuotaPerMinute,
             step: 0,
@@ -558,7 +577,7 @@ mod tests {
             .unwrap();
     }
 
-    async fn resting(tx: &mut Transaction<'_, Sqlite>) -> Vec<(i64, String, i64)> {
+    async fn running_cooldowns(tx: &mut Transaction<'_, Sqlite>) -> Vec<(i64, String, i64)> {
         let running = cooldowns::list_changed(&mut **tx, -1, NOW).await.unwrap();
         let mut running: Vec<_> = running
             .into_iter()
@@ -576,9 +595,9 @@ mod tests {
     async fn a_number_is_learnt_once(pool: SqlitePool) {
         let mut tx = with_keys(pool, 1).await;
 
-        assert!(learnt(&mut tx, 1, "projects/7").await);
+        assert!(recorded_number(&mut tx, 1, "projects/7").await);
         let known = revision::current(&mut *tx).await.unwrap();
-        assert!(!learnt(&mut tx, 1, "projects/7").await);
+        assert!(!recorded_number(&mut tx, 1, "projects/7").await);
 
         assert_eq!(revision::current(&mut *tx).await.unwrap(), known);
         let (keys, _) = upstream_keys::list_changed(&mut *tx, known - 1)
@@ -586,7 +605,7 @@ mod tests {
             .unwrap();
         assert_eq!(keys[0].project_number.as_deref(), Some("projects/7"));
         assert_eq!(shown(&mut tx).await, some(&["projects/7"]));
-        assert!(!learnt(&mut tx, 9, "projects/7").await);
+        assert!(!recorded_number(&mut tx, 9, "projects/7").await);
     }
 
     #[sqlx::test]
@@ -599,14 +618,14 @@ mod tests {
         update_billing(&mut tx, team, Billing::Paid, &act)
             .await
             .unwrap();
-        rest(&mut tx, team.0, "flash", 9_000).await;
-        rest(&mut tx, team.0, "pro", 5_000).await;
-        rest(&mut tx, 3, "pro", 8_000).await;
-        rest(&mut tx, 3, "flash", 4_000).await;
-        learnt(&mut tx, 3, "projects/7").await;
+        cool_down(&mut tx, team.0, "flash", 9_000).await;
+        cool_down(&mut tx, team.0, "pro", 5_000).await;
+        cool_down(&mut tx, 3, "pro", 8_000).await;
+        cool_down(&mut tx, 3, "flash", 4_000).await;
+        recorded_number(&mut tx, 3, "projects/7").await;
         let known = revision::current(&mut *tx).await.unwrap();
 
-        assert!(learnt(&mut tx, 1, "projects/7").await);
+        assert!(recorded_number(&mut tx, 1, "projects/7").await);
 
         assert_eq!(shown(&mut tx).await, some(&["team"; 3]));
         let (keys, _) = upstream_keys::list_changed(&mut *tx, known).await.unwrap();
@@ -617,15 +636,18 @@ mod tests {
         }
         assert_eq!(keys.len(), 3);
         let expected = [(3, "flash".to_owned(), 9_000), (3, "pro".to_owned(), 8_000)];
-        assert_eq!(resting(&mut tx).await, expected);
+        assert_eq!(running_cooldowns(&mut tx).await, expected);
         let changed = cooldowns::list_changed(&mut *tx, known, NOW).await.unwrap();
         assert_eq!(changed.len(), 2);
         // What a server that has not heard of it yet writes down lands where it belongs, and both are found.
-        rest(&mut tx, team.0, "lite", 6_000).await;
-        assert_eq!(resting(&mut tx).await[1], (3, "lite".to_owned(), 6_000));
-        for called in ["team", "7", "projects/7"] {
-            let found = find(&mut tx, called).await.unwrap();
-            assert_eq!(found, Some(ProjectId(3)), "{called}");
+        cool_down(&mut tx, team.0, "lite", 6_000).await;
+        assert_eq!(
+            running_cooldowns(&mut tx).await[1],
+            (3, "lite".to_owned(), 6_000)
+        );
+        for name_or_number in ["team", "7", "projects/7"] {
+            let found = find(&mut tx, name_or_number).await.unwrap();
+            assert_eq!(found, Some(ProjectId(3)), "{name_or_number}");
         }
     }
 
@@ -634,9 +656,9 @@ mod tests {
         let mut tx = with_keys(pool, 2).await;
         assigned(&mut tx, 1, "here").await;
         assigned(&mut tx, 2, "there").await;
-        learnt(&mut tx, 1, "projects/7").await;
+        recorded_number(&mut tx, 1, "projects/7").await;
 
-        learnt(&mut tx, 2, "projects/7").await;
+        recorded_number(&mut tx, 2, "projects/7").await;
 
         assert_eq!(shown(&mut tx).await, some(&["here", "here"]));
         let found = find(&mut tx, "there").await.unwrap();
@@ -650,8 +672,8 @@ mod tests {
             assigned(&mut tx, key, "7").await;
         }
 
-        assert!(learnt(&mut tx, 1, "projects/8").await);
-        assert!(learnt(&mut tx, 2, "projects/8").await);
+        assert!(recorded_number(&mut tx, 1, "projects/8").await);
+        assert!(recorded_number(&mut tx, 2, "projects/8").await);
 
         let expected = some(&["projects/8", "projects/8", "projects/7"]);
         assert_eq!(shown(&mut tx).await, expected);
@@ -660,8 +682,8 @@ mod tests {
     #[sqlx::test]
     async fn a_hand_names_what_google_numbered_and_moves_what_it_says(pool: SqlitePool) {
         let mut tx = with_keys(pool, 3).await;
-        learnt(&mut tx, 1, "projects/7").await;
-        learnt(&mut tx, 2, "projects/7").await;
+        recorded_number(&mut tx, 1, "projects/7").await;
+        recorded_number(&mut tx, 2, "projects/7").await;
 
         assigned(&mut tx, 1, "team").await;
         assert_eq!(shown(&mut tx).await[..2], some(&["team", "team"]));
@@ -675,18 +697,18 @@ mod tests {
     #[sqlx::test]
     async fn a_server_hears_which_cooldowns_a_hand_cleared(pool: SqlitePool) {
         let mut tx = with_keys(pool, 2).await;
-        rest(&mut tx, 2, "flash", 9_000).await;
-        rest(&mut tx, 2, "pro", 500).await;
+        cool_down(&mut tx, 2, "flash", 9_000).await;
+        cool_down(&mut tx, 2, "pro", 500).await;
 
         let act = act(&mut tx, NOW).await;
         let cleared = clear_cooldowns(&mut tx, &[UpstreamKeyId(2)], &act).await;
 
         assert_eq!(cleared.unwrap(), 1);
-        let told = told(&mut tx).await.pop().unwrap();
+        let told = describe_changes(&mut tx).await.pop().unwrap();
         let expected =
             r#"clear project #2: {"cooldowns":["flash: quota_per_minute"]} → {"cooldowns":[]}"#;
         assert_eq!(told, expected);
-        assert_eq!(resting(&mut tx).await, []);
+        assert_eq!(running_cooldowns(&mut tx).await, []);
         let heard = list_cleared(&mut *tx, act.revision - 1).await.unwrap();
         assert_eq!(heard, [ProjectId(2)]);
         assert_eq!(list_cleared(&mut *tx, act.revision).await.unwrap(), []);

@@ -12,17 +12,17 @@ use crate::storage::upstream_keys::Evidence;
 
 /// A limit of one project, as its own answers have shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownLimit {
+pub struct ProjectLimit {
     pub project_id: ProjectId,
     pub model: String,
     pub measure: Measure,
     pub observed: ObservedLimit,
-    pub learnt_at: Timestamp,
+    pub observed_at: Timestamp,
 }
 
 /// What a key has used of a model, in a day or (`at`) at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Used {
+pub struct QuotaUsage {
     pub id: UpstreamKeyId,
     pub model: String,
     pub amount: QuotaAmount,
@@ -30,26 +30,26 @@ pub struct Used {
 }
 
 /// All limits, in the order in which they were learnt.
-pub async fn list_limits(db: impl SqliteExecutor<'_>) -> Result<Vec<KnownLimit>> {
+pub async fn list_limits(db: impl SqliteExecutor<'_>) -> Result<Vec<ProjectLimit>> {
     let rows = sqlx::query!(
         r#"
         SELECT
-            project_id AS "project_id: ProjectId", model, measure, most AS "most: u32",
-            learnt_at_ms AS "learnt_at: Timestamp"
+            project_id AS "project_id: ProjectId", model, measure, maximum AS "maximum: u32",
+            observed_at_ms AS "observed_at: Timestamp"
         FROM quota_limits
-        ORDER BY learnt_at_ms
+        ORDER BY observed_at_ms
         "#,
     );
     let rows = rows.fetch_all(db).await?.into_iter();
     let limits = rows.filter_map(|row| {
-        Some(KnownLimit {
+        Some(ProjectLimit {
             project_id: row.project_id,
             model: row.model,
             measure: Measure::named(&row.measure)?,
-            observed: row.most.map_or(ObservedLimit::Contradicted, |most| {
-                ObservedLimit::Limit(most.into())
+            observed: row.maximum.map_or(ObservedLimit::Contradicted, |maximum| {
+                ObservedLimit::Limit(maximum.into())
             }),
-            learnt_at: row.learnt_at,
+            observed_at: row.observed_at,
         })
     });
     Ok(limits.collect())
@@ -67,22 +67,22 @@ pub async fn upsert_limit(
 ) -> Result<()> {
     let measure = measure.name();
     // What is larger than this is as good as none.
-    let most = limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+    let maximum = limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
     sqlx::query!(
         "
-        INSERT INTO quota_limits (project_id, model, measure, most, message, request_id, learnt_at_ms)
+        INSERT INTO quota_limits (project_id, model, measure, maximum, message, request_id, observed_at_ms)
         SELECT coalesce(merged_into_id, id), ?2, ?3, ?4, ?5, ?6, ?7
         FROM projects
         WHERE id = ?1
         ON CONFLICT (project_id, model, measure) DO UPDATE
         SET
-            most = excluded.most, message = excluded.message, request_id = excluded.request_id,
-            learnt_at_ms = excluded.learnt_at_ms
+            maximum = excluded.maximum, message = excluded.message, request_id = excluded.request_id,
+            observed_at_ms = excluded.observed_at_ms
         ",
         project_id,
         model,
         measure,
-        most,
+        maximum,
         evidence.message,
         evidence.request_id,
         at,
@@ -93,20 +93,23 @@ pub async fn upsert_limit(
 }
 
 /// What was used in the day that began at `day`.
-pub async fn list_used_in_day(db: impl SqliteExecutor<'_>, day: Timestamp) -> Result<Vec<Used>> {
+pub async fn list_usage_of_day(
+    db: impl SqliteExecutor<'_>,
+    day: Timestamp,
+) -> Result<Vec<QuotaUsage>> {
     let rows = sqlx::query!(
         r#"
         SELECT
-            d.upstream_key_id AS "id: UpstreamKeyId", t.text AS model, d.requests AS "requests: u32",
+            d.upstream_key_id AS "id: UpstreamKeyId", s.value AS model, d.requests AS "requests: u32",
             d.input_tokens
         FROM quota_days AS d
-        JOIN texts AS t ON t.id = d.model_id
+        JOIN strings AS s ON s.id = d.model_id
         WHERE d.day_ms = ?1
         "#,
         day,
     );
     let rows = rows.fetch_all(db).await?.into_iter();
-    let used = rows.map(|row| Used {
+    let used = rows.map(|row| QuotaUsage {
         id: row.id,
         model: row.model,
         amount: QuotaAmount {
@@ -120,16 +123,19 @@ pub async fn list_used_in_day(db: impl SqliteExecutor<'_>, day: Timestamp) -> Re
 
 /// What requests that began after `time` have sent, attempt by attempt. A batch counts as one: how many texts it had is
 /// not in its row.
-pub async fn list_used_since(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<Vec<Used>> {
+pub async fn list_usage_since(
+    db: impl SqliteExecutor<'_>,
+    time: Timestamp,
+) -> Result<Vec<QuotaUsage>> {
     let first = RequestId::first_at(time);
     let rows = sqlx::query!(
         r#"
         SELECT
-            a.upstream_key_id AS "id: UpstreamKeyId", t.text AS model, a.started_at_ms AS "at: Timestamp",
+            a.upstream_key_id AS "id: UpstreamKeyId", s.value AS model, a.started_at_ms AS "at: Timestamp",
             l.prompt_tokens
         FROM request_logs AS l
         JOIN attempts AS a ON a.request_id = l.id
-        JOIN texts AS t ON t.id = l.model_id
+        JOIN strings AS s ON s.id = l.model_id
         WHERE l.id >= ?1
             AND l.kind = 'request'
             AND l.method = 'POST'
@@ -139,7 +145,7 @@ pub async fn list_used_since(db: impl SqliteExecutor<'_>, time: Timestamp) -> Re
         first,
     );
     let rows = rows.fetch_all(db).await?.into_iter();
-    let used = rows.map(|row| Used {
+    let used = rows.map(|row| QuotaUsage {
         id: row.id,
         model: row.model,
         amount: QuotaAmount {
@@ -174,7 +180,7 @@ mod tests {
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::{add_keys, write};
     use crate::storage::request_logs::tests::{row, running};
-    use crate::storage::request_logs::{Kind, NewRequestLog};
+    use crate::storage::request_logs::{LogKind, NewRequestLog};
 
     const MODEL: &str = "gemini-flash-latest";
 
@@ -182,8 +188,8 @@ mod tests {
         row(seconds).started_at
     }
 
-    fn used(id: i64, requests: u64, tokens: u64, at: Option<Timestamp>) -> Used {
-        Used {
+    fn used(id: i64, requests: u64, tokens: u64, at: Option<Timestamp>) -> QuotaUsage {
+        QuotaUsage {
             id: UpstreamKeyId(id),
             model: MODEL.to_owned(),
             amount: QuotaAmount { requests, tokens },
@@ -199,8 +205,8 @@ mod tests {
         row
     }
 
-    async fn list_used(pool: &SqlitePool, day: Timestamp) -> Vec<Used> {
-        let mut used = list_used_in_day(pool, day).await.unwrap();
+    async fn list_used(pool: &SqlitePool, day: Timestamp) -> Vec<QuotaUsage> {
+        let mut used = list_usage_of_day(pool, day).await.unwrap();
         used.sort_by_key(|used| used.id.0);
         used
     }
@@ -234,12 +240,12 @@ mod tests {
                 .unwrap();
         }
 
-        let known = |project, measure, observed, at| KnownLimit {
+        let known = |project, measure, observed, at| ProjectLimit {
             project_id: ProjectId(project),
             model: MODEL.to_owned(),
             measure,
             observed,
-            learnt_at: Timestamp::from_millis(at),
+            observed_at: Timestamp::from_millis(at),
         };
         let expected = [
             known(3, day, ObservedLimit::Limit(u32::MAX.into()), 20),
@@ -251,7 +257,7 @@ mod tests {
 
     #[sqlx::test]
     async fn what_google_counts_is_added_up_by_its_days(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         let mut batch = row(1);
         batch.quota_requests = 5;
@@ -260,7 +266,7 @@ mod tests {
         looked_up.quota_requests = 0;
         // One that generates: others use no quota.
         let mut check = row(3);
-        (check.kind, check.client_key_id) = (Kind::Check, None);
+        (check.kind, check.client_key_id) = (LogKind::Check, None);
         let mut retried = row(4);
         retried
             .attempts
@@ -295,12 +301,12 @@ mod tests {
 
     #[sqlx::test]
     async fn what_was_sent_lately_is_told_attempt_by_attempt(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         let mut listed = row(11);
         listed.method = "GET".to_owned();
         let mut check = row(12);
-        (check.kind, check.client_key_id) = (Kind::Check, None);
+        (check.kind, check.client_key_id) = (LogKind::Check, None);
         let not_counted = [Outcome::Quota, Outcome::KeyFault, Outcome::Network];
         let refused = not_counted.map(|outcome| ended(13, outcome));
         let refused = refused.into_iter().zip(0..).map(|(mut row, n)| {
@@ -314,7 +320,7 @@ mod tests {
 
         let since = moment(0) + Duration::from_secs(1);
         assert_eq!(
-            list_used_since(&pool, since).await.unwrap(),
+            list_usage_since(&pool, since).await.unwrap(),
             [
                 used(1, 1, 3, Some(moment(10))),
                 used(1, 1, 0, Some(moment(14)))

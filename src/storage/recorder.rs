@@ -12,31 +12,31 @@ use crate::clock::{self, Timestamp};
 use crate::pool::health::state_change::StateChange;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
-use crate::storage::batch::{Batch, Statements, Table};
 use crate::storage::db::Db;
 use crate::storage::error::Result;
-use crate::storage::request_logs::{self, Kind, NewRequestLog};
+use crate::storage::request_logs::{self, LogKind, NewRequestLog};
 use crate::storage::resources::{self, NewResource};
-use crate::storage::sums::{Addend, QuotaDays, Sums};
-use crate::storage::texts::Texts;
-use crate::storage::upstream_keys::{Evidence, Statistics};
+use crate::storage::rollups::{QuotaDays, Rollups, Sample};
+use crate::storage::strings::Strings;
+use crate::storage::upstream_keys::{Evidence, KeyStatistics};
+use crate::storage::write_batch::{StatementCache, Table, WriteBatch};
 use crate::storage::{cooldowns, projects, quotas, upstream_keys};
 
 /// How many writes share a transaction at most.
-const BATCH: usize = 512;
+const MAX_BATCH: usize = 512;
 /// How long the writer rests after the database would not be written.
-const REST: Duration = Duration::from_millis(250);
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// Where the proxy hands in what is to be written.
 #[derive(Debug, Clone)]
 pub struct Recorder {
-    queue: mpsc::UnboundedSender<Write>,
-    health: Arc<Health>,
+    queue: mpsc::UnboundedSender<WriteCommand>,
+    health: Arc<WriteHealth>,
 }
 
 /// How the writing goes, for whoever must know.
 #[derive(Debug, Default)]
-pub struct Health {
+pub struct WriteHealth {
     /// Writes handed in and not yet committed.
     pending: AtomicUsize,
     failing: AtomicBool,
@@ -44,36 +44,36 @@ pub struct Health {
     probe_failed: AtomicBool,
 }
 
-/// The other end of the queue, for [`Writer::run`].
+/// The other end of the queue, for [`LogWriter::run`].
 #[derive(Debug)]
-pub struct Writer {
+pub struct LogWriter {
     db: Db,
-    queue: mpsc::UnboundedReceiver<Write>,
-    health: Arc<Health>,
-    texts: Texts,
-    statements: Statements,
+    queue: mpsc::UnboundedReceiver<WriteCommand>,
+    health: Arc<WriteHealth>,
+    strings: Strings,
+    statements: StatementCache,
 }
 
 #[derive(Debug)]
-enum Write {
+enum WriteCommand {
     /// A row, running or finished, and who waits for its commit.
     Row(Box<NewRequestLog>, Option<oneshot::Sender<()>>),
     Change(StateChange, Evidence),
     /// Nothing, but somebody waits for all before it.
-    Mark(oneshot::Sender<()>),
+    Flush(oneshot::Sender<()>),
 }
 
 impl Recorder {
     /// Makes the queue; nothing is written until the writer runs.
-    pub fn new(db: Db) -> (Self, Writer) {
+    pub fn new(db: Db) -> (Self, LogWriter) {
         let (sender, queue) = mpsc::unbounded_channel();
-        let health = Arc::new(Health::default());
-        let writer = Writer {
+        let health = Arc::new(WriteHealth::default());
+        let writer = LogWriter {
             db,
             queue,
             health: health.clone(),
-            texts: Texts::default(),
-            statements: Statements::default(),
+            strings: Strings::default(),
+            statements: StatementCache::default(),
         };
         (
             Self {
@@ -85,27 +85,27 @@ impl Recorder {
     }
 
     /// Hands in a finished row. The receiver hears when it is committed, or is dropped when it will never be.
-    pub fn finish(&self, row: Box<NewRequestLog>) -> oneshot::Receiver<()> {
-        let (committed, waits) = oneshot::channel();
-        self.hand_in(Write::Row(row, Some(committed)));
-        waits
+    pub fn record_finished(&self, row: Box<NewRequestLog>) -> oneshot::Receiver<()> {
+        let (committed, receiver) = oneshot::channel();
+        self.submit(WriteCommand::Row(row, Some(committed)));
+        receiver
     }
 
     /// Hands in a row that is still running.
-    pub fn open(&self, row: Box<NewRequestLog>) {
-        self.hand_in(Write::Row(row, None));
+    pub fn record_running(&self, row: Box<NewRequestLog>) {
+        self.submit(WriteCommand::Row(row, None));
     }
 
     /// Hands in what a verdict changed.
-    pub fn change(&self, change: StateChange, evidence: Evidence) {
-        self.hand_in(Write::Change(change, evidence));
+    pub fn record_change(&self, change: StateChange, evidence: Evidence) {
+        self.submit(WriteCommand::Change(change, evidence));
     }
 
     /// The receiver hears when all that was handed in before is committed.
-    pub fn mark(&self) -> oneshot::Receiver<()> {
-        let (committed, waits) = oneshot::channel();
-        self.hand_in(Write::Mark(committed));
-        waits
+    pub fn flush(&self) -> oneshot::Receiver<()> {
+        let (committed, receiver) = oneshot::channel();
+        self.submit(WriteCommand::Flush(committed));
+        receiver
     }
 
     /// How many writes wait.
@@ -120,49 +120,51 @@ impl Recorder {
     }
 
     /// Notes whether the database could be written just now, had there been something.
-    pub fn note_probe(&self, succeeded: bool) {
+    pub fn record_probe(&self, succeeded: bool) {
         self.health
             .probe_failed
             .store(!succeeded, Ordering::Relaxed);
     }
 
-    fn hand_in(&self, write: Write) {
+    fn submit(&self, write: WriteCommand) {
         self.health.pending.fetch_add(1, Ordering::Relaxed);
         // The writer outlives every request; without it there is nobody left to tell.
         let _ = self.queue.send(write);
     }
 }
 
-impl Writer {
+impl LogWriter {
     /// Writes until every [`Recorder`] is gone and the queue is empty.
     pub async fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        while self.queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
             // Whoever is ready to run may have a row too: let them hand it in, as long as some do.
-            let mut alone = false;
-            while !alone && batch.len() < BATCH {
+            let mut is_idle = false;
+            while !is_idle && batch.len() < MAX_BATCH {
                 tokio::task::yield_now().await;
-                alone = self.queue.is_empty();
-                while batch.len() < BATCH
+                is_idle = self.queue.is_empty();
+                while batch.len() < MAX_BATCH
                     && let Ok(write) = self.queue.try_recv()
                 {
                     batch.push(write);
                 }
             }
-            self.write_all(&mut batch).await;
+            self.write_until_committed(&mut batch).await;
         }
     }
 
     /// Writes finished rows in one transaction, which no request has waited for: a past that is made up.
     pub async fn write_rows(&mut self, rows: Vec<NewRequestLog>) -> Result<()> {
-        let rows = rows.into_iter().map(|row| Write::Row(Box::new(row), None));
+        let rows = rows
+            .into_iter()
+            .map(|row| WriteCommand::Row(Box::new(row), None));
         self.write(&rows.collect::<Vec<_>>()).await
     }
 
     /// Writes a batch, however long the database refuses.
-    async fn write_all(&mut self, batch: &mut Vec<Write>) {
+    async fn write_until_committed(&mut self, batch: &mut Vec<WriteCommand>) {
         while let Err(error) = self.write(batch).await {
-            if error.is_passing() {
+            if error.is_transient() {
                 let pending = self.health.pending.load(Ordering::Relaxed);
                 if !self.health.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(
@@ -171,9 +173,9 @@ impl Writer {
                          Free the disk or end the program that locks it"
                     );
                 }
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             } else {
-                self.write_singly(batch).await;
+                self.write_one_by_one(batch).await;
                 break;
             }
         }
@@ -184,7 +186,7 @@ impl Writer {
             tracing::warn!("the database can be written again");
         }
         for write in batch.drain(..) {
-            if let Write::Row(_, Some(committed)) | Write::Mark(committed) = write {
+            if let WriteCommand::Row(_, Some(committed)) | WriteCommand::Flush(committed) = write {
                 // Whoever asked may no longer wait.
                 let _ = committed.send(());
             }
@@ -192,49 +194,49 @@ impl Writer {
     }
 
     /// Finds what the database will never take, so that it does not hold up the rest.
-    async fn write_singly(&mut self, batch: &[Write]) {
+    async fn write_one_by_one(&mut self, batch: &[WriteCommand]) {
         for write in batch {
             while let Err(error) = self.write(std::slice::from_ref(write)).await {
-                if !error.is_passing() {
+                if !error.is_transient() {
                     tracing::error!("a log row was refused by the database: {error}");
                     break;
                 }
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
 
     /// One transaction: rows, attempts, statistics and sums, which so always agree, and what requests have made.
-    async fn write(&mut self, batch: &[Write]) -> Result<()> {
-        let mut lines = Batch::default();
-        let mut totals = Totals::default();
+    async fn write(&mut self, batch: &[WriteCommand]) -> Result<()> {
+        let mut rows = WriteBatch::default();
+        let mut batch_statistics = BatchStatistics::default();
         let (mut changes, mut checked) = (Vec::new(), Vec::new());
-        let (mut births, mut deaths) = (Vec::new(), Vec::new());
+        let (mut created, mut deleted) = (Vec::new(), Vec::new());
         for write in batch {
             match write {
-                Write::Row(row, _) => {
+                WriteCommand::Row(row, _) => {
                     // A new text stands by itself, and may stay when the rest is rolled back.
-                    let (line, model_id) = row.line(&self.db.writer, &mut self.texts).await?;
+                    let (cells, model_id) = row.cells(&self.db.writer, &mut self.strings).await?;
                     // A row may be opened and finished in one batch: the later line stands.
-                    lines.add(Table::RequestLogs, line);
-                    for line in row.attempt_lines() {
-                        lines.add(Table::Attempts, line);
+                    rows.add_row(Table::RequestLogs, cells);
+                    for cells in row.attempt_cells() {
+                        rows.add_row(Table::Attempts, cells);
                     }
-                    births.extend(NewResource::all_of(row));
-                    deaths.extend(row.deaths.iter().map(String::as_str));
-                    if row.outcome.is_some() && row.kind == Kind::Request {
-                        totals.add(row, model_id);
+                    created.extend(NewResource::created_by(row));
+                    deleted.extend(row.deleted_resources.iter().map(String::as_str));
+                    if row.outcome.is_some() && row.kind == LogKind::Request {
+                        batch_statistics.add_request(row, model_id);
                     }
-                    if row.kind == Kind::Check {
-                        totals.add_check(row, model_id);
+                    if row.kind == LogKind::Check {
+                        batch_statistics.add_check(row, model_id);
                         checked.extend(row.attempts.first());
                     }
                 }
-                Write::Change(change, evidence) => changes.push((change, evidence)),
-                Write::Mark(_) => {}
+                WriteCommand::Change(change, evidence) => changes.push((change, evidence)),
+                WriteCommand::Flush(_) => {}
             }
         }
-        totals.add_to(&mut lines);
+        batch_statistics.add_rows_to(&mut rows);
         let mut tx = self.db.begin().await?;
         for (change, evidence) in changes {
             apply(&mut tx, change, evidence).await?;
@@ -243,13 +245,13 @@ impl Writer {
             let (id, at) = (attempt.upstream_key_id, attempt.started_at);
             upstream_keys::update_checked_at(&mut *tx, id, at).await?;
         }
-        lines.write(&mut tx, &mut self.statements).await?;
+        rows.write(&mut tx, &mut self.statements).await?;
         // Apart from the lines, because few requests make anything. What was made anew under a name just deleted stays.
-        if !deaths.is_empty() {
-            resources::delete(&mut *tx, &deaths).await?;
+        if !deleted.is_empty() {
+            resources::delete(&mut *tx, &deleted).await?;
         }
-        if !births.is_empty() {
-            resources::upsert(&mut *tx, &births).await?;
+        if !created.is_empty() {
+            resources::upsert(&mut *tx, &created).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -297,9 +299,9 @@ async fn apply(
         StateChange::Billing {
             project_id,
             billing,
-        } => projects::learn_billing(tx, *project_id, *billing).await,
+        } => projects::record_billing(tx, *project_id, *billing).await,
         StateChange::Project { id, number } => {
-            projects::learn(tx, *id, number, clock::now()).await?;
+            projects::record_number(tx, *id, number, clock::now()).await?;
             Ok(())
         }
     }
@@ -307,59 +309,59 @@ async fn apply(
 
 /// What finished rows add to statistics and sums.
 #[derive(Debug, Default)]
-struct Totals {
-    sums: Sums,
+struct BatchStatistics {
+    rollups: Rollups,
     quotas: QuotaDays,
     /// In the order of the table, which a large batch then goes through once.
-    upstream_keys: BTreeMap<i64, Statistics>,
-    client_keys: HashMap<i64, Statistics>,
+    upstream_keys: BTreeMap<i64, KeyStatistics>,
+    client_keys: HashMap<i64, KeyStatistics>,
 }
 
-impl Totals {
-    fn add(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
+impl BatchStatistics {
+    fn add_request(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
         let Some(outcome) = row.outcome else { return };
-        let addend = Addend {
+        let sample = Sample {
             outcome,
             usage: &row.usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms,
             duration_ms: row.duration_ms,
         };
-        self.sums
-            .add_request(row.started_at, model_id, row.client_key_id, addend);
+        self.rollups
+            .add_request(row.started_at, model_id, row.client_key_id, sample);
         if let Some(id) = row.client_key_id {
-            add(
+            add_sample(
                 self.client_keys.entry(id.0).or_default(),
                 id.0,
                 row.started_at,
-                addend,
+                sample,
                 None,
             );
         }
-        let nothing = TokenUsage::default();
-        for (place, attempt) in row.attempts.iter().enumerate() {
+        let no_usage = TokenUsage::default();
+        for (index, attempt) in row.attempts.iter().enumerate() {
             // Only the attempt that answered has spent tokens that we know of.
-            let last = place + 1 == row.attempts.len();
-            let addend = Addend {
+            let is_last = index + 1 == row.attempts.len();
+            let sample = Sample {
                 outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
-                usage: if last { &row.usage } else { &nothing },
-                cost_nano_usd: row.cost_nano_usd.filter(|_| last),
+                usage: if is_last { &row.usage } else { &no_usage },
+                cost_nano_usd: row.cost_nano_usd.filter(|_| is_last),
                 first_byte_ms: attempt.first_byte_ms,
                 duration_ms: attempt.duration_ms,
             };
             let id = attempt.upstream_key_id;
-            self.sums.add_attempt(attempt.started_at, id, addend);
-            if let Some(model_id) = model_id.filter(|_| uses_quota(addend.outcome)) {
-                let tokens = addend.usage.prompt.unwrap_or(0);
+            self.rollups.add_attempt(attempt.started_at, id, sample);
+            if let Some(model_id) = model_id.filter(|_| uses_quota(sample.outcome)) {
+                let tokens = sample.usage.prompt.unwrap_or(0);
                 let requests = row.quota_requests;
                 self.quotas
                     .add(attempt.started_at, id, model_id, requests, tokens);
             }
-            add(
+            add_sample(
                 self.upstream_keys.entry(id.0).or_default(),
                 id.0,
                 attempt.started_at,
-                addend,
+                sample,
                 attempt.error.as_deref(),
             );
         }
@@ -375,15 +377,15 @@ impl Totals {
         }
     }
 
-    fn add_to(self, batch: &mut Batch) {
+    fn add_rows_to(self, batch: &mut WriteBatch) {
         for statistics in self.upstream_keys.values() {
-            batch.add(Table::UpstreamKeys, statistics.upstream_line());
+            batch.add_row(Table::UpstreamKeys, statistics.upstream_key_cells());
         }
         for statistics in self.client_keys.values() {
-            batch.add(Table::ClientKeys, statistics.client_line());
+            batch.add_row(Table::ClientKeys, statistics.client_key_cells());
         }
-        self.sums.add_to(batch);
-        self.quotas.add_to(batch);
+        self.rollups.add_rows_to(batch);
+        self.quotas.add_rows_to(batch);
     }
 }
 
@@ -404,16 +406,22 @@ fn uses_quota(outcome: Outcome) -> bool {
     }
 }
 
-fn add(statistics: &mut Statistics, id: i64, at: Timestamp, addend: Addend, error: Option<&str>) {
+fn add_sample(
+    statistics: &mut KeyStatistics,
+    id: i64,
+    at: Timestamp,
+    sample: Sample,
+    error: Option<&str>,
+) {
     statistics.id = id;
     statistics.requests += 1;
-    statistics.successes += u64::from(addend.outcome == Outcome::Success);
-    statistics.failures += u64::from(addend.outcome.is_failure());
-    statistics.prompt_tokens += addend.usage.prompt.unwrap_or(0);
-    statistics.output_tokens += addend.usage.output.unwrap_or(0);
-    statistics.total_tokens += addend.usage.total.unwrap_or(0);
+    statistics.successes += u64::from(sample.outcome == Outcome::Success);
+    statistics.failures += u64::from(sample.outcome.is_failure());
+    statistics.prompt_tokens += sample.usage.prompt.unwrap_or(0);
+    statistics.output_tokens += sample.usage.output.unwrap_or(0);
+    statistics.total_tokens += sample.usage.total.unwrap_or(0);
     statistics.last_used_at_ms = statistics.last_used_at_ms.max(at.as_millis());
-    if let Some(error) = error.filter(|_| addend.outcome.is_failure()) {
+    if let Some(error) = error.filter(|_| sample.outcome.is_failure()) {
         statistics.last_error = Some(error.to_owned());
     }
 }
@@ -422,10 +430,10 @@ fn add(statistics: &mut Statistics, id: i64, at: Timestamp, addend: Addend, erro
 pub async fn interrupt_running(db: &Db) -> Result<usize> {
     let mut tx = db.begin().await?;
     let running = request_logs::list_running(&mut tx).await?;
-    let mut totals = Totals::default();
+    let mut batch_statistics = BatchStatistics::default();
     let usage = TokenUsage::default();
     for row in &running {
-        let addend = |outcome, duration_ms| Addend {
+        let sample = |outcome, duration_ms| Sample {
             outcome,
             usage: &usage,
             cost_nano_usd: None,
@@ -433,16 +441,19 @@ pub async fn interrupt_running(db: &Db) -> Result<usize> {
             duration_ms,
         };
         let attempts = request_logs::list_attempts_of(&mut tx, row.id).await?;
-        if row.kind != Kind::Request {
+        if row.kind != LogKind::Request {
             continue;
         }
-        let interrupted = addend(Outcome::Interrupted, None);
-        totals
-            .sums
-            .add_request(row.started_at, row.model_id, row.client_key_id, interrupted);
+        let interrupted = sample(Outcome::Interrupted, None);
+        batch_statistics.rollups.add_request(
+            row.started_at,
+            row.model_id,
+            row.client_key_id,
+            interrupted,
+        );
         if let Some(id) = row.client_key_id {
-            add(
-                totals.client_keys.entry(id.0).or_default(),
+            add_sample(
+                batch_statistics.client_keys.entry(id.0).or_default(),
                 id.0,
                 row.started_at,
                 interrupted,
@@ -451,22 +462,22 @@ pub async fn interrupt_running(db: &Db) -> Result<usize> {
         }
         for (id, started_at, outcome, duration_ms) in attempts {
             let duration_ms = duration_ms.and_then(|ms| u64::try_from(ms).ok());
-            let addend = addend(outcome.unwrap_or(Outcome::Interrupted), duration_ms);
-            totals.sums.add_attempt(started_at, id, addend);
-            add(
-                totals.upstream_keys.entry(id.0).or_default(),
+            let sample = sample(outcome.unwrap_or(Outcome::Interrupted), duration_ms);
+            batch_statistics.rollups.add_attempt(started_at, id, sample);
+            add_sample(
+                batch_statistics.upstream_keys.entry(id.0).or_default(),
                 id.0,
                 started_at,
-                addend,
+                sample,
                 None,
             );
         }
     }
     request_logs::interrupt_running(&mut tx).await?;
-    let mut batch = Batch::default();
-    totals.add_to(&mut batch);
-    batch.write(&mut tx, &mut Statements::default()).await?;
-    cooldowns::delete_ended(&mut *tx, clock::now()).await?;
+    let mut batch = WriteBatch::default();
+    batch_statistics.add_rows_to(&mut batch);
+    batch.write(&mut tx, &mut StatementCache::default()).await?;
+    cooldowns::delete_expired(&mut *tx, clock::now()).await?;
     tx.commit().await?;
     Ok(running.len())
 }
@@ -484,8 +495,8 @@ pub mod tests {
     use crate::pool::secret::Secret;
     use crate::storage::audit::tests::act;
     use crate::storage::client_keys::NewClientKey;
+    use crate::storage::consistency::find_inconsistencies;
     use crate::storage::request_logs::tests::{row, running};
-    use crate::storage::stats::disagreements;
     use crate::storage::{client_keys, installation};
 
     /// Writes rows as a running server does, and waits until they are committed.
@@ -493,9 +504,9 @@ pub mod tests {
         let (recorder, writer) = Recorder::new(db.clone());
         for row in rows {
             if row.outcome.is_some() {
-                drop(recorder.finish(Box::new(row)));
+                drop(recorder.record_finished(Box::new(row)));
             } else {
-                recorder.open(Box::new(row));
+                recorder.record_running(Box::new(row));
             }
         }
         drop(recorder);
@@ -549,10 +560,10 @@ pub mod tests {
 
     #[sqlx::test]
     async fn rows_statistics_and_sums_agree(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         let mut check = row(3);
-        (check.kind, check.client_key_id) = (Kind::Check, None);
+        (check.kind, check.client_key_id) = (LogKind::Check, None);
 
         write(
             &db,
@@ -562,7 +573,7 @@ pub mod tests {
         // The same request as before, now finished; and an hour and a day later.
         write(&db, vec![row(4), row(3_600), retried(90_000)]).await;
 
-        assert_eq!(disagreements(&pool).await.unwrap(), []);
+        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
         let keys = upstream_keys::list(&pool, Timestamp::from_millis(0))
             .await
             .unwrap();
@@ -579,7 +590,7 @@ pub mod tests {
 
     #[sqlx::test]
     async fn a_statistic_that_is_off_is_found(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         write(&db, vec![row(0)]).await;
         sqlx::query("UPDATE upstream_keys SET successes = 5 WHERE id = 1")
@@ -587,21 +598,21 @@ pub mod tests {
             .await
             .unwrap();
 
-        let found = disagreements(&pool).await.unwrap();
+        let found = find_inconsistencies(&pool).await.unwrap();
 
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].what, "successes of upstream key 1");
-        assert_eq!((found[0].by_rows, found[0].by_statistics), (1, 5));
+        assert_eq!(found[0].counter, "successes of upstream key 1");
+        assert_eq!((found[0].from_rows, found[0].from_statistics), (1, 5));
     }
 
     #[sqlx::test]
     async fn a_row_opened_and_finished_in_one_batch_counts_once(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
 
         write(&db, vec![running(0), row(0)]).await;
 
-        assert_eq!(disagreements(&pool).await.unwrap(), []);
+        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
         assert!(
             request_logs::list_running_ids(&pool)
                 .await
@@ -612,19 +623,19 @@ pub mod tests {
 
     #[sqlx::test]
     async fn what_a_dead_run_left_is_interrupted_and_counted_once(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         let mut settled = running(1);
         settled.attempts[0].outcome = Some(Outcome::Quota);
         let mut check = running(2);
-        (check.kind, check.client_key_id) = (Kind::Check, None);
+        (check.kind, check.client_key_id) = (LogKind::Check, None);
         let id = settled.id;
         write(&db, vec![running(0), settled, check, row(3)]).await;
 
         assert_eq!(interrupt_running(&db).await.unwrap(), 3);
         assert_eq!(interrupt_running(&db).await.unwrap(), 0);
 
-        assert_eq!(disagreements(&pool).await.unwrap(), []);
+        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
         let row = request_logs::listed::find(&pool, id).await.unwrap();
         assert_eq!(row.outcome, Some(Outcome::Interrupted));
         assert_eq!(row.attempt_list.unwrap()[0].outcome, Some(Outcome::Quota));
@@ -636,9 +647,9 @@ pub mod tests {
 
     #[sqlx::test]
     async fn whoever_waits_for_a_row_hears_of_its_commit(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         let (recorder, writer) = Recorder::new(db);
-        let committed = recorder.finish(Box::new(row(0)));
+        let committed = recorder.record_finished(Box::new(row(0)));
         assert_eq!(recorder.pending(), 1);
 
         let writing = tokio::spawn(writer.run());
@@ -652,7 +663,7 @@ pub mod tests {
 
     #[sqlx::test]
     async fn a_row_the_database_refuses_does_not_hold_up_the_others(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         let mut wrong = row(0);
         // No attempt ends so.
         wrong.attempts[0].outcome = Some(Outcome::Refused);
@@ -668,7 +679,7 @@ pub mod tests {
 
     #[sqlx::test]
     async fn what_verdicts_change_is_written(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         let (since, until) = (Timestamp::from_millis(1_000), Timestamp::from_millis(9_000));
         let (recorder, writer) = Recorder::new(db);
@@ -684,7 +695,7 @@ pub mod tests {
             ..KeyCondition::ready(since)
         };
         let id = UpstreamKeyId(1);
-        recorder.change(StateChange::Key { id, condition }, evidence.clone());
+        recorder.record_change(StateChange::Key { id, condition }, evidence.clone());
         let cooldown = Cooldown {
             rule: Rule::QuotaWithoutDetail,
             step: 2,
@@ -696,7 +707,7 @@ pub mod tests {
             model: "gemini-flash-latest".to_owned(),
             cooldown,
         };
-        recorder.change(change, evidence);
+        recorder.record_change(change, evidence);
         drop(recorder);
         writer.run().await;
 

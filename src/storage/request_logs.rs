@@ -3,8 +3,8 @@
 pub mod filter;
 pub mod listed;
 pub mod search;
+pub mod search_plan;
 pub mod tail;
-pub mod terms;
 
 use std::collections::BTreeSet;
 
@@ -17,29 +17,29 @@ use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
-use crate::storage::batch::Cell;
 use crate::storage::error::Result;
-use crate::storage::resources::Birth;
-use crate::storage::texts::Texts;
+use crate::storage::resources::CreatedResource;
+use crate::storage::strings::Strings;
+use crate::storage::write_batch::Cell;
 
 /// What a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum LogKind {
     Request,
     Check,
 }
 
 /// Why a request went to the project that it did, where that one has its client's things; a name always has a slash.
-pub const BOUND_BY_HOME: &str = "home";
+pub const BOUND_BY_PREFERRED_PROJECT: &str = "home";
 
 /// A row as the proxy knows it, running (`outcome` is `None`) or finished.
 #[derive(Debug, Clone)]
 pub struct NewRequestLog {
     pub id: RequestId,
     pub started_at: Timestamp,
-    pub kind: Kind,
+    pub kind: LogKind,
     pub client_key_id: Option<ClientKeyId>,
     pub client_ip: Option<String>,
     pub user_agent: Option<String>,
@@ -71,12 +71,12 @@ pub struct NewRequestLog {
     pub turns: Option<u64>,
     /// The code of the close that ended a live session.
     pub close_code: Option<u16>,
-    /// What it names because of which only one project could serve it; or [`BOUND_BY_HOME`].
+    /// What it names because of which only one project could serve it; or [`BOUND_BY_PREFERRED_PROJECT`].
     pub bound_by: Option<String>,
     /// What the answer told of, made with the key of the last attempt.
-    pub births: Vec<Birth>,
+    pub created_resources: Vec<CreatedResource>,
     /// The names of what the request has deleted.
-    pub deaths: Vec<String>,
+    pub deleted_resources: Vec<String>,
 }
 
 /// An attempt as the proxy knows it, running (`outcome` is `None`) or finished.
@@ -96,11 +96,11 @@ pub struct NewAttempt {
 
 impl NewRequestLog {
     /// The row of a request of which nothing is known yet but when it began and what it asks for.
-    pub fn begun(id: RequestId, started_at: Timestamp, method: String, path: String) -> Self {
+    pub fn started(id: RequestId, started_at: Timestamp, method: String, path: String) -> Self {
         Self {
             id,
             started_at,
-            kind: Kind::Request,
+            kind: LogKind::Request,
             client_key_id: None,
             client_ip: None,
             user_agent: None,
@@ -127,41 +127,47 @@ impl NewRequestLog {
             turns: None,
             close_code: None,
             bound_by: None,
-            births: Vec::new(),
-            deaths: Vec::new(),
+            created_resources: Vec::new(),
+            deleted_resources: Vec::new(),
         }
     }
 
     /// The row's line for the database, and the number of its model.
-    pub async fn line(
+    pub async fn cells(
         &self,
         db: &SqlitePool,
-        texts: &mut Texts,
+        strings: &mut Strings,
     ) -> Result<([Cell; 35], Option<i64>)> {
         let last = self.attempts.last();
         let kind = match self.kind {
-            Kind::Request => "request",
-            Kind::Check => "check",
+            LogKind::Request => "request",
+            LogKind::Check => "check",
         };
-        let model_id = texts.number_of(db, self.model.as_deref()).await?;
-        let line = [
+        let model_id = strings.intern_optional(db, self.model.as_deref()).await?;
+        let cells = [
             self.id.0.into(),
             self.started_at.as_millis().into(),
             kind.into(),
             self.client_key_id.map(|id| id.0).into(),
-            texts.number_of(db, self.client_ip.as_deref()).await?.into(),
-            texts
-                .number_of(db, self.user_agent.as_deref())
+            strings
+                .intern_optional(db, self.client_ip.as_deref())
+                .await?
+                .into(),
+            strings
+                .intern_optional(db, self.user_agent.as_deref())
                 .await?
                 .into(),
             self.method.as_str().into(),
-            texts.number(db, &self.path).await?.into(),
+            strings.intern(db, &self.path).await?.into(),
             model_id.into(),
-            texts
-                .number_of(db, self.model_version.as_deref())
+            strings
+                .intern_optional(db, self.model_version.as_deref())
                 .await?
                 .into(),
-            texts.number_of(db, self.operation.as_deref()).await?.into(),
+            strings
+                .intern_optional(db, self.operation.as_deref())
+                .await?
+                .into(),
             i64::from(self.streamed).into(),
             self.status.into(),
             self.outcome.map(Outcome::name).into(),
@@ -180,12 +186,12 @@ impl NewRequestLog {
             self.usage.cached.into(),
             self.usage.tool.into(),
             self.usage.total.into(),
-            texts
-                .number_of(db, self.finish_reason.as_deref())
+            strings
+                .intern_optional(db, self.finish_reason.as_deref())
                 .await?
                 .into(),
-            texts
-                .number_of(db, self.service_tier.as_deref())
+            strings
+                .intern_optional(db, self.service_tier.as_deref())
                 .await?
                 .into(),
             self.cost_nano_usd.into(),
@@ -193,11 +199,11 @@ impl NewRequestLog {
             self.close_code.into(),
             self.bound_by.as_deref().into(),
         ];
-        Ok((line, model_id))
+        Ok((cells, model_id))
     }
 
     /// The lines of its attempts as they are so far.
-    pub fn attempt_lines(&self) -> impl Iterator<Item = [Cell; 10]> {
+    pub fn attempt_cells(&self) -> impl Iterator<Item = [Cell; 10]> {
         (1..).zip(&self.attempts).map(|(number, attempt)| {
             [
                 self.id.0.into(),
@@ -241,22 +247,22 @@ pub async fn newest_outcome(db: impl SqliteExecutor<'_>) -> Result<Option<(Reque
 
 /// How the finished rows and the sums of a finished row relate when a program died: see [`list_running`].
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningRequest {
     pub id: RequestId,
     pub started_at: Timestamp,
     pub model_id: Option<i64>,
     pub client_key_id: Option<ClientKeyId>,
-    pub kind: Kind,
+    pub kind: LogKind,
 }
 
 /// Rows without an end. At start these are the ones that the last run did not live to finish.
-pub async fn list_running(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<Running>> {
+pub async fn list_running(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<RunningRequest>> {
     let rows = sqlx::query_as!(
-        Running,
+        RunningRequest,
         r#"
         SELECT
             id AS "id!: RequestId", started_at_ms AS "started_at: Timestamp", model_id,
-            client_key_id AS "client_key_id: ClientKeyId", kind AS "kind: Kind"
+            client_key_id AS "client_key_id: ClientKeyId", kind AS "kind: LogKind"
         FROM request_logs
         WHERE outcome IS NULL
         ORDER BY id
@@ -370,7 +376,7 @@ pub mod tests {
         NewRequestLog {
             id: RequestId::first_at(started_at),
             started_at,
-            kind: Kind::Request,
+            kind: LogKind::Request,
             client_key_id: Some(ClientKeyId(1)),
             client_ip: Some("192.0.2.1".to_owned()),
             user_agent: None,
@@ -402,8 +408,8 @@ pub mod tests {
             turns: None,
             close_code: None,
             bound_by: None,
-            births: Vec::new(),
-            deaths: Vec::new(),
+            created_resources: Vec::new(),
+            deleted_resources: Vec::new(),
         }
     }
 
@@ -418,7 +424,7 @@ pub mod tests {
 
     #[sqlx::test]
     async fn a_row_that_ends_late_is_found_when_it_has_ended(pool: SqlitePool) {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         let (late, early) = (running(0), row(1));
         let (late_id, early_id) = (late.id, early.id);
         write(&db, vec![late, early]).await;

@@ -12,7 +12,7 @@ use crate::storage::request_logs::NewRequestLog;
 
 /// Something that an answer told of, made with the key that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Birth {
+pub struct CreatedResource {
     /// In the form in which requests are looked up.
     pub name: String,
     pub kind: &'static str,
@@ -36,19 +36,19 @@ pub struct NewResource<'a> {
 
 impl<'a> NewResource<'a> {
     /// What a request's row tells of; nothing where no attempt was made.
-    pub fn all_of(row: &'a NewRequestLog) -> impl Iterator<Item = Self> {
-        let births = row.attempts.last().map(|attempt| {
-            row.births.iter().map(|birth| Self {
-                name: &birth.name,
-                kind: birth.kind,
+    pub fn created_by(row: &'a NewRequestLog) -> impl Iterator<Item = Self> {
+        let resources = row.attempts.last().map(|attempt| {
+            row.created_resources.iter().map(|created| Self {
+                name: &created.name,
+                kind: created.kind,
                 upstream_key_id: attempt.upstream_key_id,
                 client_key_id: row.client_key_id,
                 created_at_ms: attempt.started_at.as_millis(),
-                expires_at_ms: birth.expires_at.map(Timestamp::as_millis),
-                is_counted: birth.is_counted,
+                expires_at_ms: created.expires_at.map(Timestamp::as_millis),
+                is_counted: created.is_counted,
             })
         });
-        births.into_iter().flatten()
+        resources.into_iter().flatten()
     }
 }
 
@@ -133,7 +133,7 @@ pub async fn list_projects(
 
 /// The project in which a client has made one of these kinds last, which has not expired; `None`: it has made nothing
 /// that is known.
-pub async fn newest_project(
+pub async fn find_newest_project(
     db: impl SqliteExecutor<'_>,
     client_key_id: ClientKeyId,
     kinds: &[&str],
@@ -160,7 +160,7 @@ pub async fn newest_project(
 
 /// Something that a project holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct ListedResource {
     pub name: String,
     pub client_key_id: Option<ClientKeyId>,
     pub client_key: Option<String>,
@@ -169,14 +169,14 @@ pub struct Held {
 }
 
 /// The newest things that a project holds.
-pub async fn list_held(
+pub async fn list_of_project(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
     now: Timestamp,
-    most: u32,
-) -> Result<Vec<Held>> {
-    let held = sqlx::query_as!(
-        Held,
+    limit: u32,
+) -> Result<Vec<ListedResource>> {
+    let listed = sqlx::query_as!(
+        ListedResource,
         r#"
         SELECT
             r.name AS "name!", r.client_key_id AS "client_key_id: ClientKeyId", c.name AS "client_key?",
@@ -190,13 +190,13 @@ pub async fn list_held(
         "#,
         project_id,
         now,
-        most,
+        limit,
     );
-    Ok(held.fetch_all(db).await?)
+    Ok(listed.fetch_all(db).await?)
 }
 
 /// How many things of each kind a project holds, the most first.
-pub async fn count_held(
+pub async fn count_of_project(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
     now: Timestamp,
@@ -240,11 +240,11 @@ pub async fn delete(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Forgets `most` of what expired before `time`. Returns how many.
+/// Forgets `limit` of what expired before `time`. Returns how many.
 pub async fn delete_expired(
     db: impl SqliteExecutor<'_>,
     time: Timestamp,
-    most: u32,
+    limit: u32,
 ) -> Result<u64> {
     let deleted = sqlx::query!(
         "
@@ -252,7 +252,7 @@ pub async fn delete_expired(
         WHERE name IN (SELECT name FROM resources WHERE expires_at_ms < ?1 ORDER BY expires_at_ms LIMIT ?2)
         ",
         time,
-        most,
+        limit,
     );
     Ok(deleted.execute(db).await?.rows_affected())
 }
@@ -276,8 +276,8 @@ mod tests {
         row(seconds).started_at
     }
 
-    fn birth(name: &str, expires_at: Option<Timestamp>) -> Birth {
-        Birth {
+    fn created(name: &str, expires_at: Option<Timestamp>) -> CreatedResource {
+        CreatedResource {
             name: name.to_owned(),
             kind: "files",
             is_counted: false,
@@ -286,15 +286,19 @@ mod tests {
     }
 
     /// The row of a request that told of these, with one of the keys.
-    fn bore(seconds: i64, key: i64, births: &[Birth]) -> NewRequestLog {
+    fn row_that_created(
+        seconds: i64,
+        key: i64,
+        created_resources: &[CreatedResource],
+    ) -> NewRequestLog {
         let mut row = row(seconds);
         row.attempts[0].upstream_key_id = UpstreamKeyId(key);
-        row.births = births.to_vec();
+        row.created_resources = created_resources.to_vec();
         row
     }
 
     async fn with_keys(pool: &SqlitePool) -> Db {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         db
     }
@@ -307,12 +311,16 @@ mod tests {
     #[sqlx::test]
     async fn what_an_answer_told_of_is_found_by_name_in_one_query(pool: SqlitePool) {
         let db = with_keys(&pool).await;
-        let mut by_nobody = bore(2, 2, &[birth("files/c", None)]);
-        by_nobody.client_key_id = None;
-        let mut unanswered = bore(3, 1, &[birth("files/d", None)]);
+        let mut without_client = row_that_created(2, 2, &[created("files/c", None)]);
+        without_client.client_key_id = None;
+        let mut unanswered = row_that_created(3, 1, &[created("files/d", None)]);
         unanswered.attempts.clear();
-        let both = [birth("files/a", None), birth("files/b", None)];
-        write(&db, vec![bore(1, 1, &both), by_nobody, unanswered]).await;
+        let both = [created("files/a", None), created("files/b", None)];
+        write(
+            &db,
+            vec![row_that_created(1, 1, &both), without_client, unanswered],
+        )
+        .await;
 
         let names = ["files/c", "files/a", "files/d", "files/b"];
         let known = list_named(&pool, &names).await.unwrap();
@@ -333,11 +341,11 @@ mod tests {
     #[sqlx::test]
     async fn a_row_and_what_it_tells_of_are_one_transaction(pool: SqlitePool) {
         let db = with_keys(&pool).await;
-        let mut refused = bore(0, 1, &[birth("files/a", None)]);
+        let mut refused = row_that_created(0, 1, &[created("files/a", None)]);
         // No attempt ends so.
         refused.attempts[0].outcome = Some(crate::pool::outcome::Outcome::Refused);
         let mut opened = running(1);
-        opened.births = vec![birth("files/b", None)];
+        opened.created_resources = vec![created("files/b", None)];
 
         write(&db, vec![refused, opened]).await;
 
@@ -349,8 +357,8 @@ mod tests {
     async fn a_name_learnt_again_keeps_its_maker_until_it_expires(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let expires = |seconds| Some(at(seconds));
-        let by_nobody = |seconds, key, expires_at| {
-            let mut row = bore(seconds, key, &[birth("files/a", expires_at)]);
+        let without_client = |seconds, key, expires_at| {
+            let mut row = row_that_created(seconds, key, &[created("files/a", expires_at)]);
             row.client_key_id = None;
             row
         };
@@ -359,17 +367,25 @@ mod tests {
             let ms: Option<i64> = row.fetch_one(&pool).await.unwrap();
             ms.map(Timestamp::from_millis)
         };
-        write(&db, vec![bore(0, 1, &[birth("files/a", expires(100))])]).await;
+        write(
+            &db,
+            vec![row_that_created(0, 1, &[created("files/a", expires(100))])],
+        )
+        .await;
 
-        write(&db, vec![by_nobody(10, 1, None)]).await;
+        write(&db, vec![without_client(10, 1, None)]).await;
         assert_eq!(owner(&pool, "files/a").await, Some((1, Some(1))));
         assert_eq!(expiry().await, expires(100));
-        write(&db, vec![by_nobody(20, 2, expires(200))]).await;
+        write(&db, vec![without_client(20, 2, expires(200))]).await;
         assert_eq!(owner(&pool, "files/a").await, Some((1, Some(1))), "kept");
         assert_eq!(expiry().await, expires(200));
-        write(&db, vec![bore(30, 2, &[birth("files/a", None)])]).await;
+        write(
+            &db,
+            vec![row_that_created(30, 2, &[created("files/a", None)])],
+        )
+        .await;
         assert_eq!(owner(&pool, "files/a").await, Some((2, Some(1))), "moved");
-        write(&db, vec![by_nobody(300, 1, None)]).await;
+        write(&db, vec![without_client(300, 1, None)]).await;
         assert_eq!(owner(&pool, "files/a").await, Some((1, None)));
         assert_eq!(expiry().await, None);
     }
@@ -377,11 +393,19 @@ mod tests {
     #[sqlx::test]
     async fn what_a_key_made_goes_with_it_to_the_project_that_is_its_own(pool: SqlitePool) {
         let db = with_keys(&pool).await;
-        write(&db, vec![bore(0, 1, &[birth("files/a", None)])]).await;
-        write(&db, vec![bore(1, 2, &[birth("files/b", None)])]).await;
+        write(
+            &db,
+            vec![row_that_created(0, 1, &[created("files/a", None)])],
+        )
+        .await;
+        write(
+            &db,
+            vec![row_that_created(1, 2, &[created("files/b", None)])],
+        )
+        .await;
         let learn = async |key, number| {
             let mut tx = db.begin().await.unwrap();
-            projects::learn(&mut tx, UpstreamKeyId(key), number, at(2))
+            projects::record_number(&mut tx, UpstreamKeyId(key), number, at(2))
                 .await
                 .unwrap();
             tx.commit().await.unwrap();
@@ -399,24 +423,24 @@ mod tests {
     #[sqlx::test]
     async fn a_client_has_projects_by_kind_and_the_newest(pool: SqlitePool) {
         let db = with_keys(&pool).await;
-        let cache = Birth {
+        let cache = CreatedResource {
             kind: "cachedContents",
-            ..birth("cachedContents/c", None)
+            ..created("cachedContents/c", None)
         };
         let newest = async |client, kinds: &[&str], seconds| {
-            let newest = newest_project(&pool, client, kinds, at(seconds)).await;
+            let newest = find_newest_project(&pool, client, kinds, at(seconds)).await;
             newest.unwrap().map(|id| id.0)
         };
         let both = ["files", "cachedContents"];
         assert_eq!(newest(CLIENT, &both, 0).await, None);
         let rows = [
-            bore(
+            row_that_created(
                 3,
                 2,
-                &[birth("files/b", Some(at(9))), birth("files/c", None)],
+                &[created("files/b", Some(at(9))), created("files/c", None)],
             ),
-            bore(1, 1, &[birth("files/a", None), cache]),
-            bore(5, 1, &[birth("files/d", Some(at(9)))]),
+            row_that_created(1, 1, &[created("files/a", None), cache]),
+            row_that_created(5, 1, &[created("files/d", Some(at(9)))]),
         ];
         write(&db, rows.to_vec()).await;
 
@@ -434,27 +458,29 @@ mod tests {
     #[sqlx::test]
     async fn what_a_project_holds_is_told_newest_first(pool: SqlitePool) {
         let db = with_keys(&pool).await;
-        let batch = Birth {
+        let batch = CreatedResource {
             kind: "batches",
-            ..birth("batches/d", None)
+            ..created("batches/d", None)
         };
         let rows = [
-            bore(
+            row_that_created(
                 1,
                 1,
-                &[birth("files/a", Some(at(9))), birth("files/b", None)],
+                &[created("files/a", Some(at(9))), created("files/b", None)],
             ),
-            bore(3, 1, &[birth("files/c", None), batch]),
-            bore(2, 2, &[birth("files/other", None)]),
+            row_that_created(3, 1, &[created("files/c", None), batch]),
+            row_that_created(2, 2, &[created("files/other", None)]),
         ];
         write(&db, rows.to_vec()).await;
 
-        let held = list_held(&pool, ProjectId(1), at(9), 2).await.unwrap();
-        let names: Vec<_> = held.iter().map(|held| held.name.as_str()).collect();
+        let listed = list_of_project(&pool, ProjectId(1), at(9), 2)
+            .await
+            .unwrap();
+        let names: Vec<_> = listed.iter().map(|listed| listed.name.as_str()).collect();
         assert_eq!(names, ["batches/d", "files/c"]);
-        assert_eq!(held[0].client_key_id, Some(CLIENT));
-        assert_eq!(held[0].created_at, at(3));
-        let counts = count_held(&pool, ProjectId(1), at(9)).await.unwrap();
+        assert_eq!(listed[0].client_key_id, Some(CLIENT));
+        assert_eq!(listed[0].created_at, at(3));
+        let counts = count_of_project(&pool, ProjectId(1), at(9)).await.unwrap();
         let expected = [("files".to_owned(), 2), ("batches".to_owned(), 1)];
         assert_eq!(counts, expected);
     }
@@ -463,11 +489,11 @@ mod tests {
     async fn long_work_stays_counted(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let counted = |seconds, is_counted| {
-            let batch = Birth {
+            let batch = CreatedResource {
                 is_counted,
-                ..birth("batches/a", Some(at(100)))
+                ..created("batches/a", Some(at(100)))
             };
-            bore(seconds, 1, &[batch])
+            row_that_created(seconds, 1, &[batch])
         };
         for (row, expected) in [
             (counted(0, false), false),
@@ -492,11 +518,11 @@ mod tests {
             "stores/s0",
             "stores/t",
         ];
-        let births = names.map(|name| birth(name, None));
-        write(&db, vec![bore(0, 1, &births)]).await;
+        let created_resources = names.map(|name| created(name, None));
+        write(&db, vec![row_that_created(0, 1, &created_resources)]).await;
 
         let mut deleted = row(1);
-        deleted.deaths = vec!["stores/s".to_owned(), "stores/none".to_owned()];
+        deleted.deleted_resources = vec!["stores/s".to_owned(), "stores/none".to_owned()];
         write(&db, vec![deleted]).await;
 
         let left = list_named(&pool, &names).await.unwrap();
@@ -507,13 +533,13 @@ mod tests {
     #[sqlx::test]
     async fn a_few_of_the_expired_go_at_a_time(pool: SqlitePool) {
         let db = with_keys(&pool).await;
-        let births = [
-            birth("files/a", Some(at(0) + HOUR)),
-            birth("files/b", Some(at(0) + 2 * HOUR)),
-            birth("files/c", Some(at(0) + 9 * HOUR)),
-            birth("files/d", None),
+        let created_resources = [
+            created("files/a", Some(at(0) + HOUR)),
+            created("files/b", Some(at(0) + 2 * HOUR)),
+            created("files/c", Some(at(0) + 9 * HOUR)),
+            created("files/d", None),
         ];
-        write(&db, vec![bore(0, 1, &births)]).await;
+        write(&db, vec![row_that_created(0, 1, &created_resources)]).await;
         let deleted = async |hours| {
             delete_expired(&pool, at(0) + hours * HOUR, 1)
                 .await

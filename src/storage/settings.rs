@@ -51,39 +51,39 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<(String, String)>> 
 
 /// The settings as a server that reads them now would have them.
 #[derive(Debug)]
-pub struct Present {
+pub struct CurrentSettings {
     pub settings: Settings,
     /// When those got their values that have not their defaults.
     pub changed_at: HashMap<String, Timestamp>,
 }
 
 /// What is in use. A row that a server would ignore counts for nothing here too.
-pub async fn find_present(db: impl SqliteExecutor<'_>) -> Result<Present> {
+pub async fn find_current(db: impl SqliteExecutor<'_>) -> Result<CurrentSettings> {
     let rows =
         sqlx::query!(r#"SELECT name, value, changed_at_ms AS "at: Timestamp" FROM settings"#);
-    let mut present = Present {
+    let mut current = CurrentSettings {
         settings: Settings::default(),
         changed_at: HashMap::new(),
     };
     for row in rows.fetch_all(db).await? {
-        if present.settings.set(&row.name, &row.value).is_ok() {
-            present.changed_at.insert(row.name, row.at);
+        if current.settings.set(&row.name, &row.value).is_ok() {
+            current.changed_at.insert(row.name, row.at);
         }
     }
-    Ok(present)
+    Ok(current)
 }
 
 /// Every setting with the value in use.
 pub async fn list_all(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedSetting>> {
-    let present = find_present(db).await?;
+    let current = find_current(db).await?;
     let listed = DEFINITIONS.iter().map(|definition| {
-        let changed_at = present.changed_at.get(definition.name).copied();
-        listed(definition, &present.settings, changed_at)
+        let changed_at = current.changed_at.get(definition.name).copied();
+        listed_setting(definition, &current.settings, changed_at)
     });
     Ok(listed.collect())
 }
 
-fn listed(
+fn listed_setting(
     definition: &SettingDefinition,
     settings: &Settings,
     changed_at: Option<Timestamp>,
@@ -171,10 +171,10 @@ pub async fn list_changes(
     cursor: Option<i64>,
     limit: usize,
 ) -> Result<Page<SettingChange>> {
-    let filter = audit::Filter {
+    let filter = audit::AuditFilter {
         subject: Some(Subject::Setting),
         name: name.map(str::to_owned),
-        ..audit::Filter::default()
+        ..audit::AuditFilter::default()
     };
     let page = audit::list(db, &filter, cursor, limit).await?;
     Ok(Page {
@@ -211,7 +211,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_change_counts_up_the_revision_and_is_kept_in_the_history(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
 
         for value in [Some("7"), Some("7"), Some("8"), None, None] {
             let act = act(&mut tx, NOW).await;
@@ -248,7 +248,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_list_shows_every_setting_and_ignores_rows_that_cannot_be_used(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         let act = act(&mut tx, NOW).await;
         for (name, value) in [
             ("max_attempts", "7"),

@@ -44,7 +44,7 @@ pub async fn insert(
     );
     let id = id.fetch_one(&mut **tx).await?;
     let after = Some(json!({ "browser": user_agent }));
-    admins::write_down(tx, act, admin_id, Action::SignIn, None, after).await?;
+    admins::record_change(tx, act, admin_id, Action::SignIn, None, after).await?;
     Ok(id)
 }
 
@@ -117,13 +117,13 @@ pub async fn delete(
     act: &Act,
 ) -> Result<()> {
     let ended = sqlx::query_as!(
-        Ended,
+        EndedSignIn,
         "DELETE FROM sign_ins WHERE id = ?1 AND admin_id = ?2 RETURNING address, user_agent",
         id,
         admin_id,
     );
     if let Some(ended) = ended.fetch_optional(&mut **tx).await? {
-        ended.write_down(tx, admin_id, act).await?;
+        ended.record_sign_out(tx, admin_id, act).await?;
     }
     Ok(())
 }
@@ -136,33 +136,33 @@ pub async fn delete_others(
     act: &Act,
 ) -> Result<usize> {
     let ended = sqlx::query_as!(
-        Ended,
+        EndedSignIn,
         "DELETE FROM sign_ins WHERE admin_id = ?1 AND id IS NOT ?2 RETURNING address, user_agent",
         admin_id,
         except,
     );
     let ended = ended.fetch_all(&mut **tx).await?;
     for sign_in in &ended {
-        sign_in.write_down(tx, admin_id, act).await?;
+        sign_in.record_sign_out(tx, admin_id, act).await?;
     }
     Ok(ended.len())
 }
 
 /// A sign-in that is no more.
-struct Ended {
+struct EndedSignIn {
     address: String,
     user_agent: String,
 }
 
-impl Ended {
-    async fn write_down(
+impl EndedSignIn {
+    async fn record_sign_out(
         &self,
         tx: &mut Transaction<'_, Sqlite>,
         admin_id: AdminId,
         act: &Act,
     ) -> Result<()> {
         let before = Some(json!({ "address": self.address, "browser": self.user_agent }));
-        admins::write_down(tx, act, admin_id, Action::SignOut, before, None).await
+        admins::record_change(tx, act, admin_id, Action::SignOut, before, None).await
     }
 }
 

@@ -13,16 +13,16 @@ use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::sums::{Addend, Buckets, Sum, begin_of_day, bucket_end_ms};
+use crate::storage::rollups::{Buckets, Rollup, Sample, begin_of_day, bucket_end_ms};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// With more rows than this a span is shown by the hour, because reading them would take too long.
-const MOST_ROWS: u64 = 10_000;
+const MAX_ROWS: u64 = 10_000;
 
 /// A span of time up to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Span {
+pub enum TrafficSpan {
     Hour,
     SixHours,
     Day,
@@ -34,56 +34,56 @@ pub enum Span {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traffic {
     /// Oldest first, none left out.
-    pub bins: Vec<Bin>,
-    pub total: Counts,
+    pub bins: Vec<TrafficBin>,
+    pub total: TrafficCounts,
     /// The same span a day earlier, or the one before it where it is longer than a day; as long as has passed of this one.
-    pub before: Counts,
+    pub previous: TrafficCounts,
     /// By requests, most first.
-    pub models: Vec<(Option<String>, Counts)>,
+    pub models: Vec<(Option<String>, TrafficCounts)>,
 }
 
 /// A part of a span.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Bin {
+pub struct TrafficBin {
     pub begin: Timestamp,
     pub end: Timestamp,
-    pub counts: Counts,
+    pub counts: TrafficCounts,
 }
 
 /// What was counted.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Counts {
+pub struct TrafficCounts {
     /// Those that are not zero.
     pub outcomes: Vec<(Outcome, u64)>,
     /// Without cached and tool tokens and durations, which no page shows over time and which would take a third of the
     /// reading.
-    pub sum: Sum,
+    pub rollup: Rollup,
 }
 
 /// For how long a sum counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
+enum RollupPeriod {
     Hour,
     Day,
 }
 
 /// Whether models are counted each for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Models {
-    Apart,
-    Together,
+enum ModelGrouping {
+    Separate,
+    Combined,
 }
 
 /// What was asked in an hour or a day, or by one request.
 #[derive(Debug)]
-struct Part {
+struct TrafficSlice {
     begin: Timestamp,
     /// `None`: the path named none, or models are counted together.
     model: Option<String>,
-    counts: Counts,
+    counts: TrafficCounts,
 }
 
-impl Span {
+impl TrafficSpan {
     pub const ALL: [Self; 5] = [
         Self::Hour,
         Self::SixHours,
@@ -118,15 +118,15 @@ impl Span {
     }
 
     /// How far back that lies which it is compared with.
-    fn earlier(self) -> Duration {
+    fn comparison_offset(self) -> Duration {
         self.length().max(DAY)
     }
 
     /// What it is counted by; the last one still runs.
-    fn unit(self) -> Unit {
+    fn unit(self) -> RollupPeriod {
         match self {
-            Self::Hour | Self::SixHours | Self::Day => Unit::Hour,
-            Self::Week | Self::Month => Unit::Day,
+            Self::Hour | Self::SixHours | Self::Day => RollupPeriod::Hour,
+            Self::Week | Self::Month => RollupPeriod::Day,
         }
     }
 
@@ -149,7 +149,7 @@ impl Span {
     }
 }
 
-impl Unit {
+impl RollupPeriod {
     fn length(self) -> Duration {
         match self {
             Self::Hour => HOUR,
@@ -174,7 +174,7 @@ impl Unit {
     }
 }
 
-impl Counts {
+impl TrafficCounts {
     fn merge(&mut self, other: &Self) {
         for (outcome, more) in &other.outcomes {
             match self.outcomes.iter_mut().find(|(known, _)| known == outcome) {
@@ -182,7 +182,7 @@ impl Counts {
                 None => self.outcomes.push((*outcome, *more)),
             }
         }
-        self.sum.merge(&other.sum);
+        self.rollup.merge(&other.rollup);
     }
 
     /// Leaves `part` of `whole`, as if all had come evenly; how long they took stays.
@@ -191,7 +191,7 @@ impl Counts {
             *count = *count * part / whole;
         }
         self.outcomes.retain(|(_, count)| *count > 0);
-        self.sum.scale(part, whole);
+        self.rollup.scale(part, whole);
     }
 
     pub fn count(&self, outcome: Outcome) -> u64 {
@@ -201,8 +201,8 @@ impl Counts {
 
     /// Successes of every thousand requests that were not the client's own fault; `None`: there were none.
     pub fn success_per_mille(&self) -> Option<u64> {
-        let served = self.sum.successes + self.sum.failures;
-        (served > 0).then(|| self.sum.successes * 1_000 / served)
+        let served = self.rollup.successes + self.rollup.failures;
+        (served > 0).then(|| self.rollup.successes * 1_000 / served)
     }
 }
 
@@ -227,52 +227,56 @@ pub fn percentile(buckets: &Buckets, percent: u64) -> Option<u64> {
 }
 
 /// What was asked in the `span` up to `now`.
-pub async fn over(db: &SqlitePool, span: Span, now: Timestamp) -> Result<Traffic> {
+pub async fn read_traffic(db: &SqlitePool, span: TrafficSpan, now: Timestamp) -> Result<Traffic> {
     let unit = span.unit();
     let end = unit.begin(now) + unit.length();
     let begin = match span.fine_bin() {
         Some(_) => now - span.length(),
         None => end - span.length(),
     };
-    let mut counted = within(db, unit, Models::Apart, begin, end).await?;
+    let mut parts = read_proportionally(db, unit, ModelGrouping::Separate, begin, end).await?;
     let mut bins = bins(unit.begin(begin), now, span.coarse_bin());
-    let asked: u64 = counted.iter().map(|part| part.counts.sum.requests).sum();
-    if let Some(width) = span.fine_bin().filter(|_| asked <= MOST_ROWS) {
+    let requests: u64 = parts.iter().map(|part| part.counts.rollup.requests).sum();
+    if let Some(width) = span.fine_bin().filter(|_| requests <= MAX_ROWS) {
         let begin = Timestamp::from_millis(
             (now.as_millis() / millis(width) + 1) * millis(width) - millis(span.length()),
         );
         bins = self::bins(begin, now, width);
-        counted = rows(db, begin).await?;
+        parts = read_rows(db, begin).await?;
     }
-    let total = merged(counted.iter().map(|part| &part.counts));
-    let models = by_model(&counted);
+    let total = merged(parts.iter().map(|part| &part.counts));
+    let models = by_model(&parts);
     if span.coarse_bin() < unit.length() {
-        counted = parts(db, Unit::Hour, Models::Together, begin, end).await?;
+        parts = read_rollups(db, RollupPeriod::Hour, ModelGrouping::Combined, begin, end).await?;
     }
-    for part in &counted {
+    for part in &parts {
         if let Some(bin) = bin_at(&mut bins, part.begin) {
             bin.counts.merge(&part.counts);
         }
     }
-    let earlier = (begin - span.earlier(), now - span.earlier());
-    let before = within(db, unit, Models::Together, earlier.0, earlier.1).await?;
+    let compared = (
+        begin - span.comparison_offset(),
+        now - span.comparison_offset(),
+    );
+    let previous =
+        read_proportionally(db, unit, ModelGrouping::Combined, compared.0, compared.1).await?;
     Ok(Traffic {
         bins,
         total,
-        before: merged(before.iter().map(|part| &part.counts)),
+        previous: merged(previous.iter().map(|part| &part.counts)),
         models,
     })
 }
 
 /// What was counted from `begin` to `end`: of an hour or day that only partly lies within, its part.
-async fn within(
+async fn read_proportionally(
     db: &SqlitePool,
-    unit: Unit,
-    models: Models,
+    unit: RollupPeriod,
+    models: ModelGrouping,
     begin: Timestamp,
     end: Timestamp,
-) -> Result<Vec<Part>> {
-    let mut parts = parts(db, unit, models, unit.begin(begin), end).await?;
+) -> Result<Vec<TrafficSlice>> {
+    let mut parts = read_rollups(db, unit, models, unit.begin(begin), end).await?;
     for part in &mut parts {
         let inside = (part.begin + unit.length()).min(end) - part.begin.max(begin);
         if inside < unit.length() {
@@ -283,8 +287,8 @@ async fn within(
     Ok(parts)
 }
 
-fn merged<'a>(counts: impl IntoIterator<Item = &'a Counts>) -> Counts {
-    let mut all = Counts::default();
+fn merged<'a>(counts: impl IntoIterator<Item = &'a TrafficCounts>) -> TrafficCounts {
+    let mut all = TrafficCounts::default();
     for counts in counts {
         all.merge(counts);
     }
@@ -292,8 +296,8 @@ fn merged<'a>(counts: impl IntoIterator<Item = &'a Counts>) -> Counts {
 }
 
 /// What each model was asked, the most asked first.
-fn by_model(parts: &[Part]) -> Vec<(Option<String>, Counts)> {
-    let mut models = BTreeMap::<_, Counts>::new();
+fn by_model(parts: &[TrafficSlice]) -> Vec<(Option<String>, TrafficCounts)> {
+    let mut models = BTreeMap::<_, TrafficCounts>::new();
     for part in parts {
         let counts = models.entry(&part.model).or_default();
         counts.merge(&part.counts);
@@ -302,35 +306,37 @@ fn by_model(parts: &[Part]) -> Vec<(Option<String>, Counts)> {
     let mut models: Vec<_> = models
         .map(|(model, counts)| (model.clone(), counts))
         .collect();
-    models.sort_by_key(|(_, counts)| Reverse(counts.sum.requests));
+    models.sort_by_key(|(_, counts)| Reverse(counts.rollup.requests));
     models
 }
 
-fn bins(begin: Timestamp, now: Timestamp, width: Duration) -> Vec<Bin> {
+fn bins(begin: Timestamp, now: Timestamp, width: Duration) -> Vec<TrafficBin> {
     let begins = std::iter::successors(Some(begin), |begin| Some(*begin + width));
-    let bins = begins.take_while(|begin| *begin <= now).map(|begin| Bin {
-        begin,
-        end: begin + width,
-        counts: Counts::default(),
-    });
+    let bins = begins
+        .take_while(|begin| *begin <= now)
+        .map(|begin| TrafficBin {
+            begin,
+            end: begin + width,
+            counts: TrafficCounts::default(),
+        });
     bins.collect()
 }
 
 /// The bin that counts what began at `time`.
-fn bin_at(bins: &mut [Bin], time: Timestamp) -> Option<&mut Bin> {
+fn bin_at(bins: &mut [TrafficBin], time: Timestamp) -> Option<&mut TrafficBin> {
     let next = bins.partition_point(|bin| bin.begin <= time);
     let bin = bins.get_mut(next.checked_sub(1)?)?;
     (time < bin.end).then_some(bin)
 }
 
 /// The requests since `begin`, each by itself.
-async fn rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<Part>> {
+async fn read_rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<TrafficSlice>> {
     let first = RequestId::first_at(begin);
     let rows = sqlx::query!(
         r#"
         SELECT
             started_at_ms AS "started_at: Timestamp", outcome AS "outcome!: Outcome", first_byte_ms AS "first_byte_ms: u32",
-            (SELECT text FROM texts WHERE id = model_id) AS "model: String",
+            (SELECT value FROM strings WHERE id = model_id) AS "model: String",
             prompt_tokens AS "prompt: u32", output_tokens AS "output: u32", thought_tokens AS "thoughts: u32",
             total_tokens AS "total: u32", cost_nano_usd
         FROM request_logs
@@ -346,27 +352,27 @@ async fn rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<Part>> {
             total: row.total.map(u64::from),
             ..TokenUsage::default()
         };
-        let mut sum = Sum::default();
-        sum.add(Addend {
+        let mut rollup = Rollup::default();
+        rollup.add(Sample {
             outcome: row.outcome,
             usage: &usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms.map(u64::from),
             duration_ms: None,
         });
-        Part {
+        TrafficSlice {
             begin: row.started_at,
             model: row.model,
-            counts: Counts {
+            counts: TrafficCounts {
                 outcomes: vec![(row.outcome, 1)],
-                sum,
+                rollup,
             },
         }
     });
     Ok(rows.collect())
 }
 
-const FIRST_BYTES: [&str; 12] = [
+const FIRST_BYTE_COLUMNS: [&str; 12] = [
     "first_byte_0",
     "first_byte_1",
     "first_byte_2",
@@ -386,23 +392,26 @@ const FIRST_BYTES: [&str; 12] = [
 /// Not with a checked macro, which would say its thirty columns twice, because it takes no table's name; what is put into the
 /// text are names of our own. Grouped in the order of the primary key, so that SQLite adds as it reads: to sort these
 /// wide rows by outcome takes longer than to read them.
-async fn parts(
+async fn read_rollups(
     db: &SqlitePool,
-    unit: Unit,
-    models: Models,
+    unit: RollupPeriod,
+    models: ModelGrouping,
     begin: Timestamp,
     end: Timestamp,
-) -> Result<Vec<Part>> {
+) -> Result<Vec<TrafficSlice>> {
     let (table, time) = unit.table();
     let (model, and_model) = match models {
-        Models::Apart => ("(SELECT text FROM texts WHERE id = model_id)", ", model_id"),
-        Models::Together => ("NULL", ""),
+        ModelGrouping::Separate => (
+            "(SELECT value FROM strings WHERE id = model_id)",
+            ", model_id",
+        ),
+        ModelGrouping::Combined => ("NULL", ""),
     };
     let outcomes = Outcome::ALL.map(|outcome| {
         let name = outcome.name();
         format!("ifnull(sum(requests) FILTER (WHERE outcome = '{name}'), 0) AS {name}")
     });
-    let first_bytes = FIRST_BYTES.map(|name| format!("sum({name}) AS {name}"));
+    let first_bytes = FIRST_BYTE_COLUMNS.map(|name| format!("sum({name}) AS {name}"));
     let sql = format!(
         "
         SELECT
@@ -420,30 +429,30 @@ async fn parts(
     Ok(parts.fetch_all(db).await?)
 }
 
-impl FromRow<'_, SqliteRow> for Part {
+impl FromRow<'_, SqliteRow> for TrafficSlice {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         let count = |name: &str| {
             row.try_get(name)
                 .map(|count: i64| u64::try_from(count).unwrap_or(0))
         };
-        let mut counts = Counts::default();
+        let mut counts = TrafficCounts::default();
         for outcome in Outcome::ALL {
             let requests = count(outcome.name())?;
             if requests > 0 {
                 counts.outcomes.push((outcome, requests));
             }
-            counts.sum.requests += requests;
+            counts.rollup.requests += requests;
             if outcome.is_failure() {
-                counts.sum.failures += requests;
+                counts.rollup.failures += requests;
             }
         }
-        counts.sum.successes = counts.count(Outcome::Success);
-        counts.sum.prompt_tokens = count("prompt")?;
-        counts.sum.output_tokens = count("output")?;
-        counts.sum.thought_tokens = count("thoughts")?;
-        counts.sum.total_tokens = count("total")?;
-        counts.sum.cost_nano_usd = row.try_get("cost_nano_usd")?;
-        for (bucket, name) in counts.sum.first_byte.iter_mut().zip(FIRST_BYTES) {
+        counts.rollup.successes = counts.count(Outcome::Success);
+        counts.rollup.prompt_tokens = count("prompt")?;
+        counts.rollup.output_tokens = count("output")?;
+        counts.rollup.thought_tokens = count("thoughts")?;
+        counts.rollup.total_tokens = count("total")?;
+        counts.rollup.cost_nano_usd = row.try_get("cost_nano_usd")?;
+        for (bucket, name) in counts.rollup.first_byte.iter_mut().zip(FIRST_BYTE_COLUMNS) {
             *bucket = count(name)?;
         }
         let model: Option<String> = row.try_get("model")?;
@@ -482,7 +491,7 @@ mod tests {
                 ..TokenUsage::default()
             },
             cost_nano_usd: Some(1_000),
-            ..NewRequestLog::begun(id, at, "POST".to_owned(), "/v1beta".to_owned())
+            ..NewRequestLog::started(id, at, "POST".to_owned(), "/v1beta".to_owned())
         }
     }
 
@@ -490,7 +499,7 @@ mod tests {
         let (recorder, writer) = Recorder::new(db.clone());
         let writer = tokio::spawn(writer.run());
         for row in rows {
-            recorder.finish(Box::new(row)).await.unwrap();
+            recorder.record_finished(Box::new(row)).await.unwrap();
         }
         writer.abort();
     }
@@ -507,33 +516,37 @@ mod tests {
             row(minutes(24 * 60 + 20), Outcome::Success, 60),
             row(minutes(3 * 24 * 60), Outcome::Success, 70),
         ];
-        write(&Db::of(pool.clone()), rows).await;
+        write(&Db::from_pool(pool.clone()), rows).await;
 
         for (span, bins, requests, before) in [
             // Of the same hour of yesterday, which two requests are in, half lies before and half behind now.
-            (Span::Hour, 30, 3, 1),
-            (Span::SixHours, 36, 4, 1),
-            (Span::Day, 24, 4, 1),
-            (Span::Week, 28, 7, 0),
-            (Span::Month, 30, 7, 0),
+            (TrafficSpan::Hour, 30, 3, 1),
+            (TrafficSpan::SixHours, 36, 4, 1),
+            (TrafficSpan::Day, 24, 4, 1),
+            (TrafficSpan::Week, 28, 7, 0),
+            (TrafficSpan::Month, 30, 7, 0),
         ] {
-            let traffic = over(&pool, span, NOW).await.unwrap();
+            let traffic = read_traffic(&pool, span, NOW).await.unwrap();
 
-            let sum_of_bins: u64 = traffic.bins.iter().map(|bin| bin.counts.sum.requests).sum();
+            let sum_of_bins: u64 = traffic
+                .bins
+                .iter()
+                .map(|bin| bin.counts.rollup.requests)
+                .sum();
             assert_eq!(traffic.bins.len(), bins, "{span:?}");
             assert_eq!(
-                (traffic.total.sum.requests, sum_of_bins),
+                (traffic.total.rollup.requests, sum_of_bins),
                 (requests, requests),
                 "{span:?}"
             );
-            assert_eq!(traffic.before.sum.requests, before, "{span:?}");
+            assert_eq!(traffic.previous.rollup.requests, before, "{span:?}");
             assert!(traffic.bins.last().unwrap().end > NOW, "{span:?}");
             assert_eq!(traffic.models[0].0.as_deref(), Some("flash"));
         }
-        let hour = over(&pool, Span::Hour, NOW).await.unwrap();
+        let hour = read_traffic(&pool, TrafficSpan::Hour, NOW).await.unwrap();
         assert_eq!(hour.total.count(Outcome::Quota), 1);
         assert_eq!(hour.total.success_per_mille(), Some(666));
-        assert_eq!(hour.total.sum.cost_nano_usd, 3_000);
+        assert_eq!(hour.total.rollup.cost_nano_usd, 3_000);
     }
 
     #[sqlx::test]
@@ -543,13 +556,17 @@ mod tests {
         // Six in the last sixty minutes, and six in the one hour of the clock of which half is compared.
         let today = (1..60).step_by(10).map(minutes);
         let yesterday = (31..91).step_by(10).map(|ago| minutes(day + ago));
-        write(&Db::of(pool.clone()), today.chain(yesterday).collect()).await;
+        write(
+            &Db::from_pool(pool.clone()),
+            today.chain(yesterday).collect(),
+        )
+        .await;
 
-        let traffic = over(&pool, Span::Hour, NOW).await.unwrap();
+        let traffic = read_traffic(&pool, TrafficSpan::Hour, NOW).await.unwrap();
 
-        assert_eq!(traffic.total.sum.requests, 6);
-        assert_eq!(traffic.before.sum.requests, 3);
-        assert_eq!(traffic.models[0].1.sum.requests, 6);
+        assert_eq!(traffic.total.rollup.requests, 6);
+        assert_eq!(traffic.previous.rollup.requests, 3);
+        assert_eq!(traffic.models[0].1.rollup.requests, 6);
     }
 
     #[sqlx::test]
@@ -560,10 +577,10 @@ mod tests {
             .map(|(number, outcome)| (HOUR * 17 * number, outcome))
             .collect();
         let rows = all.iter().map(|(ago, outcome)| row(*ago, *outcome, 100));
-        write(&Db::of(pool.clone()), rows.collect()).await;
+        write(&Db::from_pool(pool.clone()), rows.collect()).await;
 
-        for span in [Span::Week, Span::Month] {
-            let traffic = over(&pool, span, NOW).await.unwrap();
+        for span in [TrafficSpan::Week, TrafficSpan::Month] {
+            let traffic = read_traffic(&pool, span, NOW).await.unwrap();
 
             let begin = begin_of_day(NOW) + DAY - span.length();
             let expected = |outcome| {
@@ -573,15 +590,15 @@ mod tests {
             let bins = merged(traffic.bins.iter().map(|bin| &bin.counts));
             let models = merged(traffic.models.iter().map(|(_, counts)| counts));
             for counts in [&traffic.total, &bins, &models] {
-                assert_eq!(counts.sum, traffic.total.sum, "{span:?}");
+                assert_eq!(counts.rollup, traffic.total.rollup, "{span:?}");
                 for outcome in outcomes {
                     assert_eq!(counts.count(outcome), expected(outcome), "{span:?}");
                 }
             }
             let requests = outcomes.map(expected).iter().sum::<u64>();
-            assert_eq!(traffic.total.sum.requests, requests, "{span:?}");
-            assert_eq!(traffic.total.sum.total_tokens, 10 * requests, "{span:?}");
-            assert_eq!(traffic.total.sum.first_byte[2], requests, "{span:?}");
+            assert_eq!(traffic.total.rollup.requests, requests, "{span:?}");
+            assert_eq!(traffic.total.rollup.total_tokens, 10 * requests, "{span:?}");
+            assert_eq!(traffic.total.rollup.first_byte[2], requests, "{span:?}");
         }
     }
 
@@ -590,26 +607,30 @@ mod tests {
         let midnight = begin_of_day(NOW) - DAY * 7;
         let rows = (0..24).map(|hour| row(NOW - (midnight + HOUR * hour), Outcome::Success, 100));
         let day_before = row(NOW - (midnight - HOUR), Outcome::Quota, 100);
-        write(&Db::of(pool.clone()), rows.chain([day_before]).collect()).await;
+        write(
+            &Db::from_pool(pool.clone()),
+            rows.chain([day_before]).collect(),
+        )
+        .await;
 
-        let traffic = over(&pool, Span::Week, NOW).await.unwrap();
+        let traffic = read_traffic(&pool, TrafficSpan::Week, NOW).await.unwrap();
 
         // At half past eight in the evening 20.5 of 24 hours have passed.
-        assert_eq!(traffic.before.count(Outcome::Success), 20);
-        assert_eq!(traffic.before.count(Outcome::Quota), 1);
-        assert_eq!(traffic.before.sum.requests, 21);
-        assert_eq!(traffic.total, Counts::default());
+        assert_eq!(traffic.previous.count(Outcome::Success), 20);
+        assert_eq!(traffic.previous.count(Outcome::Quota), 1);
+        assert_eq!(traffic.previous.rollup.requests, 21);
+        assert_eq!(traffic.total, TrafficCounts::default());
     }
 
     #[test]
     fn percentiles_lie_in_their_bucket() {
-        let mut sum = Sum::default();
+        let mut rollup = Rollup::default();
         for ms in [10, 60, 70, 90, 3_000] {
-            sum.first_byte[crate::storage::sums::bucket(ms)] += 1;
+            rollup.first_byte[crate::storage::rollups::bucket_index(ms)] += 1;
         }
 
-        assert_eq!(percentile(&sum.first_byte, 50), Some(50 + 50 * 2 / 3));
-        assert_eq!(percentile(&sum.first_byte, 95), Some(3_200));
-        assert_eq!(percentile(&Sum::default().first_byte, 50), None);
+        assert_eq!(percentile(&rollup.first_byte, 50), Some(50 + 50 * 2 / 3));
+        assert_eq!(percentile(&rollup.first_byte, 95), Some(3_200));
+        assert_eq!(percentile(&Rollup::default().first_byte, 50), None);
     }
 }

@@ -12,7 +12,7 @@ pub type IdHash = [u8; 32];
 
 /// A session that Google has opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewSession<'a> {
+pub struct NewUploadSession<'a> {
     pub google_path: &'a str,
     pub upstream_key_id: UpstreamKeyId,
     pub client_key_id: ClientKeyId,
@@ -22,7 +22,7 @@ pub struct NewSession<'a> {
 
 /// What is needed to go on with a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
+pub struct UploadSession {
     /// Path and query of Google's URL.
     pub google_path: String,
     /// The key that opened it.
@@ -35,7 +35,7 @@ pub struct Session {
 pub async fn insert(
     db: impl SqliteExecutor<'_>,
     hash: &IdHash,
-    session: &NewSession<'_>,
+    session: &NewUploadSession<'_>,
 ) -> Result<()> {
     let hash = hash.as_slice();
     sqlx::query!(
@@ -62,10 +62,10 @@ pub async fn find(
     db: impl SqliteExecutor<'_>,
     hash: &IdHash,
     now: Timestamp,
-) -> Result<Option<Session>> {
+) -> Result<Option<UploadSession>> {
     let hash = hash.as_slice();
     let session = sqlx::query_as!(
-        Session,
+        UploadSession,
         r#"
         SELECT
             s.google_path, s.upstream_key_id AS "upstream_key_id: UpstreamKeyId", k.project_id AS "project_id: ProjectId",
@@ -92,7 +92,7 @@ pub async fn delete(db: impl SqliteExecutor<'_>, hash: &IdHash) -> Result<()> {
 pub async fn delete_expired(
     db: impl SqliteExecutor<'_>,
     time: Timestamp,
-    most: u32,
+    limit: u32,
 ) -> Result<u64> {
     let deleted = sqlx::query!(
         "
@@ -102,7 +102,7 @@ pub async fn delete_expired(
         )
         ",
         time,
-        most,
+        limit,
     );
     Ok(deleted.execute(db).await?.rows_affected())
 }
@@ -121,7 +121,7 @@ mod tests {
     const DAY: Duration = Duration::from_hours(24);
 
     async fn open(pool: &SqlitePool, id: u8, created_at: Timestamp) {
-        let session = NewSession {
+        let session = NewUploadSession {
             google_path: "/upload/v1beta/files?upload_id=x",
             upstream_key_id: UpstreamKeyId(2),
             client_key_id: ClientKeyId(1),
@@ -133,7 +133,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_session_is_found_by_its_id_until_it_ends_or_expires(pool: SqlitePool) {
-        add_keys(&Db::of(pool.clone())).await;
+        add_keys(&Db::from_pool(pool.clone())).await;
         let start = row(0).started_at;
         open(&pool, 1, start).await;
         open(&pool, 2, start + DAY).await;
@@ -152,7 +152,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_few_of_the_expired_go_at_a_time(pool: SqlitePool) {
-        add_keys(&Db::of(pool.clone())).await;
+        add_keys(&Db::from_pool(pool.clone())).await;
         let start = row(0).started_at;
         for id in 0..3 {
             open(&pool, id, start + u32::from(id) * DAY).await;

@@ -19,17 +19,17 @@ use crate::pool::keys::upstream_key::{
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, NewChange, Subject};
-use crate::storage::batch::Cell;
 use crate::storage::error::{Error, Result};
 use crate::storage::projects;
+use crate::storage::write_batch::Cell;
 
 /// What came of adding a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Added {
+pub enum InsertedKey {
     New(UpstreamKeyId),
     /// A removed key was taken in again.
     Restored(UpstreamKeyId),
-    Known(UpstreamKeyId),
+    Existing(UpstreamKeyId),
 }
 
 /// Why a key or a cooldown is as it is.
@@ -43,7 +43,7 @@ pub struct Evidence {
 
 /// A key as lists show it; the names are those of the JSON.
 #[derive(Debug, Serialize)]
-pub struct ListedKey {
+pub struct ListedUpstreamKey {
     pub id: UpstreamKeyId,
     pub label: String,
     pub last4: String,
@@ -85,7 +85,7 @@ pub async fn insert(
     attributes: &KeyAttributes,
     restore: bool,
     act: &Act,
-) -> Result<Added> {
+) -> Result<InsertedKey> {
     let fingerprint = hash_key.hash(secret.expose()).to_vec();
     let known = sqlx::query!(
         r#"
@@ -98,7 +98,7 @@ pub async fn insert(
     let (text, last4) = (secret.expose(), secret.last4());
     if let Some(known) = known.fetch_optional(&mut **tx).await? {
         if !(known.removed && restore) {
-            return Ok(Added::Known(known.id));
+            return Ok(InsertedKey::Existing(known.id));
         }
         sqlx::query!(
             "
@@ -112,9 +112,9 @@ pub async fn insert(
         )
         .execute(&mut **tx)
         .await?;
-        make_ready(tx, &json_ids(&[known.id]), act).await?;
+        reset_states(tx, &json_ids(&[known.id]), act).await?;
         let after = json!({ "last4": last4 });
-        told(
+        record_change(
             tx,
             act,
             known.id,
@@ -124,7 +124,7 @@ pub async fn insert(
         )
         .await?;
         update(tx, known.id, attributes, act).await?;
-        return Ok(Added::Restored(known.id));
+        return Ok(InsertedKey::Restored(known.id));
     }
     let label = attributes
         .label
@@ -138,7 +138,7 @@ pub async fn insert(
         projects::update_billing(tx, project_id, billing, act).await?;
     }
     let tags = attributes.tags.as_deref().unwrap_or_default();
-    let tags_json = json_of(tags);
+    let tags_json = json_array(tags);
     let priority = attributes.priority.unwrap_or(0);
     let weight = attributes.weight.unwrap_or(1);
     let id = sqlx::query_scalar!(
@@ -166,12 +166,12 @@ pub async fn insert(
         "label": label, "last4": last4, "project": attributes.project, "priority": priority, "weight": weight,
         "tags": tags,
     });
-    told(tx, act, id, Action::Create, &label, (None, Some(after))).await?;
-    Ok(Added::New(id))
+    record_change(tx, act, id, Action::Create, &label, (None, Some(after))).await?;
+    Ok(InsertedKey::New(id))
 }
 
 /// Writes down what was changed of a key.
-async fn told(
+async fn record_change(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
     id: UpstreamKeyId,
@@ -197,12 +197,12 @@ pub async fn differs(
     id: UpstreamKeyId,
     attributes: &KeyAttributes,
 ) -> Result<bool> {
-    let known = known(tx, id).await?;
+    let known = find_attributes(tx, id).await?;
     would_change(tx, &known, attributes).await
 }
 
 /// What is said of a key in use.
-struct Known {
+struct CurrentAttributes {
     label: String,
     priority: i64,
     weight: u32,
@@ -213,7 +213,10 @@ struct Known {
     billing: Billing,
 }
 
-async fn known(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Known> {
+async fn find_attributes(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: UpstreamKeyId,
+) -> Result<CurrentAttributes> {
     let row = sqlx::query!(
         r#"
         SELECT
@@ -227,7 +230,7 @@ async fn known(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Kn
     );
     let row = row.fetch_optional(&mut **tx).await?;
     let row = row.ok_or_else(|| missing(id))?;
-    Ok(Known {
+    Ok(CurrentAttributes {
         label: row.label,
         priority: row.priority,
         weight: row.weight,
@@ -240,7 +243,7 @@ async fn known(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Kn
 
 async fn would_change(
     tx: &mut Transaction<'_, Sqlite>,
-    known: &Known,
+    known: &CurrentAttributes,
     attributes: &KeyAttributes,
 ) -> Result<bool> {
     let in_another = match &attributes.project {
@@ -265,7 +268,7 @@ pub async fn update(
     attributes: &KeyAttributes,
     act: &Act,
 ) -> Result<bool> {
-    let known = known(tx, id).await?;
+    let known = find_attributes(tx, id).await?;
     if !would_change(tx, &known, attributes).await? {
         return Ok(false);
     }
@@ -273,7 +276,7 @@ pub async fn update(
     let priority = attributes.priority.unwrap_or(known.priority);
     let weight = attributes.weight.unwrap_or(known.weight);
     let tags = attributes.tags.as_ref().unwrap_or(&known.tags);
-    let tags_json = json_of(tags);
+    let tags_json = json_array(tags);
     sqlx::query!(
         "
         UPDATE upstream_keys
@@ -308,13 +311,16 @@ pub async fn update(
     });
     if let Some((before, after)) = audit::difference(before, after) {
         let values = (Some(before), Some(after));
-        told(tx, act, id, Action::Update, &known.label, values).await?;
+        record_change(tx, act, id, Action::Update, &known.label, values).await?;
     }
     Ok(true)
 }
 
 /// How many other keys share a project with one of these.
-pub async fn count_sisters(tx: &mut Transaction<'_, Sqlite>, ids: &[UpstreamKeyId]) -> Result<u32> {
+pub async fn count_keys_sharing_projects(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+) -> Result<u32> {
     let ids = serde_json::to_string(ids).expect("numbers become JSON");
     let count = sqlx::query_scalar!(
         r#"
@@ -395,10 +401,10 @@ pub async fn list_changed(
 }
 
 /// The keys in use with what holds them back at `now`, by id.
-pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<ListedKey>> {
+pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<ListedUpstreamKey>> {
     let rows = sqlx::query!(
         r#"
-        WITH resting AS (
+        WITH cooling_down AS (
             SELECT project_id, group_concat(model || ': ' || rule, ', ') AS reason, min(since_ms) AS since_ms,
                 max(until_ms) AS until_ms
             FROM cooldowns
@@ -411,11 +417,11 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
             k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
             k.next_check_at_ms AS "next_check_at: Timestamp", k.requests, k.successes, k.failures, k.prompt_tokens,
             k.output_tokens, k.total_tokens, k.last_used_at_ms AS "last_used_at: Timestamp", k.last_error,
-            k.created_at_ms AS "created_at: Timestamp", r.reason AS "resting_reason?: String",
-            r.since_ms AS "resting_since?: Timestamp", r.until_ms AS "resting_until?: Timestamp"
+            k.created_at_ms AS "created_at: Timestamp", r.reason AS "cooldown_reason?: String",
+            r.since_ms AS "cooldown_since?: Timestamp", r.until_ms AS "cooldown_until?: Timestamp"
         FROM upstream_keys AS k
         JOIN projects AS p ON p.id = k.project_id
-        LEFT JOIN resting AS r ON r.project_id = k.project_id
+        LEFT JOIN cooling_down AS r ON r.project_id = k.project_id
         WHERE k.removed_at_ms IS NULL
         ORDER BY k.id
         "#,
@@ -432,18 +438,18 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
         let over = row.until.is_some_and(|until| until <= now);
         let state = if over { "trial".to_owned() } else { row.state };
         let (state, state_reason, state_since, state_until) =
-            match (row.enabled, state.as_str(), row.resting_since) {
+            match (row.enabled, state.as_str(), row.cooldown_since) {
                 (false, _, _) => ("disabled".to_owned(), None, row.since, None),
                 (true, "ready", Some(since)) => (
                     "cooling_down".to_owned(),
-                    row.resting_reason,
+                    row.cooldown_reason,
                     since,
-                    row.resting_until,
+                    row.cooldown_until,
                 ),
                 (true, "trial", _) => (state, verdict, row.since, None),
                 (true, _, _) => (state, verdict, row.since, row.until),
             };
-        ListedKey {
+        ListedUpstreamKey {
             id: row.id,
             label: row.label,
             last4: row.last4,
@@ -498,7 +504,7 @@ pub async fn update_enabled(
     enabled: bool,
     act: &Act,
 ) -> Result<()> {
-    let list = in_use(tx, ids).await?;
+    let list = json_ids_in_use(tx, ids).await?;
     let action = if enabled {
         Action::Enable
     } else {
@@ -543,19 +549,19 @@ pub async fn update_enabled(
     .execute(&mut **tx)
     .await?;
     if enabled {
-        make_ready(tx, &list, act).await?;
+        reset_states(tx, &list, act).await?;
     }
     Ok(())
 }
 
 /// Makes keys ready, whatever was found of them before. Returns how many something held back.
-pub async fn clear(
+pub async fn clear_states(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
     act: &Act,
 ) -> Result<u64> {
-    let list = in_use(tx, ids).await?;
-    let held = sqlx::query!(
+    let list = json_ids_in_use(tx, ids).await?;
+    let cleared = sqlx::query!(
         "
         INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
         SELECT
@@ -570,13 +576,13 @@ pub async fn clear(
         act.actor.name,
         act.actor.address,
     );
-    let held = held.execute(&mut **tx).await?.rows_affected();
-    make_ready(tx, &list, act).await?;
-    Ok(held)
+    let cleared = cleared.execute(&mut **tx).await?.rows_affected();
+    reset_states(tx, &list, act).await?;
+    Ok(cleared)
 }
 
 /// Also those that are ready: a running server may have found something that is not written yet.
-async fn make_ready(tx: &mut Transaction<'_, Sqlite>, list: &str, act: &Act) -> Result<()> {
+async fn reset_states(tx: &mut Transaction<'_, Sqlite>, list: &str, act: &Act) -> Result<()> {
     sqlx::query!(
         "
         UPDATE upstream_keys
@@ -601,7 +607,7 @@ pub async fn delete(
     ids: &[UpstreamKeyId],
     act: &Act,
 ) -> Result<()> {
-    let list = in_use(tx, ids).await?;
+    let list = json_ids_in_use(tx, ids).await?;
     sqlx::query!(
         "
         UPDATE upstream_keys
@@ -634,7 +640,7 @@ pub async fn delete(
 }
 
 /// Those of the keys that are in use.
-pub async fn those_in_use(
+pub async fn list_in_use(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
 ) -> Result<Vec<UpstreamKeyId>> {
@@ -653,24 +659,24 @@ pub async fn those_in_use(
 
 /// What a key in use is tagged with.
 pub async fn tags(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Vec<String>> {
-    Ok(known(tx, id).await?.tags)
+    Ok(find_attributes(tx, id).await?.tags)
 }
 
 /// What is known of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Knowledge {
+pub enum SecretStatus {
     New,
-    Known,
+    InUse,
     /// Its key was removed; adding it brings it back.
     Removed,
 }
 
 /// What is known of these secrets, one by one.
-pub async fn knowledge(
+pub async fn find_secret_statuses(
     db: impl SqliteExecutor<'_>,
     hash_key: &HashKey,
     secrets: impl Iterator<Item = &Secret>,
-) -> Result<Vec<Knowledge>> {
+) -> Result<Vec<SecretStatus>> {
     let fingerprints: Vec<String> = secrets
         .map(|secret| {
             let hash = hash_key.hash(secret.expose());
@@ -681,14 +687,14 @@ pub async fn knowledge(
             })
         })
         .collect();
-    let mut knowledge = vec![Knowledge::New; fingerprints.len()];
+    let mut statuses = vec![SecretStatus::New; fingerprints.len()];
     let fingerprints = serde_json::to_string(&fingerprints).expect("texts become JSON");
     // One row with all of them costs much less than a row for each.
     let known = sqlx::query_scalar!(
         r#"
-        SELECT json_group_array(json_array(asked.key, k.removed_at_ms IS NOT NULL)) AS "known!: String"
-        FROM json_each(?1) AS asked
-        JOIN upstream_keys AS k ON k.fingerprint = unhex(asked.value)
+        SELECT json_group_array(json_array(secret.key, k.removed_at_ms IS NOT NULL)) AS "known!: String"
+        FROM json_each(?1) AS secret
+        JOIN upstream_keys AS k ON k.fingerprint = unhex(secret.value)
         "#,
         fingerprints,
     );
@@ -696,18 +702,18 @@ pub async fn knowledge(
     let known: Vec<(usize, u8)> =
         serde_json::from_str(&known).expect("the database made it of numbers");
     for (place, removed) in known {
-        knowledge[place] = if removed == 1 {
-            Knowledge::Removed
+        statuses[place] = if removed == 1 {
+            SecretStatus::Removed
         } else {
-            Knowledge::Known
+            SecretStatus::InUse
         };
     }
-    Ok(knowledge)
+    Ok(statuses)
 }
 
 /// What came of taking back a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoreCounts {
     pub restored: u64,
     /// Their secrets are wiped: only adding them again brings them back.
     pub wiped: u64,
@@ -718,7 +724,7 @@ pub async fn restore(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
     act: &Act,
-) -> Result<Restored> {
+) -> Result<RestoreCounts> {
     let list = json_ids(ids);
     let wiped = sqlx::query_scalar!(
         r#"
@@ -754,7 +760,7 @@ pub async fn restore(
         list,
         act.revision,
     );
-    Ok(Restored {
+    Ok(RestoreCounts {
         restored: restored.execute(&mut **tx).await?.rows_affected(),
         wiped: wiped.into(),
     })
@@ -864,7 +870,7 @@ pub async fn update_checked_at(
 }
 
 /// Has a running server take over the states of these keys as they are in the database, as after a hand's act.
-pub async fn hand_over(
+pub async fn mark_states_changed(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
     revision: i64,
@@ -883,7 +889,7 @@ pub async fn hand_over(
 
 /// What is added to a key's statistics by some finished attempts.
 #[derive(Debug, Default)]
-pub struct Statistics {
+pub struct KeyStatistics {
     pub id: i64,
     pub requests: u64,
     pub successes: u64,
@@ -895,9 +901,9 @@ pub struct Statistics {
     pub last_error: Option<String>,
 }
 
-impl Statistics {
+impl KeyStatistics {
     /// The line for a client key's row.
-    pub fn client_line(&self) -> [Cell; 8] {
+    pub fn client_key_cells(&self) -> [Cell; 8] {
         [
             self.id.into(),
             self.requests.into(),
@@ -911,19 +917,22 @@ impl Statistics {
     }
 
     /// The line for an upstream key's row.
-    pub fn upstream_line(&self) -> impl Iterator<Item = Cell> {
-        self.client_line()
+    pub fn upstream_key_cells(&self) -> impl Iterator<Item = Cell> {
+        self.client_key_cells()
             .into_iter()
             .chain([self.last_error.as_deref().into()])
     }
 }
 
 /// The ids as a list for statements, unless one of them is no key in use.
-async fn in_use(tx: &mut Transaction<'_, Sqlite>, ids: &[UpstreamKeyId]) -> Result<String> {
+async fn json_ids_in_use(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+) -> Result<String> {
     let list = json_ids(ids);
     let unknown = sqlx::query_scalar!(
         r#"
-        SELECT CAST(j.value AS INTEGER) AS "asked!: UpstreamKeyId"
+        SELECT CAST(j.value AS INTEGER) AS "secret!: UpstreamKeyId"
         FROM json_each(?1) AS j
         LEFT JOIN upstream_keys AS k ON k.id = j.value AND k.removed_at_ms IS NULL
         WHERE k.id IS NULL
@@ -946,7 +955,7 @@ fn missing(id: UpstreamKeyId) -> Error {
 }
 
 /// Tags as their column has them.
-fn json_of(tags: &[String]) -> String {
+fn json_array(tags: &[String]) -> String {
     serde_json::to_string(tags).expect("texts become JSON")
 }
 
@@ -955,14 +964,14 @@ mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
-    use crate::storage::audit::tests::{act, told};
+    use crate::storage::audit::tests::{act, describe_changes};
     use crate::storage::db::Db;
     use crate::storage::installation;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
     const LATER: Timestamp = Timestamp::from_millis(5_000);
 
-    async fn add(tx: &mut Transaction<'_, Sqlite>, secret: &str, restore: bool) -> Added {
+    async fn add(tx: &mut Transaction<'_, Sqlite>, secret: &str, restore: bool) -> InsertedKey {
         let hash_key = installation::hash_key(tx).await.unwrap();
         let secret = Secret::new(secret);
         let nothing = KeyAttributes::default();
@@ -990,18 +999,27 @@ mod tests {
 
     #[sqlx::test]
     async fn a_removed_key_is_known_and_comes_back_only_when_asked(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
-        let Added::New(id) = add(&mut tx, "secret-1234", false).await else {
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
+        let InsertedKey::New(id) = add(&mut tx, "secret-1234", false).await else {
             panic!("the key is new");
         };
-        assert_eq!(add(&mut tx, "secret-1234", true).await, Added::Known(id));
+        assert_eq!(
+            add(&mut tx, "secret-1234", true).await,
+            InsertedKey::Existing(id)
+        );
 
         let second = act(&mut tx, NOW).await;
         delete(&mut tx, &[id], &second).await.unwrap();
         wipe_removed(&mut *tx, LATER).await.unwrap();
-        assert_eq!(add(&mut tx, "secret-1234", false).await, Added::Known(id));
+        assert_eq!(
+            add(&mut tx, "secret-1234", false).await,
+            InsertedKey::Existing(id)
+        );
         assert!(list(&mut *tx, NOW).await.unwrap().is_empty());
-        assert_eq!(add(&mut tx, "secret-1234", true).await, Added::Restored(id));
+        assert_eq!(
+            add(&mut tx, "secret-1234", true).await,
+            InsertedKey::Restored(id)
+        );
 
         let (keys, removed) = list_changed(&mut *tx, 0).await.unwrap();
         assert_eq!(keys[0].secret.expose(), "secret-1234");
@@ -1010,7 +1028,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_server_hears_only_what_changed_since(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         for secret in ["secret-0001", "secret-0002", "secret-0003"] {
             add(&mut tx, secret, false).await;
         }
@@ -1037,7 +1055,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_list_says_what_holds_each_key_back(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         for secret in ["secret-0001", "secret-0002"] {
             add(&mut tx, secret, false).await;
         }
@@ -1045,7 +1063,7 @@ mod tests {
             .await
             .unwrap();
 
-        let key = |keys: &[ListedKey]| (keys[0].state.clone(), keys[0].next_check_at);
+        let key = |keys: &[ListedUpstreamKey]| (keys[0].state.clone(), keys[0].next_check_at);
         let keys = list(&mut *tx, NOW).await.unwrap();
         assert_eq!(key(&keys), ("invalid".to_owned(), Some(LATER)));
         assert_eq!(keys[1].state, "ready");
@@ -1086,7 +1104,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_hand_clears_a_state_and_older_findings_do_not_bring_it_back(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         add(&mut tx, "secret-0001", false).await;
         let id = UpstreamKeyId(1);
         update_condition(&mut *tx, id, &invalid(NOW), &evidence())
@@ -1107,7 +1125,7 @@ mod tests {
 
     #[sqlx::test]
     async fn what_is_said_of_a_key_is_kept_and_only_news_are_a_change(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
         let said = KeyAttributes {
             label: Some("first".to_owned()),
@@ -1160,7 +1178,7 @@ mod tests {
 
     #[sqlx::test]
     async fn what_hands_do_to_keys_is_written_down_without_the_secret(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         add(&mut tx, "secret-0001", false).await;
         let id = UpstreamKeyId(1);
         let hand = act(&mut tx, LATER).await;
@@ -1181,8 +1199,8 @@ mod tests {
         update_condition(&mut *tx, id, &invalid(LATER), &evidence())
             .await
             .unwrap();
-        assert_eq!(clear(&mut tx, &[id], &hand).await.unwrap(), 1);
-        assert_eq!(clear(&mut tx, &[id], &hand).await.unwrap(), 0);
+        assert_eq!(clear_states(&mut tx, &[id], &hand).await.unwrap(), 1);
+        assert_eq!(clear_states(&mut tx, &[id], &hand).await.unwrap(), 0);
         delete(&mut tx, &[id], &hand).await.unwrap();
         add(&mut tx, "secret-0001", true).await;
 
@@ -1197,12 +1215,12 @@ mod tests {
             r#"delete upstream_key first: {"label":"first","last4":"01"} → -"#,
             r#"restore upstream_key first: - → {"last4":"01"}"#,
         ];
-        assert_eq!(told(&mut tx).await, expected);
+        assert_eq!(describe_changes(&mut tx).await, expected);
     }
 
     #[sqlx::test]
     async fn a_removal_is_taken_back_until_the_secret_is_wiped(pool: SqlitePool) {
-        let mut tx = Db::of(pool).begin().await.unwrap();
+        let mut tx = Db::from_pool(pool).begin().await.unwrap();
         for secret in ["secret-0001", "secret-0002", "secret-0003"] {
             add(&mut tx, secret, false).await;
         }
@@ -1219,25 +1237,32 @@ mod tests {
         }
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
         let secrets = ["secret-0003", "secret-0009", "secret-0002"].map(Secret::new);
-        let known = knowledge(&mut *tx, &hash_key, secrets.iter())
+        let known = find_secret_statuses(&mut *tx, &hash_key, secrets.iter())
             .await
             .unwrap();
-        let expected = [Knowledge::Known, Knowledge::New, Knowledge::Removed];
+        let expected = [
+            SecretStatus::InUse,
+            SecretStatus::New,
+            SecretStatus::Removed,
+        ];
         assert_eq!(known, expected);
 
         let hand = act(&mut tx, LATER).await;
         let restored = restore(&mut tx, &ids, &hand).await.unwrap();
 
-        let expected = Restored {
+        let expected = RestoreCounts {
             restored: 1,
             wiped: 1,
         };
         assert_eq!(restored, expected);
-        let in_use = list_ids(&mut tx, None).await.unwrap();
-        assert_eq!(in_use, [UpstreamKeyId(2), UpstreamKeyId(3)]);
+        let json_ids_in_use = list_ids(&mut tx, None).await.unwrap();
+        assert_eq!(json_ids_in_use, [UpstreamKeyId(2), UpstreamKeyId(3)]);
         let (heard, _) = list_changed(&mut *tx, late.revision).await.unwrap();
         assert_eq!(heard[0].secret.expose(), "secret-0002");
-        let told = told(&mut tx).await.pop().unwrap();
-        assert!(told.starts_with("restore upstream_key"), "{told}");
+        let record_change = describe_changes(&mut tx).await.pop().unwrap();
+        assert!(
+            record_change.starts_with("restore upstream_key"),
+            "{record_change}"
+        );
     }
 }

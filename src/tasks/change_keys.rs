@@ -10,7 +10,7 @@ use crate::pool::keys::import::ImportedKey;
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use crate::storage::audit::Act;
 use crate::storage::error::{Error, Result};
-use crate::storage::upstream_keys::Added;
+use crate::storage::upstream_keys::InsertedKey;
 use crate::storage::{installation, projects, upstream_keys};
 
 /// So many keys are changed in one transaction, which holds up the log's rows for some ten milliseconds.
@@ -66,7 +66,7 @@ async fn change_some(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &Chang
     // Some may be gone since they were chosen.
     let there = match change {
         Change::Restore => ids.to_vec(),
-        _ => upstream_keys::those_in_use(&mut tx, ids).await?,
+        _ => upstream_keys::list_in_use(&mut tx, ids).await?,
     };
     let mut changed = there.len();
     let mut wiped = 0;
@@ -78,7 +78,7 @@ async fn change_some(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &Chang
             upstream_keys::update_enabled(&mut tx, &there, false, &act).await?;
         }
         Change::Clear => {
-            upstream_keys::clear(&mut tx, &there, &act).await?;
+            upstream_keys::clear_states(&mut tx, &there, &act).await?;
             projects::clear_cooldowns(&mut tx, &there, &act).await?;
         }
         Change::Delete => upstream_keys::delete(&mut tx, &there, &act).await?,
@@ -146,9 +146,9 @@ async fn import_some(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -
     for ImportedKey { secret, attributes } in keys {
         let added = upstream_keys::insert(&mut tx, &hash_key, secret, attributes, true, &act);
         match added.await? {
-            Added::New(_) => new += 1,
-            Added::Restored(_) => restored += 1,
-            Added::Known(id) => {
+            InsertedKey::New(_) => new += 1,
+            InsertedKey::Restored(_) => restored += 1,
+            InsertedKey::Existing(id) => {
                 known += 1;
                 if update && *attributes != KeyAttributes::default() {
                     let is_news = upstream_keys::update(&mut tx, id, attributes, &act).await?;
@@ -190,7 +190,7 @@ impl Tries {
 
     fn may_go_on(&mut self, error: &Error) -> bool {
         self.0 += 1;
-        error.is_passing() && self.0 <= MOST_TRIES
+        error.is_transient() && self.0 <= MOST_TRIES
     }
 }
 

@@ -12,7 +12,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub async fn run(app: Arc<App>) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        app.recorder.note_probe(pass(&app).await.is_ok());
+        app.recorder.record_probe(pass(&app).await.is_ok());
     }
 }
 

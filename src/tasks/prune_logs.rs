@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::{pruned_logs, quotas, request_logs, resources, upload_sessions};
+use crate::storage::{log_pruning, quotas, request_logs, resources, upload_sessions};
 
 const PERIOD: Duration = Duration::from_hours(1);
 /// How many requests go in one transaction: among millions of rows it holds up the writer for some 7 ms.
@@ -94,7 +94,7 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
     let mut deleted = 0;
     loop {
         let mut tx = app.db.begin().await?;
-        let step = pruned_logs::prune(&mut tx, time, STEP).await?;
+        let step = log_pruning::prune(&mut tx, time, STEP).await?;
         tx.commit().await?;
         deleted += step;
         if step < u64::from(STEP) {

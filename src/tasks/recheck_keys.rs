@@ -20,7 +20,7 @@ use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::request_id::{RequestId, RequestIdGenerator};
 use crate::pool::settings::Settings;
 use crate::storage::recorder::Recorder;
-use crate::storage::request_logs::{Kind, NewAttempt, NewRequestLog};
+use crate::storage::request_logs::{LogKind, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -121,7 +121,10 @@ impl Checker<'_> {
         let id = self.ids.next(began);
         let checked = check(self.gemini, &self.settings, &due.secret).await;
         let verdict = checked.verdict();
-        drop(self.recorder.finish(Box::new(self.row(id, due, &checked))));
+        drop(
+            self.recorder
+                .record_finished(Box::new(self.row(id, due, &checked))),
+        );
         let evidence = Evidence {
             status: verdict.status,
             message: self.redactor.for_row(&verdict.message),
@@ -141,7 +144,8 @@ impl Checker<'_> {
         changes.extend(number.map(|number| StateChange::Project { id: key, number }));
         // Under the lock, so that rows end up as the last of several verdicts left the keys.
         for change in &changes {
-            self.recorder.change(change.clone(), evidence.clone());
+            self.recorder
+                .record_change(change.clone(), evidence.clone());
         }
         drop(keys);
         for change in changes {
@@ -178,7 +182,7 @@ impl Checker<'_> {
         let version = answered.model_version.as_deref().unwrap_or(model);
         let tier = answered.service_tier.as_deref();
         NewRequestLog {
-            kind: Kind::Check,
+            kind: LogKind::Check,
             model: Some(model.to_owned()),
             model_version: answered.model_version.clone(),
             operation: Some(question.operation.to_owned()),
@@ -198,7 +202,7 @@ impl Checker<'_> {
             } else {
                 Some(0)
             },
-            ..NewRequestLog::begun(id, began, method, path)
+            ..NewRequestLog::started(id, began, method, path)
         }
     }
 }

@@ -37,7 +37,7 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
         let error = format!("{count} more requests without a valid client key within a minute");
         drop(
             app.recorder
-                .finish(Box::new(row(app, now, Some(address), 401, error))),
+                .record_finished(Box::new(row(app, now, Some(address), 401, error))),
         );
     }
     app.login_throttle().sweep(now);
@@ -48,7 +48,7 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
                 format!("{count} requests were refused while the database could not be written");
             drop(
                 app.recorder
-                    .finish(Box::new(row(app, now, None, 503, error))),
+                    .record_finished(Box::new(row(app, now, None, 503, error))),
             );
         }
     }
@@ -75,6 +75,6 @@ fn row(
         outcome: Some(Outcome::Refused),
         error: Some(error),
         duration_ms: Some(0),
-        ..NewRequestLog::begun(app.ids.next(now), now, "*".to_owned(), "*".to_owned())
+        ..NewRequestLog::started(app.ids.next(now), now, "*".to_owned(), "*".to_owned())
     }
 }

@@ -38,7 +38,7 @@ pub async fn do_work(app: &App, job: &Job, work: Work) {
         };
         test_all(&checker, ids, tell).await;
         // Whoever reads the keys' pages then finds there what showed it.
-        let _ = app.recorder.mark().await;
+        let _ = app.recorder.flush().await;
     }
     job.report(|progress| progress.ended = true);
 }

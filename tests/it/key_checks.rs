@@ -6,9 +6,9 @@ use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::storage::request_logs::Kind;
+use gemini_pool::storage::request_logs::LogKind;
 use gemini_pool::storage::request_logs::listed::RequestLog;
-use gemini_pool::storage::upstream_keys::ListedKey;
+use gemini_pool::storage::upstream_keys::ListedUpstreamKey;
 use gemini_pool::tasks::recheck_keys;
 
 use crate::support::requests::TestRequest;
@@ -197,7 +197,7 @@ async fn run_checks_in(pool: &TestPool, wait: Duration) -> usize {
 }
 
 /// The keys in this state, once there are some.
-async fn in_state(pool: &TestPool, state: &str) -> Vec<ListedKey> {
+async fn in_state(pool: &TestPool, state: &str) -> Vec<ListedUpstreamKey> {
     eventually("a key has the state", async || {
         let mut keys = pool.keys().await;
         keys.retain(|key| key.state == state);
@@ -208,7 +208,7 @@ async fn in_state(pool: &TestPool, state: &str) -> Vec<ListedKey> {
 
 async fn checks(pool: &TestPool) -> Vec<RequestLog> {
     let mut rows = pool.rows().await;
-    rows.retain(|row| row.kind == Kind::Check);
+    rows.retain(|row| row.kind == LogKind::Check);
     rows
 }
 

@@ -27,9 +27,9 @@ async fn old_rows_go_while_requests_are_served_and_their_sums_stay() {
         let row = NewRequestLog {
             status: Some(401),
             outcome: Some(Outcome::Refused),
-            ..NewRequestLog::begun(id, began, "POST".to_owned(), "*".to_owned())
+            ..NewRequestLog::started(id, began, "POST".to_owned(), "*".to_owned())
         };
-        drop(pool.app.recorder.finish(Box::new(row)));
+        drop(pool.app.recorder.record_finished(Box::new(row)));
     }
     eventually("the old rows are written", async || {
         (pool.app.recorder.pending() == 0).then_some(())
@@ -75,7 +75,7 @@ async fn what_keys_used_days_ago_goes_even_where_rows_stay() {
     let (now, day) = (clock::now(), Duration::from_hours(24));
     let used = async || {
         let today = begin_of_google_day(now);
-        let used = quotas::list_used_in_day(&pool.app.db.readers, today).await;
+        let used = quotas::list_usage_of_day(&pool.app.db.readers, today).await;
         used.unwrap().len()
     };
 

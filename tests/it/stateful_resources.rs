@@ -14,7 +14,7 @@ use gemini_pool::demo::fake_gemini::response_shape::ResponseShape;
 use gemini_pool::pool::clients::client_key::ClientKeyId;
 use gemini_pool::pool::keys::upstream_key::ProjectId;
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::storage::request_logs::listed::{self, Attempt};
+use gemini_pool::storage::request_logs::listed::{self, ListedAttempt};
 use gemini_pool::tasks::recheck_keys;
 use serde_json::json;
 use tokio::process::Command;
@@ -278,7 +278,7 @@ async fn all_faults_occurred(pool: &TestPool) -> bool {
         .all(|outcome| occurred.contains(&Some(*outcome)))
 }
 
-async fn attempts(pool: &TestPool, row: &RequestLog) -> Vec<Attempt> {
+async fn attempts(pool: &TestPool, row: &RequestLog) -> Vec<ListedAttempt> {
     let row = listed::find(&pool.app.db.readers, row.id).await.unwrap();
     row.attempt_list.unwrap()
 }

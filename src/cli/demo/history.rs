@@ -29,7 +29,7 @@ use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
-use crate::storage::recorder::{Recorder, Writer};
+use crate::storage::recorder::{LogWriter, Recorder};
 use crate::storage::request_logs::{self, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
 use crate::storage::{cooldowns, installation, upstream_keys};
@@ -67,7 +67,7 @@ pub async fn generate(
     now: Timestamp,
     stop: &CancellationToken,
 ) -> Result<()> {
-    db.keep_in_memory(CACHE_MIB).await?;
+    db.set_cache_size(CACHE_MIB).await?;
     let mut added = add_keys(db, keys, now).await?;
     let clients = add_clients(db, now).await?;
     let is_empty = request_logs::last_id(&db.readers).await? == RequestId(0);
@@ -244,7 +244,7 @@ impl HistoryGenerator<'_> {
     async fn write(
         &mut self,
         db: &Db,
-        writer: &mut Writer,
+        writer: &mut LogWriter,
         count: u64,
         now: Timestamp,
         stop: &CancellationToken,
@@ -279,7 +279,7 @@ impl HistoryGenerator<'_> {
         let model = surface
             .model
             .unwrap_or_else(|| choose_weighted(&mut self.rng, &MODELS, |model| model.weight));
-        let mut row = NewRequestLog::begun(id, at, "POST".to_owned(), surface.path_of(model));
+        let mut row = NewRequestLog::started(id, at, "POST".to_owned(), surface.path_of(model));
         let client = self.choose_client();
         row.client_key_id = Some(self.clients[client]);
         row.client_ip = Some(self.address(client));

@@ -17,7 +17,7 @@ use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
-use crate::storage::upstream_keys::Added;
+use crate::storage::upstream_keys::InsertedKey;
 use crate::storage::{installation, upstream_keys};
 
 /// So many entries that are no keys are told one by one.
@@ -175,9 +175,9 @@ async fn add_all(
     for ImportedKey { secret, attributes } in keys {
         let added = upstream_keys::insert(&mut tx, &hash_key, secret, attributes, true, &act);
         match added.await? {
-            Added::New(_) => report.new += 1,
-            Added::Restored(_) => report.restored += 1,
-            Added::Known(id) => {
+            InsertedKey::New(_) => report.new += 1,
+            InsertedKey::Restored(_) => report.restored += 1,
+            InsertedKey::Existing(id) => {
                 report.known += 1;
                 if attributes.is_empty() {
                     continue;

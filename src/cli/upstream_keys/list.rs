@@ -9,7 +9,7 @@ use crate::config::DatabaseArgs;
 use crate::pool::keys::project_number;
 use crate::pool::keys::upstream_key::Billing;
 use crate::storage::paging::Page;
-use crate::storage::upstream_keys::{self, ListedKey};
+use crate::storage::upstream_keys::{self, ListedUpstreamKey};
 
 /// The states that a list shows.
 const STATES: [&str; 8] = [
@@ -40,7 +40,7 @@ pub struct ListArgs {
 }
 
 impl ListArgs {
-    fn matches(&self, key: &ListedKey) -> bool {
+    fn matches(&self, key: &ListedUpstreamKey) -> bool {
         let is_in = |called: &String| {
             key.project.as_ref() == Some(called)
                 || project_number::parse(called).is_some_and(|n| key.project_number == Some(n))
@@ -96,7 +96,7 @@ pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()>
     Ok(())
 }
 
-fn row(key: ListedKey) -> [String; 12] {
+fn row(key: ListedUpstreamKey) -> [String; 12] {
     let (notes, until, why) = (notes(&key), until(&key), why(&key));
     [
         key.id.0.to_string(),
@@ -115,7 +115,7 @@ fn row(key: ListedKey) -> [String; 12] {
 }
 
 /// What is said of a key that is not said of most: `paid, priority 5, weight 2, tags a b`.
-fn notes(key: &ListedKey) -> String {
+fn notes(key: &ListedUpstreamKey) -> String {
     let billing = match key.billing {
         Billing::Free => Some("free".to_owned()),
         Billing::Paid => Some("paid".to_owned()),
@@ -132,7 +132,7 @@ fn notes(key: &ListedKey) -> String {
 }
 
 /// What ends a key's state: a time, a check, a request or a hand.
-fn until(key: &ListedKey) -> String {
+fn until(key: &ListedUpstreamKey) -> String {
     let id = key.id.0;
     match (key.state.as_str(), key.state_until, key.next_check_at) {
         ("ready", ..) => String::new(),
@@ -145,7 +145,7 @@ fn until(key: &ListedKey) -> String {
 }
 
 /// `9 ready, 4 cooling_down, 1 invalid`.
-fn states(keys: &[ListedKey]) -> String {
+fn states(keys: &[ListedUpstreamKey]) -> String {
     let mut counts: Vec<(&str, usize)> = vec![("ready", 0)];
     for key in keys {
         match counts.iter_mut().find(|(state, _)| *state == key.state) {
@@ -159,7 +159,7 @@ fn states(keys: &[ListedKey]) -> String {
 }
 
 /// Why a key does not serve, or for which models: short enough for a line.
-fn why(key: &ListedKey) -> String {
+fn why(key: &ListedUpstreamKey) -> String {
     const LENGTH: usize = 80;
     let why = match (key.state.as_str(), key.state_reason.as_deref()) {
         ("cooling_down", Some(models)) => {
@@ -180,9 +180,9 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::pool::keys::upstream_key::UpstreamKeyId;
 
-    fn key(state: &str) -> ListedKey {
+    fn key(state: &str) -> ListedUpstreamKey {
         let start = Timestamp::from_millis(0);
-        ListedKey {
+        ListedUpstreamKey {
             id: UpstreamKeyId(7),
             label: "first".to_owned(),
             last4: "0001".to_owned(),
@@ -230,7 +230,7 @@ mod tests {
             ("trial", None, None, "after one request"),
         ];
         for (state, state_until, next_check_at, expected) in cases {
-            let key = ListedKey {
+            let key = ListedUpstreamKey {
                 state_until,
                 next_check_at,
                 ..key(state)
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn notes_say_what_is_unlike_most() {
         assert_eq!(notes(&key("ready")), "");
-        let key = ListedKey {
+        let key = ListedUpstreamKey {
             billing: Billing::Paid,
             priority: -1,
             weight: 2,
@@ -260,7 +260,7 @@ mod tests {
             tag: tag.map(str::to_owned),
             json: false,
         };
-        let key = ListedKey {
+        let key = ListedUpstreamKey {
             tags: vec!["a".to_owned()],
             ..key("leaked")
         };

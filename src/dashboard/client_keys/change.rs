@@ -20,7 +20,7 @@ use crate::dashboard::snippets::snippets;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
-use crate::storage::client_keys::{self, ListedKey, NewClientKey};
+use crate::storage::client_keys::{self, ListedClientKey, NewClientKey};
 use crate::storage::installation;
 
 /// The empty form.
@@ -94,7 +94,7 @@ pub async fn created(
 }
 
 /// How programs use a key.
-pub fn usage_card(context: &PageContext, secret: &str, key: &ListedKey) -> Markup {
+pub fn usage_card(context: &PageContext, secret: &str, key: &ListedClientKey) -> Markup {
     let language = context.language;
     card(
         language.use_it(),

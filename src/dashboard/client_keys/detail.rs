@@ -27,8 +27,8 @@ use crate::dashboard::snippets::PLACEHOLDER;
 use crate::pool::calendar::{day_of, month_of};
 use crate::pool::clients::client_key::ClientLimit;
 use crate::storage::audit::{self, ListedChange, Subject};
-use crate::storage::client_keys::{self, ListedKey};
-use crate::storage::spending::{self, Use};
+use crate::storage::client_keys::{self, ListedClientKey};
+use crate::storage::client_usage::{self, ClientKeyUsage};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -62,11 +62,11 @@ struct LimitUsage {
 
 /// All that the page shows.
 struct ClientKeyDetail {
-    key: ListedKey,
+    key: ListedClientKey,
     limits: Vec<LimitUsage>,
-    hours: Vec<(Timestamp, Use)>,
-    today: Use,
-    month: Use,
+    hours: Vec<(Timestamp, ClientKeyUsage)>,
+    today: ClientKeyUsage,
+    month: ClientKeyUsage,
     changes: Vec<ListedChange>,
 }
 
@@ -82,11 +82,11 @@ pub async fn show(
     let month = month_of(context.now, &zone).begins;
     let today = day_of(context.now, &context.zone).begins;
     let since = month.min(context.now - 30 * DAY);
-    let hours = spending::hours(db, key.id, since, context.now).await?;
-    let filter = audit::Filter {
+    let hours = client_usage::list_hours(db, key.id, since, context.now).await?;
+    let filter = audit::AuditFilter {
         subject: Some(Subject::ClientKey),
         subject_id: Some(key.id.0),
-        ..audit::Filter::default()
+        ..audit::AuditFilter::default()
     };
     let changes = audit::list(db, &filter, None, CHANGES).await?.items;
     let detail = ClientKeyDetail {
@@ -100,7 +100,7 @@ pub async fn show(
     Ok(view(&context, query.range, &detail))
 }
 
-fn limits(app: &App, context: &PageContext, key: &ListedKey) -> Vec<LimitUsage> {
+fn limits(app: &App, context: &PageContext, key: &ListedClientKey) -> Vec<LimitUsage> {
     let settings = app.settings();
     let mut admission = app.admission.lock();
     let set = ClientLimit::ALL
@@ -123,8 +123,8 @@ fn limits(app: &App, context: &PageContext, key: &ListedKey) -> Vec<LimitUsage> 
     limits.collect()
 }
 
-fn sum(hours: &[(Timestamp, Use)], since: Timestamp) -> Use {
-    let mut sum = Use::default();
+fn sum(hours: &[(Timestamp, ClientKeyUsage)], since: Timestamp) -> ClientKeyUsage {
+    let mut sum = ClientKeyUsage::default();
     for (_, used) in hours
         .iter()
         .filter(|(hour, _)| *hour + Duration::from_hours(1) > since)
@@ -170,7 +170,7 @@ fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> M
     layout::page(context, Section::ClientKeys, &key.name, body)
 }
 
-fn actions(context: &PageContext, key: &ListedKey) -> Markup {
+fn actions(context: &PageContext, key: &ListedClientKey) -> Markup {
     let (language, page) = (context.language, page_of(key.id));
     let (act, label) = if key.enabled {
         ("disable", language.disable())
@@ -223,17 +223,21 @@ fn limit_list(context: &PageContext, limits: &[LimitUsage]) -> Markup {
 }
 
 /// What was used, by the hour or by the day of the visitor.
-fn usage_charts(context: &PageContext, range: ChartRange, hours: &[(Timestamp, Use)]) -> Markup {
+fn usage_charts(
+    context: &PageContext,
+    range: ChartRange,
+    hours: &[(Timestamp, ClientKeyUsage)],
+) -> Markup {
     let language = context.language;
     let bins = bins(context, range, hours);
-    let mut sum = Use::default();
+    let mut sum = ClientKeyUsage::default();
     for (_, used) in &bins {
         sum += *used;
     }
-    if sum == Use::default() {
+    if sum == ClientKeyUsage::default() {
         return html! { p.muted { (language.no_requests_in_range()) } };
     }
-    let series = |name, colour, of: fn(&Use) -> i64| Series {
+    let series = |name, colour, of: fn(&ClientKeyUsage) -> i64| Series {
         name,
         colour,
         values: bins.iter().map(|(_, used)| Some(value(of(used)))).collect(),
@@ -272,20 +276,20 @@ fn usage_charts(context: &PageContext, range: ChartRange, hours: &[(Timestamp, U
 fn bins(
     context: &PageContext,
     range: ChartRange,
-    hours: &[(Timestamp, Use)],
-) -> Vec<((String, String), Use)> {
+    hours: &[(Timestamp, ClientKeyUsage)],
+) -> Vec<((String, String), ClientKeyUsage)> {
     let (count, short, exact) = match range {
         ChartRange::Hours => (24, "%H:%M", "%m-%d %H:%M"),
         ChartRange::Days => (30 * 24, "%m-%d", "%Y-%m-%d"),
     };
     let last = context.now.begin_of_hour();
-    let mut bins: Vec<((String, String), Use)> = Vec::new();
+    let mut bins: Vec<((String, String), ClientKeyUsage)> = Vec::new();
     for ago in (0..count).rev() {
         let hour = last - ago * HOUR;
         let local = hour.to_jiff().to_zoned(context.zone.clone());
         let name = local.strftime(exact).to_string();
         let index = hours.binary_search_by_key(&hour, |(hour, _)| *hour);
-        let used = index.map_or_else(|_| Use::default(), |index| hours[index].1);
+        let used = index.map_or_else(|_| ClientKeyUsage::default(), |index| hours[index].1);
         match bins.last_mut() {
             Some(((_, last), sum)) if *last == name => *sum += used,
             Some(_) | None => bins.push(((local.strftime(short).to_string(), name), used)),
@@ -298,7 +302,7 @@ fn format_count(value: f64) -> String {
     number(count(value))
 }
 
-fn facts(context: &PageContext, key: &ListedKey) -> Markup {
+fn facts(context: &PageContext, key: &ListedClientKey) -> Markup {
     let language = context.language;
     let lists = [
         (language.models_field(), &key.models),

@@ -14,7 +14,7 @@ use crate::dashboard::translations::Language;
 use crate::pool::clients::client_key::{ClientLimit, ClientLimits};
 use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::money::{nano_usd, usd};
-use crate::storage::client_keys::Terms;
+use crate::storage::client_keys::ClientKeyTerms;
 
 /// What is wrong, by the name of the field.
 pub type FieldErrors = HashMap<&'static str, String>;
@@ -41,7 +41,7 @@ pub struct ClientKeyForm {
 
 impl ClientKeyForm {
     /// What a key has.
-    pub fn of(terms: &Terms, zone: &TimeZone) -> Self {
+    pub fn of(terms: &ClientKeyTerms, zone: &TimeZone) -> Self {
         let limit = |limit| {
             let most = terms.limits.most(limit);
             most.map_or(String::new(), |most| {
@@ -76,8 +76,8 @@ impl ClientKeyForm {
     pub fn terms(
         &self,
         context: &PageContext,
-        before: Option<&Terms>,
-    ) -> Result<Terms, FieldErrors> {
+        before: Option<&ClientKeyTerms>,
+    ) -> Result<ClientKeyTerms, FieldErrors> {
         let language = context.language;
         let mut errors = FieldErrors::new();
         let name = self.name.trim();
@@ -102,7 +102,7 @@ impl ClientKeyForm {
             }
             lines
         };
-        let terms = Terms {
+        let terms = ClientKeyTerms {
             name: name.to_owned(),
             note: note.to_owned(),
             expires_at,

@@ -8,7 +8,7 @@ use crate::dashboard::logs::query::{LogField, LogQuery};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
-use crate::storage::request_logs::Kind;
+use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::listed::RequestLog;
 
 /// A column of the list.
@@ -323,8 +323,8 @@ fn cell_content(
         LogColumn::Id => Some(html! { span.mono { (row.id) } }),
         LogColumn::Kind => {
             let (value, label) = match row.kind {
-                Kind::Request => ("request", language.kind_request()),
-                Kind::Check => ("check", language.kind_check()),
+                LogKind::Request => ("request", language.kind_request()),
+                LogKind::Check => ("check", language.kind_check()),
             };
             Some(filter_link(
                 language,

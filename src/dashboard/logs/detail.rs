@@ -19,8 +19,8 @@ use crate::error::Error;
 use crate::pool::health::verdict::Rule;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
-use crate::storage::request_logs::listed::{self, Attempt, RequestLog};
-use crate::storage::request_logs::{BOUND_BY_HOME, Kind};
+use crate::storage::request_logs::listed::{self, ListedAttempt, RequestLog};
+use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, LogKind};
 
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -104,8 +104,8 @@ fn timeline(context: &PageContext, row: &RequestLog) -> Markup {
 fn attempt_step(
     context: &PageContext,
     row: &RequestLog,
-    attempt: &Attempt,
-    before: Option<&Attempt>,
+    attempt: &ListedAttempt,
+    before: Option<&ListedAttempt>,
     is_last: bool,
 ) -> Markup {
     let language = context.language;
@@ -149,7 +149,7 @@ fn attempt_step(
     }
 }
 
-fn key_link(attempt: &Attempt) -> Markup {
+fn key_link(attempt: &ListedAttempt) -> Markup {
     let id = attempt.upstream_key_id.0;
     html! {
         a href={ "/upstream-keys/" (id) } { (attempt.upstream_key.as_deref().unwrap_or("#")) @if attempt.upstream_key.is_none() { (id) } }
@@ -163,19 +163,21 @@ fn key_link(attempt: &Attempt) -> Markup {
 fn why_chosen(
     language: Language,
     row: &RequestLog,
-    attempt: &Attempt,
-    before: Option<&Attempt>,
+    attempt: &ListedAttempt,
+    before: Option<&ListedAttempt>,
 ) -> String {
     let Some(before) = before else {
         match row.bound_by.as_deref() {
-            Some(BOUND_BY_HOME) => return language.chosen_preferred_project().to_owned(),
+            Some(BOUND_BY_PREFERRED_PROJECT) => {
+                return language.chosen_preferred_project().to_owned();
+            }
             Some(name) => return language.chosen_required_project(name),
             None => {}
         }
         return match (row.kind, u64::try_from(row.wait_ms).unwrap_or(0)) {
-            (Kind::Check, _) => language.chosen_for_check().to_owned(),
-            (Kind::Request, 0) => language.chosen_first().to_owned(),
-            (Kind::Request, ms) => language.chosen_after_wait(&duration_ms(language, ms)),
+            (LogKind::Check, _) => language.chosen_for_check().to_owned(),
+            (LogKind::Request, 0) => language.chosen_first().to_owned(),
+            (LogKind::Request, ms) => language.chosen_after_wait(&duration_ms(language, ms)),
         };
     };
     let rule = outcome_label(language, before.outcome);
@@ -194,7 +196,7 @@ fn request_facts(context: &PageContext, row: &RequestLog) -> Markup {
         dl.facts {
             (fact(language.log_id(), html! { span.mono { (row.id) } }))
             (fact(language.log_started(), html! { (exact(&context.zone, row.started_at)) span.muted { " · " (ago(context, row.started_at, context.now)) } }))
-            @if row.kind == Kind::Check { (fact(language.log_kind(), html! { (language.kind_check()) })) }
+            @if row.kind == LogKind::Check { (fact(language.log_kind(), html! { (language.kind_check()) })) }
             @if let Some(name) = &row.client_key {
                 (fact(language.log_client(), html! {
                     @if let Some(id) = row.client_key_id { a href={ "/client-keys/" (id.0) } { (name) } } @else { (name) }
@@ -205,7 +207,7 @@ fn request_facts(context: &PageContext, row: &RequestLog) -> Markup {
             (fact(language.log_path(), html! { span.mono { (row.method) " " (row.path) } }))
             (text_fact(language.log_operation(), row.operation.as_deref()))
             (text_fact(language.log_model(), row.model.as_deref()))
-            @if let Some(name) = row.bound_by.as_deref().filter(|name| *name != BOUND_BY_HOME) {
+            @if let Some(name) = row.bound_by.as_deref().filter(|name| *name != BOUND_BY_PREFERRED_PROJECT) {
                 (fact(language.log_routed_by(), html! { span.mono { (name) } }))
             }
             (fact(language.log_streamed(), html! { @if row.streamed { (language.yes()) } @else { (language.no()) } }))

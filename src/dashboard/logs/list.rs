@@ -21,7 +21,7 @@ use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::listed;
-use crate::storage::request_logs::search::{Found, Place, search};
+use crate::storage::request_logs::search::{LogPosition, LogSearchResult, search};
 use crate::storage::{admins, client_keys};
 
 /// How many rows a page has.
@@ -60,9 +60,9 @@ pub async fn show(
     let (filter, invalid) = query.filter(&context.zone, context.now);
     let db = &app.db.readers;
     let mut results = search(db, &filter, query.position, PAGE_SIZE, Some(deadline)).await?;
-    if matches!(query.position, Place::NewerThan(_)) && results.next.is_none() {
+    if matches!(query.position, LogPosition::NewerThan(_)) && results.next.is_none() {
         // The newest page, and whole: there may be fewer new rows than it has place for.
-        query = query.at(Place::Newest);
+        query = query.at(LogPosition::Newest);
         results = search(db, &filter, query.position, PAGE_SIZE, Some(deadline)).await?;
     }
     let clients = client_keys::list(db).await?;
@@ -106,13 +106,13 @@ pub async fn update_columns(
 fn view(
     context: &PageContext,
     query: &LogQuery,
-    results: &Found,
+    results: &LogSearchResult,
     suggestions: &FilterSuggestions,
     invalid: &[LogField],
 ) -> Markup {
     let language = context.language;
     let columns = LogColumn::selected(context.admin.log_columns.as_deref());
-    let is_newest = query.position == Place::Newest;
+    let is_newest = query.position == LogPosition::Newest;
     let actions = html! {
         @if is_newest { (live_switch(language)) }
         (column_menu(context, &columns))
@@ -138,7 +138,12 @@ fn view(
     layout::page(context, Section::Logs, language.logs(), body)
 }
 
-fn rows(context: &PageContext, query: &LogQuery, columns: &[LogColumn], results: &Found) -> Markup {
+fn rows(
+    context: &PageContext,
+    query: &LogQuery,
+    columns: &[LogColumn],
+    results: &LogSearchResult,
+) -> Markup {
     html! {
         @if results.rows.is_empty() {
             (no_rows(context.language, query, results.stopped))
@@ -185,15 +190,15 @@ fn no_rows(language: Language, query: &LogQuery, stopped: bool) -> Markup {
 }
 
 /// How far a search has come that took too long, and how it goes on.
-fn search_stopped(context: &PageContext, query: &LogQuery, results: &Found) -> Markup {
+fn search_stopped(context: &PageContext, query: &LogQuery, results: &LogSearchResult) -> Markup {
     let language = context.language;
     let (Some(next), true) = (results.next, results.stopped) else {
         return html! {};
     };
     let (label, position) = match query.position {
-        Place::NewerThan(_) => (language.searched_forward_to(), Place::NewerThan(next)),
-        Place::Newest | Place::OlderThan(_) => {
-            (language.searched_back_to(), Place::OlderThan(next))
+        LogPosition::NewerThan(_) => (language.searched_forward_to(), LogPosition::NewerThan(next)),
+        LogPosition::Newest | LogPosition::OlderThan(_) => {
+            (language.searched_back_to(), LogPosition::OlderThan(next))
         }
     };
     html! {
@@ -204,21 +209,21 @@ fn search_stopped(context: &PageContext, query: &LogQuery, results: &Found) -> M
     }
 }
 
-fn page_links(language: Language, query: &LogQuery, results: &Found) -> Markup {
+fn page_links(language: Language, query: &LogQuery, results: &LogSearchResult) -> Markup {
     let href = |position| query.at(position).href("/logs");
     let (first, last) = (results.rows.first(), results.rows.last());
-    let is_upwards = matches!(query.position, Place::NewerThan(_));
+    let is_upwards = matches!(query.position, LogPosition::NewerThan(_));
     let newer =
-        first.filter(|_| query.position != Place::Newest && !(is_upwards && results.stopped));
-    let newer = newer.map(|row| href(Place::NewerThan(row.id)));
+        first.filter(|_| query.position != LogPosition::Newest && !(is_upwards && results.stopped));
+    let newer = newer.map(|row| href(LogPosition::NewerThan(row.id)));
     let has_older = is_upwards || (results.next.is_some() && !results.stopped);
     let older = last
         .filter(|_| has_older)
-        .map(|row| href(Place::OlderThan(row.id)));
+        .map(|row| href(LogPosition::OlderThan(row.id)));
     html! {
         div.pages {
-            @if query.position != Place::Newest {
-                a.button href=(href(Place::Newest)) { (language.newest()) }
+            @if query.position != LogPosition::Newest {
+                a.button href=(href(LogPosition::Newest)) { (language.newest()) }
             }
             (pager(language, newer.as_deref(), older.as_deref()))
         }

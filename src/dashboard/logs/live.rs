@@ -16,18 +16,18 @@ use crate::dashboard::logs::columns::{self, LogColumn};
 use crate::dashboard::logs::list::PAGE_SIZE;
 use crate::dashboard::logs::query::LogQuery;
 use crate::dashboard::page_context::PageContext;
-use crate::storage::request_logs::filter::Filter;
+use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::RequestLog;
-use crate::storage::request_logs::tail::Tail;
+use crate::storage::request_logs::tail::LogTail;
 
 /// What one watcher has seen.
 struct LogUpdates {
     app: Arc<App>,
     context: PageContext,
     query: LogQuery,
-    filter: Filter,
+    filter: LogFilter,
     columns: Vec<LogColumn>,
-    tail: Tail,
+    tail: LogTail,
 }
 
 pub async fn show(
@@ -39,7 +39,7 @@ pub async fn show(
     let updates = LogUpdates {
         filter: query.filter(&context.zone, context.now).0,
         columns: LogColumn::selected(context.admin.log_columns.as_deref()),
-        tail: Tail::begin(&app.db, clock::now()).await?,
+        tail: LogTail::begin(&app.db, clock::now()).await?,
         app: app.clone(),
         context: context.clone(),
         query,
@@ -52,18 +52,18 @@ impl LiveUpdates for LogUpdates {
 
     async fn next_events(&mut self) -> Option<Vec<Event>> {
         self.context.now = clock::now();
-        let news = match self.tail.next(&self.app.db, self.context.now).await {
-            Ok(news) => news,
+        let updates = match self.tail.next(&self.app.db, self.context.now).await {
+            Ok(updates) => updates,
             Err(error) => {
                 tracing::warn!("the log cannot be watched: {error}");
                 return None;
             }
         };
-        let mut begun = news.begun;
-        begun.reverse();
-        let rows: Vec<_> = begun
+        let mut started = updates.started;
+        started.reverse();
+        let rows: Vec<_> = started
             .into_iter()
-            .chain(news.ended)
+            .chain(updates.finished)
             .filter(|row| self.filter.matches(row))
             .collect();
         // More than a page would push each other out again.

@@ -12,10 +12,10 @@ use crate::dashboard::translations::Language;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::request_id::RequestId;
-use crate::storage::request_logs::Kind;
-use crate::storage::request_logs::filter::Filter;
+use crate::storage::request_logs::LogKind;
+use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::RequestLog;
-use crate::storage::request_logs::search::Place;
+use crate::storage::request_logs::search::LogPosition;
 
 /// Something that rows can be filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,7 +134,7 @@ impl LogField {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogQuery {
     values: BTreeMap<LogField, String>,
-    pub position: Place,
+    pub position: LogPosition,
 }
 
 impl LogQuery {
@@ -145,8 +145,8 @@ impl LogQuery {
             let value = value.trim().to_owned();
             let field = LogField::ALL.into_iter().find(|field| field.name() == name);
             match (name.as_str(), field, value.parse::<RequestId>()) {
-                ("older", _, Ok(id)) => query.position = Place::OlderThan(id),
-                ("newer", _, Ok(id)) => query.position = Place::NewerThan(id),
+                ("older", _, Ok(id)) => query.position = LogPosition::OlderThan(id),
+                ("newer", _, Ok(id)) => query.position = LogPosition::NewerThan(id),
                 (_, Some(field), _) if !value.is_empty() => {
                     query.values.insert(field, value);
                 }
@@ -182,12 +182,12 @@ impl LogQuery {
         }
         Self {
             values,
-            position: Place::Newest,
+            position: LogPosition::Newest,
         }
     }
 
     #[must_use]
-    pub fn at(&self, position: Place) -> Self {
+    pub fn at(&self, position: LogPosition) -> Self {
         Self {
             values: self.values.clone(),
             position,
@@ -197,9 +197,9 @@ impl LogQuery {
     /// The URL that asks for it at `path`.
     pub fn href(&self, path: &str) -> String {
         let (name, id) = match self.position {
-            Place::Newest => ("older", String::new()),
-            Place::OlderThan(id) => ("older", id.to_string()),
-            Place::NewerThan(id) => ("newer", id.to_string()),
+            LogPosition::Newest => ("older", String::new()),
+            LogPosition::OlderThan(id) => ("older", id.to_string()),
+            LogPosition::NewerThan(id) => ("newer", id.to_string()),
         };
         let mut pairs: Vec<_> = self
             .iter()
@@ -210,8 +210,8 @@ impl LogQuery {
     }
 
     /// What rows must be, and which of the values could not be understood.
-    pub fn filter(&self, zone: &TimeZone, now: Timestamp) -> (Filter, Vec<LogField>) {
-        let mut filter = Filter::default();
+    pub fn filter(&self, zone: &TimeZone, now: Timestamp) -> (LogFilter, Vec<LogField>) {
+        let mut filter = LogFilter::default();
         let mut invalid = Vec::new();
         for (field, value) in self.iter() {
             let text = || Some(value.to_owned());
@@ -222,7 +222,7 @@ impl LogQuery {
                 }
                 LogField::Since => set_value(&mut filter.since, moment(value, zone, now)),
                 LogField::Until => set_value(&mut filter.until, moment(value, zone, now)),
-                LogField::Outcome => set_value(&mut filter.ending, value.parse().ok()),
+                LogField::Outcome => set_value(&mut filter.outcome, value.parse().ok()),
                 LogField::Model => set_value(&mut filter.model, text()),
                 LogField::Client => match value.parse() {
                     Ok(id) => set_value(&mut filter.client_key_id, Some(ClientKeyId(id))),
@@ -236,8 +236,8 @@ impl LogQuery {
                 LogField::Kind => set_value(
                     &mut filter.kind,
                     match value {
-                        "request" => Some(Kind::Request),
-                        "check" => Some(Kind::Check),
+                        "request" => Some(LogKind::Request),
+                        "check" => Some(LogKind::Check),
                         _ => None,
                     },
                 ),
@@ -334,7 +334,7 @@ pub fn requests_around(row: &RequestLog) -> LogQuery {
 mod tests {
     use super::*;
     use crate::pool::outcome::Outcome;
-    use crate::storage::request_logs::filter::{Ending, Statuses};
+    use crate::storage::request_logs::filter::{OutcomeFilter, StatusFilter};
 
     fn query_of(pairs: &[(&str, &str)]) -> LogQuery {
         let pairs = pairs.iter();
@@ -382,16 +382,16 @@ mod tests {
 
         let (filter, invalid) = query.filter(&zone, now);
 
-        let expected = Filter {
+        let expected = LogFilter {
             since: Some("2026-11-21T12:00:00Z".parse().unwrap()),
             until: Some("2026-11-22T08:00:00Z".parse().unwrap()),
-            ending: Some(Ending::Was(Outcome::Quota)),
-            status: Some(Statuses::Class(4)),
+            outcome: Some(OutcomeFilter::Is(Outcome::Quota)),
+            status: Some(StatusFilter::Class(4)),
             client_key_id: Some(ClientKeyId(7)),
             method: Some("GET".to_owned()),
             streamed: Some(true),
             min_duration_ms: Some(1_500),
-            ..Filter::default()
+            ..LogFilter::default()
         };
         assert_eq!((filter, invalid), (expected, vec![LogField::Key]));
         assert_eq!(

@@ -19,7 +19,7 @@ use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::settings::{DEFINITIONS, SettingDefinition, definition};
-use crate::storage::audit::{self, Act, Filter, ListedChange, Subject};
+use crate::storage::audit::{self, Act, AuditFilter, ListedChange, Subject};
 use crate::storage::settings::{self, SettingChange};
 
 /// What a form sent, by the name of the field.
@@ -156,11 +156,11 @@ pub async fn undo(
 ) -> Result<Redirect, ErrorPage> {
     let back = Some(local_path(&undo.back)).filter(|_| !undo.back.is_empty());
     let back = back.unwrap_or(PATH);
-    let filter = Filter {
+    let filter = AuditFilter {
         subject: Some(Subject::Setting),
         // What stands for itself has none.
         revision: Some(undo.revision).filter(|revision| *revision > 0),
-        ..Filter::default()
+        ..AuditFilter::default()
     };
     if filter.revision.is_none() {
         return Err(Error::NotFound(format!("change {}", undo.revision)).into());

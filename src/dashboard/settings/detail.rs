@@ -21,8 +21,8 @@ use crate::dashboard::settings::field::{SettingField, zones};
 use crate::dashboard::settings::{PATH, path_of, reset_form};
 use crate::dashboard::translations::Language;
 use crate::pool::settings::SettingDefinition;
-use crate::storage::audit::{self, Filter, ListedAct, Subject};
-use crate::storage::paging::{Position, Slice};
+use crate::storage::audit::{self, AuditFilter, ListedAct, Subject};
+use crate::storage::paging::{BidirectionalPage, PagePosition};
 use crate::storage::settings::{self, SettingChange};
 
 /// How many changes a page shows.
@@ -42,8 +42,8 @@ pub async fn show(
     Query(query): Query<SettingHistoryQuery>,
 ) -> Result<Markup, ErrorPage> {
     let definition = find_definition(&name)?;
-    let position = Position::of(query.older, query.newer);
-    let present = settings::find_present(&app.db.readers).await?;
+    let position = PagePosition::of(query.older, query.newer);
+    let present = settings::find_current(&app.db.readers).await?;
     let field = SettingField::of(definition, &present);
     let history = history(&app, definition, position).await?;
     Ok(view(&context, &field, &history))
@@ -63,13 +63,13 @@ pub async fn update(
             Ok(saved.into_response())
         }
         Err(mut errors) => {
-            let present = settings::find_present(&app.db.readers).await?;
+            let present = settings::find_current(&app.db.readers).await?;
             let field = SettingField {
                 submitted: form.remove(&name),
                 error: errors.remove(definition.name),
                 ..SettingField::of(definition, &present)
             };
-            let history = history(&app, definition, Position::Newest).await?;
+            let history = history(&app, definition, PagePosition::Newest).await?;
             let page = view(&context, &field, &history);
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
@@ -79,17 +79,21 @@ pub async fn update(
 async fn history(
     app: &App,
     definition: &SettingDefinition,
-    position: Position,
-) -> Result<Slice<ListedAct>, ErrorPage> {
-    let filter = Filter {
+    position: PagePosition,
+) -> Result<BidirectionalPage<ListedAct>, ErrorPage> {
+    let filter = AuditFilter {
         subject: Some(Subject::Setting),
         name: Some(definition.name.to_owned()),
-        ..Filter::default()
+        ..AuditFilter::default()
     };
     Ok(audit::list_acts(&app.db.readers, &filter, position, PAGE_SIZE).await?)
 }
 
-fn view(context: &PageContext, field: &SettingField, history: &Slice<ListedAct>) -> Markup {
+fn view(
+    context: &PageContext,
+    field: &SettingField,
+    history: &BidirectionalPage<ListedAct>,
+) -> Markup {
     let language = context.language;
     let title = field.title(language);
     let name = field.definition.name;

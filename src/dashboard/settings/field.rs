@@ -10,7 +10,7 @@ use crate::dashboard::settings::path_of;
 use crate::dashboard::settings::value::Unit;
 use crate::dashboard::translations::Language;
 use crate::pool::settings::{SettingDefinition, SettingKind};
-use crate::storage::settings::Present;
+use crate::storage::settings::CurrentSettings;
 
 /// The form that the buttons send which reset a setting; they stand within other forms.
 pub const RESET_FORM: &str = "reset";
@@ -31,7 +31,7 @@ pub struct SettingField {
 }
 
 impl SettingField {
-    pub fn of(definition: &'static SettingDefinition, present: &Present) -> Self {
+    pub fn of(definition: &'static SettingDefinition, present: &CurrentSettings) -> Self {
         Self {
             definition,
             entry: CATALOGUE.of(definition),

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::pool::keys::overview::PoolOverview;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
+use crate::storage::client_usage;
 use crate::storage::request_logs;
-use crate::storage::spending;
 
 /// How far somebody has come.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Onboarding {
     /// How far it is now.
     pub async fn load(app: &App, overview: &PoolOverview) -> Result<Self, Error> {
         let db = &app.db.readers;
-        let has_succeeded = spending::has_succeeded(db).await?;
+        let has_succeeded = client_usage::has_succeeded(db).await?;
         let newest = if has_succeeded {
             None
         } else {

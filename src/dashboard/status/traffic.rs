@@ -11,7 +11,7 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::status::StatusData;
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
-use crate::storage::traffic::{Bin, Counts, Traffic, percentile};
+use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts, percentile};
 
 /// The models that were asked for in the span, and those of which something is known.
 pub fn models(context: &PageContext, data: &StatusData) -> Markup {
@@ -21,8 +21,8 @@ pub fn models(context: &PageContext, data: &StatusData) -> Markup {
         let mut models = data.traffic.models.iter();
         !models.any(|(model, _)| model.as_ref() == Some(*name))
     });
-    let none = Counts::default();
-    let rows: Vec<(Option<&str>, &Counts)> = requested
+    let none = TrafficCounts::default();
+    let rows: Vec<(Option<&str>, &TrafficCounts)> = requested
         .map(|(model, counts)| (model.as_deref(), counts))
         .chain(known.map(|name| (Some(name.as_str()), &none)))
         .collect();
@@ -42,7 +42,7 @@ fn model_row(
     context: &PageContext,
     data: &StatusData,
     model: Option<&str>,
-    counts: &Counts,
+    counts: &TrafficCounts,
 ) -> Markup {
     let language = context.language;
     let availability = model.map(|name| data.overview.model(name));
@@ -63,33 +63,33 @@ fn model_row(
                     }
                 }
             } @else { td {} td {} td {} }
-            td.number data-label=(language.requests()) { (number(counts.sum.requests)) }
+            td.number data-label=(language.requests()) { (number(counts.rollup.requests)) }
             td.number data-label=(language.success_rate()) { (success(counts)) }
-            td.number data-label=(language.tokens_used()) title=(number(counts.sum.total_tokens)) { (tokens(counts.sum.total_tokens)) }
-            td.number data-label=(language.cost()) { (dollars(counts.sum.cost_nano_usd)) }
+            td.number data-label=(language.tokens_used()) title=(number(counts.rollup.total_tokens)) { (tokens(counts.rollup.total_tokens)) }
+            td.number data-label=(language.cost()) { (dollars(counts.rollup.cost_nano_usd)) }
         }
     }
 }
 
 pub fn totals(language: Language, traffic: &Traffic) -> Markup {
-    let (total, before) = (&traffic.total, &traffic.before);
+    let (total, before) = (&traffic.total, &traffic.previous);
     let compared = |text: String| language.compared(&text);
-    let median = |counts: &Counts| {
-        let millis = percentile(&counts.sum.first_byte, 50);
+    let median = |counts: &TrafficCounts| {
+        let millis = percentile(&counts.rollup.first_byte, 50);
         millis.map_or_else(|| "–".to_owned(), |millis| duration_ms(language, millis))
     };
     html! {
         dl.stats {
-            (stat(language.requests(), number(total.sum.requests), compared(number(before.sum.requests))))
+            (stat(language.requests(), number(total.rollup.requests), compared(number(before.rollup.requests))))
             (stat(language.success_rate(), html! { span title=(language.success_hint()) { (success(total)) } }, compared(success(before))))
             (stat(language.first_byte(), html! { span title=(language.median()) { (median(total)) } }, compared(median(before))))
-            (stat(language.tokens_used(), tokens(total.sum.total_tokens), compared(tokens(before.sum.total_tokens))))
-            (stat(language.cost(), html! { span title=(language.list_price()) { (dollars(total.sum.cost_nano_usd)) } }, compared(dollars(before.sum.cost_nano_usd))))
+            (stat(language.tokens_used(), tokens(total.rollup.total_tokens), compared(tokens(before.rollup.total_tokens))))
+            (stat(language.cost(), html! { span title=(language.list_price()) { (dollars(total.rollup.cost_nano_usd)) } }, compared(dollars(before.rollup.cost_nano_usd))))
         }
     }
 }
 
-fn success(counts: &Counts) -> String {
+fn success(counts: &TrafficCounts) -> String {
     let share = counts.success_per_mille();
     share.map_or_else(
         || "–".to_owned(),
@@ -108,7 +108,7 @@ pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
         series,
         unit,
     };
-    let sum = &traffic.total.sum;
+    let sum = &traffic.total.rollup;
     let outcomes = chart(
         language.requests_by_outcome(),
         number(sum.requests),
@@ -128,7 +128,7 @@ pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
         thousands,
     );
     let costs = vec![series(language.cost(), 2, bins, |bin| {
-        Some(value(bin.counts.sum.cost_nano_usd) / 1e9)
+        Some(value(bin.counts.rollup.cost_nano_usd) / 1e9)
     })];
     let costs = chart(
         language.cost_over_time(),
@@ -144,7 +144,7 @@ pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
     }
 }
 
-fn outcomes(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
+fn outcomes(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
     let of = |name, colour, outcomes: &'static [Outcome]| {
         series(name, colour, bins, move |bin| {
             let counts = outcomes.iter().map(|outcome| bin.counts.count(*outcome));
@@ -176,25 +176,25 @@ fn outcomes(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
     ]
 }
 
-fn latency(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
+fn latency(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
     let of = |name, colour, percent| {
         series(name, colour, bins, move |bin| {
-            percentile(&bin.counts.sum.first_byte, percent).map(value)
+            percentile(&bin.counts.rollup.first_byte, percent).map(value)
         })
     };
     vec![of(language.median(), 2, 50), of("p95", 3, 95)]
 }
 
-fn kinds(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
+fn kinds(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
     vec![
         series(language.prompt(), 2, bins, |bin| {
-            Some(value(bin.counts.sum.prompt_tokens))
+            Some(value(bin.counts.rollup.prompt_tokens))
         }),
         series(language.output(), 1, bins, |bin| {
-            Some(value(bin.counts.sum.output_tokens))
+            Some(value(bin.counts.rollup.output_tokens))
         }),
         series(language.thoughts(), 5, bins, |bin| {
-            Some(value(bin.counts.sum.thought_tokens))
+            Some(value(bin.counts.rollup.thought_tokens))
         }),
     ]
 }
@@ -202,8 +202,8 @@ fn kinds(language: Language, bins: &[Bin]) -> Vec<Series<'static>> {
 fn series(
     name: &'static str,
     colour: u8,
-    bins: &[Bin],
-    value: impl Fn(&Bin) -> Option<f64>,
+    bins: &[TrafficBin],
+    value: impl Fn(&TrafficBin) -> Option<f64>,
 ) -> Series<'static> {
     Series {
         name,
@@ -213,7 +213,7 @@ fn series(
 }
 
 /// A bin's name on the axis, and in full.
-fn bin_name(context: &PageContext, bin: &Bin) -> (String, String) {
+fn bin_name(context: &PageContext, bin: &TrafficBin) -> (String, String) {
     let text = |at: Timestamp, format: &str| {
         at.to_jiff()
             .to_zoned(context.zone.clone())

@@ -21,7 +21,7 @@ use crate::dashboard::upstream_keys::{edit, key_labels};
 use crate::error::Error;
 use crate::jobs::{Change, Job, Kind, Progress, TestResult, Work};
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, parse_tags};
-use crate::storage::sums::begin_of_day;
+use crate::storage::rollups::begin_of_day;
 use crate::storage::upstream_keys::{self, search};
 
 /// Whoever waits for a page gets it after so long, with the progress of what goes on.
@@ -367,7 +367,8 @@ async fn confirmation_page(
     let is_all = form.scope == "all";
     let matched = is_all.then(|| app.jobs.matched.keep(ids.to_vec(), context.now));
     let first = &ids[..count.min(MAX_LISTED_KEYS)];
-    let named = search::list_shown(&app.db.readers, first, begin_of_day(context.now)).await?;
+    let named =
+        search::list_for_dashboard(&app.db.readers, first, begin_of_day(context.now)).await?;
     let body = html! {
         nav.crumbs { a href=(form.back()) { "← " (language.upstream_keys()) } }
         (heading(&title, html! {}))

@@ -27,10 +27,12 @@ use crate::pool::keys::key_status::{
 use crate::pool::keys::upstream_key::Billing;
 use crate::pool::quota::limits::Measure;
 use crate::storage::audit::{self, ListedChange, Subject};
-use crate::storage::resources::{self, Held};
-use crate::storage::sums::begin_of_day;
-use crate::storage::upstream_keys::history::{self, Day, PastCheck, Recent, RestEvidence};
-use crate::storage::upstream_keys::search::{self, ShownKey};
+use crate::storage::resources::{self, ListedResource};
+use crate::storage::rollups::begin_of_day;
+use crate::storage::upstream_keys::history::{
+    self, CooldownEvidence, LoggedCheck, RecentFailures, UpstreamKeyDay,
+};
+use crate::storage::upstream_keys::search::{self, DashboardKey};
 
 const DAY: Duration = Duration::from_hours(24);
 /// So many days are in the chart.
@@ -45,16 +47,16 @@ const MAX_RESOURCES: u32 = 10;
 
 /// All that the page shows.
 struct UpstreamKeyDetail {
-    key: ShownKey,
+    key: DashboardKey,
     /// `None`: the server has not taken the key over yet.
     key_status: Option<KeyStatus>,
-    cooldown_evidence: Vec<RestEvidence>,
+    cooldown_evidence: Vec<CooldownEvidence>,
     first_day: Timestamp,
-    days: Vec<Day>,
-    recent: Recent,
-    resources: Vec<Held>,
+    days: Vec<UpstreamKeyDay>,
+    recent: RecentFailures,
+    resources: Vec<ListedResource>,
     resource_counts: Vec<(String, i64)>,
-    checks: Vec<PastCheck>,
+    checks: Vec<LoggedCheck>,
     changes: Vec<ListedChange>,
 }
 
@@ -65,22 +67,22 @@ pub async fn show(
 ) -> Result<Markup, ErrorPage> {
     let (db, now) = (&app.db.readers, context.now);
     let today = begin_of_day(now);
-    let key = search::find_shown(db, parse_id(&id)?, today).await?;
+    let key = search::find_for_dashboard(db, parse_id(&id)?, today).await?;
     let first_day = today - DAY * (DAYS - 1);
-    let filter = audit::Filter {
+    let filter = audit::AuditFilter {
         subject: Some(Subject::UpstreamKey),
         subject_id: Some(key.id.0),
-        ..audit::Filter::default()
+        ..audit::AuditFilter::default()
     };
     let key_status = app.keys.lock().key_status(key.id, now);
     let detail = UpstreamKeyDetail {
         key_status,
-        cooldown_evidence: history::list_rests(db, key.project_id, now).await?,
+        cooldown_evidence: history::list_cooldowns(db, key.project_id, now).await?,
         first_day,
         days: history::list_days(db, key.id, first_day, DAYS).await?,
         recent: history::recent_failures(db, key.id, now - DAY * FAILURE_DAYS).await?,
-        resources: resources::list_held(db, key.project_id, now, MAX_RESOURCES).await?,
-        resource_counts: resources::count_held(db, key.project_id, now).await?,
+        resources: resources::list_of_project(db, key.project_id, now, MAX_RESOURCES).await?,
+        resource_counts: resources::count_of_project(db, key.project_id, now).await?,
         checks: history::list_checks(db, key.id, CHECKS).await?,
         changes: audit::list(db, &filter, None, CHANGES).await?.items,
         key,
@@ -146,7 +148,7 @@ fn actions(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
     }
 }
 
-fn stats(context: &PageContext, key: &ShownKey) -> Markup {
+fn stats(context: &PageContext, key: &DashboardKey) -> Markup {
     let language = context.language;
     let success = match key.today.requests {
         0 => "–".to_owned(),
@@ -161,7 +163,7 @@ fn stats(context: &PageContext, key: &ShownKey) -> Markup {
             (stat(language.last_used(), html! {
                 @if let Some(at) = key.last_used_at { (ago(context, at, context.now)) } @else { (language.never()) }
             }, ""))
-            (stat(language.key_since_added(), number(key.ever.requests), language.tokens_counted(&tokens(key.ever.tokens.unsigned_abs()))))
+            (stat(language.key_since_added(), number(key.all_time.requests), language.tokens_counted(&tokens(key.all_time.tokens.unsigned_abs()))))
         }
     }
 }
@@ -264,7 +266,7 @@ fn facts(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
 fn cooldown_table(
     context: &PageContext,
     cooldowns: &[&KeyCooldown],
-    evidence: &[RestEvidence],
+    evidence: &[CooldownEvidence],
 ) -> Markup {
     let language = context.language;
     let shown_by = |cooldown: &KeyCooldown| {
@@ -378,7 +380,7 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
     }
     let at = |day_index: u32| detail.first_day + DAY * day_index;
     let name = |day_index: u32| at(day_index).to_jiff().strftime("%m-%d").to_string();
-    let values = |of: fn(&Day) -> i64| {
+    let values = |of: fn(&UpstreamKeyDay) -> i64| {
         let day = |day_index: u32| detail.days.iter().find(|day| day.day == at(day_index));
         let counted = (0..DAYS).map(|day_index| day(day_index).map(|day| value(of(day))));
         counted.collect()
@@ -404,7 +406,7 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
     figure(language, ChartKind::Stacked, &chart)
 }
 
-fn failures(context: &PageContext, recent: &Recent, key: &ShownKey) -> Markup {
+fn failures(context: &PageContext, recent: &RecentFailures, key: &DashboardKey) -> Markup {
     let language = context.language;
     let attempts = number(recent.attempts);
     html! {

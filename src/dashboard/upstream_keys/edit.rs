@@ -22,8 +22,8 @@ use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
 };
 use crate::storage::audit::Act;
-use crate::storage::sums::begin_of_day;
-use crate::storage::upstream_keys::search::{self, ShownKey};
+use crate::storage::rollups::begin_of_day;
+use crate::storage::upstream_keys::search::{self, DashboardKey};
 use crate::storage::upstream_keys::{self};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -106,9 +106,9 @@ pub async fn update(
     Ok(Redirect::to(&format!("{PATH}/{}", key.id.0)).into_response())
 }
 
-async fn find(app: &App, context: &PageContext, id: &str) -> Result<ShownKey, ErrorPage> {
+async fn find(app: &App, context: &PageContext, id: &str) -> Result<DashboardKey, ErrorPage> {
     let today = begin_of_day(context.now);
-    Ok(search::find_shown(&app.db.readers, parse_id(id)?, today).await?)
+    Ok(search::find_for_dashboard(&app.db.readers, parse_id(id)?, today).await?)
 }
 
 /// What the form says, or what is wrong with it. An emptied project stays what it was: a key is always in one.
@@ -180,7 +180,7 @@ pub fn billing_options(language: Language) -> [(&'static str, &'static str); 3] 
 
 fn view(
     context: &PageContext,
-    key: &ShownKey,
+    key: &DashboardKey,
     form: &UpstreamKeyForm,
     errors: &KeyFormErrors,
 ) -> Markup {

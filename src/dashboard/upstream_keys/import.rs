@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::jobs::Work;
 use crate::pool::keys::import::{self, ImportedKey, KeyImport, UnusableEntry};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
-use crate::storage::upstream_keys::{self, Knowledge};
+use crate::storage::upstream_keys::{self, SecretStatus};
 
 /// So many keys, and so many odd entries, are shown one by one.
 const MAX_LISTED_ENTRIES: usize = 100;
@@ -160,9 +160,10 @@ async fn view(
     let language = context.language;
     let keys = &parsed.keys;
     let secrets = keys.iter().map(|key| &key.secret);
-    let knowledge = upstream_keys::knowledge(&app.db.readers, app.hash_key(), secrets).await?;
+    let knowledge =
+        upstream_keys::find_secret_statuses(&app.db.readers, app.hash_key(), secrets).await?;
     let count = |what| knowledge.iter().filter(|known| **known == what).count() as u64;
-    let (new, removed) = (count(Knowledge::New), count(Knowledge::Removed));
+    let (new, removed) = (count(SecretStatus::New), count(SecretStatus::Removed));
     let title = language.import_title();
     let body = html! {
         nav.crumbs { a href=(list::PATH) { "← " (language.upstream_keys()) } }
@@ -170,7 +171,7 @@ async fn view(
         dl.stats {
             (stat(language.import_new(), number(new), ""))
             (stat(language.import_removed(), number(removed), if removed > 0 { language.import_removed_means() } else { "" }))
-            (stat(language.import_known(), number(count(Knowledge::Known)), ""))
+            (stat(language.import_known(), number(count(SecretStatus::InUse)), ""))
             (stat(language.import_duplicates(), number(parsed.duplicates as u64), ""))
             (stat(language.import_unusable(), number(parsed.unusable.len() as u64), ""))
         }
@@ -241,7 +242,7 @@ fn unusable_table(language: Language, entries: &[UnusableEntry]) -> Markup {
     }
 }
 
-fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[Knowledge]) -> Markup {
+fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[SecretStatus]) -> Markup {
     html! {
         div.table.tall tabindex="0" { table.stack {
             thead { tr {
@@ -271,10 +272,10 @@ fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[Knowledge]) 
     }
 }
 
-fn knowledge_badge(language: Language, known: Knowledge) -> Markup {
+fn knowledge_badge(language: Language, known: SecretStatus) -> Markup {
     match known {
-        Knowledge::New => badge(Tone::Good, language.import_new()),
-        Knowledge::Known => badge(Tone::Quiet, language.import_known()),
-        Knowledge::Removed => badge(Tone::Info, language.import_removed()),
+        SecretStatus::New => badge(Tone::Good, language.import_new()),
+        SecretStatus::InUse => badge(Tone::Quiet, language.import_known()),
+        SecretStatus::Removed => badge(Tone::Info, language.import_removed()),
     }
 }

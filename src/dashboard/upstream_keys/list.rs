@@ -23,8 +23,10 @@ use crate::pool::keys::key_status::{
 };
 use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
 use crate::pool::quota::limits::Measure;
-use crate::storage::sums::begin_of_day;
-use crate::storage::upstream_keys::search::{self, Filter, ShownKey, Sort};
+use crate::storage::rollups::begin_of_day;
+use crate::storage::upstream_keys::search::{
+    self, DashboardKey, UpstreamKeyFilter, UpstreamKeySort,
+};
 
 /// So many keys are on a page.
 const PAGE_SIZE: usize = 50;
@@ -57,9 +59,9 @@ pub struct MatchingKeys {
 }
 
 impl KeyListQuery {
-    pub fn filter(&self) -> Filter {
+    pub fn filter(&self) -> UpstreamKeyFilter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        Filter {
+        UpstreamKeyFilter {
             text: text(&self.q),
             project: text(&self.project),
             billing: self.billing.parse().ok(),
@@ -74,21 +76,21 @@ impl KeyListQuery {
     }
 
     /// The column, and whether downwards; `None` for the column of states, which the database does not know.
-    fn order(&self) -> (Option<Sort>, bool) {
+    fn order(&self) -> (Option<UpstreamKeySort>, bool) {
         let (name, descending) = match self.sort.strip_prefix('-') {
             Some(name) => (name, true),
             None => (self.sort.as_str(), false),
         };
         let sort = match name {
-            "label" => Some(Sort::Label),
+            "label" => Some(UpstreamKeySort::Label),
             "state" => None,
-            "project" => Some(Sort::Project),
-            "priority" => Some(Sort::Priority),
-            "requests" => Some(Sort::Requests),
-            "success" => Some(Sort::Success),
-            "tokens" => Some(Sort::Tokens),
-            "used" => Some(Sort::LastUsed),
-            _ => Some(Sort::Created),
+            "project" => Some(UpstreamKeySort::Project),
+            "priority" => Some(UpstreamKeySort::Priority),
+            "requests" => Some(UpstreamKeySort::Requests),
+            "success" => Some(UpstreamKeySort::Success),
+            "tokens" => Some(UpstreamKeySort::Tokens),
+            "used" => Some(UpstreamKeySort::LastUsed),
+            _ => Some(UpstreamKeySort::Created),
         };
         (sort, descending)
     }
@@ -128,16 +130,16 @@ impl KeyListQuery {
     }
 
     fn is_filtered(&self) -> bool {
-        self.filter() != Filter::default() || self.state().is_some()
+        self.filter() != UpstreamKeyFilter::default() || self.state().is_some()
     }
 
     /// Whether a filter beside the search field is in use.
     fn has_more_filters(&self) -> bool {
-        let filter = Filter {
+        let filter = UpstreamKeyFilter {
             text: None,
             ..self.filter()
         };
-        filter != Filter::default()
+        filter != UpstreamKeyFilter::default()
     }
 }
 
@@ -209,7 +211,8 @@ pub async fn show(
         .take(PAGE_SIZE)
         .copied()
         .collect();
-    let rows = search::list_shown(&app.db.readers, &page_ids, begin_of_day(context.now)).await?;
+    let rows =
+        search::list_for_dashboard(&app.db.readers, &page_ids, begin_of_day(context.now)).await?;
     let key_statuses: Vec<_> = {
         let keys = app.keys.lock();
         rows.iter()
@@ -351,7 +354,7 @@ fn bulk_bar(language: Language, matching: usize) -> Markup {
 fn table(
     context: &PageContext,
     query: &KeyListQuery,
-    rows: &[ShownKey],
+    rows: &[DashboardKey],
     key_statuses: &[Option<KeyStatus>],
 ) -> Markup {
     let language = context.language;
@@ -407,7 +410,7 @@ fn table(
     }
 }
 
-fn table_row(context: &PageContext, row: &ShownKey, key_status: Option<&KeyStatus>) -> Markup {
+fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyStatus>) -> Markup {
     let language = context.language;
     let in_flight = key_status.map_or(0, |key_status| key_status.in_flight);
     let billing = key_status.map_or(row.billing, |key_status| key_status.billing);
@@ -459,7 +462,7 @@ fn table_row(context: &PageContext, row: &ShownKey, key_status: Option<&KeyStatu
 }
 
 /// The state with its end, and below it the reason.
-fn state_cell(context: &PageContext, row: &ShownKey, key_status: Option<&KeyStatus>) -> Markup {
+fn state_cell(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyStatus>) -> Markup {
     let language = context.language;
     let kind = match key_status {
         Some(key_status) => key_status.kind,
@@ -507,7 +510,7 @@ fn state_cell(context: &PageContext, row: &ShownKey, key_status: Option<&KeyStat
 }
 
 /// How many of today's requests succeeded; the failures and the last error on hover.
-fn success(language: Language, row: &ShownKey) -> Markup {
+fn success(language: Language, row: &DashboardKey) -> Markup {
     let today = row.today;
     let mut tooltip = language.failures_of(&number(today.failures), &number(today.requests));
     if let Some(error) = row.last_error.as_ref().filter(|_| today.failures > 0) {
@@ -602,14 +605,14 @@ mod tests {
             ..KeyListQuery::default()
         };
 
-        let expected = Filter {
+        let expected = UpstreamKeyFilter {
             text: Some("a".to_owned()),
             billing: Some(Billing::Free),
-            ..Filter::default()
+            ..UpstreamKeyFilter::default()
         };
         assert_eq!(query.filter(), expected);
         assert_eq!(query.state(), None);
-        assert_eq!(query.order(), (Some(Sort::Tokens), true));
+        assert_eq!(query.order(), (Some(UpstreamKeySort::Tokens), true));
         let of_state = KeyListQuery {
             sort: "state".to_owned(),
             ..KeyListQuery::default()

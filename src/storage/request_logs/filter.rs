@@ -1,4 +1,4 @@
-//! `Filter`: which log rows a list shows, told of a row at hand.
+//! `LogFilter`: which log rows a list shows, told of a row at hand.
 
 use std::str::FromStr;
 
@@ -7,15 +7,15 @@ use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::{Outcome, UnknownOutcome};
 use crate::pool::request_id::RequestId;
-use crate::storage::request_logs::Kind;
+use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::listed::RequestLog;
 
 /// What rows must be to be listed; `None`: anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub kind: Option<Kind>,
-    pub ending: Option<Ending>,
-    pub status: Option<Statuses>,
+pub struct LogFilter {
+    pub kind: Option<LogKind>,
+    pub outcome: Option<OutcomeFilter>,
+    pub status: Option<StatusFilter>,
     pub model: Option<String>,
     pub model_version: Option<String>,
     pub client_key_id: Option<ClientKeyId>,
@@ -50,8 +50,8 @@ pub struct Filter {
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    Was(Outcome),
+pub enum OutcomeFilter {
+    Is(Outcome),
     /// Any but success, whoever is to blame.
     Failed,
     /// It has not.
@@ -60,13 +60,13 @@ pub enum Ending {
 
 /// What the client got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statuses {
+pub enum StatusFilter {
     Is(u16),
     /// The first digit.
     Class(u16),
 }
 
-impl Filter {
+impl LogFilter {
     /// Whether there is nothing that a row must be.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -84,7 +84,9 @@ impl Filter {
         let is =
             |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
         self.kind.is_none_or(|kind| row.kind == kind)
-            && self.ending.is_none_or(|ending| ending.matches(row.outcome))
+            && self
+                .outcome
+                .is_none_or(|filter| filter.matches(row.outcome))
             && self
                 .status
                 .is_none_or(|status| row.status.is_some_and(|is| status.matches(is)))
@@ -120,14 +122,17 @@ impl Filter {
             && self
                 .until
                 .is_none_or(|until| row.id < RequestId::first_at(until))
-            && self.text.as_ref().is_none_or(|text| mentions(row, text))
+            && self
+                .text
+                .as_ref()
+                .is_none_or(|text| matches_text(row, text))
     }
 }
 
-impl Ending {
+impl OutcomeFilter {
     fn matches(self, outcome: Option<Outcome>) -> bool {
         match self {
-            Self::Was(wanted) => outcome == Some(wanted),
+            Self::Is(wanted) => outcome == Some(wanted),
             Self::Failed => outcome.is_some_and(|outcome| outcome != Outcome::Success),
             Self::Running => outcome.is_none(),
         }
@@ -136,26 +141,26 @@ impl Ending {
     /// The word for it in commands and URLs.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Was(outcome) => outcome.name(),
+            Self::Is(outcome) => outcome.name(),
             Self::Failed => "failed",
             Self::Running => "running",
         }
     }
 }
 
-impl FromStr for Ending {
+impl FromStr for OutcomeFilter {
     type Err = UnknownOutcome;
 
     fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
         match text {
             "failed" => Ok(Self::Failed),
             "running" => Ok(Self::Running),
-            _ => text.parse().map(Self::Was),
+            _ => text.parse().map(Self::Is),
         }
     }
 }
 
-impl Statuses {
+impl StatusFilter {
     fn matches(self, status: i64) -> bool {
         let (least, most) = self.range();
         (i64::from(least)..=i64::from(most)).contains(&status)
@@ -171,7 +176,7 @@ impl Statuses {
 }
 
 /// As in `404` or `4xx`.
-impl std::fmt::Display for Statuses {
+impl std::fmt::Display for StatusFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Is(status) => write!(f, "{status}"),
@@ -180,7 +185,7 @@ impl std::fmt::Display for Statuses {
     }
 }
 
-impl FromStr for Statuses {
+impl FromStr for StatusFilter {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
@@ -201,8 +206,8 @@ fn contains(text: Option<&str>, part: &str) -> bool {
     text.is_some_and(|text| text.to_ascii_lowercase().contains(&part))
 }
 
-fn mentions(row: &RequestLog, text: &str) -> bool {
-    let places = [
+fn matches_text(row: &RequestLog, text: &str) -> bool {
+    let columns = [
         &row.error,
         &row.model,
         &row.user_agent,
@@ -210,9 +215,9 @@ fn mentions(row: &RequestLog, text: &str) -> bool {
         &row.upstream_key,
     ];
     contains(Some(&row.path), text)
-        || places
+        || columns
             .into_iter()
-            .any(|place| contains(place.as_deref(), text))
+            .any(|column| contains(column.as_deref(), text))
         || row.upstream_key_last4.as_deref() == Some(text)
         || text.parse().is_ok_and(|id: RequestId| id == row.id)
 }
@@ -224,13 +229,13 @@ mod tests {
     #[test]
     fn endings_and_statuses_are_read_as_they_are_written() {
         for text in ["success", "client_gone", "failed", "running"] {
-            assert_eq!(text.parse::<Ending>().unwrap().name(), text);
+            assert_eq!(text.parse::<OutcomeFilter>().unwrap().name(), text);
         }
         for text in ["200", "429", "4xx", "5xx"] {
-            assert_eq!(text.parse::<Statuses>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<StatusFilter>().unwrap().to_string(), text);
         }
         for text in ["", "xx", "9xx", "44xx", "20", "all"] {
-            assert!(text.parse::<Statuses>().is_err(), "{text}");
+            assert!(text.parse::<StatusFilter>().is_err(), "{text}");
         }
     }
 }

@@ -9,14 +9,14 @@ use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::{Error, Result};
-use crate::storage::request_logs::Kind;
+use crate::storage::request_logs::LogKind;
 
 /// A row with what its numbers stand for.
 #[derive(Debug, Clone, Serialize)]
 pub struct RequestLog {
     pub id: RequestId,
     pub started_at: Timestamp,
-    pub kind: Kind,
+    pub kind: LogKind,
     pub client_key_id: Option<ClientKeyId>,
     pub client_key: Option<String>,
     pub client_ip: Option<String>,
@@ -65,12 +65,12 @@ pub struct RequestLog {
     pub close_code: Option<i64>,
     /// Present only where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempt_list: Option<Vec<Attempt>>,
+    pub attempt_list: Option<Vec<ListedAttempt>>,
 }
 
 /// An attempt with what its numbers stand for.
 #[derive(Debug, Clone, Serialize)]
-pub struct Attempt {
+pub struct ListedAttempt {
     #[serde(skip)]
     pub request_id: RequestId,
     pub number: i64,
@@ -132,10 +132,10 @@ pub async fn neighbours(
 pub async fn list_models(db: impl SqliteExecutor<'_>, begin: Timestamp) -> Result<Vec<String>> {
     let models = sqlx::query_scalar!(
         "
-        SELECT text
-        FROM texts
+        SELECT value
+        FROM strings
         WHERE id IN (SELECT model_id FROM model_hours WHERE hour_ms >= ?1) AND id <> 0
-        ORDER BY text
+        ORDER BY value
         ",
         begin,
     );
@@ -146,29 +146,29 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
     let rows = sqlx::query!(
         r#"
         SELECT
-            r.id AS "id!: RequestId", r.started_at_ms AS "started_at: Timestamp", r.kind AS "kind: Kind",
-            r.client_key_id AS "client_key_id: ClientKeyId", c.name AS "client_key?", ip.text AS "client_ip?",
-            ua.text AS "user_agent?", r.method, path.text AS path, model.text AS "model?",
-            version.text AS "model_version?", operation.text AS "operation?", r.streamed AS "streamed: bool", r.status,
+            r.id AS "id!: RequestId", r.started_at_ms AS "started_at: Timestamp", r.kind AS "kind: LogKind",
+            r.client_key_id AS "client_key_id: ClientKeyId", c.name AS "client_key?", ip.value AS "client_ip?",
+            ua.value AS "user_agent?", r.method, path.value AS path, model.value AS "model?",
+            version.value AS "model_version?", operation.value AS "operation?", r.streamed AS "streamed: bool", r.status,
             r.outcome AS "outcome: Outcome", r.error, r.attempts, r.upstream_key_id AS "upstream_key_id: UpstreamKeyId",
             u.label AS "upstream_key?", u.last4 AS "upstream_key_last4?", p.id AS "project_id?: ProjectId",
             coalesce(p.name, p.number) AS "project?: String", r.wait_ms, r.first_byte_ms, r.duration_ms,
             r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
-            r.tool_tokens, r.total_tokens, reason.text AS "finish_reason?", tier.text AS "service_tier?",
+            r.tool_tokens, r.total_tokens, reason.value AS "finish_reason?", tier.value AS "service_tier?",
             r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64", r.turns, r.close_code
         FROM request_logs AS r
         LEFT JOIN client_keys AS c ON c.id = r.client_key_id
         LEFT JOIN upstream_keys AS u ON u.id = r.upstream_key_id
-        LEFT JOIN projects AS told ON told.id = r.project_id
-        LEFT JOIN projects AS p ON p.id = coalesce(told.merged_into_id, told.id)
-        LEFT JOIN texts AS ip ON ip.id = r.client_ip_id
-        LEFT JOIN texts AS ua ON ua.id = r.user_agent_id
-        JOIN texts AS path ON path.id = r.path_id
-        LEFT JOIN texts AS model ON model.id = r.model_id
-        LEFT JOIN texts AS version ON version.id = r.model_version_id
-        LEFT JOIN texts AS operation ON operation.id = r.operation_id
-        LEFT JOIN texts AS reason ON reason.id = r.finish_reason_id
-        LEFT JOIN texts AS tier ON tier.id = r.service_tier_id
+        LEFT JOIN projects AS logged ON logged.id = r.project_id
+        LEFT JOIN projects AS p ON p.id = coalesce(logged.merged_into_id, logged.id)
+        LEFT JOIN strings AS ip ON ip.id = r.client_ip_id
+        LEFT JOIN strings AS ua ON ua.id = r.user_agent_id
+        JOIN strings AS path ON path.id = r.path_id
+        LEFT JOIN strings AS model ON model.id = r.model_id
+        LEFT JOIN strings AS version ON version.id = r.model_version_id
+        LEFT JOIN strings AS operation ON operation.id = r.operation_id
+        LEFT JOIN strings AS reason ON reason.id = r.finish_reason_id
+        LEFT JOIN strings AS tier ON tier.id = r.service_tier_id
         WHERE r.id IN (SELECT value FROM json_each(?1))
         ORDER BY r.id DESC
         "#,
@@ -221,9 +221,9 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
 }
 
 /// The newest request's attempts first, each request's in their order.
-async fn list_attempts(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Attempt>> {
+async fn list_attempts(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<ListedAttempt>> {
     let attempts = sqlx::query_as!(
-        Attempt,
+        ListedAttempt,
         r#"
         SELECT
             a.request_id AS "request_id: RequestId", a.number, a.upstream_key_id AS "upstream_key_id: UpstreamKeyId",
@@ -232,8 +232,8 @@ async fn list_attempts(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Att
             a.error, a.started_at_ms AS "started_at: Timestamp", a.duration_ms
         FROM attempts AS a
         LEFT JOIN upstream_keys AS u ON u.id = a.upstream_key_id
-        LEFT JOIN projects AS told ON told.id = a.project_id
-        LEFT JOIN projects AS p ON p.id = coalesce(told.merged_into_id, told.id)
+        LEFT JOIN projects AS logged ON logged.id = a.project_id
+        LEFT JOIN projects AS p ON p.id = coalesce(logged.merged_into_id, logged.id)
         WHERE a.request_id IN (SELECT value FROM json_each(?1))
         ORDER BY a.request_id DESC, a.number
         "#,
@@ -254,7 +254,7 @@ mod tests {
     async fn one_row_is_found_whole_or_named_as_missing(pool: SqlitePool) {
         let row = row(0);
         let id = row.id;
-        write(&Db::of(pool.clone()), vec![row]).await;
+        write(&Db::from_pool(pool.clone()), vec![row]).await;
 
         let found = find(&pool, id).await.unwrap();
 

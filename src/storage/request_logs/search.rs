@@ -7,9 +7,9 @@ use sqlx::SqlitePool;
 use crate::clock;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::request_logs::filter::Filter;
+use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::{self, RequestLog};
-use crate::storage::request_logs::terms::{Range, Terms};
+use crate::storage::request_logs::search_plan::{IdRange, SearchPlan};
 
 /// How many rows the first step looks at.
 const FIRST_STEP: usize = 400;
@@ -18,7 +18,7 @@ const STEP: Duration = Duration::from_millis(8);
 
 /// From where on rows are listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Place {
+pub enum LogPosition {
     #[default]
     Newest,
     OlderThan(RequestId),
@@ -27,7 +27,7 @@ pub enum Place {
 
 /// Rows, and how to go on.
 #[derive(Debug)]
-pub struct Found {
+pub struct LogSearchResult {
     /// Newest first, with their attempts.
     pub rows: Vec<RequestLog>,
     /// In the direction of the search: go on beyond this one. `None`: there is nothing more.
@@ -39,19 +39,19 @@ pub struct Found {
 /// Up to `limit` rows from `place` on. Whatever is not found by `deadline` stays for the next search.
 pub async fn search(
     db: &SqlitePool,
-    filter: &Filter,
-    place: Place,
+    filter: &LogFilter,
+    position: LogPosition,
     limit: usize,
     deadline: Option<Instant>,
-) -> Result<Found> {
-    let nothing = Found {
+) -> Result<LogSearchResult> {
+    let nothing = LogSearchResult {
         rows: Vec::new(),
         next: None,
         stopped: false,
     };
-    if let Some(row) = named(db, filter).await? {
-        return Ok(Found {
-            rows: if place == Place::Newest {
+    if let Some(row) = find_by_id(db, filter).await? {
+        return Ok(LogSearchResult {
+            rows: if position == LogPosition::Newest {
                 vec![row]
             } else {
                 Vec::new()
@@ -59,15 +59,15 @@ pub async fn search(
             ..nothing
         });
     }
-    let Some(terms) = Terms::of(db, filter).await? else {
+    let Some(plan) = SearchPlan::of(db, filter).await? else {
         return Ok(nothing);
     };
-    let mut range = Range::of(filter, place);
-    let source = terms.best_source(db, range).await?;
+    let mut range = IdRange::of(filter, position);
+    let scan = plan.best_scan(db, range).await?;
     let mut ids: Vec<RequestId> = Vec::new();
     // One more shows that there is a next page.
     let wanted = limit.saturating_add(1);
-    let mut size = if terms.is_all(source) {
+    let mut size = if plan.is_exact(scan) {
         wanted
     } else {
         FIRST_STEP
@@ -75,14 +75,12 @@ pub async fn search(
     let mut stopped = false;
     loop {
         let begun = clock::instant();
-        let step = terms
-            .step(db, source, range, size, wanted - ids.len())
-            .await?;
+        let step = plan.step(db, scan, range, size, wanted - ids.len()).await?;
         ids.extend(step.found);
-        let (Some(last), false) = (step.last, ids.len() == wanted || step.seen < size) else {
+        let (Some(last), false) = (step.last, ids.len() == wanted || step.examined < size) else {
             break;
         };
-        range.go_on(last);
+        range.advance(last);
         let now = clock::instant();
         if deadline.is_some_and(|deadline| now + STEP / 2 >= deadline) {
             stopped = true;
@@ -94,12 +92,12 @@ pub async fn search(
         ids.truncate(limit);
         ids.last().copied()
     } else if stopped {
-        Some(range.edge())
+        Some(range.resume_position())
     } else {
         None
     };
     let rows = listed::list(db, &ids).await?;
-    Ok(Found {
+    Ok(LogSearchResult {
         rows,
         next,
         stopped,
@@ -107,7 +105,7 @@ pub async fn search(
 }
 
 /// The one row whose id is the text that is sought.
-async fn named(db: &SqlitePool, filter: &Filter) -> Result<Option<RequestLog>> {
+async fn find_by_id(db: &SqlitePool, filter: &LogFilter) -> Result<Option<RequestLog>> {
     let Some(id) = filter.text.as_deref().and_then(|text| text.parse().ok()) else {
         return Ok(None);
     };
@@ -135,9 +133,9 @@ mod tests {
     use crate::pool::quota::usage::TokenUsage;
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::{add_keys, write};
-    use crate::storage::request_logs::filter::{Ending, Statuses};
+    use crate::storage::request_logs::filter::{OutcomeFilter, StatusFilter};
     use crate::storage::request_logs::tests::{row, running};
-    use crate::storage::request_logs::{Kind, NewRequestLog};
+    use crate::storage::request_logs::{LogKind, NewRequestLog};
 
     /// Rows that differ in all that can be filtered by, each thing with another period.
     fn varied(number: i64) -> NewRequestLog {
@@ -163,7 +161,7 @@ mod tests {
         if every(5) {
             (row.method, row.path) = ("GET".to_owned(), "/v1beta/models".to_owned());
             (row.operation, row.model) = (Some("models.list".to_owned()), None);
-            row.kind = Kind::Check;
+            row.kind = LogKind::Check;
         }
         if every(7) {
             row.user_agent = Some("curl/8".to_owned());
@@ -187,15 +185,15 @@ mod tests {
         row
     }
 
-    fn filters() -> Vec<Filter> {
+    fn filters() -> Vec<LogFilter> {
         let text = |text: &str| Some(text.to_owned());
         let at = |seconds| Some(row(seconds).started_at);
-        let sets: [&dyn Fn(&mut Filter); 42] = [
+        let sets: [&dyn Fn(&mut LogFilter); 42] = [
             &|_| (),
-            &|filter| filter.kind = Some(Kind::Request),
-            &|filter| filter.kind = Some(Kind::Check),
-            &|filter| filter.ending = Some(Ending::Failed),
-            &|filter| filter.ending = Some(Ending::Running),
+            &|filter| filter.kind = Some(LogKind::Request),
+            &|filter| filter.kind = Some(LogKind::Check),
+            &|filter| filter.outcome = Some(OutcomeFilter::Failed),
+            &|filter| filter.outcome = Some(OutcomeFilter::Running),
             &|filter| filter.model = text("Gemini-Pro"),
             &|filter| filter.model = text("no such model"),
             &|filter| filter.model_version = text("gemini-pro-001"),
@@ -231,38 +229,39 @@ mod tests {
             &|filter| filter.text = text("client"),
             &|filter| filter.text = Some(row(17).id.to_string()),
             &|filter| {
-                (filter.ending, filter.model) = (Some(Ending::Failed), text("Gemini-Pro"));
+                (filter.outcome, filter.model) = (Some(OutcomeFilter::Failed), text("Gemini-Pro"));
                 filter.client_key_id = Some(ClientKeyId(2));
             },
             &|filter| (filter.retried, filter.text, filter.since) = (true, text("quota"), at(10)),
             &|filter| {
                 filter.upstream_key_id = Some(UpstreamKeyId(2));
-                filter.status = Some(Statuses::Class(4));
+                filter.status = Some(StatusFilter::Class(4));
             },
         ];
         let mut filters: Vec<_> = sets.into_iter().map(with).collect();
         filters.extend(
-            Outcome::ALL.map(|outcome| with(&|filter| filter.ending = Some(Ending::Was(outcome)))),
+            Outcome::ALL
+                .map(|outcome| with(&|filter| filter.outcome = Some(OutcomeFilter::Is(outcome)))),
         );
         let statuses = [
-            Statuses::Is(200),
-            Statuses::Is(429),
-            Statuses::Class(2),
-            Statuses::Class(4),
-            Statuses::Class(5),
+            StatusFilter::Is(200),
+            StatusFilter::Is(429),
+            StatusFilter::Class(2),
+            StatusFilter::Class(4),
+            StatusFilter::Class(5),
         ];
         filters.extend(statuses.map(|status| with(&|filter| filter.status = Some(status))));
         filters
     }
 
-    fn with(set: &dyn Fn(&mut Filter)) -> Filter {
-        let mut filter = Filter::default();
+    fn with(set: &dyn Fn(&mut LogFilter)) -> LogFilter {
+        let mut filter = LogFilter::default();
         set(&mut filter);
         filter
     }
 
     async fn fill(pool: &SqlitePool) -> Vec<RequestLog> {
-        let db = Db::of(pool.clone());
+        let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         sqlx::query(
             "
@@ -282,29 +281,31 @@ mod tests {
     /// All pages, one after another; each search that stops for time is gone on with.
     async fn all(
         pool: &SqlitePool,
-        filter: &Filter,
-        begin: Place,
+        filter: &LogFilter,
+        begin: LogPosition,
         limit: usize,
         deadline: Option<Instant>,
     ) -> Vec<RequestId> {
-        let (mut ids, mut place) = (Vec::new(), begin);
+        let (mut ids, mut position) = (Vec::new(), begin);
         loop {
-            let found = search(pool, filter, place, limit, deadline).await.unwrap();
+            let found = search(pool, filter, position, limit, deadline)
+                .await
+                .unwrap();
             let page: Vec<_> = found.rows.iter().map(|row| row.id).collect();
             assert!(
                 page.len() <= limit && page.is_sorted_by(|a, b| a > b),
                 "{filter:?}: {page:?}"
             );
-            place = match (place, found.next) {
-                (Place::NewerThan(_), next) => {
+            position = match (position, found.next) {
+                (LogPosition::NewerThan(_), next) => {
                     ids.splice(0..0, page);
                     let Some(next) = next else { break };
-                    Place::NewerThan(next)
+                    LogPosition::NewerThan(next)
                 }
                 (_, next) => {
                     ids.extend(page);
                     let Some(next) = next else { break };
-                    Place::OlderThan(next)
+                    LogPosition::OlderThan(next)
                 }
             };
         }
@@ -318,14 +319,14 @@ mod tests {
         let rows = fill(&pool).await;
         assert_eq!(rows.len(), 120);
         let long_ago = Some(clock::instant());
-        let oldest = Place::NewerThan(RequestId(0));
+        let oldest = LogPosition::NewerThan(RequestId(0));
 
         for filter in filters() {
             let matching = rows.iter().filter(|row| filter.matches(row));
             let matching: Vec<_> = matching.map(|row| row.id).collect();
 
             for limit in [1, 7, 500] {
-                let found = all(&pool, &filter, Place::Newest, limit, None).await;
+                let found = all(&pool, &filter, LogPosition::Newest, limit, None).await;
                 assert_eq!(found, matching, "{filter:?}, {limit} a page");
             }
             if filter
@@ -341,7 +342,7 @@ mod tests {
                     "{filter:?}, from the oldest on, with stops"
                 );
             }
-            let found = all(&pool, &filter, Place::Newest, 7, long_ago).await;
+            let found = all(&pool, &filter, LogPosition::Newest, 7, long_ago).await;
             assert_eq!(found, matching, "{filter:?}, with stops");
         }
     }
@@ -370,18 +371,24 @@ mod tests {
         .execute(&pool)
         .await
         .unwrap();
-        let filter = Filter {
+        let filter = LogFilter {
             text: Some("is nowhere".to_owned()),
-            ..Filter::default()
+            ..LogFilter::default()
         };
 
-        let found = search(&pool, &filter, Place::Newest, 50, Some(clock::instant()))
-            .await
-            .unwrap();
+        let found = search(
+            &pool,
+            &filter,
+            LogPosition::Newest,
+            50,
+            Some(clock::instant()),
+        )
+        .await
+        .unwrap();
 
         assert!(found.stopped && found.rows.is_empty());
         assert_eq!(found.next, Some(RequestId(3_120 - 400 + 1)));
-        let whole = search(&pool, &filter, Place::Newest, 50, None)
+        let whole = search(&pool, &filter, LogPosition::Newest, 50, None)
             .await
             .unwrap();
         assert!(!whole.stopped && whole.next.is_none());

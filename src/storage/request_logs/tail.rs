@@ -1,4 +1,4 @@
-//! `Tail`: requests as they end.
+//! `LogTail`: requests as they end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,61 +11,61 @@ use crate::storage::request_logs::listed::{self, RequestLog};
 use crate::storage::request_logs::{list_finished_ids, list_running_ids};
 
 /// How long after its start a request may get its row: rows do not come in the order of their ids.
-const LATEST: Duration = Duration::from_mins(1);
+const MAX_ROW_DELAY: Duration = Duration::from_mins(1);
 
 /// What has been seen, so that each request is shown once, when it has ended.
 #[derive(Debug)]
-pub struct Tail {
+pub struct LogTail {
     /// Finished and shown, or finished before; forgotten when they cannot come again.
-    seen: BTreeSet<RequestId>,
+    reported: BTreeSet<RequestId>,
     running: BTreeSet<RequestId>,
 }
 
 /// What has happened since the last look.
 #[derive(Debug, Default)]
-pub struct News {
+pub struct LogUpdates {
     /// Still running, and not seen before; newest first.
-    pub begun: Vec<RequestLog>,
+    pub started: Vec<RequestLog>,
     /// Oldest first.
-    pub ended: Vec<RequestLog>,
+    pub finished: Vec<RequestLog>,
 }
 
-impl Tail {
+impl LogTail {
     /// From now on: what has ended by now is not shown.
     pub async fn begin(db: &Db, now: Timestamp) -> Result<Self> {
         let running = running(db).await?;
         let finished = list_finished_ids(&db.readers, earliest(now), &running).await?;
         Ok(Self {
-            seen: finished.into_iter().collect(),
+            reported: finished.into_iter().collect(),
             running,
         })
     }
 
     /// What has begun or ended since the last call.
-    pub async fn next(&mut self, db: &Db, now: Timestamp) -> Result<News> {
+    pub async fn next(&mut self, db: &Db, now: Timestamp) -> Result<LogUpdates> {
         let earliest = earliest(now);
-        let mut ended = list_finished_ids(&db.readers, earliest, &self.running).await?;
-        ended.retain(|id| {
+        let mut finished = list_finished_ids(&db.readers, earliest, &self.running).await?;
+        finished.retain(|id| {
             self.running.remove(id);
-            self.seen.insert(*id)
+            self.reported.insert(*id)
         });
-        let mut begun: Vec<_> = running(db).await?.into_iter().collect();
-        begun.retain(|id| self.running.insert(*id));
-        self.seen = self.seen.split_off(&earliest);
-        let mut news = News {
-            begun: listed::list(&db.readers, &begun).await?,
+        let mut started: Vec<_> = running(db).await?.into_iter().collect();
+        started.retain(|id| self.running.insert(*id));
+        self.reported = self.reported.split_off(&earliest);
+        let mut updates = LogUpdates {
+            started: listed::list(&db.readers, &started).await?,
             // Without those that were deleted for their age meanwhile.
-            ended: listed::list(&db.readers, &ended).await?,
+            finished: listed::list(&db.readers, &finished).await?,
         };
         // One may have ended in between.
-        news.begun.retain(|row| row.outcome.is_none());
-        news.ended.reverse();
-        Ok(news)
+        updates.started.retain(|row| row.outcome.is_none());
+        updates.finished.reverse();
+        Ok(updates)
     }
 }
 
 fn earliest(now: Timestamp) -> RequestId {
-    RequestId::first_at(now - LATEST)
+    RequestId::first_at(now - MAX_ROW_DELAY)
 }
 
 async fn running(db: &Db) -> Result<BTreeSet<RequestId>> {
@@ -83,29 +83,29 @@ mod tests {
 
     #[sqlx::test]
     async fn each_request_is_told_once_when_it_has_ended(pool: SqlitePool) {
-        let db = Db::of(pool);
+        let db = Db::from_pool(pool);
         let ids = |rows: Vec<RequestLog>| rows.iter().map(|row| row.id).collect::<Vec<_>>();
         let now = row(2).started_at;
         write(&db, vec![row(0), running(1)]).await;
-        let mut tail = Tail::begin(&db, now).await.unwrap();
+        let mut tail = LogTail::begin(&db, now).await.unwrap();
 
         write(&db, vec![row(3), running(4)]).await;
-        let news = tail.next(&db, now).await.unwrap();
-        assert_eq!(ids(news.ended), [row(3).id]);
-        assert_eq!(ids(news.begun), [row(4).id]);
+        let updates = tail.next(&db, now).await.unwrap();
+        assert_eq!(ids(updates.finished), [row(3).id]);
+        assert_eq!(ids(updates.started), [row(4).id]);
 
         // It began before one that was shown already.
         write(&db, vec![row(2), row(1)]).await;
-        let news = tail.next(&db, now).await.unwrap();
-        assert_eq!(ids(news.ended), [row(1).id, row(2).id]);
-        assert!(news.begun.is_empty());
+        let updates = tail.next(&db, now).await.unwrap();
+        assert_eq!(ids(updates.finished), [row(1).id, row(2).id]);
+        assert!(updates.started.is_empty());
 
-        let much_later = now + 60 * LATEST;
+        let much_later = now + 60 * MAX_ROW_DELAY;
         write(&db, vec![row(4)]).await;
-        let news = tail.next(&db, much_later).await.unwrap();
-        assert_eq!(ids(news.ended), [row(4).id]);
-        let news = tail.next(&db, much_later).await.unwrap();
-        assert!(news.ended.is_empty() && news.begun.is_empty());
-        assert!(tail.seen.is_empty() && tail.running.is_empty());
+        let updates = tail.next(&db, much_later).await.unwrap();
+        assert_eq!(ids(updates.finished), [row(4).id]);
+        let updates = tail.next(&db, much_later).await.unwrap();
+        assert!(updates.finished.is_empty() && updates.started.is_empty());
+        assert!(tail.reported.is_empty() && tail.running.is_empty());
     }
 }

@@ -8,11 +8,11 @@ use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 
 /// So many of a key's last attempts are looked at: each is a look-up of its own.
-const ATTEMPTS: i64 = 2_000;
+const MAX_ATTEMPTS: i64 = 2_000;
 
 /// What was done with a key on one UTC day.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Day {
+pub struct UpstreamKeyDay {
     pub day: Timestamp,
     pub requests: i64,
     pub successes: i64,
@@ -23,7 +23,7 @@ pub struct Day {
 
 /// How often a key's attempts came to a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failures {
+pub struct FailuresByRule {
     pub rule: String,
     pub count: i64,
     pub last_at: Timestamp,
@@ -35,17 +35,17 @@ pub struct Failures {
 
 /// A key's failures, and how far back was looked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recent {
+pub struct RecentFailures {
     pub attempts: i64,
     /// When the first of them began; `None`: there was none.
     pub since: Option<Timestamp>,
     /// Most frequent first.
-    pub failures: Vec<Failures>,
+    pub failures: Vec<FailuresByRule>,
 }
 
 /// A check of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PastCheck {
+pub struct LoggedCheck {
     pub id: RequestId,
     pub started_at: Timestamp,
     pub status: Option<u16>,
@@ -57,7 +57,7 @@ pub struct PastCheck {
 
 /// A rest of a project, with what showed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestEvidence {
+pub struct CooldownEvidence {
     pub model: String,
     pub rule: String,
     pub status: Option<u16>,
@@ -72,10 +72,10 @@ pub async fn list_days(
     id: UpstreamKeyId,
     first: Timestamp,
     days: u32,
-) -> Result<Vec<Day>> {
+) -> Result<Vec<UpstreamKeyDay>> {
     // By the primary key, day by day: it begins with the day.
     let rows = sqlx::query_as!(
-        Day,
+        UpstreamKeyDay,
         r#"
         WITH RECURSIVE days (day_ms, number) AS (
             SELECT ?2, 1
@@ -103,7 +103,7 @@ pub async fn recent_failures(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
     since: Timestamp,
-) -> Result<Recent> {
+) -> Result<RecentFailures> {
     let since_id = RequestId::first_at(since);
     let rows = sqlx::query!(
         r#"
@@ -122,7 +122,7 @@ pub async fn recent_failures(
         "#,
         id,
         since_id,
-        ATTEMPTS,
+        MAX_ATTEMPTS,
     );
     // Beside the one maximum SQLite tells the other columns of its row.
     let rows = rows.fetch_all(db).await?;
@@ -133,7 +133,7 @@ pub async fn recent_failures(
         .filter(|row| row.outcome.as_deref() != Some("success"));
     let mut failures: Vec<_> = failed
         .filter_map(|row| {
-            Some(Failures {
+            Some(FailuresByRule {
                 rule: row.rule.or(row.outcome)?,
                 count: row.count,
                 last_at: row.last_at,
@@ -143,7 +143,7 @@ pub async fn recent_failures(
         })
         .collect();
     failures.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.rule.cmp(&b.rule)));
-    Ok(Recent {
+    Ok(RecentFailures {
         attempts,
         since,
         failures,
@@ -155,9 +155,9 @@ pub async fn list_checks(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
     limit: u32,
-) -> Result<Vec<PastCheck>> {
+) -> Result<Vec<LoggedCheck>> {
     let checks = sqlx::query_as!(
-        PastCheck,
+        LoggedCheck,
         r#"
         SELECT
             r.id AS "id!: RequestId", r.started_at_ms AS "started_at!: Timestamp", r.status AS "status: u16",
@@ -175,13 +175,13 @@ pub async fn list_checks(
 }
 
 /// The running rests of a project that Google's answers have told, with those answers.
-pub async fn list_rests(
+pub async fn list_cooldowns(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
     now: Timestamp,
-) -> Result<Vec<RestEvidence>> {
-    let rests = sqlx::query_as!(
-        RestEvidence,
+) -> Result<Vec<CooldownEvidence>> {
+    let cooldowns = sqlx::query_as!(
+        CooldownEvidence,
         r#"
         SELECT
             model, rule, status AS "status: u16", message, request_id AS "request_id: RequestId",
@@ -193,7 +193,7 @@ pub async fn list_rests(
         project_id,
         now,
     );
-    Ok(rests.fetch_all(db).await?)
+    Ok(cooldowns.fetch_all(db).await?)
 }
 
 #[cfg(test)]
@@ -205,8 +205,8 @@ mod tests {
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::{add_keys, write};
     use crate::storage::request_logs::tests::row;
-    use crate::storage::request_logs::{Kind, NewRequestLog};
-    use crate::storage::sums::begin_of_day;
+    use crate::storage::request_logs::{LogKind, NewRequestLog};
+    use crate::storage::rollups::begin_of_day;
 
     const KEY: UpstreamKeyId = UpstreamKeyId(1);
 
@@ -220,10 +220,10 @@ mod tests {
     }
 
     async fn filled(pool: SqlitePool) -> Db {
-        let db = Db::of(pool);
+        let db = Db::from_pool(pool);
         add_keys(&db).await;
         let mut check = failed(4, "api_key_invalid");
-        check.kind = Kind::Check;
+        check.kind = LogKind::Check;
         check.client_key_id = None;
         let mut others = row(5);
         others.attempts[0].upstream_key_id = UpstreamKeyId(2);
@@ -271,7 +271,7 @@ mod tests {
             (recent.attempts, recent.since),
             (6, Some(row(0).started_at))
         );
-        let told: Vec<_> = recent
+        let found: Vec<_> = recent
             .failures
             .iter()
             .map(|failure| {
@@ -287,7 +287,7 @@ mod tests {
             ("api_key_invalid", 1, Some("api_key_invalid at 4")),
             ("overloaded", 1, Some("overloaded at 3")),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
         assert_eq!(recent.failures[0].request_id, row(2).id);
         let later = recent_failures(&db.readers, KEY, row(3).started_at).await;
         assert_eq!(later.unwrap().attempts, 3);
@@ -299,11 +299,11 @@ mod tests {
 
         let checks = list_checks(&db.readers, KEY, 10).await.unwrap();
 
-        let told: Vec<_> = checks
+        let found: Vec<_> = checks
             .iter()
             .map(|check| (check.id, check.rule.as_deref()))
             .collect();
-        assert_eq!(told, [(row(4).id, Some("api_key_invalid"))]);
+        assert_eq!(found, [(row(4).id, Some("api_key_invalid"))]);
         let others = list_checks(&db.readers, UpstreamKeyId(2), 10).await;
         assert!(others.unwrap().is_empty());
     }

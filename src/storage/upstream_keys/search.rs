@@ -14,7 +14,7 @@ use crate::storage::error::{Error, Result};
 
 /// Which keys to find; what is `None` does not matter. Their states are not known here, but to the running server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct UpstreamKeyFilter {
     /// Words that must all be in the label, the last characters, the project's names or the tags.
     pub text: Option<String>,
     /// By the name or the number of its project.
@@ -29,7 +29,7 @@ pub struct Filter {
 /// In which order. What a key has none of comes last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Sort {
+pub enum UpstreamKeySort {
     #[default]
     Created,
     Label,
@@ -44,7 +44,7 @@ pub enum Sort {
 
 /// A key as the dashboard shows it, with its requests since midnight UTC.
 #[derive(Debug, Clone)]
-pub struct ShownKey {
+pub struct DashboardKey {
     pub id: UpstreamKeyId,
     pub label: String,
     pub last4: String,
@@ -61,8 +61,8 @@ pub struct ShownKey {
     pub state_status: Option<u16>,
     pub state_message: Option<String>,
     pub state_request_id: Option<RequestId>,
-    pub today: Counts,
-    pub ever: Counts,
+    pub today: AttemptCounts,
+    pub all_time: AttemptCounts,
     pub last_used_at: Option<Timestamp>,
     pub last_error: Option<String>,
     pub checked_at: Option<Timestamp>,
@@ -71,7 +71,7 @@ pub struct ShownKey {
 
 /// Attempts with a key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct AttemptCounts {
     pub requests: i64,
     pub successes: i64,
     pub failures: i64,
@@ -84,14 +84,14 @@ const PROJECT: &str = "coalesce(p.name, p.number)";
 /// The ids of the keys in use that match, in order. `day` is when today began.
 pub async fn search(
     db: &SqlitePool,
-    filter: &Filter,
-    sort: Sort,
+    filter: &UpstreamKeyFilter,
+    sort: UpstreamKeySort,
     descending: bool,
     day: Timestamp,
 ) -> Result<Vec<UpstreamKeyId>> {
     let by_today = |expression| by_today(db, filter, expression, descending, day);
     match sort {
-        Sort::Created => {
+        UpstreamKeySort::Created => {
             let (mut ids, _) = matching(db, filter, "NULL", day).await?;
             ids.sort_unstable();
             if descending {
@@ -99,8 +99,8 @@ pub async fn search(
             }
             Ok(ids)
         }
-        Sort::Label | Sort::Project => {
-            let expression = if sort == Sort::Label {
+        UpstreamKeySort::Label | UpstreamKeySort::Project => {
+            let expression = if sort == UpstreamKeySort::Label {
                 "k.label"
             } else {
                 PROJECT
@@ -114,8 +114,8 @@ pub async fn search(
             sort_by(&mut ids, values, descending, Ord::cmp);
             Ok(ids)
         }
-        Sort::Priority | Sort::LastUsed => {
-            let expression = if sort == Sort::Priority {
+        UpstreamKeySort::Priority | UpstreamKeySort::LastUsed => {
+            let expression = if sort == UpstreamKeySort::Priority {
                 "k.priority"
             } else {
                 "k.last_used_at_ms"
@@ -125,9 +125,9 @@ pub async fn search(
             sort_by(&mut ids, values, descending, f64::total_cmp);
             Ok(ids)
         }
-        Sort::Requests => by_today("requests").await,
-        Sort::Success => by_today("successes * 1.0 / requests").await,
-        Sort::Tokens => by_today("total_tokens").await,
+        UpstreamKeySort::Requests => by_today("requests").await,
+        UpstreamKeySort::Success => by_today("successes * 1.0 / requests").await,
+        UpstreamKeySort::Tokens => by_today("total_tokens").await,
     }
 }
 
@@ -135,7 +135,7 @@ pub async fn search(
 /// long as looking each key up in it.
 async fn by_today(
     db: &SqlitePool,
-    filter: &Filter,
+    filter: &UpstreamKeyFilter,
     expression: &str,
     descending: bool,
     day: Timestamp,
@@ -165,7 +165,7 @@ async fn by_today(
 /// than a row for each, and so does sorting them in memory.
 async fn matching(
     db: &SqlitePool,
-    filter: &Filter,
+    filter: &UpstreamKeyFilter,
     expression: &str,
     day: Timestamp,
 ) -> Result<(Vec<UpstreamKeyId>, String)> {
@@ -261,11 +261,11 @@ fn contains(word: &str) -> String {
 }
 
 /// These keys, as far as they are in use, in the order in which they are asked for.
-pub async fn list_shown(
+pub async fn list_for_dashboard(
     db: impl SqliteExecutor<'_>,
     ids: &[UpstreamKeyId],
     day: Timestamp,
-) -> Result<Vec<ShownKey>> {
+) -> Result<Vec<DashboardKey>> {
     let ids = serde_json::to_string(ids).expect("numbers become JSON");
     let rows = sqlx::query!(
         r#"
@@ -277,18 +277,18 @@ pub async fn list_shown(
             d.requests AS "today_requests?", d.successes AS "today_successes?", d.failures AS "today_failures?",
             d.total_tokens AS "today_tokens?", k.last_used_at_ms AS "last_used_at: Timestamp", k.last_error,
             k.checked_at_ms AS "checked_at: Timestamp", k.created_at_ms AS "created_at: Timestamp"
-        FROM json_each(?1) AS asked
-        JOIN upstream_keys AS k ON k.id = asked.value
+        FROM json_each(?1) AS requested
+        JOIN upstream_keys AS k ON k.id = requested.value
         JOIN projects AS p ON p.id = k.project_id
         LEFT JOIN upstream_key_days AS d ON d.upstream_key_id = k.id AND d.day_ms = ?2
         WHERE k.removed_at_ms IS NULL
-        ORDER BY asked.key
+        ORDER BY requested.key
         "#,
         ids,
         day,
     );
     let rows = rows.fetch_all(db).await?;
-    let shown = rows.into_iter().map(|row| ShownKey {
+    let shown = rows.into_iter().map(|row| DashboardKey {
         id: row.id,
         label: row.label,
         last4: row.last4,
@@ -303,13 +303,13 @@ pub async fn list_shown(
         state_status: row.state_status,
         state_message: row.state_message.filter(|message| !message.is_empty()),
         state_request_id: row.state_request_id,
-        today: Counts {
+        today: AttemptCounts {
             requests: row.today_requests.unwrap_or(0),
             successes: row.today_successes.unwrap_or(0),
             failures: row.today_failures.unwrap_or(0),
             tokens: row.today_tokens.unwrap_or(0),
         },
-        ever: Counts {
+        all_time: AttemptCounts {
             requests: row.requests,
             successes: row.successes,
             failures: row.failures,
@@ -324,12 +324,12 @@ pub async fn list_shown(
 }
 
 /// One key in use.
-pub async fn find_shown(
+pub async fn find_for_dashboard(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
     day: Timestamp,
-) -> Result<ShownKey> {
-    let found = list_shown(db, &[id], day).await?.pop();
+) -> Result<DashboardKey> {
+    let found = list_for_dashboard(db, &[id], day).await?.pop();
     found.ok_or_else(|| Error::NotFound(format!("upstream key {}", id.0)))
 }
 
@@ -368,7 +368,7 @@ mod tests {
 
     /// Three keys: the second was used today, the third yesterday.
     async fn filled(pool: SqlitePool) -> Db {
-        let db = Db::of(pool);
+        let db = Db::from_pool(pool);
         add(
             &db,
             "secret-of-the-key-aaaa",
@@ -415,16 +415,16 @@ mod tests {
     #[sqlx::test]
     async fn every_filter_finds_its_keys(pool: SqlitePool) {
         let db = filled(pool).await;
-        let text = |text: &str| Filter {
+        let text = |text: &str| UpstreamKeyFilter {
             text: Some(text.to_owned()),
-            ..Filter::default()
+            ..UpstreamKeyFilter::default()
         };
-        let project = |name: &str| Filter {
+        let project = |name: &str| UpstreamKeyFilter {
             project: Some(name.to_owned()),
-            ..Filter::default()
+            ..UpstreamKeyFilter::default()
         };
         let cases = [
-            (Filter::default(), &[1, 2, 3][..]),
+            (UpstreamKeyFilter::default(), &[1, 2, 3][..]),
             (text("ALPHA"), &[2]),
             (text("a bbbb"), &[2]),
             (text("projects/7"), &[1]),
@@ -434,36 +434,36 @@ mod tests {
             (project("team"), &[2]),
             (project("projects/7"), &[1]),
             (
-                Filter {
+                UpstreamKeyFilter {
                     billing: Some(Billing::Paid),
-                    ..Filter::default()
+                    ..UpstreamKeyFilter::default()
                 },
                 &[2, 3],
             ),
             (
-                Filter {
+                UpstreamKeyFilter {
                     tag: Some("eu".to_owned()),
-                    ..Filter::default()
+                    ..UpstreamKeyFilter::default()
                 },
                 &[1, 3],
             ),
             (
-                Filter {
+                UpstreamKeyFilter {
                     priority: Some(2),
-                    ..Filter::default()
+                    ..UpstreamKeyFilter::default()
                 },
                 &[2],
             ),
             (
-                Filter {
+                UpstreamKeyFilter {
                     failing: true,
-                    ..Filter::default()
+                    ..UpstreamKeyFilter::default()
                 },
                 &[2],
             ),
         ];
         for (filter, expected) in cases {
-            let found = search(&db.readers, &filter, Sort::Created, false, DAY).await;
+            let found = search(&db.readers, &filter, UpstreamKeySort::Created, false, DAY).await;
             let found: Vec<_> = found.unwrap().iter().map(|id| id.0).collect();
             assert_eq!(found, expected, "{filter:?}");
         }
@@ -473,17 +473,24 @@ mod tests {
     async fn every_order_goes_both_ways_with_what_is_missing_last(pool: SqlitePool) {
         let db = filled(pool).await;
         for (sort, up, down) in [
-            (Sort::Created, [1, 2, 3], [3, 2, 1]),
-            (Sort::Label, [2, 1, 3], [3, 1, 2]),
-            (Sort::Project, [1, 2, 3], [2, 1, 3]),
-            (Sort::Priority, [1, 3, 2], [2, 3, 1]),
-            (Sort::Requests, [2, 1, 3], [2, 3, 1]),
-            (Sort::Success, [2, 1, 3], [2, 3, 1]),
-            (Sort::Tokens, [2, 1, 3], [2, 3, 1]),
-            (Sort::LastUsed, [2, 3, 1], [3, 2, 1]),
+            (UpstreamKeySort::Created, [1, 2, 3], [3, 2, 1]),
+            (UpstreamKeySort::Label, [2, 1, 3], [3, 1, 2]),
+            (UpstreamKeySort::Project, [1, 2, 3], [2, 1, 3]),
+            (UpstreamKeySort::Priority, [1, 3, 2], [2, 3, 1]),
+            (UpstreamKeySort::Requests, [2, 1, 3], [2, 3, 1]),
+            (UpstreamKeySort::Success, [2, 1, 3], [2, 3, 1]),
+            (UpstreamKeySort::Tokens, [2, 1, 3], [2, 3, 1]),
+            (UpstreamKeySort::LastUsed, [2, 3, 1], [3, 2, 1]),
         ] {
             for (descending, expected) in [(false, up), (true, down)] {
-                let found = search(&db.readers, &Filter::default(), sort, descending, DAY).await;
+                let found = search(
+                    &db.readers,
+                    &UpstreamKeyFilter::default(),
+                    sort,
+                    descending,
+                    DAY,
+                )
+                .await;
                 let found: Vec<_> = found.unwrap().iter().map(|id| id.0).collect();
                 assert_eq!(found, expected, "{sort:?} {descending}");
             }
@@ -495,12 +502,12 @@ mod tests {
         let db = filled(pool).await;
         let ids = [3, 9, 2].map(UpstreamKeyId);
 
-        let shown = list_shown(&db.readers, &ids, DAY).await.unwrap();
+        let shown = list_for_dashboard(&db.readers, &ids, DAY).await.unwrap();
 
         let labels: Vec<_> = shown.iter().map(|key| key.label.as_str()).collect();
         assert_eq!(labels, ["gamma", "Alpha 10%"]);
-        assert_eq!(shown[0].today, Counts::default());
-        let today = Counts {
+        assert_eq!(shown[0].today, AttemptCounts::default());
+        let today = AttemptCounts {
             requests: 4,
             successes: 3,
             failures: 1,
@@ -509,7 +516,7 @@ mod tests {
         assert_eq!(shown[1].today, today);
         assert_eq!(shown[1].project.as_deref(), Some("team"));
         assert_eq!(shown[1].last4, "bbbb");
-        let missing = find_shown(&db.readers, UpstreamKeyId(9), DAY).await;
+        let missing = find_for_dashboard(&db.readers, UpstreamKeyId(9), DAY).await;
         assert_eq!(missing.unwrap_err().to_string(), "upstream key 9 not found");
     }
 }

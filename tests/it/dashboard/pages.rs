@@ -6,7 +6,7 @@ use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 
 use gemini_pool::clock;
 use gemini_pool::storage::audit::Actor;
-use gemini_pool::storage::backup::Progress;
+use gemini_pool::storage::backup::BackupProgress;
 use gemini_pool::storage::backups;
 
 use crate::support::TestPool;
@@ -53,8 +53,8 @@ async fn pool() -> TestPool {
         pool.record_past_request(Duration::from_hours(hours)).await;
     }
     assert_eq!(pool.generate().await.status(), 200);
-    let (actor, progress) = (Actor::cli(), Progress::default());
-    let made = backups::make(&pool.app.db, &actor, clock::now(), &progress);
+    let (actor, progress) = (Actor::cli(), BackupProgress::default());
+    let made = backups::create(&pool.app.db, &actor, clock::now(), &progress);
     made.await.unwrap();
     pool
 }

@@ -4,7 +4,7 @@ use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
-use gemini_pool::storage::audit::{self, Filter, Subject};
+use gemini_pool::storage::audit::{self, AuditFilter, Subject};
 use reqwest::header::LOCATION;
 use reqwest::{Method, Response};
 
@@ -35,7 +35,7 @@ fn assert_shows_no_secret(page: &str) {
 }
 
 async fn actions(pool: &TestPool) -> Vec<String> {
-    let page = audit::list(&pool.app.db.readers, &Filter::default(), None, 100).await;
+    let page = audit::list(&pool.app.db.readers, &AuditFilter::default(), None, 100).await;
     let changes = page.unwrap().items.into_iter().rev();
     changes
         .filter(|change| change.actor == "admin:admin" && change.subject == Subject::UpstreamKey)

@@ -12,7 +12,7 @@ use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::journal::RecordingLevel;
 use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::storage::stats;
+use gemini_pool::storage::consistency;
 
 use crate::support::process::{PoolProcess, database};
 use crate::support::requests::{ClientResponse, TestRequest};
@@ -77,7 +77,12 @@ async fn a_crash_loses_no_answered_request_and_none_that_ran_for_a_second() {
         let pool = PoolProcess::start(folder.path(), &google.url(), &keys).await;
         let db = database(folder.path()).await;
         let rows = newest_rows(&db).await;
-        assert_eq!(stats::disagreements(&db.readers).await.unwrap(), []);
+        assert_eq!(
+            consistency::find_inconsistencies(&db.readers)
+                .await
+                .unwrap(),
+            []
+        );
         db.close().await;
         pool.kill();
 

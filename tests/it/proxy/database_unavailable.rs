@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::storage::consistency;
 use gemini_pool::storage::request_logs::listed::{self, RequestLog};
-use gemini_pool::storage::stats;
 use sqlx::Connection;
 
 use crate::support::process::{PoolProcess, database};
@@ -150,7 +150,12 @@ async fn a_program_told_to_end_under_load_finishes_its_answers_and_their_rows() 
     assert!(rows.iter().all(|row| row.outcome == Some(Outcome::Success)));
     let ids: HashSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
     assert_eq!(ids, answered);
-    assert_eq!(stats::disagreements(&db.readers).await.unwrap(), []);
+    assert_eq!(
+        consistency::find_inconsistencies(&db.readers)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,7 +187,12 @@ async fn what_does_not_end_in_time_is_cut_off_and_told_so_on_its_row() {
         assert_eq!(row.outcome, Some(Outcome::Interrupted), "{row:?}");
         assert!(row.total_tokens.is_some(), "{row:?}");
     }
-    assert_eq!(stats::disagreements(&db.readers).await.unwrap(), []);
+    assert_eq!(
+        consistency::find_inconsistencies(&db.readers)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use gemini_pool::demo::fake_gemini::journal::RecordingLevel;
 use gemini_pool::demo::fake_gemini::quota::ProjectQuota;
 use gemini_pool::pool::keys::upstream_key::UpstreamKeyId;
 use gemini_pool::pool::outcome::Outcome;
-use gemini_pool::storage::request_logs::listed::{Attempt, RequestLog};
+use gemini_pool::storage::request_logs::listed::{ListedAttempt, RequestLog};
 
 use crate::support::TestPool;
 use crate::support::requests::{ClientResponse, TestRequest};
@@ -159,7 +159,7 @@ fn assert_all_succeeded(rows: &[RequestLog]) {
 }
 
 /// The attempts with every key.
-fn attempts_by_key(rows: &[RequestLog]) -> HashMap<UpstreamKeyId, Vec<&Attempt>> {
+fn attempts_by_key(rows: &[RequestLog]) -> HashMap<UpstreamKeyId, Vec<&ListedAttempt>> {
     let mut attempts: HashMap<_, Vec<_>> = HashMap::new();
     for attempt in rows
         .iter()
@@ -174,7 +174,10 @@ fn attempts_by_key(rows: &[RequestLog]) -> HashMap<UpstreamKeyId, Vec<&Attempt>>
 }
 
 /// Fails where a key was lent again between its first refusal and the end of the shortest rest that its rule asks.
-fn assert_cooldown_respected(key: &FakeKey, attempts: &HashMap<UpstreamKeyId, Vec<&Attempt>>) {
+fn assert_cooldown_respected(
+    key: &FakeKey,
+    attempts: &HashMap<UpstreamKeyId, Vec<&ListedAttempt>>,
+) {
     let label = format!("key-{}", &key.secret[key.secret.len() - 4..]);
     let attempts = attempts
         .values()
@@ -200,6 +203,6 @@ fn assert_cooldown_respected(key: &FakeKey, attempts: &HashMap<UpstreamKeyId, Ve
     assert!(too_early.is_empty(), "{key:?}: {too_early:#?}");
 }
 
-fn ended_at(attempt: &Attempt) -> Timestamp {
+fn ended_at(attempt: &ListedAttempt) -> Timestamp {
     attempt.started_at + Duration::from_millis(attempt.duration_ms.unwrap().unsigned_abs())
 }

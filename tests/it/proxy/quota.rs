@@ -9,7 +9,7 @@ use gemini_pool::pool::health::verdict::Rule;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::quota::google_clock::{begin_of_google_day, end_of_google_day};
 use gemini_pool::pool::quota::limits::{Measure, ObservedLimit};
-use gemini_pool::storage::quotas::Used;
+use gemini_pool::storage::quotas::QuotaUsage;
 use gemini_pool::storage::{cooldowns, projects, quotas};
 
 use crate::support::requests::{ClientResponse, TestRequest};
@@ -55,9 +55,9 @@ async fn assert_nobody_is_blamed(pool: &TestPool) {
     assert_eq!(cooldowns.unwrap(), []);
 }
 
-async fn used_today(pool: &TestPool) -> Vec<Used> {
+async fn used_today(pool: &TestPool) -> Vec<QuotaUsage> {
     let day = begin_of_google_day(clock::now());
-    let mut used = quotas::list_used_in_day(&pool.app.db.readers, day)
+    let mut used = quotas::list_usage_of_day(&pool.app.db.readers, day)
         .await
         .unwrap();
     used.sort_by_key(|used| used.id.0);

@@ -152,8 +152,8 @@ async fn write(db: &Db, written: Vec<WrittenRow>) {
     let (recorder, writer) = Recorder::new(db.clone());
     for written in written {
         match written {
-            WrittenRow::Row(row) => drop(recorder.finish(row)),
-            WrittenRow::Change(change) => recorder.change(
+            WrittenRow::Row(row) => drop(recorder.record_finished(row)),
+            WrittenRow::Change(change) => recorder.record_change(
                 change,
                 Evidence {
                     status: Some(429),

@@ -408,7 +408,7 @@ impl Simulator {
             RequestId::first_at(request.arrived).0 + i64::try_from(number % 1_000_000).unwrap(),
         );
         let path = format!("/v1beta/models/{model}:generateContent");
-        let mut row = NewRequestLog::begun(id, request.arrived, "POST".into(), path);
+        let mut row = NewRequestLog::started(id, request.arrived, "POST".into(), path);
         let outcome = request.attempts.last().and_then(|attempt| attempt.outcome);
         row.model = Some(model.to_owned());
         row.outcome = Some(outcome.unwrap_or(gemini_pool::pool::outcome::Outcome::Quota));

@@ -20,7 +20,7 @@ impl TestPool {
         let hash = password::hash(PASSWORD).await;
         let mut tx = self.app.db.begin().await.unwrap();
         if admins::is_empty(&mut *tx).await.unwrap() {
-            let act = Act::aside(Actor::cli(), clock::now());
+            let act = Act::without_revision(Actor::cli(), clock::now());
             let made = admins::insert(&mut tx, USERNAME, &hash, &act).await;
             made.unwrap();
         }

@@ -30,14 +30,14 @@ use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
 use gemini_pool::server::Server;
 use gemini_pool::storage::audit::{Act, Actor};
-use gemini_pool::storage::client_keys::{NewClientKey, Terms};
+use gemini_pool::storage::client_keys::{ClientKeyTerms, NewClientKey};
 use gemini_pool::storage::db::Db;
-use gemini_pool::storage::request_logs::filter::Filter;
+use gemini_pool::storage::request_logs::filter::LogFilter;
 pub use gemini_pool::storage::request_logs::listed::RequestLog;
-use gemini_pool::storage::request_logs::search::{Place, search};
+use gemini_pool::storage::request_logs::search::{LogPosition, search};
 use gemini_pool::storage::request_logs::{NewAttempt, NewRequestLog, listed};
-use gemini_pool::storage::upstream_keys::ListedKey;
-use gemini_pool::storage::{client_keys, installation, settings, stats, upstream_keys};
+use gemini_pool::storage::upstream_keys::ListedUpstreamKey;
+use gemini_pool::storage::{client_keys, consistency, installation, settings, upstream_keys};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
 use tokio::task::JoinHandle;
@@ -225,7 +225,7 @@ impl TestPool {
         rows.remove(0)
     }
 
-    pub async fn keys(&self) -> Vec<ListedKey> {
+    pub async fn keys(&self) -> Vec<ListedUpstreamKey> {
         upstream_keys::list(&self.app.db.readers, clock::now())
             .await
             .unwrap()
@@ -239,7 +239,9 @@ impl TestPool {
     /// Fails unless statistics, sums and rows agree.
     pub async fn assert_sums_agree(&self) {
         assert_eq!(
-            stats::disagreements(&self.app.db.readers).await.unwrap(),
+            consistency::find_inconsistencies(&self.app.db.readers)
+                .await
+                .unwrap(),
             []
         );
     }
@@ -251,7 +253,7 @@ impl TestPool {
     }
 
     /// Changes what the client key may do, effective now.
-    pub async fn allow(&self, change: impl FnOnce(&mut Terms)) {
+    pub async fn allow(&self, change: impl FnOnce(&mut ClientKeyTerms)) {
         let mut tx = self.app.db.begin().await.unwrap();
         let act = act(&mut tx).await;
         let mut terms = client_keys::find_terms(&mut tx, CLIENT_ID).await.unwrap();
@@ -284,9 +286,13 @@ impl TestPool {
             outcome: Some(Outcome::Success),
             duration_ms: Some(0),
             attempts: vec![attempt],
-            ..NewRequestLog::begun(RequestId::first_at(then), then, "POST".to_owned(), path)
+            ..NewRequestLog::started(RequestId::first_at(then), then, "POST".to_owned(), path)
         };
-        self.app.recorder.finish(Box::new(row)).await.unwrap();
+        self.app
+            .recorder
+            .record_finished(Box::new(row))
+            .await
+            .unwrap();
     }
 
     /// Keeps everybody else from writing until what it returns is closed.
@@ -391,8 +397,8 @@ pub async fn change_settings(db: &Db, changed: &[(&str, &str)]) {
 
 /// All rows of a database, newest first.
 pub async fn newest_rows(db: &Db) -> Vec<RequestLog> {
-    let any = Filter::default();
-    let found = search(&db.readers, &any, Place::Newest, 1_000_000, None).await;
+    let any = LogFilter::default();
+    let found = search(&db.readers, &any, LogPosition::Newest, 1_000_000, None).await;
     found.unwrap().rows
 }
 

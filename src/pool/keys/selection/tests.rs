@@ -638,7 +638,7 @@ fn a_storm_blames_nobody_and_is_over_with_the_first_success() {
             match change {
                 StateChange::Cooldown { project_id, .. } => drop(cooling_down.insert(project_id)),
                 StateChange::CooldownLifted { project_id, .. } => {
-                    drop(cooling_down.remove(&project_id))
+                    cooling_down.remove(&project_id);
                 }
                 other => panic!("{other}"),
             }

@@ -1,0 +1,413 @@
+//! What a client key has spent so far, from log rows and hourly sums: what its limits count from, and what pages show.
+
+use std::collections::HashMap;
+use std::ops::AddAssign;
+
+use jiff::tz::TimeZone;
+use sqlx::{SqliteExecutor, SqlitePool};
+
+use crate::clock::Timestamp;
+use crate::pool::calendar::{day_of, month_of};
+use crate::pool::clients::admission::LoggedUsage;
+use crate::pool::clients::client_key::{ClientKeyId, ClientLimits};
+use crate::pool::quota::windows::{MinuteWindow, QuotaAmount};
+use crate::pool::request_id::RequestId;
+use crate::storage::error::Result;
+
+const HOUR_MS: i64 = 3_600_000;
+/// What a sliding minute can still hold.
+const MINUTE_MS: i64 = 61_000;
+/// How long before its end a request may have begun to be looked at for its tokens.
+const MAX_DURATION_MS: i64 = 15 * 60_000;
+
+/// What a key used in an hour, or what it has used since some hour began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientKeyUsage {
+    pub requests: i64,
+    pub successes: i64,
+    pub failures: i64,
+    pub tokens: i64,
+    pub cost_nano_usd: i64,
+}
+
+impl AddAssign for ClientKeyUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.successes += other.successes;
+        self.failures += other.failures;
+        self.tokens += other.tokens;
+        self.cost_nano_usd += other.cost_nano_usd;
+    }
+}
+
+/// Whether any request was ever answered well.
+pub async fn has_succeeded(db: impl SqliteExecutor<'_>) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM client_key_hours WHERE successes > 0) AS "found!: bool""#
+    );
+    Ok(found.fetch_one(db).await?)
+}
+
+/// What a key used in each hour from `since` to `until` in which it was used, oldest first.
+pub async fn list_hours(
+    db: impl SqliteExecutor<'_>,
+    id: ClientKeyId,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<(Timestamp, ClientKeyUsage)>> {
+    let first = since.begin_of_hour();
+    // Each hour is looked up by itself: the rows of an hour are those of all keys.
+    let rows = sqlx::query!(
+        r#"
+        WITH RECURSIVE hours (hour_ms) AS (
+            SELECT ?2
+            UNION ALL
+            SELECT hour_ms + ?4 FROM hours WHERE hour_ms + ?4 < ?3
+        )
+        SELECT
+            hour_ms AS "hour!: Timestamp", requests, successes, failures,
+            max(total_tokens, prompt_tokens + output_tokens + thought_tokens) AS "tokens!: i64", cost_nano_usd
+        FROM hours
+        CROSS JOIN client_key_hours USING (hour_ms)
+        WHERE client_key_id = ?1
+        ORDER BY hour_ms
+        "#,
+        id,
+        first,
+        until,
+        HOUR_MS,
+    );
+    let hours = rows.fetch_all(db).await?.into_iter().map(|row| {
+        let used = ClientKeyUsage {
+            requests: row.requests,
+            successes: row.successes,
+            failures: row.failures,
+            tokens: row.tokens,
+            cost_nano_usd: row.cost_nano_usd,
+        };
+        (row.hour, used)
+    });
+    Ok(hours.collect())
+}
+
+/// What each key has used since the hour of `since`, for those that were used.
+pub async fn list_since(
+    db: impl SqliteExecutor<'_>,
+    since: Timestamp,
+) -> Result<HashMap<ClientKeyId, ClientKeyUsage>> {
+    let first = since.begin_of_hour();
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            client_key_id AS "id: ClientKeyId", sum(requests) AS "requests!: i64", sum(successes) AS "successes!: i64",
+            sum(failures) AS "failures!: i64",
+            sum(max(total_tokens, prompt_tokens + output_tokens + thought_tokens)) AS "tokens!: i64",
+            sum(cost_nano_usd) AS "cost_nano_usd!: i64"
+        FROM client_key_hours
+        WHERE hour_ms >= ?1
+        GROUP BY client_key_id
+        "#,
+        first,
+    );
+    let keys = rows.fetch_all(db).await?.into_iter().map(|row| {
+        let used = ClientKeyUsage {
+            requests: row.requests,
+            successes: row.successes,
+            failures: row.failures,
+            tokens: row.tokens,
+            cost_nano_usd: row.cost_nano_usd,
+        };
+        (row.id, used)
+    });
+    Ok(keys.collect())
+}
+
+/// What the log knows of a key, as far as these limits ask.
+pub async fn find_logged_usage(
+    db: &SqlitePool,
+    id: ClientKeyId,
+    limits: &ClientLimits,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<LoggedUsage> {
+    let (today, this_month) = (day_of(now, zone).begins, month_of(now, zone).begins);
+    let mut past = LoggedUsage::default();
+    if limits.requests_per_minute.is_some() || limits.tokens_per_minute.is_some() {
+        past.minute = Some(find_last_minute(db, id, now).await?);
+    }
+    if limits.requests_per_day.is_some() {
+        past.requests_of_the_day = Some(count_requests_since(db, id, today).await?);
+    }
+    if limits.tokens_per_day.is_some() {
+        past.tokens_of_the_day = Some(sum_since(db, id, today).await?.tokens);
+    }
+    if limits.cost_per_month_nano_usd.is_some() {
+        past.nano_usd_of_the_month = Some(sum_since(db, id, this_month).await?.nano_usd);
+    }
+    Ok(past)
+}
+
+/// Finished requests that were sent to Google.
+async fn count_requests_since(db: &SqlitePool, id: ClientKeyId, since: Timestamp) -> Result<u64> {
+    let first = RequestId::first_at(since);
+    let count = sqlx::query_scalar!(
+        "
+        SELECT count(*)
+        FROM request_logs
+        WHERE client_key_id = ?1 AND id >= ?2 AND attempts > 0 AND outcome IS NOT NULL
+        ",
+        id,
+        first,
+    );
+    Ok(non_negative(count.fetch_one(db).await?))
+}
+
+async fn find_last_minute(
+    db: &SqlitePool,
+    id: ClientKeyId,
+    now: Timestamp,
+) -> Result<MinuteWindow> {
+    let since = now.as_millis().saturating_sub(MINUTE_MS);
+    let first = RequestId::first_at(Timestamp::from_millis(
+        since.saturating_sub(MAX_DURATION_MS),
+    ));
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            started_at_ms, started_at_ms + coalesce(duration_ms, 0) AS "ended_at_ms!: i64",
+            coalesce(
+                total_tokens,
+                coalesce(prompt_tokens, 0) + coalesce(output_tokens, 0) + coalesce(thought_tokens, 0)
+            ) AS "tokens!: i64"
+        FROM request_logs
+        WHERE client_key_id = ?1 AND id >= ?2 AND attempts > 0 AND outcome IS NOT NULL
+            AND started_at_ms + coalesce(duration_ms, 0) > ?3
+        "#,
+        id,
+        first,
+        since,
+    );
+    // A request counts when it begins, its tokens when it ends.
+    let mut counted = Vec::new();
+    for row in rows.fetch_all(db).await? {
+        if row.started_at_ms > since {
+            counted.push((row.started_at_ms, 1, 0));
+        }
+        counted.push((row.ended_at_ms, 0, non_negative(row.tokens)));
+    }
+    counted.sort_unstable();
+    let mut minute = MinuteWindow::default();
+    for (at, requests, tokens) in counted {
+        let at = Timestamp::from_millis(at.min(now.as_millis()));
+        minute.add(QuotaAmount { requests, tokens }, at);
+    }
+    Ok(minute)
+}
+
+struct UsageTotals {
+    tokens: u64,
+    nano_usd: u64,
+}
+
+/// Sums of whole hours, and of the rows before the first of them where a day begins within an hour.
+async fn sum_since(db: &SqlitePool, id: ClientKeyId, since: Timestamp) -> Result<UsageTotals> {
+    let since_ms = since.as_millis();
+    let first_hour = since_ms
+        .saturating_add(HOUR_MS - 1)
+        .div_euclid(HOUR_MS)
+        .saturating_mul(HOUR_MS);
+    // Sums do not tell which requests came without a total; these are in the sums of their parts.
+    let hours = sqlx::query!(
+        r#"
+        SELECT
+            coalesce(sum(max(total_tokens, prompt_tokens + output_tokens + thought_tokens)), 0) AS "tokens!: i64",
+            coalesce(sum(cost_nano_usd), 0) AS "nano_usd!: i64"
+        FROM client_key_hours
+        WHERE hour_ms >= ?2 AND client_key_id = ?1
+        "#,
+        id,
+        first_hour,
+    );
+    let hours = hours.fetch_one(db).await?;
+    let (mut tokens, mut nano_usd) = (non_negative(hours.tokens), non_negative(hours.nano_usd));
+    if first_hour > since_ms {
+        let (first, next) = (
+            RequestId::first_at(since),
+            RequestId::first_at(Timestamp::from_millis(first_hour)),
+        );
+        let rows = sqlx::query!(
+            r#"
+            SELECT
+                coalesce(sum(coalesce(
+                    total_tokens,
+                    coalesce(prompt_tokens, 0) + coalesce(output_tokens, 0) + coalesce(thought_tokens, 0)
+                )), 0) AS "tokens!: i64",
+                coalesce(sum(cost_nano_usd), 0) AS "nano_usd!: i64"
+            FROM request_logs
+            WHERE client_key_id = ?1 AND id >= ?2 AND id < ?3 AND outcome IS NOT NULL
+            "#,
+            id,
+            first,
+            next,
+        );
+        let rows = rows.fetch_one(db).await?;
+        tokens += non_negative(rows.tokens);
+        nano_usd += non_negative(rows.nano_usd);
+    }
+    Ok(UsageTotals { tokens, nano_usd })
+}
+
+fn non_negative(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::outcome::Outcome;
+    use crate::storage::db::Db;
+    use crate::storage::recorder::tests::write;
+    use crate::storage::request_logs::NewRequestLog;
+    use crate::storage::request_logs::tests::{row, running};
+
+    /// When `row(0)` begins: 2026-11-22T08:00:00Z.
+    const START: Timestamp = Timestamp::from_millis(1_795_334_400_000);
+    const ID: ClientKeyId = ClientKeyId(1);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(START.as_millis() + seconds * 1_000)
+    }
+
+    fn refused(seconds: i64) -> NewRequestLog {
+        let mut row = row(seconds);
+        row.outcome = Some(Outcome::Refused);
+        row.attempts.clear();
+        (row.usage, row.cost_nano_usd) = (crate::pool::quota::usage::TokenUsage::default(), None);
+        row
+    }
+
+    fn of_another(seconds: i64) -> NewRequestLog {
+        let mut row = row(seconds);
+        row.client_key_id = Some(ClientKeyId(2));
+        row
+    }
+
+    #[sqlx::test]
+    async fn the_past_counts_what_was_sent_since_midnight_and_since_the_first(pool: SqlitePool) {
+        let hour = 3_600;
+        let rows = vec![
+            // The day before, and the month before.
+            row(-9 * hour),
+            row(-23 * 24 * hour),
+            row(0),
+            row(hour),
+            refused(10),
+            running(20),
+            of_another(30),
+        ];
+        write(&Db::from_pool(pool.clone()), rows).await;
+        let limits = ClientLimits {
+            requests_per_day: Some(1),
+            tokens_per_day: Some(1),
+            cost_per_month_nano_usd: Some(1),
+            ..ClientLimits::default()
+        };
+
+        let found = find_logged_usage(&pool, ID, &limits, &TimeZone::UTC, at(2 * hour)).await;
+
+        let expected = LoggedUsage {
+            minute: None,
+            requests_of_the_day: Some(2),
+            tokens_of_the_day: Some(14),
+            nano_usd_of_the_month: Some(4_500_000_000),
+        };
+        assert_eq!(found.unwrap(), expected);
+        let none =
+            find_logged_usage(&pool, ID, &ClientLimits::default(), &TimeZone::UTC, at(0)).await;
+        assert_eq!(none.unwrap(), LoggedUsage::default());
+    }
+
+    #[sqlx::test]
+    async fn the_hours_of_a_key_are_those_in_which_it_was_used(pool: SqlitePool) {
+        let hour = 3_600;
+        let rows = vec![
+            row(-hour),
+            row(0),
+            row(10),
+            row(3 * hour),
+            refused(3 * hour),
+            of_another(hour),
+            row(4 * hour),
+        ];
+        write(&Db::from_pool(pool.clone()), rows).await;
+
+        let found = list_hours(&pool, ID, at(600), at(4 * hour)).await.unwrap();
+
+        let requests: Vec<_> = found
+            .iter()
+            .map(|(at, used)| (*at, used.requests, used.successes, used.failures))
+            .collect();
+        assert_eq!(requests, [(at(0), 2, 2, 0), (at(3 * hour), 2, 1, 1)]);
+        assert_eq!(found[0].1.tokens, 14);
+        assert_eq!(found[0].1.cost_nano_usd, 3_000_000_000);
+        let all = list_since(&pool, at(600)).await.unwrap();
+        assert_eq!((all[&ID].requests, all[&ClientKeyId(2)].requests), (5, 1));
+    }
+
+    #[sqlx::test]
+    async fn a_day_may_begin_within_an_hour(pool: SqlitePool) {
+        // Midnight there is 18:15 UTC, ten hours and a quarter after the start.
+        let zone = TimeZone::get("Asia/Kathmandu").unwrap();
+        let midnight = 36_900;
+        let rows = vec![
+            row(midnight - 1),
+            row(midnight),
+            row(midnight + 2_000),
+            of_another(midnight + 1),
+            row(midnight + 4_000),
+        ];
+        write(&Db::from_pool(pool.clone()), rows).await;
+        let limits = ClientLimits {
+            requests_per_day: Some(1),
+            tokens_per_day: Some(1),
+            ..ClientLimits::default()
+        };
+
+        let found = find_logged_usage(&pool, ID, &limits, &zone, at(midnight + 5_000))
+            .await
+            .unwrap();
+
+        assert_eq!(found.requests_of_the_day, Some(3));
+        assert_eq!(found.tokens_of_the_day, Some(21));
+    }
+
+    #[sqlx::test]
+    async fn the_last_minute_counts_requests_by_their_beginning_and_tokens_by_their_end(
+        pool: SqlitePool,
+    ) {
+        let mut long = row(-600);
+        long.duration_ms = Some(590_000);
+        let mut parts = row(-20);
+        parts.usage.total = None;
+        parts.usage.thoughts = Some(10);
+        write(
+            &Db::from_pool(pool.clone()),
+            vec![row(-70), long, parts, row(-5), refused(-4), of_another(-3)],
+        )
+        .await;
+        let limits = ClientLimits {
+            tokens_per_minute: Some(1),
+            ..ClientLimits::default()
+        };
+
+        let found = find_logged_usage(&pool, ID, &limits, &TimeZone::UTC, START).await;
+
+        let minute = found.unwrap().minute.unwrap();
+        let expected = QuotaAmount {
+            requests: 2,
+            tokens: 31,
+        };
+        assert_eq!(minute.used(START), expected);
+        assert_eq!(minute.used(at(42)).requests, 1);
+    }
+}

@@ -1,0 +1,180 @@
+//! Sums across tables, read only: whether statistics, sums and rows agree.
+
+use sqlx::SqlitePool;
+
+use crate::storage::error::Result;
+
+/// A count that the tables tell differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inconsistency {
+    /// What is counted, for whom.
+    pub counter: String,
+    /// By what it was made from.
+    pub from_rows: i64,
+    pub from_statistics: i64,
+}
+
+#[expect(
+    clippy::too_many_lines,
+    reason = "one statement, which is easier to check whole"
+)]
+/// Compares sums with the rows they were made from, as far as those are not pruned, and statistics with the sums. Empty
+/// when all agree.
+pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>> {
+    let rows = sqlx::query!(
+        r#"
+        WITH pruned AS (
+            SELECT until_ms FROM log_pruning
+        ),
+        finished AS (
+            SELECT * FROM request_logs WHERE kind = 'request' AND outcome IS NOT NULL
+        ),
+        whole_hours AS (
+            SELECT * FROM finished WHERE started_at_ms - started_at_ms % 3600000 > (SELECT until_ms FROM pruned)
+        ),
+        whole_days AS (
+            SELECT * FROM finished WHERE started_at_ms - started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
+        ),
+        attempts_of_whole_days AS (
+            SELECT
+                a.upstream_key_id, a.outcome, f.prompt_tokens, f.output_tokens, f.total_tokens, f.cost_nano_usd,
+                a.number = f.attempts AS is_last
+            FROM attempts AS a
+            JOIN finished AS f ON f.id = a.request_id
+            WHERE a.started_at_ms - a.started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
+        ),
+        from_rows AS (
+            SELECT 'upstream key ' || upstream_key_id AS counter, sum(requests) AS requests, sum(successes) AS successes,
+                sum(failures) AS failures, sum(prompt_tokens) AS prompt_tokens, sum(output_tokens) AS output_tokens,
+                sum(total_tokens) AS total_tokens
+            FROM upstream_key_days
+            GROUP BY upstream_key_id
+            UNION ALL
+            SELECT 'days of upstream key ' || upstream_key_id, count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')),
+                sum(iif(is_last, ifnull(prompt_tokens, 0), 0)), sum(iif(is_last, ifnull(output_tokens, 0), 0)),
+                sum(iif(is_last, ifnull(total_tokens, 0), 0))
+            FROM attempts_of_whole_days
+            GROUP BY upstream_key_id
+            UNION ALL
+            SELECT 'client key ' || client_key_id, sum(requests), sum(successes), sum(failures), sum(prompt_tokens),
+                sum(output_tokens), sum(total_tokens)
+            FROM client_key_hours
+            WHERE client_key_id <> 0
+            GROUP BY client_key_id
+            UNION ALL
+            SELECT 'hours of client key ' || ifnull(client_key_id, 0), count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
+            FROM whole_hours
+            GROUP BY ifnull(client_key_id, 0)
+            UNION ALL
+            SELECT 'hours of model ' || ifnull(model_id, 0), count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
+            FROM whole_hours
+            GROUP BY ifnull(model_id, 0)
+            UNION ALL
+            SELECT 'days of model ' || ifnull(model_id, 0), count(*), sum(outcome = 'success'),
+                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
+            FROM whole_days
+            GROUP BY ifnull(model_id, 0)
+        ),
+        from_statistics AS (
+            SELECT 'upstream key ' || id AS counter, requests, successes, failures, prompt_tokens, output_tokens,
+                total_tokens
+            FROM upstream_keys
+            WHERE requests > 0
+            UNION ALL
+            SELECT 'days of upstream key ' || upstream_key_id, sum(requests), sum(successes), sum(failures),
+                sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
+            FROM upstream_key_days
+            WHERE day_ms > (SELECT until_ms FROM pruned)
+            GROUP BY upstream_key_id
+            UNION ALL
+            SELECT 'client key ' || id, requests, successes, failures, prompt_tokens, output_tokens, total_tokens
+            FROM client_keys
+            WHERE requests > 0
+            UNION ALL
+            SELECT 'hours of client key ' || client_key_id, sum(requests), sum(successes), sum(failures),
+                sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
+            FROM client_key_hours
+            WHERE hour_ms > (SELECT until_ms FROM pruned)
+            GROUP BY client_key_id
+            UNION ALL
+            SELECT 'hours of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
+                sum(iif(outcome NOT IN ('success', 'client_error', 'client_gone'), requests, 0)), sum(prompt_tokens),
+                sum(output_tokens), sum(total_tokens)
+            FROM model_hours
+            WHERE hour_ms > (SELECT until_ms FROM pruned)
+            GROUP BY model_id
+            UNION ALL
+            SELECT 'days of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
+                sum(iif(outcome NOT IN ('success', 'client_error', 'client_gone'), requests, 0)), sum(prompt_tokens),
+                sum(output_tokens), sum(total_tokens)
+            FROM model_days
+            WHERE day_ms > (SELECT until_ms FROM pruned)
+            GROUP BY model_id
+        )
+        SELECT
+            ifnull(r.counter, s.counter) AS "counter!: String",
+            ifnull(r.requests, 0) AS "row_requests!: i64", ifnull(s.requests, 0) AS "requests!: i64",
+            ifnull(r.successes, 0) AS "row_successes!: i64", ifnull(s.successes, 0) AS "successes!: i64",
+            ifnull(r.failures, 0) AS "row_failures!: i64", ifnull(s.failures, 0) AS "failures!: i64",
+            ifnull(r.prompt_tokens, 0) AS "row_prompt_tokens!: i64", ifnull(s.prompt_tokens, 0) AS "prompt_tokens!: i64",
+            ifnull(r.output_tokens, 0) AS "row_output_tokens!: i64", ifnull(s.output_tokens, 0) AS "output_tokens!: i64",
+            ifnull(r.total_tokens, 0) AS "row_total_tokens!: i64", ifnull(s.total_tokens, 0) AS "total_tokens!: i64"
+        FROM from_rows AS r
+        FULL JOIN from_statistics AS s ON s.counter = r.counter
+        ORDER BY 1
+        "#,
+    );
+    let rows = rows.fetch_all(db).await?;
+    let found = rows.into_iter().flat_map(|row| {
+        let counts = [
+            ("requests", row.row_requests, row.requests),
+            ("successes", row.row_successes, row.successes),
+            ("failures", row.row_failures, row.failures),
+            ("prompt tokens", row.row_prompt_tokens, row.prompt_tokens),
+            ("output tokens", row.row_output_tokens, row.output_tokens),
+            ("total tokens", row.row_total_tokens, row.total_tokens),
+        ];
+        let differ = counts
+            .into_iter()
+            .filter(|(_, from_rows, from_statistics)| from_rows != from_statistics);
+        let counter = row.counter;
+        differ
+            .map(|(count, from_rows, from_statistics)| Inconsistency {
+                counter: format!("{count} of {counter}"),
+                from_rows,
+                from_statistics,
+            })
+            .collect::<Vec<_>>()
+    });
+    Ok(found.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::db::{Db, MIGRATOR};
+    use crate::storage::recorder::tests::{add_keys, write};
+    use crate::storage::request_logs::tests::row;
+
+    #[sqlx::test]
+    async fn days_of_models_are_made_from_the_hours_there_were(pool: SqlitePool) {
+        let db = Db::from_pool(pool.clone());
+        add_keys(&db).await;
+        write(&db, [0, 3_600, 86_400].map(row).into()).await;
+        let mut migrations = MIGRATOR.iter();
+        let days = migrations.find(|migration| migration.version == 20_261_125_000_430);
+
+        let drop = sqlx::raw_sql("DROP TABLE model_days");
+        drop.execute(&pool).await.unwrap();
+        let migrate = sqlx::raw_sql(&days.unwrap().sql);
+        migrate.execute(&pool).await.unwrap();
+
+        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
+    }
+}

@@ -1,0 +1,575 @@
+//! `SearchPlan`: a filter as SQL, and by which index such rows are found.
+
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+
+use crate::pool::outcome::Outcome;
+use crate::pool::request_id::RequestId;
+use crate::storage::error::Result;
+use crate::storage::request_logs::LogKind;
+use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
+use crate::storage::request_logs::search::LogPosition;
+
+/// How many candidates tell how far apart those of a source lie.
+const PROBE_SIZE: usize = 300;
+/// What is slow enough for the index of slow requests.
+const SLOW_MS: u64 = 10_000;
+
+/// A filter, with the numbers of the texts and keys that it names in place of them.
+#[derive(Debug, Default)]
+pub struct SearchPlan(Vec<Predicate>);
+
+/// One thing a row must be.
+#[derive(Debug)]
+struct Predicate {
+    /// Of the row `r`; `None`: another term has it.
+    condition: Option<SqlFragment>,
+    /// What has all such rows, and with a condition no others, in the order of their ids.
+    scan: Option<IndexScan>,
+}
+
+impl Predicate {
+    fn new(condition: &'static str, values: Vec<SqlValue>, scan: Option<IndexScan>) -> Self {
+        Self {
+            condition: Some(SqlFragment(condition, values)),
+            scan,
+        }
+    }
+
+    /// Only another way to find rows.
+    fn superset(select: &'static str) -> Self {
+        Self {
+            condition: None,
+            scan: Some(IndexScan::one(select, vec![])),
+        }
+    }
+}
+
+/// A piece of a statement: fixed text, and the values for its question marks.
+#[derive(Debug, Clone)]
+struct SqlFragment(&'static str, Vec<SqlValue>);
+
+#[derive(Debug, Clone)]
+enum SqlValue {
+    Number(i64),
+    Text(String),
+}
+
+/// A walk through an index, or several that are merged.
+#[derive(Debug, Clone)]
+struct IndexScan {
+    /// Selects `id`s; the end of its condition is added to it.
+    select: &'static str,
+    /// The values for each walk's question marks.
+    arguments: Vec<Vec<SqlValue>>,
+}
+
+impl IndexScan {
+    fn one(select: &'static str, values: Vec<SqlValue>) -> Self {
+        Self {
+            select,
+            arguments: vec![values],
+        }
+    }
+
+    /// A walk for each of the values.
+    fn each(select: &'static str, values: impl IntoIterator<Item = SqlValue>) -> Self {
+        Self {
+            select,
+            arguments: values.into_iter().map(|value| vec![value]).collect(),
+        }
+    }
+}
+
+impl From<i64> for SqlValue {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for SqlValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+/// What one step of a search came to.
+#[derive(Debug)]
+pub struct SearchStep {
+    pub found: Vec<RequestId>,
+    /// How many candidates it looked at.
+    pub examined: usize,
+    /// The last of them.
+    pub last: Option<i64>,
+}
+
+/// The ids that are looked at: from `least` on, before `end`.
+#[derive(Debug, Clone, Copy)]
+pub struct IdRange {
+    least: i64,
+    end: i64,
+    /// Oldest first.
+    is_upwards: bool,
+}
+
+impl IdRange {
+    pub fn of(filter: &LogFilter, position: LogPosition) -> Self {
+        let mut range = Self {
+            least: filter.since.map_or(0, |since| RequestId::first_at(since).0),
+            end: filter
+                .until
+                .map_or(i64::MAX, |until| RequestId::first_at(until).0),
+            is_upwards: matches!(position, LogPosition::NewerThan(_)),
+        };
+        match position {
+            LogPosition::Newest => (),
+            LogPosition::OlderThan(id) => range.end = range.end.min(id.0),
+            LogPosition::NewerThan(id) => range.least = range.least.max(id.0.saturating_add(1)),
+        }
+        range
+    }
+
+    /// Leaves out what has been looked at.
+    pub fn advance(&mut self, last: i64) {
+        if self.is_upwards {
+            self.least = last + 1;
+        } else {
+            self.end = last;
+        }
+    }
+
+    /// What a search that goes on here is told.
+    pub fn resume_position(self) -> RequestId {
+        RequestId(if self.is_upwards {
+            self.least - 1
+        } else {
+            self.end
+        })
+    }
+
+    fn order(self) -> &'static str {
+        if self.is_upwards { "" } else { " DESC" }
+    }
+}
+
+/// Which table and index know the rows of a condition, in the order of their ids.
+mod index_scans {
+    pub const CHECKS: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_checks_by_id WHERE kind = 'check'";
+    pub const UNLIKE_SUCCESS: &str = "SELECT id FROM request_logs INDEXED BY request_logs_unlike_success \
+        WHERE outcome = ? AND outcome <> 'success'";
+    pub const RUNNING: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_running WHERE outcome IS NULL";
+    pub const STATUS: &str = "SELECT id FROM request_logs INDEXED BY request_logs_by_status \
+        WHERE status = ? AND status <> 200";
+    pub const METHOD: &str = "SELECT id FROM request_logs INDEXED BY request_logs_by_method \
+        WHERE method = ? AND method <> 'POST'";
+    pub const SLOW: &str = "SELECT id FROM request_logs INDEXED BY request_logs_slow \
+        WHERE (duration_ms >= 10000 OR first_byte_ms >= 10000)";
+    pub const RETRIED: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_retried WHERE attempts > 1";
+    pub const WITH_ERROR: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_with_error WHERE error IS NOT NULL";
+    pub const MODEL: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_by_model WHERE model_id = ?";
+    pub const CLIENT_IP: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_by_client_ip WHERE client_ip_id = ?";
+    pub const CLIENT_KEY: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_by_client_key WHERE client_key_id = ?";
+    pub const USER_AGENT: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_by_user_agent WHERE user_agent_id = ?";
+    pub const PATH: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_by_path WHERE path_id = ?";
+    pub const PROJECT: &str =
+        "SELECT id FROM request_logs INDEXED BY request_logs_by_project WHERE project_id = ?";
+    pub const TRIED: &str = "SELECT DISTINCT request_id AS id FROM attempts INDEXED BY attempts_by_upstream_key \
+        WHERE upstream_key_id = ?";
+}
+
+impl SearchPlan {
+    /// `None`: the filter names what no row can have.
+    pub async fn of(db: &SqlitePool, filter: &LogFilter) -> Result<Option<Self>> {
+        let mut plan = Self::default();
+        plan.add_columns(filter);
+        if let Some(status) = filter.status {
+            plan.add_statuses(db, status).await?;
+        }
+        if let Some(text) = &filter.text {
+            plan.add_text(db, text).await?;
+        }
+        let possible = plan.add_strings(db, filter).await? && plan.add_keys(db, filter).await?;
+        Ok(possible.then_some(plan))
+    }
+
+    fn add(
+        &mut self,
+        condition: &'static str,
+        value: Option<SqlValue>,
+        scan: Option<&'static str>,
+    ) {
+        let values: Vec<_> = value.into_iter().collect();
+        let scan = scan.map(|select| IndexScan::one(select, values.clone()));
+        self.0.push(Predicate::new(condition, values, scan));
+    }
+
+    /// What needs no look-up.
+    fn add_columns(&mut self, filter: &LogFilter) {
+        match filter.kind {
+            None => (),
+            Some(LogKind::Request) => self.add("r.kind = 'request'", None, None),
+            Some(LogKind::Check) => self.add("r.kind = 'check'", None, Some(index_scans::CHECKS)),
+        }
+        match filter.outcome {
+            None => (),
+            Some(OutcomeFilter::Is(Outcome::Success)) => {
+                self.add("r.outcome = 'success'", None, None)
+            }
+            Some(OutcomeFilter::Is(outcome)) => {
+                let scan = Some(index_scans::UNLIKE_SUCCESS);
+                self.add("r.outcome = ?", Some(outcome.name().into()), scan);
+            }
+            Some(OutcomeFilter::Failed) => {
+                let failures = Outcome::ALL.into_iter();
+                let failures = failures.filter(|outcome| *outcome != Outcome::Success);
+                let names = failures.map(|outcome| outcome.name().into());
+                let scan = IndexScan::each(index_scans::UNLIKE_SUCCESS, names);
+                self.0
+                    .push(Predicate::new("r.outcome <> 'success'", vec![], Some(scan)));
+            }
+            Some(OutcomeFilter::Running) => {
+                self.add("r.outcome IS NULL", None, Some(index_scans::RUNNING));
+            }
+        }
+        if let Some(method) = filter.method.as_deref() {
+            let scan = (method != "POST").then_some(index_scans::METHOD);
+            self.add("r.method = ?", Some(method.into()), scan);
+        }
+        if let Some(streamed) = filter.streamed {
+            self.add("r.streamed = ?", Some(i64::from(streamed).into()), None);
+        }
+        let times = [
+            ("r.duration_ms >= ?", filter.min_duration_ms),
+            ("r.first_byte_ms >= ?", filter.min_first_byte_ms),
+        ];
+        for (condition, ms) in times {
+            let Some(ms) = ms else { continue };
+            let most = i64::try_from(ms).unwrap_or(i64::MAX);
+            self.add(condition, Some(most.into()), None);
+            if ms >= SLOW_MS {
+                self.0.push(Predicate::superset(index_scans::SLOW));
+            }
+        }
+        if filter.retried {
+            self.add("r.attempts > 1", None, Some(index_scans::RETRIED));
+        }
+        if let Some(part) = &filter.error {
+            let part = part.to_ascii_lowercase();
+            self.add(
+                "instr(lower(r.error), ?) > 0",
+                Some(part.as_str().into()),
+                None,
+            );
+            self.0.push(Predicate::superset(index_scans::WITH_ERROR));
+        }
+    }
+
+    async fn add_statuses(&mut self, db: &SqlitePool, statuses: StatusFilter) -> Result<()> {
+        let (least, most) = statuses.range();
+        let scan = match statuses {
+            StatusFilter::Is(200) | StatusFilter::Class(2) => None,
+            StatusFilter::Is(status) => Some(vec![i64::from(status)]),
+            StatusFilter::Class(_) => {
+                // One look-up for each that there is.
+                let found = sqlx::query_scalar!(
+                    r#"
+                    WITH RECURSIVE found (status) AS (
+                        SELECT min(status) FROM request_logs WHERE status <> 200 AND status >= ?1
+                        UNION ALL
+                        SELECT (SELECT min(status) FROM request_logs WHERE status <> 200 AND status > found.status)
+                        FROM found
+                        WHERE status IS NOT NULL
+                    )
+                    SELECT status AS "status!: i64" FROM found WHERE status <= ?2
+                    "#,
+                    least,
+                    most,
+                );
+                Some(found.fetch_all(db).await?)
+            }
+        };
+        let scan = scan.map(|found| {
+            IndexScan::each(index_scans::STATUS, found.into_iter().map(SqlValue::from))
+        });
+        let values = vec![i64::from(least).into(), i64::from(most).into()];
+        self.0
+            .push(Predicate::new("r.status BETWEEN ? AND ?", values, scan));
+        Ok(())
+    }
+
+    /// What rows name by the number of a text. Returns whether there are all of those texts.
+    async fn add_strings(&mut self, db: &SqlitePool, filter: &LogFilter) -> Result<bool> {
+        let wanted = [
+            (&filter.model, "r.model_id = ?", Some(index_scans::MODEL)),
+            (&filter.model_version, "r.model_version_id = ?", None),
+            (
+                &filter.client_ip,
+                "r.client_ip_id = ?",
+                Some(index_scans::CLIENT_IP),
+            ),
+            (
+                &filter.user_agent,
+                "r.user_agent_id = ?",
+                Some(index_scans::USER_AGENT),
+            ),
+            (&filter.path, "r.path_id = ?", Some(index_scans::PATH)),
+            (&filter.operation, "r.operation_id = ?", None),
+            (&filter.finish_reason, "r.finish_reason_id = ?", None),
+            (&filter.service_tier, "r.service_tier_id = ?", None),
+        ];
+        for (text, condition, scan) in wanted {
+            let Some(text) = text else { continue };
+            let id =
+                sqlx::query_scalar!(r#"SELECT id AS "id!" FROM strings WHERE value = ?1"#, text);
+            let Some(id) = id.fetch_optional(db).await? else {
+                return Ok(false);
+            };
+            self.add(condition, Some(id.into()), scan);
+        }
+        Ok(true)
+    }
+
+    /// Keys and projects. Returns whether there are such.
+    async fn add_keys(&mut self, db: &SqlitePool, filter: &LogFilter) -> Result<bool> {
+        if let Some(id) = filter.client_key_id {
+            let scan = Some(index_scans::CLIENT_KEY);
+            self.add("r.client_key_id = ?", Some(id.0.into()), scan);
+        }
+        if let Some(name) = &filter.client_key {
+            let ids = sqlx::query_scalar!("SELECT id FROM client_keys WHERE name = ?1", name);
+            let ids = ids.fetch_all(db).await?;
+            let condition = "r.client_key_id IN (SELECT value FROM json_each(?))";
+            if !self.add_any_of(condition, index_scans::CLIENT_KEY, &ids) {
+                return Ok(false);
+            }
+        }
+        if let Some(name) = &filter.project {
+            let ids = sqlx::query_scalar!(
+                r#"
+                WITH called AS (SELECT id FROM projects WHERE coalesce(name, number) = ?1)
+                SELECT id AS "id!" FROM called
+                UNION
+                SELECT merged.id FROM projects AS merged JOIN called ON merged.merged_into_id = called.id
+                "#,
+                name,
+            );
+            let ids = ids.fetch_all(db).await?;
+            let condition = "r.project_id IN (SELECT value FROM json_each(?))";
+            if !self.add_any_of(condition, index_scans::PROJECT, &ids) {
+                return Ok(false);
+            }
+        }
+        if let Some(id) = filter.upstream_key_id {
+            self.add(
+                "EXISTS (SELECT 1 FROM attempts AS a WHERE a.request_id = r.id AND a.upstream_key_id = ?)",
+                Some(id.0.into()),
+                Some(index_scans::TRIED),
+            );
+        }
+        Ok(true)
+    }
+
+    /// Returns whether there are any.
+    fn add_any_of(&mut self, condition: &'static str, select: &'static str, ids: &[i64]) -> bool {
+        let scan = IndexScan::each(select, ids.iter().map(|id| SqlValue::Number(*id)));
+        self.0
+            .push(Predicate::new(condition, vec![json(ids)], Some(scan)));
+        !ids.is_empty()
+    }
+
+    /// A text anywhere in what a row shows.
+    async fn add_text(&mut self, db: &SqlitePool, text: &str) -> Result<()> {
+        let part = text.to_ascii_lowercase();
+        let texts = sqlx::query_scalar!(
+            "SELECT id FROM strings WHERE id <> 0 AND instr(lower(value), ?1) > 0",
+            part
+        );
+        let clients = sqlx::query_scalar!(
+            "SELECT id FROM client_keys WHERE instr(lower(name), ?1) > 0",
+            part
+        );
+        let keys = sqlx::query_scalar!(
+            "SELECT id FROM upstream_keys WHERE instr(lower(label), ?1) > 0 OR last4 = ?2",
+            part,
+            text,
+        );
+        let texts = json(&texts.fetch_all(db).await?);
+        let clients = json(&clients.fetch_all(db).await?);
+        let keys = json(&keys.fetch_all(db).await?);
+        let condition = "
+            (
+                instr(lower(r.error), ?) > 0
+                OR r.path_id IN (SELECT value FROM json_each(?))
+                OR r.model_id IN (SELECT value FROM json_each(?))
+                OR r.user_agent_id IN (SELECT value FROM json_each(?))
+                OR r.client_key_id IN (SELECT value FROM json_each(?))
+                OR r.upstream_key_id IN (SELECT value FROM json_each(?))
+            )";
+        let part = SqlValue::Text(part);
+        let values = vec![part, texts.clone(), texts.clone(), texts, clients, keys];
+        self.0.push(Predicate::new(condition, values, None));
+        Ok(())
+    }
+
+    /// The source whose rows lie farthest apart, so that the fewest have to be looked at; `None`: all rows, one after another.
+    pub async fn best_scan(&self, db: &SqlitePool, range: IdRange) -> Result<Option<usize>> {
+        let with_scan = (0..self.0.len()).filter(|index| self.0[*index].scan.is_some());
+        let indexes: Vec<_> = with_scan.collect();
+        if indexes.len() < 2 {
+            return Ok(indexes.first().copied());
+        }
+        let mut best = None;
+        for index in indexes {
+            let step = self
+                .run_step(db, Some(index), range, PROBE_SIZE, 0, &[])
+                .await?;
+            let reached = step.last.filter(|_| step.examined == PROBE_SIZE);
+            // The fewer, the better; else the one that has come the farthest.
+            let distance = match reached {
+                None => i64::MAX - i64::try_from(step.examined).unwrap_or(0),
+                Some(last) if range.is_upwards => last - range.least,
+                Some(last) => i64::MAX / 2 - last,
+            };
+            if best.is_none_or(|(farthest, _)| distance > farthest) {
+                best = Some((distance, index));
+            }
+        }
+        Ok(best.map(|(_, index)| index))
+    }
+
+    /// Whether all that the source has is what is sought.
+    pub fn is_exact(&self, scan: Option<usize>) -> bool {
+        self.other_conditions(scan).is_empty()
+    }
+
+    fn other_conditions(&self, scan: Option<usize>) -> Vec<&SqlFragment> {
+        let others = self.0.iter().enumerate();
+        let others = others.filter(|(index, _)| Some(*index) != scan);
+        others
+            .filter_map(|(_, predicate)| predicate.condition.as_ref())
+            .collect()
+    }
+
+    /// Looks at the next `size` rows of the source, and finds at most `most`.
+    pub async fn step(
+        &self,
+        db: &SqlitePool,
+        scan: Option<usize>,
+        range: IdRange,
+        size: usize,
+        max_found: usize,
+    ) -> Result<SearchStep> {
+        let conditions = self.other_conditions(scan);
+        self.run_step(db, scan, range, size, max_found, &conditions)
+            .await
+    }
+
+    /// The one statement that is put together at run time: `(?1 IS NULL OR …)` could not use an index.
+    async fn run_step(
+        &self,
+        db: &SqlitePool,
+        scan: Option<usize>,
+        range: IdRange,
+        size: usize,
+        max_found: usize,
+        conditions: &[&SqlFragment],
+    ) -> Result<SearchStep> {
+        let limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let mut query: QueryBuilder<Sqlite> =
+            QueryBuilder::new("WITH step AS MATERIALIZED (SELECT c.id, (");
+        push_all(&mut query, conditions);
+        query.push(") AS fits FROM ");
+        let scan = scan.and_then(|index| self.0[index].scan.as_ref());
+        match scan {
+            None => {
+                query.push("request_logs AS c");
+            }
+            Some(scan) => {
+                query.push("(SELECT id FROM (");
+                for (index, values) in scan.arguments.iter().enumerate() {
+                    query.push(if index == 0 {
+                        "SELECT id FROM ("
+                    } else {
+                        " UNION ALL SELECT id FROM ("
+                    });
+                    push(&mut query, scan.select, values);
+                    let id = if scan.select == index_scans::TRIED {
+                        "request_id"
+                    } else {
+                        "id"
+                    };
+                    push_range(&mut query, id, range, " AND ");
+                    query.push(format_args!(" ORDER BY {id}{} LIMIT ", range.order()));
+                    query.push_bind(limit(size)).push(")");
+                }
+                if scan.arguments.is_empty() {
+                    query.push("SELECT id FROM request_logs WHERE false");
+                }
+                query.push(")) AS c");
+            }
+        }
+        if !conditions.is_empty() {
+            query.push(" CROSS JOIN request_logs AS r ON r.id = c.id");
+        }
+        push_range(&mut query, "c.id", range, " WHERE ");
+        query.push(format_args!(" ORDER BY c.id{} LIMIT ", range.order()));
+        query.push_bind(limit(size));
+        let last = if range.is_upwards { "max" } else { "min" };
+        query.push(format_args!(
+            ") SELECT count(*), {last}(id), (SELECT json_group_array(id) FROM (SELECT id FROM step WHERE fits \
+             ORDER BY id{} LIMIT ",
+            range.order(),
+        ));
+        query.push_bind(limit(max_found)).push(")) FROM step");
+        let (examined, last, found): (i64, Option<i64>, String) =
+            query.build_query_as().fetch_one(db).await?;
+        let found: Vec<i64> = serde_json::from_str(&found).unwrap_or_default();
+        Ok(SearchStep {
+            found: found.into_iter().map(RequestId).collect(),
+            examined: usize::try_from(examined).unwrap_or(0),
+            last,
+        })
+    }
+}
+
+fn json(ids: &[i64]) -> SqlValue {
+    SqlValue::Text(serde_json::to_string(ids).expect("numbers become JSON"))
+}
+
+fn push_all(query: &mut QueryBuilder<Sqlite>, conditions: &[&SqlFragment]) {
+    query.push("true");
+    for SqlFragment(text, values) in conditions {
+        query.push(" AND ");
+        push(query, text, values);
+    }
+}
+
+/// Adds the text, with the values in place of its question marks.
+fn push(query: &mut QueryBuilder<Sqlite>, text: &'static str, values: &[SqlValue]) {
+    let mut values = values.iter();
+    for (index, part) in text.split('?').enumerate() {
+        if index > 0 {
+            match values.next() {
+                Some(SqlValue::Number(number)) => query.push_bind(*number),
+                Some(SqlValue::Text(text)) => query.push_bind(text.clone()),
+                None => query.push("NULL"),
+            };
+        }
+        query.push(part);
+    }
+}
+
+fn push_range(query: &mut QueryBuilder<Sqlite>, id: &str, range: IdRange, before: &str) {
+    query.push(format_args!("{before}{id} >= "));
+    query.push_bind(range.least);
+    query.push(format_args!(" AND {id} < "));
+    query.push_bind(range.end);
+}
