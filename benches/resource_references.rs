@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use gemini_pool::gemini::references::References;
+use gemini_pool::gemini::resources::references::ResourceReferences;
 use serde_json::{Value, json};
 
 const ROUNDS: u32 = 20;
@@ -60,7 +60,7 @@ fn measure(what: &str, body: &str) {
     let mut names = 0;
     for _ in 0..ROUNDS {
         let start = Instant::now();
-        let references = References::of_body(black_box(body.as_bytes()));
+        let references = ResourceReferences::from_body(black_box(body.as_bytes()));
         names = references.names().len();
         best = best.min(start.elapsed());
     }

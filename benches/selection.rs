@@ -10,7 +10,7 @@ mod simulator;
 
 use std::time::{Duration, Instant};
 
-use gemini_pool::gemini::classify::success;
+use gemini_pool::gemini::errors::classify::success;
 use gemini_pool::pool::health::settle::AttemptTiming;
 use gemini_pool::pool::health::verdict::Rule;
 use gemini_pool::pool::keys::registry::{Cooldown, KeyRegistry, LeasedKey};

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gemini::redact::Redactor;
-use crate::gemini::transport::Gemini;
+use crate::gemini::transport::GeminiClient;
 use crate::jobs::Jobs;
 use crate::key_queue::KeyQueue;
 use crate::pool::clients::admission::SharedAdmission;
@@ -38,7 +38,7 @@ use crate::storage::{
 };
 
 /// What was sent so long ago does not count in any minute.
-const LAST_MINUTE: Duration = Duration::from_secs(61);
+const MINUTE_WINDOW: Duration = Duration::from_secs(61);
 
 /// A running server's state. What the admin may change is read from the database and swapped whole.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ pub struct App {
     /// Where requests wait for a key.
     pub key_queue: Arc<KeyQueue>,
     pub admission: SharedAdmission,
-    pub gemini: Gemini,
-    pub ids: RequestIdGenerator,
+    pub gemini: GeminiClient,
+    pub request_ids: RequestIdGenerator,
     pub auth_failures: Mutex<AuthFailures>,
     /// Where each client's things are made.
     project_affinity: Mutex<ProjectAffinity>,
@@ -64,13 +64,13 @@ pub struct App {
     /// How many bytes of request bodies are in memory.
     pub held_bytes: AtomicU64,
     /// Requests refused while no more rows fit into memory, not yet told by a row.
-    pub turned_away: AtomicU64,
+    pub unrecorded_refusals: AtomicU64,
     /// Cancelled when the server is told to stop: what would go on for ever ends.
     pub stopping: CancellationToken,
     /// Live sessions, which outlive the connections of HTTP that they came on.
-    pub sessions: TaskTracker,
+    pub live_sessions: TaskTracker,
     /// Set when what still runs is being cut off.
-    pub cutting_off: AtomicBool,
+    pub is_cutting_off: AtomicBool,
     hash_key: HashKey,
     revision: AtomicI64,
     settings: RwLock<Arc<Settings>>,
@@ -80,9 +80,9 @@ pub struct App {
     pub backups: BackupJob,
     /// Secrets of new client keys that were not shown yet.
     one_time_secrets: Mutex<OneTimeSecrets>,
-    young: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
+    unrecorded_requests: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
     /// Held while what was changed is taken over.
-    reloading: tokio::sync::Mutex<()>,
+    reload_lock: tokio::sync::Mutex<()>,
 }
 
 impl App {
@@ -103,19 +103,19 @@ impl App {
             keys: SharedKeyRegistry::default(),
             key_queue: Arc::default(),
             admission: SharedAdmission::default(),
-            gemini: Gemini::new(&config.upstream_url, &defaults),
-            ids: RequestIdGenerator::after(last_id),
+            gemini: GeminiClient::new(&config.upstream_url, &defaults),
+            request_ids: RequestIdGenerator::after(last_id),
             auth_failures: Mutex::default(),
             project_affinity: Mutex::default(),
             recent_resources: Mutex::default(),
             login_throttle: Mutex::default(),
-            reloading: tokio::sync::Mutex::default(),
+            reload_lock: tokio::sync::Mutex::default(),
             jobs: Jobs::default(),
             stopping: CancellationToken::new(),
             held_bytes: AtomicU64::new(0),
-            turned_away: AtomicU64::new(0),
-            sessions: TaskTracker::new(),
-            cutting_off: AtomicBool::new(false),
+            unrecorded_refusals: AtomicU64::new(0),
+            live_sessions: TaskTracker::new(),
+            is_cutting_off: AtomicBool::new(false),
             client_keys: RwLock::new(Arc::new(ClientKeys::new(hash_key.clone(), []))),
             hash_key,
             revision: AtomicI64::new(-1),
@@ -123,7 +123,7 @@ impl App {
             redactor: RwLock::default(),
             backups: BackupJob::default(),
             one_time_secrets: Mutex::default(),
-            young: Mutex::default(),
+            unrecorded_requests: Mutex::default(),
             config,
             db,
         });
@@ -139,7 +139,7 @@ impl App {
         let db = &self.db.readers;
         let limits = quotas::list_limits(db).await?;
         let mut used = quotas::list_usage_of_day(db, begin_of_google_day(now)).await?;
-        used.extend(quotas::list_usage_since(db, now - LAST_MINUTE).await?);
+        used.extend(quotas::list_usage_since(db, now - MINUTE_WINDOW).await?);
         let mut keys = self.keys.lock();
         for limit in limits {
             let ProjectLimit {
@@ -160,7 +160,7 @@ impl App {
     /// Takes over what was changed in the database since the last time. Returns whether anything was.
     pub async fn reload(&self, now: Timestamp) -> Result<bool> {
         // One at a time: who has read before another's change must not put back what that took away.
-        let _alone = self.reloading.lock().await;
+        let _guard = self.reload_lock.lock().await;
         let known = self.revision.load(Ordering::Relaxed);
         let current = revision::current(&self.db.readers).await?;
         if current == known {
@@ -172,7 +172,7 @@ impl App {
         let cleared = projects::list_cleared(&self.db.readers, known).await?;
         let cooldowns = cooldowns::list_changed(&self.db.readers, known, now).await?;
         self.apply_settings(&rows);
-        self.count_for_limits(clients.iter().map(|(_, client)| client), now)
+        self.load_limit_usage(clients.iter().map(|(_, client)| client), now)
             .await?;
         swap(
             &self.client_keys,
@@ -227,7 +227,7 @@ impl App {
     }
 
     /// Reads what keys have used whose limits are new here.
-    async fn count_for_limits(
+    async fn load_limit_usage(
         &self,
         clients: impl Iterator<Item = &ClientKey>,
         now: Timestamp,
@@ -278,14 +278,17 @@ impl App {
     }
 
     /// Remembers a request that has begun, so that it gets a row while it runs.
-    pub fn begin(&self, row: &Arc<Mutex<NewRequestLog>>, now: Timestamp) {
-        let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
-        young.push_back((now, Arc::downgrade(row)));
+    pub fn track_request(&self, row: &Arc<Mutex<NewRequestLog>>, now: Timestamp) {
+        let mut unrecorded_requests = self
+            .unrecorded_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unrecorded_requests.push_back((now, Arc::downgrade(row)));
     }
 
     /// Hands in the rows of requests that have run since before `time`, as they are now, each once.
     pub fn record_running(&self, time: Timestamp) {
-        for row in self.grown_up(time) {
+        for row in self.take_running_since(time) {
             let row = row.lock().unwrap_or_else(PoisonError::into_inner);
             if row.outcome.is_none() {
                 // Under the lock: the final row comes after this one.
@@ -294,12 +297,18 @@ impl App {
         }
     }
 
-    fn grown_up(&self, time: Timestamp) -> Vec<Arc<Mutex<NewRequestLog>>> {
-        let mut young = self.young.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take_running_since(&self, time: Timestamp) -> Vec<Arc<Mutex<NewRequestLog>>> {
+        let mut unrecorded_requests = self
+            .unrecorded_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // Where the clock went back the front may wait, but never longer than the clock was off.
-        let old = young.iter().take_while(|(began, _)| *began <= time).count();
-        young
-            .drain(..old)
+        let count = unrecorded_requests
+            .iter()
+            .take_while(|(began, _)| *began <= time)
+            .count();
+        unrecorded_requests
+            .drain(..count)
             .filter_map(|(_, row)| row.upgrade())
             .collect()
     }
@@ -311,7 +320,7 @@ impl App {
                 tracing::warn!(setting = name, "a setting is ignored: {error}");
             }
         }
-        self.gemini.apply(&settings);
+        self.gemini.apply_settings(&settings);
         swap(&self.settings, settings);
     }
 }

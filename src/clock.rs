@@ -57,7 +57,7 @@ impl Timestamp {
 
     /// When the hour of UTC began that this is in, as hourly sums have it.
     #[must_use]
-    pub fn begin_of_hour(self) -> Self {
+    pub fn start_of_hour(self) -> Self {
         Self(self.0.div_euclid(HOUR_MS).saturating_mul(HOUR_MS))
     }
 

@@ -9,7 +9,7 @@ use reqwest::Url;
 use crate::pool::secret::Secret;
 
 /// How many characters a password has at least.
-pub const LEAST_PASSWORD: usize = 8;
+pub const MIN_PASSWORD_CHARACTERS: usize = 8;
 
 /// Where the database is; every command takes it.
 #[derive(Debug, Clone, Args)]
@@ -169,7 +169,7 @@ impl Config {
 }
 
 /// Whether `text` can travel in a header, as a key must.
-pub fn is_sendable(text: &str) -> bool {
+pub fn is_header_safe(text: &str) -> bool {
     !text.is_empty() && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
@@ -193,7 +193,7 @@ fn public_url(text: &str) -> Result<Option<String>, InvalidConfig> {
 }
 
 /// Whether a password is one of those that everybody tries first.
-pub fn is_well_known(password: &str) -> bool {
+pub fn is_common_password(password: &str) -> bool {
     const WELL_KNOWN: [&str; 8] = [
         "password",
         "12345678",
@@ -208,7 +208,8 @@ pub fn is_well_known(password: &str) -> bool {
 }
 
 fn check_password(password: &str, listen: SocketAddr) -> Result<(), InvalidConfig> {
-    let is_weak = password.chars().count() < LEAST_PASSWORD || is_well_known(password);
+    let is_weak =
+        password.chars().count() < MIN_PASSWORD_CHARACTERS || is_common_password(password);
     if is_weak && !listen.ip().is_loopback() {
         return Err(InvalidConfig(
             "ADMIN_PASSWORD is shorter than 8 characters or a well-known default: choose a better one, or listen on \
@@ -231,7 +232,7 @@ fn secrets(name: &str, text: Option<&str>) -> Result<Vec<Secret>, InvalidConfig>
                 "{name}: entry {number} has characters that no key has, such as a space"
             ))
         };
-        is_sendable(part)
+        is_header_safe(part)
             .then(|| Secret::new(part))
             .ok_or_else(wrong)
     };

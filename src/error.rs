@@ -15,7 +15,7 @@ pub enum Error {
     Invalid(String),
     /// The form does not come from a page of ours, or from one that is too old.
     #[error("the form was not sent by a current page of this dashboard")]
-    Forged,
+    InvalidCsrfToken,
     #[error("the form is too large")]
     TooLarge,
     #[error("this page has no such action")]
@@ -31,7 +31,7 @@ impl Error {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Forged => StatusCode::FORBIDDEN,
+            Self::InvalidCsrfToken => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             // Its text goes to the log only.

@@ -14,51 +14,51 @@ use crate::pool::keys::upstream_key::{KeyAttributes, KeyState, UpstreamKeyId};
 use crate::storage::audit::Actor;
 
 /// So many jobs are remembered.
-const MOST_JOBS: usize = 50;
+const MAX_JOBS: usize = 50;
 /// So many things that wait for a yes are kept, each for so long.
-const MOST_KEPT: usize = 8;
-const KEPT_FOR: Duration = Duration::from_mins(15);
+const MAX_PENDING: usize = 8;
+const PENDING_LIFETIME: Duration = Duration::from_mins(15);
 /// So many results of a check of many keys are kept: those that did not pass first.
-pub const MOST_RESULTS: usize = 200;
+pub const MAX_RESULTS: usize = 200;
 
 /// All jobs of a running server.
 #[derive(Debug, Default)]
 pub struct Jobs {
-    begun: Mutex<VecDeque<Arc<Job>>>,
+    recent: Mutex<VecDeque<Arc<Job>>>,
     /// What was pasted and not yet added.
-    pub pasted: Kept<KeyImport>,
+    pub pasted: PendingConfirmations<KeyImport>,
     /// All keys that matched when somebody was asked whether to change them: those, and no others, are changed.
-    pub matched: Kept<Vec<UpstreamKeyId>>,
-    changes: Queue,
-    tests: Queue,
+    pub matched: PendingConfirmations<Vec<UpstreamKeyId>>,
+    changes: JobQueue,
+    tests: JobQueue,
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    waiting: Mutex<VecDeque<(Arc<Job>, Work)>>,
-    rung: Notify,
+struct JobQueue {
+    queued: Mutex<VecDeque<(Arc<Job>, JobWork)>>,
+    notify: Notify,
 }
 
-/// What is being done, and how far it is. The keys themselves only their [`Work`] has, which ends with the work: a job is
+/// What is being done, and how far it is. The keys themselves only their [`JobWork`] has, which ends with the work: a job is
 /// remembered for long, and secrets are not to be.
 #[derive(Debug)]
 pub struct Job {
     /// Random: it stands in URLs.
     pub id: u64,
     pub actor: Actor,
-    pub began: Timestamp,
-    pub kind: Kind,
+    pub started_at: Timestamp,
+    pub kind: JobKind,
     /// How many keys it is about.
     pub total: usize,
-    progress: Mutex<Progress>,
-    moved: Notify,
+    progress: Mutex<JobProgress>,
+    changed_notify: Notify,
 }
 
 /// What is to be done with keys.
 #[derive(Debug)]
-pub enum Work {
+pub enum JobWork {
     Test(Vec<UpstreamKeyId>),
-    Change(Vec<UpstreamKeyId>, Change),
+    Change(Vec<UpstreamKeyId>, KeyChange),
     Import {
         keys: Vec<ImportedKey>,
         /// Whether what is said of known keys is taken over.
@@ -68,15 +68,15 @@ pub enum Work {
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum JobKind {
     Test,
-    Change(Change),
+    Change(KeyChange),
     Import,
 }
 
 /// A change of many keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum KeyChange {
     Enable,
     Disable,
     Clear,
@@ -91,7 +91,7 @@ pub enum Change {
 
 /// How far a job is.
 #[derive(Debug, Clone, Default)]
-pub struct Progress {
+pub struct JobProgress {
     pub done: usize,
     pub ended: bool,
     /// Why it ended early.
@@ -110,12 +110,12 @@ pub struct Progress {
     pub alive: usize,
     pub refused: usize,
     pub unclear: usize,
-    pub results: Vec<Tested>,
+    pub results: Vec<TestedKey>,
 }
 
 /// What came of looking at one key; the names are those of the JSON.
 #[derive(Debug, Clone, Serialize)]
-pub struct Tested {
+pub struct TestedKey {
     pub id: UpstreamKeyId,
     pub label: String,
     pub last4: String,
@@ -141,9 +141,9 @@ pub enum TestResult {
 
 /// What waits for a yes: a few things, each for a while, under random names that stand in URLs and forms.
 #[derive(Debug)]
-pub struct Kept<T>(Mutex<VecDeque<(Timestamp, u64, Arc<T>)>>);
+pub struct PendingConfirmations<T>(Mutex<VecDeque<(Timestamp, u64, Arc<T>)>>);
 
-impl Work {
+impl JobWork {
     /// How many keys it is about.
     pub fn total(&self) -> usize {
         match self {
@@ -152,17 +152,17 @@ impl Work {
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> JobKind {
         match self {
-            Self::Test(_) => Kind::Test,
-            Self::Change(_, change) => Kind::Change(change.clone()),
-            Self::Import { .. } => Kind::Import,
+            Self::Test(_) => JobKind::Test,
+            Self::Change(_, change) => JobKind::Change(change.clone()),
+            Self::Import { .. } => JobKind::Import,
         }
     }
 }
 
 impl Job {
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> JobProgress {
         let progress = self.progress.lock();
         progress.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -173,104 +173,104 @@ impl Job {
     }
 
     /// Changes what is known of its progress, and wakes those who look.
-    pub fn report(&self, change: impl FnOnce(&mut Progress)) {
+    pub fn update_progress(&self, change: impl FnOnce(&mut JobProgress)) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut progress);
         drop(progress);
-        self.moved.notify_waiters();
+        self.changed_notify.notify_waiters();
     }
 
-    /// Waits until it has ended, but no longer than `patience`.
-    pub async fn ended_within(&self, patience: Duration) -> Progress {
+    /// Waits until it has ended, but no longer than `limit`.
+    pub async fn wait_until_ended(&self, limit: Duration) -> JobProgress {
         let ended = async {
             loop {
-                let moved = self.moved.notified();
+                let changed_notify = self.changed_notify.notified();
                 if self.has_ended() {
                     return;
                 }
-                moved.await;
+                changed_notify.await;
             }
         };
         // Whoever has waited long enough sees how far it is.
-        let _ = tokio::time::timeout(patience, ended).await;
+        let _ = tokio::time::timeout(limit, ended).await;
         self.progress()
     }
 }
 
 impl Jobs {
     /// Has a job done by the server's tasks, after those that wait already.
-    pub fn begin(&self, work: Work, actor: Actor, now: Timestamp) -> Arc<Job> {
+    pub fn start(&self, work: JobWork, actor: Actor, now: Timestamp) -> Arc<Job> {
         let job = Arc::new(Job {
             id: rand::random(),
             actor,
-            began: now,
+            started_at: now,
             kind: work.kind(),
             total: work.total(),
             progress: Mutex::default(),
-            moved: Notify::new(),
+            changed_notify: Notify::new(),
         });
-        let mut jobs = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.push_back(job.clone());
         // One that goes on is not forgotten: its page would say that it was interrupted.
-        while jobs.len() > MOST_JOBS
+        while jobs.len() > MAX_JOBS
             && let Some(ended) = jobs.iter().position(|job| job.has_ended())
         {
             jobs.remove(ended);
         }
         drop(jobs);
         let queue = match job.kind {
-            Kind::Test => &self.tests,
-            Kind::Change(_) | Kind::Import => &self.changes,
+            JobKind::Test => &self.tests,
+            JobKind::Change(_) | JobKind::Import => &self.changes,
         };
-        let mut waiting = queue.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push_back((job.clone(), work));
-        drop(waiting);
-        queue.rung.notify_one();
+        let mut queued = queue.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        queued.push_back((job.clone(), work));
+        drop(queued);
+        queue.notify.notify_one();
         job
     }
 
     /// A job that is still remembered.
     pub fn find(&self, id: u64) -> Option<Arc<Job>> {
-        let jobs = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.iter().find(|job| job.id == id).cloned()
     }
 
     /// Those that are under way, or wait for their turn.
     pub fn running(&self) -> Vec<Arc<Job>> {
-        let jobs = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let running = jobs.iter().filter(|job| !job.has_ended());
         running.cloned().collect()
     }
 
     /// The next change of keys to make.
-    pub async fn next_change(&self) -> (Arc<Job>, Work) {
+    pub async fn next_change(&self) -> (Arc<Job>, JobWork) {
         self.changes.next().await
     }
 
     /// The next test of keys to make.
-    pub async fn next_test(&self) -> (Arc<Job>, Work) {
+    pub async fn next_test(&self) -> (Arc<Job>, JobWork) {
         self.tests.next().await
     }
 
     /// Forgets what nobody has said yes to in time.
-    pub fn sweep(&self, now: Timestamp) {
-        drop(self.pasted.still_kept(now));
-        drop(self.matched.still_kept(now));
+    pub fn remove_expired(&self, now: Timestamp) {
+        drop(self.pasted.unexpired(now));
+        drop(self.matched.unexpired(now));
     }
 }
 
-impl<T> Default for Kept<T> {
+impl<T> Default for PendingConfirmations<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Kept<T> {
+impl<T> PendingConfirmations<T> {
     /// Keeps something, and tells its name.
-    pub fn keep(&self, thing: T, now: Timestamp) -> u64 {
+    pub fn insert(&self, thing: T, now: Timestamp) -> u64 {
         let id = rand::random();
-        let mut kept = self.still_kept(now);
-        while kept.len() >= MOST_KEPT {
+        let mut kept = self.unexpired(now);
+        while kept.len() >= MAX_PENDING {
             kept.pop_front();
         }
         kept.push_back((now, id, Arc::new(thing)));
@@ -279,34 +279,34 @@ impl<T> Kept<T> {
 
     /// What was kept under a name; `None`: too long ago.
     pub fn get(&self, id: u64, now: Timestamp) -> Option<Arc<T>> {
-        let kept = self.still_kept(now);
+        let kept = self.unexpired(now);
         let found = kept.iter().find(|(_, known, _)| *known == id);
         found.map(|(_, _, thing)| thing.clone())
     }
 
-    pub fn forget(&self, id: u64) {
+    pub fn remove(&self, id: u64) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(_, known, _)| *known != id);
     }
 
-    fn still_kept(&self, now: Timestamp) -> MutexGuard<'_, VecDeque<(Timestamp, u64, Arc<T>)>> {
+    fn unexpired(&self, now: Timestamp) -> MutexGuard<'_, VecDeque<(Timestamp, u64, Arc<T>)>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(since, _, _)| now - *since < KEPT_FOR);
+        kept.retain(|(since, _, _)| now - *since < PENDING_LIFETIME);
         kept
     }
 }
 
-impl Queue {
-    async fn next(&self) -> (Arc<Job>, Work) {
+impl JobQueue {
+    async fn next(&self) -> (Arc<Job>, JobWork) {
         loop {
-            let rung = self.rung.notified();
+            let notify = self.notify.notified();
             let next = {
-                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-                waiting.pop_front()
+                let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+                queued.pop_front()
             };
             match next {
                 Some(next) => return next,
-                None => rung.await,
+                None => notify.await,
             }
         }
     }
@@ -322,19 +322,19 @@ mod tests {
     async fn tests_and_changes_wait_in_lines_of_their_own_and_progress_is_seen() {
         let jobs = Jobs::default();
         let ids = vec![UpstreamKeyId(1)];
-        let test = jobs.begin(Work::Test(ids.clone()), Actor::cli(), NOW);
-        let change = jobs.begin(Work::Change(ids, Change::Enable), Actor::cli(), NOW);
+        let test = jobs.start(JobWork::Test(ids.clone()), Actor::cli(), NOW);
+        let change = jobs.start(JobWork::Change(ids, KeyChange::Enable), Actor::cli(), NOW);
 
         assert_eq!(jobs.next_change().await.0.id, change.id);
         assert_eq!(jobs.next_test().await.0.id, test.id);
         assert_eq!(jobs.running().len(), 2);
-        assert!(!test.ended_within(Duration::from_millis(1)).await.ended);
-        test.report(|progress| {
+        assert!(!test.wait_until_ended(Duration::from_millis(1)).await.ended);
+        test.update_progress(|progress| {
             progress.done = 1;
             progress.ended = true;
         });
 
-        assert_eq!(test.ended_within(Duration::from_mins(1)).await.done, 1);
+        assert_eq!(test.wait_until_ended(Duration::from_mins(1)).await.done, 1);
         assert_eq!(jobs.running().len(), 1);
         assert_eq!(jobs.find(test.id).unwrap().total, 1);
         assert!(jobs.find(test.id.wrapping_add(1)).is_none());
@@ -343,45 +343,45 @@ mod tests {
     #[test]
     fn the_oldest_job_that_has_ended_is_forgotten_and_none_that_goes_on() {
         let jobs = Jobs::default();
-        let begin = || jobs.begin(Work::Test(Vec::new()), Actor::cli(), NOW);
+        let begin = || jobs.start(JobWork::Test(Vec::new()), Actor::cli(), NOW);
         let first = begin();
         let ended = begin();
-        ended.report(|progress| progress.ended = true);
-        for _ in 0..MOST_JOBS {
+        ended.update_progress(|progress| progress.ended = true);
+        for _ in 0..MAX_JOBS {
             begin();
         }
 
         assert!(jobs.find(first.id).is_some());
         assert!(jobs.find(ended.id).is_none());
-        assert_eq!(jobs.running().len(), MOST_JOBS + 1);
+        assert_eq!(jobs.running().len(), MAX_JOBS + 1);
     }
 
     #[test]
     fn what_nobody_says_yes_to_is_swept_away() {
         let jobs = Jobs::default();
-        let matched = jobs.matched.keep(Vec::new(), NOW);
+        let matched = jobs.matched.insert(Vec::new(), NOW);
 
-        jobs.sweep(NOW);
+        jobs.remove_expired(NOW);
         assert!(jobs.matched.get(matched, NOW).is_some());
-        jobs.sweep(NOW + KEPT_FOR);
+        jobs.remove_expired(NOW + PENDING_LIFETIME);
 
         assert!(jobs.matched.get(matched, NOW).is_none());
     }
 
     #[test]
     fn what_waits_for_a_yes_is_little_and_forgotten_in_time() {
-        let kept = Kept::default();
-        let first = kept.keep(1, NOW);
+        let kept = PendingConfirmations::default();
+        let first = kept.insert(1, NOW);
         assert_eq!(kept.get(first, NOW).as_deref(), Some(&1));
-        for number in 0..MOST_KEPT {
-            kept.keep(number, NOW);
+        for number in 0..MAX_PENDING {
+            kept.insert(number, NOW);
         }
         assert!(kept.get(first, NOW).is_none());
 
-        let last = kept.keep(2, NOW);
-        assert!(kept.get(last, NOW + KEPT_FOR).is_none());
-        let last = kept.keep(3, NOW);
-        kept.forget(last);
+        let last = kept.insert(2, NOW);
+        assert!(kept.get(last, NOW + PENDING_LIFETIME).is_none());
+        let last = kept.insert(3, NOW);
+        kept.remove(last);
         assert!(kept.get(last, NOW).is_none());
     }
 }

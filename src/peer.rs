@@ -25,7 +25,7 @@ pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
         .map(|list| String::from_utf8_lossy(list.as_bytes()))
         .collect();
     let reported = lists.iter().rev().flat_map(|list| list.rsplit(','));
-    let addresses = reported.map_while(|address| address_in(address.trim()));
+    let addresses = reported.map_while(|address| parse_address(address.trim()));
     let mut nearest = peer;
     for address in addresses.map(|address| address.to_canonical()) {
         nearest = address;
@@ -37,7 +37,7 @@ pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
 }
 
 /// An address, or one with a port, as some proxies report it.
-fn address_in(text: &str) -> Option<IpAddr> {
+fn parse_address(text: &str) -> Option<IpAddr> {
     let address = text.parse().ok();
     address.or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }

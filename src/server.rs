@@ -34,9 +34,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_mins(2);
 /// How an HTTP/2 connection begins (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long answers may go on once the server is told to stop.
-const DRAIN: Duration = Duration::from_secs(25);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long the last rows may take to be written.
-const LAST_ROWS: Duration = Duration::from_mins(1);
+const LAST_ROWS_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server that listens.
 #[derive(Debug)]
@@ -68,15 +68,15 @@ impl Server {
             listener,
             writer,
         } = self;
-        let ended = CancellationToken::new();
+        let cut_off = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run());
         tasks.spawn(tasks::reload::run(app.clone()));
-        tasks.spawn(tasks::lend_waiting::run(app.clone()));
+        tasks.spawn(tasks::dispatch_queue::run(app.clone()));
         tasks.spawn(tasks::record_running::run(app.clone()));
         tasks.spawn(tasks::checkpoint::run(app.clone()));
         tasks.spawn(tasks::sweep::run(app.clone()));
-        tasks.spawn(tasks::probe::run(app.clone()));
+        tasks.spawn(tasks::probe_database::run(app.clone()));
         tasks.spawn(tasks::recheck_keys::run(app.clone()));
         tasks.spawn(tasks::prune_logs::run(app.clone()));
         tasks.spawn(tasks::change_keys::run(app.clone()));
@@ -85,9 +85,9 @@ impl Server {
         let graceful = GracefulShutdown::new();
         let connections = Connections {
             running: TaskTracker::new(),
-            cut_off: ended.clone(),
+            cut_off: cut_off.clone(),
         };
-        let died = accept(&app, &listener, &graceful, &connections, &mut tasks, &stop).await;
+        let result = accept(&app, &listener, &graceful, &connections, &mut tasks, &stop).await;
         drop(listener);
         app.stopping.cancel();
 
@@ -96,13 +96,16 @@ impl Server {
             connections = open,
             "stopping: no new connections; answers under way may end"
         );
-        app.sessions.close();
-        let all_ended = async { tokio::join!(graceful.shutdown(), app.sessions.wait()) };
-        if tokio::time::timeout(DRAIN, all_ended).await.is_err() {
+        app.live_sessions.close();
+        let all_ended = async { tokio::join!(graceful.shutdown(), app.live_sessions.wait()) };
+        if tokio::time::timeout(DRAIN_TIMEOUT, all_ended)
+            .await
+            .is_err()
+        {
             tracing::warn!("cutting off what still runs");
         }
-        app.cutting_off.store(true, Ordering::Relaxed);
-        ended.cancel();
+        app.is_cutting_off.store(true, Ordering::Relaxed);
+        cut_off.cancel();
         connections.running.close();
         connections.running.wait().await;
         let lost = write_last_rows(&app).await;
@@ -112,7 +115,7 @@ impl Server {
             lost == 0,
             "{lost} log rows could not be written before the end"
         );
-        died
+        result
     }
 }
 
@@ -144,8 +147,8 @@ async fn accept(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let router = Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+        .route("/healthz", get(health::liveness))
+        .route("/readyz", get(health::readiness))
         .merge(dashboard::router(app))
         .fallback(proxy::serve)
         .with_state(app.clone());
@@ -179,7 +182,10 @@ async fn serve_connection(
 ) {
     // Chunks go out as they come; where this fails the connection is dead anyway.
     let _ = stream.set_nodelay(true);
-    if !matches!(timeout(HEAD_TIMEOUT, speaks(&stream)).await, Ok(Ok(()))) {
+    if !matches!(
+        timeout(HEAD_TIMEOUT, wait_for_preface(&stream)).await,
+        Ok(Ok(()))
+    ) {
         return;
     }
     let mut builder = auto::Builder::new(connections);
@@ -203,7 +209,7 @@ async fn serve_connection(
 }
 
 /// Waits until the client has said enough to tell which HTTP it speaks.
-async fn speaks(stream: &TcpStream) -> std::io::Result<()> {
+async fn wait_for_preface(stream: &TcpStream) -> std::io::Result<()> {
     let mut first = [0; HTTP2_PREFACE.len()];
     loop {
         let length = stream.peek(&mut first).await?;
@@ -223,7 +229,10 @@ async fn write_last_rows(app: &App) -> usize {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    if tokio::time::timeout(LAST_ROWS, written).await.is_err() {
+    if tokio::time::timeout(LAST_ROWS_TIMEOUT, written)
+        .await
+        .is_err()
+    {
         tracing::error!(
             rows = app.recorder.pending(),
             "the last log rows could not be written"

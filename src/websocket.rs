@@ -18,50 +18,50 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The largest message that is taken.
-pub const MOST_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// What a socket that is silent takes to read; audio comes in frames of a few kilobytes.
 const BUFFER_BYTES: usize = 16 * 1024;
 /// A control frame holds 125 bytes, two of which are a close's code.
-const MOST_REASON_BYTES: usize = 123;
+const MAX_REASON_BYTES: usize = 123;
 
 /// The headers of the answer that agrees; `None` when the request does not ask for a WebSocket as it must.
-pub fn agreement(asked: &Parts) -> Option<HeaderMap> {
-    let headers = &asked.headers;
+pub fn accept_headers(request: &Parts) -> Option<HeaderMap> {
+    let headers = &request.headers;
     let is = |name, value: &str| headers.get(name).is_some_and(|given| given == value);
     let key = headers.get(SEC_WEBSOCKET_KEY)?;
-    let asks = asked.method == Method::GET
-        && lists(headers, CONNECTION, "upgrade")
-        && lists(headers, UPGRADE, "websocket")
+    let is_handshake = request.method == Method::GET
+        && header_contains(headers, CONNECTION, "upgrade")
+        && header_contains(headers, UPGRADE, "websocket")
         && is(SEC_WEBSOCKET_VERSION, "13");
-    asks.then(|| {
-        let mut agreed = upgrade_headers();
-        agreed.insert(SEC_WEBSOCKET_ACCEPT, accept_of(key));
-        agreed
+    is_handshake.then(|| {
+        let mut accepted = upgrade_headers();
+        accepted.insert(SEC_WEBSOCKET_ACCEPT, accept_value(key));
+        accepted
     })
 }
 
 /// The headers of a request of our own, which every attempt may send again. Nothing is offered that would change frames.
-pub fn asking() -> HeaderMap {
+pub fn handshake_headers() -> HeaderMap {
     let key = STANDARD.encode(rand::random::<[u8; 16]>());
     let key = HeaderValue::from_str(&key).expect("base64 is ASCII");
-    let mut asking = upgrade_headers();
-    asking.insert(SEC_WEBSOCKET_KEY, key);
-    asking.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    asking
+    let mut handshake_headers = upgrade_headers();
+    handshake_headers.insert(SEC_WEBSOCKET_KEY, key);
+    handshake_headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    handshake_headers
 }
 
 /// Whether the headers of a 101 agree to what was asked.
-pub fn agrees(asked: &HeaderMap, answered: &HeaderMap) -> bool {
-    let expected = asked.get(SEC_WEBSOCKET_KEY).map(accept_of);
-    expected.is_some() && answered.get(SEC_WEBSOCKET_ACCEPT) == expected.as_ref()
+pub fn is_accepted(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let expected = request.get(SEC_WEBSOCKET_KEY).map(accept_value);
+    expected.is_some() && response.get(SEC_WEBSOCKET_ACCEPT) == expected.as_ref()
 }
 
 /// Begins to speak on a connection that was agreed upon.
-pub async fn speak(connection: Upgraded, role: Role) -> Socket {
+pub async fn open(connection: Upgraded, role: Role) -> Socket {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
-        .max_message_size(Some(MOST_BYTES))
-        .max_frame_size(Some(MOST_BYTES));
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
     WebSocketStream::from_raw_socket(TokioIo::new(connection), role, Some(config)).await
 }
 
@@ -69,7 +69,7 @@ pub async fn speak(connection: Upgraded, role: Role) -> Socket {
 pub fn close_frame(code: u16, reason: &str) -> CloseFrame {
     CloseFrame {
         code: CloseCode::from(code),
-        reason: reason[..reason.floor_char_boundary(MOST_REASON_BYTES)].into(),
+        reason: reason[..reason.floor_char_boundary(MAX_REASON_BYTES)].into(),
     }
 }
 
@@ -81,15 +81,15 @@ fn upgrade_headers() -> HeaderMap {
 }
 
 /// Whether one of the words of a header that is a list is this one.
-fn lists(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
+fn header_contains(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).into_iter();
     let mut words = values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
-    words.any(|listed| listed.trim().eq_ignore_ascii_case(word))
+    words.any(|value| value.trim().eq_ignore_ascii_case(word))
 }
 
-fn accept_of(key: &HeaderValue) -> HeaderValue {
+fn accept_value(key: &HeaderValue) -> HeaderValue {
     let mut hash = Sha1::new();
     hash.update(key.as_bytes());
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(method: &str, lines: &[(&'static str, &'static str)]) -> Parts {
+    fn request(method: &str, lines: &[(&'static str, &'static str)]) -> Parts {
         let mut request = Request::builder().method(method);
         for (name, value) in lines {
             request = request.header(*name, *value);
@@ -120,29 +120,35 @@ mod tests {
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
 
-        let agreed = agreement(&asked("GET", &proper)).unwrap();
+        let accepted = accept_headers(&request("GET", &proper)).unwrap();
 
-        assert_eq!(agreed[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert!(agreement(&asked("POST", &proper)).is_none());
+        assert_eq!(
+            accepted[SEC_WEBSOCKET_ACCEPT],
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+        assert!(accept_headers(&request("POST", &proper)).is_none());
         for missing in 0..proper.len() {
             let mut lines = proper.to_vec();
             lines.remove(missing);
-            assert!(agreement(&asked("GET", &lines)).is_none(), "{lines:?}");
+            assert!(
+                accept_headers(&request("GET", &lines)).is_none(),
+                "{lines:?}"
+            );
         }
     }
 
     #[test]
     fn only_an_answer_to_what_was_asked_agrees() {
-        let (asked, other) = (asking(), asking());
-        let answer = |asking: &HeaderMap| {
+        let (request, other) = (handshake_headers(), handshake_headers());
+        let answer = |handshake_headers: &HeaderMap| {
             let mut request = Request::builder().body(()).unwrap();
-            request.headers_mut().extend(asking.clone());
-            agreement(&request.into_parts().0).unwrap()
+            request.headers_mut().extend(handshake_headers.clone());
+            accept_headers(&request.into_parts().0).unwrap()
         };
 
-        assert!(agrees(&asked, &answer(&asked)));
-        assert!(!agrees(&asked, &answer(&other)));
-        assert!(!agrees(&asked, &HeaderMap::new()));
+        assert!(is_accepted(&request, &answer(&request)));
+        assert!(!is_accepted(&request, &answer(&other)));
+        assert!(!is_accepted(&request, &HeaderMap::new()));
     }
 
     #[test]

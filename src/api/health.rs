@@ -8,12 +8,12 @@ use http::StatusCode;
 use crate::app::App;
 
 /// The process answers.
-pub async fn alive() -> &'static str {
+pub async fn liveness() -> &'static str {
     "ok\n"
 }
 
 /// The database is migrated, or the server would not have started, and can be written.
-pub async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+pub async fn readiness(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
     if app.recorder.is_failing() {
         (
             StatusCode::SERVICE_UNAVAILABLE,

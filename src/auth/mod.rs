@@ -1,6 +1,6 @@
 //! Who may administer. Nothing about client keys.
 
 pub mod csrf;
-pub mod mark;
+pub mod known_browser;
 pub mod password;
 pub mod session;

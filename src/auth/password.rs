@@ -7,46 +7,46 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use rand::distr::{Distribution, Uniform};
 use tokio::sync::Semaphore;
 
-use crate::config::{self, LEAST_PASSWORD};
+use crate::config::{self, MIN_PASSWORD_CHARACTERS};
 
 /// Longer ones are refused: hashing must not be made to cost more by whoever sends one.
-pub const MOST_CHARACTERS: usize = 200;
+pub const MAX_CHARACTERS: usize = 200;
 /// What a generated password is made of: nothing that is easily mistaken for another.
-const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
-const GENERATED_GROUPS: usize = 4;
-const GROUP: usize = 5;
+const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
+const GROUP_COUNT: usize = 4;
+const GROUP_LENGTH: usize = 5;
 
 /// Each hash takes 19 MiB while it is made, so few are made at once.
-static AT_ONCE: Semaphore = Semaphore::const_new(2);
+static HASHING_PERMITS: Semaphore = Semaphore::const_new(2);
 /// What a password is compared with where there is no such admin, so that this takes as long.
-static NOBODYS: LazyLock<String> = LazyLock::new(|| hash_now(&generate()));
+static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash_blocking(&generate()));
 
 /// Why a password cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weakness {
+pub enum PasswordWeakness {
     TooShort,
     TooLong,
-    WellKnown,
+    Common,
 }
 
 /// What is wrong with a new password.
-pub fn weakness(password: &str) -> Option<Weakness> {
+pub fn weakness(password: &str) -> Option<PasswordWeakness> {
     let characters = password.chars().count();
-    if characters < LEAST_PASSWORD {
-        Some(Weakness::TooShort)
-    } else if characters > MOST_CHARACTERS {
-        Some(Weakness::TooLong)
+    if characters < MIN_PASSWORD_CHARACTERS {
+        Some(PasswordWeakness::TooShort)
+    } else if characters > MAX_CHARACTERS {
+        Some(PasswordWeakness::TooLong)
     } else {
-        config::is_well_known(password).then_some(Weakness::WellKnown)
+        config::is_common_password(password).then_some(PasswordWeakness::Common)
     }
 }
 
 /// A password of 20 random letters and digits (100 bits), in groups that can be read aloud.
 pub fn generate() -> String {
-    let place = Uniform::new(0, LETTERS.len()).expect("there are letters");
+    let index = Uniform::new(0, ALPHABET.len()).expect("there are letters");
     let mut random = rand::rng();
-    let groups = (0..GENERATED_GROUPS).map(|_| {
-        let letters = (0..GROUP).map(|_| char::from(LETTERS[place.sample(&mut random)]));
+    let groups = (0..GROUP_COUNT).map(|_| {
+        let letters = (0..GROUP_LENGTH).map(|_| char::from(ALPHABET[index.sample(&mut random)]));
         letters.collect::<String>()
     });
     groups.collect::<Vec<_>>().join("-")
@@ -55,20 +55,20 @@ pub fn generate() -> String {
 /// Hashes a password with a salt of its own: an argon2id PHC string. Takes tens of milliseconds, beside the requests.
 pub async fn hash(password: &str) -> String {
     let password = password.to_owned();
-    beside(move || hash_now(&password)).await
+    run_blocking(move || hash_blocking(&password)).await
 }
 
 /// Whether `password` has this hash. `None`, for an admin that does not exist, takes as long and is wrong.
 pub async fn verify(password: &str, hash: Option<&str>) -> bool {
     let (password, hash) = (password.to_owned(), hash.map(ToOwned::to_owned));
-    beside(move || {
-        let is_right = matches(&password, hash.as_deref().unwrap_or(&NOBODYS));
+    run_blocking(move || {
+        let is_right = matches(&password, hash.as_deref().unwrap_or(&DUMMY_HASH));
         is_right && hash.is_some()
     })
     .await
 }
 
-fn hash_now(password: &str) -> String {
+fn hash_blocking(password: &str) -> String {
     let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).expect("16 bytes are a salt");
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
     hash.expect("argon2 takes any password").to_string()
@@ -79,11 +79,11 @@ fn matches(password: &str, hash: &str) -> bool {
         return false;
     };
     let verified = Argon2::default().verify_password(password.as_bytes(), &hash);
-    password.chars().count() <= MOST_CHARACTERS && verified.is_ok()
+    password.chars().count() <= MAX_CHARACTERS && verified.is_ok()
 }
 
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let _one_of_few = AT_ONCE.acquire().await.expect("it is never closed");
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let _permit = HASHING_PERMITS.acquire().await.expect("it is never closed");
     let done = tokio::task::spawn_blocking(work).await;
     done.expect("hashing does not panic")
 }
@@ -119,9 +119,9 @@ mod tests {
     #[test]
     fn weak_passwords_are_told_apart() {
         for (password, expected) in [
-            ("short", Some(Weakness::TooShort)),
-            ("Password123", Some(Weakness::WellKnown)),
-            (&"x".repeat(201), Some(Weakness::TooLong)),
+            ("short", Some(PasswordWeakness::TooShort)),
+            ("Password123", Some(PasswordWeakness::Common)),
+            (&"x".repeat(201), Some(PasswordWeakness::TooLong)),
             ("密碼密碼密碼密碼", None),
         ] {
             assert_eq!(weakness(password), expected, "{password}");

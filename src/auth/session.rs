@@ -20,23 +20,23 @@ use crate::storage::sign_ins::{self, SignInId};
 /// The cookie that names the session.
 pub const COOKIE: &str = "gemini_pool_session";
 /// How long a sign-in is good without being used.
-pub const GOOD_FOR: std::time::Duration = std::time::Duration::from_hours(14 * 24);
+pub const SESSION_LIFETIME: std::time::Duration = std::time::Duration::from_hours(14 * 24);
 /// How often it is written down that somebody is there.
-const SEEN_EVERY: std::time::Duration = std::time::Duration::from_mins(1);
+const LAST_SEEN_INTERVAL: std::time::Duration = std::time::Duration::from_mins(1);
 /// How often the session, and with it the cookie, is given its whole time again.
-const RENEWED_EVERY: std::time::Duration = std::time::Duration::from_hours(12);
+const RENEWAL_INTERVAL: std::time::Duration = std::time::Duration::from_hours(12);
 const SIGN_IN: &str = "sign_in";
 
 /// Sessions as rows: loaded beside whoever writes, so that the dashboard can tell of a database that cannot be written.
 #[derive(Debug, Clone)]
-pub struct Sessions {
-    reading: SqliteStore,
-    writing: SqliteStore,
+pub struct DatabaseSessionStore {
+    reader: SqliteStore,
+    writer: SqliteStore,
 }
 
 /// What a session knows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Known {
+struct SessionData {
     sign_in: i64,
     csrf: String,
     renewed_at_ms: i64,
@@ -44,19 +44,19 @@ struct Known {
 
 /// Who is signed in.
 #[derive(Debug, Clone)]
-pub struct SignedIn {
+pub struct SignedInAdmin {
     pub id: SignInId,
     pub admin: Admin,
     pub csrf: CsrfToken,
 }
 
 /// The layer that reads and sets the session's cookie; `secure` where the browser speaks https with us.
-pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<Sessions> {
-    let sessions = Sessions {
-        reading: SqliteStore::new(db.readers.clone()),
-        writing: SqliteStore::new(db.writer.clone()),
+pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<DatabaseSessionStore> {
+    let sessions = DatabaseSessionStore {
+        reader: SqliteStore::new(db.readers.clone()),
+        writer: SqliteStore::new(db.writer.clone()),
     };
-    let seconds = i64::try_from(GOOD_FOR.as_secs()).unwrap_or(i64::MAX);
+    let seconds = i64::try_from(SESSION_LIFETIME.as_secs()).unwrap_or(i64::MAX);
     SessionManagerLayer::new(sessions)
         .with_name(COOKIE)
         .with_secure(secure)
@@ -66,7 +66,7 @@ pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<Sessions> {
 }
 
 /// Signs an admin in, under a session id that nobody can have known before.
-pub async fn begin(
+pub async fn start(
     db: &Db,
     session: &Session,
     admin: &Admin,
@@ -78,90 +78,101 @@ pub async fn begin(
     let mut tx = db.begin().await?;
     let id = sign_ins::insert(&mut tx, admin.id, address, user_agent, &act).await?;
     tx.commit().await?;
-    let known = Known {
+    let data = SessionData {
         sign_in: id.0,
         csrf: CsrfToken::generate().to_text(),
         renewed_at_ms: now.as_millis(),
     };
     session.clear().await;
-    put(session, &known).await?;
-    session.cycle_id().await.map_err(unusable)
+    store_data(session, &data).await?;
+    session.cycle_id().await.map_err(session_store_error)
 }
 
 /// Who is signed in with this session, and notes now and then that they are there.
-pub async fn signed_in(db: &Db, session: &Session, now: Timestamp) -> Result<Option<SignedIn>> {
-    let Some(mut known) = session.get::<Known>(SIGN_IN).await.map_err(unusable)? else {
-        return Ok(None);
-    };
-    let id = SignInId(known.sign_in);
-    let found = sign_ins::find_admin(&db.readers, id).await?;
-    let (Some((admin, last_seen_at)), Some(csrf)) = (found, CsrfToken::from_text(&known.csrf))
+pub async fn find_signed_in(
+    db: &Db,
+    session: &Session,
+    now: Timestamp,
+) -> Result<Option<SignedInAdmin>> {
+    let Some(mut data) = session
+        .get::<SessionData>(SIGN_IN)
+        .await
+        .map_err(session_store_error)?
     else {
         return Ok(None);
     };
-    if now - last_seen_at >= GOOD_FOR {
+    let id = SignInId(data.sign_in);
+    let found = sign_ins::find_admin(&db.readers, id).await?;
+    let (Some((admin, last_seen_at)), Some(csrf)) = (found, CsrfToken::from_text(&data.csrf))
+    else {
+        return Ok(None);
+    };
+    if now - last_seen_at >= SESSION_LIFETIME {
         return Ok(None);
     }
-    if now - last_seen_at >= SEEN_EVERY {
+    if now - last_seen_at >= LAST_SEEN_INTERVAL {
         // Beside the page: it must come when the database cannot be written, too.
         let writer = db.writer.clone();
         tokio::spawn(async move { sign_ins::update_last_seen(&writer, id, now).await });
     }
-    if now - Timestamp::from_millis(known.renewed_at_ms) >= RENEWED_EVERY {
-        known.renewed_at_ms = now.as_millis();
-        put(session, &known).await?;
+    if now - Timestamp::from_millis(data.renewed_at_ms) >= RENEWAL_INTERVAL {
+        data.renewed_at_ms = now.as_millis();
+        store_data(session, &data).await?;
     }
-    Ok(Some(SignedIn { id, admin, csrf }))
+    Ok(Some(SignedInAdmin { id, admin, csrf }))
 }
 
 /// Forgets sessions and sign-ins that are no good any more at `now`, as those are that nobody has ended.
-pub async fn forget_expired(db: &Db, now: Timestamp) -> Result<()> {
+pub async fn delete_expired_sessions(db: &Db, now: Timestamp) -> Result<()> {
     let sessions = SqliteStore::new(db.writer.clone());
     sessions
         .delete_expired()
         .await
-        .map_err(|error| unusable(error.into()))?;
-    sign_ins::delete_unseen(&db.writer, now - GOOD_FOR).await?;
+        .map_err(|error| session_store_error(error.into()))?;
+    sign_ins::delete_unseen(&db.writer, now - SESSION_LIFETIME).await?;
     Ok(())
 }
 
 /// Ends this session.
-pub async fn end(db: &Db, session: &Session, signed_in: &SignedIn, act: &Act) -> Result<()> {
+pub async fn end(db: &Db, session: &Session, signed_in: &SignedInAdmin, act: &Act) -> Result<()> {
     let mut tx = db.begin().await?;
     sign_ins::delete(&mut tx, signed_in.admin.id, signed_in.id, act).await?;
     tx.commit().await?;
-    session.flush().await.map_err(unusable)
+    session.flush().await.map_err(session_store_error)
 }
 
-async fn put(session: &Session, known: &Known) -> Result<()> {
-    session.insert(SIGN_IN, known).await.map_err(unusable)
+async fn store_data(session: &Session, data: &SessionData) -> Result<()> {
+    session
+        .insert(SIGN_IN, data)
+        .await
+        .map_err(session_store_error)
 }
 
 /// A session that cannot be read or written is a failure of the database.
-pub fn unusable(error: tower_sessions::session::Error) -> crate::error::Error {
+pub fn session_store_error(error: tower_sessions::session::Error) -> crate::error::Error {
     sqlx::Error::Io(std::io::Error::other(error)).into()
 }
 
 #[async_trait]
-impl SessionStore for Sessions {
+impl SessionStore for DatabaseSessionStore {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
-        self.writing.create(record).await
+        self.writer.create(record).await
     }
 
     /// What pages change in a session that is known, as the notice that was read, may be lost; the page must come.
     async fn save(&self, record: &Record) -> session_store::Result<()> {
-        if let Err(error) = self.writing.save(record).await {
+        if let Err(error) = self.writer.save(record).await {
             tracing::warn!("a session could not be written: {error}");
         }
         Ok(())
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
-        self.reading.load(id).await
+        self.reader.load(id).await
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        self.writing.delete(id).await
+        self.writer.delete(id).await
     }
 }
 
@@ -189,7 +200,7 @@ mod tests {
         }
         let (first, last) = (
             Timestamp::from_millis(0),
-            Timestamp::from_millis(0) + GOOD_FOR,
+            Timestamp::from_millis(0) + SESSION_LIFETIME,
         );
         let mut tx = db.begin().await.unwrap();
         let act = Act::without_revision(Actor::cli(), first);
@@ -202,7 +213,9 @@ mod tests {
         }
         tx.commit().await.unwrap();
 
-        forget_expired(&db, last + SEEN_EVERY).await.unwrap();
+        delete_expired_sessions(&db, last + LAST_SEEN_INTERVAL)
+            .await
+            .unwrap();
 
         let left: Vec<String> =
             sqlx::query_scalar("SELECT CAST(expiry_date AS TEXT) FROM tower_sessions")

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use crate::auth::password::{self, Weakness};
+use crate::auth::password::{self, PasswordWeakness};
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, FirstAdmin, InvalidConfig};
@@ -82,9 +82,9 @@ async fn set_password(args: &DatabaseArgs, arguments: SetPasswordArgs) -> Result
     };
     if let Some(weakness) = password::weakness(&password) {
         let why = match weakness {
-            Weakness::TooShort => "is shorter than 8 characters",
-            Weakness::TooLong => "is longer than 200 characters",
-            Weakness::WellKnown => "is a well-known default",
+            PasswordWeakness::TooShort => "is shorter than 8 characters",
+            PasswordWeakness::TooLong => "is longer than 200 characters",
+            PasswordWeakness::Common => "is a well-known default",
         };
         return Err(InvalidConfig::new(&format!("the password {why}: choose a better one")).into());
     }

@@ -8,7 +8,7 @@ use crate::cli::client_key_terms::{self, ClientKeyTermsArgs};
 use crate::cli::key_selection::{RemovalArgs, SelectionArgs};
 use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
-use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
+use crate::config::{DatabaseArgs, InvalidConfig, is_header_safe};
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
@@ -89,7 +89,7 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     };
     arguments.terms.apply(&mut terms, now)?;
     let secret = match &arguments.secret {
-        Some(text) if is_sendable(text) => Secret::new(text),
+        Some(text) if is_header_safe(text) => Secret::new(text),
         Some(_) => {
             let wrong = "--secret is empty or has characters that no key can have, such as a space";
             return Err(InvalidConfig::new(wrong).into());

@@ -13,8 +13,8 @@ use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, UpstreamArgs};
 use crate::gemini::redact::Redactor;
-use crate::gemini::transport::Gemini;
-use crate::jobs::{TestResult, Tested};
+use crate::gemini::transport::GeminiClient;
+use crate::jobs::{TestResult, TestedKey};
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::upstream_key::{UpstreamKey, UpstreamKeyId};
 use crate::pool::request_id::RequestIdGenerator;
@@ -23,7 +23,7 @@ use crate::storage::db::Db;
 use crate::storage::paging::Page;
 use crate::storage::recorder::Recorder;
 use crate::storage::{request_logs, revision, settings, upstream_keys};
-use crate::tasks::recheck_keys::Checker;
+use crate::tasks::recheck_keys::KeyChecker;
 use crate::tasks::test_keys::test_all;
 
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         // What cannot be used counts for nothing, as in a server.
         let _ = settings.set(&name, &value);
     }
-    let gemini = Gemini::new(&url, &settings);
+    let gemini = GeminiClient::new(&url, &settings);
     let last_id = request_logs::last_id(&db.readers).await?;
     let (recorder, writer) = Recorder::new(db.clone());
     let writing = tokio::spawn(writer.run());
@@ -60,7 +60,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
     for row in &rows {
         keys.lock().put(row.clone(), 0, clock::now());
     }
-    let checker = Checker {
+    let checker = KeyChecker {
         gemini: &gemini,
         settings: Arc::new(settings),
         redactor,
@@ -130,7 +130,7 @@ async fn publish_changed_states(
     Ok(())
 }
 
-fn show(tested: Vec<Tested>, json: bool) -> Result<()> {
+fn show(tested: Vec<TestedKey>, json: bool) -> Result<()> {
     if json {
         return Ok(output::json(&Page::whole(tested))?);
     }

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::auth::password::{self, Weakness};
+use crate::auth::password::{self, PasswordWeakness};
 use crate::dashboard::components::{Tone, ago, badge, card, field, moment};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -153,11 +153,11 @@ async fn show_errors(
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
-fn weakness_text(language: Language, weakness: Weakness) -> &'static str {
+fn weakness_text(language: Language, weakness: PasswordWeakness) -> &'static str {
     match weakness {
-        Weakness::TooShort => language.password_too_short(),
-        Weakness::TooLong => language.password_too_long(),
-        Weakness::WellKnown => language.password_well_known(),
+        PasswordWeakness::TooShort => language.password_too_short(),
+        PasswordWeakness::TooLong => language.password_too_long(),
+        PasswordWeakness::Common => language.password_well_known(),
     }
 }
 

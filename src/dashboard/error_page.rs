@@ -76,7 +76,7 @@ fn title_and_text(language: Language, error: &Error) -> (&'static str, Markup) {
             html! { (language.not_found_text(what)) },
         ),
         Error::Invalid(why) => (language.invalid_title(), html! { (why) }),
-        Error::Forged => (language.forged_title(), html! { (language.forged_text()) }),
+        Error::InvalidCsrfToken => (language.forged_title(), html! { (language.forged_text()) }),
         Error::TooLarge => (
             language.too_large_title(),
             html! { (language.too_large_text()) },

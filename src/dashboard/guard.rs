@@ -55,7 +55,7 @@ pub async fn guard(
     let browser = BrowserContext::new(request.method(), uri, headers, client_ip, base_url, csrf);
     let is_page = accepts_html(headers);
 
-    let signed_in = session::signed_in(&app.db, &session, clock::now()).await;
+    let signed_in = session::find_signed_in(&app.db, &session, clock::now()).await;
     let (mut context, session_result) = match signed_in {
         Ok(Some(signed_in)) => (Some(PageContext::new(&browser, signed_in, session)), Ok(())),
         Ok(None) => (None, Ok(())),
@@ -128,7 +128,7 @@ async fn verify_form(request: Request, token: CsrfToken, max_bytes: usize) -> Re
     }
     let site = request.headers().get("sec-fetch-site");
     if site.is_some_and(|site| site != "same-origin" && site != "none") {
-        return Err(Error::Forged);
+        return Err(Error::InvalidCsrfToken);
     }
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, max_bytes).await;
@@ -136,7 +136,7 @@ async fn verify_form(request: Request, token: CsrfToken, max_bytes: usize) -> Re
     let mut fields = form_urlencoded::parse(&body);
     let submitted = fields.find(|(name, _)| name == "csrf");
     if !submitted.is_some_and(|(_, submitted)| token.is_shown_by(&submitted)) {
-        return Err(Error::Forged);
+        return Err(Error::InvalidCsrfToken);
     }
     Ok(Request::from_parts(parts, Body::from(body)))
 }

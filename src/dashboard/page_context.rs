@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tower_sessions::Session;
 
 use crate::auth::csrf::CsrfToken;
-use crate::auth::session::SignedIn;
+use crate::auth::session::SignedInAdmin;
 use crate::clock::{self, Timestamp};
 use crate::dashboard::translations::Language;
 use crate::error::Error;
@@ -175,7 +175,7 @@ impl BrowserContext {
 }
 
 impl PageContext {
-    pub fn new(browser: &BrowserContext, signed_in: SignedIn, session: Session) -> Self {
+    pub fn new(browser: &BrowserContext, signed_in: SignedInAdmin, session: Session) -> Self {
         Self {
             zone: TimeZone::get(&signed_in.admin.zone).unwrap_or(TimeZone::UTC),
             sign_in_id: signed_in.id,
@@ -258,7 +258,7 @@ impl<S: Sync> FromRequestParts<S> for PageContext {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let context = parts.extensions.get::<Self>().cloned();
-        context.ok_or_else(|| Error::Forged.into())
+        context.ok_or_else(|| Error::InvalidCsrfToken.into())
     }
 }
 
@@ -267,6 +267,6 @@ impl<S: Sync> FromRequestParts<S> for BrowserContext {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let browser = parts.extensions.get::<Self>().cloned();
-        browser.ok_or_else(|| Error::Forged.into())
+        browser.ok_or_else(|| Error::InvalidCsrfToken.into())
     }
 }

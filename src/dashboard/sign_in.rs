@@ -13,8 +13,8 @@ use serde::Deserialize;
 use tower_sessions::Session;
 
 use crate::app::App;
-use crate::auth::session::{self, SignedIn};
-use crate::auth::{mark, password};
+use crate::auth::session::{self, SignedInAdmin};
+use crate::auth::{known_browser, password};
 use crate::clock;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout;
@@ -51,7 +51,7 @@ pub async fn show(
     session: Session,
     Query(query): Query<SignInQuery>,
 ) -> Result<Response, ErrorPage> {
-    if session::signed_in(&app.db, &session, browser.now)
+    if session::find_signed_in(&app.db, &session, browser.now)
         .await?
         .is_some()
     {
@@ -76,7 +76,9 @@ pub async fn create(
     let username = username.trim();
     let language = browser.language;
     let browser_mark = jar.get(KNOWN_BROWSER_COOKIE).map(Cookie::value);
-    let source = match browser_mark.filter(|text| mark::is_of(app.hash_key(), text, username)) {
+    let source = match browser_mark
+        .filter(|text| known_browser::is_valid_mark(app.hash_key(), text, username))
+    {
         Some(text) => LoginSource::Known(text.to_owned()),
         None => LoginSource::from_address(browser.client_ip),
     };
@@ -103,7 +105,7 @@ pub async fn create(
     };
     app.login_throttle().record_success(&source, &account);
     let address = browser.client_ip.to_string();
-    session::begin(
+    session::start(
         &app.db,
         &session,
         &admin,
@@ -115,7 +117,7 @@ pub async fn create(
     tracing::info!(client.address = %browser.client_ip, "{} signed in to the dashboard", admin.username);
     let known = Cookie::build((
         KNOWN_BROWSER_COOKIE,
-        mark::new(app.hash_key(), &admin.username),
+        known_browser::issue_mark(app.hash_key(), &admin.username),
     ))
     .path("/login")
     .http_only(true)
@@ -147,7 +149,7 @@ pub async fn delete(
     State(app): State<Arc<App>>,
     context: PageContext,
 ) -> Result<Redirect, ErrorPage> {
-    let signed_in = SignedIn {
+    let signed_in = SignedInAdmin {
         id: context.sign_in_id,
         csrf: context.csrf(),
         admin: context.admin.clone(),

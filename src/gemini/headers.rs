@@ -7,23 +7,23 @@ pub const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// What Google gets of a client's headers: all but credentials, what is between two hops, and what tells who the
 /// client is.
-pub fn for_upstream(headers: &HeaderMap) -> HeaderMap {
-    passing(headers, stays_here)
+pub fn headers_for_upstream(headers: &HeaderMap) -> HeaderMap {
+    filtered(headers, is_withheld_from_upstream)
 }
 
 /// What the client gets of Google's headers.
-pub fn for_client(headers: &HeaderMap) -> HeaderMap {
-    passing(headers, stays_upstream)
+pub fn headers_for_client(headers: &HeaderMap) -> HeaderMap {
+    filtered(headers, is_withheld_from_client)
 }
 
-fn passing(headers: &HeaderMap, stays: impl Fn(&str) -> bool) -> HeaderMap {
-    let mut passing = HeaderMap::with_capacity(headers.len() + 2);
+fn filtered(headers: &HeaderMap, is_withheld: impl Fn(&str) -> bool) -> HeaderMap {
+    let mut filtered = HeaderMap::with_capacity(headers.len() + 2);
     for (name, value) in headers {
-        if !stays(name.as_str()) && !is_named_by_connection(headers, name) {
-            passing.append(name.clone(), value.clone());
+        if !is_withheld(name.as_str()) && !is_named_by_connection(headers, name) {
+            filtered.append(name.clone(), value.clone());
         }
     }
-    passing
+    filtered
 }
 
 /// Whether `connection` declares the header to be for this hop only (RFC 9110, 7.6.1).
@@ -36,7 +36,7 @@ fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
     named.any(|word| word.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
-fn stays_here(name: &str) -> bool {
+fn is_withheld_from_upstream(name: &str) -> bool {
     is_hop_by_hop(name)
         || matches!(
             name,
@@ -63,7 +63,7 @@ fn stays_here(name: &str) -> bool {
         .any(|prefix| name.starts_with(prefix))
 }
 
-fn stays_upstream(name: &str) -> bool {
+fn is_withheld_from_client(name: &str) -> bool {
     is_hop_by_hop(name)
         || matches!(
             name,
@@ -97,7 +97,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 /// A key as a header's value, marked so that nothing prints it. `None` when it cannot travel in a header.
-pub fn credential(secret: &str) -> Option<HeaderValue> {
+pub fn credential_value(secret: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(secret).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -141,7 +141,7 @@ mod tests {
         ]);
         sent.append("user-agent", HeaderValue::from_static("two"));
 
-        let passed = for_upstream(&sent);
+        let passed = headers_for_upstream(&sent);
 
         let mut expected = headers(&[
             ("accept-encoding", "gzip"),
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn clients_see_nothing_of_our_hop() {
-        let passed = for_client(&headers(&[
+        let passed = headers_for_client(&headers(&[
             ("content-type", "text/event-stream"),
             ("transfer-encoding", "chunked"),
             ("alt-svc", "h3"),

@@ -2,64 +2,64 @@
 
 use serde_json::Value;
 
-use crate::gemini::classify::{Asked, classify};
-use crate::gemini::error_body::ErrorBody;
-use crate::gemini::json_scan::{Found, Path, Scanner};
-use crate::gemini::resource_name::{ResourceKind, ResourceName};
+use crate::gemini::errors::classify::{ErrorContext, classify};
+use crate::gemini::errors::error_body::ErrorBody;
+use crate::gemini::resources::name::{ResourceKind, ResourceName};
+use crate::gemini::response::json::{JsonPath, JsonScanner, ScannedValue};
+use crate::gemini::response::usage;
 use crate::gemini::target::Surface;
-use crate::gemini::usage;
 use crate::pool::health::verdict::Verdict;
 use crate::pool::quota::usage::TokenUsage;
 
 /// What Google's frames of one session have said so far.
 #[derive(Debug)]
-pub struct Session {
-    scanner: Scanner,
+pub struct LiveSessionState {
+    scanner: JsonScanner,
     turns: u64,
-    ended: TokenUsage,
+    completed_usage: TokenUsage,
     /// Of the turn that runs.
-    latest: Option<TokenUsage>,
-    is_counted: bool,
+    current_usage: Option<TokenUsage>,
+    has_usage: bool,
 }
 
-const SAID: &[Path] = &[
+const FRAME_PATHS: &[JsonPath] = &[
     &["usageMetadata"],
     &["serverContent", "turnComplete"],
     &["sessionResumptionUpdate", "newHandle"],
 ];
 
-impl Default for Session {
+impl Default for LiveSessionState {
     fn default() -> Self {
         Self {
-            scanner: Scanner::new(SAID),
+            scanner: JsonScanner::new(FRAME_PATHS),
             turns: 0,
-            ended: TokenUsage::default(),
-            latest: None,
-            is_counted: false,
+            completed_usage: TokenUsage::default(),
+            current_usage: None,
+            has_usage: false,
         }
     }
 }
 
-impl Session {
+impl LiveSessionState {
     /// Reads a frame of Google's. Returns the handle that it brings, if any, with which the session can be resumed.
-    pub fn hear(&mut self, frame: &[u8]) -> Option<ResourceName> {
+    pub fn read_frame(&mut self, frame: &[u8]) -> Option<ResourceName> {
         let scanner = &mut self.scanner;
         scanner.reset();
         scanner.feed(frame);
-        scanner.drain_kept(0, |raw| {
+        scanner.drain_complete(0, |raw| {
             if let Ok(metadata) = serde_json::from_slice::<Value>(raw) {
-                self.latest = Some(usage::of_native(&metadata));
-                self.is_counted = true;
+                self.current_usage = Some(usage::of_native(&metadata));
+                self.has_usage = true;
             }
         });
         let mut is_complete = false;
-        scanner.drain_kept(1, |raw| is_complete = raw == b"true");
+        scanner.drain_complete(1, |raw| is_complete = raw == b"true");
         if is_complete {
             self.turns += 1;
-            self.ended += self.latest.take().unwrap_or_default();
+            self.completed_usage += self.current_usage.take().unwrap_or_default();
         }
         let mut handle = None;
-        scanner.drain_kept(2, |raw| {
+        scanner.drain_complete(2, |raw| {
             let id = serde_json::from_slice::<String>(raw).ok();
             handle = id.and_then(|id| ResourceName::of_id(ResourceKind::LiveSession, &id));
         });
@@ -76,18 +76,18 @@ impl Session {
     /// Each turn is counted by itself, with all that was said before in its prompt, and may be counted several times
     /// while it runs: a probe of three turns, in a review of pydantic-ai's client, and the same in other clients.
     pub fn usage(&self) -> Option<TokenUsage> {
-        let mut all = self.ended;
-        all += self.latest.unwrap_or_default();
-        self.is_counted.then_some(all)
+        let mut all = self.completed_usage;
+        all += self.current_usage.unwrap_or_default();
+        self.has_usage.then_some(all)
     }
 }
 
 /// The model that a session's first frame asks for, without `models/`.
-pub fn model_of(setup: &[u8]) -> Option<String> {
-    const PATHS: &[Path] = &[&["setup", "model"]];
-    let mut scanner = Scanner::new(PATHS);
+pub fn setup_model(setup: &[u8]) -> Option<String> {
+    const PATHS: &[JsonPath] = &[&["setup", "model"]];
+    let mut scanner = JsonScanner::new(PATHS);
     scanner.feed(setup);
-    let Found::Raw(raw) = scanner.value_at(0) else {
+    let ScannedValue::Raw(raw) = scanner.value_at(0) else {
         return None;
     };
     let name: String = serde_json::from_slice(raw).ok()?;
@@ -96,7 +96,7 @@ pub fn model_of(setup: &[u8]) -> Option<String> {
 }
 
 /// Whether a close with this code is the usual end of a session.
-pub fn is_usual(code: u16) -> bool {
+pub fn is_normal_close(code: u16) -> bool {
     // 1005: none was given.
     matches!(code, 1000 | 1001 | 1005)
 }
@@ -105,7 +105,7 @@ pub fn is_usual(code: u16) -> bool {
 ///
 /// The reasons of closes are the messages of Google's errors, cut off at 123 bytes, as public reports show for quota
 /// (1011), models (1008) and unknown sessions (1008).
-const MESSAGES: [(&str, u16); 19] = [
+const ERROR_MESSAGES: [(&str, u16); 19] = [
     ("API key not valid", 400),
     ("API key expired", 400),
     ("API key not found", 400),
@@ -128,7 +128,7 @@ const MESSAGES: [(&str, u16); 19] = [
 ];
 
 /// What it means that Google has closed a session so.
-pub fn verdict_of_close(code: u16, reason: &str) -> Verdict {
+pub fn classify_close(code: u16, reason: &str) -> Verdict {
     let begins = |(beginning, _): &&(&str, u16)| {
         reason
             .get(..beginning.len())
@@ -136,7 +136,7 @@ pub fn verdict_of_close(code: u16, reason: &str) -> Verdict {
     };
     let names_model = reason.contains(" is not found for API version ")
         || reason.contains("no longer available to new users");
-    let status = match (MESSAGES.iter().find(begins), code) {
+    let status = match (ERROR_MESSAGES.iter().find(begins), code) {
         (Some((_, status)), _) => *status,
         (None, _) if names_model => 404,
         (None, 1002 | 1003 | 1007..=1010) => 400,
@@ -152,11 +152,11 @@ pub fn verdict_of_close(code: u16, reason: &str) -> Verdict {
         message,
         ..ErrorBody::default()
     };
-    let asked = Asked {
+    let context = ErrorContext {
         surface: Surface::Native,
         client_deadline: false,
     };
-    classify(status, None, &body, asked)
+    classify(status, None, &body, context)
 }
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn turns_are_added_up_each_by_its_last_count() {
-        let mut session = Session::default();
+        let mut session = LiveSessionState::default();
         assert_eq!(session.usage(), None);
         let frames = [
             r#"{"setupComplete":{}}"#,
@@ -182,7 +182,7 @@ mod tests {
         ];
 
         for frame in frames {
-            assert_eq!(session.hear(frame.as_bytes()), None, "{frame}");
+            assert_eq!(session.read_frame(frame.as_bytes()), None, "{frame}");
         }
 
         let usage = session.usage().unwrap();
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_new_handle_is_heard_once() {
-        let mut session = Session::default();
+        let mut session = LiveSessionState::default();
         let cases = [
             (
                 r#"{"sessionResumptionUpdate":{"newHandle":"Cihub\/x=","resumable":true}}"#,
@@ -207,9 +207,9 @@ mod tests {
             ("\u{0}", None),
         ];
         for (frame, expected) in cases {
-            let heard = session.hear(frame.as_bytes());
+            let handle = session.read_frame(frame.as_bytes());
             assert_eq!(
-                heard.as_ref().map(ResourceName::as_str),
+                handle.as_ref().map(ResourceName::as_str),
                 expected,
                 "{frame}"
             );
@@ -231,7 +231,11 @@ mod tests {
             ("no json", None),
         ];
         for (frame, expected) in cases {
-            assert_eq!(model_of(frame.as_bytes()).as_deref(), expected, "{frame}");
+            assert_eq!(
+                setup_model(frame.as_bytes()).as_deref(),
+                expected,
+                "{frame}"
+            );
         }
     }
 
@@ -285,11 +289,7 @@ mod tests {
             (1000, "", Rule::InternalError),
         ];
         for (code, reason, rule) in cases {
-            assert_eq!(
-                verdict_of_close(code, reason).rule,
-                rule,
-                "{code} {reason:?}"
-            );
+            assert_eq!(classify_close(code, reason).rule, rule, "{code} {reason:?}");
         }
     }
 }

@@ -1,22 +1,15 @@
-//! All we know about Google's API. Pure, but for `transport`.
+//! All we know about Google's API. Pure, but for `transport`, and `key_check`, which sends through it.
 
-pub mod births;
-pub mod check;
-pub mod classify;
-pub mod demand;
-pub mod error_body;
-pub mod event_reader;
+pub mod errors;
 pub mod headers;
-mod inflate;
-pub mod json_scan;
-pub mod listing;
+pub mod key_check;
 pub mod live;
 pub mod prices;
+pub mod quota_estimate;
 pub mod redact;
-pub mod references;
-pub mod resource_name;
-pub mod tap;
+pub mod resources;
+pub mod response;
 pub mod target;
 pub mod transport;
 pub mod upload;
-mod usage;
+pub mod url;

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::pool::quota::usage::TokenUsage;
 
 /// Parsed once; a table that does not parse fails the tests, not a request.
-static TABLE: LazyLock<Table> = LazyLock::new(|| {
+static TABLE: LazyLock<PriceTable> = LazyLock::new(|| {
     serde_json::from_str(include_str!("prices.json")).expect("the tests read the price table")
 });
 
@@ -28,39 +28,39 @@ pub fn cost_nano_usd(
     at: Timestamp,
 ) -> Option<i64> {
     let prompt = usage.prompt?;
-    let row = find(model)?;
+    let row = find_row(model)?;
     let prices = row.prices(prompt, service_tier, at)?;
     let is_output_unknown = usage.total.is_none() && usage.output.is_none();
     if is_output_unknown && prices.output.is_some() {
         return None;
     }
-    let pico = prices.of_input(prompt, usage) + prices.of_output(usage);
+    let pico = prices.input_cost(prompt, usage) + prices.output_cost(usage);
     i64::try_from((pico + 500) / 1000).ok()
 }
 
 #[derive(Debug, Deserialize)]
-struct Table {
+struct PriceTable {
     as_of: String,
-    models: Vec<Row>,
+    models: Vec<PriceRow>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+struct PriceRow {
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "names the row for readers and tests")
     )]
     id: String,
-    r#match: Vec<Match>,
-    periods: Vec<Period>,
+    r#match: Vec<ModelPattern>,
+    periods: Vec<PricePeriod>,
     #[serde(default)]
     service_tiers: ServiceTiers,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
-enum Match {
+enum ModelPattern {
     Equals {
         equals: String,
     },
@@ -74,11 +74,11 @@ enum Match {
 }
 
 #[derive(Debug, Deserialize)]
-struct Period {
+struct PricePeriod {
     /// The first day it holds, as in `2026-12-01`.
     from: Option<String>,
     #[serde(flatten)]
-    prices: Prices,
+    prices: TokenPrices,
     #[serde(default)]
     long_context: Vec<LongContext>,
 }
@@ -88,15 +88,15 @@ struct Period {
 struct LongContext {
     above_prompt_tokens: u64,
     #[serde(flatten)]
-    prices: Prices,
+    prices: TokenPrices,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ServiceTiers {
-    batches: Option<Prices>,
-    flex: Option<Prices>,
-    priority: Option<Prices>,
+    batches: Option<TokenPrices>,
+    flex: Option<TokenPrices>,
+    priority: Option<TokenPrices>,
 }
 
 /// In millionths of a millionth of a US dollar a token: every price in the table is a whole number of them.
@@ -105,7 +105,7 @@ struct PicoUsd(u128);
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-struct Prices {
+struct TokenPrices {
     input: Option<PicoUsd>,
     input_audio: Option<PicoUsd>,
     input_image: Option<PicoUsd>,
@@ -132,22 +132,24 @@ impl<'de> Deserialize<'de> for PicoUsd {
 }
 
 /// The row whose match fits the model best.
-fn find(model: &str) -> Option<&'static Row> {
+fn find_row(model: &str) -> Option<&'static PriceRow> {
     let model = model.strip_prefix("models/").unwrap_or(model);
-    let fits = TABLE.models.iter().filter_map(|row| {
+    let matches = TABLE.models.iter().filter_map(|row| {
         let best = row
             .r#match
             .iter()
-            .filter_map(|pattern| pattern.fit(model))
+            .filter_map(|pattern| pattern.match_length(model))
             .max()?;
         Some((best, row))
     });
-    fits.max_by_key(|(fit, _)| *fit).map(|(_, row)| row)
+    matches
+        .max_by_key(|(match_length, _)| *match_length)
+        .map(|(_, row)| row)
 }
 
-impl Match {
+impl ModelPattern {
     /// How well this fits the model; `None`: not at all.
-    fn fit(&self, model: &str) -> Option<usize> {
+    fn match_length(&self, model: &str) -> Option<usize> {
         match self {
             Self::Equals { equals } => (equals == model).then_some(usize::MAX),
             Self::Prefix {
@@ -161,15 +163,20 @@ impl Match {
                     .skip(1)
                     .any(|part| part.eq_ignore_ascii_case("tts"));
                 let has_digit = rest.starts_with(|c: char| c.is_ascii_digit());
-                let fits = !(*but_no_tts && is_tts) && (!*then_a_digit || has_digit);
-                fits.then_some(prefix.len())
+                let matches = !(*but_no_tts && is_tts) && (!*then_a_digit || has_digit);
+                matches.then_some(prefix.len())
             }
         }
     }
 }
 
-impl Row {
-    fn prices(&self, prompt: u64, service_tier: Option<&str>, at: Timestamp) -> Option<Prices> {
+impl PriceRow {
+    fn prices(
+        &self,
+        prompt: u64,
+        service_tier: Option<&str>,
+        at: Timestamp,
+    ) -> Option<TokenPrices> {
         let period = self.period(&at.to_rfc3339())?;
         let long_context = period
             .long_context
@@ -189,7 +196,7 @@ impl Row {
     }
 
     /// The last period that has begun; dates as texts sort by time.
-    fn period(&self, date: &str) -> Option<&Period> {
+    fn period(&self, date: &str) -> Option<&PricePeriod> {
         let has_begun = |from: &str| from <= date.get(..from.len()).unwrap_or(date);
         self.periods
             .iter()
@@ -198,7 +205,7 @@ impl Row {
 }
 
 impl ServiceTiers {
-    fn find(&self, name: &str) -> Option<&Prices> {
+    fn find(&self, name: &str) -> Option<&TokenPrices> {
         match name.to_ascii_lowercase().as_str() {
             "batch" | "batches" => self.batches.as_ref(),
             "flex" => self.flex.as_ref(),
@@ -208,7 +215,7 @@ impl ServiceTiers {
     }
 }
 
-impl Prices {
+impl TokenPrices {
     fn or(&self, other: &Self) -> Self {
         Self {
             input: self.input.or(other.input),
@@ -244,49 +251,49 @@ impl Prices {
     }
 
     /// Prompt and tools; what was read from a cache at its own price.
-    fn of_input(&self, prompt: u64, usage: &TokenUsage) -> u128 {
+    fn input_cost(&self, prompt: u64, usage: &TokenUsage) -> u128 {
         let cached = usage.cached.unwrap_or(0).min(prompt);
         let cached_audio = usage.cached_audio.min(cached);
         let mut fresh = prompt - cached;
-        let audio = take(
+        let audio = take_tokens(
             &mut fresh,
             usage.prompt_audio - usage.prompt_audio.min(cached_audio),
         );
-        let image = take(&mut fresh, usage.prompt_image);
-        let video = take(&mut fresh, usage.prompt_video);
+        let image = take_tokens(&mut fresh, usage.prompt_image);
+        let video = take_tokens(&mut fresh, usage.prompt_video);
         let cache_read = self.cache_read.or(self.input);
         let text = u128::from(fresh) + u128::from(usage.tool.unwrap_or(0));
         text * self.input.unwrap_or_default().0
-            + priced(audio, self.input_audio, self.input)
-            + priced(image, self.input_image, self.input)
-            + priced(video, self.input_video, self.input)
-            + priced(cached - cached_audio, cache_read, None)
-            + priced(cached_audio, self.cache_read_audio, cache_read)
+            + price_tokens(audio, self.input_audio, self.input)
+            + price_tokens(image, self.input_image, self.input)
+            + price_tokens(video, self.input_video, self.input)
+            + price_tokens(cached - cached_audio, cache_read, None)
+            + price_tokens(cached_audio, self.cache_read_audio, cache_read)
     }
 
     /// Thoughts are billed as output.
-    fn of_output(&self, usage: &TokenUsage) -> u128 {
+    fn output_cost(&self, usage: &TokenUsage) -> u128 {
         let mut text = usage.output.unwrap_or(0);
-        let audio = take(&mut text, usage.output_audio);
-        let image = take(&mut text, usage.output_image);
-        let video = take(&mut text, usage.output_video);
+        let audio = take_tokens(&mut text, usage.output_audio);
+        let image = take_tokens(&mut text, usage.output_image);
+        let video = take_tokens(&mut text, usage.output_video);
         let thoughts = usage.thoughts.unwrap_or(0);
-        priced(text, self.output, None)
-            + priced(thoughts, self.output, None)
-            + priced(audio, self.output_audio, self.output)
-            + priced(image, self.output_image, self.output)
-            + priced(video, self.output_video, self.output)
+        price_tokens(text, self.output, None)
+            + price_tokens(thoughts, self.output, None)
+            + price_tokens(audio, self.output_audio, self.output)
+            + price_tokens(image, self.output_image, self.output)
+            + price_tokens(video, self.output_video, self.output)
     }
 }
 
 /// Takes up to `wanted` tokens away from `tokens`; says how many.
-fn take(tokens: &mut u64, wanted: u64) -> u64 {
+fn take_tokens(tokens: &mut u64, wanted: u64) -> u64 {
     let taken = wanted.min(*tokens);
     *tokens -= taken;
     taken
 }
 
-fn priced(tokens: u64, price: Option<PicoUsd>, otherwise: Option<PicoUsd>) -> u128 {
+fn price_tokens(tokens: u64, price: Option<PicoUsd>, otherwise: Option<PicoUsd>) -> u128 {
     u128::from(tokens) * price.or(otherwise).unwrap_or_default().0
 }
 

@@ -8,16 +8,16 @@ use memchr::memmem;
 /// What stands in a secret's place.
 const MASK: &[u8] = b"[redacted]";
 /// How many bytes of a text a row keeps.
-pub const ROW_TEXT_LIMIT: usize = 512;
+pub const MAX_ROW_TEXT_BYTES: usize = 512;
 /// How many of a value's last bytes it is found by.
-const TAIL: usize = 8;
+const TAIL_BYTES: usize = 8;
 /// How many hashes of tails are told apart; a power of two, large beside the number of keys.
-const HASHES: usize = 1 << 19;
+const HASH_COUNT: usize = 1 << 19;
 
 /// The values that must not leave, found in one pass over the text however many there are.
 #[derive(Debug)]
 pub struct Redactor {
-    by_tail: HashMap<[u8; TAIL], Vec<Box<[u8]>>>,
+    by_tail: HashMap<[u8; TAIL_BYTES], Vec<Box<[u8]>>>,
     /// A bit for each hash that some tail has: nearly all of a text needs no more than a look at it.
     hashes: Box<[u64]>,
     short: Vec<Box<[u8]>>,
@@ -25,7 +25,7 @@ pub struct Redactor {
 
 impl Default for Redactor {
     fn default() -> Self {
-        let hashes = vec![0; HASHES / 64].into_boxed_slice();
+        let hashes = vec![0; HASH_COUNT / 64].into_boxed_slice();
         Self {
             by_tail: HashMap::new(),
             hashes,
@@ -35,10 +35,10 @@ impl Default for Redactor {
 }
 
 /// Where a tail has its bit: the word and the bit in it.
-fn bit(tail: [u8; TAIL]) -> (usize, u64) {
+fn hash_bit(tail: [u8; TAIL_BYTES]) -> (usize, u64) {
     // Multiplied by 2^64 over the golden ratio the upper bits depend on all bytes.
     let hash = u64::from_le_bytes(tail).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let place = usize::try_from(hash >> (64 - HASHES.ilog2())).unwrap_or_default();
+    let place = usize::try_from(hash >> (64 - HASH_COUNT.ilog2())).unwrap_or_default();
     (place / 64, 1 << (place % 64))
 }
 
@@ -57,7 +57,7 @@ impl Redactor {
             // The bare number is in messages too; a short one could be any number.
             if let Some(number) = project
                 .strip_prefix("projects/")
-                .filter(|number| number.len() >= TAIL)
+                .filter(|number| number.len() >= TAIL_BYTES)
             {
                 redactor.add(number);
             }
@@ -67,8 +67,8 @@ impl Redactor {
 
     fn add(&mut self, value: &str) {
         let bytes = value.as_bytes();
-        if let Some(tail) = bytes.last_chunk::<TAIL>() {
-            let (word, bit) = bit(*tail);
+        if let Some(tail) = bytes.last_chunk::<TAIL_BYTES>() {
+            let (word, bit) = hash_bit(*tail);
             self.hashes[word] |= bit;
             let same_tail = self.by_tail.entry(*tail).or_default();
             same_tail.push(bytes.into());
@@ -81,22 +81,22 @@ impl Redactor {
 
     /// The text without our values; `None` when it holds none, so that it can pass untouched.
     pub fn redact(&self, text: &[u8]) -> Option<Vec<u8>> {
-        masked(text, self.values(text))
+        mask_ranges(text, self.secret_ranges(text))
     }
 
     /// What of a text may stand in a row. Redacted before it is cut, so that no secret is left in part.
-    pub fn for_row(&self, text: &str) -> String {
+    pub fn redact_for_row(&self, text: &str) -> String {
         // Nobody needs more than this to be looked through; what is kept is shorter still.
-        let text = &text[..text.floor_char_boundary(8 * ROW_TEXT_LIMIT)];
+        let text = &text[..text.floor_char_boundary(8 * MAX_ROW_TEXT_BYTES)];
         let clean = self.redact_message(text);
-        clean[..clean.floor_char_boundary(ROW_TEXT_LIMIT)].to_owned()
+        clean[..clean.floor_char_boundary(MAX_ROW_TEXT_BYTES)].to_owned()
     }
 
     /// A message for a row or the log: without our values, and without what only looks like a secret.
     pub fn redact_message(&self, text: &str) -> String {
-        let mut found = self.values(text.as_bytes());
-        found.extend(patterns(text.as_bytes()));
-        let clean = masked(text.as_bytes(), found);
+        let mut ranges = self.secret_ranges(text.as_bytes());
+        ranges.extend(pattern_ranges(text.as_bytes()));
+        let clean = mask_ranges(text.as_bytes(), ranges);
         clean.map_or_else(
             || text.to_owned(),
             |clean| String::from_utf8_lossy(&clean).into_owned(),
@@ -104,29 +104,29 @@ impl Redactor {
     }
 
     /// Where our values stand.
-    fn values(&self, text: &[u8]) -> Vec<(usize, usize)> {
-        let mut found = Vec::new();
-        for (start, window) in text.windows(TAIL).enumerate() {
-            let Some(tail) = window.first_chunk::<TAIL>() else {
+    fn secret_ranges(&self, text: &[u8]) -> Vec<(usize, usize)> {
+        let mut ranges = Vec::new();
+        for (start, window) in text.windows(TAIL_BYTES).enumerate() {
+            let Some(tail) = window.first_chunk::<TAIL_BYTES>() else {
                 continue;
             };
-            let (word, bit) = bit(*tail);
+            let (word, bit) = hash_bit(*tail);
             if self.hashes[word] & bit == 0 {
                 continue;
             }
             let Some(values) = self.by_tail.get(tail) else {
                 continue;
             };
-            let end = start + TAIL;
+            let end = start + TAIL_BYTES;
             if let Some(value) = values.iter().find(|value| text[..end].ends_with(value)) {
-                found.push((end - value.len(), end));
+                ranges.push((end - value.len(), end));
             }
         }
         for value in &self.short {
-            let places = memmem::find_iter(text, value);
-            found.extend(places.map(|start| (start, start + value.len())));
+            let starts = memmem::find_iter(text, value);
+            ranges.extend(starts.map(|start| (start, start + value.len())));
         }
-        found
+        ranges
     }
 }
 
@@ -148,9 +148,9 @@ static PATTERNS: LazyLock<Vec<(memmem::Finder<'static>, usize)>> = LazyLock::new
 });
 
 /// Where something looks like a Google key, a client key of ours, an API token, or the name of a project.
-fn patterns(text: &[u8]) -> Vec<(usize, usize)> {
+fn pattern_ranges(text: &[u8]) -> Vec<(usize, usize)> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let mut found = Vec::new();
+    let mut ranges = Vec::new();
     for (finder, least) in PATTERNS.iter() {
         let begin = finder.needle();
         for start in finder.find_iter(text) {
@@ -166,31 +166,31 @@ fn patterns(text: &[u8]) -> Vec<(usize, usize)> {
                 } else {
                     start
                 };
-                found.push((from, start + begin.len() + length));
+                ranges.push((from, start + begin.len() + length));
             }
         }
     }
-    found
+    ranges
 }
 
-fn masked(text: &[u8], mut found: Vec<(usize, usize)>) -> Option<Vec<u8>> {
-    if found.is_empty() {
+fn mask_ranges(text: &[u8], mut ranges: Vec<(usize, usize)>) -> Option<Vec<u8>> {
+    if ranges.is_empty() {
         return None;
     }
-    found.sort_unstable();
+    ranges.sort_unstable();
     let mut clean = Vec::with_capacity(text.len());
-    let mut done = 0;
-    for (start, end) in found {
-        if end <= done {
+    let mut position = 0;
+    for (start, end) in ranges {
+        if end <= position {
             continue;
         }
-        if start >= done {
-            clean.extend_from_slice(&text[done..start]);
+        if start >= position {
+            clean.extend_from_slice(&text[position..start]);
             clean.extend_from_slice(MASK);
         }
-        done = end;
+        position = end;
     }
-    clean.extend_from_slice(&text[done..]);
+    clean.extend_from_slice(&text[position..]);
     Some(clean)
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use http::Method;
 
-use crate::gemini::resource_name::ResourceName;
-use crate::gemini::upload::SESSION;
+use crate::gemini::resources::name::ResourceName;
+use crate::gemini::url::{is_credential, percent_decode};
 
 /// Which of Google's three dialects a path speaks; errors, streams and usage differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Surface {
 impl Surface {
     /// The dialect a path asks for, before anything else is known of it.
     pub fn of_path(path: &str) -> Self {
-        if path.contains("/openai/") || without_alias(path, false).contains("/openai/") {
+        if path.contains("/openai/") || resolve_alias(path, false).contains("/openai/") {
             Self::OpenAi
         } else if path.contains("/interactions") {
             Self::Interactions
@@ -42,22 +42,22 @@ pub struct Target {
     /// The model the path names, without `models/`.
     pub model: Option<String>,
     /// Whether the path alone says that the answer is a stream.
-    pub streams: bool,
+    pub is_stream: bool,
 }
 
 /// Why a path is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadTarget {
+pub enum TargetError {
     #[error("the path is not one of the Gemini API's: they begin with /v1beta/, /v1/ or /v1alpha/")]
-    Unknown,
+    UnknownPath,
     #[error(
         "the path would reach Gemini altered or hides what it names (dot segments, double slashes, a slash at the end, backslashes or control characters)"
     )]
-    Unsafe,
+    UnsafePath,
     #[error("bundles of requests (/batch) are not served: send each request by itself")]
-    Bundle,
+    BatchEndpoint,
     #[error("the query parameter {0} is not allowed")]
-    Parameter(&'static str),
+    ForbiddenParameter(&'static str),
 }
 
 /// What a path begins with, but for the surfaces that come before it.
@@ -137,30 +137,30 @@ pub fn is_proxied(path: &str) -> bool {
 }
 
 /// Whether a path leads to a live session.
-pub fn is_live(path: &str) -> bool {
-    without_alias(path, false).starts_with("/ws/")
+pub fn is_live_path(path: &str) -> bool {
+    resolve_alias(path, false).starts_with("/ws/")
 }
 
 impl Target {
-    /// Reads a request's method, path and query; `bearer` when its credential is a bearer token, which alone tells
+    /// Reads a request's method, path and query; `has_bearer_token` when its credential is a bearer token, which alone tells
     /// what `/v1/models` means.
     pub fn read(
         method: &Method,
         path: &str,
         query: Option<&str>,
-        bearer: bool,
-    ) -> Result<Self, BadTarget> {
-        let path = without_alias(path, bearer);
+        has_bearer_token: bool,
+    ) -> Result<Self, TargetError> {
+        let path = resolve_alias(path, has_bearer_token);
         if !is_safe(&path) {
-            return Err(BadTarget::Unsafe);
+            return Err(TargetError::UnsafePath);
         }
         let mut segments = path.trim_start_matches('/').split('/');
         let first = segments.next().unwrap_or_default();
         match first {
-            "batch" => return Err(BadTarget::Bundle),
+            "batch" => return Err(TargetError::BatchEndpoint),
             "upload" | "resumable" | "download" | "ws" => {}
             version if VERSIONS.contains(&version) => {}
-            _ => return Err(BadTarget::Unknown),
+            _ => return Err(TargetError::UnknownPath),
         }
         let query = query
             .map(without_credentials)
@@ -168,28 +168,28 @@ impl Target {
             .filter(|query| !query.is_empty());
         let path_and_query =
             query.map_or_else(|| path.to_string(), |query| format!("{path}?{query}"));
-        let rest: Vec<_> = segments.map(decoded).collect();
+        let rest: Vec<_> = segments.map(percent_decode).collect();
         let rest: Vec<_> = rest.iter().map(AsRef::as_ref).collect();
         let mut target = Self {
             surface: Surface::Native,
             path_and_query,
             operation: None,
             model: None,
-            streams: false,
+            is_stream: false,
         };
         match first {
             "ws" => target.read_session(&rest),
             "upload" | "resumable" | "download" => {
                 let version = rest.iter().find(|segment| **segment != "upload");
                 if !version.is_some_and(|version| VERSIONS.contains(version)) {
-                    return Err(BadTarget::Unknown);
+                    return Err(TargetError::UnknownPath);
                 }
                 target.read_transfer(method, &rest);
             }
             _ => target.read_resource(method, &rest),
         }
-        if ResourceName::is_hidden_in(&target.path_and_query) {
-            return Err(BadTarget::Unsafe);
+        if ResourceName::has_unreadable_name(&target.path_and_query) {
+            return Err(TargetError::UnsafePath);
         }
         Ok(target)
     }
@@ -199,7 +199,7 @@ impl Target {
         let [name] = segments else { return };
         let method = name.rsplit('.').next().filter(|method| is_word(method));
         self.operation = method.map(|method| method.to_owned().into());
-        self.streams = true;
+        self.is_stream = true;
     }
 
     /// Whether the answer is the content of a file, of which nothing is Google's own words.
@@ -210,9 +210,9 @@ impl Target {
 
     /// Whether it would give somebody access to Google that goes past this server: an ephemeral token, a permission or the
     /// ownership of something, an address that Google calls, a credential (Google's API reference).
-    pub fn escapes(&self) -> bool {
+    pub fn grants_direct_access(&self) -> bool {
         let path = self.path_and_query.split('?').next().unwrap_or_default();
-        let path = decoded(path);
+        let path = percent_decode(path);
         let mut segments = path.split('/');
         segments.any(|segment| {
             let (name, method) = segment.split_once(':').unwrap_or((segment, ""));
@@ -251,7 +251,7 @@ impl Target {
                     "models" => name.to_owned(),
                     _ => format!("{collection}/{name}"),
                 });
-                self.streams = custom == Some("streamGenerateContent");
+                self.is_stream = custom == Some("streamGenerateContent");
                 self.operation = match custom {
                     Some(custom) => MODEL_METHODS
                         .iter()
@@ -333,7 +333,7 @@ fn verb(method: &Method, on_collection: bool) -> &'static str {
 }
 
 /// The path Google knows in place of ours.
-fn without_alias(path: &str, bearer: bool) -> Cow<'_, str> {
+fn resolve_alias(path: &str, has_bearer_token: bool) -> Cow<'_, str> {
     let path = match path.strip_prefix("/gemini/") {
         // The slash before what follows stays.
         Some(rest) => &path[path.len() - rest.len() - 1..],
@@ -355,7 +355,8 @@ fn without_alias(path: &str, bearer: bool) -> Cow<'_, str> {
     };
     let is_openai = OPENAI_ALIASES.into_iter().any(is);
     // A colon is Google's way to name a method; OpenAI has none.
-    let is_openai_model = bearer && is("models") && !rest.contains(':') && !rest.contains("%3A");
+    let is_openai_model =
+        has_bearer_token && is("models") && !rest.contains(':') && !rest.contains("%3A");
     if is_openai || is_openai_model {
         format!("/v1beta/openai/{rest}").into()
     } else {
@@ -382,80 +383,26 @@ fn is_safe(path: &str) -> bool {
         }
         _ => true,
     });
-    let decoded = decoded(path);
+    let decoded = percent_decode(path);
     let dots = |segment: &str| segment == "." || segment == "..";
     plain && path.starts_with('/') && !path.contains("//") && !decoded.split('/').any(dots)
 }
 
 /// The query without credentials, in the order and spelling it came in.
-fn without_credentials(query: &str) -> Result<String, BadTarget> {
+fn without_credentials(query: &str) -> Result<String, TargetError> {
     let mut kept = Vec::new();
     for part in query.split('&') {
-        let name = decoded(part.split('=').next().unwrap_or_default());
+        let name = percent_decode(part.split('=').next().unwrap_or_default());
         match name.as_ref() {
             name if is_credential(name) => {}
-            "callback" => return Err(BadTarget::Parameter("callback")),
-            name if name.starts_with("$http") => return Err(BadTarget::Parameter("$httpHeaders")),
+            "callback" => return Err(TargetError::ForbiddenParameter("callback")),
+            name if name.starts_with("$http") => {
+                return Err(TargetError::ForbiddenParameter("$httpHeaders"));
+            }
             _ => kept.push(part),
         }
     }
     Ok(kept.join("&"))
-}
-
-fn is_credential(parameter: &str) -> bool {
-    matches!(parameter, "key" | "access_token" | "oauth_token")
-}
-
-/// The path and query as rows show them: without credentials, even where the target is refused.
-pub fn loggable(path: &str, query: Option<&str>) -> String {
-    // An ephemeral token is named by itself.
-    let decoded_path = decoded(path);
-    let path = match decoded_path.split_once("auth_tokens/") {
-        Some((before, _)) => &format!("{before}auth_tokens/…"),
-        None => path,
-    };
-    let Some(query) = query else {
-        return path.to_owned();
-    };
-    let name = |part: &str| decoded(part.split('=').next().unwrap_or_default()).into_owned();
-    // Who knows an upload's session can go on with it.
-    let is_secret = |name: &str| is_credential(name) || name == SESSION;
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|part| !is_secret(&name(part)))
-        .collect();
-    if kept.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{}", kept.join("&"))
-    }
-}
-
-/// The value of the first parameter with this name, decoded.
-pub fn parameter(query: &str, wanted: &str) -> Option<String> {
-    query.split('&').find_map(|part| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (decoded(name) == wanted).then(|| decoded(value).into_owned())
-    })
-}
-
-/// Percent-decodes what is valid and leaves the rest.
-pub fn decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return text.into();
-    }
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        let code = hex
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        decoded.push(code.unwrap_or(bytes[at]));
-        at += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&decoded).into_owned().into()
 }
 
 #[cfg(test)]
@@ -463,8 +410,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::gemini::url::{loggable_path, query_parameter};
 
-    fn read(line: &str) -> Result<Target, BadTarget> {
+    fn read(line: &str) -> Result<Target, TargetError> {
         let (method, uri) = line.split_once(' ').unwrap();
         let (path, query) = uri
             .split_once('?')
@@ -485,7 +433,11 @@ mod tests {
             ("GET /v1beta/files?pageToken=permissions", false),
             ("POST /v1beta/interactions", false),
         ] {
-            assert_eq!(read(line).unwrap().escapes(), expected, "{line}");
+            assert_eq!(
+                read(line).unwrap().grants_direct_access(),
+                expected,
+                "{line}"
+            );
         }
     }
 
@@ -629,13 +581,15 @@ mod tests {
             ),
         ];
         for (query, expected) in cases {
-            assert_eq!(loggable("/upload/v1beta/files", query), expected);
+            assert_eq!(loggable_path("/upload/v1beta/files", query), expected);
         }
     }
 
     #[test]
     fn models_of_version_one_are_openais_for_a_bearer_token_alone() {
-        let read = |path, bearer| Target::read(&Method::GET, path, None, bearer).unwrap();
+        let read = |path, has_bearer_token| {
+            Target::read(&Method::GET, path, None, has_bearer_token).unwrap()
+        };
 
         assert_eq!(
             read("/v1/models", true).path_and_query,
@@ -664,18 +618,18 @@ mod tests {
         ] {
             assert_eq!(
                 Target::read(&Method::GET, path, None, false),
-                Err(BadTarget::Unsafe),
+                Err(TargetError::UnsafePath),
                 "{path}"
             );
         }
-        assert_eq!(read("POST /batch/v1beta"), Err(BadTarget::Bundle));
+        assert_eq!(read("POST /batch/v1beta"), Err(TargetError::BatchEndpoint));
         assert_eq!(
             read("GET /v1beta/models?callback=f"),
-            Err(BadTarget::Parameter("callback"))
+            Err(TargetError::ForbiddenParameter("callback"))
         );
         assert_eq!(
             read("GET /v1beta/models?%24httpHeaders=f"),
-            Err(BadTarget::Parameter("$httpHeaders"))
+            Err(TargetError::ForbiddenParameter("$httpHeaders"))
         );
     }
 
@@ -684,7 +638,7 @@ mod tests {
         fn no_credential_is_left_in_any_query(query in "[a-z%0-9=&+$;]{0,60}") {
             if let Ok(left) = without_credentials(&query) {
                 for name in ["key", "access_token", "oauth_token"] {
-                    prop_assert_eq!(parameter(&left, name), None);
+                    prop_assert_eq!(query_parameter(&left, name), None);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `Gemini`: the one place that sends to Google.
+//! `GeminiClient`: the one place that sends to Google.
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use http_body::Body as _;
 use reqwest::{Body, Client, Request, Url, redirect};
 
 use crate::gemini::headers::{self, API_KEY};
-use crate::gemini::resource_name::{HOST, ResourceName};
+use crate::gemini::resources::name::{GOOGLE_HOST, ResourceName};
 use crate::pool::health::verdict::Rule;
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
@@ -24,39 +24,39 @@ const STREAMS_PER_CONNECTION: usize = 80;
 
 /// The way to Google.
 #[derive(Debug)]
-pub struct Gemini {
+pub struct GeminiClient {
     /// Parsed once: a host goes through the rules for international names each time.
     base: Url,
     /// The path of `base`, without a slash at its end.
     prefix: String,
-    lines: RwLock<Lines>,
+    connections: RwLock<ConnectionPool>,
 }
 
 /// The connections, as the settings want them.
 #[derive(Debug)]
-struct Lines {
+struct ConnectionPool {
     connect_timeout_ms: u64,
     http2: bool,
     /// Google is played on this machine, where no proxy of the environment leads.
     is_local: bool,
     /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
     /// connection, so there are as many as the load needs.
-    clients: Vec<Line>,
+    clients: Vec<PooledClient>,
     /// Speaks HTTP/1.1, which alone can be left for a WebSocket.
-    for_upgrades: Client,
+    upgrade_client: Client,
 }
 
 #[derive(Debug, Clone)]
-struct Line {
+struct PooledClient {
     client: Client,
     streams: Arc<AtomicUsize>,
 }
 
 /// Keeps count of a stream on its connection until it ends.
 #[derive(Debug)]
-pub struct Stream(Arc<AtomicUsize>);
+pub struct StreamGuard(Arc<AtomicUsize>);
 
-impl Drop for Stream {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -65,21 +65,21 @@ impl Drop for Stream {
 /// A request that got no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Unsent {
+pub struct SendError {
     pub rule: Rule,
     pub message: String,
 }
 
 /// A request as Google gets it, but for the credential.
 #[derive(Debug, Clone)]
-pub struct Outgoing {
+pub struct UpstreamRequest {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-impl Gemini {
+impl GeminiClient {
     /// Sends to the paths below `base`.
     pub fn new(base: &Url, settings: &Settings) -> Self {
         let prefix = base.path().trim_end_matches('/').to_owned();
@@ -87,7 +87,7 @@ impl Gemini {
         Self {
             base: base.clone(),
             prefix,
-            lines: RwLock::new(Lines::new(settings, is_local)),
+            connections: RwLock::new(ConnectionPool::new(settings, is_local)),
         }
     }
 
@@ -109,13 +109,13 @@ impl Gemini {
 
     /// What a URL in an answer of Google's asks for, as a path and query for [`Self::url`]; `None` when it leads to anybody
     /// but the upstream. Google calls itself by its own name even where something stands between us and it.
-    pub fn own_path(&self, url: &str) -> Option<String> {
+    pub fn upstream_path(&self, url: &str) -> Option<String> {
         if url.starts_with('/') {
             return (!url.starts_with("//")).then(|| url.to_owned());
         }
         let url = Url::parse(url).ok()?;
         let is_ours = url.origin() == self.base.origin();
-        let is_google = url.scheme() == "https" && url.host_str() == Some(HOST);
+        let is_google = url.scheme() == "https" && url.host_str() == Some(GOOGLE_HOST);
         if !is_ours && !is_google {
             return None;
         }
@@ -131,22 +131,22 @@ impl Gemini {
     /// Sends a request with a key and waits for the head of the answer.
     pub async fn send(
         &self,
-        outgoing: &Outgoing,
+        upstream_request: &UpstreamRequest,
         secret: &Secret,
-    ) -> Result<(Response<Body>, Stream), Unsent> {
-        let has_body = !outgoing.body.is_empty() || outgoing.method == Method::POST;
-        let body = has_body.then(|| Body::from(outgoing.body.clone()));
-        self.send_with(outgoing, body, secret).await
+    ) -> Result<(Response<Body>, StreamGuard), SendError> {
+        let has_body = !upstream_request.body.is_empty() || upstream_request.method == Method::POST;
+        let body = has_body.then(|| Body::from(upstream_request.body.clone()));
+        self.send_with(upstream_request, body, secret).await
     }
 
     /// The same with this body in place of the request's own.
     pub async fn send_with(
         &self,
-        outgoing: &Outgoing,
+        upstream_request: &UpstreamRequest,
         body: Option<Body>,
         secret: &Secret,
-    ) -> Result<(Response<Body>, Stream), Unsent> {
-        let mut request = keyed(outgoing, secret)?;
+    ) -> Result<(Response<Body>, StreamGuard), SendError> {
+        let mut request = request_with_key(upstream_request, secret)?;
         // The library tells the length of every body but an empty one, without which Google's front end refuses a POST.
         if body
             .as_ref()
@@ -156,13 +156,13 @@ impl Gemini {
             request.headers_mut().insert(CONTENT_LENGTH, nothing);
         }
         *request.body_mut() = body;
-        let line = self.line();
-        let stream = Stream(line.streams.clone());
-        let answer = line
+        let pooled = self.claim_client();
+        let stream = StreamGuard(pooled.streams.clone());
+        let answer = pooled
             .client
             .execute(request)
             .await
-            .map_err(|error| Unsent::from(&error))?;
+            .map_err(|error| SendError::from(&error))?;
         Ok((answer.into(), stream))
     }
 
@@ -170,59 +170,75 @@ impl Gemini {
     /// the ephemeral `token` that its client has shown, as Google's own client for Python does.
     pub async fn upgrade(
         &self,
-        outgoing: &Outgoing,
+        upstream_request: &UpstreamRequest,
         secret: &Secret,
         token: Option<&ResourceName>,
-    ) -> Result<Response<Body>, Unsent> {
-        let mut request = keyed(outgoing, secret)?;
+    ) -> Result<Response<Body>, SendError> {
+        let mut request = request_with_key(upstream_request, secret)?;
         if let Some(token) = token {
             let token = format!("Token {token}");
-            let credential = headers::credential(&token).expect("a name is plain text");
+            let credential = headers::credential_value(&token).expect("a name is plain text");
             request.headers_mut().remove(API_KEY);
             request.headers_mut().insert(AUTHORIZATION, credential);
         }
         let client = {
-            let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
-            lines.for_upgrades.clone()
+            let connections = self
+                .connections
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            connections.upgrade_client.clone()
         };
         let answer = client.execute(request).await;
-        Ok(answer.map_err(|error| Unsent::from(&error))?.into())
+        Ok(answer.map_err(|error| SendError::from(&error))?.into())
     }
 
     /// Takes over settings; connections in use end in their own time.
-    pub fn apply(&self, settings: &Settings) {
-        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-        if lines.connect_timeout_ms != settings.connect_timeout_ms
-            || lines.http2 != settings.upstream_http2
+    pub fn apply_settings(&self, settings: &Settings) {
+        let mut connections = self
+            .connections
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if connections.connect_timeout_ms != settings.connect_timeout_ms
+            || connections.http2 != settings.upstream_http2
         {
-            *lines = Lines::new(settings, lines.is_local);
+            *connections = ConnectionPool::new(settings, connections.is_local);
         }
     }
 
     /// The client for one more request, which is counted on it.
-    fn line(&self) -> Line {
-        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.with_room() {
-            return line;
+    fn claim_client(&self) -> PooledClient {
+        let connections = self
+            .connections
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(pooled) = connections.claim_stream() {
+            return pooled;
         }
-        drop(lines);
-        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.with_room() {
-            return line;
+        drop(connections);
+        let mut connections = self
+            .connections
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(pooled) = connections.claim_stream() {
+            return pooled;
         }
-        let line = Line::new(lines.connect_timeout_ms, lines.http2, lines.is_local);
-        line.streams.fetch_add(1, Ordering::Relaxed);
-        lines.clients.push(line.clone());
-        line
+        let pooled = PooledClient::new(
+            connections.connect_timeout_ms,
+            connections.http2,
+            connections.is_local,
+        );
+        pooled.streams.fetch_add(1, Ordering::Relaxed);
+        connections.clients.push(pooled.clone());
+        pooled
     }
 }
 
-impl Lines {
+impl ConnectionPool {
     fn new(settings: &Settings, is_local: bool) -> Self {
         let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
-        let first = Line::new(connect_timeout_ms, http2, is_local);
-        let for_upgrades = if http2 {
-            Line::new(connect_timeout_ms, false, is_local).client
+        let first = PooledClient::new(connect_timeout_ms, http2, is_local);
+        let upgrade_client = if http2 {
+            PooledClient::new(connect_timeout_ms, false, is_local).client
         } else {
             first.client.clone()
         };
@@ -231,19 +247,20 @@ impl Lines {
             http2,
             is_local,
             clients: vec![first],
-            for_upgrades,
+            upgrade_client,
         }
     }
 
-    fn with_room(&self) -> Option<Line> {
+    fn claim_stream(&self) -> Option<PooledClient> {
         let most = if self.http2 {
             STREAMS_PER_CONNECTION
         } else {
             usize::MAX
         };
-        let claim = |line: &&Line| {
+        let claim = |pooled: &&PooledClient| {
             let more = |streams| Some(streams + 1).filter(|_| streams < most);
-            line.streams
+            pooled
+                .streams
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
                 .is_ok()
         };
@@ -251,7 +268,7 @@ impl Lines {
     }
 }
 
-impl Line {
+impl PooledClient {
     fn new(connect_timeout_ms: u64, http2: bool, is_local: bool) -> Self {
         // Installed once; a second time changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -282,10 +299,16 @@ impl Line {
 }
 
 /// The request with its credential, and without its body.
-fn keyed(outgoing: &Outgoing, secret: &Secret) -> Result<Request, Unsent> {
-    let mut request = Request::new(outgoing.method.clone(), outgoing.url.clone());
-    *request.headers_mut() = outgoing.headers.clone();
-    let credential = headers::credential(secret.expose()).ok_or_else(|| Unsent {
+fn request_with_key(
+    upstream_request: &UpstreamRequest,
+    secret: &Secret,
+) -> Result<Request, SendError> {
+    let mut request = Request::new(
+        upstream_request.method.clone(),
+        upstream_request.url.clone(),
+    );
+    *request.headers_mut() = upstream_request.headers.clone();
+    let credential = headers::credential_value(secret.expose()).ok_or_else(|| SendError {
         rule: Rule::Unauthenticated,
         message: "the upstream key has characters that no header can carry".to_owned(),
     })?;
@@ -293,11 +316,11 @@ fn keyed(outgoing: &Outgoing, secret: &Secret) -> Result<Request, Unsent> {
     Ok(request)
 }
 
-impl From<&reqwest::Error> for Unsent {
+impl From<&reqwest::Error> for SendError {
     fn from(error: &reqwest::Error) -> Self {
         Self {
-            rule: rule_of(error),
-            message: describe(error),
+            rule: rule_of_error(error),
+            message: describe_error(error),
         }
     }
 }
@@ -308,7 +331,7 @@ fn is_local(host: &str) -> bool {
 }
 
 /// Which rule a failure of the way falls under.
-pub fn rule_of(error: &reqwest::Error) -> Rule {
+pub fn rule_of_error(error: &reqwest::Error) -> Rule {
     if error.is_connect() {
         return Rule::ConnectFailed;
     }
@@ -325,7 +348,7 @@ pub fn rule_of(error: &reqwest::Error) -> Rule {
 }
 
 /// The error and its causes in one line, without the URL.
-pub fn describe(error: &reqwest::Error) -> String {
+pub fn describe_error(error: &reqwest::Error) -> String {
     let mut message = if error.is_connect() {
         "could not connect to Gemini".to_owned()
     } else {
@@ -356,7 +379,7 @@ mod tests {
     #[test]
     fn a_url_of_googles_leads_to_our_upstream_or_nowhere() {
         let base = Url::parse("https://upstream.example:8443/base").unwrap();
-        let gemini = Gemini::new(&base, &Settings::default());
+        let gemini = GeminiClient::new(&base, &Settings::default());
 
         let path = Some("/upload/v1beta/files?upload_id=x%2Dy");
         for url in [
@@ -365,7 +388,7 @@ mod tests {
             "https://upstream.example:8443/upload/v1beta/files?upload_id=x%2Dy",
             "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=x%2Dy",
         ] {
-            assert_eq!(gemini.own_path(url).as_deref(), path, "{url}");
+            assert_eq!(gemini.upstream_path(url).as_deref(), path, "{url}");
         }
         for url in [
             "https://upstream.example/upload/v1beta/files",
@@ -379,7 +402,7 @@ mod tests {
             "upload",
             "",
         ] {
-            let path = gemini.own_path(url);
+            let path = gemini.upstream_path(url);
             let url = path.and_then(|path| gemini.url(&path));
             assert_eq!(url, None, "{url:?}");
         }
@@ -387,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_url_keeps_the_path_or_is_none() {
-        let gemini = Gemini::new(
+        let gemini = GeminiClient::new(
             &Url::parse("https://example.com/base").unwrap(),
             &Settings::default(),
         );

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::gemini::target::{Target, parameter};
+use crate::gemini::target::Target;
+use crate::gemini::url::query_parameter;
 
 /// Headers in which Google names a session. The last is that of the older protocol (`uploadType=resumable`).
 const SESSION_HEADERS: [HeaderName; 3] = [
@@ -11,43 +12,43 @@ const SESSION_HEADERS: [HeaderName; 3] = [
     header::LOCATION,
 ];
 
-const COMMAND: HeaderName = HeaderName::from_static("x-goog-upload-command");
-const PROTOCOL: HeaderName = HeaderName::from_static("x-goog-upload-protocol");
-const STATUS: HeaderName = HeaderName::from_static("x-goog-upload-status");
+const COMMAND_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-command");
+const PROTOCOL_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-protocol");
+const STATUS_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-status");
 
 /// The parameter of a session's URL that authorizes whoever has it.
-pub const SESSION: &str = "upload_id";
+pub const SESSION_PARAMETER: &str = "upload_id";
 
 /// What a request on an upload path does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upload {
+pub enum UploadRequest {
     /// Opens a session, or does without one what takes no bytes: small, and can be sent again.
     Start,
     /// Goes on with the session of this id: sends a part, asks how far it is, gives it up.
-    Part { session: String },
+    Continue { session: String },
     /// Sends everything at once.
-    Whole,
+    SingleRequest,
 }
 
-impl Upload {
+impl UploadRequest {
     /// `None`: no upload.
     pub fn of(target: &Target, headers: &HeaderMap) -> Option<Self> {
-        if let Some(session) = session_of(target) {
-            return Some(Self::Part { session });
+        if let Some(session) = session_id(target) {
+            return Some(Self::Continue { session });
         }
         if !is_upload(target) {
             return None;
         }
         let query = query_of(target);
         let protocol = headers
-            .get(PROTOCOL)
+            .get(PROTOCOL_HEADER)
             .and_then(|protocol| Some(protocol.to_str().ok()?.to_owned()))
-            .or_else(|| parameter(query, "upload_protocol"))
-            .or_else(|| parameter(query, "uploadType"))
+            .or_else(|| query_parameter(query, "upload_protocol"))
+            .or_else(|| query_parameter(query, "uploadType"))
             .unwrap_or_default();
         let is = |name: &&str| protocol.eq_ignore_ascii_case(name);
         Some(if ["raw", "multipart", "media"].iter().any(is) {
-            Self::Whole
+            Self::SingleRequest
         } else {
             Self::Start
         })
@@ -67,15 +68,15 @@ pub fn is_upload(target: &Target) -> bool {
 }
 
 /// The session that the request goes on with.
-pub fn session_of(target: &Target) -> Option<String> {
-    parameter(query_of(target), SESSION).filter(|_| is_upload(target))
+pub fn session_id(target: &Target) -> Option<String> {
+    query_parameter(query_of(target), SESSION_PARAMETER).filter(|_| is_upload(target))
 }
 
 /// The URL of the session that an answer names.
 pub fn session_url(headers: &HeaderMap) -> Option<&str> {
     let names_session = |url: &&str| {
         let query = url.split_once('?').map_or("", |(_, query)| query);
-        parameter(query, SESSION).is_some()
+        query_parameter(query, SESSION_PARAMETER).is_some()
     };
     SESSION_HEADERS
         .iter()
@@ -84,7 +85,7 @@ pub fn session_url(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Puts a URL of ours in the place of Google's, wherever the answer names the session.
-pub fn rename_session(headers: &mut HeaderMap, url: &HeaderValue) {
+pub fn replace_session_urls(headers: &mut HeaderMap, url: &HeaderValue) {
     for name in SESSION_HEADERS {
         if headers.contains_key(&name) {
             headers.insert(name, url.clone());
@@ -93,19 +94,19 @@ pub fn rename_session(headers: &mut HeaderMap, url: &HeaderValue) {
 }
 
 /// The URL by which clients go on with a session of ours that was opened at this path.
-pub fn own_session_url(base: &str, target: &Target, session: &str) -> Option<HeaderValue> {
+pub fn pool_session_url(base: &str, target: &Target, session: &str) -> Option<HeaderValue> {
     let path = target.path_and_query.split('?').next()?;
-    let url = format!("{base}{path}?{SESSION}={session}&upload_protocol=resumable");
+    let url = format!("{base}{path}?{SESSION_PARAMETER}={session}&upload_protocol=resumable");
     HeaderValue::try_from(url).ok()
 }
 
 /// Whether an answer says that the session was given up. One that has ended well is still asked about, by clients that the
 /// last answer did not reach.
-pub fn is_given_up(sent: &HeaderMap, status: StatusCode, headers: &HeaderMap) -> bool {
-    match headers.get(STATUS) {
+pub fn is_cancelled(sent: &HeaderMap, status: StatusCode, headers: &HeaderMap) -> bool {
+    match headers.get(STATUS_HEADER) {
         Some(status) => status == "cancelled",
         // The older protocol has no commands: 499 says that it was given up.
-        None => !sent.contains_key(COMMAND) && status.as_u16() == 499,
+        None => !sent.contains_key(COMMAND_HEADER) && status.as_u16() == 499,
     }
 }
 
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn a_request_on_an_upload_path_starts_goes_on_or_is_whole() {
         let part = |session: &str| {
-            Some(Upload::Part {
+            Some(UploadRequest::Continue {
                 session: session.to_owned(),
             })
         };
@@ -146,23 +147,35 @@ mod tests {
         let raw = headers(&[("x-goog-upload-protocol", "raw")]);
         let none = HeaderMap::new();
         let cases = [
-            ("/upload/v1beta/files", &resumable, Some(Upload::Start)),
-            ("/resumable/upload/v1/files", &none, Some(Upload::Start)),
-            ("/gemini/upload/v1beta/files", &raw, Some(Upload::Whole)),
+            (
+                "/upload/v1beta/files",
+                &resumable,
+                Some(UploadRequest::Start),
+            ),
+            (
+                "/resumable/upload/v1/files",
+                &none,
+                Some(UploadRequest::Start),
+            ),
+            (
+                "/gemini/upload/v1beta/files",
+                &raw,
+                Some(UploadRequest::SingleRequest),
+            ),
             (
                 "/upload/v1/files?uploadType=media",
                 &none,
-                Some(Upload::Whole),
+                Some(UploadRequest::SingleRequest),
             ),
             (
                 "/upload/v1/files?upload_protocol=Multipart",
                 &none,
-                Some(Upload::Whole),
+                Some(UploadRequest::SingleRequest),
             ),
             (
                 "/upload/v1/files?uploadType=resumable",
                 &none,
-                Some(Upload::Start),
+                Some(UploadRequest::Start),
             ),
             (
                 "/upload/v1beta/files?upload_id=a%2Db&key=c",
@@ -174,14 +187,18 @@ mod tests {
             ("/v1beta/files/x:download?alt=media", &none, None),
         ];
         for (path, headers, expected) in cases {
-            assert_eq!(Upload::of(&target(path), headers), expected, "{path}");
+            assert_eq!(
+                UploadRequest::of(&target(path), headers),
+                expected,
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn every_header_that_names_the_session_names_ours() {
         let google = "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=G&upload_protocol=resumable";
-        let ours = own_session_url(
+        let ours = pool_session_url(
             "https://pool.example",
             &target("/gemini/upload/v1beta/files?x=1"),
             "abc",
@@ -196,7 +213,7 @@ mod tests {
             headers.insert(name, HeaderValue::from_static(google));
 
             assert_eq!(session_url(&headers), Some(google), "{name}");
-            rename_session(&mut headers, &ours);
+            replace_session_urls(&mut headers, &ours);
 
             assert_eq!(headers.len(), 2);
             assert_eq!(headers[name], expected);
@@ -225,7 +242,7 @@ mod tests {
         for (sent, status, headers, expected) in cases {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(
-                is_given_up(sent, status, &headers),
+                is_cancelled(sent, status, &headers),
                 expected,
                 "{status} {headers:?}"
             );

@@ -8,7 +8,7 @@ use http::header::CONTENT_ENCODING;
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::json_scan::{Path, Scanner};
+use crate::gemini::response::json::{JsonPath, JsonScanner};
 use crate::gemini::target::{Surface, Target};
 use crate::pool::clients::admission::Permit;
 use crate::pool::clients::client_key::ClientKey;
@@ -38,7 +38,7 @@ pub fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
     if app.recorder.pending() >= usize::try_from(most).unwrap_or(usize::MAX) {
         // A row for each refusal would go on filling the memory that is full; one will tell how many there were.
         record.leave_out();
-        app.turned_away.fetch_add(1, Ordering::Relaxed);
+        app.unrecorded_refusals.fetch_add(1, Ordering::Relaxed);
         return Err(Refusal::TooManyPendingRows);
     }
     Ok(())
@@ -50,7 +50,7 @@ pub fn check_scopes(client: &ClientKey, address: IpAddr, target: &Target) -> Res
     if !scopes.allows_address(address) {
         return Err(Refusal::AddressOutOfScope(address));
     }
-    if target.escapes() && !client.direct_access {
+    if target.grants_direct_access() && !client.direct_access {
         return Err(Refusal::DirectAccess);
     }
     // Google's own path: an alias leads nowhere else than the path it stands for.
@@ -143,7 +143,7 @@ fn holds_requests(target: &Target) -> bool {
 
 /// Where a body names what it uses: at its top, and in the requests that a count or a batch holds, in both spellings that
 /// Google reads.
-const NAMES: [Path; 9] = [
+const NAMES: [JsonPath; 9] = [
     &["model"],
     &["agent"],
     &["generateContentRequest", "model"],
@@ -172,14 +172,14 @@ const NAMES: [Path; 9] = [
 
 /// The models and agents that a body names, without `models/`; `None` where it is not one JSON object.
 fn models_in(body: &[u8]) -> Option<Vec<String>> {
-    let mut scanner = Scanner::new(&NAMES).keeping_every(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let mut scanner = JsonScanner::new(&NAMES).keep_all_values(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
     let end = scanner.feed(body)?;
     if !body.starts_with(b"{") || end < body.len() {
         return None;
     }
     let mut names = Vec::new();
     for index in 0..NAMES.len() {
-        if scanner.lost_some_at(index) {
+        if scanner.has_lost_values_at(index) {
             return None;
         }
         for raw in scanner.values_at(index) {

@@ -17,12 +17,12 @@ use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::classify::{Asked, classify};
-use crate::gemini::error_body::decode;
-use crate::gemini::headers::for_client;
+use crate::gemini::errors::classify::{ErrorContext, classify};
+use crate::gemini::errors::error_body::decode_body;
+use crate::gemini::headers::headers_for_client;
 use crate::gemini::redact::Redactor;
-use crate::gemini::tap::Tap;
-use crate::gemini::transport::{Stream, describe, rule_of};
+use crate::gemini::response::tap::ResponseTap;
+use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::proxy::forward::{Attempt, Flowing, Reply, Whole};
@@ -78,7 +78,7 @@ async fn answer_whole(
     let redacted = if verdict.rule == Rule::Success {
         None
     } else {
-        let plain = decode(&whole.body, text(&whole.head.headers, CONTENT_ENCODING));
+        let plain = decode_body(&whole.body, text(&whole.head.headers, CONTENT_ENCODING));
         plain.and_then(|plain| redactor.redact(&plain))
     };
     let mut head = client_head(&whole.head, redactor);
@@ -109,7 +109,7 @@ async fn answer_whole(
 fn client_head(head: &response::Parts, redactor: &Redactor) -> response::Parts {
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = head.status;
-    parts.headers = for_client(&head.headers);
+    parts.headers = headers_for_client(&head.headers);
     for value in parts.headers.values_mut() {
         if let Some(redacted) = redactor.redact(value.as_bytes()) {
             *value =
@@ -131,7 +131,7 @@ struct AnswerBody {
     ready: VecDeque<Bytes>,
     /// An error event that is held back until it is whole.
     held: BytesMut,
-    tap: Tap,
+    tap: ResponseTap,
     /// How many names of resources the record knows of.
     told: usize,
     idle: Pin<Box<Sleep>>,
@@ -147,7 +147,7 @@ struct AnswerBody {
     /// Set when the connection must be cut, so that the client sees that the answer is not whole.
     aborts: bool,
     verdict: Verdict,
-    asked: Asked,
+    asked: ErrorContext,
     model: String,
     is_event_stream: bool,
     is_plain: bool,
@@ -157,7 +157,7 @@ struct AnswerBody {
 struct Source {
     body: reqwest::Body,
     lease: Option<Lease>,
-    _stream: Stream,
+    _stream: StreamGuard,
 }
 
 /// How an answer ended.
@@ -199,7 +199,7 @@ impl AnswerBody {
             committed: None,
             aborts: false,
             verdict,
-            asked: Asked {
+            asked: ErrorContext {
                 surface: incoming.target.surface,
                 client_deadline: incoming.deadline.is_some(),
             },
@@ -217,12 +217,12 @@ impl AnswerBody {
     /// Lets the tap see a chunk and sorts its bytes into what may go and what is held.
     fn take(&mut self, chunk: Bytes) {
         let seen = self.tap.feed(&chunk);
-        if self.tap.names_told() > self.told
+        if self.tap.observed_count() > self.told
             && let Some(record) = &self.record
         {
             // At once: the client may use the name on another connection before this answer ends.
-            record.learn(&self.tap.told(), false);
-            self.told = self.tap.names_told();
+            record.learn(&self.tap.observed(), false);
+            self.told = self.tap.observed_count();
         }
         let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.left = self.left.map(|left| left.saturating_sub(length));
@@ -253,7 +253,7 @@ impl AnswerBody {
             self.redactor.redact(&held)
         } else {
             let is_secret = |raw: &[u8]| self.redactor.redact(raw).is_some();
-            self.tap.error_tells(is_secret).then(Vec::new)
+            self.tap.error_contains(is_secret).then(Vec::new)
         };
         match redacted {
             None => self.ready.push_back(held),
@@ -270,7 +270,7 @@ impl AnswerBody {
         let Some(mut record) = self.record.take() else {
             return;
         };
-        let answered = self.tap.finish();
+        let answered = self.tap.summary();
         let inner = answered
             .error
             .as_ref()
@@ -284,7 +284,7 @@ impl AnswerBody {
             End::Whole => inner,
             End::Broken(why) => {
                 if self.is_event_stream && self.is_plain && inner.is_none() {
-                    let half_event = !self.tap.ended_well();
+                    let half_event = !self.tap.can_end_here();
                     let message = "gemini-pool: the answer broke off on its way from Gemini. Please send the request again";
                     let event = stream_error(self.asked.surface, half_event, message);
                     self.ready.push_back(event.into());
@@ -361,8 +361,8 @@ impl http_body::Body for AnswerBody {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.end(End::Broken(Verdict::without_answer(
-                        rule_of(&error),
-                        describe(&error),
+                        rule_of_error(&error),
+                        describe_error(&error),
                     )));
                 }
                 Poll::Ready(None) => this.end(End::Whole),
@@ -399,7 +399,7 @@ impl Drop for AnswerBody {
         // Still here: the client hung up. Google's side goes with it, at once.
         if let Some(mut record) = self.record.take() {
             self.source = None;
-            record.client_gone(&self.tap.finish(), self.sent);
+            record.client_gone(&self.tap.summary(), self.sent);
             record.finish();
         }
     }

@@ -9,8 +9,8 @@ use http::header::AUTHORIZATION;
 use crate::app::App;
 use crate::clock;
 use crate::gemini::headers::API_KEY;
-use crate::gemini::resource_name::{ResourceKind, ResourceName};
-use crate::gemini::target::parameter;
+use crate::gemini::resources::name::{ResourceKind, ResourceName};
+use crate::gemini::url::query_parameter;
 use crate::pool::clients::client_key::ClientKey;
 use crate::proxy::bind::{look_up, not_looked_up};
 use crate::proxy::record::Record;
@@ -49,7 +49,7 @@ pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Option<Cre
     };
     let in_query = || {
         query
-            .and_then(|query| parameter(query, "key"))
+            .and_then(|query| query_parameter(query, "key"))
             .filter(|text| !text.is_empty())
     };
     header(API_KEY)
@@ -81,7 +81,7 @@ pub fn session_credential<'a>(
             .eq_ignore_ascii_case("token")
             .then(|| token.trim().into())
     };
-    let in_query = || parameter(query?, "access_token").map(Cow::from);
+    let in_query = || query_parameter(query?, "access_token").map(Cow::from);
     credential(headers, query).or_else(|| {
         let text = token().or_else(in_query).filter(|text| !text.is_empty())?;
         Some(Credential {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::resource_name::{ResourceKind, ResourceName};
+use crate::gemini::resources::name::{ResourceKind, ResourceName};
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::resources::affinity::ClientAffinity;
@@ -80,7 +80,7 @@ pub async fn bind(
         let is_known = |name: &&ResourceName| known_names.contains(name.as_str());
         match (lineage.iter().find(is_known), lineage.first()) {
             (Some(name), _) => names.push(name.as_str()),
-            (None, Some(name)) if name.kind().is_always_owned() => {
+            (None, Some(name)) if name.kind().always_has_owner() => {
                 names.push(name.as_str());
                 unknown.push(name.clone());
             }
@@ -114,19 +114,21 @@ pub async fn bind(
         }),
         Placement::Required { project_id, name } => Ok(Bound {
             only: Some(project_id),
-            name: Some(ResourceName::shown(name).into_owned()),
+            name: Some(ResourceName::without_secret(name).into_owned()),
             ..bound
         }),
         Placement::DifferentProjects(groups) => Err(Refusal::Apart(
             groups
                 .into_iter()
                 .map(|group| {
-                    let shown = group.into_iter().map(ResourceName::shown);
+                    let shown = group.into_iter().map(ResourceName::without_secret);
                     shown.map(Cow::into_owned).collect()
                 })
                 .collect(),
         )),
-        Placement::NotFound(name) => Err(Refusal::NotFound(ResourceName::shown(name).into_owned())),
+        Placement::NotFound(name) => Err(Refusal::NotFound(
+            ResourceName::without_secret(name).into_owned(),
+        )),
     }
 }
 

@@ -5,14 +5,14 @@ use http::{HeaderValue, Response, StatusCode};
 use reqwest::Body;
 
 use crate::app::App;
-use crate::gemini::transport::{Outgoing, Stream, Unsent};
+use crate::gemini::transport::{SendError, StreamGuard, UpstreamRequest};
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::lease::Lease;
 use crate::proxy::incoming::Incoming;
 
 /// Where an answer came from in the end.
 pub enum Followed {
-    Here(Response<Body>, Stream),
+    Here(Response<Body>, StreamGuard),
     /// It leads to somebody to whom no key of ours may be sent.
     Elsewhere(StatusCode),
 }
@@ -23,8 +23,8 @@ pub async fn follow(
     lease: &Lease,
     incoming: &Incoming,
     answer: Response<Body>,
-    stream: Stream,
-) -> Result<Followed, Unsent> {
+    stream: StreamGuard,
+) -> Result<Followed, SendError> {
     let Some(path) = redirect(app, incoming, &answer) else {
         return Ok(Followed::Here(answer, stream));
     };
@@ -32,7 +32,7 @@ pub async fn follow(
         return Ok(Followed::Elsewhere(answer.status()));
     };
     drop((answer, stream));
-    let next = Outgoing {
+    let next = UpstreamRequest {
         url,
         ..incoming.outgoing.clone()
     };
@@ -42,7 +42,7 @@ pub async fn follow(
         None => {}
         Some(None) => return Ok(Followed::Elsewhere(answer.status())),
         Some(Some(path)) => {
-            let path = HeaderValue::try_from(path).map_err(|_| Unsent {
+            let path = HeaderValue::try_from(path).map_err(|_| SendError {
                 rule: Rule::MalformedAnswer,
                 message: "Gemini's redirect cannot be passed on".to_owned(),
             })?;
@@ -63,5 +63,5 @@ fn redirect(app: &App, incoming: &Incoming, answer: &Response<Body>) -> Option<O
     }
     let location = answer.headers().get(LOCATION)?;
     let location = location.to_str().ok();
-    Some(location.and_then(|location| app.gemini.own_path(location)))
+    Some(location.and_then(|location| app.gemini.upstream_path(location)))
 }

@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::app::App;
-use crate::gemini::classify::{Asked, classify, success};
-use crate::gemini::error_body::{ErrorBody, decode};
-use crate::gemini::event_reader::First;
-use crate::gemini::listing::PAGE_LIMIT;
-use crate::gemini::tap::{Answered, Tap};
-use crate::gemini::transport::{Stream, Unsent, describe, rule_of};
+use crate::gemini::errors::classify::{ErrorContext, classify, success};
+use crate::gemini::errors::error_body::{ErrorBody, decode_body};
+use crate::gemini::resources::listing::MAX_PAGE_BYTES;
+use crate::gemini::response::events::FirstEvent;
+use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
+use crate::gemini::transport::{SendError, StreamGuard, describe_error, rule_of_error};
 use crate::gemini::upload::is_upload;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
@@ -68,7 +68,7 @@ pub struct Whole {
     pub head: response::Parts,
     pub body: Bytes,
     /// What the answer said of itself.
-    pub answered: Answered,
+    pub answered: ResponseSummary,
 }
 
 /// An answer of which some is here and the rest comes.
@@ -78,7 +78,7 @@ pub struct Flowing {
     /// What was read to look at its beginning; the tap has not seen it.
     pub begun: VecDeque<Bytes>,
     pub rest: Body,
-    pub stream: Stream,
+    pub stream: StreamGuard,
 }
 
 /// What was read of a body, and whether it ended.
@@ -192,7 +192,7 @@ async fn read_answer(
     settings: &Settings,
     incoming: &Incoming,
     answer: Response<Body>,
-    stream: Stream,
+    stream: StreamGuard,
 ) -> Result<(Verdict, Reply), Verdict> {
     let (head, mut body) = answer.into_parts();
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -205,7 +205,7 @@ async fn read_answer(
     if has_no_body(&incoming.outgoing.method, &head) {
         return Ok((
             success(status),
-            whole(head, &VecDeque::new(), Answered::default()),
+            whole(head, &VecDeque::new(), ResponseSummary::default()),
         ));
     }
     let mut tap = incoming.tap(content_type, encoding);
@@ -213,7 +213,7 @@ async fn read_answer(
         chunks: VecDeque::new(),
         ended: false,
     };
-    while tap.first() == First::Undecided && !beginning.ended {
+    while tap.first_event() == FirstEvent::Undecided && !beginning.ended {
         match next_chunk(&mut body).await? {
             Some(chunk) => {
                 tap.feed(&chunk);
@@ -222,14 +222,14 @@ async fn read_answer(
             None => beginning.ended = true,
         }
     }
-    if tap.first() != First::Error {
+    if tap.first_event() != FirstEvent::Error {
         // The end of a body that is here is seen only once the task of its connection has had its turn.
         let turns = if incoming.streams { 0 } else { 3 };
         take_what_is_here(&mut body, &mut tap, &mut beginning, turns).await?;
         if incoming.listing.is_some() {
             take_page(&mut body, &mut beginning).await?;
         }
-        let answered = tap.finish();
+        let answered = tap.summary();
         let whole = beginning.ended && answered.error.is_none();
         let reply = if whole {
             self::whole(head, &beginning.chunks, answered)
@@ -247,7 +247,7 @@ async fn read_answer(
         beginning.chunks.extend(rest.chunks);
         beginning.ended = rest.ended;
     }
-    let answered = tap.finish();
+    let answered = tap.summary();
     let error = answered.error.clone();
     let error = error.unwrap_or_else(|| read_error(&join(&beginning.chunks), encoding));
     let verdict = classify(status, content_type, &error, asked_by(incoming));
@@ -270,7 +270,7 @@ pub async fn refusal(
     let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
     let error = read_some(&mut body, settings.idle_timeout()).await;
     let bytes = join(&error.chunks);
-    let Some(plain) = decode(&bytes, encoding) else {
+    let Some(plain) = decode_body(&bytes, encoding) else {
         // It may hold our key, and nobody could take it out.
         let unreadable = "Gemini's error came in an encoding that cannot be read".to_owned();
         return Err(Verdict::without_answer(Rule::MalformedAnswer, unreadable));
@@ -280,27 +280,27 @@ pub async fn refusal(
     let verdict = classify(status, content_type, &error_body, asked_by(incoming));
     // What is not here whole was not looked at whole, and may hold our key.
     let reply = if error.ended {
-        whole(head, &error.chunks, Answered::default())
+        whole(head, &error.chunks, ResponseSummary::default())
     } else {
         Reply::None
     };
     Ok((verdict, reply))
 }
 
-fn asked_by(incoming: &Incoming) -> Asked {
-    Asked {
+fn asked_by(incoming: &Incoming) -> ErrorContext {
+    ErrorContext {
         surface: incoming.target.surface,
         client_deadline: incoming.deadline.is_some(),
     }
 }
 
-impl From<Unsent> for Verdict {
-    fn from(unsent: Unsent) -> Self {
+impl From<SendError> for Verdict {
+    fn from(unsent: SendError) -> Self {
         Self::without_answer(unsent.rule, unsent.message)
     }
 }
 
-fn whole(head: response::Parts, chunks: &VecDeque<Bytes>, answered: Answered) -> Reply {
+fn whole(head: response::Parts, chunks: &VecDeque<Bytes>, answered: ResponseSummary) -> Reply {
     Reply::Whole(Box::new(Whole {
         head,
         body: join(chunks),
@@ -308,7 +308,7 @@ fn whole(head: response::Parts, chunks: &VecDeque<Bytes>, answered: Answered) ->
     }))
 }
 
-fn flowing(head: response::Parts, beginning: Beginning, rest: Body, stream: Stream) -> Reply {
+fn flowing(head: response::Parts, beginning: Beginning, rest: Body, stream: StreamGuard) -> Reply {
     Reply::Flowing(Box::new(Flowing {
         head,
         begun: beginning.chunks,
@@ -321,7 +321,7 @@ fn flowing(head: response::Parts, beginning: Beginning, rest: Body, stream: Stre
 /// whole by now, and go out in one piece.
 async fn take_what_is_here(
     body: &mut Body,
-    tap: &mut Tap,
+    tap: &mut ResponseTap,
     beginning: &mut Beginning,
     mut turns: u32,
 ) -> Result<(), Verdict> {
@@ -348,7 +348,7 @@ async fn take_what_is_here(
 /// Reads a page of a list until its end, which is put together with others before it is answered.
 async fn take_page(body: &mut Body, beginning: &mut Beginning) -> Result<(), Verdict> {
     let mut read: usize = beginning.chunks.iter().map(Bytes::len).sum();
-    while !beginning.ended && read < PAGE_LIMIT {
+    while !beginning.ended && read < MAX_PAGE_BYTES {
         match next_chunk(body).await? {
             Some(chunk) => {
                 read += chunk.len();
@@ -385,8 +385,9 @@ async fn read_some(body: &mut Body, idle: Duration) -> Beginning {
 
 async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|error| Verdict::without_answer(rule_of(&error), describe(&error)))?;
+        let frame = frame.map_err(|error| {
+            Verdict::without_answer(rule_of_error(&error), describe_error(&error))
+        })?;
         if let Ok(data) = frame.into_data()
             && !data.is_empty()
         {
@@ -397,7 +398,8 @@ async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {
 }
 
 fn read_error(bytes: &[u8], encoding: Option<&str>) -> ErrorBody {
-    decode(bytes, encoding).map_or_else(|| ErrorBody::read(b""), |plain| ErrorBody::read(&plain))
+    decode_body(bytes, encoding)
+        .map_or_else(|| ErrorBody::read(b""), |plain| ErrorBody::read(&plain))
 }
 
 /// The older of Google's upload protocols says so when it has a part of a file.

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::response::Response;
 
 use crate::app::App;
-use crate::gemini::upload::{Upload, is_upload_path, session_of};
+use crate::gemini::upload::{UploadRequest, is_upload_path, session_id};
 use crate::peer::base_url;
 use crate::proxy::admit::{admit, let_in};
 use crate::proxy::answer::answer;
@@ -61,7 +61,7 @@ pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Respo
 async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<Served, Refusal> {
     let credential = credential(request.headers(), request.uri().query());
     let target = record.target(credential.as_ref(), &request);
-    let session = target.as_ref().ok().and_then(session_of);
+    let session = target.as_ref().ok().and_then(session_id);
     if let Some(session) = session {
         let (client, session) = find_session(app, credential.as_ref(), &session, record).await?;
         let passed = pass_part(app, &client, &session, target?, request, record).await?;
@@ -69,7 +69,7 @@ async fn serve(app: &Arc<App>, request: Request, record: &mut Record) -> Result<
     }
     let authenticated = authenticate(app, credential.as_ref(), record);
     let (client, target) = let_in(app, authenticated, target, record)?;
-    if Upload::of(&target, request.headers()) == Some(Upload::Whole) {
+    if UploadRequest::of(&target, request.headers()) == Some(UploadRequest::SingleRequest) {
         let (incoming, body) = Incoming::passing(app, target, request)?;
         let bound = bind_incoming(app, client.id, &incoming).await?;
         let passed = pass(app, &client, &bound, None, incoming, body, record).await?;

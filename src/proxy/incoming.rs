@@ -18,17 +18,17 @@ use reqwest::Url;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::app::App;
-use crate::gemini::births::Births;
-use crate::gemini::demand::demand;
-use crate::gemini::headers::for_upstream;
-use crate::gemini::json_scan::{Found, Scanner};
-use crate::gemini::listing::Listing;
+use crate::gemini::headers::headers_for_upstream;
 use crate::gemini::live;
-use crate::gemini::references::References;
-use crate::gemini::resource_name::{ResourceKind, ResourceName};
-use crate::gemini::tap::Tap;
+use crate::gemini::quota_estimate::estimate_quota;
+use crate::gemini::resources::created::CreatedResourcesReader;
+use crate::gemini::resources::listing::ResourceListing;
+use crate::gemini::resources::name::{ResourceKind, ResourceName};
+use crate::gemini::resources::references::ResourceReferences;
+use crate::gemini::response::json::{JsonScanner, ScannedValue};
+use crate::gemini::response::tap::ResponseTap;
 use crate::gemini::target::{Surface, Target};
-use crate::gemini::transport::Outgoing;
+use crate::gemini::transport::UpstreamRequest;
 use crate::pool::clients::client_key::ClientKey;
 use crate::pool::keys::selection::LeaseRequest;
 use crate::pool::quota::windows::QuotaAmount;
@@ -44,7 +44,7 @@ const FIRST_PIECE: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct Incoming {
     pub target: Target,
-    pub outgoing: Outgoing,
+    pub outgoing: UpstreamRequest,
     /// The model asked for, in the path or the body, without `models/`.
     pub model: Option<String>,
     /// What it will use of the model's quota.
@@ -58,7 +58,7 @@ pub struct Incoming {
     /// Whether Google shall keep what an interaction makes.
     pub stores: bool,
     /// The list that it asks for, of what belongs to projects.
-    pub listing: Option<Listing>,
+    pub listing: Option<ResourceListing>,
     /// How long the client itself will wait, as it told Google.
     pub deadline: Option<Duration>,
     /// The first message of a live session, which is its body too.
@@ -118,8 +118,8 @@ impl Incoming {
             Surface::OpenAi | Surface::Interactions => model_in(&body),
         };
         let model = target.model.clone().or(model);
-        let amount = demand(&target, &body);
-        let references = References::of_body(&body);
+        let amount = estimate_quota(&target, &body);
+        let references = ResourceReferences::from_body(&body);
         let is_readable = is_readable(&head.headers, &body);
         let in_path = ResourceName::of_path(&target.path_and_query);
         let names = references.names().cloned().chain(in_path).collect();
@@ -128,28 +128,28 @@ impl Incoming {
             .get("x-server-timeout")
             .and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
         let deadline = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let listing = Listing::of(&head.method, &target);
-        let mut headers = for_upstream(&head.headers);
+        let listing = ResourceListing::of(&head.method, &target);
+        let mut headers = headers_for_upstream(&head.headers);
         if listing.is_some() {
             // Its pages are put together from what comes.
             headers.remove(ACCEPT_ENCODING);
         }
-        let outgoing = Outgoing {
+        let outgoing = UpstreamRequest {
             method: head.method,
             url,
             headers,
             body,
         };
         Ok(Self {
-            streams: streams || target.streams,
+            streams: streams || target.is_stream,
             target,
             outgoing,
             model,
             amount,
             names,
             listing,
-            stores: references.stores(),
-            is_read: is_readable && references.is_whole(),
+            stores: references.stores_interaction(),
+            is_read: is_readable && references.is_complete(),
             deadline,
             setup: None,
             token: None,
@@ -180,14 +180,14 @@ impl Incoming {
         if length > settings.max_request_bytes {
             return Err(Refusal::BodyTooLarge(settings.max_request_bytes));
         }
-        let model = live::model_of(&body);
-        let amount = demand(&target, &body);
-        let references = References::of_body(&body);
+        let model = live::setup_model(&body);
+        let amount = estimate_quota(&target, &body);
+        let references = ResourceReferences::from_body(&body);
         // A token is good in the project that made it, like all that is named.
         let names = references.names().chain(&token).cloned().collect();
-        let mut headers = for_upstream(headers);
-        headers.extend(websocket::asking());
-        let outgoing = Outgoing {
+        let mut headers = headers_for_upstream(headers);
+        headers.extend(websocket::handshake_headers());
+        let outgoing = UpstreamRequest {
             method: Method::GET,
             url,
             headers,
@@ -201,7 +201,7 @@ impl Incoming {
             amount,
             names,
             stores: false,
-            is_read: references.is_whole(),
+            is_read: references.is_complete(),
             listing: None,
             deadline: None,
             setup: Some(setup),
@@ -217,10 +217,10 @@ impl Incoming {
         request: Request,
     ) -> Result<(Self, Body), Refusal> {
         let (head, url, body) = parts(app, &target, request)?;
-        let outgoing = Outgoing {
+        let outgoing = UpstreamRequest {
             method: head.method,
             url,
-            headers: for_upstream(&head.headers),
+            headers: headers_for_upstream(&head.headers),
             body: Bytes::new(),
         };
         let names = ResourceName::of_path(&target.path_and_query);
@@ -248,21 +248,22 @@ impl Incoming {
 
     /// The kind of what it makes that can be named later; `None`: nothing.
     pub fn makes(&self) -> Option<ResourceKind> {
-        Births::kind_made_by(&self.target, self.stores)
+        CreatedResourcesReader::kind_created_by(&self.target, self.stores)
     }
 
     /// What reads the answer.
-    pub fn tap(&self, content_type: Option<&str>, content_encoding: Option<&str>) -> Tap {
+    pub fn tap(&self, content_type: Option<&str>, content_encoding: Option<&str>) -> ResponseTap {
         // What is in a file is nobody's word, and not to be read.
         let content_type = if self.target.is_download() {
             Some("application/octet-stream")
         } else {
             content_type
         };
-        let births = Births::of(&self.target, self.stores, content_type);
+        let created_resources = CreatedResourcesReader::of(&self.target, self.stores, content_type);
         // What is listed is not this client's because it is listed.
-        let births = births.filter(|_| self.listing.is_none());
-        Tap::new(self.target.surface, content_type, content_encoding).noticing(births)
+        let created_resources = created_resources.filter(|_| self.listing.is_none());
+        ResponseTap::new(self.target.surface, content_type, content_encoding)
+            .with_created_resources(created_resources)
     }
 
     /// What a key is needed for.
@@ -354,11 +355,11 @@ fn is_readable(headers: &HeaderMap, body: &[u8]) -> bool {
 
 /// The model (or agent) and whether a stream is asked for, from a body of OpenAI's or the Interactions' form.
 fn model_in(body: &[u8]) -> (Option<String>, bool) {
-    let mut scanner = Scanner::new(&[&["model"], &["agent"], &["stream"]]);
+    let mut scanner = JsonScanner::new(&[&["model"], &["agent"], &["stream"]]);
     scanner.feed(body);
     let text = |index| match scanner.value_at(index) {
-        Found::Raw(raw) => serde_json::from_slice::<String>(raw).ok(),
-        Found::Nothing | Found::TooLong => None,
+        ScannedValue::Raw(raw) => serde_json::from_slice::<String>(raw).ok(),
+        ScannedValue::Absent | ScannedValue::TooLong => None,
     };
     let model = text(0).or_else(|| text(1));
     let model = model.map(|model| {
@@ -366,7 +367,10 @@ fn model_in(body: &[u8]) -> (Option<String>, bool) {
             .strip_prefix("models/")
             .map_or(model.clone(), ToOwned::to_owned)
     });
-    (model, matches!(scanner.value_at(2), Found::Raw(b"true")))
+    (
+        model,
+        matches!(scanner.value_at(2), ScannedValue::Raw(b"true")),
+    )
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 
 use crate::app::App;
-use crate::gemini::classify::success;
-use crate::gemini::listing::{Cursor, Listing, Page};
-use crate::gemini::resource_name::ResourceName;
-use crate::gemini::tap::Answered;
+use crate::gemini::errors::classify::success;
+use crate::gemini::resources::listing::{ListCursor, ListPage, ResourceListing};
+use crate::gemini::resources::name::ResourceName;
+use crate::gemini::response::tap::ResponseSummary;
 use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::ProjectId;
@@ -46,7 +46,7 @@ impl MergedPage {
         response.headers_mut().insert(CONTENT_TYPE, json);
         record.first_byte(response.status(), false);
         let verdict = success(response.status().as_u16());
-        record.answered(&verdict, &Answered::default(), length);
+        record.answered(&verdict, &ResponseSummary::default(), length);
         record.id_header(response.headers_mut());
         *response.body_mut() = Body::from(self.0);
         record.finish().await;
@@ -59,7 +59,7 @@ pub async fn list(
     app: &App,
     settings: &Settings,
     client: &Arc<ClientKey>,
-    listing: Listing,
+    listing: ResourceListing,
     incoming: &mut Incoming,
     record: &mut Record,
 ) -> Result<Listed, Refusal> {
@@ -79,14 +79,14 @@ pub async fn list(
     let cursor = listing.cursor(&path_and_query);
     let (mut at, mut from) = match cursor.map_err(|_| Refusal::BadCursor)? {
         None => (0, String::new()),
-        Some(Cursor::Token { project_id, token }) => {
+        Some(ListCursor::PageToken { project_id, token }) => {
             let at = projects.partition_point(|project| project.is_some_and(|id| id < project_id));
             let is_same = projects
                 .get(at)
                 .is_some_and(|project| project.is_none_or(|id| id == project_id));
             (at, if is_same { token } else { String::new() })
         }
-        Some(Cursor::After { name, id }) => {
+        Some(ListCursor::AfterId { name, id }) => {
             let known = resources::list_named(&app.db.readers, &[name.as_str()]).await;
             let known = known.map_err(not_looked_up)?.pop();
             let place = |project: &Option<ProjectId>| {
@@ -100,7 +100,7 @@ pub async fn list(
     let mut gone = None;
     while let Some(project_id) = projects.get(at).copied() {
         pages += 1;
-        let asked = listing.page_of(&path_and_query, Some(&from));
+        let asked = listing.page_path(&path_and_query, Some(&from));
         incoming.outgoing.url = app.gemini.url(&asked).ok_or(Refusal::AlteredPath)?;
         let bound = Bound {
             only: project_id,
@@ -122,7 +122,9 @@ pub async fn list(
         let Reply::Whole(whole) = attempt.reply else {
             return Err(Refusal::Unreachable);
         };
-        let mut page = listing.read(&whole.body).ok_or(Refusal::Unreachable)?;
+        let mut page = listing
+            .parse_page(&whole.body)
+            .ok_or(Refusal::Unreachable)?;
         let next = page.next.take();
         if let Some(maker) = maker {
             keep_own(app, &mut page, maker).await?;
@@ -134,20 +136,20 @@ pub async fn list(
         });
         if !page.items.is_empty() || next.is_none() || pages >= MOST_PAGES {
             let next = next.as_ref().map(|(id, token)| (*id, token.as_str()));
-            return Ok(Listed::Page(MergedPage(listing.write(&page, next))));
+            return Ok(Listed::Page(MergedPage(listing.write_page(&page, next))));
         }
         from = next.map_or_else(String::new, |(_, token)| token);
     }
     match gone {
         Some(refusal) => Err(refusal),
         None => Ok(Listed::Page(MergedPage(
-            listing.write(&listing.empty(), None),
+            listing.write_page(&listing.empty_page(), None),
         ))),
     }
 }
 
 /// Leaves of a page what this client has made.
-async fn keep_own(app: &App, page: &mut Page<'_>, maker: ClientKeyId) -> Result<(), Refusal> {
+async fn keep_own(app: &App, page: &mut ListPage<'_>, maker: ClientKeyId) -> Result<(), Refusal> {
     let names = page.items.iter().flat_map(|item| &item.name);
     let names: Vec<&str> = names.map(ResourceName::as_str).collect();
     let known = resources::list_named(&app.db.readers, &names).await;

@@ -18,8 +18,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use crate::app::App;
-use crate::gemini::resource_name::ResourceName;
-use crate::gemini::tap::Answered;
+use crate::gemini::resources::name::ResourceName;
+use crate::gemini::response::tap::ResponseSummary;
 use crate::gemini::target::Target;
 use crate::pool::clients::client_key::ClientKey;
 use crate::proxy::admit::{admit, let_in};
@@ -86,7 +86,7 @@ pub async fn handle(app: &Arc<App>, mut request: Request, peer: SocketAddr) -> R
         Err(refusal) => return refusal.answer(record).await,
     };
     let (asked, _) = request.into_parts();
-    let (Some(agreed), Some(upgrade)) = (websocket::agreement(&asked), upgrade) else {
+    let (Some(agreed), Some(upgrade)) = (websocket::accept_headers(&asked), upgrade) else {
         return Refusal::NotAWebSocket.answer(record).await;
     };
     let mut response = Response::new(Body::empty());
@@ -94,12 +94,12 @@ pub async fn handle(app: &Arc<App>, mut request: Request, peer: SocketAddr) -> R
     *response.headers_mut() = agreed;
     record.id_header(response.headers_mut());
     let app = app.clone();
-    app.sessions.clone().spawn(async move {
+    app.live_sessions.clone().spawn(async move {
         if let Ok(connection) = upgrade.await {
             let guest = Guest {
                 app,
                 key,
-                socket: websocket::speak(connection, Role::Server).await,
+                socket: websocket::open(connection, Role::Server).await,
                 early: None,
                 record,
             };
@@ -183,7 +183,7 @@ async fn next_payload(client: &mut Socket) -> Result<Message, End> {
 
 /// Notes that no session came of it. Returns with what the client is closed, if it is there.
 fn note_unopened(unopened: Unopened, record: &mut Record) -> Option<Farewell> {
-    let nothing = Answered::default();
+    let nothing = ResponseSummary::default();
     let frame = match unopened {
         Unopened::Refused(refusal) => Some(refusal.close(record)),
         Unopened::Stopping => {

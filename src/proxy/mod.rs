@@ -50,7 +50,7 @@ pub async fn serve(
     let is_upload = is_upload_path(request.uri().path());
     let mut response = if preflight {
         answer_preflight(&request)
-    } else if target::is_live(request.uri().path()) {
+    } else if target::is_live_path(request.uri().path()) {
         live::handle(&app, request, peer.0).await
     } else {
         handler::handle(&app, request, peer.0).await

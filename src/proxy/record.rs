@@ -17,13 +17,14 @@ use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::births::{Progress, Sighting, Told};
 use crate::gemini::prices::cost_nano_usd;
-use crate::gemini::redact::{ROW_TEXT_LIMIT, Redactor};
-use crate::gemini::resource_name::ResourceName;
-use crate::gemini::tap::Answered;
-use crate::gemini::target::{Surface, Target, loggable};
+use crate::gemini::redact::{MAX_ROW_TEXT_BYTES, Redactor};
+use crate::gemini::resources::created::{AsyncJobState, ObservedResource, ObservedResources};
+use crate::gemini::resources::name::ResourceName;
+use crate::gemini::response::tap::ResponseSummary;
+use crate::gemini::target::{Surface, Target};
 use crate::gemini::upload::is_upload;
+use crate::gemini::url::loggable_path;
 use crate::peer::client_ip;
 use crate::pool::clients::admission::{ClientCharge, Permit};
 use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
@@ -84,14 +85,19 @@ impl Record {
         let user_agent = headers
             .get(USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let path = redacted(&redactor, &loggable(uri.path(), uri.query()));
+        let path = redacted(&redactor, &loggable_path(uri.path(), uri.query()));
         let row = NewRequestLog {
             client_ip: Some(client_ip.to_string()),
             user_agent: user_agent.map(|text| redacted(&redactor, &text)),
-            ..NewRequestLog::started(app.ids.next(now), now, request.method().to_string(), path)
+            ..NewRequestLog::started(
+                app.request_ids.next(now),
+                now,
+                request.method().to_string(),
+                path,
+            )
         };
         let row = Arc::new(Mutex::new(row));
-        app.begin(&row, now);
+        app.track_request(&row, now);
         Self {
             app: app.clone(),
             row: Some(row),
@@ -131,7 +137,7 @@ impl Record {
         let mut row = self.row();
         row.operation = target.operation.as_deref().map(ToOwned::to_owned);
         row.model.clone_from(&target.model);
-        row.streamed = target.streams;
+        row.streamed = target.is_stream;
         drop(row);
         Ok(target)
     }
@@ -322,28 +328,28 @@ impl Record {
     }
 
     /// Notes an answer that went out whole, and what Google counted.
-    pub fn answered(&mut self, verdict: &Verdict, answered: &Answered, bytes: u64) {
+    pub fn answered(&mut self, verdict: &Verdict, answered: &ResponseSummary, bytes: u64) {
         self.conclude_attempt(verdict, Some(verdict.rule.outcome()));
         self.end(verdict.rule.outcome(), answered, bytes);
     }
 
     /// Notes an answer that did not reach its end: `verdict` says why.
-    pub fn broken_off(&mut self, verdict: &Verdict, answered: &Answered, bytes: u64) {
+    pub fn broken_off(&mut self, verdict: &Verdict, answered: &ResponseSummary, bytes: u64) {
         self.conclude_attempt(verdict, Some(Outcome::BrokenOff));
         self.end(Outcome::BrokenOff, answered, bytes);
     }
 
     /// Notes that the client went while an answer was flowing.
-    pub fn client_gone(&mut self, answered: &Answered, bytes: u64) {
+    pub fn client_gone(&mut self, answered: &ResponseSummary, bytes: u64) {
         self.ended_early(self.abandoned(), answered, bytes);
     }
 
     /// Notes that the program ends before the answer.
-    pub fn interrupted(&mut self, answered: &Answered, bytes: u64) {
+    pub fn interrupted(&mut self, answered: &ResponseSummary, bytes: u64) {
         self.ended_early(Outcome::Interrupted, answered, bytes);
     }
 
-    fn ended_early(&mut self, outcome: Outcome, answered: &Answered, bytes: u64) {
+    fn ended_early(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
         let elapsed = millis(self.attempt_began);
         if let Some(attempt) = self.row().attempts.last_mut() {
             attempt.outcome = Some(outcome);
@@ -362,12 +368,12 @@ impl Record {
 
     /// Has a handle written down at once: it serves those whose connection breaks.
     pub fn handle(&self, name: ResourceName) {
-        let handle = Sighting {
+        let handle = ObservedResource {
             name,
-            is_born: true,
+            is_created: true,
             expires_at: None,
         };
-        let told = Told {
+        let told = ObservedResources {
             resources: vec![handle],
             job: None,
         };
@@ -380,7 +386,7 @@ impl Record {
 
     /// Notes what an answer has told of resources, as far as it came. Once it `succeeded` as a whole, what it deleted is
     /// gone, and what the request named is in the project that answered.
-    pub fn learn(&self, told: &Told, succeeded: bool) {
+    pub fn learn(&self, told: &ObservedResources, succeeded: bool) {
         let Some(leased) = &self.leased else { return };
         let mut row = self.row();
         let gone = self.deletes.as_ref().filter(|_| succeeded);
@@ -394,20 +400,20 @@ impl Record {
         let found = found.map(|name| (name, true, None));
         let told_of = told.resources.iter();
         let told_of =
-            told_of.map(|sighting| (&sighting.name, sighting.is_born, sighting.expires_at));
+            told_of.map(|observed| (&observed.name, observed.is_created, observed.expires_at));
         let now = clock::now();
         let (mut births, mut seen) = (Vec::new(), HashSet::new());
         for (name, is_new, expires_at) in told_of.chain(found) {
             let kind = name.kind();
             // Google's own agents are no client's because it has looked at one.
-            let may_be_googles = !is_new && !kind.is_always_owned();
+            let may_be_googles = !is_new && !kind.always_has_owner();
             if may_be_googles || !seen.insert(name.as_str()) {
                 continue;
             }
             births.push(CreatedResource {
                 name: name.to_string(),
                 kind: kind.collection(),
-                expires_at: expires_at.or_else(|| kind.lives_for().map(|time| now + time)),
+                expires_at: expires_at.or_else(|| kind.default_lifetime().map(|time| now + time)),
                 is_counted: self.app.recent_resources().is_counted(name.as_str()),
             });
             if !is_new {
@@ -433,17 +439,17 @@ impl Record {
 
     /// What goes into the row of what Google has counted: what long work has used only once, when it is first seen done,
     /// though every later look at it tells it again.
-    fn charge(&self, outcome: Outcome, answered: &Answered) -> Charge {
+    fn charge(&self, outcome: Outcome, answered: &ResponseSummary) -> Charge {
         let mut charge = Charge {
             usage: answered.usage,
             is_charged: answered.is_charged,
             tier: answered.service_tier.clone(),
             model: answered.model_version.clone(),
         };
-        let Some(job) = &answered.told.job else {
+        let Some(job) = &answered.observed.job else {
             return charge;
         };
-        if job.progress == Progress::Running {
+        if job.state == AsyncJobState::Running {
             return charge;
         }
         if job.answers > 0 {
@@ -453,22 +459,22 @@ impl Record {
             charge.model.clone_from(&job.model);
         }
         let name = job.name.as_str();
-        let mut told_of = answered.told.resources.iter();
-        let is_born = told_of.any(|told| told.name == job.name && told.is_born);
+        let mut told_of = answered.observed.resources.iter();
+        let is_created = told_of.any(|told| told.name == job.name && told.is_created);
         // What was not told, or not whole, is left to the next look.
         let is_whole = charge.usage != TokenUsage::default() && outcome == Outcome::Success;
         let is_first = is_whole && self.app.recent_resources().mark_counted(name);
         let is_known = self.bound.counted.iter().any(|counted| counted == name);
-        if !is_born && (!is_first || is_known) {
+        if !is_created && (!is_first || is_known) {
             charge.usage = TokenUsage::default();
             charge.is_charged = false;
         }
         charge
     }
 
-    fn end(&mut self, outcome: Outcome, answered: &Answered, bytes: u64) {
+    fn end(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
         let charge = self.charge(outcome, answered);
-        self.learn(&answered.told, outcome == Outcome::Success);
+        self.learn(&answered.observed, outcome == Outcome::Success);
         self.count_tokens(charge.usage.prompt);
         let mut row = self.row();
         row.outcome = Some(outcome);
@@ -553,7 +559,7 @@ impl Record {
     }
 
     fn abandoned(&self) -> Outcome {
-        let cut_off = self.app.cutting_off.load(Ordering::Relaxed);
+        let cut_off = self.app.is_cutting_off.load(Ordering::Relaxed);
         if cut_off {
             Outcome::Interrupted
         } else {
@@ -628,10 +634,10 @@ fn millis(since: Instant) -> u64 {
 
 /// What of a text may stand in a row.
 fn redacted(redactor: &Redactor, text: &str) -> String {
-    redactor.for_row(text)
+    redactor.redact_for_row(text)
 }
 
-/// At most [`ROW_TEXT_LIMIT`] bytes of the text.
+/// At most [`MAX_ROW_TEXT_BYTES`] bytes of the text.
 fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(ROW_TEXT_LIMIT)]
+    &text[..text.floor_char_boundary(MAX_ROW_TEXT_BYTES)]
 }

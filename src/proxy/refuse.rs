@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::clock::{self, Timestamp};
-use crate::gemini::target::{BadTarget, Surface};
+use crate::gemini::target::{Surface, TargetError};
 use crate::pool::clients::admission::LimitReached;
 use crate::pool::keys::selection::LeaseObstacle;
 use crate::pool::outcome::Outcome;
@@ -50,7 +50,7 @@ pub enum Refusal {
     },
     /// The client key has reached a limit of its own.
     Limited(LimitReached),
-    BadTarget(BadTarget),
+    BadTarget(TargetError),
     AlteredPath,
     AmbiguousLength,
     NotAWebSocket,
@@ -185,7 +185,7 @@ impl Refusal {
             | Self::Limited(_)
             | Self::AllResting { .. }
             | Self::AddressLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::BadTarget(BadTarget::Unknown) | Self::NotFound(_) | Self::UnknownUpload => {
+            Self::BadTarget(TargetError::UnknownPath) | Self::NotFound(_) | Self::UnknownUpload => {
                 StatusCode::NOT_FOUND
             }
             Self::LedAway => StatusCode::BAD_GATEWAY,
@@ -526,15 +526,15 @@ impl Refusal {
     }
 }
 
-impl From<BadTarget> for Refusal {
-    fn from(why: BadTarget) -> Self {
+impl From<TargetError> for Refusal {
+    fn from(why: TargetError) -> Self {
         Self::BadTarget(why)
     }
 }
 
 /// The answer for a path that is nobody's.
 pub fn unknown_path() -> Response {
-    let refusal = Refusal::BadTarget(BadTarget::Unknown);
+    let refusal = Refusal::BadTarget(TargetError::UnknownPath);
     let content_type = [(CONTENT_TYPE, "application/json; charset=UTF-8")];
     (
         refusal.status(),

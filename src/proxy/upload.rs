@@ -10,11 +10,11 @@ use rand::distr::Alphanumeric;
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::resource_name::ResourceName;
-use crate::gemini::tap::Answered;
+use crate::gemini::resources::name::ResourceName;
+use crate::gemini::response::tap::ResponseSummary;
 use crate::gemini::target::Target;
 use crate::gemini::upload::{
-    is_given_up, own_session_url, rename_session, session_of, session_url,
+    is_cancelled, pool_session_url, replace_session_urls, session_id, session_url,
 };
 use crate::pool::clients::client_key::ClientKey;
 use crate::pool::keys::selection::TriedKeys;
@@ -153,7 +153,7 @@ pub async fn pass(
             Ok((attempt, incoming))
         }
         Err(refusal) => {
-            record.client_gone(&Answered::default(), 0);
+            record.client_gone(&ResponseSummary::default(), 0);
             Err(refusal)
         }
     }
@@ -173,8 +173,8 @@ pub async fn settle_session(
         Reply::Flowing(flowing) => &mut flowing.head,
         Reply::None | Reply::Elsewhere | Reply::Session(_) | Reply::Closed(_) => return Ok(()),
     };
-    let session = if let Some(session) = session_of(&incoming.target) {
-        if is_given_up(&incoming.outgoing.headers, head.status, &head.headers) {
+    let session = if let Some(session) = session_id(&incoming.target) {
+        if is_cancelled(&incoming.outgoing.headers, head.status, &head.headers) {
             let hash = hash_of(app, &session);
             if let Err(error) = upload_sessions::delete(&app.db.writer, &hash).await {
                 // It will expire.
@@ -183,16 +183,16 @@ pub async fn settle_session(
         }
         session
     } else if let Some(url) = session_url(&head.headers) {
-        let opened = match app.gemini.own_path(url) {
+        let opened = match app.gemini.upstream_path(url) {
             Some(path) => open_session(app, &path, record).await,
             None => Err(Refusal::LedAway),
         };
-        opened.inspect_err(|_| record.answered(&attempt.verdict, &Answered::default(), 0))?
+        opened.inspect_err(|_| record.answered(&attempt.verdict, &ResponseSummary::default(), 0))?
     } else {
         return Ok(());
     };
-    if let Some(url) = own_session_url(base, &incoming.target, &session) {
-        rename_session(&mut head.headers, &url);
+    if let Some(url) = pool_session_url(base, &incoming.target, &session) {
+        replace_session_urls(&mut head.headers, &url);
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ pub async fn list_hours(
     since: Timestamp,
     until: Timestamp,
 ) -> Result<Vec<(Timestamp, ClientKeyUsage)>> {
-    let first = since.begin_of_hour();
+    let first = since.start_of_hour();
     // Each hour is looked up by itself: the rows of an hour are those of all keys.
     let rows = sqlx::query!(
         r#"
@@ -95,7 +95,7 @@ pub async fn list_since(
     db: impl SqliteExecutor<'_>,
     since: Timestamp,
 ) -> Result<HashMap<ClientKeyId, ClientKeyUsage>> {
-    let first = since.begin_of_hour();
+    let first = since.start_of_hour();
     let rows = sqlx::query!(
         r#"
         SELECT

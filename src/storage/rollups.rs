@@ -173,7 +173,7 @@ impl Rollups {
         client_key_id: Option<ClientKeyId>,
         sample: Sample,
     ) {
-        let hour = started_at.begin_of_hour().as_millis();
+        let hour = started_at.start_of_hour().as_millis();
         let day = begin_of_day(started_at).as_millis();
         let client = client_key_id.map_or(0, |id| id.0);
         let model = model_id.unwrap_or(0);

@@ -160,7 +160,7 @@ impl RollupPeriod {
     /// When the one began that `now` is in.
     fn begin(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::Hour => now.begin_of_hour(),
+            Self::Hour => now.start_of_hour(),
             Self::Day => begin_of_day(now),
         }
     }

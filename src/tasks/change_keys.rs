@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::clock;
-use crate::jobs::{Change, Job, Work};
+use crate::jobs::{Job, JobWork, KeyChange};
 use crate::pool::keys::import::ImportedKey;
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use crate::storage::audit::Act;
@@ -14,26 +14,26 @@ use crate::storage::upstream_keys::InsertedKey;
 use crate::storage::{installation, projects, upstream_keys};
 
 /// So many keys are changed in one transaction, which holds up the log's rows for some ten milliseconds.
-const AT_ONCE: usize = 200;
+const KEYS_PER_TRANSACTION: usize = 200;
 /// While the database cannot be written, they are tried so often again, each time after a rest.
-const MOST_TRIES: u32 = 10;
-const REST: Duration = Duration::from_secs(1);
+const MAX_RETRIES: u32 = 10;
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Does one job after the other for ever.
 pub async fn run(app: Arc<App>) {
     loop {
         let (job, work) = app.jobs.next_change().await;
-        do_work(&app, &job, work).await;
+        run_job(&app, &job, work).await;
     }
 }
 
 /// Does a job, to its end or to the first failure.
-pub async fn do_work(app: &App, job: &Job, work: Work) {
+pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     let done = match &work {
-        Work::Change(ids, change) => change_all(app, job, ids, change).await,
-        Work::Import { keys, update } => import_all(app, job, keys, *update).await,
+        JobWork::Change(ids, change) => change_all(app, job, ids, change).await,
+        JobWork::Import { keys, update } => import_all(app, job, keys, *update).await,
         // Not of this line.
-        Work::Test(_) => Ok(()),
+        JobWork::Test(_) => Ok(()),
     };
     drop(work);
     // The server's own keys are as the database has them before anybody is told that it is done. What cannot be read now
@@ -44,68 +44,73 @@ pub async fn do_work(app: &App, job: &Job, work: Work) {
     if let Err(error) = &done {
         tracing::error!("upstream keys could not be changed: {error}");
     }
-    job.report(|progress| {
+    job.update_progress(|progress| {
         progress.failed = done.err().map(|error| error.to_string());
         progress.ended = true;
     });
 }
 
-async fn change_all(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &Change) -> Result<()> {
-    for ids in ids.chunks(AT_ONCE) {
-        let mut tries = Tries::default();
-        while let Err(error) = change_some(app, job, ids, change).await {
-            tries.again(error).await?;
+async fn change_all(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &KeyChange) -> Result<()> {
+    for ids in ids.chunks(KEYS_PER_TRANSACTION) {
+        let mut retries = WriteRetries::default();
+        while let Err(error) = change_chunk(app, job, ids, change).await {
+            retries.wait_or_fail(error).await?;
         }
     }
     Ok(())
 }
 
-async fn change_some(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &Change) -> Result<()> {
+async fn change_chunk(
+    app: &App,
+    job: &Job,
+    ids: &[UpstreamKeyId],
+    change: &KeyChange,
+) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
     // Some may be gone since they were chosen.
-    let there = match change {
-        Change::Restore => ids.to_vec(),
+    let existing = match change {
+        KeyChange::Restore => ids.to_vec(),
         _ => upstream_keys::list_in_use(&mut tx, ids).await?,
     };
-    let mut changed = there.len();
+    let mut changed = existing.len();
     let mut wiped = 0;
     match change {
-        Change::Enable => {
-            upstream_keys::update_enabled(&mut tx, &there, true, &act).await?;
+        KeyChange::Enable => {
+            upstream_keys::update_enabled(&mut tx, &existing, true, &act).await?;
         }
-        Change::Disable => {
-            upstream_keys::update_enabled(&mut tx, &there, false, &act).await?;
+        KeyChange::Disable => {
+            upstream_keys::update_enabled(&mut tx, &existing, false, &act).await?;
         }
-        Change::Clear => {
-            upstream_keys::clear_states(&mut tx, &there, &act).await?;
-            projects::clear_cooldowns(&mut tx, &there, &act).await?;
+        KeyChange::Clear => {
+            upstream_keys::clear_states(&mut tx, &existing, &act).await?;
+            projects::clear_cooldowns(&mut tx, &existing, &act).await?;
         }
-        Change::Delete => upstream_keys::delete(&mut tx, &there, &act).await?,
-        Change::Restore => {
-            let restored = upstream_keys::restore(&mut tx, &there, &act).await?;
+        KeyChange::Delete => upstream_keys::delete(&mut tx, &existing, &act).await?,
+        KeyChange::Restore => {
+            let restored = upstream_keys::restore(&mut tx, &existing, &act).await?;
             changed = usize::try_from(restored.restored).unwrap_or(usize::MAX);
             wiped = usize::try_from(restored.wiped).unwrap_or(usize::MAX);
         }
-        Change::Update {
+        KeyChange::Update {
             attributes,
             add_tags,
             remove_tags,
         } => {
             changed = 0;
-            for id in &there {
+            for id in &existing {
                 let mut attributes = attributes.clone();
                 if !add_tags.is_empty() || !remove_tags.is_empty() {
                     let tags = upstream_keys::tags(&mut tx, *id).await?;
-                    attributes.tags = Some(retagged(tags, add_tags, remove_tags));
+                    attributes.tags = Some(updated_tags(tags, add_tags, remove_tags));
                 }
-                let is_news = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
-                changed += usize::from(is_news);
+                let has_changed = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
+                changed += usize::from(has_changed);
             }
         }
     }
     tx.commit().await?;
-    job.report(|progress| {
+    job.update_progress(|progress| {
         progress.done += ids.len();
         progress.changed += changed;
         progress.wiped += wiped;
@@ -115,7 +120,7 @@ async fn change_some(app: &App, job: &Job, ids: &[UpstreamKeyId], change: &Chang
     Ok(())
 }
 
-fn retagged(tags: Vec<String>, add: &[String], remove: &[String]) -> Vec<String> {
+fn updated_tags(tags: Vec<String>, add: &[String], remove: &[String]) -> Vec<String> {
     let mut tags: Vec<_> = tags
         .into_iter()
         .filter(|tag| !remove.contains(tag))
@@ -129,16 +134,16 @@ fn retagged(tags: Vec<String>, add: &[String], remove: &[String]) -> Vec<String>
 }
 
 async fn import_all(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -> Result<()> {
-    for keys in keys.chunks(AT_ONCE) {
-        let mut tries = Tries::default();
-        while let Err(error) = import_some(app, job, keys, update).await {
-            tries.again(error).await?;
+    for keys in keys.chunks(KEYS_PER_TRANSACTION) {
+        let mut retries = WriteRetries::default();
+        while let Err(error) = import_chunk(app, job, keys, update).await {
+            retries.wait_or_fail(error).await?;
         }
     }
     Ok(())
 }
 
-async fn import_some(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -> Result<()> {
+async fn import_chunk(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
@@ -151,14 +156,14 @@ async fn import_some(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -
             InsertedKey::Existing(id) => {
                 known += 1;
                 if update && *attributes != KeyAttributes::default() {
-                    let is_news = upstream_keys::update(&mut tx, id, attributes, &act).await?;
-                    changed += usize::from(is_news);
+                    let has_changed = upstream_keys::update(&mut tx, id, attributes, &act).await?;
+                    changed += usize::from(has_changed);
                 }
             }
         }
     }
     tx.commit().await?;
-    job.report(|progress| {
+    job.update_progress(|progress| {
         progress.done += keys.len();
         progress.new += new;
         progress.restored += restored;
@@ -172,25 +177,25 @@ async fn import_some(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -
 
 /// How often something was tried in vain.
 #[derive(Debug, Default)]
-struct Tries(u32);
+struct WriteRetries(u32);
 
-impl Tries {
+impl WriteRetries {
     /// Rests before the next try, or fails where none would help.
-    async fn again(&mut self, error: Error) -> Result<()> {
-        if !self.may_go_on(&error) {
+    async fn wait_or_fail(&mut self, error: Error) -> Result<()> {
+        if !self.may_retry(&error) {
             return Err(error);
         }
         tracing::warn!(
-            tries = self.0,
+            retries = self.0,
             "upstream keys cannot be changed yet: {error}"
         );
-        tokio::time::sleep(REST).await;
+        tokio::time::sleep(RETRY_DELAY).await;
         Ok(())
     }
 
-    fn may_go_on(&mut self, error: &Error) -> bool {
+    fn may_retry(&mut self, error: &Error) -> bool {
         self.0 += 1;
-        error.is_transient() && self.0 <= MOST_TRIES
+        error.is_transient() && self.0 <= MAX_RETRIES
     }
 }
 
@@ -204,7 +209,7 @@ mod tests {
             texts.iter().map(|text| (*text).to_owned()).collect()
         };
 
-        let tags = retagged(texts(&["a", "b"]), &texts(&["b", "c"]), &texts(&["a", "x"]));
+        let tags = updated_tags(texts(&["a", "b"]), &texts(&["b", "c"]), &texts(&["a", "x"]));
 
         assert_eq!(tags, ["b", "c"]);
     }
@@ -212,14 +217,14 @@ mod tests {
     #[test]
     fn what_cannot_be_written_for_a_while_is_tried_again_and_not_for_ever() {
         let full = Error::Sqlx(sqlx::Error::PoolTimedOut);
-        let mut tries = Tries::default();
+        let mut retries = WriteRetries::default();
 
-        for _ in 0..MOST_TRIES {
-            assert!(tries.may_go_on(&full));
+        for _ in 0..MAX_RETRIES {
+            assert!(retries.may_retry(&full));
         }
 
-        assert!(!tries.may_go_on(&full));
+        assert!(!retries.may_retry(&full));
         let wrong = Error::Refused("not this".to_owned());
-        assert!(!Tries::default().may_go_on(&wrong));
+        assert!(!WriteRetries::default().may_retry(&wrong));
     }
 }

@@ -2,8 +2,8 @@
 
 pub mod change_keys;
 pub mod checkpoint;
-pub mod lend_waiting;
-pub mod probe;
+pub mod dispatch_queue;
+pub mod probe_database;
 pub mod prune_logs;
 pub mod recheck_keys;
 pub mod record_running;

@@ -12,29 +12,29 @@ use crate::storage::{log_pruning, quotas, request_logs, resources, upload_sessio
 
 const PERIOD: Duration = Duration::from_hours(1);
 /// How many requests go in one transaction: among millions of rows it holds up the writer for some 7 ms.
-const STEP: u32 = 200;
+const REQUESTS_PER_TRANSACTION: u32 = 200;
 /// How long the writer has for others between two transactions.
-const PAUSE: Duration = Duration::from_millis(30);
+const PAUSE_BETWEEN_TRANSACTIONS: Duration = Duration::from_millis(30);
 /// How long it is kept what keys have used in a day: only the running one is read, the others are for whoever wonders.
 const QUOTA_DAYS_KEPT: Duration = Duration::from_hours(8 * 24);
 
 /// A clock that goes on by so much more than time does is doubted,
-const JUMP: Duration = Duration::from_hours(24);
+const MAX_CLOCK_JUMP: Duration = Duration::from_hours(24);
 /// and for so long, in which somebody may put it right.
-const DOUBT: Duration = Duration::from_hours(24);
+const DISTRUST_PERIOD: Duration = Duration::from_hours(24);
 
 /// Prunes for ever.
 pub async fn run(app: Arc<App>) {
-    let mut belief = match request_logs::last_id(&app.db.readers).await {
-        Ok(newest) => Belief::since(newest, clock::now(), clock::instant()),
+    let mut clock_check = match request_logs::last_id(&app.db.readers).await {
+        Ok(newest) => ClockCheck::since(newest, clock::now(), clock::instant()),
         Err(error) => {
             tracing::warn!("the newest log row could not be read: {error}");
-            Belief::since(RequestId(0), clock::now(), clock::instant())
+            ClockCheck::since(RequestId(0), clock::now(), clock::instant())
         }
     };
     loop {
         let now = clock::now();
-        if belief.holds(now, clock::instant()) {
+        if clock_check.is_trusted(now, clock::instant()) {
             match pass(&app, now).await {
                 Ok(0) => {}
                 Ok(rows) => tracing::info!(rows, "log rows were deleted by age"),
@@ -52,31 +52,31 @@ pub async fn run(app: Arc<App>) {
 
 /// Whether the clock can be believed: one that jumps ahead by a year must not cost the whole log.
 #[derive(Debug)]
-struct Belief {
-    seen: Timestamp,
+struct ClockCheck {
+    last_time: Timestamp,
     at: Instant,
-    doubted_at: Option<Instant>,
+    distrusted_at: Option<Instant>,
 }
 
-impl Belief {
+impl ClockCheck {
     /// The newest row tells what the clock said last, if there is any.
     fn since(newest: RequestId, now: Timestamp, at: Instant) -> Self {
-        let seen = if newest.0 > 0 { newest.time() } else { now };
+        let last_time = if newest.0 > 0 { newest.time() } else { now };
         Self {
-            seen,
+            last_time,
             at,
-            doubted_at: None,
+            distrusted_at: None,
         }
     }
 
-    fn holds(&mut self, now: Timestamp, at: Instant) -> bool {
-        let expected = self.seen + at.duration_since(self.at);
-        if now > expected + JUMP {
-            self.doubted_at = Some(at);
+    fn is_trusted(&mut self, now: Timestamp, at: Instant) -> bool {
+        let expected = self.last_time + at.duration_since(self.at);
+        if now > expected + MAX_CLOCK_JUMP {
+            self.distrusted_at = Some(at);
         }
-        (self.seen, self.at) = (now, at);
-        self.doubted_at
-            .is_none_or(|since| at.duration_since(since) >= DOUBT)
+        (self.last_time, self.at) = (now, at);
+        self.distrusted_at
+            .is_none_or(|since| at.duration_since(since) >= DISTRUST_PERIOD)
     }
 }
 
@@ -85,7 +85,7 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
     let mut tx = app.db.begin().await?;
     quotas::delete_days_before(&mut *tx, now - QUOTA_DAYS_KEPT).await?;
     tx.commit().await?;
-    forget_expired(app, now).await?;
+    delete_expired(app, now).await?;
     let days = app.settings().log_retention_days;
     if days == 0 {
         return Ok(0);
@@ -94,22 +94,26 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
     let mut deleted = 0;
     loop {
         let mut tx = app.db.begin().await?;
-        let step = log_pruning::prune(&mut tx, time, STEP).await?;
+        let step = log_pruning::prune(&mut tx, time, REQUESTS_PER_TRANSACTION).await?;
         tx.commit().await?;
         deleted += step;
-        if step < u64::from(STEP) {
+        if step < u64::from(REQUESTS_PER_TRANSACTION) {
             return Ok(deleted);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(PAUSE_BETWEEN_TRANSACTIONS).await;
     }
 }
 
-async fn forget_expired(app: &App, now: Timestamp) -> Result<()> {
-    while resources::delete_expired(&app.db.writer, now, STEP).await? == u64::from(STEP) {
-        tokio::time::sleep(PAUSE).await;
+async fn delete_expired(app: &App, now: Timestamp) -> Result<()> {
+    while resources::delete_expired(&app.db.writer, now, REQUESTS_PER_TRANSACTION).await?
+        == u64::from(REQUESTS_PER_TRANSACTION)
+    {
+        tokio::time::sleep(PAUSE_BETWEEN_TRANSACTIONS).await;
     }
-    while upload_sessions::delete_expired(&app.db.writer, now, STEP).await? == u64::from(STEP) {
-        tokio::time::sleep(PAUSE).await;
+    while upload_sessions::delete_expired(&app.db.writer, now, REQUESTS_PER_TRANSACTION).await?
+        == u64::from(REQUESTS_PER_TRANSACTION)
+    {
+        tokio::time::sleep(PAUSE_BETWEEN_TRANSACTIONS).await;
     }
     Ok(())
 }
@@ -124,26 +128,26 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_ahead_is_doubted_for_a_day() {
         let (start, at) = (Timestamp::from_millis(1_795_334_400_000), clock::instant());
-        let mut belief = Belief::since(RequestId::first_at(start), start + HOUR, at);
+        let mut clock_check = ClockCheck::since(RequestId::first_at(start), start + HOUR, at);
 
-        assert!(belief.holds(start + HOUR, at));
-        assert!(belief.holds(start + 40 * HOUR, at + 39 * HOUR));
-        assert!(!belief.holds(start + YEAR, at + 40 * HOUR));
-        assert!(!belief.holds(start + YEAR + 23 * HOUR, at + 63 * HOUR));
-        assert!(belief.holds(start + YEAR + 24 * HOUR, at + 64 * HOUR));
+        assert!(clock_check.is_trusted(start + HOUR, at));
+        assert!(clock_check.is_trusted(start + 40 * HOUR, at + 39 * HOUR));
+        assert!(!clock_check.is_trusted(start + YEAR, at + 40 * HOUR));
+        assert!(!clock_check.is_trusted(start + YEAR + 23 * HOUR, at + 63 * HOUR));
+        assert!(clock_check.is_trusted(start + YEAR + 24 * HOUR, at + 64 * HOUR));
     }
 
     #[test]
     fn so_is_one_that_is_far_from_the_newest_row_at_the_start() {
         let (start, at) = (Timestamp::from_millis(1_795_334_400_000), clock::instant());
 
-        let mut belief = Belief::since(RequestId::first_at(start), start + YEAR, at);
-        assert!(!belief.holds(start + YEAR, at));
-        assert!(belief.holds(start + YEAR + 24 * HOUR, at + 24 * HOUR));
+        let mut clock_check = ClockCheck::since(RequestId::first_at(start), start + YEAR, at);
+        assert!(!clock_check.is_trusted(start + YEAR, at));
+        assert!(clock_check.is_trusted(start + YEAR + 24 * HOUR, at + 24 * HOUR));
         // Nothing is known of it where there are no rows, and nothing to lose.
-        let mut belief = Belief::since(RequestId(0), start + YEAR, at);
-        assert!(belief.holds(start + YEAR, at));
+        let mut clock_check = ClockCheck::since(RequestId(0), start + YEAR, at);
+        assert!(clock_check.is_trusted(start + YEAR, at));
         // One that goes back costs nothing.
-        assert!(belief.holds(start, at + HOUR));
+        assert!(clock_check.is_trusted(start, at + HOUR));
     }
 }

@@ -7,10 +7,10 @@ use futures_util::{StreamExt, stream};
 
 use crate::app::App;
 use crate::clock::{self, Timestamp};
-use crate::gemini::check::{Checked, check};
+use crate::gemini::key_check::{KeyCheck, check_key};
 use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::Redactor;
-use crate::gemini::transport::Gemini;
+use crate::gemini::transport::GeminiClient;
 use crate::pool::health::check_schedule::DueCheck;
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::Rule;
@@ -25,17 +25,17 @@ use crate::storage::upstream_keys::Evidence;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// How many keys are looked at at once.
-pub const AT_ONCE: usize = 8;
+pub const CONCURRENT_CHECKS: usize = 8;
 /// How many keys one pass looks at: thousands of new ones are not to hold up those that might come back.
-const MOST: usize = 64;
+const MAX_KEYS_PER_PASS: usize = 64;
 /// How long no key is looked at when Google limits the address: more questions would make it worse for requests too.
-const RESPITE: Duration = Duration::from_mins(1);
+const THROTTLE_PAUSE: Duration = Duration::from_mins(1);
 
 /// Looks for ever.
 pub async fn run(app: Arc<App>) {
     loop {
         let pause = pass(&app, clock::now()).await.pause();
-        if pause == RESPITE {
+        if pause == THROTTLE_PAUSE {
             tracing::warn!(
                 "Google refuses checks without a reason: upstream keys are not checked for a minute"
             );
@@ -46,18 +46,18 @@ pub async fn run(app: Arc<App>) {
 
 /// What came of one pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Looked {
+pub struct CheckPass {
     pub keys: usize,
     /// Those that were refused for too many requests, by no quota that Google named.
     pub limited: usize,
 }
 
-impl Looked {
+impl CheckPass {
     /// How long to wait before the next pass.
     pub fn pause(self) -> Duration {
-        if self.limited >= AT_ONCE {
-            RESPITE
-        } else if self.keys < MOST {
+        if self.limited >= CONCURRENT_CHECKS {
+            THROTTLE_PAUSE
+        } else if self.keys < MAX_KEYS_PER_PASS {
             PERIOD
         } else {
             Duration::ZERO
@@ -66,19 +66,19 @@ impl Looked {
 }
 
 /// Looks at keys that are due at `now`.
-pub async fn pass(app: &App, now: Timestamp) -> Looked {
-    let mut looked = Looked::default();
+pub async fn pass(app: &App, now: Timestamp) -> CheckPass {
+    let mut result = CheckPass::default();
     // Nothing would be written down of it.
     if app.recorder.is_failing() {
-        return looked;
+        return result;
     }
     let with_new = app.settings().check_new_keys;
-    let due = app.keys.lock().due_checks(now, with_new, MOST);
-    let checker = Checker {
+    let due = app.keys.lock().due_checks(now, with_new, MAX_KEYS_PER_PASS);
+    let checker = KeyChecker {
         gemini: &app.gemini,
         settings: app.settings(),
         redactor: app.redactor(),
-        ids: &app.ids,
+        ids: &app.request_ids,
         keys: &app.keys,
         recorder: &app.recorder,
     };
@@ -92,21 +92,21 @@ pub async fn pass(app: &App, now: Timestamp) -> Looked {
         }
     };
     let checks: Vec<_> = due.iter().map(check).collect();
-    let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);
+    let mut checks = stream::iter(checks).buffer_unordered(CONCURRENT_CHECKS);
     while let Some(one) = checks.next().await {
         // The key may be back.
         app.key_queue.notify();
         let Some(one) = one else { continue };
-        looked.keys += 1;
-        looked.limited += usize::from(one.verdict().rule == Rule::QuotaWithoutDetail);
+        result.keys += 1;
+        result.limited += usize::from(one.verdict().rule == Rule::QuotaWithoutDetail);
     }
-    looked
+    result
 }
 
 /// What a check is made with: a server's, or a command's own.
 #[derive(Debug)]
-pub struct Checker<'a> {
-    pub gemini: &'a Gemini,
+pub struct KeyChecker<'a> {
+    pub gemini: &'a GeminiClient,
     pub settings: Arc<Settings>,
     pub redactor: Arc<Redactor>,
     pub ids: &'a RequestIdGenerator,
@@ -114,12 +114,12 @@ pub struct Checker<'a> {
     pub recorder: &'a Recorder,
 }
 
-impl Checker<'_> {
+impl KeyChecker<'_> {
     /// Looks at one key, and hands in the row and what it changed.
-    pub async fn check(&self, due: &DueCheck) -> Checked {
+    pub async fn check(&self, due: &DueCheck) -> KeyCheck {
         let began = clock::now();
         let id = self.ids.next(began);
-        let checked = check(self.gemini, &self.settings, &due.secret).await;
+        let checked = check_key(self.gemini, &self.settings, &due.secret).await;
         let verdict = checked.verdict();
         drop(
             self.recorder
@@ -127,12 +127,12 @@ impl Checker<'_> {
         );
         let evidence = Evidence {
             status: verdict.status,
-            message: self.redactor.for_row(&verdict.message),
+            message: self.redactor.redact_for_row(&verdict.message),
             request_id: id,
         };
         let amount = QuotaAmount {
             requests: 1,
-            tokens: checked.answered.usage.prompt.unwrap_or(0),
+            tokens: checked.summary.usage.prompt.unwrap_or(0),
         };
         let generated = checked
             .has_generated
@@ -155,10 +155,10 @@ impl Checker<'_> {
     }
 
     /// The row of a check: what was asked last, and an attempt for each question.
-    fn row(&self, id: RequestId, due: &DueCheck, checked: &Checked) -> NewRequestLog {
+    fn row(&self, id: RequestId, due: &DueCheck, checked: &KeyCheck) -> NewRequestLog {
         let message = |rule: Rule, message: &str| {
             let tells = rule != Rule::Success && !message.is_empty();
-            tells.then(|| self.redactor.for_row(message))
+            tells.then(|| self.redactor.redact_for_row(message))
         };
         let attempts = checked.steps.iter().map(|step| NewAttempt {
             upstream_key_id: due.id,
@@ -172,20 +172,20 @@ impl Checker<'_> {
             duration_ms: Some(step.duration_ms),
         });
         let last = checked.steps.last().expect("a check asks something");
-        let (question, answered) = (&last.question, &checked.answered);
+        let (request, answered) = (&last.request, &checked.summary);
         let model = self.settings.check_model.as_str();
         let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let sent = checked.steps.iter().map(|step| step.question.body.len());
+        let sent = checked.steps.iter().map(|step| step.request.body.len());
         let received = checked.steps.iter().map(|step| step.response_bytes);
         let began = checked.steps.first().map_or(last.began, |step| step.began);
-        let (method, path) = (question.method.to_string(), question.path.clone());
+        let (method, path) = (request.method.to_string(), request.path.clone());
         let version = answered.model_version.as_deref().unwrap_or(model);
         let tier = answered.service_tier.as_deref();
         NewRequestLog {
             kind: LogKind::Check,
             model: Some(model.to_owned()),
             model_version: answered.model_version.clone(),
-            operation: Some(question.operation.to_owned()),
+            operation: Some(request.operation.to_owned()),
             status: last.verdict.status,
             outcome: Some(last.verdict.rule.outcome()),
             error: message(last.verdict.rule, &last.verdict.message),
@@ -215,11 +215,15 @@ mod tests {
     fn checks_go_on_at_once_while_there_are_many_and_pause_where_google_limits_the_address() {
         for (keys, limited, pause) in [
             (0, 0, PERIOD),
-            (MOST - 1, AT_ONCE - 1, PERIOD),
-            (MOST, AT_ONCE - 1, Duration::ZERO),
-            (MOST, AT_ONCE, RESPITE),
+            (MAX_KEYS_PER_PASS - 1, CONCURRENT_CHECKS - 1, PERIOD),
+            (MAX_KEYS_PER_PASS, CONCURRENT_CHECKS - 1, Duration::ZERO),
+            (MAX_KEYS_PER_PASS, CONCURRENT_CHECKS, THROTTLE_PAUSE),
         ] {
-            assert_eq!(Looked { keys, limited }.pause(), pause, "{keys} {limited}");
+            assert_eq!(
+                CheckPass { keys, limited }.pause(),
+                pause,
+                "{keys} {limited}"
+            );
         }
     }
 }

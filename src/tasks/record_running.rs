@@ -8,12 +8,12 @@ use crate::clock;
 
 const PERIOD: Duration = Duration::from_millis(200);
 /// So that the row is there within a second, the period and the commit included.
-const AGE: Duration = Duration::from_millis(600);
+const MIN_AGE: Duration = Duration::from_millis(600);
 
 /// Hands in rows for ever.
 pub async fn run(app: Arc<App>) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        app.record_running(clock::now() - AGE);
+        app.record_running(clock::now() - MIN_AGE);
     }
 }

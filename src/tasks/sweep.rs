@@ -16,7 +16,7 @@ use crate::storage::upstream_keys;
 
 const PERIOD: Duration = Duration::from_secs(5);
 /// How long a removed key's secret is kept, so that the removal can be undone.
-const UNDO: Duration = Duration::from_hours(24);
+const UNDO_PERIOD: Duration = Duration::from_hours(24);
 
 /// Does the chores for ever.
 pub async fn run(app: Arc<App>) {
@@ -42,7 +42,7 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
     }
     app.login_throttle().sweep(now);
     if !app.recorder.is_failing() {
-        let count = app.turned_away.swap(0, Ordering::Relaxed);
+        let count = app.unrecorded_refusals.swap(0, Ordering::Relaxed);
         if count > 0 {
             let error =
                 format!("{count} requests were refused while the database could not be written");
@@ -52,11 +52,11 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
             );
         }
     }
-    app.jobs.sweep(now);
-    if let Err(error) = upstream_keys::wipe_removed(&app.db.writer, now - UNDO).await {
+    app.jobs.remove_expired(now);
+    if let Err(error) = upstream_keys::wipe_removed(&app.db.writer, now - UNDO_PERIOD).await {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
     }
-    if let Err(error) = session::forget_expired(&app.db, now).await {
+    if let Err(error) = session::delete_expired_sessions(&app.db, now).await {
         tracing::warn!("expired sign-ins could not be forgotten: {error}");
     }
 }
@@ -75,6 +75,11 @@ fn row(
         outcome: Some(Outcome::Refused),
         error: Some(error),
         duration_ms: Some(0),
-        ..NewRequestLog::started(app.ids.next(now), now, "*".to_owned(), "*".to_owned())
+        ..NewRequestLog::started(
+            app.request_ids.next(now),
+            now,
+            "*".to_owned(),
+            "*".to_owned(),
+        )
     }
 }

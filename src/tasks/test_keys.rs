@@ -6,65 +6,65 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::app::App;
-use crate::jobs::{Job, MOST_RESULTS, TestResult, Tested, Work};
+use crate::jobs::{Job, JobWork, MAX_RESULTS, TestResult, TestedKey};
 use crate::pool::health::check_schedule::{CheckFinding, DueCheck};
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
-use crate::tasks::recheck_keys::{AT_ONCE, Checker};
+use crate::tasks::recheck_keys::{CONCURRENT_CHECKS, KeyChecker};
 
 /// Does one job after the other for ever.
 pub async fn run(app: Arc<App>) {
     loop {
         let (job, work) = app.jobs.next_test().await;
-        do_work(&app, &job, work).await;
+        run_job(&app, &job, work).await;
     }
 }
 
 /// Looks at all keys of a job that are still there.
-pub async fn do_work(app: &App, job: &Job, work: Work) {
-    if let Work::Test(ids) = &work {
-        let checker = Checker {
+pub async fn run_job(app: &App, job: &Job, work: JobWork) {
+    if let JobWork::Test(ids) = &work {
+        let checker = KeyChecker {
             gemini: &app.gemini,
             settings: app.settings(),
             redactor: app.redactor(),
-            ids: &app.ids,
+            ids: &app.request_ids,
             keys: &app.keys,
             recorder: &app.recorder,
         };
-        let tell = |tested| {
+        let on_result = |tested| {
             // The key may be back.
             app.key_queue.notify();
-            add(job, tested);
+            add_result(job, tested);
         };
-        test_all(&checker, ids, tell).await;
+        test_all(&checker, ids, on_result).await;
         // Whoever reads the keys' pages then finds there what showed it.
         let _ = app.recorder.flush().await;
     }
-    job.report(|progress| progress.ended = true);
+    job.update_progress(|progress| progress.ended = true);
 }
 
 /// Looks at keys, a few at a time, and tells of each as soon as it has answered; `None`: it is gone.
 pub async fn test_all(
-    checker: &Checker<'_>,
+    checker: &KeyChecker<'_>,
     ids: &[UpstreamKeyId],
-    mut tell: impl FnMut(Option<Tested>),
+    mut on_result: impl FnMut(Option<TestedKey>),
 ) {
     // Each is begun only when its turn comes: ten thousand that wait would take much room.
     let mut tests = ids.iter().map(|id| test(checker, *id));
-    let mut running: FuturesUnordered<_> = tests.by_ref().take(AT_ONCE).collect();
+    let mut running: FuturesUnordered<_> = tests.by_ref().take(CONCURRENT_CHECKS).collect();
     while let Some(tested) = running.next().await {
-        tell(tested);
+        on_result(tested);
         running.extend(tests.next());
     }
 }
 
-async fn test(checker: &Checker<'_>, id: UpstreamKeyId) -> Option<Tested> {
+async fn test(checker: &KeyChecker<'_>, id: UpstreamKeyId) -> Option<TestedKey> {
     let due = checker.keys.lock().get(id).map(DueCheck::of)?;
-    let found = checker.check(&due).await;
+    let check = checker.check(&due).await;
     let row = checker.keys.lock().get(id).cloned()?;
-    let verdict = found.verdict();
+    let verdict = check.verdict();
     let fails = verdict.rule != Rule::Success;
-    Some(Tested {
+    Some(TestedKey {
         id,
         last4: row.secret.last4(),
         label: row.label,
@@ -76,13 +76,13 @@ async fn test(checker: &Checker<'_>, id: UpstreamKeyId) -> Option<Tested> {
         state: row.condition.state,
         status: verdict.status,
         rule: fails.then(|| verdict.rule.name()),
-        error: fails.then(|| checker.redactor.for_row(&verdict.message)),
-        duration_ms: found.steps.iter().map(|step| step.duration_ms).sum(),
+        error: fails.then(|| checker.redactor.redact_for_row(&verdict.message)),
+        duration_ms: check.steps.iter().map(|step| step.duration_ms).sum(),
     })
 }
 
-fn add(job: &Job, tested: Option<Tested>) {
-    job.report(|progress| {
+fn add_result(job: &Job, tested: Option<TestedKey>) {
+    job.update_progress(|progress| {
         progress.done += 1;
         let Some(tested) = tested else { return };
         match tested.result {
@@ -94,6 +94,6 @@ fn add(job: &Job, tested: Option<Tested>) {
             .results
             .partition_point(|other| (other.result, other.id) < (tested.result, tested.id));
         progress.results.insert(place, tested);
-        progress.results.truncate(MOST_RESULTS);
+        progress.results.truncate(MAX_RESULTS);
     });
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::AttributesArgs;
 use crate::cli::{database, output};
 use crate::clock;
-use crate::config::{DatabaseArgs, InvalidConfig, is_sendable};
+use crate::config::{DatabaseArgs, InvalidConfig, is_header_safe};
 use crate::pool::keys::import::{self, ImportedKey, UnusableEntry};
 use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::secret::Secret;
@@ -99,7 +99,7 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
     let mut report = ImportReport::default();
     let mut seen = HashSet::new();
     for (number, text) in (1..).zip(secrets.iter().filter(|text| !text.is_empty())) {
-        if !is_sendable(text) {
+        if !is_header_safe(text) {
             let wrong = format!("key {number} has characters that no key has, such as a space");
             return Err(InvalidConfig::new(&wrong).into());
         }

@@ -282,7 +282,7 @@ fn bins(
         ChartRange::Hours => (24, "%H:%M", "%m-%d %H:%M"),
         ChartRange::Days => (30 * 24, "%m-%d", "%Y-%m-%d"),
     };
-    let last = context.now.begin_of_hour();
+    let last = context.now.start_of_hour();
     let mut bins: Vec<((String, String), ClientKeyUsage)> = Vec::new();
     for ago in (0..count).rev() {
         let hour = last - ago * HOUR;

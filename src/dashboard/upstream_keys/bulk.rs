@@ -19,7 +19,7 @@ use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::list::{self, KeyListQuery};
 use crate::dashboard::upstream_keys::{edit, key_labels};
 use crate::error::Error;
-use crate::jobs::{Change, Job, Kind, Progress, TestResult, Work};
+use crate::jobs::{Job, JobKind, JobProgress, JobWork, KeyChange, TestResult};
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, parse_tags};
 use crate::storage::rollups::begin_of_day;
 use crate::storage::upstream_keys::{self, search};
@@ -155,8 +155,8 @@ pub async fn update(
         }
     };
     let work = match change {
-        Some(change) => Work::Change(ids, change),
-        None => Work::Test(ids),
+        Some(change) => JobWork::Change(ids, change),
+        None => JobWork::Test(ids),
     };
     // A key that is gone has no page any more.
     let back = if action == BulkAction::Delete && !form.back().contains('?') {
@@ -178,7 +178,7 @@ pub async fn undo(
     let acts = (undo.from, undo.to);
     let ids = upstream_keys::list_removed_by(&mut tx, &actor.name, acts).await?;
     tx.rollback().await?;
-    let work = Work::Change(ids, Change::Restore);
+    let work = JobWork::Change(ids, KeyChange::Restore);
     Ok(start_job(&app, &context, work, list::PATH).await)
 }
 
@@ -222,13 +222,13 @@ fn change(
     language: Language,
     form: &BulkForm,
     action: BulkAction,
-) -> Result<Option<Change>, &'static str> {
+) -> Result<Option<KeyChange>, &'static str> {
     let (attributes, add_tags, remove_tags) = match action {
         BulkAction::Test => return Ok(None),
-        BulkAction::Enable => return Ok(Some(Change::Enable)),
-        BulkAction::Disable => return Ok(Some(Change::Disable)),
-        BulkAction::Clear => return Ok(Some(Change::Clear)),
-        BulkAction::Delete => return Ok(Some(Change::Delete)),
+        BulkAction::Enable => return Ok(Some(KeyChange::Enable)),
+        BulkAction::Disable => return Ok(Some(KeyChange::Disable)),
+        BulkAction::Clear => return Ok(Some(KeyChange::Clear)),
+        BulkAction::Delete => return Ok(Some(KeyChange::Delete)),
         BulkAction::Tag => {
             let (add, remove) = (parse_tags(&form.add_tags), parse_tags(&form.remove_tags));
             (KeyAttributes::default(), add, remove)
@@ -245,7 +245,7 @@ fn change(
     if attributes == KeyAttributes::default() && add_tags.is_empty() && remove_tags.is_empty() {
         return Err(language.no_change_given());
     }
-    Ok(Some(Change::Update {
+    Ok(Some(KeyChange::Update {
         attributes,
         add_tags,
         remove_tags,
@@ -253,18 +253,23 @@ fn change(
 }
 
 /// Has the work done. What is done soon is told on the page where it was asked for, what takes longer on one of its own.
-pub async fn start_job(app: &Arc<App>, context: &PageContext, work: Work, back: &str) -> Redirect {
+pub async fn start_job(
+    app: &Arc<App>,
+    context: &PageContext,
+    work: JobWork,
+    back: &str,
+) -> Redirect {
     let max_wait = match &work {
-        Work::Test(ids) if ids.len() == 1 => MAX_WAIT_FOR_TEST,
+        JobWork::Test(ids) if ids.len() == 1 => MAX_WAIT_FOR_TEST,
         _ => MAX_WAIT,
     };
-    let job = app.jobs.begin(work, context.actor(), context.now);
-    let progress = job.ended_within(max_wait).await;
+    let job = app.jobs.start(work, context.actor(), context.now);
+    let progress = job.wait_until_ended(max_wait).await;
     // The results of many keys have a page of their own.
     let has_page = match job.kind {
-        Kind::Test => job.total > 1,
-        Kind::Import => true,
-        Kind::Change(_) => false,
+        JobKind::Test => job.total > 1,
+        JobKind::Import => true,
+        JobKind::Change(_) => false,
     };
     if !progress.ended || has_page {
         return Redirect::to(&job_path(&job));
@@ -280,30 +285,30 @@ pub fn job_path(job: &Job) -> String {
 }
 
 /// What a job has come to, with the way back where there is one.
-pub fn job_notice(language: Language, job: &Job, progress: &Progress) -> Notice {
+pub fn job_notice(language: Language, job: &Job, progress: &JobProgress) -> Notice {
     if let Some(why) = &progress.failed {
         return with_undo(Notice::failed(language.job_failed(why)), job, progress);
     }
     let changed = progress.changed;
     match &job.kind {
-        Kind::Change(change) => match change {
-            Change::Enable => Notice::done(language.keys_enabled(changed)),
-            Change::Disable => Notice::done(language.keys_disabled(changed)),
-            Change::Clear => Notice::done(language.keys_cleared(changed)),
-            Change::Update { .. } => Notice::done(language.keys_changed(changed)),
-            Change::Restore if progress.wiped > 0 => {
+        JobKind::Change(change) => match change {
+            KeyChange::Enable => Notice::done(language.keys_enabled(changed)),
+            KeyChange::Disable => Notice::done(language.keys_disabled(changed)),
+            KeyChange::Clear => Notice::done(language.keys_cleared(changed)),
+            KeyChange::Update { .. } => Notice::done(language.keys_changed(changed)),
+            KeyChange::Restore if progress.wiped > 0 => {
                 Notice::failed(language.keys_restored_but(changed, progress.wiped))
             }
-            Change::Restore => Notice::done(language.keys_restored(changed)),
-            Change::Delete => {
+            KeyChange::Restore => Notice::done(language.keys_restored(changed)),
+            KeyChange::Delete => {
                 let notice = Notice::done(language.keys_deleted(changed));
                 with_undo(notice, job, progress)
             }
         },
-        Kind::Import => {
+        JobKind::Import => {
             Notice::done(language.keys_imported(progress.new, progress.restored, progress.known))
         }
-        Kind::Test => match progress.results.first() {
+        JobKind::Test => match progress.results.first() {
             Some(tested) => {
                 let why =
                     key_labels::label_of_rule_name(language, tested.rule.unwrap_or("success"));
@@ -323,8 +328,9 @@ pub fn job_notice(language: Language, job: &Job, progress: &Progress) -> Notice 
 }
 
 /// The way back from a removal, be it whole or cut short; of other changes there is none.
-fn with_undo(notice: Notice, job: &Job, progress: &Progress) -> Notice {
-    let (Kind::Change(Change::Delete), Some((from, to))) = (&job.kind, progress.revisions) else {
+fn with_undo(notice: Notice, job: &Job, progress: &JobProgress) -> Notice {
+    let (JobKind::Change(KeyChange::Delete), Some((from, to))) = (&job.kind, progress.revisions)
+    else {
         return notice;
     };
     let acts = [("from", from.to_string()), ("to", to.to_string())];
@@ -365,7 +371,7 @@ async fn confirmation_page(
         ),
     };
     let is_all = form.scope == "all";
-    let matched = is_all.then(|| app.jobs.matched.keep(ids.to_vec(), context.now));
+    let matched = is_all.then(|| app.jobs.matched.insert(ids.to_vec(), context.now));
     let first = &ids[..count.min(MAX_LISTED_KEYS)];
     let named =
         search::list_for_dashboard(&app.db.readers, first, begin_of_day(context.now)).await?;
@@ -427,25 +433,25 @@ mod tests {
     fn a_removal_that_was_cut_short_has_a_way_back_for_what_it_removed() {
         let ids = vec![UpstreamKeyId(1)];
         let now = Timestamp::from_millis(1_000_000);
-        let progress = Progress {
+        let progress = JobProgress {
             failed: Some("the disk is full".to_owned()),
             revisions: Some((7, 9)),
-            ..Progress::default()
+            ..JobProgress::default()
         };
-        let notice_of = |change, progress: &Progress| {
-            let work = Work::Change(ids.clone(), change);
-            let job = Jobs::default().begin(work, Actor::cli(), now);
+        let notice_of = |change, progress: &JobProgress| {
+            let work = JobWork::Change(ids.clone(), change);
+            let job = Jobs::default().start(work, Actor::cli(), now);
             job_notice(Language::English, &job, progress)
         };
 
-        let undo = notice_of(Change::Delete, &progress).undo;
+        let undo = notice_of(KeyChange::Delete, &progress).undo;
 
         assert_eq!(undo.as_deref(), Some("/upstream-keys/undo?from=7&to=9"));
-        assert_eq!(notice_of(Change::Disable, &progress).undo, None);
-        let nothing = Progress {
+        assert_eq!(notice_of(KeyChange::Disable, &progress).undo, None);
+        let nothing = JobProgress {
             revisions: None,
             ..progress
         };
-        assert_eq!(notice_of(Change::Delete, &nothing).undo, None);
+        assert_eq!(notice_of(KeyChange::Delete, &nothing).undo, None);
     }
 }

@@ -20,7 +20,7 @@ use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::edit::parse_id;
 use crate::dashboard::upstream_keys::key_labels;
 use crate::dashboard::upstream_keys::list::PATH;
-use crate::gemini::resource_name::ResourceName;
+use crate::gemini::resources::name::ResourceName;
 use crate::pool::keys::key_status::{
     KeyCooldown, KeyStatus, KeyStatusKind, LimitSource, QuotaWindowScope, QuotaWindowStatus,
 };
@@ -456,7 +456,7 @@ fn resource_card(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
                     th scope="col" { (language.client_key_created()) } th scope="col" { (language.resource_expires()) }
                 } }
                 tbody { @for resource in &detail.resources { tr {
-                    td.mono.wrap data-label=(language.resource_name()) { (ResourceName::shown(&resource.name)) }
+                    td.mono.wrap data-label=(language.resource_name()) { (ResourceName::without_secret(&resource.name)) }
                     td data-label=(language.log_client()) {
                         @if let Some(id) = resource.client_key_id {
                             a href={ "/client-keys/" (id.0) } { (resource.client_key.as_deref().unwrap_or_default()) }

@@ -18,7 +18,7 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::{bulk, edit, key_labels, list};
 use crate::error::Error;
-use crate::jobs::Work;
+use crate::jobs::JobWork;
 use crate::pool::keys::import::{self, ImportedKey, KeyImport, UnusableEntry};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
 use crate::storage::upstream_keys::{self, SecretStatus};
@@ -59,7 +59,7 @@ pub async fn preview(
         let page = form(&context, Some(context.language.import_nothing()));
         return (StatusCode::UNPROCESSABLE_ENTITY, page).into_response();
     }
-    let draft = app.jobs.pasted.keep(parsed, context.now);
+    let draft = app.jobs.pasted.insert(parsed, context.now);
     Redirect::to(&path_of(draft)).into_response()
 }
 
@@ -96,11 +96,11 @@ pub async fn create(
     };
     let mut keys = parsed.keys.clone();
     import::apply_defaults(&mut keys, &attributes);
-    let work = Work::Import {
+    let work = JobWork::Import {
         keys,
         update: !common.update.is_empty(),
     };
-    app.jobs.pasted.forget(draft);
+    app.jobs.pasted.remove(draft);
     Ok(bulk::start_job(&app, &context, work, list::PATH)
         .await
         .into_response())

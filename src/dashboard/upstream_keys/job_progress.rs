@@ -19,7 +19,7 @@ use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk::{self, job_path};
 use crate::dashboard::upstream_keys::{key_labels, list};
 use crate::error::Error;
-use crate::jobs::{Job, Kind, Progress, TestResult, Tested};
+use crate::jobs::{Job, JobKind, JobProgress, TestResult, TestedKey};
 
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -122,7 +122,7 @@ fn is_finished(app: &App, job: &Job) -> bool {
 
 /// How many new keys are still to be looked at, after an import.
 fn unchecked_keys(app: &App, job: &Job) -> usize {
-    let checks = job.kind == Kind::Import && app.settings().check_new_keys;
+    let checks = job.kind == JobKind::Import && app.settings().check_new_keys;
     if checks {
         app.keys.lock().unchecked_keys()
     } else {
@@ -144,15 +144,15 @@ pub fn running_jobs(context: &PageContext, jobs: &[Arc<Job>]) -> Markup {
     }
 }
 
-fn progress_text(language: Language, job: &Job, progress: &Progress) -> String {
+fn progress_text(language: Language, job: &Job, progress: &JobProgress) -> String {
     language.job_progress(&number(progress.done as u64), &number(job.total as u64))
 }
 
 fn title(language: Language, job: &Job) -> String {
     match job.kind {
-        Kind::Test => language.testing(job.total),
-        Kind::Import => language.importing(job.total),
-        Kind::Change(_) => language.changing(job.total),
+        JobKind::Test => language.testing(job.total),
+        JobKind::Import => language.importing(job.total),
+        JobKind::Change(_) => language.changing(job.total),
     }
 }
 
@@ -171,17 +171,17 @@ fn job_card(context: &PageContext, app: &App, job: &Job) -> Markup {
             progress max=(job.total) value=(progress.done) aria-label=(title(language, job)) {}
             @if !progress.ended { p.muted.small { (language.job_continues()) } }
             @match job.kind {
-                Kind::Test => (test_results(language, job, &progress)),
-                Kind::Import => (import_result(language, app, job, &progress)),
-                Kind::Change(_) => {}
+                JobKind::Test => (test_results(language, job, &progress)),
+                JobKind::Import => (import_result(language, app, job, &progress)),
+                JobKind::Change(_) => {}
             }
         }
     }
 }
 
-fn job_result(context: &PageContext, job: &Job, progress: &Progress) -> Markup {
+fn job_result(context: &PageContext, job: &Job, progress: &JobProgress) -> Markup {
     let language = context.language;
-    if job.kind == Kind::Test {
+    if job.kind == JobKind::Test {
         return html! { p { (progress_text(language, job, progress)) } };
     }
     let notice = bulk::job_notice(language, job, progress);
@@ -202,7 +202,7 @@ fn job_result(context: &PageContext, job: &Job, progress: &Progress) -> Markup {
     }
 }
 
-fn import_result(language: Language, app: &App, job: &Job, progress: &Progress) -> Markup {
+fn import_result(language: Language, app: &App, job: &Job, progress: &JobProgress) -> Markup {
     let left = unchecked_keys(app, job);
     html! {
         @if progress.ended && progress.new + progress.restored > 0 {
@@ -219,7 +219,7 @@ fn import_result(language: Language, app: &App, job: &Job, progress: &Progress) 
     }
 }
 
-fn test_results(language: Language, job: &Job, progress: &Progress) -> Markup {
+fn test_results(language: Language, job: &Job, progress: &JobProgress) -> Markup {
     let counted = |result: TestResult, count: usize| {
         html! { (result_badge(language, result)) " " strong { (number(count as u64)) } }
     };
@@ -244,7 +244,7 @@ fn test_results(language: Language, job: &Job, progress: &Progress) -> Markup {
     }
 }
 
-fn result_row(language: Language, tested: &Tested) -> Markup {
+fn result_row(language: Language, tested: &TestedKey) -> Markup {
     html! {
         tr {
             th scope="row" {

@@ -132,7 +132,8 @@ pub async fn respond(
         (Some(error), _) | (None, Err(error)) => return Ok(refuse(&error, open)),
         (None, Ok(key)) => key,
     };
-    let (Some(handshake_headers), Some(upgrade)) = (websocket::agreement(&head), upgrade) else {
+    let (Some(handshake_headers), Some(upgrade)) = (websocket::accept_headers(&head), upgrade)
+    else {
         return Ok(refuse(&GoogleError::bad_argument(), open));
     };
     open.set_key(key.clone());
@@ -173,7 +174,7 @@ async fn run_session(
     };
     let script = locked(&state.live.scripts).pop_front();
     let mut session = LiveSession {
-        socket: websocket::speak(connection, Role::Server).await,
+        socket: websocket::open(connection, Role::Server).await,
         state,
         key,
         behaviour,

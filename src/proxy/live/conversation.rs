@@ -7,10 +7,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::app::App;
-use crate::gemini::classify::success;
-use crate::gemini::live::is_usual;
-use crate::gemini::resource_name::ResourceName;
-use crate::gemini::tap::Answered;
+use crate::gemini::errors::classify::success;
+use crate::gemini::live::is_normal_close;
+use crate::gemini::resources::name::ResourceName;
+use crate::gemini::response::tap::ResponseSummary;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
@@ -49,7 +49,9 @@ pub async fn converse(guest: &mut Guest, attempt: Attempt, model: &str) -> Optio
             unreachable!("the handler refuses where there is no reply, and sessions do not flow")
         }
     };
-    guest.record.answered(&verdict, &Answered::default(), 0);
+    guest
+        .record
+        .answered(&verdict, &ResponseSummary::default(), 0);
     guest.record.session(0, Some(code_of(frame.as_ref())), 0);
     Some(Farewell(frame))
 }
@@ -92,7 +94,7 @@ async fn relayed(
     )
     .await;
     let session = &mut tally.session;
-    let see = |message: &Message| drop(payload(message).map(|payload| session.hear(payload)));
+    let see = |message: &Message| drop(payload(message).map(|payload| session.read_frame(payload)));
     match &end {
         End::ClientClosed(frame) => close(&mut socket, frame.clone(), see).await,
         End::Stopping => close(&mut socket, Some(stopping()), see).await,
@@ -135,17 +137,17 @@ fn note(
     record: &mut Record,
 ) {
     let usage = tally.session.usage();
-    let answered = Answered {
+    let answered = ResponseSummary {
         is_charged: usage.is_some(),
         usage: usage.unwrap_or_default(),
-        ..Answered::default()
+        ..ResponseSummary::default()
     };
     let bytes = tally.to_client_bytes;
     let (close_code, verdict) = match end {
         End::ClientClosed(frame) => (Some(code_of(frame.as_ref())), None),
         End::GoogleClosed(frame) => {
             let code = code_of(frame.as_ref());
-            let verdict = (!is_usual(code)).then(|| verdict_of(frame.as_ref(), by_token));
+            let verdict = (!is_normal_close(code)).then(|| verdict_of(frame.as_ref(), by_token));
             (Some(code), verdict)
         }
         End::ClientBroke(frame) => {

@@ -7,8 +7,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::app::App;
-use crate::gemini::classify::success;
-use crate::gemini::live::verdict_of_close;
+use crate::gemini::errors::classify::success;
+use crate::gemini::live::classify_close;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::pool::settings::Settings;
@@ -54,13 +54,14 @@ pub async fn open(
         let (verdict, reply) = refusal(head, body, settings, incoming).await?;
         return Ok((of_token(verdict, incoming.token.is_some()), reply));
     }
-    if status.is_success() || !websocket::agrees(&incoming.outgoing.headers, answer.headers()) {
+    if status.is_success() || !websocket::is_accepted(&incoming.outgoing.headers, answer.headers())
+    {
         let other = "Gemini did not agree to a WebSocket".to_owned();
         return Err(Verdict::without_answer(Rule::MalformedAnswer, other));
     }
     let connection = hyper::upgrade::on(&mut answer).await;
     let connection = connection.map_err(|error| broken(&error))?;
-    let mut socket = websocket::speak(connection, Role::Client).await;
+    let mut socket = websocket::open(connection, Role::Client).await;
     // Where this fails Google may have said why.
     let sent = socket.send(setup.clone()).await;
     loop {
@@ -99,8 +100,8 @@ fn of_token(verdict: Verdict, by_token: bool) -> Verdict {
 /// What it means that Google has closed the session so.
 pub fn verdict_of(frame: Option<&CloseFrame>, by_token: bool) -> Verdict {
     let verdict = match frame {
-        Some(frame) => verdict_of_close(frame.code.into(), &frame.reason),
-        None => verdict_of_close(NO_CODE, ""),
+        Some(frame) => classify_close(frame.code.into(), &frame.reason),
+        None => classify_close(NO_CODE, ""),
     };
     of_token(verdict, by_token)
 }

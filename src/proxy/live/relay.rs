@@ -13,9 +13,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
-use crate::gemini::live::Session;
-use crate::gemini::references::References;
-use crate::gemini::resource_name::ResourceName;
+use crate::gemini::live::LiveSessionState;
+use crate::gemini::resources::name::ResourceName;
+use crate::gemini::resources::references::ResourceReferences;
 use crate::websocket::{Socket, close_frame};
 
 /// How long a side may take to answer a close; and Google, to say why it no longer listens.
@@ -42,7 +42,7 @@ pub enum End {
 pub struct Tally {
     pub from_client_bytes: u64,
     pub to_client_bytes: u64,
-    pub session: Session,
+    pub session: LiveSessionState,
 }
 
 /// Both sides of a session.
@@ -83,13 +83,16 @@ where
     let upwards = pass(&mut from_client, &mut to_google, |said| {
         heard.store(true, Ordering::Relaxed);
         *from_client_bytes += length_of(said);
-        let names: BTreeSet<_> = References::of_body(said).names().cloned().collect();
+        let names: BTreeSet<_> = ResourceReferences::from_body(said)
+            .names()
+            .cloned()
+            .collect();
         (!names.is_empty()).then(|| may_name(names))
     });
     let downwards = pass(&mut from_google, &mut to_client, |said| {
         heard.store(true, Ordering::Relaxed);
         *to_client_bytes += length_of(said);
-        if let Some(handle) = session.hear(said) {
+        if let Some(handle) = session.read_frame(said) {
             on_handle(handle);
         }
         None::<Ready<_>>

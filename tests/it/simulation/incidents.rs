@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use gemini_pool::clock::Timestamp;
-use gemini_pool::gemini::classify::success;
+use gemini_pool::gemini::errors::classify::success;
 use gemini_pool::pool::health::settle::AttemptTiming;
 use gemini_pool::pool::health::state_change::StateChange;
 use gemini_pool::pool::health::verdict::{QuotaWindow, Rule, Verdict, Violation};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use gemini_pool::clock::Timestamp;
 use gemini_pool::demo::fake_gemini::quota::{ProjectQuota, QuotaCharge, QuotaCounters};
-use gemini_pool::gemini::classify::{Asked, classify, success};
-use gemini_pool::gemini::error_body::ErrorBody;
+use gemini_pool::gemini::errors::classify::{ErrorContext, classify, success};
+use gemini_pool::gemini::errors::error_body::ErrorBody;
 use gemini_pool::gemini::target::Surface;
 use gemini_pool::pool::health::settle::AttemptTiming;
 use gemini_pool::pool::health::state_change::StateChange;
@@ -436,7 +436,7 @@ impl QuotaService {
             Ok(()) => success(200),
             Err(exhausted) => {
                 let body = ErrorBody::read(exhausted.body().as_bytes());
-                let asked = Asked {
+                let asked = ErrorContext {
                     surface: Surface::Native,
                     client_deadline: false,
                 };

@@ -37,15 +37,15 @@ pub async fn open_session(
         request = request.header(*name, *value);
     }
     let mut request = request.body(Empty::<Bytes>::new()).unwrap();
-    let asking = websocket::asking();
+    let asking = websocket::handshake_headers();
     request.headers_mut().extend(asking.clone());
     let mut response = sender.send_request(request).await.unwrap();
     if response.status() == 101 {
-        assert!(websocket::agrees(&asking, response.headers()));
+        assert!(websocket::is_accepted(&asking, response.headers()));
         let extensions = response.headers().get("sec-websocket-extensions");
         assert_eq!(extensions, None, "nothing that changes frames is agreed to");
         let connection = hyper::upgrade::on(&mut response).await.unwrap();
-        return Ok(websocket::speak(connection, Role::Client).await);
+        return Ok(websocket::open(connection, Role::Client).await);
     }
     let (head, body) = response.into_parts();
     let headers = head.headers.iter();

@@ -2,11 +2,11 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
-use crate::gemini::tap::Tap;
+use crate::gemini::response::tap::ResponseTap;
 use crate::pool::health::verdict::{Fault, Retry};
 
 /// Bodies reported in public issues, with what each was found to mean; `about` in the file says how exact they are.
-const REPORTED: &str = include_str!("../../../tests/data/reported-errors.json");
+const REPORTED: &str = include_str!("../../../../tests/data/reported-errors.json");
 
 #[derive(Deserialize)]
 struct Reported {
@@ -25,14 +25,14 @@ struct ReportedError {
 }
 
 impl ReportedError {
-    fn asked(&self) -> Asked {
+    fn context(&self) -> ErrorContext {
         let surface = match self.surface.as_str() {
             "native" => Surface::Native,
             "openai" => Surface::OpenAi,
             "interactions" => Surface::Interactions,
             other => panic!("unknown surface {other}"),
         };
-        Asked {
+        ErrorContext {
             surface,
             client_deadline: false,
         }
@@ -41,14 +41,14 @@ impl ReportedError {
     fn verdict(&self) -> Verdict {
         if self.status != 200 {
             let body = ErrorBody::read(self.body.as_bytes());
-            return classify(self.status, Some(&self.content_type), &body, self.asked());
+            return classify(self.status, Some(&self.content_type), &body, self.context());
         }
-        let mut tap = Tap::new(self.asked().surface, Some(&self.content_type), None);
+        let mut tap = ResponseTap::new(self.context().surface, Some(&self.content_type), None);
         tap.feed(self.body.as_bytes());
-        let Some(body) = tap.finish().error else {
+        let Some(body) = tap.summary().error else {
             return success(self.status);
         };
-        classify(self.status, Some(&self.content_type), &body, self.asked())
+        classify(self.status, Some(&self.content_type), &body, self.context())
     }
 }
 
@@ -57,7 +57,7 @@ fn reported() -> Vec<ReportedError> {
 }
 
 fn read(status: u16, body: &str) -> Verdict {
-    let asked = Asked {
+    let context = ErrorContext {
         surface: Surface::Native,
         client_deadline: false,
     };
@@ -65,7 +65,7 @@ fn read(status: u16, body: &str) -> Verdict {
         status,
         Some("application/json"),
         &ErrorBody::read(body.as_bytes()),
-        asked,
+        context,
     )
 }
 
@@ -277,11 +277,11 @@ fn pages_blame_no_key() {
 
 #[test]
 fn a_deadline_is_blamed_on_whoever_set_it() {
-    let asked = Asked {
+    let context = ErrorContext {
         surface: Surface::Native,
         client_deadline: true,
     };
-    let verdict = classify(504, None, &ErrorBody::default(), asked);
+    let verdict = classify(504, None, &ErrorBody::default(), context);
 
     assert_eq!(verdict.rule, Rule::DeadlineExceeded);
     assert_eq!(verdict.rule.retry(), Retry::No);
@@ -322,14 +322,14 @@ fn words_of_the_interactions_api_stand_for_a_status() {
         ("cancelled", 499, Rule::Cancelled),
         ("something_new", 500, Rule::InternalError),
     ];
-    let asked = Asked {
+    let context = ErrorContext {
         surface: Surface::Interactions,
         client_deadline: false,
     };
 
     for (word, status, rule) in cases {
         let body = format!(r#"{{"error":{{"code":"{word}","message":"m"}}}}"#);
-        let verdict = classify(200, None, &ErrorBody::read(body.as_bytes()), asked);
+        let verdict = classify(200, None, &ErrorBody::read(body.as_bytes()), context);
         assert_eq!(
             (verdict.rule, verdict.status),
             (rule, Some(status)),
@@ -341,7 +341,7 @@ fn words_of_the_interactions_api_stand_for_a_status() {
 proptest! {
     #[test]
     fn any_answer_gets_a_verdict(status in any::<u16>(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let asked = Asked { surface: Surface::Interactions, client_deadline: false };
-        classify(status, None, &ErrorBody::read(&bytes), asked);
+        let context = ErrorContext { surface: Surface::Interactions, client_deadline: false };
+        classify(status, None, &ErrorBody::read(&bytes), context);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn names_of(body: &[u8]) -> Vec<String> {
-    let references = References::of_body(body);
+    let references = ResourceReferences::from_body(body);
     let mut names: Vec<_> = references.names().map(ToString::to_string).collect();
     names.sort();
     names
@@ -173,18 +173,22 @@ fn what_is_no_json_keeps_the_names_before_it() {
 
 #[test]
 fn an_interaction_is_stored_unless_the_client_says_no() {
-    for (body, stores) in [
+    for (body, stores_interaction) in [
         (r#"{"model":"m"}"#, true),
         (r#"{"store":true}"#, true),
         (r#"{"store" : false}"#, false),
         (r#"{"store":false"#, false),
         (r#"{"input":{"store":false}}"#, true),
     ] {
-        let mut references = References::default();
+        let mut references = ResourceReferences::default();
         references.feed(body.as_bytes());
         references.feed(b" ");
 
-        assert_eq!(references.stores(), stores, "{body}");
+        assert_eq!(
+            references.stores_interaction(),
+            stores_interaction,
+            "{body}"
+        );
     }
 }
 
@@ -195,13 +199,14 @@ fn a_flood_of_names_has_its_limit() {
     let many: Vec<_> = (0..3_000).map(uri).collect();
     let again = vec![uri(1); 3_000];
 
-    let read = |uris: &[String]| References::of_body(format!("[{}]", uris.join(",")).as_bytes());
+    let read =
+        |uris: &[String]| ResourceReferences::from_body(format!("[{}]", uris.join(",")).as_bytes());
 
-    assert!(read(&few).is_whole());
+    assert!(read(&few).is_complete());
     assert_eq!(read(&few).names().len(), 1_000);
-    assert!(!read(&many).is_whole());
+    assert!(!read(&many).is_complete());
     assert!(read(&many).names().len() > 1_000);
-    assert!(read(&again).is_whole());
+    assert!(read(&again).is_complete());
     assert_eq!(read(&again).names().len(), 1);
 }
 
@@ -251,23 +256,23 @@ fn recorded_requests_name_what_they_name() {
 
 /// The same by a reader that holds the whole document.
 fn by_value(value: &Value, path: &mut Vec<String>, names: &mut BTreeSet<ResourceName>) {
-    let is_anywhere = |position: &Path| position[0] == ANYWHERE;
-    let matches = |position: Path, path: &[String]| {
+    let is_anywhere = |position: &JsonPath| position[0] == ANY_DEPTH;
+    let matches = |position: JsonPath, path: &[String]| {
         if is_anywhere(&position) {
             let opaque = path.iter().rev().skip(1);
             path.last().is_some_and(|key| key == position[1])
                 && !opaque
                     .clone()
-                    .any(|key| FREE_FORM.contains(&key.as_str()) || key == position[1])
+                    .any(|key| FREE_FORM_KEYS.contains(&key.as_str()) || key == position[1])
         } else {
             path == position
         }
     };
-    for (position, reading) in POSITIONS {
+    for (position, syntax) in REFERENCE_FIELDS {
         if matches(position, path) {
             let raw = serde_json::to_vec(value).unwrap();
-            let texts = texts_of(&raw);
-            names.extend(texts.iter().filter_map(|text| reading.name_of(text)));
+            let texts = strings_in(&raw);
+            names.extend(texts.iter().filter_map(|text| syntax.parse_name(text)));
         }
     }
     match value {
@@ -341,9 +346,11 @@ fn any_json() -> impl Strategy<Value = Value> {
         1 => Just(Value::Null),
         1 => any::<bool>().prop_map(Value::from),
     ];
-    let keys = POSITIONS.iter().flat_map(|(path, _)| path.iter().copied());
+    let keys = REFERENCE_FIELDS
+        .iter()
+        .flat_map(|(path, _)| path.iter().copied());
     let keys: Vec<&str> = keys
-        .chain(FREE_FORM.iter().copied())
+        .chain(FREE_FORM_KEYS.iter().copied())
         .chain(["contents", "parts", "x"])
         .collect();
     leaf.prop_recursive(5, 40, 6, move |inner| {
@@ -362,7 +369,7 @@ proptest! {
         let mut expected = BTreeSet::new();
         by_value(&value, &mut Vec::new(), &mut expected);
 
-        let found = References::of_body(write(&value, escaped).as_bytes());
+        let found = ResourceReferences::from_body(write(&value, escaped).as_bytes());
 
         prop_assert_eq!(found.names, expected);
     }
@@ -371,24 +378,24 @@ proptest! {
     fn cuts_change_nothing(value in any_json(), escaped in any::<bool>(), broken_at in 0..400_usize, cuts in proptest::collection::vec(0..400_usize, 0..9)) {
         let mut body = write(&value, escaped).into_bytes();
         body.truncate(broken_at);
-        let whole = References::of_body(&body);
+        let whole = ResourceReferences::from_body(&body);
 
         let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
         cuts.extend([0, body.len()]);
         cuts.sort_unstable();
-        let mut found = References::default();
+        let mut found = ResourceReferences::default();
         for pair in cuts.windows(2) {
             found.feed(&body[pair[0]..pair[1]]);
         }
 
         prop_assert_eq!(found.names, whole.names);
-        prop_assert_eq!(found.stores, whole.stores);
+        prop_assert_eq!(found.stores_interaction, whole.stores_interaction);
     }
 
     #[test]
     fn nothing_panics(bytes in r#"[ -~"\\{}\[\],:\n]{0,80}"#, cut in 0..80_usize) {
         let (head, tail) = bytes.as_bytes().split_at(cut.min(bytes.len()));
-        let mut references = References::default();
+        let mut references = ResourceReferences::default();
         references.feed(head);
         references.feed(tail);
     }

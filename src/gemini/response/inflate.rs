@@ -1,4 +1,4 @@
-//! `Inflate`: undoes gzip and deflate as the bytes come, in constant memory.
+//! `Inflater`: undoes gzip and deflate as the bytes come, in constant memory.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -6,11 +6,11 @@ const BUFFER_BYTES: usize = 8 * 1024;
 
 /// The bytes are not what the encoding promised; nothing more can be read.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Corrupt;
+pub struct CorruptInput;
 
 /// One compressed body being undone.
 #[derive(Debug)]
-pub struct Inflate {
+pub struct Inflater {
     stage: Stage,
     inner: Decompress,
     buffer: Box<[u8]>,
@@ -33,7 +33,7 @@ struct GzipHeader {
     extra_bytes: Option<u16>,
 }
 
-impl Inflate {
+impl Inflater {
     /// `None`: an encoding that cannot be undone here.
     pub fn new(content_encoding: &str) -> Option<Self> {
         let stage = match content_encoding.trim().to_ascii_lowercase().as_str() {
@@ -51,7 +51,11 @@ impl Inflate {
     }
 
     /// Undoes these bytes and hands on what comes out, piece by piece.
-    pub fn push(&mut self, mut bytes: &[u8], mut out: impl FnMut(&[u8])) -> Result<(), Corrupt> {
+    pub fn inflate(
+        &mut self,
+        mut bytes: &[u8],
+        mut out: impl FnMut(&[u8]),
+    ) -> Result<(), CorruptInput> {
         while let Some((&byte, rest)) = bytes.split_first() {
             match &mut self.stage {
                 Stage::Body | Stage::Ended => break,
@@ -73,9 +77,9 @@ impl Inflate {
             let status = self
                 .inner
                 .decompress(bytes, &mut self.buffer, FlushDecompress::None);
-            let status = status.map_err(|_| Corrupt)?;
-            let consumed = advanced(before_in, self.inner.total_in());
-            let produced = advanced(before_out, self.inner.total_out());
+            let status = status.map_err(|_| CorruptInput)?;
+            let consumed = difference(before_in, self.inner.total_in());
+            let produced = difference(before_out, self.inner.total_out());
             out(&self.buffer[..produced]);
             bytes = &bytes[consumed..];
             if status == Status::StreamEnd {
@@ -89,21 +93,21 @@ impl Inflate {
     }
 }
 
-fn advanced(before: u64, after: u64) -> usize {
+fn difference(before: u64, after: u64) -> usize {
     usize::try_from(after - before).unwrap_or(0)
 }
 
 impl GzipHeader {
     /// Takes one byte; `true`: the header ends with it (RFC 1952).
-    fn read(&mut self, byte: u8) -> Result<bool, Corrupt> {
+    fn read(&mut self, byte: u8) -> Result<bool, CorruptInput> {
         const EXTRA: u8 = 4;
         const NAME: u8 = 8;
         const COMMENT: u8 = 16;
         const CHECKSUM: u8 = 2;
         match self.position {
-            0 if byte != 0x1f => return Err(Corrupt),
-            1 if byte != 0x8b => return Err(Corrupt),
-            2 if byte != 8 => return Err(Corrupt),
+            0 if byte != 0x1f => return Err(CorruptInput),
+            1 if byte != 0x8b => return Err(CorruptInput),
+            2 if byte != 8 => return Err(CorruptInput),
             3 => self.flags = byte,
             0..=9 => {}
             _ if self.flags & EXTRA != 0 => match (self.position, self.extra_bytes) {
@@ -147,11 +151,11 @@ mod tests {
 
     use super::*;
 
-    fn undo(encoding: &str, bytes: &[u8], piece: usize) -> Result<Vec<u8>, Corrupt> {
-        let mut inflate = Inflate::new(encoding).unwrap();
+    fn inflate_all(encoding: &str, bytes: &[u8], piece: usize) -> Result<Vec<u8>, CorruptInput> {
+        let mut inflate = Inflater::new(encoding).unwrap();
         let mut out = Vec::new();
         for chunk in bytes.chunks(piece) {
-            inflate.push(chunk, |bytes| out.extend_from_slice(bytes))?;
+            inflate.inflate(chunk, |bytes| out.extend_from_slice(bytes))?;
         }
         Ok(out)
     }
@@ -184,7 +188,7 @@ mod tests {
         for (encoding, bytes) in forms {
             for piece in [1, 7, 4096, usize::MAX] {
                 assert!(
-                    undo(encoding, &bytes, piece) == Ok(plain.clone()),
+                    inflate_all(encoding, &bytes, piece) == Ok(plain.clone()),
                     "{encoding} by {piece}"
                 );
             }
@@ -193,9 +197,9 @@ mod tests {
 
     #[test]
     fn what_is_not_compressed_is_corrupt_and_a_cut_gives_what_came() {
-        assert_eq!(undo("gzip", b"{\"a\":1}", 3), Err(Corrupt));
-        assert_eq!(undo("deflate", &[0xff; 40], 3), Err(Corrupt));
-        assert_eq!(undo("gzip", &[], 1), Ok(vec![]));
-        assert!(Inflate::new("br").is_none());
+        assert_eq!(inflate_all("gzip", b"{\"a\":1}", 3), Err(CorruptInput));
+        assert_eq!(inflate_all("deflate", &[0xff; 40], 3), Err(CorruptInput));
+        assert_eq!(inflate_all("gzip", &[], 1), Ok(vec![]));
+        assert!(Inflater::new("br").is_none());
     }
 }

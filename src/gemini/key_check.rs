@@ -10,36 +10,36 @@ use reqwest::Url;
 use tokio::time::timeout;
 
 use crate::clock::{self, Timestamp};
-use crate::gemini::classify::{Asked, classify, success};
-use crate::gemini::error_body::{ErrorBody, decode};
-use crate::gemini::tap::{Answered, Tap};
+use crate::gemini::errors::classify::{ErrorContext, classify, success};
+use crate::gemini::errors::error_body::{ErrorBody, decode_body};
+use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
 use crate::gemini::target::Surface;
-use crate::gemini::transport::{Gemini, Outgoing};
+use crate::gemini::transport::{GeminiClient, UpstreamRequest};
 use crate::pool::health::check_schedule::CheckFinding;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
 
 /// How long one question may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer that is read; those to be expected are a few kilobytes.
-const LIMIT: usize = 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// What a check came to.
 #[derive(Debug)]
-pub struct Checked {
+pub struct KeyCheck {
     /// In the order in which they were asked; at least one.
-    pub steps: Vec<Step>,
+    pub steps: Vec<CheckStep>,
     /// The key has generated, which proves it.
     pub has_generated: bool,
     /// What the last answer said of itself.
-    pub answered: Answered,
+    pub summary: ResponseSummary,
 }
 
 /// One question with its answer.
 #[derive(Debug)]
-pub struct Step {
-    pub question: Question,
+pub struct CheckStep {
+    pub request: CheckRequest,
     pub verdict: Verdict,
     pub began: Timestamp,
     pub duration_ms: u64,
@@ -48,14 +48,14 @@ pub struct Step {
 
 /// What Google is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct CheckRequest {
     pub operation: &'static str,
     pub method: Method,
     pub path: String,
     pub body: &'static str,
 }
 
-impl Checked {
+impl KeyCheck {
     /// What the last question came to.
     pub fn verdict(&self) -> &Verdict {
         &self.steps.last().expect("a check asks something").verdict
@@ -64,21 +64,21 @@ impl Checked {
 
 /// The questions, each of which proves more than the one before it: Google lists models for keys with which it refuses
 /// to generate. Only the last of three costs anything.
-pub fn questions(settings: &Settings) -> Vec<Question> {
+pub fn check_requests(settings: &Settings) -> Vec<CheckRequest> {
     let model = settings.check_model.as_str();
     let model = if model.contains('/') {
         model.to_owned()
     } else {
         format!("models/{model}")
     };
-    let post = |operation, body| Question {
+    let post = |operation, body| CheckRequest {
         operation,
         method: Method::POST,
         path: format!("/v1beta/{model}:{operation}"),
         body,
     };
-    let mut questions = vec![
-        Question {
+    let mut check_requests = vec![
+        CheckRequest {
             operation: "models.list",
             method: Method::GET,
             path: "/v1beta/models?pageSize=1".to_owned(),
@@ -87,81 +87,85 @@ pub fn questions(settings: &Settings) -> Vec<Question> {
         post("countTokens", r#"{"contents":[{"parts":[{"text":"."}]}]}"#),
     ];
     if settings.check_with_generate {
-        questions.push(post(
+        check_requests.push(post(
             "generateContent",
             r#"{"contents":[{"parts":[{"text":"."}]}],"generationConfig":{"maxOutputTokens":1}}"#,
         ));
     }
-    questions
+    check_requests
 }
 
 /// Looks at a key.
-pub async fn check(gemini: &Gemini, settings: &Settings, secret: &Secret) -> Checked {
-    let mut checked = Checked {
+pub async fn check_key(gemini: &GeminiClient, settings: &Settings, secret: &Secret) -> KeyCheck {
+    let mut checked = KeyCheck {
         steps: Vec::new(),
         has_generated: false,
-        answered: Answered::default(),
+        summary: ResponseSummary::default(),
     };
-    for question in questions(settings) {
+    for request in check_requests(settings) {
         let (began, clock) = (clock::now(), clock::instant());
-        let asked = timeout(PATIENCE, ask(gemini, &question, secret)).await;
+        let asked = timeout(REQUEST_TIMEOUT, send_check(gemini, &request, secret)).await;
         let answer = asked.unwrap_or_else(|_| {
-            Answer::none(
+            CheckResponse::none(
                 Rule::AnswerTimeout,
                 "Gemini did not answer in time".to_owned(),
             )
         });
-        let goes_on = CheckFinding::of(&answer.verdict) == CheckFinding::Accepted;
+        let is_alive = CheckFinding::of(&answer.verdict) == CheckFinding::Accepted;
         checked.has_generated =
-            question.operation == "generateContent" && answer.verdict.rule == Rule::Success;
-        checked.answered = answer.answered;
-        checked.steps.push(Step {
-            question,
+            request.operation == "generateContent" && answer.verdict.rule == Rule::Success;
+        checked.summary = answer.summary;
+        checked.steps.push(CheckStep {
+            request,
             verdict: answer.verdict,
             began,
             duration_ms: u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX),
             response_bytes: answer.bytes,
         });
-        if !goes_on {
+        if !is_alive {
             break;
         }
     }
     checked
 }
 
-struct Answer {
+struct CheckResponse {
     verdict: Verdict,
-    answered: Answered,
+    summary: ResponseSummary,
     bytes: usize,
 }
 
-impl Answer {
+impl CheckResponse {
     fn none(rule: Rule, message: String) -> Self {
         Self {
             verdict: Verdict::without_answer(rule, message),
-            answered: Answered::default(),
+            summary: ResponseSummary::default(),
             bytes: 0,
         }
     }
 }
 
-async fn ask(gemini: &Gemini, question: &Question, secret: &Secret) -> Answer {
-    let Some(url) = gemini.url(&question.path) else {
+async fn send_check(
+    gemini: &GeminiClient,
+    request: &CheckRequest,
+    secret: &Secret,
+) -> CheckResponse {
+    let Some(url) = gemini.url(&request.path) else {
         let message = "the model of checks has a name that no path can have".to_owned();
-        return Answer::none(Rule::MalformedAnswer, message);
+        return CheckResponse::none(Rule::MalformedAnswer, message);
     };
-    let sent = gemini.send(&outgoing(question, url), secret).await;
+    let sent = gemini.send(&outgoing(request, url), secret).await;
     let (answer, _stream) = match sent {
         Ok(sent) => sent,
-        Err(unsent) => return Answer::none(unsent.rule, unsent.message),
+        Err(unsent) => return CheckResponse::none(unsent.rule, unsent.message),
     };
     let (head, body) = answer.into_parts();
-    let Ok(body) = Limited::new(body, LIMIT).collect().await else {
+    let Ok(body) = Limited::new(body, MAX_RESPONSE_BYTES).collect().await else {
         let message = "Gemini's answer to a check broke off, or has no end".to_owned();
-        return Answer::none(Rule::ConnectionBroken, message);
+        return CheckResponse::none(Rule::ConnectionBroken, message);
     };
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-    judge(
+    classify_response(
         head.status.as_u16(),
         text(CONTENT_TYPE),
         text(CONTENT_ENCODING),
@@ -169,43 +173,48 @@ async fn ask(gemini: &Gemini, question: &Question, secret: &Secret) -> Answer {
     )
 }
 
-fn outgoing(question: &Question, url: Url) -> Outgoing {
+fn outgoing(request: &CheckRequest, url: Url) -> UpstreamRequest {
     let mut headers = HeaderMap::new();
-    if !question.body.is_empty() {
+    if !request.body.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    Outgoing {
-        method: question.method.clone(),
+    UpstreamRequest {
+        method: request.method.clone(),
         url,
         headers,
-        body: Bytes::from_static(question.body.as_bytes()),
+        body: Bytes::from_static(request.body.as_bytes()),
     }
 }
 
-fn judge(status: u16, content_type: Option<&str>, encoding: Option<&str>, body: &[u8]) -> Answer {
-    let asked = Asked {
+fn classify_response(
+    status: u16,
+    content_type: Option<&str>,
+    encoding: Option<&str>,
+    body: &[u8],
+) -> CheckResponse {
+    let context = ErrorContext {
         surface: Surface::Native,
         client_deadline: false,
     };
-    let (verdict, answered) = if (200..300).contains(&status) {
-        let mut tap = Tap::new(Surface::Native, content_type, encoding);
+    let (verdict, summary) = if (200..300).contains(&status) {
+        let mut tap = ResponseTap::new(Surface::Native, content_type, encoding);
         tap.feed(body);
-        let answered = tap.finish();
-        let verdict = match &answered.error {
-            Some(error) => classify(status, content_type, error, asked),
+        let summary = tap.summary();
+        let verdict = match &summary.error {
+            Some(error) => classify(status, content_type, error, context),
             None => success(status),
         };
-        (verdict, answered)
-    } else if let Some(plain) = decode(body, encoding) {
-        let verdict = classify(status, content_type, &ErrorBody::read(&plain), asked);
-        (verdict, Answered::default())
+        (verdict, summary)
+    } else if let Some(plain) = decode_body(body, encoding) {
+        let verdict = classify(status, content_type, &ErrorBody::read(&plain), context);
+        (verdict, ResponseSummary::default())
     } else {
         let message = "Gemini's error came in an encoding that cannot be read".to_owned();
-        return Answer::none(Rule::MalformedAnswer, message);
+        return CheckResponse::none(Rule::MalformedAnswer, message);
     };
-    Answer {
+    CheckResponse {
         verdict,
-        answered,
+        summary,
         bytes: body.len(),
     }
 }
@@ -218,8 +227,10 @@ mod tests {
     fn a_check_costs_nothing_unless_it_is_told_to_generate() {
         let mut settings = Settings::default();
         let paths = |settings: &Settings| {
-            let questions = questions(settings).into_iter();
-            questions.map(|question| question.path).collect::<Vec<_>>()
+            let check_requests = check_requests(settings).into_iter();
+            check_requests
+                .map(|request| request.path)
+                .collect::<Vec<_>>()
         };
 
         let free = [
@@ -261,7 +272,7 @@ mod tests {
                 "unclear",
             ),
         ] {
-            let answer = judge(status, None, None, body.as_bytes());
+            let answer = classify_response(status, None, None, body.as_bytes());
             let said = match CheckFinding::of(&answer.verdict) {
                 CheckFinding::Accepted => "alive",
                 CheckFinding::Refused(_) => "dead",

@@ -1,46 +1,49 @@
-//! `Births`: the names of resources that an answer tells as it passes, and whether long work is done.
+//! `CreatedResourcesReader`: the names of resources that an answer tells as it passes, and whether long work is done.
 
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::gemini::event_reader::{EventReader, Framing};
-use crate::gemini::json_scan::{Path, Scanner, paths_of};
-use crate::gemini::resource_name::{ResourceKind, ResourceName};
+use crate::gemini::resources::name::{ResourceKind, ResourceName};
+use crate::gemini::response::events::{EventFraming, EventReader};
+use crate::gemini::response::json::{JsonPath, JsonScanner, paths_of};
+use crate::gemini::response::usage;
 use crate::gemini::target::{Surface, Target};
-use crate::gemini::usage;
 use crate::pool::quota::usage::TokenUsage;
 
-use Says::{Count, CountAgain, Done, Error, Expiry, Id, Model, Name, Part, Response, State};
+use FieldMeaning::{
+    AnswerUsage, DerivedResource, Done, Error, Expiry, Id, Model, Name, RepeatedUsage, Response,
+    State,
+};
 
 /// So much is read before what was found is taken out of the scanner.
-const PIECE: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Names of one answer; a page of a list has 100 files at most, and 1000 of anything (Google's API reference).
-const NAMES_LIMIT: usize = 1000;
+const MAX_NAMES: usize = 1000;
 
 /// What an answer told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
-    pub resources: Vec<Sighting>,
-    pub job: Option<Job>,
+pub struct ObservedResources {
+    pub resources: Vec<ObservedResource>,
+    pub job: Option<AsyncJob>,
 }
 
 /// A resource that an answer named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct ObservedResource {
     pub name: ResourceName,
     /// Whether this answer is the first that can have told it; else it may be long known. Clients can choose the names of
     /// files, so even a born one may be told of another project.
-    pub is_born: bool,
-    /// `None`: it was not said, and [`ResourceKind::lives_for`] holds.
+    pub is_created: bool,
+    /// `None`: it was not said, and [`ResourceKind::default_lifetime`] holds.
     pub expires_at: Option<Timestamp>,
 }
 
 /// Work that goes on when the answer has ended: a batch, an operation, an interaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
+pub struct AsyncJob {
     pub name: ResourceName,
-    pub progress: Progress,
+    pub state: AsyncJobState,
     /// What the answers inside the batch have used, all together; each look at a batch that is done tells it again.
     pub usage: TokenUsage,
     /// How many answers that was.
@@ -50,7 +53,7 @@ pub struct Job {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum AsyncJobState {
     Running,
     Succeeded,
     /// Over without the whole result: also what was cancelled or has expired.
@@ -59,39 +62,39 @@ pub enum Progress {
 
 /// Reads one answer beside the stream. It stays in constant memory.
 #[derive(Debug)]
-pub struct Births {
+pub struct CreatedResourcesReader {
     reader: EventReader,
-    positions: &'static [(Path, Says)],
-    asked: Asked,
+    positions: &'static [(JsonPath, FieldMeaning)],
+    intent: RequestIntent,
     names: Vec<ResourceName>,
     expiries: Vec<Timestamp>,
-    parts: Vec<ResourceName>,
-    work: Work,
+    derived: Vec<ResourceName>,
+    job_fields: JobFields,
 }
 
 /// What a request was after.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct RequestIntent {
     /// What the answer names, beside long work.
     kind: ResourceKind,
     /// Whether the answer calls it by its id.
     by_id: bool,
-    way: Way,
+    action: ResourceAction,
     /// Whether the id leads back to it: not if Google does not keep it, nor for a run of a trigger.
-    stores: bool,
+    is_stored: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Makes,
+enum ResourceAction {
+    Create,
     /// Reads, changes or stops one that is there.
-    Looks,
-    Lists,
+    Access,
+    List,
 }
 
 /// What of the answer is about long work.
 #[derive(Debug, Default)]
-struct Work {
+struct JobFields {
     is_done: bool,
     has_response: bool,
     has_error: bool,
@@ -99,31 +102,31 @@ struct Work {
     model: Option<String>,
     usage: TokenUsage,
     answers: u64,
-    usage_again: TokenUsage,
-    answers_again: u64,
+    repeated_usage: TokenUsage,
+    repeated_answers: u64,
 }
 
 /// What the value at a position says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
+enum FieldMeaning {
     Name,
     Id,
     Expiry,
     /// Something else of this kind that came of it.
-    Part(ResourceKind),
+    DerivedResource(ResourceKind),
     Done,
     Response,
     Error,
     State,
     Model,
-    Count,
+    AnswerUsage,
     /// The same answers once more.
-    CountAgain,
+    RepeatedUsage,
 }
 
 /// From Google's API reference: as recorded for files, caches, batches, stores and the operations of Veo and of uploads;
 /// for what has an `id`, as Google's client for Python reads it.
-const NATIVE: &[(Path, Says)] = &[
+const NATIVE: &[(JsonPath, FieldMeaning)] = &[
     (&["error"], Error),
     (&["name"], Name),
     (&["id"], Id),
@@ -154,13 +157,22 @@ const NATIVE: &[(Path, Says)] = &[
     // Operations.
     (&["done"], Done),
     (&["response", "@type"], Response),
-    (&["response", "documentName"], Part(ResourceKind::Document)),
-    (&["response", "responsesFile"], Part(ResourceKind::File)),
+    (
+        &["response", "documentName"],
+        DerivedResource(ResourceKind::Document),
+    ),
+    (
+        &["response", "responsesFile"],
+        DerivedResource(ResourceKind::File),
+    ),
     (
         &["metadata", "output", "responsesFile"],
-        Part(ResourceKind::File),
+        DerivedResource(ResourceKind::File),
     ),
-    (&["dest", "responsesFile"], Part(ResourceKind::File)),
+    (
+        &["dest", "responsesFile"],
+        DerivedResource(ResourceKind::File),
+    ),
     (
         &[
             "response",
@@ -169,13 +181,16 @@ const NATIVE: &[(Path, Says)] = &[
             "video",
             "uri",
         ],
-        Part(ResourceKind::File),
+        DerivedResource(ResourceKind::File),
     ),
     (
         &["response", "generatedSamples", "video", "uri"],
-        Part(ResourceKind::File),
+        DerivedResource(ResourceKind::File),
     ),
-    (&["metadata", "tunedModel"], Part(ResourceKind::TunedModel)),
+    (
+        &["metadata", "tunedModel"],
+        DerivedResource(ResourceKind::TunedModel),
+    ),
     (&["metadata", "state"], State),
     (&["metadata", "model"], Model),
     (
@@ -186,7 +201,7 @@ const NATIVE: &[(Path, Says)] = &[
             "response",
             "usageMetadata",
         ],
-        Count,
+        AnswerUsage,
     ),
     (
         &[
@@ -196,7 +211,7 @@ const NATIVE: &[(Path, Says)] = &[
             "response",
             "usageMetadata",
         ],
-        Count,
+        AnswerUsage,
     ),
     (
         &[
@@ -207,7 +222,7 @@ const NATIVE: &[(Path, Says)] = &[
             "response",
             "usageMetadata",
         ],
-        CountAgain,
+        RepeatedUsage,
     ),
     (
         &[
@@ -218,99 +233,111 @@ const NATIVE: &[(Path, Says)] = &[
             "response",
             "usageMetadata",
         ],
-        CountAgain,
+        RepeatedUsage,
     ),
     // What a run of a trigger works in and makes.
-    (&["environment_id"], Part(ResourceKind::Environment)),
-    (&["interaction_id"], Part(ResourceKind::Interaction)),
+    (
+        &["environment_id"],
+        DerivedResource(ResourceKind::Environment),
+    ),
+    (
+        &["interaction_id"],
+        DerivedResource(ResourceKind::Interaction),
+    ),
 ];
 
 /// OpenAI's API reference, as Google's layer follows it.
-const OPENAI: &[(Path, Says)] = &[
+const OPENAI: &[(JsonPath, FieldMeaning)] = &[
     (&["error"], Error),
     (&["id"], Id),
     (&["expires_at"], Expiry),
     (&["data", "id"], Id),
     (&["data", "expires_at"], Expiry),
-    (&["output_file_id"], Part(ResourceKind::File)),
-    (&["error_file_id"], Part(ResourceKind::File)),
-    (&["data", "output_file_id"], Part(ResourceKind::File)),
+    (&["output_file_id"], DerivedResource(ResourceKind::File)),
+    (&["error_file_id"], DerivedResource(ResourceKind::File)),
+    (
+        &["data", "output_file_id"],
+        DerivedResource(ResourceKind::File),
+    ),
     (&["status"], State),
     (&["model"], Model),
 ];
 
 /// Whole answers have at the root what the events of a stream have inside `interaction` (seen in recordings).
-const INTERACTIONS: &[(Path, Says)] = &[
+const INTERACTIONS: &[(JsonPath, FieldMeaning)] = &[
     (&["error"], Error),
     (&["id"], Id),
     (&["interaction", "id"], Id),
     (&["status"], State),
     (&["interaction", "status"], State),
-    (&["environment_id"], Part(ResourceKind::Environment)),
+    (
+        &["environment_id"],
+        DerivedResource(ResourceKind::Environment),
+    ),
     (
         &["interaction", "environment_id"],
-        Part(ResourceKind::Environment),
+        DerivedResource(ResourceKind::Environment),
     ),
 ];
 
-const NATIVE_PATHS: [Path; NATIVE.len()] = paths_of(NATIVE);
-const OPENAI_PATHS: [Path; OPENAI.len()] = paths_of(OPENAI);
-const INTERACTIONS_PATHS: [Path; INTERACTIONS.len()] = paths_of(INTERACTIONS);
+const NATIVE_PATHS: [JsonPath; NATIVE.len()] = paths_of(NATIVE);
+const OPENAI_PATHS: [JsonPath; OPENAI.len()] = paths_of(OPENAI);
+const INTERACTIONS_PATHS: [JsonPath; INTERACTIONS.len()] = paths_of(INTERACTIONS);
 
 /// `error` comes first among the paths of every surface.
 const ERROR: usize = 0;
 
-impl Births {
-    /// What to read in the answer to `target`; `None` where no answer names what belongs to somebody. `stores`: what
-    /// [`References`](crate::gemini::references::References) found the request to say.
-    pub fn of(target: &Target, stores: bool, content_type: Option<&str>) -> Option<Self> {
-        let asked = Asked::of(target, stores)?;
-        let framing = Framing::of_content_type(content_type)?;
-        let (positions, paths): (_, &'static [Path]) = match target.surface {
+impl CreatedResourcesReader {
+    /// What to read in the answer to `target`; `None` where no answer names what belongs to somebody. `is_stored`: what
+    /// [`ResourceReferences`](crate::gemini::resources::references::ResourceReferences) found the request to say.
+    pub fn of(target: &Target, is_stored: bool, content_type: Option<&str>) -> Option<Self> {
+        let intent = RequestIntent::of(target, is_stored)?;
+        let framing = EventFraming::of_content_type(content_type)?;
+        let (positions, paths): (_, &'static [JsonPath]) = match target.surface {
             Surface::Native => (NATIVE, &NATIVE_PATHS),
             Surface::OpenAi => (OPENAI, &OPENAI_PATHS),
             Surface::Interactions => (INTERACTIONS, &INTERACTIONS_PATHS),
         };
         let all: Vec<_> = (0..paths.len()).collect();
-        let scanner = Scanner::new(paths).keeping_every(&all);
+        let scanner = JsonScanner::new(paths).keep_all_values(&all);
         Some(Self {
             reader: EventReader::new(scanner, ERROR, framing),
             positions,
-            asked,
+            intent,
             names: Vec::new(),
             expiries: Vec::new(),
-            parts: Vec::new(),
-            work: Work::default(),
+            derived: Vec::new(),
+            job_fields: JobFields::default(),
         })
     }
 
     /// The kind of what a request to `target` makes; `None`: nothing that stays.
-    pub fn kind_made_by(target: &Target, stores: bool) -> Option<ResourceKind> {
-        let asked = Asked::of(target, stores)?;
-        (asked.way == Way::Makes && asked.stores).then_some(asked.kind)
+    pub fn kind_created_by(target: &Target, is_stored: bool) -> Option<ResourceKind> {
+        let intent = RequestIntent::of(target, is_stored)?;
+        (intent.action == ResourceAction::Create && intent.is_stored).then_some(intent.kind)
     }
 
     /// How many names were told so far.
-    pub fn count(&self) -> usize {
-        self.names.len() + self.parts.len()
+    pub fn name_count(&self) -> usize {
+        self.names.len() + self.derived.len()
     }
 
     /// Reads on.
     pub fn feed(&mut self, bytes: &[u8]) {
-        for piece in bytes.chunks(PIECE) {
+        for piece in bytes.chunks(CHUNK_BYTES) {
             self.reader.feed(piece);
             let is_document = self.reader.is_document();
-            for (index, &(_, says)) in self.positions.iter().enumerate() {
+            for (index, &(_, meaning)) in self.positions.iter().enumerate() {
                 let scanner = &mut self.reader.scanner;
                 let mut raws = Vec::new();
-                scanner.drain_kept(index, |raw| raws.push(raw.to_vec()));
+                scanner.drain_complete(index, |raw| raws.push(raw.to_vec()));
                 if is_document {
                     // It may be cut off, and what it has named is born all the same. A half event never happened.
                     scanner.drain_pending(index, |raw| raws.push(raw.to_vec()));
                 }
                 for raw in raws {
                     if let Ok(value) = serde_json::from_slice(&raw) {
-                        self.take(says, &value);
+                        self.read_value(meaning, &value);
                     }
                 }
             }
@@ -318,113 +345,113 @@ impl Births {
     }
 
     /// What was told so far.
-    pub fn told(&self) -> Told {
+    pub fn observed(&self) -> ObservedResources {
         if self.reader.is_document() && self.reader.had_error() {
-            return Told::default();
+            return ObservedResources::default();
         }
         let mut resources = Vec::new();
         // Where some have no expiry, none can be said to be whose.
         let are_paired = self.names.len() == self.expiries.len();
         for (index, name) in self.names.iter().enumerate() {
-            resources.push(Sighting {
+            resources.push(ObservedResource {
                 name: name.clone(),
-                is_born: self.asked.way == Way::Makes,
+                is_created: self.intent.action == ResourceAction::Create,
                 expires_at: self.expiries.get(index).copied().filter(|_| are_paired),
             });
         }
-        for name in &self.parts {
-            resources.push(Sighting {
+        for name in &self.derived {
+            resources.push(ObservedResource {
                 name: name.clone(),
                 // An environment may have been there before, and only be worked in.
-                is_born: name.kind() != ResourceKind::Environment,
+                is_created: name.kind() != ResourceKind::Environment,
                 expires_at: None,
             });
         }
-        Told {
+        ObservedResources {
             resources,
             job: self.job(),
         }
     }
 
-    fn take(&mut self, says: Says, value: &Value) {
+    fn read_value(&mut self, meaning: FieldMeaning, value: &Value) {
         let text = value.as_str();
-        match says {
-            Name if !self.asked.by_id => {
+        match meaning {
+            Name if !self.intent.by_id => {
                 let name = text.and_then(ResourceName::of_text);
-                self.see(name.filter(|name| self.asked.can_name(name.kind())));
+                self.add_name(name.filter(|name| self.intent.can_be_named(name.kind())));
             }
-            Id if self.asked.by_id && self.asked.stores => {
-                let name = text.and_then(|id| ResourceName::of_id(self.asked.kind, id));
-                self.see(name);
+            Id if self.intent.by_id && self.intent.is_stored => {
+                let name = text.and_then(|id| ResourceName::of_id(self.intent.kind, id));
+                self.add_name(name);
             }
             // When a batch expires it is given up, but not forgotten.
-            Expiry if self.asked.kind != ResourceKind::Batch => {
+            Expiry if self.intent.kind != ResourceKind::Batch => {
                 let moment = text.and_then(|text| text.parse().ok());
-                let moment = moment.or_else(|| of_unix_seconds(value));
+                let moment = moment.or_else(|| from_unix_seconds(value));
                 if let Some(moment) = moment
-                    && self.expiries.len() < NAMES_LIMIT
+                    && self.expiries.len() < MAX_NAMES
                 {
                     self.expiries.push(moment);
                 }
             }
             Name | Id | Expiry => {}
-            Part(kind) => {
+            DerivedResource(kind) => {
                 let name = text.and_then(|id| ResourceName::of_id(kind, id));
                 let is_new =
-                    |name: &ResourceName| name.kind() == kind && !self.parts.contains(name);
+                    |name: &ResourceName| name.kind() == kind && !self.derived.contains(name);
                 if let Some(name) = name.filter(is_new)
-                    && self.parts.len() < NAMES_LIMIT
+                    && self.derived.len() < MAX_NAMES
                 {
-                    self.parts.push(name);
+                    self.derived.push(name);
                 }
             }
-            Done => self.work.is_done |= value == &Value::Bool(true),
-            Response => self.work.has_response = true,
-            Error => self.work.has_error = true,
-            State => self.work.state = text.map(str::to_ascii_uppercase),
-            Model => self.work.model = text.map(str::to_owned),
-            Count => {
-                self.work.usage += usage::of_native(value);
-                self.work.answers += 1;
+            Done => self.job_fields.is_done |= value == &Value::Bool(true),
+            Response => self.job_fields.has_response = true,
+            Error => self.job_fields.has_error = true,
+            State => self.job_fields.state = text.map(str::to_ascii_uppercase),
+            Model => self.job_fields.model = text.map(str::to_owned),
+            AnswerUsage => {
+                self.job_fields.usage += usage::of_native(value);
+                self.job_fields.answers += 1;
             }
-            CountAgain => {
-                self.work.usage_again += usage::of_native(value);
-                self.work.answers_again += 1;
+            RepeatedUsage => {
+                self.job_fields.repeated_usage += usage::of_native(value);
+                self.job_fields.repeated_answers += 1;
             }
         }
     }
 
-    fn see(&mut self, name: Option<ResourceName>) {
+    fn add_name(&mut self, name: Option<ResourceName>) {
         if let Some(name) = name
-            && self.names.len() < NAMES_LIMIT
-            && (self.asked.way == Way::Lists || !self.names.contains(&name))
+            && self.names.len() < MAX_NAMES
+            && (self.intent.action == ResourceAction::List || !self.names.contains(&name))
         {
             self.names.push(name);
         }
     }
 
-    fn job(&self) -> Option<Job> {
+    fn job(&self) -> Option<AsyncJob> {
         let name = self
             .names
             .first()
-            .filter(|_| self.asked.way != Way::Lists)?;
-        let is_work = matches!(
+            .filter(|_| self.intent.action != ResourceAction::List)?;
+        let is_async = matches!(
             name.kind(),
             ResourceKind::Batch
                 | ResourceKind::Operation
                 | ResourceKind::Interaction
                 | ResourceKind::Video
         );
-        let work = &self.work;
-        let (usage, answers) = if work.answers > 0 {
-            (work.usage, work.answers)
+        let job_fields = &self.job_fields;
+        let (usage, answers) = if job_fields.answers > 0 {
+            (job_fields.usage, job_fields.answers)
         } else {
-            (work.usage_again, work.answers_again)
+            (job_fields.repeated_usage, job_fields.repeated_answers)
         };
-        let model = work.model.as_deref();
-        is_work.then(|| Job {
+        let model = job_fields.model.as_deref();
+        is_async.then(|| AsyncJob {
             name: name.clone(),
-            progress: work.progress(),
+            state: job_fields.state(),
             usage,
             answers,
             model: model.map(|model| model.strip_prefix("models/").unwrap_or(model).to_owned()),
@@ -432,24 +459,24 @@ impl Births {
     }
 }
 
-impl Work {
+impl JobFields {
     /// An operation says `done`, but of an upload to a store that is done only its response was seen. A batch's state
     /// is told earlier than that.
-    fn progress(&self) -> Progress {
+    fn state(&self) -> AsyncJobState {
         let state = self.state.as_deref().unwrap_or_default();
         let state = state.rsplit('_').next().unwrap_or_default();
         match state {
-            "SUCCEEDED" | "COMPLETED" => Progress::Succeeded,
-            "FAILED" | "CANCELLED" | "CANCELED" | "EXPIRED" | "INCOMPLETE" => Progress::Failed,
-            _ if self.has_error => Progress::Failed,
-            _ if self.is_done || self.has_response => Progress::Succeeded,
-            _ => Progress::Running,
+            "SUCCEEDED" | "COMPLETED" => AsyncJobState::Succeeded,
+            "FAILED" | "CANCELLED" | "CANCELED" | "EXPIRED" | "INCOMPLETE" => AsyncJobState::Failed,
+            _ if self.has_error => AsyncJobState::Failed,
+            _ if self.is_done || self.has_response => AsyncJobState::Succeeded,
+            _ => AsyncJobState::Running,
         }
     }
 }
 
-impl Asked {
-    fn of(target: &Target, stores: bool) -> Option<Self> {
+impl RequestIntent {
+    fn of(target: &Target, is_stored: bool) -> Option<Self> {
         let words: Vec<_> = target.operation.as_deref()?.split('.').collect();
         let (&verb, collections) = words.split_last()?;
         let kind = match (collections, verb) {
@@ -467,26 +494,26 @@ impl Asked {
             kind,
             // OpenAI has nothing but ids.
             by_id: target.surface == Surface::OpenAi || kind.is_named_by_id(),
-            way: match verb {
-                "list" => Way::Lists,
+            action: match verb {
+                "list" => ResourceAction::List,
                 "create" | "upload" | "register" | "importFile" | "uploadToFileSearchStore" => {
-                    Way::Makes
+                    ResourceAction::Create
                 }
-                _ if collections.is_empty() => Way::Makes,
-                _ => Way::Looks,
+                _ if collections.is_empty() => ResourceAction::Create,
+                _ => ResourceAction::Access,
             },
-            stores: stores && verb != "executions",
+            is_stored: is_stored && verb != "executions",
         })
     }
 
     /// Whether an answer can name what is of this kind: work may be given for the thing itself.
-    fn can_name(self, kind: ResourceKind) -> bool {
+    fn can_be_named(self, kind: ResourceKind) -> bool {
         kind == self.kind || kind == ResourceKind::Operation
     }
 }
 
 /// OpenAI's moments.
-fn of_unix_seconds(value: &Value) -> Option<Timestamp> {
+fn from_unix_seconds(value: &Value) -> Option<Timestamp> {
     let millis = value.as_i64()?.checked_mul(1000)?;
     Some(Timestamp::from_millis(millis))
 }

@@ -1,18 +1,18 @@
-//! `Scanner`: finds the values at a few paths in JSON that passes by, however long it is and wherever it is cut.
+//! `JsonScanner`: finds the values at a few paths in JSON that passes by, however long it is and wherever it is cut.
 
 use memchr::memchr;
 
-/// Keys from the root down; arrays on the way do not count. Or [`ANYWHERE`] and one key, at whatever depth it stands.
-pub type Path = &'static [&'static str];
+/// Keys from the root down; arrays on the way do not count. Or [`ANY_DEPTH`] and one key, at whatever depth it stands.
+pub type JsonPath = &'static [&'static str];
 
 /// Begins a path whose other key may stand anywhere, but not inside another value of the same path.
-pub const ANYWHERE: &str = "**";
+pub const ANY_DEPTH: &str = "**";
 
 /// The paths of a table that says beside each what its value means.
 pub const fn paths_of<const LENGTH: usize, Meaning: Copy>(
-    table: &[(Path, Meaning)],
-) -> [Path; LENGTH] {
-    let mut paths: [Path; LENGTH] = [&[]; LENGTH];
+    table: &[(JsonPath, Meaning)],
+) -> [JsonPath; LENGTH] {
+    let mut paths: [JsonPath; LENGTH] = [&[]; LENGTH];
     let mut index = 0;
     while index < LENGTH {
         paths[index] = table[index].0;
@@ -22,27 +22,27 @@ pub const fn paths_of<const LENGTH: usize, Meaning: Copy>(
 }
 
 /// A value longer than this is not kept.
-const VALUE_LIMIT: usize = 16 * 1024;
+const MAX_VALUE_BYTES: usize = 16 * 1024;
 
 /// All values of one path together, where every one is wanted.
-const EVERY_LIMIT: usize = 1024 * 1024;
+const MAX_KEPT_BYTES: usize = 1024 * 1024;
 
 /// A raw key longer than this matches no path.
-const KEY_LIMIT: usize = 256;
+const MAX_KEY_BYTES: usize = 256;
 
-/// The key of a path that begins with [`ANYWHERE`] is shorter than this.
-const ANYWHERE_KEY_LIMIT: usize = 32;
+/// The key of a path that begins with [`ANY_DEPTH`] is shorter than this.
+const MAX_ANY_DEPTH_KEY_BYTES: usize = 32;
 
 /// Strings up to this length are read byte by byte.
-const SHORT: usize = 12;
+const SHORT_STRING_BYTES: usize = 12;
 
 /// Containers nested deeper than this are passed over, whatever they hold.
-const FRAME_LIMIT: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// What is known of the value at one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found<'a> {
-    Nothing,
+pub enum ScannedValue<'a> {
+    Absent,
     /// It was there, but longer than is kept.
     TooLong,
     /// The bytes of the value as they stood.
@@ -51,27 +51,27 @@ pub enum Found<'a> {
 
 /// A push parser that keeps the last complete value of each path, and nothing else.
 ///
-/// A `null` counts as absent. What is no JSON finds nothing more until [`Scanner::reset`]. Memory is bounded by the limits
+/// A `null` counts as absent. What is no JSON finds nothing more until [`JsonScanner::reset`]. Memory is bounded by the limits
 /// above, time is one pass, and no depth of nesting does harm.
 #[derive(Debug)]
-pub struct Scanner {
-    paths: &'static [Path],
+pub struct JsonScanner {
+    paths: &'static [JsonPath],
     /// The paths of which every value is kept, as bits.
-    every: u64,
-    /// The paths that begin with [`ANYWHERE`], as bits, and those of them whose key has so many bytes.
-    anywhere: u64,
-    anywhere_by_length: [u64; ANYWHERE_KEY_LIMIT],
+    keeps_all: u64,
+    /// The paths that begin with [`ANY_DEPTH`], as bits, and those of them whose key has so many bytes.
+    any_depth: u64,
+    any_depth_by_length: [u64; MAX_ANY_DEPTH_KEY_BYTES],
     /// Keys in whose values no such path is looked for.
-    opaque: &'static [&'static str],
+    skipped_keys: &'static [&'static str],
     /// The lengths that these keys have, as bits: most keys have another.
-    opaque_lengths: u64,
-    slots: Vec<Slot>,
+    skipped_key_lengths: u64,
+    slots: Vec<PathValues>,
     documents: u32,
 
     state: State,
     frames: Vec<Frame>,
     /// What the value that comes next is to the paths.
-    next: Match,
+    next: PathMatch,
     /// The paths whose value is a string or a scalar being read, or a container being passed over.
     ending: u64,
     capturing: u64,
@@ -90,12 +90,12 @@ enum State {
     InKey,
     Colon,
     AfterValue,
-    Text,
+    InString,
     Scalar,
-    Skip,
-    SkipText,
+    Skipping,
+    SkippingString,
     Complete,
-    Broken,
+    Invalid,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -106,7 +106,7 @@ enum Container {
 
 /// Paths as bits: those that a value completes, and those that go on inside it, `level` keys matched.
 #[derive(Debug, Clone, Copy, Default)]
-struct Match {
+struct PathMatch {
     complete: u64,
     inside: u64,
     level: usize,
@@ -115,54 +115,56 @@ struct Match {
 #[derive(Debug)]
 struct Frame {
     container: Container,
-    found: Match,
+    matched: PathMatch,
 }
 
 /// One path's values: of the document being read, and of those read before.
 #[derive(Debug, Default)]
-struct Slot {
+struct PathValues {
     /// Where in the current chunk the bytes begin that are not yet copied.
     from: usize,
     raw: Vec<u8>,
     raw_too_long: bool,
     begun: bool,
-    pending: Kept,
-    kept: Kept,
+    pending: KeptValues,
+    kept: KeptValues,
     kept_in: u32,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptValues {
     /// Values one after the other; `ends` says where each ends.
     bytes: Vec<u8>,
     ends: Vec<usize>,
     too_long: bool,
 }
 
-impl Scanner {
+impl JsonScanner {
     /// At most 64 paths, none of them empty.
-    pub fn new(paths: &'static [Path]) -> Self {
+    pub fn new(paths: &'static [JsonPath]) -> Self {
         assert!(paths.len() <= 64, "paths are bits of a u64");
         assert!(paths.iter().all(|path| !path.is_empty()));
-        let mut anywhere_by_length = [0; ANYWHERE_KEY_LIMIT];
+        let mut any_depth_by_length = [0; MAX_ANY_DEPTH_KEY_BYTES];
         for (index, path) in paths.iter().enumerate() {
-            if path[0] == ANYWHERE {
+            if path[0] == ANY_DEPTH {
                 assert!(path.len() == 2, "one key may stand anywhere");
-                anywhere_by_length[path[1].len()] |= 1 << index;
+                any_depth_by_length[path[1].len()] |= 1 << index;
             }
         }
         let mut scanner = Self {
             paths,
-            every: 0,
-            anywhere: anywhere_by_length.iter().fold(0, |mask, bits| mask | bits),
-            anywhere_by_length,
-            opaque: &[],
-            opaque_lengths: 0,
-            slots: paths.iter().map(|_| Slot::default()).collect(),
+            keeps_all: 0,
+            any_depth: any_depth_by_length
+                .iter()
+                .fold(0, |mask, low_bits| mask | low_bits),
+            any_depth_by_length,
+            skipped_keys: &[],
+            skipped_key_lengths: 0,
+            slots: paths.iter().map(|_| PathValues::default()).collect(),
             documents: 0,
             state: State::Value,
             frames: Vec::new(),
-            next: Match::default(),
+            next: PathMatch::default(),
             ending: 0,
             capturing: 0,
             skip_depth: 0,
@@ -178,18 +180,18 @@ impl Scanner {
 
     /// Keeps all values of these paths, not only the last.
     #[must_use]
-    pub fn keeping_every(mut self, indices: &[usize]) -> Self {
-        self.every = indices
+    pub fn keep_all_values(mut self, indices: &[usize]) -> Self {
+        self.keeps_all = indices
             .iter()
-            .fold(self.every, |mask, &index| mask | 1 << index);
+            .fold(self.keeps_all, |mask, &index| mask | 1 << index);
         self
     }
 
-    /// Looks for no path that begins with [`ANYWHERE`] in the values of these keys.
+    /// Looks for no path that begins with [`ANY_DEPTH`] in the values of these keys.
     #[must_use]
-    pub fn passing_over(mut self, keys: &'static [&'static str]) -> Self {
-        self.opaque = keys;
-        self.opaque_lengths = keys
+    pub fn skip_keys(mut self, keys: &'static [&'static str]) -> Self {
+        self.skipped_keys = keys;
+        self.skipped_key_lengths = keys
             .iter()
             .fold(0, |lengths, key| lengths | length_bit(key.len()));
         self
@@ -199,9 +201,9 @@ impl Scanner {
     pub fn reset(&mut self) {
         self.state = State::Value;
         self.frames.clear();
-        self.next = Match {
+        self.next = PathMatch {
             complete: 0,
-            inside: bits(self.paths.len()),
+            inside: low_bits(self.paths.len()),
             level: 0,
         };
         self.ending = 0;
@@ -216,41 +218,41 @@ impl Scanner {
 
     /// Reads on; `Some(n)`: the document's root value ended after `n` of these bytes, and the rest was not read.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
-        for index in ones(self.capturing) {
+        for index in set_bits(self.capturing) {
             self.slots[index].from = 0;
         }
         let mut at = 0;
         while at < bytes.len() {
             at = match self.state {
-                State::Value => self.value(bytes, at),
+                State::Value => self.read_value(bytes, at),
                 State::Key => self.before_key(bytes, at),
-                State::InKey => self.in_key(bytes, at),
-                State::Colon => self.colon(bytes, at),
+                State::InKey => self.read_key(bytes, at),
+                State::Colon => self.read_colon(bytes, at),
                 State::AfterValue => self.after_value(bytes, at),
-                State::Text => self.text(bytes, at),
-                State::Scalar => self.scalar(bytes, at),
-                State::Skip => self.skip(bytes, at),
-                State::SkipText => self.skip_text(bytes, at),
+                State::InString => self.read_string(bytes, at),
+                State::Scalar => self.read_scalar(bytes, at),
+                State::Skipping => self.skip_container(bytes, at),
+                State::SkippingString => self.skip_string(bytes, at),
                 State::Complete => return Some(at),
-                State::Broken => return None,
+                State::Invalid => return None,
             };
         }
         if self.state == State::Complete {
             return Some(bytes.len());
         }
-        for index in ones(self.capturing) {
+        for index in set_bits(self.capturing) {
             self.slots[index].copy(bytes);
         }
         None
     }
 
     /// The last value at path `index` in any complete document; of several kept, the last.
-    pub fn value_at(&self, index: usize) -> Found<'_> {
+    pub fn value_at(&self, index: usize) -> ScannedValue<'_> {
         self.slots[index].kept.last()
     }
 
     /// The same for the document being read, before it is complete.
-    pub fn pending_at(&self, index: usize) -> Found<'_> {
+    pub fn pending_value_at(&self, index: usize) -> ScannedValue<'_> {
         self.slots[index].pending.last()
     }
 
@@ -266,12 +268,12 @@ impl Scanner {
     }
 
     /// Whether some value at path `index` was too long, or all of them together.
-    pub fn lost_some_at(&self, index: usize) -> bool {
+    pub fn has_lost_values_at(&self, index: usize) -> bool {
         self.slots[index].kept.too_long || self.slots[index].pending.too_long
     }
 
     /// Hands over what complete documents had at path `index`, oldest first, and forgets it; `false`: some was lost.
-    pub fn drain_kept(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
+    pub fn drain_complete(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
         self.slots[index].kept.drain(take)
     }
 
@@ -281,21 +283,21 @@ impl Scanner {
     }
 
     /// Of these paths, the value that the latest document had.
-    pub fn latest_of(&self, indices: &[usize]) -> Found<'_> {
+    pub fn latest_value_of(&self, indices: &[usize]) -> ScannedValue<'_> {
         indices
             .iter()
             .map(|&index| &self.slots[index])
             .max_by_key(|slot| slot.kept_in)
-            .map_or(Found::Nothing, |slot| slot.kept.last())
+            .map_or(ScannedValue::Absent, |slot| slot.kept.last())
     }
 
     /// Whether the value at path `index` has begun in the document being read.
-    pub fn has_begun(&self, index: usize) -> bool {
+    pub fn has_value_started(&self, index: usize) -> bool {
         self.slots[index].begun
     }
 
     /// Whether the document's first key is path `index`; `None` before a key was read.
-    pub fn opens_with(&self, index: usize) -> Option<bool> {
+    pub fn first_key_is(&self, index: usize) -> Option<bool> {
         self.first_key.map(|matched| matched & (1 << index) != 0)
     }
 
@@ -304,121 +306,121 @@ impl Scanner {
     }
 
     /// Whether what came is no JSON, so that nothing more will be found.
-    pub fn is_broken(&self) -> bool {
-        self.state == State::Broken
+    pub fn is_invalid(&self) -> bool {
+        self.state == State::Invalid
     }
 
-    fn value(&mut self, bytes: &[u8], at: usize) -> usize {
-        let found = self.next;
+    fn read_value(&mut self, bytes: &[u8], at: usize) -> usize {
+        let matched = self.next;
         match bytes[at] {
             b' ' | b'\t' | b'\r' | b'\n' => return after_whitespace(bytes, at + 1),
             b'"' => {
-                self.begin(found.complete, at);
-                self.ending = found.complete;
-                self.state = State::Text;
+                self.start_value(matched.complete, at);
+                self.ending = matched.complete;
+                self.state = State::InString;
             }
             b'{' => {
-                self.open(Container::Object, found, at);
-                return self.key_at_once(bytes, at + 1);
+                self.open_container(Container::Object, matched, at);
+                return self.start_adjacent_key(bytes, at + 1);
             }
-            b'[' => self.open(Container::Array, found, at),
-            b']' => self.close(Container::Array, bytes, at + 1),
+            b'[' => self.open_container(Container::Array, matched, at),
+            b']' => self.close_container(Container::Array, bytes, at + 1),
             b'n' => {
                 self.ending = 0;
                 self.state = State::Scalar;
             }
             b'-' | b'0'..=b'9' | b't' | b'f' => {
-                self.begin(found.complete, at);
-                self.ending = found.complete;
+                self.start_value(matched.complete, at);
+                self.ending = matched.complete;
                 self.state = State::Scalar;
             }
-            _ => self.state = State::Broken,
+            _ => self.state = State::Invalid,
         }
         at + 1
     }
 
-    fn open(&mut self, container: Container, found: Match, at: usize) {
-        self.begin(found.complete, at);
-        if found.inside == 0 || self.frames.len() == FRAME_LIMIT {
-            self.ending = found.complete;
+    fn open_container(&mut self, container: Container, matched: PathMatch, at: usize) {
+        self.start_value(matched.complete, at);
+        if matched.inside == 0 || self.frames.len() == MAX_DEPTH {
+            self.ending = matched.complete;
             self.skip_depth = 1;
-            self.state = State::Skip;
+            self.state = State::Skipping;
             return;
         }
-        self.frames.push(Frame { container, found });
-        self.enter(container, found);
+        self.frames.push(Frame { container, matched });
+        self.enter_container(container, matched);
     }
 
     /// What comes next in this container, at its start or after a comma.
-    fn enter(&mut self, container: Container, found: Match) {
+    fn enter_container(&mut self, container: Container, matched: PathMatch) {
         match container {
             Container::Object => self.state = State::Key,
             Container::Array => {
-                self.next = Match {
+                self.next = PathMatch {
                     complete: 0,
-                    ..found
+                    ..matched
                 };
                 self.state = State::Value;
             }
         }
     }
 
-    fn close(&mut self, container: Container, bytes: &[u8], end: usize) {
+    fn close_container(&mut self, container: Container, bytes: &[u8], end: usize) {
         match (self.frames.pop(), container) {
             (
                 Some(Frame {
                     container: Container::Object,
-                    found,
+                    matched,
                 }),
                 Container::Object,
             )
             | (
                 Some(Frame {
                     container: Container::Array,
-                    found,
+                    matched,
                 }),
                 Container::Array,
             ) => {
-                self.value_ended(found.complete, bytes, end);
+                self.end_value(matched.complete, bytes, end);
             }
-            _ => self.state = State::Broken,
+            _ => self.state = State::Invalid,
         }
     }
 
     fn before_key(&mut self, bytes: &[u8], at: usize) -> usize {
         match bytes[at] {
             b' ' | b'\t' | b'\r' | b'\n' => return after_whitespace(bytes, at + 1),
-            b'"' => self.begin_key(),
-            b'}' => self.close(Container::Object, bytes, at + 1),
-            _ => self.state = State::Broken,
+            b'"' => self.start_key(),
+            b'}' => self.close_container(Container::Object, bytes, at + 1),
+            _ => self.state = State::Invalid,
         }
         at + 1
     }
 
     /// Mostly a key follows at once where one may.
-    fn key_at_once(&mut self, bytes: &[u8], at: usize) -> usize {
+    fn start_adjacent_key(&mut self, bytes: &[u8], at: usize) -> usize {
         if self.state != State::Key || bytes.get(at) != Some(&b'"') {
             return at;
         }
-        self.begin_key();
+        self.start_key();
         at + 1
     }
 
-    fn begin_key(&mut self) {
+    fn start_key(&mut self) {
         self.key.clear();
         self.key_has_escape = false;
         self.key_too_long = false;
         self.state = State::InKey;
     }
 
-    fn in_key(&mut self, bytes: &[u8], at: usize) -> usize {
-        let end = self.end_of_text(bytes, at);
+    fn read_key(&mut self, bytes: &[u8], at: usize) -> usize {
+        let end = self.end_of_string(bytes, at);
         let stop = end.map_or(bytes.len(), |end| end - 1);
         let part = &bytes[at..stop];
         self.key_has_escape |= part.contains(&b'\\');
         let whole_in_chunk = self.key.is_empty() && end.is_some();
         if !whole_in_chunk {
-            if self.key.len() + part.len() > KEY_LIMIT {
+            if self.key.len() + part.len() > MAX_KEY_BYTES {
                 self.key_too_long = true;
             } else {
                 self.key.extend_from_slice(part);
@@ -427,7 +429,7 @@ impl Scanner {
         let Some(end) = end else {
             return bytes.len();
         };
-        let found = if self.key_too_long {
+        let matched = if self.key_too_long {
             self.match_key(b"")
         } else if whole_in_chunk {
             self.match_key(part)
@@ -435,9 +437,9 @@ impl Scanner {
             self.match_key(&self.key)
         };
         if self.first_key.is_none() {
-            self.first_key = Some(found.complete);
+            self.first_key = Some(matched.complete);
         }
-        self.next = found;
+        self.next = matched;
         // Mostly the colon follows at once.
         if bytes.get(end) == Some(&b':') {
             self.state = State::Value;
@@ -448,53 +450,59 @@ impl Scanner {
     }
 
     /// Which paths of the innermost object go on with this raw key.
-    fn match_key(&self, key: &[u8]) -> Match {
-        let Some(Frame { found: parent, .. }) = self.frames.last() else {
-            return Match::default();
+    fn match_key(&self, key: &[u8]) -> PathMatch {
+        let Some(Frame {
+            matched: parent, ..
+        }) = self.frames.last()
+        else {
+            return PathMatch::default();
         };
         let decoded = self.key_has_escape.then(|| decode_key(key));
         let key = decoded.as_ref().map_or(key, String::as_bytes);
-        let mut found = Match {
+        let mut matched = PathMatch {
             level: parent.level + 1,
-            ..Match::default()
+            ..PathMatch::default()
         };
-        for index in ones(parent.inside & !self.anywhere) {
+        for index in set_bits(parent.inside & !self.any_depth) {
             let path = self.paths[index];
             if path[parent.level].as_bytes() != key {
                 continue;
             }
-            if path.len() == found.level {
-                found.complete |= 1 << index;
+            if path.len() == matched.level {
+                matched.complete |= 1 << index;
             } else {
-                found.inside |= 1 << index;
+                matched.inside |= 1 << index;
             }
         }
-        self.match_anywhere(parent.inside & self.anywhere, key, &mut found);
-        found
+        self.match_any_depth(parent.inside & self.any_depth, key, &mut matched);
+        matched
     }
 
-    fn match_anywhere(&self, wanted: u64, key: &[u8], found: &mut Match) {
+    fn match_any_depth(&self, wanted: u64, key: &[u8], matched: &mut PathMatch) {
         if wanted == 0 {
             return;
         }
-        let of_length = self.anywhere_by_length.get(key.len()).unwrap_or(&0);
-        for index in ones(wanted & of_length) {
+        let of_length = self.any_depth_by_length.get(key.len()).unwrap_or(&0);
+        for index in set_bits(wanted & of_length) {
             if is_key(self.paths[index][1], key) {
-                found.complete |= 1 << index;
+                matched.complete |= 1 << index;
             }
         }
-        let is_opaque = self.opaque_lengths & length_bit(key.len()) != 0
-            && self.opaque.iter().any(|opaque| is_key(opaque, key));
-        if !is_opaque {
-            found.inside |= wanted & !found.complete;
+        let is_skipped = self.skipped_key_lengths & length_bit(key.len()) != 0
+            && self
+                .skipped_keys
+                .iter()
+                .any(|skipped_keys| is_key(skipped_keys, key));
+        if !is_skipped {
+            matched.inside |= wanted & !matched.complete;
         }
     }
 
-    fn colon(&mut self, bytes: &[u8], at: usize) -> usize {
+    fn read_colon(&mut self, bytes: &[u8], at: usize) -> usize {
         match bytes[at] {
             b' ' | b'\t' | b'\r' | b'\n' => return after_whitespace(bytes, at + 1),
             b':' => self.state = State::Value,
-            _ => self.state = State::Broken,
+            _ => self.state = State::Invalid,
         }
         at + 1
     }
@@ -503,43 +511,43 @@ impl Scanner {
         match bytes[at] {
             b' ' | b'\t' | b'\r' | b'\n' => return after_whitespace(bytes, at + 1),
             b',' => match self.frames.last() {
-                Some(&Frame { container, found }) => {
-                    self.enter(container, found);
-                    return self.key_at_once(bytes, at + 1);
+                Some(&Frame { container, matched }) => {
+                    self.enter_container(container, matched);
+                    return self.start_adjacent_key(bytes, at + 1);
                 }
-                None => self.state = State::Broken,
+                None => self.state = State::Invalid,
             },
-            b'}' => self.close(Container::Object, bytes, at + 1),
-            b']' => self.close(Container::Array, bytes, at + 1),
-            _ => self.state = State::Broken,
+            b'}' => self.close_container(Container::Object, bytes, at + 1),
+            b']' => self.close_container(Container::Array, bytes, at + 1),
+            _ => self.state = State::Invalid,
         }
         at + 1
     }
 
-    fn text(&mut self, bytes: &[u8], at: usize) -> usize {
-        let Some(end) = self.end_of_text(bytes, at) else {
+    fn read_string(&mut self, bytes: &[u8], at: usize) -> usize {
+        let Some(end) = self.end_of_string(bytes, at) else {
             return bytes.len();
         };
-        self.value_ended(self.ending, bytes, end);
+        self.end_value(self.ending, bytes, end);
         end
     }
 
-    fn scalar(&mut self, bytes: &[u8], at: usize) -> usize {
+    fn read_scalar(&mut self, bytes: &[u8], at: usize) -> usize {
         let is_end = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n');
         let Some(length) = bytes[at..].iter().position(is_end) else {
             return bytes.len();
         };
-        self.value_ended(self.ending, bytes, at + length);
+        self.end_value(self.ending, bytes, at + length);
         at + length
     }
 
     /// Passes over a container that holds no path: only brackets and strings are told apart.
-    fn skip(&mut self, bytes: &[u8], mut at: usize) -> usize {
+    fn skip_container(&mut self, bytes: &[u8], mut at: usize) -> usize {
         while at < bytes.len() {
             match bytes[at] {
                 b'"' => {
-                    let Some(end) = self.end_of_text(bytes, at + 1) else {
-                        self.state = State::SkipText;
+                    let Some(end) = self.end_of_string(bytes, at + 1) else {
+                        self.state = State::SkippingString;
                         return bytes.len();
                     };
                     at = end - 1;
@@ -548,7 +556,7 @@ impl Scanner {
                 b'}' | b']' => {
                     self.skip_depth -= 1;
                     if self.skip_depth == 0 {
-                        self.value_ended(self.ending, bytes, at + 1);
+                        self.end_value(self.ending, bytes, at + 1);
                         return at + 1;
                     }
                 }
@@ -559,18 +567,18 @@ impl Scanner {
         at
     }
 
-    fn skip_text(&mut self, bytes: &[u8], at: usize) -> usize {
-        let Some(end) = self.end_of_text(bytes, at) else {
+    fn skip_string(&mut self, bytes: &[u8], at: usize) -> usize {
+        let Some(end) = self.end_of_string(bytes, at) else {
             return bytes.len();
         };
-        self.state = State::Skip;
+        self.state = State::Skipping;
         end
     }
 
     /// Where the string that is being read ends, its quote included; `None` when not in these bytes.
     ///
     /// Only quotes are looked for, and whether one is escaped tell the backslashes before it: text is full of `\\n`.
-    fn end_of_text(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
+    fn end_of_string(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         let start = at + usize::from(self.escaped && at < bytes.len());
         self.escaped &= start == at;
         let mut from = start;
@@ -585,9 +593,9 @@ impl Scanner {
         None
     }
 
-    fn begin(&mut self, complete: u64, at: usize) {
+    fn start_value(&mut self, complete: u64, at: usize) {
         self.capturing |= complete;
-        for index in ones(complete) {
+        for index in set_bits(complete) {
             let slot = &mut self.slots[index];
             slot.from = at;
             slot.begun = true;
@@ -596,12 +604,12 @@ impl Scanner {
         }
     }
 
-    fn value_ended(&mut self, complete: u64, bytes: &[u8], end: usize) {
+    fn end_value(&mut self, complete: u64, bytes: &[u8], end: usize) {
         self.capturing &= !complete;
-        for index in ones(complete) {
-            let every = self.every & (1 << index) != 0;
+        for index in set_bits(complete) {
+            let keeps_all = self.keeps_all & (1 << index) != 0;
             self.slots[index].copy(&bytes[..end]);
-            self.slots[index].settle(every);
+            self.slots[index].store_value(keeps_all);
         }
         if !self.frames.is_empty() {
             self.state = State::AfterValue;
@@ -610,19 +618,19 @@ impl Scanner {
         self.state = State::Complete;
         self.documents = self.documents.saturating_add(1);
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            let every = self.every & (1 << index) != 0;
-            if slot.pending.promote(&mut slot.kept, every) {
+            let keeps_all = self.keeps_all & (1 << index) != 0;
+            if slot.pending.promote(&mut slot.kept, keeps_all) {
                 slot.kept_in = self.documents;
             }
         }
     }
 }
 
-impl Slot {
+impl PathValues {
     /// Copies what this chunk adds to the value, unless it is too long already.
     fn copy(&mut self, bytes: &[u8]) {
         let part = &bytes[self.from..];
-        if self.raw_too_long || self.raw.len() + part.len() > VALUE_LIMIT {
+        if self.raw_too_long || self.raw.len() + part.len() > MAX_VALUE_BYTES {
             self.raw_too_long = true;
             self.raw.clear();
         } else {
@@ -631,11 +639,11 @@ impl Slot {
         self.from = bytes.len();
     }
 
-    fn settle(&mut self, every: bool) {
-        if !every {
+    fn store_value(&mut self, keeps_all: bool) {
+        if !keeps_all {
             self.pending.clear();
         }
-        if self.raw_too_long || self.pending.bytes.len() + self.raw.len() > EVERY_LIMIT {
+        if self.raw_too_long || self.pending.bytes.len() + self.raw.len() > MAX_KEPT_BYTES {
             self.pending.too_long = true;
         } else {
             self.pending.bytes.extend_from_slice(&self.raw);
@@ -644,7 +652,7 @@ impl Slot {
     }
 }
 
-impl Kept {
+impl KeptValues {
     fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
@@ -665,24 +673,26 @@ impl Kept {
         is_whole
     }
 
-    fn last(&self) -> Found<'_> {
+    fn last(&self) -> ScannedValue<'_> {
         if self.too_long {
-            return Found::TooLong;
+            return ScannedValue::TooLong;
         }
-        self.iter().last().map_or(Found::Nothing, Found::Raw)
+        self.iter()
+            .last()
+            .map_or(ScannedValue::Absent, ScannedValue::Raw)
     }
 
     /// Makes this document's values those that are kept; `false` when it had none.
-    fn promote(&mut self, kept: &mut Self, every: bool) -> bool {
+    fn promote(&mut self, kept: &mut Self, keeps_all: bool) -> bool {
         if self.ends.is_empty() && !self.too_long {
             return false;
         }
-        if every && kept.bytes.len() + self.bytes.len() <= EVERY_LIMIT {
+        if keeps_all && kept.bytes.len() + self.bytes.len() <= MAX_KEPT_BYTES {
             let shift = kept.bytes.len();
             kept.bytes.extend_from_slice(&self.bytes);
             kept.ends.extend(self.ends.iter().map(|end| end + shift));
             kept.too_long |= self.too_long;
-        } else if every {
+        } else if keeps_all {
             kept.too_long = true;
         } else {
             std::mem::swap(self, kept);
@@ -698,7 +708,7 @@ fn decode_key(raw: &[u8]) -> String {
     serde_json::from_slice(&quoted).unwrap_or_default()
 }
 
-fn bits(count: usize) -> u64 {
+fn low_bits(count: usize) -> u64 {
     1_u64
         .checked_shl(u32::try_from(count).unwrap_or(64))
         .map_or(u64::MAX, |bit| bit - 1)
@@ -712,9 +722,9 @@ fn after_whitespace(bytes: &[u8], at: usize) -> usize {
 
 /// Most strings are short, and for these calling `memchr` costs more than looking.
 fn find_quote(bytes: &[u8]) -> Option<usize> {
-    let head = &bytes[..bytes.len().min(SHORT)];
-    let found = head.iter().position(|byte| *byte == b'"');
-    found.or_else(|| Some(SHORT + memchr(b'"', bytes.get(SHORT..)?)?))
+    let head = &bytes[..bytes.len().min(SHORT_STRING_BYTES)];
+    let matched = head.iter().position(|byte| *byte == b'"');
+    matched.or_else(|| Some(SHORT_STRING_BYTES + memchr(b'"', bytes.get(SHORT_STRING_BYTES..)?)?))
 }
 
 /// Whether the last backslash of a text escapes what comes after it.
@@ -733,7 +743,7 @@ fn length_bit(length: usize) -> u64 {
 }
 
 /// The indices of the bits that are set.
-fn ones(mut mask: u64) -> impl Iterator<Item = usize> {
+fn set_bits(mut mask: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let index = mask.trailing_zeros();
         mask = mask.checked_sub(1)? & mask;

@@ -2,20 +2,20 @@
 
 use memchr::memchr;
 
-use crate::gemini::json_scan::Scanner;
+use crate::gemini::response::json::JsonScanner;
 
 /// The first event is not waited for longer than this.
-const FIRST_LIMIT: usize = 64 * 1024;
+const MAX_FIRST_EVENT_BYTES: usize = 64 * 1024;
 
 /// Longer names of events are of no interest.
-const NAME_LIMIT: usize = 32;
+const MAX_EVENT_NAME_BYTES: usize = 32;
 
 /// What the answer begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum First {
+pub enum FirstEvent {
     Undecided,
     /// No error, or too long to wait for.
-    Fine,
+    NoError,
     Error,
 }
 
@@ -24,28 +24,28 @@ pub enum First {
 /// Bytes before `hold_from` pass; those from there to `release_at` join what is already held. With `release_at` the held event
 /// is whole, and the bytes after it pass; without, it goes on in the next chunk, or ends with the body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct ErrorSpan {
     pub hold_from: Option<usize>,
     pub release_at: Option<usize>,
 }
 
 /// How a body is cut into events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub enum EventFraming {
     /// JSON: one document, or an array that arrives element by element; its first byte tells.
     Json,
     Document,
-    Array(InArray),
-    Sse(Line),
+    Array(ArrayState),
+    Sse(SseLine),
 }
 
-impl Framing {
+impl EventFraming {
     /// How an answer of this type is cut; `None` for what holds no JSON.
     pub fn of_content_type(content_type: Option<&str>) -> Option<Self> {
         let media_type = content_type.unwrap_or_default().split(';').next();
         let media_type = media_type.unwrap_or_default().trim().to_ascii_lowercase();
         match media_type.as_str() {
-            "text/event-stream" => Some(Self::Sse(Line::Start)),
+            "text/event-stream" => Some(Self::Sse(SseLine::Start)),
             "" | "application/json" => Some(Self::Json),
             _ => None,
         }
@@ -53,43 +53,43 @@ impl Framing {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InArray {
-    Between,
-    Element,
+pub enum ArrayState {
+    BetweenElements,
+    InElement,
     Closed,
 }
 
 /// What the line that is being read is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
+pub enum SseLine {
     /// Not yet known.
     Start,
     Data,
     EventName,
     Other,
     /// Bare JSON where a line should be: so ends a native stream that fails.
-    Bare,
+    BareJson,
 }
 
 /// Reads an answer as it comes.
 #[derive(Debug)]
 pub struct EventReader {
-    pub scanner: Scanner,
+    pub scanner: JsonScanner,
     /// The scanner's path of the `error` key.
     error_path: usize,
-    framing: Framing,
-    first: First,
+    framing: EventFraming,
+    first: FirstEvent,
     bytes_read: usize,
-    event: Event,
-    holding: bool,
+    event: CurrentEvent,
+    is_holding: bool,
     had_error: bool,
     /// The beginning of a line or an event's name, when it was cut.
-    word: Vec<u8>,
+    partial_line: Vec<u8>,
 }
 
 /// The event being read.
 #[derive(Debug, Default)]
-struct Event {
+struct CurrentEvent {
     open: bool,
     /// Where it began, if in this chunk.
     start: Option<usize>,
@@ -98,27 +98,27 @@ struct Event {
 }
 
 impl EventReader {
-    pub fn new(scanner: Scanner, error_path: usize, framing: Framing) -> Self {
+    pub fn new(scanner: JsonScanner, error_path: usize, framing: EventFraming) -> Self {
         Self {
             scanner,
             error_path,
             framing,
-            first: First::Undecided,
+            first: FirstEvent::Undecided,
             bytes_read: 0,
-            event: Event::default(),
-            holding: false,
+            event: CurrentEvent::default(),
+            is_holding: false,
             had_error: false,
-            word: Vec::new(),
+            partial_line: Vec::new(),
         }
     }
 
-    pub fn first(&self) -> First {
+    pub fn first_event(&self) -> FirstEvent {
         self.first
     }
 
     /// Whether the answer is a single document, of which a cut leaves values worth having.
     pub fn is_document(&self) -> bool {
-        self.framing == Framing::Document
+        self.framing == EventFraming::Document
     }
 
     /// Whether some event, or the document itself, was an error.
@@ -127,97 +127,105 @@ impl EventReader {
     }
 
     /// Whether the body may end here: nothing is half said.
-    pub fn ended_well(&self) -> bool {
+    pub fn can_end_here(&self) -> bool {
         match self.framing {
-            Framing::Json => true,
-            Framing::Document => self.scanner.is_complete(),
-            Framing::Array(state) => state == InArray::Closed,
-            Framing::Sse(line) => line == Line::Start && self.word.is_empty() && !self.event.open,
+            EventFraming::Json => true,
+            EventFraming::Document => self.scanner.is_complete(),
+            EventFraming::Array(state) => state == ArrayState::Closed,
+            EventFraming::Sse(line) => {
+                line == SseLine::Start && self.partial_line.is_empty() && !self.event.open
+            }
         }
     }
 
-    pub fn feed(&mut self, bytes: &[u8]) -> Seen {
-        let mut seen = Seen {
-            hold_from: self.holding.then_some(0),
+    pub fn feed(&mut self, bytes: &[u8]) -> ErrorSpan {
+        let mut span = ErrorSpan {
+            hold_from: self.is_holding.then_some(0),
             release_at: None,
         };
         self.event.start = None;
         let mut at = 0;
         while at < bytes.len() {
             at = match self.framing {
-                Framing::Json => self.sniff(bytes, at),
-                Framing::Document => self.document(bytes, at),
-                Framing::Array(state) => self.array(state, bytes, at, &mut seen),
-                Framing::Sse(line) => self.sse(line, bytes, at, &mut seen),
+                EventFraming::Json => self.detect_framing(bytes, at),
+                EventFraming::Document => self.read_document(bytes, at),
+                EventFraming::Array(state) => self.read_array(state, bytes, at, &mut span),
+                EventFraming::Sse(line) => self.read_sse(line, bytes, at, &mut span),
             };
         }
         self.bytes_read = self.bytes_read.saturating_add(bytes.len());
-        if self.first == First::Undecided && self.bytes_read >= FIRST_LIMIT {
-            self.first = First::Fine;
+        if self.first == FirstEvent::Undecided && self.bytes_read >= MAX_FIRST_EVENT_BYTES {
+            self.first = FirstEvent::NoError;
         }
-        seen
+        span
     }
 
-    fn sniff(&mut self, bytes: &[u8], at: usize) -> usize {
+    fn detect_framing(&mut self, bytes: &[u8], at: usize) -> usize {
         match bytes[at] {
             b' ' | b'\t' | b'\r' | b'\n' => at + 1,
             b'[' => {
-                self.framing = Framing::Array(InArray::Between);
+                self.framing = EventFraming::Array(ArrayState::BetweenElements);
                 at + 1
             }
             _ => {
-                self.framing = Framing::Document;
+                self.framing = EventFraming::Document;
                 at
             }
         }
     }
 
     /// An error document has no other key before `error`; an operation that failed has, and is a good answer.
-    fn document(&mut self, bytes: &[u8], at: usize) -> usize {
+    fn read_document(&mut self, bytes: &[u8], at: usize) -> usize {
         let ended = self.scanner.feed(&bytes[at..]).is_some();
-        let opens_with_error = self.scanner.opens_with(self.error_path);
-        if opens_with_error == Some(true) && self.scanner.has_begun(self.error_path) {
+        let opens_with_error = self.scanner.first_key_is(self.error_path);
+        if opens_with_error == Some(true) && self.scanner.has_value_started(self.error_path) {
             self.had_error = true;
         }
-        if self.first == First::Undecided {
+        if self.first == FirstEvent::Undecided {
             if self.had_error {
-                self.first = First::Error;
-            } else if ended || self.scanner.is_broken() || opens_with_error == Some(false) {
-                self.first = First::Fine;
+                self.first = FirstEvent::Error;
+            } else if ended || self.scanner.is_invalid() || opens_with_error == Some(false) {
+                self.first = FirstEvent::NoError;
             }
         }
         bytes.len()
     }
 
-    fn array(&mut self, state: InArray, bytes: &[u8], at: usize, seen: &mut Seen) -> usize {
+    fn read_array(
+        &mut self,
+        state: ArrayState,
+        bytes: &[u8],
+        at: usize,
+        span: &mut ErrorSpan,
+    ) -> usize {
         match state {
-            InArray::Closed => bytes.len(),
-            InArray::Between => match bytes[at] {
+            ArrayState::Closed => bytes.len(),
+            ArrayState::BetweenElements => match bytes[at] {
                 b' ' | b'\t' | b'\r' | b'\n' | b',' => at + 1,
                 b']' => {
                     self.close_array();
                     bytes.len()
                 }
                 _ => {
-                    self.event = Event {
+                    self.event = CurrentEvent {
                         open: true,
                         start: Some(at),
                         has_data: true,
                         is_error: false,
                     };
-                    self.framing = Framing::Array(InArray::Element);
+                    self.framing = EventFraming::Array(ArrayState::InElement);
                     at
                 }
             },
-            InArray::Element => {
+            ArrayState::InElement => {
                 let ended = self.scanner.feed(&bytes[at..]);
-                self.notice_error(seen);
+                self.check_for_error(span);
                 if let Some(length) = ended {
-                    self.framing = Framing::Array(InArray::Between);
-                    self.end_event(at + length, seen);
+                    self.framing = EventFraming::Array(ArrayState::BetweenElements);
+                    self.end_event(at + length, span);
                     return at + length;
                 }
-                if self.scanner.is_broken() {
+                if self.scanner.is_invalid() {
                     self.close_array();
                 }
                 bytes.len()
@@ -226,70 +234,72 @@ impl EventReader {
     }
 
     fn close_array(&mut self) {
-        self.framing = Framing::Array(InArray::Closed);
-        if self.first == First::Undecided {
-            self.first = First::Fine;
+        self.framing = EventFraming::Array(ArrayState::Closed);
+        if self.first == FirstEvent::Undecided {
+            self.first = FirstEvent::NoError;
         }
     }
 
-    fn sse(&mut self, line: Line, bytes: &[u8], at: usize, seen: &mut Seen) -> usize {
+    fn read_sse(&mut self, line: SseLine, bytes: &[u8], at: usize, span: &mut ErrorSpan) -> usize {
         match line {
-            Line::Start => self.line_start(bytes, at, seen),
-            Line::Bare => self.bare(bytes, at, seen),
-            Line::Data | Line::EventName | Line::Other => {
+            SseLine::Start => self.read_line_start(bytes, at, span),
+            SseLine::BareJson => self.read_bare_json(bytes, at, span),
+            SseLine::Data | SseLine::EventName | SseLine::Other => {
                 let newline = memchr(b'\n', &bytes[at..]).map(|length| at + length);
                 let part = &bytes[at..newline.unwrap_or(bytes.len())];
                 match line {
-                    Line::Data => {
+                    SseLine::Data => {
                         self.scanner.feed(part);
-                        self.notice_error(seen);
+                        self.check_for_error(span);
                     }
-                    Line::EventName if self.word.len() + part.len() <= NAME_LIMIT => {
-                        self.word.extend_from_slice(part);
+                    SseLine::EventName
+                        if self.partial_line.len() + part.len() <= MAX_EVENT_NAME_BYTES =>
+                    {
+                        self.partial_line.extend_from_slice(part);
                     }
                     _ => {}
                 }
                 let Some(newline) = newline else {
                     return bytes.len();
                 };
-                if line == Line::EventName && self.word.trim_ascii() == b"error" {
-                    self.is_error(seen);
+                if line == SseLine::EventName && self.partial_line.trim_ascii() == b"error" {
+                    self.mark_error(span);
                 }
-                self.word.clear();
-                self.framing = Framing::Sse(Line::Start);
+                self.partial_line.clear();
+                self.framing = EventFraming::Sse(SseLine::Start);
                 newline + 1
             }
         }
     }
 
-    fn line_start(&mut self, bytes: &[u8], at: usize, seen: &mut Seen) -> usize {
+    fn read_line_start(&mut self, bytes: &[u8], at: usize, span: &mut ErrorSpan) -> usize {
         const DATA: &[u8] = b"data:";
         const EVENT: &[u8] = b"event:";
         let byte = bytes[at];
-        match (self.word.as_slice(), byte) {
+        match (self.partial_line.as_slice(), byte) {
             ([] | [b'\r'], b'\n') => {
-                self.word.clear();
-                self.end_event(at + 1, seen);
+                self.partial_line.clear();
+                self.end_event(at + 1, span);
                 return at + 1;
             }
             ([b'\r'], _) => {
-                self.word.clear();
+                self.partial_line.clear();
                 return at;
             }
             ([], b'\r') => {
-                self.word.push(byte);
+                self.partial_line.push(byte);
                 return at + 1;
             }
             ([], b'{' | b'[') => {
                 // Whatever event was half said before is not coming any more.
                 self.scanner.reset();
-                self.event = Event {
+                self.event = CurrentEvent {
                     open: true,
                     start: Some(at),
                     has_data: true,
                     is_error: false,
                 };
-                self.framing = Framing::Sse(Line::Bare);
+                self.framing = EventFraming::Sse(SseLine::BareJson);
                 return at;
             }
             ([], _) if !self.event.open => {
@@ -297,82 +307,82 @@ impl EventReader {
                 self.event.start = Some(at);
             }
             (_, b'\n') => {
-                self.word.clear();
+                self.partial_line.clear();
                 return at + 1;
             }
             _ => {}
         }
-        if self.word.is_empty() && bytes[at..].starts_with(DATA) {
+        if self.partial_line.is_empty() && bytes[at..].starts_with(DATA) {
             self.begin_data();
             return at + DATA.len();
         }
-        self.word.push(byte);
-        if self.word == DATA {
+        self.partial_line.push(byte);
+        if self.partial_line == DATA {
             self.begin_data();
-        } else if self.word == EVENT {
-            self.word.clear();
-            self.framing = Framing::Sse(Line::EventName);
-        } else if !DATA.starts_with(&self.word) && !EVENT.starts_with(&self.word) {
-            self.word.clear();
-            self.framing = Framing::Sse(Line::Other);
+        } else if self.partial_line == EVENT {
+            self.partial_line.clear();
+            self.framing = EventFraming::Sse(SseLine::EventName);
+        } else if !DATA.starts_with(&self.partial_line) && !EVENT.starts_with(&self.partial_line) {
+            self.partial_line.clear();
+            self.framing = EventFraming::Sse(SseLine::Other);
         }
         at + 1
     }
 
     fn begin_data(&mut self) {
-        self.word.clear();
+        self.partial_line.clear();
         if self.event.has_data {
             // The lines of one event are joined by newlines.
             self.scanner.feed(b"\n");
         }
         self.event.has_data = true;
-        self.framing = Framing::Sse(Line::Data);
+        self.framing = EventFraming::Sse(SseLine::Data);
     }
 
-    fn bare(&mut self, bytes: &[u8], at: usize, seen: &mut Seen) -> usize {
+    fn read_bare_json(&mut self, bytes: &[u8], at: usize, span: &mut ErrorSpan) -> usize {
         let ended = self.scanner.feed(&bytes[at..]);
-        self.notice_error(seen);
+        self.check_for_error(span);
         if let Some(length) = ended {
-            self.framing = Framing::Sse(Line::Other);
-            self.end_event(at + length, seen);
+            self.framing = EventFraming::Sse(SseLine::Other);
+            self.end_event(at + length, span);
             return at + length;
         }
-        if self.scanner.is_broken() {
-            self.framing = Framing::Sse(Line::Other);
+        if self.scanner.is_invalid() {
+            self.framing = EventFraming::Sse(SseLine::Other);
             return at;
         }
         bytes.len()
     }
 
-    fn notice_error(&mut self, seen: &mut Seen) {
-        if !self.event.is_error && self.scanner.has_begun(self.error_path) {
-            self.is_error(seen);
+    fn check_for_error(&mut self, span: &mut ErrorSpan) {
+        if !self.event.is_error && self.scanner.has_value_started(self.error_path) {
+            self.mark_error(span);
         }
     }
 
-    fn is_error(&mut self, seen: &mut Seen) {
+    fn mark_error(&mut self, span: &mut ErrorSpan) {
         self.event.is_error = true;
-        if self.first == First::Undecided {
-            self.first = First::Error;
+        if self.first == FirstEvent::Undecided {
+            self.first = FirstEvent::Error;
         }
-        if !self.holding {
-            self.holding = true;
+        if !self.is_holding {
+            self.is_holding = true;
             // What of the event came in earlier chunks has gone.
             let start = self.event.start.unwrap_or(0);
-            seen.hold_from = Some(seen.hold_from.unwrap_or(start));
-            seen.release_at = None;
+            span.hold_from = Some(span.hold_from.unwrap_or(start));
+            span.release_at = None;
         }
     }
 
-    fn end_event(&mut self, end: usize, seen: &mut Seen) {
+    fn end_event(&mut self, end: usize, span: &mut ErrorSpan) {
         let event = std::mem::take(&mut self.event);
         self.had_error |= event.is_error;
-        if self.first == First::Undecided && event.has_data {
-            self.first = First::Fine;
+        if self.first == FirstEvent::Undecided && event.has_data {
+            self.first = FirstEvent::NoError;
         }
-        if self.holding {
-            self.holding = false;
-            seen.release_at = Some(end);
+        if self.is_holding {
+            self.is_holding = false;
+            span.release_at = Some(end);
         }
         self.scanner.reset();
     }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::gemini::inflate::Inflate;
+use crate::gemini::response::inflate::Inflater;
 use crate::pool::health::verdict::{QuotaWindow, Violation};
 
 /// More than this of a compressed error is a bomb, not a message.
-const DECODED_LIMIT: usize = 1024 * 1024;
+const MAX_DECODED_BYTES: usize = 1024 * 1024;
 
 /// What is kept of a text that is no JSON.
-const MESSAGE_LIMIT: usize = 500;
+const MAX_MESSAGE_CHARACTERS: usize = 500;
 
 /// What an error answer says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct ErrorBody {
     /// `error.code`, where it is a number.
     pub code: Option<u16>,
     /// `error.code` where it is a word, as the Interactions API has it.
-    pub code_text: Option<String>,
+    pub symbolic_code: Option<String>,
     /// `error.status`, such as `RESOURCE_EXHAUSTED`.
     pub status: Option<String>,
     pub message: String,
@@ -56,18 +56,18 @@ pub struct ErrorInfo {
 }
 
 /// Undoes the content encoding of a whole body; `None` when that is impossible or it grows past all reason.
-pub fn decode<'a>(bytes: &'a [u8], content_encoding: Option<&str>) -> Option<Cow<'a, [u8]>> {
+pub fn decode_body<'a>(bytes: &'a [u8], content_encoding: Option<&str>) -> Option<Cow<'a, [u8]>> {
     let encoding = content_encoding.unwrap_or_default().trim();
     if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
         return Some(Cow::Borrowed(bytes));
     }
-    let mut inflate = Inflate::new(encoding)?;
+    let mut inflater = Inflater::new(encoding)?;
     let mut decoded = Vec::new();
     for chunk in bytes.chunks(1024) {
-        inflate
-            .push(chunk, |piece| decoded.extend_from_slice(piece))
+        inflater
+            .inflate(chunk, |piece| decoded.extend_from_slice(piece))
             .ok()?;
-        if decoded.len() > DECODED_LIMIT {
+        if decoded.len() > MAX_DECODED_BYTES {
             return None;
         }
     }
@@ -82,8 +82,8 @@ impl ErrorBody {
         if text.first() == Some(&b'<') {
             return Self::of_page(text);
         }
-        json_of(text)
-            .or_else(|| in_events(text))
+        error_in_json(text)
+            .or_else(|| error_in_events(text))
             .unwrap_or_else(|| Self {
                 message: excerpt(text),
                 ..Self::default()
@@ -120,9 +120,9 @@ impl ErrorBody {
         let mut body = Self {
             kind: BodyKind::Json,
             code: code_number.and_then(|code| u16::try_from(code).ok()),
-            code_text: text_at(error, "code").filter(|_| code_number.is_none()),
-            status: text_at(error, "status"),
-            message: text_at(error, "message")
+            symbolic_code: string_at(error, "code").filter(|_| code_number.is_none()),
+            status: string_at(error, "status"),
+            message: string_at(error, "message")
                 .or_else(|| error.as_str().map(str::to_owned))
                 .unwrap_or_default(),
             ..Self::default()
@@ -132,7 +132,7 @@ impl ErrorBody {
         }
         // The form that `$.xgafv=1` asks for has `errors` instead of `details`.
         for entry in elements(&error["errors"]) {
-            let reason = text_at(entry, "reason").unwrap_or_default();
+            let reason = string_at(entry, "reason").unwrap_or_default();
             body.infos.push(ErrorInfo {
                 reason,
                 ..ErrorInfo::default()
@@ -150,15 +150,15 @@ impl ErrorBody {
         let kind = detail["@type"].as_str().unwrap_or_default();
         match kind.rsplit('.').next().unwrap_or_default() {
             "ErrorInfo" => self.infos.push(ErrorInfo {
-                reason: text_at(detail, "reason").unwrap_or_default(),
-                consumer: text_at(&detail["metadata"], "consumer"),
-                method_name: text_at(&detail["metadata"], "methodName"),
-                quota_limit: text_at(&detail["metadata"], "quota_limit"),
-                quota_limit_value: text_at(&detail["metadata"], "quota_limit_value"),
-                quota_metric: text_at(&detail["metadata"], "quota_metric"),
+                reason: string_at(detail, "reason").unwrap_or_default(),
+                consumer: string_at(&detail["metadata"], "consumer"),
+                method_name: string_at(&detail["metadata"], "methodName"),
+                quota_limit: string_at(&detail["metadata"], "quota_limit"),
+                quota_limit_value: string_at(&detail["metadata"], "quota_limit_value"),
+                quota_metric: string_at(&detail["metadata"], "quota_metric"),
             }),
             "QuotaFailure" => {
-                let limit_named = names_a_limit(&self.message);
+                let limit_named = states_nonzero_limit(&self.message);
                 let violations = elements(&detail["violations"]);
                 self.violations
                     .extend(violations.map(|v| violation_of(v, limit_named)));
@@ -173,13 +173,13 @@ impl ErrorBody {
 }
 
 /// An error object, bare or as the first element of an array that is one.
-fn json_of(text: &[u8]) -> Option<ErrorBody> {
+fn error_in_json(text: &[u8]) -> Option<ErrorBody> {
     let document: Value = serde_json::from_slice(text).ok()?;
     let candidates = match &document {
         Value::Array(elements) => elements.as_slice(),
         other => std::slice::from_ref(other),
     };
-    let error = candidates.iter().find_map(error_in);
+    let error = candidates.iter().find_map(error_value_in);
     Some(error.map_or_else(
         || ErrorBody {
             kind: BodyKind::Json,
@@ -190,7 +190,7 @@ fn json_of(text: &[u8]) -> Option<ErrorBody> {
     ))
 }
 
-fn error_in(object: &Value) -> Option<&Value> {
+fn error_value_in(object: &Value) -> Option<&Value> {
     let error = object.get("error").filter(|error| !error.is_null());
     error.or_else(|| {
         let is_bare = object.get("code").is_some() && object.get("message").is_some();
@@ -199,7 +199,7 @@ fn error_in(object: &Value) -> Option<&Value> {
 }
 
 /// The first error among `data:` events, or in bare JSON after them.
-fn in_events(text: &[u8]) -> Option<ErrorBody> {
+fn error_in_events(text: &[u8]) -> Option<ErrorBody> {
     let mut data = Vec::new();
     let mut at = 0;
     for line in text.split_inclusive(|&byte| byte == b'\n') {
@@ -217,7 +217,7 @@ fn in_events(text: &[u8]) -> Option<ErrorBody> {
                 .next()?
                 .ok()
                 .as_ref()
-                .and_then(error_in)
+                .and_then(error_value_in)
                 .map(ErrorBody::of_value);
         }
         at += line.len();
@@ -227,18 +227,18 @@ fn in_events(text: &[u8]) -> Option<ErrorBody> {
 
 fn error_of_event(data: &[u8]) -> Option<ErrorBody> {
     let event: Value = serde_json::from_slice(data).ok()?;
-    error_in(&event).map(ErrorBody::of_value)
+    error_value_in(&event).map(ErrorBody::of_value)
 }
 
 fn violation_of(violation: &Value, limit_named: bool) -> Violation {
-    let quota_id = text_at(violation, "quotaId").unwrap_or_default();
+    let quota_id = string_at(violation, "quotaId").unwrap_or_default();
     let value = &violation["quotaValue"];
     let stated = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     Violation {
         window: window_of(&quota_id),
         quota_id,
-        metric: text_at(violation, "quotaMetric").unwrap_or_default(),
-        model: text_at(&violation["quotaDimensions"], "model"),
+        metric: string_at(violation, "quotaMetric").unwrap_or_default(),
+        model: string_at(&violation["quotaDimensions"], "model"),
         // Google's JSON leaves zeros out: a limit that nobody states is a limit of 0.
         limit: stated.or((!limit_named && !quota_id_is_missing(violation)).then_some(0)),
     }
@@ -274,12 +274,12 @@ fn window_of(quota_id: &str) -> QuotaWindow {
 }
 
 /// Whether the message states a limit above zero, as in `limit: 20`.
-fn names_a_limit(message: &str) -> bool {
+fn states_nonzero_limit(message: &str) -> bool {
     limits_in(message).any(|limit| limit != "0")
 }
 
 /// Whether the message states a limit of zero: the project's tier does not have this model at all.
-pub fn names_limit_zero(message: &str) -> bool {
+pub fn states_zero_limit(message: &str) -> bool {
     limits_in(message).any(|limit| limit == "0")
 }
 
@@ -327,7 +327,7 @@ fn duration(text: &str) -> Option<Duration> {
 
 /// How what names a project begins, in `consumer` and in messages; the last is how `SERVICE_DISABLED` puts it, which on
 /// the Interactions surface comes without details.
-const PROJECT_MARKS: [&str; 3] = [
+const PROJECT_PREFIXES: [&str; 3] = [
     "projects/",
     "project_number:",
     "has not been used in project ",
@@ -339,14 +339,14 @@ fn project_in(body: &ErrorBody) -> Option<String> {
         .iter()
         .filter_map(|info| info.consumer.as_deref());
     let consumer = consumers.into_iter().find_map(|consumer| {
-        let mut marks = PROJECT_MARKS.iter();
-        marks.find_map(|mark| consumer.strip_prefix(mark))
+        let mut prefixes = PROJECT_PREFIXES.iter();
+        prefixes.find_map(|prefix| consumer.strip_prefix(prefix))
     });
     let id = consumer.or_else(|| {
         // A path such as `projects/…` may be part of what a client sent.
-        let (_, rest) = PROJECT_MARKS[1..]
+        let (_, rest) = PROJECT_PREFIXES[1..]
             .iter()
-            .find_map(|mark| body.message.split_once(mark))?;
+            .find_map(|prefix| body.message.split_once(prefix))?;
         let end = rest
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(rest.len());
@@ -360,13 +360,13 @@ fn elements(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text_at(object: &Value, key: &str) -> Option<String> {
+fn string_at(object: &Value, key: &str) -> Option<String> {
     object.get(key)?.as_str().map(str::to_owned)
 }
 
 fn excerpt(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&text[..text.len().min(4 * MESSAGE_LIMIT)]);
-    text.chars().take(MESSAGE_LIMIT).collect()
+    let text = String::from_utf8_lossy(&text[..text.len().min(4 * MAX_MESSAGE_CHARACTERS)]);
+    text.chars().take(MAX_MESSAGE_CHARACTERS).collect()
 }
 
 #[cfg(test)]
@@ -421,7 +421,7 @@ mod tests {
 
         let word = ErrorBody::read(br#"{"error":{"code":"quota_exceeded","message":"later"}}"#);
         assert_eq!(
-            (word.code, word.code_text.as_deref()),
+            (word.code, word.symbolic_code.as_deref()),
             (None, Some("quota_exceeded"))
         );
 
@@ -519,7 +519,7 @@ mod tests {
             ("limit: 20", false),
             ("no limit", false),
         ] {
-            assert_eq!(names_limit_zero(message), expected, "{message}");
+            assert_eq!(states_zero_limit(message), expected, "{message}");
         }
     }
 
@@ -531,21 +531,21 @@ mod tests {
             encoder.finish().unwrap()
         };
 
-        assert_eq!(decode(b"x", None).as_deref(), Some(b"x".as_slice()));
+        assert_eq!(decode_body(b"x", None).as_deref(), Some(b"x".as_slice()));
         assert_eq!(
-            decode(b"x", Some("Identity")).as_deref(),
+            decode_body(b"x", Some("Identity")).as_deref(),
             Some(b"x".as_slice())
         );
         assert_eq!(
-            decode(&pack(b"x"), Some("gzip")).as_deref(),
+            decode_body(&pack(b"x"), Some("gzip")).as_deref(),
             Some(b"x".as_slice())
         );
         assert_eq!(
-            decode(&pack(&vec![0; 2 * DECODED_LIMIT]), Some("gzip")),
+            decode_body(&pack(&vec![0; 2 * MAX_DECODED_BYTES]), Some("gzip")),
             None
         );
-        assert_eq!(decode(b"x", Some("gzip")), None);
-        assert_eq!(decode(b"x", Some("zstd")), None);
+        assert_eq!(decode_body(b"x", Some("gzip")), None);
+        assert_eq!(decode_body(b"x", Some("zstd")), None);
     }
 
     proptest! {

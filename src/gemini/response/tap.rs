@@ -1,19 +1,19 @@
-//! `Tap`: reads an answer beside the stream, and neither changes, delays nor holds a byte of it.
+//! `ResponseTap`: reads an answer beside the stream, and neither changes, delays nor holds a byte of it.
 
 use serde_json::Value;
 
-use crate::gemini::births::{Births, Told};
-use crate::gemini::error_body::ErrorBody;
-use crate::gemini::event_reader::{EventReader, First, Framing, Seen};
-use crate::gemini::inflate::Inflate;
-use crate::gemini::json_scan::{Found, Path, Scanner};
+use crate::gemini::errors::error_body::ErrorBody;
+use crate::gemini::resources::created::{CreatedResourcesReader, ObservedResources};
+use crate::gemini::response::events::{ErrorSpan, EventFraming, EventReader, FirstEvent};
+use crate::gemini::response::inflate::Inflater;
+use crate::gemini::response::json::{JsonPath, JsonScanner, ScannedValue};
+use crate::gemini::response::usage;
 use crate::gemini::target::Surface;
-use crate::gemini::usage;
 use crate::pool::quota::usage::TokenUsage;
 
 /// What an answer said of itself, as far as it came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answered {
+pub struct ResponseSummary {
     pub usage: TokenUsage,
     /// Whether `usage` was used up by this request: counting tokens is free, and a cache's size is no charge.
     pub is_charged: bool,
@@ -24,29 +24,29 @@ pub struct Answered {
     /// The last error inside an answer that began well.
     pub error: Option<ErrorBody>,
     /// What it told of resources.
-    pub told: Told,
+    pub observed: ObservedResources,
 }
 
 /// Reads one answer.
 #[derive(Debug)]
-pub struct Tap {
+pub struct ResponseTap {
     surface: Surface,
-    input: Input,
+    input: TapInput,
     reader: EventReader,
     /// An error has begun inside compressed bytes.
-    holds: bool,
-    births: Option<Births>,
+    has_held_error: bool,
+    created_resources: Option<CreatedResourcesReader>,
 }
 
 #[derive(Debug)]
-enum Input {
+enum TapInput {
     Plain,
-    Packed(Inflate),
+    Compressed(Inflater),
     /// Nothing to read: no JSON, or an encoding that cannot be undone.
-    Blind,
+    Unreadable,
 }
 
-const NATIVE: &[Path] = &[
+const NATIVE: &[JsonPath] = &[
     &["error"],
     &["usageMetadata"],
     &["modelVersion"],
@@ -56,7 +56,7 @@ const NATIVE: &[Path] = &[
     &["name"],
 ];
 
-const OPENAI: &[Path] = &[
+const OPENAI: &[JsonPath] = &[
     &["error"],
     &["usage"],
     &["model"],
@@ -65,7 +65,7 @@ const OPENAI: &[Path] = &[
 ];
 
 /// Whole answers have at the root what the events of a stream have inside `interaction`.
-const INTERACTIONS: &[Path] = &[
+const INTERACTIONS: &[JsonPath] = &[
     &["error"],
     &["usage"],
     &["interaction", "usage"],
@@ -80,7 +80,7 @@ const INTERACTIONS: &[Path] = &[
 /// `error` comes first among the paths of every surface.
 const ERROR: usize = 0;
 
-impl Tap {
+impl ResponseTap {
     pub fn new(
         surface: Surface,
         content_type: Option<&str>,
@@ -91,113 +91,121 @@ impl Tap {
             Surface::OpenAi => OPENAI,
             Surface::Interactions => INTERACTIONS,
         };
-        let framing = Framing::of_content_type(content_type);
+        let framing = EventFraming::of_content_type(content_type);
         let encoding = content_encoding.unwrap_or_default().trim();
         let input = if framing.is_none() {
-            Input::Blind
+            TapInput::Unreadable
         } else if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
-            Input::Plain
+            TapInput::Plain
         } else {
-            Inflate::new(encoding).map_or(Input::Blind, Input::Packed)
+            Inflater::new(encoding).map_or(TapInput::Unreadable, TapInput::Compressed)
         };
-        let framing = framing.unwrap_or(Framing::Json);
-        let reader = EventReader::new(Scanner::new(paths), ERROR, framing);
+        let framing = framing.unwrap_or(EventFraming::Json);
+        let reader = EventReader::new(JsonScanner::new(paths), ERROR, framing);
         Self {
             surface,
             input,
             reader,
-            holds: false,
-            births: None,
+            has_held_error: false,
+            created_resources: None,
         }
     }
 
     /// Has the names of resources read too.
     #[must_use]
-    pub fn noticing(mut self, births: Option<Births>) -> Self {
-        self.births = births;
+    pub fn with_created_resources(
+        mut self,
+        created_resources: Option<CreatedResourcesReader>,
+    ) -> Self {
+        self.created_resources = created_resources;
         self
     }
 
     /// How many names of resources the answer has told so far.
-    pub fn names_told(&self) -> usize {
-        self.births.as_ref().map_or(0, Births::count)
+    pub fn observed_count(&self) -> usize {
+        self.created_resources
+            .as_ref()
+            .map_or(0, CreatedResourcesReader::name_count)
     }
 
     /// What the answer has told of resources so far.
-    pub fn told(&self) -> Told {
-        self.births.as_ref().map(Births::told).unwrap_or_default()
+    pub fn observed(&self) -> ObservedResources {
+        self.created_resources
+            .as_ref()
+            .map(CreatedResourcesReader::observed)
+            .unwrap_or_default()
     }
 
     /// Reads the next bytes and tells which of them belong to errors. Compressed ones cannot be cut where an error
     /// begins or ends: of them whole chunks are told, to the end of the answer.
-    pub fn feed(&mut self, bytes: &[u8]) -> Seen {
-        let (reader, births) = (&mut self.reader, &mut self.births);
+    pub fn feed(&mut self, bytes: &[u8]) -> ErrorSpan {
+        let (reader, created_resources) = (&mut self.reader, &mut self.created_resources);
         match &mut self.input {
-            Input::Plain => {
-                if let Some(births) = births {
-                    births.feed(bytes);
+            TapInput::Plain => {
+                if let Some(created_resources) = created_resources {
+                    created_resources.feed(bytes);
                 }
                 return reader.feed(bytes);
             }
-            Input::Packed(inflate) => {
-                let holds = &mut self.holds;
-                let undone = inflate.push(bytes, |plain| {
-                    if let Some(births) = births {
-                        births.feed(plain);
+            TapInput::Compressed(inflater) => {
+                let has_held_error = &mut self.has_held_error;
+                let inflated = inflater.inflate(bytes, |plain| {
+                    if let Some(created_resources) = created_resources {
+                        created_resources.feed(plain);
                     }
-                    *holds |= reader.feed(plain).hold_from.is_some();
+                    *has_held_error |= reader.feed(plain).hold_from.is_some();
                 });
-                if undone.is_err() {
-                    self.input = Input::Blind;
+                if inflated.is_err() {
+                    self.input = TapInput::Unreadable;
                 }
             }
-            Input::Blind => {}
+            TapInput::Unreadable => {}
         }
-        Seen {
-            hold_from: self.holds.then_some(0),
+        ErrorSpan {
+            hold_from: self.has_held_error.then_some(0),
             release_at: None,
         }
     }
 
     /// Whether the last error holds what `is_secret` knows. Of one that is not here whole it must be feared.
-    pub fn error_tells(&self, is_secret: impl Fn(&[u8]) -> bool) -> bool {
+    pub fn error_contains(&self, is_secret: impl Fn(&[u8]) -> bool) -> bool {
         match self.raw(&[ERROR]) {
-            Found::Raw(raw) => is_secret(raw),
-            Found::Nothing | Found::TooLong => true,
+            ScannedValue::Raw(raw) => is_secret(raw),
+            ScannedValue::Absent | ScannedValue::TooLong => true,
         }
     }
 
     /// What the answer begins with: an error, as soon as that is known, or something else.
-    pub fn first(&self) -> First {
-        match (&self.input, self.reader.first()) {
-            (Input::Blind, First::Undecided) => First::Fine,
-            (Input::Plain | Input::Packed(_) | Input::Blind, first) => first,
+    pub fn first_event(&self) -> FirstEvent {
+        match (&self.input, self.reader.first_event()) {
+            (TapInput::Unreadable, FirstEvent::Undecided) => FirstEvent::NoError,
+            (TapInput::Plain | TapInput::Compressed(_) | TapInput::Unreadable, first) => first,
         }
     }
 
     /// Whether nothing was half said when the body ended here; `false` asks for a blank line before another event.
-    pub fn ended_well(&self) -> bool {
+    pub fn can_end_here(&self) -> bool {
         match self.input {
-            Input::Blind => true,
-            Input::Plain | Input::Packed(_) => self.reader.ended_well(),
+            TapInput::Unreadable => true,
+            TapInput::Plain | TapInput::Compressed(_) => self.reader.can_end_here(),
         }
     }
 
     /// What was read so far; a half event counts for nothing, but of a half document the whole values do.
-    pub fn finish(&self) -> Answered {
-        let answered = match self.surface {
-            Surface::Native => self.native(),
-            Surface::OpenAi => self.openai(),
-            Surface::Interactions => self.interaction(),
+    pub fn summary(&self) -> ResponseSummary {
+        let summary = match self.surface {
+            Surface::Native => self.native_summary(),
+            Surface::OpenAi => self.openai_summary(),
+            Surface::Interactions => self.interaction_summary(),
         };
-        Answered {
+        ResponseSummary {
             error: self.error(),
-            told: self.told(),
-            ..answered
+            observed: self.observed(),
+            ..summary
         }
     }
 
-    fn native(&self) -> Answered {
+    fn native_summary(&self) -> ResponseSummary {
         let metadata = self.value(&[1]);
         let total = self.value(&[5]);
         let is_cache = self
@@ -208,7 +216,7 @@ impl Tap {
             Some(metadata) => (usage::of_native(metadata), true),
             None => (usage::of_count(total.as_ref()), false),
         };
-        Answered {
+        ResponseSummary {
             usage,
             is_charged,
             model_version: self.text(&[2]),
@@ -216,25 +224,25 @@ impl Tap {
             service_tier: metadata
                 .as_ref()
                 .and_then(|data| text_of(&data["serviceTier"])),
-            ..Answered::default()
+            ..ResponseSummary::default()
         }
     }
 
-    fn openai(&self) -> Answered {
+    fn openai_summary(&self) -> ResponseSummary {
         let usage = self.value(&[1]);
-        Answered {
+        ResponseSummary {
             usage: usage.as_ref().map(usage::of_openai).unwrap_or_default(),
             is_charged: usage.is_some(),
             model_version: self.text(&[2]),
             finish_reason: self.text(&[3]),
             service_tier: self.text(&[4]),
-            ..Answered::default()
+            ..ResponseSummary::default()
         }
     }
 
-    fn interaction(&self) -> Answered {
+    fn interaction_summary(&self) -> ResponseSummary {
         let usage = self.value(&[1, 2]);
-        Answered {
+        ResponseSummary {
             usage: usage
                 .as_ref()
                 .map(usage::of_interaction)
@@ -243,7 +251,7 @@ impl Tap {
             model_version: self.text(&[3, 4]),
             finish_reason: self.text(&[5, 6]),
             service_tier: self.text(&[7, 8]),
-            ..Answered::default()
+            ..ResponseSummary::default()
         }
     }
 
@@ -252,8 +260,8 @@ impl Tap {
             return None;
         }
         Some(match self.raw(&[ERROR]) {
-            Found::Raw(raw) => ErrorBody::of_error(raw),
-            Found::Nothing | Found::TooLong => ErrorBody::default(),
+            ScannedValue::Raw(raw) => ErrorBody::of_error(raw),
+            ScannedValue::Absent | ScannedValue::TooLong => ErrorBody::default(),
         })
     }
 
@@ -263,19 +271,19 @@ impl Tap {
 
     fn value(&self, paths: &[usize]) -> Option<Value> {
         match self.raw(paths) {
-            Found::Raw(raw) => serde_json::from_slice(raw).ok(),
-            Found::Nothing | Found::TooLong => None,
+            ScannedValue::Raw(raw) => serde_json::from_slice(raw).ok(),
+            ScannedValue::Absent | ScannedValue::TooLong => None,
         }
     }
 
-    fn raw(&self, paths: &[usize]) -> Found<'_> {
+    fn raw(&self, paths: &[usize]) -> ScannedValue<'_> {
         let scanner = &self.reader.scanner;
-        let kept = scanner.latest_of(paths);
-        if kept == Found::Nothing && self.reader.is_document() {
-            let pending = paths.iter().map(|&path| scanner.pending_at(path));
+        let kept = scanner.latest_value_of(paths);
+        if kept == ScannedValue::Absent && self.reader.is_document() {
+            let pending = paths.iter().map(|&path| scanner.pending_value_at(path));
             return pending
                 .into_iter()
-                .find(|found| *found != Found::Nothing)
+                .find(|found| *found != ScannedValue::Absent)
                 .unwrap_or(kept);
         }
         kept

@@ -3,23 +3,24 @@
 use http::Method;
 use serde_json::value::RawValue;
 
-use crate::gemini::resource_name::{ResourceKind, ResourceName};
-use crate::gemini::target::{Surface, Target, parameter};
+use crate::gemini::resources::name::{ResourceKind, ResourceName};
+use crate::gemini::target::{Surface, Target};
+use crate::gemini::url::query_parameter;
 use crate::pool::keys::upstream_key::ProjectId;
 
 /// So many bytes of a page are read; a page of 1000 names has some hundred kilobytes.
-pub const PAGE_LIMIT: usize = 16 * 1024 * 1024;
+pub const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A list that a client asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listing {
+pub struct ResourceListing {
     pub kind: ResourceKind,
-    form: Form,
+    format: ListFormat,
 }
 
 /// How a list is written: Google's has tokens of pages, `OpenAI`'s goes on after an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum ListFormat {
     Native,
     OpenAi,
 }
@@ -27,12 +28,12 @@ enum Form {
 /// Where a list goes on: for Google's form, in which of our projects and with which of Google's tokens, empty at its
 /// beginning; for `OpenAI`'s, after which of the things.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cursor {
-    Token {
+pub enum ListCursor {
+    PageToken {
         project_id: ProjectId,
         token: String,
     },
-    After {
+    AfterId {
         name: ResourceName,
         id: String,
     },
@@ -40,17 +41,17 @@ pub enum Cursor {
 
 /// One page of one project.
 #[derive(Debug)]
-pub struct Page<'a> {
+pub struct ListPage<'a> {
     /// The field that the things stand in.
     field: String,
-    pub items: Vec<Item<'a>>,
+    pub items: Vec<ListItem<'a>>,
     /// Google's token for the next page, or in `OpenAI`'s form the id after which there is more.
     pub next: Option<String>,
 }
 
 /// One thing of a list, as it was written.
 #[derive(Debug)]
-pub struct Item<'a> {
+pub struct ListItem<'a> {
     pub name: Option<ResourceName>,
     id: String,
     raw: &'a str,
@@ -58,9 +59,9 @@ pub struct Item<'a> {
 
 /// A client's token is not one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadCursor;
+pub struct InvalidCursor;
 
-impl Listing {
+impl ResourceListing {
     /// The list that a request asks for, if it is one of what belongs to projects. What is inside a resource, such as the
     /// documents of a store, is its project's alone.
     pub fn of(method: &Method, target: &Target) -> Option<Self> {
@@ -70,42 +71,42 @@ impl Listing {
         let (collections, verb) = target.operation.as_deref()?.rsplit_once('.')?;
         let collection = collections.rsplit('.').next()?;
         let kind = ResourceKind::of_collection(collection).filter(|_| verb == "list")?;
-        let form = match target.surface {
-            Surface::OpenAi => Form::OpenAi,
-            Surface::Native | Surface::Interactions => Form::Native,
+        let format = match target.surface {
+            Surface::OpenAi => ListFormat::OpenAi,
+            Surface::Native | Surface::Interactions => ListFormat::Native,
         };
-        Some(Self { kind, form })
+        Some(Self { kind, format })
     }
 
     /// Where the client wants the list to go on; `None`: at its beginning.
-    pub fn cursor(self, path_and_query: &str) -> Result<Option<Cursor>, BadCursor> {
+    pub fn cursor(self, path_and_query: &str) -> Result<Option<ListCursor>, InvalidCursor> {
         let query = path_and_query
             .split_once('?')
             .map_or("", |(_, query)| query);
-        let asked = parameter(query, self.parameter()).filter(|text| !text.is_empty());
+        let asked = query_parameter(query, self.cursor_parameter()).filter(|text| !text.is_empty());
         let Some(text) = asked else { return Ok(None) };
-        let cursor = match self.form {
-            Form::OpenAi => {
+        let cursor = match self.format {
+            ListFormat::OpenAi => {
                 let name = ResourceName::of_id(self.kind, &text);
-                name.map(|name| Cursor::After { name, id: text })
+                name.map(|name| ListCursor::AfterId { name, id: text })
             }
-            Form::Native => text.strip_prefix("pool-").and_then(|rest| {
+            ListFormat::Native => text.strip_prefix("pool-").and_then(|rest| {
                 let (project, token) = rest.split_once('-')?;
-                Some(Cursor::Token {
+                Some(ListCursor::PageToken {
                     project_id: ProjectId(project.parse().ok()?),
                     token: token.to_owned(),
                 })
             }),
         };
-        cursor.map(Some).ok_or(BadCursor)
+        cursor.map(Some).ok_or(InvalidCursor)
     }
 
     /// The path and query for a project's page: the client's, but for where it goes on.
-    pub fn page_of(self, path_and_query: &str, from: Option<&str>) -> String {
+    pub fn page_path(self, path_and_query: &str, from: Option<&str>) -> String {
         let (path, query) = path_and_query
             .split_once('?')
             .unwrap_or((path_and_query, ""));
-        let is_cursor = |pair: &&str| pair.split('=').next() == Some(self.parameter());
+        let is_cursor = |pair: &&str| pair.split('=').next() == Some(self.cursor_parameter());
         let mut pairs: Vec<String> = query
             .split('&')
             .filter(|pair| !pair.is_empty() && !is_cursor(pair))
@@ -113,7 +114,7 @@ impl Listing {
             .collect();
         if let Some(from) = from.filter(|from| !from.is_empty()) {
             let mut pair = form_urlencoded::Serializer::new(String::new());
-            pairs.push(pair.append_pair(self.parameter(), from).finish());
+            pairs.push(pair.append_pair(self.cursor_parameter(), from).finish());
         }
         if pairs.is_empty() {
             path.to_owned()
@@ -122,15 +123,15 @@ impl Listing {
         }
     }
 
-    fn parameter(self) -> &'static str {
-        match self.form {
-            Form::Native => "pageToken",
-            Form::OpenAi => "after",
+    fn cursor_parameter(self) -> &'static str {
+        match self.format {
+            ListFormat::Native => "pageToken",
+            ListFormat::OpenAi => "after",
         }
     }
 
     /// Reads a page; `None`: it is none.
-    pub fn read(self, body: &[u8]) -> Option<Page<'_>> {
+    pub fn parse_page(self, body: &[u8]) -> Option<ListPage<'_>> {
         let fields: Vec<(String, &RawValue)> = fields_of(body)?;
         let (mut field, mut raws, mut next, mut has_more) = (None, Vec::new(), None, false);
         for (name, value) in fields {
@@ -147,38 +148,38 @@ impl Listing {
         }
         let items = raws.into_iter().map(|raw| self.item(raw.get()));
         let items: Vec<_> = items.collect();
-        if self.form == Form::OpenAi {
+        if self.format == ListFormat::OpenAi {
             let last = items.last().map(|item| item.id.clone());
             next = last.filter(|_| has_more);
         }
-        Some(Page {
-            field: field.unwrap_or_else(|| self.empty().field),
+        Some(ListPage {
+            field: field.unwrap_or_else(|| self.empty_page().field),
             items,
             next: next.filter(|next: &String| !next.is_empty()),
         })
     }
 
-    fn item(self, raw: &str) -> Item<'_> {
+    fn item(self, raw: &str) -> ListItem<'_> {
         let value: serde_json::Value = serde_json::from_str(raw).unwrap_or_default();
         let text = |key: &str| value[key].as_str().map(ToOwned::to_owned);
-        let by_id = self.form == Form::OpenAi || self.kind.is_named_by_id();
+        let by_id = self.format == ListFormat::OpenAi || self.kind.is_named_by_id();
         let id = if by_id { text("id") } else { text("name") }.unwrap_or_default();
         let name = if by_id {
             ResourceName::of_id(self.kind, &id)
         } else {
             ResourceName::of_text(&id)
         };
-        Item { name, id, raw }
+        ListItem { name, id, raw }
     }
 
     /// A page for the client; `next`: in which project the list goes on, and from where.
-    pub fn write(self, page: &Page<'_>, next: Option<(ProjectId, &str)>) -> String {
+    pub fn write_page(self, page: &ListPage<'_>, next: Option<(ProjectId, &str)>) -> String {
         let raws: Vec<_> = page.items.iter().map(|item| item.raw).collect();
         let items = raws.join(",\n    ");
         let text = |text: &str| serde_json::Value::from(text).to_string();
         let field = text(&page.field);
-        match self.form {
-            Form::Native => {
+        match self.format {
+            ListFormat::Native => {
                 let items = (!raws.is_empty()).then(|| format!("  {field}: [\n    {items}\n  ]"));
                 let token = next.map(|(project, token)| format!("pool-{}-{token}", project.0));
                 let token = token.map(|token| format!("  \"nextPageToken\": {}", text(&token)));
@@ -189,9 +190,9 @@ impl Listing {
                     format!("{{\n{}\n}}\n", fields.join(",\n"))
                 }
             }
-            Form::OpenAi => {
+            ListFormat::OpenAi => {
                 let id =
-                    |item: Option<&Item>| item.map_or("null".to_owned(), |item| text(&item.id));
+                    |item: Option<&ListItem>| item.map_or("null".to_owned(), |item| text(&item.id));
                 format!(
                     "{{\"object\":\"list\",{field}:[{}],\"first_id\":{},\"last_id\":{},\"has_more\":{}}}\n",
                     raws.join(","),
@@ -204,12 +205,12 @@ impl Listing {
     }
 
     /// An empty page.
-    pub fn empty(self) -> Page<'static> {
-        let field = match self.form {
-            Form::Native => self.kind.collection(),
-            Form::OpenAi => "data",
+    pub fn empty_page(self) -> ListPage<'static> {
+        let field = match self.format {
+            ListFormat::Native => self.kind.collection(),
+            ListFormat::OpenAi => "data",
         };
-        Page {
+        ListPage {
             field: field.to_owned(),
             items: Vec::new(),
             next: None,
@@ -246,14 +247,14 @@ fn fields_of(body: &[u8]) -> Option<Vec<(String, &RawValue)>> {
 mod tests {
     use super::*;
 
-    fn listing(line: &str) -> Option<Listing> {
+    fn listing(line: &str) -> Option<ResourceListing> {
         let (method, path) = line.split_once(' ').unwrap();
         let method = method.parse().unwrap();
         let (path, query) = path
             .split_once('?')
             .map_or((path, None), |(path, query)| (path, Some(query)));
         let target = Target::read(&method, path, query, false).unwrap();
-        Listing::of(&method, &target)
+        ResourceListing::of(&method, &target)
     }
 
     #[test]
@@ -291,26 +292,29 @@ mod tests {
     #[test]
     fn a_list_goes_on_where_its_token_says() {
         let native = listing("GET /v1beta/files").unwrap();
-        let cursor = Cursor::Token {
+        let cursor = ListCursor::PageToken {
             project_id: ProjectId(12),
             token: "a-b=/+".to_owned(),
         };
         let asked = "/v1beta/files?pageSize=2&pageToken=pool-12-a-b%3D%2F%2B";
         assert_eq!(native.cursor(asked), Ok(Some(cursor)));
         assert_eq!(native.cursor("/v1beta/files?pageToken="), Ok(None));
-        assert_eq!(native.cursor("/v1beta/files?pageToken=x"), Err(BadCursor));
+        assert_eq!(
+            native.cursor("/v1beta/files?pageToken=x"),
+            Err(InvalidCursor)
+        );
         assert_eq!(
             native.cursor("/v1beta/files?pageToken=pool-x-y"),
-            Err(BadCursor)
+            Err(InvalidCursor)
         );
-        assert_eq!(native.page_of(asked, None), "/v1beta/files?pageSize=2");
-        assert_eq!(native.page_of("/v1beta/files", Some("")), "/v1beta/files");
+        assert_eq!(native.page_path(asked, None), "/v1beta/files?pageSize=2");
+        assert_eq!(native.page_path("/v1beta/files", Some("")), "/v1beta/files");
         assert_eq!(
-            native.page_of(asked, Some("a-b=/+")),
+            native.page_path(asked, Some("a-b=/+")),
             "/v1beta/files?pageSize=2&pageToken=a-b%3D%2F%2B"
         );
         let openai = listing("GET /v1beta/openai/files").unwrap();
-        let after = Cursor::After {
+        let after = ListCursor::AfterId {
             name: ResourceName::of_text("files/a").unwrap(),
             id: "files/a".to_owned(),
         };
@@ -322,37 +326,41 @@ mod tests {
     fn what_is_left_of_a_page_stays_as_it_was_written() {
         let native = listing("GET /v1beta/files").unwrap();
         let body = "{\n  \"files\": [\n    {\n      \"name\": \"files/a\",\n      \"x\": 1.50\n    },\n    {\"name\": \"files/b\"}\n  ],\n  \"nextPageToken\": \"t\"\n}\n";
-        let mut page = native.read(body.as_bytes()).unwrap();
+        let mut page = native.parse_page(body.as_bytes()).unwrap();
         assert_eq!(page.next.as_deref(), Some("t"));
         let last = body.replace(",\n  \"nextPageToken\": \"t\"", "");
-        assert_eq!(native.write(&page, None), last);
+        assert_eq!(native.write_page(&page, None), last);
         page.items.remove(0);
         assert_eq!(
-            native.write(&page, Some((ProjectId(3), ""))),
+            native.write_page(&page, Some((ProjectId(3), ""))),
             "{\n  \"files\": [\n    {\"name\": \"files/b\"}\n  ],\n  \"nextPageToken\": \"pool-3-\"\n}\n"
         );
-        assert_eq!(native.write(&native.empty(), None), "{}\n");
-        assert!(native.read(b"{}").unwrap().items.is_empty());
-        assert!(native.read(b"[]").is_none());
+        assert_eq!(native.write_page(&native.empty_page(), None), "{}\n");
+        assert!(native.parse_page(b"{}").unwrap().items.is_empty());
+        assert!(native.parse_page(b"[]").is_none());
 
         let batches = listing("GET /v1beta/batches").unwrap();
         let page = batches
-            .read(br#"{"operations":[{"name":"batches/b"}]}"#)
+            .parse_page(br#"{"operations":[{"name":"batches/b"}]}"#)
             .unwrap();
         let names: Vec<_> = page.items.iter().flat_map(|item| &item.name).collect();
         assert_eq!(names, [&ResourceName::of_text("batches/b").unwrap()]);
-        assert!(batches.write(&page, None).contains("\"operations\": ["));
+        assert!(
+            batches
+                .write_page(&page, None)
+                .contains("\"operations\": [")
+        );
 
         let openai = listing("GET /v1beta/openai/files").unwrap();
         let body =
             br#"{"object":"list","data":[{"id":"files/a"},{"id":"files/b"}],"has_more":true}"#;
-        let page = openai.read(body).unwrap();
+        let page = openai.parse_page(body).unwrap();
         assert_eq!(page.next.as_deref(), Some("files/b"));
         assert_eq!(
-            openai.write(&page, None),
+            openai.write_page(&page, None),
             "{\"object\":\"list\",\"data\":[{\"id\":\"files/a\"},{\"id\":\"files/b\"}],\"first_id\":\"files/a\",\"last_id\":\"files/b\",\"has_more\":false}\n"
         );
-        let nothing = openai.write(&openai.empty(), None);
+        let nothing = openai.write_page(&openai.empty_page(), None);
         assert_eq!(
             nothing,
             "{\"object\":\"list\",\"data\":[],\"first_id\":null,\"last_id\":null,\"has_more\":false}\n"

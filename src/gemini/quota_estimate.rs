@@ -9,22 +9,22 @@ use crate::pool::quota::windows::QuotaAmount;
 /// About so many bytes of a body make a token.
 const BYTES_PER_TOKEN: usize = 4;
 /// A body with more than this holds files, of which the bytes tell nothing.
-const MOST_TOKENS: usize = 16 * 1024;
+const MAX_TOKENS: usize = 16 * 1024;
 
 /// How many requests Google will count, and about how many input tokens. Nothing for what only looks something up or
 /// counts tokens, which has quotas of its own.
 ///
 /// Each text of a batch of embeddings counts as a request, say 429 answers and Google's forum.
-pub fn demand(target: &Target, body: &[u8]) -> QuotaAmount {
+pub fn estimate_quota(target: &Target, body: &[u8]) -> QuotaAmount {
     let requests = match target.operation.as_deref() {
-        Some("batchEmbedContents" | "asyncBatchEmbedContent") => contents_in(body),
-        Some("embeddings") => texts_in(body),
+        Some("batchEmbedContents" | "asyncBatchEmbedContent") => count_contents(body),
+        Some("embeddings") => count_texts(body),
         Some(operation) if !uses_model(operation) => return QuotaAmount::default(),
         Some(_) => 1,
         None if target.model.is_some() => 1,
         None => return QuotaAmount::default(),
     };
-    let tokens = (body.len() / BYTES_PER_TOKEN).min(MOST_TOKENS);
+    let tokens = (body.len() / BYTES_PER_TOKEN).min(MAX_TOKENS);
     QuotaAmount {
         requests: requests.max(1),
         tokens: u64::try_from(tokens).unwrap_or(0),
@@ -41,7 +41,7 @@ fn uses_model(operation: &str) -> bool {
     !counts.contains(&operation) && !is_resource
 }
 
-fn contents_in(body: &[u8]) -> u64 {
+fn count_contents(body: &[u8]) -> u64 {
     #[derive(Deserialize)]
     struct Batch {
         requests: Vec<IgnoredAny>,
@@ -51,7 +51,7 @@ fn contents_in(body: &[u8]) -> u64 {
 }
 
 /// OpenAI's `input` is a text, texts, the tokens of a text, or the tokens of several.
-fn texts_in(body: &[u8]) -> u64 {
+fn count_texts(body: &[u8]) -> u64 {
     #[derive(Deserialize)]
     struct Embeddings {
         input: Input,
@@ -129,8 +129,8 @@ mod tests {
         for (method, path, body, expected) in cases {
             let method: Method = method.parse().unwrap();
             let target = Target::read(&method, path, None, false).unwrap();
-            let demand = demand(&target, body.as_bytes());
-            assert_eq!(demand.requests, expected, "{method} {path} {body}");
+            let estimate = estimate_quota(&target, body.as_bytes());
+            assert_eq!(estimate.requests, expected, "{method} {path} {body}");
         }
     }
 
@@ -139,7 +139,10 @@ mod tests {
         let path = "/v1beta/models/m:generateContent";
         let target = Target::read(&Method::POST, path, None, false).unwrap();
 
-        assert_eq!(demand(&target, &[b' '; 4_000]).tokens, 1_000);
-        assert_eq!(demand(&target, &vec![b' '; 4_000_000]).tokens, 16 * 1024);
+        assert_eq!(estimate_quota(&target, &[b' '; 4_000]).tokens, 1_000);
+        assert_eq!(
+            estimate_quota(&target, &vec![b' '; 4_000_000]).tokens,
+            16 * 1024
+        );
     }
 }

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::*;
 
-const PATHS: &[Path] = &[
+const PATHS: &[JsonPath] = &[
     &["usage"],
     &["a", "usage"],
     &["a", "b"],
@@ -11,19 +11,19 @@ const PATHS: &[Path] = &[
     &["error", "code"],
 ];
 
-fn scan(document: &[u8]) -> Scanner {
-    let mut scanner = Scanner::new(PATHS);
+fn scan(document: &[u8]) -> JsonScanner {
+    let mut scanner = JsonScanner::new(PATHS);
     scanner.feed(document);
     scanner
 }
 
-fn raw(text: &str) -> Found<'_> {
-    Found::Raw(text.as_bytes())
+fn raw(text: &str) -> ScannedValue<'_> {
+    ScannedValue::Raw(text.as_bytes())
 }
 
 #[test]
 fn the_last_value_at_a_path_is_found_and_look_alikes_are_not() {
-    let cases: &[(&str, usize, Found<'_>)] = &[
+    let cases: &[(&str, usize, ScannedValue<'_>)] = &[
         (r#"{"usage":1}"#, 0, raw("1")),
         (r#"{"usage" : "x" }"#, 0, raw(r#""x""#)),
         (
@@ -38,19 +38,19 @@ fn the_last_value_at_a_path_is_found_and_look_alikes_are_not() {
             0,
             raw("[2]"),
         ),
-        (r#"{"z":"{\"usage\":1}"}"#, 0, Found::Nothing),
-        (r#"{"z":{"usage":1}}"#, 0, Found::Nothing),
-        (r#"{"z":["usage",{"usage":1}]}"#, 0, Found::Nothing),
+        (r#"{"z":"{\"usage\":1}"}"#, 0, ScannedValue::Absent),
+        (r#"{"z":{"usage":1}}"#, 0, ScannedValue::Absent),
+        (r#"{"z":["usage",{"usage":1}]}"#, 0, ScannedValue::Absent),
         (
             r#"{"z":"usage","usages":1,"usag":2,"":3}"#,
             0,
-            Found::Nothing,
+            ScannedValue::Absent,
         ),
         (r#"{"\u0075sage":4}"#, 0, raw("4")),
         (
             r#"{"usa\/ge":4,"us\"age":5,"usage\\":6}"#,
             0,
-            Found::Nothing,
+            ScannedValue::Absent,
         ),
         (
             r#"{"a":[{"b":1},[{"b":2}],{"b":{"b":3}}]}"#,
@@ -66,10 +66,10 @@ fn the_last_value_at_a_path_is_found_and_look_alikes_are_not() {
         (r#"{"a":[],"usage":[]}"#, 0, raw("[]")),
         (r#"{"a":{},"usage":-1.5e3}"#, 0, raw("-1.5e3")),
         (r#"{"error":{"code":"\\"}}"#, 4, raw(r#""\\""#)),
-        (r#"{"usage":1"#, 0, Found::Nothing),
-        (r#"{"usage":1]"#, 0, Found::Nothing),
-        (r#"<html>{"usage":1}"#, 0, Found::Nothing),
-        ("", 0, Found::Nothing),
+        (r#"{"usage":1"#, 0, ScannedValue::Absent),
+        (r#"{"usage":1]"#, 0, ScannedValue::Absent),
+        (r#"<html>{"usage":1}"#, 0, ScannedValue::Absent),
+        ("", 0, ScannedValue::Absent),
     ];
 
     for (document, index, expected) in cases {
@@ -85,21 +85,21 @@ fn the_last_value_at_a_path_is_found_and_look_alikes_are_not() {
 fn a_value_is_found_in_a_half_document_but_not_yet_kept() {
     let scanner = scan(br#"{"usage":{"n":1},"a":"#);
 
-    assert_eq!(scanner.pending_at(0), raw(r#"{"n":1}"#));
-    assert_eq!(scanner.value_at(0), Found::Nothing);
+    assert_eq!(scanner.pending_value_at(0), raw(r#"{"n":1}"#));
+    assert_eq!(scanner.value_at(0), ScannedValue::Absent);
     assert!(!scanner.is_complete());
 }
 
 #[test]
 fn the_end_of_the_root_is_told_and_the_next_document_keeps_what_it_lacks() {
-    let mut scanner = Scanner::new(PATHS);
+    let mut scanner = JsonScanner::new(PATHS);
 
     assert_eq!(scanner.feed(br#" {"usage":1}, {"#), Some(12));
     scanner.reset();
     assert_eq!(scanner.feed(br#"{"a":{"usage":2}}"#), Some(17));
 
     assert_eq!(scanner.value_at(0), raw("1"));
-    assert_eq!(scanner.latest_of(&[0, 1]), raw("2"));
+    assert_eq!(scanner.latest_value_of(&[0, 1]), raw("2"));
     scanner.reset();
     scanner.feed(br#"{"usage":3"#);
     scanner.reset();
@@ -108,39 +108,42 @@ fn the_end_of_the_root_is_told_and_the_next_document_keeps_what_it_lacks() {
 
 #[test]
 fn the_first_key_and_the_begin_of_a_value_are_told_early() {
-    let mut scanner = Scanner::new(PATHS);
+    let mut scanner = JsonScanner::new(PATHS);
     scanner.feed(br#"[ {"usage"#);
-    assert_eq!(scanner.opens_with(0), None);
+    assert_eq!(scanner.first_key_is(0), None);
     scanner.feed(br#"" "#);
     assert_eq!(
-        (scanner.opens_with(0), scanner.opens_with(3)),
+        (scanner.first_key_is(0), scanner.first_key_is(3)),
         (Some(true), Some(false))
     );
-    assert!(!scanner.has_begun(0));
+    assert!(!scanner.has_value_started(0));
     scanner.feed(b":{");
-    assert!(scanner.has_begun(0));
+    assert!(scanner.has_value_started(0));
 
-    let mut absent = Scanner::new(PATHS);
+    let mut absent = JsonScanner::new(PATHS);
     absent.feed(br#"{"usage":null,"#);
-    assert!(!absent.has_begun(0));
+    assert!(!absent.has_value_started(0));
 }
 
 #[test]
 fn every_value_is_kept_where_that_is_asked() {
-    let mut scanner = Scanner::new(PATHS).keeping_every(&[2]);
+    let mut scanner = JsonScanner::new(PATHS).keep_all_values(&[2]);
     scanner.feed(br#"{"a":[{"b":"x"},{"b":null},{"b":"y"}],"usage":1,"usage":2}"#);
 
     let values: Vec<_> = scanner.values_at(2).collect();
     assert_eq!(values, [br#""x""#, br#""y""#]);
     assert_eq!(scanner.values_at(0).count(), 1);
-    assert!(!scanner.lost_some_at(2));
+    assert!(!scanner.has_lost_values_at(2));
 }
 
 #[test]
 fn what_is_too_long_is_dropped_and_nesting_is_only_counted() {
-    let long = format!(r#"{{"usage":"{}","a":{{"b":7}}}}"#, "x".repeat(VALUE_LIMIT));
+    let long = format!(
+        r#"{{"usage":"{}","a":{{"b":7}}}}"#,
+        "x".repeat(MAX_VALUE_BYTES)
+    );
     let scanner = scan(long.as_bytes());
-    assert_eq!(scanner.value_at(0), Found::TooLong);
+    assert_eq!(scanner.value_at(0), ScannedValue::TooLong);
     assert_eq!(scanner.value_at(2), raw("7"));
 
     let deep = format!("{}1{},", r#"{"a":["#.repeat(100_000), "]}".repeat(100_000));
@@ -151,19 +154,19 @@ fn what_is_too_long_is_dropped_and_nesting_is_only_counted() {
 }
 
 /// What a whole-document parser finds: the last value at `path` that is not null.
-fn expected<'a>(value: &'a Value, path: &[&str], found: &mut Option<&'a Value>) {
+fn expected<'a>(value: &'a Value, path: &[&str], matched: &mut Option<&'a Value>) {
     match (value, path) {
         (Value::Array(elements), _) => {
             for element in elements {
-                expected(element, path, found);
+                expected(element, path, matched);
             }
         }
         (Value::Object(fields), [key, rest @ ..]) => {
             for (_, field) in fields.iter().filter(|(name, _)| name == key) {
                 if rest.is_empty() && !field.is_null() {
-                    *found = Some(field);
+                    *matched = Some(field);
                 } else if !rest.is_empty() {
-                    expected(field, rest, found);
+                    expected(field, rest, matched);
                 }
             }
         }
@@ -201,25 +204,25 @@ proptest! {
         } else {
             document.to_string()
         } + "\n";
-        let mut scanner = Scanner::new(PATHS);
+        let mut scanner = JsonScanner::new(PATHS);
         let ended = text.as_bytes().chunks(piece).any(|chunk| scanner.feed(chunk).is_some());
 
         prop_assert!(ended, "{}", text);
         for (index, path) in PATHS.iter().enumerate() {
             let mut wanted = None;
             expected(&document, path, &mut wanted);
-            let found = match scanner.value_at(index) {
-                Found::Raw(raw) => Some(serde_json::from_slice::<Value>(raw).unwrap()),
-                Found::Nothing => None,
-                Found::TooLong => panic!("nothing is that long"),
+            let matched = match scanner.value_at(index) {
+                ScannedValue::Raw(raw) => Some(serde_json::from_slice::<Value>(raw).unwrap()),
+                ScannedValue::Absent => None,
+                ScannedValue::TooLong => panic!("nothing is that long"),
             };
-            prop_assert_eq!(found.as_ref(), wanted, "{:?} in {}", path, text);
+            prop_assert_eq!(matched.as_ref(), wanted, "{:?} in {}", path, text);
         }
     }
 
     #[test]
     fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..9) {
-        let mut scanner = Scanner::new(PATHS).keeping_every(&[1]);
+        let mut scanner = JsonScanner::new(PATHS).keep_all_values(&[1]);
         for chunk in bytes.chunks(piece) {
             scanner.feed(chunk);
         }
@@ -227,26 +230,26 @@ proptest! {
 
     #[test]
     fn almost_json_does_no_harm(text in r#"[{}\[\]",:\\a1nt ]{0,80}"#, piece in 1_usize..9) {
-        let mut scanner = Scanner::new(PATHS);
+        let mut scanner = JsonScanner::new(PATHS);
         for chunk in text.as_bytes().chunks(piece) {
             scanner.feed(chunk);
         }
     }
 }
 
-const ANYWHERE_PATHS: &[Path] = &[&[ANYWHERE, "uri"], &["a", "b"], &[ANYWHERE, "b"]];
+const ANYWHERE_PATHS: &[JsonPath] = &[&[ANY_DEPTH, "uri"], &["a", "b"], &[ANY_DEPTH, "b"]];
 
-fn every(document: &str) -> [Vec<String>; 3] {
-    let mut scanner = Scanner::new(ANYWHERE_PATHS)
-        .keeping_every(&[0, 1, 2])
-        .passing_over(&["args"]);
+fn keeps_all(document: &str) -> [Vec<String>; 3] {
+    let mut scanner = JsonScanner::new(ANYWHERE_PATHS)
+        .keep_all_values(&[0, 1, 2])
+        .skip_keys(&["args"]);
     scanner.feed(document.as_bytes());
     [0, 1, 2].map(|index| {
         let mut values = Vec::new();
         let mut take = |raw: &[u8]| values.push(String::from_utf8_lossy(raw).into_owned());
-        assert!(scanner.drain_kept(index, &mut take));
+        assert!(scanner.drain_complete(index, &mut take));
         assert!(scanner.drain_pending(index, &mut take));
-        assert!(scanner.drain_kept(index, |_| panic!("it was handed over before")));
+        assert!(scanner.drain_complete(index, |_| panic!("it was handed over before")));
         values
     })
 }
@@ -291,7 +294,7 @@ fn a_key_that_may_stand_anywhere_is_found_at_every_depth_but_not_in_itself_nor_w
                 .map(|value| (*value).to_owned())
                 .collect::<Vec<_>>()
         });
-        assert_eq!(every(document), expected, "in {document}");
+        assert_eq!(keeps_all(document), expected, "in {document}");
     }
 }
 
@@ -307,13 +310,13 @@ proptest! {
         cuts.extend([0, body.len()]);
         cuts.sort_unstable();
 
-        let mut scanner = Scanner::new(PATHS).keeping_every(&[0]);
+        let mut scanner = JsonScanner::new(PATHS).keep_all_values(&[0]);
         for pair in cuts.windows(2) {
             scanner.feed(&body.as_bytes()[pair[0]..pair[1]]);
         }
 
         prop_assert!(scanner.is_complete());
-        let found: Vec<String> = scanner.values_at(0).map(|raw| serde_json::from_slice(raw).unwrap()).collect();
-        prop_assert_eq!(found, texts);
+        let matched: Vec<String> = scanner.values_at(0).map(|raw| serde_json::from_slice(raw).unwrap()).collect();
+        prop_assert_eq!(matched, texts);
     }
 }

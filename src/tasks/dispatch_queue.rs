@@ -9,13 +9,13 @@ use crate::app::App;
 use crate::clock::{self, Timestamp};
 
 /// How long nobody looks while nobody knows of a time: the bell tells of everything else.
-const IDLE: Duration = Duration::from_mins(1);
+const MAX_IDLE: Duration = Duration::from_mins(1);
 
 /// Lends for ever.
 pub async fn run(app: Arc<App>) {
     let mut next = None;
     loop {
-        let wait = next.map_or(IDLE, |at: Timestamp| at - clock::now());
+        let wait = next.map_or(MAX_IDLE, |at: Timestamp| at - clock::now());
         // Either the bell or the time: both mean to look.
         let _ = timeout(wait, app.key_queue.notified()).await;
         next = pass(&app, clock::now());

@@ -1,12 +1,12 @@
 //! Status and error body → `Verdict`: which rule an answer of Google's falls under.
 
-use crate::gemini::error_body::{BodyKind, ErrorBody, names_limit_zero};
+use crate::gemini::errors::error_body::{BodyKind, ErrorBody, states_zero_limit};
 use crate::gemini::target::Surface;
 use crate::pool::health::verdict::{QuotaWindow, Rule, Verdict};
 
 /// What the request was, as far as it changes the meaning of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct ErrorContext {
     pub surface: Surface,
     /// The client sent `x-server-timeout`, so that a deadline was its own.
     pub client_deadline: bool,
@@ -31,19 +31,20 @@ pub fn classify(
     status: u16,
     content_type: Option<&str>,
     body: &ErrorBody,
-    asked: Asked,
+    context: ErrorContext,
 ) -> Verdict {
     let status = if (200..300).contains(&status) {
         inner_status(body)
     } else {
         status
     };
-    let says_html = content_type.is_some_and(|kind| starts(kind.trim_start(), "text/html"));
+    let says_html =
+        content_type.is_some_and(|kind| starts_with_ignore_case(kind.trim_start(), "text/html"));
     let is_page = body.kind == BodyKind::Html || (body.kind == BodyKind::Other && says_html);
     let rule = if is_page {
         rule_of_page(status)
     } else {
-        rule_of(status, body, asked)
+        rule_of(status, body, context)
     };
     Verdict {
         rule,
@@ -57,13 +58,13 @@ pub fn classify(
 
 /// The status that an error inside a 200 stands for.
 fn inner_status(body: &ErrorBody) -> u16 {
-    let word = body
-        .code_text
+    let code = body
+        .symbolic_code
         .as_deref()
         .or(body.status.as_deref())
         .unwrap_or_default();
     body.code
-        .unwrap_or_else(|| match word.to_ascii_lowercase().as_str() {
+        .unwrap_or_else(|| match code.to_ascii_lowercase().as_str() {
             "invalid_argument"
             | "failed_precondition"
             | "invalid_request"
@@ -94,7 +95,7 @@ fn rule_of_page(status: u16) -> Rule {
     }
 }
 
-fn rule_of(status: u16, body: &ErrorBody, asked: Asked) -> Rule {
+fn rule_of(status: u16, body: &ErrorBody, context: ErrorContext) -> Rule {
     if let Some(rule) = rule_of_billing(status, body) {
         return rule;
     }
@@ -103,13 +104,13 @@ fn rule_of(status: u16, body: &ErrorBody, asked: Asked) -> Rule {
         401 => rule_of_401(body),
         402 => Rule::BillingEmpty,
         403 => rule_of_403(body),
-        404 => rule_of_404(body, asked),
+        404 => rule_of_404(body, context),
         408 | 409 | 412 | 413 | 416 => Rule::ClientFault,
-        429 => rule_of_429(body, asked),
+        429 => rule_of_429(body, context),
         499 => Rule::Cancelled,
         502 => Rule::FrontEndError,
         503 => Rule::Overloaded,
-        504 if asked.client_deadline => Rule::DeadlineExceeded,
+        504 if context.client_deadline => Rule::DeadlineExceeded,
         504 => Rule::UpstreamDeadline,
         300..500 => Rule::UnnamedFault,
         500..600 => Rule::InternalError,
@@ -136,7 +137,7 @@ fn rule_of_billing(status: u16, body: &ErrorBody) -> Option<Rule> {
 fn rule_of_400(body: &ErrorBody) -> Rule {
     if names_invalid_key(body) {
         Rule::ApiKeyInvalid
-    } else if starts(
+    } else if starts_with_ignore_case(
         &body.message,
         "Multiple authentication credentials received",
     ) {
@@ -151,12 +152,12 @@ fn rule_of_400(body: &ErrorBody) -> Rule {
 fn rule_of_401(body: &ErrorBody) -> Rule {
     if names_invalid_key(body) {
         Rule::ApiKeyInvalid
-    } else if starts(
+    } else if starts_with_ignore_case(
         &body.message,
         "Multiple authentication credentials received",
     ) {
         Rule::TwoCredentials
-    } else if starts(&body.message, "API keys are not supported by this API") {
+    } else if starts_with_ignore_case(&body.message, "API keys are not supported by this API") {
         // The method wants OAuth (registering files, permissions): any key would be refused.
         Rule::ClientFault
     } else {
@@ -170,33 +171,36 @@ fn rule_of_403(body: &ErrorBody) -> Rule {
         .infos
         .iter()
         .any(|info| info.reason.starts_with("API_KEY_") && info.reason.ends_with("_BLOCKED"));
-    if body.info("CONSUMER_SUSPENDED").is_some() || starts(message, "Permission denied: Consumer '")
+    if body.info("CONSUMER_SUSPENDED").is_some()
+        || starts_with_ignore_case(message, "Permission denied: Consumer '")
     {
         Rule::ConsumerSuspended
-    } else if starts(message, "Your API key was reported as leaked") {
+    } else if starts_with_ignore_case(message, "Your API key was reported as leaked") {
         Rule::KeyLeaked
     } else if body.info("SERVICE_DISABLED").is_some()
-        || starts(
+        || starts_with_ignore_case(
             message,
             "Generative Language API has not been used in project",
         )
     {
         Rule::ServiceDisabled
-    } else if is_restricted || (starts(message, "Requests ") && message.ends_with("are blocked.")) {
+    } else if is_restricted
+        || (starts_with_ignore_case(message, "Requests ") && message.ends_with("are blocked."))
+    {
         Rule::KeyRestricted
     } else if names_invalid_key(body) {
         Rule::ApiKeyInvalid
-    } else if starts(message, "Your project has been denied access")
+    } else if starts_with_ignore_case(message, "Your project has been denied access")
         || body.info("CONSUMER_INVALID").is_some()
         || body.info("USER_PROJECT_DENIED").is_some()
     {
         Rule::ProjectDenied
-    } else if starts(message, "Method doesn't allow unregistered callers") {
+    } else if starts_with_ignore_case(message, "Method doesn't allow unregistered callers") {
         Rule::NoCredential
     } else if names_location(body) {
         Rule::LocationUnsupported
-    } else if starts(message, "You do not have permission to access ")
-        || starts(message, "CachedContent not found")
+    } else if starts_with_ignore_case(message, "You do not have permission to access ")
+        || starts_with_ignore_case(message, "CachedContent not found")
     {
         Rule::ForeignResource
     } else {
@@ -204,12 +208,14 @@ fn rule_of_403(body: &ErrorBody) -> Rule {
     }
 }
 
-fn rule_of_404(body: &ErrorBody, asked: Asked) -> Rule {
+fn rule_of_404(body: &ErrorBody, context: ErrorContext) -> Rule {
     let message = body.message.as_str();
-    if starts(message, "This model ") && message.contains("no longer available to new users") {
+    if starts_with_ignore_case(message, "This model ")
+        && message.contains("no longer available to new users")
+    {
         Rule::ModelRetired
     } else if message.contains(" is not found for API version ")
-        || word(body, asked) == Some("model_not_found")
+        || symbolic_code(body, context) == Some("model_not_found")
     {
         Rule::ModelNotFound
     } else {
@@ -218,7 +224,7 @@ fn rule_of_404(body: &ErrorBody, asked: Asked) -> Rule {
 }
 
 /// The longest rest wins: no quota at all, then the day, then the minute; `RetryInfo` tells only how long a minute is.
-fn rule_of_429(body: &ErrorBody, asked: Asked) -> Rule {
+fn rule_of_429(body: &ErrorBody, context: ErrorContext) -> Rule {
     let violates = |window| {
         body.violations
             .iter()
@@ -228,7 +234,7 @@ fn rule_of_429(body: &ErrorBody, asked: Asked) -> Rule {
         .violations
         .iter()
         .any(|violation| violation.limit == Some(0));
-    if has_zero || names_limit_zero(&body.message) {
+    if has_zero || states_zero_limit(&body.message) {
         Rule::QuotaZero
     } else if violates(QuotaWindow::Day) {
         Rule::QuotaPerDay
@@ -237,7 +243,7 @@ fn rule_of_429(body: &ErrorBody, asked: Asked) -> Rule {
     } else if !body.violations.is_empty() {
         Rule::QuotaUnknownWindow
     } else {
-        match word(body, asked) {
+        match symbolic_code(body, context) {
             Some("quota_exceeded") => Rule::QuotaPerDay,
             Some("rate_limit_exceeded") => Rule::QuotaPerMinute,
             _ if body.retry_delay.is_some() => Rule::QuotaUnknownWindow,
@@ -247,9 +253,9 @@ fn rule_of_429(body: &ErrorBody, asked: Asked) -> Rule {
 }
 
 /// The error code as a word, which only the Interactions API has.
-fn word(body: &ErrorBody, asked: Asked) -> Option<&str> {
-    match asked.surface {
-        Surface::Interactions => body.code_text.as_deref(),
+fn symbolic_code(body: &ErrorBody, context: ErrorContext) -> Option<&str> {
+    match context.surface {
+        Surface::Interactions => body.symbolic_code.as_deref(),
         Surface::Native | Surface::OpenAi => None,
     }
 }
@@ -259,19 +265,21 @@ fn names_invalid_key(body: &ErrorBody) -> bool {
     let texts = ["API key not valid", "API key expired", "API key not found"];
     body.info("API_KEY_INVALID").is_some()
         || body.info("keyInvalid").is_some()
-        || texts.iter().any(|text| starts(&body.message, text))
+        || texts
+            .iter()
+            .any(|text| starts_with_ignore_case(&body.message, text))
 }
 
 fn names_location(body: &ErrorBody) -> bool {
-    starts(&body.message, "User location is not supported")
-        || starts(
+    starts_with_ignore_case(&body.message, "User location is not supported")
+        || starts_with_ignore_case(
             &body.message,
             "Gemini API free tier is not available in your country",
         )
 }
 
 /// Whether `text` begins with `beginning`, in any case: Google writes "API key" and "API Key".
-fn starts(text: &str, beginning: &str) -> bool {
+fn starts_with_ignore_case(text: &str, beginning: &str) -> bool {
     text.get(..beginning.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(beginning))
 }

@@ -50,14 +50,14 @@ impl Recording {
             .is_some_and(|kind| kind.starts_with("text/event-stream"))
     }
 
-    fn tap(&self) -> Tap {
-        Tap::new(self.surface(), self.content_type(), None)
+    fn tap(&self) -> ResponseTap {
+        ResponseTap::new(self.surface(), self.content_type(), None)
     }
 
-    fn read(&self, body: &[u8]) -> Answered {
+    fn read(&self, body: &[u8]) -> ResponseSummary {
         let mut tap = self.tap();
         tap.feed(body);
-        tap.finish()
+        tap.summary()
     }
 }
 
@@ -102,8 +102,8 @@ fn documents(body: &str, is_sse: bool) -> Vec<Value> {
 }
 
 fn last_number(documents: &[Value], pointers: &[&str], holder: &[&str]) -> Option<u64> {
-    let holds = |document: &&Value| holder.iter().any(|at| document.pointer(at).is_some());
-    let last = documents.iter().rev().find(holds)?;
+    let has_held_error = |document: &&Value| holder.iter().any(|at| document.pointer(at).is_some());
+    let last = documents.iter().rev().find(has_held_error)?;
     pointers
         .iter()
         .find_map(|pointer| last.pointer(pointer)?.as_u64())
@@ -114,7 +114,7 @@ fn every_recording_is_counted_as_it_says_itself() {
     let mut with_usage = 0;
     for recording in recordings() {
         let all = documents(&recording.response.body, recording.is_sse());
-        let answered = recording.read(recording.response.body.as_bytes());
+        let summary = recording.read(recording.response.body.as_bytes());
 
         let number = |native: &str, openai: &str, interactions: &str| match recording.surface() {
             Surface::Native => last_number(
@@ -132,10 +132,10 @@ fn every_recording_is_counted_as_it_says_itself() {
                 &["/usage", "/interaction/usage"],
             ),
         };
-        let usage = answered.usage;
+        let usage = summary.usage;
         if recording.id.starts_with("cache-") && recording.id != "cache-use" {
             assert_eq!(
-                (usage, answered.is_charged),
+                (usage, summary.is_charged),
                 (TokenUsage::default(), false),
                 "{}",
                 recording.id
@@ -143,7 +143,7 @@ fn every_recording_is_counted_as_it_says_itself() {
             continue;
         }
         if recording.id == "count-tokens" {
-            assert_eq!((usage.total, answered.is_charged), (Some(61), false));
+            assert_eq!((usage.total, summary.is_charged), (Some(61), false));
             continue;
         }
         let expected = [
@@ -170,13 +170,13 @@ fn every_recording_is_counted_as_it_says_itself() {
             assert_eq!(usage.thoughts, thoughts, "{}", recording.id);
         }
         assert_eq!(
-            answered.is_charged,
+            summary.is_charged,
             expected != [None; 5],
             "{}",
             recording.id
         );
-        assert_eq!(answered.error, None, "{}", recording.id);
-        with_usage += usize::from(answered.is_charged);
+        assert_eq!(summary.error, None, "{}", recording.id);
+        with_usage += usize::from(summary.is_charged);
     }
     assert!(with_usage >= 25, "only {with_usage}");
 }
@@ -225,10 +225,10 @@ fn model_reason_and_tier_are_read_on_every_surface() {
 
     for (id, model, reason, tier) in cases {
         let recording = recording(id);
-        let answered = recording.read(recording.response.body.as_bytes());
-        assert_eq!(answered.model_version.as_deref(), model, "{id}");
-        assert_eq!(answered.finish_reason.as_deref(), reason, "{id}");
-        assert_eq!(answered.service_tier.as_deref(), tier, "{id}");
+        let summary = recording.read(recording.response.body.as_bytes());
+        assert_eq!(summary.model_version.as_deref(), model, "{id}");
+        assert_eq!(summary.finish_reason.as_deref(), reason, "{id}");
+        assert_eq!(summary.service_tier.as_deref(), tier, "{id}");
     }
     let audio = recording("unary-audio-inline");
     assert!(
@@ -244,35 +244,38 @@ fn model_reason_and_tier_are_read_on_every_surface() {
 fn every_recording_begins_and_ends_well() {
     for recording in recordings() {
         let mut tap = recording.tap();
-        assert!(tap.feed(recording.response.body.as_bytes()) == Seen::default());
+        assert!(tap.feed(recording.response.body.as_bytes()) == ErrorSpan::default());
         if !recording.response.body.is_empty() {
-            assert_eq!(tap.first(), First::Fine, "{}", recording.id);
+            assert_eq!(tap.first_event(), FirstEvent::NoError, "{}", recording.id);
         }
-        assert!(tap.ended_well(), "{}", recording.id);
+        assert!(tap.can_end_here(), "{}", recording.id);
     }
 }
 
 #[test]
 fn a_blocked_prompt_gives_its_reason() {
-    let mut tap = Tap::new(Surface::Native, Some("application/json"), None);
+    let mut tap = ResponseTap::new(Surface::Native, Some("application/json"), None);
     tap.feed(
         br#"{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3}}"#,
     );
 
-    assert_eq!(tap.finish().finish_reason.as_deref(), Some("SAFETY"));
-    assert_eq!(tap.finish().usage.prompt, Some(3));
+    assert_eq!(tap.summary().finish_reason.as_deref(), Some("SAFETY"));
+    assert_eq!(tap.summary().usage.prompt, Some(3));
 }
 
 #[test]
 fn look_alikes_inside_the_answer_are_not_counted() {
-    let mut tap = Tap::new(Surface::Native, Some("application/json"), None);
+    let mut tap = ResponseTap::new(Surface::Native, Some("application/json"), None);
     tap.feed(
         br#"{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"usageMetadata":{"promptTokenCount":9},
         "error":{"code":500}}}},{"text":"\"usageMetadata\":{\"promptTokenCount\":8}"}]}}],"usageMetadata":{"promptTokenCount":1}}"#,
     );
 
-    assert_eq!(tap.finish().usage.prompt, Some(1));
-    assert_eq!((tap.finish().error, tap.first()), (None, First::Fine));
+    assert_eq!(tap.summary().usage.prompt, Some(1));
+    assert_eq!(
+        (tap.summary().error, tap.first_event()),
+        (None, FirstEvent::NoError)
+    );
 }
 
 #[test]
@@ -297,28 +300,28 @@ fn a_stream_cut_anywhere_counts_as_its_last_whole_event() {
             });
             let totals: Vec<&str> = totals.iter().flatten().map(String::as_str).collect();
             let expected = last_number(&whole, &totals, &usages);
-            assert_eq!(tap.finish().usage.total, expected, "{id} at {cut}");
+            assert_eq!(tap.summary().usage.total, expected, "{id} at {cut}");
         }
     }
 }
 
 #[test]
 fn a_later_chunk_without_usage_keeps_what_was_counted() {
-    let mut tap = Tap::new(Surface::Native, Some("text/event-stream"), None);
+    let mut tap = ResponseTap::new(Surface::Native, Some("text/event-stream"), None);
     tap.feed(b"data: {\"usageMetadata\":{\"promptTokenCount\":7}}\r\n\r\ndata: {\"candidates\":[]}\r\n\r\n");
 
-    assert_eq!(tap.finish().usage.prompt, Some(7));
+    assert_eq!(tap.summary().usage.prompt, Some(7));
 }
 
 #[test]
 fn an_event_of_several_lines_is_one_document() {
-    let mut tap = Tap::new(Surface::Native, Some("text/event-stream"), None);
+    let mut tap = ResponseTap::new(Surface::Native, Some("text/event-stream"), None);
     tap.feed(
         b": hello\nid: 1\ndata: {\"usageMetadata\":\ndata:{\"promptTokenCount\":7}\ndata: }\n\n",
     );
 
-    assert_eq!(tap.finish().usage.prompt, Some(7));
-    assert!(tap.ended_well());
+    assert_eq!(tap.summary().usage.prompt, Some(7));
+    assert!(tap.can_end_here());
 }
 
 #[test]
@@ -326,76 +329,116 @@ fn an_error_at_the_beginning_is_told_apart_from_an_answer() {
     let sse = Some("text/event-stream");
     let json = Some("application/json; charset=UTF-8");
     let cases = [
-        (Surface::Native, sse, "data: {\"error\"", First::Undecided),
-        (Surface::Native, sse, "data: {\"error\": {", First::Error),
+        (
+            Surface::Native,
+            sse,
+            "data: {\"error\"",
+            FirstEvent::Undecided,
+        ),
+        (
+            Surface::Native,
+            sse,
+            "data: {\"error\": {",
+            FirstEvent::Error,
+        ),
         (
             Surface::Native,
             sse,
             "data: {\"candidates\": []}\r\n",
-            First::Undecided,
+            FirstEvent::Undecided,
         ),
         (
             Surface::Native,
             sse,
             "data: {\"candidates\": []}\r\n\r\n",
-            First::Fine,
+            FirstEvent::NoError,
         ),
-        (Surface::Native, sse, "{\n  \"error\": {", First::Error),
-        (Surface::Native, sse, ": comment\n\n", First::Undecided),
-        (Surface::Native, json, "{\n  \"error\": {", First::Error),
-        (Surface::Native, json, "[{\n  \"error\": {", First::Error),
-        (Surface::Native, json, "{\n  \"candidates\"", First::Fine),
-        (Surface::Native, json, "[{\"candidates\": []}", First::Fine),
+        (Surface::Native, sse, "{\n  \"error\": {", FirstEvent::Error),
+        (Surface::Native, sse, ": comment\n\n", FirstEvent::Undecided),
+        (
+            Surface::Native,
+            json,
+            "{\n  \"error\": {",
+            FirstEvent::Error,
+        ),
+        (
+            Surface::Native,
+            json,
+            "[{\n  \"error\": {",
+            FirstEvent::Error,
+        ),
+        (
+            Surface::Native,
+            json,
+            "{\n  \"candidates\"",
+            FirstEvent::NoError,
+        ),
+        (
+            Surface::Native,
+            json,
+            "[{\"candidates\": []}",
+            FirstEvent::NoError,
+        ),
         (
             Surface::Native,
             json,
             "[{\"candidates\": [",
-            First::Undecided,
+            FirstEvent::Undecided,
         ),
         (
             Surface::Native,
             json,
             "{\"name\": \"operations/1\", \"error\": {}}",
-            First::Fine,
+            FirstEvent::NoError,
         ),
-        (Surface::Native, json, "{}", First::Fine),
-        (Surface::Native, json, "[]", First::Fine),
-        (Surface::Native, json, "<html>", First::Fine),
+        (Surface::Native, json, "{}", FirstEvent::NoError),
+        (Surface::Native, json, "[]", FirstEvent::NoError),
+        (Surface::Native, json, "<html>", FirstEvent::NoError),
         (
             Surface::OpenAi,
             json,
             "{\"error\": null, \"id\": 1}",
-            First::Fine,
+            FirstEvent::NoError,
         ),
-        (Surface::OpenAi, sse, "data: [DONE]\n\n", First::Fine),
-        (Surface::Interactions, sse, "event: error\n", First::Error),
+        (
+            Surface::OpenAi,
+            sse,
+            "data: [DONE]\n\n",
+            FirstEvent::NoError,
+        ),
+        (
+            Surface::Interactions,
+            sse,
+            "event: error\n",
+            FirstEvent::Error,
+        ),
         (
             Surface::Interactions,
             sse,
             "data: {\"event_type\":\"error\",\"error\":{",
-            First::Error,
+            FirstEvent::Error,
         ),
         (
             Surface::Native,
             Some("video/mp4"),
             "{\"error\":1}",
-            First::Fine,
+            FirstEvent::NoError,
         ),
     ];
 
     for (surface, content_type, body, expected) in cases {
-        let mut tap = Tap::new(surface, content_type, None);
+        let mut tap = ResponseTap::new(surface, content_type, None);
         tap.feed(body.as_bytes());
-        assert_eq!(tap.first(), expected, "{body}");
+        assert_eq!(tap.first_event(), expected, "{body}");
     }
 
-    let mut long = Tap::new(Surface::Native, sse, None);
+    let mut long = ResponseTap::new(Surface::Native, sse, None);
     long.feed(format!("data: {{\"x\":\"{}", "y".repeat(64 * 1024)).as_bytes());
-    assert_eq!(long.first(), First::Fine);
+    assert_eq!(long.first_event(), FirstEvent::NoError);
 }
 
 /// Passes a body on as the proxy does: error events are held until whole.
-fn pass(tap: &mut Tap, body: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>) {
+fn pass(tap: &mut ResponseTap, body: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>) {
     let (mut passed, mut held) = (Vec::new(), Vec::new());
     for chunk in body.chunks(piece) {
         let seen = tap.feed(chunk);
@@ -444,7 +487,7 @@ fn the_text_of_an_error_in_a_stream_is_held_however_it_is_cut() {
             "text/event-stream"
         };
         for piece in 1..=body.len() {
-            let mut tap = Tap::new(surface, Some(content_type), None);
+            let mut tap = ResponseTap::new(surface, Some(content_type), None);
             let (passed, held) = pass(&mut tap, body.as_bytes(), piece);
 
             assert_eq!(passed.len() + held.len(), body.len());
@@ -456,16 +499,16 @@ fn the_text_of_an_error_in_a_stream_is_held_however_it_is_cut() {
                 !String::from_utf8_lossy(&held).contains("[DONE]"),
                 "{body} by {piece}"
             );
-            let error = tap.finish().error.unwrap();
+            let error = tap.summary().error.unwrap();
             assert_eq!((error.code, error.message.as_str()), (Some(499), "SECRET"));
-            assert_eq!(tap.first(), First::Fine);
+            assert_eq!(tap.first_event(), FirstEvent::NoError);
         }
     }
 }
 
 #[test]
 fn a_half_event_is_known_at_the_end() {
-    for (body, ended_well) in [
+    for (body, can_end_here) in [
         ("", true),
         ("data: {}\r\n\r\n", true),
         ("data: {}\r\n\r", false),
@@ -475,9 +518,9 @@ fn a_half_event_is_known_at_the_end() {
         ("data: {}\n\nevent: x\n", false),
         ("data: {}\n\n\n", true),
     ] {
-        let mut tap = Tap::new(Surface::Native, Some("text/event-stream"), None);
+        let mut tap = ResponseTap::new(Surface::Native, Some("text/event-stream"), None);
         tap.feed(body.as_bytes());
-        assert_eq!(tap.ended_well(), ended_well, "{body:?}");
+        assert_eq!(tap.can_end_here(), can_end_here, "{body:?}");
     }
 }
 
@@ -491,24 +534,24 @@ fn a_compressed_stream_is_counted_and_a_broken_one_is_left_alone() {
     let packed = encoder.finish().unwrap();
     let plain = recording.read(recording.response.body.as_bytes());
 
-    let mut tap = Tap::new(Surface::Native, recording.content_type(), Some("gzip"));
+    let mut tap = ResponseTap::new(Surface::Native, recording.content_type(), Some("gzip"));
     for chunk in packed.chunks(100) {
-        assert_eq!(tap.feed(chunk), Seen::default());
+        assert_eq!(tap.feed(chunk), ErrorSpan::default());
     }
-    assert_eq!(tap.finish(), plain);
-    assert!(tap.ended_well());
+    assert_eq!(tap.summary(), plain);
+    assert!(tap.can_end_here());
 
-    let mut broken = Tap::new(Surface::Native, recording.content_type(), Some("gzip"));
+    let mut broken = ResponseTap::new(Surface::Native, recording.content_type(), Some("gzip"));
     broken.feed(b"no gzip at all");
     broken.feed(&packed);
     assert_eq!(
-        (broken.finish(), broken.first()),
-        (Answered::default(), First::Fine)
+        (broken.summary(), broken.first_event()),
+        (ResponseSummary::default(), FirstEvent::NoError)
     );
 
-    let mut unknown = Tap::new(Surface::Native, recording.content_type(), Some("br"));
+    let mut unknown = ResponseTap::new(Surface::Native, recording.content_type(), Some("br"));
     unknown.feed(&packed);
-    assert_eq!(unknown.first(), First::Fine);
+    assert_eq!(unknown.first_event(), FirstEvent::NoError);
 }
 
 proptest! {
@@ -531,8 +574,8 @@ proptest! {
             rest = after;
         }
 
-        prop_assert_eq!(tap.finish(), whole);
-        prop_assert!(tap.ended_well());
+        prop_assert_eq!(tap.summary(), whole);
+        prop_assert!(tap.can_end_here());
     }
 
     #[test]
@@ -542,10 +585,10 @@ proptest! {
         is_sse in any::<bool>(),
     ) {
         let content_type = if is_sse { "text/event-stream" } else { "application/json" };
-        let mut tap = Tap::new(Surface::Native, Some(content_type), None);
+        let mut tap = ResponseTap::new(Surface::Native, Some(content_type), None);
         let (passed, held) = pass(&mut tap, text.as_bytes(), piece);
 
         prop_assert_eq!(passed.len() + held.len(), text.len());
-        tap.finish();
+        tap.summary();
     }
 }

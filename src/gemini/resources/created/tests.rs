@@ -5,40 +5,40 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::gemini::tap::Tap;
+use crate::gemini::response::tap::ResponseTap;
 
-fn births(line: &str, stores: bool, content_type: &str) -> Option<Births> {
+fn reader(line: &str, is_stored: bool, content_type: &str) -> Option<CreatedResourcesReader> {
     let (method, uri) = line.split_once(' ').unwrap();
     let (path, query) = uri
         .split_once('?')
         .map_or((uri, None), |(path, query)| (path, Some(query)));
     let method: Method = method.parse().unwrap();
     let target = Target::read(&method, path, query, false).unwrap();
-    Births::of(&target, stores, Some(content_type))
+    CreatedResourcesReader::of(&target, is_stored, Some(content_type))
 }
 
-fn told(line: &str, body: &str) -> Told {
-    let Some(mut births) = births(line, true, "application/json; charset=UTF-8") else {
-        return Told::default();
+fn observed(line: &str, body: &str) -> ObservedResources {
+    let Some(mut reader) = reader(line, true, "application/json; charset=UTF-8") else {
+        return ObservedResources::default();
     };
-    births.feed(body.as_bytes());
-    births.told()
+    reader.feed(body.as_bytes());
+    reader.observed()
 }
 
 /// Each name, with a `+` when it was born and `@` with its expiry, and the progress of what goes on.
-fn words(told: &Told) -> String {
+fn words(observed: &ObservedResources) -> String {
     let mut words = Vec::new();
-    for Sighting {
+    for ObservedResource {
         name,
-        is_born,
+        is_created,
         expires_at,
-    } in &told.resources
+    } in &observed.resources
     {
-        let born = if *is_born { "+" } else { "" };
+        let born = if *is_created { "+" } else { "" };
         let expiry = expires_at.map(|at| format!("@{at}")).unwrap_or_default();
         words.push(format!("{born}{name}{expiry}"));
     }
-    words.extend(told.job.as_ref().map(|job| format!("{:?}", job.progress)));
+    words.extend(observed.job.as_ref().map(|job| format!("{:?}", job.state)));
     words.join(" ")
 }
 
@@ -74,18 +74,18 @@ impl Recording {
         found.map_or("", |(_, value)| value)
     }
 
-    fn births(&self, stores: bool) -> Option<Births> {
+    fn reader(&self, is_stored: bool) -> Option<CreatedResourcesReader> {
         let line = format!("{} {}", self.request.method, self.request.path_and_query);
-        births(&line, stores, self.content_type())
+        reader(&line, is_stored, self.content_type())
     }
 
     /// What is told when the body comes in chunks of this size.
-    fn told(&self, chunk: usize) -> Told {
-        let mut births = self.births(true).unwrap();
+    fn observed(&self, chunk: usize) -> ObservedResources {
+        let mut reader = self.reader(true).unwrap();
         for chunk in self.response.body.as_bytes().chunks(chunk) {
-            births.feed(chunk);
+            reader.feed(chunk);
         }
-        births.told()
+        reader.observed()
     }
 }
 
@@ -166,7 +166,7 @@ fn recorded_answers_tell_what_was_born() {
 
         for chunk in [1, 7, 100, 1 << 20] {
             assert_eq!(
-                words(&recording.told(chunk)),
+                words(&recording.observed(chunk)),
                 *expected,
                 "{id} in chunks of {chunk}"
             );
@@ -183,19 +183,22 @@ fn other_recorded_answers_tell_nothing() {
         let is_json = path
             .extension()
             .is_some_and(|extension| extension == "json");
-        if !is_json || id.starts_with("websocket") || RECORDED.iter().any(|(told, _)| *told == id) {
+        if !is_json
+            || id.starts_with("websocket")
+            || RECORDED.iter().any(|(observed, _)| *observed == id)
+        {
             continue;
         }
         let recording = Recording::load(&id);
-        let Some(mut births) = recording.births(true) else {
+        let Some(mut reader) = recording.reader(true) else {
             continue;
         };
 
-        births.feed(recording.response.body.as_bytes());
+        reader.feed(recording.response.body.as_bytes());
 
         assert_eq!(
-            births.told(),
-            Told::default(),
+            reader.observed(),
+            ObservedResources::default(),
             "{id} {}",
             recording.response.status
         );
@@ -204,7 +207,7 @@ fn other_recorded_answers_tell_nothing() {
 
 #[test]
 fn a_done_batch_is_counted_once_with_all_its_answers() {
-    let job = Recording::load("batch-get-done").told(64).job.unwrap();
+    let job = Recording::load("batch-get-done").observed(64).job.unwrap();
 
     assert_eq!(job.answers, 2);
     assert_eq!(job.usage.prompt, Some(26));
@@ -224,10 +227,10 @@ fn a_batch_of_any_length_is_counted() {
         "response": {"@type": "x", "inlinedResponses": {"inlinedResponses": vec![one; 10_000]}},
     });
 
-    let told = told("GET /v1beta/batches/b", &body.to_string());
+    let observed = observed("GET /v1beta/batches/b", &body.to_string());
 
-    assert_eq!(words(&told), "batches/b Succeeded");
-    let job = told.job.unwrap();
+    assert_eq!(words(&observed), "batches/b Succeeded");
+    let job = observed.job.unwrap();
     assert_eq!((job.answers, job.usage.tokens()), (10_000, 50_000));
 }
 
@@ -366,7 +369,7 @@ fn answers_of_every_kind_name_their_own() {
     ];
     for (line, body, expected) in cases {
         assert_eq!(
-            words(&told(line, &body.to_string())),
+            words(&observed(line, &body.to_string())),
             expected,
             "{line} {body}"
         );
@@ -377,11 +380,11 @@ fn answers_of_every_kind_name_their_own() {
 fn an_interaction_that_is_not_stored_is_not_born() {
     for id in ["interactions-unary", "interactions-sse"] {
         let recording = Recording::load(id);
-        let mut births = recording.births(false).unwrap();
+        let mut reader = recording.reader(false).unwrap();
 
-        births.feed(recording.response.body.as_bytes());
+        reader.feed(recording.response.body.as_bytes());
 
-        assert_eq!(births.told(), Told::default(), "{id}");
+        assert_eq!(reader.observed(), ObservedResources::default(), "{id}");
     }
 }
 
@@ -390,9 +393,9 @@ fn an_answer_that_is_cut_off_has_named_what_it_named() {
     let cut = |id: &str, at: &str| {
         let recording = Recording::load(id);
         let end = recording.response.body.find(at).unwrap();
-        let mut births = recording.births(true).unwrap();
-        births.feed(&recording.response.body.as_bytes()[..end]);
-        words(&births.told())
+        let mut reader = recording.reader(true).unwrap();
+        reader.feed(&recording.response.body.as_bytes()[..end]);
+        words(&reader.observed())
     };
 
     assert_eq!(
@@ -413,14 +416,14 @@ fn a_tap_notices_them_beside_the_stream_and_through_compression() {
     let packed = packed.finish().unwrap();
 
     for (encoding, bytes) in [(None, body), (Some("gzip"), &packed[..])] {
-        let tap = Tap::new(Surface::Native, Some("application/json"), encoding);
-        let mut tap = tap.noticing(recording.births(true));
+        let tap = ResponseTap::new(Surface::Native, Some("application/json"), encoding);
+        let mut tap = tap.with_created_resources(recording.reader(true));
         for chunk in bytes.chunks(10) {
             tap.feed(chunk);
         }
 
-        assert_eq!(tap.told(), recording.told(1 << 20), "{encoding:?}");
-        assert_eq!(tap.told().resources.len(), 1);
+        assert_eq!(tap.observed(), recording.observed(1 << 20), "{encoding:?}");
+        assert_eq!(tap.observed().resources.len(), 1);
     }
 }
 
@@ -477,18 +480,18 @@ proptest! {
         content_type in proptest::sample::select(&TYPES[..]),
         cuts in proptest::collection::vec(0..400_usize, 0..9),
     ) {
-        let mut whole = births(line, true, content_type).unwrap();
+        let mut whole = reader(line, true, content_type).unwrap();
         whole.feed(body.as_bytes());
 
         let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
         cuts.extend([0, body.len()]);
         cuts.sort_unstable();
-        let mut cut = births(line, true, content_type).unwrap();
+        let mut cut = reader(line, true, content_type).unwrap();
         for pair in cuts.windows(2) {
             cut.feed(&body.as_bytes()[pair[0]..pair[1]]);
         }
 
-        prop_assert_eq!(cut.told(), whole.told());
+        prop_assert_eq!(cut.observed(), whole.observed());
     }
 
     #[test]
@@ -497,8 +500,8 @@ proptest! {
         line in proptest::sample::select(&LINES[..]),
         content_type in proptest::sample::select(&TYPES[..]),
     ) {
-        let mut births = births(line, true, content_type).unwrap();
-        births.feed(bytes.as_bytes());
-        births.told();
+        let mut reader = reader(line, true, content_type).unwrap();
+        reader.feed(bytes.as_bytes());
+        reader.observed();
     }
 }

@@ -5,14 +5,14 @@ use crate::auth::csrf::hex;
 use crate::pool::clients::client_key::HashKey;
 
 /// A new mark for browsers of this admin: a random number and its proof.
-pub fn new(key: &HashKey, username: &str) -> String {
+pub fn issue_mark(key: &HashKey, username: &str) -> String {
     let number = hex(&rand::random::<[u8; 16]>());
     let proof = proof(key, &number, username);
     format!("{number}.{proof}")
 }
 
 /// Whether the mark was given to a browser of this admin.
-pub fn is_of(key: &HashKey, mark: &str, username: &str) -> bool {
+pub fn is_valid_mark(key: &HashKey, mark: &str, username: &str) -> bool {
     mark.split_once('.')
         .is_some_and(|(number, shown)| shown == proof(key, number, username))
 }
@@ -28,12 +28,12 @@ mod tests {
     #[test]
     fn a_mark_is_good_for_its_admin_only_and_cannot_be_made_up() {
         let key = HashKey::new(&[7; 32]);
-        let mark = new(&key, "admin");
+        let mark = issue_mark(&key, "admin");
 
-        assert!(is_of(&key, &mark, "admin"));
-        assert!(!is_of(&key, &mark, "other"));
-        assert!(!is_of(&HashKey::new(&[8; 32]), &mark, "admin"));
-        assert!(!is_of(&key, "00.11", "admin"));
-        assert!(!is_of(&key, "", "admin"));
+        assert!(is_valid_mark(&key, &mark, "admin"));
+        assert!(!is_valid_mark(&key, &mark, "other"));
+        assert!(!is_valid_mark(&HashKey::new(&[8; 32]), &mark, "admin"));
+        assert!(!is_valid_mark(&key, "00.11", "admin"));
+        assert!(!is_valid_mark(&key, "", "admin"));
     }
 }

@@ -5,17 +5,18 @@ use std::fmt;
 use std::iter;
 use std::time::Duration;
 
-use crate::gemini::target::{VERSIONS, decoded};
+use crate::gemini::target::VERSIONS;
+use crate::gemini::url::percent_decode;
 
 /// The host of Google's own URLs; a file's `uri` begins with it (seen in recordings).
-pub const HOST: &str = "generativelanguage.googleapis.com";
+pub const GOOGLE_HOST: &str = "generativelanguage.googleapis.com";
 
 /// Nothing longer is a name. Ids of files have 12 characters, of caches 40, of interactions 70 (seen in recordings);
 /// handles of live sessions are opaque.
-const LENGTH_LIMIT: usize = 2048;
+const MAX_NAME_BYTES: usize = 2048;
 
 /// No path has more segments up to the end of a name.
-const SEGMENT_LIMIT: usize = 12;
+const MAX_SEGMENTS: usize = 12;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -62,11 +63,11 @@ impl ResourceName {
     /// aliases. `None` for what belongs to nobody: models, collections, methods of collections.
     pub fn of_path(path_and_query: &str) -> Option<Self> {
         let path = path_and_query.split(['?', '#']).next()?;
-        if path.len() > LENGTH_LIMIT {
+        if path.len() > MAX_NAME_BYTES {
             return None;
         }
-        let path = decoded(path.strip_prefix('/')?);
-        let segments: Vec<_> = path.split('/').take(SEGMENT_LIMIT).collect();
+        let path = percent_decode(path.strip_prefix('/')?);
+        let segments: Vec<_> = path.split('/').take(MAX_SEGMENTS).collect();
         let versioned = match segments.as_slice() {
             ["resumable", "upload", rest @ ..] | ["upload" | "download", rest @ ..] | rest => rest,
         };
@@ -80,7 +81,7 @@ impl ResourceName {
 
     /// The resource a text names in full: `files/abc`, its URL at Google, or the path of that URL.
     pub fn of_text(text: &str) -> Option<Self> {
-        if text.len() > LENGTH_LIMIT {
+        if text.len() > MAX_NAME_BYTES {
             return None;
         }
         if text.starts_with('/') {
@@ -88,13 +89,15 @@ impl ResourceName {
         }
         let (first, rest) = text.split_once('/')?;
         if first.eq_ignore_ascii_case("https:") {
-            let (host, path) = rest.strip_prefix('/')?.split_at_checked(HOST.len())?;
-            return Self::of_path(host.eq_ignore_ascii_case(HOST).then_some(path)?);
+            let (host, path) = rest
+                .strip_prefix('/')?
+                .split_at_checked(GOOGLE_HOST.len())?;
+            return Self::of_path(host.eq_ignore_ascii_case(GOOGLE_HOST).then_some(path)?);
         }
         if first == ResourceKind::LiveSession.collection() {
             return Self::of_handle(rest);
         }
-        let segments: Vec<_> = text.split('/').take(SEGMENT_LIMIT).collect();
+        let segments: Vec<_> = text.split('/').take(MAX_SEGMENTS).collect();
         Self::of_segments(&segments)
     }
 
@@ -115,7 +118,7 @@ impl ResourceName {
     }
 
     /// A name as pages and logs may have it: who knows an ephemeral token, or what resumes a live session, can use it.
-    pub fn shown(name: &str) -> Cow<'_, str> {
+    pub fn without_secret(name: &str) -> Cow<'_, str> {
         let secrets = [ResourceKind::LiveSession, ResourceKind::AuthToken];
         match name.split_once('/') {
             Some((collection, _))
@@ -159,14 +162,14 @@ impl ResourceName {
     /// The resource that a path is about, and not something within it, such as a permission.
     pub fn of_whole_path(path_and_query: &str) -> Option<Self> {
         let path = path_and_query.split(['?', '#']).next()?;
-        let path = decoded(path);
+        let path = percent_decode(path);
         Self::of_path(path_and_query).filter(|name| path.ends_with(&format!("/{name}")))
     }
 
     /// Whether a path stands where a resource would, and names none that can be told: sent on, it could reach anything.
-    pub fn is_hidden_in(path_and_query: &str) -> bool {
+    pub fn has_unreadable_name(path_and_query: &str) -> bool {
         let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
-        let path = decoded(path);
+        let path = percent_decode(path);
         let mut segments = path
             .trim_start_matches('/')
             .split('/')
@@ -214,7 +217,7 @@ impl ResourceName {
     }
 
     fn new(kind: ResourceKind, text: String) -> Option<Self> {
-        (text.len() <= LENGTH_LIMIT).then(|| Self {
+        (text.len() <= MAX_NAME_BYTES).then(|| Self {
             kind,
             text: text.into(),
         })
@@ -285,7 +288,7 @@ impl ResourceKind {
     ///
     /// From Google's guides, but for those that are nowhere documented: operations, and what a batch leaves behind. These are taken
     /// generously, since a name that is forgotten too early cannot be found, and one that is kept too long harms nobody.
-    pub fn lives_for(self) -> Option<Duration> {
+    pub fn default_lifetime(self) -> Option<Duration> {
         match self {
             Self::File | Self::Video | Self::Operation => Some(2 * DAY),
             Self::CachedContent => Some(HOUR),
@@ -309,7 +312,7 @@ impl ResourceKind {
     }
 
     /// Whether a name that nobody is known to have made is still somebody's: agents and voices may be Google's own.
-    pub fn is_always_owned(self) -> bool {
+    pub fn always_has_owner(self) -> bool {
         !matches!(self, Self::Agent | Self::Voice)
     }
 
@@ -409,7 +412,7 @@ mod tests {
             ("/v1beta/tunedModels/t/permissions/p", false),
             ("/v1beta/somethingNew/", false),
         ] {
-            assert_eq!(ResourceName::is_hidden_in(path), expected, "{path}");
+            assert_eq!(ResourceName::has_unreadable_name(path), expected, "{path}");
         }
         let whole = |path| ResourceName::of_whole_path(path).is_some();
         assert!(whole("/v1beta/files/a?x=1") && whole("/v1beta/openai/files/files%2Fa"));
@@ -420,9 +423,15 @@ mod tests {
 
     #[test]
     fn what_a_name_would_let_in_is_not_shown() {
-        assert_eq!(ResourceName::shown("auth_tokens/abc"), "auth_tokens/…");
-        assert_eq!(ResourceName::shown("liveSessions/a/b"), "liveSessions/…");
-        assert_eq!(ResourceName::shown("files/abc"), "files/abc");
+        assert_eq!(
+            ResourceName::without_secret("auth_tokens/abc"),
+            "auth_tokens/…"
+        );
+        assert_eq!(
+            ResourceName::without_secret("liveSessions/a/b"),
+            "liveSessions/…"
+        );
+        assert_eq!(ResourceName::without_secret("files/abc"), "files/abc");
     }
 
     #[test]
@@ -532,8 +541,8 @@ mod tests {
             for same in [
                 text,
                 path,
-                &format!("https://{HOST}{path}"),
-                &format!("HTTPS://{}{path}", HOST.to_uppercase()),
+                &format!("https://{GOOGLE_HOST}{path}"),
+                &format!("HTTPS://{}{path}", GOOGLE_HOST.to_uppercase()),
             ] {
                 assert_eq!(ResourceName::of_text(same), Some(name.clone()), "{same}");
             }
@@ -571,7 +580,7 @@ mod tests {
             assert_eq!(ResourceName::of_text(text), None, "{text}");
         }
         assert_eq!(
-            ResourceName::of_text(&format!("files/{}", "a".repeat(LENGTH_LIMIT))),
+            ResourceName::of_text(&format!("files/{}", "a".repeat(MAX_NAME_BYTES))),
             None
         );
         assert_eq!(ResourceName::of_path("/v1beta/liveSessions/x"), None);

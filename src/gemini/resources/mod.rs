@@ -1,0 +1,6 @@
+//! Resources that belong to one project: their names, and how requests and responses name them.
+
+pub mod created;
+pub mod listing;
+pub mod name;
+pub mod references;

@@ -1,0 +1,62 @@
+//! URLs: percent decoding, query parameters, and what of a URL may be logged.
+
+use std::borrow::Cow;
+
+use crate::gemini::upload::SESSION_PARAMETER;
+
+/// The path and query as rows show them: without credentials, even where the target is refused.
+pub fn loggable_path(path: &str, query: Option<&str>) -> String {
+    // An ephemeral token is named by itself.
+    let decoded_path = percent_decode(path);
+    let path = match decoded_path.split_once("auth_tokens/") {
+        Some((before, _)) => &format!("{before}auth_tokens/…"),
+        None => path,
+    };
+    let Some(query) = query else {
+        return path.to_owned();
+    };
+    let name = |part: &str| percent_decode(part.split('=').next().unwrap_or_default()).into_owned();
+    // Who knows an upload's session can go on with it.
+    let is_secret = |name: &str| is_credential(name) || name == SESSION_PARAMETER;
+    let kept: Vec<_> = query
+        .split('&')
+        .filter(|part| !is_secret(&name(part)))
+        .collect();
+    if kept.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", kept.join("&"))
+    }
+}
+
+/// The value of the first parameter with this name, decoded.
+pub fn query_parameter(query: &str, wanted: &str) -> Option<String> {
+    query.split('&').find_map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        (percent_decode(name) == wanted).then(|| percent_decode(value).into_owned())
+    })
+}
+
+/// Percent-decodes what is valid and leaves the rest.
+pub fn percent_decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        let code = hex
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned().into()
+}
+
+/// Whether a query parameter carries a credential.
+pub fn is_credential(parameter: &str) -> bool {
+    matches!(parameter, "key" | "access_token" | "oauth_token")
+}
