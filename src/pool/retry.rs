@@ -25,9 +25,18 @@ pub struct RetryBudget {
     egress_failures: u32,
     connection_failures: u32,
     server_faults: u32,
+    is_single: bool,
 }
 
 impl RetryBudget {
+    /// The budget of a request that can be sent only once.
+    pub fn single() -> Self {
+        Self {
+            is_single: true,
+            ..Self::default()
+        }
+    }
+
     /// Counts one more attempt, which came to `rule`.
     pub fn add(&mut self, rule: Rule) {
         self.attempts += 1;
@@ -55,9 +64,9 @@ pub fn next_step(
     jitter: f64,
 ) -> NextStep {
     let again = |pause| NextStep::TryAgain { pause };
-    if budget.counted_attempts >= settings.max_attempts
-        || budget.attempts >= settings.max_keys_per_request
-    {
+    let is_used_up = budget.counted_attempts >= settings.max_attempts
+        || budget.attempts >= settings.max_keys_per_request;
+    if is_used_up || budget.is_single {
         return NextStep::Answer;
     }
     match verdict.rule.retry() {

@@ -1,8 +1,4 @@
-//! May they, now: scopes and limits of a client key → `Permit`.
-
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+//! May the client start this request now: a slot first, then models and limits once the body is read → `Permit`.
 
 use http::header::CONTENT_ENCODING;
 
@@ -13,67 +9,27 @@ use crate::gemini::target::{Surface, Target};
 use crate::pool::clients::admission::Permit;
 use crate::pool::clients::client_key::ClientKey;
 use crate::proxy::incoming::Incoming;
-use crate::proxy::record::Record;
-use crate::proxy::refuse::Refusal;
+use crate::proxy::refusal::Refusal;
 
-/// Finds out who asks and for what, and refuses those who may not, before anything is read.
-pub fn let_in(
-    app: &App,
-    authenticated: Result<Arc<ClientKey>, Refusal>,
-    target: Result<Target, Refusal>,
-    record: &mut Record,
-) -> Result<(Arc<ClientKey>, Target), Refusal> {
-    // Strangers first: their bad paths must not fill the log.
-    let client = authenticated?;
-    record.client(&client);
-    let target = target?;
-    check_scopes(&client, record.client_ip(), &target)?;
-    check_backlog(app, record)?;
-    Ok((client, target))
+/// Takes the client's slot, which bounds its concurrent requests. `None` for a client key without limits.
+pub fn take_slot(app: &App, client: &ClientKey) -> Result<Option<Permit>, Refusal> {
+    let slot = app
+        .admission
+        .take_slot(client.id, &client.limits, clock::now);
+    slot.map_err(Refusal::Limited)
 }
 
-/// Whether there is room for one more row.
-pub fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
-    let most = app.settings().max_pending_rows;
-    if app.recorder.pending() >= usize::try_from(most).unwrap_or(usize::MAX) {
-        // A row for each refusal would go on filling the memory that is full; one will tell how many there were.
-        record.leave_out();
-        app.unrecorded_refusals.fetch_add(1, Ordering::Relaxed);
-        return Err(Refusal::TooManyPendingRows);
-    }
-    Ok(())
-}
-
-/// Whether the key may be used from there and on that path; asked before a body is read.
-pub fn check_scopes(client: &ClientKey, address: IpAddr, target: &Target) -> Result<(), Refusal> {
-    let scopes = client.scopes.as_ref().ok_or(Refusal::ScopesUnreadable)?;
-    if !scopes.allows_address(address) {
-        return Err(Refusal::AddressOutOfScope(address));
-    }
-    if target.grants_direct_access() && !client.direct_access {
-        return Err(Refusal::DirectAccess);
-    }
-    // Google's own path: an alias leads nowhere else than the path it stands for.
-    let path = target.path_and_query.split('?').next().unwrap_or_default();
-    if !scopes.paths.matches(path) {
-        return Err(Refusal::PathOutOfScope {
-            allowed: scopes.paths.patterns().join(", "),
-        });
-    }
-    Ok(())
-}
-
-/// Lets a request begin if the key may use its models and its limits have room. `None` for a key without limits.
+/// Counts a request whose models the client key may use, if its limits on requests, tokens and cost have room.
 pub fn admit(
-    app: &App,
     client: &ClientKey,
     incoming: &Incoming,
-) -> Result<Option<Permit>, Refusal> {
+    permit: Option<&mut Permit>,
+) -> Result<(), Refusal> {
     let scopes = client.scopes.as_ref().ok_or(Refusal::ScopesUnreadable)?;
     if !scopes.models.is_empty() {
         let allowed = || scopes.models.patterns().join(", ");
         let models =
-            models_of(incoming).ok_or_else(|| Refusal::ModelUntold { allowed: allowed() })?;
+            models_of(incoming).ok_or_else(|| Refusal::ModelUnknown { allowed: allowed() })?;
         let other = models
             .into_iter()
             .find(|model| !scopes.models.matches(model));
@@ -84,8 +40,12 @@ pub fn admit(
             });
         }
     }
-    let permit = app.admission.admit(client.id, &client.limits, clock::now);
-    permit.map_err(Refusal::Limited)
+    match permit {
+        Some(permit) => permit
+            .admit(&client.limits, clock::now)
+            .map_err(Refusal::Limited),
+        None => Ok(()),
+    }
 }
 
 /// Every model that a request names, in its path or its body; `None` where it may use one that cannot be told.

@@ -1,4 +1,4 @@
-//! Streams the chosen answer to the client, and notices how it ends.
+//! Streams the chosen answer to the client, and records how it ends.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,10 +25,10 @@ use crate::gemini::response::tap::ResponseTap;
 use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
-use crate::proxy::forward::{Attempt, Flowing, Reply, Whole};
+use crate::proxy::attempt::{Attempt, Reply, Streaming, Whole};
+use crate::proxy::dialect::stream_error;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::{Committed, Record};
-use crate::proxy::refuse::stream_error;
 
 /// The longest error event that is held back to be redacted; a longer one is no error of Google's.
 const HELD_LIMIT: usize = 1024 * 1024;
@@ -47,20 +47,20 @@ pub async fn answer(
     } = attempt;
     match reply {
         Reply::Whole(whole) => answer_whole(*whole, lease, &verdict, &app.redactor(), record).await,
-        Reply::Flowing(flowing) => {
-            let head = client_head(&flowing.head, &app.redactor());
-            let streamed = content_type(&flowing.head.headers)
+        Reply::Streaming(streaming) => {
+            let head = client_head(&streaming.head, &app.redactor());
+            let streamed = content_type(&streaming.head.headers)
                 .is_some_and(|kind| kind.starts_with("text/event-stream"));
             record.first_byte(head.status, streamed);
             let mut response = Response::from_parts(head, Body::empty());
             record.id_header(response.headers_mut());
-            let answer = AnswerBody::new(app, *flowing, lease, verdict, incoming, record);
+            let answer = AnswerBody::new(app, *streaming, lease, verdict, incoming, record);
             *response.body_mut() = Body::new(answer);
             response
         }
-        Reply::None | Reply::Elsewhere | Reply::Session(_) | Reply::Closed(_) => {
+        Reply::None | Reply::ForeignRedirect | Reply::Session(_) | Reply::Closed(_) => {
             unreachable!(
-                "the handler refuses where there is no reply, and sessions are not asked for"
+                "the retry loop refuses attempts without a reply, and live sessions are answered apart"
             )
         }
     }
@@ -74,7 +74,7 @@ async fn answer_whole(
     redactor: &Redactor,
     mut record: Record,
 ) -> Response {
-    // Only what is not a good answer can hold our key; where nothing is redacted the bytes stay as they came.
+    // Only an error can contain our key; where nothing is redacted the bytes stay as they came.
     let redacted = if verdict.rule == Rule::Success {
         None
     } else {
@@ -97,7 +97,7 @@ async fn answer_whole(
         &whole.answered,
         u64::try_from(body.len()).unwrap_or(u64::MAX),
     );
-    // Only now: who is lent the key next finds what Google has counted, and not our estimate.
+    // Only now: the next lease of the key must find the usage that Google counted, not our estimate.
     drop(lease);
     let mut response = Response::from_parts(head, Body::from(body));
     record.id_header(response.headers_mut());
@@ -119,7 +119,7 @@ fn client_head(head: &response::Parts, redactor: &Redactor) -> response::Parts {
     parts
 }
 
-/// An answer on its way: passes Google's bytes as they come, with a tap beside them.
+/// The body of an answer: passes Google's bytes as they come, with a tap beside them.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a fact of its own about the answer"
@@ -127,16 +127,16 @@ fn client_head(head: &response::Parts, redactor: &Redactor) -> response::Parts {
 struct AnswerBody {
     /// Google's side; gone once the answer has ended.
     source: Option<Source>,
-    /// What may go to the client. The last of it waits until it is known whether more comes.
+    /// Chunks that may be sent. The last one waits until it is known whether more follow.
     ready: VecDeque<Bytes>,
     /// An error event that is held back until it is whole.
     held: BytesMut,
     tap: ResponseTap,
-    /// How many names of resources the record knows of.
-    told: usize,
+    /// How many resource names the record has received.
+    names_recorded: usize,
     idle: Pin<Box<Sleep>>,
     idle_timeout: Duration,
-    /// Whether nothing has come since the idle timer was set.
+    /// Whether the idle timer runs.
     waits: bool,
     /// How many bytes are still to come, where the length was announced.
     left: Option<u64>,
@@ -169,26 +169,26 @@ enum End {
 impl AnswerBody {
     fn new(
         app: &App,
-        flowing: Flowing,
+        streaming: Streaming,
         lease: Option<Lease>,
         verdict: Verdict,
         incoming: &Incoming,
         record: Record,
     ) -> Self {
-        let headers = &flowing.head.headers;
+        let headers = &streaming.head.headers;
         let (kind, encoding) = (content_type(headers), text(headers, CONTENT_ENCODING));
         let length = text(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let idle_timeout = app.settings().idle_timeout();
         let mut body = Self {
             source: Some(Source {
-                body: flowing.rest,
+                body: streaming.rest,
                 lease,
-                _stream: flowing.stream,
+                _stream: streaming.stream,
             }),
             ready: VecDeque::new(),
             held: BytesMut::new(),
             tap: incoming.tap(kind, encoding),
-            told: 0,
+            names_recorded: 0,
             idle: Box::pin(sleep(idle_timeout)),
             idle_timeout,
             waits: false,
@@ -199,30 +199,27 @@ impl AnswerBody {
             committed: None,
             aborts: false,
             verdict,
-            asked: ErrorContext {
-                surface: incoming.target.surface,
-                client_deadline: incoming.deadline.is_some(),
-            },
+            asked: incoming.asked(),
             model: incoming.quota_model().to_owned(),
             is_event_stream: kind.is_some_and(|kind| kind.starts_with("text/event-stream")),
             is_plain: encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")),
             redactor: app.redactor(),
         };
-        for chunk in flowing.begun {
+        for chunk in streaming.begun {
             body.take(chunk);
         }
         body
     }
 
-    /// Lets the tap see a chunk and sorts its bytes into what may go and what is held.
+    /// Feeds a chunk to the tap and splits it into bytes that may be sent and bytes that are held back.
     fn take(&mut self, chunk: Bytes) {
         let seen = self.tap.feed(&chunk);
-        if self.tap.observed_count() > self.told
+        if self.tap.observed_count() > self.names_recorded
             && let Some(record) = &self.record
         {
             // At once: the client may use the name on another connection before this answer ends.
             record.learn(&self.tap.observed(), false);
-            self.told = self.tap.observed_count();
+            self.names_recorded = self.tap.observed_count();
         }
         let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.left = self.left.map(|left| left.saturating_sub(length));
@@ -243,7 +240,7 @@ impl AnswerBody {
         }
     }
 
-    /// Lets what was held go, without what must not leave.
+    /// Releases the held bytes, redacted.
     fn release(&mut self) {
         if self.held.is_empty() {
             return;
@@ -257,13 +254,13 @@ impl AnswerBody {
         };
         match redacted {
             None => self.ready.push_back(held),
-            // An announced length must stay true, and inside compressed bytes nothing can be replaced.
+            // An announced length must stay true, and compressed bytes cannot be edited.
             Some(_) if self.length.is_some() || !self.is_plain => self.aborts = true,
             Some(redacted) => self.ready.push_back(redacted.into()),
         }
     }
 
-    /// Notes how the answer ended, hands in its row and frees the key.
+    /// Records how the answer ended, submits its row and gives the key back.
     fn end(&mut self, end: End) {
         self.release();
         let source = self.source.take();
@@ -301,7 +298,7 @@ impl AnswerBody {
                 .map(|chunk| u64::try_from(chunk.len()).unwrap_or(0))
                 .sum::<u64>();
         if let Some(lease) = source.as_ref().and_then(|source| source.lease.as_ref()) {
-            record.blame(
+            record.settle(
                 &lease.key,
                 &self.model,
                 broken.as_ref().unwrap_or(&self.verdict),
@@ -335,7 +332,7 @@ impl http_body::Body for AnswerBody {
                 ready!(Pin::new(committed).poll(context));
                 this.committed = None;
             }
-            // With another chunk behind it, one is surely not the last.
+            // A chunk with another behind it is not the last.
             if this.ready.len() > 1 || this.source.is_none() {
                 let chunk = this.next().map(Frame::data).map(Ok);
                 if chunk.is_none() && std::mem::take(&mut this.aborts) {
@@ -371,10 +368,10 @@ impl http_body::Body for AnswerBody {
                         this.waits = false;
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
                     }
-                    // Counted from here: before, it may have been the client that did not take what was there.
+                    // Counted from here: before, the client may not have taken the chunks that were ready.
                     if !std::mem::replace(&mut this.waits, true) {
-                        let patience = clock::timer_instant() + this.idle_timeout;
-                        this.idle.as_mut().reset(patience);
+                        let deadline = clock::timer_instant() + this.idle_timeout;
+                        this.idle.as_mut().reset(deadline);
                     }
                     ready!(this.idle.as_mut().poll(context));
                     let silent = "Gemini's answer stopped coming".to_owned();
@@ -396,7 +393,7 @@ impl http_body::Body for AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        // Still here: the client hung up. Google's side goes with it, at once.
+        // Not submitted yet: the client disconnected. The upstream request is dropped with it, at once.
         if let Some(mut record) = self.record.take() {
             self.source = None;
             record.client_gone(&self.tap.summary(), self.sent);

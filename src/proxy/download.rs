@@ -1,4 +1,4 @@
-//! Downloads: Google sends whoever asks for a file on to another path of its own, and the pool goes there itself.
+//! Downloads: follows the one redirect by which Google serves a file from another of its paths.
 
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
@@ -10,14 +10,14 @@ use crate::pool::health::verdict::Rule;
 use crate::pool::keys::lease::Lease;
 use crate::proxy::incoming::Incoming;
 
-/// Where an answer came from in the end.
+/// The answer after redirects.
 pub enum Followed {
     Here(Response<Body>, StreamGuard),
-    /// It leads to somebody to whom no key of ours may be sent.
-    Elsewhere(StatusCode),
+    /// A redirect to another host, which no key of ours may reach.
+    Foreign(StatusCode),
 }
 
-/// Follows the one redirect of a download, with the same key; any other answer is as it came.
+/// Follows the one redirect of a download with the same key; any other answer is returned as it came.
 pub async fn follow(
     app: &App,
     lease: &Lease,
@@ -29,7 +29,7 @@ pub async fn follow(
         return Ok(Followed::Here(answer, stream));
     };
     let Some(url) = path.and_then(|path| app.gemini.url(&path)) else {
-        return Ok(Followed::Elsewhere(answer.status()));
+        return Ok(Followed::Foreign(answer.status()));
     };
     drop((answer, stream));
     let next = UpstreamRequest {
@@ -37,10 +37,10 @@ pub async fn follow(
         ..incoming.outgoing.clone()
     };
     let (mut answer, stream) = app.gemini.send(&next, &lease.key.secret).await?;
-    // A second one is the client's to follow, through us again.
+    // The client follows a second redirect, through the pool again.
     match redirect(app, incoming, &answer) {
         None => {}
-        Some(None) => return Ok(Followed::Elsewhere(answer.status())),
+        Some(None) => return Ok(Followed::Foreign(answer.status())),
         Some(Some(path)) => {
             let path = HeaderValue::try_from(path).map_err(|_| SendError {
                 rule: Rule::MalformedAnswer,
@@ -52,10 +52,10 @@ pub async fn follow(
     Ok(Followed::Here(answer, stream))
 }
 
-/// Where an answer sends the request on; `Some(None)`: away from the upstream.
+/// The path of ours that a redirect leads to; `Some(None)`: it leads to another host.
 #[expect(
     clippy::option_option,
-    reason = "no redirect and one to nobody we trust are two things"
+    reason = "no redirect and a redirect to another host are two cases"
 )]
 fn redirect(app: &App, incoming: &Incoming, answer: &Response<Body>) -> Option<Option<String>> {
     if !incoming.target.is_download() || !answer.status().is_redirection() {

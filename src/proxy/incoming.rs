@@ -1,4 +1,4 @@
-//! `Incoming`: what the client asks, read whole so that it can be sent again.
+//! `Incoming`: what the client asks; its body held, so that it can be sent again, or streaming.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
@@ -18,6 +17,7 @@ use reqwest::Url;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::app::App;
+use crate::gemini::errors::classify::ErrorContext;
 use crate::gemini::headers::headers_for_upstream;
 use crate::gemini::live;
 use crate::gemini::quota_estimate::estimate_quota;
@@ -29,12 +29,14 @@ use crate::gemini::response::json::{JsonScanner, ScannedValue};
 use crate::gemini::response::tap::ResponseTap;
 use crate::gemini::target::{Surface, Target};
 use crate::gemini::transport::UpstreamRequest;
-use crate::pool::clients::client_key::ClientKey;
+use crate::gemini::upload::{UploadRequest, is_upload};
 use crate::pool::keys::selection::LeaseRequest;
+use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::settings::Settings;
-use crate::proxy::bind::Bound;
-use crate::proxy::refuse::Refusal;
+use crate::proxy::authorize::Caller;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::streaming_body::{BodyProgress, StreamingBody};
 use crate::websocket;
 
 /// How much is set aside at once for a body whose length is announced, before any of it has come.
@@ -65,23 +67,32 @@ pub struct Incoming {
     pub setup: Option<Message>,
     /// The ephemeral token with which a session is opened in place of a key.
     pub token: Option<ResourceName>,
-    _held: Held,
+    /// A body that is sent while it arrives, until it is sent.
+    pub streaming: Option<(StreamingBody, BodyProgress)>,
+    _memory: HeldMemory,
 }
 
-/// Memory that a body takes, given back on drop.
+/// Memory that a held body takes, given back on drop.
 #[derive(Debug)]
-struct Held {
+struct HeldMemory {
     app: Arc<App>,
     bytes: u64,
 }
 
-impl Drop for Held {
+impl Drop for HeldMemory {
     fn drop(&mut self) {
         self.app.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-impl Held {
+impl HeldMemory {
+    fn none(app: &Arc<App>) -> Self {
+        Self {
+            app: app.clone(),
+            bytes: 0,
+        }
+    }
+
     /// Takes more, unless all bodies together would take too much.
     fn add(&mut self, bytes: u64, most: u64) -> Result<(), Refusal> {
         self.bytes += bytes;
@@ -95,18 +106,39 @@ impl Held {
 }
 
 impl Incoming {
-    /// Reads the body and what the pool must know of it.
+    /// Reads the body and what the pool needs of it; the body of an upload is left to stream.
     pub async fn read(
         app: &Arc<App>,
         settings: &Settings,
-        target: Target,
-        request: Request,
+        caller: &Caller,
+        head: Parts,
+        body: Body,
     ) -> Result<Self, Refusal> {
-        let (head, url, body) = parts(app, &target, request)?;
-        let mut memory = Held {
-            app: app.clone(),
-            bytes: 0,
+        let target = caller.target.clone();
+        let url = match &caller.session {
+            Some(session) => app.gemini.url(&session.google_path),
+            None => app.gemini.url(&target.path_and_query),
         };
+        let url = url.ok_or(Refusal::AlteredPath)?;
+        refuse_ambiguous_length(&head.headers)?;
+        if matches!(
+            UploadRequest::of(&target, &head.headers),
+            Some(UploadRequest::Continue { .. } | UploadRequest::SingleRequest)
+        ) {
+            return Ok(Self::streaming(app, target, url, head, body));
+        }
+        Self::held(app, settings, target, url, head, body).await
+    }
+
+    async fn held(
+        app: &Arc<App>,
+        settings: &Settings,
+        target: Target,
+        url: Url,
+        head: Parts,
+        body: Body,
+    ) -> Result<Self, Refusal> {
+        let mut memory = HeldMemory::none(app);
         let body = read_body(body, &head.headers, settings, &mut memory).await?;
         let (model, streams) = match target.surface {
             Surface::Native => (None, false),
@@ -131,7 +163,7 @@ impl Incoming {
         let listing = ResourceListing::of(&head.method, &target);
         let mut headers = headers_for_upstream(&head.headers);
         if listing.is_some() {
-            // Its pages are put together from what comes.
+            // Pages are merged, and so must be readable.
             headers.remove(ACCEPT_ENCODING);
         }
         let outgoing = UpstreamRequest {
@@ -153,28 +185,26 @@ impl Incoming {
             deadline,
             setup: None,
             token: None,
-            _held: memory,
+            streaming: None,
+            _memory: memory,
         })
     }
 
-    /// Reads what the pool must know of a live session from its first message.
+    /// Reads what the pool needs of a live session from its first message.
     pub fn of_session(
         app: &Arc<App>,
         settings: &Settings,
-        target: Target,
+        caller: &Caller,
         headers: &HeaderMap,
         setup: Message,
-        token: Option<ResourceName>,
     ) -> Result<Self, Refusal> {
+        let (target, token) = (caller.target.clone(), caller.token.clone());
         let url = app
             .gemini
             .url(&target.path_and_query)
             .ok_or(Refusal::AlteredPath)?;
         let body = setup.clone().into_data();
-        let mut memory = Held {
-            app: app.clone(),
-            bytes: 0,
-        };
+        let mut memory = HeldMemory::none(app);
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         memory.add(length, settings.max_held_bytes)?;
         if length > settings.max_request_bytes {
@@ -183,7 +213,7 @@ impl Incoming {
         let model = live::setup_model(&body);
         let amount = estimate_quota(&target, &body);
         let references = ResourceReferences::from_body(&body);
-        // A token is good in the project that made it, like all that is named.
+        // A token is valid in the project that made it, like every named resource.
         let names = references.names().chain(&token).cloned().collect();
         let mut headers = headers_for_upstream(headers);
         headers.extend(websocket::handshake_headers());
@@ -206,17 +236,12 @@ impl Incoming {
             deadline: None,
             setup: Some(setup),
             token,
-            _held: memory,
+            streaming: None,
+            _memory: memory,
         })
     }
 
-    /// One whose body is not held: it is given back, to be passed on as it comes.
-    pub fn passing(
-        app: &Arc<App>,
-        target: Target,
-        request: Request,
-    ) -> Result<(Self, Body), Refusal> {
-        let (head, url, body) = parts(app, &target, request)?;
+    fn streaming(app: &Arc<App>, target: Target, url: Url, head: Parts, body: Body) -> Self {
         let outgoing = UpstreamRequest {
             method: head.method,
             url,
@@ -224,85 +249,95 @@ impl Incoming {
             body: Bytes::new(),
         };
         let names = ResourceName::of_path(&target.path_and_query);
-        let names = names.into_iter().collect();
-        let incoming = Self {
+        Self {
             streams: false,
             model: target.model.clone(),
             target,
             outgoing,
             amount: QuotaAmount::default(),
-            names,
+            names: names.into_iter().collect(),
             listing: None,
             stores: true,
             is_read: true,
             deadline: None,
             setup: None,
             token: None,
-            _held: Held {
-                app: app.clone(),
-                bytes: 0,
-            },
-        };
-        Ok((incoming, body))
+            streaming: Some(StreamingBody::new(body)),
+            _memory: HeldMemory::none(app),
+        }
     }
 
-    /// The kind of what it makes that can be named later; `None`: nothing.
-    pub fn makes(&self) -> Option<ResourceKind> {
+    /// The kind of resource that the request creates; `None`: none that can be named later.
+    pub fn creates(&self) -> Option<ResourceKind> {
         CreatedResourcesReader::kind_created_by(&self.target, self.stores)
     }
 
     /// What reads the answer.
     pub fn tap(&self, content_type: Option<&str>, content_encoding: Option<&str>) -> ResponseTap {
-        // What is in a file is nobody's word, and not to be read.
+        // The content of a file is not read.
         let content_type = if self.target.is_download() {
             Some("application/octet-stream")
         } else {
             content_type
         };
         let created_resources = CreatedResourcesReader::of(&self.target, self.stores, content_type);
-        // What is listed is not this client's because it is listed.
+        // A list names resources of other clients too.
         let created_resources = created_resources.filter(|_| self.listing.is_none());
         ResponseTap::new(self.target.surface, content_type, content_encoding)
             .with_created_resources(created_resources)
     }
 
-    /// What a key is needed for.
-    pub fn lease_request<'a>(&'a self, client: &'a ClientKey, bound: &Bound) -> LeaseRequest<'a> {
+    /// The resource that the request deletes, if it succeeds. Cancelling an upload deletes none.
+    pub fn deletes(&self) -> Option<ResourceName> {
+        if self.outgoing.method != Method::DELETE || is_upload(&self.target) {
+            return None;
+        }
+        ResourceName::of_whole_path(&self.target.path_and_query)
+    }
+
+    /// What the request needs of an upstream key.
+    pub fn lease_request<'a>(
+        &'a self,
+        tags: &'a [String],
+        project: Option<ProjectId>,
+    ) -> LeaseRequest<'a> {
         LeaseRequest {
             model: self.model.as_deref().unwrap_or_default(),
             amount: self.amount,
-            tags: &client.tags,
-            project: bound.only,
+            tags,
+            project,
         }
     }
 
-    /// The model whose quota it uses, for the pool's bookkeeping; what uses none shares a name.
+    /// What of the request changes the meaning of an error.
+    pub fn asked(&self) -> ErrorContext {
+        ErrorContext {
+            surface: self.target.surface,
+            client_deadline: self.deadline.is_some(),
+        }
+    }
+
+    /// The model whose quota the request uses; empty for requests that use none.
     pub fn quota_model(&self) -> &str {
         let model = self.model.as_deref().filter(|_| self.amount.requests > 0);
         model.unwrap_or_default()
     }
 }
 
-/// The request in parts, and where Google gets it.
-fn parts(app: &App, target: &Target, request: Request) -> Result<(Parts, Url, Body), Refusal> {
-    let (head, body) = request.into_parts();
-    if head.headers.contains_key(TRANSFER_ENCODING) && head.headers.contains_key(CONTENT_LENGTH)
-        || head.headers.get_all(CONTENT_LENGTH).iter().count() > 1
-    {
+/// Refuses a body whose length is announced in two ways.
+fn refuse_ambiguous_length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    if lengths > 1 || lengths == 1 && headers.contains_key(TRANSFER_ENCODING) {
         return Err(Refusal::AmbiguousLength);
     }
-    let url = app
-        .gemini
-        .url(&target.path_and_query)
-        .ok_or(Refusal::AlteredPath)?;
-    Ok((head, url, body))
+    Ok(())
 }
 
 async fn read_body(
     mut body: Body,
     headers: &HeaderMap,
     settings: &Settings,
-    held: &mut Held,
+    held: &mut HeldMemory,
 ) -> Result<Bytes, Refusal> {
     let most = settings.max_request_bytes;
     let announced = headers
@@ -314,7 +349,7 @@ async fn read_body(
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     loop {
-        // One that stops in the middle would hold its memory for ever.
+        // A body that stops in the middle must not hold its memory for ever.
         let frame = tokio::time::timeout(settings.idle_timeout(), body.frame()).await;
         let Some(frame) = frame.map_err(|_| Refusal::BodyTooSlow)? else {
             break;
@@ -345,12 +380,12 @@ async fn read_body(
     })
 }
 
-/// Whether names in a body can be found: in one that is packed, or no JSON, Google may read more than we do.
+/// Whether the names in a body can be found; in a compressed or binary one they cannot.
 fn is_readable(headers: &HeaderMap, body: &[u8]) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_packed = text(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
+    let is_compressed = text(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
     let is_binary = text(CONTENT_TYPE).is_some_and(|kind| kind.contains("protobuf"));
-    body.is_empty() || !is_packed && !is_binary
+    body.is_empty() || !is_compressed && !is_binary
 }
 
 /// The model (or agent) and whether a stream is asked for, from a body of OpenAI's or the Interactions' form.

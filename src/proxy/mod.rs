@@ -1,4 +1,4 @@
-//! The request path: which URLs are proxied, and how each is told from the rest.
+//! The request path: which URLs are proxied, and what browsers may do with them.
 
 use std::sync::Arc;
 
@@ -14,22 +14,31 @@ use crate::peer::Peer;
 
 mod admit;
 mod answer;
-mod authenticate;
-mod bind;
-mod choose;
+mod attempt;
+mod authorize;
+mod charge;
+mod credential;
+mod dialect;
 mod download;
 mod forward;
 mod handler;
 mod incoming;
-mod lists;
+mod lease;
+mod list;
 mod live;
-mod passing;
+mod pipeline;
+mod read_answer;
 mod record;
+mod refusal;
 mod refuse;
-mod tries;
+mod resource_lookup;
+mod retry;
+mod route;
+mod route_constraint;
+mod streaming_body;
 mod upload;
 
-/// What a browser must be allowed to read of an upload's answers to go on.
+/// The headers of an upload's answers that a browser needs to continue it.
 const OF_UPLOADS: &str = "x-goog-upload-url, x-goog-upload-control-url, x-goog-upload-status, \
                           x-goog-upload-chunk-granularity, x-goog-upload-size-received, location, range";
 
@@ -50,8 +59,6 @@ pub async fn serve(
     let is_upload = is_upload_path(request.uri().path());
     let mut response = if preflight {
         answer_preflight(&request)
-    } else if target::is_live_path(request.uri().path()) {
-        live::handle(&app, request, peer.0).await
     } else {
         handler::handle(&app, request, peer.0).await
     };
@@ -70,18 +77,18 @@ pub async fn serve(
     response
 }
 
-/// Tells a browser that it may send what it asks to send. Preflights carry no credential and are not recorded.
+/// Allows the request that a preflight announces. Preflights carry no credential and are not recorded.
 fn answer_preflight(request: &Request) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD");
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     let any = HeaderValue::from_static("*");
-    let asked = request
+    let requested = request
         .headers()
         .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
         .unwrap_or(&any);
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, requested.clone());
     headers.insert(
         header::ACCESS_CONTROL_MAX_AGE,
         HeaderValue::from_static("86400"),

@@ -11,38 +11,33 @@ use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::{MAX_ROW_TEXT_BYTES, Redactor};
-use crate::gemini::resources::created::{AsyncJobState, ObservedResource, ObservedResources};
+use crate::gemini::resources::created::{ObservedResource, ObservedResources};
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::response::tap::ResponseSummary;
 use crate::gemini::target::{Surface, Target};
-use crate::gemini::upload::is_upload;
 use crate::gemini::url::loggable_path;
 use crate::peer::client_ip;
 use crate::pool::clients::admission::{ClientCharge, Permit};
-use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
+use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::health::settle::AttemptTiming;
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::{Rule, Verdict};
+use crate::pool::keys::lease::Lease;
 use crate::pool::keys::project_number::learned_number;
 use crate::pool::keys::registry::LeasedKey;
-use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
-use crate::pool::quota::usage::TokenUsage;
 use crate::pool::resources::recent_resources::RecentResource;
-use crate::proxy::authenticate::Credential;
-use crate::proxy::bind::Bound;
-use crate::proxy::forward::{Attempt, Reply};
-use crate::proxy::incoming::Incoming;
-use crate::proxy::passing::Advance;
-use crate::proxy::refuse::Refusal;
+use crate::proxy::charge::Charge;
+use crate::proxy::route_constraint::RouteConstraint;
+use crate::proxy::streaming_body::BodyProgress;
 use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, NewAttempt, NewRequestLog};
 use crate::storage::resources::CreatedResource;
 use crate::storage::upstream_keys::Evidence;
@@ -57,23 +52,40 @@ pub struct Record {
     attempt_began: Instant,
     /// Since when it waits for a key.
     waits_since: Option<Instant>,
-    /// With which key the last attempt was made.
-    leased: Option<LeasedKey>,
+    /// The key of the last attempt.
+    key: Option<LeasedKey>,
     surface: Surface,
-    bound: Bound,
-    /// What the request deletes.
+    /// The project that should serve the request.
+    preferred: Option<ProjectId>,
+    /// Named resources of unknown owner.
+    unknown: Vec<ResourceName>,
+    /// Named jobs whose usage is in a row already.
+    counted: Vec<String>,
+    /// The resource that the request deletes.
     deletes: Option<ResourceName>,
     client_ip: IpAddr,
     /// Held until the row is handed in; `None` where no limits are to be kept.
     permit: Option<Permit>,
-    /// How much has come of a body that is passed on and not held.
-    passed: Option<Advance>,
+    /// How much was sent of a body that streams.
+    progress: Option<BodyProgress>,
     left_out: bool,
     finished: bool,
 }
 
-/// So many names that nobody was known to have made are learnt from one request.
-const MOST_FOUND: usize = 1_000;
+/// What was read of a request.
+#[derive(Debug)]
+pub struct RequestFacts<'a> {
+    pub model: Option<&'a str>,
+    pub streams: bool,
+    pub body_bytes: usize,
+    /// `None`: the body was read completely.
+    pub progress: Option<&'a BodyProgress>,
+    pub quota_requests: u64,
+    pub deletes: Option<ResourceName>,
+}
+
+/// Maximum number of resources of unknown owner that one request assigns to a project.
+const ASSIGNED_LIMIT: usize = 1_000;
 
 impl Record {
     /// Opens the row of a request that has just arrived.
@@ -104,13 +116,15 @@ impl Record {
             began,
             attempt_began: began,
             waits_since: None,
-            leased: None,
+            key: None,
             surface: Surface::of_path(uri.path()),
-            bound: Bound::default(),
+            preferred: None,
+            unknown: Vec::new(),
+            counted: Vec::new(),
             deletes: None,
             client_ip,
             permit: None,
-            passed: None,
+            progress: None,
             left_out: false,
             finished: false,
         }
@@ -124,26 +138,16 @@ impl Record {
         self.surface
     }
 
-    /// Reads where the request goes.
-    pub fn target(
-        &mut self,
-        credential: Option<&Credential>,
-        request: &Request,
-    ) -> Result<Target, Refusal> {
-        let bearer = credential.is_some_and(|credential| credential.is_bearer);
-        let uri = request.uri();
-        let target = Target::read(request.method(), uri.path(), uri.query(), bearer)?;
+    pub fn target(&mut self, target: &Target) {
         self.surface = target.surface;
         let mut row = self.row();
         row.operation = target.operation.as_deref().map(ToOwned::to_owned);
         row.model.clone_from(&target.model);
         row.streamed = target.is_stream;
-        drop(row);
-        Ok(target)
     }
 
-    pub fn client(&mut self, client: &ClientKey) {
-        self.row().client_key_id = Some(client.id);
+    pub fn client(&mut self, client: ClientKeyId) {
+        self.row().client_key_id = Some(client);
     }
 
     /// Keeps the request out of the log: its kind is told in one row with a count.
@@ -151,35 +155,29 @@ impl Record {
         self.left_out = true;
     }
 
-    pub fn incoming(&mut self, incoming: &Incoming) {
-        // An upload that is given up takes nothing with it.
-        if incoming.outgoing.method == Method::DELETE && !is_upload(&incoming.target) {
-            self.deletes = ResourceName::of_whole_path(&incoming.target.path_and_query);
-        }
+    /// Records what was read of the request.
+    pub fn request(&mut self, facts: RequestFacts<'_>) {
+        self.deletes = facts.deletes;
+        self.progress = facts.progress.cloned();
         let mut row = self.row();
-        row.model = incoming.model.as_deref().map(|model| cut(model).to_owned());
-        row.streamed = incoming.streams;
-        row.request_bytes = u64::try_from(incoming.outgoing.body.len()).unwrap_or(u64::MAX);
-        row.quota_requests = incoming.amount.requests;
+        row.model = facts.model.map(|model| cut(model).to_owned());
+        row.streamed = facts.streams;
+        row.request_bytes = u64::try_from(facts.body_bytes).unwrap_or(u64::MAX);
+        row.quota_requests = facts.quota_requests;
     }
 
-    /// Has the bytes of a body counted that is passed on as it comes.
-    pub fn passes(&mut self, progress: Advance) {
-        self.passed = Some(progress);
-    }
-
-    /// With which key, and for whom, something was made.
+    /// The upstream key and the client of a resource that the request has created.
     pub fn maker(&self) -> Option<(UpstreamKeyId, ClientKeyId)> {
-        self.leased
-            .as_ref()
-            .map(|leased| leased.id)
-            .zip(self.row().client_key_id)
+        let key = self.key.as_ref().map(|key| key.id);
+        key.zip(self.row().client_key_id)
     }
 
-    /// Notes where it may go because of what it names.
-    pub fn bound(&mut self, bound: &Bound) {
-        self.bound = bound.clone();
-        self.row().bound_by.clone_from(&bound.name);
+    /// Records where the request may be served, and why.
+    pub fn route(&mut self, route: &RouteConstraint) {
+        self.preferred = route.preferred;
+        self.unknown.clone_from(&route.unknown);
+        self.counted.clone_from(&route.counted);
+        self.row().bound_by.clone_from(&route.name);
     }
 
     /// Notes that the request waits for a key from now on.
@@ -195,20 +193,20 @@ impl Record {
         wait
     }
 
-    /// Keeps the client's slot for as long as the request runs.
-    pub fn admitted(&mut self, permit: Option<Permit>) {
+    /// Holds the client's permit for as long as the request runs.
+    pub fn hold(&mut self, permit: Option<Permit>) {
         self.permit = permit;
     }
 
-    pub fn begin_attempt(&mut self, leased: &LeasedKey) {
+    pub fn begin_attempt(&mut self, key: &LeasedKey) {
         self.attempt_began = clock::instant();
-        self.leased = Some(leased.clone());
-        if self.bound.home == Some(leased.project_id) {
+        self.key = Some(key.clone());
+        if self.preferred == Some(key.project_id) {
             self.row().bound_by = Some(BOUND_BY_PREFERRED_PROJECT.to_owned());
         }
         self.row().attempts.push(NewAttempt {
-            upstream_key_id: leased.id,
-            project_id: leased.project_id,
+            upstream_key_id: key.id,
+            project_id: key.project_id,
             status: None,
             outcome: None,
             rule: None,
@@ -219,26 +217,19 @@ impl Record {
         });
     }
 
-    /// Draws the consequences of an attempt at once, so that nobody else picks a key that must rest.
-    pub fn settle(&mut self, attempt: &Attempt, incoming: &Incoming) {
-        let ends = !matches!(attempt.reply, Reply::Flowing(_) | Reply::Session(_));
-        self.conclude_attempt(
-            &attempt.verdict,
-            ends.then_some(attempt.verdict.rule.outcome()),
-        );
-        // An answer that flows has yet to end well.
-        let open = !ends && attempt.verdict.rule == Rule::Success;
-        let Some(lease) = &attempt.lease else {
-            return;
-        };
-        if open {
+    /// Applies the verdict of an attempt at once, so that no other request picks a key that must cool down. An answer that
+    /// `is_open` has yet to end well.
+    pub fn apply(&mut self, verdict: &Verdict, lease: Option<&Lease>, model: &str, is_open: bool) {
+        self.conclude_attempt(verdict, (!is_open).then_some(verdict.rule.outcome()));
+        let Some(lease) = lease else { return };
+        if is_open && verdict.rule == Rule::Success {
             let timing = self.timing();
             let mut keys = self.app.keys.lock();
-            keys.record_answer_start(&lease.key, incoming.quota_model(), timing);
+            keys.record_answer_start(&lease.key, model, timing);
             drop(keys);
             self.app.key_queue.notify();
         } else {
-            self.blame(&lease.key, incoming.quota_model(), &attempt.verdict);
+            self.settle(&lease.key, model, verdict);
         }
     }
 
@@ -254,12 +245,12 @@ impl Record {
         }
     }
 
-    /// Tells the keys what an attempt came to, and the database what that changed.
-    pub fn blame(&self, leased: &LeasedKey, model: &str, verdict: &Verdict) {
+    /// Settles the verdict of an attempt that has ended: changes key, project and quota state, and submits the changes.
+    pub fn settle(&self, key: &LeasedKey, model: &str, verdict: &Verdict) {
         let id = self.row().id;
         let timing = self.timing();
-        let (key, rule) = (leased.id, verdict.rule.name());
-        // A success has nothing to be looked through.
+        let (id_of_key, rule) = (key.id, verdict.rule.name());
+        // A success has no message to redact.
         let message = match verdict.message.as_str() {
             "" => String::new(),
             message => redacted(&self.app.redactor(), message),
@@ -270,9 +261,14 @@ impl Record {
             request_id: id,
         };
         let mut keys = self.app.keys.lock();
-        let mut changes = keys.settle(leased, model, verdict, timing);
-        let number = keys.get(key).and_then(|row| learned_number(row, verdict));
-        changes.extend(number.map(|number| StateChange::Project { id: key, number }));
+        let mut changes = keys.settle(key, model, verdict, timing);
+        let number = keys
+            .get(id_of_key)
+            .and_then(|row| learned_number(row, verdict));
+        changes.extend(number.map(|number| StateChange::Project {
+            id: id_of_key,
+            number,
+        }));
         // Under the lock, so that rows end up as the last of several verdicts left the keys.
         for change in &changes {
             self.app
@@ -282,7 +278,7 @@ impl Record {
         drop(keys);
         self.app.key_queue.notify();
         for change in changes {
-            tracing::warn!(request.id = %id, upstream_key.id = key.0, rule, "{change}");
+            tracing::warn!(request.id = %id, upstream_key.id = id_of_key.0, rule, "{change}");
         }
     }
 
@@ -387,7 +383,7 @@ impl Record {
     /// Notes what an answer has told of resources, as far as it came. Once it `succeeded` as a whole, what it deleted is
     /// gone, and what the request named is in the project that answered.
     pub fn learn(&self, told: &ObservedResources, succeeded: bool) {
-        let Some(leased) = &self.leased else { return };
+        let Some(key) = &self.key else { return };
         let mut row = self.row();
         let gone = self.deletes.as_ref().filter(|_| succeeded);
         if let Some(name) = gone {
@@ -395,8 +391,8 @@ impl Record {
             row.deleted_resources = vec![name.to_string()];
             return;
         }
-        let found = self.bound.unknown.iter().filter(|_| succeeded);
-        let found = found.take(MOST_FOUND);
+        let found = self.unknown.iter().filter(|_| succeeded);
+        let found = found.take(ASSIGNED_LIMIT);
         let found = found.map(|name| (name, true, None));
         let told_of = told.resources.iter();
         let told_of =
@@ -420,7 +416,7 @@ impl Record {
                 continue;
             }
             let resource = RecentResource {
-                upstream_key_id: leased.id,
+                upstream_key_id: key.id,
                 maker: row.client_key_id,
             };
             self.app
@@ -431,49 +427,15 @@ impl Record {
             {
                 self.app
                     .project_affinity()
-                    .record_created(client, leased.project_id);
+                    .record_created(client, key.project_id);
             }
         }
         row.created_resources = births;
     }
 
-    /// What goes into the row of what Google has counted: what long work has used only once, when it is first seen done,
-    /// though every later look at it tells it again.
-    fn charge(&self, outcome: Outcome, answered: &ResponseSummary) -> Charge {
-        let mut charge = Charge {
-            usage: answered.usage,
-            is_charged: answered.is_charged,
-            tier: answered.service_tier.clone(),
-            model: answered.model_version.clone(),
-        };
-        let Some(job) = &answered.observed.job else {
-            return charge;
-        };
-        if job.state == AsyncJobState::Running {
-            return charge;
-        }
-        if job.answers > 0 {
-            charge.usage = job.usage;
-            charge.is_charged = true;
-            charge.tier = Some("batch".to_owned());
-            charge.model.clone_from(&job.model);
-        }
-        let name = job.name.as_str();
-        let mut told_of = answered.observed.resources.iter();
-        let is_created = told_of.any(|told| told.name == job.name && told.is_created);
-        // What was not told, or not whole, is left to the next look.
-        let is_whole = charge.usage != TokenUsage::default() && outcome == Outcome::Success;
-        let is_first = is_whole && self.app.recent_resources().mark_counted(name);
-        let is_known = self.bound.counted.iter().any(|counted| counted == name);
-        if !is_created && (!is_first || is_known) {
-            charge.usage = TokenUsage::default();
-            charge.is_charged = false;
-        }
-        charge
-    }
-
     fn end(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
-        let charge = self.charge(outcome, answered);
+        let count_first = |name: &str| self.app.recent_resources().mark_counted(name);
+        let charge = Charge::of(outcome, answered, &self.counted, count_first);
         self.learn(&answered.observed, outcome == Outcome::Success);
         self.count_tokens(charge.usage.prompt);
         let mut row = self.row();
@@ -483,32 +445,24 @@ impl Record {
             .last()
             .and_then(|attempt| attempt.error.clone());
         row.response_bytes = bytes;
+        let is_free = self.key.as_ref().is_some_and(|key| key.is_free);
+        let cost = charge.cost_nano_usd(row.model.as_deref(), is_free, row.started_at);
         row.usage = charge.usage;
         row.model_version = charge.model;
         row.finish_reason.clone_from(&answered.finish_reason);
         row.service_tier = charge.tier;
-        let model = row.model_version.as_deref().or(row.model.as_deref());
-        let tier = row.service_tier.as_deref();
-        let is_free = self.leased.as_ref().is_some_and(|leased| leased.is_free);
-        row.cost_nano_usd = if is_free {
-            Some(0)
-        } else if charge.is_charged {
-            model.and_then(|model| cost_nano_usd(model, &row.usage, tier, row.started_at))
-        } else {
-            // Counting tokens is free; of what says nothing of tokens the cost is not known.
-            row.usage.total.map(|_| 0)
-        };
+        row.cost_nano_usd = cost;
     }
 
     /// Adds to the model's quota the input tokens that Google has counted.
     fn count_tokens(&self, tokens: Option<u64>) {
-        let (Some(leased), Some(tokens)) = (&self.leased, tokens) else {
+        let (Some(key), Some(tokens)) = (&self.key, tokens) else {
             return;
         };
         let row = self.row();
         if let Some(model) = row.model.as_deref().filter(|_| row.quota_requests > 0) {
             let mut keys = self.app.keys.lock();
-            keys.count_tokens(leased, model, tokens, clock::now());
+            keys.count_tokens(key, model, tokens, clock::now());
         }
     }
 
@@ -544,8 +498,8 @@ impl Record {
                 .clone(),
         };
         row.duration_ms = Some(millis(self.began));
-        if let Some(passed) = &self.passed {
-            row.request_bytes = passed.borrow().bytes;
+        if let Some(progress) = &self.progress {
+            row.request_bytes = progress.borrow().bytes;
         }
         if let Some(permit) = permit.filter(|_| !row.attempts.is_empty()) {
             let cost = row.cost_nano_usd.map(u64::try_from);
@@ -597,14 +551,6 @@ impl Drop for Record {
         drop(row);
         self.hand_in();
     }
-}
-
-/// What of an answer's use is its request's.
-struct Charge {
-    usage: TokenUsage,
-    is_charged: bool,
-    tier: Option<String>,
-    model: Option<String>,
 }
 
 /// Ready when the row is committed, or when the answer has waited for it long enough.

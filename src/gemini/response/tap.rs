@@ -149,13 +149,13 @@ impl ResponseTap {
             }
             TapInput::Compressed(inflater) => {
                 let has_held_error = &mut self.has_held_error;
-                let inflated = inflater.inflate(bytes, |plain| {
+                let result = inflater.inflate(bytes, |plain| {
                     if let Some(created_resources) = created_resources {
                         created_resources.feed(plain);
                     }
                     *has_held_error |= reader.feed(plain).hold_from.is_some();
                 });
-                if inflated.is_err() {
+                if result.is_err() {
                     self.input = TapInput::Unreadable;
                 }
             }

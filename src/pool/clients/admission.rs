@@ -14,6 +14,15 @@ use crate::pool::quota::windows::{MinuteWindow, QuotaAmount};
 /// How long to wait for another request to end: nobody knows, so that the client shall look again soon.
 const UNTIL_ONE_ENDS: Duration = Duration::from_secs(1);
 
+/// The limits that are checked when the request has been read: all but the slot.
+const COUNTED: [ClientLimit; 5] = [
+    ClientLimit::RequestsPerMinute,
+    ClientLimit::RequestsPerDay,
+    ClientLimit::TokensPerMinute,
+    ClientLimit::TokensPerDay,
+    ClientLimit::CostPerMonth,
+];
+
 /// Why a client key may not start a request now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitReached {
@@ -55,6 +64,8 @@ struct ClientUsage {
     /// The limits for which the past was read.
     restored_limits: ClientLimits,
     in_flight: u64,
+    /// Those under way that were admitted, and are not in the log yet.
+    counted_under_way: u64,
     minute: MinuteWindow,
     day: Option<CalendarPeriod>,
     requests_of_the_day: u64,
@@ -132,12 +143,12 @@ impl Admission {
             && !is_known(ClientLimit::TokensPerMinute)
         {
             used.minute = minute;
-            used.minute.add(requests(used.in_flight), now);
+            used.minute.add(requests(used.counted_under_way), now);
         }
         if let Some(requests) = past.requests_of_the_day
             && !is_known(ClientLimit::RequestsPerDay)
         {
-            used.requests_of_the_day = requests.saturating_add(used.in_flight);
+            used.requests_of_the_day = requests.saturating_add(used.counted_under_way);
         }
         if let Some(tokens) = past.tokens_of_the_day
             && !is_known(ClientLimit::TokensPerDay)
@@ -151,7 +162,23 @@ impl Admission {
         }
     }
 
-    /// Counts one more request, if every limit has room for it; one that is denied does not count.
+    /// Takes one of the concurrent requests that a client key may have.
+    pub fn take_slot(
+        &mut self,
+        id: ClientKeyId,
+        limits: &ClientLimits,
+        now: Timestamp,
+    ) -> Result<(), LimitReached> {
+        let used = self.used.entry(id).or_default();
+        used.roll_over(now, &self.zone);
+        if let Some(denied) = used.denied(limits, &[ClientLimit::Concurrency], now) {
+            return Err(denied);
+        }
+        used.in_flight += 1;
+        Ok(())
+    }
+
+    /// Counts the request of a slot, if every other limit has room for it; one that is denied does not count.
     pub fn admit(
         &mut self,
         id: ClientKeyId,
@@ -160,12 +187,12 @@ impl Admission {
     ) -> Result<(), LimitReached> {
         let used = self.used.entry(id).or_default();
         used.roll_over(now, &self.zone);
-        if let Some(denied) = used.denied(limits, now) {
+        if let Some(denied) = used.denied(limits, &COUNTED, now) {
             return Err(denied);
         }
         used.minute.add(requests(1), now);
         used.requests_of_the_day += 1;
-        used.in_flight += 1;
+        used.counted_under_way += 1;
         Ok(())
     }
 
@@ -194,12 +221,14 @@ impl Admission {
             .saturating_add(charge.cost_nano_usd);
     }
 
-    /// Ends a request that was admitted at `since`. One that never went to Google does not count.
-    fn release(&mut self, id: ClientKeyId, since: Timestamp, was_sent: bool) {
+    /// Ends a request that was counted at `counted_at`, if at all. One that never went to Google does not count.
+    fn release(&mut self, id: ClientKeyId, counted_at: Option<Timestamp>, was_sent: bool) {
         let Some(used) = self.used.get_mut(&id) else {
             return;
         };
         used.in_flight = used.in_flight.saturating_sub(1);
+        let Some(since) = counted_at else { return };
+        used.counted_under_way = used.counted_under_way.saturating_sub(1);
         if was_sent {
             return;
         }
@@ -243,7 +272,12 @@ impl ClientUsage {
     }
 
     /// Of the limits without room, the one that has some last.
-    fn denied(&self, limits: &ClientLimits, now: Timestamp) -> Option<LimitReached> {
+    fn denied(
+        &self,
+        limits: &ClientLimits,
+        checked: &[ClientLimit],
+        now: Timestamp,
+    ) -> Option<LimitReached> {
         let rest =
             |span: Option<CalendarPeriod>| span.map_or(Duration::ZERO, |span| span.ends - now);
         let (day, month) = (rest(self.day), rest(self.month));
@@ -252,7 +286,7 @@ impl ClientUsage {
             let used = self.of(limit, now);
             (used >= most).then_some((limit, most, used))
         };
-        let over: Vec<_> = ClientLimit::ALL.into_iter().filter_map(over).collect();
+        let over: Vec<_> = checked.iter().copied().filter_map(over).collect();
         let denied = over.into_iter().map(|(limit, most, used)| {
             let until = |measure| self.minute.falls_to(most.saturating_sub(1), measure, now) - now;
             let retry_after = match limit {
@@ -283,8 +317,8 @@ impl SharedAdmission {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a request begin, or says why not. `None` for a key without limits, of which nothing is counted.
-    pub fn admit(
+    /// Takes a slot of a client key for a request that begins. `None` for a key without limits, which is not counted.
+    pub fn take_slot(
         &self,
         id: ClientKeyId,
         limits: &ClientLimits,
@@ -295,27 +329,40 @@ impl SharedAdmission {
         }
         let mut admission = self.lock();
         // Read under the lock, so that times come in their order.
-        let since = clock();
-        admission.admit(id, limits, since)?;
+        admission.take_slot(id, limits, clock())?;
         Ok(Some(Permit {
             id,
-            since,
+            counted_at: None,
             was_sent: false,
             admission: self.clone(),
         }))
     }
 }
 
-/// A client's slot: the request counts as under way until this is dropped, and not at all unless it is settled.
+/// A client's slot, held until this is dropped. Once admitted the request counts, unless it is dropped unsettled.
 #[derive(Debug)]
 pub struct Permit {
     id: ClientKeyId,
-    since: Timestamp,
+    /// When the request was admitted; `None`: not yet.
+    counted_at: Option<Timestamp>,
     was_sent: bool,
     admission: SharedAdmission,
 }
 
 impl Permit {
+    /// Counts the request, if the other limits of its client key have room.
+    pub fn admit(
+        &mut self,
+        limits: &ClientLimits,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Result<(), LimitReached> {
+        let mut admission = self.admission.lock();
+        let now = clock();
+        admission.admit(self.id, limits, now)?;
+        self.counted_at = Some(now);
+        Ok(())
+    }
+
     /// Ends a request that went to Google with what it came to.
     pub fn settle(mut self, charge: ClientCharge, now: Timestamp) {
         self.was_sent = true;
@@ -326,7 +373,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut admission = self.admission.lock();
-        admission.release(self.id, self.since, self.was_sent);
+        admission.release(self.id, self.counted_at, self.was_sent);
     }
 }
 

@@ -162,7 +162,7 @@ impl KeyStatus {
                 .find(|kept| kept.model == cooldown.model);
             match kept {
                 Some(kept) if kept.until == cooldown.until && cooldown.is_from_google() => {
-                    *kept = cooldown
+                    *kept = cooldown;
                 }
                 Some(_) => {}
                 None => effective_cooldowns.push(cooldown),
@@ -233,7 +233,7 @@ impl KeyRegistry {
         let project = self.projects.get(&key.row.project_id);
         let mut cooldowns = Vec::new();
         self.each_cooldown(key, now, |cooldown| {
-            cooldowns.push(self.with_model_name(cooldown))
+            cooldowns.push(self.with_model_name(cooldown));
         });
         cooldowns.sort_by(|a, b| b.until.cmp(&a.until).then_with(|| a.model.cmp(&b.model)));
         Some(KeyStatus {

@@ -156,7 +156,7 @@ impl KeyRegistry {
                 });
             }
             KeyStatusKind::CoolingDown => {
-                overview.next_ready_at = earlier(overview.next_ready_at, summary.until)
+                overview.next_ready_at = earlier(overview.next_ready_at, summary.until);
             }
             KeyStatusKind::Invalid | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured => {
                 overview.next_check = earlier(overview.next_check, summary.until);

@@ -52,7 +52,7 @@ impl ProjectAffinity {
         let affinity = self.0.entry(client).or_default();
         match affinity {
             ClientAffinity::Unknown | ClientAffinity::None | ClientAffinity::Claimed(_) => {
-                *affinity = ClientAffinity::Project(project_id)
+                *affinity = ClientAffinity::Project(project_id);
             }
             ClientAffinity::Project(_) => {}
         }

@@ -1,4 +1,4 @@
-//! Passes a session's messages both ways until either side ends it.
+//! Relays a session's messages both ways until either side ends it.
 
 use std::collections::BTreeSet;
 use std::future::{Future, Ready};
@@ -18,28 +18,28 @@ use crate::gemini::resources::name::ResourceName;
 use crate::gemini::resources::references::ResourceReferences;
 use crate::websocket::{Socket, close_frame};
 
-/// How long a side may take to answer a close; and Google, to say why it no longer listens.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a side may take to answer a close, and Google to send the reason of a failure.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a session ended.
 #[derive(Debug)]
 pub enum End {
     ClientClosed(Option<CloseFrame>),
-    /// The client is gone without a word.
+    /// The client disconnected without a close frame.
     ClientGone,
-    /// The client sent what is no WebSocket, or too large, or names what it may not: it gets this close.
+    /// The client sent an invalid or too large frame, or a name that it may not use: it receives this close.
     ClientBroke(CloseFrame),
     GoogleClosed(Option<CloseFrame>),
     GoogleBroke(Error),
-    /// Nothing came from either side for too long.
+    /// Neither side sent anything for too long.
     Silent,
-    /// The program is about to end.
+    /// The server is stopping.
     Stopping,
 }
 
-/// What has passed.
+/// The messages that were relayed.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct Traffic {
     pub from_client_bytes: u64,
     pub to_client_bytes: u64,
     pub session: LiveSessionState,
@@ -50,19 +50,19 @@ pub struct Tally {
 pub struct Sides<'a> {
     pub client: &'a mut Socket,
     pub google: &'a mut Socket,
-    /// What Google has said already.
+    /// Google's first message.
     pub from_google: Message,
-    /// What the client has said already.
+    /// The client's second message, if it has arrived.
     pub from_client: Option<Message>,
 }
 
-/// Passes on what comes, each message whole and in its turn: a side that does not listen holds up the other. Pings go
-/// through, so that neither side takes the other for silent; each is answered where it arrives.
+/// Relays each message completely and in order: a side that does not read delays the other. Pings are relayed, so that
+/// neither side takes the other for silent, and answered where they arrive.
 pub async fn relay<Checked>(
     sides: Sides<'_>,
     idle_timeout: Duration,
     stopping: &CancellationToken,
-    tally: &mut Tally,
+    traffic: &mut Traffic,
     may_name: impl Fn(BTreeSet<ResourceName>) -> Checked,
     on_handle: impl Fn(ResourceName),
 ) -> End
@@ -73,26 +73,26 @@ where
     let (mut to_google, from_google) = sides.google.split();
     let mut from_client = stream::iter(sides.from_client.map(Ok)).chain(from_client);
     let mut from_google = stream::iter([Ok(sides.from_google)]).chain(from_google);
-    let heard = AtomicBool::new(true);
-    let Tally {
+    let active = AtomicBool::new(true);
+    let Traffic {
         from_client_bytes,
         to_client_bytes,
         session,
-    } = tally;
+    } = traffic;
 
-    let upwards = pass(&mut from_client, &mut to_google, |said| {
-        heard.store(true, Ordering::Relaxed);
-        *from_client_bytes += length_of(said);
-        let names: BTreeSet<_> = ResourceReferences::from_body(said)
+    let upwards = pass(&mut from_client, &mut to_google, |payload| {
+        active.store(true, Ordering::Relaxed);
+        *from_client_bytes += length_of(payload);
+        let names: BTreeSet<_> = ResourceReferences::from_body(payload)
             .names()
             .cloned()
             .collect();
         (!names.is_empty()).then(|| may_name(names))
     });
-    let downwards = pass(&mut from_google, &mut to_client, |said| {
-        heard.store(true, Ordering::Relaxed);
-        *to_client_bytes += length_of(said);
-        if let Some(handle) = session.read_frame(said) {
+    let downwards = pass(&mut from_google, &mut to_client, |payload| {
+        active.store(true, Ordering::Relaxed);
+        *to_client_bytes += length_of(payload);
+        if let Some(handle) = session.read_frame(payload) {
             on_handle(handle);
         }
         None::<Ready<_>>
@@ -101,10 +101,10 @@ where
         match upwards.await {
             Stop::Closed(frame) => End::ClientClosed(frame),
             Stop::Forbidden(frame) => End::ClientBroke(frame),
-            Stop::Lost(error) => of_client(&error),
-            Stop::Deaf(error) => {
-                // What Google says in its defence comes on the other way.
-                sleep(GOODBYE).await;
+            Stop::Lost(error) => end_of_client(&error),
+            Stop::Blocked(error) => {
+                // Google's reason arrives on the other direction.
+                sleep(CLOSE_TIMEOUT).await;
                 End::GoogleBroke(error)
             }
         }
@@ -114,11 +114,11 @@ where
             Stop::Closed(frame) => End::GoogleClosed(frame),
             Stop::Forbidden(frame) => End::GoogleClosed(Some(frame)),
             Stop::Lost(error) => End::GoogleBroke(error),
-            Stop::Deaf(_) => End::ClientGone,
+            Stop::Blocked(_) => End::ClientGone,
         }
     };
     let silence = async {
-        while heard.swap(false, Ordering::Relaxed) {
+        while active.swap(false, Ordering::Relaxed) {
             sleep(idle_timeout).await;
         }
         End::Silent
@@ -131,22 +131,22 @@ where
     }
 }
 
-/// Why nothing more is passed one way.
+/// Why one direction ended.
 enum Stop {
     Closed(Option<CloseFrame>),
-    /// What was said may not be passed on.
+    /// A message may not be relayed.
     Forbidden(CloseFrame),
-    /// Where it comes from is gone.
+    /// The sender's connection is lost.
     Lost(Error),
-    /// Where it goes takes no more.
-    Deaf(Error),
+    /// The receiver takes no more.
+    Blocked(Error),
 }
 
-/// Passes on what comes; `see` may ask for time to look whether a message may go.
+/// Relays one direction; `check` may return a future that decides whether a message is relayed.
 async fn pass<Checked>(
     from: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     to: &mut (impl Sink<Message, Error = Error> + Unpin),
-    mut see: impl FnMut(&[u8]) -> Option<Checked>,
+    mut check: impl FnMut(&[u8]) -> Option<Checked>,
 ) -> Stop
 where
     Checked: Future<Output = Result<(), CloseFrame>>,
@@ -157,27 +157,27 @@ where
             Some(Err(error)) => return Stop::Lost(error),
             None => return Stop::Lost(Error::ConnectionClosed),
         };
-        // A ping too is a sign of life.
-        if let Some(checked) = see(payload(&message).unwrap_or_default())
+        // A ping counts as activity.
+        if let Some(checked) = check(payload(&message).unwrap_or_default())
             && let Err(frame) = checked.await
         {
             return Stop::Forbidden(frame);
         }
         match message {
             Message::Close(frame) => return Stop::Closed(frame),
-            // The answer to a ping that was answered here already.
+            // The ping was answered here already.
             Message::Pong(_) | Message::Frame(_) => {}
             Message::Text(_) | Message::Binary(_) | Message::Ping(_) => {
                 if let Err(error) = to.send(message).await {
-                    return Stop::Deaf(error);
+                    return Stop::Blocked(error);
                 }
             }
         }
     }
 }
 
-/// What became of a client that cannot be read any more.
-pub fn of_client(error: &Error) -> End {
+/// How the client's side ended, if it cannot be read any more.
+pub fn end_of_client(error: &Error) -> End {
     match error {
         Error::Capacity(_) => {
             End::ClientBroke(close_frame(1009, "gemini-pool: the message is too large"))
@@ -191,21 +191,21 @@ pub fn of_client(error: &Error) -> End {
     }
 }
 
-/// Closes a side that is still there, and waits a moment for its answer. What it has still said is seen, and not passed on.
-pub async fn close(socket: &mut Socket, frame: Option<CloseFrame>, mut see: impl FnMut(&Message)) {
-    let goodbye = async {
-        // Where it has closed first, this sends what answers it.
+/// Closes a side that is connected and waits a moment for its answer. Its last messages are read, and not relayed.
+pub async fn close(socket: &mut Socket, frame: Option<CloseFrame>, mut read: impl FnMut(&Message)) {
+    let closing = async {
+        // If the other side closed first, this sends the answer.
         let _ = socket.send(Message::Close(frame)).await;
         let _ = socket.flush().await;
         while let Some(Ok(message)) = socket.next().await {
-            see(&message);
+            read(&message);
         }
     };
-    // A side that does not answer is left without.
-    let _ = timeout(GOODBYE, goodbye).await;
+    // A side that does not answer is dropped.
+    let _ = timeout(CLOSE_TIMEOUT, closing).await;
 }
 
-/// The bytes of what is no control frame.
+/// The bytes of a message that is no control frame.
 pub fn payload(message: &Message) -> Option<&[u8]> {
     match message {
         Message::Text(text) => Some(text.as_bytes()),
@@ -214,6 +214,6 @@ pub fn payload(message: &Message) -> Option<&[u8]> {
     }
 }
 
-fn length_of(said: &[u8]) -> u64 {
-    u64::try_from(said.len()).unwrap_or(u64::MAX)
+fn length_of(payload: &[u8]) -> u64 {
+    u64::try_from(payload.len()).unwrap_or(u64::MAX)
 }

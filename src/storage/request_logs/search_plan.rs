@@ -221,7 +221,7 @@ impl SearchPlan {
         match filter.outcome {
             None => (),
             Some(OutcomeFilter::Is(Outcome::Success)) => {
-                self.add("r.outcome = 'success'", None, None)
+                self.add("r.outcome = 'success'", None, None);
             }
             Some(OutcomeFilter::Is(outcome)) => {
                 let scan = Some(index_scans::UNLIKE_SUCCESS);

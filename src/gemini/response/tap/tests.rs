@@ -325,6 +325,7 @@ fn an_event_of_several_lines_is_one_document() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn an_error_at_the_beginning_is_told_apart_from_an_answer() {
     let sse = Some("text/event-stream");
     let json = Some("application/json; charset=UTF-8");

@@ -17,9 +17,23 @@ fn limited(
     limits: ClientLimits,
 ) -> impl FnMut(&SharedAdmission, Timestamp) -> Result<Permit, LimitReached> {
     move |admission, now| {
-        let permit = admission.admit(ID, &limits, || now)?;
-        Ok(permit.expect("there are limits"))
+        let mut permit = admission
+            .take_slot(ID, &limits, || now)?
+            .expect("there are limits");
+        permit.admit(&limits, || now)?;
+        Ok(permit)
     }
+}
+
+/// Takes a slot and counts its request.
+fn admit(
+    admission: &mut Admission,
+    limits: &ClientLimits,
+    now: Timestamp,
+) -> Result<(), LimitReached> {
+    admission.take_slot(ID, limits, now)?;
+    let admitted = admission.admit(ID, limits, now);
+    admitted.inspect_err(|_| admission.release(ID, None, false))
 }
 
 /// A request from beginning to end, sent to Google.
@@ -53,7 +67,7 @@ fn a_key_without_limits_is_not_counted() {
     let admission = SharedAdmission::default();
 
     let permit = admission
-        .admit(ID, &ClientLimits::default(), || at(0))
+        .take_slot(ID, &ClientLimits::default(), || at(0))
         .unwrap();
 
     assert!(permit.is_none());
@@ -295,7 +309,7 @@ fn the_past_is_read_once_for_each_limit_and_again_for_another_zone() {
     admission.restore(ID, per_minute, LoggedUsage::default(), at(0));
     assert_eq!(unknown(&mut admission, &utc, &per_minute), []);
     assert_eq!(unknown(&mut admission, &utc, &per_day), [(ID, per_day)]);
-    admission.admit(ID, &per_day, at(0)).unwrap();
+    admit(&mut admission, &per_day, at(0)).unwrap();
     let past = LoggedUsage {
         requests_of_the_day: Some(8),
         ..LoggedUsage::default()
@@ -315,13 +329,13 @@ fn the_past_is_read_once_for_each_limit_and_again_for_another_zone() {
         },
         at(0),
     );
-    admission.admit(ID, &per_day, at(0)).unwrap();
-    assert_eq!(admission.admit(ID, &per_day, at(0)).unwrap_err().used, 10);
+    admit(&mut admission, &per_day, at(0)).unwrap();
+    assert_eq!(admit(&mut admission, &per_day, at(0)).unwrap_err().used, 10);
 
     unknown(&mut admission, &taipei, &none);
     assert_eq!(admission.used.len(), 1, "two requests run");
     for _ in 0..2 {
-        admission.release(ID, at(0), true);
+        admission.release(ID, Some(at(0)), true);
     }
     unknown(&mut admission, &taipei, &none);
     assert!(admission.used.is_empty());
@@ -337,7 +351,7 @@ fn a_limit_that_was_lifted_while_a_request_ran_has_its_past_read_again() {
     let mut admission = Admission::default();
     admission.set_limits(&TimeZone::UTC, [(ID, &per_day)]);
     admission.restore(ID, per_day, LoggedUsage::default(), at(0));
-    admission.admit(ID, &per_day, at(0)).unwrap();
+    admit(&mut admission, &per_day, at(0)).unwrap();
 
     admission.set_limits(&TimeZone::UTC, [(ID, &none)]);
 
@@ -360,8 +374,8 @@ fn another_limit_takes_nothing_from_what_was_counted_for_the_first() {
     admission.set_limits(&TimeZone::UTC, [(ID, &per_day)]);
     admission.restore(ID, per_day, LoggedUsage::default(), at(0));
     for _ in 0..10 {
-        admission.admit(ID, &per_day, at(0)).unwrap();
-        admission.release(ID, at(0), true);
+        admit(&mut admission, &per_day, at(0)).unwrap();
+        admission.release(ID, Some(at(0)), true);
     }
 
     // Three of the rows are still on their way to the log.
@@ -372,7 +386,7 @@ fn another_limit_takes_nothing_from_what_was_counted_for_the_first() {
     };
     admission.restore(ID, both, past, at(1));
 
-    let denied = admission.admit(ID, &both, at(1)).unwrap_err();
+    let denied = admit(&mut admission, &both, at(1)).unwrap_err();
     assert_eq!(
         (denied.limit, denied.used),
         (ClientLimit::RequestsPerDay, 10)
@@ -389,7 +403,7 @@ fn what_many_threads_ask_at_once_is_admitted_exactly_as_often_as_the_limits_say(
     };
     let admission = SharedAdmission::default();
     let ask = || {
-        let permits = (0..100).map(|_| admission.admit(ID, &limits, || at(0)));
+        let permits = (0..100).map(|_| limited(limits)(&admission, at(0)));
         permits.filter_map(Result::ok).collect::<Vec<_>>()
     };
 
@@ -425,7 +439,7 @@ proptest! {
             now += gap;
             if act == 0 {
                 if let Some(since) = running.pop() {
-                    admission.release(ID, at(since), was_sent);
+                    admission.release(ID, Some(at(since)), was_sent);
                     if !was_sent {
                         let position = sent.iter().rposition(|then| *then == since).unwrap();
                         sent.remove(position);
@@ -433,20 +447,20 @@ proptest! {
                 }
                 continue;
             }
-            match admission.admit(ID, &limits, at(now)) {
+            match admit(&mut admission, &limits, at(now)) {
                 Ok(()) => {
                     sent.push(now);
                     running.push(now);
                 }
                 Err(denied) if denied.limit != ClientLimit::Concurrency => {
                     let wait = i64::try_from(denied.retry_after.as_millis()).unwrap();
-                    let too_early = admission.used.get_mut(&ID).unwrap().denied(&limits, at(now + wait - 1));
+                    let too_early = admission.used.get_mut(&ID).unwrap().denied(&limits, &COUNTED, at(now + wait - 1));
                     prop_assert!(too_early.is_some());
                     for since in running.drain(..) {
-                        admission.release(ID, at(since), true);
+                        admission.release(ID, Some(at(since)), true);
                     }
                     now += wait;
-                    prop_assert_eq!(admission.admit(ID, &limits, at(now)), Ok(()));
+                    prop_assert_eq!(admit(&mut admission, &limits, at(now)), Ok(()));
                     sent.push(now);
                     running.push(now);
                 }

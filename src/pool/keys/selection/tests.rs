@@ -275,7 +275,7 @@ fn what_is_in_the_way_is_told_apart() {
     let mut policy = KeyPolicy::of(&Settings::default());
     policy.per_key_concurrency = 1;
     busy.set_policy(policy);
-    let leased = try_lease(&mut busy, "flash", START).unwrap();
+    let busy_key = try_lease(&mut busy, "flash", START).unwrap();
 
     let obstacles = [&mut none, &mut leaked, &mut busy]
         .map(|keys| keys.obstacle(&lease_request("flash"), START));
@@ -286,7 +286,7 @@ fn what_is_in_the_way_is_told_apart() {
         LeaseObstacle::Busy,
     ];
     assert_eq!(obstacles, expected.map(Some));
-    busy.release(&leased);
+    busy.release(&busy_key);
     assert_eq!(busy.obstacle(&lease_request("flash"), START), None);
 }
 

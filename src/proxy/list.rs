@@ -1,4 +1,4 @@
-//! Lists of what belongs to projects: the pages of all that hold something of the client's, one after another.
+//! Lists of resources: merges the pages of all projects that own resources of the client.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,25 +17,26 @@ use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::settings::Settings;
-use crate::proxy::bind::{Bound, not_looked_up};
-use crate::proxy::forward::{Attempt, Reply};
+use crate::proxy::attempt::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::Record;
-use crate::proxy::refuse::Refusal;
-use crate::proxy::tries::try_keys;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::resource_lookup::lookup_failed;
+use crate::proxy::retry::send_with_retry;
+use crate::proxy::route_constraint::RouteConstraint;
 use crate::storage::resources;
 
-/// So many of Google's pages are read for one of ours: where others made nearly all, most have nothing to show.
-const MOST_PAGES: u32 = 50;
+/// Maximum number of Google's pages read for one of ours: most may list other clients' resources only.
+const PAGE_COUNT_LIMIT: u32 = 50;
 
-/// What came of asking for a list.
+/// The result of a list request.
 pub enum Listed {
     Page(MergedPage),
-    /// A project's own answer, which is no list: what is left of one would be taken for the whole.
+    /// A project's answer that is no list; a page without its part would be taken for a complete one.
     Failed(Box<Attempt>),
 }
 
-/// A page for the client.
+/// A merged page.
 pub struct MergedPage(String);
 
 impl MergedPage {
@@ -54,7 +55,7 @@ impl MergedPage {
     }
 }
 
-/// Asks the projects for the next page that has something to show to this client.
+/// Requests the projects' pages until one has resources of this client.
 pub async fn list(
     app: &App,
     settings: &Settings,
@@ -68,12 +69,12 @@ pub async fn list(
     let kind = listing.kind.collection();
     let projects = resources::list_projects(&app.db.readers, maker, kind).await;
     let mut projects: Vec<_> = projects
-        .map_err(not_looked_up)?
+        .map_err(|error| lookup_failed(&error))?
         .into_iter()
         .map(Some)
         .collect();
     if projects.is_empty() && maker.is_none() {
-        // Nobody is known to have made any: any project may show its own.
+        // No project is known to own any: any project may list its own.
         projects.push(None);
     }
     let cursor = listing.cursor(&path_and_query);
@@ -88,11 +89,14 @@ pub async fn list(
         }
         Some(ListCursor::AfterId { name, id }) => {
             let known = resources::list_named(&app.db.readers, &[name.as_str()]).await;
-            let known = known.map_err(not_looked_up)?.pop();
-            let place = |project: &Option<ProjectId>| {
+            let known = known.map_err(|error| lookup_failed(&error))?.pop();
+            let is_owner = |project: &Option<ProjectId>| {
                 project.is_none() || *project == known.as_ref().map(|known| known.project_id)
             };
-            let at = projects.iter().position(place).ok_or(Refusal::BadCursor)?;
+            let at = projects
+                .iter()
+                .position(is_owner)
+                .ok_or(Refusal::BadCursor)?;
             (at, id)
         }
     };
@@ -102,12 +106,9 @@ pub async fn list(
         pages += 1;
         let asked = listing.page_path(&path_and_query, Some(&from));
         incoming.outgoing.url = app.gemini.url(&asked).ok_or(Refusal::AlteredPath)?;
-        let bound = Bound {
-            only: project_id,
-            ..Bound::default()
-        };
-        let attempt = match try_keys(app, settings, client, incoming, &bound, record).await {
-            // What it had cannot be read by anybody any more; the rest can.
+        let route = RouteConstraint::requiring(project_id);
+        let attempt = match send_with_retry(app, settings, client, incoming, &route, record).await {
+            // The resources of that project cannot be read any more; the others can.
             Err(refusal @ Refusal::OwnerGone { .. }) => {
                 gone = Some(refusal);
                 (at, from) = (at + 1, String::new());
@@ -134,7 +135,7 @@ pub async fn list(
             let next = projects.get(at).copied().flatten();
             next.map(|project_id| (project_id, String::new()))
         });
-        if !page.items.is_empty() || next.is_none() || pages >= MOST_PAGES {
+        if !page.items.is_empty() || next.is_none() || pages >= PAGE_COUNT_LIMIT {
             let next = next.as_ref().map(|(id, token)| (*id, token.as_str()));
             return Ok(Listed::Page(MergedPage(listing.write_page(&page, next))));
         }
@@ -148,12 +149,12 @@ pub async fn list(
     }
 }
 
-/// Leaves of a page what this client has made.
+/// Removes the resources of other clients from a page.
 async fn keep_own(app: &App, page: &mut ListPage<'_>, maker: ClientKeyId) -> Result<(), Refusal> {
     let names = page.items.iter().flat_map(|item| &item.name);
     let names: Vec<&str> = names.map(ResourceName::as_str).collect();
     let known = resources::list_named(&app.db.readers, &names).await;
-    let known = known.map_err(not_looked_up)?.into_iter();
+    let known = known.map_err(|error| lookup_failed(&error))?.into_iter();
     let own = known.filter(|known| known.maker == Some(maker));
     let own: HashSet<String> = own.map(|known| known.name).collect();
     let is_own = |name: &ResourceName| own.contains(name.as_str());

@@ -1,6 +1,7 @@
-//! What is said in a session that Google has answered, and what is noted of it.
+//! A live session that Google has answered: relays its messages and records how it ends.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use http::StatusCode;
 use tokio_tungstenite::tungstenite::Message;
@@ -16,66 +17,86 @@ use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::outcome::Outcome;
-use crate::proxy::bind::bind;
-use crate::proxy::forward::{Attempt, Reply};
-use crate::proxy::live::google::{GoogleSide, code_of, lost, verdict_of};
-use crate::proxy::live::relay::{End, Sides, Tally, close, payload, relay};
-use crate::proxy::live::{Farewell, Guest};
+use crate::proxy::attempt::{Attempt, Reply, UpstreamSession};
+use crate::proxy::authorize::Caller;
+use crate::proxy::dialect::live::{close_code, close_of};
+use crate::proxy::live::relay::{End, Sides, Traffic, close, payload, relay};
+use crate::proxy::live::upstream::{code_of, connection_lost, verdict_of};
 use crate::proxy::record::Record;
-use crate::proxy::refuse::close_code;
-use crate::websocket::close_frame;
+use crate::proxy::route::resolve;
+use crate::websocket::{Socket, close_frame};
 
 const GOING_AWAY: u16 = 1001;
 const INTERNAL_ERROR: u16 = 1011;
 
-/// Passes on what both sides say, and notes what came of it. Returns with what the client is closed, if it is there.
-pub async fn converse(guest: &mut Guest, attempt: Attempt, model: &str) -> Option<Farewell> {
+/// The client's side of a live session, whose WebSocket was accepted.
+#[derive(Debug)]
+pub struct ClientSession {
+    pub app: Arc<App>,
+    pub caller: Caller,
+    pub socket: Socket,
+    /// A message that arrived before the upstream's side was open.
+    pub early: Option<Message>,
+    pub record: Record,
+}
+
+/// The close frame that a client receives; `None`: one without a code.
+#[derive(Debug)]
+pub struct CloseReply(pub Option<CloseFrame>);
+
+/// Relays the messages of both sides and records the result. Returns the close for the client, if it is connected.
+pub async fn run_session(
+    session: &mut ClientSession,
+    attempt: Attempt,
+    model: &str,
+) -> Option<CloseReply> {
     let Attempt {
         lease,
         verdict,
         reply,
     } = attempt;
-    guest
+    session
         .record
         .first_byte(StatusCode::SWITCHING_PROTOCOLS, true);
     let frame = match reply {
-        Reply::Session(side) => return relayed(guest, *side, lease, model).await,
-        Reply::Closed(frame) => frame.map(|frame| redacted(&guest.app, frame)),
+        Reply::Session(side) => return relay_session(session, *side, lease, model).await,
+        Reply::Closed(frame) => frame.map(|frame| redacted(&session.app, frame)),
         Reply::Whole(whole) => {
             let frame = close_frame(close_code(whole.head.status), &verdict.message);
-            Some(redacted(&guest.app, frame))
+            Some(redacted(&session.app, frame))
         }
-        Reply::None | Reply::Elsewhere | Reply::Flowing(_) => {
-            unreachable!("the handler refuses where there is no reply, and sessions do not flow")
+        Reply::None | Reply::ForeignRedirect | Reply::Streaming(_) => {
+            unreachable!(
+                "the retry loop refuses attempts without a reply, and live sessions have no body"
+            )
         }
     };
-    guest
+    session
         .record
         .answered(&verdict, &ResponseSummary::default(), 0);
-    guest.record.session(0, Some(code_of(frame.as_ref())), 0);
-    Some(Farewell(frame))
+    session.record.session(0, Some(code_of(frame.as_ref())), 0);
+    Some(CloseReply(frame))
 }
 
-/// Stays with a session that has begun.
-async fn relayed(
-    guest: &mut Guest,
-    google: GoogleSide,
+async fn relay_session(
+    session: &mut ClientSession,
+    upstream: UpstreamSession,
     lease: Option<Lease>,
     model: &str,
-) -> Option<Farewell> {
-    let Guest {
+) -> Option<CloseReply> {
+    let ClientSession {
         app,
-        key,
+        caller,
         socket: client,
         early,
         record,
-    } = guest;
-    let GoogleSide {
+    } = session;
+    let UpstreamSession {
         mut socket,
         first,
         by_token,
-    } = google;
-    let mut tally = Tally::default();
+    } = upstream;
+    let mut traffic = Traffic::default();
     let sides = Sides {
         client,
         google: &mut socket,
@@ -88,61 +109,61 @@ async fn relayed(
         sides,
         idle_timeout,
         &app.stopping,
-        &mut tally,
-        |names| may_name(app, key.id, project, names),
+        &mut traffic,
+        |names| may_name(app, caller.client.id, project, names),
         |handle| record.handle(handle),
     )
     .await;
-    let session = &mut tally.session;
-    let see = |message: &Message| drop(payload(message).map(|payload| session.read_frame(payload)));
+    let counts = &mut traffic.session;
+    let read = |message: &Message| drop(payload(message).map(|payload| counts.read_frame(payload)));
     match &end {
-        End::ClientClosed(frame) => close(&mut socket, frame.clone(), see).await,
-        End::Stopping => close(&mut socket, Some(stopping()), see).await,
-        End::GoogleClosed(_) => close(&mut socket, None, see).await,
+        End::ClientClosed(frame) => close(&mut socket, frame.clone(), read).await,
+        End::Stopping => close(&mut socket, Some(stopping()), read).await,
+        End::GoogleClosed(_) => close(&mut socket, None, read).await,
         End::ClientGone | End::ClientBroke(_) | End::GoogleBroke(_) | End::Silent => {}
     }
-    // Google's side is gone before anything waits for the row.
+    // The upstream's side is closed before anything waits for the row.
     drop(socket);
-    note(&end, &tally, lease.as_ref(), model, by_token, record);
+    record_end(&end, &traffic, lease.as_ref(), model, by_token, record);
     drop(lease);
-    farewell(app, end)
+    close_reply(app, end)
 }
 
-/// Refuses to name a thing that is not this client's, or not in the project that holds the session.
+/// Refuses names of resources that are not the client's, or not in the session's project.
 async fn may_name(
     app: &App,
     client: ClientKeyId,
     project: Option<ProjectId>,
     names: BTreeSet<ResourceName>,
 ) -> Result<(), CloseFrame> {
-    let bound = bind(app, client, &names, None).await;
-    let bound = bound.map_err(|refusal| refusal.as_close())?;
-    if bound.only.is_none() || bound.only == project {
+    let route = resolve(app, client, &names, None).await;
+    let route = route.map_err(|refusal| close_of(&refusal))?;
+    if route.required.is_none() || route.required == project {
         return Ok(());
     }
     let why = format!(
-        "gemini-pool: {} is not in the project that holds this session. Begin another with it",
-        bound.because()
+        "gemini-pool: {} is not in the project of this session. Open another session that names it first",
+        route.reason()
     );
     Err(close_frame(1008, &why))
 }
 
-/// Notes how a session ended, and what it has used.
-fn note(
+/// Records how a session ended, and its usage.
+fn record_end(
     end: &End,
-    tally: &Tally,
+    traffic: &Traffic,
     lease: Option<&Lease>,
     model: &str,
     by_token: bool,
     record: &mut Record,
 ) {
-    let usage = tally.session.usage();
+    let usage = traffic.session.usage();
     let answered = ResponseSummary {
         is_charged: usage.is_some(),
         usage: usage.unwrap_or_default(),
         ..ResponseSummary::default()
     };
-    let bytes = tally.to_client_bytes;
+    let bytes = traffic.to_client_bytes;
     let (close_code, verdict) = match end {
         End::ClientClosed(frame) => (Some(code_of(frame.as_ref())), None),
         End::GoogleClosed(frame) => {
@@ -155,16 +176,20 @@ fn note(
             let verdict = Verdict::without_answer(Rule::ClientFault, message);
             (Some(frame.code.into()), Some(verdict))
         }
-        End::GoogleBroke(error) => (Some(INTERNAL_ERROR), Some(lost(error))),
+        End::GoogleBroke(error) => (Some(INTERNAL_ERROR), Some(connection_lost(error))),
         End::Silent => {
-            let message = "nothing came from either side".to_owned();
+            let message = "neither side sent anything".to_owned();
             let verdict = Verdict::without_answer(Rule::AnswerTimeout, message);
             (Some(GOING_AWAY), Some(verdict))
         }
         End::Stopping => (Some(GOING_AWAY), None),
         End::ClientGone => (None, None),
     };
-    record.session(tally.session.turns(), close_code, tally.from_client_bytes);
+    record.session(
+        traffic.session.turns(),
+        close_code,
+        traffic.from_client_bytes,
+    );
     match (end, verdict) {
         (End::ClientGone, _) => record.client_gone(&answered, bytes),
         (End::Stopping, _) => record.interrupted(&answered, bytes),
@@ -172,7 +197,7 @@ fn note(
             let verdict =
                 verdict.unwrap_or_else(|| success(StatusCode::SWITCHING_PROTOCOLS.as_u16()));
             if let Some(lease) = lease {
-                record.blame(&lease.key, model, &verdict);
+                record.settle(&lease.key, model, &verdict);
             }
             if matches!(
                 verdict.rule.outcome(),
@@ -186,33 +211,33 @@ fn note(
     }
 }
 
-/// What the client is told; `None` where it is gone.
-fn farewell(app: &App, end: End) -> Option<Farewell> {
+/// The close for the client; `None` if it has disconnected.
+fn close_reply(app: &App, end: End) -> Option<CloseReply> {
     let frame = match end {
         End::ClientGone => return None,
         End::ClientClosed(frame) => frame,
         End::GoogleClosed(frame) => frame.map(|frame| redacted(app, frame)),
         End::ClientBroke(frame) => Some(frame),
         End::GoogleBroke(_) => {
-            let message = "gemini-pool: the session broke off on its way from Gemini. Resume it, or begin anew";
+            let message = "gemini-pool: the session broke off on its way from Gemini. Resume it, or open another";
             Some(close_frame(INTERNAL_ERROR, message))
         }
         End::Silent => {
-            let message = "gemini-pool: nothing was said for too long";
+            let message = "gemini-pool: neither side sent anything for too long";
             Some(close_frame(GOING_AWAY, message))
         }
         End::Stopping => Some(stopping()),
     };
-    Some(Farewell(frame))
+    Some(CloseReply(frame))
 }
 
 pub fn stopping() -> CloseFrame {
     let message =
-        "gemini-pool: the pool is stopping. Resume the session in a moment, or begin anew";
+        "gemini-pool: the pool is stopping. Resume the session in a moment, or open another";
     close_frame(GOING_AWAY, message)
 }
 
-/// The close without what must not leave.
+/// The close frame without secrets.
 fn redacted(app: &App, frame: CloseFrame) -> CloseFrame {
     match app.redactor().redact(frame.reason.as_bytes()) {
         Some(reason) => close_frame(frame.code.into(), &String::from_utf8_lossy(&reason)),

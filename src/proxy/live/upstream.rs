@@ -1,4 +1,4 @@
-//! Google's side of a live session: the handshake, the setup, and what comes first.
+//! The upstream's side of a live session: the handshake, the setup, and the first message.
 
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
@@ -12,25 +12,16 @@ use crate::gemini::live::classify_close;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::pool::settings::Settings;
-use crate::proxy::forward::{Reply, refusal};
+use crate::proxy::attempt::{Reply, UpstreamSession};
 use crate::proxy::incoming::Incoming;
-use crate::websocket::{self, Socket};
+use crate::proxy::read_answer::read_error;
+use crate::websocket;
 
 /// The code that stands for a close without one (RFC 6455, 7.1.5).
 const NO_CODE: u16 = 1005;
 
-/// A session that has begun.
-#[derive(Debug)]
-pub struct GoogleSide {
-    pub socket: Socket,
-    /// What Google has said first; the client has yet to get it.
-    pub first: Message,
-    /// Whether the client's own token opened it.
-    pub by_token: bool,
-}
-
-/// Opens a session with the lease's key, up to Google's first message: until then nothing has gone to the client, and another
-/// key may be tried.
+/// Opens a session with the lease's key and reads Google's first message. Until then nothing was sent to the client, and
+/// another key may be tried.
 pub async fn open(
     app: &App,
     settings: &Settings,
@@ -38,7 +29,7 @@ pub async fn open(
     incoming: &Incoming,
     setup: &Message,
 ) -> Result<(Verdict, Reply), Verdict> {
-    let asked = app
+    let sent = app
         .gemini
         .upgrade(
             &incoming.outgoing,
@@ -46,13 +37,12 @@ pub async fn open(
             incoming.token.as_ref(),
         )
         .await;
-    let mut answer =
-        asked.map_err(|unsent| Verdict::without_answer(unsent.rule, unsent.message))?;
+    let mut answer = sent.map_err(|unsent| Verdict::without_answer(unsent.rule, unsent.message))?;
     let status = answer.status();
     if status != StatusCode::SWITCHING_PROTOCOLS && !status.is_success() {
         let (head, body) = answer.into_parts();
-        let (verdict, reply) = refusal(head, body, settings, incoming).await?;
-        return Ok((of_token(verdict, incoming.token.is_some()), reply));
+        let (verdict, reply) = read_error(head, body, settings, incoming).await?;
+        return Ok((blaming_client(verdict, incoming.token.is_some()), reply));
     }
     if status.is_success() || !websocket::is_accepted(&incoming.outgoing.headers, answer.headers())
     {
@@ -62,12 +52,12 @@ pub async fn open(
     let connection = hyper::upgrade::on(&mut answer).await;
     let connection = connection.map_err(|error| broken(&error))?;
     let mut socket = websocket::open(connection, Role::Client).await;
-    // Where this fails Google may have said why.
+    // If this fails, Google may have sent the reason.
     let sent = socket.send(setup.clone()).await;
     loop {
         match socket.next().await {
             Some(Ok(first @ (Message::Text(_) | Message::Binary(_)))) => {
-                let side = Box::new(GoogleSide {
+                let side = Box::new(UpstreamSession {
                     socket,
                     first,
                     by_token: incoming.token.is_some(),
@@ -79,14 +69,18 @@ pub async fn open(
                 return Ok((verdict, Reply::Closed(frame)));
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(error)) => return Err(sent.map_or_else(|sent| lost(&sent), |()| lost(&error))),
-            None => return Err(lost(&Error::ConnectionClosed)),
+            Some(Err(error)) => {
+                return Err(
+                    sent.map_or_else(|sent| connection_lost(&sent), |()| connection_lost(&error))
+                );
+            }
+            None => return Err(connection_lost(&Error::ConnectionClosed)),
         }
     }
 }
 
-/// What is wrong with a client's token is nothing of our key's.
-fn of_token(verdict: Verdict, by_token: bool) -> Verdict {
+/// A fault of the client's own token is no fault of our key.
+fn blaming_client(verdict: Verdict, by_token: bool) -> Verdict {
     if by_token && verdict.rule.concerns_our_key() {
         Verdict {
             rule: Rule::ClientFault,
@@ -97,13 +91,13 @@ fn of_token(verdict: Verdict, by_token: bool) -> Verdict {
     }
 }
 
-/// What it means that Google has closed the session so.
+/// The verdict on a session that Google closed.
 pub fn verdict_of(frame: Option<&CloseFrame>, by_token: bool) -> Verdict {
     let verdict = match frame {
         Some(frame) => classify_close(frame.code.into(), &frame.reason),
         None => classify_close(NO_CODE, ""),
     };
-    of_token(verdict, by_token)
+    blaming_client(verdict, by_token)
 }
 
 /// The code of a close.
@@ -111,8 +105,8 @@ pub fn code_of(frame: Option<&CloseFrame>) -> u16 {
     frame.map_or(NO_CODE, |frame| frame.code.into())
 }
 
-/// What it means that the connection was lost.
-pub fn lost(error: &Error) -> Verdict {
+/// The verdict on a connection that was lost.
+pub fn connection_lost(error: &Error) -> Verdict {
     let rule = match error {
         Error::Io(_)
         | Error::ConnectionClosed

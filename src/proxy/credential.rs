@@ -1,30 +1,23 @@
-//! Who is asking: credential → `ClientKey`.
+//! `Credential`: the client key or token of a request, and the places it is read from.
 
 use std::borrow::Cow;
-use std::sync::{Arc, PoisonError};
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::app::App;
-use crate::clock;
 use crate::gemini::headers::API_KEY;
 use crate::gemini::resources::name::{ResourceKind, ResourceName};
 use crate::gemini::url::query_parameter;
-use crate::pool::clients::client_key::ClientKey;
-use crate::proxy::bind::{look_up, not_looked_up};
-use crate::proxy::record::Record;
-use crate::proxy::refuse::Refusal;
 
-/// What a client shows to be let in.
+/// The client key or ephemeral token that a request carries.
 #[derive(Debug)]
 pub struct Credential<'a> {
-    text: Cow<'a, str>,
+    pub text: Cow<'a, str>,
     pub is_bearer: bool,
 }
 
 impl Credential<'_> {
-    /// The ephemeral token that it is, if it is one: Google gives them the names of resources.
+    /// The ephemeral token, if the credential is one: their texts are resource names (`auth_tokens/…`).
     pub fn token(&self) -> Option<ResourceName> {
         let name = ResourceName::of_text(&self.text)?;
         (name.kind() == ResourceKind::AuthToken).then_some(name)
@@ -69,8 +62,8 @@ pub fn credential<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Option<Cre
         })
 }
 
-/// The same for live sessions, which take what Google's SDKs send for ephemeral tokens besides: `Authorization: Token`,
-/// then `?access_token=`.
+/// The same for live sessions, for which Google's SDKs also send ephemeral tokens as `Authorization: Token` or as
+/// `?access_token=`.
 pub fn session_credential<'a>(
     headers: &'a HeaderMap,
     query: Option<&str>,
@@ -89,67 +82,6 @@ pub fn session_credential<'a>(
             is_bearer: false,
         })
     })
-}
-
-/// Finds the client key, or says why there is none.
-pub fn authenticate(
-    app: &App,
-    credential: Option<&Credential>,
-    record: &mut Record,
-) -> Result<Arc<ClientKey>, Refusal> {
-    let Some(credential) = credential else {
-        return Err(fail(app, record, Refusal::NoClientKey));
-    };
-    let Some(client) = app.client_keys().find(&credential.text) else {
-        return Err(fail(app, record, Refusal::WrongClientKey));
-    };
-    check_standing(&client).inspect_err(|_| record.client(&client))?;
-    Ok(client)
-}
-
-/// Finds the client key with which an ephemeral token was made, here and not elsewhere: what the token may do was up to who
-/// has that key, who must still be allowed to hand out tokens.
-pub async fn authenticate_token(
-    app: &App,
-    token: &ResourceName,
-    record: &mut Record,
-) -> Result<Arc<ClientKey>, Refusal> {
-    let known = look_up(app, &[token.as_str()].into()).await;
-    let known = known.map_err(not_looked_up)?.pop();
-    let maker = known.and_then(|known| app.client_keys().find_by_id(known.maker?));
-    let Some(client) = maker else {
-        return Err(fail(app, record, Refusal::UnknownToken));
-    };
-    record.client(&client);
-    check_standing(&client)?;
-    if !client.direct_access {
-        return Err(Refusal::DirectAccess);
-    }
-    Ok(client)
-}
-
-/// Whether a client key may be used at all.
-pub fn check_standing(client: &ClientKey) -> Result<(), Refusal> {
-    if !client.enabled {
-        return Err(Refusal::DisabledClientKey);
-    }
-    if client.expires_at.is_some_and(|at| at <= clock::now()) {
-        return Err(Refusal::ExpiredClientKey);
-    }
-    Ok(())
-}
-
-/// Counts a failure on its address, which may have to slow down.
-pub fn fail(app: &App, record: &mut Record, refusal: Refusal) -> Refusal {
-    let mut failures = app
-        .auth_failures
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let answer = failures.record(record.client_ip(), clock::now());
-    if !answer.is_recorded {
-        record.leave_out();
-    }
-    answer.retry_after.map_or(refusal, Refusal::TooManyGuesses)
 }
 
 #[cfg(test)]

@@ -1,0 +1,160 @@
+//! `Charge`: the usage that a request is charged for, of what its answer reports.
+
+use crate::clock::Timestamp;
+use crate::gemini::prices::cost_nano_usd;
+use crate::gemini::resources::created::AsyncJobState;
+use crate::gemini::response::tap::ResponseSummary;
+use crate::pool::outcome::Outcome;
+use crate::pool::quota::usage::TokenUsage;
+
+/// The usage that a request is charged for.
+#[derive(Debug)]
+pub struct Charge {
+    pub usage: TokenUsage,
+    is_charged: bool,
+    pub tier: Option<String>,
+    /// The model that answered.
+    pub model: Option<String>,
+}
+
+impl Charge {
+    /// The charge of an answer. Every poll of a finished job reports the job's usage again: it is charged once, to the
+    /// request that created the job or that first sees it done.
+    ///
+    /// `counted` holds the jobs whose usage is in a row already; `count_first` marks a job as counted and returns whether
+    /// it was not before.
+    pub fn of(
+        outcome: Outcome,
+        answered: &ResponseSummary,
+        counted: &[String],
+        count_first: impl FnOnce(&str) -> bool,
+    ) -> Self {
+        let mut charge = Self {
+            usage: answered.usage,
+            is_charged: answered.is_charged,
+            tier: answered.service_tier.clone(),
+            model: answered.model_version.clone(),
+        };
+        let Some(job) = &answered.observed.job else {
+            return charge;
+        };
+        if job.state == AsyncJobState::Running {
+            return charge;
+        }
+        if job.answers > 0 {
+            charge.usage = job.usage;
+            charge.is_charged = true;
+            charge.tier = Some("batch".to_owned());
+            charge.model.clone_from(&job.model);
+        }
+        let name = job.name.as_str();
+        let mut resources = answered.observed.resources.iter();
+        let is_created = resources.any(|resource| resource.name == job.name && resource.is_created);
+        // A usage that was not reported completely is left to the next poll.
+        let is_whole = charge.usage != TokenUsage::default() && outcome == Outcome::Success;
+        let is_first = is_whole && count_first(name);
+        let is_counted = counted.iter().any(|counted| counted == name);
+        if !is_created && (!is_first || is_counted) {
+            charge.usage = TokenUsage::default();
+            charge.is_charged = false;
+        }
+        charge
+    }
+
+    /// The cost in billionths of a dollar; `None`: not known. `model` is the one that was asked for.
+    pub fn cost_nano_usd(
+        &self,
+        model: Option<&str>,
+        is_free: bool,
+        started_at: Timestamp,
+    ) -> Option<i64> {
+        if is_free {
+            return Some(0);
+        }
+        if !self.is_charged {
+            // Counting tokens is free; the cost of an answer without a token count is not known.
+            return self.usage.total.map(|_| 0);
+        }
+        let model = self.model.as_deref().or(model)?;
+        cost_nano_usd(model, &self.usage, self.tier.as_deref(), started_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemini::resources::created::{AsyncJob, ObservedResource, ObservedResources};
+    use crate::gemini::resources::name::ResourceName;
+
+    fn usage(total: u64) -> TokenUsage {
+        TokenUsage {
+            total: Some(total),
+            ..TokenUsage::default()
+        }
+    }
+
+    fn batch(progress: AsyncJobState, is_created: bool) -> ResponseSummary {
+        let name = ResourceName::of_text("batches/b1").unwrap();
+        ResponseSummary {
+            observed: ObservedResources {
+                resources: vec![ObservedResource {
+                    name: name.clone(),
+                    is_created,
+                    expires_at: None,
+                }],
+                job: Some(AsyncJob {
+                    name,
+                    state: progress,
+                    usage: usage(7),
+                    answers: 2,
+                    model: Some("m".to_owned()),
+                }),
+            },
+            ..ResponseSummary::default()
+        }
+    }
+
+    #[test]
+    fn a_finished_batch_is_charged_to_one_request() {
+        type Case<'a> = (AsyncJobState, bool, &'a [String], bool, Option<u64>);
+        let counted = ["batches/b1".to_owned()];
+        let cases: [Case; 5] = [
+            (AsyncJobState::Running, false, &[], true, None),
+            (AsyncJobState::Succeeded, false, &[], true, Some(7)),
+            (AsyncJobState::Succeeded, false, &[], false, None),
+            (AsyncJobState::Succeeded, false, &counted, true, None),
+            (AsyncJobState::Succeeded, true, &counted, false, Some(7)),
+        ];
+        for (progress, is_created, counted, is_first, total) in cases {
+            let answered = batch(progress, is_created);
+            let charge = Charge::of(Outcome::Success, &answered, counted, |_| is_first);
+            let case = (progress, is_created, counted, is_first);
+            assert_eq!(charge.usage.total, total, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn free_projects_and_token_counts_cost_nothing_and_unknown_usage_has_no_cost() {
+        let charge = |total| {
+            let answered = ResponseSummary {
+                usage: total,
+                ..ResponseSummary::default()
+            };
+            Charge::of(Outcome::Success, &answered, &[], |_| false)
+        };
+        let at = Timestamp::from_millis(0);
+
+        assert_eq!(
+            charge(TokenUsage::default()).cost_nano_usd(Some("m"), true, at),
+            Some(0)
+        );
+        assert_eq!(
+            charge(usage(5)).cost_nano_usd(Some("m"), false, at),
+            Some(0)
+        );
+        assert_eq!(
+            charge(TokenUsage::default()).cost_nano_usd(Some("m"), false, at),
+            None
+        );
+    }
+}

@@ -1,0 +1,53 @@
+//! The steps after a request has been read, the same for every kind: admit, route, send.
+
+use crate::app::App;
+use crate::pool::clients::admission::Permit;
+use crate::pool::settings::Settings;
+use crate::proxy::admit::admit;
+use crate::proxy::attempt::Attempt;
+use crate::proxy::authorize::Caller;
+use crate::proxy::incoming::Incoming;
+use crate::proxy::list::{Listed, MergedPage, list};
+use crate::proxy::record::{Record, RequestFacts};
+use crate::proxy::refusal::Refusal;
+use crate::proxy::retry::send_with_retry;
+use crate::proxy::route::resolve_resources;
+
+/// What came of a request.
+pub enum Sent {
+    Attempt(Box<Attempt>),
+    Page(MergedPage),
+}
+
+/// Admits a request, finds the projects that may serve it, and sends it until one answers.
+pub async fn send(
+    app: &App,
+    settings: &Settings,
+    caller: &Caller,
+    mut permit: Option<Permit>,
+    incoming: &mut Incoming,
+    record: &mut Record,
+) -> Result<Sent, Refusal> {
+    record.request(RequestFacts {
+        model: incoming.model.as_deref(),
+        streams: incoming.streams,
+        body_bytes: incoming.outgoing.body.len(),
+        progress: incoming.streaming.as_ref().map(|(_, progress)| progress),
+        quota_requests: incoming.amount.requests,
+        deletes: incoming.deletes(),
+    });
+    admit(&caller.client, incoming, permit.as_mut())?;
+    record.hold(permit);
+    let route = resolve_resources(app, caller, incoming).await?;
+    record.route(&route);
+    if let Some(listing) = incoming.listing {
+        let listed = list(app, settings, &caller.client, listing, incoming, record).await?;
+        return Ok(match listed {
+            Listed::Page(page) => Sent::Page(page),
+            Listed::Failed(attempt) => Sent::Attempt(attempt),
+        });
+    }
+    let client = &caller.client;
+    let attempt = send_with_retry(app, settings, client, incoming, &route, record).await?;
+    Ok(Sent::Attempt(Box::new(attempt)))
+}

@@ -1,0 +1,225 @@
+//! Reads how an answer begins, or an error to its end, and has it classified.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, Method, Response, StatusCode, response};
+use http_body_util::BodyExt;
+use reqwest::Body;
+use tokio::time::timeout;
+
+use crate::gemini::errors::classify::{classify, success};
+use crate::gemini::errors::error_body::{ErrorBody, decode_body};
+use crate::gemini::resources::listing::MAX_PAGE_BYTES;
+use crate::gemini::response::events::FirstEvent;
+use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
+use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
+use crate::gemini::upload::is_upload;
+use crate::pool::health::verdict::{Rule, Verdict};
+use crate::pool::settings::Settings;
+use crate::proxy::attempt::{Beginning, Reply};
+use crate::proxy::incoming::Incoming;
+
+/// The largest error answer that is read completely; Google's have a few kilobytes.
+const ERROR_LIMIT: usize = 1024 * 1024;
+/// How many bytes of a good answer are gathered as long as they have arrived already.
+const GATHER_LIMIT: usize = 256 * 1024;
+/// How long the rest of an error inside a 200 may take to arrive.
+const ERROR_REST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reads an answer up to its first event, or an error to its end, and classifies it.
+pub async fn read_answer(
+    settings: &Settings,
+    incoming: &Incoming,
+    answer: Response<Body>,
+    stream: StreamGuard,
+) -> Result<(Verdict, Reply), Verdict> {
+    let (head, mut body) = answer.into_parts();
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
+    let status = head.status.as_u16();
+
+    if !head.status.is_success() && !acknowledges_part(incoming, &head) {
+        return read_error(head, body, settings, incoming).await;
+    }
+    if has_no_body(&incoming.outgoing.method, &head) {
+        let reply = Beginning::default().into_whole(head, ResponseSummary::default());
+        return Ok((success(status), reply));
+    }
+    let mut tap = incoming.tap(content_type, encoding);
+    let mut beginning = Beginning::default();
+    while tap.first_event() == FirstEvent::Undecided && !beginning.ended {
+        match next_chunk(&mut body).await? {
+            Some(chunk) => {
+                tap.feed(&chunk);
+                beginning.chunks.push_back(chunk);
+            }
+            None => beginning.ended = true,
+        }
+    }
+    if tap.first_event() != FirstEvent::Error {
+        // The end of a complete body is reported only after the task of its connection has run.
+        let turns = if incoming.streams { 0 } else { 3 };
+        take_what_is_here(&mut body, &mut tap, &mut beginning, turns).await?;
+        if incoming.listing.is_some() {
+            take_page(&mut body, &mut beginning).await?;
+        }
+        let answered = tap.summary();
+        let whole = beginning.ended && answered.error.is_none();
+        let reply = if whole {
+            beginning.into_whole(head, answered)
+        } else {
+            beginning.into_streaming(head, body, stream)
+        };
+        return Ok((success(status), reply));
+    }
+    // An error inside a 200 is treated as that error.
+    if !beginning.ended {
+        let rest = read_some(&mut body, ERROR_REST_TIMEOUT).await;
+        for chunk in &rest.chunks {
+            tap.feed(chunk);
+        }
+        beginning.chunks.extend(rest.chunks);
+        beginning.ended = rest.ended;
+    }
+    let answered = tap.summary();
+    let error = answered.error.clone();
+    let error = error.unwrap_or_else(|| error_in(&beginning.join(), encoding));
+    let verdict = classify(status, content_type, &error, incoming.asked());
+    let reply = if beginning.ended {
+        beginning.into_whole(head, answered)
+    } else {
+        beginning.into_streaming(head, body, stream)
+    };
+    Ok((verdict, reply))
+}
+
+/// Reads an error answer to its end and classifies it.
+pub async fn read_error(
+    head: response::Parts,
+    mut body: Body,
+    settings: &Settings,
+    incoming: &Incoming,
+) -> Result<(Verdict, Reply), Verdict> {
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
+    let error = read_some(&mut body, settings.idle_timeout()).await;
+    let bytes = error.join();
+    let Some(plain) = decode_body(&bytes, encoding) else {
+        // It may contain our key, which could not be redacted.
+        let unreadable = "Gemini's error came in an encoding that cannot be read".to_owned();
+        return Err(Verdict::without_answer(Rule::MalformedAnswer, unreadable));
+    };
+    let error_body = ErrorBody::read(&plain);
+    let status = head.status.as_u16();
+    let verdict = classify(status, content_type, &error_body, incoming.asked());
+    // The part that did not arrive was not read, and may contain our key.
+    let reply = if error.ended {
+        error.into_whole(head, ResponseSummary::default())
+    } else {
+        Reply::None
+    };
+    Ok((verdict, reply))
+}
+
+/// Reads the chunks that have arrived already, letting other tasks run `turns` times: most answers without a stream are
+/// complete by then and are sent in one piece.
+async fn take_what_is_here(
+    body: &mut Body,
+    tap: &mut ResponseTap,
+    beginning: &mut Beginning,
+    mut turns: u32,
+) -> Result<(), Verdict> {
+    let mut read = beginning.length();
+    while !beginning.ended && read < GATHER_LIMIT {
+        match next_chunk(body).now_or_never() {
+            None if turns == 0 => break,
+            None => {
+                turns -= 1;
+                tokio::task::yield_now().await;
+            }
+            Some(Err(broken)) => return Err(broken),
+            Some(Ok(None)) => beginning.ended = true,
+            Some(Ok(Some(chunk))) => {
+                tap.feed(&chunk);
+                read += chunk.len();
+                beginning.chunks.push_back(chunk);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a page of a list to its end: it is merged with other pages before it is answered.
+async fn take_page(body: &mut Body, beginning: &mut Beginning) -> Result<(), Verdict> {
+    let mut read = beginning.length();
+    while !beginning.ended && read < MAX_PAGE_BYTES {
+        match next_chunk(body).await? {
+            Some(chunk) => {
+                read += chunk.len();
+                beginning.chunks.push_back(chunk);
+            }
+            None => beginning.ended = true,
+        }
+    }
+    Ok(())
+}
+
+/// Reads an error until it ends, exceeds [`ERROR_LIMIT`], breaks, or pauses for longer than `idle`.
+async fn read_some(body: &mut Body, idle: Duration) -> Beginning {
+    let mut beginning = Beginning::default();
+    let mut read = 0;
+    while read < ERROR_LIMIT {
+        match timeout(idle, next_chunk(body)).await {
+            Ok(Ok(Some(chunk))) => {
+                read += chunk.len();
+                beginning.chunks.push_back(chunk);
+            }
+            Ok(Ok(None)) => {
+                beginning.ended = true;
+                break;
+            }
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    beginning
+}
+
+async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Verdict::without_answer(rule_of_error(&error), describe_error(&error))
+        })?;
+        if let Ok(data) = frame.into_data()
+            && !data.is_empty()
+        {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+fn error_in(bytes: &[u8], encoding: Option<&str>) -> ErrorBody {
+    decode_body(bytes, encoding)
+        .map_or_else(|| ErrorBody::read(b""), |plain| ErrorBody::read(&plain))
+}
+
+/// Whether the answer is a 308 of the older upload protocol, which acknowledges a part of a file.
+fn acknowledges_part(incoming: &Incoming, head: &response::Parts) -> bool {
+    head.status == StatusCode::PERMANENT_REDIRECT && is_upload(&incoming.target)
+}
+
+fn has_no_body(method: &Method, head: &response::Parts) -> bool {
+    let empty = head
+        .headers
+        .get(CONTENT_LENGTH)
+        .is_some_and(|length| length == "0");
+    empty
+        || method == Method::HEAD
+        || matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT
+        )
+}

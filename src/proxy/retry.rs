@@ -1,0 +1,147 @@
+//! The retry loop: leases a key, forwards, applies the verdict, until one answers or the budget is used up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::App;
+use crate::clock;
+use crate::gemini::response::tap::ResponseSummary;
+use crate::pool::clients::client_key::ClientKey;
+use crate::pool::health::verdict::{Fault, Retry, Rule};
+use crate::pool::keys::selection::{KeyReuse, LeaseObstacle};
+use crate::pool::outcome::Outcome;
+use crate::pool::retry::{NextStep, RetryBudget, next_step};
+use crate::pool::settings::Settings;
+use crate::proxy::attempt::{Attempt, Reply};
+use crate::proxy::forward::forward;
+use crate::proxy::incoming::Incoming;
+use crate::proxy::lease::KeySelector;
+use crate::proxy::record::Record;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::route_constraint::RouteConstraint;
+
+/// Maximum number of projects probed for a resource of unknown owner.
+const PROBE_LIMIT: u32 = 20;
+
+/// Sends the request with one key after another until one answers, and returns the attempt that the client may see.
+pub async fn send_with_retry(
+    app: &App,
+    settings: &Settings,
+    client: &Arc<ClientKey>,
+    incoming: &mut Incoming,
+    route: &RouteConstraint,
+    record: &mut Record,
+) -> Result<Attempt, Refusal> {
+    let mut selector = KeySelector::new(app, settings, client, route);
+    // A body that streams cannot be sent again.
+    let sends_once = incoming.streaming.is_some();
+    let mut budget = if sends_once {
+        RetryBudget::single()
+    } else {
+        RetryBudget::default()
+    };
+    let probe_limit = if route.is_probe() && !sends_once {
+        PROBE_LIMIT
+    } else {
+        0
+    };
+    let mut probes = 0;
+    let mut last: Option<Attempt> = None;
+    loop {
+        let lease = match (selector.lease(incoming, record).await, last.take()) {
+            (Ok(lease), previous) => {
+                let is_known = selector.has_tried_project(lease.key.project_id);
+                if let Some(attempt) = previous.filter(|_| probes > 0 && is_known) {
+                    // Every project was probed.
+                    return conclude(attempt, incoming, route, || None);
+                }
+                lease
+            }
+            (Err(obstacle), Some(attempt)) => {
+                return conclude(attempt, incoming, route, || Some(obstacle));
+            }
+            (Err(obstacle), None) => return Err(no_key(Some(obstacle), incoming, route)),
+        };
+        let (key, project) = (lease.key.id, lease.key.project_id);
+        record.begin_attempt(&lease.key);
+        let left = selector.time_left();
+        let forwarded = forward(app, settings, lease, incoming, left).await;
+        let mut attempt =
+            forwarded.inspect_err(|_| record.client_gone(&ResponseSummary::default(), 0))?;
+        let model = incoming.quota_model();
+        record.apply(
+            &attempt.verdict,
+            attempt.lease.as_ref(),
+            model,
+            attempt.reply.is_open(),
+        );
+        let rule = attempt.verdict.rule;
+        budget.add(rule);
+        let in_time = !selector.time_left().is_zero();
+        let step = next_step(&attempt.verdict, &budget, settings, rand::random());
+        let (reuse, pause) = match step {
+            _ if rule.is_miss() && probes < probe_limit && in_time => {
+                probes += 1;
+                selector.forget_preference();
+                (KeyReuse::Never, Duration::ZERO)
+            }
+            NextStep::TryAgain { pause } if in_time => (reuse_after(rule), pause),
+            NextStep::TryAgain { .. } | NextStep::Answer => {
+                return conclude(attempt, incoming, route, || selector.obstacle(incoming));
+            }
+        };
+        selector.exclude(key, project, reuse);
+        // The key is free while the request pauses.
+        drop(attempt.lease.take());
+        last = Some(attempt);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// Whether the same key may be tried again in this request.
+fn reuse_after(rule: Rule) -> KeyReuse {
+    match (rule.outcome(), rule.retry()) {
+        (Outcome::Quota, _) => KeyReuse::AfterCooldown,
+        (_, Retry::FreeWithOtherKey) => KeyReuse::Never,
+        (_, Retry::No | Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause) => {
+            KeyReuse::Once
+        }
+    }
+}
+
+/// The client gets Google's answer, unless none came or it concerns our key: then `obstacle` explains why no other key
+/// serves.
+fn conclude(
+    attempt: Attempt,
+    incoming: &Incoming,
+    route: &RouteConstraint,
+    obstacle: impl FnOnce() -> Option<LeaseObstacle>,
+) -> Result<Attempt, Refusal> {
+    let rule = attempt.verdict.rule;
+    if rule.concerns_our_key() {
+        // Without a key at fault the readiness of keys explains nothing: the client would retry at once.
+        let no_fault = rule.fault() == Fault::None;
+        return Err(if no_fault {
+            Refusal::NoUsableKey
+        } else {
+            no_key(obstacle(), incoming, route)
+        });
+    }
+    match attempt.reply {
+        Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
+        Reply::None => Err(Refusal::Unreachable),
+        Reply::ForeignRedirect => Err(Refusal::ForeignRedirect),
+        Reply::Whole(_) | Reply::Streaming(_) | Reply::Session(_) | Reply::Closed(_) => Ok(attempt),
+    }
+}
+
+fn no_key(
+    obstacle: Option<LeaseObstacle>,
+    incoming: &Incoming,
+    route: &RouteConstraint,
+) -> Refusal {
+    let model = incoming.model.as_deref().unwrap_or_default();
+    Refusal::no_key(obstacle, model, route.reason(), clock::now())
+}
