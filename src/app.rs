@@ -89,6 +89,7 @@ impl App {
     /// Reads everything from a migrated database.
     pub async fn load(
         config: Config,
+        gemini: GeminiClient,
         db: Db,
         recorder: Recorder,
         now: Timestamp,
@@ -103,7 +104,7 @@ impl App {
             keys: SharedKeyRegistry::default(),
             key_queue: Arc::default(),
             admission: SharedAdmission::default(),
-            gemini: GeminiClient::new(&config.upstream_url, &defaults),
+            gemini,
             request_ids: RequestIdGenerator::after(last_id),
             auth_failures: Mutex::default(),
             project_affinity: Mutex::default(),

@@ -1,5 +1,6 @@
 //! Joins the routers, binds, starts the tasks, shuts down.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,6 +39,23 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long the last rows may take to be written.
 const LAST_ROWS_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// Takes an address to listen on. From then on clients can connect, and wait until a server runs.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => "another program listens there: end it, or choose another port",
+            ErrorKind::PermissionDenied => "ports below 1024 are for root: choose a higher one",
+            ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: choose one of its own, or 0.0.0.0 for all of them,"
+            }
+            _ => "choose another address",
+        };
+        let message = format!("cannot listen on {address}: {remedy} with --listen or LISTEN ({error})");
+        anyhow::Error::from(error).context(message)
+    })
+}
+
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
@@ -47,18 +65,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the address of the configuration.
-    pub async fn bind(app: Arc<App>, writer: LogWriter) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(app.config.listen).await?;
-        Ok(Self {
+    pub fn new(app: Arc<App>, listener: TcpListener, writer: LogWriter) -> Self {
+        Self {
             app,
             listener,
             writer,
-        })
-    }
-
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        }
     }
 
     /// Serves until `stop`, then lets what runs end. Fails when a task dies.

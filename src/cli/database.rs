@@ -1,13 +1,17 @@
 //! How commands open the database.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::cli::migrate::migrate_database;
+use crate::cli::output;
 use crate::config::DatabaseArgs;
 use crate::storage::backup::folder_of;
 use crate::storage::db::{self, Db};
+use crate::storage::file_mode;
 
 /// Opens the database at this program's version, making it where there is none.
 pub async fn open(args: &DatabaseArgs) -> Result<Db> {
@@ -25,15 +29,10 @@ pub async fn open_existing(args: &DatabaseArgs) -> Result<Db> {
 /// Opens the database at whatever version it has.
 pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
     let path = path(args)?;
-    let folder = folder_of(&path);
-    if !folder.is_dir() {
-        bail!(
-            "the folder {} does not exist: make it first",
-            folder.display()
-        );
-    }
+    refuse_missing_folder(&path)?;
     let opened = Db::open(&args.database_url).await;
-    let db = opened.with_context(|| format!("cannot open {}", path.display()))?;
+    let db = opened.with_context(|| cannot_open(&path))?;
+    output::warn(&file_mode::restrict(&path));
     db.set_command_timeout().await?;
     Ok(db)
 }
@@ -41,6 +40,31 @@ pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
 /// The database file, whether or not it exists.
 pub fn path(args: &DatabaseArgs) -> Result<PathBuf> {
     Ok(db::path_of(&args.database_url)?)
+}
+
+/// What to say of a file that could not be opened, most often because it is another user's.
+pub fn cannot_open(path: &Path) -> String {
+    let user = rustix::process::geteuid();
+    let owner = fs::metadata(path).ok().map(|file| file.uid());
+    match owner.filter(|owner| *owner != user.as_raw() && !user.is_root()) {
+        Some(owner) => format!(
+            "cannot open {}, which belongs to the user {owner}: run this as that user or as root",
+            path.display()
+        ),
+        None => format!("cannot open {}", path.display()),
+    }
+}
+
+/// Fails where the folder of a database does not exist.
+pub fn refuse_missing_folder(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        bail!(
+            "the folder {} does not exist: make it first",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 pub fn refuse_missing(path: &Path) -> Result<()> {

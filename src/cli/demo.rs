@@ -4,20 +4,21 @@ mod history;
 mod sample_data;
 
 use std::fmt::Write as _;
-use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::migrate::migrate_database;
-use crate::cli::output;
 use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
+use crate::cli::{database, open_files, output};
 use crate::clock;
 use crate::config::{Config, FirstAdmin, LogFormat};
 use crate::demo::fake_gemini::FakeGemini;
@@ -26,13 +27,12 @@ use crate::demo::keys::{demo_keys, extra_keys, fake_config};
 use crate::demo::traffic;
 use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::secret::Secret;
-use crate::server::Server;
+use crate::server::{self, Server};
 use crate::storage::audit::{Act, Actor};
-use crate::storage::backup::folder_of;
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
 use crate::storage::lock::ServerLock;
-use crate::storage::{installation, upstream_keys};
+use crate::storage::{file_mode, installation, upstream_keys};
 
 /// Where the demo listens if nobody says otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
@@ -78,6 +78,7 @@ pub struct DemoArgs {
 pub async fn run(arguments: DemoArgs) -> Result<()> {
     // What it finds out about its keys would soon push the text out of sight.
     start_log(LogFormat::Text, "error");
+    open_files::raise_limit();
     let stop = stop_on_signal()?;
     let folder = tempfile::Builder::new()
         .prefix("gemini-pool-demo-")
@@ -86,9 +87,13 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
         Some(path) => std::path::absolute(path)?,
         None => folder.path().join("demo.db"),
     };
-    let listen = free_address(arguments.listen)?;
-    let db = open(&path).await?;
-    let _lock = ServerLock::acquire(db.path())?;
+    database::refuse_missing_folder(&path)?;
+    let _lock = ServerLock::acquire(&path)?;
+    let listener = bind(arguments.listen).await?;
+    let listen = listener.local_addr()?;
+    let opened = Db::open_file(&path).await;
+    let db = opened.with_context(|| database::cannot_open(&path))?;
+    output::warn(&file_mode::restrict(&path));
     migrate_database(&db).await?;
     add_keys(&db, &path).await?;
     if arguments.rows > 0 || arguments.keys > 0 {
@@ -111,14 +116,13 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
     };
     let (app, writer) = prepare(config, db).await?;
     let first = admin::add_first(&app.db, &app.config.first_admin, Actor::demo()).await?;
-    let server = Server::bind(app.clone(), writer).await?;
-    let url = url_of(server.address()?);
+    let url = url_of(listen);
     output::line(text(&url, &app.config, &arguments, first.as_ref()))?;
 
     let keys = CLIENTS.map(|(_, secret)| secret.to_owned()).to_vec();
     tokio::spawn(traffic::run(url, keys, RATE, stop.clone()));
     tokio::spawn(shut_down_fake(google, stop.clone()));
-    server.run(stop).await?;
+    Server::new(app, listener, writer).run(stop).await?;
     if arguments.keep.is_some() {
         output::line(format!(
             "\nThe demo has ended. Its database is kept in {}",
@@ -137,29 +141,18 @@ async fn shut_down_fake(google: FakeGemini, stop: CancellationToken) {
     google.shutdown().await;
 }
 
-/// The address, or a free port beside it when nobody chose it and another program has it.
-fn free_address(wanted: SocketAddr) -> Result<SocketAddr> {
-    match TcpListener::bind(wanted) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse && wanted == LISTEN => {
-            Ok(SocketAddr::new(wanted.ip(), 0))
+/// Takes the address, or a free port beside it when nobody chose it and another program has it.
+async fn bind(wanted: SocketAddr) -> Result<TcpListener> {
+    let is_taken = |error: &anyhow::Error| {
+        let cause = error.downcast_ref::<io::Error>();
+        cause.is_some_and(|error| error.kind() == ErrorKind::AddrInUse)
+    };
+    match server::bind(wanted).await {
+        Err(error) if wanted == LISTEN && is_taken(&error) => {
+            server::bind(SocketAddr::new(wanted.ip(), 0)).await
         }
-        tried => {
-            tried.with_context(|| format!("cannot listen on {wanted}"))?;
-            Ok(wanted)
-        }
+        bound => bound,
     }
-}
-
-async fn open(path: &Path) -> Result<Db> {
-    let folder = folder_of(path);
-    if !folder.is_dir() {
-        bail!(
-            "the folder {} does not exist: make it first",
-            folder.display()
-        );
-    }
-    let opened = Db::open_file(path).await;
-    opened.with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Adds the cast's keys and the clients', where they are not known from an earlier demo.
@@ -217,10 +210,10 @@ fn text(url: &str, config: &Config, arguments: &DemoArgs, first: Option<&FirstSi
     let program = program();
     let (name, key) = CLIENTS[0];
     let DemoArgs { keep, listen, .. } = arguments;
-    let moved = if config.listen == *listen {
+    let port = listen.port();
+    let moved = if [0, config.listen.port()].contains(&port) {
         String::new()
     } else {
-        let port = listen.port();
         format!("   (port {port} is taken, so this is a free one)")
     };
     let database_url = &config.database_url;

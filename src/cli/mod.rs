@@ -9,6 +9,7 @@ pub mod demo;
 pub mod key_selection;
 pub mod logs;
 pub mod migrate;
+pub mod open_files;
 pub mod output;
 pub mod restore;
 pub mod serve;

@@ -13,6 +13,13 @@ pub fn line(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
+/// Prints what should be set right, though the command goes on.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
 /// Prints a value as one line of JSON.
 pub fn json(value: &impl Serialize) -> io::Result<()> {
     line(serde_json::to_string(value)?)

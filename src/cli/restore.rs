@@ -19,6 +19,7 @@ pub struct RestoreArgs {
 pub async fn run(args: &DatabaseArgs, arguments: &RestoreArgs) -> Result<()> {
     let path = database::path(args)?;
     let restored = backup::restore(&arguments.source, &path, clock::now()).await?;
+    output::warn(&restored.warnings);
     output::line(format!(
         "{} is now what {} holds ({} bytes): start the server",
         path.display(),

@@ -12,30 +12,41 @@ use tracing_subscriber::EnvFilter;
 use crate::app::App;
 use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::migrate::migrate_database;
+use crate::cli::{database, open_files};
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
+use crate::gemini::transport::GeminiClient;
 use crate::pool::keys::upstream_key::KeyAttributes;
-use crate::server::Server;
+use crate::pool::settings::Settings;
+use crate::server::{self, Server};
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
-use crate::storage::db::Db;
+use crate::storage::db::{self, Db};
 use crate::storage::lock::ServerLock;
 use crate::storage::recorder::{self, LogWriter, Recorder};
-use crate::storage::{installation, upstream_keys};
+use crate::storage::{file_mode, installation, upstream_keys};
 
 /// Runs the server until a signal ends it.
 pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     start_log(arguments.log_format, "info");
     let config = Config::new(database, arguments)?;
+    open_files::raise_limit();
     let stop = stop_on_signal()?;
-    let db = Db::open(&config.database_url).await?;
-    let _lock = ServerLock::acquire(db.path())?;
+    let path = db::path_of(&config.database_url)?;
+    database::refuse_missing_folder(&path)?;
+    let _lock = ServerLock::acquire(&path)?;
+    // Before anything is written: the password of the first admin is shown by a start that succeeds, or never. Clients that
+    // connect while the database is migrated wait until it is.
+    let listener = server::bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    let opened = Db::open(&config.database_url).await;
+    let db = opened.with_context(|| database::cannot_open(&path))?;
+    for warning in file_mode::restrict(&path) {
+        tracing::warn!("{warning}");
+    }
     migrate_database(&db).await?;
     let (app, writer) = prepare(config, db).await?;
     let first = admin::add_first(&app.db, &app.config.first_admin, Actor::environment()).await?;
-    let server = Server::bind(app.clone(), writer).await;
-    let server = server.with_context(|| format!("cannot listen on {}", app.config.listen))?;
-    let address = server.address()?;
     tracing::info!(%address, keys = app.keys.lock().len(), "listening on http://{address}");
     let url = app
         .config
@@ -43,12 +54,13 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
         .clone()
         .unwrap_or_else(|| url_of(address));
     println!("{}", greeting(&url, first.as_ref()));
-    server.run(stop).await
+    Server::new(app, listener, writer).run(stop).await
 }
 
 /// Makes a migrated database ready to serve: ends what the last run left unfinished, adds the keys of the environment,
 /// reads everything.
 pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
+    let gemini = GeminiClient::new(&config.upstream_url, &Settings::default())?;
     let interrupted = recorder::interrupt_running(&db).await?;
     if interrupted > 0 {
         tracing::warn!(
@@ -58,7 +70,8 @@ pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     }
     add_keys(&config, &db).await?;
     let (recorder, writer) = Recorder::new(db.clone());
-    Ok((App::load(config, db, recorder, clock::now()).await?, writer))
+    let app = App::load(config, gemini, db, recorder, clock::now()).await?;
+    Ok((app, writer))
 }
 
 /// Adds the keys of the environment that were never known before.

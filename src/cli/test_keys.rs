@@ -47,7 +47,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         // What cannot be used counts for nothing, as in a server.
         let _ = settings.set(&name, &value);
     }
-    let gemini = GeminiClient::new(&url, &settings);
+    let gemini = GeminiClient::new(&url, &settings)?;
     let last_id = request_logs::last_id(&db.readers).await?;
     let (recorder, writer) = Recorder::new(db.clone());
     let writing = tokio::spawn(writer.run());

@@ -10,6 +10,7 @@ pub mod redact;
 pub mod resources;
 pub mod response;
 pub mod target;
+pub mod tls;
 pub mod transport;
 pub mod upload;
 pub mod url;

@@ -11,9 +11,11 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Body as _;
 use reqwest::{Body, Client, Request, Url, redirect};
+use rustls::ClientConfig;
 
 use crate::gemini::headers::{self, API_KEY};
 use crate::gemini::resources::name::{GOOGLE_HOST, ResourceName};
+use crate::gemini::tls::{self, NoCertificates};
 use crate::pool::health::verdict::Rule;
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
@@ -39,6 +41,8 @@ struct ConnectionPool {
     http2: bool,
     /// Google is played on this machine, where no proxy of the environment leads.
     is_local: bool,
+    /// Read once: the certificates may be replaced on the disk at any moment.
+    tls: ClientConfig,
     /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
     /// connection, so there are as many as the load needs.
     clients: Vec<PooledClient>,
@@ -81,14 +85,14 @@ pub struct UpstreamRequest {
 
 impl GeminiClient {
     /// Sends to the paths below `base`.
-    pub fn new(base: &Url, settings: &Settings) -> Self {
+    pub fn new(base: &Url, settings: &Settings) -> Result<Self, NoCertificates> {
         let prefix = base.path().trim_end_matches('/').to_owned();
         let is_local = base.host_str().is_some_and(is_local);
-        Self {
+        Ok(Self {
             base: base.clone(),
             prefix,
-            connections: RwLock::new(ConnectionPool::new(settings, is_local)),
-        }
+            connections: RwLock::new(ConnectionPool::new(settings, is_local, tls::config(base)?)),
+        })
     }
 
     /// The URL for a path; `None` when the library would not send exactly these bytes.
@@ -201,7 +205,8 @@ impl GeminiClient {
         if connections.connect_timeout_ms != settings.connect_timeout_ms
             || connections.http2 != settings.upstream_http2
         {
-            *connections = ConnectionPool::new(settings, connections.is_local);
+            *connections =
+                ConnectionPool::new(settings, connections.is_local, connections.tls.clone());
         }
     }
 
@@ -226,6 +231,7 @@ impl GeminiClient {
             connections.connect_timeout_ms,
             connections.http2,
             connections.is_local,
+            connections.tls.clone(),
         );
         pooled.streams.fetch_add(1, Ordering::Relaxed);
         connections.clients.push(pooled.clone());
@@ -234,11 +240,11 @@ impl GeminiClient {
 }
 
 impl ConnectionPool {
-    fn new(settings: &Settings, is_local: bool) -> Self {
+    fn new(settings: &Settings, is_local: bool, tls: ClientConfig) -> Self {
         let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
-        let first = PooledClient::new(connect_timeout_ms, http2, is_local);
+        let first = PooledClient::new(connect_timeout_ms, http2, is_local, tls.clone());
         let upgrade_client = if http2 {
-            PooledClient::new(connect_timeout_ms, false, is_local).client
+            PooledClient::new(connect_timeout_ms, false, is_local, tls.clone()).client
         } else {
             first.client.clone()
         };
@@ -246,6 +252,7 @@ impl ConnectionPool {
             connect_timeout_ms,
             http2,
             is_local,
+            tls,
             clients: vec![first],
             upgrade_client,
         }
@@ -269,14 +276,15 @@ impl ConnectionPool {
 }
 
 impl PooledClient {
-    fn new(connect_timeout_ms: u64, http2: bool, is_local: bool) -> Self {
-        // Installed once; a second time changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    fn new(connect_timeout_ms: u64, http2: bool, is_local: bool, mut tls: ClientConfig) -> Self {
+        let protocol = if http2 { "h2" } else { "http/1.1" };
+        tls.alpn_protocols = vec![protocol.into()];
         let builder = Client::builder()
             .redirect(redirect::Policy::none())
             .referer(false)
             .retry(reqwest::retry::never())
-            .connect_timeout(Duration::from_millis(connect_timeout_ms));
+            .connect_timeout(Duration::from_millis(connect_timeout_ms))
+            .tls_backend_preconfigured(tls);
         let builder = if http2 {
             // Known beforehand: while it still has to be found out, every request of a burst opens a connection.
             builder.http2_prior_knowledge().http2_adaptive_window(true)
@@ -290,7 +298,7 @@ impl PooledClient {
         };
         let client = builder
             .build()
-            .expect("the TLS provider is installed and the options are constant");
+            .expect("the options are constant and TLS is set up");
         Self {
             client,
             streams: Arc::default(),
@@ -366,6 +374,10 @@ pub fn describe_error(error: &reqwest::Error) -> String {
 mod tests {
     use super::*;
 
+    fn gemini(base: Url) -> GeminiClient {
+        GeminiClient::new(&base, &Settings::default()).unwrap()
+    }
+
     #[test]
     fn only_this_machine_is_reached_past_the_proxies_of_the_environment() {
         for host in ["127.0.0.1", "[::1]", "localhost"] {
@@ -379,7 +391,7 @@ mod tests {
     #[test]
     fn a_url_of_googles_leads_to_our_upstream_or_nowhere() {
         let base = Url::parse("https://upstream.example:8443/base").unwrap();
-        let gemini = GeminiClient::new(&base, &Settings::default());
+        let gemini = gemini(base);
 
         let path = Some("/upload/v1beta/files?upload_id=x%2Dy");
         for url in [
@@ -410,10 +422,7 @@ mod tests {
 
     #[test]
     fn a_url_keeps_the_path_or_is_none() {
-        let gemini = GeminiClient::new(
-            &Url::parse("https://example.com/base").unwrap(),
-            &Settings::default(),
-        );
+        let gemini = gemini(Url::parse("https://example.com/base").unwrap());
 
         for path in [
             "/v1beta/models/m:generateContent?alt=sse",

@@ -15,6 +15,7 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::clock::Timestamp;
 use crate::storage::db::{self, Db};
 use crate::storage::error::{Error, Result};
+use crate::storage::file_mode;
 use crate::storage::lock::{ServerLock, real_path};
 
 /// What to do with a file that already has the copy's name.
@@ -68,6 +69,8 @@ pub struct RestoredDatabase {
     /// The file that was replaced; `None` when there was none.
     pub kept: Option<PathBuf>,
     pub bytes: u64,
+    /// Of the file that was replaced: [`file_mode::restrict`].
+    pub warnings: Vec<String>,
 }
 
 /// Brings the schema to this program's version, and keeps a copy of the file first when it has something to lose.
@@ -135,7 +138,8 @@ pub async fn copy_with_progress(
     progress: &BackupProgress,
 ) -> Result<u64> {
     let to = real_path(to)?;
-    if real_path(db.path())? == to {
+    let database = real_path(db.path())?;
+    if database == to {
         return Err(Error::Refused(format!(
             "{} is the database itself",
             to.display()
@@ -145,6 +149,9 @@ pub async fn copy_with_progress(
         return Err(exists_already(&to));
     }
     let staged = stage_in(folder_of(&to))?;
+    if to.starts_with(folder_of(&database)) {
+        file_mode::take_owner(staged.as_file(), &database);
+    }
     let whole = fs::metadata(db.path()).map_or(0, |file| file.len()).max(1);
     let copied = (staged.path().to_owned(), whole);
     progress.copied.set(copied).expect("each copy has its own");
@@ -206,14 +213,18 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
         // A log without its file would be read into the file that comes.
         move_companions(&database, &kept_name(&database, now))?;
         put_in_place(staged, &database)?;
-        return Ok(RestoredDatabase { kept: None, bytes });
+        return Ok(RestoredDatabase {
+            kept: None,
+            bytes,
+            warnings: Vec::new(),
+        });
     }
     let kept = kept_name(&database, now);
     let held = lock_exclusively(&database).await?;
     if held.is_none() {
         move_companions(&database, &kept)?;
     }
-    copy_owner_and_permissions(&database, staged.path());
+    file_mode::take_owner_and_mode(staged.as_file(), &database);
     // A second name first, so that at no moment there is no database.
     if fs::hard_link(&database, &kept).is_err() {
         fs::rename(&database, &kept).map_err(|source| Error::file(&kept, source))?;
@@ -223,6 +234,7 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
         held.close().await?;
     }
     Ok(RestoredDatabase {
+        warnings: file_mode::restrict(&kept),
         kept: Some(kept),
         bytes,
     })
@@ -429,22 +441,11 @@ fn move_companions(database: &Path, kept: &Path) -> Result<()> {
     Ok(())
 }
 
-fn companion_file(database: &Path, end: &str) -> PathBuf {
+/// The file beside a database that has its name and this end.
+pub fn companion_file(database: &Path, end: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(end);
     name.into()
-}
-
-/// Who could open the old file must be able to open the new one: the restoring hand is often root's.
-fn copy_owner_and_permissions(old: &Path, new: &Path) {
-    let Ok(old) = fs::metadata(old) else { return };
-    // Only root may do so; others restore their own files.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt, chown};
-        let _ = chown(new, Some(old.uid()), Some(old.gid()));
-    }
-    let _ = fs::set_permissions(new, old.permissions());
 }
 
 fn put_in_place(staged: NamedTempFile, database: &Path) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::storage::audit::{self, Act, Action, Actor, NewChange, Subject};
 use crate::storage::backup::{self, BackupProgress, BackupStep, ExistingFile, folder_of};
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
+use crate::storage::file_mode;
 
 /// As the names of backups have it: [`backup::file_time`].
 const TIME: &str = "%Y%m%d-%H%M%S";
@@ -97,7 +98,7 @@ pub async fn create(
     progress: &BackupProgress,
 ) -> Result<Backup> {
     let folder = folder(db.path());
-    create_folder(&folder)?;
+    create_folder(&folder, db.path())?;
     let name = format!("{}-{}.db", stem(db.path()), backup::file_time(now));
     let bytes =
         backup::copy_with_progress(db, &folder.join(&name), ExistingFile::Keep, progress).await?;
@@ -139,13 +140,17 @@ async fn record(
 }
 
 /// Upstream keys can be read in a backup, so nobody else gets into the folder.
-fn create_folder(folder: &Path) -> Result<()> {
+fn create_folder(folder: &Path, database: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(|source| Error::file(folder, source)),
+        Err(source) => Err(Error::file(folder, source)),
+        Ok(()) => {
+            file_mode::folder_takes_owner(folder, database);
+            Ok(())
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{Acquire, Sqlite, Transaction};
+use sqlx::{Acquire, ConnectOptions, Sqlite, Transaction};
 
 use crate::storage::error::{Error, Result};
+use crate::storage::file_mode;
 
 /// All migrations this program knows.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -38,6 +39,9 @@ impl Db {
     async fn open_with(options: SqliteConnectOptions) -> Result<Self> {
         let options = options.create_if_missing(true);
         let path = options.get_filename().to_path_buf();
+        if is_file(&options) {
+            file_mode::create(&path)?;
+        }
         let pool = |connections| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
@@ -194,6 +198,13 @@ fn options(url: &str) -> Result<SqliteConnectOptions> {
         ));
     }
     Ok(with_pragmas(SqliteConnectOptions::from_str(url)?))
+}
+
+/// Whether the database is on the disk and may be written.
+fn is_file(options: &SqliteConnectOptions) -> bool {
+    let url = options.to_url_lossy();
+    url.query_pairs()
+        .all(|(name, value)| name != "mode" || !["memory", "ro"].contains(&value.as_ref()))
 }
 
 /// How every connection is set up.

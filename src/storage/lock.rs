@@ -1,10 +1,14 @@
 //! `ServerLock`: at most one server uses a database file, and nobody replaces the file under it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
+use crate::storage::backup::{companion_file, folder_of};
 use crate::storage::error::{Error, Result};
+use crate::storage::file_mode;
 
 /// Held by a running server; the system lets go of it however the process ends.
 ///
@@ -19,10 +23,9 @@ impl ServerLock {
     /// Takes the lock of `database`, which need not exist yet. Refused while another process holds it.
     pub fn acquire(database: &Path) -> Result<Self> {
         let database = real_path(database)?;
-        let mut name = database.clone().into_os_string();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = companion_file(&database, ".lock");
         let file = open(&path).map_err(|source| Error::file(&path, source))?;
+        file_mode::take_owner_and_mode(&file, &database);
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::Refused(format!(
@@ -40,7 +43,7 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf> {
         return Ok(real);
     }
     let name = path.file_name().unwrap_or_default();
-    let folder = super::backup::folder_of(path);
+    let folder = folder_of(path);
     let real = folder.canonicalize();
     Ok(real
         .map_err(|source| Error::file(folder, source))?
@@ -48,14 +51,15 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf> {
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
-    let writable = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path);
-    match writable {
-        // Another user made it, such as root by a command: to lock it, reading suffices.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => File::open(path),
+    // No link is followed: the owner of the folder could have root give him the file that it leads to.
+    let always = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |flags| -> std::io::Result<File> {
+        let opened = rustix::fs::open(path, flags | always, Mode::RUSR | Mode::WUSR)?;
+        Ok(opened.into())
+    };
+    match open(OFlags::WRONLY | OFlags::CREATE) {
+        // Another user made it: to lock it, reading suffices.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => open(OFlags::RDONLY),
         opened => opened,
     }
 }

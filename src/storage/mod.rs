@@ -10,6 +10,7 @@ pub mod consistency;
 pub mod cooldowns;
 pub mod db;
 pub mod error;
+pub mod file_mode;
 pub mod installation;
 pub mod lock;
 pub mod log_pruning;

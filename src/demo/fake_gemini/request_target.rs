@@ -124,7 +124,7 @@ impl RequestTarget {
             Operation::ListModels | Operation::OpenAiListModels => "ModelService.ListModels",
             Operation::GetModel | Operation::OpenAiGetModel => "ModelService.GetModel",
             Operation::OpenAiChat => "OpenAiService.ChatCompletions",
-            Operation::OpenAiEmbeddings => "OpenAiService.EmbeddingsResponse",
+            Operation::OpenAiEmbeddings => "OpenAiService.Embeddings",
             Operation::OpenAiImages => "OpenAiService.GenerateImages",
             Operation::CreateInteraction => "InteractionService.CreateInteraction",
             Operation::GetInteraction => "InteractionService.GetInteraction",

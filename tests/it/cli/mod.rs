@@ -1,4 +1,8 @@
 //! What operators at a terminal are promised.
 
+mod certificates;
+mod files;
+mod open_files;
 mod settings;
+mod start;
 mod test_keys;

@@ -142,7 +142,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
         assert_eq!(retry_after(response), 1);
         assert_refused(
             &pool.row_of(response).await,
-            "has 3 requests under way and may have 3",
+            "has 3 requests in progress and may have 3",
         );
     }
 

@@ -387,7 +387,7 @@ async fn who_may_not_enter_is_told_so_in_http() {
     let elsewhere = "/ws/x?callback=y";
     let cases: [Case; 5] = [
         (PATH, &[], 401, "no client key was sent"),
-        (PATH, &[("x-api-key", "wrong")], 401, "is not known"),
+        (PATH, &[("x-api-key", "wrong")], 401, "is unknown"),
         (PATH, &token, 401, "was not made through this pool"),
         (elsewhere, &with_key, 400, "callback is not allowed"),
         (PATH, &with_key, 403, "may not use this path"),
@@ -549,7 +549,10 @@ async fn a_session_that_falls_silent_is_closed() {
     let (code, reason) = receive_close(&mut socket).await.unwrap();
 
     assert_eq!(code, 1001);
-    assert!(reason.contains("nothing was said for too long"), "{reason}");
+    assert!(
+        reason.contains("neither side sent anything for too long"),
+        "{reason}"
+    );
     let row = row(&pool).await;
     assert_eq!(row.outcome, Some(Outcome::BrokenOff));
 }

@@ -85,8 +85,8 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
             "the model gemini-2.5-pro",
         ),
         (chat, &both, "the model gemini-2.5-pro"),
-        (chat, r#"{"messages":[]}"#, "does not tell its model"),
-        (chat, "{model:'gemini-2.5-pro'}", "does not tell its model"),
+        (chat, r#"{"messages":[]}"#, "names no model"),
+        (chat, "{model:'gemini-2.5-pro'}", "names no model"),
         (
             "/v1beta/interactions",
             r#"{"agent":"deep-research","input":"x"}"#,
@@ -100,7 +100,7 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
         (
             "/v1beta/cachedContents",
             "{model:'models/gemini-2.5-pro'}",
-            "does not tell its model",
+            "names no model",
         ),
     ];
 
@@ -148,7 +148,7 @@ async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
         (
             count,
             "{generateContentRequest:{model:'models/gemini-2.5-pro'}}",
-            "does not tell its model",
+            "names no model",
         ),
         (
             "/v1beta/models/gemini-2.5-flash:batchGenerateContent",
@@ -164,22 +164,22 @@ async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
         (
             "/v1beta/models/gemini-2.5-pro:generateContent/",
             GENERATE_BODY,
-            "does not tell its model",
+            "names no model",
         ),
         (
             "/v1beta/models%2Fgemini-2.5-pro:generateContent",
             GENERATE_BODY,
-            "does not tell its model",
+            "names no model",
         ),
         (
             "/v1beta/Models/gemini-2.5-pro:generateContent",
             GENERATE_BODY,
-            "does not tell its model",
+            "names no model",
         ),
         (
             "/v1beta/tunedModels",
             r#"{"baseModel":"models/gemini-2.5-pro"}"#,
-            "does not tell its model",
+            "names no model",
         ),
     ];
 
@@ -270,7 +270,7 @@ async fn a_key_whose_scopes_cannot_be_read_may_do_nothing() {
     assert_refused(
         &pool,
         &response,
-        "what this client key may do cannot be read",
+        "the scopes of this client key cannot be read",
     )
     .await;
 }
@@ -298,7 +298,7 @@ async fn a_key_spends_only_upstream_keys_with_one_of_its_tags() {
     let response = pool.fetch(TestRequest::Generate).await;
     assert_eq!(response.status, 503);
     assert!(
-        response.text().contains("this client key may spend"),
+        response.text().contains("this client key may use"),
         "{}",
         response.text()
     );

@@ -212,7 +212,7 @@ async fn a_part_goes_with_another_key_of_the_project_when_the_first_is_off() {
     assert!(
         response
             .text()
-            .contains("the project that holds this upload has no usable key")
+            .contains("the project that owns this upload has no usable key")
     );
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 use gemini_pool::app::App;
 use gemini_pool::clock::Timestamp;
 use gemini_pool::config::{Config, FirstAdmin};
+use gemini_pool::gemini::transport::GeminiClient;
 use gemini_pool::pool::keys::registry::KeyRegistry;
 use gemini_pool::pool::keys::upstream_key::KeyAttributes;
 use gemini_pool::pool::quota::google_clock::end_of_google_day;
 use gemini_pool::pool::request_id::RequestId;
+use gemini_pool::pool::settings::Settings;
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::db::Db;
 use gemini_pool::storage::recorder::Recorder;
@@ -143,7 +145,9 @@ async fn load(db: &Db, url: &str, now: Timestamp) -> KeyRegistry {
         first_admin: FirstAdmin::default(),
     };
     let (recorder, _writer) = Recorder::new(db.clone());
-    let app = App::load(config, db.clone(), recorder, now).await.unwrap();
+    let gemini = GeminiClient::new(&config.upstream_url, &Settings::default()).unwrap();
+    let app = App::load(config, gemini, db.clone(), recorder, now);
+    let app = app.await.unwrap();
     std::mem::take(&mut *app.keys.lock())
 }
 

@@ -28,7 +28,7 @@ use gemini_pool::pool::keys::upstream_key::{KeyAttributes, ProjectId, UpstreamKe
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
-use gemini_pool::server::Server;
+use gemini_pool::server::{self, Server};
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::client_keys::{ClientKeyTerms, NewClientKey};
 use gemini_pool::storage::db::Db;
@@ -144,8 +144,9 @@ impl TestPool {
     /// Starts a server over a migrated database.
     async fn serve(google: FakeGemini, config: Config, db: Db, folder: tempfile::TempDir) -> Self {
         let (app, writer) = prepare(config, db).await.unwrap();
-        let server = Server::bind(app.clone(), writer).await.unwrap();
-        let url = format!("http://{}", server.address().unwrap());
+        let listener = server::bind(app.config.listen).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = Server::new(app.clone(), listener, writer);
         let stop = CancellationToken::new();
         let server = tokio::spawn(server.run(stop.clone()));
         let client = http_client().build().unwrap();

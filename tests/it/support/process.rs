@@ -34,15 +34,19 @@ impl PoolProcess {
         // No requests but those of clients.
         change_settings(&db, &[("check_new_keys", "off")]).await;
         db.close().await;
-        let mut child = command(folder)
+        let mut command = command(folder);
+        command
             .arg("serve")
             .env("UPSTREAM_URL", upstream_url)
             .env("ALLOWED_API_KEYS", CLIENT_KEY)
             .env("GEMINI_API_KEYS", keys.join(","))
-            .envs(variables.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .envs(variables.iter().copied());
+        Self::spawn(command).listening().await
+    }
+
+    /// Starts the program as `command` says.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         std::thread::spawn({
@@ -55,18 +59,24 @@ impl PoolProcess {
                 }
             }
         });
-        let mut process = Self {
+        Self {
             url: String::new(),
             child,
             log,
-        };
-        process.url = eventually("the program listens", async || {
-            let log = process.log();
+        }
+    }
+
+    /// Waits until a server listens.
+    pub async fn listening(mut self) -> Self {
+        self.url = eventually("the program listens", async || {
+            let ended = self.child.try_wait().unwrap();
+            assert_eq!(ended, None, "it has ended: {}", self.log());
+            let log = self.log();
             let (_, url) = log.split_once("listening on ")?;
             url.split_whitespace().next().map(ToOwned::to_owned)
         })
         .await;
-        process
+        self
     }
 
     /// What it has written to standard error so far.
@@ -124,6 +134,20 @@ pub fn command(folder: &Path) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
+}
+
+/// The same after `commands` of the shell, such as `umask 077`.
+pub fn command_after(commands: &str, folder: &Path) -> Command {
+    let program = command(folder);
+    let mut shell = Command::new("/bin/sh");
+    let script = format!(r#"{commands}; exec "$0" "$@""#);
+    shell.arg("-c").arg(script).arg(program.get_program());
+    shell.env_clear().current_dir(folder);
+    for (name, value) in program.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    shell.stdin(Stdio::null()).stdout(Stdio::null());
+    shell
 }
 
 pub fn database_url(folder: &Path) -> String {

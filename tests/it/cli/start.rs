@@ -1,0 +1,97 @@
+//! A start that fails leaves nothing that a later one would miss.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::process::{PoolProcess, command};
+
+#[test]
+fn a_busy_port_at_the_first_start_leaves_the_admin_and_the_keys_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let serve = || {
+        let mut serve = command(folder.path());
+        serve
+            .env("LISTEN", &address)
+            .env("GEMINI_API_KEYS", "AIza1");
+        serve.stderr(Stdio::piped()).stdout(Stdio::piped());
+        serve
+    };
+
+    let ended = serve().output().unwrap();
+
+    let reported = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{reported}");
+    for part in [
+        "cannot listen on",
+        &address,
+        "another program",
+        "--listen",
+        "LISTEN",
+    ] {
+        assert!(reported.contains(part), "{part}: {reported}");
+    }
+    assert_eq!(ended.stdout, b"");
+    assert!(!folder.path().join("pool.db").exists());
+
+    drop(taken);
+    let mut next = Ended(serve().stderr(Stdio::null()).spawn().unwrap());
+    let lines = BufReader::new(next.0.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("Password") && line.contains("shown only now")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_a_database_is_told_so_even_where_the_port_is_taken_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = PoolProcess::start(folder.path(), "http://127.0.0.1:9", &[]).await;
+    let address = first.url.strip_prefix("http://").unwrap();
+
+    let mut second = command(folder.path());
+    second.env("LISTEN", address).stderr(Stdio::piped());
+    let ended = second.output().unwrap();
+
+    let reported = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{reported}");
+    assert!(
+        reported.contains("pool.db as a server: stop it first"),
+        "{reported}"
+    );
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_is_named_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["serve"][..], &["demo"]] {
+        // Of a network for documentation: no machine has it.
+        let mut program: Command = command(folder.path());
+        program
+            .args(arguments)
+            .args(["--listen", "192.0.2.1:8000"])
+            .stderr(Stdio::piped());
+        let ended = program.output().unwrap();
+
+        let reported = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{reported}");
+        for part in [
+            "cannot listen on 192.0.2.1:8000",
+            "no such address",
+            "--listen",
+        ] {
+            assert!(reported.contains(part), "{part}: {reported}");
+        }
+    }
+}
+
+/// A program that ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
