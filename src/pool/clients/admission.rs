@@ -171,8 +171,14 @@ impl Admission {
     ) -> Result<(), LimitReached> {
         let used = self.used.entry(id).or_default();
         used.roll_over(now, &self.zone);
-        if let Some(denied) = used.denied(limits, &[ClientLimit::Concurrency], now) {
-            return Err(denied);
+        let is_full = limits
+            .most(ClientLimit::Concurrency)
+            .is_some_and(|most| used.in_flight >= most);
+        if is_full {
+            // Another limit may keep the client waiting for longer.
+            return used
+                .denied(limits, &ClientLimit::ALL, now)
+                .map_or(Ok(()), Err);
         }
         used.in_flight += 1;
         Ok(())
