@@ -157,7 +157,7 @@ impl Refusal {
         let (status, outcome, retry_after, text) = match self {
             Self::NoClientKey => (401, Refused, None, "no client key was sent. Send one as x-goog-api-key, as a bearer token, as \
                 x-api-key or as ?key=".to_owned()),
-            Self::WrongClientKey => (401, Refused, None, "this client key is unknown. Ask the admin of the pool for a valid one".to_owned()),
+            Self::WrongClientKey => (401, Refused, None, "this client key is not known. Ask the admin of the pool for a valid one".to_owned()),
             Self::DisabledClientKey => (403, Refused, None, "this client key is disabled".to_owned()),
             Self::ExpiredClientKey => (403, Refused, None, "this client key has expired".to_owned()),
             Self::UnknownToken => (401, Refused, None, "this ephemeral token was not made through this pool, or has expired. Make \

@@ -4,6 +4,7 @@
 mod cli;
 mod dashboard;
 mod key_checks;
+mod migration;
 mod projects;
 mod proxy;
 mod retention;

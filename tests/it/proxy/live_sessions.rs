@@ -387,7 +387,7 @@ async fn who_may_not_enter_is_told_so_in_http() {
     let elsewhere = "/ws/x?callback=y";
     let cases: [Case; 5] = [
         (PATH, &[], 401, "no client key was sent"),
-        (PATH, &[("x-api-key", "wrong")], 401, "is unknown"),
+        (PATH, &[("x-api-key", "wrong")], 401, "is not known"),
         (PATH, &token, 401, "was not made through this pool"),
         (elsewhere, &with_key, 400, "callback is not allowed"),
         (PATH, &with_key, 403, "may not use this path"),
@@ -405,7 +405,7 @@ async fn who_may_not_enter_is_told_so_in_http() {
     let plain = pool.client.get(url).header("x-goog-api-key", CLIENT_KEY);
     let plain = plain.send().await.unwrap();
     assert_eq!(plain.status(), 400);
-    assert!(plain.text().await.unwrap().contains("Ask for a WebSocket"));
+    assert!(plain.text().await.unwrap().contains("Request a WebSocket"));
     assert_eq!(pool.google.requests(), 0);
 }
 

@@ -1,0 +1,153 @@
+//! A database of the version before the renaming of tables and columns keeps every row.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gemini_pool::clock::Timestamp;
+use gemini_pool::pool::keys::upstream_key::ProjectId;
+use gemini_pool::pool::quota::limits::ObservedLimit;
+use gemini_pool::storage::audit::{self, Act, Action, Actor, AuditFilter};
+use gemini_pool::storage::consistency::find_inconsistencies;
+use gemini_pool::storage::db::{Db, MIGRATOR};
+use gemini_pool::storage::paging::PagePosition;
+use gemini_pool::storage::request_logs::filter::LogFilter;
+use gemini_pool::storage::request_logs::search::{LogPosition, search};
+use gemini_pool::storage::{projects, quotas, resources, settings};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqliteExecutor};
+
+/// Rows in every table; its head says which the version before wrote itself.
+const DATABASE: &str = include_str!("../data/before_20261129000000.sql");
+const VERSION: i64 = 20_261_129_000_000;
+
+async fn database_of_the_version_before(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut connection = options.create_if_missing(true).connect().await.unwrap();
+    sqlx::raw_sql(DATABASE)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection
+}
+
+/// Every row of every table, its values in the order of the columns.
+async fn rows(connection: &mut SqliteConnection) -> BTreeMap<String, Vec<String>> {
+    let tables: Vec<(String, String)> = sqlx::query_as(
+        "
+        SELECT m.name, group_concat('quote(\"' || c.name || '\")', ' || ''|'' || ')
+        FROM sqlite_schema AS m
+        JOIN pragma_table_info(m.name) AS c
+        WHERE m.type = 'table'
+        GROUP BY m.name
+        ",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .unwrap();
+    let mut rows = BTreeMap::new();
+    for (table, columns) in tables {
+        let sql = format!("SELECT {columns} FROM \"{table}\" ORDER BY 1");
+        let found = sqlx::query_scalar(&sql).fetch_all(&mut *connection).await;
+        rows.insert(table, found.unwrap());
+    }
+    rows
+}
+
+/// The definitions of tables, indexes and triggers.
+async fn schema(db: impl SqliteExecutor<'_>) -> Vec<(String, Option<String>)> {
+    let sql = "SELECT name, sql FROM sqlite_schema ORDER BY name";
+    sqlx::query_as(sql).fetch_all(db).await.unwrap()
+}
+
+async fn list_count(db: &Db, filter: &LogFilter) -> usize {
+    let found = search(&db.readers, filter, LogPosition::Newest, 100, None).await;
+    found.unwrap().rows.len()
+}
+
+#[tokio::test]
+async fn the_renaming_changes_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = database_of_the_version_before(&folder.path().join("pool.db")).await;
+    let mut before = rows(&mut connection).await;
+    let migration = MIGRATOR
+        .iter()
+        .find(|migration| migration.version == VERSION);
+
+    sqlx::raw_sql(&migration.unwrap().sql)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+
+    for (old, new) in [("texts", "strings"), ("pruned_logs", "log_pruning")] {
+        let rows = before.remove(old).unwrap();
+        before.insert(new.to_owned(), rows);
+    }
+    for (table, rows) in &before {
+        assert!(!rows.is_empty(), "{table}");
+    }
+    assert_eq!(rows(&mut connection).await, before);
+}
+
+#[tokio::test]
+async fn a_database_of_the_version_before_the_renaming_is_migrated_and_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pool.db");
+    let connection = database_of_the_version_before(&path).await;
+    connection.close().await.unwrap();
+    let fresh = Db::open_file(&folder.path().join("fresh.db"))
+        .await
+        .unwrap();
+    fresh.migrate().await.unwrap();
+
+    let db = Db::open_file(&path).await.unwrap();
+    assert_eq!(db.pending().await.unwrap()[0].version, VERSION);
+    db.migrate().await.unwrap();
+
+    assert_eq!(schema(&db.readers).await, schema(&fresh.readers).await);
+    let damage: String = sqlx::query_scalar("PRAGMA integrity_check")
+        .fetch_one(&db.readers)
+        .await
+        .unwrap();
+    assert_eq!(damage, "ok");
+    assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
+
+    // The strings that rows refer to.
+    assert_eq!(list_count(&db, &LogFilter::default()).await, 14);
+    let of_model = LogFilter {
+        model: Some("gemini-2.5-pro".to_owned()),
+        ..LogFilter::default()
+    };
+    assert_eq!(list_count(&db, &of_model).await, 1);
+    let with_text = LogFilter {
+        text: Some("cachedcontents".to_owned()),
+        ..LogFilter::default()
+    };
+    assert_eq!(list_count(&db, &with_text).await, 1);
+
+    // What was observed of quotas, which cooldowns were cleared, and what was created.
+    let limits = quotas::list_limits(&db.readers).await.unwrap();
+    let limits: Vec<_> = limits.iter().map(|limit| limit.observed).collect();
+    let expected = [ObservedLimit::Contradicted, ObservedLimit::Limit(50)];
+    assert_eq!(limits, expected);
+    let cleared = projects::list_cleared(&db.readers, 0).await.unwrap();
+    assert_eq!(cleared, [1, 5].map(ProjectId));
+    let known = resources::list_named(&db.readers, &["cachedContents/example"]).await;
+    assert_eq!(known.unwrap().len(), 1);
+
+    // The audit, and the trigger that keeps its acts.
+    let all = AuditFilter::default();
+    let changes = audit::list(&db.readers, &all, None, 100).await.unwrap();
+    assert_eq!(changes.items.len(), 36);
+    let now = Timestamp::from_millis(1_796_000_000_000);
+    let mut tx = db.begin().await.unwrap();
+    let act = Act::begin(&mut tx, &Actor::cli(), now).await.unwrap();
+    for (name, value) in [("max_attempts", "5"), ("day_zone", "UTC")] {
+        settings::change(&mut tx, name, Some(value), &act)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let acts = audit::list_acts(&db.readers, &all, PagePosition::Newest, 1).await;
+    let newest = acts.unwrap().items.remove(0);
+    assert_eq!((newest.first.action, newest.changes), (Action::Update, 2));
+}
