@@ -12,30 +12,13 @@ use crate::gemini::resources::name::ResourceName;
 use crate::gemini::target::{Target, is_live_path};
 use crate::gemini::upload::session_id;
 use crate::pool::clients::client_key::ClientKey;
+use crate::proxy::caller::Caller;
 use crate::proxy::credential::{Credential, credential, session_credential};
 use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::resource_lookup::{look_up, lookup_failed};
 use crate::proxy::upload::id_hash;
 use crate::storage::upload_sessions::{self, UploadSession};
-
-/// A client that may send this request.
-#[derive(Debug)]
-pub struct Caller {
-    pub client: Arc<ClientKey>,
-    pub target: Target,
-    /// The ephemeral token that opens a live session in place of the client key.
-    pub token: Option<ResourceName>,
-    /// The upload session that the request continues.
-    pub session: Option<UploadSession>,
-}
-
-impl Caller {
-    /// Whether the request opens a live session.
-    pub fn is_live(&self) -> bool {
-        is_live_path(&self.target.path_and_query)
-    }
-}
 
 /// Finds the client of a request and refuses what its key does not allow, before anything of the body is read.
 pub async fn authorize(app: &App, head: &Parts, record: &mut Record) -> Result<Caller, Refusal> {

@@ -34,7 +34,7 @@ use crate::pool::keys::selection::LeaseRequest;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::settings::Settings;
-use crate::proxy::authorize::Caller;
+use crate::proxy::caller::Caller;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::streaming_body::{BodyProgress, StreamingBody};
 use crate::websocket;

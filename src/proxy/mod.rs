@@ -16,6 +16,7 @@ mod admit;
 mod answer;
 mod attempt;
 mod authorize;
+mod caller;
 mod charge;
 mod credential;
 mod dialect;

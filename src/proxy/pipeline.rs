@@ -5,7 +5,7 @@ use crate::pool::clients::admission::Permit;
 use crate::pool::settings::Settings;
 use crate::proxy::admit::admit;
 use crate::proxy::attempt::Attempt;
-use crate::proxy::authorize::Caller;
+use crate::proxy::caller::Caller;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::list::{Listed, MergedPage, list};
 use crate::proxy::record::{Record, RequestFacts};

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::gemini::resources::name::{ResourceKind, ResourceName};
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::resources::route_constraint::{Placement, RequestingClient, place};
-use crate::proxy::authorize::Caller;
+use crate::proxy::caller::Caller;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::resource_lookup::{affinity_of, look_up, lookup_failed};

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::gemini::response::tap::ResponseSummary;
 use crate::pool::clients::admission::Permit;
 use crate::proxy::attempt::Attempt;
-use crate::proxy::authorize::Caller;
+use crate::proxy::caller::Caller;
 use crate::proxy::dialect::live::close_of;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::live::relay::{End, close, end_of_client, payload};

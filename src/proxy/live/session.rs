@@ -18,7 +18,7 @@ use crate::pool::keys::lease::Lease;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::outcome::Outcome;
 use crate::proxy::attempt::{Attempt, Reply, UpstreamSession};
-use crate::proxy::authorize::Caller;
+use crate::proxy::caller::Caller;
 use crate::proxy::dialect::live::{close_code, close_of};
 use crate::proxy::live::relay::{End, Sides, Traffic, close, payload, relay};
 use crate::proxy::live::upstream::{code_of, connection_lost, verdict_of};
