@@ -184,6 +184,31 @@ mod tests {
     use super::*;
     use crate::storage::admins;
 
+    #[tokio::test]
+    async fn a_session_begins_once_a_full_database_has_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        let sessions = SqliteStore::new(db.writer.clone());
+        let create = async |bytes| {
+            let mut record = Record {
+                id: Id::default(),
+                data: [("text".to_owned(), "x".repeat(bytes).into())].into(),
+                expiry_date: OffsetDateTime::UNIX_EPOCH,
+            };
+            sessions.create(&mut record).await
+        };
+        db.set_up_writer("max_page_count", "1").await.unwrap();
+        for _ in 0..2 {
+            create(100_000).await.unwrap_err();
+        }
+
+        db.set_up_writer("max_page_count", "1000000").await.unwrap();
+
+        create(100_000).await.unwrap();
+        assert!(db.begin().await.is_ok());
+    }
+
     #[sqlx::test]
     async fn what_is_expired_is_forgotten(pool: SqlitePool) {
         let db = Db::from_pool(pool);

@@ -6,22 +6,27 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migrate, Migration, Migrator};
 use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous,
 };
 use sqlx::{Acquire, ConnectOptions, Sqlite, Transaction};
 
+use crate::storage::checkpoint::MAX_WAL_BYTES;
+use crate::storage::connections::{self, Fault};
 use crate::storage::error::{Error, Result};
 use crate::storage::file_mode;
 
 /// All migrations this program knows.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// The database: one connection that writes, a few that read.
+/// The database: one connection that writes, a few that read, one that makes checkpoints.
 #[derive(Debug, Clone)]
 pub struct Db {
     pub writer: SqlitePool,
     pub readers: SqlitePool,
+    /// Its one connection never waits for a lock: see [`Db::checkpoint`].
+    pub checkpoints: SqlitePool,
+    /// Of the connection that writes.
+    fault: Fault,
     path: PathBuf,
 }
 
@@ -42,12 +47,6 @@ impl Db {
         if is_file(&options) {
             file_mode::create(&path)?;
         }
-        let pool = |connections| {
-            SqlitePoolOptions::new()
-                .max_connections(connections)
-                .test_before_acquire(false)
-                .idle_timeout(None)
-        };
         // Only before the first table: on every other connection it would be a write.
         let is_new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
         let first = if is_new {
@@ -55,14 +54,22 @@ impl Db {
         } else {
             options.clone()
         };
-        let writer = pool(1).max_lifetime(None).connect_with(first).await?;
+        let fault = Fault::default();
+        let writer = connections::writing_pool(&fault)
+            .connect_with(first)
+            .await?;
+        writer.set_connect_options(options.clone());
         // Readers open when first needed; each takes a thread and a few hundred kilobytes.
-        let readers = pool(4)
+        let readers = connections::pool(4)
             .idle_timeout(Duration::from_mins(1))
-            .connect_lazy_with(options);
+            .connect_lazy_with(options.clone());
+        let checkpoints =
+            connections::pool(1).connect_lazy_with(options.busy_timeout(Duration::ZERO));
         Ok(Self {
             writer,
             readers,
+            checkpoints,
+            fault,
             path,
         })
     }
@@ -73,7 +80,9 @@ impl Db {
         Self {
             path: pool.connect_options().get_filename().to_path_buf(),
             writer: pool.clone(),
-            readers: pool,
+            readers: pool.clone(),
+            checkpoints: pool,
+            fault: Fault::default(),
         }
     }
 
@@ -84,7 +93,14 @@ impl Db {
 
     /// Begins a transaction that writes; it waits for other writers first.
     pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        Ok(begun.inspect_err(|_| self.fault.set())?)
+    }
+
+    /// Has the connection that writes replaced before it is used again. A transaction that is rolled back or fails to begin
+    /// does so by itself.
+    pub fn replace_writer(&self) {
+        self.fault.set();
     }
 
     /// Brings the schema to this program's version.
@@ -145,37 +161,31 @@ impl Db {
 
     /// Waits up to ten seconds for other writers from now on: for commands, which have nobody to hold up.
     pub async fn set_command_timeout(&self) -> Result<()> {
-        sqlx::query("PRAGMA busy_timeout = 10000")
-            .execute(&self.writer)
-            .await?;
-        Ok(())
+        self.set_up_writer("busy_timeout", "10000").await
     }
 
     /// Keeps so many mebibytes of the file in memory from now on, so that a large transaction writes each page once.
     pub async fn set_cache_size(&self, mebibytes: u32) -> Result<()> {
+        let kibibytes = mebibytes * 1024;
+        self.set_up_writer("cache_size", &format!("-{kibibytes}"))
+            .await
+    }
+
+    /// Sets a pragma of the connection that writes, and of those that replace it.
+    pub async fn set_up_writer(&self, pragma: &'static str, value: &str) -> Result<()> {
+        let options = self.writer.connect_options();
+        let options = (*options).clone().pragma(pragma, value.to_owned());
+        self.writer.set_connect_options(options);
         // A pragma takes no parameters.
-        sqlx::query(&format!("PRAGMA cache_size = -{}", mebibytes * 1024))
+        sqlx::query(&format!("PRAGMA {pragma} = {value}"))
             .execute(&self.writer)
             .await?;
         Ok(())
     }
 
-    /// Copies the write-ahead log into the file as far as nobody is in the way. Returns its size in pages.
-    pub async fn checkpoint(&self, restart: bool) -> Result<i64> {
-        // The macros do not know what a pragma returns.
-        let statement = if restart {
-            "PRAGMA wal_checkpoint(RESTART)"
-        } else {
-            "PRAGMA wal_checkpoint(PASSIVE)"
-        };
-        let (_busy, pages, _done): (i64, i64, i64) =
-            sqlx::query_as(statement).fetch_one(&self.readers).await?;
-        Ok(pages)
-    }
-
     /// Waits until every connection is closed and the write-ahead log is back in the file.
     pub async fn close(&self) {
-        for pool in [&self.readers, &self.writer] {
+        for pool in [&self.checkpoints, &self.readers, &self.writer] {
             pool.close().await;
             // A connection that was just being given back slips past the first call.
             if pool.size() > 0 {
@@ -216,7 +226,7 @@ fn with_pragmas(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .foreign_keys(true)
         // A checkpoint within a commit would stall the answers that wait for it; a task does it beside them.
         .pragma("wal_autocheckpoint", "0")
-        .pragma("journal_size_limit", "67108864")
+        .pragma("journal_size_limit", MAX_WAL_BYTES.to_string())
         // A statement that writes many rows keeps a journal of its own, which would be a file each time.
         .pragma("temp_store", "memory")
 }
@@ -232,7 +242,7 @@ mod tests {
 
         let db = Db::open_file(&path).await.unwrap();
         db.migrate().await.unwrap();
-        let log = db.checkpoint(false).await.unwrap();
+        let log = db.checkpoint().await.unwrap();
         let again = Db::open_file(&path).await.unwrap();
 
         let auto_vacuum: i64 = sqlx::query_scalar("PRAGMA auto_vacuum")
@@ -240,7 +250,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(auto_vacuum, 2);
-        assert_eq!(again.checkpoint(false).await.unwrap(), log);
+        assert_eq!(again.checkpoint().await.unwrap(), log);
         assert_eq!(again.pending().await.unwrap().len(), 0);
     }
 

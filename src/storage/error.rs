@@ -34,18 +34,21 @@ impl Error {
         }
     }
 
-    /// Whether the same statement may well succeed later: the file is locked, or the disk is full.
+    /// Whether the same statement may well succeed later: the file is locked, the disk is full, or the connection was lost,
+    /// which is replaced before it is used again.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Sqlx(sqlx::Error::Database(error)) => {
-                // The primary code is the low byte: BUSY 5, LOCKED 6, READONLY 8, IOERR 10, FULL 13, CANTOPEN 14.
-                let code = error
-                    .code()
-                    .and_then(|code| code.parse::<u32>().ok())
-                    .map(|code| code & 0xff);
-                matches!(code, Some(5 | 6 | 8 | 10 | 13 | 14))
+            // NOMEM 7, READONLY 8, INTERRUPT 9, IOERR 10, FULL 13, CANTOPEN 14, PROTOCOL 15; BUSY 5, LOCKED 6.
+            Self::Sqlx(sqlx::Error::Database(_)) => {
+                matches!(self.primary_code(), Some(5..=10 | 13..=15))
             }
-            Self::Sqlx(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => true,
+            Self::Sqlx(
+                sqlx::Error::PoolTimedOut
+                | sqlx::Error::Io(_)
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::BeginFailed
+                | sqlx::Error::InvalidSavePointStatement,
+            ) => true,
             Self::NotFound(_)
             | Self::NewerDatabase(_)
             | Self::Migration(_)
@@ -53,5 +56,19 @@ impl Error {
             | Self::Sqlx(_)
             | Self::File { .. } => false,
         }
+    }
+
+    /// Whether the database refused the values themselves, so that it would refuse them again: a constraint forbids them.
+    pub fn is_refusal(&self) -> bool {
+        // TOOBIG 18, CONSTRAINT 19, MISMATCH 20.
+        matches!(self.primary_code(), Some(18..=20))
+    }
+
+    /// SQLite's result code without its details, which is the low byte of the extended one.
+    fn primary_code(&self) -> Option<u32> {
+        let Self::Sqlx(sqlx::Error::Database(error)) = self else {
+            return None;
+        };
+        Some(error.code()?.parse::<u32>().ok()? & 0xff)
     }
 }

@@ -13,7 +13,7 @@ use crate::pool::health::state_change::StateChange;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::storage::db::Db;
-use crate::storage::error::Result;
+use crate::storage::error::{Error, Result};
 use crate::storage::request_logs::{self, LogKind, NewRequestLog};
 use crate::storage::resources::{self, NewResource};
 use crate::storage::rollups::{QuotaDays, Rollups, Sample};
@@ -161,48 +161,82 @@ impl LogWriter {
         self.write(&rows.collect::<Vec<_>>()).await
     }
 
-    /// Writes a batch, however long the database refuses.
+    /// Writes a batch, however long the database cannot be written. A commit is acknowledged to its receiver; the sender of a
+    /// refused write is dropped.
     async fn write_until_committed(&mut self, batch: &mut Vec<WriteCommand>) {
-        while let Err(error) = self.write(batch).await {
-            if error.is_transient() {
-                let pending = self.health.pending.load(Ordering::Relaxed);
-                if !self.health.failing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        pending,
-                        "the database cannot be written, log rows wait in memory: {error}. \
-                         Free the disk or end the program that locks it"
-                    );
-                }
-                tokio::time::sleep(RETRY_DELAY).await;
-            } else {
-                self.write_one_by_one(batch).await;
-                break;
+        if self.write_or_wait(batch).await.is_ok() {
+            self.acknowledge(batch.drain(..));
+            return;
+        }
+        // A write was refused: each one alone, so that only the refused ones are lost.
+        for write in batch.drain(..) {
+            match self.write_or_wait(std::slice::from_ref(&write)).await {
+                Ok(()) => self.acknowledge([write].into_iter()),
+                Err(error) => self.give_up(&write, &error),
             }
         }
+    }
+
+    /// Retries until the writes are committed, or until the database refuses one of them in a transaction that began well.
+    /// After any other error they stay in memory.
+    async fn write_or_wait(&mut self, batch: &[WriteCommand]) -> Result<()> {
+        // Writes are committed in order, so that everything before a flush is committed when it is reached.
+        if batch
+            .iter()
+            .all(|write| matches!(write, WriteCommand::Flush(_)))
+        {
+            return Ok(());
+        }
+        loop {
+            let Err(error) = self.write(batch).await else {
+                if self.health.failing.swap(false, Ordering::Relaxed) {
+                    tracing::warn!("the database can be written again");
+                }
+                return Ok(());
+            };
+            self.db.replace_writer();
+            // The ids of strings were read on the connection that failed.
+            self.strings = Strings::default();
+            if error.is_refusal() {
+                // The database itself can be written.
+                self.health.failing.store(false, Ordering::Relaxed);
+                return Err(error);
+            }
+            let pending = self.health.pending.load(Ordering::Relaxed);
+            if !self.health.failing.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    pending,
+                    "the database cannot be written, log rows wait in memory: {error}. \
+                     Free the disk or end the program that locks it"
+                );
+            }
+            tokio::time::sleep(RETRY_DELAY).await;
+        }
+    }
+
+    fn acknowledge(&self, committed: impl ExactSizeIterator<Item = WriteCommand>) {
         self.health
             .pending
-            .fetch_sub(batch.len(), Ordering::Relaxed);
-        if self.health.failing.swap(false, Ordering::Relaxed) {
-            tracing::warn!("the database can be written again");
-        }
-        for write in batch.drain(..) {
+            .fetch_sub(committed.len(), Ordering::Relaxed);
+        for write in committed {
             if let WriteCommand::Row(_, Some(committed)) | WriteCommand::Flush(committed) = write {
-                // Whoever asked may no longer wait.
+                // The receiver may be gone.
                 let _ = committed.send(());
             }
         }
     }
 
-    /// Finds what the database will never take, so that it does not hold up the rest.
-    async fn write_one_by_one(&mut self, batch: &[WriteCommand]) {
-        for write in batch {
-            while let Err(error) = self.write(std::slice::from_ref(write)).await {
-                if !error.is_transient() {
-                    tracing::error!("a log row was refused by the database: {error}");
-                    break;
-                }
-                tokio::time::sleep(RETRY_DELAY).await;
+    fn give_up(&self, refused: &WriteCommand, error: &Error) {
+        self.health.pending.fetch_sub(1, Ordering::Relaxed);
+        match refused {
+            WriteCommand::Row(row, _) => {
+                let id = row.id;
+                tracing::error!(request.id = %id, "the log row {id} is lost, the database refused it: {error}");
             }
+            WriteCommand::Change(change, _) => {
+                tracing::error!("a change is lost, the database refused it: {error}: {change:?}");
+            }
+            WriteCommand::Flush(_) => {}
         }
     }
 
@@ -485,6 +519,8 @@ pub async fn interrupt_running(db: &Db) -> Result<usize> {
 #[cfg(test)]
 pub mod tests {
     use sqlx::SqlitePool;
+    use tempfile::TempDir;
+    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
     use crate::pool::health::verdict::Rule;
@@ -662,19 +698,170 @@ pub mod tests {
     }
 
     #[sqlx::test]
-    async fn a_row_the_database_refuses_does_not_hold_up_the_others(pool: SqlitePool) {
+    async fn a_row_the_database_refuses_is_lost_alone_and_not_acknowledged(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
-        let mut wrong = row(0);
+        let (recorder, writer) = Recorder::new(db);
+        let mut wrong = row(1);
         // No attempt ends so.
         wrong.attempts[0].outcome = Some(Outcome::Refused);
 
-        write(&db, vec![wrong, row(1), row(2)]).await;
+        let heard = [row(0), wrong, row(2)].map(|row| recorder.record_finished(Box::new(row)));
+        drop(recorder);
+        writer.run().await;
 
-        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM request_logs")
-            .fetch_one(&pool)
+        let heard = heard.map(|mut committed| committed.try_recv());
+        assert_eq!(heard, [Ok(()), Err(TryRecvError::Closed), Ok(())]);
+        assert_eq!(count(&pool).await, 2);
+    }
+
+    /// A database whose connections are a server's.
+    async fn database() -> (TempDir, Db) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        db.migrate().await.unwrap();
+        add_keys(&db).await;
+        (folder, db)
+    }
+
+    /// Waits until a write has failed.
+    async fn fails(recorder: &Recorder) {
+        let failing = async {
+            while !recorder.is_failing() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let failed = tokio::time::timeout(Duration::from_mins(1), failing).await;
+        failed.expect("a write fails");
+    }
+
+    async fn count(db: &SqlitePool) -> i64 {
+        let counted = sqlx::query_scalar("SELECT count(*) FROM request_logs");
+        counted.fetch_one(db).await.unwrap()
+    }
+
+    /// Rows from this second on, with texts that are new to the database.
+    fn many_rows(since: i64) -> Vec<NewRequestLog> {
+        let rows = (since..since + 300).map(|seconds| {
+            let mut row = row(seconds);
+            row.user_agent = Some(format!("agent {seconds} {}", "x".repeat(300)));
+            row
+        });
+        rows.collect()
+    }
+
+    #[tokio::test]
+    async fn rows_that_a_full_disk_did_not_take_are_written_when_it_has_room() {
+        let (_folder, db) = database().await;
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
+            .fetch_one(&db.readers)
             .await
             .unwrap();
-        assert_eq!(rows, 2);
+        // In turns, there is no room for the strings, for the rows, or for the sums.
+        for (turn, room) in (1..).zip([0, 3, 30, 60]) {
+            let most = (pages + room).to_string();
+            db.set_up_writer("max_page_count", &most).await.unwrap();
+            let (recorder, writer) = Recorder::new(db.clone());
+            let writing = tokio::spawn(writer.run());
+            let commits: Vec<_> = many_rows(turn * 1_000)
+                .into_iter()
+                .map(|row| recorder.record_finished(Box::new(row)))
+                .collect();
+            fails(&recorder).await;
+
+            db.set_up_writer("max_page_count", "1073741823")
+                .await
+                .unwrap();
+
+            for committed in commits {
+                committed.await.unwrap();
+            }
+            assert_eq!((recorder.pending(), recorder.is_failing()), (0, false));
+            drop(recorder);
+            writing.await.unwrap();
+        }
+        assert_eq!(count(&db.readers).await, 4 * 300);
+        assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn what_a_full_disk_undid_within_a_transaction_is_written_when_it_has_room() {
+        let (_folder, db) = database().await;
+        db.set_up_writer("max_page_count", "1").await.unwrap();
+        let (recorder, writer) = Recorder::new(db.clone());
+        let writing = tokio::spawn(writer.run());
+        let condition = KeyCondition {
+            state: KeyState::Invalid,
+            ..KeyCondition::ready(Timestamp::from_millis(1_000))
+        };
+        let evidence = Evidence {
+            status: Some(400),
+            message: "x".repeat(100_000),
+            request_id: row(0).id,
+        };
+        let id = UpstreamKeyId(1);
+        recorder.record_change(StateChange::Key { id, condition }, evidence);
+        fails(&recorder).await;
+        let committed = recorder.record_finished(Box::new(row(0)));
+
+        db.set_up_writer("max_page_count", "1073741823")
+            .await
+            .unwrap();
+
+        committed.await.unwrap();
+        drop(recorder);
+        writing.await.unwrap();
+        let keys = upstream_keys::list(&db.readers, Timestamp::from_millis(0)).await;
+        assert_eq!(keys.unwrap()[0].state.as_str(), "invalid");
+        assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn rows_whose_commit_sqlite_undid_are_written_again() {
+        let (_folder, db) = database().await;
+        let (recorder, mut writer) = Recorder::new(db.clone());
+        // From now on the writer has the numbers of all strings, so that the rows are what it commits next.
+        writer.write_rows(vec![anonymous(9)]).await.unwrap();
+        {
+            let mut connection = db.writer.acquire().await.unwrap();
+            let mut handle = connection.lock_handle().await.unwrap();
+            handle.set_commit_hook(|| false);
+        }
+        let commits =
+            [0, 1, 2].map(|seconds| recorder.record_finished(Box::new(anonymous(seconds))));
+
+        drop(recorder);
+        writer.run().await;
+
+        for committed in commits {
+            committed.await.unwrap();
+        }
+        assert_eq!(count(&db.readers).await, 4);
+        assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn rows_wait_after_any_error_that_is_not_theirs() {
+        let (_folder, db) = database().await;
+        let rename = async |from: &str, to: &str| {
+            sqlx::query(&format!("ALTER TABLE {from} RENAME TO {to}"))
+                .execute(&db.writer)
+                .await
+                .unwrap();
+        };
+        rename("attempts", "elsewhere").await;
+        let (recorder, writer) = Recorder::new(db.clone());
+        let writing = tokio::spawn(writer.run());
+        let commits = [0, 1, 2].map(|seconds| recorder.record_finished(Box::new(row(seconds))));
+        fails(&recorder).await;
+
+        rename("elsewhere", "attempts").await;
+
+        for committed in commits {
+            committed.await.unwrap();
+        }
+        drop(recorder);
+        writing.await.unwrap();
+        assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
     }
 
     #[sqlx::test]

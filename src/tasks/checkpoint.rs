@@ -4,22 +4,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
+use crate::storage::checkpoint::MAX_WAL_BYTES;
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// How many pages (64 MiB of 4 KiB) the log may grow to before the writer is asked to begin it anew.
-const MAX_WAL_PAGES: i64 = 16_384;
 
 /// Makes checkpoints for ever.
 pub async fn run(app: Arc<App>) {
+    let mut growth = Growth::default();
     loop {
         tokio::time::sleep(PERIOD).await;
-        let result = app.db.checkpoint(false).await;
-        let result = match result {
-            Ok(pages) if pages > MAX_WAL_PAGES => app.db.checkpoint(true).await,
-            result => result,
-        };
-        if let Err(error) = result {
-            tracing::debug!("no checkpoint this time: {error}");
+        match app.db.checkpoint().await {
+            Ok(wal_bytes) => growth.report(wal_bytes),
+            Err(error) => tracing::debug!("no checkpoint this time: {error}"),
+        }
+    }
+}
+
+/// How far the log has grown because somebody reads from it for long, as told so far.
+#[derive(Debug, Default)]
+struct Growth {
+    /// 0: nothing was told since the log was cut.
+    warned_at_bytes: u64,
+}
+
+impl Growth {
+    /// Warns at twice the limit and each time the log has doubled since, and once when it was cut after that.
+    fn report(&mut self, wal_bytes: u64) {
+        let mebibytes = wal_bytes / (1024 * 1024);
+        if wal_bytes >= 2 * self.warned_at_bytes.max(MAX_WAL_BYTES) {
+            self.warned_at_bytes = wal_bytes;
+            tracing::warn!(
+                wal_bytes,
+                "the write-ahead log has grown to {mebibytes} MiB and cannot be cut while a program reads the database for \
+                 long (a backup, a sqlite3 shell): end it before the disk is full"
+            );
+        } else if wal_bytes <= MAX_WAL_BYTES && self.warned_at_bytes > 0 {
+            self.warned_at_bytes = 0;
+            tracing::info!(wal_bytes, "the write-ahead log was cut to {mebibytes} MiB");
         }
     }
 }

@@ -16,6 +16,7 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
+/// Commits nothing, which writes nothing. A rollback would cost the connection: the writer's is replaced after each.
 async fn pass(app: &App) -> Result<()> {
-    Ok(app.db.begin().await?.rollback().await?)
+    Ok(app.db.begin().await?.commit().await?)
 }

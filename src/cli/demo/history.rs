@@ -264,7 +264,7 @@ impl HistoryGenerator<'_> {
             let rows = rows.collect();
             writer.write_rows(rows).await?;
             // The server's task for it does not run yet.
-            db.checkpoint(true).await?;
+            db.checkpoint().await?;
             left -= size;
             bar.inc(size);
         }

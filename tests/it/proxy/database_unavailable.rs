@@ -1,7 +1,7 @@
 //! The database stays away for a while, or the program is told to end: no row is lost.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,6 +12,7 @@ use gemini_pool::storage::consistency;
 use gemini_pool::storage::request_logs::listed::{self, RequestLog};
 use sqlx::Connection;
 
+use crate::support::admin::AdminClient;
 use crate::support::process::{PoolProcess, database};
 use crate::support::requests::{ClientResponse, TestRequest};
 use crate::support::{CLIENT_KEY, TestPool, eventually, http_client, newest_rows};
@@ -57,6 +58,150 @@ async fn a_database_locked_for_ten_seconds_stops_no_answer_and_loses_no_row() {
     println!("{} answers, all of them rows", ids.len());
     pool.assert_sums_agree().await;
     pool.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_full_takes_every_row_a_sign_in_and_a_setting_once_it_has_room() {
+    let fake_config = FakeConfig::with_keys([FakeKey::healthy(KEY, "1")]);
+    let pool = TestPool::start_with(fake_config, &[("commit_wait_ms", "100")]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let mut attempts = numbers();
+    let stop = AtomicBool::new(false);
+
+    let clients =
+        join_all((0..8).map(|number| keep_sending(&pool, TestRequest::ALL[number % 7], &stop)));
+    let filling = async {
+        eventually("rows are written", async || {
+            (pool.rows().await.len() > 50).then_some(())
+        })
+        .await;
+        pool.allow_pages(1).await;
+        eventually("it says that it is not ready", async || {
+            (readiness(&pool).await == 503).then_some(())
+        })
+        .await;
+        eventually("no setting can be changed", async || {
+            let value = attempts.next()?;
+            let answer = admin.submit("/settings", &[("max_attempts", &value)]).await;
+            (answer.status() == 503).then_some(())
+        })
+        .await;
+        eventually("many rows wait", async || {
+            (pool.app.recorder.pending() > 100).then_some(())
+        })
+        .await;
+        pool.allow_pages(u32::MAX / 4).await;
+        eventually("it is ready again", async || {
+            (readiness(&pool).await == 200).then_some(())
+        })
+        .await;
+        let answer = admin.submit("/settings", &[("max_attempts", "17")]).await;
+        assert_eq!(answer.status(), 303);
+        AdminClient::sign_in(&pool).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (answered, ()) = tokio::join!(clients, filling);
+
+    let answered: HashSet<String> = answered.into_iter().flatten().collect();
+    let rows = pool.finished_rows(answered.len()).await;
+    let ids: HashSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
+    assert_eq!(ids, answered);
+    assert_eq!(pool.app.settings().max_attempts, 17);
+    pool.assert_sums_agree().await;
+    pool.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_took_no_commit_takes_every_row_a_sign_in_and_a_setting_once_it_has_room() {
+    let google = google(Behaviour::Healthy).await;
+    let folder = tempfile::tempdir().unwrap();
+    let keys = [KEY.to_owned()];
+    let (path, url) = (folder.path(), google.url());
+    let pool = PoolProcess::start_with_largest_file(path, &url, &keys, 4 * 1024).await;
+    let db = database(path).await;
+    let client = http_client().build().unwrap();
+    let mut admin = AdminClient::arrive_at(client.clone(), &pool.url).await;
+    let stranger = admin.clone();
+    assert_eq!(admin.submit_login().await.status(), 303);
+    admin.get_page("/account").await;
+    // While somebody reads it, the log's beginning is in use: the log grows to the limit, and no commit has room.
+    let mut reader = db.readers.begin().await.unwrap();
+    let counted = sqlx::query("SELECT count(*) FROM request_logs");
+    counted.execute(&mut *reader).await.unwrap();
+    let (stop, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut attempts = numbers();
+    let is_ready = async || {
+        let answer = client.get(format!("{}/readyz", pool.url)).send().await;
+        answer.unwrap().status() == 200
+    };
+
+    let clients = join_all((0..8).map(async |number| {
+        let mut ids = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let answer =
+                send_with_shape(&client, &pool.url, TestRequest::ALL[number % 7], "").await;
+            let response = ClientResponse::whole(answer.unwrap()).await;
+            assert!(
+                response.status == 200 && !response.is_truncated,
+                "{response:?}"
+            );
+            ids.push(response.id().to_owned());
+            answers.fetch_add(1, Ordering::Relaxed);
+        }
+        ids
+    }));
+    let reading = async {
+        eventually("the log is full", async || {
+            (!is_ready().await).then_some(())
+        })
+        .await;
+        let before = answers.load(Ordering::Relaxed);
+        eventually("clients are answered nevertheless", async || {
+            (answers.load(Ordering::Relaxed) > before + 20).then_some(())
+        })
+        .await;
+        // What is small may still find room behind the last commit.
+        eventually("no setting can be changed", async || {
+            let value = attempts.next()?;
+            let answer = admin.submit("/settings", &[("max_attempts", &value)]).await;
+            (answer.status() == 503).then_some(())
+        })
+        .await;
+        eventually("nobody can sign in", async || {
+            (stranger.clone().submit_login().await.status() == 503).then_some(())
+        })
+        .await;
+        assert!(!is_ready().await, "{}", pool.log());
+        reader.rollback().await.unwrap();
+        eventually("it is ready again", async || is_ready().await.then_some(())).await;
+        // Between two checkpoints the log may be full once more.
+        eventually("an admin signs in", async || {
+            (stranger.clone().submit_login().await.status() == 303).then_some(())
+        })
+        .await;
+        eventually("a setting is changed", async || {
+            let setting = [("max_attempts", "17")];
+            (admin.submit("/settings", &setting).await.status() == 303).then_some(())
+        })
+        .await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (answered, ()) = tokio::join!(clients, reading);
+
+    let answered: HashSet<String> = answered.into_iter().flatten().collect();
+    let rows = eventually("all rows are written", async || {
+        let rows = newest_rows(&db).await;
+        (rows.len() >= answered.len()).then_some(rows)
+    })
+    .await;
+    let ids: HashSet<String> = rows.iter().map(|row| row.id.to_string()).collect();
+    assert_eq!(ids, answered, "{}", pool.log());
+    assert_eq!(
+        consistency::find_inconsistencies(&db.readers)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,6 +395,11 @@ async fn keep_sending(
         ids.push(response.id().to_owned());
     }
     ids
+}
+
+/// Values of a setting, each of which is a change.
+fn numbers() -> impl Iterator<Item = String> {
+    (1..).map(|number| (1 + number % 9).to_string())
 }
 
 async fn readiness(pool: &TestPool) -> u16 {

@@ -51,9 +51,14 @@ impl AdminClient {
     /// Stands before the door.
     pub async fn open_login(pool: &TestPool) -> Self {
         pool.add_admin().await;
+        Self::arrive_at(pool.client.clone(), &pool.url).await
+    }
+
+    /// The same at a server whose admin has [`USERNAME`] and [`PASSWORD`].
+    pub async fn arrive_at(client: reqwest::Client, url: &str) -> Self {
         let mut admin = Self {
-            client: pool.client.clone(),
-            url: pool.url.clone(),
+            client,
+            url: url.to_owned(),
             cookies: Vec::new(),
             csrf: String::new(),
         };

@@ -307,6 +307,13 @@ impl TestPool {
         other
     }
 
+    /// Lets the server's database have so many pages, or as many as it has if they are more.
+    pub async fn allow_pages(&self, count: u32) {
+        let count = count.to_string();
+        let allowed = self.app.db.set_up_writer("max_page_count", &count).await;
+        allowed.unwrap();
+    }
+
     /// How many requests hold a key.
     pub fn leases(&self) -> u32 {
         self.app.keys.lock().in_flight()

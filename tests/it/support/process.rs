@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gemini_pool::storage::db::Db;
 
+use super::admin::{PASSWORD, USERNAME};
 use super::{CLIENT_KEY, change_settings, eventually};
 
 /// A running `gemini-pool serve`. Killed when dropped.
@@ -29,19 +30,47 @@ impl PoolProcess {
         keys: &[String],
         variables: &[(&str, &str)],
     ) -> Self {
+        let mut program = command(folder);
+        program.envs(variables.iter().copied());
+        Self::launch(program, folder, upstream_url, keys).await
+    }
+
+    /// The same where no file may be larger than so many KiB: writing beyond it fails, as on a full disk.
+    pub async fn start_with_largest_file(
+        folder: &Path,
+        upstream_url: &str,
+        keys: &[String],
+        kibibytes: u64,
+    ) -> Self {
+        // The shell counts blocks of 512 bytes. Without the trap the signal of a refused write ends the program.
+        let script = format!(
+            r#"trap "" XFSZ; ulimit -f {}; exec "$0" "$@""#,
+            2 * kibibytes
+        );
+        let mut program = command_of("/bin/sh", folder);
+        program.args(["-c", &script, env!("CARGO_BIN_EXE_gemini-pool")]);
+        Self::launch(program, folder, upstream_url, keys).await
+    }
+
+    async fn launch(
+        mut program: Command,
+        folder: &Path,
+        upstream_url: &str,
+        keys: &[String],
+    ) -> Self {
         let db = database(folder).await;
         db.migrate().await.unwrap();
         // No requests but those of clients.
         change_settings(&db, &[("check_new_keys", "off")]).await;
         db.close().await;
-        let mut command = command(folder);
-        command
+        program
             .arg("serve")
             .env("UPSTREAM_URL", upstream_url)
             .env("ALLOWED_API_KEYS", CLIENT_KEY)
-            .env("GEMINI_API_KEYS", keys.join(","))
-            .envs(variables.iter().copied());
-        Self::spawn(command).listening().await
+            .env("ADMIN_USERNAME", USERNAME)
+            .env("ADMIN_PASSWORD", PASSWORD)
+            .env("GEMINI_API_KEYS", keys.join(","));
+        Self::spawn(program).listening().await
     }
 
     /// Starts the program as `command` says.
@@ -125,7 +154,11 @@ impl Drop for PoolProcess {
 
 /// The program with nothing of this machine's environment, listening on a free port, its database in `folder`.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gemini-pool"));
+    command_of(env!("CARGO_BIN_EXE_gemini-pool"), folder)
+}
+
+fn command_of(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command
         .env_clear()
         .current_dir(folder)

@@ -1,0 +1,169 @@
+//! Checkpoints: the write-ahead log is copied into the database file and cut, without making anybody wait.
+
+use std::time::Duration;
+
+use crate::storage::db::Db;
+use crate::storage::error::Result;
+
+/// How large the log's file may stay.
+pub const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
+/// How often one checkpoint tries to truncate a log that is too long: a statement that reads for a moment prevents it.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What a `wal_checkpoint` reports.
+struct CheckpointResult {
+    /// A reader or another writer prevented it.
+    is_busy: bool,
+    /// Pages of the log at its beginning, and how many of them are in the database file now.
+    log_pages: i64,
+    copied_pages: i64,
+}
+
+impl Db {
+    /// Copies the write-ahead log into the database file, and truncates it where it is longer than [`MAX_WAL_BYTES`]. Returns
+    /// the size of the log's file afterwards.
+    ///
+    /// The connection waits for no lock: a truncation that waited for readers would block every writer meanwhile. A
+    /// transaction that reads for long (a backup, a `sqlite3` shell) prevents the truncation: the log grows by all that is
+    /// written, until a checkpoint runs in a moment without a reader.
+    pub async fn checkpoint(&self) -> Result<u64> {
+        let mut result = self.wal_checkpoint("PASSIVE").await?;
+        let mut bytes = self.wal_bytes().await;
+        for _ in 0..ATTEMPTS {
+            if bytes <= MAX_WAL_BYTES || result.copied_pages < result.log_pages {
+                break;
+            }
+            // Copies the pages written during the first copy, so that writers are blocked only for a moment.
+            result = self.wal_checkpoint("PASSIVE").await?;
+            let writer = self.writer.acquire().await?;
+            let cut = self.wal_checkpoint("TRUNCATE").await?;
+            drop(writer);
+            bytes = self.wal_bytes().await;
+            if cut.is_busy {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn wal_checkpoint(&self, mode: &str) -> Result<CheckpointResult> {
+        // The macros do not know what a pragma returns, and a pragma takes no parameters.
+        let (is_busy, log_pages, copied_pages) =
+            sqlx::query_as(&format!("PRAGMA wal_checkpoint({mode})"))
+                .fetch_one(&self.checkpoints)
+                .await?;
+        Ok(CheckpointResult {
+            is_busy,
+            log_pages,
+            copied_pages,
+        })
+    }
+
+    /// How large the log's file is, whatever part of it is in use.
+    async fn wal_bytes(&self) -> u64 {
+        let mut path = self.path().as_os_str().to_owned();
+        path.push("-wal");
+        let file = tokio::fs::metadata(path).await;
+        file.map_or(0, |file| file.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions, Connection, SqliteConnection};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    async fn database() -> (TempDir, Db) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        sqlx::query("CREATE TABLE blobs (blob BLOB NOT NULL)")
+            .execute(&db.writer)
+            .await
+            .unwrap();
+        (folder, db)
+    }
+
+    async fn insert(db: &Db, mebibytes: i64) {
+        sqlx::query("INSERT INTO blobs VALUES (zeroblob(?1))")
+            .bind(mebibytes * 1024 * 1024)
+            .execute(&db.writer)
+            .await
+            .unwrap();
+    }
+
+    /// Another program, which waits for nobody.
+    async fn other(db: &Db) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(db.path());
+        let options = options.busy_timeout(Duration::ZERO);
+        options.connect().await.unwrap()
+    }
+
+    /// Another program that has begun to read.
+    async fn reader(db: &Db) -> SqliteConnection {
+        let mut reader = other(db).await;
+        for statement in ["BEGIN", "SELECT count(*) FROM blobs"] {
+            sqlx::query(statement).execute(&mut reader).await.unwrap();
+        }
+        reader
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn checkpoints_block_no_writer_while_a_reader_is_open() {
+        let (_folder, db) = database().await;
+        let reader = reader(&db).await;
+        insert(&db, 65).await;
+        let mut other = other(&db).await;
+        let is_over = AtomicBool::new(false);
+
+        let checkpoints = async {
+            for _ in 0..3 {
+                assert!(db.checkpoint().await.unwrap() > MAX_WAL_BYTES);
+            }
+            is_over.store(true, Ordering::Relaxed);
+        };
+        let begins = async {
+            let mut refused = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let begun = sqlx::query("BEGIN IMMEDIATE; COMMIT")
+                    .execute(&mut other)
+                    .await;
+                refused += u32::from(begun.is_err());
+            }
+            refused
+        };
+        let ((), refused) = tokio::join!(checkpoints, begins);
+
+        assert_eq!(refused, 0);
+        reader.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_log_that_readers_in_turn_kept_from_being_cut_is_cut_when_the_last_ends() {
+        let (_folder, db) = database().await;
+        let mut reading = reader(&db).await;
+        for _ in 0..4 {
+            insert(&db, 20).await;
+            let next = reader(&db).await;
+            reading.close().await.unwrap();
+            reading = next;
+            db.checkpoint().await.unwrap();
+        }
+        assert!(db.checkpoint().await.unwrap() > MAX_WAL_BYTES);
+
+        reading.close().await.unwrap();
+
+        assert!(db.checkpoint().await.unwrap() <= MAX_WAL_BYTES);
+        let blobs: i64 = sqlx::query_scalar("SELECT sum(length(blob)) FROM blobs")
+            .fetch_one(&db.readers)
+            .await
+            .unwrap();
+        assert_eq!(blobs, 80 * 1024 * 1024);
+    }
+}
