@@ -12,4 +12,5 @@ mod sdk_clients;
 mod sdk_live_sessions;
 mod simulation;
 mod stateful_resources;
+mod structure;
 mod support;
