@@ -7,6 +7,7 @@ mod credentials;
 mod database_unavailable;
 mod downloads;
 mod failover;
+mod framing;
 mod http2;
 mod key_queue;
 mod live_sessions;
