@@ -71,6 +71,16 @@ fn is_withheld_from_client(name: &str) -> bool {
             name,
             // Framing: the pool sends the length of what it sends.
             "content-length"
+            // The pool sets its own on every answer.
+            | "content-security-policy" | "content-security-policy-report-only" | "x-content-type-options"
+            // Browsers apply these to the whole origin, which is the dashboard's too: cookies and storage, the scope of
+            // service workers, error reports, whether plain HTTP may be used.
+            | "set-cookie" | "set-cookie2" | "clear-site-data" | "service-worker-allowed" | "nel" | "report-to"
+            | "strict-transport-security"
+            // Redirects a browser without a redirect's status.
+            | "refresh"
+            // Makes a web server in front of the pool send one of its own files.
+            | "x-sendfile"
             // Clients would go to UDP 443 of this host.
             | "alt-svc"
             // The client holds no Google credential.
@@ -81,6 +91,8 @@ fn is_withheld_from_client(name: &str) -> bool {
             | "accept-language" | "access-control-allow-origin"
         )
         || name.starts_with("x-goog-upload-header-")
+        // Instructions to nginx in front of the pool: to answer with another resource, to buffer a stream.
+        || name.starts_with("x-accel-")
 }
 
 fn is_hop_by_hop(name: &str) -> bool {
@@ -100,8 +112,7 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// The length that an answer without a body announces for the body that it leaves out, as to a HEAD; `None` where it
-/// announces none, more than one, or chunks.
+/// The length that the answer to a HEAD announces; `None` where it announces none, several different ones, or chunks.
 pub fn announced_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(TRANSFER_ENCODING) {
         return None;
@@ -115,8 +126,7 @@ pub fn announced_length(headers: &HeaderMap) -> Option<u64> {
     lengths.all(|length| length == Some(first)).then_some(first)
 }
 
-/// Whether a body is sent as it is or in chunks. Any other transfer coding would have to be undone here, and none is asked
-/// for.
+/// Whether a body has no transfer coding but `chunked`. No other one is requested, and none is decoded here.
 pub fn is_framed_plainly(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
     let is_plain = codings
@@ -203,6 +213,23 @@ mod tests {
             ("x-goog-upload-size-received", "0"),
             ("server", "scaffolding on HTTPServer2"),
             ("content-length", "5"),
+            // What acts on the dashboard's origin, or on what stands before the pool.
+            ("content-security-policy", "default-src *"),
+            ("content-security-policy-report-only", "default-src *"),
+            ("x-content-type-options", "sniff"),
+            ("set-cookie", "a=b"),
+            ("set-cookie2", "a=b"),
+            ("clear-site-data", "*"),
+            ("service-worker-allowed", "/"),
+            ("refresh", "0; url=/"),
+            ("nel", "{}"),
+            ("report-to", "{}"),
+            ("strict-transport-security", "max-age=1"),
+            ("x-accel-redirect", "/"),
+            ("x-accel-buffering", "yes"),
+            ("x-sendfile", "/"),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("content-disposition", "attachment"),
         ]));
 
         let expected = headers(&[
@@ -211,6 +238,8 @@ mod tests {
             ("x-goog-upload-chunk-granularity", "8388608"),
             ("x-goog-upload-size-received", "0"),
             ("server", "scaffolding on HTTPServer2"),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("content-disposition", "attachment"),
         ]);
         assert_eq!(passed, expected);
     }

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
@@ -32,6 +32,8 @@ use crate::proxy::record::{Committed, Record};
 
 /// The longest error event that is held back to be redacted; a longer one is no error of Google's.
 const HELD_LIMIT: usize = 1024 * 1024;
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Turns an attempt that the client may see into its response.
 pub async fn answer(
@@ -124,6 +126,11 @@ fn client_head(
         && let Some(length) = announced_length(&head.headers)
     {
         parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    if incoming.streams || is_event_stream(&head.headers) {
+        // nginx in front of the pool would hold events back.
+        let no = HeaderValue::from_static("no");
+        parts.headers.insert(X_ACCEL_BUFFERING, no);
     }
     for value in parts.headers.values_mut() {
         if let Some(redacted) = redactor.redact(value.as_bytes()) {
