@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
@@ -17,6 +19,8 @@ struct Asset {
     name: &'static str,
     /// With the beginning of its hash.
     url: String,
+    /// Its hash, as in an `integrity` attribute or a policy.
+    integrity: String,
     kind: &'static str,
     content: &'static [u8],
     compressed: Vec<u8>,
@@ -53,6 +57,7 @@ fn asset(name: &'static str, kind: &'static str, content: &'static str) -> Asset
             "/assets/{stem}.{:02x}{:02x}{:02x}{:02x}.{extension}",
             hash[0], hash[1], hash[2], hash[3]
         ),
+        integrity: format!("sha256-{}", STANDARD.encode(hash)),
         kind,
         content: content.as_bytes(),
         compressed: packer.finish().expect("memory takes it"),
@@ -61,8 +66,17 @@ fn asset(name: &'static str, kind: &'static str, content: &'static str) -> Asset
 
 /// Where a page finds the asset of this name.
 pub fn url(name: &str) -> &'static str {
+    &named(name).url
+}
+
+/// The hash of the asset of this name, as in an `integrity` attribute or a policy.
+pub fn integrity(name: &str) -> &'static str {
+    &named(name).integrity
+}
+
+fn named(name: &str) -> &'static Asset {
     let asset = ASSETS.iter().find(|asset| asset.name == name);
-    &asset.expect("pages name assets that are embedded").url
+    asset.expect("pages name assets that are embedded")
 }
 
 /// An asset by its name with the hash.

@@ -1,4 +1,4 @@
-//! The guard before every page: who is it, did the form come from us, and what browsers may do with the answer.
+//! The guard before every page: who is it, and did the form come from us.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use tower_sessions::Session;
 
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::dashboard::components::href;
 use crate::dashboard::error_page::{self, ErrorPage};
 use crate::dashboard::page_context::{BrowserContext, PageContext};
+use crate::dashboard::policy::set_security_headers;
 use crate::error::{Error, Result};
 use crate::peer::{self, Peer};
 
@@ -102,7 +103,7 @@ pub async fn guard(
             response.headers_mut().append(header::SET_COOKIE, value);
         }
     }
-    set_security_headers(response.headers_mut());
+    set_security_headers(response.headers_mut(), &browser.nonce);
     response
 }
 
@@ -147,34 +148,4 @@ fn accepts_html(headers: &HeaderMap) -> bool {
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/html"))
-}
-
-/// What browsers may do with a page: nothing from elsewhere, nothing inline, in nobody's frame, kept by nobody.
-fn set_security_headers(headers: &mut HeaderMap) {
-    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                          connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-    let fixed = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "same-origin"),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
-        (
-            HeaderName::from_static("permissions-policy"),
-            "camera=(), geolocation=(), microphone=()",
-        ),
-    ];
-    for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
 }

@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::dashboard::assets;
 use crate::dashboard::components::{Tone, icon, mark};
 use crate::dashboard::page_context::{BrowserContext, Notice, NoticeKind, PageContext, Theme};
+use crate::dashboard::policy::Nonce;
 use crate::dashboard::translations::Language;
 
 /// Which part of the dashboard a page belongs to.
@@ -101,7 +102,7 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
             }
         }
     };
-    document(language, context.theme, title, body)
+    document(language, context.theme, &context.nonce, title, body)
 }
 
 /// A page for somebody who is not signed in.
@@ -114,10 +115,11 @@ pub fn public_page(browser: &BrowserContext, title: &str, main_content: Markup) 
             div.preferences { (preferences(browser.language, browser.theme, browser.csrf_field(), browser.return_path())) }
         }
     };
-    document(browser.language, browser.theme, title, body)
+    document(browser.language, browser.theme, &browser.nonce, title, body)
 }
 
-fn document(language: Language, theme: Theme, title: &str, body: Markup) -> Markup {
+fn document(language: Language, theme: Theme, nonce: &Nonce, title: &str, body: Markup) -> Markup {
+    let script = "dashboard.js";
     html! {
         (DOCTYPE)
         html lang=(language.tag()) data-theme=(theme.name()) {
@@ -128,8 +130,8 @@ fn document(language: Language, theme: Theme, title: &str, body: Markup) -> Mark
                 meta name="robots" content="noindex";
                 title { (title) " · gemini-pool" }
                 link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
-                link rel="stylesheet" href=(assets::url("style.css"));
-                script src=(assets::url("dashboard.js")) defer {}
+                link rel="stylesheet" nonce=(nonce) href=(assets::url("style.css"));
+                script src=(assets::url(script)) integrity=(assets::integrity(script)) defer {}
             }
             body { (body) }
         }

@@ -14,6 +14,7 @@ pub mod layout;
 pub mod live;
 pub mod logs;
 pub mod page_context;
+pub mod policy;
 pub mod preferences;
 pub mod settings;
 pub mod sign_in;

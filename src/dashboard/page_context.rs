@@ -14,6 +14,7 @@ use tower_sessions::Session;
 use crate::auth::csrf::CsrfToken;
 use crate::auth::session::SignedInAdmin;
 use crate::clock::{self, Timestamp};
+use crate::dashboard::policy::Nonce;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::storage::admins::Admin;
@@ -64,6 +65,8 @@ pub struct BrowserContext {
     /// How clients reach this server, without a slash at the end.
     pub base_url: String,
     pub csrf: CsrfToken,
+    /// Allows the page's style sheet.
+    pub nonce: Nonce,
     pub now: Timestamp,
 }
 
@@ -81,6 +84,8 @@ pub struct PageContext {
     pub client_ip: IpAddr,
     /// How clients reach this server, without a slash at the end.
     pub base_url: String,
+    /// Allows the page's style sheet.
+    pub nonce: Nonce,
     pub now: Timestamp,
     /// What the last action came to, to be shown once.
     pub notice: Option<Notice>,
@@ -159,6 +164,7 @@ impl BrowserContext {
             user_agent: user_agent.unwrap_or_default().chars().take(300).collect(),
             base_url,
             csrf,
+            nonce: Nonce::generate(),
             now: clock::now(),
         }
     }
@@ -186,6 +192,7 @@ impl PageContext {
             return_path: browser.return_path.clone(),
             client_ip: browser.client_ip,
             base_url: browser.base_url.clone(),
+            nonce: browser.nonce.clone(),
             now: browser.now,
             notice: None,
             csrf: signed_in.csrf,

@@ -1,6 +1,8 @@
 //! Which headers pass between client and Google, and which stay here.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 
 /// The header that carries the one credential Google gets.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
@@ -67,8 +69,20 @@ fn is_withheld_from_client(name: &str) -> bool {
     is_hop_by_hop(name)
         || matches!(
             name,
+            // Framing: the pool sends the length of what it sends.
+            "content-length"
+            // The pool sets its own on every answer.
+            | "content-security-policy" | "content-security-policy-report-only" | "x-content-type-options"
+            // Browsers apply these to the whole origin, which is the dashboard's too: cookies and storage, the scope of
+            // service workers, error reports, whether plain HTTP may be used.
+            | "set-cookie" | "set-cookie2" | "clear-site-data" | "service-worker-allowed" | "nel" | "report-to"
+            | "strict-transport-security"
+            // Redirects a browser without a redirect's status.
+            | "refresh"
+            // Makes a web server in front of the pool send one of its own files.
+            | "x-sendfile"
             // Clients would go to UDP 443 of this host.
-            "alt-svc"
+            | "alt-svc"
             // The client holds no Google credential.
             | "www-authenticate"
             | "x-guploader-uploadid"
@@ -77,6 +91,8 @@ fn is_withheld_from_client(name: &str) -> bool {
             | "accept-language" | "access-control-allow-origin"
         )
         || name.starts_with("x-goog-upload-header-")
+        // Instructions to nginx in front of the pool: to answer with another resource, to buffer a stream.
+        || name.starts_with("x-accel-")
 }
 
 fn is_hop_by_hop(name: &str) -> bool {
@@ -94,6 +110,29 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "http2-settings"
             | "expect"
     )
+}
+
+/// The length that the answer to a HEAD announces; `None` where it announces none, several different ones, or chunks.
+pub fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).into_iter().map(|value| {
+        let digits = value.to_str().ok()?;
+        let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u64>().ok().filter(|_| is_plain)
+    });
+    let first = lengths.next()??;
+    lengths.all(|length| length == Some(first)).then_some(first)
+}
+
+/// Whether a body has no transfer coding but `chunked`. No other one is requested, and none is decoded here.
+pub fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+    let is_plain = codings
+        .next()
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    is_plain && codings.next().is_none()
 }
 
 /// A key as a header's value, marked so that nothing prints it. `None` when it cannot travel in a header.
@@ -173,6 +212,24 @@ mod tests {
             ("x-goog-upload-chunk-granularity", "8388608"),
             ("x-goog-upload-size-received", "0"),
             ("server", "scaffolding on HTTPServer2"),
+            ("content-length", "5"),
+            // What acts on the dashboard's origin, or on what stands before the pool.
+            ("content-security-policy", "default-src *"),
+            ("content-security-policy-report-only", "default-src *"),
+            ("x-content-type-options", "sniff"),
+            ("set-cookie", "a=b"),
+            ("set-cookie2", "a=b"),
+            ("clear-site-data", "*"),
+            ("service-worker-allowed", "/"),
+            ("refresh", "0; url=/"),
+            ("nel", "{}"),
+            ("report-to", "{}"),
+            ("strict-transport-security", "max-age=1"),
+            ("x-accel-redirect", "/"),
+            ("x-accel-buffering", "yes"),
+            ("x-sendfile", "/"),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("content-disposition", "attachment"),
         ]));
 
         let expected = headers(&[
@@ -181,7 +238,58 @@ mod tests {
             ("x-goog-upload-chunk-granularity", "8388608"),
             ("x-goog-upload-size-received", "0"),
             ("server", "scaffolding on HTTPServer2"),
+            ("x-frame-options", "SAMEORIGIN"),
+            ("content-disposition", "attachment"),
         ]);
         assert_eq!(passed, expected);
+    }
+
+    #[test]
+    fn a_length_is_announced_once_in_digits_and_without_chunks() {
+        type Case<'a> = (&'a [(&'static str, &'static str)], Option<u64>);
+        let cases: [Case; 9] = [
+            (&[("content-length", "60")], Some(60)),
+            (
+                &[("content-length", "60"), ("content-length", "60")],
+                Some(60),
+            ),
+            (&[("content-length", "60"), ("content-length", "61")], None),
+            (&[("content-length", "60, 60")], None),
+            (&[("content-length", "+60")], None),
+            (&[("content-length", "")], None),
+            (&[("content-length", "99999999999999999999")], None),
+            (
+                &[("content-length", "60"), ("transfer-encoding", "chunked")],
+                None,
+            ),
+            (&[], None),
+        ];
+        for (lines, expected) in cases {
+            let mut announced = HeaderMap::new();
+            for (name, value) in lines {
+                announced.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(announced_length(&announced), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_the_only_transfer_coding() {
+        for (codings, expected) in [
+            (&[][..], true),
+            (&["chunked"], true),
+            (&["Chunked"], true),
+            (&["gzip, chunked"], false),
+            (&["gzip", "chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["identity"], false),
+            (&[""], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for coding in codings {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            }
+            assert_eq!(is_framed_plainly(&headers), expected, "{codings:?}");
+        }
     }
 }

@@ -167,7 +167,8 @@ impl GeminiClient {
             .execute(request)
             .await
             .map_err(|error| SendError::from(&error))?;
-        Ok((answer.into(), stream))
+        let answer = framed(answer.into())?;
+        Ok((answer, stream))
     }
 
     /// Asks for a connection that is no longer HTTP's, and waits for the head of the answer. What the request shows is a key, or
@@ -322,6 +323,19 @@ fn request_with_key(
     })?;
     request.headers_mut().insert(API_KEY, credential);
     Ok(request)
+}
+
+/// Refuses an answer whose body cannot be delimited: one in a transfer coding other than `chunked`, or a 101 that was not
+/// requested.
+fn framed(answer: Response<Body>) -> Result<Response<Body>, SendError> {
+    if answer.status().is_informational() || !headers::is_framed_plainly(answer.headers()) {
+        return Err(SendError {
+            rule: Rule::MalformedAnswer,
+            message: "Gemini's answer has a transfer coding or status that was not requested"
+                .to_owned(),
+        });
+    }
+    Ok(answer)
 }
 
 impl From<&reqwest::Error> for SendError {

@@ -11,15 +11,15 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, response};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, response};
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
 use crate::clock;
 use crate::gemini::errors::classify::{ErrorContext, classify};
 use crate::gemini::errors::error_body::decode_body;
-use crate::gemini::headers::headers_for_client;
+use crate::gemini::headers::{announced_length, headers_for_client};
 use crate::gemini::redact::Redactor;
 use crate::gemini::response::tap::ResponseTap;
 use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
@@ -32,6 +32,8 @@ use crate::proxy::record::{Committed, Record};
 
 /// The longest error event that is held back to be redacted; a longer one is no error of Google's.
 const HELD_LIMIT: usize = 1024 * 1024;
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Turns an attempt that the client may see into its response.
 pub async fn answer(
@@ -46,11 +48,12 @@ pub async fn answer(
         reply,
     } = attempt;
     match reply {
-        Reply::Whole(whole) => answer_whole(*whole, lease, &verdict, &app.redactor(), record).await,
+        Reply::Whole(whole) => {
+            answer_whole(*whole, lease, &verdict, incoming, &app.redactor(), record).await
+        }
         Reply::Streaming(streaming) => {
-            let head = client_head(&streaming.head, &app.redactor());
-            let streamed = content_type(&streaming.head.headers)
-                .is_some_and(|kind| kind.starts_with("text/event-stream"));
+            let head = client_head(&streaming.head, incoming, &app.redactor());
+            let streamed = is_event_stream(&streaming.head.headers);
             record.first_byte(head.status, streamed);
             let mut response = Response::from_parts(head, Body::empty());
             record.id_header(response.headers_mut());
@@ -71,6 +74,7 @@ async fn answer_whole(
     whole: Whole,
     lease: Option<Lease>,
     verdict: &Verdict,
+    incoming: &Incoming,
     redactor: &Redactor,
     mut record: Record,
 ) -> Response {
@@ -81,12 +85,10 @@ async fn answer_whole(
         let plain = decode_body(&whole.body, text(&whole.head.headers, CONTENT_ENCODING));
         plain.and_then(|plain| redactor.redact(&plain))
     };
-    let mut head = client_head(&whole.head, redactor);
+    let mut head = client_head(&whole.head, incoming, redactor);
     let body = match redacted {
         Some(redacted) => {
             head.headers.remove(CONTENT_ENCODING);
-            head.headers
-                .insert(CONTENT_LENGTH, HeaderValue::from(redacted.len()));
             Bytes::from(redacted)
         }
         None => whole.body,
@@ -99,17 +101,37 @@ async fn answer_whole(
     );
     // Only now: the next lease of the key must find the usage that Google counted, not our estimate.
     drop(lease);
-    let mut response = Response::from_parts(head, Body::from(body));
+    let body = if is_bare(&incoming.outgoing.method, head.status) {
+        Body::new(NoContent)
+    } else {
+        Body::from(body)
+    };
+    let mut response = Response::from_parts(head, body);
     record.id_header(response.headers_mut());
     record.finish().await;
     response
 }
 
-/// The status and the headers that the client gets.
-fn client_head(head: &response::Parts, redactor: &Redactor) -> response::Parts {
+/// The status and the headers that the client gets, except the length, which is that of the body. Only the answer
+/// to a HEAD keeps the announced one.
+fn client_head(
+    head: &response::Parts,
+    incoming: &Incoming,
+    redactor: &Redactor,
+) -> response::Parts {
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = head.status;
     parts.headers = headers_for_client(&head.headers);
+    if incoming.outgoing.method == Method::HEAD
+        && let Some(length) = announced_length(&head.headers)
+    {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    if incoming.streams || is_event_stream(&head.headers) {
+        // nginx in front of the pool would hold events back.
+        let no = HeaderValue::from_static("no");
+        parts.headers.insert(X_ACCEL_BUFFERING, no);
+    }
     for value in parts.headers.values_mut() {
         if let Some(redacted) = redactor.redact(value.as_bytes()) {
             *value =
@@ -177,7 +199,10 @@ impl AnswerBody {
     ) -> Self {
         let headers = &streaming.head.headers;
         let (kind, encoding) = (content_type(headers), text(headers, CONTENT_ENCODING));
-        let length = text(headers, CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let begun: usize = streaming.begun.iter().map(Bytes::len).sum();
+        let begun = u64::try_from(begun).unwrap_or(u64::MAX);
+        let rest = streaming.rest.size_hint().exact();
+        let length = rest.map(|rest| rest.saturating_add(begun));
         let idle_timeout = app.settings().idle_timeout();
         let mut body = Self {
             source: Some(Source {
@@ -201,7 +226,7 @@ impl AnswerBody {
             verdict,
             asked: incoming.asked(),
             model: incoming.quota_model().to_owned(),
-            is_event_stream: kind.is_some_and(|kind| kind.starts_with("text/event-stream")),
+            is_event_stream: is_event_stream(headers),
             is_plain: encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")),
             redactor: app.redactor(),
         };
@@ -400,6 +425,35 @@ impl Drop for AnswerBody {
             record.finish();
         }
     }
+}
+
+/// An empty body whose length is not announced. Of a known length of 0 the server would make `content-length: 0`, which is
+/// wrong for a HEAD and not allowed in a 204 or 304.
+struct NoContent;
+
+impl http_body::Body for NoContent {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
+/// Whether an answer consists of its head alone.
+fn is_bare(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|kind| kind.starts_with("text/event-stream"))
 }
 
 fn content_type(headers: &HeaderMap) -> Option<&str> {

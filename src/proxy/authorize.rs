@@ -12,6 +12,7 @@ use crate::gemini::resources::name::ResourceName;
 use crate::gemini::target::{Target, is_live_path};
 use crate::gemini::upload::session_id;
 use crate::pool::clients::client_key::ClientKey;
+use crate::proxy::browsers::is_script_request;
 use crate::proxy::caller::Caller;
 use crate::proxy::credential::{Credential, credential, session_credential};
 use crate::proxy::record::Record;
@@ -22,6 +23,15 @@ use crate::storage::upload_sessions::{self, UploadSession};
 
 /// Finds the client of a request and refuses what its key does not allow, before anything of the body is read.
 pub async fn authorize(app: &App, head: &Parts, record: &mut Record) -> Result<Caller, Refusal> {
+    let caller = authorize_key(app, head, record).await;
+    // Whatever the key allows. After it, so that authentication failures count and do not fill the log.
+    if is_script_request(&head.headers) {
+        return Err(Refusal::RequestedAsScript);
+    }
+    caller
+}
+
+async fn authorize_key(app: &App, head: &Parts, record: &mut Record) -> Result<Caller, Refusal> {
     let is_live = is_live_path(head.uri.path());
     let read_credential = if is_live {
         session_credential

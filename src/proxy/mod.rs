@@ -1,11 +1,10 @@
-//! The request path: which URLs are proxied, and what browsers may do with them.
+//! The request path: which URLs are proxied.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
 
 use crate::app::App;
 use crate::gemini::target;
@@ -16,6 +15,7 @@ mod admit;
 mod answer;
 mod attempt;
 mod authorize;
+mod browsers;
 mod caller;
 mod charge;
 mod credential;
@@ -39,60 +39,26 @@ mod route_constraint;
 mod streaming_body;
 mod upload;
 
-/// The headers of an upload's answers that a browser needs to continue it.
-const OF_UPLOADS: &str = "x-goog-upload-url, x-goog-upload-control-url, x-goog-upload-status, \
-                          x-goog-upload-chunk-granularity, x-goog-upload-size-received, location, range";
-
 /// Serves every path that no other router knows.
 pub async fn serve(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Response {
-    if !target::is_proxied(request.uri().path()) {
-        return refuse::unknown_path();
-    }
+    let path = request.uri().path();
+    let (is_proxied, is_upload) = (target::is_proxied(path), is_upload_path(path));
     let origin = app.settings().cors_allow_origin.clone();
-    let preflight = request.method() == Method::OPTIONS
-        && request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let is_upload = is_upload_path(request.uri().path());
-    let mut response = if preflight {
-        answer_preflight(&request)
+    let mut response = if !is_proxied {
+        refuse::unknown_path()
+    } else if browsers::is_preflight(&request) {
+        browsers::answer_preflight(&request)
     } else {
         handler::handle(&app, request, peer.0).await
     };
-    if let Ok(origin) = HeaderValue::from_str(&origin)
-        && !origin.is_empty()
-    {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let ours = HeaderValue::from_static("x-request-id, retry-after");
-        headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, ours);
-        if is_upload {
-            let protocol = HeaderValue::from_static(OF_UPLOADS);
-            headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, protocol);
-        }
+    // Here every answer passes, so that none can be without.
+    browsers::sandbox(response.headers_mut());
+    if is_proxied {
+        browsers::allow_origin(response.headers_mut(), &origin, is_upload);
     }
-    response
-}
-
-/// Allows the request that a preflight announces. Preflights carry no credential and are not recorded.
-fn answer_preflight(request: &Request) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    let headers = response.headers_mut();
-    let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD");
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-    let any = HeaderValue::from_static("*");
-    let requested = request
-        .headers()
-        .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
-        .unwrap_or(&any);
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, requested.clone());
-    headers.insert(
-        header::ACCESS_CONTROL_MAX_AGE,
-        HeaderValue::from_static("86400"),
-    );
     response
 }

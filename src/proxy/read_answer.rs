@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderName, Method, Response, StatusCode, response};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use reqwest::Body;
 use tokio::time::timeout;
@@ -44,7 +45,7 @@ pub async fn read_answer(
     if !head.status.is_success() && !acknowledges_part(incoming, &head) {
         return read_error(head, body, settings, incoming).await;
     }
-    if has_no_body(&incoming.outgoing.method, &head) {
+    if has_no_body(&incoming.outgoing.method, &head, &body) {
         let reply = Beginning::default().into_whole(head, ResponseSummary::default());
         return Ok((success(status), reply));
     }
@@ -211,12 +212,9 @@ fn acknowledges_part(incoming: &Incoming, head: &response::Parts) -> bool {
     head.status == StatusCode::PERMANENT_REDIRECT && is_upload(&incoming.target)
 }
 
-fn has_no_body(method: &Method, head: &response::Parts) -> bool {
-    let empty = head
-        .headers
-        .get(CONTENT_LENGTH)
-        .is_some_and(|length| length == "0");
-    empty
+/// Whether nothing follows the head. What the head announces does not count: beside chunks it means nothing.
+fn has_no_body(method: &Method, head: &response::Parts, body: &Body) -> bool {
+    body.size_hint().exact() == Some(0)
         || method == Method::HEAD
         || matches!(
             head.status,

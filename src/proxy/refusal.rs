@@ -46,6 +46,8 @@ pub enum Refusal {
     /// The client key has reached a limit of its own.
     Limited(LimitReached),
     BadTarget(TargetError),
+    /// A browser would run the answer as a part of a page.
+    RequestedAsScript,
     AlteredPath,
     AmbiguousLength,
     NotAWebSocket,
@@ -180,6 +182,8 @@ impl Refusal {
             Self::Limited(denied) => (429, Refused, Some(denied.retry_after), limit_message(denied)),
             Self::BadTarget(TargetError::UnknownPath) => (404, Refused, None, TargetError::UnknownPath.to_string()),
             Self::BadTarget(why) => (400, Refused, None, why.to_string()),
+            Self::RequestedAsScript => (403, Refused, None, "a browser requests this path to run the answer as a script, but the \
+                answer is data. Fetch it instead".to_owned()),
             Self::AlteredPath => (400, Refused, None, "the path contains characters that cannot be sent unaltered. Percent-encode \
                 them".to_owned()),
             Self::AmbiguousLength => (400, Refused, None, "the request announces its length in two ways".to_owned()),

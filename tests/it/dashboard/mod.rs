@@ -5,6 +5,7 @@ mod client_keys;
 mod logs;
 mod many_keys;
 mod pages;
+mod proxied;
 mod routes;
 mod settings;
 mod sign_in;

@@ -166,6 +166,28 @@ async fn pages_tell_browsers_to_trust_nothing_from_elsewhere() {
         let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
         assert!(header("content-security-policy").contains("default-src 'none'"));
         assert!(!header("content-security-policy").contains("unsafe"));
+        // The origin is the proxy's too.
+        let policy = header("content-security-policy");
+        let sources = |directive: &str| {
+            let mut directives = policy.split("; ");
+            let found = directives.find_map(|found| found.strip_prefix(directive));
+            found.expect("the directive is there").trim().to_owned()
+        };
+        let (script, style) = (sources("script-src "), sources("style-src "));
+        assert!(
+            script.starts_with("'sha256-") && !script.contains(' '),
+            "{policy}"
+        );
+        assert!(
+            style.starts_with("'nonce-") && !style.contains(' '),
+            "{policy}"
+        );
+        let again = admin.request(Method::GET, path).send().await.unwrap();
+        let again = again.headers()["content-security-policy"].to_str().unwrap();
+        assert!(
+            again.contains(&script) && !again.contains(&style),
+            "{again}"
+        );
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert_eq!(header("x-frame-options"), "DENY");
         assert_eq!(header("cache-control"), "no-store");

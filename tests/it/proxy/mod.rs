@@ -1,5 +1,6 @@
 //! What clients of the proxy are promised.
 
+mod browsers;
 mod client_disconnects;
 mod client_limits;
 mod crash_recovery;
@@ -7,6 +8,7 @@ mod credentials;
 mod database_unavailable;
 mod downloads;
 mod failover;
+mod framing;
 mod http2;
 mod key_queue;
 mod live_sessions;

@@ -210,6 +210,29 @@ impl Browser {
         source.as_str().unwrap().to_owned()
     }
 
+    /// The document's own title.
+    pub async fn title(&self) -> String {
+        let title = self.session.get("/title").await.unwrap();
+        title.as_str().unwrap().to_owned()
+    }
+
+    /// What a script returns, or hands to the last of its arguments, that somebody has got into the page.
+    pub async fn inject(&self, script: &str) -> Value {
+        self.session.execute(script, &[]).await
+    }
+
+    /// The names and values of all cookies of the page.
+    pub async fn cookies(&self) -> Vec<(String, String)> {
+        let cookies = self.session.get("/cookie").await.unwrap();
+        let cookies = cookies.as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let mut cookies: Vec<_> = cookies
+            .map(|cookie| (text(&cookie["name"]), text(&cookie["value"])))
+            .collect();
+        cookies.sort();
+        cookies
+    }
+
     /// From now on as wide as a phone.
     pub async fn use_phone_size(&self) {
         self.resize(PHONE_SIZE).await;
