@@ -252,7 +252,7 @@ What to look at:
 
 - upstream-keys list: a key's label says how it fails. The last four are found out at once, by a check or by their first
   request, and not lent again until what UNTIL says (the leaked one never). Those that run out rest for the models under
-  WHY only, and serve the extra_fake_keys. The rest fail now and then, which is no reason to set a key aside.
+  WHY only, and serve the others. The rest fail now and then, which is no reason to set a key aside.
 - logs list: TRIES above 1 is a request whose first key failed and that another one answered, unnoticed by its client.
   broken_off is an answer that broke when its first bytes were with the client already, so that nothing could be tried
   again. client_error is the client's own mistake, tried once and blamed on no key; client_gone is a client that hung up.

@@ -1,4 +1,4 @@
-//! Style sheet, script and icon: embedded, named by their content, kept by browsers for ever.
+//! Style sheet, script and icon: embedded, named by their content, cached by browsers without a limit.
 
 use std::io::Write;
 use std::sync::LazyLock;

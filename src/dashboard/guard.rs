@@ -1,4 +1,4 @@
-//! The guard before every page: who is it, and did the form come from us.
+//! The guard before every page: checks the session, and that a form came from one of our pages.
 
 use std::sync::Arc;
 
@@ -23,21 +23,21 @@ use crate::dashboard::policy::set_security_headers;
 use crate::error::{Error, Result};
 use crate::peer::{self, Peer};
 
-/// The cookie that holds the token of whoever is not signed in.
+/// The cookie that holds the form token before sign-in.
 const CSRF_COOKIE: &str = "gemini_pool_csrf";
 /// The largest form: an import of a hundred thousand keys.
 const MAX_FORM_BYTES: usize = 16 * 1024 * 1024;
-/// The largest form of whoever is not signed in.
+/// The largest form before sign-in.
 const MAX_PUBLIC_FORM_BYTES: usize = 16 * 1024;
 
-/// Who may see a page.
+/// Whether a page requires a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Public,
     SignedIn,
 }
 
-/// Lets a request through to its page, or answers in its place.
+/// Passes a request to its page, or answers it.
 pub async fn guard(
     State((app, access)): State<(Arc<App>, Access)>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -107,7 +107,7 @@ pub async fn guard(
     response
 }
 
-/// Sends somebody who is not signed in to where they can, and from there back.
+/// Redirects a request without a session to the login page, which returns to it afterwards.
 fn redirect_to_sign_in(browser: &BrowserContext, method: &Method, is_page: bool) -> Response {
     let path = browser
         .uri
@@ -142,7 +142,7 @@ async fn verify_form(request: Request, token: CsrfToken, max_bytes: usize) -> Re
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-/// Whether a person waits for a page, and not a program for data.
+/// Whether the request is for a page, and not for data.
 fn accepts_html(headers: &HeaderMap) -> bool {
     let accept = headers
         .get(header::ACCEPT)

@@ -105,7 +105,7 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
     document(language, context.theme, &context.nonce, title, body)
 }
 
-/// A page for somebody who is not signed in.
+/// A page without a session.
 pub fn public_page(browser: &BrowserContext, title: &str, main_content: Markup) -> Markup {
     let body = html! {
         main.bare #content {
@@ -138,7 +138,7 @@ fn document(language: Language, theme: Theme, nonce: &Nonce, title: &str, body: 
     }
 }
 
-/// The navigation where there is little room: folded until it is asked for.
+/// The navigation on narrow screens, folded until it is opened.
 fn collapsed_navigation(context: &PageContext, section: Section) -> Markup {
     html! {
         details.folded {
@@ -174,7 +174,7 @@ fn navigation(context: &PageContext, section: Section) -> Markup {
     }
 }
 
-/// Switches of language and appearance, which come back to `return_path`.
+/// Switches of language and appearance, which return to `return_path`.
 fn preferences(language: Language, theme: Theme, csrf_field: Markup, return_path: &str) -> Markup {
     let other = match language {
         Language::English => Language::TraditionalChinese,

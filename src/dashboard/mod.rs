@@ -39,7 +39,7 @@ use crate::dashboard::guard::{Access, guard};
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
-/// What anybody may see.
+/// The pages that need no session.
 fn public_routes() -> Vec<Route> {
     vec![
         ("/login", get(sign_in::show).post(sign_in::create)),
@@ -47,7 +47,7 @@ fn public_routes() -> Vec<Route> {
     ]
 }
 
-/// What only an admin may see. Everything that is not named above belongs here.
+/// The pages that need a session: everything that is not named above.
 fn admin_routes() -> Vec<Route> {
     vec![
         ("/", get(async || Redirect::to("/status"))),
@@ -134,7 +134,7 @@ fn admin_routes() -> Vec<Route> {
     ]
 }
 
-/// The paths of all pages that only an admin may see.
+/// The paths of all pages that need a session.
 pub fn admin_paths() -> Vec<&'static str> {
     admin_routes().into_iter().map(|(path, _)| path).collect()
 }
@@ -146,7 +146,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .public_url
         .as_deref()
         .is_some_and(|url| url.starts_with("https:"));
-    // A file is as long as it says, and comes as fast as it can be read.
+    // A download has an announced length, and streams as fast as it can be read.
     let is_page = DefaultPredicate::new().and(NotForContentType::const_new(backups::FILE_TYPE));
     let guarded = |routes: Vec<Route>, access| {
         let router = routes

@@ -1,4 +1,4 @@
-//! Which headers pass between client and Google, and which stay here.
+//! Which headers pass between client and Google, and which are stripped.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
@@ -7,13 +7,13 @@ use http::header::{
 /// The header that carries the one credential Google gets.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
-/// What Google gets of a client's headers: all but credentials, what is between two hops, and what tells who the
-/// client is.
+/// The client's headers that Google receives: all but credentials, hop-by-hop headers, and those that identify the
+/// client.
 pub fn headers_for_upstream(headers: &HeaderMap) -> HeaderMap {
     filtered(headers, is_withheld_from_upstream)
 }
 
-/// What the client gets of Google's headers.
+/// Google's headers that the client receives.
 pub fn headers_for_client(headers: &HeaderMap) -> HeaderMap {
     filtered(headers, is_withheld_from_client)
 }
@@ -51,7 +51,7 @@ fn is_withheld_from_upstream(name: &str) -> bool {
             | "x-gemini-api-privileged-user-id"
             // A second project beside the key's is refused as a second credential.
             | "x-goog-user-project" | "openai-organization" | "openai-project"
-            // They would change what the request means after it was looked at.
+            // They would change the meaning of the request after it was read.
             | "x-http-method-override" | "x-goog-fieldmask"
         )
         || [

@@ -9,7 +9,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 /// The variables that name other certificates than the system's.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Nothing says which servers may be trusted.
+/// No CA certificates were found.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no CA certificate was found to verify {upstream} with{place}: install the package ca-certificates, or set \
@@ -17,7 +17,7 @@ const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 )]
 pub struct NoCertificates {
     upstream: Url,
-    /// Where they were looked for, if not where the system has them.
+    /// The variables that named other places than the system's.
     place: String,
 }
 
@@ -34,8 +34,10 @@ pub fn config(upstream: &Url) -> Result<ClientConfig, NoCertificates> {
             place: place(),
         }),
         Err(_) => {
-            let nobody = RootCertStore::empty();
-            Ok(builder.with_root_certificates(nobody).with_no_client_auth())
+            let no_roots = RootCertStore::empty();
+            Ok(builder
+                .with_root_certificates(no_roots)
+                .with_no_client_auth())
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::pool::settings::Settings;
 /// limit waits unseen.
 const STREAMS_PER_CONNECTION: usize = 80;
 
-/// The way to Google.
+/// The client that sends to Google.
 #[derive(Debug)]
 pub struct GeminiClient {
     /// Parsed once: a host goes through the rules for international names each time.
@@ -151,7 +151,7 @@ impl GeminiClient {
         secret: &Secret,
     ) -> Result<(Response<Body>, StreamGuard), SendError> {
         let mut request = request_with_key(upstream_request, secret)?;
-        // The library tells the length of every body but an empty one, without which Google's front end refuses a POST.
+        // The library announces the length of every body but an empty one, without which Google's front end refuses a POST.
         if body
             .as_ref()
             .is_some_and(|body| body.size_hint().exact() == Some(0))

@@ -48,9 +48,9 @@ pub fn admit(
     }
 }
 
-/// Every model that a request names, in its path or its body; `None` where it may use one that cannot be told.
+/// Every model that a request names, in its path or its body; `None` where it may use one that cannot be read.
 ///
-/// Read more strictly than Google does: of a name that stands twice both must be allowed.
+/// Stricter than Google's reading: of a key that occurs twice both values must be allowed.
 fn models_of(incoming: &Incoming) -> Option<Vec<String>> {
     let (target, outgoing) = (&incoming.target, &incoming.outgoing);
     let in_path: Vec<_> = target.model.iter().cloned().collect();
@@ -67,13 +67,13 @@ fn models_of(incoming: &Incoming) -> Option<Vec<String>> {
         .is_none_or(|encoding| encoding == "identity");
     let in_body = if is_plain { models_in(body) } else { None };
     let Some(in_body) = in_body else {
-        // The path decides, whatever the body says; but requests within it may name models of their own.
+        // The path decides, whatever the body contains, unless the body holds requests with models of their own.
         let decides = !in_path.is_empty() && !holds_requests(target);
         return decides.then_some(in_path);
     };
     let models = [in_path, in_body].concat();
     match target.surface {
-        // Many requests use no model: a file, a store.
+        // Many requests use no model, for example those for files and stores.
         Surface::Native if incoming.setup.is_none() => Some(models),
         Surface::Native | Surface::OpenAi | Surface::Interactions => {
             (!models.is_empty()).then_some(models)
@@ -81,8 +81,8 @@ fn models_of(incoming: &Incoming) -> Option<Vec<String>> {
     }
 }
 
-/// Whether a path without a model may lead to one: a path that is not known, one that stands for a model in another
-/// spelling, or what sets work up for later.
+/// Whether a request whose path has no model may use one: an unknown path, another spelling of a model's path, or a
+/// resource that schedules work.
 fn may_use_any_model(target: &Target) -> bool {
     let collections = [
         "models.",
@@ -95,14 +95,14 @@ fn may_use_any_model(target: &Target) -> bool {
     operation.is_none_or(|operation| collections.iter().any(|of| operation.starts_with(of)))
 }
 
-/// Whether its body holds whole requests, each with a model.
+/// Whether the body holds complete requests, each with a model.
 fn holds_requests(target: &Target) -> bool {
     let operation = target.operation.as_deref();
     operation.is_none_or(|operation| operation == "countTokens" || operation.contains("atch"))
 }
 
-/// Where a body names what it uses: at its top, and in the requests that a count or a batch holds, in both spellings that
-/// Google reads.
+/// Where a body names models: at its top, and in the requests of a token count or a batch, in both spellings that Google
+/// reads.
 const NAMES: [JsonPath; 9] = [
     &["model"],
     &["agent"],

@@ -30,7 +30,7 @@ use crate::proxy::dialect::stream_error;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::{Committed, Record};
 
-/// The longest error event that is held back to be redacted; a longer one is no error of Google's.
+/// The longest error event that is held back for redaction; Google's are shorter.
 const HELD_LIMIT: usize = 1024 * 1024;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -69,7 +69,7 @@ pub async fn answer(
     }
 }
 
-/// Sends an answer that is here whole, once its row is committed.
+/// Sends a complete answer, once its row is committed.
 async fn answer_whole(
     whole: Whole,
     lease: Option<Lease>,
@@ -147,7 +147,7 @@ fn client_head(
     reason = "each is a fact of its own about the answer"
 )]
 struct AnswerBody {
-    /// Google's side; gone once the answer has ended.
+    /// The upstream's side; `None` once the answer has ended.
     source: Option<Source>,
     /// Chunks that may be sent. The last one waits until it is known whether more follow.
     ready: VecDeque<Bytes>,
@@ -160,7 +160,7 @@ struct AnswerBody {
     idle_timeout: Duration,
     /// Whether the idle timer runs.
     waits: bool,
-    /// How many bytes are still to come, where the length was announced.
+    /// How many bytes are still expected, if the length was announced.
     left: Option<u64>,
     length: Option<u64>,
     sent: u64,

@@ -39,7 +39,7 @@ use crate::proxy::refusal::Refusal;
 use crate::proxy::streaming_body::{BodyProgress, StreamingBody};
 use crate::websocket;
 
-/// How much is set aside at once for a body whose length is announced, before any of it has come.
+/// How much memory is reserved for a body of announced length before its first chunk arrives.
 const FIRST_PIECE: u64 = 1024 * 1024;
 
 /// A client's request, ready to be sent with any key.
@@ -49,21 +49,21 @@ pub struct Incoming {
     pub outgoing: UpstreamRequest,
     /// The model asked for, in the path or the body, without `models/`.
     pub model: Option<String>,
-    /// What it will use of the model's quota.
+    /// The estimated usage of the model's quota.
     pub amount: QuotaAmount,
     /// Whether the client asked for a stream.
     pub streams: bool,
-    /// The resources that its path and its body name.
+    /// The resources that the path and the body name.
     pub names: BTreeSet<ResourceName>,
-    /// Whether all that its body names was found.
+    /// Whether all names in the body were found.
     pub is_read: bool,
-    /// Whether Google shall keep what an interaction makes.
+    /// Whether Google stores the interaction that the request creates.
     pub stores: bool,
-    /// The list that it asks for, of what belongs to projects.
+    /// The list of resources that the request asks for.
     pub listing: Option<ResourceListing>,
-    /// How long the client itself will wait, as it told Google.
+    /// The client's own deadline, from `x-server-timeout`.
     pub deadline: Option<Duration>,
-    /// The first message of a live session, which is its body too.
+    /// The first message of a live session, which is also its body.
     pub setup: Option<Message>,
     /// The ephemeral token with which a session is opened in place of a key.
     pub token: Option<ResourceName>,
@@ -93,7 +93,7 @@ impl HeldMemory {
         }
     }
 
-    /// Takes more, unless all bodies together would take too much.
+    /// Reserves more, unless all bodies together would exceed the limit.
     fn add(&mut self, bytes: u64, most: u64) -> Result<(), Refusal> {
         self.bytes += bytes;
         let before = self.app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -272,7 +272,7 @@ impl Incoming {
         CreatedResourcesReader::kind_created_by(&self.target, self.stores)
     }
 
-    /// What reads the answer.
+    /// The tap that reads the answer.
     pub fn tap(&self, content_type: Option<&str>, content_encoding: Option<&str>) -> ResponseTap {
         // The content of a file is not read.
         let content_type = if self.target.is_download() {

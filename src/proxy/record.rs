@@ -42,15 +42,15 @@ use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, NewAttempt, NewRe
 use crate::storage::resources::CreatedResource;
 use crate::storage::upstream_keys::Evidence;
 
-/// A request's row in the making. Dropped unfinished, it says that the client went.
+/// The row of a running request. Dropped unfinished, its outcome is `client_gone`.
 #[derive(Debug)]
 pub struct Record {
     app: Arc<App>,
-    /// Gone once it was handed in.
+    /// `None` once it was submitted.
     row: Option<Arc<Mutex<NewRequestLog>>>,
     began: Instant,
     attempt_began: Instant,
-    /// Since when it waits for a key.
+    /// When the wait for a key began; `None`: it does not wait.
     waits_since: Option<Instant>,
     /// The key of the last attempt.
     key: Option<LeasedKey>,
@@ -64,7 +64,7 @@ pub struct Record {
     /// The resource that the request deletes.
     deletes: Option<ResourceName>,
     client_ip: IpAddr,
-    /// Held until the row is handed in; `None` where no limits are to be kept.
+    /// Held until the row is submitted; `None` for a client key without limits.
     permit: Option<Permit>,
     /// How much was sent of a body that streams.
     progress: Option<BodyProgress>,
@@ -150,7 +150,7 @@ impl Record {
         self.row().client_key_id = Some(client);
     }
 
-    /// Keeps the request out of the log: its kind is told in one row with a count.
+    /// Leaves the request out of the log; one row counts all requests of its kind.
     pub fn leave_out(&mut self) {
         self.left_out = true;
     }
@@ -180,12 +180,12 @@ impl Record {
         self.row().bound_by.clone_from(&route.name);
     }
 
-    /// Notes that the request waits for a key from now on.
+    /// Begins a wait for a key.
     pub fn begin_wait(&mut self) {
         self.waits_since = Some(clock::instant());
     }
 
-    /// Adds what it has waited. Returns how long that was.
+    /// Ends the wait and adds it to the row. Returns its duration.
     pub fn end_wait(&mut self) -> Duration {
         let since = self.waits_since.take();
         let wait = since.map_or(Duration::ZERO, |since| since.elapsed());
@@ -233,7 +233,7 @@ impl Record {
         }
     }
 
-    /// When the running attempt began, and that it ends now.
+    /// The timing of the running attempt, which ends now.
     fn timing(&self) -> AttemptTiming {
         let row = self.row();
         let attempt = row.attempts.last();
@@ -269,7 +269,7 @@ impl Record {
             id: id_of_key,
             number,
         }));
-        // Under the lock, so that rows end up as the last of several verdicts left the keys.
+        // Under the lock, so that changes are submitted in the order of the verdicts.
         for change in &changes {
             self.app
                 .recorder
@@ -282,14 +282,14 @@ impl Record {
         }
     }
 
-    /// Notes what the running attempt came to; without an `outcome` it goes on, as an answer that flows.
+    /// Records the verdict of the running attempt; without an `outcome` its answer is still streaming.
     fn conclude_attempt(&self, verdict: &Verdict, outcome: Option<Outcome>) {
         let elapsed = millis(self.attempt_began);
         let message = (verdict.rule != Rule::Success && !verdict.message.is_empty())
             .then(|| redacted(&self.app.redactor(), &verdict.message));
         let mut row = self.row();
         if let Some(attempt) = row.attempts.last_mut() {
-            // What broke off had begun with a status.
+            // An answer that broke off had begun with a status.
             attempt.status = verdict.status.or(attempt.status);
             attempt.rule = Some(verdict.rule.name());
             attempt.error = message;
@@ -301,7 +301,7 @@ impl Record {
         }
     }
 
-    /// Notes that the first byte of an answer is about to go.
+    /// Records the head of the answer, right before its first byte is sent.
     pub fn first_byte(&mut self, status: StatusCode, streamed: bool) {
         let elapsed = millis(self.began);
         let mut row = self.row();
@@ -310,12 +310,12 @@ impl Record {
         row.streamed |= streamed;
     }
 
-    /// Notes the pool's own no.
+    /// Records a refusal.
     pub fn refused(&mut self, status: StatusCode, outcome: Outcome, message: &str) {
         let mut row = self.row();
         row.status = Some(status.as_u16());
         row.outcome = Some(outcome);
-        // What Google said of our key is for the log alone.
+        // Google's message about our key is for the log only.
         let original = row
             .attempts
             .last()
@@ -323,24 +323,24 @@ impl Record {
         row.error = Some(original.unwrap_or_else(|| message.to_owned()));
     }
 
-    /// Notes an answer that went out whole, and what Google counted.
+    /// Records an answer that was sent completely, with its usage.
     pub fn answered(&mut self, verdict: &Verdict, answered: &ResponseSummary, bytes: u64) {
         self.conclude_attempt(verdict, Some(verdict.rule.outcome()));
         self.end(verdict.rule.outcome(), answered, bytes);
     }
 
-    /// Notes an answer that did not reach its end: `verdict` says why.
+    /// Records an answer that broke off; `verdict` holds the reason.
     pub fn broken_off(&mut self, verdict: &Verdict, answered: &ResponseSummary, bytes: u64) {
         self.conclude_attempt(verdict, Some(Outcome::BrokenOff));
         self.end(Outcome::BrokenOff, answered, bytes);
     }
 
-    /// Notes that the client went while an answer was flowing.
+    /// Records that the client disconnected before the end of the answer.
     pub fn client_gone(&mut self, answered: &ResponseSummary, bytes: u64) {
         self.ended_early(self.abandoned(), answered, bytes);
     }
 
-    /// Notes that the program ends before the answer.
+    /// Records that the server stopped before the end of the answer.
     pub fn interrupted(&mut self, answered: &ResponseSummary, bytes: u64) {
         self.ended_early(Outcome::Interrupted, answered, bytes);
     }
@@ -354,7 +354,7 @@ impl Record {
         self.end(outcome, answered, bytes);
     }
 
-    /// Notes what only live sessions have, and what the client has sent after its first message.
+    /// Records the facts of a live session, and the bytes that the client sent after its first message.
     pub fn session(&mut self, turns: u64, close_code: Option<u16>, more_bytes: u64) {
         let mut row = self.row();
         row.turns = Some(turns);
@@ -362,27 +362,27 @@ impl Record {
         row.request_bytes += more_bytes;
     }
 
-    /// Has a handle written down at once: it serves those whose connection breaks.
+    /// Stores a session handle at once: clients resume with it after a broken connection.
     pub fn handle(&self, name: ResourceName) {
         let handle = ObservedResource {
             name,
             is_created: true,
             expires_at: None,
         };
-        let told = ObservedResources {
+        let observed = ObservedResources {
             resources: vec![handle],
             job: None,
         };
-        self.learn(&told, true);
+        self.learn(&observed, true);
         let mut row = self.row();
-        // Under the lock: the final row comes after this one.
+        // Under the lock: the final row is submitted after this one.
         self.app.recorder.record_running(Box::new(row.clone()));
         row.created_resources.clear();
     }
 
-    /// Notes what an answer has told of resources, as far as it came. Once it `succeeded` as a whole, what it deleted is
-    /// gone, and what the request named is in the project that answered.
-    pub fn learn(&self, told: &ObservedResources, succeeded: bool) {
+    /// Records the resources that an answer has named so far. Once it `succeeded`, the deleted resource is removed, and
+    /// named resources of unknown owner belong to the project that answered.
+    pub fn learn(&self, observed: &ObservedResources, succeeded: bool) {
         let Some(key) = &self.key else { return };
         let mut row = self.row();
         let gone = self.deletes.as_ref().filter(|_| succeeded);
@@ -391,17 +391,17 @@ impl Record {
             row.deleted_resources = vec![name.to_string()];
             return;
         }
-        let found = self.unknown.iter().filter(|_| succeeded);
-        let found = found.take(ASSIGNED_LIMIT);
-        let found = found.map(|name| (name, true, None));
-        let told_of = told.resources.iter();
-        let told_of =
-            told_of.map(|observed| (&observed.name, observed.is_created, observed.expires_at));
+        let assigned = self.unknown.iter().filter(|_| succeeded);
+        let assigned = assigned.take(ASSIGNED_LIMIT);
+        let assigned = assigned.map(|name| (name, true, None));
+        let named = observed.resources.iter();
+        let named =
+            named.map(|resource| (&resource.name, resource.is_created, resource.expires_at));
         let now = clock::now();
         let (mut births, mut seen) = (Vec::new(), HashSet::new());
-        for (name, is_new, expires_at) in told_of.chain(found) {
+        for (name, is_new, expires_at) in named.chain(assigned) {
             let kind = name.kind();
-            // Google's own agents are no client's because it has looked at one.
+            // Reading one of Google's own agents makes it no client's resource.
             let may_be_googles = !is_new && !kind.always_has_owner();
             if may_be_googles || !seen.insert(name.as_str()) {
                 continue;
@@ -454,7 +454,7 @@ impl Record {
         row.cost_nano_usd = cost;
     }
 
-    /// Adds to the model's quota the input tokens that Google has counted.
+    /// Adds the input tokens that Google counted to the usage of the model's quota.
     fn count_tokens(&self, tokens: Option<u64>) {
         let (Some(key), Some(tokens)) = (&self.key, tokens) else {
             return;
@@ -472,7 +472,7 @@ impl Record {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }
 
-    /// Hands in the final row. The answer's last byte waits for what is returned.
+    /// Submits the final row. The answer's last byte waits for the returned future.
     pub fn finish(mut self) -> Committed {
         let wait = self.app.settings().commit_wait();
         Committed {
@@ -483,7 +483,7 @@ impl Record {
 
     fn hand_in(&mut self) -> Option<oneshot::Receiver<()>> {
         self.finished = true;
-        // However the request has ended, here it ends for its limits.
+        // The limits of the client key end their count here, whatever the outcome.
         let permit = self.permit.take();
         if self.left_out {
             return None;
@@ -491,7 +491,7 @@ impl Record {
         let shared = self.row.take()?;
         let mut row = match Arc::try_unwrap(shared) {
             Ok(row) => row.into_inner().unwrap_or_else(PoisonError::into_inner),
-            // Just being told while it runs; that one is handed in first.
+            // `record_running` reads it at this moment, and submits it first.
             Err(shared) => shared
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -553,7 +553,7 @@ impl Drop for Record {
     }
 }
 
-/// Ready when the row is committed, or when the answer has waited for it long enough.
+/// Ready when the row is committed, or after `commit_wait_ms`.
 #[derive(Debug)]
 pub struct Committed {
     committed: Option<oneshot::Receiver<()>>,
@@ -578,7 +578,7 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What of a text may stand in a row.
+/// A text without secrets, as rows store it.
 fn redacted(redactor: &Redactor, text: &str) -> String {
     redactor.redact_for_row(text)
 }

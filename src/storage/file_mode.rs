@@ -1,4 +1,4 @@
-//! Who may open the files that hold keys: mode and owner of a database and of what is made beside it.
+//! Mode and owner of a database and of the files beside it, which hold keys.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -9,15 +9,15 @@ use crate::storage::backup::companion_file;
 use crate::storage::error::{Error, Result};
 use crate::storage::lock::real_path;
 
-/// The mode of what is made: its owner may read and write it, nobody else.
+/// The mode of new files: only their owner may read and write them.
 const PRIVATE: u32 = 0o600;
 const GROUP: u32 = 0o070;
 const OTHERS: u32 = 0o007;
-/// What stands beside a database and has its mode.
+/// The files beside a database that have its mode.
 const COMPANIONS: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
 
-/// Makes an empty file where a database is to be: one that SQLite makes itself can be read by everybody. What SQLite puts
-/// beside it gets its mode.
+/// Makes an empty file where a database is to be: one that SQLite makes itself can be read by all users. SQLite
+/// gives its companions the same mode.
 pub fn create(database: &Path) -> Result<()> {
     // An existing file is never opened here: closing it would end the locks that SQLite has on it in this process.
     if database.exists() {
@@ -38,7 +38,7 @@ pub fn restrict(database: &Path) -> Vec<String> {
     let companions = COMPANIONS.map(|end| companion_file(&database, end));
     let (mut taken, mut kept) = (Vec::new(), Vec::new());
     for path in [&database].into_iter().chain(&companions) {
-        // A link in the place of a companion may lead to anybody's file.
+        // A link in the place of a companion may lead to any user's file.
         let file = path.symlink_metadata();
         let Some(file) = file.ok().filter(Metadata::is_file) else {
             continue;
@@ -83,7 +83,7 @@ pub fn take_owner(file: &File, database: &Path) {
     let (Ok(old), Ok(new)) = (file.metadata(), fs::metadata(database)) else {
         return;
     };
-    // A file with a second name may have been somebody's before.
+    // A file with a second name may be another user's.
     if (old.uid(), old.gid()) == (new.uid(), new.gid()) || old.nlink() > 1 {
         return;
     }

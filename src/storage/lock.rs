@@ -1,4 +1,4 @@
-//! `ServerLock`: at most one server uses a database file, and nobody replaces the file under it.
+//! `ServerLock`: at most one server uses a database file, and no command replaces the file meanwhile.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use crate::storage::backup::{companion_file, folder_of};
 use crate::storage::error::{Error, Result};
 use crate::storage::file_mode;
 
-/// Held by a running server; the system lets go of it however the process ends.
+/// Held by a running server; the system releases it however the process ends.
 ///
 /// It is a file of its own beside the database: SQLite keeps its own locks on the database file and would lose them
 /// if the same process closed that file once more.

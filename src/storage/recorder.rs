@@ -24,23 +24,23 @@ use crate::storage::{cooldowns, projects, quotas, upstream_keys};
 
 /// How many writes share a transaction at most.
 const MAX_BATCH: usize = 512;
-/// How long the writer rests after the database would not be written.
+/// How long the writer pauses after a failed write.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// Where the proxy hands in what is to be written.
+/// The queue to which the proxy submits writes.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     queue: mpsc::UnboundedSender<WriteCommand>,
     health: Arc<WriteHealth>,
 }
 
-/// How the writing goes, for whoever must know.
+/// The state of the writer, shared with all recorders.
 #[derive(Debug, Default)]
 pub struct WriteHealth {
-    /// Writes handed in and not yet committed.
+    /// Writes that were submitted and are not yet committed.
     pending: AtomicUsize,
     failing: AtomicBool,
-    /// Whether a mere try to write failed, made while there may be nothing to write.
+    /// Whether the last probe failed, which writes even while no row waits.
     probe_failed: AtomicBool,
 }
 
@@ -56,10 +56,10 @@ pub struct LogWriter {
 
 #[derive(Debug)]
 enum WriteCommand {
-    /// A row, running or finished, and who waits for its commit.
+    /// A row, running or finished, and the receiver of its commit.
     Row(Box<NewRequestLog>, Option<oneshot::Sender<()>>),
     Change(StateChange, Evidence),
-    /// Nothing, but somebody waits for all before it.
+    /// No write: acknowledges that everything before it is committed.
     Flush(oneshot::Sender<()>),
 }
 
@@ -84,36 +84,36 @@ impl Recorder {
         )
     }
 
-    /// Hands in a finished row. The receiver hears when it is committed, or is dropped when it will never be.
+    /// Submits a finished row. The receiver resolves when it is committed, and fails when the database refused it.
     pub fn record_finished(&self, row: Box<NewRequestLog>) -> oneshot::Receiver<()> {
         let (committed, receiver) = oneshot::channel();
         self.submit(WriteCommand::Row(row, Some(committed)));
         receiver
     }
 
-    /// Hands in a row that is still running.
+    /// Submits a row that is still running.
     pub fn record_running(&self, row: Box<NewRequestLog>) {
         self.submit(WriteCommand::Row(row, None));
     }
 
-    /// Hands in what a verdict changed.
+    /// Submits a change that a verdict made.
     pub fn record_change(&self, change: StateChange, evidence: Evidence) {
         self.submit(WriteCommand::Change(change, evidence));
     }
 
-    /// The receiver hears when all that was handed in before is committed.
+    /// The receiver resolves when everything submitted before is committed.
     pub fn flush(&self) -> oneshot::Receiver<()> {
         let (committed, receiver) = oneshot::channel();
         self.submit(WriteCommand::Flush(committed));
         receiver
     }
 
-    /// How many writes wait.
+    /// How many writes are not yet committed.
     pub fn pending(&self) -> usize {
         self.health.pending.load(Ordering::Relaxed)
     }
 
-    /// Whether the last try to write failed.
+    /// Whether the last write or probe failed.
     pub fn is_failing(&self) -> bool {
         self.health.failing.load(Ordering::Relaxed)
             || self.health.probe_failed.load(Ordering::Relaxed)
@@ -128,7 +128,7 @@ impl Recorder {
 
     fn submit(&self, write: WriteCommand) {
         self.health.pending.fetch_add(1, Ordering::Relaxed);
-        // The writer outlives every request; without it there is nobody left to tell.
+        // The writer outlives every request.
         let _ = self.queue.send(write);
     }
 }
@@ -138,7 +138,7 @@ impl LogWriter {
     pub async fn run(mut self) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         while self.queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
-            // Whoever is ready to run may have a row too: let them hand it in, as long as some do.
+            // Other ready tasks may submit rows too: yield as long as some do.
             let mut is_idle = false;
             while !is_idle && batch.len() < MAX_BATCH {
                 tokio::task::yield_now().await;
@@ -682,7 +682,7 @@ pub mod tests {
     }
 
     #[sqlx::test]
-    async fn whoever_waits_for_a_row_hears_of_its_commit(pool: SqlitePool) {
+    async fn a_finished_row_is_acknowledged_when_it_is_committed(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         let (recorder, writer) = Recorder::new(db);
         let committed = recorder.record_finished(Box::new(row(0)));

@@ -8,7 +8,7 @@ use crate::storage::checkpoint::MAX_WAL_BYTES;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Makes checkpoints for ever.
+/// Runs checkpoints until the server stops.
 pub async fn run(app: Arc<App>) {
     let mut growth = Growth::default();
     loop {
@@ -20,10 +20,10 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// How far the log has grown because somebody reads from it for long, as told so far.
+/// The last reported size of a log that a long reader prevents from being truncated.
 #[derive(Debug, Default)]
 struct Growth {
-    /// 0: nothing was told since the log was cut.
+    /// 0: nothing was reported since the log was truncated.
     warned_at_bytes: u64,
 }
 

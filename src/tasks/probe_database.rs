@@ -1,4 +1,4 @@
-//! Tries whether the database can be written, so that `/readyz` tells it while nobody writes too.
+//! Probes whether the database can be written, so that `/readyz` reports it even while no row is written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::storage::error::Result;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Tries for ever.
+/// Probes until the server stops.
 pub async fn run(app: Arc<App>) {
     loop {
         tokio::time::sleep(PERIOD).await;

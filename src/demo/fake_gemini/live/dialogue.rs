@@ -90,7 +90,7 @@ impl LiveSession {
         let model = models::find(short, &self.version);
         let Some(model) = model.filter(|model| model.supports("bidiGenerateContent")) else {
             let reason = format!(
-                "{name} is not found for API version {}, or is not supported for bidiGenerateContent. RequestTarget ListModels \
+                "{name} is not found for API version {}, or is not supported for bidiGenerateContent. Call ListModels \
                  to see the list of available models and their supported methods.",
                 self.version
             );
