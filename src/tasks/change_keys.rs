@@ -38,7 +38,7 @@ pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     drop(work);
     // The key registry is reloaded before the job is reported as ended. If that fails, the regular reload follows soon.
     if let Err(error) = app.reload(clock::now()).await {
-        tracing::warn!("changes could not be read: {error}");
+        tracing::warn!("changes could not be loaded: {error}");
     }
     if let Err(error) = &done {
         tracing::error!("upstream keys could not be changed: {error}");

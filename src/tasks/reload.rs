@@ -13,7 +13,7 @@ pub async fn run(app: Arc<App>) {
     loop {
         tokio::time::sleep(PERIOD).await;
         match app.reload(clock::now()).await {
-            Ok(true) => tracing::info!("changed keys, client keys or settings were loaded"),
+            Ok(true) => tracing::info!("keys, client keys or settings were changed and are in use"),
             Ok(false) => {}
             Err(error) => tracing::warn!("changes could not be loaded: {error}"),
         }
