@@ -162,16 +162,16 @@ impl App {
     pub async fn reload(&self, now: Timestamp) -> Result<bool> {
         // One reload at a time: an older read must not overwrite a newer one.
         let _guard = self.reload_lock.lock().await;
-        let known = self.revision.load(Ordering::Relaxed);
+        let loaded = self.revision.load(Ordering::Relaxed);
         let current = revision::current(&self.db.readers).await?;
-        if current == known {
+        if current == loaded {
             return Ok(false);
         }
         let rows = settings::list(&self.db.readers).await?;
         let clients = client_keys::list_for_proxy(&self.db.readers).await?;
-        let (keys, removed) = upstream_keys::list_changed(&self.db.readers, known).await?;
-        let cleared = projects::list_cleared(&self.db.readers, known).await?;
-        let cooldowns = cooldowns::list_changed(&self.db.readers, known, now).await?;
+        let (keys, removed) = upstream_keys::list_changed(&self.db.readers, loaded).await?;
+        let cleared = projects::list_cleared(&self.db.readers, loaded).await?;
+        let cooldowns = cooldowns::list_changed(&self.db.readers, loaded, now).await?;
         self.apply_settings(&rows);
         self.load_limit_usage(clients.iter().map(|(_, client)| client), now)
             .await?;
@@ -325,6 +325,6 @@ impl App {
     }
 }
 
-fn swap<T>(place: &RwLock<Arc<T>>, value: T) {
-    *place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+fn swap<T>(current: &RwLock<Arc<T>>, value: T) {
+    *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
 }

@@ -76,10 +76,10 @@ pub struct ServeArgs {
     /// Addresses or networks of proxies in front whose `x-forwarded-for` is trusted
     #[arg(long, env = "TRUSTED_PROXIES", hide = true)]
     pub trusted_proxies: Option<String>,
-    /// How clients reach the server from outside
+    /// URL at which clients reach the server
     #[arg(long, env = "PUBLIC_URL", hide = true)]
     pub public_url: Option<String>,
-    /// How the log is written
+    /// Format of the log
     #[arg(long, env = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }
@@ -227,14 +227,14 @@ fn secrets(name: &str, text: Option<&str>) -> Result<Vec<Secret>, InvalidConfig>
         .map(str::trim)
         .filter(|part| !part.is_empty());
     let secret = |(number, part): (usize, &str)| {
-        let wrong = || {
+        let invalid = || {
             InvalidConfig(format!(
                 "{name}: entry {number} contains characters that are invalid in a key, such as a space"
             ))
         };
         is_header_safe(part)
             .then(|| Secret::new(part))
-            .ok_or_else(wrong)
+            .ok_or_else(invalid)
     };
     (1..).zip(parts).map(secret).collect()
 }

@@ -267,32 +267,32 @@ impl<T> Default for PendingConfirmations<T> {
 
 impl<T> PendingConfirmations<T> {
     /// Stores a pending confirmation and returns its id.
-    pub fn insert(&self, thing: T, now: Timestamp) -> u64 {
+    pub fn insert(&self, value: T, now: Timestamp) -> u64 {
         let id = rand::random();
-        let mut kept = self.unexpired(now);
-        while kept.len() >= MAX_PENDING {
-            kept.pop_front();
+        let mut pending = self.unexpired(now);
+        while pending.len() >= MAX_PENDING {
+            pending.pop_front();
         }
-        kept.push_back((now, id, Arc::new(thing)));
+        pending.push_back((now, id, Arc::new(value)));
         id
     }
 
     /// The pending confirmation with this id; `None` if it has expired.
     pub fn get(&self, id: u64, now: Timestamp) -> Option<Arc<T>> {
-        let kept = self.unexpired(now);
-        let found = kept.iter().find(|(_, known, _)| *known == id);
-        found.map(|(_, _, thing)| thing.clone())
+        let pending = self.unexpired(now);
+        let matching = pending.iter().find(|(_, other, _)| *other == id);
+        matching.map(|(_, _, value)| value.clone())
     }
 
     pub fn remove(&self, id: u64) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(_, known, _)| *known != id);
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|(_, other, _)| *other != id);
     }
 
     fn unexpired(&self, now: Timestamp) -> MutexGuard<'_, VecDeque<(Timestamp, u64, Arc<T>)>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(since, _, _)| now - *since < PENDING_LIFETIME);
-        kept
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|(since, _, _)| now - *since < PENDING_LIFETIME);
+        pending
     }
 }
 
@@ -343,12 +343,12 @@ mod tests {
     #[test]
     fn the_oldest_ended_job_is_removed_and_no_running_one() {
         let jobs = Jobs::default();
-        let begin = || jobs.start(JobWork::Test(Vec::new()), Actor::cli(), NOW);
-        let first = begin();
-        let ended = begin();
+        let start = || jobs.start(JobWork::Test(Vec::new()), Actor::cli(), NOW);
+        let first = start();
+        let ended = start();
         ended.update_progress(|progress| progress.ended = true);
         for _ in 0..MAX_JOBS {
-            begin();
+            start();
         }
 
         assert!(jobs.find(first.id).is_some());
@@ -370,18 +370,18 @@ mod tests {
 
     #[test]
     fn pending_confirmations_are_few_and_expire() {
-        let kept = PendingConfirmations::default();
-        let first = kept.insert(1, NOW);
-        assert_eq!(kept.get(first, NOW).as_deref(), Some(&1));
+        let pending = PendingConfirmations::default();
+        let first = pending.insert(1, NOW);
+        assert_eq!(pending.get(first, NOW).as_deref(), Some(&1));
         for number in 0..MAX_PENDING {
-            kept.insert(number, NOW);
+            pending.insert(number, NOW);
         }
-        assert!(kept.get(first, NOW).is_none());
+        assert!(pending.get(first, NOW).is_none());
 
-        let last = kept.insert(2, NOW);
-        assert!(kept.get(last, NOW + PENDING_LIFETIME).is_none());
-        let last = kept.insert(3, NOW);
-        kept.remove(last);
-        assert!(kept.get(last, NOW).is_none());
+        let last = pending.insert(2, NOW);
+        assert!(pending.get(last, NOW + PENDING_LIFETIME).is_none());
+        let last = pending.insert(3, NOW);
+        pending.remove(last);
+        assert!(pending.get(last, NOW).is_none());
     }
 }

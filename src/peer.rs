@@ -11,7 +11,7 @@ use crate::config::Config;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// The client's address: the peer, or the address that the first untrusted hop had according to trusted proxies.
+/// The client's address: the peer's, or the nearest untrusted address that trusted proxies report.
 pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let peer = peer.ip().to_canonical();

@@ -60,8 +60,8 @@ fn unhex(text: &str) -> Option<[u8; BYTES]> {
         return None;
     }
     let mut bytes = [0; BYTES];
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
     }
     Some(bytes)
 }

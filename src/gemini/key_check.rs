@@ -104,8 +104,8 @@ pub async fn check_key(gemini: &GeminiClient, settings: &Settings, secret: &Secr
     };
     for request in check_requests(settings) {
         let (began, clock) = (clock::now(), clock::instant());
-        let asked = timeout(REQUEST_TIMEOUT, send_check(gemini, &request, secret)).await;
-        let answer = asked.unwrap_or_else(|_| {
+        let received = timeout(REQUEST_TIMEOUT, send_check(gemini, &request, secret)).await;
+        let answer = received.unwrap_or_else(|_| {
             CheckResponse::none(
                 Rule::AnswerTimeout,
                 "Gemini did not answer in time".to_owned(),
@@ -254,7 +254,7 @@ mod tests {
         let quota = r#"{"error":{"code":429,"message":"Resource has been exhausted"}}"#;
         let missing =
             r#"{"error":{"code":404,"message":"models/x is not found for API version v1beta"}}"#;
-        for (status, body, found) in [
+        for (status, body, expected) in [
             (200, r#"{"totalTokens":1}"#, "alive"),
             (400, invalid, "dead"),
             (200, r#"{"error":{"code":401,"message":"no"}}"#, "dead"),
@@ -273,12 +273,12 @@ mod tests {
             ),
         ] {
             let answer = classify_response(status, None, None, body.as_bytes());
-            let said = match CheckFinding::of(&answer.verdict) {
+            let finding = match CheckFinding::of(&answer.verdict) {
                 CheckFinding::Accepted => "alive",
                 CheckFinding::Refused(_) => "dead",
                 CheckFinding::Inconclusive => "unclear",
             };
-            assert_eq!(said, found, "{status} {body}");
+            assert_eq!(finding, expected, "{status} {body}");
         }
     }
 }

@@ -129,14 +129,14 @@ const ERROR_MESSAGES: [(&str, u16); 19] = [
 
 /// The verdict on a session that Google has closed.
 pub fn classify_close(code: u16, reason: &str) -> Verdict {
-    let begins = |(beginning, _): &&(&str, u16)| {
+    let is_match = |(beginning, _): &&(&str, u16)| {
         reason
             .get(..beginning.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(beginning))
     };
     let names_model = reason.contains(" is not found for API version ")
         || reason.contains("no longer available to new users");
-    let status = match (ERROR_MESSAGES.iter().find(begins), code) {
+    let status = match (ERROR_MESSAGES.iter().find(is_match), code) {
         (Some((_, status)), _) => *status,
         (None, _) if names_model => 404,
         (None, 1002 | 1003 | 1007..=1010) => 400,

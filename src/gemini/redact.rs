@@ -38,8 +38,8 @@ impl Default for Redactor {
 fn hash_bit(tail: [u8; TAIL_BYTES]) -> (usize, u64) {
     // 2^64 divided by the golden ratio: after the multiplication the upper bits depend on all bytes.
     let hash = u64::from_le_bytes(tail).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let place = usize::try_from(hash >> (64 - HASH_COUNT.ilog2())).unwrap_or_default();
-    (place / 64, 1 << (place % 64))
+    let bit = usize::try_from(hash >> (64 - HASH_COUNT.ilog2())).unwrap_or_default();
+    (bit / 64, 1 << (bit % 64))
 }
 
 impl Redactor {
@@ -132,7 +132,7 @@ impl Redactor {
 
 /// Beginnings of secrets, each with the minimum length of the rest.
 static PATTERNS: LazyLock<Vec<(memmem::Finder<'static>, usize)>> = LazyLock::new(|| {
-    let begins = [
+    let prefixes = [
         ("AIza", 30),
         ("AQ.", 20),
         ("gp_", 20),
@@ -142,8 +142,8 @@ static PATTERNS: LazyLock<Vec<(memmem::Finder<'static>, usize)>> = LazyLock::new
         ("projects/", 1),
         ("project_number:", 1),
     ];
-    begins
-        .map(|(begin, least)| (memmem::Finder::new(begin), least))
+    prefixes
+        .map(|(prefix, min_length)| (memmem::Finder::new(prefix), min_length))
         .into()
 });
 
@@ -151,22 +151,22 @@ static PATTERNS: LazyLock<Vec<(memmem::Finder<'static>, usize)>> = LazyLock::new
 fn pattern_ranges(text: &[u8]) -> Vec<(usize, usize)> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let mut ranges = Vec::new();
-    for (finder, least) in PATTERNS.iter() {
-        let begin = finder.needle();
+    for (finder, min_length) in PATTERNS.iter() {
+        let prefix = finder.needle();
         for start in finder.find_iter(text) {
-            let rest = &text[start + begin.len()..];
+            let rest = &text[start + prefix.len()..];
             let length = rest
                 .iter()
                 .position(|byte| !is_part(byte))
                 .unwrap_or(rest.len());
-            let names_a_thing = begin.ends_with(b":") || begin.ends_with(b"/");
-            if length >= *least {
-                let from = if names_a_thing {
-                    start + begin.len()
+            let is_label = prefix.ends_with(b":") || prefix.ends_with(b"/");
+            if length >= *min_length {
+                let from = if is_label {
+                    start + prefix.len()
                 } else {
                     start
                 };
-                ranges.push((from, start + begin.len() + length));
+                ranges.push((from, start + prefix.len() + length));
             }
         }
     }

@@ -225,12 +225,12 @@ mod tests {
     fn a_session_is_cancelled_when_google_confirms_it() {
         let newer = headers(&[("x-goog-upload-command", "upload")]);
         let older = HeaderMap::new();
-        let says = |status| headers(&[("x-goog-upload-status", status)]);
+        let upload_status = |status| headers(&[("x-goog-upload-status", status)]);
         let cases = [
-            (&newer, 200, says("active"), false),
-            (&newer, 200, says("final"), false),
-            (&older, 400, says("final"), false),
-            (&newer, 200, says("cancelled"), true),
+            (&newer, 200, upload_status("active"), false),
+            (&newer, 200, upload_status("final"), false),
+            (&older, 400, upload_status("final"), false),
+            (&newer, 200, upload_status("cancelled"), true),
             (&newer, 503, HeaderMap::new(), false),
             // Clients repeat the query where the status is missing.
             (&newer, 200, HeaderMap::new(), false),

@@ -158,8 +158,8 @@ impl KeyChecker<'_> {
     /// The row of a check: its last request, and an attempt for each request.
     fn row(&self, id: RequestId, due: &DueCheck, checked: &KeyCheck) -> NewRequestLog {
         let message = |rule: Rule, message: &str| {
-            let tells = rule != Rule::Success && !message.is_empty();
-            tells.then(|| self.redactor.redact_for_row(message))
+            let has_message = rule != Rule::Success && !message.is_empty();
+            has_message.then(|| self.redactor.redact_for_row(message))
         };
         let attempts = checked.steps.iter().map(|step| NewAttempt {
             upstream_key_id: due.id,

@@ -90,10 +90,10 @@ fn add_result(job: &Job, tested: Option<TestedKey>) {
             TestResult::Refused => progress.refused += 1,
             TestResult::Unclear => progress.unclear += 1,
         }
-        let place = progress
+        let index = progress
             .results
             .partition_point(|other| (other.result, other.id) < (tested.result, tested.id));
-        progress.results.insert(place, tested);
+        progress.results.insert(index, tested);
         progress.results.truncate(MAX_RESULTS);
     });
 }

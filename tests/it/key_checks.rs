@@ -29,13 +29,13 @@ async fn a_key_that_is_restored_at_google_becomes_available_again_by_itself() {
     let pool = TestPool::with_keys([FakeKey::healthy(KEYS[0], "1")]).await;
     pool.google.set_behaviour(KEYS[0], Behaviour::Invalid);
     assert_eq!(pool.fetch(TestRequest::Generate).await.status, 503);
-    let found = in_state(&pool, "invalid").await.remove(0);
-    assert!(found.next_check_at.is_some());
+    let before = in_state(&pool, "invalid").await.remove(0);
+    assert!(before.next_check_at.is_some());
 
     assert_eq!(run_checks_in(&pool, 9 * MINUTE).await, 0);
     assert_eq!(run_checks_in(&pool, 11 * MINUTE).await, 1);
-    let still = in_state(&pool, "invalid").await.remove(0);
-    assert_eq!(still.state_since, found.state_since);
+    let after = in_state(&pool, "invalid").await.remove(0);
+    assert_eq!(after.state_since, before.state_since);
     pool.google.set_behaviour(KEYS[0], Behaviour::Healthy);
     assert_eq!(run_checks_in(&pool, 59 * MINUTE).await, 0);
     assert_eq!(run_checks_in(&pool, 61 * MINUTE).await, 1);
@@ -77,8 +77,8 @@ async fn listing_models_alone_does_not_make_a_key_available() {
         assert_eq!(run_checks_in(&pool, wait).await, 1);
         eventually("the next check is later", async || {
             let key = pool.keys().await.remove(0);
-            let left = key.next_check_at? - clock::now();
-            (key.state == "invalid" && left + MINUTE > next && left <= next).then_some(())
+            let remaining = key.next_check_at? - clock::now();
+            (key.state == "invalid" && remaining + MINUTE > next && remaining <= next).then_some(())
         })
         .await;
     }

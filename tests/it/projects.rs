@@ -74,8 +74,8 @@ async fn keys_whose_errors_name_the_same_project_share_it() {
         assert_eq!(keys[0].project_id, keys[1].project_id);
         assert_eq!(keys[2].project, None);
         eventually("the server knows", async || {
-            let known = pool.app.keys.lock();
-            let number = |id| known.get(id).unwrap().project_number.clone();
+            let registry = pool.app.keys.lock();
+            let number = |id| registry.get(id).unwrap().project_number.clone();
             (number(keys[0].id) == shared && number(keys[1].id) == shared).then_some(())
         })
         .await;

@@ -124,10 +124,11 @@ fn rule_of_billing(status: u16, body: &ErrorBody) -> Option<Rule> {
         return None;
     }
     // A 402 or 429 never quotes the client's input.
-    let says = |text| status != 403 && body.message.contains(text);
-    if says("spending cap") {
+    let mentions = |text| status != 403 && body.message.contains(text);
+    if mentions("spending cap") {
         Some(Rule::SpendingCap)
-    } else if says("prepayment credits are depleted") || body.info("BILLING_DISABLED").is_some() {
+    } else if mentions("prepayment credits are depleted") || body.info("BILLING_DISABLED").is_some()
+    {
         Some(Rule::BillingEmpty)
     } else {
         None

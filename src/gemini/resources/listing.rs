@@ -83,8 +83,11 @@ impl ResourceListing {
         let query = path_and_query
             .split_once('?')
             .map_or("", |(_, query)| query);
-        let asked = query_parameter(query, self.cursor_parameter()).filter(|text| !text.is_empty());
-        let Some(text) = asked else { return Ok(None) };
+        let position =
+            query_parameter(query, self.cursor_parameter()).filter(|text| !text.is_empty());
+        let Some(text) = position else {
+            return Ok(None);
+        };
         let cursor = match self.format {
             ListFormat::OpenAi => {
                 let name = ResourceName::of_id(self.kind, &text);
@@ -296,8 +299,8 @@ mod tests {
             project_id: ProjectId(12),
             token: "a-b=/+".to_owned(),
         };
-        let asked = "/v1beta/files?pageSize=2&pageToken=pool-12-a-b%3D%2F%2B";
-        assert_eq!(native.cursor(asked), Ok(Some(cursor)));
+        let path = "/v1beta/files?pageSize=2&pageToken=pool-12-a-b%3D%2F%2B";
+        assert_eq!(native.cursor(path), Ok(Some(cursor)));
         assert_eq!(native.cursor("/v1beta/files?pageToken="), Ok(None));
         assert_eq!(
             native.cursor("/v1beta/files?pageToken=x"),
@@ -307,10 +310,10 @@ mod tests {
             native.cursor("/v1beta/files?pageToken=pool-x-y"),
             Err(InvalidCursor)
         );
-        assert_eq!(native.page_path(asked, None), "/v1beta/files?pageSize=2");
+        assert_eq!(native.page_path(path, None), "/v1beta/files?pageSize=2");
         assert_eq!(native.page_path("/v1beta/files", Some("")), "/v1beta/files");
         assert_eq!(
-            native.page_path(asked, Some("a-b=/+")),
+            native.page_path(path, Some("a-b=/+")),
             "/v1beta/files?pageSize=2&pageToken=a-b%3D%2F%2B"
         );
         let openai = listing("GET /v1beta/openai/files").unwrap();
@@ -318,8 +321,8 @@ mod tests {
             name: ResourceName::of_text("files/a").unwrap(),
             id: "files/a".to_owned(),
         };
-        let asked = "/v1beta/openai/files?after=files%2Fa&limit=1";
-        assert_eq!(openai.cursor(asked), Ok(Some(after)));
+        let path = "/v1beta/openai/files?after=files%2Fa&limit=1";
+        assert_eq!(openai.cursor(path), Ok(Some(after)));
     }
 
     #[test]

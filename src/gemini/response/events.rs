@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use crate::gemini::response::json::JsonScanner;
 
-/// Maximum number of bytes before the first event counts as no error.
+/// Maximum number of bytes to wait for the first event.
 const MAX_FIRST_EVENT_BYTES: usize = 64 * 1024;
 
 /// Longer names of events are ignored.

@@ -242,10 +242,10 @@ impl Browser {
         self.session.execute(&axe, &[]).await;
         let run = "
             const done = arguments[arguments.length - 1];
-            const told = violation => violation.id + ': ' + violation.help + ': '
+            const describe = violation => violation.id + ': ' + violation.help + ': '
                 + violation.nodes.map(node => node.target + ' ' + node.failureSummary).join('; ');
             axe.run(document, {resultTypes: ['violations']}).then(results => done(
-                results.violations.filter(({impact}) => ['serious', 'critical'].includes(impact)).map(told)
+                results.violations.filter(({impact}) => ['serious', 'critical'].includes(impact)).map(describe)
             ));
         ";
         serde_json::from_value(self.session.execute(run, &[]).await).unwrap()

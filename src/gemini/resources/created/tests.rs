@@ -34,9 +34,9 @@ fn words(observed: &ObservedResources) -> String {
         expires_at,
     } in &observed.resources
     {
-        let born = if *is_created { "+" } else { "" };
+        let marker = if *is_created { "+" } else { "" };
         let expiry = expires_at.map(|at| format!("@{at}")).unwrap_or_default();
-        words.push(format!("{born}{name}{expiry}"));
+        words.push(format!("{marker}{name}{expiry}"));
     }
     words.extend(observed.job.as_ref().map(|job| format!("{:?}", job.state)));
     words.join(" ")
