@@ -1,5 +1,4 @@
-//! `Jobs`: background jobs that admins have started, with their progress, and keys that wait for a confirmation. All in
-//! memory.
+//! `Jobs`: background jobs of admins, with their progress, and keys that wait for a confirmation. All in memory.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

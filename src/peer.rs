@@ -42,8 +42,8 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     address.or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
-/// The base URL for clients: `PUBLIC_URL`, else the request's host with the scheme that a trusted proxy reports;
-/// without a trailing slash.
+/// The base URL for clients: `PUBLIC_URL`, else the request's host with the scheme that a trusted proxy reports. No
+/// trailing slash.
 pub fn base_url(peer: SocketAddr, headers: &HeaderMap, config: &Config) -> String {
     if let Some(url) = &config.public_url {
         return url.trim_end_matches('/').to_owned();

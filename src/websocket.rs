@@ -40,8 +40,7 @@ pub fn accept_headers(request: &Parts) -> Option<HeaderMap> {
     })
 }
 
-/// The headers of our own handshake, which every attempt may send again. No extension is offered that would change
-/// frames.
+/// The headers of our own handshake, which every attempt may send again. It offers no extensions.
 pub fn handshake_headers() -> HeaderMap {
     let key = STANDARD.encode(rand::random::<[u8; 16]>());
     let key = HeaderValue::from_str(&key).expect("base64 is ASCII");

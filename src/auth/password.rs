@@ -52,8 +52,7 @@ pub fn generate() -> String {
     groups.collect::<Vec<_>>().join("-")
 }
 
-/// Hashes a password with a salt of its own: an argon2id PHC string. Takes tens of milliseconds, on a thread of its
-/// own.
+/// Hashes a password with a salt of its own: an argon2id PHC string. Takes tens of milliseconds.
 pub async fn hash(password: &str) -> String {
     let password = password.to_owned();
     run_blocking(move || hash_blocking(&password)).await
@@ -70,8 +69,7 @@ pub async fn verify(password: &str, hash: Option<&str>) -> bool {
 }
 
 fn hash_blocking(password: &str) -> String {
-    let salt =
-        SaltString::encode_b64(&rand::random::<[u8; 16]>()).expect("16 bytes are a valid salt");
+    let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).expect("16 bytes are a salt");
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
     hash.expect("argon2 takes any password").to_string()
 }
@@ -85,10 +83,7 @@ fn matches(password: &str, hash: &str) -> bool {
 }
 
 async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let _permit = HASHING_PERMITS
-        .acquire()
-        .await
-        .expect("the semaphore is never closed");
+    let _permit = HASHING_PERMITS.acquire().await.expect("it is never closed");
     let done = tokio::task::spawn_blocking(work).await;
     done.expect("hashing does not panic")
 }

@@ -1,5 +1,4 @@
-//! Deletes log rows older than the retention setting, old daily usage counts, and records of resources that Google has
-//! deleted.
+//! Deletes expired log rows, old daily usage counts, and records of resources that Google has deleted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,4 @@
-//! Checks keys that are unavailable or new, so that they become available or are excluded before a client's request
-//! needs them.
+//! Checks unavailable and new keys, so that requests use them again or never use an invalid one.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -91,10 +91,7 @@ async fn hold(mut script: Command, pool: &TestPool) {
     assert_eq!(outcomes, expected, "{rows:#?}");
     let turns: Vec<_> = rows.iter().filter_map(|row| row.turns).collect();
     assert_eq!(turns, [1, 1, 1, 0]);
-    assert_eq!(
-        rows[1].project_id, rows[0].project_id,
-        "the session was resumed"
-    );
+    assert_eq!(rows[1].project_id, rows[0].project_id, "it was resumed");
     pool.assert_sums_agree().await;
 }
 

@@ -1,5 +1,4 @@
-//! Real clients find their resources in the project that has them: while other keys cool down, fail and recover, and
-//! after a restart.
+//! Real clients find their resources while other keys cool down, fail and recover, and after a restart.
 //!
 //! `tests/run` installs the clients; without them these tests report that and pass. Each script runs twice: the first
 //! run creates resources and prints their names, the second run receives them.

@@ -224,8 +224,7 @@ fn rule_of_404(body: &ErrorBody, context: ErrorContext) -> Rule {
     }
 }
 
-/// The longest limit wins: no quota at all, then the day, then the minute; `RetryInfo` only sets the pause within a
-/// minute.
+/// The longest limit wins: no quota at all, then the day, then the minute; `RetryInfo` only sets the pause.
 fn rule_of_429(body: &ErrorBody, context: ErrorContext) -> Rule {
     let violates = |window| {
         body.violations

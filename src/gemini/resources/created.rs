@@ -1,5 +1,4 @@
-//! `CreatedResourcesReader`: reads the names of resources from a response as it streams, and the state of asynchronous
-//! jobs.
+//! `CreatedResourcesReader`: reads resource names and the state of asynchronous jobs from a streamed response.
 
 use serde_json::Value;
 
@@ -462,8 +461,7 @@ impl CreatedResourcesReader {
 }
 
 impl JobFields {
-    /// An operation states `done`, but a completed upload to a store has only a response. A batch's state takes
-    /// precedence.
+    /// An operation states `done`, a completed upload to a store has only a response. A batch's state is decisive.
     fn state(&self) -> AsyncJobState {
         let state = self.state.as_deref().unwrap_or_default();
         let state = state.rsplit('_').next().unwrap_or_default();

@@ -101,8 +101,7 @@ impl ResourceName {
         Self::of_segments(&segments)
     }
 
-    /// The resource of this kind with this id, or the one that the id names in full, as Google's ids for OpenAI clients
-    /// do.
+    /// The resource of this kind with this id, or the one that the id names in full (OpenAI ids at Google).
     pub fn of_id(kind: ResourceKind, id: &str) -> Option<Self> {
         if kind == ResourceKind::LiveSession {
             return Self::of_handle(id);
@@ -148,8 +147,7 @@ impl ResourceName {
         iter::successors(Some(self.clone()), Self::parent)
     }
 
-    /// An id of the OpenAI layer may be Google's full name, as in `/openai/batches/batches%2Fabc` (seen from OpenAI's
-    /// own client).
+    /// An id of the OpenAI layer may be Google's full name, as in `/openai/batches/batches%2Fabc` (from OpenAI's client).
     fn of_openai(collection: &str, rest: &[&str]) -> Option<Self> {
         let kind = match collection {
             "files" => ResourceKind::File,

@@ -60,8 +60,7 @@ impl Inflater {
             match &mut self.stage {
                 Stage::Body | Stage::Ended => break,
                 Stage::DeflateStart => {
-                    // The low four bits of a zlib header mean "deflate"; raw deflate of real servers never begins with
-                    // them.
+                    // The low four bits of a zlib header mean "deflate"; no real raw deflate begins so.
                     self.inner = Decompress::new(byte & 0x0f == 8);
                     self.stage = Stage::Body;
                 }

@@ -272,7 +272,7 @@ impl JsonScanner {
         self.slots[index].kept.too_long || self.slots[index].pending.too_long
     }
 
-    /// Passes the values of complete documents at path `index` on, oldest first, and removes them; `false`: some were
+    /// Passes the values of complete documents at path `index` on, oldest first, and removes them; `false`: some are
     /// lost.
     pub fn drain_complete(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
         self.slots[index].kept.drain(take)

@@ -43,10 +43,7 @@ pub async fn open_session(
     if response.status() == 101 {
         assert!(websocket::is_accepted(&asking, response.headers()));
         let extensions = response.headers().get("sec-websocket-extensions");
-        assert_eq!(
-            extensions, None,
-            "no extension that changes frames is accepted"
-        );
+        assert_eq!(extensions, None, "no extension is accepted");
         let connection = hyper::upgrade::on(&mut response).await.unwrap();
         return Ok(websocket::open(connection, Role::Client).await);
     }

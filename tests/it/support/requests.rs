@@ -1,5 +1,4 @@
-//! `TestRequest`: the requests of test clients, by surface and delivery, and `ClientResponse`: the response as
-//! received.
+//! `TestRequest`: the requests of test clients, by surface and delivery; `ClientResponse`: their responses.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use http::{HeaderMap, StatusCode};
