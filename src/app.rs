@@ -1,4 +1,4 @@
-//! `App`: what every handler is given.
+//! `App`: the state that all handlers share.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -37,56 +37,56 @@ use crate::storage::{
     upstream_keys,
 };
 
-/// What was sent so long ago does not count in any minute.
+/// Requests older than this count in no minute window.
 const MINUTE_WINDOW: Duration = Duration::from_secs(61);
 
-/// A running server's state. What the admin may change is read from the database and swapped whole.
+/// A running server's state. Data that the admin may change is read from the database and replaced as a whole.
 #[derive(Debug)]
 pub struct App {
     pub config: Config,
     pub db: Db,
     pub recorder: Recorder,
     pub keys: SharedKeyRegistry,
-    /// Where requests wait for a key.
+    /// Requests that wait for an upstream key.
     pub key_queue: Arc<KeyQueue>,
     pub admission: SharedAdmission,
     pub gemini: GeminiClient,
     pub request_ids: RequestIdGenerator,
     pub auth_failures: Mutex<AuthFailures>,
-    /// Where each client's things are made.
+    /// The project in which each client creates its resources.
     project_affinity: Mutex<ProjectAffinity>,
-    /// What was made lately.
+    /// Recently created resources.
     recent_resources: Mutex<RecentResources>,
-    /// Wrong passwords of the dashboard.
+    /// Failed sign-ins to the dashboard.
     login_throttle: Mutex<LoginThrottle>,
-    /// What admins have begun that takes longer than a page.
+    /// Background jobs that admins have started.
     pub jobs: Jobs,
-    /// How many bytes of request bodies are in memory.
+    /// Bytes of request bodies in memory.
     pub held_bytes: AtomicU64,
-    /// Requests refused while no more rows fit into memory, not yet told by a row.
+    /// Requests refused while the row queue was full, not yet recorded in a row.
     pub unrecorded_refusals: AtomicU64,
-    /// Cancelled when the server is told to stop: what would go on for ever ends.
+    /// Cancelled when the server is stopped: ends all endless loops.
     pub stopping: CancellationToken,
-    /// Live sessions, which outlive the connections of HTTP that they came on.
+    /// Live sessions, which outlive their HTTP connections.
     pub live_sessions: TaskTracker,
-    /// Set when what still runs is being cut off.
+    /// Set while the server cuts off the remaining requests.
     pub is_cutting_off: AtomicBool,
     hash_key: HashKey,
     revision: AtomicI64,
     settings: RwLock<Arc<Settings>>,
     client_keys: RwLock<Arc<ClientKeys>>,
     redactor: RwLock<Arc<Redactor>>,
-    /// The backup that is being made, if one is.
+    /// The running backup, if any.
     pub backups: BackupJob,
     /// Secrets of new client keys that were not shown yet.
     one_time_secrets: Mutex<OneTimeSecrets>,
     unrecorded_requests: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
-    /// Held while what was changed is taken over.
+    /// Held during a reload.
     reload_lock: tokio::sync::Mutex<()>,
 }
 
 impl App {
-    /// Reads everything from a migrated database.
+    /// Loads the state from a migrated database.
     pub async fn load(
         config: Config,
         gemini: GeminiClient,
@@ -135,7 +135,7 @@ impl App {
         Ok(app)
     }
 
-    /// Takes over what earlier runs have learnt and counted.
+    /// Loads the limits and usage that earlier runs have stored.
     async fn load_quotas(&self, now: Timestamp) -> Result<()> {
         let db = &self.db.readers;
         let limits = quotas::list_limits(db).await?;
@@ -158,20 +158,20 @@ impl App {
         Ok(())
     }
 
-    /// Takes over what was changed in the database since the last time. Returns whether anything was.
+    /// Loads the rows that changed since the last reload. Returns whether there were any.
     pub async fn reload(&self, now: Timestamp) -> Result<bool> {
-        // One at a time: who has read before another's change must not put back what that took away.
+        // One reload at a time: an older read must not overwrite a newer one.
         let _guard = self.reload_lock.lock().await;
-        let known = self.revision.load(Ordering::Relaxed);
+        let loaded = self.revision.load(Ordering::Relaxed);
         let current = revision::current(&self.db.readers).await?;
-        if current == known {
+        if current == loaded {
             return Ok(false);
         }
         let rows = settings::list(&self.db.readers).await?;
         let clients = client_keys::list_for_proxy(&self.db.readers).await?;
-        let (keys, removed) = upstream_keys::list_changed(&self.db.readers, known).await?;
-        let cleared = projects::list_cleared(&self.db.readers, known).await?;
-        let cooldowns = cooldowns::list_changed(&self.db.readers, known, now).await?;
+        let (keys, removed) = upstream_keys::list_changed(&self.db.readers, loaded).await?;
+        let cleared = projects::list_cleared(&self.db.readers, loaded).await?;
+        let cooldowns = cooldowns::list_changed(&self.db.readers, loaded, now).await?;
         self.apply_settings(&rows);
         self.load_limit_usage(clients.iter().map(|(_, client)| client), now)
             .await?;
@@ -182,8 +182,7 @@ impl App {
         let mut shared = self.keys.lock();
         shared.set_policy(KeyPolicy::of(&self.settings()));
         for key in keys {
-            // Keys that were never used stand before all others, in an order by chance: a list often has its dead
-            // keys side by side.
+            // Keys that were never used come first, in random order: lists often have their dead keys side by side.
             let turn = key
                 .last_used_at
                 .map_or_else(|| -rand::random_range(1..i64::MAX), lease_order_at);
@@ -222,12 +221,12 @@ impl App {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The random key of this installation.
+    /// The random hash key of this installation.
     pub fn hash_key(&self) -> &HashKey {
         &self.hash_key
     }
 
-    /// Reads what keys have used whose limits are new here.
+    /// Loads the usage of keys whose limits are new.
     async fn load_limit_usage(
         &self,
         clients: impl Iterator<Item = &ClientKey>,
@@ -258,7 +257,7 @@ impl App {
             .clone()
     }
 
-    /// Wrong passwords of the dashboard.
+    /// Failed sign-ins to the dashboard.
     pub fn login_throttle(&self) -> MutexGuard<'_, LoginThrottle> {
         self.login_throttle
             .lock()
@@ -278,7 +277,7 @@ impl App {
             .clone()
     }
 
-    /// Remembers a request that has begun, so that it gets a row while it runs.
+    /// Registers a started request, so that it gets a row while it runs.
     pub fn track_request(&self, row: &Arc<Mutex<NewRequestLog>>, now: Timestamp) {
         let mut unrecorded_requests = self
             .unrecorded_requests
@@ -287,12 +286,12 @@ impl App {
         unrecorded_requests.push_back((now, Arc::downgrade(row)));
     }
 
-    /// Hands in the rows of requests that have run since before `time`, as they are now, each once.
+    /// Records the rows of requests that have run since before `time`, in their current state, each once.
     pub fn record_running(&self, time: Timestamp) {
         for row in self.take_running_since(time) {
             let row = row.lock().unwrap_or_else(PoisonError::into_inner);
             if row.outcome.is_none() {
-                // Under the lock: the final row comes after this one.
+                // Under the lock, so that the final row is recorded after this one.
                 self.recorder.record_running(Box::new(row.clone()));
             }
         }
@@ -303,7 +302,7 @@ impl App {
             .unrecorded_requests
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // Where the clock went back the front may wait, but never longer than the clock was off.
+        // If the clock was set back, the first entry may be late, by no more than that difference.
         let count = unrecorded_requests
             .iter()
             .take_while(|(began, _)| *began <= time)
@@ -318,7 +317,7 @@ impl App {
         let mut settings = Settings::default();
         for (name, value) in rows {
             if let Err(error) = settings.set(name, value) {
-                tracing::warn!(setting = name, "a setting is ignored: {error}");
+                tracing::warn!(setting = name, "setting ignored: {error}");
             }
         }
         self.gemini.apply_settings(&settings);
@@ -326,6 +325,6 @@ impl App {
     }
 }
 
-fn swap<T>(place: &RwLock<Arc<T>>, value: T) {
-    *place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+fn swap<T>(current: &RwLock<Arc<T>>, value: T) {
+    *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
 }

@@ -1,4 +1,4 @@
-//! Rebuilds when a migration comes or goes, because they are embedded.
+//! Rebuilds when a migration is added or removed, because they are embedded.
 
 fn main() {
     println!("cargo:rerun-if-changed=migrations");

@@ -1,4 +1,4 @@
-//! `Timestamp`, and `now`: the only place that asks the system for the time.
+//! `Timestamp`, and `now`: the only place that reads the system's clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A moment, in unix milliseconds; written as RFC 3339 in UTC, stored as a whole number.
+/// A point in time, in unix milliseconds; serialized as RFC 3339 in UTC, stored as an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Timestamp(i64);
@@ -23,7 +23,7 @@ pub fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_millisecond())
 }
 
-/// A reading of the clock that never jumps, for durations.
+/// A monotonic reading, for durations.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that reads the system's clock"
@@ -32,7 +32,7 @@ pub fn instant() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// The same as timers count it: a test that stops time stops both.
+/// A monotonic reading of the timer's clock, which tests can pause.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that reads the system's clock"
@@ -55,13 +55,13 @@ impl Timestamp {
         self.to_string()
     }
 
-    /// When the hour of UTC began that this is in, as hourly sums have it.
+    /// The start of its hour in UTC, as in hourly rollups.
     #[must_use]
     pub fn start_of_hour(self) -> Self {
         Self(self.0.div_euclid(HOUR_MS).saturating_mul(HOUR_MS))
     }
 
-    /// The same moment for calendar arithmetic; years beyond 9999 are cut there.
+    /// The same point in time for calendar arithmetic; years beyond 9999 are capped.
     pub fn to_jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(if self.0 < 0 {
             jiff::Timestamp::MIN
@@ -116,7 +116,7 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = jiff::Error;
 
-    /// Any RFC 3339 moment; the offset may be other than `Z`.
+    /// Parses any RFC 3339 time; the offset may differ from `Z`.
     fn from_str(text: &str) -> Result<Self, jiff::Error> {
         text.parse::<jiff::Timestamp>().map(Self::from)
     }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_written_in_utc_with_milliseconds_and_read_back() {
+    fn a_timestamp_is_formatted_in_utc_with_milliseconds_and_parsed_back() {
         let moment = Timestamp::from_millis(1_795_334_400_007);
 
         assert_eq!(moment.to_rfc3339(), "2026-11-22T08:00:00.007Z");

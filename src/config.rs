@@ -8,10 +8,10 @@ use reqwest::Url;
 
 use crate::pool::secret::Secret;
 
-/// How many characters a password has at least.
+/// Minimum length of a password, in characters.
 pub const MIN_PASSWORD_CHARACTERS: usize = 8;
 
-/// Where the database is; every command takes it.
+/// The location of the database; an argument of every command.
 #[derive(Debug, Clone, Args)]
 pub struct DatabaseArgs {
     /// The SQLite file, as a URL
@@ -24,7 +24,7 @@ pub struct DatabaseArgs {
     pub database_url: String,
 }
 
-/// Where Google is; every command that asks it takes it.
+/// The URL of Google; an argument of every command that sends requests to it.
 #[derive(Debug, Clone, Args)]
 pub struct UpstreamArgs {
     /// Where requests are sent
@@ -37,7 +37,7 @@ pub struct UpstreamArgs {
 }
 
 impl UpstreamArgs {
-    /// Checks what was given.
+    /// Validates the URL.
     pub fn url(&self) -> Result<Url, InvalidConfig> {
         let url = Url::parse(&self.upstream_url).ok();
         let url =
@@ -51,7 +51,7 @@ impl UpstreamArgs {
     }
 }
 
-/// What `serve` is told. Empty variables count as unset.
+/// The arguments of `serve`. Empty variables count as unset.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// The address to listen on
@@ -73,25 +73,25 @@ pub struct ServeArgs {
     pub master_key: Option<String>,
     #[arg(long, env = "MASTER_KEY_FILE", hide = true)]
     pub master_key_file: Option<String>,
-    /// Addresses or networks of proxies in front whose `x-forwarded-for` is believed
+    /// Addresses or networks of proxies in front whose `x-forwarded-for` is trusted
     #[arg(long, env = "TRUSTED_PROXIES", hide = true)]
     pub trusted_proxies: Option<String>,
-    /// How clients reach the server from outside
+    /// URL at which clients reach the server
     #[arg(long, env = "PUBLIC_URL", hide = true)]
     pub public_url: Option<String>,
-    /// How the log is written
+    /// Format of the log
     #[arg(long, env = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
     Json,
 }
 
-/// What a server is started with, checked.
+/// The validated configuration of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: SocketAddr,
@@ -104,11 +104,11 @@ pub struct Config {
     pub first_admin: FirstAdmin,
 }
 
-/// Who may administer as long as nobody may.
+/// The admin to create if there is none.
 #[derive(Debug, Clone)]
 pub struct FirstAdmin {
     pub username: String,
-    /// `None`: one is made and printed.
+    /// `None`: a password is generated and printed.
     pub password: Option<Secret>,
 }
 
@@ -133,7 +133,7 @@ impl InvalidConfig {
 }
 
 impl Config {
-    /// Checks what was given.
+    /// Validates the arguments.
     pub fn new(database: DatabaseArgs, serve: ServeArgs) -> Result<Self, InvalidConfig> {
         if [&serve.master_key, &serve.master_key_file]
             .into_iter()
@@ -168,7 +168,7 @@ impl Config {
     }
 }
 
-/// Whether `text` can travel in a header, as a key must.
+/// Whether `text` can be sent in a header, as a key must be.
 pub fn is_header_safe(text: &str) -> bool {
     !text.is_empty() && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -187,12 +187,12 @@ fn public_url(text: &str) -> Result<Option<String>, InvalidConfig> {
     match url.filter(is_fit) {
         Some(_) => Ok(Some(text.trim_end_matches('/').to_owned())),
         None => Err(InvalidConfig(format!(
-            "PUBLIC_URL must be how clients reach the server, like https://gemini.example.com, not {text}"
+            "PUBLIC_URL must be the address at which clients reach the server, like https://gemini.example.com, not {text}"
         ))),
     }
 }
 
-/// Whether a password is one of those that everybody tries first.
+/// Whether a password is one of the most common ones.
 pub fn is_common_password(password: &str) -> bool {
     const WELL_KNOWN: [&str; 8] = [
         "password",
@@ -227,14 +227,14 @@ fn secrets(name: &str, text: Option<&str>) -> Result<Vec<Secret>, InvalidConfig>
         .map(str::trim)
         .filter(|part| !part.is_empty());
     let secret = |(number, part): (usize, &str)| {
-        let wrong = || {
+        let invalid = || {
             InvalidConfig(format!(
-                "{name}: entry {number} has characters that no key has, such as a space"
+                "{name}: entry {number} contains characters that are invalid in a key, such as a space"
             ))
         };
         is_header_safe(part)
             .then(|| Secret::new(part))
-            .ok_or_else(wrong)
+            .ok_or_else(invalid)
     };
     (1..).zip(parts).map(secret).collect()
 }
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_unsafe_or_cannot_work_is_refused() {
+    fn unsafe_and_unusable_values_are_refused() {
         let cases: [&[&str]; 7] = [
             &["--public-url", "gemini.example.com"],
             &["--master-key", "secret"],

@@ -1,19 +1,19 @@
-//! `Error`: why a handler fails, its status, its public message. No HTML, no JSON.
+//! `Error`: the reason why a handler fails, its status, and its public message. No HTML, no JSON.
 
 use http::StatusCode;
 
 use crate::storage;
 
-/// Why a page or an answer cannot be given.
+/// The reason why a page or a response cannot be given.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What was asked for is not there; the text names it.
+    /// Contains the name of the missing thing.
     #[error("{0} not found")]
     NotFound(String),
-    /// What was sent cannot be done as it is; the text says why.
+    /// A valid request that cannot be carried out; contains the reason.
     #[error("{0}")]
     Invalid(String),
-    /// The form does not come from a page of ours, or from one that is too old.
+    /// The form has no valid CSRF token.
     #[error("the form was not sent by a current page of this dashboard")]
     InvalidCsrfToken,
     #[error("the form is too large")]
@@ -34,7 +34,7 @@ impl Error {
             Self::InvalidCsrfToken => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
-            // Its text goes to the log only.
+            // Only the log contains its text.
             Self::Storage(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

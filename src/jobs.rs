@@ -1,5 +1,4 @@
-//! `Jobs`: what admins have begun that takes longer than a page, with its progress; and what they have pasted and not yet
-//! confirmed. All of it in memory.
+//! `Jobs`: background jobs of admins, with their progress, and keys that wait for a confirmation. All in memory.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,21 +12,21 @@ use crate::pool::keys::import::{ImportedKey, KeyImport};
 use crate::pool::keys::upstream_key::{KeyAttributes, KeyState, UpstreamKeyId};
 use crate::storage::audit::Actor;
 
-/// So many jobs are remembered.
+/// Maximum number of jobs kept.
 const MAX_JOBS: usize = 50;
-/// So many things that wait for a yes are kept, each for so long.
+/// Maximum number of pending confirmations, and their lifetime.
 const MAX_PENDING: usize = 8;
 const PENDING_LIFETIME: Duration = Duration::from_mins(15);
-/// So many results of a check of many keys are kept: those that did not pass first.
+/// Maximum number of results kept of a test of many keys: failed ones first.
 pub const MAX_RESULTS: usize = 200;
 
 /// All jobs of a running server.
 #[derive(Debug, Default)]
 pub struct Jobs {
     recent: Mutex<VecDeque<Arc<Job>>>,
-    /// What was pasted and not yet added.
+    /// Keys that were pasted and not yet imported.
     pub pasted: PendingConfirmations<KeyImport>,
-    /// All keys that matched when somebody was asked whether to change them: those, and no others, are changed.
+    /// All keys that matched when the admin was asked to confirm a change: exactly these are changed.
     pub matched: PendingConfirmations<Vec<UpstreamKeyId>>,
     changes: JobQueue,
     tests: JobQueue,
@@ -39,34 +38,34 @@ struct JobQueue {
     notify: Notify,
 }
 
-/// What is being done, and how far it is. The keys themselves only their [`JobWork`] has, which ends with the work: a job is
-/// remembered for long, and secrets are not to be.
+/// A job and its progress. Only its [`JobWork`] contains the keys, and is dropped with the work: a job is kept for
+/// long, which secrets must not be.
 #[derive(Debug)]
 pub struct Job {
-    /// Random: it stands in URLs.
+    /// Random, because it is part of URLs.
     pub id: u64,
     pub actor: Actor,
     pub started_at: Timestamp,
     pub kind: JobKind,
-    /// How many keys it is about.
+    /// Number of keys to process.
     pub total: usize,
     progress: Mutex<JobProgress>,
     changed_notify: Notify,
 }
 
-/// What is to be done with keys.
+/// The work of a job, with its keys.
 #[derive(Debug)]
 pub enum JobWork {
     Test(Vec<UpstreamKeyId>),
     Change(Vec<UpstreamKeyId>, KeyChange),
     Import {
         keys: Vec<ImportedKey>,
-        /// Whether what is said of known keys is taken over.
+        /// Whether the attributes of known keys are updated.
         update: bool,
     },
 }
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobKind {
     Test,
@@ -89,31 +88,31 @@ pub enum KeyChange {
     },
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Debug, Clone, Default)]
 pub struct JobProgress {
     pub done: usize,
     pub ended: bool,
-    /// Why it ended early.
+    /// The error that ended it early.
     pub failed: Option<String>,
-    /// How many keys truly changed: not those that are gone, or were so already.
+    /// Number of keys that changed: without removed keys and those already in the new state.
     pub changed: usize,
-    /// Of an import.
+    /// For imports.
     pub new: usize,
     pub restored: usize,
     pub known: usize,
-    /// Of a restore: their secrets are wiped.
+    /// For restores: keys whose secrets are wiped.
     pub wiped: usize,
     /// The first and the last revision of its acts.
     pub revisions: Option<(i64, i64)>,
-    /// Of a test.
+    /// For tests.
     pub alive: usize,
     pub refused: usize,
     pub unclear: usize,
     pub results: Vec<TestedKey>,
 }
 
-/// What came of looking at one key; the names are those of the JSON.
+/// The result of one key's test; the field names are those of the JSON.
 #[derive(Debug, Clone, Serialize)]
 pub struct TestedKey {
     pub id: UpstreamKeyId,
@@ -122,29 +121,29 @@ pub struct TestedKey {
     pub result: TestResult,
     pub state: KeyState,
     pub status: Option<u16>,
-    /// `None`: it succeeded.
+    /// `None`: the key works.
     pub rule: Option<&'static str>,
     /// Redacted.
     pub error: Option<String>,
     pub duration_ms: u64,
 }
 
-/// What a look at a key tells of it.
+/// The conclusion of a key's test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TestResult {
     Refused,
-    /// The answer says nothing about the key.
+    /// The response proves nothing about the key.
     Unclear,
     Alive,
 }
 
-/// What waits for a yes: a few things, each for a while, under random names that stand in URLs and forms.
+/// Pending confirmations: a few, each with a limited lifetime, by random ids that are part of URLs and forms.
 #[derive(Debug)]
 pub struct PendingConfirmations<T>(Mutex<VecDeque<(Timestamp, u64, Arc<T>)>>);
 
 impl JobWork {
-    /// How many keys it is about.
+    /// Number of keys to process.
     pub fn total(&self) -> usize {
         match self {
             Self::Test(ids) | Self::Change(ids, _) => ids.len(),
@@ -172,7 +171,7 @@ impl Job {
         progress.unwrap_or_else(PoisonError::into_inner).ended
     }
 
-    /// Changes what is known of its progress, and wakes those who look.
+    /// Changes its progress, and wakes all waiting tasks.
     pub fn update_progress(&self, change: impl FnOnce(&mut JobProgress)) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut progress);
@@ -180,7 +179,7 @@ impl Job {
         self.changed_notify.notify_waiters();
     }
 
-    /// Waits until it has ended, but no longer than `limit`.
+    /// Waits until it has ended, or until `limit` is over.
     pub async fn wait_until_ended(&self, limit: Duration) -> JobProgress {
         let ended = async {
             loop {
@@ -191,14 +190,14 @@ impl Job {
                 changed_notify.await;
             }
         };
-        // Whoever has waited long enough sees how far it is.
+        // After the time limit the current progress is returned.
         let _ = tokio::time::timeout(limit, ended).await;
         self.progress()
     }
 }
 
 impl Jobs {
-    /// Has a job done by the server's tasks, after those that wait already.
+    /// Queues a job, after those that already wait.
     pub fn start(&self, work: JobWork, actor: Actor, now: Timestamp) -> Arc<Job> {
         let job = Arc::new(Job {
             id: rand::random(),
@@ -211,7 +210,7 @@ impl Jobs {
         });
         let mut jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.push_back(job.clone());
-        // One that goes on is not forgotten: its page would say that it was interrupted.
+        // A running job is kept: otherwise its page would report that it was interrupted.
         while jobs.len() > MAX_JOBS
             && let Some(ended) = jobs.iter().position(|job| job.has_ended())
         {
@@ -229,30 +228,30 @@ impl Jobs {
         job
     }
 
-    /// A job that is still remembered.
+    /// A job that is still kept.
     pub fn find(&self, id: u64) -> Option<Arc<Job>> {
         let jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         jobs.iter().find(|job| job.id == id).cloned()
     }
 
-    /// Those that are under way, or wait for their turn.
+    /// Jobs that run or wait.
     pub fn running(&self) -> Vec<Arc<Job>> {
         let jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let running = jobs.iter().filter(|job| !job.has_ended());
         running.cloned().collect()
     }
 
-    /// The next change of keys to make.
+    /// Waits for the next job that changes keys.
     pub async fn next_change(&self) -> (Arc<Job>, JobWork) {
         self.changes.next().await
     }
 
-    /// The next test of keys to make.
+    /// Waits for the next job that tests keys.
     pub async fn next_test(&self) -> (Arc<Job>, JobWork) {
         self.tests.next().await
     }
 
-    /// Forgets what nobody has said yes to in time.
+    /// Removes expired confirmations.
     pub fn remove_expired(&self, now: Timestamp) {
         drop(self.pasted.unexpired(now));
         drop(self.matched.unexpired(now));
@@ -266,33 +265,33 @@ impl<T> Default for PendingConfirmations<T> {
 }
 
 impl<T> PendingConfirmations<T> {
-    /// Keeps something, and tells its name.
-    pub fn insert(&self, thing: T, now: Timestamp) -> u64 {
+    /// Stores a pending confirmation and returns its id.
+    pub fn insert(&self, value: T, now: Timestamp) -> u64 {
         let id = rand::random();
-        let mut kept = self.unexpired(now);
-        while kept.len() >= MAX_PENDING {
-            kept.pop_front();
+        let mut pending = self.unexpired(now);
+        while pending.len() >= MAX_PENDING {
+            pending.pop_front();
         }
-        kept.push_back((now, id, Arc::new(thing)));
+        pending.push_back((now, id, Arc::new(value)));
         id
     }
 
-    /// What was kept under a name; `None`: too long ago.
+    /// The pending confirmation with this id; `None` if it has expired.
     pub fn get(&self, id: u64, now: Timestamp) -> Option<Arc<T>> {
-        let kept = self.unexpired(now);
-        let found = kept.iter().find(|(_, known, _)| *known == id);
-        found.map(|(_, _, thing)| thing.clone())
+        let pending = self.unexpired(now);
+        let matching = pending.iter().find(|(_, other, _)| *other == id);
+        matching.map(|(_, _, value)| value.clone())
     }
 
     pub fn remove(&self, id: u64) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(_, known, _)| *known != id);
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|(_, other, _)| *other != id);
     }
 
     fn unexpired(&self, now: Timestamp) -> MutexGuard<'_, VecDeque<(Timestamp, u64, Arc<T>)>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(since, _, _)| now - *since < PENDING_LIFETIME);
-        kept
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|(since, _, _)| now - *since < PENDING_LIFETIME);
+        pending
     }
 }
 
@@ -319,7 +318,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     #[tokio::test]
-    async fn tests_and_changes_wait_in_lines_of_their_own_and_progress_is_seen() {
+    async fn tests_and_changes_have_separate_queues_and_progress_is_visible() {
         let jobs = Jobs::default();
         let ids = vec![UpstreamKeyId(1)];
         let test = jobs.start(JobWork::Test(ids.clone()), Actor::cli(), NOW);
@@ -341,14 +340,14 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_job_that_has_ended_is_forgotten_and_none_that_goes_on() {
+    fn the_oldest_ended_job_is_removed_and_no_running_one() {
         let jobs = Jobs::default();
-        let begin = || jobs.start(JobWork::Test(Vec::new()), Actor::cli(), NOW);
-        let first = begin();
-        let ended = begin();
+        let start = || jobs.start(JobWork::Test(Vec::new()), Actor::cli(), NOW);
+        let first = start();
+        let ended = start();
         ended.update_progress(|progress| progress.ended = true);
         for _ in 0..MAX_JOBS {
-            begin();
+            start();
         }
 
         assert!(jobs.find(first.id).is_some());
@@ -357,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_says_yes_to_is_swept_away() {
+    fn unconfirmed_changes_are_removed() {
         let jobs = Jobs::default();
         let matched = jobs.matched.insert(Vec::new(), NOW);
 
@@ -369,19 +368,19 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_yes_is_little_and_forgotten_in_time() {
-        let kept = PendingConfirmations::default();
-        let first = kept.insert(1, NOW);
-        assert_eq!(kept.get(first, NOW).as_deref(), Some(&1));
+    fn pending_confirmations_are_few_and_expire() {
+        let pending = PendingConfirmations::default();
+        let first = pending.insert(1, NOW);
+        assert_eq!(pending.get(first, NOW).as_deref(), Some(&1));
         for number in 0..MAX_PENDING {
-            kept.insert(number, NOW);
+            pending.insert(number, NOW);
         }
-        assert!(kept.get(first, NOW).is_none());
+        assert!(pending.get(first, NOW).is_none());
 
-        let last = kept.insert(2, NOW);
-        assert!(kept.get(last, NOW + PENDING_LIFETIME).is_none());
-        let last = kept.insert(3, NOW);
-        kept.remove(last);
-        assert!(kept.get(last, NOW).is_none());
+        let last = pending.insert(2, NOW);
+        assert!(pending.get(last, NOW + PENDING_LIFETIME).is_none());
+        let last = pending.insert(3, NOW);
+        pending.remove(last);
+        assert!(pending.get(last, NOW).is_none());
     }
 }

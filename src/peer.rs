@@ -1,4 +1,4 @@
-//! `Peer`: who is at the other end of a connection, and what trusted proxies in front of us report.
+//! `Peer`: the address of a connection's other end, and the client address that trusted proxies report.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,18 +7,18 @@ use ipnet::IpNet;
 
 use crate::config::Config;
 
-/// Who is at the other end of a connection.
+/// The address of a connection's other end.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// The client's address: the peer, or what the nearest proxy that is not trusted to say so has reported.
+/// The client's address: the peer's, or the nearest untrusted address that trusted proxies report.
 pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let peer = peer.ip().to_canonical();
     if !is_trusted(&peer) {
         return peer;
     }
-    // Whatever a client has written there itself must not hide the address that a proxy has put behind it.
+    // An invalid entry from the client must not hide the address that a proxy has appended.
     let lists: Vec<_> = headers
         .get_all("x-forwarded-for")
         .into_iter()
@@ -42,8 +42,8 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     address.or_else(|| text.parse().ok().map(|socket: SocketAddr| socket.ip()))
 }
 
-/// How clients reach this server: `PUBLIC_URL`, else the host that the request names, with the scheme that a trusted
-/// proxy reports; without a slash at the end.
+/// The base URL for clients: `PUBLIC_URL`, else the request's host with the scheme that a trusted proxy reports. No
+/// trailing slash.
 pub fn base_url(peer: SocketAddr, headers: &HeaderMap, config: &Config) -> String {
     if let Some(url) = &config.public_url {
         return url.trim_end_matches('/').to_owned();
@@ -61,7 +61,7 @@ pub fn base_url(peer: SocketAddr, headers: &HeaderMap, config: &Config) -> Strin
         _ => "http",
     };
     let host = reported("x-forwarded-host").or_else(|| headers.get(header::HOST)?.to_str().ok());
-    // Only what a host is made of: it is shown, and copied into programs.
+    // Only characters of host names: pages show it, and admins copy it into programs.
     let is_host = |host: &&str| {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
         !host.is_empty() && host.bytes().all(is_part)
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_are_believed() {
+    fn only_trusted_proxies_set_the_client_address() {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
         let forwarded = headers(&[
             ("x-forwarded-for", "1.1.1.1, 2.2.2.2"),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_writes_itself_does_not_hide_its_address() {
+    fn a_forged_header_does_not_hide_the_clients_address() {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
         let cases: [(&[u8], &str); 5] = [
             (b"\xff, 192.0.2.1", "192.0.2.1"),

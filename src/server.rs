@@ -29,17 +29,17 @@ use crate::proxy;
 use crate::storage::recorder::LogWriter;
 use crate::tasks;
 
-/// How long a client may take to send a request's head, the time between two requests included: longer than proxies
-/// in front keep their idle connections, so that none sends into one that is just being closed.
+/// Time limit for a request's head, including the idle time between two requests: longer than the idle timeout of usual
+/// proxies in front, so that none sends a request on a connection that is just being closed.
 const HEAD_TIMEOUT: Duration = Duration::from_mins(2);
-/// How an HTTP/2 connection begins (RFC 9113, 3.4).
+/// The beginning of an HTTP/2 connection (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long answers may go on once the server is told to stop.
+/// Time limit for running responses after the server was stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
-/// How long the last rows may take to be written.
+/// Time limit for writing the last rows.
 const LAST_ROWS_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Takes an address to listen on. From then on clients can connect, and wait until a server runs.
+/// Binds the address. From then on clients can connect, and wait until the server runs.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|error| {
@@ -56,7 +56,7 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// A server that listens.
+/// A server with a bound listener.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
@@ -73,7 +73,7 @@ impl Server {
         }
     }
 
-    /// Serves until `stop`, then lets what runs end. Fails when a task dies.
+    /// Serves until `stop`, then waits for running requests. Fails when a task ends.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self {
             app,
@@ -106,7 +106,7 @@ impl Server {
         let open = graceful.count();
         tracing::info!(
             connections = open,
-            "stopping: no new connections; answers under way may end"
+            "stopping: no new connections; running responses may finish"
         );
         app.live_sessions.close();
         let all_ended = async { tokio::join!(graceful.shutdown(), app.live_sessions.wait()) };
@@ -114,7 +114,7 @@ impl Server {
             .await
             .is_err()
         {
-            tracing::warn!("cutting off what still runs");
+            tracing::warn!("cutting off the remaining requests");
         }
         app.is_cutting_off.store(true, Ordering::Relaxed);
         cut_off.cancel();
@@ -131,7 +131,7 @@ impl Server {
     }
 }
 
-/// Everything that runs for clients: connections, and the streams of HTTP/2 connections.
+/// Spawns everything that serves clients: connections, and the streams of HTTP/2 connections.
 #[derive(Debug, Clone)]
 struct Connections {
     running: TaskTracker,
@@ -149,7 +149,7 @@ where
     }
 }
 
-/// Takes connections until told to stop, or until a task dies.
+/// Accepts connections until the server is stopped or a task ends.
 async fn accept(
     app: &Arc<App>,
     listener: &TcpListener,
@@ -172,8 +172,8 @@ async fn accept(
                     connections.execute(serve_connection(stream, peer, router, watcher, connections.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely: others will end.
-                    tracing::warn!("a connection could not be taken: {error}");
+                    // Usually too many open files, some of which will be closed.
+                    tracing::warn!("a connection could not be accepted: {error}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
@@ -192,7 +192,7 @@ async fn serve_connection(
     watcher: Watcher,
     connections: Connections,
 ) {
-    // Chunks go out as they come; where this fails the connection is dead anyway.
+    // Chunks are sent immediately; if this fails the connection is already broken.
     let _ = stream.set_nodelay(true);
     if !matches!(
         timeout(HEAD_TIMEOUT, wait_for_preface(&stream)).await,
@@ -220,7 +220,7 @@ async fn serve_connection(
     }
 }
 
-/// Waits until the client has said enough to tell which HTTP it speaks.
+/// Waits until the client has sent enough to distinguish HTTP/1 from HTTP/2.
 async fn wait_for_preface(stream: &TcpStream) -> std::io::Result<()> {
     let mut first = [0; HTTP2_PREFACE.len()];
     loop {
@@ -229,12 +229,12 @@ async fn wait_for_preface(stream: &TcpStream) -> std::io::Result<()> {
         if length == 0 || !is_undecided {
             return Ok(());
         }
-        // Half a preface is readable at once again and again.
+        // An incomplete preface stays readable, so polling would spin.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Waits until every row is committed. Returns how many were not.
+/// Waits until every row is committed. Returns the number of rows that were not.
 async fn write_last_rows(app: &App) -> usize {
     let written = async {
         while app.recorder.pending() > 0 {

@@ -1,4 +1,4 @@
-//! WebSockets: how one is asked for and agreed to (RFC 6455, 4), and the socket that comes of it.
+//! WebSockets: the headers of the handshake (RFC 6455, 4), and the open socket.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,17 +14,17 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
-/// An open WebSocket of either side.
+/// An open WebSocket to a client or upstream.
 pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The largest message that is taken.
+/// Maximum size of a message.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
-/// What a socket that is silent takes to read; audio comes in frames of a few kilobytes.
+/// Size of the read buffer of an idle socket; audio arrives in frames of a few kilobytes.
 const BUFFER_BYTES: usize = 16 * 1024;
-/// A control frame holds 125 bytes, two of which are a close's code.
+/// A control frame has up to 125 bytes, two of which are the close code.
 const MAX_REASON_BYTES: usize = 123;
 
-/// The headers of the answer that agrees; `None` when the request does not ask for a WebSocket as it must.
+/// The headers of the response that accepts a handshake; `None` if the request is not a valid one.
 pub fn accept_headers(request: &Parts) -> Option<HeaderMap> {
     let headers = &request.headers;
     let is = |name, value: &str| headers.get(name).is_some_and(|given| given == value);
@@ -40,7 +40,7 @@ pub fn accept_headers(request: &Parts) -> Option<HeaderMap> {
     })
 }
 
-/// The headers of a request of our own, which every attempt may send again. Nothing is offered that would change frames.
+/// The headers of our own handshake, which every attempt may send again. It offers no extensions.
 pub fn handshake_headers() -> HeaderMap {
     let key = STANDARD.encode(rand::random::<[u8; 16]>());
     let key = HeaderValue::from_str(&key).expect("base64 is ASCII");
@@ -50,13 +50,13 @@ pub fn handshake_headers() -> HeaderMap {
     handshake_headers
 }
 
-/// Whether the headers of a 101 agree to what was asked.
+/// Whether the headers of a 101 accept the handshake.
 pub fn is_accepted(request: &HeaderMap, response: &HeaderMap) -> bool {
     let expected = request.get(SEC_WEBSOCKET_KEY).map(accept_value);
     expected.is_some() && response.get(SEC_WEBSOCKET_ACCEPT) == expected.as_ref()
 }
 
-/// Begins to speak on a connection that was agreed upon.
+/// Opens a WebSocket on an upgraded connection.
 pub async fn open(connection: Upgraded, role: Role) -> Socket {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
@@ -65,7 +65,7 @@ pub async fn open(connection: Upgraded, role: Role) -> Socket {
     WebSocketStream::from_raw_socket(TokioIo::new(connection), role, Some(config)).await
 }
 
-/// A close with so much of the reason as a frame holds.
+/// A close frame with as much of the reason as fits.
 pub fn close_frame(code: u16, reason: &str) -> CloseFrame {
     CloseFrame {
         code: CloseCode::from(code),
@@ -80,7 +80,7 @@ fn upgrade_headers() -> HeaderMap {
     headers
 }
 
-/// Whether one of the words of a header that is a list is this one.
+/// Whether a header's list contains this word.
 fn header_contains(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     let values = headers.get_all(name).into_iter();
     let mut words = values
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_is_agreed_to_as_the_rfc_has_it() {
+    fn a_handshake_is_accepted_as_the_rfc_requires() {
         let proper = [
             ("connection", "keep-alive, Upgrade"),
             ("upgrade", "WebSocket"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_to_what_was_asked_agrees() {
+    fn only_a_response_with_the_matching_key_is_accepted() {
         let (request, other) = (handshake_headers(), handshake_headers());
         let answer = |handshake_headers: &HeaderMap| {
             let mut request = Request::builder().body(()).unwrap();

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: for whoever restarts or routes, without detail.
+//! `/healthz` and `/readyz`: for process managers and load balancers, without detail.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::app::App;
 
-/// The process answers.
+/// The process responds.
 pub async fn liveness() -> &'static str {
     "ok\n"
 }

@@ -1,3 +1,3 @@
-//! JSON for programs: so far, whether the server is well.
+//! JSON for programs: so far the server's health.
 
 pub mod health;

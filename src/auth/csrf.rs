@@ -1,10 +1,10 @@
-//! `CsrfToken`: proves that a form came from a page of ours.
+//! `CsrfToken`: proves that a form was sent from a page of the dashboard.
 
 use std::fmt::Write;
 
 const BYTES: usize = 16;
 
-/// A random value that a session, or the cookie of somebody who is not signed in, shares with the forms it is shown.
+/// A random value that a session, or the cookie of a signed-out browser, shares with its forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CsrfToken([u8; BYTES]);
 
@@ -13,7 +13,7 @@ impl CsrfToken {
         Self(rand::random())
     }
 
-    /// As it is kept.
+    /// The stored form.
     pub fn to_text(self) -> String {
         hex(&self.0)
     }
@@ -22,14 +22,14 @@ impl CsrfToken {
         unhex(text).map(Self)
     }
 
-    /// As a form shows it: never twice the same, because a page is compressed together with what others can choose, and
-    /// what repeats there could be guessed from its size.
+    /// The form field's value: never twice the same, because a page is compressed together with text that others can
+    /// choose, and a repeated value could be guessed from the compressed size.
     pub fn masked(self) -> String {
         let mask: [u8; BYTES] = rand::random();
         hex(&mask) + &hex(&xor(mask, self.0))
     }
 
-    /// Whether a form showed this token; takes as long for every wrong one.
+    /// Whether a form contains this token; compared in constant time.
     pub fn is_shown_by(self, masked: &str) -> bool {
         let halves = masked.split_at_checked(2 * BYTES);
         let halves = halves.and_then(|(mask, rest)| Some((unhex(mask)?, unhex(rest)?)));
@@ -60,8 +60,8 @@ fn unhex(text: &str) -> Option<[u8; BYTES]> {
         return None;
     }
     let mut bytes = [0; BYTES];
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
     }
     Some(bytes)
 }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_shows_its_token_and_no_other_however_it_is_masked() {
+    fn a_masked_token_matches_only_its_own_token() {
         let (token, other) = (CsrfToken::generate(), CsrfToken::generate());
         let (one, again) = (token.masked(), token.masked());
 

@@ -1,5 +1,5 @@
-//! The mark that a browser gets when somebody signs in with it: by it the owner is told from whoever guesses. It opens
-//! nothing.
+//! The mark of a browser in which an admin has signed in: distinguishes the owner from an attacker who guesses
+//! passwords. It authorizes nothing.
 
 use crate::auth::csrf::hex;
 use crate::pool::clients::client_key::HashKey;
@@ -11,7 +11,7 @@ pub fn issue_mark(key: &HashKey, username: &str) -> String {
     format!("{number}.{proof}")
 }
 
-/// Whether the mark was given to a browser of this admin.
+/// Whether the mark was issued to a browser of this admin.
 pub fn is_valid_mark(key: &HashKey, mark: &str, username: &str) -> bool {
     mark.split_once('.')
         .is_some_and(|(number, shown)| shown == proof(key, number, username))
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_good_for_its_admin_only_and_cannot_be_made_up() {
+    fn a_mark_is_valid_for_its_admin_only_and_cannot_be_forged() {
         let key = HashKey::new(&[7; 32]);
         let mark = issue_mark(&key, "admin");
 

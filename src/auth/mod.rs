@@ -1,4 +1,4 @@
-//! Who may administer. Nothing about client keys.
+//! Authentication of admins. Nothing about client keys.
 
 pub mod csrf;
 pub mod known_browser;

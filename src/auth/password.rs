@@ -1,4 +1,4 @@
-//! Passwords: how they are hashed, checked and made.
+//! Passwords: hashing, verification, generation.
 
 use std::sync::LazyLock;
 
@@ -9,19 +9,19 @@ use tokio::sync::Semaphore;
 
 use crate::config::{self, MIN_PASSWORD_CHARACTERS};
 
-/// Longer ones are refused: hashing must not be made to cost more by whoever sends one.
+/// Longer passwords are refused, so that a request cannot make hashing expensive.
 pub const MAX_CHARACTERS: usize = 200;
-/// What a generated password is made of: nothing that is easily mistaken for another.
+/// The characters of a generated password: none that is easily mistaken for another.
 const ALPHABET: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const GROUP_COUNT: usize = 4;
 const GROUP_LENGTH: usize = 5;
 
-/// Each hash takes 19 MiB while it is made, so few are made at once.
+/// Each hash needs 19 MiB, so few are computed at once.
 static HASHING_PERMITS: Semaphore = Semaphore::const_new(2);
-/// What a password is compared with where there is no such admin, so that this takes as long.
+/// Verified in place of an admin that does not exist, so that this takes as long.
 static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash_blocking(&generate()));
 
-/// Why a password cannot be taken.
+/// The reason why a password is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordWeakness {
     TooShort,
@@ -29,7 +29,7 @@ pub enum PasswordWeakness {
     Common,
 }
 
-/// What is wrong with a new password.
+/// The weakness of a new password, if any.
 pub fn weakness(password: &str) -> Option<PasswordWeakness> {
     let characters = password.chars().count();
     if characters < MIN_PASSWORD_CHARACTERS {
@@ -52,13 +52,13 @@ pub fn generate() -> String {
     groups.collect::<Vec<_>>().join("-")
 }
 
-/// Hashes a password with a salt of its own: an argon2id PHC string. Takes tens of milliseconds, beside the requests.
+/// Hashes a password with a salt of its own: an argon2id PHC string. Takes tens of milliseconds.
 pub async fn hash(password: &str) -> String {
     let password = password.to_owned();
     run_blocking(move || hash_blocking(&password)).await
 }
 
-/// Whether `password` has this hash. `None`, for an admin that does not exist, takes as long and is wrong.
+/// Whether `password` has this hash. `None`, for an admin that does not exist, takes as long and is never valid.
 pub async fn verify(password: &str, hash: Option<&str>) -> bool {
     let (password, hash) = (password.to_owned(), hash.map(ToOwned::to_owned));
     run_blocking(move || {
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_password_has_its_own_hash_and_no_other() {
+    async fn a_password_matches_only_its_own_hash() {
         let (one, again) = (
             hash("correct horse battery").await,
             hash("correct horse battery").await,
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_passwords_are_told_apart() {
+    fn every_weakness_is_recognized() {
         for (password, expected) in [
             ("short", Some(PasswordWeakness::TooShort)),
             ("Password123", Some(PasswordWeakness::Common)),

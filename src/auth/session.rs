@@ -1,4 +1,4 @@
-//! Sessions: how a browser that has signed in is known again.
+//! Sessions of signed-in browsers.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -17,24 +17,24 @@ use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
 use crate::storage::sign_ins::{self, SignInId};
 
-/// The cookie that names the session.
+/// The session's cookie.
 pub const COOKIE: &str = "gemini_pool_session";
-/// How long a sign-in is good without being used.
+/// Lifetime of an unused session.
 pub const SESSION_LIFETIME: std::time::Duration = std::time::Duration::from_hours(14 * 24);
-/// How often it is written down that somebody is there.
+/// Interval at which a session's last use is stored.
 const LAST_SEEN_INTERVAL: std::time::Duration = std::time::Duration::from_mins(1);
-/// How often the session, and with it the cookie, is given its whole time again.
+/// Interval at which the lifetime of the session and its cookie is renewed.
 const RENEWAL_INTERVAL: std::time::Duration = std::time::Duration::from_hours(12);
 const SIGN_IN: &str = "sign_in";
 
-/// Sessions as rows: loaded beside whoever writes, so that the dashboard can tell of a database that cannot be written.
+/// Sessions as rows: read beside the writer, so that the dashboard works while the database cannot be written.
 #[derive(Debug, Clone)]
 pub struct DatabaseSessionStore {
     reader: SqliteStore,
     writer: SqliteStore,
 }
 
-/// What a session knows.
+/// The data of a session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct SessionData {
     sign_in: i64,
@@ -42,7 +42,7 @@ struct SessionData {
     renewed_at_ms: i64,
 }
 
-/// Who is signed in.
+/// The signed-in admin.
 #[derive(Debug, Clone)]
 pub struct SignedInAdmin {
     pub id: SignInId,
@@ -50,7 +50,7 @@ pub struct SignedInAdmin {
     pub csrf: CsrfToken,
 }
 
-/// The layer that reads and sets the session's cookie; `secure` where the browser speaks https with us.
+/// The layer that reads and sets the session's cookie; `secure` if browsers connect by https.
 pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<DatabaseSessionStore> {
     let sessions = DatabaseSessionStore {
         reader: SqliteStore::new(db.readers.clone()),
@@ -65,7 +65,7 @@ pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<DatabaseSessionStore>
         .with_expiry(Expiry::OnInactivity(Duration::seconds(seconds)))
 }
 
-/// Signs an admin in, under a session id that nobody can have known before.
+/// Signs an admin in, with a new session id.
 pub async fn start(
     db: &Db,
     session: &Session,
@@ -88,7 +88,7 @@ pub async fn start(
     session.cycle_id().await.map_err(session_store_error)
 }
 
-/// Who is signed in with this session, and notes now and then that they are there.
+/// The admin of this session; stores its last use from time to time.
 pub async fn find_signed_in(
     db: &Db,
     session: &Session,
@@ -111,7 +111,7 @@ pub async fn find_signed_in(
         return Ok(None);
     }
     if now - last_seen_at >= LAST_SEEN_INTERVAL {
-        // Beside the page: it must come when the database cannot be written, too.
+        // In the background: the page must be served even if the database cannot be written.
         let writer = db.writer.clone();
         tokio::spawn(async move { sign_ins::update_last_seen(&writer, id, now).await });
     }
@@ -122,7 +122,7 @@ pub async fn find_signed_in(
     Ok(Some(SignedInAdmin { id, admin, csrf }))
 }
 
-/// Forgets sessions and sign-ins that are no good any more at `now`, as those are that nobody has ended.
+/// Deletes expired sessions and sign-ins.
 pub async fn delete_expired_sessions(db: &Db, now: Timestamp) -> Result<()> {
     let sessions = SqliteStore::new(db.writer.clone());
     sessions
@@ -148,7 +148,7 @@ async fn store_data(session: &Session, data: &SessionData) -> Result<()> {
         .map_err(session_store_error)
 }
 
-/// A session that cannot be read or written is a failure of the database.
+/// A session that cannot be read or written is a database error.
 pub fn session_store_error(error: tower_sessions::session::Error) -> crate::error::Error {
     sqlx::Error::Io(std::io::Error::other(error)).into()
 }
@@ -159,7 +159,7 @@ impl SessionStore for DatabaseSessionStore {
         self.writer.create(record).await
     }
 
-    /// What pages change in a session that is known, as the notice that was read, may be lost; the page must come.
+    /// Changes of an existing session, such as a notice that was shown, may be lost; the page must be served.
     async fn save(&self, record: &Record) -> session_store::Result<()> {
         if let Err(error) = self.writer.save(record).await {
             tracing::warn!("a session could not be written: {error}");
@@ -210,10 +210,10 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_is_expired_is_forgotten(pool: SqlitePool) {
+    async fn expired_sessions_are_deleted(pool: SqlitePool) {
         let db = Db::from_pool(pool);
         let sessions = SqliteStore::new(db.writer.clone());
-        // The store asks the system for the time.
+        // The store reads the system's clock.
         let far = OffsetDateTime::from_unix_timestamp(32_503_680_000).unwrap();
         for expiry_date in [OffsetDateTime::UNIX_EPOCH, far] {
             let mut record = Record {

@@ -1,4 +1,4 @@
-//! A check of an upstream key: questions to Google that spend nothing, asked in turn until one is refused.
+//! Checks an upstream key with requests that use no quota unless the settings allow it, until one is refused.
 
 use std::time::Duration;
 
@@ -20,23 +20,23 @@ use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
 
-/// How long one question may take.
+/// Time limit of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The largest answer that is read; those to be expected are a few kilobytes.
+/// Maximum size of a response that is read; expected ones are a few kilobytes.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug)]
 pub struct KeyCheck {
-    /// In the order in which they were asked; at least one.
+    /// In the order in which they were sent; at least one.
     pub steps: Vec<CheckStep>,
-    /// The key has generated, which proves it.
+    /// The key has generated content, which proves that it works.
     pub has_generated: bool,
-    /// What the last answer said of itself.
+    /// The summary of the last response.
     pub summary: ResponseSummary,
 }
 
-/// One question with its answer.
+/// One request with its verdict.
 #[derive(Debug)]
 pub struct CheckStep {
     pub request: CheckRequest,
@@ -46,7 +46,7 @@ pub struct CheckStep {
     pub response_bytes: usize,
 }
 
-/// What Google is asked.
+/// A request that Google receives in a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckRequest {
     pub operation: &'static str,
@@ -56,14 +56,14 @@ pub struct CheckRequest {
 }
 
 impl KeyCheck {
-    /// What the last question came to.
+    /// The verdict of the last request.
     pub fn verdict(&self) -> &Verdict {
-        &self.steps.last().expect("a check asks something").verdict
+        &self.steps.last().expect("a check sends a request").verdict
     }
 }
 
-/// The questions, each of which proves more than the one before it: Google lists models for keys with which it refuses
-/// to generate. Only the last of three costs anything.
+/// The requests, each of which proves more than the one before it: Google lists models even for keys with which it
+/// refuses to generate. Only the last of three costs anything.
 pub fn check_requests(settings: &Settings) -> Vec<CheckRequest> {
     let model = settings.check_model.as_str();
     let model = if model.contains('/') {
@@ -95,7 +95,7 @@ pub fn check_requests(settings: &Settings) -> Vec<CheckRequest> {
     check_requests
 }
 
-/// Looks at a key.
+/// Checks a key.
 pub async fn check_key(gemini: &GeminiClient, settings: &Settings, secret: &Secret) -> KeyCheck {
     let mut checked = KeyCheck {
         steps: Vec::new(),
@@ -104,8 +104,8 @@ pub async fn check_key(gemini: &GeminiClient, settings: &Settings, secret: &Secr
     };
     for request in check_requests(settings) {
         let (began, clock) = (clock::now(), clock::instant());
-        let asked = timeout(REQUEST_TIMEOUT, send_check(gemini, &request, secret)).await;
-        let answer = asked.unwrap_or_else(|_| {
+        let received = timeout(REQUEST_TIMEOUT, send_check(gemini, &request, secret)).await;
+        let answer = received.unwrap_or_else(|_| {
             CheckResponse::none(
                 Rule::AnswerTimeout,
                 "Gemini did not answer in time".to_owned(),
@@ -151,7 +151,7 @@ async fn send_check(
     secret: &Secret,
 ) -> CheckResponse {
     let Some(url) = gemini.url(&request.path) else {
-        let message = "the model of checks has a name that no path can have".to_owned();
+        let message = "the name of the check model cannot be part of a path".to_owned();
         return CheckResponse::none(Rule::MalformedAnswer, message);
     };
     let sent = gemini.send(&outgoing(request, url), secret).await;
@@ -161,7 +161,7 @@ async fn send_check(
     };
     let (head, body) = answer.into_parts();
     let Ok(body) = Limited::new(body, MAX_RESPONSE_BYTES).collect().await else {
-        let message = "Gemini's answer to a check broke off, or has no end".to_owned();
+        let message = "Gemini's response to a check was cut off or is too large".to_owned();
         return CheckResponse::none(Rule::ConnectionBroken, message);
     };
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -209,7 +209,7 @@ fn classify_response(
         let verdict = classify(status, content_type, &ErrorBody::read(&plain), context);
         (verdict, ResponseSummary::default())
     } else {
-        let message = "Gemini's error came in an encoding that cannot be read".to_owned();
+        let message = "Gemini's error has an unsupported encoding".to_owned();
         return CheckResponse::none(Rule::MalformedAnswer, message);
     };
     CheckResponse {
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_costs_nothing_unless_it_is_told_to_generate() {
+    fn a_check_costs_nothing_unless_it_generates() {
         let mut settings = Settings::default();
         let paths = |settings: &Settings| {
             let check_requests = check_requests(settings).into_iter();
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_judged_as_those_to_requests() {
+    fn responses_to_checks_are_classified_like_those_to_requests() {
         let html = "<!DOCTYPE html><title>Error 403 (Forbidden)!!1</title>";
         let invalid =
             r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key."}}"#;
         let quota = r#"{"error":{"code":429,"message":"Resource has been exhausted"}}"#;
         let missing =
             r#"{"error":{"code":404,"message":"models/x is not found for API version v1beta"}}"#;
-        for (status, body, found) in [
+        for (status, body, expected) in [
             (200, r#"{"totalTokens":1}"#, "alive"),
             (400, invalid, "dead"),
             (200, r#"{"error":{"code":401,"message":"no"}}"#, "dead"),
@@ -273,12 +273,12 @@ mod tests {
             ),
         ] {
             let answer = classify_response(status, None, None, body.as_bytes());
-            let said = match CheckFinding::of(&answer.verdict) {
+            let finding = match CheckFinding::of(&answer.verdict) {
                 CheckFinding::Accepted => "alive",
                 CheckFinding::Refused(_) => "dead",
                 CheckFinding::Inconclusive => "unclear",
             };
-            assert_eq!(said, found, "{status} {body}");
+            assert_eq!(finding, expected, "{status} {body}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Live sessions: what their frames say, and what it means when Google closes one.
+//! Live sessions: what their frames contain, and the verdict when Google closes one.
 
 use serde_json::Value;
 
@@ -11,13 +11,13 @@ use crate::gemini::target::Surface;
 use crate::pool::health::verdict::Verdict;
 use crate::pool::quota::usage::TokenUsage;
 
-/// What Google's frames of one session have said so far.
+/// The state of one session, read from Google's frames.
 #[derive(Debug)]
 pub struct LiveSessionState {
     scanner: JsonScanner,
     turns: u64,
     completed_usage: TokenUsage,
-    /// Of the turn that runs.
+    /// Usage of the current turn.
     current_usage: Option<TokenUsage>,
     has_usage: bool,
 }
@@ -41,7 +41,7 @@ impl Default for LiveSessionState {
 }
 
 impl LiveSessionState {
-    /// Reads a frame of Google's. Returns the handle that it brings, if any, with which the session can be resumed.
+    /// Reads one of Google's frames. Returns the new handle that it contains, if any; the handle resumes the session.
     pub fn read_frame(&mut self, frame: &[u8]) -> Option<ResourceName> {
         let scanner = &mut self.scanner;
         scanner.reset();
@@ -66,15 +66,15 @@ impl LiveSessionState {
         handle
     }
 
-    /// How many turns the model has ended.
+    /// Number of turns that the model has completed.
     pub fn turns(&self) -> u64 {
         self.turns
     }
 
-    /// What all turns have used; `None`: Google has counted nothing.
+    /// The usage of all turns; `None`: Google has counted nothing.
     ///
-    /// Each turn is counted by itself, with all that was said before in its prompt, and may be counted several times
-    /// while it runs: a probe of three turns, in a review of pydantic-ai's client, and the same in other clients.
+    /// Google counts each turn by itself, with the whole history in its prompt, and may send several counts while the
+    /// turn runs: observed in three turns in a review of pydantic-ai's client, and in other clients.
     pub fn usage(&self) -> Option<TokenUsage> {
         let mut all = self.completed_usage;
         all += self.current_usage.unwrap_or_default();
@@ -82,7 +82,7 @@ impl LiveSessionState {
     }
 }
 
-/// The model that a session's first frame asks for, without `models/`.
+/// The model that a session's first frame names, without `models/`.
 pub fn setup_model(setup: &[u8]) -> Option<String> {
     const PATHS: &[JsonPath] = &[&["setup", "model"]];
     let mut scanner = JsonScanner::new(PATHS);
@@ -95,15 +95,15 @@ pub fn setup_model(setup: &[u8]) -> Option<String> {
     Some(short.unwrap_or(name))
 }
 
-/// Whether a close with this code is the usual end of a session.
+/// Whether a close with this code is a normal end of a session.
 pub fn is_normal_close(code: u16) -> bool {
-    // 1005: none was given.
+    // 1005: the close has no code.
     matches!(code, 1000 | 1001 | 1005)
 }
 
-/// How a reason begins that is the message of an error with this status.
+/// Beginnings of close reasons that are error messages, with the status of the error.
 ///
-/// The reasons of closes are the messages of Google's errors, cut off at 123 bytes, as public reports show for quota
+/// Google closes a session with the message of its error, cut off at 123 bytes, as public reports show for quota
 /// (1011), models (1008) and unknown sessions (1008).
 const ERROR_MESSAGES: [(&str, u16); 19] = [
     ("API key not valid", 400),
@@ -127,16 +127,16 @@ const ERROR_MESSAGES: [(&str, u16); 19] = [
     ("Deadline expired", 504),
 ];
 
-/// What it means that Google has closed a session so.
+/// The verdict on a session that Google has closed.
 pub fn classify_close(code: u16, reason: &str) -> Verdict {
-    let begins = |(beginning, _): &&(&str, u16)| {
+    let is_match = |(beginning, _): &&(&str, u16)| {
         reason
             .get(..beginning.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(beginning))
     };
     let names_model = reason.contains(" is not found for API version ")
         || reason.contains("no longer available to new users");
-    let status = match (ERROR_MESSAGES.iter().find(begins), code) {
+    let status = match (ERROR_MESSAGES.iter().find(is_match), code) {
         (Some((_, status)), _) => *status,
         (None, _) if names_model => 404,
         (None, 1002 | 1003 | 1007..=1010) => 400,
@@ -165,7 +165,7 @@ mod tests {
     use crate::pool::health::verdict::Rule;
 
     #[test]
-    fn turns_are_added_up_each_by_its_last_count() {
+    fn the_last_count_of_each_turn_is_added_up() {
         let mut session = LiveSessionState::default();
         assert_eq!(session.usage(), None);
         let frames = [
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_handle_is_heard_once() {
+    fn a_new_handle_is_returned_once() {
         let mut session = LiveSessionState::default();
         let cases = [
             (
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_means_what_its_reason_says_or_else_its_code() {
+    fn a_close_is_classified_by_its_reason_or_else_by_its_code() {
         let cases = [
             (
                 1011,

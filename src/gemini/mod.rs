@@ -1,4 +1,4 @@
-//! All we know about Google's API. Pure, but for `transport`, and `key_check`, which sends through it.
+//! Everything specific to Google's API. Pure, except `transport`, and `key_check`, which uses it.
 
 pub mod errors;
 pub mod headers;

@@ -1,4 +1,4 @@
-//! What a request cost, by the price table in prices.json: an estimate, not Google's invoice.
+//! The cost of a request by the price table in prices.json: an estimate, not Google's invoice.
 
 use std::sync::LazyLock;
 
@@ -12,15 +12,14 @@ static TABLE: LazyLock<PriceTable> = LazyLock::new(|| {
     serde_json::from_str(include_str!("prices.json")).expect("the tests read the price table")
 });
 
-/// The day the prices are of, as in `2026-11-22`.
+/// The date of the prices, as in `2026-11-22`.
 pub fn as_of() -> &'static str {
     &TABLE.as_of
 }
 
-/// What Google charges for `usage`, in billionths of a US dollar; `None` when model or tokens are unknown.
+/// Google's price for `usage`, in billionths of a US dollar; `None` when the model or the tokens are unknown.
 ///
-/// Searches, images and seconds of video that are billed by the piece are not in it. A free project pays nothing, whatever this
-/// says.
+/// Excludes searches, images and seconds of video that are billed by the piece. A free project pays nothing.
 pub fn cost_nano_usd(
     model: &str,
     usage: &TokenUsage,
@@ -49,7 +48,7 @@ struct PriceTable {
 struct PriceRow {
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "names the row for readers and tests")
+        expect(dead_code, reason = "identifies the row for readers and tests")
     )]
     id: String,
     r#match: Vec<ModelPattern>,
@@ -75,7 +74,7 @@ enum ModelPattern {
 
 #[derive(Debug, Deserialize)]
 struct PricePeriod {
-    /// The first day it holds, as in `2026-12-01`.
+    /// First day of the period, as in `2026-12-01`.
     from: Option<String>,
     #[serde(flatten)]
     prices: TokenPrices,
@@ -83,7 +82,7 @@ struct PricePeriod {
     long_context: Vec<LongContext>,
 }
 
-/// Prices of the whole request when its prompt is longer.
+/// Prices of the whole request when its prompt is longer than the threshold.
 #[derive(Debug, Deserialize)]
 struct LongContext {
     above_prompt_tokens: u64,
@@ -99,7 +98,7 @@ struct ServiceTiers {
     priority: Option<TokenPrices>,
 }
 
-/// In millionths of a millionth of a US dollar a token: every price in the table is a whole number of them.
+/// In millionths of a millionth of a US dollar per token: every price in the table is a whole number of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct PicoUsd(u128);
 
@@ -119,7 +118,7 @@ struct TokenPrices {
 }
 
 impl<'de> Deserialize<'de> for PicoUsd {
-    /// From US dollars a million tokens.
+    /// From US dollars per million tokens.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -131,7 +130,7 @@ impl<'de> Deserialize<'de> for PicoUsd {
     }
 }
 
-/// The row whose match fits the model best.
+/// The row with the longest match of the model.
 fn find_row(model: &str) -> Option<&'static PriceRow> {
     let model = model.strip_prefix("models/").unwrap_or(model);
     let matches = TABLE.models.iter().filter_map(|row| {
@@ -148,7 +147,7 @@ fn find_row(model: &str) -> Option<&'static PriceRow> {
 }
 
 impl ModelPattern {
-    /// How well this fits the model; `None`: not at all.
+    /// Length of the match; `None`: no match.
     fn match_length(&self, model: &str) -> Option<usize> {
         match self {
             Self::Equals { equals } => (equals == model).then_some(usize::MAX),
@@ -190,12 +189,12 @@ impl PriceRow {
         let Some(tier) = service_tier.and_then(|tier| self.service_tiers.find(tier)) else {
             return Some(prices);
         };
-        // A tier's prices are given for the day of the table; others keep the same proportion.
+        // A tier has prices for the table's date only; other periods use the same ratio.
         let standard = &self.period(as_of())?.prices;
         Some(prices.scaled(standard, tier))
     }
 
-    /// The last period that has begun; dates as texts sort by time.
+    /// The latest period that has started; dates as text sort chronologically.
     fn period(&self, date: &str) -> Option<&PricePeriod> {
         let has_begun = |from: &str| from <= date.get(..from.len()).unwrap_or(date);
         self.periods
@@ -231,7 +230,7 @@ impl TokenPrices {
         }
     }
 
-    /// These prices, changed as `tier` changes `standard`.
+    /// These prices, scaled by the ratio of `tier` to `standard`.
     fn scaled(&self, standard: &Self, tier: &Self) -> Self {
         let input = |price| scale(price, standard.input, tier.input);
         let cached = |price| scale(price, standard.cache_read, tier.cache_read);
@@ -250,7 +249,7 @@ impl TokenPrices {
         }
     }
 
-    /// Prompt and tools; what was read from a cache at its own price.
+    /// Prompt and tools; cached tokens have their own price.
     fn input_cost(&self, prompt: u64, usage: &TokenUsage) -> u128 {
         let cached = usage.cached.unwrap_or(0).min(prompt);
         let cached_audio = usage.cached_audio.min(cached);
@@ -286,7 +285,7 @@ impl TokenPrices {
     }
 }
 
-/// Takes up to `wanted` tokens away from `tokens`; says how many.
+/// Takes up to `wanted` tokens from `tokens` and returns how many.
 fn take_tokens(tokens: &mut u64, wanted: u64) -> u64 {
     let taken = wanted.min(*tokens);
     *tokens -= taken;
@@ -368,7 +367,7 @@ mod tests {
         assert_cost("gemini-2.5-flash", tokens(MILLION, 0), 300_000_000);
         assert_cost("models/gemini-2.5-flash", tokens(1, 1), 300 + 2_500);
         assert_cost("gemini-2.5-flash", cached, 180_000_000 + 12_000_000);
-        // Of audio 500,000 fresh and 100,000 cached; of text 100,000 fresh and 300,000 cached.
+        // Audio: 500,000 fresh and 100,000 cached; text: 100,000 fresh and 300,000 cached.
         let (fresh, from_cache) = (500_000_000 + 30_000_000, 10_000_000 + 9_000_000);
         assert_cost("gemini-2.5-flash", audio, fresh + from_cache);
         assert_cost("gemini-2.5-flash", thoughts, 5_000_000_000);
@@ -379,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_prompt_prices_the_whole_request() {
+    fn a_long_prompt_changes_the_price_of_the_whole_request() {
         assert_cost(
             "gemini-2.5-pro",
             tokens(200_000, 1_000),
@@ -444,7 +443,7 @@ mod tests {
                 after,
                 2_000_000_000,
             ),
-            // 37.5 billionths a token, rounded up at the end.
+            // 37.5 billionths per token, rounded up at the end.
             ("gemini-3.8-flash", cached, Some("flex"), NOW, 38),
         ];
 
@@ -458,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_match_decides() {
+    fn the_longest_match_selects_the_row() {
         let same = [
             ("gemini-flash-latest", "gemini-3.8-flash"),
             ("gemini-3.5-flash-001", "gemini-3.5-flash"),
@@ -484,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_has_no_cost() {
+    fn unknown_models_and_tokens_have_no_cost() {
         let half = TokenUsage {
             prompt: Some(9),
             ..TokenUsage::default()
@@ -506,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_whole() {
+    fn the_price_table_is_complete() {
         assert_eq!(as_of(), "2026-11-22");
         assert_eq!(TABLE.models.len(), 37);
         for row in &TABLE.models {
@@ -522,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_counts_do_no_harm() {
+    fn absurd_token_counts_do_not_overflow() {
         let absurd = TokenUsage {
             prompt: Some(1),
             output: Some(u64::MAX),

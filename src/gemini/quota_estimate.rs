@@ -1,4 +1,4 @@
-//! What a request will use of a model's quota, as far as can be told before it is sent.
+//! Estimates the quota that a request will use, before it is sent.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,15 +6,15 @@ use serde::de::IgnoredAny;
 use crate::gemini::target::Target;
 use crate::pool::quota::windows::QuotaAmount;
 
-/// About so many bytes of a body make a token.
+/// Bytes of a body per token, approximately.
 const BYTES_PER_TOKEN: usize = 4;
-/// A body with more than this holds files, of which the bytes tell nothing.
+/// A larger body contains files, whose size says nothing about tokens.
 const MAX_TOKENS: usize = 16 * 1024;
 
-/// How many requests Google will count, and about how many input tokens. Nothing for what only looks something up or
-/// counts tokens, which has quotas of its own.
+/// The number of requests that Google will count, and the approximate number of input tokens. Zero for lookups and
+/// token counts, which have quotas of their own.
 ///
-/// Each text of a batch of embeddings counts as a request, say 429 answers and Google's forum.
+/// Each text of a batch of embeddings counts as a request, according to 429 responses and Google's forum.
 pub fn estimate_quota(target: &Target, body: &[u8]) -> QuotaAmount {
     let requests = match target.operation.as_deref() {
         Some("batchEmbedContents" | "asyncBatchEmbedContent") => count_contents(body),
@@ -33,7 +33,7 @@ pub fn estimate_quota(target: &Target, body: &[u8]) -> QuotaAmount {
 
 fn uses_model(operation: &str) -> bool {
     let counts = ["countTokens", "countMessageTokens", "countTextTokens"];
-    // `models.list`, `files.create` and so on: what is done to a collection.
+    // `models.list`, `files.create` and so on: operations on a collection.
     let is_resource = operation.contains('.')
         && !matches!(operation, "chat.completions" | "interactions.create")
         && !operation.starts_with("images.")
@@ -50,7 +50,7 @@ fn count_contents(body: &[u8]) -> u64 {
     batch.map_or(1, |batch| count(batch.requests.len()))
 }
 
-/// OpenAI's `input` is a text, texts, the tokens of a text, or the tokens of several.
+/// OpenAI's `input` is one text, several texts, the tokens of one text, or the tokens of several.
 fn count_texts(body: &[u8]) -> u64 {
     #[derive(Deserialize)]
     struct Embeddings {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_request_uses_what_google_counts() {
+    fn the_estimate_counts_requests_as_google_does() {
         let embed = r#"{"requests":[{"content":{}},{"content":{}},{"content":{}}]}"#;
         let cases = [
             ("POST", "/v1beta/models/m:generateContent", "{}", 1),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_body_tell_about_how_many_tokens_it_has() {
+    fn the_size_of_a_body_gives_the_approximate_number_of_tokens() {
         let path = "/v1beta/models/m:generateContent";
         let target = Target::read(&Method::POST, path, None, false).unwrap();
 

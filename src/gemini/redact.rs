@@ -1,24 +1,24 @@
-//! Takes our secrets out of what leaves: by value for clients, by pattern too for rows and logs.
+//! Redacts secrets: by value in what clients receive, also by pattern in log rows and log messages.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use memchr::memmem;
 
-/// What stands in a secret's place.
+/// Replaces a secret.
 const MASK: &[u8] = b"[redacted]";
-/// How many bytes of a text a row keeps.
+/// Maximum size of a text in a log row.
 pub const MAX_ROW_TEXT_BYTES: usize = 512;
-/// How many of a value's last bytes it is found by.
+/// Number of last bytes by which a value is found.
 const TAIL_BYTES: usize = 8;
-/// How many hashes of tails are told apart; a power of two, large beside the number of keys.
+/// Number of different hashes of tails; a power of two, large compared to the number of keys.
 const HASH_COUNT: usize = 1 << 19;
 
-/// The values that must not leave, found in one pass over the text however many there are.
+/// The secret values, found in one pass over the text, however many there are.
 #[derive(Debug)]
 pub struct Redactor {
     by_tail: HashMap<[u8; TAIL_BYTES], Vec<Box<[u8]>>>,
-    /// A bit for each hash that some tail has: nearly all of a text needs no more than a look at it.
+    /// One bit per hash, set if some tail has it: rules out most positions of a text without a map lookup.
     hashes: Box<[u64]>,
     short: Vec<Box<[u8]>>,
 }
@@ -34,16 +34,16 @@ impl Default for Redactor {
     }
 }
 
-/// Where a tail has its bit: the word and the bit in it.
+/// The bit of a tail: index of its word, and mask within the word.
 fn hash_bit(tail: [u8; TAIL_BYTES]) -> (usize, u64) {
-    // Multiplied by 2^64 over the golden ratio the upper bits depend on all bytes.
+    // 2^64 divided by the golden ratio: after the multiplication the upper bits depend on all bytes.
     let hash = u64::from_le_bytes(tail).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let place = usize::try_from(hash >> (64 - HASH_COUNT.ilog2())).unwrap_or_default();
-    (place / 64, 1 << (place % 64))
+    let bit = usize::try_from(hash >> (64 - HASH_COUNT.ilog2())).unwrap_or_default();
+    (bit / 64, 1 << (bit % 64))
 }
 
 impl Redactor {
-    /// Knows the keys of the pool and the names (`projects/123`) of its projects.
+    /// Redacts the keys of the pool and the names (`projects/123`) of its projects.
     pub fn new<'a>(
         keys: impl IntoIterator<Item = &'a str>,
         projects: impl IntoIterator<Item = &'a str>,
@@ -54,7 +54,7 @@ impl Redactor {
         }
         for project in projects {
             redactor.add(project);
-            // The bare number is in messages too; a short one could be any number.
+            // Messages contain the bare number too; a short one could be any number.
             if let Some(number) = project
                 .strip_prefix("projects/")
                 .filter(|number| number.len() >= TAIL_BYTES)
@@ -72,27 +72,27 @@ impl Redactor {
             self.hashes[word] |= bit;
             let same_tail = self.by_tail.entry(*tail).or_default();
             same_tail.push(bytes.into());
-            // The longest first: `projects/123` before `123`.
+            // Longest first: `projects/123` before `123`.
             same_tail.sort_by_key(|value| std::cmp::Reverse(value.len()));
         } else if !bytes.is_empty() {
             self.short.push(bytes.into());
         }
     }
 
-    /// The text without our values; `None` when it holds none, so that it can pass untouched.
+    /// The text without secret values; `None` when it contains none, so that it can be forwarded unchanged.
     pub fn redact(&self, text: &[u8]) -> Option<Vec<u8>> {
         mask_ranges(text, self.secret_ranges(text))
     }
 
-    /// What of a text may stand in a row. Redacted before it is cut, so that no secret is left in part.
+    /// The text for a log row, redacted before it is shortened, so that no part of a secret is left.
     pub fn redact_for_row(&self, text: &str) -> String {
-        // Nobody needs more than this to be looked through; what is kept is shorter still.
+        // Limits the work: the row keeps even less.
         let text = &text[..text.floor_char_boundary(8 * MAX_ROW_TEXT_BYTES)];
         let clean = self.redact_message(text);
         clean[..clean.floor_char_boundary(MAX_ROW_TEXT_BYTES)].to_owned()
     }
 
-    /// A message for a row or the log: without our values, and without what only looks like a secret.
+    /// A message for a log row or the log: without secret values, and without anything that matches a secret's pattern.
     pub fn redact_message(&self, text: &str) -> String {
         let mut ranges = self.secret_ranges(text.as_bytes());
         ranges.extend(pattern_ranges(text.as_bytes()));
@@ -103,7 +103,7 @@ impl Redactor {
         )
     }
 
-    /// Where our values stand.
+    /// The ranges of secret values.
     fn secret_ranges(&self, text: &[u8]) -> Vec<(usize, usize)> {
         let mut ranges = Vec::new();
         for (start, window) in text.windows(TAIL_BYTES).enumerate() {
@@ -130,9 +130,9 @@ impl Redactor {
     }
 }
 
-/// How what must not be in a row begins, and how long it goes on at least.
+/// Beginnings of secrets, each with the minimum length of the rest.
 static PATTERNS: LazyLock<Vec<(memmem::Finder<'static>, usize)>> = LazyLock::new(|| {
-    let begins = [
+    let prefixes = [
         ("AIza", 30),
         ("AQ.", 20),
         ("gp_", 20),
@@ -142,31 +142,31 @@ static PATTERNS: LazyLock<Vec<(memmem::Finder<'static>, usize)>> = LazyLock::new
         ("projects/", 1),
         ("project_number:", 1),
     ];
-    begins
-        .map(|(begin, least)| (memmem::Finder::new(begin), least))
+    prefixes
+        .map(|(prefix, min_length)| (memmem::Finder::new(prefix), min_length))
         .into()
 });
 
-/// Where something looks like a Google key, a client key of ours, an API token, or the name of a project.
+/// The ranges that match the pattern of a Google key, a client key, an API token, or a project name.
 fn pattern_ranges(text: &[u8]) -> Vec<(usize, usize)> {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let mut ranges = Vec::new();
-    for (finder, least) in PATTERNS.iter() {
-        let begin = finder.needle();
+    for (finder, min_length) in PATTERNS.iter() {
+        let prefix = finder.needle();
         for start in finder.find_iter(text) {
-            let rest = &text[start + begin.len()..];
+            let rest = &text[start + prefix.len()..];
             let length = rest
                 .iter()
                 .position(|byte| !is_part(byte))
                 .unwrap_or(rest.len());
-            let names_a_thing = begin.ends_with(b":") || begin.ends_with(b"/");
-            if length >= *least {
-                let from = if names_a_thing {
-                    start + begin.len()
+            let is_label = prefix.ends_with(b":") || prefix.ends_with(b"/");
+            if length >= *min_length {
+                let from = if is_label {
+                    start + prefix.len()
                 } else {
                     start
                 };
-                ranges.push((from, start + begin.len() + length));
+                ranges.push((from, start + prefix.len() + length));
             }
         }
     }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn our_values_go_wherever_they_stand() {
+    fn secret_values_are_redacted_anywhere_in_a_text() {
         let cases = [
             (
                 "Consumer 'api_key:AIzaSyA-first-key' suspended",
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_logs_lose_what_only_looks_like_a_secret_too() {
+    fn rows_and_logs_are_redacted_by_pattern_too() {
         let text = "key AIzaSyBcdefghijklmnopqrstuvwxyz-12345678 of projects/42, project_number:7";
 
         assert_eq!(
@@ -247,7 +247,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_survives(before in "[a-z0-9:'\" ]{0,30}", after in "[a-z0-9:'\" ]{0,30}", which in 0..3_usize) {
+        fn no_secret_value_is_left(before in "[a-z0-9:'\" ]{0,30}", after in "[a-z0-9:'\" ]{0,30}", which in 0..3_usize) {
             let value = ["AIzaSyA-first-key", "plain-key-2", "tiny"][which];
             let text = format!("{before}{value}{after}{value}");
 

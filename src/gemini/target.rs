@@ -1,4 +1,4 @@
-//! What a path names: the surface, the operation and the model, and the path Google gets.
+//! Parses a path: its API surface, operation and model, and the path that Google receives.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use http::Method;
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::url::{is_credential, percent_decode};
 
-/// Which of Google's three dialects a path speaks; errors, streams and usage differ.
+/// One of Google's three API surfaces; errors, streams and usage differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
-    /// `/v1beta/models/…` and everything else that is not below.
+    /// `/v1beta/models/…` and all other paths.
     Native,
     /// `/v1beta/openai/…`.
     OpenAi,
@@ -19,7 +19,7 @@ pub enum Surface {
 }
 
 impl Surface {
-    /// The dialect a path asks for, before anything else is known of it.
+    /// The surface of a path, before the rest is parsed.
     pub fn of_path(path: &str) -> Self {
         if path.contains("/openai/") || resolve_alias(path, false).contains("/openai/") {
             Self::OpenAi
@@ -31,39 +31,41 @@ impl Surface {
     }
 }
 
-/// Where a request goes, read from its method, path and query.
+/// The target of a request, read from its method, path and query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub surface: Surface,
-    /// What Google gets: no alias, no credential, nothing else changed.
+    /// The path that Google receives: aliases resolved, credentials removed, otherwise unchanged.
     pub path_and_query: String,
-    /// The operation as the log calls it; `None` for a path that is not known, which is forwarded all the same.
+    /// The operation as logged; `None` for an unknown path, which is forwarded all the same.
     pub operation: Option<Cow<'static, str>>,
-    /// The model the path names, without `models/`.
+    /// The model in the path, without `models/`.
     pub model: Option<String>,
-    /// Whether the path alone says that the answer is a stream.
+    /// Whether the path alone shows that the response is a stream.
     pub is_stream: bool,
 }
 
 /// Why a path is not forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    #[error("the path is not one of the Gemini API's: they begin with /v1beta/, /v1/ or /v1alpha/")]
+    #[error(
+        "the path is not part of the Gemini API: its paths begin with /v1beta/, /v1/ or /v1alpha/"
+    )]
     UnknownPath,
     #[error(
-        "the path would reach Gemini altered or hides what it names (dot segments, double slashes, a slash at the end, backslashes or control characters)"
+        "the path is ambiguous (dot segments, double slashes, a trailing slash, backslashes or control characters)"
     )]
     UnsafePath,
-    #[error("bundles of requests (/batch) are not served: send each request by itself")]
+    #[error("bundled requests (/batch) are not supported: send each request by itself")]
     BatchEndpoint,
     #[error("the query parameter {0} is not allowed")]
     ForbiddenParameter(&'static str),
 }
 
-/// What a path begins with, but for the surfaces that come before it.
+/// Prefixes of paths, except those of the surfaces above.
 pub const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"];
 
-/// Methods of models, as Google's discovery document of v1beta and the SDKs name them.
+/// Methods of models, with their names in Google's discovery document of v1beta and in the SDKs.
 const MODEL_METHODS: [&str; 16] = [
     "generateContent",
     "streamGenerateContent",
@@ -83,7 +85,7 @@ const MODEL_METHODS: [&str; 16] = [
     "countTextTokens",
 ];
 
-/// Collections whose operations are named after what is done to them.
+/// Collections whose operations are named after the action on them.
 const COLLECTIONS: [&str; 19] = [
     "models",
     "tunedModels",
@@ -106,7 +108,7 @@ const COLLECTIONS: [&str; 19] = [
     "auth_tokens",
 ];
 
-/// OpenAI paths that are served without a version too; Google's own layer answers them.
+/// OpenAI paths that are also served without a version; Google's OpenAI layer answers them.
 const OPENAI_ALIASES: [&str; 6] = [
     "chat/completions",
     "completions",
@@ -116,7 +118,7 @@ const OPENAI_ALIASES: [&str; 6] = [
     "responses",
 ];
 
-/// Whether a path is the proxy's business at all.
+/// Whether the proxy handles a path.
 pub fn is_proxied(path: &str) -> bool {
     let first = path
         .trim_start_matches('/')
@@ -136,14 +138,14 @@ pub fn is_proxied(path: &str) -> bool {
         .contains(&first)
 }
 
-/// Whether a path leads to a live session.
+/// Whether a path opens a live session.
 pub fn is_live_path(path: &str) -> bool {
     resolve_alias(path, false).starts_with("/ws/")
 }
 
 impl Target {
-    /// Reads a request's method, path and query; `has_bearer_token` when its credential is a bearer token, which alone tells
-    /// what `/v1/models` means.
+    /// Reads a request's method, path and query; `has_bearer_token` when its credential is a bearer token, which alone
+    /// decides the meaning of `/v1/models`.
     pub fn read(
         method: &Method,
         path: &str,
@@ -202,14 +204,14 @@ impl Target {
         self.is_stream = true;
     }
 
-    /// Whether the answer is the content of a file, of which nothing is Google's own words.
+    /// Whether the response is the content of a file, with no text of Google's own.
     pub fn is_download(&self) -> bool {
         let operation = self.operation.as_deref().unwrap_or_default();
         operation.ends_with(".download") || operation == "files.content"
     }
 
-    /// Whether it would give somebody access to Google that goes past this server: an ephemeral token, a permission or the
-    /// ownership of something, an address that Google calls, a credential (Google's API reference).
+    /// Whether the operation would give access to Google that bypasses this server: an ephemeral token, a permission, a
+    /// transfer of ownership, an address that Google calls, a credential (Google's API reference).
     pub fn grants_direct_access(&self) -> bool {
         let path = self.path_and_query.split('?').next().unwrap_or_default();
         let path = percent_decode(path);
@@ -221,7 +223,7 @@ impl Target {
         })
     }
 
-    /// Uploads and downloads, whose paths have the version in the middle.
+    /// Uploads and downloads, whose version is in the middle of the path.
     fn read_transfer(&mut self, method: &Method, segments: &[&str]) {
         let after_version = segments
             .iter()
@@ -272,7 +274,7 @@ impl Target {
     }
 }
 
-/// `chat.completions`, `embeddings`, `models.list`: the path in OpenAI's own terms.
+/// `chat.completions`, `embeddings`, `models.list`: operations in OpenAI's terms.
 fn openai_operation(method: &Method, segments: &[&str]) -> Option<Cow<'static, str>> {
     let operation = match segments {
         ["chat", "completions"] => "chat.completions",
@@ -317,7 +319,7 @@ fn resource_operation(method: &Method, collection: &str, rest: &[&str]) -> Cow<'
     }
 }
 
-/// Whether it could be the name of a method.
+/// Whether the text has the form of a method's name.
 fn is_word(text: &str) -> bool {
     (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -332,15 +334,15 @@ fn verb(method: &Method, on_collection: bool) -> &'static str {
     }
 }
 
-/// The path Google knows in place of ours.
+/// Google's path for one of our aliases.
 fn resolve_alias(path: &str, has_bearer_token: bool) -> Cow<'_, str> {
     let path = match path.strip_prefix("/gemini/") {
-        // The slash before what follows stays.
+        // The slash before the rest stays.
         Some(rest) => &path[path.len() - rest.len() - 1..],
         None => path,
     };
     if path.starts_with("//ws/") {
-        // Google's SDK for JavaScript asks so: it puts this path after a base URL that ends with a slash.
+        // Google's SDK for JavaScript appends this path to a base URL that ends with a slash.
         return path[1..].into();
     }
     if let Some(rest) = path.strip_prefix("/openai/v1/") {
@@ -354,7 +356,7 @@ fn resolve_alias(path: &str, has_bearer_token: bool) -> Cow<'_, str> {
             .is_some_and(|after| after.is_empty() || after.starts_with('/'))
     };
     let is_openai = OPENAI_ALIASES.into_iter().any(is);
-    // A colon is Google's way to name a method; OpenAI has none.
+    // Google separates a method with a colon; OpenAI has none.
     let is_openai_model =
         has_bearer_token && is("models") && !rest.contains(':') && !rest.contains("%3A");
     if is_openai || is_openai_model {
@@ -364,7 +366,7 @@ fn resolve_alias(path: &str, has_bearer_token: bool) -> Cow<'_, str> {
     }
 }
 
-/// Whether every server on the way will take the path for the same one.
+/// Whether every server on the way interprets the path alike.
 fn is_safe(path: &str) -> bool {
     let bytes = path.as_bytes();
     let encoded = |hex: [u8; 2]| {
@@ -388,7 +390,7 @@ fn is_safe(path: &str) -> bool {
     plain && path.starts_with('/') && !path.contains("//") && !decoded.split('/').any(dots)
 }
 
-/// The query without credentials, in the order and spelling it came in.
+/// The query without credentials, otherwise in its original order and spelling.
 fn without_credentials(query: &str) -> Result<String, TargetError> {
     let mut kept = Vec::new();
     for part in query.split('&') {
@@ -421,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_go_past_this_server_is_told() {
+    fn operations_that_bypass_the_server_are_recognized() {
         for (line, expected) in [
             ("POST /v1alpha/auth_tokens", true),
             ("POST /v1alpha/auth%5Ftokens", true),
@@ -537,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_become_googles_own_paths_and_credentials_go() {
+    fn aliases_become_googles_paths_and_credentials_are_removed() {
         let cases = [
             ("GET /gemini/v1beta/models", "/v1beta/models"),
             (
@@ -571,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_show_neither_credentials_nor_sessions_of_uploads() {
+    fn rows_contain_neither_credentials_nor_upload_sessions() {
         let cases = [
             (None, "/upload/v1beta/files"),
             (Some("upload_id=SECRET"), "/upload/v1beta/files"),
@@ -586,7 +588,7 @@ mod tests {
     }
 
     #[test]
-    fn models_of_version_one_are_openais_for_a_bearer_token_alone() {
+    fn only_a_bearer_token_makes_v1_models_an_openai_path() {
         let read = |path, has_bearer_token| {
             Target::read(&Method::GET, path, None, has_bearer_token).unwrap()
         };
@@ -604,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_on_the_way_is_refused() {
+    fn ambiguous_paths_are_refused() {
         for path in [
             "/v1beta/../admin",
             "/v1beta/./models",
@@ -644,7 +646,7 @@ mod tests {
         }
 
         #[test]
-        fn a_path_is_forwarded_as_it_came_or_not_at_all(path in "/v1beta/[ -~]{0,40}") {
+        fn a_path_is_forwarded_unchanged_or_not_at_all(path in "/v1beta/[ -~]{0,40}") {
             if let Ok(target) = Target::read(&Method::POST, &path, None, false) {
                 prop_assert_eq!(target.path_and_query, path);
             }

@@ -1,11 +1,11 @@
-//! Google's upload protocol: what a request on an upload path does, and what of its answer names the session.
+//! Google's upload protocol: the kinds of requests on an upload path, and the session in a response.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::gemini::target::Target;
 use crate::gemini::url::query_parameter;
 
-/// Headers in which Google names a session. The last is that of the older protocol (`uploadType=resumable`).
+/// Headers in which Google sends a session's URL. The last is that of the older protocol (`uploadType=resumable`).
 const SESSION_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("x-goog-upload-url"),
     HeaderName::from_static("x-goog-upload-control-url"),
@@ -16,22 +16,22 @@ const COMMAND_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-comman
 const PROTOCOL_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-protocol");
 const STATUS_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-status");
 
-/// The parameter of a session's URL that authorizes whoever has it.
+/// The parameter of a session's URL that authorizes its holder.
 pub const SESSION_PARAMETER: &str = "upload_id";
 
-/// What a request on an upload path does.
+/// The kind of a request on an upload path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadRequest {
-    /// Opens a session, or does without one what takes no bytes: small, and can be sent again.
+    /// Opens a session, or is a request without bytes that needs none; small, can be sent again.
     Start,
-    /// Goes on with the session of this id: sends a part, asks how far it is, gives it up.
+    /// Continues the session with this id: sends a part, queries its offset, or cancels it.
     Continue { session: String },
     /// Sends everything at once.
     SingleRequest,
 }
 
 impl UploadRequest {
-    /// `None`: no upload.
+    /// `None`: not an upload.
     pub fn of(target: &Target, headers: &HeaderMap) -> Option<Self> {
         if let Some(session) = session_id(target) {
             return Some(Self::Continue { session });
@@ -55,24 +55,24 @@ impl UploadRequest {
     }
 }
 
-/// Whether a path, as a client wrote it, may be for uploads.
+/// Whether a path, as a client wrote it, may be an upload path.
 pub fn is_upload_path(path: &str) -> bool {
     path.contains("upload/")
 }
 
-/// Whether the path is for uploads.
+/// Whether the target is an upload path.
 pub fn is_upload(target: &Target) -> bool {
     ["/upload/", "/resumable/"]
         .iter()
         .any(|prefix| target.path_and_query.starts_with(prefix))
 }
 
-/// The session that the request goes on with.
+/// The session that the request continues.
 pub fn session_id(target: &Target) -> Option<String> {
     query_parameter(query_of(target), SESSION_PARAMETER).filter(|_| is_upload(target))
 }
 
-/// The URL of the session that an answer names.
+/// The session's URL in a response.
 pub fn session_url(headers: &HeaderMap) -> Option<&str> {
     let names_session = |url: &&str| {
         let query = url.split_once('?').map_or("", |(_, query)| query);
@@ -84,7 +84,7 @@ pub fn session_url(headers: &HeaderMap) -> Option<&str> {
         .find(names_session)
 }
 
-/// Puts a URL of ours in the place of Google's, wherever the answer names the session.
+/// Replaces Google's session URLs in a response by ours.
 pub fn replace_session_urls(headers: &mut HeaderMap, url: &HeaderValue) {
     for name in SESSION_HEADERS {
         if headers.contains_key(&name) {
@@ -93,19 +93,19 @@ pub fn replace_session_urls(headers: &mut HeaderMap, url: &HeaderValue) {
     }
 }
 
-/// The URL by which clients go on with a session of ours that was opened at this path.
+/// The pool's URL of a session that was opened at this path.
 pub fn pool_session_url(base: &str, target: &Target, session: &str) -> Option<HeaderValue> {
     let path = target.path_and_query.split('?').next()?;
     let url = format!("{base}{path}?{SESSION_PARAMETER}={session}&upload_protocol=resumable");
     HeaderValue::try_from(url).ok()
 }
 
-/// Whether an answer says that the session was given up. One that has ended well is still asked about, by clients that the
-/// last answer did not reach.
+/// Whether a response confirms that the session was cancelled. A completed session can still be queried by clients that
+/// did not receive the last response.
 pub fn is_cancelled(sent: &HeaderMap, status: StatusCode, headers: &HeaderMap) -> bool {
     match headers.get(STATUS_HEADER) {
         Some(status) => status == "cancelled",
-        // The older protocol has no commands: 499 says that it was given up.
+        // The older protocol has no commands: 499 confirms the cancellation.
         None => !sent.contains_key(COMMAND_HEADER) && status.as_u16() == 499,
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_on_an_upload_path_starts_goes_on_or_is_whole() {
+    fn an_upload_request_starts_continues_or_is_complete() {
         let part = |session: &str| {
             Some(UploadRequest::Continue {
                 session: session.to_owned(),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn every_header_that_names_the_session_names_ours() {
+    fn every_session_url_in_a_response_is_replaced() {
         let google = "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=G&upload_protocol=resumable";
         let ours = pool_session_url(
             "https://pool.example",
@@ -222,17 +222,17 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_given_up_when_google_says_so() {
+    fn a_session_is_cancelled_when_google_confirms_it() {
         let newer = headers(&[("x-goog-upload-command", "upload")]);
         let older = HeaderMap::new();
-        let says = |status| headers(&[("x-goog-upload-status", status)]);
+        let upload_status = |status| headers(&[("x-goog-upload-status", status)]);
         let cases = [
-            (&newer, 200, says("active"), false),
-            (&newer, 200, says("final"), false),
-            (&older, 400, says("final"), false),
-            (&newer, 200, says("cancelled"), true),
+            (&newer, 200, upload_status("active"), false),
+            (&newer, 200, upload_status("final"), false),
+            (&older, 400, upload_status("final"), false),
+            (&newer, 200, upload_status("cancelled"), true),
             (&newer, 503, HeaderMap::new(), false),
-            // Clients ask again where the status is missing.
+            // Clients repeat the query where the status is missing.
             (&newer, 200, HeaderMap::new(), false),
             (&older, 308, HeaderMap::new(), false),
             (&older, 201, HeaderMap::new(), false),

@@ -1,12 +1,12 @@
-//! URLs: percent decoding, query parameters, and what of a URL may be logged.
+//! URLs: percent decoding, query parameters, and the parts of a URL that may be logged.
 
 use std::borrow::Cow;
 
 use crate::gemini::upload::SESSION_PARAMETER;
 
-/// The path and query as rows show them: without credentials, even where the target is refused.
+/// The path and query as logged: without credentials, even where the target is refused.
 pub fn loggable_path(path: &str, query: Option<&str>) -> String {
-    // An ephemeral token is named by itself.
+    // The path names an ephemeral token.
     let decoded_path = percent_decode(path);
     let path = match decoded_path.split_once("auth_tokens/") {
         Some((before, _)) => &format!("{before}auth_tokens/…"),
@@ -16,7 +16,7 @@ pub fn loggable_path(path: &str, query: Option<&str>) -> String {
         return path.to_owned();
     };
     let name = |part: &str| percent_decode(part.split('=').next().unwrap_or_default()).into_owned();
-    // Who knows an upload's session can go on with it.
+    // Anyone with an upload's session id can continue the upload.
     let is_secret = |name: &str| is_credential(name) || name == SESSION_PARAMETER;
     let kept: Vec<_> = query
         .split('&')
@@ -37,7 +37,7 @@ pub fn query_parameter(query: &str, wanted: &str) -> Option<String> {
     })
 }
 
-/// Percent-decodes what is valid and leaves the rest.
+/// Percent-decodes valid sequences and leaves the rest.
 pub fn percent_decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();

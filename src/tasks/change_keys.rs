@@ -1,4 +1,4 @@
-//! Does what admins have begun with many upstream keys: a few at a time, so that no request waits for it.
+//! Runs the jobs that change many upstream keys: a few keys per transaction, so that no request waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::storage::error::{Error, Result};
 use crate::storage::upstream_keys::InsertedKey;
 use crate::storage::{installation, projects, upstream_keys};
 
-/// So many keys are changed in one transaction, which holds up the log's rows for some ten milliseconds.
+/// Number of keys changed in one transaction, which blocks the writing of log rows for some ten milliseconds.
 const KEYS_PER_TRANSACTION: usize = 200;
-/// While the database cannot be written, they are tried so often again, each time after a rest.
+/// Maximum number of retries while the database cannot be written, each after a pause.
 const MAX_RETRIES: u32 = 10;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Does one job after the other for ever.
+/// Runs one job after the other.
 pub async fn run(app: Arc<App>) {
     loop {
         let (job, work) = app.jobs.next_change().await;
@@ -27,19 +27,18 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Does a job, to its end or to the first failure.
+/// Runs a job, to its end or to the first failure.
 pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     let done = match &work {
         JobWork::Change(ids, change) => change_all(app, job, ids, change).await,
         JobWork::Import { keys, update } => import_all(app, job, keys, *update).await,
-        // Not of this line.
+        // Tests have a queue of their own.
         JobWork::Test(_) => Ok(()),
     };
     drop(work);
-    // The server's own keys are as the database has them before anybody is told that it is done. What cannot be read now
-    // is read soon, as after every change.
+    // The key registry is reloaded before the job is reported as ended. If that fails, the regular reload follows soon.
     if let Err(error) = app.reload(clock::now()).await {
-        tracing::warn!("changes could not be read: {error}");
+        tracing::warn!("changes could not be loaded: {error}");
     }
     if let Err(error) = &done {
         tracing::error!("upstream keys could not be changed: {error}");
@@ -68,7 +67,7 @@ async fn change_chunk(
 ) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
-    // Some may be gone since they were chosen.
+    // Some keys may have been removed since they were selected.
     let existing = match change {
         KeyChange::Restore => ids.to_vec(),
         _ => upstream_keys::list_in_use(&mut tx, ids).await?,
@@ -175,12 +174,12 @@ async fn import_chunk(app: &App, job: &Job, keys: &[ImportedKey], update: bool) 
     Ok(())
 }
 
-/// How often something was tried in vain.
+/// The number of failed attempts.
 #[derive(Debug, Default)]
 struct WriteRetries(u32);
 
 impl WriteRetries {
-    /// Rests before the next try, or fails where none would help.
+    /// Waits before the next attempt, or returns the error if no retry can help.
     async fn wait_or_fail(&mut self, error: Error) -> Result<()> {
         if !self.may_retry(&error) {
             return Err(error);
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_for_a_while_is_tried_again_and_not_for_ever() {
+    fn failed_writes_are_retried_a_limited_number_of_times() {
         let full = Error::Sqlx(sqlx::Error::PoolTimedOut);
         let mut retries = WriteRetries::default();
 
@@ -224,7 +223,7 @@ mod tests {
         }
 
         assert!(!retries.may_retry(&full));
-        let wrong = Error::Refused("not this".to_owned());
+        let wrong = Error::Refused("refused".to_owned());
         assert!(!WriteRetries::default().may_retry(&wrong));
     }
 }

@@ -1,4 +1,4 @@
-//! Lends to requests that wait, whenever a key is given back or a rest ends.
+//! Dispatches queued requests whenever a lease is released or a cooldown ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::clock::{self, Timestamp};
 
-/// How long nobody looks while nobody knows of a time: the bell tells of everything else.
+/// Maximum time between two passes without a known cooldown end: the queue's notification covers everything else.
 const MAX_IDLE: Duration = Duration::from_mins(1);
 
-/// Lends for ever.
+/// Runs for ever.
 pub async fn run(app: Arc<App>) {
     let mut next = None;
     loop {
         let wait = next.map_or(MAX_IDLE, |at: Timestamp| at - clock::now());
-        // Either the bell or the time: both mean to look.
+        // A timeout and a notification both cause a pass.
         let _ = timeout(wait, app.key_queue.notified()).await;
         next = pass(&app, clock::now());
     }
 }
 
-/// Lends what can be lent at `now`. Returns when to look again.
+/// Dispatches all requests that can get a key at `now`. Returns the time of the next pass.
 pub fn pass(app: &App, now: Timestamp) -> Option<Timestamp> {
     app.key_queue.dispatch(&app.keys, now)
 }

@@ -1,4 +1,4 @@
-//! Beside the requests: each a loop over a pass.
+//! Background tasks: each is a loop over a pass.
 
 pub mod change_keys;
 pub mod checkpoint;

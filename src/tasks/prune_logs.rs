@@ -1,5 +1,4 @@
-//! Deletes log rows that are older than the setting allows, counts of days whose quota is long over, and what is known of
-//! things that Google has deleted since.
+//! Deletes expired log rows, old daily usage counts, and records of resources that Google has deleted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,19 +10,19 @@ use crate::storage::error::Result;
 use crate::storage::{log_pruning, quotas, request_logs, resources, upload_sessions};
 
 const PERIOD: Duration = Duration::from_hours(1);
-/// How many requests go in one transaction: among millions of rows it holds up the writer for some 7 ms.
+/// Requests per transaction: with millions of rows it blocks the writer for some 7 ms.
 const REQUESTS_PER_TRANSACTION: u32 = 200;
-/// How long the writer has for others between two transactions.
+/// Pause between two transactions, in which other writes can happen.
 const PAUSE_BETWEEN_TRANSACTIONS: Duration = Duration::from_millis(30);
-/// How long it is kept what keys have used in a day: only the running one is read, the others are for whoever wonders.
+/// Retention of daily usage: only the current day is needed, the others are for inspection.
 const QUOTA_DAYS_KEPT: Duration = Duration::from_hours(8 * 24);
 
-/// A clock that goes on by so much more than time does is doubted,
+/// A clock that jumps ahead by more than this is distrusted.
 const MAX_CLOCK_JUMP: Duration = Duration::from_hours(24);
-/// and for so long, in which somebody may put it right.
+/// Time during which it is distrusted, so that the admin can correct it.
 const DISTRUST_PERIOD: Duration = Duration::from_hours(24);
 
-/// Prunes for ever.
+/// Runs for ever.
 pub async fn run(app: Arc<App>) {
     let mut clock_check = match request_logs::last_id(&app.db.readers).await {
         Ok(newest) => ClockCheck::since(newest, clock::now(), clock::instant()),
@@ -42,15 +41,15 @@ pub async fn run(app: Arc<App>) {
             }
         } else {
             tracing::warn!(
-                "the clock went on by more than a day since the last log row or look: no log rows are deleted for a day, \
-                 in case it is wrong; it says {now}"
+                "the clock jumped ahead by more than a day since the last log row or check: no log rows are deleted for a day, \
+                 in case it is wrong; the current time is {now}"
             );
         }
         tokio::time::sleep(PERIOD).await;
     }
 }
 
-/// Whether the clock can be believed: one that jumps ahead by a year must not cost the whole log.
+/// Whether the clock is trusted: a jump ahead by a year must not delete the whole log.
 #[derive(Debug)]
 struct ClockCheck {
     last_time: Timestamp,
@@ -59,7 +58,7 @@ struct ClockCheck {
 }
 
 impl ClockCheck {
-    /// The newest row tells what the clock said last, if there is any.
+    /// The newest row, if any, contains the last known time.
     fn since(newest: RequestId, now: Timestamp, at: Instant) -> Self {
         let last_time = if newest.0 > 0 { newest.time() } else { now };
         Self {
@@ -80,7 +79,7 @@ impl ClockCheck {
     }
 }
 
-/// Deletes what is too old at `now`, little by little. Returns how many requests.
+/// Deletes the rows that are too old at `now`, in small transactions. Returns the number of requests.
 pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
     let mut tx = app.db.begin().await?;
     quotas::delete_days_before(&mut *tx, now - QUOTA_DAYS_KEPT).await?;
@@ -126,7 +125,7 @@ mod tests {
     const YEAR: Duration = Duration::from_hours(365 * 24);
 
     #[test]
-    fn a_clock_that_jumps_ahead_is_doubted_for_a_day() {
+    fn a_clock_that_jumps_ahead_is_distrusted_for_a_day() {
         let (start, at) = (Timestamp::from_millis(1_795_334_400_000), clock::instant());
         let mut clock_check = ClockCheck::since(RequestId::first_at(start), start + HOUR, at);
 
@@ -138,16 +137,16 @@ mod tests {
     }
 
     #[test]
-    fn so_is_one_that_is_far_from_the_newest_row_at_the_start() {
+    fn a_clock_far_ahead_of_the_newest_row_at_the_start_is_distrusted() {
         let (start, at) = (Timestamp::from_millis(1_795_334_400_000), clock::instant());
 
         let mut clock_check = ClockCheck::since(RequestId::first_at(start), start + YEAR, at);
         assert!(!clock_check.is_trusted(start + YEAR, at));
         assert!(clock_check.is_trusted(start + YEAR + 24 * HOUR, at + 24 * HOUR));
-        // Nothing is known of it where there are no rows, and nothing to lose.
+        // Without rows no time is known, and no row can be lost.
         let mut clock_check = ClockCheck::since(RequestId(0), start + YEAR, at);
         assert!(clock_check.is_trusted(start + YEAR, at));
-        // One that goes back costs nothing.
+        // A clock that is set back deletes nothing.
         assert!(clock_check.is_trusted(start, at + HOUR));
     }
 }

@@ -1,4 +1,4 @@
-//! Looks at keys that were set aside and at new ones, so that they come back, or go, before a client meets them.
+//! Checks unavailable and new keys, so that requests use them again or never use an invalid one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,14 @@ use crate::storage::request_logs::{LogKind, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// How many keys are looked at at once.
+/// Number of concurrent checks.
 pub const CONCURRENT_CHECKS: usize = 8;
-/// How many keys one pass looks at: thousands of new ones are not to hold up those that might come back.
+/// Maximum number of keys per pass: thousands of new keys must not delay keys that may have recovered.
 const MAX_KEYS_PER_PASS: usize = 64;
-/// How long no key is looked at when Google limits the address: more questions would make it worse for requests too.
+/// Pause of all checks while Google limits the address: more checks would affect requests too.
 const THROTTLE_PAUSE: Duration = Duration::from_mins(1);
 
-/// Looks for ever.
+/// Runs for ever.
 pub async fn run(app: Arc<App>) {
     loop {
         let pause = pass(&app, clock::now()).await.pause();
@@ -44,16 +44,16 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// What came of one pass.
+/// The result of one pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CheckPass {
     pub keys: usize,
-    /// Those that were refused for too many requests, by no quota that Google named.
+    /// Checks refused for too many requests, without a quota in the response.
     pub limited: usize,
 }
 
 impl CheckPass {
-    /// How long to wait before the next pass.
+    /// The pause before the next pass.
     pub fn pause(self) -> Duration {
         if self.limited >= CONCURRENT_CHECKS {
             THROTTLE_PAUSE
@@ -65,10 +65,10 @@ impl CheckPass {
     }
 }
 
-/// Looks at keys that are due at `now`.
+/// Checks the keys that are due at `now`.
 pub async fn pass(app: &App, now: Timestamp) -> CheckPass {
     let mut result = CheckPass::default();
-    // Nothing would be written down of it.
+    // The results could not be stored.
     if app.recorder.is_failing() {
         return result;
     }
@@ -83,7 +83,7 @@ pub async fn pass(app: &App, now: Timestamp) -> CheckPass {
         recorder: &app.recorder,
     };
     let check = async |due: &DueCheck| {
-        // Those before it may have taken minutes.
+        // Earlier checks may have taken minutes.
         let row = app.keys.lock().get(due.id).map(|row| row.enabled);
         if row == Some(true) {
             Some(checker.check(due).await)
@@ -94,7 +94,7 @@ pub async fn pass(app: &App, now: Timestamp) -> CheckPass {
     let checks: Vec<_> = due.iter().map(check).collect();
     let mut checks = stream::iter(checks).buffer_unordered(CONCURRENT_CHECKS);
     while let Some(one) = checks.next().await {
-        // The key may be back.
+        // The key may be available again.
         app.key_queue.notify();
         let Some(one) = one else { continue };
         result.keys += 1;
@@ -103,7 +103,7 @@ pub async fn pass(app: &App, now: Timestamp) -> CheckPass {
     result
 }
 
-/// What a check is made with: a server's, or a command's own.
+/// The dependencies of a check: a server's, or a command's own.
 #[derive(Debug)]
 pub struct KeyChecker<'a> {
     pub gemini: &'a GeminiClient,
@@ -115,7 +115,7 @@ pub struct KeyChecker<'a> {
 }
 
 impl KeyChecker<'_> {
-    /// Looks at one key, and hands in the row and what it changed.
+    /// Checks one key, and records its row and the state changes.
     pub async fn check(&self, due: &DueCheck) -> KeyCheck {
         let began = clock::now();
         let id = self.ids.next(began);
@@ -142,7 +142,7 @@ impl KeyChecker<'_> {
         let mut changes = keys.settle_check(key, verdict, generated, began, clock::now());
         let number = keys.get(key).and_then(|row| learned_number(row, verdict));
         changes.extend(number.map(|number| StateChange::Project { id: key, number }));
-        // Under the lock, so that rows end up as the last of several verdicts left the keys.
+        // Under the lock, so that the rows end up in the state of the last verdict.
         for change in &changes {
             self.recorder
                 .record_change(change.clone(), evidence.clone());
@@ -154,11 +154,11 @@ impl KeyChecker<'_> {
         checked
     }
 
-    /// The row of a check: what was asked last, and an attempt for each question.
+    /// The row of a check: its last request, and an attempt for each request.
     fn row(&self, id: RequestId, due: &DueCheck, checked: &KeyCheck) -> NewRequestLog {
         let message = |rule: Rule, message: &str| {
-            let tells = rule != Rule::Success && !message.is_empty();
-            tells.then(|| self.redactor.redact_for_row(message))
+            let has_message = rule != Rule::Success && !message.is_empty();
+            has_message.then(|| self.redactor.redact_for_row(message))
         };
         let attempts = checked.steps.iter().map(|step| NewAttempt {
             upstream_key_id: due.id,
@@ -171,7 +171,7 @@ impl KeyChecker<'_> {
             first_byte_ms: None,
             duration_ms: Some(step.duration_ms),
         });
-        let last = checked.steps.last().expect("a check asks something");
+        let last = checked.steps.last().expect("a check sends a request");
         let (request, answered) = (&last.request, &checked.summary);
         let model = self.settings.check_model.as_str();
         let bytes = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checks_go_on_at_once_while_there_are_many_and_pause_where_google_limits_the_address() {
+    fn passes_follow_at_once_while_many_keys_are_due_and_pause_while_the_address_is_limited() {
         for (keys, limited, pause) in [
             (0, 0, PERIOD),
             (MAX_KEYS_PER_PASS - 1, CONCURRENT_CHECKS - 1, PERIOD),

@@ -1,4 +1,4 @@
-//! Gives requests that run for a second their row.
+//! Records a row for requests that run longer than a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use crate::app::App;
 use crate::clock;
 
 const PERIOD: Duration = Duration::from_millis(200);
-/// So that the row is there within a second, the period and the commit included.
+/// Makes the row visible within a second, including the period and the commit.
 const MIN_AGE: Duration = Duration::from_millis(600);
 
-/// Hands in rows for ever.
+/// Runs for ever.
 pub async fn run(app: Arc<App>) {
     loop {
         tokio::time::sleep(PERIOD).await;

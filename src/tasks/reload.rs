@@ -1,4 +1,4 @@
-//! Takes over what a command or the admin changed in the database.
+//! Loads changes that a command or an admin has made in the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use crate::clock;
 
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Looks for changes for ever.
+/// Runs for ever.
 pub async fn run(app: Arc<App>) {
     loop {
         tokio::time::sleep(PERIOD).await;
         match app.reload(clock::now()).await {
             Ok(true) => tracing::info!("keys, client keys or settings were changed and are in use"),
             Ok(false) => {}
-            Err(error) => tracing::warn!("changes could not be read: {error}"),
+            Err(error) => tracing::warn!("changes could not be loaded: {error}"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Small chores: sums up guesses of client keys, wipes the secrets of keys removed a day ago, forgets expired sign-ins and
-//! what was pasted and never added.
+//! Periodic cleanup: summarizes failed client-key authentications, wipes the secrets of keys removed a day ago, deletes
+//! expired sign-ins and unconfirmed imports.
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -15,10 +15,10 @@ use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
 
 const PERIOD: Duration = Duration::from_secs(5);
-/// How long a removed key's secret is kept, so that the removal can be undone.
+/// Retention of a removed key's secret, so that the removal can be undone.
 const UNDO_PERIOD: Duration = Duration::from_hours(24);
 
-/// Does the chores for ever.
+/// Runs for ever.
 pub async fn run(app: Arc<App>) {
     loop {
         tokio::time::sleep(PERIOD).await;
@@ -26,7 +26,7 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Does the chores that are due at `now`.
+/// Runs the cleanup that is due at `now`.
 pub async fn pass(app: &Arc<App>, now: Timestamp) {
     let unrecorded = app
         .auth_failures
@@ -57,11 +57,11 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
     }
     if let Err(error) = session::delete_expired_sessions(&app.db, now).await {
-        tracing::warn!("expired sign-ins could not be forgotten: {error}");
+        tracing::warn!("expired sign-ins could not be deleted: {error}");
     }
 }
 
-/// One row for many requests that got none of their own.
+/// One row for many requests without rows of their own.
 fn row(
     app: &App,
     now: Timestamp,

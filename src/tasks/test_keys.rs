@@ -1,4 +1,4 @@
-//! Looks at the keys that an admin wants to be looked at.
+//! Runs the jobs that test upstream keys.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::tasks::recheck_keys::{CONCURRENT_CHECKS, KeyChecker};
 
-/// Does one job after the other for ever.
+/// Runs one job after the other.
 pub async fn run(app: Arc<App>) {
     loop {
         let (job, work) = app.jobs.next_test().await;
@@ -20,7 +20,7 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-/// Looks at all keys of a job that are still there.
+/// Tests all keys of a job that still exist.
 pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     if let JobWork::Test(ids) = &work {
         let checker = KeyChecker {
@@ -32,24 +32,24 @@ pub async fn run_job(app: &App, job: &Job, work: JobWork) {
             recorder: &app.recorder,
         };
         let on_result = |tested| {
-            // The key may be back.
+            // The key may be available again.
             app.key_queue.notify();
             add_result(job, tested);
         };
         test_all(&checker, ids, on_result).await;
-        // Whoever reads the keys' pages then finds there what showed it.
+        // Pages of the keys must show the rows of the tests when the job has ended.
         let _ = app.recorder.flush().await;
     }
     job.update_progress(|progress| progress.ended = true);
 }
 
-/// Looks at keys, a few at a time, and tells of each as soon as it has answered; `None`: it is gone.
+/// Tests keys, a few at a time, and passes each result on as soon as it is known; `None`: the key was removed.
 pub async fn test_all(
     checker: &KeyChecker<'_>,
     ids: &[UpstreamKeyId],
     mut on_result: impl FnMut(Option<TestedKey>),
 ) {
-    // Each is begun only when its turn comes: ten thousand that wait would take much room.
+    // Created only when needed: ten thousand waiting futures would need much memory.
     let mut tests = ids.iter().map(|id| test(checker, *id));
     let mut running: FuturesUnordered<_> = tests.by_ref().take(CONCURRENT_CHECKS).collect();
     while let Some(tested) = running.next().await {
@@ -90,10 +90,10 @@ fn add_result(job: &Job, tested: Option<TestedKey>) {
             TestResult::Refused => progress.refused += 1,
             TestResult::Unclear => progress.unclear += 1,
         }
-        let place = progress
+        let index = progress
             .results
             .partition_point(|other| (other.result, other.id) < (tested.result, tested.id));
-        progress.results.insert(place, tested);
+        progress.results.insert(index, tested);
         progress.results.truncate(MAX_RESULTS);
     });
 }

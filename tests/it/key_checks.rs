@@ -1,4 +1,4 @@
-//! Keys are looked at apart from requests: what was set aside comes back, what is new proves itself.
+//! Checks of upstream keys: unavailable keys become available again, new keys are proved.
 
 use std::time::Duration;
 
@@ -25,22 +25,22 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
 #[tokio::test]
-async fn a_key_that_is_restored_at_google_comes_back_without_a_hand() {
+async fn a_key_that_is_restored_at_google_becomes_available_again_by_itself() {
     let pool = TestPool::with_keys([FakeKey::healthy(KEYS[0], "1")]).await;
     pool.google.set_behaviour(KEYS[0], Behaviour::Invalid);
     assert_eq!(pool.fetch(TestRequest::Generate).await.status, 503);
-    let found = in_state(&pool, "invalid").await.remove(0);
-    assert!(found.next_check_at.is_some());
+    let before = in_state(&pool, "invalid").await.remove(0);
+    assert!(before.next_check_at.is_some());
 
     assert_eq!(run_checks_in(&pool, 9 * MINUTE).await, 0);
     assert_eq!(run_checks_in(&pool, 11 * MINUTE).await, 1);
-    let still = in_state(&pool, "invalid").await.remove(0);
-    assert_eq!(still.state_since, found.state_since);
+    let after = in_state(&pool, "invalid").await.remove(0);
+    assert_eq!(after.state_since, before.state_since);
     pool.google.set_behaviour(KEYS[0], Behaviour::Healthy);
     assert_eq!(run_checks_in(&pool, 59 * MINUTE).await, 0);
     assert_eq!(run_checks_in(&pool, 61 * MINUTE).await, 1);
     let trial = in_state(&pool, "trial").await.remove(0);
-    // Why it was set aside still stands there.
+    // The reason of the earlier state is kept.
     assert!(trial.state_reason.unwrap().starts_with("api_key_invalid: "));
     assert_eq!(trial.next_check_at, None);
 
@@ -62,13 +62,13 @@ async fn a_key_that_is_restored_at_google_comes_back_without_a_hand() {
         assert_eq!((&check.client_key, &check.client_ip), (&None, &None));
         assert!(!format!("{check:?}").contains(KEYS[0]));
     }
-    // Statistics are of requests alone.
+    // Only requests count in statistics.
     pool.assert_sums_agree().await;
     assert_eq!(pool.keys().await[0].requests, 2);
 }
 
 #[tokio::test]
-async fn listing_models_alone_does_not_bring_a_key_back() {
+async fn listing_models_alone_does_not_make_a_key_available() {
     let pool = TestPool::with_keys([FakeKey::new(KEYS[0], "1", Behaviour::Unauthenticated)]).await;
     pool.fetch(TestRequest::Generate).await;
     in_state(&pool, "invalid").await;
@@ -77,8 +77,8 @@ async fn listing_models_alone_does_not_bring_a_key_back() {
         assert_eq!(run_checks_in(&pool, wait).await, 1);
         eventually("the next check is later", async || {
             let key = pool.keys().await.remove(0);
-            let left = key.next_check_at? - clock::now();
-            (key.state == "invalid" && left + MINUTE > next && left <= next).then_some(())
+            let remaining = key.next_check_at? - clock::now();
+            (key.state == "invalid" && remaining + MINUTE > next && remaining <= next).then_some(())
         })
         .await;
     }
@@ -139,7 +139,7 @@ async fn one_check_is_enough_for_a_suspended_project() {
 }
 
 #[tokio::test]
-async fn a_leaked_key_is_never_looked_at_again() {
+async fn a_leaked_key_is_never_checked_again() {
     let pool = TestPool::with_keys([FakeKey::new(KEYS[0], "1", Behaviour::Leaked)]).await;
     pool.fetch(TestRequest::Generate).await;
     in_state(&pool, "leaked").await;
@@ -148,7 +148,7 @@ async fn a_leaked_key_is_never_looked_at_again() {
 }
 
 #[tokio::test]
-async fn a_new_key_that_is_dead_is_found_before_a_client_meets_it() {
+async fn an_invalid_new_key_is_found_before_a_request_uses_it() {
     let fake_config = FakeConfig::with_keys([
         FakeKey::new(KEYS[0], "1", Behaviour::Expired),
         FakeKey::healthy(KEYS[1], "2"),
@@ -159,7 +159,7 @@ async fn a_new_key_that_is_dead_is_found_before_a_client_meets_it() {
 
     assert_eq!((invalid.len(), invalid[0].requests), (1, 0));
     assert_eq!(in_state(&pool, "ready").await.len(), 1);
-    eventually("both keys were looked at", async || {
+    eventually("both keys were checked", async || {
         (checks(&pool).await.len() == 2).then_some(())
     })
     .await;
@@ -169,12 +169,12 @@ async fn a_new_key_that_is_dead_is_found_before_a_client_meets_it() {
 }
 
 #[tokio::test]
-async fn a_check_tells_when_google_limits_the_address() {
+async fn checks_pause_while_google_limits_the_address() {
     let pool =
         TestPool::with_keys(KEYS.map(|secret| FakeKey::new(secret, secret, Behaviour::Invalid)))
             .await;
     pool.fetch(TestRequest::Generate).await;
-    eventually("all keys are set aside", async || {
+    eventually("all keys are unavailable", async || {
         let keys = in_state(&pool, "invalid").await;
         (keys.len() == KEYS.len()).then_some(())
     })
@@ -189,7 +189,7 @@ async fn a_check_tells_when_google_limits_the_address() {
     assert_eq!((looked.keys, looked.limited), (KEYS.len(), KEYS.len()));
 }
 
-/// Looks at what is due so much later. Returns how many keys were.
+/// Runs the checks that are due after `wait`. Returns the number of checked keys.
 async fn run_checks_in(pool: &TestPool, wait: Duration) -> usize {
     recheck_keys::pass(&pool.app, clock::now() + wait)
         .await

@@ -1,5 +1,5 @@
-//! The program through its front door, against the fake Gemini.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+//! The running server, tested over HTTP against the fake Gemini.
+#![expect(clippy::unwrap_used, reason = "test helpers may panic")]
 
 mod cli;
 mod dashboard;

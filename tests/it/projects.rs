@@ -1,4 +1,4 @@
-//! Keys of one project stand and fall together, however it is found out; and what hands say of keys is heeded.
+//! Keys of one project share its state, however the project was determined; and commands of the admin take effect.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -44,7 +44,7 @@ fn list(folder: &Path, arguments: &[&str]) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn keys_that_errors_place_in_one_project_share_it() {
+async fn keys_whose_errors_name_the_same_project_share_it() {
     for behaviour in [Behaviour::ServiceDisabled, Behaviour::Suspended] {
         let behaviours = [
             (PROJECT, behaviour.clone()),
@@ -63,7 +63,7 @@ async fn keys_that_errors_place_in_one_project_share_it() {
         }
 
         let shared = Some(format!("projects/{PROJECT}"));
-        let keys = eventually("the project is learnt", async || {
+        let keys = eventually("the project is known", async || {
             let (keys, _) = upstream_keys::list_changed(&pool.app.db.readers, -1)
                 .await
                 .unwrap();
@@ -74,12 +74,12 @@ async fn keys_that_errors_place_in_one_project_share_it() {
         assert_eq!(keys[0].project_id, keys[1].project_id);
         assert_eq!(keys[2].project, None);
         eventually("the server knows", async || {
-            let known = pool.app.keys.lock();
-            let number = |id| known.get(id).unwrap().project_number.clone();
+            let registry = pool.app.keys.lock();
+            let number = |id| registry.get(id).unwrap().project_number.clone();
             (number(keys[0].id) == shared && number(keys[1].id) == shared).then_some(())
         })
         .await;
-        // The log names it too, also for attempts made before.
+        // The log has the project too, also for earlier attempts.
         let rows = pool.finished_rows(1).await;
         let attempts = rows
             .iter()
@@ -91,7 +91,7 @@ async fn keys_that_errors_place_in_one_project_share_it() {
 }
 
 #[tokio::test]
-async fn a_suspended_project_rests_all_its_keys() {
+async fn a_suspended_project_makes_all_its_keys_unavailable() {
     let behaviours = [
         (PROJECT, Behaviour::Suspended),
         (PROJECT, Behaviour::Suspended),
@@ -113,7 +113,7 @@ async fn a_suspended_project_rests_all_its_keys() {
         .map(|key| pool.google.counts(&key.secret).requests);
     assert_eq!(requests.sum::<u64>(), 1);
     eventually(
-        "both are set aside, in the project that has a number now",
+        "both keys are suspended and their project has its number",
         async || {
             let keys = list(folder, &["--state", "suspended", "--project", PROJECT]);
             (keys.len() == 2).then(|| assert_eq!(keys[0]["project"], "team"))
@@ -123,7 +123,7 @@ async fn a_suspended_project_rests_all_its_keys() {
 }
 
 #[tokio::test]
-async fn keys_put_into_one_project_rest_together() {
+async fn keys_assigned_to_one_project_cool_down_together() {
     let behaviours = [
         ("1", Behaviour::QuotaZero(MODEL.to_owned())),
         ("2", Behaviour::Healthy),
@@ -136,7 +136,7 @@ async fn keys_put_into_one_project_rest_together() {
 
     run(folder, &["keys", "update", "--all", "--project", "team"]);
 
-    eventually("the second key rests too", async || {
+    eventually("the second key cools down too", async || {
         (pool.generate().await.status() == 429).then_some(())
     })
     .await;
@@ -144,7 +144,7 @@ async fn keys_put_into_one_project_rest_together() {
 }
 
 #[tokio::test]
-async fn a_hand_brings_back_what_rests() {
+async fn a_command_clears_a_cooldown() {
     for (behaviour, refused, state) in [
         (Behaviour::Leaked, 503, "leaked"),
         (Behaviour::ProjectDenied, 503, "suspended"),
@@ -156,10 +156,10 @@ async fn a_hand_brings_back_what_rests() {
         for _ in 0..2 {
             assert_eq!(pool.generate().await.status(), refused, "{state}");
         }
-        let resting = eventually("the state is written", async || {
+        let cooling_down = eventually("the state is written", async || {
             list(folder, &["--state", state]).into_iter().next()
         });
-        assert_eq!(resting.await["id"], 1);
+        assert_eq!(cooling_down.await["id"], 1);
 
         let reported = run(folder, &["keys", "clear", "1"]);
 
@@ -167,7 +167,7 @@ async fn a_hand_brings_back_what_rests() {
             reported.contains("cleared 1 state") || reported.contains("1 cooldown"),
             "{reported}"
         );
-        eventually("the key is back", async || {
+        eventually("the key is available again", async || {
             (pool.generate().await.status() == 200).then_some(())
         })
         .await;
@@ -176,7 +176,7 @@ async fn a_hand_brings_back_what_rests() {
 }
 
 #[tokio::test]
-async fn what_a_free_project_answers_costs_nothing() {
+async fn requests_to_a_free_project_cost_nothing() {
     let pool = TestPool::start(FakeConfig::with_keys(keys([("1", Behaviour::Healthy)]))).await;
     pool.generate().await;
     assert!(pool.row().await.cost_usd.is_some_and(|cost| cost > 0.0));
@@ -195,7 +195,7 @@ async fn what_a_free_project_answers_costs_nothing() {
 }
 
 #[tokio::test]
-async fn columns_of_an_import_are_taken_over() {
+async fn columns_of_an_import_are_stored() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let table = folder.join("keys.csv");

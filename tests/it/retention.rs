@@ -1,4 +1,4 @@
-//! Old log rows go, and nobody notices.
+//! Deletion of old log rows, without any effect on requests.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::support::{TestPool, eventually};
 const OLD_ROWS: u32 = 1_000;
 
 #[tokio::test]
-async fn old_rows_go_while_requests_are_served_and_their_sums_stay() {
-    let pool = keeping_everything().await;
+async fn old_rows_are_deleted_while_requests_are_served_and_their_sums_are_kept() {
+    let pool = pool_without_retention().await;
     let now = clock::now();
     for number in 0..OLD_ROWS {
         let began = now - Duration::from_hours(100 * 24) + Duration::from_secs(number.into());
@@ -57,7 +57,7 @@ async fn old_rows_go_while_requests_are_served_and_their_sums_stay() {
 
 #[tokio::test]
 async fn a_retention_of_no_days_keeps_everything() {
-    let pool = keeping_everything().await;
+    let pool = pool_without_retention().await;
     pool.fetch(TestRequest::Generate).await;
     let much_later = clock::now() + Duration::from_hours(24 * 365);
 
@@ -69,8 +69,8 @@ async fn a_retention_of_no_days_keeps_everything() {
 }
 
 #[tokio::test]
-async fn what_keys_used_days_ago_goes_even_where_rows_stay() {
-    let pool = keeping_everything().await;
+async fn old_daily_usage_is_deleted_even_where_rows_are_kept() {
+    let pool = pool_without_retention().await;
     pool.fetch(TestRequest::Generate).await;
     let (now, day) = (clock::now(), Duration::from_hours(24));
     let used = async || {
@@ -87,8 +87,8 @@ async fn what_keys_used_days_ago_goes_even_where_rows_stay() {
     assert_eq!(pool.rows().await.len(), 1);
 }
 
-/// Its own pruning at the start finds nothing to do.
-async fn keeping_everything() -> TestPool {
+/// A pool whose own pruning at the start finds nothing to delete.
+async fn pool_without_retention() -> TestPool {
     let fake_config =
         FakeConfig::with_keys([FakeKey::healthy("AIza-healthy-key-0001", "projects/1")]);
     TestPool::start_with(fake_config, &[("log_retention_days", "0")]).await

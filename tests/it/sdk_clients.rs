@@ -1,6 +1,6 @@
-//! Real clients, in their newest version and an older one, are served as Google serves them.
+//! The newest and an older version of real clients are served as Google serves them.
 //!
-//! `tests/run` installs them; where they are not installed these tests say so and pass.
+//! `tests/run` installs them; without them these tests report that and pass.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::support::{CLIENT_ID, CLIENT_KEY, TestPool};
 
 const UPSTREAM_KEY: &str = "AIza-upstream-key-of-the-clients-0001";
 
-/// How few checks of a script would mean that it ended before it was through.
-const LEAST_CHECKS: usize = 10;
+/// Minimum number of checks that a complete script makes.
+const MIN_CHECKS: usize = 10;
 
 #[tokio::test]
 async fn the_newest_sdks_for_python_are_served() {
@@ -47,7 +47,7 @@ async fn older_sdks_for_javascript_are_served() {
 }
 
 #[tokio::test]
-async fn gemini_cli_waits_for_a_minute_of_its_key_and_stops_at_a_day() {
+async fn gemini_cli_waits_for_a_minute_limit_and_stops_at_a_daily_limit() {
     let Some(folder) = installed("javascript/gemini-cli", JAVASCRIPT) else {
         return;
     };
@@ -66,18 +66,18 @@ async fn gemini_cli_waits_for_a_minute_of_its_key_and_stops_at_a_day() {
         "{stopped:#?}"
     );
     let row_count = per_day.rows().await.len();
-    assert_eq!(row_count, 2, "the one before and one of the CLI");
+    assert_eq!(row_count, 2, "the earlier one and the CLI's");
 }
 
 #[tokio::test]
-async fn gemini_cli_is_served_and_stops_where_the_day_is_used_up() {
+async fn gemini_cli_is_served_and_stops_when_the_daily_quota_is_used_up() {
     let Some(folder) = installed("javascript/gemini-cli", JAVASCRIPT) else {
         return;
     };
-    let (pool, resting) = pools().await;
+    let (pool, cooling_down) = pools().await;
 
     let answer = run(gemini_cli(&folder, &pool)).await;
-    let refusal = run(gemini_cli(&folder, &resting)).await;
+    let refusal = run(gemini_cli(&folder, &cooling_down)).await;
 
     assert!(answer.succeeded, "{answer:#?}");
     let reply: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
@@ -91,10 +91,10 @@ async fn gemini_cli_is_served_and_stops_where_the_day_is_used_up() {
         refusal.stderr.contains("gemini-pool: the quota for"),
         "{refusal:#?}"
     );
-    let row_count = resting.rows().await.len();
+    let row_count = cooling_down.rows().await.len();
     assert_eq!(
         row_count, 3,
-        "ours, which used up the day, and one of the CLI"
+        "the test's, which used up the day, and the CLI's"
     );
     assert_served(&pool).await;
 }
@@ -121,13 +121,13 @@ async fn serve_javascript(set: &str) {
     wait(node_command(&folder, "queued_with_openai.mjs")).await;
 }
 
-/// Runs a script against a pool that is well and one that rests, and looks at what the first has recorded.
+/// Runs a script against a healthy pool and one whose key cools down, and verifies the first one's records.
 async fn serve(mut script: Command) {
-    let (pool, resting) = pools().await;
+    let (pool, cooling_down) = pools().await;
     let limited = limited_per_day().await;
     script
         .env("POOL_URL", &pool.url)
-        .env("RESTING_POOL_URL", &resting.url)
+        .env("RESTING_POOL_URL", &cooling_down.url)
         .env("LIMITED_POOL_URL", &limited.url)
         .env("CLIENT_KEY", CLIENT_KEY);
 
@@ -135,11 +135,11 @@ async fn serve(mut script: Command) {
 
     assert!(ran.succeeded, "{}{}", ran.stdout, ran.stderr);
     let passed = ran.stdout.lines().filter(|line| line.starts_with("ok "));
-    assert!(passed.count() >= LEAST_CHECKS, "{}", ran.stdout);
+    assert!(passed.count() >= MIN_CHECKS, "{}", ran.stdout);
     assert_served(&pool).await;
 }
 
-/// Runs a script that asks a pool once whose minute is used up for some seconds more.
+/// Runs a script that sends one request to a pool whose minute limit is used up for some more seconds.
 async fn wait(mut script: Command) {
     let limited = limited_per_minute().await;
     script
@@ -152,11 +152,11 @@ async fn wait(mut script: Command) {
     assert_waited(&limited).await;
 }
 
-/// The client was refused, came back when it was told to, and was served.
+/// The client was refused, retried after the stated time, and was served.
 async fn assert_waited(limited: &TestPool) {
     let rows = limited.rows().await;
     let statuses: Vec<_> = rows.iter().filter_map(|row| row.status).collect();
-    // The minute may have been moved on once more before the first refusal was seen.
+    // The minute may have been extended once more before the first refusal was recorded.
     let expected: [&[i64]; 2] = [&[429, 200], &[429, 429, 200]];
     assert!(expected.contains(&statuses.as_slice()), "{statuses:?}");
     let reported = rows[0].error.as_deref().unwrap();
@@ -166,11 +166,11 @@ async fn assert_waited(limited: &TestPool) {
     );
 }
 
-/// The CLI without a terminal, asked one thing.
+/// The CLI without a terminal, with one prompt.
 fn gemini_cli(folder: &Path, pool: &TestPool) -> Command {
     let home = pool.folder.path().join("home");
     std::fs::create_dir_all(home.join(".gemini")).unwrap();
-    // Without a terminal it asks nobody how to sign in; nor shall it report on itself or look for updates.
+    // Without a terminal it skips the choice of a sign-in; it must not report statistics or search for updates.
     let settings = serde_json::json!({
         "security": {"auth": {"selectedType": "gemini-api-key"}},
         "privacy": {"usageStatisticsEnabled": false},
@@ -196,7 +196,7 @@ fn gemini_cli(folder: &Path, pool: &TestPool) -> Command {
     command
 }
 
-/// A pool whose only key is well, and one whose only key has used up its day.
+/// A pool with a healthy key, and one whose only key has used up its daily quota.
 async fn pools() -> (TestPool, TestPool) {
     let key = FakeKey::healthy(UPSTREAM_KEY, "projects/1");
     let pool = TestPool::with_keys([key.clone()]).await;
@@ -204,15 +204,15 @@ async fn pools() -> (TestPool, TestPool) {
         tier: Tier::Free,
         limits: vec![ModelLimit::new("*", None, None, Some(1))],
     };
-    let resting =
+    let cooling_down =
         TestPool::start(FakeConfig::with_keys([key]).quota("projects/1", one_a_day)).await;
     for status in [200, 429] {
-        assert_eq!(resting.generate().await.status(), status);
+        assert_eq!(cooling_down.generate().await.status(), status);
     }
-    (pool, resting)
+    (pool, cooling_down)
 }
 
-/// A pool whose client key has used up its minute.
+/// A pool whose client key has used up its minute limit.
 async fn limited_per_minute() -> TestPool {
     let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
     pool.allow(|terms| terms.limits.requests_per_minute = Some(1))
@@ -221,7 +221,7 @@ async fn limited_per_minute() -> TestPool {
     pool
 }
 
-/// Counts a request of so long ago that its minute is over in a few seconds.
+/// Records a request that leaves the minute window in a few seconds.
 fn use_up_minute(pool: &TestPool) {
     let now = clock::now();
     let mut minute = MinuteWindow::default();
@@ -239,14 +239,14 @@ fn use_up_minute(pool: &TestPool) {
         ..ClientLimits::default()
     };
     let mut admission = pool.app.admission.lock();
-    // What was counted itself is not replaced, unless it was forgotten.
+    // The pool replaces its own count only after the limits were removed.
     admission.set_limits(&TimeZone::UTC, []);
     admission.restore(CLIENT_ID, limits, past, now);
 }
 
-/// Runs a program whose minute does not go on until it has been refused, however long it takes to start.
+/// Runs a program, and renews the used-up minute until the first refusal, however slowly the program starts.
 async fn run_limited(program: Command, pool: &TestPool) -> ProgramOutput {
-    let held_up = async {
+    let keep_limited = async {
         while pool.rows().await.is_empty() {
             use_up_minute(pool);
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -255,11 +255,11 @@ async fn run_limited(program: Command, pool: &TestPool) -> ProgramOutput {
     };
     tokio::select! {
         ran = run(program) => ran,
-        () = held_up => unreachable!("it never ends"),
+        () = keep_limited => unreachable!("the loop never ends"),
     }
 }
 
-/// A pool whose client key has used up its day.
+/// A pool whose client key has used up its daily limit.
 async fn limited_per_day() -> TestPool {
     let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
     assert_eq!(pool.generate().await.status(), 200);
@@ -268,7 +268,7 @@ async fn limited_per_day() -> TestPool {
     pool
 }
 
-/// Every request went out with the upstream key, and those that could be answered were.
+/// Every forwarded request had the upstream key, and those with a possible response were answered.
 async fn assert_served(pool: &TestPool) {
     let received = pool.google.received();
     assert!(!received.is_empty());

@@ -1,4 +1,4 @@
-//! Google's SDKs hold live sessions through the pool.
+//! Google's SDKs run live sessions through the pool.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,32 +15,32 @@ use crate::support::sdk_scripts::{
 };
 use crate::support::{CLIENT_KEY, TestPool};
 
-/// How few checks of a script would mean that it ended before it was through.
-const LEAST_CHECKS: usize = 10;
-/// How every upstream key begins.
+/// Minimum number of checks that a complete script makes.
+const MIN_CHECKS: usize = 10;
+/// Prefix of every upstream key.
 const UPSTREAM_KEY: &str = "AIza-upstream-key-of-the-clients-";
 
 #[tokio::test]
-async fn the_newest_sdk_for_python_holds_sessions() {
+async fn the_newest_sdk_for_python_runs_sessions() {
     hold_with_python("python/newest").await;
 }
 
 #[tokio::test]
-async fn an_older_sdk_for_python_holds_sessions() {
+async fn an_older_sdk_for_python_runs_sessions() {
     hold_with_python("python/older").await;
 }
 
 #[tokio::test]
-async fn the_newest_sdk_for_javascript_holds_sessions() {
+async fn the_newest_sdk_for_javascript_runs_sessions() {
     hold_with_javascript("javascript/newest").await;
 }
 
 #[tokio::test]
-async fn an_older_sdk_for_javascript_holds_sessions() {
+async fn an_older_sdk_for_javascript_runs_sessions() {
     hold_with_javascript("javascript/older").await;
 }
 
-/// It speaks to nothing but TLS.
+/// The SDK connects only by TLS.
 async fn hold_with_python(set: &str) {
     let Some(folder) = installed(set, PYTHON) else {
         return;
@@ -64,14 +64,14 @@ async fn hold_with_javascript(set: &str) {
     hold(script, &pool).await;
 }
 
-/// A pool of several projects, of which only one has a session.
+/// A pool of several projects, of which only one has a live session.
 async fn pool() -> TestPool {
     let keys = (1..=4)
         .map(|number| FakeKey::healthy(format!("{UPSTREAM_KEY}000{number}"), number.to_string()));
     TestPool::with_keys(keys).await
 }
 
-/// Runs a script that holds three sessions, and is refused two.
+/// Runs a script that opens three sessions and is refused two.
 async fn hold(mut script: Command, pool: &TestPool) {
     script
         .env("CLIENT_KEY", CLIENT_KEY)
@@ -81,7 +81,7 @@ async fn hold(mut script: Command, pool: &TestPool) {
 
     assert!(ran.succeeded, "{}{}", ran.stdout, ran.stderr);
     let passed = ran.stdout.lines().filter(|line| line.starts_with("ok "));
-    assert!(passed.count() >= LEAST_CHECKS, "{}", ran.stdout);
+    assert!(passed.count() >= MIN_CHECKS, "{}", ran.stdout);
     for request in pool.google.received() {
         assert!(request.key.unwrap().starts_with(UPSTREAM_KEY));
     }
@@ -99,7 +99,7 @@ fn certificate(pool: &TestPool) -> std::path::PathBuf {
     pool.folder.path().join("certificate.pem")
 }
 
-/// Listens for TLS before a pool, with a certificate of its own. Returns the URL.
+/// Accepts TLS connections for a pool, with a certificate of its own. Returns the URL.
 async fn put_tls_before(pool: &TestPool) -> String {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -122,7 +122,7 @@ async fn put_tls_before(pool: &TestPool) -> String {
                     return;
                 };
                 let mut pool = TcpStream::connect(address).await.unwrap();
-                // A client may leave as it likes.
+                // A client may disconnect at any time.
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut pool).await;
             });
         }

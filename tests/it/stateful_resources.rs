@@ -1,7 +1,7 @@
-//! Real clients find what they made where they made it: while other keys rest, die and recover, and after a restart.
+//! Real clients find their resources while other keys cool down, fail and recover, and after a restart.
 //!
-//! `tests/run` installs them; where they are not installed these tests say so and pass. Each script runs twice: the first
-//! time it makes things and prints what it wants to remember of them, the second time it is given that.
+//! `tests/run` installs the clients; without them these tests report that and pass. Each script runs twice: the first
+//! run creates resources and prints their names, the second run receives them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,24 +29,24 @@ use crate::support::{CLIENT_ID, CLIENT_KEY, RequestLog, TestPool, eventually};
 const PROJECTS: usize = 20;
 const OTHER_CLIENT: &str = "CLIENT_KEY_2";
 const OTHER_ID: ClientKeyId = ClientKeyId(2);
-/// Who asks meanwhile, so many at once.
+/// The client that sends other requests meanwhile, and the number of its concurrent requests.
 const CROWD_CLIENT: &str = "CLIENT_KEY_3";
 const CROWD: usize = 8;
-/// Of the large file.
+/// Size of the large file.
 const FILE_BYTES: u64 = 300_000_000;
-/// How long a key keeps its behaviour.
+/// Time for which a key keeps its behaviour.
 const FAULT_INTERVAL: Duration = Duration::from_millis(100);
-/// So many keys are dead at first, for so many spells at least.
+/// Number of keys that are invalid at first, and the minimum number of intervals.
 const INVALID_KEYS: usize = 4;
 const MIN_INVALID_INTERVALS: usize = 10;
 
 #[tokio::test]
-async fn googles_sdk_for_python_finds_what_it_made() {
+async fn googles_sdk_for_python_finds_its_resources() {
     make_and_use_in_python("newest", "resources_with_google_genai.py").await;
 }
 
 #[tokio::test]
-async fn googles_sdk_for_javascript_finds_what_it_made() {
+async fn googles_sdk_for_javascript_finds_its_resources() {
     make_and_use_in_node("newest", "resources_with_google_genai.mjs").await;
 }
 
@@ -61,12 +61,12 @@ async fn googles_older_sdk_for_javascript_finds_its_video() {
 }
 
 #[tokio::test]
-async fn openais_sdk_for_python_finds_what_it_made() {
+async fn openais_sdk_for_python_finds_its_resources() {
     make_and_use_in_python("newest", "resources_with_openai.py").await;
 }
 
 #[tokio::test]
-async fn openais_sdk_for_javascript_finds_what_it_made() {
+async fn openais_sdk_for_javascript_finds_its_resources() {
     make_and_use_in_node("newest", "resources_with_openai.mjs").await;
 }
 
@@ -82,11 +82,11 @@ async fn make_and_use_in_node(set: &str, script: &str) {
     }
 }
 
-/// Runs a script that makes things, restarts the pool, and runs the script again with what it has handed over.
+/// Runs a script that creates resources, restarts the pool, and runs the script again with the output of the first run.
 async fn make_and_use(script: impl Fn() -> Command) {
     let keys = (1..=PROJECTS).map(|number| FakeKey::healthy(secret(number), number.to_string()));
     let fake_config = FakeConfig {
-        // A stream takes long enough to be broken off.
+        // A stream takes long enough to be interrupted.
         response_shape: ResponseShape {
             chunk_delay_ms: 20,
             ..ResponseShape::default()
@@ -108,8 +108,8 @@ async fn make_and_use(script: impl Fn() -> Command) {
     let rows = pool.rows().await;
     assert_one_project_per_resource(&pool, &rows).await;
     assert_clients_are_isolated(&rows);
-    // A request that was under way may have found its key dead after the check.
-    eventually("the dead keys are back", async || {
+    // A running request may have found its key invalid after the check.
+    eventually("the invalid keys are available again", async || {
         recheck_keys::pass(&pool.app, clock::now() + Duration::from_hours(24)).await;
         let keys = pool.keys().await;
         keys.iter().all(|key| key.state != "invalid").then_some(())
@@ -118,7 +118,7 @@ async fn make_and_use(script: impl Fn() -> Command) {
     pool.assert_sums_agree().await;
 }
 
-/// Runs a script while others ask too, and keys rest, die and recover.
+/// Runs a script during requests of other clients, and while keys cool down, fail and recover.
 async fn run_during_faults(pool: &TestPool, mut script: Command) -> ProgramOutput {
     script
         .env("POOL_URL", &pool.url)
@@ -128,7 +128,7 @@ async fn run_during_faults(pool: &TestPool, mut script: Command) -> ProgramOutpu
     let restored = Notify::new();
     let through = async {
         let (ran, ()) = tokio::join!(run(script), restored.notified());
-        eventually("every kind of weather was met", async || {
+        eventually("every kind of fault has occurred", async || {
             all_faults_occurred(pool).await.then_some(())
         })
         .await;
@@ -144,7 +144,7 @@ async fn run_during_faults(pool: &TestPool, mut script: Command) -> ProgramOutpu
     ran
 }
 
-/// Asks what any key could answer, so that all are met.
+/// Sends requests that any key can serve, so that all keys are used.
 async fn send_forever(pool: &TestPool) {
     let others = (0..CROWD).map(async |_| {
         loop {
@@ -160,14 +160,14 @@ async fn send_forever(pool: &TestPool) {
     join_all(others).await;
 }
 
-/// Lets the keys of projects that nothing is in suffer, others in each spell. Some are dead at first, and it is told when
-/// they have been restored and looked at.
+/// Sets faults on keys of projects without resources, different ones in each interval. Some are invalid at first;
+/// notifies `restored` when they have been restored and checked.
 async fn inject_faults(pool: &TestPool, restored: &Notify) {
     let behaviours = [
         Behaviour::FixedResponse(429, minute_used_up()),
         Behaviour::Overloaded,
         Behaviour::CloseConnection,
-        // A longer rest, therefore not in every spell.
+        // A longer cooldown, therefore not in every interval.
         Behaviour::Exhausted,
     ];
     let mut invalid: Vec<usize> = idle(pool).into_iter().rev().take(INVALID_KEYS).collect();
@@ -189,7 +189,7 @@ async fn inject_faults(pool: &TestPool, restored: &Notify) {
         let are_known = keys.iter().any(|key| key.state == "invalid");
         if interval >= MIN_INVALID_INTERVALS && !invalid.is_empty() && are_known {
             set_behaviours(pool, &std::mem::take(&mut invalid), &Behaviour::Healthy);
-            // As if the time had come to look at them again.
+            // Simulates that their next check is due.
             let later = clock::now() + Duration::from_hours(24);
             assert!(recheck_keys::pass(&pool.app, later).await.keys > 0);
             restored.notify_one();
@@ -204,7 +204,7 @@ fn set_behaviours(pool: &TestPool, numbers: &[usize], behaviour: &Behaviour) {
     }
 }
 
-/// The projects that nothing is in.
+/// The projects without resources.
 fn idle(pool: &TestPool) -> Vec<usize> {
     let resources = pool.google.resources().into_iter();
     let uploads = pool.google.uploads().into_iter();
@@ -217,7 +217,7 @@ fn idle(pool: &TestPool) -> Vec<usize> {
         .collect()
 }
 
-/// What names a thing went to the project that has it, and nowhere else.
+/// Every request for a resource was sent to its project, and to no other.
 async fn assert_one_project_per_resource(pool: &TestPool, rows: &[RequestLog]) {
     let mut projects: BTreeMap<_, BTreeSet<ProjectId>> = BTreeMap::new();
     for row in rows {
@@ -236,12 +236,12 @@ async fn assert_one_project_per_resource(pool: &TestPool, rows: &[RequestLog]) {
     }
 }
 
-/// All that the clients asked was answered, but for what they asked about things that are not theirs.
+/// Every request succeeded, except those for another client's resources.
 fn assert_clients_are_isolated(rows: &[RequestLog]) {
     let mut refused = 0;
     for row in rows {
         match (row.client_key_id, row.outcome, row.status) {
-            // A stream that is taken up later.
+            // A stream that is resumed later.
             (Some(CLIENT_ID), Some(Outcome::ClientGone), Some(200))
             | (_, Some(Outcome::Success), _) => {}
             (
@@ -256,7 +256,7 @@ fn assert_clients_are_isolated(rows: &[RequestLog]) {
     assert!(refused > 1);
 }
 
-/// Whether keys rested, died, were overloaded and out of reach, each in a request that another key then served or not.
+/// Whether keys had cooldowns, were invalid, overloaded and unreachable, each in some request.
 async fn all_faults_occurred(pool: &TestPool) -> bool {
     let occurred = sqlx::query_scalar(
         "
@@ -283,7 +283,7 @@ async fn attempts(pool: &TestPool, row: &RequestLog) -> Vec<ListedAttempt> {
     row.attempt_list.unwrap()
 }
 
-/// A quota of a minute that is over in a second.
+/// A quota error of a minute that is over in a second.
 fn minute_used_up() -> String {
     let body = json!({"error": {
         "code": 429,

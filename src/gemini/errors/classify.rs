@@ -1,18 +1,18 @@
-//! Status and error body → `Verdict`: which rule an answer of Google's falls under.
+//! Classifies a response of Google's: status and error body → `Verdict`.
 
 use crate::gemini::errors::error_body::{BodyKind, ErrorBody, states_zero_limit};
 use crate::gemini::target::Surface;
 use crate::pool::health::verdict::{QuotaWindow, Rule, Verdict};
 
-/// What the request was, as far as it changes the meaning of an error.
+/// Properties of the request that change the meaning of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorContext {
     pub surface: Surface,
-    /// The client sent `x-server-timeout`, so that a deadline was its own.
+    /// The client sent `x-server-timeout`, so it set the deadline itself.
     pub client_deadline: bool,
 }
 
-/// The verdict on a whole answer that holds no error.
+/// The verdict on a complete response without an error.
 pub fn success(status: u16) -> Verdict {
     Verdict {
         rule: Rule::Success,
@@ -24,9 +24,9 @@ pub fn success(status: u16) -> Verdict {
     }
 }
 
-/// The verdict on an error answer, or, with a status in the 200s, on an error inside an answer that began well.
+/// The verdict on an error response or, with a 2xx status, on an error inside a response.
 ///
-/// Texts are compared from their beginning, because what a client sent may be quoted further in.
+/// Texts are compared from their beginning, because they may quote the client's input further in.
 pub fn classify(
     status: u16,
     content_type: Option<&str>,
@@ -56,7 +56,7 @@ pub fn classify(
     }
 }
 
-/// The status that an error inside a 200 stands for.
+/// The status of an error inside a 200.
 fn inner_status(body: &ErrorBody) -> u16 {
     let code = body
         .symbolic_code
@@ -84,12 +84,12 @@ fn inner_status(body: &ErrorBody) -> u16 {
         })
 }
 
-/// Google's front end answers with pages, before it looks at any key.
+/// Google's front end answers with HTML, before it checks any key.
 fn rule_of_page(status: u16) -> Rule {
     match status {
         // "Your client does not have permission", or "automated queries" from this address.
         300..400 | 403 | 429 => Rule::FrontEndForbidden,
-        // A path the front end does not know, a body or a header too large for it.
+        // An unknown path, or a body or header that is too large.
         400..500 => Rule::ClientFault,
         _ => Rule::FrontEndError,
     }
@@ -118,16 +118,17 @@ fn rule_of(status: u16, body: &ErrorBody, context: ErrorContext) -> Rule {
     }
 }
 
-/// Money, whichever status it comes with: 429 until September 2026, 402 since.
+/// Billing errors, whatever their status: 429 until September 2026, 402 since.
 fn rule_of_billing(status: u16, body: &ErrorBody) -> Option<Rule> {
     if !matches!(status, 402 | 403 | 429) {
         return None;
     }
-    // Nothing that a client sent is quoted in a 402 or a 429.
-    let says = |text| status != 403 && body.message.contains(text);
-    if says("spending cap") {
+    // A 402 or 429 never quotes the client's input.
+    let mentions = |text| status != 403 && body.message.contains(text);
+    if mentions("spending cap") {
         Some(Rule::SpendingCap)
-    } else if says("prepayment credits are depleted") || body.info("BILLING_DISABLED").is_some() {
+    } else if mentions("prepayment credits are depleted") || body.info("BILLING_DISABLED").is_some()
+    {
         Some(Rule::BillingEmpty)
     } else {
         None
@@ -158,7 +159,7 @@ fn rule_of_401(body: &ErrorBody) -> Rule {
     ) {
         Rule::TwoCredentials
     } else if starts_with_ignore_case(&body.message, "API keys are not supported by this API") {
-        // The method wants OAuth (registering files, permissions): any key would be refused.
+        // The method requires OAuth (registering files, permissions): no key is accepted.
         Rule::ClientFault
     } else {
         Rule::Unauthenticated
@@ -223,7 +224,7 @@ fn rule_of_404(body: &ErrorBody, context: ErrorContext) -> Rule {
     }
 }
 
-/// The longest rest wins: no quota at all, then the day, then the minute; `RetryInfo` tells only how long a minute is.
+/// The longest limit wins: no quota at all, then the day, then the minute; `RetryInfo` only sets the pause.
 fn rule_of_429(body: &ErrorBody, context: ErrorContext) -> Rule {
     let violates = |window| {
         body.violations
@@ -252,7 +253,7 @@ fn rule_of_429(body: &ErrorBody, context: ErrorContext) -> Rule {
     }
 }
 
-/// The error code as a word, which only the Interactions API has.
+/// The symbolic error code, which only the Interactions API has.
 fn symbolic_code(body: &ErrorBody, context: ErrorContext) -> Option<&str> {
     match context.surface {
         Surface::Interactions => body.symbolic_code.as_deref(),
@@ -260,7 +261,7 @@ fn symbolic_code(body: &ErrorBody, context: ErrorContext) -> Option<&str> {
     }
 }
 
-/// The OpenAI layer may have the text without the reason.
+/// The OpenAI layer may send the text without the reason.
 fn names_invalid_key(body: &ErrorBody) -> bool {
     let texts = ["API key not valid", "API key expired", "API key not found"];
     body.info("API_KEY_INVALID").is_some()

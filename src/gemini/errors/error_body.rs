@@ -1,4 +1,4 @@
-//! `ErrorBody`: Google's error answers, in all their forms, as fields.
+//! `ErrorBody`: the fields of Google's error responses, in all their formats.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,37 +8,37 @@ use serde_json::Value;
 use crate::gemini::response::inflate::Inflater;
 use crate::pool::health::verdict::{QuotaWindow, Violation};
 
-/// More than this of a compressed error is a bomb, not a message.
+/// A compressed error that decompresses to more than this is refused.
 const MAX_DECODED_BYTES: usize = 1024 * 1024;
 
-/// What is kept of a text that is no JSON.
+/// Maximum length of a text that is not JSON.
 const MAX_MESSAGE_CHARACTERS: usize = 500;
 
-/// What an error answer says.
+/// The fields of an error response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorBody {
     pub kind: BodyKind,
-    /// `error.code`, where it is a number.
+    /// `error.code`, if it is a number.
     pub code: Option<u16>,
-    /// `error.code` where it is a word, as the Interactions API has it.
+    /// `error.code` if it is symbolic, as in the Interactions API.
     pub symbolic_code: Option<String>,
     /// `error.status`, such as `RESOURCE_EXHAUSTED`.
     pub status: Option<String>,
     pub message: String,
     pub infos: Vec<ErrorInfo>,
-    /// From `QuotaFailure`, or from the metadata that older answers have instead.
+    /// From `QuotaFailure`, or from the metadata of older responses.
     pub violations: Vec<Violation>,
     /// From `RetryInfo`, else from the message.
     pub retry_delay: Option<Duration>,
-    /// The Google project the error names, as `projects/123`.
+    /// The Google project in the error, as `projects/123`.
     pub project: Option<String>,
 }
 
-/// What the body is made of.
+/// The format of the body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BodyKind {
     Json,
-    /// A page of Google's front end, made before any key was looked at.
+    /// An HTML page of Google's front end, which had not checked any key.
     Html,
     #[default]
     Other,
@@ -55,7 +55,7 @@ pub struct ErrorInfo {
     pub quota_metric: Option<String>,
 }
 
-/// Undoes the content encoding of a whole body; `None` when that is impossible or it grows past all reason.
+/// Undoes the content encoding of a complete body; `None` when that fails or the result is too large.
 pub fn decode_body<'a>(bytes: &'a [u8], content_encoding: Option<&str>) -> Option<Cow<'a, [u8]>> {
     let encoding = content_encoding.unwrap_or_default().trim();
     if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
@@ -75,7 +75,7 @@ pub fn decode_body<'a>(bytes: &'a [u8], content_encoding: Option<&str>) -> Optio
 }
 
 impl ErrorBody {
-    /// Reads a whole body, its encoding undone: an object, an array around one, an event stream, a page, anything.
+    /// Reads a complete, decoded body: an object, an array around one, an event stream, an HTML page, anything.
     pub fn read(bytes: &[u8]) -> Self {
         let text = bytes.trim_ascii();
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -130,7 +130,7 @@ impl ErrorBody {
         for detail in elements(&error["details"]) {
             body.add_detail(detail);
         }
-        // The form that `$.xgafv=1` asks for has `errors` instead of `details`.
+        // The format requested by `$.xgafv=1` has `errors` instead of `details`.
         for entry in elements(&error["errors"]) {
             let reason = string_at(entry, "reason").unwrap_or_default();
             body.infos.push(ErrorInfo {
@@ -172,7 +172,7 @@ impl ErrorBody {
     }
 }
 
-/// An error object, bare or as the first element of an array that is one.
+/// An error object, bare or as the first element of an array.
 fn error_in_json(text: &[u8]) -> Option<ErrorBody> {
     let document: Value = serde_json::from_slice(text).ok()?;
     let candidates = match &document {
@@ -198,7 +198,7 @@ fn error_value_in(object: &Value) -> Option<&Value> {
     })
 }
 
-/// The first error among `data:` events, or in bare JSON after them.
+/// The first error in `data:` events, or in bare JSON after them.
 fn error_in_events(text: &[u8]) -> Option<ErrorBody> {
     let mut data = Vec::new();
     let mut at = 0;
@@ -239,7 +239,7 @@ fn violation_of(violation: &Value, limit_named: bool) -> Violation {
         quota_id,
         metric: string_at(violation, "quotaMetric").unwrap_or_default(),
         model: string_at(&violation["quotaDimensions"], "model"),
-        // Google's JSON leaves zeros out: a limit that nobody states is a limit of 0.
+        // Google's JSON omits zeros: a limit without a value is 0.
         limit: stated.or((!limit_named && !quota_id_is_missing(violation)).then_some(0)),
     }
 }
@@ -248,7 +248,7 @@ fn quota_id_is_missing(violation: &Value) -> bool {
     violation["quotaId"].as_str().is_none_or(str::is_empty)
 }
 
-/// Older answers have no `QuotaFailure` but say the same in the metadata of `RATE_LIMIT_EXCEEDED`.
+/// Older responses have no `QuotaFailure`, but the same facts in the metadata of `RATE_LIMIT_EXCEEDED`.
 fn violation_of_info(info: &ErrorInfo) -> Option<Violation> {
     let quota_id = info.quota_limit.clone()?;
     Some(Violation {
@@ -325,8 +325,8 @@ fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(total)
 }
 
-/// How what names a project begins, in `consumer` and in messages; the last is how `SERVICE_DISABLED` puts it, which on
-/// the Interactions surface comes without details.
+/// Texts before a project in `consumer` and in messages; the last is that of `SERVICE_DISABLED`, which has no details
+/// on the Interactions surface.
 const PROJECT_PREFIXES: [&str; 3] = [
     "projects/",
     "project_number:",
@@ -343,7 +343,7 @@ fn project_in(body: &ErrorBody) -> Option<String> {
         prefixes.find_map(|prefix| consumer.strip_prefix(prefix))
     });
     let id = consumer.or_else(|| {
-        // A path such as `projects/…` may be part of what a client sent.
+        // A path such as `projects/…` may quote the client's input.
         let (_, rest) = PROJECT_PREFIXES[1..]
             .iter()
             .find_map(|prefix| body.message.split_once(prefix))?;
@@ -383,7 +383,7 @@ mod tests {
         r#"{"error": {"code": 429, "message": "wait", "status": "RESOURCE_EXHAUSTED"}}"#;
 
     #[test]
-    fn every_frame_around_an_error_is_seen_through() {
+    fn an_error_is_read_in_every_format() {
         let cases = [
             ERROR.to_owned(),
             format!("\u{feff}{ERROR}\n"),
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_error_object_still_gives_a_message() {
+    fn a_body_without_an_error_object_still_gives_a_message() {
         let page =
             ErrorBody::read(b"\n<!DOCTYPE html>\n<title>Error 502 (Server Error)!!1</title>");
         assert_eq!(
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn the_older_quota_form_names_limit_and_project() {
+    fn the_older_quota_format_gives_limit_and_project() {
         let body = ErrorBody::read(
             br#"{"error":{"code":429,"message":"Quota exceeded for quota metric 'Generate' and limit 'Per minute' of service 'g' for consumer 'project_number:42'.",
             "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"RATE_LIMIT_EXCEEDED",
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_is_read_wherever_google_names_it() {
+    fn a_project_is_read_from_every_place_in_an_error() {
         let disabled = "Generative Language API has not been used in project 42 before or it is disabled. Enable it by \
             visiting https://console.developers.google.com/apis/api/generativelanguage.googleapis.com/overview?project=42";
         let cases = [
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_are_read_in_every_form_google_writes() {
+    fn delays_are_read_in_every_format() {
         let cases = [
             ("48s", Some(48_000)),
             ("34.4s", Some(34_400)),
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_zero_is_told_from_a_limit_that_begins_with_zero() {
+    fn a_limit_of_zero_differs_from_one_that_begins_with_zero() {
         for (message, expected) in [
             ("x, limit: 0, model: y", true),
             ("limit:0", true),
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_undone_but_bombs_are_not() {
+    fn encodings_are_undone_up_to_a_size_limit() {
         let pack = |plain: &[u8]| {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
             encoder.write_all(plain).unwrap();
@@ -550,13 +550,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             ErrorBody::read(&bytes);
             ErrorBody::of_error(&bytes);
         }
 
         #[test]
-        fn almost_errors_do_no_harm(text in r#"(data: |event: error|\n|\r\n|[{}\[\]",:]|"error"|"code"|"message"|"details"|9){0,30}"#) {
+        fn malformed_errors_cause_no_panic(text in r#"(data: |event: error|\n|\r\n|[{}\[\]",:]|"error"|"code"|"message"|"details"|9){0,30}"#) {
             ErrorBody::read(text.as_bytes());
         }
     }

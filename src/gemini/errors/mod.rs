@@ -1,4 +1,4 @@
-//! Google's errors: their fields, and the verdict that they lead to.
+//! Google's errors: their fields, and their classification.
 
 pub mod classify;
 pub mod error_body;

@@ -1,4 +1,4 @@
-//! `CreatedResourcesReader`: the names of resources that an answer tells as it passes, and whether long work is done.
+//! `CreatedResourcesReader`: reads resource names and the state of asynchronous jobs from a streamed response.
 
 use serde_json::Value;
 
@@ -15,40 +15,41 @@ use FieldMeaning::{
     State,
 };
 
-/// So much is read before what was found is taken out of the scanner.
+/// After this many bytes the values found so far are taken from the scanner.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Names of one answer; a page of a list has 100 files at most, and 1000 of anything (Google's API reference).
+/// Maximum number of names per response; a page of a list has at most 100 files, and 1000 resources of any kind
+/// (Google's API reference).
 const MAX_NAMES: usize = 1000;
 
-/// What an answer told.
+/// The resources that a response contained.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObservedResources {
     pub resources: Vec<ObservedResource>,
     pub job: Option<AsyncJob>,
 }
 
-/// A resource that an answer named.
+/// A resource that a response named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedResource {
     pub name: ResourceName,
-    /// Whether this answer is the first that can have told it; else it may be long known. Clients can choose the names of
-    /// files, so even a born one may be told of another project.
+    /// Whether the response created the resource; otherwise it may be long known. Clients can choose the names of
+    /// files, so a created resource may have the name of another project's.
     pub is_created: bool,
-    /// `None`: it was not said, and [`ResourceKind::default_lifetime`] holds.
+    /// `None`: not stated, and [`ResourceKind::default_lifetime`] applies.
     pub expires_at: Option<Timestamp>,
 }
 
-/// Work that goes on when the answer has ended: a batch, an operation, an interaction.
+/// Work that continues after the response has ended: a batch, an operation, an interaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsyncJob {
     pub name: ResourceName,
     pub state: AsyncJobState,
-    /// What the answers inside the batch have used, all together; each look at a batch that is done tells it again.
+    /// The total usage of the responses in the batch; every read of a completed batch repeats it.
     pub usage: TokenUsage,
-    /// How many answers that was.
+    /// Number of these responses.
     pub answers: u64,
-    /// The model, without `models/`, where the batch says it.
+    /// The model, without `models/`, if the batch states it.
     pub model: Option<String>,
 }
 
@@ -56,11 +57,11 @@ pub struct AsyncJob {
 pub enum AsyncJobState {
     Running,
     Succeeded,
-    /// Over without the whole result: also what was cancelled or has expired.
+    /// Ended without a complete result: also cancelled or expired.
     Failed,
 }
 
-/// Reads one answer beside the stream. It stays in constant memory.
+/// Reads one response beside the stream, in constant memory.
 #[derive(Debug)]
 pub struct CreatedResourcesReader {
     reader: EventReader,
@@ -72,27 +73,27 @@ pub struct CreatedResourcesReader {
     job_fields: JobFields,
 }
 
-/// What a request was after.
+/// The intent of a request.
 #[derive(Debug, Clone, Copy)]
 struct RequestIntent {
-    /// What the answer names, beside long work.
+    /// The kind of the resources that the response names, apart from asynchronous jobs.
     kind: ResourceKind,
-    /// Whether the answer calls it by its id.
+    /// Whether the response names the resource by its id.
     by_id: bool,
     action: ResourceAction,
-    /// Whether the id leads back to it: not if Google does not keep it, nor for a run of a trigger.
+    /// Whether the id can be used later: not if Google does not store the resource, nor for a run of a trigger.
     is_stored: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResourceAction {
     Create,
-    /// Reads, changes or stops one that is there.
+    /// Reads, changes or stops an existing resource.
     Access,
     List,
 }
 
-/// What of the answer is about long work.
+/// The fields of the response about an asynchronous job.
 #[derive(Debug, Default)]
 struct JobFields {
     is_done: bool,
@@ -106,13 +107,13 @@ struct JobFields {
     repeated_answers: u64,
 }
 
-/// What the value at a position says.
+/// The meaning of the value at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FieldMeaning {
     Name,
     Id,
     Expiry,
-    /// Something else of this kind that came of it.
+    /// A resource of this kind that resulted from the request.
     DerivedResource(ResourceKind),
     Done,
     Response,
@@ -120,12 +121,12 @@ enum FieldMeaning {
     State,
     Model,
     AnswerUsage,
-    /// The same answers once more.
+    /// The usage of the same responses again.
     RepeatedUsage,
 }
 
-/// From Google's API reference: as recorded for files, caches, batches, stores and the operations of Veo and of uploads;
-/// for what has an `id`, as Google's client for Python reads it.
+/// From Google's API reference; as recorded for files, caches, batches, stores and the operations of Veo and of
+/// uploads; for resources with an `id`, as Google's client for Python reads them.
 const NATIVE: &[(JsonPath, FieldMeaning)] = &[
     (&["error"], Error),
     (&["name"], Name),
@@ -235,7 +236,7 @@ const NATIVE: &[(JsonPath, FieldMeaning)] = &[
         ],
         RepeatedUsage,
     ),
-    // What a run of a trigger works in and makes.
+    // The environment and the files of a trigger's run.
     (
         &["environment_id"],
         DerivedResource(ResourceKind::Environment),
@@ -263,7 +264,7 @@ const OPENAI: &[(JsonPath, FieldMeaning)] = &[
     (&["model"], Model),
 ];
 
-/// Whole answers have at the root what the events of a stream have inside `interaction` (seen in recordings).
+/// Complete responses have these fields at the root, events of a stream inside `interaction` (seen in recordings).
 const INTERACTIONS: &[(JsonPath, FieldMeaning)] = &[
     (&["error"], Error),
     (&["id"], Id),
@@ -284,12 +285,12 @@ const NATIVE_PATHS: [JsonPath; NATIVE.len()] = paths_of(NATIVE);
 const OPENAI_PATHS: [JsonPath; OPENAI.len()] = paths_of(OPENAI);
 const INTERACTIONS_PATHS: [JsonPath; INTERACTIONS.len()] = paths_of(INTERACTIONS);
 
-/// `error` comes first among the paths of every surface.
+/// `error` is the first path of every surface.
 const ERROR: usize = 0;
 
 impl CreatedResourcesReader {
-    /// What to read in the answer to `target`; `None` where no answer names what belongs to somebody. `is_stored`: what
-    /// [`ResourceReferences`](crate::gemini::resources::references::ResourceReferences) found the request to say.
+    /// The reader for the response to `target`; `None` if the response names no resource with an owner. `is_stored`:
+    /// the result of [`ResourceReferences`](crate::gemini::resources::references::ResourceReferences) for the request.
     pub fn of(target: &Target, is_stored: bool, content_type: Option<&str>) -> Option<Self> {
         let intent = RequestIntent::of(target, is_stored)?;
         let framing = EventFraming::of_content_type(content_type)?;
@@ -311,18 +312,18 @@ impl CreatedResourcesReader {
         })
     }
 
-    /// The kind of what a request to `target` makes; `None`: nothing that stays.
+    /// The kind of resource that a request to `target` creates; `None`: none that is stored.
     pub fn kind_created_by(target: &Target, is_stored: bool) -> Option<ResourceKind> {
         let intent = RequestIntent::of(target, is_stored)?;
         (intent.action == ResourceAction::Create && intent.is_stored).then_some(intent.kind)
     }
 
-    /// How many names were told so far.
+    /// Number of names read so far.
     pub fn name_count(&self) -> usize {
         self.names.len() + self.derived.len()
     }
 
-    /// Reads on.
+    /// Reads the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(CHUNK_BYTES) {
             self.reader.feed(piece);
@@ -332,7 +333,7 @@ impl CreatedResourcesReader {
                 let mut raws = Vec::new();
                 scanner.drain_complete(index, |raw| raws.push(raw.to_vec()));
                 if is_document {
-                    // It may be cut off, and what it has named is born all the same. A half event never happened.
+                    // A document may be cut off, but the resources in it exist. An incomplete event is ignored.
                     scanner.drain_pending(index, |raw| raws.push(raw.to_vec()));
                 }
                 for raw in raws {
@@ -344,13 +345,13 @@ impl CreatedResourcesReader {
         }
     }
 
-    /// What was told so far.
+    /// The resources read so far.
     pub fn observed(&self) -> ObservedResources {
         if self.reader.is_document() && self.reader.had_error() {
             return ObservedResources::default();
         }
         let mut resources = Vec::new();
-        // Where some have no expiry, none can be said to be whose.
+        // Where some resources have no expiry, expiries cannot be paired with names.
         let are_paired = self.names.len() == self.expiries.len();
         for (index, name) in self.names.iter().enumerate() {
             resources.push(ObservedResource {
@@ -362,7 +363,7 @@ impl CreatedResourcesReader {
         for name in &self.derived {
             resources.push(ObservedResource {
                 name: name.clone(),
-                // An environment may have been there before, and only be worked in.
+                // The environment may have existed before the request.
                 is_created: name.kind() != ResourceKind::Environment,
                 expires_at: None,
             });
@@ -384,7 +385,7 @@ impl CreatedResourcesReader {
                 let name = text.and_then(|id| ResourceName::of_id(self.intent.kind, id));
                 self.add_name(name);
             }
-            // When a batch expires it is given up, but not forgotten.
+            // An expired batch is no longer processed, but still exists.
             Expiry if self.intent.kind != ResourceKind::Batch => {
                 let moment = text.and_then(|text| text.parse().ok());
                 let moment = moment.or_else(|| from_unix_seconds(value));
@@ -460,8 +461,7 @@ impl CreatedResourcesReader {
 }
 
 impl JobFields {
-    /// An operation says `done`, but of an upload to a store that is done only its response was seen. A batch's state
-    /// is told earlier than that.
+    /// An operation states `done`, a completed upload to a store has only a response. A batch's state is decisive.
     fn state(&self) -> AsyncJobState {
         let state = self.state.as_deref().unwrap_or_default();
         let state = state.rsplit('_').next().unwrap_or_default();
@@ -484,7 +484,7 @@ impl RequestIntent {
             ([], "predictLongRunning") | ([_], "importFile" | "uploadToFileSearchStore") => {
                 ResourceKind::Operation
             }
-            // What an environment calls a file is its own.
+            // Files in an environment have names of their own.
             ([] | [_, "files"], _) | (_, "delete") | ([_], "content" | "download") => {
                 return None;
             }
@@ -492,7 +492,7 @@ impl RequestIntent {
         };
         Some(Self {
             kind,
-            // OpenAI has nothing but ids.
+            // OpenAI's resources have only ids.
             by_id: target.surface == Surface::OpenAi || kind.is_named_by_id(),
             action: match verb {
                 "list" => ResourceAction::List,
@@ -506,13 +506,13 @@ impl RequestIntent {
         })
     }
 
-    /// Whether an answer can name what is of this kind: work may be given for the thing itself.
+    /// Whether a response can name a resource of this kind: some responses name an operation in its place.
     fn can_be_named(self, kind: ResourceKind) -> bool {
         kind == self.kind || kind == ResourceKind::Operation
     }
 }
 
-/// OpenAI's moments.
+/// OpenAI's timestamps.
 fn from_unix_seconds(value: &Value) -> Option<Timestamp> {
     let millis = value.as_i64()?.checked_mul(1000)?;
     Some(Timestamp::from_millis(millis))

@@ -1,4 +1,4 @@
-//! Lists of what belongs to projects: how a page of one is asked for, read, and put together from several.
+//! Lists of resources: parses the request for a page, parses pages, and merges those of several projects.
 
 use http::Method;
 use serde_json::value::RawValue;
@@ -8,25 +8,25 @@ use crate::gemini::target::{Surface, Target};
 use crate::gemini::url::query_parameter;
 use crate::pool::keys::upstream_key::ProjectId;
 
-/// So many bytes of a page are read; a page of 1000 names has some hundred kilobytes.
+/// Maximum size of a page that is read; a page of 1000 names has some hundred kilobytes.
 pub const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// A list that a client asks for.
+/// A list that a client requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceListing {
     pub kind: ResourceKind,
     format: ListFormat,
 }
 
-/// How a list is written: Google's has tokens of pages, `OpenAI`'s goes on after an id.
+/// The format of a list: Google's has page tokens, `OpenAI`'s continues after an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ListFormat {
     Native,
     OpenAi,
 }
 
-/// Where a list goes on: for Google's form, in which of our projects and with which of Google's tokens, empty at its
-/// beginning; for `OpenAI`'s, after which of the things.
+/// The position at which a list continues: in Google's format a project and Google's page token, empty for the first
+/// page; in `OpenAI`'s format the id of the previous item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListCursor {
     PageToken {
@@ -42,14 +42,14 @@ pub enum ListCursor {
 /// One page of one project.
 #[derive(Debug)]
 pub struct ListPage<'a> {
-    /// The field that the things stand in.
+    /// The field that contains the items.
     field: String,
     pub items: Vec<ListItem<'a>>,
-    /// Google's token for the next page, or in `OpenAI`'s form the id after which there is more.
+    /// Google's token for the next page, or in `OpenAI`'s format the last id if more items follow.
     pub next: Option<String>,
 }
 
-/// One thing of a list, as it was written.
+/// One item of a list, in its original text.
 #[derive(Debug)]
 pub struct ListItem<'a> {
     pub name: Option<ResourceName>,
@@ -57,13 +57,13 @@ pub struct ListItem<'a> {
     raw: &'a str,
 }
 
-/// A client's token is not one of ours.
+/// The client's page token is not one of the pool's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidCursor;
 
 impl ResourceListing {
-    /// The list that a request asks for, if it is one of what belongs to projects. What is inside a resource, such as the
-    /// documents of a store, is its project's alone.
+    /// The list that a request asks for, if its items have owners. Lists inside a resource, such as the documents of a
+    /// store, belong to a single project.
     pub fn of(method: &Method, target: &Target) -> Option<Self> {
         if method != Method::GET || ResourceName::of_path(&target.path_and_query).is_some() {
             return None;
@@ -78,13 +78,16 @@ impl ResourceListing {
         Some(Self { kind, format })
     }
 
-    /// Where the client wants the list to go on; `None`: at its beginning.
+    /// The position at which the client continues the list; `None`: the first page.
     pub fn cursor(self, path_and_query: &str) -> Result<Option<ListCursor>, InvalidCursor> {
         let query = path_and_query
             .split_once('?')
             .map_or("", |(_, query)| query);
-        let asked = query_parameter(query, self.cursor_parameter()).filter(|text| !text.is_empty());
-        let Some(text) = asked else { return Ok(None) };
+        let position =
+            query_parameter(query, self.cursor_parameter()).filter(|text| !text.is_empty());
+        let Some(text) = position else {
+            return Ok(None);
+        };
         let cursor = match self.format {
             ListFormat::OpenAi => {
                 let name = ResourceName::of_id(self.kind, &text);
@@ -101,7 +104,7 @@ impl ResourceListing {
         cursor.map(Some).ok_or(InvalidCursor)
     }
 
-    /// The path and query for a project's page: the client's, but for where it goes on.
+    /// The path and query for a project's page: the client's, with the position replaced.
     pub fn page_path(self, path_and_query: &str, from: Option<&str>) -> String {
         let (path, query) = path_and_query
             .split_once('?')
@@ -130,7 +133,7 @@ impl ResourceListing {
         }
     }
 
-    /// Reads a page; `None`: it is none.
+    /// Parses a page; `None`: the body is not one.
     pub fn parse_page(self, body: &[u8]) -> Option<ListPage<'_>> {
         let fields: Vec<(String, &RawValue)> = fields_of(body)?;
         let (mut field, mut raws, mut next, mut has_more) = (None, Vec::new(), None, false);
@@ -172,7 +175,7 @@ impl ResourceListing {
         ListItem { name, id, raw }
     }
 
-    /// A page for the client; `next`: in which project the list goes on, and from where.
+    /// A page for the client; `next`: the project and position at which the list continues.
     pub fn write_page(self, page: &ListPage<'_>, next: Option<(ProjectId, &str)>) -> String {
         let raws: Vec<_> = page.items.iter().map(|item| item.raw).collect();
         let items = raws.join(",\n    ");
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_what_belongs_to_projects_are_told_from_others() {
+    fn lists_of_owned_resources_are_recognized() {
         let cases = [
             ("GET /v1beta/files?pageSize=5", Some(ResourceKind::File)),
             ("GET /v1/cachedContents", Some(ResourceKind::CachedContent)),
@@ -290,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn a_list_goes_on_where_its_token_says() {
+    fn a_list_continues_at_its_page_token() {
         let native = listing("GET /v1beta/files").unwrap();
         let cursor = ListCursor::PageToken {
             project_id: ProjectId(12),
             token: "a-b=/+".to_owned(),
         };
-        let asked = "/v1beta/files?pageSize=2&pageToken=pool-12-a-b%3D%2F%2B";
-        assert_eq!(native.cursor(asked), Ok(Some(cursor)));
+        let path = "/v1beta/files?pageSize=2&pageToken=pool-12-a-b%3D%2F%2B";
+        assert_eq!(native.cursor(path), Ok(Some(cursor)));
         assert_eq!(native.cursor("/v1beta/files?pageToken="), Ok(None));
         assert_eq!(
             native.cursor("/v1beta/files?pageToken=x"),
@@ -307,10 +310,10 @@ mod tests {
             native.cursor("/v1beta/files?pageToken=pool-x-y"),
             Err(InvalidCursor)
         );
-        assert_eq!(native.page_path(asked, None), "/v1beta/files?pageSize=2");
+        assert_eq!(native.page_path(path, None), "/v1beta/files?pageSize=2");
         assert_eq!(native.page_path("/v1beta/files", Some("")), "/v1beta/files");
         assert_eq!(
-            native.page_path(asked, Some("a-b=/+")),
+            native.page_path(path, Some("a-b=/+")),
             "/v1beta/files?pageSize=2&pageToken=a-b%3D%2F%2B"
         );
         let openai = listing("GET /v1beta/openai/files").unwrap();
@@ -318,12 +321,12 @@ mod tests {
             name: ResourceName::of_text("files/a").unwrap(),
             id: "files/a".to_owned(),
         };
-        let asked = "/v1beta/openai/files?after=files%2Fa&limit=1";
-        assert_eq!(openai.cursor(asked), Ok(Some(after)));
+        let path = "/v1beta/openai/files?after=files%2Fa&limit=1";
+        assert_eq!(openai.cursor(path), Ok(Some(after)));
     }
 
     #[test]
-    fn what_is_left_of_a_page_stays_as_it_was_written() {
+    fn the_remaining_items_of_a_page_are_unchanged() {
         let native = listing("GET /v1beta/files").unwrap();
         let body = "{\n  \"files\": [\n    {\n      \"name\": \"files/a\",\n      \"x\": 1.50\n    },\n    {\"name\": \"files/b\"}\n  ],\n  \"nextPageToken\": \"t\"\n}\n";
         let mut page = native.parse_page(body.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Resources that belong to one project: their names, and how requests and responses name them.
+//! Resources, each of which belongs to one project: their names, and how requests and responses name them.
 
 pub mod created;
 pub mod listing;

@@ -1,4 +1,4 @@
-//! `ResourceName`: what belongs to one project, named as Google names it; every spelling of a name leads to the same one.
+//! `ResourceName`: the name of a resource as Google writes it; every spelling of a name parses to the same value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,27 +8,27 @@ use std::time::Duration;
 use crate::gemini::target::VERSIONS;
 use crate::gemini::url::percent_decode;
 
-/// The host of Google's own URLs; a file's `uri` begins with it (seen in recordings).
+/// The host of Google's URLs; a file's `uri` begins with it (seen in recordings).
 pub const GOOGLE_HOST: &str = "generativelanguage.googleapis.com";
 
-/// Nothing longer is a name. Ids of files have 12 characters, of caches 40, of interactions 70 (seen in recordings);
+/// Maximum length of a name. Ids of files have 12 characters, of caches 40, of interactions 70 (seen in recordings);
 /// handles of live sessions are opaque.
 const MAX_NAME_BYTES: usize = 2048;
 
-/// No path has more segments up to the end of a name.
+/// Maximum number of path segments up to the end of a name.
 const MAX_SEGMENTS: usize = 12;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// What a resource is.
+/// The kind of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceKind {
     File,
     GeneratedFile,
     CachedContent,
     Batch,
-    /// Long work: of a model, of a store, of an upload to a store, of a tuned model.
+    /// An operation: of a model, of a store, of an upload to a store, of a tuned model.
     Operation,
     FileSearchStore,
     /// A document of a store or of a corpus.
@@ -45,13 +45,13 @@ pub enum ResourceKind {
     AuthToken,
     /// A video of the OpenAI layer.
     Video,
-    /// What resumes a live session; Google calls it a handle and gives it no collection.
+    /// Resumes a live session; Google calls it a handle and gives it no collection.
     LiveSession,
 }
 
 /// The name of a resource: its kind, and its text without host, version, method or query, as in `files/abc`.
 ///
-/// [`ResourceName::of_text`] reads back what [`ResourceName::as_str`] gives.
+/// [`ResourceName::of_text`] parses the text that [`ResourceName::as_str`] returns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceName {
     kind: ResourceKind,
@@ -59,8 +59,8 @@ pub struct ResourceName {
 }
 
 impl ResourceName {
-    /// The resource that a path is about or lies in, once [`Target`](crate::gemini::target::Target) has undone our
-    /// aliases. `None` for what belongs to nobody: models, collections, methods of collections.
+    /// The resource in a path, once [`Target`](crate::gemini::target::Target) has resolved our aliases. `None` without
+    /// an owned resource: models, collections, methods of collections.
     pub fn of_path(path_and_query: &str) -> Option<Self> {
         let path = path_and_query.split(['?', '#']).next()?;
         if path.len() > MAX_NAME_BYTES {
@@ -79,7 +79,7 @@ impl ResourceName {
         }
     }
 
-    /// The resource a text names in full: `files/abc`, its URL at Google, or the path of that URL.
+    /// The resource that a text names in full: `files/abc`, its URL at Google, or the path of that URL.
     pub fn of_text(text: &str) -> Option<Self> {
         if text.len() > MAX_NAME_BYTES {
             return None;
@@ -101,7 +101,7 @@ impl ResourceName {
         Self::of_segments(&segments)
     }
 
-    /// The resource of this kind with this id, or the one that the id names in full, as OpenAI's ids at Google do.
+    /// The resource of this kind with this id, or the one that the id names in full (OpenAI ids at Google).
     pub fn of_id(kind: ResourceKind, id: &str) -> Option<Self> {
         if kind == ResourceKind::LiveSession {
             return Self::of_handle(id);
@@ -117,7 +117,7 @@ impl ResourceName {
         &self.text
     }
 
-    /// A name as pages and logs may have it: who knows an ephemeral token, or what resumes a live session, can use it.
+    /// A name for pages and logs: the names of ephemeral tokens and live sessions are credentials.
     pub fn without_secret(name: &str) -> Cow<'_, str> {
         let secrets = [ResourceKind::LiveSession, ResourceKind::AuthToken];
         match name.split_once('/') {
@@ -130,7 +130,7 @@ impl ResourceName {
         }
     }
 
-    /// What this is a part of, as a document is of its store; a part belongs to whom the whole belongs.
+    /// The resource that contains this one, as a store contains a document; both have the same owner.
     pub fn parent(&self) -> Option<Self> {
         if self.kind == ResourceKind::LiveSession {
             return None;
@@ -142,13 +142,12 @@ impl ResourceName {
         }
     }
 
-    /// This name, then its parents: the first whose owner is known tells whom it belongs to.
+    /// This name, then its parents: the first one with a known owner decides.
     pub fn lineage(&self) -> impl Iterator<Item = Self> {
         iter::successors(Some(self.clone()), Self::parent)
     }
 
-    /// An id of the OpenAI layer may be Google's whole name, as in `/openai/batches/batches%2Fabc` (seen from OpenAI's
-    /// own client).
+    /// An id of the OpenAI layer may be Google's full name, as in `/openai/batches/batches%2Fabc` (from OpenAI's client).
     fn of_openai(collection: &str, rest: &[&str]) -> Option<Self> {
         let kind = match collection {
             "files" => ResourceKind::File,
@@ -159,14 +158,14 @@ impl ResourceName {
         Self::of_segments(rest).or_else(|| Self::of_id(kind, rest.first()?))
     }
 
-    /// The resource that a path is about, and not something within it, such as a permission.
+    /// The resource of a path, unless the path continues to something inside it, such as a permission.
     pub fn of_whole_path(path_and_query: &str) -> Option<Self> {
         let path = path_and_query.split(['?', '#']).next()?;
         let path = percent_decode(path);
         Self::of_path(path_and_query).filter(|name| path.ends_with(&format!("/{name}")))
     }
 
-    /// Whether a path stands where a resource would, and names none that can be told: sent on, it could reach anything.
+    /// Whether a path has a resource whose name cannot be determined: forwarded, it could reach any resource.
     pub fn has_unreadable_name(path_and_query: &str) -> bool {
         let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
         let path = percent_decode(path);
@@ -183,13 +182,13 @@ impl ResourceName {
             && Self::of_path(path_and_query).is_none()
     }
 
-    /// The innermost resource that these segments name; what is inside it and no resource, such as permissions, is its.
+    /// The innermost resource of these segments; parts that are not resources, such as permissions, belong to it.
     fn of_segments<'a>(segments: &[&'a str]) -> Option<Self> {
-        // After a colon comes a method, as in `files/abc:download`.
+        // A method follows a colon, as in `files/abc:download`.
         let plain = |segment: &&'a str| segment.split(':').next().unwrap_or_default();
         let (kind, length) = match segments {
             ["models", _, "operations", _, ..] => (ResourceKind::Operation, 4),
-            // What an environment has become (Google's guide to agents).
+            // The snapshot of an environment (Google's guide to agents).
             ["files", id, ..] if id.starts_with("environment-") => {
                 let id = plain(id).trim_start_matches("environment-");
                 return Self::of_id(ResourceKind::Environment, id);
@@ -253,13 +252,13 @@ impl ResourceKind {
         Self::LiveSession,
     ];
 
-    /// What a collection holds; `None` for those that belong to nobody, as models do.
+    /// The kind of resource in a collection; `None` for collections without owners, such as models.
     pub fn of_collection(collection: &str) -> Option<Self> {
         let mut kinds = Self::ALL.into_iter();
         kinds.find(|kind| kind.collection() == collection && *kind != Self::LiveSession)
     }
 
-    /// The collection such names begin with; that of operations and documents mostly stands inside another.
+    /// The collection at the beginning of such names; that of operations and documents is usually inside another.
     pub fn collection(self) -> &'static str {
         match self {
             Self::File => "files",
@@ -284,17 +283,17 @@ impl ResourceKind {
         }
     }
 
-    /// How long one lasts at most, from when it was made, if its answer does not say; `None`: until it is deleted.
+    /// Maximum lifetime after creation, unless the response states one; `None`: until it is deleted.
     ///
-    /// From Google's guides, but for those that are nowhere documented: operations, and what a batch leaves behind. These are taken
-    /// generously, since a name that is forgotten too early cannot be found, and one that is kept too long harms nobody.
+    /// From Google's guides, except for undocumented kinds: operations and the results of batches. Their lifetimes are
+    /// generous, since a name deleted too early cannot be found, and one kept too long does no harm.
     pub fn default_lifetime(self) -> Option<Duration> {
         match self {
             Self::File | Self::Video | Self::Operation => Some(2 * DAY),
             Self::CachedContent => Some(HOUR),
-            // Two days until it is given up, and two for its results.
+            // Two days until the batch expires, and two for its results.
             Self::Batch => Some(4 * DAY),
-            // With billing; without it a day.
+            // With billing; without it one day.
             Self::Interaction => Some(55 * DAY),
             Self::AuthToken | Self::LiveSession => Some(DAY),
             Self::GeneratedFile
@@ -311,13 +310,13 @@ impl ResourceKind {
         }
     }
 
-    /// Whether a name that nobody is known to have made is still somebody's: agents and voices may be Google's own.
+    /// Whether a resource has an owner even if its creation was not observed: agents and voices may be Google's own.
     pub fn always_has_owner(self) -> bool {
         !matches!(self, Self::Agent | Self::Voice)
     }
 
-    /// Whether requests use several of these together, so that a client's are best made in one project. What is rather
-    /// used by itself, such as an interaction, is made wherever there is room, which spreads the load.
+    /// Whether requests combine resources of this kind, so that a client's should be in one project. Others, such as
+    /// interactions, are created in any project, which spreads the load.
     pub fn is_combined(self) -> bool {
         match self {
             Self::File
@@ -342,14 +341,14 @@ impl ResourceKind {
         }
     }
 
-    /// The collections of what requests use together.
+    /// The collections of resources that requests combine.
     pub fn combined_collections() -> Vec<&'static str> {
         let combined = Self::ALL.into_iter().filter(|kind| kind.is_combined());
         combined.map(Self::collection).collect()
     }
 
-    /// Whether resources of this kind call their name `id`; the others call it `name`. In Google's clients the kinds
-    /// that came with the Interactions API do, and their `name` is whatever its maker likes.
+    /// Whether resources of this kind have their name in `id`; the others have it in `name`. In Google's clients `id`
+    /// is used by the kinds of the Interactions API, whose `name` is free text.
     pub fn is_named_by_id(self) -> bool {
         matches!(
             self,
@@ -373,12 +372,12 @@ fn in_collection(kind: ResourceKind, id: &str) -> String {
     format!("{}/{id}", kind.collection())
 }
 
-/// Whether a text can be one segment of a name: nothing that a URL, a path or a log could take for something else.
+/// Whether a text can be one segment of a name: without characters that have a meaning in URLs, paths or logs.
 fn is_id(text: &str) -> bool {
     let is_plain = |byte: u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'=' | b'+')
     };
-    // `-` stands for whatever there is in Google's APIs.
+    // `-` is a wildcard in Google's APIs.
     text.bytes().any(|byte| byte.is_ascii_alphanumeric()) && text.bytes().all(is_plain)
 }
 
@@ -389,7 +388,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_hides_what_it_names_is_told() {
+    fn a_path_with_an_unreadable_name_is_recognized() {
         let long = format!("/v1beta/environments/e/files/{}", "x".repeat(3_000));
         for (path, expected) in [
             ("/v1beta/files/", true),
@@ -422,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_name_would_let_in_is_not_shown() {
+    fn a_name_that_is_a_credential_is_not_shown() {
         assert_eq!(
             ResourceName::without_secret("auth_tokens/abc"),
             "auth_tokens/…"
@@ -436,7 +435,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table of cases")]
-    fn every_spelling_of_a_name_leads_to_the_same_one() {
+    fn every_spelling_of_a_name_parses_to_the_same_name() {
         use ResourceKind::{
             Agent, AuthToken, Batch, CachedContent, Document, Environment, File, FileSearchStore,
             Interaction, Operation, Trigger, TunedModel, Video,
@@ -550,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_nobody_is_no_name() {
+    fn things_without_an_owner_have_no_name() {
         for text in [
             "",
             "/",
@@ -587,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_alone_is_a_name_where_its_kind_is_known() {
+    fn an_id_and_a_kind_make_a_name() {
         let of_id = |kind, id| ResourceName::of_id(kind, id).map(|name| name.to_string());
 
         assert_eq!(
@@ -605,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_belongs_to_whom_the_whole_belongs() {
+    fn a_part_has_the_owner_of_the_whole() {
         let cases = [
             (
                 "fileSearchStores/s/documents/d",
@@ -632,7 +631,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_reads_back_from_its_text(text in "(https://generativelanguage.googleapis.com)?(/v1beta/|/)?(openai/)?[a-zA-Z]{0,9}(files|fileSearchStores|models|liveSessions|batches)/[!-~]{0,9}(/(documents|upload/operations|operations)/[ -~]{0,9})?") {
+        fn the_text_of_a_name_parses_to_the_same_name(text in "(https://generativelanguage.googleapis.com)?(/v1beta/|/)?(openai/)?[a-zA-Z]{0,9}(files|fileSearchStores|models|liveSessions|batches)/[!-~]{0,9}(/(documents|upload/operations|operations)/[ -~]{0,9})?") {
             if let Some(name) = ResourceName::of_text(&text) {
                 prop_assert_eq!(ResourceName::of_text(name.as_str()), Some(name.clone()));
                 prop_assert!(name.lineage().count() <= 2);

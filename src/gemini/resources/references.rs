@@ -1,4 +1,4 @@
-//! `ResourceReferences`: which resources a request's body names, found as the body passes by.
+//! `ResourceReferences`: finds the resources that a request's body names, while the body streams.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,16 +12,15 @@ use crate::gemini::response::json::{ANY_DEPTH, JsonPath, JsonScanner, paths_of};
 
 use ReferenceSyntax::{FullName, FullNameOfKind, Id, StoreFlag};
 
-/// So much is read before what was found is taken out of the scanner.
+/// After this many bytes the values found so far are taken from the scanner.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Names of one request, in bytes: some thousands of files, of which Google takes fewer.
+/// Maximum size of all names of one request, in bytes: some thousands of files, more than Google accepts.
 const MAX_NAMES_BYTES: usize = 1024 * 1024;
 
-/// Finds the names in one JSON body, however it is cut, in constant memory.
+/// Finds the names in one JSON body, split into chunks anywhere, in constant memory.
 ///
-/// Only what stands where Google reads a name is one: not what a text mentions, nor what the arguments of a function, a
-/// schema or a client's own metadata hold.
+/// Only fields in which Google reads a name count: not texts, function arguments, schemas or a client's own metadata.
 #[derive(Debug)]
 pub struct ResourceReferences {
     scanner: JsonScanner,
@@ -31,25 +30,25 @@ pub struct ResourceReferences {
     stores_interaction: bool,
 }
 
-/// How the value at a position names a resource.
+/// The syntax of a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReferenceSyntax {
-    /// In full, as `files/abc` or a URL of Google's; anything else there is the client's own business.
+    /// In full, as `files/abc` or one of Google's URLs; any other value is ignored.
     FullName,
-    /// The same, but only a resource of this kind counts.
+    /// In full, but only a resource of this kind counts.
     FullNameOfKind(ResourceKind),
     /// By its id, or in full.
     Id(ResourceKind),
-    /// No name, but whether an interaction is to be kept.
+    /// Not a name: whether an interaction is stored.
     StoreFlag,
 }
 
-/// Where requests name resources: Google's API reference, the requests of its client for Python, and
-/// recordings. Both spellings are legal, and a field of a message may stand at any depth: batches and caches hold whole requests.
+/// Fields with resource names: from Google's API reference, the requests of its client for Python, and recordings. Both
+/// spellings are valid, and a field of a message may occur at any depth: batches and caches contain whole requests.
 const REFERENCE_FIELDS: &[(JsonPath, ReferenceSyntax)] = &[
     (&[ANY_DEPTH, "fileUri"], FullName),
     (&[ANY_DEPTH, "file_uri"], FullName),
-    // Contents of interactions, and the video that Veo goes on with.
+    // Contents of interactions, and the video that Veo continues.
     (&[ANY_DEPTH, "uri"], FullName),
     (
         &[ANY_DEPTH, "cachedContent"],
@@ -60,7 +59,7 @@ const REFERENCE_FIELDS: &[(JsonPath, ReferenceSyntax)] = &[
         &[ANY_DEPTH, "cached_content"],
         FullNameOfKind(ResourceKind::CachedContent),
     ),
-    // A batch's input, and what is imported into a store.
+    // A batch's input, and files imported into a store.
     (&[ANY_DEPTH, "fileName"], FullNameOfKind(ResourceKind::File)),
     (
         &[ANY_DEPTH, "file_name"],
@@ -74,7 +73,7 @@ const REFERENCE_FIELDS: &[(JsonPath, ReferenceSyntax)] = &[
         &[ANY_DEPTH, "file_search_store_names"],
         FullNameOfKind(ResourceKind::FileSearchStore),
     ),
-    // Where the path does not say it; the requests of a batch have the batch's model.
+    // Where the path lacks the model; the requests of a batch use the batch's model.
     (&["model"], FullNameOfKind(ResourceKind::TunedModel)),
     (
         &["setup", "model"],
@@ -148,7 +147,7 @@ const REFERENCE_FIELDS: &[(JsonPath, ReferenceSyntax)] = &[
 
 const REFERENCE_PATHS: [JsonPath; REFERENCE_FIELDS.len()] = paths_of(REFERENCE_FIELDS);
 
-/// What clients fill as they like: arguments and results of functions, schemas, metadata.
+/// Fields with free content: arguments and results of functions, schemas, metadata.
 const FREE_FORM_KEYS: &[&str] = &[
     "args",
     "arguments",
@@ -183,7 +182,7 @@ impl Default for ResourceReferences {
 }
 
 impl ResourceReferences {
-    /// What a body that is here whole refers to.
+    /// The references in a complete body.
     pub fn from_body(body: &[u8]) -> Self {
         let mut references = Self::default();
         if may_contain_references(body) {
@@ -192,7 +191,7 @@ impl ResourceReferences {
         references
     }
 
-    /// Reads on. What is no JSON has no more names; those that came before stay.
+    /// Reads the next bytes. After invalid JSON no more names are read; earlier ones are kept.
     pub fn feed(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(CHUNK_BYTES) {
             self.scanner.feed(piece);
@@ -202,17 +201,17 @@ impl ResourceReferences {
         }
     }
 
-    /// The names found so far, each once, in order.
+    /// The names found so far, each once, sorted.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &ResourceName> {
         self.names.iter()
     }
 
-    /// Whether there was room for all names.
+    /// Whether all names fitted into memory.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// Whether an interaction that this body asks for is kept by Google; it is unless the client says no.
+    /// Whether Google stores the interaction that this body creates; true unless the client sets it to false.
     pub fn stores_interaction(&self) -> bool {
         self.stores_interaction
     }
@@ -245,16 +244,16 @@ impl ResourceReferences {
     }
 }
 
-/// Whether anything in a body looks like what is read here; most bodies have nothing, and are not read as JSON.
+/// Whether a body may contain references; most bodies do not, and are not parsed as JSON.
 fn may_contain_references(body: &[u8]) -> bool {
     let searcher = HINT_SEARCHER.as_ref();
     searcher.is_none_or(|searcher| searcher.find(body).is_some())
 }
 
-/// Finds the keys of [`REFERENCE_FIELDS`] as they are nearly always written, and the beginning of escapes in which letters could be
-/// hidden; `None` where the processor has no way to do that fast.
+/// Searches for the keys of [`REFERENCE_FIELDS`] in their usual spelling, and for escapes that could hide letters;
+/// `None` if the processor cannot do that fast.
 static HINT_SEARCHER: LazyLock<Option<Searcher>> = LazyLock::new(|| {
-    // Nearly every body says `model`, few a tuned one.
+    // Nearly every body contains `model`, few of them a tuned one.
     let keys = REFERENCE_PATHS.iter().filter_map(|path| path.last());
     let keys = keys.filter(|key| **key != "model");
     let keys: BTreeSet<_> = keys.map(|key| format!("\"{key}\"")).collect();
@@ -271,7 +270,7 @@ impl ReferenceSyntax {
             Self::FullNameOfKind(kind) => {
                 ResourceName::of_text(text).filter(|name| name.kind() == kind)
             }
-            // Asks for a new environment (Google's guide to agents).
+            // Requests a new environment (Google's guide to agents).
             Self::Id(ResourceKind::Environment) if text == "remote" => None,
             Self::Id(kind) => ResourceName::of_id(kind, text),
             Self::StoreFlag => None,
@@ -279,7 +278,7 @@ impl ReferenceSyntax {
     }
 }
 
-/// The strings of a raw value that is one, or an array of them.
+/// The strings of a raw value that is a string or an array of strings.
 fn strings_in(raw: &[u8]) -> Vec<Cow<'_, str>> {
     if let Some(text) = unescaped_string(raw) {
         return vec![text.into()];
@@ -295,7 +294,7 @@ fn strings_in(raw: &[u8]) -> Vec<Cow<'_, str>> {
     }
 }
 
-/// The text of a string without escapes, which nearly all are.
+/// The text of a string without escapes, the usual case.
 fn unescaped_string(raw: &[u8]) -> Option<&str> {
     let text = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let is_plain = text.iter().all(|byte| *byte >= b' ' && *byte != b'\\');

@@ -1,38 +1,39 @@
-//! `EventReader`: an answer's bytes → its events, each scanned; knows where an error event begins and ends.
+//! `EventReader`: splits a response into events, scans each one, and finds the beginning and end of error events.
 
 use memchr::memchr;
 
 use crate::gemini::response::json::JsonScanner;
 
-/// The first event is not waited for longer than this.
+/// Maximum number of bytes to wait for the first event.
 const MAX_FIRST_EVENT_BYTES: usize = 64 * 1024;
 
-/// Longer names of events are of no interest.
+/// Longer names of events are ignored.
 const MAX_EVENT_NAME_BYTES: usize = 32;
 
-/// What the answer begins with.
+/// The kind of the first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstEvent {
     Undecided,
-    /// No error, or too long to wait for.
+    /// Not an error, or too long to wait for.
     NoError,
     Error,
 }
 
-/// Which bytes of a chunk belong to error events, for the caller to hold back and redact.
+/// The bytes of a chunk that belong to error events, for the caller to hold back and redact.
 ///
-/// Bytes before `hold_from` pass; those from there to `release_at` join what is already held. With `release_at` the held event
-/// is whole, and the bytes after it pass; without, it goes on in the next chunk, or ends with the body.
+/// Bytes before `hold_from` are released; those from there to `release_at` are added to the bytes held back. With
+/// `release_at` the held event is complete, and the bytes after it are released; without it, the event continues in the
+/// next chunk or ends with the body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorSpan {
     pub hold_from: Option<usize>,
     pub release_at: Option<usize>,
 }
 
-/// How a body is cut into events.
+/// How a body is divided into events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventFraming {
-    /// JSON: one document, or an array that arrives element by element; its first byte tells.
+    /// JSON: one document, or an array that arrives element by element; the first byte decides.
     Json,
     Document,
     Array(ArrayState),
@@ -40,7 +41,7 @@ pub enum EventFraming {
 }
 
 impl EventFraming {
-    /// How an answer of this type is cut; `None` for what holds no JSON.
+    /// The framing of this content type; `None` for types other than JSON.
     pub fn of_content_type(content_type: Option<&str>) -> Option<Self> {
         let media_type = content_type.unwrap_or_default().split(';').next();
         let media_type = media_type.unwrap_or_default().trim().to_ascii_lowercase();
@@ -59,7 +60,7 @@ pub enum ArrayState {
     Closed,
 }
 
-/// What the line that is being read is.
+/// The kind of the current line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SseLine {
     /// Not yet known.
@@ -67,15 +68,15 @@ pub enum SseLine {
     Data,
     EventName,
     Other,
-    /// Bare JSON where a line should be: so ends a native stream that fails.
+    /// Bare JSON in place of a line: a native stream that fails ends like this.
     BareJson,
 }
 
-/// Reads an answer as it comes.
+/// Reads a response as it streams.
 #[derive(Debug)]
 pub struct EventReader {
     pub scanner: JsonScanner,
-    /// The scanner's path of the `error` key.
+    /// The index of the scanner's path of the `error` key.
     error_path: usize,
     framing: EventFraming,
     first: FirstEvent,
@@ -83,15 +84,15 @@ pub struct EventReader {
     event: CurrentEvent,
     is_holding: bool,
     had_error: bool,
-    /// The beginning of a line or an event's name, when it was cut.
+    /// The beginning of a line or an event's name that a chunk boundary cut.
     partial_line: Vec<u8>,
 }
 
-/// The event being read.
+/// The current event.
 #[derive(Debug, Default)]
 struct CurrentEvent {
     open: bool,
-    /// Where it began, if in this chunk.
+    /// Its beginning, if in this chunk.
     start: Option<usize>,
     has_data: bool,
     is_error: bool,
@@ -116,7 +117,7 @@ impl EventReader {
         self.first
     }
 
-    /// Whether the answer is a single document, of which a cut leaves values worth having.
+    /// Whether the response is a single document, which is useful even if truncated.
     pub fn is_document(&self) -> bool {
         self.framing == EventFraming::Document
     }
@@ -126,7 +127,7 @@ impl EventReader {
         self.had_error
     }
 
-    /// Whether the body may end here: nothing is half said.
+    /// Whether the body may end here: no event is incomplete.
     pub fn can_end_here(&self) -> bool {
         match self.framing {
             EventFraming::Json => true,
@@ -174,7 +175,7 @@ impl EventReader {
         }
     }
 
-    /// An error document has no other key before `error`; an operation that failed has, and is a good answer.
+    /// An error document has no other key before `error`; a failed operation has, and is a valid response.
     fn read_document(&mut self, bytes: &[u8], at: usize) -> usize {
         let ended = self.scanner.feed(&bytes[at..]).is_some();
         let opens_with_error = self.scanner.first_key_is(self.error_path);
@@ -291,7 +292,7 @@ impl EventReader {
                 return at + 1;
             }
             ([], b'{' | b'[') => {
-                // Whatever event was half said before is not coming any more.
+                // An incomplete event before this line will not be completed.
                 self.scanner.reset();
                 self.event = CurrentEvent {
                     open: true,
@@ -367,7 +368,7 @@ impl EventReader {
         }
         if !self.is_holding {
             self.is_holding = true;
-            // What of the event came in earlier chunks has gone.
+            // The part of the event in earlier chunks has already been released.
             let start = self.event.start.unwrap_or(0);
             span.hold_from = Some(span.hold_from.unwrap_or(start));
             span.release_at = None;

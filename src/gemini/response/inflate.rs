@@ -1,14 +1,14 @@
-//! `Inflater`: undoes gzip and deflate as the bytes come, in constant memory.
+//! `Inflater`: decompresses gzip and deflate as the bytes arrive, in constant memory.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
 const BUFFER_BYTES: usize = 8 * 1024;
 
-/// The bytes are not what the encoding promised; nothing more can be read.
+/// The bytes do not match their encoding; nothing more can be read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CorruptInput;
 
-/// One compressed body being undone.
+/// One compressed body.
 #[derive(Debug)]
 pub struct Inflater {
     stage: Stage,
@@ -19,13 +19,13 @@ pub struct Inflater {
 #[derive(Debug)]
 enum Stage {
     GzipHeader(GzipHeader),
-    /// `deflate` means zlib, but some servers send it bare: the first byte tells.
+    /// `deflate` means zlib, but some servers send it without a zlib header: the first byte decides.
     DeflateStart,
     Body,
     Ended,
 }
 
-/// What of a gzip header is still to come.
+/// The part of a gzip header that is still expected.
 #[derive(Debug, Default)]
 struct GzipHeader {
     position: usize,
@@ -34,7 +34,7 @@ struct GzipHeader {
 }
 
 impl Inflater {
-    /// `None`: an encoding that cannot be undone here.
+    /// `None`: an unsupported encoding.
     pub fn new(content_encoding: &str) -> Option<Self> {
         let stage = match content_encoding.trim().to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Stage::GzipHeader(GzipHeader::default()),
@@ -50,7 +50,7 @@ impl Inflater {
         })
     }
 
-    /// Undoes these bytes and hands on what comes out, piece by piece.
+    /// Decompresses these bytes and passes the output on, piece by piece.
     pub fn inflate(
         &mut self,
         mut bytes: &[u8],
@@ -60,7 +60,7 @@ impl Inflater {
             match &mut self.stage {
                 Stage::Body | Stage::Ended => break,
                 Stage::DeflateStart => {
-                    // The low four bits of a zlib header say "deflate", which no bare block of real servers begins with.
+                    // The low four bits of a zlib header mean "deflate"; no real raw deflate begins so.
                     self.inner = Decompress::new(byte & 0x0f == 8);
                     self.stage = Stage::Body;
                 }
@@ -98,7 +98,7 @@ fn difference(before: u64, after: u64) -> usize {
 }
 
 impl GzipHeader {
-    /// Takes one byte; `true`: the header ends with it (RFC 1952).
+    /// Reads one byte; `true`: it is the last of the header (RFC 1952).
     fn read(&mut self, byte: u8) -> Result<bool, CorruptInput> {
         const EXTRA: u8 = 4;
         const NAME: u8 = 8;
@@ -117,7 +117,7 @@ impl GzipHeader {
             },
             _ if self.flags & NAME != 0 => self.clear_at_zero(NAME, byte),
             _ if self.flags & COMMENT != 0 => self.clear_at_zero(COMMENT, byte),
-            // Two bytes: the first leaves a mark.
+            // Two bytes: the first sets a marker.
             _ if self.flags & CHECKSUM != 0 => match self.extra_bytes {
                 Some(u16::MAX) => self.flags &= !CHECKSUM,
                 _ => self.extra_bytes = Some(u16::MAX),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_undone_wherever_it_is_cut() {
+    fn every_encoding_is_decompressed_wherever_it_is_cut() {
         let plain: Vec<u8> = (0..100_000_u32)
             .flat_map(|n| (n / 7).to_le_bytes())
             .collect();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_compressed_is_corrupt_and_a_cut_gives_what_came() {
+    fn uncompressed_bytes_are_corrupt_and_a_truncated_body_gives_its_beginning() {
         assert_eq!(inflate_all("gzip", b"{\"a\":1}", 3), Err(CorruptInput));
         assert_eq!(inflate_all("deflate", &[0xff; 40], 3), Err(CorruptInput));
         assert_eq!(inflate_all("gzip", &[], 1), Ok(vec![]));

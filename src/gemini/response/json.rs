@@ -1,14 +1,14 @@
-//! `JsonScanner`: finds the values at a few paths in JSON that passes by, however long it is and wherever it is cut.
+//! `JsonScanner`: finds the values at a few paths in streamed JSON of any length, with chunk boundaries anywhere.
 
 use memchr::memchr;
 
-/// Keys from the root down; arrays on the way do not count. Or [`ANY_DEPTH`] and one key, at whatever depth it stands.
+/// Keys from the root down; arrays between them are ignored. Or [`ANY_DEPTH`] and one key, at any depth.
 pub type JsonPath = &'static [&'static str];
 
-/// Begins a path whose other key may stand anywhere, but not inside another value of the same path.
+/// Begins a path whose other key may be at any depth, but not inside another value of the same path.
 pub const ANY_DEPTH: &str = "**";
 
-/// The paths of a table that says beside each what its value means.
+/// The paths of a table of paths and their meanings.
 pub const fn paths_of<const LENGTH: usize, Meaning: Copy>(
     table: &[(JsonPath, Meaning)],
 ) -> [JsonPath; LENGTH] {
@@ -21,58 +21,58 @@ pub const fn paths_of<const LENGTH: usize, Meaning: Copy>(
     paths
 }
 
-/// A value longer than this is not kept.
+/// Maximum length of a value.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
 
-/// All values of one path together, where every one is wanted.
+/// Maximum size of all values of one path, if all are kept.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
 
-/// A raw key longer than this matches no path.
+/// Maximum length of a raw key that can match a path.
 const MAX_KEY_BYTES: usize = 256;
 
-/// The key of a path that begins with [`ANY_DEPTH`] is shorter than this.
+/// Limit of the length of a key in a path that begins with [`ANY_DEPTH`].
 const MAX_ANY_DEPTH_KEY_BYTES: usize = 32;
 
 /// Strings up to this length are read byte by byte.
 const SHORT_STRING_BYTES: usize = 12;
 
-/// Containers nested deeper than this are passed over, whatever they hold.
+/// Containers nested deeper than this are skipped.
 const MAX_DEPTH: usize = 64;
 
-/// What is known of the value at one path.
+/// The value at one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScannedValue<'a> {
     Absent,
-    /// It was there, but longer than is kept.
+    /// Present, but longer than the maximum.
     TooLong,
-    /// The bytes of the value as they stood.
+    /// The raw bytes of the value.
     Raw(&'a [u8]),
 }
 
-/// A push parser that keeps the last complete value of each path, and nothing else.
+/// A push parser that keeps only the last complete value of each path.
 ///
-/// A `null` counts as absent. What is no JSON finds nothing more until [`JsonScanner::reset`]. Memory is bounded by the limits
-/// above, time is one pass, and no depth of nesting does harm.
+/// A `null` counts as absent. After invalid JSON nothing more is found until [`JsonScanner::reset`]. Memory is bounded
+/// by the limits above, time by one pass, at any depth of nesting.
 #[derive(Debug)]
 pub struct JsonScanner {
     paths: &'static [JsonPath],
     /// The paths of which every value is kept, as bits.
     keeps_all: u64,
-    /// The paths that begin with [`ANY_DEPTH`], as bits, and those of them whose key has so many bytes.
+    /// The paths that begin with [`ANY_DEPTH`], as bits, and by the length of their key.
     any_depth: u64,
     any_depth_by_length: [u64; MAX_ANY_DEPTH_KEY_BYTES],
-    /// Keys in whose values no such path is looked for.
+    /// Keys in whose values no such path is searched.
     skipped_keys: &'static [&'static str],
-    /// The lengths that these keys have, as bits: most keys have another.
+    /// The lengths of these keys, as bits: most keys have another length.
     skipped_key_lengths: u64,
     slots: Vec<PathValues>,
     documents: u32,
 
     state: State,
     frames: Vec<Frame>,
-    /// What the value that comes next is to the paths.
+    /// The match of the next value.
     next: PathMatch,
-    /// The paths whose value is a string or a scalar being read, or a container being passed over.
+    /// The paths whose value is a string or scalar being read, or a container being skipped.
     ending: u64,
     capturing: u64,
     skip_depth: usize,
@@ -104,7 +104,7 @@ enum Container {
     Array,
 }
 
-/// Paths as bits: those that a value completes, and those that go on inside it, `level` keys matched.
+/// Paths as bits: those that the value completes, and those that continue inside it, with `level` keys matched.
 #[derive(Debug, Clone, Copy, Default)]
 struct PathMatch {
     complete: u64,
@@ -118,10 +118,10 @@ struct Frame {
     matched: PathMatch,
 }
 
-/// One path's values: of the document being read, and of those read before.
+/// One path's values: of the current document, and of earlier ones.
 #[derive(Debug, Default)]
 struct PathValues {
-    /// Where in the current chunk the bytes begin that are not yet copied.
+    /// Position in the current chunk of the first byte that is not yet copied.
     from: usize,
     raw: Vec<u8>,
     raw_too_long: bool,
@@ -133,7 +133,7 @@ struct PathValues {
 
 #[derive(Debug, Default)]
 struct KeptValues {
-    /// Values one after the other; `ends` says where each ends.
+    /// Values in sequence; `ends` has the end of each.
     bytes: Vec<u8>,
     ends: Vec<usize>,
     too_long: bool,
@@ -147,7 +147,7 @@ impl JsonScanner {
         let mut any_depth_by_length = [0; MAX_ANY_DEPTH_KEY_BYTES];
         for (index, path) in paths.iter().enumerate() {
             if path[0] == ANY_DEPTH {
-                assert!(path.len() == 2, "one key may stand anywhere");
+                assert!(path.len() == 2, "one key may be at any depth");
                 any_depth_by_length[path[1].len()] |= 1 << index;
             }
         }
@@ -178,7 +178,7 @@ impl JsonScanner {
         scanner
     }
 
-    /// Keeps all values of these paths, not only the last.
+    /// Keeps all values of these paths instead of the last one.
     #[must_use]
     pub fn keep_all_values(mut self, indices: &[usize]) -> Self {
         self.keeps_all = indices
@@ -187,7 +187,7 @@ impl JsonScanner {
         self
     }
 
-    /// Looks for no path that begins with [`ANY_DEPTH`] in the values of these keys.
+    /// Searches no path that begins with [`ANY_DEPTH`] in the values of these keys.
     #[must_use]
     pub fn skip_keys(mut self, keys: &'static [&'static str]) -> Self {
         self.skipped_keys = keys;
@@ -197,7 +197,7 @@ impl JsonScanner {
         self
     }
 
-    /// Gets ready for another document; what complete documents held stays, what a half one held goes.
+    /// Prepares for another document; values of complete documents are kept, those of an incomplete one are discarded.
     pub fn reset(&mut self) {
         self.state = State::Value;
         self.frames.clear();
@@ -216,7 +216,7 @@ impl JsonScanner {
         }
     }
 
-    /// Reads on; `Some(n)`: the document's root value ended after `n` of these bytes, and the rest was not read.
+    /// Reads the next bytes; `Some(n)`: the document's root value ended after `n` of them, and the rest was not read.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
         for index in set_bits(self.capturing) {
             self.slots[index].from = 0;
@@ -246,17 +246,17 @@ impl JsonScanner {
         None
     }
 
-    /// The last value at path `index` in any complete document; of several kept, the last.
+    /// The last value at path `index` in any complete document.
     pub fn value_at(&self, index: usize) -> ScannedValue<'_> {
         self.slots[index].kept.last()
     }
 
-    /// The same for the document being read, before it is complete.
+    /// The same for the current, incomplete document.
     pub fn pending_value_at(&self, index: usize) -> ScannedValue<'_> {
         self.slots[index].pending.last()
     }
 
-    /// All values kept at path `index`, of complete documents or else of the one being read.
+    /// All values kept at path `index`, of complete documents or else of the current one.
     pub fn values_at(&self, index: usize) -> impl Iterator<Item = &[u8]> {
         let slot = &self.slots[index];
         let kept = if slot.kept.ends.is_empty() {
@@ -267,22 +267,23 @@ impl JsonScanner {
         kept.iter()
     }
 
-    /// Whether some value at path `index` was too long, or all of them together.
+    /// Whether a value at path `index` was too long, or all of them together.
     pub fn has_lost_values_at(&self, index: usize) -> bool {
         self.slots[index].kept.too_long || self.slots[index].pending.too_long
     }
 
-    /// Hands over what complete documents had at path `index`, oldest first, and forgets it; `false`: some was lost.
+    /// Passes the values of complete documents at path `index` on, oldest first, and removes them; `false`: some are
+    /// lost.
     pub fn drain_complete(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
         self.slots[index].kept.drain(take)
     }
 
-    /// The same for the document being read.
+    /// The same for the current document.
     pub fn drain_pending(&mut self, index: usize, take: impl FnMut(&[u8])) -> bool {
         self.slots[index].pending.drain(take)
     }
 
-    /// Of these paths, the value that the latest document had.
+    /// The value of the latest document, of these paths.
     pub fn latest_value_of(&self, indices: &[usize]) -> ScannedValue<'_> {
         indices
             .iter()
@@ -291,7 +292,7 @@ impl JsonScanner {
             .map_or(ScannedValue::Absent, |slot| slot.kept.last())
     }
 
-    /// Whether the value at path `index` has begun in the document being read.
+    /// Whether the value at path `index` has begun in the current document.
     pub fn has_value_started(&self, index: usize) -> bool {
         self.slots[index].begun
     }
@@ -305,7 +306,7 @@ impl JsonScanner {
         self.state == State::Complete
     }
 
-    /// Whether what came is no JSON, so that nothing more will be found.
+    /// Whether the input was invalid JSON, so that nothing more will be found.
     pub fn is_invalid(&self) -> bool {
         self.state == State::Invalid
     }
@@ -351,7 +352,7 @@ impl JsonScanner {
         self.enter_container(container, matched);
     }
 
-    /// What comes next in this container, at its start or after a comma.
+    /// Sets the state for this container, at its start or after a comma.
     fn enter_container(&mut self, container: Container, matched: PathMatch) {
         match container {
             Container::Object => self.state = State::Key,
@@ -397,7 +398,7 @@ impl JsonScanner {
         at + 1
     }
 
-    /// Mostly a key follows at once where one may.
+    /// A key usually follows immediately.
     fn start_adjacent_key(&mut self, bytes: &[u8], at: usize) -> usize {
         if self.state != State::Key || bytes.get(at) != Some(&b'"') {
             return at;
@@ -440,7 +441,7 @@ impl JsonScanner {
             self.first_key = Some(matched.complete);
         }
         self.next = matched;
-        // Mostly the colon follows at once.
+        // The colon usually follows immediately.
         if bytes.get(end) == Some(&b':') {
             self.state = State::Value;
             return end + 1;
@@ -449,7 +450,7 @@ impl JsonScanner {
         end
     }
 
-    /// Which paths of the innermost object go on with this raw key.
+    /// The paths of the innermost object that continue with this raw key.
     fn match_key(&self, key: &[u8]) -> PathMatch {
         let Some(Frame {
             matched: parent, ..
@@ -541,7 +542,7 @@ impl JsonScanner {
         at + length
     }
 
-    /// Passes over a container that holds no path: only brackets and strings are told apart.
+    /// Skips a container without paths: distinguishes only brackets and strings.
     fn skip_container(&mut self, bytes: &[u8], mut at: usize) -> usize {
         while at < bytes.len() {
             match bytes[at] {
@@ -575,9 +576,9 @@ impl JsonScanner {
         end
     }
 
-    /// Where the string that is being read ends, its quote included; `None` when not in these bytes.
+    /// The end of the current string, including its quote; `None` if it is not in these bytes.
     ///
-    /// Only quotes are looked for, and whether one is escaped tell the backslashes before it: text is full of `\\n`.
+    /// Searches only for quotes and counts the backslashes before each: text is full of `\\n`.
     fn end_of_string(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         let start = at + usize::from(self.escaped && at < bytes.len());
         self.escaped &= start == at;
@@ -627,7 +628,7 @@ impl JsonScanner {
 }
 
 impl PathValues {
-    /// Copies what this chunk adds to the value, unless it is too long already.
+    /// Copies this chunk's part of the value, unless it is too long already.
     fn copy(&mut self, bytes: &[u8]) {
         let part = &bytes[self.from..];
         if self.raw_too_long || self.raw.len() + part.len() > MAX_VALUE_BYTES {
@@ -682,7 +683,7 @@ impl KeptValues {
             .map_or(ScannedValue::Absent, ScannedValue::Raw)
     }
 
-    /// Makes this document's values those that are kept; `false` when it had none.
+    /// Moves this document's values to the kept ones; `false` if there are none.
     fn promote(&mut self, kept: &mut Self, keeps_all: bool) -> bool {
         if self.ends.is_empty() && !self.too_long {
             return false;
@@ -702,7 +703,7 @@ impl KeptValues {
     }
 }
 
-/// The text of a raw key that holds a backslash; empty when it is no JSON string.
+/// The text of a raw key that contains a backslash; empty if it is not a valid JSON string.
 fn decode_key(raw: &[u8]) -> String {
     let quoted = [b"\"", raw, b"\""].concat();
     serde_json::from_slice(&quoted).unwrap_or_default()
@@ -720,20 +721,20 @@ fn after_whitespace(bytes: &[u8], at: usize) -> usize {
     length.map_or(bytes.len(), |length| at + length)
 }
 
-/// Most strings are short, and for these calling `memchr` costs more than looking.
+/// Most strings are short, and for them a call of `memchr` costs more than a loop.
 fn find_quote(bytes: &[u8]) -> Option<usize> {
     let head = &bytes[..bytes.len().min(SHORT_STRING_BYTES)];
     let matched = head.iter().position(|byte| *byte == b'"');
     matched.or_else(|| Some(SHORT_STRING_BYTES + memchr(b'"', bytes.get(SHORT_STRING_BYTES..)?)?))
 }
 
-/// Whether the last backslash of a text escapes what comes after it.
+/// Whether the last backslash of a text escapes the next character.
 fn ends_in_escape(text: &[u8]) -> bool {
     let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\');
     backslashes.count() % 2 == 1
 }
 
-/// Whether two keys are the same; most differ in their first letter.
+/// Whether two keys are equal; most differ in their first letter.
 fn is_key(wanted: &str, key: &[u8]) -> bool {
     wanted.as_bytes().first() == key.first() && wanted.as_bytes() == key
 }
@@ -742,7 +743,7 @@ fn length_bit(length: usize) -> u64 {
     1 << length.min(63)
 }
 
-/// The indices of the bits that are set.
+/// The indices of the set bits.
 fn set_bits(mut mask: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let index = mask.trailing_zeros();

@@ -1,4 +1,4 @@
-//! `ResponseTap`: reads an answer beside the stream, and neither changes, delays nor holds a byte of it.
+//! `ResponseTap`: reads a response beside the stream, without changing, delaying or holding back any byte.
 
 use serde_json::Value;
 
@@ -11,23 +11,23 @@ use crate::gemini::response::usage;
 use crate::gemini::target::Surface;
 use crate::pool::quota::usage::TokenUsage;
 
-/// What an answer said of itself, as far as it came.
+/// The facts in a response, as far as it was received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResponseSummary {
     pub usage: TokenUsage,
-    /// Whether `usage` was used up by this request: counting tokens is free, and a cache's size is no charge.
+    /// Whether the request consumed `usage`: counting tokens is free, and a cache's size is no charge.
     pub is_charged: bool,
     pub model_version: Option<String>,
-    /// Why the model stopped, or why the prompt was blocked; for interactions their status.
+    /// The reason why the model stopped or the prompt was blocked; for interactions their status.
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
-    /// The last error inside an answer that began well.
+    /// The last error inside a response that began without one.
     pub error: Option<ErrorBody>,
-    /// What it told of resources.
+    /// The resources in the response.
     pub observed: ObservedResources,
 }
 
-/// Reads one answer.
+/// Reads one response.
 #[derive(Debug)]
 pub struct ResponseTap {
     surface: Surface,
@@ -42,7 +42,7 @@ pub struct ResponseTap {
 enum TapInput {
     Plain,
     Compressed(Inflater),
-    /// Nothing to read: no JSON, or an encoding that cannot be undone.
+    /// Nothing to read: not JSON, or an unsupported encoding.
     Unreadable,
 }
 
@@ -64,7 +64,7 @@ const OPENAI: &[JsonPath] = &[
     &["service_tier"],
 ];
 
-/// Whole answers have at the root what the events of a stream have inside `interaction`.
+/// Complete responses have these fields at the root, events of a stream inside `interaction`.
 const INTERACTIONS: &[JsonPath] = &[
     &["error"],
     &["usage"],
@@ -77,7 +77,7 @@ const INTERACTIONS: &[JsonPath] = &[
     &["interaction", "service_tier"],
 ];
 
-/// `error` comes first among the paths of every surface.
+/// `error` is the first path of every surface.
 const ERROR: usize = 0;
 
 impl ResponseTap {
@@ -111,7 +111,7 @@ impl ResponseTap {
         }
     }
 
-    /// Has the names of resources read too.
+    /// Also reads the names of resources.
     #[must_use]
     pub fn with_created_resources(
         mut self,
@@ -121,14 +121,14 @@ impl ResponseTap {
         self
     }
 
-    /// How many names of resources the answer has told so far.
+    /// Number of resource names read so far.
     pub fn observed_count(&self) -> usize {
         self.created_resources
             .as_ref()
             .map_or(0, CreatedResourcesReader::name_count)
     }
 
-    /// What the answer has told of resources so far.
+    /// The resources read so far.
     pub fn observed(&self) -> ObservedResources {
         self.created_resources
             .as_ref()
@@ -136,8 +136,8 @@ impl ResponseTap {
             .unwrap_or_default()
     }
 
-    /// Reads the next bytes and tells which of them belong to errors. Compressed ones cannot be cut where an error
-    /// begins or ends: of them whole chunks are told, to the end of the answer.
+    /// Reads the next bytes and returns those that belong to errors. Compressed bytes cannot be split at the beginning
+    /// or end of an error: all chunks from the beginning of an error to the end of the response are returned whole.
     pub fn feed(&mut self, bytes: &[u8]) -> ErrorSpan {
         let (reader, created_resources) = (&mut self.reader, &mut self.created_resources);
         match &mut self.input {
@@ -167,7 +167,7 @@ impl ResponseTap {
         }
     }
 
-    /// Whether the last error holds what `is_secret` knows. Of one that is not here whole it must be feared.
+    /// Whether `is_secret` finds a secret in the last error. An incomplete error counts as secret.
     pub fn error_contains(&self, is_secret: impl Fn(&[u8]) -> bool) -> bool {
         match self.raw(&[ERROR]) {
             ScannedValue::Raw(raw) => is_secret(raw),
@@ -175,7 +175,7 @@ impl ResponseTap {
         }
     }
 
-    /// What the answer begins with: an error, as soon as that is known, or something else.
+    /// The kind of the first event: an error, as soon as that is known, or something else.
     pub fn first_event(&self) -> FirstEvent {
         match (&self.input, self.reader.first_event()) {
             (TapInput::Unreadable, FirstEvent::Undecided) => FirstEvent::NoError,
@@ -183,7 +183,7 @@ impl ResponseTap {
         }
     }
 
-    /// Whether nothing was half said when the body ended here; `false` asks for a blank line before another event.
+    /// Whether the body may end here; `false` requires a blank line before another event.
     pub fn can_end_here(&self) -> bool {
         match self.input {
             TapInput::Unreadable => true,
@@ -191,7 +191,7 @@ impl ResponseTap {
         }
     }
 
-    /// What was read so far; a half event counts for nothing, but of a half document the whole values do.
+    /// The facts read so far; an incomplete event is ignored, but complete values of an incomplete document count.
     pub fn summary(&self) -> ResponseSummary {
         let summary = match self.surface {
             Surface::Native => self.native_summary(),
@@ -290,7 +290,7 @@ impl ResponseTap {
     }
 }
 
-/// Words; numbers too, for clients that ask for `enum-encoding=int`.
+/// Names, or numbers for clients that send `enum-encoding=int`.
 fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -1,13 +1,13 @@
-//! Google's token counts, in the spelling of each surface → `TokenUsage`.
+//! Google's token counts, in the format of each surface → `TokenUsage`.
 
 use serde_json::Value;
 
 use crate::pool::quota::usage::TokenUsage;
 
-/// `usageMetadata`: the output is without thoughts, tools are not part of the prompt.
+/// `usageMetadata`: the output excludes thoughts, the prompt excludes tools.
 pub fn of_native(metadata: &Value) -> TokenUsage {
     let count = |key| number(&metadata[key]);
-    // Embeddings spell it `promptTokenDetails`, Live says `responseTokenCount`: both seen in recordings.
+    // Embeddings use `promptTokenDetails`, Live uses `responseTokenCount`: both seen in recordings.
     let prompt = first(metadata, &["promptTokensDetails", "promptTokenDetails"]);
     let output = first(
         metadata,
@@ -25,7 +25,7 @@ pub fn of_native(metadata: &Value) -> TokenUsage {
     with_modalities(usage, prompt, &metadata["cacheTokensDetails"], output)
 }
 
-/// What `countTokens` answers at its top level.
+/// The total at the top level of a `countTokens` response.
 pub fn of_count(total: Option<&Value>) -> TokenUsage {
     TokenUsage {
         total: total.and_then(number),
@@ -33,7 +33,7 @@ pub fn of_count(total: Option<&Value>) -> TokenUsage {
     }
 }
 
-/// OpenAI's `usage` as Google fills it: thoughts are counted in the total alone.
+/// OpenAI's `usage` as Google fills it: only the total includes thoughts.
 pub fn of_openai(usage: &Value) -> TokenUsage {
     let count = |key| number(&usage[key]);
     let (prompt, output) = (count("prompt_tokens"), count("completion_tokens"));
@@ -103,7 +103,7 @@ fn tokens_of(details: &Value, modality: Modality) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// A word, or a number for clients that ask for `enum-encoding=int`.
+/// A name, or a number for clients that send `enum-encoding=int`.
 fn modality_of(name: &Value) -> Option<Modality> {
     match (name.as_str(), name.as_u64()) {
         (_, Some(2)) => Some(Modality::Image),
@@ -122,7 +122,7 @@ fn first<'a>(object: &'a Value, keys: &[&str]) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
-/// A count; absurd ones are cut to what a database column holds.
+/// A count; larger ones than a database column can hold are capped.
 fn number(value: &Value) -> Option<u64> {
     let count = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     count.map(|count| count.min(i64::MAX as u64))
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modalities_are_told_apart_in_every_spelling() {
+    fn modalities_are_recognized_in_every_spelling() {
         let native = of_native(&json!({
             "promptTokenCount": 100, "cachedContentTokenCount": 10, "candidatesTokenCount": 30,
             "promptTokenDetails": [{"modality": "AUDIO", "tokenCount": 40}, {"modality": 2, "tokenCount": 8},
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn openai_thoughts_are_what_the_total_has_beyond_the_rest() {
+    fn openai_thoughts_are_the_total_minus_the_other_counts() {
         let thinking =
             of_openai(&json!({"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109}));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! `AdminClient`: a signed-in admin's requests without a browser, to send what no browser would.
+//! `AdminClient`: a signed-in admin's requests without a browser, to send requests that no browser would.
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, REFERER, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, Response};
@@ -15,7 +15,7 @@ pub const USERNAME: &str = "admin";
 pub const PASSWORD: &str = "correct horse battery staple";
 
 impl TestPool {
-    /// Makes sure that somebody may administer.
+    /// Makes sure that there is an admin.
     pub async fn add_admin(&self) {
         let hash = password::hash(PASSWORD).await;
         let mut tx = self.app.db.begin().await.unwrap();
@@ -28,7 +28,7 @@ impl TestPool {
     }
 }
 
-/// Somebody with cookies, and the token of the forms they were shown.
+/// A client with cookies, and the CSRF token of its last page.
 #[derive(Clone)]
 pub struct AdminClient {
     client: reqwest::Client,
@@ -48,7 +48,7 @@ impl AdminClient {
         admin
     }
 
-    /// Stands before the door.
+    /// Opens the sign-in page.
     pub async fn open_login(pool: &TestPool) -> Self {
         pool.add_admin().await;
         Self::arrive_at(pool.client.clone(), &pool.url).await
@@ -72,7 +72,7 @@ impl AdminClient {
         self.submit("/login", &fields).await
     }
 
-    /// A page, and from now on the token of its forms.
+    /// Fetches a page, and keeps the CSRF token of its forms.
     pub async fn get_page(&mut self, path: &str) -> String {
         let answer = self.request(Method::GET, path).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
@@ -104,7 +104,7 @@ impl AdminClient {
         with_form(request, &fields).send().await.unwrap()
     }
 
-    /// A request with the cookies, and nothing that a form would add.
+    /// A request with the cookies, and without any form fields.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let cookies = self
             .cookies
@@ -128,7 +128,7 @@ impl AdminClient {
 
 /// A request with the fields of a form.
 pub fn with_form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
-    // A form is encoded as a query is.
+    // Forms have the encoding of queries.
     let body = href("", fields).trim_start_matches('?').to_owned();
     request
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")

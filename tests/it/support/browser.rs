@@ -1,6 +1,6 @@
-//! `Browser`: Chromium as an admin uses it; a method per thing they do.
+//! `Browser`: Chromium as an admin uses it; one method per action.
 //!
-//! `tests/run` installs it; where it is not installed the tests that need it say so and pass.
+//! `tests/run` installs it; without it the tests that need it report that and pass.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use super::admin::{PASSWORD, USERNAME};
 use super::webdriver::{By, Element, WebDriverSession};
 use super::{TIMEOUT, TestPool};
 
-/// How many run at once: each is several processes, and all tests share the machine.
+/// Maximum number of browsers at once: each is several processes, and all tests share the machine.
 static BROWSER_SLOTS: Semaphore = Semaphore::const_new(2);
-/// How often a page is looked at while something is waited for.
+/// Interval at which a page is examined during a wait.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const DESKTOP_SIZE: (u32, u32) = (1_280, 800);
 const PHONE_SIZE: (u32, u32) = (390, 844);
@@ -33,25 +33,25 @@ const FLAGS: [&str; 14] = [
     "--no-first-run",
     "--hide-scrollbars",
     "--no-proxy-server",
-    // What a page asks of elsewhere fails, as it does under the policy that the server sends.
+    // Requests of a page to other hosts fail, as they do under the server's policy.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--window-size=1280,800",
 ];
 
-/// A browser with a fresh profile. It ends when it is dropped, in a failing test too.
+/// A browser with a fresh profile. Ends when it is dropped, in a failing test too.
 pub struct Browser {
     session: WebDriverSession,
-    /// Where the pool's dashboard is.
+    /// The URL of the pool's dashboard.
     url: String,
     _profile: tempfile::TempDir,
     _slot: SemaphorePermit<'static>,
 }
 
-/// How a browser differs from one on a desk that speaks English.
+/// The differences from a desktop browser in English.
 #[derive(Debug, Clone, Copy)]
 pub struct BrowserOptions {
     pub javascript: bool,
-    /// What it asks servers for, as `zh-TW`.
+    /// The language it requests, as `zh-TW`.
     pub language: &'static str,
 }
 
@@ -65,7 +65,7 @@ impl Default for BrowserOptions {
 }
 
 impl Browser {
-    /// A browser for the pool's dashboard; `None` where there is none on this machine.
+    /// A browser for the pool's dashboard; `None` if none is installed.
     pub async fn start(pool: &TestPool) -> Option<Self> {
         Self::start_with(pool, BrowserOptions::default()).await
     }
@@ -95,7 +95,7 @@ impl Browser {
         })
     }
 
-    /// Signs in, in whatever language.
+    /// Signs in, in any language.
     pub async fn sign_in(&self) {
         self.open("/login").await;
         self.fill("username", USERNAME).await;
@@ -104,7 +104,7 @@ impl Browser {
         self.wait_for_path("/status").await;
     }
 
-    /// Goes to a path of the dashboard.
+    /// Opens a path of the dashboard.
     pub async fn open(&self, path: &str) {
         let url = format!("{}{path}", self.url);
         self.session
@@ -113,7 +113,7 @@ impl Browser {
             .unwrap();
     }
 
-    /// Where it is: path and query.
+    /// The current path and query.
     pub async fn path_and_query(&self) -> String {
         let url = self.session.get("/url").await.unwrap();
         let url: reqwest::Url = url.as_str().unwrap().parse().unwrap();
@@ -121,7 +121,7 @@ impl Browser {
         url.path().to_owned() + query.as_deref().unwrap_or_default()
     }
 
-    /// Waits until it is at a path, whatever the query.
+    /// Waits until a path is open, with any query.
     pub async fn wait_for_path(&self, path: &str) {
         self.wait_until(&format!("it is at {path}"), async || {
             let location = self.path_and_query().await;
@@ -134,7 +134,7 @@ impl Browser {
         self.session.post("/refresh", json!({})).await.unwrap();
     }
 
-    /// Clicks a link or button with this text or label, or what a CSS selector finds if it begins with `#`, `.` or `[`.
+    /// Clicks a link or button with this text or label, or a CSS selector if it begins with `#`, `.` or `[`.
     pub async fn click(&self, what: &str) {
         let by = if what.starts_with(['#', '.', '[']) {
             By::Css(what.to_owned())
@@ -147,13 +147,13 @@ impl Browser {
         };
         self.wait_until(&format!("{what:?} can be clicked"), async || {
             let element = self.find_visible(&by).await?;
-            // It may be replaced, or move away from under the pointer, just now.
+            // It may be replaced or moved at this moment.
             self.session.perform(&element, "click").await.ok()
         })
         .await;
     }
 
-    /// Puts text in the place of what the field with this label or name holds, as pasting does, or chooses the option with it.
+    /// Replaces the text of the field with this label or name, as pasting does, or chooses the option with it.
     pub async fn fill(&self, field: &str, text: &str) {
         let element = self.field(field).await;
         if self.session.property(&element, "name").await.unwrap() == "select" {
@@ -173,11 +173,11 @@ impl Browser {
             .await;
     }
 
-    /// What the page shows.
+    /// The visible text of the page.
     pub async fn text(&self) -> String {
         let body = By::Css("body".to_owned());
         let found = self.session.find_all(&body, None).await.unwrap_or_default();
-        // There is none between two pages.
+        // Between two pages there is none.
         let Some(body) = found.first() else {
             return String::new();
         };
@@ -195,7 +195,7 @@ impl Browser {
         .await;
     }
 
-    /// The texts of what a CSS selector finds, shown or not.
+    /// The texts of all elements of a CSS selector, visible or not.
     pub async fn texts(&self, selector: &str) -> Vec<String> {
         let script = "
             return [...document.querySelectorAll(arguments[0])].map(found => found.textContent.trim());
@@ -204,7 +204,7 @@ impl Browser {
         serde_json::from_value(found).unwrap()
     }
 
-    /// The page as the server sent it and scripts have changed it.
+    /// The page's current HTML, including changes by scripts.
     pub async fn source(&self) -> String {
         let source = self.session.get("/source").await.unwrap();
         source.as_str().unwrap().to_owned()
@@ -233,17 +233,17 @@ impl Browser {
         cookies
     }
 
-    /// From now on as wide as a phone.
+    /// Sets the window to the width of a phone.
     pub async fn use_phone_size(&self) {
         self.resize(PHONE_SIZE).await;
     }
 
-    /// From now on as wide as at a desk.
+    /// Sets the window to the width of a desktop.
     pub async fn use_desktop_size(&self) {
         self.resize(DESKTOP_SIZE).await;
     }
 
-    /// From now on in a system that prefers dark pages, or light ones.
+    /// Sets the system's preference for dark or light pages.
     pub async fn prefer_dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": value}]);
@@ -253,29 +253,28 @@ impl Browser {
             .await;
     }
 
-    /// Whether the page is no wider than the window, so that nobody must scroll sideways.
+    /// Whether the page is no wider than the window, so that it needs no sideways scrolling.
     pub async fn fits_window(&self) -> bool {
         let script = "return document.documentElement.scrollWidth <= window.innerWidth";
         self.session.execute(script, &[]).await == json!(true)
     }
 
-    /// What axe-core calls a serious or critical violation of accessibility, with the elements that do it.
+    /// Serious and critical violations of accessibility according to axe-core, with their elements.
     pub async fn accessibility_violations(&self) -> Vec<String> {
         let axe = std::fs::read_to_string(axe()).unwrap();
         self.session.execute(&axe, &[]).await;
         let run = "
             const done = arguments[arguments.length - 1];
-            const told = violation => violation.id + ': ' + violation.help + ': '
+            const describe = violation => violation.id + ': ' + violation.help + ': '
                 + violation.nodes.map(node => node.target + ' ' + node.failureSummary).join('; ');
             axe.run(document, {resultTypes: ['violations']}).then(results => done(
-                results.violations.filter(({impact}) => ['serious', 'critical'].includes(impact)).map(told)
+                results.violations.filter(({impact}) => ['serious', 'critical'].includes(impact)).map(describe)
             ));
         ";
         serde_json::from_value(self.session.execute(run, &[]).await).unwrap()
     }
 
-    /// Errors of scripts, and what the page asked for and did not get, since this was asked last. That a form was refused
-    /// is none.
+    /// Errors of scripts and failed requests of the page since the last call. A refused form is not an error.
     pub async fn console_errors(&self) -> Vec<String> {
         let log = self.session.post("/se/log", json!({"type": "browser"}));
         let log = log.await.unwrap();
@@ -289,7 +288,7 @@ impl Browser {
         entries.filter(|message| !is_refusal(message)).collect()
     }
 
-    /// Leaves a picture of the whole page in the folder that `SCREENSHOTS` names, if it does.
+    /// Stores a screenshot of the whole page in the folder `SCREENSHOTS`, if that is set.
     pub async fn screenshot(&self, name: &str) {
         let Some(folder) = std::env::var_os("SCREENSHOTS") else {
             return;
@@ -306,7 +305,7 @@ impl Browser {
         self.resize((width, height)).await;
     }
 
-    /// Waits for something to become true of the page, and tells what it shows if it does not.
+    /// Waits for a condition of the page, and fails with the page's text if it is not met.
     pub async fn wait_until<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
         let waited = tokio::time::timeout(TIMEOUT, async {
             loop {
@@ -320,10 +319,10 @@ impl Browser {
             return found;
         }
         let (location, text) = (self.path_and_query().await, self.text().await);
-        panic!("waited in vain until {what}; at {location} it shows:\n{text}")
+        panic!("timed out waiting until {what}; {location} shows:\n{text}")
     }
 
-    /// The first shown element.
+    /// The first visible element.
     async fn find_visible(&self, by: &By) -> Option<Element> {
         for element in self.session.find_all(by, None).await.ok()? {
             let shown = self.session.property(&element, "displayed").await;
@@ -372,7 +371,7 @@ fn capabilities(profile: &Path, options: BrowserOptions) -> Value {
     })
 }
 
-/// Whether there is a browser, with what tests it.
+/// Whether the browser and its test tools are installed.
 fn installed() -> bool {
     let driver = Command::new("chromedriver").arg("--version").output();
     if driver.is_ok_and(|ran| ran.status.success()) && axe().exists() {
@@ -380,8 +379,8 @@ fn installed() -> bool {
     }
     let required = std::env::var("GEMINI_POOL_BROWSER").is_ok_and(|browser| browser == "required");
     assert!(!required, "the browser of the tests is not installed");
-    // The print macros would be heard by nobody, because the test passes.
-    let left_out = "left out: the dashboard in a browser, which tests/run installs\n";
+    // Standard error of passing tests is hidden if it is written with the print macros.
+    let left_out = "skipped: the dashboard in a browser, which tests/run installs\n";
     std::io::stderr().write_all(left_out.as_bytes()).unwrap();
     false
 }
@@ -392,7 +391,7 @@ fn axe() -> PathBuf {
 
 /// Text in the quotes of an expression.
 fn quoted(text: &str) -> String {
-    assert!(!text.contains('"'), "there are no escapes: {text}");
+    assert!(!text.contains('"'), "quotes cannot be escaped: {text}");
     format!("\"{text}\"")
 }
 

@@ -1,4 +1,4 @@
-//! Bodies in pieces and in gzip.
+//! Bodies in chunks and with compression.
 
 use std::io::{Read, Write};
 
@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::{GzEncoder, ZlibEncoder};
 
-/// The bytes in pieces of this size.
+/// The bytes in chunks of this size.
 pub fn pieces(bytes: &[u8], size: usize) -> Vec<Bytes> {
     let pieces = bytes.chunks(size);
     pieces.map(Bytes::copy_from_slice).collect()
@@ -38,7 +38,7 @@ pub fn deflated(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// As much as can be undone.
+/// Decompresses as much as possible.
 pub fn unzipped(bytes: &[u8]) -> String {
     let mut text = Vec::new();
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! A client of live sessions: what goes over its WebSocket, message for message.
+//! A client of live sessions: sends and receives messages over a WebSocket.
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -14,13 +14,13 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use super::raw_http::RawResponse;
 use super::{CLIENT_KEY, TIMEOUT, TestPool};
 
-/// Where sessions are opened.
+/// The path at which sessions are opened.
 pub const PATH: &str =
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
-/// A model that speaks.
+/// A model that supports live sessions.
 pub const MODEL: &str = "gemini-2.5-flash-native-audio-preview-09-2025";
 
-/// Asks for a session as the headers and the query have it; gets it, or the answer that refuses it.
+/// Opens a session with these headers and query; returns it, or the response that refuses it.
 pub async fn open_session(
     url: &str,
     path_and_query: &str,
@@ -43,7 +43,7 @@ pub async fn open_session(
     if response.status() == 101 {
         assert!(websocket::is_accepted(&asking, response.headers()));
         let extensions = response.headers().get("sec-websocket-extensions");
-        assert_eq!(extensions, None, "nothing that changes frames is agreed to");
+        assert_eq!(extensions, None, "no extension is accepted");
         let connection = hyper::upgrade::on(&mut response).await.unwrap();
         return Ok(websocket::open(connection, Role::Client).await);
     }
@@ -58,7 +58,7 @@ pub async fn open_session(
     })
 }
 
-/// A client that was let in and has said nothing yet.
+/// A connected client that has sent nothing yet.
 pub async fn connect(pool: &TestPool) -> Socket {
     let headers = [
         ("x-goog-api-key", CLIENT_KEY),
@@ -67,7 +67,7 @@ pub async fn connect(pool: &TestPool) -> Socket {
     open_session(&pool.url, PATH, &headers).await.unwrap()
 }
 
-/// A session that has begun.
+/// A session after its setup.
 pub async fn begin(pool: &TestPool) -> Socket {
     let mut socket = connect(pool).await;
     socket.send(setup(json!({}))).await.unwrap();
@@ -78,7 +78,7 @@ pub async fn begin(pool: &TestPool) -> Socket {
     socket
 }
 
-/// The usual first message, with more fields.
+/// The usual first message, with additional fields.
 pub fn setup(more: Value) -> Message {
     let mut setup = json!({"model": format!("models/{MODEL}")});
     setup
@@ -88,7 +88,7 @@ pub fn setup(more: Value) -> Message {
     text(json!({"setup": setup}))
 }
 
-/// A question that ends the client's turn.
+/// A message that ends the client's turn.
 pub fn question() -> Message {
     let turn = json!({"role": "user", "parts": [{"text": "Why is the sky blue?"}]});
     text(json!({"clientContent": {"turns": [turn], "turnComplete": true}}))
@@ -98,7 +98,7 @@ pub fn text(json: Value) -> Message {
     Message::text(json.to_string())
 }
 
-/// What comes next, a close included.
+/// The next message, a close included.
 pub async fn receive(socket: &mut Socket) -> Message {
     let message = tokio::time::timeout(TIMEOUT, socket.next()).await;
     message.unwrap().unwrap().unwrap()
@@ -108,7 +108,7 @@ pub async fn receive_json(socket: &mut Socket) -> Value {
     serde_json::from_slice(&receive(socket).await.into_data()).unwrap()
 }
 
-/// Listens until the session is closed. Returns the code and the reason; `None`: there were none.
+/// Reads until the session is closed. Returns the code and the reason; `None`: there were none.
 pub async fn receive_close(socket: &mut Socket) -> Option<(u16, String)> {
     loop {
         if let Message::Close(frame) = receive(socket).await {
@@ -117,7 +117,7 @@ pub async fn receive_close(socket: &mut Socket) -> Option<(u16, String)> {
     }
 }
 
-/// Closes the session and waits for the pool's answer.
+/// Closes the session and waits for the pool's close frame.
 pub async fn close(mut socket: Socket, frame: Option<CloseFrame>) {
     socket.send(Message::Close(frame)).await.unwrap();
     receive_close(&mut socket).await;

@@ -1,4 +1,4 @@
-//! `TestPool`: the real server over a fresh database and a fake Gemini; a method per thing a user does.
+//! `TestPool`: the real server with a fresh database and a fake Gemini; one method per action of a client or admin.
 
 pub mod admin;
 pub mod browser;
@@ -45,11 +45,11 @@ use tokio_util::sync::CancellationToken;
 
 use requests::{ClientResponse, GENERATE_BODY, TestRequest};
 
-/// The client key every test pool knows.
+/// The client key of every test pool.
 pub const CLIENT_KEY: &str = "CLIENT_KEY_1";
 /// Its id.
 pub const CLIENT_ID: ClientKeyId = ClientKeyId(1);
-/// How long anything may take before a test gives up on it.
+/// Time limit of every wait.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running server with its upstream.
@@ -64,17 +64,17 @@ pub struct TestPool {
 }
 
 impl TestPool {
-    /// A pool whose upstream keys are those of the rules.
+    /// A pool with the upstream keys of the configuration.
     pub async fn start(fake_config: FakeConfig) -> Self {
         Self::start_with(fake_config, &[]).await
     }
 
-    /// A pool over one key for each behaviour given.
+    /// A pool with one key for each behaviour.
     pub async fn with_keys(keys: impl IntoIterator<Item = FakeKey>) -> Self {
         Self::start(FakeConfig::with_keys(keys)).await
     }
 
-    /// A pool with settings other than the defaults.
+    /// A pool with changed settings.
     pub async fn start_with(fake_config: FakeConfig, changed: &[(&str, &str)]) -> Self {
         let secrets = fake_config
             .keys
@@ -85,7 +85,7 @@ impl TestPool {
         Self::with_upstream(google, secrets, changed).await
     }
 
-    /// A pool over an upstream that is there already.
+    /// A pool with an existing upstream.
     pub async fn with_upstream(
         google: FakeGemini,
         secrets: Vec<String>,
@@ -95,13 +95,13 @@ impl TestPool {
         Self::start_at(google, url, secrets, &[], changed).await
     }
 
-    /// A pool that sends elsewhere: to something that speaks worse HTTP than the fake can.
+    /// A pool with another upstream, which sends worse HTTP than the fake can.
     pub async fn with_upstream_url(url: String, secret: &str) -> Self {
         let google = FakeGemini::start(FakeConfig::default()).await.unwrap();
         Self::start_at(google, url, vec![secret.to_owned()], &[], &[]).await
     }
 
-    /// A pool that believes what these proxies in front of it say of a client's address.
+    /// A pool that trusts these proxies' reports of client addresses.
     pub async fn behind_proxies(proxies: &[&str], fake_config: FakeConfig) -> Self {
         let secrets = fake_config
             .keys
@@ -133,15 +133,15 @@ impl TestPool {
         };
         let db = Db::open(&config.database_url).await.unwrap();
         db.migrate().await.unwrap();
-        // However busy the machine, an answer waits for its row, so that tests can look at it.
+        // Responses wait for their rows, so that tests can read them.
         change_settings(&db, &[("commit_wait_ms", "60000")]).await;
-        // Upstreams that count or replay would meet requests that no client sent.
+        // Upstreams that count or replay would receive requests that no client sent.
         change_settings(&db, &[("check_new_keys", "off")]).await;
         change_settings(&db, changed).await;
         Self::serve(google, config, db, folder).await
     }
 
-    /// Starts a server over a migrated database.
+    /// Starts a server with a migrated database.
     async fn serve(google: FakeGemini, config: Config, db: Db, folder: tempfile::TempDir) -> Self {
         let (app, writer) = prepare(config, db).await.unwrap();
         let listener = server::bind(app.config.listen).await.unwrap();
@@ -172,7 +172,7 @@ impl TestPool {
             .body(body.to_owned())
     }
 
-    /// Asks the usual question without a stream.
+    /// Sends the usual request without a stream.
     pub async fn generate(&self) -> reqwest::Response {
         self.post(
             "/v1beta/models/gemini-2.5-flash:generateContent",
@@ -183,12 +183,12 @@ impl TestPool {
         .unwrap()
     }
 
-    /// Asks and listens to the end.
+    /// Sends a request and reads the whole response.
     pub async fn fetch(&self, test_request: TestRequest) -> ClientResponse {
         ClientResponse::whole(self.send(test_request).await).await
     }
 
-    /// Asks and listens as far as the head.
+    /// Sends a request and reads the head of the response.
     pub async fn send(&self, test_request: TestRequest) -> reqwest::Response {
         self.post(test_request.path(), test_request.body())
             .send()
@@ -203,7 +203,7 @@ impl TestPool {
         rows
     }
 
-    /// All rows once there are `count` finished ones.
+    /// All rows once `count` of them are finished.
     pub async fn finished_rows(&self, count: usize) -> Vec<RequestLog> {
         eventually("the rows are finished", async || {
             let rows = self.rows().await;
@@ -213,7 +213,7 @@ impl TestPool {
         .await
     }
 
-    /// The row of an answer, as it is now.
+    /// The current row of a response.
     pub async fn row_of(&self, response: &ClientResponse) -> RequestLog {
         let id = response.id().parse().unwrap();
         listed::find(&self.app.db.readers, id).await.unwrap()
@@ -232,12 +232,12 @@ impl TestPool {
             .unwrap()
     }
 
-    /// Where the database is.
+    /// The path of the database.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("pool.db")
     }
 
-    /// Fails unless statistics, sums and rows agree.
+    /// Asserts that statistics, sums and rows agree.
     pub async fn assert_sums_agree(&self) {
         assert_eq!(
             consistency::find_inconsistencies(&self.app.db.readers)
@@ -247,13 +247,13 @@ impl TestPool {
         );
     }
 
-    /// Changes settings, effective now.
+    /// Changes settings and reloads.
     pub async fn set(&self, changed: &[(&str, &str)]) {
         change_settings(&self.app.db, changed).await;
         self.app.reload(clock::now()).await.unwrap();
     }
 
-    /// Changes what the client key may do, effective now.
+    /// Changes the terms of the client key and reloads.
     pub async fn allow(&self, change: impl FnOnce(&mut ClientKeyTerms)) {
         let mut tx = self.app.db.begin().await.unwrap();
         let act = act(&mut tx).await;
@@ -266,7 +266,7 @@ impl TestPool {
         self.app.reload(clock::now()).await.unwrap();
     }
 
-    /// Records a request that the client made a while ago.
+    /// Records an earlier request of the client.
     pub async fn record_past_request(&self, ago: Duration) {
         let then = clock::now() - ago;
         let path = "/v1beta/models/gemini-2.5-flash:generateContent".to_owned();
@@ -296,7 +296,7 @@ impl TestPool {
             .unwrap();
     }
 
-    /// Keeps everybody else from writing until what it returns is closed.
+    /// Blocks all other writers until the returned connection is closed.
     pub async fn lock_database(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.database());
         let mut other = options.busy_timeout(TIMEOUT).connect().await.unwrap();
@@ -314,12 +314,12 @@ impl TestPool {
         allowed.unwrap();
     }
 
-    /// How many requests hold a key.
+    /// Number of requests that hold a lease.
     pub fn leases(&self) -> u32 {
         self.app.keys.lock().in_flight()
     }
 
-    /// Makes another client key known.
+    /// Adds another client key.
     pub async fn add_client_key(&self, secret: &str) {
         let (secret, now) = (Secret::new(secret), clock::now());
         let key = NewClientKey {
@@ -337,7 +337,7 @@ impl TestPool {
         self.app.reload(now).await.unwrap();
     }
 
-    /// Makes another upstream key known, in a project of its own.
+    /// Adds another upstream key, in a project of its own.
     pub async fn add_upstream_key(&self, secret: &str) {
         let (secret, now) = (Secret::new(secret), clock::now());
         let mut tx = self.app.db.begin().await.unwrap();
@@ -351,12 +351,12 @@ impl TestPool {
         self.app.reload(now).await.unwrap();
     }
 
-    /// Tells the server to stop, as SIGTERM does, and does not wait until it has.
+    /// Stops the server, as SIGTERM does, without waiting for its end.
     pub fn begin_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Stops the server and starts another over the same database and upstream.
+    /// Stops the server and starts another with the same database and upstream.
     pub async fn restart(self) -> Self {
         let (google, config) = (self.google.clone(), self.app.config.clone());
         let folder = self.stop().await;
@@ -364,7 +364,7 @@ impl TestPool {
         Self::serve(google, config, db, folder).await
     }
 
-    /// Stops the server as SIGTERM does and waits until it has ended.
+    /// Stops the server, as SIGTERM does, and waits for its end.
     pub async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         tokio::time::timeout(TIMEOUT, self.server)
@@ -376,9 +376,9 @@ impl TestPool {
     }
 }
 
-/// An HTTP client that asks nobody but whom it is told to, once.
+/// An HTTP client without proxies, redirects or retries.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // Refused when it is installed already, which is as good.
+    // An error means that it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
@@ -387,7 +387,7 @@ pub fn http_client() -> reqwest::ClientBuilder {
         .timeout(TIMEOUT)
 }
 
-/// An act by hand, as of a command.
+/// An act of the admin, as of a command.
 pub async fn act(tx: &mut Transaction<'_, Sqlite>) -> Act {
     Act::begin(tx, &Actor::cli(), clock::now()).await.unwrap()
 }
@@ -410,7 +410,7 @@ pub async fn newest_rows(db: &Db) -> Vec<RequestLog> {
     found.unwrap().rows
 }
 
-/// Waits for something to become true, generously.
+/// Waits for a condition, with a generous time limit.
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let waited = tokio::time::timeout(TIMEOUT, async {
         loop {
@@ -422,5 +422,5 @@ pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>
     });
     waited
         .await
-        .unwrap_or_else(|_| panic!("waited in vain until {what}"))
+        .unwrap_or_else(|_| panic!("timed out waiting until {what}"))
 }

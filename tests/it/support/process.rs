@@ -1,4 +1,4 @@
-//! `PoolProcess`: the program itself, started and killed as an operator or the kernel does it.
+//! `PoolProcess`: the program itself, started and killed as an operator or the kernel does.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -18,12 +18,12 @@ pub struct PoolProcess {
 }
 
 impl PoolProcess {
-    /// Starts over the database in `folder` and waits until it listens.
+    /// Starts with the database in `folder` and waits until it listens.
     pub async fn start(folder: &Path, upstream_url: &str, keys: &[String]) -> Self {
         Self::start_with(folder, upstream_url, keys, &[]).await
     }
 
-    /// The same with more variables in its environment.
+    /// The same with additional environment variables.
     pub async fn start_with(
         folder: &Path,
         upstream_url: &str,
@@ -60,7 +60,7 @@ impl PoolProcess {
     ) -> Self {
         let db = database(folder).await;
         db.migrate().await.unwrap();
-        // No requests but those of clients.
+        // Only requests of clients, no checks.
         change_settings(&db, &[("check_new_keys", "off")]).await;
         db.close().await;
         program
@@ -73,7 +73,7 @@ impl PoolProcess {
         Self::spawn(program).listening().await
     }
 
-    /// Starts the program as `command` says.
+    /// Starts the given command.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
@@ -95,11 +95,11 @@ impl PoolProcess {
         }
     }
 
-    /// Waits until a server listens.
+    /// Waits until the server listens.
     pub async fn listening(mut self) -> Self {
         self.url = eventually("the program listens", async || {
             let ended = self.child.try_wait().unwrap();
-            assert_eq!(ended, None, "it has ended: {}", self.log());
+            assert_eq!(ended, None, "the program has ended: {}", self.log());
             let log = self.log();
             let (_, url) = log.split_once("listening on ")?;
             url.split_whitespace().next().map(ToOwned::to_owned)
@@ -108,7 +108,7 @@ impl PoolProcess {
         self
     }
 
-    /// What it has written to standard error so far.
+    /// Its standard error so far.
     pub fn log(&self) -> String {
         self.log
             .lock()
@@ -116,7 +116,7 @@ impl PoolProcess {
             .clone()
     }
 
-    /// The most memory it ever had.
+    /// Its peak memory.
     pub fn peak_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -130,14 +130,14 @@ impl PoolProcess {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(status.success());
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
         eventually("the program has ended", async || child.try_wait().unwrap()).await
@@ -152,7 +152,7 @@ impl Drop for PoolProcess {
     }
 }
 
-/// The program with nothing of this machine's environment, listening on a free port, its database in `folder`.
+/// The program with an empty environment, listening on a free port, its database in `folder`.
 pub fn command(folder: &Path) -> Command {
     command_of(env!("CARGO_BIN_EXE_gemini-pool"), folder)
 }
@@ -169,7 +169,7 @@ fn command_of(program: &str, folder: &Path) -> Command {
     command
 }
 
-/// The same after `commands` of the shell, such as `umask 077`.
+/// The same after shell commands, such as `umask 077`.
 pub fn command_after(commands: &str, folder: &Path) -> Command {
     let program = command(folder);
     let mut shell = Command::new("/bin/sh");
@@ -187,7 +187,7 @@ pub fn database_url(folder: &Path) -> String {
     format!("sqlite://{}", folder.join("pool.db").display())
 }
 
-/// The database of a program, seen from beside it.
+/// The program's database, opened by the test.
 pub async fn database(folder: &Path) -> Db {
     Db::open(&database_url(folder)).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! A client that adds nothing: what is sent and what comes back, as HTTP has it.
+//! An HTTP client that adds nothing: requests and responses in raw form.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 /// Names in lower case; repeated ones stay repeated, in their order.
 pub type Headers = Vec<(String, String)>;
 
-/// A request as it goes out, but for `host` and `content-length`.
+/// A raw request, without `host` and `content-length`.
 #[derive(Debug, Clone)]
 pub struct RawRequest {
     pub method: String,
@@ -18,7 +18,7 @@ pub struct RawRequest {
     pub body: Bytes,
 }
 
-/// An answer as it came.
+/// A raw response.
 #[derive(Debug)]
 pub struct RawResponse {
     pub status: u16,
@@ -40,7 +40,7 @@ impl RawResponse {
     }
 }
 
-/// Sends one request on a connection of its own to `url`, of which only the host counts.
+/// Sends one request on a connection of its own to the host of `url`.
 pub async fn send(url: &str, raw_request: RawRequest) -> RawResponse {
     let host = url.strip_prefix("http://").unwrap();
     let stream = TcpStream::connect(host).await.unwrap();

@@ -1,4 +1,4 @@
-//! `RecordedExchange`: a real exchange with Google, and what it says of itself, read without the program's own parsers.
+//! `RecordedExchange`: a real exchange with Google, and its facts, parsed without the program's own parsers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::encoding::pieces;
 use super::raw_http::{Headers, RawRequest};
 use super::{CLIENT_KEY, RequestLog};
 
-/// One file of `tests/recordings`; its README says where they come from.
+/// One file of `tests/recordings`, whose README states their origin.
 #[derive(Debug, Deserialize)]
 pub struct RecordedExchange {
     pub id: String,
@@ -35,10 +35,10 @@ pub struct RecordedResponse {
     pub body: String,
 }
 
-/// Tokens as a log row has them: prompt, output, thoughts, cached, tool, total.
+/// Tokens as in a log row: prompt, output, thoughts, cached, tool, total.
 pub type Tokens = [Option<i64>; 6];
 
-/// The exchanges in which nothing is changed on the way, as in those of uploads and downloads.
+/// The exchanges that the proxy forwards unchanged, unlike those of uploads and downloads.
 pub fn all() -> Vec<RecordedExchange> {
     let mut recordings = every();
     recordings.retain(|recording| {
@@ -47,7 +47,7 @@ pub fn all() -> Vec<RecordedExchange> {
             .iter()
             .any(|kind| kind == "upload" || kind == "download")
     });
-    assert!(recordings.len() > 50, "the recordings are there");
+    assert!(recordings.len() > 50, "the recordings exist");
     recordings
 }
 
@@ -74,8 +74,8 @@ pub fn named(id: &str) -> RecordedExchange {
 }
 
 impl RecordedExchange {
-    /// The recorded request with the client key for its credential, where the recording had one; sources that left
-    /// every trace of it out get the header of Google's SDKs, or OpenAI's.
+    /// The recorded request with the client key as its credential, in the recorded place; sources without any trace of
+    /// it get the header of Google's SDKs, or OpenAI's.
     pub fn request(&self) -> RawRequest {
         let mut headers = lower_case(&self.request.headers);
         headers.retain(|(name, _)| !["host", "content-length"].contains(&name.as_str()));
@@ -97,7 +97,7 @@ impl RecordedExchange {
         }
     }
 
-    /// The recorded answer, to be sent in pieces of this many bytes.
+    /// The recorded response, to be sent in chunks of this many bytes.
     pub fn replayed_response(&self, piece: usize) -> ReplayedResponse {
         ReplayedResponse {
             status: self.response.status,
@@ -106,8 +106,8 @@ impl RecordedExchange {
         }
     }
 
-    /// The headers of the recorded answer, names in lower case; a length that is not the body's is left out, because
-    /// the recorder had undone a compression.
+    /// The headers of the recorded response, names in lower case; without a length other than the body's, because the
+    /// recorder had decompressed it.
     pub fn answer_headers(&self) -> Headers {
         let length = self.response.body.len().to_string();
         let mut headers = lower_case(&self.response.headers);
@@ -124,7 +124,7 @@ impl RecordedExchange {
         self.request.path_and_query.contains("/openai/")
     }
 
-    /// What a log row must say, from nothing but the recording: operation, model, model that answered, streamed.
+    /// The expected values of a log row, from the recording alone: operation, model, model of the response, streamed.
     pub fn response_metadata(&self) -> (Option<String>, Option<String>, Option<String>, bool) {
         let request_body: Value = serde_json::from_str(&self.request.body).unwrap_or_default();
         let path = self.request.path_and_query.split('?').next().unwrap();
@@ -163,7 +163,7 @@ impl RecordedExchange {
         )
     }
 
-    /// The tokens the recording itself tells, the last word of a stream.
+    /// The token counts in the recording, the last ones of a stream.
     pub fn tokens(&self) -> Tokens {
         let mut tokens = [None; 6];
         for document in self.json_documents() {
@@ -173,11 +173,11 @@ impl RecordedExchange {
             if let Some(counted) = document.get("totalTokens") {
                 tokens = [None, None, None, None, None, counted.as_i64()];
             }
-            // The size of a cache is no usage of the request that made it.
+            // The size of a cache is no usage of the request that created it.
             if let Some(usage) = document.get("usageMetadata").filter(|_| !is_cache) {
                 tokens = native_tokens(usage);
             }
-            // A batch has what each of its answers used.
+            // A batch has the usage of all its responses.
             let answers = &document["response"]["inlinedResponses"]["inlinedResponses"];
             for answer in answers.as_array().into_iter().flatten() {
                 let usage = native_tokens(&answer["response"]["usageMetadata"]);
@@ -200,7 +200,7 @@ impl RecordedExchange {
         tokens
     }
 
-    /// Every JSON document of the answer: one, or one for each event of a stream.
+    /// Every JSON document of the response: one, or one for each event of a stream.
     fn json_documents(&self) -> Vec<Value> {
         let body = &self.response.body;
         if self.is_event_stream() && !body.starts_with('{') {
@@ -218,7 +218,7 @@ impl RecordedExchange {
     }
 }
 
-/// The tokens of a log row, to be compared with a recording's.
+/// The tokens of a log row, for comparison with a recording's.
 pub fn tokens_of(row: &RequestLog) -> Tokens {
     [
         row.prompt_tokens,
@@ -242,7 +242,7 @@ fn native_tokens(usage: &Value) -> Tokens {
     .map(|name| usage[name].as_i64())
 }
 
-/// What Google counts in the total alone is thoughts.
+/// The part of the total that no other count contains is thoughts.
 fn openai_tokens(usage: &Value) -> Tokens {
     let [prompt, output, total] =
         ["prompt_tokens", "completion_tokens", "total_tokens"].map(|name| usage[name].as_i64());
@@ -251,7 +251,7 @@ fn openai_tokens(usage: &Value) -> Tokens {
     [prompt, output, thoughts, None, None, total]
 }
 
-/// The operations whose names are not in the path.
+/// The operations that the path does not contain.
 fn operation_of(id: &str) -> &'static str {
     let operations = BTreeMap::from([
         ("batch-get", "batches.get"),
@@ -270,7 +270,7 @@ fn operation_of(id: &str) -> &'static str {
         ("veo-poll", "models.operations.get"),
     ]);
     let found = operations.iter().find(|(begin, _)| id.starts_with(*begin));
-    found.unwrap_or_else(|| panic!("{id} names no operation")).1
+    found.unwrap_or_else(|| panic!("{id} has no operation")).1
 }
 
 fn lower_case(headers: &[(String, String)]) -> Headers {

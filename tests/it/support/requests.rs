@@ -1,13 +1,13 @@
-//! `Ask`: the questions clients ask, one for each surface and delivery, and `ClientResponse`: what they heard.
+//! `TestRequest`: the requests of test clients, by surface and delivery; `ClientResponse`: their responses.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use http::{HeaderMap, StatusCode};
 
-/// What every test asks, natively.
+/// The native body of every test request.
 pub const GENERATE_BODY: &str =
     r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
 
-/// A question by surface and by how the answer is delivered.
+/// A request by surface and by delivery of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TestRequest {
     Generate,
@@ -29,7 +29,7 @@ impl TestRequest {
         Self::Interaction,
         Self::InteractionStream,
     ];
-    /// One for each surface, answered whole.
+    /// One for each surface, without a stream.
     pub const SURFACES: [Self; 3] = [Self::Generate, Self::Chat, Self::Interaction];
 
     pub fn path(self) -> &'static str {
@@ -59,18 +59,18 @@ impl TestRequest {
     }
 }
 
-/// An answer as a client heard it.
+/// A response as a client received it.
 #[derive(Debug)]
 pub struct ClientResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// The connection broke before the answer's end.
+    /// The connection broke before the end of the response.
     pub is_truncated: bool,
 }
 
 impl ClientResponse {
-    /// Listens to the end.
+    /// Reads the whole response.
     pub async fn whole(mut response: reqwest::Response) -> Self {
         let mut read = Self {
             status: response.status(),
@@ -101,7 +101,7 @@ impl ClientResponse {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get(name)
-            .map(|value| value.to_str().expect("headers of answers are text"))
+            .map(|value| value.to_str().expect("response headers are text"))
     }
 
     /// The id of the request's row.
@@ -110,7 +110,7 @@ impl ClientResponse {
             .unwrap_or_else(|| panic!("no x-request-id: {self:?}"))
     }
 
-    /// Fails where the answer tells anything of the pool's keys.
+    /// Asserts that the response contains nothing of the pool's keys.
     pub fn assert_reveals_nothing_of(&self, keys: &[FakeKey]) {
         let mut text = format!("{:?}", self.headers);
         text += &self.text();

@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-/// A proxy that nobody runs: what a client would send elsewhere than to the pool stays here.
+/// An unused proxy: requests to other hosts than the pool's fail.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-/// How long a program may take: a slow machine uploads large files too.
+/// Time limit of a program: a slow machine uploads large files too.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
-/// In what a set of clients is written.
+/// The language of a set of clients.
 #[derive(Debug, Clone, Copy)]
 pub struct ScriptLanguage {
-    /// Where a set pins its versions.
+    /// The file with the pinned versions of a set.
     pins: &'static str,
-    /// What runs the programs of a set installed in this folder.
+    /// The interpreter for the programs of a set in this folder.
     program: fn(&Path) -> PathBuf,
 }
 
 pub const PYTHON: ScriptLanguage = ScriptLanguage {
     pins: "requirements.txt",
-    // The virtual environment's own.
+    // From the virtual environment.
     program: |folder| folder.join("bin/python"),
 };
 pub const JAVASCRIPT: ScriptLanguage = ScriptLanguage {
     pins: "package-lock.json",
-    // The machine's.
+    // From the machine.
     program: |_| PathBuf::from("node"),
 };
 
-/// What a client's program said.
+/// The output of a client's program.
 #[derive(Debug)]
 pub struct ProgramOutput {
     pub succeeded: bool,
@@ -40,7 +40,7 @@ pub struct ProgramOutput {
     pub stderr: String,
 }
 
-/// Where the clients of a folder of pins are installed, if they are.
+/// The folder with the clients of a set, if they are installed.
 pub fn installed(set: &str, language: ScriptLanguage) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target/clients")
@@ -55,25 +55,25 @@ pub fn installed(set: &str, language: ScriptLanguage) -> Option<PathBuf> {
     }
     let required = std::env::var("GEMINI_POOL_CLIENTS").is_ok_and(|clients| clients == "required");
     assert!(!required, "the clients of {set} are not installed");
-    // The print macros would be heard by nobody, because the test passes.
-    let left_out = format!("left out: tests/clients/{set}, which tests/run installs\n");
+    // Standard error of passing tests is hidden if it is written with the print macros.
+    let left_out = format!("skipped: tests/clients/{set}, which tests/run installs\n");
     std::io::stderr().write_all(left_out.as_bytes()).unwrap();
     None
 }
 
-/// A script for Python, with the clients installed in this folder.
+/// A Python script with the clients in this folder.
 pub fn python_command(folder: &Path, script: &str) -> Command {
     let mut command = Command::new((PYTHON.program)(folder));
     command.arg(source("python").join(script));
     command
 }
 
-/// A script for Node, with the clients installed in this folder.
+/// A Node script with the clients in this folder.
 pub fn node_command(folder: &Path, script: &str) -> Command {
-    // Node looks for packages beside the script.
+    // Node searches for packages beside the script.
     for script in ["checks.mjs", script] {
         let text = std::fs::read(source("javascript").join(script)).unwrap();
-        // Put there whole: another test may be reading it.
+        // Renamed into place: another test may be reading it.
         let mut copy = tempfile::NamedTempFile::new_in(folder).unwrap();
         copy.write_all(&text).unwrap();
         copy.persist(folder.join(script)).unwrap();
@@ -83,7 +83,7 @@ pub fn node_command(folder: &Path, script: &str) -> Command {
     command
 }
 
-/// Runs a program that knows nothing of the machine but what it needs.
+/// Runs a program with a minimal environment.
 pub async fn run(mut program: Command) -> ProgramOutput {
     let given: Vec<_> = program
         .as_std()

@@ -1,4 +1,4 @@
-//! Uploads as clients do them: the start with a key, all that follows with nothing but the session's URL.
+//! Uploads as clients send them: the start with a key, the rest with nothing but the session's URL.
 
 use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
@@ -7,19 +7,19 @@ use serde_json::Value;
 use super::requests::ClientResponse;
 use super::{CLIENT_KEY, TestPool};
 
-/// Google takes parts of this size, and of its multiples.
+/// Google accepts parts of a multiple of this size.
 pub const GRANULARITY: usize = 8 * 1024 * 1024;
 
-/// Where files are uploaded.
+/// The path of uploads.
 pub const FILES: &str = "/upload/v1beta/files";
 
-/// The keys of a pool over two projects.
+/// The keys of a pool with two projects.
 pub const KEY: &str = "AIzaSyTheSecretOfTheFirstKeyOfThePool001";
 pub const OTHER_KEY: &str = "AIzaSyTheSecretOfTheOtherKeyOfThePool002";
 /// A second client, where one is added.
 pub const OTHER_CLIENT: &str = "CLIENT_KEY_2";
 
-/// A session as its client knows it.
+/// A session, as its client has it.
 #[derive(Debug, Clone)]
 pub struct ClientUpload {
     pub url: String,
@@ -53,7 +53,7 @@ impl TestPool {
         ClientResponse::whole(request.send().await.unwrap()).await
     }
 
-    /// Sends a command of an upload, as Google's client for Python does: without a key.
+    /// Sends an upload command, as Google's client for Python does: without a key.
     pub async fn send_command(
         &self,
         upload: &ClientUpload,
@@ -79,13 +79,13 @@ impl TestPool {
 }
 
 impl ClientUpload {
-    /// The id that stands for everything.
+    /// The id of the session, which is its only credential.
     pub fn id(&self) -> &str {
         let (_, query) = self.url.split_once("?upload_id=").unwrap();
         query.strip_suffix("&upload_protocol=resumable").unwrap()
     }
 
-    /// The same session at a pool that has moved.
+    /// The same session at a pool with another address.
     pub fn at(&self, pool: &TestPool) -> Self {
         let (_, path) = self.url.split_once("/upload/").unwrap();
         Self {
@@ -94,14 +94,14 @@ impl ClientUpload {
     }
 }
 
-/// The file that the end of an upload tells of.
+/// The name of the file in the last response of an upload.
 pub fn file_name(ended: &ClientResponse) -> String {
     assert_eq!(ended.status, 200, "{}", ended.text());
     let body: Value = ended.json();
     body["file"]["name"].as_str().unwrap().to_owned()
 }
 
-/// A pool over two keys, each of its own project.
+/// A pool with two keys, each in its own project.
 pub async fn two_projects() -> TestPool {
     TestPool::start(config_of_two_projects()).await
 }
@@ -113,7 +113,7 @@ pub fn config_of_two_projects() -> FakeConfig {
     ])
 }
 
-/// Asks for something as one of the clients.
+/// Sends a GET request as one of the clients.
 pub async fn get(pool: &TestPool, client_key: &str, path: &str) -> ClientResponse {
     let request = pool
         .client

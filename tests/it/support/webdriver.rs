@@ -1,7 +1,7 @@
-//! `WebDriverSession`: a browser told what to do as the W3C's `WebDriver` has it, as far as the tests need it.
+//! `WebDriverSession`: controls a browser by the W3C's `WebDriver` protocol, as far as the tests need it.
 //!
-//! The crates that speak all of it change how `serde_json` orders objects, and so what is tested, or bring half a browser's
-//! text shaping with them.
+//! The crates that implement all of it change the order of `serde_json` objects, which the tests depend on, or include
+//! half a browser's text shaping.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::http_client;
 
-/// What an element is called in JSON.
+/// The key of an element in JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser and its driver. Both end when this is dropped, in a failing test too.
@@ -24,14 +24,14 @@ pub struct WebDriverSession {
     browser: Option<Value>,
 }
 
-/// How elements are looked for.
+/// A way to find elements.
 #[derive(Debug, Clone)]
 pub enum By {
     Css(String),
     XPath(String),
 }
 
-/// An element of the page that is open.
+/// An element of the open page.
 #[derive(Debug, Clone)]
 pub struct Element(String);
 
@@ -58,7 +58,7 @@ impl WebDriverSession {
             port.trim_end_matches('.').parse::<u16>().ok()
         });
         session.url = format!("http://127.0.0.1:{}", port.expect("chromedriver starts"));
-        // It must always find a reader for what it says.
+        // The driver's output must always have a reader.
         std::thread::spawn(move || lines.for_each(drop));
         let wanted = json!({"capabilities": {"alwaysMatch": capabilities}});
         let begun = session.post("/session", wanted).await.unwrap();
@@ -68,7 +68,7 @@ impl WebDriverSession {
         session
     }
 
-    /// What the driver answers; the error is why it does not.
+    /// The driver's response; the error is its message.
     pub async fn get(&self, path: &str) -> Result<Value, String> {
         self.send(Method::GET, path, None).await
     }
@@ -77,7 +77,7 @@ impl WebDriverSession {
         self.send(Method::POST, path, Some(body)).await
     }
 
-    /// All elements there are, within another one if it is given.
+    /// All matching elements, within another one if given.
     pub async fn find_all(
         &self,
         by: &By,
@@ -96,19 +96,19 @@ impl WebDriverSession {
             .collect())
     }
 
-    /// Asks something of an element: `text`, `name`, `displayed`.
+    /// A property of an element: `text`, `name`, `displayed`.
     pub async fn property(&self, Element(id): &Element, what: &str) -> Result<Value, String> {
         self.get(&format!("/element/{id}/{what}")).await
     }
 
-    /// Does something with an element: `click`, `clear`.
+    /// An action on an element: `click`, `clear`.
     pub async fn perform(&self, Element(id): &Element, what: &str) -> Result<(), String> {
         self.post(&format!("/element/{id}/{what}"), json!({}))
             .await
             .map(drop)
     }
 
-    /// What a script returns, or hands to the last of its arguments.
+    /// The result of a script, returned or passed to the last of its arguments.
     pub async fn execute(&self, script: &str, arguments: &[Value]) -> Value {
         let (kind, body) = ("async", json!({"script": script, "args": arguments}));
         let kind = if script.contains("arguments[arguments.length - 1]") {
@@ -125,7 +125,7 @@ impl WebDriverSession {
             .await;
     }
 
-    /// Tells Chromium what only its own protocol can say.
+    /// Sends a command of Chromium's own protocol.
     pub async fn devtools_command(&self, command: &str, parameters: Value) {
         let body = json!({"cmd": command, "params": parameters});
         self.post("/goog/cdp/execute", body).await.unwrap();
@@ -149,7 +149,7 @@ impl WebDriverSession {
 impl Drop for WebDriverSession {
     fn drop(&mut self) {
         if let Some(browser) = &self.browser {
-            // Its renderers end with it. It may be gone already.
+            // Its renderers end with it. It may have ended already.
             let kill = Command::new("kill")
                 .args(["-KILL", &browser.to_string()])
                 .status();

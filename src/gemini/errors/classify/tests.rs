@@ -5,7 +5,7 @@ use super::*;
 use crate::gemini::response::tap::ResponseTap;
 use crate::pool::health::verdict::{Fault, Retry};
 
-/// Bodies reported in public issues, with what each was found to mean; `about` in the file says how exact they are.
+/// Bodies reported in public issues, each with its meaning; `about` in the file states their accuracy.
 const REPORTED: &str = include_str!("../../../../tests/data/reported-errors.json");
 
 #[derive(Deserialize)]
@@ -69,7 +69,7 @@ fn read(status: u16, body: &str) -> Verdict {
     )
 }
 
-/// The rule for each reported error; answers without an error in them are success.
+/// The rule of each reported error; bodies without an error are successes.
 const EXPECTED: &[(&str, Rule)] = &[
     ("400-bad-argument", Rule::InvalidRequest),
     ("400-unknown-field", Rule::InvalidRequest),
@@ -126,7 +126,7 @@ const EXPECTED: &[(&str, Rule)] = &[
 ];
 
 #[test]
-fn every_reported_error_falls_under_its_rule() {
+fn every_reported_error_has_its_rule() {
     let errors = reported();
     assert_eq!(errors.len(), EXPECTED.len());
 
@@ -137,11 +137,11 @@ fn every_reported_error_falls_under_its_rule() {
 }
 
 #[test]
-fn blame_and_retry_are_what_was_reported() {
+fn fault_and_retry_are_as_reported() {
     for error in reported() {
         let rule = error.verdict().rule;
         let faults: &[Fault] = match error.fault.as_str() {
-            // An answer without content is no error to the pool, whoever caused it.
+            // A response without content is no error to the pool, whatever its cause.
             "client" | "model" => &[Fault::Client, Fault::None],
             "key" => &[Fault::KeyInvalid, Fault::KeyLeaked, Fault::ProjectSuspended],
             "egress" | "egress or malformed path" => &[Fault::Egress],
@@ -165,7 +165,7 @@ fn blame_and_retry_are_what_was_reported() {
         );
 
         let retries: &[Retry] = match error.retry_on_other_project.as_str() {
-            "no" if error.id == "interactions-sse-error" => continue, // a question of the commit point
+            "no" if error.id == "interactions-sse-error" => continue, // depends on the commit point
             "no (bytes were sent)" => continue,
             "no" | "only to the owning project" => &[Retry::No],
             "once" if error.id == "503-deadline" => &[Retry::TwiceAfterPause],
@@ -191,7 +191,7 @@ fn blame_and_retry_are_what_was_reported() {
 }
 
 #[test]
-fn a_quota_keeps_its_evidence() {
+fn a_quota_verdict_contains_its_evidence() {
     let errors = reported();
     let verdict = |id| {
         errors
@@ -258,7 +258,7 @@ fn every_status_has_its_rule_even_without_a_body() {
 }
 
 #[test]
-fn pages_blame_no_key() {
+fn html_pages_never_make_a_key_the_fault() {
     let page = "<html><title>Sorry</title>automated queries</html>";
     let cases = [
         (302, Rule::FrontEndForbidden),
@@ -276,7 +276,7 @@ fn pages_blame_no_key() {
 }
 
 #[test]
-fn a_deadline_is_blamed_on_whoever_set_it() {
+fn a_deadline_set_by_the_client_is_the_clients_fault() {
     let context = ErrorContext {
         surface: Surface::Native,
         client_deadline: true,
@@ -288,7 +288,7 @@ fn a_deadline_is_blamed_on_whoever_set_it() {
 }
 
 #[test]
-fn what_a_client_wrote_into_the_message_blames_no_key() {
+fn quoted_client_input_never_makes_a_key_the_fault() {
     let quoted = [
         (
             400,
@@ -310,7 +310,7 @@ fn what_a_client_wrote_into_the_message_blames_no_key() {
 }
 
 #[test]
-fn words_of_the_interactions_api_stand_for_a_status() {
+fn symbolic_codes_of_the_interactions_api_have_a_status() {
     let cases = [
         ("authentication", 401, Rule::Unauthenticated),
         ("payment_required", 402, Rule::BillingEmpty),

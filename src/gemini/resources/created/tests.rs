@@ -25,7 +25,7 @@ fn observed(line: &str, body: &str) -> ObservedResources {
     reader.observed()
 }
 
-/// Each name, with a `+` when it was born and `@` with its expiry, and the progress of what goes on.
+/// Each name, with a `+` if it was created and `@` before its expiry, and the state of the job.
 fn words(observed: &ObservedResources) -> String {
     let mut words = Vec::new();
     for ObservedResource {
@@ -34,9 +34,9 @@ fn words(observed: &ObservedResources) -> String {
         expires_at,
     } in &observed.resources
     {
-        let born = if *is_created { "+" } else { "" };
+        let marker = if *is_created { "+" } else { "" };
         let expiry = expires_at.map(|at| format!("@{at}")).unwrap_or_default();
-        words.push(format!("{born}{name}{expiry}"));
+        words.push(format!("{marker}{name}{expiry}"));
     }
     words.extend(observed.job.as_ref().map(|job| format!("{:?}", job.state)));
     words.join(" ")
@@ -79,7 +79,7 @@ impl Recording {
         reader(&line, is_stored, self.content_type())
     }
 
-    /// What is told when the body comes in chunks of this size.
+    /// The resources read from the body in chunks of this size.
     fn observed(&self, chunk: usize) -> ObservedResources {
         let mut reader = self.reader(true).unwrap();
         for chunk in self.response.body.as_bytes().chunks(chunk) {
@@ -89,7 +89,7 @@ impl Recording {
     }
 }
 
-/// What each recording tells; one that is not here tells of nobody's resource.
+/// The resources in each recording; recordings that are not listed contain none.
 const RECORDED: &[(&str, &str)] = &[
     (
         "file-upload-finalize",
@@ -160,7 +160,7 @@ const RECORDED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn recorded_answers_tell_what_was_born() {
+fn created_resources_are_read_from_recorded_responses() {
     for (id, expected) in RECORDED {
         let recording = Recording::load(id);
 
@@ -175,7 +175,7 @@ fn recorded_answers_tell_what_was_born() {
 }
 
 #[test]
-fn other_recorded_answers_tell_nothing() {
+fn other_recorded_responses_contain_no_resources() {
     let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -206,7 +206,7 @@ fn other_recorded_answers_tell_nothing() {
 }
 
 #[test]
-fn a_done_batch_is_counted_once_with_all_its_answers() {
+fn a_completed_batch_is_counted_once_with_all_its_responses() {
     let job = Recording::load("batch-get-done").observed(64).job.unwrap();
 
     assert_eq!(job.answers, 2);
@@ -236,7 +236,7 @@ fn a_batch_of_any_length_is_counted() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn answers_of_every_kind_name_their_own() {
+fn responses_of_every_kind_name_their_resources() {
     let cases = [
         (
             "GET /v1beta/batches/b",
@@ -328,7 +328,7 @@ fn answers_of_every_kind_name_their_own() {
             json!({"id": "video_1", "status": "queued"}),
             "+videos/video_1 Running",
         ),
-        // Not what was asked for, and what somebody else filled in.
+        // Other resources than the requested one, and fields that a client filled.
         (
             "POST /v1beta/cachedContents",
             json!({"name": "files/x", "displayName": "files/y"}),
@@ -377,7 +377,7 @@ fn answers_of_every_kind_name_their_own() {
 }
 
 #[test]
-fn an_interaction_that_is_not_stored_is_not_born() {
+fn an_interaction_that_is_not_stored_is_no_created_resource() {
     for id in ["interactions-unary", "interactions-sse"] {
         let recording = Recording::load(id);
         let mut reader = recording.reader(false).unwrap();
@@ -389,7 +389,7 @@ fn an_interaction_that_is_not_stored_is_not_born() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_has_named_what_it_named() {
+fn names_in_a_truncated_response_are_kept() {
     let cut = |id: &str, at: &str| {
         let recording = Recording::load(id);
         let end = recording.response.body.find(at).unwrap();
@@ -407,7 +407,7 @@ fn an_answer_that_is_cut_off_has_named_what_it_named() {
 }
 
 #[test]
-fn a_tap_notices_them_beside_the_stream_and_through_compression() {
+fn a_tap_reads_resources_from_plain_and_compressed_streams() {
     use std::io::Write;
     let recording = Recording::load("cache-create");
     let body = recording.response.body.as_bytes();
@@ -474,7 +474,7 @@ fn any_body() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn cuts_change_nothing(
+    fn chunk_boundaries_change_nothing(
         body in any_body(),
         line in proptest::sample::select(&LINES[..]),
         content_type in proptest::sample::select(&TYPES[..]),

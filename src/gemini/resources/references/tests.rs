@@ -12,7 +12,7 @@ fn names_of(body: &[u8]) -> Vec<String> {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn names_are_found_where_google_reads_them_and_nowhere_else() {
+fn only_fields_that_google_reads_as_names_are_references() {
     let uri = "https://generativelanguage.googleapis.com/v1beta/files/f";
     let file = json!({"parts": [{"text": uri}, {"fileData": {"fileUri": uri, "mimeType": "a/b"}}]});
     let cases = [
@@ -99,7 +99,7 @@ fn names_are_found_where_google_reads_them_and_nowhere_else() {
             json!({"setup": {"model": "tunedModels/t", "session_resumption": {}}}),
             &["tunedModels/t"],
         ),
-        // What is no reference.
+        // Not references.
         (
             json!({"contents": [{"parts": [{"text": "cachedContents/c files/f"}], "role": "files/f"}]}),
             &[],
@@ -147,7 +147,7 @@ fn names_are_found_where_google_reads_them_and_nowhere_else() {
 }
 
 #[test]
-fn escapes_hide_nothing() {
+fn escaped_keys_and_names_are_found() {
     for body in [
         r#"{"fileUri":"https:\/\/generativelanguage.googleapis.com\/v1beta\/files\/f"}"#,
         r#"{"file\u0055ri":"\u0066iles/f"}"#,
@@ -159,7 +159,7 @@ fn escapes_hide_nothing() {
 }
 
 #[test]
-fn what_is_no_json_keeps_the_names_before_it() {
+fn names_before_invalid_json_are_kept() {
     assert_eq!(
         names_of(br#"{"fileUri":"files/a",,"fileUri":"files/b"}"#),
         ["files/a"]
@@ -172,7 +172,7 @@ fn what_is_no_json_keeps_the_names_before_it() {
 }
 
 #[test]
-fn an_interaction_is_stored_unless_the_client_says_no() {
+fn an_interaction_is_stored_unless_the_client_disables_it() {
     for (body, stores_interaction) in [
         (r#"{"model":"m"}"#, true),
         (r#"{"store":true}"#, true),
@@ -193,7 +193,7 @@ fn an_interaction_is_stored_unless_the_client_says_no() {
 }
 
 #[test]
-fn a_flood_of_names_has_its_limit() {
+fn the_number_of_names_is_limited() {
     let uri = |number| format!(r#"{{"fileUri":"files/{number:0>1000}"}}"#);
     let few: Vec<_> = (0..1_000).map(uri).collect();
     let many: Vec<_> = (0..3_000).map(uri).collect();
@@ -221,7 +221,7 @@ struct Request {
 }
 
 #[test]
-fn recorded_requests_name_what_they_name() {
+fn references_are_read_from_recorded_requests() {
     let agent = "agents/deep-research-pro-preview-12-2025";
     let cases = [
         ("file-use-in-chat", "files/mwp1gi5it47f"),
@@ -254,7 +254,7 @@ fn recorded_requests_name_what_they_name() {
     }
 }
 
-/// The same by a reader that holds the whole document.
+/// The same result from the parsed document.
 fn by_value(value: &Value, path: &mut Vec<String>, names: &mut BTreeSet<ResourceName>) {
     let is_anywhere = |position: &JsonPath| position[0] == ANY_DEPTH;
     let matches = |position: JsonPath, path: &[String]| {
@@ -290,7 +290,7 @@ fn by_value(value: &Value, path: &mut Vec<String>, names: &mut BTreeSet<Resource
     }
 }
 
-/// What is in an array counts as being where the array is, but is not its value.
+/// Elements of an array have the path of the array, but are not its value.
 fn elements_of(value: &Value, path: &mut Vec<String>, names: &mut BTreeSet<ResourceName>) {
     match value {
         Value::Object(fields) => {
@@ -307,7 +307,7 @@ fn elements_of(value: &Value, path: &mut Vec<String>, names: &mut BTreeSet<Resou
     }
 }
 
-/// Every character as an escape, or only what must be.
+/// Every character as an escape, or only the required ones.
 fn spell(text: &str, escaped: bool) -> String {
     if !escaped {
         return serde_json::to_string(text).unwrap();
@@ -365,7 +365,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_reader_of_the_whole_finds_the_same(value in any_json(), escaped in any::<bool>()) {
+    fn a_parser_of_the_whole_document_finds_the_same_names(value in any_json(), escaped in any::<bool>()) {
         let mut expected = BTreeSet::new();
         by_value(&value, &mut Vec::new(), &mut expected);
 
@@ -375,7 +375,7 @@ proptest! {
     }
 
     #[test]
-    fn cuts_change_nothing(value in any_json(), escaped in any::<bool>(), broken_at in 0..400_usize, cuts in proptest::collection::vec(0..400_usize, 0..9)) {
+    fn chunk_boundaries_change_nothing(value in any_json(), escaped in any::<bool>(), broken_at in 0..400_usize, cuts in proptest::collection::vec(0..400_usize, 0..9)) {
         let mut body = write(&value, escaped).into_bytes();
         body.truncate(broken_at);
         let whole = ResourceReferences::from_body(&body);

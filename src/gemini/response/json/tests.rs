@@ -22,7 +22,7 @@ fn raw(text: &str) -> ScannedValue<'_> {
 }
 
 #[test]
-fn the_last_value_at_a_path_is_found_and_look_alikes_are_not() {
+fn the_last_value_at_a_path_is_found_and_similar_ones_are_not() {
     let cases: &[(&str, usize, ScannedValue<'_>)] = &[
         (r#"{"usage":1}"#, 0, raw("1")),
         (r#"{"usage" : "x" }"#, 0, raw(r#""x""#)),
@@ -82,7 +82,7 @@ fn the_last_value_at_a_path_is_found_and_look_alikes_are_not() {
 }
 
 #[test]
-fn a_value_is_found_in_a_half_document_but_not_yet_kept() {
+fn a_value_in_an_incomplete_document_is_pending() {
     let scanner = scan(br#"{"usage":{"n":1},"a":"#);
 
     assert_eq!(scanner.pending_value_at(0), raw(r#"{"n":1}"#));
@@ -91,7 +91,7 @@ fn a_value_is_found_in_a_half_document_but_not_yet_kept() {
 }
 
 #[test]
-fn the_end_of_the_root_is_told_and_the_next_document_keeps_what_it_lacks() {
+fn the_end_of_the_root_is_found_and_the_next_document_keeps_earlier_values() {
     let mut scanner = JsonScanner::new(PATHS);
 
     assert_eq!(scanner.feed(br#" {"usage":1}, {"#), Some(12));
@@ -107,7 +107,7 @@ fn the_end_of_the_root_is_told_and_the_next_document_keeps_what_it_lacks() {
 }
 
 #[test]
-fn the_first_key_and_the_begin_of_a_value_are_told_early() {
+fn the_first_key_and_the_start_of_a_value_are_known_early() {
     let mut scanner = JsonScanner::new(PATHS);
     scanner.feed(br#"[ {"usage"#);
     assert_eq!(scanner.first_key_is(0), None);
@@ -126,7 +126,7 @@ fn the_first_key_and_the_begin_of_a_value_are_told_early() {
 }
 
 #[test]
-fn every_value_is_kept_where_that_is_asked() {
+fn every_value_is_kept_if_requested() {
     let mut scanner = JsonScanner::new(PATHS).keep_all_values(&[2]);
     scanner.feed(br#"{"a":[{"b":"x"},{"b":null},{"b":"y"}],"usage":1,"usage":2}"#);
 
@@ -137,7 +137,7 @@ fn every_value_is_kept_where_that_is_asked() {
 }
 
 #[test]
-fn what_is_too_long_is_dropped_and_nesting_is_only_counted() {
+fn too_long_values_are_dropped_and_deep_nesting_is_only_counted() {
     let long = format!(
         r#"{{"usage":"{}","a":{{"b":7}}}}"#,
         "x".repeat(MAX_VALUE_BYTES)
@@ -153,7 +153,7 @@ fn what_is_too_long_is_dropped_and_nesting_is_only_counted() {
     assert_eq!(scan(long_key.as_bytes()).value_at(0), raw("2"));
 }
 
-/// What a whole-document parser finds: the last value at `path` that is not null.
+/// The result of a whole-document parser: the last value at `path` that is not null.
 fn expected<'a>(value: &'a Value, path: &[&str], matched: &mut Option<&'a Value>) {
     match (value, path) {
         (Value::Array(elements), _) => {
@@ -194,7 +194,7 @@ fn documents() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn it_finds_what_a_whole_parser_finds_wherever_the_chunks_are_cut(
+    fn the_scanner_agrees_with_a_whole_document_parser_for_all_chunks(
         document in documents(),
         pretty in any::<bool>(),
         piece in 1_usize..9,
@@ -214,14 +214,14 @@ proptest! {
             let matched = match scanner.value_at(index) {
                 ScannedValue::Raw(raw) => Some(serde_json::from_slice::<Value>(raw).unwrap()),
                 ScannedValue::Absent => None,
-                ScannedValue::TooLong => panic!("nothing is that long"),
+                ScannedValue::TooLong => panic!("no value is that long"),
             };
             prop_assert_eq!(matched.as_ref(), wanted, "{:?} in {}", path, text);
         }
     }
 
     #[test]
-    fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..9) {
+    fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1_usize..9) {
         let mut scanner = JsonScanner::new(PATHS).keep_all_values(&[1]);
         for chunk in bytes.chunks(piece) {
             scanner.feed(chunk);
@@ -229,7 +229,7 @@ proptest! {
     }
 
     #[test]
-    fn almost_json_does_no_harm(text in r#"[{}\[\]",:\\a1nt ]{0,80}"#, piece in 1_usize..9) {
+    fn malformed_json_causes_no_panic(text in r#"[{}\[\]",:\\a1nt ]{0,80}"#, piece in 1_usize..9) {
         let mut scanner = JsonScanner::new(PATHS);
         for chunk in text.as_bytes().chunks(piece) {
             scanner.feed(chunk);
@@ -249,14 +249,13 @@ fn keeps_all(document: &str) -> [Vec<String>; 3] {
         let mut take = |raw: &[u8]| values.push(String::from_utf8_lossy(raw).into_owned());
         assert!(scanner.drain_complete(index, &mut take));
         assert!(scanner.drain_pending(index, &mut take));
-        assert!(scanner.drain_complete(index, |_| panic!("it was handed over before")));
+        assert!(scanner.drain_complete(index, |_| panic!("the value was drained before")));
         values
     })
 }
 
 #[test]
-fn a_key_that_may_stand_anywhere_is_found_at_every_depth_but_not_in_itself_nor_where_it_is_passed_over()
- {
+fn an_any_depth_key_is_found_except_inside_its_own_value_and_skipped_keys() {
     let none: &[&str] = &[];
     let cases = [
         (
@@ -300,7 +299,7 @@ fn a_key_that_may_stand_anywhere_is_found_at_every_depth_but_not_in_itself_nor_w
 
 proptest! {
     #[test]
-    fn backslashes_escape_what_they_should_wherever_they_are_cut(
+    fn backslashes_escape_correctly_across_chunk_boundaries(
         texts in proptest::collection::vec(r#"[a"\\]{0,20}"#, 1..5),
         cuts in proptest::collection::vec(0..200_usize, 0..5),
     ) {

@@ -61,7 +61,7 @@ impl Recording {
     }
 }
 
-/// All recorded answers with status 200 and a body of text.
+/// All recorded responses with status 200 and a text body.
 fn recordings() -> Vec<Recording> {
     let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
     let mut recordings: Vec<Recording> = std::fs::read_dir(folder)
@@ -86,7 +86,7 @@ fn recording(id: &str) -> Recording {
         .unwrap()
 }
 
-/// The documents of a body, by a reader that needs it whole; half ones are left out.
+/// The complete documents of a body, from a parser of the whole body.
 fn documents(body: &str, is_sse: bool) -> Vec<Value> {
     if is_sse {
         let data = body.lines().filter_map(|line| line.strip_prefix("data:"));
@@ -110,7 +110,7 @@ fn last_number(documents: &[Value], pointers: &[&str], holder: &[&str]) -> Optio
 }
 
 #[test]
-fn every_recording_is_counted_as_it_says_itself() {
+fn the_token_counts_of_every_recording_are_read() {
     let mut with_usage = 0;
     for recording in recordings() {
         let all = documents(&recording.response.body, recording.is_sse());
@@ -241,7 +241,7 @@ fn model_reason_and_tier_are_read_on_every_surface() {
 }
 
 #[test]
-fn every_recording_begins_and_ends_well() {
+fn every_recording_begins_without_error_and_can_end() {
     for recording in recordings() {
         let mut tap = recording.tap();
         assert!(tap.feed(recording.response.body.as_bytes()) == ErrorSpan::default());
@@ -253,7 +253,7 @@ fn every_recording_begins_and_ends_well() {
 }
 
 #[test]
-fn a_blocked_prompt_gives_its_reason() {
+fn a_blocked_prompt_has_a_reason() {
     let mut tap = ResponseTap::new(Surface::Native, Some("application/json"), None);
     tap.feed(
         br#"{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3}}"#,
@@ -264,7 +264,7 @@ fn a_blocked_prompt_gives_its_reason() {
 }
 
 #[test]
-fn look_alikes_inside_the_answer_are_not_counted() {
+fn similar_fields_inside_the_response_are_not_counted() {
     let mut tap = ResponseTap::new(Surface::Native, Some("application/json"), None);
     tap.feed(
         br#"{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"usageMetadata":{"promptTokenCount":9},
@@ -279,7 +279,7 @@ fn look_alikes_inside_the_answer_are_not_counted() {
 }
 
 #[test]
-fn a_stream_cut_anywhere_counts_as_its_last_whole_event() {
+fn a_truncated_stream_has_the_usage_of_its_last_complete_event() {
     for id in [
         "sse-usage-live",
         "interactions-sse",
@@ -306,7 +306,7 @@ fn a_stream_cut_anywhere_counts_as_its_last_whole_event() {
 }
 
 #[test]
-fn a_later_chunk_without_usage_keeps_what_was_counted() {
+fn a_later_chunk_without_usage_keeps_the_earlier_usage() {
     let mut tap = ResponseTap::new(Surface::Native, Some("text/event-stream"), None);
     tap.feed(b"data: {\"usageMetadata\":{\"promptTokenCount\":7}}\r\n\r\ndata: {\"candidates\":[]}\r\n\r\n");
 
@@ -326,7 +326,7 @@ fn an_event_of_several_lines_is_one_document() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn an_error_at_the_beginning_is_told_apart_from_an_answer() {
+fn an_error_at_the_beginning_is_recognized() {
     let sse = Some("text/event-stream");
     let json = Some("application/json; charset=UTF-8");
     let cases = [
@@ -438,7 +438,7 @@ fn an_error_at_the_beginning_is_told_apart_from_an_answer() {
     assert_eq!(long.first_event(), FirstEvent::NoError);
 }
 
-/// Passes a body on as the proxy does: error events are held until whole.
+/// Forwards a body as the proxy does: error events are held back until complete.
 fn pass(tap: &mut ResponseTap, body: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>) {
     let (mut passed, mut held) = (Vec::new(), Vec::new());
     for chunk in body.chunks(piece) {
@@ -453,7 +453,7 @@ fn pass(tap: &mut ResponseTap, body: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>) 
 }
 
 #[test]
-fn the_text_of_an_error_in_a_stream_is_held_however_it_is_cut() {
+fn an_error_in_a_stream_is_held_back_for_all_chunk_sizes() {
     let good = "data: {\"candidates\": []}\r\n\r\n";
     let error =
         "{\"error\": {\n\"code\": 499, \"message\": \"SECRET\", \"status\": \"CANCELLED\"}}";
@@ -508,7 +508,7 @@ fn the_text_of_an_error_in_a_stream_is_held_however_it_is_cut() {
 }
 
 #[test]
-fn a_half_event_is_known_at_the_end() {
+fn an_incomplete_event_is_detected_at_the_end() {
     for (body, can_end_here) in [
         ("", true),
         ("data: {}\r\n\r\n", true),
@@ -526,7 +526,7 @@ fn a_half_event_is_known_at_the_end() {
 }
 
 #[test]
-fn a_compressed_stream_is_counted_and_a_broken_one_is_left_alone() {
+fn a_compressed_stream_is_counted_and_a_corrupt_one_is_ignored() {
     let recording = recording("sse-thinking");
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder
@@ -557,7 +557,7 @@ fn a_compressed_stream_is_counted_and_a_broken_one_is_left_alone() {
 
 proptest! {
     #[test]
-    fn the_split_into_chunks_changes_nothing(
+    fn chunk_boundaries_change_nothing(
         index in any::<prop::sample::Index>(),
         pieces in prop::collection::vec(1_usize..400, 1..40),
     ) {
@@ -580,7 +580,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_do_harm(
+    fn no_bytes_cause_a_panic(
         text in r#"(data: |data:|event: error|event:|\n|\r\n|\r|[{}\[\]",: x]|"error"|"usageMetadata"|9){0,40}"#,
         piece in 1_usize..20,
         is_sse in any::<bool>(),
