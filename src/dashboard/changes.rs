@@ -284,7 +284,10 @@ mod tests {
             let field_changes = field_changes(Language::English, &TimeZone::UTC, change);
             field_changes.iter().map(line).collect::<Vec<_>>()
         };
-        assert_eq!(lines(&change), ["Requests at once: – → 2", "Note: – → new"]);
+        assert_eq!(
+            lines(&change),
+            ["Concurrent requests: – → 2", "Note: – → new"]
+        );
         let deletion = ListedChange {
             action: Action::Delete,
             before: Some(json!({"name": "alice", "last4": "wxyz", "note": ""})),

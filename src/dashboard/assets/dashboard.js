@@ -20,7 +20,7 @@ function span(seconds) {
 function countDown() {
   for (const time of document.querySelectorAll("time[data-countdown]")) {
     const left = Math.ceil((Date.parse(time.dateTime) - Date.now()) / 1000);
-    const text = left <= 0 ? (chinese ? "即將" : "any moment") : chinese ? `${span(left)}後` : `in ${span(left)}`;
+    const text = left <= 0 ? (chinese ? "即將" : "in a moment") : chinese ? `${span(left)}後` : `in ${span(left)}`;
     if (time.textContent !== text) time.textContent = text;
   }
 }

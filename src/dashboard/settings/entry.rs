@@ -114,14 +114,14 @@ impl SettingGroup {
     pub fn title(self) -> LocalizedText {
         match self {
             Self::Requests => text("Requests and retries", "請求與重試"),
-            Self::Connections => text("Connections and time limits", "連線與時間限制"),
-            Self::Queue => text("Waiting and overload", "等候與過載"),
-            Self::KeyLimits => text("Limits of each upstream key", "每個上游金鑰的限制"),
-            Self::ProjectLimits => text("Limits of each project", "每個專案的限制"),
+            Self::Connections => text("Connections and timeouts", "連線與逾時"),
+            Self::Queue => text("Queue and overload", "佇列與過載"),
+            Self::KeyLimits => text("Limits per upstream key", "每個上游金鑰的限制"),
+            Self::ProjectLimits => text("Limits per project", "每個專案的限制"),
             Self::Checks => text("Checks of upstream keys", "上游金鑰檢查"),
-            Self::ClientKeys => text("Client keys", "客戶端金鑰"),
-            Self::Logs => text("Logs", "記錄"),
-            Self::Browsers => text("Browsers", "瀏覽器"),
+            Self::ClientKeys => text("Client keys", "用戶端金鑰"),
+            Self::Logs => text("Logs", "請求記錄"),
+            Self::Browsers => text("Browsers (CORS)", "瀏覽器（CORS）"),
         }
     }
 }

@@ -19,7 +19,9 @@ async fn a_backup_appears_when_it_is_done_and_goes_when_it_is_deleted() {
     browser.click("Back up now").await;
     browser.wait_for_text("verified").await;
     browser.click("Download").await;
-    browser.wait_for_text("Enter your password to go on").await;
+    browser
+        .wait_for_text("Enter your password to continue")
+        .await;
     browser.click("Cancel").await;
     browser.click("Delete").await;
     browser.click("Delete backup").await;

@@ -52,12 +52,12 @@ async fn a_request_is_found_by_its_filters_and_explained() {
         assert!(page.contains("Clear filters"), "{query}");
     }
     let misread = admin.get_page("/logs?since=yesterday").await;
-    assert!(misread.contains("Not understood, and so left out: Since"));
+    assert!(misread.contains("Ignored invalid filters: Since"));
 
     let failed = &listed(&admin.get_page("/logs?outcome=client_error").await)[0];
     let page = admin.get_page(failed).await;
-    assert!(page.contains("Attempt 1") && page.contains("Why this key"));
-    assert!(page.contains("Same client, five minutes around"));
+    assert!(page.contains("Attempt 1") && page.contains("Selection reason"));
+    assert!(page.contains("Same client, within five minutes"));
     assert!(!page.contains(SECRET));
     let retried = &listed(&admin.get_page("/logs?retried=yes").await)[0];
     let page = admin.get_page(retried).await;

@@ -55,7 +55,7 @@ async fn add_120(admin: &mut AdminClient) {
     let job = job.headers()[LOCATION].to_str().unwrap().to_owned();
     let page = admin.get_page(&job).await;
     assert!(
-        page.contains("119 new, 0 brought back, 1 known already"),
+        page.contains("119 added, 0 restored, 1 already in the pool"),
         "{page}"
     );
 }
@@ -84,7 +84,7 @@ async fn five_hundred_keys_are_imported_with_progress_and_found_again() {
     browser.fill("Keys", &pasted()).await;
     browser.click("Preview").await;
 
-    browser.wait_for_text("What was found").await;
+    browser.wait_for_text("Keys in this text").await;
     let counts = browser.texts(".stat .value").await;
     assert_eq!(counts, ["499", "0", "1", "1", "1"]);
     let source = browser.source().await;
@@ -100,11 +100,9 @@ async fn five_hundred_keys_are_imported_with_progress_and_found_again() {
         })
         .await;
     browser
-        .wait_for_text("499 new, 0 brought back, 1 known already")
+        .wait_for_text("499 added, 0 restored, 1 already in the pool")
         .await;
-    browser
-        .wait_for_text("All new keys have been checked")
-        .await;
+    browser.wait_for_text("All new keys are checked").await;
     browser.click("Show the newest keys").await;
     browser.wait_for_text("1–50 of 500").await;
     browser.click("Next").await;
@@ -155,7 +153,7 @@ async fn keys_are_imported_and_tagged_without_scripts() {
     browser.open("/upstream-keys/import").await;
     browser.fill("text", &pasted()).await;
     browser.click("預覽").await;
-    browser.wait_for_text("找到的內容").await;
+    browser.wait_for_text("文字中的金鑰").await;
     browser.fill("project", "team").await;
     browser.click(".card .primary").await;
     browser
@@ -263,7 +261,10 @@ async fn who_says_yes_to_a_question_that_is_forgotten_is_asked_again_about_what_
 
     assert_eq!(confirmation.status(), 409);
     let confirmation = confirmation.text().await.unwrap();
-    assert!(confirmation.contains("Nothing was done"), "{confirmation}");
+    assert!(
+        confirmation.contains("Nothing was changed"),
+        "{confirmation}"
+    );
     assert!(
         confirmation.contains("Delete 40 upstream keys"),
         "{confirmation}"
@@ -319,7 +320,10 @@ async fn a_job_that_a_stop_cuts_short_ends_its_live_page_and_is_told_as_interrup
     let gone = admin.request(Method::GET, &job).send().await.unwrap();
     assert_eq!(gone.status(), 404);
     let page = gone.text().await.unwrap();
-    assert!(page.contains("was interrupted"), "{page}");
+    assert!(
+        page.contains("A restart interrupts a running job"),
+        "{page}"
+    );
     let live = admin.request(Method::GET, &format!("{job}/live"));
     assert_eq!(live.send().await.unwrap().status(), 404);
 }

@@ -41,50 +41,50 @@ async fn a_setting_is_in_use_on_the_next_request_and_taken_back_with_one_click()
 
     browser.click("Settings").await;
     browser.wait_for_text("Requests and retries").await;
-    browser.fill("Largest request", "a lot").await;
+    browser.fill("Max request size", "a lot").await;
     browser.click("Save: Requests and retries").await;
     browser
-        .wait_for_text("Write 1 KiB to 64 GiB, as in “150 MiB”")
+        .wait_for_text("Enter 1 KiB to 64 GiB, for example “150 MiB”")
         .await;
     assert_eq!(send_request(&pool).await, 200);
-    browser.fill("Largest request", "1 kb").await;
+    browser.fill("Max request size", "1 kb").await;
     browser.click("Save: Requests and retries").await;
     browser
-        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .wait_for_text("Max request size: 150 MiB → 1 KiB")
         .await;
     assert_eq!(send_request(&pool).await, 413);
 
     browser.click("Undo").await;
     browser
-        .wait_for_text("Largest request: 1 KiB → 150 MiB")
+        .wait_for_text("Max request size: 1 KiB → 150 MiB")
         .await;
     assert_eq!(send_request(&pool).await, 200);
     browser.click("Undo").await;
     browser
-        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .wait_for_text("Max request size: 150 MiB → 1 KiB")
         .await;
     assert_eq!(send_request(&pool).await, 413);
 
-    browser.click("Reset to default: Largest request").await;
+    browser.click("Reset to default: Max request size").await;
     browser
-        .wait_for_text("Largest request: 1 KiB → 150 MiB")
+        .wait_for_text("Max request size: 1 KiB → 150 MiB")
         .await;
     assert_eq!(send_request(&pool).await, 200);
-    browser.click("History: Largest request").await;
-    browser.wait_for_text("Back to 1 KiB").await;
-    browser.click("Back to 1 KiB").await;
+    browser.click("History: Max request size").await;
+    browser.wait_for_text("Restore 1 KiB").await;
+    browser.click("Restore 1 KiB").await;
     browser
-        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .wait_for_text("Max request size: 150 MiB → 1 KiB")
         .await;
     assert_eq!(send_request(&pool).await, 413);
 
     browser.click("Audit").await;
     browser.wait_for_text("127.0.0.1").await;
-    browser.click("Largest request").await;
+    browser.click("Max request size").await;
     browser.wait_for_path("/settings/max_request_bytes").await;
     browser.open("/settings?q=browser+origin").await;
-    browser.wait_for_text("Pages that may call").await;
-    assert!(!browser.text().await.contains("Largest request"));
+    browser.wait_for_text("CORS allowed origin").await;
+    assert!(!browser.text().await.contains("Max request size"));
     assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
@@ -94,16 +94,16 @@ async fn what_cannot_be_is_told_at_its_field_and_changes_nothing() {
     let mut admin = AdminClient::sign_in(&pool).await;
     let before = pool.app.settings();
     for (name, value, message) in [
-        ("max_attempts", "0", "Write a whole number: 1 to 100"),
+        ("max_attempts", "0", "Enter a whole number: 1 to 100"),
         ("max_attempts", "<many>", "&lt;many&gt;"),
-        ("connect_timeout_ms", "2 days", "Write 100 ms to 1 d"),
-        ("connect_timeout_ms", " ", "as in “10 s”"),
-        ("max_held_bytes", "1 KiB", "Write 1 MiB to 1,024 GiB"),
-        ("log_retention_days", "-1", "Write 0 days to 36,500 days"),
+        ("connect_timeout_ms", "2 days", "Enter 100 ms to 1 d"),
+        ("connect_timeout_ms", " ", "for example “10 s”"),
+        ("max_held_bytes", "1 KiB", "Enter 1 MiB to 1,024 GiB"),
+        ("log_retention_days", "-1", "Enter 0 days to 36,500 days"),
         ("upstream_http2", "maybe", "On or off"),
-        ("day_zone", "Asia/Atlantis", "A time zone, as in"),
-        ("check_model", "../x", "The name of a model"),
-        ("cors_allow_origin", "a b", "*, an origin, or nothing"),
+        ("day_zone", "Asia/Atlantis", "A time zone, for example"),
+        ("check_model", "../x", "A model name"),
+        ("cors_allow_origin", "a b", "*, one origin, or blank"),
     ] {
         for path in ["/settings".to_owned(), format!("/settings/{name}")] {
             let fields = [("max_keys_per_request", "9"), (name, value)];
@@ -203,7 +203,7 @@ async fn the_audit_tells_who_changed_what_and_no_secret() {
         "admin:admin",
         "127.0.0.1",
         "notebook",
-        "Attempts per request",
+        "Max attempts per request",
         "4 → 5",
         "signed in",
     ] {

@@ -73,13 +73,9 @@ async fn first_steps_lead_to_a_request_that_is_seen_at_once() {
     let secret = take_first_steps(&browser).await;
 
     send_request(&pool, &secret, "{}").await;
-    browser
-        .wait_for_text("A request came, but was not answered well")
-        .await;
+    browser.wait_for_text("A request arrived, but failed").await;
     send_request(&pool, &secret, GENERATE_BODY).await;
-    browser
-        .wait_for_text("The first request was answered")
-        .await;
+    browser.wait_for_text("The first request succeeded").await;
     browser.open("/status").await;
     assert!(!browser.text().await.contains("First steps"));
     assert_eq!(browser.console_errors().await, [""; 0]);
@@ -97,10 +93,9 @@ async fn first_steps_can_be_taken_without_scripts() {
     send_request(&pool, &secret, "{}").await;
     browser
         .wait_until("the failure is reported", async || {
-            browser.click("Look again").await;
+            browser.click("Reload").await;
             let text = browser.text().await;
-            text.contains("A request came, but was not answered well")
-                .then_some(())
+            text.contains("A request arrived, but failed").then_some(())
         })
         .await;
     send_request(&pool, &secret, GENERATE_BODY).await;
@@ -141,11 +136,11 @@ async fn the_page_goes_on_by_itself_until_it_is_paused() {
     };
     browser.sign_in().await;
     browser
-        .wait_for_text("1 of 1 upstream keys can be used")
+        .wait_for_text("1 of 1 upstream keys are usable")
         .await;
     pool.add_upstream_key(SECOND).await;
     browser
-        .wait_for_text("2 of 2 upstream keys can be used")
+        .wait_for_text("2 of 2 upstream keys are usable")
         .await;
     browser.click("[data-live-switch]").await;
     browser.wait_for_text("Paused").await;
@@ -153,7 +148,7 @@ async fn the_page_goes_on_by_itself_until_it_is_paused() {
         .await;
     browser.click("[data-live-switch]").await;
     browser
-        .wait_for_text("3 of 3 upstream keys can be used")
+        .wait_for_text("3 of 3 upstream keys are usable")
         .await;
     assert_eq!(browser.console_errors().await, [""; 0]);
 }

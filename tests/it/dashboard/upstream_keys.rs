@@ -74,8 +74,8 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     for shown in [
         "second",
         "third",
-        "Known already",
-        "Could not be read",
+        "Already in the pool",
+        "Not recognized",
         "t002",
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
@@ -85,7 +85,7 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     let job = target(&admin.submit(&preview, &[("project", "team")]).await);
     let page = admin.get_page(&job).await;
     assert!(
-        page.contains("2 new, 0 brought back, 1 known already"),
+        page.contains("2 added, 0 restored, 1 already in the pool"),
         "{page}"
     );
     let again = admin.request(Method::GET, &preview).send().await.unwrap();
@@ -122,7 +122,7 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
     let nothing = admin.submit(bulk, &[("action", "disable")]).await;
     assert_eq!(target(&nothing), "/upstream-keys");
     let page = admin.get_page("/upstream-keys").await;
-    assert!(page.contains("Nothing was chosen"), "{page}");
+    assert!(page.contains("No keys selected"), "{page}");
 
     let one = [
         ("action", "disable"),
@@ -213,10 +213,10 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
     let page = admin.get_page("/upstream-keys/3").await;
     assert_shows_no_secret(&page);
     for shown in [
-        "is refused: key reported as leaked",
+        "was rejected: key reported as leaked",
         "Leaked",
-        "Google said",
-        "Not by itself",
+        "Response from Google",
+        "Never",
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
@@ -281,7 +281,7 @@ async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     let page = admin.get_page("/upstream-keys/1").await;
-    assert!(page.contains("Rests"), "{page}");
+    assert!(page.contains("Cooldowns"), "{page}");
     let clear = [
         ("action", "clear"),
         ("id", "1"),
