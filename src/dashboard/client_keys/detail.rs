@@ -1,4 +1,4 @@
-//! `/client-keys/{id}`: what one key may do, what it has used, and how programs use it.
+//! `/client-keys/{id}`: the permissions, limits, usage and instructions of one client key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::storage::client_usage::{self, ClientKeyUsage};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// How many changes a page shows.
+/// Changes shown on the page.
 const CHANGES: usize = 20;
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,7 +41,7 @@ pub struct ClientKeyDetailQuery {
     range: ChartRange,
 }
 
-/// How far back the chart looks.
+/// The time range of the chart.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum ChartRange {
     #[default]
@@ -51,16 +51,16 @@ enum ChartRange {
     Days,
 }
 
-/// How much of a limit is used now.
+/// The current usage of one limit.
 struct LimitUsage {
     limit: ClientLimit,
     used: u64,
     most: u64,
-    /// When it begins anew, if it does so at once.
+    /// The reset time, for limits that reset completely.
     ends: Option<Timestamp>,
 }
 
-/// All that the page shows.
+/// All data of the page.
 struct ClientKeyDetail {
     key: ListedClientKey,
     limits: Vec<LimitUsage>,
@@ -222,7 +222,7 @@ fn limit_list(context: &PageContext, limits: &[LimitUsage]) -> Markup {
     }
 }
 
-/// What was used, by the hour or by the day of the visitor.
+/// Usage per hour, or per day in the admin's time zone.
 fn usage_charts(
     context: &PageContext,
     range: ChartRange,
@@ -272,7 +272,7 @@ fn usage_charts(
     }
 }
 
-/// The hours or days up to now, none left out, each with its name on the axis and in full.
+/// All hours or days up to now without gaps, each with its short and exact label.
 fn bins(
     context: &PageContext,
     range: ChartRange,

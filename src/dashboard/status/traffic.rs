@@ -1,4 +1,4 @@
-//! What was asked over a span of time: by model, in sums, and in charts.
+//! The traffic over a time span: by model, in totals and in charts.
 
 use maud::{Markup, html};
 
@@ -13,7 +13,7 @@ use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts, percentile};
 
-/// The models that were asked for in the span, and those of which something is known.
+/// Models requested in the span, and models with a known key state.
 pub fn models(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
     let requested = data.traffic.models.iter();
@@ -212,7 +212,7 @@ fn series(
     }
 }
 
-/// A bin's name on the axis, and in full.
+/// The short label of a bin for the axis, and its exact label.
 fn bin_name(context: &PageContext, bin: &TrafficBin) -> (String, String) {
     let text = |at: Timestamp, format: &str| {
         at.to_jiff()
@@ -237,7 +237,7 @@ fn whole_number(value: f64) -> String {
     }
 }
 
-/// In what physics calls it, which both languages read.
+/// SI symbols, which both languages use.
 fn millis(value: f64) -> String {
     if value < 1_000.0 {
         format!("{value:.0} ms")

@@ -1,4 +1,4 @@
-//! Client keys, made and changed in a browser without JavaScript, take effect on the next request.
+//! Client keys created and changed in a browser without JavaScript apply to the next request.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 
@@ -20,7 +20,7 @@ async fn send_request(pool: &TestPool, secret: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
+async fn a_client_key_is_created_shown_once_limited_disabled_and_deleted() {
     let pool = TestPool::with_keys([FakeKey::healthy(
         "AIza-key-behind-the-clients-01",
         "projects/1",
@@ -85,7 +85,7 @@ async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_key_is_told_at_its_field() {
+async fn an_invalid_value_is_reported_at_its_field() {
     let pool = TestPool::with_keys([]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let cases = [

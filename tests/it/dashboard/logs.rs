@@ -1,4 +1,4 @@
-//! The log as an admin sees it: found by its filters, explained, and watched.
+//! The log in the dashboard: filters, request pages and live updates.
 
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use reqwest::Method;
@@ -9,13 +9,13 @@ use crate::support::admin::AdminClient;
 
 const SECRET: &str = "AIza-key-that-is-overloaded-0001";
 
-/// A pool whose first try of every second request fails.
+/// A pool in which the first attempt of every second request fails.
 async fn pool() -> TestPool {
     let overloaded = Behaviour::EveryNth(2, Box::new(Behaviour::Overloaded));
     TestPool::with_keys([FakeKey::new(SECRET, "projects/1", overloaded)]).await
 }
 
-/// The paths of the requests that a list shows, newest first.
+/// The paths of the listed requests, newest first.
 fn listed(page: &str) -> Vec<String> {
     let links = page.split("href=\"/logs/").skip(1);
     let ids = links.filter_map(|link| link.split('"').next());
@@ -65,7 +65,7 @@ async fn a_request_is_found_by_its_filters_and_explained() {
 }
 
 #[tokio::test]
-async fn pages_lead_both_ways_and_end_where_the_rows_do() {
+async fn pages_link_to_older_and_newer_rows_and_end_with_them() {
     let pool = TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     for _ in 0..60 {
@@ -88,7 +88,7 @@ async fn pages_lead_both_ways_and_end_where_the_rows_do() {
 }
 
 #[tokio::test]
-async fn chosen_columns_are_remembered() {
+async fn selected_columns_are_stored() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     pool.generate().await;
@@ -111,7 +111,7 @@ async fn chosen_columns_are_remembered() {
 }
 
 #[tokio::test]
-async fn who_watches_sees_requests_that_match_as_they_end() {
+async fn live_updates_contain_finished_requests_that_match() {
     let pool = TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await;
     let admin = AdminClient::sign_in(&pool).await;
     let watch = admin.request(Method::GET, "/logs/live?outcome=success");
@@ -134,7 +134,7 @@ async fn who_watches_sees_requests_that_match_as_they_end() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_there_is_said_to_be_missing() {
+async fn a_missing_request_gets_404() {
     let pool = pool().await;
     let admin = AdminClient::sign_in(&pool).await;
 

@@ -1,4 +1,4 @@
-//! Every page can be used by everybody: axe-core finds no serious violation, light and dark, and nothing is wider than a phone.
+//! Every page is accessible: axe-core finds no serious violation in either theme, and no page is wider than a phone.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use gemini_pool::storage::backups;
 use crate::support::TestPool;
 use crate::support::browser::{Browser, BrowserOptions};
 
-/// What there is to look at.
+/// The pages to examine.
 const PAGES: &[&str] = &[
     "/status",
     "/upstream-keys",
@@ -35,7 +35,7 @@ const PAGES: &[&str] = &[
     "/account",
 ];
 
-/// A pool with something on every page.
+/// A pool with data on every page.
 async fn pool() -> TestPool {
     let pool = TestPool::with_keys([FakeKey::healthy(
         "AIza-key-of-the-pages-0000001",
@@ -60,7 +60,7 @@ async fn pool() -> TestPool {
 }
 
 #[tokio::test]
-async fn every_page_can_be_read_by_everybody() {
+async fn every_page_is_accessible() {
     let pool = pool().await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
@@ -70,7 +70,7 @@ async fn every_page_can_be_read_by_everybody() {
 }
 
 #[tokio::test]
-async fn every_page_can_be_read_in_chinese() {
+async fn every_page_is_accessible_in_chinese() {
     let pool = pool().await;
     let options = BrowserOptions {
         language: "zh-TW",

@@ -1,4 +1,4 @@
-//! Settings are changed, taken back and reset in the dashboard, in use on the next request, and told by the audit.
+//! Settings are changed, undone and reset in the dashboard, apply to the next request, and are listed in the audit.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::settings::DEFINITIONS;
@@ -14,7 +14,7 @@ async fn pool() -> TestPool {
     TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await
 }
 
-/// How a request of two thousand bytes is answered.
+/// The response status of a request of 2,000 bytes.
 async fn send_request(pool: &TestPool) -> u16 {
     let text = "a".repeat(2_000);
     let body = format!(r#"{{"contents": [{{"parts": [{{"text": "{text}"}}]}}]}}"#);
@@ -23,7 +23,7 @@ async fn send_request(pool: &TestPool) -> u16 {
     answer.status().as_u16()
 }
 
-/// The path that the undo of the notice at the top of a page is sent to.
+/// The path of the undo form in the notice of a page.
 fn undo_in(page: &str) -> String {
     let (_, rest) = page.split_once(r#"action="/settings/undo"#).unwrap();
     let rest = rest.split('"').next().unwrap();
@@ -31,7 +31,7 @@ fn undo_in(page: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_setting_is_in_use_on_the_next_request_and_taken_back_with_one_click() {
+async fn a_changed_setting_applies_to_the_next_request_and_is_undone_with_one_click() {
     let pool = pool().await;
     let Some(browser) = Browser::without_javascript(&pool).await else {
         return;
@@ -89,7 +89,7 @@ async fn a_setting_is_in_use_on_the_next_request_and_taken_back_with_one_click()
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_told_at_its_field_and_changes_nothing() {
+async fn an_invalid_value_is_reported_at_its_field_and_changes_nothing() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let before = pool.app.settings();
@@ -120,7 +120,7 @@ async fn what_cannot_be_is_told_at_its_field_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_others_have_changed_meanwhile_is_not_undone() {
+async fn later_changes_by_others_are_not_undone() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let form = [("max_attempts", "5"), ("was.max_attempts", "4")];
@@ -128,7 +128,7 @@ async fn what_others_have_changed_meanwhile_is_not_undone() {
     assert_eq!(answer.headers()[LOCATION], "/settings");
     let undo = undo_in(&admin.get_page("/settings").await);
 
-    // A page that was open since before the change: its field says what it was shown with.
+    // A page opened before the change submits its original value.
     let stale = [
         ("max_attempts", "4"),
         ("was.max_attempts", "4"),
@@ -186,7 +186,7 @@ async fn every_setting_can_be_saved_as_it_is_shown() {
 }
 
 #[tokio::test]
-async fn the_audit_tells_who_changed_what_and_no_secret() {
+async fn the_audit_lists_every_change_without_secrets() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.submit("/settings", &[("max_attempts", "5")]).await;
@@ -241,7 +241,7 @@ async fn the_audit_tells_who_changed_what_and_no_secret() {
 }
 
 #[tokio::test]
-async fn the_audit_pages_both_ways() {
+async fn the_audit_has_links_to_older_and_newer_pages() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     for turn in 0..60_u32 {
