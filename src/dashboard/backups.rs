@@ -54,9 +54,9 @@ pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redire
     let (actor, now) = (context.actor(), clock::now());
     let mut run = BackupRun::new(app.clone());
     tokio::spawn(async move {
-        let made = backups::create(&app.db, &actor, now, &progress).await;
-        run.set_result(&made);
-        match &made {
+        let result = backups::create(&app.db, &actor, now, &progress).await;
+        run.set_result(&result);
+        match &result {
             Ok(backup) => {
                 tracing::info!(bytes = backup.bytes, "created the backup {}", backup.name)
             }
@@ -78,8 +78,8 @@ impl BackupRun {
         Self { app, failed }
     }
 
-    fn set_result(&mut self, made: &Result<Backup, Error>) {
-        self.failed = made.as_ref().err().map(ToString::to_string);
+    fn set_result(&mut self, result: &Result<Backup, Error>) {
+        self.failed = result.as_ref().err().map(ToString::to_string);
     }
 }
 

@@ -99,7 +99,7 @@ pub async fn create(
     let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
     let is_right = password::verify(&password, hash).await;
     let Some(admin) = admin.filter(|_| is_right) else {
-        tracing::warn!(client.address = %browser.client_ip, "somebody failed to sign in to the dashboard");
+        tracing::warn!(client.address = %browser.client_ip, "a sign-in to the dashboard failed");
         let page = form(&browser, &next, username, Some(language.wrong_password()));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };

@@ -51,8 +51,8 @@ pub async fn create(
         secret: &secret,
         expires_at: terms.expires_at,
     };
-    let made = client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
-    let id = made.expect("240 random bits are unique");
+    let inserted = client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
+    let id = inserted.expect("240 random bits are unique");
     client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
     app.one_time_secrets()

@@ -55,7 +55,7 @@ enum ChartRange {
 struct LimitUsage {
     limit: ClientLimit,
     used: u64,
-    most: u64,
+    maximum: u64,
     /// The reset time, for limits that reset completely.
     ends: Option<Timestamp>,
 }
@@ -106,10 +106,10 @@ fn limits(app: &App, context: &PageContext, key: &ListedClientKey) -> Vec<LimitU
     let set = ClientLimit::ALL
         .into_iter()
         .filter_map(|limit| Some((limit, key.limits.most(limit)?)));
-    let limits = set.map(|(limit, most)| LimitUsage {
+    let limits = set.map(|(limit, maximum)| LimitUsage {
         limit,
         used: admission.used(key.id, limit, context.now),
-        most,
+        maximum,
         ends: match limit {
             ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay => {
                 Some(day_of(context.now, &settings.day_zone).ends)
@@ -206,13 +206,13 @@ fn limit_list(context: &PageContext, limits: &[LimitUsage]) -> Markup {
     let language = context.language;
     html! {
         @if limits.is_empty() { p.muted { (language.no_limits_text()) } }
-        @for LimitUsage { limit, used, most, ends } in limits {
+        @for LimitUsage { limit, used, maximum, ends } in limits {
             div.limit {
                 div.limit-labels {
                     span #{ "limit-" (field_of(*limit)) } { (language.limit(*limit)) }
-                    span { (language.used_of(&limit_amount(*limit, *used), &limit_amount(*limit, *most))) }
+                    span { (language.used_of(&limit_amount(*limit, *used), &limit_amount(*limit, *maximum))) }
                 }
-                meter min="0" max=(most) high=(most - most / 10) optimum="0" value=(used)
+                meter min="0" max=(maximum) high=(maximum - maximum / 10) optimum="0" value=(used)
                     aria-labelledby={ "limit-" (field_of(*limit)) } {}
                 @if let Some(ends) = ends {
                     span.muted.small { (language.limit_resets()) " " (until(context, *ends, context.now)) }

@@ -43,12 +43,12 @@ impl ClientKeyForm {
     /// The form filled with the terms of a key.
     pub fn of(terms: &ClientKeyTerms, zone: &TimeZone) -> Self {
         let limit = |limit| {
-            let most = terms.limits.most(limit);
-            most.map_or(String::new(), |most| {
+            let amount = terms.limits.most(limit);
+            amount.map_or(String::new(), |amount| {
                 if is_cost(limit) {
-                    usd(most)
+                    usd(amount)
                 } else {
-                    most.to_string()
+                    amount.to_string()
                 }
             })
         };

@@ -250,9 +250,9 @@ fn cell(
     row: &RequestLog,
     is_first: bool,
 ) -> Markup {
-    let shown = cell_content(context, query, column, row);
-    let is_absent = shown.is_none();
-    let shown = shown.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
+    let content = cell_content(context, query, column, row);
+    let is_absent = content.is_none();
+    let content = content.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
     let heading = column.heading(context.language);
     let class = match column {
         LogColumn::Model
@@ -268,9 +268,9 @@ fn cell(
     html! {
         td.(class).absent[is_absent] data-label=(heading) {
             @if is_first {
-                a.open href={ "/logs/" (row.id) } data-row-link { (unlinked(context, column, row).unwrap_or(shown)) }
+                a.open href={ "/logs/" (row.id) } data-row-link { (unlinked(context, column, row).unwrap_or(content)) }
             } @else {
-                (shown)
+                (content)
             }
         }
     }

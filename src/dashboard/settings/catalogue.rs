@@ -84,7 +84,7 @@ pub static CATALOGUE: PerSetting<SettingEntry> = PerSetting {
         format: number_or(Unit::Seconds, text("do not wait", "不等候")),
         title: text("Max queue time", "排隊時間上限"),
         explanation: text(
-            "Maximum time a request waits in the queue when no upstream key is ready, but one becomes ready in that time. 0 means that no request waits.",
+            "Maximum time a request waits in the queue when no upstream key is ready, but one becomes ready in that time.",
             "沒有可用的上游金鑰、但短時間內會有金鑰恢復時，請求在佇列中等候的最長時間。0 表示不等候。",
         ),
     },
@@ -207,8 +207,8 @@ pub static CATALOGUE: PerSetting<SettingEntry> = PerSetting {
         },
         title: text("Check model", "檢查用模型"),
         explanation: text(
-            "The model that checks of upstream keys request from Google.",
-            "檢查上游金鑰時向 Google 請求的模型。",
+            "The model that checks of upstream keys use.",
+            "檢查上游金鑰時使用的模型。",
         ),
     },
     check_with_generate: SettingEntry {

@@ -86,11 +86,11 @@ pub async fn save(
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
-    let mut made = Vec::new();
+    let mut saved = Vec::new();
     for (definition, value) in changes {
-        made.extend(settings::change(&mut tx, definition.name, value.as_deref(), &act).await?);
+        saved.extend(settings::change(&mut tx, definition.name, value.as_deref(), &act).await?);
     }
-    if made.is_empty() {
+    if saved.is_empty() {
         tx.rollback().await?;
         let notice = Notice::done(context.language.nothing_to_save());
         context.set_notice(notice).await;
@@ -103,7 +103,7 @@ pub async fn save(
         "/settings/undo",
         &[("revision", revision.as_str()), ("back", back)],
     );
-    let notice = Notice::done(change_text(context.language, &made)).with_undo(undo);
+    let notice = Notice::done(change_text(context.language, &saved)).with_undo(undo);
     context.set_notice(notice).await;
     Ok(Redirect::to(back))
 }
@@ -198,9 +198,9 @@ fn is_allowed(definition: &SettingDefinition, value: Option<&str>) -> bool {
 }
 
 /// A summary of the changes in one line.
-fn change_text(language: Language, made: &[SettingChange]) -> String {
-    let [change] = made else {
-        return language.settings_changed(made.len());
+fn change_text(language: Language, saved: &[SettingChange]) -> String {
+    let [change] = saved else {
+        return language.settings_changed(saved.len());
     };
     match definition(&change.name) {
         Some(definition) => {

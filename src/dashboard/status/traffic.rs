@@ -17,14 +17,14 @@ use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts, percentile};
 pub fn models(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
     let requested = data.traffic.models.iter();
-    let known = data.overview.models.keys().filter(|name| {
+    let unrequested = data.overview.models.keys().filter(|name| {
         let mut models = data.traffic.models.iter();
         !models.any(|(model, _)| model.as_ref() == Some(*name))
     });
     let none = TrafficCounts::default();
     let rows: Vec<(Option<&str>, &TrafficCounts)> = requested
         .map(|(model, counts)| (model.as_deref(), counts))
-        .chain(known.map(|name| (Some(name.as_str()), &none)))
+        .chain(unrequested.map(|name| (Some(name.as_str()), &none)))
         .collect();
     html! {
         div.table { table.stack.paired {

@@ -31,7 +31,7 @@ translations! {
     delete_backup_text = "The file is deleted from the server. This cannot be undone.", "檔案將從伺服器刪除，此動作無法復原。";
     download_lead = "Anyone with this file has your upstream keys. Enter your password to continue.", "取得此檔案的人即可使用您的上游金鑰。請輸入密碼以繼續。";
     keep_and_restore = "Storage and restore", "保存與還原";
-    backups_kept_in = "Folder on the server:", "伺服器上的資料夾：";
+    backups_kept_in = "Folder on the server:", "伺服器上的資料夾";
     restore_lead = "To restore a backup, stop the server and run", "若要還原備份，請先停止伺服器，再執行";
-    regular_lead = "For regular backups, run this from cron or a systemd timer:", "若要定期備份，請以 cron 或 systemd timer 執行：";
+    regular_lead = "For regular backups, run this from cron or a systemd timer:", "若要定期備份，請以 cron 或 systemd timer 執行";
 }

@@ -53,7 +53,7 @@ translations! {
     already_shown = "This key was already shown", "此金鑰已顯示過";
     already_shown_text = "A key is shown only once, right after it is created. If it is lost, create another key and delete this one.", "金鑰只在建立後顯示一次。若已遺失，請另建一個並刪除這一個。";
     use_it = "Usage", "使用方式";
-    use_it_lead = "Any Gemini or OpenAI client works. Base URL:", "可使用任何 Gemini 或 OpenAI 用戶端，Base URL：";
+    use_it_lead = "Any Gemini or OpenAI client works. Base URL:", "可使用任何 Gemini 或 OpenAI 用戶端，Base URL 為";
     to_its_page = "View key", "檢視金鑰";
     snippet_client = "Client", "用戶端";
     edit_client_key(name: &str) = "Edit {name}", "編輯 {name}";
@@ -66,7 +66,7 @@ translations! {
     client_key_saved(name: &str) = "Saved {name}", "已儲存 {name}";
     usage_of_limits = "Usage of limits", "限制用量";
     no_limits_text = "This key has no limits. Edit it to set limits.", "此金鑰沒有限制，可在編輯頁設定。";
-    used_of(used: &str, most: &str) = "{used} of {most}", "{used} / {most}";
+    used_of(used: &str, max: &str) = "{used} of {max}", "{used} / {max}";
     usage_over_time = "Usage", "用量";
     last_24_hours = "24 hours", "24 小時";
     last_30_days = "30 days", "30 天";
@@ -95,7 +95,7 @@ translations! {
     action_sign_out = "session signed out", "登出工作階段";
     action_change_password = "password changed", "變更密碼";
     action_restore = "restored", "還原";
-    limit_resets = "resets", "重設：";
+    limit_resets = "resets", "重設於";
     changes_title = "Changes", "變更紀錄";
     no_changes = "No changes recorded", "沒有變更紀錄";
     bad_name = "A name has 1 to 100 characters", "名稱須為 1 到 100 個字元";
@@ -137,7 +137,7 @@ impl Language {
     }
 
     /// A limit with its amount, in short form for lists.
-    pub fn limit_of(self, limit: ClientLimit, most: &str) -> String {
+    pub fn limit_of(self, limit: ClientLimit, amount: &str) -> String {
         let (english, chinese) = match limit {
             ClientLimit::RequestsPerMinute => ("requests/min", "次/分"),
             ClientLimit::RequestsPerDay => ("requests/day", "次/日"),
@@ -147,8 +147,8 @@ impl Language {
             ClientLimit::CostPerMonth => ("USD/month", "美元/月"),
         };
         match self {
-            Self::English => format!("{most} {english}"),
-            Self::TraditionalChinese => format!("{most} {chinese}"),
+            Self::English => format!("{amount} {english}"),
+            Self::TraditionalChinese => format!("{amount} {chinese}"),
         }
     }
 

@@ -14,8 +14,8 @@ translations! {
     switched_on = "on", "開啟";
     switched_off = "off", "關閉";
     on_or_off = "On or off", "開啟或關閉";
-    from_to(least: &str, most: &str) = "{least} to {most}", "{least} 到 {most}";
-    up_to_or_empty(most: &str, empty: &str) = "up to {most}; empty: {empty}", "最多 {most}；留空：{empty}";
+    from_to(min: &str, max: &str) = "{min} to {max}", "{min} 到 {max}";
+    up_to_or_empty(max: &str, empty: &str) = "up to {max}; blank: {empty}", "最多 {max}；留空：{empty}";
     write_whole_number(bounds: &str) = "Enter a whole number: {bounds}", "請輸入整數：{bounds}";
     write_value(expected: &str) = "Enter: {expected}", "請輸入：{expected}";
     write_value_like(bounds: &str, example: &str) = "Enter {bounds}, for example “{example}”", "請輸入 {bounds}，例如「{example}」";

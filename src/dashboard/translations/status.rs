@@ -7,8 +7,8 @@ translations! {
     cannot_serve = "Cannot serve requests", "服務中斷";
     no_keys_title = "No upstream keys yet", "還沒有上游金鑰";
     keys_usable(usable: &str, keys: &str) = "{usable} of {keys} upstream keys are usable", "{keys} 個上游金鑰中有 {usable} 個可用";
-    address_throttled = "Google is limiting this server's IP address, so no key works; next attempt", "Google 正在限制此伺服器的 IP 位址（與金鑰無關），下次嘗試：";
-    next_key_ready = "next key ready", "最快恢復：";
+    address_throttled = "Google is limiting this server's IP address, so no key works; next attempt", "Google 正在限制此伺服器的 IP 位址（與金鑰無關），下次嘗試於";
+    next_key_ready = "next key ready", "最快恢復於";
     upstream_key = "Key", "金鑰";
     until_changed = "needs action", "需手動處理";
     until_when = "Recovery", "恢復時間";

@@ -220,6 +220,7 @@ translations! {
     shown_by = "Evidence", "依據";
     this_request = "this request", "此請求";
     state_since = "Since", "開始於";
+    cooldown_ends = "ends", "恢復於";
     state_ends = "Ends", "結束時間";
     next_check_heading = "Next check", "下次檢查";
     ends_never = "Never", "不會結束";
@@ -229,7 +230,7 @@ translations! {
     reason = "Reason", "原因";
     quota_windows = "Quota windows", "配額週期";
     quota_windows_hint = "Counted by this server for all keys of the project, by Google's minute and day. Usage by other programs is not included.", "由本伺服器依 Google 的分鐘與日統計，涵蓋專案的所有金鑰，不含其他程式的用量。";
-    day_resets = "The daily counts reset", "每日計數重設：";
+    day_resets = "The daily counts reset", "每日計數重設於";
     none_allowed = "no quota", "沒有配額";
     no_windows = "No usage today, and no known limits.", "今日沒有用量，也沒有已知上限。";
     of_this_key = "this key, all models", "此金鑰的所有模型";
@@ -329,7 +330,7 @@ impl Language {
     }
 
     pub fn keys_cleared(self, count: usize) -> String {
-        self.keys_done(count, "available again: cooldowns cleared", "已清除冷卻：")
+        self.keys_done(count, "available again: cooldowns cleared", "已清除冷卻")
     }
 
     pub fn keys_changed(self, count: usize) -> String {

@@ -192,7 +192,7 @@ fn state(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
     html! {
         p.state {
             (key_labels::state_badge(language, kind))
-            @if let Some(cooldown) = current_cooldown { strong { (until(context, cooldown.until, context.now)) } }
+            @if let Some(cooldown) = current_cooldown { strong { (language.cooldown_ends()) " " (until(context, cooldown.until, context.now)) } }
         }
         p.muted { (key_labels::state_description(language, kind)) }
         dl.facts {

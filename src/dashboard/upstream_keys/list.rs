@@ -486,7 +486,7 @@ fn state_cell(context: &PageContext, row: &DashboardKey, key_status: Option<&Key
         span.lines {
             span.state {
                 (key_labels::state_badge(language, kind))
-                @if let Some(cooldown) = current_cooldown { span.small { (until(context, cooldown.until, context.now)) } }
+                @if let Some(cooldown) = current_cooldown { span.small { (language.cooldown_ends()) " " (until(context, cooldown.until, context.now)) } }
             }
             @match kind {
                 KeyStatusKind::PartlyCoolingDown | KeyStatusKind::CoolingDown => {

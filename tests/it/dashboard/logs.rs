@@ -31,8 +31,8 @@ async fn a_request_is_found_by_its_filters_and_explained() {
     for _ in 0..3 {
         pool.generate().await;
     }
-    let wrong = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
-    assert_eq!(wrong.send().await.unwrap().status(), 400);
+    let invalid = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
+    assert_eq!(invalid.send().await.unwrap().status(), 400);
     pool.finished_rows(4).await;
 
     let all = listed(&admin.get_page("/logs").await);
@@ -51,8 +51,8 @@ async fn a_request_is_found_by_its_filters_and_explained() {
         assert_eq!(page.contains("No request matches"), found == 0, "{query}");
         assert!(page.contains("Clear filters"), "{query}");
     }
-    let misread = admin.get_page("/logs?since=yesterday").await;
-    assert!(misread.contains("Ignored invalid filters: Since"));
+    let ignored = admin.get_page("/logs?since=yesterday").await;
+    assert!(ignored.contains("Ignored invalid filters: Since"));
 
     let failed = &listed(&admin.get_page("/logs?outcome=client_error").await)[0];
     let page = admin.get_page(failed).await;
@@ -114,23 +114,26 @@ async fn selected_columns_are_stored() {
 async fn live_updates_contain_finished_requests_that_match() {
     let pool = TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await;
     let admin = AdminClient::sign_in(&pool).await;
-    let watch = admin.request(Method::GET, "/logs/live?outcome=success");
-    let mut watch = watch.send().await.unwrap();
-    assert_eq!(watch.status(), 200);
+    let live = admin.request(Method::GET, "/logs/live?outcome=success");
+    let mut live = live.send().await.unwrap();
+    assert_eq!(live.status(), 200);
 
-    let wrong = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
-    wrong.send().await.unwrap();
+    let invalid = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
+    invalid.send().await.unwrap();
     pool.generate().await;
     let rows = pool.finished_rows(2).await;
 
-    let mut seen = String::new();
-    while !seen.contains("</tr>") {
-        let chunk = watch.chunk().await.unwrap().unwrap();
-        seen.push_str(&String::from_utf8_lossy(&chunk));
+    let mut received = String::new();
+    while !received.contains("</tr>") {
+        let chunk = live.chunk().await.unwrap().unwrap();
+        received.push_str(&String::from_utf8_lossy(&chunk));
     }
-    assert!(seen.contains("event: row"), "{seen}");
-    assert!(seen.contains(&format!("row-{}", rows[1].id)), "{seen}");
-    assert!(!seen.contains(&rows[0].id.to_string()), "{seen}");
+    assert!(received.contains("event: row"), "{received}");
+    assert!(
+        received.contains(&format!("row-{}", rows[1].id)),
+        "{received}"
+    );
+    assert!(!received.contains(&rows[0].id.to_string()), "{received}");
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn selected_keys_are_deleted_and_restored_in_a_browser() {
     browser.open("/upstream-keys?sort=-label").await;
 
     browser.click("[data-select-all]").await;
-    browser.wait_for_text("50 chosen").await;
+    browser.wait_for_text("50 selected").await;
     browser.click("Delete…").await;
     browser.wait_for_text("key-071").await;
     browser.wait_for_text("and 38 more").await;
@@ -279,8 +279,8 @@ async fn the_live_updates_of_a_finished_job_end_and_a_reconnect_gets_204() {
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.get_page("/upstream-keys").await;
     let test = [("action", "test"), ("scope", "all"), ("confirmed", "1")];
-    let begun = admin.submit("/upstream-keys/bulk", &test).await;
-    let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
+    let started = admin.submit("/upstream-keys/bulk", &test).await;
+    let job = started.headers()[LOCATION].to_str().unwrap().to_owned();
     let live = format!("{job}/live");
 
     let message = admin.request(Method::GET, &live).send().await.unwrap();
@@ -301,8 +301,8 @@ async fn a_server_stop_ends_the_live_updates_of_a_job_and_its_page_reports_the_i
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.get_page("/upstream-keys").await;
     let test = [("action", "test"), ("scope", "all"), ("confirmed", "1")];
-    let begun = admin.submit("/upstream-keys/bulk", &test).await;
-    let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
+    let started = admin.submit("/upstream-keys/bulk", &test).await;
+    let job = started.headers()[LOCATION].to_str().unwrap().to_owned();
     assert!(job.starts_with(JOBS), "{job}");
     let page = admin.get_page(&job).await;
     assert!(page.contains("Test of 1 upstream key"), "{page}");

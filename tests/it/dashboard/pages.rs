@@ -66,7 +66,7 @@ async fn every_page_is_accessible() {
         return;
     };
     browser.sign_in().await;
-    look_through(&pool, &browser, "en").await;
+    examine(&pool, &browser, "en").await;
 }
 
 #[tokio::test]
@@ -80,11 +80,11 @@ async fn every_page_is_accessible_in_chinese() {
         return;
     };
     browser.sign_in().await;
-    look_through(&pool, &browser, "zh").await;
+    examine(&pool, &browser, "zh").await;
 }
 
-async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
-    let mut wrong = Vec::new();
+async fn examine(pool: &TestPool, browser: &Browser, language: &str) {
+    let mut problems = Vec::new();
     let request = format!("/logs/{}", pool.rows().await[0].id);
     for path in PAGES.iter().copied().chain([request.as_str()]) {
         browser.open(path).await;
@@ -96,7 +96,7 @@ async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
                 .screenshot(&format!("{name}-desk-{theme}-{language}"))
                 .await;
             let violations = browser.accessibility_violations().await;
-            wrong.extend(
+            problems.extend(
                 violations
                     .into_iter()
                     .map(|message| format!("{path} {theme}: {message}")),
@@ -106,15 +106,15 @@ async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
                 .screenshot(&format!("{name}-phone-{theme}-{language}"))
                 .await;
             if !browser.fits_window().await {
-                wrong.push(format!("{path} is wider than a phone"));
+                problems.push(format!("{path} is wider than a phone"));
             }
         }
         let complaints = browser.console_errors().await;
-        wrong.extend(
+        problems.extend(
             complaints
                 .into_iter()
                 .map(|message| format!("{path}: {message}")),
         );
     }
-    assert_eq!(wrong, [""; 0], "{}", wrong.join("\n"));
+    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
 }

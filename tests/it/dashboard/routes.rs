@@ -105,13 +105,13 @@ async fn no_page_contains_a_secret() {
     let pool = pool().await;
     let admin = AdminClient::sign_in(&pool).await;
     let request = format!("/logs/{}", pool.finished_rows(1).await[0].id);
-    let mut shown = 0;
+    let mut page_count = 0;
 
     // Live streams never end, and contain only data of their page.
     let paths = paths().into_iter().filter(|path| !path.ends_with("/live"));
     for path in paths.chain([request, "/login".to_owned()]) {
         let answer = admin.request(Method::GET, &path).send().await.unwrap();
-        shown += usize::from(answer.status() == 200);
+        page_count += usize::from(answer.status() == 200);
         let headers = format!("{:?}", answer.headers());
         let page = answer.text().await.unwrap();
         for secret in [UPSTREAM_KEY, CLIENT_KEY, PASSWORD, "$argon2id$"] {
@@ -119,7 +119,10 @@ async fn no_page_contains_a_secret() {
             assert!(!headers.contains(secret), "{path}");
         }
     }
-    assert!(shown > 15, "{shown} pages were shown");
+    assert!(
+        page_count > 15,
+        "only {page_count} pages responded with 200"
+    );
 }
 
 #[tokio::test]
@@ -187,9 +190,9 @@ async fn dump(db: &SqlitePool) -> Vec<String> {
         let (name, columns): (String, String) = (table.get("name"), table.get("columns"));
         let columns = columns.replace("\"|\"", "'|'");
         let sql = format!("SELECT '{name}: ' || {columns} FROM \"{name}\"");
-        let mut found: Vec<String> = sqlx::query_scalar(&sql).fetch_all(db).await.unwrap();
-        found.sort();
-        rows.append(&mut found);
+        let mut rows_of_table: Vec<String> = sqlx::query_scalar(&sql).fetch_all(db).await.unwrap();
+        rows_of_table.sort();
+        rows.append(&mut rows_of_table);
     }
     assert!(rows.iter().any(|row| row.starts_with("client_keys: ")));
     rows

@@ -80,8 +80,8 @@ async fn pasted_keys_are_shown_masked_and_added_after_confirmation() {
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    let wrong = admin.submit(&preview, &[("priority", "high")]).await;
-    assert_eq!(wrong.status(), 422);
+    let invalid = admin.submit(&preview, &[("priority", "high")]).await;
+    assert_eq!(invalid.status(), 422);
     let job = target(&admin.submit(&preview, &[("project", "team")]).await);
     let page = admin.get_page(&job).await;
     assert!(
@@ -235,9 +235,9 @@ async fn the_page_of_a_key_shows_the_reason_of_its_state_and_tests_and_edits_it(
 
     admin.get_page("/upstream-keys/1/edit").await;
     let edit = "/upstream-keys/1/edit";
-    let wrong = [("label", "first"), ("priority", "0"), ("weight", "0")];
-    assert_eq!(admin.submit(edit, &wrong).await.status(), 422);
-    let right = [
+    let invalid = [("label", "first"), ("priority", "0"), ("weight", "0")];
+    assert_eq!(admin.submit(edit, &invalid).await.status(), 422);
+    let valid = [
         ("label", "first"),
         ("project", "team"),
         ("billing", "paid"),
@@ -247,7 +247,7 @@ async fn the_page_of_a_key_shows_the_reason_of_its_state_and_tests_and_edits_it(
         ("enabled", "on"),
     ];
     assert_eq!(
-        target(&admin.submit(edit, &right).await),
+        target(&admin.submit(edit, &valid).await),
         "/upstream-keys/1"
     );
     let page = admin.get_page("/upstream-keys/1").await;
@@ -296,10 +296,10 @@ async fn a_key_that_is_cooling_down_is_listed_with_its_model_and_end() {
         ("back", "/upstream-keys/1"),
     ];
     target(&admin.submit("/upstream-keys/bulk", &clear).await);
-    let glance = pool
+    let summary = pool
         .app
         .keys
         .lock()
         .key_status_summary(UpstreamKeyId(1), clock::now());
-    assert_eq!(glance.unwrap().kind.name(), "ready");
+    assert_eq!(summary.unwrap().kind.name(), "ready");
 }
