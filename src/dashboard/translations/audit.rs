@@ -13,7 +13,6 @@ translations! {
     audit_name = "Name", "名稱";
     audit_act = "Same operation", "同一次操作";
     audit_details = "Before → after", "變更前 → 變更後";
-    audit_only(what: &str) = "Only {what}", "只顯示 {what}";
     any_action = "any", "不限";
     nothing_done = "No changes yet", "還沒有任何變更";
     nothing_done_text = "Every change made in the dashboard or on the command line is listed here with its time, admin and IP address.", "在管理介面或命令列所做的每項變更都會列在這裡，包含時間、管理者與 IP 位址。";

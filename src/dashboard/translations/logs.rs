@@ -67,7 +67,6 @@ translations! {
     more_filters = "More filters", "更多篩選";
     time_hint = "A time in your time zone such as 2026-11-22T16:00, or an age such as 90m, 24h or 7d", "您時區的時間，例如 2026-11-22T16:00；或距今多久，例如 90m、24h、7d";
     status_hint = "For example 429 or 5xx", "例如 429 或 5xx";
-    exact_hint = "Exact value", "完整的值";
     filters_active = "Filters", "篩選條件";
     remove_filter(name: &str) = "Remove the filter {name}", "移除篩選：{name}";
     filter_by(name: &str, value: &str) = "Only {name}: {value}", "只顯示{name}：{value}";
@@ -115,8 +114,6 @@ translations! {
     chosen_same_key(rule: &str) = "The previous attempt failed ({rule}), and no other key was ready, so this key was retried.", "前一次嘗試失敗（{rule}），且沒有其他可用金鑰，因此以同一金鑰重試。";
     chosen_for_check = "This is a check of this key.", "這是對此金鑰的檢查。";
     google_error = "Raw error (redacted)", "原始錯誤（已遮蔽敏感資訊）";
-    streamed_answer = "stream", "串流";
-    whole_answer = "complete", "完整";
     of_prompt = "part of the prompt", "屬於輸入的一部分";
     cost_unknown = "Unknown price for this model", "此模型的價格未知";
     still_running = "still running", "進行中";

@@ -71,5 +71,4 @@ translations! {
     rows_waiting(rows: &str) = "{rows} rows pending", "{rows} 筆待寫入";
     requests_in_flight = "Running requests", "處理中的請求";
     requests_queued = "Queued requests", "排隊中的請求";
-    see_failed = "Failed requests", "失敗的請求";
 }

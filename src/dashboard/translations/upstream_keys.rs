@@ -142,7 +142,6 @@ translations! {
     no_keys_selected = "No keys selected: select keys first, or apply to all that match", "請先勾選金鑰，或套用到所有符合的金鑰";
     unknown_action = "Unknown action", "沒有這種操作";
 
-    confirm = "Confirm", "確認";
     confirmation_expired = "Nothing was changed: the confirmation expired. These keys match now", "沒有任何變更：確認已過期。以下是目前符合的金鑰";
     delete_means = "Requests use other keys at once. Within 24 hours you can undo this; after that the secrets are erased. Log entries remain.", "請求會立即改用其他金鑰。24 小時內可復原，之後會清除密鑰內容。請求記錄會保留。";
     disable_means = "These keys are not used until they are enabled.", "重新啟用之前不會使用這些金鑰。";
@@ -170,7 +169,6 @@ translations! {
     job_back = "Back to the keys", "回到金鑰列表";
     job_continues = "You can leave this page: the job keeps running.", "您可以離開此頁，工作會繼續執行。";
     job_reload = "Reload to update the progress", "重新整理以更新進度";
-    results = "Results", "結果";
     result = "Result", "結果";
     result_accepted = "Valid", "有效";
     result_refused = "Rejected", "被拒絕";
@@ -257,7 +255,6 @@ translations! {
     no_check_rows = "The log entries of its checks are already deleted.", "檢查的記錄已刪除。";
     when = "Time", "時間";
     passed = "Passed", "通過";
-    changes = "Changes", "變更";
     about = "About this key", "關於此金鑰";
     tested_accepted(label: &str) = "{label} is valid", "{label} 有效";
     tested_refused(label: &str, why: &str) = "{label} was rejected: {why}", "{label} 被拒絕：{why}";
