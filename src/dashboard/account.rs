@@ -1,4 +1,4 @@
-//! `/account`: password, time zone, and where one is signed in.
+//! `/account`: password, time zone and sign-in sessions of the admin.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::storage::admins;
 use crate::storage::audit::Act;
 use crate::storage::sign_ins::{self, SignIn, SignInId};
 
-/// What is wrong with what was sent.
+/// The error message of each field.
 #[derive(Debug, Default)]
 struct AccountFormErrors {
     current: Option<String>,
@@ -45,7 +45,7 @@ pub struct ZoneForm {
 
 #[derive(Debug, Deserialize)]
 pub struct EndSignInForm {
-    /// `None`: all but this one.
+    /// `None`: all sessions except the current one.
     id: Option<i64>,
 }
 
@@ -59,7 +59,7 @@ pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<M
     ))
 }
 
-/// Changes the password, and ends what others may have begun with the old one.
+/// Changes the password and signs out all other sessions.
 pub async fn update_password(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -120,7 +120,7 @@ pub async fn update_zone(
     Ok(Redirect::to("/account").into_response())
 }
 
-/// Ends one sign-in, or all the others.
+/// Signs out one session, or all other sessions.
 pub async fn end_sign_ins(
     State(app): State<Arc<App>>,
     context: PageContext,

@@ -1,4 +1,4 @@
-//! `/audit`: everything that hands have changed, by whom and from where.
+//! `/audit`: every change made by admins, with its author and IP address.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::storage::audit::{self, Action, Actor, AuditFilter, ListedAct, ListedC
 use crate::storage::paging::{BidirectionalPage, PagePosition};
 
 const PATH: &str = "/audit";
-/// How many acts a page shows.
+/// Operations per page.
 const PAGE_SIZE: usize = 50;
 const ACTIONS: [Action; 11] = [
     Action::Create,
@@ -48,21 +48,21 @@ const SUBJECTS: [Subject; 6] = [
     Subject::Backup,
 ];
 
-/// The filters as they stand in the URL.
+/// The filters in the URL.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct AuditQuery {
     actor: String,
     action: String,
     subject: String,
-    /// Dates in the admin's zone, both included.
+    /// Dates in the admin's time zone, both inclusive.
     from: String,
     to: String,
-    /// The number of the subject.
+    /// The id of the subject.
     id: String,
-    /// What the subject was called.
+    /// The name of the subject.
     name: String,
-    /// What was changed in one act.
+    /// The operation whose changes are listed.
     revision: String,
     older: Option<i64>,
     newer: Option<i64>,
@@ -84,7 +84,7 @@ pub async fn show(
 }
 
 impl AuditQuery {
-    /// What of it can be understood.
+    /// The filter of all valid parameters.
     fn filter(&self, zone: &TimeZone) -> AuditFilter {
         let text = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let from = date(&self.from);
@@ -97,7 +97,7 @@ impl AuditQuery {
         let subject = SUBJECTS
             .into_iter()
             .find(|it| serialized_name(it) == self.subject);
-        // Only together with its kind is a thing found without reading everything.
+        // The index needs the kind of the subject; an id alone would scan the table.
         let is_named = subject.is_some_and(Subject::is_identified_by_name);
         AuditFilter {
             subject,
@@ -109,12 +109,12 @@ impl AuditQuery {
                 .find(|it| serialized_name(it) == self.action),
             since: from.and_then(start_of_day),
             until: until.and_then(start_of_day),
-            // 0 is of changes that belong to no act.
+            // 0 marks changes that belong to no operation.
             revision: self.revision.parse().ok().filter(|revision| *revision > 0),
         }
     }
 
-    /// The filters but for the place in the list.
+    /// The filters, without the position in the list.
     fn pairs(&self) -> [(&'static str, &str); 8] {
         [
             ("actor", &self.actor),
@@ -132,7 +132,7 @@ impl AuditQuery {
         self.pairs().iter().all(|(_, value)| value.is_empty())
     }
 
-    /// The same list with one more filter, or another value of it, or none where it is empty.
+    /// The URL of this list with one filter set, or removed if `value` is empty.
     fn with(&self, name: &str, value: &str) -> String {
         let pairs = self.pairs().map(|(known, old)| {
             let value = if known == name { value } else { old };
@@ -141,7 +141,7 @@ impl AuditQuery {
         href(PATH, &pairs)
     }
 
-    /// Another part of the same list.
+    /// The URL of another page of this list.
     fn page_url(&self, direction: &str, id: i64) -> String {
         let id = id.to_string();
         let pairs = self.pairs().into_iter().chain([(direction, id.as_str())]);
@@ -153,7 +153,7 @@ fn date(text: &str) -> Option<Date> {
     text.trim().parse().ok()
 }
 
-/// As the URL, the database and JSON have it.
+/// The name of a value in URLs, the database and JSON.
 fn serialized_name(value: &impl serde::Serialize) -> String {
     let name = serde_json::to_value(value);
     let name = name.as_ref().ok().and_then(|name| name.as_str());
@@ -220,7 +220,7 @@ fn filters(language: Language, query: &AuditQuery, actors: &[String]) -> Markup 
     }
 }
 
-/// The filters that no field of the form shows, and a way out of all.
+/// The filters without a form field, and a link that clears all filters.
 fn chips(language: Language, query: &AuditQuery) -> Markup {
     let hidden_filters = [
         ("id", language.audit_id(), &query.id),
@@ -297,7 +297,7 @@ fn row(context: &PageContext, query: &AuditQuery, act: &ListedAct) -> Markup {
     }
 }
 
-/// Every change of an act.
+/// The URL that lists every change of an operation.
 fn whole_act_url(change: &ListedChange) -> String {
     let revision = change.revision.to_string();
     let pairs = [
@@ -308,7 +308,7 @@ fn whole_act_url(change: &ListedChange) -> String {
     href(PATH, &pairs)
 }
 
-/// What was changed, by its name; leads to its page where it has one.
+/// The name of the changed subject, linked to its page if it has one.
 fn subject(language: Language, context: &PageContext, change: &ListedChange) -> Markup {
     let id = change.subject_id.unwrap_or_default();
     let is_gone = change.action == Action::Delete;

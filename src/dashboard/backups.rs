@@ -1,4 +1,4 @@
-//! `/backups`: make a copy of everything now, download it, delete it.
+//! `/backups`: create, download and delete backups of the database.
 
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::storage::backup::BackupStep;
 use crate::storage::backups::{self, Backup};
 use crate::storage::error::Error;
 
-/// How a browser knows that it is a file to be kept, and we that it is not to be compressed on its way.
+/// The type makes browsers save the file, and excludes it from compression.
 pub const FILE_TYPE: &str = "application/vnd.sqlite3";
 
 #[derive(Debug, Deserialize)]
@@ -44,7 +44,7 @@ pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<M
     Ok(view(&context, &app, &backups))
 }
 
-/// Begins a backup, and does not wait for it.
+/// Starts a backup without waiting for its end.
 pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redirect {
     let Some(progress) = app.backups.begin() else {
         let notice = Notice::failed(context.language.backup_already_running());
@@ -54,17 +54,19 @@ pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redire
     let (actor, now) = (context.actor(), clock::now());
     let mut run = BackupRun::new(app.clone());
     tokio::spawn(async move {
-        let made = backups::create(&app.db, &actor, now, &progress).await;
-        run.set_result(&made);
-        match &made {
-            Ok(backup) => tracing::info!(bytes = backup.bytes, "made the backup {}", backup.name),
+        let result = backups::create(&app.db, &actor, now, &progress).await;
+        run.set_result(&result);
+        match &result {
+            Ok(backup) => {
+                tracing::info!(bytes = backup.bytes, "created the backup {}", backup.name)
+            }
             Err(error) => tracing::error!("a backup failed: {error}"),
         }
     });
     Redirect::to("/backups")
 }
 
-/// Ends a backup when it is dropped: one that panics is not to keep others from being made.
+/// Reports the end of a backup when dropped, so that a panic does not block later backups.
 struct BackupRun {
     app: Arc<App>,
     failed: Option<String>,
@@ -72,12 +74,12 @@ struct BackupRun {
 
 impl BackupRun {
     fn new(app: Arc<App>) -> Self {
-        let failed = Some("it broke off".to_owned());
+        let failed = Some("the backup was interrupted".to_owned());
         Self { app, failed }
     }
 
-    fn set_result(&mut self, made: &Result<Backup, Error>) {
-        self.failed = made.as_ref().err().map(ToString::to_string);
+    fn set_result(&mut self, result: &Result<Backup, Error>) {
+        self.failed = result.as_ref().err().map(ToString::to_string);
     }
 }
 
@@ -87,7 +89,7 @@ impl Drop for BackupRun {
     }
 }
 
-/// Tells how far the backup is, and reloads the page when it is made.
+/// Streams the progress of the backup, and reloads the page at its end.
 pub async fn live(State(app): State<Arc<App>>, context: PageContext) -> impl IntoResponse {
     let updates = BackupUpdates {
         app: app.clone(),
@@ -98,7 +100,7 @@ pub async fn live(State(app): State<Arc<App>>, context: PageContext) -> impl Int
     stream_updates(&app, &context, updates)
 }
 
-/// Somebody who waits for a backup.
+/// The live updates of the page during a backup.
 struct BackupUpdates {
     app: Arc<App>,
     language: Language,
@@ -122,7 +124,7 @@ impl LiveUpdates for BackupUpdates {
     }
 }
 
-/// Asks for the password: whoever finds a browser open shall not carry the keys away.
+/// Requires the password, so that an unattended browser does not expose the keys.
 pub async fn confirm_download(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -157,7 +159,7 @@ pub async fn download(
     Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
 }
 
-/// Names of files may hold what a header may not.
+/// Replaces characters that a header value must not contain.
 fn ascii_file_name(name: &str) -> String {
     let plain = |char: char| {
         if char.is_ascii_graphic() && !"\"\\".contains(char) {
@@ -237,7 +239,7 @@ fn progress_card(language: Language, step: BackupStep) -> Markup {
     }
 }
 
-/// How far it is; sent again while it goes on.
+/// The progress; live updates replace it.
 fn progress(language: Language, step: BackupStep) -> Markup {
     html! {
         div.limit #backup-progress {

@@ -1,4 +1,4 @@
-//! What was changed on one thing, by whom and from where, as its page shows it.
+//! The table of changes on the page of one subject, with author and IP address.
 
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
@@ -13,7 +13,7 @@ use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::settings::definition;
 use crate::storage::audit::{Action, ListedChange, Subject};
 
-/// What a change says of one field: of what came only the value after, of what went only the one before.
+/// One field of a change: created fields have only `after`, deleted fields only `before`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FieldChange {
     pub field: String,
@@ -51,7 +51,7 @@ fn row(context: &PageContext, change: &ListedChange) -> Markup {
             td data-label=(language.what_changed()) {
                 span.lines {
                     span { (action_label(language, change.action)) }
-                    // The other acts are told by their word.
+                    // The label of every other action is sufficient.
                     @if change.action == Action::Update {
                         @for field_change in field_changes(language, &context.zone, change) { (field_change_line(&field_change)) }
                     }
@@ -61,7 +61,7 @@ fn row(context: &PageContext, change: &ListedChange) -> Markup {
     }
 }
 
-/// A field with what became of it.
+/// The label and both values of a changed field.
 pub fn field_change_line(field_change: &FieldChange) -> Markup {
     html! {
         span.small {
@@ -89,7 +89,7 @@ pub fn action_label(language: Language, action: Action) -> &'static str {
     }
 }
 
-/// What a change says, field by field.
+/// The changed fields of a change.
 pub fn field_changes(
     language: Language,
     zone: &TimeZone,
@@ -107,7 +107,7 @@ pub fn field_changes(
                 formatter.update(field, before, after, &mut all);
             }
         }
-        // Nothing came or went: the word says it all.
+        // No field was created or deleted: the action's label is sufficient.
         (Some(_), Some(_)) | (None, None) => {}
         (Some(removed), None) => {
             let values = formatter.values(removed, &change.name);
@@ -129,7 +129,7 @@ pub fn field_changes(
     all
 }
 
-/// A setting's values as its page has them; `None` for one that is no more.
+/// The formatted values of a setting; `None` for a setting that no longer exists.
 fn setting_change(language: Language, change: &ListedChange) -> Option<FieldChange> {
     let definition = definition(&change.name)?;
     let value = |json: &Option<Value>| {
@@ -143,14 +143,14 @@ fn setting_change(language: Language, change: &ListedChange) -> Option<FieldChan
     })
 }
 
-/// Puts values into words.
+/// Formats the values of a change.
 struct ChangeFormatter<'a> {
     language: Language,
     zone: &'a TimeZone,
 }
 
 impl ChangeFormatter<'_> {
-    /// Objects are told by what differs within them.
+    /// Objects are compared field by field.
     fn update(
         &self,
         field: &str,
@@ -175,7 +175,7 @@ impl ChangeFormatter<'_> {
         });
     }
 
-    /// The fields of something that is there as a whole; what is empty is not worth a word, nor is the name once more.
+    /// All fields of a created or deleted subject, except empty fields and the name.
     fn values<'a>(
         &'a self,
         object: &'a Value,
@@ -188,7 +188,7 @@ impl ChangeFormatter<'_> {
         })
     }
 
-    /// `None`: there is nothing.
+    /// `None`: there is no value.
     fn text(&self, field: &str, value: Option<&Value>) -> Option<String> {
         match value? {
             Value::Null => None,
@@ -215,7 +215,7 @@ impl ChangeFormatter<'_> {
     }
 }
 
-/// What a field of a change is called; those of which nobody knows are called as in the JSON.
+/// The label of a field; an unknown field is labelled by its JSON name.
 fn field_label(language: Language, field: &str) -> &str {
     match field {
         "name" => language.client_key_name(),
@@ -256,7 +256,7 @@ mod tests {
     use crate::storage::audit::Subject;
 
     #[test]
-    fn an_update_is_told_field_by_field() {
+    fn an_update_is_listed_field_by_field() {
         let change = ListedChange {
             id: 1,
             at: Timestamp::from_millis(0),
@@ -284,7 +284,10 @@ mod tests {
             let field_changes = field_changes(Language::English, &TimeZone::UTC, change);
             field_changes.iter().map(line).collect::<Vec<_>>()
         };
-        assert_eq!(lines(&change), ["Requests at once: – → 2", "Note: – → new"]);
+        assert_eq!(
+            lines(&change),
+            ["Concurrent requests: – → 2", "Note: – → new"]
+        );
         let deletion = ListedChange {
             action: Action::Delete,
             before: Some(json!({"name": "alice", "last4": "wxyz", "note": ""})),

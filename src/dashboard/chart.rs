@@ -1,5 +1,5 @@
-//! Charts as SVG made here: they follow the theme by classes, tell values on hover, and have a table for whoever reads
-//! them otherwise.
+//! Charts as server-rendered SVG: CSS classes set theme colours, bins show their values on hover, and a table contains
+//! the same values for screen readers.
 
 use std::fmt::Write as _;
 
@@ -7,52 +7,55 @@ use maud::{Markup, html};
 
 use crate::dashboard::translations::Language;
 
-/// How high a plot is, in its own units; it is stretched to its place.
+/// The height of a plot in SVG units; CSS scales it.
 const HEIGHT: f64 = 100.0;
-/// How wide a bin is, in the same units.
+/// The width of a bin in SVG units.
 const BIN: f64 = 10.0;
 
-/// A series of values, one for each bin.
+/// A series with one value per bin.
 #[derive(Debug)]
 pub struct Series<'a> {
     pub name: &'a str,
-    /// Which colour, from 1 to 6.
+    /// The colour number, from 1 to 6.
     pub colour: u8,
-    /// `None`: nothing was measured.
+    /// `None`: no measurement.
     pub values: Vec<Option<f64>>,
 }
 
-/// What a chart shows.
+/// The content of a chart.
 pub struct Chart<'a> {
     pub title: &'a str,
-    /// All together, beside the title.
+    /// The total, beside the title.
     pub total: String,
-    /// What each bin is called: short for the axis, and exact.
+    /// Each bin's short label for the axis, and its exact label.
     pub bins: Vec<(String, String)>,
     pub series: Vec<Series<'a>>,
-    /// How a value is written, with its unit.
+    /// Formats a value with its unit.
     pub unit: fn(f64) -> String,
 }
 
-/// How series are drawn.
+/// How the series are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChartKind {
-    /// On top of each other: their sum is of interest.
+    /// Stacked bars, for values with a meaningful sum.
     Stacked,
     Lines,
 }
 
-/// A count as it is drawn; below zero there is nothing to count.
-#[expect(clippy::cast_precision_loss, reason = "what is drawn needs no more")]
+/// A count as a plot value; negative counts become 0.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "drawing needs no higher precision"
+)]
 pub fn value(count: impl TryInto<u64>) -> f64 {
     count.try_into().unwrap_or(0) as f64
 }
 
-/// The count behind a value, to be written.
+/// The count of a plot value, for texts.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "counts are not negative, and small"
+    reason = "counts are small and not negative"
 )]
 pub fn count(value: f64) -> u64 {
     value.round() as u64
@@ -105,7 +108,7 @@ fn plot(kind: ChartKind, chart: &Chart, top: f64) -> Markup {
     }
 }
 
-/// One bin: what is drawn for it, and a place to point at that tells its values.
+/// One bin: its bars, and a hover area whose tooltip contains the values.
 fn bin(kind: ChartKind, chart: &Chart, index: usize, top: f64) -> Markup {
     let left = BIN * float(index);
     let mut base = HEIGHT;
@@ -127,7 +130,7 @@ fn bin(kind: ChartKind, chart: &Chart, index: usize, top: f64) -> Markup {
     }
 }
 
-/// A line through the middles of the bins, with a gap where nothing was measured.
+/// A line through the bin centres, with a gap at bins without a measurement.
 fn polyline(series: &Series, top: f64) -> Markup {
     let mut path = String::new();
     let mut is_drawing = false;
@@ -140,7 +143,7 @@ fn polyline(series: &Series, top: f64) -> Markup {
         let command = if is_drawing { 'L' } else { 'M' };
         let _ = write!(path, "{command}{x} {}", rounded(y));
         if !is_drawing {
-            // A point by itself is seen as one.
+            // A zero-length segment makes a single point visible.
             path.push_str("h0.01");
         }
         is_drawing = true;
@@ -154,7 +157,7 @@ fn swatch(colour: u8) -> Markup {
     }
 }
 
-/// The values of a bin in words.
+/// The values of a bin as text.
 fn tooltip(chart: &Chart, index: usize) -> String {
     let mut text = chart.bins[index].1.clone();
     for series in &chart.series {
@@ -198,7 +201,7 @@ fn highest(kind: ChartKind, series: &[Series]) -> f64 {
     (0..bins).map(of_bin).fold(0.0, f64::max)
 }
 
-/// A number for the top of the axis that is easy to read: 1, 2 or 5 with zeros.
+/// A round maximum for the axis: 1, 2 or 5 times a power of ten.
 fn nice_top(highest: f64) -> f64 {
     if highest <= 0.0 {
         return 1.0;
@@ -215,7 +218,7 @@ fn scaled(value: f64, top: f64) -> f64 {
     value / top * HEIGHT
 }
 
-/// Hundredths are finer than any screen.
+/// Rounds to hundredths, finer than any screen.
 fn rounded(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_draws_each_bin_and_tells_its_values() {
+    fn a_chart_contains_each_bin_with_its_values() {
         let chart = Chart {
             title: "Requests",
             total: "5".to_owned(),

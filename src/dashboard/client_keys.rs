@@ -1,4 +1,4 @@
-//! `/client-keys`: what programs show to be served.
+//! `/client-keys`: the keys that clients authenticate with.
 
 pub mod change;
 pub mod detail;
@@ -26,19 +26,19 @@ use crate::pool::money::usd;
 use crate::storage::client_keys::{self, ListedClientKey};
 use crate::storage::client_usage::{self, ClientKeyUsage};
 
-/// How many keys a page shows.
+/// Keys per page.
 const PAGE_SIZE: usize = 100;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ClientKeyListQuery {
-    /// What its name, note, tags or last four characters hold.
+    /// Text in the name, note, tags or last four characters.
     q: String,
-    /// From 0 on.
+    /// Counted from 0.
     page: usize,
 }
 
-/// All keys in use, by name.
+/// The list of client keys, by name.
 pub async fn show(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -155,7 +155,7 @@ fn row(context: &PageContext, key: &ListedClientKey, today: ClientKeyUsage) -> M
     }
 }
 
-/// Whether the key is served now.
+/// A badge with the key's state: enabled, disabled or expired.
 pub fn state_badge(context: &PageContext, key: &ListedClientKey) -> Markup {
     let language = context.language;
     match key.expires_at {
@@ -165,7 +165,7 @@ pub fn state_badge(context: &PageContext, key: &ListedClientKey) -> Markup {
     }
 }
 
-/// The limits that are set, one a line.
+/// The limits of the key, one per line.
 fn limits(language: Language, limits: &ClientLimits) -> Markup {
     let set = ClientLimit::ALL
         .into_iter()
@@ -179,7 +179,7 @@ fn limits(language: Language, limits: &ClientLimits) -> Markup {
     }
 }
 
-/// How much of a limit, as its unit is written.
+/// An amount in the unit of the limit.
 pub fn limit_amount(limit: ClientLimit, amount: u64) -> String {
     match limit {
         ClientLimit::CostPerMonth => usd(amount),
@@ -191,7 +191,7 @@ pub fn limit_amount(limit: ClientLimit, amount: u64) -> String {
     }
 }
 
-/// Per cent, never rounded up to all or down to nothing.
+/// A percentage that rounding never turns into 100 % or 0 %.
 pub fn percentage(part: i64, whole: i64) -> Markup {
     let text = match (part, whole) {
         (_, 0) => "–".to_owned(),
@@ -210,12 +210,12 @@ fn last_used(context: &PageContext, at: Option<Timestamp>) -> Markup {
     }
 }
 
-/// The page of a key.
+/// The path of a key's page.
 fn page_of(id: ClientKeyId) -> String {
     format!("/client-keys/{}", id.0)
 }
 
-/// The key that a path names.
+/// The key id in a path.
 fn parse_id(path: &str) -> Result<ClientKeyId, Error> {
     let id = path.parse().map(ClientKeyId);
     id.map_err(|_| Error::NotFound(format!("client key {path}")))
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_all_is_told_to_be_all() {
+    fn only_a_complete_share_is_shown_as_100_percent() {
         for (part, whole, expected) in [
             (0, 0, "–"),
             (0, 5, "0.0%"),

@@ -1,4 +1,4 @@
-//! What several pages share: badge, time, number, field, pager. No query, no route.
+//! Components shared by several pages: badge, time, number, field, pager.
 
 use jiff::tz::TimeZone;
 use maud::{Markup, PreEscaped, Render, html};
@@ -7,11 +7,11 @@ use crate::clock::Timestamp;
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::{Language, grouped};
 
-/// What a state means for whoever looks.
+/// The severity of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Good,
-    /// It will be good again by itself.
+    /// Recovers automatically.
     Wait,
     Bad,
     Quiet,
@@ -30,12 +30,12 @@ impl Tone {
     }
 }
 
-/// A word with a mark in the colour of its tone; the shape of the mark tells it, too.
+/// A label with a mark whose colour and shape show the tone.
 pub fn badge(tone: Tone, label: &str) -> Markup {
     html! { span.badge.(tone.class()) { (mark(tone)) (label) } }
 }
 
-/// The mark of a tone: a different shape for each, so that nobody has to tell colours apart.
+/// The mark of a tone. Each tone has its own shape, for readers who cannot distinguish the colours.
 pub fn mark(tone: Tone) -> Markup {
     html! {
         svg.mark.(tone.class()) viewBox="0 0 10 10" width="10" height="10" aria-hidden="true" {
@@ -50,20 +50,20 @@ pub fn mark(tone: Tone) -> Markup {
     }
 }
 
-/// A moment in the visitor's zone, to the second; exact on hover.
+/// A moment in the admin's time zone, to the second; exact on hover.
 pub fn moment(context: &PageContext, at: Timestamp) -> Markup {
     let text = clock_text(&context.zone, at, context.now);
     html! { time datetime=(at.to_rfc3339()) title=(exact(&context.zone, at)) { (text) } }
 }
 
-/// How long until `at`; counts down where JavaScript is on.
+/// The time left until `at`; JavaScript counts it down.
 pub fn until(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
     let language = context.language;
     let left = at - now;
     let text = if left.is_zero() {
         language.now_due().to_owned()
     } else {
-        // As the script has it: what has begun counts as a whole second.
+        // Rounded up to whole seconds, like the countdown script.
         language.in_span(
             &language.span(
                 left.as_millis()
@@ -78,7 +78,7 @@ pub fn until(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
     }
 }
 
-/// How long ago `at` was.
+/// The time since `at`.
 pub fn ago(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
     let language = context.language;
     let seconds = (now - at).as_secs();
@@ -90,14 +90,14 @@ pub fn ago(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at.to_rfc3339()) title=(exact(&context.zone, at)) { (text) } }
 }
 
-/// As in `2026-11-22 16:00:03.120 +08 (Asia/Taipei)`.
+/// For example `2026-11-22 16:00:03.120 +08 (Asia/Taipei)`.
 pub fn exact(zone: &TimeZone, at: Timestamp) -> String {
     let zoned = at.to_jiff().to_zoned(zone.clone());
     let name = zone.iana_name().unwrap_or("UTC");
     format!("{} ({name})", zoned.strftime("%Y-%m-%d %H:%M:%S%.3f %:z"))
 }
 
-/// The time of day, with the date where it is another one than now's.
+/// The time of day, with the date unless it is today.
 fn clock_text(zone: &TimeZone, at: Timestamp, now: Timestamp) -> String {
     let at = at.to_jiff().to_zoned(zone.clone());
     let now = now.to_jiff().to_zoned(zone.clone());
@@ -111,12 +111,12 @@ fn clock_text(zone: &TimeZone, at: Timestamp, now: Timestamp) -> String {
     at.strftime(format).to_string()
 }
 
-/// A whole number with its thousands set apart; below zero there is nothing to count.
+/// A whole number with thousands separators; negative numbers become 0.
 pub fn number(number: impl TryInto<u64>) -> String {
     grouped(number.try_into().unwrap_or(0))
 }
 
-/// As in `950 ms`, `1.25 s`, `3 min 20 s`.
+/// For example `950 ms`, `1.25 s`, `3 min 20 s`.
 pub fn duration_ms(language: Language, millis: u64) -> String {
     match millis {
         0..1_000 => format!("{millis} ms"),
@@ -126,12 +126,12 @@ pub fn duration_ms(language: Language, millis: u64) -> String {
     }
 }
 
-/// As in `812 B`, `1.5 KiB`, `20 MiB`.
+/// For example `812 B`, `1.5 KiB`, `20 MiB`.
 pub fn bytes(bytes: u64) -> String {
     scaled(bytes, 1_024, &["B", "KiB", "MiB", "GiB", "TiB"], " ")
 }
 
-/// As in `950`, `1.5K`, `20M`; the whole number belongs into a title.
+/// For example `950`, `1.5K`, `20M`; callers put the exact number into a tooltip.
 pub fn tokens(tokens: u64) -> String {
     scaled(tokens, 1_000, &["", "K", "M", "B", "T"], "")
 }
@@ -153,16 +153,13 @@ fn scaled(number: u64, step: u64, units: &[&str], between: &str) -> String {
         .to_owned()
 }
 
-/// What something cost, as rows and sums have it.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "dollars are shown, not added up"
-)]
+/// A cost in nano-dollars as dollars.
+#[expect(clippy::cast_precision_loss, reason = "dollars are only displayed")]
 pub fn dollars(nano_usd: i64) -> String {
     usd(nano_usd as f64 / 1e9)
 }
 
-/// Dollars with as many places as small sums need: `$12.30`, `$0.0042`.
+/// Dollars, with more decimals for small amounts: `$12.30`, `$0.0042`.
 pub fn usd(dollars: f64) -> String {
     if dollars == 0.0 || dollars >= 1.0 {
         format!("${dollars:.2}")
@@ -173,7 +170,7 @@ pub fn usd(dollars: f64) -> String {
     }
 }
 
-/// A path with a query; empty values are left out.
+/// A path with a query; empty values are omitted.
 pub fn href(path: &str, query: &[(&str, &str)]) -> String {
     let mut url = path.to_owned();
     let mut mark = '?';
@@ -187,7 +184,7 @@ pub fn href(path: &str, query: &[(&str, &str)]) -> String {
     url
 }
 
-/// Percent-encodes what a value in a query may not hold.
+/// Percent-encodes a value for a query.
 fn encode(value: &str, url: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for byte in value.bytes() {
@@ -201,7 +198,7 @@ fn encode(value: &str, url: &mut String) {
     }
 }
 
-/// A field of a form: `input` is the control, whose id is `id`. A message says how to mend what was wrong.
+/// A form field: `input` is the control with the id `id`; `error` explains how to correct its value.
 pub fn field(
     id: &str,
     label: &str,
@@ -219,7 +216,7 @@ pub fn field(
     }
 }
 
-/// A drop-down list of `(value, words)`.
+/// A drop-down list of `(value, label)`.
 pub fn select(id: &str, name: &str, selected_value: &str, choices: &[(&str, &str)]) -> Markup {
     html! {
         select #(id) name=(name) {
@@ -230,7 +227,7 @@ pub fn select(id: &str, name: &str, selected_value: &str, choices: &[(&str, &str
     }
 }
 
-/// Newer and older rows; a link that is missing leads nowhere, and is shown so.
+/// Links to newer and older rows; a missing link is shown as disabled.
 pub fn pager(language: Language, newer: Option<&str>, older: Option<&str>) -> Markup {
     let link = |target: Option<&str>, rel: &str, label: &str| {
         html! {
@@ -251,7 +248,7 @@ pub fn pager(language: Language, newer: Option<&str>, older: Option<&str>) -> Ma
     }
 }
 
-/// What to do where there is nothing to show.
+/// A message and an action for an empty page.
 pub fn empty_state(title: &str, text: &str, action: Markup) -> Markup {
     html! {
         div.empty {
@@ -262,12 +259,12 @@ pub fn empty_state(title: &str, text: &str, action: Markup) -> Markup {
     }
 }
 
-/// A box with a heading.
+/// A card with a heading.
 pub fn card(title: &str, content: Markup) -> Markup {
     html! { section.card { h2 { (title) } (content) } }
 }
 
-/// A number with its name, and what it compares with.
+/// A number with its name and a note beside it.
 pub fn stat(name: &str, value: impl Render, beside: impl Render) -> Markup {
     html! {
         div.stat {
@@ -277,7 +274,7 @@ pub fn stat(name: &str, value: impl Render, beside: impl Render) -> Markup {
     }
 }
 
-/// Links of which one is where we are: `(target, words, is here)`.
+/// Tabs as links: `(target, label, is current)`.
 pub fn tabs(name: &str, links: &[(String, &str, bool)]) -> Markup {
     html! {
         nav.tabs aria-label=(name) {
@@ -288,7 +285,7 @@ pub fn tabs(name: &str, links: &[(String, &str, bool)]) -> Markup {
     }
 }
 
-/// A text to be copied, with its button where JavaScript is on.
+/// A text with a copy button; the button needs JavaScript.
 pub fn copyable(language: Language, id: &str, text: &str) -> Markup {
     html! {
         div.copyable {
@@ -298,7 +295,7 @@ pub fn copyable(language: Language, id: &str, text: &str) -> Markup {
     }
 }
 
-/// The switch of what is live on a page.
+/// The button that pauses live updates.
 pub fn live_switch(language: Language) -> Markup {
     html! {
         button.live.js-only type="button" data-live-switch aria-pressed="true" data-live=(language.live()) data-paused=(language.paused()) {
@@ -307,7 +304,7 @@ pub fn live_switch(language: Language) -> Markup {
     }
 }
 
-/// An icon from the set of the frame.
+/// An icon of the layout's set.
 pub fn icon(path: &'static str) -> Markup {
     html! {
         svg.icon viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" { (PreEscaped(path)) }
@@ -319,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short_and_true() {
+    fn numbers_are_short_and_exact() {
         for (number, as_bytes, as_tokens) in [
             (0, "0 B", "0"),
             (999, "999 B", "999"),
@@ -352,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_holds_any_value() {
+    fn a_query_encodes_any_value() {
         let url = href(
             "/logs",
             &[("q", "a b&c=é"), ("empty", ""), ("model", "gemini-2.5-pro")],
@@ -362,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_shown_where_it_is_not_today() {
+    fn a_moment_on_another_day_is_shown_with_its_date() {
         let zone = TimeZone::get("Asia/Taipei").unwrap();
         let at: Timestamp = "2026-11-22T15:59:59Z".parse().unwrap();
         for (now, expected) in [

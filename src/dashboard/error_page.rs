@@ -1,4 +1,4 @@
-//! An `Error` as a page, painted in the visitor's language once the handler has failed.
+//! Error pages, rendered in the browser's language after a handler has failed.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::dashboard::page_context::{BrowserContext, PageContext};
 use crate::dashboard::translations::Language;
 use crate::error::Error;
 
-/// Why a handler of a page fails. It travels as an extension of the response to [`render`].
+/// The error of a page handler, passed to [`render`] as a response extension.
 #[derive(Debug, Clone)]
 pub struct ErrorPage(Arc<Error>);
 
@@ -28,7 +28,7 @@ impl IntoResponse for ErrorPage {
     }
 }
 
-/// Puts the page of an error in the place of a response that carries one.
+/// Replaces a response that carries an error with the error page.
 pub fn render(
     response: Response,
     browser: &BrowserContext,
@@ -40,7 +40,7 @@ pub fn render(
     if let Error::Storage(error) = error.as_ref() {
         tracing::error!(
             path = browser.uri.path(),
-            "a page could not be made: {error}"
+            "a page could not be rendered: {error}"
         );
     }
     let (title, text) = title_and_text(browser.language, error);
@@ -68,7 +68,7 @@ pub fn render(
         .into_response()
 }
 
-/// What happened, and what to do about it.
+/// The title and the explanation of an error.
 fn title_and_text(language: Language, error: &Error) -> (&'static str, Markup) {
     match error {
         Error::NotFound(what) => (

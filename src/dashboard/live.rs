@@ -1,5 +1,5 @@
-//! What is live on a page: the server looks again and again, and sends what has changed, until nobody watches, nothing is
-//! left to tell, or it stops.
+//! Live updates of pages: the server polls for changes and sends changed parts, until the browser disconnects, the
+//! updates end, or the server stops.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -14,19 +14,19 @@ use crate::app::App;
 use crate::dashboard::page_context::PageContext;
 use crate::storage::sign_ins;
 
-/// After so long the browser has to ask again, and thereby shows that it may still look.
+/// After this time the browser reconnects, and its session is verified again.
 const MAX_STREAM_DURATION: Duration = Duration::from_mins(10);
 
-/// Somebody who watches.
+/// A source of live updates for one page.
 pub trait LiveUpdates: Send + 'static {
-    /// How long until it looks again.
+    /// The time between polls.
     const INTERVAL: Duration;
 
-    /// What has changed since it last looked; `None`: there is nothing more to tell.
+    /// The events since the last poll; `None`: the updates end.
     fn next_events(&mut self) -> impl Future<Output = Option<Vec<Event>>> + Send;
 }
 
-/// Answers a browser that watches, as long as whoever looks is signed in.
+/// Streams updates to a browser as long as its session is valid.
 pub fn stream_updates<W: LiveUpdates>(
     app: &Arc<App>,
     context: &PageContext,
@@ -51,14 +51,14 @@ pub fn stream_updates<W: LiveUpdates>(
     Sse::new(event_batches.flatten()).keep_alive(KeepAlive::default())
 }
 
-/// The parts of a page by the ids they have in it, as they were last sent.
+/// The parts of a page by element id, as last sent.
 #[derive(Debug, Default)]
 pub struct SentParts {
     sent: HashMap<&'static str, String>,
 }
 
 impl SentParts {
-    /// An event with those parts that are not what they were.
+    /// An event with the changed parts.
     pub fn changed(
         &mut self,
         parts: impl IntoIterator<Item = (&'static str, Markup)>,

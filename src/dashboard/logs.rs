@@ -1,4 +1,4 @@
-//! `/logs`: the requests, found, watched and explained.
+//! `/logs`: searching, watching and inspecting requests.
 
 pub mod columns;
 pub mod detail;

@@ -1,4 +1,4 @@
-//! `PageContext`: who looks at a page, and how they want to see it.
+//! `PageContext`: the signed-in admin of a page, with language, theme, time zone and CSRF token.
 
 use std::net::IpAddr;
 
@@ -21,23 +21,23 @@ use crate::storage::admins::Admin;
 use crate::storage::audit::Actor;
 use crate::storage::sign_ins::SignInId;
 
-/// The cookie that keeps a chosen language.
+/// The cookie of the selected language.
 pub const LANGUAGE_COOKIE: &str = "gemini_pool_language";
-/// The cookie that keeps a chosen appearance.
+/// The cookie of the selected theme.
 pub const THEME_COOKIE: &str = "gemini_pool_theme";
 const NOTICE_KEY: &str = "notice";
 
-/// Light or dark.
+/// The colour theme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
-    /// As the browser's system has it.
+    /// The theme of the browser's system.
     System,
     Light,
     Dark,
 }
 
 impl Theme {
-    /// As forms, cookies and style sheets call it.
+    /// The name in forms, cookies and style sheets.
     pub fn name(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -53,7 +53,7 @@ impl Theme {
     }
 }
 
-/// Somebody at a page, signed in or not.
+/// The context of a page request before sign-in is checked.
 #[derive(Debug, Clone)]
 pub struct BrowserContext {
     pub language: Language,
@@ -62,7 +62,7 @@ pub struct BrowserContext {
     return_path: String,
     pub client_ip: IpAddr,
     pub user_agent: String,
-    /// How clients reach this server, without a slash at the end.
+    /// The public URL for clients, without a trailing slash.
     pub base_url: String,
     pub csrf: CsrfToken,
     /// Allows the page's style sheet.
@@ -70,39 +70,39 @@ pub struct BrowserContext {
     pub now: Timestamp,
 }
 
-/// An admin at a page: what every page of the dashboard is shown to.
+/// The context of a page for a signed-in admin.
 #[derive(Debug, Clone)]
 pub struct PageContext {
     pub admin: Admin,
     pub sign_in_id: SignInId,
-    /// In which times are shown.
+    /// The time zone of displayed times.
     pub zone: TimeZone,
     pub language: Language,
     pub theme: Theme,
     pub uri: Uri,
     return_path: String,
     pub client_ip: IpAddr,
-    /// How clients reach this server, without a slash at the end.
+    /// The public URL for clients, without a trailing slash.
     pub base_url: String,
     /// Allows the page's style sheet.
     pub nonce: Nonce,
     pub now: Timestamp,
-    /// What the last action came to, to be shown once.
+    /// The result of the last action, shown once.
     pub notice: Option<Notice>,
     csrf: CsrfToken,
     session: Session,
 }
 
-/// What an action came to.
+/// The result of an action.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Notice {
     pub kind: NoticeKind,
     pub text: String,
-    /// Where a form is sent to that takes the action back.
+    /// The path of the form that undoes the action.
     pub undo: Option<String>,
 }
 
-/// How an action ended.
+/// Whether the action succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoticeKind {
     Done,
@@ -126,7 +126,7 @@ impl Notice {
         }
     }
 
-    /// The same with a way back: a path that takes the action back when a form is sent to it.
+    /// Adds an undo button, whose form is submitted to `path`.
     #[must_use]
     pub fn with_undo(self, path: String) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl Notice {
 }
 
 impl BrowserContext {
-    /// What `headers` and cookies say of whoever asks for `uri`.
+    /// The context of the request for `uri` from its headers and cookies.
     pub fn new(
         method: &Method,
         uri: Uri,
@@ -169,12 +169,12 @@ impl BrowserContext {
         }
     }
 
-    /// The hidden field that every form has which changes something.
+    /// The hidden field required in every form that changes data.
     pub fn csrf_field(&self) -> Markup {
         csrf_field(self.csrf)
     }
 
-    /// The path and query of the page, to come back to; of what a form was answered with, the page that had the form.
+    /// The path and query of the page; for a response to a form, of the page with the form.
     pub fn return_path(&self) -> &str {
         &self.return_path
     }
@@ -200,49 +200,49 @@ impl PageContext {
         }
     }
 
-    /// The hidden field that every form has which changes something.
+    /// The hidden field required in every form that changes data.
     pub fn csrf_field(&self) -> Markup {
         csrf_field(self.csrf)
     }
 
-    /// What its forms have to show.
+    /// The CSRF token for the forms of the page.
     pub fn csrf(&self) -> CsrfToken {
         self.csrf
     }
 
-    /// Whom the audit names for what is done here.
+    /// The actor that the audit records for changes by this admin.
     pub fn actor(&self) -> Actor {
         Actor::admin(&self.admin.username, self.client_ip.to_string())
     }
 
-    /// As [`BrowserContext::return_path`].
+    /// See [`BrowserContext::return_path`].
     pub fn return_path(&self) -> &str {
         &self.return_path
     }
 
-    /// Has `notice` shown at the top of the next page.
+    /// Stores `notice` for the top of the next page.
     pub async fn set_notice(&self, notice: Notice) {
         if let Err(error) = self.session.insert(NOTICE_KEY, notice).await {
             tracing::warn!("a notice could not be kept: {error}");
         }
     }
 
-    /// Takes the notice that the last action left for this page.
+    /// Removes and returns the notice of the last action.
     pub async fn take_notice(&mut self) {
         self.notice = self.session.get(NOTICE_KEY).await.ok().flatten();
-        // To remove what is not there would have every page write the session.
+        // Removing an absent notice would write the session on every page.
         if self.notice.is_some() && self.session.remove_value(NOTICE_KEY).await.is_err() {
             tracing::warn!("a notice could not be forgotten and will be shown again");
         }
     }
 
-    /// The session, which knows who is signed in.
+    /// The session of the signed-in admin.
     pub fn session(&self) -> &Session {
         &self.session
     }
 }
 
-/// The page where somebody is, or was when they sent a form.
+/// The page of the browser, or the page whose form it submitted.
 fn return_path(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
     let path_of = |uri: &Uri| uri.path_and_query().map(ToString::to_string);
     let path = if matches!(*method, Method::GET | Method::HEAD) {
@@ -259,7 +259,7 @@ fn csrf_field(token: CsrfToken) -> Markup {
     html! { input type="hidden" name="csrf" value=(token.masked()); }
 }
 
-/// Where there is none the guard has answered before.
+/// Without a context the guard has already responded.
 impl<S: Sync> FromRequestParts<S> for PageContext {
     type Rejection = super::error_page::ErrorPage;
 

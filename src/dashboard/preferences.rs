@@ -1,4 +1,4 @@
-//! Language and appearance: kept in the browser, so that the sign-in page has them too.
+//! Language and theme, stored in cookies so that they apply to the sign-in page too.
 
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, SameSite};
@@ -9,7 +9,7 @@ use crate::dashboard::page_context::{BrowserContext, LANGUAGE_COOKIE, THEME_COOK
 use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 
-/// What is chosen; what is absent stays as it is.
+/// The submitted choices; an absent field stays unchanged.
 #[derive(Debug, Deserialize)]
 pub struct Preferences {
     language: Option<String>,
@@ -18,7 +18,7 @@ pub struct Preferences {
     back: String,
 }
 
-/// Keeps what was chosen and shows the page again.
+/// Stores the choices in cookies and returns to the page.
 pub async fn update(
     browser: BrowserContext,
     jar: CookieJar,

@@ -1,4 +1,4 @@
-//! `/settings`: what the server does while it runs, to be changed at once.
+//! `/settings`: the settings that an admin can change while the server runs.
 
 pub mod catalogue;
 pub mod change;
@@ -36,13 +36,13 @@ pub const PATH: &str = "/settings";
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct SettingsQuery {
-    /// Words of its name or explanation.
+    /// Words in the title or the explanation.
     q: String,
-    /// `yes`: only those that have not their defaults.
+    /// `yes`: only settings that differ from their defaults.
     changed: String,
 }
 
-/// Every setting in its group.
+/// The settings in their groups.
 pub async fn show(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -59,7 +59,7 @@ pub async fn show(
     ))
 }
 
-/// Changes what differs in the form from what the form showed.
+/// Changes the settings whose submitted value differs from the value shown.
 pub async fn update(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -74,7 +74,7 @@ pub async fn update(
             for field in &mut fields {
                 field.submitted = form.get(field.definition.name).cloned();
             }
-            // Where it was searched, what is wrong is among what was found.
+            // With a search, invalid fields are among the matching settings.
             let uri = back.parse().unwrap_or_default();
             let query = Query::try_from_uri(&uri).map(|Query(query)| query);
             let query = query.unwrap_or_default();
@@ -166,7 +166,7 @@ fn search(language: Language, query: &SettingsQuery) -> Markup {
     }
 }
 
-/// Links to the groups on the page.
+/// Links to the groups of the page.
 fn contents(
     language: Language,
     groups: &[(SettingGroup, Vec<&SettingField>)],
@@ -206,7 +206,7 @@ fn group_form(
     }
 }
 
-/// The form that the buttons beside changed settings send.
+/// The form of the reset buttons beside changed settings.
 pub fn reset_form(context: &PageContext, back: &str) -> Markup {
     html! {
         form #(RESET_FORM) method="post" hidden {
@@ -216,10 +216,10 @@ pub fn reset_form(context: &PageContext, back: &str) -> Markup {
     }
 }
 
-/// What only a new start changes.
+/// The startup options, which change only with a restart.
 fn config_card(language: Language, config: &Config) -> Markup {
     let mut upstream = config.upstream_url.clone();
-    // Such an address can have no password to begin with.
+    // The address is stored without its password.
     let _ = upstream.set_password(None);
     let _ = upstream.set_username("");
     let proxies: Vec<_> = config
@@ -269,7 +269,7 @@ fn config_card(language: Language, config: &Config) -> Markup {
     html! { div #fixed { (card(language.fixed_at_start(), list)) } }
 }
 
-/// The page of a setting.
+/// The path of a setting's page.
 pub fn path_of(name: &str) -> String {
     format!("{PATH}/{name}")
 }

@@ -23,15 +23,15 @@ use crate::pool::clients::login_throttle::LoginSource;
 use crate::storage::admins;
 use crate::storage::audit::Act;
 
-/// The cookie by which a browser that has signed in once is known again; it opens nothing.
+/// The cookie that identifies a browser that has signed in before; it grants no access.
 const KNOWN_BROWSER_COOKIE: &str = "gemini_pool_known";
 
-/// No name is longer; what is longer is not remembered whole.
+/// The maximum length of a user name; longer input is truncated for the throttle.
 const MAX_USERNAME_CHARS: usize = 100;
 
 #[derive(Debug, Deserialize)]
 pub struct SignInQuery {
-    /// Where to go then.
+    /// The path to open after sign-in.
     #[serde(default)]
     next: String,
 }
@@ -44,7 +44,7 @@ pub struct SignInForm {
     next: String,
 }
 
-/// The form.
+/// The sign-in form.
 pub async fn show(
     State(app): State<Arc<App>>,
     browser: BrowserContext,
@@ -60,7 +60,7 @@ pub async fn show(
     Ok(form(&browser, &query.next, "", None).into_response())
 }
 
-/// Signs in.
+/// Verifies the password and starts a session.
 pub async fn create(
     State(app): State<Arc<App>>,
     browser: BrowserContext,
@@ -99,7 +99,7 @@ pub async fn create(
     let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
     let is_right = password::verify(&password, hash).await;
     let Some(admin) = admin.filter(|_| is_right) else {
-        tracing::warn!(client.address = %browser.client_ip, "somebody failed to sign in to the dashboard");
+        tracing::warn!(client.address = %browser.client_ip, "a sign-in to the dashboard failed");
         let page = form(&browser, &next, username, Some(language.wrong_password()));
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
@@ -127,7 +127,7 @@ pub async fn create(
     Ok((jar.add(known), Redirect::to(local_path(&next))).into_response())
 }
 
-/// Whether who is signed in knows the password, or what to tell them; guessing is as slow as at the door.
+/// Verifies the password of a signed-in admin, or returns the error text; attempts are throttled as at sign-in.
 pub async fn check_password(
     app: &App,
     context: &PageContext,
@@ -144,7 +144,7 @@ pub async fn check_password(
     Ok(())
 }
 
-/// Signs out.
+/// Ends the session.
 pub async fn delete(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -159,7 +159,7 @@ pub async fn delete(
     Ok(Redirect::to("/login"))
 }
 
-/// A path of ours, whatever was asked for: nobody is to be led elsewhere.
+/// A path of this server, or the status page: redirects to other sites must be impossible.
 pub fn local_path(path: &str) -> &str {
     let is_ours = path.starts_with('/')
         && !path.starts_with("//")
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_led_elsewhere() {
+    fn redirects_stay_on_this_server() {
         for (path, expected) in [
             ("/logs?outcome=quota", "/logs?outcome=quota"),
             ("", "/status"),

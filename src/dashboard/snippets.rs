@@ -1,23 +1,23 @@
-//! Ready-made text that makes a client use this pool.
+//! Code snippets that configure a client to use this pool.
 
 use maud::{Markup, html};
 
 use crate::dashboard::components::copyable;
 use crate::dashboard::translations::Language;
 
-/// What stands where the key belongs, once it is shown no more.
+/// The placeholder for a key that is not shown any more.
 pub const PLACEHOLDER: &str = "YOUR_CLIENT_KEY";
-/// Named where a key may use any model.
+/// The model in snippets for keys that may use any model.
 const MODEL: &str = "gemini-2.5-flash";
 
-/// A client, and what to give it.
+/// The snippet for one client.
 struct Snippet {
     id: &'static str,
     client: &'static str,
     text: String,
 }
 
-/// One of the snippets at a time, chosen without a script: the tabs are radio buttons.
+/// Tabs with one snippet each, made of radio buttons so that they need no script.
 pub fn snippets(language: Language, base_url: &str, key: &str, models: &[String]) -> Markup {
     let model = model_among(models);
     let snippets = all(base_url, key, model);
@@ -35,7 +35,7 @@ pub fn snippets(language: Language, base_url: &str, key: &str, models: &[String]
     }
 }
 
-/// The first model that is named whole.
+/// The first model scope without a wildcard.
 fn model_among(models: &[String]) -> &str {
     let is_whole = |model: &&String| !model.contains(['*', '?', '[', '{']);
     let named = models.iter().find(is_whole).map(String::as_str);
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_is_one_that_the_key_may_use() {
+    fn the_model_of_a_snippet_is_allowed_for_the_key() {
         let cases: [(&[&str], &str); 4] = [
             (&[], MODEL),
             (&["gemini-3-*"], MODEL),

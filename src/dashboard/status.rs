@@ -1,4 +1,4 @@
-//! `/status`: can the pool serve now, with what, and what was asked of it?
+//! `/status`: readiness of the pool, keys, problems, first steps and traffic.
 
 mod keys;
 mod onboarding;
@@ -30,17 +30,17 @@ use crate::pool::keys::overview::PoolOverview;
 use crate::storage::backups::{self, Backup};
 use crate::storage::traffic::{Traffic, TrafficSpan, read_traffic};
 
-/// How many looks it takes until the traffic is added up again.
+/// The traffic is read again after this number of refreshes.
 const UPDATES_PER_TRAFFIC: u32 = 5;
 
 #[derive(Debug, Deserialize)]
 pub struct StatusQuery {
-    /// The span of the charts, as [`TrafficSpan::name`] has it.
+    /// The span of the charts, see [`TrafficSpan::name`].
     #[serde(default)]
     span: String,
 }
 
-/// What the page shows.
+/// All data of the page.
 struct StatusData {
     span: TrafficSpan,
     overview: PoolOverview,
@@ -63,7 +63,7 @@ pub async fn show(
     ))
 }
 
-/// The page's parts again, as they change.
+/// Streams the changed parts of the page.
 pub async fn live(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -79,7 +79,7 @@ pub async fn live(
     Ok(stream_updates(&app, &context, updates))
 }
 
-/// Somebody who keeps the page open.
+/// The live updates of an open page.
 struct StatusUpdates {
     app: Arc<App>,
     context: PageContext,
@@ -135,7 +135,7 @@ impl StatusData {
         Ok(data)
     }
 
-    /// Looks at everything that changes quickly.
+    /// Refreshes all data that changes quickly.
     async fn refresh(&mut self, app: &App, context: &PageContext) -> Result<(), Error> {
         self.overview = app.keys.overview(context.now);
         self.pending_rows = app.recorder.pending();
@@ -173,11 +173,11 @@ fn view(context: &PageContext, data: &StatusData) -> Markup {
     layout::page(context, Section::Status, language.status(), body)
 }
 
-/// Everything that changes while somebody looks, under the ids by which it is found again.
+/// The parts of the page that live updates replace, by element id.
 fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8] {
     let language = context.language;
     let part = |id: &'static str, body: Markup| (id, html! { div #(id) { (body) } });
-    // Whoever has just begun needs no empty tables.
+    // Empty tables are hidden before the first request.
     let has_requests = data.onboarding.is_finished() || data.traffic.total.rollup.requests > 0;
     let spans = TrafficSpan::ALL.map(|span| {
         let target = href("/status", &[("span", span.name())]);
@@ -221,7 +221,7 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
     ]
 }
 
-/// The first line: can it serve?
+/// Whether the pool can serve requests.
 fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
     let language = context.language;
     let keys = overview.keys();
@@ -247,7 +247,7 @@ fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
     }
 }
 
-/// What somebody should do something about, with where it is done.
+/// The problems that need action, linked to the page that solves them.
 fn attention(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
     let keys_counted_in = |kinds: &[KeyStatusKind]| {

@@ -1,4 +1,4 @@
-//! `/upstream-keys`: the Gemini keys that requests are sent with.
+//! `/upstream-keys`: the Gemini keys of the pool.
 
 pub mod bulk;
 pub mod detail;

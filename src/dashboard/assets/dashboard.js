@@ -1,26 +1,26 @@
-// What the pages can do beside plain HTML. Everything hangs on data attributes, and nothing is needed.
+// Optional enhancements of the pages, attached by data attributes. Every page works without them.
 "use strict";
 document.documentElement.classList.add("js");
 
 const chinese = document.documentElement.lang.startsWith("zh");
 
-// Counts down to the moments that pages name.
+// Countdowns to the times in `data-countdown` elements.
 function span(seconds) {
   const minutes = Math.floor(seconds / 60), hours = Math.floor(seconds / 3600), days = Math.floor(seconds / 86400);
-  const words = chinese
+  const units = chinese
     ? { d: " 天", h: " 小時", min: " 分", s: " 秒" }
     : { d: " d", h: " h", min: " min", s: " s" };
-  if (days > 0) return `${days}${words.d} ${hours % 24}${words.h}`;
-  if (hours > 0) return `${hours}${words.h} ${minutes % 60}${words.min}`;
-  if (minutes >= 10) return `${minutes}${words.min}`;
-  if (minutes > 0) return `${minutes}${words.min} ${seconds % 60}${words.s}`;
-  return `${seconds}${words.s}`;
+  if (days > 0) return `${days}${units.d} ${hours % 24}${units.h}`;
+  if (hours > 0) return `${hours}${units.h} ${minutes % 60}${units.min}`;
+  if (minutes >= 10) return `${minutes}${units.min}`;
+  if (minutes > 0) return `${minutes}${units.min} ${seconds % 60}${units.s}`;
+  return `${seconds}${units.s}`;
 }
 
 function countDown() {
   for (const time of document.querySelectorAll("time[data-countdown]")) {
     const left = Math.ceil((Date.parse(time.dateTime) - Date.now()) / 1000);
-    const text = left <= 0 ? (chinese ? "即將" : "any moment") : chinese ? `${span(left)}後` : `in ${span(left)}`;
+    const text = left <= 0 ? (chinese ? "即將" : "in a moment") : chinese ? `${span(left)}後` : `in ${span(left)}`;
     if (time.textContent !== text) time.textContent = text;
   }
 }
@@ -34,7 +34,7 @@ document.addEventListener("click", async (event) => {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Browsers keep the clipboard from pages that came without TLS: what is selected can still be copied.
+    // Browsers block the clipboard API on pages without TLS, but a selection can still be copied.
     const range = document.createRange();
     range.selectNodeContents(document.querySelector(button.dataset.copy));
     getSelection().removeAllRanges();
@@ -46,21 +46,21 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => (button.textContent = before), 1500);
 });
 
-// One box that chooses all the others of its form, and how many are chosen.
+// A checkbox that selects all others of its form, and the number of selected ones.
 document.addEventListener("change", (event) => {
   const form = event.target.form;
   if (event.target.matches("[data-select-all]")) {
     for (const box of form.querySelectorAll("[data-select]")) box.checked = event.target.checked;
   }
   if (event.target.matches("[data-select-all], [data-select]")) {
-    const chosen = form.querySelectorAll("[data-select]:checked").length;
-    for (const count of form.querySelectorAll("[data-selected-count]")) count.textContent = chosen;
-    form.classList.toggle("some-selected", chosen > 0);
+    const selected = form.querySelectorAll("[data-select]:checked").length;
+    for (const count of form.querySelectorAll("[data-selected-count]")) count.textContent = selected;
+    form.classList.toggle("some-selected", selected > 0);
   }
   if (event.target.matches("[data-auto-submit]")) form.requestSubmit();
 });
 
-// Empty fields would only make the URL of a search long.
+// Omits empty fields from the URL of a search.
 document.addEventListener("submit", (event) => {
   if (event.target.method !== "get") return;
   for (const control of event.target.elements) {
@@ -71,7 +71,7 @@ document.addEventListener("submit", (event) => {
   });
 });
 
-// `/` searches; arrows go through the rows of a table, and Enter opens one.
+// `/` focuses the search; arrow keys move between the rows of a table, and Enter opens one.
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input, textarea, select") || event.target.isContentEditable;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -97,14 +97,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A row leads where its link does.
+// A click on a row follows its link.
 document.addEventListener("click", (event) => {
   if (event.target.closest("a, button, input, label, select, summary") || getSelection().toString()) return;
   const link = event.target.closest("table[data-keys] tbody tr")?.querySelector("a[data-row-link]");
   link?.click();
 });
 
-// Parts of a page that the server sends again when they change.
+// Live updates: the server sends changed parts of the page.
 for (const region of document.querySelectorAll("[data-live]:not([data-live-switch])")) {
   const button = document.querySelector("[data-live-switch]");
   let source = null;
@@ -120,7 +120,7 @@ for (const region of document.querySelectorAll("[data-live]:not([data-live-switc
       for (const part of [...parts.children]) {
         const old = document.getElementById(part.id);
         if (!old || old.outerHTML === part.outerHTML) continue;
-        // What somebody is using stays as it is until they are done.
+        // A part with the focus is not replaced.
         if (old.contains(document.activeElement) && document.activeElement !== document.body) continue;
         for (const details of old.querySelectorAll("details[open][id]")) {
           part.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute("open", "");
@@ -138,8 +138,8 @@ for (const region of document.querySelectorAll("[data-live]:not([data-live-switc
         if (old) old.replaceWith(row);
         else body.prepend(row);
       }
-      const most = Number(body.dataset.liveRows) || 200;
-      while (body.rows.length > most) body.lastElementChild.remove();
+      const maxRows = Number(body.dataset.liveRows) || 200;
+      while (body.rows.length > maxRows) body.lastElementChild.remove();
     });
     source.addEventListener("navigate", (event) => location.assign(event.data));
   };

@@ -1,4 +1,4 @@
-//! Making, changing and deleting client keys.
+//! Creating, changing and deleting client keys.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ use crate::storage::audit::Act;
 use crate::storage::client_keys::{self, ListedClientKey, NewClientKey};
 use crate::storage::installation;
 
-/// The empty form.
+/// The form for a new client key.
 pub async fn new(context: PageContext) -> Markup {
     new_form(&context, &ClientKeyForm::default(), &FieldErrors::new())
 }
 
-/// Makes a key. Its secret waits in memory for the page that shows it, so that reloading makes no second one.
+/// Creates a key. Its secret stays in memory for the next page, so that a reload creates no second key.
 pub async fn create(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -51,8 +51,8 @@ pub async fn create(
         secret: &secret,
         expires_at: terms.expires_at,
     };
-    let made = client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
-    let id = made.expect("240 random bits were never a key before");
+    let inserted = client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
+    let id = inserted.expect("240 random bits are unique");
     client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
     app.one_time_secrets()
@@ -61,7 +61,7 @@ pub async fn create(
     Ok(Redirect::to(&format!("{}/created", page_of(id))).into_response())
 }
 
-/// The new key, this once.
+/// Shows the secret of a new key once.
 pub async fn created(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -93,7 +93,7 @@ pub async fn created(
     Ok(layout::page(&context, Section::ClientKeys, &title, body))
 }
 
-/// How programs use a key.
+/// Instructions for using the key in programs.
 pub fn usage_card(context: &PageContext, secret: &str, key: &ListedClientKey) -> Markup {
     let language = context.language;
     card(
@@ -105,7 +105,7 @@ pub fn usage_card(context: &PageContext, secret: &str, key: &ListedClientKey) ->
     )
 }
 
-/// The form with what the key has.
+/// The form with the current values of the key.
 pub async fn edit(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -186,7 +186,7 @@ async fn set_enabled(
     Ok(Redirect::to(&page_of(id)))
 }
 
-/// Asks whether the key shall go.
+/// The confirmation page for deleting a key.
 pub async fn confirm_delete(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -255,7 +255,7 @@ fn edit_form(
     )
 }
 
-/// A form that is sent to the page it came from.
+/// A form that is submitted to the URL of its own page.
 fn form_page(
     context: &PageContext,
     title: &str,

@@ -1,4 +1,4 @@
-//! `/client-keys/{id}`: what one key may do, what it has used, and how programs use it.
+//! `/client-keys/{id}`: the permissions, limits, usage and instructions of one client key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::storage::client_usage::{self, ClientKeyUsage};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// How many changes a page shows.
+/// Changes shown on the page.
 const CHANGES: usize = 20;
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,7 +41,7 @@ pub struct ClientKeyDetailQuery {
     range: ChartRange,
 }
 
-/// How far back the chart looks.
+/// The time range of the chart.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum ChartRange {
     #[default]
@@ -51,16 +51,16 @@ enum ChartRange {
     Days,
 }
 
-/// How much of a limit is used now.
+/// The current usage of one limit.
 struct LimitUsage {
     limit: ClientLimit,
     used: u64,
-    most: u64,
-    /// When it begins anew, if it does so at once.
+    maximum: u64,
+    /// The reset time, for limits that reset completely.
     ends: Option<Timestamp>,
 }
 
-/// All that the page shows.
+/// All data of the page.
 struct ClientKeyDetail {
     key: ListedClientKey,
     limits: Vec<LimitUsage>,
@@ -106,10 +106,10 @@ fn limits(app: &App, context: &PageContext, key: &ListedClientKey) -> Vec<LimitU
     let set = ClientLimit::ALL
         .into_iter()
         .filter_map(|limit| Some((limit, key.limits.most(limit)?)));
-    let limits = set.map(|(limit, most)| LimitUsage {
+    let limits = set.map(|(limit, maximum)| LimitUsage {
         limit,
         used: admission.used(key.id, limit, context.now),
-        most,
+        maximum,
         ends: match limit {
             ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay => {
                 Some(day_of(context.now, &settings.day_zone).ends)
@@ -206,13 +206,13 @@ fn limit_list(context: &PageContext, limits: &[LimitUsage]) -> Markup {
     let language = context.language;
     html! {
         @if limits.is_empty() { p.muted { (language.no_limits_text()) } }
-        @for LimitUsage { limit, used, most, ends } in limits {
+        @for LimitUsage { limit, used, maximum, ends } in limits {
             div.limit {
                 div.limit-labels {
                     span #{ "limit-" (field_of(*limit)) } { (language.limit(*limit)) }
-                    span { (language.used_of(&limit_amount(*limit, *used), &limit_amount(*limit, *most))) }
+                    span { (language.used_of(&limit_amount(*limit, *used), &limit_amount(*limit, *maximum))) }
                 }
-                meter min="0" max=(most) high=(most - most / 10) optimum="0" value=(used)
+                meter min="0" max=(maximum) high=(maximum - maximum / 10) optimum="0" value=(used)
                     aria-labelledby={ "limit-" (field_of(*limit)) } {}
                 @if let Some(ends) = ends {
                     span.muted.small { (language.limit_resets()) " " (until(context, *ends, context.now)) }
@@ -222,7 +222,7 @@ fn limit_list(context: &PageContext, limits: &[LimitUsage]) -> Markup {
     }
 }
 
-/// What was used, by the hour or by the day of the visitor.
+/// Usage per hour, or per day in the admin's time zone.
 fn usage_charts(
     context: &PageContext,
     range: ChartRange,
@@ -272,7 +272,7 @@ fn usage_charts(
     }
 }
 
-/// The hours or days up to now, none left out, each with its name on the axis and in full.
+/// All hours or days up to now without gaps, each with its short and exact label.
 fn bins(
     context: &PageContext,
     range: ChartRange,

@@ -1,4 +1,4 @@
-//! The fields of a client key, as they are filled in and as they are meant.
+//! The client key form: submitted fields, validation and rendering.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::money::{nano_usd, usd};
 use crate::storage::client_keys::ClientKeyTerms;
 
-/// What is wrong, by the name of the field.
+/// Error messages by field name.
 pub type FieldErrors = HashMap<&'static str, String>;
 
-/// The fields as a browser sends them.
+/// The fields as submitted by the browser.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ClientKeyForm {
@@ -40,15 +40,15 @@ pub struct ClientKeyForm {
 }
 
 impl ClientKeyForm {
-    /// What a key has.
+    /// The form filled with the terms of a key.
     pub fn of(terms: &ClientKeyTerms, zone: &TimeZone) -> Self {
         let limit = |limit| {
-            let most = terms.limits.most(limit);
-            most.map_or(String::new(), |most| {
+            let amount = terms.limits.most(limit);
+            amount.map_or(String::new(), |amount| {
                 if is_cost(limit) {
-                    usd(most)
+                    usd(amount)
                 } else {
-                    most.to_string()
+                    amount.to_string()
                 }
             })
         };
@@ -72,7 +72,7 @@ impl ClientKeyForm {
         }
     }
 
-    /// What is meant; `before` is what the key has so far, if there is one.
+    /// The validated terms; `before` contains the current terms of an existing key.
     pub fn terms(
         &self,
         context: &PageContext,
@@ -129,7 +129,7 @@ impl ClientKeyForm {
         if text.is_empty() {
             return Ok(None);
         }
-        // The field shows minutes; what was not touched stays as it was, even in the past.
+        // The field has minute precision; an unchanged value keeps its seconds, and may be in the past.
         if previous.is_some_and(|at| field_time(at, &context.zone) == text) {
             return Ok(previous);
         }
@@ -167,13 +167,13 @@ impl ClientKeyForm {
         }
     }
 
-    /// `None`: what is there is no limit; `Some(None)`: there is nothing.
+    /// `None`: invalid; `Some(None)`: blank.
     #[expect(
         clippy::option_option,
-        reason = "both are told apart only by the caller"
+        reason = "the caller distinguishes invalid from blank"
     )]
     fn limit(&self, limit: ClientLimit) -> Option<Option<u64>> {
-        // As pages write large numbers.
+        // Pages write large numbers with commas.
         let text = self.text_of(limit).trim().replace(',', "");
         if text.is_empty() {
             return Some(None);
@@ -197,7 +197,7 @@ impl ClientKeyForm {
         }
     }
 
-    /// All fields, with what is wrong beside them.
+    /// All fields with their error messages.
     pub fn fields(&self, context: &PageContext, errors: &FieldErrors) -> Markup {
         let language = context.language;
         html! {
@@ -299,7 +299,7 @@ fn is_cost(limit: ClientLimit) -> bool {
     }
 }
 
-/// The name of a limit's field.
+/// The form field name of a limit.
 pub fn field_of(limit: ClientLimit) -> &'static str {
     match limit {
         ClientLimit::RequestsPerMinute => "requests_per_minute",
@@ -315,7 +315,7 @@ fn error_of<'a>(errors: &'a FieldErrors, field: &str) -> Option<&'a str> {
     errors.get(field).map(String::as_str)
 }
 
-/// As a browser's field has it: `2027-01-31T08:00`.
+/// The value of a datetime-local field: `2027-01-31T08:00`.
 fn field_time(at: Timestamp, zone: &TimeZone) -> String {
     let at = at.to_jiff().to_zoned(zone.clone());
     at.strftime("%Y-%m-%dT%H:%M").to_string()

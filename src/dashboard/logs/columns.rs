@@ -1,4 +1,4 @@
-//! The columns of the log: which there are, which an admin has chosen, and what stands in them.
+//! The columns of the log list: names, selection per admin and cell content.
 
 use maud::{Markup, html};
 
@@ -11,7 +11,7 @@ use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::listed::RequestLog;
 
-/// A column of the list.
+/// A column of the log list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogColumn {
     Started,
@@ -84,7 +84,7 @@ impl LogColumn {
         Self::Error,
     ];
 
-    /// Those of whoever has chosen none.
+    /// The columns shown by default.
     pub const DEFAULT: [Self; 10] = [
         Self::Started,
         Self::Outcome,
@@ -98,7 +98,7 @@ impl LogColumn {
         Self::Error,
     ];
 
-    /// Its name in forms and in the admin's row: that of the JSON.
+    /// The name in forms and in the admin's stored selection, equal to the JSON name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Started => "started_at",
@@ -210,7 +210,7 @@ impl LogColumn {
         }
     }
 
-    /// The columns that the admin has chosen, in our order.
+    /// The columns selected by the admin, in the order of [`Self::ALL`].
     pub fn selected(log_columns: Option<&str>) -> Vec<Self> {
         let names: Vec<String> = log_columns
             .and_then(|json| serde_json::from_str(json).ok())
@@ -227,7 +227,7 @@ impl LogColumn {
     }
 }
 
-/// A row of the list. The first cell leads to the request, others to rows with the same value.
+/// A row of the list. The first cell links to the request, others to rows with the same value.
 pub fn row(
     context: &PageContext,
     query: &LogQuery,
@@ -250,9 +250,9 @@ fn cell(
     row: &RequestLog,
     is_first: bool,
 ) -> Markup {
-    let shown = cell_content(context, query, column, row);
-    let is_absent = shown.is_none();
-    let shown = shown.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
+    let content = cell_content(context, query, column, row);
+    let is_absent = content.is_none();
+    let content = content.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
     let heading = column.heading(context.language);
     let class = match column {
         LogColumn::Model
@@ -268,15 +268,15 @@ fn cell(
     html! {
         td.(class).absent[is_absent] data-label=(heading) {
             @if is_first {
-                a.open href={ "/logs/" (row.id) } data-row-link { (unlinked(context, column, row).unwrap_or(shown)) }
+                a.open href={ "/logs/" (row.id) } data-row-link { (unlinked(context, column, row).unwrap_or(content)) }
             } @else {
-                (shown)
+                (content)
             }
         }
     }
 }
 
-/// What a cell shows without a link of its own.
+/// The content of a cell without its own link.
 fn unlinked(context: &PageContext, column: LogColumn, row: &RequestLog) -> Option<Markup> {
     match column {
         LogColumn::Started => Some(moment(context, row.started_at)),
@@ -285,7 +285,7 @@ fn unlinked(context: &PageContext, column: LogColumn, row: &RequestLog) -> Optio
     }
 }
 
-/// The value of a column that is a text.
+/// The value of a text column.
 fn text_of(column: LogColumn, row: &RequestLog) -> Option<String> {
     match column {
         LogColumn::Id => Some(row.id.to_string()),
@@ -305,7 +305,7 @@ fn text_of(column: LogColumn, row: &RequestLog) -> Option<String> {
     }
 }
 
-/// `None`: there is nothing to show.
+/// `None`: the cell is empty.
 fn cell_content(
     context: &PageContext,
     query: &LogQuery,
@@ -408,7 +408,7 @@ fn cell_content(
     }
 }
 
-/// What was counted and measured of a request.
+/// The value of a numeric column.
 fn measured(language: Language, column: LogColumn, row: &RequestLog) -> Option<Markup> {
     let whole = |count: i64| u64::try_from(count).unwrap_or(0);
     let count = |count: Option<i64>| {
@@ -434,7 +434,7 @@ fn measured(language: Language, column: LogColumn, row: &RequestLog) -> Option<M
     }
 }
 
-/// A value that leads to the rows which share it, unless only those are shown.
+/// A value linked to all rows with the same value, unless the list is already filtered by it.
 fn filter_link(
     language: Language,
     query: &LogQuery,
@@ -456,7 +456,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chosen_columns_come_in_our_order_and_what_is_no_column_is_left_out() {
+    fn selected_columns_have_a_fixed_order_and_unknown_names_are_ignored() {
         let selected = LogColumn::selected(Some(r#"["model","id","no such","started_at"]"#));
 
         assert_eq!(

@@ -1,4 +1,4 @@
-//! One request: what was asked, what each key answered and why, and what it came to.
+//! `/logs/{id}`: one request with its attempts, their results and its outcome.
 
 use std::sync::Arc;
 
@@ -76,13 +76,13 @@ fn view(
     layout::page(context, Section::Logs, title, body)
 }
 
-/// Whether an attempt tells the same error.
+/// Whether an attempt already shows this error.
 fn is_error_of_attempt(row: &RequestLog, error: &str) -> bool {
     let mut attempts = row.attempt_list.iter().flatten();
     attempts.any(|attempt| attempt.error.as_deref() == Some(error))
 }
 
-/// The attempts one after another.
+/// The attempts in order.
 fn timeline(context: &PageContext, row: &RequestLog) -> Markup {
     let language = context.language;
     let attempts = row.attempt_list.as_deref().unwrap_or_default();
@@ -159,7 +159,7 @@ fn key_link(attempt: &ListedAttempt) -> Markup {
     }
 }
 
-/// Why this key was lent, as far as the rows tell.
+/// The reason for selecting this key, derived from the log rows.
 fn why_chosen(
     language: Language,
     row: &RequestLog,
@@ -269,7 +269,7 @@ fn token_facts(language: Language, row: &RequestLog) -> Markup {
     }
 }
 
-/// Other requests that share something with this one.
+/// Links to requests with the same client, key, model, address or outcome.
 fn related(language: Language, row: &RequestLog) -> Markup {
     let any = LogQuery::default();
     let mut links = vec![(language.same_client_around(), requests_around(row))];

@@ -1,4 +1,4 @@
-//! The list of requests, with its filters and columns.
+//! The list of requests with its filters and columns.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,16 +24,16 @@ use crate::storage::request_logs::listed;
 use crate::storage::request_logs::search::{LogPosition, LogSearchResult, search};
 use crate::storage::{admins, client_keys};
 
-/// How many rows a page has.
+/// Rows per page.
 pub const PAGE_SIZE: usize = 50;
-/// How long a search may look before it shows what it has; the page itself takes a few milliseconds more.
+/// The time limit of a search before it shows partial results; rendering adds a few milliseconds.
 const SEARCH_TIME_LIMIT: Duration = Duration::from_millis(75);
-/// How far back models are offered that were asked.
+/// The period whose requested models are suggested.
 const MODEL_SUGGESTION_SPAN: Duration = Duration::from_hours(7 * 24);
-/// How many names are offered at most.
+/// The maximum number of suggested names.
 const MAX_SUGGESTIONS: usize = 200;
 
-/// What the filters offer.
+/// The suggestions of the filter fields.
 struct FilterSuggestions {
     models: Vec<String>,
     clients: Vec<(String, String)>,
@@ -43,9 +43,9 @@ struct FilterSuggestions {
 pub struct ColumnsForm {
     #[serde(default)]
     column: Vec<String>,
-    /// Whether the usual ones are wanted again.
+    /// Whether to reset to the default columns.
     usual: Option<String>,
-    /// The query of the list to come back to.
+    /// The query of the list to return to.
     #[serde(default)]
     back: String,
 }
@@ -61,7 +61,7 @@ pub async fn show(
     let db = &app.db.readers;
     let mut results = search(db, &filter, query.position, PAGE_SIZE, Some(deadline)).await?;
     if matches!(query.position, LogPosition::NewerThan(_)) && results.next.is_none() {
-        // The newest page, and whole: there may be fewer new rows than it has place for.
+        // Fewer rows than a page are newer: show the full newest page.
         query = query.at(LogPosition::Newest);
         results = search(db, &filter, query.position, PAGE_SIZE, Some(deadline)).await?;
     }
@@ -76,7 +76,7 @@ pub async fn show(
     Ok(view(&context, &query, &results, &suggestions, &invalid))
 }
 
-/// Remembers which columns the admin wants to see.
+/// Stores the columns selected by the admin.
 pub async fn update_columns(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -86,7 +86,7 @@ pub async fn update_columns(
     let selected: Vec<_> = known
         .filter(|name| form.column.iter().any(|column| column == name))
         .collect();
-    let json = serde_json::to_string(&selected).expect("names become JSON");
+    let json = serde_json::to_string(&selected).expect("names serialize to JSON");
     let columns = (form.usual.is_none() && !selected.is_empty()).then_some(json.as_str());
     let mut tx = app.db.begin().await?;
     admins::update_log_columns(&mut tx, context.admin.id, columns).await?;
@@ -94,7 +94,7 @@ pub async fn update_columns(
     context
         .set_notice(Notice::done(context.language.columns_saved()))
         .await;
-    // Only a query of our own page: never somewhere else.
+    // Only a query of this page: a redirect to another site must be impossible.
     let back = form.back.trim_start_matches('?');
     let pairs = Query::try_from_uri(&format!("/logs?{back}").parse().unwrap_or_default());
     let query = pairs
@@ -148,7 +148,7 @@ fn rows(
         @if results.rows.is_empty() {
             (no_rows(context.language, query, results.stopped))
         }
-        // Kept for what comes live.
+        // The element stays as the target of live rows.
         div.table.logs.bare[results.rows.is_empty()] tabindex="-1" {
             table.stack.paired data-keys {
                 thead {
@@ -189,7 +189,7 @@ fn no_rows(language: Language, query: &LogQuery, stopped: bool) -> Markup {
     }
 }
 
-/// How far a search has come that took too long, and how it goes on.
+/// The position at which a search reached its time limit, with a link that continues it.
 fn search_stopped(context: &PageContext, query: &LogQuery, results: &LogSearchResult) -> Markup {
     let language = context.language;
     let (Some(next), true) = (results.next, results.stopped) else {
@@ -252,7 +252,7 @@ fn filters(language: Language, query: &LogQuery, suggestions: &FilterSuggestions
     }
 }
 
-/// Whether a filter is always to be seen.
+/// Whether the filter is visible without opening the further filters.
 fn is_always_visible(field: LogField) -> bool {
     matches!(
         field,
@@ -323,7 +323,7 @@ fn labelled(language: Language, field: LogField, input: Markup) -> Markup {
     }
 }
 
-/// Since when: a few spans, and whatever else is asked now.
+/// The start time: a choice of spans, and the current value if it is another.
 fn since(language: Language, query: &LogQuery) -> Markup {
     let spans = spans(language);
     let selected = query.get(LogField::Since);
@@ -381,7 +381,7 @@ fn plain_input(id: &str, name: LogField, value: &str) -> Markup {
     html! { input #(id) name=(name.name()) value=(value) autocomplete="off"; }
 }
 
-/// What is asked now, each with a way to ask it no longer.
+/// The active filters, each with a link that removes it.
 fn chips(language: Language, query: &LogQuery, suggestions: &FilterSuggestions) -> Markup {
     html! {
         div.chips role="group" aria-label=(language.filters_active()) {
@@ -399,7 +399,7 @@ fn chips(language: Language, query: &LogQuery, suggestions: &FilterSuggestions) 
     }
 }
 
-/// A value in words.
+/// The label of a filter's value.
 fn filter_value_label(
     language: Language,
     field: LogField,
@@ -430,7 +430,7 @@ fn filter_value_label(
     }
 }
 
-/// Which columns there are, to be chosen.
+/// The form that selects columns.
 fn column_menu(context: &PageContext, selected: &[LogColumn]) -> Markup {
     let language = context.language;
     html! {

@@ -1,4 +1,4 @@
-//! The list of requests while it is watched: rows as they begin and end.
+//! Live updates of the log list: rows of started and finished requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::RequestLog;
 use crate::storage::request_logs::tail::LogTail;
 
-/// What one watcher has seen.
+/// The rows already sent to one browser.
 struct LogUpdates {
     app: Arc<App>,
     context: PageContext,
@@ -55,7 +55,7 @@ impl LiveUpdates for LogUpdates {
         let updates = match self.tail.next(&self.app.db, self.context.now).await {
             Ok(updates) => updates,
             Err(error) => {
-                tracing::warn!("the log cannot be watched: {error}");
+                tracing::warn!("the live log could not be read: {error}");
                 return None;
             }
         };
@@ -66,7 +66,7 @@ impl LiveUpdates for LogUpdates {
             .chain(updates.finished)
             .filter(|row| self.filter.matches(row))
             .collect();
-        // More than a page would push each other out again.
+        // More rows than a page would remove each other from it.
         let first = rows.len().saturating_sub(PAGE_SIZE);
         Some(rows[first..].iter().map(|row| self.event(row)).collect())
     }

@@ -1,4 +1,4 @@
-//! Words and badges for how requests and attempts ended.
+//! Labels, badges and descriptions of outcomes, rules and retries.
 
 use maud::Markup;
 
@@ -7,7 +7,7 @@ use crate::dashboard::translations::Language;
 use crate::pool::health::verdict::{Retry, Rule};
 use crate::pool::outcome::Outcome;
 
-/// A coloured word for how it ended; `None`: it has not.
+/// The badge of an outcome; `None`: still running.
 pub fn outcome_badge(language: Language, outcome: Option<Outcome>) -> Markup {
     let tone = match outcome {
         None => Tone::Info,
@@ -23,7 +23,7 @@ pub fn outcome_badge(language: Language, outcome: Option<Outcome>) -> Markup {
     badge(tone, outcome_label(language, outcome))
 }
 
-/// How it ended, in a word or two.
+/// The label of an outcome.
 pub fn outcome_label(language: Language, outcome: Option<Outcome>) -> &'static str {
     match outcome {
         None => language.outcome_running(),
@@ -41,7 +41,7 @@ pub fn outcome_label(language: Language, outcome: Option<Outcome>) -> &'static s
     }
 }
 
-/// What it means that a request ended so, in a sentence.
+/// The meaning of an outcome, in a sentence.
 pub fn outcome_description(language: Language, outcome: Option<Outcome>) -> &'static str {
     match outcome {
         None => language.means_running(),
@@ -59,7 +59,7 @@ pub fn outcome_description(language: Language, outcome: Option<Outcome>) -> &'st
     }
 }
 
-/// What a rule found, in a sentence.
+/// The meaning of a rule, in a sentence.
 pub fn rule_description(language: Language, rule: Rule) -> &'static str {
     match rule {
         Rule::Success => language.rule_success(),
@@ -101,7 +101,7 @@ pub fn rule_description(language: Language, rule: Rule) -> &'static str {
     }
 }
 
-/// Why a request goes on after an attempt, or does not.
+/// The reason why the request was retried after an attempt, or not.
 pub fn retry_description(language: Language, rule: Rule, is_last: bool) -> &'static str {
     match (rule.retry(), is_last) {
         (_, _) if rule == Rule::Success => language.retry_answered(),

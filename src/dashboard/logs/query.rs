@@ -1,4 +1,4 @@
-//! `LogQuery`: the filters of the log as they stand in its URL.
+//! `LogQuery`: the filters and the position of the log list, as in its URL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::RequestLog;
 use crate::storage::request_logs::search::LogPosition;
 
-/// Something that rows can be filtered by.
+/// A field that log rows can be filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogField {
     Text,
@@ -72,7 +72,7 @@ impl LogField {
         Self::Error,
     ];
 
-    /// Its name in URLs and forms.
+    /// The name in URLs and forms.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "q",
@@ -130,7 +130,7 @@ impl LogField {
     }
 }
 
-/// What is asked of the log.
+/// The query of the log list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogQuery {
     values: BTreeMap<LogField, String>,
@@ -138,7 +138,7 @@ pub struct LogQuery {
 }
 
 impl LogQuery {
-    /// What the pairs of a query say; what they say of other things is left out.
+    /// Parses the pairs of a URL query; unknown names are ignored.
     pub fn from_pairs(pairs: Vec<(String, String)>) -> Self {
         let mut query = Self::default();
         for (name, value) in pairs {
@@ -164,14 +164,14 @@ impl LogQuery {
         self.values.is_empty()
     }
 
-    /// What is asked, in the order of [`LogField::ALL`].
+    /// The filters in use, in the order of [`LogField::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (LogField, &str)> {
         self.values
             .iter()
             .map(|(field, value)| (*field, value.as_str()))
     }
 
-    /// The same from the newest row on, with this asked too, or no longer where the value is empty.
+    /// The query from the newest row on, with a filter set, or removed if `value` is empty.
     #[must_use]
     pub fn with(&self, field: LogField, value: &str) -> Self {
         let mut values = self.values.clone();
@@ -194,7 +194,7 @@ impl LogQuery {
         }
     }
 
-    /// The URL that asks for it at `path`.
+    /// The URL of the query at `path`.
     pub fn href(&self, path: &str) -> String {
         let (name, id) = match self.position {
             LogPosition::Newest => ("older", String::new()),
@@ -209,7 +209,7 @@ impl LogQuery {
         href(path, &pairs)
     }
 
-    /// What rows must be, and which of the values could not be understood.
+    /// The filter of rows, and the fields with invalid values.
     pub fn filter(&self, zone: &TimeZone, now: Timestamp) -> (LogFilter, Vec<LogField>) {
         let mut filter = LogFilter::default();
         let mut invalid = Vec::new();
@@ -269,7 +269,7 @@ impl LogQuery {
     }
 }
 
-/// Takes over a value, and tells whether there is one.
+/// Stores a parsed value; returns whether it was valid.
 fn set_value<T>(target: &mut Option<T>, value: Option<T>) -> bool {
     *target = value;
     target.is_some()
@@ -283,7 +283,7 @@ fn yes_or_no(value: &str) -> Option<bool> {
     }
 }
 
-/// Reads `24h` (ago), an RFC 3339 moment, or a local time like `2026-11-22T16:00`.
+/// Parses an age such as `24h`, an RFC 3339 moment, or a local time such as `2026-11-22T16:00`.
 fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
     if let Some(span) = span(text) {
         return Some(now - span);
@@ -309,10 +309,10 @@ fn span(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(count.checked_mul(seconds)?))
 }
 
-/// How far around a request its neighbours are looked for.
+/// The time before and after a request in which related requests are listed.
 const NEIGHBOUR_SPAN: Duration = Duration::from_mins(5);
 
-/// What the same client asked within five minutes of the request.
+/// Requests of the same client within five minutes of this one.
 pub fn requests_around(row: &RequestLog) -> LogQuery {
     let query = LogQuery::default()
         .with(
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_read_as_it_is_written() {
+    fn a_query_survives_its_url() {
         let query = query_of(&[
             ("q", "a b&c"),
             ("outcome", "failed"),
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn values_become_a_filter_and_what_is_not_understood_is_named() {
+    fn values_become_a_filter_and_invalid_fields_are_reported() {
         let zone = TimeZone::get("Asia/Taipei").unwrap();
         let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
         let query = query_of(&[

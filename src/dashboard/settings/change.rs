@@ -1,4 +1,4 @@
-//! Saving settings, and taking changes of them back.
+//! Saving, resetting, restoring and undoing settings.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,22 +22,22 @@ use crate::pool::settings::{DEFINITIONS, SettingDefinition, definition};
 use crate::storage::audit::{self, Act, AuditFilter, ListedChange, Subject};
 use crate::storage::settings::{self, SettingChange};
 
-/// What a form sent, by the name of the field.
+/// The submitted values by field name.
 pub type SettingsForm = HashMap<String, String>;
 
-/// Settings with what their rows shall keep; `None`: the default.
+/// Settings with their new row values; `None`: the default.
 pub type SettingChanges = Vec<(&'static SettingDefinition, Option<String>)>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RestoreForm {
-    /// The page to come back to.
+    /// The page to return to.
     back: String,
-    /// The change whose value before it is wanted again.
+    /// The change whose earlier value is restored.
     change: i64,
 }
 
-/// Which act to take back.
+/// The operation to undo.
 #[derive(Debug, Deserialize)]
 pub struct SettingUndoQuery {
     revision: i64,
@@ -45,8 +45,8 @@ pub struct SettingUndoQuery {
     back: String,
 }
 
-/// What a form wants to be changed: a field that still says what it was shown with changes nothing, so that a page that
-/// was open for long does not undo what others have done since.
+/// The changes of a form. A field with its original value changes nothing, so that an old page does not overwrite
+/// later changes by others.
 pub fn parse_changes(
     language: Language,
     form: &SettingsForm,
@@ -77,7 +77,7 @@ pub fn parse_changes(
     }
 }
 
-/// Makes changes in one act, has the server take them over, and tells so with a way back.
+/// Saves changes in one operation, applies them, and sets a notice with an undo button.
 pub async fn save(
     app: &App,
     context: &PageContext,
@@ -86,11 +86,11 @@ pub async fn save(
 ) -> Result<Redirect, ErrorPage> {
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
-    let mut made = Vec::new();
+    let mut saved = Vec::new();
     for (definition, value) in changes {
-        made.extend(settings::change(&mut tx, definition.name, value.as_deref(), &act).await?);
+        saved.extend(settings::change(&mut tx, definition.name, value.as_deref(), &act).await?);
     }
-    if made.is_empty() {
+    if saved.is_empty() {
         tx.rollback().await?;
         let notice = Notice::done(context.language.nothing_to_save());
         context.set_notice(notice).await;
@@ -103,12 +103,12 @@ pub async fn save(
         "/settings/undo",
         &[("revision", revision.as_str()), ("back", back)],
     );
-    let notice = Notice::done(change_text(context.language, &made)).with_undo(undo);
+    let notice = Notice::done(change_text(context.language, &saved)).with_undo(undo);
     context.set_notice(notice).await;
     Ok(Redirect::to(back))
 }
 
-/// Gives a setting its default.
+/// Resets a setting to its default.
 pub async fn reset(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -125,7 +125,7 @@ pub async fn reset(
     .await
 }
 
-/// Gives a setting the value that it had before one of its changes.
+/// Restores the value that a setting had before one of its changes.
 pub async fn restore(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -148,7 +148,7 @@ pub async fn restore(
     save(&app, &context, vec![(definition, value)], &back).await
 }
 
-/// Takes an act back, but for what was changed again since.
+/// Undoes an operation, except for settings changed again since.
 pub async fn undo(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -158,7 +158,6 @@ pub async fn undo(
     let back = back.unwrap_or(PATH);
     let filter = AuditFilter {
         subject: Some(Subject::Setting),
-        // What stands for itself has none.
         revision: Some(undo.revision).filter(|revision| *revision > 0),
         ..AuditFilter::default()
     };
@@ -181,7 +180,7 @@ pub async fn undo(
     save(&app, &context, changes, back).await
 }
 
-/// What undoes a change; `None` where there is another value by now.
+/// The change that undoes `change`; `None` if the setting has another value now.
 fn reverse_of(
     change: ListedChange,
     present: &HashMap<String, String>,
@@ -193,15 +192,15 @@ fn reverse_of(
         .then_some((definition, change.before))
 }
 
-/// Whether a row may still say this: bounds may be narrower than they were.
+/// Whether a stored value is still valid; its bounds may be narrower now.
 fn is_allowed(definition: &SettingDefinition, value: Option<&str>) -> bool {
     value.is_none_or(|value| definition.row_value(value).is_ok())
 }
 
-/// What was changed, in one line.
-fn change_text(language: Language, made: &[SettingChange]) -> String {
-    let [change] = made else {
-        return language.settings_changed(made.len());
+/// A summary of the changes in one line.
+fn change_text(language: Language, saved: &[SettingChange]) -> String {
+    let [change] = saved else {
+        return language.settings_changed(saved.len());
     };
     match definition(&change.name) {
         Some(definition) => {
@@ -217,7 +216,7 @@ fn change_text(language: Language, made: &[SettingChange]) -> String {
     }
 }
 
-/// What a row keeps, as people read it.
+/// The display text of a stored value.
 pub fn display_value(
     language: Language,
     definition: &SettingDefinition,
@@ -229,7 +228,7 @@ pub fn display_value(
         .display(language, value.unwrap_or(&default))
 }
 
-/// The setting that a path names.
+/// The setting in a path.
 pub fn find_definition(name: &str) -> Result<&'static SettingDefinition, Error> {
     definition(name).ok_or_else(|| Error::NotFound(format!("setting {name}")))
 }

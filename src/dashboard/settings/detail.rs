@@ -1,4 +1,4 @@
-//! `/settings/{name}`: one setting, and what it was before.
+//! `/settings/{name}`: one setting and its history.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::storage::audit::{self, AuditFilter, ListedAct, Subject};
 use crate::storage::paging::{BidirectionalPage, PagePosition};
 use crate::storage::settings::{self, SettingChange};
 
-/// How many changes a page shows.
+/// Changes per page.
 const PAGE_SIZE: usize = 50;
 
 #[derive(Debug, Default, Deserialize)]
@@ -166,7 +166,7 @@ fn facts(context: &PageContext, field: &SettingField) -> Markup {
     }
 }
 
-/// As a shell takes it.
+/// The value quoted for a shell.
 fn quoted(value: &str) -> String {
     if value.is_empty() || value.contains('*') {
         format!("'{value}'")

@@ -1,4 +1,4 @@
-//! `SettingEntry`: how a setting is shown, written and read.
+//! `SettingEntry`: the group, texts and value format of a setting.
 
 use crate::dashboard::settings::value::Unit;
 use crate::dashboard::translations::Language;
@@ -11,7 +11,7 @@ pub struct LocalizedText {
     chinese: &'static str,
 }
 
-/// What a group of settings is about.
+/// A group of settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingGroup {
     Requests,
@@ -25,23 +25,23 @@ pub enum SettingGroup {
     Browsers,
 }
 
-/// How a value is shown and written.
+/// The format of a value.
 #[derive(Debug)]
 pub enum ValueFormat {
-    /// `zero`: what 0 stands for, where it does not stand for itself.
+    /// `zero`: the meaning of 0, if it is special.
     Number {
         unit: Unit,
         zero: Option<LocalizedText>,
     },
     Switch,
-    /// `expected`: what it must be; `empty`: what none at all stands for.
+    /// `expected`: a description of valid values; `empty`: the meaning of an empty value.
     Text {
         expected: LocalizedText,
         empty: Option<LocalizedText>,
     },
 }
 
-/// A setting as people see it.
+/// The presentation of a setting.
 #[derive(Debug)]
 pub struct SettingEntry {
     pub group: SettingGroup,
@@ -75,7 +75,7 @@ impl LocalizedText {
         }
     }
 
-    /// Whether one of its languages has `search_text`, which are in small letters.
+    /// Whether a text in any language contains `search_text`, given in lower case.
     pub fn contains(self, search_text: &str) -> bool {
         [self.english, self.chinese]
             .iter()
@@ -96,7 +96,7 @@ impl SettingGroup {
         Self::Browsers,
     ];
 
-    /// Its place in the page's address.
+    /// The URL fragment of the group.
     pub fn anchor(self) -> &'static str {
         match self {
             Self::Requests => "requests",
@@ -114,20 +114,20 @@ impl SettingGroup {
     pub fn title(self) -> LocalizedText {
         match self {
             Self::Requests => text("Requests and retries", "請求與重試"),
-            Self::Connections => text("Connections and time limits", "連線與時間限制"),
-            Self::Queue => text("Waiting and overload", "等候與過載"),
-            Self::KeyLimits => text("Limits of each upstream key", "每個上游金鑰的限制"),
-            Self::ProjectLimits => text("Limits of each project", "每個專案的限制"),
+            Self::Connections => text("Connections and timeouts", "連線與逾時"),
+            Self::Queue => text("Queue and overload", "佇列與過載"),
+            Self::KeyLimits => text("Limits per upstream key", "每個上游金鑰的限制"),
+            Self::ProjectLimits => text("Limits per project", "每個專案的限制"),
             Self::Checks => text("Checks of upstream keys", "上游金鑰檢查"),
-            Self::ClientKeys => text("Client keys", "客戶端金鑰"),
-            Self::Logs => text("Logs", "記錄"),
-            Self::Browsers => text("Browsers", "瀏覽器"),
+            Self::ClientKeys => text("Client keys", "用戶端金鑰"),
+            Self::Logs => text("Logs", "請求記錄"),
+            Self::Browsers => text("Browsers (CORS)", "瀏覽器（CORS）"),
         }
     }
 }
 
 impl SettingEntry {
-    /// A value as people read it.
+    /// The display text of a value.
     pub fn display(&self, language: Language, value: &str) -> String {
         match (&self.format, value.parse::<u64>()) {
             (
@@ -149,7 +149,7 @@ impl SettingEntry {
         }
     }
 
-    /// A value as it stands in the field in which it is changed: nothing for the 0 that stands for something else.
+    /// The value in its input field; a 0 with a special meaning is blank.
     pub fn input_value(&self, language: Language, value: &str) -> String {
         match (&self.format, value.parse::<u64>()) {
             (ValueFormat::Number { zero: Some(_), .. }, Ok(0)) => String::new(),
@@ -160,7 +160,7 @@ impl SettingEntry {
         }
     }
 
-    /// What somebody wrote, as [`Settings::set`] takes it; what cannot be read is left to it to refuse.
+    /// The submitted text in the form of [`Settings::set`], which rejects text that cannot be parsed.
     ///
     /// [`Settings::set`]: crate::pool::settings::Settings::set
     pub fn parse(&self, text: &str) -> String {
@@ -174,7 +174,7 @@ impl SettingEntry {
         }
     }
 
-    /// What stands in an empty field: what leaving it empty means.
+    /// The placeholder of the input: the meaning of a blank field.
     pub fn placeholder(&self, language: Language) -> Option<&'static str> {
         match &self.format {
             ValueFormat::Number { zero: empty, .. } | ValueFormat::Text { empty, .. } => {
@@ -184,7 +184,7 @@ impl SettingEntry {
         }
     }
 
-    /// What a value may be.
+    /// The allowed values.
     pub fn bounds(&self, language: Language, definition: &SettingDefinition) -> String {
         match (&self.format, &definition.kind) {
             (ValueFormat::Number { unit, .. }, SettingKind::Number(bounds)) => language.from_to(
@@ -198,7 +198,7 @@ impl SettingEntry {
         }
     }
 
-    /// What a value may be, and what none at all stands for.
+    /// The allowed values, and the meaning of a blank field.
     pub fn hint(&self, language: Language, definition: &SettingDefinition) -> String {
         match (&self.format, &definition.kind) {
             (
@@ -214,7 +214,7 @@ impl SettingEntry {
         }
     }
 
-    /// How to mend a value that it cannot have.
+    /// The error message for an invalid value.
     pub fn error_message(&self, language: Language, definition: &SettingDefinition) -> String {
         let bounds = self.bounds(language, definition);
         let example = self.input_value(language, &definition.default());
@@ -234,7 +234,7 @@ impl SettingEntry {
         }
     }
 
-    /// Whether somebody who searches for `search_text`, in small letters, means this setting.
+    /// Whether the setting matches `search_text`, given in lower case.
     pub fn matches(&self, definition: &SettingDefinition, search_text: &str) -> bool {
         search_text.split_whitespace().all(|term| {
             definition.name.contains(term)

@@ -1,4 +1,4 @@
-//! A setting in a form: what it is, its value, and how to change it.
+//! A setting as a form field: title, explanation, input and error.
 
 use maud::{Markup, html};
 
@@ -12,21 +12,21 @@ use crate::dashboard::translations::Language;
 use crate::pool::settings::{SettingDefinition, SettingKind};
 use crate::storage::settings::CurrentSettings;
 
-/// The form that the buttons send which reset a setting; they stand within other forms.
+/// The id of the form for reset buttons, which are nested in other forms.
 pub const RESET_FORM: &str = "reset";
 
-/// A setting as a page shows it.
+/// The data of a setting's field.
 #[derive(Debug)]
 pub struct SettingField {
     pub definition: &'static SettingDefinition,
     pub entry: &'static SettingEntry,
-    /// In use, as a row would have it.
+    /// The current value in row format.
     pub value: String,
-    /// `None`: it has its default.
+    /// `None`: the default applies.
     pub changed_at: Option<Timestamp>,
-    /// What was sent and could not be saved.
+    /// The submitted value that is invalid.
     pub submitted: Option<String>,
-    /// How to mend what was sent.
+    /// The error message for the submitted value.
     pub error: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl SettingField {
         self.entry.title.of(language)
     }
 
-    /// The setting in a list of them; `is_first_invalid` where the browser is to go to it.
+    /// The setting in the list; `is_first_invalid` makes the browser focus it.
     pub fn row(&self, language: Language, is_first_invalid: bool) -> Markup {
         let name = self.definition.name;
         let title = self.title(language);
@@ -72,7 +72,7 @@ impl SettingField {
         }
     }
 
-    /// The input with its default and bounds.
+    /// The input with its default and allowed values.
     pub fn control(&self, language: Language, is_first_invalid: bool) -> Markup {
         let name = self.definition.name;
         let title = self.title(language);
@@ -98,7 +98,7 @@ impl SettingField {
         }
     }
 
-    /// Whether its bounds are worth a word where there is little room: counts may be as large as anybody can mean.
+    /// Whether the list shows the bounds; bounds of counts are too large to be useful.
     fn shows_bounds(&self) -> bool {
         match (&self.definition.kind, &self.entry.format) {
             (
@@ -137,7 +137,7 @@ impl SettingField {
     }
 }
 
-/// What the field of a time zone offers.
+/// The suggestions of a time zone field.
 pub fn zones() -> Markup {
     html! { datalist #zones { @for name in jiff::tz::db().available() { option value=(name) {} } } }
 }

@@ -1,8 +1,8 @@
-//! The values of settings as people write them: `150 MiB`, `10 min`, `1,000`.
+//! Parses and formats values of settings with units: `150 MiB`, `10 min`, `1,000`.
 
 use crate::dashboard::translations::{Language, grouped};
 
-/// What the number of a setting counts.
+/// The unit of a number setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Count,
@@ -12,7 +12,7 @@ pub enum Unit {
     Bytes,
 }
 
-/// A step of a unit: how much it is, how it is written in English and Chinese, and how else.
+/// One size of a unit: its factor, its names in both languages, and accepted alternatives.
 struct UnitStep {
     size: u64,
     english: &'static str,
@@ -34,7 +34,7 @@ const fn step(
     }
 }
 
-/// From the largest to the smallest; the last one may be left out when writing.
+/// From the largest to the smallest; input without a unit uses the smallest.
 const MILLISECONDS: &[UnitStep] = &[
     step(86_400_000, "d", "天", &["day", "days", "日"]),
     step(3_600_000, "h", "小時", &["hour", "hours", "時"]),
@@ -66,7 +66,7 @@ impl Unit {
         }
     }
 
-    /// The number in the largest unit in which it is whole, so that reading it gives the same number.
+    /// Formats the number in the largest unit that divides it, so that parsing returns the same number.
     pub fn format(self, language: Language, number: u64) -> String {
         let step = self
             .steps()
@@ -84,7 +84,7 @@ impl Unit {
         format!("{} {name}", grouped(number / step.size))
     }
 
-    /// What somebody wrote, as a number of the smallest unit; `None`: it is none.
+    /// Parses text to a number of the smallest unit; `None`: invalid.
     pub fn parse(self, text: &str) -> Option<u64> {
         let text = text.trim();
         let end = text
@@ -123,7 +123,7 @@ mod tests {
     use crate::pool::settings::{DEFINITIONS, SettingKind, Settings};
 
     #[test]
-    fn what_is_written_is_read_as_the_same_number() {
+    fn formatted_values_parse_to_the_same_number() {
         for definition in DEFINITIONS {
             let (SettingKind::Number(bounds), ValueFormat::Number { unit, .. }) =
                 (&definition.kind, &CATALOGUE.of(definition).format)
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_in_any_unit() {
+    fn numbers_are_parsed_in_any_unit() {
         for (unit, text, expected) in [
             (Unit::Milliseconds, "10 min", Some(600_000)),
             (Unit::Milliseconds, "10m", Some(600_000)),

@@ -1,4 +1,4 @@
-//! How many keys are in which state, and which do not serve everything now.
+//! The number of keys by state, and the keys with limited availability.
 
 use maud::{Markup, html};
 
@@ -58,7 +58,7 @@ fn row(context: &PageContext, listed: &UnavailableKey) -> Markup {
     }
 }
 
-/// How many keys do not serve everything, but for those that a hand turned off.
+/// The number of keys with limited availability, without disabled keys.
 fn not_ready(overview: &PoolOverview) -> usize {
     let fine = [
         KeyStatusKind::Ready,

@@ -1,4 +1,4 @@
-//! The way from nothing to the first answer, step by step: paste keys, let them be checked, make a client key, use it.
+//! The first steps: paste keys, wait for their checks, create a client key, send the first request.
 
 use maud::{Markup, html};
 
@@ -14,22 +14,22 @@ use crate::pool::request_id::RequestId;
 use crate::storage::client_usage;
 use crate::storage::request_logs;
 
-/// How far somebody has come.
+/// The progress of the first steps.
 #[derive(Debug, Default)]
 pub struct Onboarding {
     keys: usize,
     usable: usize,
-    /// New keys whose check is still to come.
+    /// New keys without a finished check.
     unchecked: usize,
     has_client_key: bool,
-    /// The request that came last, with how it ended, as long as none succeeded.
+    /// The last request with its outcome, until a request succeeds.
     newest: Option<(RequestId, Outcome)>,
     has_succeeded: bool,
-    /// Somebody has watched it from before the first success: the end is told too.
+    /// The open page showed the steps before the first success, so it shows their end too.
     was_shown: bool,
 }
 
-/// Where one of the steps is.
+/// The state of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StepState {
     Done,
@@ -38,7 +38,7 @@ enum StepState {
 }
 
 impl Onboarding {
-    /// How far it is now.
+    /// Reads the current progress.
     pub async fn load(app: &App, overview: &PoolOverview) -> Result<Self, Error> {
         let db = &app.db.readers;
         let has_succeeded = client_usage::has_succeeded(db).await?;
@@ -58,7 +58,6 @@ impl Onboarding {
         })
     }
 
-    /// Nobody has seen anything yet.
     pub fn finished() -> Self {
         Self {
             keys: 1,
@@ -68,7 +67,7 @@ impl Onboarding {
         }
     }
 
-    /// The same, later: who has seen a step is told of the end.
+    /// The new progress; a page that showed the steps shows their end too.
     pub fn after(self, before: &Self) -> Self {
         Self {
             was_shown: before.was_shown || !before.is_finished(),
@@ -76,7 +75,7 @@ impl Onboarding {
         }
     }
 
-    /// Whether nothing is left to do.
+    /// Whether all steps are done.
     pub fn is_finished(&self) -> bool {
         self.keys > 0 && self.has_client_key && self.has_succeeded
     }
@@ -100,7 +99,7 @@ impl Onboarding {
     }
 }
 
-/// The steps, or nothing where there is nothing left to do.
+/// The list of steps; nothing when all are done.
 pub fn view(context: &PageContext, onboarding: &Onboarding) -> Markup {
     let language = context.language;
     if onboarding.is_finished() {
@@ -148,7 +147,7 @@ fn paste_form(context: &PageContext) -> Markup {
     }
 }
 
-/// How far the checks of new keys are, or that none of them is usable.
+/// The progress of the checks of new keys, or a note that none is usable.
 fn check_step(context: &PageContext, onboarding: &Onboarding) -> Markup {
     let language = context.language;
     let (keys, left) = (onboarding.keys, onboarding.unchecked);

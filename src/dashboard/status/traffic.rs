@@ -1,4 +1,4 @@
-//! What was asked over a span of time: by model, in sums, and in charts.
+//! The traffic over a time span: by model, in totals and in charts.
 
 use maud::{Markup, html};
 
@@ -13,18 +13,18 @@ use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts, percentile};
 
-/// The models that were asked for in the span, and those of which something is known.
+/// Models requested in the span, and models with a known key state.
 pub fn models(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
     let requested = data.traffic.models.iter();
-    let known = data.overview.models.keys().filter(|name| {
+    let unrequested = data.overview.models.keys().filter(|name| {
         let mut models = data.traffic.models.iter();
         !models.any(|(model, _)| model.as_ref() == Some(*name))
     });
     let none = TrafficCounts::default();
     let rows: Vec<(Option<&str>, &TrafficCounts)> = requested
         .map(|(model, counts)| (model.as_deref(), counts))
-        .chain(known.map(|name| (Some(name.as_str()), &none)))
+        .chain(unrequested.map(|name| (Some(name.as_str()), &none)))
         .collect();
     html! {
         div.table { table.stack.paired {
@@ -212,7 +212,7 @@ fn series(
     }
 }
 
-/// A bin's name on the axis, and in full.
+/// The short label of a bin for the axis, and its exact label.
 fn bin_name(context: &PageContext, bin: &TrafficBin) -> (String, String) {
     let text = |at: Timestamp, format: &str| {
         at.to_jiff()
@@ -237,7 +237,7 @@ fn whole_number(value: f64) -> String {
     }
 }
 
-/// In what physics calls it, which both languages read.
+/// SI symbols, which both languages use.
 fn millis(value: f64) -> String {
     if value < 1_000.0 {
         format!("{value:.0} ms")

@@ -1,4 +1,4 @@
-//! What the dashboard says, in every language it speaks: a text that lacks a language does not compile.
+//! The texts of the dashboard in every language; a text without a translation does not compile.
 
 pub mod account;
 pub mod audit;
@@ -20,7 +20,7 @@ pub enum Language {
     TraditionalChinese,
 }
 
-/// Makes methods of [`Language`] from lines `name = "English", "中文";` or, where a text holds values,
+/// Defines methods of [`Language`] from lines `name = "English", "中文";` or, for texts with values,
 /// `name(value: &str) = "English {value}", "中文 {value}";`.
 macro_rules! translations {
     ($($name:ident $(($($argument:ident: $type:ty),+ $(,)?))? = $english:literal, $chinese:literal;)+) => {
@@ -53,7 +53,7 @@ macro_rules! translation {
 pub(crate) use {translation, translations};
 
 impl Language {
-    /// As HTML and browsers call it.
+    /// The language tag for HTML and HTTP headers.
     pub fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -61,7 +61,7 @@ impl Language {
         }
     }
 
-    /// The language of a tag such as `zh-TW` or `en`. Whoever reads any Chinese gets ours.
+    /// The language for a tag such as `zh-TW` or `en`; every Chinese tag selects Traditional Chinese.
     pub fn of_tag(tag: &str) -> Option<Self> {
         let primary = tag.split(['-', '_']).next().unwrap_or_default();
         match primary.to_ascii_lowercase().as_str() {
@@ -71,7 +71,7 @@ impl Language {
         }
     }
 
-    /// The one that the browser likes best of those there are.
+    /// The available language that the browser prefers.
     pub fn of_browser(headers: &HeaderMap) -> Self {
         let listed = headers
             .get(ACCEPT_LANGUAGE)
@@ -96,7 +96,7 @@ pub fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {noun}", grouped(count))
 }
 
-/// A whole number with its thousands set apart: `1,234,567`.
+/// A whole number with thousands separators: `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_grouped_and_nouns_counted() {
+    fn numbers_have_separators_and_nouns_agree_in_number() {
         for (number, expected) in [
             (0, "0"),
             (999, "999"),

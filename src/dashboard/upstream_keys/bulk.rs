@@ -1,4 +1,4 @@
-//! What is done to many keys at once, or to one; with a question before what is not easily undone.
+//! Actions on one or many keys, with a confirmation page where needed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,15 +24,15 @@ use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, parse_tags};
 use crate::storage::rollups::begin_of_day;
 use crate::storage::upstream_keys::{self, search};
 
-/// Whoever waits for a page gets it after so long, with the progress of what goes on.
+/// The time to wait for a job before the response shows its progress page.
 const MAX_WAIT: Duration = Duration::from_millis(800);
-/// A test of one key is waited for: its answer is what somebody wants to see.
+/// The time to wait for a test of one key, so that the response contains its result.
 const MAX_WAIT_FOR_TEST: Duration = Duration::from_secs(6);
 
-/// So many keys are named before something is done to them.
+/// Keys listed on the confirmation page.
 const MAX_LISTED_KEYS: usize = 12;
 
-/// What can be done to keys.
+/// An action on keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BulkAction {
     Test,
@@ -48,12 +48,12 @@ pub enum BulkAction {
 #[serde(default)]
 pub struct BulkForm {
     action: String,
-    /// `all`: all that match the list that `back` shows.
+    /// `all`: all keys that match the list at `back`.
     scope: String,
     id: Vec<i64>,
     back: String,
     confirmed: String,
-    /// The name under which all that matched are kept, once somebody was asked.
+    /// The id of the stored set of matching keys that the confirmation page was about.
     matched: String,
     add_tags: String,
     remove_tags: String,
@@ -61,17 +61,17 @@ pub struct BulkForm {
     priority: String,
 }
 
-/// Which acts to take back.
+/// The removals to undo.
 #[derive(Debug, Deserialize)]
 pub struct RemovalUndoQuery {
     from: i64,
     to: i64,
 }
 
-/// The keys that a form is about.
+/// The keys that a form applies to.
 struct SelectedKeys {
     ids: Vec<UpstreamKeyId>,
-    /// Not so where somebody was asked about all that matched, and which these were is forgotten.
+    /// False if the set of keys of the confirmation page has expired.
     is_as_confirmed: bool,
 }
 
@@ -102,7 +102,7 @@ impl BulkAction {
         Self::ALL.into_iter().find(|action| action.name() == name)
     }
 
-    /// Whether a page comes first that says what will be done, or asks for more.
+    /// Whether a confirmation page is required first.
     fn needs_confirmation(self, form: &BulkForm) -> bool {
         match self {
             Self::Tag | Self::Move | Self::Delete => true,
@@ -112,7 +112,7 @@ impl BulkAction {
 }
 
 impl BulkForm {
-    /// A page of ours to go back to.
+    /// The page of this server to return to.
     fn back(&self) -> &str {
         let is_ours = self.back.starts_with(list::PATH) && self.back.parse::<Uri>().is_ok();
         if is_ours { &self.back } else { list::PATH }
@@ -158,7 +158,7 @@ pub async fn update(
         Some(change) => JobWork::Change(ids, change),
         None => JobWork::Test(ids),
     };
-    // A key that is gone has no page any more.
+    // A deleted key has no page any more.
     let back = if action == BulkAction::Delete && !form.back().contains('?') {
         list::PATH
     } else {
@@ -167,7 +167,7 @@ pub async fn update(
     Ok(start_job(&app, &context, work, back).await.into_response())
 }
 
-/// Takes removals back, as long as the secrets are there.
+/// Undoes removals as long as the secrets are not erased.
 pub async fn undo(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -209,7 +209,7 @@ async fn selected_keys(
     let query = axum::extract::Query::<KeyListQuery>::try_from_uri(&uri);
     let query = query.map(|query| query.0).unwrap_or_default();
     let ids = list::find(app, &query, context.now).await?.ids;
-    // Whoever was asked about others has not said yes to these.
+    // A confirmation of another set of keys does not apply to these.
     let is_as_confirmed = form.matched.is_empty();
     Ok(SelectedKeys {
         ids,
@@ -217,7 +217,7 @@ async fn selected_keys(
     })
 }
 
-/// The change that the form asks for, or what is wrong with it; `None`: nothing is changed, but looked at.
+/// The change of the form, or its error; `None`: the action is a test.
 fn change(
     language: Language,
     form: &BulkForm,
@@ -252,7 +252,7 @@ fn change(
     }))
 }
 
-/// Has the work done. What is done soon is told on the page where it was asked for, what takes longer on one of its own.
+/// Runs the job. A short job ends with a notice on the current page, a longer one has its own page.
 pub async fn start_job(
     app: &Arc<App>,
     context: &PageContext,
@@ -265,7 +265,7 @@ pub async fn start_job(
     };
     let job = app.jobs.start(work, context.actor(), context.now);
     let progress = job.wait_until_ended(max_wait).await;
-    // The results of many keys have a page of their own.
+    // Results of many keys are shown on the job's page.
     let has_page = match job.kind {
         JobKind::Test => job.total > 1,
         JobKind::Import => true,
@@ -284,7 +284,7 @@ pub fn job_path(job: &Job) -> String {
     format!("{}/jobs/{:016x}", list::PATH, job.id)
 }
 
-/// What a job has come to, with the way back where there is one.
+/// The notice of a finished job, with an undo button if the job can be undone.
 pub fn job_notice(language: Language, job: &Job, progress: &JobProgress) -> Notice {
     if let Some(why) = &progress.failed {
         return with_undo(Notice::failed(language.job_failed(why)), job, progress);
@@ -327,7 +327,7 @@ pub fn job_notice(language: Language, job: &Job, progress: &JobProgress) -> Noti
     }
 }
 
-/// The way back from a removal, be it whole or cut short; of other changes there is none.
+/// Adds an undo button to removals, including interrupted ones; other changes have none.
 fn with_undo(notice: Notice, job: &Job, progress: &JobProgress) -> Notice {
     let (JobKind::Change(KeyChange::Delete), Some((from, to))) = (&job.kind, progress.revisions)
     else {
@@ -338,7 +338,7 @@ fn with_undo(notice: Notice, job: &Job, progress: &JobProgress) -> Notice {
     notice.with_undo(href("/upstream-keys/undo", &acts))
 }
 
-/// The page that says what will be done to how many keys, names some of them, and asks for what else it needs.
+/// The confirmation page: the action, some of its keys, and further input it needs.
 async fn confirmation_page(
     app: &Arc<App>,
     context: &PageContext,
@@ -430,7 +430,7 @@ mod tests {
     use crate::storage::audit::Actor;
 
     #[test]
-    fn a_removal_that_was_cut_short_has_a_way_back_for_what_it_removed() {
+    fn an_interrupted_removal_can_be_undone() {
         let ids = vec![UpstreamKeyId(1)];
         let now = Timestamp::from_millis(1_000_000);
         let progress = JobProgress {

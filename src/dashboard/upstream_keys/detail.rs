@@ -1,4 +1,4 @@
-//! `/upstream-keys/{id}`: all there is to know of one key.
+//! `/upstream-keys/{id}`: state, cooldowns, quota, errors and history of one key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,20 +35,20 @@ use crate::storage::upstream_keys::history::{
 use crate::storage::upstream_keys::search::{self, DashboardKey};
 
 const DAY: Duration = Duration::from_hours(24);
-/// So many days are in the chart.
+/// Days in the chart.
 const DAYS: u32 = 30;
-/// How far back failures are counted.
+/// The period in which failures are counted.
 const FAILURE_DAYS: u32 = 7;
-/// How many checks and changes are shown.
+/// Checks and changes shown.
 const CHECKS: u32 = 10;
 const CHANGES: usize = 20;
-/// How many things that its project holds are shown.
+/// Resources of the project shown.
 const MAX_RESOURCES: u32 = 10;
 
-/// All that the page shows.
+/// All data of the page.
 struct UpstreamKeyDetail {
     key: DashboardKey,
-    /// `None`: the server has not taken the key over yet.
+    /// `None`: the server has not loaded the key yet.
     key_status: Option<KeyStatus>,
     cooldown_evidence: Vec<CooldownEvidence>,
     first_day: Timestamp,
@@ -121,7 +121,7 @@ fn status_kind(detail: &UpstreamKeyDetail) -> KeyStatusKind {
     }
 }
 
-/// Each button is a form of the many keys' page, with this one key.
+/// The buttons submit the bulk form with this key.
 fn actions(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
     let (language, key) = (context.language, &detail.key);
     let page = format!("{PATH}/{}", key.id.0);
@@ -168,7 +168,7 @@ fn stats(context: &PageContext, key: &DashboardKey) -> Markup {
     }
 }
 
-/// The state, what it means, what showed it and what ends it.
+/// The state with its meaning, evidence and end.
 fn state(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
     let (language, key) = (context.language, &detail.key);
     let kind = status_kind(detail);
@@ -192,7 +192,7 @@ fn state(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
     html! {
         p.state {
             (key_labels::state_badge(language, kind))
-            @if let Some(cooldown) = current_cooldown { strong { (until(context, cooldown.until, context.now)) } }
+            @if let Some(cooldown) = current_cooldown { strong { (language.cooldown_ends()) " " (until(context, cooldown.until, context.now)) } }
         }
         p.muted { (key_labels::state_description(language, kind)) }
         dl.facts {
@@ -272,7 +272,7 @@ fn cooldown_table(
     let shown_by = |cooldown: &KeyCooldown| {
         let model = cooldown.model.as_deref().unwrap_or("*");
         let mut proof = evidence.iter();
-        // What we count has no answer that showed it.
+        // Limits counted by this server have no response as evidence.
         proof.find(|proof| {
             proof.model == model && proof.until == cooldown.until && cooldown.is_from_google()
         })
@@ -334,7 +334,7 @@ fn windows(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
     }
 }
 
-/// The windows of one model, a column for each measure.
+/// The quota windows of one model, one column per measure.
 fn windows_row(language: Language, windows: &[QuotaWindowStatus]) -> Markup {
     html! {
         tr {
@@ -355,7 +355,7 @@ fn windows_row(language: Language, windows: &[QuotaWindowStatus]) -> Markup {
     }
 }
 
-/// What is used, of which limit, and how that is known.
+/// The usage, the limit, and the source of the limit.
 fn window_cell(language: Language, window: &QuotaWindowStatus) -> Markup {
     let (source, means) = key_labels::limit_source(language, window.source);
     html! {

@@ -1,4 +1,4 @@
-//! What is said of one key: its form.
+//! The edit form of one key.
 
 use std::sync::Arc;
 
@@ -35,11 +35,11 @@ pub struct UpstreamKeyForm {
     priority: String,
     weight: String,
     tags: String,
-    /// `on`, or nothing.
+    /// `on` or empty.
     enabled: String,
 }
 
-/// What is wrong with each field.
+/// The error of each field.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct KeyFormErrors {
     label: Option<&'static str>,
@@ -48,7 +48,7 @@ struct KeyFormErrors {
     weight: Option<&'static str>,
 }
 
-/// The id in a path.
+/// Parses the key id in a path.
 pub fn parse_id(path: &str) -> Result<UpstreamKeyId, ErrorPage> {
     let id = path.parse().map(UpstreamKeyId);
     id.map_err(|_| Error::NotFound(format!("upstream key {path}")).into())
@@ -111,7 +111,7 @@ async fn find(app: &App, context: &PageContext, id: &str) -> Result<DashboardKey
     Ok(search::find_for_dashboard(&app.db.readers, parse_id(id)?, today).await?)
 }
 
-/// What the form says, or what is wrong with it. An emptied project stays what it was: a key is always in one.
+/// The attributes of the form, or its errors. A blank project stays unchanged: every key belongs to a project.
 fn parse(language: Language, form: &UpstreamKeyForm) -> Result<KeyAttributes, KeyFormErrors> {
     let label = match parse_name(language, &form.label) {
         Ok(Some(label)) => Ok(label),
@@ -143,7 +143,7 @@ fn parse(language: Language, form: &UpstreamKeyForm) -> Result<KeyAttributes, Ke
     })
 }
 
-/// A name as people give them; nothing where the field is empty.
+/// A valid name; `None` if the field is blank.
 pub fn parse_name(language: Language, text: &str) -> Result<Option<String>, &'static str> {
     let text = text.trim();
     if text.chars().count() > 200 || text.contains(char::is_control) {
@@ -152,7 +152,7 @@ pub fn parse_name(language: Language, text: &str) -> Result<Option<String>, &'st
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
-/// A whole number; nothing where the field is empty.
+/// A whole number; `None` if the field is blank.
 pub fn parse_integer(language: Language, text: &str) -> Result<Option<i64>, &'static str> {
     let text = text.trim();
     if text.is_empty() {
@@ -169,7 +169,7 @@ fn billing_value(billing: Billing) -> &'static str {
     }
 }
 
-/// The words for who pays.
+/// The choices of billing.
 pub fn billing_options(language: Language) -> [(&'static str, &'static str); 3] {
     [
         ("unknown", language.unknown()),
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_read_or_every_wrong_field_is_told() {
+    fn a_form_is_parsed_or_every_invalid_field_is_reported() {
         let good = UpstreamKeyForm {
             label: " first ".to_owned(),
             billing: "paid".to_owned(),

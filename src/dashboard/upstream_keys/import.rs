@@ -1,5 +1,5 @@
-//! Adding keys: paste any text, see what was found, and say yes. What is pasted waits in memory, so that no page and no
-//! URL ever holds a secret.
+//! Importing keys: paste any text, check the preview, confirm. The pasted text stays in memory, so that no page and no
+//! URL contains a secret.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::pool::keys::import::{self, ImportedKey, KeyImport, UnusableEntry};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
 use crate::storage::upstream_keys::{self, SecretStatus};
 
-/// So many keys, and so many odd entries, are shown one by one.
+/// Keys, and unusable entries, shown in the preview.
 const MAX_LISTED_ENTRIES: usize = 100;
 
 #[derive(Debug, Deserialize)]
@@ -32,7 +32,7 @@ pub struct PasteForm {
     text: String,
 }
 
-/// What is said of all keys alike.
+/// Attributes for all imported keys.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct CommonAttributesForm {
@@ -41,7 +41,7 @@ pub struct CommonAttributesForm {
     billing: String,
     priority: String,
     tags: String,
-    /// `on`: also of keys that are known.
+    /// `on`: also update keys already in the pool.
     update: String,
 }
 
@@ -182,7 +182,7 @@ async fn view(
     Ok(layout::page(context, Section::UpstreamKeys, title, body))
 }
 
-/// The form that adds them; `new_keys` of them are not in use now.
+/// The form that adds the keys; `new_keys` are not in the pool yet.
 fn options(
     context: &PageContext,
     draft: u64,

@@ -1,4 +1,4 @@
-//! How far a job is that takes longer than a page, and what it has come to.
+//! The page with the progress and the result of a background job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub async fn show(
     layout::page(&context, Section::UpstreamKeys, &title, body).into_response()
 }
 
-/// What there is to say of a job that an earlier run of the server has begun, or of one too long ago.
+/// The page for a job that the server no longer stores, after a restart or 50 later jobs.
 fn not_found_page(context: &PageContext) -> Markup {
     let language = context.language;
     let actions = html! {
@@ -64,7 +64,7 @@ fn not_found_page(context: &PageContext) -> Markup {
     )
 }
 
-/// The same as it goes on, until it is over.
+/// Streams the progress until the job ends.
 pub async fn live(
     State(app): State<Arc<App>>,
     context: PageContext,
@@ -72,7 +72,7 @@ pub async fn live(
     headers: HeaderMap,
 ) -> Result<Response, ErrorPage> {
     let job = find(&app, &id).ok_or_else(|| Error::NotFound(format!("job {id}")))?;
-    // Browsers come back when a stream ends, until they are told that there is nothing.
+    // Browsers reconnect when a stream ends, until they receive status 204.
     if headers.contains_key("last-event-id") && is_finished(&app, &job) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -86,7 +86,7 @@ pub async fn live(
     Ok(stream_updates(&app, &context, updates).into_response())
 }
 
-/// Somebody who waits for a job.
+/// The live updates of a job's page.
 struct JobUpdates {
     app: Arc<App>,
     context: PageContext,
@@ -102,11 +102,11 @@ impl LiveUpdates for JobUpdates {
         if self.end_sent {
             return None;
         }
-        // Asked before the part is made, so that the last one tells of the end.
+        // Read before rendering, so that the last event shows the end.
         self.end_sent = is_finished(&self.app, &self.job);
         let card = job_card(&self.context, &self.app, &self.job);
         let events = self.parts.changed([("job", card)]);
-        // The name of an event is what a browser that comes back is known by.
+        // The id of the last event marks a reconnecting browser.
         Some(events.into_iter().map(|event| event.id("1")).collect())
     }
 }
@@ -115,12 +115,12 @@ fn find(app: &App, id: &str) -> Option<Arc<Job>> {
     app.jobs.find(u64::from_str_radix(id, 16).ok()?)
 }
 
-/// Whether nothing will change any more: of an import, when the new keys are checked too.
+/// Whether the page will not change any more; an import also waits for the checks of its new keys.
 fn is_finished(app: &App, job: &Job) -> bool {
     job.progress().ended && unchecked_keys(app, job) == 0
 }
 
-/// How many new keys are still to be looked at, after an import.
+/// The number of imported keys without a finished check.
 fn unchecked_keys(app: &App, job: &Job) -> usize {
     let checks = job.kind == JobKind::Import && app.settings().check_new_keys;
     if checks {
@@ -130,7 +130,7 @@ fn unchecked_keys(app: &App, job: &Job) -> usize {
     }
 }
 
-/// Links to jobs that go on.
+/// Links to running jobs.
 pub fn running_jobs(context: &PageContext, jobs: &[Arc<Job>]) -> Markup {
     let language = context.language;
     html! {

@@ -1,4 +1,4 @@
-//! What states, rests and verdicts of keys are called on their pages.
+//! Labels and descriptions of key states, cooldown reasons, limits and rules.
 
 use maud::{Markup, html};
 
@@ -9,7 +9,7 @@ use crate::pool::keys::key_status::{CooldownReason, KeyCooldown, KeyStatusKind, 
 use crate::pool::keys::upstream_key::Billing;
 use crate::pool::quota::limits::Measure;
 
-/// A key's state with its mark.
+/// The badge of a key's state.
 pub fn state_badge(language: Language, kind: KeyStatusKind) -> Markup {
     badge(tone(kind), state_label(language, kind))
 }
@@ -42,7 +42,7 @@ pub fn state_label(language: Language, kind: KeyStatusKind) -> &'static str {
     }
 }
 
-/// What a state means for whoever looks at the key.
+/// The meaning of a state, in a sentence.
 pub fn state_description(language: Language, kind: KeyStatusKind) -> &'static str {
     match kind {
         KeyStatusKind::Ready => language.key_ready_means(),
@@ -57,7 +57,7 @@ pub fn state_description(language: Language, kind: KeyStatusKind) -> &'static st
     }
 }
 
-/// Why a key rests.
+/// The reason of a cooldown.
 pub fn cooldown_reason(language: Language, reason: CooldownReason) -> String {
     match reason {
         CooldownReason::Verdict(rule) => rule_label(language, rule).to_owned(),
@@ -71,7 +71,7 @@ pub fn cooldown_reason(language: Language, reason: CooldownReason) -> String {
     }
 }
 
-/// For what and why a key rests, in a line.
+/// The model and the reason of a cooldown in one line.
 pub fn cooldown_line(language: Language, cooldown: &KeyCooldown) -> Markup {
     let reason = cooldown_reason(language, cooldown.reason);
     html! {
@@ -89,7 +89,7 @@ pub fn measure_label(language: Language, measure: Measure) -> &'static str {
     }
 }
 
-/// How a limit is known, and a sentence about that.
+/// The source of a limit, and its explanation.
 pub fn limit_source(language: Language, source: LimitSource) -> (&'static str, &'static str) {
     match source {
         LimitSource::Named => (language.limit_observed(), language.limit_observed_means()),
@@ -111,7 +111,7 @@ pub fn billing_label(language: Language, billing: Billing) -> &'static str {
     }
 }
 
-/// A rule by its name in rows; one of a later version is shown as it is.
+/// The label of a stored rule name; a name from a later version is shown unchanged.
 pub fn label_of_rule_name(language: Language, name: &str) -> String {
     Rule::named(name).map_or_else(
         || name.to_owned(),
@@ -160,9 +160,9 @@ pub fn rule_label(language: Language, rule: Rule) -> &'static str {
     }
 }
 
-/// How much of a limit is used, as a bar with its words.
+/// The usage of a limit as a bar with a tooltip.
 pub fn usage_bar(label: &str, used: u64, limit: u64) -> Markup {
-    // Of nothing all is used.
+    // A limit of 0 counts as fully used.
     let percent = used.saturating_mul(100).checked_div(limit);
     let percent = percent.unwrap_or(100).min(100);
     let class = match percent {

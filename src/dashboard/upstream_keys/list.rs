@@ -1,4 +1,4 @@
-//! The list of keys: found, sorted, a page at a time, with what can be done to many at once.
+//! The list of keys: search, filters, order, pages and actions on many keys.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ use crate::storage::upstream_keys::search::{
     self, DashboardKey, UpstreamKeyFilter, UpstreamKeySort,
 };
 
-/// So many keys are on a page.
+/// Keys per page.
 const PAGE_SIZE: usize = 50;
 pub const PATH: &str = "/upstream-keys";
 
-/// What the URL of the list says. All of it is text, so that a URL by hand never fails.
+/// The query of the list. All fields are text, so that an edited URL never fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct KeyListQuery {
@@ -44,16 +44,16 @@ pub struct KeyListQuery {
     pub priority: String,
     /// `1`: only keys with failures today.
     pub failing: String,
-    /// A column, with `-` before it for the other direction.
+    /// A column, with a leading `-` for descending order.
     pub sort: String,
     pub page: String,
 }
 
-/// The keys that match a query, in order.
+/// The keys that match a query, sorted.
 #[derive(Debug)]
 pub struct MatchingKeys {
     pub ids: Vec<UpstreamKeyId>,
-    /// Of all that match apart from the state.
+    /// The counts of all keys that match without the state filter.
     counts: HashMap<KeyStatusKind, usize>,
     all: usize,
 }
@@ -75,7 +75,7 @@ impl KeyListQuery {
         KeyStatusKind::named(&self.state)
     }
 
-    /// The column, and whether downwards; `None` for the column of states, which the database does not know.
+    /// The column, and whether descending; `None` for the state, which is not in the database.
     fn order(&self) -> (Option<UpstreamKeySort>, bool) {
         let (name, descending) = match self.sort.strip_prefix('-') {
             Some(name) => (name, true),
@@ -95,7 +95,7 @@ impl KeyListQuery {
         (sort, descending)
     }
 
-    /// The same list with one thing changed, from its first page.
+    /// The URL of the first page with one parameter changed.
     fn with(&self, name: &str, value: &str) -> String {
         let mut query = Self {
             page: String::new(),
@@ -110,7 +110,7 @@ impl KeyListQuery {
         query.href()
     }
 
-    /// The URL of this list.
+    /// The URL of this page of the list.
     pub fn href(&self) -> String {
         href(PATH, &self.pairs())
     }
@@ -133,7 +133,7 @@ impl KeyListQuery {
         self.filter() != UpstreamKeyFilter::default() || self.state().is_some()
     }
 
-    /// Whether a filter beside the search field is in use.
+    /// Whether a filter other than the search is in use.
     fn has_more_filters(&self) -> bool {
         let filter = UpstreamKeyFilter {
             text: None,
@@ -143,7 +143,7 @@ impl KeyListQuery {
     }
 }
 
-/// Finds what a query asks for: the rows in the database, the states in the running server.
+/// Finds the matching keys: rows from the database, states from the running server.
 pub async fn find(
     app: &Arc<App>,
     query: &KeyListQuery,
@@ -159,15 +159,15 @@ pub async fn find(
         descending,
         day,
     );
-    // With many keys each of the two takes most of the time of the page: they go side by side.
+    // With many keys both take long, so they run in parallel.
     let summaries = {
         let app = Arc::clone(app);
         spawn_blocking(move || app.keys.key_status_summaries(now))
     };
     let (ids, summaries) = join!(matching_keys, summaries);
-    let (ids, known) = (ids?, summaries.expect("a summary does not panic"));
+    let (ids, known) = (ids?, summaries.expect("summaries never panic"));
     let all = ids.len();
-    // A key that was added a moment ago is not known to the server yet.
+    // A key added a moment ago is not loaded yet.
     let summaries = ids.into_iter().map(|id| {
         known.get(&id).copied().unwrap_or(KeyStatusSummary {
             id,
@@ -302,7 +302,7 @@ fn filters(language: Language, query: &KeyListQuery) -> Markup {
     }
 }
 
-/// The orders as the headings of columns have them, for whoever sees no headings.
+/// The sort orders of the column headings, for narrow screens without headings.
 fn sort_options(language: Language) -> Vec<(&'static str, &'static str)> {
     vec![
         ("", language.sort_oldest()),
@@ -365,7 +365,7 @@ fn table(
         } else {
             name.to_owned()
         };
-        // Numbers are looked at from the largest on.
+        // Numbers are sorted from the largest first.
         let next = match (is_number, is_up, is_down) {
             (true, false, false) => format!("-{name}"),
             _ => next,
@@ -461,7 +461,7 @@ fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyS
     }
 }
 
-/// The state with its end, and below it the reason.
+/// The state with its end, and the reason below.
 fn state_cell(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyStatus>) -> Markup {
     let language = context.language;
     let kind = match key_status {
@@ -486,7 +486,7 @@ fn state_cell(context: &PageContext, row: &DashboardKey, key_status: Option<&Key
         span.lines {
             span.state {
                 (key_labels::state_badge(language, kind))
-                @if let Some(cooldown) = current_cooldown { span.small { (until(context, cooldown.until, context.now)) } }
+                @if let Some(cooldown) = current_cooldown { span.small { (language.cooldown_ends()) " " (until(context, cooldown.until, context.now)) } }
             }
             @match kind {
                 KeyStatusKind::PartlyCoolingDown | KeyStatusKind::CoolingDown => {
@@ -509,7 +509,7 @@ fn state_cell(context: &PageContext, row: &DashboardKey, key_status: Option<&Key
     }
 }
 
-/// How many of today's requests succeeded; the failures and the last error on hover.
+/// The success rate of today; failures and the last error on hover.
 fn success(language: Language, row: &DashboardKey) -> Markup {
     let today = row.today;
     let mut tooltip = language.failures_of(&number(today.failures), &number(today.requests));
@@ -528,8 +528,7 @@ fn success(language: Language, row: &DashboardKey) -> Markup {
     }
 }
 
-/// The day's window of which the largest part is used, of whatever model, with its limit. Where nothing is allowed at all
-/// the state says so.
+/// The daily quota window with the highest usage of all models. A window without quota is omitted: the state shows it.
 fn fullest_window(key_status: &KeyStatus) -> Option<(&QuotaWindowStatus, u64)> {
     let windows = key_status.windows.iter();
     windows
@@ -595,7 +594,7 @@ mod tests {
     use crate::pool::keys::upstream_key::Billing;
 
     #[test]
-    fn a_url_by_hand_never_fails_and_keeps_what_it_understands() {
+    fn an_edited_url_never_fails_and_keeps_its_valid_parts() {
         let query = KeyListQuery {
             q: " a ".to_owned(),
             state: "sleepy".to_owned(),
@@ -621,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_changes_one_thing_and_begins_at_the_first_page() {
+    fn a_link_changes_one_parameter_and_resets_the_page() {
         let query = KeyListQuery {
             q: "team".to_owned(),
             sort: "label".to_owned(),

@@ -1,4 +1,4 @@
-//! Backups are made, downloaded with the password, and deleted.
+//! Backups are created, downloaded with the password, and deleted.
 
 use reqwest::header::{CONTENT_DISPOSITION, CONTENT_LENGTH};
 
@@ -7,7 +7,7 @@ use crate::support::browser::Browser;
 use crate::support::{TestPool, eventually};
 
 #[tokio::test]
-async fn a_backup_appears_when_it_is_done_and_goes_when_it_is_deleted() {
+async fn a_backup_is_listed_when_it_is_complete_until_it_is_deleted() {
     let pool = TestPool::with_keys([]).await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
@@ -19,7 +19,9 @@ async fn a_backup_appears_when_it_is_done_and_goes_when_it_is_deleted() {
     browser.click("Back up now").await;
     browser.wait_for_text("verified").await;
     browser.click("Download").await;
-    browser.wait_for_text("Enter your password to go on").await;
+    browser
+        .wait_for_text("Enter your password to continue")
+        .await;
     browser.click("Cancel").await;
     browser.click("Delete").await;
     browser.click("Delete backup").await;
@@ -29,11 +31,11 @@ async fn a_backup_appears_when_it_is_done_and_goes_when_it_is_deleted() {
 }
 
 #[tokio::test]
-async fn a_backup_leaves_the_server_for_the_password_only() {
+async fn a_backup_download_requires_the_password() {
     let pool = TestPool::with_keys([]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     assert_eq!(admin.submit("/backups", &[]).await.status(), 303);
-    let backup = eventually("the backup is made", async || {
+    let backup = eventually("the backup is created", async || {
         gemini_pool::storage::backups::last(&pool.database()).unwrap()
     })
     .await;

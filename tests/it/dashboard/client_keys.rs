@@ -1,4 +1,4 @@
-//! Client keys, made and changed in a browser without JavaScript, take effect on the next request.
+//! Client keys created and changed in a browser without JavaScript apply to the next request.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 
@@ -20,7 +20,7 @@ async fn send_request(pool: &TestPool, secret: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
+async fn a_client_key_is_created_shown_once_limited_disabled_and_deleted() {
     let pool = TestPool::with_keys([FakeKey::healthy(
         "AIza-key-behind-the-clients-01",
         "projects/1",
@@ -36,7 +36,9 @@ async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
     browser.fill("Name", "notebook").await;
     browser.fill("Requests per day", "many").await;
     browser.click("Create key").await;
-    browser.wait_for_text("A whole number from 1 on").await;
+    browser
+        .wait_for_text("Enter a whole number of at least 1")
+        .await;
     browser.fill("Requests per day", "2").await;
     browser.click("Create key").await;
     browser.wait_for_text("Copy it now").await;
@@ -45,9 +47,9 @@ async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
     assert_eq!(send_request(&pool, &secret).await, 200);
 
     browser.reload().await;
-    browser.wait_for_text("This key was shown already").await;
+    browser.wait_for_text("This key was already shown").await;
     assert!(!browser.source().await.contains(&secret));
-    browser.click("To its page").await;
+    browser.click("View key").await;
     browser.wait_for_text("1 of 2").await;
     assert!(!browser.source().await.contains(&secret));
     assert_eq!(
@@ -64,15 +66,17 @@ async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
     browser.wait_for_text("Saved notebook").await;
     assert_eq!(send_request(&pool, &secret).await, 200);
     browser.click("Disable").await;
-    browser.wait_for_text("notebook is off").await;
+    browser.wait_for_text("notebook is disabled").await;
     assert_eq!(send_request(&pool, &secret).await, 403);
     browser.click("Undo").await;
-    browser.wait_for_text("notebook is on").await;
+    browser.wait_for_text("notebook is enabled").await;
     assert_eq!(send_request(&pool, &secret).await, 200);
 
     browser.click("Delete").await;
     browser.click("Delete key").await;
-    browser.wait_for_text("Deleted the key of notebook").await;
+    browser
+        .wait_for_text("Deleted the client key of notebook")
+        .await;
     assert_eq!(send_request(&pool, &secret).await, 401);
     browser.fill("q", "nothing like it").await;
     browser.click("Search").await;
@@ -81,19 +85,23 @@ async fn a_key_is_made_shown_once_limited_paused_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_key_is_told_at_its_field() {
+async fn an_invalid_value_is_reported_at_its_field() {
     let pool = TestPool::with_keys([]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let cases = [
         ("name", "", "A name has 1 to 100 characters"),
-        ("expires", "2020-01-01T00:00", "That is in the past"),
-        ("expires", "soon", "A date and a time"),
-        ("cost_per_month", "10€", "An amount in dollars"),
-        ("concurrency", "0", "A whole number from 1 on"),
-        ("models", "gemini-[", "Not a pattern"),
+        ("expires", "2020-01-01T00:00", "This time is in the past"),
+        ("expires", "soon", "Enter a date and time"),
+        ("cost_per_month", "10€", "Enter an amount in dollars"),
+        ("concurrency", "0", "Enter a whole number of at least 1"),
+        ("models", "gemini-[", "Invalid pattern"),
         ("paths", "openai", "A path begins with /"),
-        ("addresses", "example.com", "is no address"),
-        ("tags", "team a", "A tag is a word"),
+        (
+            "addresses",
+            "example.com",
+            "is not an IP address or network",
+        ),
+        ("tags", "team a", "A tag must not contain spaces"),
     ];
     for (field, value, message) in cases {
         let fields = [("name", "notebook"), (field, value)];

@@ -1,4 +1,4 @@
-//! The log as an admin sees it: found by its filters, explained, and watched.
+//! The log in the dashboard: filters, request pages and live updates.
 
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use reqwest::Method;
@@ -9,13 +9,13 @@ use crate::support::admin::AdminClient;
 
 const SECRET: &str = "AIza-key-that-is-overloaded-0001";
 
-/// A pool whose first try of every second request fails.
+/// A pool in which the first attempt of every second request fails.
 async fn pool() -> TestPool {
     let overloaded = Behaviour::EveryNth(2, Box::new(Behaviour::Overloaded));
     TestPool::with_keys([FakeKey::new(SECRET, "projects/1", overloaded)]).await
 }
 
-/// The paths of the requests that a list shows, newest first.
+/// The paths of the listed requests, newest first.
 fn listed(page: &str) -> Vec<String> {
     let links = page.split("href=\"/logs/").skip(1);
     let ids = links.filter_map(|link| link.split('"').next());
@@ -31,8 +31,8 @@ async fn a_request_is_found_by_its_filters_and_explained() {
     for _ in 0..3 {
         pool.generate().await;
     }
-    let wrong = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
-    assert_eq!(wrong.send().await.unwrap().status(), 400);
+    let invalid = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
+    assert_eq!(invalid.send().await.unwrap().status(), 400);
     pool.finished_rows(4).await;
 
     let all = listed(&admin.get_page("/logs").await);
@@ -51,13 +51,13 @@ async fn a_request_is_found_by_its_filters_and_explained() {
         assert_eq!(page.contains("No request matches"), found == 0, "{query}");
         assert!(page.contains("Clear filters"), "{query}");
     }
-    let misread = admin.get_page("/logs?since=yesterday").await;
-    assert!(misread.contains("Not understood, and so left out: Since"));
+    let ignored = admin.get_page("/logs?since=yesterday").await;
+    assert!(ignored.contains("Ignored invalid filters: Since"));
 
     let failed = &listed(&admin.get_page("/logs?outcome=client_error").await)[0];
     let page = admin.get_page(failed).await;
-    assert!(page.contains("Attempt 1") && page.contains("Why this key"));
-    assert!(page.contains("Same client, five minutes around"));
+    assert!(page.contains("Attempt 1") && page.contains("Selection reason"));
+    assert!(page.contains("Same client, within five minutes"));
     assert!(!page.contains(SECRET));
     let retried = &listed(&admin.get_page("/logs?retried=yes").await)[0];
     let page = admin.get_page(retried).await;
@@ -65,7 +65,7 @@ async fn a_request_is_found_by_its_filters_and_explained() {
 }
 
 #[tokio::test]
-async fn pages_lead_both_ways_and_end_where_the_rows_do() {
+async fn pages_link_to_older_and_newer_rows_and_end_with_them() {
     let pool = TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     for _ in 0..60 {
@@ -88,7 +88,7 @@ async fn pages_lead_both_ways_and_end_where_the_rows_do() {
 }
 
 #[tokio::test]
-async fn chosen_columns_are_remembered() {
+async fn selected_columns_are_stored() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     pool.generate().await;
@@ -111,30 +111,33 @@ async fn chosen_columns_are_remembered() {
 }
 
 #[tokio::test]
-async fn who_watches_sees_requests_that_match_as_they_end() {
+async fn live_updates_contain_finished_requests_that_match() {
     let pool = TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await;
     let admin = AdminClient::sign_in(&pool).await;
-    let watch = admin.request(Method::GET, "/logs/live?outcome=success");
-    let mut watch = watch.send().await.unwrap();
-    assert_eq!(watch.status(), 200);
+    let live = admin.request(Method::GET, "/logs/live?outcome=success");
+    let mut live = live.send().await.unwrap();
+    assert_eq!(live.status(), 200);
 
-    let wrong = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
-    wrong.send().await.unwrap();
+    let invalid = pool.post("/v1beta/models/gemini-2.5-flash:generateContent", "{}");
+    invalid.send().await.unwrap();
     pool.generate().await;
     let rows = pool.finished_rows(2).await;
 
-    let mut seen = String::new();
-    while !seen.contains("</tr>") {
-        let chunk = watch.chunk().await.unwrap().unwrap();
-        seen.push_str(&String::from_utf8_lossy(&chunk));
+    let mut received = String::new();
+    while !received.contains("</tr>") {
+        let chunk = live.chunk().await.unwrap().unwrap();
+        received.push_str(&String::from_utf8_lossy(&chunk));
     }
-    assert!(seen.contains("event: row"), "{seen}");
-    assert!(seen.contains(&format!("row-{}", rows[1].id)), "{seen}");
-    assert!(!seen.contains(&rows[0].id.to_string()), "{seen}");
+    assert!(received.contains("event: row"), "{received}");
+    assert!(
+        received.contains(&format!("row-{}", rows[1].id)),
+        "{received}"
+    );
+    assert!(!received.contains(&rows[0].id.to_string()), "{received}");
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_there_is_said_to_be_missing() {
+async fn a_missing_request_gets_404() {
     let pool = pool().await;
     let admin = AdminClient::sign_in(&pool).await;
 

@@ -1,4 +1,4 @@
-//! Many upstream keys: imported, found, chosen and changed at once, in a browser and without scripts.
+//! Many upstream keys are imported, searched, selected and changed at once, with and without JavaScript.
 
 use std::fmt::Write;
 
@@ -17,7 +17,7 @@ fn secret(number: usize) -> String {
     format!("AIzaSyOneOfTheKeysOfTheImport{number:010}")
 }
 
-/// A Google that knows so many keys, and a pool that has the first of them.
+/// A fake Google with `keys` valid keys, and a pool that contains the first of them.
 async fn pool(keys: usize, check: &str) -> TestPool {
     let keys =
         (1..=keys).map(|number| FakeKey::healthy(secret(number), format!("projects/{number}")));
@@ -27,13 +27,13 @@ async fn pool(keys: usize, check: &str) -> TestPool {
     TestPool::with_upstream(google, vec![secret(1)], &[("check_new_keys", check)]).await
 }
 
-/// What somebody pastes: 500 keys of which the pool knows one, one of them twice, and a line that is none.
+/// Pasted text: 500 keys, of which one is in the pool and one is repeated, and a line without a key.
 fn pasted() -> String {
     let keys: Vec<_> = (1..=500).map(secret).collect();
     format!("{}\n{}\nnot a key\n", keys.join("\n"), secret(2))
 }
 
-/// Adds keys `key-1` to `key-120` of two projects by the form, with tags and priorities.
+/// Imports keys `key-001` to `key-120` of two projects with tags and priorities.
 async fn add_120(admin: &mut AdminClient) {
     let mut text = "key,label,project,tags,priority\n".to_owned();
     for number in 1..=120 {
@@ -55,12 +55,12 @@ async fn add_120(admin: &mut AdminClient) {
     let job = job.headers()[LOCATION].to_str().unwrap().to_owned();
     let page = admin.get_page(&job).await;
     assert!(
-        page.contains("119 new, 0 brought back, 1 known already"),
+        page.contains("119 added, 0 restored, 1 already in the pool"),
         "{page}"
     );
 }
 
-/// The labels of a page of the list, from above.
+/// The labels on a page of the list, from top to bottom.
 fn labels(page: &str) -> Vec<String> {
     let rows = page.split("data-row-link href=\"").skip(1);
     let label = |row: &str| {
@@ -73,7 +73,7 @@ fn labels(page: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn five_hundred_keys_are_imported_with_progress_and_found_again() {
+async fn five_hundred_keys_are_imported_with_progress_and_listed() {
     let pool = pool(500, "on").await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
@@ -84,7 +84,7 @@ async fn five_hundred_keys_are_imported_with_progress_and_found_again() {
     browser.fill("Keys", &pasted()).await;
     browser.click("Preview").await;
 
-    browser.wait_for_text("What was found").await;
+    browser.wait_for_text("Keys in this text").await;
     let counts = browser.texts(".stat .value").await;
     assert_eq!(counts, ["499", "0", "1", "1", "1"]);
     let source = browser.source().await;
@@ -100,11 +100,9 @@ async fn five_hundred_keys_are_imported_with_progress_and_found_again() {
         })
         .await;
     browser
-        .wait_for_text("499 new, 0 brought back, 1 known already")
+        .wait_for_text("499 added, 0 restored, 1 already in the pool")
         .await;
-    browser
-        .wait_for_text("All new keys have been checked")
-        .await;
+    browser.wait_for_text("All new keys are checked").await;
     browser.click("Show the newest keys").await;
     browser.wait_for_text("1–50 of 500").await;
     browser.click("Next").await;
@@ -117,7 +115,7 @@ async fn five_hundred_keys_are_imported_with_progress_and_found_again() {
 }
 
 #[tokio::test]
-async fn keys_are_chosen_deleted_and_brought_back_in_a_browser() {
+async fn selected_keys_are_deleted_and_restored_in_a_browser() {
     let pool = pool(120, "off").await;
     let mut admin = AdminClient::sign_in(&pool).await;
     add_120(&mut admin).await;
@@ -128,7 +126,7 @@ async fn keys_are_chosen_deleted_and_brought_back_in_a_browser() {
     browser.open("/upstream-keys?sort=-label").await;
 
     browser.click("[data-select-all]").await;
-    browser.wait_for_text("50 chosen").await;
+    browser.wait_for_text("50 selected").await;
     browser.click("Delete…").await;
     browser.wait_for_text("key-071").await;
     browser.wait_for_text("and 38 more").await;
@@ -142,7 +140,7 @@ async fn keys_are_chosen_deleted_and_brought_back_in_a_browser() {
 }
 
 #[tokio::test]
-async fn keys_are_imported_and_tagged_without_scripts() {
+async fn keys_are_imported_and_tagged_without_javascript() {
     let pool = pool(500, "on").await;
     let options = BrowserOptions {
         javascript: false,
@@ -155,7 +153,7 @@ async fn keys_are_imported_and_tagged_without_scripts() {
     browser.open("/upstream-keys/import").await;
     browser.fill("text", &pasted()).await;
     browser.click("預覽").await;
-    browser.wait_for_text("找到的內容").await;
+    browser.wait_for_text("文字中的金鑰").await;
     browser.fill("project", "team").await;
     browser.click(".card .primary").await;
     browser
@@ -211,7 +209,7 @@ async fn the_list_is_filtered_sorted_and_paged() {
 }
 
 #[tokio::test]
-async fn all_that_matched_when_it_was_asked_is_changed_and_nothing_that_matches_since() {
+async fn an_action_on_all_matches_changes_only_the_confirmed_keys() {
     let pool = pool(120, "off").await;
     let mut admin = AdminClient::sign_in(&pool).await;
     add_120(&mut admin).await;
@@ -246,7 +244,7 @@ async fn all_that_matched_when_it_was_asked_is_changed_and_nothing_that_matches_
 }
 
 #[tokio::test]
-async fn who_says_yes_to_a_question_that_is_forgotten_is_asked_again_about_what_matches_now() {
+async fn an_expired_confirmation_requires_a_new_one_for_the_current_matches() {
     let pool = pool(120, "off").await;
     let mut admin = AdminClient::sign_in(&pool).await;
     add_120(&mut admin).await;
@@ -263,7 +261,10 @@ async fn who_says_yes_to_a_question_that_is_forgotten_is_asked_again_about_what_
 
     assert_eq!(confirmation.status(), 409);
     let confirmation = confirmation.text().await.unwrap();
-    assert!(confirmation.contains("Nothing was done"), "{confirmation}");
+    assert!(
+        confirmation.contains("Nothing was changed"),
+        "{confirmation}"
+    );
     assert!(
         confirmation.contains("Delete 40 upstream keys"),
         "{confirmation}"
@@ -272,14 +273,14 @@ async fn who_says_yes_to_a_question_that_is_forgotten_is_asked_again_about_what_
 }
 
 #[tokio::test]
-async fn the_live_page_of_a_job_that_is_over_ends_and_a_browser_that_comes_back_is_sent_away() {
+async fn the_live_updates_of_a_finished_job_end_and_a_reconnect_gets_204() {
     let keys = (1..=2).map(|number| FakeKey::healthy(secret(number), format!("projects/{number}")));
     let pool = TestPool::with_keys(keys).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.get_page("/upstream-keys").await;
     let test = [("action", "test"), ("scope", "all"), ("confirmed", "1")];
-    let begun = admin.submit("/upstream-keys/bulk", &test).await;
-    let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
+    let started = admin.submit("/upstream-keys/bulk", &test).await;
+    let job = started.headers()[LOCATION].to_str().unwrap().to_owned();
     let live = format!("{job}/live");
 
     let message = admin.request(Method::GET, &live).send().await.unwrap();
@@ -294,14 +295,14 @@ async fn the_live_page_of_a_job_that_is_over_ends_and_a_browser_that_comes_back_
 }
 
 #[tokio::test]
-async fn a_job_that_a_stop_cuts_short_ends_its_live_page_and_is_told_as_interrupted() {
+async fn a_server_stop_ends_the_live_updates_of_a_job_and_its_page_reports_the_interruption() {
     let slow = FakeKey::new(secret(1), "projects/1", Behaviour::SlowFirstByte(60_000));
     let pool = TestPool::with_keys([slow]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.get_page("/upstream-keys").await;
     let test = [("action", "test"), ("scope", "all"), ("confirmed", "1")];
-    let begun = admin.submit("/upstream-keys/bulk", &test).await;
-    let job = begun.headers()[LOCATION].to_str().unwrap().to_owned();
+    let started = admin.submit("/upstream-keys/bulk", &test).await;
+    let job = started.headers()[LOCATION].to_str().unwrap().to_owned();
     assert!(job.starts_with(JOBS), "{job}");
     let page = admin.get_page(&job).await;
     assert!(page.contains("Test of 1 upstream key"), "{page}");
@@ -319,7 +320,10 @@ async fn a_job_that_a_stop_cuts_short_ends_its_live_page_and_is_told_as_interrup
     let gone = admin.request(Method::GET, &job).send().await.unwrap();
     assert_eq!(gone.status(), 404);
     let page = gone.text().await.unwrap();
-    assert!(page.contains("was interrupted"), "{page}");
+    assert!(
+        page.contains("A restart interrupts a running job"),
+        "{page}"
+    );
     let live = admin.request(Method::GET, &format!("{job}/live"));
     assert_eq!(live.send().await.unwrap().status(), 404);
 }

@@ -1,4 +1,4 @@
-//! The dashboard, as admins use it in a real browser and as others try to.
+//! The dashboard in a real browser, and attempts to use it without a session.
 
 mod backups;
 mod client_keys;

@@ -1,4 +1,4 @@
-//! Every page can be used by everybody: axe-core finds no serious violation, light and dark, and nothing is wider than a phone.
+//! Every page is accessible: axe-core finds no serious violation in either theme, and no page is wider than a phone.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use gemini_pool::storage::backups;
 use crate::support::TestPool;
 use crate::support::browser::{Browser, BrowserOptions};
 
-/// What there is to look at.
+/// The pages to examine.
 const PAGES: &[&str] = &[
     "/status",
     "/upstream-keys",
@@ -35,7 +35,7 @@ const PAGES: &[&str] = &[
     "/account",
 ];
 
-/// A pool with something on every page.
+/// A pool with data on every page.
 async fn pool() -> TestPool {
     let pool = TestPool::with_keys([FakeKey::healthy(
         "AIza-key-of-the-pages-0000001",
@@ -60,17 +60,17 @@ async fn pool() -> TestPool {
 }
 
 #[tokio::test]
-async fn every_page_can_be_read_by_everybody() {
+async fn every_page_is_accessible() {
     let pool = pool().await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
     };
     browser.sign_in().await;
-    look_through(&pool, &browser, "en").await;
+    examine(&pool, &browser, "en").await;
 }
 
 #[tokio::test]
-async fn every_page_can_be_read_in_chinese() {
+async fn every_page_is_accessible_in_chinese() {
     let pool = pool().await;
     let options = BrowserOptions {
         language: "zh-TW",
@@ -80,11 +80,11 @@ async fn every_page_can_be_read_in_chinese() {
         return;
     };
     browser.sign_in().await;
-    look_through(&pool, &browser, "zh").await;
+    examine(&pool, &browser, "zh").await;
 }
 
-async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
-    let mut wrong = Vec::new();
+async fn examine(pool: &TestPool, browser: &Browser, language: &str) {
+    let mut problems = Vec::new();
     let request = format!("/logs/{}", pool.rows().await[0].id);
     for path in PAGES.iter().copied().chain([request.as_str()]) {
         browser.open(path).await;
@@ -96,7 +96,7 @@ async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
                 .screenshot(&format!("{name}-desk-{theme}-{language}"))
                 .await;
             let violations = browser.accessibility_violations().await;
-            wrong.extend(
+            problems.extend(
                 violations
                     .into_iter()
                     .map(|message| format!("{path} {theme}: {message}")),
@@ -106,15 +106,15 @@ async fn look_through(pool: &TestPool, browser: &Browser, language: &str) {
                 .screenshot(&format!("{name}-phone-{theme}-{language}"))
                 .await;
             if !browser.fits_window().await {
-                wrong.push(format!("{path} is wider than a phone"));
+                problems.push(format!("{path} is wider than a phone"));
             }
         }
         let complaints = browser.console_errors().await;
-        wrong.extend(
+        problems.extend(
             complaints
                 .into_iter()
                 .map(|message| format!("{path}: {message}")),
         );
     }
-    assert_eq!(wrong, [""; 0], "{}", wrong.join("\n"));
+    assert_eq!(problems, [""; 0], "{}", problems.join("\n"));
 }

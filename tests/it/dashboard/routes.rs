@@ -1,4 +1,4 @@
-//! Every route is closed to strangers, and no form from elsewhere changes anything.
+//! Every route requires a session, and forms of other sites change nothing.
 
 use gemini_pool::dashboard::admin_paths;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
@@ -19,14 +19,14 @@ const METHODS: [Method; 5] = [
 
 const UPSTREAM_KEY: &str = "AIza-key-behind-the-guard-0001";
 
-/// A pool that has something to show and to lose.
+/// A pool with data on every page, and with secrets.
 async fn pool() -> TestPool {
     let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
     assert_eq!(pool.generate().await.status(), 200);
     pool
 }
 
-/// Every closed path, of the first thing where a path names one.
+/// Every admin path, with the id 1 or the first name for each parameter.
 fn paths() -> Vec<String> {
     let paths = admin_paths();
     assert!(paths.len() > 10, "{paths:?}");
@@ -40,7 +40,7 @@ fn paths() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_route_answers_without_a_session() {
+async fn every_admin_route_requires_a_session() {
     let pool = pool().await;
     pool.add_admin().await;
     let before = dump(&pool.app.db.readers).await;
@@ -74,7 +74,7 @@ async fn no_route_answers_without_a_session() {
 }
 
 #[tokio::test]
-async fn nothing_changes_without_the_token_of_a_form() {
+async fn a_form_without_a_csrf_token_changes_nothing() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let before = dump(&pool.app.db.readers).await;
@@ -101,17 +101,17 @@ async fn nothing_changes_without_the_token_of_a_form() {
 }
 
 #[tokio::test]
-async fn no_page_holds_a_secret() {
+async fn no_page_contains_a_secret() {
     let pool = pool().await;
     let admin = AdminClient::sign_in(&pool).await;
     let request = format!("/logs/{}", pool.finished_rows(1).await[0].id);
-    let mut shown = 0;
+    let mut page_count = 0;
 
-    // What is live never ends, and says nothing that its page does not.
+    // Live streams never end, and contain only data of their page.
     let paths = paths().into_iter().filter(|path| !path.ends_with("/live"));
     for path in paths.chain([request, "/login".to_owned()]) {
         let answer = admin.request(Method::GET, &path).send().await.unwrap();
-        shown += usize::from(answer.status() == 200);
+        page_count += usize::from(answer.status() == 200);
         let headers = format!("{:?}", answer.headers());
         let page = answer.text().await.unwrap();
         for secret in [UPSTREAM_KEY, CLIENT_KEY, PASSWORD, "$argon2id$"] {
@@ -119,11 +119,14 @@ async fn no_page_holds_a_secret() {
             assert!(!headers.contains(secret), "{path}");
         }
     }
-    assert!(shown > 15, "{shown} pages were shown");
+    assert!(
+        page_count > 15,
+        "only {page_count} pages responded with 200"
+    );
 }
 
 #[tokio::test]
-async fn large_forms_are_for_those_who_are_signed_in() {
+async fn large_forms_require_a_session() {
     let pool = pool().await;
     let mut admin = AdminClient::open_login(&pool).await;
     let large = format!("{UPSTREAM_KEY}{}", "\n".repeat(1_500_000));
@@ -139,7 +142,7 @@ async fn large_forms_are_for_those_who_are_signed_in() {
 }
 
 #[tokio::test]
-async fn a_language_chosen_on_the_answer_to_a_form_leads_back_to_the_form() {
+async fn changing_the_language_on_a_form_response_returns_to_the_form() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.get_page("/settings").await;
@@ -154,7 +157,7 @@ async fn a_language_chosen_on_the_answer_to_a_form_leads_back_to_the_form() {
 }
 
 #[tokio::test]
-async fn pages_tell_browsers_to_trust_nothing_from_elsewhere() {
+async fn pages_forbid_content_from_other_sites() {
     let pool = pool().await;
     let admin = AdminClient::sign_in(&pool).await;
 
@@ -194,7 +197,7 @@ async fn pages_tell_browsers_to_trust_nothing_from_elsewhere() {
     }
 }
 
-/// All rows of all tables, but for what signing in and looking writes.
+/// All rows of all tables, except the writes of sign-ins and page views.
 async fn dump(db: &SqlitePool) -> Vec<String> {
     let tables = sqlx::query(
         "SELECT m.name, group_concat('quote(\"' || c.name || '\")', ' || \"|\" || ') AS columns
@@ -209,9 +212,9 @@ async fn dump(db: &SqlitePool) -> Vec<String> {
         let (name, columns): (String, String) = (table.get("name"), table.get("columns"));
         let columns = columns.replace("\"|\"", "'|'");
         let sql = format!("SELECT '{name}: ' || {columns} FROM \"{name}\"");
-        let mut found: Vec<String> = sqlx::query_scalar(&sql).fetch_all(db).await.unwrap();
-        found.sort();
-        rows.append(&mut found);
+        let mut rows_of_table: Vec<String> = sqlx::query_scalar(&sql).fetch_all(db).await.unwrap();
+        rows_of_table.sort();
+        rows.append(&mut rows_of_table);
     }
     assert!(rows.iter().any(|row| row.starts_with("client_keys: ")));
     rows

@@ -1,4 +1,4 @@
-//! Settings are changed, taken back and reset in the dashboard, in use on the next request, and told by the audit.
+//! Settings are changed, undone and reset in the dashboard, apply to the next request, and are listed in the audit.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::settings::DEFINITIONS;
@@ -14,7 +14,7 @@ async fn pool() -> TestPool {
     TestPool::with_keys([FakeKey::healthy(SECRET, "projects/1")]).await
 }
 
-/// How a request of two thousand bytes is answered.
+/// The response status of a request of 2,000 bytes.
 async fn send_request(pool: &TestPool) -> u16 {
     let text = "a".repeat(2_000);
     let body = format!(r#"{{"contents": [{{"parts": [{{"text": "{text}"}}]}}]}}"#);
@@ -23,7 +23,7 @@ async fn send_request(pool: &TestPool) -> u16 {
     answer.status().as_u16()
 }
 
-/// The path that the undo of the notice at the top of a page is sent to.
+/// The path of the undo form in the notice of a page.
 fn undo_in(page: &str) -> String {
     let (_, rest) = page.split_once(r#"action="/settings/undo"#).unwrap();
     let rest = rest.split('"').next().unwrap();
@@ -31,7 +31,7 @@ fn undo_in(page: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_setting_is_in_use_on_the_next_request_and_taken_back_with_one_click() {
+async fn a_changed_setting_applies_to_the_next_request_and_is_undone_with_one_click() {
     let pool = pool().await;
     let Some(browser) = Browser::without_javascript(&pool).await else {
         return;
@@ -41,69 +41,69 @@ async fn a_setting_is_in_use_on_the_next_request_and_taken_back_with_one_click()
 
     browser.click("Settings").await;
     browser.wait_for_text("Requests and retries").await;
-    browser.fill("Largest request", "a lot").await;
+    browser.fill("Max request size", "a lot").await;
     browser.click("Save: Requests and retries").await;
     browser
-        .wait_for_text("Write 1 KiB to 64 GiB, as in “150 MiB”")
+        .wait_for_text("Enter 1 KiB to 64 GiB, for example “150 MiB”")
         .await;
     assert_eq!(send_request(&pool).await, 200);
-    browser.fill("Largest request", "1 kb").await;
+    browser.fill("Max request size", "1 kb").await;
     browser.click("Save: Requests and retries").await;
     browser
-        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .wait_for_text("Max request size: 150 MiB → 1 KiB")
         .await;
     assert_eq!(send_request(&pool).await, 413);
 
     browser.click("Undo").await;
     browser
-        .wait_for_text("Largest request: 1 KiB → 150 MiB")
+        .wait_for_text("Max request size: 1 KiB → 150 MiB")
         .await;
     assert_eq!(send_request(&pool).await, 200);
     browser.click("Undo").await;
     browser
-        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .wait_for_text("Max request size: 150 MiB → 1 KiB")
         .await;
     assert_eq!(send_request(&pool).await, 413);
 
-    browser.click("Reset to default: Largest request").await;
+    browser.click("Reset to default: Max request size").await;
     browser
-        .wait_for_text("Largest request: 1 KiB → 150 MiB")
+        .wait_for_text("Max request size: 1 KiB → 150 MiB")
         .await;
     assert_eq!(send_request(&pool).await, 200);
-    browser.click("History: Largest request").await;
-    browser.wait_for_text("Back to 1 KiB").await;
-    browser.click("Back to 1 KiB").await;
+    browser.click("History: Max request size").await;
+    browser.wait_for_text("Restore 1 KiB").await;
+    browser.click("Restore 1 KiB").await;
     browser
-        .wait_for_text("Largest request: 150 MiB → 1 KiB")
+        .wait_for_text("Max request size: 150 MiB → 1 KiB")
         .await;
     assert_eq!(send_request(&pool).await, 413);
 
     browser.click("Audit").await;
     browser.wait_for_text("127.0.0.1").await;
-    browser.click("Largest request").await;
+    browser.click("Max request size").await;
     browser.wait_for_path("/settings/max_request_bytes").await;
     browser.open("/settings?q=browser+origin").await;
-    browser.wait_for_text("Pages that may call").await;
-    assert!(!browser.text().await.contains("Largest request"));
+    browser.wait_for_text("CORS allowed origin").await;
+    assert!(!browser.text().await.contains("Max request size"));
     assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_told_at_its_field_and_changes_nothing() {
+async fn an_invalid_value_is_reported_at_its_field_and_changes_nothing() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let before = pool.app.settings();
     for (name, value, message) in [
-        ("max_attempts", "0", "Write a whole number: 1 to 100"),
+        ("max_attempts", "0", "Enter a whole number: 1 to 100"),
         ("max_attempts", "<many>", "&lt;many&gt;"),
-        ("connect_timeout_ms", "2 days", "Write 100 ms to 1 d"),
-        ("connect_timeout_ms", " ", "as in “10 s”"),
-        ("max_held_bytes", "1 KiB", "Write 1 MiB to 1,024 GiB"),
-        ("log_retention_days", "-1", "Write 0 days to 36,500 days"),
+        ("connect_timeout_ms", "2 days", "Enter 100 ms to 1 d"),
+        ("connect_timeout_ms", " ", "for example “10 s”"),
+        ("max_held_bytes", "1 KiB", "Enter 1 MiB to 1,024 GiB"),
+        ("log_retention_days", "-1", "Enter 0 days to 36,500 days"),
         ("upstream_http2", "maybe", "On or off"),
-        ("day_zone", "Asia/Atlantis", "A time zone, as in"),
-        ("check_model", "../x", "The name of a model"),
-        ("cors_allow_origin", "a b", "*, an origin, or nothing"),
+        ("day_zone", "Asia/Atlantis", "A time zone, for example"),
+        ("check_model", "../x", "A model name"),
+        ("cors_allow_origin", "a b", "*, one origin, or blank"),
     ] {
         for path in ["/settings".to_owned(), format!("/settings/{name}")] {
             let fields = [("max_keys_per_request", "9"), (name, value)];
@@ -120,7 +120,7 @@ async fn what_cannot_be_is_told_at_its_field_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_others_have_changed_meanwhile_is_not_undone() {
+async fn later_changes_by_others_are_not_undone() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let form = [("max_attempts", "5"), ("was.max_attempts", "4")];
@@ -128,7 +128,7 @@ async fn what_others_have_changed_meanwhile_is_not_undone() {
     assert_eq!(answer.headers()[LOCATION], "/settings");
     let undo = undo_in(&admin.get_page("/settings").await);
 
-    // A page that was open since before the change: its field says what it was shown with.
+    // A page opened before the change submits its original value.
     let stale = [
         ("max_attempts", "4"),
         ("was.max_attempts", "4"),
@@ -186,7 +186,7 @@ async fn every_setting_can_be_saved_as_it_is_shown() {
 }
 
 #[tokio::test]
-async fn the_audit_tells_who_changed_what_and_no_secret() {
+async fn the_audit_lists_every_change_without_secrets() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.submit("/settings", &[("max_attempts", "5")]).await;
@@ -203,7 +203,7 @@ async fn the_audit_tells_who_changed_what_and_no_secret() {
         "admin:admin",
         "127.0.0.1",
         "notebook",
-        "Attempts per request",
+        "Max attempts per request",
         "4 → 5",
         "signed in",
     ] {
@@ -241,7 +241,7 @@ async fn the_audit_tells_who_changed_what_and_no_secret() {
 }
 
 #[tokio::test]
-async fn the_audit_pages_both_ways() {
+async fn the_audit_has_links_to_older_and_newer_pages() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
     for turn in 0..60_u32 {

@@ -1,4 +1,4 @@
-//! Signing in and out, in a real browser.
+//! Signing in and out in a real browser.
 
 use reqwest::Method;
 use reqwest::header::{LOCATION, SET_COOKIE};
@@ -8,7 +8,7 @@ use crate::support::admin::{AdminClient, PASSWORD, USERNAME};
 use crate::support::browser::{Browser, BrowserOptions};
 
 #[tokio::test]
-async fn an_admin_signs_in_with_the_right_password_only_and_out_again() {
+async fn an_admin_signs_in_only_with_the_right_password_and_signs_out() {
     let pool = TestPool::with_keys([]).await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
@@ -36,7 +36,7 @@ async fn an_admin_signs_in_with_the_right_password_only_and_out_again() {
 }
 
 #[tokio::test]
-async fn a_session_is_new_at_every_sign_in_and_good_for_nothing_after_it() {
+async fn every_sign_in_has_a_new_session_that_sign_out_invalidates() {
     let pool = TestPool::with_keys([]).await;
     let mut admin = AdminClient::open_login(&pool).await;
     let outside = admin.clone();
@@ -62,7 +62,7 @@ async fn a_session_is_new_at_every_sign_in_and_good_for_nothing_after_it() {
 }
 
 #[tokio::test]
-async fn the_language_is_the_browsers_until_another_is_chosen() {
+async fn the_language_follows_the_browser_until_another_is_selected() {
     let pool = TestPool::with_keys([]).await;
     let options = BrowserOptions {
         language: "zh-TW",

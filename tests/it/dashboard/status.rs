@@ -1,4 +1,4 @@
-//! The status page: it leads from nothing to the first answer, and goes on by itself.
+//! The status page guides an admin to the first response, and updates itself.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
@@ -13,7 +13,7 @@ use crate::support::{TestPool, eventually};
 const FIRST: &str = "AIza-key-of-the-first-steps-00001";
 const SECOND: &str = "AIza-key-of-the-first-steps-00002";
 
-/// A pool as a new user has it: Google knows keys, and the pool none.
+/// A new pool without keys, and a fake Google with valid keys.
 async fn empty_pool() -> TestPool {
     let keys = [
         FakeKey::healthy(FIRST, "projects/1"),
@@ -25,7 +25,7 @@ async fn empty_pool() -> TestPool {
     TestPool::with_upstream(google, vec![], &[("check_new_keys", "on")]).await
 }
 
-/// From pasting keys to the request that is waited for. Returns the client key.
+/// Takes the first steps up to the first request. Returns the client key.
 async fn take_first_steps(browser: &Browser) -> String {
     browser.open("/client-keys/1/delete").await;
     browser.click("Delete key").await;
@@ -64,7 +64,7 @@ async fn send_request(pool: &TestPool, secret: &str, body: &str) {
 }
 
 #[tokio::test]
-async fn first_steps_lead_to_a_request_that_is_seen_at_once() {
+async fn the_first_steps_show_the_first_request_at_once() {
     let pool = empty_pool().await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
@@ -73,20 +73,16 @@ async fn first_steps_lead_to_a_request_that_is_seen_at_once() {
     let secret = take_first_steps(&browser).await;
 
     send_request(&pool, &secret, "{}").await;
-    browser
-        .wait_for_text("A request came, but was not answered well")
-        .await;
+    browser.wait_for_text("A request arrived, but failed").await;
     send_request(&pool, &secret, GENERATE_BODY).await;
-    browser
-        .wait_for_text("The first request was answered")
-        .await;
+    browser.wait_for_text("The first request succeeded").await;
     browser.open("/status").await;
     assert!(!browser.text().await.contains("First steps"));
     assert_eq!(browser.console_errors().await, [""; 0]);
 }
 
 #[tokio::test]
-async fn first_steps_can_be_taken_without_scripts() {
+async fn the_first_steps_need_no_javascript() {
     let pool = empty_pool().await;
     let Some(browser) = Browser::without_javascript(&pool).await else {
         return;
@@ -97,15 +93,14 @@ async fn first_steps_can_be_taken_without_scripts() {
     send_request(&pool, &secret, "{}").await;
     browser
         .wait_until("the failure is reported", async || {
-            browser.click("Look again").await;
+            browser.click("Reload").await;
             let text = browser.text().await;
-            text.contains("A request came, but was not answered well")
-                .then_some(())
+            text.contains("A request arrived, but failed").then_some(())
         })
         .await;
     send_request(&pool, &secret, GENERATE_BODY).await;
     browser
-        .wait_until("nothing is left to do", async || {
+        .wait_until("all steps are done", async || {
             browser.open("/status").await;
             (!browser.text().await.contains("First steps")).then_some(())
         })
@@ -113,12 +108,12 @@ async fn first_steps_can_be_taken_without_scripts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_cannot_be_written_is_told_on_every_page() {
+async fn a_database_that_cannot_be_written_is_reported_until_it_recovers() {
     let pool = TestPool::with_keys([FakeKey::healthy(FIRST, "projects/1")]).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let locked = pool.lock_database().await;
 
-    eventually("the status tells", async || {
+    eventually("the status page reports the failure", async || {
         let page = admin.get_page("/status").await;
         page.contains("The database cannot be written")
             .then_some(())
@@ -126,7 +121,7 @@ async fn a_database_that_cannot_be_written_is_told_on_every_page() {
     .await;
     admin.get_page("/upstream-keys").await;
     locked.close().await.unwrap();
-    eventually("the status tells that it is over", async || {
+    eventually("the status page reports the recovery", async || {
         let page = admin.get_page("/status").await;
         (!page.contains("The database cannot be written")).then_some(())
     })
@@ -134,18 +129,18 @@ async fn a_database_that_cannot_be_written_is_told_on_every_page() {
 }
 
 #[tokio::test]
-async fn the_page_goes_on_by_itself_until_it_is_paused() {
+async fn the_page_updates_itself_unless_it_is_paused() {
     let pool = TestPool::with_keys([FakeKey::healthy(FIRST, "projects/1")]).await;
     let Some(browser) = Browser::start(&pool).await else {
         return;
     };
     browser.sign_in().await;
     browser
-        .wait_for_text("1 of 1 upstream keys can be used")
+        .wait_for_text("1 of 1 upstream keys are usable")
         .await;
     pool.add_upstream_key(SECOND).await;
     browser
-        .wait_for_text("2 of 2 upstream keys can be used")
+        .wait_for_text("2 of 2 upstream keys are usable")
         .await;
     browser.click("[data-live-switch]").await;
     browser.wait_for_text("Paused").await;
@@ -153,7 +148,7 @@ async fn the_page_goes_on_by_itself_until_it_is_paused() {
         .await;
     browser.click("[data-live-switch]").await;
     browser
-        .wait_for_text("3 of 3 upstream keys can be used")
+        .wait_for_text("3 of 3 upstream keys are usable")
         .await;
     assert_eq!(browser.console_errors().await, [""; 0]);
 }

@@ -1,4 +1,4 @@
-//! Upstream keys, as an admin adds, finds, tests, changes and deletes them, by forms alone.
+//! An admin adds, finds, tests, changes and deletes upstream keys by forms.
 
 use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::FakeConfig;
@@ -48,7 +48,7 @@ async fn actions(pool: &TestPool) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
+async fn pasted_keys_are_shown_masked_and_added_after_confirmation() {
     let known = FakeKey::healthy(FIRST, "projects/1");
     let google = FakeConfig::with_keys(pool_of_three());
     let google = gemini_pool::demo::fake_gemini::FakeGemini::start(google)
@@ -74,22 +74,26 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
     for shown in [
         "second",
         "third",
-        "Known already",
-        "Could not be read",
+        "Already in the pool",
+        "Not recognized",
         "t002",
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    let wrong = admin.submit(&preview, &[("priority", "high")]).await;
-    assert_eq!(wrong.status(), 422);
+    let invalid = admin.submit(&preview, &[("priority", "high")]).await;
+    assert_eq!(invalid.status(), 422);
     let job = target(&admin.submit(&preview, &[("project", "team")]).await);
     let page = admin.get_page(&job).await;
     assert!(
-        page.contains("2 new, 0 brought back, 1 known already"),
+        page.contains("2 added, 0 restored, 1 already in the pool"),
         "{page}"
     );
     let again = admin.request(Method::GET, &preview).send().await.unwrap();
-    assert_eq!(again.status(), 404, "what was pasted is forgotten");
+    assert_eq!(
+        again.status(),
+        404,
+        "the pasted text is erased after the import"
+    );
 
     let keys = pool.keys().await;
     let stored: Vec<_> = keys
@@ -101,8 +105,8 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
         [("second", Some("team")), ("third", Some("team"))]
     );
     assert_eq!(keys[1].tags, ["a", "b"]);
-    // The new ones are checked, and what that found is shown.
-    let list = eventually("the leaked key is known to be", async || {
+    // The new keys are checked, and the page shows the results.
+    let list = eventually("the leaked key is marked as leaked", async || {
         let page = admin.get_page("/upstream-keys?state=leaked").await;
         page.contains("third").then_some(page)
     })
@@ -112,7 +116,7 @@ async fn pasted_keys_are_shown_masked_and_added_after_a_yes() {
 }
 
 #[tokio::test]
-async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
+async fn selected_keys_are_changed_and_a_removal_is_undone() {
     let pool = TestPool::with_keys(pool_of_three()).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     let page = admin.get_page("/upstream-keys").await;
@@ -122,7 +126,7 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
     let nothing = admin.submit(bulk, &[("action", "disable")]).await;
     assert_eq!(target(&nothing), "/upstream-keys");
     let page = admin.get_page("/upstream-keys").await;
-    assert!(page.contains("Nothing was chosen"), "{page}");
+    assert!(page.contains("No keys selected"), "{page}");
 
     let one = [
         ("action", "disable"),
@@ -170,7 +174,11 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
         confirmation.contains("Delete 2 upstream keys"),
         "{confirmation}"
     );
-    assert_eq!(pool.keys().await.len(), 3, "nothing happens before a yes");
+    assert_eq!(
+        pool.keys().await.len(),
+        3,
+        "nothing changes before the confirmation"
+    );
     let confirmed = [&delete[..], &[("confirmed", "1")]].concat();
     target(&admin.submit(bulk, &confirmed).await);
     assert_eq!(pool.keys().await.len(), 1);
@@ -189,7 +197,7 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
     assert_eq!(pool.app.keys.lock().len(), 3);
     let keys = pool.keys().await;
     assert_eq!(keys[0].tags, ["eu", "fast"]);
-    assert!(!keys[0].enabled, "it is back as it was");
+    assert!(!keys[0].enabled, "a restored key keeps its state");
 
     let done = actions(&pool).await;
     let count = |action: &str| done.iter().filter(|done| done.starts_with(action)).count();
@@ -198,7 +206,7 @@ async fn what_is_chosen_is_changed_and_a_removal_taken_back() {
 }
 
 #[tokio::test]
-async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
+async fn the_page_of_a_key_shows_the_reason_of_its_state_and_tests_and_edits_it() {
     let pool = TestPool::with_keys(pool_of_three()).await;
     let mut admin = AdminClient::sign_in(&pool).await;
     admin.get_page("/upstream-keys/3").await;
@@ -213,10 +221,10 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
     let page = admin.get_page("/upstream-keys/3").await;
     assert_shows_no_secret(&page);
     for shown in [
-        "is refused: key reported as leaked",
+        "was rejected: key reported as leaked",
         "Leaked",
-        "Google said",
-        "Not by itself",
+        "Response from Google",
+        "Never",
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
@@ -227,9 +235,9 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
 
     admin.get_page("/upstream-keys/1/edit").await;
     let edit = "/upstream-keys/1/edit";
-    let wrong = [("label", "first"), ("priority", "0"), ("weight", "0")];
-    assert_eq!(admin.submit(edit, &wrong).await.status(), 422);
-    let right = [
+    let invalid = [("label", "first"), ("priority", "0"), ("weight", "0")];
+    assert_eq!(admin.submit(edit, &invalid).await.status(), 422);
+    let valid = [
         ("label", "first"),
         ("project", "team"),
         ("billing", "paid"),
@@ -239,7 +247,7 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
         ("enabled", "on"),
     ];
     assert_eq!(
-        target(&admin.submit(edit, &right).await),
+        target(&admin.submit(edit, &valid).await),
         "/upstream-keys/1"
     );
     let page = admin.get_page("/upstream-keys/1").await;
@@ -258,7 +266,7 @@ async fn a_keys_page_shows_why_it_is_as_it_is_and_tests_and_changes_it() {
 }
 
 #[tokio::test]
-async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
+async fn a_key_that_is_cooling_down_is_listed_with_its_model_and_end() {
     let used_up = FakeKey::new(
         FIRST,
         "projects/1",
@@ -281,17 +289,17 @@ async fn what_rests_is_found_by_its_state_with_its_model_and_end() {
         assert!(page.contains(shown), "{shown}: {page}");
     }
     let page = admin.get_page("/upstream-keys/1").await;
-    assert!(page.contains("Rests"), "{page}");
+    assert!(page.contains("Cooldowns"), "{page}");
     let clear = [
         ("action", "clear"),
         ("id", "1"),
         ("back", "/upstream-keys/1"),
     ];
     target(&admin.submit("/upstream-keys/bulk", &clear).await);
-    let glance = pool
+    let summary = pool
         .app
         .keys
         .lock()
         .key_status_summary(UpstreamKeyId(1), clock::now());
-    assert_eq!(glance.unwrap().kind.name(), "ready");
+    assert_eq!(summary.unwrap().kind.name(), "ready");
 }
