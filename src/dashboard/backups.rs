@@ -58,7 +58,7 @@ pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redire
         run.set_result(&result);
         match &result {
             Ok(backup) => {
-                tracing::info!(bytes = backup.bytes, "created the backup {}", backup.name)
+                tracing::info!(bytes = backup.bytes, "created the backup {}", backup.name);
             }
             Err(error) => tracing::error!("a backup failed: {error}"),
         }

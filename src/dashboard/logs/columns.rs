@@ -250,9 +250,9 @@ fn cell(
     row: &RequestLog,
     is_first: bool,
 ) -> Markup {
-    let content = cell_content(context, query, column, row);
-    let is_absent = content.is_none();
-    let content = content.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
+    let cell = cell_content(context, query, column, row);
+    let is_absent = cell.is_none();
+    let cell = cell.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
     let heading = column.heading(context.language);
     let class = match column {
         LogColumn::Model
