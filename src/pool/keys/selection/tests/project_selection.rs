@@ -1,4 +1,4 @@
-//! What names something of one project goes to a key of that project, or nowhere.
+//! A request that names a resource of one project leases only keys of that project.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn cooling_down(until: Timestamp) -> LeaseObstacle {
 }
 
 #[test]
-fn keys_of_the_project_take_turns_and_no_other_is_lent() {
+fn keys_of_the_project_take_turns_and_no_other_is_leased() {
     let mut keys = keys(&[1, 2, 1, 2, 1]);
 
     let leased: Vec<_> = (0..6)
@@ -30,7 +30,7 @@ fn keys_of_the_project_take_turns_and_no_other_is_lent() {
         .collect();
 
     assert_eq!(leased, [1, 3, 5, 1, 3, 5]);
-    // Whoever may have any key gets the least busy.
+    // A request for any project gets the least busy key.
     assert_eq!(lease(&mut keys, "flash", START), Some(2));
 }
 
@@ -78,7 +78,7 @@ fn priority_weight_and_tags_count_within_a_project() {
 }
 
 #[test]
-fn another_key_of_the_project_is_tried_then_the_same_once_more() {
+fn another_key_of_the_project_is_tried_then_the_same_once_again() {
     let mut keys = keys(&[1, 1, 2]);
     let mut tried = TriedKeys::default();
     let mut order = Vec::new();
@@ -95,7 +95,7 @@ fn another_key_of_the_project_is_tried_then_the_same_once_more() {
 }
 
 #[test]
-fn the_projects_own_rest_is_told_however_many_others_are_ready() {
+fn the_projects_own_cooldown_is_reported_however_many_others_are_ready() {
     let mut keys = keys(&[1, 1, 2, 3]);
     attempt(&mut keys, 1, Rule::QuotaWithoutDetail, START);
     attempt_with(&mut keys, 3, &day_is_used_up(20), START);
@@ -117,7 +117,7 @@ fn the_projects_own_rest_is_told_however_many_others_are_ready() {
 }
 
 #[test]
-fn what_is_in_the_way_is_told_apart() {
+fn each_obstacle_of_a_project_is_reported() {
     let mut policy = KeyPolicy::of(&Settings::default());
     policy.per_key_concurrency = 1;
     let mut keys = keys(&[1, 2, 2, 3, 5]);
@@ -178,7 +178,7 @@ fn a_large_batch_waits_until_its_project_has_room() {
 }
 
 #[test]
-fn gates_hold_back_what_is_bound_too() {
+fn breakers_block_requests_with_a_required_project() {
     let mut keys = keys(&[1, 2]);
     for _ in 0..5 {
         let leased = try_lease(&mut keys, "flash", START).unwrap();
@@ -194,7 +194,7 @@ fn gates_hold_back_what_is_bound_too() {
 }
 
 #[test]
-fn a_presumed_limit_is_put_to_the_test_where_nobody_else_can_serve() {
+fn an_inherited_limit_is_probed_where_no_other_project_can_serve() {
     let mut keys = keys(&[1, 2]);
     for id in [1, 2, 1] {
         attempt(&mut keys, id, Rule::Success, START);
@@ -203,16 +203,16 @@ fn a_presumed_limit_is_put_to_the_test_where_nobody_else_can_serve() {
     attempt(&mut keys, 2, Rule::Success, START);
     let later = START + Duration::from_mins(2);
 
-    // What Google has told of a project itself is not doubted.
+    // A limit that Google named for the project itself is not probed.
     assert!(lease_in(&mut keys, 1, later).is_err());
     assert_eq!(lease_in(&mut keys, 2, later), Ok(2));
     assert!(lease_in(&mut keys, 2, later).is_err(), "one at a time");
 }
 
 proptest! {
-    /// Whatever happens, only the project's own keys are lent, and only while it does not rest.
+    /// In any sequence of events, only the project's own keys are leased, and only while it does not cool down.
     #[test]
-    fn no_key_of_another_project_is_lent_and_no_rest_is_broken(
+    fn no_key_of_another_project_is_leased_and_no_cooldown_is_broken(
         steps in prop::collection::vec((0..6_u8, 1..8_i64, 0..90_u64), 1..150),
     ) {
         let rules = [
