@@ -92,7 +92,7 @@ impl MinuteWindow {
         *self = Self::default();
     }
 
-    /// After the clock was set back, amounts counted later than `now` count from `now`.
+    /// After the clock was set back, moves all amounts so that the last one counts at `now`.
     pub fn follow_clock_set_back(&mut self, now: Timestamp) {
         let tick = now.as_millis().div_euclid(TICK_MS);
         let last = self.ticks.back().map_or(tick, |(last, _)| *last);
