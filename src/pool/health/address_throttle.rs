@@ -114,13 +114,13 @@ mod tests {
     fn five_projects_refused_at_once_start_the_throttle() {
         let mut throttle = AddressThrottle::default();
 
-        let seen: Vec<_> = (0..6)
+        let signals: Vec<_> = (0..6)
             .map(|n| record(&mut throttle, n % 5, true, 10 * n.unsigned_abs()))
             .collect();
 
-        assert_eq!(seen[..4], [AddressThrottleSignal::Inactive; 4]);
+        assert_eq!(signals[..4], [AddressThrottleSignal::Inactive; 4]);
         assert_eq!(
-            seen[4..],
+            signals[4..],
             [
                 AddressThrottleSignal::Started,
                 AddressThrottleSignal::Continues

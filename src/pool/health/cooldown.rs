@@ -23,7 +23,7 @@ pub const SOFT_FAULT_COOLDOWN: Duration = MINUTE;
 ///
 /// `step`: number of consecutive unexplained 429s before this one.
 pub fn cooldown_until(verdict: &Verdict, step: u32, now: Timestamp) -> Timestamp {
-    let asked = verdict
+    let requested = verdict
         .retry_delay
         .map(|delay| delay.clamp(Duration::from_secs(1), DAY));
     let doubling = || (Duration::from_secs(10) * 2_u32.pow(step.min(3))).min(MINUTE);
@@ -31,9 +31,9 @@ pub fn cooldown_until(verdict: &Verdict, step: u32, now: Timestamp) -> Timestamp
         Rule::QuotaZero | Rule::ModelRetired => now + DAY,
         Rule::QuotaPerDay => end_of_google_day(now),
         Rule::QuotaPerMinute => {
-            asked.map_or_else(|| end_of_google_minute(now), |delay| now + delay)
+            requested.map_or_else(|| end_of_google_minute(now), |delay| now + delay)
         }
-        _ => now + asked.unwrap_or_else(doubling),
+        _ => now + requested.unwrap_or_else(doubling),
     }
 }
 

@@ -270,25 +270,25 @@ impl KeyCollector {
             }
             Value::Object(members) => {
                 let has_token = |text: &str| !tokens(text).is_empty();
-                let is_told = members.iter().any(|(name, member)| {
+                let has_named_key = members.iter().any(|(name, member)| {
                     names_keys(name) || has_token(name) || member.as_str().is_some_and(has_token)
                 });
-                let said = self.attributes_of(members, attributes, line_of);
+                let own = self.attributes_of(members, attributes, line_of);
                 // One label for all keys of a list would not distinguish them.
-                let said_of_all = KeyAttributes {
+                let own_without_label = KeyAttributes {
                     label: None,
-                    ..said.clone()
+                    ..own.clone()
                 };
                 for (name, member) in members {
                     self.keys(tokens(name), &KeyAttributes::default());
                     // The members beside a key are its label, project and so on.
-                    let is_place = names_keys(name) || (is_place && !is_told);
-                    let said = if member.is_string() {
-                        &said
+                    let is_place = names_keys(name) || (is_place && !has_named_key);
+                    let attributes = if member.is_string() {
+                        &own
                     } else {
-                        &said_of_all
+                        &own_without_label
                     };
-                    self.json(member, is_place, said, line_of);
+                    self.json(member, is_place, attributes, line_of);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => (),
@@ -302,7 +302,7 @@ impl KeyCollector {
         around: &KeyAttributes,
         line_of: &dyn Fn(&str) -> usize,
     ) -> KeyAttributes {
-        let mut said = KeyAttributes::default();
+        let mut attributes = KeyAttributes::default();
         if !members.keys().any(|name| names_keys(name)) {
             return around.clone();
         }
@@ -319,9 +319,9 @@ impl KeyCollector {
                 }
                 Value::Null | Value::Bool(_) | Value::Object(_) => continue,
             };
-            self.read(column, &text, line_of(&text), &mut said);
+            self.read(column, &text, line_of(&text), &mut attributes);
         }
-        said.or(around)
+        attributes.or(around)
     }
 }
 
@@ -599,12 +599,12 @@ mod tests {
         );
         let import = parse(&text);
 
-        let odd: Vec<_> = import
+        let unusable: Vec<_> = import
             .unusable
             .iter()
-            .map(|odd| (odd.line, odd.start.as_str()))
+            .map(|entry| (entry.line, entry.start.as_str()))
             .collect();
-        assert_eq!(odd, [(3, "has "), (3, "whic"), (4, "s"), (5, "AIz")]);
+        assert_eq!(unusable, [(3, "has "), (3, "whic"), (4, "s"), (5, "AIz")]);
         assert_eq!((import.keys.len(), import.duplicates), (1, 1));
 
         let json = "[\n  \"opaque-key-1\",\n  \"no key\"\n]";
@@ -670,10 +670,10 @@ mod tests {
         for key in &import.keys {
             assert!(key.attributes.is_empty(), "{:?}", key.attributes);
         }
-        let odd: Vec<_> = import
+        let unusable: Vec<_> = import
             .unusable
             .iter()
-            .map(|odd| (odd.line, odd.expected, odd.start.as_str()))
+            .map(|entry| (entry.line, entry.expected, entry.start.as_str()))
             .collect();
         let expected = [
             (2, "weight", "0"),
@@ -682,7 +682,7 @@ mod tests {
             (3, "weight", "1001"),
             (3, "project", "AIza"),
         ];
-        assert_eq!(odd, expected);
+        assert_eq!(unusable, expected);
 
         // The row is one cell short, so its key is not in the key column.
         let import = parse(&format!("label,key,project\n{FIRST},team\n"));
@@ -696,9 +696,9 @@ mod tests {
             let import = parse(&text);
 
             let lines = text.lines().count().max(1);
-            for odd in &import.unusable {
-                let most = if odd.expected == "key" { 4 } else { FEWEST_CHARACTERS - 1 };
-                prop_assert!(odd.start.chars().count() <= most && (1..=lines).contains(&odd.line));
+            for entry in &import.unusable {
+                let most = if entry.expected == "key" { 4 } else { FEWEST_CHARACTERS - 1 };
+                prop_assert!(entry.start.chars().count() <= most && (1..=lines).contains(&entry.line));
             }
             for key in &import.keys {
                 prop_assert!(key.secret.expose().bytes().all(|byte| byte.is_ascii_graphic()));

@@ -205,10 +205,10 @@ impl SharedKeyRegistry {
         let mut summaries = HashMap::with_capacity(ids.len());
         for ids in ids.chunks(KEYS_PER_LOCK) {
             let keys = self.lock();
-            let seen = ids
+            let known = ids
                 .iter()
                 .filter_map(|id| keys.key_status_summary(*id, now));
-            summaries.extend(seen.map(|summary| (summary.id, summary)));
+            summaries.extend(known.map(|summary| (summary.id, summary)));
         }
         summaries
     }
@@ -599,7 +599,7 @@ mod tests {
             (KeyStatusKind::CoolingDown, Some(in_minutes(5)))
         );
         let cooldowns = keys.key_status(ID, NOW).unwrap().cooldowns;
-        let told: Vec<_> = cooldowns
+        let shown: Vec<_> = cooldowns
             .iter()
             .map(|cooldown| (cooldown.model.as_deref(), cooldown.reason))
             .collect();
@@ -608,7 +608,7 @@ mod tests {
             (None, CooldownReason::Verdict(Rule::QuotaPerMinute)),
             (Some("flash"), CooldownReason::Verdict(Rule::QuotaPerMinute)),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
         assert_eq!(
             key_status_summary(&keys, in_minutes(90)),
             (KeyStatusKind::Ready, None)
@@ -707,13 +707,13 @@ mod tests {
             keys.restore_limit(ProjectId(1), model, Measure::RequestsPerDay, observed, NOW);
         }
         cooldown(&mut keys, "flash", Rule::QuotaPerMinute, 1);
-        let told = Cooldown {
+        let from_google = Cooldown {
             rule: Rule::QuotaPerDay,
             step: 0,
             since: NOW,
             until: day_ends,
         };
-        keys.set_cooldown(ProjectId(1), "pro", told);
+        keys.set_cooldown(ProjectId(1), "pro", from_google);
         cooldown(&mut keys, "lite", Rule::QuotaPerMinute, 2);
 
         let key_status = keys.key_status(ID, NOW).unwrap();
@@ -754,8 +754,8 @@ mod tests {
 
         let summaries = shared.key_status_summaries(NOW);
 
-        let mut seen: Vec<_> = summaries.values().map(|summary| summary.id.0).collect();
-        seen.sort_unstable();
-        assert_eq!(seen, (1..=2_500).collect::<Vec<_>>());
+        let mut ids: Vec<_> = summaries.values().map(|summary| summary.id.0).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=2_500).collect::<Vec<_>>());
     }
 }

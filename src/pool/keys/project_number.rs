@@ -71,7 +71,7 @@ mod tests {
             (Rule::ForeignResource, None, Some("projects/7"), false),
             (Rule::Success, None, Some("projects/7"), false),
         ];
-        for (rule, known, told, expected) in cases {
+        for (rule, known, named, expected) in cases {
             let key = UpstreamKey {
                 project: Some("team".to_owned()),
                 project_number: known.map(str::to_owned),
@@ -83,13 +83,13 @@ mod tests {
                 message: String::new(),
                 retry_delay: None,
                 violations: vec![],
-                project: told.map(str::to_owned),
+                project: named.map(str::to_owned),
             };
 
-            let found = learned_number(&key, &verdict);
+            let learned = learned_number(&key, &verdict);
 
             let expected = expected.then_some("projects/7");
-            assert_eq!(found.as_deref(), expected, "{rule:?} {known:?} {told:?}");
+            assert_eq!(learned.as_deref(), expected, "{rule:?} {known:?} {named:?}");
         }
     }
 }

@@ -409,8 +409,8 @@ fn parallel_requests_are_admitted_exactly_up_to_the_limits() {
 
     let permits: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-        let asked = threads.into_iter().map(|thread| thread.join().unwrap());
-        asked.flatten().collect()
+        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+        answers.flatten().collect()
     });
 
     assert_eq!(permits.len(), 100);

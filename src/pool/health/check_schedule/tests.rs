@@ -112,10 +112,10 @@ fn an_accepted_key_is_on_trial_and_checked_more_slowly_when_it_fails_again() {
     for wait in [HOUR, 6 * HOUR, 24 * HOUR, 24 * HOUR] {
         assert_eq!(due(&mut keys, now), [1]);
         let changes = check(&mut keys, 1, Rule::ApiKeyInvalid, now);
-        let found = condition(&keys, 1);
+        let condition = condition(&keys, 1);
         assert!(matches!(changes[..], [StateChange::Key { .. }]));
         assert_eq!(
-            (found.state, found.since, found.next_check),
+            (condition.state, condition.since, condition.next_check),
             (KeyState::Invalid, START, Some(now + wait))
         );
         assert!(due(&mut keys, now + wait - MINUTE).is_empty());

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn bound(project: i64) -> LeaseRequest<'static> {
+fn in_project(project: i64) -> LeaseRequest<'static> {
     LeaseRequest {
         project: Some(ProjectId(project)),
         ..lease_request("flash")
@@ -10,7 +10,7 @@ fn bound(project: i64) -> LeaseRequest<'static> {
 }
 
 fn lease_in(keys: &mut KeyRegistry, project: i64, now: Timestamp) -> Result<i64, LeaseObstacle> {
-    let leased = keys.lease(&bound(project), &TriedKeys::default(), now)?;
+    let leased = keys.lease(&in_project(project), &TriedKeys::default(), now)?;
     Ok(leased.id.0)
 }
 
@@ -55,11 +55,11 @@ fn priority_weight_and_tags_count_within_a_project() {
     let team = ["team".to_owned()];
     let of_team = LeaseRequest {
         tags: &team,
-        ..bound(1)
+        ..in_project(1)
     };
     let of_others = LeaseRequest {
         tags: &team,
-        ..bound(2)
+        ..in_project(2)
     };
 
     let mut counts = HashMap::new();
@@ -82,14 +82,14 @@ fn another_key_of_the_project_is_tried_then_the_same_once_again() {
     let mut keys = keys(&[1, 1, 2]);
     let mut tried = TriedKeys::default();
     let mut order = Vec::new();
-    while let Ok(leased) = keys.lease(&bound(1), &tried, START) {
+    while let Ok(leased) = keys.lease(&in_project(1), &tried, START) {
         tried.add(leased.id, leased.project_id, KeyReuse::Once);
         keys.release(&leased);
         order.push(leased.id.0);
     }
 
     assert_eq!(order, [1, 2, 2]);
-    let obstacle = keys.lease(&bound(1), &tried, START).unwrap_err();
+    let obstacle = keys.lease(&in_project(1), &tried, START).unwrap_err();
     assert_eq!(obstacle, LeaseObstacle::AllTried);
     assert!(keys.lease(&lease_request("flash"), &tried, START).is_ok());
 }
@@ -106,12 +106,12 @@ fn the_projects_own_cooldown_is_reported_however_many_others_are_ready() {
         until: end_of_google_day(START),
         for_the_day: true,
     };
-    assert_eq!(keys.obstacle(&bound(2), START), Some(day));
+    assert_eq!(keys.obstacle(&in_project(2), START), Some(day));
     assert_eq!(lease_in(&mut keys, 3, START), Ok(4));
     assert_eq!(lease_in(&mut keys, 1, until), Ok(2));
     let looks_up = LeaseRequest {
         amount: QuotaAmount::default(),
-        ..bound(2)
+        ..in_project(2)
     };
     assert!(keys.lease(&looks_up, &TriedKeys::default(), START).is_ok());
 }
@@ -130,7 +130,10 @@ fn each_obstacle_of_a_project_is_reported() {
     keys.put(disabled, 0, START);
     keys.remove(UpstreamKeyId(5));
     let busy: Vec<_> = (0..2)
-        .map(|_| keys.lease(&bound(2), &TriedKeys::default(), START).unwrap())
+        .map(|_| {
+            keys.lease(&in_project(2), &TriedKeys::default(), START)
+                .unwrap()
+        })
         .collect();
 
     for (project, obstacle) in [
@@ -140,10 +143,14 @@ fn each_obstacle_of_a_project_is_reported() {
         (4, Some(LeaseObstacle::ProjectWithoutKeys)),
         (5, Some(LeaseObstacle::ProjectWithoutKeys)),
     ] {
-        assert_eq!(keys.obstacle(&bound(project), START), obstacle, "{project}");
+        assert_eq!(
+            keys.obstacle(&in_project(project), START),
+            obstacle,
+            "{project}"
+        );
     }
     keys.release(&busy[1]);
-    assert_eq!(keys.obstacle(&bound(2), START), None);
+    assert_eq!(keys.obstacle(&in_project(2), START), None);
 }
 
 #[test]
@@ -164,7 +171,10 @@ fn a_large_batch_waits_until_its_project_has_room() {
             requests,
             tokens: 0,
         };
-        let lease_request = LeaseRequest { amount, ..bound(1) };
+        let lease_request = LeaseRequest {
+            amount,
+            ..in_project(1)
+        };
         keys.lease(&lease_request, &TriedKeys::default(), START)
             .map(|leased| leased.id.0)
     };
@@ -237,8 +247,8 @@ proptest! {
                 }
                 continue;
             }
-            let obstacle = keys.obstacle(&bound(project), now);
-            let leased = match keys.lease(&bound(project), &TriedKeys::default(), now) {
+            let obstacle = keys.obstacle(&in_project(project), now);
+            let leased = match keys.lease(&in_project(project), &TriedKeys::default(), now) {
                 Ok(leased) => leased,
                 Err(refused) => {
                     prop_assert_eq!(obstacle, Some(refused));
