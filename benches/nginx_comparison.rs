@@ -1,9 +1,9 @@
-//! Processor time and memory of the pool and of nginx on the same work, in one run.
+//! Processor time and memory of the pool and of nginx under the same load, in one run.
 //!
-//! `cargo bench --bench nginx_comparison` needs `nginx` on the path. Both stand before the same fake Gemini and get the
-//! same load in turns; what counts is the processor time the kernel charged to each, so that a busy machine disturbs
-//! little. nginx is a plain reverse proxy with upstream keep-alive, without buffering, with its access log on.
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on may panic")]
+//! `cargo bench --bench nginx_comparison` needs `nginx` on the path. Both use the same fake Gemini and get the same
+//! load in turns. The processor time is the kernel's count for each, so that a busy machine has little influence. nginx
+//! is a plain reverse proxy with upstream keep-alive, without buffering, with its access log on.
+#![expect(clippy::unwrap_used, reason = "a bench may panic on an error")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::net::{SocketAddr, TcpListener};
@@ -48,14 +48,14 @@ impl Drop for Proxy {
     }
 }
 
-/// One kind of work.
+/// A kind of load.
 struct Workload {
     name: &'static str,
     path: &'static str,
     shape: &'static str,
     body: String,
     requests: u64,
-    /// What the figure is divided by: requests, or chunks.
+    /// The unit of the figure: requests, or chunks.
     units_per_request: u64,
 }
 
@@ -132,7 +132,7 @@ async fn run() {
     open_streams(&http, &proxies).await;
 }
 
-/// Does the work with each proxy in turn and prints the median of each and of their ratio.
+/// Measures the load with each proxy in turn and prints the medians and their ratio.
 async fn measure(http: &Http, proxies: &[Proxy], workload: &Workload) {
     let mut costs = vec![Vec::new(); proxies.len()];
     for round in 0..=ROUNDS {
@@ -140,7 +140,7 @@ async fn measure(http: &Http, proxies: &[Proxy], workload: &Workload) {
             let before = processor_time(proxy);
             load(http, proxy, workload).await;
             let spent = processor_time(proxy).saturating_sub(before);
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 costs.push(
                     spent.as_secs_f64() * 1e6
@@ -199,14 +199,14 @@ async fn send(http: &Http, url: &str, shape: &str, body: Bytes) {
 
 fn request(url: &str, shape: &str, body: Bytes) -> http::Request<Full<Bytes>> {
     let request = http::Request::post(url).header("content-type", "application/json");
-    // nginx puts a Google key in the place of this one.
+    // nginx replaces this key with a Google key.
     let request = request
         .header("x-goog-api-key", "CLIENT_KEY_1")
         .header("x-fake-gemini", shape);
     request.body(Full::new(body)).unwrap()
 }
 
-/// The whole time of a request at 200 a second, the fake Gemini's own share included.
+/// The total time of a request at 200 a second, including the fake Gemini's share.
 async fn latency(http: &Http, proxies: &[Proxy]) {
     let mut lines = Vec::new();
     for proxy in proxies {
@@ -231,10 +231,10 @@ async fn latency(http: &Http, proxies: &[Proxy]) {
             at(99)
         ));
     }
-    println!("whole time at 200 requests/s, ms: {}", lines.join(", "));
+    println!("total time at 200 requests/s, ms: {}", lines.join(", "));
 }
 
-/// Memory with 1,000 streams open at once.
+/// Memory with 1,000 open streams.
 async fn open_streams(http: &Http, proxies: &[Proxy]) {
     let mut lines = Vec::new();
     for proxy in proxies {
@@ -356,7 +356,7 @@ fn processes(proxy: &Proxy) -> Vec<u32> {
 fn processor_time(proxy: &Proxy) -> Duration {
     let ticks = processes(proxy).into_iter().map(|id| {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        // After the name, which may hold spaces: user time is the 12th field, system time the 13th.
+        // After the name, which may contain spaces: user time is the 12th field, system time the 13th.
         let fields: Vec<_> = stat
             .rsplit(')')
             .next()

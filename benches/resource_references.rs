@@ -1,6 +1,7 @@
-//! What it costs to find the resources that a request's body names.
+//! The cost of finding the resources named in a request's body.
 //!
-//! `cargo bench --bench resource_references`. The budget: 20 ms for 20 MB of files and pictures, 1 µs for a KB that names nothing.
+//! `cargo bench --bench resource_references`. The budget: 20 ms for 20 MB of files and pictures, 1 µs for a KB without
+//! names.
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::hint::black_box;

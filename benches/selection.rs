@@ -1,7 +1,8 @@
-//! What lending costs among 50,000 keys, and what three days of heavy traffic over 200 projects come to.
+//! The cost of a lease among 50,000 keys, and the figures of three days of heavy traffic over 200 projects.
 //!
-//! `cargo bench --bench selection`. The traffic is that of the simulation in `tests/it/simulation`, with far more of it.
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on may panic")]
+//! `cargo bench --bench selection`. The traffic is that of the simulation in `tests/it/simulation`, with much higher
+//! load.
+#![expect(clippy::unwrap_used, reason = "a bench may panic on an error")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 #[path = "../tests/it/simulation/simulator.rs"]
@@ -27,7 +28,7 @@ const SELECTIONS: u32 = 200_000;
 const PROJECTS: u64 = 200;
 const MODELS: [&str; 4] = ["flash", "pro", "lite", "embedding"];
 
-/// Google's free tier, with more asked than it allows but of the largest quota.
+/// Google's free tier, with more requests than it allows except for the largest quota.
 const MODEL_LOADS: [ModelLoad; 8] = [
     model_load("gemini-2.5-flash", 6_000, 2_000, 0, 20),
     model_load("gemini-3-flash-preview", 6_000, 4_000, 0, 20),
@@ -41,7 +42,7 @@ const MODEL_LOADS: [ModelLoad; 8] = [
 
 fn main() {
     select_among_many("all ready", |_| ());
-    select_among_many("half rest for the model", |keys| {
+    select_among_many("half cool down for the model", |keys| {
         for project in (1..=KEYS).step_by(2) {
             keys.set_cooldown(ProjectId(project), "flash", cooldown());
         }
@@ -60,7 +61,7 @@ fn main() {
             }
         }
     });
-    select_among_many("all but ten rest", |keys| {
+    select_among_many("all but ten cool down", |keys| {
         for project in 11..=KEYS {
             keys.set_cooldown(ProjectId(project), "flash", cooldown());
         }
@@ -68,7 +69,7 @@ fn main() {
     simulate();
 }
 
-/// Lends, settles and gives back, 32 requests at a time.
+/// Leases, settles and releases keys, 32 requests at a time.
 fn select_among_many(what: &str, prepare: impl Fn(&mut KeyRegistry)) {
     let mut keys = KeyRegistry::default();
     for number in 1..=KEYS {
@@ -99,7 +100,7 @@ fn select_among_many(what: &str, prepare: impl Fn(&mut KeyRegistry)) {
             now,
         )
     };
-    // The lines are made by the first requests, once.
+    // The first requests build the ready indexes, once.
     let began = Instant::now();
     for model in models {
         in_flight.push((select(&mut keys, model, now).unwrap(), model));
@@ -155,7 +156,7 @@ fn simulate() {
     }
     let figures = &simulator.figures;
     println!(
-        "three days over {PROJECTS} projects in {:.1} s: {} calls, {} of them to what was known to rest, {:.3} % refused {:?}",
+        "three days over {PROJECTS} projects in {:.1} s: {} calls, {} of them during a known cooldown, {:.3} % refused {:?}",
         began.elapsed().as_secs_f64(),
         figures.calls,
         figures.calls_during_cooldown,
@@ -164,7 +165,7 @@ fn simulate() {
     );
     for (day, model, share) in simulator.throughput(PROJECTS) {
         println!(
-            "  {day} {model}: {:.1} % of what quotas and demand allow",
+            "  {day} {model}: {:.1} % of the smaller of quota and demand",
             share * 100.0
         );
     }

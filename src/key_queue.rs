@@ -1,4 +1,4 @@
-//! `KeyQueue`: requests that wait for a key that is ready soon.
+//! `KeyQueue`: requests that wait for an upstream key that is ready soon.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +13,15 @@ use crate::pool::keys::selection::{LeaseObstacle, LeaseRequest, TriedKeys};
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::quota::windows::QuotaAmount;
 
-/// Where requests wait. One task serves them, whenever the wakeup rings or a rest ends.
+/// The queued requests. One task dispatches them after each release and each end of a cooldown.
 #[derive(Debug, Default)]
 pub struct KeyQueue {
     entries: Mutex<FairQueue<QueueEntry>>,
-    /// How many wait, to be asked without the lock.
+    /// The number of queued requests, readable without the lock.
     count: AtomicUsize,
     wakeup: Notify,
 }
 
-/// A request that waits.
 #[derive(Debug)]
 struct QueueEntry {
     client: Arc<ClientKey>,
@@ -30,12 +29,12 @@ struct QueueEntry {
     amount: QuotaAmount,
     project: Option<ProjectId>,
     tried: TriedKeys,
-    /// How long it waits at most.
+    /// When the wait ends.
     until: Timestamp,
     answer: oneshot::Sender<Result<Lease, LeaseObstacle>>,
 }
 
-/// What one that waits was refused, and why.
+/// A refused lease request and its obstacle.
 #[derive(Debug)]
 struct BlockedRequest {
     client: Arc<ClientKey>,
@@ -45,7 +44,7 @@ struct BlockedRequest {
     obstacle: LeaseObstacle,
 }
 
-/// A place in the room, given up on drop.
+/// A place in the queue, given up on drop.
 #[derive(Debug)]
 pub struct QueuedRequest<'a> {
     queue: &'a KeyQueue,
@@ -63,7 +62,8 @@ impl Drop for QueuedRequest<'_> {
 }
 
 impl KeyQueue {
-    /// Takes a seat until a key is lent, or until it is sure that none will be in time. `None` when `most` wait already.
+    /// Queues a request until a key is leased or no key can be ready in time. `None`: the queue is full with `most`
+    /// requests.
     pub fn enqueue(
         &self,
         client: &Arc<ClientKey>,
@@ -89,7 +89,7 @@ impl KeyQueue {
         let ticket = entries.push(client.id, entry);
         self.count.store(entries.len(), Ordering::Relaxed);
         drop(entries);
-        // A key may have been given back since this request was told that there is none.
+        // A key may have been released since this request's lease was refused.
         self.wakeup.notify_one();
         Some(QueuedRequest {
             queue: self,
@@ -99,7 +99,6 @@ impl KeyQueue {
         })
     }
 
-    /// How many wait.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -108,9 +107,10 @@ impl KeyQueue {
         self.len() == 0
     }
 
-    /// Whether others wait already for whatever could be lent for this, so that whoever comes now must not overtake them.
+    /// Whether queued requests wait for the same keys, so that a new request must not overtake them.
     ///
-    /// Who waits for one project holds up nobody who may have any: its rest says nothing of the others.
+    /// A request queued for one project does not block requests for any project: its cooldown does not concern the
+    /// others.
     pub fn is_queued_for(&self, lease_request: &LeaseRequest) -> bool {
         !self.is_empty()
             && self.lock().iter().any(|entry| {
@@ -120,22 +120,23 @@ impl KeyQueue {
             })
     }
 
-    /// Tells that a key may be free. Costs next to nothing while nobody waits.
+    /// Wakes the dispatcher: a key may be free. Costs next to nothing while the queue is empty.
     pub fn notify(&self) {
         if !self.is_empty() {
             self.wakeup.notify_one();
         }
     }
 
-    /// Waits for the wakeup.
+    /// Waits for [`Self::notify`].
     pub async fn notified(&self) {
         self.wakeup.notified().await;
     }
 
-    /// Lends what can be lent, in fair turns, and tells those whose time will not suffice. Returns when to look again.
+    /// Leases what can be leased, in fair order, and refuses requests whose wait would be too long. Returns the time of
+    /// the next dispatch.
     pub fn dispatch(&self, keys: &SharedKeyRegistry, now: Timestamp) -> Option<Timestamp> {
         let mut next: Option<Timestamp> = None;
-        // What was in the way of one is in the way of all that want the same, or more of it.
+        // An obstacle of one request applies to all with the same requirements, or greater ones.
         let mut blocked: Vec<BlockedRequest> = Vec::new();
         let mut entries = self.lock();
         entries.dispatch(|entry| {
@@ -158,7 +159,7 @@ impl KeyQueue {
             };
             match obstacle.until(now) {
                 Some(until) if until <= entry.until => {
-                    // What has failed with some keys may lack only them.
+                    // The obstacle of a request with tried keys may concern only those keys.
                     if known.is_none() && entry.tried.is_empty() {
                         blocked.push(BlockedRequest {
                             client: entry.client.clone(),
@@ -198,7 +199,7 @@ impl QueueEntry {
         }
     }
 
-    /// Hands over the answer. A key that nobody takes any more goes back by itself.
+    /// Sends the answer. A lease that is not received is released on drop.
     fn answer(&mut self, answer: Result<Lease, LeaseObstacle>) -> DispatchResult {
         let (closed, _) = oneshot::channel();
         match std::mem::replace(&mut self.answer, closed).send(answer) {
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_has_tried_what_is_ready_does_not_hold_up_the_others() {
+    fn a_request_that_tried_the_ready_key_does_not_block_others() {
         let (queue, keys, client) = (KeyQueue::default(), keys(2), client(1));
         let busy = keys.lease(&WANTED, &TriedKeys::default(), NOW).unwrap();
         let ready = UpstreamKeyId(3 - busy.key.id.0);
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_one_project_gets_its_key_and_holds_up_nobody_else() {
+    fn a_request_for_one_project_gets_its_key_and_blocks_no_others() {
         let (queue, keys, client) = (KeyQueue::default(), keys(2), client(1));
         let bound = |id| LeaseRequest {
             project: Some(ProjectId(id)),
@@ -305,7 +306,7 @@ mod tests {
         let mut anything = enqueue(&queue, &client, &TriedKeys::default());
         assert!(
             queue.is_queued_for(&bound(2)),
-            "the other took whatever came"
+            "the other request accepts any project"
         );
 
         queue.dispatch(&keys, NOW);
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_project_that_is_gone_is_told_at_once() {
+    fn a_request_for_a_removed_project_is_refused_at_once() {
         let (queue, keys, client) = (KeyQueue::default(), keys(1), client(1));
         let lease_request = LeaseRequest {
             project: Some(ProjectId(1)),
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_given_up_gives_back_the_key_it_was_lent() {
+    fn dropping_a_queued_request_releases_its_key() {
         let (queue, keys, client) = (KeyQueue::default(), keys(1), client(1));
         let queued_request = enqueue(&queue, &client, &TriedKeys::default());
         assert_eq!(queue.dispatch(&keys, NOW), None);

@@ -1,4 +1,4 @@
-//! Days and months where somebody lives: when they begin and when they end.
+//! Begin and end of days and months in a time zone.
 
 use jiff::ToSpan;
 use jiff::civil::Date;
@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 
-/// A stretch of time: its first moment, and the first one after it.
+/// A period: its first moment, and the first moment after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CalendarPeriod {
     pub begins: Timestamp,
@@ -19,13 +19,14 @@ impl CalendarPeriod {
     }
 }
 
-/// The day that holds `now`, from midnight to midnight; where summer time begins or ends it is shorter or longer.
+/// The day that contains `now`, from midnight to midnight; it is shorter or longer where daylight saving time begins or
+/// ends.
 pub fn day_of(now: Timestamp, zone: &TimeZone) -> CalendarPeriod {
     let today = date_of(now, zone);
     between(today, today.tomorrow(), zone, now)
 }
 
-/// The month that holds `now`.
+/// The month that contains `now`.
 pub fn month_of(now: Timestamp, zone: &TimeZone) -> CalendarPeriod {
     let first = date_of(now, zone).first_of_month();
     between(first, first.checked_add(1.month()), zone, now)
@@ -35,14 +36,14 @@ fn date_of(now: Timestamp, zone: &TimeZone) -> Date {
     zone.to_datetime(now.to_jiff()).date()
 }
 
-/// From the first moment of one date to that of another. At the end of time there is no other, and it ends at once.
+/// From the first moment of one date to that of another. Without a later date the period is empty.
 fn between(
     first: Date,
     next: Result<Date, jiff::Error>,
     zone: &TimeZone,
     now: Timestamp,
 ) -> CalendarPeriod {
-    // Where summer time begins at midnight, the day begins at one o'clock.
+    // Where daylight saving time begins at midnight, the day begins at one o'clock.
     let beginning = |date: Date| Some(date.to_zoned(zone.clone()).ok()?.timestamp().into());
     CalendarPeriod {
         begins: beginning(first).unwrap_or(now),
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn days_end_at_midnight_where_one_lives_in_summer_and_in_winter() {
+    fn days_end_at_local_midnight_in_summer_and_in_winter() {
         let cases = [
             (
                 "UTC",
@@ -102,7 +103,7 @@ mod tests {
                 "2026-10-24T22:00:00.000Z",
                 25,
             ),
-            // Summer time begins at midnight there: the day at one o'clock.
+            // Daylight saving time begins at midnight there: the day begins at one o'clock.
             (
                 "Africa/Cairo",
                 "2026-04-24T12:00:00Z",
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_time_does_no_harm() {
+    fn the_latest_time_has_an_empty_day() {
         for millis in [i64::MIN, 0, i64::MAX] {
             day_of(Timestamp::from_millis(millis), &zone("Asia/Taipei"));
             month_of(Timestamp::from_millis(millis), &zone("Asia/Taipei"));

@@ -1,8 +1,8 @@
-//! Dollars as people write them; counted in billionths, so that sums stay exact.
+//! Amounts of dollars as text; counted in billionths, so that sums are exact.
 
 const NANO: u64 = 1_000_000_000;
 
-/// `12.50`: two digits of cents, or as many as it takes.
+/// `12.50`: two digits of cents, or more where needed.
 pub fn usd(nano: u64) -> String {
     let digits = format!("{:09}", nano % NANO);
     let cents = digits.trim_end_matches('0');
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dollars_have_two_digits_of_cents_or_as_many_as_it_takes() {
+    fn dollars_have_two_digits_of_cents_or_more_where_needed() {
         let cases = [
             (0, "0.00"),
             (12_500_000_000, "12.50"),
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_refused() {
+    fn invalid_amounts_are_refused() {
         assert_eq!(nano_usd("10"), Some(10 * NANO));
         for text in [
             "",
@@ -66,7 +66,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(nano: u64) {
+        fn formatted_amounts_are_parsed_back(nano: u64) {
             prop_assert_eq!(nano_usd(&usd(nano)), Some(nano));
         }
     }

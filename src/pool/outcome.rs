@@ -1,17 +1,17 @@
-//! How a request or an attempt ended, as one word for rows, filters and sums.
+//! `Outcome`: how a request or an attempt ended, for rows, filters and rollups.
 
 use std::str::FromStr;
 
-/// How a request or one of its attempts ended.
+/// How a request or an attempt ended.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type, serde::Serialize,
 )]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A whole answer.
+    /// A complete answer.
     Success,
-    /// Google refused what the client sent.
+    /// Google refused the client's request.
     ClientError,
     /// A quota was used up.
     Quota,
@@ -19,15 +19,15 @@ pub enum Outcome {
     KeyFault,
     /// Google failed.
     UpstreamError,
-    /// The way to Google failed.
+    /// The connection to Google failed.
     Network,
-    /// No upstream key could be lent.
+    /// No upstream key could be leased.
     NoKey,
-    /// The pool itself said no.
+    /// The pool refused the request.
     Refused,
-    /// The client hung up first.
+    /// The client disconnected first.
     ClientGone,
-    /// The answer broke off after its first byte had gone out.
+    /// The answer broke off after its first byte was sent.
     BrokenOff,
     /// The program ended first.
     Interrupted,
@@ -48,7 +48,7 @@ impl Outcome {
         Self::Interrupted,
     ];
 
-    /// The word for it in rows and in JSON.
+    /// The name in rows and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -65,7 +65,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the pool or Google fell short: a client's own fault or hang-up is no failure.
+    /// Whether the pool or Google failed: a client's error or disconnect is no failure.
     pub fn is_failure(self) -> bool {
         match self {
             Self::Success | Self::ClientError | Self::ClientGone => false,
@@ -90,7 +90,7 @@ impl FromStr for Outcome {
     }
 }
 
-/// The text names no outcome.
+/// The text is not the name of an outcome.
 #[derive(Debug, thiserror::Error)]
 #[error("not an outcome: they are {}", Outcome::ALL.map(Outcome::name).join(", "))]
 pub struct UnknownOutcome;
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outcome_is_read_by_the_name_it_is_written_with() {
+    fn an_outcome_is_parsed_from_its_name() {
         for outcome in Outcome::ALL {
             assert_eq!(outcome.name().parse::<Outcome>().unwrap(), outcome);
             assert_eq!(

@@ -1,4 +1,4 @@
-//! `RequestId`: a request's name, in its row and in its `x-request-id`.
+//! `RequestId`: the id of a request, in its row and in `x-request-id`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::clock::Timestamp;
 
-/// A number that begins with the time, so that ids sort as the requests began.
+/// A number that begins with the time, so that ids sort by the begin of their requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct RequestId(pub i64);
 
-/// How many ids one millisecond has room for, as a power of two.
+/// The number of bits, and so of ids, below one millisecond.
 const BITS_BELOW_THE_TIME: u32 = 20;
 /// Crockford's base 32, whose order is the order of its bytes.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -23,7 +23,7 @@ impl RequestId {
         Self(time.as_millis() << BITS_BELOW_THE_TIME)
     }
 
-    /// When it was given out.
+    /// When the id was generated.
     pub fn time(self) -> Timestamp {
         Timestamp::from_millis(self.0 >> BITS_BELOW_THE_TIME)
     }
@@ -72,11 +72,11 @@ impl serde::Serialize for RequestId {
     }
 }
 
-/// Hands out ids that grow, even when the clock goes back.
+/// Generates increasing ids, even when the clock is set back.
 #[derive(Debug)]
 pub struct RequestIdGenerator {
     last: AtomicI64,
-    /// Where within a millisecond they begin.
+    /// The first id within a millisecond.
     offset: i64,
 }
 
@@ -89,8 +89,8 @@ impl RequestIdGenerator {
         }
     }
 
-    /// The same beside a running server, which counts from the beginning of each millisecond: from a place in its second
-    /// half, by `chance` so that two commands do not meet either.
+    /// For a command beside a running server, which counts from the begin of each millisecond: starts in the second
+    /// half, by `chance` so that two commands do not collide either.
     pub fn beside(last: RequestId, chance: u32) -> Self {
         let half = 1 << (BITS_BELOW_THE_TIME - 1);
         Self {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_grow_even_when_the_clock_goes_back() {
+    fn ids_grow_even_when_the_clock_is_set_back() {
         let ids = RequestIdGenerator::after(RequestId(0));
 
         let first = ids.next(Timestamp::from_millis(1_700_000_000_000));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_s_ids_are_not_those_of_the_server_or_of_another_command() {
+    fn a_commands_ids_differ_from_the_servers_and_other_commands() {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let mut seen = std::collections::HashSet::new();
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn invalid_ids_are_refused() {
         for text in ["", "1", "zzzzzzzzzzzzz", "1k9z4v0qm3e0!", "1k9z4v0qm3e0aa"] {
             assert!(text.parse::<RequestId>().is_err(), "{text}");
         }

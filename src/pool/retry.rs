@@ -1,4 +1,4 @@
-//! After an attempt: answer with it, or try again?
+//! Decides after an attempt whether the request is sent again.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use crate::pool::settings::Settings;
 /// What to do after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
-    /// The client gets this attempt's answer, or the pool's own word for it.
+    /// The client gets this attempt's answer, or the pool's own error.
     Answer,
     /// The same request goes out again after `pause`.
     TryAgain { pause: Duration },
 }
 
-/// What the attempts of one request came to so far.
+/// The attempts of one request so far.
 #[derive(Debug, Clone, Default)]
 pub struct RetryBudget {
     /// All attempts.
     pub attempts: u32,
-    /// Those that reached a model or broke on the way.
+    /// Attempts that reached a model or broke on the way.
     pub counted_attempts: u32,
     overloads: u32,
     egress_failures: u32,
@@ -54,9 +54,9 @@ impl RetryBudget {
     }
 }
 
-/// Decides after `verdict`, which `tries` already counts.
+/// Decides after `verdict`, which is already counted here.
 ///
-/// `jitter` (0 to 1) spreads the pauses of many clients that meet the same overload.
+/// `jitter` (0 to 1) spreads the pauses of many clients during the same overload.
 pub fn next_step(
     verdict: &Verdict,
     budget: &RetryBudget,
@@ -86,7 +86,7 @@ pub fn next_step(
 mod tests {
     use super::*;
 
-    /// How many attempts a request makes when every one comes to the next rule of `rules`.
+    /// The number of attempts of a request whose attempts end with these rules in turn.
     fn attempts(rules: &[Rule]) -> u32 {
         let mut budget = RetryBudget::default();
         for rule in rules {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_tried_as_often_as_its_rule_allows() {
+    fn each_rule_allows_its_number_of_attempts() {
         let cases = [
             (Rule::Success, 1),
             (Rule::InvalidRequest, 1),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn mixed_faults_end_at_max_attempts_and_free_ones_do_not_count() {
+    fn mixed_faults_end_at_max_attempts_and_free_attempts_do_not_count() {
         let mixed = [
             Rule::Overloaded,
             Rule::InternalError,

@@ -1,4 +1,4 @@
-//! `Secret`: a key's text, which never shows itself.
+//! `Secret`: the text of a key, which is never printed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rand::distr::Alphanumeric;
 use rand::{CryptoRng, RngExt};
 
-/// The text of a key. Prints as its last four characters at most.
+/// The text of a key. `Debug` prints at most its last four characters.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Arc<str>);
 
-/// How many random characters a client key has; each adds almost six bits.
+/// Number of random characters of a client key; each adds almost six bits.
 const RANDOM_CHARACTERS: usize = 40;
 
 impl Secret {
@@ -25,12 +25,12 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The whole text: for the wire and for the database, for nothing else.
+    /// The whole text: only for requests to Google and the database.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What may be shown of it: the last four characters, but at most a quarter of it.
+    /// The part that may be shown: the last four characters, but at most a quarter.
     pub fn last4(&self) -> String {
         let count = self.0.chars().count();
         let shown = (count / 4).min(4);
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generated_secret_can_be_told_and_is_never_the_same() {
+    fn generated_secrets_are_recognizable_and_unique() {
         let (one, other) = (
             Secret::generate(&mut rand::rng()),
             Secret::generate(&mut rand::rng()),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_shows_at_most_a_quarter_of_itself() {
+    fn at_most_a_quarter_of_a_secret_is_shown() {
         for (text, shown) in [
             ("abcdefghijklmnop", "mnop"),
             ("abcdefgh", "gh"),

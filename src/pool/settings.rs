@@ -1,5 +1,5 @@
-//! `Settings`: what the admin may change while the server runs. One table makes the fields, the defaults, the bounds and
-//! the explanations.
+//! `Settings`: values that the admin may change while the server runs. One table defines the fields, defaults, bounds
+//! and explanations.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -14,10 +14,10 @@ const GIB: u64 = 1024 * MIB;
 const DAY_MS: u64 = 86_400_000;
 const MANY: u64 = 1_000_000_000_000;
 
-/// Makes [`Settings`], its defaults, [`PerSetting`] and [`DEFINITIONS`] from lines `name: type = default, kind;`.
+/// Defines [`Settings`], its defaults, [`PerSetting`] and [`DEFINITIONS`] from lines `name: type = default, kind;`.
 macro_rules! settings {
     ($($(#[doc = $line:literal])+ $name:ident: $type:ty = $default:expr, $kind:expr;)+) => {
-        /// Typed settings; a value that no row sets has its default.
+        /// Typed settings; without a row a setting has its default.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct Settings {
             $($(#[doc = $line])+ pub $name: $type,)+
@@ -29,23 +29,23 @@ macro_rules! settings {
             }
         }
 
-        /// One thing for each setting: whoever writes one down must have something for every setting there is.
+        /// A value of one type for each setting; the compiler requires all of them.
         #[derive(Debug)]
         pub struct PerSetting<T> {
             $(pub $name: T,)+
         }
 
         impl<T> PerSetting<T> {
-            /// What is there for a setting.
+            /// The value for a setting.
             pub fn of(&self, definition: &SettingDefinition) -> &T {
                 match definition.name {
                     $(stringify!($name) => &self.$name,)+
-                    _ => unreachable!("definitions are made of the same lines"),
+                    _ => unreachable!("both are generated from the same lines"),
                 }
             }
         }
 
-        /// Every setting, in the order in which they are shown.
+        /// Every setting, in the order of display.
         pub static DEFINITIONS: &[SettingDefinition] = &[
             $(SettingDefinition {
                 name: stringify!($name),
@@ -64,66 +64,65 @@ macro_rules! settings {
 settings! {
     /// How many attempts of one request may reach a model or break on the way.
     max_attempts: u32 = 4, Number(1..=100);
-    /// How many attempts a request may make in all, those that cost nothing included.
+    /// Maximum number of attempts per request, including those that cost nothing.
     max_keys_per_request: u32 = 32, Number(1..=1_000);
-    /// How long a connection to Google may take to be made.
+    /// How long connecting to Google may take.
     connect_timeout_ms: u64 = 10_000, Number(100..=DAY_MS);
     /// How long an answer's first byte may take, over all attempts.
     first_byte_timeout_ms: u64 = 600_000, Number(100..=DAY_MS);
-    /// How long an answer that has begun may be silent; there is no limit on the whole.
+    /// How long an answer may pause after its begin; its whole length is not limited.
     idle_timeout_ms: u64 = 300_000, Number(100..=DAY_MS);
     /// Speak HTTP/2 to Google, over several connections.
     upstream_http2: bool = false, Switch;
-    /// The largest request body; above it 413.
+    /// The largest request body; a larger one gets 413.
     max_request_bytes: u64 = 150 * MIB, Number(1_024..=64 * GIB);
-    /// How much all request bodies in memory may take together; above it 503.
+    /// Maximum size of all request bodies in memory together; above it requests get 503.
     max_held_bytes: u64 = GIB, Number(MIB..=1_024 * GIB);
     /// How long a request waits for a key that will soon be ready; 0: not at all.
     wait_for_key_seconds: u64 = 10, Number(0..=3_600);
-    /// How many requests may wait for a key.
+    /// Maximum number of requests waiting for a key.
     wait_queue_limit: u64 = 1_000, Number(0..=1_000_000);
-    /// How long an overloaded model is left alone at first; the pause doubles up to 30,000, or stays at this where it is
-    /// longer.
+    /// The first pause of an overloaded model; it doubles up to 30,000, or stays the same if it is longer.
     overload_pause_ms: u64 = 2_000, Number(100..=600_000);
-    /// How many requests one upstream key carries at once; 0: any number.
+    /// Maximum number of concurrent requests per upstream key; 0: no limit.
     per_key_concurrency: u32 = 0, Number(0..=1_000_000);
-    /// How many requests one upstream key gets a minute; 0: any number.
+    /// Maximum number of requests per upstream key and minute; 0: no limit.
     key_requests_per_minute: u64 = 0, Number(0..=MANY);
-    /// How many tokens one upstream key may spend a minute; 0: any number.
+    /// Maximum number of tokens per upstream key and minute; 0: no limit.
     key_tokens_per_minute: u64 = 0, Number(0..=MANY);
-    /// How many requests one upstream key gets a day, which ends as Google's does; 0: any number.
+    /// Maximum number of requests per upstream key and Google's day; 0: no limit.
     key_requests_per_day: u64 = 0, Number(0..=MANY);
-    /// How many tokens one upstream key may spend a day, which ends as Google's does; 0: any number.
+    /// Maximum number of tokens per upstream key and Google's day; 0: no limit.
     key_tokens_per_day: u64 = 0, Number(0..=MANY);
-    /// How many requests all keys of a project get a minute; 0: any number.
+    /// Maximum number of requests per project and minute; 0: no limit.
     project_requests_per_minute: u64 = 0, Number(0..=MANY);
-    /// How many tokens all keys of a project may spend a minute; 0: any number.
+    /// Maximum number of tokens per project and minute; 0: no limit.
     project_tokens_per_minute: u64 = 0, Number(0..=MANY);
-    /// How many requests all keys of a project get a day, which ends as Google's does; 0: any number.
+    /// Maximum number of requests per project and Google's day; 0: no limit.
     project_requests_per_day: u64 = 0, Number(0..=MANY);
-    /// How many tokens all keys of a project may spend a day, which ends as Google's does; 0: any number.
+    /// Maximum number of tokens per project and Google's day; 0: no limit.
     project_tokens_per_day: u64 = 0, Number(0..=MANY);
-    /// Look at new upstream keys as soon as they are added.
+    /// Check new upstream keys as soon as they are added.
     check_new_keys: bool = true, Switch;
-    /// The model that checks of upstream keys name.
+    /// The model used in checks of upstream keys.
     check_model: String = "gemini-flash-lite-latest".to_owned(), Text("a model's name", is_model);
-    /// Let checks of upstream keys generate one token, which spends quota and proves more.
+    /// Let checks of upstream keys generate one token, which uses quota and proves more.
     check_with_generate: bool = false, Switch;
     /// The time zone in which the days and months of client keys' limits begin.
     day_zone: TimeZone = TimeZone::UTC, Text("a time zone such as UTC or Asia/Taipei", is_zone);
-    /// Let a client key use only the files, caches, batches and interactions that it has made itself.
+    /// Let a client key use only the files, caches, batches and interactions that it created.
     client_isolation: bool = true, Switch;
-    /// How long an answer waits for its log row.
+    /// How long an answer waits until its log row is written.
     commit_wait_ms: u64 = 500, Number(0..=60_000);
-    /// With so many rows waiting for the database, new requests get 503.
+    /// Maximum number of rows waiting for the database; above it new requests get 503.
     max_pending_rows: u64 = 100_000, Number(1..=10_000_000);
-    /// After how many days log rows are deleted; the hourly sums stay; 0: never.
+    /// Days after which log rows are deleted; hourly rollups are kept; 0: never.
     log_retention_days: u64 = 90, Number(0..=36_500);
-    /// What browsers are told in `access-control-allow-origin`; empty: nothing.
+    /// The value of `access-control-allow-origin`; empty: no header.
     cors_allow_origin: String = "*".to_owned(), Text("*, an origin, or empty", is_origin);
 }
 
-/// What is known of a setting besides its value.
+/// The definition of a setting.
 #[derive(Debug)]
 pub struct SettingDefinition {
     pub name: &'static str,
@@ -133,13 +132,13 @@ pub struct SettingDefinition {
     write: fn(&mut Settings, &str) -> Option<()>,
 }
 
-/// What a setting's value may be.
+/// The values that a setting accepts.
 #[derive(Debug)]
 pub enum SettingKind {
     /// A whole number within bounds.
     Number(RangeInclusive<u64>),
     Switch,
-    /// A text of the kind that the words name and the function knows.
+    /// A text that the function accepts and the words describe.
     Text(&'static str, fn(&str) -> bool),
 }
 
@@ -210,7 +209,7 @@ impl SettingDefinition {
         self.value(&Settings::default())
     }
 
-    /// What a row keeps of `text`: its plain form, or `None` for the default, which needs no row.
+    /// The row's text for `text`: its canonical form, or `None` for the default, which needs no row.
     pub fn row_value(&self, text: &str) -> Result<Option<String>, InvalidSetting> {
         let mut settings = Settings::default();
         settings.set(self.name, text)?;
@@ -228,7 +227,7 @@ impl SettingKind {
     }
 }
 
-/// As in "must be …".
+/// Completes "must be …".
 impl fmt::Display for SettingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -246,7 +245,7 @@ impl fmt::Display for SettingKind {
     }
 }
 
-/// A type that settings have, as it is written in rows and commands.
+/// The type of a setting's value, converted to and from text.
 trait SettingValue: Sized {
     fn from_text(text: &str) -> Option<Self>;
     fn to_text(&self) -> String;
@@ -312,7 +311,7 @@ fn is_zone(text: &str) -> bool {
 
 fn is_model(text: &str) -> bool {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    // A path that its parts change, as dots alone do, would lead elsewhere.
+    // A path whose segments are only dots would lead elsewhere.
     let is_part = |part: &str| {
         part.bytes().all(is_fit) && part.bytes().any(|byte| byte.is_ascii_alphanumeric())
     };
@@ -328,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_has_a_default_within_its_bounds_and_says_what_it_is() {
+    fn every_setting_has_a_default_within_its_bounds_and_an_explanation() {
         let mut settings = Settings::default();
 
         for definition in DEFINITIONS {
@@ -341,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_takes_what_its_bounds_allow_and_gives_it_back() {
+    fn every_setting_accepts_values_within_its_bounds_and_returns_them() {
         for definition in DEFINITIONS {
             let (values, wrong): (Vec<String>, Vec<String>) = match &definition.kind {
                 Number(bounds) => {
@@ -378,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_of_their_kind() {
+    fn texts_are_validated_by_kind() {
         let mut settings = Settings::default();
         for (name, value, is_right) in [
             ("check_model", "models/gemini-2.5-flash_lite", true),
@@ -401,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_keeps_the_plain_form_of_what_differs_from_the_default() {
+    fn a_row_stores_the_canonical_form_of_a_value_other_than_the_default() {
         for (name, text, kept) in [
             ("max_attempts", "007", Some("7")),
             ("max_attempts", "04", None),

@@ -1,4 +1,4 @@
-//! May this client start one more request? What each client key with limits has used, and [`Permit`].
+//! Whether a client may start one more request: the usage of each client key with limits, and [`Permit`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,10 @@ use crate::pool::calendar::{CalendarPeriod, day_of, month_of};
 use crate::pool::clients::client_key::{ClientKeyId, ClientLimit, ClientLimits};
 use crate::pool::quota::windows::{MinuteWindow, QuotaAmount};
 
-/// How long to wait for another request to end: nobody knows, so that the client shall look again soon.
+/// The `retry-after` while all slots are taken: their end is unknown, so the client retries soon.
 const UNTIL_ONE_ENDS: Duration = Duration::from_secs(1);
 
-/// The limits that are checked when the request has been read: all but the slot.
+/// The limits checked once the request is read: all but the number of slots.
 const COUNTED: [ClientLimit; 5] = [
     ClientLimit::RequestsPerMinute,
     ClientLimit::RequestsPerDay,
@@ -23,25 +23,25 @@ const COUNTED: [ClientLimit; 5] = [
     ClientLimit::CostPerMonth,
 ];
 
-/// Why a client key may not start a request now.
+/// Why a client key cannot start a request now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitReached {
-    /// The limit that holds it up the longest.
+    /// The exceeded limit with the longest wait.
     pub limit: ClientLimit,
     pub most: u64,
     pub used: u64,
-    /// When there will be room, if nothing more is asked.
+    /// When the limit has room, if no other request is sent.
     pub retry_after: Duration,
 }
 
-/// What a request came to.
+/// The tokens and cost of a finished request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClientCharge {
     pub tokens: u64,
     pub cost_nano_usd: u64,
 }
 
-/// What the log knows of a client key's use; `None` where no limit asks for it.
+/// The usage of a client key according to the log; `None`: no limit requires it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoggedUsage {
     pub minute: Option<MinuteWindow>,
@@ -50,21 +50,21 @@ pub struct LoggedUsage {
     pub nano_usd_of_the_month: Option<u64>,
 }
 
-/// What the client keys with limits have used. Requests and those under way are counted when they are admitted, so that no
-/// limit on them is ever passed; tokens and cost when they are known, and so pass a limit by what is under way at most.
+/// The usage of client keys with limits. Requests and slots are counted on admission, so these limits are never
+/// exceeded; tokens and cost are counted at the end, and may exceed a limit by the requests in flight at most.
 #[derive(Debug)]
 pub struct Admission {
-    /// Where days and months begin.
+    /// The time zone of days and months.
     zone: TimeZone,
     used: HashMap<ClientKeyId, ClientUsage>,
 }
 
 #[derive(Debug, Default)]
 struct ClientUsage {
-    /// The limits for which the past was read.
+    /// The limits whose usage was restored from the log.
     restored_limits: ClientLimits,
     in_flight: u64,
-    /// Those under way that were admitted, and are not in the log yet.
+    /// Requests in flight that were admitted and are not in the log yet.
     counted_under_way: u64,
     minute: MinuteWindow,
     day: Option<CalendarPeriod>,
@@ -84,7 +84,7 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// Takes over which keys have limits and where their days begin. Returns those whose past must be read, for
+    /// Sets the limits of all keys and the time zone. Returns the keys whose usage must be restored from the log with
     /// [`Admission::restore`].
     pub fn set_limits<'a>(
         &mut self,
@@ -101,11 +101,11 @@ impl Admission {
             .into_iter()
             .filter(|(_, limits)| limits.any())
             .collect();
-        // What still runs must be given back to the count it was taken from.
+        // The count of requests in flight is kept until they end.
         self.used.retain(|id, used| {
             let is_limited = limited.contains_key(id);
             if !is_limited {
-                // From now on nothing is counted of it.
+                // Without a limit nothing more is counted.
                 used.restored_limits = ClientLimits::default();
             }
             is_limited || used.in_flight > 0
@@ -121,7 +121,7 @@ impl Admission {
             .collect()
     }
 
-    /// Puts what the log says in the place of what was not counted; what is under way is not in the log yet.
+    /// Replaces uncounted usage with that of the log, which does not contain the requests in flight.
     pub fn restore(
         &mut self,
         id: ClientKeyId,
@@ -132,7 +132,7 @@ impl Admission {
         let used = self.used.entry(id).or_default();
         used.roll_over(now, &self.zone);
         let known = std::mem::replace(&mut used.restored_limits, limits);
-        // The log runs behind the counts by the rows that wait to be written.
+        // The log lags behind the counts by the rows not yet written.
         let is_known = |limit| known.most(limit).is_some();
         (used.day, used.month) = (
             Some(day_of(now, &self.zone)),
@@ -162,7 +162,7 @@ impl Admission {
         }
     }
 
-    /// Takes one of the concurrent requests that a client key may have.
+    /// Takes one of a client key's slots for concurrent requests.
     pub fn take_slot(
         &mut self,
         id: ClientKeyId,
@@ -184,7 +184,7 @@ impl Admission {
         Ok(())
     }
 
-    /// Counts the request of a slot, if every other limit has room for it; one that is denied does not count.
+    /// Counts the request of a slot if every other limit has room; a refused request is not counted.
     pub fn admit(
         &mut self,
         id: ClientKeyId,
@@ -202,7 +202,7 @@ impl Admission {
         Ok(())
     }
 
-    /// How much of what a limit counts is used; nothing where none is set.
+    /// The present usage of a limit; zero if it is not set.
     pub fn used(&mut self, id: ClientKeyId, limit: ClientLimit, now: Timestamp) -> u64 {
         self.used.get_mut(&id).map_or(0, |used| {
             used.roll_over(now, &self.zone);
@@ -210,7 +210,7 @@ impl Admission {
         })
     }
 
-    /// Counts what a request came to.
+    /// Counts a request's tokens and cost.
     fn settle(&mut self, id: ClientKeyId, charge: ClientCharge, now: Timestamp) {
         let Some(used) = self.used.get_mut(&id) else {
             return;
@@ -227,7 +227,7 @@ impl Admission {
             .saturating_add(charge.cost_nano_usd);
     }
 
-    /// Ends a request that was counted at `counted_at`, if at all. One that never went to Google does not count.
+    /// Ends a request counted at `counted_at`, if it was. A request that was not sent to Google is subtracted.
     fn release(&mut self, id: ClientKeyId, counted_at: Option<Timestamp>, was_sent: bool) {
         let Some(used) = self.used.get_mut(&id) else {
             return;
@@ -253,7 +253,7 @@ fn requests(requests: u64) -> QuotaAmount {
 }
 
 impl ClientUsage {
-    /// Counts from zero where a day or a month is over.
+    /// Resets the counts of a day or month that has ended.
     fn roll_over(&mut self, now: Timestamp, zone: &TimeZone) {
         if !self.day.is_some_and(|day| day.contains(now)) {
             self.day = Some(day_of(now, zone));
@@ -265,7 +265,7 @@ impl ClientUsage {
         }
     }
 
-    /// How much of what a limit counts.
+    /// The usage of a limit.
     fn of(&self, limit: ClientLimit, now: Timestamp) -> u64 {
         match limit {
             ClientLimit::RequestsPerMinute => self.minute.used(now).requests,
@@ -277,7 +277,7 @@ impl ClientUsage {
         }
     }
 
-    /// Of the limits without room, the one that has some last.
+    /// Of the exceeded limits, the one with the longest wait.
     fn denied(
         &self,
         limits: &ClientLimits,
@@ -313,17 +313,17 @@ impl ClientUsage {
     }
 }
 
-/// The counts as requests share them. Held for microseconds, never over an await.
+/// The admission shared by all requests. Its lock is held for microseconds, never across an await.
 #[derive(Debug, Clone, Default)]
 pub struct SharedAdmission(Arc<Mutex<Admission>>);
 
 impl SharedAdmission {
     pub fn lock(&self) -> MutexGuard<'_, Admission> {
-        // A panic elsewhere leaves at worst one count off by one; the pool goes on.
+        // A panic elsewhere leaves at worst a count off by one; the pool continues.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a slot of a client key for a request that begins. `None` for a key without limits, which is not counted.
+    /// Takes a slot of a client key for a new request. `None`: a key without limits, which is not counted.
     pub fn take_slot(
         &self,
         id: ClientKeyId,
@@ -334,7 +334,7 @@ impl SharedAdmission {
             return Ok(None);
         }
         let mut admission = self.lock();
-        // Read under the lock, so that times come in their order.
+        // The clock is read under the lock, so that times are in order.
         admission.take_slot(id, limits, clock())?;
         Ok(Some(Permit {
             id,
@@ -345,7 +345,7 @@ impl SharedAdmission {
     }
 }
 
-/// A client's slot, held until this is dropped. Once admitted the request counts, unless it is dropped unsettled.
+/// A client's slot, held until dropped. An admitted request counts, unless it is dropped unsettled.
 #[derive(Debug)]
 pub struct Permit {
     id: ClientKeyId,
@@ -356,7 +356,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Counts the request, if the other limits of its client key have room.
+    /// Counts the request if the other limits of its client key have room.
     pub fn admit(
         &mut self,
         limits: &ClientLimits,
@@ -369,7 +369,7 @@ impl Permit {
         Ok(())
     }
 
-    /// Ends a request that went to Google with what it came to.
+    /// Ends a request that was sent to Google, with its tokens and cost.
     pub fn settle(mut self, charge: ClientCharge, now: Timestamp) {
         self.was_sent = true;
         self.admission.lock().settle(self.id, charge, now);

@@ -1,4 +1,4 @@
-//! How wrong client keys are answered and recorded, so that guessing neither floods the log nor goes fast.
+//! Limits the recording and the speed of failed client-key authentication per address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 
 const SPAN: Duration = Duration::from_mins(1);
-/// How many failures a minute of one address get a row of their own.
+/// Number of failures per minute and address that get a row of their own.
 const MAX_ROWS: u32 = 10;
-/// After how many failures a minute an address is told to slow down.
+/// Number of failures per minute after which an address must slow down.
 const FREE_FAILURES: u32 = 20;
-/// How many addresses are told apart; the rest share one count.
+/// Maximum number of addresses with their own count; the others share one.
 const MAX_ADDRESSES: usize = 10_000;
 
 /// The failures of the last minute, by address.
@@ -26,16 +26,16 @@ struct AddressFailures {
     count: u32,
 }
 
-/// What becomes of a failure.
+/// The response to a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthFailureResponse {
     /// Whether it gets a row of its own.
     pub is_recorded: bool,
-    /// How long the address should wait; `None`: it may go on.
+    /// How long the address must wait; `None`: no wait.
     pub retry_after: Option<Duration>,
 }
 
-/// Failures of one address that got no row of their own.
+/// Failures of one address without a row of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnrecordedFailures {
     pub address: IpAddr,
@@ -65,7 +65,7 @@ impl AuthFailures {
         }
     }
 
-    /// Ends the minutes that are over and tells what of them has no row yet.
+    /// Ends minutes that are over and returns their failures without a row.
     pub fn sweep(&mut self, now: Timestamp) -> Vec<UnrecordedFailures> {
         let mut unrecorded = Vec::new();
         self.by_address.retain(|address, failures| {
@@ -82,7 +82,7 @@ impl AuthFailures {
     }
 }
 
-/// Who counts as one: an IPv4 address, or the 64 bits of an IPv6 address that a provider assigns.
+/// Addresses counted as one: an IPv4 address, or the 64-bit prefix of an IPv6 address.
 pub fn address_group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn one_network_of_ipv6_counts_as_one_and_the_number_of_addresses_is_bounded() {
+    fn an_ipv6_network_counts_as_one_address_and_the_number_of_addresses_is_bounded() {
         let mut failures = AuthFailures::default();
         for last in 0..30_u128 {
             failures.record(

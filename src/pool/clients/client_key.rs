@@ -1,4 +1,4 @@
-//! What a client key is, and how a running server knows them all.
+//! Client keys and their limits, and the lookup of all of them by hash.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::pool::clients::scopes::Scopes;
 #[serde(transparent)]
 pub struct ClientKeyId(pub i64);
 
-/// A client key as the proxy needs it; removed ones are not known to it.
+/// A client key as needed by the proxy; deleted ones are not loaded.
 #[derive(Debug, Clone)]
 pub struct ClientKey {
     pub id: ClientKeyId,
@@ -24,29 +24,28 @@ pub struct ClientKey {
     pub enabled: bool,
     pub expires_at: Option<Timestamp>,
     pub limits: ClientLimits,
-    /// `None`: what its row says of its limits and scopes cannot be read, and it may do nothing.
+    /// `None`: the limits or scopes in its row cannot be parsed, and the key may do nothing.
     pub scopes: Option<Scopes>,
-    /// Tags of the upstream keys it may spend; none: any key.
+    /// Tags of the upstream keys it may use; empty: any key.
     pub tags: Vec<String>,
-    /// Whether it may hand out access to Google that goes past this server: ephemeral tokens, permissions, webhooks,
+    /// Whether it may create access to Google that bypasses this server: ephemeral tokens, permissions, webhooks,
     /// credentials.
     pub direct_access: bool,
 }
 
-/// What a client key may spend; `None`: no limit. Serialized in the names of the JSON, the cost in dollars.
+/// The limits of a client key; `None`: no limit. Serialized with the names of the JSON API, the cost in dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ClientLimits {
     pub requests_per_minute: Option<u64>,
     pub requests_per_day: Option<u64>,
     pub tokens_per_minute: Option<u64>,
     pub tokens_per_day: Option<u64>,
-    /// How many of its requests may be under way at once.
+    /// Maximum number of concurrent requests.
     pub concurrency: Option<u64>,
     #[serde(rename = "cost_per_month", serialize_with = "in_usd")]
     pub cost_per_month_nano_usd: Option<u64>,
 }
 
-/// One of the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientLimit {
     RequestsPerMinute,
@@ -69,7 +68,7 @@ impl ClientLimit {
 }
 
 impl ClientLimits {
-    /// The largest limit; nobody would notice a larger one.
+    /// The largest value of a limit; a larger one would have no effect in practice.
     pub const LARGEST: u64 = 1_000_000_000_000;
 
     pub fn most(&self, limit: ClientLimit) -> Option<u64> {
@@ -83,14 +82,14 @@ impl ClientLimits {
         }
     }
 
-    /// Whether there is any.
+    /// Whether any limit is set.
     pub fn any(&self) -> bool {
         ClientLimit::ALL
             .iter()
             .any(|limit| self.most(*limit).is_some())
     }
 
-    /// Whether these are limits on all that `other` limits.
+    /// Whether every limit set in `other` is set here.
     pub fn covers(&self, other: &Self) -> bool {
         ClientLimit::ALL
             .iter()
@@ -107,7 +106,7 @@ fn in_usd<S: Serializer>(nano_usd: &Option<u64>, serializer: S) -> Result<S::Ok,
     nano_usd.map(|nano| nano as f64 / 1e9).serialize(serializer)
 }
 
-/// The random key under which client keys and fingerprints are hashed.
+/// The random key for hashing client keys and fingerprints.
 #[derive(Clone)]
 pub struct HashKey(Hmac<Sha256>);
 
@@ -116,7 +115,7 @@ impl HashKey {
         Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
     }
 
-    /// HMAC-SHA-256 of `secret`: what is stored in its place.
+    /// HMAC-SHA-256 of `secret`, which is stored instead of the secret.
     pub fn hash(&self, secret: &str) -> [u8; 32] {
         let mut hmac = self.0.clone();
         hmac.update(secret.as_bytes());
@@ -130,7 +129,7 @@ impl std::fmt::Debug for HashKey {
     }
 }
 
-/// All client keys, by hash, so that a look-up tells nothing by the time it takes.
+/// All client keys by hash, so that the duration of a lookup reveals nothing.
 #[derive(Debug)]
 pub struct ClientKeys {
     hash_key: HashKey,
@@ -155,7 +154,7 @@ impl ClientKeys {
         self.by_hash.get(&self.hash_key.hash(secret)).cloned()
     }
 
-    /// The key with this id. It looks at all of them: only parts of uploads come without the secret.
+    /// The key with this id, by a linear search: only parts of uploads lack the secret.
     pub fn find_by_id(&self, id: ClientKeyId) -> Option<Arc<ClientKey>> {
         self.by_hash.values().find(|key| key.id == id).cloned()
     }

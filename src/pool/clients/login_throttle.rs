@@ -1,5 +1,5 @@
-//! How guessing passwords is slowed down, by account and by address, without locking out the owner: a browser that has
-//! signed in before is known again, and waits only for its own mistakes.
+//! Delays password attempts by source and by account without locking out the owner: a browser that has signed in before
+//! waits only for its own failures.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,24 +8,24 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::pool::clients::auth_failures::address_group;
 
-/// How often one may be wrong before the next try has to wait.
+/// Number of failures before the next attempt must wait.
 const FREE_FAILURES: u32 = 5;
-/// How often all strangers together may be wrong about one account.
+/// Number of failures of all unknown sources together for one account.
 const FREE_FAILURES_OF_ACCOUNT: u32 = 20;
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// All strangers wait less, because the owner in a new browser is one of them.
+/// Unknown sources wait less, because the owner may use a new browser.
 const MAX_WAIT_OF_ACCOUNT: Duration = Duration::from_secs(5);
-/// After so long without a mistake one begins anew.
+/// How long after the last failure the count is reset.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
-/// How many are told apart; more share one count.
+/// Maximum number of separate counts; further sources are not counted.
 const MAX_COUNTS: usize = 10_000;
 
-/// Who tries to sign in.
+/// The source of a login attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LoginSource {
-    /// A browser that signed in as the account before, by the mark it was given then.
+    /// A browser that signed in to the account before, by the mark it received then.
     Known(String),
-    /// Anybody else at an address.
+    /// Any other browser, by address.
     Address(IpAddr),
 }
 
@@ -35,7 +35,7 @@ impl LoginSource {
     }
 }
 
-/// The recent mistakes, by who made them and by the account they were about.
+/// Recent failures by source and by account.
 #[derive(Debug, Default)]
 pub struct LoginThrottle {
     by_source: HashMap<LoginSource, FailedLogins>,
@@ -49,8 +49,8 @@ struct FailedLogins {
 }
 
 impl LoginThrottle {
-    /// Lets a try be looked at, or says how long it has to wait. It counts as a mistake until it has succeeded, so that
-    /// many at once are not more than one after another; one that has to wait does not count.
+    /// Admits an attempt, or returns how long it must wait. An admitted attempt counts as a failure until it succeeds,
+    /// so that parallel attempts have no advantage; a waiting attempt is not counted.
     pub fn begin(
         &mut self,
         source: &LoginSource,
@@ -64,7 +64,7 @@ impl LoginThrottle {
         Ok(())
     }
 
-    /// How long a try has to wait; `None`: it may be looked at now.
+    /// How long an attempt must wait; `None`: no wait.
     fn wait(&self, source: &LoginSource, account: &str, now: Timestamp) -> Option<Duration> {
         let source_wait = self.by_source.get(source);
         let source_wait =
@@ -78,7 +78,6 @@ impl LoginThrottle {
         source_wait.max(account_wait)
     }
 
-    /// Counts a mistake.
     fn record_failure(&mut self, source: &LoginSource, account: &str, now: Timestamp) {
         if self.by_source.len() + self.by_account.len() >= MAX_COUNTS {
             self.sweep(now);
@@ -89,7 +88,7 @@ impl LoginThrottle {
         }
     }
 
-    /// Forgets the mistakes of somebody who signed in, and that this try was counted as one.
+    /// Clears the failures of a source that signed in, and the failure counted for this attempt.
     pub fn record_success(&mut self, source: &LoginSource, account: &str) {
         self.by_source.remove(source);
         if let (LoginSource::Address(_), Some(failures)) =
@@ -99,7 +98,7 @@ impl LoginThrottle {
         }
     }
 
-    /// Forgets what is old.
+    /// Removes old failures.
     pub fn sweep(&mut self, now: Timestamp) {
         self.by_source.retain(|_, failures| !failures.is_old(now));
         self.by_account.retain(|_, failures| !failures.is_old(now));
@@ -111,7 +110,7 @@ impl FailedLogins {
         now - self.last >= FORGET_AFTER
     }
 
-    /// One second after the last mistake that `patience` allows, twice as long after each more.
+    /// One second after `free_failures` failures, doubled after each further one, at most `longest`.
     fn wait(self, free_failures: u32, longest: Duration, now: Timestamp) -> Option<Duration> {
         let doublings = self.count.checked_sub(free_failures)?;
         if self.is_old(now) {
@@ -128,7 +127,7 @@ fn count<K: std::hash::Hash + Eq>(
     source: K,
     now: Timestamp,
 ) {
-    // Who comes when all places are taken is not counted: hashing few passwords at once slows down everybody.
+    // A source beyond the maximum is not counted: password hashing, a few at a time, slows down all attempts.
     if counts.len() >= MAX_COUNTS && !counts.contains_key(&source) {
         return;
     }
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_often_wrong_waits_ever_longer_and_nobody_else_does() {
+    fn repeated_failures_delay_only_their_source_longer_each_time() {
         let mut throttle = LoginThrottle::default();
         let mut waits = Vec::new();
 
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_are_no_more_than_one_after_another() {
+    fn parallel_attempts_count_like_consecutive_ones() {
         let mut throttle = LoginThrottle::default();
 
         let begun = (0..100).filter(|_| throttle.begin(&client_at(1), "admin", NOW).is_ok());
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_slows_strangers_down_but_never_a_browser_that_is_known() {
+    fn failures_of_many_addresses_delay_unknown_sources_but_never_a_known_browser() {
         let mut throttle = LoginThrottle::default();
         let owner = LoginSource::Known("mark".to_owned());
 
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_forgotten_after_an_hour_or_a_success() {
+    fn failures_are_cleared_after_an_hour_or_a_success() {
         let mut throttle = LoginThrottle::default();
         for _ in 0..9 {
             throttle.record_failure(&client_at(1), "admin", NOW);

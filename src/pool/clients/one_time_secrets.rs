@@ -1,4 +1,4 @@
-//! `OneTimeSecrets`: secrets on their way from the answer that made them to the page that shows them, once.
+//! `OneTimeSecrets`: secrets of new client keys until their page has shown them once.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 
-/// How long a secret waits for its page. A browser asks for it at once.
+/// How long a secret is kept for its page. A browser requests the page at once.
 const KEPT: Duration = Duration::from_mins(5);
 
-/// In memory alone, so that no secret of a client key is ever written down.
+/// In memory only, so that no secret of a client key is ever stored.
 #[derive(Debug, Default)]
 pub struct OneTimeSecrets {
     pending: Vec<PendingSecret>,
@@ -24,7 +24,7 @@ struct PendingSecret {
 }
 
 impl OneTimeSecrets {
-    /// Keeps the secret of a new key for the admin who made it.
+    /// Keeps the secret of a new key for the admin that created it.
     pub fn insert(&mut self, id: ClientKeyId, admin: i64, secret: Secret, now: Timestamp) {
         self.forget_old(now);
         self.pending.push(PendingSecret {
@@ -35,7 +35,7 @@ impl OneTimeSecrets {
         });
     }
 
-    /// Gives the secret away, to nobody but the admin who made it, and only the first time.
+    /// Removes and returns the secret, for the admin that created the key only.
     pub fn take(&mut self, id: ClientKeyId, admin: i64, now: Timestamp) -> Option<Secret> {
         self.forget_old(now);
         let is_it = |pending: &PendingSecret| pending.id == id && pending.admin == admin;
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_given_once_to_who_made_it_and_not_too_late() {
+    fn a_secret_is_shown_once_to_its_creator_within_the_time_limit() {
         let mut secrets = OneTimeSecrets::default();
         let secret = Secret::new("secret-1234");
         secrets.insert(ID, 7, secret.clone(), at(0));

@@ -1,11 +1,11 @@
-//! `Scopes`: from where and for what a client key may be used.
+//! `Scopes`: the addresses, models and paths for which a client key may be used.
 
 use std::net::IpAddr;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use ipnet::IpNet;
 
-/// From where and for what a client key may be used.
+/// The addresses, models and paths for which a client key may be used.
 #[derive(Debug, Clone, Default)]
 pub struct Scopes {
     pub models: PatternList,
@@ -13,7 +13,7 @@ pub struct Scopes {
     addresses: Vec<IpNet>,
 }
 
-/// A text is no pattern or no address.
+/// The text is no valid pattern, address or tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidScope {
     #[error("a pattern is empty")]
@@ -32,12 +32,12 @@ pub enum InvalidScope {
     Tag,
 }
 
-/// Whether this is a pattern of models.
+/// Whether the text is a valid pattern of models.
 pub fn check_model(text: &str) -> Result<(), InvalidScope> {
     PatternList::new(vec![text.to_owned()]).map(drop)
 }
 
-/// Whether this is a pattern that a path of Google's could match; one that could not would shut a key out of everything.
+/// Whether the text is a pattern that some path of Google's can match; any other would exclude the key from everything.
 pub fn check_path(text: &str) -> Result<(), InvalidScope> {
     PatternList::new(vec![text.to_owned()])?;
     let begins = |begin: &str| text.starts_with(begin);
@@ -57,12 +57,12 @@ pub fn check_path(text: &str) -> Result<(), InvalidScope> {
     Ok(())
 }
 
-/// Whether this is an address or a network.
+/// Whether the text is an address or a network.
 pub fn check_address(text: &str) -> Result<(), InvalidScope> {
     network(text).map(drop)
 }
 
-/// Whether this can be a tag.
+/// Whether the text is a valid tag.
 pub fn check_tag(text: &str) -> Result<(), InvalidScope> {
     let separates = |char: char| char.is_whitespace() || char.is_control() || ";|".contains(char);
     if text.is_empty() || text.contains(separates) {
@@ -77,7 +77,7 @@ impl Scopes {
         paths: &[String],
         addresses: &[String],
     ) -> Result<Self, InvalidScope> {
-        // Lists of models say `models/` before each name; a request's model comes without.
+        // Lists of models prefix each name with `models/`; a request's model has no prefix.
         let models = models.iter().map(|model| {
             let name = model.strip_prefix("models/");
             name.unwrap_or(model).to_owned()
@@ -90,7 +90,7 @@ impl Scopes {
         })
     }
 
-    /// Whether the key may be used from there.
+    /// Whether the key may be used from this address.
     pub fn allows_address(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.addresses.is_empty()
@@ -101,7 +101,7 @@ impl Scopes {
     }
 }
 
-/// Patterns of which one must match; no patterns: everything does.
+/// Patterns of which one must match; without patterns everything matches.
 #[derive(Debug, Clone, Default)]
 pub struct PatternList {
     patterns: Vec<String>,
@@ -109,7 +109,7 @@ pub struct PatternList {
 }
 
 impl PatternList {
-    /// In each, `*` stands for any characters, `/` included, `?` for one, `[ab]` for one of these.
+    /// In each pattern, `*` matches any characters including `/`, `?` one, `[ab]` one of these.
     pub fn new(patterns: Vec<String>) -> Result<Self, InvalidScope> {
         let mut compiled = GlobSetBuilder::new();
         for pattern in &patterns {
@@ -139,7 +139,7 @@ impl PatternList {
     }
 }
 
-/// A network, or an address as the network that holds nothing else; IPv4 wrapped in IPv6 is IPv4.
+/// Parses a network; a single address is a network of one. IPv4 mapped to IPv6 is IPv4.
 fn network(text: &str) -> Result<IpNet, InvalidScope> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| text.parse::<IpNet>());
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn no_patterns_admit_everything_and_some_only_what_matches() {
+    fn an_empty_list_matches_everything_and_others_only_their_patterns() {
         let cases: [(&[&str], &str, bool); 9] = [
             (&[], "anything", true),
             (&["gemini-2.5-*"], "gemini-2.5-flash", true),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_single_ones_or_networks_however_they_are_written() {
+    fn addresses_and_networks_are_accepted_in_every_notation() {
         let cases = [
             ("192.0.2.7", "192.0.2.7", true),
             ("192.0.2.7", "192.0.2.8", false),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_shut_a_key_out_of_everything_is_refused() {
+    fn a_pattern_that_matches_no_path_is_refused() {
         let cases = [
             ("/v1beta/models/*", Ok(())),
             ("*:countTokens", Ok(())),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_scope_says_so() {
+    fn an_invalid_scope_has_a_clear_message() {
         let address = |text| scopes(&[], &[], &[text]).unwrap_err().to_string();
         assert_eq!(
             address("example.com"),

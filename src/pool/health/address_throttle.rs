@@ -1,4 +1,4 @@
-//! `AddressThrottle`: Google refuses everybody at once without saying why, which is about our address and not about a key.
+//! `AddressThrottle`: detects that Google limits our IP address: many projects are refused at once without a reason.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -7,40 +7,41 @@ use crate::clock::Timestamp;
 use crate::pool::health::circuit_breaker::{Backoff, CircuitBreaker};
 use crate::pool::keys::upstream_key::ProjectId;
 
-/// Within how long the refusals must come.
+/// The time span in which the refusals must occur.
 pub const THROTTLE_SPAN: Duration = Duration::from_secs(5);
-/// From how many projects at least.
+/// The minimum number of refused projects.
 const PROJECTS: usize = 5;
-/// From how many of a hundred of those that were tried.
+/// The minimum percentage of refused projects among those tried.
 const PERCENT: usize = 80;
-/// How long nothing is sent in a storm.
+/// How long requests are blocked.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(2),
     most: Duration::from_mins(1),
 };
 
-/// What came of the last attempts, and whether it is a storm.
+/// The latest attempts, and the throttle's circuit breaker.
 #[derive(Debug, Default)]
 pub struct AddressThrottle {
-    /// The attempts of the last seconds: when, with which project, and whether it was refused without a reason.
+    /// The attempts of the last seconds: time, project, and whether it was refused without a reason.
     recent: VecDeque<(Timestamp, ProjectId, bool)>,
     pub breaker: Option<CircuitBreaker>,
 }
 
-/// What an attempt told.
+/// What an attempt signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressThrottleSignal {
     Inactive,
-    /// The storm began with this attempt: the refusals of the last [`THROTTLE_SPAN`] were nobody's.
+    /// The throttle began with this attempt: the refusals of the last [`THROTTLE_SPAN`] are not faults of their
+    /// projects.
     Started,
-    /// A refusal that is no project's fault.
+    /// Another refusal by the throttle.
     Continues,
     /// Google answers again.
     Ended,
 }
 
 impl AddressThrottle {
-    /// Takes note of an attempt that Google answered; `refused`: with a 429 that names no quota.
+    /// Records an attempt that Google answered; `refused`: with a 429 that names no quota.
     pub fn record(
         &mut self,
         project: ProjectId,
@@ -110,16 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn five_projects_refused_at_once_are_a_storm() {
+    fn five_projects_refused_at_once_start_the_throttle() {
         let mut throttle = AddressThrottle::default();
 
-        let seen: Vec<_> = (0..6)
+        let signals: Vec<_> = (0..6)
             .map(|n| record(&mut throttle, n % 5, true, 10 * n.unsigned_abs()))
             .collect();
 
-        assert_eq!(seen[..4], [AddressThrottleSignal::Inactive; 4]);
+        assert_eq!(signals[..4], [AddressThrottleSignal::Inactive; 4]);
         assert_eq!(
-            seen[4..],
+            signals[4..],
             [
                 AddressThrottleSignal::Started,
                 AddressThrottleSignal::Continues
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_no_storm_while_others_succeed_or_when_they_come_slowly() {
+    fn the_throttle_does_not_start_while_others_succeed_or_when_refusals_are_slow() {
         let mut mixed = AddressThrottle::default();
         for project in 10..13 {
             record(&mut mixed, project, false, 0);
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_goes_on_until_one_request_succeeds() {
+    fn the_throttle_continues_until_one_request_succeeds() {
         let mut throttle = AddressThrottle::default();
         for n in 0..5 {
             record(&mut throttle, n, true, 0);

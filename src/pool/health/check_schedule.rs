@@ -1,4 +1,4 @@
-//! Which keys are to be looked at, and what a look at one means.
+//! Which keys are due for a check, and what a check's result changes.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::pool::keys::upstream_key::{
 use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::secret::Secret;
 
-/// When a check that told nothing is made again.
+/// How long after an inconclusive check the next one follows.
 const RECHECK_AFTER: Duration = Duration::from_mins(10);
 
-/// A key to look at.
+/// A key due for a check.
 #[derive(Debug, Clone)]
 pub struct DueCheck {
     pub id: UpstreamKeyId,
@@ -25,33 +25,33 @@ pub struct DueCheck {
     pub secret: Secret,
 }
 
-/// The looks to come. An entry that its key no longer agrees with counts for nothing.
+/// The scheduled checks. An entry that differs from its key's condition is ignored.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct CheckSchedule {
     by_time: BTreeSet<(Timestamp, UpstreamKeyId)>,
-    /// Keys that were never used nor looked at.
+    /// Keys that were never used nor checked.
     new_keys: BTreeSet<UpstreamKeyId>,
-    /// New keys whose check is still to come, or under way.
+    /// New keys whose check is due or running.
     unchecked_keys: HashSet<UpstreamKeyId>,
 }
 
-/// What a check tells of a key.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckFinding {
-    /// Google knows the key. Whether it would generate is not proven.
+    /// Google accepts the key. Whether it would generate is not proven.
     Accepted,
-    /// The key or its project is refused.
+    /// Google refuses the key or its project.
     Refused(KeyState),
-    /// Nothing about the key.
+    /// Nothing is known about the key.
     Inconclusive,
 }
 
 impl CheckFinding {
     pub fn of(verdict: &Verdict) -> Self {
         match verdict.rule.fault() {
-            // What is not known may be about the key as well.
+            // An unknown error may concern the key.
             Fault::Client if verdict.rule == Rule::UnnamedFault => Self::Inconclusive,
-            // Google looks at the key before it counts quota or reads what was asked.
+            // Google verifies the key before it counts quota or reads the request.
             Fault::Client | Fault::ProjectModel => Self::Accepted,
             Fault::None => match verdict.rule {
                 Rule::Success | Rule::ForeignResource | Rule::ResourceNotFound => Self::Accepted,
@@ -67,8 +67,8 @@ impl CheckFinding {
 }
 
 impl KeyRegistry {
-    /// At most `most` keys that are to be looked at now, those whose time has come before those that are new. Of a
-    /// project that was set aside one key stands for all.
+    /// At most `most` keys that are due for a check now, scheduled ones before new ones. One key stands for all of a
+    /// refused project.
     pub fn due_checks(&mut self, now: Timestamp, with_new: bool, most: usize) -> Vec<DueCheck> {
         let mut due = Vec::new();
         let mut stale = Vec::new();
@@ -106,13 +106,13 @@ impl KeyRegistry {
         due
     }
 
-    /// How many new keys have not been looked at to the end.
+    /// Number of new keys whose check has not finished.
     pub fn unchecked_keys(&self) -> usize {
         self.check_schedule.unchecked_keys.len()
     }
 
-    /// Draws the consequences of a check that `began` then. A key that `generated`, with this model and at this expense, is
-    /// proven.
+    /// Applies the result of a check that began at `began`. A key that `generated`, with this model and usage, is
+    /// proven to work.
     pub fn settle_check(
         &mut self,
         id: UpstreamKeyId,
@@ -131,7 +131,7 @@ impl KeyRegistry {
         key.row.checked_at = Some(now);
         let condition = key.row.condition;
         self.check_schedule.unchecked_keys.remove(&id);
-        // What was found while it ran, it does not know.
+        // Evidence found during the check is newer than its result.
         if condition.since > began || condition.state == KeyState::Leaked {
             return Vec::new();
         }
@@ -144,7 +144,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Notes when a key is to be looked at.
+    /// Schedules the next check of a key.
     pub(in crate::pool) fn schedule_check(&mut self, id: UpstreamKeyId) {
         let Some(key) = self.by_id.get(&id) else {
             return;
@@ -160,13 +160,13 @@ impl KeyRegistry {
         }
     }
 
-    /// Forgets the looks at a key that is removed.
+    /// Removes the scheduled checks of a removed key.
     pub(in crate::pool) fn unschedule_checks(&mut self, id: UpstreamKeyId) {
         self.check_schedule.new_keys.remove(&id);
         self.check_schedule.unchecked_keys.remove(&id);
     }
 
-    /// Counts what a check has used of the quota.
+    /// Counts the quota used by a check.
     fn count_check_usage(
         &mut self,
         id: UpstreamKeyId,
@@ -183,7 +183,7 @@ impl KeyRegistry {
         });
     }
 
-    /// Puts what was set aside on trial: that Google knows a key does not prove that it lets it generate.
+    /// Puts refused keys on trial: an accepted key is not proven to generate.
     fn put_on_trial(
         &mut self,
         id: UpstreamKeyId,
@@ -216,7 +216,7 @@ impl KeyRegistry {
         changes
     }
 
-    /// Sets the key aside, or all of its project, and each time in a row for longer.
+    /// Confirms the refusal of a key, or of its whole project, with a longer interval each time in a row.
     fn confirm_refusal(
         &mut self,
         id: UpstreamKeyId,
@@ -256,7 +256,7 @@ impl KeyRegistry {
         changes
     }
 
-    /// Leaves everything as it is until the next look.
+    /// Schedules the next check and changes nothing else.
     fn postpone_check(&mut self, id: UpstreamKeyId, now: Timestamp) -> Vec<StateChange> {
         let refused = self.refused_keys_of(id);
         let mut changes = Vec::new();
@@ -275,8 +275,8 @@ impl KeyRegistry {
         changes
     }
 
-    /// The keys for which a check of this one speaks: itself, or all of a project that was set aside. None where it was
-    /// not set aside.
+    /// The refused keys that a check of this one represents: itself, or all of a refused project. Empty if it was not
+    /// refused.
     fn refused_keys_of(&self, id: UpstreamKeyId) -> Vec<UpstreamKeyId> {
         match self.condition(id).map(|condition| condition.state) {
             Some(KeyState::Invalid) => vec![id],
@@ -293,7 +293,7 @@ impl KeyRegistry {
         }
     }
 
-    /// All keys of the key's project, itself too.
+    /// All keys of the key's project, including itself.
     pub(in crate::pool) fn keys_of_same_project(&self, id: UpstreamKeyId) -> Vec<UpstreamKeyId> {
         let project = self.by_id.get(&id).map(|key| key.row.project_id);
         let project = project.and_then(|project| self.projects.get(&project));
@@ -307,7 +307,7 @@ impl KeyRegistry {
         self.by_id.get(&id).map(|key| key.row.condition)
     }
 
-    /// Sets a condition whose evidence stays what it was.
+    /// Sets a condition and keeps its evidence.
     fn set_condition_after_check(
         &mut self,
         id: UpstreamKeyId,
@@ -328,7 +328,7 @@ impl DueCheck {
     }
 }
 
-/// When a key is looked at by itself; `None` for one that only a hand, time or a success can bring back.
+/// When a key is checked by itself; `None`: only the admin, time or a success can restore it.
 fn scheduled_check(key: &UpstreamKey) -> Option<Timestamp> {
     match key.condition.state {
         KeyState::Invalid | KeyState::Suspended | KeyState::Misconfigured => {

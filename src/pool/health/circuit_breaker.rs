@@ -1,25 +1,25 @@
-//! `CircuitBreaker`: holds requests back for a while, then lets a single one through to see how things are.
+//! `CircuitBreaker`: blocks requests while open, then admits one probe at a time (half-open).
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// How long others wait at least while one request looks.
+/// How long other requests wait at least during a probe.
 const PROBE_WAIT: Duration = Duration::from_millis(500);
 
-/// A closed way. Once it is known to be open again there is no gate.
+/// An open circuit breaker. A closed one is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircuitBreaker {
     opened_at: Timestamp,
     half_open_at: Timestamp,
-    /// How often in a row it was closed again.
+    /// Number of consecutive times it was opened.
     step: u32,
-    /// One request is on its way to see.
+    /// A probe is running.
     is_probing: bool,
 }
 
-/// How long a gate stays closed: `first`, doubling to `most`, a quarter more or less by `chance` (0 to 1), so that
-/// many pools that met the same trouble do not come back together.
+/// How long a breaker stays open: `first`, doubling to `most`, a quarter more or less by `chance` (0 to 1), so that
+/// many pools with the same trouble do not probe together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     pub first: Duration,
@@ -43,7 +43,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether a request may pass at `now`; else when to ask again.
+    /// Whether a request is admitted at `now`; else when to try again.
     pub fn admits(&self, now: Timestamp) -> Result<(), Timestamp> {
         if now < self.half_open_at {
             Err(self.half_open_at)
@@ -54,22 +54,22 @@ impl CircuitBreaker {
         }
     }
 
-    /// Sends the request that was admitted to see.
+    /// Makes the admitted request the probe.
     pub fn begin_probe(&mut self) {
         self.is_probing = true;
     }
 
-    /// The request that went to see came back without an answer to the question.
+    /// Ends a probe without a result.
     pub fn end_probe(&mut self) {
         self.is_probing = false;
     }
 
-    /// What a request that began at `began` met is no news when it began before the gate was closed.
+    /// Whether a request that began at `began` is evidence: it began after the breaker was opened.
     pub fn is_new_evidence(&self, began: Timestamp) -> bool {
         began > self.opened_at
     }
 
-    /// The way is still closed.
+    /// Opens the breaker again after a failed probe.
     pub fn reopen(&mut self, now: Timestamp, backoff: Backoff, chance: f64) {
         let step = self.step.saturating_add(1);
         *self = Self {
@@ -91,7 +91,7 @@ mod tests {
     };
 
     #[test]
-    fn one_request_at_a_time_sees_whether_the_way_is_open() {
+    fn one_request_at_a_time_probes_a_half_open_breaker() {
         let mut breaker = CircuitBreaker::open(START, PAUSE, 0.5);
         let opens = START + Duration::from_secs(2);
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn each_time_it_stays_closed_twice_as_long_up_to_a_limit() {
+    fn each_failed_probe_doubles_the_open_time_up_to_a_limit() {
         let mut breaker = CircuitBreaker::open(START, PAUSE, 0.5);
 
         let pauses: Vec<_> = (0..5)

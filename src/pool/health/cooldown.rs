@@ -1,4 +1,4 @@
-//! How long a key, a project or a model must rest after a verdict.
+//! How long a key or project cools down after a verdict, and when a refused key is checked.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// The model that stands for all of a project's models.
+/// Stands for all models of a project.
 pub const EVERY_MODEL: &str = "*";
-/// How many soft faults in a row make a key rest.
+/// Number of consecutive soft faults that start a key's cooldown.
 pub const SOFT_FAULTS: usize = 5;
-/// Within how long.
+/// The time span in which they must occur.
 pub const SOFT_FAULT_SPAN: Duration = Duration::from_mins(10);
-/// How long a key rests after them.
+/// The length of that cooldown.
 pub const SOFT_FAULT_COOLDOWN: Duration = MINUTE;
 
-/// Until when a project rests for a model after a verdict whose fault is [`Fault::ProjectModel`].
+/// The end of a project's cooldown for a model after a verdict whose fault is [`Fault::ProjectModel`].
 ///
-/// `step` counts how often in a row an unexplained 429 came before this one.
+/// `step`: number of consecutive unexplained 429s before this one.
 pub fn cooldown_until(verdict: &Verdict, step: u32, now: Timestamp) -> Timestamp {
-    let asked = verdict
+    let requested = verdict
         .retry_delay
         .map(|delay| delay.clamp(Duration::from_secs(1), DAY));
     let doubling = || (Duration::from_secs(10) * 2_u32.pow(step.min(3))).min(MINUTE);
@@ -31,13 +31,13 @@ pub fn cooldown_until(verdict: &Verdict, step: u32, now: Timestamp) -> Timestamp
         Rule::QuotaZero | Rule::ModelRetired => now + DAY,
         Rule::QuotaPerDay => end_of_google_day(now),
         Rule::QuotaPerMinute => {
-            asked.map_or_else(|| end_of_google_minute(now), |delay| now + delay)
+            requested.map_or_else(|| end_of_google_minute(now), |delay| now + delay)
         }
-        _ => now + asked.unwrap_or_else(doubling),
+        _ => now + requested.unwrap_or_else(doubling),
     }
 }
 
-/// How long until a key with this fault is looked at again, the `failed_checks`-th time in a row (from 1).
+/// The interval to the next check of a key with this fault, after `failed_checks` (from 1) failures in a row.
 ///
 /// `None`: never by itself.
 pub fn check_after(fault: Fault, failed_checks: u32) -> Option<Duration> {
@@ -46,7 +46,7 @@ pub fn check_after(fault: Fault, failed_checks: u32) -> Option<Duration> {
         waits.get(step).or(waits.last()).copied()
     };
     match fault {
-        // New keys need minutes to spread at Google, so the first look comes soon.
+        // New keys take minutes to become valid at Google, so the first check follows soon.
         Fault::KeyInvalid => slower(&[10 * MINUTE, HOUR, 6 * HOUR, DAY]),
         Fault::ProjectSuspended | Fault::ProjectMisconfigured => slower(&[HOUR, 6 * HOUR, DAY]),
         Fault::KeyLeaked
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_project_rests_as_long_as_the_rule_says() {
+    fn a_projects_cooldown_depends_on_the_rule() {
         let now: Timestamp = "2026-11-22T12:00:10.000Z".parse().unwrap();
         let secs = |n| Some(Duration::from_secs(n));
         let cases = [
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_that_is_used_up_ends_at_californian_midnight_also_when_the_clocks_change() {
+    fn a_used_up_day_ends_at_californian_midnight_also_when_the_clocks_change() {
         let cases = [
             // 8 March 2026 has 23 hours, 1 November 25.
             ("2026-03-08T08:00:00Z", "2026-03-09T07:00:00.000Z", 23),
@@ -135,7 +135,7 @@ mod tests {
         ];
         for (now, until, hours) in cases {
             let now: Timestamp = now.parse().unwrap();
-            // The seconds that Google names beside it are a trap.
+            // Google also names seconds, which are too short.
             let seconds = Some(Duration::from_secs(38));
             let rested = cooldown_until(&verdict(Rule::QuotaPerDay, seconds), 0, now);
             assert_eq!(rested.to_string(), until, "at {now}");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn checks_come_slower_each_time_and_never_for_a_leaked_key() {
+    fn checks_slow_down_each_time_and_never_run_for_a_leaked_key() {
         let minutes = |fault, nth| check_after(fault, nth).map(|wait| wait.as_secs() / 60);
 
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The health of keys, projects, models and our address: verdicts, and what follows from them.
+//! The health of keys, projects, models and our IP address: verdicts and their consequences.
 
 pub mod address_throttle;
 pub mod check_schedule;

@@ -1,4 +1,4 @@
-//! What an attempt's verdict means for keys, projects, models and the way out.
+//! Applies the verdict on an attempt to keys, projects, models and the egress.
 
 use std::time::Duration;
 
@@ -14,25 +14,25 @@ use crate::pool::keys::registry::{Cooldown, KeyRegistry, LeasedKey, ModelOverloa
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::{Measure, ObservedLimit, billing_of, is_counted};
 
-/// After so many overloads in a row, with no success between, a model rests for everybody.
+/// Number of consecutive overloads that open a model's circuit breaker.
 const OVERLOADS_TO_OPEN: u32 = 5;
-/// How long a model rests at most.
+/// The longest pause of a model.
 const LONGEST_OVERLOAD_PAUSE: Duration = Duration::from_secs(30);
-/// An unexplained 429 so soon after the last one's rest is the same trouble going on.
+/// An unexplained 429 this soon after the last one's cooldown continues its series.
 const REPEAT_SPAN: Duration = Duration::from_mins(2);
 
-/// When an attempt began and ended, and chance (0 to 1), by which pauses differ.
+/// When an attempt began and ended, and a random number (0 to 1) that varies pauses.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptTiming {
     pub began: Timestamp,
     pub now: Timestamp,
     pub chance: f64,
-    /// Whether an answer had begun to flow: what breaks off later is no sign of an overload.
+    /// Whether the answer had begun: a later break is no sign of an overload.
     pub answer_had_begun: bool,
 }
 
 impl KeyRegistry {
-    /// Draws the consequences of `verdict` on an attempt with a lent key for this model.
+    /// Applies the verdict on an attempt with a leased key for this model.
     pub fn settle(
         &mut self,
         leased: &LeasedKey,
@@ -98,7 +98,7 @@ impl KeyRegistry {
         changes
     }
 
-    /// Takes back what Google has not counted, and counts for a model that was not known before it answered.
+    /// Subtracts what Google did not count, and counts for a model that had no entry before this answer.
     fn correct_count(&mut self, leased: &LeasedKey, model: &str, rule: Rule, now: Timestamp) {
         let reservation = &leased.reservation;
         let (amount, at) = (reservation.amount, reservation.at.unwrap_or(now));
@@ -121,7 +121,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Counts overloads in a row; too many close the model's gate, one success opens it.
+    /// Counts consecutive overloads; too many open the model's circuit breaker, one success closes it.
     fn record_overload(&mut self, model: &str, rule: Rule, timing: AttemptTiming) {
         let AttemptTiming {
             began,
@@ -158,7 +158,7 @@ impl KeyRegistry {
             None if overload.in_a_row >= OVERLOADS_TO_OPEN => {
                 tracing::warn!(
                     model,
-                    "the model is overloaded: nothing is sent to it for a while"
+                    "the model is overloaded: its circuit breaker is open"
                 );
                 overload.breaker = Some(CircuitBreaker::open(now, backoff, chance));
             }
@@ -166,10 +166,10 @@ impl KeyRegistry {
         }
     }
 
-    /// What a storm let rest was not at fault.
+    /// Lifts the cooldowns that the address throttle caused.
     fn lift_throttle_cooldowns(&mut self, now: Timestamp) -> Vec<StateChange> {
         tracing::warn!(
-            "Google refuses many projects at once without a reason: it limits this address. No key is blamed"
+            "Google refuses many projects at once without a reason: it limits this IP address, no key is at fault"
         );
         let mut lifted = Vec::new();
         for (project_id, project) in &mut self.projects {
@@ -213,7 +213,7 @@ impl KeyRegistry {
         })
     }
 
-    /// Takes note of the limits that a refusal names, and of those that a success contradicts.
+    /// Records the limits that a refusal names, and those that a success contradicts.
     fn learn_limits(
         &mut self,
         leased: &LeasedKey,
@@ -279,8 +279,8 @@ impl KeyRegistry {
         changes
     }
 
-    /// Takes note that an answer has begun well, of which the end is far: nobody need wait for that to know that the way is
-    /// open again, or the day's quota.
+    /// Records that an answer has begun well, long before its end: circuit breakers close and the day's quota is
+    /// available again.
     pub fn record_answer_start(&mut self, leased: &LeasedKey, model: &str, timing: AttemptTiming) {
         let AttemptTiming {
             began, now, chance, ..
@@ -293,7 +293,7 @@ impl KeyRegistry {
         self.end_cooldown(project_id, model, began, now);
     }
 
-    /// A project has answered for a model: its rest is over, and it need not go alone.
+    /// Ends a project's cooldown and probing for a model after an answer.
     fn end_cooldown(
         &mut self,
         project_id: ProjectId,
@@ -307,7 +307,6 @@ impl KeyRegistry {
             let over = |cooldown: &Cooldown| cooldown.until <= began.min(now);
             let has_ended = project.cooldowns.get(&number).is_none_or(over);
             if has_ended {
-                // The next unexplained 429 begins its doubling anew.
                 project.cooldowns.remove(&number);
                 if let Some(quota) = project.quotas.get_mut(&number) {
                     is_released = std::mem::take(&mut quota.probes_after_reset);
@@ -380,7 +379,7 @@ impl KeyRegistry {
         let whole_project =
             !verdict.violations.is_empty() && !verdict.violations.iter().any(is_of_model);
         let mut models = vec![if whole_project { EVERY_MODEL } else { model }];
-        // Google may count an alias, or a version, under another name than the one it was asked by.
+        // Google may count an alias or a version under another name than the requested one.
         let named = verdict
             .violations
             .iter()
@@ -408,7 +407,7 @@ impl KeyRegistry {
             .get(&project_id)
             .and_then(|project| project.cooldowns.get(&number));
         let step = match before {
-            // Attempts that were under way together tell of one exhaustion, not of several.
+            // Attempts in flight together show one exhaustion, not several.
             Some(before) if began < before.since => before.step,
             Some(before) if now - before.until <= REPEAT_SPAN => before.step + 1,
             _ => 0,
@@ -431,7 +430,7 @@ impl KeyRegistry {
         })
     }
 
-    /// Sets the state of one key; nothing when the attempt is older than what is known.
+    /// Sets the state of one key, unless the attempt is older than the present evidence.
     fn mark_faulty(
         &mut self,
         id: UpstreamKeyId,
@@ -445,7 +444,7 @@ impl KeyRegistry {
         if already || (condition.since > began && condition.state != KeyState::Ready) {
             return None;
         }
-        // Only a key that was on trial confirms what was found before.
+        // Only a key on trial confirms its earlier state.
         let failed_checks = if condition.state == KeyState::Trial {
             condition.failed_checks + 1
         } else {
@@ -491,7 +490,7 @@ impl KeyRegistry {
     }
 }
 
-/// A 429 that names no quota: it may mean the project, or our address.
+/// A 429 that names no quota: the project or our IP address may be limited.
 fn is_unexplained(verdict: &Verdict) -> bool {
     is_unexplained_rule(verdict.rule) && verdict.violations.is_empty()
 }
@@ -500,7 +499,7 @@ fn is_unexplained_rule(rule: Rule) -> bool {
     matches!(rule, Rule::QuotaWithoutDetail | Rule::QuotaUnknownWindow)
 }
 
-/// Whether a violation is about one model: it names one, or its id does in general.
+/// Whether a violation concerns one model: it names one, or its id contains one in general.
 fn is_of_model(violation: &Violation) -> bool {
     violation.model.is_some() || violation.quota_id.contains("PerModel")
 }

@@ -1,4 +1,4 @@
-//! `StateChange`: what a verdict changed, to be written down.
+//! `StateChange`: a change that a verdict or a check made, to be stored.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::pool::keys::registry::Cooldown;
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::Measure;
 
-/// What a verdict changed, to be written down.
+/// A change that a verdict or a check made, to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateChange {
     Key {
@@ -19,12 +19,12 @@ pub enum StateChange {
         model: String,
         cooldown: Cooldown,
     },
-    /// A cooldown that was nobody's fault.
+    /// A cooldown that was not the project's fault.
     CooldownLifted {
         project_id: ProjectId,
         model: String,
     },
-    /// What a project may use of a model; no limit: more than was presumed.
+    /// A project's limit of a model; `None`: usage exceeded the inherited limit.
     Limit {
         project_id: ProjectId,
         model: String,
@@ -32,12 +32,12 @@ pub enum StateChange {
         limit: Option<u64>,
         at: Timestamp,
     },
-    /// Google said what it bills the project for.
+    /// Google named the project's billing.
     Billing {
         project_id: ProjectId,
         billing: Billing,
     },
-    /// A check left the key's condition as it was or let it come on trial; the evidence stays.
+    /// A check kept the key's condition or put it on trial; the evidence is unchanged.
     Checked {
         id: UpstreamKeyId,
         condition: KeyCondition,
@@ -62,11 +62,15 @@ impl fmt::Display for StateChange {
                 cooldown,
             } => write!(
                 f,
-                "project {} rests for {model} until {}",
+                "project {} cools down for {model} until {}",
                 project_id.0, cooldown.until
             ),
             Self::CooldownLifted { project_id, model } => {
-                write!(f, "project {} rests no longer for {model}", project_id.0)
+                write!(
+                    f,
+                    "project {} no longer cools down for {model}",
+                    project_id.0
+                )
             }
             Self::Limit {
                 project_id,
@@ -88,17 +92,17 @@ impl fmt::Display for StateChange {
                 ..
             } => write!(
                 f,
-                "project {} may use more of {model} than was presumed: {}",
+                "project {} may exceed the inherited limit of {model}: {}",
                 project_id.0,
                 measure.name()
             ),
             Self::Billing {
                 project_id,
                 billing,
-            } => write!(f, "project {} is billed as {billing:?}", project_id.0),
-            // Without the number, by which Google knows the project: this is for the log.
+            } => write!(f, "project {} has billing {billing:?}", project_id.0),
+            // This text is logged, so it omits the project number.
             Self::Project { id, .. } => {
-                write!(f, "upstream key {} is in a project that Google named", id.0)
+                write!(f, "upstream key {}: Google named its project", id.0)
             }
         }
     }

@@ -1,20 +1,20 @@
-//! `Verdict`: what an attempt came to, by a named rule, and what each rule means for the pool.
+//! `Verdict`: what an answer proves, by a named rule, and what each rule means for the pool.
 
 use std::time::Duration;
 
 use crate::pool::outcome::Outcome;
 
-/// What one attempt came to: the rule that decided, and the evidence for it.
+/// The result of one attempt: the decisive rule, and its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub rule: Rule,
-    /// The status Google answered with, or the code of an error inside a 200; `None` when no answer came.
+    /// The HTTP status, or the code of an error inside a 200; `None`: no answer.
     pub status: Option<u16>,
     /// Google's message or the network's, not yet redacted; empty on success.
     pub message: String,
-    /// How long Google asks to wait.
+    /// The delay that Google asks for.
     pub retry_delay: Option<Duration>,
-    /// What Google says was used up; several at once are possible.
+    /// The used-up limits that Google names; several at once are possible.
     pub violations: Vec<Violation>,
     /// The Google project the error names (`projects/123`), if any.
     pub project: Option<String>,
@@ -25,14 +25,14 @@ pub struct Verdict {
 pub struct Violation {
     pub quota_id: String,
     pub metric: String,
-    /// The model Google counts against, which may be spelt unlike the one in the URL; `None`: the whole project.
+    /// The model that Google counts, which may be spelt unlike the one in the URL; `None`: the whole project.
     pub model: Option<String>,
     pub window: QuotaWindow,
-    /// The limit that was hit, when Google states it.
+    /// The limit, when Google states it.
     pub limit: Option<u64>,
 }
 
-/// Over what time Google counts.
+/// The window in which Google counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum QuotaWindow {
     Minute,
@@ -40,10 +40,10 @@ pub enum QuotaWindow {
     Unknown,
 }
 
-/// Who is to blame, and so what must rest.
+/// Where the fault lies, and so what cools down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nobody whom the pool could rest.
+    /// No fault of a part of the pool.
     None,
     /// The client's request.
     Client,
@@ -51,25 +51,25 @@ pub enum Fault {
     KeyInvalid,
     /// The key, for good.
     KeyLeaked,
-    /// The project, until somebody pays or lifts the suspension.
+    /// The project, until it is paid or the suspension is lifted.
     ProjectSuspended,
-    /// The project, until somebody mends its configuration.
+    /// The project, until its configuration is repaired.
     ProjectMisconfigured,
     /// The project for this model, for as long as the rule says.
     ProjectModel,
-    /// The model, for everybody.
+    /// The model, for all projects.
     Model,
-    /// Our way out, so that every key would fail alike.
+    /// The egress: every key would fail alike.
     Egress,
-    /// Nobody yet: a soft fault, which counts only if it comes often while others succeed.
+    /// A soft fault: counts only if it is frequent while other keys succeed.
     Soft,
 }
 
-/// Whether the same request may be tried again, and how.
+/// Whether and how a request may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     No,
-    /// With another key, and free: nothing reached a model.
+    /// With another key, uncounted: the attempt reached no model.
     FreeWithOtherKey,
     /// With at most one other key.
     OneOtherKey,
@@ -79,7 +79,7 @@ pub enum Retry {
     TwiceAfterPause,
 }
 
-/// The rules of classification, each a row of the table of verdicts.
+/// The rules of classification, one per row of the table of verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
     Success,
@@ -121,7 +121,7 @@ pub enum Rule {
 }
 
 impl Verdict {
-    /// The verdict where no answer came.
+    /// The verdict on an attempt without an answer.
     pub fn without_answer(rule: Rule, message: String) -> Self {
         Self {
             rule,
@@ -135,12 +135,11 @@ impl Verdict {
 }
 
 impl Rule {
-    /// Whether Google says that the key's project does not have what the request names.
+    /// Whether the key's project lacks the named resource.
     pub fn is_miss(self) -> bool {
         matches!(self, Self::ForeignResource | Self::ResourceNotFound)
     }
 
-    /// All rules.
     pub const ALL: [Self; 36] = [
         Self::Success,
         Self::InvalidRequest,
@@ -185,7 +184,7 @@ impl Rule {
         Self::ALL.into_iter().find(|rule| rule.name() == name)
     }
 
-    /// The name kept on the attempt; never changes once released.
+    /// The name stored with the attempt; never changes once released.
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -227,7 +226,7 @@ impl Rule {
         }
     }
 
-    /// The word for rows and sums.
+    /// The outcome for rows and rollups.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Success => Outcome::Success,
@@ -267,7 +266,7 @@ impl Rule {
         }
     }
 
-    /// Who is to blame.
+    /// Where the fault lies.
     pub fn fault(self) -> Fault {
         match self {
             Self::Success
@@ -305,7 +304,7 @@ impl Rule {
         }
     }
 
-    /// Whether the request may be tried again.
+    /// Whether and how the request may be sent again.
     pub fn retry(self) -> Retry {
         match self {
             Self::ApiKeyInvalid
@@ -347,7 +346,7 @@ impl Rule {
         }
     }
 
-    /// Whether the answer's text is about our key, so that no client may see it.
+    /// Whether the answer's text concerns our key, so that no client may receive it.
     pub fn concerns_our_key(self) -> bool {
         match self.fault() {
             Fault::KeyInvalid
@@ -368,7 +367,7 @@ mod tests {
 
     #[test]
     fn every_rule_is_found_by_its_name() {
-        // The last one's number is how many there are before it.
+        // The last rule's number is the number of rules before it.
         assert_eq!(Rule::ALL.len(), Rule::MalformedAnswer as usize + 1);
         for rule in Rule::ALL {
             assert_eq!(Rule::named(rule.name()), Some(rule));

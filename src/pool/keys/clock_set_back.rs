@@ -1,4 +1,4 @@
-//! What follows when the clock is set back: nothing may wait for a time that a wrong clock has told.
+//! Corrects the registry when the system clock was set back, so that no cooldown or check waits for a wrong time.
 
 use crate::clock::Timestamp;
 use crate::pool::health::address_throttle::AddressThrottle;
@@ -6,9 +6,9 @@ use crate::pool::keys::registry::{KeyRegistry, LastSuccesses, ModelOverload};
 use crate::pool::quota::google_clock::end_of_google_day;
 
 impl KeyRegistry {
-    /// Takes over that it is `now`, earlier than it was. What began later began now and lasts as long as it would have.
+    /// Sets the time to `now`, earlier than before. What began later than `now` begins now and keeps its length.
     pub(in crate::pool) fn follow_clock_set_back(&mut self, now: Timestamp) {
-        tracing::warn!("the clock was set back: rests that had begun go on from {now}");
+        tracing::warn!("the clock was set back: running cooldowns continue from {now}");
         let day_ends = end_of_google_day(now);
         self.day_ends = Some(day_ends);
         self.ready_indexes.clear();

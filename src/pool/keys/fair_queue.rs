@@ -1,29 +1,30 @@
-//! `FairQueue`: who waits for a key, served in turns so that no client's crowd holds up another's few.
+//! `FairQueue`: one queue per client, dispatched round robin, so that many requests of one client do not delay
+//! another's.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::pool::clients::client_key::ClientKeyId;
 
-/// Those that wait, by client, each client's in the order in which they came.
+/// Queued requests by client, each client's in order of arrival.
 #[derive(Debug)]
 pub struct FairQueue<T> {
     queues: HashMap<ClientKeyId, VecDeque<(QueueTicket, T)>>,
-    /// Whose turn is next; every client that waits stands here once.
+    /// The clients with queued requests, next one first, each once.
     rotation: VecDeque<ClientKeyId>,
     count: usize,
     last_ticket: u64,
 }
 
-/// A place in the queue.
+/// Identifies a queued request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueTicket(u64);
 
-/// What came of trying to serve one that waits.
+/// The result of a dispatch attempt for one queued request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DispatchResult {
     Dispatched,
     StillQueued,
-    /// It has left, or was told that waiting is in vain.
+    /// The client left, or the request was refused.
     Removed,
 }
 
@@ -51,7 +52,7 @@ impl<T> FairQueue<T> {
         self.queues.values().flatten().map(|(_, entry)| entry)
     }
 
-    /// Takes a place at the end of the client's line.
+    /// Appends a request to its client's queue.
     pub fn push(&mut self, client: ClientKeyId, entry: T) -> QueueTicket {
         self.last_ticket += 1;
         self.count += 1;
@@ -64,7 +65,7 @@ impl<T> FairQueue<T> {
         ticket
     }
 
-    /// Gives a place up; nothing when it was served meanwhile.
+    /// Removes a request, unless it was dispatched already.
     pub fn remove(&mut self, client: ClientKeyId, ticket: QueueTicket) {
         let Some(queue) = self.queues.get_mut(&client) else {
             return;
@@ -78,7 +79,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Lets `serve` try one of each client in turn, until it can serve nobody more.
+    /// Calls `dispatch` for one request of each client in turn, until no more request can be dispatched.
     pub fn dispatch(&mut self, mut dispatch: impl FnMut(&mut T) -> DispatchResult) {
         let mut without_dispatch = 0;
         while without_dispatch < self.rotation.len()
@@ -96,7 +97,7 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Serves the first of a client's line that can be served. Returns whether there was one.
+    /// Dispatches the first possible request of a client's queue. Returns whether there was one.
     fn dispatch_one(
         &mut self,
         client: ClientKeyId,
@@ -127,7 +128,7 @@ impl<T> FairQueue<T> {
 mod tests {
     use super::*;
 
-    /// Who is served in which order when `keys` can be lent.
+    /// The order in which requests are dispatched when `keys` keys are available.
     fn order(queue: &mut FairQueue<&'static str>, keys: usize) -> Vec<&'static str> {
         let mut order = Vec::new();
         queue.dispatch(|name| {
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_frees_the_place() {
+    fn a_removed_request_is_not_dispatched() {
         let mut queue = crowd_and_few();
         let ticket = queue.push(ClientKeyId(3), "c1");
 
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_served_does_not_hold_up_those_behind() {
+    fn a_request_that_cannot_be_dispatched_does_not_block_later_ones() {
         let mut queue = crowd_and_few();
 
         let mut result = Vec::new();

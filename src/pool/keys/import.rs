@@ -1,4 +1,4 @@
-//! Finds upstream keys in any text, with what is said of them: lines, CSV, JSON, the lines of an environment file.
+//! Extracts upstream keys and their attributes from pasted text: lines, CSV, JSON or an environment file.
 
 use std::collections::HashSet;
 
@@ -7,50 +7,50 @@ use serde_json::{Map, Value};
 use crate::pool::keys::upstream_key::{KeyAttributes, MAX_WEIGHT, parse_tags};
 use crate::pool::secret::Secret;
 
-/// What a text holds.
+/// The result of parsing a text.
 #[derive(Debug, Default)]
 pub struct KeyImport {
-    /// Each key once, as they came.
+    /// Each key once, in order of appearance.
     pub keys: Vec<ImportedKey>,
-    /// How often a key came again.
+    /// Number of repeated keys.
     pub duplicates: usize,
-    /// What could not be used.
+    /// Entries that could not be used.
     pub unusable: Vec<UnusableEntry>,
 }
 
-/// A key with what stood beside it.
+/// A key with its attributes from the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportedKey {
     pub secret: Secret,
     pub attributes: KeyAttributes,
 }
 
-/// An entry that is not what was expected in its place. Where it is not a key, the key beside it was taken without it.
+/// An entry that is not what its place requires. If it is not a key, its row's key is imported without it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusableEntry {
     /// Counted from 1.
     pub line: usize,
-    /// What was expected: `key`, `weight` and so on.
+    /// What the place requires: `key`, `weight` and so on.
     pub expected: &'static str,
-    /// Its first characters: at most four, and a quarter of it, because it may be a key with a slip in it. What is too
-    /// short for a key is shown whole where none was expected.
+    /// Its first characters: at most four, and at most a quarter of it, because it may be a mistyped key. A text too
+    /// short for a key is shown whole where another attribute was expected.
     pub start: String,
 }
 
-/// How Google's keys begin: standard keys, and auth keys.
+/// Prefixes of Google's keys: standard keys and auth keys.
 const GOOGLES: [&str; 2] = ["AIza", "AQ."];
-/// A key of Google's has at least so many characters; shorter ones are taken only where they stand alone.
+/// Minimum length of a Google key inside other text; shorter ones are accepted only as a whole entry.
 const TOKEN_CHARACTERS: usize = 23;
 const FEWEST_CHARACTERS: usize = 8;
 const MOST_CHARACTERS: usize = 1_024;
-/// The longest label or name of a project.
+/// Maximum length of a label or project name.
 const MOST_NAME_CHARACTERS: usize = 200;
 
-/// Finds the keys in `text`.
+/// Extracts the keys in `text`.
 ///
-/// What looks like a Google key (`AIza…`, `AQ.…`) is found anywhere. Where there is none, a line, a CSV cell or a JSON
-/// text that could be a key is taken whole. What the columns of a table with a heading, or the members beside a key in
-/// JSON, say of it is taken along.
+/// Texts in the form of a Google key (`AIza…`, `AQ.…`) are found anywhere. In a line, CSV cell or JSON string without
+/// one, the whole text is taken if it could be a key. Attributes come from the columns of a table with a heading or
+/// from the JSON members beside a key.
 pub fn parse(text: &str) -> KeyImport {
     let mut found = KeyCollector::default();
     let text = text.trim_start_matches('\u{feff}');
@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> KeyImport {
     found.import
 }
 
-/// Lets `attributes` count where a key's own say nothing.
+/// Fills missing attributes of the keys from `attributes`.
 pub fn apply_defaults(keys: &mut [ImportedKey], attributes: &KeyAttributes) {
     let labels = numbered_labels(keys.len(), attributes.label.as_deref());
     for (key, label) in keys.iter_mut().zip(labels) {
@@ -139,13 +139,13 @@ impl KeyCollector {
         self.entries(number, &cells);
     }
 
-    /// Takes the key of a table's row with what its other cells say.
+    /// Adds the key of a table row with the attributes in its other cells.
     fn row(&mut self, number: usize, line: &str, columns: &TableColumns) {
         let cells = columns.cells(line);
         let cell = cells.get(columns.key).map_or("", String::as_str);
         let elsewhere = tokens(line);
         if tokens(cell).is_empty() && !elsewhere.is_empty() {
-            // A row that does not fit the heading: what its other cells say is not to be trusted.
+            // The row does not match the heading, so its attributes are unreliable.
             self.keys(elsewhere, &KeyAttributes::default());
             return;
         }
@@ -162,7 +162,7 @@ impl KeyCollector {
         }
     }
 
-    /// Takes the cells that begin like Google's keys, or else all.
+    /// Adds the cells that begin like Google's keys, or else all.
     fn entries(&mut self, number: usize, cells: &[&str]) {
         let alike = cells.iter().any(|cell| is_like_googles(cell));
         for cell in cells.iter().filter(|cell| !cell.is_empty()) {
@@ -213,7 +213,8 @@ impl KeyCollector {
         }
     }
 
-    /// Takes over what a cell or a member says of a key; what it should not say is odd, and nothing empty says anything.
+    /// Sets an attribute from a cell or a JSON member; an invalid value is recorded as unusable, an empty one is
+    /// ignored.
     fn read(
         &mut self,
         column: AttributeColumn,
@@ -246,7 +247,7 @@ impl KeyCollector {
         }
     }
 
-    /// Takes Google's keys, and other texts where a key may stand: `is_place`.
+    /// Adds Google's keys, and other strings where a key is expected (`is_place`).
     fn json(
         &mut self,
         value: &Value,
@@ -269,39 +270,39 @@ impl KeyCollector {
             }
             Value::Object(members) => {
                 let has_token = |text: &str| !tokens(text).is_empty();
-                let is_told = members.iter().any(|(name, member)| {
+                let has_named_key = members.iter().any(|(name, member)| {
                     names_keys(name) || has_token(name) || member.as_str().is_some_and(has_token)
                 });
-                let said = self.attributes_of(members, attributes, line_of);
-                // One label for all keys of a list would tell none of them from another.
-                let said_of_all = KeyAttributes {
+                let own = self.attributes_of(members, attributes, line_of);
+                // One label for all keys of a list would not distinguish them.
+                let own_without_label = KeyAttributes {
                     label: None,
-                    ..said.clone()
+                    ..own.clone()
                 };
                 for (name, member) in members {
                     self.keys(tokens(name), &KeyAttributes::default());
-                    // Beside a key stand its label, its project and so on.
-                    let is_place = names_keys(name) || (is_place && !is_told);
-                    let said = if member.is_string() {
-                        &said
+                    // The members beside a key are its label, project and so on.
+                    let is_place = names_keys(name) || (is_place && !has_named_key);
+                    let attributes = if member.is_string() {
+                        &own
                     } else {
-                        &said_of_all
+                        &own_without_label
                     };
-                    self.json(member, is_place, said, line_of);
+                    self.json(member, is_place, attributes, line_of);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => (),
         }
     }
 
-    /// What an object says of the keys in it, and where it says nothing, what `around` says.
+    /// The attributes that a JSON object gives its keys, completed from `around`.
     fn attributes_of(
         &mut self,
         members: &Map<String, Value>,
         around: &KeyAttributes,
         line_of: &dyn Fn(&str) -> usize,
     ) -> KeyAttributes {
-        let mut said = KeyAttributes::default();
+        let mut attributes = KeyAttributes::default();
         if !members.keys().any(|name| names_keys(name)) {
             return around.clone();
         }
@@ -318,20 +319,20 @@ impl KeyCollector {
                 }
                 Value::Null | Value::Bool(_) | Value::Object(_) => continue,
             };
-            self.read(column, &text, line_of(&text), &mut said);
+            self.read(column, &text, line_of(&text), &mut attributes);
         }
-        said.or(around)
+        attributes.or(around)
     }
 }
 
-/// Puts a value in its place; `false` when there is none.
+/// Sets `place` to the value; `false` when there is none.
 fn set<T>(place: &mut Option<T>, value: Option<T>) -> bool {
     let is_some = value.is_some();
     *place = value;
     is_some
 }
 
-/// Which attribute stands in a column of a table, or in a member beside a key.
+/// The attribute in a table column or a JSON member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AttributeColumn {
     Label,
@@ -367,7 +368,7 @@ impl AttributeColumn {
     }
 }
 
-/// Where the heading of a table says that things stand.
+/// The columns of a table, read from its heading.
 #[derive(Debug)]
 struct TableColumns {
     separator: char,
@@ -376,7 +377,7 @@ struct TableColumns {
 }
 
 impl TableColumns {
-    /// `None` when `line` is no heading with a column of keys.
+    /// `None`: `line` is no heading with a key column.
     fn of_heading(line: &str) -> Option<Self> {
         if assignment(line).is_some() || !tokens(line).is_empty() {
             return None;
@@ -409,7 +410,7 @@ impl TableColumns {
     }
 }
 
-/// The cells of a table's line. In quotes a separator is none, and two quotes are one.
+/// The cells of a table line. Within quotes a separator is plain text, and two quotes stand for one.
 fn split(line: &str, separator: char) -> Vec<String> {
     let mut cells = vec![String::new()];
     let mut is_quoted = false;
@@ -435,13 +436,13 @@ fn json(text: &str) -> Option<Value> {
     is_some.then(|| serde_json::from_str(text).ok())?
 }
 
-/// The line on which a JSON text first stands; the parser forgets places.
+/// The line where a JSON string first appears; the JSON parser does not report positions.
 fn line_of(text: &str, entry: &str) -> usize {
     let place = text.find(entry).filter(|_| !entry.is_empty()).unwrap_or(0);
     text[..place].matches('\n').count() + 1
 }
 
-/// `NAME=value` as environment files have it. Names of them are in capitals, so that a key with a `=` is none.
+/// `NAME=value` as in environment files. Only upper-case names count, because a key may contain `=`.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let line = line.strip_prefix("export ").unwrap_or(line);
     let (name, value) = line.split_once('=')?;
@@ -453,7 +454,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     (is_name && value.bytes().any(|byte| byte != b'=')).then_some((name, value))
 }
 
-/// Whether a variable, a column or a JSON member of this name holds upstream keys.
+/// Whether a variable, column or JSON member of this name contains upstream keys.
 fn names_keys(name: &str) -> bool {
     let name = plain(name);
     let others = ["allowed", "client", "public", "admin", "openai", "master"];
@@ -465,7 +466,7 @@ fn names_keys(name: &str) -> bool {
         && (whole.contains(&name.as_str()) || ends.iter().any(|end| name.ends_with(end)))
 }
 
-/// A name without what it is written with: its letters and digits, in lower case.
+/// A name reduced to its letters and digits, in lower case.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_alphanumeric)
@@ -487,7 +488,7 @@ fn is_like_googles(text: &str) -> bool {
     GOOGLES.iter().any(|beginning| text.starts_with(beginning))
 }
 
-/// What in `text` has the form of a Google key: a known beginning, then letters, digits, `_` and `-`.
+/// The texts in the form of a Google key: a known prefix, then letters, digits, `_` and `-`.
 fn tokens(text: &str) -> Vec<&str> {
     let is_inside = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-' | '.');
     let token = |word| {
@@ -505,14 +506,14 @@ fn tokens(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Whether `text` could be a key, of a form we do not know.
+/// Whether `text` could be a key of an unknown form.
 fn is_plausible(text: &str) -> bool {
     (FEWEST_CHARACTERS..=MOST_CHARACTERS).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_graphic() && !b"\"'`[](){}<>\\,;".contains(&byte))
         && text.bytes().any(|byte| byte.is_ascii_alphanumeric())
-        // An address, or a key that somebody masked.
+        // A URL, or a masked key.
         && !["://", "***", "..."].iter().any(|part| text.contains(part))
 }
 
@@ -572,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_are_taken_where_a_key_is_expected() {
+    fn keys_of_unknown_form_are_accepted_where_a_key_is_expected() {
         let cases = [
             "opaque-key-1\nopaque-key-2",
             "opaque-key-1, 'opaque-key-2'",
@@ -592,18 +593,18 @@ mod tests {
     }
 
     #[test]
-    fn odd_entries_and_duplicates_are_told_without_telling_keys() {
+    fn unusable_entries_and_duplicates_are_reported_without_exposing_keys() {
         let text = format!(
             "{FIRST}\n\nhas a space in it, which no key has\nshort\nAIzaSy...0001\n{FIRST}"
         );
         let import = parse(&text);
 
-        let odd: Vec<_> = import
+        let unusable: Vec<_> = import
             .unusable
             .iter()
-            .map(|odd| (odd.line, odd.start.as_str()))
+            .map(|entry| (entry.line, entry.start.as_str()))
             .collect();
-        assert_eq!(odd, [(3, "has "), (3, "whic"), (4, "s"), (5, "AIz")]);
+        assert_eq!(unusable, [(3, "has "), (3, "whic"), (4, "s"), (5, "AIz")]);
         assert_eq!((import.keys.len(), import.duplicates), (1, 1));
 
         let json = "[\n  \"opaque-key-1\",\n  \"no key\"\n]";
@@ -611,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_a_key_is_taken_along() {
+    fn attributes_beside_a_key_are_imported() {
         let all = KeyAttributes {
             label: Some("one, first".to_owned()),
             project: Some("projects/7".to_owned()),
@@ -658,7 +659,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_taken_without_what_cannot_be_said_of_it() {
+    fn a_key_is_imported_without_its_invalid_attributes() {
         let text = format!(
             "key,weight,billing,priority,project\n{FIRST},0,gold,high,\n{SECOND},1001,,,{FIRST}\n"
         );
@@ -669,10 +670,10 @@ mod tests {
         for key in &import.keys {
             assert!(key.attributes.is_empty(), "{:?}", key.attributes);
         }
-        let odd: Vec<_> = import
+        let unusable: Vec<_> = import
             .unusable
             .iter()
-            .map(|odd| (odd.line, odd.expected, odd.start.as_str()))
+            .map(|entry| (entry.line, entry.expected, entry.start.as_str()))
             .collect();
         let expected = [
             (2, "weight", "0"),
@@ -681,9 +682,9 @@ mod tests {
             (3, "weight", "1001"),
             (3, "project", "AIza"),
         ];
-        assert_eq!(odd, expected);
+        assert_eq!(unusable, expected);
 
-        // The row is a cell short, so its key does not stand where the heading says.
+        // The row is one cell short, so its key is not in the key column.
         let import = parse(&format!("label,key,project\n{FIRST},team\n"));
         assert_eq!(import.keys.len(), 1);
         assert!(import.keys[0].attributes.is_empty());
@@ -691,13 +692,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_can_be_read(text in r#"(AIza|AQ\.|API_KEYS=|key|weight|tier|[\[\]{}",;=:\n\t .*#-]|[a-z0-9]{1,30}|\PC){0,60}"#) {
+        fn any_text_can_be_parsed(text in r#"(AIza|AQ\.|API_KEYS=|key|weight|tier|[\[\]{}",;=:\n\t .*#-]|[a-z0-9]{1,30}|\PC){0,60}"#) {
             let import = parse(&text);
 
             let lines = text.lines().count().max(1);
-            for odd in &import.unusable {
-                let most = if odd.expected == "key" { 4 } else { FEWEST_CHARACTERS - 1 };
-                prop_assert!(odd.start.chars().count() <= most && (1..=lines).contains(&odd.line));
+            for entry in &import.unusable {
+                let most = if entry.expected == "key" { 4 } else { FEWEST_CHARACTERS - 1 };
+                prop_assert!(entry.start.chars().count() <= most && (1..=lines).contains(&entry.line));
             }
             for key in &import.keys {
                 prop_assert!(key.secret.expose().bytes().all(|byte| byte.is_ascii_graphic()));
@@ -707,7 +708,7 @@ mod tests {
         }
 
         #[test]
-        fn every_key_is_found_however_keys_are_separated(
+        fn every_key_is_found_with_any_separator(
             keys in proptest::collection::vec("(AIza[A-Za-z0-9_-]{35}|AQ\\.[A-Za-z0-9][A-Za-z0-9_-]{29})", 1..20),
             separator in r#"\n|\r\n|,|;|\t| |", "|\n\n- | and "#,
         ) {

@@ -1,4 +1,4 @@
-//! What holds each key back now, for whoever looks: the truth of the running server, of which the rows know only a part.
+//! The status of a key as it is shown: kind, cooldowns and quota windows, computed from the running server.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, UpstreamK
 use crate::pool::quota::google_clock::end_of_google_day;
 use crate::pool::quota::limits::{Measure, ModelQuota, ObservedLimit, QuotaLimits, QuotaUsage};
 
-/// So many keys are looked at while requests wait for the lock, which is some hundred microseconds.
+/// Number of keys processed per lock, which takes some hundred microseconds.
 const KEYS_PER_LOCK: usize = 1_000;
 
-/// A key's state in one word.
+/// The kind of a key's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyStatusKind {
     Ready,
@@ -29,91 +29,90 @@ pub enum KeyStatusKind {
     Disabled,
 }
 
-/// A key's state with its end.
+/// A key's status kind with its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyStatusSummary {
     pub id: UpstreamKeyId,
     pub kind: KeyStatusKind,
-    /// When the rest ends, or the first of several for some models; else when the key is looked at again. `None`: a state
-    /// that does not end by itself.
+    /// When the cooldown ends (the first of several per-model ones), else the next check. `None`: the status does not
+    /// end by itself.
     pub until: Option<Timestamp>,
 }
 
-/// All that is known of a key now.
+/// The full status of a key.
 #[derive(Debug, Clone)]
 pub struct KeyStatus {
     pub kind: KeyStatusKind,
     pub condition: KeyCondition,
     pub billing: Billing,
     pub in_flight: u32,
-    /// The longest first.
+    /// Longest first.
     pub cooldowns: Vec<KeyCooldown>,
-    /// By model, the most used first.
+    /// By model, most used first.
     pub windows: Vec<QuotaWindowStatus>,
 }
 
-/// Until when a key serves nothing, or not one model, and why.
+/// A running cooldown of a key, for one model or all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCooldown {
-    /// `None`: no model.
+    /// `None`: all models.
     pub model: Option<String>,
-    /// `None`: since a count was full.
+    /// `None`: a cooldown by used-up quota.
     pub since: Option<Timestamp>,
     pub until: Timestamp,
     pub reason: CooldownReason,
 }
 
-/// What lets a key rest.
+/// Why a key cools down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CooldownReason {
-    /// Answers of Google.
+    /// A verdict on an answer of Google.
     Verdict(Rule),
     /// Five soft faults in a row.
     SoftFaults,
-    /// By our own count nothing is left of what Google allows.
+    /// Google's limit is used up by our own count.
     QuotaUsed(Measure),
-    /// Google allows nothing of this model, as far as is known.
+    /// The known limit of the model is zero.
     ZeroQuota,
-    /// The admin's own limits for every key, or for every project.
+    /// The admin's limits per key or per project.
     KeyLimit(Measure),
     ProjectLimit(Measure),
 }
 
-/// What was used of a limit, in its running minute or day.
+/// Usage and limit of a running minute or day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaWindowStatus {
     pub of: QuotaWindowScope,
     pub measure: Measure,
     pub used: u64,
-    /// `None`: none is known.
+    /// `None`: unknown.
     pub limit: Option<u64>,
     pub source: LimitSource,
-    /// When what is used now counts no more; `None`: nothing is used.
+    /// When the present usage no longer counts; `None`: no usage.
     pub resets_at: Option<Timestamp>,
 }
 
-/// Whose use is counted in a window.
+/// What a window counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QuotaWindowScope {
-    /// The project's, of a model.
+    /// The project's usage of a model.
     Model(String),
-    /// The key's, of all models, because the admin limits every key.
+    /// The key's usage of all models, limited by the admin.
     Key,
-    /// The project's, of all models, because the admin limits every project.
+    /// The project's usage of all models, limited by the admin.
     Project,
 }
 
 /// How a limit is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitSource {
-    /// Google named it to this project.
+    /// Google named it for this project.
     Named,
-    /// Google named it to another project with the same billing.
+    /// Google named it for another project with the same billing.
     Inherited,
-    /// More went through than was presumed, or a hand doubts it.
+    /// Successful requests exceeded the inherited limit, or the admin reset it.
     Contradicted,
     Unknown,
-    /// A setting.
     Setting,
 }
 
@@ -151,11 +150,11 @@ impl KeyStatusKind {
 }
 
 impl KeyStatus {
-    /// What each model waits for, soonest over first: of several rests the last to end, and what Google said of it
-    /// before what we count.
+    /// The effective cooldown of each model, soonest end first: the last to end, and of equal ends the one from
+    /// Google's answers.
     pub fn effective_cooldowns(&self) -> Vec<&KeyCooldown> {
         let mut effective_cooldowns: Vec<&KeyCooldown> = Vec::new();
-        // The longest come first.
+        // The cooldowns are ordered by end, longest first.
         for cooldown in &self.cooldowns {
             let kept = effective_cooldowns
                 .iter_mut()
@@ -172,7 +171,7 @@ impl KeyStatus {
         effective_cooldowns
     }
 
-    /// What the state itself waits for; `None`: it does not end by a rest's end.
+    /// The cooldown that determines the status; `None`: the status does not end with a cooldown.
     pub fn deciding_cooldown(&self) -> Option<&KeyCooldown> {
         let effective_cooldowns = self.effective_cooldowns();
         match self.kind {
@@ -192,31 +191,31 @@ impl KeyStatus {
 }
 
 impl KeyCooldown {
-    /// Whether an answer of Google has told it.
+    /// Whether an answer of Google is the reason.
     pub fn is_from_google(&self) -> bool {
         matches!(self.reason, CooldownReason::Verdict(_))
     }
 }
 
 impl SharedKeyRegistry {
-    /// A glance at every key. Requests get the lock in between.
+    /// The summary of every key. The lock is released between chunks of keys.
     pub fn key_status_summaries(&self, now: Timestamp) -> HashMap<UpstreamKeyId, KeyStatusSummary> {
         let mut ids: Vec<_> = self.lock().by_id.keys().copied().collect();
         ids.sort_unstable();
         let mut summaries = HashMap::with_capacity(ids.len());
         for ids in ids.chunks(KEYS_PER_LOCK) {
             let keys = self.lock();
-            let seen = ids
+            let known = ids
                 .iter()
                 .filter_map(|id| keys.key_status_summary(*id, now));
-            summaries.extend(seen.map(|summary| (summary.id, summary)));
+            summaries.extend(known.map(|summary| (summary.id, summary)));
         }
         summaries
     }
 }
 
 impl KeyRegistry {
-    /// A key's state and its end; `None`: the key is not known.
+    /// A key's status kind and its end; `None`: unknown key.
     pub fn key_status_summary(
         &self,
         id: UpstreamKeyId,
@@ -227,7 +226,7 @@ impl KeyRegistry {
         Some(KeyStatusSummary { id, kind, until })
     }
 
-    /// All that is known of a key; `None`: the key is not known.
+    /// A key's full status; `None`: unknown key.
     pub fn key_status(&self, id: UpstreamKeyId, now: Timestamp) -> Option<KeyStatus> {
         let key = self.by_id.get(&id)?;
         let project = self.projects.get(&key.row.project_id);
@@ -271,7 +270,7 @@ impl KeyRegistry {
         now: Timestamp,
     ) -> (KeyStatusKind, Option<Timestamp>) {
         let mut whole: Option<Timestamp> = None;
-        // Several things may hold one model back: it serves again when the last of them ends.
+        // A model with several cooldowns is ready when the last of them ends.
         let mut parts: Vec<(ModelNumber, Timestamp)> = Vec::new();
         self.each_cooldown(key, now, |cooldown| {
             if cooldown.model == ANY_MODEL {
@@ -291,7 +290,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Calls `report` with everything that lets a key rest now.
+    /// Calls `report` with every running cooldown of a key.
     pub(in crate::pool) fn each_cooldown(
         &self,
         key: &KeyEntry,
@@ -369,7 +368,7 @@ impl KeyRegistry {
         }
     }
 
-    /// The windows in which something is used or limited.
+    /// The windows with usage or a limit.
     fn windows_of(&self, key: &KeyEntry, now: Timestamp) -> Vec<QuotaWindowStatus> {
         let day_ends = self.running_day_ends(now);
         let mut windows = Vec::new();
@@ -434,7 +433,7 @@ impl KeyRegistry {
             (ObservedLimit::Limit(_), _) => LimitSource::Named,
             (ObservedLimit::Contradicted, _) => LimitSource::Contradicted,
             (ObservedLimit::Unknown, Some(_)) => LimitSource::Inherited,
-            // More went through than was presumed, though nothing was ever refused.
+            // Usage exceeded the inherited limit without a refusal.
             (ObservedLimit::Unknown, None) if inherited.get(measure).is_some() => {
                 LimitSource::Contradicted
             }
@@ -443,7 +442,7 @@ impl KeyRegistry {
         (limit, source)
     }
 
-    /// When Google's day ends, also where no request has asked for that yet.
+    /// The end of Google's day, also before the first request computed it.
     fn running_day_ends(&self, now: Timestamp) -> Timestamp {
         let known = self.day_ends.filter(|ends| *ends > now);
         known.unwrap_or_else(|| end_of_google_day(now))
@@ -452,7 +451,7 @@ impl KeyRegistry {
 
 type LimitAndSource = (Option<u64>, LimitSource);
 
-/// A [`KeyCooldown`] before its model is named.
+/// A [`KeyCooldown`] with the model's number instead of its name.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pool) struct NumberedCooldown {
     pub model: ModelNumber,
@@ -514,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_told_with_what_ends_it() {
+    fn a_status_includes_its_end() {
         let check = Some(in_minutes(10));
         let cases = [
             (KeyState::Ready, None, None, (KeyStatusKind::Ready, None)),
@@ -584,7 +583,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_for_some_models_is_told_apart_from_one_for_all() {
+    fn a_cooldown_for_some_models_differs_from_one_for_all() {
         let mut keys = keys();
         cooldown(&mut keys, "pro", Rule::QuotaPerDay, 90);
         cooldown(&mut keys, "flash", Rule::QuotaPerMinute, 1);
@@ -600,7 +599,7 @@ mod tests {
             (KeyStatusKind::CoolingDown, Some(in_minutes(5)))
         );
         let cooldowns = keys.key_status(ID, NOW).unwrap().cooldowns;
-        let told: Vec<_> = cooldowns
+        let shown: Vec<_> = cooldowns
             .iter()
             .map(|cooldown| (cooldown.model.as_deref(), cooldown.reason))
             .collect();
@@ -609,7 +608,7 @@ mod tests {
             (None, CooldownReason::Verdict(Rule::QuotaPerMinute)),
             (Some("flash"), CooldownReason::Verdict(Rule::QuotaPerMinute)),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
         assert_eq!(
             key_status_summary(&keys, in_minutes(90)),
             (KeyStatusKind::Ready, None)
@@ -617,14 +616,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_up_by_our_own_count_is_told_with_its_window() {
+    fn a_limit_used_up_by_our_own_count_is_shown_with_its_window() {
         let mut keys = keys();
         let amount = QuotaAmount {
             requests: 20,
             tokens: 500,
         };
         keys.restore_usage(ID, "flash", amount, None, NOW);
-        // Another project was told the limit.
+        // Google named the limit for another project.
         keys.restore_limit(
             ProjectId(2),
             "flash",
@@ -669,7 +668,7 @@ mod tests {
     }
 
     #[test]
-    fn the_admins_limits_are_windows_too() {
+    fn the_admins_limits_are_shown_as_windows() {
         let mut keys = keys();
         keys.set_policy(KeyPolicy::of(&Settings {
             key_requests_per_minute: 2,
@@ -695,7 +694,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_rests_of_a_model_the_last_to_end_counts_and_googles_word_before_ours() {
+    fn the_last_cooldown_to_end_decides_and_googles_answer_precedes_our_count() {
         let mut keys = keys();
         let day_ends = end_of_google_day(NOW);
         let amount = QuotaAmount {
@@ -708,13 +707,13 @@ mod tests {
             keys.restore_limit(ProjectId(1), model, Measure::RequestsPerDay, observed, NOW);
         }
         cooldown(&mut keys, "flash", Rule::QuotaPerMinute, 1);
-        let told = Cooldown {
+        let from_google = Cooldown {
             rule: Rule::QuotaPerDay,
             step: 0,
             since: NOW,
             until: day_ends,
         };
-        keys.set_cooldown(ProjectId(1), "pro", told);
+        keys.set_cooldown(ProjectId(1), "pro", from_google);
         cooldown(&mut keys, "lite", Rule::QuotaPerMinute, 2);
 
         let key_status = keys.key_status(ID, NOW).unwrap();
@@ -747,7 +746,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_glanced_at() {
+    fn summaries_contain_every_key() {
         let shared = SharedKeyRegistry::default();
         for id in 1..=2_500 {
             shared.lock().put(key(id), 0, NOW);
@@ -755,8 +754,8 @@ mod tests {
 
         let summaries = shared.key_status_summaries(NOW);
 
-        let mut seen: Vec<_> = summaries.values().map(|summary| summary.id.0).collect();
-        seen.sort_unstable();
-        assert_eq!(seen, (1..=2_500).collect::<Vec<_>>());
+        let mut ids: Vec<_> = summaries.values().map(|summary| summary.id.0).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=2_500).collect::<Vec<_>>());
     }
 }

@@ -1,4 +1,4 @@
-//! `Lease`: an upstream key held by one attempt, given back on drop.
+//! `Lease`: an upstream key held by one attempt, released on drop.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,7 +8,7 @@ use crate::pool::keys::registry::{KeyRegistry, LeasedKey};
 use crate::pool::keys::selection::{LeaseObstacle, LeaseRequest, TriedKeys};
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 
-/// The keys as requests share them. Held for microseconds, never over an await.
+/// The registry shared by all requests. Its lock is held for microseconds, never across an await.
 #[derive(Clone, Default)]
 pub struct SharedKeyRegistry(Arc<Shared>);
 
@@ -26,17 +26,17 @@ impl fmt::Debug for SharedKeyRegistry {
 
 impl SharedKeyRegistry {
     pub fn lock(&self) -> MutexGuard<'_, KeyRegistry> {
-        // A panic elsewhere leaves at worst one key out of line; the pool goes on.
+        // A panic elsewhere leaves at worst one key with a wrong readiness; the pool continues.
         self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is called, without the lock, each time a key was given back. Once set it stays.
+    /// Sets the function that is called, without the lock, after each release. It can be set only once.
     pub fn on_release(&self, call: impl Fn() + Send + Sync + 'static) {
-        // Only the first counts, and there is only one.
+        // Later calls have no effect, and there are none.
         let _ = self.0.on_release.set(Box::new(call));
     }
 
-    /// Lends the best ready key; see [`KeyRegistry::lease`].
+    /// Leases the best ready key; see [`KeyRegistry::lease`].
     pub fn lease(
         &self,
         wanted: &LeaseRequest,
@@ -50,7 +50,7 @@ impl SharedKeyRegistry {
         })
     }
 
-    /// Lends this very key; see [`KeyRegistry::lease_key`].
+    /// Leases a given key; see [`KeyRegistry::lease_key`].
     pub fn lease_key(
         &self,
         id: UpstreamKeyId,
@@ -65,7 +65,7 @@ impl SharedKeyRegistry {
     }
 }
 
-/// An upstream key in use.
+/// An upstream key held by one attempt.
 #[derive(Debug)]
 pub struct Lease {
     pub key: LeasedKey,

@@ -1,4 +1,4 @@
-//! Can the pool serve now, and with how many keys which model: the running server's truth, added up.
+//! Counts of all keys by status and by model, computed from the running server.
 
 use std::collections::BTreeMap;
 
@@ -9,52 +9,52 @@ use crate::pool::keys::ready_index::ANY_MODEL;
 use crate::pool::keys::registry::KeyRegistry;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 
-/// So many keys are looked at while requests wait for the lock, which is some hundred microseconds.
+/// Number of keys processed per lock, which takes some hundred microseconds.
 const KEYS_PER_LOCK: usize = 1_000;
-/// So many of the keys that are held back are named.
+/// Number of unavailable keys listed.
 const MAX_LISTED_KEYS: usize = 8;
 
-/// All keys, added up.
+/// Counts across all keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PoolOverview {
-    /// How many keys are in each state; none where there is no key in it.
+    /// Number of keys by status; a status without keys has no entry.
     pub counts: BTreeMap<KeyStatusKind, usize>,
-    /// How many keys may serve some model now.
+    /// Number of keys that can serve some model now.
     pub usable: usize,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// When the first of those that rest wholly is ready again.
+    /// When the first fully cooling key becomes ready.
     pub next_ready_at: Option<Timestamp>,
-    /// When the first of those that were set aside is looked at again.
+    /// When the first refused key is checked next.
     pub next_check: Option<Timestamp>,
-    /// Of which something is known, by name.
+    /// By name, models with an entry only.
     pub models: BTreeMap<String, ModelAvailability>,
-    /// Google refuses our address, and nothing is sent until then.
+    /// Until when the address throttle blocks all requests.
     pub address_throttled_until: Option<Timestamp>,
-    /// The first of the keys that do not serve everything now: those that somebody should look at, then those that are
+    /// The first keys that cannot serve every model now: those that need the admin's attention, then those that become
     /// ready soonest.
     pub unavailable: Vec<UnavailableKey>,
 }
 
-/// A key that does not serve everything now.
+/// A key that cannot serve every model now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnavailableKey {
     pub summary: KeyStatusSummary,
     pub label: String,
     pub last4: String,
-    /// What it rests for until then.
+    /// The cooldown that ends at that time.
     pub cooldown: Option<KeyCooldown>,
 }
 
-/// How many keys may serve a model.
+/// Number of keys that can serve a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelAvailability {
     pub usable: usize,
-    /// Usable for others, but resting for this one.
+    /// Usable for other models, but cooling down for this one.
     pub cooling_down: usize,
-    /// When the first of the resting ones is ready again.
+    /// When the first cooling key becomes ready.
     pub next_ready_at: Option<Timestamp>,
-    /// The model is overloaded, and nothing is sent until then.
+    /// Until when the model's circuit breaker is open.
     pub overloaded_until: Option<Timestamp>,
 }
 
@@ -67,7 +67,7 @@ impl PoolOverview {
         self.counts.get(&kind).copied().unwrap_or(0)
     }
 
-    /// A model of which nothing is known may use every usable key.
+    /// A model without an entry can use every usable key.
     pub fn model(&self, name: &str) -> ModelAvailability {
         let known = self.models.get(name).cloned();
         known.unwrap_or_else(|| ModelAvailability {
@@ -78,7 +78,7 @@ impl PoolOverview {
 }
 
 impl SharedKeyRegistry {
-    /// Adds up all keys. Requests get the lock in between.
+    /// Counts all keys. The lock is released between chunks of keys.
     pub fn overview(&self, now: Timestamp) -> PoolOverview {
         let ids: Vec<_> = self.lock().by_id.keys().copied().collect();
         let mut overview = self.lock().overview_without_keys(now);
@@ -105,7 +105,7 @@ impl SharedKeyRegistry {
 }
 
 impl KeyRegistry {
-    /// What holds requests back whatever the key, and no key yet.
+    /// The address throttle and open circuit breakers, before any key is counted.
     fn overview_without_keys(&self, now: Timestamp) -> PoolOverview {
         let mut overview = PoolOverview {
             address_throttled_until: self
@@ -124,7 +124,7 @@ impl KeyRegistry {
         overview
     }
 
-    /// Counts a key in, and tells how it is.
+    /// Adds a key to the counts and returns its summary.
     fn add_key(
         &self,
         id: UpstreamKeyId,
@@ -147,7 +147,7 @@ impl KeyRegistry {
                         .models
                         .entry(self.model_name(cooldown.model))
                         .or_default();
-                    // A key may rest for a model by a cooldown and by a full count at once.
+                    // A verdict and used-up quota may both cool a key down for the same model.
                     if !counted.contains(&cooldown.model) {
                         counted.push(cooldown.model);
                         model.cooling_down += 1;
@@ -179,7 +179,7 @@ impl KeyRegistry {
     }
 }
 
-/// Keeps the first few of those that serve nothing, or not everything.
+/// Inserts the summary if it belongs to the first [`MAX_LISTED_KEYS`] unavailable keys.
 fn keep_first(unavailable: &mut Vec<KeyStatusSummary>, summary: KeyStatusSummary) {
     let rank = |summary: &KeyStatusSummary| match summary.kind {
         KeyStatusKind::Leaked
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_counted_by_what_they_may_serve() {
+    fn keys_are_counted_by_status_and_model() {
         let shared = SharedKeyRegistry::default();
         let mut keys = shared.lock();
         let states = [

@@ -1,9 +1,9 @@
-//! What a project is called, and what errors teach of it.
+//! Parses Google's project number, and learns it from a verdict.
 
 use crate::pool::health::verdict::{Fault, Verdict};
 use crate::pool::keys::upstream_key::UpstreamKey;
 
-/// Google's number of a project as its errors write it, `projects/123`, where `text` is that or the bare number.
+/// Google's number of a project as in its errors, `projects/123`, where `text` is that or the bare number.
 pub fn parse(text: &str) -> Option<String> {
     let digits = text.strip_prefix("projects/").unwrap_or(text);
     let is_number =
@@ -11,7 +11,7 @@ pub fn parse(text: &str) -> Option<String> {
     is_number.then(|| format!("projects/{digits}"))
 }
 
-/// The number of the key's project, where `verdict` tells one that was not known.
+/// The number of the key's project, if `verdict` contains a new one.
 pub fn learned_number(key: &UpstreamKey, verdict: &Verdict) -> Option<String> {
     match verdict.rule.fault() {
         Fault::KeyInvalid
@@ -19,7 +19,7 @@ pub fn learned_number(key: &UpstreamKey, verdict: &Verdict) -> Option<String> {
         | Fault::ProjectSuspended
         | Fault::ProjectMisconfigured
         | Fault::ProjectModel => (),
-        // Such a text may quote what the client sent, or speak of a resource that another project owns.
+        // Such a message may quote the client's input, or name the project of a foreign resource.
         Fault::Client | Fault::None | Fault::Model | Fault::Egress | Fault::Soft => return None,
     }
     let number = parse(verdict.project.as_deref()?)?;
@@ -33,7 +33,7 @@ mod tests {
     use crate::pool::health::verdict::Rule;
 
     #[test]
-    fn a_number_is_told_from_a_name() {
+    fn a_project_number_differs_from_a_name() {
         for text in ["123", "projects/123"] {
             assert_eq!(parse(text).as_deref(), Some("projects/123"), "{text}");
         }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_s_project_is_learnt_from_what_google_says_of_the_key_alone() {
+    fn a_project_number_is_learned_only_from_errors_about_the_key() {
         let cases = [
             (Rule::ConsumerSuspended, None, Some("projects/7"), true),
             (Rule::ApiKeyInvalid, None, Some("projects/7"), true),
@@ -71,7 +71,7 @@ mod tests {
             (Rule::ForeignResource, None, Some("projects/7"), false),
             (Rule::Success, None, Some("projects/7"), false),
         ];
-        for (rule, known, told, expected) in cases {
+        for (rule, known, named, expected) in cases {
             let key = UpstreamKey {
                 project: Some("team".to_owned()),
                 project_number: known.map(str::to_owned),
@@ -83,13 +83,13 @@ mod tests {
                 message: String::new(),
                 retry_delay: None,
                 violations: vec![],
-                project: told.map(str::to_owned),
+                project: named.map(str::to_owned),
             };
 
-            let found = learned_number(&key, &verdict);
+            let learned = learned_number(&key, &verdict);
 
             let expected = expected.then_some("projects/7");
-            assert_eq!(found.as_deref(), expected, "{rule:?} {known:?} {told:?}");
+            assert_eq!(learned.as_deref(), expected, "{rule:?} {known:?} {named:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where each key stands, and what keeps it back.
+//! Computes the readiness of a key for a model, and until when the key cools down.
 
 use crate::clock::Timestamp;
 use crate::pool::health::verdict::Rule;
@@ -8,17 +8,17 @@ use crate::pool::keys::upstream_key::{KeyState, ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::{QuotaLimits, QuotaUsage};
 use crate::pool::quota::windows::QuotaAmount;
 
-/// Until when a key rests, and whether it has used up a day.
+/// Until when a key cools down, and whether a daily limit is the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::pool) struct CooldownEnd {
     pub until: Timestamp,
     pub for_the_day: bool,
-    /// Nobody but our own count says so.
+    /// Only our own count is the reason, not an answer of Google.
     pub is_estimate: bool,
 }
 
 impl KeyRegistry {
-    /// Places a key in one line.
+    /// Updates a key in one ready index.
     pub(in crate::pool) fn update_readiness(
         &mut self,
         id: UpstreamKeyId,
@@ -49,7 +49,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Places a key in every line, or takes it out where it does not belong any more.
+    /// Updates a key in every ready index, and removes it from those whose tags it no longer has.
     pub(in crate::pool) fn update_readiness_everywhere(
         &mut self,
         id: UpstreamKeyId,
@@ -70,7 +70,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Places a project's keys in the lines of one model, or in all.
+    /// Updates a project's keys in the ready indexes of one model, or in all.
     pub(in crate::pool) fn update_project_readiness(
         &mut self,
         project_id: ProjectId,
@@ -90,7 +90,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Places anew those that rest in the lines of a model of which more is presumed than before.
+    /// Updates the cooling keys in the ready indexes of a model whose inherited limits have grown.
     pub(in crate::pool) fn update_cooling_readiness(&mut self, model: ModelNumber, now: Timestamp) {
         for index in 0..self.ready_indexes.len() {
             if self.ready_indexes[index].model == model {
@@ -101,7 +101,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Where a key truly stands for a model now.
+    /// The current readiness of a key for a model.
     pub(in crate::pool) fn readiness_of(
         &self,
         id: UpstreamKeyId,
@@ -150,7 +150,8 @@ impl KeyRegistry {
         })
     }
 
-    /// What keeps a key's project, or the key by the admin's limits, from serving a model; `None`: nothing.
+    /// The end of the longest cooldown of a key for a model: verdicts, the admin's limits and quota; `None`: no
+    /// cooldown.
     pub(in crate::pool) fn cooldown_end_of(
         &self,
         key: &KeyEntry,
@@ -190,7 +191,7 @@ impl KeyRegistry {
             .max_by_key(|cooldown_end| cooldown_end.until)
     }
 
-    /// When `amount` more will fit into what a key may use of a model; `None`: now.
+    /// When the key's quota of a model has room for `amount`; `None`: now.
     pub(in crate::pool) fn room_for(
         &self,
         id: UpstreamKeyId,

@@ -1,47 +1,48 @@
-//! `ReadyIndex`: the keys that may serve one model, in the order in which they are lent.
+//! `ReadyIndex`: the keys that may serve one model, ordered by the rank in which they are leased.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::clock::Timestamp;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 
-/// A model's short name inside [`KeyRegistry`](crate::pool::keys::registry::KeyRegistry).
+/// A model's number inside [`KeyRegistry`](crate::pool::keys::registry::KeyRegistry).
 pub type ModelNumber = usize;
-/// The model that stands for every model, and for those of which nothing is known.
+/// Stands for every model, and for models without an entry.
 pub const ANY_MODEL: ModelNumber = 0;
 
-/// A key's place among those that are ready: lower is lent first.
+/// A ready key's rank: the lowest is leased first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadyRank {
     pub priority: i64,
-    /// Requests under way, a thousandfold, by weight.
+    /// Requests in flight times 1,000, divided by weight.
     pub load: u64,
-    /// How much of the day's quota is used, in thousandths, as far as is known.
+    /// The used share of the day's known quota, in thousandths.
     pub quota_share: u16,
-    /// Grows each time a key is lent from this line, so that the longest rested comes first.
+    /// Grows with each lease from this index, so that the least recently leased key comes first.
     pub lease_order: i64,
     pub id: UpstreamKeyId,
 }
 
-/// Where a key stands in a line.
+/// The readiness of a key in an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     Ready(ReadyRank),
-    /// It carries as much as it may; it is placed anew when one of its requests ends.
+    /// At its limit of concurrent requests; updated when one of them ends.
     Busy,
     CoolingDown(Timestamp),
-    /// Only a check or a hand can bring it back.
+    /// Only a check or the admin can make it ready.
     Unavailable,
 }
 
-/// The keys that may serve a model, for clients that may spend them.
+/// The keys that may serve a model, for clients with some tags.
 ///
-/// What worsens a key's place is noticed only when it is about to be lent, or to wake: a place that is written down may be
-/// better than the true one, never worse. So a request costs a few steps, however many keys and lines there are.
+/// A key whose readiness worsens is updated only before it is leased or when its cooldown ends: the stored readiness
+/// may be better than the real one, never worse. So the cost of a request does not depend on the number of keys and
+/// indexes.
 #[derive(Debug)]
 pub struct ReadyIndex {
     pub model: ModelNumber,
-    /// The tags of which its keys have one; none: all keys.
+    /// Every key has at least one of them; empty: all keys.
     pub tags: Box<[String]>,
     ready: BTreeSet<ReadyRank>,
     cooling_down: BTreeSet<(Timestamp, UpstreamKeyId)>,
@@ -67,17 +68,17 @@ impl ReadyIndex {
         }
     }
 
-    /// Whether a key with these tags belongs here.
+    /// Whether a key with these tags belongs to the index.
     pub fn accepts_tags(&self, tags: &[String]) -> bool {
         self.tags.is_empty() || tags.iter().any(|tag| self.tags.contains(tag))
     }
 
-    /// The key's turn in this line; `None`: it does not stand here.
+    /// The key's lease order in this index; `None`: not in it.
     pub fn lease_order(&self, id: UpstreamKeyId) -> Option<i64> {
         self.members.get(&id).map(|member| member.lease_order)
     }
 
-    /// Takes in the first members all at once, which costs much less than one by one.
+    /// Inserts the first members at once, which costs much less than one by one.
     pub fn fill(&mut self, members: Vec<(UpstreamKeyId, Readiness, i64)>) {
         self.members.reserve(members.len());
         let (mut ready, mut cooling_down) = (Vec::new(), Vec::new());
@@ -96,12 +97,11 @@ impl ReadyIndex {
                 Readiness::Unavailable => {}
             }
         }
-        // A set is made of a list in one go.
         self.ready = ready.into_iter().collect();
         self.cooling_down = cooling_down.into_iter().collect();
     }
 
-    /// Puts a key where it belongs, whether or not it stood elsewhere.
+    /// Inserts or moves a key.
     pub fn put(&mut self, id: UpstreamKeyId, readiness: Readiness, lease_order: i64) {
         if let Some(old) = self.members.insert(
             id,
@@ -126,7 +126,7 @@ impl ReadyIndex {
         }
     }
 
-    /// The first that is ready and comes after `passed`.
+    /// The first ready key after `passed`.
     pub fn next_ready(&self, passed: Option<ReadyRank>) -> Option<ReadyRank> {
         match passed {
             None => self.ready.first().copied(),
@@ -140,18 +140,18 @@ impl ReadyIndex {
         }
     }
 
-    /// The one that wakes first.
+    /// The key whose cooldown ends first.
     pub fn next_cooling_down(&self) -> Option<(Timestamp, UpstreamKeyId)> {
         self.cooling_down.first().copied()
     }
 
-    /// Where the key is written down; `None`: nowhere.
+    /// The stored readiness of a key; `None`: not in the index.
     #[cfg(test)]
     pub fn readiness(&self, id: UpstreamKeyId) -> Option<Readiness> {
         self.members.get(&id).map(|member| member.readiness)
     }
 
-    /// All that rest.
+    /// All cooling keys.
     pub fn all_cooling_down(&self) -> Vec<UpstreamKeyId> {
         self.cooling_down.iter().map(|(_, id)| *id).collect()
     }

@@ -1,4 +1,4 @@
-//! `KeyRegistry`: every upstream key's condition, load and quota.
+//! `KeyRegistry`: the condition, load and quota of every upstream key, in memory.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -19,44 +19,45 @@ use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
 
-/// The model that stands for those beyond [`MAX_MODELS`].
+/// Stands for all models beyond [`MAX_MODELS`].
 const OTHER_MODEL: ModelNumber = 1;
-/// Of how many models something is remembered; Google has about a hundred.
+/// Maximum number of models with their own entry; Google has about a hundred.
 const MAX_MODELS: usize = 1_000;
-/// The longest name of a model of which something is remembered, in bytes.
+/// Maximum length of a model name with its own entry.
 const MAX_MODEL_NAME_BYTES: usize = 200;
 
 /// All upstream keys of a running server.
 ///
-/// [`selection`](crate::pool::keys::selection) lends from it, [`settle`](crate::pool::health::settle) draws the consequences,
-/// [`places`](crate::pool::keys::readiness) and [`counting`](crate::pool::quota::accounting) keep it in order.
+/// [`selection`](crate::pool::keys::selection) leases from it, [`settle`](crate::pool::health::settle) applies
+/// verdicts, [`readiness`](crate::pool::keys::readiness) and [`accounting`](crate::pool::quota::accounting) keep it
+/// consistent.
 #[derive(Debug)]
 pub struct KeyRegistry {
     pub(in crate::pool) by_id: HashMap<UpstreamKeyId, KeyEntry>,
     pub(in crate::pool) projects: HashMap<ProjectId, ProjectEntry>,
     pub(in crate::pool) models: Vec<ModelEntry>,
     model_numbers: HashMap<Box<str>, ModelNumber>,
-    /// One for each model of which something is known and each choice of tags, made when first needed.
+    /// One for each model with an own index and each combination of tags, built when first needed.
     pub(in crate::pool) ready_indexes: Vec<ReadyIndex>,
     pub(in crate::pool) address_throttle: AddressThrottle,
     pub(in crate::pool) check_schedule: CheckSchedule,
     pub(in crate::pool) policy: KeyPolicy,
-    /// When Google's day ends, in which quotas are counted.
+    /// The end of Google's running day.
     pub(in crate::pool) day_ends: Option<Timestamp>,
-    /// The latest time that anybody has told.
+    /// The latest time passed in so far.
     pub(in crate::pool) latest_time: Timestamp,
     pub(in crate::pool) last_lease_order: i64,
     pub(in crate::pool) successes: LastSuccesses,
 }
 
-/// What the admin has set for all keys alike.
+/// The admin's settings that apply to all keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPolicy {
-    /// How many requests a key carries at once; 0: any number.
+    /// Maximum number of concurrent requests per key; 0: no limit.
     pub per_key_concurrency: u32,
     pub key_limits: QuotaLimits,
     pub project_limits: QuotaLimits,
-    /// How long a model rests that is overloaded, the first time.
+    /// The first pause of an overloaded model.
     pub overload_pause: Duration,
 }
 
@@ -66,11 +67,11 @@ pub(in crate::pool) struct KeyEntry {
     pub in_flight: u32,
     pub lease_order: i64,
     pub soft_faults: Vec<Timestamp>,
-    /// Over all models, for the admin's own limits.
+    /// Across all models, for the admin's limits.
     pub usage: QuotaUsage,
-    /// Where it was placed while it carried a request: places that get better when one ends.
+    /// The ready indexes updated while the key had requests in flight; they are updated again when one ends.
     pub indexed_while_busy: Vec<(ModelNumber, usize)>,
-    /// Its part of what its project's quotas have under way; goes with it to another project.
+    /// The key's share of its project's quota in flight; it moves with the key to another project.
     pub in_flight_by_model: Vec<(ModelNumber, u64)>,
 }
 
@@ -80,65 +81,65 @@ pub(in crate::pool) struct ProjectEntry {
     pub billing: Billing,
     pub cooldowns: HashMap<ModelNumber, Cooldown>,
     pub quotas: HashMap<ModelNumber, ModelQuota>,
-    /// Over all models, for the admin's own limits.
+    /// Across all models, for the admin's limits.
     pub usage: QuotaUsage,
 }
 
-/// What is known of a model over all projects.
+/// State of a model across all projects.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct ModelEntry {
-    /// Whether some project may not serve it while others may, so that it needs a line of its own.
+    /// Whether some projects cannot serve the model while others can, so that it needs a ready index of its own.
     pub has_own_index: bool,
     pub inherited: InheritedLimits,
     pub overload: ModelOverload,
 }
 
-/// How often in a row a model was overloaded, and whether nothing is sent for a while.
+/// Consecutive overloads of a model, and its circuit breaker.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct ModelOverload {
     pub in_a_row: u32,
     pub breaker: Option<CircuitBreaker>,
 }
 
-/// Until when a project rests for a model, and why.
+/// Until when a project cools down for a model, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cooldown {
     pub rule: Rule,
-    /// How often in a row it came without an explanation.
+    /// Number of consecutive unexplained 429s.
     pub step: u32,
     pub since: Timestamp,
     pub until: Timestamp,
 }
 
-/// The last success and the last one by another key: enough to know whether others succeed.
+/// The last success and the last one of another key: enough to determine whether others succeed.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct LastSuccesses {
     last: Option<(UpstreamKeyId, Timestamp)>,
     last_by_another: Option<(UpstreamKeyId, Timestamp)>,
 }
 
-/// What a lent key is needed for, and what lending it has counted.
+/// The key of a lease, and what its lease reserved.
 #[derive(Debug, Clone)]
 pub struct LeasedKey {
     pub id: UpstreamKeyId,
     pub project_id: ProjectId,
     pub secret: Secret,
-    /// Google bills nothing to its project.
+    /// The project's billing is free.
     pub is_free: bool,
     pub(in crate::pool) reservation: QuotaReservation,
 }
 
-/// What was counted when a key was lent.
+/// What was counted when a key was leased.
 #[derive(Debug, Clone, Default)]
 pub(in crate::pool) struct QuotaReservation {
-    /// `None`: a model nobody has met yet, or something that uses no quota.
+    /// `None`: a model without an entry yet, or a request that uses no quota.
     pub model: Option<ModelNumber>,
     pub amount: QuotaAmount,
     pub at: Option<Timestamp>,
     pub day_ends: Option<Timestamp>,
-    /// The limits over which it went, to see whether they are true.
+    /// The limits that this request exceeds, as a probe.
     pub beyond: Vec<Measure>,
-    /// It looks whether the storm is over, or the model's overload.
+    /// This request probes the address throttle, or the model's circuit breaker.
     pub probes_address_throttle: bool,
     pub probes_overload: bool,
 }
@@ -163,7 +164,7 @@ impl Default for KeyRegistry {
 }
 
 impl Cooldown {
-    /// What began later than now was told by a clock that has been set back: it lasts as long, from now.
+    /// Rebases a cooldown that began later than `now`, by a clock set back since: it keeps its length, from now.
     #[must_use]
     pub fn rebased_at(self, now: Timestamp) -> Self {
         if self.since <= now {
@@ -182,10 +183,10 @@ impl Cooldown {
 }
 
 impl KeyRegistry {
-    /// Takes a key in, or takes over what a hand changed of one that is known.
+    /// Inserts a key, or updates a known one with the admin's changes.
     ///
-    /// What only the server knows (load, soft faults, a condition not yet written) stays, unless a hand cleared it.
-    /// `lease_order` is the place in line of a key that is new here: the time it was last used, or chance.
+    /// State that only the server has (load, soft faults, an unsaved condition) is kept unless the admin reset it.
+    /// `lease_order` orders a new key: the time of its last use, or a random value.
     pub fn put(&mut self, mut key: UpstreamKey, lease_order: i64, now: Timestamp) {
         key.condition = key.condition.rebased_at(now);
         let (id, project_id, billing) = (key.id, key.project_id, key.billing);
@@ -219,7 +220,7 @@ impl KeyRegistry {
         let project = self.projects.entry(project_id).or_default();
         project.keys.insert(id);
         let known = project.billing;
-        // Of a project that Google has named meanwhile more is known than its row says.
+        // The billing that Google named is more recent than the row's.
         if billing != Billing::Unknown {
             project.billing = billing;
         }
@@ -229,13 +230,13 @@ impl KeyRegistry {
             self.move_key(id, left, project_id, now);
         }
         if is_billed_anew {
-            // Other limits are presumed for its sisters too.
+            // The inherited limits of the project's other keys change too.
             self.update_project_readiness(project_id, None, now);
         }
         self.update_readiness_everywhere(id, now);
     }
 
-    /// Forgets a removed key. Leases of it end in their own time.
+    /// Removes a key. Its leases end later by themselves.
     pub fn remove(&mut self, id: UpstreamKeyId) {
         self.unschedule_checks(id);
         for index in &mut self.ready_indexes {
@@ -250,7 +251,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Takes over a cooldown, from the database or from a verdict.
+    /// Sets a cooldown, from the database or from a verdict.
     pub fn set_cooldown(&mut self, project_id: ProjectId, model: &str, cooldown: Cooldown) {
         let model = self.model_number(model);
         self.models[model].has_own_index = true;
@@ -261,7 +262,7 @@ impl KeyRegistry {
         project.cooldowns.insert(model, cooldown);
     }
 
-    /// Takes over a cooldown of which another project has told, unless the known one is longer.
+    /// Sets a cooldown that another project's verdict implies, unless the present one is longer.
     pub fn extend_cooldown(&mut self, project_id: ProjectId, model: &str, cooldown: Cooldown) {
         let number = self.model_number(model);
         let project = self.projects.get(&project_id);
@@ -271,7 +272,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Ends all cooldowns of a project, and what follows from limits, by hand.
+    /// Ends all cooldowns of a project and resets its limits, at the admin's request.
     pub fn clear_cooldowns(&mut self, project_id: ProjectId, now: Timestamp) {
         if let Some(project) = self.projects.get_mut(&project_id) {
             project.cooldowns.clear();
@@ -282,7 +283,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Takes over what an earlier run has learnt of a project's limits.
+    /// Restores an observed limit of a project from the database.
     pub fn restore_limit(
         &mut self,
         project_id: ProjectId,
@@ -302,7 +303,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Takes over what an earlier run has used of a key in the running day (`at` is `None`) or at a time within the last
+    /// Restores usage of a key from the database: in the running day (`at` is `None`) or at a time within the last
     /// minute.
     pub fn restore_usage(
         &mut self,
@@ -318,7 +319,7 @@ impl KeyRegistry {
             return;
         };
         let project = self.projects.entry(key.row.project_id).or_default();
-        // Not by its method: all three are borrowed at once.
+        // Not through a method: all three fields are borrowed at once.
         let quota = project.quotas.entry(model).or_default();
         for usage in [&mut key.usage, &mut project.usage, &mut quota.usage] {
             match at {
@@ -328,7 +329,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Takes over what the admin has set.
+    /// Applies the admin's settings.
     pub fn set_policy(&mut self, policy: KeyPolicy) {
         if self.policy != policy {
             self.policy = policy;
@@ -348,7 +349,7 @@ impl KeyRegistry {
         self.by_id.is_empty()
     }
 
-    /// How many requests are under way, over all keys.
+    /// Number of requests in flight across all keys.
     pub fn in_flight(&self) -> u32 {
         self.by_id.values().map(|key| key.in_flight).sum()
     }
@@ -362,7 +363,7 @@ impl KeyRegistry {
         values.collect()
     }
 
-    /// Ends what lending began.
+    /// Ends a lease.
     pub fn release(&mut self, leased: &LeasedKey) {
         let now = self.latest_time;
         if leased.reservation.probes_address_throttle
@@ -389,7 +390,7 @@ impl KeyRegistry {
             .get_mut(&leased.id)
             .map(|key| std::mem::take(&mut key.indexed_while_busy));
         for (model, index) in indexed_while_busy.unwrap_or_default() {
-            // Lines are made anew now and then, and then everything in them is.
+            // The ready indexes are rebuilt now and then; a rebuilt index is up to date.
             if self
                 .ready_indexes
                 .get(index)
@@ -414,8 +415,8 @@ impl KeyRegistry {
             .limits(billing.unwrap_or_default())
     }
 
-    /// The model's number, given to it now where it has none. Clients send whatever names they like, so that only so many
-    /// have one of their own; of the others nothing is remembered that anybody would ask for.
+    /// The model's number, assigned if it has none. Clients send arbitrary names, so only [`MAX_MODELS`] get a number
+    /// of their own; the others share one.
     pub(in crate::pool) fn model_number(&mut self, model: &str) -> ModelNumber {
         if let Some(number) = self.model_numbers.get(model) {
             return *number;
@@ -441,7 +442,8 @@ impl KeyRegistry {
         self.model_numbers.get(model).copied()
     }
 
-    /// A key turns out to belong to another project. Nothing that was known is lost when the old one has no key left.
+    /// Moves a key to the project it turned out to belong to. If the old project has no key left, the new one takes
+    /// over its state.
     fn move_key(&mut self, id: UpstreamKeyId, from: ProjectId, to: ProjectId, now: Timestamp) {
         let in_flight_by_model = self
             .by_id
@@ -476,12 +478,12 @@ impl KeyRegistry {
 }
 
 impl ProjectEntry {
-    /// What it may use of a model, and has.
+    /// The limits and usage of a model.
     pub fn quota(&mut self, model: ModelNumber) -> &mut ModelQuota {
         self.quotas.entry(model).or_default()
     }
 
-    /// So many requests of these models have ended, or are another project's.
+    /// Subtracts requests of these models that have ended or moved to another project.
     pub fn end_in_flight(&mut self, in_flight_by_model: &[(ModelNumber, u64)]) {
         for (model, count) in in_flight_by_model {
             if let Some(quota) = self.quotas.get_mut(model) {
@@ -532,8 +534,8 @@ impl LastSuccesses {
     }
 }
 
-/// The place in line of a key that was last lent at `time`.
+/// The lease order of a key last leased at `time`.
 pub fn lease_order_at(time: Timestamp) -> i64 {
-    // Room for a thousand turns a millisecond.
+    // Leaves room for a thousand leases per millisecond.
     time.as_millis().saturating_mul(1_000)
 }

@@ -1,4 +1,4 @@
-//! Which key to lend next.
+//! Selects the key that a request leases.
 
 use crate::clock::Timestamp;
 use crate::pool::keys::readiness::CooldownEnd;
@@ -10,69 +10,68 @@ use crate::pool::quota::windows::QuotaAmount;
 
 mod project_selection;
 
-/// How many keys are looked at behind the first that would do, for one that would do better, and for one with room for a
-/// large batch.
+/// Maximum number of further ready keys examined for a better one, or for one with room for a large batch.
 const MAX_EXAMINED: usize = 64;
 
-/// How many lines there are at most: each holds every key.
+/// Maximum number of ready indexes: each contains every key.
 const MAX_READY_INDEXES: usize = 200;
 
-/// What a request needs a key for.
+/// Requirements of a request for a key.
 #[derive(Debug, Clone, Copy)]
 pub struct LeaseRequest<'a> {
-    /// Empty: nothing that uses a model.
+    /// Empty: the request uses no model.
     pub model: &'a str,
-    /// What it will use of the model's quota, as far as can be told; no requests: nothing.
+    /// Estimated use of the model's quota; no requests: no use.
     pub amount: QuotaAmount,
-    /// The tags of which the key must have one; none: any key.
+    /// Tags of which the key must have one; empty: any key.
     pub tags: &'a [String],
-    /// The project of which the key must be, because what the request names is there; `None`: any project.
+    /// The required project, because it has the named resources; `None`: any project.
     pub project: Option<ProjectId>,
 }
 
-/// The keys a request has been tried with.
+/// The keys that a request has been sent with.
 #[derive(Debug, Clone, Default)]
 pub struct TriedKeys {
     /// Those that failed.
     keys: Vec<UpstreamKeyId>,
     projects: Vec<ProjectId>,
-    /// The key that may be tried once more because its failure said nothing about it.
+    /// The key that may be tried once more because its failure does not concern it.
     reusable: Option<UpstreamKeyId>,
 }
 
-/// What a failure says about trying the same key again.
+/// Whether the same key may be used again after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyReuse {
     Never,
-    /// Another try could well succeed.
+    /// Another attempt may well succeed.
     Once,
-    /// As soon as its project's rest has ended.
+    /// Once its project's cooldown has ended.
     AfterCooldown,
 }
 
-/// Why no key can be lent now.
+/// Why no key can be leased now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseObstacle {
-    /// There is none at all.
+    /// The pool has no keys.
     NoKeys,
-    /// Only a check or a hand can bring one back, or none has the tags.
+    /// Only a check or the admin can make one usable, or none has the tags.
     NoUsableKey,
-    /// The one project that could serve has no key that a client with these tags can use.
+    /// The required project has no usable key with these tags.
     ProjectWithoutKeys,
-    /// All that could serve were tried.
+    /// All usable keys were tried.
     AllTried,
-    /// Those that could serve carry as much as they may.
+    /// All usable keys are at their limit of concurrent requests.
     Busy,
-    /// All rest; the first until then.
+    /// All keys cool down, the first until then.
     CoolingDown { until: Timestamp, for_the_day: bool },
-    /// The model is overloaded, for everybody.
+    /// The model's circuit breaker is open.
     Overloaded { until: Timestamp },
-    /// Google refuses our address.
+    /// Google limits our IP address.
     AddressThrottled { until: Timestamp },
 }
 
 impl TriedKeys {
-    /// Notes an attempt that failed.
+    /// Records a failed attempt.
     pub fn add(&mut self, id: UpstreamKeyId, project_id: ProjectId, reuse: KeyReuse) {
         self.projects.push(project_id);
         let first_time = !self.keys.contains(&id);
@@ -99,7 +98,7 @@ impl TriedKeys {
 }
 
 impl LeaseObstacle {
-    /// When it may be over; `None`: not by itself, or not at a time that anybody knows.
+    /// When it may end; `None`: not by itself, or at an unknown time.
     pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::NoKeys | Self::NoUsableKey | Self::ProjectWithoutKeys | Self::AllTried => None,
@@ -112,11 +111,10 @@ impl LeaseObstacle {
 }
 
 impl KeyRegistry {
-    /// Lends the best ready key: lowest priority, then least busy for its weight, then the smallest share used of what is
-    /// known of its day's quota, then longest rested.
+    /// Leases the best ready key: lowest priority, then lowest load for its weight, then smallest used share of its
+    /// day's known quota, then least recently leased.
     ///
-    /// A key of a project not yet tried comes before any other, another key of a tried project before the same key
-    /// again.
+    /// A key of an untried project precedes all others; another key of a tried project precedes the same key again.
     pub fn lease(
         &mut self,
         lease_request: &LeaseRequest,
@@ -138,7 +136,7 @@ impl KeyRegistry {
         }
     }
 
-    /// What keeps every key from being lent; `None`: nothing.
+    /// Why no key can be leased; `None`: one can.
     pub fn obstacle(
         &mut self,
         lease_request: &LeaseRequest,
@@ -153,7 +151,7 @@ impl KeyRegistry {
         selected.err()
     }
 
-    /// The model whose quota is used, if it is known, and the line for it, past every gate and with all awake.
+    /// The model whose quota is used, if known, and its up-to-date ready index, after all circuit breakers.
     fn prepare_ready_index(
         &mut self,
         lease_request: &LeaseRequest,
@@ -165,7 +163,7 @@ impl KeyRegistry {
         Ok((model, index))
     }
 
-    /// The model whose quota is used, if it is known, and nothing holds requests for it back.
+    /// The model whose quota is used, if known; an error while a circuit breaker blocks it.
     fn check_breakers(
         &mut self,
         lease_request: &LeaseRequest,
@@ -188,7 +186,7 @@ impl KeyRegistry {
         Ok(model)
     }
 
-    /// The line for what is wanted, made where there is none.
+    /// The ready index for the request, built if there is none.
     fn ready_index_for(&mut self, lease_request: &LeaseRequest, now: Timestamp) -> usize {
         let known = self.find_model(lease_request.quota_model());
         let model = known
@@ -200,7 +198,7 @@ impl KeyRegistry {
             .position(|index| index.model == model && *index.tags == *lease_request.tags);
         known.unwrap_or_else(|| {
             if self.ready_indexes.len() >= MAX_READY_INDEXES {
-                // Those that are still asked for are soon made again.
+                // Indexes still in use are soon rebuilt.
                 self.ready_indexes.clear();
             }
             let index = self.ready_indexes.len();
@@ -221,8 +219,7 @@ impl KeyRegistry {
         })
     }
 
-    /// Places anew what has rested long enough, and, where nobody is ready, what turns out to rest shorter than was
-    /// written down.
+    /// Updates keys whose cooldown has ended and, while no key is ready, keys whose cooldown is shorter than stored.
     fn refresh_cooling_down(&mut self, index: usize, now: Timestamp) {
         let model = self.ready_indexes[index].model;
         while let Some((until, id)) = self.ready_indexes[index].next_cooling_down() {
@@ -292,7 +289,7 @@ impl KeyRegistry {
         Err(self.obstacle_of(index, now))
     }
 
-    /// Whether a key stands as well as was written down, or better; else its place is written anew.
+    /// Whether a key's rank is as stored, or better; otherwise it is updated.
     fn confirm_rank(&mut self, rank: ReadyRank, index: usize, now: Timestamp) -> bool {
         let model = self.ready_indexes[index].model;
         let readiness = self.readiness_of(rank.id, model, rank.lease_order, now);
@@ -303,7 +300,7 @@ impl KeyRegistry {
         matches!(readiness, Readiness::Ready(better) if better < rank)
     }
 
-    /// Why nobody in the line is ready.
+    /// Why no key of the index is ready.
     fn obstacle_of(&mut self, index: usize, now: Timestamp) -> LeaseObstacle {
         if self.by_id.is_empty() {
             return LeaseObstacle::NoKeys;
@@ -339,7 +336,8 @@ impl KeyRegistry {
         }
     }
 
-    /// A key that rests by our estimate alone, now and then, to see whether its project has more than is presumed.
+    /// A key that cools down by our estimate alone, to probe from time to time whether its project's limit is higher
+    /// than the inherited one.
     fn key_for_limit_probe(
         &mut self,
         index: usize,
@@ -361,7 +359,7 @@ impl KeyRegistry {
             let billing = self.billing_to_probe(*id, model, tried, now)?;
             (fits && may[billing as usize]).then_some(billing)
         };
-        // Whose limit was never named first; each has its turn.
+        // Projects without an observed limit first, then the least recently leased.
         let found = self
             .by_id
             .keys()
@@ -383,7 +381,7 @@ impl KeyRegistry {
         found.map(|(_, _, id, _)| id)
     }
 
-    /// Whose presumption a key could put to the test, as it rests by our estimate alone; `None`: it could not.
+    /// The billing whose inherited limit a key could probe, because it cools down by our estimate alone; `None`: none.
     fn billing_to_probe(
         &self,
         id: UpstreamKeyId,
@@ -417,7 +415,7 @@ impl KeyRegistry {
         })
     }
 
-    /// Counts a request on the key and sends it to the end of the line in which it stood.
+    /// Counts a request on the key and moves it to the end of the index it was selected from.
     fn lease_selected(
         &mut self,
         id: UpstreamKeyId,
@@ -460,7 +458,7 @@ impl KeyRegistry {
         key.in_flight += 1;
         key.lease_order = lease_order;
         let secret = key.row.secret.clone();
-        // Its rest is over: from now on it is on trial.
+        // Its cooldown has ended: the key is on trial.
         let condition = &mut key.row.condition;
         if condition.state == KeyState::CoolingDown {
             *condition = KeyCondition {
@@ -487,7 +485,7 @@ impl KeyRegistry {
         }
     }
 
-    /// The limits that our count has reached, for a request that goes all the same.
+    /// The limits used up by our own count, for a request that is sent as a probe.
     fn limits_reached(
         &self,
         project_id: ProjectId,
@@ -518,7 +516,7 @@ impl KeyRegistry {
 }
 
 impl LeaseRequest<'_> {
-    /// What uses no quota shares a name, whatever model it asks about.
+    /// Requests that use no quota share one name, whatever their model.
     pub fn quota_model(&self) -> &str {
         if self.amount.requests == 0 {
             ""

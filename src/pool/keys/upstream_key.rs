@@ -1,4 +1,4 @@
-//! What an upstream key is: its ids, its states, its condition and its project.
+//! Types of an upstream key: its ids, states, condition and attributes.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use crate::pool::secret::Secret;
 #[serde(transparent)]
 pub struct UpstreamKeyId(pub i64);
 
-/// The id of a Google project as we know it.
+/// Our id of a Google project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize)]
 #[sqlx(transparent)]
 #[serde(transparent)]
 pub struct ProjectId(pub i64);
 
-/// What may be expected of an upstream key now.
+/// The state of an upstream key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
     Ready,
-    /// Rests until a time, after soft faults.
+    /// Cools down until a time, after soft faults.
     CoolingDown,
-    /// Gets one request at a time until one succeeds.
+    /// Limited to one request at a time until one succeeds.
     Trial,
     Invalid,
     Leaked,
@@ -37,7 +37,7 @@ pub enum KeyState {
     Misconfigured,
 }
 
-/// Who pays for a project's requests.
+/// The billing of a project.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -51,7 +51,7 @@ pub enum Billing {
 impl FromStr for Billing {
     type Err = String;
 
-    /// Reads our words, and what Google calls the tiers of those who pay.
+    /// Parses our names, and Google's names of paid tiers.
     fn from_str(text: &str) -> Result<Self, String> {
         let word: String = text
             .chars()
@@ -67,18 +67,18 @@ impl FromStr for Billing {
     }
 }
 
-/// A key's state with its end or its next look.
+/// A key's state with its end or its next check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyCondition {
     pub state: KeyState,
-    /// What set it; `None` for a state no verdict set.
+    /// The rule that caused it; `None`: no verdict did.
     pub rule: Option<Rule>,
     pub since: Timestamp,
-    /// When the state ends by itself; `None`: it does not.
+    /// When the state ends by itself; `None`: never.
     pub until: Option<Timestamp>,
-    /// When the key is looked at again; `None`: never by itself.
+    /// When the key is checked next; `None`: never by itself.
     pub next_check: Option<Timestamp>,
-    /// How often in a row the state was confirmed.
+    /// Number of consecutive confirmations of the state.
     pub failed_checks: u32,
 }
 
@@ -94,8 +94,8 @@ impl KeyCondition {
         }
     }
 
-    /// What began later than now was told by a clock that has been set back: it lasts as long, from now. A check comes
-    /// within a day.
+    /// Rebases a state that began later than `now`, by a clock set back since: it keeps its length, from now. The next
+    /// check is at most a day away.
     #[must_use]
     pub fn rebased_at(self, now: Timestamp) -> Self {
         let longest = now + Duration::from_hours(24);
@@ -114,28 +114,28 @@ impl KeyCondition {
     }
 }
 
-/// An upstream key as the pool needs it, read from its row.
+/// An upstream key as read from its row.
 #[derive(Debug, Clone)]
 pub struct UpstreamKey {
     pub id: UpstreamKeyId,
     pub project_id: ProjectId,
-    /// What the admin calls the project, else Google's number for it; `None` while unknown.
+    /// The admin's name of the project, else Google's number; `None`: unknown.
     pub project: Option<String>,
-    /// `projects/123`, as Google's errors name it; `None` while unknown.
+    /// `projects/123`, as in Google's errors; `None`: unknown.
     pub project_number: Option<String>,
     pub billing: Billing,
     pub label: String,
     pub tags: Vec<String>,
     pub secret: Secret,
     pub enabled: bool,
-    /// Lower is lent first.
+    /// The lowest is leased first.
     pub priority: i64,
     pub weight: u32,
     pub condition: KeyCondition,
-    /// The revision at which a hand last cleared the state.
+    /// The revision at which the admin last reset the state.
     pub state_reset_revision: i64,
     pub last_used_at: Option<Timestamp>,
-    /// When it was last looked at, apart from requests.
+    /// When it was last checked, apart from requests.
     pub checked_at: Option<Timestamp>,
 }
 
@@ -163,11 +163,11 @@ impl UpstreamKey {
     }
 }
 
-/// What an admin may say of a key; `None`: nothing was said.
+/// What an admin may set on a key; `None`: not set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyAttributes {
     pub label: Option<String>,
-    /// Google's number for the project, or a name of the admin's own.
+    /// Google's number of the project, or a name chosen by the admin.
     pub project: Option<String>,
     /// Of the project.
     pub billing: Option<Billing>,
@@ -177,11 +177,10 @@ pub struct KeyAttributes {
     pub tags: Option<Vec<String>>,
 }
 
-/// The largest weight.
 pub const MAX_WEIGHT: u32 = 1_000;
 
 impl KeyAttributes {
-    /// What is said here, and where nothing is, what `others` say.
+    /// These attributes, completed from `others`.
     #[must_use]
     pub fn or(&self, others: &Self) -> Self {
         Self {
@@ -199,7 +198,7 @@ impl KeyAttributes {
     }
 }
 
-/// The tags in a text, each once: words, separated by spaces, commas, `;` or `|`.
+/// The tags in a text, each once, separated by spaces, commas, `;` or `|`.
 pub fn parse_tags(text: &str) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
     for tag in text.split(|char: char| char.is_whitespace() || ",;|".contains(char)) {
@@ -211,7 +210,7 @@ pub fn parse_tags(text: &str) -> Vec<String> {
 }
 
 impl UpstreamKey {
-    /// What of the project's names must not reach a client: those by which Google knows it, not a team's own words.
+    /// The project ids that must not reach a client: Google's number and id, not a name chosen by the admin.
     pub fn project_ids(&self) -> Vec<String> {
         let named = self.project.as_deref().filter(|name| is_project_id(name));
         let number = self.project_number.as_deref();
@@ -219,8 +218,8 @@ impl UpstreamKey {
     }
 }
 
-/// Whether `name` has the form of an id that Google gives a project: 6 to 30 lower-case letters, digits and hyphens, a
-/// letter first. A single word of letters is taken for the admin's own.
+/// Whether `name` has the form of Google's project ids: 6 to 30 lower-case letters, digits and hyphens, a letter first.
+/// A word of letters only counts as a name chosen by the admin.
 fn is_project_id(name: &str) -> bool {
     let is_inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (6..=30).contains(&name.len())
@@ -229,7 +228,7 @@ fn is_project_id(name: &str) -> bool {
         && name.bytes().any(|byte| !byte.is_ascii_lowercase())
 }
 
-/// What a key is called until it is given a name.
+/// The label of a key without one.
 pub fn default_label(secret: &Secret) -> String {
     match secret.last4().as_str() {
         "" => "key".to_owned(),
@@ -242,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn googles_ids_are_told_from_a_teams_own_words() {
+    fn googles_project_ids_differ_from_names_chosen_by_the_admin() {
         for id in ["gen-lang-client-0123456789", "my-project", "abcde1"] {
             assert!(is_project_id(id), "{id}");
         }
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn billing_is_read_in_our_words_and_googles() {
+    fn billing_is_parsed_from_our_names_and_googles() {
         let read = |text: &str| text.parse::<Billing>().ok();
 
         assert_eq!(read("free"), Some(Billing::Free));

@@ -1,4 +1,4 @@
-//! What is counted of each key, project and model: quota used, requests under way, and the day they belong to.
+//! Counts usage and requests in flight per key, project and model, in Google's running day.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use crate::pool::quota::google_clock::end_of_google_day;
 use crate::pool::quota::limits::QuotaUsage;
 use crate::pool::quota::windows::QuotaAmount;
 
-/// How much earlier than another a reading of the clock may be that came later: threads overtake each other. What is
-/// earlier by more comes from a clock that was set back.
+/// How far a clock reading may lag behind an earlier one because threads overtake each other. A longer lag means that
+/// the clock was set back.
 const BEHIND: Duration = Duration::from_mins(1);
 
 impl KeyRegistry {
-    /// Adds the input tokens of an answer to what its model has used.
+    /// Adds an answer's input tokens to its model's usage.
     pub fn count_tokens(&mut self, leased: &LeasedKey, model: &str, tokens: u64, now: Timestamp) {
         let (Some(model), Some(estimated)) = (self.find_model(model), leased.reservation.day_ends)
         else {
             return;
         };
-        // What was put down for the request before anybody had counted gives way to what Google has.
+        // Google's count replaces the estimate.
         let estimate = QuotaAmount {
             requests: 0,
             tokens: leased.reservation.amount.tokens,
@@ -39,13 +39,14 @@ impl KeyRegistry {
         });
     }
 
-    /// The project that a lent key belongs to now: it may have turned out to be another.
+    /// The project of a leased key now: it may have changed during the lease.
     pub(in crate::pool) fn project_of_leased(&self, leased: &LeasedKey) -> ProjectId {
         let key = self.by_id.get(&leased.id);
         key.map_or(leased.project_id, |key| key.row.project_id)
     }
 
-    /// Changes what was counted. Who was held back by it is placed anew, for every model: the admin's limits are over all.
+    /// Changes usage. Keys that were cooling down by it are updated for every model, because the admin's limits span
+    /// all models.
     pub(in crate::pool) fn correct_usage(
         &mut self,
         id: UpstreamKeyId,
@@ -55,7 +56,7 @@ impl KeyRegistry {
         change: impl FnMut(&mut QuotaUsage),
     ) {
         let key = self.by_id.get(&id);
-        // Of a key that is gone nobody knows; its sisters may be held back.
+        // The usage of a removed key is unknown; its project's other keys may be cooling down.
         let was_held_back = key.is_none_or(|key| {
             self.cooldown_end_of(key, model.unwrap_or(ANY_MODEL), now)
                 .is_some()
@@ -66,7 +67,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Calls `change` with all that counts a request: the key's, the project's, and the model's if it is known.
+    /// Calls `change` with each usage that counts a request: the key's, the project's, and the model's if it is known.
     pub(in crate::pool) fn each_usage(
         &mut self,
         id: UpstreamKeyId,
@@ -85,7 +86,7 @@ impl KeyRegistry {
         }
     }
 
-    /// Notes that a key has so many more requests of a model under way.
+    /// Adds requests in flight of a model to a key and its project.
     pub(in crate::pool) fn begin_in_flight(
         &mut self,
         id: UpstreamKeyId,
@@ -107,7 +108,7 @@ impl KeyRegistry {
         project.quota(model).in_flight += requests;
     }
 
-    /// Notes that they have ended. Returns whether its sisters may be ready for that.
+    /// Subtracts requests in flight. Returns whether the project's other keys may have become ready.
     pub(in crate::pool) fn end_in_flight(
         &mut self,
         id: UpstreamKeyId,
@@ -117,7 +118,7 @@ impl KeyRegistry {
         let Some(key) = self.by_id.get_mut(&id) else {
             return false;
         };
-        // Of a key that was removed and came back none is known.
+        // A key removed and added again has none.
         let Some(position) = key
             .in_flight_by_model
             .iter()
@@ -139,19 +140,19 @@ impl KeyRegistry {
             .get(&model)
             .map(|quota| quota.limits(inherited, self.latest_time));
         project.end_in_flight(&[(model, requests)]);
-        // What has gone through may now contradict what is presumed.
+        // The ended requests may now contradict the inherited limit.
         project.quotas.get(&model).is_some_and(|quota| {
             quota.probes_after_reset || before != Some(quota.limits(inherited, self.latest_time))
         })
     }
 
-    /// When Google's running day ends. At its end everything is placed anew, because all shares are nothing again.
+    /// The end of Google's running day. At its end every key is updated, because all usage starts from zero.
     pub(in crate::pool) fn day_ends(&mut self, now: Timestamp) -> Timestamp {
         if now + BEHIND < self.latest_time {
             self.follow_clock_set_back(now);
         }
         self.latest_time = now;
-        // A day has at most 25 hours; where the clock went back the end is too far away.
+        // A day has at most 25 hours; a later end was computed before the clock was set back.
         let longest = Duration::from_hours(26);
         match self.day_ends {
             Some(ends) if now < ends && ends < now + longest => ends,
@@ -166,7 +167,7 @@ impl KeyRegistry {
         }
     }
 
-    /// All shares are nothing again, and where the day was used up the first request shows whether that is so at Google.
+    /// Starts a new day: where the last one was used up, the first request probes whether Google has reset the quota.
     fn begin_day(&mut self, yesterday_ended: Timestamp) {
         self.ready_indexes.clear();
         let yesterday = yesterday_ended - Duration::from_millis(1);

@@ -1,4 +1,4 @@
-//! Google's quota windows: when its minute and its day end.
+//! Begin and end of Google's quota minute and day.
 
 use std::sync::LazyLock;
 
@@ -8,14 +8,14 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 
-/// Requests per day are counted anew at midnight there, says Google's page on rate limits.
+/// Google's page on rate limits: requests per day reset at midnight Pacific time.
 static PACIFIC: LazyLock<TimeZone> = LazyLock::new(|| {
     TimeZone::get("America/Los_Angeles").expect("the program carries the time zone database")
 });
 
 const MINUTE_MS: i64 = 60_000;
 
-/// When Google's day that holds `now` began.
+/// The begin of Google's day that contains `now`.
 pub fn begin_of_google_day(now: Timestamp) -> Timestamp {
     let here = now.to_jiff().to_zoned(PACIFIC.clone());
     let midnight = here.date().to_zoned(PACIFIC.clone());
@@ -33,7 +33,8 @@ pub fn end_of_google_day(now: Timestamp) -> Timestamp {
     midnight.map_or(now, |midnight| midnight.timestamp().into())
 }
 
-/// The end of the minute that holds `now`; Google's own minutes may begin elsewhere, so this is a guess without `RetryInfo`.
+/// The end of the minute that contains `now`. Google's minutes may begin at other seconds, so this is an estimate for
+/// lack of a `RetryInfo`.
 pub fn end_of_google_minute(now: Timestamp) -> Timestamp {
     let begun = now.as_millis().div_euclid(MINUTE_MS);
     Timestamp::from_millis(begun.saturating_add(1).saturating_mul(MINUTE_MS))
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_time_does_no_harm() {
+    fn the_latest_time_has_a_day_and_a_minute() {
         for millis in [i64::MIN, 0, i64::MAX] {
             end_of_google_day(Timestamp::from_millis(millis));
             end_of_google_minute(Timestamp::from_millis(millis));

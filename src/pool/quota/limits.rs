@@ -1,6 +1,6 @@
-//! What is known of each project's quota: limits that Google named, use counted by us, and what follows from both.
+//! Quota of each project and model: limits named by Google, usage counted here, and what follows from both.
 //!
-//! All of it is an estimate. Others may use the same project, and Google counts by clocks that nobody outside knows.
+//! All of it is an estimate: others may use the same project, and Google's windows begin at unknown times.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::pool::health::verdict::{QuotaWindow, Retry, Rule, Violation};
 use crate::pool::keys::upstream_key::Billing;
 use crate::pool::quota::windows::{DayWindow, MinuteWindow, QuotaAmount};
 
-/// What a limit counts, over what time.
+/// What a limit counts, and in which window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Measure {
     RequestsPerMinute,
@@ -18,40 +18,40 @@ pub enum Measure {
     TokensPerDay,
 }
 
-/// A limit for each measure; `None`: none is known.
+/// A limit per measure; `None`: unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct QuotaLimits([Option<u64>; 4]);
 
-/// Requests and input tokens, of the running minute and of Google's running day.
+/// Requests and input tokens in the sliding minute and in Google's running day.
 #[derive(Debug, Clone, Default)]
 pub struct QuotaUsage {
     minute: MinuteWindow,
     day: DayWindow,
 }
 
-/// What one project may use of one model, and what it has used.
+/// Limits and usage of one model in one project.
 #[derive(Debug, Clone, Default)]
 pub struct ModelQuota {
     pub usage: QuotaUsage,
     observed: [ObservedLimit; 4],
-    /// Requests that are counted already and have not ended yet.
+    /// Requests counted that have not ended yet.
     pub in_flight: u64,
-    /// After the day was used up the first request goes alone: the reset is not instant everywhere.
+    /// After a used-up day one request at a time probes the reset, because Google does not reset all quotas at once.
     pub probes_after_reset: bool,
 }
 
-/// What a project's own answers say of a limit.
+/// A limit as known from a project's own answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ObservedLimit {
-    /// Nothing: what others with the same billing were told is presumed.
+    /// No answer named it: the limit of other projects with the same billing is inherited.
     #[default]
     Unknown,
     Limit(u64),
-    /// More went through than is presumed, or a hand doubts it, so that nothing is.
+    /// Usage exceeded the inherited limit, or the admin reset it: no limit is assumed.
     Contradicted,
 }
 
-/// Until when a limit keeps requests back.
+/// Until when a limit blocks requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExhaustedLimit {
     pub until: Timestamp,
@@ -81,8 +81,8 @@ impl Measure {
         Self::ALL.into_iter().find(|measure| measure.name() == name)
     }
 
-    /// What a violation limits; `None` when it does not say over what time. Ids and metrics of limits on tokens have
-    /// `Tokens` or `token_count` in them, as seen in 429 answers of 2026.
+    /// The measure of a violation; `None` when the violation has no known window. Ids and metrics of token limits
+    /// contain `Tokens` or `token_count`, as seen in 429 answers of 2026.
     pub fn of(violation: &Violation) -> Option<Self> {
         let counts_tokens =
             violation.quota_id.contains("Token") || violation.metric.contains("token");
@@ -111,7 +111,7 @@ impl Measure {
 }
 
 impl QuotaLimits {
-    /// Limits as settings give them, where 0 means none.
+    /// Limits from settings, where 0 means no limit.
     pub fn of_settings(
         requests_per_minute: u64,
         tokens_per_minute: u64,
@@ -146,40 +146,40 @@ impl QuotaLimits {
 }
 
 impl QuotaUsage {
-    /// Counts in the day that ends at `day_ends`.
+    /// Counts an amount, in the day that ends at `day_ends`.
     pub fn add(&mut self, amount: QuotaAmount, now: Timestamp, day_ends: Timestamp) {
         self.minute.add(amount, now);
         self.day.add(amount, day_ends);
     }
 
-    /// Takes back what was counted at `at`, in the day that ends at `day_ends`.
+    /// Subtracts an amount counted at `at`, in the day that ends at `day_ends`.
     pub fn take_back(&mut self, amount: QuotaAmount, at: Timestamp, day_ends: Timestamp) {
         self.minute.take_back(amount, at);
         self.day.take_back(amount, day_ends);
     }
 
-    /// Adds what an earlier run has counted in the day that ends at `day_ends`.
+    /// Restores usage of the day that ends at `day_ends` from the database.
     pub fn restore_day(&mut self, amount: QuotaAmount, day_ends: Timestamp) {
         self.day.add(amount, day_ends);
     }
 
-    /// Adds what an earlier run has sent at `at`, within the last minute.
+    /// Restores usage at `at`, within the last minute, from the database.
     pub fn restore_minute(&mut self, amount: QuotaAmount, at: Timestamp) {
         self.minute.add(amount, at);
     }
 
-    /// Google has said when its minute ends, which is better than our count.
+    /// Clears the minute when Google names its end, which is more exact than our count.
     pub fn begin_minute(&mut self) {
         self.minute.clear();
     }
 
-    /// What was counted at times that are to come counts in the running minute, and in the day that ends at `day_ends`.
+    /// Moves usage counted in the future to the running minute and to the day that ends at `day_ends`.
     pub fn follow_clock_set_back(&mut self, now: Timestamp, day_ends: Timestamp) {
         self.minute.follow_clock_set_back(now);
         self.day.follow_clock_set_back(day_ends);
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds another usage.
     pub fn merge(&mut self, other: Self) {
         self.minute.merge(other.minute);
         self.day.merge(other.day);
@@ -194,7 +194,7 @@ impl QuotaUsage {
         measure.read(&amount)
     }
 
-    /// When what is used now will count no more.
+    /// When the present usage no longer counts.
     pub fn resets_at(&self, measure: Measure, now: Timestamp, day_ends: Timestamp) -> Timestamp {
         match measure {
             Measure::RequestsPerMinute => self.minute.falls_to(0, |amount| amount.requests, now),
@@ -203,7 +203,7 @@ impl QuotaUsage {
         }
     }
 
-    /// The limit that keeps requests back the longest; `None`: all leave room.
+    /// The exhausted limit with the latest end; `None`: all limits have room.
     pub fn exhausted(
         &self,
         limits: &QuotaLimits,
@@ -221,7 +221,7 @@ impl QuotaUsage {
         )
     }
 
-    /// The limit that has no room for `amount`, for the longest. What is larger than the limit itself may go where nothing
+    /// The limit that lacks room for `amount` the longest. An amount above the limit itself may be sent while nothing
     /// is used: Google decides.
     pub fn limit_without_room(
         &self,
@@ -236,7 +236,7 @@ impl QuotaUsage {
                 return None;
             }
             let until = match measure {
-                // Whatever it counts, the tier has none of this model; a day is when that is looked at again.
+                // A limit of zero: the tier lacks the model. It is tried again after a day.
                 _ if limit == 0 => day_ends,
                 Measure::RequestsPerMinute => {
                     self.minute
@@ -253,8 +253,7 @@ impl QuotaUsage {
         full.max_by_key(|full| full.until)
     }
 
-    /// The largest share, in thousandths, that is used of a day's limit. Minutes do not count: they are over before
-    /// anything could be shared out by them.
+    /// The largest used share of a daily limit, in thousandths. Minutes are too short to be shared out.
     pub fn share_of_day(&self, limits: &QuotaLimits, now: Timestamp) -> u16 {
         let daily = limits.known().filter(|(measure, _)| measure.is_daily());
         let shares = daily
@@ -266,7 +265,7 @@ impl QuotaUsage {
 }
 
 impl ModelQuota {
-    /// The limits that hold: those named to this project, else those presumed.
+    /// The effective limits: those observed for this project, else the inherited ones.
     pub fn limits(&self, inherited: &QuotaLimits, now: Timestamp) -> QuotaLimits {
         let mut limits = *inherited;
         for measure in Measure::ALL {
@@ -274,7 +273,7 @@ impl ModelQuota {
             let limit = match self.observed[measure as usize] {
                 ObservedLimit::Limit(limit) => Some(limit),
                 ObservedLimit::Contradicted => None,
-                // What went through already contradicts.
+                // Usage already contradicts the inherited limit.
                 ObservedLimit::Unknown => {
                     inherited.filter(|limit| self.completed(measure, now) <= *limit)
                 }
@@ -284,7 +283,7 @@ impl ModelQuota {
         limits
     }
 
-    /// Takes over what was known of the same project under another name.
+    /// Adds the quota of a project that turned out to be the same.
     pub fn merge(&mut self, other: Self) {
         self.usage.merge(other.usage);
         self.in_flight += other.in_flight;
@@ -300,19 +299,19 @@ impl ModelQuota {
         self.observed[measure as usize]
     }
 
-    /// Takes note of what the project's own answers say. Having nothing at all is a matter of its cooldown, which ends.
+    /// Records an observed limit. A limit of zero is left to the project's cooldown, which ends.
     pub fn learn(&mut self, measure: Measure, observed: ObservedLimit) {
         if observed != ObservedLimit::Limit(0) {
             self.observed[measure as usize] = observed;
         }
     }
 
-    /// A hand has said that nothing of what is known is true.
+    /// Marks all limits as contradicted, at the admin's request.
     pub fn doubt_limits(&mut self) {
         self.observed = [ObservedLimit::Contradicted; 4];
     }
 
-    /// What was counted and has ended, at least.
+    /// Lower bound of the usage of ended requests.
     fn completed(&self, measure: Measure, now: Timestamp) -> u64 {
         let in_flight = match measure {
             Measure::RequestsPerMinute | Measure::RequestsPerDay => self.in_flight,
@@ -322,21 +321,21 @@ impl ModelQuota {
     }
 }
 
-/// Whether Google counts an attempt that came to `rule`: not what it refused for its quota or its key, nor what never
-/// reached it.
+/// Whether Google counts an attempt with this rule: not one refused for its quota or key, nor one that did not reach
+/// Google.
 pub fn is_counted(rule: Rule) -> bool {
     rule.retry() != Retry::FreeWithOtherKey && rule != Rule::ConnectFailed
 }
 
-/// What projects of each billing are presumed to be allowed of one model.
+/// Limits of a model that projects inherit, per billing.
 #[derive(Debug, Clone, Default)]
 pub struct InheritedLimits([InheritedLimitsOfBilling; 3]);
 
-/// What was told to any project of one billing, and when that is put to the test again.
+/// The limits named for any project of one billing, and when they are probed again.
 #[derive(Debug, Clone, Default)]
 struct InheritedLimitsOfBilling {
     limits: QuotaLimits,
-    /// How many projects were told a limit since the last one that had more.
+    /// Number of projects with a named limit since the last contradiction.
     confirmations: u32,
     probe_at: Option<Timestamp>,
 }
@@ -346,11 +345,12 @@ impl InheritedLimits {
         &self.0[billing as usize].limits
     }
 
-    /// Google has named a limit to a project. Of different limits the largest is presumed: who has less is told so once,
-    /// while who has more would never be. Returns whether more is presumed than before.
+    /// Records a limit that Google named for a project. Of different limits the largest is inherited: a project with
+    /// less learns its own limit by one refusal, while a project with more would never learn it. Returns whether the
+    /// inherited limit has grown.
     ///
-    /// Nothing follows for projects with another billing, nor, where the billing is not known, from one's having nothing
-    /// at all: the next may well be of a tier that has more.
+    /// Projects with another billing are not affected; nor does a zero limit of a project with unknown billing count,
+    /// because another may have a higher tier.
     pub fn learn(
         &mut self,
         billing: Billing,
@@ -370,20 +370,20 @@ impl InheritedLimits {
         before.is_some_and(|before| before < inherited)
     }
 
-    /// Whether a project that is full by our count alone may be tried, to see whether it has more.
+    /// Whether a project that is full by our count alone may be probed for a higher limit.
     pub fn may_be_probed(&self, billing: Billing, now: Timestamp) -> bool {
         let known = &self.0[billing as usize];
         !known.limits.is_empty() && known.probe_at.is_none_or(|at| at <= now)
     }
 
-    /// One test is enough for a while.
+    /// Delays the next probe.
     pub fn probe_started(&mut self, billing: Billing, now: Timestamp) {
         let known = &mut self.0[billing as usize];
         known.probe_at = Some(now + wait_before_probe(known.confirmations));
     }
 
-    /// A project had more than was presumed: others may have more too. That nobody has anything is not presumed any more.
-    /// Returns whether that was presumed.
+    /// Records that a project exceeded the inherited limit: others may have more too. A zero limit is no longer
+    /// inherited. Returns whether it was.
     pub fn contradicted(&mut self, billing: Billing, measure: Measure) -> bool {
         let known = &mut self.0[billing as usize];
         known.confirmations = 0;
@@ -395,7 +395,7 @@ impl InheritedLimits {
         was_nothing
     }
 
-    /// Tests at times that a wrong clock told may come at once.
+    /// Allows probes at once: their times come from a clock set back since.
     pub fn clear_probe_times(&mut self) {
         for known in &mut self.0 {
             known.probe_at = None;
@@ -403,7 +403,7 @@ impl InheritedLimits {
     }
 }
 
-/// The billing that a violation tells of: the ids and metrics of quotas of the free tier say so, as seen in 429 answers of
+/// The billing that a violation implies: ids and metrics of free-tier quotas contain it, as seen in 429 answers of
 /// 2026.
 pub fn billing_of(violation: &Violation) -> Option<Billing> {
     let says = |id: &str, metric: &str| {
@@ -418,8 +418,8 @@ pub fn billing_of(violation: &Violation) -> Option<Billing> {
     }
 }
 
-/// At once, then a minute, doubling to about two hours: of a pool whose projects are all alike the tests cost next to
-/// nothing, and one that has more is found soon.
+/// None at first, then a minute, doubling to about two hours: probes cost little where all projects are alike, and find
+/// a project with a higher limit soon.
 fn wait_before_probe(confirmations: u32) -> Duration {
     match confirmations {
         0 => Duration::ZERO,
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_that_lasts_longest_keeps_requests_back() {
+    fn the_exhausted_limit_with_the_latest_end_decides() {
         let mut usage = QuotaUsage::default();
         let limits = limits(2, 1_000, 3);
         let mut full = Vec::new();
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_goes_where_there_is_room_for_all_of_it_or_where_nothing_is_used() {
+    fn a_batch_needs_room_for_all_of_it_or_no_usage_at_all() {
         let limits = limits(0, 0, 1_000);
         let texts = |requests| QuotaAmount {
             requests,
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_another_project_is_presumed_until_contradicted() {
+    fn a_limit_of_another_project_is_inherited_until_contradicted() {
         let mut quota = ModelQuota::default();
         let inherited = limits(0, 0, 2);
         let limit = |quota: &ModelQuota| quota.limits(&inherited, NOW).get(Measure::RequestsPerDay);
@@ -558,10 +558,10 @@ mod tests {
         assert_eq!(
             limit(&quota),
             Some(2),
-            "what is under way may yet be refused"
+            "requests in flight may still be refused"
         );
         quota.in_flight = 0;
-        assert_eq!(limit(&quota), None, "three went through");
+        assert_eq!(limit(&quota), None, "three succeeded");
         quota.learn(Measure::RequestsPerDay, ObservedLimit::Limit(3));
         assert_eq!(limit(&quota), Some(3));
         quota.learn(Measure::RequestsPerDay, ObservedLimit::Contradicted);
@@ -569,11 +569,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_presumed_is_tested_more_rarely_the_more_often_it_was_confirmed() {
+    fn an_inherited_limit_is_probed_more_rarely_with_each_confirmation() {
         let mut inherited = InheritedLimits::default();
         assert!(
             !inherited.may_be_probed(Billing::Free, NOW),
-            "there is nothing to test"
+            "there is no limit to probe"
         );
 
         let mut now = NOW;
@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn of_different_limits_the_largest_is_presumed() {
+    fn the_largest_of_different_limits_is_inherited() {
         let mut inherited = InheritedLimits::default();
         for limit in [20, 500, 20] {
             inherited.learn(Billing::Unknown, Measure::RequestsPerDay, limit, NOW);

@@ -2,9 +2,9 @@
 
 use std::ops::AddAssign;
 
-/// The tokens Google counted; `None` where it did not say.
+/// The tokens Google counted; `None` where it gave no number.
 ///
-/// `output` is what the client sees, without `thoughts`; `cached` is part of `prompt`; `tool` is not.
+/// `output` is the client's visible output, without `thoughts`; `cached` is part of `prompt`; `tool` is not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TokenUsage {
     pub prompt: Option<u64>,
@@ -13,24 +13,24 @@ pub struct TokenUsage {
     pub cached: Option<u64>,
     pub tool: Option<u64>,
     pub total: Option<u64>,
-    /// The part of `prompt` that was audio, which has a price of its own.
+    /// The audio part of `prompt`, which has its own price.
     pub prompt_audio: u64,
-    /// The part of `cached` that was audio.
+    /// The audio part of `cached`.
     pub cached_audio: u64,
-    /// The part of `prompt` that were images.
+    /// The image part of `prompt`.
     pub prompt_image: u64,
-    /// The part of `prompt` that was video.
+    /// The video part of `prompt`.
     pub prompt_video: u64,
-    /// The part of `output` that was audio.
+    /// The audio part of `output`.
     pub output_audio: u64,
-    /// The part of `output` that were images.
+    /// The image part of `output`.
     pub output_image: u64,
-    /// The part of `output` that was video.
+    /// The video part of `output`.
     pub output_video: u64,
 }
 
 impl TokenUsage {
-    /// All tokens: the total, or where Google gave none the sum of its parts.
+    /// All tokens: the total, or without one the sum of the parts.
     pub fn tokens(&self) -> u64 {
         let parts = [self.prompt, self.output, self.thoughts];
         let sum = parts.into_iter().flatten().fold(0, u64::saturating_add);
@@ -39,7 +39,7 @@ impl TokenUsage {
 }
 
 impl AddAssign for TokenUsage {
-    /// What was counted for both; what only one has is counted as far as it was said.
+    /// Adds both; a count that only one of them has is kept.
     fn add_assign(&mut self, other: Self) {
         let counts = [
             (&mut self.prompt, other.prompt),

@@ -1,13 +1,13 @@
-//! `MinuteWindow` and `DayWindow`: what was used in the last sixty seconds, and since midnight.
+//! `MinuteWindow` and `DayWindow`: usage in the last sixty seconds, and in Google's day.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// How long something counts.
+/// The length of the sliding minute.
 const SPAN_MS: i64 = 60_000;
-/// What comes within a tick is kept as one; so much longer than a minute it may count.
+/// Amounts within one tick are stored as one; they may count one tick longer than a minute.
 const TICK_MS: i64 = 1_000;
 
 /// A number of requests and of tokens.
@@ -17,7 +17,7 @@ pub struct QuotaAmount {
     pub tokens: u64,
 }
 
-/// What was used in the last minute, which slides.
+/// Usage in a sliding minute.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MinuteWindow {
     ticks: VecDeque<(i64, QuotaAmount)>,
@@ -25,19 +25,19 @@ pub struct MinuteWindow {
 }
 
 impl MinuteWindow {
-    /// Counts from `now` on.
+    /// Counts an amount from `now` on.
     pub fn add(&mut self, amount: QuotaAmount, now: Timestamp) {
         self.forget(now);
         let tick = now.as_millis().div_euclid(TICK_MS);
         match self.ticks.back_mut() {
-            // Another thread read the clock later and came first.
+            // Another thread read the clock later and counted first.
             Some((last, sum)) if *last >= tick => sum.add(amount),
             Some(_) | None => self.ticks.push_back((tick, amount)),
         }
         self.sum.add(amount);
     }
 
-    /// Takes back what was counted at `at`, if it still counts.
+    /// Subtracts an amount counted at `at`, if it still counts.
     pub fn take_back(&mut self, amount: QuotaAmount, at: Timestamp) {
         let tick = at.as_millis().div_euclid(TICK_MS);
         let counted = self.ticks.iter_mut().find(|(counted, _)| *counted == tick);
@@ -47,7 +47,7 @@ impl MinuteWindow {
         }
     }
 
-    /// What counts at `now`.
+    /// The usage at `now`.
     pub fn used(&self, now: Timestamp) -> QuotaAmount {
         let mut used = self.sum;
         for (_, gone) in self
@@ -60,7 +60,7 @@ impl MinuteWindow {
         used
     }
 
-    /// When no more than `most` of what `measure` reads will count; `now` when that is so already.
+    /// When the usage, as read by `measure`, falls to `most`; `now` when it already has.
     pub fn falls_to(
         &self,
         most: u64,
@@ -79,7 +79,7 @@ impl MinuteWindow {
         at
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds another window.
     pub fn merge(&mut self, other: Self) {
         self.sum.add(other.sum);
         self.ticks.extend(other.ticks);
@@ -88,12 +88,11 @@ impl MinuteWindow {
             .sort_unstable_by_key(|(tick, _)| *tick);
     }
 
-    /// Begins anew.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Where the clock was set back, what was counted just before must not count until it is that late again.
+    /// After the clock was set back, moves all amounts so that the last one counts at `now`.
     pub fn follow_clock_set_back(&mut self, now: Timestamp) {
         let tick = now.as_millis().div_euclid(TICK_MS);
         let last = self.ticks.back().map_or(tick, |(last, _)| *last);
@@ -116,7 +115,7 @@ impl MinuteWindow {
 }
 
 impl QuotaAmount {
-    /// Whether there is room for this where there is room for `other`.
+    /// Whether any window with room for `other` has room for this.
     pub fn fits_in(self, other: Self) -> bool {
         self.requests <= other.requests
             && self.tokens <= other.tokens
@@ -134,7 +133,7 @@ impl QuotaAmount {
     }
 }
 
-/// What was used in a day that ends at a known time.
+/// Usage in a day with a known end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DayWindow {
     ends: Option<Timestamp>,
@@ -142,7 +141,7 @@ pub struct DayWindow {
 }
 
 impl DayWindow {
-    /// Counts in the day that ends at `ends`; another day's count is dropped.
+    /// Counts an amount in the day that ends at `ends`; another day's usage is dropped.
     pub fn add(&mut self, amount: QuotaAmount, ends: Timestamp) {
         if self.ends != Some(ends) {
             *self = Self {
@@ -153,19 +152,19 @@ impl DayWindow {
         self.sum.add(amount);
     }
 
-    /// Takes back what was counted in the day that ends at `ends`.
+    /// Subtracts an amount counted in the day that ends at `ends`.
     pub fn take_back(&mut self, amount: QuotaAmount, ends: Timestamp) {
         if self.ends == Some(ends) {
             self.sum.subtract(amount);
         }
     }
 
-    /// What was counted in a later day than the one that ends at `ends` was counted in this one, by a clock that was wrong.
+    /// Moves usage of a later day, counted by a wrong clock, to the day that ends at `ends`.
     pub fn follow_clock_set_back(&mut self, ends: Timestamp) {
         self.ends = self.ends.map(|known| known.min(ends));
     }
 
-    /// Adds what was counted elsewhere; of two days the later stays.
+    /// Adds another window; of two days the later is kept.
     pub fn merge(&mut self, other: Self) {
         match other.ends {
             Some(ends) if other.ends >= self.ends => self.add(other.sum, ends),
@@ -173,7 +172,7 @@ impl DayWindow {
         }
     }
 
-    /// What counts at `now`.
+    /// The usage at `now`.
     pub fn used(&self, now: Timestamp) -> QuotaAmount {
         match self.ends {
             Some(ends) if now < ends => self.sum,
@@ -211,19 +210,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_counts_for_a_minute() {
+    fn usage_counts_for_a_minute() {
         let mut minute = MinuteWindow::default();
         minute.add(requests(2), at(0));
         minute.add(requests(3), at(30));
 
         let used = [0, 30, 59, 61, 89, 91].map(|second| minute.used(at(second)).requests);
 
-        // Nothing is known of what came after `now`.
+        // Amounts counted after `now` are unknown.
         assert_eq!(used, [5, 5, 5, 3, 3, 0]);
     }
 
     #[test]
-    fn what_is_taken_back_does_not_count() {
+    fn subtracted_usage_does_not_count() {
         let mut minute = MinuteWindow::default();
         minute.add(requests(2), at(0));
         minute.add(requests(3), at(30));
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_ends_and_another_begins_at_nothing() {
+    fn a_new_day_begins_without_usage() {
         let mut day = DayWindow::default();
         day.add(requests(4), at(100));
 
@@ -248,9 +247,9 @@ mod tests {
     }
 
     proptest! {
-        /// Never less than what came within the last minute, never more than within a minute and a tick.
+        /// Never less than the usage within a minute, never more than within a minute and a tick.
         #[test]
-        fn a_minute_counts_what_a_list_of_all_would(
+        fn a_minute_counts_like_a_complete_list(
             steps in prop::collection::vec((0..20_000_u64, 1..5_u64), 1..100),
             most in 0..20_u64,
         ) {

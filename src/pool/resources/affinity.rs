@@ -6,20 +6,20 @@ use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::selection::LeaseObstacle;
 use crate::pool::keys::upstream_key::ProjectId;
 
-/// The project in which each client's things are made, so that they can be used together.
+/// The preferred project of each client.
 ///
-/// In memory: what a client has made tells it again, see [`ClientAffinity::Unknown`].
+/// In memory only: after a restart it is derived from the client's newest resource, see [`ClientAffinity::Unknown`].
 #[derive(Debug, Default)]
 pub struct ProjectAffinity(HashMap<ClientKeyId, ClientAffinity>);
 
-/// Where a client's things are made.
+/// A client's preferred project.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ClientAffinity {
-    /// Nobody has looked yet what it has made: whoever must know looks where its newest thing is.
+    /// Not loaded yet: the caller must read the project of the client's newest resource.
     #[default]
     Unknown,
     None,
-    /// Its first thing is being made there.
+    /// The client's first resource is being created there.
     Claimed(ProjectId),
     Project(ProjectId),
 }
@@ -39,7 +39,7 @@ impl ProjectAffinity {
         self.0.get(&client).copied().unwrap_or_default()
     }
 
-    /// Takes over where a client's newest thing is, unless its home became known meanwhile.
+    /// Sets the project of the client's newest resource, unless the affinity became known meanwhile.
     pub fn set_from_newest(&mut self, client: ClientKeyId, newest: Option<ProjectId>) {
         let affinity = self.0.entry(client).or_default();
         if *affinity == ClientAffinity::Unknown {
@@ -47,7 +47,7 @@ impl ProjectAffinity {
         }
     }
 
-    /// Notes that something was made for a client in a project, which becomes its home if it has none.
+    /// Records that a resource was created for a client in a project, which becomes its preferred one if it has none.
     pub fn record_created(&mut self, client: ClientKeyId, project_id: ProjectId) {
         let affinity = self.0.entry(client).or_default();
         match affinity {
@@ -58,8 +58,8 @@ impl ProjectAffinity {
         }
     }
 
-    /// Notes that a client's first thing is about to be made in a project, so that what it makes at the same time comes
-    /// there too. Returns where that is: another request may have been first.
+    /// Claims a project for the client's first resource, so that simultaneous ones are created there too. Returns the
+    /// preferred project: another request may have claimed first.
     pub fn claim(&mut self, client: ClientKeyId, project_id: ProjectId) -> ProjectId {
         let affinity = self.0.entry(client).or_default();
         affinity.project().unwrap_or_else(|| {
@@ -68,7 +68,7 @@ impl ProjectAffinity {
         })
     }
 
-    /// Notes why a project could not serve a client. One that will soon be well stays its home.
+    /// Records why a project could not serve a client. A project that is ready again soon stays preferred.
     pub fn record_obstacle(
         &mut self,
         client: ClientKeyId,
@@ -90,7 +90,7 @@ impl ProjectAffinity {
             LeaseObstacle::CoolingDown {
                 for_the_day: true, ..
             } => *affinity = ClientAffinity::None,
-            // It may have turned out to be another project, with all that was made in it.
+            // The key may have moved to another project, with all its resources.
             LeaseObstacle::NoKeys
             | LeaseObstacle::NoUsableKey
             | LeaseObstacle::ProjectWithoutKeys => *affinity = ClientAffinity::Unknown,
@@ -108,7 +108,7 @@ mod tests {
     const HOME: ProjectId = ProjectId(9);
 
     #[test]
-    fn a_home_is_where_the_newest_thing_is_or_the_next_is_made() {
+    fn the_preferred_project_has_the_newest_resource_or_gets_the_next() {
         let (mut affinity, project) = (ProjectAffinity::default(), ProjectId);
         assert_eq!(affinity.of(ME), ClientAffinity::Unknown);
 
@@ -123,25 +123,25 @@ mod tests {
     }
 
     #[test]
-    fn things_made_at_the_same_time_come_to_one_project() {
+    fn simultaneous_resources_are_created_in_one_project() {
         let mut affinity = ProjectAffinity::default();
         affinity.set_from_newest(ME, None);
 
         assert_eq!(affinity.claim(ME, ProjectId(1)), ProjectId(1));
         assert_eq!(affinity.claim(ME, ProjectId(2)), ProjectId(1));
         assert_eq!(affinity.claim(OTHER, ProjectId(2)), ProjectId(2));
-        // The first was made elsewhere after all.
+        // The first was created in another project after all.
         affinity.record_created(ME, ProjectId(3));
         assert_eq!(affinity.of(ME), ClientAffinity::Project(ProjectId(3)));
         affinity.record_created(ME, ProjectId(1));
         assert_eq!(affinity.claim(ME, ProjectId(2)), ProjectId(3));
-        // What is only claimed is given up like any other.
+        // A claimed project is given up like any other.
         affinity.record_obstacle(OTHER, ProjectId(2), LeaseObstacle::NoUsableKey);
         assert_eq!(affinity.of(OTHER), ClientAffinity::Unknown);
     }
 
     #[test]
-    fn a_home_stays_while_it_will_soon_be_well() {
+    fn a_project_stays_preferred_while_it_is_ready_again_soon() {
         let until = Timestamp::from_millis(1_764_000_000_000);
         let cooling_down = |for_the_day| LeaseObstacle::CoolingDown { until, for_the_day };
         let established = ClientAffinity::Project(HOME);

@@ -1,33 +1,33 @@
-//! `RecentResources`: what was made a moment ago, known before its row is, and afterwards without a query.
+//! `RecentResources`: the latest created resources, known before their rows are written and without a query.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 
-/// So many are kept of each; of older ones the rows tell.
+/// Maximum number of names of each kind; older ones are read from their rows.
 const MAX_NAMES: usize = 10_000;
 
-/// The latest things that answers have told of, by name.
+/// The latest resources reported by answers, by name.
 #[derive(Debug, Default)]
 pub struct RecentResources {
     created: Latest<RecentResource>,
-    /// Long work whose use is in the row of a request.
+    /// Long operations whose usage is stored in a request's row.
     counted: Latest<()>,
 }
 
-/// With which key something was made, and for whom.
+/// The key's project and the client of a created resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecentResource {
     pub upstream_key_id: UpstreamKeyId,
     pub maker: Option<ClientKeyId>,
 }
 
-/// What was put in last, by name.
+/// The latest entries, by name.
 #[derive(Debug)]
 struct Latest<T> {
     by_name: HashMap<String, T>,
-    /// The oldest first.
+    /// Oldest first.
     order: VecDeque<String>,
 }
 
@@ -41,7 +41,7 @@ impl<T> Default for Latest<T> {
 }
 
 impl<T> Latest<T> {
-    /// Puts in what is not there yet. Returns whether that was so.
+    /// Adds an entry unless it is present. Returns whether it was added.
     fn add(&mut self, name: &str, value: T) -> bool {
         if self.by_name.contains_key(name) {
             return false;
@@ -62,8 +62,8 @@ impl RecentResources {
         self.created.by_name.get(name).copied()
     }
 
-    /// Notes that something was made. What is here already stays as it is, as its row does: clients choose some names, and
-    /// nobody shall move what is another's.
+    /// Records a created resource. A known name keeps its resource, as its row does: clients choose some names, and
+    /// none may take over another client's resource.
     pub fn record_created(&mut self, name: &str, resource: RecentResource) {
         self.created.add(name, resource);
     }
@@ -72,12 +72,12 @@ impl RecentResources {
         self.counted.by_name.contains_key(name)
     }
 
-    /// Notes that what long work used goes into a row. Returns whether that is the first time.
+    /// Marks the usage of a long operation as stored in a row. Returns whether this is the first time.
     pub fn mark_counted(&mut self, name: &str) -> bool {
         self.counted.add(name, ())
     }
 
-    /// Notes that something was deleted, with all that was within it.
+    /// Removes a deleted resource and all that it contains.
     pub fn remove(&mut self, name: &str) {
         let is_within = |other: &str| {
             let rest = other.strip_prefix(name);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_again_stays_whose_and_where_it_is() {
+    fn a_resource_recorded_twice_keeps_its_client_and_project() {
         let mut resources = RecentResources::default();
         resources.record_created("files/a", resource(1, 1));
         resources.record_created("files/a", resource(2, 2));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn long_work_is_counted_once() {
+    fn a_long_operation_is_counted_once() {
         let mut resources = RecentResources::default();
         assert!(!resources.is_counted("batches/a"));
         assert!(resources.mark_counted("batches/a"));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_takes_along_what_is_within_it() {
+    fn a_deleted_resource_is_removed_with_its_contents() {
         let mut resources = RecentResources::default();
         for name in ["stores/a", "stores/a/documents/b", "stores/ab"] {
             resources.record_created(name, resource(1, 1));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_stay() {
+    fn only_the_latest_are_kept() {
         let mut resources = RecentResources::default();
         for number in 0..=MAX_NAMES {
             resources.record_created(&format!("files/{number}"), resource(1, 1));

@@ -1,54 +1,55 @@
-//! Whose things a request names, and so which project may serve it.
+//! Which project may serve a request, because of the resources it names and their owners.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::ProjectId;
 
-/// What is known of something that Google keeps for one project: a file, a cache, a batch, an interaction.
+/// A resource that Google keeps in one project: a file, cache, batch or interaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownResource {
     pub name: String,
     pub project_id: ProjectId,
-    /// `None`: nobody we know made it.
+    /// `None`: unknown owner.
     pub maker: Option<ClientKeyId>,
-    /// Whether what it used is in the row of a request already.
+    /// Whether its usage is already in a request's row.
     pub is_counted: bool,
 }
 
-/// Who asks for what is named.
+/// The client of a request that names resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestingClient {
     pub client: ClientKeyId,
-    /// Where its new things are made; `None`: it has made nothing yet.
+    /// The project of its new resources; `None`: it has created none yet.
     pub preferred_project: Option<ProjectId>,
-    /// Whether it may use only what it has made itself.
+    /// Whether it may use only its own resources.
     pub is_isolated: bool,
 }
 
-/// Where a request may go because of what it names or makes.
+/// Which project may serve a request, because of the resources it names or creates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement<'a> {
-    /// To any project.
+    /// Any project.
     Anywhere,
-    /// To this project alone, because of what is named so: there it is, or nowhere that the client may look.
+    /// This project only, because of the named resource: no other project that the client may use can have it.
     Required {
         project_id: ProjectId,
         name: &'a str,
     },
-    /// To this project if it can serve, else to any.
+    /// This project if it can serve, else any.
     Preferred(ProjectId),
-    /// Nowhere: no project has all that is named. What each has stands together.
+    /// None: no project has all named resources. They are grouped by project.
     DifferentProjects(Vec<Vec<&'a str>>),
-    /// Nowhere: for this client nothing of this name exists.
+    /// None: the resource does not exist for this client.
     NotFound(&'a str),
 }
 
-/// Where a request may go that names these things, of which so much is known, in any order; and that may make one.
+/// Determines the project for a request from the known ones of its named resources, in any order, and from whether it
+/// may create one.
 ///
-/// What another client made is not found, before anything is said about projects. A name that nobody knows was made before
-/// its maker came here, or under another server: it can only be with what else is named, or in the client's home, or, for
-/// who is not isolated, anywhere.
+/// A resource of another client is not found, before projects are considered. An unknown resource was created before
+/// its owner used this server, or through another server: it can only be in the project of the other named resources,
+/// or in the client's preferred project, or, for a client without isolation, anywhere.
 pub fn place<'a>(
     names: &[&'a str],
     known: &[KnownResource],
@@ -116,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Two of mine in one project and one in another; one of another client, one of nobody.
+    /// Two of my resources in one project and one in another; one of another client, one of unknown owner.
     fn all_known() -> Vec<KnownResource> {
         vec![
             known("files/a", 1, Some(ME)),
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_decides_where_a_request_goes() {
+    fn named_resources_determine_the_project() {
         use Placement::{Anywhere, DifferentProjects, NotFound, Preferred};
         let same = |placement: Placement<'static>| std::array::from_fn(|_| placement.clone());
         let hidden =
@@ -154,7 +155,7 @@ mod tests {
             Preferred(HOME),
             Anywhere,
         ];
-        // What is named; where it goes isolated with a home and without, then the same not isolated.
+        // Named resources; the placement isolated with a preferred project and without, then the same not isolated.
         let cases: &[(&[&str], [Placement; 4])] = &[
             (&[], same(Anywhere)),
             (&["files/a"], same(only(1, "files/a"))),
@@ -184,7 +185,7 @@ mod tests {
                 &["files/new", "files/theirs"],
                 hidden("files/theirs", only(1, "files/theirs")),
             ),
-            // That it is in another project is not told either.
+            // The message does not reveal that it is in another project.
             (
                 &["files/c", "files/theirs"],
                 hidden(
@@ -205,7 +206,7 @@ mod tests {
                 let found = place(names, &known, client, false);
                 assert_eq!(found, *expected, "{names:?} by {client:?}");
                 if !names.is_empty() {
-                    // What it makes besides goes where that is.
+                    // A created resource is placed in the same project.
                     assert_eq!(place(names, &known, client, true), found, "{names:?}");
                 }
             }
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_something_and_names_nothing_goes_home_first() {
+    fn a_request_that_creates_a_resource_prefers_the_clients_project() {
         for is_isolated in [true, false] {
             let with_preference = place(&[], &[], client(Some(HOME), is_isolated), true);
             assert_eq!(with_preference, Placement::Preferred(HOME));
@@ -223,7 +224,7 @@ mod tests {
     }
 
     proptest! {
-        /// However names come, an isolated client reaches only its own things, and its home.
+        /// With names in any order, an isolated client reaches only its own resources and its preferred project.
         #[test]
         fn an_isolated_client_reaches_nothing_of_others(
             picks in prop::collection::vec(0..7_usize, 1..6),

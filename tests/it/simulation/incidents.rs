@@ -1,4 +1,4 @@
-//! A month of a pool's life, with everything that goes wrong in one: nobody who is healthy is left out at its end.
+//! A simulated month with every kind of incident: at its end every key of a healthy project is usable.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -25,7 +25,7 @@ const MODELS: [&str; 3] = [
     "gemini-3.1-flash-lite",
 ];
 
-/// What is wrong in the world, and until when.
+/// The incidents in progress, and their ends.
 struct Incidents {
     random: StdRng,
     revoked: HashMap<UpstreamKeyId, Timestamp>,
@@ -33,12 +33,12 @@ struct Incidents {
     suspended: HashMap<ProjectId, (Rule, Timestamp)>,
     overloaded: HashMap<&'static str, Timestamp>,
     throttled_until: Timestamp,
-    /// How often each rule was met.
+    /// Number of verdicts by rule.
     rule_counts: BTreeMap<&'static str, u64>,
 }
 
 impl Incidents {
-    /// Lets something go wrong now and then.
+    /// Starts an incident at random times.
     fn start_incident(&mut self, projects: &HashMap<UpstreamKeyId, ProjectId>, now: Timestamp) {
         let for_hours = |random: &mut StdRng, most: u64| {
             now + Duration::from_mins(random.random_range(10..most * 60))
@@ -67,7 +67,7 @@ impl Incidents {
         }
     }
 
-    /// What Google says to a request with this key, or to a check of it.
+    /// Google's answer to a request or a check with this key.
     fn answer(
         &mut self,
         key: UpstreamKeyId,
@@ -144,7 +144,7 @@ fn verdict(rule: Rule) -> Verdict {
     }
 }
 
-/// Every state has an end, a next check, a request that ends it, or is for a hand.
+/// Every state has an end, a next check or a request that ends it, or requires the admin.
 fn assert_has_an_end(condition: &KeyCondition) {
     match condition.state {
         KeyState::CoolingDown => assert!(condition.until.is_some(), "{condition:?}"),
@@ -200,7 +200,7 @@ fn request(
     let mut tried = TriedKeys::default();
     for _ in 0..4 {
         let leased = keys.lease(&lease_request, &tried, now).ok()?;
-        // Now and then the client hangs up before anything is known.
+        // Sometimes the client disconnects before the answer.
         if incidents.random.random_range(0..100) == 0 {
             keys.release(&leased);
             return None;
@@ -224,7 +224,7 @@ fn request(
 }
 
 #[test]
-fn after_a_month_no_key_of_a_healthy_project_is_out() {
+fn after_a_month_every_key_of_a_healthy_project_is_usable() {
     let mut keys = KeyRegistry::default();
     let mut projects = HashMap::new();
     for number in 1..=KEYS {
@@ -260,7 +260,7 @@ fn after_a_month_no_key_of_a_healthy_project_is_out() {
         run_due_checks(&mut keys, &mut incidents, now);
         served += u64::from(request(&mut keys, &mut incidents, now).is_some());
     }
-    // Everything is mended, and checks come daily at the slowest.
+    // Every incident is over; the slowest checks run daily.
     incidents.revoked.clear();
     incidents.suspended.clear();
     incidents.overloaded.clear();

@@ -25,7 +25,7 @@ use simulator::{ModelLoad, Simulator, WrittenRow, key, model_load, start};
 
 const PROJECTS: u64 = 200;
 
-/// More of the scarce models than the quotas allow, and some of what no project of the free tier has.
+/// More requests than the quotas allow for the scarce models, and some for models that no free-tier project has.
 const MODEL_LOADS: [ModelLoad; 6] = [
     model_load("gemini-2.5-flash", 6_000, 2_000, 0, 20),
     model_load("gemini-3.5-flash", 5_000, 8_000, 0, 20),
@@ -39,7 +39,7 @@ fn assert_good(simulator: &Simulator) {
     let figures = &simulator.figures;
     assert_eq!(
         figures.calls_during_cooldown, 0,
-        "calls to what was known to rest"
+        "calls during a known cooldown"
     );
     let refused = simulator.refused_share();
     let throughput = simulator.throughput(PROJECTS);
@@ -56,7 +56,7 @@ fn assert_good(simulator: &Simulator) {
     }
 }
 
-/// Runs three days, with what is done each hour, and looks at the pool a minute after each midnight.
+/// Runs three days, calls a function each hour, and checks the pool a minute after each midnight.
 async fn three_days(simulator: &mut Simulator, mut each_hour: impl AsyncFnMut(&mut Simulator)) {
     for _ in 0..3 {
         let midnight = end_of_google_day(simulator.now);
@@ -85,7 +85,7 @@ async fn three_days(simulator: &mut Simulator, mut each_hour: impl AsyncFnMut(&m
 }
 
 #[tokio::test]
-async fn three_days_of_traffic_use_the_quotas_up_and_hardly_meet_a_refusal() {
+async fn three_days_of_traffic_use_up_the_quotas_with_hardly_a_refusal() {
     let mut keys = KeyRegistry::default();
     for number in 1..=i64::try_from(PROJECTS).unwrap() {
         keys.put(key(number), number, start());
@@ -98,7 +98,7 @@ async fn three_days_of_traffic_use_the_quotas_up_and_hardly_meet_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_restart_every_hour_forgets_nothing_that_matters() {
+async fn hourly_restarts_lose_no_important_state() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("pool.db").display());
     let db = Db::open(&url).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_restart_every_hour_forgets_nothing_that_matters() {
     assert_good(&simulator);
 }
 
-/// The same keys as rows: each gets a project of its own, and both have its number.
+/// The same keys as rows: the database gives each a project, and both ids equal the key's number.
 async fn add_keys(db: &Db) {
     let mut tx = db.begin().await.unwrap();
     let hash_key = installation::hash_key(&mut tx).await.unwrap();
@@ -132,7 +132,7 @@ async fn add_keys(db: &Db) {
     tx.commit().await.unwrap();
 }
 
-/// What a server knows that starts at `now`.
+/// The registry of a server that starts at `now`.
 async fn load(db: &Db, url: &str, now: Timestamp) -> KeyRegistry {
     let config = Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -151,7 +151,7 @@ async fn load(db: &Db, url: &str, now: Timestamp) -> KeyRegistry {
     std::mem::take(&mut *app.keys.lock())
 }
 
-/// Writes down what a server would have written, in its order.
+/// Writes the rows of a server, in its order.
 async fn write(db: &Db, written: Vec<WrittenRow>) {
     let (recorder, writer) = Recorder::new(db.clone());
     for written in written {

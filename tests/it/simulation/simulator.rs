@@ -1,4 +1,4 @@
-//! `Simulator`: days of traffic in seconds: the rules of lending against Google's quotas, on a clock that is moved by hand.
+//! `Simulator`: days of traffic in seconds: the pool's rules against Google's quotas, with a simulated clock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -27,20 +27,20 @@ use rand::{RngExt, SeedableRng};
 
 /// How long a request waits for a key.
 const MAX_WAIT: Duration = Duration::from_secs(10);
-/// How many keys it may be tried with.
+/// Maximum number of attempts per request.
 const MOST_ATTEMPTS: usize = 32;
 
-/// What is asked of one model, all day.
+/// The requests for one model in a day.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelLoad {
     pub model: &'static str,
     /// Requests a day.
     pub per_day: u32,
-    /// How many input tokens a request has on average; a few have many more.
+    /// Average number of input tokens per request; a few requests have many more.
     pub tokens: u64,
-    /// How many texts a batch of embeddings has at most; 0: it is no embedding.
+    /// Maximum number of texts per batch of embeddings; 0: no embeddings.
     pub texts: u64,
-    /// What a project may use in a day, in requests or texts.
+    /// A project's daily quota, in requests or texts.
     pub quota: u64,
 }
 
@@ -49,19 +49,19 @@ pub struct Simulator {
     pub keys: KeyRegistry,
     pub now: Timestamp,
     pub figures: Figures,
-    /// What a server would have written down since it was last taken.
+    /// The rows that a server would have written since the last take.
     pub written: Vec<WrittenRow>,
     google: QuotaService,
     model_loads: Vec<ModelLoad>,
     events: BinaryHeap<Reverse<SimulatorEvent>>,
     running: HashMap<u64, SimulatedRequest>,
-    /// Until when a project rests for a model, as it was written down.
+    /// The cooldowns written so far, by project and model.
     cooling_down: HashMap<(ProjectId, String), Timestamp>,
     random: StdRng,
     last: u64,
 }
 
-/// What would be a row or a change of the database.
+/// A row or a change that a server would write.
 pub enum WrittenRow {
     Row(Box<NewRequestLog>),
     Change(StateChange),
@@ -72,7 +72,7 @@ pub enum WrittenRow {
 pub struct Figures {
     pub calls: u64,
     pub refusals: u64,
-    /// Calls to what was known to rest; there must be none.
+    /// Calls during a known cooldown; there must be none.
     pub calls_during_cooldown: u64,
     /// Requests (or texts) served, by Google's day and model.
     pub served: BTreeMap<(Timestamp, &'static str), u64>,
@@ -80,7 +80,7 @@ pub struct Figures {
     pub refused_by: BTreeMap<(&'static str, &'static str), u64>,
 }
 
-/// Google, as far as its quotas go.
+/// Google's quotas.
 struct QuotaService {
     quotas: QuotaCounters,
     free: ProjectQuota,
@@ -95,9 +95,9 @@ struct SimulatorEvent {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum EventKind {
-    /// A client asks, and will ask again.
+    /// A client sends a request, and schedules the next.
     Arrival(usize),
-    /// A request looks for a key.
+    /// A request selects a key.
     KeySelection(u64),
     AttemptEnd(u64),
 }
@@ -138,7 +138,7 @@ impl Simulator {
         simulator
     }
 
-    /// Lets everything happen that happens before `until`.
+    /// Processes all events before `until`.
     pub fn run_until(&mut self, until: Timestamp) {
         while let Some(Reverse(event)) = self.events.peek() {
             if event.at >= until {
@@ -160,7 +160,7 @@ impl Simulator {
         self.now = until;
     }
 
-    /// So many more requests for each model, now.
+    /// Adds so many requests for each model now.
     pub fn burst(&mut self, requests: u32) {
         for model_load in 0..self.model_loads.len() {
             for _ in 0..requests {
@@ -169,7 +169,7 @@ impl Simulator {
         }
     }
 
-    /// Ends what runs, well or badly, so that the pool can be stopped.
+    /// Ends all running requests, with success or failure, so that the pool can be stopped.
     pub fn end_running_requests(&mut self) {
         let mut running: Vec<_> = self.running.keys().copied().collect();
         running.sort_unstable();
@@ -192,7 +192,7 @@ impl Simulator {
         share(self.figures.refusals, self.figures.calls)
     }
 
-    /// What was served of what was asked and of what the quotas of `projects` allow, by day and model.
+    /// Served requests relative to the demand and to the quotas of `projects`, by day and model.
     pub fn throughput(&self, projects: u64) -> Vec<(Timestamp, &'static str, f64)> {
         let allowed = self
             .figures
@@ -217,7 +217,7 @@ impl Simulator {
 
     fn schedule_arrival(&mut self, model_load: usize) {
         let mean_ms = 86_400_000.0 / f64::from(self.model_loads[model_load].per_day);
-        // Requests come by chance, independently of each other.
+        // Requests arrive at random, independently of each other.
         let wait = -mean_ms * (1.0 - self.random.random::<f64>()).ln();
         let at = self.now + Duration::from_secs_f64(wait / 1_000.0);
         self.schedule(at, EventKind::Arrival(model_load));
@@ -257,7 +257,7 @@ impl Simulator {
         self.last += 1;
         let request = SimulatedRequest {
             model_load,
-            // What the bytes of a body tell is right to a quarter.
+            // The estimate from a body's bytes is accurate to a quarter.
             amount: QuotaAmount {
                 requests,
                 tokens: (tokens * 5 / 4).min(16_384),
@@ -291,7 +291,7 @@ impl Simulator {
             Err(obstacle) => {
                 let last = request.arrived + MAX_WAIT;
                 let again = match obstacle {
-                    // A bell would ring; here it is looked for again.
+                    // The simulator polls instead of waiting for a release.
                     LeaseObstacle::Busy => Some(self.now + Duration::from_millis(200)),
                     other => other.until(self.now),
                 };
@@ -398,7 +398,7 @@ impl Simulator {
         }
     }
 
-    /// The request has come to its end, with an answer or without.
+    /// A request has ended, with an answer or without.
     fn finish_request(&mut self, number: u64) {
         let Some(request) = self.running.remove(&number) else {
             return;
@@ -446,7 +446,7 @@ impl QuotaService {
     }
 }
 
-/// A demand, in the order of its fields.
+/// A model load, with its fields in order.
 pub const fn model_load(
     model: &'static str,
     per_day: u32,
@@ -463,7 +463,7 @@ pub const fn model_load(
     }
 }
 
-/// The key with this number, alone in the project with the same.
+/// The key with this number, in a project of the same number.
 pub fn key(number: i64) -> UpstreamKey {
     UpstreamKey {
         id: UpstreamKeyId(number),
@@ -484,7 +484,7 @@ pub fn key(number: i64) -> UpstreamKey {
     }
 }
 
-/// Three days of Google's, the last of which has 25 hours.
+/// The first of three of Google's days, the last of which has 25 hours.
 pub fn start() -> Timestamp {
     "2026-10-30T07:00:00Z".parse().unwrap()
 }

@@ -36,7 +36,7 @@ fn admit(
     admitted.inspect_err(|_| admission.release(ID, None, false))
 }
 
-/// A request from beginning to end, sent to Google.
+/// A complete request that is sent to Google.
 fn spend(
     admission: &SharedAdmission,
     limits: ClientLimits,
@@ -75,7 +75,7 @@ fn a_key_without_limits_is_not_counted() {
 }
 
 #[test]
-fn what_is_used_of_a_limit_can_be_looked_at_without_using_it() {
+fn reading_the_usage_of_a_limit_does_not_change_it() {
     let admission = SharedAdmission::default();
     let limits = ClientLimits {
         requests_per_day: Some(5),
@@ -95,7 +95,7 @@ fn what_is_used_of_a_limit_can_be_looked_at_without_using_it() {
 }
 
 #[test]
-fn requests_of_a_minute_slide_and_refused_ones_do_not_count() {
+fn the_minute_of_requests_slides_and_refused_ones_do_not_count() {
     let limits = ClientLimits {
         requests_per_minute: Some(2),
         ..ClientLimits::default()
@@ -121,7 +121,7 @@ fn requests_of_a_minute_slide_and_refused_ones_do_not_count() {
 }
 
 #[test]
-fn a_request_that_never_went_to_google_gives_its_count_back() {
+fn a_request_not_sent_to_google_is_subtracted() {
     let limits = ClientLimits {
         requests_per_minute: Some(1),
         requests_per_day: Some(1),
@@ -138,7 +138,7 @@ fn a_request_that_never_went_to_google_gives_its_count_back() {
 }
 
 #[test]
-fn a_request_given_back_tomorrow_takes_nothing_from_tomorrow() {
+fn a_request_subtracted_tomorrow_does_not_change_tomorrows_count() {
     let limits = ClientLimits {
         requests_per_day: Some(1),
         ..ClientLimits::default()
@@ -157,7 +157,7 @@ fn a_request_given_back_tomorrow_takes_nothing_from_tomorrow() {
 }
 
 #[test]
-fn concurrency_holds_until_the_permit_is_dropped() {
+fn a_slot_is_held_until_the_permit_is_dropped() {
     let limits = ClientLimits {
         concurrency: Some(2),
         ..ClientLimits::default()
@@ -176,7 +176,7 @@ fn concurrency_holds_until_the_permit_is_dropped() {
 }
 
 #[test]
-fn tokens_pass_the_limit_by_what_is_under_way() {
+fn tokens_exceed_the_limit_by_the_requests_in_flight() {
     let limits = ClientLimits {
         tokens_per_minute: Some(100),
         tokens_per_day: Some(250),
@@ -197,7 +197,7 @@ fn tokens_pass_the_limit_by_what_is_under_way() {
         (denied.limit, denied.used),
         (ClientLimit::TokensPerMinute, 149)
     );
-    // Without the first second's tokens there is room.
+    // The first second's tokens no longer count.
     assert_eq!(denied.retry_after, Duration::from_mins(1));
 
     third.settle(tokens(200), at(3_000));
@@ -209,7 +209,7 @@ fn tokens_pass_the_limit_by_what_is_under_way() {
 }
 
 #[test]
-fn the_limit_with_the_longest_wait_is_told() {
+fn the_limit_with_the_longest_wait_is_reported() {
     let limits = ClientLimits {
         requests_per_minute: Some(1),
         requests_per_day: Some(1),
@@ -238,7 +238,7 @@ fn the_limit_with_the_longest_wait_is_told() {
 }
 
 #[test]
-fn days_and_months_end_where_the_zone_says() {
+fn days_and_months_end_in_the_configured_zone() {
     let limits = ClientLimits {
         requests_per_day: Some(1),
         ..ClientLimits::default()
@@ -283,7 +283,7 @@ fn days_and_months_end_where_the_zone_says() {
 }
 
 #[test]
-fn the_past_is_read_once_for_each_limit_and_again_for_another_zone() {
+fn usage_is_restored_once_for_each_limit_and_again_for_another_zone() {
     let (other, per_minute) = (
         ClientKeyId(2),
         ClientLimits {
@@ -319,7 +319,7 @@ fn the_past_is_read_once_for_each_limit_and_again_for_another_zone() {
     let taipei = TimeZone::get("Asia/Taipei").unwrap();
     assert_eq!(unknown(&mut admission, &taipei, &per_day), [(ID, per_day)]);
 
-    // Eight in the log, one under way.
+    // Eight in the log, one in flight.
     admission.restore(
         ID,
         per_day,
@@ -342,7 +342,7 @@ fn the_past_is_read_once_for_each_limit_and_again_for_another_zone() {
 }
 
 #[test]
-fn a_limit_that_was_lifted_while_a_request_ran_has_its_past_read_again() {
+fn a_limit_removed_during_a_request_is_restored_again() {
     let per_day = ClientLimits {
         requests_per_day: Some(10),
         ..ClientLimits::default()
@@ -355,13 +355,13 @@ fn a_limit_that_was_lifted_while_a_request_ran_has_its_past_read_again() {
 
     admission.set_limits(&TimeZone::UTC, [(ID, &none)]);
 
-    // What was asked without a limit is in the log alone.
+    // A request without a limit is only in the log.
     let unknown = admission.set_limits(&TimeZone::UTC, [(ID, &per_day)]);
     assert_eq!(unknown, [(ID, per_day)]);
 }
 
 #[test]
-fn another_limit_takes_nothing_from_what_was_counted_for_the_first() {
+fn another_limit_keeps_the_count_of_the_first() {
     let per_day = ClientLimits {
         requests_per_day: Some(10),
         ..ClientLimits::default()
@@ -378,7 +378,7 @@ fn another_limit_takes_nothing_from_what_was_counted_for_the_first() {
         admission.release(ID, Some(at(0)), true);
     }
 
-    // Three of the rows are still on their way to the log.
+    // Three of the rows are not yet in the log.
     let past = LoggedUsage {
         requests_of_the_day: Some(7),
         tokens_of_the_day: Some(70),
@@ -395,7 +395,7 @@ fn another_limit_takes_nothing_from_what_was_counted_for_the_first() {
 }
 
 #[test]
-fn what_many_threads_ask_at_once_is_admitted_exactly_as_often_as_the_limits_say() {
+fn parallel_requests_are_admitted_exactly_up_to_the_limits() {
     let limits = ClientLimits {
         requests_per_minute: Some(100),
         concurrency: Some(150),
@@ -409,8 +409,8 @@ fn what_many_threads_ask_at_once_is_admitted_exactly_as_often_as_the_limits_say(
 
     let permits: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-        let asked = threads.into_iter().map(|thread| thread.join().unwrap());
-        asked.flatten().collect()
+        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+        answers.flatten().collect()
     });
 
     assert_eq!(permits.len(), 100);
@@ -421,7 +421,7 @@ fn what_many_threads_ask_at_once_is_admitted_exactly_as_often_as_the_limits_say(
 
 proptest! {
     #[test]
-    fn no_limit_is_passed_and_every_wait_is_true(
+    fn no_limit_is_exceeded_and_every_wait_is_correct(
         (per_minute, per_day, at_once) in (1..6_u64, 3..20_u64, 1..4_u64),
         steps in prop::collection::vec((0..40_000_i64, 0..3_u8, any::<bool>()), 1..150),
     ) {
@@ -432,7 +432,7 @@ proptest! {
             ..ClientLimits::default()
         };
         let mut admission = Admission::default();
-        // What counts, and what runs.
+        // Counted requests, and running ones.
         let (mut sent, mut running): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
         let mut now = 0;
         for (gap, act, was_sent) in steps {

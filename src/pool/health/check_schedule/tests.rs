@@ -66,7 +66,7 @@ fn condition(keys: &KeyRegistry, id: i64) -> KeyCondition {
 }
 
 #[test]
-fn keys_are_looked_at_when_it_is_time_and_only_if_a_look_can_help() {
+fn keys_are_checked_when_due_and_only_if_a_check_can_help() {
     let at = START + 10 * MINUTE;
     let leaked = UpstreamKey {
         condition: KeyCondition {
@@ -104,7 +104,7 @@ fn keys_are_looked_at_when_it_is_time_and_only_if_a_look_can_help() {
 }
 
 #[test]
-fn a_key_that_passes_comes_on_trial_and_slower_when_it_fails_again() {
+fn an_accepted_key_is_on_trial_and_checked_more_slowly_when_it_fails_again() {
     let mut now = START + 10 * MINUTE;
     let mut keys = pool([invalid(1, 1, now)]);
     let evidence = condition(&keys, 1).rule;
@@ -112,10 +112,10 @@ fn a_key_that_passes_comes_on_trial_and_slower_when_it_fails_again() {
     for wait in [HOUR, 6 * HOUR, 24 * HOUR, 24 * HOUR] {
         assert_eq!(due(&mut keys, now), [1]);
         let changes = check(&mut keys, 1, Rule::ApiKeyInvalid, now);
-        let found = condition(&keys, 1);
+        let condition = condition(&keys, 1);
         assert!(matches!(changes[..], [StateChange::Key { .. }]));
         assert_eq!(
-            (found.state, found.since, found.next_check),
+            (condition.state, condition.since, condition.next_check),
             (KeyState::Invalid, START, Some(now + wait))
         );
         assert!(due(&mut keys, now + wait - MINUTE).is_empty());
@@ -143,7 +143,7 @@ fn a_key_that_passes_comes_on_trial_and_slower_when_it_fails_again() {
 }
 
 #[test]
-fn a_check_that_tells_nothing_changes_nothing_but_the_next_one() {
+fn an_inconclusive_check_changes_only_the_time_of_the_next_one() {
     for rule in [
         Rule::ConnectFailed,
         Rule::InternalError,
@@ -173,7 +173,7 @@ fn a_check_that_tells_nothing_changes_nothing_but_the_next_one() {
 }
 
 #[test]
-fn one_key_stands_for_a_project_that_was_set_aside() {
+fn one_key_is_checked_for_all_of_a_refused_project() {
     let now = START + HOUR;
     let keys_of_same_project = || {
         pool(
@@ -192,7 +192,7 @@ fn one_key_stands_for_a_project_that_was_set_aside() {
 
     let mut keys = keys_of_same_project();
     let changes = check(&mut keys, 1, Rule::BillingEmpty, now);
-    // What fails with its project is of its project from then on.
+    // After a failure of the project every key has the project's state.
     assert_eq!(changes.len(), 101);
     assert_eq!(condition(&keys, 50).next_check, Some(now + 6 * HOUR));
     assert!(due(&mut keys, now).is_empty());
@@ -202,14 +202,14 @@ fn one_key_stands_for_a_project_that_was_set_aside() {
     assert_eq!(condition(&keys, 50).state, KeyState::Trial);
     assert_eq!(condition(&keys, 101).state, KeyState::Invalid);
 
-    // A key that is invalid by itself says nothing of its project: the next one is asked.
+    // An invalid key is no evidence about its project: the next key is checked.
     let mut keys = keys_of_same_project();
     assert_eq!(check(&mut keys, 1, Rule::ApiKeyInvalid, now).len(), 1);
     assert_eq!(due(&mut keys, now), [2, 101]);
 }
 
 #[test]
-fn a_key_that_has_generated_is_ready_at_once_and_its_sisters_come_on_trial() {
+fn a_key_that_has_generated_is_ready_and_the_projects_other_keys_are_on_trial() {
     let now = START + HOUR;
     let mut keys = pool([suspended(1, 7, now), suspended(2, 7, now), row(3, 8)]);
 
@@ -229,7 +229,7 @@ fn a_key_that_has_generated_is_ready_at_once_and_its_sisters_come_on_trial() {
 }
 
 #[test]
-fn new_keys_are_looked_at_once_before_anybody_uses_them() {
+fn new_keys_are_checked_once_before_their_first_use() {
     let new = |id| UpstreamKey {
         last_used_at: None,
         ..row(id, id)
@@ -253,7 +253,7 @@ fn new_keys_are_looked_at_once_before_anybody_uses_them() {
 }
 
 #[test]
-fn a_new_key_counts_as_unchecked_until_its_check_has_answered_or_none_will_come() {
+fn a_new_key_counts_as_unchecked_until_its_check_ends_or_is_cancelled() {
     let new = |id| UpstreamKey {
         last_used_at: None,
         ..row(id, id)
@@ -279,7 +279,7 @@ fn a_new_key_counts_as_unchecked_until_its_check_has_answered_or_none_will_come(
 }
 
 #[test]
-fn what_was_found_since_a_check_began_stands() {
+fn evidence_found_during_a_check_is_kept() {
     let (began, now) = (START + HOUR, START + HOUR + MINUTE);
     let mut keys = pool([invalid(1, 1, began)]);
     let cleared = UpstreamKey {

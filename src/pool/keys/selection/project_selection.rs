@@ -1,4 +1,4 @@
-//! Which key of one certain project to lend: for what names something that only this project has.
+//! Selects a key within one project, for requests that name a resource of that project.
 
 use crate::clock::Timestamp;
 use crate::pool::keys::readiness::CooldownEnd;
@@ -8,10 +8,10 @@ use crate::pool::keys::selection::{LeaseObstacle, LeaseRequest, TriedKeys};
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 
 impl KeyRegistry {
-    /// Lends the best ready key of one project, by the rules of [`KeyRegistry::lease`].
+    /// Leases the best ready key of one project, by the rules of [`KeyRegistry::lease`].
     ///
-    /// A project has few keys: each is looked at as it stands now, and no line is made or asked. The places written down in
-    /// lines may so become better than the true ones, as they may anyway.
+    /// A project has few keys: the readiness of each is computed anew, without a ready index. Readiness stored in
+    /// indexes may become better than the real one, which is always allowed.
     pub(in crate::pool) fn lease_in_project(
         &mut self,
         project_id: ProjectId,
@@ -29,7 +29,7 @@ impl KeyRegistry {
         Ok(self.lease_selected(id, model, None, lease_request.amount, now))
     }
 
-    /// Lends this key of the wanted project if it is ready, whichever of the others might come first.
+    /// Leases this key of the required project if it is ready, whatever the rank of the others.
     pub fn lease_key(
         &mut self,
         id: UpstreamKeyId,
@@ -49,7 +49,7 @@ impl KeyRegistry {
         }
     }
 
-    /// What keeps every key of a project from being lent; `None`: nothing.
+    /// Why no key of a project can be leased; `None`: one can.
     pub(in crate::pool) fn obstacle_of_project(
         &mut self,
         project_id: ProjectId,
@@ -123,8 +123,8 @@ impl KeyRegistry {
         })
     }
 
-    /// A key of the project that rests by our estimate alone, now and then, to see whether the project has more than is
-    /// presumed: nobody else can serve the request.
+    /// A key of the project that cools down by our estimate alone, to probe the project's limit from time to time: no
+    /// other project can serve the request.
     fn key_of_project_for_limit_probe(
         &mut self,
         project_id: ProjectId,
@@ -149,7 +149,7 @@ impl KeyRegistry {
         Some(found)
     }
 
-    /// The project's keys that a client with these tags may spend.
+    /// The project's keys that have one of these tags.
     fn spendable<'a>(
         &'a self,
         project_id: ProjectId,

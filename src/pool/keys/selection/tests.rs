@@ -42,7 +42,7 @@ fn verdict(rule: Rule) -> Verdict {
     }
 }
 
-/// A refusal that names the limit of a day.
+/// A refusal that names a daily limit.
 fn day_is_used_up(limit: u64) -> Verdict {
     Verdict {
         violations: vec![Violation {
@@ -98,7 +98,7 @@ fn settle(
     keys.settle(leased, "flash", verdict, timing(now))
 }
 
-/// Lends a certain key for flash, and settles and gives it back at once.
+/// Leases a certain key for flash, settles and releases it at once.
 fn attempt(keys: &mut KeyRegistry, id: i64, rule: Rule, now: Timestamp) -> Vec<StateChange> {
     attempt_with(keys, id, &verdict(rule), now)
 }
@@ -132,7 +132,7 @@ fn count(keys: &mut KeyRegistry, leases: usize) -> HashMap<i64, usize> {
 }
 
 #[test]
-fn the_least_busy_comes_first_then_the_longest_rested() {
+fn the_lowest_load_comes_first_then_the_least_recently_leased() {
     let mut keys = keys(&[1, 2, 3]);
 
     let leased: Vec<_> = (0..4)
@@ -148,7 +148,7 @@ fn the_least_busy_comes_first_then_the_longest_rested() {
 }
 
 #[test]
-fn priority_and_weight_decide_before_rest() {
+fn priority_and_weight_decide_before_lease_order() {
     let mut keys = KeyRegistry::default();
     let last = UpstreamKey {
         priority: 1,
@@ -184,7 +184,7 @@ fn another_project_comes_first_then_another_key_then_the_same_key_once() {
 }
 
 #[test]
-fn a_key_that_rested_for_its_quota_may_be_tried_again_when_the_rest_is_over() {
+fn a_key_may_be_tried_again_after_its_quota_cooldown() {
     let mut keys = keys(&[1]);
     let mut tried = TriedKeys::default();
     let leased = keys.lease(&lease_request("flash"), &tried, START).unwrap();
@@ -211,7 +211,7 @@ fn a_key_that_rested_for_its_quota_may_be_tried_again_when_the_rest_is_over() {
 }
 
 #[test]
-fn a_project_that_rests_for_one_model_serves_the_others() {
+fn a_project_that_cools_down_for_one_model_serves_others() {
     let mut keys = keys(&[1, 1, 2]);
 
     assert_eq!(
@@ -232,7 +232,7 @@ fn a_project_that_rests_for_one_model_serves_the_others() {
 }
 
 #[test]
-fn what_uses_no_quota_is_served_by_keys_that_have_none_left() {
+fn requests_without_quota_use_are_served_by_keys_without_quota() {
     let mut keys = keys(&[1]);
     attempt_with(&mut keys, 1, &day_is_used_up(20), START);
 
@@ -245,9 +245,9 @@ fn what_uses_no_quota_is_served_by_keys_that_have_none_left() {
 }
 
 #[test]
-fn why_no_key_is_ready_is_told_by_the_one_that_is_ready_first() {
+fn the_obstacle_is_that_of_the_key_that_is_ready_first() {
     let mut keys = keys(&[1, 2]);
-    // The first is revoked, and Google names no model to the second: its project rests for all.
+    // The first is revoked; Google names no model to the second, so its project cools down for all models.
     attempt(&mut keys, 1, Rule::ApiKeyInvalid, START);
     let mut whole_project = day_is_used_up(1_000);
     whole_project.violations[0].quota_id = "RequestsPerDayPerProject".into();
@@ -267,7 +267,7 @@ fn why_no_key_is_ready_is_told_by_the_one_that_is_ready_first() {
 }
 
 #[test]
-fn what_is_in_the_way_is_told_apart() {
+fn each_obstacle_is_reported() {
     let mut none = KeyRegistry::default();
     let mut leaked = keys(&[1]);
     attempt(&mut leaked, 1, Rule::KeyLeaked, START);
@@ -291,7 +291,7 @@ fn what_is_in_the_way_is_told_apart() {
 }
 
 #[test]
-fn only_a_check_or_a_hand_brings_a_revoked_key_back_and_a_trial_is_one_request_at_a_time() {
+fn only_a_check_or_the_admin_restores_a_revoked_key_and_a_trial_is_one_request_at_a_time() {
     let mut keys = keys(&[1]);
     attempt(&mut keys, 1, Rule::ApiKeyInvalid, START);
     let much_later = START + Duration::from_hours(999);
@@ -358,7 +358,7 @@ fn soft_faults_count_only_while_others_succeed() {
 }
 
 #[test]
-fn a_hand_clears_a_state_and_a_mere_change_does_not() {
+fn an_admin_reset_clears_a_state_and_other_changes_do_not() {
     let mut keys = keys(&[1]);
     attempt(&mut keys, 1, Rule::KeyLeaked, START);
 
@@ -378,7 +378,7 @@ fn a_hand_clears_a_state_and_a_mere_change_does_not() {
 }
 
 #[test]
-fn a_hand_that_ends_rests_has_a_used_up_day_tried_again() {
+fn an_admin_reset_of_cooldowns_makes_a_used_up_day_available_again() {
     let mut keys = keys(&[1]);
     attempt_with(&mut keys, 1, &day_is_used_up(0), START);
     assert_eq!(lease(&mut keys, "flash", START), None);
@@ -389,7 +389,7 @@ fn a_hand_that_ends_rests_has_a_used_up_day_tried_again() {
 }
 
 #[test]
-fn keys_of_a_project_that_turns_out_to_be_another_take_its_rests_along() {
+fn keys_that_move_to_another_project_keep_their_cooldowns() {
     let mut keys = keys(&[1, 2]);
     attempt_with(&mut keys, 1, &day_is_used_up(20), START);
 
@@ -402,7 +402,7 @@ fn keys_of_a_project_that_turns_out_to_be_another_take_its_rests_along() {
 }
 
 #[test]
-fn only_keys_with_a_tag_are_lent_to_a_client_that_has_tags() {
+fn a_client_with_tags_leases_only_keys_with_one_of_them() {
     let mut keys = KeyRegistry::default();
     for (id, tags) in [(1, &[][..]), (2, &["team"]), (3, &["paid", "team"])] {
         let tags = tags.iter().map(|tag: &&str| (*tag).to_owned()).collect();
@@ -439,22 +439,22 @@ fn only_keys_with_a_tag_are_lent_to_a_client_that_has_tags() {
     assert_eq!(leased(&mut keys, &["other"]), [0; 0]);
     assert_eq!(leased(&mut keys, &[]), [1, 2, 3]);
 
-    // A tag that is taken away counts at once.
+    // The removal of a tag takes effect at once.
     keys.put(key(3, 3), 0, START);
     assert_eq!(leased(&mut keys, &["team"]), [2]);
 }
 
 #[test]
-fn a_named_limit_is_kept_by_those_who_were_not_told() {
+fn a_named_limit_is_inherited_by_other_projects() {
     let mut keys = keys(&[1, 2]);
     for id in [1, 2, 1] {
         attempt(&mut keys, id, Rule::Success, START);
     }
-    // One more of the first is refused: it may have two. The second has used one of the presumed two.
+    // One more of the first is refused: its limit is two. The second has used one of the inherited two.
     attempt_with(&mut keys, 1, &day_is_used_up(2), START);
 
     attempt(&mut keys, 2, Rule::Success, START);
-    // The presumption is put to the test, with one request.
+    // The inherited limit is probed with one request.
     let later = START + Duration::from_mins(2);
     let test = try_lease(&mut keys, "flash", later).unwrap();
     assert_eq!(test.id.0, 2);
@@ -478,7 +478,7 @@ fn a_named_limit_is_kept_by_those_who_were_not_told() {
 }
 
 #[test]
-fn after_midnight_the_first_request_goes_alone() {
+fn after_midnight_one_request_probes_the_reset() {
     let mut keys = keys(&[1]);
     attempt_with(&mut keys, 1, &day_is_used_up(20), START);
     let midnight = end_of_google_day(START);
@@ -499,7 +499,7 @@ fn after_midnight_the_first_request_goes_alone() {
 }
 
 #[test]
-fn the_smallest_share_of_the_day_comes_before_the_longest_rest() {
+fn the_smallest_share_of_the_day_precedes_the_lease_order() {
     let mut keys = keys(&[1, 2]);
     for (project, limit) in [(1, 100), (2, 300)] {
         let observed = ObservedLimit::Limit(limit);
@@ -524,7 +524,7 @@ fn the_smallest_share_of_the_day_comes_before_the_longest_rest() {
 }
 
 #[test]
-fn limits_that_the_admin_sets_are_kept_before_google_says_no() {
+fn the_admins_limits_apply_before_google_refuses() {
     let mut keys = keys(&[1, 1]);
     let mut policy = KeyPolicy::of(&Settings::default());
     policy.key_limits = QuotaLimits::of_settings(2, 0, 0, 0);
@@ -539,7 +539,7 @@ fn limits_that_the_admin_sets_are_kept_before_google_says_no() {
 }
 
 #[test]
-fn a_rest_that_turns_out_shorter_ends_earlier() {
+fn a_shortened_cooldown_ends_earlier() {
     let mut keys = keys(&[1]);
     let cooldown_of = |minutes| Cooldown {
         rule: Rule::QuotaPerMinute,
@@ -592,7 +592,7 @@ fn a_batch_waits_until_all_of_it_has_room() {
 }
 
 #[test]
-fn five_overloads_in_a_row_hold_a_model_back_until_one_request_succeeds() {
+fn five_overloads_in_a_row_open_the_breaker_until_one_request_succeeds() {
     let mut keys = keys(&[1, 2]);
     let overloaded = Verdict {
         status: Some(503),
@@ -623,7 +623,7 @@ fn five_overloads_in_a_row_hold_a_model_back_until_one_request_succeeds() {
 }
 
 #[test]
-fn a_storm_blames_nobody_and_is_over_with_the_first_success() {
+fn an_address_throttle_faults_no_project_and_ends_with_the_first_success() {
     let projects: Vec<_> = (1..=100).collect();
     let mut keys = keys(&projects);
     let mut cooling_down = HashSet::new();
@@ -659,7 +659,7 @@ fn a_storm_blames_nobody_and_is_over_with_the_first_success() {
 }
 
 #[test]
-fn an_answer_that_has_begun_tells_enough_however_long_it_flows() {
+fn the_start_of_an_answer_is_enough_evidence_of_success() {
     let mut keys = keys(&[1, 2, 3, 4, 5, 6]);
     for id in 1..=5 {
         attempt(&mut keys, id, Rule::QuotaWithoutDetail, START);
@@ -674,7 +674,7 @@ fn an_answer_that_has_begun_tells_enough_however_long_it_flows() {
 }
 
 #[test]
-fn nothing_waits_for_a_time_that_a_wrong_clock_has_told() {
+fn cooldowns_and_breakers_follow_a_clock_set_back() {
     let wrong = START + Duration::from_hours(24 * 365);
     let mut keys = keys(&[1, 2]);
     attempt(&mut keys, 1, Rule::QuotaPerDay, wrong);
@@ -701,7 +701,7 @@ fn nothing_waits_for_a_time_that_a_wrong_clock_has_told() {
 }
 
 #[test]
-fn only_so_many_names_of_models_are_remembered() {
+fn the_number_of_model_entries_is_bounded() {
     let mut keys = keys(&[1]);
     for n in 0..5_000 {
         let model = format!("made-up-{n}");
@@ -724,9 +724,9 @@ fn only_so_many_names_of_models_are_remembered() {
 }
 
 proptest! {
-    /// Whatever happens, a lent key is enabled, usable, and its project does not rest for the model.
+    /// In any sequence of events, a leased key is enabled, usable, and its project does not cool down for the model.
     #[test]
-    fn a_resting_key_is_never_lent(
+    fn a_cooling_key_is_never_leased(
         steps in prop::collection::vec((0..7_u8, 0..3_usize, 0..90_u64), 1..200),
     ) {
         let models = ["flash", "pro", "lite"];

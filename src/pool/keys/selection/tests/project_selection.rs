@@ -1,8 +1,8 @@
-//! What names something of one project goes to a key of that project, or nowhere.
+//! A request that names a resource of one project leases only keys of that project.
 
 use super::*;
 
-fn bound(project: i64) -> LeaseRequest<'static> {
+fn in_project(project: i64) -> LeaseRequest<'static> {
     LeaseRequest {
         project: Some(ProjectId(project)),
         ..lease_request("flash")
@@ -10,7 +10,7 @@ fn bound(project: i64) -> LeaseRequest<'static> {
 }
 
 fn lease_in(keys: &mut KeyRegistry, project: i64, now: Timestamp) -> Result<i64, LeaseObstacle> {
-    let leased = keys.lease(&bound(project), &TriedKeys::default(), now)?;
+    let leased = keys.lease(&in_project(project), &TriedKeys::default(), now)?;
     Ok(leased.id.0)
 }
 
@@ -22,7 +22,7 @@ fn cooling_down(until: Timestamp) -> LeaseObstacle {
 }
 
 #[test]
-fn keys_of_the_project_take_turns_and_no_other_is_lent() {
+fn keys_of_the_project_take_turns_and_no_other_is_leased() {
     let mut keys = keys(&[1, 2, 1, 2, 1]);
 
     let leased: Vec<_> = (0..6)
@@ -30,7 +30,7 @@ fn keys_of_the_project_take_turns_and_no_other_is_lent() {
         .collect();
 
     assert_eq!(leased, [1, 3, 5, 1, 3, 5]);
-    // Whoever may have any key gets the least busy.
+    // A request for any project gets the least busy key.
     assert_eq!(lease(&mut keys, "flash", START), Some(2));
 }
 
@@ -55,11 +55,11 @@ fn priority_weight_and_tags_count_within_a_project() {
     let team = ["team".to_owned()];
     let of_team = LeaseRequest {
         tags: &team,
-        ..bound(1)
+        ..in_project(1)
     };
     let of_others = LeaseRequest {
         tags: &team,
-        ..bound(2)
+        ..in_project(2)
     };
 
     let mut counts = HashMap::new();
@@ -78,24 +78,24 @@ fn priority_weight_and_tags_count_within_a_project() {
 }
 
 #[test]
-fn another_key_of_the_project_is_tried_then_the_same_once_more() {
+fn another_key_of_the_project_is_tried_then_the_same_once_again() {
     let mut keys = keys(&[1, 1, 2]);
     let mut tried = TriedKeys::default();
     let mut order = Vec::new();
-    while let Ok(leased) = keys.lease(&bound(1), &tried, START) {
+    while let Ok(leased) = keys.lease(&in_project(1), &tried, START) {
         tried.add(leased.id, leased.project_id, KeyReuse::Once);
         keys.release(&leased);
         order.push(leased.id.0);
     }
 
     assert_eq!(order, [1, 2, 2]);
-    let obstacle = keys.lease(&bound(1), &tried, START).unwrap_err();
+    let obstacle = keys.lease(&in_project(1), &tried, START).unwrap_err();
     assert_eq!(obstacle, LeaseObstacle::AllTried);
     assert!(keys.lease(&lease_request("flash"), &tried, START).is_ok());
 }
 
 #[test]
-fn the_projects_own_rest_is_told_however_many_others_are_ready() {
+fn the_projects_own_cooldown_is_reported_however_many_others_are_ready() {
     let mut keys = keys(&[1, 1, 2, 3]);
     attempt(&mut keys, 1, Rule::QuotaWithoutDetail, START);
     attempt_with(&mut keys, 3, &day_is_used_up(20), START);
@@ -106,18 +106,18 @@ fn the_projects_own_rest_is_told_however_many_others_are_ready() {
         until: end_of_google_day(START),
         for_the_day: true,
     };
-    assert_eq!(keys.obstacle(&bound(2), START), Some(day));
+    assert_eq!(keys.obstacle(&in_project(2), START), Some(day));
     assert_eq!(lease_in(&mut keys, 3, START), Ok(4));
     assert_eq!(lease_in(&mut keys, 1, until), Ok(2));
     let looks_up = LeaseRequest {
         amount: QuotaAmount::default(),
-        ..bound(2)
+        ..in_project(2)
     };
     assert!(keys.lease(&looks_up, &TriedKeys::default(), START).is_ok());
 }
 
 #[test]
-fn what_is_in_the_way_is_told_apart() {
+fn each_obstacle_of_a_project_is_reported() {
     let mut policy = KeyPolicy::of(&Settings::default());
     policy.per_key_concurrency = 1;
     let mut keys = keys(&[1, 2, 2, 3, 5]);
@@ -130,7 +130,10 @@ fn what_is_in_the_way_is_told_apart() {
     keys.put(disabled, 0, START);
     keys.remove(UpstreamKeyId(5));
     let busy: Vec<_> = (0..2)
-        .map(|_| keys.lease(&bound(2), &TriedKeys::default(), START).unwrap())
+        .map(|_| {
+            keys.lease(&in_project(2), &TriedKeys::default(), START)
+                .unwrap()
+        })
         .collect();
 
     for (project, obstacle) in [
@@ -140,10 +143,14 @@ fn what_is_in_the_way_is_told_apart() {
         (4, Some(LeaseObstacle::ProjectWithoutKeys)),
         (5, Some(LeaseObstacle::ProjectWithoutKeys)),
     ] {
-        assert_eq!(keys.obstacle(&bound(project), START), obstacle, "{project}");
+        assert_eq!(
+            keys.obstacle(&in_project(project), START),
+            obstacle,
+            "{project}"
+        );
     }
     keys.release(&busy[1]);
-    assert_eq!(keys.obstacle(&bound(2), START), None);
+    assert_eq!(keys.obstacle(&in_project(2), START), None);
 }
 
 #[test]
@@ -164,7 +171,10 @@ fn a_large_batch_waits_until_its_project_has_room() {
             requests,
             tokens: 0,
         };
-        let lease_request = LeaseRequest { amount, ..bound(1) };
+        let lease_request = LeaseRequest {
+            amount,
+            ..in_project(1)
+        };
         keys.lease(&lease_request, &TriedKeys::default(), START)
             .map(|leased| leased.id.0)
     };
@@ -178,7 +188,7 @@ fn a_large_batch_waits_until_its_project_has_room() {
 }
 
 #[test]
-fn gates_hold_back_what_is_bound_too() {
+fn breakers_block_requests_with_a_required_project() {
     let mut keys = keys(&[1, 2]);
     for _ in 0..5 {
         let leased = try_lease(&mut keys, "flash", START).unwrap();
@@ -194,7 +204,7 @@ fn gates_hold_back_what_is_bound_too() {
 }
 
 #[test]
-fn a_presumed_limit_is_put_to_the_test_where_nobody_else_can_serve() {
+fn an_inherited_limit_is_probed_where_no_other_project_can_serve() {
     let mut keys = keys(&[1, 2]);
     for id in [1, 2, 1] {
         attempt(&mut keys, id, Rule::Success, START);
@@ -203,16 +213,16 @@ fn a_presumed_limit_is_put_to_the_test_where_nobody_else_can_serve() {
     attempt(&mut keys, 2, Rule::Success, START);
     let later = START + Duration::from_mins(2);
 
-    // What Google has told of a project itself is not doubted.
+    // A limit that Google named for the project itself is not probed.
     assert!(lease_in(&mut keys, 1, later).is_err());
     assert_eq!(lease_in(&mut keys, 2, later), Ok(2));
     assert!(lease_in(&mut keys, 2, later).is_err(), "one at a time");
 }
 
 proptest! {
-    /// Whatever happens, only the project's own keys are lent, and only while it does not rest.
+    /// In any sequence of events, only the project's own keys are leased, and only while it does not cool down.
     #[test]
-    fn no_key_of_another_project_is_lent_and_no_rest_is_broken(
+    fn no_key_of_another_project_is_leased_and_no_cooldown_is_broken(
         steps in prop::collection::vec((0..6_u8, 1..8_i64, 0..90_u64), 1..150),
     ) {
         let rules = [
@@ -237,8 +247,8 @@ proptest! {
                 }
                 continue;
             }
-            let obstacle = keys.obstacle(&bound(project), now);
-            let leased = match keys.lease(&bound(project), &TriedKeys::default(), now) {
+            let obstacle = keys.obstacle(&in_project(project), now);
+            let leased = match keys.lease(&in_project(project), &TriedKeys::default(), now) {
                 Ok(leased) => leased,
                 Err(refused) => {
                     prop_assert_eq!(obstacle, Some(refused));

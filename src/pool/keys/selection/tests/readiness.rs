@@ -1,11 +1,11 @@
-//! Whatever happens, a place that is written down is never worse than the true one.
+//! In any sequence of events, the stored readiness is never worse than the real one.
 
 use super::*;
 use crate::pool::keys::ready_index::Readiness;
 
 const MODELS: [&str; 2] = ["flash", "pro"];
 
-/// Something that happens to a small pool.
+/// An event in a small pool.
 #[derive(Debug, Clone)]
 enum Event {
     Lease {
@@ -81,7 +81,7 @@ fn any_billing() -> impl Strategy<Value = Billing> {
     ]
 }
 
-/// What attempts come to.
+/// The verdicts of attempts.
 fn verdicts() -> Vec<Verdict> {
     let names = |rule, id: &str, window, limit| Verdict {
         violations: vec![Violation {
@@ -218,7 +218,7 @@ impl Life {
         }
     }
 
-    /// Which keys stand worse than they should, and what is counted wrongly.
+    /// Keys whose stored readiness is worse than the real one, and wrong counts.
     fn faults(&mut self) -> Vec<String> {
         let now = self.now;
         self.keys.day_ends(now);
@@ -258,7 +258,7 @@ impl Life {
 
 proptest! {
     #[test]
-    fn a_written_place_is_never_worse_than_the_true_one(
+    fn stored_readiness_is_never_worse_than_the_real_one(
         events in prop::collection::vec(events(), 1..60),
     ) {
         let mut life = Life {
@@ -276,7 +276,7 @@ proptest! {
         }
         prop_assert_eq!(life.faults(), Vec::<String>::new());
         let quotas = life.keys.projects.values().flat_map(|project| project.quotas.values());
-        prop_assert!(quotas.clone().all(|quota| quota.in_flight == 0), "nothing is under way");
+        prop_assert!(quotas.clone().all(|quota| quota.in_flight == 0), "no request is in flight");
         prop_assert_eq!(life.keys.in_flight(), 0);
     }
 }
