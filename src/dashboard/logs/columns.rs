@@ -268,9 +268,9 @@ fn cell(
     html! {
         td.(class).absent[is_absent] data-label=(heading) {
             @if is_first {
-                a.open href={ "/logs/" (row.id) } data-row-link { (unlinked(context, column, row).unwrap_or(content)) }
+                a.open href={ "/logs/" (row.id) } data-row-link { (unlinked(context, column, row).unwrap_or(cell)) }
             } @else {
-                (content)
+                (cell)
             }
         }
     }
