@@ -128,7 +128,8 @@ pub async fn update(
 ) -> Result<()> {
     let row = list_rows(&mut **tx, Some(id)).await?.pop();
     let row = row.ok_or_else(|| missing(id))?;
-    let to_json = |terms: &ClientKeyTerms| serde_json::to_value(terms).expect("terms become JSON");
+    let to_json =
+        |terms: &ClientKeyTerms| serde_json::to_value(terms).expect("attributes serialize to JSON");
     // For a row that cannot be parsed only the new values are logged.
     let before = row
         .terms()
@@ -203,7 +204,7 @@ pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32]
         if scopes.is_none() {
             tracing::warn!(
                 client_key.id = row.id.0,
-                "client key {} is refused everything: its limits or scopes cannot be read",
+                "all requests of client key {} are refused: its limits or scopes cannot be parsed",
                 row.id.0
             );
         }
@@ -233,7 +234,7 @@ pub async fn find_terms(
     // Read as "no limits", they would be saved so by a change of another attribute.
     row.terms().ok_or_else(|| {
         Error::Refused(format!(
-            "client key {} has limits or scopes that cannot be read: remove it and make another",
+            "client key {} has limits or scopes that cannot be parsed: remove it and create another",
             id.0
         ))
     })

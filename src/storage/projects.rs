@@ -224,7 +224,7 @@ pub async fn clear_cooldowns(
     key_ids: &[UpstreamKeyId],
     act: &Act,
 ) -> Result<u64> {
-    let key_ids = serde_json::to_string(key_ids).expect("numbers become JSON");
+    let key_ids = serde_json::to_string(key_ids).expect("numbers serialize to JSON");
     sqlx::query!(
         "
         UPDATE projects

@@ -332,7 +332,7 @@ pub async fn list_finished_ids(
     others: &BTreeSet<RequestId>,
 ) -> Result<Vec<RequestId>> {
     let others: Vec<i64> = others.iter().map(|id| id.0).collect();
-    let others = serde_json::to_string(&others).expect("numbers become JSON");
+    let others = serde_json::to_string(&others).expect("numbers serialize to JSON");
     let ids = sqlx::query_scalar!(
         r#"
         SELECT id AS "id!: RequestId"

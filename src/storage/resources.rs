@@ -55,7 +55,8 @@ impl<'a> NewResource<'a> {
 /// Inserts created resources. An existing row keeps its client, key and, if the new one has none, expiry; an expired row is
 /// replaced, because the name was used again.
 pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) -> Result<()> {
-    let resources = serde_json::to_string(resources).expect("texts and numbers become JSON");
+    let resources =
+        serde_json::to_string(resources).expect("strings and numbers serialize to JSON");
     sqlx::query!(
         "
         INSERT INTO resources (
@@ -95,7 +96,7 @@ pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) 
 
 /// The resources with these names, ordered by name.
 pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<Vec<KnownResource>> {
-    let names = serde_json::to_string(names).expect("texts become JSON");
+    let names = serde_json::to_string(names).expect("strings serialize to JSON");
     let known = sqlx::query_as!(
         KnownResource,
         r#"
@@ -138,7 +139,7 @@ pub async fn find_newest_project(
     kinds: &[&str],
     now: Timestamp,
 ) -> Result<Option<ProjectId>> {
-    let kinds = serde_json::to_string(kinds).expect("texts become JSON");
+    let kinds = serde_json::to_string(kinds).expect("strings serialize to JSON");
     let id = sqlx::query_scalar!(
         r#"
         SELECT k.project_id AS "project_id: ProjectId"
@@ -221,7 +222,7 @@ pub async fn count_of_project(
 
 /// Deletes resources with all resources in them, as documents in a store.
 pub async fn delete(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<()> {
-    let names = serde_json::to_string(names).expect("texts become JSON");
+    let names = serde_json::to_string(names).expect("strings serialize to JSON");
     // `0` is what follows `/`.
     sqlx::query!(
         "

@@ -321,7 +321,7 @@ pub async fn count_keys_sharing_projects(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
 ) -> Result<u32> {
-    let ids = serde_json::to_string(ids).expect("numbers become JSON");
+    let ids = serde_json::to_string(ids).expect("numbers serialize to JSON");
     let count = sqlx::query_scalar!(
         r#"
         WITH these AS (SELECT value AS id FROM json_each(?1))
@@ -688,7 +688,7 @@ pub async fn find_secret_statuses(
         })
         .collect();
     let mut statuses = vec![SecretStatus::New; fingerprints.len()];
-    let fingerprints = serde_json::to_string(&fingerprints).expect("texts become JSON");
+    let fingerprints = serde_json::to_string(&fingerprints).expect("strings serialize to JSON");
     // One row with all of them costs much less than a row for each.
     let known = sqlx::query_scalar!(
         r#"
@@ -700,7 +700,7 @@ pub async fn find_secret_statuses(
     );
     let known = known.fetch_one(db).await?;
     let known: Vec<(usize, u8)> =
-        serde_json::from_str(&known).expect("the database made it of numbers");
+        serde_json::from_str(&known).expect("the query returns a JSON array of numbers");
     for (place, removed) in known {
         statuses[place] = if removed == 1 {
             SecretStatus::Removed
@@ -947,7 +947,7 @@ async fn json_ids_in_use(
 }
 
 fn json_ids(ids: &[UpstreamKeyId]) -> String {
-    serde_json::to_string(ids).expect("numbers become JSON")
+    serde_json::to_string(ids).expect("numbers serialize to JSON")
 }
 
 fn missing(id: UpstreamKeyId) -> Error {
@@ -956,7 +956,7 @@ fn missing(id: UpstreamKeyId) -> Error {
 
 /// Tags in the format of their column.
 fn json_array(tags: &[String]) -> String {
-    serde_json::to_string(tags).expect("texts become JSON")
+    serde_json::to_string(tags).expect("strings serialize to JSON")
 }
 
 #[cfg(test)]

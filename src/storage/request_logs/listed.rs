@@ -97,7 +97,7 @@ pub async fn find(db: &SqlitePool, id: RequestId) -> Result<RequestLog> {
 /// The existing rows of these ids, newest first, with their attempts.
 pub async fn list(db: &SqlitePool, ids: &[RequestId]) -> Result<Vec<RequestLog>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let ids = serde_json::to_string(&ids).expect("numbers become JSON");
+    let ids = serde_json::to_string(&ids).expect("numbers serialize to JSON");
     let mut rows = list_rows(db, &ids).await?;
     let mut attempts = list_attempts(db, &ids).await?.into_iter().peekable();
     for row in &mut rows {

@@ -541,7 +541,7 @@ impl SearchPlan {
 }
 
 fn json(ids: &[i64]) -> SqlValue {
-    SqlValue::Text(serde_json::to_string(ids).expect("numbers become JSON"))
+    SqlValue::Text(serde_json::to_string(ids).expect("numbers serialize to JSON"))
 }
 
 fn push_all(query: &mut QueryBuilder<Sqlite>, conditions: &[&SqlFragment]) {

@@ -107,7 +107,7 @@ pub async fn search(
             };
             let (mut ids, values) = matching(db, filter, expression, day).await?;
             let values: Vec<Option<String>> =
-                serde_json::from_str(&values).expect("the database made it of texts");
+                serde_json::from_str(&values).expect("the query returns JSON with strings");
             let values = values
                 .into_iter()
                 .map(|text| text.map(|text| text.to_ascii_lowercase()));
@@ -219,12 +219,13 @@ async fn matching(
 }
 
 fn ids_of(json: &str) -> Vec<UpstreamKeyId> {
-    let ids: Vec<i64> = serde_json::from_str(json).expect("the database made it of numbers");
+    let ids: Vec<i64> =
+        serde_json::from_str(json).expect("the query returns a JSON array of numbers");
     ids.into_iter().map(UpstreamKeyId).collect()
 }
 
 fn numbers_of(json: &str) -> Vec<Option<f64>> {
-    serde_json::from_str(json).expect("the database made it of numbers")
+    serde_json::from_str(json).expect("the query returns a JSON array of numbers")
 }
 
 /// Sorts by value, then by id. Ids without a value come last.
@@ -266,7 +267,7 @@ pub async fn list_for_dashboard(
     ids: &[UpstreamKeyId],
     day: Timestamp,
 ) -> Result<Vec<DashboardKey>> {
-    let ids = serde_json::to_string(ids).expect("numbers become JSON");
+    let ids = serde_json::to_string(ids).expect("numbers serialize to JSON");
     let rows = sqlx::query!(
         r#"
         SELECT
