@@ -1,4 +1,4 @@
-//! Admins: who may use the dashboard, and what they have chosen for themselves.
+//! Admins: their names, password hashes and display choices.
 
 use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
@@ -21,18 +21,18 @@ pub struct Admin {
     pub password_hash: String,
     /// The IANA name of the time zone in which times are shown.
     pub zone: String,
-    /// Which columns of the log are shown, as a JSON array; `None`: the usual ones.
+    /// The displayed columns of the log, as a JSON array; `None`: the default ones.
     pub log_columns: Option<String>,
     pub password_changed_at: Timestamp,
 }
 
-/// Whether nobody may administer yet.
+/// Whether there is no admin yet.
 pub async fn is_empty(db: impl SqliteExecutor<'_>) -> Result<bool> {
     let some = sqlx::query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM admins) AS "some!: bool""#);
     Ok(!some.fetch_one(db).await?)
 }
 
-/// Every admin's name, the first one first.
+/// The names of all admins, oldest first.
 pub async fn list_usernames(db: impl SqliteExecutor<'_>) -> Result<Vec<String>> {
     let names = sqlx::query_scalar!("SELECT username FROM admins ORDER BY id");
     Ok(names.fetch_all(db).await?)
@@ -93,7 +93,7 @@ pub async fn update_password(
     record_change(tx, act, id, Action::ChangePassword, None, None).await
 }
 
-/// Sets the zone in which times are shown.
+/// Sets the time zone in which times are shown.
 pub async fn update_zone(
     tx: &mut Transaction<'_, Sqlite>,
     id: AdminId,
@@ -111,7 +111,7 @@ pub async fn update_zone(
     record_change(tx, act, id, Action::Update, Some(before), Some(after)).await
 }
 
-/// Sets which columns of the log are shown, as a JSON array; `None`: the usual ones.
+/// Sets the displayed columns of the log, as a JSON array; `None`: the default ones.
 pub async fn update_log_columns(
     tx: &mut Transaction<'_, Sqlite>,
     id: AdminId,
@@ -125,7 +125,7 @@ pub async fn update_log_columns(
     found(updated.execute(&mut **tx).await?.rows_affected(), id)
 }
 
-/// Writes down what was done to an admin.
+/// Inserts a change of an admin into the audit log.
 pub async fn record_change(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
@@ -166,7 +166,9 @@ mod tests {
     use crate::storage::{revision, sign_ins};
 
     #[sqlx::test]
-    async fn what_admins_do_about_themselves_is_written_down_and_reloads_nothing(pool: SqlitePool) {
+    async fn changes_of_admins_are_in_the_audit_log_and_do_not_increment_the_revision(
+        pool: SqlitePool,
+    ) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
         let act = Act::without_revision(Actor::cli(), Timestamp::from_millis(1_000));
 

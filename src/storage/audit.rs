@@ -1,5 +1,5 @@
-//! What hands have changed: who, from where, what was there before and what after. Whatever writes for a hand writes it
-//! down here, in the same transaction.
+//! The audit log: changes by admins and commands, with actor, address and the values before and after. Each change is
+//! inserted in the transaction that makes it.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,17 +11,17 @@ use crate::storage::error::{Error, Result};
 use crate::storage::paging::{BidirectionalPage, Page, PagePosition};
 use crate::storage::revision;
 
-/// Who changes something.
+/// The author of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// `admin:NAME`, `cli`, `environment` or `demo`.
     pub name: String,
-    /// Where the admin's request came from.
+    /// The address of the admin's request.
     pub address: Option<String>,
 }
 
 impl Actor {
-    /// A person signed in under this name.
+    /// An admin signed in under this name.
     pub fn admin(username: &str, address: String) -> Self {
         Self {
             name: format!("admin:{username}"),
@@ -29,17 +29,17 @@ impl Actor {
         }
     }
 
-    /// Whoever runs a command.
+    /// The command line.
     pub fn cli() -> Self {
         Self::local("cli")
     }
 
-    /// The environment of the server, at its start.
+    /// The server's environment variables, read at its start.
     pub fn environment() -> Self {
         Self::local("environment")
     }
 
-    /// The demo, which makes its own keys.
+    /// The demo, which creates its own keys.
     pub fn demo() -> Self {
         Self::local("demo")
     }
@@ -52,7 +52,7 @@ impl Actor {
     }
 }
 
-/// One act of changing: what it changes carries its revision, by which a running server notices it.
+/// Changes made together: the changed rows carry its revision, by which a running server detects them.
 #[derive(Debug, Clone)]
 pub struct Act {
     pub revision: i64,
@@ -61,7 +61,7 @@ pub struct Act {
 }
 
 impl Act {
-    /// Counts up the revision, in the transaction in which the act shall happen.
+    /// Increments the revision, in the transaction that makes the changes.
     pub async fn begin(
         tx: &mut Transaction<'_, Sqlite>,
         actor: &Actor,
@@ -74,7 +74,7 @@ impl Act {
         })
     }
 
-    /// An act that no server has to take over, as signing in is: it counts up nothing, and its changes are of no revision.
+    /// An act that no server reloads, such as a sign-in: it has no revision and does not increment it.
     pub fn without_revision(actor: Actor, now: Timestamp) -> Self {
         Self {
             revision: 0,
@@ -84,7 +84,7 @@ impl Act {
     }
 }
 
-/// What was done.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -93,21 +93,21 @@ pub enum Action {
     Update,
     Enable,
     Disable,
-    /// What held it back was ended by hand.
+    /// An admin cleared a state or cooldowns.
     Clear,
     Delete,
-    /// A deletion was taken back.
+    /// A deletion was undone.
     Restore,
     /// An admin got a new password.
     ChangePassword,
     SignIn,
-    /// A sign-in was ended, by whom it was or by hand.
+    /// A sign-in was ended, by its own admin or by a command.
     SignOut,
-    /// It left the server.
+    /// A backup was downloaded.
     Download,
 }
 
-/// What it was done to.
+/// The kind of thing that was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -121,7 +121,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Whether it has no id; of what has one a name alone finds nothing fast.
+    /// Whether it has no id. Things with an id have no index by name alone.
     pub fn is_identified_by_name(self) -> bool {
         match self {
             Self::Setting | Self::Backup => true,
@@ -130,17 +130,17 @@ impl Subject {
     }
 }
 
-/// A change to be written down. `before` and `after` hold only what changed, as JSON objects, and never a secret.
+/// A change to insert. `before` and `after` are JSON objects of the changed values only, never of a secret.
 #[derive(Debug)]
 pub struct NewChange<'a> {
     pub action: Action,
     pub subject: Subject,
-    /// `None`: it is known by its name.
+    /// `None`: the subject is identified by its name.
     pub subject_id: Option<i64>,
     pub name: &'a str,
-    /// `None`: there was nothing.
+    /// `None`: it did not exist.
     pub before: Option<Value>,
-    /// `None`: there is nothing any more.
+    /// `None`: it no longer exists.
     pub after: Option<Value>,
 }
 
@@ -149,7 +149,7 @@ pub struct NewChange<'a> {
 pub struct ListedChange {
     pub id: i64,
     pub at: Timestamp,
-    /// Of the act: what was changed together has the same. 0: it stands for itself.
+    /// The act's revision, shared by changes made together. 0: a single change.
     pub revision: i64,
     pub actor: String,
     pub address: Option<String>,
@@ -192,32 +192,32 @@ impl FromRow<'_, SqliteRow> for ListedChange {
     }
 }
 
-/// What one act did to things of one kind: a line of the audit.
+/// The changes of one act to things of one kind: a line of the audit page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedAct {
-    /// The first of its changes.
+    /// Its first change.
     pub first: ListedChange,
-    /// How many there are.
+    /// The number of its changes.
     pub changes: u64,
 }
 
-/// Which changes to list; what is `None` does not matter.
+/// Selects changes; `None` matches all.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
     pub subject: Option<Subject>,
     pub subject_id: Option<i64>,
-    /// Of the subject, as it was called then.
+    /// The subject's name at that time.
     pub name: Option<String>,
     pub actor: Option<String>,
     pub action: Option<Action>,
     pub since: Option<Timestamp>,
-    /// Not this moment itself.
+    /// Exclusive.
     pub until: Option<Timestamp>,
-    /// What was changed together.
+    /// The revision of one act.
     pub revision: Option<i64>,
 }
 
-/// Writes down a change.
+/// Inserts a change.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
@@ -247,7 +247,7 @@ pub async fn insert(
     Ok(id.fetch_one(&mut **tx).await?)
 }
 
-/// What of two JSON objects is not the same in both; `None`: nothing.
+/// The entries that differ between two JSON objects; `None` if they are equal.
 pub fn difference(before: Value, after: Value) -> Option<(Value, Value)> {
     let (Value::Object(mut before), Value::Object(mut after)) = (before, after) else {
         return None;
@@ -271,7 +271,7 @@ pub async fn find(db: impl SqliteExecutor<'_>, id: i64) -> Result<ListedChange> 
     found.ok_or_else(|| Error::NotFound(format!("change {id}")))
 }
 
-/// What was changed, newest first, from before `cursor` on.
+/// Changes older than `cursor`, newest first.
 pub async fn list(
     db: impl SqliteExecutor<'_>,
     filter: &AuditFilter,
@@ -289,8 +289,7 @@ pub async fn list(
     Ok(Page::new(changes, limit, |change| change.id.to_string()))
 }
 
-/// The lines of the audit, newest first, and what leads to more of them. What is asked of single things or of one act is
-/// told change by change, all else act by act.
+/// A page of the audit, newest first. A filter for one subject or one act lists single changes, any other lists acts.
 pub async fn list_acts(
     db: &SqlitePool,
     filter: &AuditFilter,
@@ -300,7 +299,7 @@ pub async fn list_acts(
     let id = |act: &ListedAct| act.first.id;
     let mut acts = acts_query(filter, position, limit);
     let read = acts.build_query_as().fetch_all(db).await?;
-    // Before the newest page there is no other: one that is not full would jump about when something is added.
+    // The newest page is always full: a partial one would shift when a change is added.
     if matches!(position, PagePosition::NewerThan(_)) && read.len() < limit {
         let mut acts = acts_query(filter, PagePosition::Newest, limit);
         let read = acts.build_query_as().fetch_all(db).await?;
@@ -314,8 +313,8 @@ pub async fn list_acts(
     Ok(BidirectionalPage::new(read, position, limit, id))
 }
 
-/// Single things and single acts have indexes of their own; for all else there is the table of acts with its indexes, so
-/// that no filter that fits nothing reads every change.
+/// Changes of one subject or act have an index; all other filters use the indexed table of acts, so that a filter without
+/// matches does not read every change.
 fn acts_query(
     filter: &AuditFilter,
     position: PagePosition,
@@ -356,10 +355,10 @@ fn acts_query(
     query
 }
 
-/// Adds what a filter asks of the columns of a table, whose prefix is given.
+/// Appends the conditions of a filter on a table's columns, which have this prefix.
 fn push_filter<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'a AuditFilter) {
     let and = |comparison: &str| format!(" AND {table}{comparison}");
-    // All of a long span would have to be sorted by number.
+    // An index by time would require sorting all rows of a long span by id.
     let unindexed = |comparison: &str| format!(" AND +{table}{comparison}");
     if let Some(subject) = filter.subject {
         query.push(and("subject = ")).push_bind(subject);
@@ -370,7 +369,7 @@ fn push_filter<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'
     if let Some(name) = &filter.name {
         query.push(and("name = ")).push_bind(name);
         if filter.subject.is_some_and(Subject::is_identified_by_name) {
-            // Of no meaning but to the index, which has only these.
+            // Redundant condition that makes the partial index usable.
             query.push(and("subject_id IS NULL"));
         }
     }
@@ -391,9 +390,8 @@ fn push_filter<'a>(query: &mut QueryBuilder<'a, Sqlite>, table: &str, filter: &'
     }
 }
 
-/// Bounds the numbers of acts by those of the first and the last within a filter's span of time: the newest first is an
-/// order of numbers, in which an index by time could not help. Where the clock was set back, what was done then may be
-/// left out.
+/// Limits ids to those of the first and last act within a filter's span of time, because the list is ordered by id, for
+/// which an index by time does not help. If the clock was set back, acts of that time may be missing.
 fn push_time_bounds<'a>(query: &mut QueryBuilder<'a, Sqlite>, filter: &'a AuditFilter) {
     if let Some(since) = filter.since {
         query
@@ -409,7 +407,7 @@ fn push_time_bounds<'a>(query: &mut QueryBuilder<'a, Sqlite>, filter: &'a AuditF
     }
 }
 
-/// Put together at run time, as the log's search is: `(?1 IS NULL OR …)` could not use an index.
+/// Built at run time, like the log search: `(?1 IS NULL OR …)` cannot use an index.
 fn select_changes<'a>() -> QueryBuilder<'a, Sqlite> {
     QueryBuilder::new(
         "
@@ -429,12 +427,12 @@ pub mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
-    /// An act of a command.
+    /// An act of the command line.
     pub async fn act(tx: &mut Transaction<'_, Sqlite>, now: Timestamp) -> Act {
         Act::begin(tx, &Actor::cli(), now).await.unwrap()
     }
 
-    /// What was written down, oldest first: who, what, of what, before, after.
+    /// The changes as text, oldest first: action, subject, name, before, after.
     pub async fn describe_changes(tx: &mut Transaction<'_, Sqlite>) -> Vec<String> {
         let page = list(&mut **tx, &AuditFilter::default(), None, 100).await;
         let changes = page.unwrap().items.into_iter().rev();
@@ -562,7 +560,7 @@ pub mod tests {
     }
 
     #[sqlx::test]
-    async fn an_act_is_one_line_however_much_it_changed(pool: SqlitePool) {
+    async fn an_act_is_one_line_however_many_changes_it_has(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool.clone()).begin().await.unwrap();
         let import = act(&mut tx, NOW).await;
         for name in ["a", "b", "c"] {
@@ -643,7 +641,7 @@ pub mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_told() {
+    fn a_difference_contains_only_changed_entries() {
         let before = json!({"label": "a", "weight": 1, "note": "old"});
         let after = json!({"label": "b", "weight": 1, "tags": ["t"]});
 
@@ -658,7 +656,7 @@ pub mod tests {
     }
 
     #[sqlx::test(migrations = false)]
-    async fn the_history_of_settings_moves_into_it(pool: SqlitePool) {
+    async fn the_migration_moves_the_history_of_settings_into_the_audit_log(pool: SqlitePool) {
         let mut connection = pool.acquire().await.unwrap();
         let (ours, earlier): (Vec<_>, Vec<_>) = MIGRATOR
             .iter()

@@ -1,4 +1,4 @@
-//! Copies of the database file: made while it is in use, checked, and put back.
+//! Copies of the database file: made and checked while it is in use, restored, and kept before a migration.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -25,18 +25,18 @@ pub enum ExistingFile {
     Replace,
 }
 
-/// How far a copy is, for whoever watches.
+/// The progress of a copy.
 #[derive(Debug, Default)]
 pub struct BackupProgress {
-    /// The file that is written, and how large the database is.
+    /// The file being written, and the size of the database.
     copied: OnceLock<(PathBuf, u64)>,
     is_checking: AtomicBool,
 }
 
-/// What is being done to a copy.
+/// The step that a copy is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackupStep {
-    /// So many bytes are there of about so many.
+    /// Bytes written, of an estimated total.
     Copying(u64, u64),
     Checking,
 }
@@ -50,30 +50,30 @@ impl BackupProgress {
             return BackupStep::Copying(0, 1);
         };
         let done = fs::metadata(path).map_or(0, |file| file.len());
-        // A copy leaves out what is empty, so that it may be done before it is as large.
+        // A copy omits empty pages, so it may be complete before it has the database's size.
         BackupStep::Copying(done.min(*whole), *whole)
     }
 }
 
-/// What [`migrate_with_snapshot`] did.
+/// The result of [`migrate_with_snapshot`].
 #[derive(Debug, Default)]
 pub struct MigrationResult {
-    /// The database as it was before; `None` when nothing was applied or there was nothing to lose.
+    /// A copy from before the migration; `None` if nothing was applied or the database was empty.
     pub snapshot: Option<PathBuf>,
     pub applied: Vec<&'static Migration>,
 }
 
-/// What [`restore`] did.
+/// The result of [`restore`].
 #[derive(Debug)]
 pub struct RestoredDatabase {
     /// The file that was replaced; `None` when there was none.
     pub kept: Option<PathBuf>,
     pub bytes: u64,
-    /// Of the file that was replaced: [`file_mode::restrict`].
+    /// The result of [`file_mode::restrict`] for the replaced file.
     pub warnings: Vec<String>,
 }
 
-/// Brings the schema to this program's version, and keeps a copy of the file first when it has something to lose.
+/// Migrates the schema to this program's version, after copying the file unless the database is empty.
 pub async fn migrate_with_snapshot(db: &Db) -> Result<MigrationResult> {
     db.check_not_newer().await?;
     let pending = db.pending().await?;
@@ -87,7 +87,7 @@ pub async fn migrate_with_snapshot(db: &Db) -> Result<MigrationResult> {
         snapshot = Some(path);
     }
     if let Err(error) = db.migrate().await {
-        // Another process may have been applying the same at the same time.
+        // Another process may have applied the same migrations at the same time.
         if !db.pending().await?.is_empty() {
             return Err(match snapshot {
                 Some(path) => Error::Refused(format!(
@@ -104,9 +104,9 @@ pub async fn migrate_with_snapshot(db: &Db) -> Result<MigrationResult> {
     })
 }
 
-/// Applies the pending migrations to a copy of `db`, or to an empty file, and throws it away.
+/// Applies the pending migrations to a copy of `db`, or to an empty file, and deletes it.
 ///
-/// It lies in `folder`, beside the database, where there is room for it.
+/// The copy is in `folder`, beside the database, where the disk has room for it.
 pub async fn dry_run_migrations(db: Option<&Db>, folder: &Path) -> Result<Vec<&'static Migration>> {
     let stage = TempDir::with_prefix_in(".rehearsal-", folder);
     let stage = stage.map_err(|source| Error::file(folder, source))?;
@@ -123,14 +123,14 @@ pub async fn dry_run_migrations(db: Option<&Db>, folder: &Path) -> Result<Vec<&'
     Ok(pending)
 }
 
-/// Writes a consistent, checked copy without sign-in sessions to `to`, while others read and write. Returns its size.
+/// Writes a consistent, checked copy without sign-in sessions to `to`, while the database is in use. Returns its size.
 ///
-/// The copy takes its name only when it is whole and on the disk.
+/// The copy gets its name only when it is complete and on the disk.
 pub async fn copy(db: &Db, to: &Path, existing: ExistingFile) -> Result<u64> {
     copy_with_progress(db, to, existing, &BackupProgress::default()).await
 }
 
-/// The same, telling how far it is.
+/// The same, with a callback for its progress.
 pub async fn copy_with_progress(
     db: &Db,
     to: &Path,
@@ -165,7 +165,7 @@ pub async fn copy_with_progress(
     put.await.expect("naming a file does not panic")
 }
 
-/// Gives a copy its name, once all of it is on the disk: for a large one that takes seconds. Returns its size.
+/// Renames a copy to its name when all of it is on the disk, which takes seconds for a large one. Returns its size.
 fn publish(staged: NamedTempFile, to: &Path, existing: ExistingFile) -> Result<u64> {
     let bytes = sync(&staged)?;
     match existing {
@@ -180,7 +180,7 @@ fn publish(staged: NamedTempFile, to: &Path, existing: ExistingFile) -> Result<u
     Ok(bytes)
 }
 
-/// Checks the copy `from` and puts it in the place of `database`, whose file is kept under another name.
+/// Checks the copy `from` and replaces `database` by it; the old file is kept under another name.
 ///
 /// Refused while a server or another program uses `database`.
 pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<RestoredDatabase> {
@@ -210,7 +210,7 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
     let bytes = sync(&staged)?;
 
     if !database.exists() {
-        // A log without its file would be read into the file that comes.
+        // SQLite would apply a leftover log to the new file.
         move_companions(&database, &kept_name(&database, now))?;
         put_in_place(staged, &database)?;
         return Ok(RestoredDatabase {
@@ -225,7 +225,7 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
         move_companions(&database, &kept)?;
     }
     file_mode::take_owner_and_mode(staged.as_file(), &database);
-    // A second name first, so that at no moment there is no database.
+    // A hard link first, so that a database exists at every moment.
     if fs::hard_link(&database, &kept).is_err() {
         fs::rename(&database, &kept).map_err(|source| Error::file(&kept, source))?;
     }
@@ -240,7 +240,7 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
     })
 }
 
-/// `gemini-pool.db` → `gemini-pool.{what}.db`, with a number where that is taken.
+/// `gemini-pool.db` → `gemini-pool.{what}.db`, with a number if that exists.
 fn free_path_beside(database: &Path, what: &str) -> PathBuf {
     let name = database.file_stem().unwrap_or_default().to_string_lossy();
     let free = |number: u32| {
@@ -261,12 +261,12 @@ fn kept_name(database: &Path, now: Timestamp) -> PathBuf {
     free_path_beside(database, &format!("before-restore-{}", file_time(now)))
 }
 
-/// A time as file names have it: `20261122-080000`, in UTC.
+/// A time in the format of file names: `20261122-080000`, in UTC.
 pub fn file_time(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y%m%d-%H%M%S").to_string()
 }
 
-/// The folder a file is in.
+/// The folder of a file.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -282,7 +282,7 @@ fn stage_in(folder: &Path) -> Result<NamedTempFile> {
     staged.map_err(|source| Error::file(folder, source))
 }
 
-/// Statements about whole files are run unchecked: the macros do not know what they return.
+/// Statements on whole files are not checked at build time: the macros cannot determine their columns.
 async fn vacuum_into(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     let Some(name) = path.to_str() else {
         return Err(Error::Refused(format!(
@@ -298,19 +298,19 @@ async fn vacuum_into(connection: &mut SqliteConnection, path: &Path) -> Result<(
 }
 
 async fn open_stage(path: &Path) -> Result<SqliteConnection> {
-    // A copy that fails is thrown away, so it needs no journal, in which sessions would survive.
+    // A failed copy is deleted, so it needs no journal, which would also keep deleted sessions.
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Off);
     Ok(options.connect().await?)
 }
 
-/// Opens a file that is only read, with what its log holds.
+/// Opens a file for reading, including its write-ahead log.
 async fn open_source(path: &Path) -> Result<SqliteConnection> {
     let has_log = ["-wal", "-journal"].into_iter().any(|end| {
         fs::metadata(companion_file(path, end)).is_ok_and(|companion| companion.len() > 0)
     });
-    // Without a log nothing needs to be written, not even beside the file: it may lie on a read-only disk.
+    // Without a log SQLite writes nothing, so the file may be on a read-only disk.
     let options = SqliteConnectOptions::new()
         .filename(path)
         .read_only(!has_log)
@@ -318,7 +318,7 @@ async fn open_source(path: &Path) -> Result<SqliteConnection> {
     Ok(options.connect().await?)
 }
 
-/// Deletes sign-in sessions and who signed in from where: whoever reads a backup must not be signed in by it.
+/// Deletes sessions and sign-ins, so that a backup cannot be used to sign in.
 async fn delete_sessions(connection: &mut SqliteConnection) -> Result<()> {
     let tables: Vec<String> = sqlx::query_scalar(
         "
@@ -329,7 +329,7 @@ async fn delete_sessions(connection: &mut SqliteConnection) -> Result<()> {
     )
     .fetch_all(&mut *connection)
     .await?;
-    // Overwrites what is deleted, for less than writing the file anew.
+    // Overwrites deleted content, which is cheaper than rewriting the file.
     sqlx::query("PRAGMA secure_delete = ON")
         .execute(&mut *connection)
         .await?;
@@ -340,7 +340,7 @@ async fn delete_sessions(connection: &mut SqliteConnection) -> Result<()> {
     Ok(())
 }
 
-/// Fails when a file is damaged or was written by a newer program; `path` is the name it goes by.
+/// Fails if a file is damaged or was written by a newer program; `path` is its name in errors.
 async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     let damaged = |what: &str| Error::Refused(format!("{} is damaged: {what}", path.display()));
     let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
@@ -383,7 +383,7 @@ async fn is_ours(connection: &mut SqliteConnection) -> Result<bool> {
     Ok(table.is_some())
 }
 
-/// Keeps everybody else out of `database` and empties its log into it. `None` when it is too damaged for that.
+/// Locks `database` exclusively and writes its log into it. `None` if it is too damaged for that.
 async fn lock_exclusively(database: &Path) -> Result<Option<SqliteConnection>> {
     let in_use = || {
         Error::Refused(format!(
@@ -397,7 +397,7 @@ async fn lock_exclusively(database: &Path) -> Result<Option<SqliteConnection>> {
         .await?;
     let mut attempts = 1;
     let code = loop {
-        // SQLite leaves the write-ahead log only when nobody else has the file open.
+        // SQLite turns the write-ahead log off only if no other process has the file open.
         let mode: sqlx::Result<String> = sqlx::query_scalar("PRAGMA journal_mode = DELETE")
             .fetch_one(&mut connection)
             .await;
@@ -413,14 +413,14 @@ async fn lock_exclusively(database: &Path) -> Result<Option<SqliteConnection>> {
             Err(sqlx::Error::Database(error)) => error.code().unwrap_or_default().into_owned(),
             Err(error) => return Err(error.into()),
         };
-        // BUSY: a program that is just ending lets go in a moment.
+        // BUSY: a process that is ending releases the file soon.
         if code != "5" || attempts == 10 {
             break code;
         }
         attempts += 1;
         tokio::time::sleep(Duration::from_millis(30)).await;
     };
-    // CORRUPT, NOTADB: no other program can work with it either.
+    // CORRUPT, NOTADB: no other process can use it either.
     if matches!(code.as_str(), "11" | "26") {
         Ok(None)
     } else {
@@ -428,12 +428,12 @@ async fn lock_exclusively(database: &Path) -> Result<Option<SqliteConnection>> {
     }
 }
 
-/// Moves the logs of a database that cannot read them itself out of the new file's way.
+/// Renames the logs of a damaged database, so that SQLite does not apply them to the new file.
 fn move_companions(database: &Path, kept: &Path) -> Result<()> {
     for end in ["-wal", "-shm", "-journal"] {
         let (from, to) = (companion_file(database, end), companion_file(kept, end));
         match fs::rename(&from, &to) {
-            // SQLite itself takes them away when the last connection closes, which may be just now.
+            // SQLite deletes them when the last connection closes, which may happen at the same time.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             moved => moved.map_err(|source| Error::file(&from, source))?,
         }
@@ -441,7 +441,7 @@ fn move_companions(database: &Path, kept: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The file beside a database that has its name and this end.
+/// The file beside a database with its name and this suffix.
 pub fn companion_file(database: &Path, end: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(end);
@@ -462,7 +462,7 @@ fn sync(staged: &NamedTempFile) -> Result<u64> {
     Ok(staged.as_file().metadata().map_err(wrong)?.len())
 }
 
-/// Waits until the names in the folder of `path` are on the disk, where the system can.
+/// Waits until the folder of `path` is on the disk, if the system supports that.
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = folder_of(path);
     if cfg!(unix) {
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_copy_holds_what_is_committed_and_no_sessions() {
+    async fn a_copy_contains_committed_rows_and_no_sessions() {
         let (folder, db) = database().await;
         insert_setting(&db, "committed").await;
         for statement in [
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_copy_replaces_nothing_unless_told_to_and_never_the_database() {
+    async fn a_copy_replaces_a_file_only_if_requested_and_never_the_database() {
         let (folder, db) = database().await;
         let to = folder.path().join("copy.db");
         fs::write(&to, "something else").unwrap();
@@ -572,7 +572,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_restored_copy_stands_in_for_the_database_whose_file_is_kept() {
+    async fn a_restored_copy_replaces_the_database_and_the_old_file_is_kept() {
         let (folder, db) = database().await;
         let (path, backup) = (folder.path().join("pool.db"), folder.path().join("copy.db"));
         insert_setting(&db, "before").await;
@@ -609,7 +609,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_whole_database_of_ours_is_not_restored() {
+    async fn a_damaged_or_foreign_file_is_not_restored() {
         let (folder, db) = database().await;
         let (path, source) = (
             folder.path().join("pool.db"),
@@ -690,7 +690,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_with_something_to_lose_is_kept_before_it_is_migrated() {
+    async fn a_database_with_rows_is_copied_before_it_is_migrated() {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
         sqlx::query("CREATE TABLE precious (id)")

@@ -1,4 +1,4 @@
-//! The backups in the folder beside the database: what is there, and how one is added.
+//! The folder of backups beside the database: listing, creating and deleting them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,10 +15,10 @@ use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 use crate::storage::file_mode;
 
-/// As the names of backups have it: [`backup::file_time`].
+/// The format of [`backup::file_time`].
 const TIME: &str = "%Y%m%d-%H%M%S";
 
-/// A backup. It was checked before it got its name.
+/// A complete backup, which was checked before it got its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
     pub name: String,
@@ -26,7 +26,7 @@ pub struct Backup {
     pub bytes: u64,
 }
 
-/// Where backups of this database are kept.
+/// The folder of this database's backups.
 pub fn folder(database: &Path) -> PathBuf {
     folder_of(database).join("backups")
 }
@@ -60,7 +60,7 @@ pub fn last(database: &Path) -> Result<Option<Backup>> {
     Ok(list(database)?.into_iter().next())
 }
 
-/// One of the backups, and where it is. No other file is found by any name.
+/// The backup of this name and its path. No name leads to another file.
 pub fn find(database: &Path, name: &str) -> Result<(Backup, PathBuf)> {
     let found = list(database)?
         .into_iter()
@@ -70,7 +70,7 @@ pub fn find(database: &Path, name: &str) -> Result<(Backup, PathBuf)> {
     Ok((backup, path))
 }
 
-/// Writes down that a backup left the server.
+/// Inserts the download of a backup into the audit log.
 pub async fn record_download(
     db: &Db,
     backup: &Backup,
@@ -83,14 +83,14 @@ pub async fn record_download(
 /// Deletes a backup.
 pub async fn delete(db: &Db, name: &str, actor: &Actor, now: Timestamp) -> Result<Backup> {
     let (backup, path) = find(db.path(), name)?;
-    // A large file takes a while to go.
+    // Deleting a large file takes time.
     let removed = tokio::fs::remove_file(&path).await;
     removed.map_err(|source| Error::file(&path, source))?;
     record(db, Action::Delete, &backup, actor, now).await?;
     Ok(backup)
 }
 
-/// Makes a backup, whole and checked.
+/// Creates and checks a backup.
 pub async fn create(
     db: &Db,
     actor: &Actor,
@@ -139,7 +139,7 @@ async fn record(
     Ok(())
 }
 
-/// Upstream keys can be read in a backup, so nobody else gets into the folder.
+/// Backups contain upstream keys, so only the owner may access the folder.
 fn create_folder(folder: &Path, database: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -159,14 +159,14 @@ fn stem(database: &Path) -> String {
     stem.to_string_lossy().into_owned()
 }
 
-/// When a backup of this database was made, by its name; `None`: it is none.
+/// The time in the name of a backup of this database; `None` for other files.
 fn time_in_name(database: &Path, name: &str) -> Option<Timestamp> {
     let time = name.strip_prefix(&stem(database))?.strip_prefix('-')?;
     let time = DateTime::strptime(TIME, time.strip_suffix(".db")?).ok()?;
     Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
 }
 
-/// The backup that is being made, one at a time, and how the last try failed.
+/// The running backup, one at a time, and the error of the last one.
 #[derive(Debug, Default)]
 pub struct BackupJob(Mutex<BackupState>);
 
@@ -177,7 +177,7 @@ struct BackupState {
 }
 
 impl BackupJob {
-    /// Lets a backup begin; `None`: one has begun already.
+    /// Starts a backup; `None` if one is running.
     pub fn begin(&self) -> Option<Arc<BackupProgress>> {
         let mut state = self.lock();
         if state.now.is_some() {
@@ -191,17 +191,17 @@ impl BackupJob {
         Some(progress)
     }
 
-    /// Says that it has ended, and why it failed, if it did.
+    /// Ends the backup, with its error if it failed.
     pub fn end(&self, failed: Option<String>) {
         *self.lock() = BackupState { now: None, failed };
     }
 
-    /// How far it is; `None`: none is being made.
+    /// The progress; `None` if no backup is running.
     pub fn step(&self) -> Option<BackupStep> {
         self.lock().now.as_ref().map(|progress| progress.step())
     }
 
-    /// Why the last one failed, if it did.
+    /// The error of the last backup, if it failed.
     pub fn failed(&self) -> Option<String> {
         self.lock().failed.clone()
     }
@@ -218,7 +218,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_795_334_400_123);
 
     #[tokio::test]
-    async fn a_backup_is_made_found_and_deleted_and_no_other_file_is_touched() {
+    async fn a_backup_is_created_listed_and_deleted_and_other_files_are_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
         db.migrate().await.unwrap();

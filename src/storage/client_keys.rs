@@ -25,7 +25,7 @@ pub struct ListedClientKey {
     pub paths: Vec<String>,
     pub addresses: Vec<String>,
     pub tags: Vec<String>,
-    /// Whether it may hand out access to Google that goes past this server.
+    /// Whether it may receive access to Google that bypasses this server.
     pub direct_access: bool,
     pub requests: i64,
     pub successes: i64,
@@ -37,7 +37,7 @@ pub struct ListedClientKey {
     pub created_at: Timestamp,
 }
 
-/// What may be changed on a client key. Serialized for the audit, in the names of the JSON.
+/// The changeable attributes of a client key, serialized for the audit log with the names of the JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ClientKeyTerms {
     pub name: String,
@@ -49,11 +49,11 @@ pub struct ClientKeyTerms {
     pub paths: Vec<String>,
     pub addresses: Vec<String>,
     pub tags: Vec<String>,
-    /// Whether it may hand out access to Google that goes past this server.
+    /// Whether it may receive access to Google that bypasses this server.
     pub direct_access: bool,
 }
 
-/// A client key to be made.
+/// A client key to create.
 #[derive(Debug)]
 pub struct NewClientKey<'a> {
     pub name: &'a str,
@@ -62,7 +62,7 @@ pub struct NewClientKey<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Makes a client key. `None` when a key with this secret is or was known, and then nothing changes.
+/// Creates a client key. `None`, without a change, if a key with this secret exists or was removed.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     hash_key: &HashKey,
@@ -98,7 +98,7 @@ pub async fn insert(
     Ok(Some(id))
 }
 
-/// Writes down what was changed of a key.
+/// Inserts a change of a client key into the audit log.
 async fn record_change(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
@@ -119,7 +119,7 @@ async fn record_change(
     Ok(())
 }
 
-/// Changes what a key may do.
+/// Replaces the changeable attributes of a client key.
 pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
@@ -128,8 +128,9 @@ pub async fn update(
 ) -> Result<()> {
     let row = list_rows(&mut **tx, Some(id)).await?.pop();
     let row = row.ok_or_else(|| missing(id))?;
-    let to_json = |terms: &ClientKeyTerms| serde_json::to_value(terms).expect("terms become JSON");
-    // Of a row that cannot be read nothing is told but what it is now.
+    let to_json =
+        |terms: &ClientKeyTerms| serde_json::to_value(terms).expect("attributes serialize to JSON");
+    // For a row that cannot be parsed only the new values are logged.
     let before = row
         .terms()
         .map_or_else(|| json!({}), |terms| to_json(&terms));
@@ -183,7 +184,7 @@ pub async fn update(
     Ok(())
 }
 
-/// How many keys have a name that begins so, removed ones included.
+/// How many keys have a name with this prefix, removed ones included.
 pub async fn count_with_prefix(tx: &mut Transaction<'_, Sqlite>, prefix: &str) -> Result<i64> {
     let count = sqlx::query_scalar!(
         "SELECT count(*) FROM client_keys WHERE instr(name, ?1) = 1",
@@ -203,7 +204,7 @@ pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32]
         if scopes.is_none() {
             tracing::warn!(
                 client_key.id = row.id.0,
-                "client key {} is refused everything: its limits or scopes cannot be read",
+                "all requests of client key {} are refused: its limits or scopes cannot be parsed",
                 row.id.0
             );
         }
@@ -223,23 +224,23 @@ pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<([u8; 32]
     Ok(keys.collect())
 }
 
-/// What one key may do, to change some of it.
+/// The changeable attributes of one key.
 pub async fn find_terms(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
 ) -> Result<ClientKeyTerms> {
     let mut rows = list_rows(&mut **tx, Some(id)).await?;
     let row = rows.pop().ok_or_else(|| missing(id))?;
-    // Taken for no limits and no scopes, they would be opened by a change of something else.
+    // Read as "no limits", they would be saved so by a change of another attribute.
     row.terms().ok_or_else(|| {
         Error::Refused(format!(
-            "client key {} has limits or scopes that cannot be read: remove it and make another",
+            "client key {} has limits or scopes that cannot be parsed: remove it and create another",
             id.0
         ))
     })
 }
 
-/// A key as it is stored, unchecked.
+/// A row as it is stored, not validated.
 struct ClientKeyRow {
     id: ClientKeyId,
     name: String,
@@ -261,7 +262,7 @@ struct ClientKeyRow {
 }
 
 impl ClientKeyRow {
-    /// `None` where a limit is not positive or a list is no list.
+    /// `None` if a limit is not positive or a list is not valid JSON.
     fn terms(&self) -> Option<ClientKeyTerms> {
         let limit = |stored: Option<i64>| match stored {
             None => Some(None),
@@ -309,7 +310,7 @@ async fn list_rows(
     Ok(rows.fetch_all(db).await?)
 }
 
-/// The keys in use, by id.
+/// The keys in use, ordered by id.
 pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedClientKey>> {
     list_matching(db, None).await
 }
@@ -373,7 +374,7 @@ async fn list_matching(
     Ok(listed.collect())
 }
 
-/// The ids of the keys in use that are turned on, or of those that are turned off.
+/// The ids of the keys in use that are enabled, or of those that are disabled.
 pub async fn list_ids(tx: &mut Transaction<'_, Sqlite>, enabled: bool) -> Result<Vec<ClientKeyId>> {
     let ids = sqlx::query_scalar!(
         r#"
@@ -387,7 +388,7 @@ pub async fn list_ids(tx: &mut Transaction<'_, Sqlite>, enabled: bool) -> Result
     Ok(ids.fetch_all(&mut **tx).await?)
 }
 
-/// Turns a key on or off.
+/// Enables or disables a key.
 pub async fn update_enabled(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
@@ -471,7 +472,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_key_is_known_by_its_secret_which_is_stored_nowhere(pool: SqlitePool) {
+    async fn a_key_is_found_by_its_secret_of_which_only_the_hash_is_stored(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         let id = add(&db, "alice", "secret-of-alice").await.unwrap();
 
@@ -492,7 +493,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_secret_makes_one_key_ever(pool: SqlitePool) {
+    async fn a_secret_cannot_be_inserted_twice(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         let id = add(&db, "env-1", "secret-1234").await.unwrap();
         assert_eq!(add(&db, "env-2", "secret-1234").await, None);
@@ -509,7 +510,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_key_is_turned_off_and_on_unless_it_is_missing(pool: SqlitePool) {
+    async fn a_key_can_be_disabled_and_enabled_unless_it_is_missing(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         let id = add(&db, "alice", "secret-1234").await.unwrap();
 
@@ -527,7 +528,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_a_key_may_do_is_changed_and_read_as_it_was_written(pool: SqlitePool) {
+    async fn updated_attributes_are_read_back_as_they_were_written(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         let id = add(&db, "alice", "secret-1234").await.unwrap();
         let terms = ClientKeyTerms {
@@ -552,7 +553,7 @@ mod tests {
         let mut tx = db.begin().await.unwrap();
         let act = act(&mut tx, NOW).await;
         update(&mut tx, id, &terms, &act).await.unwrap();
-        // What is the same is told once.
+        // An update without a difference is not logged.
         update(&mut tx, id, &terms, &act).await.unwrap();
         assert_eq!(find_terms(&mut tx, id).await.unwrap(), terms);
         let missing = find_terms(&mut tx, ClientKeyId(7)).await.unwrap_err();
@@ -584,7 +585,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_key_whose_row_cannot_be_read_may_do_nothing(pool: SqlitePool) {
+    async fn a_key_with_an_unreadable_row_has_no_scopes(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         let id = add(&db, "alice", "secret-1234").await.unwrap();
         for broken in [

@@ -1,4 +1,4 @@
-//! What a client key has spent so far, from log rows and hourly sums: what its limits count from, and what pages show.
+//! Usage of client keys, computed from log rows and hourly rollups, for their limits and for pages.
 
 use std::collections::HashMap;
 use std::ops::AddAssign;
@@ -15,12 +15,12 @@ use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 
 const HOUR_MS: i64 = 3_600_000;
-/// What a sliding minute can still hold.
+/// Oldest age of a request or of tokens that a sliding minute can still contain.
 const MINUTE_MS: i64 = 61_000;
-/// How long before its end a request may have begun to be looked at for its tokens.
+/// Maximum duration of a request whose tokens are counted in the last minute.
 const MAX_DURATION_MS: i64 = 15 * 60_000;
 
-/// What a key used in an hour, or what it has used since some hour began.
+/// Usage of a client key in an hour, or since the start of an hour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ClientKeyUsage {
     pub requests: i64,
@@ -40,7 +40,7 @@ impl AddAssign for ClientKeyUsage {
     }
 }
 
-/// Whether any request was ever answered well.
+/// Whether any request has ever succeeded.
 pub async fn has_succeeded(db: impl SqliteExecutor<'_>) -> Result<bool> {
     let found = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM client_key_hours WHERE successes > 0) AS "found!: bool""#
@@ -48,7 +48,7 @@ pub async fn has_succeeded(db: impl SqliteExecutor<'_>) -> Result<bool> {
     Ok(found.fetch_one(db).await?)
 }
 
-/// What a key used in each hour from `since` to `until` in which it was used, oldest first.
+/// Usage of a key for each hour from `since` to `until` that has any, oldest first.
 pub async fn list_hours(
     db: impl SqliteExecutor<'_>,
     id: ClientKeyId,
@@ -56,7 +56,7 @@ pub async fn list_hours(
     until: Timestamp,
 ) -> Result<Vec<(Timestamp, ClientKeyUsage)>> {
     let first = since.start_of_hour();
-    // Each hour is looked up by itself: the rows of an hour are those of all keys.
+    // One primary key look-up per hour: the rows of an hour range would be those of all keys.
     let rows = sqlx::query!(
         r#"
         WITH RECURSIVE hours (hour_ms) AS (
@@ -90,7 +90,7 @@ pub async fn list_hours(
     Ok(hours.collect())
 }
 
-/// What each key has used since the hour of `since`, for those that were used.
+/// Usage of each key since the hour of `since`, without unused keys.
 pub async fn list_since(
     db: impl SqliteExecutor<'_>,
     since: Timestamp,
@@ -122,7 +122,7 @@ pub async fn list_since(
     Ok(keys.collect())
 }
 
-/// What the log knows of a key, as far as these limits ask.
+/// The logged usage of a key that these limits need.
 pub async fn find_logged_usage(
     db: &SqlitePool,
     id: ClientKeyId,
@@ -147,7 +147,7 @@ pub async fn find_logged_usage(
     Ok(past)
 }
 
-/// Finished requests that were sent to Google.
+/// Counts finished requests that were sent to Google.
 async fn count_requests_since(db: &SqlitePool, id: ClientKeyId, since: Timestamp) -> Result<u64> {
     let first = RequestId::first_at(since);
     let count = sqlx::query_scalar!(
@@ -187,7 +187,7 @@ async fn find_last_minute(
         first,
         since,
     );
-    // A request counts when it begins, its tokens when it ends.
+    // A request counts at its start, its tokens at its end.
     let mut counted = Vec::new();
     for row in rows.fetch_all(db).await? {
         if row.started_at_ms > since {
@@ -209,14 +209,14 @@ struct UsageTotals {
     nano_usd: u64,
 }
 
-/// Sums of whole hours, and of the rows before the first of them where a day begins within an hour.
+/// Adds up whole hours, and the rows before the first of them if a day begins within an hour.
 async fn sum_since(db: &SqlitePool, id: ClientKeyId, since: Timestamp) -> Result<UsageTotals> {
     let since_ms = since.as_millis();
     let first_hour = since_ms
         .saturating_add(HOUR_MS - 1)
         .div_euclid(HOUR_MS)
         .saturating_mul(HOUR_MS);
-    // Sums do not tell which requests came without a total; these are in the sums of their parts.
+    // A rollup's total misses requests without a total; the sum of the parts contains them.
     let hours = sqlx::query!(
         r#"
         SELECT
@@ -270,7 +270,7 @@ mod tests {
     use crate::storage::request_logs::NewRequestLog;
     use crate::storage::request_logs::tests::{row, running};
 
-    /// When `row(0)` begins: 2026-11-22T08:00:00Z.
+    /// The start of `row(0)`: 2026-11-22T08:00:00Z.
     const START: Timestamp = Timestamp::from_millis(1_795_334_400_000);
     const ID: ClientKeyId = ClientKeyId(1);
 
@@ -293,7 +293,9 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn the_past_counts_what_was_sent_since_midnight_and_since_the_first(pool: SqlitePool) {
+    async fn logged_usage_counts_requests_sent_since_the_start_of_the_day_and_month(
+        pool: SqlitePool,
+    ) {
         let hour = 3_600;
         let rows = vec![
             // The day before, and the month before.
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn the_hours_of_a_key_are_those_in_which_it_was_used(pool: SqlitePool) {
+    async fn only_hours_with_usage_of_the_key_are_listed(pool: SqlitePool) {
         let hour = 3_600;
         let rows = vec![
             row(-hour),
@@ -356,7 +358,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_day_may_begin_within_an_hour(pool: SqlitePool) {
-        // Midnight there is 18:15 UTC, ten hours and a quarter after the start.
+        // Midnight in this zone is 18:15 UTC, 10 hours 15 minutes after the start.
         let zone = TimeZone::get("Asia/Kathmandu").unwrap();
         let midnight = 36_900;
         let rows = vec![
@@ -382,7 +384,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn the_last_minute_counts_requests_by_their_beginning_and_tokens_by_their_end(
+    async fn the_last_minute_counts_requests_by_their_start_and_tokens_by_their_end(
         pool: SqlitePool,
     ) {
         let mut long = row(-600);

@@ -1,15 +1,15 @@
-//! Sums across tables, read only: whether statistics, sums and rows agree.
+//! Checks that log rows, rollups and statistics agree. Only reads.
 
 use sqlx::SqlitePool;
 
 use crate::storage::error::Result;
 
-/// A count that the tables tell differently.
+/// A counter that differs between tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inconsistency {
-    /// What is counted, for whom.
+    /// The count and the key or model it belongs to.
     pub counter: String,
-    /// By what it was made from.
+    /// The value computed from the source rows.
     pub from_rows: i64,
     pub from_statistics: i64,
 }
@@ -18,8 +18,7 @@ pub struct Inconsistency {
     clippy::too_many_lines,
     reason = "one statement, which is easier to check whole"
 )]
-/// Compares sums with the rows they were made from, as far as those are not pruned, and statistics with the sums. Empty
-/// when all agree.
+/// Compares rollups with their rows, as far as those are not pruned, and statistics with the rollups. Empty when all agree.
 pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>> {
     let rows = sqlx::query!(
         r#"
@@ -163,7 +162,7 @@ mod tests {
     use crate::storage::request_logs::tests::row;
 
     #[sqlx::test]
-    async fn days_of_models_are_made_from_the_hours_there_were(pool: SqlitePool) {
+    async fn the_migration_fills_model_days_from_existing_model_hours(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         write(&db, [0, 3_600, 86_400].map(row).into()).await;

@@ -1,4 +1,4 @@
-//! Which projects rest for which models, and why.
+//! Cooldowns of projects, per model, with their evidence.
 
 use sqlx::SqliteExecutor;
 
@@ -9,7 +9,7 @@ use crate::pool::keys::upstream_key::ProjectId;
 use crate::storage::error::Result;
 use crate::storage::upstream_keys::Evidence;
 
-/// Cooldowns still running at `now`, soonest over first, of the projects that changed after `revision` (-1: of all).
+/// Cooldowns still running at `now`, earliest end first, of the projects that changed after `revision` (-1: of all).
 pub async fn list_changed(
     db: impl SqliteExecutor<'_>,
     revision: i64,
@@ -38,7 +38,7 @@ pub async fn list_changed(
         .collect())
 }
 
-/// Sets a cooldown, in place of an earlier one. Of a project that was found to be another, the other rests.
+/// Sets a cooldown and replaces an earlier one. If the project was merged into another, the other one cools down.
 pub async fn upsert(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
@@ -82,7 +82,7 @@ fn cooldown(rule: &str, step: u32, since: Timestamp, until: Timestamp) -> Cooldo
     }
 }
 
-/// Deletes one: it was nobody's fault.
+/// Deletes the cooldown of a project for a model.
 pub async fn delete(db: impl SqliteExecutor<'_>, project_id: ProjectId, model: &str) -> Result<()> {
     sqlx::query!(
         "
@@ -97,7 +97,7 @@ pub async fn delete(db: impl SqliteExecutor<'_>, project_id: ProjectId, model: &
     Ok(())
 }
 
-/// Deletes those that ended before `time`.
+/// Deletes the cooldowns that ended before `time`.
 pub async fn delete_expired(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
     sqlx::query!("DELETE FROM cooldowns WHERE until_ms < ?1", time)
         .execute(db)

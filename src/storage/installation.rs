@@ -1,4 +1,4 @@
-//! What was made at random at the first start and must stay.
+//! Random secrets that the first start generates and that must never change.
 
 use rand::Rng;
 use sqlx::{Sqlite, Transaction};
@@ -6,7 +6,7 @@ use sqlx::{Sqlite, Transaction};
 use crate::pool::clients::client_key::HashKey;
 use crate::storage::error::Result;
 
-/// The key under which client keys and fingerprints are hashed; made when there is none.
+/// The key that hashes client keys and fingerprints; generated when the table has none.
 pub async fn hash_key(tx: &mut Transaction<'_, Sqlite>) -> Result<HashKey> {
     let mut random = vec![0; 32];
     rand::rng().fill_bytes(&mut random);

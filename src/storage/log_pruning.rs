@@ -1,4 +1,4 @@
-//! The deletion of old log rows, and how far it has come.
+//! Deletes old log rows and stores the latest start among the deleted ones.
 
 use sqlx::{Sqlite, Transaction};
 
@@ -6,8 +6,8 @@ use crate::clock::Timestamp;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 
-/// Deletes the oldest `most` of the finished requests that began before `time`, with their attempts. Returns how many
-/// requests. Sums and statistics stay.
+/// Deletes the oldest `limit` finished requests that began before `time`, with their attempts. Returns how many requests
+/// were deleted. Rollups and statistics stay.
 pub async fn prune(tx: &mut Transaction<'_, Sqlite>, time: Timestamp, limit: u32) -> Result<u64> {
     let before = RequestId::first_at(time);
     let last = sqlx::query_scalar!(
@@ -34,7 +34,7 @@ pub async fn prune(tx: &mut Transaction<'_, Sqlite>, time: Timestamp, limit: u32
     )
     .execute(&mut **tx)
     .await?;
-    // What still runs is not pruned, however old.
+    // A running request is never pruned, however old it is.
     sqlx::query!(
         "
         DELETE FROM attempts
@@ -71,7 +71,9 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn old_rows_go_in_steps_and_sums_statistics_and_what_runs_stay(pool: SqlitePool) {
+    async fn pruning_deletes_a_limited_number_of_finished_rows_and_keeps_rollups_and_statistics(
+        pool: SqlitePool,
+    ) {
         let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         let mut over_midnight = row(3);
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn sums_of_hours_that_were_not_pruned_must_still_agree(pool: SqlitePool) {
+    async fn rollups_of_hours_that_were_not_pruned_are_still_checked(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         write(&db, vec![row(0), row(DAY)]).await;

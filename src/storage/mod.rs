@@ -1,4 +1,4 @@
-//! All SQL, one file per table.
+//! All SQL of the program, one file or folder per table. Functions take and return plain types.
 
 pub mod admins;
 pub mod audit;

@@ -1,4 +1,4 @@
-//! `Page`: a part of a list, and where the next one begins.
+//! Pages of lists: with a cursor to the next page, or with positions in both directions.
 
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ impl<T> Page<T> {
     }
 }
 
-/// Where in a list, newest first, a part of it is.
+/// The position of a page in a list, newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PagePosition {
     Newest,
@@ -33,7 +33,7 @@ pub enum PagePosition {
 }
 
 impl PagePosition {
-    /// As a page's address says it, where at most one of them is there.
+    /// From the query of a URL, which has at most one of the two.
     pub fn of(older_than: Option<i64>, newer_than: Option<i64>) -> Self {
         match (older_than, newer_than) {
             (Some(id), _) => Self::OlderThan(id),
@@ -43,18 +43,18 @@ impl PagePosition {
     }
 }
 
-/// A part of a list, newest first, with ways to both sides.
+/// A page of a list, newest first, with positions of the newer and older page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BidirectionalPage<T> {
     pub items: Vec<T>,
-    /// `None`: there is nothing newer.
+    /// `None`: there are no newer items.
     pub newer: Option<i64>,
-    /// `None`: there is nothing older.
+    /// `None`: there are no older items.
     pub older: Option<i64>,
 }
 
 impl<T> BidirectionalPage<T> {
-    /// Makes it of at most `limit` items out of up to one more, as they were read: from `position` outwards.
+    /// Makes a page of at most `limit` items out of up to one more, in the order read from `position`.
     pub fn new(
         mut items: Vec<T>,
         position: PagePosition,
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_leads_where_there_is_more() {
+    fn a_page_has_positions_only_where_more_items_follow() {
         for (read, position, items, newer, older) in [
             (vec![], PagePosition::Newest, vec![], None, None),
             (vec![9, 8], PagePosition::Newest, vec![9, 8], None, None),

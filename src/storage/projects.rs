@@ -1,4 +1,4 @@
-//! Projects: which keys share one, as a hand says or as Google's errors tell.
+//! Projects: the assignment of keys to them, by an admin or by the number in Google's errors.
 
 use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
@@ -10,12 +10,12 @@ use crate::storage::audit::{self, Act, Action, NewChange, Subject};
 use crate::storage::error::Result;
 use crate::storage::revision;
 
-/// Makes a project that has no name yet, for a key whose row tells of it.
+/// Inserts a project without a name. The key's own entry in the audit log covers it.
 pub async fn insert(tx: &mut Transaction<'_, Sqlite>, act: &Act) -> Result<ProjectId> {
     insert_named(tx, None, None, act.now, act.revision).await
 }
 
-/// The project that a person calls so: by Google's number (`123`, `projects/123`) or by a name of their own.
+/// The project with this number of Google (`123`, `projects/123`) or this name of an admin's.
 pub async fn find(
     tx: &mut Transaction<'_, Sqlite>,
     name_or_number: &str,
@@ -33,7 +33,7 @@ pub async fn find(
     Ok(id.fetch_optional(&mut **tx).await?)
 }
 
-/// The same, made where there is none.
+/// The same, inserted if there is none.
 pub async fn find_or_insert(
     tx: &mut Transaction<'_, Sqlite>,
     name_or_number: &str,
@@ -78,11 +78,11 @@ async fn insert_named(
     Ok(id.fetch_one(&mut **tx).await?)
 }
 
-/// Puts a key into the project that a hand calls so. Returns the project. What this changes of the key is for the caller
-/// to write down, with what else changes of it.
+/// Moves a key to the project with this name or number. Returns the project. The caller records the key's change in the
+/// audit log, together with its other changes.
 ///
-/// A project that nobody has named and that had no other key turns out to be that one, with its past; one of which
-/// only the number was known gets the name, if no other has it.
+/// An unnamed project without another key is merged into that project; one with only a number gets the name, if no other
+/// project has it.
 pub async fn assign(
     tx: &mut Transaction<'_, Sqlite>,
     key_id: UpstreamKeyId,
@@ -126,8 +126,8 @@ pub async fn assign(
     Ok(new)
 }
 
-/// Takes over that the key is in the project that Google calls `number` (`projects/123`). Returns whether that was news;
-/// if so the revision is counted up.
+/// Stores that Google reports the key's project as `number` (`projects/123`). Returns whether that changed anything; if so
+/// the revision is incremented.
 pub async fn record_number(
     tx: &mut Transaction<'_, Sqlite>,
     key_id: UpstreamKeyId,
@@ -146,7 +146,7 @@ pub async fn record_number(
             update_names(tx, old.id, old.name.as_deref(), Some(number), revision).await?;
         }
         (Some(new), None) => merge(tx, old.id, new, revision).await?,
-        // One of the two must be wrong for this key, and Google knows best; of its sisters nothing was said.
+        // Google's number overrides the stored one for this key; the other keys of the project stay in it.
         (found, Some(_)) => {
             let new = match found {
                 Some(id) => id,
@@ -158,7 +158,7 @@ pub async fn record_number(
     Ok(true)
 }
 
-/// Notes who pays for a project.
+/// Sets the billing of a project.
 pub async fn update_billing(
     tx: &mut Transaction<'_, Sqlite>,
     id: ProjectId,
@@ -197,7 +197,7 @@ pub async fn update_billing(
     Ok(())
 }
 
-/// Notes what Google says it bills a project for, unless that is known. A running server knows it already.
+/// Stores the billing that an answer of Google shows, unless it is set. A running server has it already.
 pub async fn record_billing(
     tx: &mut Transaction<'_, Sqlite>,
     id: ProjectId,
@@ -217,14 +217,14 @@ pub async fn record_billing(
     Ok(())
 }
 
-/// Ends the cooldowns of the projects of these keys, also those that only a running server knows, and doubts the limits
-/// that were named to them. Returns how many cooldowns were running at `now`.
+/// Clears the cooldowns of the projects of these keys, also those that only a running server has, and their observed
+/// limits. Returns how many cooldowns were running at `now`.
 pub async fn clear_cooldowns(
     tx: &mut Transaction<'_, Sqlite>,
     key_ids: &[UpstreamKeyId],
     act: &Act,
 ) -> Result<u64> {
-    let key_ids = serde_json::to_string(key_ids).expect("numbers become JSON");
+    let key_ids = serde_json::to_string(key_ids).expect("numbers serialize to JSON");
     sqlx::query!(
         "
         UPDATE projects
@@ -277,7 +277,7 @@ pub async fn clear_cooldowns(
     )
     .execute(&mut **tx)
     .await?;
-    // What was learnt of limits may be what is wrong.
+    // An observed limit may be wrong.
     sqlx::query!(
         "
         UPDATE quota_limits
@@ -291,7 +291,7 @@ pub async fn clear_cooldowns(
     Ok(running.into())
 }
 
-/// The projects whose cooldowns a hand has cleared after `revision`.
+/// The projects whose cooldowns an admin has cleared after `revision`.
 pub async fn list_cleared(db: impl SqliteExecutor<'_>, revision: i64) -> Result<Vec<ProjectId>> {
     let ids = sqlx::query_scalar!(
         r#"
@@ -384,8 +384,8 @@ async fn move_key(
     Ok(())
 }
 
-/// Makes two projects one: all that `from` has goes to `to`, and what a hand said of `from` counts where nothing was
-/// said of `to`. The row of `from` stays, for the log rows that name it.
+/// Merges `from` into `to`: all rows of `from` move, and an admin's attributes of `from` apply where `to` has none. The row
+/// of `from` stays for the log rows that reference it.
 async fn merge(
     tx: &mut Transaction<'_, Sqlite>,
     from: ProjectId,
@@ -417,7 +417,7 @@ async fn merge(
     if source.has_cooldowns_or_limits {
         move_cooldowns_and_limits(tx, from, to).await?;
     }
-    // A second name stays behind, and leads to the project.
+    // A second name stays on the merged row, by which the project is found.
     let is_name_taken_over = source.known_name.is_none();
     sqlx::query!(
         "
@@ -456,7 +456,7 @@ async fn merge(
     Ok(())
 }
 
-/// Gives one project the rests and limits of another: the longer of two rests stands, and the later of two limits.
+/// Moves cooldowns and limits to another project: the longer of two cooldowns and the later of two limits are kept.
 async fn move_cooldowns_and_limits(
     tx: &mut Transaction<'_, Sqlite>,
     from: ProjectId,
@@ -537,7 +537,7 @@ mod tests {
         tx
     }
 
-    /// The projects that the keys are shown with, by key.
+    /// The listed project of each key, by key.
     async fn shown(tx: &mut Transaction<'_, Sqlite>) -> Vec<Option<String>> {
         let keys = upstream_keys::list(&mut **tx, NOW).await.unwrap();
         keys.into_iter().map(|key| key.project).collect()
@@ -592,7 +592,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_number_is_learnt_once(pool: SqlitePool) {
+    async fn a_project_number_is_stored_once(pool: SqlitePool) {
         let mut tx = with_keys(pool, 1).await;
 
         assert!(recorded_number(&mut tx, 1, "projects/7").await);
@@ -609,7 +609,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn two_projects_with_one_number_become_one_with_all_their_rests(pool: SqlitePool) {
+    async fn two_projects_with_one_number_are_merged_with_all_their_cooldowns(pool: SqlitePool) {
         let mut tx = with_keys(pool, 3).await;
         assigned(&mut tx, 1, "team").await;
         assigned(&mut tx, 2, "team").await;
@@ -639,7 +639,7 @@ mod tests {
         assert_eq!(running_cooldowns(&mut tx).await, expected);
         let changed = cooldowns::list_changed(&mut *tx, known, NOW).await.unwrap();
         assert_eq!(changed.len(), 2);
-        // What a server that has not heard of it yet writes down lands where it belongs, and both are found.
+        // A server that has not reloaded the merge writes to the merged project, and both are found.
         cool_down(&mut tx, team.0, "lite", 6_000).await;
         assert_eq!(
             running_cooldowns(&mut tx).await[1],
@@ -652,7 +652,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_second_name_leads_to_the_one_project(pool: SqlitePool) {
+    async fn a_second_name_finds_the_merged_project(pool: SqlitePool) {
         let mut tx = with_keys(pool, 2).await;
         assigned(&mut tx, 1, "here").await;
         assigned(&mut tx, 2, "there").await;
@@ -666,7 +666,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_key_that_google_counts_elsewhere_moves_alone(pool: SqlitePool) {
+    async fn a_key_that_google_reports_in_another_project_moves_alone(pool: SqlitePool) {
         let mut tx = with_keys(pool, 3).await;
         for key in 1..=3 {
             assigned(&mut tx, key, "7").await;
@@ -680,7 +680,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_hand_names_what_google_numbered_and_moves_what_it_says(pool: SqlitePool) {
+    async fn an_admin_names_a_numbered_project_and_moves_a_key(pool: SqlitePool) {
         let mut tx = with_keys(pool, 3).await;
         recorded_number(&mut tx, 1, "projects/7").await;
         recorded_number(&mut tx, 2, "projects/7").await;
@@ -695,7 +695,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_server_hears_which_cooldowns_a_hand_cleared(pool: SqlitePool) {
+    async fn projects_with_cleared_cooldowns_are_listed_by_revision(pool: SqlitePool) {
         let mut tx = with_keys(pool, 2).await;
         cool_down(&mut tx, 2, "flash", 9_000).await;
         cool_down(&mut tx, 2, "pro", 500).await;

@@ -1,4 +1,4 @@
-//! What is known of quotas: limits that Google named, and what was used today.
+//! Quotas: observed limits of projects, and usage by key and model.
 
 use sqlx::SqliteExecutor;
 
@@ -10,7 +10,7 @@ use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 use crate::storage::upstream_keys::Evidence;
 
-/// A limit of one project, as its own answers have shown it.
+/// An observed limit of one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectLimit {
     pub project_id: ProjectId,
@@ -20,7 +20,7 @@ pub struct ProjectLimit {
     pub observed_at: Timestamp,
 }
 
-/// What a key has used of a model, in a day or (`at`) at a time.
+/// A key's usage of a model, in a day or, with `at`, at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaUsage {
     pub id: UpstreamKeyId,
@@ -29,7 +29,7 @@ pub struct QuotaUsage {
     pub at: Option<Timestamp>,
 }
 
-/// All limits, in the order in which they were learnt.
+/// All observed limits, oldest first.
 pub async fn list_limits(db: impl SqliteExecutor<'_>) -> Result<Vec<ProjectLimit>> {
     let rows = sqlx::query!(
         r#"
@@ -55,7 +55,7 @@ pub async fn list_limits(db: impl SqliteExecutor<'_>) -> Result<Vec<ProjectLimit
     Ok(limits.collect())
 }
 
-/// Sets a limit, in place of an earlier one. Of a project that was found to be another, the other has it.
+/// Sets a limit and replaces an earlier one. If the project was merged into another, the other one gets it.
 pub async fn upsert_limit(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
@@ -66,7 +66,7 @@ pub async fn upsert_limit(
     evidence: &Evidence,
 ) -> Result<()> {
     let measure = measure.name();
-    // What is larger than this is as good as none.
+    // A larger limit has no effect.
     let maximum = limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
     sqlx::query!(
         "
@@ -92,7 +92,7 @@ pub async fn upsert_limit(
     Ok(())
 }
 
-/// What was used in the day that began at `day`.
+/// The usage of the day that began at `day`.
 pub async fn list_usage_of_day(
     db: impl SqliteExecutor<'_>,
     day: Timestamp,
@@ -121,8 +121,8 @@ pub async fn list_usage_of_day(
     Ok(used.collect())
 }
 
-/// What requests that began after `time` have sent, attempt by attempt. A batch counts as one: how many texts it had is
-/// not in its row.
+/// The usage of each attempt of requests that began after `time`. A batch counts as one request, because its row does not
+/// store its number of texts.
 pub async fn list_usage_since(
     db: impl SqliteExecutor<'_>,
     time: Timestamp,
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// A row whose only attempt ended so.
+    /// A row whose only attempt had this outcome.
     fn ended(seconds: i64, outcome: Outcome) -> NewRequestLog {
         let mut row = row(seconds);
         row.outcome = Some(outcome);
@@ -230,7 +230,7 @@ mod tests {
             (1, day, Some(20), 10),
             (3, day, Some(u64::MAX), 20),
             (1, minute, Some(5), 30),
-            // What is written by a server that has not heard of the merge yet.
+            // Written by a server that has not reloaded the merge yet.
             (2, day, Some(500), 40),
             (1, minute, None, 50),
         ] {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_google_counts_is_added_up_by_its_days(pool: SqlitePool) {
+    async fn usage_is_added_up_by_googles_days(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         let mut batch = row(1);
@@ -264,7 +264,7 @@ mod tests {
         batch.attempts[0].upstream_key_id = UpstreamKeyId(2);
         let mut looked_up = row(2);
         looked_up.quota_requests = 0;
-        // One that generates: others use no quota.
+        // Only generating requests use quota.
         let mut check = row(3);
         (check.kind, check.client_key_id) = (LogKind::Check, None);
         let mut retried = row(4);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_was_sent_lately_is_told_attempt_by_attempt(pool: SqlitePool) {
+    async fn recent_usage_is_listed_for_each_attempt(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         add_keys(&db).await;
         let mut listed = row(11);

@@ -1,4 +1,4 @@
-//! Log rows as they are written: one a request, with its attempts.
+//! Log rows as the recorder writes them: one row per request, with its attempts.
 
 pub mod filter;
 pub mod listed;
@@ -22,7 +22,7 @@ use crate::storage::resources::CreatedResource;
 use crate::storage::strings::Strings;
 use crate::storage::write_batch::Cell;
 
-/// What a row is about.
+/// Whether a row is a client's request or a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -31,10 +31,10 @@ pub enum LogKind {
     Check,
 }
 
-/// Why a request went to the project that it did, where that one has its client's things; a name always has a slash.
+/// `bound_by` of a request routed to its preferred project. It differs from any resource name, which has a slash.
 pub const BOUND_BY_PREFERRED_PROJECT: &str = "home";
 
-/// A row as the proxy knows it, running (`outcome` is `None`) or finished.
+/// A row from the proxy, running (`outcome` is `None`) or finished.
 #[derive(Debug, Clone)]
 pub struct NewRequestLog {
     pub id: RequestId,
@@ -60,26 +60,25 @@ pub struct NewRequestLog {
     pub duration_ms: Option<u64>,
     pub request_bytes: u64,
     pub response_bytes: u64,
-    /// How many requests Google counts for each attempt: one for each text of a batch, none where only something is looked
-    /// up.
+    /// The requests that Google counts per attempt: one for each text of a batch, zero for requests that only read resources.
     pub quota_requests: u64,
     pub usage: TokenUsage,
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
     pub cost_nano_usd: Option<i64>,
-    /// How many turns a live session had.
+    /// The number of turns of a live session.
     pub turns: Option<u64>,
-    /// The code of the close that ended a live session.
+    /// The close code of a live session.
     pub close_code: Option<u16>,
-    /// What it names because of which only one project could serve it; or [`BOUND_BY_PREFERRED_PROJECT`].
+    /// The resource name that required one project, or [`BOUND_BY_PREFERRED_PROJECT`].
     pub bound_by: Option<String>,
-    /// What the answer told of, made with the key of the last attempt.
+    /// Resources that the answer reported, created with the key of the last attempt.
     pub created_resources: Vec<CreatedResource>,
-    /// The names of what the request has deleted.
+    /// The names of resources that the request deleted.
     pub deleted_resources: Vec<String>,
 }
 
-/// An attempt as the proxy knows it, running (`outcome` is `None`) or finished.
+/// An attempt from the proxy, running (`outcome` is `None`) or finished.
 #[derive(Debug, Clone)]
 pub struct NewAttempt {
     pub upstream_key_id: UpstreamKeyId,
@@ -95,7 +94,7 @@ pub struct NewAttempt {
 }
 
 impl NewRequestLog {
-    /// The row of a request of which nothing is known yet but when it began and what it asks for.
+    /// The row of a request that has just begun.
     pub fn started(id: RequestId, started_at: Timestamp, method: String, path: String) -> Self {
         Self {
             id,
@@ -132,7 +131,7 @@ impl NewRequestLog {
         }
     }
 
-    /// The row's line for the database, and the number of its model.
+    /// The row's cells, and the id of its model's string.
     pub async fn cells(
         &self,
         db: &SqlitePool,
@@ -202,7 +201,7 @@ impl NewRequestLog {
         Ok((cells, model_id))
     }
 
-    /// The lines of its attempts as they are so far.
+    /// The cells of its attempts so far.
     pub fn attempt_cells(&self) -> impl Iterator<Item = [Cell; 10]> {
         (1..).zip(&self.attempts).map(|(number, attempt)| {
             [
@@ -233,7 +232,7 @@ pub async fn last_id(db: impl SqliteExecutor<'_>) -> Result<RequestId> {
     Ok(id.unwrap_or(RequestId(0)))
 }
 
-/// The request of a client that came last and has ended, with how; `None`: there was none yet.
+/// The newest finished request of a client, with its outcome; `None` if there is none.
 pub async fn newest_outcome(db: impl SqliteExecutor<'_>) -> Result<Option<(RequestId, Outcome)>> {
     let row = sqlx::query!(
         r#"
@@ -245,7 +244,7 @@ pub async fn newest_outcome(db: impl SqliteExecutor<'_>) -> Result<Option<(Reque
     Ok(row.map(|row| (row.id, row.outcome)))
 }
 
-/// How the finished rows and the sums of a finished row relate when a program died: see [`list_running`].
+/// A row without an end: see [`list_running`].
 #[derive(Debug)]
 pub struct RunningRequest {
     pub id: RequestId,
@@ -255,7 +254,7 @@ pub struct RunningRequest {
     pub kind: LogKind,
 }
 
-/// Rows without an end. At start these are the ones that the last run did not live to finish.
+/// Rows without an end. At start these are the requests that the end of the last process interrupted.
 pub async fn list_running(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<RunningRequest>> {
     let rows = sqlx::query_as!(
         RunningRequest,
@@ -271,7 +270,7 @@ pub async fn list_running(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<Runnin
     Ok(rows.fetch_all(&mut **tx).await?)
 }
 
-/// The attempts of a row, as far as sums need them.
+/// The attempts of a row, with the columns that rollups need.
 pub async fn list_attempts_of(
     tx: &mut Transaction<'_, Sqlite>,
     id: RequestId,
@@ -333,7 +332,7 @@ pub async fn list_finished_ids(
     others: &BTreeSet<RequestId>,
 ) -> Result<Vec<RequestId>> {
     let others: Vec<i64> = others.iter().map(|id| id.0).collect();
-    let others = serde_json::to_string(&others).expect("numbers become JSON");
+    let others = serde_json::to_string(&others).expect("numbers serialize to JSON");
     let ids = sqlx::query_scalar!(
         r#"
         SELECT id AS "id!: RequestId"
@@ -359,7 +358,7 @@ pub mod tests {
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::write;
 
-    /// A finished row of one attempt, which began `seconds` after an arbitrary moment.
+    /// A finished row with one attempt, started `seconds` after a fixed time.
     pub fn row(seconds: i64) -> NewRequestLog {
         let started_at = Timestamp::from_millis(1_795_334_400_000 + seconds * 1_000);
         let attempt = NewAttempt {
@@ -423,7 +422,7 @@ pub mod tests {
     }
 
     #[sqlx::test]
-    async fn a_row_that_ends_late_is_found_when_it_has_ended(pool: SqlitePool) {
+    async fn a_row_that_ends_late_is_listed_after_its_end(pool: SqlitePool) {
         let db = Db::from_pool(pool.clone());
         let (late, early) = (running(0), row(1));
         let (late_id, early_id) = (late.id, early.id);

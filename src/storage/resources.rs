@@ -1,4 +1,4 @@
-//! What requests have made at Google, and the project in which it is.
+//! Resources that requests created at Google, with the project that contains them.
 
 use serde::Serialize;
 use sqlx::SqliteExecutor;
@@ -10,19 +10,19 @@ use crate::pool::resources::route_constraint::KnownResource;
 use crate::storage::error::Result;
 use crate::storage::request_logs::NewRequestLog;
 
-/// Something that an answer told of, made with the key that answered.
+/// A resource that an answer reported, created with the key of that attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreatedResource {
-    /// In the form in which requests are looked up.
+    /// In the form of references in requests.
     pub name: String,
     pub kind: &'static str,
-    /// `None`: it stays until it is deleted, or the answer did not say.
+    /// `None`: it does not expire, or the answer had no expiry.
     pub expires_at: Option<Timestamp>,
-    /// Whether what it used is in the row of a request: long work is counted once, when it is first seen done.
+    /// Whether its usage is in a request's row: a long-running operation is counted once, when first reported done.
     pub is_counted: bool,
 }
 
-/// A birth with what its request's row knows of it.
+/// A created resource with the values of its request's row.
 #[derive(Debug, Serialize)]
 pub struct NewResource<'a> {
     name: &'a str,
@@ -35,7 +35,7 @@ pub struct NewResource<'a> {
 }
 
 impl<'a> NewResource<'a> {
-    /// What a request's row tells of; nothing where no attempt was made.
+    /// The created resources of a request's row; none without an attempt.
     pub fn created_by(row: &'a NewRequestLog) -> impl Iterator<Item = Self> {
         let resources = row.attempts.last().map(|attempt| {
             row.created_resources.iter().map(|created| Self {
@@ -52,10 +52,11 @@ impl<'a> NewResource<'a> {
     }
 }
 
-/// Writes down what was made. What is known keeps its maker, the key of it, and its expiry where none is told now; what had
-/// expired was made anew under an old name.
+/// Inserts created resources. An existing row keeps its client, key and, if the new one has none, expiry; an expired row is
+/// replaced, because the name was used again.
 pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) -> Result<()> {
-    let resources = serde_json::to_string(resources).expect("texts and numbers become JSON");
+    let resources =
+        serde_json::to_string(resources).expect("strings and numbers serialize to JSON");
     sqlx::query!(
         "
         INSERT INTO resources (
@@ -93,9 +94,9 @@ pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) 
     Ok(())
 }
 
-/// What is known of these names, however many, in the order of the names.
+/// The resources with these names, ordered by name.
 pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<Vec<KnownResource>> {
-    let names = serde_json::to_string(names).expect("texts become JSON");
+    let names = serde_json::to_string(names).expect("strings serialize to JSON");
     let known = sqlx::query_as!(
         KnownResource,
         r#"
@@ -111,7 +112,7 @@ pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<V
     Ok(known.fetch_all(db).await?)
 }
 
-/// The projects in which a client has made things of a kind; without a client, in which anybody has.
+/// The projects in which a client, or without one any client, has created resources of a kind.
 pub async fn list_projects(
     db: impl SqliteExecutor<'_>,
     client_key_id: Option<ClientKeyId>,
@@ -131,15 +132,14 @@ pub async fn list_projects(
     Ok(ids.fetch_all(db).await?)
 }
 
-/// The project in which a client has made one of these kinds last, which has not expired; `None`: it has made nothing
-/// that is known.
+/// The project of the client's newest unexpired resource of these kinds; `None` if there is none.
 pub async fn find_newest_project(
     db: impl SqliteExecutor<'_>,
     client_key_id: ClientKeyId,
     kinds: &[&str],
     now: Timestamp,
 ) -> Result<Option<ProjectId>> {
-    let kinds = serde_json::to_string(kinds).expect("texts become JSON");
+    let kinds = serde_json::to_string(kinds).expect("strings serialize to JSON");
     let id = sqlx::query_scalar!(
         r#"
         SELECT k.project_id AS "project_id: ProjectId"
@@ -158,7 +158,7 @@ pub async fn find_newest_project(
     Ok(id.fetch_optional(db).await?)
 }
 
-/// Something that a project holds.
+/// A resource of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedResource {
     pub name: String,
@@ -168,7 +168,7 @@ pub struct ListedResource {
     pub expires_at: Option<Timestamp>,
 }
 
-/// The newest things that a project holds.
+/// The newest resources of a project.
 pub async fn list_of_project(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
@@ -195,7 +195,7 @@ pub async fn list_of_project(
     Ok(listed.fetch_all(db).await?)
 }
 
-/// How many things of each kind a project holds, the most first.
+/// The number of a project's resources by kind, largest first.
 pub async fn count_of_project(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
@@ -220,9 +220,9 @@ pub async fn count_of_project(
         .collect())
 }
 
-/// Forgets what was deleted, with all that was within it, as documents are in a store.
+/// Deletes resources with all resources in them, as documents in a store.
 pub async fn delete(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<()> {
-    let names = serde_json::to_string(names).expect("texts become JSON");
+    let names = serde_json::to_string(names).expect("strings serialize to JSON");
     // `0` is what follows `/`.
     sqlx::query!(
         "
@@ -240,7 +240,7 @@ pub async fn delete(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Forgets `limit` of what expired before `time`. Returns how many.
+/// Deletes up to `limit` resources that expired before `time`. Returns how many.
 pub async fn delete_expired(
     db: impl SqliteExecutor<'_>,
     time: Timestamp,
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// The row of a request that told of these, with one of the keys.
+    /// The row of a request that created these, with one of the keys.
     fn row_that_created(
         seconds: i64,
         key: i64,
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_an_answer_told_of_is_found_by_name_in_one_query(pool: SqlitePool) {
+    async fn created_resources_are_found_by_name_in_one_query(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let mut without_client = row_that_created(2, 2, &[created("files/c", None)]);
         without_client.client_key_id = None;
@@ -339,10 +339,10 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_row_and_what_it_tells_of_are_one_transaction(pool: SqlitePool) {
+    async fn a_row_and_its_created_resources_are_written_in_one_transaction(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let mut refused = row_that_created(0, 1, &[created("files/a", None)]);
-        // No attempt ends so.
+        // Not an outcome of an attempt.
         refused.attempts[0].outcome = Some(crate::pool::outcome::Outcome::Refused);
         let mut opened = running(1);
         opened.created_resources = vec![created("files/b", None)];
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_name_learnt_again_keeps_its_maker_until_it_expires(pool: SqlitePool) {
+    async fn a_resource_reported_again_keeps_its_client_until_it_expires(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let expires = |seconds| Some(at(seconds));
         let without_client = |seconds, key, expires_at| {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_a_key_made_goes_with_it_to_the_project_that_is_its_own(pool: SqlitePool) {
+    async fn resources_follow_their_key_to_its_own_project(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         write(
             &db,
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_client_has_projects_by_kind_and_the_newest(pool: SqlitePool) {
+    async fn projects_of_a_client_are_found_by_kind_and_newest_resource(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let cache = CreatedResource {
             kind: "cachedContents",
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_a_project_holds_is_told_newest_first(pool: SqlitePool) {
+    async fn resources_of_a_project_are_listed_newest_first(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let batch = CreatedResource {
             kind: "batches",
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn long_work_stays_counted(pool: SqlitePool) {
+    async fn a_counted_long_running_operation_stays_counted(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let counted = |seconds, is_counted| {
             let batch = CreatedResource {
@@ -499,7 +499,7 @@ mod tests {
             (counted(0, false), false),
             (counted(1, true), true),
             (counted(2, false), true),
-            // Made anew under an old name.
+            // Created again under an old name.
             (counted(100, false), false),
         ] {
             write(&db, vec![row]).await;
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_was_deleted_is_forgotten_with_what_was_in_it(pool: SqlitePool) {
+    async fn a_deleted_resource_is_deleted_with_the_resources_in_it(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let names = [
             "stores/s",
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_few_of_the_expired_go_at_a_time(pool: SqlitePool) {
+    async fn expired_resources_are_deleted_in_limited_numbers(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let created_resources = [
             created("files/a", Some(at(0) + HOUR)),

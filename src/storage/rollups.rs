@@ -1,4 +1,4 @@
-//! Sums of finished requests by hour and day: what the charts show, and what outlives the rows.
+//! Rollups: sums of finished requests and attempts by hour and day, for charts. They stay when log rows are pruned.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,17 +13,17 @@ use crate::storage::write_batch::{Cell, Table, WriteBatch};
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const BUCKETS: usize = 12;
-/// The first bucket ends here; each next one is twice as wide.
+/// The end of the first bucket; each next end is twice as large.
 const FIRST_BUCKET_MS: u64 = 50;
-/// Where the buckets end, but for the last, which has no end.
+/// The ends of the buckets; the last bucket has none.
 pub const BUCKET_ENDS_MS: [u64; BUCKETS - 1] = [
     50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200,
 ];
 
-/// Counts of times by length: two of them add up to the counts of both.
+/// A histogram of durations; two histograms can be added.
 pub type Buckets = [u64; BUCKETS];
 
-/// Which bucket counts a time of `ms`.
+/// The index of the bucket for a duration of `ms`.
 pub fn bucket_index(ms: u64) -> usize {
     let doublings = (ms / FIRST_BUCKET_MS)
         .checked_ilog2()
@@ -33,12 +33,12 @@ pub fn bucket_index(ms: u64) -> usize {
         .min(BUCKETS - 1)
 }
 
-/// Where the bucket at `index` ends, in milliseconds; the last one has no end and is taken for as wide as the one before.
+/// The end of the bucket at `index` in milliseconds; for the last bucket twice the end before it.
 pub fn bucket_end_ms(index: usize) -> u64 {
     FIRST_BUCKET_MS << index.min(BUCKETS - 1)
 }
 
-/// What is added up.
+/// The counters of a rollup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rollup {
     pub requests: u64,
@@ -55,7 +55,7 @@ pub struct Rollup {
     pub duration: Buckets,
 }
 
-/// One finished request or attempt, as the sums see it.
+/// The values that one finished request or attempt adds to rollups.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
     pub outcome: Outcome,
@@ -87,7 +87,7 @@ impl Rollup {
 }
 
 impl Rollup {
-    /// Adds what another sum has counted.
+    /// Adds another rollup.
     pub fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.successes += other.successes;
@@ -107,7 +107,7 @@ impl Rollup {
         }
     }
 
-    /// Leaves `part` of `whole` of the requests, tokens and cost, as if they had come evenly.
+    /// Scales requests, tokens and cost to `part` of `whole`, assuming an even distribution.
     pub fn scale(&mut self, part: u64, whole: u64) {
         let counts = [
             &mut self.requests,
@@ -154,18 +154,18 @@ impl Rollup {
     }
 }
 
-/// The sums of one batch of rows, added to the tables once.
+/// The rollups of one batch of rows, added to the tables once.
 #[derive(Debug, Default)]
 pub struct Rollups {
     model_hours: HashMap<(i64, i64, Outcome), Rollup>,
     model_days: HashMap<(i64, i64, Outcome), Rollup>,
     client_key_hours: HashMap<(i64, i64), Rollup>,
-    /// In the order of the table, which a large batch then goes through once.
+    /// In the order of the table's primary key, so that a large batch is written in that order.
     upstream_key_days: BTreeMap<(i64, UpstreamKeyId), Rollup>,
 }
 
 impl Rollups {
-    /// Adds a finished request; `model_id` names a text.
+    /// Adds a finished request; `model_id` is a string id.
     pub fn add_request(
         &mut self,
         started_at: Timestamp,
@@ -196,7 +196,7 @@ impl Rollups {
             .add(sample);
     }
 
-    /// Adds a line for each sum.
+    /// Adds a row for each rollup.
     pub fn add_rows_to(&self, batch: &mut WriteBatch) {
         for (table, rollups) in [
             (Table::ModelHours, &self.model_hours),
@@ -233,16 +233,16 @@ impl Rollups {
     }
 }
 
-/// What a batch of rows has used of quotas, by Google's days.
+/// Quota usage of a batch of rows, by Google's days.
 #[derive(Debug, Default)]
 pub struct QuotaDays {
-    /// When the last day that was asked for began and ended: most rows are of today.
+    /// Start and end of the last computed day, cached because most rows are of today.
     day: Option<(Timestamp, Timestamp)>,
     used: HashMap<(i64, UpstreamKeyId, i64), (u64, u64)>,
 }
 
 impl QuotaDays {
-    /// Adds what an attempt has used of the model whose name is the text `model_id`.
+    /// Adds an attempt's usage of a model; `model_id` is a string id.
     pub fn add(
         &mut self,
         at: Timestamp,
@@ -263,7 +263,7 @@ impl QuotaDays {
         used.1 += tokens;
     }
 
-    /// Adds a line for each day, key and model.
+    /// Adds a row for each day, key and model.
     pub fn add_rows_to(&self, batch: &mut WriteBatch) {
         for ((day, id, model_id), (requests, tokens)) in &self.used {
             let cells: [Cell; 5] = [
@@ -278,7 +278,7 @@ impl QuotaDays {
     }
 }
 
-/// When the UTC day began by which keys' sums are kept.
+/// The start of the UTC day, for the rollups of keys.
 pub fn begin_of_day(time: Timestamp) -> Timestamp {
     Timestamp::from_millis(time.as_millis() / DAY_MS * DAY_MS)
 }

@@ -12,7 +12,7 @@ use crate::storage::audit::{self, Act, Action, ListedChange, NewChange, Subject}
 use crate::storage::error::Result;
 use crate::storage::paging::Page;
 
-/// A setting as lists show it. Numbers are numbers there, switches true or false.
+/// A setting as lists show it, with numbers and booleans as JSON values.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ListedSetting {
     pub name: &'static str,
@@ -21,11 +21,11 @@ pub struct ListedSetting {
     pub value: Value,
     pub default: Value,
     pub is_default: bool,
-    /// Of a number; `None`: it is none.
+    /// Of a number; `None` for other kinds.
     pub minimum: Option<u64>,
     pub maximum: Option<u64>,
     pub explanation: &'static str,
-    /// `None`: it has its default.
+    /// `None`: the default applies.
     pub changed_at: Option<Timestamp>,
 }
 
@@ -49,15 +49,15 @@ pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<(String, String)>> 
     Ok(rows.into_iter().map(|row| (row.name, row.value)).collect())
 }
 
-/// The settings as a server that reads them now would have them.
+/// The settings that a server would load now.
 #[derive(Debug)]
 pub struct CurrentSettings {
     pub settings: Settings,
-    /// When those got their values that have not their defaults.
+    /// When each setting without its default was changed.
     pub changed_at: HashMap<String, Timestamp>,
 }
 
-/// What is in use. A row that a server would ignore counts for nothing here too.
+/// The settings in use. Rows that a server ignores are ignored here too.
 pub async fn find_current(db: impl SqliteExecutor<'_>) -> Result<CurrentSettings> {
     let rows =
         sqlx::query!(r#"SELECT name, value, changed_at_ms AS "at: Timestamp" FROM settings"#);
@@ -111,8 +111,8 @@ fn listed_setting(
     }
 }
 
-/// Sets one to what the caller has checked, or back to its default, and keeps that in the history. Returns the change, or
-/// nothing where its row says so already.
+/// Sets one setting to a value that the caller has validated, or to its default, and records it in the audit log. Returns
+/// the change, or nothing if the row has this value already.
 pub async fn change(
     tx: &mut Transaction<'_, Sqlite>,
     name: &str,
@@ -164,7 +164,7 @@ pub async fn change(
     }))
 }
 
-/// What was changed, newest first, of one setting or of all.
+/// Changes of one setting or of all, newest first.
 pub async fn list_changes(
     db: impl SqliteExecutor<'_>,
     name: Option<&str>,
@@ -184,7 +184,7 @@ pub async fn list_changes(
 }
 
 impl SettingChange {
-    /// What the audit says of a setting.
+    /// The entries of a setting in the audit log.
     pub fn of(change: ListedChange) -> Self {
         let value = |json: Option<Value>| Some(json?.get("value")?.as_str()?.to_owned());
         Self {
@@ -210,7 +210,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
     #[sqlx::test]
-    async fn a_change_counts_up_the_revision_and_is_kept_in_the_history(pool: SqlitePool) {
+    async fn a_change_increments_the_revision_and_is_in_the_history(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
 
         for value in [Some("7"), Some("7"), Some("8"), None, None] {

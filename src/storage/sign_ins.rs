@@ -1,4 +1,4 @@
-//! Sign-ins: who is signed in to the dashboard, where. A session is good only as long as its sign-in is here.
+//! Sign-ins of admins to the dashboard. A session is valid only while its sign-in exists.
 
 use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
@@ -23,7 +23,7 @@ pub struct SignIn {
     pub last_seen_at: Timestamp,
 }
 
-/// Notes that an admin signed in.
+/// Inserts a sign-in of an admin.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     admin_id: AdminId,
@@ -48,7 +48,7 @@ pub async fn insert(
     Ok(id)
 }
 
-/// Who signed in so, and when they were last seen; `None` once it is ended.
+/// The admin of a sign-in and the time of its last request; `None` if the sign-in has ended.
 pub async fn find_admin(
     db: impl SqliteExecutor<'_>,
     id: SignInId,
@@ -77,7 +77,7 @@ pub async fn find_admin(
     }))
 }
 
-/// An admin's sign-ins, last seen first.
+/// An admin's sign-ins, latest request first.
 pub async fn list(db: impl SqliteExecutor<'_>, admin_id: AdminId) -> Result<Vec<SignIn>> {
     let rows = sqlx::query_as!(
         SignIn,
@@ -94,7 +94,7 @@ pub async fn list(db: impl SqliteExecutor<'_>, admin_id: AdminId) -> Result<Vec<
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Notes that somebody was there.
+/// Stores the time of a sign-in's last request.
 pub async fn update_last_seen(
     db: impl SqliteExecutor<'_>,
     id: SignInId,
@@ -109,7 +109,7 @@ pub async fn update_last_seen(
     Ok(())
 }
 
-/// Ends one of an admin's sign-ins, if it is there.
+/// Ends one of an admin's sign-ins, if it exists.
 pub async fn delete(
     tx: &mut Transaction<'_, Sqlite>,
     admin_id: AdminId,
@@ -128,7 +128,7 @@ pub async fn delete(
     Ok(())
 }
 
-/// Ends an admin's sign-ins but for one. Returns how many.
+/// Ends an admin's sign-ins except one. Returns how many.
 pub async fn delete_others(
     tx: &mut Transaction<'_, Sqlite>,
     admin_id: AdminId,
@@ -148,7 +148,7 @@ pub async fn delete_others(
     Ok(ended.len())
 }
 
-/// A sign-in that is no more.
+/// A deleted sign-in.
 struct EndedSignIn {
     address: String,
     user_agent: String,
@@ -166,7 +166,7 @@ impl EndedSignIn {
     }
 }
 
-/// Forgets the sign-ins of whom nobody was seen since `before`. Returns how many.
+/// Deletes sign-ins without a request since `before`. Returns how many.
 pub async fn delete_unseen(db: impl SqliteExecutor<'_>, before: Timestamp) -> Result<u64> {
     let deleted = sqlx::query!("DELETE FROM sign_ins WHERE last_seen_at_ms < ?1", before);
     Ok(deleted.execute(db).await?.rows_affected())

@@ -1,4 +1,4 @@
-//! Texts that many log rows repeat, kept once and named by number.
+//! Strings that many log rows repeat, stored once and referenced by id.
 
 use std::collections::HashMap;
 
@@ -6,15 +6,15 @@ use sqlx::SqlitePool;
 
 use crate::storage::error::Result;
 
-/// How many texts are remembered before the memory starts anew.
+/// Maximum number of cached strings; a full cache is cleared.
 const MAX_CACHED: usize = 20_000;
 
-/// The numbers of texts seen lately.
+/// A cache of the ids of recently used strings.
 #[derive(Debug, Default)]
 pub struct Strings(HashMap<Box<str>, i64>);
 
 impl Strings {
-    /// The number of `text`, which gets one when it is new.
+    /// The id of `value`, which is inserted if it is new.
     pub async fn intern(&mut self, db: &SqlitePool, value: &str) -> Result<i64> {
         if let Some(id) = self.0.get(value) {
             return Ok(*id);
@@ -35,7 +35,7 @@ impl Strings {
         Ok(id)
     }
 
-    /// The same for what may be absent.
+    /// The same for an optional string.
     pub async fn intern_optional(
         &mut self,
         db: &SqlitePool,

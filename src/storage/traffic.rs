@@ -1,5 +1,5 @@
-//! Traffic: what was asked and how it ended, over a span of time in bins. Read from the sums of hours, for long spans from
-//! those of days, or from the rows where hours are too coarse and the rows are few.
+//! Traffic: requests by outcome over a span of time, in bins. Read from rollups by hour, for long spans from those by day,
+//! and from log rows if hours are too coarse and the rows are few.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::storage::rollups::{Buckets, Rollup, Sample, begin_of_day, bucket_end_
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
-/// With more rows than this a span is shown by the hour, because reading them would take too long.
+/// Maximum number of rows to read; a span with more is shown by the hour.
 const MAX_ROWS: u64 = 10_000;
 
 /// A span of time up to now.
@@ -30,19 +30,19 @@ pub enum TrafficSpan {
     Month,
 }
 
-/// What was asked over a span.
+/// The traffic of a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traffic {
-    /// Oldest first, none left out.
+    /// Oldest first, including empty bins.
     pub bins: Vec<TrafficBin>,
     pub total: TrafficCounts,
-    /// The same span a day earlier, or the one before it where it is longer than a day; as long as has passed of this one.
+    /// The elapsed part of the span, a day earlier, or for spans longer than a day one span earlier.
     pub previous: TrafficCounts,
     /// By requests, most first.
     pub models: Vec<(Option<String>, TrafficCounts)>,
 }
 
-/// A part of a span.
+/// A bin of a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrafficBin {
     pub begin: Timestamp,
@@ -50,35 +50,34 @@ pub struct TrafficBin {
     pub counts: TrafficCounts,
 }
 
-/// What was counted.
+/// The counts of a bin or span.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrafficCounts {
-    /// Those that are not zero.
+    /// Requests by outcome, without zeros.
     pub outcomes: Vec<(Outcome, u64)>,
-    /// Without cached and tool tokens and durations, which no page shows over time and which would take a third of the
-    /// reading.
+    /// Without cached and tool tokens and durations: no page shows them over time, and they would take a third of the read.
     pub rollup: Rollup,
 }
 
-/// For how long a sum counts.
+/// The period of a rollup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RollupPeriod {
     Hour,
     Day,
 }
 
-/// Whether models are counted each for itself.
+/// Whether models are counted separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ModelGrouping {
     Separate,
     Combined,
 }
 
-/// What was asked in an hour or a day, or by one request.
+/// The counts of an hour, a day or one request.
 #[derive(Debug)]
 struct TrafficSlice {
     begin: Timestamp,
-    /// `None`: the path named none, or models are counted together.
+    /// `None`: the path named no model, or models are counted together.
     model: Option<String>,
     counts: TrafficCounts,
 }
@@ -92,7 +91,7 @@ impl TrafficSpan {
         Self::Month,
     ];
 
-    /// As URLs call it.
+    /// Its name in URLs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hour => "1h",
@@ -117,12 +116,12 @@ impl TrafficSpan {
         }
     }
 
-    /// How far back that lies which it is compared with.
+    /// The distance to the span it is compared with.
     fn comparison_offset(self) -> Duration {
         self.length().max(DAY)
     }
 
-    /// What it is counted by; the last one still runs.
+    /// The period of its bins; the last one is not over.
     fn unit(self) -> RollupPeriod {
         match self {
             Self::Hour | Self::SixHours | Self::Day => RollupPeriod::Hour,
@@ -130,7 +129,7 @@ impl TrafficSpan {
         }
     }
 
-    /// How wide a bin is that is made from rows; `None`: sums do.
+    /// The width of a bin made from rows; `None`: bins are made from rollups.
     fn fine_bin(self) -> Option<Duration> {
         match self {
             Self::Hour => Some(Duration::from_mins(2)),
@@ -139,7 +138,7 @@ impl TrafficSpan {
         }
     }
 
-    /// How wide a bin is that is made from sums.
+    /// The width of a bin made from rollups.
     fn coarse_bin(self) -> Duration {
         match self {
             Self::Hour | Self::SixHours | Self::Day => HOUR,
@@ -157,7 +156,7 @@ impl RollupPeriod {
         }
     }
 
-    /// When the one began that `now` is in.
+    /// The start of the period that contains `now`.
     fn begin(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Hour => now.start_of_hour(),
@@ -165,7 +164,7 @@ impl RollupPeriod {
         }
     }
 
-    /// Its table, and the column that says when it began.
+    /// Its table, and the column of the period's start.
     fn table(self) -> (&'static str, &'static str) {
         match self {
             Self::Hour => ("model_hours", "hour_ms"),
@@ -185,7 +184,7 @@ impl TrafficCounts {
         self.rollup.merge(&other.rollup);
     }
 
-    /// Leaves `part` of `whole`, as if all had come evenly; how long they took stays.
+    /// Scales counts to `part` of `whole`, assuming an even distribution; durations stay.
     fn scale(&mut self, part: u64, whole: u64) {
         for (_, count) in &mut self.outcomes {
             *count = *count * part / whole;
@@ -199,15 +198,14 @@ impl TrafficCounts {
         found.map_or(0, |(_, count)| *count)
     }
 
-    /// Successes of every thousand requests that were not the client's own fault; `None`: there were none.
+    /// Successes per thousand requests, without client errors; `None` without such requests.
     pub fn success_per_mille(&self) -> Option<u64> {
         let served = self.rollup.successes + self.rollup.failures;
         (served > 0).then(|| self.rollup.successes * 1_000 / served)
     }
 }
 
-/// The time in milliseconds below which `percent` of those counted are, as exact as the buckets allow; `None`: nothing
-/// was counted.
+/// The percentile `percent` of durations in milliseconds, as exact as the buckets allow; `None` if all are empty.
 pub fn percentile(buckets: &Buckets, percent: u64) -> Option<u64> {
     let all: u64 = buckets.iter().sum();
     if all == 0 {
@@ -226,7 +224,7 @@ pub fn percentile(buckets: &Buckets, percent: u64) -> Option<u64> {
     None
 }
 
-/// What was asked in the `span` up to `now`.
+/// The traffic of the `span` up to `now`.
 pub async fn read_traffic(db: &SqlitePool, span: TrafficSpan, now: Timestamp) -> Result<Traffic> {
     let unit = span.unit();
     let end = unit.begin(now) + unit.length();
@@ -268,7 +266,7 @@ pub async fn read_traffic(db: &SqlitePool, span: TrafficSpan, now: Timestamp) ->
     })
 }
 
-/// What was counted from `begin` to `end`: of an hour or day that only partly lies within, its part.
+/// The counts from `begin` to `end`, with a proportional part of an hour or day that is only partly within.
 async fn read_proportionally(
     db: &SqlitePool,
     unit: RollupPeriod,
@@ -295,7 +293,7 @@ fn merged<'a>(counts: impl IntoIterator<Item = &'a TrafficCounts>) -> TrafficCou
     all
 }
 
-/// What each model was asked, the most asked first.
+/// The counts by model, most requests first.
 fn by_model(parts: &[TrafficSlice]) -> Vec<(Option<String>, TrafficCounts)> {
     let mut models = BTreeMap::<_, TrafficCounts>::new();
     for part in parts {
@@ -322,14 +320,14 @@ fn bins(begin: Timestamp, now: Timestamp, width: Duration) -> Vec<TrafficBin> {
     bins.collect()
 }
 
-/// The bin that counts what began at `time`.
+/// The bin that contains `time`.
 fn bin_at(bins: &mut [TrafficBin], time: Timestamp) -> Option<&mut TrafficBin> {
     let next = bins.partition_point(|bin| bin.begin <= time);
     let bin = bins.get_mut(next.checked_sub(1)?)?;
     (time < bin.end).then_some(bin)
 }
 
-/// The requests since `begin`, each by itself.
+/// The requests since `begin`, one slice each.
 async fn read_rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<TrafficSlice>> {
     let first = RequestId::first_at(begin);
     let rows = sqlx::query!(
@@ -387,11 +385,11 @@ const FIRST_BYTE_COLUMNS: [&str; 12] = [
     "first_byte_11",
 ];
 
-/// What was counted by `unit` from `begin` to `end`.
+/// The rollups by `unit` from `begin` to `end`.
 ///
-/// Not with a checked macro, which would say its thirty columns twice, because it takes no table's name; what is put into the
-/// text are names of our own. Grouped in the order of the primary key, so that SQLite adds as it reads: to sort these
-/// wide rows by outcome takes longer than to read them.
+/// Not a checked macro: it cannot take a table name, so its thirty columns would be written twice. Only constant names are
+/// inserted into the text. Grouped in the order of the primary key, so that SQLite sums while reading: sorting these wide
+/// rows by outcome takes longer than reading them.
 async fn read_rollups(
     db: &SqlitePool,
     unit: RollupPeriod,
@@ -475,7 +473,7 @@ mod tests {
     use crate::storage::recorder::Recorder;
     use crate::storage::request_logs::NewRequestLog;
 
-    /// Half past an hour.
+    /// Thirty minutes after a full hour.
     const NOW: Timestamp = Timestamp::from_millis(1_764_014_400_000 + 1_800_000);
 
     fn row(ago: Duration, outcome: Outcome, first_byte_ms: u64) -> NewRequestLog {
@@ -519,7 +517,7 @@ mod tests {
         write(&Db::from_pool(pool.clone()), rows).await;
 
         for (span, bins, requests, before) in [
-            // Of the same hour of yesterday, which two requests are in, half lies before and half behind now.
+            // The same hour of yesterday has two requests; half of it counts.
             (TrafficSpan::Hour, 30, 3, 1),
             (TrafficSpan::SixHours, 36, 4, 1),
             (TrafficSpan::Day, 24, 4, 1),
@@ -553,7 +551,7 @@ mod tests {
     async fn the_last_hour_is_compared_with_the_same_minutes_of_yesterday(pool: sqlx::SqlitePool) {
         let minutes = |ago: u64| row(Duration::from_mins(ago), Outcome::Success, 100);
         let day = 24 * 60;
-        // Six in the last sixty minutes, and six in the one hour of the clock of which half is compared.
+        // Six requests in the last sixty minutes, and six in the clock hour of yesterday of which half is compared.
         let today = (1..60).step_by(10).map(minutes);
         let yesterday = (31..91).step_by(10).map(|ago| minutes(day + ago));
         write(
@@ -570,7 +568,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn days_tell_of_a_week_and_a_month_what_hours_and_rows_tell(pool: sqlx::SqlitePool) {
+    async fn rollups_by_day_agree_with_those_by_hour_and_with_rows(pool: sqlx::SqlitePool) {
         let outcomes = [Outcome::Success, Outcome::Quota, Outcome::ClientGone];
         let all: Vec<_> = (0..50)
             .zip(outcomes.into_iter().cycle())
@@ -603,7 +601,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn of_the_day_that_runs_as_much_is_compared_as_has_passed(pool: sqlx::SqlitePool) {
+    async fn only_the_elapsed_part_of_the_current_day_is_compared(pool: sqlx::SqlitePool) {
         let midnight = begin_of_day(NOW) - DAY * 7;
         let rows = (0..24).map(|hour| row(NOW - (midnight + HOUR * hour), Outcome::Success, 100));
         let day_before = row(NOW - (midnight - HOUR), Outcome::Quota, 100);
@@ -615,7 +613,7 @@ mod tests {
 
         let traffic = read_traffic(&pool, TrafficSpan::Week, NOW).await.unwrap();
 
-        // At half past eight in the evening 20.5 of 24 hours have passed.
+        // At 20:30, 20.5 of 24 hours have passed.
         assert_eq!(traffic.previous.count(Outcome::Success), 20);
         assert_eq!(traffic.previous.count(Outcome::Quota), 1);
         assert_eq!(traffic.previous.rollup.requests, 21);

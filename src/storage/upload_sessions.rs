@@ -1,4 +1,4 @@
-//! Uploads that clients have begun and not ended, and where Google goes on with them.
+//! Unfinished resumable uploads of clients, with the URL and key of Google's session.
 
 use sqlx::SqliteExecutor;
 
@@ -7,10 +7,10 @@ use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::storage::error::Result;
 
-/// The hash of the id by which a client knows its session.
+/// The hash of a client's session id.
 pub type IdHash = [u8; 32];
 
-/// A session that Google has opened.
+/// A session that Google has created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUploadSession<'a> {
     pub google_path: &'a str,
@@ -20,14 +20,14 @@ pub struct NewUploadSession<'a> {
     pub expires_at: Timestamp,
 }
 
-/// What is needed to go on with a session.
+/// A session, as needed to continue its upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadSession {
     /// Path and query of Google's URL.
     pub google_path: String,
-    /// The key that opened it.
+    /// The key that created it.
     pub upstream_key_id: UpstreamKeyId,
-    /// That key's project now.
+    /// The key's current project.
     pub project_id: ProjectId,
     pub client_key_id: ClientKeyId,
 }
@@ -80,7 +80,7 @@ pub async fn find(
     Ok(session.fetch_optional(db).await?)
 }
 
-/// Forgets a session that has ended.
+/// Deletes a session that has ended.
 pub async fn delete(db: impl SqliteExecutor<'_>, hash: &IdHash) -> Result<()> {
     let hash = hash.as_slice();
     let deleted = sqlx::query!("DELETE FROM upload_sessions WHERE id_hash = ?1", hash);
@@ -88,7 +88,7 @@ pub async fn delete(db: impl SqliteExecutor<'_>, hash: &IdHash) -> Result<()> {
     Ok(())
 }
 
-/// Forgets `most` of what expired before `time`. Returns how many.
+/// Deletes up to `limit` sessions that expired before `time`. Returns how many.
 pub async fn delete_expired(
     db: impl SqliteExecutor<'_>,
     time: Timestamp,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_few_of_the_expired_go_at_a_time(pool: SqlitePool) {
+    async fn expired_sessions_are_deleted_in_limited_numbers(pool: SqlitePool) {
         add_keys(&Db::from_pool(pool.clone())).await;
         let start = row(0).started_at;
         for id in 0..3 {

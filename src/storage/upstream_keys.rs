@@ -1,4 +1,4 @@
-//! Upstream keys and the projects they belong to.
+//! Upstream keys: adding, changing, removing and restoring them, and their status and statistics.
 
 pub mod history;
 pub mod search;
@@ -23,16 +23,16 @@ use crate::storage::error::{Error, Result};
 use crate::storage::projects;
 use crate::storage::write_batch::Cell;
 
-/// What came of adding a key.
+/// The result of adding a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InsertedKey {
     New(UpstreamKeyId),
-    /// A removed key was taken in again.
+    /// A removed key was restored.
     Restored(UpstreamKeyId),
     Existing(UpstreamKeyId),
 }
 
-/// Why a key or a cooldown is as it is.
+/// The answer on which a key's state or a cooldown is based.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     pub status: Option<u16>,
@@ -47,7 +47,7 @@ pub struct ListedUpstreamKey {
     pub id: UpstreamKeyId,
     pub label: String,
     pub last4: String,
-    /// What the admin calls it, else Google's number for it.
+    /// The admin's name for it, else Google's number.
     pub project: Option<String>,
     #[serde(skip)]
     pub project_number: Option<String>,
@@ -62,7 +62,7 @@ pub struct ListedUpstreamKey {
     pub state_since: Timestamp,
     pub state_until: Option<Timestamp>,
     pub next_check_at: Option<Timestamp>,
-    /// Only a running server knows.
+    /// `None` unless a running server fills it in.
     pub in_flight: Option<u32>,
     pub requests: i64,
     pub successes: i64,
@@ -75,9 +75,9 @@ pub struct ListedUpstreamKey {
     pub created_at: Timestamp,
 }
 
-/// Adds a key, to a project of its own where none is named. Without a label it gets one from its last characters.
+/// Adds a key; without a project in a new one, without a label with one made of its last characters.
 ///
-/// A key that was removed comes back when `restore` says so; else it is known and stays removed.
+/// A removed key is restored if `restore` is set; otherwise it counts as existing and stays removed.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     hash_key: &HashKey,
@@ -170,7 +170,7 @@ pub async fn insert(
     Ok(InsertedKey::New(id))
 }
 
-/// Writes down what was changed of a key.
+/// Inserts a change of an upstream key into the audit log.
 async fn record_change(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
@@ -201,14 +201,14 @@ pub async fn differs(
     would_change(tx, &known, attributes).await
 }
 
-/// What is said of a key in use.
+/// The attributes of a key in use.
 struct CurrentAttributes {
     label: String,
     priority: i64,
     weight: u32,
     tags: Vec<String>,
     project_id: ProjectId,
-    /// By its name, else by its number.
+    /// The project's name, else its number.
     project: Option<String>,
     billing: Billing,
 }
@@ -261,7 +261,7 @@ async fn would_change(
     Ok(in_another || attributes.or(&known) != known)
 }
 
-/// Takes over what is said of a key, and of its project. Returns whether that changed anything.
+/// Applies attributes to a key and its project. Returns whether that changed anything.
 pub async fn update(
     tx: &mut Transaction<'_, Sqlite>,
     id: UpstreamKeyId,
@@ -321,7 +321,7 @@ pub async fn count_keys_sharing_projects(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
 ) -> Result<u32> {
-    let ids = serde_json::to_string(ids).expect("numbers become JSON");
+    let ids = serde_json::to_string(ids).expect("numbers serialize to JSON");
     let count = sqlx::query_scalar!(
         r#"
         WITH these AS (SELECT value AS id FROM json_each(?1))
@@ -335,7 +335,7 @@ pub async fn count_keys_sharing_projects(
     Ok(count.fetch_one(&mut **tx).await?)
 }
 
-/// What changed after `revision`, of the keys or of their projects: the keys in use, and the ids of those removed.
+/// Keys that changed after `revision`, or whose projects did: the keys in use, and the ids of the removed ones.
 pub async fn list_changed(
     db: impl SqliteExecutor<'_>,
     revision: i64,
@@ -400,7 +400,7 @@ pub async fn list_changed(
     Ok((keys, removed))
 }
 
-/// The keys in use with what holds them back at `now`, by id.
+/// The keys in use with their state or cooldown at `now`, ordered by id.
 pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<ListedUpstreamKey>> {
     let rows = sqlx::query!(
         r#"
@@ -480,7 +480,7 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
     Ok(listed.collect())
 }
 
-/// The ids of the keys in use: all, or those that are turned on or off.
+/// The ids of the keys in use: all, or only the enabled or disabled ones.
 pub async fn list_ids(
     tx: &mut Transaction<'_, Sqlite>,
     enabled: Option<bool>,
@@ -497,7 +497,7 @@ pub async fn list_ids(
     Ok(ids.fetch_all(&mut **tx).await?)
 }
 
-/// Turns keys on or off. Turning them on also clears their states, so that they are tried at once.
+/// Enables or disables keys. Enabling also clears their states, so that they are leased at once.
 pub async fn update_enabled(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
@@ -554,7 +554,7 @@ pub async fn update_enabled(
     Ok(())
 }
 
-/// Makes keys ready, whatever was found of them before. Returns how many something held back.
+/// Resets keys to ready. Returns how many were not ready.
 pub async fn clear_states(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
@@ -581,7 +581,7 @@ pub async fn clear_states(
     Ok(cleared)
 }
 
-/// Also those that are ready: a running server may have found something that is not written yet.
+/// Ready keys too: a running server may have a new state that is not written yet.
 async fn reset_states(tx: &mut Transaction<'_, Sqlite>, list: &str, act: &Act) -> Result<()> {
     sqlx::query!(
         "
@@ -639,7 +639,7 @@ pub async fn delete(
     Ok(())
 }
 
-/// Those of the keys that are in use.
+/// The subset of these keys that is in use.
 pub async fn list_in_use(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
@@ -657,21 +657,21 @@ pub async fn list_in_use(
     Ok(ids.fetch_all(&mut **tx).await?)
 }
 
-/// What a key in use is tagged with.
+/// The tags of a key in use.
 pub async fn tags(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result<Vec<String>> {
     Ok(find_attributes(tx, id).await?.tags)
 }
 
-/// What is known of a secret.
+/// Whether a secret belongs to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretStatus {
     New,
     InUse,
-    /// Its key was removed; adding it brings it back.
+    /// Its key was removed; adding it restores the key.
     Removed,
 }
 
-/// What is known of these secrets, one by one.
+/// The status of each of these secrets, in their order.
 pub async fn find_secret_statuses(
     db: impl SqliteExecutor<'_>,
     hash_key: &HashKey,
@@ -688,7 +688,7 @@ pub async fn find_secret_statuses(
         })
         .collect();
     let mut statuses = vec![SecretStatus::New; fingerprints.len()];
-    let fingerprints = serde_json::to_string(&fingerprints).expect("texts become JSON");
+    let fingerprints = serde_json::to_string(&fingerprints).expect("strings serialize to JSON");
     // One row with all of them costs much less than a row for each.
     let known = sqlx::query_scalar!(
         r#"
@@ -700,7 +700,7 @@ pub async fn find_secret_statuses(
     );
     let known = known.fetch_one(db).await?;
     let known: Vec<(usize, u8)> =
-        serde_json::from_str(&known).expect("the database made it of numbers");
+        serde_json::from_str(&known).expect("the query returns a JSON array of numbers");
     for (place, removed) in known {
         statuses[place] = if removed == 1 {
             SecretStatus::Removed
@@ -711,15 +711,15 @@ pub async fn find_secret_statuses(
     Ok(statuses)
 }
 
-/// What came of taking back a removal.
+/// The result of undoing a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoreCounts {
     pub restored: u64,
-    /// Their secrets are wiped: only adding them again brings them back.
+    /// Keys with wiped secrets: only adding them again restores them.
     pub wiped: u64,
 }
 
-/// Takes removed keys in again, as they were. Those that are in use, or were never known, count for nothing.
+/// Restores removed keys unchanged. Ignores keys in use and unknown ids.
 pub async fn restore(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
@@ -766,7 +766,7 @@ pub async fn restore(
     })
 }
 
-/// The keys that somebody has removed in the acts from one revision to another.
+/// The keys that `actor` removed in the acts of a range of revisions.
 pub async fn list_removed_by(
     tx: &mut Transaction<'_, Sqlite>,
     actor: &str,
@@ -797,7 +797,7 @@ pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Resul
     Ok(())
 }
 
-/// Writes down a state the server found, but not over one that a hand has set since.
+/// Stores a state that the server determined, unless an admin has set a newer one.
 pub async fn update_condition(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
@@ -829,7 +829,7 @@ pub async fn update_condition(
     Ok(())
 }
 
-/// Writes down what a check left of a state: the evidence stays, and so does what a hand has set since.
+/// Stores the state after a check and keeps the evidence, unless an admin has set a newer state.
 pub async fn update_checked_condition(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
@@ -853,7 +853,7 @@ pub async fn update_checked_condition(
     Ok(())
 }
 
-/// Notes that a key was looked at.
+/// Stores when a key was last checked.
 pub async fn update_checked_at(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
@@ -869,7 +869,7 @@ pub async fn update_checked_at(
     Ok(())
 }
 
-/// Has a running server take over the states of these keys as they are in the database, as after a hand's act.
+/// Makes a running server reload the states of these keys from the database, as after an admin's change.
 pub async fn mark_states_changed(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
@@ -887,7 +887,7 @@ pub async fn mark_states_changed(
     Ok(())
 }
 
-/// What is added to a key's statistics by some finished attempts.
+/// What finished attempts add to a key's statistics.
 #[derive(Debug, Default)]
 pub struct KeyStatistics {
     pub id: i64,
@@ -902,7 +902,7 @@ pub struct KeyStatistics {
 }
 
 impl KeyStatistics {
-    /// The line for a client key's row.
+    /// The cells for a client key.
     pub fn client_key_cells(&self) -> [Cell; 8] {
         [
             self.id.into(),
@@ -916,7 +916,7 @@ impl KeyStatistics {
         ]
     }
 
-    /// The line for an upstream key's row.
+    /// The cells for an upstream key.
     pub fn upstream_key_cells(&self) -> impl Iterator<Item = Cell> {
         self.client_key_cells()
             .into_iter()
@@ -924,7 +924,7 @@ impl KeyStatistics {
     }
 }
 
-/// The ids as a list for statements, unless one of them is no key in use.
+/// The ids as JSON for statements; fails if one of them is not a key in use.
 async fn json_ids_in_use(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
@@ -947,16 +947,16 @@ async fn json_ids_in_use(
 }
 
 fn json_ids(ids: &[UpstreamKeyId]) -> String {
-    serde_json::to_string(ids).expect("numbers become JSON")
+    serde_json::to_string(ids).expect("numbers serialize to JSON")
 }
 
 fn missing(id: UpstreamKeyId) -> Error {
     Error::NotFound(format!("upstream key {}", id.0))
 }
 
-/// Tags as their column has them.
+/// Tags in the format of their column.
 fn json_array(tags: &[String]) -> String {
-    serde_json::to_string(tags).expect("texts become JSON")
+    serde_json::to_string(tags).expect("strings serialize to JSON")
 }
 
 #[cfg(test)]
@@ -998,7 +998,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_removed_key_is_known_and_comes_back_only_when_asked(pool: SqlitePool) {
+    async fn a_removed_key_is_restored_only_if_the_caller_requests_it(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
         let InsertedKey::New(id) = add(&mut tx, "secret-1234", false).await else {
             panic!("the key is new");
@@ -1027,7 +1027,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_server_hears_only_what_changed_since(pool: SqlitePool) {
+    async fn only_keys_changed_after_a_revision_are_listed(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
         for secret in ["secret-0001", "secret-0002", "secret-0003"] {
             add(&mut tx, secret, false).await;
@@ -1054,7 +1054,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_list_says_what_holds_each_key_back(pool: SqlitePool) {
+    async fn a_list_shows_the_state_of_each_key(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
         for secret in ["secret-0001", "secret-0002"] {
             add(&mut tx, secret, false).await;
@@ -1067,7 +1067,7 @@ mod tests {
         let keys = list(&mut *tx, NOW).await.unwrap();
         assert_eq!(key(&keys), ("invalid".to_owned(), Some(LATER)));
         assert_eq!(keys[1].state, "ready");
-        // Only when it has passed a check it may be tried, and what was found before still stands beside it.
+        // A key on trial has no next check, and its evidence is kept.
         let trial = KeyCondition {
             state: KeyState::Trial,
             next_check: None,
@@ -1084,7 +1084,7 @@ mod tests {
                 .await
                 .unwrap();
         assert_eq!(message, Some(evidence().message));
-        // What a hand has set since stays.
+        // A state set later by an admin is kept.
         let hand = act(&mut tx, LATER).await;
         update_enabled(&mut tx, &[UpstreamKeyId(1)], true, &hand)
             .await
@@ -1103,7 +1103,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_hand_clears_a_state_and_older_findings_do_not_bring_it_back(pool: SqlitePool) {
+    async fn an_admin_clears_a_state_and_an_older_verdict_does_not_set_it_again(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
         add(&mut tx, "secret-0001", false).await;
         let id = UpstreamKeyId(1);
@@ -1124,7 +1124,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_is_said_of_a_key_is_kept_and_only_news_are_a_change(pool: SqlitePool) {
+    async fn attributes_of_a_key_are_stored_and_equal_ones_are_no_change(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
         let said = KeyAttributes {
@@ -1163,7 +1163,7 @@ mod tests {
         );
         assert_eq!(first.tags, ["a"]);
         assert_eq!(first.project_number.as_deref(), Some("projects/7"));
-        // Its sister hears who pays.
+        // The other key of the project gets the new billing too.
         assert_eq!(keys[1].billing, Billing::Paid);
         assert_eq!((keys[1].weight, keys[1].project_id), (3, first.project_id));
 
@@ -1177,7 +1177,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn what_hands_do_to_keys_is_written_down_without_the_secret(pool: SqlitePool) {
+    async fn changes_of_keys_are_in_the_audit_log_without_the_secret(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
         add(&mut tx, "secret-0001", false).await;
         let id = UpstreamKeyId(1);
@@ -1219,7 +1219,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn a_removal_is_taken_back_until_the_secret_is_wiped(pool: SqlitePool) {
+    async fn a_removed_key_can_be_restored_until_its_secret_is_wiped(pool: SqlitePool) {
         let mut tx = Db::from_pool(pool).begin().await.unwrap();
         for secret in ["secret-0001", "secret-0002", "secret-0003"] {
             add(&mut tx, secret, false).await;

@@ -1,7 +1,7 @@
-//! `WriteBatch`: the lines that one transaction of the recorder writes, and how they get into the tables.
+//! `WriteBatch`: the rows that one transaction of the recorder writes, and the statements that insert them.
 //!
-//! Not with checked macros, whose parameters are counted when the program is built: a statement for each line costs a
-//! change of thread each, and of lines as one JSON parameter the reading took more than half of what SQLite did.
+//! Not checked macros, whose number of parameters is fixed at build time: one statement per row costs a thread switch
+//! each, and with all rows in one JSON parameter its parsing took more than half of SQLite's time.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use crate::storage::error::Result;
 
 /// The statements for one batch, in the order of [`Table`].
 const TEMPLATE: &str = include_str!("write_batch.sql");
-/// How many lines of each table go into one execution at most; SQLite takes 32,766 parameters.
+/// Maximum number of rows of a table per execution; SQLite accepts 32,766 parameters.
 const MAX_ROWS: usize = 64;
 
-/// Where a line goes.
+/// The target of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
     RequestLogs,
@@ -29,10 +29,10 @@ pub enum Table {
     QuotaDays,
 }
 
-/// How many values a line of each table has.
+/// Number of cells in a row of each table.
 const ROW_WIDTHS: [usize; 9] = [35, 10, 9, 8, 35, 35, 36, 36, 5];
 
-/// A value of a line.
+/// A value of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
     Null,
@@ -40,25 +40,25 @@ pub enum Cell {
     Text(Box<str>),
 }
 
-/// Lines for all tables.
+/// Rows for all tables.
 #[derive(Debug, Default)]
 pub struct WriteBatch {
     cells: [Vec<Cell>; 9],
 }
 
-/// The statements for so many lines, made once for each power of two so that SQLite parses them once.
+/// Statements by number of rows, built once for each power of two so that SQLite parses each once.
 #[derive(Debug, Default)]
 pub struct StatementCache(HashMap<usize, String>);
 
 impl WriteBatch {
-    /// Adds a line, which must have as many cells as its table's lines do.
+    /// Adds a row, which must have its table's number of cells.
     pub fn add_row(&mut self, table: Table, row: impl IntoIterator<Item = Cell>) {
         let cells = &mut self.cells[table as usize];
         cells.extend(row);
         debug_assert_eq!(cells.len() % ROW_WIDTHS[table as usize], 0, "{table:?}");
     }
 
-    /// Writes all lines within the caller's transaction.
+    /// Writes all rows within the caller's transaction.
     pub async fn write(
         self,
         tx: &mut Transaction<'_, Sqlite>,

@@ -1,5 +1,5 @@
--- What one batch of rows writes within one transaction: the rows, their attempts, the statistics and the sums, which
--- so always agree. Each `@N` stands for as many lines of N parameters as there are rows; a line of nulls is none.
+-- The statements for one batch of rows in one transaction: the rows, their attempts, the statistics and the rollups,
+-- which therefore always agree. Each `@N` stands for one tuple of N parameters per row, and tuples of nulls are ignored.
 
 INSERT INTO request_logs (
     id, started_at_ms, kind, client_key_id, client_ip_id, user_agent_id, method, path_id, model_id,

@@ -1,4 +1,4 @@
-//! `LogFilter`: which log rows a list shows, told of a row at hand.
+//! `LogFilter`: selects log rows, and matches a row in memory.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use crate::pool::request_id::RequestId;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::listed::RequestLog;
 
-/// What rows must be to be listed; `None`: anything.
+/// Conditions on listed rows; `None` matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogFilter {
     pub kind: Option<LogKind>,
@@ -19,13 +19,13 @@ pub struct LogFilter {
     pub model: Option<String>,
     pub model_version: Option<String>,
     pub client_key_id: Option<ClientKeyId>,
-    /// The client key's name, which several may have.
+    /// The client key's name, which need not be unique.
     pub client_key: Option<String>,
     pub client_ip: Option<String>,
     pub user_agent: Option<String>,
-    /// A key that was tried, if only first.
+    /// The key of any attempt.
     pub upstream_key_id: Option<UpstreamKeyId>,
-    /// What the last attempt's project is called, or Google's number for it.
+    /// The name of the last attempt's project, or Google's number.
     pub project: Option<String>,
     pub method: Option<String>,
     pub path: Option<String>,
@@ -35,16 +35,16 @@ pub struct LogFilter {
     pub service_tier: Option<String>,
     pub min_duration_ms: Option<u64>,
     pub min_first_byte_ms: Option<u64>,
-    /// Only those that needed more than one attempt.
+    /// Only requests with more than one attempt.
     pub retried: bool,
-    /// Within the error, in whatever case.
+    /// A part of the error, in any case.
     pub error: Option<String>,
-    /// From then on.
+    /// Inclusive.
     pub since: Option<Timestamp>,
-    /// Before then.
+    /// Exclusive.
     pub until: Option<Timestamp>,
-    /// Within the error, path, model, user agent, the client key's name or the last upstream key's label, in whatever
-    /// case; or that key's last four characters, or the id of the request.
+    /// A part of the error, path, model, user agent, the client key's name or the last upstream key's label, in any case; or
+    /// that key's last four characters, or the request's id.
     pub text: Option<String>,
 }
 
@@ -52,13 +52,13 @@ pub struct LogFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeFilter {
     Is(Outcome),
-    /// Any but success, whoever is to blame.
+    /// Any outcome but success.
     Failed,
-    /// It has not.
+    /// Still running.
     Running,
 }
 
-/// What the client got.
+/// The status that the client received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusFilter {
     Is(u16),
@@ -67,12 +67,12 @@ pub enum StatusFilter {
 }
 
 impl LogFilter {
-    /// Whether there is nothing that a row must be.
+    /// Whether there are no conditions.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a row that is at hand, with its attempts, would be in the list.
+    /// Whether a row with its attempts matches.
     pub fn matches(&self, row: &RequestLog) -> bool {
         let tried = |id| {
             let mut attempts = row.attempt_list.iter().flatten();
@@ -138,7 +138,7 @@ impl OutcomeFilter {
         }
     }
 
-    /// The word for it in commands and URLs.
+    /// Its name in commands and URLs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Is(outcome) => outcome.name(),
@@ -166,7 +166,7 @@ impl StatusFilter {
         (i64::from(least)..=i64::from(most)).contains(&status)
     }
 
-    /// The first and the last of them.
+    /// The first and the last status.
     pub fn range(self) -> (u16, u16) {
         match self {
             Self::Is(status) => (status, status),
@@ -175,7 +175,7 @@ impl StatusFilter {
     }
 }
 
-/// As in `404` or `4xx`.
+/// Parses `404` or `4xx`.
 impl std::fmt::Display for StatusFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -200,7 +200,7 @@ impl FromStr for StatusFilter {
     }
 }
 
-/// Whether `part` is in the text, whatever the case of its ASCII letters, as SQLite's `lower` has it.
+/// Whether the text contains `part`, ignoring the case of ASCII letters like SQLite's `lower`.
 fn contains(text: Option<&str>, part: &str) -> bool {
     let part = part.to_ascii_lowercase();
     text.is_some_and(|text| text.to_ascii_lowercase().contains(&part))
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_and_statuses_are_read_as_they_are_written() {
+    fn outcome_and_status_filters_are_parsed_from_their_text() {
         for text in ["success", "client_gone", "failed", "running"] {
             assert_eq!(text.parse::<OutcomeFilter>().unwrap().name(), text);
         }

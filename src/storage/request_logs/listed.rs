@@ -11,7 +11,7 @@ use crate::pool::request_id::RequestId;
 use crate::storage::error::{Error, Result};
 use crate::storage::request_logs::LogKind;
 
-/// A row with what its numbers stand for.
+/// A row with ids resolved to names.
 #[derive(Debug, Clone, Serialize)]
 pub struct RequestLog {
     pub id: RequestId,
@@ -36,7 +36,7 @@ pub struct RequestLog {
     #[serde(skip)]
     pub upstream_key_last4: Option<String>,
     pub project: Option<String>,
-    /// What the project turned out to be.
+    /// The project, after merges.
     #[serde(skip)]
     pub project_id: Option<ProjectId>,
     pub wait_ms: i64,
@@ -52,23 +52,22 @@ pub struct RequestLog {
     pub total_tokens: Option<i64>,
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
-    /// The name of what only one project has, because of which that one had to serve the request; `home`: where its client's
-    /// things are was the first choice.
+    /// The resource name that required one project; `home`: the project preferred for the client's resources.
     pub bound_by: Option<String>,
-    /// Nothing for a free project, whatever the price.
+    /// Zero for a free project.
     pub cost_usd: Option<f64>,
-    /// Of live sessions only.
+    /// Live sessions only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<i64>,
-    /// Of live sessions only.
+    /// Live sessions only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub close_code: Option<i64>,
-    /// Present only where it was asked for.
+    /// Present only if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt_list: Option<Vec<ListedAttempt>>,
 }
 
-/// An attempt with what its numbers stand for.
+/// An attempt with ids resolved to names.
 #[derive(Debug, Clone, Serialize)]
 pub struct ListedAttempt {
     #[serde(skip)]
@@ -95,10 +94,10 @@ pub async fn find(db: &SqlitePool, id: RequestId) -> Result<RequestLog> {
     found.ok_or_else(|| Error::NotFound(format!("request {id}")))
 }
 
-/// Those of the rows that there are, newest first, with their attempts.
+/// The existing rows of these ids, newest first, with their attempts.
 pub async fn list(db: &SqlitePool, ids: &[RequestId]) -> Result<Vec<RequestLog>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let ids = serde_json::to_string(&ids).expect("numbers become JSON");
+    let ids = serde_json::to_string(&ids).expect("numbers serialize to JSON");
     let mut rows = list_rows(db, &ids).await?;
     let mut attempts = list_attempts(db, &ids).await?.into_iter().peekable();
     for row in &mut rows {
@@ -128,7 +127,7 @@ pub async fn neighbours(
     Ok((found.older, found.newer))
 }
 
-/// The models of the hours since `begin` that have sums, by name.
+/// The models in rollups of the hours since `begin`, by name.
 pub async fn list_models(db: impl SqliteExecutor<'_>, begin: Timestamp) -> Result<Vec<String>> {
     let models = sqlx::query_scalar!(
         "
@@ -251,7 +250,7 @@ mod tests {
     use crate::storage::request_logs::tests::row;
 
     #[sqlx::test]
-    async fn one_row_is_found_whole_or_named_as_missing(pool: SqlitePool) {
+    async fn a_row_is_found_complete_or_reported_as_missing(pool: SqlitePool) {
         let row = row(0);
         let id = row.id;
         write(&Db::from_pool(pool.clone()), vec![row]).await;

@@ -1,4 +1,4 @@
-//! The search for log rows: by steps that each look at a bounded number of rows, so that it can stop in time.
+//! Searches log rows in steps that each read a bounded number of rows, so that a search can stop at its deadline.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::{self, RequestLog};
 use crate::storage::request_logs::search_plan::{IdRange, SearchPlan};
 
-/// How many rows the first step looks at.
+/// Number of rows that the first step reads.
 const FIRST_STEP: usize = 400;
-/// How long a step shall take, so that the search stops near its time.
+/// Target duration of a step, so that the search stops near its deadline.
 const STEP: Duration = Duration::from_millis(8);
 
-/// From where on rows are listed.
+/// The position at which listing starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogPosition {
     #[default]
@@ -25,18 +25,18 @@ pub enum LogPosition {
     NewerThan(RequestId),
 }
 
-/// Rows, and how to go on.
+/// Rows, and the next position.
 #[derive(Debug)]
 pub struct LogSearchResult {
     /// Newest first, with their attempts.
     pub rows: Vec<RequestLog>,
-    /// In the direction of the search: go on beyond this one. `None`: there is nothing more.
+    /// The id after which the search continues in its direction; `None` at the end.
     pub next: Option<RequestId>,
-    /// Whether it stopped for time, so that there may be more between the last row and `next`.
+    /// Whether the deadline stopped the search.
     pub stopped: bool,
 }
 
-/// Up to `limit` rows from `place` on. Whatever is not found by `deadline` stays for the next search.
+/// Up to `limit` rows from `place` on. At `deadline` the search stops, to be continued by the next one.
 pub async fn search(
     db: &SqlitePool,
     filter: &LogFilter,
@@ -104,7 +104,7 @@ pub async fn search(
     })
 }
 
-/// The one row whose id is the text that is sought.
+/// The row whose id equals the searched text.
 async fn find_by_id(db: &SqlitePool, filter: &LogFilter) -> Result<Option<RequestLog>> {
     let Some(id) = filter.text.as_deref().and_then(|text| text.parse().ok()) else {
         return Ok(None);
@@ -113,13 +113,13 @@ async fn find_by_id(db: &SqlitePool, filter: &LogFilter) -> Result<Option<Reques
     Ok(row.filter(|row| filter.matches(row)))
 }
 
-/// How many rows the next step looks at, after one of `size` that took so long.
+/// Number of rows that the next step reads, after a step of `size` rows with this duration.
 fn next_size(size: usize, took: Duration, left: Option<Duration>) -> usize {
     let aim = left.map_or(STEP, |left| STEP.min(left));
     let (aim, took) = (aim.as_micros().max(1), took.as_micros().max(1));
     let fitting = u128::try_from(size).unwrap_or(u128::MAX) * aim / took;
     let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
-    // What comes next may not be in memory as what came was.
+    // The next rows may not be cached as the last ones were.
     fitting.clamp(size / 8, size * 3).max(FIRST_STEP / 4)
 }
 
@@ -137,7 +137,7 @@ mod tests {
     use crate::storage::request_logs::tests::{row, running};
     use crate::storage::request_logs::{LogKind, NewRequestLog};
 
-    /// Rows that differ in all that can be filtered by, each thing with another period.
+    /// Rows that differ in each filtered column, with another period for each.
     fn varied(number: i64) -> NewRequestLog {
         let mut row = if number % 13 == 12 {
             running(number)
@@ -278,7 +278,7 @@ mod tests {
         listed::list(pool, &ids).await.unwrap()
     }
 
-    /// All pages, one after another; each search that stops for time is gone on with.
+    /// The rows of all pages; a search stopped at its deadline is continued.
     async fn all(
         pool: &SqlitePool,
         filter: &LogFilter,

@@ -1,4 +1,4 @@
-//! `SearchPlan`: a filter as SQL, and by which index such rows are found.
+//! `SearchPlan`: a log filter as SQL conditions, and the index that finds its rows.
 
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
@@ -9,21 +9,21 @@ use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
 use crate::storage::request_logs::search::LogPosition;
 
-/// How many candidates tell how far apart those of a source lie.
+/// Number of candidates from which the density of an index scan is estimated.
 const PROBE_SIZE: usize = 300;
-/// What is slow enough for the index of slow requests.
+/// Minimum duration of rows in the index of slow requests.
 const SLOW_MS: u64 = 10_000;
 
-/// A filter, with the numbers of the texts and keys that it names in place of them.
+/// A filter with strings and keys replaced by their ids.
 #[derive(Debug, Default)]
 pub struct SearchPlan(Vec<Predicate>);
 
-/// One thing a row must be.
+/// One condition of the filter.
 #[derive(Debug)]
 struct Predicate {
-    /// Of the row `r`; `None`: another term has it.
+    /// A condition on the row `r`; `None` if another predicate contains it.
     condition: Option<SqlFragment>,
-    /// What has all such rows, and with a condition no others, in the order of their ids.
+    /// Scans all matching rows, and with a condition no others, in the order of their ids.
     scan: Option<IndexScan>,
 }
 
@@ -35,7 +35,7 @@ impl Predicate {
         }
     }
 
-    /// Only another way to find rows.
+    /// Only another index for the rows.
     fn superset(select: &'static str) -> Self {
         Self {
             condition: None,
@@ -44,7 +44,7 @@ impl Predicate {
     }
 }
 
-/// A piece of a statement: fixed text, and the values for its question marks.
+/// A part of a statement: fixed text, and the values of its parameters.
 #[derive(Debug, Clone)]
 struct SqlFragment(&'static str, Vec<SqlValue>);
 
@@ -54,12 +54,12 @@ enum SqlValue {
     Text(String),
 }
 
-/// A walk through an index, or several that are merged.
+/// A scan of an index, or several merged scans.
 #[derive(Debug, Clone)]
 struct IndexScan {
-    /// Selects `id`s; the end of its condition is added to it.
+    /// Selects `id`s; the condition on the id is appended.
     select: &'static str,
-    /// The values for each walk's question marks.
+    /// The parameters of each scan.
     arguments: Vec<Vec<SqlValue>>,
 }
 
@@ -71,7 +71,7 @@ impl IndexScan {
         }
     }
 
-    /// A walk for each of the values.
+    /// A scan for each of the values.
     fn each(select: &'static str, values: impl IntoIterator<Item = SqlValue>) -> Self {
         Self {
             select,
@@ -92,17 +92,17 @@ impl From<&str> for SqlValue {
     }
 }
 
-/// What one step of a search came to.
+/// The result of one step of a search.
 #[derive(Debug)]
 pub struct SearchStep {
     pub found: Vec<RequestId>,
-    /// How many candidates it looked at.
+    /// Number of candidates read.
     pub examined: usize,
-    /// The last of them.
+    /// The last candidate.
     pub last: Option<i64>,
 }
 
-/// The ids that are looked at: from `least` on, before `end`.
+/// A range of ids: from `least` on, before `end`.
 #[derive(Debug, Clone, Copy)]
 pub struct IdRange {
     least: i64,
@@ -128,7 +128,7 @@ impl IdRange {
         range
     }
 
-    /// Leaves out what has been looked at.
+    /// Removes the ids that have been read.
     pub fn advance(&mut self, last: i64) {
         if self.is_upwards {
             self.least = last + 1;
@@ -137,7 +137,7 @@ impl IdRange {
         }
     }
 
-    /// What a search that goes on here is told.
+    /// The id from which the next search continues.
     pub fn resume_position(self) -> RequestId {
         RequestId(if self.is_upwards {
             self.least - 1
@@ -151,7 +151,7 @@ impl IdRange {
     }
 }
 
-/// Which table and index know the rows of a condition, in the order of their ids.
+/// A table with an index on a condition, in the order of ids.
 mod index_scans {
     pub const CHECKS: &str =
         "SELECT id FROM request_logs INDEXED BY request_logs_checks_by_id WHERE kind = 'check'";
@@ -186,7 +186,7 @@ mod index_scans {
 }
 
 impl SearchPlan {
-    /// `None`: the filter names what no row can have.
+    /// `None`: no row can match the filter.
     pub async fn of(db: &SqlitePool, filter: &LogFilter) -> Result<Option<Self>> {
         let mut plan = Self::default();
         plan.add_columns(filter);
@@ -211,7 +211,7 @@ impl SearchPlan {
         self.0.push(Predicate::new(condition, values, scan));
     }
 
-    /// What needs no look-up.
+    /// Adds predicates that need no look-up.
     fn add_columns(&mut self, filter: &LogFilter) {
         match filter.kind {
             None => (),
@@ -278,7 +278,7 @@ impl SearchPlan {
             StatusFilter::Is(200) | StatusFilter::Class(2) => None,
             StatusFilter::Is(status) => Some(vec![i64::from(status)]),
             StatusFilter::Class(_) => {
-                // One look-up for each that there is.
+                // One look-up for each existing value.
                 let found = sqlx::query_scalar!(
                     r#"
                     WITH RECURSIVE found (status) AS (
@@ -305,7 +305,7 @@ impl SearchPlan {
         Ok(())
     }
 
-    /// What rows name by the number of a text. Returns whether there are all of those texts.
+    /// Adds predicates on string ids. Returns whether all of these strings exist.
     async fn add_strings(&mut self, db: &SqlitePool, filter: &LogFilter) -> Result<bool> {
         let wanted = [
             (&filter.model, "r.model_id = ?", Some(index_scans::MODEL)),
@@ -337,7 +337,7 @@ impl SearchPlan {
         Ok(true)
     }
 
-    /// Keys and projects. Returns whether there are such.
+    /// Adds predicates on keys and projects. Returns whether they exist.
     async fn add_keys(&mut self, db: &SqlitePool, filter: &LogFilter) -> Result<bool> {
         if let Some(id) = filter.client_key_id {
             let scan = Some(index_scans::CLIENT_KEY);
@@ -377,7 +377,7 @@ impl SearchPlan {
         Ok(true)
     }
 
-    /// Returns whether there are any.
+    /// Returns whether any exist.
     fn add_any_of(&mut self, condition: &'static str, select: &'static str, ids: &[i64]) -> bool {
         let scan = IndexScan::each(select, ids.iter().map(|id| SqlValue::Number(*id)));
         self.0
@@ -385,7 +385,7 @@ impl SearchPlan {
         !ids.is_empty()
     }
 
-    /// A text anywhere in what a row shows.
+    /// Adds the search for a text in any displayed column.
     async fn add_text(&mut self, db: &SqlitePool, text: &str) -> Result<()> {
         let part = text.to_ascii_lowercase();
         let texts = sqlx::query_scalar!(
@@ -419,7 +419,7 @@ impl SearchPlan {
         Ok(())
     }
 
-    /// The source whose rows lie farthest apart, so that the fewest have to be looked at; `None`: all rows, one after another.
+    /// The index scan with the lowest density, which reads the fewest rows; `None`: scan all rows.
     pub async fn best_scan(&self, db: &SqlitePool, range: IdRange) -> Result<Option<usize>> {
         let with_scan = (0..self.0.len()).filter(|index| self.0[*index].scan.is_some());
         let indexes: Vec<_> = with_scan.collect();
@@ -432,7 +432,7 @@ impl SearchPlan {
                 .run_step(db, Some(index), range, PROBE_SIZE, 0, &[])
                 .await?;
             let reached = step.last.filter(|_| step.examined == PROBE_SIZE);
-            // The fewer, the better; else the one that has come the farthest.
+            // Fewest candidates first, then the largest distance in ids.
             let distance = match reached {
                 None => i64::MAX - i64::try_from(step.examined).unwrap_or(0),
                 Some(last) if range.is_upwards => last - range.least,
@@ -445,7 +445,7 @@ impl SearchPlan {
         Ok(best.map(|(_, index)| index))
     }
 
-    /// Whether all that the source has is what is sought.
+    /// Whether every row of the scan matches.
     pub fn is_exact(&self, scan: Option<usize>) -> bool {
         self.other_conditions(scan).is_empty()
     }
@@ -458,7 +458,7 @@ impl SearchPlan {
             .collect()
     }
 
-    /// Looks at the next `size` rows of the source, and finds at most `most`.
+    /// Reads the next `size` rows of the scan and returns at most `most` matches.
     pub async fn step(
         &self,
         db: &SqlitePool,
@@ -472,7 +472,7 @@ impl SearchPlan {
             .await
     }
 
-    /// The one statement that is put together at run time: `(?1 IS NULL OR …)` could not use an index.
+    /// Built at run time, because `(?1 IS NULL OR …)` cannot use an index.
     async fn run_step(
         &self,
         db: &SqlitePool,
@@ -541,7 +541,7 @@ impl SearchPlan {
 }
 
 fn json(ids: &[i64]) -> SqlValue {
-    SqlValue::Text(serde_json::to_string(ids).expect("numbers become JSON"))
+    SqlValue::Text(serde_json::to_string(ids).expect("numbers serialize to JSON"))
 }
 
 fn push_all(query: &mut QueryBuilder<Sqlite>, conditions: &[&SqlFragment]) {
@@ -552,7 +552,7 @@ fn push_all(query: &mut QueryBuilder<Sqlite>, conditions: &[&SqlFragment]) {
     }
 }
 
-/// Adds the text, with the values in place of its question marks.
+/// Appends the text with its values bound.
 fn push(query: &mut QueryBuilder<Sqlite>, text: &'static str, values: &[SqlValue]) {
     let mut values = values.iter();
     for (index, part) in text.split('?').enumerate() {

@@ -1,4 +1,4 @@
-//! `LogTail`: requests as they end.
+//! `LogTail`: follows the log and lists requests as they start and end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use crate::storage::error::Result;
 use crate::storage::request_logs::listed::{self, RequestLog};
 use crate::storage::request_logs::{list_finished_ids, list_running_ids};
 
-/// How long after its start a request may get its row: rows do not come in the order of their ids.
+/// Maximum delay from a request's start to its row: rows are not inserted in the order of their ids.
 const MAX_ROW_DELAY: Duration = Duration::from_mins(1);
 
-/// What has been seen, so that each request is shown once, when it has ended.
+/// The requests already listed, so that each one is listed once at its end.
 #[derive(Debug)]
 pub struct LogTail {
-    /// Finished and shown, or finished before; forgotten when they cannot come again.
+    /// Finished requests that must not be listed again, removed when they are too old for that.
     reported: BTreeSet<RequestId>,
     running: BTreeSet<RequestId>,
 }
 
-/// What has happened since the last look.
+/// Requests that started or finished since the last call.
 #[derive(Debug, Default)]
 pub struct LogUpdates {
-    /// Still running, and not seen before; newest first.
+    /// New running requests, newest first.
     pub started: Vec<RequestLog>,
     /// Oldest first.
     pub finished: Vec<RequestLog>,
 }
 
 impl LogTail {
-    /// From now on: what has ended by now is not shown.
+    /// Starts now: requests finished before are not listed.
     pub async fn begin(db: &Db, now: Timestamp) -> Result<Self> {
         let running = running(db).await?;
         let finished = list_finished_ids(&db.readers, earliest(now), &running).await?;
@@ -41,7 +41,7 @@ impl LogTail {
         })
     }
 
-    /// What has begun or ended since the last call.
+    /// The requests that started or finished since the last call.
     pub async fn next(&mut self, db: &Db, now: Timestamp) -> Result<LogUpdates> {
         let earliest = earliest(now);
         let mut finished = list_finished_ids(&db.readers, earliest, &self.running).await?;
@@ -54,10 +54,10 @@ impl LogTail {
         self.reported = self.reported.split_off(&earliest);
         let mut updates = LogUpdates {
             started: listed::list(&db.readers, &started).await?,
-            // Without those that were deleted for their age meanwhile.
+            // Pruned rows are gone.
             finished: listed::list(&db.readers, &finished).await?,
         };
-        // One may have ended in between.
+        // A request may have ended between the two queries.
         updates.started.retain(|row| row.outcome.is_none());
         updates.finished.reverse();
         Ok(updates)
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(ids(updates.finished), [row(3).id]);
         assert_eq!(ids(updates.started), [row(4).id]);
 
-        // It began before one that was shown already.
+        // It began before a request that was already listed.
         write(&db, vec![row(2), row(1)]).await;
         let updates = tail.next(&db, now).await.unwrap();
         assert_eq!(ids(updates.finished), [row(1).id, row(2).id]);

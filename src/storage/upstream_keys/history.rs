@@ -1,4 +1,4 @@
-//! What a key has been through: its days, its failures by verdict, its checks, and what its project rests for.
+//! The history of an upstream key: usage by day, failures by rule, checks, and its project's cooldowns with evidence.
 
 use sqlx::SqliteExecutor;
 
@@ -7,10 +7,10 @@ use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 
-/// So many of a key's last attempts are looked at: each is a look-up of its own.
+/// Maximum number of a key's last attempts to read: each needs its own look-up.
 const MAX_ATTEMPTS: i64 = 2_000;
 
-/// What was done with a key on one UTC day.
+/// A key's usage on one UTC day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamKeyDay {
     pub day: Timestamp,
@@ -21,23 +21,23 @@ pub struct UpstreamKeyDay {
     pub cost_nano_usd: i64,
 }
 
-/// How often a key's attempts came to a verdict.
+/// The number of a key's failed attempts by rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailuresByRule {
     pub rule: String,
     pub count: i64,
     pub last_at: Timestamp,
-    /// The last request that met it.
+    /// The last request with this rule.
     pub request_id: RequestId,
-    /// Google's words then, redacted.
+    /// Google's message to it, redacted.
     pub error: Option<String>,
 }
 
-/// A key's failures, and how far back was looked.
+/// A key's recent failures, and the period they are from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecentFailures {
     pub attempts: i64,
-    /// When the first of them began; `None`: there was none.
+    /// When the first of them began; `None` if there is none.
     pub since: Option<Timestamp>,
     /// Most frequent first.
     pub failures: Vec<FailuresByRule>,
@@ -49,13 +49,13 @@ pub struct LoggedCheck {
     pub id: RequestId,
     pub started_at: Timestamp,
     pub status: Option<u16>,
-    /// `None`: it succeeded, or is running.
+    /// `None`: the check succeeded or is running.
     pub rule: Option<String>,
     pub error: Option<String>,
     pub duration_ms: Option<i64>,
 }
 
-/// A rest of a project, with what showed it.
+/// A cooldown of a project, with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CooldownEvidence {
     pub model: String,
@@ -73,7 +73,7 @@ pub async fn list_days(
     first: Timestamp,
     days: u32,
 ) -> Result<Vec<UpstreamKeyDay>> {
-    // By the primary key, day by day: it begins with the day.
+    // One primary key look-up per day, because the key begins with the day.
     let rows = sqlx::query_as!(
         UpstreamKeyDay,
         r#"
@@ -98,7 +98,7 @@ pub async fn list_days(
     Ok(rows.fetch_all(db).await?)
 }
 
-/// What failed among the key's last attempts that began after `since`.
+/// The failures among the key's last attempts that began after `since`.
 pub async fn recent_failures(
     db: impl SqliteExecutor<'_>,
     id: UpstreamKeyId,
@@ -124,7 +124,7 @@ pub async fn recent_failures(
         since_id,
         MAX_ATTEMPTS,
     );
-    // Beside the one maximum SQLite tells the other columns of its row.
+    // With a single `max`, SQLite takes the other columns from the row of the maximum.
     let rows = rows.fetch_all(db).await?;
     let attempts = rows.iter().map(|row| row.count).sum();
     let since = rows.first().map(|row| row.first_at);
@@ -174,7 +174,7 @@ pub async fn list_checks(
     Ok(checks.fetch_all(db).await?)
 }
 
-/// The running rests of a project that Google's answers have told, with those answers.
+/// The running cooldowns of a project, with the answers of Google that caused them.
 pub async fn list_cooldowns(
     db: impl SqliteExecutor<'_>,
     project_id: ProjectId,
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn failures_are_counted_by_verdict_with_the_last_of_each(pool: SqlitePool) {
+    async fn failures_are_counted_by_rule_with_the_last_of_each(pool: SqlitePool) {
         let db = filled(pool).await;
 
         let recent = recent_failures(&db.readers, KEY, row(0).started_at)

@@ -1,4 +1,4 @@
-//! Upstream keys as the dashboard lists them: found, sorted, and read a page at a time.
+//! The dashboard's list of upstream keys: filtered, sorted and read in pages.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -12,21 +12,21 @@ use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKeyId};
 use crate::pool::request_id::RequestId;
 use crate::storage::error::{Error, Result};
 
-/// Which keys to find; what is `None` does not matter. Their states are not known here, but to the running server.
+/// Selects keys; `None` matches all. Key states are filtered by the running server, not here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamKeyFilter {
-    /// Words that must all be in the label, the last characters, the project's names or the tags.
+    /// Words that must all occur in the label, last characters, project name or number, or tags.
     pub text: Option<String>,
-    /// By the name or the number of its project.
+    /// The name or number of its project.
     pub project: Option<String>,
     pub billing: Option<Billing>,
     pub tag: Option<String>,
     pub priority: Option<i64>,
-    /// Only those with failures today.
+    /// Only keys with failures today.
     pub failing: bool,
 }
 
-/// In which order. What a key has none of comes last.
+/// The order of keys. Keys without a value come last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UpstreamKeySort {
@@ -35,28 +35,28 @@ pub enum UpstreamKeySort {
     Label,
     Project,
     Priority,
-    /// Of today, as the next two.
+    /// Today's, like the next two.
     Requests,
     Success,
     Tokens,
     LastUsed,
 }
 
-/// A key as the dashboard shows it, with its requests since midnight UTC.
+/// A key for the dashboard, with its requests since midnight UTC.
 #[derive(Debug, Clone)]
 pub struct DashboardKey {
     pub id: UpstreamKeyId,
     pub label: String,
     pub last4: String,
     pub project_id: ProjectId,
-    /// What the admin calls it, else Google's number for it.
+    /// The admin's name for it, else Google's number.
     pub project: Option<String>,
     pub billing: Billing,
     pub priority: i64,
     pub weight: i64,
     pub tags: Vec<String>,
     pub enabled: bool,
-    /// What set the state, with Google's words: redacted.
+    /// The rule that set the state, and Google's message, redacted.
     pub state_rule: Option<String>,
     pub state_status: Option<u16>,
     pub state_message: Option<String>,
@@ -78,10 +78,10 @@ pub struct AttemptCounts {
     pub tokens: i64,
 }
 
-/// What a key's project is called, or else its number.
+/// The name of a key's project, else its number.
 const PROJECT: &str = "coalesce(p.name, p.number)";
 
-/// The ids of the keys in use that match, in order. `day` is when today began.
+/// The ids of matching keys in use, in order. `day` is the start of today.
 pub async fn search(
     db: &SqlitePool,
     filter: &UpstreamKeyFilter,
@@ -107,7 +107,7 @@ pub async fn search(
             };
             let (mut ids, values) = matching(db, filter, expression, day).await?;
             let values: Vec<Option<String>> =
-                serde_json::from_str(&values).expect("the database made it of texts");
+                serde_json::from_str(&values).expect("the query returns JSON with strings");
             let values = values
                 .into_iter()
                 .map(|text| text.map(|text| text.to_ascii_lowercase()));
@@ -131,8 +131,8 @@ pub async fn search(
     }
 }
 
-/// Sorted by what `expression` says of today. With many keys, reading the day in one go beside the keys takes half as
-/// long as looking each key up in it.
+/// Sorted by `expression` on today's usage. With many keys, one separate read of the day takes half as long as a look-up
+/// per key.
 async fn by_today(
     db: &SqlitePool,
     filter: &UpstreamKeyFilter,
@@ -161,15 +161,15 @@ async fn by_today(
     Ok(ids)
 }
 
-/// The ids of the keys that match, and what `expression` says of each, as JSON: one row with all of them costs much less
-/// than a row for each, and so does sorting them in memory.
+/// The ids of matching keys with their `expression`, as one JSON value: one row costs much less than a row per key, and
+/// sorting in memory less than in SQLite.
 async fn matching(
     db: &SqlitePool,
     filter: &UpstreamKeyFilter,
     expression: &str,
     day: Timestamp,
 ) -> Result<(Vec<UpstreamKeyId>, String)> {
-    // Put together at run time, so that nothing is joined and compared that nobody asked for.
+    // Built at run time, so that it joins and compares only what the filter needs.
     let mut query: QueryBuilder<Sqlite> =
         QueryBuilder::new("SELECT json_group_array(k.id), json_group_array(");
     query.push(expression).push(") FROM upstream_keys AS k");
@@ -219,15 +219,16 @@ async fn matching(
 }
 
 fn ids_of(json: &str) -> Vec<UpstreamKeyId> {
-    let ids: Vec<i64> = serde_json::from_str(json).expect("the database made it of numbers");
+    let ids: Vec<i64> =
+        serde_json::from_str(json).expect("the query returns a JSON array of numbers");
     ids.into_iter().map(UpstreamKeyId).collect()
 }
 
 fn numbers_of(json: &str) -> Vec<Option<f64>> {
-    serde_json::from_str(json).expect("the database made it of numbers")
+    serde_json::from_str(json).expect("the query returns a JSON array of numbers")
 }
 
-/// Sorts by the values that belong to the ids, and by the ids where they are alike. What has no value comes last.
+/// Sorts by value, then by id. Ids without a value come last.
 fn sort_by<T>(
     ids: &mut Vec<UpstreamKeyId>,
     values: impl Iterator<Item = Option<T>>,
@@ -247,7 +248,7 @@ fn sort_by<T>(
     ids.extend(pairs.into_iter().map(|(_, id)| id));
 }
 
-/// A pattern for whatever contains `word`.
+/// A pattern that matches texts containing `word`.
 fn contains(word: &str) -> String {
     let mut pattern = "%".to_owned();
     for char in word.chars() {
@@ -260,13 +261,13 @@ fn contains(word: &str) -> String {
     pattern
 }
 
-/// These keys, as far as they are in use, in the order in which they are asked for.
+/// The keys of these ids that are in use, in the order of the ids.
 pub async fn list_for_dashboard(
     db: impl SqliteExecutor<'_>,
     ids: &[UpstreamKeyId],
     day: Timestamp,
 ) -> Result<Vec<DashboardKey>> {
-    let ids = serde_json::to_string(ids).expect("numbers become JSON");
+    let ids = serde_json::to_string(ids).expect("numbers serialize to JSON");
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -470,7 +471,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn every_order_goes_both_ways_with_what_is_missing_last(pool: SqlitePool) {
+    async fn every_order_sorts_both_ways_with_missing_values_last(pool: SqlitePool) {
         let db = filled(pool).await;
         for (sort, up, down) in [
             (UpstreamKeySort::Created, [1, 2, 3], [3, 2, 1]),
@@ -498,7 +499,7 @@ mod tests {
     }
 
     #[sqlx::test]
-    async fn keys_are_read_in_the_order_in_which_they_are_asked_for(pool: SqlitePool) {
+    async fn keys_are_returned_in_the_order_of_the_ids(pool: SqlitePool) {
         let db = filled(pool).await;
         let ids = [3, 9, 2].map(UpstreamKeyId);
 
