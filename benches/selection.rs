@@ -12,9 +12,10 @@ mod simulator;
 use std::time::{Duration, Instant};
 
 use gemini_pool::gemini::errors::classify::success;
+use gemini_pool::pool::health::cooldown::Cooldown;
 use gemini_pool::pool::health::settle::AttemptTiming;
 use gemini_pool::pool::health::verdict::Rule;
-use gemini_pool::pool::keys::registry::{Cooldown, KeyRegistry, LeasedKey};
+use gemini_pool::pool::keys::registry::{KeyRegistry, LeasedKey};
 use gemini_pool::pool::keys::selection::{LeaseRequest, TriedKeys};
 use gemini_pool::pool::keys::upstream_key::ProjectId;
 use gemini_pool::pool::quota::google_clock::end_of_google_day;

@@ -5,11 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sqlx::migrate::Migration;
 
-use crate::cli::migrate::migrate_database;
 use crate::cli::output;
 use crate::config::DatabaseArgs;
-use crate::storage::backup::folder_of;
+use crate::storage::backup;
+use crate::storage::database_path::folder_of;
 use crate::storage::db::{self, Db};
 use crate::storage::file_mode;
 
@@ -35,6 +36,15 @@ pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
     output::warn(&file_mode::restrict(&path));
     db.set_command_timeout().await?;
     Ok(db)
+}
+
+/// Brings the schema to this program's version, and prints where its snapshot is.
+pub async fn migrate_database(db: &Db) -> Result<Vec<&'static Migration>> {
+    let upgrade = backup::migrate_with_snapshot(db).await?;
+    if let Some(snapshot) = upgrade.snapshot {
+        eprintln!("the database as it was is kept in {}", snapshot.display());
+    }
+    Ok(upgrade.applied)
 }
 
 /// The database file, whether or not it exists.

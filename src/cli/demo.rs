@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::admin::{self, FirstSignIn};
-use crate::cli::migrate::migrate_database;
+use crate::cli::database::migrate_database;
 use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
 use crate::cli::{database, open_files, output};
 use crate::clock;
@@ -34,7 +34,7 @@ use crate::storage::db::Db;
 use crate::storage::lock::ServerLock;
 use crate::storage::{file_mode, installation, upstream_keys};
 
-/// Where the demo listens if nobody says otherwise.
+/// The default address of the demo.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 /// The demo's clients and their keys. They are no secrets, so that a kept database can be used again.
 const CLIENTS: [(&str, &str); 3] = [
@@ -134,14 +134,14 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
     Ok(())
 }
 
-/// Ends the answers that are too slow for somebody who waits for the prompt.
+/// Ends the answers that would delay the prompt.
 async fn shut_down_fake(google: FakeGemini, stop: CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(DRAIN).await;
     google.shutdown().await;
 }
 
-/// Takes the address, or a free port beside it when nobody chose it and another program has it.
+/// Binds the address, or a free port if the address is the default and taken.
 async fn bind(wanted: SocketAddr) -> Result<TcpListener> {
     let is_taken = |error: &anyhow::Error| {
         let cause = error.downcast_ref::<io::Error>();
@@ -251,7 +251,7 @@ Watch the pool:
 What to look at:
 
 - upstream-keys list: a key's label says how it fails. The last four are found out at once, by a check or by their first
-  request, and not lent again until what UNTIL says (the leaked one never). Those that run out rest for the models under
+  request, and not leased again until the time under UNTIL (the leaked one never). Those that run out rest for the models under
   WHY only, and serve the others. The rest fail now and then, which is no reason to set a key aside.
 - logs list: TRIES above 1 is a request whose first key failed and that another one answered, unnoticed by its client.
   broken_off is an answer that broke when its first bytes were with the client already, so that nothing could be tried

@@ -18,7 +18,8 @@ use crate::storage::db::Db;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
 use crate::storage::request_logs::listed::RequestLog;
-use crate::storage::request_logs::search::{LogPosition, search};
+use crate::storage::request_logs::search::search;
+use crate::storage::request_logs::search_plan::LogPosition;
 use crate::storage::request_logs::tail::LogTail;
 
 /// How many rows are held in memory at once.
@@ -197,7 +198,7 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     }
     let mut is_first = true;
     while left > 0 {
-        // Nobody waits for a page: it looks as far as it must.
+        // A command may take its time: the search has no deadline.
         let page = search(&db.readers, &filter, position, left.min(PAGE), None).await?;
         left -= page.rows.len();
         for row in page.rows {

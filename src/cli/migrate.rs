@@ -7,8 +7,9 @@ use sqlx::migrate::Migration;
 
 use crate::cli::{database, output};
 use crate::config::DatabaseArgs;
-use crate::storage::backup::{self, folder_of};
-use crate::storage::db::{Db, MIGRATOR};
+use crate::storage::backup;
+use crate::storage::database_path::folder_of;
+use crate::storage::db::MIGRATOR;
 use crate::storage::paging::Page;
 
 #[derive(Debug, Args)]
@@ -71,20 +72,11 @@ pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
         return Ok(());
     }
     let db = database::open_as_it_is(args).await?;
-    let applied = migrate_database(&db).await?;
+    let applied = database::migrate_database(&db).await?;
     db.close().await;
     print_migrations(&applied, "applied")?;
     output::line(format!("{} is up to date", path.display()))?;
     Ok(())
-}
-
-/// Brings the schema to this program's version, and tells where the database as it was is kept.
-pub async fn migrate_database(db: &Db) -> Result<Vec<&'static Migration>> {
-    let upgrade = backup::migrate_with_snapshot(db).await?;
-    if let Some(snapshot) = upgrade.snapshot {
-        eprintln!("the database as it was is kept in {}", snapshot.display());
-    }
-    Ok(upgrade.applied)
 }
 
 fn list(applied: &[i64]) -> Vec<ListedMigration> {

@@ -88,7 +88,7 @@ fn wrong_dotenv(why: &str) -> anyhow::Error {
 
 /// Tells why a command failed. Returns its exit status: 2 for wrong usage, else 1.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
-    // Whoever read the output has seen enough, as in `logs list | head`.
+    // The reader of the output has closed the pipe, as in `logs list | head`.
     let is_cut = |cause: &(dyn std::error::Error + 'static)| {
         let io = cause.downcast_ref::<std::io::Error>();
         io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)

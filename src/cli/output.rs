@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 
-/// Prints a line. Fails where `println!` would panic: when nobody reads any more.
+/// Prints a line. Fails where `println!` would panic: when the reader has closed the pipe.
 pub fn line(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
@@ -48,7 +48,7 @@ pub fn table<const N: usize>(
     line(table.trim_fmt())
 }
 
-/// The text without what could steer a terminal: rows hold what strangers sent.
+/// The text without control characters: rows contain input from outside.
 pub fn printable(text: &str) -> String {
     text.replace(|char: char| char.is_control(), "�")
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_strangers_sent_cannot_steer_the_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable("a\u{1b}[31mb\n"), "a�[31mb�");
     }
 }

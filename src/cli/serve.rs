@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
 use crate::cli::admin::{self, FirstSignIn};
-use crate::cli::migrate::migrate_database;
+use crate::cli::database::migrate_database;
 use crate::cli::{database, open_files};
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
@@ -122,7 +122,7 @@ pub fn greeting(url: &str, first: Option<&FirstSignIn>) -> String {
     format!("\n  Dashboard   {url}/\n  User name   {username}\n  Password    {password}\n")
 }
 
-/// The server's address as somebody on this machine writes it.
+/// The server's address as a URL on this machine contains it.
 pub fn url_of(address: SocketAddr) -> String {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,

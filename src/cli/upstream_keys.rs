@@ -53,7 +53,7 @@ pub struct AttributesArgs {
     /// Who pays for the project: free, paid or unknown
     #[arg(long)]
     billing: Option<Billing>,
-    /// Keys of a lower one are lent first; 0 where nothing is said
+    /// Keys of a lower priority are leased first; 0 by default
     #[arg(long, allow_negative_numbers = true)]
     priority: Option<i64>,
     /// How much of the work they take, beside others of their priority: 1 to 1000; 1 where nothing is said

@@ -5,6 +5,7 @@ pub mod change;
 pub mod detail;
 pub mod entry;
 pub mod field;
+pub mod paths;
 pub mod value;
 
 use std::collections::HashMap;
@@ -26,12 +27,11 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::settings::change::{SettingsForm, parse_changes, save};
 use crate::dashboard::settings::entry::SettingGroup;
 use crate::dashboard::settings::field::{RESET_FORM, SettingField, zones};
+use crate::dashboard::settings::paths::PATH;
 use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 use crate::pool::settings::DEFINITIONS;
 use crate::storage::settings::{self, CurrentSettings};
-
-pub const PATH: &str = "/settings";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -267,9 +267,4 @@ fn config_card(language: Language, config: &Config) -> Markup {
         } }
     };
     html! { div #fixed { (card(language.fixed_at_start(), list)) } }
-}
-
-/// The path of a setting's page.
-pub fn path_of(name: &str) -> String {
-    format!("{PATH}/{name}")
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use crate::gemini::resources::name::ResourceName;
-use crate::gemini::url::{is_credential, percent_decode};
+use crate::gemini::url::{VERSIONS, is_credential, percent_decode};
 
 /// One of Google's three API surfaces; errors, streams and usage differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +61,6 @@ pub enum TargetError {
     #[error("the query parameter {0} is not allowed")]
     ForbiddenParameter(&'static str),
 }
-
-/// Prefixes of paths, except those of the surfaces above.
-pub const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"];
 
 /// Methods of models, with their names in Google's discovery document of v1beta and in the SDKs.
 const MODEL_METHODS: [&str; 16] = [

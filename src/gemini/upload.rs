@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::gemini::target::Target;
-use crate::gemini::url::query_parameter;
+use crate::gemini::url::{SESSION_PARAMETER, query_parameter};
 
 /// Headers in which Google sends a session's URL. The last is that of the older protocol (`uploadType=resumable`).
 const SESSION_HEADERS: [HeaderName; 3] = [
@@ -15,9 +15,6 @@ const SESSION_HEADERS: [HeaderName; 3] = [
 const COMMAND_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-command");
 const PROTOCOL_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-protocol");
 const STATUS_HEADER: HeaderName = HeaderName::from_static("x-goog-upload-status");
-
-/// The parameter of a session's URL that authorizes its holder.
-pub const SESSION_PARAMETER: &str = "upload_id";
 
 /// The kind of a request on an upload path.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::gemini::upload::SESSION_PARAMETER;
+/// The API versions that paths begin with.
+pub const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"];
+
+/// The parameter of a session's URL that authorizes its holder.
+pub const SESSION_PARAMETER: &str = "upload_id";
 
 /// The path and query as logged: without credentials, even where the target is refused.
 pub fn loggable_path(path: &str, query: Option<&str>) -> String {

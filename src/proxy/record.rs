@@ -38,8 +38,9 @@ use crate::pool::resources::recent_resources::RecentResource;
 use crate::proxy::charge::Charge;
 use crate::proxy::route_constraint::RouteConstraint;
 use crate::proxy::streaming_body::BodyProgress;
-use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, NewAttempt, NewRequestLog};
-use crate::storage::resources::CreatedResource;
+use crate::storage::request_logs::{
+    BOUND_BY_PREFERRED_PROJECT, CreatedResource, NewAttempt, NewRequestLog,
+};
 use crate::storage::upstream_keys::Evidence;
 
 /// The row of a running request. Dropped unfinished, its outcome is `client_gone`.
@@ -398,7 +399,7 @@ impl Record {
         let named =
             named.map(|resource| (&resource.name, resource.is_created, resource.expires_at));
         let now = clock::now();
-        let (mut births, mut seen) = (Vec::new(), HashSet::new());
+        let (mut created, mut seen) = (Vec::new(), HashSet::new());
         for (name, is_new, expires_at) in named.chain(assigned) {
             let kind = name.kind();
             // Reading one of Google's own agents makes it no client's resource.
@@ -406,7 +407,7 @@ impl Record {
             if may_be_googles || !seen.insert(name.as_str()) {
                 continue;
             }
-            births.push(CreatedResource {
+            created.push(CreatedResource {
                 name: name.to_string(),
                 kind: kind.collection(),
                 expires_at: expires_at.or_else(|| kind.default_lifetime().map(|time| now + time)),
@@ -430,7 +431,7 @@ impl Record {
                     .record_created(client, key.project_id);
             }
         }
-        row.created_resources = births;
+        row.created_resources = created;
     }
 
     fn end(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
@@ -477,7 +478,7 @@ impl Record {
         let wait = self.app.settings().commit_wait();
         Committed {
             committed: self.hand_in(),
-            patience: Box::pin(sleep(wait)),
+            deadline: Box::pin(sleep(wait)),
         }
     }
 
@@ -557,7 +558,7 @@ impl Drop for Record {
 #[derive(Debug)]
 pub struct Committed {
     committed: Option<oneshot::Receiver<()>>,
-    patience: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl Future for Committed {
@@ -570,7 +571,7 @@ impl Future for Committed {
         if Pin::new(committed).poll(context).is_ready() {
             return Poll::Ready(());
         }
-        self.patience.as_mut().poll(context)
+        self.deadline.as_mut().poll(context)
     }
 }
 

@@ -13,10 +13,11 @@ use sqlx::{ConnectOptions, Connection};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::clock::Timestamp;
+use crate::storage::database_path::{companion_file, folder_of, real_path};
 use crate::storage::db::{self, Db};
 use crate::storage::error::{Error, Result};
 use crate::storage::file_mode;
-use crate::storage::lock::{ServerLock, real_path};
+use crate::storage::lock::ServerLock;
 
 /// What to do with a file that already has the copy's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,14 +267,6 @@ pub fn file_time(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y%m%d-%H%M%S").to_string()
 }
 
-/// The folder of a file.
-pub fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        Some(_) | None => Path::new("."),
-    }
-}
-
 fn stage_in(folder: &Path) -> Result<NamedTempFile> {
     let staged = tempfile::Builder::new()
         .prefix(".")
@@ -439,13 +432,6 @@ fn move_companions(database: &Path, kept: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The file beside a database with its name and this suffix.
-pub fn companion_file(database: &Path, end: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(end);
-    name.into()
 }
 
 fn put_in_place(staged: NamedTempFile, database: &Path) -> Result<()> {

@@ -10,7 +10,8 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 use crate::storage::audit::{self, Act, Action, Actor, NewChange, Subject};
-use crate::storage::backup::{self, BackupProgress, BackupStep, ExistingFile, folder_of};
+use crate::storage::backup::{self, BackupProgress, BackupStep, ExistingFile};
+use crate::storage::database_path::folder_of;
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 use crate::storage::file_mode;
@@ -236,7 +237,7 @@ mod tests {
         assert_eq!((job.step(), job.failed()), (None, None));
         assert_eq!(made.name, "pool-20261122-080000.db");
         let other = super::folder(db.path()).join("other.db");
-        fs::write(&other, "of somebody else").unwrap();
+        fs::write(&other, "of another user").unwrap();
         assert_eq!(list(db.path()).unwrap(), std::slice::from_ref(&made));
         assert_eq!(last(db.path()).unwrap(), Some(made.clone()));
         for name in ["other.db", "../pool.db", "", "pool-20261122-080000.db/"] {

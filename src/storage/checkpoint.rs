@@ -28,23 +28,31 @@ impl Db {
     /// transaction that reads for long (a backup, a `sqlite3` shell) prevents the truncation: the log grows by all that is
     /// written, until a checkpoint runs in a moment without a reader.
     pub async fn checkpoint(&self) -> Result<u64> {
-        let mut result = self.wal_checkpoint("PASSIVE").await?;
+        let is_copied = self.copy_wal().await?;
         let mut bytes = self.wal_bytes().await;
+        if !is_copied {
+            return Ok(bytes);
+        }
         for _ in 0..ATTEMPTS {
-            if bytes <= MAX_WAL_BYTES || result.copied_pages < result.log_pages {
+            // Copied again, so that the truncation, which blocks writers, has little left to copy.
+            if bytes <= MAX_WAL_BYTES || !self.copy_wal().await? {
                 break;
             }
-            // Copies the pages written during the first copy, so that writers are blocked only for a moment.
-            result = self.wal_checkpoint("PASSIVE").await?;
             let writer = self.writer.acquire().await?;
-            let cut = self.wal_checkpoint("TRUNCATE").await?;
+            let truncated = self.wal_checkpoint("TRUNCATE").await?;
             drop(writer);
             bytes = self.wal_bytes().await;
-            if cut.is_busy {
+            if truncated.is_busy {
                 tokio::time::sleep(PAUSE).await;
             }
         }
         Ok(bytes)
+    }
+
+    /// Copies the log as far as no reader prevents it. Returns whether everything was copied.
+    async fn copy_wal(&self) -> Result<bool> {
+        let result = self.wal_checkpoint("PASSIVE").await?;
+        Ok(!result.is_busy && result.copied_pages >= result.log_pages)
     }
 
     async fn wal_checkpoint(&self, mode: &str) -> Result<CheckpointResult> {
@@ -98,7 +106,7 @@ mod tests {
             .unwrap();
     }
 
-    /// Another program, which waits for nobody.
+    /// A connection of another program, without a busy timeout.
     async fn other(db: &Db) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(db.path());
         let options = options.busy_timeout(Duration::ZERO);

@@ -3,8 +3,8 @@
 use sqlx::SqliteExecutor;
 
 use crate::clock::Timestamp;
+use crate::pool::health::cooldown::Cooldown;
 use crate::pool::health::verdict::Rule;
-use crate::pool::keys::registry::Cooldown;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::storage::error::Result;
 use crate::storage::upstream_keys::Evidence;

@@ -159,7 +159,7 @@ impl Db {
         Ok(table.is_some())
     }
 
-    /// Waits up to ten seconds for other writers from now on: for commands, which have nobody to hold up.
+    /// Waits up to ten seconds for other writers from now on: for commands, which delay no request.
     pub async fn set_command_timeout(&self) -> Result<()> {
         self.set_up_writer("busy_timeout", "10000").await
     }

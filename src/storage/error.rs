@@ -58,10 +58,24 @@ impl Error {
         }
     }
 
-    /// Whether the database refused the values themselves, so that it would refuse them again: a constraint forbids them.
+    /// Whether the database was reachable and refused the values, as it would again: a constraint forbids them, or a row that
+    /// they refer to is missing or unreadable.
     pub fn is_refusal(&self) -> bool {
-        // TOOBIG 18, CONSTRAINT 19, MISMATCH 20.
-        matches!(self.primary_code(), Some(18..=20))
+        match self {
+            // TOOBIG 18, CONSTRAINT 19, MISMATCH 20.
+            Self::Sqlx(sqlx::Error::Database(_)) => matches!(self.primary_code(), Some(18..=20)),
+            Self::NotFound(_)
+            | Self::Refused(_)
+            | Self::Sqlx(
+                sqlx::Error::RowNotFound
+                | sqlx::Error::Encode(_)
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::ColumnDecode { .. },
+            ) => true,
+            Self::NewerDatabase(_) | Self::Migration(_) | Self::Sqlx(_) | Self::File { .. } => {
+                false
+            }
+        }
     }
 
     /// SQLite's result code without its details, which is the low byte of the extended one.

@@ -5,9 +5,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
 use std::path::Path;
 
-use crate::storage::backup::companion_file;
+use crate::storage::database_path::{companion_file, real_path};
 use crate::storage::error::{Error, Result};
-use crate::storage::lock::real_path;
 
 /// The mode of new files: only their owner may read and write them.
 const PRIVATE: u32 = 0o600;

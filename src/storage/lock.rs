@@ -2,11 +2,11 @@
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::storage::backup::{companion_file, folder_of};
+use crate::storage::database_path::{companion_file, real_path};
 use crate::storage::error::{Error, Result};
 use crate::storage::file_mode;
 
@@ -35,19 +35,6 @@ impl ServerLock {
             Err(TryLockError::Error(source)) => Err(Error::file(&path, source)),
         }
     }
-}
-
-/// The file that `path` leads to, whether or not it exists: two names of one file must share a lock.
-pub(super) fn real_path(path: &Path) -> Result<PathBuf> {
-    if let Ok(real) = path.canonicalize() {
-        return Ok(real);
-    }
-    let name = path.file_name().unwrap_or_default();
-    let folder = folder_of(path);
-    let real = folder.canonicalize();
-    Ok(real
-        .map_err(|source| Error::file(folder, source))?
-        .join(name))
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

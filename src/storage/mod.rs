@@ -10,6 +10,7 @@ pub mod client_usage;
 pub mod connections;
 pub mod consistency;
 pub mod cooldowns;
+pub mod database_path;
 pub mod db;
 pub mod error;
 pub mod file_mode;

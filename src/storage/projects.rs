@@ -510,8 +510,8 @@ mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
+    use crate::pool::health::cooldown::Cooldown;
     use crate::pool::health::verdict::Rule;
-    use crate::pool::keys::registry::Cooldown;
     use crate::pool::keys::upstream_key::KeyAttributes;
     use crate::pool::request_id::RequestId;
     use crate::pool::secret::Secret;

@@ -523,8 +523,8 @@ pub mod tests {
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
+    use crate::pool::health::cooldown::Cooldown;
     use crate::pool::health::verdict::Rule;
-    use crate::pool::keys::registry::Cooldown;
     use crate::pool::keys::upstream_key::{
         KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKeyId,
     };

@@ -18,7 +18,6 @@ use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::resources::CreatedResource;
 use crate::storage::strings::Strings;
 use crate::storage::write_batch::Cell;
 
@@ -91,6 +90,18 @@ pub struct NewAttempt {
     pub started_at: Timestamp,
     pub first_byte_ms: Option<u64>,
     pub duration_ms: Option<u64>,
+}
+
+/// A resource that an answer reported, created with the key of that attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedResource {
+    /// In the form of references in requests.
+    pub name: String,
+    pub kind: &'static str,
+    /// `None`: it does not expire, or the answer had no expiry.
+    pub expires_at: Option<Timestamp>,
+    /// Whether its usage is in a request's row: a long-running operation is counted once, when first reported done.
+    pub is_counted: bool,
 }
 
 impl NewRequestLog {

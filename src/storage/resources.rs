@@ -10,18 +10,6 @@ use crate::pool::resources::route_constraint::KnownResource;
 use crate::storage::error::Result;
 use crate::storage::request_logs::NewRequestLog;
 
-/// A resource that an answer reported, created with the key of that attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreatedResource {
-    /// In the form of references in requests.
-    pub name: String,
-    pub kind: &'static str,
-    /// `None`: it does not expire, or the answer had no expiry.
-    pub expires_at: Option<Timestamp>,
-    /// Whether its usage is in a request's row: a long-running operation is counted once, when first reported done.
-    pub is_counted: bool,
-}
-
 /// A created resource with the values of its request's row.
 #[derive(Debug, Serialize)]
 pub struct NewResource<'a> {
@@ -267,6 +255,7 @@ mod tests {
     use crate::storage::db::Db;
     use crate::storage::projects;
     use crate::storage::recorder::tests::{add_keys, write};
+    use crate::storage::request_logs::CreatedResource;
     use crate::storage::request_logs::tests::{row, running};
 
     const HOUR: Duration = Duration::from_hours(1);

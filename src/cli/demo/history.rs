@@ -16,9 +16,9 @@ use crate::clock::Timestamp;
 use crate::demo::keys;
 use crate::gemini::prices::cost_nano_usd;
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::health::cooldown::Cooldown;
 use crate::pool::health::cooldown::{EVERY_MODEL, check_after};
 use crate::pool::health::verdict::{Fault, Rule};
-use crate::pool::keys::registry::Cooldown;
 use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKeyId,
 };
@@ -47,7 +47,7 @@ struct HistoryKey {
     id: UpstreamKeyId,
     project_id: ProjectId,
     is_free: bool,
-    /// From when on it is not lent any more.
+    /// When its last lease ends.
     outage: Option<KeyOutage>,
 }
 
@@ -445,7 +445,7 @@ impl HistoryGenerator<'_> {
         });
     }
 
-    /// One that is still lent then.
+    /// A key that is still leased then.
     fn choose_key(&mut self, at: Timestamp) -> usize {
         loop {
             let key_index = self.rng.random_range(0..self.keys.len());

@@ -242,7 +242,7 @@ fn show(report: &ImportReport, json: bool, import_mode: ImportMode, how: &str) -
         output::line(format!("and {more} more; --json tells all"))?;
     }
     if import_mode.keep && new + restored + updated > 0 {
-        output::line("a running server lends them within 2 seconds")?;
+        output::line("a running server uses them within 2 seconds")?;
     }
     Ok(())
 }

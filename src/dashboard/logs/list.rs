@@ -21,7 +21,8 @@ use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::listed;
-use crate::storage::request_logs::search::{LogPosition, LogSearchResult, search};
+use crate::storage::request_logs::search::{LogSearchResult, search};
+use crate::storage::request_logs::search_plan::LogPosition;
 use crate::storage::{admins, client_keys};
 
 /// Rows per page.

@@ -15,7 +15,7 @@ use crate::pool::request_id::RequestId;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::RequestLog;
-use crate::storage::request_logs::search::LogPosition;
+use crate::storage::request_logs::search_plan::LogPosition;
 
 /// A field that log rows can be filtered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

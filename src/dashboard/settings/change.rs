@@ -14,7 +14,7 @@ use crate::dashboard::components::href;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::settings::catalogue::CATALOGUE;
-use crate::dashboard::settings::{PATH, path_of};
+use crate::dashboard::settings::paths::{PATH, path_of};
 use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 use crate::error::Error;

@@ -18,7 +18,8 @@ use crate::dashboard::settings::change::{
     SettingsForm, display_value, find_definition, parse_changes, save,
 };
 use crate::dashboard::settings::field::{SettingField, zones};
-use crate::dashboard::settings::{PATH, path_of, reset_form};
+use crate::dashboard::settings::paths::{PATH, path_of};
+use crate::dashboard::settings::reset_form;
 use crate::dashboard::translations::Language;
 use crate::pool::settings::SettingDefinition;
 use crate::storage::audit::{self, AuditFilter, ListedAct, Subject};

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::dashboard::components::{Tone, badge};
 use crate::dashboard::settings::catalogue::CATALOGUE;
 use crate::dashboard::settings::entry::{SettingEntry, ValueFormat};
-use crate::dashboard::settings::path_of;
+use crate::dashboard::settings::paths::path_of;
 use crate::dashboard::settings::value::Unit;
 use crate::dashboard::translations::Language;
 use crate::pool::settings::{SettingDefinition, SettingKind};

@@ -119,7 +119,7 @@ impl GoogleError {
         Self::plain(404, "Requested entity was not found.")
     }
 
-    /// Somebody has this name.
+    /// The name is taken.
     pub fn already_exists() -> Self {
         verbatim!(409, "409-exists")
     }

@@ -148,7 +148,7 @@ impl Drop for CountedConnection<'_> {
 pub struct OpenResponse {
     state: Arc<FakeState>,
     key: Option<Arc<FakeKeyState>>,
-    /// Cancelled when the fake itself cuts connections off: nobody hung up then.
+    /// Cancelled when the fake itself cuts connections off: no client disconnected then.
     cut_off: CancellationToken,
     is_stream: bool,
     finished: bool,

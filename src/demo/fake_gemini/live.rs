@@ -28,7 +28,19 @@ use super::response_body::FakeResponseBody;
 use super::state::{FakeState, locked};
 use crate::websocket::{self, Socket};
 
-pub use script::SessionStep;
+/// What the fake does next in a session that is given word for word.
+#[derive(Debug, Clone)]
+pub enum SessionStep {
+    /// Waits for one message of the client's, whatever it says.
+    Receive,
+    Send(Message),
+    /// Closes with a code and a reason.
+    Close(u16, String),
+    /// Closes without either.
+    CloseWithoutCode,
+    /// Closes the connection without a word.
+    DropConnection,
+}
 
 /// What the fake knows of its sessions.
 #[derive(Default)]

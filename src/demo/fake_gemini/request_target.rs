@@ -60,7 +60,7 @@ pub enum ResponseFormat {
     Interactions,
 }
 
-/// Why a request is not let in before its key is looked at.
+/// Why a request is refused before its key is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadCredentials {
     Missing,

@@ -93,7 +93,7 @@ struct RequestInProgress<'a> {
     state: &'a FakeState,
     head: &'a Parts,
     request_target: RequestTarget,
-    /// Whose request it is, or why that is nobody's.
+    /// The key of the request, or the error of a request without a valid key.
     key: Result<Arc<FakeKeyState>, GoogleError>,
     behaviour: Behaviour,
     response_shape: ResponseShape,
@@ -195,7 +195,7 @@ impl RequestInProgress<'_> {
                 let model = model
                     .filter(|model| self.request_target.operation.is_supported_by(model))
                     .ok_or_else(|| GoogleError::unknown_model(&self.request_target, name));
-                // Without a readable body nobody knows which model the OpenAI layer was asked for.
+                // Without a readable body the model of the OpenAI layer is unknown.
                 match model {
                     Err(unknown) if !name.is_empty() => Err(unknown),
                     Err(unknown) => Err(request_body.err().cloned().unwrap_or(unknown)),

@@ -75,7 +75,7 @@ impl FakeResponseBody {
         // A chunk without bytes would read as the end.
         body_chunks.chunks.retain(|chunk| !chunk.is_empty());
         if body_chunks.chunks.is_empty() && body_chunks.ending == BodyEnd::Complete {
-            // Nobody polls a body that is at its end already.
+            // A body at its end is not polled again.
             open.finish();
         }
         let length = body_chunks

@@ -97,7 +97,7 @@ impl ResponseShape {
 fn sentence(number: u64) -> &'static str {
     const SENTENCES: [&str; 16] = [
         "Light scatters more the shorter its wave, and so a clear sky is blue.",
-        "A queue is fair when nobody can be overtaken twice.",
+        "A queue is fair when no request can be overtaken twice.",
         "The tide follows the moon, a little late.",
         "Write the test first, then the code, then the name it deserved all along.",
         "Tea keeps its scent in porcelain and loses it in iron.",

@@ -5,8 +5,7 @@ use std::fmt;
 use std::iter;
 use std::time::Duration;
 
-use crate::gemini::target::VERSIONS;
-use crate::gemini::url::percent_decode;
+use crate::gemini::url::{VERSIONS, percent_decode};
 
 /// The host of Google's URLs; a file's `uri` begins with it (seen in recordings).
 pub const GOOGLE_HOST: &str = "generativelanguage.googleapis.com";

@@ -1,6 +1,6 @@
 //! Which keys are due for a check, and what a check's result changes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -23,16 +23,6 @@ pub struct DueCheck {
     pub id: UpstreamKeyId,
     pub project_id: ProjectId,
     pub secret: Secret,
-}
-
-/// The scheduled checks. An entry that differs from its key's condition is ignored.
-#[derive(Debug, Default)]
-pub(in crate::pool) struct CheckSchedule {
-    by_time: BTreeSet<(Timestamp, UpstreamKeyId)>,
-    /// Keys that were never used nor checked.
-    new_keys: BTreeSet<UpstreamKeyId>,
-    /// New keys whose check is due or running.
-    unchecked_keys: HashSet<UpstreamKeyId>,
 }
 
 /// The result of a check.

@@ -6,6 +6,35 @@ use crate::clock::Timestamp;
 use crate::pool::health::verdict::{Fault, Rule, Verdict};
 use crate::pool::quota::google_clock::{end_of_google_day, end_of_google_minute};
 
+/// Until when a project cools down for a model, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cooldown {
+    pub rule: Rule,
+    /// Number of consecutive unexplained 429s.
+    pub step: u32,
+    pub since: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Cooldown {
+    /// Rebases a cooldown that began later than `now`, by a clock set back since: it keeps its length, from now.
+    #[must_use]
+    pub fn rebased_at(self, now: Timestamp) -> Self {
+        if self.since <= now {
+            return self;
+        }
+        let until = match self.rule {
+            Rule::QuotaPerDay => end_of_google_day(now),
+            _ => now + (self.until - self.since),
+        };
+        Self {
+            since: now,
+            until,
+            ..self
+        }
+    }
+}
+
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);

@@ -5,12 +5,13 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::pool::health::address_throttle::{AddressThrottleSignal, THROTTLE_SPAN};
 use crate::pool::health::circuit_breaker::{Backoff, CircuitBreaker};
+use crate::pool::health::cooldown::Cooldown;
 use crate::pool::health::cooldown::{
     EVERY_MODEL, SOFT_FAULT_COOLDOWN, SOFT_FAULT_SPAN, SOFT_FAULTS, check_after, cooldown_until,
 };
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::{Fault, Rule, Verdict, Violation};
-use crate::pool::keys::registry::{Cooldown, KeyRegistry, LeasedKey, ModelOverload};
+use crate::pool::keys::registry::{KeyRegistry, LeasedKey, ModelOverload};
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::{Measure, ObservedLimit, billing_of, is_counted};
 

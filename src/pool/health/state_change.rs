@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::clock::Timestamp;
-use crate::pool::keys::registry::Cooldown;
+use crate::pool::health::cooldown::Cooldown;
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::Measure;
 

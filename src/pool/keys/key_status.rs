@@ -465,8 +465,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::pool::health::cooldown::Cooldown;
     use crate::pool::health::cooldown::EVERY_MODEL;
-    use crate::pool::keys::registry::{Cooldown, KeyPolicy};
+    use crate::pool::keys::registry::KeyPolicy;
     use crate::pool::keys::upstream_key::{ProjectId, UpstreamKey};
     use crate::pool::quota::windows::QuotaAmount;
     use crate::pool::settings::Settings;

@@ -211,8 +211,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::pool::health::cooldown::Cooldown;
     use crate::pool::health::verdict::Rule;
-    use crate::pool::keys::registry::Cooldown;
     use crate::pool::keys::upstream_key::{
         Billing, KeyCondition, KeyState, ProjectId, UpstreamKey,
     };

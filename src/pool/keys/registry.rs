@@ -1,17 +1,15 @@
 //! `KeyRegistry`: the condition, load and quota of every upstream key, in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::pool::health::address_throttle::AddressThrottle;
-use crate::pool::health::check_schedule::CheckSchedule;
 use crate::pool::health::circuit_breaker::CircuitBreaker;
-use crate::pool::health::cooldown::EVERY_MODEL;
+use crate::pool::health::cooldown::{Cooldown, EVERY_MODEL};
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, ReadyIndex};
 use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKey, UpstreamKeyId};
-use crate::pool::quota::google_clock::end_of_google_day;
 use crate::pool::quota::limits::{
     InheritedLimits, Measure, ModelQuota, ObservedLimit, QuotaLimits, QuotaUsage,
 };
@@ -101,21 +99,21 @@ pub(in crate::pool) struct ModelOverload {
     pub breaker: Option<CircuitBreaker>,
 }
 
-/// Until when a project cools down for a model, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cooldown {
-    pub rule: Rule,
-    /// Number of consecutive unexplained 429s.
-    pub step: u32,
-    pub since: Timestamp,
-    pub until: Timestamp,
-}
-
 /// The last success and the last one of another key: enough to determine whether others succeed.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct LastSuccesses {
     last: Option<(UpstreamKeyId, Timestamp)>,
     last_by_another: Option<(UpstreamKeyId, Timestamp)>,
+}
+
+/// The scheduled checks. An entry that differs from its key's condition is ignored.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct CheckSchedule {
+    pub(in crate::pool) by_time: BTreeSet<(Timestamp, UpstreamKeyId)>,
+    /// Keys that were never used nor checked.
+    pub(in crate::pool) new_keys: BTreeSet<UpstreamKeyId>,
+    /// New keys whose check is due or running.
+    pub(in crate::pool) unchecked_keys: HashSet<UpstreamKeyId>,
 }
 
 /// The key of a lease, and what its lease reserved.
@@ -159,25 +157,6 @@ impl Default for KeyRegistry {
             latest_time: Timestamp::from_millis(0),
             last_lease_order: 0,
             successes: LastSuccesses::default(),
-        }
-    }
-}
-
-impl Cooldown {
-    /// Rebases a cooldown that began later than `now`, by a clock set back since: it keeps its length, from now.
-    #[must_use]
-    pub fn rebased_at(self, now: Timestamp) -> Self {
-        if self.since <= now {
-            return self;
-        }
-        let until = match self.rule {
-            Rule::QuotaPerDay => end_of_google_day(now),
-            _ => now + (self.until - self.since),
-        };
-        Self {
-            since: now,
-            until,
-            ..self
         }
     }
 }

@@ -9,21 +9,12 @@ use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::{self, RequestLog};
-use crate::storage::request_logs::search_plan::{IdRange, SearchPlan};
+use crate::storage::request_logs::search_plan::{IdRange, LogPosition, SearchPlan};
 
 /// Number of rows that the first step reads.
 const FIRST_STEP: usize = 400;
 /// Target duration of a step, so that the search stops near its deadline.
 const STEP: Duration = Duration::from_millis(8);
-
-/// The position at which listing starts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogPosition {
-    #[default]
-    Newest,
-    OlderThan(RequestId),
-    NewerThan(RequestId),
-}
 
 /// Rows, and the next position.
 #[derive(Debug)]
@@ -199,7 +190,7 @@ mod tests {
             &|filter| filter.model_version = text("gemini-pro-001"),
             &|filter| filter.client_key_id = Some(ClientKeyId(2)),
             &|filter| filter.client_key = text("client"),
-            &|filter| filter.client_key = text("nobody"),
+            &|filter| filter.client_key = text("no client"),
             &|filter| filter.client_ip = text("2001:db8::1"),
             &|filter| filter.user_agent = text("curl/8"),
             &|filter| filter.upstream_key_id = Some(UpstreamKeyId(1)),

@@ -7,7 +7,15 @@ use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
-use crate::storage::request_logs::search::LogPosition;
+
+/// The position at which listing starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogPosition {
+    #[default]
+    Newest,
+    OlderThan(RequestId),
+    NewerThan(RequestId),
+}
 
 /// Number of candidates from which the density of an index scan is estimated.
 const PROBE_SIZE: usize = 300;

@@ -233,6 +233,11 @@ async fn with_too_many_rows_in_memory_new_requests_are_refused_until_they_are_wr
         (pool.fetch(TestRequest::Generate).await.status == 200).then_some(())
     })
     .await;
+    // A request may be served before the rows that waited are committed.
+    eventually("the waiting rows are written", async || {
+        (pool.app.recorder.pending() == 0).then_some(())
+    })
+    .await;
     for response in answers {
         assert_eq!(pool.row_of(&response).await.outcome, Some(Outcome::Success));
     }

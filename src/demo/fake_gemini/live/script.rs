@@ -3,22 +3,8 @@
 use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{LiveSession, SessionEnd};
+use super::{LiveSession, SessionEnd, SessionStep};
 use crate::websocket::close_frame;
-
-/// What the fake does next in a session that is given word for word.
-#[derive(Debug, Clone)]
-pub enum SessionStep {
-    /// Waits for one message of the client's, whatever it says.
-    Receive,
-    Send(Message),
-    /// Closes with a code and a reason.
-    Close(u16, String),
-    /// Closes without either.
-    CloseWithoutCode,
-    /// Closes the connection without a word.
-    DropConnection,
-}
 
 impl LiveSession {
     /// Does all steps, then hears whatever comes until the client ends the session.

@@ -84,7 +84,7 @@ pub fn answer(context: &RequestContext, rest: &[&str]) -> Result<FakeResponse, G
     }
 }
 
-/// Looks at a file of the asker's.
+/// Answers with a file of the client's project.
 pub fn find<T>(
     context: &RequestContext,
     id: &str,
@@ -97,7 +97,7 @@ pub fn find<T>(
     found.flatten().ok_or_else(|| GoogleError::no_such_file(id))
 }
 
-/// Makes a file of the asker's.
+/// Creates a file in the client's project.
 pub fn make(
     context: &RequestContext,
     metadata: FileMetadata,

@@ -69,7 +69,7 @@ pub fn answer(
     }
 }
 
-/// Begins work of the asker's, and answers with its name.
+/// Starts an operation in the client's project and answers with its name.
 pub fn begin(
     context: &RequestContext,
     name: &str,

@@ -17,7 +17,7 @@ pub struct PageSizes {
     pub maximum: usize,
 }
 
-/// The things of the asker's that `show` shows, by their names and themselves, in a field of this name.
+/// A page of the client's resources, each rendered by `show`, in a field of this name.
 pub fn answer<T: Serialize>(
     context: &RequestContext,
     field: &str,
@@ -60,7 +60,7 @@ fn page<'a, T>(
     })
 }
 
-/// What is shown of the asker's, with its serial number.
+/// The client's resources, rendered, with their serial numbers.
 pub fn newest_first<T>(
     context: &RequestContext,
     show: impl Fn(&str, &mut StoredResource) -> Option<T>,

@@ -1,4 +1,4 @@
-//! What the body of a request names must belong to the asker.
+//! Refuses bodies that name resources of other projects.
 
 use memchr::memmem;
 use serde_json::Value;

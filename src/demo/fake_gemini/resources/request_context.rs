@@ -58,12 +58,12 @@ impl<'a> RequestContext<'a> {
         self.resources().is_owned(name, self.project, self.now_ms)
     }
 
-    /// Looks at a thing of the asker's.
+    /// Finds a resource of the client's project.
     pub fn with_resource<T>(&self, name: &str, read: impl FnOnce(&mut Resource) -> T) -> Option<T> {
         self.with_stored(name, |stored| read(&mut stored.resource))
     }
 
-    /// Looks at a thing of the asker's and at how it is kept.
+    /// Finds a resource of the client's project with its entry.
     pub fn with_stored<T>(
         &self,
         name: &str,
@@ -73,7 +73,7 @@ impl<'a> RequestContext<'a> {
             .with_resource(name, self.project, self.now_ms, read)
     }
 
-    /// Keeps a new thing for the asker.
+    /// Stores a new resource in the client's project.
     pub fn insert(
         &self,
         name: &str,
@@ -89,7 +89,7 @@ impl<'a> RequestContext<'a> {
         self.resources().insert(name, stored, self.now_ms)
     }
 
-    /// Deletes a thing of the asker's, as most collections do it.
+    /// Deletes a resource of the client's project, as most collections do.
     pub fn delete(&self, name: &str) -> Option<FakeResponse> {
         self.resources()
             .remove(name, self.project, self.now_ms)

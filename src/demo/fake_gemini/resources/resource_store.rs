@@ -19,7 +19,7 @@ use crate::demo::fake_gemini::state::locked;
 /// Beyond so many things the oldest give way: a demo runs for days.
 const MAX_RESOURCES: usize = 20_000;
 
-/// All that belongs to somebody.
+/// All resources with their owners.
 pub struct ResourceStore {
     /// Where the fake is reached, for the URLs it gives out.
     pub base_url: String,
@@ -143,7 +143,7 @@ impl ResourceStore {
         Ok(())
     }
 
-    /// A name that lives, whoever has it, is taken.
+    /// An existing name is taken, in whatever project.
     pub fn check_name_is_free(&self, name: &str, now_ms: i64) -> Result<(), GoogleError> {
         match locked(&self.resources).get(name) {
             Some(other) if other.is_alive(now_ms) => Err(GoogleError::already_exists()),

@@ -226,7 +226,7 @@ fn continue_upload(
     Ok(answer)
 }
 
-/// The store that the path of an upload names, which must be the asker's.
+/// The store that the path of an upload names, which must be in the client's project.
 fn store(context: &RequestContext) -> Result<Option<String>, GoogleError> {
     match context.segments().as_slice() {
         ["files"] => Ok(None),

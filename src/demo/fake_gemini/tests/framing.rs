@@ -171,7 +171,7 @@ async fn models_are_paged_and_gotten() {
 async fn interactions_belong_to_their_project() {
     let fake = start(FakeConfig::with_keys([
         FakeKey::healthy(KEY, PROJECT),
-        FakeKey::healthy("AIzaStranger", "100000000002"),
+        FakeKey::healthy("AIzaUnknown", "100000000002"),
     ]))
     .await;
     let body = r#"{"agent":"deep-research-pro-preview-12-2025","input":"Hi","background":true}"#;
@@ -196,7 +196,7 @@ async fn interactions_belong_to_their_project() {
     assert_eq!((status, &begun["status"]), (200, &"in_progress".into()));
     assert!(poll(KEY).await.contains("\"status\":\"completed\""));
     assert!(
-        poll("AIzaStranger")
+        poll("AIzaUnknown")
             .await
             .contains("\"code\": \"not_found\"")
     );

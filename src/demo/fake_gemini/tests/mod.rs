@@ -24,7 +24,7 @@ const PROJECT: &str = "100000000001";
 /// Another key of the same project.
 const SAME_PROJECT_KEY: &str = "AIzaTwin";
 /// A key of another project.
-const OTHER_PROJECT_KEY: &str = "AIzaStranger";
+const OTHER_PROJECT_KEY: &str = "AIzaUnknown";
 const PROMPT: &str = r#"{"contents":[{"role":"user","parts":[{"text":"Why is the sky blue?"}]}]}"#;
 const GENERATE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";

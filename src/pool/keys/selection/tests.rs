@@ -4,10 +4,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::pool::health::cooldown::Cooldown;
 use crate::pool::health::settle::AttemptTiming;
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::{QuotaWindow, Rule, Verdict, Violation};
-use crate::pool::keys::registry::{Cooldown, KeyPolicy};
+use crate::pool::keys::registry::KeyPolicy;
 use crate::pool::keys::upstream_key::UpstreamKey;
 use crate::pool::quota::google_clock::end_of_google_day;
 use crate::pool::quota::limits::QuotaLimits;
