@@ -1,7 +1,6 @@
 //! `demo`: everything at work, without a Google key.
 
 mod history;
-mod sample_data;
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
