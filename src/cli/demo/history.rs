@@ -119,7 +119,8 @@ async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<HistoryKe
         // The server checks keys that were never checked as soon as it starts.
         upstream_keys::update_checked_at(&mut *tx, key.id, now).await?;
         // The demo keys fail by themselves once the server runs.
-        let failure = failure_of_key(number).filter(|_| number >= demo_keys().len());
+        let may_fail = number >= demo_keys().len() && key.condition.state == KeyState::Ready;
+        let failure = failure_of_key(number).filter(|_| may_fail);
         if let Some(rule) = failure {
             let since = now - SPAN.mul_f64(rng.random_range(0.0..1.0));
             store_failure(&mut tx, key.id, rule, since, now).await?;
