@@ -1,4 +1,4 @@
-//! `admin`: who may use the dashboard.
+//! `admin`: sets passwords of admins, and adds the first admin.
 
 use std::io::{BufRead, IsTerminal};
 
@@ -16,16 +16,16 @@ use crate::storage::{admins, sign_ins};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Set an admin's password, and end all sign-ins. It is asked for, or read from standard input
+    /// Set an admin's password, and end all sessions of that admin. The password is read from the terminal or standard input
     SetPassword(SetPasswordArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct SetPasswordArgs {
-    /// Whose; may be left out where there is one admin only
+    /// The admin's user name; optional if there is only one admin
     #[arg(long)]
     username: Option<String>,
-    /// Make one and print it
+    /// Generate a password and print it
     #[arg(long)]
     generate: bool,
 }
@@ -34,11 +34,11 @@ pub struct SetPasswordArgs {
 #[derive(Debug)]
 pub struct FirstSignIn {
     pub username: String,
-    /// What was made, to be shown once; `None`: it was given.
+    /// The generated password, shown once; `None`: it was given.
     pub generated: Option<String>,
 }
 
-/// Adds the first admin where there is none.
+/// Adds the first admin if there is none.
 pub async fn add_first(db: &Db, first: &FirstAdmin, actor: Actor) -> Result<Option<FirstSignIn>> {
     if !admins::is_empty(&db.readers).await? {
         return Ok(None);
@@ -102,7 +102,7 @@ async fn set_password(args: &DatabaseArgs, arguments: SetPasswordArgs) -> Result
             0
         }
         None => anyhow::bail!(
-            "no admin has the name {username}: there is {}",
+            "no admin is named {username}: the admins are {}",
             names.join(", ")
         ),
     };
@@ -124,8 +124,8 @@ fn read_password() -> Result<String> {
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
     let password = rpassword::prompt_password("New password: ")?;
-    if rpassword::prompt_password("The same again: ")? != password {
-        return Err(InvalidConfig::new("the two differ: nothing was changed").into());
+    if rpassword::prompt_password("Repeat the password: ")? != password {
+        return Err(InvalidConfig::new("the passwords differ: nothing was changed").into());
     }
     Ok(password)
 }

@@ -1,4 +1,4 @@
-//! `backup`: a checked copy of the database, made while the server runs.
+//! `backup`: copies the database while the server runs, and checks the copy.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::storage::backup::{self, ExistingFile};
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// A file or a folder; a file named by the time, in the current folder, when not given
+    /// The file or folder of the copy; default: a file named by the time in the current folder
     destination: Option<PathBuf>,
     /// Replace the file if it exists
     #[arg(long)]
@@ -39,7 +39,7 @@ pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
     Ok(())
 }
 
-/// Where the copy goes.
+/// The file of the copy.
 fn file(destination: Option<&Path>, now: Timestamp) -> PathBuf {
     let name = format!("gemini-pool-{}.db", backup::file_time(now));
     match destination {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_copy_is_named_by_the_time_unless_it_is_named() {
+    fn a_copy_without_a_file_name_is_named_by_the_time() {
         let now = "2026-11-22T08:00:00Z".parse().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let name = "gemini-pool-20261122-080000.db";

@@ -1,4 +1,4 @@
-//! What a client key may do, as flags of a command.
+//! Limits, scopes, expiry and note of a client key as flags of a command.
 
 use std::str::FromStr;
 
@@ -12,10 +12,10 @@ use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::money::{nano_usd, usd};
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey};
 
-/// What clears a limit or a list.
+/// The value that clears a limit or a list.
 const NONE: &str = "none";
 
-/// Limits and scopes. A flag that is not given changes nothing; `none` lifts a limit or empties a list.
+/// Limits and scopes. A missing flag changes nothing; `none` removes a limit or empties a list.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 pub struct ClientKeyTermsArgs {
     /// Requests in any 60 seconds; `none`, here and below, for no limit
@@ -24,35 +24,35 @@ pub struct ClientKeyTermsArgs {
     /// Requests from midnight to midnight, in the zone of the setting `day_zone`
     #[arg(long, value_name = "N")]
     requests_per_day: Option<ValueOrNone<Count>>,
-    /// Tokens in any 60 seconds; counted when an answer ends
+    /// Tokens in any 60 seconds; counted when a response ends
     #[arg(long, value_name = "N")]
     tokens_per_minute: Option<ValueOrNone<Count>>,
     /// Tokens from midnight to midnight
     #[arg(long, value_name = "N")]
     tokens_per_day: Option<ValueOrNone<Count>>,
-    /// Requests under way at once
+    /// Concurrent requests
     #[arg(long, value_name = "N")]
     concurrency: Option<ValueOrNone<Count>>,
-    /// Dollars from the first of a month on, at list price, as 10 or 2.50
+    /// Cost per calendar month in dollars at list price, as 10 or 2.50
     #[arg(long, value_name = "USD")]
     cost_per_month: Option<ValueOrNone<Usd>>,
-    /// Models it may use, separated by commas; `*` stands for any characters, as in gemini-2.5-*; `none` allows any again
+    /// Allowed models, separated by commas; `*` matches any characters, as in gemini-2.5-*; `none` allows all
     #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = glob)]
     models: Option<Vec<String>>,
-    /// Paths it may use, likewise, as Google names them: /v1beta/models/*:generateContent
+    /// Allowed paths in Google's form, likewise: /v1beta/models/*:generateContent
     #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = path)]
     paths: Option<Vec<String>>,
-    /// Addresses it may come from, likewise: 192.0.2.7 or 192.0.2.0/24
+    /// Allowed client addresses, likewise: 192.0.2.7 or 192.0.2.0/24
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = address)]
     addresses: Option<Vec<String>>,
-    /// Tags of the upstream keys it may spend, likewise
+    /// Tags of the upstream keys it may use, likewise
     #[arg(long, value_name = "TAG", value_delimiter = ',', value_parser = tag)]
     tags: Option<Vec<String>>,
-    /// Whether it may hand out access to Google that goes past this server, which then neither limits nor logs it: ephemeral
-    /// tokens, permissions, webhooks, credentials; on or off
+    /// Whether it may create direct access to Google, which this server neither limits nor logs: ephemeral tokens,
+    /// permissions, webhooks, credentials; on or off
     #[arg(long, value_name = "SWITCH", value_parser = switch)]
     direct_access: Option<bool>,
-    /// When it ends: 2027-01-31T08:00:00Z, or 30d from now; or `none`
+    /// When the key expires: 2027-01-31T08:00:00Z, or 30d from now; or `none`
     #[arg(long, value_name = "TIME")]
     expires: Option<ValueOrNone<TimeArgument>>,
     #[arg(long, value_name = "TEXT")]
@@ -60,7 +60,7 @@ pub struct ClientKeyTermsArgs {
 }
 
 impl ClientKeyTermsArgs {
-    /// Changes what the flags name.
+    /// Applies the flags to the terms.
     pub fn apply(self, terms: &mut ClientKeyTerms, now: Timestamp) -> Result<(), InvalidConfig> {
         let limits = &mut terms.limits;
         let limit = |target: &mut Option<u64>, flag: Option<ValueOrNone<Count>>| {
@@ -104,7 +104,7 @@ fn list(
     let Some(items) = flag else { return Ok(()) };
     let clears = items.iter().any(|item| item == NONE);
     if clears && items.len() > 1 {
-        let wrong = format!("{name}: `none` stands alone, it empties the list");
+        let wrong = format!("{name}: `none` cannot be combined with other values");
         return Err(InvalidConfig::new(&wrong));
     }
     *target = if clears { Vec::new() } else { items };
@@ -138,11 +138,11 @@ impl FromStr for Count {
         number
             .filter(|most| (1..=ClientLimits::LARGEST).contains(most))
             .map(Self)
-            .ok_or("a limit is a whole number from 1 on, or `none`; `client-keys disable` lets nothing through")
+            .ok_or("a limit is a whole number from 1 on, or `none`; `client-keys disable` refuses all requests")
     }
 }
 
-/// In billionths.
+/// In billionths of a dollar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Usd(u64);
 
@@ -171,7 +171,7 @@ fn path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// What is wrong with a pattern that may have been cut at a comma.
+/// Describes the error in a pattern that a comma may have split.
 fn describe_pattern_error(error: &InvalidScope) -> String {
     match error {
         InvalidScope::Empty | InvalidScope::Glob(_) => {
@@ -201,11 +201,11 @@ fn switch(text: &str) -> Result<bool, &'static str> {
     match text.trim() {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err("on or off"),
+        _ => Err("must be on or off"),
     }
 }
 
-/// The limits of a key on one line; nothing where there are none.
+/// The limits of a key on one line; empty if there are none.
 pub fn describe_limits(limits: &ClientLimits) -> String {
     let parts = [
         (limits.requests_per_minute, "requests/min"),
@@ -216,13 +216,13 @@ pub fn describe_limits(limits: &ClientLimits) -> String {
     ];
     let parts = parts
         .into_iter()
-        .filter_map(|(most, what)| Some(format!("{} {what}", most?)));
+        .filter_map(|(limit, unit)| Some(format!("{} {unit}", limit?)));
     let cost = limits.cost_per_month_nano_usd;
     let cost = cost.map(|nano| format!("{} USD/month", usd(nano)));
     parts.chain(cost).collect::<Vec<_>>().join(", ")
 }
 
-/// The scopes of a key on one line; nothing where there are none.
+/// The scopes of a key on one line; empty if there are none.
 pub fn describe_scopes(key: &ListedClientKey) -> String {
     let parts = [
         ("models", &key.models),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_change_what_they_name_and_none_lifts_it() {
+    fn a_flag_sets_its_field_and_none_clears_it() {
         let mut terms = ClientKeyTerms {
             note: "kept".to_owned(),
             ..ClientKeyTerms::default()
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_a_reason() {
+    fn invalid_values_are_refused_with_a_reason() {
         let cases = [
             ("--requests-per-minute=0", "a whole number from 1 on"),
             ("--requests-per-day=-1", "a whole number from 1 on"),
@@ -342,7 +342,7 @@ mod tests {
             ("--models=", "a pattern is empty"),
             ("--models=a,,b", "a pattern is empty"),
             ("--models=gemini-{a,b}", "write {a,b} as two"),
-            ("--models=gemini-*,none", "stands alone"),
+            ("--models=gemini-*,none", "cannot be combined"),
             ("--paths=v1beta/models/*", "begins with /"),
             ("--paths=/gemini/v1beta/*", "is an alias"),
             ("--paths=/v1/chat/completions", "is an alias"),

@@ -1,4 +1,4 @@
-//! `client-keys`: makes, lists and changes the keys that clients show to this server.
+//! `client-keys`: creates, lists and changes the keys that clients send to this server.
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -18,19 +18,19 @@ use crate::storage::{client_keys, installation};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a key and show it, this once
+    /// Create a key and print its secret once
     Create(Box<CreateArgs>),
-    /// Show the keys
+    /// List the keys
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Change what keys may do: only what the flags name
+    /// Change the attributes of keys that the flags name
     Update(Box<UpdateArgs>),
-    /// Turn keys on
+    /// Enable keys
     Enable(SelectionArgs),
-    /// Turn keys off
+    /// Disable keys
     Disable(SelectionArgs),
     /// Remove keys; their requests stay in the log
     Remove(RemovalArgs),
@@ -38,15 +38,15 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// Whose it is
+    /// The name of the client
     #[arg(value_parser = name)]
     name: String,
     #[command(flatten)]
     terms: ClientKeyTermsArgs,
-    /// Take this text as the key instead of a random one
+    /// The secret of the key; default: a random one
     #[arg(long, value_name = "VALUE")]
     secret: Option<String>,
-    /// Show it as JSON
+    /// As JSON
     #[arg(long)]
     json: bool,
 }
@@ -55,14 +55,14 @@ pub struct CreateArgs {
 pub struct UpdateArgs {
     #[command(flatten)]
     selected: SelectionArgs,
-    /// Whose it is, for one key
+    /// The name of the client; for one key only
     #[arg(long, value_parser = name)]
     name: Option<String>,
     #[command(flatten)]
     terms: ClientKeyTermsArgs,
 }
 
-/// The one answer that holds a secret.
+/// The only output that contains the secret.
 #[derive(Debug, Serialize)]
 struct Created {
     #[serde(flatten)]
@@ -91,7 +91,7 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     let secret = match &arguments.secret {
         Some(text) if is_header_safe(text) => Secret::new(text),
         Some(_) => {
-            let wrong = "--secret is empty or has characters that no key can have, such as a space";
+            let wrong = "--secret is empty or contains a character that is not allowed in keys, such as a space";
             return Err(InvalidConfig::new(wrong).into());
         }
         None => Secret::generate(&mut rand::rng()),
@@ -107,7 +107,7 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
         expires_at: terms.expires_at,
     };
     let Some(id) = client_keys::insert(&mut tx, &hash_key, &key, &act).await? else {
-        bail!("there is or was a client key with this secret: choose another");
+        bail!("the secret is or was that of a client key: choose another");
     };
     client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
@@ -115,7 +115,7 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     db.close().await;
     if arguments.json {
         let key = keys.into_iter().find(|key| key.id == id);
-        let key = key.context("the client key was removed at once")?;
+        let key = key.context("the client key was removed before it could be read")?;
         output::json(&Created {
             key,
             secret: secret.expose().to_owned(),
@@ -123,7 +123,7 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
         return Ok(());
     }
     eprintln!(
-        "client key {} for {} (keep it now, it is not shown again; a running server takes it within 2 seconds):",
+        "client key {} for {} (store it now: it is shown only once; a running server accepts it within 2 seconds):",
         id.0, terms.name
     );
     output::line(secret.expose())?;
@@ -132,15 +132,15 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
 
 async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     if arguments.name.is_none() && arguments.terms == ClientKeyTermsArgs::default() {
-        let wrong = "nothing to change: say what, as in --requests-per-day 1000; --help shows all";
+        let wrong = "no change given: add a flag such as --requests-per-day 1000; --help lists all";
         return Err(InvalidConfig::new(wrong).into());
     }
     let ids = arguments.selected.ids();
     if arguments.name.is_some() && ids.as_ref().is_none_or(|ids| ids.len() > 1) {
-        return Err(InvalidConfig::new("--name is for one key").into());
+        return Err(InvalidConfig::new("--name needs exactly one key").into());
     }
     let now = clock::now();
-    // What is wrong in itself is told before any database is opened.
+    // Wrong arguments are reported before the database is opened.
     arguments
         .terms
         .clone()
@@ -166,7 +166,7 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     db.close().await;
     let count = output::count(ids.len(), "client key");
     output::line(format!(
-        "changed {count}; a running server notices within 2 seconds"
+        "changed {count}; a running server applies it within 2 seconds"
     ))?;
     Ok(())
 }
@@ -174,7 +174,7 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
 fn name(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > 100 || text.contains(char::is_control) {
-        return Err("a name has 1 to 100 characters");
+        return Err("a name must have 1 to 100 characters");
     }
     Ok(text.to_owned())
 }
@@ -188,7 +188,7 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
         return Ok(());
     }
     let count = match keys.len() {
-        0 => "no client keys yet: `gemini-pool client-keys create NAME` makes one".to_owned(),
+        0 => "no client keys yet: `gemini-pool client-keys create NAME` creates one".to_owned(),
         number => output::count(number, "client key"),
     };
     let now = clock::now();
@@ -252,7 +252,7 @@ async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Re
     let done = if enabled { "enabled" } else { "disabled" };
     let count = output::count(ids.len(), "client key");
     output::line(format!(
-        "{done} {count}; a running server notices within 2 seconds"
+        "{done} {count}; a running server applies it within 2 seconds"
     ))?;
     Ok(())
 }

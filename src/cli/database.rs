@@ -1,4 +1,4 @@
-//! How commands open the database.
+//! Opens the database for commands, with errors that name the file and its owner.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,20 +14,20 @@ use crate::storage::database_path::folder_of;
 use crate::storage::db::{self, Db};
 use crate::storage::file_mode;
 
-/// Opens the database at this program's version, making it where there is none.
+/// Opens the database and applies pending migrations. Creates the database if it does not exist.
 pub async fn open(args: &DatabaseArgs) -> Result<Db> {
     let db = open_as_it_is(args).await?;
     migrate_database(&db).await?;
     Ok(db)
 }
 
-/// The same where a new database would be of no use.
+/// Like [`open`], but fails if the database does not exist.
 pub async fn open_existing(args: &DatabaseArgs) -> Result<Db> {
     refuse_missing(&path(args)?)?;
     open(args).await
 }
 
-/// Opens the database at whatever version it has.
+/// Opens the database without migrating it.
 pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
     let path = path(args)?;
     refuse_missing_folder(&path)?;
@@ -38,11 +38,14 @@ pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
     Ok(db)
 }
 
-/// Brings the schema to this program's version, and prints where its snapshot is.
+/// Applies pending migrations, and prints where the snapshot of the old database is kept.
 pub async fn migrate_database(db: &Db) -> Result<Vec<&'static Migration>> {
     let upgrade = backup::migrate_with_snapshot(db).await?;
     if let Some(snapshot) = upgrade.snapshot {
-        eprintln!("the database as it was is kept in {}", snapshot.display());
+        eprintln!(
+            "a snapshot of the database before the migration is kept in {}",
+            snapshot.display()
+        );
     }
     Ok(upgrade.applied)
 }
@@ -52,7 +55,7 @@ pub fn path(args: &DatabaseArgs) -> Result<PathBuf> {
     Ok(db::path_of(&args.database_url)?)
 }
 
-/// What to say of a file that could not be opened, most often because it is another user's.
+/// The error for a file that cannot be opened. The usual reason is that it belongs to another user.
 pub fn cannot_open(path: &Path) -> String {
     let user = rustix::process::geteuid();
     let owner = fs::metadata(path).ok().map(|file| file.uid());
@@ -65,12 +68,12 @@ pub fn cannot_open(path: &Path) -> String {
     }
 }
 
-/// Fails where the folder of a database does not exist.
+/// Fails if the folder of a database does not exist.
 pub fn refuse_missing_folder(path: &Path) -> Result<()> {
     let folder = folder_of(path);
     if !folder.is_dir() {
         bail!(
-            "the folder {} does not exist: make it first",
+            "the folder {} does not exist: create it first",
             folder.display()
         );
     }
@@ -80,7 +83,7 @@ pub fn refuse_missing_folder(path: &Path) -> Result<()> {
 pub fn refuse_missing(path: &Path) -> Result<()> {
     if !path.exists() {
         bail!(
-            "there is no database {} yet: `gemini-pool serve` makes it, or name another with --database-url",
+            "the database {} does not exist: `gemini-pool serve` creates it, or name another with --database-url",
             path.display()
         );
     }

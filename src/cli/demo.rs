@@ -1,7 +1,6 @@
-//! `demo`: everything at work, without a Google key.
+//! `demo`: runs the server with a fake Gemini and clients that send requests, without Google keys.
 
 mod history;
-mod sample_data;
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
@@ -36,27 +35,26 @@ use crate::storage::{file_mode, installation, upstream_keys};
 
 /// The default address of the demo.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
-/// The demo's clients and their keys. They are no secrets, so that a kept database can be used again.
+/// The demo's clients and their keys. The keys are fixed, so that a kept database can be used again.
 const CLIENTS: [(&str, &str); 3] = [
     ("web app", "demo-web-app"),
     ("notebook", "demo-notebook"),
     ("cron job", "demo-cron-job"),
 ];
-/// How many requests the clients send a second, all together.
+/// Requests per second of all clients together.
 const RATE: f64 = 3.0;
-/// How long answers may go on once the demo is told to stop.
+/// How long responses may continue after a stop signal.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What `demo` is told.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Keep the database in this file and go on with it the next time; otherwise it is deleted at the end
+    /// Keep the database in this file and use it again the next time; otherwise it is deleted at the end
     #[arg(long, value_name = "FILE")]
     pub keep: Option<PathBuf>,
     /// The address to listen on
     #[arg(long, default_value_t = LISTEN)]
     pub listen: SocketAddr,
-    /// Begin with so many requests of the last thirty days, to see or measure the pages full: 10000000 take some minutes
+    /// Start with this number of requests of the last thirty days, to fill the pages: 10000000 take some minutes
     #[arg(
         long,
         value_name = "COUNT",
@@ -64,7 +62,7 @@ pub struct DemoArgs {
         hide_short_help = true
     )]
     pub rows: u64,
-    /// Begin with so many upstream keys more
+    /// Start with this number of additional upstream keys
     #[arg(
         long,
         value_name = "COUNT",
@@ -74,9 +72,9 @@ pub struct DemoArgs {
     pub keys: usize,
 }
 
-/// Shows the product until it is told to stop.
+/// Runs the demo until a signal ends it.
 pub async fn run(arguments: DemoArgs) -> Result<()> {
-    // What it finds out about its keys would soon push the text out of sight.
+    // Warnings about failing keys would soon scroll the text off the screen.
     start_log(LogFormat::Text, "error");
     open_files::raise_limit();
     let stop = stop_on_signal()?;
@@ -134,14 +132,14 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
     Ok(())
 }
 
-/// Ends the answers that would delay the prompt.
+/// Aborts the responses of the fake that are still running after [`DRAIN`].
 async fn shut_down_fake(google: FakeGemini, stop: CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(DRAIN).await;
     google.shutdown().await;
 }
 
-/// Binds the address, or a free port if the address is the default and taken.
+/// Binds the address. If it is the default and another program uses it, binds a free port instead.
 async fn bind(wanted: SocketAddr) -> Result<TcpListener> {
     let is_taken = |error: &anyhow::Error| {
         let cause = error.downcast_ref::<io::Error>();
@@ -155,7 +153,7 @@ async fn bind(wanted: SocketAddr) -> Result<TcpListener> {
     }
 }
 
-/// Adds the cast's keys and the clients', where they are not known from an earlier demo.
+/// Adds the demo's upstream keys and client keys that an earlier demo has not added.
 async fn add_keys(db: &Db, path: &Path) -> Result<()> {
     let demo_keys = demo_keys();
     let (known, removed) = upstream_keys::list_changed(&db.readers, -1).await?;
@@ -167,7 +165,7 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
             .any(|demo_key| demo_key.key.secret == key.secret.expose())
     });
     if !is_new && !is_ours {
-        // The fake Gemini knows none of its keys and would prove them all invalid.
+        // The fake Gemini would refuse all its keys as invalid.
         bail!(
             "{} is the database of a real pool: choose another file for the demo",
             path.display()
@@ -187,7 +185,7 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
     for (name, secret) in CLIENTS {
         let key = NewClientKey {
             name,
-            note: "of the demo: not secret",
+            note: "key of the demo, not secret",
             secret: &Secret::new(secret),
             expires_at: None,
         };
@@ -197,14 +195,14 @@ async fn add_keys(db: &Db, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The keys beyond the cast's that this demo or an earlier one has added.
+/// The additional keys of this demo or an earlier one.
 async fn extra_fake_keys(db: &Db) -> Result<Vec<FakeKey>> {
     let (known, _) = upstream_keys::list_changed(&db.readers, -1).await?;
     let count = known.len().saturating_sub(demo_keys().len());
     Ok(extra_keys(count).collect())
 }
 
-/// What to try and what to look at.
+/// The text that explains the demo.
 fn text(url: &str, config: &Config, arguments: &DemoArgs, first: Option<&FirstSignIn>) -> String {
     let keys = demo_keys().len();
     let program = program();
@@ -214,24 +212,24 @@ fn text(url: &str, config: &Config, arguments: &DemoArgs, first: Option<&FirstSi
     let moved = if [0, config.listen.port()].contains(&port) {
         String::new()
     } else {
-        format!("   (port {port} is taken, so this is a free one)")
+        format!("   (port {port} is in use; this is a free port)")
     };
     let database_url = &config.database_url;
     let greeting = greeting(url, first);
     let end = if keep.is_some() {
-        "The database stays, and the next demo goes on with it"
+        "The database is kept, and the next demo uses it again"
     } else {
-        "The database is deleted then"
+        "The database is then deleted"
     };
     format!(
         r#"
-This is gemini-pool with {keys} upstream keys, in front of a Gemini that the program plays itself. Nothing leaves this
-machine, and every answer is made of stock sentences.
+This is gemini-pool with {keys} upstream keys, in front of a fake Gemini inside this program. No request leaves this
+machine, and all responses are canned text.
 {greeting}
   Base URL     {url}{moved}
-  Client key   {key}   (the one of the client "{name}")
+  Client key   {key}   (of the client "{name}")
 
-Three clients send about {RATE} requests a second already. Send one yourself, from another terminal:
+Three clients send about {RATE} requests a second. Send one yourself from another terminal:
 
   curl {url}/v1beta/models/gemini-2.5-flash:generateContent \
     -H 'x-goog-api-key: {key}' -H 'content-type: application/json' \
@@ -248,33 +246,33 @@ Watch the pool:
   {program} logs tail --database-url {database_url}
   {program} client-keys list --database-url {database_url}
 
-What to look at:
+What the output shows:
 
-- upstream-keys list: a key's label says how it fails. The last four are found out at once, by a check or by their first
-  request, and not leased again until the time under UNTIL (the leaked one never). Those that run out rest for the models under
-  WHY only, and serve the others. The rest fail now and then, which is no reason to set a key aside.
-- logs list: TRIES above 1 is a request whose first key failed and that another one answered, unnoticed by its client.
-  broken_off is an answer that broke when its first bytes were with the client already, so that nothing could be tried
-  again. client_error is the client's own mistake, tried once and blamed on no key; client_gone is a client that hung up.
-  With --json each request has all its attempts; x-request-id of any answer is the ID of its row.
+- upstream-keys list: the label of a key describes how it fails. The last four keys fail at the first check or request and
+  are not used again before the time under UNTIL (the leaked key never). Keys without quota cool down for the models under
+  WHY only, and serve other models. The remaining keys fail now and then and stay ready.
+- logs list: TRIES above 1 means that another key answered after the first one had failed; the client did not notice.
+  broken_off means that a response broke after its first bytes had been sent to the client, so that it could not be retried.
+  client_error is a mistake of the client and is not retried; client_gone means that the client closed the connection.
+  With --json each request has all its attempts; the header x-request-id of a response is the ID of its row.
 
-Ctrl-C ends the demo. {end}. With RUST_LOG=warn the server tells here, as it happens,
-which keys fail and rest.
+Ctrl-C ends the demo. {end}. With RUST_LOG=warn the server logs here which keys fail
+and cool down.
 "#
     )
 }
 
-/// How this program is called from another terminal, whatever folder that is in.
+/// The command that starts this program from any folder.
 fn program() -> String {
-    let called = std::env::args_os().next().map(PathBuf::from);
-    let by_name = called.is_some_and(|called| called.components().count() == 1);
+    let first_argument = std::env::args_os().next().map(PathBuf::from);
+    let is_in_path = first_argument.is_some_and(|path| path.components().count() == 1);
     match std::env::current_exe() {
-        Ok(path) if !by_name => path.display().to_string(),
+        Ok(path) if !is_in_path => path.display().to_string(),
         _ => env!("CARGO_PKG_NAME").to_owned(),
     }
 }
 
-/// The file as a URL, with nothing in it that a shell or the URL would take for something else.
+/// The URL of the file, with all characters escaped that are special in a shell or a URL.
 fn database_url(path: &Path) -> String {
     let mut url = "sqlite://".to_owned();
     for &byte in path.as_os_str().as_bytes() {
@@ -293,7 +291,7 @@ mod tests {
     use crate::storage::db::path_of;
 
     #[test]
-    fn the_url_leads_to_the_file_whatever_its_name() {
+    fn a_file_name_with_special_characters_survives_the_url() {
         for path in ["/tmp/demo.db", "/tmp/100% mine?/it's #1.db", "/tmp/示範.db"] {
             assert_eq!(
                 path_of(&database_url(Path::new(path))).unwrap(),

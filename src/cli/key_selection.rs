@@ -1,4 +1,4 @@
-//! Which keys a command is about, and the question before they are removed.
+//! The keys a command applies to, and the confirmation before keys are removed.
 
 use std::io::{IsTerminal, stdin};
 
@@ -7,13 +7,13 @@ use clap::Args;
 
 use crate::cli::output;
 
-/// Keys to turn on or off.
+/// Keys to enable or disable.
 #[derive(Debug, Args)]
 pub struct SelectionArgs {
-    /// Their ids, as `list` shows them
+    /// Ids of the keys, as printed by `list`
     #[arg(value_name = "ID", required_unless_present = "all")]
     ids: Vec<i64>,
-    /// All of them
+    /// All keys
     #[arg(long, conflicts_with = "ids")]
     all: bool,
 }
@@ -21,10 +21,10 @@ pub struct SelectionArgs {
 /// Keys to remove.
 #[derive(Debug, Args)]
 pub struct RemovalArgs {
-    /// Their ids, as `list` shows them
+    /// Ids of the keys, as printed by `list`
     #[arg(value_name = "ID", required = true)]
     ids: Vec<i64>,
-    /// Do not ask
+    /// Remove without confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -37,7 +37,7 @@ impl SelectionArgs {
 }
 
 impl RemovalArgs {
-    /// Each id once, after a person has said yes, if one is there.
+    /// Each id once, after confirmation if standard input is a terminal.
     pub fn confirmed(&self, noun: &str) -> Result<Vec<i64>> {
         let ids = unique(&self.ids);
         if !self.yes && stdin().is_terminal() {

@@ -1,4 +1,4 @@
-//! `logs`: shows the requests that were made, those of the past or those that end now.
+//! `logs`: prints logged requests, or follows the log.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::storage::request_logs::tail::LogTail;
 
 /// How many rows are held in memory at once.
 const PAGE: usize = 500;
-/// How often `tail` looks.
+/// How often `tail` queries the log.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
@@ -37,10 +37,10 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// How many, without an upper bound
+    /// Maximum number of requests
     #[arg(long, default_value_t = 50)]
     limit: usize,
-    /// Where to go on: what an earlier list ended with
+    /// Continue an earlier list, with the cursor printed at its end
     #[arg(long)]
     cursor: Option<RequestId>,
     #[command(flatten)]
@@ -54,23 +54,23 @@ pub struct ListArgs {
 pub struct TailArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// As JSON with the attempts, one request a line
+    /// As JSON with the attempts, one request per line
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 struct FilterArgs {
-    /// How it ended: success, quota, network …, or failed (any but success), or running
+    /// The outcome: success, quota, network …, or failed (any but success), or running
     #[arg(long)]
     outcome: Option<OutcomeFilter>,
-    /// The HTTP status that the client got, as in 404 or 4xx
+    /// The HTTP status that the client received, as in 404 or 4xx
     #[arg(long)]
     status: Option<StatusFilter>,
-    /// The model that was asked
+    /// The requested model
     #[arg(long)]
     model: Option<String>,
-    /// The model that answered
+    /// The model version that answered
     #[arg(long, value_name = "MODEL")]
     model_version: Option<String>,
     /// The client key, by name
@@ -82,7 +82,7 @@ struct FilterArgs {
     /// The client's address
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<String>,
-    /// The client's user agent, whole
+    /// The client's complete user agent
     #[arg(long)]
     user_agent: Option<String>,
     /// An upstream key that was tried, by id
@@ -91,43 +91,43 @@ struct FilterArgs {
     /// The project of the last key that was tried: its name, or Google's number for it
     #[arg(long)]
     project: Option<String>,
-    /// GET, POST …
+    /// The method: GET, POST …
     #[arg(long)]
     method: Option<String>,
-    /// The path, whole
+    /// The complete path
     #[arg(long)]
     path: Option<String>,
-    /// generateContent, countTokens …
+    /// The operation: generateContent, countTokens …
     #[arg(long)]
     operation: Option<String>,
-    /// Whether the answer was a stream: true or false
+    /// Whether the response was a stream: true or false
     #[arg(long)]
     streamed: Option<bool>,
-    /// Why the model stopped writing: `STOP`, `MAX_TOKENS` …
+    /// The finish reason: `STOP`, `MAX_TOKENS` …
     #[arg(long, value_name = "REASON")]
     finish_reason: Option<String>,
-    /// standard, flex, priority …
+    /// The service tier: standard, flex, priority …
     #[arg(long, value_name = "TIER")]
     service_tier: Option<String>,
-    /// Those that took at least so long, in milliseconds
+    /// Minimum duration in milliseconds
     #[arg(long, value_name = "MS")]
     min_duration: Option<u64>,
-    /// Those whose first byte took at least so long, in milliseconds
+    /// Minimum time to the first byte in milliseconds
     #[arg(long, value_name = "MS")]
     min_first_byte: Option<u64>,
-    /// Those that needed more than one attempt
+    /// Only requests with more than one attempt
     #[arg(long)]
     retried: bool,
     /// A part of the error
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
-    /// request or check
+    /// The kind: request or check
     #[arg(long, value_parser = kind)]
     kind: Option<LogKind>,
-    /// Not older than this: 2027-01-31T08:00:00Z, or 24h ago
+    /// Started at or after this time: 2027-01-31T08:00:00Z, or 24h ago
     #[arg(long)]
     since: Option<TimeArgument>,
-    /// Older than this
+    /// Started before this time
     #[arg(long)]
     until: Option<TimeArgument>,
     /// A part of the error, path, model, user agent, client's name or key's label
@@ -139,7 +139,7 @@ fn kind(text: &str) -> Result<LogKind, &'static str> {
     match text {
         "request" => Ok(LogKind::Request),
         "check" => Ok(LogKind::Check),
-        _ => Err("it is request or check"),
+        _ => Err("must be request or check"),
     }
 }
 
@@ -198,7 +198,7 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     }
     let mut is_first = true;
     while left > 0 {
-        // A command may take its time: the search has no deadline.
+        // Without a time limit: a command may search the whole log.
         let page = search(&db.readers, &filter, position, left.min(PAGE), None).await?;
         left -= page.rows.len();
         for row in page.rows {
@@ -222,7 +222,7 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     if arguments.json {
         writeln!(out, r#"],"next":{}}}"#, serde_json::to_string(&next)?)?;
     } else if let Some(next) = next {
-        writeln!(out, "older ones: --cursor {next}")?;
+        writeln!(out, "older requests: --cursor {next}")?;
     } else if is_first {
         writeln!(out, "no requests")?;
     }
@@ -255,7 +255,7 @@ async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
 const HEADING: &str = "STARTED                   ID             OUTCOME         STATUS       MS  TRIES    TOKENS  \
     MODEL                         CLIENT            UPSTREAM KEY      ERROR";
 
-/// A request as one line; widths are fixed, because the rows to come are not known.
+/// A request as one line; widths are fixed, because later rows are not known yet.
 struct LogLine<'a>(&'a RequestLog);
 
 impl std::fmt::Display for LogLine<'_> {
@@ -292,7 +292,7 @@ mod tests {
     use crate::storage::request_logs::tests::row;
 
     #[sqlx::test]
-    async fn a_line_stands_under_its_heading(pool: SqlitePool) {
+    async fn values_are_aligned_with_their_headings(pool: SqlitePool) {
         let db = Db::from_pool(pool);
         let mut failed = row(0);
         (failed.outcome, failed.error) = (Some(Outcome::Quota), Some("gone\u{1b}[2J".to_owned()));

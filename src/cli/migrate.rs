@@ -1,4 +1,4 @@
-//! `migrate`: brings the database to this program's version, or tells what that would do.
+//! `migrate`: applies pending migrations to the database, or lists them, or tries them on a copy.
 
 use anyhow::Result;
 use clap::Args;
@@ -14,13 +14,13 @@ use crate::storage::paging::Page;
 
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
-    /// List the migrations instead
+    /// List the migrations and apply none
     #[arg(long, conflicts_with = "dry_run")]
     status: bool,
     /// With --status: as JSON
     #[arg(long, requires = "status")]
     json: bool,
-    /// Apply them to a copy instead, which is thrown away
+    /// Apply the migrations to a temporary copy only
     #[arg(long)]
     dry_run: bool,
 }
@@ -38,14 +38,14 @@ struct ListedMigration {
 enum MigrationState {
     Applied,
     Pending,
-    /// Applied by a newer program.
+    /// Applied by a newer version of the program.
     Unknown,
 }
 
 pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
     let path = database::path(args)?;
     if arguments.status {
-        // To look must not make a file.
+        // Listing must not create a database.
         let applied = if path.exists() {
             let db = database::open_as_it_is(args).await?;
             let applied = db.applied().await?;
@@ -68,7 +68,9 @@ pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
         };
         let count = output::count(applied.len(), "migration");
         print_migrations(&applied, "would be applied")?;
-        output::line(format!("{count} went well on a copy; nothing was changed"))?;
+        output::line(format!(
+            "{count} succeeded on a copy; the database was not changed"
+        ))?;
         return Ok(());
     }
     let db = database::open_as_it_is(args).await?;
@@ -94,7 +96,7 @@ fn list(applied: &[i64]) -> Vec<ListedMigration> {
         .filter(|version| !MIGRATOR.version_exists(**version));
     let unknown = unknown.map(|version| ListedMigration {
         version: *version,
-        description: "made by a newer program".to_owned(),
+        description: "applied by a newer version".to_owned(),
         state: MigrationState::Unknown,
     });
     known.chain(unknown).collect()

@@ -1,4 +1,4 @@
-//! The commands, one per file: which words lead to which.
+//! The command line: parses arguments and runs the command they name. Each command has a file of its own.
 
 pub mod admin;
 pub mod backup;
@@ -46,28 +46,28 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Copy the database while the server runs
     Backup(backup::BackupArgs),
-    /// Put a copy in the place of the database; the server must be stopped
+    /// Replace the database by a copy; the server must be stopped
     Restore(restore::RestoreArgs),
-    /// The Gemini keys that requests are sent with
+    /// Manage the Gemini keys that requests are sent with
     #[command(subcommand, visible_alias = "keys")]
     UpstreamKeys(upstream_keys::Command),
-    /// The keys that clients show to this server
+    /// Manage the keys that clients send to this server
     #[command(subcommand, visible_alias = "clients")]
     ClientKeys(client_keys::Command),
-    /// What the server does and may be told otherwise while it runs
+    /// Show and change the settings of a running server
     #[command(subcommand)]
     Settings(settings::Command),
-    /// Who may use the dashboard
+    /// Manage the admins of the dashboard
     #[command(subcommand)]
     Admin(admin::Command),
-    /// The requests that were made
+    /// Show logged requests
     #[command(subcommand)]
     Logs(logs::Command),
-    /// Show everything at work, without a Google key, on a database of its own
+    /// Run the server on a temporary database with a simulated Gemini, without Google keys
     Demo(demo::DemoArgs),
 }
 
-/// Takes what `.env` in the current folder says into the environment. What is set already stays.
+/// Adds the variables of `.env` in the current folder to the environment. Variables that are set already keep their values.
 pub fn read_dotenv() -> Result<()> {
     match dotenvy::from_path(".env") {
         Ok(()) => Ok(()),
@@ -75,7 +75,7 @@ pub fn read_dotenv() -> Result<()> {
         Err(dotenvy::Error::Io(error)) => {
             Err(error).map_err(|error| wrong_dotenv(&error.to_string()))
         }
-        // The error would show the line, which may hold a secret.
+        // The error contains the line, which may be a secret.
         Err(_) => Err(wrong_dotenv(
             "a line is not NAME=value; put values with spaces, $ or # in single quotes",
         )),
@@ -86,21 +86,21 @@ fn wrong_dotenv(why: &str) -> anyhow::Error {
     InvalidConfig::new(&format!("the file .env cannot be used: {why}")).into()
 }
 
-/// Tells why a command failed. Returns its exit status: 2 for wrong usage, else 1.
+/// Prints why a command failed. Returns its exit status: 2 for wrong usage, else 1.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
-    // The reader of the output has closed the pipe, as in `logs list | head`.
-    let is_cut = |cause: &(dyn std::error::Error + 'static)| {
+    // The reader has closed the pipe, as in `logs list | head`.
+    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         let io = cause.downcast_ref::<std::io::Error>();
         io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
     };
-    if error.chain().any(is_cut) {
+    if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
     eprintln!("error: {}", message(error));
     ExitCode::from(if error.is::<InvalidConfig>() { 2 } else { 1 })
 }
 
-/// An error with its causes, each said once: some say their cause themselves.
+/// An error with its causes. Some messages contain their cause already; it is not repeated.
 fn message(error: &anyhow::Error) -> String {
     let mut message = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -112,7 +112,7 @@ fn message(error: &anyhow::Error) -> String {
 }
 
 impl CommandLine {
-    /// Reads arguments and environment. Ends the process with a message when they are wrong, or ask for help.
+    /// Reads arguments and environment. Ends the process with a message when they are wrong or request help.
     pub fn read() -> Self {
         Self::parse_from(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
     }
@@ -188,12 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_are_put_together_rightly() {
+    fn the_command_definitions_are_valid() {
         CommandLine::command().debug_assert();
     }
 
     #[test]
-    fn without_a_command_it_serves() {
+    fn without_a_command_the_server_starts() {
         let cases: [&[&str]; 5] = [
             &[],
             &["--listen", "127.0.0.1:1"],
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_database_may_be_named_before_or_after_the_command() {
+    fn the_database_is_accepted_before_and_after_the_command() {
         for arguments in [
             ["--database-url", "sqlite://x.db", "keys", "list"],
             ["upstream-keys", "list", "--database-url", "sqlite://x.db"],
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_and_questions_have_their_own_status() {
+    fn wrong_usage_exits_with_2_and_help_with_0() {
         let status = |arguments: &[&str]| parse(arguments).unwrap_err().exit_code();
 
         let wrong: [&[&str]; 9] = [
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_of_a_setting_gets_the_nearest_ones() {
+    fn an_unknown_setting_name_is_answered_with_similar_names() {
         let error = parse(&["settings", "set", "max_atempts", "7"]).unwrap_err();
 
         assert!(error.to_string().contains("'max_attempts'"), "{error}");
     }
 
     #[test]
-    fn a_cause_that_is_said_already_is_not_said_again() {
+    fn a_cause_is_printed_once() {
         let io = std::io::Error::other("disk on fire");
         let error = crate::storage::error::Error::file("pool.db".as_ref(), io);
         let error = anyhow::Error::from(error).context("nothing was copied");

@@ -1,9 +1,9 @@
-//! How many files and connections the process may have open at once.
+//! Raises the limit of open files and connections of the process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit as far as the system lets the process. Each connection counts, and a request has one to its client and
-/// one to Google; what shells and systemd set is often 1,024.
+/// Raises the soft limit to the hard limit. Each request needs a connection to its client and one to Google; shells and
+/// systemd often set a limit of 1,024.
 pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = Rlimit {

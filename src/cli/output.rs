@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 
-/// Prints a line. Fails where `println!` would panic: when the reader has closed the pipe.
+/// Prints a line. Returns an error where `println!` would panic: when the reader has closed the pipe.
 pub fn line(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
-/// Prints what should be set right, though the command goes on.
+/// Prints warnings. The command continues.
 pub fn warn(warnings: &[String]) {
     for warning in warnings {
         eprintln!("warning: {warning}");
@@ -48,7 +48,7 @@ pub fn table<const N: usize>(
     line(table.trim_fmt())
 }
 
-/// The text without control characters: rows contain input from outside.
+/// The text without control characters, which clients may have sent to control the admin's terminal.
 pub fn printable(text: &str) -> String {
     text.replace(|char: char| char.is_control(), "�")
 }
@@ -59,7 +59,7 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
-/// To the second, as people read it; nothing when there is none.
+/// The time to the second; empty for `None`.
 pub fn timestamp(time: Option<Timestamp>) -> String {
     let text = |time: Timestamp| time.to_jiff().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
     time.map(text).unwrap_or_default()
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_escaped() {
+    fn control_characters_are_replaced() {
         assert_eq!(printable("a\u{1b}[31mb\n"), "a�[31mb�");
     }
 }

@@ -1,4 +1,4 @@
-//! `restore`: puts a copy in the place of the database.
+//! `restore`: replaces the database by a copy.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::storage::backup;
 
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// The copy
+    /// The copy to restore
     source: PathBuf,
 }
 
@@ -21,14 +21,14 @@ pub async fn run(args: &DatabaseArgs, arguments: &RestoreArgs) -> Result<()> {
     let restored = backup::restore(&arguments.source, &path, clock::now()).await?;
     output::warn(&restored.warnings);
     output::line(format!(
-        "{} is now what {} holds ({} bytes): start the server",
+        "{} was restored from {} ({} bytes): start the server",
         path.display(),
         arguments.source.display(),
         restored.bytes
     ))?;
     if let Some(kept) = restored.kept {
         output::line(format!(
-            "the database as it was is kept in {}",
+            "the replaced database is kept in {}",
             kept.display()
         ))?;
     }

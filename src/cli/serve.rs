@@ -1,4 +1,4 @@
-//! `serve`: migrate, start, say where, and stop when told to.
+//! `serve`: migrates the database, starts the server and stops it on a signal.
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -35,8 +35,8 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     let path = db::path_of(&config.database_url)?;
     database::refuse_missing_folder(&path)?;
     let _lock = ServerLock::acquire(&path)?;
-    // Before anything is written: the password of the first admin is shown by a start that succeeds, or never. Clients that
-    // connect while the database is migrated wait until it is.
+    // Bound before anything is written: if the address is taken, no first admin is created whose password would never be
+    // printed. Clients that connect during the migration wait for its end.
     let listener = server::bind(config.listen).await?;
     let address = listener.local_addr()?;
     let opened = Db::open(&config.database_url).await;
@@ -57,15 +57,15 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     Server::new(app, listener, writer).run(stop).await
 }
 
-/// Makes a migrated database ready to serve: ends what the last run left unfinished, adds the keys of the environment,
-/// reads everything.
+/// Prepares a migrated database for the server: ends requests that the last run left unfinished, adds the keys of the
+/// environment, loads the registry.
 pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     let gemini = GeminiClient::new(&config.upstream_url, &Settings::default())?;
     let interrupted = recorder::interrupt_running(&db).await?;
     if interrupted > 0 {
         tracing::warn!(
             rows = interrupted,
-            "the last run did not end well: {interrupted} requests were interrupted"
+            "the last run was not shut down: {interrupted} requests were interrupted"
         );
     }
     add_keys(&config, &db).await?;
@@ -74,7 +74,7 @@ pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     Ok((app, writer))
 }
 
-/// Adds the keys of the environment that were never known before.
+/// Adds the keys of the environment that the database has never contained.
 async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     if config.client_keys.is_empty() && config.upstream_keys.is_empty() {
         return Ok(());
@@ -106,7 +106,7 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     Ok(())
 }
 
-/// Where the dashboard is, and how to get in for the first time.
+/// The URL of the dashboard, and the first admin's name and password.
 pub fn greeting(url: &str, first: Option<&FirstSignIn>) -> String {
     let Some(FirstSignIn {
         username,
@@ -116,13 +116,13 @@ pub fn greeting(url: &str, first: Option<&FirstSignIn>) -> String {
         return format!("\n  Dashboard   {url}/\n");
     };
     let password = match generated {
-        Some(password) => format!("{password}   (shown only now; change it under Account)"),
+        Some(password) => format!("{password}   (shown only once; change it under Account)"),
         None => "the one in ADMIN_PASSWORD".to_owned(),
     };
     format!("\n  Dashboard   {url}/\n  User name   {username}\n  Password    {password}\n")
 }
 
-/// The server's address as a URL on this machine contains it.
+/// The server's URL for a browser on this machine.
 pub fn url_of(address: SocketAddr) -> String {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
@@ -147,7 +147,7 @@ pub fn stop_on_signal() -> Result<CancellationToken> {
                 _ = interrupt.recv() => {}
             }
             if signals > 1 {
-                tracing::warn!("told twice to stop: ending at once");
+                tracing::warn!("second stop signal: ending at once");
                 std::process::exit(1);
             }
             stopping.cancel();
@@ -156,7 +156,7 @@ pub fn stop_on_signal() -> Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Sends the log to standard error: as much of it as `RUST_LOG` says, else as `level` does.
+/// Writes the log to standard error, filtered by `RUST_LOG`, by default by `level`.
 pub fn start_log(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()

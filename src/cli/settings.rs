@@ -1,4 +1,4 @@
-//! `settings`: shows and changes what the server does while it runs.
+//! `settings`: shows and changes the settings, which a running server applies without a restart.
 
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
@@ -15,13 +15,13 @@ use crate::storage::settings::{self, ListedSetting, SettingChange};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show every setting with its value, its default, its bounds and what it is for
+    /// Show every setting with value, default, bounds and description
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show the value of one
+    /// Show the value of one setting
     Get {
         #[arg(value_parser = names(), hide_possible_values = true)]
         name: String,
@@ -29,16 +29,16 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Change one; a running server takes it within 2 seconds
+    /// Change one setting; a running server applies it within 2 seconds
     Set {
         #[arg(value_parser = names(), hide_possible_values = true)]
         name: String,
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
-    /// Go back to the default
+    /// Reset settings to their defaults
     Reset(ResetArgs),
-    /// Show what was changed, newest first
+    /// Show changes, newest first
     History(HistoryArgs),
 }
 
@@ -46,20 +46,20 @@ pub enum Command {
 pub struct ResetArgs {
     #[arg(value_name = "NAME", value_parser = names(), hide_possible_values = true, required_unless_present = "all")]
     names: Vec<String>,
-    /// All of them
+    /// All settings
     #[arg(long, conflicts_with = "names")]
     all: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Of this setting only
+    /// Only changes of this setting
     #[arg(value_parser = names(), hide_possible_values = true)]
     name: Option<String>,
-    /// How many changes
+    /// Maximum number of changes
     #[arg(long, default_value_t = 50)]
     limit: usize,
-    /// Where to go on: what an earlier list ended with
+    /// Continue an earlier list, with the cursor printed at its end
     #[arg(long)]
     cursor: Option<i64>,
     /// As JSON
@@ -67,7 +67,7 @@ pub struct HistoryArgs {
     json: bool,
 }
 
-/// Knows every setting's name, and suggests the nearest where another is given.
+/// Accepts the names of settings, and suggests similar names for others.
 fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(DEFINITIONS.iter().map(|definition| definition.name))
 }
@@ -96,7 +96,7 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
         .map(|setting| setting.name)
         .collect();
     let changed = match changed.as_slice() {
-        [] => "all have their defaults".to_owned(),
+        [] => "all settings have their defaults".to_owned(),
         names => format!("not at the default: {}", names.join(", ")),
     };
     let rows = listed.into_iter().map(|setting| {
@@ -108,7 +108,7 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
             setting.explanation.to_owned(),
         ]
     });
-    output::table(["NAME", "VALUE", "DEFAULT", "BOUNDS", "WHAT IT IS"], rows)?;
+    output::table(["NAME", "VALUE", "DEFAULT", "BOUNDS", "DESCRIPTION"], rows)?;
     output::line(changed)?;
     Ok(())
 }
@@ -142,7 +142,7 @@ async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
         return Ok(output::line(describe_change(&change))?);
     }
     let value = kept.unwrap_or_else(|| definition.default());
-    output::line(format!("{name} is {value} already"))?;
+    output::line(format!("{name} is already {value}"))?;
     Ok(())
 }
 
@@ -166,7 +166,7 @@ async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
         output::line(describe_change(change))?;
     }
     if changes.is_empty() {
-        output::line("nothing differed from the defaults")?;
+        output::line("all settings had their defaults already")?;
     }
     Ok(())
 }
@@ -198,7 +198,7 @@ async fn history(args: &DatabaseArgs, arguments: HistoryArgs) -> Result<()> {
     output::table(["WHEN", "NAME", "BEFORE", "AFTER", "BY"], rows)?;
     output::line(count)?;
     if let Some(next) = page.next {
-        output::line(format!("older ones: --cursor {next}"))?;
+        output::line(format!("older changes: --cursor {next}"))?;
     }
     Ok(())
 }
@@ -209,10 +209,10 @@ fn describe_change(change: &SettingChange) -> String {
     let before = change.before.as_deref().unwrap_or(&default);
     let after = change.after.as_deref().unwrap_or(&default);
     let name = &change.name;
-    format!("{name}: {before} → {after}; a running server takes it within 2 seconds")
+    format!("{name}: {before} → {after}; a running server applies it within 2 seconds")
 }
 
-/// Nothing for a setting that is no more.
+/// Empty for a setting that no longer exists.
 fn default_of(name: &str) -> String {
     definition(name)
         .map(SettingDefinition::default)
@@ -227,7 +227,7 @@ fn bounds(setting: &ListedSetting) -> String {
     }
 }
 
-/// A value as `set` takes it.
+/// A value as `set` accepts it.
 fn value_text(value: &Value) -> String {
     match value {
         Value::Bool(true) => "on".to_owned(),

@@ -1,4 +1,4 @@
-//! `upstream-keys test`: looks at keys now, beside a running server or without one.
+//! `upstream-keys test`: checks keys now, with or without a running server.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,10 +41,10 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
     let url = arguments.upstream.url()?;
     let db = database::open_existing(args).await?;
     let (rows, _) = upstream_keys::list_changed(&db.readers, -1).await?;
-    let chosen = chosen(&rows, arguments.selected.ids())?;
+    let chosen = selected_keys(&rows, arguments.selected.ids())?;
     let mut settings = Settings::default();
     for (name, value) in settings::list(&db.readers).await? {
-        // What cannot be used counts for nothing, as in a server.
+        // Invalid stored values are ignored, as in the server.
         let _ = settings.set(&name, &value);
     }
     let gemini = GeminiClient::new(&url, &settings)?;
@@ -69,7 +69,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         recorder: &recorder,
     };
     let mut tested = Vec::with_capacity(chosen.len());
-    // It shows itself only where a person looks.
+    // The progress bar is visible only on a terminal.
     let bar = ProgressBar::new(u64::try_from(chosen.len()).unwrap_or(u64::MAX));
     let report = |one| {
         bar.inc(1);
@@ -77,14 +77,14 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
     };
     test_all(&checker, &chosen, report).await;
     bar.finish_and_clear();
-    // The writer ends once it has written all that it was given.
+    // The writer ends when it has written all rows.
     drop(recorder);
     writing.await?;
     publish_changed_states(&db, &rows, &keys).await?;
     db.close().await;
 
     tested.sort_by_key(|key| key.id);
-    // What one key showed of its project holds for those that were looked at before it.
+    // A check of one key can change the state of keys of its project that were checked before.
     for key in &mut tested {
         if let Some(row) = keys.lock().get(key.id) {
             key.state = row.condition.state;
@@ -93,8 +93,8 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
     show(tested, arguments.json)
 }
 
-/// The keys with these ids, or all that are turned on.
-fn chosen(rows: &[UpstreamKey], ids: Option<Vec<i64>>) -> Result<Vec<UpstreamKeyId>> {
+/// The keys with these ids, or all enabled keys.
+fn selected_keys(rows: &[UpstreamKey], ids: Option<Vec<i64>>) -> Result<Vec<UpstreamKeyId>> {
     let Some(ids) = ids else {
         let enabled = rows.iter().filter(|row| row.enabled);
         return Ok(enabled.map(|row| row.id).collect());
@@ -109,7 +109,7 @@ fn chosen(rows: &[UpstreamKey], ids: Option<Vec<i64>>) -> Result<Vec<UpstreamKey
     Ok(chosen)
 }
 
-/// Tells a running server which states are not those of before.
+/// Publishes changed states to a running server.
 async fn publish_changed_states(
     db: &Db,
     before: &[UpstreamKey],
@@ -137,7 +137,7 @@ fn show(tested: Vec<TestedKey>, json: bool) -> Result<()> {
     let count = output::count(tested.len(), "upstream key");
     let number = |result: TestResult| tested.iter().filter(|key| key.result == result).count();
     let summary = format!(
-        "{count} tested: {} alive, {} refused, {} unclear; a running server knows it within 2 seconds",
+        "{count} tested: {} alive, {} refused, {} unclear; a running server applies the states within 2 seconds",
         number(TestResult::Alive),
         number(TestResult::Refused),
         number(TestResult::Unclear),

@@ -1,4 +1,4 @@
-//! `TimeArgument`: a time on the command line, as a date or as a distance from now.
+//! `TimeArgument`: a time on the command line, as a date or as an offset from now.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -28,10 +28,10 @@ impl TimeArgument {
     }
 }
 
-/// The text names no moment.
+/// The text is not a time.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "not a time: write it like 2027-01-31T08:00:00Z, or as a distance like 90s, 15m, 24h, 30d or 2w"
+    "not a time: write it like 2027-01-31T08:00:00Z, or as an offset from now like 90s, 15m, 24h, 30d or 2w"
 )]
 pub struct InvalidTimeArgument;
 

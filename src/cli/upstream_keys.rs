@@ -23,43 +23,43 @@ use crate::storage::{projects, upstream_keys};
 pub enum Command {
     /// Add keys
     Add(add::AddArgs),
-    /// Add the keys that are found in any text: lines, CSV, JSON, an environment file
+    /// Add the keys contained in a text file: lines, CSV, JSON or an environment file
     Import(add::ImportArgs),
-    /// Show the keys, what holds them back, and what ends that
+    /// List the keys with their states, the reasons and when they end
     List(list::ListArgs),
-    /// Change what is said of keys: label, project, billing, priority, weight, tags
+    /// Change attributes of keys: label, project, billing, priority, weight, tags
     Update(UpdateArgs),
-    /// Turn keys on, and clear their states
+    /// Enable keys, and clear their states
     Enable(SelectionArgs),
-    /// Turn keys off
+    /// Disable keys
     Disable(SelectionArgs),
-    /// Clear what holds keys back: their states and the cooldowns of their projects
+    /// Clear the states of keys and the cooldowns of their projects
     Clear(SelectionArgs),
-    /// Ask Google about keys now; it costs nothing. The exit status is 0 whatever is found
+    /// Check keys with Google now, free of charge. The exit status is 0 whatever the results are
     Test(TestArgs),
     /// Remove keys; their requests stay in the log
     Remove(RemovalArgs),
 }
 
-/// What may be said of keys.
+/// The attributes of keys.
 #[derive(Debug, Args)]
 pub struct AttributesArgs {
-    /// What to call them; several get a number
+    /// Label of the keys; several keys get numbers
     #[arg(long, value_parser = name)]
     label: Option<String>,
-    /// Their Google project: its number, or any name of yours. Keys of one project share its quota
+    /// Google project of the keys: its number, or any name of yours. Keys of one project share its quota
     #[arg(long, value_parser = name)]
     project: Option<String>,
-    /// Who pays for the project: free, paid or unknown
+    /// Billing of the project: free, paid or unknown
     #[arg(long)]
     billing: Option<Billing>,
-    /// Keys of a lower priority are leased first; 0 by default
+    /// Keys with a lower priority are used first; default 0
     #[arg(long, allow_negative_numbers = true)]
     priority: Option<i64>,
-    /// How much of the work they take, beside others of their priority: 1 to 1000; 1 where nothing is said
+    /// Share of the load among keys of the same priority: 1 to 1000; default 1
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WEIGHT)))]
     weight: Option<u32>,
-    /// Words, separated by commas
+    /// Tags, separated by commas
     #[arg(long)]
     tags: Option<String>,
 }
@@ -110,7 +110,8 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
 async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     let attributes = arguments.attributes.read();
     if attributes.is_empty() {
-        let wrong = "nothing to change was given: --label, --project, --billing, --priority, --weight or --tags";
+        let wrong =
+            "no change given: add --label, --project, --billing, --priority, --weight or --tags";
         return Err(InvalidConfig::new(wrong).into());
     }
     let db = database::open_existing(args).await?;
@@ -134,12 +135,12 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     db.close().await;
     let count = output::count(changed, "upstream key");
     output::line(format!(
-        "changed {count}; a running server notices within 2 seconds"
+        "changed {count}; a running server applies it within 2 seconds"
     ))?;
     if attributes.billing.is_some() && other_keys > 0 {
         let other_keys = output::count(usize::try_from(other_keys)?, "other key");
         output::line(format!(
-            "billing belongs to the project: it now counts for {other_keys} of the same projects too"
+            "billing belongs to the project: it was changed for {other_keys} of the same projects too"
         ))?;
     }
     Ok(())
@@ -150,7 +151,7 @@ async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Re
     let mut tx = db.begin().await?;
     let ids = match ids {
         Some(ids) => ids.into_iter().map(UpstreamKeyId).collect(),
-        // Those that are on already keep their states.
+        // Keys that are enabled already keep their states.
         None => upstream_keys::list_ids(&mut tx, Some(!enabled)).await?,
     };
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
@@ -160,7 +161,7 @@ async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Re
     let done = if enabled { "enabled" } else { "disabled" };
     let count = output::count(ids.len(), "upstream key");
     output::line(format!(
-        "{done} {count}; a running server notices within 2 seconds"
+        "{done} {count}; a running server applies it within 2 seconds"
     ))?;
     Ok(())
 }
@@ -175,7 +176,7 @@ async fn clear(args: &DatabaseArgs, ids: Option<Vec<i64>>) -> Result<()> {
     tx.commit().await?;
     db.close().await;
     output::line(format!(
-        "cleared {} of {} and {} of their projects; a running server notices within 2 seconds",
+        "cleared {} of {} and {} of their projects; a running server applies it within 2 seconds",
         output::count(usize::try_from(states)?, "state"),
         output::count(ids.len(), "upstream key"),
         output::count(usize::try_from(cooldowns)?, "cooldown"),
@@ -204,7 +205,7 @@ async fn remove(args: &DatabaseArgs, removed: RemovalArgs) -> Result<()> {
     db.close().await;
     let count = output::count(ids.len(), "upstream key");
     output::line(format!(
-        "removed {count}: its secret is wiped after 24 hours; adding it again brings it back"
+        "removed {count}: the secret is deleted after 24 hours; a key that is added again is restored"
     ))?;
     Ok(())
 }

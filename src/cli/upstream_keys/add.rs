@@ -1,4 +1,4 @@
-//! `upstream-keys add` and `import`: keys from arguments, from the standard input, from any text.
+//! `upstream-keys add` and `import`: add keys from arguments, standard input or text files.
 
 use std::collections::HashSet;
 use std::io::{IsTerminal, Read, stdin};
@@ -20,50 +20,50 @@ use crate::storage::db::Db;
 use crate::storage::upstream_keys::InsertedKey;
 use crate::storage::{installation, upstream_keys};
 
-/// So many entries that are no keys are told one by one.
+/// How many unusable entries are printed one by one.
 const MAX_LISTED_ODD: usize = 20;
 
 #[derive(Debug, Args)]
 pub struct AddArgs {
-    /// The keys; read from the standard input, one a line, when not given, which keeps them out of the shell's history
+    /// The keys; default: read from standard input, one per line, so that they are not stored in the shell history
     #[arg(value_name = "SECRET")]
     secrets: Vec<String>,
     #[command(flatten)]
     attributes: AttributesArgs,
-    /// Tell the counts as JSON
+    /// Print the counts as JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The file, or - for the standard input. What its columns say of a key wins over the options here
+    /// The file, or - for standard input. Columns of the file override the options of this command
     file: PathBuf,
     #[command(flatten)]
     attributes: AttributesArgs,
-    /// Also change what is said of keys that are known already
+    /// Also change the attributes of known keys
     #[arg(long)]
     update: bool,
-    /// Tell what would be added, and add nothing
+    /// Print what would be added, and add nothing
     #[arg(long)]
     dry_run: bool,
-    /// Tell the counts as JSON
+    /// Print the counts as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What came of adding keys.
+/// The counts of an import.
 #[derive(Debug, Default, Serialize)]
 struct ImportReport {
     new: usize,
-    /// Removed before, and now in use again.
+    /// Keys that were removed earlier and are in use again.
     restored: usize,
     known: usize,
-    /// Of the known, those of which something else was said before, and now this is.
+    /// Known keys whose attributes were changed.
     updated: usize,
-    /// The same where what was said before was left.
+    /// Known keys whose attributes differ and were not changed.
     differing: usize,
-    /// How often a key came again in what was given.
+    /// How many entries repeat a key of the same import.
     duplicates: usize,
     odd: Vec<OddEntry>,
 }
@@ -71,26 +71,26 @@ struct ImportReport {
 #[derive(Debug, Serialize)]
 struct OddEntry {
     line: usize,
-    /// What was expected there.
+    /// The expected kind of value.
     what: &'static str,
     start: String,
 }
 
-/// How keys are taken in.
+/// How keys are imported.
 #[derive(Debug, Clone, Copy)]
 struct ImportMode {
-    /// Whether what is said of known keys is taken over.
+    /// Whether the attributes of known keys are changed.
     update: bool,
-    /// Whether anything stays, or only the counts.
+    /// Whether the import is committed; otherwise it only counts.
     keep: bool,
 }
 
 pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
     let secrets = if arguments.secrets.is_empty() {
         if stdin().is_terminal() {
-            eprintln!("paste keys, one a line, and end with Ctrl-D:");
+            eprintln!("paste keys, one per line, and end with Ctrl-D:");
         }
-        let text = std::io::read_to_string(stdin()).context("cannot read the standard input")?;
+        let text = std::io::read_to_string(stdin()).context("cannot read standard input")?;
         text.lines().map(|line| line.trim().to_owned()).collect()
     } else {
         arguments.secrets
@@ -100,7 +100,9 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
     let mut seen = HashSet::new();
     for (number, text) in (1..).zip(secrets.iter().filter(|text| !text.is_empty())) {
         if !is_header_safe(text) {
-            let wrong = format!("key {number} has characters that no key has, such as a space");
+            let wrong = format!(
+                "key {number} contains a character that is not allowed in keys, such as a space"
+            );
             return Err(InvalidConfig::new(&wrong).into());
         }
         if !seen.insert(text) {
@@ -113,7 +115,7 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
         });
     }
     if keys.is_empty() {
-        return Err(InvalidConfig::new("no key was given").into());
+        return Err(InvalidConfig::new("no key given").into());
     }
     import::apply_defaults(&mut keys, &arguments.attributes.read());
     let import_mode = ImportMode {
@@ -225,7 +227,7 @@ fn show(report: &ImportReport, json: bool, import_mode: ImportMode, how: &str) -
     }
     if *differing > 0 {
         output::line(format!(
-            "known keys that are said to be otherwise and were left as they are: {differing}; {how}"
+            "known keys with other attributes, not changed: {differing}; {how}"
         ))?;
     }
     for odd in odd.iter().take(MAX_LISTED_ODD) {
@@ -234,12 +236,12 @@ fn show(report: &ImportReport, json: bool, import_mode: ImportMode, how: &str) -
         output::line(if what == "key" {
             format!("line {line}: not a key: {start}…")
         } else {
-            format!("line {line}: no usable {what}, so the key goes without: {start}…")
+            format!("line {line}: invalid {what}, the key is added without it: {start}…")
         })?;
     }
     if odd.len() > MAX_LISTED_ODD {
         let more = odd.len() - MAX_LISTED_ODD;
-        output::line(format!("and {more} more; --json tells all"))?;
+        output::line(format!("and {more} more; --json prints all"))?;
     }
     if import_mode.keep && new + restored + updated > 0 {
         output::line("a running server uses them within 2 seconds")?;

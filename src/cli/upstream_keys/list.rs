@@ -1,4 +1,4 @@
-//! `upstream-keys list`: every key, what holds it back, and what ends that.
+//! `upstream-keys list`: prints every key with its state, the reason of the state and when it ends.
 
 use anyhow::Result;
 use clap::Args;
@@ -11,7 +11,7 @@ use crate::pool::keys::upstream_key::Billing;
 use crate::storage::paging::Page;
 use crate::storage::upstream_keys::{self, ListedUpstreamKey};
 
-/// The states that a list shows.
+/// The states that can be listed.
 const STATES: [&str; 8] = [
     "ready",
     "cooling_down",
@@ -28,7 +28,7 @@ pub struct ListArgs {
     /// Only keys in this state
     #[arg(long, value_parser = STATES)]
     state: Option<String>,
-    /// Only keys of this project, by its number or your name for it
+    /// Only keys of this project, given by its number or by your name for it
     #[arg(long)]
     project: Option<String>,
     /// Only keys with this tag
@@ -68,7 +68,7 @@ pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()>
         0 if arguments.is_all() => {
             "no upstream keys yet: `gemini-pool upstream-keys add` adds one".to_owned()
         }
-        0 => "no upstream key is like that".to_owned(),
+        0 => "no upstream key matches".to_owned(),
         count => format!(
             "{}: {}",
             output::count(count, "upstream key"),
@@ -114,7 +114,7 @@ fn row(key: ListedUpstreamKey) -> [String; 12] {
     ]
 }
 
-/// What is said of a key that is not said of most: `paid, priority 5, weight 2, tags a b`.
+/// Attributes of a key that differ from the defaults: `paid, priority 5, weight 2, tags a b`.
 fn notes(key: &ListedUpstreamKey) -> String {
     let billing = match key.billing {
         Billing::Free => Some("free".to_owned()),
@@ -131,16 +131,16 @@ fn notes(key: &ListedUpstreamKey) -> String {
     notes.join(", ")
 }
 
-/// What ends a key's state: a time, a check, a request or a hand.
+/// When a key's state ends: at a time, by a check, by a request or by an admin.
 fn until(key: &ListedUpstreamKey) -> String {
     let id = key.id.0;
     match (key.state.as_str(), key.state_until, key.next_check_at) {
         ("ready", ..) => String::new(),
-        ("disabled", ..) => format!("by hand: upstream-keys enable {id}"),
+        ("disabled", ..) => format!("run upstream-keys enable {id}"),
         ("trial", ..) => "after one request".to_owned(),
         (_, Some(until), _) => format!("ends {}", output::timestamp(Some(until))),
         (_, None, Some(check)) => format!("checked {}", output::timestamp(Some(check))),
-        (_, None, None) => format!("by hand: upstream-keys clear {id}"),
+        (_, None, None) => format!("run upstream-keys clear {id}"),
     }
 }
 
@@ -158,14 +158,16 @@ fn states(keys: &[ListedUpstreamKey]) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-/// Why a key does not serve, or for which models: short enough for a line.
+/// Why a key cannot be used, or for which models, in at most one line.
 fn why(key: &ListedUpstreamKey) -> String {
     const LENGTH: usize = 80;
     let why = match (key.state.as_str(), key.state_reason.as_deref()) {
         ("cooling_down", Some(models)) => {
             format!("only for {models}").replace("only for *:", "for every model:")
         }
-        ("cooling_down", None) => "failed several times in a row while others did not".to_owned(),
+        ("cooling_down", None) => {
+            "failed several times in a row while other keys did not".to_owned()
+        }
         (_, reason) => reason.unwrap_or_default().to_owned(),
     };
     match why.char_indices().nth(LENGTH) {
@@ -219,14 +221,9 @@ mod tests {
             ("cooling_down", at, None, "ends 1970-01-01 00:00:00Z"),
             ("invalid", None, at, "checked 1970-01-01 00:00:00Z"),
             ("suspended", None, at, "checked 1970-01-01 00:00:00Z"),
-            (
-                "misconfigured",
-                None,
-                None,
-                "by hand: upstream-keys clear 7",
-            ),
-            ("leaked", None, None, "by hand: upstream-keys clear 7"),
-            ("disabled", None, None, "by hand: upstream-keys enable 7"),
+            ("misconfigured", None, None, "run upstream-keys clear 7"),
+            ("leaked", None, None, "run upstream-keys clear 7"),
+            ("disabled", None, None, "run upstream-keys enable 7"),
             ("trial", None, None, "after one request"),
         ];
         for (state, state_until, next_check_at, expected) in cases {

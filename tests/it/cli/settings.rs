@@ -36,7 +36,7 @@ async fn a_changed_setting_is_in_use_at_once_and_its_history_is_kept() {
     );
     assert_eq!(
         text(&again),
-        "cors_allow_origin is https://a.example already\n"
+        "cors_allow_origin is already https://a.example\n"
     );
     settings(folder.path(), &["set", "max_attempts", "7"]);
     settings(folder.path(), &["reset", "--all"]);
