@@ -1,12 +1,10 @@
-//! Checkpoints: the write-ahead log is copied into the database file and cut, without making anybody wait.
+//! Checkpoints: copies the write-ahead log into the database file and truncates it, without blocking writers.
 
 use std::time::Duration;
 
-use crate::storage::db::Db;
+use crate::storage::db::{Db, MAX_WAL_BYTES};
 use crate::storage::error::Result;
 
-/// How large the log's file may stay.
-pub const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
 /// How often one checkpoint tries to truncate a log that is too long: a statement that reads for a moment prevents it.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);

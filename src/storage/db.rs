@@ -10,10 +10,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{Acquire, ConnectOptions, Sqlite, Transaction};
 
-use crate::storage::checkpoint::MAX_WAL_BYTES;
 use crate::storage::connections::{self, Fault};
 use crate::storage::error::{Error, Result};
 use crate::storage::file_mode;
+
+/// The size to which a checkpoint truncates the write-ahead log's file.
+pub const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// All migrations this program knows.
 pub static MIGRATOR: Migrator = sqlx::migrate!();

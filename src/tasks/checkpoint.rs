@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::storage::checkpoint::MAX_WAL_BYTES;
+use crate::storage::db::MAX_WAL_BYTES;
 
 const PERIOD: Duration = Duration::from_secs(1);
 

@@ -136,7 +136,7 @@ impl Exhausted {
     }
 }
 
-/// The id and metric of a quota, as seen in recordings and public issues. Nobody has reported the metric of a paid
+/// The id and metric of a quota, as seen in recordings and public issues. No report shows the metric of a paid
 /// project's embeddings: that one is made up.
 fn names(kind: LimitKind, tier: Tier, is_embedding: bool) -> (&'static str, &'static str) {
     match (is_embedding, tier, kind) {

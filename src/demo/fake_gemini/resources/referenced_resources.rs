@@ -79,7 +79,7 @@ fn plain_id(text: &str) -> &str {
     text.trim_start_matches("files/")
 }
 
-/// The id in `files/ID`, or in a URL of Google's; any other URL is nobody's.
+/// The id in `files/ID`, or in a URL of Google's; no other URL names a file.
 fn file_id(text: &str) -> Option<&str> {
     let path = match text.split_once("://") {
         None => text,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::demo::fake_gemini::base64::base64;
 
-/// How long a vector is if nobody asks otherwise: that of the current embedding models.
+/// The default length of a vector: that of the current embedding models.
 const DIMENSIONS: usize = 3072;
 
 /// What is embedded.
