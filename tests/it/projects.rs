@@ -210,7 +210,7 @@ async fn columns_of_an_import_are_stored() {
 
     let dry = run(folder, &["keys", "import", table_name, "--dry-run"]);
     assert!(dry.contains("would be added: 2 new"), "{dry}");
-    assert!(dry.contains("line 3: no usable weight"), "{dry}");
+    assert!(dry.contains("line 3: invalid weight"), "{dry}");
     let imported = [
         "keys",
         "import",
