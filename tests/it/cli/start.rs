@@ -40,7 +40,7 @@ fn a_busy_port_at_the_first_start_leaves_the_admin_and_the_keys_to_the_next() {
     let mut next = Ended(serve().stderr(Stdio::null()).spawn().unwrap());
     let lines = BufReader::new(next.0.stdout.take().unwrap()).lines();
     let mut lines = lines.map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("Password") && line.contains("shown only now")));
+    assert!(lines.any(|line| line.contains("Password") && line.contains("shown only once")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
