@@ -246,7 +246,7 @@ async fn columns_of_an_import_are_stored() {
 
     std::fs::write(&table, "key,weight\nopaque-key-0001,9\nopaque-key-0002,1\n").unwrap();
     let left = run(folder, &["keys", "import", table_name]);
-    assert!(left.contains("left as they are: 1;"), "{left}");
+    assert!(left.contains("not changed: 1;"), "{left}");
     assert_eq!(list(folder, &[])[0]["weight"], 3);
     let updated = run(folder, &["keys", "import", table_name, "--update"]);
     assert!(updated.contains("known keys changed: 1"), "{updated}");
