@@ -18,7 +18,7 @@ use crate::proxy::credential::{Credential, credential, session_credential};
 use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::resource_lookup::{look_up, lookup_failed};
-use crate::proxy::upload::id_hash;
+use crate::proxy::upload::{id_hash, sessions_unusable};
 use crate::storage::upload_sessions::{self, UploadSession};
 
 /// Finds the client of a request and refuses what its key does not allow, before anything of the body is read.
@@ -98,7 +98,7 @@ async fn authenticate_token(
     record: &mut Record,
 ) -> Result<Arc<ClientKey>, Refusal> {
     let known = look_up(app, &[token.as_str()].into()).await;
-    let known = known.map_err(|error| lookup_failed(&error))?.pop();
+    let known = known.map_err(lookup_failed)?.pop();
     let maker = known.and_then(|known| app.client_keys().find_by_id(known.maker?));
     let Some(client) = maker else {
         return Err(count_failure(app, record, Refusal::UnknownToken));
@@ -127,7 +127,7 @@ async fn find_session(
     }
     let found = upload_sessions::find(&app.db.readers, &id_hash(app, id), clock::now()).await;
     let found = found
-        .map_err(|error| Refusal::upload_sessions_unusable(&error))?
+        .map_err(sessions_unusable)?
         .filter(|session| sender.is_none_or(|sender| sender == session.client_key_id))
         .and_then(|session| {
             let client = app.client_keys().find_by_id(session.client_key_id)?;

@@ -69,7 +69,7 @@ pub async fn list(
     let kind = listing.kind.collection();
     let projects = resources::list_projects(&app.db.readers, maker, kind).await;
     let mut projects: Vec<_> = projects
-        .map_err(|error| lookup_failed(&error))?
+        .map_err(lookup_failed)?
         .into_iter()
         .map(Some)
         .collect();
@@ -89,7 +89,7 @@ pub async fn list(
         }
         Some(ListCursor::AfterId { name, id }) => {
             let known = resources::list_named(&app.db.readers, &[name.as_str()]).await;
-            let known = known.map_err(|error| lookup_failed(&error))?.pop();
+            let known = known.map_err(lookup_failed)?.pop();
             let is_owner = |project: &Option<ProjectId>| {
                 project.is_none() || *project == known.as_ref().map(|known| known.project_id)
             };
@@ -154,7 +154,7 @@ async fn keep_own(app: &App, page: &mut ListPage<'_>, maker: ClientKeyId) -> Res
     let names = page.items.iter().flat_map(|item| &item.name);
     let names: Vec<&str> = names.map(ResourceName::as_str).collect();
     let known = resources::list_named(&app.db.readers, &names).await;
-    let known = known.map_err(|error| lookup_failed(&error))?.into_iter();
+    let known = known.map_err(lookup_failed)?.into_iter();
     let own = known.filter(|known| known.maker == Some(maker));
     let own: HashSet<String> = own.map(|known| known.name).collect();
     let is_own = |name: &ResourceName| own.contains(name.as_str());

@@ -1,6 +1,5 @@
 //! `Refusal`: why the pool answers a request itself, and with which status, outcome, wait and message.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -144,12 +143,6 @@ impl Refusal {
             },
             Some(LeaseObstacle::AddressThrottled { until }) => Self::AddressThrottled(wait(until)),
         }
-    }
-
-    /// The refusal of a request that needs upload sessions, which the database does not give.
-    pub fn upload_sessions_unusable(error: &impl Display) -> Self {
-        tracing::error!("upload sessions cannot be used: {error}");
-        Self::NoDatabase
     }
 
     /// How the refusal is answered. This is the one table of statuses, outcomes, waits and messages.

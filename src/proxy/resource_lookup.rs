@@ -50,7 +50,8 @@ pub async fn affinity_of(app: &App, client: ClientKeyId) -> Result<Option<Projec
     Ok(app.project_affinity().of(client).project())
 }
 
-pub fn lookup_failed(error: &Error) -> Refusal {
+/// Logs a failed look-up, and refuses the request.
+pub fn lookup_failed(error: Error) -> Refusal {
     tracing::error!("the resources that a request names could not be looked up: {error}");
     Refusal::LookupFailed
 }

@@ -51,7 +51,7 @@ pub async fn resolve(
         .map(ResourceName::as_str)
         .collect();
     let known = look_up(app, &all).await;
-    let known = known.map_err(|error| lookup_failed(&error))?;
+    let known = known.map_err(lookup_failed)?;
     let known_names: HashSet<&str> = known.iter().map(|known| known.name.as_str()).collect();
     let (mut names, mut unknown) = (Vec::new(), Vec::new());
     for lineage in &lineages {
@@ -69,7 +69,7 @@ pub async fn resolve(
         None
     } else {
         let affinity = affinity_of(app, client).await;
-        affinity.map_err(|error| lookup_failed(&error))?
+        affinity.map_err(lookup_failed)?
     };
     let requester = RequestingClient {
         client,

@@ -15,6 +15,7 @@ use crate::proxy::attempt::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
+use crate::storage::error::Error;
 use crate::storage::upload_sessions::{self, IdHash, NewUploadSession};
 
 /// How long a client may continue a session; Google's expire about as soon.
@@ -78,11 +79,17 @@ async fn open_session(app: &App, google_path: &str, record: &Record) -> Result<S
     };
     upload_sessions::insert(&app.db.writer, &id_hash(app, &id), &session)
         .await
-        .map_err(|error| Refusal::upload_sessions_unusable(&error))?;
+        .map_err(sessions_unusable)?;
     Ok(id)
 }
 
 /// The hash under which a session of ours is stored.
 pub fn id_hash(app: &App, session: &str) -> IdHash {
     app.hash_key().hash(&format!("upload:{session}"))
+}
+
+/// Logs that the table of upload sessions cannot be used, and refuses the request.
+pub fn sessions_unusable(error: Error) -> Refusal {
+    tracing::error!("upload sessions cannot be used: {error}");
+    Refusal::NoDatabase
 }
