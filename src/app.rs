@@ -1,8 +1,9 @@
 //! `App`: the state that all handlers share.
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -210,15 +211,11 @@ impl App {
     }
 
     pub fn project_affinity(&self) -> MutexGuard<'_, ProjectAffinity> {
-        self.project_affinity
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.project_affinity.lock()
     }
 
     pub fn recent_resources(&self) -> MutexGuard<'_, RecentResources> {
-        self.recent_resources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.recent_resources.lock()
     }
 
     /// The random hash key of this installation.
@@ -244,52 +241,36 @@ impl App {
     }
 
     pub fn settings(&self) -> Arc<Settings> {
-        self.settings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.settings.read().clone()
     }
 
     pub fn client_keys(&self) -> Arc<ClientKeys> {
-        self.client_keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.client_keys.read().clone()
     }
 
     /// Failed sign-ins to the dashboard.
     pub fn login_throttle(&self) -> MutexGuard<'_, LoginThrottle> {
-        self.login_throttle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.login_throttle.lock()
     }
 
     pub fn one_time_secrets(&self) -> MutexGuard<'_, OneTimeSecrets> {
-        self.one_time_secrets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.one_time_secrets.lock()
     }
 
     pub fn redactor(&self) -> Arc<Redactor> {
-        self.redactor
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.redactor.read().clone()
     }
 
     /// Registers a started request, so that it gets a row while it runs.
     pub fn track_request(&self, row: &Arc<Mutex<NewRequestLog>>, now: Timestamp) {
-        let mut unrecorded_requests = self
-            .unrecorded_requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut unrecorded_requests = self.unrecorded_requests.lock();
         unrecorded_requests.push_back((now, Arc::downgrade(row)));
     }
 
     /// Records the rows of requests that have run since before `time`, in their current state, each once.
     pub fn record_running(&self, time: Timestamp) {
         for row in self.take_running_since(time) {
-            let row = row.lock().unwrap_or_else(PoisonError::into_inner);
+            let row = row.lock();
             if row.outcome.is_none() {
                 // Under the lock, so that the final row is recorded after this one.
                 self.recorder.record_running(Box::new(row.clone()));
@@ -298,10 +279,7 @@ impl App {
     }
 
     fn take_running_since(&self, time: Timestamp) -> Vec<Arc<Mutex<NewRequestLog>>> {
-        let mut unrecorded_requests = self
-            .unrecorded_requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut unrecorded_requests = self.unrecorded_requests.lock();
         // If the clock was set back, the first entry may be late, by no more than that difference.
         let count = unrecorded_requests
             .iter()
@@ -326,5 +304,5 @@ impl App {
 }
 
 fn swap<T>(current: &RwLock<Arc<T>>, value: T) {
-    *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+    *current.write() = Arc::new(value);
 }

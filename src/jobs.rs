@@ -1,7 +1,8 @@
 //! `Jobs`: background jobs of admins, with their progress, and keys that wait for a confirmation. All in memory.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -163,17 +164,17 @@ impl JobWork {
 impl Job {
     pub fn progress(&self) -> JobProgress {
         let progress = self.progress.lock();
-        progress.unwrap_or_else(PoisonError::into_inner).clone()
+        progress.clone()
     }
 
     pub fn has_ended(&self) -> bool {
         let progress = self.progress.lock();
-        progress.unwrap_or_else(PoisonError::into_inner).ended
+        progress.ended
     }
 
     /// Changes its progress, and wakes all waiting tasks.
     pub fn update_progress(&self, change: impl FnOnce(&mut JobProgress)) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.progress.lock();
         change(&mut progress);
         drop(progress);
         self.changed_notify.notify_waiters();
@@ -208,7 +209,7 @@ impl Jobs {
             progress: Mutex::default(),
             changed_notify: Notify::new(),
         });
-        let mut jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.recent.lock();
         jobs.push_back(job.clone());
         // A running job is kept: otherwise its page would report that it was interrupted.
         while jobs.len() > MAX_JOBS
@@ -221,7 +222,7 @@ impl Jobs {
             JobKind::Test => &self.tests,
             JobKind::Change(_) | JobKind::Import => &self.changes,
         };
-        let mut queued = queue.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queued = queue.queued.lock();
         queued.push_back((job.clone(), work));
         drop(queued);
         queue.notify.notify_one();
@@ -230,13 +231,13 @@ impl Jobs {
 
     /// A job that is still kept.
     pub fn find(&self, id: u64) -> Option<Arc<Job>> {
-        let jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.recent.lock();
         jobs.iter().find(|job| job.id == id).cloned()
     }
 
     /// Jobs that run or wait.
     pub fn running(&self) -> Vec<Arc<Job>> {
-        let jobs = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.recent.lock();
         let running = jobs.iter().filter(|job| !job.has_ended());
         running.cloned().collect()
     }
@@ -284,12 +285,12 @@ impl<T> PendingConfirmations<T> {
     }
 
     pub fn remove(&self, id: u64) {
-        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.0.lock();
         pending.retain(|(_, other, _)| *other != id);
     }
 
     fn unexpired(&self, now: Timestamp) -> MutexGuard<'_, VecDeque<(Timestamp, u64, Arc<T>)>> {
-        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = self.0.lock();
         pending.retain(|(since, _, _)| now - *since < PENDING_LIFETIME);
         pending
     }
@@ -300,7 +301,7 @@ impl JobQueue {
         loop {
             let notify = self.notify.notified();
             let next = {
-                let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut queued = self.queued.lock();
                 queued.pop_front()
             };
             match next {

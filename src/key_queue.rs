@@ -1,7 +1,8 @@
 //! `KeyQueue`: requests that wait for an upstream key that is ready soon.
 
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -185,7 +186,7 @@ impl KeyQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, FairQueue<QueueEntry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 }
 

@@ -1,9 +1,10 @@
 //! `GeminiClient`: the one place that sends to Google.
 
+use parking_lot::RwLock;
 use std::error::Error as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -187,10 +188,7 @@ impl GeminiClient {
             request.headers_mut().insert(AUTHORIZATION, credential);
         }
         let client = {
-            let connections = self
-                .connections
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let connections = self.connections.read();
             connections.upgrade_client.clone()
         };
         let answer = client.execute(request).await;
@@ -199,10 +197,7 @@ impl GeminiClient {
 
     /// Takes over settings; connections in use end in their own time.
     pub fn apply_settings(&self, settings: &Settings) {
-        let mut connections = self
-            .connections
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.connections.write();
         if connections.connect_timeout_ms != settings.connect_timeout_ms
             || connections.http2 != settings.upstream_http2
         {
@@ -213,18 +208,12 @@ impl GeminiClient {
 
     /// The client for one more request, which is counted on it.
     fn claim_client(&self) -> PooledClient {
-        let connections = self
-            .connections
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let connections = self.connections.read();
         if let Some(pooled) = connections.claim_stream() {
             return pooled;
         }
         drop(connections);
-        let mut connections = self
-            .connections
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.connections.write();
         if let Some(pooled) = connections.claim_stream() {
             return pooled;
         }

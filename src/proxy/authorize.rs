@@ -1,8 +1,8 @@
 //! Who sends a request, and may it do this at all: credential, upload session or token → `Caller`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use http::request::Parts;
 
@@ -189,10 +189,7 @@ fn check_backlog(app: &App, record: &mut Record) -> Result<(), Refusal> {
 
 /// Counts an authentication failure of the client's address; above a limit the refusal is a 429.
 fn count_failure(app: &App, record: &mut Record, refusal: Refusal) -> Refusal {
-    let mut failures = app
-        .auth_failures
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut failures = app.auth_failures.lock();
     let answer = failures.record(record.client_ip(), clock::now());
     if !answer.is_recorded {
         record.leave_out();

@@ -1,11 +1,12 @@
 //! `Record`: opened first, settles each attempt at once, writes the final row once.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -491,12 +492,9 @@ impl Record {
         }
         let shared = self.row.take()?;
         let mut row = match Arc::try_unwrap(shared) {
-            Ok(row) => row.into_inner().unwrap_or_else(PoisonError::into_inner),
+            Ok(row) => row.into_inner(),
             // `record_running` reads it at this moment, and submits it first.
-            Err(shared) => shared
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            Err(shared) => shared.lock().clone(),
         };
         row.duration_ms = Some(millis(self.began));
         if let Some(progress) = &self.progress {
@@ -527,7 +525,7 @@ impl Record {
             .row
             .as_ref()
             .expect("a record that was handed in is not used again");
-        row.lock().unwrap_or_else(PoisonError::into_inner)
+        row.lock()
     }
 }
 

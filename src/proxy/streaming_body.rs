@@ -1,7 +1,7 @@
 //! `StreamingBody`: a request body that is sent while it arrives, and its progress.
 
+use parking_lot::Mutex;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
@@ -66,7 +66,7 @@ impl HttpBody for StreamingBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let body = self.body.get_mut();
         let polled = Pin::new(body).poll_frame(context);
         let (bytes, stage) = match &polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -90,7 +90,7 @@ impl HttpBody for StreamingBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = self.body.lock();
         body.size_hint()
     }
 }

@@ -1,9 +1,10 @@
 //! The folder of backups beside the database: listing, creating and deleting them.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -208,7 +209,7 @@ impl BackupJob {
     }
 
     fn lock(&self) -> MutexGuard<'_, BackupState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -2,8 +2,8 @@
 //! expired sign-ins and unconfirmed imports.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::app::App;
@@ -28,11 +28,7 @@ pub async fn run(app: Arc<App>) {
 
 /// Runs the cleanup that is due at `now`.
 pub async fn pass(app: &Arc<App>, now: Timestamp) {
-    let unrecorded = app
-        .auth_failures
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .sweep(now);
+    let unrecorded = app.auth_failures.lock().sweep(now);
     for UnrecordedFailures { address, count } in unrecorded {
         let error = format!("{count} more requests without a valid client key within a minute");
         drop(

@@ -1,8 +1,9 @@
 //! `Journal`: what the fake received and how it ended, for tests to look at.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -108,7 +109,7 @@ impl Journal {
             body_bytes: received_body.bytes,
             key: key.map(str::to_owned),
         };
-        let mut kept = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.received.lock();
         if kept.len() == MAX_RECEIVED {
             kept.pop_front();
         }
@@ -116,23 +117,23 @@ impl Journal {
     }
 
     pub fn received(&self) -> Vec<ReceivedRequest> {
-        let kept = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.received.lock();
         kept.iter().cloned().collect()
     }
 
     pub fn disconnects(&self) -> Vec<ClientDisconnect> {
         let disconnects = self.disconnects.lock();
-        disconnects.unwrap_or_else(PoisonError::into_inner).clone()
+        disconnects.clone()
     }
 
     /// Forgets what came, but not what is still open.
     pub fn reset(&self) {
         self.requests.store(0, Ordering::Relaxed);
         self.connections.store(0, Ordering::Relaxed);
-        let received = self.received.lock();
-        received.unwrap_or_else(PoisonError::into_inner).clear();
-        let disconnects = self.disconnects.lock();
-        disconnects.unwrap_or_else(PoisonError::into_inner).clear();
+        let mut received = self.received.lock();
+        received.clear();
+        let mut disconnects = self.disconnects.lock();
+        disconnects.clear();
     }
 }
 
@@ -202,10 +203,8 @@ impl Drop for OpenResponse {
                 key: self.key.as_ref().map(|key| key.secret.clone()),
                 chunks_sent: self.chunks_sent,
             };
-            let disconnects = journal.disconnects.lock();
-            disconnects
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(disconnect);
+            let mut disconnects = journal.disconnects.lock();
+            disconnects.push(disconnect);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `FakeKeyState`: a key at run time, its behaviour and its counts.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::behaviour::{Behaviour, FakeKey};
 
@@ -43,20 +43,14 @@ impl FakeKeyState {
 
     /// Gives the key a new behaviour, begun at its first step.
     pub fn set_behaviour(&self, behaviour: Behaviour) {
-        *self
-            .behaviour
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = behaviour;
+        *self.behaviour.lock() = behaviour;
         self.steps.store(0, Ordering::Relaxed);
     }
 
     /// The behaviour of one request; those that use a model go a step on.
     pub fn next_behaviour(&self, uses_quota: bool) -> Behaviour {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let behaviour = self
-            .behaviour
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let behaviour = self.behaviour.lock();
         let step = self
             .steps
             .fetch_add(u64::from(uses_quota), Ordering::Relaxed);

@@ -3,8 +3,9 @@
 mod dialogue;
 mod script;
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use http::request::Parts;

@@ -28,8 +28,8 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -150,28 +150,20 @@ impl FakeGemini {
 
     /// Makes a key known, or replaces it; its counts begin anew.
     pub fn add_key(&self, key: FakeKey) {
-        let mut keys = self
-            .state
-            .keys
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.state.keys.write();
         keys.insert(key.secret.clone(), Arc::new(FakeKeyState::new(key)));
     }
 
     /// Forgets a key: it is `API_KEY_INVALID` from now on.
     pub fn remove_key(&self, secret: &str) {
-        let mut keys = self
-            .state
-            .keys
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.state.keys.write();
         keys.remove(secret);
     }
 
     /// Sets or lifts the limits of a project.
     pub fn set_quota(&self, project: &str, quota: Option<ProjectQuota>) {
         let config = self.state.project_quotas.write();
-        let mut config = config.unwrap_or_else(PoisonError::into_inner);
+        let mut config = config;
         match quota {
             Some(quota) => config.insert(project.to_owned(), quota),
             None => config.remove(project),
@@ -186,7 +178,7 @@ impl FakeGemini {
     /// Makes every n-th request for a model meet a 503 whatever its key, from the n-th on; `None` ends it.
     pub fn set_overload(&self, model: &str, every_nth: Option<u64>) {
         let overloads = self.state.overloads.write();
-        let mut overloads = overloads.unwrap_or_else(PoisonError::into_inner);
+        let mut overloads = overloads;
         match every_nth {
             Some(n) => {
                 let behaviour = Behaviour::EveryNth(n.max(1), Box::new(Behaviour::Overloaded));
@@ -198,20 +190,12 @@ impl FakeGemini {
 
     /// Lets a behaviour strike everybody, before any key is looked at: the address is blocked, the front end fails.
     pub fn set_egress_behaviour(&self, behaviour: Option<Behaviour>) {
-        let mut egress = self
-            .state
-            .egress
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut egress = self.state.egress.write();
         *egress = behaviour.map(CountedBehaviour::of);
     }
 
     pub fn set_response_shape(&self, response_shape: ResponseShape) {
-        *self
-            .state
-            .response_shape
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = response_shape;
+        *self.state.response_shape.write() = response_shape;
     }
 
     /// Answers the next requests exactly so, one each, whatever they ask; then by the rules again.
@@ -259,11 +243,7 @@ impl FakeGemini {
 
     /// The counts of every key, by secret.
     pub fn all_counts(&self) -> HashMap<String, KeyCounts> {
-        let keys = self
-            .state
-            .keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let keys = self.state.keys.read();
         keys.values()
             .map(|key| (key.secret.clone(), key.counts()))
             .collect()
@@ -305,11 +285,7 @@ impl FakeGemini {
     /// Counts from zero again; quotas and the steps of behaviours stay.
     pub fn reset_counts(&self) {
         self.state.journal.reset();
-        let keys = self
-            .state
-            .keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let keys = self.state.keys.read();
         keys.values().for_each(|key| key.reset_counts());
     }
 }

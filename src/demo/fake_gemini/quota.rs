@@ -1,7 +1,8 @@
 //! Quotas: what a project may use of a model in a minute and in a day.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -143,7 +144,7 @@ impl QuotaCounters {
         let Some(limit) = quota.limits.iter().find(|limit| limit.applies_to(model)) else {
             return Ok(());
         };
-        let mut all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.used.lock();
         let used = all
             .entry((project.to_owned(), model.to_owned()))
             .or_default();
@@ -191,7 +192,7 @@ impl QuotaCounters {
 
     /// Everything is new, as after midnight.
     pub fn reset(&self) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used.lock();
         used.clear();
     }
 }

@@ -1,8 +1,9 @@
 //! `FakeState`: the state behind the fake, which all its connections share.
 
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use http::HeaderValue;
 use http::request::Parts;
@@ -82,7 +83,7 @@ impl FakeState {
     }
 
     pub fn key(&self, secret: &str) -> Option<Arc<FakeKeyState>> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         keys.get(secret).cloned()
     }
 
@@ -93,7 +94,7 @@ impl FakeState {
             .into_iter()
             .find(|resource| resource.name == token)?
             .project;
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         let mut keys = keys.values();
         Some(keys.find(|key| key.project == project)?.secret.clone())
     }
@@ -101,7 +102,7 @@ impl FakeState {
     /// The behaviour of one request: everybody's, if there is one and it strikes now, else the key's.
     pub fn behaviour_for(&self, key: Option<&FakeKeyState>, uses_quota: bool) -> Behaviour {
         let key_behaviour = key.map_or(Behaviour::Healthy, |key| key.next_behaviour(uses_quota));
-        let egress = self.egress.read().unwrap_or_else(PoisonError::into_inner);
+        let egress = self.egress.read();
         match egress.as_ref().map(CountedBehaviour::next) {
             None | Some(Behaviour::Healthy) => key_behaviour,
             Some(egress_behaviour) => egress_behaviour,
@@ -109,10 +110,7 @@ impl FakeState {
     }
 
     pub fn is_overloaded(&self, model: &str) -> bool {
-        let overloads = self
-            .overloads
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let overloads = self.overloads.read();
         let turn = overloads.get(model).map(CountedBehaviour::next);
         turn.is_some_and(|behaviour| behaviour != Behaviour::Healthy)
     }
@@ -124,10 +122,7 @@ impl FakeState {
         charge: QuotaCharge,
         now_ms: i64,
     ) -> Result<(), GoogleError> {
-        let config = self
-            .project_quotas
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let config = self.project_quotas.read();
         let Some(quota) = config.get(&key.project) else {
             return Ok(());
         };
@@ -139,11 +134,7 @@ impl FakeState {
 
     /// How this request is answered: as the rules say, or as it asks itself.
     pub fn response_shape(&self, head: &Parts) -> ResponseShape {
-        let response_shape = self
-            .response_shape
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let response_shape = self.response_shape.read().clone();
         let overrides = head
             .headers
             .get("x-fake-gemini")
@@ -199,5 +190,5 @@ impl CountedBehaviour {
 
 /// A panic elsewhere leaves nothing half done here.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

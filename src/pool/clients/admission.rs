@@ -1,7 +1,8 @@
 //! Whether a client may start one more request: the usage of each client key with limits, and [`Permit`].
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -320,7 +321,7 @@ pub struct SharedAdmission(Arc<Mutex<Admission>>);
 impl SharedAdmission {
     pub fn lock(&self) -> MutexGuard<'_, Admission> {
         // A panic elsewhere leaves at worst a count off by one; the pool continues.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Takes a slot of a client key for a new request. `None`: a key without limits, which is not counted.

@@ -1,7 +1,8 @@
 //! `Lease`: an upstream key held by one attempt, released on drop.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crate::clock::Timestamp;
 use crate::pool::keys::registry::{KeyRegistry, LeasedKey};
@@ -27,7 +28,7 @@ impl fmt::Debug for SharedKeyRegistry {
 impl SharedKeyRegistry {
     pub fn lock(&self) -> MutexGuard<'_, KeyRegistry> {
         // A panic elsewhere leaves at worst one key with a wrong readiness; the pool continues.
-        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.keys.lock()
     }
 
     /// Sets the function that is called, without the lock, after each release. It can be set only once.

@@ -1,6 +1,7 @@
 //! Where an answer ends is the pool's own word: whatever an upstream announces, the next answer on the connection is whole.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gemini_pool::pool::outcome::Outcome;
@@ -403,7 +404,7 @@ async fn an_upstream_of_http_2_is_believed_where_its_length_is_true() {
         while let Ok((stream, _)) = listener.accept().await {
             let says = says.clone();
             let service = service_fn(move |_| {
-                let length = says.lock().unwrap().clone();
+                let length = says.lock().clone();
                 let answer = Response::builder()
                     .header("content-type", "application/json")
                     .header("content-length", length)
@@ -418,7 +419,7 @@ async fn an_upstream_of_http_2_is_believed_where_its_length_is_true() {
     pool.set(&[("upstream_http2", "on")]).await;
     let true_length = BODY.len().to_string();
     for length in [true_length.as_str(), "5", "600", &true_length] {
-        length.clone_into(&mut announced.lock().unwrap());
+        length.clone_into(&mut announced.lock());
         let mut connection = Connection::open(&pool).await;
 
         let (head, body) = connection.send("POST", TestRequest::Generate).await;
@@ -455,7 +456,7 @@ impl Upstream {
                     let length = head.header("content-length").unwrap_or("0");
                     let mut body = vec![0; length.parse().unwrap()];
                     stream.read_exact(&mut body).await.unwrap();
-                    let answer = says.lock().unwrap().clone();
+                    let answer = says.lock().clone();
                     // The pool may have seen enough before the end.
                     let _ = stream.get_mut().write_all(answer.as_bytes()).await;
                     let _ = stream.get_mut().shutdown().await;
@@ -466,7 +467,7 @@ impl Upstream {
     }
 
     fn set_answer(&self, answer: &str) {
-        answer.clone_into(&mut self.answer.lock().unwrap());
+        answer.clone_into(&mut self.answer.lock());
     }
 }
 

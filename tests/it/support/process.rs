@@ -1,9 +1,10 @@
 //! `PoolProcess`: the program itself, started and killed as an operator or the kernel does.
 
+use parking_lot::Mutex;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use gemini_pool::storage::db::Db;
 
@@ -82,7 +83,7 @@ impl PoolProcess {
             let log = log.clone();
             move || {
                 for line in lines.map_while(Result::ok) {
-                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut log = log.lock();
                     *log += &line;
                     *log += "\n";
                 }
@@ -110,10 +111,7 @@ impl PoolProcess {
 
     /// Its standard error so far.
     pub fn log(&self) -> String {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.log.lock().clone()
     }
 
     /// Its peak memory.

@@ -1,6 +1,7 @@
 //! `ReceivedBody`: the body of a request, read to its end. A file passes and is not held.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;

@@ -1,7 +1,8 @@
 //! `ResourceStore`: things by their names, and whose they are.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
