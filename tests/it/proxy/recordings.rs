@@ -321,13 +321,15 @@ fn assert_reached_google(pool: &TestPool, recording: &RecordedExchange) {
     }
     // Streams are requested without an encoding; without the header any encoding would be accepted.
     let is_stream = sent.path_and_query.contains("stream")
-        || String::from_utf8_lossy(&sent.body).contains("\"stream\":true");
+        || String::from_utf8_lossy(&sent.body)
+            .replace(": ", ":")
+            .contains("\"stream\":true");
     if is_stream {
         expected.retain(|(name, _)| name != "accept-encoding");
     }
     for (name, value) in &mut expected {
         if name == "accept-encoding" {
-            *value = value.replace(", br, zstd", "");
+            *value = value.replace(", br", "").replace(", zstd", "");
         }
     }
     if !expected.iter().any(|(name, _)| name == "accept-encoding") {
