@@ -3,6 +3,7 @@
 pub mod errors;
 pub mod headers;
 pub mod key_check;
+pub mod key_mask;
 pub mod live;
 pub mod prices;
 pub mod quota_estimate;

@@ -10,8 +10,8 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_util::sync::CancellationToken;
 
+use crate::gemini::key_mask::KeyMask;
 use crate::gemini::live::LiveSessionState;
 use crate::gemini::request_body::content::BodyContent;
 use crate::gemini::request_body::reader::read_message;
@@ -34,6 +34,8 @@ pub enum End {
     GoogleBroke(Error),
     /// Neither side sent anything for too long.
     Silent,
+    /// The client key was disabled, deleted or has expired.
+    ClientKeyEnded,
     /// The server is stopping.
     Stopping,
 }
@@ -57,12 +59,13 @@ pub struct Sides<'a> {
     pub from_client: Option<Message>,
 }
 
-/// Relays each message completely and in order: a side that does not read delays the other. Pings are relayed, so that
-/// neither side takes the other for silent, and answered where they arrive.
+/// Relays until a side ends or `interrupted` returns, each message completely and in order: a side that does not read
+/// delays the other. Pings are relayed, so that neither side takes the other for silent, and answered where they arrive.
 pub async fn relay<Checked>(
     sides: Sides<'_>,
     idle_timeout: Duration,
-    stopping: &CancellationToken,
+    interrupted: impl Future<Output = End>,
+    key_mask: &KeyMask,
     traffic: &mut Traffic,
     may_send: impl Fn(BodyContent, Option<UnreadBody>) -> Checked,
     on_handle: impl Fn(ResourceName),
@@ -73,7 +76,9 @@ where
     let (mut to_client, from_client) = sides.client.split();
     let (mut to_google, from_google) = sides.google.split();
     let mut from_client = stream::iter(sides.from_client.map(Ok)).chain(from_client);
-    let mut from_google = stream::iter([Ok(sides.from_google)]).chain(from_google);
+    let mut from_google = stream::iter([Ok(sides.from_google)])
+        .chain(from_google)
+        .map(|message| message.map(|message| masked(message, key_mask)));
     let active = AtomicBool::new(true);
     let Traffic {
         from_client_bytes,
@@ -126,7 +131,19 @@ where
         end = client_ends => end,
         end = google_ends => end,
         end = silence => end,
-        () = stopping.cancelled() => End::Stopping,
+        end = interrupted => end,
+    }
+}
+
+/// The message without upstream keys.
+fn masked(message: Message, key_mask: &KeyMask) -> Message {
+    let clean = payload(&message).and_then(|payload| key_mask.mask(payload));
+    match (clean, &message) {
+        (Some(clean), Message::Text(_)) => {
+            Message::text(String::from_utf8_lossy(&clean).into_owned())
+        }
+        (Some(clean), _) => Message::binary(clean),
+        (None, _) => message,
     }
 }
 

@@ -1,8 +1,10 @@
 //! A live session that Google has answered: relays its messages and records how it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -12,13 +14,14 @@ use crate::gemini::live::is_normal_close;
 use crate::gemini::request_body::content::BodyContent;
 use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::response::tap::ResponseSummary;
-use crate::pool::clients::client_key::ClientKey;
+use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::outcome::Outcome;
 use crate::proxy::admit::{check_content, depends_on_reading};
 use crate::proxy::attempt::{Attempt, Reply, UpstreamSession};
+use crate::proxy::authorize::check_enabled;
 use crate::proxy::caller::Caller;
 use crate::proxy::dialect::live::{close_code, close_of};
 use crate::proxy::live::relay::{End, Sides, Traffic, close, payload, relay};
@@ -29,7 +32,12 @@ use crate::proxy::route::resolve;
 use crate::websocket::{Socket, close_frame};
 
 const GOING_AWAY: u16 = 1001;
+const POLICY: u16 = 1008;
 const INTERNAL_ERROR: u16 = 1011;
+
+/// How often a session checks its client key.
+const CLIENT_KEY_INTERVAL: Duration = Duration::from_secs(1);
+const KEY_ENDED: &str = "gemini-pool: the client key was disabled or deleted, or has expired";
 
 /// The client's side of a live session, whose WebSocket was accepted.
 #[derive(Debug)]
@@ -108,10 +116,17 @@ async fn relay_session(
     let idle_timeout = app.settings().idle_timeout();
     let (app, caller): (&App, &Caller) = (app, caller);
     let project = lease.as_ref().map(|lease| lease.key.project_id);
+    let interrupted = async {
+        tokio::select! {
+            () = app.stopping.cancelled() => End::Stopping,
+            () = client_key_ended(app, caller.client.id) => End::ClientKeyEnded,
+        }
+    };
     let end = relay(
         sides,
         idle_timeout,
-        &app.stopping,
+        interrupted,
+        &app.redactor().key_mask,
         &mut traffic,
         |content, unread| async move {
             let checked = check_message(app, &caller.client, project, content, unread).await;
@@ -125,7 +140,7 @@ async fn relay_session(
     match &end {
         End::ClientClosed(frame) => close(&mut socket, frame.clone(), read).await,
         End::Stopping => close(&mut socket, Some(stopping()), read).await,
-        End::GoogleClosed(_) => close(&mut socket, None, read).await,
+        End::ClientKeyEnded | End::GoogleClosed(_) => close(&mut socket, None, read).await,
         End::ClientGone | End::ClientBroke(_) | End::GoogleBroke(_) | End::Silent => {}
     }
     // The upstream's side is closed before anything waits for the row.
@@ -133,6 +148,17 @@ async fn relay_session(
     record_end(&end, &traffic, lease.as_ref(), model, by_token, record);
     drop(lease);
     close_reply(app, end)
+}
+
+/// Returns when the client key may not be used any more.
+async fn client_key_ended(app: &App, id: ClientKeyId) {
+    loop {
+        sleep(CLIENT_KEY_INTERVAL).await;
+        let client = app.client_keys().find_by_id(id);
+        if client.is_none_or(|client| check_enabled(&client).is_err()) {
+            return;
+        }
+    }
 }
 
 /// Refuses a later message that begins another session, cannot be read although a rule depends on it, or names resources
@@ -190,6 +216,11 @@ fn record_end(
             let verdict = Verdict::without_answer(Rule::AnswerTimeout, message);
             (Some(GOING_AWAY), Some(verdict))
         }
+        End::ClientKeyEnded => {
+            let message = KEY_ENDED.to_owned();
+            let verdict = Verdict::without_answer(Rule::ClientFault, message);
+            (Some(POLICY), Some(verdict))
+        }
         End::Stopping => (Some(GOING_AWAY), None),
         End::ClientGone => (None, None),
     };
@@ -234,6 +265,7 @@ fn close_reply(app: &App, end: End) -> Option<CloseReply> {
             let message = "gemini-pool: neither side sent anything for too long";
             Some(close_frame(GOING_AWAY, message))
         }
+        End::ClientKeyEnded => Some(close_frame(POLICY, KEY_ENDED)),
         End::Stopping => Some(stopping()),
     };
     Some(CloseReply(frame))
