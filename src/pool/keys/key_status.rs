@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber};
-use crate::pool::keys::registry::{KeyEntry, KeyRegistry, ProjectEntry};
+use crate::pool::keys::registry::{KeyEntry, KeyPolicy, KeyRegistry, ProjectEntry};
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, UpstreamKeyId};
 use crate::pool::quota::google_clock::end_of_google_day;
 use crate::pool::quota::limits::{Measure, ModelQuota, ObservedLimit, QuotaLimits, QuotaUsage};
@@ -308,23 +308,38 @@ impl KeyRegistry {
                 reason: condition
                     .rule
                     .map_or(CooldownReason::SoftFaults, CooldownReason::Verdict),
+                for_the_day: false,
             });
         }
+        self.each_cooldown_apart_from_state(key, None, now, report);
+    }
+
+    /// Calls `report` with the running cooldowns of a key, apart from that of its state: all of them, or those that
+    /// concern one model.
+    pub(in crate::pool) fn each_cooldown_apart_from_state(
+        &self,
+        key: &KeyEntry,
+        model: Option<ModelNumber>,
+        now: Timestamp,
+        mut report: impl FnMut(NumberedCooldown),
+    ) {
         let Some(project) = self.projects.get(&key.row.project_id) else {
             return;
         };
-        for (model, cooldown) in &project.cooldowns {
+        let for_any_model = model.and_then(|_| project.cooldowns.get_key_value(&ANY_MODEL));
+        for (model, cooldown) in entries_of(&project.cooldowns, model).chain(for_any_model) {
             if cooldown.until > now {
                 report(NumberedCooldown {
                     model: *model,
                     since: Some(cooldown.since),
                     until: cooldown.until,
                     reason: CooldownReason::Verdict(cooldown.rule),
+                    for_the_day: cooldown.rule == Rule::QuotaPerDay,
                 });
             }
         }
         let day_ends = self.running_day_ends(now);
-        let mut full = |model,
+        let mut full = |model: ModelNumber,
                         usage: &QuotaUsage,
                         limits: &QuotaLimits,
                         reason: fn(Measure) -> CooldownReason| {
@@ -337,23 +352,23 @@ impl KeyRegistry {
                         Some(0) => CooldownReason::ZeroQuota,
                         _ => reason(full.measure),
                     },
+                    for_the_day: full.measure.is_daily(),
                 });
             }
         };
-        let policy = &self.policy;
-        full(
-            ANY_MODEL,
-            &key.usage,
-            &policy.key_limits,
-            CooldownReason::KeyLimit,
-        );
+        let KeyPolicy {
+            key_limits,
+            project_limits,
+            ..
+        } = &self.policy;
+        full(ANY_MODEL, &key.usage, key_limits, CooldownReason::KeyLimit);
         full(
             ANY_MODEL,
             &project.usage,
-            &policy.project_limits,
+            project_limits,
             CooldownReason::ProjectLimit,
         );
-        for (model, quota) in &project.quotas {
+        for (model, quota) in entries_of(&project.quotas, model) {
             let limits = quota.limits(self.inherited_limits(*model, Some(project)), now);
             full(*model, &quota.usage, &limits, CooldownReason::QuotaUsed);
         }
@@ -449,6 +464,16 @@ impl KeyRegistry {
     }
 }
 
+/// The entry of one model, or all entries.
+fn entries_of<T>(
+    by_model: &HashMap<ModelNumber, T>,
+    model: Option<ModelNumber>,
+) -> impl Iterator<Item = (&ModelNumber, &T)> {
+    let all = model.is_none().then_some(by_model);
+    let entry = model.and_then(|model| by_model.get_key_value(&model));
+    all.into_iter().flatten().chain(entry)
+}
+
 type LimitAndSource = (Option<u64>, LimitSource);
 
 /// A [`KeyCooldown`] with the model's number instead of its name.
@@ -458,6 +483,18 @@ pub(in crate::pool) struct NumberedCooldown {
     since: Option<Timestamp>,
     pub until: Timestamp,
     reason: CooldownReason,
+    /// A daily limit is used up.
+    pub for_the_day: bool,
+}
+
+impl NumberedCooldown {
+    /// The reason is our count of Google's limit, not an answer of Google or a limit set by the admin.
+    pub fn is_estimate(&self) -> bool {
+        matches!(
+            self.reason,
+            CooldownReason::QuotaUsed(_) | CooldownReason::ZeroQuota
+        )
+    }
 }
 
 #[cfg(test)]
@@ -467,7 +504,6 @@ mod tests {
     use super::*;
     use crate::pool::health::cooldown::Cooldown;
     use crate::pool::health::cooldown::EVERY_MODEL;
-    use crate::pool::keys::registry::KeyPolicy;
     use crate::pool::keys::upstream_key::{ProjectId, UpstreamKey};
     use crate::pool::quota::windows::QuotaAmount;
     use crate::pool::settings::Settings;
