@@ -570,7 +570,7 @@ impl KeyRegistry {
                 .get(*measure)
                 .is_some_and(|limit| quota.usage.used(*measure, now) >= limit)
         };
-        Measure::ALL.into_iter().filter(reached).collect()
+        Measure::ALL.iter().copied().filter(reached).collect()
     }
 }
 
