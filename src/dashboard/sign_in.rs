@@ -121,7 +121,6 @@ pub async fn create(
     ))
     .path("/login")
     .http_only(true)
-    .secure(browser.base_url.starts_with("https:"))
     .same_site(SameSite::Strict)
     .permanent();
     Ok((jar.add(known), Redirect::to(local_path(&next))).into_response())

@@ -278,8 +278,10 @@ fn visible_filters(
     query: &LogQuery,
     suggestions: &FilterSuggestions,
 ) -> Markup {
-    let outcomes = Outcome::ALL.into_iter();
-    let outcomes = outcomes.map(|outcome| (outcome.name(), outcome_label(language, Some(outcome))));
+    let outcomes = Outcome::ALL
+        .iter()
+        .copied()
+        .map(|outcome| (outcome.name(), outcome_label(language, Some(outcome))));
     let outcomes: Vec<_> = [
         ("", language.any_outcome()),
         ("failed", language.outcome_failed()),

@@ -39,7 +39,9 @@ async fn change(tx: &mut Transaction<'_, Sqlite>, act: &Act, name: &str, action:
         .unwrap()
 }
 
-fn filter(set: &dyn Fn(&mut AuditFilter)) -> AuditFilter {
+type SetFilter<'a> = &'a dyn Fn(&mut AuditFilter);
+
+fn filter(set: SetFilter) -> AuditFilter {
     let mut filter = AuditFilter::default();
     set(&mut filter);
     filter
@@ -62,7 +64,7 @@ async fn changes_are_found_by_every_filter_and_page_by_page(pool: SqlitePool) {
     let setting = insert(&mut tx, &second, Action::Update, subject, "d", values).await;
     ids.push(setting.unwrap());
 
-    let cases: [(&dyn Fn(&mut AuditFilter), _); 9] = [
+    let cases: [(SetFilter, _); 9] = [
         (&|_| (), &ids[..]),
         (&|filter| filter.subject = Some(Subject::Setting), &ids[3..]),
         (&|filter| filter.subject_id = Some(7), &ids[..3]),
@@ -137,7 +139,7 @@ async fn an_act_is_one_line_however_many_changes_it_has(pool: SqlitePool) {
         let found = list(&AuditFilter::default(), position, limit).await;
         assert_eq!(found, (lines.to_owned(), newer, older), "{position:?}");
     }
-    let cases: [(&dyn Fn(&mut AuditFilter), _); 4] = [
+    let cases: [(SetFilter, _); 4] = [
         (
             &|filter| filter.revision = Some(import.revision),
             "c x1 b x1 a x1",

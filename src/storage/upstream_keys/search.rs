@@ -402,9 +402,10 @@ mod tests {
 
     #[sqlx::test]
     async fn every_filter_finds_its_keys(pool: SqlitePool) {
+        type SetFilter<'a> = &'a dyn Fn(&mut UpstreamKeyFilter);
         let db = filled(pool).await;
         let text = |text: &str| Some(text.to_owned());
-        let cases: [(&dyn Fn(&mut UpstreamKeyFilter), &[i64]); 13] = [
+        let cases: [(SetFilter, &[i64]); 13] = [
             (&|_| (), &[1, 2, 3]),
             (&|filter| filter.text = text("ALPHA"), &[2]),
             (&|filter| filter.text = text("a bbbb"), &[2]),
