@@ -5,7 +5,8 @@ use maud::{Markup, html};
 use crate::dashboard::components::{Tone, badge};
 use crate::dashboard::translations::Language;
 use crate::pool::health::verdict::Rule;
-use crate::pool::keys::key_status::{CooldownReason, KeyCooldown, KeyStatusKind, LimitSource};
+use crate::pool::keys::key_status::{KeyCooldown, KeyStatusKind, LimitSource};
+use crate::pool::keys::running_cooldowns::CooldownReason;
 use crate::pool::keys::upstream_key::Billing;
 use crate::pool::quota::limits::Measure;
 

@@ -10,5 +10,6 @@ pub mod project_number;
 pub mod readiness;
 pub mod ready_index;
 pub mod registry;
+pub mod running_cooldowns;
 pub mod selection;
 pub mod upstream_key;

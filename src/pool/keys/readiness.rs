@@ -1,9 +1,9 @@
 //! Computes the readiness of a key for a model, and until when the key cools down.
 
 use crate::clock::Timestamp;
-use crate::pool::keys::key_status::NumberedCooldown;
 use crate::pool::keys::ready_index::{ModelNumber, Readiness, ReadyRank};
 use crate::pool::keys::registry::{KeyEntry, KeyRegistry};
+use crate::pool::keys::running_cooldowns::NumberedCooldown;
 use crate::pool::keys::upstream_key::{KeyState, ProjectId, UpstreamKeyId};
 use crate::pool::quota::windows::QuotaAmount;
 

@@ -3,7 +3,10 @@ use std::time::Duration;
 use super::*;
 use crate::pool::health::cooldown::Cooldown;
 use crate::pool::health::cooldown::EVERY_MODEL;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::registry::KeyPolicy;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKey};
+use crate::pool::quota::google_clock::end_of_google_day;
 use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::settings::Settings;
 
