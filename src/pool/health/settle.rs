@@ -112,6 +112,8 @@ impl KeyRegistry {
             if let Some(project) = self.projects.get_mut(&project_id) {
                 let quota = project.quota(model);
                 quota.usage.add(amount, at, counted_in);
+                // The usage may contradict the inherited limit by which the project's other keys cool down.
+                self.update_project_readiness(project_id, Some(model), now);
             }
         }
     }
