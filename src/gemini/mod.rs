@@ -7,6 +7,7 @@ pub mod live;
 pub mod prices;
 pub mod quota_estimate;
 pub mod redact;
+pub mod request_body;
 pub mod resources;
 pub mod response;
 pub mod target;

@@ -1,6 +1,5 @@
 //! Relays a session's messages both ways until either side ends it.
 
-use std::collections::BTreeSet;
 use std::future::{Future, Ready};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,8 +13,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::gemini::live::LiveSessionState;
+use crate::gemini::request_body::content::BodyContent;
+use crate::gemini::request_body::reader::read_message;
+use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::resources::name::ResourceName;
-use crate::gemini::resources::references::ResourceReferences;
 use crate::websocket::{Socket, close_frame};
 
 /// How long a side may take to answer a close, and Google to send the reason of a failure.
@@ -63,7 +64,7 @@ pub async fn relay<Checked>(
     idle_timeout: Duration,
     stopping: &CancellationToken,
     traffic: &mut Traffic,
-    may_name: impl Fn(BTreeSet<ResourceName>) -> Checked,
+    may_send: impl Fn(BodyContent, Option<UnreadBody>) -> Checked,
     on_handle: impl Fn(ResourceName),
 ) -> End
 where
@@ -83,11 +84,9 @@ where
     let upwards = pass(&mut from_client, &mut to_google, |payload| {
         active.store(true, Ordering::Relaxed);
         *from_client_bytes += length_of(payload);
-        let names: BTreeSet<_> = ResourceReferences::from_body(payload)
-            .names()
-            .cloned()
-            .collect();
-        (!names.is_empty()).then(|| may_name(names))
+        let (content, unread) = read_message(payload);
+        let has_rule = unread.is_some() || content.may_be_refused();
+        has_rule.then(|| may_send(content, unread))
     });
     let downwards = pass(&mut from_google, &mut to_client, |payload| {
         active.store(true, Ordering::Relaxed);

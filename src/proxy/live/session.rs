@@ -1,6 +1,5 @@
 //! A live session that Google has answered: relays its messages and records how it ends.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -10,19 +9,22 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use crate::app::App;
 use crate::gemini::errors::classify::success;
 use crate::gemini::live::is_normal_close;
-use crate::gemini::resources::name::ResourceName;
+use crate::gemini::request_body::content::BodyContent;
+use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::response::tap::ResponseSummary;
-use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::clients::client_key::ClientKey;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::outcome::Outcome;
+use crate::proxy::admit::{check_content, depends_on_reading};
 use crate::proxy::attempt::{Attempt, Reply, UpstreamSession};
 use crate::proxy::caller::Caller;
 use crate::proxy::dialect::live::{close_code, close_of};
 use crate::proxy::live::relay::{End, Sides, Traffic, close, payload, relay};
 use crate::proxy::live::upstream::{code_of, connection_lost, verdict_of};
 use crate::proxy::record::Record;
+use crate::proxy::refusal::Refusal;
 use crate::proxy::route::resolve;
 use crate::websocket::{Socket, close_frame};
 
@@ -104,13 +106,17 @@ async fn relay_session(
         from_client: early.take(),
     };
     let idle_timeout = app.settings().idle_timeout();
+    let (app, caller): (&App, &Caller) = (app, caller);
     let project = lease.as_ref().map(|lease| lease.key.project_id);
     let end = relay(
         sides,
         idle_timeout,
         &app.stopping,
         &mut traffic,
-        |names| may_name(app, caller.client.id, project, names),
+        |content, unread| async move {
+            let checked = check_message(app, &caller.client, project, content, unread).await;
+            checked.map_err(|refusal| close_of(&refusal))
+        },
         |handle| record.handle(handle),
     )
     .await;
@@ -129,23 +135,25 @@ async fn relay_session(
     close_reply(app, end)
 }
 
-/// Refuses names of resources that are not the client's, or not in the session's project.
-async fn may_name(
+/// Refuses a later message that begins another session, cannot be read although a rule depends on it, or names resources
+/// that are not the client's or not in the session's project.
+async fn check_message(
     app: &App,
-    client: ClientKeyId,
+    client: &ClientKey,
     project: Option<ProjectId>,
-    names: BTreeSet<ResourceName>,
-) -> Result<(), CloseFrame> {
-    let route = resolve(app, client, &names, None).await;
-    let route = route.map_err(|refusal| close_of(&refusal))?;
+    content: BodyContent,
+    unread: Option<UnreadBody>,
+) -> Result<(), Refusal> {
+    let settings = app.settings();
+    check_content(client, &settings, &content, unread.as_ref())?;
+    if (content.has_setup || !content.models.is_empty()) && depends_on_reading(client, &settings) {
+        return Err(Refusal::SecondSetup);
+    }
+    let route = resolve(app, client.id, &content.names, None).await?;
     if route.required.is_none() || route.required == project {
         return Ok(());
     }
-    let why = format!(
-        "gemini-pool: {} is not in the project of this session. Open another session that names it first",
-        route.reason()
-    );
-    Err(close_frame(1008, &why))
+    Err(Refusal::OtherSession(route.reason().to_owned()))
 }
 
 /// Records how a session ended, and its usage.

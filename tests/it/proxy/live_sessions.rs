@@ -508,7 +508,8 @@ async fn a_session_without_a_key_is_closed_as_google_closes_it() {
 #[tokio::test]
 async fn large_messages_and_pings_pass_both_ways() {
     let pool = pool().await;
-    let large = Message::binary(vec![b'x'; 20 * 1024 * 1024]);
+    let large = json!({"realtimeInput": {"text": "x".repeat(20 * 1024 * 1024)}});
+    let large = Message::binary(large.to_string());
     let complete = Message::binary("{\"setupComplete\": {}}\n");
     pool.google.script_session([
         SessionStep::Receive,
