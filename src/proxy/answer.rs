@@ -18,9 +18,10 @@ use tokio::time::{Sleep, sleep};
 use crate::app::App;
 use crate::clock;
 use crate::gemini::errors::classify::{ErrorContext, classify};
-use crate::gemini::errors::error_body::decode_body;
+use crate::gemini::errors::error_body::MAX_ERROR_BYTES;
 use crate::gemini::headers::{announced_length, headers_for_client};
 use crate::gemini::redact::Redactor;
+use crate::gemini::response::content_decoder::{decode_body, encodings_of};
 use crate::gemini::response::tap::ResponseTap;
 use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
 use crate::pool::health::verdict::{Rule, Verdict};
@@ -82,7 +83,7 @@ async fn answer_whole(
     let redacted = if verdict.rule == Rule::Success {
         None
     } else {
-        let plain = decode_body(&whole.body, text(&whole.head.headers, CONTENT_ENCODING));
+        let plain = decode_body(&whole.body, &whole.head.headers, MAX_ERROR_BYTES);
         plain.and_then(|plain| redactor.redact(&plain))
     };
     let mut head = client_head(&whole.head, incoming, redactor);
@@ -198,7 +199,6 @@ impl AnswerBody {
         record: Record,
     ) -> Self {
         let headers = &streaming.head.headers;
-        let (kind, encoding) = (content_type(headers), text(headers, CONTENT_ENCODING));
         let begun: usize = streaming.begun.iter().map(Bytes::len).sum();
         let begun = u64::try_from(begun).unwrap_or(u64::MAX);
         let rest = streaming.rest.size_hint().exact();
@@ -212,7 +212,7 @@ impl AnswerBody {
             }),
             ready: VecDeque::new(),
             held: BytesMut::new(),
-            tap: incoming.tap(kind, encoding),
+            tap: incoming.tap(headers),
             names_recorded: 0,
             idle: Box::pin(sleep(idle_timeout)),
             idle_timeout,
@@ -227,7 +227,7 @@ impl AnswerBody {
             asked: incoming.asked(),
             model: incoming.quota_model().to_owned(),
             is_event_stream: is_event_stream(headers),
-            is_plain: encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")),
+            is_plain: encodings_of(headers).is_some_and(|encodings| encodings.is_empty()),
             redactor: app.redactor(),
         };
         for chunk in streaming.begun {
@@ -453,13 +453,7 @@ fn is_bare(method: &Method, status: StatusCode) -> bool {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    content_type(headers).is_some_and(|kind| kind.starts_with("text/event-stream"))
-}
-
-fn content_type(headers: &HeaderMap) -> Option<&str> {
-    text(headers, CONTENT_TYPE)
-}
-
-fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
