@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::{BodyExt, Limited};
 use reqwest::Url;
 use tokio::time::timeout;
 
 use crate::clock::{self, Timestamp};
 use crate::gemini::errors::classify::{ErrorContext, classify, success};
-use crate::gemini::errors::error_body::{ErrorBody, decode_body};
+use crate::gemini::errors::error_body::{ErrorBody, MAX_ERROR_BYTES};
+use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
 use crate::gemini::target::Surface;
 use crate::gemini::transport::{GeminiClient, UpstreamRequest};
@@ -164,13 +165,7 @@ async fn send_check(
         let message = "Gemini's response to a check was cut off or is too large".to_owned();
         return CheckResponse::none(Rule::ConnectionBroken, message);
     };
-    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-    classify_response(
-        head.status.as_u16(),
-        text(CONTENT_TYPE),
-        text(CONTENT_ENCODING),
-        &body.to_bytes(),
-    )
+    classify_response(head.status.as_u16(), &head.headers, &body.to_bytes())
 }
 
 fn outgoing(request: &CheckRequest, url: Url) -> UpstreamRequest {
@@ -186,18 +181,16 @@ fn outgoing(request: &CheckRequest, url: Url) -> UpstreamRequest {
     }
 }
 
-fn classify_response(
-    status: u16,
-    content_type: Option<&str>,
-    encoding: Option<&str>,
-    body: &[u8],
-) -> CheckResponse {
+fn classify_response(status: u16, headers: &HeaderMap, body: &[u8]) -> CheckResponse {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let context = ErrorContext {
         surface: Surface::Native,
         client_deadline: false,
     };
     let (verdict, summary) = if (200..300).contains(&status) {
-        let mut tap = ResponseTap::new(Surface::Native, content_type, encoding);
+        let mut tap = ResponseTap::new(Surface::Native, headers);
         tap.feed(body);
         let summary = tap.summary();
         let verdict = match &summary.error {
@@ -205,7 +198,7 @@ fn classify_response(
             None => success(status),
         };
         (verdict, summary)
-    } else if let Some(plain) = decode_body(body, encoding) {
+    } else if let Some(plain) = decode_body(body, headers, MAX_ERROR_BYTES) {
         let verdict = classify(status, content_type, &ErrorBody::read(&plain), context);
         (verdict, ResponseSummary::default())
     } else {
@@ -272,7 +265,7 @@ mod tests {
                 "unclear",
             ),
         ] {
-            let answer = classify_response(status, None, None, body.as_bytes());
+            let answer = classify_response(status, &HeaderMap::new(), body.as_bytes());
             let finding = match CheckFinding::of(&answer.verdict) {
                 CheckFinding::Accepted => "alive",
                 CheckFinding::Refused(_) => "dead",

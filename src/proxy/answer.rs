@@ -18,10 +18,10 @@ use tokio::time::{Sleep, sleep};
 use crate::app::App;
 use crate::clock;
 use crate::gemini::errors::classify::{ErrorContext, classify};
-use crate::gemini::errors::error_body::decode_body;
 use crate::gemini::headers::{announced_length, headers_for_client};
 use crate::gemini::key_mask::MaskedStream;
 use crate::gemini::redact::Redactor;
+use crate::gemini::response::content_decoder::{decode_body, encodings_of};
 use crate::gemini::response::tap::ResponseTap;
 use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
 use crate::gemini::upload::{is_upload, remove_session_urls};
@@ -34,6 +34,9 @@ use crate::proxy::record::{Committed, Record};
 
 /// The longest error event that is held back for redaction; Google's are shorter.
 const HELD_LIMIT: usize = 1024 * 1024;
+
+/// How much of an encoded answer is decoded to find upstream keys in it.
+const MAX_DECODED_BYTES: usize = 32 * 1024 * 1024;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -84,7 +87,7 @@ async fn answer_whole(
     let redacted = if verdict.rule == Rule::Success && incoming.target.is_download() {
         None
     } else {
-        let plain = decode_body(&whole.body, text(&whole.head.headers, CONTENT_ENCODING));
+        let plain = decode_body(&whole.body, &whole.head.headers, MAX_DECODED_BYTES);
         plain.and_then(|plain| match verdict.rule {
             Rule::Success => redactor.key_mask.mask(&plain),
             _ => redactor.redact(&plain),
@@ -209,7 +212,6 @@ impl AnswerBody {
         record: Record,
     ) -> Self {
         let headers = &streaming.head.headers;
-        let (kind, encoding) = (content_type(headers), text(headers, CONTENT_ENCODING));
         let begun: usize = streaming.begun.iter().map(Bytes::len).sum();
         let begun = u64::try_from(begun).unwrap_or(u64::MAX);
         let rest = streaming.rest.size_hint().exact();
@@ -225,7 +227,7 @@ impl AnswerBody {
             held: BytesMut::new(),
             masked: MaskedStream::default(),
             is_file: incoming.target.is_download(),
-            tap: incoming.tap(kind, encoding),
+            tap: incoming.tap(headers),
             names_recorded: 0,
             idle: Box::pin(sleep(idle_timeout)),
             idle_timeout,
@@ -240,7 +242,7 @@ impl AnswerBody {
             asked: incoming.asked(),
             model: incoming.quota_model().to_owned(),
             is_event_stream: is_event_stream(headers),
-            is_plain: encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")),
+            is_plain: encodings_of(headers).is_some_and(|encodings| encodings.is_empty()),
             redactor: app.redactor(),
         };
         for chunk in streaming.begun {
@@ -488,13 +490,7 @@ fn is_bare(method: &Method, status: StatusCode) -> bool {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    content_type(headers).is_some_and(|kind| kind.starts_with("text/event-stream"))
-}
-
-fn content_type(headers: &HeaderMap) -> Option<&str> {
-    text(headers, CONTENT_TYPE)
-}
-
-fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
@@ -258,19 +258,25 @@ impl Incoming {
     }
 
     /// The tap that reads the answer.
-    pub fn tap(&self, content_type: Option<&str>, content_encoding: Option<&str>) -> ResponseTap {
+    pub fn tap(&self, headers: &HeaderMap) -> ResponseTap {
+        let of_file = HeaderMap::from_iter([(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        )]);
         // The content of a file is not read.
-        let content_type = if self.target.is_download() {
-            Some("application/octet-stream")
+        let headers = if self.target.is_download() {
+            &of_file
         } else {
-            content_type
+            headers
         };
+        let content_type = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         let created_resources =
             CreatedResourcesReader::of(&self.target, self.content.stores_interaction, content_type);
         // A list names resources of other clients too.
         let created_resources = created_resources.filter(|_| self.listing.is_none());
-        ResponseTap::new(self.target.surface, content_type, content_encoding)
-            .with_created_resources(created_resources)
+        ResponseTap::new(self.target.surface, headers).with_created_resources(created_resources)
     }
 
     /// The resource that the request deletes, if it succeeds. Cancelling an upload deletes none.

@@ -10,8 +10,9 @@ use http::header::CONTENT_TYPE;
 
 use crate::app::App;
 use crate::gemini::errors::classify::success;
-use crate::gemini::resources::listing::{ListCursor, ListPage, ResourceListing};
+use crate::gemini::resources::listing::{ListCursor, ListPage, MAX_PAGE_BYTES, ResourceListing};
 use crate::gemini::resources::name::ResourceName;
+use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::tap::ResponseSummary;
 use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
 use crate::pool::health::verdict::Rule;
@@ -123,8 +124,10 @@ pub async fn list(
         let Reply::Whole(whole) = attempt.reply else {
             return Err(Refusal::Unreachable);
         };
-        let mut page = listing
-            .parse_page(&whole.body)
+        let body = decode_body(&whole.body, &whole.head.headers, MAX_PAGE_BYTES);
+        let mut page = body
+            .as_deref()
+            .and_then(|body| listing.parse_page(body))
             .ok_or(Refusal::Unreachable)?;
         let next = page.next.take();
         if let Some(maker) = maker {

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderName, Method, Response, StatusCode, response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use reqwest::Body;
 use tokio::time::timeout;
 
 use crate::gemini::errors::classify::{classify, success};
-use crate::gemini::errors::error_body::{ErrorBody, decode_body};
+use crate::gemini::errors::error_body::{ErrorBody, MAX_ERROR_BYTES};
 use crate::gemini::resources::listing::MAX_PAGE_BYTES;
+use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::events::FirstEvent;
 use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
 use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
@@ -39,7 +40,7 @@ pub async fn read_answer(
 ) -> Result<(Verdict, Reply), Verdict> {
     let (head, mut body) = answer.into_parts();
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
+    let content_type = text(CONTENT_TYPE);
     let status = head.status.as_u16();
 
     if !head.status.is_success() && !acknowledges_part(incoming, &head) {
@@ -49,7 +50,7 @@ pub async fn read_answer(
         let reply = Beginning::default().into_whole(head, ResponseSummary::default());
         return Ok((success(status), reply));
     }
-    let mut tap = incoming.tap(content_type, encoding);
+    let mut tap = incoming.tap(&head.headers);
     let mut beginning = Beginning::default();
     while tap.first_event() == FirstEvent::Undecided && !beginning.ended {
         match next_chunk(&mut body).await? {
@@ -87,7 +88,7 @@ pub async fn read_answer(
     }
     let answered = tap.summary();
     let error = answered.error.clone();
-    let error = error.unwrap_or_else(|| error_in(&beginning.join(), encoding));
+    let error = error.unwrap_or_else(|| error_in(&beginning.join(), &head.headers));
     let verdict = classify(status, content_type, &error, incoming.asked());
     let reply = if beginning.ended {
         beginning.into_whole(head, answered)
@@ -105,10 +106,10 @@ pub async fn read_error(
     incoming: &Incoming,
 ) -> Result<(Verdict, Reply), Verdict> {
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let (content_type, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
+    let content_type = text(CONTENT_TYPE);
     let error = read_some(&mut body, settings.idle_timeout()).await;
     let bytes = error.join();
-    let Some(plain) = decode_body(&bytes, encoding) else {
+    let Some(plain) = decode_body(&bytes, &head.headers, MAX_ERROR_BYTES) else {
         // It may contain our key, which could not be redacted.
         let unreadable = "Gemini's error came in an encoding that cannot be read".to_owned();
         return Err(Verdict::without_answer(Rule::MalformedAnswer, unreadable));
@@ -202,8 +203,8 @@ async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {
     Ok(None)
 }
 
-fn error_in(bytes: &[u8], encoding: Option<&str>) -> ErrorBody {
-    decode_body(bytes, encoding)
+fn error_in(bytes: &[u8], headers: &HeaderMap) -> ErrorBody {
+    decode_body(bytes, headers, MAX_ERROR_BYTES)
         .map_or_else(|| ErrorBody::read(b""), |plain| ErrorBody::read(&plain))
 }
 

@@ -9,6 +9,7 @@ mod exhausted;
 pub mod journal;
 mod json;
 pub mod keys;
+mod lenient_json;
 pub mod live;
 mod models;
 pub mod quota;
@@ -192,6 +193,13 @@ impl FakeGemini {
     pub fn set_egress_behaviour(&self, behaviour: Option<Behaviour>) {
         let mut egress = self.state.egress.write();
         *egress = behaviour.map(CountedBehaviour::of);
+    }
+
+    /// Reads the JSON of requests and live messages as leniently as protobuf does, or strictly again.
+    pub fn set_lenient_json(&self, is_lenient: bool) {
+        self.state
+            .reads_lenient_json
+            .store(is_lenient, Ordering::Relaxed);
     }
 
     pub fn set_response_shape(&self, response_shape: ResponseShape) {

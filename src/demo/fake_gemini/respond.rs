@@ -50,13 +50,16 @@ pub async fn respond(
     let (head, body) = request.into_parts();
     let request_target = RequestTarget::parse(&head);
     let received_body = ReceivedBody::read(&state.resources, &request_target, &head, body).await;
-    let received_body = received_body.map_err(|_| ConnectionClosed)?;
+    let mut received_body = received_body.map_err(|_| ConnectionClosed)?;
     let secret = credential(&head, request_target.format);
     let secret_text = secret.as_deref().ok();
     let now_ms = (state.clock)();
     state
         .journal
         .record(state.recording, now_ms, &head, &received_body, secret_text);
+    if state.reads_lenient_json() {
+        received_body.normalize_json(request_target.format);
+    }
     if let Some(raw) = state.next_replay(head.uri.query().unwrap_or_default()) {
         return Ok(raw.into_response(open));
     }

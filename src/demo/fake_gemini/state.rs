@@ -3,7 +3,7 @@
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::HeaderValue;
 use http::request::Parts;
@@ -44,6 +44,8 @@ pub struct FakeState {
     pub marked: Mutex<Option<(String, ReplayedResponse)>>,
     pub live: LiveSessions,
     pub serial: AtomicU64,
+    /// Set by [`FakeGemini::set_lenient_json`](super::FakeGemini::set_lenient_json).
+    pub reads_lenient_json: AtomicBool,
     /// Cancelled to cut off all connections that are open now, then replaced.
     pub cut_off: Mutex<CancellationToken>,
     pub date: Mutex<(i64, HeaderValue)>,
@@ -80,6 +82,7 @@ impl FakeState {
             marked: Mutex::default(),
             live: LiveSessions::default(),
             serial: AtomicU64::new(1),
+            reads_lenient_json: AtomicBool::new(false),
             cut_off: Mutex::default(),
             date: Mutex::new((i64::MIN, HeaderValue::from_static(""))),
         }
@@ -159,6 +162,10 @@ impl FakeState {
 
     pub fn next_serial(&self) -> u64 {
         self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn reads_lenient_json(&self) -> bool {
+        self.reads_lenient_json.load(Ordering::Relaxed)
     }
 
     pub fn cut_off(&self) -> CancellationToken {

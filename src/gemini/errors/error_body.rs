@@ -1,15 +1,13 @@
 //! `ErrorBody`: the fields of Google's error responses, in all their formats.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::gemini::response::inflate::Inflater;
 use crate::pool::health::verdict::{QuotaWindow, Violation};
 
-/// A compressed error that decompresses to more than this is refused.
-const MAX_DECODED_BYTES: usize = 1024 * 1024;
+/// An error that is longer than this when decoded is not read.
+pub const MAX_ERROR_BYTES: usize = 1024 * 1024;
 
 /// Maximum length of a text that is not JSON.
 const MAX_MESSAGE_CHARACTERS: usize = 500;
@@ -53,25 +51,6 @@ pub struct ErrorInfo {
     pub quota_limit: Option<String>,
     pub quota_limit_value: Option<String>,
     pub quota_metric: Option<String>,
-}
-
-/// Undoes the content encoding of a complete body; `None` when that fails or the result is too large.
-pub fn decode_body<'a>(bytes: &'a [u8], content_encoding: Option<&str>) -> Option<Cow<'a, [u8]>> {
-    let encoding = content_encoding.unwrap_or_default().trim();
-    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
-        return Some(Cow::Borrowed(bytes));
-    }
-    let mut inflater = Inflater::new(encoding)?;
-    let mut decoded = Vec::new();
-    for chunk in bytes.chunks(1024) {
-        inflater
-            .inflate(chunk, |piece| decoded.extend_from_slice(piece))
-            .ok()?;
-        if decoded.len() > MAX_DECODED_BYTES {
-            return None;
-        }
-    }
-    Some(Cow::Owned(decoded))
 }
 
 impl ErrorBody {
@@ -371,10 +350,6 @@ fn excerpt(text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
     use proptest::prelude::*;
 
     use super::*;
@@ -521,31 +496,6 @@ mod tests {
         ] {
             assert_eq!(states_zero_limit(message), expected, "{message}");
         }
-    }
-
-    #[test]
-    fn encodings_are_undone_up_to_a_size_limit() {
-        let pack = |plain: &[u8]| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-            encoder.write_all(plain).unwrap();
-            encoder.finish().unwrap()
-        };
-
-        assert_eq!(decode_body(b"x", None).as_deref(), Some(b"x".as_slice()));
-        assert_eq!(
-            decode_body(b"x", Some("Identity")).as_deref(),
-            Some(b"x".as_slice())
-        );
-        assert_eq!(
-            decode_body(&pack(b"x"), Some("gzip")).as_deref(),
-            Some(b"x".as_slice())
-        );
-        assert_eq!(
-            decode_body(&pack(&vec![0; 2 * MAX_DECODED_BYTES]), Some("gzip")),
-            None
-        );
-        assert_eq!(decode_body(b"x", Some("gzip")), None);
-        assert_eq!(decode_body(b"x", Some("zstd")), None);
     }
 
     proptest! {

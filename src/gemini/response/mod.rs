@@ -1,7 +1,7 @@
 //! Reads a response beside the stream: events, JSON values, compression and token usage.
 
+pub mod content_decoder;
 pub mod events;
-pub mod inflate;
 pub mod json;
 pub mod tap;
 pub mod usage;

@@ -1,11 +1,13 @@
 //! `ResponseTap`: reads a response beside the stream, without changing, delaying or holding back any byte.
 
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use crate::gemini::errors::error_body::ErrorBody;
 use crate::gemini::resources::created::{CreatedResourcesReader, ObservedResources};
+use crate::gemini::response::content_decoder::{ContentDecoder, encodings_of};
 use crate::gemini::response::events::{ErrorSpan, EventFraming, EventReader, FirstEvent};
-use crate::gemini::response::inflate::Inflater;
 use crate::gemini::response::json::{JsonPath, JsonScanner, ScannedValue};
 use crate::gemini::response::usage;
 use crate::gemini::target::Surface;
@@ -28,20 +30,18 @@ pub struct ResponseSummary {
 }
 
 /// Reads one response.
-#[derive(Debug)]
 pub struct ResponseTap {
     surface: Surface,
     input: TapInput,
     reader: EventReader,
-    /// An error has begun inside compressed bytes.
+    /// An error has begun inside encoded bytes.
     has_held_error: bool,
     created_resources: Option<CreatedResourcesReader>,
 }
 
-#[derive(Debug)]
 enum TapInput {
     Plain,
-    Compressed(Inflater),
+    Encoded(ContentDecoder),
     /// Nothing to read: not JSON, or an unsupported encoding.
     Unreadable,
 }
@@ -77,28 +77,29 @@ const INTERACTIONS: &[JsonPath] = &[
     &["interaction", "service_tier"],
 ];
 
+/// An encoded response is read up to this length when decoded.
+const MAX_DECODED_BYTES: usize = 256 * 1024 * 1024;
+
 /// `error` is the first path of every surface.
 const ERROR: usize = 0;
 
 impl ResponseTap {
-    pub fn new(
-        surface: Surface,
-        content_type: Option<&str>,
-        content_encoding: Option<&str>,
-    ) -> Self {
+    /// The tap for the response with these headers.
+    pub fn new(surface: Surface, headers: &HeaderMap) -> Self {
         let paths = match surface {
             Surface::Native => NATIVE,
             Surface::OpenAi => OPENAI,
             Surface::Interactions => INTERACTIONS,
         };
+        let content_type = headers.get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
         let framing = EventFraming::of_content_type(content_type);
-        let encoding = content_encoding.unwrap_or_default().trim();
-        let input = if framing.is_none() {
-            TapInput::Unreadable
-        } else if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
-            TapInput::Plain
-        } else {
-            Inflater::new(encoding).map_or(TapInput::Unreadable, TapInput::Compressed)
+        let input = match encodings_of(headers) {
+            Some(encodings) if framing.is_some() && encodings.is_empty() => TapInput::Plain,
+            Some(encodings) if framing.is_some() => {
+                TapInput::Encoded(ContentDecoder::new(&encodings, MAX_DECODED_BYTES))
+            }
+            Some(_) | None => TapInput::Unreadable,
         };
         let framing = framing.unwrap_or(EventFraming::Json);
         let reader = EventReader::new(JsonScanner::new(paths), ERROR, framing);
@@ -136,7 +137,7 @@ impl ResponseTap {
             .unwrap_or_default()
     }
 
-    /// Reads the next bytes and returns those that belong to errors. Compressed bytes cannot be split at the beginning
+    /// Reads the next bytes and returns those that belong to errors. Encoded bytes cannot be split at the beginning
     /// or end of an error: all chunks from the beginning of an error to the end of the response are returned whole.
     pub fn feed(&mut self, bytes: &[u8]) -> ErrorSpan {
         let (reader, created_resources) = (&mut self.reader, &mut self.created_resources);
@@ -147,9 +148,9 @@ impl ResponseTap {
                 }
                 return reader.feed(bytes);
             }
-            TapInput::Compressed(inflater) => {
+            TapInput::Encoded(decoder) => {
                 let has_held_error = &mut self.has_held_error;
-                let result = inflater.inflate(bytes, |plain| {
+                let result = decoder.decode(bytes, |plain| {
                     if let Some(created_resources) = created_resources {
                         created_resources.feed(plain);
                     }
@@ -179,7 +180,7 @@ impl ResponseTap {
     pub fn first_event(&self) -> FirstEvent {
         match (&self.input, self.reader.first_event()) {
             (TapInput::Unreadable, FirstEvent::Undecided) => FirstEvent::NoError,
-            (TapInput::Plain | TapInput::Compressed(_) | TapInput::Unreadable, first) => first,
+            (TapInput::Plain | TapInput::Encoded(_) | TapInput::Unreadable, first) => first,
         }
     }
 
@@ -187,7 +188,7 @@ impl ResponseTap {
     pub fn can_end_here(&self) -> bool {
         match self.input {
             TapInput::Unreadable => true,
-            TapInput::Plain | TapInput::Compressed(_) => self.reader.can_end_here(),
+            TapInput::Plain | TapInput::Encoded(_) => self.reader.can_end_here(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What clients of the proxy are promised.
 
+mod answer_encodings;
 mod browsers;
 mod client_disconnects;
 mod client_limits;

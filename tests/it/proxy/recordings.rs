@@ -5,7 +5,7 @@ use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 
-use crate::support::encoding::{gzipped, pieces};
+use crate::support::encoding::{encoded, pieces};
 use crate::support::raw_http::{Headers, RawResponse, send};
 use crate::support::recording::{self, RecordedExchange, tokens_of};
 use crate::support::{RequestLog, TestPool};
@@ -75,7 +75,7 @@ async fn answers_pass_unchanged_and_are_counted_however_they_are_cut() {
 async fn compressed_answers_pass_as_they_are_and_are_counted() {
     let pool = open_pool().await;
     for recording in recordings() {
-        let body = gzipped(&recording.response.body);
+        let body = encoded(&recording.response.body, "gzip");
         for (piece, is_first) in [(usize::MAX, true), (7, false)] {
             let mut answer = recording.replayed_response(1);
             let encoding = ("content-encoding".to_owned(), "gzip".to_owned());

@@ -6,7 +6,7 @@ use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 
 use crate::support::TestPool;
-use crate::support::encoding::{deflated, gzipped, gzipped_in_pieces, pieces, unzipped};
+use crate::support::encoding::{encoded, encoded_in_pieces, pieces, unzipped};
 use crate::support::requests::{ClientResponse, TestRequest};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
@@ -82,10 +82,10 @@ async fn a_clients_own_fault_is_told_without_our_key() {
     let reported = fault(KEY);
     for (headers, body) in [
         (vec![JSON], reported.clone().into_bytes()),
-        (vec![JSON, GZIP], gzipped(&reported)),
+        (vec![JSON, GZIP], encoded(&reported, "gzip")),
         (
             vec![JSON, ("content-encoding", "deflate")],
-            deflated(&reported),
+            encoded(&reported, "deflate"),
         ),
     ] {
         for test_request in TestRequest::ALL {
@@ -120,7 +120,7 @@ async fn a_good_answer_loses_nothing_but_a_whole_upstream_key() {
     let masked = format!("[redacted]{}", "*".repeat(KEY.len() - "[redacted]".len()));
     for (headers, body) in [
         (vec![JSON], answer(KEY).into_bytes()),
-        (vec![JSON, GZIP], gzipped(&answer(KEY))),
+        (vec![JSON, GZIP], encoded(&answer(KEY), "gzip")),
     ] {
         pool.google
             .replay([ReplayedResponse::new(200, &headers, body.clone())]);
@@ -173,8 +173,10 @@ async fn the_url_of_an_upload_session_at_google_is_not_shown() {
 #[tokio::test]
 async fn a_compressed_error_that_tells_nothing_passes_byte_by_byte() {
     let pool = pool().await;
-    let body =
-        gzipped(r#"{"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}"#);
+    let body = encoded(
+        r#"{"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}"#,
+        "gzip",
+    );
     pool.google
         .replay([ReplayedResponse::new(400, &[JSON, GZIP], body.clone())]);
 
@@ -258,7 +260,7 @@ async fn where_nothing_can_be_replaced_the_answer_is_cut_off_before_our_key() {
     ];
     for secret in secrets {
         let mut zipped = ReplayedResponse::new(200, &[SSE, GZIP], "");
-        zipped.chunks = gzipped_in_pieces(&[EVENT, EVENT, &secret, "data: [DONE]\r\n\r\n"]);
+        zipped.chunks = encoded_in_pieces(&[EVENT, EVENT, &secret, "data: [DONE]\r\n\r\n"], "gzip");
         let body = format!("{EVENT}{secret}");
         let length = body.len().to_string();
         let announced =
@@ -287,7 +289,7 @@ async fn a_compressed_stream_with_an_error_that_tells_nothing_passes_byte_by_byt
     let pool = pool().await;
     let error = "data: {\"error\": {\"code\": 503,\"message\": \"No\"}}\r\n\r\n";
     let mut raw = ReplayedResponse::new(200, &[SSE, GZIP], "");
-    raw.chunks = gzipped_in_pieces(&[EVENT, EVENT, error, "data: [DONE]\r\n\r\n"]);
+    raw.chunks = encoded_in_pieces(&[EVENT, EVENT, error, "data: [DONE]\r\n\r\n"], "gzip");
     let body = raw.chunks.concat();
     pool.google.replay([raw]);
 

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::super::behaviour::Behaviour;
 use super::super::errors::GoogleError;
+use super::super::lenient_json::{self, FieldNames};
 use super::super::models;
 use super::super::quota::QuotaCharge;
 use super::super::request_target::{Operation, RequestTarget, ResponseFormat};
@@ -47,7 +48,7 @@ impl LiveSession {
         loop {
             let message = self.receive().await?;
             state.context_tokens += token_count(message.len());
-            let Ok(payload) = serde_json::from_slice::<Value>(&message.into_data()) else {
+            let Some(payload) = self.parse(&message.into_data()) else {
                 let reason = "Request contains an invalid argument.";
                 return Err(self.close(1007, reason).await);
             };
@@ -77,10 +78,17 @@ impl LiveSession {
         }
     }
 
+    fn parse(&self, message: &[u8]) -> Option<Value> {
+        if self.state.reads_lenient_json() {
+            return lenient_json::parse(message, FieldNames::EitherCase);
+        }
+        serde_json::from_slice(message).ok()
+    }
+
     /// Looks at the setup as Google does: at the model before the quota.
     fn check_setup(&self, setup: &Message, state: &mut DialogueState) -> Result<(), CloseReason> {
         let bytes = setup.clone().into_data();
-        let payload: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let payload = self.parse(&bytes).unwrap_or_default();
         let Some(setup) = payload.get("setup") else {
             let reason = "setup must be the first message and only the first";
             return Err((1007, reason.to_owned()));

@@ -13,7 +13,8 @@ use super::contents::{Contents, StreamedContents};
 use super::multipart::{FormPart, Multipart};
 use super::resource_store::ResourceStore;
 use super::uploads::UploadSession;
-use crate::demo::fake_gemini::request_target::{Operation, RequestTarget, param};
+use crate::demo::fake_gemini::lenient_json::{self, FieldNames};
+use crate::demo::fake_gemini::request_target::{Operation, RequestTarget, ResponseFormat, param};
 use crate::demo::fake_gemini::state::locked;
 
 /// The body of a request, or what is remembered of one that carries a file.
@@ -94,6 +95,25 @@ impl ReceivedBody {
 }
 
 impl ReceivedBody {
+    /// Rewrites JSON that only a lenient parser reads as strict JSON, in the body or in the first part of a form.
+    pub fn normalize_json(&mut self, format: ResponseFormat) {
+        let field_names = match format {
+            ResponseFormat::Json | ResponseFormat::Sse | ResponseFormat::JsonArray => {
+                FieldNames::EitherCase
+            }
+            ResponseFormat::OpenAi | ResponseFormat::Interactions => FieldNames::AsWritten,
+        };
+        let mut bytes = &mut self.text;
+        if let UploadedContent::Parts(parts) = &mut self.uploaded
+            && let Some(first) = parts.first_mut()
+        {
+            bytes = &mut first.contents.beginning;
+        }
+        if let Some(json) = lenient_json::parse(bytes, field_names) {
+            *bytes = json.to_string().into();
+        }
+    }
+
     /// The parts of a form.
     pub fn parts(&self) -> &[FormPart] {
         match &self.uploaded {

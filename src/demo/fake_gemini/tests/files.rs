@@ -7,8 +7,8 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::{
-    KEY, OTHER_PROJECT_KEY, PROJECT, SAME_PROJECT_KEY, client, keys, send, start, two_projects,
-    upload,
+    GENERATE, KEY, OTHER_PROJECT_KEY, PROJECT, SAME_PROJECT_KEY, client, keys, send, start,
+    two_projects, upload,
 };
 use crate::demo::fake_gemini::resources::uploads::UploadStatus;
 use crate::demo::fake_gemini::{FakeConfig, FakeGemini};
@@ -241,4 +241,27 @@ async fn what_was_uploaded_cannot_be_downloaded() {
             .0,
         403
     );
+}
+
+#[tokio::test]
+async fn lenient_json_is_accepted_only_when_switched_on() {
+    let fake = two_projects().await;
+    let file = upload(&fake, OTHER_PROJECT_KEY, "secret").await;
+    let uri = file["uri"].as_str().unwrap();
+    let body = format!("{{contents: [{{parts: [{{'file_data': {{file_uri: '{uri}',}}}}]}}]}}");
+    let uri_of_another_host = body.replace(uri, "https://example.com/a");
+
+    let (strict, refusal) = send(&fake, KEY, Method::POST, GENERATE, &body).await;
+    fake.set_lenient_json(true);
+    let (lenient, _) = send(&fake, KEY, Method::POST, GENERATE, &uri_of_another_host).await;
+    let (foreign_file, _) = send(&fake, KEY, Method::POST, GENERATE, &body).await;
+
+    assert_eq!(strict, 400);
+    assert!(
+        refusal
+            .to_string()
+            .contains("Invalid JSON payload received.")
+    );
+    assert_eq!((lenient, foreign_file), (200, 403));
+    assert_eq!(fake.last_received().unwrap().body, body.as_bytes());
 }

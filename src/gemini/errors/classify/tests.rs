@@ -1,3 +1,5 @@
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -43,7 +45,9 @@ impl ReportedError {
             let body = ErrorBody::read(self.body.as_bytes());
             return classify(self.status, Some(&self.content_type), &body, self.context());
         }
-        let mut tap = ResponseTap::new(self.context().surface, Some(&self.content_type), None);
+        let content_type = self.content_type.parse().unwrap();
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type)]);
+        let mut tap = ResponseTap::new(self.context().surface, &headers);
         tap.feed(self.body.as_bytes());
         let Some(body) = tap.summary().error else {
             return success(self.status);

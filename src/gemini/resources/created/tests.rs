@@ -1,6 +1,6 @@
 use std::path::Path as FilePath;
 
-use http::Method;
+use http::{HeaderMap, Method};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -415,8 +415,13 @@ fn a_tap_reads_resources_from_plain_and_compressed_streams() {
     packed.write_all(body).unwrap();
     let packed = packed.finish().unwrap();
 
-    for (encoding, bytes) in [(None, body), (Some("gzip"), &packed[..])] {
-        let tap = ResponseTap::new(Surface::Native, Some("application/json"), encoding);
+    for (encoding, bytes) in [("identity", body), ("gzip", &packed[..])] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-encoding", encoding),
+        ];
+        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let tap = ResponseTap::new(Surface::Native, &HeaderMap::from_iter(headers));
         let mut tap = tap.with_created_resources(recording.reader(true));
         for chunk in bytes.chunks(10) {
             tap.feed(chunk);

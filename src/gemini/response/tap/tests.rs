@@ -3,10 +3,17 @@ use std::path::Path as FilePath;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http::HeaderValue;
+use http::header::CONTENT_ENCODING;
 use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
+
+fn tap_of(surface: Surface, content_type: &str) -> ResponseTap {
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.parse().unwrap())]);
+    ResponseTap::new(surface, &headers)
+}
 
 #[derive(Deserialize)]
 struct Recording {
@@ -39,19 +46,23 @@ impl Recording {
         }
     }
 
-    fn content_type(&self) -> Option<&str> {
-        let mut headers = self.response.headers.iter();
-        let found = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        found.map(|(_, value)| value.as_str())
+    /// The headers with another content encoding.
+    fn headers(&self, encoding: &'static str) -> HeaderMap {
+        let headers = self.response.headers.iter();
+        let mut headers: HeaderMap = headers
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        headers
     }
 
     fn is_sse(&self) -> bool {
-        self.content_type()
-            .is_some_and(|kind| kind.starts_with("text/event-stream"))
+        let content_type = &self.headers("")[CONTENT_TYPE];
+        content_type.as_bytes().starts_with(b"text/event-stream")
     }
 
     fn tap(&self) -> ResponseTap {
-        ResponseTap::new(self.surface(), self.content_type(), None)
+        ResponseTap::new(self.surface(), &self.headers(""))
     }
 
     fn read(&self, body: &[u8]) -> ResponseSummary {
@@ -254,7 +265,7 @@ fn every_recording_begins_without_error_and_can_end() {
 
 #[test]
 fn a_blocked_prompt_has_a_reason() {
-    let mut tap = ResponseTap::new(Surface::Native, Some("application/json"), None);
+    let mut tap = tap_of(Surface::Native, "application/json");
     tap.feed(
         br#"{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3}}"#,
     );
@@ -265,7 +276,7 @@ fn a_blocked_prompt_has_a_reason() {
 
 #[test]
 fn similar_fields_inside_the_response_are_not_counted() {
-    let mut tap = ResponseTap::new(Surface::Native, Some("application/json"), None);
+    let mut tap = tap_of(Surface::Native, "application/json");
     tap.feed(
         br#"{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"usageMetadata":{"promptTokenCount":9},
         "error":{"code":500}}}},{"text":"\"usageMetadata\":{\"promptTokenCount\":8}"}]}}],"usageMetadata":{"promptTokenCount":1}}"#,
@@ -307,7 +318,7 @@ fn a_truncated_stream_has_the_usage_of_its_last_complete_event() {
 
 #[test]
 fn a_later_chunk_without_usage_keeps_the_earlier_usage() {
-    let mut tap = ResponseTap::new(Surface::Native, Some("text/event-stream"), None);
+    let mut tap = tap_of(Surface::Native, "text/event-stream");
     tap.feed(b"data: {\"usageMetadata\":{\"promptTokenCount\":7}}\r\n\r\ndata: {\"candidates\":[]}\r\n\r\n");
 
     assert_eq!(tap.summary().usage.prompt, Some(7));
@@ -315,7 +326,7 @@ fn a_later_chunk_without_usage_keeps_the_earlier_usage() {
 
 #[test]
 fn an_event_of_several_lines_is_one_document() {
-    let mut tap = ResponseTap::new(Surface::Native, Some("text/event-stream"), None);
+    let mut tap = tap_of(Surface::Native, "text/event-stream");
     tap.feed(
         b": hello\nid: 1\ndata: {\"usageMetadata\":\ndata:{\"promptTokenCount\":7}\ndata: }\n\n",
     );
@@ -327,8 +338,8 @@ fn an_event_of_several_lines_is_one_document() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn an_error_at_the_beginning_is_recognized() {
-    let sse = Some("text/event-stream");
-    let json = Some("application/json; charset=UTF-8");
+    let sse = "text/event-stream";
+    let json = "application/json; charset=UTF-8";
     let cases = [
         (
             Surface::Native,
@@ -421,19 +432,19 @@ fn an_error_at_the_beginning_is_recognized() {
         ),
         (
             Surface::Native,
-            Some("video/mp4"),
+            "video/mp4",
             "{\"error\":1}",
             FirstEvent::NoError,
         ),
     ];
 
     for (surface, content_type, body, expected) in cases {
-        let mut tap = ResponseTap::new(surface, content_type, None);
+        let mut tap = tap_of(surface, content_type);
         tap.feed(body.as_bytes());
         assert_eq!(tap.first_event(), expected, "{body}");
     }
 
-    let mut long = ResponseTap::new(Surface::Native, sse, None);
+    let mut long = tap_of(Surface::Native, sse);
     long.feed(format!("data: {{\"x\":\"{}", "y".repeat(64 * 1024)).as_bytes());
     assert_eq!(long.first_event(), FirstEvent::NoError);
 }
@@ -488,7 +499,7 @@ fn an_error_in_a_stream_is_held_back_for_all_chunk_sizes() {
             "text/event-stream"
         };
         for piece in 1..=body.len() {
-            let mut tap = ResponseTap::new(surface, Some(content_type), None);
+            let mut tap = tap_of(surface, content_type);
             let (passed, held) = pass(&mut tap, body.as_bytes(), piece);
 
             assert_eq!(passed.len() + held.len(), body.len());
@@ -519,7 +530,7 @@ fn an_incomplete_event_is_detected_at_the_end() {
         ("data: {}\n\nevent: x\n", false),
         ("data: {}\n\n\n", true),
     ] {
-        let mut tap = ResponseTap::new(Surface::Native, Some("text/event-stream"), None);
+        let mut tap = tap_of(Surface::Native, "text/event-stream");
         tap.feed(body.as_bytes());
         assert_eq!(tap.can_end_here(), can_end_here, "{body:?}");
     }
@@ -535,14 +546,14 @@ fn a_compressed_stream_is_counted_and_a_corrupt_one_is_ignored() {
     let packed = encoder.finish().unwrap();
     let plain = recording.read(recording.response.body.as_bytes());
 
-    let mut tap = ResponseTap::new(Surface::Native, recording.content_type(), Some("gzip"));
+    let mut tap = ResponseTap::new(Surface::Native, &recording.headers("gzip"));
     for chunk in packed.chunks(100) {
         assert_eq!(tap.feed(chunk), ErrorSpan::default());
     }
     assert_eq!(tap.summary(), plain);
     assert!(tap.can_end_here());
 
-    let mut broken = ResponseTap::new(Surface::Native, recording.content_type(), Some("gzip"));
+    let mut broken = ResponseTap::new(Surface::Native, &recording.headers("gzip"));
     broken.feed(b"no gzip at all");
     broken.feed(&packed);
     assert_eq!(
@@ -550,7 +561,7 @@ fn a_compressed_stream_is_counted_and_a_corrupt_one_is_ignored() {
         (ResponseSummary::default(), FirstEvent::NoError)
     );
 
-    let mut unknown = ResponseTap::new(Surface::Native, recording.content_type(), Some("br"));
+    let mut unknown = ResponseTap::new(Surface::Native, &recording.headers("compress"));
     unknown.feed(&packed);
     assert_eq!(unknown.first_event(), FirstEvent::NoError);
 }
@@ -586,7 +597,7 @@ proptest! {
         is_sse in any::<bool>(),
     ) {
         let content_type = if is_sse { "text/event-stream" } else { "application/json" };
-        let mut tap = ResponseTap::new(Surface::Native, Some(content_type), None);
+        let mut tap = tap_of(Surface::Native, content_type);
         let (passed, held) = pass(&mut tap, text.as_bytes(), piece);
 
         prop_assert_eq!(passed.len() + held.len(), text.len());
