@@ -16,9 +16,8 @@ use crate::dashboard::components::{empty_state, href, icon, moment, pager, selec
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
-use crate::dashboard::settings::catalogue::CATALOGUE;
+use crate::dashboard::settings::entry::SettingEntry;
 use crate::dashboard::translations::Language;
-use crate::pool::settings::definition;
 use crate::storage::admins;
 use crate::storage::audit::{self, Action, Actor, AuditFilter, ListedAct, ListedChange, Subject};
 use crate::storage::paging::{BidirectionalPage, PagePosition};
@@ -320,11 +319,8 @@ fn subject(language: Language, context: &PageContext, change: &ListedChange) -> 
         Subject::Admin => (id == context.admin.id.0).then(|| "/account".to_owned()),
         Subject::Backup => Some("/backups".to_owned()),
     };
-    let title = definition(&change.name)
-        .filter(|_| change.subject == Subject::Setting)
-        .map_or(change.name.as_str(), |definition| {
-            CATALOGUE.of(definition).title.of(language)
-        });
+    let setting = SettingEntry::find(&change.name).filter(|_| change.subject == Subject::Setting);
+    let title = setting.map_or(change.name.as_str(), |setting| setting.title(language));
     html! {
         @match page.filter(|_| !is_gone) {
             Some(page) => { a.name data-row-link href=(page) { (title) } }

@@ -7,10 +7,9 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::dashboard::components::{bytes, exact, moment};
 use crate::dashboard::page_context::PageContext;
-use crate::dashboard::settings::change::display_value;
+use crate::dashboard::settings::entry::SettingEntry;
 use crate::dashboard::translations::{Language, grouped};
 use crate::pool::clients::client_key::ClientLimit;
-use crate::pool::settings::definition;
 use crate::storage::audit::{Action, ListedChange, Subject};
 
 /// One field of a change: created fields have only `after`, deleted fields only `before`.
@@ -131,10 +130,10 @@ pub fn field_changes(
 
 /// The formatted values of a setting; `None` for a setting that no longer exists.
 fn setting_change(language: Language, change: &ListedChange) -> Option<FieldChange> {
-    let definition = definition(&change.name)?;
+    let entry = SettingEntry::find(&change.name)?;
     let value = |json: &Option<Value>| {
         let value = json.as_ref().and_then(|json| json.get("value")?.as_str());
-        display_value(language, definition, value)
+        entry.display(language, value)
     };
     Some(FieldChange {
         field: language.setting_value().to_owned(),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
+use axum::response::Redirect;
 use axum_extra::extract::CookieJar;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
@@ -225,6 +226,12 @@ impl PageContext {
         if let Err(error) = self.session.insert(NOTICE_KEY, notice).await {
             tracing::warn!("a notice could not be kept: {error}");
         }
+    }
+
+    /// Redirects to `path`, whose page shows `notice`.
+    pub async fn redirect_with(&self, notice: Notice, path: &str) -> Redirect {
+        self.set_notice(notice).await;
+        Redirect::to(path)
     }
 
     /// Removes and returns the notice of the last action.

@@ -20,6 +20,25 @@ pub enum Language {
     TraditionalChinese,
 }
 
+/// A text in both languages: English and Traditional Chinese.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalizedText(pub &'static str, pub &'static str);
+
+impl LocalizedText {
+    pub fn of(self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.0,
+            Language::TraditionalChinese => self.1,
+        }
+    }
+
+    /// Whether a text in any language contains `search_text`, given in lower case.
+    pub fn contains(self, search_text: &str) -> bool {
+        let mut texts = [self.0, self.1].into_iter();
+        texts.any(|text| text.to_lowercase().contains(search_text))
+    }
+}
+
 /// Defines methods of [`Language`] from lines `name = "English", "中文";` or, for texts with values,
 /// `name(value: &str) = "English {value}", "中文 {value}";`.
 macro_rules! translations {
