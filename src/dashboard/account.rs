@@ -11,13 +11,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::auth::password::{self, PasswordWeakness};
+use crate::auth::password;
 use crate::dashboard::components::{Tone, ago, badge, card, field, moment};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::sign_in::check_password;
-use crate::dashboard::translations::Language;
 use crate::storage::admins;
 use crate::storage::audit::Act;
 use crate::storage::sign_ins::{self, SignIn, SignInId};
@@ -67,7 +66,7 @@ pub async fn update_password(
 ) -> Result<Response, ErrorPage> {
     let language = context.language;
     let errors = AccountFormErrors {
-        new: password::weakness(&form.new).map(|weakness| weakness_text(language, weakness)),
+        new: password::weakness(&form.new).map(|weakness| language.password_weakness(weakness)),
         repeated: (form.new != form.repeated).then_some(language.passwords_differ()),
         ..AccountFormErrors::default()
     };
@@ -151,14 +150,6 @@ async fn show_errors(
     let sign_ins = sign_ins::list(&app.db.readers, context.admin.id).await?;
     let page = view(context, &sign_ins, zone, errors);
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
-}
-
-fn weakness_text(language: Language, weakness: PasswordWeakness) -> &'static str {
-    match weakness {
-        PasswordWeakness::TooShort => language.password_too_short(),
-        PasswordWeakness::TooLong => language.password_too_long(),
-        PasswordWeakness::Common => language.password_well_known(),
-    }
 }
 
 fn view(

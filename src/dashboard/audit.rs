@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::dashboard::changes::{action_label, field_change_line, field_changes};
-use crate::dashboard::components::{empty_state, href, icon, moment, pager, select};
+use crate::dashboard::changes::{field_change_line, field_changes};
+use crate::dashboard::components::{empty_state, href, icon, moment, number, pager, select};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
@@ -192,7 +192,7 @@ fn filters(language: Language, query: &AuditQuery, actors: &[String]) -> Markup 
     let any = ("", language.any_action());
     let names = ACTIONS.map(|action| serialized_name(&action));
     let actions = names.iter().zip(ACTIONS);
-    let actions = actions.map(|(name, action)| (name.as_str(), action_label(language, action)));
+    let actions = actions.map(|(name, action)| (name.as_str(), language.action(action)));
     let actions: Vec<_> = [any].into_iter().chain(actions).collect();
     let names = SUBJECTS.map(|subject| serialized_name(&subject));
     let subjects = names.iter().zip(SUBJECTS);
@@ -274,7 +274,7 @@ fn row(context: &PageContext, query: &AuditQuery, act: &ListedAct) -> Markup {
                 }
             }
             td data-label=(language.audit_action()) {
-                a.filter-link.nowrap href=(query.with("action", &serialized_name(&change.action))) { (action_label(language, change.action)) }
+                a.filter-link.nowrap href=(query.with("action", &serialized_name(&change.action))) { (language.action(change.action)) }
             }
             td data-label=(language.audit_subject()) {
                 span.lines {
@@ -288,7 +288,7 @@ fn row(context: &PageContext, query: &AuditQuery, act: &ListedAct) -> Markup {
                 @if !field_changes.is_empty() || act.changes > 1 {
                     span.lines {
                         @for field_change in &field_changes { (field_change_line(field_change)) }
-                        @if act.changes > 1 { a.small href=(whole_act_url(change)) { (language.and_more_changes(act.changes - 1)) } }
+                        @if act.changes > 1 { a.small href=(whole_act_url(change)) { (language.and_more_changes(&number(act.changes - 1))) } }
                     }
                 }
             }

@@ -49,7 +49,7 @@ fn row(context: &PageContext, change: &ListedChange) -> Markup {
             }
             td data-label=(language.what_changed()) {
                 span.lines {
-                    span { (action_label(language, change.action)) }
+                    span { (language.action(change.action)) }
                     // The label of every other action is sufficient.
                     @if change.action == Action::Update {
                         @for field_change in field_changes(language, &context.zone, change) { (field_change_line(&field_change)) }
@@ -69,22 +69,6 @@ pub fn field_change_line(field_change: &FieldChange) -> Markup {
             @if field_change.before.is_some() && field_change.after.is_some() { " → " }
             @if let Some(after) = &field_change.after { (after) }
         }
-    }
-}
-
-pub fn action_label(language: Language, action: Action) -> &'static str {
-    match action {
-        Action::Create => language.action_create(),
-        Action::Update => language.action_update(),
-        Action::Enable => language.action_enable(),
-        Action::Disable => language.action_disable(),
-        Action::Clear => language.action_clear(),
-        Action::Delete => language.action_delete(),
-        Action::Restore => language.action_restore(),
-        Action::Download => language.action_download(),
-        Action::SignIn => language.action_sign_in(),
-        Action::SignOut => language.action_sign_out(),
-        Action::ChangePassword => language.action_change_password(),
     }
 }
 

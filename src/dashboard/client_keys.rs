@@ -99,7 +99,7 @@ fn view(
                 html! { a.button href="/client-keys" { (language.clear_filters()) } },
             ))
         } @else {
-            p.muted.small { (language.client_keys_counted(keys.len() as u64)) }
+            p.muted.small { (language.client_keys_counted(keys.len())) }
             (table(context, &keys[first..last], today))
             (pager(language, before.as_deref(), after.as_deref()))
         }

@@ -251,7 +251,7 @@ fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
 fn attention(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
     let keys_counted_in = |kinds: &[KeyStatusKind]| {
-        let keys = kinds.iter().map(|kind| data.overview.count(*kind)).sum();
+        let keys: usize = kinds.iter().map(|kind| data.overview.count(*kind)).sum();
         (keys > 0).then(|| language.keys_counted(keys))
     };
     let mut items = Vec::new();

@@ -16,7 +16,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
-use crate::dashboard::upstream_keys::{bulk, edit, key_labels, list};
+use crate::dashboard::upstream_keys::{bulk, edit, list};
 use crate::error::Error;
 use crate::jobs::JobWork;
 use crate::pool::keys::import::{self, ImportedKey, KeyImport, UnusableEntry};
@@ -215,7 +215,7 @@ fn options(
             }
             div.actions {
                 button.primary type="submit" {
-                    @if new_keys > 0 { (language.import_keys(new_keys)) } @else { (language.import_update_known()) }
+                    @if new_keys > 0 { (language.import_keys(&language.keys_counted(new_keys))) } @else { (language.import_update_known()) }
                 }
                 a.button href=(list::PATH) { (language.cancel()) }
             }
@@ -259,7 +259,7 @@ fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[SecretStatus
                     td data-label=(language.label()) { (attributes.label.as_deref().unwrap_or("–")) }
                     td data-label=(language.project()) { (attributes.project.as_deref().unwrap_or("–")) }
                     td data-label=(language.billing()) {
-                        @if let Some(billing) = attributes.billing { (key_labels::billing_label(language, billing)) } @else { "–" }
+                        @if let Some(billing) = attributes.billing { (language.billing_label(billing)) } @else { "–" }
                     }
                     td.number data-label=(language.priority()) { @if let Some(priority) = attributes.priority { (priority) } @else { "–" } }
                     td data-label=(language.tags()) {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum_extra::extract::Query;
 use maud::{Markup, html};
 use serde::Deserialize;
+use strum::VariantArray;
 use tokio::join;
 use tokio::task::spawn_blocking;
 
@@ -17,6 +18,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
+use crate::dashboard::upstream_keys::bulk::BulkAction;
 use crate::dashboard::upstream_keys::{job_progress, key_labels};
 use crate::pool::keys::key_status::{
     KeyStatus, KeyStatusKind, KeyStatusSummary, QuotaWindowScope, QuotaWindowStatus,
@@ -262,7 +264,7 @@ fn state_tabs(language: Language, query: &KeyListQuery, matching_keys: &Matching
         if count > 0 || current == Some(kind) {
             links.push((
                 query.with("state", kind.name()),
-                label(key_labels::state_label(language, kind), count),
+                label(language.key_state(kind), count),
                 current == Some(kind),
             ));
         }
@@ -277,8 +279,8 @@ fn state_tabs(language: Language, query: &KeyListQuery, matching_keys: &Matching
 fn filters(language: Language, query: &KeyListQuery) -> Markup {
     let billings = [
         ("", language.any()),
-        ("free", language.billing_free()),
-        ("paid", language.billing_paid()),
+        ("free", language.billing_label(Billing::Free)),
+        ("paid", language.billing_label(Billing::Paid)),
         ("unknown", language.unknown()),
     ];
     html! {
@@ -327,26 +329,17 @@ fn sort_options(language: Language) -> Vec<(&'static str, &'static str)> {
 }
 
 fn bulk_bar(language: Language, matching: usize) -> Markup {
-    let acts = [
-        ("test", language.test()),
-        ("enable", language.enable()),
-        ("disable", language.disable()),
-        ("clear", language.clear_cooldown()),
-        ("tag", language.tag_keys()),
-        ("move", language.move_keys()),
-    ];
     html! {
         div.bulk role="group" aria-label=(language.with()) {
             label for="scope" { (language.with()) }
             select #scope name="scope" {
                 option value="chosen" { (language.selected_keys()) }
-                option value="all" { (language.all_matching(matching)) }
+                option value="all" { (language.all_matching(&number(matching))) }
             }
             span.count.js-only.muted { span data-selected-count { "0" } " " (language.selected()) }
-            @for (action, label) in acts {
-                button.small type="submit" name="action" value=(action) { (label) }
+            @for action in BulkAction::VARIANTS {
+                button.small.danger[*action == BulkAction::Delete] type="submit" name="action" value=(action.name()) { (language.bulk_action(*action)) }
             }
-            button.small.danger type="submit" name="action" value="delete" { (language.delete_keys()) }
         }
     }
 }
@@ -439,7 +432,7 @@ fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyS
                     } @else if billing == Billing::Unknown {
                         span.muted { "–" }
                     }
-                    @if billing != Billing::Unknown { span.small.muted { (key_labels::billing_label(language, billing)) } }
+                    @if billing != Billing::Unknown { span.small.muted { (language.billing_label(billing)) } }
                 }
             }
             td.number.absent[row.priority == 0] data-label=(language.priority()) { (row.priority) }
