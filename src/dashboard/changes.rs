@@ -29,8 +29,7 @@ pub fn change_table(context: &PageContext, changes: &[ListedChange]) -> Markup {
         } @else {
             div.table { table.stack {
                 thead { tr {
-                    th scope="col" { (language.changed_at()) }
-                    th scope="col" { (language.changed_by()) }
+                    th scope="col" { (language.changed_at()) } th scope="col" { (language.changed_by()) }
                     th scope="col" { (language.what_changed()) }
                 } }
                 tbody { @for change in changes { (row(context, change)) } }
@@ -92,21 +91,18 @@ pub fn field_changes(
         }
         // No field was created or deleted: the action's label is sufficient.
         (Some(_), Some(_)) | (None, None) => {}
-        (Some(removed), None) => {
-            let values = formatter.values(removed, &change.name);
-            all.extend(values.map(|(field, value)| FieldChange {
-                field,
-                before: Some(value),
-                after: None,
-            }));
-        }
-        (None, Some(new)) => {
-            let values = formatter.values(new, &change.name);
-            all.extend(values.map(|(field, value)| FieldChange {
-                field,
-                before: None,
-                after: Some(value),
-            }));
+        (Some(object), None) | (None, Some(object)) => {
+            for (field, value) in formatter.values(object, &change.name) {
+                let (before, after) = match &change.after {
+                    None => (Some(value), None),
+                    Some(_) => (None, Some(value)),
+                };
+                all.push(FieldChange {
+                    field,
+                    before,
+                    after,
+                });
+            }
         }
     }
     all
@@ -183,8 +179,8 @@ impl ChangeFormatter<'_> {
             }
             Value::String(text) => Some(text.clone()),
             Value::Array(items) => {
+                let items = items.iter();
                 let items: Vec<_> = items
-                    .iter()
                     .filter_map(|item| self.text(field, Some(item)))
                     .collect();
                 (!items.is_empty()).then(|| items.join(", "))
@@ -209,12 +205,6 @@ fn field_label(language: Language, field: &str) -> &str {
         "paths" => language.paths_field(),
         "addresses" => language.addresses_field(),
         "direct_access" => language.direct_access(),
-        "requests_per_minute" => language.limit(ClientLimit::RequestsPerMinute),
-        "requests_per_day" => language.limit(ClientLimit::RequestsPerDay),
-        "tokens_per_minute" => language.limit(ClientLimit::TokensPerMinute),
-        "tokens_per_day" => language.limit(ClientLimit::TokensPerDay),
-        "concurrency" => language.limit(ClientLimit::Concurrency),
-        "cost_per_month" => language.limit(ClientLimit::CostPerMonth),
         "label" => language.label(),
         "project" => language.project(),
         "billing" => language.billing(),
@@ -226,7 +216,9 @@ fn field_label(language: Language, field: &str) -> &str {
         "browser" => language.browser(),
         "address" => language.address(),
         "zone" => language.time_zone(),
-        field => field,
+        field => field
+            .parse()
+            .map_or(field, |limit: ClientLimit| language.limit(limit)),
     }
 }
 

@@ -92,7 +92,7 @@ impl LiveUpdates for StatusUpdates {
     const INTERVAL: Duration = Duration::from_secs(2);
 
     async fn next_events(&mut self) -> Option<Vec<Event>> {
-        self.context.now = clock::now();
+        self.context.browser.now = clock::now();
         self.update_count += 1;
         if let Err(error) = self.refresh().await {
             tracing::warn!("the status cannot be watched: {error}");

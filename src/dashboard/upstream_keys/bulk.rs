@@ -12,7 +12,7 @@ use serde::Deserialize;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::app::App;
-use crate::dashboard::components::{field, href};
+use crate::dashboard::components::{field, href, text_input};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
@@ -333,18 +333,15 @@ async fn confirmation_page(
 }
 
 fn value_fields(language: Language, form: &BulkForm, action: BulkAction) -> Markup {
-    let input = |id: &str, value: &str| {
-        html! { input #(id) name=(id) value=(value) autocomplete="off" spellcheck="false"; }
-    };
     let tags = Some(language.tags_hint());
     html! {
         @if action == BulkAction::Tag {
-            (field("add_tags", language.add_tags(), tags, None, input("add_tags", &form.add_tags)))
-            (field("remove_tags", language.remove_tags(), tags, None, input("remove_tags", &form.remove_tags)))
+            (field("add_tags", language.add_tags(), tags, None, text_input("add_tags", &form.add_tags)))
+            (field("remove_tags", language.remove_tags(), tags, None, text_input("remove_tags", &form.remove_tags)))
         }
         @if action == BulkAction::Move {
-            (field("project", language.project(), Some(language.project_hint()), None, input("project", &form.project)))
-            (field("priority", language.priority(), Some(language.priority_hint()), None, input("priority", &form.priority)))
+            (field("project", language.project(), Some(language.project_hint()), None, text_input("project", &form.project)))
+            (field("priority", language.priority(), Some(language.priority_hint()), None, text_input("priority", &form.priority)))
         }
     }
 }

@@ -161,7 +161,7 @@ async fn view(
     let keys = &parsed.keys;
     let secrets = keys.iter().map(|key| &key.secret);
     let knowledge =
-        upstream_keys::find_secret_statuses(&app.db.readers, app.hash_key(), secrets).await?;
+        upstream_keys::find_secret_statuses(&app.db.readers, &app.hash_key, secrets).await?;
     let count = |what| knowledge.iter().filter(|known| **known == what).count() as u64;
     let (new, removed) = (count(SecretStatus::New), count(SecretStatus::Removed));
     let title = language.import_title();

@@ -46,7 +46,8 @@ pub struct ClientLimits {
     pub cost_per_month_nano_usd: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ClientLimit {
     RequestsPerMinute,
     RequestsPerDay,
@@ -65,6 +66,11 @@ impl ClientLimit {
         Self::Concurrency,
         Self::CostPerMonth,
     ];
+
+    /// Its name in forms and in the audit.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 impl ClientLimits {
