@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use reqwest::Url;
+use zxcvbn::{Score, zxcvbn};
 
 use crate::pool::secret::Secret;
 
@@ -39,15 +40,49 @@ pub struct UpstreamArgs {
 impl UpstreamArgs {
     /// Validates the URL.
     pub fn url(&self) -> Result<Url, InvalidConfig> {
+        let shown = without_userinfo(&self.upstream_url);
         let url = Url::parse(&self.upstream_url).ok();
-        let url =
-            url.filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
-        url.ok_or_else(|| {
-            InvalidConfig(format!(
-                "UPSTREAM_URL must be an http or https address like https://generativelanguage.googleapis.com, not {}",
-                self.upstream_url
-            ))
-        })
+        let url = url
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
+            .ok_or_else(|| {
+                InvalidConfig(format!(
+                    "UPSTREAM_URL must be an http or https address like https://generativelanguage.googleapis.com, not {shown}"
+                ))
+            })?;
+        // Paths of requests begin with a version.
+        let last = url
+            .path()
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        if is_version(last) {
+            let base = shown
+                .trim_end_matches('/')
+                .trim_end_matches(last)
+                .trim_end_matches('/');
+            return Err(InvalidConfig(format!(
+                "UPSTREAM_URL ends with the version {last}, which is part of each request's path: use {base}"
+            )));
+        }
+        Ok(url)
+    }
+}
+
+/// Whether a path segment is a version of an API, such as `v1beta`.
+fn is_version(segment: &str) -> bool {
+    let number = segment.strip_prefix('v').unwrap_or_default();
+    number.starts_with(|digit: char| digit.is_ascii_digit()) || segment == "openai"
+}
+
+/// A URL without its user and password, which no message may contain.
+fn without_userinfo(url: &str) -> String {
+    let (scheme, rest) = url.split_once("//").unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) if scheme.is_empty() => rest[at + 1..].to_owned(),
+        Some(at) => format!("{scheme}//{}", &rest[at + 1..]),
+        None => url.to_owned(),
     }
 }
 
@@ -185,6 +220,12 @@ fn public_url(text: &str) -> Result<Option<String>, InvalidConfig> {
             && url.username().is_empty()
     };
     match url.filter(is_fit) {
+        Some(url) if url.path() != "/" => {
+            let base = url.origin().ascii_serialization();
+            Err(InvalidConfig(format!(
+                "PUBLIC_URL has a path, but the server answers at the root of its host: use {base}, not {text}"
+            )))
+        }
         Some(_) => Ok(Some(text.trim_end_matches('/').to_owned())),
         None => Err(InvalidConfig(format!(
             "PUBLIC_URL must be the address at which clients reach the server, like https://gemini.example.com, not {text}"
@@ -192,19 +233,10 @@ fn public_url(text: &str) -> Result<Option<String>, InvalidConfig> {
     }
 }
 
-/// Whether a password is one of the most common ones.
+/// Whether a password is on a well-known list, or made of such words: fewer than a million guesses find it.
 pub fn is_common_password(password: &str) -> bool {
-    const WELL_KNOWN: [&str; 8] = [
-        "password",
-        "12345678",
-        "123456789",
-        "admin123",
-        "adminadmin",
-        "changeme",
-        "change-me",
-        "password123",
-    ];
-    WELL_KNOWN.contains(&password.to_lowercase().as_str())
+    const OWN_WORDS: [&str; 3] = ["gemini", "gemini-pool", "admin"];
+    zxcvbn(password, &OWN_WORDS).score() <= Score::One
 }
 
 fn check_password(password: &str, listen: SocketAddr) -> Result<(), InvalidConfig> {
@@ -212,7 +244,7 @@ fn check_password(password: &str, listen: SocketAddr) -> Result<(), InvalidConfi
         password.chars().count() < MIN_PASSWORD_CHARACTERS || is_common_password(password);
     if is_weak && !listen.ip().is_loopback() {
         return Err(InvalidConfig(
-            "ADMIN_PASSWORD is shorter than 8 characters or a well-known default: choose a better one, or listen on \
+            "ADMIN_PASSWORD is shorter than 8 characters or easily guessed: choose a better one, or listen on \
              127.0.0.1 only"
                 .to_owned(),
         ));
@@ -286,8 +318,14 @@ mod tests {
 
     #[test]
     fn unsafe_and_unusable_values_are_refused() {
-        let cases: [&[&str]; 7] = [
+        let cases: [&[&str]; 13] = [
             &["--public-url", "gemini.example.com"],
+            &["--public-url", "https://example.com/gemini"],
+            &["--upstream-url", "https://example.com/v1beta"],
+            &["--upstream-url", "https://example.com/relay/v1/"],
+            &["--admin-password", "qwertyuiop"],
+            &["--admin-password", "Passw0rd1"],
+            &["--admin-password", "iloveyou1"],
             &["--master-key", "secret"],
             &["--admin-password", "short"],
             &["--admin-password", "ChangeMe"],
@@ -300,5 +338,29 @@ mod tests {
         }
 
         assert!(config(&["--admin-password", "short", "--listen", "127.0.0.1:0"]).is_ok());
+    }
+
+    #[test]
+    fn an_upstream_url_with_a_version_is_refused_with_the_right_one_and_no_password_is_shown() {
+        let error = |url| config(&["--upstream-url", url]).unwrap_err();
+
+        assert!(
+            error("https://example.com/relay/v1beta/").ends_with("use https://example.com/relay")
+        );
+        assert!(config(&["--upstream-url", "https://example.com/relay"]).is_ok());
+        for url in [
+            "ftp://user:secret-word@example.com",
+            "https://user:secret-word@example.com/v1",
+            "https://user:secret-word@",
+            "user:secret-word@example.com",
+        ] {
+            assert!(!error(url).contains("secret-word"), "{}", error(url));
+        }
+    }
+
+    #[test]
+    fn a_public_url_with_a_path_is_refused_with_the_right_one() {
+        let error = config(&["--public-url", "https://example.com:8443/pool/"]).unwrap_err();
+        assert!(error.contains("use https://example.com:8443,"), "{error}");
     }
 }

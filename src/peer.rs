@@ -72,11 +72,48 @@ pub fn base_url(peer: SocketAddr, headers: &HeaderMap, config: &Config) -> Strin
     }
 }
 
+/// Whether the client's connection is https: a trusted proxy says so, or `PUBLIC_URL` does. A request for another host, such
+/// as an address of the local network, did not come by `PUBLIC_URL`; one for a loopback address may, because a proxy on
+/// this machine sends it.
+pub fn came_by_https(peer: SocketAddr, headers: &HeaderMap, config: &Config) -> bool {
+    let peer = peer.ip().to_canonical();
+    let is_trusted = config
+        .trusted_proxies
+        .iter()
+        .any(|network| network.contains(&peer));
+    let reported = headers.get("x-forwarded-proto").filter(|_| is_trusted);
+    if let Some(scheme) = reported.and_then(|scheme| scheme.to_str().ok()) {
+        return scheme.split(',').next().map(str::trim) == Some("https");
+    }
+    let Some(public_host) = config
+        .public_url
+        .as_deref()
+        .and_then(|url| url.strip_prefix("https://"))
+    else {
+        return false;
+    };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let name = |host: &str| {
+        let authority = host.parse::<http::uri::Authority>().ok();
+        authority.map(|authority| authority.host().to_ascii_lowercase())
+    };
+    let Some(host) = host.and_then(name) else {
+        return true;
+    };
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost"
+        || address.is_ok_and(|address| address.is_loopback())
+        || name(public_host).as_ref() == Some(&host)
+}
+
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::config::FirstAdmin;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -127,6 +164,67 @@ mod tests {
             headers.append("x-forwarded-for", value);
             let found = client_ip("10.0.0.1:5".parse().unwrap(), &headers, &trusted);
             assert_eq!(found.to_string(), expected, "{forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_came_by_https_if_a_proxy_or_the_public_url_says_so() {
+        let config = |public_url: Option<&str>| Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            database_url: String::new(),
+            upstream_url: "http://127.0.0.1".parse().unwrap(),
+            client_keys: vec![],
+            upstream_keys: vec![],
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            public_url: public_url.map(ToOwned::to_owned),
+            first_admin: FirstAdmin::default(),
+        };
+        let public = Some("https://pool.example.com");
+        let cases = [
+            (
+                public,
+                "192.0.2.1:5",
+                &[("host", "pool.example.com")][..],
+                true,
+            ),
+            (
+                public,
+                "192.0.2.1:5",
+                &[("host", "Pool.Example.com:443")],
+                true,
+            ),
+            (public, "127.0.0.1:5", &[("host", "127.0.0.1:8080")], true),
+            (
+                public,
+                "192.0.2.1:5",
+                &[("host", "192.168.1.5:8080")],
+                false,
+            ),
+            (public, "192.0.2.1:5", &[("host", "pool.lan:8080")], false),
+            (
+                public,
+                "10.0.0.1:5",
+                &[("host", "pool.example.com"), ("x-forwarded-proto", "http")],
+                false,
+            ),
+            (
+                None,
+                "10.0.0.1:5",
+                &[("host", "a"), ("x-forwarded-proto", "https")],
+                true,
+            ),
+            (
+                None,
+                "192.0.2.1:5",
+                &[("host", "a"), ("x-forwarded-proto", "https")],
+                false,
+            ),
+            (None, "192.0.2.1:5", &[("host", "a")], false),
+            (Some("http://a"), "192.0.2.1:5", &[("host", "a")], false),
+        ];
+        for (public_url, peer, lines, expected) in cases {
+            let came = came_by_https(peer.parse().unwrap(), &headers(lines), &config(public_url));
+            assert_eq!(came, expected, "{public_url:?} {peer} {lines:?}");
         }
     }
 }

@@ -122,7 +122,8 @@ mod tests {
             ("short", Some(PasswordWeakness::TooShort)),
             ("Password123", Some(PasswordWeakness::Common)),
             (&"x".repeat(201), Some(PasswordWeakness::TooLong)),
-            ("密碼密碼密碼密碼", None),
+            ("1qaz2wsx", Some(PasswordWeakness::Common)),
+            ("這是我的通關密語", None),
         ] {
             assert_eq!(weakness(password), expected, "{password}");
         }

@@ -50,8 +50,9 @@ pub struct SignedInAdmin {
     pub csrf: CsrfToken,
 }
 
-/// The layer that reads and sets the session's cookie; `secure` if browsers connect by https.
-pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<DatabaseSessionStore> {
+/// The layer that reads and sets the session's cookie. Whether the cookie is `Secure` depends on the request: the caller
+/// marks it.
+pub fn layer(db: &Db) -> SessionManagerLayer<DatabaseSessionStore> {
     let sessions = DatabaseSessionStore {
         reader: SqliteStore::new(db.readers.clone()),
         writer: SqliteStore::new(db.writer.clone()),
@@ -59,7 +60,7 @@ pub fn layer(db: &Db, secure: bool) -> SessionManagerLayer<DatabaseSessionStore>
     let seconds = i64::try_from(SESSION_LIFETIME.as_secs()).unwrap_or(i64::MAX);
     SessionManagerLayer::new(sessions)
         .with_name(COOKIE)
-        .with_secure(secure)
+        .with_secure(false)
         .with_http_only(true)
         .with_same_site(SameSite::Lax)
         .with_expiry(Expiry::OnInactivity(Duration::seconds(seconds)))

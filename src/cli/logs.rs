@@ -136,11 +136,7 @@ struct FilterArgs {
 }
 
 fn kind(text: &str) -> Result<LogKind, &'static str> {
-    match text {
-        "request" => Ok(LogKind::Request),
-        "check" => Ok(LogKind::Check),
-        _ => Err("must be request or check"),
-    }
+    text.parse().map_err(|_| "must be request or check")
 }
 
 impl FilterArgs {

@@ -7,6 +7,7 @@ pub mod client_keys;
 pub mod database;
 pub mod demo;
 pub mod key_selection;
+pub mod log_output;
 pub mod logs;
 pub mod migrate;
 pub mod open_files;

@@ -48,9 +48,19 @@ pub fn table<const N: usize>(
     line(table.trim_fmt())
 }
 
-/// The text without control characters, which clients may have sent to control the admin's terminal.
+/// The text without characters that control a terminal or reorder text, which clients may have sent.
 pub fn printable(text: &str) -> String {
-    text.replace(|char: char| char.is_control(), "�")
+    text.replace(is_unsafe, "�")
+}
+
+/// Whether a character controls a terminal (C0, C1), or the direction of text, so that a line reads as another one.
+fn is_unsafe(letter: char) -> bool {
+    letter.is_control() || is_direction(letter)
+}
+
+/// Whether a character changes the direction of text.
+pub fn is_direction(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `1 upstream key`, `2 upstream keys`.
@@ -70,7 +80,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_replaced() {
-        assert_eq!(printable("a\u{1b}[31mb\n"), "a�[31mb�");
+    fn characters_that_control_a_terminal_or_reorder_a_line_are_replaced() {
+        for (text, expected) in [
+            ("a\u{1b}[31mb\n", "a�[31mb�"),
+            ("a\u{9b}31mb\u{85}", "a�31mb�"),
+            ("a\u{202e}b\u{2066}c\u{200f}", "a�b�c�"),
+            ("Grüße 你好 🙂", "Grüße 你好 🙂"),
+        ] {
+            assert_eq!(printable(text), expected);
+        }
     }
 }

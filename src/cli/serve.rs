@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::app::App;
 use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::database::migrate_database;
+use crate::cli::log_output::LogOutput;
 use crate::cli::{database, open_files};
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
@@ -74,10 +75,27 @@ pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     Ok((app, writer))
 }
 
+/// A shorter key is easily guessed, and occurs in texts by chance.
+const MIN_SAFE_KEY_BYTES: usize = 16;
+
 /// Adds the keys of the environment that the database has never contained.
 async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     if config.client_keys.is_empty() && config.upstream_keys.is_empty() {
         return Ok(());
+    }
+    for (name, keys) in [
+        ("ALLOWED_API_KEYS", &config.client_keys),
+        ("GEMINI_API_KEYS", &config.upstream_keys),
+    ] {
+        let short = keys
+            .iter()
+            .filter(|key| key.expose().len() < MIN_SAFE_KEY_BYTES)
+            .count();
+        if short > 0 {
+            tracing::warn!(
+                "{name} contains {short} keys of fewer than {MIN_SAFE_KEY_BYTES} characters: they can be guessed, and are not removed from answers"
+            );
+        }
     }
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
@@ -161,7 +179,7 @@ pub fn start_log(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(LogOutput::default);
     // A second start in one process, as in tests, keeps the first log.
     let _ = match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),

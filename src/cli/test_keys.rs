@@ -125,7 +125,7 @@ async fn publish_changed_states(
     }
     let mut tx = db.begin().await?;
     let revision = revision::bump(&mut tx).await?;
-    upstream_keys::mark_states_changed(&mut tx, &changed, revision).await?;
+    upstream_keys::states::mark_states_changed(&mut tx, &changed, revision).await?;
     tx.commit().await?;
     Ok(())
 }

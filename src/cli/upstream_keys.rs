@@ -155,7 +155,7 @@ async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Re
         None => upstream_keys::list_ids(&mut tx, Some(!enabled)).await?,
     };
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    upstream_keys::update_enabled(&mut tx, &ids, enabled, &act).await?;
+    upstream_keys::states::update_enabled(&mut tx, &ids, enabled, &act).await?;
     tx.commit().await?;
     db.close().await;
     let done = if enabled { "enabled" } else { "disabled" };
@@ -171,7 +171,7 @@ async fn clear(args: &DatabaseArgs, ids: Option<Vec<i64>>) -> Result<()> {
     let mut tx = db.begin().await?;
     let ids = selected(&mut tx, ids).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    let states = upstream_keys::clear_states(&mut tx, &ids, &act).await?;
+    let states = upstream_keys::states::clear_states(&mut tx, &ids, &act).await?;
     let cooldowns = projects::clear_cooldowns(&mut tx, &ids, &act).await?;
     tx.commit().await?;
     db.close().await;
@@ -200,7 +200,7 @@ async fn remove(args: &DatabaseArgs, removed: RemovalArgs) -> Result<()> {
     let ids: Vec<_> = ids.into_iter().map(UpstreamKeyId).collect();
     let mut tx = db.begin().await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    upstream_keys::delete(&mut tx, &ids, &act).await?;
+    upstream_keys::removal::delete(&mut tx, &ids, &act).await?;
     tx.commit().await?;
     db.close().await;
     let count = output::count(ids.len(), "upstream key");

@@ -168,7 +168,8 @@ pub fn state_badge(context: &PageContext, key: &ListedClientKey) -> Markup {
 /// The limits of the key, one per line.
 fn limits(language: Language, limits: &ClientLimits) -> Markup {
     let set = ClientLimit::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter_map(|limit| Some((limit, limits.most(limit)?)));
     html! {
         @if limits.any() {

@@ -48,7 +48,6 @@ pub async fn guard(
     let (uri, headers) = (request.uri().clone(), request.headers());
     let client_ip = peer::client_ip(peer, headers, &app.config.trusted_proxies);
     let base_url = peer::base_url(peer, headers, &app.config);
-    let is_secure = base_url.starts_with("https:");
     let jar = CookieJar::from_headers(headers);
     let cookie = jar.get(CSRF_COOKIE);
     let cookie_token = cookie.and_then(|cookie| CsrfToken::from_text(cookie.value()));
@@ -95,7 +94,6 @@ pub async fn guard(
         let cookie = Cookie::build((CSRF_COOKIE, csrf.to_text()))
             .path("/")
             .http_only(true)
-            .secure(is_secure)
             .same_site(SameSite::Strict);
         if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
             response.headers_mut().append(header::SET_COOKIE, value);

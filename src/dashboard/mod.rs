@@ -16,6 +16,7 @@ pub mod logs;
 pub mod page_context;
 pub mod policy;
 pub mod preferences;
+pub mod secure_cookies;
 pub mod settings;
 pub mod sign_in;
 pub mod snippets;
@@ -36,6 +37,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use crate::app::App;
 use crate::auth::session;
 use crate::dashboard::guard::{Access, guard};
+use crate::dashboard::secure_cookies::secure_cookies;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
@@ -108,8 +110,6 @@ pub fn admin_paths() -> Vec<&'static str> {
 
 /// The dashboard behind its guard.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    let public_url = app.config.public_url.as_deref();
-    let is_secure = public_url.is_some_and(|url| url.starts_with("https:"));
     // A download has an announced length, and streams as fast as it can be read.
     let is_page = DefaultPredicate::new().and(NotForContentType::const_new(backups::FILE_TYPE));
     let guarded = |routes: Vec<Route>, access| {
@@ -123,7 +123,8 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     };
     guarded(public_routes(), Access::Public)
         .merge(guarded(admin_routes(), Access::SignedIn))
-        .route_layer(session::layer(&app.db, is_secure))
+        .route_layer(session::layer(&app.db))
+        .route_layer(from_fn_with_state(app.clone(), secure_cookies))
         .route_layer(CompressionLayer::new().compress_when(is_page))
         .route("/assets/{name}", get(assets::show))
 }

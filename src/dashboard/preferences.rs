@@ -5,7 +5,7 @@ use axum_extra::extract::cookie::{Cookie, SameSite};
 use axum_extra::extract::{CookieJar, Form};
 use serde::Deserialize;
 
-use crate::dashboard::page_context::{BrowserContext, LANGUAGE_COOKIE, THEME_COOKIE, Theme};
+use crate::dashboard::page_context::{LANGUAGE_COOKIE, THEME_COOKIE, Theme};
 use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 
@@ -19,17 +19,11 @@ pub struct Preferences {
 }
 
 /// Stores the choices in cookies and returns to the page.
-pub async fn update(
-    browser: BrowserContext,
-    jar: CookieJar,
-    Form(form): Form<Preferences>,
-) -> Response {
-    let is_secure = browser.base_url.starts_with("https:");
+pub async fn update(jar: CookieJar, Form(form): Form<Preferences>) -> Response {
     let keep = |name: &'static str, value: &'static str| {
         Cookie::build((name, value))
             .path("/")
             .http_only(true)
-            .secure(is_secure)
             .same_site(SameSite::Lax)
             .permanent()
     };

@@ -110,7 +110,6 @@ pub async fn create(
     let known = Cookie::build((KNOWN_BROWSER_COOKIE, mark))
         .path("/login")
         .http_only(true)
-        .secure(browser.base_url.starts_with("https:"))
         .same_site(SameSite::Strict)
         .permanent();
     let redirect = Redirect::to(local_path(&submitted.next));

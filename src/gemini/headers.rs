@@ -1,16 +1,62 @@
 //! Which headers pass between client and Google, and which are stripped.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING,
 };
 
 /// The header that carries the one credential Google gets.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// The client's headers that Google receives: all but credentials, hop-by-hop headers, and those that identify the
-/// client.
-pub fn headers_for_upstream(headers: &HeaderMap) -> HeaderMap {
-    filtered(headers, is_withheld_from_upstream)
+/// client. Streams are requested without an encoding, so that each event can be read and redacted as it arrives.
+pub fn headers_for_upstream(headers: &HeaderMap, streams: bool) -> HeaderMap {
+    let mut passed = filtered(headers, is_withheld_from_upstream);
+    let accepted = if streams {
+        "identity".to_owned()
+    } else {
+        accepted_encodings(headers)
+    };
+    let accepted = HeaderValue::try_from(accepted).expect("the words are ASCII");
+    passed.insert(ACCEPT_ENCODING, accepted);
+    passed
+}
+
+/// The encodings that the client accepts, of those that are read here, with its preferences.
+fn accepted_encodings(headers: &HeaderMap) -> String {
+    let lists = headers.get_all(ACCEPT_ENCODING).into_iter();
+    let lists: Vec<_> = lists.filter_map(|list| list.to_str().ok()).collect();
+    let items = || lists.iter().flat_map(|list| list.split(','));
+    if items().all(is_read_encoding) && lists.len() == 1 {
+        return lists.concat();
+    }
+    let mut accepted: Vec<_> = items()
+        .filter(|item| is_read_encoding(item))
+        .map(str::trim)
+        .collect();
+    let is_any = |item: &str| item.trim() == "*" || item.trim().starts_with("*;");
+    if accepted.is_empty() && items().any(|item| is_any(item) && !is_refused(item)) {
+        accepted.push("gzip");
+    }
+    if accepted.is_empty() {
+        accepted.push("identity");
+    }
+    accepted.join(", ")
+}
+
+/// Whether an item of `accept-encoding` accepts an encoding that is read here.
+fn is_read_encoding(item: &str) -> bool {
+    let word = item.split(';').next().unwrap_or_default().trim();
+    let mut read = ["gzip", "x-gzip", "deflate", "identity"].into_iter();
+    read.any(|encoding| word.eq_ignore_ascii_case(encoding)) && !is_refused(item)
+}
+
+/// Whether an item of `accept-encoding` has the quality 0.
+fn is_refused(item: &str) -> bool {
+    let quality = item
+        .split_once(';')
+        .and_then(|(_, parameter)| parameter.trim().strip_prefix("q="));
+    quality.is_some_and(|quality| quality.trim().parse() == Ok(0.0_f32))
 }
 
 /// Google's headers that the client receives.
@@ -43,17 +89,20 @@ fn is_withheld_from_upstream(name: &str) -> bool {
         || matches!(
             name,
             // Credentials.
-            "x-goog-api-key" | "authorization" | "x-api-key" | "cookie"
+            "authorization" | "x-api-key" | "cookie"
             // Set anew from the target and the body.
             | "host" | "content-length"
             // Who the client is; key restrictions look at `referer` and `origin`.
             | "forwarded" | "x-real-ip" | "via" | "true-client-ip" | "origin" | "referer" | "accept-language"
             | "x-gemini-api-privileged-user-id"
             // A second project beside the key's is refused as a second credential.
-            | "x-goog-user-project" | "openai-organization" | "openai-project"
+            | "openai-organization" | "openai-project"
             // They would change the meaning of the request after it was read.
-            | "x-http-method-override" | "x-goog-fieldmask"
+            | "x-http-method-override" | "x-http-method" | "x-method-override"
+            // Set anew.
+            | "accept-encoding"
         )
+        || name.starts_with("x-goog-") && !is_google_header_passed(name)
         || [
             "x-forwarded-",
             "cf-",
@@ -63,6 +112,13 @@ fn is_withheld_from_upstream(name: &str) -> bool {
         ]
         .iter()
         .any(|prefix| name.starts_with(prefix))
+}
+
+/// Google's own headers that have no effect beyond the request, or are the upload protocol. The others name a credential,
+/// a project, or a selection of fields.
+fn is_google_header_passed(name: &str) -> bool {
+    matches!(name, "x-goog-request-params" | "x-goog-api-client")
+        || name.starts_with("x-goog-upload-")
 }
 
 fn is_withheld_from_client(name: &str) -> bool {
@@ -176,11 +232,15 @@ mod tests {
             ("sec-websocket-extensions", "permessage-deflate"),
             ("accept-encoding", "gzip"),
             ("x-server-timeout", "30"),
+            ("x-goog-user-project", "p"),
+            ("x-goog-fieldmask", "a"),
+            ("x-goog-unknown", "a"),
+            ("x-http-method-override", "DELETE"),
             ("user-agent", "one"),
         ]);
         sent.append("user-agent", HeaderValue::from_static("two"));
 
-        let passed = headers_for_upstream(&sent);
+        let passed = headers_for_upstream(&sent, false);
 
         let mut expected = headers(&[
             ("accept-encoding", "gzip"),
@@ -290,6 +350,38 @@ mod tests {
                 headers.append(TRANSFER_ENCODING, HeaderValue::from_static(coding));
             }
             assert_eq!(is_framed_plainly(&headers), expected, "{codings:?}");
+        }
+    }
+
+    #[test]
+    fn google_may_encode_only_what_the_client_accepts_and_no_stream() {
+        let cases: [(&[&'static str], &str); 10] = [
+            (&[], "identity"),
+            (&["gzip, deflate"], "gzip, deflate"),
+            (&["br, zstd"], "identity"),
+            (&["GZIP;q=1.0, br"], "GZIP;q=1.0"),
+            (&["gzip;q=0, deflate"], "deflate"),
+            (&["gzip; q=0.000"], "identity"),
+            (&["*"], "gzip"),
+            (&["*;q=0"], "identity"),
+            (&["br", "gzip"], "gzip"),
+            (
+                &["gzip;q=1.0,deflate;q=0.6,identity;q=0.3"],
+                "gzip;q=1.0,deflate;q=0.6,identity;q=0.3",
+            ),
+        ];
+        for (lines, expected) in cases {
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|line| ("accept-encoding", *line))
+                .collect();
+            let mut sent = HeaderMap::new();
+            for (name, value) in lines {
+                sent.append(name, HeaderValue::from_static(value));
+            }
+            let passed = |streams| headers_for_upstream(&sent, streams)[ACCEPT_ENCODING].clone();
+            assert_eq!(passed(false), expected, "{sent:?}");
+            assert_eq!(passed(true), "identity");
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::gemini::errors::classify::{ErrorContext, classify};
 use crate::gemini::errors::error_body::ErrorBody;
 use crate::gemini::resources::name::{ResourceKind, ResourceName};
-use crate::gemini::response::json::{JsonPath, JsonScanner, ScannedValue};
+use crate::gemini::response::json::{JsonPath, JsonScanner};
 use crate::gemini::response::usage;
 use crate::gemini::target::Surface;
 use crate::pool::health::verdict::Verdict;
@@ -80,19 +80,6 @@ impl LiveSessionState {
         all += self.current_usage.unwrap_or_default();
         self.has_usage.then_some(all)
     }
-}
-
-/// The model that a session's first frame names, without `models/`.
-pub fn setup_model(setup: &[u8]) -> Option<String> {
-    const PATHS: &[JsonPath] = &[&["setup", "model"]];
-    let mut scanner = JsonScanner::new(PATHS);
-    scanner.feed(setup);
-    let ScannedValue::Raw(raw) = scanner.value_at(0) else {
-        return None;
-    };
-    let name: String = serde_json::from_slice(raw).ok()?;
-    let short = name.strip_prefix("models/").map(ToOwned::to_owned);
-    Some(short.unwrap_or(name))
 }
 
 /// Whether a close with this code is a normal end of a session.
@@ -215,28 +202,6 @@ mod tests {
             );
         }
         assert_eq!(session.turns(), 1);
-    }
-
-    #[test]
-    fn the_first_frame_names_the_model() {
-        let cases = [
-            (r#"{"setup":{"model":"models/m","tools":[]}}"#, Some("m")),
-            (r#"{"setup":{"model":"m"}}"#, Some("m")),
-            (
-                r#"{"setup":{"model":"tunedModels/t"}}"#,
-                Some("tunedModels/t"),
-            ),
-            (r#"{"model":"models/m"}"#, None),
-            (r#"{"setup":{"generationConfig":{"model":"m"}}}"#, None),
-            ("no json", None),
-        ];
-        for (frame, expected) in cases {
-            assert_eq!(
-                setup_model(frame.as_bytes()).as_deref(),
-                expected,
-                "{frame}"
-            );
-        }
     }
 
     #[test]

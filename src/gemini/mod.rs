@@ -3,10 +3,12 @@
 pub mod errors;
 pub mod headers;
 pub mod key_check;
+pub mod key_mask;
 pub mod live;
 pub mod prices;
 pub mod quota_estimate;
 pub mod redact;
+pub mod request_body;
 pub mod resources;
 pub mod response;
 pub mod target;

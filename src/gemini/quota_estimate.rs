@@ -1,33 +1,36 @@
 //! Estimates the quota that a request will use, before it is sent.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
+use crate::gemini::request_body::content::BodyContent;
+use crate::gemini::request_body::media::text_tokens;
 use crate::gemini::target::Target;
 use crate::pool::quota::windows::QuotaAmount;
 
-/// Bytes of a body per token, approximately.
-const BYTES_PER_TOKEN: usize = 4;
-/// A larger body contains files, whose size says nothing about tokens.
-const MAX_TOKENS: usize = 16 * 1024;
+/// Limit of an estimate from the size of a body that cannot be read.
+const MAX_UNREAD_TOKENS: u64 = 16 * 1024;
 
 /// The number of requests that Google will count, and the approximate number of input tokens. Zero for lookups and
-/// token counts, which have quotas of their own.
+/// token counts, which have quotas of their own. `body_bytes` is `None` where `body` was read completely.
 ///
 /// Each text of a batch of embeddings counts as a request, according to 429 responses and Google's forum.
-pub fn estimate_quota(target: &Target, body: &[u8]) -> QuotaAmount {
+pub fn estimate_quota(
+    target: &Target,
+    body: &BodyContent,
+    unread_bytes: Option<usize>,
+) -> QuotaAmount {
     let requests = match target.operation.as_deref() {
-        Some("batchEmbedContents" | "asyncBatchEmbedContent") => count_contents(body),
-        Some("embeddings") => count_texts(body),
+        Some("batchEmbedContents" | "asyncBatchEmbedContent" | "embeddings") => body.items,
         Some(operation) if !uses_model(operation) => return QuotaAmount::default(),
         Some(_) => 1,
         None if target.model.is_some() => 1,
         None => return QuotaAmount::default(),
     };
-    let tokens = (body.len() / BYTES_PER_TOKEN).min(MAX_TOKENS);
+    let tokens = match unread_bytes {
+        None => body.tokens(),
+        Some(bytes) => text_tokens(count(bytes)).min(MAX_UNREAD_TOKENS),
+    };
     QuotaAmount {
         requests: requests.max(1),
-        tokens: u64::try_from(tokens).unwrap_or(0),
+        tokens,
     }
 }
 
@@ -41,42 +44,6 @@ fn uses_model(operation: &str) -> bool {
     !counts.contains(&operation) && !is_resource
 }
 
-fn count_contents(body: &[u8]) -> u64 {
-    #[derive(Deserialize)]
-    struct Batch {
-        requests: Vec<IgnoredAny>,
-    }
-    let batch = serde_json::from_slice::<Batch>(body);
-    batch.map_or(1, |batch| count(batch.requests.len()))
-}
-
-/// OpenAI's `input` is one text, several texts, the tokens of one text, or the tokens of several.
-fn count_texts(body: &[u8]) -> u64 {
-    #[derive(Deserialize)]
-    struct Embeddings {
-        input: Input,
-    }
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Input {
-        Texts(Vec<String>),
-        Tokens(Vec<Vec<IgnoredAny>>),
-        One(IgnoredAny),
-    }
-    match serde_json::from_slice::<Embeddings>(body) {
-        Ok(Embeddings {
-            input: Input::Texts(texts),
-        }) => count(texts.len()),
-        Ok(Embeddings {
-            input: Input::Tokens(texts),
-        }) => count(texts.len()),
-        Ok(Embeddings {
-            input: Input::One(_),
-        })
-        | Err(_) => 1,
-    }
-}
-
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
@@ -86,6 +53,7 @@ mod tests {
     use http::Method;
 
     use super::*;
+    use crate::gemini::request_body::reader::read_message;
 
     #[test]
     fn the_estimate_counts_requests_as_google_does() {
@@ -129,20 +97,18 @@ mod tests {
         for (method, path, body, expected) in cases {
             let method: Method = method.parse().unwrap();
             let target = Target::read(&method, path, None, false).unwrap();
-            let estimate = estimate_quota(&target, body.as_bytes());
-            assert_eq!(estimate.requests, expected, "{method} {path} {body}");
+            let (body, _) = read_message(body.as_bytes());
+            let estimate = estimate_quota(&target, &body, None);
+            assert_eq!(estimate.requests, expected, "{method} {path}");
         }
     }
 
     #[test]
-    fn the_size_of_a_body_gives_the_approximate_number_of_tokens() {
+    fn the_size_of_an_unread_body_gives_the_approximate_number_of_tokens() {
         let path = "/v1beta/models/m:generateContent";
         let target = Target::read(&Method::POST, path, None, false).unwrap();
+        let tokens = |bytes| estimate_quota(&target, &BodyContent::default(), Some(bytes)).tokens;
 
-        assert_eq!(estimate_quota(&target, &[b' '; 4_000]).tokens, 1_000);
-        assert_eq!(
-            estimate_quota(&target, &vec![b' '; 4_000_000]).tokens,
-            16 * 1024
-        );
+        assert_eq!((tokens(4_000), tokens(4_000_000)), (1_000, 16 * 1024));
     }
 }

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use memchr::memmem;
 
+use crate::gemini::key_mask::KeyMask;
+
 /// Replaces a secret.
 const MASK: &[u8] = b"[redacted]";
 /// Maximum size of a text in a log row.
@@ -21,6 +23,8 @@ pub struct Redactor {
     /// One bit per hash, set if some tail has it: rules out most positions of a text without a map lookup.
     hashes: Box<[u64]>,
     short: Vec<Box<[u8]>>,
+    /// Upstream keys in good answers.
+    pub key_mask: KeyMask,
 }
 
 impl Default for Redactor {
@@ -30,6 +34,7 @@ impl Default for Redactor {
             by_tail: HashMap::new(),
             hashes,
             short: Vec::new(),
+            key_mask: KeyMask::default(),
         }
     }
 }
@@ -45,10 +50,14 @@ fn hash_bit(tail: [u8; TAIL_BYTES]) -> (usize, u64) {
 impl Redactor {
     /// Redacts the keys of the pool and the names (`projects/123`) of its projects.
     pub fn new<'a>(
-        keys: impl IntoIterator<Item = &'a str>,
+        keys: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
         projects: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let mut redactor = Self::default();
+        let keys = keys.into_iter();
+        let mut redactor = Self {
+            key_mask: KeyMask::new(keys.clone()),
+            ..Self::default()
+        };
         for key in keys {
             redactor.add(key);
         }

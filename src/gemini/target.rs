@@ -46,7 +46,7 @@ pub struct Target {
 }
 
 /// Why a path is not forwarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     #[error(
         "the path is not part of the Gemini API: its paths begin with /v1beta/, /v1/ or /v1alpha/"
@@ -58,9 +58,18 @@ pub enum TargetError {
     UnsafePath,
     #[error("bundled requests (/batch) are not supported: send each request by itself")]
     BatchEndpoint,
-    #[error("the query parameter {0} is not allowed")]
-    ForbiddenParameter(&'static str),
+    #[error(
+        "the query parameter {0} is not allowed: it would change what Google does with the request"
+    )]
+    ForbiddenParameter(String),
+    #[error("the method is not served: send GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")]
+    Method,
+    #[error("this operation takes no uploads: send the request without /upload")]
+    NotAnUpload,
 }
+
+/// The methods that are served.
+pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Methods of models, with their names in Google's discovery document of v1beta and in the SDKs.
 const MODEL_METHODS: [&str; 16] = [
@@ -149,6 +158,9 @@ impl Target {
         query: Option<&str>,
         has_bearer_token: bool,
     ) -> Result<Self, TargetError> {
+        if !METHODS.contains(&method.as_str()) {
+            return Err(TargetError::Method);
+        }
         let path = resolve_alias(path, has_bearer_token);
         if !is_safe(&path) {
             return Err(TargetError::UnsafePath);
@@ -162,7 +174,7 @@ impl Target {
             _ => return Err(TargetError::UnknownPath),
         }
         let query = query
-            .map(without_credentials)
+            .map(upstream_query)
             .transpose()?
             .filter(|query| !query.is_empty());
         let path_and_query =
@@ -176,6 +188,9 @@ impl Target {
             model: None,
             is_stream: false,
         };
+        if !has_plain_methods(&path, &rest) {
+            return Err(TargetError::UnsafePath);
+        }
         match first {
             "ws" => target.read_session(&rest),
             "upload" | "resumable" | "download" => {
@@ -184,6 +199,9 @@ impl Target {
                     return Err(TargetError::UnknownPath);
                 }
                 target.read_transfer(method, &rest);
+                if first != "download" && !target.takes_upload() {
+                    return Err(TargetError::NotAnUpload);
+                }
             }
             _ => target.read_resource(method, &rest),
         }
@@ -199,6 +217,25 @@ impl Target {
         let method = name.rsplit('.').next().filter(|method| is_word(method));
         self.operation = method.map(|method| method.to_owned().into());
         self.is_stream = true;
+    }
+
+    /// Whether the answer holds only the fields that the client selects, so that usage or names may be missing.
+    pub fn selects_fields(&self) -> bool {
+        let query = self
+            .path_and_query
+            .split_once('?')
+            .map_or("", |(_, query)| query);
+        let mut names = query.split('&').map(parameter_name);
+        names.any(|name| matches!(name.as_ref(), "fields" | "$fields"))
+    }
+
+    /// Whether the operation takes an upload (Google's discovery document, and its client for Python).
+    fn takes_upload(&self) -> bool {
+        let operation = self.operation.as_deref().unwrap_or_default();
+        matches!(
+            operation,
+            "files.upload" | "fileSearchStores.uploadToFileSearchStore"
+        ) || operation.starts_with("environments.files.")
     }
 
     /// Whether the response is the content of a file, with no text of Google's own.
@@ -387,21 +424,86 @@ fn is_safe(path: &str) -> bool {
     plain && path.starts_with('/') && !path.contains("//") && !decoded.split('/').any(dots)
 }
 
-/// The query without credentials, otherwise in its original order and spelling.
-fn without_credentials(query: &str) -> Result<String, TargetError> {
+/// Whether no segment with a model or a method could be divided otherwise by Google. Ids of the OpenAI layer and paths of
+/// an environment's files may contain encoded slashes.
+fn has_plain_methods(path: &str, decoded: &[&str]) -> bool {
+    if decoded.first() == Some(&"openai") {
+        return true;
+    }
+    let files_of_environment = match decoded {
+        ["environments", _, "files", ..] => 3,
+        [_, "environments", _, "files", ..] => 4,
+        [_, _, "environments", _, "files", ..] => 5,
+        _ => decoded.len(),
+    };
+    let raw = path.trim_start_matches('/').split('/').skip(1);
+    let segments = raw.zip(decoded).take(files_of_environment);
+    let mut before = "";
+    for (raw, decoded) in segments {
+        let holds_model = matches!(before, "models" | "tunedModels" | "dynamic");
+        let holds_method = decoded.contains(':');
+        let is_plain =
+            !decoded.contains(['/', ';', '?', '#', '%']) && decoded.matches(':').count() <= 1;
+        if (holds_model || holds_method) && (!is_plain || raw.contains(';')) {
+            return false;
+        }
+        before = decoded;
+    }
+    true
+}
+
+/// The query without credentials, otherwise in its original order and spelling. Refuses system parameters that are not on
+/// the list; an operation's own parameters pass.
+fn upstream_query(query: &str) -> Result<String, TargetError> {
     let mut kept = Vec::new();
     for part in query.split('&') {
-        let name = percent_decode(part.split('=').next().unwrap_or_default());
-        match name.as_ref() {
-            name if is_credential(name) => {}
-            "callback" => return Err(TargetError::ForbiddenParameter("callback")),
-            name if name.starts_with("$http") => {
-                return Err(TargetError::ForbiddenParameter("$httpHeaders"));
-            }
-            _ => kept.push(part),
+        let name = parameter_name(part);
+        if is_credential(&name) {
+            continue;
         }
+        let value = percent_decode(part.split_once('=').map_or("", |(_, value)| value));
+        if !is_parameter_allowed(&name, &value) {
+            return Err(TargetError::ForbiddenParameter(
+                name.chars().take(40).collect(),
+            ));
+        }
+        kept.push(part);
     }
     Ok(kept.join("&"))
+}
+
+/// The name in a part of a query; `+` is a space there.
+fn parameter_name(part: &str) -> Cow<'_, str> {
+    percent_decode(part.split('=').next().unwrap_or_default())
+}
+
+/// Whether a parameter has no effect beyond its operation. System parameters change the form of an answer, its encoding,
+/// or whom Google charges (Google's discovery document and its list of system parameters).
+fn is_parameter_allowed(name: &str, value: &str) -> bool {
+    let plain: String = name
+        .chars()
+        .filter(|letter| !matches!(letter, '_' | '-' | ' ' | '+'))
+        .map(|letter| letter.to_ascii_lowercase())
+        .collect();
+    match plain.trim_start_matches('$') {
+        "alt" => {
+            let (format, options) = value.split_once(';').unwrap_or((value, ""));
+            let has_known_options = options.is_empty() || options.starts_with("enum-encoding=");
+            match format {
+                "json" | "sse" => has_known_options && matches!(name, "alt" | "$alt"),
+                "media" => name == "alt" && options.is_empty(),
+                _ => false,
+            }
+        }
+        "prettyprint" => matches!(name, "prettyPrint" | "$prettyPrint"),
+        ".xgafv" => name == "$.xgafv",
+        "fields" => matches!(name, "fields" | "$fields"),
+        "callback" | "jsonp" | "userproject" | "quotauser" | "userip" | "bearertoken" | "key"
+        | "accesstoken" | "oauthtoken" | "ct" | "httpheaders" | "httpmethod" | "outputdefaults"
+        | "apiversion" => false,
+        system if system.starts_with("xgoog") => false,
+        _ => !name.starts_with('$'),
+    }
 }
 
 #[cfg(test)]
@@ -556,8 +658,8 @@ mod tests {
             ("GET /v1/files", "/v1/files"),
             ("GET /v1/models/m?key=SECRET", "/v1/models/m"),
             (
-                "GET /v1beta/models?pageSize=5&%6Bey=SECRET&%24alt=json%3Benum",
-                "/v1beta/models?pageSize=5&%24alt=json%3Benum",
+                "GET /v1beta/models?pageSize=5&%6Bey=SECRET&%24alt=json%3Benum-encoding%3Dint",
+                "/v1beta/models?pageSize=5&%24alt=json%3Benum-encoding%3Dint",
             ),
             (
                 "GET /v1beta/models?access_token=a&oauth_token=b&alt=sse",
@@ -603,6 +705,116 @@ mod tests {
     }
 
     #[test]
+    fn only_listed_system_parameters_pass() {
+        let query =
+            |query: &str| Target::read(&Method::GET, "/v1beta/models/m", Some(query), false);
+        for passed in [
+            "alt=json",
+            "alt=sse",
+            "alt=media",
+            "%24alt=json%3Benum-encoding%3Dint",
+            "$alt=sse;enum-encoding=int",
+            "$prettyPrint=false",
+            "prettyPrint=true",
+            "$.xgafv=2",
+            "uploadType=media",
+            "upload_protocol=raw",
+            "pageSize=5",
+            "updateMask=ttl",
+            "force=true",
+            "somethingNew=1",
+            "fields=a",
+            "$fields=a",
+        ] {
+            assert_eq!(
+                query(passed).unwrap().path_and_query,
+                format!("/v1beta/models/m?{passed}")
+            );
+        }
+        for refused in [
+            "$key=x",
+            "$userProject=p",
+            "userProject=p",
+            "user_project=p",
+            "bearer_token=t",
+            "$callback=f",
+            "callback=f",
+            "c%61llback=f",
+            "alt=proto",
+            "alt=json;charset=x",
+            "%61lt=proto",
+            "$alt=proto",
+            "$ct=x",
+            "$httpMethod=DELETE",
+            "quotaUser=u",
+            "$unknown=1",
+            "x-goog-fieldmask=a",
+            "X_Goog_User_Project=p",
+            "KEY=x",
+            "alt",
+            "$alt=media",
+            "Alt=json",
+        ] {
+            assert!(
+                matches!(query(refused), Err(TargetError::ForbiddenParameter(_))),
+                "{refused}"
+            );
+        }
+        assert!(query("fields=usage&x=1").unwrap().selects_fields());
+        assert!(!query("x=fields").unwrap().selects_fields());
+    }
+
+    #[test]
+    fn models_and_methods_are_plain_and_uploads_are_for_operations_that_take_them() {
+        for path in [
+            "/v1beta/models/a%2Fb:generateContent",
+            "/v1beta/models/a%252Fb:generateContent",
+            "/v1beta/models/m;x=1:generateContent",
+            "/v1beta/models/m%3Bx:generateContent",
+            "/v1beta/models/m%3F:generateContent",
+            "/v1beta/models/m%23:generateContent",
+            "/v1beta/models/m:countTokens:generateContent",
+            "/v1beta/models/m%3AcountTokens:generateContent",
+            "/v1beta/tunedModels/t:generate%2FContent",
+            "/v1beta/files/f:download%3Fx",
+            "/v1beta/files/f:a:b",
+            "/v1beta/dynamic/d;x:generateContent",
+        ] {
+            let read = Target::read(&Method::POST, path, None, false);
+            assert_eq!(read, Err(TargetError::UnsafePath), "{path}");
+        }
+        for path in [
+            "/v1beta/openai/batches/batches%2Fb1",
+            "/v1beta/openai/files/files%2Ff/content",
+            "/v1beta/openai/models/models%2Fm",
+            "/v1beta/environments/e/files/a%2Fb;c%3F:d:e",
+            "/upload/v1beta/environments/e/files/a%2Fb",
+            "/upload/v1beta/files",
+            "/resumable/upload/v1beta/files",
+            "/upload/v1beta/fileSearchStores/s:uploadToFileSearchStore",
+        ] {
+            let read = Target::read(&Method::POST, path, None, false);
+            assert_eq!(
+                read.map(|target| target.path_and_query),
+                Ok(path.to_owned())
+            );
+        }
+        for path in [
+            "/upload/v1beta/models/m:generateContent",
+            "/upload/v1beta/cachedContents",
+            "/resumable/upload/v1beta/models/m:batchGenerateContent",
+            "/upload/v1beta/somethingNew",
+        ] {
+            let read = Target::read(&Method::POST, path, None, false);
+            assert_eq!(read, Err(TargetError::NotAnUpload), "{path}");
+        }
+        for method in ["TRACE", "CONNECT", "PROPFIND", "get"] {
+            let read = Target::read(&method.parse().unwrap(), "/v1beta/models", None, false);
+            assert_eq!(read, Err(TargetError::Method), "{method}");
+        }
+    }
+
+    #[test]
     fn ambiguous_paths_are_refused() {
         for path in [
             "/v1beta/../admin",
@@ -624,18 +836,18 @@ mod tests {
         assert_eq!(read("POST /batch/v1beta"), Err(TargetError::BatchEndpoint));
         assert_eq!(
             read("GET /v1beta/models?callback=f"),
-            Err(TargetError::ForbiddenParameter("callback"))
+            Err(TargetError::ForbiddenParameter("callback".to_owned()))
         );
         assert_eq!(
             read("GET /v1beta/models?%24httpHeaders=f"),
-            Err(TargetError::ForbiddenParameter("$httpHeaders"))
+            Err(TargetError::ForbiddenParameter("$httpHeaders".to_owned()))
         );
     }
 
     proptest! {
         #[test]
         fn no_credential_is_left_in_any_query(query in "[a-z%0-9=&+$;]{0,60}") {
-            if let Ok(left) = without_credentials(&query) {
+            if let Ok(left) = upstream_query(&query) {
                 for name in ["key", "access_token", "oauth_token"] {
                     prop_assert_eq!(query_parameter(&left, name), None);
                 }

@@ -90,6 +90,13 @@ pub fn replace_session_urls(headers: &mut HeaderMap, url: &HeaderValue) {
     }
 }
 
+/// Removes the headers of a session's URL from a response that opens none of ours.
+pub fn remove_session_urls(headers: &mut HeaderMap) {
+    for name in &SESSION_HEADERS[..2] {
+        headers.remove(name);
+    }
+}
+
 /// The pool's URL of a session that was opened at this path.
 pub fn pool_session_url(base: &str, target: &Target, session: &str) -> Option<HeaderValue> {
     let path = target.path_and_query.split('?').next()?;

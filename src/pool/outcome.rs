@@ -2,12 +2,26 @@
 
 use std::str::FromStr;
 
+use strum::{IntoStaticStr, VariantArray};
+
 /// How a request or an attempt ended.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type, serde::Serialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    sqlx::Type,
+    serde::Serialize,
+    IntoStaticStr,
+    VariantArray,
 )]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// A complete answer.
     Success,
@@ -34,35 +48,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 11] = [
-        Self::Success,
-        Self::ClientError,
-        Self::Quota,
-        Self::KeyFault,
-        Self::UpstreamError,
-        Self::Network,
-        Self::NoKey,
-        Self::Refused,
-        Self::ClientGone,
-        Self::BrokenOff,
-        Self::Interrupted,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name in rows and JSON.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::ClientError => "client_error",
-            Self::Quota => "quota",
-            Self::KeyFault => "key_fault",
-            Self::UpstreamError => "upstream_error",
-            Self::Network => "network",
-            Self::NoKey => "no_key",
-            Self::Refused => "refused",
-            Self::ClientGone => "client_gone",
-            Self::BrokenOff => "broken_off",
-            Self::Interrupted => "interrupted",
-        }
+        self.into()
     }
 
     /// Whether the pool or Google failed: a client's error or disconnect is no failure.
@@ -85,15 +75,19 @@ impl FromStr for Outcome {
     type Err = UnknownOutcome;
 
     fn from_str(text: &str) -> Result<Self, UnknownOutcome> {
-        let named = Self::ALL.into_iter().find(|outcome| outcome.name() == text);
-        named.ok_or(UnknownOutcome)
+        let named = Self::ALL.iter().find(|outcome| outcome.name() == text);
+        named.copied().ok_or(UnknownOutcome)
     }
 }
 
 /// The text is not the name of an outcome.
 #[derive(Debug, thiserror::Error)]
-#[error("not an outcome: they are {}", Outcome::ALL.map(Outcome::name).join(", "))]
+#[error("not an outcome: they are {}", names().join(", "))]
 pub struct UnknownOutcome;
+
+fn names() -> Vec<&'static str> {
+    Outcome::ALL.iter().map(|outcome| outcome.name()).collect()
+}
 
 #[cfg(test)]
 mod tests {
@@ -102,12 +96,8 @@ mod tests {
     #[test]
     fn an_outcome_is_parsed_from_its_name() {
         for outcome in Outcome::ALL {
-            assert_eq!(outcome.name().parse::<Outcome>().unwrap(), outcome);
-            assert_eq!(
-                serde_json::to_value(outcome).unwrap(),
-                outcome.name(),
-                "{outcome:?}"
-            );
+            assert_eq!(outcome.name().parse::<Outcome>().unwrap(), *outcome);
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
         }
         assert!("succes".parse::<Outcome>().is_err());
     }

@@ -90,14 +90,7 @@ mod tests {
     fn attempts(rules: &[Rule]) -> u32 {
         let mut budget = RetryBudget::default();
         for rule in rules {
-            let verdict = Verdict {
-                rule: *rule,
-                status: None,
-                message: String::new(),
-                retry_delay: None,
-                violations: vec![],
-                project: None,
-            };
+            let verdict = Verdict::without_answer(*rule, String::new());
             budget.add(*rule);
             if next_step(&verdict, &budget, &Settings::default(), 0.5) == NextStep::Answer {
                 break;

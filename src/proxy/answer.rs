@@ -20,9 +20,11 @@ use crate::clock;
 use crate::gemini::errors::classify::{ErrorContext, classify};
 use crate::gemini::errors::error_body::decode_body;
 use crate::gemini::headers::{announced_length, headers_for_client};
+use crate::gemini::key_mask::MaskedStream;
 use crate::gemini::redact::Redactor;
 use crate::gemini::response::tap::ResponseTap;
 use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
+use crate::gemini::upload::{is_upload, remove_session_urls};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::proxy::attempt::{Attempt, Reply, Streaming, Whole};
@@ -78,12 +80,15 @@ async fn answer_whole(
     redactor: &Redactor,
     mut record: Record,
 ) -> Response {
-    // Only an error can contain our key; where nothing is redacted the bytes stay as they came.
-    let redacted = if verdict.rule == Rule::Success {
+    // Where nothing is redacted the bytes stay as they came. The content of a file is never changed.
+    let redacted = if verdict.rule == Rule::Success && incoming.target.is_download() {
         None
     } else {
         let plain = decode_body(&whole.body, text(&whole.head.headers, CONTENT_ENCODING));
-        plain.and_then(|plain| redactor.redact(&plain))
+        plain.and_then(|plain| match verdict.rule {
+            Rule::Success => redactor.key_mask.mask(&plain),
+            _ => redactor.redact(&plain),
+        })
     };
     let mut head = client_head(&whole.head, incoming, redactor);
     let body = match redacted {
@@ -122,6 +127,9 @@ fn client_head(
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = head.status;
     parts.headers = headers_for_client(&head.headers);
+    if !is_upload(&incoming.target) {
+        remove_session_urls(&mut parts.headers);
+    }
     if incoming.outgoing.method == Method::HEAD
         && let Some(length) = announced_length(&head.headers)
     {
@@ -153,6 +161,9 @@ struct AnswerBody {
     ready: VecDeque<Bytes>,
     /// An error event that is held back until it is whole.
     held: BytesMut,
+    masked: MaskedStream,
+    /// Whether the answer is the content of a file, which is never changed.
+    is_file: bool,
     tap: ResponseTap,
     /// How many resource names the record has received.
     names_recorded: usize,
@@ -212,6 +223,8 @@ impl AnswerBody {
             }),
             ready: VecDeque::new(),
             held: BytesMut::new(),
+            masked: MaskedStream::default(),
+            is_file: incoming.target.is_download(),
             tap: incoming.tap(kind, encoding),
             names_recorded: 0,
             idle: Box::pin(sleep(idle_timeout)),
@@ -249,20 +262,40 @@ impl AnswerBody {
         let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         self.left = self.left.map(|left| left.saturating_sub(length));
         let Some(from) = seen.hold_from else {
-            self.ready.push_back(chunk);
+            self.pass(chunk);
             return;
         };
         let until = seen.release_at.unwrap_or(chunk.len());
         if from > 0 {
-            self.ready.push_back(chunk.slice(..from));
+            self.pass(chunk.slice(..from));
         }
         self.held.extend_from_slice(&chunk[from..until]);
         if seen.release_at.is_some() || self.held.len() > HELD_LIMIT {
             self.release();
         }
         if until < chunk.len() {
-            self.ready.push_back(chunk.slice(until..));
+            self.pass(chunk.slice(until..));
         }
+    }
+
+    /// Lets bytes of a good answer be sent, without upstream keys.
+    fn pass(&mut self, chunk: Bytes) {
+        if self.is_file {
+            self.ready.push_back(chunk);
+        } else if self.is_plain {
+            let passed = self.masked.push(&self.redactor.key_mask, chunk);
+            self.ready
+                .extend(Some(passed).filter(|passed| !passed.is_empty()));
+        } else {
+            self.ready.push_back(chunk);
+        }
+    }
+
+    /// Lets the end of what passed be sent, because something else follows, or nothing.
+    fn pass_rest(&mut self) {
+        let rest = self.masked.finish();
+        self.ready
+            .extend(Some(rest).filter(|rest| !rest.is_empty()));
     }
 
     /// Releases the held bytes, redacted.
@@ -270,6 +303,7 @@ impl AnswerBody {
         if self.held.is_empty() {
             return;
         }
+        self.pass_rest();
         let held = self.held.split().freeze();
         let redacted = if self.is_plain {
             self.redactor.redact(&held)
@@ -288,6 +322,7 @@ impl AnswerBody {
     /// Records how the answer ended, submits its row and gives the key back.
     fn end(&mut self, end: End) {
         self.release();
+        self.pass_rest();
         let source = self.source.take();
         let Some(mut record) = self.record.take() else {
             return;

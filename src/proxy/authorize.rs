@@ -146,7 +146,7 @@ async fn find_session(
 }
 
 /// Refuses a client key that is disabled or has expired.
-fn check_enabled(client: &ClientKey) -> Result<(), Refusal> {
+pub fn check_enabled(client: &ClientKey) -> Result<(), Refusal> {
     if !client.enabled {
         return Err(Refusal::DisabledClientKey);
     }

@@ -1,15 +1,12 @@
 //! `Incoming`: what the client asks; its body held, so that it can be sent again, or streaming.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING,
-};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
@@ -19,13 +16,13 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::app::App;
 use crate::gemini::errors::classify::ErrorContext;
 use crate::gemini::headers::headers_for_upstream;
-use crate::gemini::live;
 use crate::gemini::quota_estimate::estimate_quota;
+use crate::gemini::request_body::content::BodyContent;
+use crate::gemini::request_body::reader::{read_body, read_message};
+use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::resources::created::CreatedResourcesReader;
 use crate::gemini::resources::listing::ResourceListing;
 use crate::gemini::resources::name::{ResourceKind, ResourceName};
-use crate::gemini::resources::references::ResourceReferences;
-use crate::gemini::response::json::{JsonScanner, ScannedValue};
 use crate::gemini::response::tap::ResponseTap;
 use crate::gemini::target::{Surface, Target};
 use crate::gemini::transport::UpstreamRequest;
@@ -53,12 +50,10 @@ pub struct Incoming {
     pub amount: QuotaAmount,
     /// Whether the client asked for a stream.
     pub streams: bool,
-    /// The resources that the path and the body name.
-    pub names: BTreeSet<ResourceName>,
-    /// Whether all names in the body were found.
-    pub is_read: bool,
-    /// Whether Google stores the interaction that the request creates.
-    pub stores: bool,
+    /// What the body contains; its names include those of the path.
+    pub content: BodyContent,
+    /// Why the body cannot be read completely.
+    pub unread: Option<UnreadBody>,
     /// The list of resources that the request asks for.
     pub listing: Option<ResourceListing>,
     /// The client's own deadline, from `x-server-timeout`.
@@ -139,29 +134,22 @@ impl Incoming {
         body: Body,
     ) -> Result<Self, Refusal> {
         let mut memory = HeldMemory::none(app);
-        let body = read_body(body, &head.headers, settings, &mut memory).await?;
+        let body = collect_body(body, &head.headers, settings, &mut memory).await?;
+        let (content, unread) = read_body(&body, &head.headers, settings.max_request_bytes);
+        let content = content.with_path(&target);
         let (model, streams) = match target.surface {
             Surface::Native => (None, false),
-            Surface::OpenAi | Surface::Interactions
-                if head.headers.contains_key(CONTENT_ENCODING) =>
-            {
-                (None, false)
-            }
-            Surface::OpenAi | Surface::Interactions => model_in(&body),
+            Surface::OpenAi | Surface::Interactions => (content.model.clone(), content.streams),
         };
         let model = target.model.clone().or(model);
-        let amount = estimate_quota(&target, &body);
-        let references = ResourceReferences::from_body(&body);
-        let is_readable = is_readable(&head.headers, &body);
-        let in_path = ResourceName::of_path(&target.path_and_query);
-        let names = references.names().cloned().chain(in_path).collect();
+        let amount = estimate_quota(&target, &content, unread.is_some().then_some(body.len()));
         let seconds = head
             .headers
             .get("x-server-timeout")
             .and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
         let deadline = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let listing = ResourceListing::of(&head.method, &target);
-        let mut headers = headers_for_upstream(&head.headers);
+        let mut headers = headers_for_upstream(&head.headers, streams || target.is_stream);
         if listing.is_some() {
             // Pages are merged, and so must be readable.
             headers.remove(ACCEPT_ENCODING);
@@ -178,10 +166,9 @@ impl Incoming {
             outgoing,
             model,
             amount,
-            names,
+            content,
+            unread,
             listing,
-            stores: references.stores_interaction(),
-            is_read: is_readable && references.is_complete(),
             deadline,
             setup: None,
             token: None,
@@ -210,12 +197,13 @@ impl Incoming {
         if length > settings.max_request_bytes {
             return Err(Refusal::BodyTooLarge(settings.max_request_bytes));
         }
-        let model = live::setup_model(&body);
-        let amount = estimate_quota(&target, &body);
-        let references = ResourceReferences::from_body(&body);
+        let (mut content, unread) = read_message(&body);
+        let model = content.model.clone();
+        let amount = estimate_quota(&target, &content, unread.is_some().then_some(body.len()));
         // A token is valid in the project that made it, like every named resource.
-        let names = references.names().chain(&token).cloned().collect();
-        let mut headers = headers_for_upstream(headers);
+        content.names.extend(token.clone());
+        content.stores_interaction = false;
+        let mut headers = headers_for_upstream(headers, true);
         headers.extend(websocket::handshake_headers());
         let outgoing = UpstreamRequest {
             method: Method::GET,
@@ -229,9 +217,8 @@ impl Incoming {
             outgoing,
             model,
             amount,
-            names,
-            stores: false,
-            is_read: references.is_complete(),
+            content,
+            unread,
             listing: None,
             deadline: None,
             setup: Some(setup),
@@ -245,20 +232,18 @@ impl Incoming {
         let outgoing = UpstreamRequest {
             method: head.method,
             url,
-            headers: headers_for_upstream(&head.headers),
+            headers: headers_for_upstream(&head.headers, false),
             body: Bytes::new(),
         };
-        let names = ResourceName::of_path(&target.path_and_query);
         Self {
             streams: false,
             model: target.model.clone(),
+            content: BodyContent::default().with_path(&target),
+            unread: None,
             target,
             outgoing,
             amount: QuotaAmount::default(),
-            names: names.into_iter().collect(),
             listing: None,
-            stores: true,
-            is_read: true,
             deadline: None,
             setup: None,
             token: None,
@@ -269,7 +254,7 @@ impl Incoming {
 
     /// The kind of resource that the request creates; `None`: none that can be named later.
     pub fn creates(&self) -> Option<ResourceKind> {
-        CreatedResourcesReader::kind_created_by(&self.target, self.stores)
+        CreatedResourcesReader::kind_created_by(&self.target, self.content.stores_interaction)
     }
 
     /// The tap that reads the answer.
@@ -280,7 +265,8 @@ impl Incoming {
         } else {
             content_type
         };
-        let created_resources = CreatedResourcesReader::of(&self.target, self.stores, content_type);
+        let created_resources =
+            CreatedResourcesReader::of(&self.target, self.content.stores_interaction, content_type);
         // A list names resources of other clients too.
         let created_resources = created_resources.filter(|_| self.listing.is_none());
         ResponseTap::new(self.target.surface, content_type, content_encoding)
@@ -333,7 +319,7 @@ fn refuse_ambiguous_length(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn read_body(
+async fn collect_body(
     mut body: Body,
     headers: &HeaderMap,
     settings: &Settings,
@@ -378,62 +364,4 @@ async fn read_body(
     } else {
         whole.freeze()
     })
-}
-
-/// Whether the names in a body can be found; in a compressed or binary one they cannot.
-fn is_readable(headers: &HeaderMap, body: &[u8]) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_compressed = text(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity");
-    let is_binary = text(CONTENT_TYPE).is_some_and(|kind| kind.contains("protobuf"));
-    body.is_empty() || !is_compressed && !is_binary
-}
-
-/// The model (or agent) and whether a stream is asked for, from a body of OpenAI's or the Interactions' form.
-fn model_in(body: &[u8]) -> (Option<String>, bool) {
-    let mut scanner = JsonScanner::new(&[&["model"], &["agent"], &["stream"]]);
-    scanner.feed(body);
-    let text = |index| match scanner.value_at(index) {
-        ScannedValue::Raw(raw) => serde_json::from_slice::<String>(raw).ok(),
-        ScannedValue::Absent | ScannedValue::TooLong => None,
-    };
-    let model = text(0).or_else(|| text(1));
-    let model = model.map(|model| {
-        model
-            .strip_prefix("models/")
-            .map_or(model.clone(), ToOwned::to_owned)
-    });
-    (
-        model,
-        matches!(scanner.value_at(2), ScannedValue::Raw(b"true")),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_model_is_found_wherever_it_stands_in_the_body() {
-        let cases = [
-            (
-                r#"{"messages":[{"content":"\"model\":\"no\""}],"model":"models/m","stream":true}"#,
-                Some("m"),
-                true,
-            ),
-            (
-                r#"{"agent":"deep-research","stream":false}"#,
-                Some("deep-research"),
-                false,
-            ),
-            (r#"{"input":{"model":"nested"}}"#, None, false),
-            ("not json", None, false),
-        ];
-        for (body, model, streams) in cases {
-            assert_eq!(
-                model_in(body.as_bytes()),
-                (model.map(ToOwned::to_owned), streams),
-                "{body}"
-            );
-        }
-    }
 }

@@ -36,7 +36,7 @@ pub async fn send(
         quota_requests: incoming.amount.requests,
         deletes: incoming.deletes(),
     });
-    admit(&caller.client, incoming, permit.as_mut())?;
+    admit(&caller.client, settings, incoming, permit.as_mut())?;
     record.hold(permit);
     let route = resolve_resources(app, caller, incoming).await?;
     record.route(&route);

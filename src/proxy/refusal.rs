@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::clock::Timestamp;
+use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::target::TargetError;
 use crate::pool::clients::admission::LimitReached;
 use crate::pool::clients::client_key::ClientLimit;
@@ -52,6 +53,12 @@ pub enum Refusal {
     NotAWebSocket,
     /// The first message of a live session did not arrive in time.
     SetupTooSlow,
+    /// The first message of a live session is no setup.
+    NoSetup,
+    /// A later message of a live session contains what only the setup may.
+    SecondSetup,
+    /// A message names a resource that is in another project than its session.
+    OtherSession(String),
     BodyTooLarge(u64),
     BodyTooSlow,
     BodyBroken,
@@ -69,8 +76,12 @@ pub enum Refusal {
     ResourcesInDifferentProjects(Vec<Vec<String>>),
     /// No resource of this name exists for the client.
     NotFound(String),
-    /// The names in the body cannot all be read, and might be another client's.
-    NamesUnread,
+    /// The body cannot be read completely, and the client's limits or scopes depend on what it contains.
+    Unread(UnreadBody),
+    /// The requests of a batch are in a file, which is not read, and the client key has a models scope.
+    RequestFile {
+        allowed: String,
+    },
     /// The page token of a list is not one of ours.
     BadCursor,
     /// The owners of the named resources could not be read from the database.
@@ -171,9 +182,10 @@ impl Refusal {
             Self::ModelOutOfScope { model, allowed } => (403, Refused, None, format!("this client key may not use the model {}, only \
                 {allowed}. The admin of the pool can allow it with --models", short(model))),
             Self::ModelUnknown { allowed } => (403, Refused, None, format!("this client key may use only {allowed}, and the request \
-                names no model. Name it as `model` in a JSON body that is not compressed")),
+                names no model. Name it as `model` in the body")),
             Self::Limited(denied) => (429, Refused, Some(denied.retry_after), limit_message(denied)),
             Self::BadTarget(TargetError::UnknownPath) => (404, Refused, None, TargetError::UnknownPath.to_string()),
+            Self::BadTarget(TargetError::Method) => (405, Refused, None, TargetError::Method.to_string()),
             Self::BadTarget(why) => (400, Refused, None, why.to_string()),
             Self::RequestedAsScript => (403, Refused, None, "a browser requests this path to run the answer as a script, but the \
                 answer is data. Fetch it instead".to_owned()),
@@ -182,6 +194,10 @@ impl Refusal {
             Self::AmbiguousLength => (400, Refused, None, "the request announces its length in two ways".to_owned()),
             Self::NotAWebSocket => (400, Refused, None, "this path is for live sessions. Request a WebSocket, over HTTP/1.1".to_owned()),
             Self::SetupTooSlow => (408, Refused, None, "the first message, with the setup, did not arrive in time".to_owned()),
+            Self::NoSetup => (400, Refused, None, "the first message of a live session must contain its setup".to_owned()),
+            Self::SecondSetup => (400, Refused, None, "only the first message of a live session may contain a setup or a model".to_owned()),
+            Self::OtherSession(name) => (403, Refused, None, format!("{} is not in the project of this session. Open another session that \
+                names it first", short(name))),
             Self::BodyTooLarge(most) => (413, Refused, None, format!("the request body is larger than {most} bytes. The admin of the \
                 pool can raise max_request_bytes")),
             Self::BodyTooSlow => (408, Refused, None, "the request body stopped arriving".to_owned()),
@@ -202,8 +218,10 @@ impl Refusal {
             }
             Self::NotFound(name) => (404, Refused, None, format!("{} was not found: it does not exist, has expired, or was created \
                 with another client key", short(name))),
-            Self::NamesUnread => (400, Refused, None, "the resource names in the body cannot be read. Send plain JSON, not \
-                compressed".to_owned()),
+            Self::Unread(why) => (400, Refused, None, format!("the request body cannot be read: {why}. Send one JSON document in UTF-8 by \
+                RFC 8259, with each key once")),
+            Self::RequestFile { allowed } => (403, Refused, None, format!("this client key may use only {allowed}, and the models in a \
+                file of requests are not read. Send the requests inline")),
             Self::BadCursor => (400, Refused, None, "the page token of this list is not valid. Use the token or the id of the last \
                 page, or start from the beginning".to_owned()),
             Self::LookupFailed => (503, Refused, soon, "the owners of the named resources could not be looked up. Try again in a few \

@@ -1,10 +1,10 @@
 //! Sends a refusal to the client, once its row is committed.
 
 use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
 
-use crate::gemini::target::{Surface, TargetError};
+use crate::gemini::target::{METHODS, Surface, TargetError};
 use crate::proxy::dialect::body;
 use crate::proxy::record::Record;
 use crate::proxy::refusal::{Description, Refusal, whole_seconds};
@@ -40,6 +40,10 @@ fn respond(refusal: &Refusal, description: &Description, surface: Surface) -> Re
     if let Some(wait) = description.retry_after {
         let seconds = HeaderValue::from(whole_seconds(wait));
         response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    if description.status == StatusCode::METHOD_NOT_ALLOWED {
+        let served = HeaderValue::from_str(&METHODS.join(", ")).expect("methods are ASCII");
+        response.headers_mut().insert(ALLOW, served);
     }
     response
 }

@@ -27,10 +27,13 @@ pub async fn resolve_resources(
             ..RouteConstraint::requiring(Some(session.project_id))
         });
     }
-    if !incoming.is_read && app.settings().client_isolation {
-        return Err(Refusal::NamesUnread);
-    }
-    resolve(app, caller.client.id, &incoming.names, incoming.creates()).await
+    resolve(
+        app,
+        caller.client.id,
+        &incoming.content.names,
+        incoming.creates(),
+    )
+    .await
 }
 
 /// The constraint of whatever names these resources and creates one of a kind, or none.

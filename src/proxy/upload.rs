@@ -9,7 +9,8 @@ use crate::app::App;
 use crate::clock;
 use crate::gemini::response::tap::ResponseSummary;
 use crate::gemini::upload::{
-    is_cancelled, pool_session_url, replace_session_urls, session_id, session_url,
+    is_cancelled, pool_session_url, remove_session_urls, replace_session_urls, session_id,
+    session_url,
 };
 use crate::proxy::attempt::{Attempt, Reply};
 use crate::proxy::incoming::Incoming;
@@ -56,6 +57,7 @@ pub async fn rewrite_session(
         };
         opened.inspect_err(|_| record.answered(&attempt.verdict, &ResponseSummary::default(), 0))?
     } else {
+        remove_session_urls(&mut head.headers);
         return Ok(());
     };
     if let Some(url) = pool_session_url(base, &incoming.target, &session) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
-use crate::storage::audit::{self, Act, Action, NewChange, Subject};
+use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::error::{Error, Result};
 
 /// The row id of an admin.
@@ -135,15 +135,9 @@ pub async fn record_change(
     after: Option<Value>,
 ) -> Result<()> {
     let username = sqlx::query_scalar!("SELECT username FROM admins WHERE id = ?1", id);
-    let change = NewChange {
-        action,
-        subject: Subject::Admin,
-        subject_id: Some(id.0),
-        name: &username.fetch_one(&mut **tx).await?,
-        before,
-        after,
-    };
-    audit::insert(tx, act, &change).await?;
+    let username = username.fetch_one(&mut **tx).await?;
+    let subject = (Subject::Admin, Some(id.0));
+    audit::insert(tx, act, action, subject, &username, (before, after)).await?;
     Ok(())
 }
 

@@ -130,20 +130,6 @@ impl Subject {
     }
 }
 
-/// A change to insert. `before` and `after` are JSON objects of the changed values only, never of a secret.
-#[derive(Debug)]
-pub struct NewChange<'a> {
-    pub action: Action,
-    pub subject: Subject,
-    /// `None`: the subject is identified by its name.
-    pub subject_id: Option<i64>,
-    pub name: &'a str,
-    /// `None`: it did not exist.
-    pub before: Option<Value>,
-    /// `None`: it no longer exists.
-    pub after: Option<Value>,
-}
-
 /// A change as lists show it; the names are those of the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ListedChange {
@@ -159,15 +145,6 @@ pub struct ListedChange {
     pub name: String,
     pub before: Option<Value>,
     pub after: Option<Value>,
-}
-
-impl FromRow<'_, SqliteRow> for ListedAct {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        Ok(Self {
-            first: ListedChange::from_row(row)?,
-            changes: row.try_get("changes")?,
-        })
-    }
 }
 
 impl FromRow<'_, SqliteRow> for ListedChange {
@@ -193,9 +170,10 @@ impl FromRow<'_, SqliteRow> for ListedChange {
 }
 
 /// The changes of one act to things of one kind: a line of the audit page.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, FromRow)]
 pub struct ListedAct {
     /// Its first change.
+    #[sqlx(flatten)]
     pub first: ListedChange,
     /// The number of its changes.
     pub changes: u64,
@@ -217,14 +195,18 @@ pub struct AuditFilter {
     pub revision: Option<i64>,
 }
 
-/// Inserts a change.
+/// Inserts a change of a subject, which has an id unless its name identifies it. The values before and after are JSON objects
+/// of the changed entries only, never of a secret; `None`: the subject did not exist, or no longer exists.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     act: &Act,
-    change: &NewChange<'_>,
+    action: Action,
+    (subject, subject_id): (Subject, Option<i64>),
+    name: &str,
+    (before, after): (Option<Value>, Option<Value>),
 ) -> Result<i64> {
-    let text = |value: &Option<Value>| value.as_ref().map(Value::to_string);
-    let (before, after) = (text(&change.before), text(&change.after));
+    let before = before.map(|value| value.to_string());
+    let after = after.map(|value| value.to_string());
     let id = sqlx::query_scalar!(
         r#"
         INSERT INTO audit_log (
@@ -237,10 +219,10 @@ pub async fn insert(
         act.revision,
         act.actor.name,
         act.actor.address,
-        change.action,
-        change.subject,
-        change.subject_id,
-        change.name,
+        action,
+        subject,
+        subject_id,
+        name,
         before,
         after,
     );
@@ -426,6 +408,7 @@ pub mod tests {
     use crate::storage::db::{Db, MIGRATOR};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
+    const LATER: Timestamp = Timestamp::from_millis(2_000);
 
     /// An act of the command line.
     pub async fn act(tx: &mut Transaction<'_, Sqlite>, now: Timestamp) -> Act {
@@ -448,15 +431,24 @@ pub mod tests {
             .collect()
     }
 
-    fn named(name: &str, action: Action) -> NewChange<'_> {
-        NewChange {
-            action,
-            subject: Subject::UpstreamKey,
-            subject_id: Some(7),
-            name,
-            before: None,
-            after: Some(json!({"label": name})),
-        }
+    /// Inserts a change of an upstream key.
+    async fn change(
+        tx: &mut Transaction<'_, Sqlite>,
+        act: &Act,
+        name: &str,
+        action: Action,
+    ) -> i64 {
+        let subject = (Subject::UpstreamKey, Some(7));
+        let values = (None, Some(json!({"label": name})));
+        insert(tx, act, action, subject, name, values)
+            .await
+            .unwrap()
+    }
+
+    fn filter(set: &dyn Fn(&mut AuditFilter)) -> AuditFilter {
+        let mut filter = AuditFilter::default();
+        set(&mut filter);
+        filter
     }
 
     #[sqlx::test]
@@ -465,91 +457,43 @@ pub mod tests {
         let first = act(&mut tx, NOW).await;
         let mut ids = Vec::new();
         for name in ["a", "b", "c"] {
-            ids.push(
-                insert(&mut tx, &first, &named(name, Action::Create))
-                    .await
-                    .unwrap(),
-            );
+            ids.push(change(&mut tx, &first, name, Action::Create).await);
         }
         let admin = Actor::admin("ann", "192.0.2.1".to_owned());
-        let later = Timestamp::from_millis(2_000);
-        let second = Act::begin(&mut tx, &admin, later).await.unwrap();
-        let change = NewChange {
-            subject: Subject::Setting,
-            subject_id: None,
-            ..named("d", Action::Update)
-        };
-        ids.push(insert(&mut tx, &second, &change).await.unwrap());
+        let second = Act::begin(&mut tx, &admin, LATER).await.unwrap();
+        let (subject, values) = (
+            (Subject::Setting, None),
+            (None, Some(json!({"label": "d"}))),
+        );
+        let setting = insert(&mut tx, &second, Action::Update, subject, "d", values).await;
+        ids.push(setting.unwrap());
 
-        let none = AuditFilter::default;
-        for (filter, expected) in [
-            (none(), &ids[..]),
+        let cases: [(&dyn Fn(&mut AuditFilter), _); 9] = [
+            (&|_| (), &ids[..]),
+            (&|filter| filter.subject = Some(Subject::Setting), &ids[3..]),
+            (&|filter| filter.subject_id = Some(7), &ids[..3]),
+            (&|filter| filter.name = Some("b".to_owned()), &ids[1..2]),
             (
-                AuditFilter {
-                    subject: Some(Subject::Setting),
-                    ..none()
-                },
+                &|filter| filter.actor = Some("admin:ann".to_owned()),
                 &ids[3..],
             ),
-            (
-                AuditFilter {
-                    subject_id: Some(7),
-                    ..none()
-                },
-                &ids[..3],
-            ),
-            (
-                AuditFilter {
-                    name: Some("b".to_owned()),
-                    ..none()
-                },
-                &ids[1..2],
-            ),
-            (
-                AuditFilter {
-                    actor: Some("admin:ann".to_owned()),
-                    ..none()
-                },
-                &ids[3..],
-            ),
-            (
-                AuditFilter {
-                    action: Some(Action::Create),
-                    ..none()
-                },
-                &ids[..3],
-            ),
-            (
-                AuditFilter {
-                    since: Some(later),
-                    ..none()
-                },
-                &ids[3..],
-            ),
-            (
-                AuditFilter {
-                    until: Some(later),
-                    ..none()
-                },
-                &ids[..3],
-            ),
-            (
-                AuditFilter {
-                    revision: Some(first.revision),
-                    ..none()
-                },
-                &ids[..3],
-            ),
-        ] {
+            (&|filter| filter.action = Some(Action::Create), &ids[..3]),
+            (&|filter| filter.since = Some(LATER), &ids[3..]),
+            (&|filter| filter.until = Some(LATER), &ids[..3]),
+            (&|filter| filter.revision = Some(first.revision), &ids[..3]),
+        ];
+        for (set, expected) in cases {
+            let filter = filter(set);
             let page = list(&mut *tx, &filter, None, 10).await.unwrap();
             let mut found: Vec<_> = page.items.iter().map(|change| change.id).collect();
             found.reverse();
             assert_eq!(found, expected, "{filter:?}");
         }
 
-        let page = list(&mut *tx, &none(), None, 3).await.unwrap();
+        let all = AuditFilter::default();
+        let page = list(&mut *tx, &all, None, 3).await.unwrap();
         let cursor = page.next.unwrap().parse().ok();
-        let rest = list(&mut *tx, &none(), cursor, 3).await.unwrap();
+        let rest = list(&mut *tx, &all, cursor, 3).await.unwrap();
         assert_eq!((rest.items.len(), rest.next), (1, None));
         let found = find(&mut *tx, ids[3]).await.unwrap();
         assert_eq!(found, page.items[0]);
@@ -564,78 +508,70 @@ pub mod tests {
         let mut tx = Db::from_pool(pool.clone()).begin().await.unwrap();
         let import = act(&mut tx, NOW).await;
         for name in ["a", "b", "c"] {
-            let change = named(name, Action::Create);
-            insert(&mut tx, &import, &change).await.unwrap();
+            change(&mut tx, &import, name, Action::Create).await;
         }
-        let later = Timestamp::from_millis(2_000);
-        let sign_in = Act::without_revision(Actor::admin("ann", "192.0.2.1".to_owned()), later);
+        let sign_in = Act::without_revision(Actor::admin("ann", "192.0.2.1".to_owned()), LATER);
         for _ in 0..2 {
-            let change = NewChange {
-                subject: Subject::Admin,
-                ..named("ann", Action::SignIn)
-            };
-            insert(&mut tx, &sign_in, &change).await.unwrap();
+            let (subject, values) = ((Subject::Admin, Some(7)), (None, None));
+            let signed_in = insert(&mut tx, &sign_in, Action::SignIn, subject, "ann", values).await;
+            signed_in.unwrap();
         }
-        let change = named("a", Action::Delete);
-        let removal = Act {
-            now: later,
-            ..act(&mut tx, NOW).await
-        };
-        insert(&mut tx, &removal, &change).await.unwrap();
+        let removal = act(&mut tx, LATER).await;
+        change(&mut tx, &removal, "a", Action::Delete).await;
         tx.commit().await.unwrap();
-        let list = async |filter: AuditFilter, position, limit| {
-            let acts = list_acts(&pool, &filter, position, limit).await.unwrap();
+        let list = async |filter: &AuditFilter, position, limit| {
+            let acts = list_acts(&pool, filter, position, limit).await.unwrap();
             let lines = acts.items.iter();
             let lines = lines.map(|act| format!("{} x{}", act.first.name, act.changes));
             (lines.collect::<Vec<_>>().join(" "), acts.newer, acts.older)
         };
-        let none = AuditFilter::default;
 
-        let all = list(none(), PagePosition::Newest, 9).await;
-        assert_eq!(all, ("a x1 ann x1 ann x1 a x3".to_owned(), None, None));
-        let newest = list(none(), PagePosition::Newest, 2).await;
-        assert_eq!(newest, ("a x1 ann x1".to_owned(), None, Some(5)));
-        let older = list(none(), PagePosition::OlderThan(5), 2).await;
-        assert_eq!(older, ("ann x1 a x3".to_owned(), Some(4), None));
-        let back = list(none(), PagePosition::NewerThan(4), 2).await;
-        assert_eq!(back, newest);
-        let back = list(none(), PagePosition::NewerThan(5), 2).await;
-        assert_eq!(back, newest, "no page before the newest is half full");
-        for (filter, expected) in [
+        for (position, limit, lines, newer, older) in [
             (
-                AuditFilter {
-                    revision: Some(import.revision),
-                    ..none()
+                PagePosition::Newest,
+                9,
+                "a x1 ann x1 ann x1 a x3",
+                None,
+                None,
+            ),
+            (PagePosition::Newest, 2, "a x1 ann x1", None, Some(5)),
+            (PagePosition::OlderThan(5), 2, "ann x1 a x3", Some(4), None),
+            (PagePosition::NewerThan(4), 2, "a x1 ann x1", None, Some(5)),
+            // No page before the newest is half full.
+            (PagePosition::NewerThan(5), 2, "a x1 ann x1", None, Some(5)),
+        ] {
+            let found = list(&AuditFilter::default(), position, limit).await;
+            assert_eq!(found, (lines.to_owned(), newer, older), "{position:?}");
+        }
+        let cases: [(&dyn Fn(&mut AuditFilter), _); 4] = [
+            (
+                &|filter| filter.revision = Some(import.revision),
+                "c x1 b x1 a x1",
+            ),
+            (
+                &|filter| {
+                    (filter.subject, filter.subject_id) = (Some(Subject::UpstreamKey), Some(7));
+                    filter.until = Some(LATER);
                 },
                 "c x1 b x1 a x1",
             ),
             (
-                AuditFilter {
-                    subject: Some(Subject::UpstreamKey),
-                    subject_id: Some(7),
-                    until: Some(later),
-                    ..none()
-                },
-                "c x1 b x1 a x1",
-            ),
-            (
-                AuditFilter {
-                    subject: Some(Subject::UpstreamKey),
-                    since: Some(later),
-                    ..none()
+                &|filter| {
+                    (filter.subject, filter.since) = (Some(Subject::UpstreamKey), Some(LATER))
                 },
                 "a x1",
             ),
             (
-                AuditFilter {
-                    actor: Some("admin:ann".to_owned()),
-                    action: Some(Action::SignIn),
-                    ..none()
+                &|filter| {
+                    filter.actor = Some("admin:ann".to_owned());
+                    filter.action = Some(Action::SignIn);
                 },
                 "ann x1 ann x1",
             ),
-        ] {
-            let (lines, ..) = list(filter.clone(), PagePosition::Newest, 9).await;
+        ];
+        for (set, expected) in cases {
+            let filter = filter(set);
+            let (lines, ..) = list(&filter, PagePosition::Newest, 9).await;
             assert_eq!(lines, expected, "{filter:?}");
         }
     }

@@ -10,7 +10,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
-use crate::storage::audit::{self, Act, Action, Actor, NewChange, Subject};
+use crate::storage::audit::{self, Act, Action, Actor, Subject};
 use crate::storage::backup::{self, BackupProgress, BackupStep, ExistingFile};
 use crate::storage::database_path::folder_of;
 use crate::storage::db::Db;
@@ -124,19 +124,19 @@ async fn record(
     let mut tx = db.begin().await?;
     let act = Act::begin(&mut tx, actor, now).await?;
     let size = serde_json::json!({"bytes": backup.bytes});
-    let (before, after) = match action {
+    let values = match action {
         Action::Create => (None, Some(size)),
         _ => (Some(size), None),
     };
-    let change = NewChange {
+    audit::insert(
+        &mut tx,
+        &act,
         action,
-        subject: Subject::Backup,
-        subject_id: None,
-        name: &backup.name,
-        before,
-        after,
-    };
-    audit::insert(&mut tx, &act, &change).await?;
+        (Subject::Backup, None),
+        &backup.name,
+        values,
+    )
+    .await?;
     tx.commit().await?;
     Ok(())
 }

@@ -1,15 +1,16 @@
 //! Client keys, stored as hashes.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientLimits, HashKey};
 use crate::pool::clients::scopes::Scopes;
 use crate::pool::secret::Secret;
-use crate::storage::audit::{self, Act, Action, NewChange, Subject};
+use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::error::{Error, Result};
+use crate::storage::json_columns::json_array;
 
 /// A key as lists show it; the names are those of the JSON.
 #[derive(Debug, Serialize)]
@@ -69,10 +70,8 @@ pub async fn insert(
     key: &NewClientKey<'_>,
     act: &Act,
 ) -> Result<Option<ClientKeyId>> {
-    let (hash, last4) = (
-        hash_key.hash(key.secret.expose()).to_vec(),
-        key.secret.last4(),
-    );
+    let hash = hash_key.hash(key.secret.expose()).to_vec();
+    let last4 = key.secret.last4();
     let id = sqlx::query_scalar!(
         r#"
         INSERT INTO client_keys (name, note, hash, last4, expires_at_ms, created_at_ms, revision)
@@ -94,29 +93,9 @@ pub async fn insert(
     let after = json!({
         "name": key.name, "note": key.note, "last4": last4, "expires_at": key.expires_at,
     });
-    record_change(tx, act, id, Action::Create, key.name, (None, Some(after))).await?;
+    let (subject, values) = ((Subject::ClientKey, Some(id.0)), (None, Some(after)));
+    audit::insert(tx, act, Action::Create, subject, key.name, values).await?;
     Ok(Some(id))
-}
-
-/// Inserts a change of a client key into the audit log.
-async fn record_change(
-    tx: &mut Transaction<'_, Sqlite>,
-    act: &Act,
-    id: ClientKeyId,
-    action: Action,
-    name: &str,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let change = NewChange {
-        action,
-        subject: Subject::ClientKey,
-        subject_id: Some(id.0),
-        name,
-        before,
-        after,
-    };
-    audit::insert(tx, act, &change).await?;
-    Ok(())
 }
 
 /// Replaces the changeable attributes of a client key.
@@ -126,35 +105,37 @@ pub async fn update(
     terms: &ClientKeyTerms,
     act: &Act,
 ) -> Result<()> {
-    let row = list_rows(&mut **tx, Some(id)).await?.pop();
-    let row = row.ok_or_else(|| missing(id))?;
+    let row = find_row(&mut **tx, id).await?;
     let to_json =
         |terms: &ClientKeyTerms| serde_json::to_value(terms).expect("attributes serialize to JSON");
     // For a row that cannot be parsed only the new values are logged.
-    let before = row
-        .terms()
-        .map_or_else(|| json!({}), |terms| to_json(&terms));
+    let before = row.terms();
+    let before = before.map_or_else(|| json!({}), |terms| to_json(&terms));
     if let Some((before, after)) = audit::difference(before, to_json(terms)) {
-        let values = (Some(before), Some(after));
-        record_change(tx, act, id, Action::Update, &row.name, values).await?;
+        let (subject, values) = (
+            (Subject::ClientKey, Some(id.0)),
+            (Some(before), Some(after)),
+        );
+        audit::insert(tx, act, Action::Update, subject, &row.name, values).await?;
     }
-    let whole = |limit: Option<u64>| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let limits = terms.limits;
-    let (requests_per_minute, requests_per_day) = (
-        whole(limits.requests_per_minute),
-        whole(limits.requests_per_day),
-    );
-    let (tokens_per_minute, tokens_per_day) = (
-        whole(limits.tokens_per_minute),
-        whole(limits.tokens_per_day),
-    );
-    let (concurrency, cost) = (
-        whole(limits.concurrency),
-        whole(limits.cost_per_month_nano_usd),
-    );
-    let json = |texts: &[String]| serde_json::Value::from(texts).to_string();
-    let (models, paths) = (json(&terms.models), json(&terms.paths));
-    let (addresses, tags) = (json(&terms.addresses), json(&terms.tags));
+    let limits = [
+        terms.limits.requests_per_minute,
+        terms.limits.requests_per_day,
+        terms.limits.tokens_per_minute,
+        terms.limits.tokens_per_day,
+        terms.limits.concurrency,
+        terms.limits.cost_per_month_nano_usd,
+    ];
+    let [
+        requests_per_minute,
+        requests_per_day,
+        tokens_per_minute,
+        tokens_per_day,
+        concurrency,
+        cost,
+    ] = limits.map(|limit| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)));
+    let lists = [&terms.models, &terms.paths, &terms.addresses, &terms.tags];
+    let [models, paths, addresses, tags] = lists.map(|texts| json_array(texts));
     let updated = sqlx::query!(
         r#"
         UPDATE client_keys
@@ -229,8 +210,7 @@ pub async fn find_terms(
     tx: &mut Transaction<'_, Sqlite>,
     id: ClientKeyId,
 ) -> Result<ClientKeyTerms> {
-    let mut rows = list_rows(&mut **tx, Some(id)).await?;
-    let row = rows.pop().ok_or_else(|| missing(id))?;
+    let row = find_row(&mut **tx, id).await?;
     // Read as "no limits", they would be saved so by a change of another attribute.
     row.terms().ok_or_else(|| {
         Error::Refused(format!(
@@ -259,28 +239,30 @@ struct ClientKeyRow {
     addresses: String,
     tags: String,
     direct_access: bool,
+    last4: String,
+    requests: i64,
+    successes: i64,
+    failures: i64,
+    prompt_tokens: i64,
+    output_tokens: i64,
+    total_tokens: i64,
+    last_used_at: Option<Timestamp>,
+    created_at: Timestamp,
 }
 
 impl ClientKeyRow {
     /// `None` if a limit is not positive or a list is not valid JSON.
     fn terms(&self) -> Option<ClientKeyTerms> {
-        let limit = |stored: Option<i64>| match stored {
+        let limits = self.limits(|stored| match stored {
             None => Some(None),
             Some(most) => u64::try_from(most).ok().filter(|most| *most > 0).map(Some),
-        };
+        });
         let texts = |json: &str| serde_json::from_str(json).ok();
         Some(ClientKeyTerms {
             name: self.name.clone(),
             note: self.note.clone(),
             expires_at: self.expires_at,
-            limits: ClientLimits {
-                requests_per_minute: limit(self.requests_per_minute)?,
-                requests_per_day: limit(self.requests_per_day)?,
-                tokens_per_minute: limit(self.tokens_per_minute)?,
-                tokens_per_day: limit(self.tokens_per_day)?,
-                concurrency: limit(self.concurrency)?,
-                cost_per_month_nano_usd: limit(self.cost_per_month_nano_usd)?,
-            },
+            limits: limits?,
             models: texts(&self.models)?,
             paths: texts(&self.paths)?,
             addresses: texts(&self.addresses)?,
@@ -288,8 +270,21 @@ impl ClientKeyRow {
             direct_access: self.direct_access,
         })
     }
+
+    /// The limits as `read` from their columns; `None` if one of them cannot be read.
+    fn limits(&self, read: impl Fn(Option<i64>) -> Option<Option<u64>>) -> Option<ClientLimits> {
+        Some(ClientLimits {
+            requests_per_minute: read(self.requests_per_minute)?,
+            requests_per_day: read(self.requests_per_day)?,
+            tokens_per_minute: read(self.tokens_per_minute)?,
+            tokens_per_day: read(self.tokens_per_day)?,
+            concurrency: read(self.concurrency)?,
+            cost_per_month_nano_usd: read(self.cost_per_month_nano_usd)?,
+        })
+    }
 }
 
+/// The rows of the keys in use, or of one of them, ordered by id.
 async fn list_rows(
     db: impl SqliteExecutor<'_>,
     only: Option<ClientKeyId>,
@@ -301,77 +296,61 @@ async fn list_rows(
             id AS "id: ClientKeyId", name, note, hash, enabled AS "enabled: bool",
             expires_at_ms AS "expires_at: Timestamp", requests_per_minute, requests_per_day, tokens_per_minute,
             tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags,
-            direct_access AS "direct_access: bool"
-        FROM client_keys
-        WHERE removed_at_ms IS NULL AND (?1 IS NULL OR id = ?1)
-        "#,
-        only,
-    );
-    Ok(rows.fetch_all(db).await?)
-}
-
-/// The keys in use, ordered by id.
-pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedClientKey>> {
-    list_matching(db, None).await
-}
-
-/// A key in use.
-pub async fn find(db: impl SqliteExecutor<'_>, id: ClientKeyId) -> Result<ListedClientKey> {
-    let found = list_matching(db, Some(id)).await?.pop();
-    found.ok_or_else(|| missing(id))
-}
-
-async fn list_matching(
-    db: impl SqliteExecutor<'_>,
-    only: Option<ClientKeyId>,
-) -> Result<Vec<ListedClientKey>> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT
-            id AS "id: ClientKeyId", name, last4, note, enabled AS "enabled: bool",
-            expires_at_ms AS "expires_at: Timestamp", requests_per_minute, requests_per_day, tokens_per_minute,
-            tokens_per_day, concurrency, cost_per_month_nano_usd, models, paths, addresses, tags,
-            direct_access AS "direct_access: bool", requests, successes, failures, prompt_tokens, output_tokens, total_tokens, last_used_at_ms AS "last_used_at: Timestamp",
-            created_at_ms AS "created_at: Timestamp"
+            direct_access AS "direct_access: bool", last4, requests, successes, failures, prompt_tokens, output_tokens,
+            total_tokens, last_used_at_ms AS "last_used_at: Timestamp", created_at_ms AS "created_at: Timestamp"
         FROM client_keys
         WHERE removed_at_ms IS NULL AND (?1 IS NULL OR id = ?1)
         ORDER BY id
         "#,
         only,
     );
-    let texts = |json: &str| serde_json::from_str(json).unwrap_or_default();
-    let limit = |stored: Option<i64>| stored.and_then(|most| u64::try_from(most).ok());
-    let rows = rows.fetch_all(db).await?;
-    let listed = rows.into_iter().map(|row| ListedClientKey {
-        id: row.id,
-        name: row.name,
-        last4: row.last4,
-        note: row.note,
-        enabled: row.enabled,
-        expires_at: row.expires_at,
-        limits: ClientLimits {
-            requests_per_minute: limit(row.requests_per_minute),
-            requests_per_day: limit(row.requests_per_day),
-            tokens_per_minute: limit(row.tokens_per_minute),
-            tokens_per_day: limit(row.tokens_per_day),
-            concurrency: limit(row.concurrency),
-            cost_per_month_nano_usd: limit(row.cost_per_month_nano_usd),
-        },
-        models: texts(&row.models),
-        paths: texts(&row.paths),
-        addresses: texts(&row.addresses),
-        tags: texts(&row.tags),
-        direct_access: row.direct_access,
-        requests: row.requests,
-        successes: row.successes,
-        failures: row.failures,
-        prompt_tokens: row.prompt_tokens,
-        output_tokens: row.output_tokens,
-        total_tokens: row.total_tokens,
-        last_used_at: row.last_used_at,
-        created_at: row.created_at,
-    });
-    Ok(listed.collect())
+    Ok(rows.fetch_all(db).await?)
+}
+
+async fn find_row(db: impl SqliteExecutor<'_>, id: ClientKeyId) -> Result<ClientKeyRow> {
+    let found = list_rows(db, Some(id)).await?.pop();
+    found.ok_or_else(|| missing(id))
+}
+
+/// The keys in use, ordered by id.
+pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<ListedClientKey>> {
+    let rows = list_rows(db, None).await?;
+    Ok(rows.into_iter().map(ListedClientKey::from).collect())
+}
+
+/// A key in use.
+pub async fn find(db: impl SqliteExecutor<'_>, id: ClientKeyId) -> Result<ListedClientKey> {
+    Ok(find_row(db, id).await?.into())
+}
+
+impl From<ClientKeyRow> for ListedClientKey {
+    /// Omits limits and lists that cannot be read.
+    fn from(row: ClientKeyRow) -> Self {
+        let limit = |stored: Option<i64>| stored.and_then(|most| u64::try_from(most).ok());
+        let texts = |json: &str| serde_json::from_str(json).unwrap_or_default();
+        Self {
+            id: row.id,
+            limits: row.limits(|stored| Some(limit(stored))).unwrap_or_default(),
+            name: row.name,
+            last4: row.last4,
+            note: row.note,
+            enabled: row.enabled,
+            expires_at: row.expires_at,
+            models: texts(&row.models),
+            paths: texts(&row.paths),
+            addresses: texts(&row.addresses),
+            tags: texts(&row.tags),
+            direct_access: row.direct_access,
+            requests: row.requests,
+            successes: row.successes,
+            failures: row.failures,
+            prompt_tokens: row.prompt_tokens,
+            output_tokens: row.output_tokens,
+            total_tokens: row.total_tokens,
+            last_used_at: row.last_used_at,
+            created_at: row.created_at,
+        }
+    }
 }
 
 /// The ids of the keys in use that are enabled, or of those that are disabled.
@@ -395,29 +374,31 @@ pub async fn update_enabled(
     enabled: bool,
     act: &Act,
 ) -> Result<()> {
-    let row = list_rows(&mut **tx, Some(id)).await?.pop();
-    let row = row.ok_or_else(|| missing(id))?;
-    sqlx::query!(
+    let row = find_row(&mut **tx, id).await?;
+    let updated = sqlx::query!(
         "UPDATE client_keys SET enabled = ?2, revision = ?3 WHERE id = ?1",
         id,
         enabled,
         act.revision,
-    )
-    .execute(&mut **tx)
-    .await?;
-    if row.enabled == enabled {
-        return Ok(());
-    }
-    let action = if enabled {
-        Action::Enable
-    } else {
-        Action::Disable
-    };
-    let values = (
-        Some(json!({ "enabled": row.enabled })),
-        Some(json!({ "enabled": enabled })),
     );
-    record_change(tx, act, id, action, &row.name, values).await
+    updated.execute(&mut **tx).await?;
+    if row.enabled != enabled {
+        let action = if enabled {
+            Action::Enable
+        } else {
+            Action::Disable
+        };
+        let (before, after) = (
+            json!({ "enabled": row.enabled }),
+            json!({ "enabled": enabled }),
+        );
+        let (subject, values) = (
+            (Subject::ClientKey, Some(id.0)),
+            (Some(before), Some(after)),
+        );
+        audit::insert(tx, act, action, subject, &row.name, values).await?;
+    }
+    Ok(())
 }
 
 /// Removes a key: its row stays as a tombstone for the logs.
@@ -436,8 +417,9 @@ pub async fn delete(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId, act: &Act
     let removed = removed.fetch_optional(&mut **tx).await?;
     let removed = removed.ok_or_else(|| missing(id))?;
     let before = json!({ "name": removed.name, "last4": removed.last4 });
-    let values = (Some(before), None);
-    record_change(tx, act, id, Action::Delete, &removed.name, values).await
+    let (subject, values) = ((Subject::ClientKey, Some(id.0)), (Some(before), None));
+    audit::insert(tx, act, Action::Delete, subject, &removed.name, values).await?;
+    Ok(())
 }
 
 fn missing(id: ClientKeyId) -> Error {

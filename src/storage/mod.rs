@@ -15,6 +15,7 @@ pub mod db;
 pub mod error;
 pub mod file_mode;
 pub mod installation;
+pub mod json_columns;
 pub mod lock;
 pub mod log_pruning;
 pub mod paging;

@@ -1,12 +1,12 @@
 //! Projects: the assignment of keys to them, by an admin or by the number in Google's errors.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::keys::project_number;
 use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKeyId};
-use crate::storage::audit::{self, Act, Action, NewChange, Subject};
+use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::error::Result;
 use crate::storage::revision;
 
@@ -45,15 +45,12 @@ pub async fn find_or_insert(
     let number = project_number::parse(name_or_number);
     let name = number.is_none().then_some(name_or_number);
     let id = insert_named(tx, name, number.as_deref(), act.now, act.revision).await?;
-    let change = NewChange {
-        action: Action::Create,
-        subject: Subject::Project,
-        subject_id: Some(id.0),
-        name: name.or(number.as_deref()).unwrap_or_default(),
-        before: None,
-        after: Some(json!({ "name": name, "number": number })),
-    };
-    audit::insert(tx, act, &change).await?;
+    let (subject, values) = (
+        (Subject::Project, Some(id.0)),
+        (None, Some(json!({ "name": name, "number": number }))),
+    );
+    let name = name.or(number.as_deref()).unwrap_or_default();
+    audit::insert(tx, act, Action::Create, subject, name, values).await?;
     Ok(id)
 }
 
@@ -100,15 +97,8 @@ pub async fn assign(
         && let Some(number) = &old.number
     {
         update_names(tx, old.id, Some(name_or_number), Some(number), act.revision).await?;
-        let change = NewChange {
-            action: Action::Update,
-            subject: Subject::Project,
-            subject_id: Some(old.id.0),
-            name: number,
-            before: Some(json!({ "name": null })),
-            after: Some(json!({ "name": name_or_number })),
-        };
-        audit::insert(tx, act, &change).await?;
+        let (before, after) = (json!({ "name": null }), json!({ "name": name_or_number }));
+        record_update(tx, act, old.id, number, before, after).await?;
         return Ok(old.id);
     }
     let new = match found {
@@ -185,15 +175,23 @@ pub async fn update_billing(
     )
     .execute(&mut **tx)
     .await?;
-    let change = NewChange {
-        action: Action::Update,
-        subject: Subject::Project,
-        subject_id: Some(id.0),
-        name: &known.name_or_number,
-        before: Some(json!({ "billing": known.billing })),
-        after: Some(json!({ "billing": billing })),
-    };
-    audit::insert(tx, act, &change).await?;
+    let (before, after) = (
+        json!({ "billing": known.billing }),
+        json!({ "billing": billing }),
+    );
+    record_update(tx, act, id, &known.name_or_number, before, after).await
+}
+
+async fn record_update(
+    tx: &mut Transaction<'_, Sqlite>,
+    act: &Act,
+    id: ProjectId,
+    name: &str,
+    before: Value,
+    after: Value,
+) -> Result<()> {
+    let (subject, values) = ((Subject::Project, Some(id.0)), (Some(before), Some(after)));
+    audit::insert(tx, act, Action::Update, subject, name, values).await?;
     Ok(())
 }
 
@@ -539,7 +537,7 @@ mod tests {
 
     /// The listed project of each key, by key.
     async fn shown(tx: &mut Transaction<'_, Sqlite>) -> Vec<Option<String>> {
-        let keys = upstream_keys::list(&mut **tx, NOW).await.unwrap();
+        let keys = upstream_keys::listed::list(&mut **tx, NOW).await.unwrap();
         keys.into_iter().map(|key| key.project).collect()
     }
 

@@ -45,7 +45,7 @@ pub async fn list_limits(db: impl SqliteExecutor<'_>) -> Result<Vec<ProjectLimit
         Some(ProjectLimit {
             project_id: row.project_id,
             model: row.model,
-            measure: Measure::named(&row.measure)?,
+            measure: row.measure.parse().ok()?,
             observed: row.maximum.map_or(ObservedLimit::Contradicted, |maximum| {
                 ObservedLimit::Limit(maximum.into())
             }),

@@ -9,7 +9,8 @@ pub mod tail;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use sqlx::{Sqlite, SqliteExecutor, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use strum::{EnumString, IntoStaticStr};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
@@ -18,13 +19,12 @@ use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::strings::Strings;
-use crate::storage::write_batch::Cell;
 
 /// Whether a row is a client's request or a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, EnumString, IntoStaticStr)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum LogKind {
     Request,
     Check,
@@ -141,98 +141,6 @@ impl NewRequestLog {
             deleted_resources: Vec::new(),
         }
     }
-
-    /// The row's cells, and the id of its model's string.
-    pub async fn cells(
-        &self,
-        db: &SqlitePool,
-        strings: &mut Strings,
-    ) -> Result<([Cell; 35], Option<i64>)> {
-        let last = self.attempts.last();
-        let kind = match self.kind {
-            LogKind::Request => "request",
-            LogKind::Check => "check",
-        };
-        let model_id = strings.intern_optional(db, self.model.as_deref()).await?;
-        let cells = [
-            self.id.0.into(),
-            self.started_at.as_millis().into(),
-            kind.into(),
-            self.client_key_id.map(|id| id.0).into(),
-            strings
-                .intern_optional(db, self.client_ip.as_deref())
-                .await?
-                .into(),
-            strings
-                .intern_optional(db, self.user_agent.as_deref())
-                .await?
-                .into(),
-            self.method.as_str().into(),
-            strings.intern(db, &self.path).await?.into(),
-            model_id.into(),
-            strings
-                .intern_optional(db, self.model_version.as_deref())
-                .await?
-                .into(),
-            strings
-                .intern_optional(db, self.operation.as_deref())
-                .await?
-                .into(),
-            i64::from(self.streamed).into(),
-            self.status.into(),
-            self.outcome.map(Outcome::name).into(),
-            self.error.as_deref().into(),
-            count(self.attempts.len()).into(),
-            last.map(|attempt| attempt.upstream_key_id.0).into(),
-            last.map(|attempt| attempt.project_id.0).into(),
-            self.wait_ms.into(),
-            self.first_byte_ms.into(),
-            self.duration_ms.into(),
-            self.request_bytes.into(),
-            self.response_bytes.into(),
-            self.usage.prompt.into(),
-            self.usage.output.into(),
-            self.usage.thoughts.into(),
-            self.usage.cached.into(),
-            self.usage.tool.into(),
-            self.usage.total.into(),
-            strings
-                .intern_optional(db, self.finish_reason.as_deref())
-                .await?
-                .into(),
-            strings
-                .intern_optional(db, self.service_tier.as_deref())
-                .await?
-                .into(),
-            self.cost_nano_usd.into(),
-            self.turns.into(),
-            self.close_code.into(),
-            self.bound_by.as_deref().into(),
-        ];
-        Ok((cells, model_id))
-    }
-
-    /// The cells of its attempts so far.
-    pub fn attempt_cells(&self) -> impl Iterator<Item = [Cell; 10]> {
-        (1..).zip(&self.attempts).map(|(number, attempt)| {
-            [
-                self.id.0.into(),
-                Cell::Integer(number),
-                attempt.upstream_key_id.0.into(),
-                attempt.project_id.0.into(),
-                attempt.status.into(),
-                attempt.outcome.map(Outcome::name).into(),
-                attempt.rule.into(),
-                attempt.error.as_deref().into(),
-                attempt.started_at.as_millis().into(),
-                attempt.duration_ms.into(),
-            ]
-        })
-    }
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// The largest id in use.
@@ -255,38 +163,49 @@ pub async fn newest_outcome(db: impl SqliteExecutor<'_>) -> Result<Option<(Reque
     Ok(row.map(|row| (row.id, row.outcome)))
 }
 
-/// A row without an end: see [`list_running`].
+/// A request without an end, with the columns that rollups need.
 #[derive(Debug)]
 pub struct RunningRequest {
     pub id: RequestId,
     pub started_at: Timestamp,
     pub model_id: Option<i64>,
     pub client_key_id: Option<ClientKeyId>,
-    pub kind: LogKind,
 }
 
-/// Rows without an end. At start these are the requests that the end of the last process interrupted.
-pub async fn list_running(tx: &mut Transaction<'_, Sqlite>) -> Result<Vec<RunningRequest>> {
+/// Requests of clients without an end. At start these are the ones that the end of the last process interrupted.
+pub async fn list_running_requests(
+    tx: &mut Transaction<'_, Sqlite>,
+) -> Result<Vec<RunningRequest>> {
     let rows = sqlx::query_as!(
         RunningRequest,
         r#"
         SELECT
             id AS "id!: RequestId", started_at_ms AS "started_at: Timestamp", model_id,
-            client_key_id AS "client_key_id: ClientKeyId", kind AS "kind: LogKind"
+            client_key_id AS "client_key_id: ClientKeyId"
         FROM request_logs
-        WHERE outcome IS NULL
+        WHERE outcome IS NULL AND kind = 'request'
         ORDER BY id
         "#,
     );
     Ok(rows.fetch_all(&mut **tx).await?)
 }
 
-/// The attempts of a row, with the columns that rollups need.
+/// An attempt of a running request, with the columns that rollups need.
+#[derive(Debug)]
+pub struct RunningAttempt {
+    pub upstream_key_id: UpstreamKeyId,
+    pub started_at: Timestamp,
+    pub outcome: Option<Outcome>,
+    pub duration_ms: Option<i64>,
+}
+
+/// The attempts of a running request, in their order.
 pub async fn list_attempts_of(
     tx: &mut Transaction<'_, Sqlite>,
     id: RequestId,
-) -> Result<Vec<(UpstreamKeyId, Timestamp, Option<Outcome>, Option<i64>)>> {
-    let rows = sqlx::query!(
+) -> Result<Vec<RunningAttempt>> {
+    let attempts = sqlx::query_as!(
+        RunningAttempt,
         r#"
         SELECT
             upstream_key_id AS "upstream_key_id: UpstreamKeyId", started_at_ms AS "started_at: Timestamp",
@@ -297,35 +216,22 @@ pub async fn list_attempts_of(
         "#,
         id,
     );
-    let rows = rows.fetch_all(&mut **tx).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            (
-                row.upstream_key_id,
-                row.started_at,
-                row.outcome,
-                row.duration_ms,
-            )
-        })
-        .collect())
+    Ok(attempts.fetch_all(&mut **tx).await?)
 }
 
-/// Ends every running row and attempt as interrupted.
-pub async fn interrupt_running(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
-    sqlx::query!(
+/// Ends every running row and attempt as interrupted. Returns how many rows.
+pub async fn interrupt_running(tx: &mut Transaction<'_, Sqlite>) -> Result<u64> {
+    let attempts = sqlx::query!(
         "
         UPDATE attempts
         SET outcome = 'interrupted'
         WHERE outcome IS NULL AND request_id IN (SELECT id FROM request_logs WHERE outcome IS NULL)
         ",
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!("UPDATE request_logs SET outcome = 'interrupted' WHERE outcome IS NULL")
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+    );
+    attempts.execute(&mut **tx).await?;
+    let rows =
+        sqlx::query!("UPDATE request_logs SET outcome = 'interrupted' WHERE outcome IS NULL");
+    Ok(rows.execute(&mut **tx).await?.rows_affected())
 }
 
 /// Rows without an end now.
@@ -383,24 +289,16 @@ pub mod tests {
             first_byte_ms: Some(90),
             duration_ms: Some(100),
         };
+        let id = RequestId::first_at(started_at);
+        let path = "/v1beta/models/gemini-flash-latest:generateContent".to_owned();
         NewRequestLog {
-            id: RequestId::first_at(started_at),
-            started_at,
-            kind: LogKind::Request,
             client_key_id: Some(ClientKeyId(1)),
             client_ip: Some("192.0.2.1".to_owned()),
-            user_agent: None,
-            method: "POST".to_owned(),
-            path: "/v1beta/models/gemini-flash-latest:generateContent".to_owned(),
             model: Some("gemini-flash-latest".to_owned()),
-            model_version: None,
             operation: Some("generateContent".to_owned()),
-            streamed: false,
             status: Some(200),
             outcome: Some(Outcome::Success),
-            error: None,
             attempts: vec![attempt],
-            wait_ms: 0,
             first_byte_ms: Some(90),
             duration_ms: Some(100),
             request_bytes: 10,
@@ -413,13 +311,8 @@ pub mod tests {
                 ..TokenUsage::default()
             },
             finish_reason: Some("STOP".to_owned()),
-            service_tier: None,
             cost_nano_usd: Some(1_500_000_000),
-            turns: None,
-            close_code: None,
-            bound_by: None,
-            created_resources: Vec::new(),
-            deleted_resources: Vec::new(),
+            ..NewRequestLog::started(id, started_at, "POST".to_owned(), path)
         }
     }
 

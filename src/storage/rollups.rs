@@ -1,14 +1,8 @@
 //! Rollups: sums of finished requests and attempts by hour and day, for charts. They stay when log rows are pruned.
 
-use std::collections::{BTreeMap, HashMap};
-
 use crate::clock::Timestamp;
-use crate::pool::clients::client_key::ClientKeyId;
-use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
-use crate::pool::quota::google_clock::{begin_of_google_day, end_of_google_day};
 use crate::pool::quota::usage::TokenUsage;
-use crate::storage::write_batch::{Cell, Table, WriteBatch};
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -84,9 +78,7 @@ impl Rollup {
             self.duration[bucket_index(ms)] += 1;
         }
     }
-}
 
-impl Rollup {
     /// Adds another rollup.
     pub fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
@@ -125,156 +117,6 @@ impl Rollup {
         }
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.cost_nano_usd = self.cost_nano_usd / signed(whole) * signed(part);
-    }
-
-    fn count_cells(&self) -> [Cell; 3] {
-        [self.requests, self.successes, self.failures].map(Cell::from)
-    }
-
-    /// Tokens, cost and buckets, in the order of the tables' columns.
-    fn other_cells(&self) -> impl Iterator<Item = Cell> {
-        let tokens = [
-            self.prompt_tokens,
-            self.output_tokens,
-            self.thought_tokens,
-            self.cached_tokens,
-            self.tool_tokens,
-            self.total_tokens,
-        ];
-        let buckets = self
-            .first_byte
-            .into_iter()
-            .chain(self.duration)
-            .map(Cell::from);
-        tokens
-            .map(Cell::from)
-            .into_iter()
-            .chain([self.cost_nano_usd.into()])
-            .chain(buckets)
-    }
-}
-
-/// The rollups of one batch of rows, added to the tables once.
-#[derive(Debug, Default)]
-pub struct Rollups {
-    model_hours: HashMap<(i64, i64, Outcome), Rollup>,
-    model_days: HashMap<(i64, i64, Outcome), Rollup>,
-    client_key_hours: HashMap<(i64, i64), Rollup>,
-    /// In the order of the table's primary key, so that a large batch is written in that order.
-    upstream_key_days: BTreeMap<(i64, UpstreamKeyId), Rollup>,
-}
-
-impl Rollups {
-    /// Adds a finished request; `model_id` is a string id.
-    pub fn add_request(
-        &mut self,
-        started_at: Timestamp,
-        model_id: Option<i64>,
-        client_key_id: Option<ClientKeyId>,
-        sample: Sample,
-    ) {
-        let hour = started_at.start_of_hour().as_millis();
-        let day = begin_of_day(started_at).as_millis();
-        let client = client_key_id.map_or(0, |id| id.0);
-        let model = model_id.unwrap_or(0);
-        let hours = self.model_hours.entry((hour, model, sample.outcome));
-        hours.or_default().add(sample);
-        let days = self.model_days.entry((day, model, sample.outcome));
-        days.or_default().add(sample);
-        self.client_key_hours
-            .entry((hour, client))
-            .or_default()
-            .add(sample);
-    }
-
-    /// Adds a finished attempt.
-    pub fn add_attempt(&mut self, started_at: Timestamp, id: UpstreamKeyId, sample: Sample) {
-        let day = begin_of_day(started_at).as_millis();
-        self.upstream_key_days
-            .entry((day, id))
-            .or_default()
-            .add(sample);
-    }
-
-    /// Adds a row for each rollup.
-    pub fn add_rows_to(&self, batch: &mut WriteBatch) {
-        for (table, rollups) in [
-            (Table::ModelHours, &self.model_hours),
-            (Table::ModelDays, &self.model_days),
-        ] {
-            for ((begin, model_id, outcome), rollup) in rollups {
-                let key = [
-                    (*begin).into(),
-                    (*model_id).into(),
-                    outcome.name().into(),
-                    rollup.requests.into(),
-                ];
-                batch.add_row(table, key.into_iter().chain(rollup.other_cells()));
-            }
-        }
-        for ((hour, client_key_id), rollup) in &self.client_key_hours {
-            let key = [(*hour).into(), (*client_key_id).into()];
-            batch.add_row(
-                Table::ClientKeyHours,
-                key.into_iter()
-                    .chain(rollup.count_cells())
-                    .chain(rollup.other_cells()),
-            );
-        }
-        for ((day, upstream_key_id), rollup) in &self.upstream_key_days {
-            let key = [(*day).into(), upstream_key_id.0.into()];
-            batch.add_row(
-                Table::UpstreamKeyDays,
-                key.into_iter()
-                    .chain(rollup.count_cells())
-                    .chain(rollup.other_cells()),
-            );
-        }
-    }
-}
-
-/// Quota usage of a batch of rows, by Google's days.
-#[derive(Debug, Default)]
-pub struct QuotaDays {
-    /// Start and end of the last computed day, cached because most rows are of today.
-    day: Option<(Timestamp, Timestamp)>,
-    used: HashMap<(i64, UpstreamKeyId, i64), (u64, u64)>,
-}
-
-impl QuotaDays {
-    /// Adds an attempt's usage of a model; `model_id` is a string id.
-    pub fn add(
-        &mut self,
-        at: Timestamp,
-        id: UpstreamKeyId,
-        model_id: i64,
-        requests: u64,
-        tokens: u64,
-    ) {
-        if requests == 0 {
-            return;
-        }
-        let day = self.day.filter(|(begin, end)| (*begin..*end).contains(&at));
-        let day = day.unwrap_or_else(|| (begin_of_google_day(at), end_of_google_day(at)));
-        self.day = Some(day);
-        let used = self.used.entry((day.0.as_millis(), id, model_id));
-        let used = used.or_default();
-        used.0 += requests;
-        used.1 += tokens;
-    }
-
-    /// Adds a row for each day, key and model.
-    pub fn add_rows_to(&self, batch: &mut WriteBatch) {
-        for ((day, id, model_id), (requests, tokens)) in &self.used {
-            let cells: [Cell; 5] = [
-                (*day).into(),
-                id.0.into(),
-                (*model_id).into(),
-                (*requests).into(),
-                (*tokens).into(),
-            ];
-            batch.add_row(Table::QuotaDays, cells);
-        }
     }
 }
 

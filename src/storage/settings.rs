@@ -8,7 +8,7 @@ use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::settings::{DEFINITIONS, SettingDefinition, SettingKind, Settings};
-use crate::storage::audit::{self, Act, Action, ListedChange, NewChange, Subject};
+use crate::storage::audit::{self, Act, Action, ListedChange, Subject};
 use crate::storage::error::Result;
 use crate::storage::paging::Page;
 
@@ -145,15 +145,16 @@ pub async fn change(
             .await?;
     }
     let json_of = |value: Option<&str>| value.map(|value| json!({ "value": value }));
-    let change = NewChange {
-        action: Action::Update,
-        subject: Subject::Setting,
-        subject_id: None,
+    let values = (json_of(before.as_deref()), json_of(value));
+    let id = audit::insert(
+        tx,
+        act,
+        Action::Update,
+        (Subject::Setting, None),
         name,
-        before: json_of(before.as_deref()),
-        after: json_of(value),
-    };
-    let id = audit::insert(tx, act, &change).await?;
+        values,
+    )
+    .await?;
     Ok(Some(SettingChange {
         id,
         name: name.to_owned(),

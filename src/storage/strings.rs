@@ -15,35 +15,22 @@ pub struct Strings(HashMap<Box<str>, i64>);
 
 impl Strings {
     /// The id of `value`, which is inserted if it is new.
-    pub async fn intern(&mut self, db: &SqlitePool, value: &str) -> Result<i64> {
+    pub async fn intern(&mut self, db: &SqlitePool, value: Option<&str>) -> Result<Option<i64>> {
+        let Some(value) = value else { return Ok(None) };
         if let Some(id) = self.0.get(value) {
-            return Ok(*id);
+            return Ok(Some(*id));
         }
-        sqlx::query!(
+        let inserted = sqlx::query!(
             "INSERT INTO strings (value) VALUES (?1) ON CONFLICT DO NOTHING",
             value
-        )
-        .execute(db)
-        .await?;
-        let id = sqlx::query_scalar!(r#"SELECT id AS "id!" FROM strings WHERE value = ?1"#, value)
-            .fetch_one(db)
-            .await?;
+        );
+        inserted.execute(db).await?;
+        let id = sqlx::query_scalar!(r#"SELECT id AS "id!" FROM strings WHERE value = ?1"#, value);
+        let id = id.fetch_one(db).await?;
         if self.0.len() >= MAX_CACHED {
             self.0.clear();
         }
         self.0.insert(value.into(), id);
-        Ok(id)
-    }
-
-    /// The same for an optional string.
-    pub async fn intern_optional(
-        &mut self,
-        db: &SqlitePool,
-        value: Option<&str>,
-    ) -> Result<Option<i64>> {
-        match value {
-            Some(value) => Ok(Some(self.intern(db, value).await?)),
-            None => Ok(None),
-        }
+        Ok(Some(id))
     }
 }

@@ -405,7 +405,7 @@ async fn read_rollups(
         ),
         ModelGrouping::Combined => ("NULL", ""),
     };
-    let outcomes = Outcome::ALL.map(|outcome| {
+    let outcomes = Outcome::ALL.iter().map(|outcome| {
         let name = outcome.name();
         format!("ifnull(sum(requests) FILTER (WHERE outcome = '{name}'), 0) AS {name}")
     });
@@ -420,7 +420,7 @@ async fn read_rollups(
         WHERE {time} >= ?1 AND {time} < ?2
         GROUP BY {time}{and_model}
         ",
-        outcomes = outcomes.join(", "),
+        outcomes = outcomes.collect::<Vec<_>>().join(", "),
         first_bytes = first_bytes.join(", "),
     );
     let parts = sqlx::query_as(&sql).bind(begin).bind(end);
@@ -434,7 +434,7 @@ impl FromRow<'_, SqliteRow> for TrafficSlice {
                 .map(|count: i64| u64::try_from(count).unwrap_or(0))
         };
         let mut counts = TrafficCounts::default();
-        for outcome in Outcome::ALL {
+        for outcome in Outcome::ALL.iter().copied() {
             let requests = count(outcome.name())?;
             if requests > 0 {
                 counts.outcomes.push((outcome, requests));

@@ -1,12 +1,12 @@
-//! Upstream keys: adding, changing, removing and restoring them, and their status and statistics.
+//! Upstream keys: adding and changing them, and the ones that a running server loads.
 
 pub mod history;
+pub mod listed;
+pub mod removal;
 pub mod search;
+pub mod states;
 
-use std::fmt::Write as _;
-
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
@@ -18,10 +18,10 @@ use crate::pool::keys::upstream_key::{
 };
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
-use crate::storage::audit::{self, Act, Action, NewChange, Subject};
+use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::error::{Error, Result};
+use crate::storage::json_columns::{JsonTexts, json_array};
 use crate::storage::projects;
-use crate::storage::write_batch::Cell;
 
 /// The result of adding a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,40 +39,6 @@ pub struct Evidence {
     /// Redacted.
     pub message: String,
     pub request_id: RequestId,
-}
-
-/// A key as lists show it; the names are those of the JSON.
-#[derive(Debug, Serialize)]
-pub struct ListedUpstreamKey {
-    pub id: UpstreamKeyId,
-    pub label: String,
-    pub last4: String,
-    /// The admin's name for it, else Google's number.
-    pub project: Option<String>,
-    #[serde(skip)]
-    pub project_number: Option<String>,
-    pub billing: Billing,
-    pub priority: i64,
-    pub weight: i64,
-    pub tags: Vec<String>,
-    pub enabled: bool,
-    /// `ready`, `cooling_down`, `trial`, `invalid`, `leaked`, `suspended`, `misconfigured` or `disabled`.
-    pub state: String,
-    pub state_reason: Option<String>,
-    pub state_since: Timestamp,
-    pub state_until: Option<Timestamp>,
-    pub next_check_at: Option<Timestamp>,
-    /// `None` unless a running server fills it in.
-    pub in_flight: Option<u32>,
-    pub requests: i64,
-    pub successes: i64,
-    pub failures: i64,
-    pub prompt_tokens: i64,
-    pub output_tokens: i64,
-    pub total_tokens: i64,
-    pub last_used_at: Option<Timestamp>,
-    pub last_error: Option<String>,
-    pub created_at: Timestamp,
 }
 
 /// Adds a key; without a project in a new one, without a label with one made of its last characters.
@@ -100,7 +66,7 @@ pub async fn insert(
         if !(known.removed && restore) {
             return Ok(InsertedKey::Existing(known.id));
         }
-        sqlx::query!(
+        let restored = sqlx::query!(
             "
             UPDATE upstream_keys
             SET secret = ?2, enabled = 1, removed_at_ms = NULL, revision = ?3
@@ -109,27 +75,17 @@ pub async fn insert(
             known.id,
             text,
             act.revision,
-        )
-        .execute(&mut **tx)
-        .await?;
-        reset_states(tx, &json_ids(&[known.id]), act).await?;
-        let after = json!({ "last4": last4 });
-        record_change(
-            tx,
-            act,
-            known.id,
-            Action::Restore,
-            &known.label,
-            (None, Some(after)),
-        )
-        .await?;
+        );
+        restored.execute(&mut **tx).await?;
+        reset_states(tx, &json_array(&[known.id]), act).await?;
+        let values = (None, Some(json!({ "last4": last4 })));
+        let subject = (Subject::UpstreamKey, Some(known.id.0));
+        audit::insert(tx, act, Action::Restore, subject, &known.label, values).await?;
         update(tx, known.id, attributes, act).await?;
         return Ok(InsertedKey::Restored(known.id));
     }
-    let label = attributes
-        .label
-        .clone()
-        .unwrap_or_else(|| default_label(secret));
+    let label = attributes.label.clone();
+    let label = label.unwrap_or_else(|| default_label(secret));
     let project_id = match &attributes.project {
         Some(called) => projects::find_or_insert(tx, called, act).await?,
         None => projects::insert(tx, act).await?,
@@ -166,29 +122,9 @@ pub async fn insert(
         "label": label, "last4": last4, "project": attributes.project, "priority": priority, "weight": weight,
         "tags": tags,
     });
-    record_change(tx, act, id, Action::Create, &label, (None, Some(after))).await?;
+    let (subject, values) = ((Subject::UpstreamKey, Some(id.0)), (None, Some(after)));
+    audit::insert(tx, act, Action::Create, subject, &label, values).await?;
     Ok(InsertedKey::New(id))
-}
-
-/// Inserts a change of an upstream key into the audit log.
-async fn record_change(
-    tx: &mut Transaction<'_, Sqlite>,
-    act: &Act,
-    id: UpstreamKeyId,
-    action: Action,
-    name: &str,
-    (before, after): (Option<Value>, Option<Value>),
-) -> Result<()> {
-    let change = NewChange {
-        action,
-        subject: Subject::UpstreamKey,
-        subject_id: Some(id.0),
-        name,
-        before,
-        after,
-    };
-    audit::insert(tx, act, &change).await?;
-    Ok(())
 }
 
 /// Whether [`update`] would change anything of the key.
@@ -217,28 +153,21 @@ async fn find_attributes(
     tx: &mut Transaction<'_, Sqlite>,
     id: UpstreamKeyId,
 ) -> Result<CurrentAttributes> {
-    let row = sqlx::query!(
+    let attributes = sqlx::query_as!(
+        CurrentAttributes,
         r#"
         SELECT
-            k.label, k.priority, k.weight AS "weight: u32", k.tags, k.project_id AS "project_id: ProjectId",
-            coalesce(p.name, p.number) AS "project?: String", p.billing AS "billing: Billing"
+            k.label, k.priority, k.weight AS "weight: u32", k.tags AS "tags: JsonTexts",
+            k.project_id AS "project_id: ProjectId", coalesce(p.name, p.number) AS "project?: String",
+            p.billing AS "billing: Billing"
         FROM upstream_keys AS k
         JOIN projects AS p ON p.id = k.project_id
         WHERE k.id = ?1 AND k.removed_at_ms IS NULL
         "#,
         id,
     );
-    let row = row.fetch_optional(&mut **tx).await?;
-    let row = row.ok_or_else(|| missing(id))?;
-    Ok(CurrentAttributes {
-        label: row.label,
-        priority: row.priority,
-        weight: row.weight,
-        tags: serde_json::from_str(&row.tags).unwrap_or_default(),
-        project_id: row.project_id,
-        project: row.project,
-        billing: row.billing,
-    })
+    let attributes = attributes.fetch_optional(&mut **tx).await?;
+    attributes.ok_or_else(|| missing(id))
 }
 
 async fn would_change(
@@ -277,7 +206,7 @@ pub async fn update(
     let weight = attributes.weight.unwrap_or(known.weight);
     let tags = attributes.tags.as_ref().unwrap_or(&known.tags);
     let tags_json = json_array(tags);
-    sqlx::query!(
+    let updated = sqlx::query!(
         "
         UPDATE upstream_keys
         SET label = ?2, priority = ?3, weight = ?4, tags = ?5, revision = ?6
@@ -289,9 +218,8 @@ pub async fn update(
         weight,
         tags_json,
         act.revision,
-    )
-    .execute(&mut **tx)
-    .await?;
+    );
+    updated.execute(&mut **tx).await?;
     let mut project_id = known.project_id;
     if let Some(called) = &attributes.project {
         project_id = projects::assign(tx, id, called, act).await?;
@@ -311,7 +239,8 @@ pub async fn update(
     });
     if let Some((before, after)) = audit::difference(before, after) {
         let values = (Some(before), Some(after));
-        record_change(tx, act, id, Action::Update, &known.label, values).await?;
+        let subject = (Subject::UpstreamKey, Some(id.0));
+        audit::insert(tx, act, Action::Update, subject, &known.label, values).await?;
     }
     Ok(true)
 }
@@ -321,7 +250,7 @@ pub async fn count_keys_sharing_projects(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
 ) -> Result<u32> {
-    let ids = serde_json::to_string(ids).expect("numbers serialize to JSON");
+    let ids = json_array(ids);
     let count = sqlx::query_scalar!(
         r#"
         WITH these AS (SELECT value AS id FROM json_each(?1))
@@ -400,86 +329,6 @@ pub async fn list_changed(
     Ok((keys, removed))
 }
 
-/// The keys in use with their state or cooldown at `now`, ordered by id.
-pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<ListedUpstreamKey>> {
-    let rows = sqlx::query!(
-        r#"
-        WITH cooling_down AS (
-            SELECT project_id, group_concat(model || ': ' || rule, ', ') AS reason, min(since_ms) AS since_ms,
-                max(until_ms) AS until_ms
-            FROM cooldowns
-            WHERE until_ms > ?1
-            GROUP BY project_id
-        )
-        SELECT
-            k.id AS "id: UpstreamKeyId", k.label, k.last4, coalesce(p.name, p.number) AS "project?: String",
-            p.number, p.billing AS "billing: Billing", k.priority, k.weight, k.tags, k.enabled AS "enabled: bool", k.state AS "state: String", k.state_rule, k.state_message,
-            k.state_since_ms AS "since: Timestamp", k.state_until_ms AS "until: Timestamp",
-            k.next_check_at_ms AS "next_check_at: Timestamp", k.requests, k.successes, k.failures, k.prompt_tokens,
-            k.output_tokens, k.total_tokens, k.last_used_at_ms AS "last_used_at: Timestamp", k.last_error,
-            k.created_at_ms AS "created_at: Timestamp", r.reason AS "cooldown_reason?: String",
-            r.since_ms AS "cooldown_since?: Timestamp", r.until_ms AS "cooldown_until?: Timestamp"
-        FROM upstream_keys AS k
-        JOIN projects AS p ON p.id = k.project_id
-        LEFT JOIN cooling_down AS r ON r.project_id = k.project_id
-        WHERE k.removed_at_ms IS NULL
-        ORDER BY k.id
-        "#,
-        now,
-    );
-    let rows = rows.fetch_all(db).await?;
-    let listed = rows.into_iter().map(|row| {
-        let verdict = match (row.state_rule, row.state_message) {
-            (Some(rule), Some(message)) if !message.is_empty() => {
-                Some(format!("{rule}: {message}"))
-            }
-            (rule, _) => rule,
-        };
-        let over = row.until.is_some_and(|until| until <= now);
-        let state = if over { "trial".to_owned() } else { row.state };
-        let (state, state_reason, state_since, state_until) =
-            match (row.enabled, state.as_str(), row.cooldown_since) {
-                (false, _, _) => ("disabled".to_owned(), None, row.since, None),
-                (true, "ready", Some(since)) => (
-                    "cooling_down".to_owned(),
-                    row.cooldown_reason,
-                    since,
-                    row.cooldown_until,
-                ),
-                (true, "trial", _) => (state, verdict, row.since, None),
-                (true, _, _) => (state, verdict, row.since, row.until),
-            };
-        ListedUpstreamKey {
-            id: row.id,
-            label: row.label,
-            last4: row.last4,
-            project: row.project,
-            project_number: row.number,
-            billing: row.billing,
-            priority: row.priority,
-            weight: row.weight,
-            tags: serde_json::from_str(&row.tags).unwrap_or_default(),
-            enabled: row.enabled,
-            state,
-            state_reason,
-            state_since,
-            state_until,
-            next_check_at: row.next_check_at.filter(|_| row.enabled),
-            in_flight: None,
-            requests: row.requests,
-            successes: row.successes,
-            failures: row.failures,
-            prompt_tokens: row.prompt_tokens,
-            output_tokens: row.output_tokens,
-            total_tokens: row.total_tokens,
-            last_used_at: row.last_used_at,
-            last_error: row.last_error,
-            created_at: row.created_at,
-        }
-    });
-    Ok(listed.collect())
-}
-
 /// The ids of the keys in use: all, or only the enabled or disabled ones.
 pub async fn list_ids(
     tx: &mut Transaction<'_, Sqlite>,
@@ -497,154 +346,12 @@ pub async fn list_ids(
     Ok(ids.fetch_all(&mut **tx).await?)
 }
 
-/// Enables or disables keys. Enabling also clears their states, so that they are leased at once.
-pub async fn update_enabled(
-    tx: &mut Transaction<'_, Sqlite>,
-    ids: &[UpstreamKeyId],
-    enabled: bool,
-    act: &Act,
-) -> Result<()> {
-    let list = json_ids_in_use(tx, ids).await?;
-    let action = if enabled {
-        Action::Enable
-    } else {
-        Action::Disable
-    };
-    sqlx::query!(
-        "
-        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
-        SELECT
-            ?3, ?4, ?5, ?6, ?7, 'upstream_key', id, label,
-            json_patch(
-                json_object('enabled', json(iif(enabled, 'true', 'false'))),
-                iif(?2 AND state <> 'ready', json_object('state', state, 'rule', state_rule), '{}')
-            ),
-            json_patch(
-                json_object('enabled', json(iif(?2, 'true', 'false'))),
-                iif(?2 AND state <> 'ready', json_object('state', 'ready'), '{}')
-            )
-        FROM upstream_keys
-        WHERE id IN (SELECT value FROM json_each(?1)) AND (enabled <> ?2 OR (?2 AND state <> 'ready'))
-        ",
-        list,
-        enabled,
-        act.now,
-        act.revision,
-        act.actor.name,
-        act.actor.address,
-        action,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!(
-        "
-        UPDATE upstream_keys
-        SET enabled = ?2, revision = ?3
-        WHERE id IN (SELECT value FROM json_each(?1))
-        ",
-        list,
-        enabled,
-        act.revision,
-    )
-    .execute(&mut **tx)
-    .await?;
-    if enabled {
-        reset_states(tx, &list, act).await?;
-    }
-    Ok(())
-}
-
-/// Resets keys to ready. Returns how many were not ready.
-pub async fn clear_states(
-    tx: &mut Transaction<'_, Sqlite>,
-    ids: &[UpstreamKeyId],
-    act: &Act,
-) -> Result<u64> {
-    let list = json_ids_in_use(tx, ids).await?;
-    let cleared = sqlx::query!(
-        "
-        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
-        SELECT
-            ?2, ?3, ?4, ?5, 'clear', 'upstream_key', id, label, json_object('state', state, 'rule', state_rule),
-            json_object('state', 'ready')
-        FROM upstream_keys
-        WHERE id IN (SELECT value FROM json_each(?1)) AND state <> 'ready'
-        ",
-        list,
-        act.now,
-        act.revision,
-        act.actor.name,
-        act.actor.address,
-    );
-    let cleared = cleared.execute(&mut **tx).await?.rows_affected();
-    reset_states(tx, &list, act).await?;
-    Ok(cleared)
-}
-
-/// Ready keys too: a running server may have a new state that is not written yet.
-async fn reset_states(tx: &mut Transaction<'_, Sqlite>, list: &str, act: &Act) -> Result<()> {
-    sqlx::query!(
-        "
-        UPDATE upstream_keys
-        SET
-            state = 'ready', state_rule = NULL, state_status = NULL, state_message = NULL, state_request_id = NULL,
-            state_since_ms = ?2, state_until_ms = NULL, next_check_at_ms = NULL, failed_checks = 0,
-            state_reset_revision = ?3, revision = ?3
-        WHERE id IN (SELECT value FROM json_each(?1))
-        ",
-        list,
-        act.now,
-        act.revision,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Removes keys: their rows stay as tombstones for the logs. Their secrets are wiped later, see [`wipe_removed`].
-pub async fn delete(
-    tx: &mut Transaction<'_, Sqlite>,
-    ids: &[UpstreamKeyId],
-    act: &Act,
-) -> Result<()> {
-    let list = json_ids_in_use(tx, ids).await?;
-    sqlx::query!(
-        "
-        UPDATE upstream_keys
-        SET removed_at_ms = ?2, revision = ?3
-        WHERE id IN (SELECT value FROM json_each(?1))
-        ",
-        list,
-        act.now,
-        act.revision,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!(
-        "
-        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
-        SELECT
-            ?2, ?3, ?4, ?5, 'delete', 'upstream_key', id, label, json_object('label', label, 'last4', last4), NULL
-        FROM upstream_keys
-        WHERE id IN (SELECT value FROM json_each(?1))
-        ",
-        list,
-        act.now,
-        act.revision,
-        act.actor.name,
-        act.actor.address,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
 /// The subset of these keys that is in use.
 pub async fn list_in_use(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
 ) -> Result<Vec<UpstreamKeyId>> {
-    let list = json_ids(ids);
+    let list = json_array(ids);
     let ids = sqlx::query_scalar!(
         r#"
         SELECT id AS "id!: UpstreamKeyId"
@@ -662,274 +369,31 @@ pub async fn tags(tx: &mut Transaction<'_, Sqlite>, id: UpstreamKeyId) -> Result
     Ok(find_attributes(tx, id).await?.tags)
 }
 
-/// Whether a secret belongs to a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SecretStatus {
-    New,
-    InUse,
-    /// Its key was removed; adding it restores the key.
-    Removed,
-}
-
-/// The status of each of these secrets, in their order.
-pub async fn find_secret_statuses(
-    db: impl SqliteExecutor<'_>,
-    hash_key: &HashKey,
-    secrets: impl Iterator<Item = &Secret>,
-) -> Result<Vec<SecretStatus>> {
-    let fingerprints: Vec<String> = secrets
-        .map(|secret| {
-            let hash = hash_key.hash(secret.expose());
-            hash.iter().fold(String::new(), |mut text, byte| {
-                // Writing to a `String` cannot fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
-        })
-        .collect();
-    let mut statuses = vec![SecretStatus::New; fingerprints.len()];
-    let fingerprints = serde_json::to_string(&fingerprints).expect("strings serialize to JSON");
-    // One row with all of them costs much less than a row for each.
-    let known = sqlx::query_scalar!(
-        r#"
-        SELECT json_group_array(json_array(secret.key, k.removed_at_ms IS NOT NULL)) AS "known!: String"
-        FROM json_each(?1) AS secret
-        JOIN upstream_keys AS k ON k.fingerprint = unhex(secret.value)
-        "#,
-        fingerprints,
-    );
-    let known = known.fetch_one(db).await?;
-    let known: Vec<(usize, u8)> =
-        serde_json::from_str(&known).expect("the query returns a JSON array of numbers");
-    for (place, removed) in known {
-        statuses[place] = if removed == 1 {
-            SecretStatus::Removed
-        } else {
-            SecretStatus::InUse
-        };
-    }
-    Ok(statuses)
-}
-
-/// The result of undoing a removal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RestoreCounts {
-    pub restored: u64,
-    /// Keys with wiped secrets: only adding them again restores them.
-    pub wiped: u64,
-}
-
-/// Restores removed keys unchanged. Ignores keys in use and unknown ids.
-pub async fn restore(
-    tx: &mut Transaction<'_, Sqlite>,
-    ids: &[UpstreamKeyId],
-    act: &Act,
-) -> Result<RestoreCounts> {
-    let list = json_ids(ids);
-    let wiped = sqlx::query_scalar!(
-        r#"
-        SELECT count(*) AS "count!: u32"
-        FROM upstream_keys
-        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NULL
-        "#,
-        list,
-    );
-    let wiped = wiped.fetch_one(&mut **tx).await?;
-    sqlx::query!(
+/// Ready keys too: a running server may have a new state that is not written yet.
+pub async fn reset_states(tx: &mut Transaction<'_, Sqlite>, list: &str, act: &Act) -> Result<()> {
+    let reset = sqlx::query!(
         "
-        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
-        SELECT
-            ?2, ?3, ?4, ?5, 'restore', 'upstream_key', id, label, NULL, json_object('label', label, 'last4', last4)
-        FROM upstream_keys
-        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NOT NULL
+        UPDATE upstream_keys
+        SET
+            state = 'ready', state_rule = NULL, state_status = NULL, state_message = NULL, state_request_id = NULL,
+            state_since_ms = ?2, state_until_ms = NULL, next_check_at_ms = NULL, failed_checks = 0,
+            state_reset_revision = ?3, revision = ?3
+        WHERE id IN (SELECT value FROM json_each(?1))
         ",
         list,
         act.now,
         act.revision,
-        act.actor.name,
-        act.actor.address,
-    )
-    .execute(&mut **tx)
-    .await?;
-    let restored = sqlx::query!(
-        "
-        UPDATE upstream_keys
-        SET removed_at_ms = NULL, revision = ?2
-        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NOT NULL
-        ",
-        list,
-        act.revision,
     );
-    Ok(RestoreCounts {
-        restored: restored.execute(&mut **tx).await?.rows_affected(),
-        wiped: wiped.into(),
-    })
-}
-
-/// The keys that `actor` removed in the acts of a range of revisions.
-pub async fn list_removed_by(
-    tx: &mut Transaction<'_, Sqlite>,
-    actor: &str,
-    (first, last): (i64, i64),
-) -> Result<Vec<UpstreamKeyId>> {
-    let ids = sqlx::query_scalar!(
-        r#"
-        SELECT subject_id AS "id!: UpstreamKeyId"
-        FROM audit_log
-        WHERE revision BETWEEN ?1 AND ?2 AND subject = 'upstream_key' AND action = 'delete' AND actor = ?3
-            AND subject_id IS NOT NULL
-        "#,
-        first,
-        last,
-        actor,
-    );
-    Ok(ids.fetch_all(&mut **tx).await?)
-}
-
-/// Wipes the secrets of keys removed before `time`.
-pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
-    sqlx::query!(
-        "UPDATE upstream_keys SET secret = NULL WHERE removed_at_ms < ?1 AND secret IS NOT NULL",
-        time
-    )
-    .execute(db)
-    .await?;
+    reset.execute(&mut **tx).await?;
     Ok(())
-}
-
-/// Stores a state that the server determined, unless an admin has set a newer one.
-pub async fn update_condition(
-    db: impl SqliteExecutor<'_>,
-    id: UpstreamKeyId,
-    condition: &KeyCondition,
-    evidence: &Evidence,
-) -> Result<()> {
-    let rule = condition.rule.map(Rule::name);
-    sqlx::query!(
-        "
-        UPDATE upstream_keys
-        SET
-            state = ?2, state_rule = ?3, state_status = ?4, state_message = ?5, state_request_id = ?6,
-            state_since_ms = ?7, state_until_ms = ?8, next_check_at_ms = ?9, failed_checks = ?10
-        WHERE id = ?1 AND state_since_ms <= ?7
-        ",
-        id,
-        condition.state,
-        rule,
-        evidence.status,
-        evidence.message,
-        evidence.request_id,
-        condition.since,
-        condition.until,
-        condition.next_check,
-        condition.failed_checks,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Stores the state after a check and keeps the evidence, unless an admin has set a newer state.
-pub async fn update_checked_condition(
-    db: impl SqliteExecutor<'_>,
-    id: UpstreamKeyId,
-    condition: &KeyCondition,
-) -> Result<()> {
-    sqlx::query!(
-        "
-        UPDATE upstream_keys
-        SET state = ?2, state_since_ms = ?3, state_until_ms = ?4, next_check_at_ms = ?5, failed_checks = ?6
-        WHERE id = ?1 AND state_since_ms <= ?3
-        ",
-        id,
-        condition.state,
-        condition.since,
-        condition.until,
-        condition.next_check,
-        condition.failed_checks,
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Stores when a key was last checked.
-pub async fn update_checked_at(
-    db: impl SqliteExecutor<'_>,
-    id: UpstreamKeyId,
-    at: Timestamp,
-) -> Result<()> {
-    sqlx::query!(
-        "UPDATE upstream_keys SET checked_at_ms = ?2 WHERE id = ?1",
-        id,
-        at
-    )
-    .execute(db)
-    .await?;
-    Ok(())
-}
-
-/// Makes a running server reload the states of these keys from the database, as after an admin's change.
-pub async fn mark_states_changed(
-    tx: &mut Transaction<'_, Sqlite>,
-    ids: &[UpstreamKeyId],
-    revision: i64,
-) -> Result<()> {
-    for id in ids {
-        sqlx::query!(
-            "UPDATE upstream_keys SET state_reset_revision = ?2, revision = ?2 WHERE id = ?1",
-            id,
-            revision,
-        )
-        .execute(&mut **tx)
-        .await?;
-    }
-    Ok(())
-}
-
-/// What finished attempts add to a key's statistics.
-#[derive(Debug, Default)]
-pub struct KeyStatistics {
-    pub id: i64,
-    pub requests: u64,
-    pub successes: u64,
-    pub failures: u64,
-    pub prompt_tokens: u64,
-    pub output_tokens: u64,
-    pub total_tokens: u64,
-    pub last_used_at_ms: i64,
-    pub last_error: Option<String>,
-}
-
-impl KeyStatistics {
-    /// The cells for a client key.
-    pub fn client_key_cells(&self) -> [Cell; 8] {
-        [
-            self.id.into(),
-            self.requests.into(),
-            self.successes.into(),
-            self.failures.into(),
-            self.prompt_tokens.into(),
-            self.output_tokens.into(),
-            self.total_tokens.into(),
-            self.last_used_at_ms.into(),
-        ]
-    }
-
-    /// The cells for an upstream key.
-    pub fn upstream_key_cells(&self) -> impl Iterator<Item = Cell> {
-        self.client_key_cells()
-            .into_iter()
-            .chain([self.last_error.as_deref().into()])
-    }
 }
 
 /// The ids as JSON for statements; fails if one of them is not a key in use.
-async fn json_ids_in_use(
+pub async fn json_ids_in_use(
     tx: &mut Transaction<'_, Sqlite>,
     ids: &[UpstreamKeyId],
 ) -> Result<String> {
-    let list = json_ids(ids);
+    let list = json_array(ids);
     let unknown = sqlx::query_scalar!(
         r#"
         SELECT CAST(j.value AS INTEGER) AS "secret!: UpstreamKeyId"
@@ -946,17 +410,8 @@ async fn json_ids_in_use(
     }
 }
 
-fn json_ids(ids: &[UpstreamKeyId]) -> String {
-    serde_json::to_string(ids).expect("numbers serialize to JSON")
-}
-
 fn missing(id: UpstreamKeyId) -> Error {
     Error::NotFound(format!("upstream key {}", id.0))
-}
-
-/// Tags in the format of their column.
-fn json_array(tags: &[String]) -> String {
-    serde_json::to_string(tags).expect("strings serialize to JSON")
 }
 
 #[cfg(test)]
@@ -967,6 +422,14 @@ mod tests {
     use crate::storage::audit::tests::{act, describe_changes};
     use crate::storage::db::Db;
     use crate::storage::installation;
+    use crate::storage::upstream_keys::listed::{ListedUpstreamKey, list};
+    use crate::storage::upstream_keys::removal::{
+        RestoreCounts, SecretStatus, delete, find_secret_statuses, list_removed_by, restore,
+        wipe_removed,
+    };
+    use crate::storage::upstream_keys::states::{
+        clear_states, update_checked_condition, update_condition, update_enabled,
+    };
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
     const LATER: Timestamp = Timestamp::from_millis(5_000);

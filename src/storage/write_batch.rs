@@ -1,4 +1,4 @@
-//! `WriteBatch`: the rows that one transaction of the recorder writes, and the statements that insert them.
+//! `WriteBatch`: rows of several tables that one statement text writes in the caller's transaction.
 //!
 //! Not checked macros, whose number of parameters is fixed at build time: one statement per row costs a thread switch
 //! each, and with all rows in one JSON parameter its parsing took more than half of SQLite's time.
@@ -10,27 +10,25 @@ use sqlx::{Arguments, Sqlite, Transaction};
 
 use crate::storage::error::Result;
 
-/// The statements for one batch, in the order of [`Table`].
-const TEMPLATE: &str = include_str!("write_batch.sql");
 /// Maximum number of rows of a table per execution; SQLite accepts 32,766 parameters.
 const MAX_ROWS: usize = 64;
 
-/// The target of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
-    RequestLogs,
-    Attempts,
-    UpstreamKeys,
-    ClientKeys,
-    ModelHours,
-    ModelDays,
-    ClientKeyHours,
-    UpstreamKeyDays,
-    QuotaDays,
-}
+/// A column of a table: its name, its use for a row that exists, and its value in a new row.
+pub type Column<R> = (&'static str, Merge, fn(&R) -> Cell);
 
-/// Number of cells in a row of each table.
-const ROW_WIDTHS: [usize; 9] = [35, 10, 9, 8, 35, 35, 36, 36, 5];
+/// The use of a column for a row that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// Part of the primary key.
+    Key,
+    Keep,
+    Replace,
+    Add,
+    /// The larger value; absent counts as zero.
+    Maximum,
+    /// Replaced unless the new value is absent.
+    ReplaceIfKnown,
+}
 
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,44 +38,110 @@ pub enum Cell {
     Text(Box<str>),
 }
 
-/// Rows for all tables.
-#[derive(Debug, Default)]
-pub struct WriteBatch {
-    cells: [Vec<Cell>; 9],
+/// The statement of one table; rows whose first column is null are ignored.
+#[derive(Debug)]
+pub struct TableStatement {
+    before_rows: String,
+    after_rows: String,
+    /// The number of cells of a row.
+    width: usize,
 }
 
-/// Statements by number of rows, built once for each power of two so that SQLite parses each once.
-#[derive(Debug, Default)]
-pub struct StatementCache(HashMap<usize, String>);
+impl TableStatement {
+    /// Inserts rows, and merges them into those with the same key.
+    pub fn upsert<R>(table: &str, columns: &[&[Column<R>]]) -> Self {
+        let columns = named(columns);
+        let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
+        let keys = columns.iter().filter(|(_, merge)| *merge == Merge::Key);
+        let keys: Vec<_> = keys.map(|(name, _)| *name).collect();
+        let set = assignments(&columns, |name, _| format!("excluded.{name}"));
+        Self {
+            before_rows: format!(
+                "INSERT INTO {table} ({}) SELECT * FROM (VALUES ",
+                names.join(", ")
+            ),
+            after_rows: format!(
+                ") WHERE column1 IS NOT NULL ON CONFLICT ({}) DO UPDATE SET {set};",
+                keys.join(", ")
+            ),
+            width: columns.len(),
+        }
+    }
 
-impl WriteBatch {
-    /// Adds a row, which must have its table's number of cells.
-    pub fn add_row(&mut self, table: Table, row: impl IntoIterator<Item = Cell>) {
-        let cells = &mut self.cells[table as usize];
-        cells.extend(row);
-        debug_assert_eq!(cells.len() % ROW_WIDTHS[table as usize], 0, "{table:?}");
+    /// Merges rows into those with the same key, the first column, and ignores other rows.
+    pub fn update<R>(table: &str, columns: &[&[Column<R>]]) -> Self {
+        let columns = named(columns);
+        let set = assignments(&columns, |_, number| format!("v.column{number}"));
+        let key = columns[0].0;
+        Self {
+            before_rows: format!("UPDATE {table} SET {set} FROM (VALUES "),
+            after_rows: format!(") AS v WHERE {table}.{key} = v.column1;"),
+            width: columns.len(),
+        }
+    }
+}
+
+fn named<R>(columns: &[&[Column<R>]]) -> Vec<(&'static str, Merge)> {
+    let columns = columns.iter().copied().flatten();
+    columns.map(|(name, merge, _)| (*name, *merge)).collect()
+}
+
+fn assignments(
+    columns: &[(&'static str, Merge)],
+    new_value: impl Fn(&str, usize) -> String,
+) -> String {
+    let set = (1..).zip(columns).filter_map(|(number, (name, merge))| {
+        let new = new_value(name, number);
+        match merge {
+            Merge::Key | Merge::Keep => None,
+            Merge::Replace => Some(format!("{name} = {new}")),
+            Merge::Add => Some(format!("{name} = {name} + {new}")),
+            Merge::Maximum => Some(format!("{name} = max(ifnull({name}, 0), {new})")),
+            Merge::ReplaceIfKnown => Some(format!("{name} = ifnull({new}, {name})")),
+        }
+    });
+    set.collect::<Vec<_>>().join(", ")
+}
+
+/// The rows of each table, in the order of the statements.
+#[derive(Debug)]
+pub struct WriteBatch<const TABLES: usize>([Vec<Cell>; TABLES]);
+
+impl<const TABLES: usize> Default for WriteBatch<TABLES> {
+    fn default() -> Self {
+        Self([const { Vec::new() }; TABLES])
+    }
+}
+
+/// The statements for a batch by number of rows, built once for each power of two so that SQLite parses each once.
+#[derive(Debug)]
+pub struct StatementCache<const TABLES: usize> {
+    tables: [TableStatement; TABLES],
+    by_rows: HashMap<usize, String>,
+}
+
+impl<const TABLES: usize> WriteBatch<TABLES> {
+    /// Adds a row of the table with this index.
+    pub fn add<R>(&mut self, table: usize, columns: &[&[Column<R>]], row: &R) {
+        let columns = columns.iter().copied().flatten();
+        self.0[table].extend(columns.map(|(_, _, value)| value(row)));
     }
 
     /// Writes all rows within the caller's transaction.
     pub async fn write(
         self,
         tx: &mut Transaction<'_, Sqlite>,
-        statements: &mut StatementCache,
+        statements: &mut StatementCache<TABLES>,
     ) -> Result<()> {
-        let row_count = |(cells, width): (&Vec<Cell>, &usize)| cells.len() / width;
-        let longest = self
-            .cells
-            .iter()
-            .zip(&ROW_WIDTHS)
-            .map(row_count)
-            .max()
-            .unwrap_or(0);
-        let mut cells = self.cells.map(Vec::into_iter);
-        let mut left = longest;
+        let widths = statements.tables.each_ref().map(|table| table.width);
+        let row_counts = self.0.iter().zip(widths);
+        let row_counts = row_counts.map(|(cells, width)| cells.len() / width);
+        let mut left = row_counts.max().unwrap_or(0);
+        let mut cells = self.0.map(Vec::into_iter);
         while left > 0 {
             let count = left.min(MAX_ROWS).next_power_of_two();
             let mut arguments = SqliteArguments::default();
-            for (cells, width) in cells.iter_mut().zip(ROW_WIDTHS) {
+            for (cells, width) in cells.iter_mut().zip(widths) {
                 for _ in 0..count * width {
                     let added = match cells.next().unwrap_or(Cell::Null) {
                         Cell::Null => arguments.add(None::<i64>),
@@ -87,31 +151,31 @@ impl WriteBatch {
                     added.map_err(sqlx::Error::Encode)?;
                 }
             }
-            sqlx::query_with(statements.for_rows(count), arguments)
-                .execute(&mut **tx)
-                .await?;
+            let statement = sqlx::query_with(statements.for_rows(count), arguments);
+            statement.execute(&mut **tx).await?;
             left = left.saturating_sub(count);
         }
         Ok(())
     }
 }
 
-impl StatementCache {
-    fn for_rows(&mut self, count: usize) -> &str {
-        self.0.entry(count).or_insert_with(|| {
-            let mut sql = TEMPLATE.to_owned();
-            for width in ROW_WIDTHS {
-                let row = format!("({})", vec!["?"; width].join(","));
-                sql = sql.replacen(&format!("@{width}"), &vec![row; count].join(","), 1);
-            }
-            sql
-        })
+impl<const TABLES: usize> StatementCache<TABLES> {
+    pub fn new(tables: [TableStatement; TABLES]) -> Self {
+        Self {
+            tables,
+            by_rows: HashMap::new(),
+        }
     }
-}
 
-impl From<Option<i64>> for Cell {
-    fn from(number: Option<i64>) -> Self {
-        number.map_or(Self::Null, Self::Integer)
+    fn for_rows(&mut self, count: usize) -> &str {
+        self.by_rows.entry(count).or_insert_with(|| {
+            let tables = self.tables.iter().map(|table| {
+                let row = format!("({})", vec!["?"; table.width].join(","));
+                let rows = vec![row; count].join(",");
+                format!("{}{rows}{}", table.before_rows, table.after_rows)
+            });
+            tables.collect()
+        })
     }
 }
 
@@ -127,15 +191,9 @@ impl From<u64> for Cell {
     }
 }
 
-impl From<Option<u64>> for Cell {
-    fn from(number: Option<u64>) -> Self {
-        number.map_or(Self::Null, Self::from)
-    }
-}
-
-impl From<Option<u16>> for Cell {
-    fn from(number: Option<u16>) -> Self {
-        number.map_or(Self::Null, |number| Self::Integer(number.into()))
+impl From<u16> for Cell {
+    fn from(number: u16) -> Self {
+        Self::Integer(number.into())
     }
 }
 
@@ -145,8 +203,8 @@ impl From<&str> for Cell {
     }
 }
 
-impl From<Option<&str>> for Cell {
-    fn from(text: Option<&str>) -> Self {
-        text.map_or(Self::Null, Self::from)
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
     }
 }

@@ -76,18 +76,18 @@ async fn change_chunk(
     let mut wiped = 0;
     match change {
         KeyChange::Enable => {
-            upstream_keys::update_enabled(&mut tx, &existing, true, &act).await?;
+            upstream_keys::states::update_enabled(&mut tx, &existing, true, &act).await?;
         }
         KeyChange::Disable => {
-            upstream_keys::update_enabled(&mut tx, &existing, false, &act).await?;
+            upstream_keys::states::update_enabled(&mut tx, &existing, false, &act).await?;
         }
         KeyChange::Clear => {
-            upstream_keys::clear_states(&mut tx, &existing, &act).await?;
+            upstream_keys::states::clear_states(&mut tx, &existing, &act).await?;
             projects::clear_cooldowns(&mut tx, &existing, &act).await?;
         }
-        KeyChange::Delete => upstream_keys::delete(&mut tx, &existing, &act).await?,
+        KeyChange::Delete => upstream_keys::removal::delete(&mut tx, &existing, &act).await?,
         KeyChange::Restore => {
-            let restored = upstream_keys::restore(&mut tx, &existing, &act).await?;
+            let restored = upstream_keys::removal::restore(&mut tx, &existing, &act).await?;
             changed = usize::try_from(restored.restored).unwrap_or(usize::MAX);
             wiped = usize::try_from(restored.wiped).unwrap_or(usize::MAX);
         }

@@ -49,7 +49,9 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
         }
     }
     app.jobs.remove_expired(now);
-    if let Err(error) = upstream_keys::wipe_removed(&app.db.writer, now - UNDO_PERIOD).await {
+    if let Err(error) =
+        upstream_keys::removal::wipe_removed(&app.db.writer, now - UNDO_PERIOD).await
+    {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
     }
     if let Err(error) = session::delete_expired_sessions(&app.db, now).await {

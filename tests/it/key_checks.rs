@@ -8,7 +8,7 @@ use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::request_logs::LogKind;
 use gemini_pool::storage::request_logs::listed::RequestLog;
-use gemini_pool::storage::upstream_keys::ListedUpstreamKey;
+use gemini_pool::storage::upstream_keys::listed::ListedUpstreamKey;
 use gemini_pool::tasks::recheck_keys;
 
 use crate::support::requests::TestRequest;

@@ -117,7 +117,7 @@ async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<HistoryKe
     let mut tx = db.begin().await?;
     for (number, key) in keys.into_iter().enumerate() {
         // The server checks keys that were never checked as soon as it starts.
-        upstream_keys::update_checked_at(&mut *tx, key.id, now).await?;
+        upstream_keys::states::update_checked_at(&mut *tx, key.id, now).await?;
         // The demo keys fail by themselves once the server runs.
         let may_fail = number >= demo_keys().len() && key.condition.state == KeyState::Ready;
         let failure = failure_of_key(number).filter(|_| may_fail);
@@ -174,7 +174,7 @@ async fn store_failure(
         message: message.to_owned(),
         request_id: RequestId::first_at(since),
     };
-    Ok(upstream_keys::update_condition(&mut **tx, id, &condition, &evidence).await?)
+    Ok(upstream_keys::states::update_condition(&mut **tx, id, &condition, &evidence).await?)
 }
 
 async fn write_requests(

@@ -9,7 +9,7 @@ use crate::config::DatabaseArgs;
 use crate::pool::keys::project_number;
 use crate::pool::keys::upstream_key::Billing;
 use crate::storage::paging::Page;
-use crate::storage::upstream_keys::{self, ListedUpstreamKey};
+use crate::storage::upstream_keys::listed::{self, ListedUpstreamKey};
 
 /// The states that can be listed.
 const STATES: [&str; 8] = [
@@ -57,7 +57,7 @@ impl ListArgs {
 
 pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()> {
     let db = database::open_existing(args).await?;
-    let mut keys = upstream_keys::list(&db.readers, clock::now()).await?;
+    let mut keys = listed::list(&db.readers, clock::now()).await?;
     db.close().await;
     keys.retain(|key| arguments.matches(key));
     if arguments.json {

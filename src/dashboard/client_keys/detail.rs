@@ -103,7 +103,8 @@ fn limits(app: &App, context: &PageContext, key: &ListedClientKey) -> Vec<LimitU
     let settings = app.settings();
     let mut admission = app.admission.lock();
     let set = ClientLimit::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter_map(|limit| Some((limit, key.limits.most(limit)?)));
     let limits = set.map(|(limit, maximum)| LimitUsage {
         limit,

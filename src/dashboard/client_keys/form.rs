@@ -195,7 +195,7 @@ impl ClientKeyForm {
             (card(language.identification(), self.name_fields(context, errors)))
             (card(language.client_key_limits(), html! {
                 p.hint.small { (language.limits_lead()) }
-                div.fields { @for limit in ClientLimit::ALL { (self.limit_field(language, limit, errors)) } }
+                div.fields { @for limit in ClientLimit::ALL.iter().copied() { (self.limit_field(language, limit, errors)) } }
             }))
             (card(language.scopes_title(), html! {
                 p.hint.small { (language.scopes_lead()) }

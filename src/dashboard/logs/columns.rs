@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use self::Value::{Bytes, Milliseconds, Name, Other, Text, Tokens};
 use crate::dashboard::components::{bytes, duration_ms, moment, number, tokens, usd};
 use crate::dashboard::logs::outcome_labels::outcome_badge;
 use crate::dashboard::logs::query::{LogField, LogQuery};
@@ -12,218 +13,199 @@ use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::listed::RequestLog;
 
 /// A column of the log list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogColumn {
-    Started,
-    Id,
-    Kind,
-    Outcome,
-    Status,
-    Model,
-    Version,
-    Operation,
-    Client,
-    Ip,
-    Agent,
-    Method,
-    Path,
-    Streamed,
-    Key,
-    Project,
-    Attempts,
-    QueueTime,
-    FirstByte,
-    Duration,
-    RequestBytes,
-    ResponseBytes,
-    PromptTokens,
-    OutputTokens,
-    ThoughtTokens,
-    CachedTokens,
-    ToolTokens,
-    TotalTokens,
-    FinishReason,
-    ServiceTier,
-    Cost,
-    Error,
+#[derive(Debug)]
+pub struct LogColumn {
+    /// The name in forms and in the admin's stored selection, equal to the JSON name.
+    pub name: &'static str,
+    pub heading: fn(Language) -> &'static str,
+    is_default: bool,
+    /// The class of its cells.
+    class: &'static str,
+    value: Value,
+}
+
+impl PartialEq for LogColumn {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// The value of a cell; `None`: the cell is empty.
+#[derive(Debug)]
+enum Value {
+    /// A text, linked to the rows with the same value of the field.
+    Text(LogField, fn(&RequestLog) -> Option<&str>),
+    /// The name of a key, linked by its id.
+    Name(LogField, fn(&RequestLog) -> Option<(i64, &str)>),
+    Tokens(fn(&RequestLog) -> Option<i64>),
+    Milliseconds(fn(&RequestLog) -> Option<i64>),
+    Bytes(fn(&RequestLog) -> i64),
+    Other(fn(&PageContext, &RequestLog) -> Option<Cell>),
+}
+
+/// The content of a cell, and the filter that it links to.
+struct Cell {
+    content: Markup,
+    filter: Option<Filter>,
+}
+
+/// A field with a value and the value's label.
+type Filter = (LogField, String, String);
+
+impl Cell {
+    fn unlinked(content: Markup) -> Self {
+        Self {
+            content,
+            filter: None,
+        }
+    }
+
+    fn linked(field: LogField, value: &str, label: &str) -> Self {
+        Self {
+            content: html! { (label) },
+            filter: Some((field, value.to_owned(), label.to_owned())),
+        }
+    }
+}
+
+/// The columns in their order: name, heading, whether it is shown by default, class and value.
+macro_rules! columns {
+    ($($name:literal $heading:ident $shown:tt $class:literal $value:expr;)+) => {
+        &[$(LogColumn {
+            name: $name,
+            heading: Language::$heading,
+            is_default: $shown,
+            class: $class,
+            value: $value,
+        }),+]
+    };
+}
+
+/// Whether a column is shown by default.
+const SHOWN: bool = true;
+const HIDDEN: bool = false;
+
+pub const COLUMNS: &[LogColumn] = columns! {
+    "started_at" log_started SHOWN "nowrap" Other(started);
+    "id" log_id HIDDEN "nowrap" Other(|_, row| Some(Cell::unlinked(html! { span.mono { (row.id) } })));
+    "kind" log_kind HIDDEN "nowrap" Other(kind);
+    "outcome" log_outcome SHOWN "nowrap" Other(outcome);
+    "status" log_status SHOWN "number" Other(status);
+    "model" log_model SHOWN "name" Text(LogField::Model, |row| row.model.as_deref());
+    "model_version" log_version HIDDEN "name" Text(LogField::Version, |row| row.model_version.as_deref());
+    "operation" log_operation HIDDEN "nowrap" Text(LogField::Operation, |row| row.operation.as_deref());
+    "client_key" log_client SHOWN "name" Name(LogField::Client, |row| Some((row.client_key_id?.0, row.client_key.as_deref()?)));
+    "client_ip" log_ip HIDDEN "nowrap" Text(LogField::Ip, |row| row.client_ip.as_deref());
+    "user_agent" log_agent HIDDEN "clip" Text(LogField::Agent, |row| row.user_agent.as_deref());
+    "method" log_method HIDDEN "nowrap" Text(LogField::Method, |row| Some(&row.method));
+    "path" log_path HIDDEN "clip" Text(LogField::Path, |row| Some(&row.path));
+    "streamed" log_streamed HIDDEN "nowrap" Other(streamed);
+    "upstream_key" log_key SHOWN "name" Name(LogField::Key, |row| Some((row.upstream_key_id?.0, row.upstream_key.as_deref()?)));
+    "project" log_project HIDDEN "name" Text(LogField::Project, |row| row.project.as_deref());
+    "attempts" log_attempts SHOWN "number" Other(attempts);
+    "wait_ms" log_queue_time HIDDEN "number" Milliseconds(|row| Some(row.wait_ms).filter(|ms| *ms > 0));
+    "first_byte_ms" log_first_byte HIDDEN "number" Milliseconds(|row| row.first_byte_ms);
+    "duration_ms" log_duration SHOWN "number" Milliseconds(|row| row.duration_ms);
+    "request_bytes" log_request_bytes HIDDEN "number" Bytes(|row| row.request_bytes);
+    "response_bytes" log_response_bytes HIDDEN "number" Bytes(|row| row.response_bytes);
+    "prompt_tokens" log_prompt_tokens HIDDEN "number" Tokens(|row| row.prompt_tokens);
+    "output_tokens" log_output_tokens HIDDEN "number" Tokens(|row| row.output_tokens);
+    "thought_tokens" log_thought_tokens HIDDEN "number" Tokens(|row| row.thought_tokens);
+    "cached_tokens" log_cached_tokens HIDDEN "number" Tokens(|row| row.cached_tokens);
+    "tool_tokens" log_tool_tokens HIDDEN "number" Tokens(|row| row.tool_tokens);
+    "total_tokens" log_total_tokens SHOWN "number" Tokens(|row| row.total_tokens);
+    "finish_reason" log_finish_reason HIDDEN "nowrap" Text(LogField::FinishReason, |row| row.finish_reason.as_deref());
+    "service_tier" log_service_tier HIDDEN "nowrap" Text(LogField::ServiceTier, |row| row.service_tier.as_deref());
+    "cost_usd" log_cost HIDDEN "number" Other(|_, row| Some(Cell::unlinked(html! { (usd(row.cost_usd?)) })));
+    "error" log_error_column SHOWN "clip fill" Other(error);
+};
+
+fn started(context: &PageContext, row: &RequestLog) -> Option<Cell> {
+    Some(Cell::unlinked(moment(context, row.started_at)))
+}
+
+fn kind(context: &PageContext, row: &RequestLog) -> Option<Cell> {
+    let label = match row.kind {
+        LogKind::Request => context.language.kind_request(),
+        LogKind::Check => context.language.kind_check(),
+    };
+    Some(Cell::linked(LogField::Kind, row.kind.into(), label))
+}
+
+fn outcome(context: &PageContext, row: &RequestLog) -> Option<Cell> {
+    let value = row.outcome.map_or("running", Outcome::name);
+    Some(Cell {
+        content: outcome_badge(context.language, row.outcome),
+        ..Cell::linked(LogField::Outcome, value, value)
+    })
+}
+
+fn status(_: &PageContext, row: &RequestLog) -> Option<Cell> {
+    let status = row.status?.to_string();
+    Some(Cell::linked(LogField::Status, &status, &status))
+}
+
+fn streamed(context: &PageContext, row: &RequestLog) -> Option<Cell> {
+    let (value, label) = match row.streamed {
+        true => ("yes", context.language.yes()),
+        false => ("no", context.language.no()),
+    };
+    Some(Cell::linked(LogField::Streamed, value, label))
+}
+
+fn attempts(_: &PageContext, row: &RequestLog) -> Option<Cell> {
+    if row.attempts <= 1 {
+        return Some(Cell::unlinked(html! { (row.attempts) }));
+    }
+    let count = row.attempts.to_string();
+    Some(Cell::linked(LogField::Retried, "yes", &count))
+}
+
+fn error(_: &PageContext, row: &RequestLog) -> Option<Cell> {
+    let error = row.error.as_ref()?;
+    Some(Cell::unlinked(html! { span title=(error) { (error) } }))
 }
 
 impl LogColumn {
-    pub const ALL: [Self; 32] = [
-        Self::Started,
-        Self::Id,
-        Self::Kind,
-        Self::Outcome,
-        Self::Status,
-        Self::Model,
-        Self::Version,
-        Self::Operation,
-        Self::Client,
-        Self::Ip,
-        Self::Agent,
-        Self::Method,
-        Self::Path,
-        Self::Streamed,
-        Self::Key,
-        Self::Project,
-        Self::Attempts,
-        Self::QueueTime,
-        Self::FirstByte,
-        Self::Duration,
-        Self::RequestBytes,
-        Self::ResponseBytes,
-        Self::PromptTokens,
-        Self::OutputTokens,
-        Self::ThoughtTokens,
-        Self::CachedTokens,
-        Self::ToolTokens,
-        Self::TotalTokens,
-        Self::FinishReason,
-        Self::ServiceTier,
-        Self::Cost,
-        Self::Error,
-    ];
-
-    /// The columns shown by default.
-    pub const DEFAULT: [Self; 10] = [
-        Self::Started,
-        Self::Outcome,
-        Self::Status,
-        Self::Model,
-        Self::Client,
-        Self::Key,
-        Self::Attempts,
-        Self::Duration,
-        Self::TotalTokens,
-        Self::Error,
-    ];
-
-    /// The name in forms and in the admin's stored selection, equal to the JSON name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Started => "started_at",
-            Self::Id => "id",
-            Self::Kind => "kind",
-            Self::Outcome => "outcome",
-            Self::Status => "status",
-            Self::Model => "model",
-            Self::Version => "model_version",
-            Self::Operation => "operation",
-            Self::Client => "client_key",
-            Self::Ip => "client_ip",
-            Self::Agent => "user_agent",
-            Self::Method => "method",
-            Self::Path => "path",
-            Self::Streamed => "streamed",
-            Self::Key => "upstream_key",
-            Self::Project => "project",
-            Self::Attempts => "attempts",
-            Self::QueueTime => "wait_ms",
-            Self::FirstByte => "first_byte_ms",
-            Self::Duration => "duration_ms",
-            Self::RequestBytes => "request_bytes",
-            Self::ResponseBytes => "response_bytes",
-            Self::PromptTokens => "prompt_tokens",
-            Self::OutputTokens => "output_tokens",
-            Self::ThoughtTokens => "thought_tokens",
-            Self::CachedTokens => "cached_tokens",
-            Self::ToolTokens => "tool_tokens",
-            Self::TotalTokens => "total_tokens",
-            Self::FinishReason => "finish_reason",
-            Self::ServiceTier => "service_tier",
-            Self::Cost => "cost_usd",
-            Self::Error => "error",
-        }
+    pub fn is_number(&self) -> bool {
+        self.class == "number"
     }
 
-    pub fn heading(self, language: Language) -> &'static str {
-        match self {
-            Self::Started => language.log_started(),
-            Self::Id => language.log_id(),
-            Self::Kind => language.log_kind(),
-            Self::Outcome => language.log_outcome(),
-            Self::Status => language.log_status(),
-            Self::Model => language.log_model(),
-            Self::Version => language.log_version(),
-            Self::Operation => language.log_operation(),
-            Self::Client => language.log_client(),
-            Self::Ip => language.log_ip(),
-            Self::Agent => language.log_agent(),
-            Self::Method => language.log_method(),
-            Self::Path => language.log_path(),
-            Self::Streamed => language.log_streamed(),
-            Self::Key => language.log_key(),
-            Self::Project => language.log_project(),
-            Self::Attempts => language.log_attempts(),
-            Self::QueueTime => language.log_queue_time(),
-            Self::FirstByte => language.log_first_byte(),
-            Self::Duration => language.log_duration(),
-            Self::RequestBytes => language.log_request_bytes(),
-            Self::ResponseBytes => language.log_response_bytes(),
-            Self::PromptTokens => language.log_prompt_tokens(),
-            Self::OutputTokens => language.log_output_tokens(),
-            Self::ThoughtTokens => language.log_thought_tokens(),
-            Self::CachedTokens => language.log_cached_tokens(),
-            Self::ToolTokens => language.log_tool_tokens(),
-            Self::TotalTokens => language.log_total_tokens(),
-            Self::FinishReason => language.log_finish_reason(),
-            Self::ServiceTier => language.log_service_tier(),
-            Self::Cost => language.log_cost(),
-            Self::Error => language.log_error_column(),
-        }
-    }
-
-    pub fn is_number(self) -> bool {
-        match self {
-            Self::Status
-            | Self::Attempts
-            | Self::QueueTime
-            | Self::FirstByte
-            | Self::Duration
-            | Self::RequestBytes
-            | Self::ResponseBytes
-            | Self::PromptTokens
-            | Self::OutputTokens
-            | Self::ThoughtTokens
-            | Self::CachedTokens
-            | Self::ToolTokens
-            | Self::TotalTokens
-            | Self::Cost => true,
-            Self::Started
-            | Self::Id
-            | Self::Kind
-            | Self::Outcome
-            | Self::Model
-            | Self::Version
-            | Self::Operation
-            | Self::Client
-            | Self::Ip
-            | Self::Agent
-            | Self::Method
-            | Self::Path
-            | Self::Streamed
-            | Self::Key
-            | Self::Project
-            | Self::FinishReason
-            | Self::ServiceTier
-            | Self::Error => false,
-        }
-    }
-
-    /// The columns selected by the admin, in the order of [`Self::ALL`].
-    pub fn selected(log_columns: Option<&str>) -> Vec<Self> {
+    /// The columns selected by the admin, or the default ones, in the order of [`COLUMNS`].
+    pub fn selected(log_columns: Option<&str>) -> Vec<&'static Self> {
         let names: Vec<String> = log_columns
             .and_then(|json| serde_json::from_str(json).ok())
             .unwrap_or_default();
-        let selected = Self::ALL.into_iter();
-        let selected: Vec<_> = selected
-            .filter(|column| names.iter().any(|name| name == column.name()))
-            .collect();
+        let selected = COLUMNS
+            .iter()
+            .filter(|column| names.iter().any(|name| name == column.name));
+        let selected: Vec<_> = selected.collect();
         if selected.is_empty() {
-            Self::DEFAULT.to_vec()
-        } else {
-            selected
+            return COLUMNS.iter().filter(|column| column.is_default).collect();
         }
+        selected
+    }
+
+    fn cell(&self, context: &PageContext, row: &RequestLog) -> Option<Cell> {
+        let whole = |count: i64| u64::try_from(count).unwrap_or(0);
+        let unlinked = match self.value {
+            Value::Text(field, text) => {
+                let text = text(row)?;
+                return Some(Cell::linked(field, text, text));
+            }
+            Value::Name(field, named) => {
+                let (id, name) = named(row)?;
+                return Some(Cell::linked(field, &id.to_string(), name));
+            }
+            Value::Other(cell) => return cell(context, row),
+            Value::Tokens(count) => {
+                let count = whole(count(row)?);
+                html! { span title=(number(count)) { (tokens(count)) } }
+            }
+            Value::Milliseconds(ms) => html! { (duration_ms(context.language, whole(ms(row)?))) },
+            Value::Bytes(size) => html! { (bytes(whole(size(row)))) },
+        };
+        Some(Cell::unlinked(unlinked))
     }
 }
 
@@ -231,223 +213,44 @@ impl LogColumn {
 pub fn row(
     context: &PageContext,
     query: &LogQuery,
-    columns: &[LogColumn],
+    columns: &[&LogColumn],
     row: &RequestLog,
 ) -> Markup {
     html! {
         tr #{ "row-" (row.id) } {
             @for (index, column) in columns.iter().enumerate() {
-                (cell(context, query, *column, row, index == 0))
+                @let cell = column.cell(context, row);
+                td.(column.class).absent[cell.is_none()] data-label=((column.heading)(context.language)) {
+                    @let Cell { content, filter } = cell.unwrap_or_else(absent);
+                    @if index == 0 {
+                        a.open href={ "/logs/" (row.id) } data-row-link { (content) }
+                    } @else if let Some(filter) = filter {
+                        (filter_link(context.language, query, filter, content))
+                    } @else {
+                        (content)
+                    }
+                }
             }
         }
     }
 }
 
-fn cell(
-    context: &PageContext,
-    query: &LogQuery,
-    column: LogColumn,
-    row: &RequestLog,
-    is_first: bool,
-) -> Markup {
-    let cell = cell_content(context, query, column, row);
-    let is_absent = cell.is_none();
-    let cell = cell.unwrap_or_else(|| html! { span.muted aria-hidden="true" { "–" } });
-    let heading = column.heading(context.language);
-    let class = match column {
-        LogColumn::Model
-        | LogColumn::Version
-        | LogColumn::Client
-        | LogColumn::Key
-        | LogColumn::Project => "name",
-        LogColumn::Error => "clip fill",
-        LogColumn::Path | LogColumn::Agent => "clip",
-        _ if column.is_number() => "number",
-        _ => "nowrap",
-    };
-    html! {
-        td.(class).absent[is_absent] data-label=(heading) {
-            @if is_first {
-                a.open href={ "/logs/" (row.id) } data-row-link { (unlinked(context, column, row).unwrap_or(cell)) }
-            } @else {
-                (cell)
-            }
-        }
-    }
-}
-
-/// The content of a cell without its own link.
-fn unlinked(context: &PageContext, column: LogColumn, row: &RequestLog) -> Option<Markup> {
-    match column {
-        LogColumn::Started => Some(moment(context, row.started_at)),
-        LogColumn::Outcome => Some(outcome_badge(context.language, row.outcome)),
-        _ => text_of(column, row).map(|text| html! { (text) }),
-    }
-}
-
-/// The value of a text column.
-fn text_of(column: LogColumn, row: &RequestLog) -> Option<String> {
-    match column {
-        LogColumn::Id => Some(row.id.to_string()),
-        LogColumn::Model => row.model.clone(),
-        LogColumn::Version => row.model_version.clone(),
-        LogColumn::Operation => row.operation.clone(),
-        LogColumn::Client => row.client_key.clone(),
-        LogColumn::Ip => row.client_ip.clone(),
-        LogColumn::Agent => row.user_agent.clone(),
-        LogColumn::Method => Some(row.method.clone()),
-        LogColumn::Path => Some(row.path.clone()),
-        LogColumn::Key => row.upstream_key.clone(),
-        LogColumn::Project => row.project.clone(),
-        LogColumn::FinishReason => row.finish_reason.clone(),
-        LogColumn::ServiceTier => row.service_tier.clone(),
-        _ => None,
-    }
-}
-
-/// `None`: the cell is empty.
-fn cell_content(
-    context: &PageContext,
-    query: &LogQuery,
-    column: LogColumn,
-    row: &RequestLog,
-) -> Option<Markup> {
-    let language = context.language;
-    let link = |field: LogField, value: &str| {
-        let text = text_of(column, row);
-        text.map(|text| filter_link(language, query, field, value, html! { (text) }, &text))
-    };
-    let same = |field: LogField| link(field, &text_of(column, row)?);
-    match column {
-        LogColumn::Started => Some(moment(context, row.started_at)),
-        LogColumn::Id => Some(html! { span.mono { (row.id) } }),
-        LogColumn::Kind => {
-            let (value, label) = match row.kind {
-                LogKind::Request => ("request", language.kind_request()),
-                LogKind::Check => ("check", language.kind_check()),
-            };
-            Some(filter_link(
-                language,
-                query,
-                LogField::Kind,
-                value,
-                html! { (label) },
-                label,
-            ))
-        }
-        LogColumn::Outcome => {
-            let value = row.outcome.map_or("running", Outcome::name);
-            let badge = outcome_badge(language, row.outcome);
-            Some(filter_link(
-                language,
-                query,
-                LogField::Outcome,
-                value,
-                badge,
-                value,
-            ))
-        }
-        LogColumn::Status => row.status.map(|status| {
-            let status = status.to_string();
-            filter_link(
-                language,
-                query,
-                LogField::Status,
-                &status,
-                html! { (status) },
-                &status,
-            )
-        }),
-        LogColumn::Model => same(LogField::Model),
-        LogColumn::Version => same(LogField::Version),
-        LogColumn::Operation => same(LogField::Operation),
-        LogColumn::Client => row
-            .client_key_id
-            .and_then(|id| link(LogField::Client, &id.0.to_string())),
-        LogColumn::Ip => same(LogField::Ip),
-        LogColumn::Agent => same(LogField::Agent),
-        LogColumn::Method => same(LogField::Method),
-        LogColumn::Path => same(LogField::Path),
-        LogColumn::Streamed => {
-            let (value, label) = if row.streamed {
-                ("yes", language.yes())
-            } else {
-                ("no", language.no())
-            };
-            Some(filter_link(
-                language,
-                query,
-                LogField::Streamed,
-                value,
-                html! { (label) },
-                label,
-            ))
-        }
-        LogColumn::Key => row
-            .upstream_key_id
-            .and_then(|id| link(LogField::Key, &id.0.to_string())),
-        LogColumn::Project => same(LogField::Project),
-        LogColumn::FinishReason => same(LogField::FinishReason),
-        LogColumn::ServiceTier => same(LogField::ServiceTier),
-        LogColumn::Attempts if row.attempts > 1 => {
-            let count = row.attempts.to_string();
-            Some(filter_link(
-                language,
-                query,
-                LogField::Retried,
-                "yes",
-                html! { (count) },
-                &count,
-            ))
-        }
-        LogColumn::Error => row
-            .error
-            .as_ref()
-            .map(|error| html! { span title=(error) { (error) } }),
-        _ => measured(language, column, row),
-    }
-}
-
-/// The value of a numeric column.
-fn measured(language: Language, column: LogColumn, row: &RequestLog) -> Option<Markup> {
-    let whole = |count: i64| u64::try_from(count).unwrap_or(0);
-    let count = |count: Option<i64>| {
-        count.map(|count| html! { span title=(number(whole(count))) { (tokens(whole(count))) } })
-    };
-    let time = |ms: Option<i64>| ms.map(|ms| html! { (duration_ms(language, whole(ms))) });
-    let size = |size: i64| Some(html! { (bytes(whole(size))) });
-    match column {
-        LogColumn::Attempts => Some(html! { (row.attempts) }),
-        LogColumn::QueueTime => time(Some(row.wait_ms).filter(|ms| *ms > 0)),
-        LogColumn::FirstByte => time(row.first_byte_ms),
-        LogColumn::Duration => time(row.duration_ms),
-        LogColumn::RequestBytes => size(row.request_bytes),
-        LogColumn::ResponseBytes => size(row.response_bytes),
-        LogColumn::PromptTokens => count(row.prompt_tokens),
-        LogColumn::OutputTokens => count(row.output_tokens),
-        LogColumn::ThoughtTokens => count(row.thought_tokens),
-        LogColumn::CachedTokens => count(row.cached_tokens),
-        LogColumn::ToolTokens => count(row.tool_tokens),
-        LogColumn::TotalTokens => count(row.total_tokens),
-        LogColumn::Cost => row.cost_usd.map(|cost| html! { (usd(cost)) }),
-        _ => None,
-    }
+fn absent() -> Cell {
+    Cell::unlinked(html! { span.muted aria-hidden="true" { "–" } })
 }
 
 /// A value linked to all rows with the same value, unless the list is already filtered by it.
 fn filter_link(
     language: Language,
     query: &LogQuery,
-    field: LogField,
-    value: &str,
+    (field, value, label): Filter,
     content: Markup,
-    value_label: &str,
 ) -> Markup {
     if query.get(field) == value {
         return content;
     }
-    let target = query.with(field, value).href("/logs");
-    let title = language.filter_by(field.label(language), value_label);
+    let target = query.with(field, &value).href("/logs");
+    let title = language.filter_by(field.label(language), &label);
     html! { a.filter-link href=(target) title=(title) { (content) } }
 }
 
@@ -457,18 +260,28 @@ mod tests {
 
     #[test]
     fn selected_columns_have_a_fixed_order_and_unknown_names_are_ignored() {
-        let selected = LogColumn::selected(Some(r#"["model","id","no such","started_at"]"#));
+        let names = |json| {
+            let selected = LogColumn::selected(json).into_iter();
+            selected.map(|column| column.name).collect::<Vec<_>>()
+        };
 
-        assert_eq!(
-            selected,
-            [LogColumn::Started, LogColumn::Id, LogColumn::Model]
-        );
+        let selected = names(Some(r#"["model","id","no such","started_at"]"#));
+
+        assert_eq!(selected, ["started_at", "id", "model"]);
+        let default = [
+            "started_at",
+            "outcome",
+            "status",
+            "model",
+            "client_key",
+            "upstream_key",
+            "attempts",
+            "duration_ms",
+            "total_tokens",
+            "error",
+        ];
         for nothing in [None, Some("[]"), Some("no JSON")] {
-            assert_eq!(
-                LogColumn::selected(nothing),
-                LogColumn::DEFAULT,
-                "{nothing:?}"
-            );
+            assert_eq!(names(nothing), default, "{nothing:?}");
         }
     }
 }

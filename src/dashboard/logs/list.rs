@@ -8,13 +8,14 @@ use axum::response::Redirect;
 use axum_extra::extract::Form;
 use maud::{Markup, html};
 use serde::Deserialize;
+use strum::VariantArray;
 
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::{empty_state, field, icon, live_switch, moment, pager, select};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
-use crate::dashboard::logs::columns::{self, LogColumn};
+use crate::dashboard::logs::columns::{self, COLUMNS, LogColumn};
 use crate::dashboard::logs::outcome_labels::outcome_label;
 use crate::dashboard::logs::query::{LogField, LogQuery};
 use crate::dashboard::page_context::{Notice, PageContext};
@@ -83,7 +84,7 @@ pub async fn update_columns(
     context: PageContext,
     Form(form): Form<ColumnsForm>,
 ) -> Result<Redirect, ErrorPage> {
-    let known = LogColumn::ALL.into_iter().map(LogColumn::name);
+    let known = COLUMNS.iter().map(|column| column.name);
     let selected: Vec<_> = known
         .filter(|name| form.column.iter().any(|column| column == name))
         .collect();
@@ -142,7 +143,7 @@ fn view(
 fn rows(
     context: &PageContext,
     query: &LogQuery,
-    columns: &[LogColumn],
+    columns: &[&LogColumn],
     results: &LogSearchResult,
 ) -> Markup {
     html! {
@@ -155,7 +156,7 @@ fn rows(
                 thead {
                     tr {
                         @for column in columns {
-                            th.number[column.is_number()] scope="col" { (column.heading(context.language)) }
+                            th.number[column.is_number()] scope="col" { ((column.heading)(context.language)) }
                         }
                     }
                 }
@@ -232,9 +233,8 @@ fn page_links(language: Language, query: &LogQuery, results: &LogSearchResult) -
 }
 
 fn filters(language: Language, query: &LogQuery, suggestions: &FilterSuggestions) -> Markup {
-    let others = LogField::ALL
-        .into_iter()
-        .filter(|field| !is_always_visible(*field));
+    let others = LogField::VARIANTS.iter().copied();
+    let others = others.filter(|field| !is_always_visible(*field));
     let is_open = others.clone().any(|field| !query.get(field).is_empty());
     html! {
         form.log-filters method="get" action="/logs" role="search" {
@@ -278,8 +278,10 @@ fn visible_filters(
     query: &LogQuery,
     suggestions: &FilterSuggestions,
 ) -> Markup {
-    let outcomes = Outcome::ALL.into_iter();
-    let outcomes = outcomes.map(|outcome| (outcome.name(), outcome_label(language, Some(outcome))));
+    let outcomes = Outcome::ALL
+        .iter()
+        .copied()
+        .map(|outcome| (outcome.name(), outcome_label(language, Some(outcome))));
     let outcomes: Vec<_> = [
         ("", language.any_outcome()),
         ("failed", language.outcome_failed()),
@@ -432,7 +434,7 @@ fn filter_value_label(
 }
 
 /// The form that selects columns.
-fn column_menu(context: &PageContext, selected: &[LogColumn]) -> Markup {
+fn column_menu(context: &PageContext, selected: &[&LogColumn]) -> Markup {
     let language = context.language;
     html! {
         details.menu #columns {
@@ -442,10 +444,10 @@ fn column_menu(context: &PageContext, selected: &[LogColumn]) -> Markup {
                 input type="hidden" name="back" value=(context.uri.query().unwrap_or_default());
                 p.hint { (language.columns_hint()) }
                 div.column-list {
-                    @for column in LogColumn::ALL {
+                    @for column in COLUMNS {
                         label.check {
-                            input type="checkbox" name="column" value=(column.name()) checked[selected.contains(&column)];
-                            (column.heading(language))
+                            input type="checkbox" name="column" value=(column.name) checked[selected.contains(&column)];
+                            ((column.heading)(language))
                         }
                     }
                 }

@@ -26,7 +26,7 @@ struct LogUpdates {
     context: PageContext,
     query: LogQuery,
     filter: LogFilter,
-    columns: Vec<LogColumn>,
+    columns: Vec<&'static LogColumn>,
     tail: LogTail,
 }
 

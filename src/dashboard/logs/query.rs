@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use strum::VariantArray;
 
 use crate::clock::Timestamp;
 use crate::dashboard::components::href;
@@ -12,122 +13,74 @@ use crate::dashboard::translations::Language;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::request_id::RequestId;
-use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::RequestLog;
 use crate::storage::request_logs::search_plan::LogPosition;
 
-/// A field that log rows can be filtered by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogField {
-    Text,
-    Since,
-    Until,
-    Outcome,
-    Model,
-    Client,
-    Key,
-    Status,
-    Kind,
-    Ip,
-    Agent,
-    Project,
-    Method,
-    Path,
-    Operation,
-    Version,
-    Streamed,
-    Retried,
-    MinDuration,
-    MinFirstByte,
-    FinishReason,
-    ServiceTier,
-    Error,
+/// The fields that log rows can be filtered by: name in URLs and forms, label, and how a value becomes a part of the filter,
+/// which returns whether the value is valid.
+macro_rules! log_fields {
+    ($($field:ident $name:literal $label:ident $set:expr;)+) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
+        pub enum LogField {
+            $($field),+
+        }
+
+        impl LogField {
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name),+
+                }
+            }
+
+            pub fn label(self, language: Language) -> &'static str {
+                match self {
+                    $(Self::$field => language.$label()),+
+                }
+            }
+
+            fn set(self, filter: &mut LogFilter, value: &str, zone: &TimeZone, now: Timestamp) -> bool {
+                let set: fn(&mut LogFilter, &str, &TimeZone, Timestamp) -> bool = match self {
+                    $(Self::$field => $set),+
+                };
+                set(filter, value, zone, now)
+            }
+        }
+    };
 }
 
-impl LogField {
-    pub const ALL: [Self; 23] = [
-        Self::Text,
-        Self::Since,
-        Self::Until,
-        Self::Outcome,
-        Self::Model,
-        Self::Client,
-        Self::Key,
-        Self::Status,
-        Self::Kind,
-        Self::Ip,
-        Self::Agent,
-        Self::Project,
-        Self::Method,
-        Self::Path,
-        Self::Operation,
-        Self::Version,
-        Self::Streamed,
-        Self::Retried,
-        Self::MinDuration,
-        Self::MinFirstByte,
-        Self::FinishReason,
-        Self::ServiceTier,
-        Self::Error,
-    ];
-
-    /// The name in URLs and forms.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "q",
-            Self::Since => "since",
-            Self::Until => "until",
-            Self::Outcome => "outcome",
-            Self::Model => "model",
-            Self::Client => "client",
-            Self::Key => "key",
-            Self::Status => "status",
-            Self::Kind => "kind",
-            Self::Ip => "ip",
-            Self::Agent => "agent",
-            Self::Project => "project",
-            Self::Method => "method",
-            Self::Path => "path",
-            Self::Operation => "operation",
-            Self::Version => "version",
-            Self::Streamed => "streamed",
-            Self::Retried => "retried",
-            Self::MinDuration => "min_ms",
-            Self::MinFirstByte => "min_first_byte_ms",
-            Self::FinishReason => "reason",
-            Self::ServiceTier => "tier",
-            Self::Error => "error",
-        }
-    }
-
-    pub fn label(self, language: Language) -> &'static str {
-        match self {
-            Self::Text => language.log_text(),
-            Self::Since => language.log_since(),
-            Self::Until => language.log_until(),
-            Self::Outcome => language.log_outcome(),
-            Self::Model => language.log_model(),
-            Self::Client => language.log_client(),
-            Self::Key => language.log_key(),
-            Self::Status => language.log_status(),
-            Self::Kind => language.log_kind(),
-            Self::Ip => language.log_ip(),
-            Self::Agent => language.log_agent(),
-            Self::Project => language.log_project(),
-            Self::Method => language.log_method(),
-            Self::Path => language.log_path(),
-            Self::Operation => language.log_operation(),
-            Self::Version => language.log_version(),
-            Self::Streamed => language.log_streamed(),
-            Self::Retried => language.log_retried(),
-            Self::MinDuration => language.log_min_duration(),
-            Self::MinFirstByte => language.log_min_first_byte(),
-            Self::FinishReason => language.log_finish_reason(),
-            Self::ServiceTier => language.log_service_tier(),
-            Self::Error => language.log_error(),
-        }
-    }
+log_fields! {
+    Text "q" log_text |filter, value, _, _| set_text(&mut filter.text, value);
+    Since "since" log_since |filter, value, zone, now| set(&mut filter.since, moment(value, zone, now));
+    Until "until" log_until |filter, value, zone, now| set(&mut filter.until, moment(value, zone, now));
+    Outcome "outcome" log_outcome |filter, value, _, _| set(&mut filter.outcome, value.parse().ok());
+    Model "model" log_model |filter, value, _, _| set_text(&mut filter.model, value);
+    Client "client" log_client |filter, value, _, _| match value.parse() {
+        Ok(id) => set(&mut filter.client_key_id, Some(ClientKeyId(id))),
+        Err(_) => set_text(&mut filter.client_key, value),
+    };
+    Key "key" log_key |filter, value, _, _| set(&mut filter.upstream_key_id, value.parse().ok().map(UpstreamKeyId));
+    Status "status" log_status |filter, value, _, _| set(&mut filter.status, value.parse().ok());
+    Kind "kind" log_kind |filter, value, _, _| set(&mut filter.kind, value.parse().ok());
+    Ip "ip" log_ip |filter, value, _, _| set_text(&mut filter.client_ip, value);
+    Agent "agent" log_agent |filter, value, _, _| set_text(&mut filter.user_agent, value);
+    Project "project" log_project |filter, value, _, _| set_text(&mut filter.project, value);
+    Method "method" log_method |filter, value, _, _| set_text(&mut filter.method, &value.to_ascii_uppercase());
+    Path "path" log_path |filter, value, _, _| set_text(&mut filter.path, value);
+    Operation "operation" log_operation |filter, value, _, _| set_text(&mut filter.operation, value);
+    Version "version" log_version |filter, value, _, _| set_text(&mut filter.model_version, value);
+    Streamed "streamed" log_streamed |filter, value, _, _| set(&mut filter.streamed, yes_or_no(value));
+    Retried "retried" log_retried |filter, value, _, _| {
+        filter.retried = yes_or_no(value) == Some(true);
+        filter.retried
+    };
+    MinDuration "min_ms" log_min_duration |filter, value, _, _| set(&mut filter.min_duration_ms, value.parse().ok());
+    MinFirstByte "min_first_byte_ms" log_min_first_byte |filter, value, _, _| {
+        set(&mut filter.min_first_byte_ms, value.parse().ok())
+    };
+    FinishReason "reason" log_finish_reason |filter, value, _, _| set_text(&mut filter.finish_reason, value);
+    ServiceTier "tier" log_service_tier |filter, value, _, _| set_text(&mut filter.service_tier, value);
+    Error "error" log_error |filter, value, _, _| set_text(&mut filter.error, value);
 }
 
 /// The query of the log list.
@@ -143,12 +96,12 @@ impl LogQuery {
         let mut query = Self::default();
         for (name, value) in pairs {
             let value = value.trim().to_owned();
-            let field = LogField::ALL.into_iter().find(|field| field.name() == name);
+            let field = LogField::VARIANTS.iter().find(|field| field.name() == name);
             match (name.as_str(), field, value.parse::<RequestId>()) {
                 ("older", _, Ok(id)) => query.position = LogPosition::OlderThan(id),
                 ("newer", _, Ok(id)) => query.position = LogPosition::NewerThan(id),
                 (_, Some(field), _) if !value.is_empty() => {
-                    query.values.insert(field, value);
+                    query.values.insert(*field, value);
                 }
                 _ => (),
             }
@@ -164,7 +117,7 @@ impl LogQuery {
         self.values.is_empty()
     }
 
-    /// The filters in use, in the order of [`LogField::ALL`].
+    /// The filters in use, in the order of [`LogField`].
     pub fn iter(&self) -> impl Iterator<Item = (LogField, &str)> {
         self.values
             .iter()
@@ -212,67 +165,21 @@ impl LogQuery {
     /// The filter of rows, and the fields with invalid values.
     pub fn filter(&self, zone: &TimeZone, now: Timestamp) -> (LogFilter, Vec<LogField>) {
         let mut filter = LogFilter::default();
-        let mut invalid = Vec::new();
-        for (field, value) in self.iter() {
-            let text = || Some(value.to_owned());
-            let is_valid = match field {
-                LogField::Text => {
-                    filter.text = text();
-                    true
-                }
-                LogField::Since => set_value(&mut filter.since, moment(value, zone, now)),
-                LogField::Until => set_value(&mut filter.until, moment(value, zone, now)),
-                LogField::Outcome => set_value(&mut filter.outcome, value.parse().ok()),
-                LogField::Model => set_value(&mut filter.model, text()),
-                LogField::Client => match value.parse() {
-                    Ok(id) => set_value(&mut filter.client_key_id, Some(ClientKeyId(id))),
-                    Err(_) => set_value(&mut filter.client_key, text()),
-                },
-                LogField::Key => set_value(
-                    &mut filter.upstream_key_id,
-                    value.parse().ok().map(UpstreamKeyId),
-                ),
-                LogField::Status => set_value(&mut filter.status, value.parse().ok()),
-                LogField::Kind => set_value(
-                    &mut filter.kind,
-                    match value {
-                        "request" => Some(LogKind::Request),
-                        "check" => Some(LogKind::Check),
-                        _ => None,
-                    },
-                ),
-                LogField::Ip => set_value(&mut filter.client_ip, text()),
-                LogField::Agent => set_value(&mut filter.user_agent, text()),
-                LogField::Project => set_value(&mut filter.project, text()),
-                LogField::Method => set_value(&mut filter.method, Some(value.to_ascii_uppercase())),
-                LogField::Path => set_value(&mut filter.path, text()),
-                LogField::Operation => set_value(&mut filter.operation, text()),
-                LogField::Version => set_value(&mut filter.model_version, text()),
-                LogField::Streamed => set_value(&mut filter.streamed, yes_or_no(value)),
-                LogField::Retried => {
-                    filter.retried = yes_or_no(value) == Some(true);
-                    filter.retried
-                }
-                LogField::MinDuration => set_value(&mut filter.min_duration_ms, value.parse().ok()),
-                LogField::MinFirstByte => {
-                    set_value(&mut filter.min_first_byte_ms, value.parse().ok())
-                }
-                LogField::FinishReason => set_value(&mut filter.finish_reason, text()),
-                LogField::ServiceTier => set_value(&mut filter.service_tier, text()),
-                LogField::Error => set_value(&mut filter.error, text()),
-            };
-            if !is_valid {
-                invalid.push(field);
-            }
-        }
+        let fields = self.iter();
+        let invalid = fields.filter(|(field, value)| !field.set(&mut filter, value, zone, now));
+        let invalid = invalid.map(|(field, _)| field).collect();
         (filter, invalid)
     }
 }
 
 /// Stores a parsed value; returns whether it was valid.
-fn set_value<T>(target: &mut Option<T>, value: Option<T>) -> bool {
+fn set<T>(target: &mut Option<T>, value: Option<T>) -> bool {
     *target = value;
     target.is_some()
+}
+
+fn set_text(target: &mut Option<String>, value: &str) -> bool {
+    set(target, Some(value.to_owned()))
 }
 
 fn yes_or_no(value: &str) -> Option<bool> {

@@ -142,7 +142,7 @@ pub async fn undo(
     let mut tx = app.db.begin().await?;
     let actor = context.actor();
     let acts = (undo.from, undo.to);
-    let ids = upstream_keys::list_removed_by(&mut tx, &actor.name, acts).await?;
+    let ids = upstream_keys::removal::list_removed_by(&mut tx, &actor.name, acts).await?;
     tx.rollback().await?;
     let work = JobWork::Change(ids, KeyChange::Restore);
     Ok(start_job(&app, &context, work, list::PATH).await)

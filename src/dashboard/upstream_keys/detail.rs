@@ -327,7 +327,7 @@ fn windows(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
             div.table.tall tabindex="0" { table.stack.windows {
                 thead { tr {
                     th scope="col" { (language.model()) }
-                    @for measure in Measure::ALL { th.caps scope="col" { (language.measure(measure)) } }
+                    @for measure in Measure::ALL.iter().copied() { th.caps scope="col" { (language.measure(measure)) } }
                 } }
                 tbody { @for windows in windows.chunk_by(|one, next| one.of == next.of) { (windows_row(language, windows)) } }
             } }
@@ -346,7 +346,7 @@ fn windows_row(language: Language, windows: &[QuotaWindowStatus]) -> Markup {
                     QuotaWindowScope::Project => (language.of_its_project()),
                 }
             }
-            @for measure in Measure::ALL {
+            @for measure in Measure::ALL.iter().copied() {
                 @let window = windows.iter().find(|window| window.measure == measure);
                 td.caps.absent[window.is_none()] data-label=(language.measure(measure)) {
                     @if let Some(window) = window { (window_cell(language, window)) } @else { span.muted { "–" } }

@@ -93,7 +93,7 @@ pub async fn update(
     let act = Act::begin(&mut tx, &context.actor(), clock::now()).await?;
     let is_changed = upstream_keys::update(&mut tx, key.id, &attributes, &act).await?;
     if is_switched {
-        upstream_keys::update_enabled(&mut tx, &[key.id], enabled, &act).await?;
+        upstream_keys::states::update_enabled(&mut tx, &[key.id], enabled, &act).await?;
     }
     tx.commit().await?;
     app.reload(clock::now()).await?;

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::jobs::JobWork;
 use crate::pool::keys::import::{self, ImportedKey, KeyImport, UnusableEntry};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
-use crate::storage::upstream_keys::{self, SecretStatus};
+use crate::storage::upstream_keys::removal::{self, SecretStatus};
 
 /// Keys, and unusable entries, shown in the preview.
 const MAX_LISTED_ENTRIES: usize = 100;
@@ -160,8 +160,7 @@ async fn view(
     let language = context.language;
     let keys = &parsed.keys;
     let secrets = keys.iter().map(|key| &key.secret);
-    let knowledge =
-        upstream_keys::find_secret_statuses(&app.db.readers, &app.hash_key, secrets).await?;
+    let knowledge = removal::find_secret_statuses(&app.db.readers, &app.hash_key, secrets).await?;
     let count = |what| knowledge.iter().filter(|known| **known == what).count() as u64;
     let (new, removed) = (count(SecretStatus::New), count(SecretStatus::Removed));
     let title = language.import_title();

@@ -74,7 +74,7 @@ impl KeyListQuery {
     }
 
     fn state(&self) -> Option<KeyStatusKind> {
-        KeyStatusKind::named(&self.state)
+        self.state.parse().ok()
     }
 
     /// The column, and whether descending; `None` for the state, which is not in the database.
@@ -259,7 +259,7 @@ fn state_tabs(language: Language, query: &KeyListQuery, matching_keys: &Matching
         label(language.all(), matching_keys.all),
         current.is_none(),
     )];
-    for kind in KeyStatusKind::ALL {
+    for kind in KeyStatusKind::ALL.iter().copied() {
         let count = matching_keys.counts.get(&kind).copied().unwrap_or(0);
         if count > 0 || current == Some(kind) {
             links.push((

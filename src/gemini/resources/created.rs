@@ -290,7 +290,7 @@ const ERROR: usize = 0;
 
 impl CreatedResourcesReader {
     /// The reader for the response to `target`; `None` if the response names no resource with an owner. `is_stored`:
-    /// the result of [`ResourceReferences`](crate::gemini::resources::references::ResourceReferences) for the request.
+    /// the result of [`BodyContent`](crate::gemini::request_body::content::BodyContent).
     pub fn of(target: &Target, is_stored: bool, content_type: Option<&str>) -> Option<Self> {
         let intent = RequestIntent::of(target, is_stored)?;
         let framing = EventFraming::of_content_type(content_type)?;

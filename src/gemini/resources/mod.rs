@@ -3,4 +3,3 @@
 pub mod created;
 pub mod listing;
 pub mod name;
-pub mod references;

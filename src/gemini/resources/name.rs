@@ -5,6 +5,8 @@ use std::fmt;
 use std::iter;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::gemini::url::{VERSIONS, percent_decode};
 
 /// The host of Google's URLs; a file's `uri` begins with it (seen in recordings).
@@ -57,6 +59,11 @@ pub struct ResourceName {
     text: Box<str>,
 }
 
+/// A URL of Google's API names no resource that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a URL at {GOOGLE_HOST} names no known resource")]
+pub struct UnknownGoogleUrl;
+
 impl ResourceName {
     /// The resource in a path, once [`Target`](crate::gemini::target::Target) has resolved our aliases. `None` without
     /// an owned resource: models, collections, methods of collections.
@@ -78,26 +85,51 @@ impl ResourceName {
         }
     }
 
-    /// The resource that a text names in full: `files/abc`, its URL at Google, or the path of that URL.
+    /// The resource that a text names in full; see [`Self::read_text`].
     pub fn of_text(text: &str) -> Option<Self> {
-        if text.len() > MAX_NAME_BYTES {
+        Self::read_text(text).ok().flatten()
+    }
+
+    /// The resource that a text names in full: `files/abc`, its URL at Google, or the path of that URL, with or without
+    /// a version. An error for a URL of Google's API that names none.
+    pub fn read_text(text: &str) -> Result<Option<Self>, UnknownGoogleUrl> {
+        let collection = ResourceKind::LiveSession.collection();
+        if let Some(handle) = text
+            .strip_prefix(collection)
+            .and_then(|rest| rest.strip_prefix('/'))
+        {
+            return Ok(Self::of_handle(handle));
+        }
+        match google_path(text) {
+            Some(path) => match Self::of_loose_path(&path) {
+                Some(name) => Ok(Some(name)),
+                None => Err(UnknownGoogleUrl),
+            },
+            None => Ok(Self::of_loose_path(text)),
+        }
+    }
+
+    /// The resource of a path that may lack its first slash or its version.
+    fn of_loose_path(path: &str) -> Option<Self> {
+        let path = path.split(['?', '#']).next()?;
+        if path.len() > MAX_NAME_BYTES || path.contains("://") {
             return None;
         }
-        if text.starts_with('/') {
-            return Self::of_path(text);
+        let path = percent_decode(path);
+        let mut segments = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .peekable();
+        let is_prefix = |segment: &&str| {
+            matches!(*segment, "resumable" | "upload" | "download") || VERSIONS.contains(segment)
+        };
+        while segments.next_if(is_prefix).is_some() {}
+        let is_openai = segments.next_if_eq(&"openai").is_some();
+        let segments: Vec<_> = segments.take(MAX_SEGMENTS).collect();
+        match segments.as_slice() {
+            [collection, rest @ ..] if is_openai => Self::of_openai(collection, rest),
+            segments => Self::of_segments(segments),
         }
-        let (first, rest) = text.split_once('/')?;
-        if first.eq_ignore_ascii_case("https:") {
-            let (host, path) = rest
-                .strip_prefix('/')?
-                .split_at_checked(GOOGLE_HOST.len())?;
-            return Self::of_path(host.eq_ignore_ascii_case(GOOGLE_HOST).then_some(path)?);
-        }
-        if first == ResourceKind::LiveSession.collection() {
-            return Self::of_handle(rest);
-        }
-        let segments: Vec<_> = text.split('/').take(MAX_SEGMENTS).collect();
-        Self::of_segments(&segments)
     }
 
     /// The resource of this kind with this id, or the one that the id names in full (OpenAI ids at Google).
@@ -367,6 +399,30 @@ impl ResourceKind {
     }
 }
 
+/// The path of a URL at Google's host, in any spelling that a lenient parser takes for one; `None` for any other text.
+fn google_path(text: &str) -> Option<String> {
+    let text = text.trim_matches(|letter: char| letter.is_whitespace() || letter.is_control());
+    // Without a dot, as itself or encoded, there is no host.
+    let may_have_host = text.contains(['.', '%']) || !text.is_ascii();
+    if !may_have_host || text.len() > MAX_NAME_BYTES {
+        return None;
+    }
+    let at_google = |url: &str| {
+        let url = Url::parse(url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        let host = url.host_str()?.trim_end_matches('.');
+        let is_google = host == GOOGLE_HOST
+            // The address for client certificates.
+            || host.starts_with("generativelanguage.") && host.ends_with(".googleapis.com");
+        is_google.then(|| url.path().to_owned())
+    };
+    // Without its scheme, or without its slashes too.
+    at_google(text)
+        .or_else(|| at_google(&format!("https:{text}")).filter(|_| text.starts_with("//")))
+        .or_else(|| at_google(&format!("https://{text}")).filter(|_| !text.starts_with('/')))
+}
+
 fn in_collection(kind: ResourceKind, id: &str) -> String {
     format!("{}/{id}", kind.collection())
 }
@@ -561,7 +617,6 @@ mod tests {
             "/v1beta/models/gemini-2.5-flash:generateContent",
             "/v1beta/openai/chat/completions",
             "/v9/files/abc",
-            "/files/abc",
             "models/gemini-2.5-flash",
             "files",
             "files/",

@@ -144,7 +144,8 @@ impl Admission {
             && !is_known(ClientLimit::TokensPerMinute)
         {
             used.minute = minute;
-            used.minute.add(requests(used.counted_under_way), now);
+            used.minute
+                .add(QuotaAmount::requests(used.counted_under_way), now);
         }
         if let Some(requests) = past.requests_of_the_day
             && !is_known(ClientLimit::RequestsPerDay)
@@ -178,7 +179,7 @@ impl Admission {
         if is_full {
             // Another limit may keep the client waiting for longer.
             return used
-                .denied(limits, &ClientLimit::ALL, now)
+                .denied(limits, ClientLimit::ALL, now)
                 .map_or(Ok(()), Err);
         }
         used.in_flight += 1;
@@ -197,7 +198,7 @@ impl Admission {
         if let Some(denied) = used.denied(limits, &COUNTED, now) {
             return Err(denied);
         }
-        used.minute.add(requests(1), now);
+        used.minute.add(QuotaAmount::requests(1), now);
         used.requests_of_the_day += 1;
         used.counted_under_way += 1;
         Ok(())
@@ -217,10 +218,7 @@ impl Admission {
             return;
         };
         used.roll_over(now, &self.zone);
-        let tokens = QuotaAmount {
-            requests: 0,
-            tokens: charge.tokens,
-        };
+        let tokens = QuotaAmount::tokens(charge.tokens);
         used.minute.add(tokens, now);
         used.tokens_of_the_day = used.tokens_of_the_day.saturating_add(charge.tokens);
         used.nano_usd_of_the_month = used
@@ -239,17 +237,10 @@ impl Admission {
         if was_sent {
             return;
         }
-        used.minute.take_back(requests(1), since);
+        used.minute.take_back(QuotaAmount::requests(1), since);
         if used.day.is_some_and(|day| day.contains(since)) {
             used.requests_of_the_day = used.requests_of_the_day.saturating_sub(1);
         }
-    }
-}
-
-fn requests(requests: u64) -> QuotaAmount {
-    QuotaAmount {
-        requests,
-        tokens: 0,
     }
 }
 
@@ -295,10 +286,12 @@ impl ClientUsage {
         };
         let over: Vec<_> = checked.iter().copied().filter_map(over).collect();
         let denied = over.into_iter().map(|(limit, most, used)| {
-            let until = |measure| self.minute.falls_to(most.saturating_sub(1), measure, now) - now;
+            let until = |measure: fn(&QuotaAmount) -> u64| {
+                self.minute.falls_to(most.saturating_sub(1), measure, now) - now
+            };
             let retry_after = match limit {
-                ClientLimit::RequestsPerMinute => until(|amount: &QuotaAmount| amount.requests),
-                ClientLimit::TokensPerMinute => until(|amount: &QuotaAmount| amount.tokens),
+                ClientLimit::RequestsPerMinute => until(|amount| amount.requests),
+                ClientLimit::TokensPerMinute => until(|amount| amount.tokens),
                 ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay => day,
                 ClientLimit::CostPerMonth => month,
                 ClientLimit::Concurrency => UNTIL_ONE_ENDS,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hmac::{Hmac, Mac};
 use serde::{Serialize, Serializer};
 use sha2::Sha256;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::scopes::Scopes;
@@ -46,7 +47,7 @@ pub struct ClientLimits {
     pub cost_per_month_nano_usd: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ClientLimit {
     RequestsPerMinute,
@@ -58,14 +59,7 @@ pub enum ClientLimit {
 }
 
 impl ClientLimit {
-    pub const ALL: [Self; 6] = [
-        Self::RequestsPerMinute,
-        Self::RequestsPerDay,
-        Self::TokensPerMinute,
-        Self::TokensPerDay,
-        Self::Concurrency,
-        Self::CostPerMonth,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// Its name in forms and in the audit.
     pub fn name(self) -> &'static str {

@@ -47,11 +47,7 @@ impl CheckFinding {
                 Rule::Success | Rule::ForeignResource | Rule::ResourceNotFound => Self::Accepted,
                 _ => Self::Inconclusive,
             },
-            Fault::KeyInvalid => Self::Refused(KeyState::Invalid),
-            Fault::KeyLeaked => Self::Refused(KeyState::Leaked),
-            Fault::ProjectSuspended => Self::Refused(KeyState::Suspended),
-            Fault::ProjectMisconfigured => Self::Refused(KeyState::Misconfigured),
-            Fault::Model | Fault::Egress | Fault::Soft => Self::Inconclusive,
+            fault => KeyState::after(fault).map_or(Self::Inconclusive, Self::Refused),
         }
     }
 }
@@ -77,7 +73,7 @@ impl KeyRegistry {
                 stale.push(*entry);
                 continue;
             };
-            if !is_project_state(key.condition.state) || projects.insert(key.project_id) {
+            if !key.condition.state.is_of_project() || projects.insert(key.project_id) {
                 due.push(DueCheck::of(key));
             }
         }
@@ -215,11 +211,7 @@ impl KeyRegistry {
         began: Timestamp,
         now: Timestamp,
     ) -> Vec<StateChange> {
-        let ids = if is_project_state(state) {
-            self.keys_of_same_project(id)
-        } else {
-            vec![id]
-        };
+        let ids = self.keys_that_share(state, id);
         let mut changes = Vec::new();
         for id in ids {
             let Some(before) = self.condition(id) else {
@@ -274,7 +266,7 @@ impl KeyRegistry {
                 let mut refused = self.keys_of_same_project(id);
                 refused.retain(|other| {
                     self.condition(*other)
-                        .is_some_and(|is| is_project_state(is.state))
+                        .is_some_and(|is| is.state.is_of_project())
                 });
                 refused
             }
@@ -283,8 +275,21 @@ impl KeyRegistry {
         }
     }
 
+    /// The keys that are in this state when one is: itself, or all of its project.
+    pub(in crate::pool) fn keys_that_share(
+        &self,
+        state: KeyState,
+        id: UpstreamKeyId,
+    ) -> Vec<UpstreamKeyId> {
+        if state.is_of_project() {
+            self.keys_of_same_project(id)
+        } else {
+            vec![id]
+        }
+    }
+
     /// All keys of the key's project, including itself.
-    pub(in crate::pool) fn keys_of_same_project(&self, id: UpstreamKeyId) -> Vec<UpstreamKeyId> {
+    fn keys_of_same_project(&self, id: UpstreamKeyId) -> Vec<UpstreamKeyId> {
         let project = self.by_id.get(&id).map(|key| key.row.project_id);
         let project = project.and_then(|project| self.projects.get(&project));
         project.map_or_else(
@@ -331,10 +336,6 @@ fn scheduled_check(key: &UpstreamKey) -> Option<Timestamp> {
 fn is_new(key: &UpstreamKey) -> bool {
     let is_unknown = key.checked_at.is_none() && key.last_used_at.is_none();
     is_unknown && key.enabled && key.condition.state == KeyState::Ready
-}
-
-fn is_project_state(state: KeyState) -> bool {
-    matches!(state, KeyState::Suspended | KeyState::Misconfigured)
 }
 
 #[cfg(test)]

@@ -94,12 +94,8 @@ mod tests {
 
     fn verdict(rule: Rule, delay: Option<Duration>) -> Verdict {
         Verdict {
-            rule,
-            status: Some(429),
-            message: String::new(),
             retry_delay: delay,
-            violations: vec![],
-            project: None,
+            ..Verdict::without_answer(rule, String::new())
         }
     }
 

@@ -71,29 +71,11 @@ impl KeyRegistry {
             Fault::ProjectModel => {
                 changes.extend(self.cool_down_project(project_id, model, verdict, began, now));
             }
-            Fault::KeyInvalid => {
-                changes.extend(self.mark_faulty(leased.id, KeyState::Invalid, rule, began, now));
-            }
-            Fault::KeyLeaked => {
-                changes.extend(self.mark_faulty(leased.id, KeyState::Leaked, rule, began, now));
-            }
-            Fault::ProjectSuspended => {
-                changes.extend(self.mark_project_faulty(
-                    leased.id,
-                    KeyState::Suspended,
-                    rule,
-                    began,
-                    now,
-                ));
-            }
-            Fault::ProjectMisconfigured => {
-                changes.extend(self.mark_project_faulty(
-                    leased.id,
-                    KeyState::Misconfigured,
-                    rule,
-                    began,
-                    now,
-                ));
+            Fault::KeyInvalid
+            | Fault::KeyLeaked
+            | Fault::ProjectSuspended
+            | Fault::ProjectMisconfigured => {
+                changes.extend(self.mark_faulty(leased.id, rule, began, now));
             }
         }
         changes
@@ -431,8 +413,23 @@ impl KeyRegistry {
         })
     }
 
-    /// Sets the state of one key, unless the attempt is older than the present evidence.
+    /// Sets the state of a key, or of all keys of its project, where the attempt is not older than the evidence.
     fn mark_faulty(
+        &mut self,
+        id: UpstreamKeyId,
+        rule: Rule,
+        began: Timestamp,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        let Some(state) = KeyState::after(rule.fault()) else {
+            return Vec::new();
+        };
+        let ids = self.keys_that_share(state, id).into_iter();
+        ids.filter_map(|id| self.mark_key_faulty(id, state, rule, began, now))
+            .collect()
+    }
+
+    fn mark_key_faulty(
         &mut self,
         id: UpstreamKeyId,
         state: KeyState,
@@ -461,20 +458,6 @@ impl KeyRegistry {
             failed_checks,
         };
         Some(self.set_condition(id, condition))
-    }
-
-    fn mark_project_faulty(
-        &mut self,
-        id: UpstreamKeyId,
-        state: KeyState,
-        rule: Rule,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Vec<StateChange> {
-        self.keys_of_same_project(id)
-            .into_iter()
-            .filter_map(|id| self.mark_faulty(id, state, rule, began, now))
-            .collect()
     }
 
     pub(in crate::pool) fn set_condition(

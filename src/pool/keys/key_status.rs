@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use crate::clock::Timestamp;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber};
-use crate::pool::keys::registry::{KeyEntry, KeyRegistry, ProjectEntry};
+use crate::pool::keys::registry::{KeyEntry, KeyPolicy, KeyRegistry, ProjectEntry};
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, UpstreamKeyId};
 use crate::pool::quota::google_clock::end_of_google_day;
 use crate::pool::quota::limits::{Measure, ModelQuota, ObservedLimit, QuotaLimits, QuotaUsage};
@@ -15,10 +17,24 @@ use crate::pool::quota::limits::{Measure, ModelQuota, ObservedLimit, QuotaLimits
 const KEYS_PER_LOCK: usize = 1_000;
 
 /// The kind of a key's status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum KeyStatusKind {
     Ready,
     /// Ready, but not for every model.
+    #[strum(serialize = "partly_resting")]
     PartlyCoolingDown,
     CoolingDown,
     Trial,
@@ -117,35 +133,11 @@ pub enum LimitSource {
 }
 
 impl KeyStatusKind {
-    pub const ALL: [Self; 9] = [
-        Self::Ready,
-        Self::PartlyCoolingDown,
-        Self::CoolingDown,
-        Self::Trial,
-        Self::Invalid,
-        Self::Leaked,
-        Self::Suspended,
-        Self::Misconfigured,
-        Self::Disabled,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// The name in URLs.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::PartlyCoolingDown => "partly_resting",
-            Self::CoolingDown => "cooling_down",
-            Self::Trial => "trial",
-            Self::Invalid => "invalid",
-            Self::Leaked => "leaked",
-            Self::Suspended => "suspended",
-            Self::Misconfigured => "misconfigured",
-            Self::Disabled => "disabled",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        self.into()
     }
 }
 
@@ -308,23 +300,38 @@ impl KeyRegistry {
                 reason: condition
                     .rule
                     .map_or(CooldownReason::SoftFaults, CooldownReason::Verdict),
+                for_the_day: false,
             });
         }
+        self.each_cooldown_apart_from_state(key, None, now, report);
+    }
+
+    /// Calls `report` with the running cooldowns of a key, apart from that of its state: all of them, or those that
+    /// concern one model.
+    pub(in crate::pool) fn each_cooldown_apart_from_state(
+        &self,
+        key: &KeyEntry,
+        model: Option<ModelNumber>,
+        now: Timestamp,
+        mut report: impl FnMut(NumberedCooldown),
+    ) {
         let Some(project) = self.projects.get(&key.row.project_id) else {
             return;
         };
-        for (model, cooldown) in &project.cooldowns {
+        let for_any_model = model.and_then(|_| project.cooldowns.get_key_value(&ANY_MODEL));
+        for (model, cooldown) in entries_of(&project.cooldowns, model).chain(for_any_model) {
             if cooldown.until > now {
                 report(NumberedCooldown {
                     model: *model,
                     since: Some(cooldown.since),
                     until: cooldown.until,
                     reason: CooldownReason::Verdict(cooldown.rule),
+                    for_the_day: cooldown.rule == Rule::QuotaPerDay,
                 });
             }
         }
         let day_ends = self.running_day_ends(now);
-        let mut full = |model,
+        let mut full = |model: ModelNumber,
                         usage: &QuotaUsage,
                         limits: &QuotaLimits,
                         reason: fn(Measure) -> CooldownReason| {
@@ -337,23 +344,23 @@ impl KeyRegistry {
                         Some(0) => CooldownReason::ZeroQuota,
                         _ => reason(full.measure),
                     },
+                    for_the_day: full.measure.is_daily(),
                 });
             }
         };
-        let policy = &self.policy;
-        full(
-            ANY_MODEL,
-            &key.usage,
-            &policy.key_limits,
-            CooldownReason::KeyLimit,
-        );
+        let KeyPolicy {
+            key_limits,
+            project_limits,
+            ..
+        } = &self.policy;
+        full(ANY_MODEL, &key.usage, key_limits, CooldownReason::KeyLimit);
         full(
             ANY_MODEL,
             &project.usage,
-            &policy.project_limits,
+            project_limits,
             CooldownReason::ProjectLimit,
         );
-        for (model, quota) in &project.quotas {
+        for (model, quota) in entries_of(&project.quotas, model) {
             let limits = quota.limits(self.inherited_limits(*model, Some(project)), now);
             full(*model, &quota.usage, &limits, CooldownReason::QuotaUsed);
         }
@@ -375,7 +382,7 @@ impl KeyRegistry {
         let mut add = |of: QuotaWindowScope,
                        usage: &QuotaUsage,
                        limit: &dyn Fn(Measure) -> LimitAndSource| {
-            for measure in Measure::ALL {
+            for measure in Measure::ALL.iter().copied() {
                 let (limit, source) = limit(measure);
                 let used = usage.used(measure, now);
                 if used > 0 || limit.is_some() || source == LimitSource::Contradicted {
@@ -449,6 +456,16 @@ impl KeyRegistry {
     }
 }
 
+/// The entry of one model, or all entries.
+fn entries_of<T>(
+    by_model: &HashMap<ModelNumber, T>,
+    model: Option<ModelNumber>,
+) -> impl Iterator<Item = (&ModelNumber, &T)> {
+    let all = model.is_none().then_some(by_model);
+    let entry = model.and_then(|model| by_model.get_key_value(&model));
+    all.into_iter().flatten().chain(entry)
+}
+
 type LimitAndSource = (Option<u64>, LimitSource);
 
 /// A [`KeyCooldown`] with the model's number instead of its name.
@@ -458,305 +475,19 @@ pub(in crate::pool) struct NumberedCooldown {
     since: Option<Timestamp>,
     pub until: Timestamp,
     reason: CooldownReason,
+    /// A daily limit is used up.
+    pub for_the_day: bool,
+}
+
+impl NumberedCooldown {
+    /// The reason is our count of Google's limit, not an answer of Google or a limit set by the admin.
+    pub fn is_estimate(&self) -> bool {
+        matches!(
+            self.reason,
+            CooldownReason::QuotaUsed(_) | CooldownReason::ZeroQuota
+        )
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::pool::health::cooldown::Cooldown;
-    use crate::pool::health::cooldown::EVERY_MODEL;
-    use crate::pool::keys::registry::KeyPolicy;
-    use crate::pool::keys::upstream_key::{ProjectId, UpstreamKey};
-    use crate::pool::quota::windows::QuotaAmount;
-    use crate::pool::settings::Settings;
-
-    /// Noon in California, in winter.
-    const NOW: Timestamp = Timestamp::from_millis(1_764_014_400_000);
-    const ID: UpstreamKeyId = UpstreamKeyId(1);
-
-    fn key(id: i64) -> UpstreamKey {
-        UpstreamKey {
-            billing: Billing::Free,
-            ..UpstreamKey::example(id, id, NOW)
-        }
-    }
-
-    fn keys() -> KeyRegistry {
-        let mut keys = KeyRegistry::default();
-        for id in 1..=2 {
-            keys.put(key(id), 0, NOW);
-        }
-        keys
-    }
-
-    fn in_minutes(minutes: u64) -> Timestamp {
-        NOW + Duration::from_mins(minutes)
-    }
-
-    fn cooldown(keys: &mut KeyRegistry, model: &str, rule: Rule, minutes: u64) {
-        let cooldown = Cooldown {
-            rule,
-            step: 0,
-            since: NOW,
-            until: in_minutes(minutes),
-        };
-        keys.set_cooldown(ProjectId(1), model, cooldown);
-    }
-
-    fn key_status_summary(
-        keys: &KeyRegistry,
-        now: Timestamp,
-    ) -> (KeyStatusKind, Option<Timestamp>) {
-        let summary = keys.key_status_summary(ID, now).unwrap();
-        (summary.kind, summary.until)
-    }
-
-    #[test]
-    fn a_status_includes_its_end() {
-        let check = Some(in_minutes(10));
-        let cases = [
-            (KeyState::Ready, None, None, (KeyStatusKind::Ready, None)),
-            (KeyState::Trial, None, None, (KeyStatusKind::Trial, None)),
-            (
-                KeyState::CoolingDown,
-                check,
-                None,
-                (KeyStatusKind::CoolingDown, check),
-            ),
-            (
-                KeyState::CoolingDown,
-                Some(NOW),
-                None,
-                (KeyStatusKind::Trial, None),
-            ),
-            (
-                KeyState::Invalid,
-                None,
-                check,
-                (KeyStatusKind::Invalid, check),
-            ),
-            (KeyState::Leaked, None, None, (KeyStatusKind::Leaked, None)),
-            (
-                KeyState::Suspended,
-                None,
-                check,
-                (KeyStatusKind::Suspended, check),
-            ),
-            (
-                KeyState::Misconfigured,
-                None,
-                check,
-                (KeyStatusKind::Misconfigured, check),
-            ),
-        ];
-        for (state, until, next_check, expected) in cases {
-            let mut keys = KeyRegistry::default();
-            let condition = KeyCondition {
-                state,
-                until,
-                next_check,
-                ..KeyCondition::ready(NOW)
-            };
-            let row = UpstreamKey {
-                condition,
-                ..key(1)
-            };
-            keys.put(row.clone(), 0, NOW);
-            assert_eq!(key_status_summary(&keys, NOW), expected, "{state:?}");
-
-            keys.put(
-                UpstreamKey {
-                    enabled: false,
-                    ..row
-                },
-                0,
-                NOW,
-            );
-            assert_eq!(
-                key_status_summary(&keys, NOW),
-                (KeyStatusKind::Disabled, None),
-                "{state:?}"
-            );
-        }
-        assert!(keys().key_status_summary(UpstreamKeyId(9), NOW).is_none());
-    }
-
-    #[test]
-    fn a_cooldown_for_some_models_differs_from_one_for_all() {
-        let mut keys = keys();
-        cooldown(&mut keys, "pro", Rule::QuotaPerDay, 90);
-        cooldown(&mut keys, "flash", Rule::QuotaPerMinute, 1);
-        let part = (KeyStatusKind::PartlyCoolingDown, Some(in_minutes(1)));
-        assert_eq!(key_status_summary(&keys, NOW), part);
-        let later = (KeyStatusKind::PartlyCoolingDown, Some(in_minutes(90)));
-        assert_eq!(key_status_summary(&keys, in_minutes(1)), later);
-
-        cooldown(&mut keys, EVERY_MODEL, Rule::QuotaPerMinute, 5);
-
-        assert_eq!(
-            key_status_summary(&keys, NOW),
-            (KeyStatusKind::CoolingDown, Some(in_minutes(5)))
-        );
-        let cooldowns = keys.key_status(ID, NOW).unwrap().cooldowns;
-        let shown: Vec<_> = cooldowns
-            .iter()
-            .map(|cooldown| (cooldown.model.as_deref(), cooldown.reason))
-            .collect();
-        let expected = [
-            (Some("pro"), CooldownReason::Verdict(Rule::QuotaPerDay)),
-            (None, CooldownReason::Verdict(Rule::QuotaPerMinute)),
-            (Some("flash"), CooldownReason::Verdict(Rule::QuotaPerMinute)),
-        ];
-        assert_eq!(shown, expected);
-        assert_eq!(
-            key_status_summary(&keys, in_minutes(90)),
-            (KeyStatusKind::Ready, None)
-        );
-    }
-
-    #[test]
-    fn a_limit_used_up_by_our_own_count_is_shown_with_its_window() {
-        let mut keys = keys();
-        let amount = QuotaAmount {
-            requests: 20,
-            tokens: 500,
-        };
-        keys.restore_usage(ID, "flash", amount, None, NOW);
-        // Google named the limit for another project.
-        keys.restore_limit(
-            ProjectId(2),
-            "flash",
-            Measure::RequestsPerDay,
-            ObservedLimit::Limit(20),
-            NOW,
-        );
-
-        let key_status = keys.key_status(ID, NOW).unwrap();
-
-        assert_eq!(key_status.kind, KeyStatusKind::PartlyCoolingDown);
-        let midnight = end_of_google_day(NOW);
-        let expected = KeyCooldown {
-            model: Some("flash".to_owned()),
-            since: None,
-            until: midnight,
-            reason: CooldownReason::QuotaUsed(Measure::RequestsPerDay),
-        };
-        assert_eq!(key_status.cooldowns, [expected]);
-        let of = QuotaWindowScope::Model("flash".to_owned());
-        let window = |measure, used, limit, source| QuotaWindowStatus {
-            of: of.clone(),
-            measure,
-            used,
-            limit,
-            source,
-            resets_at: Some(midnight),
-        };
-        let expected = [
-            window(
-                Measure::RequestsPerDay,
-                20,
-                Some(20),
-                LimitSource::Inherited,
-            ),
-            window(Measure::TokensPerDay, 500, None, LimitSource::Unknown),
-        ];
-        assert_eq!(key_status.windows, expected);
-        let named = keys.key_status(UpstreamKeyId(2), NOW).unwrap().windows;
-        assert_eq!((named[0].source, named[0].used), (LimitSource::Named, 0));
-        assert_eq!(named[0].resets_at, None);
-    }
-
-    #[test]
-    fn the_admins_limits_are_shown_as_windows() {
-        let mut keys = keys();
-        keys.set_policy(KeyPolicy::of(&Settings {
-            key_requests_per_minute: 2,
-            ..Settings::default()
-        }));
-        let amount = QuotaAmount {
-            requests: 2,
-            tokens: 0,
-        };
-        keys.restore_usage(ID, "flash", amount, Some(NOW), NOW);
-
-        let key_status = keys.key_status(ID, NOW).unwrap();
-
-        assert_eq!(key_status.kind, KeyStatusKind::CoolingDown);
-        let limit = CooldownReason::KeyLimit(Measure::RequestsPerMinute);
-        assert_eq!(key_status.cooldowns[0].reason, limit);
-        let window = &key_status.windows[0];
-        assert_eq!(
-            (&window.of, window.limit),
-            (&QuotaWindowScope::Key, Some(2))
-        );
-        assert_eq!(window.resets_at, Some(key_status.cooldowns[0].until));
-    }
-
-    #[test]
-    fn the_last_cooldown_to_end_decides_and_googles_answer_precedes_our_count() {
-        let mut keys = keys();
-        let day_ends = end_of_google_day(NOW);
-        let amount = QuotaAmount {
-            requests: 20,
-            tokens: 0,
-        };
-        for model in ["flash", "pro"] {
-            keys.restore_usage(ID, model, amount, None, NOW);
-            let observed = ObservedLimit::Limit(20);
-            keys.restore_limit(ProjectId(1), model, Measure::RequestsPerDay, observed, NOW);
-        }
-        cooldown(&mut keys, "flash", Rule::QuotaPerMinute, 1);
-        let from_google = Cooldown {
-            rule: Rule::QuotaPerDay,
-            step: 0,
-            since: NOW,
-            until: day_ends,
-        };
-        keys.set_cooldown(ProjectId(1), "pro", from_google);
-        cooldown(&mut keys, "lite", Rule::QuotaPerMinute, 2);
-
-        let key_status = keys.key_status(ID, NOW).unwrap();
-
-        let effective_cooldowns: Vec<_> = key_status
-            .effective_cooldowns()
-            .iter()
-            .map(|cooldown| cooldown.until)
-            .collect();
-        assert_eq!(effective_cooldowns, [in_minutes(2), day_ends, day_ends]);
-        let whys: Vec<_> = key_status.effective_cooldowns()[1..]
-            .iter()
-            .map(|cooldown| (cooldown.model.as_deref(), cooldown.reason))
-            .collect();
-        assert!(whys.contains(&(
-            Some("flash"),
-            CooldownReason::QuotaUsed(Measure::RequestsPerDay)
-        )));
-        assert!(whys.contains(&(Some("pro"), CooldownReason::Verdict(Rule::QuotaPerDay))));
-        assert_eq!(
-            key_status
-                .deciding_cooldown()
-                .map(|cooldown| cooldown.until),
-            Some(in_minutes(2))
-        );
-        assert_eq!(
-            keys.key_status_summary(ID, NOW).unwrap().until,
-            Some(in_minutes(2))
-        );
-    }
-
-    #[test]
-    fn summaries_contain_every_key() {
-        let shared = SharedKeyRegistry::default();
-        for id in 1..=2_500 {
-            shared.lock().put(key(id), 0, NOW);
-        }
-
-        let summaries = shared.key_status_summaries(NOW);
-
-        let mut ids: Vec<_> = summaries.values().map(|summary| summary.id.0).collect();
-        ids.sort_unstable();
-        assert_eq!(ids, (1..=2_500).collect::<Vec<_>>());
-    }
-}
+mod tests;

@@ -78,12 +78,8 @@ mod tests {
                 ..UpstreamKey::example(1, 1, Timestamp::from_millis(0))
             };
             let verdict = Verdict {
-                rule,
-                status: None,
-                message: String::new(),
-                retry_delay: None,
-                violations: vec![],
                 project: named.map(str::to_owned),
+                ..Verdict::without_answer(rule, String::new())
             };
 
             let learned = learned_number(&key, &verdict);

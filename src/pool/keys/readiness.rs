@@ -1,11 +1,10 @@
 //! Computes the readiness of a key for a model, and until when the key cools down.
 
 use crate::clock::Timestamp;
-use crate::pool::health::verdict::Rule;
-use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, Readiness, ReadyRank};
+use crate::pool::keys::key_status::NumberedCooldown;
+use crate::pool::keys::ready_index::{ModelNumber, Readiness, ReadyRank};
 use crate::pool::keys::registry::{KeyEntry, KeyRegistry};
 use crate::pool::keys::upstream_key::{KeyState, ProjectId, UpstreamKeyId};
-use crate::pool::quota::limits::{QuotaLimits, QuotaUsage};
 use crate::pool::quota::windows::QuotaAmount;
 
 /// Until when a key cools down, and whether a daily limit is the reason.
@@ -158,37 +157,31 @@ impl KeyRegistry {
         model: ModelNumber,
         now: Timestamp,
     ) -> Option<CooldownEnd> {
-        let project = self.projects.get(&key.row.project_id)?;
-        let cooldowns = [model, ANY_MODEL].map(|model| project.cooldowns.get(&model));
-        let running = cooldowns
-            .into_iter()
-            .flatten()
-            .filter(|cooldown| cooldown.until > now);
-        let cooling = running.map(|cooldown| CooldownEnd {
-            until: cooldown.until,
-            for_the_day: cooldown.rule == Rule::QuotaPerDay,
-            is_estimate: false,
+        let (mut sure, mut estimated) = (None::<CooldownEnd>, None::<CooldownEnd>);
+        self.each_cooldown_apart_from_state(key, Some(model), now, |cooldown| {
+            let is_estimate = cooldown.is_estimate();
+            let longest = if is_estimate {
+                &mut estimated
+            } else {
+                &mut sure
+            };
+            if longest.is_none_or(|longest| longest.until <= cooldown.until) {
+                let NumberedCooldown {
+                    until, for_the_day, ..
+                } = cooldown;
+                *longest = Some(CooldownEnd {
+                    until,
+                    for_the_day,
+                    is_estimate,
+                });
+            }
         });
-        let day_ends = self.day_ends.unwrap_or(now);
-        let full = |usage: &QuotaUsage, limits: &QuotaLimits, is_estimate| {
-            let full = usage.exhausted(limits, now, day_ends)?;
-            Some(CooldownEnd {
-                until: full.until,
-                for_the_day: full.measure.is_daily(),
-                is_estimate,
-            })
-        };
-        let sure = cooling
-            .chain(full(&key.usage, &self.policy.key_limits, false))
-            .chain(full(&project.usage, &self.policy.project_limits, false))
-            .max_by_key(|cooldown_end| cooldown_end.until);
-        let estimated = project.quotas.get(&model).and_then(|quota| {
-            let limits = quota.limits(self.inherited_limits(model, Some(project)), now);
-            full(&quota.usage, &limits, sure.is_none())
-        });
-        sure.into_iter()
-            .chain(estimated)
-            .max_by_key(|cooldown_end| cooldown_end.until)
+        // Nothing is estimated where an answer or the admin blocks the key as well.
+        if let Some(estimated) = &mut estimated {
+            estimated.is_estimate = sure.is_none();
+        }
+        let ends = sure.into_iter().chain(estimated);
+        ends.max_by_key(|cooldown_end| cooldown_end.until)
     }
 
     /// When the key's quota of a model has room for `amount`; `None`: now.

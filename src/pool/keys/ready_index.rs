@@ -1,6 +1,7 @@
 //! `ReadyIndex`: the keys that may serve one model, ordered by the rank in which they are leased.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use crate::clock::Timestamp;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
@@ -83,13 +84,11 @@ impl ReadyIndex {
         self.members.reserve(members.len());
         let (mut ready, mut cooling_down) = (Vec::new(), Vec::new());
         for (id, readiness, lease_order) in members {
-            self.members.insert(
-                id,
-                IndexedKey {
-                    readiness,
-                    lease_order,
-                },
-            );
+            let member = IndexedKey {
+                readiness,
+                lease_order,
+            };
+            self.members.insert(id, member);
             match readiness {
                 Readiness::Ready(rank) => ready.push(rank),
                 Readiness::CoolingDown(until) => cooling_down.push((until, id)),
@@ -103,13 +102,11 @@ impl ReadyIndex {
 
     /// Inserts or moves a key.
     pub fn put(&mut self, id: UpstreamKeyId, readiness: Readiness, lease_order: i64) {
-        if let Some(old) = self.members.insert(
-            id,
-            IndexedKey {
-                readiness,
-                lease_order,
-            },
-        ) {
+        let member = IndexedKey {
+            readiness,
+            lease_order,
+        };
+        if let Some(old) = self.members.insert(id, member) {
             self.unlink(id, old.readiness);
         }
         match readiness {
@@ -128,16 +125,8 @@ impl ReadyIndex {
 
     /// The first ready key after `passed`.
     pub fn next_ready(&self, passed: Option<ReadyRank>) -> Option<ReadyRank> {
-        match passed {
-            None => self.ready.first().copied(),
-            Some(passed) => {
-                let after = (
-                    std::ops::Bound::Excluded(passed),
-                    std::ops::Bound::Unbounded,
-                );
-                self.ready.range(after).next().copied()
-            }
-        }
+        let after = passed.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ready.range((after, Bound::Unbounded)).next().copied()
     }
 
     /// The key whose cooldown ends first.
@@ -146,9 +135,13 @@ impl ReadyIndex {
     }
 
     /// The stored readiness of a key; `None`: not in the index.
-    #[cfg(test)]
     pub fn readiness(&self, id: UpstreamKeyId) -> Option<Readiness> {
         self.members.get(&id).map(|member| member.readiness)
+    }
+
+    /// Every key of the index.
+    pub fn members(&self) -> impl Iterator<Item = UpstreamKeyId> {
+        self.members.keys().copied()
     }
 
     /// All cooling keys.

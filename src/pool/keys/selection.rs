@@ -3,12 +3,12 @@
 use crate::clock::Timestamp;
 use crate::pool::keys::readiness::CooldownEnd;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, Readiness, ReadyIndex, ReadyRank};
-use crate::pool::keys::registry::{KeyRegistry, LeasedKey, QuotaReservation, lease_order_at};
+use crate::pool::keys::registry::{
+    KeyEntry, KeyRegistry, LeasedKey, QuotaReservation, lease_order_at,
+};
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::{Measure, ObservedLimit};
 use crate::pool::quota::windows::QuotaAmount;
-
-mod project_selection;
 
 /// Maximum number of further ready keys examined for a better one, or for one with room for a large batch.
 const MAX_EXAMINED: usize = 64;
@@ -121,19 +121,29 @@ impl KeyRegistry {
         tried: &TriedKeys,
         now: Timestamp,
     ) -> Result<LeasedKey, LeaseObstacle> {
-        if let Some(project_id) = lease_request.project {
-            return self.lease_in_project(project_id, lease_request, tried, now);
-        }
-        let (model, index) = self.prepare_ready_index(lease_request, now)?;
-        match self.select(index, lease_request, tried, now) {
-            Ok(id) => Ok(self.lease_selected(id, model, Some(index), lease_request.amount, now)),
-            Err(obstacle) => match self.key_for_limit_probe(index, obstacle, tried, now) {
-                Some(id) => {
-                    Ok(self.lease_selected(id, model, Some(index), lease_request.amount, now))
-                }
-                None => Err(obstacle),
-            },
-        }
+        let model = self.check_breakers(lease_request, now)?;
+        let index = self.prepare_ready_index(lease_request, now);
+        let selected = self
+            .select(index, lease_request, tried, now)
+            .or_else(|obstacle| {
+                let probing = self.key_for_limit_probe(index, lease_request, obstacle, tried, now);
+                probing.ok_or(obstacle)
+            });
+        let index = self.discard_project_index(index, lease_request);
+        selected.map(|id| self.lease_selected(id, model, index, lease_request.amount, now))
+    }
+
+    /// Leases this key of the required project if it is ready, regardless of the rank of the others.
+    pub fn lease_key(
+        &mut self,
+        id: UpstreamKeyId,
+        lease_request: &LeaseRequest,
+        now: Timestamp,
+    ) -> Option<LeasedKey> {
+        let model = self.check_breakers(lease_request, now).ok()?;
+        let index = self.project_index(lease_request.project?, lease_request, now);
+        let is_ready = matches!(index.readiness(id)?, Readiness::Ready(_));
+        is_ready.then(|| self.lease_selected(id, model, None, lease_request.amount, now))
     }
 
     /// Why no key can be leased; `None`: one can.
@@ -142,25 +152,60 @@ impl KeyRegistry {
         lease_request: &LeaseRequest,
         now: Timestamp,
     ) -> Option<LeaseObstacle> {
-        if let Some(project_id) = lease_request.project {
-            return self.obstacle_of_project(project_id, lease_request, now);
+        if let Err(obstacle) = self.check_breakers(lease_request, now) {
+            return Some(obstacle);
         }
-        let selected = self
-            .prepare_ready_index(lease_request, now)
-            .and_then(|(_, index)| self.select(index, lease_request, &TriedKeys::default(), now));
+        let index = self.prepare_ready_index(lease_request, now);
+        let selected = self.select(index, lease_request, &TriedKeys::default(), now);
+        self.discard_project_index(index, lease_request);
         selected.err()
     }
 
-    /// The model whose quota is used, if known, and its up-to-date ready index, after all circuit breakers.
-    fn prepare_ready_index(
-        &mut self,
-        lease_request: &LeaseRequest,
-        now: Timestamp,
-    ) -> Result<(Option<ModelNumber>, usize), LeaseObstacle> {
-        let model = self.check_breakers(lease_request, now)?;
+    /// The up-to-date ready index for the request, or a temporary one with the keys of the required project: they are
+    /// few.
+    fn prepare_ready_index(&mut self, lease_request: &LeaseRequest, now: Timestamp) -> usize {
+        if let Some(project_id) = lease_request.project {
+            let temporary = self.project_index(project_id, lease_request, now);
+            self.ready_indexes.push(temporary);
+            return self.ready_indexes.len() - 1;
+        }
         let index = self.ready_index_for(lease_request, now);
         self.refresh_cooling_down(index, now);
-        Ok((model, index))
+        index
+    }
+
+    /// Removes a temporary index. Returns the index if it is permanent.
+    fn discard_project_index(
+        &mut self,
+        index: usize,
+        lease_request: &LeaseRequest,
+    ) -> Option<usize> {
+        if lease_request.project.is_some() {
+            self.ready_indexes.truncate(index);
+            return None;
+        }
+        Some(index)
+    }
+
+    fn project_index(
+        &self,
+        project_id: ProjectId,
+        lease_request: &LeaseRequest,
+        now: Timestamp,
+    ) -> ReadyIndex {
+        let model = self.find_model(lease_request.quota_model());
+        let keys = self.keys_of_project(project_id);
+        self.build_ready_index(model.unwrap_or(ANY_MODEL), lease_request.tags, keys, now)
+    }
+
+    fn keys_of_project(
+        &self,
+        project_id: ProjectId,
+    ) -> impl Iterator<Item = (&UpstreamKeyId, &KeyEntry)> {
+        let ids = self.projects.get(&project_id).map(|project| &project.keys);
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| self.by_id.get_key_value(id))
     }
 
     /// The model whose quota is used, if known; an error while a circuit breaker blocks it.
@@ -202,21 +247,31 @@ impl KeyRegistry {
                 self.ready_indexes.clear();
             }
             let index = self.ready_indexes.len();
-            let mut made = ReadyIndex::new(model, lease_request.tags);
-            let keys = self.by_id.iter();
-            let members = keys.filter(|(_, key)| made.accepts_tags(&key.row.tags));
-            let placed = members.map(|(id, key)| {
-                let readiness = self.readiness_of(*id, model, key.lease_order, now);
-                (*id, readiness, key.lease_order)
-            });
-            let placed: Vec<_> = placed.collect();
-            made.fill(placed);
-            self.ready_indexes.push(made);
+            let built = self.build_ready_index(model, lease_request.tags, self.by_id.iter(), now);
+            self.ready_indexes.push(built);
             for key in self.by_id.values_mut().filter(|key| key.in_flight > 0) {
                 key.indexed_while_busy.push((model, index));
             }
             index
         })
+    }
+
+    fn build_ready_index<'a>(
+        &self,
+        model: ModelNumber,
+        tags: &[String],
+        keys: impl Iterator<Item = (&'a UpstreamKeyId, &'a KeyEntry)>,
+        now: Timestamp,
+    ) -> ReadyIndex {
+        let mut built = ReadyIndex::new(model, tags);
+        let members = keys.filter(|(_, key)| built.accepts_tags(&key.row.tags));
+        let members = members.map(|(id, key)| {
+            let readiness = self.readiness_of(*id, model, key.lease_order, now);
+            (*id, readiness, key.lease_order)
+        });
+        let members: Vec<_> = members.collect();
+        built.fill(members);
+        built
     }
 
     /// Updates keys whose cooldown has ended and, while no key is ready, keys whose cooldown is shorter than stored.
@@ -263,12 +318,11 @@ impl KeyRegistry {
                 no_room = no_room
                     .filter(|first| first.until <= cooldown_end.until)
                     .or(Some(cooldown_end));
-            } else if !self
-                .project_of(rank.id)
-                .is_some_and(|project| tried.has_project(project))
-            {
-                return Ok(rank.id);
             } else if !tried.has_key(rank.id) {
+                let project_id = self.by_id[&rank.id].row.project_id;
+                if !tried.has_project(project_id) {
+                    return Ok(rank.id);
+                }
                 other_key = other_key.or(Some(rank.id));
             } else if tried.reusable == Some(rank.id) {
                 same_key = Some(rank.id);
@@ -286,7 +340,14 @@ impl KeyRegistry {
         {
             return Err(LeaseObstacle::CoolingDown { until, for_the_day });
         }
-        Err(self.obstacle_of(index, now))
+        Err(
+            match (self.obstacle_of(index, now), lease_request.project) {
+                (LeaseObstacle::NoKeys | LeaseObstacle::NoUsableKey, Some(_)) => {
+                    LeaseObstacle::ProjectWithoutKeys
+                }
+                (obstacle, _) => obstacle,
+            },
+        )
     }
 
     /// Whether a key's rank is as stored, or better; otherwise it is updated.
@@ -341,6 +402,7 @@ impl KeyRegistry {
     fn key_for_limit_probe(
         &mut self,
         index: usize,
+        lease_request: &LeaseRequest,
         obstacle: LeaseObstacle,
         tried: &TriedKeys,
         now: Timestamp,
@@ -354,31 +416,32 @@ impl KeyRegistry {
         if !may.contains(&true) {
             return None;
         }
-        let may_be_probed = |id: &UpstreamKeyId| {
-            let fits = self.ready_indexes[index].accepts_tags(&self.by_id[id].row.tags);
-            let billing = self.billing_to_probe(*id, model, tried, now)?;
-            (fits && may[billing as usize]).then_some(billing)
+        let may_be_probed = |id: UpstreamKeyId| {
+            let billing = self.billing_to_probe(id, model, tried, now)?;
+            may[billing as usize].then_some(billing)
         };
         // Projects without an observed limit first, then the least recently leased.
-        let found = self
-            .by_id
-            .keys()
+        let selected = self.ready_indexes[index]
+            .members()
             .filter_map(|id| {
-                Some((
-                    self.has_observed_limit(*id, model),
-                    self.by_id[id].lease_order,
-                    *id,
-                    may_be_probed(id)?,
-                ))
+                let billing = may_be_probed(id)?;
+                let has_observed_limit = self.has_observed_limit(id, model);
+                Some((has_observed_limit, self.by_id[&id].lease_order, id, billing))
             })
-            .min_by_key(|(before, lease_order, id, _)| (*before, *lease_order, *id));
+            .min_by_key(|(has_observed_limit, lease_order, id, _)| {
+                (*has_observed_limit, *lease_order, *id)
+            });
+        // Without a key to probe a search of all keys is not repeated at once; that of one project is cheap.
         for billing in billings {
-            let is_of_found_key = found.as_ref().is_none_or(|(.., of)| *of == billing);
-            if may[billing as usize] && is_of_found_key {
+            let is_probed = match &selected {
+                Some((.., of_selected)) => *of_selected == billing,
+                None => lease_request.project.is_none(),
+            };
+            if may[billing as usize] && is_probed {
                 self.models[model].inherited.probe_started(billing, now);
             }
         }
-        found.map(|(_, _, id, _)| id)
+        selected.map(|(_, _, id, _)| id)
     }
 
     /// The billing whose inherited limit a key could probe, because it cools down by our estimate alone; `None`: none.
@@ -507,11 +570,7 @@ impl KeyRegistry {
                 .get(*measure)
                 .is_some_and(|limit| quota.usage.used(*measure, now) >= limit)
         };
-        Measure::ALL.into_iter().filter(reached).collect()
-    }
-
-    fn project_of(&self, id: UpstreamKeyId) -> Option<ProjectId> {
-        self.by_id.get(&id).map(|key| key.row.project_id)
+        Measure::ALL.iter().copied().filter(reached).collect()
     }
 }
 

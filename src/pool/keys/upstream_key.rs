@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::pool::health::verdict::Rule;
+use crate::pool::health::verdict::{Fault, Rule};
 use crate::pool::secret::Secret;
 
 /// The id of an upstream key.
@@ -35,6 +35,24 @@ pub enum KeyState {
     Leaked,
     Suspended,
     Misconfigured,
+}
+
+impl KeyState {
+    /// The state that a fault puts a key in; `None`: the fault does not concern keys.
+    pub fn after(fault: Fault) -> Option<Self> {
+        match fault {
+            Fault::KeyInvalid => Some(Self::Invalid),
+            Fault::KeyLeaked => Some(Self::Leaked),
+            Fault::ProjectSuspended => Some(Self::Suspended),
+            Fault::ProjectMisconfigured => Some(Self::Misconfigured),
+            _ => None,
+        }
+    }
+
+    /// Whether all keys of a project share the state.
+    pub fn is_of_project(self) -> bool {
+        matches!(self, Self::Suspended | Self::Misconfigured)
+    }
 }
 
 /// The billing of a project.

@@ -22,14 +22,8 @@ impl KeyRegistry {
             return;
         };
         // Google's count replaces the estimate.
-        let estimate = QuotaAmount {
-            requests: 0,
-            tokens: leased.reservation.amount.tokens,
-        };
-        let amount = QuotaAmount {
-            requests: 0,
-            tokens,
-        };
+        let estimate = QuotaAmount::tokens(leased.reservation.amount.tokens);
+        let amount = QuotaAmount::tokens(tokens);
         let day_ends = self.day_ends(now);
         let at = leased.reservation.at.unwrap_or(now);
         let project_id = self.project_of_leased(leased);

@@ -64,7 +64,7 @@ impl MinuteWindow {
     pub fn falls_to(
         &self,
         most: u64,
-        measure: fn(&QuotaAmount) -> u64,
+        measure: impl Fn(&QuotaAmount) -> u64,
         now: Timestamp,
     ) -> Timestamp {
         let mut used = measure(&self.sum);
@@ -115,6 +115,20 @@ impl MinuteWindow {
 }
 
 impl QuotaAmount {
+    pub const fn requests(requests: u64) -> Self {
+        Self {
+            requests,
+            tokens: 0,
+        }
+    }
+
+    pub const fn tokens(tokens: u64) -> Self {
+        Self {
+            requests: 0,
+            tokens,
+        }
+    }
+
     /// Whether any window with room for `other` has room for this.
     pub fn fits_in(self, other: Self) -> bool {
         self.requests <= other.requests

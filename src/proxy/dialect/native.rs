@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn gemini_cli_stops_exactly_at_the_limits_that_last_until_another_day() {
-        for limit in ClientLimit::ALL {
+        for limit in ClientLimit::ALL.iter().copied() {
             let denied = LimitReached {
                 limit,
                 most: 10,

@@ -1,6 +1,5 @@
 //! Relays a session's messages both ways until either side ends it.
 
-use std::collections::BTreeSet;
 use std::future::{Future, Ready};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,11 +10,13 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_util::sync::CancellationToken;
 
+use crate::gemini::key_mask::KeyMask;
 use crate::gemini::live::LiveSessionState;
+use crate::gemini::request_body::content::BodyContent;
+use crate::gemini::request_body::reader::read_message;
+use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::resources::name::ResourceName;
-use crate::gemini::resources::references::ResourceReferences;
 use crate::websocket::{Socket, close_frame};
 
 /// How long a side may take to answer a close, and Google to send the reason of a failure.
@@ -33,6 +34,8 @@ pub enum End {
     GoogleBroke(Error),
     /// Neither side sent anything for too long.
     Silent,
+    /// The client key was disabled, deleted or has expired.
+    ClientKeyEnded,
     /// The server is stopping.
     Stopping,
 }
@@ -56,14 +59,15 @@ pub struct Sides<'a> {
     pub from_client: Option<Message>,
 }
 
-/// Relays each message completely and in order: a side that does not read delays the other. Pings are relayed, so that
-/// neither side takes the other for silent, and answered where they arrive.
+/// Relays until a side ends or `interrupted` returns, each message completely and in order: a side that does not read
+/// delays the other. Pings are relayed, so that neither side takes the other for silent, and answered where they arrive.
 pub async fn relay<Checked>(
     sides: Sides<'_>,
     idle_timeout: Duration,
-    stopping: &CancellationToken,
+    interrupted: impl Future<Output = End>,
+    key_mask: &KeyMask,
     traffic: &mut Traffic,
-    may_name: impl Fn(BTreeSet<ResourceName>) -> Checked,
+    may_send: impl Fn(BodyContent, Option<UnreadBody>) -> Checked,
     on_handle: impl Fn(ResourceName),
 ) -> End
 where
@@ -72,7 +76,9 @@ where
     let (mut to_client, from_client) = sides.client.split();
     let (mut to_google, from_google) = sides.google.split();
     let mut from_client = stream::iter(sides.from_client.map(Ok)).chain(from_client);
-    let mut from_google = stream::iter([Ok(sides.from_google)]).chain(from_google);
+    let mut from_google = stream::iter([Ok(sides.from_google)])
+        .chain(from_google)
+        .map(|message| message.map(|message| masked(message, key_mask)));
     let active = AtomicBool::new(true);
     let Traffic {
         from_client_bytes,
@@ -83,11 +89,9 @@ where
     let upwards = pass(&mut from_client, &mut to_google, |payload| {
         active.store(true, Ordering::Relaxed);
         *from_client_bytes += length_of(payload);
-        let names: BTreeSet<_> = ResourceReferences::from_body(payload)
-            .names()
-            .cloned()
-            .collect();
-        (!names.is_empty()).then(|| may_name(names))
+        let (content, unread) = read_message(payload);
+        let has_rule = unread.is_some() || content.may_be_refused();
+        has_rule.then(|| may_send(content, unread))
     });
     let downwards = pass(&mut from_google, &mut to_client, |payload| {
         active.store(true, Ordering::Relaxed);
@@ -127,7 +131,19 @@ where
         end = client_ends => end,
         end = google_ends => end,
         end = silence => end,
-        () = stopping.cancelled() => End::Stopping,
+        end = interrupted => end,
+    }
+}
+
+/// The message without upstream keys.
+fn masked(message: Message, key_mask: &KeyMask) -> Message {
+    let clean = payload(&message).and_then(|payload| key_mask.mask(payload));
+    match (clean, &message) {
+        (Some(clean), Message::Text(_)) => {
+            Message::text(String::from_utf8_lossy(&clean).into_owned())
+        }
+        (Some(clean), _) => Message::binary(clean),
+        (None, _) => message,
     }
 }
 

@@ -1,33 +1,43 @@
 //! A live session that Google has answered: relays its messages and records how it ends.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::app::App;
 use crate::gemini::errors::classify::success;
 use crate::gemini::live::is_normal_close;
-use crate::gemini::resources::name::ResourceName;
+use crate::gemini::request_body::content::BodyContent;
+use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::response::tap::ResponseSummary;
-use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::outcome::Outcome;
+use crate::proxy::admit::{check_content, depends_on_reading};
 use crate::proxy::attempt::{Attempt, Reply, UpstreamSession};
+use crate::proxy::authorize::check_enabled;
 use crate::proxy::caller::Caller;
 use crate::proxy::dialect::live::{close_code, close_of};
 use crate::proxy::live::relay::{End, Sides, Traffic, close, payload, relay};
 use crate::proxy::live::upstream::{code_of, connection_lost, verdict_of};
 use crate::proxy::record::Record;
+use crate::proxy::refusal::Refusal;
 use crate::proxy::route::resolve;
 use crate::websocket::{Socket, close_frame};
 
 const GOING_AWAY: u16 = 1001;
+const POLICY: u16 = 1008;
 const INTERNAL_ERROR: u16 = 1011;
+
+/// How often a session checks its client key.
+const CLIENT_KEY_INTERVAL: Duration = Duration::from_secs(1);
+const KEY_ENDED: &str = "gemini-pool: the client key was disabled or deleted, or has expired";
 
 /// The client's side of a live session, whose WebSocket was accepted.
 #[derive(Debug)]
@@ -104,13 +114,24 @@ async fn relay_session(
         from_client: early.take(),
     };
     let idle_timeout = app.settings().idle_timeout();
+    let (app, caller): (&App, &Caller) = (app, caller);
     let project = lease.as_ref().map(|lease| lease.key.project_id);
+    let interrupted = async {
+        tokio::select! {
+            () = app.stopping.cancelled() => End::Stopping,
+            () = client_key_ended(app, caller.client.id) => End::ClientKeyEnded,
+        }
+    };
     let end = relay(
         sides,
         idle_timeout,
-        &app.stopping,
+        interrupted,
+        &app.redactor().key_mask,
         &mut traffic,
-        |names| may_name(app, caller.client.id, project, names),
+        |content, unread| async move {
+            let checked = check_message(app, &caller.client, project, content, unread).await;
+            checked.map_err(|refusal| close_of(&refusal))
+        },
         |handle| record.handle(handle),
     )
     .await;
@@ -119,7 +140,7 @@ async fn relay_session(
     match &end {
         End::ClientClosed(frame) => close(&mut socket, frame.clone(), read).await,
         End::Stopping => close(&mut socket, Some(stopping()), read).await,
-        End::GoogleClosed(_) => close(&mut socket, None, read).await,
+        End::ClientKeyEnded | End::GoogleClosed(_) => close(&mut socket, None, read).await,
         End::ClientGone | End::ClientBroke(_) | End::GoogleBroke(_) | End::Silent => {}
     }
     // The upstream's side is closed before anything waits for the row.
@@ -129,23 +150,36 @@ async fn relay_session(
     close_reply(app, end)
 }
 
-/// Refuses names of resources that are not the client's, or not in the session's project.
-async fn may_name(
+/// Returns when the client key may not be used any more.
+async fn client_key_ended(app: &App, id: ClientKeyId) {
+    loop {
+        sleep(CLIENT_KEY_INTERVAL).await;
+        let client = app.client_keys().find_by_id(id);
+        if client.is_none_or(|client| check_enabled(&client).is_err()) {
+            return;
+        }
+    }
+}
+
+/// Refuses a later message that begins another session, cannot be read although a rule depends on it, or names resources
+/// that are not the client's or not in the session's project.
+async fn check_message(
     app: &App,
-    client: ClientKeyId,
+    client: &ClientKey,
     project: Option<ProjectId>,
-    names: BTreeSet<ResourceName>,
-) -> Result<(), CloseFrame> {
-    let route = resolve(app, client, &names, None).await;
-    let route = route.map_err(|refusal| close_of(&refusal))?;
+    content: BodyContent,
+    unread: Option<UnreadBody>,
+) -> Result<(), Refusal> {
+    let settings = app.settings();
+    check_content(client, &settings, &content, unread.as_ref())?;
+    if (content.has_setup || !content.models.is_empty()) && depends_on_reading(client, &settings) {
+        return Err(Refusal::SecondSetup);
+    }
+    let route = resolve(app, client.id, &content.names, None).await?;
     if route.required.is_none() || route.required == project {
         return Ok(());
     }
-    let why = format!(
-        "gemini-pool: {} is not in the project of this session. Open another session that names it first",
-        route.reason()
-    );
-    Err(close_frame(1008, &why))
+    Err(Refusal::OtherSession(route.reason().to_owned()))
 }
 
 /// Records how a session ended, and its usage.
@@ -181,6 +215,11 @@ fn record_end(
             let message = "neither side sent anything".to_owned();
             let verdict = Verdict::without_answer(Rule::AnswerTimeout, message);
             (Some(GOING_AWAY), Some(verdict))
+        }
+        End::ClientKeyEnded => {
+            let message = KEY_ENDED.to_owned();
+            let verdict = Verdict::without_answer(Rule::ClientFault, message);
+            (Some(POLICY), Some(verdict))
         }
         End::Stopping => (Some(GOING_AWAY), None),
         End::ClientGone => (None, None),
@@ -226,6 +265,7 @@ fn close_reply(app: &App, end: End) -> Option<CloseReply> {
             let message = "gemini-pool: neither side sent anything for too long";
             Some(close_frame(GOING_AWAY, message))
         }
+        End::ClientKeyEnded => Some(close_frame(POLICY, KEY_ENDED)),
         End::Stopping => Some(stopping()),
     };
     Some(CloseReply(frame))

@@ -142,7 +142,8 @@ pub async fn list_models(db: impl SqliteExecutor<'_>, begin: Timestamp) -> Resul
 }
 
 async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<RequestLog>> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        RequestLog,
         r#"
         SELECT
             r.id AS "id!: RequestId", r.started_at_ms AS "started_at: Timestamp", r.kind AS "kind: LogKind",
@@ -154,7 +155,8 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
             coalesce(p.name, p.number) AS "project?: String", r.wait_ms, r.first_byte_ms, r.duration_ms,
             r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
             r.tool_tokens, r.total_tokens, reason.value AS "finish_reason?", tier.value AS "service_tier?",
-            r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64", r.turns, r.close_code
+            r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64", r.turns, r.close_code,
+            false AS "attempt_list!: NotReadHere"
         FROM request_logs AS r
         LEFT JOIN client_keys AS c ON c.id = r.client_key_id
         LEFT JOIN upstream_keys AS u ON u.id = r.upstream_key_id
@@ -173,50 +175,18 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
         "#,
         ids,
     );
-    let rows = rows.fetch_all(db).await?;
-    let rows = rows.into_iter().map(|row| RequestLog {
-        id: row.id,
-        started_at: row.started_at,
-        kind: row.kind,
-        client_key_id: row.client_key_id,
-        client_key: row.client_key,
-        client_ip: row.client_ip,
-        user_agent: row.user_agent,
-        method: row.method,
-        path: row.path,
-        model: row.model,
-        model_version: row.model_version,
-        operation: row.operation,
-        streamed: row.streamed,
-        status: row.status,
-        outcome: row.outcome,
-        error: row.error,
-        attempts: row.attempts,
-        upstream_key_id: row.upstream_key_id,
-        upstream_key: row.upstream_key,
-        upstream_key_last4: row.upstream_key_last4,
-        project: row.project,
-        project_id: row.project_id,
-        wait_ms: row.wait_ms,
-        first_byte_ms: row.first_byte_ms,
-        duration_ms: row.duration_ms,
-        request_bytes: row.request_bytes,
-        response_bytes: row.response_bytes,
-        prompt_tokens: row.prompt_tokens,
-        output_tokens: row.output_tokens,
-        thought_tokens: row.thought_tokens,
-        cached_tokens: row.cached_tokens,
-        tool_tokens: row.tool_tokens,
-        total_tokens: row.total_tokens,
-        finish_reason: row.finish_reason,
-        service_tier: row.service_tier,
-        bound_by: row.bound_by,
-        cost_usd: row.cost_usd,
-        turns: row.turns,
-        close_code: row.close_code,
-        attempt_list: None,
-    });
-    Ok(rows.collect())
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// Stands for the attempts in a statement that does not read them.
+#[derive(sqlx::Type)]
+#[sqlx(transparent)]
+struct NotReadHere(bool);
+
+impl From<NotReadHere> for Option<Vec<ListedAttempt>> {
+    fn from(_: NotReadHere) -> Self {
+        None
+    }
 }
 
 /// The newest request's attempts first, each request's in their order.

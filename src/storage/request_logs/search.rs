@@ -232,7 +232,8 @@ mod tests {
         let mut filters: Vec<_> = sets.into_iter().map(with).collect();
         filters.extend(
             Outcome::ALL
-                .map(|outcome| with(&|filter| filter.outcome = Some(OutcomeFilter::Is(outcome)))),
+                .iter()
+                .map(|outcome| with(&|filter| filter.outcome = Some(OutcomeFilter::Is(*outcome)))),
         );
         let statuses = [
             StatusFilter::Is(200),

@@ -236,8 +236,8 @@ impl SearchPlan {
                 self.add("r.outcome = ?", Some(outcome.name().into()), scan);
             }
             Some(OutcomeFilter::Failed) => {
-                let failures = Outcome::ALL.into_iter();
-                let failures = failures.filter(|outcome| *outcome != Outcome::Success);
+                let failures = Outcome::ALL.iter();
+                let failures = failures.filter(|outcome| **outcome != Outcome::Success);
                 let names = failures.map(|outcome| outcome.name().into());
                 let scan = IndexScan::each(index_scans::UNLIKE_SUCCESS, names);
                 self.0

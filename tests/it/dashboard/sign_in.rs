@@ -1,11 +1,12 @@
 //! Signing in and out in a real browser.
 
+use gemini_pool::demo::fake_gemini::FakeConfig;
 use reqwest::Method;
-use reqwest::header::{LOCATION, SET_COOKIE};
+use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 
-use crate::support::TestPool;
 use crate::support::admin::{AdminClient, PASSWORD, USERNAME};
 use crate::support::browser::{Browser, BrowserOptions};
+use crate::support::{TestPool, http_client};
 
 #[tokio::test]
 async fn an_admin_signs_in_only_with_the_right_password_and_signs_out() {
@@ -58,6 +59,35 @@ async fn every_sign_in_has_a_new_session_that_sign_out_invalidates() {
         assert_eq!(answer.status(), 303);
         let to = answer.headers()[LOCATION].to_str().unwrap();
         assert!(to.starts_with("/login"), "{to}");
+    }
+}
+
+#[tokio::test]
+async fn cookies_are_secure_exactly_where_the_browser_came_by_https() {
+    for scheme in ["https", "http"] {
+        let pool = TestPool::behind_proxies(&["127.0.0.0/8"], FakeConfig::default()).await;
+        pool.add_admin().await;
+        let headers = [("x-forwarded-proto", scheme)];
+        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let client = http_client().default_headers(HeaderMap::from_iter(headers));
+        let client = client.build().unwrap();
+        let login = client
+            .get(format!("{}/login", pool.url))
+            .send()
+            .await
+            .unwrap();
+        let mut admin = AdminClient::arrive_at(client, &pool.url).await;
+        let signed_in = admin.submit_login().await;
+
+        let answers = [login.headers(), signed_in.headers()];
+        let cookies = answers
+            .into_iter()
+            .flat_map(|headers| headers.get_all(SET_COOKIE));
+        let cookies: Vec<_> = cookies.map(|cookie| cookie.to_str().unwrap()).collect();
+        assert!(cookies.len() >= 3, "{cookies:?}");
+        for cookie in cookies {
+            assert_eq!(cookie.contains("; Secure"), scheme == "https", "{cookie}");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey, StreamErrorF
 use gemini_pool::demo::fake_gemini::live::{SessionEnd, SessionStep};
 use gemini_pool::demo::fake_gemini::quota::{ModelLimit, ProjectQuota, Tier};
 use gemini_pool::pool::outcome::Outcome;
+use gemini_pool::storage::client_keys;
 use gemini_pool::websocket::{Socket, close_frame};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use crate::support::live::{
 };
 use crate::support::recording::tokens_of;
 use crate::support::requests::ClientResponse;
-use crate::support::{CLIENT_ID, CLIENT_KEY, RequestLog, TestPool, eventually};
+use crate::support::{CLIENT_ID, CLIENT_KEY, RequestLog, TestPool, act, eventually};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
 
@@ -508,7 +509,8 @@ async fn a_session_without_a_key_is_closed_as_google_closes_it() {
 #[tokio::test]
 async fn large_messages_and_pings_pass_both_ways() {
     let pool = pool().await;
-    let large = Message::binary(vec![b'x'; 20 * 1024 * 1024]);
+    let large = json!({"realtimeInput": {"text": "x".repeat(20 * 1024 * 1024)}});
+    let large = Message::binary(large.to_string());
     let complete = Message::binary("{\"setupComplete\": {}}\n");
     pool.google.script_session([
         SessionStep::Receive,
@@ -538,6 +540,49 @@ async fn large_messages_and_pings_pass_both_ways() {
     let session = &pool.google.sessions()[0];
     assert!(session.received[1..3] == [ping, large]);
     assert_eq!(row.outcome, Some(Outcome::Success));
+}
+
+#[tokio::test]
+async fn no_message_and_no_close_repeats_an_upstream_key() {
+    let pool = pool().await;
+    let message = |key: &str| format!(r#"{{"text": "api_key:{key}"}}"#);
+    let frame = close_frame(1011, &format!("no {KEY}"));
+    pool.google.script_session([
+        SessionStep::Receive,
+        SessionStep::Send(Message::binary("{\"setupComplete\": {}}\n")),
+        SessionStep::Send(Message::text(message(KEY))),
+        SessionStep::Send(Message::binary(message(KEY))),
+        SessionStep::Send(Message::Close(Some(frame))),
+    ]);
+    let mut socket = begin(&pool).await;
+    for _ in 0..2 {
+        let received = receive(&mut socket).await;
+        let text = received.to_text().unwrap().to_owned();
+        assert!(text.contains("[redacted]") && !text.contains(KEY), "{text}");
+    }
+    let (_, reason) = receive_close(&mut socket).await.unwrap();
+    assert!(
+        reason.contains("[redacted]") && !reason.contains(KEY),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_client_key_ends_its_sessions() {
+    let pool = pool().await;
+    let mut socket = begin(&pool).await;
+    let mut tx = pool.app.db.begin().await.unwrap();
+    let act = act(&mut tx).await;
+    client_keys::update_enabled(&mut tx, CLIENT_ID, false, &act)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+
+    let (code, reason) = receive_close(&mut socket).await.unwrap();
+
+    assert_eq!(code, 1008, "{reason}");
+    assert!(reason.contains("disabled"), "{reason}");
+    assert_eq!(row(&pool).await.outcome, Some(Outcome::ClientError));
 }
 
 #[tokio::test]

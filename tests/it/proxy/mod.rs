@@ -17,6 +17,7 @@ mod project_affinity;
 mod quota;
 mod recordings;
 mod redaction;
+mod request_reading;
 mod request_validation;
 mod retries;
 mod scopes;

@@ -319,6 +319,22 @@ fn assert_reached_google(pool: &TestPool, recording: &RecordedExchange) {
     if !expected.iter().any(|(name, _)| name == "accept") {
         expected.push(("accept".to_owned(), "*/*".to_owned()));
     }
+    // Streams are requested without an encoding; without the header any encoding would be accepted.
+    let is_stream = sent.path_and_query.contains("stream")
+        || String::from_utf8_lossy(&sent.body)
+            .replace(": ", ":")
+            .contains("\"stream\":true");
+    if is_stream {
+        expected.retain(|(name, _)| name != "accept-encoding");
+    }
+    for (name, value) in &mut expected {
+        if name == "accept-encoding" {
+            *value = value.replace(", br", "").replace(", zstd", "");
+        }
+    }
+    if !expected.iter().any(|(name, _)| name == "accept-encoding") {
+        expected.push(("accept-encoding".to_owned(), "identity".to_owned()));
+    }
     let headers = received.headers.into_iter();
     let headers = headers.map(|(name, value)| (name, String::from_utf8(value).unwrap()));
     assert_eq!(sorted(headers.collect()), sorted(expected), "{id}");

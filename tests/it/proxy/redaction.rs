@@ -109,6 +109,68 @@ async fn a_clients_own_fault_is_told_without_our_key() {
 }
 
 #[tokio::test]
+async fn a_good_answer_loses_nothing_but_a_whole_upstream_key() {
+    let pool = pool().await;
+    pool.set(&[("client_isolation", "off")]).await;
+    let answer = |key: &str| {
+        format!(
+            r#"{{"done": true, "error": {{"code": 3, "message": "api_key:{key}"}}, "project": "projects/{PROJECT}", "text": "AIzaSyThe short"}}"#
+        )
+    };
+    let masked = format!("[redacted]{}", "*".repeat(KEY.len() - "[redacted]".len()));
+    for (headers, body) in [
+        (vec![JSON], answer(KEY).into_bytes()),
+        (vec![JSON, GZIP], gzipped(&answer(KEY))),
+    ] {
+        pool.google
+            .replay([ReplayedResponse::new(200, &headers, body.clone())]);
+        let response = pool
+            .client
+            .get(format!("{}/v1beta/models/m/operations/o", pool.url));
+        let response = response.header("x-goog-api-key", crate::support::CLIENT_KEY);
+        let response = ClientResponse::whole(response.send().await.unwrap()).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(response.text(), answer(&masked));
+    }
+
+    // Each byte by itself, as a stream of text.
+    let stream = format!("data: {{\"text\": \"{KEY} AIzaSyThe\"}}\r\n\r\n");
+    let mut replayed = ReplayedResponse::new(200, &[SSE], "");
+    replayed.chunks = stream.bytes().map(|byte| vec![byte].into()).collect();
+    pool.google.replay([replayed]);
+    let response = pool.fetch(TestRequest::StreamSse).await;
+    assert_eq!(response.text(), stream.replace(KEY, &masked));
+
+    // The content of a file passes unchanged.
+    let file = [("content-type", "text/plain")];
+    let content = format!("my own note: {KEY}");
+    pool.google
+        .replay([ReplayedResponse::new(200, &file, content.clone())]);
+    let url = format!("{}/v1beta/files/f:download?alt=media", pool.url);
+    let request = pool.client.get(url);
+    let request = request.header("x-goog-api-key", crate::support::CLIENT_KEY);
+    let response = ClientResponse::whole(request.send().await.unwrap()).await;
+    assert_eq!(response.text(), content);
+}
+
+#[tokio::test]
+async fn the_url_of_an_upload_session_at_google_is_not_shown() {
+    let pool = pool().await;
+    let url = "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=SECRET";
+    let headers = [
+        JSON,
+        ("x-goog-upload-url", url),
+        ("x-goog-upload-control-url", url),
+    ];
+    for test_request in [TestRequest::Generate, TestRequest::StreamSse] {
+        pool.google
+            .replay([ReplayedResponse::new(200, &headers, "{}")]);
+        let response = pool.fetch(test_request).await;
+        assert!(!format!("{:?}", response.headers).contains("SECRET"));
+    }
+}
+
+#[tokio::test]
 async fn a_compressed_error_that_tells_nothing_passes_byte_by_byte() {
     let pool = pool().await;
     let body =

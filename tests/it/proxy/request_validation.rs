@@ -242,3 +242,97 @@ async fn bodies_that_together_take_too_much_are_refused_until_others_are_done() 
 async fn pool() -> TestPool {
     TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_on_the_list_changes_what_google_does() {
+    let pool = pool().await;
+    let generate = TestRequest::Generate.path();
+    for query in [
+        "$key=x",
+        "$userProject=p",
+        "bearer_token=t",
+        "alt=proto",
+        "%24callback=f",
+        "quotaUser=u",
+    ] {
+        let response = pool.post(&format!("{generate}?{query}"), TestRequest::Generate.body());
+        let response = ClientResponse::whole(response.send().await.unwrap()).await;
+        assert_eq!(response.status, 400, "{query}: {}", response.text());
+        assert_eq!(pool.row_of(&response).await.attempts, 0);
+    }
+    for method in ["TRACE", "PROPFIND"] {
+        let url = format!("{}{generate}", pool.url);
+        let request = pool.client.request(method.parse().unwrap(), url);
+        let request = request.header("x-goog-api-key", CLIENT_KEY);
+        let response = ClientResponse::whole(request.send().await.unwrap()).await;
+        assert_eq!(response.status, 405, "{method}");
+        assert!(response.header("allow").unwrap().contains("PATCH"));
+    }
+    assert_eq!(pool.google.requests(), 0);
+
+    let sent = pool
+        .post(
+            &format!("{generate}?$prettyPrint=false&somethingNew=1"),
+            TestRequest::Generate.body(),
+        )
+        .header("x-goog-user-project", "p")
+        .header("x-goog-fieldmask", "a")
+        .header("x-goog-api-client", "client/1")
+        .header("accept-encoding", "br, gzip;q=0.5, zstd");
+    let response = ClientResponse::whole(sent.send().await.unwrap()).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    let received = pool.google.last_received().unwrap();
+    assert!(
+        received
+            .path_and_query
+            .ends_with("?$prettyPrint=false&somethingNew=1")
+    );
+    let headers = [
+        "x-goog-user-project",
+        "x-goog-fieldmask",
+        "x-goog-api-client",
+        "accept-encoding",
+    ];
+    assert_eq!(
+        headers.map(|name| received.header(name)),
+        [None, None, Some("client/1"), Some("gzip;q=0.5")]
+    );
+    for stream in [TestRequest::StreamSse, TestRequest::ChatStream] {
+        let request = pool
+            .post(stream.path(), stream.body())
+            .header("accept-encoding", "gzip");
+        ClientResponse::whole(request.send().await.unwrap()).await;
+        let received = pool.google.last_received().unwrap();
+        assert_eq!(received.header("accept-encoding"), Some("identity"));
+    }
+}
+
+#[tokio::test]
+async fn a_selection_of_fields_passes_only_where_nothing_depends_on_the_others() {
+    let pool = pool().await;
+    let generate = format!("{}?fields=candidates", TestRequest::Generate.path());
+    let create = "/v1beta/cachedContents?$fields=ttl";
+    let status = async |path: &str| {
+        let body = TestRequest::Generate.body();
+        pool.post(path, body)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    assert_eq!(status(&generate).await, 200);
+    assert_eq!(status(create).await, 400);
+    let list = pool
+        .client
+        .get(format!("{}/v1beta/files?fields=files", pool.url));
+    let list = list
+        .header("x-goog-api-key", CLIENT_KEY)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(list.status(), 400);
+    pool.allow(|terms| terms.limits.tokens_per_day = Some(1_000_000))
+        .await;
+    assert_eq!(status(&generate).await, 400);
+}

@@ -55,8 +55,6 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
             r#"{"model":"models/gemini-2.5-flash","ttl":"60s"}"#,
         ),
     ];
-    let messages = r#""messages":[{"role":"user","content":"Why?"}]"#;
-    let both = format!(r#"{{"model":"gemini-2.5-pro","model":"gemini-2.5-flash",{messages}}}"#);
     let refused = [
         (other, GENERATE_BODY, "may not use the model gemini-2.5-pro"),
         (
@@ -84,9 +82,7 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
             r#"{"model":"gemini-2.5-pro"}"#,
             "the model gemini-2.5-pro",
         ),
-        (chat, &both, "the model gemini-2.5-pro"),
         (chat, r#"{"messages":[]}"#, "names no model"),
-        (chat, "{model:'gemini-2.5-pro'}", "names no model"),
         (
             "/v1beta/interactions",
             r#"{"agent":"deep-research","input":"x"}"#,
@@ -96,11 +92,6 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
             "/v1beta/cachedContents",
             r#"{"model":"models/gemini-2.5-pro"}"#,
             "the model gemini-2.5-pro",
-        ),
-        (
-            "/v1beta/cachedContents",
-            "{model:'models/gemini-2.5-pro'}",
-            "names no model",
         ),
     ];
 
@@ -112,15 +103,13 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
     for (path, body, why) in refused {
         assert_refused(&pool, &post(&pool, path, body).await, why).await;
     }
+    assert_eq!(pool.google.requests(), sent);
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    packed
-        .write_all(TestRequest::Chat.body().as_bytes())
-        .unwrap();
+    packed.write_all(br#"{"model":"gemini-2.5-pro"}"#).unwrap();
     let request = pool.post(chat, "").header("content-encoding", "gzip");
     let request = request.body(packed.finish().unwrap());
     let response = ClientResponse::whole(request.send().await.unwrap()).await;
-    assert_refused(&pool, &response, "is not compressed").await;
-    assert_eq!(pool.google.requests(), sent);
+    assert_refused(&pool, &response, "the model gemini-2.5-pro").await;
 
     // Lists name no model.
     for path in ["/v1beta/models", "/v1beta/openai/models"] {
@@ -146,11 +135,6 @@ async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
             "the model gemini-2.5-pro",
         ),
         (
-            count,
-            "{generateContentRequest:{model:'models/gemini-2.5-pro'}}",
-            "names no model",
-        ),
-        (
             "/v1beta/models/gemini-2.5-flash:batchGenerateContent",
             r#"{"batch":{"inputConfig":{"requests":{"requests":[{"request":{"model":"models/gemini-2.5-pro"}}]}}}}"#,
             "the model gemini-2.5-pro",
@@ -167,11 +151,6 @@ async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
             "names no model",
         ),
         (
-            "/v1beta/models%2Fgemini-2.5-pro:generateContent",
-            GENERATE_BODY,
-            "names no model",
-        ),
-        (
             "/v1beta/Models/gemini-2.5-pro:generateContent",
             GENERATE_BODY,
             "names no model",
@@ -179,7 +158,7 @@ async fn a_model_is_found_inside_a_body_and_on_paths_that_are_not_known() {
         (
             "/v1beta/tunedModels",
             r#"{"baseModel":"models/gemini-2.5-pro"}"#,
-            "names no model",
+            "the model gemini-2.5-pro",
         ),
     ];
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::support::TestPool;
-use crate::support::encoding::{pieces, unzipped};
+use crate::support::encoding::pieces;
 use crate::support::requests::{ClientResponse, TestRequest};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
@@ -27,34 +27,29 @@ const STREAMS: [TestRequest; 4] = [
 
 #[tokio::test]
 async fn each_chunk_is_with_the_client_before_the_next_is_sent() {
-    for gzip in [false, true] {
-        for (test_request, end) in [
-            (TestRequest::StreamSse, "\r\n\r\n"),
-            (TestRequest::StreamArray, "responseId"),
-            (TestRequest::ChatStream, "\n\n"),
-            (TestRequest::InteractionStream, "\n\n"),
-        ] {
-            for chunks in [1, 2, 3] {
-                let fake_config = FakeConfig {
-                    gzip,
-                    ..FakeConfig::with_keys([FakeKey::new(
-                        KEY,
-                        "1",
-                        Behaviour::StallStream(chunks),
-                    )])
-                };
-                let pool = TestPool::start(fake_config).await;
+    for (test_request, end) in [
+        (TestRequest::StreamSse, "\r\n\r\n"),
+        (TestRequest::StreamArray, "responseId"),
+        (TestRequest::ChatStream, "\n\n"),
+        (TestRequest::InteractionStream, "\n\n"),
+    ] {
+        for chunks in [1, 2, 3] {
+            let key = FakeKey::new(KEY, "1", Behaviour::StallStream(chunks));
+            // It would pack what may be packed.
+            let fake_config = FakeConfig {
+                gzip: true,
+                ..FakeConfig::with_keys([key])
+            };
+            let pool = TestPool::start(fake_config).await;
 
-                let request = pool.post(test_request.path(), test_request.body());
-                let request = request.header("accept-encoding", "gzip");
-                let mut answer = request.send().await.unwrap();
-                let mut plain = Decompressor::new(&answer);
-                // The stream stalls for ever after these.
-                while plain.text().matches(end).count() < chunks {
-                    plain.push(&answer.chunk().await.unwrap().unwrap());
-                }
-
-                assert_eq!(plain.is_gzip, gzip, "{test_request:?}");
+            let request = pool.post(test_request.path(), test_request.body());
+            let request = request.header("accept-encoding", "gzip");
+            let mut answer = request.send().await.unwrap();
+            let mut received = String::new();
+            // The stream stalls for ever after these.
+            while received.matches(end).count() < chunks {
+                let chunk = answer.chunk().await.unwrap().unwrap();
+                received.push_str(std::str::from_utf8(&chunk).unwrap());
             }
         }
     }
@@ -292,33 +287,6 @@ async fn errors_inside_a_stream_pass_byte_by_byte() {
                 pool.row_of(&response).await.outcome,
                 Some(Outcome::BrokenOff)
             );
-        }
-    }
-}
-
-/// What is here of an answer, its gzip undone.
-struct Decompressor {
-    is_gzip: bool,
-    bytes: Vec<u8>,
-}
-
-impl Decompressor {
-    fn new(answer: &reqwest::Response) -> Self {
-        Self {
-            is_gzip: answer.headers().contains_key("content-encoding"),
-            bytes: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    fn text(&self) -> String {
-        if self.is_gzip {
-            unzipped(&self.bytes)
-        } else {
-            String::from_utf8_lossy(&self.bytes).into_owned()
         }
     }
 }

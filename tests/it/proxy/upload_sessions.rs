@@ -236,7 +236,7 @@ async fn set_enabled(pool: &TestPool, ids: &[i64], enabled: bool) {
     let ids: Vec<_> = ids.iter().copied().map(UpstreamKeyId).collect();
     let mut tx = pool.app.db.begin().await.unwrap();
     let act = act(&mut tx).await;
-    upstream_keys::update_enabled(&mut tx, &ids, enabled, &act)
+    upstream_keys::states::update_enabled(&mut tx, &ids, enabled, &act)
         .await
         .unwrap();
     tx.commit().await.unwrap();

@@ -37,7 +37,7 @@ pub use gemini_pool::storage::request_logs::listed::RequestLog;
 use gemini_pool::storage::request_logs::search::search;
 use gemini_pool::storage::request_logs::search_plan::LogPosition;
 use gemini_pool::storage::request_logs::{NewAttempt, NewRequestLog, listed};
-use gemini_pool::storage::upstream_keys::ListedUpstreamKey;
+use gemini_pool::storage::upstream_keys::listed::ListedUpstreamKey;
 use gemini_pool::storage::{client_keys, consistency, installation, settings, upstream_keys};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
@@ -228,7 +228,7 @@ impl TestPool {
     }
 
     pub async fn keys(&self) -> Vec<ListedUpstreamKey> {
-        upstream_keys::list(&self.app.db.readers, clock::now())
+        upstream_keys::listed::list(&self.app.db.readers, clock::now())
             .await
             .unwrap()
     }

@@ -102,11 +102,7 @@ fn the_projects_own_cooldown_is_reported_however_many_others_are_ready() {
 
     let until = START + Duration::from_secs(10);
     assert_eq!(lease_in(&mut keys, 1, START), Err(cooling_down(until)));
-    let day = LeaseObstacle::CoolingDown {
-        until: end_of_google_day(START),
-        for_the_day: true,
-    };
-    assert_eq!(keys.obstacle(&in_project(2), START), Some(day));
+    assert_eq!(keys.obstacle(&in_project(2), START), Some(until_midnight()));
     assert_eq!(lease_in(&mut keys, 3, START), Ok(4));
     assert_eq!(lease_in(&mut keys, 1, until), Ok(2));
     let looks_up = LeaseRequest {
@@ -157,20 +153,12 @@ fn each_obstacle_of_a_project_is_reported() {
 fn a_large_batch_waits_until_its_project_has_room() {
     let mut keys = keys(&[1, 2]);
     for project in [1, 2] {
-        let observed = ObservedLimit::Limit(1_000);
-        let id = ProjectId(project);
-        keys.restore_limit(id, "flash", Measure::RequestsPerDay, observed, START);
+        observe_limit(&mut keys, project, "flash", 1_000);
     }
-    let used = QuotaAmount {
-        requests: 970,
-        tokens: 0,
-    };
+    let used = QuotaAmount::requests(970);
     keys.restore_usage(UpstreamKeyId(1), "flash", used, None, START);
     let mut batch = |requests| {
-        let amount = QuotaAmount {
-            requests,
-            tokens: 0,
-        };
+        let amount = QuotaAmount::requests(requests);
         let lease_request = LeaseRequest {
             amount,
             ..in_project(1)
@@ -179,11 +167,7 @@ fn a_large_batch_waits_until_its_project_has_room() {
             .map(|leased| leased.id.0)
     };
 
-    let day = LeaseObstacle::CoolingDown {
-        until: end_of_google_day(START),
-        for_the_day: true,
-    };
-    assert_eq!(batch(50), Err(day));
+    assert_eq!(batch(50), Err(until_midnight()));
     assert_eq!(batch(30), Ok(1));
 }
 

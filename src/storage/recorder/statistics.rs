@@ -1,0 +1,164 @@
+//! `BatchStatistics`: what a batch of finished rows adds to the statistics of keys, the rollups and the quota days.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::clock::Timestamp;
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::pool::outcome::Outcome;
+use crate::pool::quota::google_clock::{begin_of_google_day, end_of_google_day};
+use crate::pool::quota::usage::TokenUsage;
+use crate::storage::request_logs::NewRequestLog;
+use crate::storage::rollups::{Rollup, Sample, begin_of_day};
+
+/// What finished rows add to statistics and sums.
+#[derive(Debug, Default)]
+pub struct BatchStatistics {
+    /// By start, model and outcome.
+    pub model_hours: HashMap<(i64, i64, Outcome), Rollup>,
+    pub model_days: HashMap<(i64, i64, Outcome), Rollup>,
+    pub client_key_hours: HashMap<(i64, i64), Rollup>,
+    /// In the order of the table's primary key, so that a large batch is written in that order.
+    pub upstream_key_days: BTreeMap<(i64, i64), Rollup>,
+    /// In the order of the table, which a large batch then goes through once.
+    pub upstream_keys: BTreeMap<i64, KeyStatistics>,
+    pub client_keys: HashMap<i64, KeyStatistics>,
+    /// Requests and tokens by Google's day, key and model.
+    pub quota_days: HashMap<(i64, i64, i64), (u64, u64)>,
+    /// Start and end of the last computed day of Google, cached because most rows are of today.
+    google_day: Option<(Timestamp, Timestamp)>,
+}
+
+/// What finished attempts or requests add to a key's statistics.
+#[derive(Debug, Default)]
+pub struct KeyStatistics {
+    pub rollup: Rollup,
+    pub last_used_at_ms: i64,
+    pub last_error: Option<String>,
+}
+
+impl KeyStatistics {
+    fn add(&mut self, at: Timestamp, sample: Sample) {
+        self.rollup.add(sample);
+        self.last_used_at_ms = self.last_used_at_ms.max(at.as_millis());
+    }
+}
+
+impl BatchStatistics {
+    /// Adds a finished row with its attempts; `model_id` is a string id.
+    pub fn add_row(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
+        let Some(outcome) = row.outcome else { return };
+        let sample = Sample {
+            outcome,
+            usage: &row.usage,
+            cost_nano_usd: row.cost_nano_usd,
+            first_byte_ms: row.first_byte_ms,
+            duration_ms: row.duration_ms,
+        };
+        self.add_request(row.started_at, model_id, row.client_key_id, sample);
+        let no_usage = TokenUsage::default();
+        for (index, attempt) in row.attempts.iter().enumerate() {
+            // Only the attempt that answered has spent tokens that we know of.
+            let is_last = index + 1 == row.attempts.len();
+            let sample = Sample {
+                outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
+                usage: if is_last { &row.usage } else { &no_usage },
+                cost_nano_usd: row.cost_nano_usd.filter(|_| is_last),
+                first_byte_ms: attempt.first_byte_ms,
+                duration_ms: attempt.duration_ms,
+            };
+            let (id, at) = (attempt.upstream_key_id, attempt.started_at);
+            if uses_quota(sample.outcome) {
+                self.add_quota(at, id, model_id, row.quota_requests, sample.usage);
+            }
+            self.add_attempt(at, id, sample, attempt.error.as_deref());
+        }
+    }
+
+    /// A check is in no statistic, but Google counts what it has generated.
+    pub fn add_check(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
+        if let Some(attempt) = row.attempts.last() {
+            let (id, at) = (attempt.upstream_key_id, attempt.started_at);
+            self.add_quota(at, id, model_id, row.quota_requests, &row.usage);
+        }
+    }
+
+    pub fn add_request(
+        &mut self,
+        at: Timestamp,
+        model_id: Option<i64>,
+        client_key_id: Option<ClientKeyId>,
+        sample: Sample,
+    ) {
+        let hour = at.start_of_hour().as_millis();
+        let day = begin_of_day(at).as_millis();
+        let model = model_id.unwrap_or(0);
+        let hours = self.model_hours.entry((hour, model, sample.outcome));
+        hours.or_default().add(sample);
+        let days = self.model_days.entry((day, model, sample.outcome));
+        days.or_default().add(sample);
+        let client = client_key_id.map_or(0, |id| id.0);
+        let hours = self.client_key_hours.entry((hour, client));
+        hours.or_default().add(sample);
+        if let Some(id) = client_key_id {
+            let statistics = self.client_keys.entry(id.0).or_default();
+            statistics.add(at, sample);
+        }
+    }
+
+    pub fn add_attempt(
+        &mut self,
+        at: Timestamp,
+        id: UpstreamKeyId,
+        sample: Sample,
+        error: Option<&str>,
+    ) {
+        let day = begin_of_day(at).as_millis();
+        let days = self.upstream_key_days.entry((day, id.0));
+        days.or_default().add(sample);
+        let statistics = self.upstream_keys.entry(id.0).or_default();
+        statistics.add(at, sample);
+        if let Some(error) = error.filter(|_| sample.outcome.is_failure()) {
+            statistics.last_error = Some(error.to_owned());
+        }
+    }
+
+    fn add_quota(
+        &mut self,
+        at: Timestamp,
+        id: UpstreamKeyId,
+        model_id: Option<i64>,
+        requests: u64,
+        usage: &TokenUsage,
+    ) {
+        let Some(model_id) = model_id.filter(|_| requests > 0) else {
+            return;
+        };
+        let day = self
+            .google_day
+            .filter(|(begin, end)| (*begin..*end).contains(&at));
+        let day = day.unwrap_or_else(|| (begin_of_google_day(at), end_of_google_day(at)));
+        self.google_day = Some(day);
+        let used = self.quota_days.entry((day.0.as_millis(), id.0, model_id));
+        let used = used.or_default();
+        used.0 += requests;
+        used.1 += usage.prompt.unwrap_or(0);
+    }
+}
+
+/// Whether Google counts an attempt that ended so: not what it refused, nor what never reached it.
+fn uses_quota(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Success
+        | Outcome::UpstreamError
+        | Outcome::ClientGone
+        | Outcome::BrokenOff
+        | Outcome::Interrupted => true,
+        Outcome::ClientError
+        | Outcome::Quota
+        | Outcome::KeyFault
+        | Outcome::Network
+        | Outcome::NoKey
+        | Outcome::Refused => false,
+    }
+}

@@ -1,0 +1,183 @@
+//! Removed upstream keys: tombstones that can be restored until their secrets are wiped.
+
+use std::fmt::Write as _;
+
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
+
+use crate::clock::Timestamp;
+use crate::pool::clients::client_key::HashKey;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::pool::secret::Secret;
+use crate::storage::audit::Act;
+use crate::storage::error::Result;
+use crate::storage::json_columns::json_array;
+use crate::storage::upstream_keys::json_ids_in_use;
+
+/// Removes keys: their rows stay as tombstones for the logs. Their secrets are wiped later, see [`wipe_removed`].
+pub async fn delete(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+    act: &Act,
+) -> Result<()> {
+    let list = json_ids_in_use(tx, ids).await?;
+    sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET removed_at_ms = ?2, revision = ?3
+        WHERE id IN (SELECT value FROM json_each(?1))
+        ",
+        list,
+        act.now,
+        act.revision,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
+        SELECT
+            ?2, ?3, ?4, ?5, 'delete', 'upstream_key', id, label, json_object('label', label, 'last4', last4), NULL
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1))
+        ",
+        list,
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether a secret belongs to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretStatus {
+    New,
+    InUse,
+    /// Its key was removed; adding it restores the key.
+    Removed,
+}
+
+/// The status of each of these secrets, in their order.
+pub async fn find_secret_statuses(
+    db: impl SqliteExecutor<'_>,
+    hash_key: &HashKey,
+    secrets: impl Iterator<Item = &Secret>,
+) -> Result<Vec<SecretStatus>> {
+    let fingerprints: Vec<String> = secrets
+        .map(|secret| {
+            let hash = hash_key.hash(secret.expose());
+            hash.iter().fold(String::new(), |mut text, byte| {
+                // Writing to a `String` cannot fail.
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+        })
+        .collect();
+    let mut statuses = vec![SecretStatus::New; fingerprints.len()];
+    let fingerprints = json_array(&fingerprints);
+    // One row with all of them costs much less than a row for each.
+    let known = sqlx::query_scalar!(
+        r#"
+        SELECT json_group_array(json_array(secret.key, k.removed_at_ms IS NOT NULL)) AS "known!: String"
+        FROM json_each(?1) AS secret
+        JOIN upstream_keys AS k ON k.fingerprint = unhex(secret.value)
+        "#,
+        fingerprints,
+    );
+    let known = known.fetch_one(db).await?;
+    let known: Vec<(usize, usize)> =
+        serde_json::from_str(&known).expect("the query returns a JSON array of numbers");
+    for (place, removed) in known {
+        statuses[place] = [SecretStatus::InUse, SecretStatus::Removed][removed];
+    }
+    Ok(statuses)
+}
+
+/// The result of undoing a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreCounts {
+    pub restored: u64,
+    /// Keys with wiped secrets: only adding them again restores them.
+    pub wiped: u64,
+}
+
+/// Restores removed keys unchanged. Ignores keys in use and unknown ids.
+pub async fn restore(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+    act: &Act,
+) -> Result<RestoreCounts> {
+    let list = json_array(ids);
+    let wiped = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "count!: u32"
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NULL
+        "#,
+        list,
+    );
+    let wiped = wiped.fetch_one(&mut **tx).await?;
+    sqlx::query!(
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
+        SELECT
+            ?2, ?3, ?4, ?5, 'restore', 'upstream_key', id, label, NULL, json_object('label', label, 'last4', last4)
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NOT NULL
+        ",
+        list,
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
+    )
+    .execute(&mut **tx)
+    .await?;
+    let restored = sqlx::query!(
+        "
+        UPDATE upstream_keys
+        SET removed_at_ms = NULL, revision = ?2
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NOT NULL AND secret IS NOT NULL
+        ",
+        list,
+        act.revision,
+    );
+    Ok(RestoreCounts {
+        restored: restored.execute(&mut **tx).await?.rows_affected(),
+        wiped: wiped.into(),
+    })
+}
+
+/// The keys that `actor` removed in the acts of a range of revisions.
+pub async fn list_removed_by(
+    tx: &mut Transaction<'_, Sqlite>,
+    actor: &str,
+    (first, last): (i64, i64),
+) -> Result<Vec<UpstreamKeyId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT subject_id AS "id!: UpstreamKeyId"
+        FROM audit_log
+        WHERE revision BETWEEN ?1 AND ?2 AND subject = 'upstream_key' AND action = 'delete' AND actor = ?3
+            AND subject_id IS NOT NULL
+        "#,
+        first,
+        last,
+        actor,
+    );
+    Ok(ids.fetch_all(&mut **tx).await?)
+}
+
+/// Wipes the secrets of keys removed before `time`.
+pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
+    sqlx::query!(
+        "UPDATE upstream_keys SET secret = NULL WHERE removed_at_ms < ?1 AND secret IS NOT NULL",
+        time
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
