@@ -113,10 +113,8 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     // A download has an announced length, and streams as fast as it can be read.
     let is_page = DefaultPredicate::new().and(NotForContentType::const_new(backups::FILE_TYPE));
     let guarded = |routes: Vec<Route>, access| {
-        let routes = routes.into_iter();
-        let router = routes.fold(Router::new(), |all, (path, handlers)| {
-            all.route(path, handlers)
-        });
+        let join = |router: Router<_>, (path, handlers)| router.route(path, handlers);
+        let router = routes.into_iter().fold(Router::new(), join);
         // The guard has measured the body already.
         let router = router.route_layer(DefaultBodyLimit::disable());
         router.route_layer(from_fn_with_state((app.clone(), access), guard))

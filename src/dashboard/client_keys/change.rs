@@ -98,11 +98,11 @@ pub async fn created(
 /// Instructions for using the key in programs.
 pub fn usage_card(context: &PageContext, secret: &str, key: &ListedClientKey) -> Markup {
     let (language, base_url) = (context.language, &context.base_url);
-    let content = html! {
+    let usage = html! {
         p { (language.use_it_lead()) " " code { (base_url) } }
         (snippets(language, base_url, secret, &key.models))
     };
-    card(language.use_it(), content)
+    card(language.use_it(), usage)
 }
 
 /// The form with the current values of the key.

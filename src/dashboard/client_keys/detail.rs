@@ -59,6 +59,9 @@ struct LimitUsage {
     ends: Option<Timestamp>,
 }
 
+/// The name, colour and value of a series in a usage chart.
+type UsageSeries = (&'static str, u8, fn(&ClientKeyUsage) -> i64);
+
 /// All data of the page.
 struct ClientKeyDetail {
     key: ListedClientKey,
@@ -230,7 +233,7 @@ fn usage_charts(
     if sum == ClientKeyUsage::default() {
         return html! { p.muted { (language.no_requests_in_range()) } };
     }
-    let chart = |title, total, unit, series: &[(&'static str, u8, fn(&ClientKeyUsage) -> i64)]| {
+    let chart = |title, total, unit, series: &[UsageSeries]| {
         let series = series.iter().map(|(name, colour, of)| Series {
             name,
             colour: *colour,

@@ -154,13 +154,8 @@ pub async fn find(
     let (sort, descending) = query.order();
     let day = begin_of_day(now);
     let filter = query.filter();
-    let matching_keys = search::search(
-        &app.db.readers,
-        &filter,
-        sort.unwrap_or_default(),
-        descending,
-        day,
-    );
+    let (db, column) = (&app.db.readers, sort.unwrap_or_default());
+    let matching_keys = search::search(db, &filter, column, descending, day);
     // With many keys both take long, so they run in parallel.
     let summaries = {
         let app = Arc::clone(app);
@@ -206,20 +201,13 @@ pub async fn show(
     let matching_keys = find(&app, &query, context.now).await?;
     let pages = matching_keys.ids.len().div_ceil(PAGE_SIZE).max(1);
     let page = query.page.parse().unwrap_or(1).clamp(1, pages);
-    let page_ids: Vec<_> = matching_keys
-        .ids
-        .iter()
-        .skip((page - 1) * PAGE_SIZE)
-        .take(PAGE_SIZE)
-        .copied()
-        .collect();
-    let rows =
-        search::list_for_dashboard(&app.db.readers, &page_ids, begin_of_day(context.now)).await?;
+    let page_ids = matching_keys.ids.chunks(PAGE_SIZE).nth(page - 1);
+    let (db, day) = (&app.db.readers, begin_of_day(context.now));
+    let rows = search::list_for_dashboard(db, page_ids.unwrap_or_default(), day).await?;
     let key_statuses: Vec<_> = {
         let keys = app.keys.lock();
-        rows.iter()
-            .map(|row| keys.key_status(row.id, context.now))
-            .collect()
+        let statuses = rows.iter().map(|row| keys.key_status(row.id, context.now));
+        statuses.collect()
     };
     let language = context.language;
     let body = html! {
@@ -269,11 +257,10 @@ fn state_tabs(language: Language, query: &KeyListQuery, matching_keys: &Matching
             ));
         }
     }
-    let links: Vec<_> = links
-        .iter()
-        .map(|(target, label, is_current)| (target.clone(), label.as_str(), *is_current))
-        .collect();
-    tabs(language.states(), &links)
+    let links = links.iter();
+    let links =
+        links.map(|(target, label, is_current)| (target.clone(), label.as_str(), *is_current));
+    tabs(language.states(), &links.collect::<Vec<_>>())
 }
 
 fn filters(language: Language, query: &KeyListQuery) -> Markup {
@@ -352,28 +339,18 @@ fn table(
 ) -> Markup {
     let language = context.language;
     let column = |name: &str, label: &str, is_number: bool| {
-        let (is_up, is_down) = (query.sort == name, query.sort == format!("-{name}"));
-        let next = if is_up {
-            format!("-{name}")
-        } else {
-            name.to_owned()
-        };
+        let (up, down) = (query.sort == name, query.sort == format!("-{name}"));
         // Numbers are sorted from the largest first.
-        let next = match (is_number, is_up, is_down) {
-            (true, false, false) => format!("-{name}"),
-            _ => next,
-        };
-        let order = if is_up {
-            Some("ascending")
-        } else {
-            is_down.then_some("descending")
+        let descends = up || (is_number && !down);
+        let next = format!("{}{name}", if descends { "-" } else { "" });
+        let (order, arrow) = match (up, down) {
+            (true, _) => (Some("ascending"), " ↑"),
+            (false, true) => (Some("descending"), " ↓"),
+            (false, false) => (None, ""),
         };
         html! {
             th.number[is_number] scope="col" aria-sort=[order] {
-                a href=(query.with("sort", &next)) {
-                    (label)
-                    @if is_up { " ↑" } @else if is_down { " ↓" }
-                }
+                a href=(query.with("sort", &next)) { (label) (arrow) }
             }
         }
     };
