@@ -18,7 +18,6 @@ use tower_sessions::Session;
 use crate::auth::csrf::CsrfToken;
 use crate::auth::session::SignedInAdmin;
 use crate::clock::{self, Timestamp};
-use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::policy::Nonce;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
@@ -225,7 +224,7 @@ fn return_path(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
 
 /// Without a context the guard has already responded.
 impl<S: Sync> FromRequestParts<S> for PageContext {
-    type Rejection = ErrorPage;
+    type Rejection = super::error_page::ErrorPage;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let context = parts.extensions.get::<Self>().cloned();
@@ -234,7 +233,7 @@ impl<S: Sync> FromRequestParts<S> for PageContext {
 }
 
 impl<S: Sync> FromRequestParts<S> for BrowserContext {
-    type Rejection = ErrorPage;
+    type Rejection = super::error_page::ErrorPage;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let browser = parts.extensions.get::<Self>().cloned();

@@ -1,8 +1,59 @@
 //! The group and the texts of every setting in both languages. A setting without its texts does not compile.
 
-use crate::dashboard::settings::entry::{SettingGroup, SettingTexts};
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::dashboard::translations::LocalizedText;
 use crate::pool::settings::PerSetting;
+
+/// A group of settings; its name is a URL fragment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum SettingGroup {
+    Requests,
+    Connections,
+    #[strum(serialize = "waiting")]
+    Queue,
+    KeyLimits,
+    ProjectLimits,
+    Checks,
+    ClientKeys,
+    #[strum(serialize = "record")]
+    Logs,
+    Browsers,
+}
+
+/// The presentation of a setting.
+#[derive(Debug)]
+pub struct SettingTexts {
+    pub group: SettingGroup,
+    pub title: LocalizedText,
+    pub explanation: LocalizedText,
+    /// The valid values of a text.
+    pub expected: Option<LocalizedText>,
+    /// The meaning of 0 or of an empty text, which a blank field submits.
+    pub blank: Option<LocalizedText>,
+}
+
+impl SettingGroup {
+    /// The URL fragment of the group.
+    pub fn anchor(self) -> &'static str {
+        self.into()
+    }
+
+    pub fn title(self) -> LocalizedText {
+        match self {
+            Self::Requests => LocalizedText("Requests and retries", "請求與重試"),
+            Self::Connections => LocalizedText("Connections and timeouts", "連線與逾時"),
+            Self::Queue => LocalizedText("Queue and overload", "佇列與過載"),
+            Self::KeyLimits => LocalizedText("Limits per upstream key", "每個上游金鑰的限制"),
+            Self::ProjectLimits => LocalizedText("Limits per project", "每個專案的限制"),
+            Self::Checks => LocalizedText("Checks of upstream keys", "上游金鑰檢查"),
+            Self::ClientKeys => LocalizedText("Client keys", "用戶端金鑰"),
+            Self::Logs => LocalizedText("Logs", "請求記錄"),
+            Self::Browsers => LocalizedText("Browsers (CORS)", "瀏覽器（CORS）"),
+        }
+    }
+}
 
 /// Builds [`CATALOGUE`] from a row per setting: its group and title, its explanation, for a text a description of valid
 /// values, and the meaning of a blank field (a 0 or an empty text), if it is allowed.
@@ -135,18 +186,4 @@ catalogue! {
         "可從瀏覽器呼叫此伺服器的網頁來源，即 access-control-allow-origin 標頭的值。* 表示允許任何網頁。",
         expected "*, one origin, or blank", "*、單一來源，或留空",
         blank "no pages", "不允許任何網頁";
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::dashboard::settings::entry::SettingEntry;
-    use crate::pool::settings::SettingKind;
-
-    #[test]
-    fn exactly_the_texts_have_a_description_of_valid_values() {
-        for SettingEntry { definition, texts } in SettingEntry::all() {
-            let is_text = matches!(definition.kind, SettingKind::Text(..));
-            assert_eq!(texts.expected.is_some(), is_text, "{}", definition.name);
-        }
-    }
 }

@@ -1,71 +1,19 @@
 //! `SettingEntry`: a setting with its group and texts; formats and parses its value.
 
-use strum::{IntoStaticStr, VariantArray};
-
-use crate::dashboard::settings::catalogue::CATALOGUE;
+use crate::dashboard::settings::catalogue::{CATALOGUE, SettingTexts};
 use crate::dashboard::settings::value::Unit;
-use crate::dashboard::translations::{Language, LocalizedText};
+use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::settings::{DEFINITIONS, SettingDefinition, SettingKind, definition};
 
 /// The list of all settings.
 pub const PATH: &str = "/settings";
 
-/// A group of settings; its name is a URL fragment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
-#[strum(serialize_all = "kebab-case")]
-pub enum SettingGroup {
-    Requests,
-    Connections,
-    #[strum(serialize = "waiting")]
-    Queue,
-    KeyLimits,
-    ProjectLimits,
-    Checks,
-    ClientKeys,
-    #[strum(serialize = "record")]
-    Logs,
-    Browsers,
-}
-
-/// The presentation of a setting.
-#[derive(Debug)]
-pub struct SettingTexts {
-    pub group: SettingGroup,
-    pub title: LocalizedText,
-    pub explanation: LocalizedText,
-    /// The valid values of a text.
-    pub expected: Option<LocalizedText>,
-    /// The meaning of 0 or of an empty text, which a blank field submits.
-    pub blank: Option<LocalizedText>,
-}
-
 /// A setting with its presentation.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingEntry {
     pub definition: &'static SettingDefinition,
     pub texts: &'static SettingTexts,
-}
-
-impl SettingGroup {
-    /// The URL fragment of the group.
-    pub fn anchor(self) -> &'static str {
-        self.into()
-    }
-
-    pub fn title(self) -> LocalizedText {
-        match self {
-            Self::Requests => LocalizedText("Requests and retries", "請求與重試"),
-            Self::Connections => LocalizedText("Connections and timeouts", "連線與逾時"),
-            Self::Queue => LocalizedText("Queue and overload", "佇列與過載"),
-            Self::KeyLimits => LocalizedText("Limits per upstream key", "每個上游金鑰的限制"),
-            Self::ProjectLimits => LocalizedText("Limits per project", "每個專案的限制"),
-            Self::Checks => LocalizedText("Checks of upstream keys", "上游金鑰檢查"),
-            Self::ClientKeys => LocalizedText("Client keys", "用戶端金鑰"),
-            Self::Logs => LocalizedText("Logs", "請求記錄"),
-            Self::Browsers => LocalizedText("Browsers (CORS)", "瀏覽器（CORS）"),
-        }
-    }
 }
 
 impl SettingEntry {
@@ -185,5 +133,18 @@ impl SettingEntry {
         search_text
             .split_whitespace()
             .all(|term| self.name().contains(term) || texts.iter().any(|text| text.contains(term)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_texts_have_a_description_of_valid_values() {
+        for SettingEntry { definition, texts } in SettingEntry::all() {
+            let is_text = matches!(definition.kind, SettingKind::Text(..));
+            assert_eq!(texts.expected.is_some(), is_text, "{}", definition.name);
+        }
     }
 }

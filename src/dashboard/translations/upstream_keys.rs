@@ -1,7 +1,7 @@
 //! Texts of the upstream key pages.
 
 use super::{labels, translations};
-use crate::dashboard::upstream_keys::bulk::BulkAction;
+use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::key_status::{KeyStatusKind, LimitSource};
 use crate::pool::keys::upstream_key::Billing;

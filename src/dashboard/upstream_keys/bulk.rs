@@ -9,7 +9,6 @@ use axum_extra::extract::{Form, Query};
 use http::{StatusCode, Uri};
 use maud::{Markup, html};
 use serde::Deserialize;
-use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::app::App;
 use crate::dashboard::components::{field, href, text_input};
@@ -17,6 +16,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
+use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::list::{self, KeyListQuery};
 use crate::dashboard::upstream_keys::{edit, key_labels};
 use crate::error::Error;
@@ -32,19 +32,6 @@ const MAX_WAIT_FOR_TEST: Duration = Duration::from_secs(6);
 
 /// Keys listed on the confirmation page.
 const MAX_LISTED_KEYS: usize = 12;
-
-/// An action on keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub enum BulkAction {
-    Test,
-    Enable,
-    Disable,
-    Clear,
-    Tag,
-    Move,
-    Delete,
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -70,22 +57,17 @@ pub struct RemovalUndoQuery {
     to: i64,
 }
 
-impl BulkAction {
-    /// The name in forms.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
+impl BulkForm {
     /// Whether a confirmation page is required first.
-    fn needs_confirmation(self, form: &BulkForm) -> bool {
-        match self {
-            Self::Tag | Self::Move | Self::Delete => true,
-            Self::Test | Self::Enable | Self::Disable | Self::Clear => form.scope == "all",
+    fn needs_confirmation(&self, action: BulkAction) -> bool {
+        match action {
+            BulkAction::Tag | BulkAction::Move | BulkAction::Delete => true,
+            BulkAction::Test | BulkAction::Enable | BulkAction::Disable | BulkAction::Clear => {
+                self.scope == "all"
+            }
         }
     }
-}
 
-impl BulkForm {
     /// The page of this server to return to.
     fn back(&self) -> &str {
         let is_ours = self.back.starts_with(list::PATH) && self.back.parse::<Uri>().is_ok();
@@ -109,7 +91,7 @@ pub async fn update(
         return Ok(redirect.into_response());
     }
     let page = async |error| confirmation_page(&app, &context, &form, action, &ids, error).await;
-    if action.needs_confirmation(&form) && form.confirmed.is_empty() {
+    if form.needs_confirmation(action) && form.confirmed.is_empty() {
         return Ok(page(None).await?.into_response());
     }
     if !is_as_confirmed {

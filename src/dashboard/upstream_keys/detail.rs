@@ -17,7 +17,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
-use crate::dashboard::upstream_keys::bulk::BulkAction;
+use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::edit::parse_id;
 use crate::dashboard::upstream_keys::key_labels;
 use crate::dashboard::upstream_keys::list::PATH;
@@ -487,7 +487,7 @@ fn checks(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
                     td data-label=(language.when()) { a href={ "/logs/" (check.id) } { (ago(context, check.started_at, context.now)) } }
                     td data-label=(language.result()) {
                         @if let Some(rule) = &check.rule {
-                            (badge(Tone::Bad, &key_labels::label_of_rule_name(language, rule)))
+                            (badge(Tone::Bad, key_labels::label_of_rule_name(language, rule)))
                         } @else {
                             (badge(Tone::Good, language.passed()))
                         }

@@ -18,7 +18,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
-use crate::dashboard::upstream_keys::bulk::BulkAction;
+use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::{job_progress, key_labels};
 use crate::pool::keys::key_status::{
     KeyStatus, KeyStatusKind, KeyStatusSummary, QuotaWindowScope, QuotaWindowStatus,
