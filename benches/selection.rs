@@ -121,6 +121,7 @@ fn select_among_many(what: &str, prepare: impl Fn(&mut KeyRegistry)) {
                 now,
                 chance: 0.5,
                 answer_had_begun: false,
+                client: None,
             };
             let began = Instant::now();
             keys.settle(&leased, model, &success(200), timing);

@@ -13,6 +13,7 @@ use axum::response::sse::Event;
 use axum_extra::extract::Query;
 use maud::{Markup, html};
 use serde::Deserialize;
+use strum::VariantArray;
 
 use crate::app::App;
 use crate::clock;
@@ -116,7 +117,7 @@ impl StatusUpdates {
 
 impl StatusQuery {
     fn span(&self) -> TrafficSpan {
-        TrafficSpan::named(&self.span).unwrap_or(TrafficSpan::Day)
+        self.span.parse().unwrap_or(TrafficSpan::Day)
     }
 }
 
@@ -180,10 +181,11 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
     let part = |id: &'static str, body: Markup| (id, html! { div #(id) { (body) } });
     // Empty tables are hidden before the first request.
     let has_requests = data.onboarding.is_finished() || data.traffic.total.rollup.requests > 0;
-    let spans = TrafficSpan::ALL.map(|span| {
+    let spans = TrafficSpan::VARIANTS.iter().map(|span| {
         let target = href("/status", &[("span", span.name())]);
-        (target, span.name(), span == data.span)
+        (target, span.name(), *span == data.span)
     });
+    let spans: Vec<_> = spans.collect();
     [
         part("steps", onboarding::view(context, &data.onboarding)),
         part("serving", serving_notice(context, &data.overview)),

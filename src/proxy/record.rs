@@ -27,6 +27,7 @@ use crate::gemini::url::loggable_path;
 use crate::peer::client_ip;
 use crate::pool::clients::admission::{ClientCharge, Permit};
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::health::blame::Suspicion;
 use crate::pool::health::settle::AttemptTiming;
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::{Rule, Verdict};
@@ -65,6 +66,8 @@ pub struct Record {
     counted: Vec<String>,
     /// The resource that the request deletes.
     deletes: Option<ResourceName>,
+    /// Verdicts against keys or their projects, which wait for the end of the request.
+    suspicions: Vec<(Suspicion, Evidence)>,
     client_ip: IpAddr,
     /// Held until the row is submitted; `None` for a client key without limits.
     permit: Option<Permit>,
@@ -124,6 +127,7 @@ impl Record {
             unknown: Vec::new(),
             counted: Vec::new(),
             deletes: None,
+            suspicions: Vec::new(),
             client_ip,
             permit: None,
             progress: None,
@@ -229,6 +233,7 @@ impl Record {
             let mut keys = self.app.keys.lock();
             keys.record_answer_start(&lease.key, model, timing);
             drop(keys);
+            self.blame(true);
             self.app.key_queue.notify();
         } else {
             self.settle(&lease.key, model, verdict);
@@ -244,11 +249,12 @@ impl Record {
             now: clock::now(),
             chance: rand::random(),
             answer_had_begun: row.first_byte_ms.is_some(),
+            client: row.client_key_id,
         }
     }
 
     /// Settles the verdict of an attempt that has ended: changes key, project and quota state, and submits the changes.
-    pub fn settle(&self, key: &LeasedKey, model: &str, verdict: &Verdict) {
+    pub fn settle(&mut self, key: &LeasedKey, model: &str, verdict: &Verdict) {
         let id = self.row().id;
         let timing = self.timing();
         let (id_of_key, rule) = (key.id, verdict.rule.name());
@@ -271,6 +277,7 @@ impl Record {
             id: id_of_key,
             number,
         }));
+        let suspicion = keys.suspect(key, verdict.rule, timing.began, timing.now);
         // Under the lock, so that changes are submitted in the order of the verdicts.
         for change in &changes {
             self.app
@@ -278,9 +285,40 @@ impl Record {
                 .record_change(change.clone(), evidence.clone());
         }
         drop(keys);
+        self.suspicions
+            .extend(suspicion.map(|suspicion| (suspicion, evidence)));
+        if verdict.rule == Rule::Success {
+            self.blame(true);
+        }
         self.app.key_queue.notify();
         for change in changes {
             tracing::warn!(request.id = %id, upstream_key.id = id_of_key.0, rule, "{change}");
+        }
+    }
+
+    /// Decides which of the suspected keys are to blame: all of them if another key answered well.
+    pub fn blame(&mut self, has_contrast: bool) {
+        let suspected = std::mem::take(&mut self.suspicions);
+        if suspected.is_empty() {
+            return;
+        }
+        let (id, client) = {
+            let row = self.row();
+            (row.id, row.client_key_id)
+        };
+        let suspicions: Vec<_> = suspected.iter().map(|(suspicion, _)| *suspicion).collect();
+        let mut keys = self.app.keys.lock();
+        let changes = keys.blame(&suspicions, has_contrast, client, clock::now());
+        for (index, change) in &changes {
+            let evidence = suspected[*index].1.clone();
+            self.app.recorder.record_change(change.clone(), evidence);
+        }
+        drop(keys);
+        self.app.key_queue.notify();
+        for (index, change) in changes {
+            let (suspicion, _) = &suspected[index];
+            let rule = suspicion.rule.name();
+            tracing::warn!(request.id = %id, upstream_key.id = suspicion.key.0, rule, "{change}");
         }
     }
 
@@ -487,6 +525,7 @@ impl Record {
 
     fn hand_in(&mut self) -> Option<oneshot::Receiver<()>> {
         self.finished = true;
+        self.blame(false);
         // The limits of the client key end their count here, whatever the outcome.
         let permit = self.permit.take();
         if self.left_out {

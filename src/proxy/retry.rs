@@ -9,6 +9,7 @@ use crate::gemini::response::tap::ResponseSummary;
 use crate::pool::clients::client_key::ClientKey;
 use crate::pool::health::verdict::{Fault, Retry, Rule};
 use crate::pool::keys::selection::{KeyReuse, LeaseObstacle};
+use crate::pool::keys::upstream_key::KeyState;
 use crate::pool::outcome::Outcome;
 use crate::pool::retry::{NextStep, RetryBudget, next_step};
 use crate::pool::settings::Settings;
@@ -53,12 +54,12 @@ pub async fn send_with_retry(
                 let is_known = selector.has_tried_project(lease.key.project_id);
                 if let Some(attempt) = previous.filter(|_| probes > 0 && is_known) {
                     // Every project was probed.
-                    return conclude(attempt, incoming, route, || None);
+                    return conclude(attempt, incoming, route, record, || None);
                 }
                 lease
             }
             (Err(obstacle), Some(attempt)) => {
-                return conclude(attempt, incoming, route, || Some(obstacle));
+                return conclude(attempt, incoming, route, record, || Some(obstacle));
             }
             (Err(obstacle), None) => return Err(no_key(Some(obstacle), incoming, route)),
         };
@@ -87,7 +88,9 @@ pub async fn send_with_retry(
             }
             NextStep::TryAgain { pause } if in_time => (reuse_after(rule), pause),
             NextStep::TryAgain { .. } | NextStep::Answer => {
-                return conclude(attempt, incoming, route, || selector.obstacle(incoming));
+                return conclude(attempt, incoming, route, record, || {
+                    selector.obstacle(incoming)
+                });
             }
         };
         selector.exclude(key, project, reuse);
@@ -117,16 +120,22 @@ fn conclude(
     attempt: Attempt,
     incoming: &Incoming,
     route: &RouteConstraint,
+    record: &mut Record,
     obstacle: impl FnOnce() -> Option<LeaseObstacle>,
 ) -> Result<Attempt, Refusal> {
     let rule = attempt.verdict.rule;
     if rule.concerns_our_key() {
-        // Without a key at fault the readiness of keys explains nothing: the client would retry at once.
+        // No other key answered; the obstacle is that of the keys as they are from now on.
+        record.blame(false);
+        let refusal = no_key(obstacle(), incoming, route);
+        // The readiness of keys explains nothing if no key was at fault, or if keys at fault were not blamed: the client
+        // would retry at once.
         let no_fault = rule.fault() == Fault::None;
-        return Err(if no_fault {
-            Refusal::NoUsableKey
-        } else {
-            no_key(obstacle(), incoming, route)
+        let was_refused = KeyState::after(rule.fault()).is_some();
+        return Err(match refusal {
+            Refusal::AllBusy if was_refused => Refusal::NoUsableKey,
+            _ if no_fault => Refusal::NoUsableKey,
+            refusal => refusal,
         });
     }
     match attempt.reply {

@@ -1,6 +1,5 @@
 //! The folder of backups beside the database: listing, creating and deleting them.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 
 use crate::clock::Timestamp;
 use crate::storage::audit::{self, Act, Action, Actor, Subject};
@@ -181,7 +181,7 @@ struct BackupState {
 impl BackupJob {
     /// Starts a backup; `None` if one is running.
     pub fn begin(&self) -> Option<Arc<BackupProgress>> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if state.now.is_some() {
             return None;
         }
@@ -195,35 +195,30 @@ impl BackupJob {
 
     /// Ends the backup, with its error if it failed.
     pub fn end(&self, failed: Option<String>) {
-        *self.lock() = BackupState { now: None, failed };
+        *self.0.lock() = BackupState { now: None, failed };
     }
 
     /// The progress; `None` if no backup is running.
     pub fn step(&self) -> Option<BackupStep> {
-        self.lock().now.as_ref().map(|progress| progress.step())
+        self.0.lock().now.as_ref().map(|progress| progress.step())
     }
 
     /// The error of the last backup, if it failed.
     pub fn failed(&self) -> Option<String> {
-        self.lock().failed.clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BackupState> {
-        self.0.lock()
+        self.0.lock().failed.clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::db::tests::open_migrated;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_334_400_123);
 
     #[tokio::test]
     async fn a_backup_is_created_listed_and_deleted_and_other_files_are_not_changed() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
-        db.migrate().await.unwrap();
+        let (_folder, db) = open_migrated().await;
         let actor = Actor::admin("admin", "192.0.2.7".to_owned());
         assert_eq!(list(db.path()).unwrap(), []);
 

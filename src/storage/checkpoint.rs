@@ -85,10 +85,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::storage::db::tests::open_empty;
 
     async fn database() -> (TempDir, Db) {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        let (folder, db) = open_empty().await;
         sqlx::query("CREATE TABLE blobs (blob BLOB NOT NULL)")
             .execute(&db.writer)
             .await

@@ -40,6 +40,19 @@ impl AddAssign for ClientKeyUsage {
     }
 }
 
+/// The usage in a row of a checked query, whose type has no name.
+macro_rules! usage {
+    ($row:ident) => {
+        ClientKeyUsage {
+            requests: $row.requests,
+            successes: $row.successes,
+            failures: $row.failures,
+            tokens: $row.tokens,
+            cost_nano_usd: $row.cost_nano_usd,
+        }
+    };
+}
+
 /// Whether any request has ever succeeded.
 pub async fn has_succeeded(db: impl SqliteExecutor<'_>) -> Result<bool> {
     let found = sqlx::query_scalar!(
@@ -77,17 +90,8 @@ pub async fn list_hours(
         until,
         HOUR_MS,
     );
-    let hours = rows.fetch_all(db).await?.into_iter().map(|row| {
-        let used = ClientKeyUsage {
-            requests: row.requests,
-            successes: row.successes,
-            failures: row.failures,
-            tokens: row.tokens,
-            cost_nano_usd: row.cost_nano_usd,
-        };
-        (row.hour, used)
-    });
-    Ok(hours.collect())
+    let hours = rows.fetch_all(db).await?.into_iter();
+    Ok(hours.map(|row| (row.hour, usage!(row))).collect())
 }
 
 /// Usage of each key since the hour of `since`, without unused keys.
@@ -109,17 +113,8 @@ pub async fn list_since(
         "#,
         first,
     );
-    let keys = rows.fetch_all(db).await?.into_iter().map(|row| {
-        let used = ClientKeyUsage {
-            requests: row.requests,
-            successes: row.successes,
-            failures: row.failures,
-            tokens: row.tokens,
-            cost_nano_usd: row.cost_nano_usd,
-        };
-        (row.id, used)
-    });
-    Ok(keys.collect())
+    let keys = rows.fetch_all(db).await?.into_iter();
+    Ok(keys.map(|row| (row.id, usage!(row))).collect())
 }
 
 /// The logged usage of a key that these limits need.

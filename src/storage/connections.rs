@@ -66,14 +66,14 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::storage::db::Db;
+    use crate::storage::db::tests::open_empty;
     use crate::storage::error::Result;
 
     /// More pages than any file has.
     const UNLIMITED: &str = "1073741823";
 
     async fn database() -> (TempDir, Db) {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        let (folder, db) = open_empty().await;
         sqlx::query("CREATE TABLE blobs (blob BLOB NOT NULL)")
             .execute(&db.writer)
             .await

@@ -47,7 +47,7 @@ pub async fn upsert(
     evidence: &Evidence,
 ) -> Result<()> {
     let rule = cooldown.rule.name();
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "
         INSERT INTO cooldowns (project_id, model, rule, step, status, message, request_id, since_ms, until_ms)
         SELECT coalesce(merged_into_id, id), ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
@@ -67,9 +67,8 @@ pub async fn upsert(
         evidence.request_id,
         cooldown.since,
         cooldown.until,
-    )
-    .execute(db)
-    .await?;
+    );
+    inserted.execute(db).await?;
     Ok(())
 }
 
@@ -84,16 +83,15 @@ fn cooldown(rule: &str, step: u32, since: Timestamp, until: Timestamp) -> Cooldo
 
 /// Deletes the cooldown of a project for a model.
 pub async fn delete(db: impl SqliteExecutor<'_>, project_id: ProjectId, model: &str) -> Result<()> {
-    sqlx::query!(
+    let deleted = sqlx::query!(
         "
         DELETE FROM cooldowns
         WHERE model = ?2 AND project_id = (SELECT coalesce(merged_into_id, id) FROM projects WHERE id = ?1)
         ",
         project_id,
         model,
-    )
-    .execute(db)
-    .await?;
+    );
+    deleted.execute(db).await?;
     Ok(())
 }
 

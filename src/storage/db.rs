@@ -234,18 +234,30 @@ fn with_pragmas(options: SqliteConnectOptions) -> SqliteConnectOptions {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use tempfile::TempDir;
+
     use super::*;
+
+    /// An empty database in a folder of its own, whose connections are a server's.
+    pub async fn open_empty() -> (TempDir, Db) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+        (folder, db)
+    }
+
+    /// The same with this program's schema.
+    pub async fn open_migrated() -> (TempDir, Db) {
+        let (folder, db) = open_empty().await;
+        db.migrate().await.unwrap();
+        (folder, db)
+    }
 
     #[tokio::test]
     async fn a_new_file_can_shrink_later_and_opening_it_again_writes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pool.db");
-
-        let db = Db::open_file(&path).await.unwrap();
-        db.migrate().await.unwrap();
+        let (_folder, db) = open_migrated().await;
         let log = db.checkpoint().await.unwrap();
-        let again = Db::open_file(&path).await.unwrap();
+        let again = Db::open_file(db.path()).await.unwrap();
 
         let auto_vacuum: i64 = sqlx::query_scalar("PRAGMA auto_vacuum")
             .fetch_one(&again.readers)
@@ -258,9 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_of_a_newer_program_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
-        db.migrate().await.unwrap();
+        let (_folder, db) = open_migrated().await;
         sqlx::query(
             "INSERT INTO _sqlx_migrations SELECT 99999999999999, 'later', installed_on, 1, checksum, 0 FROM _sqlx_migrations LIMIT 1",
         )

@@ -10,16 +10,15 @@ use crate::storage::error::Result;
 pub async fn hash_key(tx: &mut Transaction<'_, Sqlite>) -> Result<HashKey> {
     let mut random = vec![0; 32];
     rand::rng().fill_bytes(&mut random);
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "
         INSERT INTO installation_secrets (name, value)
         VALUES ('hash_key', ?1)
         ON CONFLICT DO NOTHING
         ",
         random,
-    )
-    .execute(&mut **tx)
-    .await?;
+    );
+    inserted.execute(&mut **tx).await?;
     let key = sqlx::query_scalar!("SELECT value FROM installation_secrets WHERE name = 'hash_key'");
     Ok(HashKey::new(&key.fetch_one(&mut **tx).await?))
 }

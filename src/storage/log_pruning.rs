@@ -21,7 +21,7 @@ pub async fn prune(tx: &mut Transaction<'_, Sqlite>, time: Timestamp, limit: u32
     let Some(last) = last.fetch_one(&mut **tx).await? else {
         return Ok(0);
     };
-    sqlx::query!(
+    let updated = sqlx::query!(
         "
         UPDATE log_pruning
         SET until_ms = max(
@@ -31,19 +31,17 @@ pub async fn prune(tx: &mut Transaction<'_, Sqlite>, time: Timestamp, limit: u32
         )
         ",
         last,
-    )
-    .execute(&mut **tx)
-    .await?;
+    );
+    updated.execute(&mut **tx).await?;
     // A running request is never pruned, however old it is.
-    sqlx::query!(
+    let deleted = sqlx::query!(
         "
         DELETE FROM attempts
         WHERE request_id <= ?1 AND request_id NOT IN (SELECT id FROM request_logs WHERE outcome IS NULL)
         ",
         last,
-    )
-    .execute(&mut **tx)
-    .await?;
+    );
+    deleted.execute(&mut **tx).await?;
     let deleted = sqlx::query!(
         "DELETE FROM request_logs WHERE id <= ?1 AND outcome IS NOT NULL",
         last

@@ -68,7 +68,7 @@ pub async fn upsert_limit(
     let measure = measure.name();
     // A larger limit has no effect.
     let maximum = limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "
         INSERT INTO quota_limits (project_id, model, measure, maximum, message, request_id, observed_at_ms)
         SELECT coalesce(merged_into_id, id), ?2, ?3, ?4, ?5, ?6, ?7
@@ -86,9 +86,8 @@ pub async fn upsert_limit(
         evidence.message,
         evidence.request_id,
         at,
-    )
-    .execute(db)
-    .await?;
+    );
+    inserted.execute(db).await?;
     Ok(())
 }
 

@@ -45,7 +45,7 @@ impl<'a> NewResource<'a> {
 pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) -> Result<()> {
     let resources =
         serde_json::to_string(resources).expect("strings and numbers serialize to JSON");
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "
         INSERT INTO resources (
             name, kind, upstream_key_id, client_key_id, created_at_ms, expires_at_ms, is_counted
@@ -76,9 +76,8 @@ pub async fn upsert(db: impl SqliteExecutor<'_>, resources: &[NewResource<'_>]) 
             )
         ",
         resources,
-    )
-    .execute(db)
-    .await?;
+    );
+    inserted.execute(db).await?;
     Ok(())
 }
 
@@ -212,7 +211,7 @@ pub async fn count_of_project(
 pub async fn delete(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<()> {
     let names = serde_json::to_string(names).expect("strings serialize to JSON");
     // `0` is what follows `/`.
-    sqlx::query!(
+    let deleted = sqlx::query!(
         "
         DELETE FROM resources
         WHERE name IN (
@@ -222,9 +221,8 @@ pub async fn delete(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<()> {
         )
         ",
         names,
-    )
-    .execute(db)
-    .await?;
+    );
+    deleted.execute(db).await?;
     Ok(())
 }
 
@@ -284,6 +282,10 @@ mod tests {
         row.attempts[0].upstream_key_id = UpstreamKeyId(key);
         row.created_resources = created_resources.to_vec();
         row
+    }
+
+    fn of_one(seconds: i64, key: i64, created: CreatedResource) -> NewRequestLog {
+        row_that_created(seconds, key, &[created])
     }
 
     async fn with_keys(pool: &SqlitePool) -> Db {
@@ -356,11 +358,7 @@ mod tests {
             let ms: Option<i64> = row.fetch_one(&pool).await.unwrap();
             ms.map(Timestamp::from_millis)
         };
-        write(
-            &db,
-            vec![row_that_created(0, 1, &[created("files/a", expires(100))])],
-        )
-        .await;
+        write(&db, vec![of_one(0, 1, created("files/a", expires(100)))]).await;
 
         write(&db, vec![without_client(10, 1, None)]).await;
         assert_eq!(owner(&pool, "files/a").await, Some((1, Some(1))));
@@ -368,11 +366,7 @@ mod tests {
         write(&db, vec![without_client(20, 2, expires(200))]).await;
         assert_eq!(owner(&pool, "files/a").await, Some((1, Some(1))), "kept");
         assert_eq!(expiry().await, expires(200));
-        write(
-            &db,
-            vec![row_that_created(30, 2, &[created("files/a", None)])],
-        )
-        .await;
+        write(&db, vec![of_one(30, 2, created("files/a", None))]).await;
         assert_eq!(owner(&pool, "files/a").await, Some((2, Some(1))), "moved");
         write(&db, vec![without_client(300, 1, None)]).await;
         assert_eq!(owner(&pool, "files/a").await, Some((1, None)));
@@ -382,16 +376,8 @@ mod tests {
     #[sqlx::test]
     async fn resources_follow_their_key_to_its_own_project(pool: SqlitePool) {
         let db = with_keys(&pool).await;
-        write(
-            &db,
-            vec![row_that_created(0, 1, &[created("files/a", None)])],
-        )
-        .await;
-        write(
-            &db,
-            vec![row_that_created(1, 2, &[created("files/b", None)])],
-        )
-        .await;
+        write(&db, vec![of_one(0, 1, created("files/a", None))]).await;
+        write(&db, vec![of_one(1, 2, created("files/b", None))]).await;
         let learn = async |key, number| {
             let mut tx = db.begin().await.unwrap();
             projects::record_number(&mut tx, UpstreamKeyId(key), number, at(2))

@@ -38,7 +38,7 @@ pub async fn insert(
     session: &NewUploadSession<'_>,
 ) -> Result<()> {
     let hash = hash.as_slice();
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "
         INSERT INTO upload_sessions (
             id_hash, google_path, upstream_key_id, client_key_id, created_at_ms, expires_at_ms
@@ -51,9 +51,8 @@ pub async fn insert(
         session.client_key_id,
         session.created_at,
         session.expires_at,
-    )
-    .execute(db)
-    .await?;
+    );
+    inserted.execute(db).await?;
     Ok(())
 }
 

@@ -32,6 +32,8 @@ async fn a_key_that_is_restored_at_google_becomes_available_again_by_itself() {
     let before = in_state(&pool, "invalid").await.remove(0);
     assert!(before.next_check_at.is_some());
 
+    // No other key answered: the key is checked at once.
+    checks_finished(&pool, 1).await;
     assert_eq!(run_checks_in(&pool, 9 * MINUTE).await, 0);
     assert_eq!(run_checks_in(&pool, 11 * MINUTE).await, 1);
     let after = in_state(&pool, "invalid").await.remove(0);
@@ -55,6 +57,7 @@ async fn a_key_that_is_restored_at_google_becomes_available_again_by_itself() {
         reported.collect::<Vec<_>>(),
         [
             (Some("models.list"), Some(Outcome::KeyFault), 1),
+            (Some("models.list"), Some(Outcome::KeyFault), 1),
             (Some("countTokens"), Some(Outcome::Success), 2)
         ]
     );
@@ -73,6 +76,7 @@ async fn listing_models_alone_does_not_make_a_key_available() {
     pool.fetch(TestRequest::Generate).await;
     in_state(&pool, "invalid").await;
 
+    checks_finished(&pool, 1).await;
     for (wait, next) in [(11 * MINUTE, HOUR), (61 * MINUTE, 6 * HOUR)] {
         assert_eq!(run_checks_in(&pool, wait).await, 1);
         eventually("the next check is later", async || {
@@ -99,13 +103,13 @@ async fn a_check_that_generates_proves_the_key_and_is_counted() {
     let pool = TestPool::start_with(fake_config, &[("check_with_generate", "on")]).await;
     pool.google.set_behaviour(KEYS[0], Behaviour::Invalid);
     pool.fetch(TestRequest::Generate).await;
-    in_state(&pool, "invalid").await;
+    checks_finished(&pool, 1).await;
     pool.google.set_behaviour(KEYS[0], Behaviour::Healthy);
 
     run_checks_in(&pool, 11 * MINUTE).await;
 
     in_state(&pool, "ready").await;
-    let check = checks(&pool).await.remove(0);
+    let check = checks(&pool).await.pop().unwrap();
     assert_eq!(
         (check.operation.as_deref(), check.attempts),
         (Some("generateContent"), 3)
@@ -124,6 +128,7 @@ async fn one_check_is_enough_for_a_suspended_project() {
     let pool = TestPool::with_keys(suspended).await;
     into_one_project(&pool).await;
     pool.fetch(TestRequest::Generate).await;
+    checks_finished(&pool, 1).await;
     assert_eq!(in_state(&pool, "suspended").await.len(), 5);
     pool.google.reset_counts();
 
@@ -170,13 +175,14 @@ async fn an_invalid_new_key_is_found_before_a_request_uses_it() {
 
 #[tokio::test]
 async fn checks_pause_while_google_limits_the_address() {
-    let pool =
-        TestPool::with_keys(KEYS.map(|secret| FakeKey::new(secret, secret, Behaviour::Invalid)))
-            .await;
-    pool.fetch(TestRequest::Generate).await;
-    eventually("all keys are unavailable", async || {
-        let keys = in_state(&pool, "invalid").await;
-        (keys.len() == KEYS.len()).then_some(())
+    let dead = KEYS.map(|secret| FakeKey::new(secret, secret, Behaviour::Invalid));
+    let good = FakeKey::healthy("AIza-secret-of-the-good-key", "good");
+    let pool = TestPool::with_keys(dead.into_iter().chain([good])).await;
+    eventually("all dead keys are unavailable", async || {
+        pool.fetch(TestRequest::Generate).await;
+        let keys = pool.keys().await;
+        let invalid = keys.iter().filter(|key| key.state == "invalid");
+        (invalid.count() == KEYS.len()).then_some(())
     })
     .await;
     for secret in KEYS {
@@ -204,6 +210,14 @@ async fn in_state(pool: &TestPool, state: &str) -> Vec<ListedUpstreamKey> {
         (!keys.is_empty()).then_some(keys)
     })
     .await
+}
+
+/// Waits for checks that requests have caused.
+async fn checks_finished(pool: &TestPool, count: usize) {
+    eventually("the checks are finished", async || {
+        (checks(pool).await.len() == count).then_some(())
+    })
+    .await;
 }
 
 async fn checks(pool: &TestPool) -> Vec<RequestLog> {

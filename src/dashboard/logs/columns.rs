@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use self::Value::{Bytes, Milliseconds, Name, Other, Text, Tokens};
+use self::Value::{Bytes, Milliseconds, Name, Other, Present, Text, Tokens};
 use crate::dashboard::components::{bytes, duration_ms, moment, number, tokens, usd};
 use crate::dashboard::logs::outcome_labels::outcome_badge;
 use crate::dashboard::logs::query::{LogField, LogQuery};
@@ -40,6 +40,7 @@ enum Value {
     Tokens(fn(&RequestLog) -> Option<i64>),
     Milliseconds(fn(&RequestLog) -> Option<i64>),
     Bytes(fn(&RequestLog) -> i64),
+    Present(fn(&PageContext, &RequestLog) -> Cell),
     Other(fn(&PageContext, &RequestLog) -> Option<Cell>),
 }
 
@@ -86,10 +87,10 @@ const SHOWN: bool = true;
 const HIDDEN: bool = false;
 
 pub const COLUMNS: &[LogColumn] = columns! {
-    "started_at" log_started SHOWN "nowrap" Other(started);
-    "id" log_id HIDDEN "nowrap" Other(|_, row| Some(Cell::unlinked(html! { span.mono { (row.id) } })));
-    "kind" log_kind HIDDEN "nowrap" Other(kind);
-    "outcome" log_outcome SHOWN "nowrap" Other(outcome);
+    "started_at" log_started SHOWN "nowrap" Present(started);
+    "id" log_id HIDDEN "nowrap" Present(|_, row| Cell::unlinked(html! { span.mono { (row.id) } }));
+    "kind" log_kind HIDDEN "nowrap" Present(kind);
+    "outcome" log_outcome SHOWN "nowrap" Present(outcome);
     "status" log_status SHOWN "number" Other(status);
     "model" log_model SHOWN "name" Text(LogField::Model, |row| row.model.as_deref());
     "model_version" log_version HIDDEN "name" Text(LogField::Version, |row| row.model_version.as_deref());
@@ -99,10 +100,10 @@ pub const COLUMNS: &[LogColumn] = columns! {
     "user_agent" log_agent HIDDEN "clip" Text(LogField::Agent, |row| row.user_agent.as_deref());
     "method" log_method HIDDEN "nowrap" Text(LogField::Method, |row| Some(&row.method));
     "path" log_path HIDDEN "clip" Text(LogField::Path, |row| Some(&row.path));
-    "streamed" log_streamed HIDDEN "nowrap" Other(streamed);
+    "streamed" log_streamed HIDDEN "nowrap" Present(streamed);
     "upstream_key" log_key SHOWN "name" Name(LogField::Key, |row| Some((row.upstream_key_id?.0, row.upstream_key.as_deref()?)));
     "project" log_project HIDDEN "name" Text(LogField::Project, |row| row.project.as_deref());
-    "attempts" log_attempts SHOWN "number" Other(attempts);
+    "attempts" log_attempts SHOWN "number" Present(attempts);
     "wait_ms" log_queue_time HIDDEN "number" Milliseconds(|row| Some(row.wait_ms).filter(|ms| *ms > 0));
     "first_byte_ms" log_first_byte HIDDEN "number" Milliseconds(|row| row.first_byte_ms);
     "duration_ms" log_duration SHOWN "number" Milliseconds(|row| row.duration_ms);
@@ -120,24 +121,24 @@ pub const COLUMNS: &[LogColumn] = columns! {
     "error" log_error_column SHOWN "clip fill" Other(error);
 };
 
-fn started(context: &PageContext, row: &RequestLog) -> Option<Cell> {
-    Some(Cell::unlinked(moment(context, row.started_at)))
+fn started(context: &PageContext, row: &RequestLog) -> Cell {
+    Cell::unlinked(moment(context, row.started_at))
 }
 
-fn kind(context: &PageContext, row: &RequestLog) -> Option<Cell> {
+fn kind(context: &PageContext, row: &RequestLog) -> Cell {
     let label = match row.kind {
         LogKind::Request => context.language.kind_request(),
         LogKind::Check => context.language.kind_check(),
     };
-    Some(Cell::linked(LogField::Kind, row.kind.into(), label))
+    Cell::linked(LogField::Kind, row.kind.into(), label)
 }
 
-fn outcome(context: &PageContext, row: &RequestLog) -> Option<Cell> {
+fn outcome(context: &PageContext, row: &RequestLog) -> Cell {
     let value = row.outcome.map_or("running", Outcome::name);
-    Some(Cell {
+    Cell {
         content: outcome_badge(context.language, row.outcome),
         ..Cell::linked(LogField::Outcome, value, value)
-    })
+    }
 }
 
 fn status(_: &PageContext, row: &RequestLog) -> Option<Cell> {
@@ -145,20 +146,21 @@ fn status(_: &PageContext, row: &RequestLog) -> Option<Cell> {
     Some(Cell::linked(LogField::Status, &status, &status))
 }
 
-fn streamed(context: &PageContext, row: &RequestLog) -> Option<Cell> {
-    let (value, label) = match row.streamed {
-        true => ("yes", context.language.yes()),
-        false => ("no", context.language.no()),
+fn streamed(context: &PageContext, row: &RequestLog) -> Cell {
+    let (value, label) = if row.streamed {
+        ("yes", context.language.yes())
+    } else {
+        ("no", context.language.no())
     };
-    Some(Cell::linked(LogField::Streamed, value, label))
+    Cell::linked(LogField::Streamed, value, label)
 }
 
-fn attempts(_: &PageContext, row: &RequestLog) -> Option<Cell> {
+fn attempts(_: &PageContext, row: &RequestLog) -> Cell {
     if row.attempts <= 1 {
-        return Some(Cell::unlinked(html! { (row.attempts) }));
+        return Cell::unlinked(html! { (row.attempts) });
     }
     let count = row.attempts.to_string();
-    Some(Cell::linked(LogField::Retried, "yes", &count))
+    Cell::linked(LogField::Retried, "yes", &count)
 }
 
 fn error(_: &PageContext, row: &RequestLog) -> Option<Cell> {
@@ -197,6 +199,7 @@ impl LogColumn {
                 let (id, name) = named(row)?;
                 return Some(Cell::linked(field, &id.to_string(), name));
             }
+            Value::Present(cell) => return Some(cell(context, row)),
             Value::Other(cell) => return cell(context, row),
             Value::Tokens(count) => {
                 let count = whole(count(row)?);

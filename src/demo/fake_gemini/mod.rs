@@ -203,6 +203,11 @@ impl FakeGemini {
         locked(&self.state.replays).extend(answers);
     }
 
+    /// Responds so to every request whose query contains `mark`, whatever its key.
+    pub fn respond_to_marked(&self, mark: &str, response: ReplayedResponse) {
+        *locked(&self.state.marked) = Some((mark.to_owned(), response));
+    }
+
     /// Has the next live session go exactly so.
     pub fn script_session(&self, steps: impl IntoIterator<Item = SessionStep>) {
         self.state.live.add_script(steps.into_iter().collect());

@@ -57,7 +57,7 @@ pub async fn respond(
     state
         .journal
         .record(state.recording, now_ms, &head, &received_body, secret_text);
-    if let Some(raw) = state.next_replay() {
+    if let Some(raw) = state.next_replay(head.uri.query().unwrap_or_default()) {
         return Ok(raw.into_response(open));
     }
 

@@ -40,6 +40,8 @@ pub struct FakeState {
     /// By model.
     pub overloads: RwLock<HashMap<String, CountedBehaviour>>,
     pub replays: Mutex<VecDeque<ReplayedResponse>>,
+    /// The response to every request whose query contains the text.
+    pub marked: Mutex<Option<(String, ReplayedResponse)>>,
     pub live: LiveSessions,
     pub serial: AtomicU64,
     /// Cancelled to cut off all connections that are open now, then replaced.
@@ -75,6 +77,7 @@ impl FakeState {
             egress: RwLock::default(),
             overloads: RwLock::default(),
             replays: Mutex::default(),
+            marked: Mutex::default(),
             live: LiveSessions::default(),
             serial: AtomicU64::new(1),
             cut_off: Mutex::default(),
@@ -145,8 +148,13 @@ impl FakeState {
         }
     }
 
-    pub fn next_replay(&self) -> Option<ReplayedResponse> {
-        locked(&self.replays).pop_front()
+    pub fn next_replay(&self, query: &str) -> Option<ReplayedResponse> {
+        let next = locked(&self.replays).pop_front();
+        next.or_else(|| {
+            let marked = locked(&self.marked);
+            let (mark, response) = marked.as_ref()?;
+            query.contains(mark).then(|| response.clone())
+        })
     }
 
     pub fn next_serial(&self) -> u64 {

@@ -17,6 +17,9 @@ use crate::pool::secret::Secret;
 /// How long after an inconclusive check the next one follows.
 const RECHECK_AFTER: Duration = Duration::from_mins(10);
 
+/// How many keys that requests have just blamed are checked in one pass.
+const MAX_CHECKS_AT_ONCE: usize = 4;
+
 /// A key due for a check.
 #[derive(Debug, Clone)]
 pub struct DueCheck {
@@ -59,6 +62,7 @@ impl KeyRegistry {
         let mut due = Vec::new();
         let mut stale = Vec::new();
         let mut projects = HashSet::new();
+        let mut at_once = 0;
         for entry in self
             .check_schedule
             .by_time
@@ -68,13 +72,19 @@ impl KeyRegistry {
             if due.len() == most {
                 break;
             }
-            let key = self.by_id.get(&entry.1).map(|key| &key.row);
+            let key = self.by_id.get(&entry.1);
+            let is_at_once = key.is_some_and(|key| key.checked_at_once == Some(entry.0));
+            if is_at_once && at_once == MAX_CHECKS_AT_ONCE {
+                continue;
+            }
+            let key = key.map(|key| &key.row);
             let Some(key) = key.filter(|key| scheduled_check(key) == Some(entry.0)) else {
                 stale.push(*entry);
                 continue;
             };
             if !key.condition.state.is_of_project() || projects.insert(key.project_id) {
                 due.push(DueCheck::of(key));
+                at_once += usize::from(is_at_once);
             }
         }
         for entry in stale {

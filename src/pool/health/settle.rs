@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::health::address_throttle::{AddressThrottleSignal, THROTTLE_SPAN};
 use crate::pool::health::circuit_breaker::{Backoff, CircuitBreaker};
 use crate::pool::health::cooldown::Cooldown;
 use crate::pool::health::cooldown::{
-    EVERY_MODEL, SOFT_FAULT_COOLDOWN, SOFT_FAULT_SPAN, SOFT_FAULTS, check_after, cooldown_until,
+    EVERY_MODEL, SOFT_FAULT_COOLDOWN, SOFT_FAULT_SPAN, SOFT_FAULTS, cooldown_until,
 };
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::{Fault, Rule, Verdict, Violation};
-use crate::pool::keys::registry::{KeyRegistry, LeasedKey, ModelOverload};
+use crate::pool::keys::registry::{
+    KeyRegistry, LastSuccesses, LeasedKey, ModelOverload, SoftFault,
+};
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::{Measure, ObservedLimit, billing_of, is_counted};
 
@@ -22,6 +25,9 @@ const LONGEST_OVERLOAD_PAUSE: Duration = Duration::from_secs(30);
 /// An unexplained 429 this soon after the last one's cooldown continues its series.
 const REPEAT_SPAN: Duration = Duration::from_mins(2);
 
+/// Models whose successes are stored; clients choose their names.
+const MAX_MODELS_WITH_SUCCESSES: usize = 1_000;
+
 /// When an attempt began and ended, and a random number (0 to 1) that varies pauses.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptTiming {
@@ -30,6 +36,8 @@ pub struct AttemptTiming {
     pub chance: f64,
     /// Whether the answer had begun: a later break is no sign of an overload.
     pub answer_had_begun: bool,
+    /// Whose request it was.
+    pub client: Option<ClientKeyId>,
 }
 
 impl KeyRegistry {
@@ -42,7 +50,11 @@ impl KeyRegistry {
         timing: AttemptTiming,
     ) -> Vec<StateChange> {
         let AttemptTiming {
-            began, now, chance, ..
+            began,
+            now,
+            chance,
+            client,
+            ..
         } = timing;
         let rule = verdict.rule;
         self.correct_count(leased, model, rule, now);
@@ -64,19 +76,19 @@ impl KeyRegistry {
         changes.extend(self.learn_limits(leased, project_id, model, verdict, now));
         match rule.fault() {
             Fault::None if rule == Rule::Success => {
+                self.client_evidence.record_success(client, now);
                 changes.extend(self.record_success(leased.id, project_id, model, began, now));
             }
-            Fault::None | Fault::Client | Fault::Model | Fault::Egress => {}
-            Fault::Soft => changes.extend(self.record_soft_fault(leased.id, now)),
+            Fault::Soft => changes.extend(self.record_soft_fault(leased.id, model, client, now)),
             Fault::ProjectModel => {
                 changes.extend(self.cool_down_project(project_id, model, verdict, began, now));
             }
+            Fault::None | Fault::Client | Fault::Model | Fault::Egress => {}
+            // The request decides at its end: see `suspect` and `blame`.
             Fault::KeyInvalid
             | Fault::KeyLeaked
             | Fault::ProjectSuspended
-            | Fault::ProjectMisconfigured => {
-                changes.extend(self.mark_faulty(leased.id, rule, began, now));
-            }
+            | Fault::ProjectMisconfigured => {}
         }
         changes
     }
@@ -111,6 +123,7 @@ impl KeyRegistry {
             now,
             chance,
             answer_had_begun,
+            ..
         } = timing;
         if rule == Rule::Success {
             let known = self.find_model(model);
@@ -309,7 +322,7 @@ impl KeyRegistry {
         began: Timestamp,
         now: Timestamp,
     ) -> Vec<StateChange> {
-        self.successes.add(id, now);
+        self.add_success(id, model, now);
         self.end_cooldown(project_id, model, began, now);
         let Some(key) = self.by_id.get_mut(&id) else {
             return Vec::new();
@@ -323,21 +336,48 @@ impl KeyRegistry {
         }
     }
 
-    fn record_soft_fault(&mut self, id: UpstreamKeyId, now: Timestamp) -> Vec<StateChange> {
+    fn add_success(&mut self, id: UpstreamKeyId, model: &str, now: Timestamp) {
+        if let Some(known) = self.successes.get_mut(model) {
+            known.add(id, now);
+        } else if self.successes.len() < MAX_MODELS_WITH_SUCCESSES {
+            let mut successes = LastSuccesses::default();
+            successes.add(id, now);
+            self.successes.insert(model.to_owned(), successes);
+        }
+    }
+
+    /// Counts a fault that may be the key's. It is evidence only if another key served the same model meanwhile, and if
+    /// it is not the client's own.
+    fn record_soft_fault(
+        &mut self,
+        id: UpstreamKeyId,
+        model: &str,
+        client: Option<ClientKeyId>,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
+        self.client_evidence.record_soft_fault(client, id, now);
         let Some(key) = self.by_id.get_mut(&id) else {
             return Vec::new();
         };
-        key.soft_faults.retain(|at| now - *at <= SOFT_FAULT_SPAN);
-        key.soft_faults.push(now);
+        key.soft_faults
+            .retain(|fault| now - fault.at <= SOFT_FAULT_SPAN);
+        key.soft_faults.push(SoftFault { at: now, client });
+        let evidence = &self.client_evidence;
+        let faults = key.soft_faults.iter();
+        let mut faults = faults.filter(|fault| !evidence.is_at_fault(fault.client, now));
+        let first = faults.next().map(|fault| fault.at);
+        let count = first.map_or(0, |_| 1 + faults.count());
+        let successes = self.successes.get(model);
         let others_succeed = |since| {
-            self.successes
-                .of_another_than(id)
+            successes
+                .and_then(|successes| successes.of_another_than(id))
                 .is_some_and(|at| at >= since)
         };
-        let often = key.soft_faults.len() >= SOFT_FAULTS && others_succeed(key.soft_faults[0]);
+        let often = count >= SOFT_FAULTS && first.is_some_and(others_succeed);
         let usable = matches!(key.row.condition.state, KeyState::Ready | KeyState::Trial);
-        let failed_trial =
-            key.row.condition.state == KeyState::Trial && others_succeed(key.row.condition.since);
+        let failed_trial = count > 0
+            && key.row.condition.state == KeyState::Trial
+            && others_succeed(key.row.condition.since);
         if !usable || !(often || failed_trial) {
             return Vec::new();
         }
@@ -411,53 +451,6 @@ impl KeyRegistry {
             model: model.to_owned(),
             cooldown,
         })
-    }
-
-    /// Sets the state of a key, or of all keys of its project, where the attempt is not older than the evidence.
-    fn mark_faulty(
-        &mut self,
-        id: UpstreamKeyId,
-        rule: Rule,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Vec<StateChange> {
-        let Some(state) = KeyState::after(rule.fault()) else {
-            return Vec::new();
-        };
-        let ids = self.keys_that_share(state, id).into_iter();
-        ids.filter_map(|id| self.mark_key_faulty(id, state, rule, began, now))
-            .collect()
-    }
-
-    fn mark_key_faulty(
-        &mut self,
-        id: UpstreamKeyId,
-        state: KeyState,
-        rule: Rule,
-        began: Timestamp,
-        now: Timestamp,
-    ) -> Option<StateChange> {
-        let condition = self.by_id.get(&id)?.row.condition;
-        let already = condition.state == state || condition.state == KeyState::Leaked;
-        if already || (condition.since > began && condition.state != KeyState::Ready) {
-            return None;
-        }
-        // Only a key on trial confirms its earlier state.
-        let failed_checks = if condition.state == KeyState::Trial {
-            condition.failed_checks + 1
-        } else {
-            1
-        };
-        let next_check = check_after(rule.fault(), failed_checks).map(|wait| now + wait);
-        let condition = KeyCondition {
-            state,
-            rule: Some(rule),
-            since: now,
-            until: None,
-            next_check,
-            failed_checks,
-        };
-        Some(self.set_condition(id, condition))
     }
 
     pub(in crate::pool) fn set_condition(

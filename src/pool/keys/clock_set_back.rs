@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::pool::health::address_throttle::AddressThrottle;
-use crate::pool::keys::registry::{KeyRegistry, LastSuccesses, ModelOverload};
+use crate::pool::keys::registry::{KeyRegistry, ModelOverload};
 use crate::pool::quota::google_clock::end_of_google_day;
 
 impl KeyRegistry {
@@ -13,7 +13,8 @@ impl KeyRegistry {
         self.day_ends = Some(day_ends);
         self.ready_indexes.clear();
         self.address_throttle = AddressThrottle::default();
-        self.successes = LastSuccesses::default();
+        self.successes.clear();
+        self.client_evidence.clear();
         for model in &mut self.models {
             model.overload = ModelOverload::default();
             model.inherited.clear_probe_times();
@@ -30,6 +31,7 @@ impl KeyRegistry {
         for key in self.by_id.values_mut() {
             key.usage.follow_clock_set_back(now, day_ends);
             key.soft_faults.clear();
+            key.checked_at_once = None;
             key.row.condition = key.row.condition.rebased_at(now);
         }
         let ids: Vec<_> = self.by_id.keys().copied().collect();

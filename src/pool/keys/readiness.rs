@@ -141,6 +141,7 @@ impl KeyRegistry {
             quota.usage.share_of_day(&quota.limits(inherited, now), now)
         });
         Readiness::Ready(ReadyRank {
+            is_suspected: key.suspicions > 0,
             priority: key.row.priority,
             load: u64::from(key.in_flight) * 1_000 / u64::from(key.row.weight.max(1)),
             quota_share,

@@ -14,6 +14,8 @@ pub const ANY_MODEL: ModelNumber = 0;
 /// A ready key's rank: the lowest is leased first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadyRank {
+    /// Whether a running request has a verdict against it.
+    pub is_suspected: bool,
     pub priority: i64,
     /// Requests in flight times 1,000, divided by weight.
     pub load: u64,

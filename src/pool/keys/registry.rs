@@ -4,8 +4,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::health::address_throttle::AddressThrottle;
 use crate::pool::health::circuit_breaker::CircuitBreaker;
+use crate::pool::health::client_evidence::ClientEvidence;
 use crate::pool::health::cooldown::{Cooldown, EVERY_MODEL};
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, ReadyIndex};
@@ -45,7 +47,9 @@ pub struct KeyRegistry {
     /// The latest time passed in so far.
     pub(in crate::pool) latest_time: Timestamp,
     pub(in crate::pool) last_lease_order: i64,
-    pub(in crate::pool) successes: LastSuccesses,
+    /// By model.
+    pub(in crate::pool) successes: HashMap<String, LastSuccesses>,
+    pub(in crate::pool) client_evidence: ClientEvidence,
 }
 
 /// The admin's settings that apply to all keys.
@@ -64,13 +68,24 @@ pub(in crate::pool) struct KeyEntry {
     pub row: UpstreamKey,
     pub in_flight: u32,
     pub lease_order: i64,
-    pub soft_faults: Vec<Timestamp>,
+    pub soft_faults: Vec<SoftFault>,
+    /// Running requests with a verdict against the key.
+    pub suspicions: u32,
+    /// When a check was last scheduled because a request blamed the key without contrast.
+    pub checked_at_once: Option<Timestamp>,
     /// Across all models, for the admin's limits.
     pub usage: QuotaUsage,
     /// The ready indexes updated while the key had requests in flight; they are updated again when one ends.
     pub indexed_while_busy: Vec<(ModelNumber, usize)>,
     /// The key's share of its project's quota in flight; it moves with the key to another project.
     pub in_flight_by_model: Vec<(ModelNumber, u64)>,
+}
+
+/// A fault that may be the key's, and whose request met it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pool) struct SoftFault {
+    pub at: Timestamp,
+    pub client: Option<ClientKeyId>,
 }
 
 #[derive(Debug, Default)]
@@ -156,7 +171,8 @@ impl Default for KeyRegistry {
             day_ends: None,
             latest_time: Timestamp::from_millis(0),
             last_lease_order: 0,
-            successes: LastSuccesses::default(),
+            successes: HashMap::new(),
+            client_evidence: ClientEvidence::default(),
         }
     }
 }
@@ -190,6 +206,8 @@ impl KeyRegistry {
                     in_flight: 0,
                     lease_order,
                     soft_faults: Vec::new(),
+                    suspicions: 0,
+                    checked_at_once: None,
                     usage: QuotaUsage::default(),
                     indexed_while_busy: Vec::new(),
                     in_flight_by_model: Vec::new(),

@@ -15,10 +15,12 @@ use crate::pool::secret::Secret;
 use crate::storage::audit::tests::act;
 use crate::storage::client_keys::NewClientKey;
 use crate::storage::consistency::find_inconsistencies;
+use crate::storage::db::tests::open_migrated;
 use crate::storage::recorder::statistics::KeyStatistics;
 use crate::storage::request_logs::tests::{row, running};
 use crate::storage::rollups::Rollup;
-use crate::storage::upstream_keys::{self, listed};
+use crate::storage::upstream_keys;
+use crate::storage::upstream_keys::listed::{self, ListedUpstreamKey};
 use crate::storage::{client_keys, installation};
 
 /// Writes rows as a running server does, and waits until they are committed.
@@ -96,9 +98,7 @@ async fn rows_statistics_and_sums_agree(pool: SqlitePool) {
     write(&db, vec![row(4), row(3_600), retried(90_000)]).await;
 
     assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
-    let keys = listed::list(&pool, Timestamp::from_millis(0))
-        .await
-        .unwrap();
+    let keys = listed_keys(&pool).await;
     let counts = |index: usize| {
         let key = &keys[index];
         (key.requests, key.successes, key.failures, key.total_tokens)
@@ -135,12 +135,8 @@ async fn a_row_opened_and_finished_in_one_batch_counts_once(pool: SqlitePool) {
     write(&db, vec![running(0), row(0)]).await;
 
     assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
-    assert!(
-        request_logs::list_running_ids(&pool)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    let running = request_logs::list_running_ids(&pool).await;
+    assert_eq!(running.unwrap(), []);
 }
 
 #[sqlx::test]
@@ -161,9 +157,7 @@ async fn what_a_dead_run_left_is_interrupted_and_counted_once(pool: SqlitePool) 
     let row = request_logs::listed::find(&pool, id).await.unwrap();
     assert_eq!(row.outcome, Some(Outcome::Interrupted));
     assert_eq!(row.attempt_list.unwrap()[0].outcome, Some(Outcome::Quota));
-    let keys = listed::list(&pool, Timestamp::from_millis(0))
-        .await
-        .unwrap();
+    let keys = listed_keys(&pool).await;
     assert_eq!((keys[0].requests, keys[0].failures), (3, 2));
 }
 
@@ -200,11 +194,9 @@ async fn a_row_the_database_refuses_is_lost_alone_and_not_acknowledged(pool: Sql
     assert_eq!(count(&pool).await, 2);
 }
 
-/// A database whose connections are a server's.
+/// A database whose connections are a server's, with keys.
 async fn database() -> (TempDir, Db) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
-    db.migrate().await.unwrap();
+    let (folder, db) = open_migrated().await;
     add_keys(&db).await;
     (folder, db)
 }
@@ -218,6 +210,11 @@ async fn fails(recorder: &Recorder) {
     };
     let failed = tokio::time::timeout(Duration::from_mins(1), failing).await;
     failed.expect("a write fails");
+}
+
+async fn listed_keys(db: &SqlitePool) -> Vec<ListedUpstreamKey> {
+    let keys = listed::list(db, Timestamp::from_millis(0)).await;
+    keys.unwrap()
 }
 
 async fn count(db: &SqlitePool) -> i64 {
@@ -296,8 +293,8 @@ async fn what_a_full_disk_undid_within_a_transaction_is_written_when_it_has_room
     committed.await.unwrap();
     drop(recorder);
     writing.await.unwrap();
-    let keys = listed::list(&db.readers, Timestamp::from_millis(0)).await;
-    assert_eq!(keys.unwrap()[0].state.as_str(), "invalid");
+    let keys = listed_keys(&db.readers).await;
+    assert_eq!(keys[0].state.as_str(), "invalid");
     assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
 }
 

@@ -48,6 +48,52 @@ pub struct LogFilter {
     pub text: Option<String>,
 }
 
+/// An index of `request_logs` and the condition whose rows it has, in the order of their ids.
+pub type RowIndex = (&'static str, &'static str);
+
+/// A column of strings that a filter compares as a whole.
+pub struct TextColumn {
+    pub wanted: fn(&LogFilter) -> Option<&str>,
+    value: fn(&RequestLog) -> Option<&str>,
+    /// On the row `r`, with the string's id as parameter.
+    pub condition: &'static str,
+    pub index: Option<RowIndex>,
+}
+
+impl TextColumn {
+    fn matches(&self, filter: &LogFilter, row: &RequestLog) -> bool {
+        (self.wanted)(filter).is_none_or(|wanted| (self.value)(row) == Some(wanted))
+    }
+}
+
+macro_rules! text_columns {
+    (@index $column:literal) => {
+        None
+    };
+    (@index $column:literal $index:literal) => {
+        Some(($index, concat!($column, " = ?")))
+    };
+    ($($name:ident $value:expr, $column:literal $($index:literal)?;)+) => {
+        [$(TextColumn {
+            wanted: |filter| filter.$name.as_deref(),
+            value: $value,
+            condition: concat!("r.", $column, " = ?"),
+            index: text_columns!(@index $column $($index)?),
+        }),+]
+    };
+}
+
+pub const TEXT_COLUMNS: [TextColumn; 8] = text_columns! {
+    model |row| row.model.as_deref(), "model_id" "request_logs_by_model";
+    model_version |row| row.model_version.as_deref(), "model_version_id";
+    client_ip |row| row.client_ip.as_deref(), "client_ip_id" "request_logs_by_client_ip";
+    user_agent |row| row.user_agent.as_deref(), "user_agent_id" "request_logs_by_user_agent";
+    path |row| Some(&row.path), "path_id" "request_logs_by_path";
+    operation |row| row.operation.as_deref(), "operation_id";
+    finish_reason |row| row.finish_reason.as_deref(), "finish_reason_id";
+    service_tier |row| row.service_tier.as_deref(), "service_tier_id";
+};
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeFilter {
@@ -84,31 +130,24 @@ impl LogFilter {
         let is =
             |wanted: &Option<String>, value: &Option<String>| wanted.is_none() || wanted == value;
         self.kind.is_none_or(|kind| row.kind == kind)
+            && TEXT_COLUMNS.iter().all(|column| column.matches(self, row))
             && self
                 .outcome
                 .is_none_or(|filter| filter.matches(row.outcome))
             && self
                 .status
                 .is_none_or(|status| row.status.is_some_and(|is| status.matches(is)))
-            && is(&self.model, &row.model)
-            && is(&self.model_version, &row.model_version)
             && (self.client_key_id.is_none() || self.client_key_id == row.client_key_id)
             && is(&self.client_key, &row.client_key)
-            && is(&self.client_ip, &row.client_ip)
-            && is(&self.user_agent, &row.user_agent)
             && self.upstream_key_id.is_none_or(tried)
             && is(&self.project, &row.project)
             && self
                 .method
                 .as_ref()
                 .is_none_or(|method| *method == row.method)
-            && self.path.as_ref().is_none_or(|path| *path == row.path)
-            && is(&self.operation, &row.operation)
             && self
                 .streamed
                 .is_none_or(|streamed| row.streamed == streamed)
-            && is(&self.finish_reason, &row.finish_reason)
-            && is(&self.service_tier, &row.service_tier)
             && at_least(self.min_duration_ms, row.duration_ms)
             && at_least(self.min_first_byte_ms, row.first_byte_ms)
             && (!self.retried || row.attempts > 1)

@@ -6,7 +6,9 @@ use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 use crate::storage::request_logs::LogKind;
-use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
+use crate::storage::request_logs::filter::{
+    LogFilter, OutcomeFilter, RowIndex, StatusFilter, TEXT_COLUMNS,
+};
 
 /// The position at which listing starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,10 +46,10 @@ impl Predicate {
     }
 
     /// Only another index for the rows.
-    fn superset(select: &'static str) -> Self {
+    fn superset(index: RowIndex) -> Self {
         Self {
             condition: None,
-            scan: Some(IndexScan::one(select, vec![])),
+            scan: Some(IndexScan::one(index, vec![])),
         }
     }
 }
@@ -65,26 +67,21 @@ enum SqlValue {
 /// A scan of an index, or several merged scans.
 #[derive(Debug, Clone)]
 struct IndexScan {
-    /// Selects `id`s; the condition on the id is appended.
-    select: &'static str,
+    index: RowIndex,
     /// The parameters of each scan.
     arguments: Vec<Vec<SqlValue>>,
 }
 
 impl IndexScan {
-    fn one(select: &'static str, values: Vec<SqlValue>) -> Self {
-        Self {
-            select,
-            arguments: vec![values],
-        }
+    fn one(index: RowIndex, values: Vec<SqlValue>) -> Self {
+        let arguments = vec![values];
+        Self { index, arguments }
     }
 
     /// A scan for each of the values.
-    fn each(select: &'static str, values: impl IntoIterator<Item = SqlValue>) -> Self {
-        Self {
-            select,
-            arguments: values.into_iter().map(|value| vec![value]).collect(),
-        }
+    fn each(index: RowIndex, values: impl IntoIterator<Item = SqlValue>) -> Self {
+        let arguments = values.into_iter().map(|value| vec![value]).collect();
+        Self { index, arguments }
     }
 }
 
@@ -159,38 +156,28 @@ impl IdRange {
     }
 }
 
-/// A table with an index on a condition, in the order of ids.
-mod index_scans {
-    pub const CHECKS: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_checks_by_id WHERE kind = 'check'";
-    pub const UNLIKE_SUCCESS: &str = "SELECT id FROM request_logs INDEXED BY request_logs_unlike_success \
-        WHERE outcome = ? AND outcome <> 'success'";
-    pub const RUNNING: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_running WHERE outcome IS NULL";
-    pub const STATUS: &str = "SELECT id FROM request_logs INDEXED BY request_logs_by_status \
-        WHERE status = ? AND status <> 200";
-    pub const METHOD: &str = "SELECT id FROM request_logs INDEXED BY request_logs_by_method \
-        WHERE method = ? AND method <> 'POST'";
-    pub const SLOW: &str = "SELECT id FROM request_logs INDEXED BY request_logs_slow \
-        WHERE (duration_ms >= 10000 OR first_byte_ms >= 10000)";
-    pub const RETRIED: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_retried WHERE attempts > 1";
-    pub const WITH_ERROR: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_with_error WHERE error IS NOT NULL";
-    pub const MODEL: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_by_model WHERE model_id = ?";
-    pub const CLIENT_IP: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_by_client_ip WHERE client_ip_id = ?";
-    pub const CLIENT_KEY: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_by_client_key WHERE client_key_id = ?";
-    pub const USER_AGENT: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_by_user_agent WHERE user_agent_id = ?";
-    pub const PATH: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_by_path WHERE path_id = ?";
-    pub const PROJECT: &str =
-        "SELECT id FROM request_logs INDEXED BY request_logs_by_project WHERE project_id = ?";
-    pub const TRIED: &str = "SELECT DISTINCT request_id AS id FROM attempts INDEXED BY attempts_by_upstream_key \
-        WHERE upstream_key_id = ?";
+/// Indexes whose conditions leave out the usual value.
+mod indexes {
+    use super::RowIndex;
+
+    pub const CHECKS: RowIndex = ("request_logs_checks_by_id", "kind = 'check'");
+    pub const UNLIKE_SUCCESS: RowIndex = (
+        "request_logs_unlike_success",
+        "outcome = ? AND outcome <> 'success'",
+    );
+    pub const RUNNING: RowIndex = ("request_logs_running", "outcome IS NULL");
+    pub const STATUS: RowIndex = ("request_logs_by_status", "status = ? AND status <> 200");
+    pub const METHOD: RowIndex = ("request_logs_by_method", "method = ? AND method <> 'POST'");
+    pub const SLOW: RowIndex = (
+        "request_logs_slow",
+        "(duration_ms >= 10000 OR first_byte_ms >= 10000)",
+    );
+    pub const RETRIED: RowIndex = ("request_logs_retried", "attempts > 1");
+    pub const WITH_ERROR: RowIndex = ("request_logs_with_error", "error IS NOT NULL");
+    pub const CLIENT_KEY: RowIndex = ("request_logs_by_client_key", "client_key_id = ?");
+    pub const PROJECT: RowIndex = ("request_logs_by_project", "project_id = ?");
+    /// Of `attempts`, by request.
+    pub const TRIED: RowIndex = ("attempts_by_upstream_key", "upstream_key_id = ?");
 }
 
 impl SearchPlan {
@@ -208,14 +195,9 @@ impl SearchPlan {
         Ok(possible.then_some(plan))
     }
 
-    fn add(
-        &mut self,
-        condition: &'static str,
-        value: Option<SqlValue>,
-        scan: Option<&'static str>,
-    ) {
+    fn add(&mut self, condition: &'static str, value: Option<SqlValue>, index: Option<RowIndex>) {
         let values: Vec<_> = value.into_iter().collect();
-        let scan = scan.map(|select| IndexScan::one(select, values.clone()));
+        let scan = index.map(|index| IndexScan::one(index, values.clone()));
         self.0.push(Predicate::new(condition, values, scan));
     }
 
@@ -224,7 +206,7 @@ impl SearchPlan {
         match filter.kind {
             None => (),
             Some(LogKind::Request) => self.add("r.kind = 'request'", None, None),
-            Some(LogKind::Check) => self.add("r.kind = 'check'", None, Some(index_scans::CHECKS)),
+            Some(LogKind::Check) => self.add("r.kind = 'check'", None, Some(indexes::CHECKS)),
         }
         match filter.outcome {
             None => (),
@@ -232,23 +214,23 @@ impl SearchPlan {
                 self.add("r.outcome = 'success'", None, None);
             }
             Some(OutcomeFilter::Is(outcome)) => {
-                let scan = Some(index_scans::UNLIKE_SUCCESS);
+                let scan = Some(indexes::UNLIKE_SUCCESS);
                 self.add("r.outcome = ?", Some(outcome.name().into()), scan);
             }
             Some(OutcomeFilter::Failed) => {
                 let failures = Outcome::ALL.iter();
                 let failures = failures.filter(|outcome| **outcome != Outcome::Success);
                 let names = failures.map(|outcome| outcome.name().into());
-                let scan = IndexScan::each(index_scans::UNLIKE_SUCCESS, names);
+                let scan = IndexScan::each(indexes::UNLIKE_SUCCESS, names);
                 self.0
                     .push(Predicate::new("r.outcome <> 'success'", vec![], Some(scan)));
             }
             Some(OutcomeFilter::Running) => {
-                self.add("r.outcome IS NULL", None, Some(index_scans::RUNNING));
+                self.add("r.outcome IS NULL", None, Some(indexes::RUNNING));
             }
         }
         if let Some(method) = filter.method.as_deref() {
-            let scan = (method != "POST").then_some(index_scans::METHOD);
+            let scan = (method != "POST").then_some(indexes::METHOD);
             self.add("r.method = ?", Some(method.into()), scan);
         }
         if let Some(streamed) = filter.streamed {
@@ -263,11 +245,11 @@ impl SearchPlan {
             let most = i64::try_from(ms).unwrap_or(i64::MAX);
             self.add(condition, Some(most.into()), None);
             if ms >= SLOW_MS {
-                self.0.push(Predicate::superset(index_scans::SLOW));
+                self.0.push(Predicate::superset(indexes::SLOW));
             }
         }
         if filter.retried {
-            self.add("r.attempts > 1", None, Some(index_scans::RETRIED));
+            self.add("r.attempts > 1", None, Some(indexes::RETRIED));
         }
         if let Some(part) = &filter.error {
             let part = part.to_ascii_lowercase();
@@ -276,7 +258,7 @@ impl SearchPlan {
                 Some(part.as_str().into()),
                 None,
             );
-            self.0.push(Predicate::superset(index_scans::WITH_ERROR));
+            self.0.push(Predicate::superset(indexes::WITH_ERROR));
         }
     }
 
@@ -304,9 +286,8 @@ impl SearchPlan {
                 Some(found.fetch_all(db).await?)
             }
         };
-        let scan = scan.map(|found| {
-            IndexScan::each(index_scans::STATUS, found.into_iter().map(SqlValue::from))
-        });
+        let scan = scan
+            .map(|found| IndexScan::each(indexes::STATUS, found.into_iter().map(SqlValue::from)));
         let values = vec![i64::from(least).into(), i64::from(most).into()];
         self.0
             .push(Predicate::new("r.status BETWEEN ? AND ?", values, scan));
@@ -315,32 +296,16 @@ impl SearchPlan {
 
     /// Adds predicates on string ids. Returns whether all of these strings exist.
     async fn add_strings(&mut self, db: &SqlitePool, filter: &LogFilter) -> Result<bool> {
-        let wanted = [
-            (&filter.model, "r.model_id = ?", Some(index_scans::MODEL)),
-            (&filter.model_version, "r.model_version_id = ?", None),
-            (
-                &filter.client_ip,
-                "r.client_ip_id = ?",
-                Some(index_scans::CLIENT_IP),
-            ),
-            (
-                &filter.user_agent,
-                "r.user_agent_id = ?",
-                Some(index_scans::USER_AGENT),
-            ),
-            (&filter.path, "r.path_id = ?", Some(index_scans::PATH)),
-            (&filter.operation, "r.operation_id = ?", None),
-            (&filter.finish_reason, "r.finish_reason_id = ?", None),
-            (&filter.service_tier, "r.service_tier_id = ?", None),
-        ];
-        for (text, condition, scan) in wanted {
-            let Some(text) = text else { continue };
+        for column in &TEXT_COLUMNS {
+            let Some(text) = (column.wanted)(filter) else {
+                continue;
+            };
             let id =
                 sqlx::query_scalar!(r#"SELECT id AS "id!" FROM strings WHERE value = ?1"#, text);
             let Some(id) = id.fetch_optional(db).await? else {
                 return Ok(false);
             };
-            self.add(condition, Some(id.into()), scan);
+            self.add(column.condition, Some(id.into()), column.index);
         }
         Ok(true)
     }
@@ -348,14 +313,14 @@ impl SearchPlan {
     /// Adds predicates on keys and projects. Returns whether they exist.
     async fn add_keys(&mut self, db: &SqlitePool, filter: &LogFilter) -> Result<bool> {
         if let Some(id) = filter.client_key_id {
-            let scan = Some(index_scans::CLIENT_KEY);
+            let scan = Some(indexes::CLIENT_KEY);
             self.add("r.client_key_id = ?", Some(id.0.into()), scan);
         }
         if let Some(name) = &filter.client_key {
             let ids = sqlx::query_scalar!("SELECT id FROM client_keys WHERE name = ?1", name);
             let ids = ids.fetch_all(db).await?;
             let condition = "r.client_key_id IN (SELECT value FROM json_each(?))";
-            if !self.add_any_of(condition, index_scans::CLIENT_KEY, &ids) {
+            if !self.add_any_of(condition, indexes::CLIENT_KEY, &ids) {
                 return Ok(false);
             }
         }
@@ -371,7 +336,7 @@ impl SearchPlan {
             );
             let ids = ids.fetch_all(db).await?;
             let condition = "r.project_id IN (SELECT value FROM json_each(?))";
-            if !self.add_any_of(condition, index_scans::PROJECT, &ids) {
+            if !self.add_any_of(condition, indexes::PROJECT, &ids) {
                 return Ok(false);
             }
         }
@@ -379,15 +344,15 @@ impl SearchPlan {
             self.add(
                 "EXISTS (SELECT 1 FROM attempts AS a WHERE a.request_id = r.id AND a.upstream_key_id = ?)",
                 Some(id.0.into()),
-                Some(index_scans::TRIED),
+                Some(indexes::TRIED),
             );
         }
         Ok(true)
     }
 
     /// Returns whether any exist.
-    fn add_any_of(&mut self, condition: &'static str, select: &'static str, ids: &[i64]) -> bool {
-        let scan = IndexScan::each(select, ids.iter().map(|id| SqlValue::Number(*id)));
+    fn add_any_of(&mut self, condition: &'static str, index: RowIndex, ids: &[i64]) -> bool {
+        let scan = IndexScan::each(index, ids.iter().map(|id| SqlValue::Number(*id)));
         self.0
             .push(Predicate::new(condition, vec![json(ids)], Some(scan)));
         !ids.is_empty()
@@ -501,19 +466,19 @@ impl SearchPlan {
                 query.push("request_logs AS c");
             }
             Some(scan) => {
+                let (index, condition) = scan.index;
+                let (table, id, distinct) = if scan.index == indexes::TRIED {
+                    ("attempts", "request_id", "DISTINCT ")
+                } else {
+                    ("request_logs", "id", "")
+                };
                 query.push("(SELECT id FROM (");
-                for (index, values) in scan.arguments.iter().enumerate() {
-                    query.push(if index == 0 {
-                        "SELECT id FROM ("
-                    } else {
-                        " UNION ALL SELECT id FROM ("
-                    });
-                    push(&mut query, scan.select, values);
-                    let id = if scan.select == index_scans::TRIED {
-                        "request_id"
-                    } else {
-                        "id"
-                    };
+                for (number, values) in scan.arguments.iter().enumerate() {
+                    query.push(if number > 0 { " UNION ALL " } else { "" });
+                    query.push(format_args!(
+                        "SELECT id FROM (SELECT {distinct}{id} AS id FROM {table} INDEXED BY {index} WHERE "
+                    ));
+                    push(&mut query, condition, values);
                     push_range(&mut query, id, range, " AND ");
                     query.push(format_args!(" ORDER BY {id}{} LIMIT ", range.order()));
                     query.push_bind(limit(size)).push(")");

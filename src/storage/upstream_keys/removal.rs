@@ -20,7 +20,7 @@ pub async fn delete(
     act: &Act,
 ) -> Result<()> {
     let list = json_ids_in_use(tx, ids).await?;
-    sqlx::query!(
+    let updated = sqlx::query!(
         "
         UPDATE upstream_keys
         SET removed_at_ms = ?2, revision = ?3
@@ -29,10 +29,9 @@ pub async fn delete(
         list,
         act.now,
         act.revision,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!(
+    );
+    updated.execute(&mut **tx).await?;
+    let inserted = sqlx::query!(
         "
         INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
         SELECT
@@ -45,9 +44,8 @@ pub async fn delete(
         act.revision,
         act.actor.name,
         act.actor.address,
-    )
-    .execute(&mut **tx)
-    .await?;
+    );
+    inserted.execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -120,7 +118,7 @@ pub async fn restore(
         list,
     );
     let wiped = wiped.fetch_one(&mut **tx).await?;
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "
         INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
         SELECT
@@ -133,9 +131,8 @@ pub async fn restore(
         act.revision,
         act.actor.name,
         act.actor.address,
-    )
-    .execute(&mut **tx)
-    .await?;
+    );
+    inserted.execute(&mut **tx).await?;
     let restored = sqlx::query!(
         "
         UPDATE upstream_keys
@@ -173,11 +170,10 @@ pub async fn list_removed_by(
 
 /// Wipes the secrets of keys removed before `time`.
 pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
-    sqlx::query!(
+    let updated = sqlx::query!(
         "UPDATE upstream_keys SET secret = NULL WHERE removed_at_ms < ?1 AND secret IS NOT NULL",
         time
-    )
-    .execute(db)
-    .await?;
+    );
+    updated.execute(db).await?;
     Ok(())
 }

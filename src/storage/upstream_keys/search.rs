@@ -370,24 +370,11 @@ mod tests {
     /// Three keys: the second was used today, the third yesterday.
     async fn filled(pool: SqlitePool) -> Db {
         let db = Db::from_pool(pool);
-        add(
-            &db,
-            "secret-of-the-key-aaaa",
-            said("beta", Some("7"), 0, &["eu"]),
-        )
-        .await;
-        add(
-            &db,
-            "secret-of-the-key-bbbb",
-            said("Alpha 10%", Some("team"), 2, &[]),
-        )
-        .await;
-        add(
-            &db,
-            "secret-of-the-key-cccc",
-            said("gamma", None, 1, &["eu", "us_1"]),
-        )
-        .await;
+        let [first, second, third] =
+            ["aaaa", "bbbb", "cccc"].map(|end| format!("secret-of-the-key-{end}"));
+        add(&db, &first, said("beta", Some("7"), 0, &["eu"])).await;
+        add(&db, &second, said("Alpha 10%", Some("team"), 2, &[])).await;
+        add(&db, &third, said("gamma", None, 1, &["eu", "us_1"])).await;
         for (id, day) in [(2, DAY.as_millis()), (3, 0)] {
             let buckets = ["first_byte", "duration"]
                 .into_iter()
@@ -415,55 +402,27 @@ mod tests {
 
     #[sqlx::test]
     async fn every_filter_finds_its_keys(pool: SqlitePool) {
+        type SetFilter<'a> = &'a dyn Fn(&mut UpstreamKeyFilter);
         let db = filled(pool).await;
-        let text = |text: &str| UpstreamKeyFilter {
-            text: Some(text.to_owned()),
-            ..UpstreamKeyFilter::default()
-        };
-        let project = |name: &str| UpstreamKeyFilter {
-            project: Some(name.to_owned()),
-            ..UpstreamKeyFilter::default()
-        };
-        let cases = [
-            (UpstreamKeyFilter::default(), &[1, 2, 3][..]),
-            (text("ALPHA"), &[2]),
-            (text("a bbbb"), &[2]),
-            (text("projects/7"), &[1]),
-            (text("%"), &[2]),
-            (text("us_"), &[3]),
-            (text("nothing"), &[]),
-            (project("team"), &[2]),
-            (project("projects/7"), &[1]),
-            (
-                UpstreamKeyFilter {
-                    billing: Some(Billing::Paid),
-                    ..UpstreamKeyFilter::default()
-                },
-                &[2, 3],
-            ),
-            (
-                UpstreamKeyFilter {
-                    tag: Some("eu".to_owned()),
-                    ..UpstreamKeyFilter::default()
-                },
-                &[1, 3],
-            ),
-            (
-                UpstreamKeyFilter {
-                    priority: Some(2),
-                    ..UpstreamKeyFilter::default()
-                },
-                &[2],
-            ),
-            (
-                UpstreamKeyFilter {
-                    failing: true,
-                    ..UpstreamKeyFilter::default()
-                },
-                &[2],
-            ),
+        let text = |text: &str| Some(text.to_owned());
+        let cases: [(SetFilter, &[i64]); 13] = [
+            (&|_| (), &[1, 2, 3]),
+            (&|filter| filter.text = text("ALPHA"), &[2]),
+            (&|filter| filter.text = text("a bbbb"), &[2]),
+            (&|filter| filter.text = text("projects/7"), &[1]),
+            (&|filter| filter.text = text("%"), &[2]),
+            (&|filter| filter.text = text("us_"), &[3]),
+            (&|filter| filter.text = text("nothing"), &[]),
+            (&|filter| filter.project = text("team"), &[2]),
+            (&|filter| filter.project = text("projects/7"), &[1]),
+            (&|filter| filter.billing = Some(Billing::Paid), &[2, 3]),
+            (&|filter| filter.tag = text("eu"), &[1, 3]),
+            (&|filter| filter.priority = Some(2), &[2]),
+            (&|filter| filter.failing = true, &[2]),
         ];
-        for (filter, expected) in cases {
+        for (set, expected) in cases {
+            let mut filter = UpstreamKeyFilter::default();
+            set(&mut filter);
             let found = search(&db.readers, &filter, UpstreamKeySort::Created, false, DAY).await;
             let found: Vec<_> = found.unwrap().iter().map(|id| id.0).collect();
             assert_eq!(found, expected, "{filter:?}");
@@ -484,14 +443,8 @@ mod tests {
             (UpstreamKeySort::LastUsed, [2, 3, 1], [3, 2, 1]),
         ] {
             for (descending, expected) in [(false, up), (true, down)] {
-                let found = search(
-                    &db.readers,
-                    &UpstreamKeyFilter::default(),
-                    sort,
-                    descending,
-                    DAY,
-                )
-                .await;
+                let all = UpstreamKeyFilter::default();
+                let found = search(&db.readers, &all, sort, descending, DAY).await;
                 let found: Vec<_> = found.unwrap().iter().map(|id| id.0).collect();
                 assert_eq!(found, expected, "{sort:?} {descending}");
             }

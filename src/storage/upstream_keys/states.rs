@@ -22,7 +22,7 @@ pub async fn update_enabled(
     } else {
         Action::Disable
     };
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "
         INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
         SELECT
@@ -45,10 +45,9 @@ pub async fn update_enabled(
         act.actor.name,
         act.actor.address,
         action,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!(
+    );
+    inserted.execute(&mut **tx).await?;
+    let updated = sqlx::query!(
         "
         UPDATE upstream_keys
         SET enabled = ?2, revision = ?3
@@ -57,9 +56,8 @@ pub async fn update_enabled(
         list,
         enabled,
         act.revision,
-    )
-    .execute(&mut **tx)
-    .await?;
+    );
+    updated.execute(&mut **tx).await?;
     if enabled {
         reset_states(tx, &list, act).await?;
     }
@@ -101,7 +99,7 @@ pub async fn update_condition(
     evidence: &Evidence,
 ) -> Result<()> {
     let rule = condition.rule.map(Rule::name);
-    sqlx::query!(
+    let updated = sqlx::query!(
         "
         UPDATE upstream_keys
         SET
@@ -119,9 +117,8 @@ pub async fn update_condition(
         condition.until,
         condition.next_check,
         condition.failed_checks,
-    )
-    .execute(db)
-    .await?;
+    );
+    updated.execute(db).await?;
     Ok(())
 }
 
@@ -131,7 +128,7 @@ pub async fn update_checked_condition(
     id: UpstreamKeyId,
     condition: &KeyCondition,
 ) -> Result<()> {
-    sqlx::query!(
+    let updated = sqlx::query!(
         "
         UPDATE upstream_keys
         SET state = ?2, state_since_ms = ?3, state_until_ms = ?4, next_check_at_ms = ?5, failed_checks = ?6
@@ -143,9 +140,8 @@ pub async fn update_checked_condition(
         condition.until,
         condition.next_check,
         condition.failed_checks,
-    )
-    .execute(db)
-    .await?;
+    );
+    updated.execute(db).await?;
     Ok(())
 }
 
@@ -155,13 +151,12 @@ pub async fn update_checked_at(
     id: UpstreamKeyId,
     at: Timestamp,
 ) -> Result<()> {
-    sqlx::query!(
+    let updated = sqlx::query!(
         "UPDATE upstream_keys SET checked_at_ms = ?2 WHERE id = ?1",
         id,
         at
-    )
-    .execute(db)
-    .await?;
+    );
+    updated.execute(db).await?;
     Ok(())
 }
 
@@ -172,13 +167,12 @@ pub async fn mark_states_changed(
     revision: i64,
 ) -> Result<()> {
     for id in ids {
-        sqlx::query!(
+        let updated = sqlx::query!(
             "UPDATE upstream_keys SET state_reset_revision = ?2, revision = ?2 WHERE id = ?1",
             id,
             revision,
-        )
-        .execute(&mut **tx)
-        .await?;
+        );
+        updated.execute(&mut **tx).await?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod crash_recovery;
 mod credentials;
 mod database_unavailable;
 mod downloads;
+mod evidence;
 mod failover;
 mod framing;
 mod http2;

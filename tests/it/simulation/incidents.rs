@@ -198,12 +198,16 @@ fn request(
         project: None,
     };
     let mut tried = TriedKeys::default();
+    let mut suspicions = Vec::new();
+    let mut served_by = None;
     for _ in 0..4 {
-        let leased = keys.lease(&lease_request, &tried, now).ok()?;
+        let Ok(leased) = keys.lease(&lease_request, &tried, now) else {
+            break;
+        };
         // Sometimes the client disconnects before the answer.
         if incidents.random.random_range(0..100) == 0 {
             keys.release(&leased);
-            return None;
+            break;
         }
         let verdict = incidents.answer(leased.id, leased.project_id, Some(model), now);
         let chance = incidents.random.random();
@@ -212,15 +216,20 @@ fn request(
             now,
             chance,
             answer_had_begun: false,
+            client: None,
         };
         assert_bounded(keys.settle(&leased, model, &verdict, timing), now);
+        suspicions.extend(keys.suspect(&leased, verdict.rule, now, now));
         keys.release(&leased);
         if verdict.rule == Rule::Success {
-            return Some(leased.id);
+            served_by = Some(leased.id);
+            break;
         }
         tried.add(leased.id, leased.project_id, KeyReuse::Once);
     }
-    None
+    let blamed = keys.blame(&suspicions, served_by.is_some(), None, now);
+    assert_bounded(blamed.into_iter().map(|(_, change)| change).collect(), now);
+    served_by
 }
 
 #[test]

@@ -355,6 +355,7 @@ impl Simulator {
             now: self.now,
             chance: self.random.random(),
             answer_had_begun: false,
+            client: None,
         };
         let changes = self.keys.settle(&leased, model, &verdict, timing);
         for change in changes {

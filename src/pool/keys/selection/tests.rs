@@ -101,6 +101,7 @@ fn timing(now: Timestamp) -> AttemptTiming {
         now,
         chance: 0.5,
         answer_had_begun: false,
+        client: None,
     }
 }
 
@@ -110,7 +111,22 @@ fn settle(
     verdict: &Verdict,
     now: Timestamp,
 ) -> Vec<StateChange> {
-    keys.settle(leased, "flash", verdict, timing(now))
+    settle_and_blame(keys, leased, "flash", verdict, timing(now))
+}
+
+/// Settles the only attempt of a request that another key answers well.
+fn settle_and_blame(
+    keys: &mut KeyRegistry,
+    leased: &LeasedKey,
+    model: &str,
+    verdict: &Verdict,
+    timing: AttemptTiming,
+) -> Vec<StateChange> {
+    let mut changes = keys.settle(leased, model, verdict, timing);
+    let suspicion = keys.suspect(leased, verdict.rule, timing.began, timing.now);
+    let blamed = keys.blame(suspicion.as_slice(), true, None, timing.now);
+    changes.extend(blamed.into_iter().map(|(_, change)| change));
+    changes
 }
 
 /// Leases a certain key for flash, settles and releases it at once.
@@ -554,7 +570,7 @@ proptest! {
                 leases.push(leased);
                 continue;
             };
-            for change in keys.settle(&leased, model, &verdict(*rule), timing(now)) {
+            for change in settle_and_blame(&mut keys, &leased, model, &verdict(*rule), timing(now)) {
                 match change {
                     StateChange::Cooldown { project_id, model, cooldown: Cooldown { until, .. } } => {
                         cooling_down.insert((project_id.0, model), until);

@@ -251,7 +251,7 @@ proptest! {
                 leases.push(leased);
                 continue;
             };
-            for change in keys.settle(&leased, "flash", &verdict(*rule), timing(now)) {
+            for change in settle_and_blame(&mut keys, &leased, "flash", &verdict(*rule), timing(now)) {
                 match change {
                     StateChange::Cooldown { project_id, cooldown, .. } => {
                         cooling_down.insert(project_id, cooldown.until);

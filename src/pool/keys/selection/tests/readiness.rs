@@ -166,7 +166,7 @@ impl Life {
                         began,
                         ..timing(now)
                     };
-                    keys.settle(&leased, model, &verdicts()[verdict], timing);
+                    settle_and_blame(keys, &leased, model, &verdicts()[verdict], timing);
                 }
                 if counted_late {
                     keys.release(&leased);
