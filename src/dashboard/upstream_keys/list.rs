@@ -99,10 +99,8 @@ impl KeyListQuery {
 
     /// The URL of the first page with one parameter changed.
     fn with(&self, name: &str, value: &str) -> String {
-        let mut query = Self {
-            page: String::new(),
-            ..self.clone()
-        };
+        let mut query = self.clone();
+        query.page.clear();
         match name {
             "state" => value.clone_into(&mut query.state),
             "sort" => value.clone_into(&mut query.sort),
@@ -137,10 +135,8 @@ impl KeyListQuery {
 
     /// Whether a filter other than the search is in use.
     fn has_more_filters(&self) -> bool {
-        let filter = UpstreamKeyFilter {
-            text: None,
-            ..self.filter()
-        };
+        let mut filter = self.filter();
+        filter.text = None;
         filter != UpstreamKeyFilter::default()
     }
 }
@@ -152,8 +148,7 @@ pub async fn find(
     now: Timestamp,
 ) -> Result<MatchingKeys, ErrorPage> {
     let (sort, descending) = query.order();
-    let day = begin_of_day(now);
-    let filter = query.filter();
+    let (day, filter) = (begin_of_day(now), query.filter());
     let (db, column) = (&app.db.readers, sort.unwrap_or_default());
     let matching_keys = search::search(db, &filter, column, descending, day);
     // With many keys both take long, so they run in parallel.
@@ -484,8 +479,7 @@ fn success(language: Language, row: &DashboardKey) -> Markup {
     let today = row.today;
     let mut tooltip = language.failures_of(&number(today.failures), &number(today.requests));
     if let Some(error) = row.last_error.as_ref().filter(|_| today.failures > 0) {
-        tooltip.push('\n');
-        tooltip.push_str(error);
+        tooltip.extend(["\n", error]);
     }
     html! {
         @if today.requests == 0 {
@@ -561,7 +555,6 @@ fn pages_bar(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::keys::upstream_key::Billing;
 
     #[test]
     fn an_edited_url_never_fails_and_keeps_its_valid_parts() {
@@ -598,13 +591,9 @@ mod tests {
             ..KeyListQuery::default()
         };
 
-        assert_eq!(
-            query.with("state", "invalid"),
-            "/upstream-keys?q=team&state=invalid&sort=label"
-        );
-        assert_eq!(
-            query.with("page", "8"),
-            "/upstream-keys?q=team&sort=label&page=8"
-        );
+        let invalid = "/upstream-keys?q=team&state=invalid&sort=label";
+        assert_eq!(query.with("state", "invalid"), invalid);
+        let next_page = "/upstream-keys?q=team&sort=label&page=8";
+        assert_eq!(query.with("page", "8"), next_page);
     }
 }
