@@ -1,11 +1,11 @@
 //! `App`: the state that all handlers share.
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,11 +55,11 @@ pub struct App {
     pub request_ids: RequestIdGenerator,
     pub auth_failures: Mutex<AuthFailures>,
     /// The project in which each client creates its resources.
-    project_affinity: Mutex<ProjectAffinity>,
+    pub project_affinity: Mutex<ProjectAffinity>,
     /// Recently created resources.
-    recent_resources: Mutex<RecentResources>,
+    pub recent_resources: Mutex<RecentResources>,
     /// Failed sign-ins to the dashboard.
-    login_throttle: Mutex<LoginThrottle>,
+    pub login_throttle: Mutex<LoginThrottle>,
     /// Background jobs that admins have started.
     pub jobs: Jobs,
     /// Bytes of request bodies in memory.
@@ -72,7 +72,8 @@ pub struct App {
     pub live_sessions: TaskTracker,
     /// Set while the server cuts off the remaining requests.
     pub is_cutting_off: AtomicBool,
-    hash_key: HashKey,
+    /// The random hash key of this installation.
+    pub hash_key: HashKey,
     revision: AtomicI64,
     settings: RwLock<Arc<Settings>>,
     client_keys: RwLock<Arc<ClientKeys>>,
@@ -80,7 +81,7 @@ pub struct App {
     /// The running backup, if any.
     pub backups: BackupJob,
     /// Secrets of new client keys that were not shown yet.
-    one_time_secrets: Mutex<OneTimeSecrets>,
+    pub one_time_secrets: Mutex<OneTimeSecrets>,
     unrecorded_requests: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
     /// Held during a reload.
     reload_lock: tokio::sync::Mutex<()>,
@@ -143,14 +144,14 @@ impl App {
         let mut used = quotas::list_usage_of_day(db, begin_of_google_day(now)).await?;
         used.extend(quotas::list_usage_since(db, now - MINUTE_WINDOW).await?);
         let mut keys = self.keys.lock();
-        for limit in limits {
-            let ProjectLimit {
-                project_id,
-                model,
-                measure,
-                observed,
-                observed_at,
-            } = limit;
+        for ProjectLimit {
+            project_id,
+            model,
+            measure,
+            observed,
+            observed_at,
+        } in limits
+        {
             keys.restore_limit(project_id, &model, measure, observed, observed_at);
         }
         for used in used {
@@ -174,12 +175,10 @@ impl App {
         let cleared = projects::list_cleared(&self.db.readers, loaded).await?;
         let cooldowns = cooldowns::list_changed(&self.db.readers, loaded, now).await?;
         self.apply_settings(&rows);
-        self.load_limit_usage(clients.iter().map(|(_, client)| client), now)
-            .await?;
-        swap(
-            &self.client_keys,
-            ClientKeys::new(self.hash_key.clone(), clients),
-        );
+        let limited = clients.iter().map(|(_, client)| client);
+        self.load_limit_usage(limited, now).await?;
+        let clients = ClientKeys::new(self.hash_key.clone(), clients);
+        swap(&self.client_keys, clients);
         let mut shared = self.keys.lock();
         shared.set_policy(KeyPolicy::of(&self.settings()));
         for key in keys {
@@ -204,23 +203,9 @@ impl App {
         let secrets = values.iter().map(|(secret, _)| secret.expose());
         let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();
         let projects = projects.into_iter().map(String::as_str);
-        let redactor = Redactor::new(secrets, projects);
-        swap(&self.redactor, redactor);
+        swap(&self.redactor, Redactor::new(secrets, projects));
         self.revision.store(current, Ordering::Relaxed);
         Ok(true)
-    }
-
-    pub fn project_affinity(&self) -> MutexGuard<'_, ProjectAffinity> {
-        self.project_affinity.lock()
-    }
-
-    pub fn recent_resources(&self) -> MutexGuard<'_, RecentResources> {
-        self.recent_resources.lock()
-    }
-
-    /// The random hash key of this installation.
-    pub fn hash_key(&self) -> &HashKey {
-        &self.hash_key
     }
 
     /// Loads the usage of keys whose limits are new.
@@ -232,9 +217,9 @@ impl App {
         let zone = self.settings().day_zone.clone();
         let limited = clients.map(|client| (client.id, &client.limits));
         let unknown = self.admission.lock().set_limits(&zone, limited);
+        let db = &self.db.readers;
         for (id, limits) in unknown {
-            let past =
-                client_usage::find_logged_usage(&self.db.readers, id, &limits, &zone, now).await?;
+            let past = client_usage::find_logged_usage(db, id, &limits, &zone, now).await?;
             self.admission.lock().restore(id, limits, past, now);
         }
         Ok(())
@@ -246,15 +231,6 @@ impl App {
 
     pub fn client_keys(&self) -> Arc<ClientKeys> {
         self.client_keys.read().clone()
-    }
-
-    /// Failed sign-ins to the dashboard.
-    pub fn login_throttle(&self) -> MutexGuard<'_, LoginThrottle> {
-        self.login_throttle.lock()
-    }
-
-    pub fn one_time_secrets(&self) -> MutexGuard<'_, OneTimeSecrets> {
-        self.one_time_secrets.lock()
     }
 
     pub fn redactor(&self) -> Arc<Redactor> {
@@ -281,14 +257,10 @@ impl App {
     fn take_running_since(&self, time: Timestamp) -> Vec<Arc<Mutex<NewRequestLog>>> {
         let mut unrecorded_requests = self.unrecorded_requests.lock();
         // If the clock was set back, the first entry may be late, by no more than that difference.
-        let count = unrecorded_requests
-            .iter()
-            .take_while(|(began, _)| *began <= time)
-            .count();
-        unrecorded_requests
-            .drain(..count)
-            .filter_map(|(_, row)| row.upgrade())
-            .collect()
+        let began = unrecorded_requests.iter().map(|(began, _)| *began);
+        let count = began.take_while(|began| *began <= time).count();
+        let taken = unrecorded_requests.drain(..count);
+        taken.filter_map(|(_, row)| row.upgrade()).collect()
     }
 
     fn apply_settings(&self, rows: &[(String, String)]) {

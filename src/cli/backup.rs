@@ -32,23 +32,20 @@ pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
     let bytes = backup::copy(&db, &to, existing).await?;
     db.close().await;
     let seconds = start.elapsed().as_secs_f64();
+    let to = to.display();
     output::line(format!(
-        "copied and checked: {} ({bytes} bytes, {seconds:.1} s)",
-        to.display()
-    ))?;
-    Ok(())
+        "copied and checked: {to} ({bytes} bytes, {seconds:.1} s)"
+    ))
 }
 
 /// The file of the copy.
 fn file(destination: Option<&Path>, now: Timestamp) -> PathBuf {
     let name = format!("gemini-pool-{}.db", backup::file_time(now));
+    let is_folder =
+        |path: &Path| path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/");
     match destination {
         None => name.into(),
-        Some(folder)
-            if folder.is_dir() || folder.as_os_str().as_encoded_bytes().ends_with(b"/") =>
-        {
-            folder.join(name)
-        }
+        Some(folder) if is_folder(folder) => folder.join(name),
         Some(file) => file.to_owned(),
     }
 }
@@ -65,10 +62,8 @@ mod tests {
 
         assert_eq!(file(None, now), Path::new(name));
         assert_eq!(file(Some(folder.path()), now), folder.path().join(name));
-        assert_eq!(
-            file(Some(Path::new("missing/")), now),
-            Path::new("missing").join(name)
-        );
+        let missing = Path::new("missing");
+        assert_eq!(file(Some(Path::new("missing/")), now), missing.join(name));
         assert_eq!(file(Some(Path::new("a.db")), now), Path::new("a.db"));
     }
 }

@@ -184,8 +184,7 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
     let keys = client_keys::list(&db.readers).await?;
     db.close().await;
     if json {
-        output::json(&Page::whole(keys))?;
-        return Ok(());
+        return output::json(&Page::whole(keys));
     }
     let count = match keys.len() {
         0 => "no client keys yet: `gemini-pool client-keys create NAME` creates one".to_owned(),
@@ -209,8 +208,7 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
         ],
         keys.into_iter().map(|key| row(key, now)),
     )?;
-    output::line(count)?;
-    Ok(())
+    output::line(count)
 }
 
 fn row(key: ListedClientKey, now: Timestamp) -> [String; 12] {
@@ -237,24 +235,21 @@ fn row(key: ListedClientKey, now: Timestamp) -> [String; 12] {
 }
 
 async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Result<()> {
-    let db = database::open_existing(args).await?;
-    let mut tx = db.begin().await?;
-    let ids = match ids {
-        Some(ids) => ids.into_iter().map(ClientKeyId).collect(),
-        None => client_keys::list_ids(&mut tx, !enabled).await?,
-    };
-    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    for id in &ids {
-        client_keys::update_enabled(&mut tx, *id, enabled, &act).await?;
-    }
-    tx.commit().await?;
-    db.close().await;
+    let keys = database::change(args, async |tx, act| {
+        let ids = match ids {
+            Some(ids) => ids.into_iter().map(ClientKeyId).collect(),
+            None => client_keys::list_ids(tx, !enabled).await?,
+        };
+        for id in &ids {
+            client_keys::update_enabled(tx, *id, enabled, act).await?;
+        }
+        Ok(ids.len())
+    });
+    let count = output::count(keys.await?, "client key");
     let done = if enabled { "enabled" } else { "disabled" };
-    let count = output::count(ids.len(), "client key");
     output::line(format!(
         "{done} {count}; a running server applies it within 2 seconds"
-    ))?;
-    Ok(())
+    ))
 }
 
 async fn remove(args: &DatabaseArgs, removed: RemovalArgs) -> Result<()> {

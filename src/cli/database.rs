@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use sqlx::migrate::Migration;
+use sqlx::{Sqlite, Transaction};
 
 use crate::cli::output;
+use crate::clock;
 use crate::config::DatabaseArgs;
+use crate::storage::audit::{Act, Actor};
 use crate::storage::backup;
 use crate::storage::database_path::folder_of;
 use crate::storage::db::{self, Db};
@@ -25,6 +28,20 @@ pub async fn open(args: &DatabaseArgs) -> Result<Db> {
 pub async fn open_existing(args: &DatabaseArgs) -> Result<Db> {
     refuse_missing(&path(args)?)?;
     open(args).await
+}
+
+/// Makes a change in one transaction on an existing database.
+pub async fn change<T>(
+    args: &DatabaseArgs,
+    change: impl AsyncFnOnce(&mut Transaction<'static, Sqlite>, &Act) -> Result<T>,
+) -> Result<T> {
+    let db = open_existing(args).await?;
+    let mut tx = db.begin().await?;
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
+    let changed = change(&mut tx, &act).await?;
+    tx.commit().await?;
+    db.close().await;
+    Ok(changed)
 }
 
 /// Opens the database without migrating it.

@@ -33,8 +33,9 @@ struct ListedMigration {
     state: MigrationState,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 enum MigrationState {
     Applied,
     Pending,
@@ -68,17 +69,15 @@ pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
         };
         let count = output::count(applied.len(), "migration");
         print_migrations(&applied, "would be applied")?;
-        output::line(format!(
+        return output::line(format!(
             "{count} succeeded on a copy; the database was not changed"
-        ))?;
-        return Ok(());
+        ));
     }
     let db = database::open_as_it_is(args).await?;
     let applied = database::migrate_database(&db).await?;
     db.close().await;
     print_migrations(&applied, "applied")?;
-    output::line(format!("{} is up to date", path.display()))?;
-    Ok(())
+    output::line(format!("{} is up to date", path.display()))
 }
 
 fn list(applied: &[i64]) -> Vec<ListedMigration> {
@@ -104,31 +103,27 @@ fn list(applied: &[i64]) -> Vec<ListedMigration> {
 
 fn show(migrations: Vec<ListedMigration>, json: bool) -> Result<()> {
     if json {
-        output::json(&Page::whole(migrations))?;
-        return Ok(());
+        return output::json(&Page::whole(migrations));
     }
     let rows = migrations.into_iter().map(|migration| {
-        let state = match migration.state {
-            MigrationState::Applied => "applied",
-            MigrationState::Pending => "pending",
-            MigrationState::Unknown => "unknown",
-        };
+        let state: &str = migration.state.into();
         [
             migration.version.to_string(),
             state.to_owned(),
             migration.description,
         ]
     });
-    output::table(["VERSION", "STATE", "DESCRIPTION"], rows)?;
-    Ok(())
+    output::table(["VERSION", "STATE", "DESCRIPTION"], rows)
 }
 
-fn print_migrations(migrations: &[&Migration], what: &str) -> std::io::Result<()> {
-    for migration in migrations {
-        output::line(format!(
-            "{what}: {} {}",
-            migration.version, migration.description
-        ))?;
+fn print_migrations(migrations: &[&Migration], what: &str) -> Result<()> {
+    for Migration {
+        version,
+        description,
+        ..
+    } in migrations
+    {
+        output::line(format!("{what}: {version} {description}"))?;
     }
     Ok(())
 }
@@ -141,11 +136,8 @@ mod tests {
     fn each_migration_is_applied_pending_or_unknown() {
         let first = MIGRATOR.iter().next().unwrap().version;
 
-        assert!(
-            list(&[])
-                .iter()
-                .all(|migration| migration.state == MigrationState::Pending)
-        );
+        let is_pending = |migration: &ListedMigration| migration.state == MigrationState::Pending;
+        assert!(list(&[]).iter().all(is_pending));
         let listed = list(&[first, 99_999_999_999_999]);
         assert_eq!(listed.first().unwrap().state, MigrationState::Applied);
         assert_eq!(listed.last().unwrap().state, MigrationState::Unknown);

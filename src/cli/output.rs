@@ -1,7 +1,9 @@
 //! How commands print: tables for people, JSON for programs.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::Write;
+
+use anyhow::Result;
 
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -9,8 +11,8 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 
 /// Prints a line. Returns an error where `println!` would panic: when the reader has closed the pipe.
-pub fn line(text: impl Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{text}")
+pub fn line(text: impl Display) -> Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
 }
 
 /// Prints warnings. The command continues.
@@ -21,7 +23,7 @@ pub fn warn(warnings: &[String]) {
 }
 
 /// Prints a value as one line of JSON.
-pub fn json(value: &impl Serialize) -> io::Result<()> {
+pub fn json(value: &impl Serialize) -> Result<()> {
     line(serde_json::to_string(value)?)
 }
 
@@ -29,11 +31,9 @@ pub fn json(value: &impl Serialize) -> io::Result<()> {
 pub fn table<const N: usize>(
     headings: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
-) -> io::Result<()> {
-    let rows: Vec<_> = rows
-        .into_iter()
-        .map(|row| row.map(|text| printable(&text)))
-        .collect();
+) -> Result<()> {
+    let rows = rows.into_iter();
+    let rows: Vec<_> = rows.map(|row| row.map(|text| printable(&text))).collect();
     if rows.is_empty() {
         return Ok(());
     }

@@ -20,11 +20,9 @@ pub async fn run(args: &DatabaseArgs, arguments: &RestoreArgs) -> Result<()> {
     let path = database::path(args)?;
     let restored = backup::restore(&arguments.source, &path, clock::now()).await?;
     output::warn(&restored.warnings);
+    let (path, source, bytes) = (path.display(), arguments.source.display(), restored.bytes);
     output::line(format!(
-        "{} was restored from {} ({} bytes): start the server",
-        path.display(),
-        arguments.source.display(),
-        restored.bytes
+        "{path} was restored from {source} ({bytes} bytes): start the server"
     ))?;
     if let Some(kept) = restored.kept {
         output::line(format!(

@@ -83,18 +83,12 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
 }
 
 async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
-    let db = database::open_existing(args).await?;
-    let listed = settings::list_all(&db.readers).await?;
-    db.close().await;
+    let listed = read_all(args).await?;
     if json {
-        output::json(&Page::whole(listed))?;
-        return Ok(());
+        return output::json(&Page::whole(listed));
     }
-    let changed: Vec<_> = listed
-        .iter()
-        .filter(|setting| !setting.is_default)
-        .map(|setting| setting.name)
-        .collect();
+    let changed = listed.iter().filter(|setting| !setting.is_default);
+    let changed: Vec<_> = changed.map(|setting| setting.name).collect();
     let changed = match changed.as_slice() {
         [] => "all settings have their defaults".to_owned(),
         names => format!("not at the default: {}", names.join(", ")),
@@ -109,22 +103,24 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
         ]
     });
     output::table(["NAME", "VALUE", "DEFAULT", "BOUNDS", "DESCRIPTION"], rows)?;
-    output::line(changed)?;
-    Ok(())
+    output::line(changed)
 }
 
-async fn get(args: &DatabaseArgs, name: &str, json: bool) -> Result<()> {
+async fn read_all(args: &DatabaseArgs) -> Result<Vec<ListedSetting>> {
     let db = database::open_existing(args).await?;
     let listed = settings::list_all(&db.readers).await?;
     db.close().await;
-    let setting = listed.into_iter().find(|setting| setting.name == name);
+    Ok(listed)
+}
+
+async fn get(args: &DatabaseArgs, name: &str, json: bool) -> Result<()> {
+    let mut listed = read_all(args).await?.into_iter();
+    let setting = listed.find(|setting| setting.name == name);
     let setting = setting.context("every name has a setting")?;
     if json {
-        output::json(&setting)?;
-    } else {
-        output::line(value_text(&setting.value))?;
+        return output::json(&setting);
     }
-    Ok(())
+    output::line(value_text(&setting.value))
 }
 
 async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
@@ -139,29 +135,26 @@ async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
     tx.commit().await?;
     db.close().await;
     if let Some(change) = change {
-        return Ok(output::line(describe_change(&change))?);
+        return output::line(describe_change(&change));
     }
     let value = kept.unwrap_or_else(|| definition.default());
-    output::line(format!("{name} is already {value}"))?;
-    Ok(())
+    output::line(format!("{name} is already {value}"))
 }
 
 async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
-    let db = database::open_existing(args).await?;
-    let mut tx = db.begin().await?;
-    let names = if arguments.all {
-        let rows = settings::list(&mut *tx).await?;
-        rows.into_iter().map(|(name, _)| name).collect()
-    } else {
-        arguments.names
-    };
-    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    let mut changes = Vec::new();
-    for name in names {
-        changes.extend(settings::change(&mut tx, &name, None, &act).await?);
-    }
-    tx.commit().await?;
-    db.close().await;
+    let changes = database::change(args, async |tx, act| {
+        let mut names = arguments.names;
+        if arguments.all {
+            let rows = settings::list(&mut **tx).await?;
+            names = rows.into_iter().map(|(name, _)| name).collect();
+        }
+        let mut changes = Vec::new();
+        for name in names {
+            changes.extend(settings::change(tx, &name, None, act).await?);
+        }
+        Ok(changes)
+    });
+    let changes = changes.await?;
     for change in &changes {
         output::line(describe_change(change))?;
     }
@@ -172,17 +165,12 @@ async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
 }
 
 async fn history(args: &DatabaseArgs, arguments: HistoryArgs) -> Result<()> {
-    let HistoryArgs {
-        name,
-        limit,
-        cursor,
-        json,
-    } = arguments;
+    let (name, limit) = (arguments.name.as_deref(), arguments.limit);
     let db = database::open_existing(args).await?;
-    let page = settings::list_changes(&db.readers, name.as_deref(), cursor, limit).await?;
+    let page = settings::list_changes(&db.readers, name, arguments.cursor, limit).await?;
     db.close().await;
-    if json {
-        return Ok(output::json(&page)?);
+    if arguments.json {
+        return output::json(&page);
     }
     let count = output::count(page.items.len(), "change");
     let rows = page.items.into_iter().map(|change| {
@@ -214,9 +202,7 @@ fn describe_change(change: &SettingChange) -> String {
 
 /// Empty for a setting that no longer exists.
 fn default_of(name: &str) -> String {
-    definition(name)
-        .map(SettingDefinition::default)
-        .unwrap_or_default()
+    definition(name).map_or_else(String::new, SettingDefinition::default)
 }
 
 fn bounds(setting: &ListedSetting) -> String {

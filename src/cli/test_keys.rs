@@ -132,7 +132,7 @@ async fn publish_changed_states(
 
 fn show(tested: Vec<TestedKey>, json: bool) -> Result<()> {
     if json {
-        return Ok(output::json(&Page::whole(tested))?);
+        return output::json(&Page::whole(tested));
     }
     let count = output::count(tested.len(), "upstream key");
     let number = |result: TestResult| tested.iter().filter(|key| key.result == result).count();
@@ -157,6 +157,5 @@ fn show(tested: Vec<TestedKey>, json: bool) -> Result<()> {
         ]
     });
     output::table(["ID", "LABEL", "SECRET", "RESULT", "STATE", "WHY"], rows)?;
-    output::line(summary)?;
-    Ok(())
+    output::line(summary)
 }

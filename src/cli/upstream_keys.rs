@@ -114,25 +114,20 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
             "no change given: add --label, --project, --billing, --priority, --weight or --tags";
         return Err(InvalidConfig::new(wrong).into());
     }
-    let db = database::open_existing(args).await?;
-    let mut tx = db.begin().await?;
-    let ids = selected(&mut tx, arguments.selected.ids()).await?;
-    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    let mut changed = 0;
-    for (id, label) in ids
-        .iter()
-        .zip(numbered_labels(ids.len(), attributes.label.as_deref()))
-    {
-        let attributes = KeyAttributes {
-            label,
-            ..attributes.clone()
-        };
-        let is_changed = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
-        changed += usize::from(is_changed);
-    }
-    let other_keys = upstream_keys::count_keys_sharing_projects(&mut tx, &ids).await?;
-    tx.commit().await?;
-    db.close().await;
+    let changed = database::change(args, async |tx, act| {
+        let ids = selected(tx, arguments.selected.ids()).await?;
+        let labels = numbered_labels(ids.len(), attributes.label.as_deref());
+        let mut changed = 0;
+        for (id, label) in ids.iter().zip(labels) {
+            let mut attributes = attributes.clone();
+            attributes.label = label;
+            let is_changed = upstream_keys::update(tx, *id, &attributes, act).await?;
+            changed += usize::from(is_changed);
+        }
+        let other_keys = upstream_keys::count_keys_sharing_projects(tx, &ids).await?;
+        Ok((changed, other_keys))
+    });
+    let (changed, other_keys) = changed.await?;
     let count = output::count(changed, "upstream key");
     output::line(format!(
         "changed {count}; a running server applies it within 2 seconds"
@@ -147,41 +142,36 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
 }
 
 async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Result<()> {
-    let db = database::open_existing(args).await?;
-    let mut tx = db.begin().await?;
-    let ids = match ids {
-        Some(ids) => ids.into_iter().map(UpstreamKeyId).collect(),
-        // Keys that are enabled already keep their states.
-        None => upstream_keys::list_ids(&mut tx, Some(!enabled)).await?,
-    };
-    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    upstream_keys::states::update_enabled(&mut tx, &ids, enabled, &act).await?;
-    tx.commit().await?;
-    db.close().await;
+    let keys = database::change(args, async |tx, act| {
+        let ids = match ids {
+            Some(ids) => ids.into_iter().map(UpstreamKeyId).collect(),
+            // Keys that are enabled already keep their states.
+            None => upstream_keys::list_ids(tx, Some(!enabled)).await?,
+        };
+        upstream_keys::states::update_enabled(tx, &ids, enabled, act).await?;
+        Ok(ids.len())
+    });
+    let count = output::count(keys.await?, "upstream key");
     let done = if enabled { "enabled" } else { "disabled" };
-    let count = output::count(ids.len(), "upstream key");
     output::line(format!(
         "{done} {count}; a running server applies it within 2 seconds"
-    ))?;
-    Ok(())
+    ))
 }
 
 async fn clear(args: &DatabaseArgs, ids: Option<Vec<i64>>) -> Result<()> {
-    let db = database::open_existing(args).await?;
-    let mut tx = db.begin().await?;
-    let ids = selected(&mut tx, ids).await?;
-    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    let states = upstream_keys::states::clear_states(&mut tx, &ids, &act).await?;
-    let cooldowns = projects::clear_cooldowns(&mut tx, &ids, &act).await?;
-    tx.commit().await?;
-    db.close().await;
+    let cleared = database::change(args, async |tx, act| {
+        let ids = selected(tx, ids).await?;
+        let states = upstream_keys::states::clear_states(tx, &ids, act).await?;
+        let cooldowns = projects::clear_cooldowns(tx, &ids, act).await?;
+        Ok((states, ids.len(), cooldowns))
+    });
+    let (states, keys, cooldowns) = cleared.await?;
     output::line(format!(
         "cleared {} of {} and {} of their projects; a running server applies it within 2 seconds",
         output::count(usize::try_from(states)?, "state"),
-        output::count(ids.len(), "upstream key"),
+        output::count(keys, "upstream key"),
         output::count(usize::try_from(cooldowns)?, "cooldown"),
-    ))?;
-    Ok(())
+    ))
 }
 
 async fn selected(

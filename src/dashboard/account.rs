@@ -11,13 +11,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::auth::password::{self, PasswordWeakness};
+use crate::auth::password;
 use crate::dashboard::components::{Tone, ago, badge, card, field, moment};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
+use crate::dashboard::settings::field::zones;
 use crate::dashboard::sign_in::check_password;
-use crate::dashboard::translations::Language;
 use crate::storage::admins;
 use crate::storage::audit::Act;
 use crate::storage::sign_ins::{self, SignIn, SignInId};
@@ -50,13 +50,8 @@ pub struct EndSignInForm {
 }
 
 pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<Markup, ErrorPage> {
-    let sign_ins = sign_ins::list(&app.db.readers, context.admin.id).await?;
-    Ok(view(
-        &context,
-        &sign_ins,
-        &context.admin.zone,
-        &AccountFormErrors::default(),
-    ))
+    let errors = AccountFormErrors::default();
+    view(&app, &context, &context.admin.zone, &errors).await
 }
 
 /// Changes the password and signs out all other sessions.
@@ -67,7 +62,7 @@ pub async fn update_password(
 ) -> Result<Response, ErrorPage> {
     let language = context.language;
     let errors = AccountFormErrors {
-        new: password::weakness(&form.new).map(|weakness| weakness_text(language, weakness)),
+        new: password::weakness(&form.new).map(|weakness| language.password_weakness(weakness)),
         repeated: (form.new != form.repeated).then_some(language.passwords_differ()),
         ..AccountFormErrors::default()
     };
@@ -77,23 +72,22 @@ pub async fn update_password(
     if let Err(message) = check_password(&app, &context, &form.current).await {
         let errors = AccountFormErrors {
             current: Some(message),
-            ..AccountFormErrors::default()
+            ..errors
         };
         return show_errors(&app, &context, &context.admin.zone, &errors).await;
     }
     let hash = password::hash(&form.new).await;
     let mut tx = app.db.begin().await?;
-    let (act, id) = (
-        Act::without_revision(context.actor(), context.now),
-        context.admin.id,
-    );
+    let act = Act::without_revision(context.actor(), context.now);
+    let id = context.admin.id;
     admins::update_password(&mut tx, id, &hash, &act).await?;
     let ended = sign_ins::delete_others(&mut tx, id, Some(context.sign_in_id), &act).await?;
     tx.commit().await?;
-    context
-        .set_notice(Notice::done(language.password_changed(ended)))
-        .await;
-    Ok(Redirect::to("/account").into_response())
+    let notice = Notice::done(language.password_changed(ended));
+    Ok(context
+        .redirect_with(notice, "/account")
+        .await
+        .into_response())
 }
 
 pub async fn update_zone(
@@ -114,10 +108,11 @@ pub async fn update_zone(
     let act = Act::without_revision(context.actor(), context.now);
     admins::update_zone(&mut tx, context.admin.id, name, &act).await?;
     tx.commit().await?;
-    context
-        .set_notice(Notice::done(context.language.zone_saved(name)))
-        .await;
-    Ok(Redirect::to("/account").into_response())
+    let notice = Notice::done(context.language.zone_saved(name));
+    Ok(context
+        .redirect_with(notice, "/account")
+        .await
+        .into_response())
 }
 
 /// Signs out one session, or all other sessions.
@@ -138,8 +133,9 @@ pub async fn end_sign_ins(
         language.sign_ins_ended(others.await?)
     };
     tx.commit().await?;
-    context.set_notice(Notice::done(notice)).await;
-    Ok(Redirect::to("/account"))
+    Ok(context
+        .redirect_with(Notice::done(notice), "/account")
+        .await)
 }
 
 async fn show_errors(
@@ -148,35 +144,28 @@ async fn show_errors(
     zone: &str,
     errors: &AccountFormErrors,
 ) -> Result<Response, ErrorPage> {
-    let sign_ins = sign_ins::list(&app.db.readers, context.admin.id).await?;
-    let page = view(context, &sign_ins, zone, errors);
+    let page = view(app, context, zone, errors).await?;
     Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
 }
 
-fn weakness_text(language: Language, weakness: PasswordWeakness) -> &'static str {
-    match weakness {
-        PasswordWeakness::TooShort => language.password_too_short(),
-        PasswordWeakness::TooLong => language.password_too_long(),
-        PasswordWeakness::Common => language.password_well_known(),
-    }
-}
-
-fn view(
+async fn view(
+    app: &App,
     context: &PageContext,
-    sign_ins: &[SignIn],
     zone: &str,
     errors: &AccountFormErrors,
-) -> Markup {
+) -> Result<Markup, ErrorPage> {
     let language = context.language;
+    let sign_ins = sign_ins::list(&app.db.readers, context.admin.id).await?;
     let body = html! {
         (heading(language.account(), html! { span.muted { (language.signed_in_as(&context.admin.username)) } }))
         div.cards {
             (card(language.change_password(), password_form(context, errors)))
             (card(language.time_zone(), zone_form(context, zone, errors)))
         }
-        (card(language.sign_ins(), sign_in_table(context, sign_ins)))
+        (card(language.sign_ins(), sign_in_table(context, &sign_ins)))
     };
-    layout::page(context, Section::Account, language.account(), body)
+    let title = language.account();
+    Ok(layout::page(context, Section::Account, title, body))
 }
 
 fn password_form(context: &PageContext, errors: &AccountFormErrors) -> Markup {
@@ -184,17 +173,12 @@ fn password_form(context: &PageContext, errors: &AccountFormErrors) -> Markup {
     let input = |id: &str, completion: &str| {
         html! { input #(id) type="password" name=(id) autocomplete=(completion) required; }
     };
-    let (current, new, repeated) = (
-        input("current", "current-password"),
-        input("new", "new-password"),
-        input("repeated", "new-password"),
-    );
     html! {
         form.stacked method="post" action="/account/password" {
             (context.csrf_field())
-            (field("current", language.current_password(), None, errors.current.as_deref(), current))
-            (field("new", language.new_password(), Some(language.password_hint()), errors.new, new))
-            (field("repeated", language.repeat_password(), None, errors.repeated, repeated))
+            (field("current", language.current_password(), None, errors.current.as_deref(), input("current", "current-password")))
+            (field("new", language.new_password(), Some(language.password_hint()), errors.new, input("new", "new-password")))
+            (field("repeated", language.repeat_password(), None, errors.repeated, input("repeated", "new-password")))
             div.actions {
                 button.primary type="submit" { (language.change_password()) }
                 span.muted.small { (language.password_since()) " " (ago(context, context.admin.password_changed_at, context.now)) }
@@ -210,7 +194,7 @@ fn zone_form(context: &PageContext, zone: &str, errors: &AccountFormErrors) -> M
         form.stacked method="post" action="/account/zone" {
             (context.csrf_field())
             (field("zone", language.choose_zone(), Some(language.zone_hint()), errors.zone, input))
-            datalist #zones { @for name in jiff::tz::db().available() { option value=(name) {} } }
+            (zones())
             div.actions { button.primary type="submit" { (language.save()) } }
         }
     }

@@ -8,17 +8,17 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde::Deserialize;
+use strum::VariantArray;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::dashboard::changes::{action_label, field_change_line, field_changes};
-use crate::dashboard::components::{empty_state, href, icon, moment, pager, select};
+use crate::dashboard::changes::{field_change_line, field_changes};
+use crate::dashboard::components::{empty_state, href, icon, moment, number, pager, select};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
-use crate::dashboard::settings::catalogue::CATALOGUE;
+use crate::dashboard::settings::entry::SettingEntry;
 use crate::dashboard::translations::Language;
-use crate::pool::settings::definition;
 use crate::storage::admins;
 use crate::storage::audit::{self, Action, Actor, AuditFilter, ListedAct, ListedChange, Subject};
 use crate::storage::paging::{BidirectionalPage, PagePosition};
@@ -26,27 +26,6 @@ use crate::storage::paging::{BidirectionalPage, PagePosition};
 const PATH: &str = "/audit";
 /// Operations per page.
 const PAGE_SIZE: usize = 50;
-const ACTIONS: [Action; 11] = [
-    Action::Create,
-    Action::Update,
-    Action::Enable,
-    Action::Disable,
-    Action::Clear,
-    Action::Delete,
-    Action::Restore,
-    Action::Download,
-    Action::SignIn,
-    Action::SignOut,
-    Action::ChangePassword,
-];
-const SUBJECTS: [Subject; 6] = [
-    Subject::UpstreamKey,
-    Subject::ClientKey,
-    Subject::Project,
-    Subject::Setting,
-    Subject::Admin,
-    Subject::Backup,
-];
 
 /// The filters in the URL.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -94,9 +73,7 @@ impl AuditQuery {
                 date.to_zoned(zone.clone()).ok()?.timestamp(),
             ))
         };
-        let subject = SUBJECTS
-            .into_iter()
-            .find(|it| serialized_name(it) == self.subject);
+        let subject = self.subject.parse::<Subject>().ok();
         // The index needs the kind of the subject; an id alone would scan the table.
         let is_named = subject.is_some_and(Subject::is_identified_by_name);
         AuditFilter {
@@ -104,9 +81,7 @@ impl AuditQuery {
             subject_id: self.id.parse().ok().filter(|_| subject.is_some()),
             name: text(&self.name).filter(|_| is_named),
             actor: text(&self.actor),
-            action: ACTIONS
-                .into_iter()
-                .find(|it| serialized_name(it) == self.action),
+            action: self.action.parse().ok(),
             since: from.and_then(start_of_day),
             until: until.and_then(start_of_day),
             // 0 marks changes that belong to no operation.
@@ -153,13 +128,6 @@ fn date(text: &str) -> Option<Date> {
     text.trim().parse().ok()
 }
 
-/// The name of a value in URLs, the database and JSON.
-fn serialized_name(value: &impl serde::Serialize) -> String {
-    let name = serde_json::to_value(value);
-    let name = name.as_ref().ok().and_then(|name| name.as_str());
-    name.unwrap_or_default().to_owned()
-}
-
 fn view(
     context: &PageContext,
     query: &AuditQuery,
@@ -190,15 +158,13 @@ fn view(
 }
 
 fn filters(language: Language, query: &AuditQuery, actors: &[String]) -> Markup {
-    let any = ("", language.any_action());
-    let names = ACTIONS.map(|action| serialized_name(&action));
-    let actions = names.iter().zip(ACTIONS);
-    let actions = actions.map(|(name, action)| (name.as_str(), action_label(language, action)));
-    let actions: Vec<_> = [any].into_iter().chain(actions).collect();
-    let names = SUBJECTS.map(|subject| serialized_name(&subject));
-    let subjects = names.iter().zip(SUBJECTS);
-    let subjects = subjects.map(|(name, subject)| (name.as_str(), language.subject(subject)));
-    let subjects: Vec<_> = [any].into_iter().chain(subjects).collect();
+    let any = [("", language.any_action())].into_iter();
+    let actions = Action::VARIANTS.iter();
+    let actions = actions.map(|action| (action.name(), language.action(*action)));
+    let actions: Vec<_> = any.clone().chain(actions).collect();
+    let subjects = Subject::VARIANTS.iter();
+    let subjects = subjects.map(|subject| (subject.name(), language.subject(*subject)));
+    let subjects: Vec<_> = any.chain(subjects).collect();
     let control = |id: &str, label: &str, control: Markup| {
         html! { div.filter { label for=(id) { (label) } (control) } }
     };
@@ -250,10 +216,8 @@ fn table(context: &PageContext, query: &AuditQuery, acts: &[ListedAct]) -> Marku
     html! {
         div.table { table.stack.audit data-keys {
             thead { tr {
-                th scope="col" { (language.changed_at()) }
-                th scope="col" { (language.changed_by()) }
-                th scope="col" { (language.audit_action()) }
-                th scope="col" { (language.audit_subject()) }
+                th scope="col" { (language.changed_at()) } th scope="col" { (language.changed_by()) }
+                th scope="col" { (language.audit_action()) } th scope="col" { (language.audit_subject()) }
                 th scope="col" { (language.audit_details()) }
             } }
             tbody { @for act in acts { (row(context, query, act)) } }
@@ -275,13 +239,13 @@ fn row(context: &PageContext, query: &AuditQuery, act: &ListedAct) -> Markup {
                 }
             }
             td data-label=(language.audit_action()) {
-                a.filter-link.nowrap href=(query.with("action", &serialized_name(&change.action))) { (action_label(language, change.action)) }
+                a.filter-link.nowrap href=(query.with("action", change.action.name())) { (language.action(change.action)) }
             }
             td data-label=(language.audit_subject()) {
                 span.lines {
                     (subject(language, context, change))
                     span.small.muted {
-                        a.filter-link href=(query.with("subject", &serialized_name(&change.subject))) { (language.subject(change.subject)) }
+                        a.filter-link href=(query.with("subject", change.subject.name())) { (language.subject(change.subject)) }
                     }
                 }
             }
@@ -289,7 +253,7 @@ fn row(context: &PageContext, query: &AuditQuery, act: &ListedAct) -> Markup {
                 @if !field_changes.is_empty() || act.changes > 1 {
                     span.lines {
                         @for field_change in &field_changes { (field_change_line(field_change)) }
-                        @if act.changes > 1 { a.small href=(whole_act_url(change)) { (language.and_more_changes(act.changes - 1)) } }
+                        @if act.changes > 1 { a.small href=(whole_act_url(change)) { (language.and_more_changes(&number(act.changes - 1))) } }
                     }
                 }
             }
@@ -302,8 +266,8 @@ fn whole_act_url(change: &ListedChange) -> String {
     let revision = change.revision.to_string();
     let pairs = [
         ("revision", revision.as_str()),
-        ("subject", &serialized_name(&change.subject)),
-        ("action", &serialized_name(&change.action)),
+        ("subject", change.subject.name()),
+        ("action", change.action.name()),
     ];
     href(PATH, &pairs)
 }
@@ -320,11 +284,8 @@ fn subject(language: Language, context: &PageContext, change: &ListedChange) -> 
         Subject::Admin => (id == context.admin.id.0).then(|| "/account".to_owned()),
         Subject::Backup => Some("/backups".to_owned()),
     };
-    let title = definition(&change.name)
-        .filter(|_| change.subject == Subject::Setting)
-        .map_or(change.name.as_str(), |definition| {
-            CATALOGUE.of(definition).title.of(language)
-        });
+    let setting = SettingEntry::find(&change.name).filter(|_| change.subject == Subject::Setting);
+    let title = setting.map_or(change.name.as_str(), |setting| setting.title(language));
     html! {
         @match page.filter(|_| !is_gone) {
             Some(page) => { a.name data-row-link href=(page) { (title) } }

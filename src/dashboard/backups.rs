@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::{
-    Tone, ago, badge, bytes, card, empty_state, field, moment, number,
+    Tone, ago, badge, bytes, card, confirm_form, empty_state, field, moment, number,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -48,11 +48,13 @@ pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<M
 pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redirect {
     let Some(progress) = app.backups.begin() else {
         let notice = Notice::failed(context.language.backup_already_running());
-        context.set_notice(notice).await;
-        return Redirect::to("/backups");
+        return context.redirect_with(notice, "/backups").await;
     };
     let (actor, now) = (context.actor(), clock::now());
-    let mut run = BackupRun::new(app.clone());
+    let mut run = BackupRun {
+        app: app.clone(),
+        failed: Some("the backup was interrupted".to_owned()),
+    };
     tokio::spawn(async move {
         let result = backups::create(&app.db, &actor, now, &progress).await;
         run.set_result(&result);
@@ -73,11 +75,6 @@ struct BackupRun {
 }
 
 impl BackupRun {
-    fn new(app: Arc<App>) -> Self {
-        let failed = Some("the backup was interrupted".to_owned());
-        Self { app, failed }
-    }
-
     fn set_result(&mut self, result: &Result<Backup, Error>) {
         self.failed = result.as_ref().err().map(ToString::to_string);
     }
@@ -148,27 +145,21 @@ pub async fn download(
     let file = tokio::fs::File::open(&path).await;
     let file = file.map_err(|source| Error::file(&path, source))?;
     backups::record_download(&app.db, &backup, &context.actor(), context.now).await?;
+    let disposition = format!("attachment; filename=\"{}\"", ascii_file_name(&backup.name));
     let headers = [
         (CONTENT_TYPE, FILE_TYPE.to_owned()),
         (CONTENT_LENGTH, backup.bytes.to_string()),
-        (
-            CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{}\"", ascii_file_name(&backup.name)),
-        ),
+        (CONTENT_DISPOSITION, disposition),
     ];
     Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
 }
 
 /// Replaces characters that a header value must not contain.
 fn ascii_file_name(name: &str) -> String {
-    let plain = |char: char| {
-        if char.is_ascii_graphic() && !"\"\\".contains(char) {
-            char
-        } else {
-            '_'
-        }
-    };
-    name.chars().map(plain).collect()
+    name.replace(
+        |char: char| !char.is_ascii_graphic() || "\"\\".contains(char),
+        "_",
+    )
 }
 
 pub async fn confirm_delete(
@@ -179,17 +170,13 @@ pub async fn confirm_delete(
     let (backup, _) = backups::find(app.db.path(), &name)?;
     let language = context.language;
     let title = language.delete_backup_question(&backup.name);
-    let body = html! {
-        (heading(&title, html! {}))
-        form.card method="post" {
-            (context.csrf_field())
-            p { (language.delete_backup_text()) }
-            div.actions {
-                button.danger.primary type="submit" { (language.delete_backup()) }
-                a.button href="/backups" { (language.cancel()) }
-            }
-        }
-    };
+    let form = confirm_form(
+        &context,
+        language.delete_backup_text(),
+        language.delete_backup(),
+        "/backups",
+    );
+    let body = html! { (heading(&title, html! {})) (form) };
     Ok(layout::page(&context, Section::Backups, &title, body))
 }
 
@@ -200,8 +187,7 @@ pub async fn delete(
 ) -> Result<Redirect, ErrorPage> {
     let deleted = backups::delete(&app.db, &name, &context.actor(), context.now).await?;
     let notice = Notice::done(context.language.backup_is_deleted(&deleted.name));
-    context.set_notice(notice).await;
-    Ok(Redirect::to("/backups"))
+    Ok(context.redirect_with(notice, "/backups").await)
 }
 
 fn view(context: &PageContext, app: &App, backups: &[Backup]) -> Markup {

@@ -7,10 +7,9 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::dashboard::components::{bytes, exact, moment};
 use crate::dashboard::page_context::PageContext;
-use crate::dashboard::settings::change::display_value;
+use crate::dashboard::settings::entry::SettingEntry;
 use crate::dashboard::translations::{Language, grouped};
 use crate::pool::clients::client_key::ClientLimit;
-use crate::pool::settings::definition;
 use crate::storage::audit::{Action, ListedChange, Subject};
 
 /// One field of a change: created fields have only `after`, deleted fields only `before`.
@@ -30,8 +29,7 @@ pub fn change_table(context: &PageContext, changes: &[ListedChange]) -> Markup {
         } @else {
             div.table { table.stack {
                 thead { tr {
-                    th scope="col" { (language.changed_at()) }
-                    th scope="col" { (language.changed_by()) }
+                    th scope="col" { (language.changed_at()) } th scope="col" { (language.changed_by()) }
                     th scope="col" { (language.what_changed()) }
                 } }
                 tbody { @for change in changes { (row(context, change)) } }
@@ -50,7 +48,7 @@ fn row(context: &PageContext, change: &ListedChange) -> Markup {
             }
             td data-label=(language.what_changed()) {
                 span.lines {
-                    span { (action_label(language, change.action)) }
+                    span { (language.action(change.action)) }
                     // The label of every other action is sufficient.
                     @if change.action == Action::Update {
                         @for field_change in field_changes(language, &context.zone, change) { (field_change_line(&field_change)) }
@@ -70,22 +68,6 @@ pub fn field_change_line(field_change: &FieldChange) -> Markup {
             @if field_change.before.is_some() && field_change.after.is_some() { " → " }
             @if let Some(after) = &field_change.after { (after) }
         }
-    }
-}
-
-pub fn action_label(language: Language, action: Action) -> &'static str {
-    match action {
-        Action::Create => language.action_create(),
-        Action::Update => language.action_update(),
-        Action::Enable => language.action_enable(),
-        Action::Disable => language.action_disable(),
-        Action::Clear => language.action_clear(),
-        Action::Delete => language.action_delete(),
-        Action::Restore => language.action_restore(),
-        Action::Download => language.action_download(),
-        Action::SignIn => language.action_sign_in(),
-        Action::SignOut => language.action_sign_out(),
-        Action::ChangePassword => language.action_change_password(),
     }
 }
 
@@ -109,21 +91,18 @@ pub fn field_changes(
         }
         // No field was created or deleted: the action's label is sufficient.
         (Some(_), Some(_)) | (None, None) => {}
-        (Some(removed), None) => {
-            let values = formatter.values(removed, &change.name);
-            all.extend(values.map(|(field, value)| FieldChange {
-                field,
-                before: Some(value),
-                after: None,
-            }));
-        }
-        (None, Some(new)) => {
-            let values = formatter.values(new, &change.name);
-            all.extend(values.map(|(field, value)| FieldChange {
-                field,
-                before: None,
-                after: Some(value),
-            }));
+        (Some(object), None) | (None, Some(object)) => {
+            for (field, value) in formatter.values(object, &change.name) {
+                let (before, after) = match &change.after {
+                    None => (Some(value), None),
+                    Some(_) => (None, Some(value)),
+                };
+                all.push(FieldChange {
+                    field,
+                    before,
+                    after,
+                });
+            }
         }
     }
     all
@@ -131,10 +110,10 @@ pub fn field_changes(
 
 /// The formatted values of a setting; `None` for a setting that no longer exists.
 fn setting_change(language: Language, change: &ListedChange) -> Option<FieldChange> {
-    let definition = definition(&change.name)?;
+    let entry = SettingEntry::find(&change.name)?;
     let value = |json: &Option<Value>| {
         let value = json.as_ref().and_then(|json| json.get("value")?.as_str());
-        display_value(language, definition, value)
+        entry.display(language, value)
     };
     Some(FieldChange {
         field: language.setting_value().to_owned(),
@@ -200,8 +179,8 @@ impl ChangeFormatter<'_> {
             }
             Value::String(text) => Some(text.clone()),
             Value::Array(items) => {
+                let items = items.iter();
                 let items: Vec<_> = items
-                    .iter()
                     .filter_map(|item| self.text(field, Some(item)))
                     .collect();
                 (!items.is_empty()).then(|| items.join(", "))
@@ -226,12 +205,6 @@ fn field_label(language: Language, field: &str) -> &str {
         "paths" => language.paths_field(),
         "addresses" => language.addresses_field(),
         "direct_access" => language.direct_access(),
-        "requests_per_minute" => language.limit(ClientLimit::RequestsPerMinute),
-        "requests_per_day" => language.limit(ClientLimit::RequestsPerDay),
-        "tokens_per_minute" => language.limit(ClientLimit::TokensPerMinute),
-        "tokens_per_day" => language.limit(ClientLimit::TokensPerDay),
-        "concurrency" => language.limit(ClientLimit::Concurrency),
-        "cost_per_month" => language.limit(ClientLimit::CostPerMonth),
         "label" => language.label(),
         "project" => language.project(),
         "billing" => language.billing(),
@@ -243,7 +216,9 @@ fn field_label(language: Language, field: &str) -> &str {
         "browser" => language.browser(),
         "address" => language.address(),
         "zone" => language.time_zone(),
-        field => field,
+        field => field
+            .parse()
+            .map_or(field, |limit: ClientLimit| language.limit(limit)),
     }
 }
 

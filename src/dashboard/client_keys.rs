@@ -68,25 +68,29 @@ fn view(
 ) -> Markup {
     let language = context.language;
     let new = html! { a.button.primary href="/client-keys/new" { (language.new_client_key()) } };
+    let title = language.client_keys();
     if count == 0 {
-        let text = language.no_client_keys_text();
         let body = html! {
-            (heading(language.client_keys(), html! {}))
-            (empty_state(language.no_client_keys(), text, new))
+            (heading(title, html! {}))
+            (empty_state(language.no_client_keys(), language.no_client_keys_text(), new))
         };
-        return layout::page(context, Section::ClientKeys, language.client_keys(), body);
+        return layout::page(context, Section::ClientKeys, title, body);
     }
     let first = query.page.saturating_mul(PAGE_SIZE).min(keys.len());
     let last = (first + PAGE_SIZE).min(keys.len());
     let page_url = |page: usize| {
-        let page = page.to_string();
-        let page = if page == "0" { "" } else { &page };
-        href("/client-keys", &[("q", &query.q), ("page", page)])
+        let page = Some(page)
+            .filter(|page| *page > 0)
+            .map(|page| page.to_string());
+        href(
+            "/client-keys",
+            &[("q", &query.q), ("page", &page.unwrap_or_default())],
+        )
     };
     let before = (query.page > 0).then(|| page_url(query.page - 1));
     let after = (last < keys.len()).then(|| page_url(query.page + 1));
     let body = html! {
-        (heading(language.client_keys(), new))
+        (heading(title, new))
         form.filters method="get" action="/client-keys" role="search" {
             input type="search" name="q" value=(query.q) data-search placeholder=(language.client_keys_search())
                 aria-label=(language.client_keys_search());
@@ -99,12 +103,12 @@ fn view(
                 html! { a.button href="/client-keys" { (language.clear_filters()) } },
             ))
         } @else {
-            p.muted.small { (language.client_keys_counted(keys.len() as u64)) }
+            p.muted.small { (language.client_keys_counted(keys.len())) }
             (table(context, &keys[first..last], today))
             (pager(language, before.as_deref(), after.as_deref()))
         }
     };
-    layout::page(context, Section::ClientKeys, language.client_keys(), body)
+    layout::page(context, Section::ClientKeys, title, body)
 }
 
 fn table(
@@ -116,14 +120,10 @@ fn table(
     html! {
         div.table { table.stack data-keys {
             thead { tr {
-                th scope="col" { (language.client_key_name()) }
-                th scope="col" { (language.client_key_secret()) }
-                th scope="col" { (language.client_key_state()) }
-                th scope="col" { (language.client_key_limits()) }
-                th.number scope="col" { (language.client_key_today()) }
-                th.number scope="col" { (language.client_key_requests()) }
-                th.number scope="col" { (language.client_key_success()) }
-                th.number scope="col" { (language.client_key_tokens()) }
+                th scope="col" { (language.client_key_name()) } th scope="col" { (language.client_key_secret()) }
+                th scope="col" { (language.client_key_state()) } th scope="col" { (language.client_key_limits()) }
+                th.number scope="col" { (language.client_key_today()) } th.number scope="col" { (language.client_key_requests()) }
+                th.number scope="col" { (language.client_key_success()) } th.number scope="col" { (language.client_key_tokens()) }
                 th scope="col" { (language.client_key_last_used()) }
             } }
             tbody { @for key in keys { (row(context, key, today.get(&key.id).copied().unwrap_or_default())) } }
@@ -184,11 +184,7 @@ fn limits(language: Language, limits: &ClientLimits) -> Markup {
 pub fn limit_amount(limit: ClientLimit, amount: u64) -> String {
     match limit {
         ClientLimit::CostPerMonth => usd(amount),
-        ClientLimit::RequestsPerMinute
-        | ClientLimit::RequestsPerDay
-        | ClientLimit::TokensPerMinute
-        | ClientLimit::TokensPerDay
-        | ClientLimit::Concurrency => number(amount),
+        _ => number(amount),
     }
 }
 
@@ -236,11 +232,8 @@ mod tests {
             (1, 100_000, "0.1%"),
             (2, 3, "66.6%"),
         ] {
-            assert_eq!(
-                percentage(part, whole).into_string(),
-                expected,
-                "{part} of {whole}"
-            );
+            let shown = percentage(part, whole).into_string();
+            assert_eq!(shown, expected, "{part} of {whole}");
         }
     }
 }

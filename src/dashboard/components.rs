@@ -2,13 +2,16 @@
 
 use jiff::tz::TimeZone;
 use maud::{Markup, PreEscaped, Render, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use strum::IntoStaticStr;
 
 use crate::clock::Timestamp;
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::{Language, grouped};
 
 /// The severity of a state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Tone {
     Good,
     /// Recovers automatically.
@@ -20,13 +23,7 @@ pub enum Tone {
 
 impl Tone {
     pub fn class(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Wait => "wait",
-            Self::Bad => "bad",
-            Self::Quiet => "quiet",
-            Self::Info => "info",
-        }
+        self.into()
     }
 }
 
@@ -59,19 +56,11 @@ pub fn moment(context: &PageContext, at: Timestamp) -> Markup {
 /// The time left until `at`; JavaScript counts it down.
 pub fn until(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
     let language = context.language;
-    let left = at - now;
-    let text = if left.is_zero() {
-        language.now_due().to_owned()
-    } else {
-        // Rounded up to whole seconds, like the countdown script.
-        language.in_span(
-            &language.span(
-                left.as_millis()
-                    .div_ceil(1_000)
-                    .try_into()
-                    .unwrap_or(u64::MAX),
-            ),
-        )
+    // Rounded up to whole seconds, like the countdown script.
+    let seconds = (at - now).as_millis().div_ceil(1_000);
+    let text = match seconds.try_into().unwrap_or(u64::MAX) {
+        0 => language.now_due().to_owned(),
+        seconds => language.in_span(&language.span(seconds)),
     };
     html! {
         time datetime=(at.to_rfc3339()) title=(exact(&context.zone, at)) data-countdown { (text) }
@@ -170,32 +159,26 @@ pub fn usd(dollars: f64) -> String {
     }
 }
 
+/// The characters of a query's value that need no encoding.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'*')
+    .remove(b',');
+
 /// A path with a query; empty values are omitted.
 pub fn href(path: &str, query: &[(&str, &str)]) -> String {
     let mut url = path.to_owned();
-    let mut mark = '?';
     for (name, value) in query.iter().filter(|(_, value)| !value.is_empty()) {
-        url.push(mark);
-        url.push_str(name);
-        url.push('=');
-        encode(value, &mut url);
-        mark = '&';
+        url.push(if url.len() == path.len() { '?' } else { '&' });
+        url.extend([name, "="]);
+        url.extend(utf8_percent_encode(value, QUERY_VALUE));
     }
     url
-}
-
-/// Percent-encodes a value for a query.
-fn encode(value: &str, url: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/:*,".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            url.push('%');
-            url.push(char::from(HEX[usize::from(byte >> 4)]));
-            url.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
 }
 
 /// A form field: `input` is the control with the id `id`; `error` explains how to correct its value.
@@ -212,6 +195,25 @@ pub fn field(
             (input)
             @if let Some(error) = error { p.error #{ (id) "-error" } role="alert" { (error) } }
             @if let Some(hint) = hint { p.hint { (hint) } }
+        }
+    }
+}
+
+/// The text field of a [`field`].
+pub fn text_input(id: &str, value: &str) -> Markup {
+    html! { input #(id) name=(id) value=(value) autocomplete="off" spellcheck="false"; }
+}
+
+/// The form of a page that confirms a deletion.
+pub fn confirm_form(context: &PageContext, text: &str, submit: &str, back: &str) -> Markup {
+    html! {
+        form.card method="post" {
+            (context.csrf_field())
+            p { (text) }
+            div.actions {
+                button.danger.primary type="submit" { (submit) }
+                a.button href=(back) { (context.language.cancel()) }
+            }
         }
     }
 }

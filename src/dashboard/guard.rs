@@ -48,9 +48,9 @@ pub async fn guard(
     let (uri, headers) = (request.uri().clone(), request.headers());
     let client_ip = peer::client_ip(peer, headers, &app.config.trusted_proxies);
     let base_url = peer::base_url(peer, headers, &app.config);
-    let cookie_token = CookieJar::from_headers(headers)
-        .get(CSRF_COOKIE)
-        .and_then(|cookie| CsrfToken::from_text(cookie.value()));
+    let jar = CookieJar::from_headers(headers);
+    let cookie = jar.get(CSRF_COOKIE);
+    let cookie_token = cookie.and_then(|cookie| CsrfToken::from_text(cookie.value()));
     let csrf = cookie_token.unwrap_or_else(CsrfToken::generate);
     let browser = BrowserContext::new(request.method(), uri, headers, client_ip, base_url, csrf);
     let is_page = accepts_html(headers);
@@ -61,11 +61,9 @@ pub async fn guard(
         Ok(None) => (None, Ok(())),
         Err(error) => (None, Err(error)),
     };
-    let token = context.as_ref().map_or(csrf, PageContext::csrf);
-    let max_bytes = if context.is_some() {
-        MAX_FORM_BYTES
-    } else {
-        MAX_PUBLIC_FORM_BYTES
+    let (token, max_bytes) = match &context {
+        Some(context) => (context.csrf, MAX_FORM_BYTES),
+        None => (csrf, MAX_PUBLIC_FORM_BYTES),
     };
     let response = match (session_result, access) {
         (Err(error), _) => ErrorPage::from(error).into_response(),
@@ -107,10 +105,8 @@ pub async fn guard(
 
 /// Redirects a request without a session to the login page, which returns to it afterwards.
 fn redirect_to_sign_in(browser: &BrowserContext, method: &Method, is_page: bool) -> Response {
-    let path = browser
-        .uri
-        .path_and_query()
-        .map_or("/", |path| path.as_str());
+    let path = browser.uri.path_and_query();
+    let path = path.map_or("/", |path| path.as_str());
     if is_page && method == Method::GET {
         Redirect::to(&href("/login", &[("next", path)])).into_response()
     } else if is_page {
@@ -142,8 +138,7 @@ async fn verify_form(request: Request, token: CsrfToken, max_bytes: usize) -> Re
 
 /// Whether the request is for a page, and not for data.
 fn accepts_html(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
+    let accept = headers.get(header::ACCEPT);
+    let accept = accept.and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/html"))
 }

@@ -180,34 +180,22 @@ fn preferences(language: Language, theme: Theme, csrf_field: Markup, return_path
         Language::English => Language::TraditionalChinese,
         Language::TraditionalChinese => Language::English,
     };
-    let themes = [
-        (
-            Theme::System,
-            language.theme_system(),
-            r#"<rect x="2" y="3" width="12" height="8" rx="1"/><path d="M5.5 13.5h5"/>"#,
-        ),
-        (
-            Theme::Light,
-            language.theme_light(),
-            r#"<circle cx="8" cy="8" r="2.8"/><path d="M8 1.5v1.4M8 13.1v1.4M1.5 8h1.4M13.1 8h1.4M3.4 3.4l1 1M11.6 11.6l1 1M12.6 3.4l-1 1M4.4 11.6l-1 1"/>"#,
-        ),
-        (
-            Theme::Dark,
-            language.theme_dark(),
-            r#"<path d="M13.5 9.5A6 6 0 0 1 6.5 2.500a6 6 0 1 0 7 7z"/>"#,
-        ),
-    ];
+    let theme_button = |choice: Theme, label: &str, strokes: &'static str| {
+        html! {
+            button type="submit" name="theme" value=(choice.name()) aria-pressed=(choice == theme) aria-label=(label) title=(label) {
+                (icon(strokes))
+            }
+        }
+    };
     html! {
         form method="post" action="/preferences" {
             (csrf_field)
             input type="hidden" name="back" value=(return_path);
             button.plain type="submit" name="language" value=(other.tag()) lang=(other.tag()) { (other.native_name()) }
             div.segments role="group" aria-label=(language.theme()) {
-                @for (choice, label, strokes) in themes {
-                    button type="submit" name="theme" value=(choice.name()) aria-pressed=(choice == theme) aria-label=(label) title=(label) {
-                        (icon(strokes))
-                    }
-                }
+                (theme_button(Theme::System, language.theme_system(), r#"<rect x="2" y="3" width="12" height="8" rx="1"/><path d="M5.5 13.5h5"/>"#))
+                (theme_button(Theme::Light, language.theme_light(), r#"<circle cx="8" cy="8" r="2.8"/><path d="M8 1.5v1.4M8 13.1v1.4M1.5 8h1.4M13.1 8h1.4M3.4 3.4l1 1M11.6 11.6l1 1M12.6 3.4l-1 1M4.4 11.6l-1 1"/>"#))
+                (theme_button(Theme::Dark, language.theme_dark(), r#"<path d="M13.5 9.5A6 6 0 0 1 6.5 2.500a6 6 0 1 0 7 7z"/>"#))
             }
         }
     }

@@ -41,99 +41,66 @@ use crate::dashboard::secure_cookies::secure_cookies;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
+/// Routes from lines `"path" => handlers;`.
+macro_rules! routes {
+    ($($path:literal => $handlers:expr;)+) => { vec![$(($path, $handlers)),+] };
+}
+
 /// The pages that need no session.
 fn public_routes() -> Vec<Route> {
-    vec![
-        ("/login", get(sign_in::show).post(sign_in::create)),
-        ("/preferences", post(preferences::update)),
-    ]
+    routes! {
+        "/login" => get(sign_in::show).post(sign_in::create);
+        "/preferences" => post(preferences::update);
+    }
 }
 
 /// The pages that need a session: everything that is not named above.
 fn admin_routes() -> Vec<Route> {
-    vec![
-        ("/", get(async || Redirect::to("/status"))),
-        ("/status", get(status::show)),
-        ("/status/live", get(status::live)),
-        ("/logs", get(logs::list::show)),
-        ("/logs/columns", post(logs::list::update_columns)),
-        ("/logs/live", get(logs::live::show)),
-        ("/logs/{id}", get(logs::detail::show)),
-        ("/account", get(account::show)),
-        ("/account/password", post(account::update_password)),
-        ("/account/zone", post(account::update_zone)),
-        ("/account/sign-ins/end", post(account::end_sign_ins)),
-        ("/backups", get(backups::show).post(backups::create)),
-        ("/backups/live", get(backups::live)),
-        (
-            "/backups/{name}/download",
-            get(backups::confirm_download).post(backups::download),
-        ),
-        (
-            "/backups/{name}/delete",
-            get(backups::confirm_delete).post(backups::delete),
-        ),
-        ("/upstream-keys", get(upstream_keys::list::show)),
-        ("/upstream-keys/bulk", post(upstream_keys::bulk::update)),
-        ("/upstream-keys/undo", post(upstream_keys::bulk::undo)),
-        (
-            "/upstream-keys/import",
-            get(upstream_keys::import::show).post(upstream_keys::import::preview),
-        ),
-        (
-            "/upstream-keys/import/{draft}",
-            get(upstream_keys::import::show_preview).post(upstream_keys::import::create),
-        ),
-        (
-            "/upstream-keys/jobs/{id}",
-            get(upstream_keys::job_progress::show),
-        ),
-        (
-            "/upstream-keys/jobs/{id}/live",
-            get(upstream_keys::job_progress::live),
-        ),
-        ("/upstream-keys/{id}", get(upstream_keys::detail::show)),
-        (
-            "/upstream-keys/{id}/edit",
-            get(upstream_keys::edit::show).post(upstream_keys::edit::update),
-        ),
-        ("/logout", post(sign_in::delete)),
-        ("/settings", get(settings::show).post(settings::update)),
-        ("/settings/undo", post(settings::change::undo)),
-        (
-            "/settings/{name}",
-            get(settings::detail::show).post(settings::detail::update),
-        ),
-        ("/settings/{name}/reset", post(settings::change::reset)),
-        ("/settings/{name}/back", post(settings::change::restore)),
-        ("/audit", get(audit::show)),
-        (
-            "/client-keys",
-            get(client_keys::show).post(client_keys::change::create),
-        ),
-        ("/client-keys/new", get(client_keys::change::new)),
-        (
-            "/client-keys/{id}",
-            get(client_keys::detail::show).post(client_keys::change::update),
-        ),
-        (
-            "/client-keys/{id}/created",
-            get(client_keys::change::created),
-        ),
-        ("/client-keys/{id}/edit", get(client_keys::change::edit)),
-        (
-            "/client-keys/{id}/enable",
-            post(client_keys::change::enable),
-        ),
-        (
-            "/client-keys/{id}/disable",
-            post(client_keys::change::disable),
-        ),
-        (
-            "/client-keys/{id}/delete",
-            get(client_keys::change::confirm_delete).post(client_keys::change::delete),
-        ),
-    ]
+    use client_keys::change as client_key;
+    use settings::change as setting;
+    use upstream_keys::{bulk, import, job_progress};
+
+    routes! {
+        "/" => get(async || Redirect::to("/status"));
+        "/status" => get(status::show);
+        "/status/live" => get(status::live);
+        "/logs" => get(logs::list::show);
+        "/logs/columns" => post(logs::list::update_columns);
+        "/logs/live" => get(logs::live::show);
+        "/logs/{id}" => get(logs::detail::show);
+        "/account" => get(account::show);
+        "/account/password" => post(account::update_password);
+        "/account/zone" => post(account::update_zone);
+        "/account/sign-ins/end" => post(account::end_sign_ins);
+        "/backups" => get(backups::show).post(backups::create);
+        "/backups/live" => get(backups::live);
+        "/backups/{name}/download" => get(backups::confirm_download).post(backups::download);
+        "/backups/{name}/delete" => get(backups::confirm_delete).post(backups::delete);
+        "/upstream-keys" => get(upstream_keys::list::show);
+        "/upstream-keys/bulk" => post(bulk::update);
+        "/upstream-keys/undo" => post(bulk::undo);
+        "/upstream-keys/import" => get(import::show).post(import::preview);
+        "/upstream-keys/import/{draft}" => get(import::show_preview).post(import::create);
+        "/upstream-keys/jobs/{id}" => get(job_progress::show);
+        "/upstream-keys/jobs/{id}/live" => get(job_progress::live);
+        "/upstream-keys/{id}" => get(upstream_keys::detail::show);
+        "/upstream-keys/{id}/edit" => get(upstream_keys::edit::show).post(upstream_keys::edit::update);
+        "/logout" => post(sign_in::delete);
+        "/settings" => get(settings::show).post(settings::update);
+        "/settings/undo" => post(setting::undo);
+        "/settings/{name}" => get(settings::detail::show).post(settings::detail::update);
+        "/settings/{name}/reset" => post(setting::reset);
+        "/settings/{name}/back" => post(setting::restore);
+        "/audit" => get(audit::show);
+        "/client-keys" => get(client_keys::show).post(client_key::create);
+        "/client-keys/new" => get(client_key::new);
+        "/client-keys/{id}" => get(client_keys::detail::show).post(client_key::update);
+        "/client-keys/{id}/created" => get(client_key::created);
+        "/client-keys/{id}/edit" => get(client_key::edit);
+        "/client-keys/{id}/enable" => post(client_key::enable);
+        "/client-keys/{id}/disable" => post(client_key::disable);
+        "/client-keys/{id}/delete" => get(client_key::confirm_delete).post(client_key::delete);
+    }
 }
 
 /// The paths of all pages that need a session.
@@ -146,11 +113,8 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     // A download has an announced length, and streams as fast as it can be read.
     let is_page = DefaultPredicate::new().and(NotForContentType::const_new(backups::FILE_TYPE));
     let guarded = |routes: Vec<Route>, access| {
-        let router = routes
-            .into_iter()
-            .fold(Router::new(), |router, (path, methods)| {
-                router.route(path, methods)
-            });
+        let join = |router: Router<_>, (path, handlers)| router.route(path, handlers);
+        let router = routes.into_iter().fold(Router::new(), join);
         // The guard has measured the body already.
         let router = router.route_layer(DefaultBodyLimit::disable());
         router.route_layer(from_fn_with_state((app.clone(), access), guard))

@@ -1,14 +1,18 @@
 //! `PageContext`: the signed-in admin of a page, with language, theme, time zone and CSRF token.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 
 use axum::extract::FromRequestParts;
+use axum::response::Redirect;
 use axum_extra::extract::CookieJar;
+use axum_extra::extract::cookie::Cookie;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 use tower_sessions::Session;
 
 use crate::auth::csrf::CsrfToken;
@@ -28,7 +32,8 @@ pub const THEME_COOKIE: &str = "gemini_pool_theme";
 const NOTICE_KEY: &str = "notice";
 
 /// The colour theme.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Theme {
     /// The theme of the browser's system.
     System,
@@ -39,17 +44,7 @@ pub enum Theme {
 impl Theme {
     /// The name in forms, cookies and style sheets.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::Light => "light",
-            Self::Dark => "dark",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::System, Self::Light, Self::Dark]
-            .into_iter()
-            .find(|theme| theme.name() == name)
+        self.into()
     }
 }
 
@@ -73,24 +68,23 @@ pub struct BrowserContext {
 /// The context of a page for a signed-in admin.
 #[derive(Debug, Clone)]
 pub struct PageContext {
+    /// With the CSRF token of the session.
+    pub browser: BrowserContext,
     pub admin: Admin,
     pub sign_in_id: SignInId,
     /// The time zone of displayed times.
     pub zone: TimeZone,
-    pub language: Language,
-    pub theme: Theme,
-    pub uri: Uri,
-    return_path: String,
-    pub client_ip: IpAddr,
-    /// The public URL for clients, without a trailing slash.
-    pub base_url: String,
-    /// Allows the page's style sheet.
-    pub nonce: Nonce,
-    pub now: Timestamp,
     /// The result of the last action, shown once.
     pub notice: Option<Notice>,
-    csrf: CsrfToken,
-    session: Session,
+    pub session: Session,
+}
+
+impl Deref for PageContext {
+    type Target = BrowserContext;
+
+    fn deref(&self) -> &BrowserContext {
+        &self.browser
+    }
 }
 
 /// The result of an action.
@@ -110,29 +104,24 @@ pub enum NoticeKind {
 }
 
 impl Notice {
+    fn new(kind: NoticeKind, text: String) -> Self {
+        let undo = None;
+        Self { kind, text, undo }
+    }
+
     pub fn done(text: impl Into<String>) -> Self {
-        Self {
-            kind: NoticeKind::Done,
-            text: text.into(),
-            undo: None,
-        }
+        Self::new(NoticeKind::Done, text.into())
     }
 
     pub fn failed(text: impl Into<String>) -> Self {
-        Self {
-            kind: NoticeKind::Failed,
-            text: text.into(),
-            undo: None,
-        }
+        Self::new(NoticeKind::Failed, text.into())
     }
 
     /// Adds an undo button, whose form is submitted to `path`.
     #[must_use]
     pub fn with_undo(self, path: String) -> Self {
-        Self {
-            undo: Some(path),
-            ..self
-        }
+        let undo = Some(path);
+        Self { undo, ..self }
     }
 }
 
@@ -147,12 +136,9 @@ impl BrowserContext {
         csrf: CsrfToken,
     ) -> Self {
         let jar = CookieJar::from_headers(headers);
-        let language = jar
-            .get(LANGUAGE_COOKIE)
-            .and_then(|cookie| Language::of_tag(cookie.value()));
-        let theme = jar
-            .get(THEME_COOKIE)
-            .and_then(|cookie| Theme::named(cookie.value()));
+        let cookie = |name| jar.get(name).map(Cookie::value);
+        let language = cookie(LANGUAGE_COOKIE).and_then(Language::of_tag);
+        let theme = cookie(THEME_COOKIE).and_then(|name| name.parse().ok());
         let user_agent = headers.get(http::header::USER_AGENT);
         let user_agent = user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()));
         Self {
@@ -171,7 +157,7 @@ impl BrowserContext {
 
     /// The hidden field required in every form that changes data.
     pub fn csrf_field(&self) -> Markup {
-        csrf_field(self.csrf)
+        html! { input type="hidden" name="csrf" value=(self.csrf.masked()); }
     }
 
     /// The path and query of the page; for a response to a form, of the page with the form.
@@ -186,38 +172,18 @@ impl PageContext {
             zone: TimeZone::get(&signed_in.admin.zone).unwrap_or(TimeZone::UTC),
             sign_in_id: signed_in.id,
             admin: signed_in.admin,
-            language: browser.language,
-            theme: browser.theme,
-            uri: browser.uri.clone(),
-            return_path: browser.return_path.clone(),
-            client_ip: browser.client_ip,
-            base_url: browser.base_url.clone(),
-            nonce: browser.nonce.clone(),
-            now: browser.now,
+            browser: BrowserContext {
+                csrf: signed_in.csrf,
+                ..browser.clone()
+            },
             notice: None,
-            csrf: signed_in.csrf,
             session,
         }
-    }
-
-    /// The hidden field required in every form that changes data.
-    pub fn csrf_field(&self) -> Markup {
-        csrf_field(self.csrf)
-    }
-
-    /// The CSRF token for the forms of the page.
-    pub fn csrf(&self) -> CsrfToken {
-        self.csrf
     }
 
     /// The actor that the audit records for changes by this admin.
     pub fn actor(&self) -> Actor {
         Actor::admin(&self.admin.username, self.client_ip.to_string())
-    }
-
-    /// See [`BrowserContext::return_path`].
-    pub fn return_path(&self) -> &str {
-        &self.return_path
     }
 
     /// Stores `notice` for the top of the next page.
@@ -227,6 +193,12 @@ impl PageContext {
         }
     }
 
+    /// Redirects to `path`, whose page shows `notice`.
+    pub async fn redirect_with(&self, notice: Notice, path: &str) -> Redirect {
+        self.set_notice(notice).await;
+        Redirect::to(path)
+    }
+
     /// Removes and returns the notice of the last action.
     pub async fn take_notice(&mut self) {
         self.notice = self.session.get(NOTICE_KEY).await.ok().flatten();
@@ -234,11 +206,6 @@ impl PageContext {
         if self.notice.is_some() && self.session.remove_value(NOTICE_KEY).await.is_err() {
             tracing::warn!("a notice could not be forgotten and will be shown again");
         }
-    }
-
-    /// The session of the signed-in admin.
-    pub fn session(&self) -> &Session {
-        &self.session
     }
 }
 
@@ -253,10 +220,6 @@ fn return_path(method: &Method, uri: &Uri, headers: &HeaderMap) -> String {
         referer.as_ref().and_then(path_of)
     };
     path.unwrap_or_else(|| "/".to_owned())
-}
-
-fn csrf_field(token: CsrfToken) -> Markup {
-    html! { input type="hidden" name="csrf" value=(token.masked()); }
 }
 
 /// Without a context the guard has already responded.

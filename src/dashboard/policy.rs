@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::dashboard::assets;
 
@@ -29,19 +29,13 @@ pub fn set_security_headers(headers: &mut HeaderMap, nonce: &Nonce) {
     let policy = HeaderValue::try_from(policy(nonce)).expect("base64 is ASCII");
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     let fixed = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "same-origin"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
         (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
-        (
-            HeaderName::from_static("permissions-policy"),
+            "permissions-policy",
             "camera=(), geolocation=(), microphone=()",
         ),
     ];

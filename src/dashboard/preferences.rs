@@ -31,7 +31,7 @@ pub async fn update(jar: CookieJar, Form(form): Form<Preferences>) -> Response {
     if let Some(language) = form.language.as_deref().and_then(Language::of_tag) {
         jar = jar.add(keep(LANGUAGE_COOKIE, language.tag()));
     }
-    match form.theme.as_deref().and_then(Theme::named) {
+    match form.theme.and_then(|name| name.parse().ok()) {
         Some(Theme::System) => jar = jar.remove(Cookie::build(THEME_COOKIE).path("/")),
         Some(theme) => jar = jar.add(keep(THEME_COOKIE, theme.name())),
         None => {}

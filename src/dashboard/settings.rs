@@ -5,7 +5,6 @@ pub mod change;
 pub mod detail;
 pub mod entry;
 pub mod field;
-pub mod paths;
 pub mod value;
 
 use std::collections::HashMap;
@@ -17,6 +16,7 @@ use axum_extra::extract::{Form, Query};
 use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
+use strum::VariantArray;
 
 use crate::app::App;
 use crate::config::Config;
@@ -24,13 +24,12 @@ use crate::dashboard::components::{card, empty_state, href};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
+use crate::dashboard::settings::catalogue::SettingGroup;
 use crate::dashboard::settings::change::{SettingsForm, parse_changes, save};
-use crate::dashboard::settings::entry::SettingGroup;
+use crate::dashboard::settings::entry::{PATH, SettingEntry};
 use crate::dashboard::settings::field::{RESET_FORM, SettingField, zones};
-use crate::dashboard::settings::paths::PATH;
 use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
-use crate::pool::settings::DEFINITIONS;
 use crate::storage::settings::{self, CurrentSettings};
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,14 +48,9 @@ pub async fn show(
     Query(query): Query<SettingsQuery>,
 ) -> Result<Markup, ErrorPage> {
     let present = settings::find_current(&app.db.readers).await?;
-    let fields = fields(&present, &HashMap::new());
-    Ok(view(
-        &app.config,
-        &context,
-        &query,
-        fields,
-        context.return_path(),
-    ))
+    let fields = fields(&present, &SettingsForm::new(), &HashMap::new());
+    let back = context.return_path();
+    Ok(view(&app.config, &context, &query, fields, back))
 }
 
 /// Changes the settings whose submitted value differs from the value shown.
@@ -70,10 +64,7 @@ pub async fn update(
         Ok(changes) => Ok(save(&app, &context, changes, back).await?.into_response()),
         Err(errors) => {
             let present = settings::find_current(&app.db.readers).await?;
-            let mut fields = fields(&present, &errors);
-            for field in &mut fields {
-                field.submitted = form.get(field.definition.name).cloned();
-            }
+            let fields = fields(&present, &form, &errors);
             // With a search, invalid fields are among the matching settings.
             let uri = back.parse().unwrap_or_default();
             let query = Query::try_from_uri(&uri).map(|Query(query)| query);
@@ -84,13 +75,18 @@ pub async fn update(
     }
 }
 
-fn fields(present: &CurrentSettings, errors: &HashMap<&'static str, String>) -> Vec<SettingField> {
-    let field = |definition| SettingField::of(definition, present);
-    let mut fields: Vec<_> = DEFINITIONS.iter().map(field).collect();
-    for field in &mut fields {
-        field.error = errors.get(field.definition.name).cloned();
-    }
-    fields
+/// All settings, with the submitted values and their errors.
+fn fields(
+    present: &CurrentSettings,
+    form: &SettingsForm,
+    errors: &HashMap<&'static str, String>,
+) -> Vec<SettingField> {
+    let field = |entry: SettingEntry| SettingField {
+        submitted: form.get(entry.name()).cloned(),
+        error: errors.get(entry.name()).cloned(),
+        ..SettingField::of(entry, present)
+    };
+    SettingEntry::all().map(field).collect()
 }
 
 fn view(
@@ -106,15 +102,17 @@ fn view(
     let is_whole = search_text.is_empty() && query.changed.is_empty();
     fields.retain(|field| {
         let is_selected = query.changed.is_empty() || !field.is_default() || field.error.is_some();
-        is_selected && field.entry.matches(field.definition, &search_text)
+        is_selected && field.entry.matches(&search_text)
     });
-    let groups: Vec<_> = SettingGroup::ALL
-        .into_iter()
-        .map(|group| (group, of_group(&fields, group)))
-        .filter(|(_, fields)| !fields.is_empty())
-        .collect();
+    let of_group = |group: &SettingGroup| {
+        let fields = fields.iter();
+        let fields = fields.filter(|field| field.entry.texts.group == *group);
+        (*group, fields.collect::<Vec<_>>())
+    };
+    let groups = SettingGroup::VARIANTS.iter().map(of_group);
+    let groups: Vec<_> = groups.filter(|(_, fields)| !fields.is_empty()).collect();
     let first_invalid = fields.iter().find(|field| field.error.is_some());
-    let first_invalid = first_invalid.map(|field| field.definition.name);
+    let first_invalid = first_invalid.map(|field| field.entry.name());
     let body = html! {
         (heading(language.settings(), html! { span.sub { (language.effective_at_once()) } }))
         @if first_invalid.is_some() { p.form-error role="alert" { (language.not_saved()) } }
@@ -147,13 +145,6 @@ fn view(
         }
     };
     layout::page(context, Section::Settings, language.settings(), body)
-}
-
-fn of_group(fields: &[SettingField], group: SettingGroup) -> Vec<&SettingField> {
-    fields
-        .iter()
-        .filter(|field| field.entry.group == group)
-        .collect()
 }
 
 fn search(language: Language, query: &SettingsQuery) -> Markup {
@@ -198,7 +189,7 @@ fn group_form(
             (context.csrf_field())
             input type="hidden" name="back" value=(back);
             h2 { (title) }
-            @for field in fields { (field.row(language, first_invalid == Some(field.definition.name))) }
+            @for field in fields { (field.row(language, first_invalid == Some(field.entry.name()))) }
             div.actions {
                 button type="submit" aria-label=(language.save_group(title)) { (language.save()) }
             }
@@ -227,43 +218,25 @@ fn config_card(language: Language, config: &Config) -> Markup {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let facts = [
-        (
-            language.config_listen(),
-            "LISTEN",
-            config.listen.to_string(),
-        ),
-        (
-            language.config_database(),
-            "DATABASE_URL",
-            config.database_url.clone(),
-        ),
-        (
-            language.config_upstream(),
-            "UPSTREAM_URL",
-            upstream.to_string(),
-        ),
-        (
-            language.config_public_url(),
-            "PUBLIC_URL",
-            config.public_url.clone().unwrap_or_default(),
-        ),
-        (
-            language.config_proxies(),
-            "TRUSTED_PROXIES",
-            proxies.join(", "),
-        ),
-    ];
+    let row = |label: &str, variable: &str, value: &str| {
+        html! {
+            tr {
+                th scope="row" { (label) }
+                td.mono { (variable) }
+                td { @if value.is_empty() { span.muted { (language.config_unset()) } } @else { code { (value) } } }
+            }
+        }
+    };
     let list = html! {
         p.muted.small { (language.fixed_at_start_text()) }
         div.table { table.stack {
-            tbody { @for (search_text, variable, value) in &facts {
-                tr {
-                    th scope="row" { (search_text) }
-                    td.mono { (variable) }
-                    td { @if value.is_empty() { span.muted { (language.config_unset()) } } @else { code { (value) } } }
-                }
-            } }
+            tbody {
+                (row(language.config_listen(), "LISTEN", &config.listen.to_string()))
+                (row(language.config_database(), "DATABASE_URL", &config.database_url))
+                (row(language.config_upstream(), "UPSTREAM_URL", upstream.as_str()))
+                (row(language.config_public_url(), "PUBLIC_URL", config.public_url.as_deref().unwrap_or_default()))
+                (row(language.config_proxies(), "TRUSTED_PROXIES", &proxies.join(", ")))
+            }
         } }
     };
     html! { div #fixed { (card(language.fixed_at_start(), list)) } }

@@ -51,10 +51,8 @@ pub async fn show(
     session: Session,
     Query(query): Query<SignInQuery>,
 ) -> Result<Response, ErrorPage> {
-    if session::find_signed_in(&app.db, &session, browser.now)
-        .await?
-        .is_some()
-    {
+    let signed_in = session::find_signed_in(&app.db, &session, browser.now).await?;
+    if signed_in.is_some() {
         return Ok(Redirect::to(local_path(&query.next)).into_response());
     }
     Ok(form(&browser, &query.next, "", None).into_response())
@@ -66,64 +64,56 @@ pub async fn create(
     browser: BrowserContext,
     session: Session,
     jar: CookieJar,
-    Form(form_fields): Form<SignInForm>,
+    Form(submitted): Form<SignInForm>,
 ) -> Result<Response, ErrorPage> {
-    let SignInForm {
-        username,
-        password,
-        next,
-    } = form_fields;
-    let username = username.trim();
+    let username = submitted.username.trim();
     let language = browser.language;
-    let browser_mark = jar.get(KNOWN_BROWSER_COOKIE).map(Cookie::value);
-    let source = match browser_mark
-        .filter(|text| known_browser::is_valid_mark(app.hash_key(), text, username))
-    {
-        Some(text) => LoginSource::Known(text.to_owned()),
+    let page = |error: &str| form(&browser, &submitted.next, username, Some(error));
+    let is_valid = |mark: &&str| known_browser::is_valid_mark(&app.hash_key, mark, username);
+    let mark = jar.get(KNOWN_BROWSER_COOKIE).map(Cookie::value);
+    let source = match mark.filter(is_valid) {
+        Some(mark) => LoginSource::Known(mark.to_owned()),
         None => LoginSource::from_address(browser.client_ip),
     };
     let account: String = username.chars().take(MAX_USERNAME_CHARS).collect();
-    let admitted = app.login_throttle().begin(&source, &account, clock::now());
+    let admitted = app
+        .login_throttle
+        .lock()
+        .begin(&source, &account, clock::now());
     if let Err(wait) = admitted {
         let seconds = wait.as_secs() + 1;
-        let page = form(
-            &browser,
-            &next,
-            username,
-            Some(&language.sign_in_throttled(seconds)),
-        );
+        let page = page(&language.sign_in_throttled(seconds));
         let header = AppendHeaders([(RETRY_AFTER, seconds.to_string())]);
         return Ok((StatusCode::TOO_MANY_REQUESTS, header, page).into_response());
     }
     let admin = admins::find_named(&app.db.readers, username).await?;
     let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
-    let is_right = password::verify(&password, hash).await;
+    let is_right = password::verify(&submitted.password, hash).await;
     let Some(admin) = admin.filter(|_| is_right) else {
         tracing::warn!(client.address = %browser.client_ip, "a sign-in to the dashboard failed");
-        let page = form(&browser, &next, username, Some(language.wrong_password()));
+        let page = page(language.wrong_password());
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    app.login_throttle().record_success(&source, &account);
-    let address = browser.client_ip.to_string();
+    app.login_throttle.lock().record_success(&source, &account);
+    let (address, user_agent) = (browser.client_ip.to_string(), &browser.user_agent);
     session::start(
         &app.db,
         &session,
         &admin,
         &address,
-        &browser.user_agent,
+        user_agent,
         clock::now(),
     )
     .await?;
     tracing::info!(client.address = %browser.client_ip, "{} signed in to the dashboard", admin.username);
-    let known = Cookie::build((
-        KNOWN_BROWSER_COOKIE,
-        known_browser::issue_mark(app.hash_key(), &admin.username),
-    ))
-    .path("/login")
-    .http_only(true)
-    .same_site(SameSite::Strict)
-    .permanent();
-    Ok((jar.add(known), Redirect::to(local_path(&next))).into_response())
+    let mark = known_browser::issue_mark(&app.hash_key, &admin.username);
+    let known = Cookie::build((KNOWN_BROWSER_COOKIE, mark))
+        .path("/login")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .permanent();
+    let redirect = Redirect::to(local_path(&submitted.next));
+    Ok((jar.add(known), redirect).into_response())
 }
 
 /// Verifies the password of a signed-in admin, or returns the error text; attempts are throttled as at sign-in.
@@ -134,12 +124,15 @@ pub async fn check_password(
 ) -> Result<(), String> {
     let (language, username) = (context.language, &context.admin.username);
     let source = LoginSource::Known(format!("sign-in {}", context.sign_in_id.0));
-    let admitted = app.login_throttle().begin(&source, username, clock::now());
+    let admitted = app
+        .login_throttle
+        .lock()
+        .begin(&source, username, clock::now());
     admitted.map_err(|wait| language.sign_in_throttled(wait.as_secs() + 1))?;
     if !password::verify(password, Some(&context.admin.password_hash)).await {
         return Err(language.password_wrong().to_owned());
     }
-    app.login_throttle().record_success(&source, username);
+    app.login_throttle.lock().record_success(&source, username);
     Ok(())
 }
 
@@ -150,11 +143,11 @@ pub async fn delete(
 ) -> Result<Redirect, ErrorPage> {
     let signed_in = SignedInAdmin {
         id: context.sign_in_id,
-        csrf: context.csrf(),
+        csrf: context.csrf,
         admin: context.admin.clone(),
     };
     let act = Act::without_revision(context.actor(), context.now);
-    session::end(&app.db, context.session(), &signed_in, &act).await?;
+    session::end(&app.db, &context.session, &signed_in, &act).await?;
     Ok(Redirect::to("/login"))
 }
 

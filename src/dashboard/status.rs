@@ -25,6 +25,7 @@ use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::status::onboarding::Onboarding;
+use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
@@ -93,7 +94,7 @@ impl LiveUpdates for StatusUpdates {
     const INTERVAL: Duration = Duration::from_secs(2);
 
     async fn next_events(&mut self) -> Option<Vec<Event>> {
-        self.context.now = clock::now();
+        self.context.browser.now = clock::now();
         self.update_count += 1;
         if let Err(error) = self.refresh().await {
             tracing::warn!("the status cannot be watched: {error}");
@@ -252,33 +253,30 @@ fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
 /// The problems that need action, linked to the page that solves them.
 fn attention(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
-    let keys_counted_in = |kinds: &[KeyStatusKind]| {
-        let keys = kinds.iter().map(|kind| data.overview.count(*kind)).sum();
-        (keys > 0).then(|| language.keys_counted(keys))
-    };
     let mut items = Vec::new();
     if data.is_failing {
         let rows = number(data.pending_rows);
-        items.push((Tone::Bad, language.database_failing(&rows), "/logs"));
+        items.push((
+            Tone::Bad,
+            language.database_failing(&rows),
+            "/logs".to_owned(),
+        ));
     }
-    if let Some(keys) = keys_counted_in(&[KeyStatusKind::Leaked]) {
-        let target = "/upstream-keys?state=leaked";
-        items.push((Tone::Bad, language.keys_leaked(&keys), target));
-    }
-    if let Some(keys) = keys_counted_in(&[KeyStatusKind::Invalid]) {
-        let target = "/upstream-keys?state=invalid";
-        items.push((Tone::Bad, language.keys_invalid(&keys), target));
-    }
-    if let Some(keys) = keys_counted_in(&[KeyStatusKind::Suspended]) {
-        let target = "/upstream-keys?state=suspended";
-        items.push((Tone::Bad, language.keys_suspended(&keys), target));
-    }
-    if let Some(keys) = keys_counted_in(&[KeyStatusKind::Misconfigured]) {
-        let target = "/upstream-keys?state=misconfigured";
-        items.push((Tone::Bad, language.keys_misconfigured(&keys), target));
-    }
+    let mut add_keys = |kind: KeyStatusKind, text: fn(Language, &str) -> String| {
+        let keys = data.overview.count(kind);
+        if keys > 0 {
+            let text = text(language, &language.keys_counted(keys));
+            let target = href("/upstream-keys", &[("state", kind.name())]);
+            items.push((Tone::Bad, text, target));
+        }
+    };
+    add_keys(KeyStatusKind::Leaked, Language::keys_leaked);
+    add_keys(KeyStatusKind::Invalid, Language::keys_invalid);
+    add_keys(KeyStatusKind::Suspended, Language::keys_suspended);
+    add_keys(KeyStatusKind::Misconfigured, Language::keys_misconfigured);
     if data.last_backup.is_none() && data.overview.keys() > 0 {
-        items.push((Tone::Info, language.no_backup().to_owned(), "/backups"));
+        let text = language.no_backup().to_owned();
+        items.push((Tone::Info, text, "/backups".to_owned()));
     }
     if items.is_empty() && data.overview.keys() == 0 {
         return html! {};

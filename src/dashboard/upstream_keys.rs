@@ -1,6 +1,7 @@
 //! `/upstream-keys`: the Gemini keys of the pool.
 
 pub mod bulk;
+pub mod bulk_action;
 pub mod detail;
 pub mod edit;
 pub mod import;

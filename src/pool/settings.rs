@@ -232,12 +232,8 @@ impl fmt::Display for SettingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Number(bounds) => {
-                write!(
-                    f,
-                    "a whole number from {} to {}",
-                    bounds.start(),
-                    bounds.end()
-                )
+                let (least, most) = (bounds.start(), bounds.end());
+                write!(f, "a whole number from {least} to {most}")
             }
             Switch => f.write_str("on or off"),
             Text(words, _) => f.write_str(words),
@@ -251,25 +247,22 @@ trait SettingValue: Sized {
     fn to_text(&self) -> String;
 }
 
-impl SettingValue for u32 {
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
+/// Types whose own text is that of the setting.
+macro_rules! plain_values {
+    ($($type:ty),+) => {
+        $(impl SettingValue for $type {
+            fn from_text(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
 
-    fn to_text(&self) -> String {
-        self.to_string()
-    }
+            fn to_text(&self) -> String {
+                self.to_string()
+            }
+        })+
+    };
 }
 
-impl SettingValue for u64 {
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
-    fn to_text(&self) -> String {
-        self.to_string()
-    }
-}
+plain_values!(u32, u64, String);
 
 impl SettingValue for bool {
     fn from_text(text: &str) -> Option<Self> {
@@ -282,16 +275,6 @@ impl SettingValue for bool {
 
     fn to_text(&self) -> String {
         if *self { "on" } else { "off" }.to_owned()
-    }
-}
-
-impl SettingValue for String {
-    fn from_text(text: &str) -> Option<Self> {
-        Some(text.to_owned())
-    }
-
-    fn to_text(&self) -> String {
-        self.clone()
     }
 }
 
@@ -408,12 +391,8 @@ mod tests {
             ("day_zone", "asia/taipei", Some("Asia/Taipei")),
             ("day_zone", "utc", None),
         ] {
-            let definition = definition(name).unwrap();
-            assert_eq!(
-                definition.row_value(text).unwrap().as_deref(),
-                kept,
-                "{text}"
-            );
+            let value = definition(name).unwrap().row_value(text).unwrap();
+            assert_eq!(value.as_deref(), kept, "{text}");
         }
     }
 }

@@ -110,7 +110,7 @@ impl<'a> KeySelector<'a> {
         match self.app.keys.lease(&request, &self.tried, clock::now()) {
             Ok(lease) => Some(lease),
             Err(obstacle) => {
-                let mut affinity = self.app.project_affinity();
+                let mut affinity = self.app.project_affinity.lock();
                 affinity.record_obstacle(self.client.id, project_id, obstacle);
                 self.preferred = None;
                 None
@@ -123,7 +123,8 @@ impl<'a> KeySelector<'a> {
     fn claim_affinity(&mut self, lease: Lease, request: &LeaseRequest<'_>) -> Lease {
         let claimed = self
             .app
-            .project_affinity()
+            .project_affinity
+            .lock()
             .claim(self.client.id, lease.key.project_id);
         if claimed == lease.key.project_id {
             return lease;

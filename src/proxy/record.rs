@@ -427,7 +427,7 @@ impl Record {
         let mut row = self.row();
         let gone = self.deletes.as_ref().filter(|_| succeeded);
         if let Some(name) = gone {
-            self.app.recent_resources().remove(name.as_str());
+            self.app.recent_resources.lock().remove(name.as_str());
             row.deleted_resources = vec![name.to_string()];
             return;
         }
@@ -450,7 +450,7 @@ impl Record {
                 name: name.to_string(),
                 kind: kind.collection(),
                 expires_at: expires_at.or_else(|| kind.default_lifetime().map(|time| now + time)),
-                is_counted: self.app.recent_resources().is_counted(name.as_str()),
+                is_counted: self.app.recent_resources.lock().is_counted(name.as_str()),
             });
             if !is_new {
                 continue;
@@ -460,13 +460,15 @@ impl Record {
                 maker: row.client_key_id,
             };
             self.app
-                .recent_resources()
+                .recent_resources
+                .lock()
                 .record_created(name.as_str(), resource);
             if let Some(client) = row.client_key_id
                 && kind.is_combined()
             {
                 self.app
-                    .project_affinity()
+                    .project_affinity
+                    .lock()
                     .record_created(client, key.project_id);
             }
         }
@@ -474,7 +476,7 @@ impl Record {
     }
 
     fn end(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
-        let count_first = |name: &str| self.app.recent_resources().mark_counted(name);
+        let count_first = |name: &str| self.app.recent_resources.lock().mark_counted(name);
         let charge = Charge::of(outcome, answered, &self.counted, count_first);
         self.learn(&answered.observed, outcome == Outcome::Success);
         self.count_tokens(charge.usage.prompt);

@@ -17,7 +17,7 @@ use crate::storage::resources;
 pub async fn look_up(app: &App, names: &BTreeSet<&str>) -> Result<Vec<KnownResource>, Error> {
     let (mut known, mut others) = (Vec::new(), Vec::new());
     {
-        let (recent, keys) = (app.recent_resources(), app.keys.lock());
+        let (recent, keys) = (app.recent_resources.lock(), app.keys.lock());
         for name in names {
             let created = recent.get(name);
             let row = created.and_then(|created| keys.get(created.upstream_key_id));
@@ -40,14 +40,14 @@ pub async fn look_up(app: &App, names: &BTreeSet<&str>) -> Result<Vec<KnownResou
 
 /// The project in which a client's resources are created.
 pub async fn affinity_of(app: &App, client: ClientKeyId) -> Result<Option<ProjectId>, Error> {
-    let affinity = app.project_affinity().of(client);
+    let affinity = app.project_affinity.lock().of(client);
     if affinity == ClientAffinity::Unknown {
         let kinds = ResourceKind::combined_collections();
         let newest =
             resources::find_newest_project(&app.db.readers, client, &kinds, clock::now()).await?;
-        app.project_affinity().set_from_newest(client, newest);
+        app.project_affinity.lock().set_from_newest(client, newest);
     }
-    Ok(app.project_affinity().of(client).project())
+    Ok(app.project_affinity.lock().of(client).project())
 }
 
 /// Logs a failed look-up, and refuses the request.

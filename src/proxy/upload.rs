@@ -87,7 +87,7 @@ async fn open_session(app: &App, google_path: &str, record: &Record) -> Result<S
 
 /// The hash under which a session of ours is stored.
 pub fn id_hash(app: &App, session: &str) -> IdHash {
-    app.hash_key().hash(&format!("upload:{session}"))
+    app.hash_key.hash(&format!("upload:{session}"))
 }
 
 /// Logs that the table of upload sessions cannot be used, and refuses the request.

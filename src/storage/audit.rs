@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool, Transaction};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
 use crate::storage::error::{Error, Result};
@@ -85,9 +86,22 @@ impl Act {
 }
 
 /// The kind of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    sqlx::Type,
+    Serialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Action {
     Create,
     Update,
@@ -98,19 +112,38 @@ pub enum Action {
     Delete,
     /// A deletion was undone.
     Restore,
-    /// An admin got a new password.
-    ChangePassword,
+    /// A backup was downloaded.
+    Download,
     SignIn,
     /// A sign-in was ended, by its own admin or by a command.
     SignOut,
-    /// A backup was downloaded.
-    Download,
+    /// An admin got a new password.
+    ChangePassword,
+}
+
+impl Action {
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// The kind of thing that was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    sqlx::Type,
+    Serialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Subject {
     UpstreamKey,
     ClientKey,
@@ -121,6 +154,10 @@ pub enum Subject {
 }
 
 impl Subject {
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
     /// Whether it has no id. Things with an id have no index by name alone.
     pub fn is_identified_by_name(self) -> bool {
         match self {

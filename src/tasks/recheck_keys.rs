@@ -74,14 +74,7 @@ pub async fn pass(app: &App, now: Timestamp) -> CheckPass {
     }
     let with_new = app.settings().check_new_keys;
     let due = app.keys.lock().due_checks(now, with_new, MAX_KEYS_PER_PASS);
-    let checker = KeyChecker {
-        gemini: &app.gemini,
-        settings: app.settings(),
-        redactor: app.redactor(),
-        ids: &app.request_ids,
-        keys: &app.keys,
-        recorder: &app.recorder,
-    };
+    let checker = KeyChecker::of(app);
     let check = async |due: &DueCheck| {
         // Earlier checks may have taken minutes.
         let row = app.keys.lock().get(due.id).map(|row| row.enabled);
@@ -114,7 +107,18 @@ pub struct KeyChecker<'a> {
     pub recorder: &'a Recorder,
 }
 
-impl KeyChecker<'_> {
+impl<'a> KeyChecker<'a> {
+    /// The dependencies of a server.
+    pub fn of(app: &'a App) -> Self {
+        Self {
+            gemini: &app.gemini,
+            settings: app.settings(),
+            redactor: app.redactor(),
+            ids: &app.request_ids,
+            keys: &app.keys,
+            recorder: &app.recorder,
+        }
+    }
     /// Checks one key, and records its row and the state changes.
     pub async fn check(&self, due: &DueCheck) -> KeyCheck {
         let began = clock::now();

@@ -36,7 +36,7 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
                 .record_finished(Box::new(row(app, now, Some(address), 401, error))),
         );
     }
-    app.login_throttle().sweep(now);
+    app.login_throttle.lock().sweep(now);
     if !app.recorder.is_failing() {
         let count = app.unrecorded_refusals.swap(0, Ordering::Relaxed);
         if count > 0 {

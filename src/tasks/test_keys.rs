@@ -23,14 +23,7 @@ pub async fn run(app: Arc<App>) {
 /// Tests all keys of a job that still exist.
 pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     if let JobWork::Test(ids) = &work {
-        let checker = KeyChecker {
-            gemini: &app.gemini,
-            settings: app.settings(),
-            redactor: app.redactor(),
-            ids: &app.request_ids,
-            keys: &app.keys,
-            recorder: &app.recorder,
-        };
+        let checker = KeyChecker::of(app);
         let on_result = |tested| {
             // The key may be available again.
             app.key_queue.notify();

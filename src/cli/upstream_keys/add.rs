@@ -76,15 +76,6 @@ struct OddEntry {
     start: String,
 }
 
-/// How keys are imported.
-#[derive(Debug, Clone, Copy)]
-struct ImportMode {
-    /// Whether the attributes of known keys are changed.
-    update: bool,
-    /// Whether the import is committed; otherwise it only counts.
-    keep: bool,
-}
-
 pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
     let secrets = if arguments.secrets.is_empty() {
         if stdin().is_terminal() {
@@ -118,15 +109,11 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
         return Err(InvalidConfig::new("no key given").into());
     }
     import::apply_defaults(&mut keys, &arguments.attributes.read());
-    let import_mode = ImportMode {
-        update: false,
-        keep: true,
-    };
     let db = database::open(args).await?;
-    add_all(&db, &keys, &mut report, import_mode).await?;
+    add_all(&db, &keys, &mut report, false, true).await?;
     db.close().await;
     let how = "change them with `upstream-keys update`";
-    show(&report, arguments.json, import_mode, how)
+    show(&report, arguments.json, true, how)
 }
 
 pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result<()> {
@@ -139,37 +126,35 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
     .with_context(|| format!("cannot read {}", arguments.file.display()))?;
     let mut found = import::parse(&String::from_utf8_lossy(&bytes));
     import::apply_defaults(&mut found.keys, &arguments.attributes.read());
-    let odd = |UnusableEntry {
-                   line,
-                   expected: what,
-                   start,
-               }| OddEntry { line, what, start };
+    let odd = |entry: UnusableEntry| OddEntry {
+        line: entry.line,
+        what: entry.expected,
+        start: entry.start,
+    };
     let mut report = ImportReport {
         duplicates: found.duplicates,
         odd: found.unusable.into_iter().map(odd).collect(),
         ..ImportReport::default()
     };
-    let import_mode = ImportMode {
-        update: arguments.update,
-        keep: !arguments.dry_run,
-    };
+    let (update, keep) = (arguments.update, !arguments.dry_run);
     if arguments.dry_run && !database::path(args)?.exists() {
         report.new = found.keys.len();
     } else if !found.keys.is_empty() {
         let db = database::open(args).await?;
-        add_all(&db, &found.keys, &mut report, import_mode).await?;
+        add_all(&db, &found.keys, &mut report, update, keep).await?;
         db.close().await;
     }
-    let how = "--update changes them";
-    show(&report, arguments.json, import_mode, how)
+    show(&report, arguments.json, keep, "--update changes them")
 }
 
-/// Adds keys in one transaction.
+/// Adds keys in one transaction. With `update` the attributes of known keys are changed; without `keep` the import only
+/// counts.
 async fn add_all(
     db: &Db,
     keys: &[ImportedKey],
     report: &mut ImportReport,
-    import_mode: ImportMode,
+    update: bool,
+    keep: bool,
 ) -> Result<()> {
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
@@ -184,7 +169,7 @@ async fn add_all(
                 if attributes.is_empty() {
                     continue;
                 }
-                if import_mode.update {
+                if update {
                     let updated = upstream_keys::update(&mut tx, id, attributes, &act).await?;
                     report.updated += usize::from(updated);
                 } else {
@@ -194,7 +179,7 @@ async fn add_all(
             }
         }
     }
-    if import_mode.keep {
+    if keep {
         tx.commit().await?;
     } else {
         tx.rollback().await?;
@@ -202,10 +187,9 @@ async fn add_all(
     Ok(())
 }
 
-fn show(report: &ImportReport, json: bool, import_mode: ImportMode, how: &str) -> Result<()> {
+fn show(report: &ImportReport, json: bool, keep: bool, how: &str) -> Result<()> {
     if json {
-        output::json(report)?;
-        return Ok(());
+        return output::json(report);
     }
     let ImportReport {
         new,
@@ -220,7 +204,7 @@ fn show(report: &ImportReport, json: bool, import_mode: ImportMode, how: &str) -
         "{new} new, {restored} restored, {known} known, {duplicates} duplicate, {} odd",
         odd.len()
     );
-    let would = if import_mode.keep { "" } else { "would be " };
+    let would = if keep { "" } else { "would be " };
     output::line(format!("upstream keys {would}added: {counts}"))?;
     if *updated > 0 {
         output::line(format!("known keys {would}changed: {updated}"))?;
@@ -243,7 +227,7 @@ fn show(report: &ImportReport, json: bool, import_mode: ImportMode, how: &str) -
         let more = odd.len() - MAX_LISTED_ODD;
         output::line(format!("and {more} more; --json prints all"))?;
     }
-    if import_mode.keep && new + restored + updated > 0 {
+    if keep && new + restored + updated > 0 {
         output::line("a running server uses them within 2 seconds")?;
     }
     Ok(())

@@ -61,19 +61,15 @@ pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()>
     db.close().await;
     keys.retain(|key| arguments.matches(key));
     if arguments.json {
-        output::json(&Page::whole(keys))?;
-        return Ok(());
+        return output::json(&Page::whole(keys));
     }
+    let count = output::count(keys.len(), "upstream key");
     let last = match keys.len() {
         0 if arguments.is_all() => {
             "no upstream keys yet: `gemini-pool upstream-keys add` adds one".to_owned()
         }
         0 => "no upstream key matches".to_owned(),
-        count => format!(
-            "{}: {}",
-            output::count(count, "upstream key"),
-            states(&keys)
-        ),
+        _ => format!("{count}: {}", states(&keys)),
     };
     output::table(
         [
@@ -92,8 +88,7 @@ pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()>
         ],
         keys.into_iter().map(row),
     )?;
-    output::line(last)?;
-    Ok(())
+    output::line(last)
 }
 
 fn row(key: ListedUpstreamKey) -> [String; 12] {

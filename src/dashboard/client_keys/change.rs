@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock;
 use crate::dashboard::client_keys::form::{ClientKeyForm, FieldErrors};
 use crate::dashboard::client_keys::{page_of, parse_id};
-use crate::dashboard::components::{card, copyable, empty_state};
+use crate::dashboard::components::{card, confirm_form, copyable, empty_state};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
@@ -55,8 +55,10 @@ pub async fn create(
     let id = inserted.expect("240 random bits are unique");
     client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
-    app.one_time_secrets()
-        .insert(id, context.admin.id.0, secret, context.now);
+    let admin_id = context.admin.id.0;
+    app.one_time_secrets
+        .lock()
+        .insert(id, admin_id, secret, context.now);
     app.reload(clock::now()).await?;
     Ok(Redirect::to(&format!("{}/created", page_of(id))).into_response())
 }
@@ -68,9 +70,9 @@ pub async fn created(
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
     let key = client_keys::find(&app.db.readers, parse_id(&id)?).await?;
-    let secret = app
-        .one_time_secrets()
-        .take(key.id, context.admin.id.0, context.now);
+    let mut secrets = app.one_time_secrets.lock();
+    let secret = secrets.take(key.id, context.admin.id.0, context.now);
+    drop(secrets);
     let language = context.language;
     let title = language.client_key_is_made(&key.name);
     let to_page = html! { a.button href=(page_of(key.id)) { (language.to_its_page()) } };
@@ -95,14 +97,12 @@ pub async fn created(
 
 /// Instructions for using the key in programs.
 pub fn usage_card(context: &PageContext, secret: &str, key: &ListedClientKey) -> Markup {
-    let language = context.language;
-    card(
-        language.use_it(),
-        html! {
-            p { (language.use_it_lead()) " " code { (context.base_url) } }
-            (snippets(language, &context.base_url, secret, &key.models))
-        },
-    )
+    let (language, base_url) = (context.language, &context.base_url);
+    let usage = html! {
+        p { (language.use_it_lead()) " " code { (base_url) } }
+        (snippets(language, base_url, secret, &key.models))
+    };
+    card(language.use_it(), usage)
 }
 
 /// The form with the current values of the key.
@@ -114,13 +114,8 @@ pub async fn edit(
     let id = parse_id(&id)?;
     let terms = client_keys::find_terms(&mut app.db.readers.begin().await?, id).await?;
     let form = ClientKeyForm::of(&terms, &context.zone);
-    Ok(edit_form(
-        &context,
-        id,
-        &terms.name,
-        &form,
-        &FieldErrors::new(),
-    ))
+    let errors = FieldErrors::new();
+    Ok(edit_form(&context, id, &terms.name, &form, &errors))
 }
 
 pub async fn update(
@@ -144,8 +139,8 @@ pub async fn update(
     tx.commit().await?;
     app.reload(clock::now()).await?;
     let notice = Notice::done(context.language.client_key_saved(&terms.name));
-    context.set_notice(notice).await;
-    Ok(Redirect::to(&page_of(id)).into_response())
+    let redirect = context.redirect_with(notice, &page_of(id)).await;
+    Ok(redirect.into_response())
 }
 
 pub async fn enable(
@@ -181,9 +176,9 @@ async fn set_enabled(
     } else {
         (context.language.client_key_disabled(&key.name), "enable")
     };
-    let back = format!("{}/{back}", page_of(id));
-    context.set_notice(Notice::done(text).with_undo(back)).await;
-    Ok(Redirect::to(&page_of(id)))
+    let page = page_of(id);
+    let notice = Notice::done(text).with_undo(format!("{page}/{back}"));
+    Ok(context.redirect_with(notice, &page).await)
 }
 
 /// The confirmation page for deleting a key.
@@ -195,17 +190,12 @@ pub async fn confirm_delete(
     let key = client_keys::find(&app.db.readers, parse_id(&id)?).await?;
     let language = context.language;
     let title = language.delete_client_key_question(&key.name);
-    let body = html! {
-        (heading(&title, html! {}))
-        form.card method="post" {
-            (context.csrf_field())
-            p { (language.delete_client_key_text()) }
-            div.actions {
-                button.danger.primary type="submit" { (language.delete_client_key()) }
-                a.button href=(page_of(key.id)) { (language.cancel()) }
-            }
-        }
-    };
+    let (text, submit) = (
+        language.delete_client_key_text(),
+        language.delete_client_key(),
+    );
+    let form = confirm_form(&context, text, submit, &page_of(key.id));
+    let body = html! { (heading(&title, html! {})) (form) };
     Ok(layout::page(&context, Section::ClientKeys, &title, body))
 }
 
@@ -221,20 +211,14 @@ pub async fn delete(
     tx.commit().await?;
     app.reload(clock::now()).await?;
     let notice = Notice::done(context.language.client_key_deleted(&key.name));
-    context.set_notice(notice).await;
-    Ok(Redirect::to("/client-keys"))
+    Ok(context.redirect_with(notice, "/client-keys").await)
 }
 
 fn new_form(context: &PageContext, form: &ClientKeyForm, errors: &FieldErrors) -> Markup {
     let language = context.language;
     let (title, submit) = (language.new_client_key(), language.create_client_key());
-    form_page(
-        context,
-        title,
-        "/client-keys",
-        submit,
-        form.fields(context, errors),
-    )
+    let fields = form.fields(context, errors);
+    form_page(context, title, "/client-keys", submit, fields)
 }
 
 fn edit_form(
@@ -245,14 +229,9 @@ fn edit_form(
     errors: &FieldErrors,
 ) -> Markup {
     let language = context.language;
-    let title = language.edit_client_key(name);
-    form_page(
-        context,
-        &title,
-        &page_of(id),
-        language.save(),
-        form.fields(context, errors),
-    )
+    let (title, submit) = (language.edit_client_key(name), language.save());
+    let fields = form.fields(context, errors);
+    form_page(context, &title, &page_of(id), submit, fields)
 }
 
 /// A form that is submitted to the URL of its own page.

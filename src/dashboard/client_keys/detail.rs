@@ -13,7 +13,6 @@ use crate::clock::Timestamp;
 use crate::dashboard::changes::change_table;
 use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
 use crate::dashboard::client_keys::change::usage_card;
-use crate::dashboard::client_keys::form::field_of;
 use crate::dashboard::client_keys::{
     last_used, limit_amount, page_of, parse_id, percentage, state_badge,
 };
@@ -59,6 +58,9 @@ struct LimitUsage {
     /// The reset time, for limits that reset completely.
     ends: Option<Timestamp>,
 }
+
+/// The name, colour and value of a series in a usage chart.
+type UsageSeries = (&'static str, u8, fn(&ClientKeyUsage) -> i64);
 
 /// All data of the page.
 struct ClientKeyDetail {
@@ -126,10 +128,7 @@ fn limits(app: &App, context: &PageContext, key: &ListedClientKey) -> Vec<LimitU
 
 fn sum(hours: &[(Timestamp, ClientKeyUsage)], since: Timestamp) -> ClientKeyUsage {
     let mut sum = ClientKeyUsage::default();
-    for (_, used) in hours
-        .iter()
-        .filter(|(hour, _)| *hour + Duration::from_hours(1) > since)
-    {
+    for (_, used) in hours.iter().filter(|(hour, _)| *hour + HOUR > since) {
         sum += *used;
     }
     sum
@@ -137,12 +136,8 @@ fn sum(hours: &[(Timestamp, ClientKeyUsage)], since: Timestamp) -> ClientKeyUsag
 
 fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> Markup {
     let (language, key) = (context.language, &detail.key);
-    let logs = |outcome: &str| {
-        href(
-            "/logs",
-            &[("client", &key.id.0.to_string()), ("outcome", outcome)],
-        )
-    };
+    let id = key.id.0.to_string();
+    let logs = |outcome: &str| href("/logs", &[("client", &id), ("outcome", outcome)]);
     let body = html! {
         (heading(&key.name, actions(context, key)))
         div.chips {
@@ -210,11 +205,11 @@ fn limit_list(context: &PageContext, limits: &[LimitUsage]) -> Markup {
         @for LimitUsage { limit, used, maximum, ends } in limits {
             div.limit {
                 div.limit-labels {
-                    span #{ "limit-" (field_of(*limit)) } { (language.limit(*limit)) }
+                    span #{ "limit-" (limit.name()) } { (language.limit(*limit)) }
                     span { (language.used_of(&limit_amount(*limit, *used), &limit_amount(*limit, *maximum))) }
                 }
                 meter min="0" max=(maximum) high=(maximum - maximum / 10) optimum="0" value=(used)
-                    aria-labelledby={ "limit-" (field_of(*limit)) } {}
+                    aria-labelledby={ "limit-" (limit.name()) } {}
                 @if let Some(ends) = ends {
                     span.muted.small { (language.limit_resets()) " " (until(context, *ends, context.now)) }
                 }
@@ -238,37 +233,33 @@ fn usage_charts(
     if sum == ClientKeyUsage::default() {
         return html! { p.muted { (language.no_requests_in_range()) } };
     }
-    let series = |name, colour, of: fn(&ClientKeyUsage) -> i64| Series {
-        name,
-        colour,
-        values: bins.iter().map(|(_, used)| Some(value(of(used)))).collect(),
-    };
-    let chart = |title, total, series, unit| {
-        let bins = bins.iter().map(|(name, _)| name.clone()).collect();
+    let chart = |title, total, unit, series: &[UsageSeries]| {
+        let series = series.iter().map(|(name, colour, of)| Series {
+            name,
+            colour: *colour,
+            values: bins.iter().map(|(_, used)| Some(value(of(used)))).collect(),
+        });
         let chart = Chart {
             title,
             total,
-            bins,
-            series,
+            bins: bins.iter().map(|(name, _)| name.clone()).collect(),
+            series: series.collect(),
             unit,
         };
         html! { div { (figure(language, ChartKind::Stacked, &chart)) } }
     };
-    let requests = vec![
-        series(language.succeeded(), 1, |used| {
-            used.requests - used.failures
-        }),
-        series(language.failed_requests(), 4, |used| used.failures),
-    ];
-    let token_series = vec![series(language.client_key_tokens(), 2, |used| used.tokens)];
-    let cost = vec![series(language.client_key_cost(), 3, |used| {
-        used.cost_nano_usd
-    })];
     html! {
         div.cards.tight {
-            (chart(language.client_key_requests(), number(sum.requests), requests, format_count))
-            (chart(language.client_key_tokens(), number(sum.tokens), token_series, |value| tokens(count(value))))
-            (chart(language.client_key_cost(), dollars(sum.cost_nano_usd), cost, |nano_usd| usd(nano_usd / 1e9)))
+            (chart(language.client_key_requests(), number(sum.requests), |requests| number(count(requests)), &[
+                (language.succeeded(), 1, |used| used.requests - used.failures),
+                (language.failed_requests(), 4, |used| used.failures),
+            ]))
+            (chart(language.client_key_tokens(), number(sum.tokens), |used| tokens(count(used)), &[
+                (language.client_key_tokens(), 2, |used| used.tokens),
+            ]))
+            (chart(language.client_key_cost(), dollars(sum.cost_nano_usd), |nano_usd| usd(nano_usd / 1e9), &[
+                (language.client_key_cost(), 3, |used| used.cost_nano_usd),
+            ]))
         }
     }
 }
@@ -297,10 +288,6 @@ fn bins(
         }
     }
     bins
-}
-
-fn format_count(value: f64) -> String {
-    number(count(value))
 }
 
 fn facts(context: &PageContext, key: &ListedClientKey) -> Markup {

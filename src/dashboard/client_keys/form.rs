@@ -42,22 +42,16 @@ pub struct ClientKeyForm {
 impl ClientKeyForm {
     /// The form filled with the terms of a key.
     pub fn of(terms: &ClientKeyTerms, zone: &TimeZone) -> Self {
-        let limit = |limit| {
-            let amount = terms.limits.most(limit);
-            amount.map_or(String::new(), |amount| {
-                if is_cost(limit) {
-                    usd(amount)
-                } else {
-                    amount.to_string()
-                }
-            })
+        let limit = |limit| match terms.limits.most(limit) {
+            None => String::new(),
+            Some(amount) if is_cost(limit) => usd(amount),
+            Some(amount) => amount.to_string(),
         };
+        let expires = terms.expires_at.map(|at| field_time(at, zone));
         Self {
             name: terms.name.clone(),
             note: terms.note.clone(),
-            expires: terms
-                .expires_at
-                .map_or(String::new(), |at| field_time(at, zone)),
+            expires: expires.unwrap_or_default(),
             requests_per_minute: limit(ClientLimit::RequestsPerMinute),
             requests_per_day: limit(ClientLimit::RequestsPerDay),
             tokens_per_minute: limit(ClientLimit::TokensPerMinute),
@@ -135,10 +129,8 @@ impl ClientKeyForm {
         }
         let moment = text.parse::<DateTime>().ok();
         let moment = moment.and_then(|moment| moment.to_zoned(context.zone.clone()).ok());
-        let at = moment
-            .ok_or(context.language.bad_time())?
-            .timestamp()
-            .into();
+        let moment = moment.ok_or(context.language.bad_time())?;
+        let at = moment.timestamp().into();
         if at <= context.now {
             return Err(context.language.past_time());
         }
@@ -148,12 +140,11 @@ impl ClientKeyForm {
     fn limits(&self, language: Language, errors: &mut FieldErrors) -> ClientLimits {
         let mut read = |limit| {
             self.limit(limit).unwrap_or_else(|| {
-                let message = if is_cost(limit) {
-                    language.bad_cost()
-                } else {
-                    language.bad_limit()
+                let message = match limit {
+                    ClientLimit::CostPerMonth => language.bad_cost(),
+                    _ => language.bad_limit(),
                 };
-                errors.insert(field_of(limit), message.to_owned());
+                errors.insert(limit.name(), message.to_owned());
                 None
             })
         };
@@ -236,79 +227,33 @@ impl ClientKeyForm {
     }
 
     fn limit_field(&self, language: Language, limit: ClientLimit, errors: &FieldErrors) -> Markup {
-        let name = field_of(limit);
+        let (name, error) = (limit.name(), error_of(errors, limit.name()));
         let mode = if is_cost(limit) { "decimal" } else { "numeric" };
         let input = html! {
             input #(name) name=(name) value=(self.text_of(limit)) inputmode=(mode) autocomplete="off"
                 placeholder=(language.no_limit());
         };
-        field(
-            name,
-            language.limit(limit),
-            None,
-            error_of(errors, name),
-            input,
-        )
+        field(name, language.limit(limit), None, error, input)
     }
 
     fn scope_fields(&self, language: Language, errors: &FieldErrors) -> Markup {
-        let fields = [
-            (
-                "models",
-                language.models_field(),
-                language.models_hint(),
-                &self.models,
-            ),
-            (
-                "paths",
-                language.paths_field(),
-                language.paths_hint(),
-                &self.paths,
-            ),
-            (
-                "addresses",
-                language.addresses_field(),
-                language.addresses_hint(),
-                &self.addresses,
-            ),
-            (
-                "tags",
-                language.key_tags_field(),
-                language.key_tags_hint(),
-                &self.tags,
-            ),
-        ];
+        let scope = |name: &str, label: &str, hint: &str, text: &str| {
+            let input = html! {
+                textarea.short #(name) name=(name) rows="3" spellcheck="false" autocapitalize="none" { (text) }
+            };
+            field(name, label, Some(hint), error_of(errors, name), input)
+        };
         html! {
-            @for (name, label, hint, text) in fields {
-                (field(name, label, Some(hint), error_of(errors, name), html! {
-                    textarea.short #(name) name=(name) rows="3" spellcheck="false" autocapitalize="none" { (text) }
-                }))
-            }
+            (scope("models", language.models_field(), language.models_hint(), &self.models))
+            (scope("paths", language.paths_field(), language.paths_hint(), &self.paths))
+            (scope("addresses", language.addresses_field(), language.addresses_hint(), &self.addresses))
+            (scope("tags", language.key_tags_field(), language.key_tags_hint(), &self.tags))
         }
     }
 }
 
 fn is_cost(limit: ClientLimit) -> bool {
-    match limit {
-        ClientLimit::CostPerMonth => true,
-        ClientLimit::RequestsPerMinute
-        | ClientLimit::RequestsPerDay
-        | ClientLimit::TokensPerMinute
-        | ClientLimit::TokensPerDay
-        | ClientLimit::Concurrency => false,
-    }
-}
-
-/// The form field name of a limit.
-pub fn field_of(limit: ClientLimit) -> &'static str {
-    match limit {
-        ClientLimit::RequestsPerMinute => "requests_per_minute",
-        ClientLimit::RequestsPerDay => "requests_per_day",
-        ClientLimit::TokensPerMinute => "tokens_per_minute",
-        ClientLimit::TokensPerDay => "tokens_per_day",
-        ClientLimit::Concurrency => "concurrency",
-        ClientLimit::CostPerMonth => "cost_per_month",
-    }
+    limit == ClientLimit::CostPerMonth
 }
 
 fn error_of<'a>(errors: &'a FieldErrors, field: &str) -> Option<&'a str> {

@@ -51,7 +51,7 @@ impl LiveUpdates for LogUpdates {
     const INTERVAL: Duration = Duration::from_secs(1);
 
     async fn next_events(&mut self) -> Option<Vec<Event>> {
-        self.context.now = clock::now();
+        self.context.browser.now = clock::now();
         let updates = match self.tail.next(&self.app.db, self.context.now).await {
             Ok(updates) => updates,
             Err(error) => {

@@ -13,12 +13,11 @@ use crate::clock;
 use crate::dashboard::components::href;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::page_context::{Notice, PageContext};
-use crate::dashboard::settings::catalogue::CATALOGUE;
-use crate::dashboard::settings::paths::{PATH, path_of};
+use crate::dashboard::settings::entry::{PATH, SettingEntry};
 use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
-use crate::pool::settings::{DEFINITIONS, SettingDefinition, definition};
+use crate::pool::settings::DEFINITIONS;
 use crate::storage::audit::{self, Act, AuditFilter, ListedChange, Subject};
 use crate::storage::settings::{self, SettingChange};
 
@@ -26,7 +25,7 @@ use crate::storage::settings::{self, SettingChange};
 pub type SettingsForm = HashMap<String, String>;
 
 /// Settings with their new row values; `None`: the default.
-pub type SettingChanges = Vec<(&'static SettingDefinition, Option<String>)>;
+pub type SettingChanges = Vec<(SettingEntry, Option<String>)>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -53,21 +52,18 @@ pub fn parse_changes(
 ) -> Result<SettingChanges, HashMap<&'static str, String>> {
     let mut changes = Vec::new();
     let mut errors = HashMap::new();
-    for definition in DEFINITIONS {
-        let Some(submitted) = form.get(definition.name) else {
+    for entry in SettingEntry::all() {
+        let (name, definition) = (entry.name(), entry.definition);
+        let Some(submitted) = form.get(name) else {
             continue;
         };
-        let entry = CATALOGUE.of(definition);
-        match definition.row_value(&entry.parse(submitted)) {
-            Ok(row_value) => {
-                let value = row_value.clone().unwrap_or_else(|| definition.default());
-                if form.get(&format!("was.{}", definition.name)) != Some(&value) {
-                    changes.push((definition, row_value));
-                }
-            }
-            Err(_) => {
-                errors.insert(definition.name, entry.error_message(language, definition));
-            }
+        let Ok(row_value) = definition.row_value(&entry.parse(submitted)) else {
+            errors.insert(name, entry.error_message(language));
+            continue;
+        };
+        let value = row_value.clone().unwrap_or_else(|| definition.default());
+        if form.get(&format!("was.{name}")) != Some(&value) {
+            changes.push((entry, row_value));
         }
     }
     if errors.is_empty() {
@@ -87,25 +83,21 @@ pub async fn save(
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
     let mut saved = Vec::new();
-    for (definition, value) in changes {
-        saved.extend(settings::change(&mut tx, definition.name, value.as_deref(), &act).await?);
+    for (entry, value) in changes {
+        saved.extend(settings::change(&mut tx, entry.name(), value.as_deref(), &act).await?);
     }
     if saved.is_empty() {
         tx.rollback().await?;
         let notice = Notice::done(context.language.nothing_to_save());
-        context.set_notice(notice).await;
-        return Ok(Redirect::to(back));
+        return Ok(context.redirect_with(notice, back).await);
     }
     tx.commit().await?;
     app.reload(clock::now()).await?;
     let revision = act.revision.to_string();
-    let undo = href(
-        "/settings/undo",
-        &[("revision", revision.as_str()), ("back", back)],
-    );
-    let notice = Notice::done(change_text(context.language, &saved)).with_undo(undo);
-    context.set_notice(notice).await;
-    Ok(Redirect::to(back))
+    let undo = [("revision", revision.as_str()), ("back", back)];
+    let notice = Notice::done(change_text(context.language, &saved));
+    let notice = notice.with_undo(href("/settings/undo", &undo));
+    Ok(context.redirect_with(notice, back).await)
 }
 
 /// Resets a setting to its default.
@@ -115,14 +107,8 @@ pub async fn reset(
     Path(name): Path<String>,
     Form(form): Form<RestoreForm>,
 ) -> Result<Redirect, ErrorPage> {
-    let definition = find_definition(&name)?;
-    save(
-        &app,
-        &context,
-        vec![(definition, None)],
-        local_path(&form.back),
-    )
-    .await
+    let changes = vec![(SettingEntry::in_path(&name)?, None)];
+    save(&app, &context, changes, local_path(&form.back)).await
 }
 
 /// Restores the value that a setting had before one of its changes.
@@ -132,20 +118,16 @@ pub async fn restore(
     Path(name): Path<String>,
     Form(form): Form<RestoreForm>,
 ) -> Result<Redirect, ErrorPage> {
-    let definition = find_definition(&name)?;
+    let entry = SettingEntry::in_path(&name)?;
     let change = audit::find(&app.db.readers, form.change).await?;
     if change.subject != Subject::Setting || change.name != name {
         return Err(Error::NotFound(format!("change {}", form.change)).into());
     }
     let value = SettingChange::of(change).before;
-    if !is_allowed(definition, value.as_deref()) {
-        let message = CATALOGUE
-            .of(definition)
-            .error_message(context.language, definition);
-        return Err(Error::Invalid(message).into());
+    if !is_allowed(entry, value.as_deref()) {
+        return Err(Error::Invalid(entry.error_message(context.language)).into());
     }
-    let back = path_of(definition.name);
-    save(&app, &context, vec![(definition, value)], &back).await
+    save(&app, &context, vec![(entry, value)], &entry.path()).await
 }
 
 /// Undoes an operation, except for settings changed again since.
@@ -166,16 +148,12 @@ pub async fn undo(
     }
     let act = audit::list(&app.db.readers, &filter, None, DEFINITIONS.len()).await?;
     let present: HashMap<_, _> = settings::list(&app.db.readers).await?.into_iter().collect();
-    let changes: SettingChanges = act
-        .items
-        .into_iter()
-        .filter_map(|change| reverse_of(change, &present))
-        .collect();
+    let reversed = act.items.into_iter();
+    let reversed = reversed.filter_map(|change| reverse_of(change, &present));
+    let changes: SettingChanges = reversed.collect();
     if changes.is_empty() {
-        context
-            .set_notice(Notice::failed(context.language.changed_since()))
-            .await;
-        return Ok(Redirect::to(back));
+        let notice = Notice::failed(context.language.changed_since());
+        return Ok(context.redirect_with(notice, back).await);
     }
     save(&app, &context, changes, back).await
 }
@@ -184,51 +162,26 @@ pub async fn undo(
 fn reverse_of(
     change: ListedChange,
     present: &HashMap<String, String>,
-) -> Option<(&'static SettingDefinition, Option<String>)> {
+) -> Option<(SettingEntry, Option<String>)> {
     let change = SettingChange::of(change);
-    let definition = definition(&change.name)?;
+    let entry = SettingEntry::find(&change.name)?;
     let is_current = present.get(&change.name) == change.after.as_ref();
-    (is_current && is_allowed(definition, change.before.as_deref()))
-        .then_some((definition, change.before))
+    (is_current && is_allowed(entry, change.before.as_deref())).then_some((entry, change.before))
 }
 
 /// Whether a stored value is still valid; its bounds may be narrower now.
-fn is_allowed(definition: &SettingDefinition, value: Option<&str>) -> bool {
-    value.is_none_or(|value| definition.row_value(value).is_ok())
+fn is_allowed(entry: SettingEntry, value: Option<&str>) -> bool {
+    value.is_none_or(|value| entry.definition.row_value(value).is_ok())
 }
 
 /// A summary of the changes in one line.
 fn change_text(language: Language, saved: &[SettingChange]) -> String {
-    let [change] = saved else {
-        return language.settings_changed(saved.len());
-    };
-    match definition(&change.name) {
-        Some(definition) => {
-            let entry = CATALOGUE.of(definition);
-            let display_value = |value: Option<&str>| display_value(language, definition, value);
-            let (before, after) = (
-                display_value(change.before.as_deref()),
-                display_value(change.after.as_deref()),
-            );
-            language.setting_is(entry.title.of(language), &before, &after)
-        }
-        None => language.settings_changed(1),
+    if let [change] = saved
+        && let Some(entry) = SettingEntry::find(&change.name)
+    {
+        let before = entry.display(language, change.before.as_deref());
+        let after = entry.display(language, change.after.as_deref());
+        return language.setting_is(entry.title(language), &before, &after);
     }
-}
-
-/// The display text of a stored value.
-pub fn display_value(
-    language: Language,
-    definition: &SettingDefinition,
-    value: Option<&str>,
-) -> String {
-    let default = definition.default();
-    CATALOGUE
-        .of(definition)
-        .display(language, value.unwrap_or(&default))
-}
-
-/// The setting in a path.
-pub fn find_definition(name: &str) -> Result<&'static SettingDefinition, Error> {
-    definition(name).ok_or_else(|| Error::NotFound(format!("setting {name}")))
+    language.settings_changed(saved.len())
 }

@@ -14,14 +14,10 @@ use crate::dashboard::components::{ago, card, empty_state, href, moment, pager};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
-use crate::dashboard::settings::change::{
-    SettingsForm, display_value, find_definition, parse_changes, save,
-};
+use crate::dashboard::settings::change::{SettingsForm, parse_changes, save};
+use crate::dashboard::settings::entry::{PATH, SettingEntry};
 use crate::dashboard::settings::field::{SettingField, zones};
-use crate::dashboard::settings::paths::{PATH, path_of};
 use crate::dashboard::settings::reset_form;
-use crate::dashboard::translations::Language;
-use crate::pool::settings::SettingDefinition;
 use crate::storage::audit::{self, AuditFilter, ListedAct, Subject};
 use crate::storage::paging::{BidirectionalPage, PagePosition};
 use crate::storage::settings::{self, SettingChange};
@@ -42,11 +38,11 @@ pub async fn show(
     Path(name): Path<String>,
     Query(query): Query<SettingHistoryQuery>,
 ) -> Result<Markup, ErrorPage> {
-    let definition = find_definition(&name)?;
+    let entry = SettingEntry::in_path(&name)?;
     let position = PagePosition::of(query.older, query.newer);
     let present = settings::find_current(&app.db.readers).await?;
-    let field = SettingField::of(definition, &present);
-    let history = history(&app, definition, position).await?;
+    let field = SettingField::of(entry, &present);
+    let history = history(&app, entry, position).await?;
     Ok(view(&context, &field, &history))
 }
 
@@ -56,21 +52,21 @@ pub async fn update(
     Path(name): Path<String>,
     Form(mut form): Form<SettingsForm>,
 ) -> Result<Response, ErrorPage> {
-    let definition = find_definition(&name)?;
+    let entry = SettingEntry::in_path(&name)?;
     form.retain(|field, _| field.strip_prefix("was.").unwrap_or(field) == name);
     match parse_changes(context.language, &form) {
         Ok(changes) => {
-            let saved = save(&app, &context, changes, &path_of(definition.name)).await?;
+            let saved = save(&app, &context, changes, &entry.path()).await?;
             Ok(saved.into_response())
         }
         Err(mut errors) => {
             let present = settings::find_current(&app.db.readers).await?;
             let field = SettingField {
                 submitted: form.remove(&name),
-                error: errors.remove(definition.name),
-                ..SettingField::of(definition, &present)
+                error: errors.remove(entry.name()),
+                ..SettingField::of(entry, &present)
             };
-            let history = history(&app, definition, PagePosition::Newest).await?;
+            let history = history(&app, entry, PagePosition::Newest).await?;
             let page = view(&context, &field, &history);
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
@@ -79,12 +75,12 @@ pub async fn update(
 
 async fn history(
     app: &App,
-    definition: &SettingDefinition,
+    entry: SettingEntry,
     position: PagePosition,
 ) -> Result<BidirectionalPage<ListedAct>, ErrorPage> {
     let filter = AuditFilter {
         subject: Some(Subject::Setting),
-        name: Some(definition.name.to_owned()),
+        name: Some(entry.name().to_owned()),
         ..AuditFilter::default()
     };
     Ok(audit::list_acts(&app.db.readers, &filter, position, PAGE_SIZE).await?)
@@ -95,20 +91,14 @@ fn view(
     field: &SettingField,
     history: &BidirectionalPage<ListedAct>,
 ) -> Markup {
-    let language = context.language;
-    let title = field.title(language);
-    let name = field.definition.name;
-    let path = path_of(name);
+    let (language, entry) = (context.language, field.entry);
+    let (title, path, group) = (entry.title(language), entry.path(), entry.texts.group);
     let page_url =
         |name: &str, id: Option<i64>| id.map(|id| href(&path, &[(name, &id.to_string())]));
-    let (newer, older) = (
-        page_url("newer", history.newer),
-        page_url("older", history.older),
-    );
+    let newer = page_url("newer", history.newer);
+    let older = page_url("older", history.older);
     let body = html! {
-        p.crumbs { a href=(PATH) { (language.settings()) } " / " a href={ (PATH) "#" (field.entry.group.anchor()) } {
-            (field.entry.group.title().of(language))
-        } }
+        p.crumbs { a href=(PATH) { (language.settings()) } " / " a href={ (PATH) "#" (group.anchor()) } { (group.title().of(language)) } }
         (heading(title, html! {}))
         div.cards {
             (card(language.setting_value(), form(context, field)))
@@ -123,19 +113,18 @@ fn view(
             }
         }))
         (reset_form(context, &path))
-        @if name == "day_zone" { (zones()) }
+        @if entry.name() == "day_zone" { (zones()) }
     };
     layout::page(context, Section::Settings, title, body)
 }
 
 fn form(context: &PageContext, field: &SettingField) -> Markup {
-    let language = context.language;
-    let name = field.definition.name;
+    let (language, entry) = (context.language, field.entry);
     html! {
-        form.stacked.setting-form method="post" action=(path_of(name)) {
+        form.stacked.setting-form method="post" action=(entry.path()) {
             (context.csrf_field())
-            p #{ (name) "-about" } { (field.entry.explanation.of(language)) }
-            label.visually-hidden for=(name) { (field.title(language)) }
+            p #{ (entry.name()) "-about" } { (entry.texts.explanation.of(language)) }
+            label.visually-hidden for=(entry.name()) { (entry.title(language)) }
             (field.control(language, field.error.is_some()))
             div.actions { button.primary type="submit" { (language.save()) } }
         }
@@ -143,25 +132,19 @@ fn form(context: &PageContext, field: &SettingField) -> Markup {
 }
 
 fn facts(context: &PageContext, field: &SettingField) -> Markup {
-    let language = context.language;
-    let definition = field.definition;
-    let in_use = display_value(language, definition, Some(&field.value));
-    let command = format!(
-        "gemini-pool settings set {} {}",
-        definition.name,
-        quoted(&field.value)
-    );
+    let (language, entry) = (context.language, field.entry);
+    let in_use = entry.display(language, Some(&field.value));
     html! {
         dl.facts {
             dt { (language.setting_in_use()) } dd { strong { (in_use) } }
-            dt { (language.setting_default_word()) } dd { (display_value(language, definition, None)) }
-            dt { (language.setting_bounds()) } dd { (field.entry.hint(language, definition)) }
+            dt { (language.setting_default_word()) } dd { (entry.display(language, None)) }
+            dt { (language.setting_bounds()) } dd { (entry.hint(language)) }
             dt { (language.setting_since()) }
             dd {
                 @if let Some(at) = field.changed_at { (ago(context, at, context.now)) } @else { (language.all_default()) }
             }
-            dt { (language.setting_name()) } dd { code { (definition.name) } }
-            dt { (language.setting_command()) } dd { code { (command) } }
+            dt { (language.setting_name()) } dd { code { (entry.name()) } }
+            dt { (language.setting_command()) } dd { code { "gemini-pool settings set " (entry.name()) " " (quoted(&field.value)) } }
         }
         p.muted.small { (language.effective_at_once()) }
     }
@@ -181,8 +164,7 @@ fn table(context: &PageContext, field: &SettingField, acts: &[ListedAct]) -> Mar
     html! {
         div.table { table.stack {
             thead { tr {
-                th scope="col" { (language.changed_at()) }
-                th scope="col" { (language.changed_by()) }
+                th scope="col" { (language.changed_at()) } th scope="col" { (language.changed_by()) }
                 th scope="col" { (language.setting_before_after()) }
                 th { span.visually-hidden { (language.backup_actions()) } }
             } }
@@ -192,17 +174,11 @@ fn table(context: &PageContext, field: &SettingField, acts: &[ListedAct]) -> Mar
 }
 
 fn row(context: &PageContext, field: &SettingField, act: &ListedAct) -> Markup {
-    let language = context.language;
-    let definition = field.definition;
+    let (language, entry) = (context.language, field.entry);
     let change = SettingChange::of(act.first.clone());
-    let before = change
-        .before
-        .clone()
-        .unwrap_or_else(|| definition.default());
-    let (was, became) = (
-        display_value(language, definition, change.before.as_deref()),
-        display_value(language, definition, change.after.as_deref()),
-    );
+    let was = entry.display(language, change.before.as_deref());
+    let became = entry.display(language, change.after.as_deref());
+    let before = change.before.unwrap_or_else(|| entry.definition.default());
     html! {
         tr {
             td data-label=(language.changed_at()) { (moment(context, change.changed_at)) }
@@ -211,23 +187,13 @@ fn row(context: &PageContext, field: &SettingField, act: &ListedAct) -> Markup {
             }
             td data-label=(language.setting_before_after()) { span { (was) " → " strong { (became) } } }
             td.number {
-                @if before != field.value { (restore_button(context, language, definition, change.id, &was)) }
+                @if before != field.value {
+                    form method="post" action={ (entry.path()) "/back" } {
+                        (context.csrf_field())
+                        button.small type="submit" name="change" value=(change.id) { (language.back_to_value(&was)) }
+                    }
+                }
             }
-        }
-    }
-}
-
-fn restore_button(
-    context: &PageContext,
-    language: Language,
-    definition: &SettingDefinition,
-    change: i64,
-    value: &str,
-) -> Markup {
-    html! {
-        form method="post" action={ (path_of(definition.name)) "/back" } {
-            (context.csrf_field())
-            button.small type="submit" name="change" value=(change) { (language.back_to_value(value)) }
         }
     }
 }

@@ -4,12 +4,10 @@ use maud::{Markup, html};
 
 use crate::clock::Timestamp;
 use crate::dashboard::components::{Tone, badge};
-use crate::dashboard::settings::catalogue::CATALOGUE;
-use crate::dashboard::settings::entry::{SettingEntry, ValueFormat};
-use crate::dashboard::settings::paths::path_of;
+use crate::dashboard::settings::entry::SettingEntry;
 use crate::dashboard::settings::value::Unit;
 use crate::dashboard::translations::Language;
-use crate::pool::settings::{SettingDefinition, SettingKind};
+use crate::pool::settings::SettingKind;
 use crate::storage::settings::CurrentSettings;
 
 /// The id of the form for reset buttons, which are nested in other forms.
@@ -18,8 +16,7 @@ pub const RESET_FORM: &str = "reset";
 /// The data of a setting's field.
 #[derive(Debug)]
 pub struct SettingField {
-    pub definition: &'static SettingDefinition,
-    pub entry: &'static SettingEntry,
+    pub entry: SettingEntry,
     /// The current value in row format.
     pub value: String,
     /// `None`: the default applies.
@@ -31,29 +28,23 @@ pub struct SettingField {
 }
 
 impl SettingField {
-    pub fn of(definition: &'static SettingDefinition, present: &CurrentSettings) -> Self {
+    pub fn of(entry: SettingEntry, present: &CurrentSettings) -> Self {
         Self {
-            definition,
-            entry: CATALOGUE.of(definition),
-            value: definition.value(&present.settings),
-            changed_at: present.changed_at.get(definition.name).copied(),
+            entry,
+            value: entry.definition.value(&present.settings),
+            changed_at: present.changed_at.get(entry.name()).copied(),
             submitted: None,
             error: None,
         }
     }
 
     pub fn is_default(&self) -> bool {
-        self.value == self.definition.default()
-    }
-
-    pub fn title(&self, language: Language) -> &'static str {
-        self.entry.title.of(language)
+        self.value == self.entry.definition.default()
     }
 
     /// The setting in the list; `is_first_invalid` makes the browser focus it.
     pub fn row(&self, language: Language, is_first_invalid: bool) -> Markup {
-        let name = self.definition.name;
-        let title = self.title(language);
+        let (name, title) = (self.entry.name(), self.entry.title(language));
         html! {
             div.setting id={ "setting-" (name) } {
                 div.about {
@@ -61,10 +52,10 @@ impl SettingField {
                         label for=(name) { (title) }
                         @if !self.is_default() { (badge(Tone::Info, language.setting_changed())) }
                     }
-                    p #{ (name) "-about" } { (self.entry.explanation.of(language)) }
+                    p #{ (name) "-about" } { (self.entry.texts.explanation.of(language)) }
                     p.small.name {
                         code { (name) }
-                        a href=(path_of(name)) aria-label=(language.setting_history_of(title)) { (language.setting_history()) }
+                        a href=(self.entry.path()) aria-label=(language.setting_history_of(title)) { (language.setting_history()) }
                     }
                 }
                 (self.control(language, is_first_invalid))
@@ -74,61 +65,49 @@ impl SettingField {
 
     /// The input with its default and allowed values.
     pub fn control(&self, language: Language, is_first_invalid: bool) -> Markup {
-        let name = self.definition.name;
-        let title = self.title(language);
-        let default = self.entry.display(language, &self.definition.default());
+        let (name, title) = (self.entry.name(), self.entry.title(language));
         html! {
             div.field.value.invalid[self.error.is_some()] {
                 input type="hidden" name={ "was." (name) } value=(self.value);
                 (self.input(language, is_first_invalid))
                 @if let Some(error) = &self.error { p.error #{ (name) "-error" } role="alert" { (error) } }
                 p.hint #{ (name) "-hint" } {
-                    (language.setting_default(&default))
-                    @match &self.entry.format {
-                        ValueFormat::Number { .. } if self.shows_bounds() => { " · " (self.entry.hint(language, self.definition)) }
-                        ValueFormat::Number { .. } | ValueFormat::Switch => {}
-                        ValueFormat::Text { .. } => { br; (self.entry.hint(language, self.definition)) }
+                    (language.setting_default(&self.entry.display(language, None)))
+                    @match &self.entry.definition.kind {
+                        // Bounds of counts are too large to be useful.
+                        SettingKind::Number(bounds) if self.entry.unit() == Some(Unit::Count) && *bounds.end() >= 1_000_000_000_000 => {}
+                        SettingKind::Number(_) => { " · " (self.entry.hint(language)) }
+                        SettingKind::Switch => {}
+                        SettingKind::Text(..) => { br; (self.entry.hint(language)) }
                     }
                 }
                 @if !self.is_default() {
-                    button.small type="submit" form=(RESET_FORM) formaction={ (path_of(name)) "/reset" }
+                    button.small type="submit" form=(RESET_FORM) formaction={ (self.entry.path()) "/reset" }
                         aria-label=(language.reset_setting_of(title)) { (language.reset_setting()) }
                 }
             }
         }
     }
 
-    /// Whether the list shows the bounds; bounds of counts are too large to be useful.
-    fn shows_bounds(&self) -> bool {
-        match (&self.definition.kind, &self.entry.format) {
-            (
-                SettingKind::Number(bounds),
-                ValueFormat::Number {
-                    unit: Unit::Count, ..
-                },
-            ) => *bounds.end() < 1_000_000_000_000,
-            (SettingKind::Number(_) | SettingKind::Switch | SettingKind::Text(..), _) => true,
-        }
-    }
-
     fn input(&self, language: Language, is_first_invalid: bool) -> Markup {
-        let name = self.definition.name;
+        let name = self.entry.name();
         let described_by = format!("{name}-about {name}-hint");
         let in_use = || self.entry.input_value(language, &self.value);
         let value = self.submitted.clone().unwrap_or_else(in_use);
         let invalid = self.error.is_some().then_some("true");
-        match &self.entry.format {
-            ValueFormat::Switch => html! {
-                select #(name) name=(name) aria-describedby=(described_by) aria-invalid=[invalid] {
-                    @for (choice, label) in [("on", language.switched_on()), ("off", language.switched_off())] {
-                        option value=(choice) selected[choice == value] { (label) }
+        let placeholder = self.entry.texts.blank.map(|blank| blank.of(language));
+        let list = (name == "day_zone").then_some("zones");
+        html! {
+            @match &self.entry.definition.kind {
+                SettingKind::Switch => {
+                    select #(name) name=(name) aria-describedby=(described_by) aria-invalid=[invalid] {
+                        @for (choice, label) in [("on", language.switched_on()), ("off", language.switched_off())] {
+                            option value=(choice) selected[choice == value] { (label) }
+                        }
                     }
                 }
-            },
-            ValueFormat::Number { .. } | ValueFormat::Text { .. } => {
-                let list = (name == "day_zone").then_some("zones");
-                html! {
-                    input #(name) name=(name) value=(value) placeholder=[self.entry.placeholder(language)] list=[list]
+                SettingKind::Number(_) | SettingKind::Text(..) => {
+                    input #(name) name=(name) value=(value) placeholder=[placeholder] list=[list]
                         aria-describedby=(described_by) aria-invalid=[invalid] autofocus[is_first_invalid] autocomplete="off"
                         autocapitalize="none" spellcheck="false";
                 }

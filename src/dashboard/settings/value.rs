@@ -1,6 +1,6 @@
-//! Parses and formats values of settings with units: `150 MiB`, `10 min`, `1,000`.
+//! Formats and parses numbers of settings with units: `150 MiB`, `10 min`, `1,000`.
 
-use crate::dashboard::translations::{Language, grouped};
+use crate::dashboard::translations::{Language, LocalizedText, grouped};
 
 /// The unit of a number setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,12 +13,7 @@ pub enum Unit {
 }
 
 /// One size of a unit: its factor, its names in both languages, and accepted alternatives.
-struct UnitStep {
-    size: u64,
-    english: &'static str,
-    chinese: &'static str,
-    aliases: &'static [&'static str],
-}
+struct UnitStep(u64, LocalizedText, &'static [&'static str]);
 
 const fn step(
     size: u64,
@@ -26,12 +21,7 @@ const fn step(
     chinese: &'static str,
     aliases: &'static [&'static str],
 ) -> UnitStep {
-    UnitStep {
-        size,
-        english,
-        chinese,
-        aliases,
-    }
+    UnitStep(size, LocalizedText(english, chinese), aliases)
 }
 
 /// From the largest to the smallest; input without a unit uses the smallest.
@@ -56,6 +46,17 @@ const BYTES: &[UnitStep] = &[
 ];
 
 impl Unit {
+    /// The unit of the number setting of this name, which contains it.
+    pub fn of_setting(name: &str) -> Self {
+        match name.rsplit_once('_').map(|(_, unit)| unit) {
+            Some("ms") => Self::Milliseconds,
+            Some("seconds") => Self::Seconds,
+            Some("days") => Self::Days,
+            Some("bytes") => Self::Bytes,
+            Some(_) | None => Self::Count,
+        }
+    }
+
     fn steps(self) -> &'static [UnitStep] {
         match self {
             Self::Count => &[],
@@ -68,20 +69,16 @@ impl Unit {
 
     /// Formats the number in the largest unit that divides it, so that parsing returns the same number.
     pub fn format(self, language: Language, number: u64) -> String {
-        let step = self
-            .steps()
-            .iter()
-            .find(|step| number > 0 && number.is_multiple_of(step.size))
-            .or(self.steps().last());
-        let Some(step) = step else {
+        let mut steps = self.steps().iter();
+        let whole = steps.find(|step| number > 0 && number.is_multiple_of(step.0));
+        let Some(UnitStep(size, name, _)) = whole.or(self.steps().last()) else {
             return grouped(number);
         };
-        let name = match language {
-            Language::English if (number, step.english) == (1, "days") => "day",
-            Language::English => step.english,
-            Language::TraditionalChinese => step.chinese,
+        let name = match name.of(language) {
+            "days" if number == 1 => "day",
+            name => name,
         };
-        format!("{} {name}", grouped(number / step.size))
+        format!("{} {name}", grouped(number / size))
     }
 
     /// Parses text to a number of the smallest unit; `None`: invalid.
@@ -92,16 +89,13 @@ impl Unit {
             .unwrap_or(text.len());
         let (digits, name) = text.split_at(end);
         let digits = digits.replace([',', '_', ' '], "");
-        let size = if name.is_empty() {
-            1
-        } else {
-            let has_name = |step: &&UnitStep| {
-                [step.english, step.chinese]
-                    .iter()
-                    .chain(step.aliases)
-                    .any(|known| known.eq_ignore_ascii_case(name))
-            };
-            self.steps().iter().find(has_name)?.size
+        let has_name = |UnitStep(_, LocalizedText(english, chinese), aliases): &&UnitStep| {
+            let mut known = [english, chinese].into_iter().chain(*aliases);
+            known.any(|known| known.eq_ignore_ascii_case(name))
+        };
+        let size = match name {
+            "" => 1,
+            _ => self.steps().iter().find(has_name)?.0,
         };
         let (whole, part) = digits.split_once('.').unwrap_or((&digits, ""));
         let number = whole.parse::<u64>().ok()?.checked_mul(size)?;
@@ -118,28 +112,22 @@ impl Unit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dashboard::settings::catalogue::CATALOGUE;
-    use crate::dashboard::settings::entry::ValueFormat;
-    use crate::pool::settings::{DEFINITIONS, SettingKind, Settings};
+    use crate::dashboard::settings::entry::SettingEntry;
+    use crate::pool::settings::SettingKind;
 
     #[test]
     fn formatted_values_parse_to_the_same_number() {
-        for definition in DEFINITIONS {
-            let (SettingKind::Number(bounds), ValueFormat::Number { unit, .. }) =
-                (&definition.kind, &CATALOGUE.of(definition).format)
+        for entry in SettingEntry::all() {
+            let (SettingKind::Number(bounds), Some(unit)) = (&entry.definition.kind, entry.unit())
             else {
                 continue;
             };
-            let default = definition.value(&Settings::default()).parse().unwrap();
+            let default = entry.definition.default().parse().unwrap();
             for number in [*bounds.start(), *bounds.end(), default, 1_500, 90_061] {
                 for language in [Language::English, Language::TraditionalChinese] {
                     let text = unit.format(language, number);
-                    assert_eq!(
-                        unit.parse(&text),
-                        Some(number),
-                        "{}: {text}",
-                        definition.name
-                    );
+                    let parsed = unit.parse(&text);
+                    assert_eq!(parsed, Some(number), "{}: {text}", entry.name());
                 }
             }
         }

@@ -101,46 +101,26 @@ pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
     let language = context.language;
     let bins = &traffic.bins;
     let names: Vec<_> = bins.iter().map(|bin| bin_name(context, bin)).collect();
-    let chart = |title, total, series, unit| Chart {
-        title,
-        total,
-        bins: names.clone(),
-        series,
-        unit,
+    let chart = |kind, title, total, series, unit| {
+        let bins = names.clone();
+        let chart = Chart {
+            title,
+            total,
+            bins,
+            series,
+            unit,
+        };
+        html! { div.card { (figure(language, kind, &chart)) } }
     };
-    let sum = &traffic.total.rollup;
-    let outcomes = chart(
-        language.requests_by_outcome(),
-        number(sum.requests),
-        outcomes(language, bins),
-        whole_number,
-    );
-    let latency = chart(
-        language.latency(),
-        String::new(),
-        latency(language, bins),
-        millis,
-    );
-    let kinds = chart(
-        language.tokens_by_kind(),
-        tokens(sum.total_tokens),
-        kinds(language, bins),
-        thousands,
-    );
+    let (sum, stacked) = (&traffic.total.rollup, ChartKind::Stacked);
     let costs = vec![series(language.cost(), 2, bins, |bin| {
         Some(value(bin.counts.rollup.cost_nano_usd) / 1e9)
     })];
-    let costs = chart(
-        language.cost_over_time(),
-        dollars(sum.cost_nano_usd),
-        costs,
-        usd,
-    );
     html! {
-        div.card { (figure(language, ChartKind::Stacked, &outcomes)) }
-        div.card { (figure(language, ChartKind::Lines, &latency)) }
-        div.card { (figure(language, ChartKind::Stacked, &kinds)) }
-        div.card { (figure(language, ChartKind::Stacked, &costs)) }
+        (chart(stacked, language.requests_by_outcome(), number(sum.requests), outcomes(language, bins), whole_number))
+        (chart(ChartKind::Lines, language.latency(), String::new(), latency(language, bins), millis))
+        (chart(stacked, language.tokens_by_kind(), tokens(sum.total_tokens), kinds(language, bins), thousands))
+        (chart(stacked, language.cost_over_time(), dollars(sum.cost_nano_usd), costs, usd))
     }
 }
 

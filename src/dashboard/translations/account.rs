@@ -1,6 +1,7 @@
 //! Texts of the account page.
 
-use super::translations;
+use super::{labels, translations};
+use crate::auth::password::PasswordWeakness;
 
 translations! {
     change_password = "Change password", "變更密碼";
@@ -9,9 +10,6 @@ translations! {
     repeat_password = "Repeat new password", "再次輸入新密碼";
     password_hint = "At least 8 characters. A change signs you out everywhere else.", "至少 8 個字元。變更後，其他裝置會自動登出。";
     password_wrong = "This is not your current password", "目前的密碼不正確";
-    password_too_short = "Too short: at least 8 characters", "太短：至少 8 個字元";
-    password_too_long = "Too long: at most 200 characters", "太長：最多 200 個字元";
-    password_well_known = "This password is too common: choose another", "這個密碼太常見，請換一個";
     passwords_differ = "The two new passwords are different", "兩次輸入的新密碼不同";
     password_changed(others: usize) = "Password changed; other sessions signed out: {others}", "密碼已變更；已登出其他 {others} 個工作階段";
     password_since = "Password last changed", "密碼變更時間";
@@ -30,4 +28,12 @@ translations! {
     sign_in_ended = "That session is signed out", "已登出該工作階段";
     sign_ins_ended(count: usize) = "Other sessions signed out: {count}", "已登出其他 {count} 個工作階段";
     choose_zone = "Show times in", "時間顯示時區";
+}
+
+labels! {
+    password_weakness(PasswordWeakness) {
+        TooShort = "Too short: at least 8 characters", "太短：至少 8 個字元";
+        TooLong = "Too long: at most 200 characters", "太長：最多 200 個字元";
+        Common = "This password is too common: choose another", "這個密碼太常見，請換一個";
+    }
 }

@@ -1,7 +1,7 @@
 //! Texts of the audit page.
 
-use super::{Language, grouped, translations};
-use crate::storage::audit::Subject;
+use super::{labels, translations};
+use crate::storage::audit::{Action, Subject};
 
 translations! {
     audit_lead = "Every change made by an admin. Entries are never deleted.", "管理者所做的每一項變更。紀錄永不刪除。";
@@ -19,29 +19,30 @@ translations! {
     no_act_matches = "No change matches", "沒有符合的變更";
     no_act_matches_text = "Remove a filter, or choose another period.", "請移除部分篩選，或選擇其他期間。";
     project_number = "Project number", "專案編號";
+    and_more_changes(count: &str) = "and {count} more", "另有 {count} 項";
 }
 
-impl Language {
-    pub fn subject(self, subject: Subject) -> &'static str {
-        let (english, chinese) = match subject {
-            Subject::UpstreamKey => ("upstream key", "上游金鑰"),
-            Subject::ClientKey => ("client key", "用戶端金鑰"),
-            Subject::Project => ("project", "專案"),
-            Subject::Setting => ("setting", "設定"),
-            Subject::Admin => ("admin", "管理者"),
-            Subject::Backup => ("backup", "備份"),
-        };
-        match self {
-            Self::English => english,
-            Self::TraditionalChinese => chinese,
-        }
+labels! {
+    action(Action) {
+        Create = "created", "建立";
+        Update = "changed", "修改";
+        Enable = "enabled", "啟用";
+        Disable = "disabled", "停用";
+        Clear = "cooldown cleared", "清除冷卻";
+        Delete = "deleted", "刪除";
+        Download = "downloaded", "下載";
+        SignIn = "signed in", "登入";
+        SignOut = "session signed out", "登出工作階段";
+        ChangePassword = "password changed", "變更密碼";
+        Restore = "restored", "還原";
     }
 
-    /// The number of further changes in the same operation.
-    pub fn and_more_changes(self, count: u64) -> String {
-        match self {
-            Self::English => format!("and {} more", grouped(count)),
-            Self::TraditionalChinese => format!("另有 {} 項", grouped(count)),
-        }
+    subject(Subject) {
+        UpstreamKey = "upstream key", "上游金鑰";
+        ClientKey = "client key", "用戶端金鑰";
+        Project = "project", "專案";
+        Setting = "setting", "設定";
+        Admin = "admin", "管理者";
+        Backup = "backup", "備份";
     }
 }

@@ -1,6 +1,6 @@
 //! Texts of the client key pages.
 
-use super::{Language, plural, translations};
+use super::{Language, labels, translations};
 use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::clients::scopes::InvalidScope;
 
@@ -84,17 +84,6 @@ translations! {
     changed_at = "Time", "時間";
     changed_by = "Admin", "管理者";
     what_changed = "Change", "內容";
-    action_create = "created", "建立";
-    action_update = "changed", "修改";
-    action_enable = "enabled", "啟用";
-    action_disable = "disabled", "停用";
-    action_clear = "cooldown cleared", "清除冷卻";
-    action_delete = "deleted", "刪除";
-    action_download = "downloaded", "下載";
-    action_sign_in = "signed in", "登入";
-    action_sign_out = "session signed out", "登出工作階段";
-    action_change_password = "password changed", "變更密碼";
-    action_restore = "restored", "還原";
     limit_resets = "resets", "重設於";
     changes_title = "Changes", "變更紀錄";
     no_changes = "No changes recorded", "沒有變更紀錄";
@@ -110,48 +99,32 @@ translations! {
     path_is_alias = "This path is an alias. Enter the path of Google's API: /v1beta/models/* or /v1beta/openai/*", "此路徑是別名，請輸入 Google API 的路徑：/v1beta/models/* 或 /v1beta/openai/*";
     bad_address(what: &str) = "{what} is not an IP address or network: enter for example 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32", "{what} 不是 IP 位址或網段，請輸入如 192.0.2.7、192.0.2.0/24 或 2001:db8::/32";
     bad_tag = "A tag must not contain spaces, ; or |", "標籤不可包含空格、; 或 |";
+    client_keys_counted(count) = "client key" | "client keys", "{count} 個用戶端金鑰";
 }
 
-impl Language {
-    pub fn client_keys_counted(self, count: u64) -> String {
-        match self {
-            Self::English => plural(count, "client key", "client keys"),
-            Self::TraditionalChinese => format!("{} 個用戶端金鑰", super::grouped(count)),
-        }
-    }
-
+labels! {
     /// The label of a limit's form field.
-    pub fn limit(self, limit: ClientLimit) -> &'static str {
-        let (english, chinese) = match limit {
-            ClientLimit::RequestsPerMinute => ("Requests per minute", "每分鐘請求數"),
-            ClientLimit::RequestsPerDay => ("Requests per day", "每日請求數"),
-            ClientLimit::TokensPerMinute => ("Tokens per minute", "每分鐘 Token 數"),
-            ClientLimit::TokensPerDay => ("Tokens per day", "每日 Token 數"),
-            ClientLimit::Concurrency => ("Concurrent requests", "同時請求數"),
-            ClientLimit::CostPerMonth => ("Cost per month (USD)", "每月費用（美元）"),
-        };
-        match self {
-            Self::English => english,
-            Self::TraditionalChinese => chinese,
-        }
+    limit(ClientLimit) {
+        RequestsPerMinute = "Requests per minute", "每分鐘請求數";
+        RequestsPerDay = "Requests per day", "每日請求數";
+        TokensPerMinute = "Tokens per minute", "每分鐘 Token 數";
+        TokensPerDay = "Tokens per day", "每日 Token 數";
+        Concurrency = "Concurrent requests", "同時請求數";
+        CostPerMonth = "Cost per month (USD)", "每月費用（美元）";
     }
 
     /// A limit with its amount, in short form for lists.
-    pub fn limit_of(self, limit: ClientLimit, amount: &str) -> String {
-        let (english, chinese) = match limit {
-            ClientLimit::RequestsPerMinute => ("requests/min", "次/分"),
-            ClientLimit::RequestsPerDay => ("requests/day", "次/日"),
-            ClientLimit::TokensPerMinute => ("tokens/min", "Token/分"),
-            ClientLimit::TokensPerDay => ("tokens/day", "Token/日"),
-            ClientLimit::Concurrency => ("concurrent", "同時"),
-            ClientLimit::CostPerMonth => ("USD/month", "美元/月"),
-        };
-        match self {
-            Self::English => format!("{amount} {english}"),
-            Self::TraditionalChinese => format!("{amount} {chinese}"),
-        }
+    limit_of(ClientLimit, amount: &str) {
+        RequestsPerMinute = "{amount} requests/min", "{amount} 次/分";
+        RequestsPerDay = "{amount} requests/day", "{amount} 次/日";
+        TokensPerMinute = "{amount} tokens/min", "{amount} Token/分";
+        TokensPerDay = "{amount} tokens/day", "{amount} Token/日";
+        Concurrency = "{amount} concurrent", "{amount} 同時";
+        CostPerMonth = "{amount} USD/month", "{amount} 美元/月";
     }
+}
 
+impl Language {
     /// The error message for an invalid entry of a scope.
     pub fn bad_scope(self, error: &InvalidScope) -> String {
         match error {

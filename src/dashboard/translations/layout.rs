@@ -24,9 +24,6 @@ translations! {
     sign_in_throttled(seconds: u64) = "Too many failed attempts. Try again in {seconds} s", "登入失敗次數過多，請在 {seconds} 秒後再試";
     forgot_password = "Forgot your password? Run this on the server", "忘記密碼？請在伺服器上執行";
     first_password_hint = "The first start of the server prints the initial password of admin in its terminal.", "伺服器第一次啟動時，會在終端機顯示 admin 的初始密碼。";
-    signed_out = "You are signed out", "您已登出";
-    please_sign_in = "Sign in to continue", "請先登入再繼續";
-    language = "Language", "語言";
     theme = "Appearance", "外觀";
     theme_system = "System", "系統";
     theme_light = "Light", "淺色";
@@ -72,7 +69,6 @@ translations! {
     minutes_seconds(minutes: u64, seconds: u64) = "{minutes} min {seconds} s", "{minutes} 分 {seconds} 秒";
     only_minutes(minutes: u64) = "{minutes} min", "{minutes} 分";
     only_seconds(seconds: u64) = "{seconds} s", "{seconds} 秒";
-    times_in(zone: &str) = "Times in {zone}", "時間以 {zone} 顯示";
     error_title(status: u16) = "Error {status}", "錯誤 {status}";
     not_found_title = "Not found", "找不到";
     not_found_text(what: &str) = "Not found: {what}. It may have been deleted.", "找不到：{what}，可能已被刪除。";
@@ -87,8 +83,6 @@ translations! {
     broken_title = "Internal error", "伺服器內部錯誤";
     broken_text = "The server log contains the cause. Nothing was changed.", "原因記載於伺服器日誌，沒有任何變更。";
     to_status = "Go to the status page", "前往狀態頁";
-    without_javascript = "JavaScript is off. Every function works, but live data needs a reload.", "JavaScript 已停用：所有功能仍可使用，但即時資料需要重新整理。";
-    unencrypted_keys = "Upstream keys are stored unencrypted in the database file.", "上游金鑰以未加密方式存放在資料庫檔案中。";
 }
 
 impl Language {

@@ -1,6 +1,6 @@
 //! Texts of the log: its list, its filters and the request page.
 
-use super::{Language, plural, translations};
+use super::translations;
 
 translations! {
     log_text = "Text", "文字";
@@ -85,7 +85,6 @@ translations! {
     searched_forward_to = "The search reached its time limit. Requests are searched forward to", "搜尋已達時間上限。已往後搜尋到";
     continue_search = "Continue the search", "繼續搜尋";
     newest = "Newest", "最新";
-    shows_older = "This page shows older requests, and does not update.", "此頁顯示較舊的請求，不會即時更新。";
     back_to_logs = "All requests", "所有請求";
     previous_request = "Older request", "較舊的請求";
     next_request = "Newer request", "較新的請求";
@@ -190,14 +189,4 @@ translations! {
     retry_once = "This error is retried once.", "此類錯誤只重試一次。";
     retry_after_pause = "The request was retried after a short pause.", "短暫停頓後重試。";
     retry_exhausted = "Not retried: no other key was ready, all attempts were used, or the response had started.", "未再重試：沒有其他可用金鑰、嘗試次數已用完，或回應已開始送出。";
-}
-
-impl Language {
-    pub fn attempts_counted(self, count: i64) -> String {
-        let count = u64::try_from(count).unwrap_or(0);
-        match self {
-            Self::English => plural(count, "attempt", "attempts"),
-            Self::TraditionalChinese => format!("{count} 次嘗試"),
-        }
-    }
 }

@@ -20,12 +20,31 @@ pub enum Language {
     TraditionalChinese,
 }
 
-/// Defines methods of [`Language`] from lines `name = "English", "中文";` or, for texts with values,
-/// `name(value: &str) = "English {value}", "中文 {value}";`.
+/// A text in both languages: English and Traditional Chinese.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalizedText(pub &'static str, pub &'static str);
+
+impl LocalizedText {
+    pub fn of(self, language: Language) -> &'static str {
+        match language {
+            Language::English => self.0,
+            Language::TraditionalChinese => self.1,
+        }
+    }
+
+    /// Whether a text in any language contains `search_text`, given in lower case.
+    pub fn contains(self, search_text: &str) -> bool {
+        let mut texts = [self.0, self.1].into_iter();
+        texts.any(|text| text.to_lowercase().contains(search_text))
+    }
+}
+
+/// Defines methods of [`Language`] from lines `name = "English", "中文";`, for texts with values
+/// `name(value: &str) = "English {value}", "中文 {value}";`, and for counted nouns `name(count) = "key" | "keys", "{count} 個";`.
 macro_rules! translations {
-    ($($name:ident $(($($argument:ident: $type:ty),+ $(,)?))? = $english:literal, $chinese:literal;)+) => {
+    ($($name:ident $(($($argument:ident $(: $type:ty)?),+))? = $english:literal $(| $plural:literal)?, $chinese:literal;)+) => {
         impl $crate::dashboard::translations::Language {
-            $($crate::dashboard::translations::translation!($name $(($($argument: $type),+))? = $english, $chinese);)+
+            $($crate::dashboard::translations::translation!($name $(($($argument $(: $type)?),+))? = $english $(| $plural)?, $chinese);)+
         }
     };
 }
@@ -34,10 +53,7 @@ macro_rules! translations {
 macro_rules! translation {
     ($name:ident = $english:literal, $chinese:literal) => {
         pub fn $name(self) -> &'static str {
-            match self {
-                Self::English => $english,
-                Self::TraditionalChinese => $chinese,
-            }
+            $crate::dashboard::translations::LocalizedText($english, $chinese).of(self)
         }
     };
     ($name:ident ($($argument:ident: $type:ty),+) = $english:literal, $chinese:literal) => {
@@ -48,9 +64,51 @@ macro_rules! translation {
             }
         }
     };
+    ($name:ident ($count:ident) = $one:literal | $many:literal, $chinese:literal) => {
+        pub fn $name(self, $count: impl TryInto<u64>) -> String {
+            let number = $count.try_into().unwrap_or(u64::MAX);
+            let $count = $crate::dashboard::translations::grouped(number);
+            match self {
+                Self::English => format!("{} {}", $count, if number == 1 { $one } else { $many }),
+                Self::TraditionalChinese => format!($chinese),
+            }
+        }
+    };
 }
 
-pub(crate) use {translation, translations};
+/// Defines methods of [`Language`] from tables `name(Enum) { Variant = "English", "中文"; … }`, or
+/// `name(Enum, value: &str) { … }` for texts with a value. A variant without its texts does not compile.
+macro_rules! labels {
+    ($($(#[doc = $doc:literal])? $name:ident $arguments:tt { $($variant:ident = $english:literal, $chinese:literal;)+ })+) => {
+        impl $crate::dashboard::translations::Language {
+            $($crate::dashboard::translations::label!($(#[doc = $doc])? $name $arguments $($variant = $english, $chinese;)+);)+
+        }
+    };
+}
+
+/// One table of [`labels!`].
+macro_rules! label {
+    ($(#[doc = $doc:literal])? $name:ident ($enum:ident) $($variant:ident = $english:literal, $chinese:literal;)+) => {
+        $(#[doc = $doc])?
+        pub fn $name(self, of: $enum) -> &'static str {
+            match (of, self) {
+                $(($enum::$variant, Self::English) => $english,
+                ($enum::$variant, Self::TraditionalChinese) => $chinese,)+
+            }
+        }
+    };
+    ($(#[doc = $doc:literal])? $name:ident ($enum:ident, $argument:ident: $type:ty) $($variant:ident = $english:literal, $chinese:literal;)+) => {
+        $(#[doc = $doc])?
+        pub fn $name(self, of: $enum, $argument: $type) -> String {
+            match (of, self) {
+                $(($enum::$variant, Self::English) => format!($english),
+                ($enum::$variant, Self::TraditionalChinese) => format!($chinese),)+
+            }
+        }
+    };
+}
+
+pub(crate) use {label, labels, translation, translations};
 
 impl Language {
     /// The language tag for HTML and HTTP headers.
@@ -88,12 +146,6 @@ impl Language {
         }
         best.0
     }
-}
-
-/// An English noun with its count: `1 key`, `1,200 keys`.
-pub fn plural(count: u64, one: &str, many: &str) -> String {
-    let noun = if count == 1 { one } else { many };
-    format!("{} {noun}", grouped(count))
 }
 
 /// A whole number with thousands separators: `1,234,567`.
@@ -141,7 +193,10 @@ mod tests {
         ] {
             assert_eq!(grouped(number), expected);
         }
-        assert_eq!(plural(1, "key", "keys"), "1 key");
-        assert_eq!(plural(1_200, "key", "keys"), "1,200 keys");
+        for (count, expected) in [(1, "1 upstream key"), (1_200, "1,200 upstream keys")] {
+            assert_eq!(Language::English.keys_counted(count), expected);
+        }
+        let chinese = Language::TraditionalChinese.keys_counted(1_200);
+        assert_eq!(chinese, "1,200 個上游金鑰");
     }
 }

@@ -1,6 +1,6 @@
 //! Texts of the settings pages; the catalogue contains the texts of each setting.
 
-use super::{Language, plural, translations};
+use super::{Language, translations};
 
 translations! {
     settings_search = "Search settings", "搜尋設定";
@@ -50,17 +50,10 @@ translations! {
     config_public_url = "Public URL for clients", "供用戶端使用的公開 URL";
     config_proxies = "Trusted proxies", "信任的代理伺服器";
     config_unset = "not set", "未設定";
+    settings_changed(count) = "setting changed" | "settings changed", "已變更 {count} 項設定";
 }
 
 impl Language {
-    pub fn settings_changed(self, count: usize) -> String {
-        let count = count as u64;
-        match self {
-            Self::English => format!("{} changed", plural(count, "setting", "settings")),
-            Self::TraditionalChinese => format!("已變更 {} 項設定", super::grouped(count)),
-        }
-    }
-
     pub fn differ_from_defaults(self, count: usize, all: usize) -> String {
         match self {
             Self::English if count == 1 => format!("1 of {all} differs from its default."),

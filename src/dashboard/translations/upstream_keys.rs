@@ -1,85 +1,19 @@
 //! Texts of the upstream key pages.
 
-use super::{Language, grouped, plural, translations};
+use super::{labels, translations};
+use crate::dashboard::upstream_keys::bulk_action::BulkAction;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::key_status::{KeyStatusKind, LimitSource};
+use crate::pool::keys::upstream_key::Billing;
+use crate::pool::quota::limits::Measure;
 
 translations! {
-    key_ready = "Ready", "可用";
-    key_partly_cooling_down = "Partly cooling down", "部分模型冷卻中";
-    key_cooling_down = "Cooling down", "冷卻中";
-    key_trial = "On trial", "觀察中";
-    key_invalid = "Invalid", "無效";
-    key_leaked = "Leaked", "已外洩";
-    key_suspended = "Suspended", "已停權";
-    key_misconfigured = "Misconfigured", "設定錯誤";
-    key_disabled = "Disabled", "已停用";
-    key_ready_means = "Available for requests.", "可用於請求。";
-    key_partly_cooling_down_means = "Available for requests, except for the models listed below.", "可用於請求，但下列模型除外。";
-    key_cooling_down_means = "Available again automatically when the cooldown ends.", "冷卻結束後會自動恢復使用。";
-    key_trial_means = "Limited to one request at a time until a request succeeds.", "在有請求成功之前，一次只處理一個請求。";
-    key_invalid_means = "Google rejects this key. It is rechecked automatically, and used again when Google accepts it.", "Google 拒絕此金鑰。系統會自動再次檢查，Google 接受後即恢復使用。";
-    key_leaked_means = "Google reports that this key was published. It stays blocked: replace it.", "Google 回報此金鑰已公開外洩，將永久封鎖，請更換金鑰。";
-    key_suspended_means = "Google suspended the project of this key. The key is rechecked automatically.", "Google 已停權此金鑰的專案。系統會自動再次檢查。";
-    key_misconfigured_means = "The configuration of its project does not allow the API. The key is rechecked automatically.", "專案目前的設定不允許使用 API。系統會自動再次檢查。";
-    key_disabled_means = "An admin disabled this key. It is not used until it is enabled.", "管理者已停用此金鑰，重新啟用前不會使用。";
     soft_faults = "5 failures in a row while other keys succeeded", "連續失敗 5 次，而其他金鑰成功";
     zero_quota = "assumed to have no quota for this model", "推估此模型沒有配額";
     used_up(measure: &str) = "{measure} used up by local count", "依本機統計，{measure}額度已用完";
     key_limit_used(measure: &str) = "your limit per key is reached: {measure}", "已達您設定的每金鑰上限：{measure}";
     project_limit_used(measure: &str) = "your limit per project is reached: {measure}", "已達您設定的每專案上限：{measure}";
-    requests_per_minute = "requests per minute", "每分鐘請求數";
-    tokens_per_minute = "tokens per minute", "每分鐘 Token 數";
-    requests_per_day = "requests per day", "每日請求數";
-    tokens_per_day = "tokens per day", "每日 Token 數";
-    limit_observed = "reported by Google", "Google 回報";
-    limit_inherited = "inherited", "沿用";
-    limit_contradicted = "exceeded", "與實際不符";
-    limit_unknown = "unknown", "未知";
-    limit_set = "your setting", "您的設定";
-    limit_observed_means = "Google reported this limit for this project.", "Google 對此專案回報的上限。";
-    limit_inherited_means = "Google reported this limit for another project with the same billing.", "Google 對另一個計費方式相同的專案回報的上限。";
-    limit_contradicted_means = "Actual usage exceeded the known limit, so no limit is inherited.", "實際用量超過已知上限，因此不再沿用上限。";
-    limit_unknown_means = "Google has not reported a limit yet.", "Google 尚未回報上限。";
-    limit_set_means = "Set on the settings page.", "在設定頁面設定。";
     billing = "Billing", "計費";
-    billing_free = "free", "免費";
-    billing_paid = "paid", "付費";
-    billing_unknown = "unknown billing", "計費未知";
-    short_success = "success", "成功";
-    short_invalid_request = "invalid request", "請求無效";
-    short_api_key_invalid = "invalid key", "金鑰無效";
-    short_two_credentials = "two credentials in one request", "請求附有兩組憑證";
-    short_location_unsupported = "server location not supported", "伺服器所在地區不支援";
-    short_unauthenticated = "key not accepted", "金鑰未被接受";
-    short_billing_empty = "prepaid balance used up", "預付餘額已用完";
-    short_spending_cap = "spending cap reached", "已達支出上限";
-    short_consumer_suspended = "project suspended", "專案已停權";
-    short_key_leaked = "key reported as leaked", "金鑰被回報外洩";
-    short_service_disabled = "API not enabled in the project", "專案未啟用 API";
-    short_key_restricted = "key restricted", "金鑰受限制";
-    short_project_denied = "project denied access", "專案被拒絕存取";
-    short_foreign_resource = "resource of another project", "其他專案的資源";
-    short_no_credential = "no credential received", "未收到憑證";
-    short_front_end_forbidden = "rejected by Google's front end", "被 Google 前端拒絕";
-    short_model_not_found = "model not found", "找不到模型";
-    short_model_retired = "model retired", "模型已停用";
-    short_resource_not_found = "resource not found", "找不到資源";
-    short_client_fault = "client error", "用戶端錯誤";
-    short_unnamed_fault = "unknown error", "未知的錯誤";
-    short_quota_per_minute = "quota per minute used up", "每分鐘配額已用完";
-    short_quota_per_day = "quota per day used up", "每日配額已用完";
-    short_quota_zero = "no quota for this model", "此模型沒有配額";
-    short_quota_unknown_window = "quota used up", "配額已用完";
-    short_quota_without_detail = "too many requests", "請求過多";
-    short_cancelled = "cancelled", "已取消";
-    short_internal_error = "internal error at Google", "Google 內部錯誤";
-    short_front_end_error = "error of Google's front end", "Google 前端錯誤";
-    short_overloaded = "model overloaded", "模型過載";
-    short_deadline_exceeded = "the client's deadline expired", "超過用戶端期限";
-    short_upstream_deadline = "timeout at Google", "Google 端逾時";
-    short_connect_failed = "connection failed", "無法連線";
-    short_connection_broken = "connection lost", "連線中斷";
-    short_answer_timeout = "response timeout", "回應逾時";
-    short_malformed_answer = "malformed response", "回應格式錯誤";
 
     add_keys = "Add keys", "新增金鑰";
     no_keys_yet = "No upstream keys yet", "還沒有上游金鑰";
@@ -127,12 +61,7 @@ translations! {
     sort_used_last = "Used most recently", "最近使用";
     sort_unused_longest = "Least recently used", "最久未使用";
     selected_keys = "selected keys", "已選取的金鑰";
-    test = "Test", "測試";
     test_now = "Test now", "立即測試";
-    clear_cooldown = "Clear cooldown", "清除冷卻";
-    tag_keys = "Tag…", "標籤…";
-    move_keys = "Set project…", "設定專案…";
-    delete_keys = "Delete…", "刪除…";
     next_check = "next check", "下次檢查";
     in_flight = "Running requests", "處理中的請求";
     in_flight_now(count: u32) = "{count} running", "{count} 個處理中";
@@ -143,18 +72,12 @@ translations! {
     unknown_action = "Unknown action", "沒有這種操作";
 
     confirmation_expired = "Nothing was changed: the confirmation expired. These keys match now", "沒有任何變更：確認已過期。以下是目前符合的金鑰";
-    delete_means = "Requests use other keys at once. Within 24 hours you can undo this; after that the secrets are erased. Log entries remain.", "請求會立即改用其他金鑰。24 小時內可復原，之後會清除密鑰內容。請求記錄會保留。";
-    disable_means = "These keys are not used until they are enabled.", "重新啟用之前不會使用這些金鑰。";
-    enable_means = "These keys are used at once, and earlier errors are cleared.", "會立即使用這些金鑰，並清除先前的錯誤狀態。";
-    clear_means = "These keys are used at once despite earlier errors, and the observed limits of their projects are verified again.", "會立即使用這些金鑰，忽略先前的錯誤，並重新驗證其專案的已知上限。";
-    test_means = "Each key is checked with a request to Google, at no cost.", "會向 Google 檢查每個金鑰，不會產生費用。";
     add_tags = "Add tags", "加上標籤";
     remove_tags = "Remove tags", "移除標籤";
     tags_hint = "Words separated by commas or spaces", "以逗號或空格分隔的詞";
     project_hint = "Google's project number, or a name of your choice. Keys of one project share its quota.", "Google 專案編號，或自訂名稱。同一專案的金鑰共用配額。";
     priority_hint = "Keys with lower numbers are used first.", "數字越小越先使用。";
     weight_hint = "1 to 1000: the share of requests among keys of the same priority.", "1 到 1000：在優先順序相同的金鑰中所占的請求比例。";
-    leave_empty = "Leave blank to keep unchanged.", "留空則維持不變。";
     unchanged = "unchanged", "維持不變";
     no_change_given = "Enter at least one change", "請至少輸入一項變更";
     wrong_number = "Enter a whole number, for example 0 or -1", "請輸入整數，例如 0 或 -1";
@@ -259,150 +182,147 @@ translations! {
     tested_accepted(label: &str) = "{label} is valid", "{label} 有效";
     tested_refused(label: &str, why: &str) = "{label} was rejected: {why}", "{label} 被拒絕：{why}";
     tested_inconclusive(label: &str, why: &str) = "The check of {label} was inconclusive: {why}", "無法判斷 {label} 是否有效：{why}";
+
+    testing(keys: &str) = "Test of {keys}", "測試 {keys}";
+    importing(keys: &str) = "Import of {keys}", "匯入 {keys}";
+    changing(keys: &str) = "Change of {keys}", "變更 {keys}";
+    keys_enabled(keys: &str) = "{keys} enabled", "已啟用 {keys}";
+    keys_disabled(keys: &str) = "{keys} disabled", "已停用 {keys}";
+    keys_cleared(keys: &str) = "{keys} available again: cooldowns cleared", "已清除冷卻 {keys}";
+    keys_changed(keys: &str) = "{keys} changed", "已變更 {keys}";
+    keys_deleted(keys: &str) = "{keys} deleted", "已刪除 {keys}";
+    keys_restored(keys: &str) = "{keys} restored", "已還原 {keys}";
+    keys_restored_but(keys: &str, wiped: usize) = "{keys} restored; the secrets of {wiped} are already erased: add these keys again", "已還原 {keys}；另有 {wiped} 個的密鑰內容已清除，請重新新增";
+    keys_imported(new: usize, restored: usize, known: usize) = "{new} added, {restored} restored, {known} already in the pool", "新增 {new} 個，還原 {restored} 個，{known} 個已在金鑰池中";
+    import_keys(keys: &str) = "Add {keys}", "新增 {keys}";
+    keys_counted(count) = "upstream key" | "upstream keys", "{count} 個上游金鑰";
+    all_matching(count: &str) = "all {count} that match", "所有符合的 {count} 個";
+    and_more(count: usize) = "and {count} more", "以及另外 {count} 項";
 }
 
-impl Language {
-    pub fn confirm_test(self, count: usize) -> String {
-        self.action_on_keys(count, "Test", "測試", "")
+labels! {
+    key_state(KeyStatusKind) {
+        Ready = "Ready", "可用";
+        PartlyCoolingDown = "Partly cooling down", "部分模型冷卻中";
+        CoolingDown = "Cooling down", "冷卻中";
+        Trial = "On trial", "觀察中";
+        Invalid = "Invalid", "無效";
+        Leaked = "Leaked", "已外洩";
+        Suspended = "Suspended", "已停權";
+        Misconfigured = "Misconfigured", "設定錯誤";
+        Disabled = "Disabled", "已停用";
     }
 
-    pub fn confirm_enable(self, count: usize) -> String {
-        self.action_on_keys(count, "Enable", "啟用", "")
+    key_state_means(KeyStatusKind) {
+        Ready = "Available for requests.", "可用於請求。";
+        PartlyCoolingDown = "Available for requests, except for the models listed below.", "可用於請求，但下列模型除外。";
+        CoolingDown = "Available again automatically when the cooldown ends.", "冷卻結束後會自動恢復使用。";
+        Trial = "Limited to one request at a time until a request succeeds.", "在有請求成功之前，一次只處理一個請求。";
+        Invalid = "Google rejects this key. It is rechecked automatically, and used again when Google accepts it.", "Google 拒絕此金鑰。系統會自動再次檢查，Google 接受後即恢復使用。";
+        Leaked = "Google reports that this key was published. It stays blocked: replace it.", "Google 回報此金鑰已公開外洩，將永久封鎖，請更換金鑰。";
+        Suspended = "Google suspended the project of this key. The key is rechecked automatically.", "Google 已停權此金鑰的專案。系統會自動再次檢查。";
+        Misconfigured = "The configuration of its project does not allow the API. The key is rechecked automatically.", "專案目前的設定不允許使用 API。系統會自動再次檢查。";
+        Disabled = "An admin disabled this key. It is not used until it is enabled.", "管理者已停用此金鑰，重新啟用前不會使用。";
     }
 
-    pub fn confirm_disable(self, count: usize) -> String {
-        self.action_on_keys(count, "Disable", "停用", "")
+    measure(Measure) {
+        RequestsPerMinute = "requests per minute", "每分鐘請求數";
+        TokensPerMinute = "tokens per minute", "每分鐘 Token 數";
+        RequestsPerDay = "requests per day", "每日請求數";
+        TokensPerDay = "tokens per day", "每日 Token 數";
     }
 
-    pub fn confirm_clear(self, count: usize) -> String {
-        self.action_on_keys(count, "Clear the cooldowns of", "清除", "的冷卻")
+    limit_source(LimitSource) {
+        Named = "reported by Google", "Google 回報";
+        Inherited = "inherited", "沿用";
+        Contradicted = "exceeded", "與實際不符";
+        Unknown = "unknown", "未知";
+        Setting = "your setting", "您的設定";
     }
 
-    pub fn confirm_tag(self, count: usize) -> String {
-        self.action_on_keys(count, "Tag", "變更", "的標籤")
+    limit_source_means(LimitSource) {
+        Named = "Google reported this limit for this project.", "Google 對此專案回報的上限。";
+        Inherited = "Google reported this limit for another project with the same billing.", "Google 對另一個計費方式相同的專案回報的上限。";
+        Contradicted = "Actual usage exceeded the known limit, so no limit is inherited.", "實際用量超過已知上限，因此不再沿用上限。";
+        Unknown = "Google has not reported a limit yet.", "Google 尚未回報上限。";
+        Setting = "Set on the settings page.", "在設定頁面設定。";
     }
 
-    pub fn confirm_move(self, count: usize) -> String {
-        self.action_on_keys(count, "Set the project of", "設定", "的專案")
+    billing_label(Billing) {
+        Free = "free", "免費";
+        Paid = "paid", "付費";
+        Unknown = "unknown billing", "計費未知";
     }
 
-    pub fn confirm_delete(self, count: usize) -> String {
-        self.action_on_keys(count, "Delete", "刪除", "")
+    rule(Rule) {
+        Success = "success", "成功";
+        InvalidRequest = "invalid request", "請求無效";
+        ApiKeyInvalid = "invalid key", "金鑰無效";
+        TwoCredentials = "two credentials in one request", "請求附有兩組憑證";
+        LocationUnsupported = "server location not supported", "伺服器所在地區不支援";
+        Unauthenticated = "key not accepted", "金鑰未被接受";
+        BillingEmpty = "prepaid balance used up", "預付餘額已用完";
+        SpendingCap = "spending cap reached", "已達支出上限";
+        ConsumerSuspended = "project suspended", "專案已停權";
+        KeyLeaked = "key reported as leaked", "金鑰被回報外洩";
+        ServiceDisabled = "API not enabled in the project", "專案未啟用 API";
+        KeyRestricted = "key restricted", "金鑰受限制";
+        ProjectDenied = "project denied access", "專案被拒絕存取";
+        ForeignResource = "resource of another project", "其他專案的資源";
+        NoCredential = "no credential received", "未收到憑證";
+        FrontEndForbidden = "rejected by Google's front end", "被 Google 前端拒絕";
+        ModelNotFound = "model not found", "找不到模型";
+        ModelRetired = "model retired", "模型已停用";
+        ResourceNotFound = "resource not found", "找不到資源";
+        ClientFault = "client error", "用戶端錯誤";
+        UnnamedFault = "unknown error", "未知的錯誤";
+        QuotaPerMinute = "quota per minute used up", "每分鐘配額已用完";
+        QuotaPerDay = "quota per day used up", "每日配額已用完";
+        QuotaZero = "no quota for this model", "此模型沒有配額";
+        QuotaUnknownWindow = "quota used up", "配額已用完";
+        QuotaWithoutDetail = "too many requests", "請求過多";
+        Cancelled = "cancelled", "已取消";
+        InternalError = "internal error at Google", "Google 內部錯誤";
+        FrontEndError = "error of Google's front end", "Google 前端錯誤";
+        Overloaded = "model overloaded", "模型過載";
+        DeadlineExceeded = "the client's deadline expired", "超過用戶端期限";
+        UpstreamDeadline = "timeout at Google", "Google 端逾時";
+        ConnectFailed = "connection failed", "無法連線";
+        ConnectionBroken = "connection lost", "連線中斷";
+        AnswerTimeout = "response timeout", "回應逾時";
+        MalformedAnswer = "malformed response", "回應格式錯誤";
     }
 
-    fn action_on_keys(self, count: usize, act: &str, before: &str, after: &str) -> String {
-        let keys = self.keys_counted(count);
-        match self {
-            Self::English => format!("{act} {keys}"),
-            Self::TraditionalChinese => format!("{before} {keys}{after}"),
-        }
+    /// The button of an action.
+    bulk_action(BulkAction) {
+        Test = "Test", "測試";
+        Enable = "Enable", "啟用";
+        Disable = "Disable", "停用";
+        Clear = "Clear cooldown", "清除冷卻";
+        Tag = "Tag…", "標籤…";
+        Move = "Set project…", "設定專案…";
+        Delete = "Delete…", "刪除…";
     }
 
-    pub fn testing(self, count: usize) -> String {
-        self.job_title(count, "Test of", "測試")
+    /// The title of the page that confirms an action.
+    confirm(BulkAction, keys: &str) {
+        Test = "Test {keys}", "測試 {keys}";
+        Enable = "Enable {keys}", "啟用 {keys}";
+        Disable = "Disable {keys}", "停用 {keys}";
+        Clear = "Clear the cooldowns of {keys}", "清除 {keys}的冷卻";
+        Tag = "Tag {keys}", "變更 {keys}的標籤";
+        Move = "Set the project of {keys}", "設定 {keys}的專案";
+        Delete = "Delete {keys}", "刪除 {keys}";
     }
 
-    pub fn importing(self, count: usize) -> String {
-        self.job_title(count, "Import of", "匯入")
-    }
-
-    pub fn changing(self, count: usize) -> String {
-        self.job_title(count, "Change of", "變更")
-    }
-
-    fn job_title(self, count: usize, english: &str, chinese: &str) -> String {
-        let keys = self.keys_counted(count);
-        match self {
-            Self::English => format!("{english} {keys}"),
-            Self::TraditionalChinese => format!("{chinese} {keys}"),
-        }
-    }
-
-    pub fn keys_enabled(self, count: usize) -> String {
-        self.keys_done(count, "enabled", "已啟用")
-    }
-
-    pub fn keys_disabled(self, count: usize) -> String {
-        self.keys_done(count, "disabled", "已停用")
-    }
-
-    pub fn keys_cleared(self, count: usize) -> String {
-        self.keys_done(count, "available again: cooldowns cleared", "已清除冷卻")
-    }
-
-    pub fn keys_changed(self, count: usize) -> String {
-        self.keys_done(count, "changed", "已變更")
-    }
-
-    pub fn keys_deleted(self, count: usize) -> String {
-        self.keys_done(count, "deleted", "已刪除")
-    }
-
-    pub fn keys_restored(self, count: usize) -> String {
-        self.keys_done(count, "restored", "已還原")
-    }
-
-    fn keys_done(self, count: usize, english: &str, chinese: &str) -> String {
-        let keys = self.keys_counted(count);
-        match self {
-            Self::English => format!("{keys} {english}"),
-            Self::TraditionalChinese => format!("{chinese} {keys}"),
-        }
-    }
-
-    pub fn keys_restored_but(self, count: usize, wiped: usize) -> String {
-        let restored = self.keys_restored(count);
-        match self {
-            Self::English => format!(
-                "{restored}; the secrets of {wiped} are already erased: add these keys again"
-            ),
-            Self::TraditionalChinese => {
-                format!("{restored}；另有 {wiped} 個的密鑰內容已清除，請重新新增")
-            }
-        }
-    }
-
-    pub fn keys_imported(self, new: usize, restored: usize, known: usize) -> String {
-        match self {
-            Self::English => {
-                format!("{new} added, {restored} restored, {known} already in the pool")
-            }
-            Self::TraditionalChinese => {
-                format!("新增 {new} 個，還原 {restored} 個，{known} 個已在金鑰池中")
-            }
-        }
-    }
-
-    pub fn import_keys(self, count: u64) -> String {
-        self.action_on_keys(
-            usize::try_from(count).unwrap_or(usize::MAX),
-            "Add",
-            "新增",
-            "",
-        )
-    }
-
-    /// `1,234 upstream keys`.
-    pub fn keys_counted(self, count: usize) -> String {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
-        match self {
-            Self::English => plural(count, "upstream key", "upstream keys"),
-            Self::TraditionalChinese => format!("{} 個上游金鑰", grouped(count)),
-        }
-    }
-
-    pub fn all_matching(self, count: usize) -> String {
-        let number = grouped(u64::try_from(count).unwrap_or(u64::MAX));
-        match self {
-            Self::English => format!("all {number} that match"),
-            Self::TraditionalChinese => format!("所有符合的 {number} 個"),
-        }
-    }
-
-    pub fn and_more(self, count: usize) -> String {
-        match self {
-            Self::English => format!("and {count} more"),
-            Self::TraditionalChinese => format!("以及另外 {count} 項"),
-        }
+    /// The explanation on that page.
+    bulk_action_means(BulkAction) {
+        Test = "Each key is checked with a request to Google, at no cost.", "會向 Google 檢查每個金鑰，不會產生費用。";
+        Enable = "These keys are used at once, and earlier errors are cleared.", "會立即使用這些金鑰，並清除先前的錯誤狀態。";
+        Disable = "These keys are not used until they are enabled.", "重新啟用之前不會使用這些金鑰。";
+        Clear = "These keys are used at once despite earlier errors, and the observed limits of their projects are verified again.", "會立即使用這些金鑰，忽略先前的錯誤，並重新驗證其專案的已知上限。";
+        Tag = "", "";
+        Move = "Leave blank to keep unchanged.", "留空則維持不變。";
+        Delete = "Requests use other keys at once. Within 24 hours you can undo this; after that the secrets are erased. Log entries remain.", "請求會立即改用其他金鑰。24 小時內可復原，之後會清除密鑰內容。請求記錄會保留。";
     }
 }

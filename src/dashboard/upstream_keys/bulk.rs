@@ -11,11 +11,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::dashboard::components::{field, href};
+use crate::dashboard::components::{field, href, text_input};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
+use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::list::{self, KeyListQuery};
 use crate::dashboard::upstream_keys::{edit, key_labels};
 use crate::error::Error;
@@ -31,18 +32,6 @@ const MAX_WAIT_FOR_TEST: Duration = Duration::from_secs(6);
 
 /// Keys listed on the confirmation page.
 const MAX_LISTED_KEYS: usize = 12;
-
-/// An action on keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BulkAction {
-    Test,
-    Enable,
-    Disable,
-    Clear,
-    Tag,
-    Move,
-    Delete,
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -68,50 +57,17 @@ pub struct RemovalUndoQuery {
     to: i64,
 }
 
-/// The keys that a form applies to.
-struct SelectedKeys {
-    ids: Vec<UpstreamKeyId>,
-    /// False if the set of keys of the confirmation page has expired.
-    is_as_confirmed: bool,
-}
-
-impl BulkAction {
-    const ALL: [Self; 7] = [
-        Self::Test,
-        Self::Enable,
-        Self::Disable,
-        Self::Clear,
-        Self::Tag,
-        Self::Move,
-        Self::Delete,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Test => "test",
-            Self::Enable => "enable",
-            Self::Disable => "disable",
-            Self::Clear => "clear",
-            Self::Tag => "tag",
-            Self::Move => "move",
-            Self::Delete => "delete",
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.name() == name)
-    }
-
-    /// Whether a confirmation page is required first.
-    fn needs_confirmation(self, form: &BulkForm) -> bool {
-        match self {
-            Self::Tag | Self::Move | Self::Delete => true,
-            Self::Test | Self::Enable | Self::Disable | Self::Clear => form.scope == "all",
-        }
-    }
-}
-
 impl BulkForm {
+    /// Whether a confirmation page is required first.
+    fn needs_confirmation(&self, action: BulkAction) -> bool {
+        match action {
+            BulkAction::Tag | BulkAction::Move | BulkAction::Delete => true,
+            BulkAction::Test | BulkAction::Enable | BulkAction::Disable | BulkAction::Clear => {
+                self.scope == "all"
+            }
+        }
+    }
+
     /// The page of this server to return to.
     fn back(&self) -> &str {
         let is_ours = self.back.starts_with(list::PATH) && self.back.parse::<Uri>().is_ok();
@@ -125,32 +81,27 @@ pub async fn update(
     Form(form): Form<BulkForm>,
 ) -> Result<Response, ErrorPage> {
     let language = context.language;
-    let Some(action) = BulkAction::named(&form.action) else {
+    let Ok(action) = form.action.parse::<BulkAction>() else {
         return Err(Error::Invalid(language.unknown_action().to_owned()).into());
     };
-    let SelectedKeys {
-        ids,
-        is_as_confirmed,
-    } = selected_keys(&app, &context, &form).await?;
+    let (ids, is_as_confirmed) = selected_keys(&app, &context, &form).await?;
     if ids.is_empty() {
-        context
-            .set_notice(Notice::failed(language.no_keys_selected()))
-            .await;
-        return Ok(Redirect::to(form.back()).into_response());
+        let notice = Notice::failed(language.no_keys_selected());
+        let redirect = context.redirect_with(notice, form.back()).await;
+        return Ok(redirect.into_response());
     }
-    if action.needs_confirmation(&form) && form.confirmed.is_empty() {
-        let page = confirmation_page(&app, &context, &form, action, &ids, None).await?;
-        return Ok(page.into_response());
+    let page = async |error| confirmation_page(&app, &context, &form, action, &ids, error).await;
+    if form.needs_confirmation(action) && form.confirmed.is_empty() {
+        return Ok(page(None).await?.into_response());
     }
     if !is_as_confirmed {
-        let error = Some(language.confirmation_expired());
-        let page = confirmation_page(&app, &context, &form, action, &ids, error).await?;
+        let page = page(Some(language.confirmation_expired())).await?;
         return Ok((StatusCode::CONFLICT, page).into_response());
     }
     let change = match change(language, &form, action) {
         Ok(change) => change,
         Err(error) => {
-            let page = confirmation_page(&app, &context, &form, action, &ids, Some(error)).await?;
+            let page = page(Some(error)).await?;
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
         }
     };
@@ -159,11 +110,8 @@ pub async fn update(
         None => JobWork::Test(ids),
     };
     // A deleted key has no page any more.
-    let back = if action == BulkAction::Delete && !form.back().contains('?') {
-        list::PATH
-    } else {
-        form.back()
-    };
+    let is_of_page = action == BulkAction::Delete && !form.back().contains('?');
+    let back = if is_of_page { list::PATH } else { form.back() };
     Ok(start_job(&app, &context, work, back).await.into_response())
 }
 
@@ -182,39 +130,28 @@ pub async fn undo(
     Ok(start_job(&app, &context, work, list::PATH).await)
 }
 
+/// The keys that a form applies to, and whether these are the keys of its confirmation page, whose set may have expired.
 async fn selected_keys(
     app: &Arc<App>,
     context: &PageContext,
     form: &BulkForm,
-) -> Result<SelectedKeys, ErrorPage> {
+) -> Result<(Vec<UpstreamKeyId>, bool), ErrorPage> {
     if form.scope != "all" {
         let mut ids: Vec<_> = form.id.iter().copied().map(UpstreamKeyId).collect();
         ids.sort_unstable();
         ids.dedup();
-        let is_as_confirmed = true;
-        return Ok(SelectedKeys {
-            ids,
-            is_as_confirmed,
-        });
+        return Ok((ids, true));
     }
     let matched = u64::from_str_radix(&form.matched, 16).ok();
     if let Some(ids) = matched.and_then(|id| app.jobs.matched.get(id, context.now)) {
-        let (ids, is_as_confirmed) = (ids.to_vec(), true);
-        return Ok(SelectedKeys {
-            ids,
-            is_as_confirmed,
-        });
+        return Ok((ids.to_vec(), true));
     }
     let uri: Uri = form.back().parse().unwrap_or_default();
     let query = axum::extract::Query::<KeyListQuery>::try_from_uri(&uri);
     let query = query.map(|query| query.0).unwrap_or_default();
     let ids = list::find(app, &query, context.now).await?.ids;
     // A confirmation of another set of keys does not apply to these.
-    let is_as_confirmed = form.matched.is_empty();
-    Ok(SelectedKeys {
-        ids,
-        is_as_confirmed,
-    })
+    Ok((ids, form.matched.is_empty()))
 }
 
 /// The change of the form, or its error; `None`: the action is a test.
@@ -274,10 +211,8 @@ pub async fn start_job(
     if !progress.ended || has_page {
         return Redirect::to(&job_path(&job));
     }
-    context
-        .set_notice(job_notice(context.language, &job, &progress))
-        .await;
-    Redirect::to(back)
+    let notice = job_notice(context.language, &job, &progress);
+    context.redirect_with(notice, back).await
 }
 
 pub fn job_path(job: &Job) -> String {
@@ -289,53 +224,45 @@ pub fn job_notice(language: Language, job: &Job, progress: &JobProgress) -> Noti
     if let Some(why) = &progress.failed {
         return with_undo(Notice::failed(language.job_failed(why)), job, progress);
     }
-    let changed = progress.changed;
-    match &job.kind {
+    let keys = language.keys_counted(progress.changed);
+    let done = match &job.kind {
         JobKind::Change(change) => match change {
-            KeyChange::Enable => Notice::done(language.keys_enabled(changed)),
-            KeyChange::Disable => Notice::done(language.keys_disabled(changed)),
-            KeyChange::Clear => Notice::done(language.keys_cleared(changed)),
-            KeyChange::Update { .. } => Notice::done(language.keys_changed(changed)),
+            KeyChange::Enable => language.keys_enabled(&keys),
+            KeyChange::Disable => language.keys_disabled(&keys),
+            KeyChange::Clear => language.keys_cleared(&keys),
+            KeyChange::Update { .. } => language.keys_changed(&keys),
             KeyChange::Restore if progress.wiped > 0 => {
-                Notice::failed(language.keys_restored_but(changed, progress.wiped))
+                return Notice::failed(language.keys_restored_but(&keys, progress.wiped));
             }
-            KeyChange::Restore => Notice::done(language.keys_restored(changed)),
-            KeyChange::Delete => {
-                let notice = Notice::done(language.keys_deleted(changed));
-                with_undo(notice, job, progress)
-            }
+            KeyChange::Restore => language.keys_restored(&keys),
+            KeyChange::Delete => language.keys_deleted(&keys),
         },
-        JobKind::Import => {
-            Notice::done(language.keys_imported(progress.new, progress.restored, progress.known))
+        JobKind::Import => language.keys_imported(progress.new, progress.restored, progress.known),
+        JobKind::Test => {
+            let Some(tested) = progress.results.first() else {
+                return Notice::failed(language.not_changed());
+            };
+            let why = key_labels::label_of_rule_name(language, tested.rule.unwrap_or("success"));
+            let refused = match tested.result {
+                TestResult::Alive => return Notice::done(language.tested_accepted(&tested.label)),
+                TestResult::Refused => language.tested_refused(&tested.label, why),
+                TestResult::Unclear => language.tested_inconclusive(&tested.label, why),
+            };
+            return Notice::failed(refused);
         }
-        JobKind::Test => match progress.results.first() {
-            Some(tested) => {
-                let why =
-                    key_labels::label_of_rule_name(language, tested.rule.unwrap_or("success"));
-                match tested.result {
-                    TestResult::Alive => Notice::done(language.tested_accepted(&tested.label)),
-                    TestResult::Refused => {
-                        Notice::failed(language.tested_refused(&tested.label, &why))
-                    }
-                    TestResult::Unclear => {
-                        Notice::failed(language.tested_inconclusive(&tested.label, &why))
-                    }
-                }
-            }
-            None => Notice::failed(language.not_changed()),
-        },
-    }
+    };
+    with_undo(Notice::done(done), job, progress)
 }
 
 /// Adds an undo button to removals, including interrupted ones; other changes have none.
 fn with_undo(notice: Notice, job: &Job, progress: &JobProgress) -> Notice {
-    let (JobKind::Change(KeyChange::Delete), Some((from, to))) = (&job.kind, progress.revisions)
-    else {
-        return notice;
-    };
-    let acts = [("from", from.to_string()), ("to", to.to_string())];
-    let acts = acts.each_ref().map(|(name, value)| (*name, value.as_str()));
-    notice.with_undo(href("/upstream-keys/undo", &acts))
+    match (&job.kind, progress.revisions) {
+        (JobKind::Change(KeyChange::Delete), Some((from, to))) => {
+            let (from, to) = (from.to_string(), to.to_string());
+            notice.with_undo(href("/upstream-keys/undo", &[("from", &from), ("to", &to)]))
+        }
+        _ => notice,
+    }
 }
 
 /// The confirmation page: the action, some of its keys, and further input it needs.
@@ -349,32 +276,14 @@ async fn confirmation_page(
 ) -> Result<Markup, ErrorPage> {
     let language = context.language;
     let count = ids.len();
-    let (title, text, is_danger) = match action {
-        BulkAction::Test => (language.confirm_test(count), language.test_means(), false),
-        BulkAction::Enable => (
-            language.confirm_enable(count),
-            language.enable_means(),
-            false,
-        ),
-        BulkAction::Disable => (
-            language.confirm_disable(count),
-            language.disable_means(),
-            true,
-        ),
-        BulkAction::Clear => (language.confirm_clear(count), language.clear_means(), false),
-        BulkAction::Tag => (language.confirm_tag(count), "", false),
-        BulkAction::Move => (language.confirm_move(count), language.leave_empty(), false),
-        BulkAction::Delete => (
-            language.confirm_delete(count),
-            language.delete_means(),
-            true,
-        ),
-    };
+    let title = language.confirm(action, &language.keys_counted(count));
+    let text = language.bulk_action_means(action);
+    let is_danger = matches!(action, BulkAction::Disable | BulkAction::Delete);
     let is_all = form.scope == "all";
     let matched = is_all.then(|| app.jobs.matched.insert(ids.to_vec(), context.now));
     let first = &ids[..count.min(MAX_LISTED_KEYS)];
-    let named =
-        search::list_for_dashboard(&app.db.readers, first, begin_of_day(context.now)).await?;
+    let today = begin_of_day(context.now);
+    let named = search::list_for_dashboard(&app.db.readers, first, today).await?;
     let body = html! {
         nav.crumbs { a href=(form.back()) { "← " (language.upstream_keys()) } }
         (heading(&title, html! {}))
@@ -406,18 +315,15 @@ async fn confirmation_page(
 }
 
 fn value_fields(language: Language, form: &BulkForm, action: BulkAction) -> Markup {
-    let input = |id: &str, value: &str| {
-        html! { input #(id) name=(id) value=(value) autocomplete="off" spellcheck="false"; }
-    };
     let tags = Some(language.tags_hint());
     html! {
         @if action == BulkAction::Tag {
-            (field("add_tags", language.add_tags(), tags, None, input("add_tags", &form.add_tags)))
-            (field("remove_tags", language.remove_tags(), tags, None, input("remove_tags", &form.remove_tags)))
+            (field("add_tags", language.add_tags(), tags, None, text_input("add_tags", &form.add_tags)))
+            (field("remove_tags", language.remove_tags(), tags, None, text_input("remove_tags", &form.remove_tags)))
         }
         @if action == BulkAction::Move {
-            (field("project", language.project(), Some(language.project_hint()), None, input("project", &form.project)))
-            (field("priority", language.priority(), Some(language.priority_hint()), None, input("priority", &form.priority)))
+            (field("project", language.project(), Some(language.project_hint()), None, text_input("project", &form.project)))
+            (field("priority", language.priority(), Some(language.priority_hint()), None, text_input("priority", &form.priority)))
         }
     }
 }

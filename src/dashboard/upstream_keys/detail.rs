@@ -17,6 +17,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
+use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::edit::parse_id;
 use crate::dashboard::upstream_keys::key_labels;
 use crate::dashboard::upstream_keys::list::PATH;
@@ -140,10 +141,10 @@ fn actions(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
             input type="hidden" name="id" value=(key.id.0);
             input type="hidden" name="back" value=(page);
             button type="submit" name="action" value="test" { (language.test_now()) }
-            @if can_clear { button type="submit" name="action" value="clear" { (language.clear_cooldown()) } }
+            @if can_clear { button type="submit" name="action" value="clear" { (language.bulk_action(BulkAction::Clear)) } }
             button type="submit" name="action" value=(switch) { (switch_label) }
             a.button href={ (page) "/edit" } { (language.edit()) }
-            button.danger type="submit" name="action" value="delete" { (language.delete_keys()) }
+            button.danger type="submit" name="action" value="delete" { (language.bulk_action(BulkAction::Delete)) }
         }
     }
 }
@@ -194,7 +195,7 @@ fn state(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
             (key_labels::state_badge(language, kind))
             @if let Some(cooldown) = current_cooldown { strong { (language.cooldown_ends()) " " (until(context, cooldown.until, context.now)) } }
         }
-        p.muted { (key_labels::state_description(language, kind)) }
+        p.muted { (language.key_state_means(kind)) }
         dl.facts {
             @if let (true, Some(condition)) = (is_of_key, condition) {
                 dt { (language.state_since()) } dd { (ago(context, condition.since, context.now)) }
@@ -245,7 +246,7 @@ fn facts(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
             dt { (language.billing()) } dd {
                 @match billing.unwrap_or(key.billing) {
                     Billing::Unknown => span.muted { (language.unknown()) },
-                    known => (key_labels::billing_label(language, known)),
+                    known => (language.billing_label(known)),
                 }
             }
             dt { (language.priority()) } dd { (key.priority) }
@@ -326,7 +327,7 @@ fn windows(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
             div.table.tall tabindex="0" { table.stack.windows {
                 thead { tr {
                     th scope="col" { (language.model()) }
-                    @for measure in Measure::ALL.iter().copied() { th.caps scope="col" { (key_labels::measure_label(language, measure)) } }
+                    @for measure in Measure::ALL.iter().copied() { th.caps scope="col" { (language.measure(measure)) } }
                 } }
                 tbody { @for windows in windows.chunk_by(|one, next| one.of == next.of) { (windows_row(language, windows)) } }
             } }
@@ -347,7 +348,7 @@ fn windows_row(language: Language, windows: &[QuotaWindowStatus]) -> Markup {
             }
             @for measure in Measure::ALL.iter().copied() {
                 @let window = windows.iter().find(|window| window.measure == measure);
-                td.caps.absent[window.is_none()] data-label=(key_labels::measure_label(language, measure)) {
+                td.caps.absent[window.is_none()] data-label=(language.measure(measure)) {
                     @if let Some(window) = window { (window_cell(language, window)) } @else { span.muted { "–" } }
                 }
             }
@@ -357,7 +358,6 @@ fn windows_row(language: Language, windows: &[QuotaWindowStatus]) -> Markup {
 
 /// The usage, the limit, and the source of the limit.
 fn window_cell(language: Language, window: &QuotaWindowStatus) -> Markup {
-    let (source, means) = key_labels::limit_source(language, window.source);
     html! {
         span.lines {
             @match window.limit {
@@ -369,7 +369,7 @@ fn window_cell(language: Language, window: &QuotaWindowStatus) -> Markup {
                 },
                 None => span { (number(window.used)) },
             }
-            @if window.source != LimitSource::Unknown { span.small.muted title=(means) { (source) } }
+            @if window.source != LimitSource::Unknown { span.small.muted title=(language.limit_source_means(window.source)) { (language.limit_source(window.source)) } }
         }
     }
 }
@@ -487,7 +487,7 @@ fn checks(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
                     td data-label=(language.when()) { a href={ "/logs/" (check.id) } { (ago(context, check.started_at, context.now)) } }
                     td data-label=(language.result()) {
                         @if let Some(rule) = &check.rule {
-                            (badge(Tone::Bad, &key_labels::label_of_rule_name(language, rule)))
+                            (badge(Tone::Bad, key_labels::label_of_rule_name(language, rule)))
                         } @else {
                             (badge(Tone::Good, language.passed()))
                         }

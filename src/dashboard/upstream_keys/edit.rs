@@ -173,8 +173,8 @@ fn billing_value(billing: Billing) -> &'static str {
 pub fn billing_options(language: Language) -> [(&'static str, &'static str); 3] {
     [
         ("unknown", language.unknown()),
-        ("free", language.billing_free()),
-        ("paid", language.billing_paid()),
+        ("free", language.billing_label(Billing::Free)),
+        ("paid", language.billing_label(Billing::Paid)),
     ]
 }
 

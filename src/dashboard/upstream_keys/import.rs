@@ -16,7 +16,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
-use crate::dashboard::upstream_keys::{bulk, edit, key_labels, list};
+use crate::dashboard::upstream_keys::{bulk, edit, list};
 use crate::error::Error;
 use crate::jobs::JobWork;
 use crate::pool::keys::import::{self, ImportedKey, KeyImport, UnusableEntry};
@@ -160,7 +160,7 @@ async fn view(
     let language = context.language;
     let keys = &parsed.keys;
     let secrets = keys.iter().map(|key| &key.secret);
-    let knowledge = removal::find_secret_statuses(&app.db.readers, app.hash_key(), secrets).await?;
+    let knowledge = removal::find_secret_statuses(&app.db.readers, &app.hash_key, secrets).await?;
     let count = |what| knowledge.iter().filter(|known| **known == what).count() as u64;
     let (new, removed) = (count(SecretStatus::New), count(SecretStatus::Removed));
     let title = language.import_title();
@@ -214,7 +214,7 @@ fn options(
             }
             div.actions {
                 button.primary type="submit" {
-                    @if new_keys > 0 { (language.import_keys(new_keys)) } @else { (language.import_update_known()) }
+                    @if new_keys > 0 { (language.import_keys(&language.keys_counted(new_keys))) } @else { (language.import_update_known()) }
                 }
                 a.button href=(list::PATH) { (language.cancel()) }
             }
@@ -258,7 +258,7 @@ fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[SecretStatus
                     td data-label=(language.label()) { (attributes.label.as_deref().unwrap_or("–")) }
                     td data-label=(language.project()) { (attributes.project.as_deref().unwrap_or("–")) }
                     td data-label=(language.billing()) {
-                        @if let Some(billing) = attributes.billing { (key_labels::billing_label(language, billing)) } @else { "–" }
+                        @if let Some(billing) = attributes.billing { (language.billing_label(billing)) } @else { "–" }
                     }
                     td.number data-label=(language.priority()) { @if let Some(priority) = attributes.priority { (priority) } @else { "–" } }
                     td data-label=(language.tags()) {

@@ -149,10 +149,11 @@ fn progress_text(language: Language, job: &Job, progress: &JobProgress) -> Strin
 }
 
 fn title(language: Language, job: &Job) -> String {
+    let keys = language.keys_counted(job.total);
     match job.kind {
-        JobKind::Test => language.testing(job.total),
-        JobKind::Import => language.importing(job.total),
-        JobKind::Change(_) => language.changing(job.total),
+        JobKind::Test => language.testing(&keys),
+        JobKind::Import => language.importing(&keys),
+        JobKind::Change(_) => language.changing(&keys),
     }
 }
 

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum_extra::extract::Query;
 use maud::{Markup, html};
 use serde::Deserialize;
+use strum::VariantArray;
 use tokio::join;
 use tokio::task::spawn_blocking;
 
@@ -17,6 +18,7 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
+use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::{job_progress, key_labels};
 use crate::pool::keys::key_status::{
     KeyStatus, KeyStatusKind, KeyStatusSummary, QuotaWindowScope, QuotaWindowStatus,
@@ -97,10 +99,8 @@ impl KeyListQuery {
 
     /// The URL of the first page with one parameter changed.
     fn with(&self, name: &str, value: &str) -> String {
-        let mut query = Self {
-            page: String::new(),
-            ..self.clone()
-        };
+        let mut query = self.clone();
+        query.page.clear();
         match name {
             "state" => value.clone_into(&mut query.state),
             "sort" => value.clone_into(&mut query.sort),
@@ -135,10 +135,8 @@ impl KeyListQuery {
 
     /// Whether a filter other than the search is in use.
     fn has_more_filters(&self) -> bool {
-        let filter = UpstreamKeyFilter {
-            text: None,
-            ..self.filter()
-        };
+        let mut filter = self.filter();
+        filter.text = None;
         filter != UpstreamKeyFilter::default()
     }
 }
@@ -150,15 +148,9 @@ pub async fn find(
     now: Timestamp,
 ) -> Result<MatchingKeys, ErrorPage> {
     let (sort, descending) = query.order();
-    let day = begin_of_day(now);
-    let filter = query.filter();
-    let matching_keys = search::search(
-        &app.db.readers,
-        &filter,
-        sort.unwrap_or_default(),
-        descending,
-        day,
-    );
+    let (day, filter) = (begin_of_day(now), query.filter());
+    let (db, column) = (&app.db.readers, sort.unwrap_or_default());
+    let matching_keys = search::search(db, &filter, column, descending, day);
     // With many keys both take long, so they run in parallel.
     let summaries = {
         let app = Arc::clone(app);
@@ -204,20 +196,13 @@ pub async fn show(
     let matching_keys = find(&app, &query, context.now).await?;
     let pages = matching_keys.ids.len().div_ceil(PAGE_SIZE).max(1);
     let page = query.page.parse().unwrap_or(1).clamp(1, pages);
-    let page_ids: Vec<_> = matching_keys
-        .ids
-        .iter()
-        .skip((page - 1) * PAGE_SIZE)
-        .take(PAGE_SIZE)
-        .copied()
-        .collect();
-    let rows =
-        search::list_for_dashboard(&app.db.readers, &page_ids, begin_of_day(context.now)).await?;
+    let page_ids = matching_keys.ids.chunks(PAGE_SIZE).nth(page - 1);
+    let (db, day) = (&app.db.readers, begin_of_day(context.now));
+    let rows = search::list_for_dashboard(db, page_ids.unwrap_or_default(), day).await?;
     let key_statuses: Vec<_> = {
         let keys = app.keys.lock();
-        rows.iter()
-            .map(|row| keys.key_status(row.id, context.now))
-            .collect()
+        let statuses = rows.iter().map(|row| keys.key_status(row.id, context.now));
+        statuses.collect()
     };
     let language = context.language;
     let body = html! {
@@ -262,23 +247,22 @@ fn state_tabs(language: Language, query: &KeyListQuery, matching_keys: &Matching
         if count > 0 || current == Some(kind) {
             links.push((
                 query.with("state", kind.name()),
-                label(key_labels::state_label(language, kind), count),
+                label(language.key_state(kind), count),
                 current == Some(kind),
             ));
         }
     }
-    let links: Vec<_> = links
-        .iter()
-        .map(|(target, label, is_current)| (target.clone(), label.as_str(), *is_current))
-        .collect();
-    tabs(language.states(), &links)
+    let links = links.iter();
+    let links =
+        links.map(|(target, label, is_current)| (target.clone(), label.as_str(), *is_current));
+    tabs(language.states(), &links.collect::<Vec<_>>())
 }
 
 fn filters(language: Language, query: &KeyListQuery) -> Markup {
     let billings = [
         ("", language.any()),
-        ("free", language.billing_free()),
-        ("paid", language.billing_paid()),
+        ("free", language.billing_label(Billing::Free)),
+        ("paid", language.billing_label(Billing::Paid)),
         ("unknown", language.unknown()),
     ];
     html! {
@@ -327,26 +311,17 @@ fn sort_options(language: Language) -> Vec<(&'static str, &'static str)> {
 }
 
 fn bulk_bar(language: Language, matching: usize) -> Markup {
-    let acts = [
-        ("test", language.test()),
-        ("enable", language.enable()),
-        ("disable", language.disable()),
-        ("clear", language.clear_cooldown()),
-        ("tag", language.tag_keys()),
-        ("move", language.move_keys()),
-    ];
     html! {
         div.bulk role="group" aria-label=(language.with()) {
             label for="scope" { (language.with()) }
             select #scope name="scope" {
                 option value="chosen" { (language.selected_keys()) }
-                option value="all" { (language.all_matching(matching)) }
+                option value="all" { (language.all_matching(&number(matching))) }
             }
             span.count.js-only.muted { span data-selected-count { "0" } " " (language.selected()) }
-            @for (action, label) in acts {
-                button.small type="submit" name="action" value=(action) { (label) }
+            @for action in BulkAction::VARIANTS {
+                button.small.danger[*action == BulkAction::Delete] type="submit" name="action" value=(action.name()) { (language.bulk_action(*action)) }
             }
-            button.small.danger type="submit" name="action" value="delete" { (language.delete_keys()) }
         }
     }
 }
@@ -359,28 +334,18 @@ fn table(
 ) -> Markup {
     let language = context.language;
     let column = |name: &str, label: &str, is_number: bool| {
-        let (is_up, is_down) = (query.sort == name, query.sort == format!("-{name}"));
-        let next = if is_up {
-            format!("-{name}")
-        } else {
-            name.to_owned()
-        };
+        let (up, down) = (query.sort == name, query.sort == format!("-{name}"));
         // Numbers are sorted from the largest first.
-        let next = match (is_number, is_up, is_down) {
-            (true, false, false) => format!("-{name}"),
-            _ => next,
-        };
-        let order = if is_up {
-            Some("ascending")
-        } else {
-            is_down.then_some("descending")
+        let descends = up || (is_number && !down);
+        let next = format!("{}{name}", if descends { "-" } else { "" });
+        let (order, arrow) = match (up, down) {
+            (true, _) => (Some("ascending"), " ↑"),
+            (false, true) => (Some("descending"), " ↓"),
+            (false, false) => (None, ""),
         };
         html! {
             th.number[is_number] scope="col" aria-sort=[order] {
-                a href=(query.with("sort", &next)) {
-                    (label)
-                    @if is_up { " ↑" } @else if is_down { " ↓" }
-                }
+                a href=(query.with("sort", &next)) { (label) (arrow) }
             }
         }
     };
@@ -439,7 +404,7 @@ fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyS
                     } @else if billing == Billing::Unknown {
                         span.muted { "–" }
                     }
-                    @if billing != Billing::Unknown { span.small.muted { (key_labels::billing_label(language, billing)) } }
+                    @if billing != Billing::Unknown { span.small.muted { (language.billing_label(billing)) } }
                 }
             }
             td.number.absent[row.priority == 0] data-label=(language.priority()) { (row.priority) }
@@ -514,8 +479,7 @@ fn success(language: Language, row: &DashboardKey) -> Markup {
     let today = row.today;
     let mut tooltip = language.failures_of(&number(today.failures), &number(today.requests));
     if let Some(error) = row.last_error.as_ref().filter(|_| today.failures > 0) {
-        tooltip.push('\n');
-        tooltip.push_str(error);
+        tooltip.extend(["\n", error]);
     }
     html! {
         @if today.requests == 0 {
@@ -591,7 +555,6 @@ fn pages_bar(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::keys::upstream_key::Billing;
 
     #[test]
     fn an_edited_url_never_fails_and_keeps_its_valid_parts() {
@@ -628,13 +591,9 @@ mod tests {
             ..KeyListQuery::default()
         };
 
-        assert_eq!(
-            query.with("state", "invalid"),
-            "/upstream-keys?q=team&state=invalid&sort=label"
-        );
-        assert_eq!(
-            query.with("page", "8"),
-            "/upstream-keys?q=team&sort=label&page=8"
-        );
+        let invalid = "/upstream-keys?q=team&state=invalid&sort=label";
+        assert_eq!(query.with("state", "invalid"), invalid);
+        let next_page = "/upstream-keys?q=team&sort=label&page=8";
+        assert_eq!(query.with("page", "8"), next_page);
     }
 }

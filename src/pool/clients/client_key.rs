@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hmac::{Hmac, Mac};
 use serde::{Serialize, Serializer};
 use sha2::Sha256;
-use strum::VariantArray;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::scopes::Scopes;
@@ -47,7 +47,8 @@ pub struct ClientLimits {
     pub cost_per_month_nano_usd: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ClientLimit {
     RequestsPerMinute,
     RequestsPerDay,
@@ -59,6 +60,11 @@ pub enum ClientLimit {
 
 impl ClientLimit {
     pub const ALL: &[Self] = Self::VARIANTS;
+
+    /// Its name in forms and in the audit.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 impl ClientLimits {

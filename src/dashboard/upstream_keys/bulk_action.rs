@@ -1,0 +1,23 @@
+//! `BulkAction`: what the list, the page of a key and their confirmation offer.
+
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+/// An action on keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum BulkAction {
+    Test,
+    Enable,
+    Disable,
+    Clear,
+    Tag,
+    Move,
+    Delete,
+}
+
+impl BulkAction {
+    /// The name in forms.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
