@@ -11,6 +11,7 @@ pub mod redact;
 pub mod request_body;
 pub mod resources;
 pub mod response;
+pub mod system_parameters;
 pub mod target;
 pub mod tls;
 pub mod transport;

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::clock;
 use crate::gemini::request_body::content::BodyContent;
 use crate::gemini::request_body::unread::UnreadBody;
+use crate::gemini::system_parameters::ForbiddenParameter;
 use crate::gemini::target::{Surface, Target, TargetError};
 use crate::pool::clients::admission::Permit;
 use crate::pool::clients::client_key::ClientKey;
@@ -37,7 +38,7 @@ pub fn admit(
     let needs_all_fields =
         counts_usage(client) || incoming.creates().is_some() || incoming.listing.is_some();
     if incoming.target.selects_fields() && needs_all_fields {
-        return Err(TargetError::ForbiddenParameter("fields".to_owned()).into());
+        return Err(TargetError::from(ForbiddenParameter("fields".to_owned())).into());
     }
     if incoming.setup.is_some()
         && !incoming.content.has_setup

@@ -83,9 +83,12 @@ impl KeyRegistry {
             Fault::ProjectModel => {
                 changes.extend(self.cool_down_project(project_id, model, verdict, began, now));
             }
-            Fault::None | Fault::Client | Fault::Model | Fault::Egress => {}
-            // The request decides at its end: see `suspect` and `blame`.
-            Fault::KeyInvalid
+            // Verdicts against a key or its project wait for the end of the request: see `suspect` and `blame`.
+            Fault::None
+            | Fault::Client
+            | Fault::Model
+            | Fault::Egress
+            | Fault::KeyInvalid
             | Fault::KeyLeaked
             | Fault::ProjectSuspended
             | Fault::ProjectMisconfigured => {}

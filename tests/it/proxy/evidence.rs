@@ -18,7 +18,7 @@ fn secret(number: usize) -> String {
 }
 
 fn keys(count: usize, behaviour: impl Fn(usize) -> Behaviour) -> Vec<FakeKey> {
-    let key = |number| FakeKey::new(&secret(number), &format!("{number}"), behaviour(number));
+    let key = |number| FakeKey::new(secret(number), number.to_string(), behaviour(number));
     (0..count).map(key).collect()
 }
 
