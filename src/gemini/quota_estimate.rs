@@ -34,6 +34,16 @@ pub fn estimate_quota(
     }
 }
 
+/// Whether Google bills the tokens of a request with this quota: pictures and films are billed by the piece or the second,
+/// and a live session reports its usage itself.
+pub fn is_billed_in_tokens(target: &Target, amount: QuotaAmount) -> bool {
+    let operation = target.operation.as_deref().unwrap_or_default();
+    let is_by_piece =
+        matches!(operation, "predict" | "predictLongRunning") || operation.starts_with("images.");
+    let is_live = target.path_and_query.starts_with("/ws/");
+    amount.requests > 0 && !is_by_piece && !is_live
+}
+
 fn uses_model(operation: &str) -> bool {
     let counts = ["countTokens", "countMessageTokens", "countTextTokens"];
     // `models.list`, `files.create` and so on: operations on a collection.

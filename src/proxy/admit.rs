@@ -49,7 +49,7 @@ pub fn admit(
     check_models(client, incoming)?;
     match permit {
         Some(permit) => permit
-            .admit(&client.limits, clock::now)
+            .admit(&client.limits, incoming.amount.tokens, clock::now)
             .map_err(Refusal::Limited),
         None => Ok(()),
     }

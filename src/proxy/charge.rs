@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::gemini::prices::cost_nano_usd;
+use crate::gemini::request_body::media::text_tokens;
 use crate::gemini::resources::created::AsyncJobState;
 use crate::gemini::response::tap::ResponseSummary;
 use crate::pool::outcome::Outcome;
@@ -12,6 +13,8 @@ use crate::pool::quota::usage::TokenUsage;
 pub struct Charge {
     pub usage: TokenUsage,
     is_charged: bool,
+    /// Whether the usage is an estimate: Google reported none.
+    pub is_estimate: bool,
     pub tier: Option<String>,
     /// The model that answered.
     pub model: Option<String>,
@@ -32,6 +35,7 @@ impl Charge {
         let mut charge = Self {
             usage: answered.usage,
             is_charged: answered.is_charged,
+            is_estimate: false,
             tier: answered.service_tier.clone(),
             model: answered.model_version.clone(),
         };
@@ -59,6 +63,24 @@ impl Charge {
             charge.is_charged = false;
         }
         charge
+    }
+
+    /// Replaces unknown usage of an answer that succeeded, or that the client left, by an estimate. `prompt` is `None` for
+    /// operations that are not billed in tokens; jobs report their usage later.
+    pub fn estimate(&mut self, outcome: Outcome, prompt: Option<u64>, answered: &ResponseSummary) {
+        let Some(prompt) = prompt else { return };
+        let was_used = matches!(outcome, Outcome::Success | Outcome::ClientGone);
+        if !was_used || self.usage != TokenUsage::default() || answered.observed.job.is_some() {
+            return;
+        }
+        let output = text_tokens(answered.output_chars);
+        self.usage = TokenUsage {
+            prompt: Some(prompt),
+            output: Some(output),
+            total: Some(prompt.saturating_add(output)),
+            ..TokenUsage::default()
+        };
+        (self.is_charged, self.is_estimate) = (true, true);
     }
 
     /// The cost in billionths of a dollar; `None`: not known. `model` is the one that was asked for.
@@ -156,5 +178,38 @@ mod tests {
             charge(TokenUsage::default()).cost_nano_usd(Some("m"), false, at),
             None
         );
+    }
+
+    #[test]
+    fn unknown_usage_is_estimated_only_where_google_bills_tokens() {
+        let unknown = ResponseSummary {
+            output_chars: 40,
+            ..ResponseSummary::default()
+        };
+        let counted = ResponseSummary {
+            usage: usage(5),
+            ..ResponseSummary::default()
+        };
+        let cases = [
+            (Outcome::Success, Some(100), &unknown, Some(110), true),
+            (Outcome::ClientGone, Some(100), &unknown, Some(110), true),
+            (Outcome::Success, Some(100), &counted, Some(5), false),
+            (Outcome::Success, None, &unknown, None, false),
+            (Outcome::BrokenOff, Some(100), &unknown, None, false),
+            (Outcome::ClientError, Some(100), &unknown, None, false),
+        ];
+        for (outcome, prompt, answered, total, is_estimate) in cases {
+            let mut charge = Charge::of(outcome, answered, &[], |_| false);
+            charge.estimate(outcome, prompt, answered);
+            assert_eq!(
+                (charge.usage.total, charge.is_estimate),
+                (total, is_estimate),
+                "{outcome:?} {prompt:?}"
+            );
+        }
+        let running = batch(AsyncJobState::Running, true);
+        let mut charge = Charge::of(Outcome::Success, &running, &[], |_| false);
+        charge.estimate(Outcome::Success, Some(100), &running);
+        assert!(!charge.is_estimate);
     }
 }

@@ -1,6 +1,7 @@
 //! The steps after a request has been read, the same for every kind: admit, route, send.
 
 use crate::app::App;
+use crate::gemini::quota_estimate::is_billed_in_tokens;
 use crate::pool::clients::admission::Permit;
 use crate::pool::settings::Settings;
 use crate::proxy::admit::admit;
@@ -34,6 +35,8 @@ pub async fn send(
         body_bytes: incoming.outgoing.body.len(),
         progress: incoming.streaming.as_ref().map(|(_, progress)| progress),
         quota_requests: incoming.amount.requests,
+        estimated_tokens: is_billed_in_tokens(&incoming.target, incoming.amount)
+            .then_some(incoming.amount.tokens),
         deletes: incoming.deletes(),
     });
     admit(&caller.client, settings, incoming, permit.as_mut())?;

@@ -66,6 +66,8 @@ pub struct Record {
     counted: Vec<String>,
     /// The resource that the request deletes.
     deletes: Option<ResourceName>,
+    /// The estimated input tokens, for an answer without usage.
+    estimated_tokens: Option<u64>,
     /// Verdicts against keys or their projects, which wait for the end of the request.
     suspicions: Vec<(Suspicion, Evidence)>,
     client_ip: IpAddr,
@@ -86,6 +88,8 @@ pub struct RequestFacts<'a> {
     /// `None`: the body was read completely.
     pub progress: Option<&'a BodyProgress>,
     pub quota_requests: u64,
+    /// The estimated input tokens; `None` for operations that are not billed in tokens.
+    pub estimated_tokens: Option<u64>,
     pub deletes: Option<ResourceName>,
 }
 
@@ -127,6 +131,7 @@ impl Record {
             unknown: Vec::new(),
             counted: Vec::new(),
             deletes: None,
+            estimated_tokens: None,
             suspicions: Vec::new(),
             client_ip,
             permit: None,
@@ -164,6 +169,7 @@ impl Record {
     /// Records what was read of the request.
     pub fn request(&mut self, facts: RequestFacts<'_>) {
         self.deletes = facts.deletes;
+        self.estimated_tokens = facts.estimated_tokens;
         self.progress = facts.progress.cloned();
         let mut row = self.row();
         row.model = facts.model.map(|model| cut(model).to_owned());
@@ -477,7 +483,13 @@ impl Record {
 
     fn end(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
         let count_first = |name: &str| self.app.recent_resources.lock().mark_counted(name);
-        let charge = Charge::of(outcome, answered, &self.counted, count_first);
+        let mut charge = Charge::of(outcome, answered, &self.counted, count_first);
+        let was_sent = !self.row().attempts.is_empty();
+        charge.estimate(
+            outcome,
+            self.estimated_tokens.filter(|_| was_sent),
+            answered,
+        );
         self.learn(&answered.observed, outcome == Outcome::Success);
         self.count_tokens(charge.usage.prompt);
         let mut row = self.row();
@@ -490,6 +502,7 @@ impl Record {
         let is_free = self.key.as_ref().is_some_and(|key| key.is_free);
         let cost = charge.cost_nano_usd(row.model.as_deref(), is_free, row.started_at);
         row.usage = charge.usage;
+        row.usage_estimated = charge.is_estimate;
         row.model_version = charge.model;
         row.finish_reason.clone_from(&answered.finish_reason);
         row.service_tier = charge.tier;

@@ -62,6 +62,8 @@ pub struct NewRequestLog {
     /// The requests that Google counts per attempt: one for each text of a batch, zero for requests that only read resources.
     pub quota_requests: u64,
     pub usage: TokenUsage,
+    /// Google reported no usage: `usage` is an estimate.
+    pub usage_estimated: bool,
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
     pub cost_nano_usd: Option<i64>,
@@ -131,6 +133,7 @@ impl NewRequestLog {
             response_bytes: 0,
             quota_requests: 0,
             usage: TokenUsage::default(),
+            usage_estimated: false,
             finish_reason: None,
             service_tier: None,
             cost_nano_usd: None,

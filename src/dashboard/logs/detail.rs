@@ -250,6 +250,9 @@ fn token_facts(language: Language, row: &RequestLog) -> Markup {
         @if row.total_tokens.is_none() && row.prompt_tokens.is_none() {
             p.muted { (language.no_tokens()) }
         }
+        @if row.usage_estimated {
+            p.muted { (language.tokens_estimated()) }
+        }
         dl.facts {
             (count(language.log_prompt_tokens(), row.prompt_tokens, ""))
             (count(language.log_cached_tokens(), row.cached_tokens, language.of_prompt()))

@@ -44,6 +44,7 @@ translations! {
     log_thought_tokens = "Thought tokens", "思考 Token 數";
     log_cached_tokens = "Cached tokens", "快取 Token 數";
     log_tool_tokens = "Tool tokens", "工具 Token 數";
+    tokens_estimated = "Google reported no tokens for this request: these are an estimate, and count toward limits.", "Google 未回報此請求的 token 數：以下為估計值，並計入限制。";
     log_total_tokens = "Tokens", "Token 數";
     log_cost = "Cost", "費用";
     any_time = "Any time", "不限時間";

@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::gemini::response::json::JsonScanner;
+use crate::gemini::response::json::{JsonScanner, ScannedValue};
 
 /// Maximum number of bytes to wait for the first event.
 const MAX_FIRST_EVENT_BYTES: usize = 64 * 1024;
@@ -111,6 +111,12 @@ impl EventReader {
             had_error: false,
             partial_line: Vec::new(),
         }
+    }
+
+    /// Whether a value has been read for a path of the scanner, in a complete event or in the current one.
+    pub fn has_value(&self, path: usize) -> bool {
+        self.scanner.value_at(path) != ScannedValue::Absent
+            || self.scanner.pending_value_at(path) != ScannedValue::Absent
     }
 
     pub fn first_event(&self) -> FirstEvent {

@@ -3,5 +3,6 @@
 pub mod content_decoder;
 pub mod events;
 pub mod json;
+pub mod output_text;
 pub mod tap;
 pub mod usage;

@@ -9,6 +9,7 @@ use crate::gemini::resources::created::{CreatedResourcesReader, ObservedResource
 use crate::gemini::response::content_decoder::{ContentDecoder, encodings_of};
 use crate::gemini::response::events::{ErrorSpan, EventFraming, EventReader, FirstEvent};
 use crate::gemini::response::json::{JsonPath, JsonScanner, ScannedValue};
+use crate::gemini::response::output_text::OutputText;
 use crate::gemini::response::usage;
 use crate::gemini::target::Surface;
 use crate::pool::quota::usage::TokenUsage;
@@ -27,6 +28,8 @@ pub struct ResponseSummary {
     pub error: Option<ErrorBody>,
     /// The resources in the response.
     pub observed: ObservedResources,
+    /// Characters that the model wrote; 0 if usage was reported.
+    pub output_chars: u64,
 }
 
 /// Reads one response.
@@ -37,6 +40,7 @@ pub struct ResponseTap {
     /// An error has begun inside encoded bytes.
     has_held_error: bool,
     created_resources: Option<CreatedResourcesReader>,
+    output: OutputText,
 }
 
 enum TapInput {
@@ -109,6 +113,7 @@ impl ResponseTap {
             reader,
             has_held_error: false,
             created_resources: None,
+            output: OutputText::default(),
         }
     }
 
@@ -140,21 +145,25 @@ impl ResponseTap {
     /// Reads the next bytes and returns those that belong to errors. Encoded bytes cannot be split at the beginning
     /// or end of an error: all chunks from the beginning of an error to the end of the response are returned whole.
     pub fn feed(&mut self, bytes: &[u8]) -> ErrorSpan {
-        let (reader, created_resources) = (&mut self.reader, &mut self.created_resources);
-        match &mut self.input {
-            TapInput::Plain => {
-                if let Some(created_resources) = created_resources {
-                    created_resources.feed(bytes);
-                }
-                return reader.feed(bytes);
+        let usage = self.usage_paths();
+        let (reader, output) = (&mut self.reader, &mut self.output);
+        let created_resources = &mut self.created_resources;
+        let mut feed = |plain: &[u8]| {
+            if let Some(created_resources) = created_resources {
+                created_resources.feed(plain);
             }
+            let span = reader.feed(plain);
+            if usage.iter().all(|path| !reader.has_value(*path)) {
+                output.feed(plain);
+            }
+            span
+        };
+        match &mut self.input {
+            TapInput::Plain => return feed(bytes),
             TapInput::Encoded(decoder) => {
                 let has_held_error = &mut self.has_held_error;
                 let result = decoder.decode(bytes, |plain| {
-                    if let Some(created_resources) = created_resources {
-                        created_resources.feed(plain);
-                    }
-                    *has_held_error |= reader.feed(plain).hold_from.is_some();
+                    *has_held_error |= feed(plain).hold_from.is_some();
                 });
                 if result.is_err() {
                     self.input = TapInput::Unreadable;
@@ -165,6 +174,14 @@ impl ResponseTap {
         ErrorSpan {
             hold_from: self.has_held_error.then_some(0),
             release_at: None,
+        }
+    }
+
+    /// Where usage is reported.
+    fn usage_paths(&self) -> &'static [usize] {
+        match self.surface {
+            Surface::Native | Surface::OpenAi => &[1],
+            Surface::Interactions => &[1, 2],
         }
     }
 
@@ -202,6 +219,11 @@ impl ResponseTap {
         ResponseSummary {
             error: self.error(),
             observed: self.observed(),
+            output_chars: if summary.is_charged {
+                0
+            } else {
+                self.output.chars()
+            },
             ..summary
         }
     }

@@ -52,7 +52,8 @@ pub struct LoggedUsage {
 }
 
 /// The usage of client keys with limits. Requests and slots are counted on admission, so these limits are never
-/// exceeded; tokens and cost are counted at the end, and may exceed a limit by the requests in flight at most.
+/// exceeded; tokens are reserved by an estimate, and counted at the end as the cost is: a limit is exceeded by little more
+/// than one request.
 #[derive(Debug)]
 pub struct Admission {
     /// The time zone of days and months.
@@ -67,6 +68,8 @@ struct ClientUsage {
     in_flight: u64,
     /// Requests in flight that were admitted and are not in the log yet.
     counted_under_way: u64,
+    /// The estimated tokens of these requests.
+    reserved_tokens: u64,
     minute: MinuteWindow,
     day: Option<CalendarPeriod>,
     requests_of_the_day: u64,
@@ -186,11 +189,13 @@ impl Admission {
         Ok(())
     }
 
-    /// Counts the request of a slot if every other limit has room; a refused request is not counted.
+    /// Counts the request of a slot if every other limit has room, and reserves its estimated tokens until it ends; a refused
+    /// request is not counted.
     pub fn admit(
         &mut self,
         id: ClientKeyId,
         limits: &ClientLimits,
+        estimated_tokens: u64,
         now: Timestamp,
     ) -> Result<(), LimitReached> {
         let used = self.used.entry(id).or_default();
@@ -201,6 +206,7 @@ impl Admission {
         used.minute.add(QuotaAmount::requests(1), now);
         used.requests_of_the_day += 1;
         used.counted_under_way += 1;
+        used.reserved_tokens = used.reserved_tokens.saturating_add(estimated_tokens);
         Ok(())
     }
 
@@ -227,13 +233,20 @@ impl Admission {
     }
 
     /// Ends a request counted at `counted_at`, if it was. A request that was not sent to Google is subtracted.
-    fn release(&mut self, id: ClientKeyId, counted_at: Option<Timestamp>, was_sent: bool) {
+    fn release(
+        &mut self,
+        id: ClientKeyId,
+        counted_at: Option<Timestamp>,
+        reserved_tokens: u64,
+        was_sent: bool,
+    ) {
         let Some(used) = self.used.get_mut(&id) else {
             return;
         };
         used.in_flight = used.in_flight.saturating_sub(1);
         let Some(since) = counted_at else { return };
         used.counted_under_way = used.counted_under_way.saturating_sub(1);
+        used.reserved_tokens = used.reserved_tokens.saturating_sub(reserved_tokens);
         if was_sent {
             return;
         }
@@ -281,7 +294,10 @@ impl ClientUsage {
         let (day, month) = (rest(self.day), rest(self.month));
         let over = |limit| {
             let most = limits.most(limit)?;
-            let used = self.of(limit, now);
+            let used = self.of(limit, now).saturating_add(match limit {
+                ClientLimit::TokensPerMinute | ClientLimit::TokensPerDay => self.reserved_tokens,
+                _ => 0,
+            });
             (used >= most).then_some((limit, most, used))
         };
         let over: Vec<_> = checked.iter().copied().filter_map(over).collect();
@@ -291,7 +307,9 @@ impl ClientUsage {
             };
             let retry_after = match limit {
                 ClientLimit::RequestsPerMinute => until(|amount| amount.requests),
-                ClientLimit::TokensPerMinute => until(|amount| amount.tokens),
+                // Tokens that are only reserved are free again when a request ends.
+                ClientLimit::TokensPerMinute => until(|amount| amount.tokens).max(UNTIL_ONE_ENDS),
+                ClientLimit::TokensPerDay if self.tokens_of_the_day < most => UNTIL_ONE_ENDS,
                 ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay => day,
                 ClientLimit::CostPerMonth => month,
                 ClientLimit::Concurrency => UNTIL_ONE_ENDS,
@@ -333,6 +351,7 @@ impl SharedAdmission {
         Ok(Some(Permit {
             id,
             counted_at: None,
+            reserved_tokens: 0,
             was_sent: false,
             admission: self.clone(),
         }))
@@ -345,21 +364,23 @@ pub struct Permit {
     id: ClientKeyId,
     /// When the request was admitted; `None`: not yet.
     counted_at: Option<Timestamp>,
+    reserved_tokens: u64,
     was_sent: bool,
     admission: SharedAdmission,
 }
 
 impl Permit {
-    /// Counts the request if the other limits of its client key have room.
+    /// Counts the request if the other limits of its client key have room, and reserves its estimated tokens.
     pub fn admit(
         &mut self,
         limits: &ClientLimits,
+        estimated_tokens: u64,
         clock: impl FnOnce() -> Timestamp,
     ) -> Result<(), LimitReached> {
         let mut admission = self.admission.lock();
         let now = clock();
-        admission.admit(self.id, limits, now)?;
-        self.counted_at = Some(now);
+        admission.admit(self.id, limits, estimated_tokens, now)?;
+        (self.counted_at, self.reserved_tokens) = (Some(now), estimated_tokens);
         Ok(())
     }
 
@@ -373,7 +394,12 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut admission = self.admission.lock();
-        admission.release(self.id, self.counted_at, self.was_sent);
+        admission.release(
+            self.id,
+            self.counted_at,
+            self.reserved_tokens,
+            self.was_sent,
+        );
     }
 }
 

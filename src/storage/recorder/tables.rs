@@ -162,7 +162,7 @@ struct LoggedRow<'a> {
 }
 
 impl LoggedRow<'_> {
-    const COLUMNS: [Column<Self>; 35] = [
+    const COLUMNS: [Column<Self>; 36] = [
         ("id", Key, |r| r.row.id.0.into()),
         ("started_at_ms", Keep, |r| ms(r.row.started_at)),
         ("kind", Keep, |r| <&str>::from(r.row.kind).into()),
@@ -194,6 +194,9 @@ impl LoggedRow<'_> {
         ("cached_tokens", Replace, |r| r.usage.cached.into()),
         ("tool_tokens", Replace, |r| r.usage.tool.into()),
         ("total_tokens", Replace, |r| r.usage.total.into()),
+        ("usage_estimated", Replace, |r| {
+            i64::from(r.row.usage_estimated).into()
+        }),
         ("finish_reason_id", Replace, |r| r.finish_reason_id.into()),
         ("service_tier_id", Replace, |r| r.service_tier_id.into()),
         ("cost_nano_usd", Replace, |r| r.row.cost_nano_usd.into()),

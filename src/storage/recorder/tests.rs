@@ -412,6 +412,7 @@ async fn every_value_of_a_row_is_written_to_the_column_with_its_name(pool: Sqlit
     (row.streamed, row.status, row.wait_ms) = (true, Some(201), 11);
     (row.first_byte_ms, row.duration_ms) = (Some(12), Some(13));
     (row.request_bytes, row.response_bytes) = (14, 15);
+    row.usage_estimated = true;
     (row.turns, row.close_code, row.cost_nano_usd) = (Some(16), Some(17), Some(18));
     (row.usage.thoughts, row.usage.cached, row.usage.tool) = (Some(5), Some(6), Some(8));
     (row.attempts[0].rule, row.attempts[0].duration_ms) = (Some("rule"), Some(19));
@@ -443,9 +444,9 @@ async fn every_value_of_a_row_is_written_to_the_column_with_its_name(pool: Sqlit
             "1795334400000 request 1 POST 1 201 success error 2 1",
         ),
         (
-            "project_id, wait_ms, first_byte_ms, duration_ms, request_bytes, response_bytes, prompt_tokens, output_tokens",
+            "project_id, wait_ms, first_byte_ms, duration_ms, request_bytes, response_bytes, prompt_tokens, output_tokens, usage_estimated",
             "request_logs",
-            "1 11 12 13 14 15 3 4",
+            "1 11 12 13 14 15 3 4 1",
         ),
         (
             "thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd, turns, close_code, bound_by",

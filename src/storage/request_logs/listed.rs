@@ -50,6 +50,8 @@ pub struct RequestLog {
     pub cached_tokens: Option<i64>,
     pub tool_tokens: Option<i64>,
     pub total_tokens: Option<i64>,
+    /// Google reported no tokens: they are an estimate.
+    pub usage_estimated: bool,
     pub finish_reason: Option<String>,
     pub service_tier: Option<String>,
     /// The resource name that required one project; `home`: the project preferred for the client's resources.
@@ -154,7 +156,7 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
             u.label AS "upstream_key?", u.last4 AS "upstream_key_last4?", p.id AS "project_id?: ProjectId",
             coalesce(p.name, p.number) AS "project?: String", r.wait_ms, r.first_byte_ms, r.duration_ms,
             r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
-            r.tool_tokens, r.total_tokens, reason.value AS "finish_reason?", tier.value AS "service_tier?",
+            r.tool_tokens, r.total_tokens, r.usage_estimated AS "usage_estimated: bool", reason.value AS "finish_reason?", tier.value AS "service_tier?",
             r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64", r.turns, r.close_code,
             false AS "attempt_list!: NotReadHere"
         FROM request_logs AS r

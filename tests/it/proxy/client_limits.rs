@@ -180,7 +180,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_pass_their_limit_by_no_more_than_what_was_under_way() {
+async fn tokens_pass_their_limit_by_no_more_than_one_request() {
     let pool = pool().await;
     pool.allow(|terms| {
         terms.limits.tokens_per_minute = Some(1);
@@ -191,10 +191,11 @@ async fn tokens_pass_their_limit_by_no_more_than_what_was_under_way() {
     let response = send_concurrently(&pool, 5, SLOW).await;
     let refused = pool.fetch(TestRequest::Generate).await;
 
-    assert_eq!(with_status(&response, 200).len(), 5);
+    // The first one reserves what it will use.
+    assert_eq!(with_status(&response, 200).len(), 1);
     let rows = pool.rows().await;
     let spent: i64 = rows.iter().filter_map(|row| row.total_tokens).sum();
-    assert!(spent > 5);
+    assert!(spent > 1);
     let reported = format!("has used {spent} tokens today and may use 1");
     assert_refused(&pool.row_of(&refused).await, &reported);
     assert_eq!(quota_ids(&refused), ["ClientKeyTokensPerDay"]);
@@ -204,7 +205,7 @@ async fn tokens_pass_their_limit_by_no_more_than_what_was_under_way() {
     let reported = format!("has used {spent} tokens in the last minute and may use 1");
     assert_refused(&pool.row_of(&refused).await, &reported);
     assert_eq!(quota_ids(&refused), ["ClientKeyTokensPerMinute"]);
-    assert_eq!(pool.google.requests(), 5);
+    assert_eq!(pool.google.requests(), 1);
 }
 
 #[tokio::test]
@@ -332,4 +333,71 @@ async fn the_day_goes_on_after_a_crash_and_ends_when_it_is_lifted() {
         (send_request(&process).await.status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_stream_without_usage_is_charged_by_an_estimate() {
+    let pool = pool().await;
+    pool.allow(|terms| terms.limits.tokens_per_day = Some(3_000))
+        .await;
+    // As OpenAI's clients ask by default: about 2,000 tokens, and no usage in the stream.
+    let body = serde_json::json!({
+        "model": "gemini-2.5-flash",
+        "stream": true,
+        "messages": [{"role": "user", "content": "word ".repeat(1_600)}],
+    });
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        let request = pool.post(TestRequest::ChatStream.path(), &body.to_string());
+        let response = ClientResponse::whole(request.send().await.unwrap()).await;
+        assert!(
+            !response.text().contains("\"usage\""),
+            "{}",
+            response.text()
+        );
+        statuses.push(response.status.as_u16());
+        if response.status == 200 {
+            let row = pool.row_of(&response).await;
+            assert!(row.usage_estimated, "{row:?}");
+            assert!(
+                (2_000..2_400).contains(&row.total_tokens.unwrap()),
+                "{row:?}"
+            );
+            assert!(
+                row.output_tokens > Some(0) && row.cost_usd.is_some(),
+                "{row:?}"
+            );
+        }
+    }
+    assert_eq!(statuses[..3], [200, 200, 429]);
+    assert!(statuses[3..].iter().all(|status| *status == 429));
+    pool.assert_sums_agree().await;
+
+    // All at once.
+    let pool = self::pool().await;
+    pool.allow(|terms| terms.limits.tokens_per_day = Some(3_000))
+        .await;
+    let requests = (0..12).map(|_| async {
+        let request = pool.post(TestRequest::ChatStream.path(), &body.to_string());
+        let request = request.header("x-fake-gemini", SLOW).send();
+        ClientResponse::whole(request.await.unwrap()).await
+    });
+    let responses = join_all(requests).await;
+    assert_eq!(with_status(&responses, 200).len(), 2);
+    assert_eq!(with_status(&responses, 429).len(), 10);
+}
+
+#[tokio::test]
+async fn usage_that_google_reports_is_no_estimate_and_other_work_is_not_charged() {
+    let pool = pool().await;
+    let counted = pool.fetch(TestRequest::Generate).await;
+    assert!(!pool.row_of(&counted).await.usage_estimated);
+    for path in [
+        "/v1beta/models/imagen-4.0:predict",
+        "/v1beta/models/gemini-2.5-flash:countTokens",
+    ] {
+        let response = pool.post(path, GENERATE_BODY).send().await.unwrap();
+        let row = pool.row_of(&ClientResponse::whole(response).await).await;
+        assert!(!row.usage_estimated, "{path}: {row:?}");
+    }
 }

@@ -20,7 +20,7 @@ fn limited(
         let mut permit = admission
             .take_slot(ID, &limits, || now)?
             .expect("there are limits");
-        permit.admit(&limits, || now)?;
+        permit.admit(&limits, 0, || now)?;
         Ok(permit)
     }
 }
@@ -32,8 +32,8 @@ fn admit(
     now: Timestamp,
 ) -> Result<(), LimitReached> {
     admission.take_slot(ID, limits, now)?;
-    let admitted = admission.admit(ID, limits, now);
-    admitted.inspect_err(|_| admission.release(ID, None, false))
+    let admitted = admission.admit(ID, limits, 0, now);
+    admitted.inspect_err(|_| admission.release(ID, None, 0, false))
 }
 
 /// A complete request that is sent to Google.
@@ -335,7 +335,7 @@ fn usage_is_restored_once_for_each_limit_and_again_for_another_zone() {
     unknown(&mut admission, &taipei, &none);
     assert_eq!(admission.used.len(), 1, "two requests run");
     for _ in 0..2 {
-        admission.release(ID, Some(at(0)), true);
+        admission.release(ID, Some(at(0)), 0, true);
     }
     unknown(&mut admission, &taipei, &none);
     assert!(admission.used.is_empty());
@@ -375,7 +375,7 @@ fn another_limit_keeps_the_count_of_the_first() {
     admission.restore(ID, per_day, LoggedUsage::default(), at(0));
     for _ in 0..10 {
         admit(&mut admission, &per_day, at(0)).unwrap();
-        admission.release(ID, Some(at(0)), true);
+        admission.release(ID, Some(at(0)), 0, true);
     }
 
     // Three of the rows are not yet in the log.
@@ -439,7 +439,7 @@ proptest! {
             now += gap;
             if act == 0 {
                 if let Some(since) = running.pop() {
-                    admission.release(ID, Some(at(since)), was_sent);
+                    admission.release(ID, Some(at(since)), 0, was_sent);
                     if !was_sent {
                         let position = sent.iter().rposition(|then| *then == since).unwrap();
                         sent.remove(position);
@@ -457,7 +457,7 @@ proptest! {
                     let too_early = admission.used.get_mut(&ID).unwrap().denied(&limits, &COUNTED, at(now + wait - 1));
                     prop_assert!(too_early.is_some());
                     for since in running.drain(..) {
-                        admission.release(ID, Some(at(since)), true);
+                        admission.release(ID, Some(at(since)), 0, true);
                     }
                     now += wait;
                     prop_assert_eq!(admit(&mut admission, &limits, at(now)), Ok(()));
@@ -474,4 +474,23 @@ proptest! {
             prop_assert!(running.len() as u64 <= at_once);
         }
     }
+}
+
+#[test]
+fn the_estimated_tokens_of_requests_in_flight_are_reserved() {
+    let limits = ClientLimits {
+        tokens_per_day: Some(3_000),
+        ..ClientLimits::default()
+    };
+    let admission = SharedAdmission::default();
+    let admit = || {
+        let mut permit = admission.take_slot(ID, &limits, || at(0)).ok()??;
+        permit.admit(&limits, 2_000, || at(0)).ok()?;
+        Some(permit)
+    };
+    let permits: Vec<_> = std::iter::repeat_with(admit).take(12).flatten().collect();
+
+    assert_eq!(permits.len(), 2);
+    drop(permits);
+    assert!(admit().is_some());
 }
