@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::database::migrate_database;
 use crate::cli::log_output::LogOutput;
+use crate::cli::output;
 use crate::cli::{database, open_files};
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
@@ -93,7 +94,8 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
             .count();
         if short > 0 {
             tracing::warn!(
-                "{name} contains {short} keys of fewer than {MIN_SAFE_KEY_BYTES} characters: they can be guessed, and are not removed from answers"
+                "{name} contains {} of fewer than {MIN_SAFE_KEY_BYTES} characters, which can be guessed and is not removed from answers",
+                output::count(short, "key")
             );
         }
     }

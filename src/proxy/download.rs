@@ -1,4 +1,4 @@
-//! Downloads: follows the one redirect by which Google serves a file from another of its paths.
+//! Redirects: follows the one by which Google serves a file from another of its paths, and passes no other.
 
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
@@ -6,6 +6,7 @@ use reqwest::Body;
 
 use crate::app::App;
 use crate::gemini::transport::{SendError, StreamGuard, UpstreamRequest};
+use crate::gemini::upload::is_upload;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::lease::Lease;
 use crate::proxy::incoming::Incoming;
@@ -13,8 +14,8 @@ use crate::proxy::incoming::Incoming;
 /// The answer after redirects.
 pub enum Followed {
     Here(Response<Body>, StreamGuard),
-    /// A redirect to another host, which no key of ours may reach.
-    Foreign(StatusCode),
+    /// A redirect that no key of ours and no client may follow.
+    Foreign(StatusCode, String),
 }
 
 /// Follows the one redirect of a download with the same key; any other answer is returned as it came.
@@ -28,40 +29,58 @@ pub async fn follow(
     let Some(path) = redirect(app, incoming, &answer) else {
         return Ok(Followed::Here(answer, stream));
     };
-    let Some(url) = path.and_then(|path| app.gemini.url(&path)) else {
-        return Ok(Followed::Foreign(answer.status()));
+    let Some((path, url)) = path.and_then(|path| Some((path.clone(), app.gemini.url(&path)?)))
+    else {
+        return Ok(foreign(&answer));
     };
+    if !incoming.target.is_download() {
+        // An upload's answer names a session, which is rewritten, or another path of ours.
+        return Ok(Followed::Here(with_location(answer, path)?, stream));
+    }
     drop((answer, stream));
     let next = UpstreamRequest {
         url,
         ..incoming.outgoing.clone()
     };
-    let (mut answer, stream) = app.gemini.send(&next, &lease.key.secret).await?;
+    let (answer, stream) = app.gemini.send(&next, &lease.key.secret).await?;
     // The client follows a second redirect, through the pool again.
     match redirect(app, incoming, &answer) {
-        None => {}
-        Some(None) => return Ok(Followed::Foreign(answer.status())),
-        Some(Some(path)) => {
-            let path = HeaderValue::try_from(path).map_err(|_| SendError {
-                rule: Rule::MalformedAnswer,
-                message: "Gemini's redirect cannot be passed on".to_owned(),
-            })?;
-            answer.headers_mut().insert(LOCATION, path);
-        }
+        None => Ok(Followed::Here(answer, stream)),
+        Some(None) => Ok(foreign(&answer)),
+        Some(Some(path)) => Ok(Followed::Here(with_location(answer, path)?, stream)),
     }
-    Ok(Followed::Here(answer, stream))
 }
 
-/// The path of ours that a redirect leads to; `Some(None)`: it leads to another host.
+/// A redirect elsewhere, with its address for the log.
+fn foreign(answer: &Response<Body>) -> Followed {
+    let location = answer.headers().get(LOCATION);
+    let location = location.map_or_else(String::new, |location| {
+        String::from_utf8_lossy(location.as_bytes()).into_owned()
+    });
+    Followed::Foreign(answer.status(), location)
+}
+
+fn with_location(mut answer: Response<Body>, path: String) -> Result<Response<Body>, SendError> {
+    let path = HeaderValue::try_from(path).map_err(|_| SendError {
+        rule: Rule::MalformedAnswer,
+        message: "Gemini's redirect cannot be passed on".to_owned(),
+    })?;
+    answer.headers_mut().insert(LOCATION, path);
+    Ok(answer)
+}
+
+/// The path of ours that a redirect leads to; `Some(None)`: one that may not be followed.
 #[expect(
     clippy::option_option,
-    reason = "no redirect and a redirect to another host are two cases"
+    reason = "no redirect and a redirect elsewhere are two cases"
 )]
 fn redirect(app: &App, incoming: &Incoming, answer: &Response<Body>) -> Option<Option<String>> {
-    if !incoming.target.is_download() || !answer.status().is_redirection() {
+    // A 304 is no redirect, and a 308 of the upload protocol has no location.
+    if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
     let location = answer.headers().get(LOCATION)?;
-    let location = location.to_str().ok();
+    let may_lead_on = incoming.target.is_download() || is_upload(&incoming.target);
+    let location = location.to_str().ok().filter(|_| may_lead_on);
     Some(location.and_then(|location| app.gemini.upstream_path(location)))
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use http::Response;
 use reqwest::Body;
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::gemini::transport::SendError;
+use crate::gemini::transport::{SendError, StreamGuard};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::pool::settings::Settings;
@@ -80,7 +81,7 @@ async fn exchange_streaming(
             .send_with(&incoming.outgoing, Some(Body::wrap(body)), secret)
             .await;
         let (answer, stream) = sent.map_err(Verdict::from)?;
-        read_answer(settings, incoming, answer, stream).await
+        answer_of(app, settings, lease, incoming, answer, stream).await
     };
     let answered = tokio::select! {
         biased;
@@ -106,11 +107,23 @@ async fn exchange(
 ) -> Result<(Verdict, Reply), Verdict> {
     let secret = &lease.key.secret;
     let (answer, stream) = app.gemini.send(&incoming.outgoing, secret).await?;
+    answer_of(app, settings, lease, incoming, answer, stream).await
+}
+
+/// Reads an answer after redirects.
+async fn answer_of(
+    app: &App,
+    settings: &Settings,
+    lease: &Lease,
+    incoming: &Incoming,
+    answer: Response<Body>,
+    stream: StreamGuard,
+) -> Result<(Verdict, Reply), Verdict> {
     match follow(app, lease, incoming, answer, stream).await? {
         Followed::Here(answer, stream) => read_answer(settings, incoming, answer, stream).await,
-        Followed::Foreign(status) => {
+        Followed::Foreign(status, location) => {
             // No key is at fault for the target of a redirect.
-            let message = "Gemini redirects to another host".to_owned();
+            let message = format!("Gemini redirects to {location}");
             let verdict = Verdict {
                 status: Some(status.as_u16()),
                 ..Verdict::without_answer(Rule::UnnamedFault, message)

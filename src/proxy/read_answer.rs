@@ -46,6 +46,13 @@ pub async fn read_answer(
     if !head.status.is_success() && !acknowledges_part(incoming, &head) {
         return read_error(head, body, settings, incoming).await;
     }
+    if head.status.is_success() && is_unexpected_page(incoming, &head) {
+        let message = "the upstream answered with a web page".to_owned();
+        return Err(Verdict {
+            status: Some(200),
+            ..Verdict::without_answer(Rule::FrontEndError, message)
+        });
+    }
     if has_no_body(&incoming.outgoing.method, &head, &body) {
         let reply = Beginning::default().into_whole(head, ResponseSummary::default());
         return Ok((success(status), reply));
@@ -211,6 +218,17 @@ fn error_in(bytes: &[u8], headers: &HeaderMap) -> ErrorBody {
 /// Whether the answer is a 308 of the older upload protocol, which acknowledges a part of a file.
 fn acknowledges_part(incoming: &Incoming, head: &response::Parts) -> bool {
     head.status == StatusCode::PERMANENT_REDIRECT && is_upload(&incoming.target)
+}
+
+/// Whether a good answer is HTML although that of its operation is JSON or a stream of events: it is not Google's.
+fn is_unexpected_page(incoming: &Incoming, head: &response::Parts) -> bool {
+    let kind = head.headers.get(CONTENT_TYPE);
+    let is_page = kind.is_some_and(|kind| {
+        let kind = kind.as_bytes().trim_ascii_start();
+        kind.get(..9)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/html"))
+    });
+    is_page && incoming.target.operation.is_some() && !incoming.target.is_download()
 }
 
 /// Whether nothing follows the head. What the head announces does not count: beside chunks it means nothing.

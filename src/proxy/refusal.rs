@@ -104,6 +104,8 @@ pub enum Refusal {
     /// Google throttles our address.
     AddressThrottled(Duration),
     Unreachable,
+    /// The upstream answered with a web page.
+    WebPage,
     Timeout,
     /// An upload session that does not exist or belongs to another client; the answer does not tell which.
     UnknownUpload,
@@ -242,11 +244,13 @@ impl Refusal {
             Self::AddressThrottled(wait) => (429, Quota, Some(*wait), format!("Google throttles the address of this pool, whatever \
                 the key. {}", retry_in(*wait))),
             Self::Unreachable => (503, Network, soon, "Gemini could not be reached. Try again in a few seconds".to_owned()),
+            Self::WebPage => (502, UpstreamError, None, "the upstream answered with a web page instead of Gemini's JSON. The admin of the \
+                pool checks UPSTREAM_URL, and what stands between the pool and Google".to_owned()),
             Self::Timeout => (504, Network, None, "Gemini did not answer in time".to_owned()),
             Self::UnknownUpload => (404, Refused, None, "this upload is unknown or has ended. Start it again, with the client key that \
                 will continue it".to_owned()),
-            Self::ForeignRedirect => (502, UpstreamError, None, "Gemini answered with a URL of another host, and no key of the pool is \
-                sent there".to_owned()),
+            Self::ForeignRedirect => (502, UpstreamError, None, "Gemini answered with a redirect that the pool does not follow: no key is \
+                sent there. The admin of the pool finds its target in the log, and checks UPSTREAM_URL".to_owned()),
             Self::TooManyPendingRows => (503, Refused, soon, "the pool's database cannot be written. Try again in a few \
                 seconds".to_owned()),
             Self::NoDatabase => (503, Refused, soon, "the pool's database cannot be used now. Try again in a few seconds".to_owned()),

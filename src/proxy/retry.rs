@@ -140,6 +140,7 @@ fn conclude(
     }
     match attempt.reply {
         Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
+        Reply::None if attempt.verdict.status == Some(200) => Err(Refusal::WebPage),
         Reply::None => Err(Refusal::Unreachable),
         Reply::ForeignRedirect => Err(Refusal::ForeignRedirect),
         Reply::Whole(_) | Reply::Streaming(_) | Reply::Session(_) | Reply::Closed(_) => Ok(attempt),

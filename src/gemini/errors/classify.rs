@@ -89,8 +89,8 @@ fn rule_of_page(status: u16) -> Rule {
     match status {
         // "Your client does not have permission", or "automated queries" from this address.
         300..400 | 403 | 429 => Rule::FrontEndForbidden,
-        // An unknown path, or a body or header that is too large.
-        400..500 => Rule::ClientFault,
+        // An unknown path, or a body or header that is too large; of a check it proves nothing about the key.
+        400..500 => Rule::UnnamedFault,
         _ => Rule::FrontEndError,
     }
 }

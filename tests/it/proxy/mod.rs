@@ -27,3 +27,4 @@ mod streaming_bodies;
 mod streaming_responses;
 mod upload_sessions;
 mod uploads;
+mod wrong_upstream;
