@@ -28,9 +28,10 @@ use crate::gemini::upload::{is_upload, remove_session_urls};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::proxy::attempt::{Attempt, Reply, Streaming, Whole};
+use crate::proxy::committed::Committed;
 use crate::proxy::dialect::stream_error;
 use crate::proxy::incoming::Incoming;
-use crate::proxy::record::{Committed, Record};
+use crate::proxy::record::Record;
 
 /// The longest error event that is held back for redaction; Google's are shorter.
 const HELD_LIMIT: usize = 1024 * 1024;

@@ -9,8 +9,9 @@ use crate::proxy::attempt::Attempt;
 use crate::proxy::caller::Caller;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::list::{Listed, MergedPage, list};
-use crate::proxy::record::{Record, RequestFacts};
+use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
+use crate::proxy::request_facts::RequestFacts;
 use crate::proxy::retry::send_with_retry;
 use crate::proxy::route::resolve_resources;
 

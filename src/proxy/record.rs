@@ -2,23 +2,19 @@
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::oneshot;
-use tokio::time::{Sleep, sleep};
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::redact::{MAX_ROW_TEXT_BYTES, Redactor};
+use crate::gemini::redact::MAX_ROW_TEXT_BYTES;
 use crate::gemini::resources::created::{ObservedResource, ObservedResources};
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::response::tap::ResponseSummary;
@@ -38,6 +34,8 @@ use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::resources::recent_resources::RecentResource;
 use crate::proxy::charge::Charge;
+use crate::proxy::committed::Committed;
+use crate::proxy::request_facts::RequestFacts;
 use crate::proxy::route_constraint::RouteConstraint;
 use crate::proxy::streaming_body::BodyProgress;
 use crate::storage::request_logs::{
@@ -79,20 +77,6 @@ pub struct Record {
     finished: bool,
 }
 
-/// What was read of a request.
-#[derive(Debug)]
-pub struct RequestFacts<'a> {
-    pub model: Option<&'a str>,
-    pub streams: bool,
-    pub body_bytes: usize,
-    /// `None`: the body was read completely.
-    pub progress: Option<&'a BodyProgress>,
-    pub quota_requests: u64,
-    /// The estimated input tokens; `None` for operations that are not billed in tokens.
-    pub estimated_tokens: Option<u64>,
-    pub deletes: Option<ResourceName>,
-}
-
 /// Maximum number of resources of unknown owner that one request assigns to a project.
 const ASSIGNED_LIMIT: usize = 1_000;
 
@@ -106,10 +90,10 @@ impl Record {
         let user_agent = headers
             .get(USER_AGENT)
             .map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let path = redacted(&redactor, &loggable_path(uri.path(), uri.query()));
+        let path = redactor.redact_for_row(&loggable_path(uri.path(), uri.query()));
         let row = NewRequestLog {
             client_ip: Some(client_ip.to_string()),
-            user_agent: user_agent.map(|text| redacted(&redactor, &text)),
+            user_agent: user_agent.map(|text| redactor.redact_for_row(&text)),
             ..NewRequestLog::started(
                 app.request_ids.next(now),
                 now,
@@ -267,7 +251,7 @@ impl Record {
         // A success has no message to redact.
         let message = match verdict.message.as_str() {
             "" => String::new(),
-            message => redacted(&self.app.redactor(), message),
+            message => self.app.redactor().redact_for_row(message),
         };
         let evidence = Evidence {
             status: verdict.status,
@@ -332,7 +316,7 @@ impl Record {
     fn conclude_attempt(&self, verdict: &Verdict, outcome: Option<Outcome>) {
         let elapsed = millis(self.attempt_began);
         let message = (verdict.rule != Rule::Success && !verdict.message.is_empty())
-            .then(|| redacted(&self.app.redactor(), &verdict.message));
+            .then(|| self.app.redactor().redact_for_row(&verdict.message));
         let mut row = self.row();
         if let Some(attempt) = row.attempts.last_mut() {
             // An answer that broke off had begun with a status.
@@ -530,10 +514,7 @@ impl Record {
     /// Submits the final row. The answer's last byte waits for the returned future.
     pub fn finish(mut self) -> Committed {
         let wait = self.app.settings().commit_wait();
-        Committed {
-            committed: self.hand_in(),
-            deadline: Box::pin(sleep(wait)),
-        }
+        Committed::new(self.hand_in(), wait)
     }
 
     fn hand_in(&mut self) -> Option<oneshot::Receiver<()>> {
@@ -606,34 +587,8 @@ impl Drop for Record {
     }
 }
 
-/// Ready when the row is committed, or after `commit_wait_ms`.
-#[derive(Debug)]
-pub struct Committed {
-    committed: Option<oneshot::Receiver<()>>,
-    deadline: Pin<Box<Sleep>>,
-}
-
-impl Future for Committed {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Some(committed) = &mut self.committed else {
-            return Poll::Ready(());
-        };
-        if Pin::new(committed).poll(context).is_ready() {
-            return Poll::Ready(());
-        }
-        self.deadline.as_mut().poll(context)
-    }
-}
-
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A text without secrets, as rows store it.
-fn redacted(redactor: &Redactor, text: &str) -> String {
-    redactor.redact_for_row(text)
 }
 
 /// At most [`MAX_ROW_TEXT_BYTES`] bytes of the text.

@@ -159,6 +159,7 @@ impl Refusal {
     }
 
     /// How the refusal is answered. This is the one table of statuses, outcomes, waits and messages.
+    #[expect(clippy::too_many_lines, reason = "one line per refusal")]
     pub fn describe(&self) -> Description {
         use Outcome::{ClientGone, Network, NoKey, Quota, Refused, UpstreamError};
         let soon = Some(Duration::from_secs(5));

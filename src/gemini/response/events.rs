@@ -2,7 +2,8 @@
 
 use memchr::memchr;
 
-use crate::gemini::response::json::{JsonScanner, ScannedValue};
+use crate::gemini::response::json::JsonScanner;
+use crate::gemini::response::json_values::ScannedValue;
 
 /// Maximum number of bytes to wait for the first event.
 const MAX_FIRST_EVENT_BYTES: usize = 64 * 1024;

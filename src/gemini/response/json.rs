@@ -2,11 +2,10 @@
 
 use memchr::memchr;
 
-/// Keys from the root down; arrays between them are ignored. Or [`ANY_DEPTH`] and one key, at any depth.
-pub type JsonPath = &'static [&'static str];
+use crate::gemini::response::json_values::{PathValues, ScannedValue};
 
-/// Begins a path whose other key may be at any depth, but not inside another value of the same path.
-pub const ANY_DEPTH: &str = "**";
+/// Keys from the root down; arrays between them are ignored.
+pub type JsonPath = &'static [&'static str];
 
 /// The paths of a table of paths and their meanings.
 pub const fn paths_of<const LENGTH: usize, Meaning: Copy>(
@@ -21,33 +20,14 @@ pub const fn paths_of<const LENGTH: usize, Meaning: Copy>(
     paths
 }
 
-/// Maximum length of a value.
-const MAX_VALUE_BYTES: usize = 16 * 1024;
-
-/// Maximum size of all values of one path, if all are kept.
-const MAX_KEPT_BYTES: usize = 1024 * 1024;
-
 /// Maximum length of a raw key that can match a path.
 const MAX_KEY_BYTES: usize = 256;
-
-/// Limit of the length of a key in a path that begins with [`ANY_DEPTH`].
-const MAX_ANY_DEPTH_KEY_BYTES: usize = 32;
 
 /// Strings up to this length are read byte by byte.
 const SHORT_STRING_BYTES: usize = 12;
 
 /// Containers nested deeper than this are skipped.
 const MAX_DEPTH: usize = 64;
-
-/// The value at one path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScannedValue<'a> {
-    Absent,
-    /// Present, but longer than the maximum.
-    TooLong,
-    /// The raw bytes of the value.
-    Raw(&'a [u8]),
-}
 
 /// A push parser that keeps only the last complete value of each path.
 ///
@@ -58,13 +38,6 @@ pub struct JsonScanner {
     paths: &'static [JsonPath],
     /// The paths of which every value is kept, as bits.
     keeps_all: u64,
-    /// The paths that begin with [`ANY_DEPTH`], as bits, and by the length of their key.
-    any_depth: u64,
-    any_depth_by_length: [u64; MAX_ANY_DEPTH_KEY_BYTES],
-    /// Keys in whose values no such path is searched.
-    skipped_keys: &'static [&'static str],
-    /// The lengths of these keys, as bits: most keys have another length.
-    skipped_key_lengths: u64,
     slots: Vec<PathValues>,
     documents: u32,
 
@@ -118,48 +91,14 @@ struct Frame {
     matched: PathMatch,
 }
 
-/// One path's values: of the current document, and of earlier ones.
-#[derive(Debug, Default)]
-struct PathValues {
-    /// Position in the current chunk of the first byte that is not yet copied.
-    from: usize,
-    raw: Vec<u8>,
-    raw_too_long: bool,
-    begun: bool,
-    pending: KeptValues,
-    kept: KeptValues,
-    kept_in: u32,
-}
-
-#[derive(Debug, Default)]
-struct KeptValues {
-    /// Values in sequence; `ends` has the end of each.
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    too_long: bool,
-}
-
 impl JsonScanner {
     /// At most 64 paths, none of them empty.
     pub fn new(paths: &'static [JsonPath]) -> Self {
         assert!(paths.len() <= 64, "paths are bits of a u64");
         assert!(paths.iter().all(|path| !path.is_empty()));
-        let mut any_depth_by_length = [0; MAX_ANY_DEPTH_KEY_BYTES];
-        for (index, path) in paths.iter().enumerate() {
-            if path[0] == ANY_DEPTH {
-                assert!(path.len() == 2, "one key may be at any depth");
-                any_depth_by_length[path[1].len()] |= 1 << index;
-            }
-        }
         let mut scanner = Self {
             paths,
             keeps_all: 0,
-            any_depth: any_depth_by_length
-                .iter()
-                .fold(0, |mask, low_bits| mask | low_bits),
-            any_depth_by_length,
-            skipped_keys: &[],
-            skipped_key_lengths: 0,
             slots: paths.iter().map(|_| PathValues::default()).collect(),
             documents: 0,
             state: State::Value,
@@ -184,16 +123,6 @@ impl JsonScanner {
         self.keeps_all = indices
             .iter()
             .fold(self.keeps_all, |mask, &index| mask | 1 << index);
-        self
-    }
-
-    /// Searches no path that begins with [`ANY_DEPTH`] in the values of these keys.
-    #[must_use]
-    pub fn skip_keys(mut self, keys: &'static [&'static str]) -> Self {
-        self.skipped_keys = keys;
-        self.skipped_key_lengths = keys
-            .iter()
-            .fold(0, |lengths, key| lengths | length_bit(key.len()));
         self
     }
 
@@ -254,22 +183,6 @@ impl JsonScanner {
     /// The same for the current, incomplete document.
     pub fn pending_value_at(&self, index: usize) -> ScannedValue<'_> {
         self.slots[index].pending.last()
-    }
-
-    /// All values kept at path `index`, of complete documents or else of the current one.
-    pub fn values_at(&self, index: usize) -> impl Iterator<Item = &[u8]> {
-        let slot = &self.slots[index];
-        let kept = if slot.kept.ends.is_empty() {
-            &slot.pending
-        } else {
-            &slot.kept
-        };
-        kept.iter()
-    }
-
-    /// Whether a value at path `index` was too long, or all of them together.
-    pub fn has_lost_values_at(&self, index: usize) -> bool {
-        self.slots[index].kept.too_long || self.slots[index].pending.too_long
     }
 
     /// Passes the values of complete documents at path `index` on, oldest first, and removes them; `false`: some are
@@ -464,7 +377,7 @@ impl JsonScanner {
             level: parent.level + 1,
             ..PathMatch::default()
         };
-        for index in set_bits(parent.inside & !self.any_depth) {
+        for index in set_bits(parent.inside) {
             let path = self.paths[index];
             if path[parent.level].as_bytes() != key {
                 continue;
@@ -475,28 +388,7 @@ impl JsonScanner {
                 matched.inside |= 1 << index;
             }
         }
-        self.match_any_depth(parent.inside & self.any_depth, key, &mut matched);
         matched
-    }
-
-    fn match_any_depth(&self, wanted: u64, key: &[u8], matched: &mut PathMatch) {
-        if wanted == 0 {
-            return;
-        }
-        let of_length = self.any_depth_by_length.get(key.len()).unwrap_or(&0);
-        for index in set_bits(wanted & of_length) {
-            if is_key(self.paths[index][1], key) {
-                matched.complete |= 1 << index;
-            }
-        }
-        let is_skipped = self.skipped_key_lengths & length_bit(key.len()) != 0
-            && self
-                .skipped_keys
-                .iter()
-                .any(|skipped_keys| is_key(skipped_keys, key));
-        if !is_skipped {
-            matched.inside |= wanted & !matched.complete;
-        }
     }
 
     fn read_colon(&mut self, bytes: &[u8], at: usize) -> usize {
@@ -627,82 +519,6 @@ impl JsonScanner {
     }
 }
 
-impl PathValues {
-    /// Copies this chunk's part of the value, unless it is too long already.
-    fn copy(&mut self, bytes: &[u8]) {
-        let part = &bytes[self.from..];
-        if self.raw_too_long || self.raw.len() + part.len() > MAX_VALUE_BYTES {
-            self.raw_too_long = true;
-            self.raw.clear();
-        } else {
-            self.raw.extend_from_slice(part);
-        }
-        self.from = bytes.len();
-    }
-
-    fn store_value(&mut self, keeps_all: bool) {
-        if !keeps_all {
-            self.pending.clear();
-        }
-        if self.raw_too_long || self.pending.bytes.len() + self.raw.len() > MAX_KEPT_BYTES {
-            self.pending.too_long = true;
-        } else {
-            self.pending.bytes.extend_from_slice(&self.raw);
-            self.pending.ends.push(self.pending.bytes.len());
-        }
-    }
-}
-
-impl KeptValues {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        self.too_long = false;
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(&0).chain(&self.ends);
-        starts
-            .zip(&self.ends)
-            .map(|(&start, &end)| &self.bytes[start..end])
-    }
-
-    fn drain(&mut self, take: impl FnMut(&[u8])) -> bool {
-        self.iter().for_each(take);
-        let is_whole = !self.too_long;
-        self.clear();
-        is_whole
-    }
-
-    fn last(&self) -> ScannedValue<'_> {
-        if self.too_long {
-            return ScannedValue::TooLong;
-        }
-        self.iter()
-            .last()
-            .map_or(ScannedValue::Absent, ScannedValue::Raw)
-    }
-
-    /// Moves this document's values to the kept ones; `false` if there are none.
-    fn promote(&mut self, kept: &mut Self, keeps_all: bool) -> bool {
-        if self.ends.is_empty() && !self.too_long {
-            return false;
-        }
-        if keeps_all && kept.bytes.len() + self.bytes.len() <= MAX_KEPT_BYTES {
-            let shift = kept.bytes.len();
-            kept.bytes.extend_from_slice(&self.bytes);
-            kept.ends.extend(self.ends.iter().map(|end| end + shift));
-            kept.too_long |= self.too_long;
-        } else if keeps_all {
-            kept.too_long = true;
-        } else {
-            std::mem::swap(self, kept);
-        }
-        self.clear();
-        true
-    }
-}
-
 /// The text of a raw key that contains a backslash; empty if it is not a valid JSON string.
 fn decode_key(raw: &[u8]) -> String {
     let quoted = [b"\"", raw, b"\""].concat();
@@ -732,15 +548,6 @@ fn find_quote(bytes: &[u8]) -> Option<usize> {
 fn ends_in_escape(text: &[u8]) -> bool {
     let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\');
     backslashes.count() % 2 == 1
-}
-
-/// Whether two keys are equal; most differ in their first letter.
-fn is_key(wanted: &str, key: &[u8]) -> bool {
-    wanted.as_bytes().first() == key.first() && wanted.as_bytes() == key
-}
-
-fn length_bit(length: usize) -> u64 {
-    1 << length.min(63)
 }
 
 /// The indices of the set bits.

@@ -3,6 +3,7 @@
 pub mod content_decoder;
 pub mod events;
 pub mod json;
+pub mod json_values;
 pub mod output_text;
 pub mod tap;
 pub mod usage;

@@ -14,6 +14,10 @@ const MAX_KEY_BYTES: usize = 24;
 
 /// Reads JSON in chunks, split anywhere, also inside events. Wrong JSON only makes the count less exact.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the state of a reader of bytes"
+)]
 pub struct OutputText {
     chars: u64,
     /// The beginning of the current string, or of the last one.

@@ -268,8 +268,8 @@ fn html_pages_never_make_a_key_the_fault() {
         (302, Rule::FrontEndForbidden),
         (403, Rule::FrontEndForbidden),
         (429, Rule::FrontEndForbidden),
-        (404, Rule::ClientFault),
-        (413, Rule::ClientFault),
+        (404, Rule::UnnamedFault),
+        (413, Rule::UnnamedFault),
         (500, Rule::FrontEndError),
         (503, Rule::FrontEndError),
     ];

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::gemini::response::json_values::MAX_VALUE_BYTES;
 
 const PATHS: &[JsonPath] = &[
     &["usage"],
@@ -125,15 +126,22 @@ fn the_first_key_and_the_start_of_a_value_are_known_early() {
     assert!(!absent.has_value_started(0));
 }
 
+fn drained(scanner: &mut JsonScanner, index: usize) -> Vec<String> {
+    let mut values = Vec::new();
+    let is_whole = scanner.drain_complete(index, |raw| {
+        values.push(String::from_utf8_lossy(raw).into_owned());
+    });
+    assert!(is_whole);
+    values
+}
+
 #[test]
 fn every_value_is_kept_if_requested() {
     let mut scanner = JsonScanner::new(PATHS).keep_all_values(&[2]);
     scanner.feed(br#"{"a":[{"b":"x"},{"b":null},{"b":"y"}],"usage":1,"usage":2}"#);
 
-    let values: Vec<_> = scanner.values_at(2).collect();
-    assert_eq!(values, [br#""x""#, br#""y""#]);
-    assert_eq!(scanner.values_at(0).count(), 1);
-    assert!(!scanner.has_lost_values_at(2));
+    assert_eq!(drained(&mut scanner, 2), [r#""x""#, r#""y""#]);
+    assert_eq!(drained(&mut scanner, 0), ["2"]);
 }
 
 #[test]
@@ -237,66 +245,6 @@ proptest! {
     }
 }
 
-const ANYWHERE_PATHS: &[JsonPath] = &[&[ANY_DEPTH, "uri"], &["a", "b"], &[ANY_DEPTH, "b"]];
-
-fn keeps_all(document: &str) -> [Vec<String>; 3] {
-    let mut scanner = JsonScanner::new(ANYWHERE_PATHS)
-        .keep_all_values(&[0, 1, 2])
-        .skip_keys(&["args"]);
-    scanner.feed(document.as_bytes());
-    [0, 1, 2].map(|index| {
-        let mut values = Vec::new();
-        let mut take = |raw: &[u8]| values.push(String::from_utf8_lossy(raw).into_owned());
-        assert!(scanner.drain_complete(index, &mut take));
-        assert!(scanner.drain_pending(index, &mut take));
-        assert!(scanner.drain_complete(index, |_| panic!("the value was drained before")));
-        values
-    })
-}
-
-#[test]
-fn an_any_depth_key_is_found_except_inside_its_own_value_and_skipped_keys() {
-    let none: &[&str] = &[];
-    let cases = [
-        (
-            r#"{"uri":1,"x":[[{"y":{"uri":2}}]],"b":3}"#,
-            [&["1", "2"], none, &["3"]],
-        ),
-        (r#"{"a":{"b":1,"c":{"b":2}}}"#, [none, &["1"], &["1", "2"]]),
-        (
-            r#"{"uri":{"uri":1,"b":{"uri":2,"b":3}},"uri":4}"#,
-            [
-                &[r#"{"uri":1,"b":{"uri":2,"b":3}}"#, "4"],
-                none,
-                &[r#"{"uri":2,"b":3}"#],
-            ],
-        ),
-        (
-            r#"{"args":{"uri":1,"x":[{"uri":2}]},"x":{"args":[{"uri":3}],"uri":4}}"#,
-            [&["4"], none, none],
-        ),
-        (
-            r#"{"a":{"args":{"b":1},"b":2},"args":5}"#,
-            [none, &["2"], &["2"]],
-        ),
-        (
-            r#"{"**":{"uri":1}, "x" : {"u\u0072i" : null , "uri":[ 2 ]}}"#,
-            [&["1", "[ 2 ]"], none, none],
-        ),
-        (r#"{"uri":1,"x":{"uri":2"#, [&["1"], none, none]),
-    ];
-
-    for (document, expected) in cases {
-        let expected = expected.map(|values| {
-            values
-                .iter()
-                .map(|value| (*value).to_owned())
-                .collect::<Vec<_>>()
-        });
-        assert_eq!(keeps_all(document), expected, "in {document}");
-    }
-}
-
 proptest! {
     #[test]
     fn backslashes_escape_correctly_across_chunk_boundaries(
@@ -315,7 +263,8 @@ proptest! {
         }
 
         prop_assert!(scanner.is_complete());
-        let matched: Vec<String> = scanner.values_at(0).map(|raw| serde_json::from_slice(raw).unwrap()).collect();
+        let matched = drained(&mut scanner, 0).into_iter();
+        let matched: Vec<String> = matched.map(|raw| serde_json::from_str(&raw).unwrap()).collect();
         prop_assert_eq!(matched, texts);
     }
 }

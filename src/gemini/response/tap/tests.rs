@@ -18,13 +18,8 @@ fn tap_of(surface: Surface, content_type: &str) -> ResponseTap {
 #[derive(Deserialize)]
 struct Recording {
     id: String,
-    request: Request,
+    request: Value,
     response: Response,
-}
-
-#[derive(Deserialize)]
-struct Request {
-    path_and_query: String,
 }
 
 #[derive(Deserialize)]
@@ -37,16 +32,9 @@ struct Response {
 
 impl Recording {
     fn surface(&self) -> Surface {
-        if self.request.path_and_query.contains("/openai/") {
-            Surface::OpenAi
-        } else if self.request.path_and_query.contains("/interactions") {
-            Surface::Interactions
-        } else {
-            Surface::Native
-        }
+        Surface::of_path(self.request["path_and_query"].as_str().unwrap())
     }
 
-    /// The headers with another content encoding.
     fn headers(&self, encoding: &'static str) -> HeaderMap {
         let headers = self.response.headers.iter();
         let mut headers: HeaderMap = headers
