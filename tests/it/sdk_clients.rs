@@ -108,6 +108,7 @@ async fn serve_python(set: &str) {
         serve(python_command(&folder, script)).await;
     }
     wait(python_command(&folder, "queued_with_openai.py")).await;
+    stop_at_tokens(python_command(&folder, "limited_tokens_with_openai.py")).await;
 }
 
 /// Runs both scripts for Node with the SDKs of a folder of pins.
@@ -119,6 +120,7 @@ async fn serve_javascript(set: &str) {
         serve(node_command(&folder, script)).await;
     }
     wait(node_command(&folder, "queued_with_openai.mjs")).await;
+    stop_at_tokens(node_command(&folder, "limited_tokens_with_openai.mjs")).await;
 }
 
 /// Runs a script against a healthy pool and one whose key cools down, and verifies the first one's records.
@@ -150,6 +152,22 @@ async fn wait(mut script: Command) {
 
     assert!(ran.succeeded, "{}{}", ran.stdout, ran.stderr);
     assert_waited(&limited).await;
+}
+
+/// Runs a script whose streams report no usage, until the client key's limit on tokens stops it.
+async fn stop_at_tokens(mut script: Command) {
+    let pool = TestPool::with_keys([FakeKey::healthy(UPSTREAM_KEY, "projects/1")]).await;
+    pool.allow(|terms| terms.limits.tokens_per_day = Some(3_000))
+        .await;
+    script
+        .env("POOL_URL", &pool.url)
+        .env("CLIENT_KEY", CLIENT_KEY);
+
+    let ran = run(script).await;
+
+    assert!(ran.succeeded, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.stdout.matches("ok ").count(), 2, "{}", ran.stdout);
+    assert_eq!(pool.google.requests(), 2);
 }
 
 /// The client was refused, retried after the stated time, and was served.

@@ -315,7 +315,7 @@ async fn headers_that_repeat_our_key_do_not_pass() {
         ("location", &location),
         ("x-plain", "kept"),
     ];
-    for status in [200, 302, 400] {
+    for status in [200, 400] {
         pool.google.replay([ReplayedResponse::new(
             status,
             &headers,
@@ -338,6 +338,16 @@ async fn headers_that_repeat_our_key_do_not_pass() {
                 .contains_key("x-goog-upload-header-x-goog-api-key")
         );
     }
+    let redirect = ReplayedResponse::new(302, &headers, "");
+    pool.google.replay([redirect]);
+    let response = pool.fetch(TestRequest::Generate).await;
+    assert_eq!(response.status, 502);
+    response.assert_reveals_nothing_of(&[FakeKey::healthy(KEY, PROJECT)]);
+    let error = pool.row_of(&response).await.error.unwrap();
+    assert!(
+        error.contains("https://example.com/?key=[redacted]"),
+        "{error}"
+    );
 }
 
 async fn pool() -> TestPool {
