@@ -251,7 +251,7 @@ What the output shows:
 - upstream-keys list: the label of a key describes how it fails. The last four keys fail at the first check or request and
   are not used again before the time under UNTIL (the leaked key never). Keys without quota cool down for the models under
   WHY only, and serve other models. The remaining keys fail now and then and stay ready.
-- logs list: TRIES above 1 means that another key answered after the first one had failed; the client did not notice.
+- logs list: ATTEMPTS above 1 means that another key answered after the first one had failed; the client did not notice.
   broken_off means that a response broke after its first bytes had been sent to the client, so that it could not be retried.
   client_error is a mistake of the client and is not retried; client_gone means that the client closed the connection.
   With --json each request has all its attempts; the header x-request-id of a response is the ID of its row.

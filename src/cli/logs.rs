@@ -248,7 +248,7 @@ async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
     }
 }
 
-const HEADING: &str = "STARTED                   ID             OUTCOME         STATUS       MS  TRIES    TOKENS  \
+const HEADING: &str = "STARTED                   ID             OUTCOME         STATUS       MS  ATTEMPTS    TOKENS  \
     MODEL                         CLIENT            UPSTREAM KEY      ERROR";
 
 /// A request as one line; widths are fixed, because later rows are not known yet.
@@ -261,7 +261,7 @@ impl std::fmt::Display for LogLine<'_> {
             |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
         let text = |text: &Option<String>| output::printable(text.as_deref().unwrap_or("-"));
         let line = format!(
-            "{}  {}  {:14}  {:>6}  {:>7}  {:>5}  {:>8}  {:28}  {:16}  {:16}  {}",
+            "{}  {}  {:14}  {:>6}  {:>7}  {:>8}  {:>8}  {:28}  {:16}  {:16}  {}",
             row.started_at,
             row.id,
             row.outcome.map_or("running", Outcome::name),

@@ -231,7 +231,9 @@ fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
     if keys == 0 {
         return html! {};
     }
-    let can_serve = overview.usable > 0 && overview.address_throttled_until.is_none();
+    let can_serve = overview.usable > 0
+        && overview.address_throttled_until.is_none()
+        && overview.wrong_answer.is_none();
     let (tone, class, label) = if can_serve {
         (Tone::Good, "done", language.can_serve())
     } else {
@@ -261,6 +263,10 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
             language.database_failing(&rows),
             "/logs".to_owned(),
         ));
+    }
+    if let Some(answer) = &data.overview.wrong_answer {
+        let text = language.upstream_wrong(answer);
+        items.push((Tone::Bad, text, "/settings".to_owned()));
     }
     let mut add_keys = |kind: KeyStatusKind, text: fn(Language, &str) -> String| {
         let keys = data.overview.count(kind);

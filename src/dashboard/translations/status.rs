@@ -62,6 +62,7 @@ translations! {
     keys_invalid(keys: &str) = "{keys} rejected by Google: rechecked automatically", "{keys}被 Google 拒絕，系統會自動再次檢查";
     keys_suspended(keys: &str) = "{keys} in suspended or unpaid projects", "{keys}所屬的專案已停權或未付費";
     keys_misconfigured(keys: &str) = "{keys} in projects that do not allow the Gemini API", "{keys}所屬的專案設定不允許使用 Gemini API";
+    upstream_wrong(answer: &str) = "The last answers were not Gemini's ({answer}). Check UPSTREAM_URL, and what stands between this server and Google.", "最近的回應並非來自 Gemini（{answer}）。請檢查 UPSTREAM_URL，以及此伺服器與 Google 之間的代理。";
     database_failing(rows: &str) = "The database cannot be written; {rows} log rows are kept in memory. Check for a full disk, or another program that locks the file.", "無法寫入資料庫，有 {rows} 筆請求記錄暫存在記憶體。請檢查磁碟是否已滿，或檔案是否被其他程式鎖定。";
     no_backup = "No backup yet", "尚未備份";
     health = "Server", "伺服器";

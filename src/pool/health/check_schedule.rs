@@ -117,6 +117,7 @@ impl KeyRegistry {
         began: Timestamp,
         now: Timestamp,
     ) -> Vec<StateChange> {
+        self.upstream_watch.record(verdict);
         self.day_ends(now);
         if let Some((model, amount)) = generated {
             self.count_check_usage(id, model, amount, now);

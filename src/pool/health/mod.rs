@@ -8,4 +8,5 @@ pub mod client_evidence;
 pub mod cooldown;
 pub mod settle;
 pub mod state_change;
+pub mod upstream_watch;
 pub mod verdict;

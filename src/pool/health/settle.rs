@@ -57,6 +57,7 @@ impl KeyRegistry {
             ..
         } = timing;
         let rule = verdict.rule;
+        self.upstream_watch.record(verdict);
         self.correct_count(leased, model, rule, now);
         let project_id = self.project_of_leased(leased);
         let mut changes = Vec::new();

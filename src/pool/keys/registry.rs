@@ -9,6 +9,7 @@ use crate::pool::health::address_throttle::AddressThrottle;
 use crate::pool::health::circuit_breaker::CircuitBreaker;
 use crate::pool::health::client_evidence::ClientEvidence;
 use crate::pool::health::cooldown::{Cooldown, EVERY_MODEL};
+use crate::pool::health::upstream_watch::UpstreamWatch;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, ReadyIndex};
 use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKey, UpstreamKeyId};
@@ -50,6 +51,7 @@ pub struct KeyRegistry {
     /// By model.
     pub(in crate::pool) successes: HashMap<String, LastSuccesses>,
     pub(in crate::pool) client_evidence: ClientEvidence,
+    pub(in crate::pool) upstream_watch: UpstreamWatch,
 }
 
 /// The admin's settings that apply to all keys.
@@ -173,6 +175,7 @@ impl Default for KeyRegistry {
             last_lease_order: 0,
             successes: HashMap::new(),
             client_evidence: ClientEvidence::default(),
+            upstream_watch: UpstreamWatch::default(),
         }
     }
 }

@@ -266,3 +266,32 @@ async fn every_message_of_a_live_session_is_read() {
         assert_eq!(code, 1007, "{later}: {reason}");
     }
 }
+
+#[tokio::test]
+async fn a_resource_of_another_client_is_reached_by_no_spelling_that_google_reads() {
+    let pool = pool().await;
+    pool.google.set_lenient_json(true);
+    pool.add_client_key("another-client-of-the-pool").await;
+    let created = pool
+        .client
+        .post(format!("{}/v1beta/cachedContents", pool.url))
+        .header("x-goog-api-key", "another-client-of-the-pool")
+        .body(r#"{"model":"models/gemini-2.5-flash","ttl":"60s"}"#);
+    let created = ClientResponse::whole(created.send().await.unwrap()).await;
+    let theirs = created.json()["name"].as_str().unwrap().to_owned();
+    let before = pool.google.requests();
+    for body in [
+        format!(r#"{{"contents":[],cachedContent:"{theirs}"}}"#),
+        format!(r#"{{"contents":[],'cachedContent':'{theirs}'}}"#),
+        format!(r#"{{"contents":[],"cachedContent":"{theirs}",}}"#),
+        format!(r#"{{"contents":[],"cached\Content":"{theirs}"}}"#),
+        format!(r#"{{"cachedContent":"cachedContents/mine","cached_content":"{theirs}"}}"#),
+        format!(r#"{{"cachedContent":"cachedContents/mine","cachedContent":"{theirs}"}}"#),
+    ] {
+        let response = post(&pool, &[], body.clone().into_bytes()).await;
+        assert_eq!(response.status, 400, "{body}: {}", response.text());
+    }
+    let plain = format!(r#"{{"contents":[],"cached\u0043ontent":"{theirs}"}}"#);
+    assert_eq!(post(&pool, &[], plain.into_bytes()).await.status, 404);
+    assert_eq!(pool.google.requests(), before);
+}

@@ -5,6 +5,7 @@ use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 
 use crate::support::TestPool;
+use crate::support::admin::AdminClient;
 use crate::support::requests::{ClientResponse, TestRequest};
 
 const KEYS: [&str; 2] = [
@@ -116,5 +117,29 @@ async fn a_page_from_an_operation_that_is_not_known_passes() {
     assert_eq!(
         (response.status.as_u16(), response.text().as_str()),
         (200, PAGE)
+    );
+}
+
+#[tokio::test]
+async fn the_dashboard_says_that_the_upstream_is_wrong_until_it_answers_again() {
+    let pool = pool().await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    assert!(admin.get_page("/status").await.contains("Ready to serve"));
+    let page = || ReplayedResponse::new(404, &[HTML], PAGE);
+    pool.google.replay([page(), page(), page(), page(), page()]);
+    for _ in 0..5 {
+        assert_eq!(pool.fetch(TestRequest::Generate).await.status, 404);
+    }
+
+    let status = admin.get_page("/status").await;
+
+    assert!(status.contains("Check UPSTREAM_URL"), "{status}");
+    assert!(!status.contains("Ready to serve"), "{status}");
+    assert_eq!(pool.fetch(TestRequest::Generate).await.status, 200);
+    assert!(
+        !admin
+            .get_page("/status")
+            .await
+            .contains("Check UPSTREAM_URL")
     );
 }
