@@ -4,16 +4,15 @@ use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
 
-/// Shorter keys occur in texts by chance.
+use crate::gemini::block_filter::{BLOCK_BYTES, Block, BlockFilter};
+
+/// Shorter keys occur in texts by chance. A text of this length contains a whole block that begins at a multiple of
+/// [`BLOCK_BYTES`].
 const MIN_KEY_BYTES: usize = 16;
-/// Each text of [`MIN_KEY_BYTES`] contains a whole block that begins at a multiple of this length.
-const BLOCK_BYTES: usize = 8;
 /// Bits of the filter per block of a key.
 const BITS_PER_BLOCK: usize = 32;
 /// What is written over a key, filled up with `*`: the length of the answer stays as announced.
 const MASK: &[u8] = b"[redacted]";
-
-type Block = [u8; BLOCK_BYTES];
 
 /// The keys, found by looking at every eighth position of a text only.
 #[derive(Debug, Default)]
@@ -23,8 +22,7 @@ pub struct KeyMask {
     /// The first bytes of keys.
     first_bytes: HashSet<u8>,
     longest: usize,
-    /// One bit per hash of a block; a power of two.
-    filter: Vec<u64>,
+    filter: BlockFilter,
     /// Where each block occurs: the index of the key, and the position in it. Sorted.
     places: Vec<(Block, u32, u8)>,
 }
@@ -44,11 +42,9 @@ impl KeyMask {
             places.extend((0..).zip(blocks).map(|(at, block)| (*block, index, at)));
         }
         places.sort_unstable();
-        let bits = (places.len() * BITS_PER_BLOCK).next_power_of_two();
-        let mut filter = vec![0; bits.div_ceil(64)];
+        let mut filter = BlockFilter::with_bits(places.len() * BITS_PER_BLOCK);
         for (block, ..) in &places {
-            let (word, bit) = filter_bit(*block, filter.len());
-            filter[word] |= bit;
+            filter.insert(*block);
         }
         Self {
             first_bytes: keys.iter().map(|key| key[0]).collect(),
@@ -63,7 +59,7 @@ impl KeyMask {
     pub fn mask(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut masked: Option<Vec<u8>> = None;
         for (number, block) in text.as_chunks::<BLOCK_BYTES>().0.iter().enumerate() {
-            if !self.may_contain(*block) {
+            if !self.filter.may_contain(*block) {
                 continue;
             }
             let first = self.places.partition_point(|(known, ..)| known < block);
@@ -86,11 +82,6 @@ impl KeyMask {
         masked
     }
 
-    fn may_contain(&self, block: Block) -> bool {
-        let (word, bit) = filter_bit(block, self.filter.len());
-        self.filter.get(word).is_some_and(|bits| bits & bit != 0)
-    }
-
     /// The length of the longest end of the text that begins a key.
     fn begun(&self, text: &[u8]) -> usize {
         let from = text.len().saturating_sub(self.longest.saturating_sub(1));
@@ -106,14 +97,6 @@ impl KeyMask {
         let first = (from..text.len()).find(begins_key);
         first.map_or(0, |at| text.len() - at)
     }
-}
-
-/// The word and the bit of a block in a filter of this many words, a power of two.
-fn filter_bit(block: Block, words: usize) -> (usize, u64) {
-    // 2^64 divided by the golden ratio: after the multiplication the upper bits depend on all bytes.
-    let hash = u64::from_le_bytes(block).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let word = usize::try_from(hash >> 32).unwrap_or_default() & words.saturating_sub(1);
-    (word, 1 << (hash >> 26 & 63))
 }
 
 /// Masks the keys of an answer that arrives in chunks. Only an end that could begin a key is held back.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem;
 
+use crate::gemini::block_filter::{BLOCK_BYTES, Block, BlockFilter};
 use crate::gemini::key_mask::KeyMask;
 
 /// Replaces a secret.
@@ -12,16 +13,15 @@ const MASK: &[u8] = b"[redacted]";
 /// Maximum size of a text in a log row.
 pub const MAX_ROW_TEXT_BYTES: usize = 512;
 /// Number of last bytes by which a value is found.
-const TAIL_BYTES: usize = 8;
-/// Number of different hashes of tails; a power of two, large compared to the number of keys.
-const HASH_COUNT: usize = 1 << 19;
+const TAIL_BYTES: usize = BLOCK_BYTES;
+/// Bits of the filter of tails, large compared to the number of keys.
+const FILTER_BITS: usize = 1 << 19;
 
 /// The secret values, found in one pass over the text, however many there are.
 #[derive(Debug)]
 pub struct Redactor {
-    by_tail: HashMap<[u8; TAIL_BYTES], Vec<Box<[u8]>>>,
-    /// One bit per hash, set if some tail has it: rules out most positions of a text without a map lookup.
-    hashes: Box<[u64]>,
+    by_tail: HashMap<Block, Vec<Box<[u8]>>>,
+    tails: BlockFilter,
     short: Vec<Box<[u8]>>,
     /// Upstream keys in good answers.
     pub key_mask: KeyMask,
@@ -29,22 +29,13 @@ pub struct Redactor {
 
 impl Default for Redactor {
     fn default() -> Self {
-        let hashes = vec![0; HASH_COUNT / 64].into_boxed_slice();
         Self {
             by_tail: HashMap::new(),
-            hashes,
+            tails: BlockFilter::with_bits(FILTER_BITS),
             short: Vec::new(),
             key_mask: KeyMask::default(),
         }
     }
-}
-
-/// The bit of a tail: index of its word, and mask within the word.
-fn hash_bit(tail: [u8; TAIL_BYTES]) -> (usize, u64) {
-    // 2^64 divided by the golden ratio: after the multiplication the upper bits depend on all bytes.
-    let hash = u64::from_le_bytes(tail).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let bit = usize::try_from(hash >> (64 - HASH_COUNT.ilog2())).unwrap_or_default();
-    (bit / 64, 1 << (bit % 64))
 }
 
 impl Redactor {
@@ -77,8 +68,7 @@ impl Redactor {
     fn add(&mut self, value: &str) {
         let bytes = value.as_bytes();
         if let Some(tail) = bytes.last_chunk::<TAIL_BYTES>() {
-            let (word, bit) = hash_bit(*tail);
-            self.hashes[word] |= bit;
+            self.tails.insert(*tail);
             let same_tail = self.by_tail.entry(*tail).or_default();
             same_tail.push(bytes.into());
             // Longest first: `projects/123` before `123`.
@@ -119,8 +109,7 @@ impl Redactor {
             let Some(tail) = window.first_chunk::<TAIL_BYTES>() else {
                 continue;
             };
-            let (word, bit) = hash_bit(*tail);
-            if self.hashes[word] & bit == 0 {
+            if !self.tails.may_contain(*tail) {
                 continue;
             }
             let Some(values) = self.by_tail.get(tail) else {

@@ -29,7 +29,7 @@ pub fn upstream_query(query: &str) -> Result<String, ForbiddenParameter> {
     Ok(kept.join("&"))
 }
 
-/// The name in a part of a query; `+` is a space there.
+/// The name in a part of a query, decoded.
 pub fn parameter_name(part: &str) -> Cow<'_, str> {
     percent_decode(part.split('=').next().unwrap_or_default())
 }

@@ -29,8 +29,8 @@ pub async fn follow(
     let Some(path) = redirect(app, incoming, &answer) else {
         return Ok(Followed::Here(answer, stream));
     };
-    let Some((path, url)) = path.and_then(|path| Some((path.clone(), app.gemini.url(&path)?)))
-    else {
+    let url = path.as_ref().and_then(|path| app.gemini.url(path));
+    let Some((path, url)) = path.zip(url) else {
         return Ok(foreign(&answer));
     };
     if !incoming.target.is_download() {

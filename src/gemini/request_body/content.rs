@@ -100,7 +100,7 @@ impl BodyContent {
             FieldMeaning::Model => {
                 self.add_model(text);
                 if place.is_request() {
-                    self.model = Some(without_collection(text));
+                    self.model = Some(without_collection(text).to_owned());
                 }
                 // Nearly all models are Google's own.
                 if text.contains(['/', '%']) && !text.starts_with("models/") {
@@ -111,7 +111,7 @@ impl BodyContent {
             FieldMeaning::Agent => {
                 self.add_model(text);
                 if place.is_request() && self.model.is_none() {
-                    self.model = Some(without_collection(text));
+                    self.model = Some(without_collection(text).to_owned());
                 }
                 self.add_name(ReferenceSyntax::Id(ResourceKind::Agent), text)?;
             }
@@ -135,7 +135,7 @@ impl BodyContent {
     }
 
     fn add_model(&mut self, text: &str) {
-        let model = text.strip_prefix("models/").unwrap_or(text);
+        let model = without_collection(text);
         if !model.is_empty() && !self.models.contains(model) {
             self.models.insert(model.to_owned());
         }
@@ -161,6 +161,6 @@ impl BodyContent {
     }
 }
 
-fn without_collection(model: &str) -> String {
-    model.strip_prefix("models/").unwrap_or(model).to_owned()
+fn without_collection(model: &str) -> &str {
+    model.strip_prefix("models/").unwrap_or(model)
 }

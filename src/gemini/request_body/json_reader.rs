@@ -20,8 +20,8 @@ const FEW_KEYS: usize = 32;
 /// How much of a key an error repeats.
 const REPEATED_CHARS: usize = 40;
 
-/// Reads a document, or nothing, into `body`. Whatever a lenient parser would read otherwise is an error: a key that occurs twice, or
-/// in both spellings, and all that is not JSON by RFC 8259.
+/// Reads a document, or nothing, into `body`. Whatever a lenient parser would read otherwise is an error: a key that occurs
+/// twice, or in both spellings, and all that is not JSON by RFC 8259.
 pub fn read(text: &[u8], body: &mut BodyContent) -> Result<(), UnreadBody> {
     if text.trim_ascii().is_empty() {
         return Ok(());

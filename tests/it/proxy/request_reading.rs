@@ -1,9 +1,5 @@
 //! A request that cannot be read is not sent where a rule depends on what it contains.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::clients::client_key::ClientLimits;
 use gemini_pool::pool::outcome::Outcome;
@@ -14,6 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 use futures_util::SinkExt;
 
 use crate::support::TestPool;
+use crate::support::encoding::encoded;
 use crate::support::live::{begin, connect, receive_close, setup, text};
 use crate::support::requests::{ClientResponse, GENERATE_BODY, TestRequest};
 
@@ -25,12 +22,6 @@ type ChangeTerms = fn(&mut ClientKeyTerms);
 
 async fn pool() -> TestPool {
     TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 async fn post(pool: &TestPool, headers: &[(&str, &str)], body: Vec<u8>) -> ClientResponse {
@@ -67,7 +58,7 @@ fn unreadable() -> Vec<(Headers, Vec<u8>)> {
         plain(&deep),
         plain(r#"{"fileUri":"https://generativelanguage.googleapis.com/v1beta/unknown/x"}"#),
         (vec![json], utf16.collect()),
-        (vec![json], gzip(GENERATE_BODY.as_bytes())),
+        (vec![json], encoded(GENERATE_BODY, "gzip")),
     ];
     for headers in [
         vec![json, ("content-encoding", "gzip")],
@@ -177,7 +168,7 @@ async fn ordinary_clients_are_read_whatever_they_call_the_body() {
         assert_eq!(received.body, sent, "{headers:?}");
     }
     for encoding in ["gzip", "GZip"] {
-        let packed = gzip(body);
+        let packed = encoded(GENERATE_BODY, "gzip");
         let response = post(&pool, &[("content-encoding", encoding)], packed.clone()).await;
         // The fake does not unpack, but it received what was sent.
         assert_eq!(

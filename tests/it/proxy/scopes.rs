@@ -1,15 +1,12 @@
 //! From where and for what a client key may be used.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::upstream_keys;
 
+use crate::support::encoding::encoded;
 use crate::support::requests::{ClientResponse, GENERATE_BODY, TestRequest};
 use crate::support::{CLIENT_ID, TestPool, act};
 
@@ -104,10 +101,9 @@ async fn a_key_uses_the_models_it_may_use_on_every_surface() {
         assert_refused(&pool, &post(&pool, path, body).await, why).await;
     }
     assert_eq!(pool.google.requests(), sent);
-    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    packed.write_all(br#"{"model":"gemini-2.5-pro"}"#).unwrap();
+    let packed = encoded(r#"{"model":"gemini-2.5-pro"}"#, "gzip");
     let request = pool.post(chat, "").header("content-encoding", "gzip");
-    let request = request.body(packed.finish().unwrap());
+    let request = request.body(packed);
     let response = ClientResponse::whole(request.send().await.unwrap()).await;
     assert_refused(&pool, &response, "the model gemini-2.5-pro").await;
 
