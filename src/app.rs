@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::body_memory::BodyMemory;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::gemini::redact::Redactor;
@@ -62,8 +63,8 @@ pub struct App {
     pub login_throttle: Mutex<LoginThrottle>,
     /// Background jobs that admins have started.
     pub jobs: Jobs,
-    /// Bytes of request bodies in memory.
-    pub held_bytes: AtomicU64,
+    /// The memory that request bodies take.
+    pub body_memory: Arc<BodyMemory>,
     /// Requests refused while the row queue was full, not yet recorded in a row.
     pub unrecorded_refusals: AtomicU64,
     /// Cancelled when the server is stopped: ends all endless loops.
@@ -115,7 +116,7 @@ impl App {
             reload_lock: tokio::sync::Mutex::default(),
             jobs: Jobs::default(),
             stopping: CancellationToken::new(),
-            held_bytes: AtomicU64::new(0),
+            body_memory: Arc::default(),
             unrecorded_refusals: AtomicU64::new(0),
             live_sessions: TaskTracker::new(),
             is_cutting_off: AtomicBool::new(false),
@@ -271,6 +272,7 @@ impl App {
             }
         }
         self.gemini.apply_settings(&settings);
+        self.body_memory.set_limits(&settings);
         swap(&self.settings, settings);
     }
 }

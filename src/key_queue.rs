@@ -63,8 +63,8 @@ impl Drop for QueuedRequest<'_> {
 }
 
 impl KeyQueue {
-    /// Queues a request until a key is leased or no key can be ready in time. `None`: the queue is full with `most`
-    /// requests.
+    /// Queues a request until a key is leased or no key can be ready in time. In a queue that is full with `most` requests
+    /// it takes the place of a client's last request that has more than its own client. `None`: no client has more.
     pub fn enqueue(
         &self,
         client: &Arc<ClientKey>,
@@ -85,7 +85,8 @@ impl KeyQueue {
         };
         let mut entries = self.lock();
         if entries.len() >= most {
-            return None;
+            // Its wait ends when its entry is dropped.
+            drop(entries.make_room_for(client.id)?);
         }
         let ticket = entries.push(client.id, entry);
         self.count.store(entries.len(), Ordering::Relaxed);
@@ -214,6 +215,8 @@ impl QueueEntry {
 mod tests {
     use std::time::Duration;
 
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
     use crate::pool::clients::client_key::ClientLimits;
     use crate::pool::keys::registry::KeyPolicy;
@@ -341,6 +344,30 @@ mod tests {
 
         let answer = queued_request.answer.try_recv().unwrap();
         assert_eq!(answer.unwrap_err(), LeaseObstacle::ProjectWithoutKeys);
+    }
+
+    #[test]
+    fn a_full_queue_is_shared_among_clients() {
+        let (queue, many, few) = (KeyQueue::default(), client(1), client(2));
+        let until = NOW + Duration::from_mins(1);
+        let enqueue = |client| queue.enqueue(client, &WANTED, &TriedKeys::default(), until, 3);
+        let mut first = [enqueue(&many), enqueue(&many), enqueue(&many)].map(Option::unwrap);
+        assert!(enqueue(&many).is_none());
+
+        let mut other = enqueue(&few).unwrap();
+
+        assert!(
+            enqueue(&few).is_none(),
+            "two and one is as equal as three can be"
+        );
+        assert_eq!(queue.len(), 3);
+        let [kept, _, displaced] = &mut first;
+        assert_eq!(kept.answer.try_recv().unwrap_err(), TryRecvError::Empty);
+        assert_eq!(other.answer.try_recv().unwrap_err(), TryRecvError::Empty);
+        assert_eq!(
+            displaced.answer.try_recv().unwrap_err(),
+            TryRecvError::Closed
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -20,7 +21,7 @@ pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
 /// Maximum size of a message.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 /// Size of the read buffer of an idle socket; audio arrives in frames of a few kilobytes.
-const BUFFER_BYTES: usize = 16 * 1024;
+pub const BUFFER_BYTES: usize = 16 * 1024;
 /// A control frame has up to 125 bytes, two of which are the close code.
 const MAX_REASON_BYTES: usize = 123;
 
@@ -56,13 +57,16 @@ pub fn is_accepted(request: &HeaderMap, response: &HeaderMap) -> bool {
     expected.is_some() && response.get(SEC_WEBSOCKET_ACCEPT) == expected.as_ref()
 }
 
-/// Opens a WebSocket on an upgraded connection.
-pub async fn open(connection: Upgraded, role: Role) -> Socket {
+/// Opens a WebSocket on an upgraded connection, see [`Socket`].
+pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: S,
+    role: Role,
+) -> WebSocketStream<S> {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
-    WebSocketStream::from_raw_socket(TokioIo::new(connection), role, Some(config)).await
+    WebSocketStream::from_raw_socket(connection, role, Some(config)).await
 }
 
 /// A close frame with as much of the reason as fits.

@@ -78,7 +78,13 @@ settings! {
     max_request_bytes: u64 = 150 * MIB, Number(1_024..=64 * GIB);
     /// Maximum size of all request bodies in memory together; above it requests get 503.
     max_held_bytes: u64 = GIB, Number(MIB..=1_024 * GIB);
-    /// How long a request waits for a key that will soon be ready; 0: not at all.
+    /// Share of the memory for bodies for one client while another client holds memory or waits for it, in percent.
+    client_body_share_percent: u64 = 25, Number(1..=100);
+    /// The least rate at which a request body must arrive, after its first 10 seconds; 0: any.
+    body_min_bytes_per_second: u64 = 1_024, Number(0..=GIB);
+    /// The largest first message of a live session.
+    live_setup_max_bytes: u64 = MIB, Number(1_024..=64 * MIB);
+    /// How long a request waits for a key that will soon be ready, or for memory for its body; 0: not at all.
     wait_for_key_seconds: u64 = 10, Number(0..=3_600);
     /// Maximum number of requests waiting for a key.
     wait_queue_limit: u64 = 1_000, Number(0..=1_000_000);

@@ -12,7 +12,7 @@ use crate::gemini::response::tap::ResponseSummary;
 use crate::gemini::transport::StreamGuard;
 use crate::pool::health::verdict::Verdict;
 use crate::pool::keys::lease::Lease;
-use crate::websocket::Socket;
+use crate::proxy::live::metered::LiveSocket;
 
 /// One try of a request with one upstream key.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub struct Streaming {
 /// The upstream's side of a live session that has begun.
 #[derive(Debug)]
 pub struct UpstreamSession {
-    pub socket: Socket,
+    pub socket: LiveSocket,
     /// The upstream's first message; the client has yet to receive it.
     pub first: Message,
     /// Whether the client's own token opened it.

@@ -1,7 +1,6 @@
 //! `Incoming`: what the client asks; its body held, so that it can be sent again, or streaming.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,6 +13,8 @@ use reqwest::Url;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::app::App;
+use crate::body_memory::HeldMemory;
+use crate::clock;
 use crate::gemini::errors::classify::ErrorContext;
 use crate::gemini::headers::headers_for_upstream;
 use crate::gemini::quota_estimate::estimate_quota;
@@ -31,6 +32,7 @@ use crate::pool::keys::selection::LeaseRequest;
 use crate::pool::keys::upstream_key::ProjectId;
 use crate::pool::quota::windows::QuotaAmount;
 use crate::pool::settings::Settings;
+use crate::proxy::body_pace::BodyPace;
 use crate::proxy::caller::Caller;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::streaming_body::{BodyProgress, StreamingBody};
@@ -64,40 +66,8 @@ pub struct Incoming {
     pub token: Option<ResourceName>,
     /// A body that is sent while it arrives, until it is sent.
     pub streaming: Option<(StreamingBody, BodyProgress)>,
-    _memory: HeldMemory,
-}
-
-/// Memory that a held body takes, given back on drop.
-#[derive(Debug)]
-struct HeldMemory {
-    app: Arc<App>,
-    bytes: u64,
-}
-
-impl Drop for HeldMemory {
-    fn drop(&mut self) {
-        self.app.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-impl HeldMemory {
-    fn none(app: &Arc<App>) -> Self {
-        Self {
-            app: app.clone(),
-            bytes: 0,
-        }
-    }
-
-    /// Reserves more, unless all bodies together would exceed the limit.
-    fn add(&mut self, bytes: u64, most: u64) -> Result<(), Refusal> {
-        self.bytes += bytes;
-        let before = self.app.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > most {
-            Err(Refusal::TooMuchHeld)
-        } else {
-            Ok(())
-        }
-    }
+    /// The memory of the held body; a live session counts its messages itself.
+    pub memory: HeldMemory,
 }
 
 impl Incoming {
@@ -116,24 +86,24 @@ impl Incoming {
         };
         let url = url.ok_or(Refusal::AlteredPath)?;
         refuse_ambiguous_length(&head.headers)?;
+        let memory = HeldMemory::new(&app.body_memory, caller.client.id);
         if matches!(
             UploadRequest::of(&target, &head.headers),
             Some(UploadRequest::Continue { .. } | UploadRequest::SingleRequest)
         ) {
-            return Ok(Self::streaming(app, target, url, head, body));
+            return Ok(Self::streaming(memory, target, url, head, body));
         }
-        Self::held(app, settings, target, url, head, body).await
+        Self::held(memory, settings, target, url, head, body).await
     }
 
     async fn held(
-        app: &Arc<App>,
+        mut memory: HeldMemory,
         settings: &Settings,
         target: Target,
         url: Url,
         head: Parts,
         body: Body,
     ) -> Result<Self, Refusal> {
-        let mut memory = HeldMemory::none(app);
         let body = collect_body(body, &head.headers, settings, &mut memory).await?;
         let (content, unread) = read_body(&body, &head.headers, settings.max_request_bytes);
         let content = content.with_path(&target);
@@ -173,14 +143,13 @@ impl Incoming {
             setup: None,
             token: None,
             streaming: None,
-            _memory: memory,
+            memory,
         })
     }
 
-    /// Reads what the pool needs of a live session from its first message.
+    /// Reads what the pool needs of a live session from its first message, whose memory the socket holds.
     pub fn of_session(
         app: &Arc<App>,
-        settings: &Settings,
         caller: &Caller,
         headers: &HeaderMap,
         setup: Message,
@@ -191,12 +160,6 @@ impl Incoming {
             .url(&target.path_and_query)
             .ok_or(Refusal::AlteredPath)?;
         let body = setup.clone().into_data();
-        let mut memory = HeldMemory::none(app);
-        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        memory.add(length, settings.max_held_bytes)?;
-        if length > settings.max_request_bytes {
-            return Err(Refusal::BodyTooLarge(settings.max_request_bytes));
-        }
         let (mut content, unread) = read_message(&body);
         let model = content.model.clone();
         let amount = estimate_quota(&target, &content, unread.is_some().then_some(body.len()));
@@ -224,11 +187,11 @@ impl Incoming {
             setup: Some(setup),
             token,
             streaming: None,
-            _memory: memory,
+            memory: HeldMemory::new(&app.body_memory, caller.client.id),
         })
     }
 
-    fn streaming(app: &Arc<App>, target: Target, url: Url, head: Parts, body: Body) -> Self {
+    fn streaming(memory: HeldMemory, target: Target, url: Url, head: Parts, body: Body) -> Self {
         let outgoing = UpstreamRequest {
             method: head.method,
             url,
@@ -248,7 +211,7 @@ impl Incoming {
             setup: None,
             token: None,
             streaming: Some(StreamingBody::new(body)),
-            _memory: HeldMemory::none(app),
+            memory,
         }
     }
 
@@ -338,11 +301,15 @@ async fn collect_body(
     if announced.is_some_and(|announced| announced > most) {
         return Err(Refusal::BodyTooLarge(most));
     }
+    let expected = announced.unwrap_or_default().min(FIRST_PIECE);
+    let mut pace = BodyPace::default();
+    let mut received = 0_u64;
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     loop {
-        // A body that stops in the middle must not hold its memory for ever.
-        let frame = tokio::time::timeout(settings.idle_timeout(), body.frame()).await;
+        // A body that stops or drips must not hold its memory for long.
+        let began = clock::timer_instant();
+        let frame = tokio::time::timeout(pace.time_left(settings), body.frame()).await;
         let Some(frame) = frame.map_err(|_| Refusal::BodyTooSlow)? else {
             break;
         };
@@ -350,16 +317,24 @@ async fn collect_body(
             continue;
         };
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        held.add(length, settings.max_held_bytes)?;
-        if held.bytes > most {
+        pace.add(length, began.elapsed());
+        received += length;
+        if received > most {
             return Err(Refusal::BodyTooLarge(most));
         }
+        let taken = if held.bytes() == 0 {
+            // A small body needs no more later.
+            let first = length.max(expected);
+            held.take_first(first, settings.wait_for_key()).await
+        } else {
+            held.take(received.saturating_sub(held.bytes()))
+        };
+        taken.map_err(|_| Refusal::TooMuchHeld)?;
         if first.is_empty() && whole.is_empty() {
             first = data;
             continue;
         }
         if whole.is_empty() {
-            let expected = announced.unwrap_or_default().min(FIRST_PIECE);
             whole.reserve(usize::try_from(expected).unwrap_or_default());
             whole.extend_from_slice(&std::mem::take(&mut first));
         }

@@ -15,6 +15,7 @@ mod admit;
 mod answer;
 mod attempt;
 mod authorize;
+mod body_pace;
 mod browsers;
 mod caller;
 mod charge;

@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
@@ -10,7 +11,9 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::pool::settings::Settings;
+use crate::proxy::body_pace::BodyPace;
 
 /// A body that is read as fast as it is sent.
 #[derive(Debug)]
@@ -97,14 +100,26 @@ impl HttpBody for StreamingBody {
 
 /// Waits until a body has made no progress for too long, and returns what it waited for.
 pub async fn stall(mut progress: BodyProgress, settings: &Settings) -> Stage {
+    let mut pace = BodyPace::default();
+    let mut arrived = 0;
     loop {
         let stage = progress.borrow_and_update().stage;
         let limit = match stage {
-            Stage::WaitingForUpstream | Stage::WaitingForClient => settings.idle_timeout(),
+            Stage::WaitingForUpstream => settings.idle_timeout(),
+            Stage::WaitingForClient => pace.time_left(settings),
             Stage::Sent | Stage::Broken => settings.first_byte_timeout(),
         };
+        let began = clock::timer_instant();
         match timeout(limit, progress.changed()).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => {
+                let waited = match stage {
+                    Stage::WaitingForClient => began.elapsed(),
+                    _ => Duration::ZERO,
+                };
+                let so_far = progress.borrow().bytes;
+                pace.add(so_far - arrived, waited);
+                arrived = so_far;
+            }
             // The body was dropped: the answer has begun, or is awaited.
             Ok(Err(_)) => {
                 tokio::time::sleep(settings.first_byte_timeout()).await;
@@ -117,8 +132,6 @@ pub async fn stall(mut progress: BodyProgress, settings: &Settings) -> Stage {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http_body_util::BodyExt;
     use tokio::sync::mpsc;
 

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["clock"],
     &["pool"],
     &["config"],
-    &["storage", "gemini", "key_queue"],
+    &["storage", "gemini", "key_queue", "body_memory"],
     &["jobs"],
     &["peer", "websocket", "app", "error"],
     &["auth"],

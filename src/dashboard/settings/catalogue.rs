@@ -106,6 +106,16 @@ catalogue! {
     max_held_bytes in Requests = "Memory for request bodies", "請求內容的記憶體上限",
         "Maximum memory for the bodies of all requests together. A request that exceeds it gets status 503.",
         "所有請求內容合計可使用的記憶體上限。超過上限的請求會得到狀態碼 503。";
+    client_body_share_percent in Requests = "Memory share per client (%)", "單一用戶端的記憶體比例（%）",
+        "Maximum share of the memory for request bodies that one client may use while another client uses some or waits for some.",
+        "有其他用戶端正在使用或等候請求內容的記憶體時，單一用戶端最多可使用的比例。";
+    body_min_bytes_per_second in Requests = "Minimum upload rate (bytes per second)", "最低上傳速率（每秒位元組）",
+        "Minimum rate at which a request body must arrive, after its first 10 seconds. A slower request gets status 408.",
+        "請求內容在最初 10 秒之後必須達到的最低傳入速率。速率過低的請求會得到狀態碼 408。",
+        blank "any rate", "不限制";
+    live_setup_max_bytes in Requests = "Max setup message size", "設定訊息大小上限",
+        "Maximum size of the first message of a live session. A larger one closes the session.",
+        "即時工作階段第一則訊息的大小上限。超過上限時會關閉工作階段。";
     wait_for_key_seconds in Queue = "Max queue time", "排隊時間上限",
         "Maximum time a request waits in the queue when no upstream key is ready, but one becomes ready in that time.",
         "沒有可用的上游金鑰、但短時間內會有金鑰恢復時，請求在佇列中等候的最長時間。0 表示不等候。",

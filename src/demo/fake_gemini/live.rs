@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
@@ -187,7 +188,7 @@ async fn run_session(
     };
     let script = locked(&state.live.scripts).pop_front();
     let mut session = LiveSession {
-        socket: websocket::open(connection, Role::Server).await,
+        socket: websocket::open(TokioIo::new(connection), Role::Server).await,
         state,
         key,
         behaviour,

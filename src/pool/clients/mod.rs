@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod auth_failures;
+pub mod body_shares;
 pub mod client_key;
 pub mod login_throttle;
 pub mod one_time_secrets;

@@ -65,6 +65,22 @@ impl<T> FairQueue<T> {
         ticket
     }
 
+    /// Makes room for one more request of `client` in a full queue: removes the last request of the client with the most,
+    /// if that has more than `client` would then have.
+    pub fn make_room_for(&mut self, client: ClientKeyId) -> Option<T> {
+        let own = self.queues.get(&client).map_or(0, VecDeque::len);
+        let (&largest, queue) = self
+            .queues
+            .iter_mut()
+            .max_by_key(|(_, queue)| queue.len())?;
+        if largest == client || queue.len() <= own + 1 {
+            return None;
+        }
+        let (_, entry) = queue.pop_back()?;
+        self.count -= 1;
+        Some(entry)
+    }
+
     /// Removes a request, unless it was dispatched already.
     pub fn remove(&mut self, client: ClientKeyId, ticket: QueueTicket) {
         let Some(queue) = self.queues.get_mut(&client) else {
@@ -160,6 +176,24 @@ mod tests {
         assert_eq!(queue.len(), 3);
         assert_eq!(order(&mut queue, 9), ["b2", "a3", "a4"]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_has_room_for_a_client_with_fewer_requests() {
+        let mut queue = crowd_and_few();
+
+        assert_eq!(queue.make_room_for(ClientKeyId(1)), None);
+        assert_eq!(queue.make_room_for(ClientKeyId(2)), Some("a4"));
+        queue.push(ClientKeyId(2), "b3");
+        assert_eq!(
+            queue.make_room_for(ClientKeyId(2)),
+            None,
+            "both clients have three requests"
+        );
+        assert!(queue.make_room_for(ClientKeyId(3)).is_some());
+        queue.push(ClientKeyId(3), "c1");
+        assert_eq!(queue.len(), 6);
+        assert_eq!(order(&mut queue, 9).len(), 6);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Live sessions: a WebSocket of the client, one of Google, and the messages between them.
 
+pub mod metered;
 mod relay;
 mod session;
 pub mod upstream;
@@ -17,19 +18,22 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::app::App;
+use crate::body_memory::HeldMemory;
 use crate::gemini::response::tap::ResponseSummary;
 use crate::pool::clients::admission::Permit;
+use crate::pool::settings::Settings;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::caller::Caller;
 use crate::proxy::dialect::live::close_of;
 use crate::proxy::incoming::Incoming;
-use crate::proxy::live::relay::{End, close, end_of_client, payload};
+use crate::proxy::live::metered::{LiveSocket, ReceiveLimit};
+use crate::proxy::live::relay::{End, close, end_of_client, length_of, payload, setup_too_large};
 use crate::proxy::live::session::{ClientSession, CloseReply, run_session, stopping};
 use crate::proxy::live::upstream::code_of;
 use crate::proxy::pipeline::{Sent, send};
 use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
-use crate::websocket::{self, Socket};
+use crate::websocket;
 
 /// An authorized request for a live session.
 #[derive(Debug)]
@@ -80,10 +84,12 @@ pub fn accept(app: &Arc<App>, opening: Opening, record: Record) -> Response {
     let app = app.clone();
     app.live_sessions.clone().spawn(async move {
         if let Ok(connection) = opening.upgrade.await {
+            let memory = HeldMemory::new(&app.body_memory, opening.caller.client.id);
+            let limit = setup_limit(&app.settings());
             let session = ClientSession {
+                socket: metered::open(connection, Role::Server, memory, limit).await,
                 app,
                 caller: opening.caller,
-                socket: websocket::open(connection, Role::Server).await,
                 early: None,
                 record,
             };
@@ -129,7 +135,11 @@ async fn open(
     let setup = setup
         .map_err(|_| Refusal::SetupTooSlow)?
         .map_err(Unopened::Client)?;
-    let mut incoming = Incoming::of_session(app, &settings, caller, headers, setup)?;
+    if payload(&setup).is_some_and(|setup| length_of(setup) > settings.live_setup_max_bytes) {
+        return Err(Unopened::Client(End::ClientBroke(setup_too_large())));
+    }
+    socket.get_ref().meter.end_setup();
+    let mut incoming = Incoming::of_session(app, caller, headers, setup)?;
     let disconnected = async {
         match next_payload(socket).await {
             Ok(message) => {
@@ -150,8 +160,14 @@ async fn open(
     }
 }
 
+/// How much a client may send before its first message is complete: the message, its frames, and what is read ahead.
+fn setup_limit(settings: &Settings) -> ReceiveLimit {
+    let read_ahead = u64::try_from(websocket::BUFFER_BYTES).unwrap_or_default();
+    ReceiveLimit::Setup(settings.live_setup_max_bytes + read_ahead)
+}
+
 /// The client's next message that is no control frame, or how its side ended.
-async fn next_payload(client: &mut Socket) -> Result<Message, End> {
+async fn next_payload(client: &mut LiveSocket) -> Result<Message, End> {
     loop {
         match client.next().await {
             Some(Ok(Message::Close(frame))) => return Err(End::ClientClosed(frame)),

@@ -17,7 +17,10 @@ use crate::gemini::request_body::content::BodyContent;
 use crate::gemini::request_body::reader::read_message;
 use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::resources::name::ResourceName;
-use crate::websocket::{Socket, close_frame};
+use crate::proxy::dialect::live::close_of;
+use crate::proxy::live::metered::{LiveSocket, Meter, ReceiveError};
+use crate::proxy::refusal::Refusal;
+use crate::websocket::close_frame;
 
 /// How long a side may take to answer a close, and Google to send the reason of a failure.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,8 +54,8 @@ pub struct Traffic {
 /// Both sides of a session.
 #[derive(Debug)]
 pub struct Sides<'a> {
-    pub client: &'a mut Socket,
-    pub google: &'a mut Socket,
+    pub client: &'a mut LiveSocket,
+    pub google: &'a mut LiveSocket,
     /// Google's first message.
     pub from_google: Message,
     /// The client's second message, if it has arrived.
@@ -73,6 +76,12 @@ pub async fn relay<Checked>(
 where
     Checked: Future<Output = Result<(), CloseFrame>>,
 {
+    let (client_meter, google_meter) = (
+        sides.client.get_ref().meter.clone(),
+        sides.google.get_ref().meter.clone(),
+    );
+    // The first message was passed on when Google answered it.
+    client_meter.passed_on();
     let (mut to_client, from_client) = sides.client.split();
     let (mut to_google, from_google) = sides.google.split();
     let mut from_client = stream::iter(sides.from_client.map(Ok)).chain(from_client);
@@ -86,14 +95,14 @@ where
         session,
     } = traffic;
 
-    let upwards = pass(&mut from_client, &mut to_google, |payload| {
+    let upwards = pass(&mut from_client, &mut to_google, &client_meter, |payload| {
         active.store(true, Ordering::Relaxed);
         *from_client_bytes += length_of(payload);
         let (content, unread) = read_message(payload);
         let has_rule = unread.is_some() || content.may_be_refused();
         has_rule.then(|| may_send(content, unread))
     });
-    let downwards = pass(&mut from_google, &mut to_client, |payload| {
+    let downwards = pass(&mut from_google, &mut to_client, &google_meter, |payload| {
         active.store(true, Ordering::Relaxed);
         *to_client_bytes += length_of(payload);
         if let Some(handle) = session.read_frame(payload) {
@@ -162,6 +171,7 @@ enum Stop {
 async fn pass<Checked>(
     from: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
     to: &mut (impl Sink<Message, Error = Error> + Unpin),
+    meter: &Meter,
     mut check: impl FnMut(&[u8]) -> Option<Checked>,
 ) -> Stop
 where
@@ -187,6 +197,7 @@ where
                 if let Err(error) = to.send(message).await {
                     return Stop::Blocked(error);
                 }
+                meter.passed_on();
             }
         }
     }
@@ -194,6 +205,14 @@ where
 
 /// How the client's side ended, if it cannot be read any more.
 pub fn end_of_client(error: &Error) -> End {
+    if let Error::Io(error) = error
+        && let Some(error) = error.get_ref().and_then(|error| error.downcast_ref())
+    {
+        return match error {
+            ReceiveError::SetupTooLarge => End::ClientBroke(setup_too_large()),
+            ReceiveError::NoMemory => End::ClientBroke(close_of(&Refusal::TooMuchHeld)),
+        };
+    }
     match error {
         Error::Capacity(_) => {
             End::ClientBroke(close_frame(1009, "gemini-pool: the message is too large"))
@@ -207,8 +226,18 @@ pub fn end_of_client(error: &Error) -> End {
     }
 }
 
+/// The close for a first message above `live_setup_max_bytes`.
+pub fn setup_too_large() -> CloseFrame {
+    let message = "gemini-pool: the first message is larger than live_setup_max_bytes";
+    close_frame(1009, message)
+}
+
 /// Closes a side that is connected and waits a moment for its answer. Its last messages are read, and not relayed.
-pub async fn close(socket: &mut Socket, frame: Option<CloseFrame>, mut read: impl FnMut(&Message)) {
+pub async fn close(
+    socket: &mut LiveSocket,
+    frame: Option<CloseFrame>,
+    mut read: impl FnMut(&Message),
+) {
     let closing = async {
         // If the other side closed first, this sends the answer.
         let _ = socket.send(Message::Close(frame)).await;
@@ -230,6 +259,7 @@ pub fn payload(message: &Message) -> Option<&[u8]> {
     }
 }
 
-fn length_of(payload: &[u8]) -> u64 {
+/// The length of a payload in bytes.
+pub fn length_of(payload: &[u8]) -> u64 {
     u64::try_from(payload.len()).unwrap_or(u64::MAX)
 }

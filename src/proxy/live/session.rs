@@ -24,12 +24,13 @@ use crate::proxy::attempt::{Attempt, Reply, UpstreamSession};
 use crate::proxy::authorize::check_enabled;
 use crate::proxy::caller::Caller;
 use crate::proxy::dialect::live::{close_code, close_of};
+use crate::proxy::live::metered::LiveSocket;
 use crate::proxy::live::relay::{End, Sides, Traffic, close, payload, relay};
 use crate::proxy::live::upstream::{code_of, connection_lost, verdict_of};
 use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::route::resolve;
-use crate::websocket::{Socket, close_frame};
+use crate::websocket::close_frame;
 
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
@@ -44,7 +45,7 @@ const KEY_ENDED: &str = "gemini-pool: the client key was disabled or deleted, or
 pub struct ClientSession {
     pub app: Arc<App>,
     pub caller: Caller,
-    pub socket: Socket,
+    pub socket: LiveSocket,
     /// A message that arrived before the upstream's side was open.
     pub early: Option<Message>,
     pub record: Record,

@@ -14,6 +14,7 @@ use crate::pool::keys::lease::Lease;
 use crate::pool::settings::Settings;
 use crate::proxy::attempt::{Reply, UpstreamSession};
 use crate::proxy::incoming::Incoming;
+use crate::proxy::live::metered::{self, ReceiveLimit};
 use crate::proxy::read_answer::read_error;
 use crate::websocket;
 
@@ -51,7 +52,8 @@ pub async fn open(
     }
     let connection = hyper::upgrade::on(&mut answer).await;
     let connection = connection.map_err(|error| broken(&error))?;
-    let mut socket = websocket::open(connection, Role::Client).await;
+    let memory = incoming.memory.sibling();
+    let mut socket = metered::open(connection, Role::Client, memory, ReceiveLimit::None).await;
     // If this fails, Google may have sent the reason.
     let sent = socket.send(setup.clone()).await;
     loop {

@@ -169,6 +169,32 @@ async fn who_leaves_the_queue_frees_a_place_and_who_finds_none_is_told_when_to_c
 }
 
 #[tokio::test]
+async fn a_full_queue_has_room_for_a_client_with_fewer_requests() {
+    let pool = pool_of(2, &[LONG_QUEUE_WAIT, ("wait_queue_limit", "5")]).await;
+    pool.add_client_key(OTHER_CLIENT).await;
+    put_cooldowns(&pool, LONG);
+    let mut crowd: Vec<_> = (0..5)
+        .map(|_| send_in_background(&pool, CLIENT_KEY, "crowd"))
+        .collect();
+    wait_until_queued(&pool, 5).await;
+
+    let few = [1, 2].map(|_| send_in_background(&pool, OTHER_CLIENT, "few"));
+
+    let displaced = eventually("two requests are displaced", async || {
+        (crowd.iter().filter(|request| request.is_finished()).count() == 2).then_some(())
+    });
+    displaced.await;
+    assert_eq!(pool.fetch(TestRequest::Generate).await.status, 429);
+    put_cooldowns(&pool, Duration::ZERO);
+    let mut statuses = Vec::new();
+    for request in crowd.drain(..).chain(few) {
+        statuses.push(request.await.unwrap().status);
+    }
+    statuses[..5].sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 429, 429, 200, 200]);
+}
+
+#[tokio::test]
 async fn a_single_key_outlives_a_minute_that_is_used_up_unseen() {
     let used_up = serde_json::json!({"error": {
         "code": 429,

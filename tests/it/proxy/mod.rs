@@ -1,6 +1,7 @@
 //! What clients of the proxy are promised.
 
 mod answer_encodings;
+mod body_memory;
 mod browsers;
 mod client_disconnects;
 mod client_limits;

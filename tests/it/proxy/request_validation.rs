@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -190,7 +189,7 @@ async fn too_large_a_body_is_refused_before_it_is_held() {
     }
     assert_eq!(pool.google.requests(), 0);
     eventually("no body is held", async || {
-        let held = pool.app.held_bytes.load(Ordering::Relaxed);
+        let held = pool.app.body_memory.total();
         (held == 0).then_some(())
     })
     .await;

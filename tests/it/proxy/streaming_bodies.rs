@@ -1,6 +1,5 @@
 //! Bodies of uploads that pass as they come: of any size, slow, broken, refused in the middle.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -196,7 +195,7 @@ async fn a_body_that_passes_is_sent_once() {
         );
         assert_eq!(pool.google.requests(), 1, "{behaviour:?}");
         assert_eq!(pool.row_of(&response).await.attempts, 1);
-        assert_eq!(pool.app.held_bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(pool.app.body_memory.total(), 0);
     }
 }
 

@@ -45,7 +45,7 @@ pub async fn open_session(
         let extensions = response.headers().get("sec-websocket-extensions");
         assert_eq!(extensions, None, "no extension is accepted");
         let connection = hyper::upgrade::on(&mut response).await.unwrap();
-        return Ok(websocket::open(connection, Role::Client).await);
+        return Ok(websocket::open(TokioIo::new(connection), Role::Client).await);
     }
     let (head, body) = response.into_parts();
     let headers = head.headers.iter();
