@@ -126,6 +126,8 @@ pub struct TestedKey {
     pub rule: Option<&'static str>,
     /// Redacted.
     pub error: Option<String>,
+    /// Whether something else than Gemini answered.
+    pub foreign_answer: bool,
     pub duration_ms: u64,
 }
 

@@ -23,6 +23,7 @@ use tower_service::Service;
 
 use crate::api::health;
 use crate::app::App;
+use crate::auth::session;
 use crate::dashboard;
 use crate::peer::Peer;
 use crate::proxy;
@@ -160,7 +161,10 @@ async fn accept(
 ) -> anyhow::Result<()> {
     let router = Router::new()
         .route("/healthz", get(health::liveness))
-        .route("/readyz", get(health::readiness))
+        .route(
+            "/readyz",
+            get(health::readiness).layer(session::layer(&app.db)),
+        )
         .merge(dashboard::router(app))
         .fallback(proxy::serve)
         .with_state(app.clone());

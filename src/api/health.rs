@@ -4,22 +4,44 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::StatusCode;
+use tower_sessions::Session;
 
 use crate::app::App;
+use crate::auth::session;
+use crate::clock;
 
 /// The process responds.
 pub async fn liveness() -> &'static str {
     "ok\n"
 }
 
-/// The database is migrated, or the server would not have started, and can be written.
-pub async fn readiness(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.recorder.is_failing() {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database cannot be written\n",
-        )
+/// The database is migrated, or the server would not have started, and can be written. A signed-in admin also reads
+/// whether the pool can serve.
+pub async fn readiness(State(app): State<Arc<App>>, session: Session) -> (StatusCode, String) {
+    let (status, mut text) = if app.recorder.is_failing() {
+        let text = "the database cannot be written\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
     } else {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::OK, "ok\n".to_owned())
+    };
+    if let Ok(true) = session::is_signed_in(&app.db, &session, clock::now()).await {
+        text.push_str(&detail(&app));
     }
+    (status, text)
+}
+
+/// A line for each fact about the pool.
+fn detail(app: &App) -> String {
+    let overview = app.keys.overview(clock::now());
+    let (usable, keys) = (overview.usable, overview.keys());
+    let mut text = format!("upstream keys: {usable} of {keys} ready\n");
+    if let Some(answer) = overview.wrong_answer {
+        let line =
+            format!("upstream: not Gemini, the last answer was {answer}; check UPSTREAM_URL\n");
+        text.push_str(&line);
+    }
+    if overview.address_throttled_until.is_some() {
+        text.push_str("upstream: Google throttles the address of this server\n");
+    }
+    text
 }

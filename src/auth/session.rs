@@ -95,11 +95,34 @@ pub async fn find_signed_in(
     session: &Session,
     now: Timestamp,
 ) -> Result<Option<SignedInAdmin>> {
-    let Some(mut data) = session
-        .get::<SessionData>(SIGN_IN)
-        .await
-        .map_err(session_store_error)?
-    else {
+    let Some((mut data, signed_in, last_seen_at)) = read(db, session, now).await? else {
+        return Ok(None);
+    };
+    if now - last_seen_at >= LAST_SEEN_INTERVAL {
+        // In the background: the page must be served even if the database cannot be written.
+        let (writer, id) = (db.writer.clone(), signed_in.id);
+        tokio::spawn(async move { sign_ins::update_last_seen(&writer, id, now).await });
+    }
+    if now - Timestamp::from_millis(data.renewed_at_ms) >= RENEWAL_INTERVAL {
+        data.renewed_at_ms = now.as_millis();
+        store_data(session, &data).await?;
+    }
+    Ok(Some(signed_in))
+}
+
+/// Whether the session is an admin's. Changes nothing, so that no cookie is set.
+pub async fn is_signed_in(db: &Db, session: &Session, now: Timestamp) -> Result<bool> {
+    Ok(read(db, session, now).await?.is_some())
+}
+
+/// The session's data, its admin, and when it was last seen.
+async fn read(
+    db: &Db,
+    session: &Session,
+    now: Timestamp,
+) -> Result<Option<(SessionData, SignedInAdmin, Timestamp)>> {
+    let data = session.get::<SessionData>(SIGN_IN).await;
+    let Some(data) = data.map_err(session_store_error)? else {
         return Ok(None);
     };
     let id = SignInId(data.sign_in);
@@ -111,16 +134,8 @@ pub async fn find_signed_in(
     if now - last_seen_at >= SESSION_LIFETIME {
         return Ok(None);
     }
-    if now - last_seen_at >= LAST_SEEN_INTERVAL {
-        // In the background: the page must be served even if the database cannot be written.
-        let writer = db.writer.clone();
-        tokio::spawn(async move { sign_ins::update_last_seen(&writer, id, now).await });
-    }
-    if now - Timestamp::from_millis(data.renewed_at_ms) >= RENEWAL_INTERVAL {
-        data.renewed_at_ms = now.as_millis();
-        store_data(session, &data).await?;
-    }
-    Ok(Some(SignedInAdmin { id, admin, csrf }))
+    let signed_in = SignedInAdmin { id, admin, csrf };
+    Ok(Some((data, signed_in, last_seen_at)))
 }
 
 /// Deletes expired sessions and sign-ins.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
+use reqwest::Url;
 use serde_json::json;
 
 use crate::cli::key_selection::SelectionArgs;
@@ -90,7 +91,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
             key.state = row.condition.state;
         }
     }
-    show(tested, arguments.json)
+    show(tested, &url, arguments.json)
 }
 
 /// The keys with these ids, or all enabled keys.
@@ -130,7 +131,7 @@ async fn publish_changed_states(
     Ok(())
 }
 
-fn show(tested: Vec<TestedKey>, json: bool) -> Result<()> {
+fn show(tested: Vec<TestedKey>, url: &Url, json: bool) -> Result<()> {
     if json {
         return output::json(&Page::whole(tested));
     }
@@ -142,6 +143,7 @@ fn show(tested: Vec<TestedKey>, json: bool) -> Result<()> {
         number(TestResult::Refused),
         number(TestResult::Unclear),
     );
+    let is_wrong_upstream = !tested.is_empty() && tested.iter().all(|key| key.foreign_answer);
     let rows = tested.into_iter().map(|key| {
         let [result, state] = [json!(key.result), json!(key.state)];
         [
@@ -157,5 +159,13 @@ fn show(tested: Vec<TestedKey>, json: bool) -> Result<()> {
         ]
     });
     output::table(["ID", "LABEL", "SECRET", "RESULT", "STATE", "WHY"], rows)?;
-    output::line(summary)
+    output::line(summary)?;
+    if is_wrong_upstream {
+        let host = url.host_str().unwrap_or_default();
+        output::line(format!(
+            "No answer came from Gemini, so nothing is known about these keys: check UPSTREAM_URL ({host}), and what stands \
+             between this machine and Google"
+        ))?;
+    }
+    Ok(())
 }

@@ -7,11 +7,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::{BodyExt, Limited};
 use reqwest::Url;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::clock::{self, Timestamp};
 use crate::gemini::errors::classify::{ErrorContext, classify, success};
-use crate::gemini::errors::error_body::{ErrorBody, MAX_ERROR_BYTES};
+use crate::gemini::errors::error_body::{BodyKind, ErrorBody, MAX_ERROR_BYTES};
 use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
 use crate::gemini::target::Surface;
@@ -54,6 +55,8 @@ pub struct CheckRequest {
     pub method: Method,
     pub path: String,
     pub body: &'static str,
+    /// A member of each good answer. An answer without it is not Gemini's, and proves nothing.
+    answer_member: &'static str,
 }
 
 impl KeyCheck {
@@ -72,11 +75,12 @@ pub fn check_requests(settings: &Settings) -> Vec<CheckRequest> {
     } else {
         format!("models/{model}")
     };
-    let post = |operation, body| CheckRequest {
+    let post = |operation, body, answer_member| CheckRequest {
         operation,
         method: Method::POST,
         path: format!("/v1beta/{model}:{operation}"),
         body,
+        answer_member,
     };
     let mut check_requests = vec![
         CheckRequest {
@@ -84,13 +88,19 @@ pub fn check_requests(settings: &Settings) -> Vec<CheckRequest> {
             method: Method::GET,
             path: "/v1beta/models?pageSize=1".to_owned(),
             body: "",
+            answer_member: "models",
         },
-        post("countTokens", r#"{"contents":[{"parts":[{"text":"."}]}]}"#),
+        post(
+            "countTokens",
+            r#"{"contents":[{"parts":[{"text":"."}]}]}"#,
+            "totalTokens",
+        ),
     ];
     if settings.check_with_generate {
         check_requests.push(post(
             "generateContent",
             r#"{"contents":[{"parts":[{"text":"."}]}],"generationConfig":{"maxOutputTokens":1}}"#,
+            "usageMetadata",
         ));
     }
     check_requests
@@ -165,7 +175,8 @@ async fn send_check(
         let message = "Gemini's response to a check was cut off or is too large".to_owned();
         return CheckResponse::none(Rule::ConnectionBroken, message);
     };
-    classify_response(head.status.as_u16(), &head.headers, &body.to_bytes())
+    let status = head.status.as_u16();
+    classify_response(request, status, &head.headers, &body.to_bytes())
 }
 
 fn outgoing(request: &CheckRequest, url: Url) -> UpstreamRequest {
@@ -181,7 +192,12 @@ fn outgoing(request: &CheckRequest, url: Url) -> UpstreamRequest {
     }
 }
 
-fn classify_response(status: u16, headers: &HeaderMap, body: &[u8]) -> CheckResponse {
+fn classify_response(
+    request: &CheckRequest,
+    status: u16,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> CheckResponse {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -195,7 +211,7 @@ fn classify_response(status: u16, headers: &HeaderMap, body: &[u8]) -> CheckResp
         let summary = tap.summary();
         let verdict = match &summary.error {
             Some(error) => classify(status, content_type, error, context),
-            None => success(status),
+            None => classify_good_answer(request, status, headers, body),
         };
         (verdict, summary)
     } else if let Some(plain) = decode_body(body, headers, MAX_ERROR_BYTES) {
@@ -209,6 +225,29 @@ fn classify_response(status: u16, headers: &HeaderMap, body: &[u8]) -> CheckResp
         verdict,
         summary,
         bytes: body.len(),
+    }
+}
+
+/// The verdict on an answer that looks good: a success if Gemini answers this request so.
+fn classify_good_answer(
+    request: &CheckRequest,
+    status: u16,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Verdict {
+    let body = decode_body(body, headers, MAX_RESPONSE_BYTES).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if json.get(request.answer_member).is_some() {
+        return success(status);
+    }
+    let answer = ErrorBody::read(&body);
+    let rule = match answer.kind {
+        BodyKind::Html => Rule::FrontEndError,
+        _ => Rule::MalformedAnswer,
+    };
+    Verdict {
+        status: Some(status),
+        ..Verdict::without_answer(rule, answer.message)
     }
 }
 
@@ -247,9 +286,15 @@ mod tests {
         let quota = r#"{"error":{"code":429,"message":"Resource has been exhausted"}}"#;
         let missing =
             r#"{"error":{"code":404,"message":"models/x is not found for API version v1beta"}}"#;
+        let count = &check_requests(&Settings::default())[1];
         for (status, body, expected) in [
             (200, r#"{"totalTokens":1}"#, "alive"),
             (400, invalid, "dead"),
+            (200, html, "unclear"),
+            (200, r#"{"status":"ok"}"#, "unclear"),
+            (200, r#"["totalTokens"]"#, "unclear"),
+            (200, "", "unclear"),
+            (204, "", "unclear"),
             (200, r#"{"error":{"code":401,"message":"no"}}"#, "dead"),
             (429, quota, "alive"),
             (404, missing, "alive"),
@@ -265,7 +310,7 @@ mod tests {
                 "unclear",
             ),
         ] {
-            let answer = classify_response(status, &HeaderMap::new(), body.as_bytes());
+            let answer = classify_response(count, status, &HeaderMap::new(), body.as_bytes());
             let finding = match CheckFinding::of(&answer.verdict) {
                 CheckFinding::Accepted => "alive",
                 CheckFinding::Refused(_) => "dead",

@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::app::App;
 use crate::jobs::{Job, JobWork, MAX_RESULTS, TestResult, TestedKey};
 use crate::pool::health::check_schedule::{CheckFinding, DueCheck};
+use crate::pool::health::upstream_watch::is_foreign;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::tasks::recheck_keys::{CONCURRENT_CHECKS, KeyChecker};
@@ -70,6 +71,7 @@ async fn test(checker: &KeyChecker<'_>, id: UpstreamKeyId) -> Option<TestedKey> 
         status: verdict.status,
         rule: fails.then(|| verdict.rule.name()),
         error: fails.then(|| checker.redactor.redact_for_row(&verdict.message)),
+        foreign_answer: is_foreign(verdict),
         duration_ms: check.steps.iter().map(|step| step.duration_ms).sum(),
     })
 }

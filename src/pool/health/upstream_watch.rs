@@ -19,7 +19,7 @@ impl UpstreamWatch {
     /// Records the verdict on an attempt or a check; without an answer it says nothing.
     pub fn record(&mut self, verdict: &Verdict) {
         let Some(status) = verdict.status else { return };
-        if !is_foreign(verdict.rule, status) {
+        if !is_foreign(verdict) {
             self.in_a_row = 0;
             return;
         }
@@ -41,12 +41,12 @@ impl UpstreamWatch {
     }
 }
 
-/// Whether Gemini does not answer so: a page, a redirect, or a 404 without an error of Google.
-fn is_foreign(rule: Rule, status: u16) -> bool {
-    match rule {
-        Rule::FrontEndForbidden => true,
-        Rule::UnnamedFault => (300..400).contains(&status) || status == 404,
-        Rule::FrontEndError => status == 200,
+/// Whether Gemini never answers so: a page, a redirect, or a 404 without an error of Google.
+pub fn is_foreign(verdict: &Verdict) -> bool {
+    match (verdict.rule, verdict.status) {
+        (Rule::FrontEndForbidden, _)
+        | (Rule::UnnamedFault, Some(300..400 | 404))
+        | (Rule::FrontEndError | Rule::MalformedAnswer, Some(200)) => true,
         _ => false,
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
+use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 use serde_json::Value;
 
@@ -92,6 +93,41 @@ async fn keys_can_be_tested_without_a_server() {
     assert_eq!(missing.status.code(), Some(1));
     let error = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert_eq!(error, "error: upstream key 7 not found\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_says_that_the_upstream_is_not_gemini() {
+    let google = FakeGemini::start(FakeConfig::with_keys(
+        KEYS.map(|key| FakeKey::healthy(key, "1")),
+    ));
+    let google = google.await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    assert!(
+        run(folder.path(), &[&["add"], &KEYS[..]].concat())
+            .status
+            .success()
+    );
+    let says_so = |answers: [(u16, &[(&str, &str)]); 2]| {
+        google.replay(
+            answers.map(|(status, headers)| ReplayedResponse::new(status, headers, "<html>")),
+        );
+        let output = run(
+            folder.path(),
+            &["test", "--all", "--upstream-url", &google.url()],
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("2 upstream keys tested"), "{text}");
+        text.contains("check UPSTREAM_URL")
+    };
+    let page: &[_] = &[("content-type", "text/html")];
+    let redirect: &[_] = &[("location", "https://login.example.com/")];
+
+    assert!(says_so([(200, page), (404, page)]));
+    assert!(says_so([(302, redirect), (302, redirect)]));
+    assert!(
+        !says_so([(503, page), (404, page)]),
+        "Google's front end may answer 503 so"
+    );
 }
 
 fn test(folder: &Path, google: &FakeGemini, arguments: &[&str]) -> Value {

@@ -135,6 +135,11 @@ async fn the_dashboard_says_that_the_upstream_is_wrong_until_it_answers_again() 
 
     assert!(status.contains("Check UPSTREAM_URL"), "{status}");
     assert!(!status.contains("Ready to serve"), "{status}");
+    let ready = admin.get_page("/readyz").await;
+    assert!(ready.contains("upstream keys: 2 of 2 ready"), "{ready}");
+    assert!(ready.contains("check UPSTREAM_URL"), "{ready}");
+    let public = pool.client.get(format!("{}/readyz", pool.url)).send().await;
+    assert_eq!(public.unwrap().text().await.unwrap(), "ok\n");
     assert_eq!(pool.fetch(TestRequest::Generate).await.status, 200);
     assert!(
         !admin
