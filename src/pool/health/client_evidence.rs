@@ -1,6 +1,6 @@
 //! What the requests of one client may contribute as evidence against keys.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -24,7 +24,8 @@ pub(in crate::pool) struct ClientEvidence {
 struct OneClient {
     /// When keys were blamed without contrast.
     blames: Vec<Timestamp>,
-    soft_faults: Vec<(Timestamp, UpstreamKeyId)>,
+    /// The last fault on each key.
+    soft_faults: HashMap<UpstreamKeyId, Timestamp>,
     succeeded_at: Option<Timestamp>,
 }
 
@@ -55,8 +56,9 @@ impl ClientEvidence {
     ) {
         if let Some(client) = client {
             let faults = &mut self.by_client.entry(client).or_default().soft_faults;
-            faults.retain(|(at, _)| now - *at <= SOFT_FAULT_SPAN);
-            faults.push((now, key));
+            if faults.insert(key, now).is_none() {
+                faults.retain(|_, at| now - *at <= SOFT_FAULT_SPAN);
+            }
         }
     }
 
@@ -66,9 +68,8 @@ impl ClientEvidence {
             return false;
         };
         let recent = |at: Timestamp| now - at <= SOFT_FAULT_SPAN;
-        let faults = client.soft_faults.iter().filter(|(at, _)| recent(*at));
-        let keys: BTreeSet<_> = faults.map(|(_, key)| key).collect();
-        keys.len() >= FAULTY_KEYS_OF_CLIENT && !client.succeeded_at.is_some_and(recent)
+        let faults = client.soft_faults.values().filter(|at| recent(**at));
+        faults.count() >= FAULTY_KEYS_OF_CLIENT && !client.succeeded_at.is_some_and(recent)
     }
 
     pub fn clear(&mut self) {

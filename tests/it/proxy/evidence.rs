@@ -11,6 +11,7 @@ use gemini_pool::storage::request_logs::LogKind;
 use crate::support::requests::{ClientResponse, TestRequest};
 use crate::support::{TestPool, eventually};
 
+const OTHER_CLIENT: &str = "CLIENT_KEY_2";
 const JSON: (&str, &str) = ("content-type", "application/json; charset=UTF-8");
 
 fn secret(number: usize) -> String {
@@ -150,4 +151,44 @@ async fn a_pool_of_one_key_learns_that_it_is_dead() {
         (states(&pool).await.get("invalid") == Some(&1)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn soft_faults_that_one_client_draws_cool_no_key_down() {
+    let pool = TestPool::start(FakeConfig::with_keys(keys(6, |_| Behaviour::Healthy))).await;
+    pool.add_client_key(OTHER_CLIENT).await;
+    let fault = r#"{"error": {"code": 500, "message": "An internal error has occurred.", "status": "INTERNAL"}}"#;
+    let fault = ReplayedResponse::new(500, &[JSON], fault);
+    pool.google.respond_to_marked("marked=1", fault);
+    let marked = format!("{}{}?marked=1", pool.url, TestRequest::Generate.path());
+
+    for _ in 0..60 {
+        let request = pool
+            .client
+            .post(&marked)
+            .header("x-goog-api-key", OTHER_CLIENT);
+        let request = request.body(TestRequest::Generate.body());
+        assert_eq!(request.send().await.unwrap().status(), 500);
+        assert_eq!(pool.fetch(TestRequest::Generate).await.status, 200);
+    }
+
+    assert_eq!(states(&pool).await.get("ready"), Some(&6));
+}
+
+#[tokio::test]
+async fn a_key_that_fails_where_another_serves_the_same_client_cools_down() {
+    let behaviour = |number| match number {
+        0 => Behaviour::InternalError,
+        _ => Behaviour::Healthy,
+    };
+    let pool = TestPool::start(FakeConfig::with_keys(keys(2, behaviour))).await;
+
+    eventually("the key that fails cools down", async || {
+        assert_eq!(pool.fetch(TestRequest::Generate).await.status, 200);
+        (states(&pool).await.get("cooling_down") == Some(&1)).then_some(())
+    })
+    .await;
+
+    let failed = pool.google.counts(&secret(0)).requests;
+    assert!((5..=6).contains(&failed), "{failed} requests failed");
 }
