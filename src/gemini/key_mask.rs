@@ -126,6 +126,33 @@ impl MaskedStream {
     }
 }
 
+/// Looks for keys in a text that arrives in pieces and is sent in another form, such as compressed.
+#[derive(Debug, Default)]
+pub struct KeySearch {
+    /// The end of the text that could begin a key.
+    begun: Vec<u8>,
+    has_found: bool,
+}
+
+impl KeySearch {
+    pub fn push(&mut self, mask: &KeyMask, piece: &[u8]) {
+        self.begun.extend_from_slice(piece);
+        self.has_found |= mask.mask(&self.begun).is_some();
+        let rest = self.begun.len() - mask.begun(&self.begun);
+        self.begun.drain(..rest);
+    }
+
+    /// Whether the text contains a key.
+    pub fn has_found(&self) -> bool {
+        self.has_found
+    }
+
+    /// Whether the text ends with what could begin a key.
+    pub fn has_begun(&self) -> bool {
+        !self.begun.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -209,6 +236,14 @@ mod tests {
             }
             let mut cuts = cuts;
             cuts.sort_unstable();
+            let mut search = KeySearch::default();
+            let mut from = 0;
+            for cut in cuts.iter().copied().chain([text.len()]) {
+                let to = cut.clamp(from, text.len());
+                search.push(&mask, &text.as_bytes()[from..to]);
+                from = to;
+            }
+            prop_assert_eq!(search.has_found(), whole != text.as_bytes());
             prop_assert_eq!(through_stream(&mask, text.as_bytes(), &cuts), whole);
         }
     }

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::clock;
 use crate::gemini::errors::classify::{ErrorContext, classify};
 use crate::gemini::headers::{announced_length, headers_for_client};
-use crate::gemini::key_mask::MaskedStream;
+use crate::gemini::key_mask::{KeySearch, MaskedStream};
 use crate::gemini::redact::Redactor;
 use crate::gemini::response::content_decoder::{decode_body, encodings_of};
 use crate::gemini::response::tap::ResponseTap;
@@ -166,6 +166,9 @@ struct AnswerBody {
     /// An error event that is held back until it is whole.
     held: BytesMut,
     masked: MaskedStream,
+    /// Looks for upstream keys in an encoded answer, and what of it waits until it is known that none begins there.
+    search: KeySearch,
+    unsearched: Vec<Bytes>,
     /// Whether the answer is the content of a file, which is never changed.
     is_file: bool,
     tap: ResponseTap,
@@ -227,6 +230,8 @@ impl AnswerBody {
             ready: VecDeque::new(),
             held: BytesMut::new(),
             masked: MaskedStream::default(),
+            search: KeySearch::default(),
+            unsearched: Vec::new(),
             is_file: incoming.target.is_download(),
             tap: incoming.tap(headers),
             names_recorded: 0,
@@ -254,7 +259,10 @@ impl AnswerBody {
 
     /// Feeds a chunk to the tap and splits it into bytes that may be sent and bytes that are held back.
     fn take(&mut self, chunk: Bytes) {
-        let seen = self.tap.feed(&chunk);
+        let (search, key_mask) = (&mut self.search, &self.redactor.key_mask);
+        let seen = self
+            .tap
+            .feed_and(&chunk, |plain| search.push(key_mask, plain));
         if self.tap.observed_count() > self.names_recorded
             && let Some(record) = &self.record
         {
@@ -289,13 +297,21 @@ impl AnswerBody {
             let passed = self.masked.push(&self.redactor.key_mask, chunk);
             self.ready
                 .extend(Some(passed).filter(|passed| !passed.is_empty()));
+        } else if self.search.has_found() {
+            // Encoded bytes cannot be edited.
+            self.unsearched.clear();
+            self.aborts = true;
         } else {
-            self.ready.push_back(chunk);
+            self.unsearched.push(chunk);
+            if !self.search.has_begun() {
+                self.ready.extend(self.unsearched.drain(..));
+            }
         }
     }
 
     /// Lets the end of what passed be sent, because something else follows, or nothing.
     fn pass_rest(&mut self) {
+        self.ready.extend(self.unsearched.drain(..));
         let rest = self.masked.finish();
         self.ready
             .extend(Some(rest).filter(|rest| !rest.is_empty()));
@@ -312,7 +328,8 @@ impl AnswerBody {
             self.redactor.redact(&held)
         } else {
             let is_secret = |raw: &[u8]| self.redactor.redact(raw).is_some();
-            self.tap.error_contains(is_secret).then(Vec::new)
+            let has_secret = self.search.has_found() || self.tap.error_contains(is_secret);
+            has_secret.then(Vec::new)
         };
         match redacted {
             None => self.ready.push_back(held),
@@ -338,7 +355,7 @@ impl AnswerBody {
         let inner = inner.map(|error| classify(200, None, error, self.asked));
         let broken = match end {
             End::Whole if self.aborts => Some(inner.unwrap_or_else(|| {
-                let withheld = "its end was withheld, because it may repeat an upstream key";
+                let withheld = "its end was withheld, because it may contain an upstream key";
                 Verdict::without_answer(Rule::MalformedAnswer, withheld.to_owned())
             })),
             End::Whole => inner,

@@ -37,6 +37,8 @@ pub struct ResponseSummary {
 pub struct ResponseTap {
     surface: Surface,
     input: TapInput,
+    /// Whether the content type has events or a document to read.
+    is_json: bool,
     reader: EventReader,
     /// An error has begun inside encoded bytes.
     has_held_error: bool,
@@ -47,7 +49,7 @@ pub struct ResponseTap {
 enum TapInput {
     Plain,
     Encoded(ContentDecoder),
-    /// Nothing to read: not JSON, or an unsupported encoding.
+    /// An unsupported encoding.
     Unreadable,
 }
 
@@ -100,17 +102,19 @@ impl ResponseTap {
         let content_type = content_type.and_then(|value| value.to_str().ok());
         let framing = EventFraming::of_content_type(content_type);
         let input = match encodings_of(headers) {
-            Some(encodings) if framing.is_some() && encodings.is_empty() => TapInput::Plain,
-            Some(encodings) if framing.is_some() => {
+            Some(encodings) if encodings.is_empty() => TapInput::Plain,
+            Some(encodings) => {
                 TapInput::Encoded(ContentDecoder::new(&encodings, MAX_DECODED_BYTES))
             }
-            Some(_) | None => TapInput::Unreadable,
+            None => TapInput::Unreadable,
         };
+        let is_json = framing.is_some();
         let framing = framing.unwrap_or(EventFraming::Json);
         let reader = EventReader::new(JsonScanner::new(paths), ERROR, framing);
         Self {
             surface,
             input,
+            is_json,
             reader,
             has_held_error: false,
             created_resources: None,
@@ -146,10 +150,19 @@ impl ResponseTap {
     /// Reads the next bytes and returns those that belong to errors. Encoded bytes cannot be split at the beginning
     /// or end of an error: all chunks from the beginning of an error to the end of the response are returned whole.
     pub fn feed(&mut self, bytes: &[u8]) -> ErrorSpan {
+        self.feed_and(bytes, |_| ())
+    }
+
+    /// The same; also passes on what encoded bytes say when decoded.
+    pub fn feed_and(&mut self, bytes: &[u8], mut on_decoded: impl FnMut(&[u8])) -> ErrorSpan {
+        let is_json = self.is_json;
         let usage = self.usage_paths();
         let (reader, output) = (&mut self.reader, &mut self.output);
         let created_resources = &mut self.created_resources;
         let mut feed = |plain: &[u8]| {
+            if !is_json {
+                return ErrorSpan::default();
+            }
             if let Some(created_resources) = created_resources {
                 created_resources.feed(plain);
             }
@@ -164,6 +177,7 @@ impl ResponseTap {
             TapInput::Encoded(decoder) => {
                 let has_held_error = &mut self.has_held_error;
                 let result = decoder.decode(bytes, |plain| {
+                    on_decoded(plain);
                     *has_held_error |= feed(plain).hold_from.is_some();
                 });
                 if result.is_err() {
@@ -196,18 +210,20 @@ impl ResponseTap {
 
     /// The kind of the first event: an error, as soon as that is known, or something else.
     pub fn first_event(&self) -> FirstEvent {
-        match (&self.input, self.reader.first_event()) {
-            (TapInput::Unreadable, FirstEvent::Undecided) => FirstEvent::NoError,
-            (TapInput::Plain | TapInput::Encoded(_) | TapInput::Unreadable, first) => first,
+        match self.reader.first_event() {
+            FirstEvent::Undecided if !self.reads() => FirstEvent::NoError,
+            first => first,
         }
     }
 
     /// Whether the body may end here; `false` requires a blank line before another event.
     pub fn can_end_here(&self) -> bool {
-        match self.input {
-            TapInput::Unreadable => true,
-            TapInput::Plain | TapInput::Encoded(_) => self.reader.can_end_here(),
-        }
+        !self.reads() || self.reader.can_end_here()
+    }
+
+    /// Whether the tap can read what is fed to it.
+    fn reads(&self) -> bool {
+        self.is_json && !matches!(self.input, TapInput::Unreadable)
     }
 
     /// The facts read so far; an incomplete event is ignored, but complete values of an incomplete document count.

@@ -137,6 +137,46 @@ async fn our_key_in_an_error_in_any_encoding_is_replaced() {
     }
 }
 
+/// Such an answer is sent while it arrives, so that it cannot be edited: it ends before the key.
+#[tokio::test]
+async fn our_key_in_a_long_good_answer_in_any_encoding_is_not_sent() {
+    let pool = pool().await;
+    // Text that hardly shrinks.
+    let noise = |count: u64| -> String {
+        let words =
+            (0..count).map(|n| format!("{:x} ", (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        words.collect()
+    };
+    for kind in ["application/json", "text/plain"] {
+        for encoding in ["gzip", "br", "zstd", "br, gzip"] {
+            for key in ["AIza-first-key-0000", KEYS[0]] {
+                let text = format!("{}{key}{}", noise(60_000), noise(20_000));
+                let body = encoded(&SUCCESS.replace("Hi", &text), encoding);
+                assert!(body.len() > 400_000);
+                let mut answer = response(200, encoding, body.clone());
+                answer.headers[0].1 = kind.to_owned();
+                pool.google.replay([answer]);
+
+                let response = pool.fetch(TestRequest::Generate).await;
+
+                let row = pool.row_of(&response).await;
+                if key == KEYS[0] {
+                    assert!(response.is_truncated, "{kind} {encoding}");
+                    assert!(body.starts_with(&response.body) && response.body.len() < 500_000);
+                    assert_eq!(row.outcome, Some(Outcome::BrokenOff), "{kind} {encoding}");
+                    assert!(row.error.unwrap().contains("may contain an upstream key"));
+                } else {
+                    assert!(
+                        !response.is_truncated && response.body == body,
+                        "{kind} {encoding}"
+                    );
+                    assert_eq!(row.outcome, Some(Outcome::Success), "{kind} {encoding}");
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn encodings_in_two_header_lines_are_undone_in_turn() {
     let pool = pool().await;
