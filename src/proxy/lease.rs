@@ -54,6 +54,15 @@ impl<'a> KeySelector<'a> {
         }
     }
 
+    /// The same request goes on in another project: what is left of its time and of its wait stays.
+    pub fn go_on_in(&mut self, project: Option<ProjectId>) {
+        self.required = project;
+        self.preferred = None;
+        self.key = None;
+        self.claims_affinity = false;
+        self.tried = TriedKeys::default();
+    }
+
     /// How long the answer may still take to begin.
     pub fn time_left(&self) -> Duration {
         let limit = self.settings.first_byte_timeout();

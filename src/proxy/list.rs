@@ -1,7 +1,6 @@
 //! Lists of resources: merges the pages of all projects that own resources of the client.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -14,12 +13,13 @@ use crate::gemini::resources::listing::{ListCursor, ListPage, MAX_PAGE_BYTES, Re
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::tap::ResponseSummary;
-use crate::pool::clients::client_key::{ClientKey, ClientKeyId};
-use crate::pool::health::verdict::Rule;
+use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::ProjectId;
+use crate::pool::outcome::Outcome;
 use crate::pool::settings::Settings;
-use crate::proxy::attempt::{Attempt, Reply};
+use crate::proxy::attempt::{Attempt, Reply, Whole};
 use crate::proxy::incoming::Incoming;
+use crate::proxy::lease::KeySelector;
 use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::resource_lookup::lookup_failed;
@@ -33,7 +33,7 @@ const PAGE_COUNT_LIMIT: u32 = 50;
 /// The result of a list request.
 pub enum Listed {
     Page(MergedPage),
-    /// A project's answer that is no list; a page without its part would be taken for a complete one.
+    /// An answer of Google that is no list.
     Failed(Box<Attempt>),
 }
 
@@ -56,79 +56,56 @@ impl MergedPage {
     }
 }
 
-/// Requests the projects' pages until one has resources of this client.
+/// What a project answers to the request for a page.
+enum ProjectAnswer {
+    Page(Box<Whole>, Option<ProjectId>),
+    /// The request is at fault, so every project would answer so.
+    Failed(Box<Attempt>),
+    /// The project cannot answer now.
+    Missing(Result<Box<Attempt>, Refusal>),
+}
+
+/// Requests the projects' pages until one has resources of this client. All pages share the request's time. A project that
+/// cannot answer in it is named as missing, unless no project of the whole list answers.
 pub async fn list(
     app: &App,
     settings: &Settings,
-    client: &Arc<ClientKey>,
+    client: ClientKeyId,
     listing: ResourceListing,
+    selector: &mut KeySelector<'_>,
     incoming: &mut Incoming,
     record: &mut Record,
 ) -> Result<Listed, Refusal> {
     let path_and_query = incoming.target.path_and_query.clone();
-    let maker = settings.client_isolation.then_some(client.id);
-    let kind = listing.kind.collection();
-    let projects = resources::list_projects(&app.db.readers, maker, kind).await;
-    let mut projects: Vec<_> = projects
-        .map_err(lookup_failed)?
-        .into_iter()
-        .map(Some)
-        .collect();
-    if projects.is_empty() && maker.is_none() {
-        // No project is known to own any: any project may list its own.
-        projects.push(None);
-    }
-    let cursor = listing.cursor(&path_and_query);
-    let (mut at, mut from) = match cursor.map_err(|_| Refusal::BadCursor)? {
-        None => (0, String::new()),
-        Some(ListCursor::PageToken { project_id, token }) => {
-            let at = projects.partition_point(|project| project.is_some_and(|id| id < project_id));
-            let is_same = projects
-                .get(at)
-                .is_some_and(|project| project.is_none_or(|id| id == project_id));
-            (at, if is_same { token } else { String::new() })
-        }
-        Some(ListCursor::AfterId { name, id }) => {
-            let known = resources::list_named(&app.db.readers, &[name.as_str()]).await;
-            let known = known.map_err(lookup_failed)?.pop();
-            let is_owner = |project: &Option<ProjectId>| {
-                project.is_none() || *project == known.as_ref().map(|known| known.project_id)
-            };
-            let at = projects
-                .iter()
-                .position(is_owner)
-                .ok_or(Refusal::BadCursor)?;
-            (at, id)
-        }
-    };
-    let mut pages = 0;
-    let mut gone = None;
+    let maker = settings.client_isolation.then_some(client);
+    let projects = projects_to_list(app, listing, maker).await?;
+    let (mut at, mut from) = position(app, listing, &path_and_query, &projects).await?;
+    // A list that the client has read in part does not fail for the rest.
+    let (mut pages, mut has_answer) = (0, at > 0);
+    let (mut missing, mut why_missing) = (Vec::new(), None);
     while let Some(project_id) = projects.get(at).copied() {
         pages += 1;
         let asked = listing.page_path(&path_and_query, Some(&from));
         incoming.outgoing.url = app.gemini.url(&asked).ok_or(Refusal::AlteredPath)?;
         let route = RouteConstraint::requiring(project_id);
-        let attempt = match send_with_retry(app, settings, client, incoming, &route, record).await {
-            // The resources of that project cannot be read any more; the others can.
-            Err(refusal @ Refusal::OwnerGone { .. }) => {
-                gone = Some(refusal);
+        selector.go_on_in(project_id);
+        let sent = send_with_retry(app, settings, selector, incoming, &route, record).await;
+        let (whole, asked_project) = match answer_of(sent)? {
+            ProjectAnswer::Page(whole, project) => (whole, project),
+            ProjectAnswer::Failed(attempt) => return Ok(Listed::Failed(attempt)),
+            ProjectAnswer::Missing(why) => {
+                missing.extend(project_id);
+                why_missing = Some(why);
                 (at, from) = (at + 1, String::new());
                 continue;
             }
-            attempt => attempt?,
         };
-        if attempt.verdict.rule != Rule::Success {
-            return Ok(Listed::Failed(Box::new(attempt)));
-        }
-        let asked_project = attempt.lease.as_ref().map(|lease| lease.key.project_id);
-        let Reply::Whole(whole) = attempt.reply else {
-            return Err(Refusal::Unreachable);
-        };
+        has_answer = true;
         let body = decode_body(&whole.body, &whole.head.headers, MAX_PAGE_BYTES);
         let mut page = body
             .as_deref()
             .and_then(|body| listing.parse_page(body))
-            .ok_or(Refusal::Unreachable)?;
+            .ok_or(Refusal::PageUnreadable)?;
         let next = page.next.take();
         if let Some(maker) = maker {
             keep_own(app, &mut page, maker).await?;
@@ -140,15 +117,86 @@ pub async fn list(
         });
         if !page.items.is_empty() || next.is_none() || pages >= PAGE_COUNT_LIMIT {
             let next = next.as_ref().map(|(id, token)| (*id, token.as_str()));
-            return Ok(Listed::Page(MergedPage(listing.write_page(&page, next))));
+            let page = listing.write_page(&page, next, &missing);
+            return Ok(Listed::Page(MergedPage(page)));
         }
         from = next.map_or_else(String::new, |(_, token)| token);
     }
-    match gone {
-        Some(refusal) => Err(refusal),
-        None => Ok(Listed::Page(MergedPage(
-            listing.write_page(&listing.empty_page(), None),
-        ))),
+    match why_missing.filter(|_| !has_answer) {
+        Some(why) => why.map(Listed::Failed),
+        None => {
+            let page = listing.write_page(&listing.empty_page(), None, &missing);
+            Ok(Listed::Page(MergedPage(page)))
+        }
+    }
+}
+
+fn answer_of(sent: Result<Attempt, Refusal>) -> Result<ProjectAnswer, Refusal> {
+    let attempt = match sent {
+        Ok(attempt) => attempt,
+        Err(refusal) if refusal.is_unavailability() => {
+            return Ok(ProjectAnswer::Missing(Err(refusal)));
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    match attempt.verdict.rule.outcome() {
+        Outcome::Success => {
+            let project = attempt.lease.as_ref().map(|lease| lease.key.project_id);
+            match attempt.reply {
+                Reply::Whole(whole) => Ok(ProjectAnswer::Page(whole, project)),
+                _ => Err(Refusal::PageTooLarge),
+            }
+        }
+        Outcome::ClientError => Ok(ProjectAnswer::Failed(Box::new(attempt))),
+        _ => Ok(ProjectAnswer::Missing(Ok(Box::new(attempt)))),
+    }
+}
+
+/// The projects whose resources the client may list, in the order of their pages; `None` stands for any project.
+async fn projects_to_list(
+    app: &App,
+    listing: ResourceListing,
+    maker: Option<ClientKeyId>,
+) -> Result<Vec<Option<ProjectId>>, Refusal> {
+    let (db, kind) = (&app.db.readers, listing.kind.collection());
+    let projects = match maker {
+        Some(maker) => resources::list_projects_of_client(db, maker, kind).await,
+        None => resources::list_projects(db, kind).await,
+    };
+    let projects = projects.map_err(lookup_failed)?;
+    if projects.is_empty() && maker.is_none() {
+        // No project is known to own any: any project may list its own.
+        return Ok(vec![None]);
+    }
+    Ok(projects.into_iter().map(Some).collect())
+}
+
+/// Where the client continues the list: the project, by its position, and Google's own position in it.
+async fn position(
+    app: &App,
+    listing: ResourceListing,
+    path_and_query: &str,
+    projects: &[Option<ProjectId>],
+) -> Result<(usize, String), Refusal> {
+    let cursor = listing.cursor(path_and_query);
+    match cursor.map_err(|_| Refusal::BadCursor)? {
+        None => Ok((0, String::new())),
+        Some(ListCursor::PageToken { project_id, token }) => {
+            let at = projects.partition_point(|project| project.is_some_and(|id| id < project_id));
+            let is_same = projects
+                .get(at)
+                .is_some_and(|project| project.is_none_or(|id| id == project_id));
+            Ok((at, if is_same { token } else { String::new() }))
+        }
+        Some(ListCursor::AfterId { name, id }) => {
+            let known = resources::list_named(&app.db.readers, &[name.as_str()]).await;
+            let known = known.map_err(lookup_failed)?.pop();
+            let is_owner = |project: &Option<ProjectId>| {
+                project.is_none() || *project == known.as_ref().map(|known| known.project_id)
+            };
+            let at = projects.iter().position(is_owner);
+            Ok((at.ok_or(Refusal::BadCursor)?, id))
+        }
     }
 }
 

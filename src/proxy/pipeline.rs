@@ -8,6 +8,7 @@ use crate::proxy::admit::admit;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::caller::Caller;
 use crate::proxy::incoming::Incoming;
+use crate::proxy::lease::KeySelector;
 use crate::proxy::list::{Listed, MergedPage, list};
 use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
@@ -44,14 +45,24 @@ pub async fn send(
     record.hold(permit);
     let route = resolve_resources(app, caller, incoming).await?;
     record.route(&route);
+    let client = &caller.client;
+    let mut selector = KeySelector::new(app, settings, client, &route);
     if let Some(listing) = incoming.listing {
-        let listed = list(app, settings, &caller.client, listing, incoming, record).await?;
+        let listed = list(
+            app,
+            settings,
+            client.id,
+            listing,
+            &mut selector,
+            incoming,
+            record,
+        )
+        .await?;
         return Ok(match listed {
             Listed::Page(page) => Sent::Page(page),
             Listed::Failed(attempt) => Sent::Attempt(attempt),
         });
     }
-    let client = &caller.client;
-    let attempt = send_with_retry(app, settings, client, incoming, &route, record).await?;
+    let attempt = send_with_retry(app, settings, &mut selector, incoming, &route, record).await?;
     Ok(Sent::Attempt(Box::new(attempt)))
 }

@@ -312,13 +312,15 @@ impl Record {
         }
     }
 
-    /// Records the verdict of the running attempt; without an `outcome` its answer is still streaming.
+    /// Records the verdict of the running attempt, unless it has ended; without an `outcome` its answer is still streaming.
     fn conclude_attempt(&self, verdict: &Verdict, outcome: Option<Outcome>) {
         let elapsed = millis(self.attempt_began);
         let message = (verdict.rule != Rule::Success && !verdict.message.is_empty())
             .then(|| self.app.redactor().redact_for_row(&verdict.message));
         let mut row = self.row();
-        if let Some(attempt) = row.attempts.last_mut() {
+        if let Some(attempt) = row.attempts.last_mut()
+            && attempt.outcome.is_none()
+        {
             // An answer that broke off had begun with a status.
             attempt.status = verdict.status.or(attempt.status);
             attempt.rule = Some(verdict.rule.name());
@@ -340,8 +342,20 @@ impl Record {
         row.streamed |= streamed;
     }
 
+    /// Ends an attempt whose answer was not read to its end.
+    fn end_open_attempt(&self, outcome: Outcome) {
+        let elapsed = millis(self.attempt_began);
+        if let Some(attempt) = self.row().attempts.last_mut()
+            && attempt.outcome.is_none()
+        {
+            attempt.outcome = Some(outcome);
+            attempt.duration_ms = Some(elapsed);
+        }
+    }
+
     /// Records a refusal.
     pub fn refused(&mut self, status: StatusCode, outcome: Outcome, message: &str) {
+        self.end_open_attempt(outcome);
         let mut row = self.row();
         row.status = Some(status.as_u16());
         row.outcome = Some(outcome);
@@ -376,11 +390,7 @@ impl Record {
     }
 
     fn ended_early(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
-        let elapsed = millis(self.attempt_began);
-        if let Some(attempt) = self.row().attempts.last_mut() {
-            attempt.outcome = Some(outcome);
-            attempt.duration_ms = Some(elapsed);
-        }
+        self.end_open_attempt(outcome);
         self.end(outcome, answered, bytes);
     }
 
@@ -570,19 +580,9 @@ impl Drop for Record {
             return;
         }
         let outcome = self.abandoned();
-        let elapsed = millis(self.attempt_began);
         self.end_wait();
-        let mut row = self.row();
-        row.outcome.get_or_insert(outcome);
-        if let Some(attempt) = row
-            .attempts
-            .last_mut()
-            .filter(|attempt| attempt.outcome.is_none())
-        {
-            attempt.outcome = Some(outcome);
-            attempt.duration_ms = Some(elapsed);
-        }
-        drop(row);
+        self.row().outcome.get_or_insert(outcome);
+        self.end_open_attempt(outcome);
         self.hand_in();
     }
 }

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use crate::clock::Timestamp;
 use crate::gemini::request_body::unread::UnreadBody;
+use crate::gemini::resources::listing::MAX_PAGE_BYTES;
 use crate::gemini::target::TargetError;
 use crate::pool::clients::admission::LimitReached;
 use crate::pool::clients::client_key::ClientLimit;
@@ -104,6 +105,10 @@ pub enum Refusal {
     /// Google throttles our address.
     AddressThrottled(Duration),
     Unreachable,
+    /// A page of a list is larger than is read.
+    PageTooLarge,
+    /// A page of a list is not what Gemini's lists look like.
+    PageUnreadable,
     /// The upstream answered with a web page.
     WebPage,
     Timeout,
@@ -245,6 +250,10 @@ impl Refusal {
             Self::AddressThrottled(wait) => (429, Quota, Some(*wait), format!("Google throttles the address of this pool, whatever \
                 the key. {}", retry_in(*wait))),
             Self::Unreachable => (503, Network, soon, "Gemini could not be reached. Try again in a few seconds".to_owned()),
+            Self::PageTooLarge => (502, UpstreamError, None, format!("a page of this list is larger than {} MiB. Ask for fewer items with \
+                pageSize, or limit", MAX_PAGE_BYTES / 1024 / 1024)),
+            Self::PageUnreadable => (502, UpstreamError, None, "Gemini's page of this list cannot be read. The admin of the pool finds the \
+                request in the log".to_owned()),
             Self::WebPage => (502, UpstreamError, None, "the upstream answered with a web page instead of Gemini's JSON. The admin of the \
                 pool checks UPSTREAM_URL, and what stands between the pool and Google".to_owned()),
             Self::Timeout => (504, Network, None, "Gemini did not answer in time".to_owned()),
@@ -262,6 +271,24 @@ impl Refusal {
             retry_after,
             message: format!("gemini-pool: {text}"),
         }
+    }
+
+    /// Whether the project that should serve could not, for whatever reason of its keys or of the connection to it.
+    pub fn is_unavailability(&self) -> bool {
+        matches!(
+            self,
+            Self::NoUpstreamKeys
+                | Self::NoUsableKey
+                | Self::OwnerGone { .. }
+                | Self::AllBusy
+                | Self::AllCoolingDown { .. }
+                | Self::Overloaded { .. }
+                | Self::AddressThrottled(_)
+                | Self::Unreachable
+                | Self::PageUnreadable
+                | Self::WebPage
+                | Self::Timeout
+        )
     }
 
     /// Whether waiting is useless before the next day.

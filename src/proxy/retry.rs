@@ -1,12 +1,10 @@
 //! The retry loop: leases a key, forwards, applies the verdict, until one answers or the budget is used up.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
 use crate::clock;
 use crate::gemini::response::tap::ResponseSummary;
-use crate::pool::clients::client_key::ClientKey;
 use crate::pool::health::verdict::{Fault, Retry, Rule};
 use crate::pool::keys::selection::{KeyReuse, LeaseObstacle};
 use crate::pool::keys::upstream_key::KeyState;
@@ -28,12 +26,11 @@ const PROBE_LIMIT: u32 = 20;
 pub async fn send_with_retry(
     app: &App,
     settings: &Settings,
-    client: &Arc<ClientKey>,
+    selector: &mut KeySelector<'_>,
     incoming: &mut Incoming,
     route: &RouteConstraint,
     record: &mut Record,
 ) -> Result<Attempt, Refusal> {
-    let mut selector = KeySelector::new(app, settings, client, route);
     // A body that streams cannot be sent again.
     let sends_once = incoming.streaming.is_some();
     let mut budget = if sends_once {

@@ -99,21 +99,45 @@ pub async fn list_named(db: impl SqliteExecutor<'_>, names: &[&str]) -> Result<V
     Ok(known.fetch_all(db).await?)
 }
 
-/// The projects in which a client, or without one any client, has created resources of a kind.
-pub async fn list_projects(
+/// The projects in which a client has created resources of a kind. Steps from key to key through the index: a client may
+/// have created very many.
+pub async fn list_projects_of_client(
     db: impl SqliteExecutor<'_>,
-    client_key_id: Option<ClientKeyId>,
+    client_key_id: ClientKeyId,
     kind: &str,
 ) -> Result<Vec<ProjectId>> {
     let ids = sqlx::query_scalar!(
         r#"
+        WITH RECURSIVE key (id) AS (
+            SELECT min(upstream_key_id) FROM resources WHERE client_key_id = ?1 AND kind = ?2
+            UNION ALL
+            SELECT (
+                SELECT min(r.upstream_key_id) FROM resources AS r
+                WHERE r.client_key_id = ?1 AND r.kind = ?2 AND r.upstream_key_id > key.id
+            )
+            FROM key
+            WHERE key.id IS NOT NULL
+        )
         SELECT DISTINCT k.project_id AS "project_id: ProjectId"
-        FROM resources AS r
-        JOIN upstream_keys AS k ON k.id = r.upstream_key_id
-        WHERE (?1 IS NULL OR r.client_key_id = ?1) AND r.kind = ?2
+        FROM key
+        JOIN upstream_keys AS k ON k.id = key.id
         ORDER BY k.project_id
         "#,
         client_key_id,
+        kind,
+    );
+    Ok(ids.fetch_all(db).await?)
+}
+
+/// The projects in which any client has created resources of a kind.
+pub async fn list_projects(db: impl SqliteExecutor<'_>, kind: &str) -> Result<Vec<ProjectId>> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT k.project_id AS "project_id: ProjectId"
+        FROM upstream_keys AS k
+        WHERE EXISTS (SELECT 1 FROM resources AS r WHERE r.upstream_key_id = k.id AND r.kind = ?1)
+        ORDER BY k.project_id
+        "#,
         kind,
     );
     Ok(ids.fetch_all(db).await?)
@@ -419,7 +443,12 @@ mod tests {
         ];
         write(&db, rows.to_vec()).await;
 
-        let projects = async |kind| list_projects(&pool, Some(CLIENT), kind).await.unwrap();
+        let projects = async |kind| {
+            let own = list_projects_of_client(&pool, CLIENT, kind).await.unwrap();
+            let all = list_projects(&pool, kind).await.unwrap();
+            assert!(own.iter().all(|id| all.contains(id)));
+            own
+        };
         assert_eq!(projects("files").await, [ProjectId(1), ProjectId(2)]);
         assert_eq!(projects("cachedContents").await, [ProjectId(1)]);
         assert_eq!(projects("batches").await, []);

@@ -175,8 +175,22 @@ impl ResourceListing {
         ListItem { name, id, raw }
     }
 
-    /// A page for the client; `next`: the project and position at which the list continues.
-    pub fn write_page(self, page: &ListPage<'_>, next: Option<(ProjectId, &str)>) -> String {
+    /// A page for the client; `next`: the project and position at which the list continues; `missing`: the projects whose
+    /// resources it lacks. Their field has the name that Google's own lists give it (<https://google.aip.dev/217>).
+    pub fn write_page(
+        self,
+        page: &ListPage<'_>,
+        next: Option<(ProjectId, &str)>,
+        missing: &[ProjectId],
+    ) -> String {
+        let missing: Vec<_> = missing
+            .iter()
+            .map(|id| format!("gemini-pool/projects/{}", id.0))
+            .collect();
+        let missing = (!missing.is_empty()).then(|| {
+            let names = serde_json::to_string(&missing).expect("strings serialize to JSON");
+            format!("\"unreachable\": {names}")
+        });
         let raws: Vec<_> = page.items.iter().map(|item| item.raw).collect();
         let items = raws.join(",\n    ");
         let text = |text: &str| serde_json::Value::from(text).to_string();
@@ -186,7 +200,8 @@ impl ResourceListing {
                 let items = (!raws.is_empty()).then(|| format!("  {field}: [\n    {items}\n  ]"));
                 let token = next.map(|(project, token)| format!("pool-{}-{token}", project.0));
                 let token = token.map(|token| format!("  \"nextPageToken\": {}", text(&token)));
-                let fields: Vec<_> = items.into_iter().chain(token).collect();
+                let missing = missing.map(|missing| format!("  {missing}"));
+                let fields: Vec<_> = items.into_iter().chain(token).chain(missing).collect();
                 if fields.is_empty() {
                     "{}\n".to_owned()
                 } else {
@@ -196,8 +211,9 @@ impl ResourceListing {
             ListFormat::OpenAi => {
                 let id =
                     |item: Option<&ListItem>| item.map_or("null".to_owned(), |item| text(&item.id));
+                let missing = missing.map_or_else(String::new, |missing| format!(",{missing}"));
                 format!(
-                    "{{\"object\":\"list\",{field}:[{}],\"first_id\":{},\"last_id\":{},\"has_more\":{}}}\n",
+                    "{{\"object\":\"list\",{field}:[{}],\"first_id\":{},\"last_id\":{},\"has_more\":{}{missing}}}\n",
                     raws.join(","),
                     id(page.items.first()),
                     id(page.items.last()),
@@ -332,13 +348,13 @@ mod tests {
         let mut page = native.parse_page(body.as_bytes()).unwrap();
         assert_eq!(page.next.as_deref(), Some("t"));
         let last = body.replace(",\n  \"nextPageToken\": \"t\"", "");
-        assert_eq!(native.write_page(&page, None), last);
+        assert_eq!(native.write_page(&page, None, &[]), last);
         page.items.remove(0);
         assert_eq!(
-            native.write_page(&page, Some((ProjectId(3), ""))),
+            native.write_page(&page, Some((ProjectId(3), "")), &[]),
             "{\n  \"files\": [\n    {\"name\": \"files/b\"}\n  ],\n  \"nextPageToken\": \"pool-3-\"\n}\n"
         );
-        assert_eq!(native.write_page(&native.empty_page(), None), "{}\n");
+        assert_eq!(native.write_page(&native.empty_page(), None, &[]), "{}\n");
         assert!(native.parse_page(b"{}").unwrap().items.is_empty());
         assert!(native.parse_page(b"[]").is_none());
 
@@ -350,7 +366,7 @@ mod tests {
         assert_eq!(names, [&ResourceName::of_text("batches/b").unwrap()]);
         assert!(
             batches
-                .write_page(&page, None)
+                .write_page(&page, None, &[])
                 .contains("\"operations\": [")
         );
 
@@ -360,10 +376,10 @@ mod tests {
         let page = openai.parse_page(body).unwrap();
         assert_eq!(page.next.as_deref(), Some("files/b"));
         assert_eq!(
-            openai.write_page(&page, None),
+            openai.write_page(&page, None, &[]),
             "{\"object\":\"list\",\"data\":[{\"id\":\"files/a\"},{\"id\":\"files/b\"}],\"first_id\":\"files/a\",\"last_id\":\"files/b\",\"has_more\":false}\n"
         );
-        let nothing = openai.write_page(&openai.empty_page(), None);
+        let nothing = openai.write_page(&openai.empty_page(), None, &[]);
         assert_eq!(
             nothing,
             "{\"object\":\"list\",\"data\":[],\"first_id\":null,\"last_id\":null,\"has_more\":false}\n"

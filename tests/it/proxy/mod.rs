@@ -14,6 +14,7 @@ mod failover;
 mod framing;
 mod http2;
 mod key_queue;
+mod lists;
 mod live_sessions;
 mod load_balancing;
 mod project_affinity;
