@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +22,7 @@ use crate::pool::clients::client_key::{ClientKey, ClientKeys, HashKey};
 use crate::pool::clients::login_throttle::LoginThrottle;
 use crate::pool::clients::one_time_secrets::OneTimeSecrets;
 use crate::pool::keys::lease::SharedKeyRegistry;
-use crate::pool::keys::registry::{KeyPolicy, lease_order_at};
+use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, lease_order_at};
 use crate::pool::quota::google_clock::begin_of_google_day;
 use crate::pool::request_id::RequestIdGenerator;
 use crate::pool::resources::affinity::ProjectAffinity;
@@ -180,15 +180,21 @@ impl App {
         self.load_limit_usage(limited, now).await?;
         let clients = ClientKeys::new(self.hash_key.clone(), clients);
         swap(&self.client_keys, clients);
-        let mut shared = self.keys.lock();
-        shared.set_policy(KeyPolicy::of(&self.settings()));
-        for key in keys {
-            // Keys that were never used come first, in random order: lists often have their dead keys side by side.
-            let turn = key
-                .last_used_at
-                .map_or_else(|| -rand::random_range(1..i64::MAX), lease_order_at);
-            shared.put(key, turn, now);
+        self.keys.lock().set_policy(KeyPolicy::of(&self.settings()));
+        let mut keys = keys.into_iter().peekable();
+        while keys.peek().is_some() {
+            let mut shared = self.keys.lock();
+            for key in keys.by_ref().take(KEYS_PER_LOCK) {
+                // Keys that were never used come first, in random order: lists often have their dead keys side by side.
+                let turn = key
+                    .last_used_at
+                    .map_or_else(|| -rand::random_range(1..i64::MAX), lease_order_at);
+                shared.put(key, turn, now);
+            }
+            // A request that waits gets the lock first.
+            MutexGuard::unlock_fair(shared);
         }
+        let mut shared = self.keys.lock();
         for id in removed {
             shared.remove(id);
         }
@@ -198,8 +204,8 @@ impl App {
         for (project_id, model, cooldown) in cooldowns {
             shared.extend_cooldown(project_id, &model, cooldown.rebased_at(now));
         }
-        let values = shared.values_to_redact();
         drop(shared);
+        let values = self.keys.values_to_redact();
         self.key_queue.notify();
         let secrets = values.iter().map(|(secret, _)| secret.expose());
         let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();

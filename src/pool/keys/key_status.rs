@@ -12,9 +12,6 @@ use crate::pool::keys::running_cooldowns::{CooldownReason, NumberedCooldown};
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, UpstreamKeyId};
 use crate::pool::quota::limits::{Measure, ModelQuota, ObservedLimit, QuotaLimits, QuotaUsage};
 
-/// Number of keys processed per lock, which takes some hundred microseconds.
-const KEYS_PER_LOCK: usize = 1_000;
-
 /// The kind of a key's status.
 #[derive(
     Debug,
@@ -173,18 +170,13 @@ impl KeyCooldown {
 }
 
 impl SharedKeyRegistry {
-    /// The summary of every key. The lock is released between chunks of keys.
+    /// The summary of every key.
     pub fn key_status_summaries(&self, now: Timestamp) -> HashMap<UpstreamKeyId, KeyStatusSummary> {
-        let mut ids: Vec<_> = self.lock().by_id.keys().copied().collect();
-        ids.sort_unstable();
-        let mut summaries = HashMap::with_capacity(ids.len());
-        for ids in ids.chunks(KEYS_PER_LOCK) {
-            let keys = self.lock();
-            let known = ids
-                .iter()
-                .filter_map(|id| keys.key_status_summary(*id, now));
-            summaries.extend(known.map(|summary| (summary.id, summary)));
-        }
+        let mut summaries = HashMap::new();
+        self.for_each_key(|keys, id| {
+            let summary = keys.key_status_summary(id, now);
+            summaries.extend(summary.map(|summary| (id, summary)));
+        });
         summaries
     }
 }

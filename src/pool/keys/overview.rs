@@ -9,8 +9,6 @@ use crate::pool::keys::ready_index::ANY_MODEL;
 use crate::pool::keys::registry::KeyRegistry;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 
-/// Number of keys processed per lock, which takes some hundred microseconds.
-const KEYS_PER_LOCK: usize = 1_000;
 /// Number of unavailable keys listed.
 const MAX_LISTED_KEYS: usize = 8;
 
@@ -80,19 +78,15 @@ impl PoolOverview {
 }
 
 impl SharedKeyRegistry {
-    /// Counts all keys. The lock is released between chunks of keys.
+    /// Counts all keys.
     pub fn overview(&self, now: Timestamp) -> PoolOverview {
-        let ids: Vec<_> = self.lock().by_id.keys().copied().collect();
         let mut overview = self.lock().overview_without_keys(now);
         let mut unavailable = Vec::new();
-        for ids in ids.chunks(KEYS_PER_LOCK) {
-            let keys = self.lock();
-            for id in ids {
-                if let Some(summary) = keys.add_key(*id, now, &mut overview) {
-                    keep_first(&mut unavailable, summary);
-                }
+        self.for_each_key(|keys, id| {
+            if let Some(summary) = keys.add_key(id, now, &mut overview) {
+                keep_first(&mut unavailable, summary);
             }
-        }
+        });
         let keys = self.lock();
         let unavailable = unavailable
             .into_iter()

@@ -1,6 +1,7 @@
 //! `KeyRegistry`: the condition, load and quota of every upstream key, in memory.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -22,6 +23,8 @@ use crate::pool::settings::Settings;
 
 /// Stands for all models beyond [`MAX_MODELS`].
 const OTHER_MODEL: ModelNumber = 1;
+/// How many keys are read or changed under one lock where work concerns all of them: some hundred microseconds.
+pub const KEYS_PER_LOCK: usize = 250;
 /// Maximum number of models with their own entry; Google has about a hundred.
 const MAX_MODELS: usize = 1_000;
 /// Maximum length of a model name with its own entry.
@@ -35,6 +38,8 @@ const MAX_MODEL_NAME_BYTES: usize = 200;
 #[derive(Debug)]
 pub struct KeyRegistry {
     pub(in crate::pool) by_id: HashMap<UpstreamKeyId, KeyEntry>,
+    /// The ids in order, for work that steps through all keys.
+    ids: BTreeSet<UpstreamKeyId>,
     pub(in crate::pool) projects: HashMap<ProjectId, ProjectEntry>,
     pub(in crate::pool) models: Vec<ModelEntry>,
     model_numbers: HashMap<Box<str>, ModelNumber>,
@@ -163,6 +168,7 @@ impl Default for KeyRegistry {
     fn default() -> Self {
         Self {
             by_id: HashMap::new(),
+            ids: BTreeSet::new(),
             projects: HashMap::new(),
             models: vec![ModelEntry::default(), ModelEntry::default()],
             model_numbers: HashMap::from([(EVERY_MODEL.into(), ANY_MODEL)]),
@@ -202,6 +208,7 @@ impl KeyRegistry {
                 known.soft_faults.clear();
             }
         } else {
+            self.ids.insert(id);
             self.by_id.insert(
                 id,
                 KeyEntry {
@@ -239,6 +246,7 @@ impl KeyRegistry {
     /// Removes a key. Its leases end later by themselves.
     pub fn remove(&mut self, id: UpstreamKeyId) {
         self.unschedule_checks(id);
+        self.ids.remove(&id);
         for index in &mut self.ready_indexes {
             index.remove(id);
         }
@@ -354,13 +362,11 @@ impl KeyRegistry {
         self.by_id.values().map(|key| key.in_flight).sum()
     }
 
-    /// The secret of every key with the ids that Google gave its project.
-    pub fn values_to_redact(&self) -> Vec<(Secret, Vec<String>)> {
-        let values = self
-            .by_id
-            .values()
-            .map(|key| (key.row.secret.clone(), key.row.project_ids()));
-        values.collect()
+    /// The ids that follow `last`, or the first ones; at most [`KEYS_PER_LOCK`].
+    pub(in crate::pool) fn ids_after(&self, last: Option<UpstreamKeyId>) -> Vec<UpstreamKeyId> {
+        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let ids = self.ids.range((begin, Bound::Unbounded));
+        ids.take(KEYS_PER_LOCK).copied().collect()
     }
 
     /// Ends a lease.
