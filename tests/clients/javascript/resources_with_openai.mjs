@@ -53,7 +53,27 @@ async function make() {
   await checkForeign('batch of its file', () => begin(files[0], other));
   const foreign = [...await ids(other.files.list()), ...await ids(other.batches.list())];
   check('lists of the other', foreign.length === 0, foreign);
+  const cancelled = await pool.batches.cancel((await begin(files[0])).id);
+  check('batch: cancelled', cancelled.status === 'cancelled', cancelled);
+  // Older versions of the SDK have no videos.
+  if (pool.videos) await makeVideos();
   handOver({ file: files[1].id, batch: begun.id });
+}
+
+async function makeVideos() {
+  const create = () => pool.videos.create({ model: 'veo-3.1-fast-generate-preview', prompt: 'A lighthouse' });
+  const made = [(await create()).id, (await create()).id];
+  const listed = await ids(pool.videos.list());
+  check('list of videos', listed.length === 2 && made.every((id) => listed.includes(id)), listed);
+  const done = await until(
+    'video: done', () => pool.videos.retrieve(made[0]), (video) => video.status === 'completed');
+  check('video: model', done.model === 'veo-3.1-fast-generate-preview', done);
+  await checkForeign('video', () => other.videos.retrieve(made[0]));
+  const foreign = await ids(other.videos.list());
+  check('videos of the other', foreign.length === 0, foreign);
+  for (const id of made) check('video: deleted', (await pool.videos.delete(id)).deleted);
+  const left = await ids(pool.videos.list());
+  check('no video is left', left.length === 0, left);
 }
 
 async function use(made) {

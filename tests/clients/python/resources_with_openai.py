@@ -58,7 +58,26 @@ def make():
         input_file_id=files[0].id, endpoint="/v1/chat/completions", completion_window="24h"
     ))
     check("lists of the other", not list(other.files.list()) and not list(other.batches.list()))
+    cancelled = pool.batches.cancel(begin(files[0]).id)
+    check("batch: cancelled", cancelled.status == "cancelled", cancelled)
+    # Older versions of the SDK have no videos.
+    if hasattr(pool, "videos"):
+        make_videos()
     hand_over({"file": files[1].id, "batch": begun.id})
+
+
+def make_videos():
+    made = [pool.videos.create(model="veo-3.1-fast-generate-preview", prompt="A lighthouse") for _ in range(2)]
+    ids = {video.id for video in made}
+    check("list of videos", {video.id for video in pool.videos.list()} == ids, made)
+    first = made[0].id
+    done = until("video: done", lambda: pool.videos.retrieve(first), lambda video: video.status == "completed")
+    check("video: model", done.model == "veo-3.1-fast-generate-preview", done)
+    check_foreign("video", lambda: other.videos.retrieve(first))
+    check("videos of the other", not list(other.videos.list()))
+    for id in ids:
+        check("video: deleted", pool.videos.delete(id).deleted)
+    check("no video is left", not list(pool.videos.list()))
 
 
 def use(made):

@@ -10,6 +10,7 @@ mod generic;
 pub mod interactions;
 mod multipart;
 mod openai;
+mod openai_videos;
 mod operations;
 mod page;
 pub mod received_body;
@@ -48,6 +49,7 @@ pub fn answer(context: &RequestContext) -> Result<FakeResponse, GoogleError> {
         ["fileSearchStores", rest @ ..] => stores::answer(context, rest),
         ["openai", "files", rest @ ..] => openai::files(context, rest),
         ["openai", "batches", rest @ ..] => openai::batches(context, rest),
+        ["openai", "videos", rest @ ..] => openai_videos::answer(context, rest),
         [
             collection @ ("models" | "tunedModels"),
             model,
@@ -69,7 +71,7 @@ pub fn is_collection(rest: &str) -> bool {
             "files" | "cachedContents" | "batches" | "fileSearchStores",
             ..,
         ]
-        | ["openai", "files" | "batches", ..]
+        | ["openai", "files" | "batches" | "videos", ..]
         | ["models", _, "operations", ..] => true,
         // A tuned model is a model when it is asked to generate.
         [collection, rest @ ..] => {

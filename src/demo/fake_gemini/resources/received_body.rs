@@ -140,7 +140,10 @@ impl BodyReader {
     ) -> Option<Self> {
         let upload_request = match request_target.operation {
             Operation::Upload => UploadRequest::of(head),
-            Operation::Resource if request_target.resource_path == "openai/files" => {
+            Operation::Resource
+                if ["openai/files", "openai/videos"]
+                    .contains(&request_target.resource_path.as_str()) =>
+            {
                 UploadRequest::Multipart
             }
             _ => return None,
