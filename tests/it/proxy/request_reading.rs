@@ -1,6 +1,7 @@
 //! A request that cannot be read is not sent where a rule depends on what it contains.
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
+use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::clients::client_key::ClientLimits;
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::client_keys::ClientKeyTerms;
@@ -285,4 +286,57 @@ async fn a_resource_of_another_client_is_reached_by_no_spelling_that_google_read
     let plain = format!(r#"{{"contents":[],"cached\u0043ontent":"{theirs}"}}"#);
     assert_eq!(post(&pool, &[], plain.into_bytes()).await.status, 404);
     assert_eq!(pool.google.requests(), before);
+}
+
+#[tokio::test]
+async fn forms_with_pictures_and_sound_pass_unchanged_and_their_fields_are_read() {
+    let pool = pool().await;
+    let image: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let form = |model: &str, files: [&str; 2]| {
+        let field =
+            format!("--B\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n");
+        let mut form = field.into_bytes();
+        for (number, name) in files.iter().enumerate() {
+            let head = format!(
+                "--B\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{number}\"\r\n\
+                 content-type: application/octet-stream\r\n\r\n"
+            );
+            form.extend_from_slice(head.as_bytes());
+            form.extend_from_slice(&image);
+            form.extend_from_slice(b"\r\n");
+        }
+        form.extend_from_slice(b"--B--\r\n");
+        form
+    };
+    let send = async |path: &str, body: Vec<u8>| {
+        let request = pool.client.post(format!("{}{path}", pool.url)).body(body);
+        let request = request
+            .header("content-type", "multipart/form-data; boundary=B")
+            .header("x-goog-api-key", crate::support::CLIENT_KEY);
+        ClientResponse::whole(request.send().await.unwrap()).await
+    };
+    let edits = "/v1beta/openai/images/edits";
+    let transcriptions = "/v1beta/openai/audio/transcriptions";
+    let json = [("content-type", "application/json")];
+    for (path, files) in [
+        (edits, ["image[]", "image[]"]),
+        (edits, ["image", "mask"]),
+        (transcriptions, ["file", "audio"]),
+    ] {
+        pool.google
+            .replay([ReplayedResponse::new(200, &json, "{}")]);
+        let body = form("gemini-2.5-flash", files);
+
+        let response = send(path, body.clone()).await;
+
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        let row = pool.row_of(&response).await;
+        assert_eq!(row.model.as_deref(), Some("gemini-2.5-flash"), "{path}");
+        let received = pool.google.last_received().unwrap();
+        assert!(received.body == body, "{path}");
+    }
+    pool.allow(|terms| terms.models = vec!["gemini-2.5-*".to_owned()])
+        .await;
+    let refused = send(edits, form("gemini-3-pro", ["image", "mask"])).await;
+    assert_eq!(refused.status, 403, "{}", refused.text());
 }
