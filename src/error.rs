@@ -18,6 +18,8 @@ pub enum Error {
     InvalidCsrfToken,
     #[error("the form is too large")]
     TooLarge,
+    #[error("the form did not arrive in time")]
+    TooSlow,
     #[error("this page has no such action")]
     WrongMethod,
     #[error(transparent)]
@@ -33,6 +35,7 @@ impl Error {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::InvalidCsrfToken => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             // Only the log contains its text.
             Self::Storage(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,

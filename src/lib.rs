@@ -5,6 +5,7 @@ pub mod app;
 pub mod auth;
 pub mod body_memory;
 pub mod cli;
+pub mod client_connections;
 pub mod clock;
 pub mod config;
 pub mod dashboard;

@@ -1,5 +1,7 @@
 //! Joins the routers, binds, starts the tasks, shuts down.
 
+pub mod connection;
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,34 +9,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::routing::get;
-use hyper::body::Incoming;
-use hyper::rt::Executor;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_service::Service;
 
 use crate::api::health;
 use crate::app::App;
 use crate::auth::session;
+use crate::client_connections::ClientConnections;
 use crate::dashboard;
-use crate::peer::Peer;
 use crate::proxy;
+use crate::server::connection::{ConnectionTasks, serve_connection};
 use crate::storage::recorder::LogWriter;
 use crate::tasks;
 
-/// Time limit for a request's head, including the idle time between two requests: longer than the idle timeout of usual
-/// proxies in front, so that none sends a request on a connection that is just being closed.
-const HEAD_TIMEOUT: Duration = Duration::from_mins(2);
-/// The beginning of an HTTP/2 connection (RFC 9113, 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How many silent connections are cut when none can be accepted any more.
+const CONNECTIONS_CUT_AT_ONCE: usize = 100;
 /// Time limit for running responses after the server was stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// Time limit for writing the last rows.
@@ -96,7 +89,7 @@ impl Server {
         tasks.spawn(tasks::test_keys::run(app.clone()));
 
         let graceful = GracefulShutdown::new();
-        let connections = Connections {
+        let connections = ConnectionTasks {
             running: TaskTracker::new(),
             cut_off: cut_off.clone(),
         };
@@ -132,30 +125,12 @@ impl Server {
     }
 }
 
-/// Spawns everything that serves clients: connections, and the streams of HTTP/2 connections.
-#[derive(Debug, Clone)]
-struct Connections {
-    running: TaskTracker,
-    cut_off: CancellationToken,
-}
-
-impl<F> hyper::rt::Executor<F> for Connections
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, task: F) {
-        self.running
-            .spawn(self.cut_off.clone().run_until_cancelled_owned(task));
-    }
-}
-
 /// Accepts connections until the server is stopped or a task ends.
 async fn accept(
     app: &Arc<App>,
     listener: &TcpListener,
     graceful: &GracefulShutdown,
-    connections: &Connections,
+    connections: &ConnectionTasks,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -168,15 +143,23 @@ async fn accept(
         .merge(dashboard::router(app))
         .fallback(proxy::serve)
         .with_state(app.clone());
+    let clients = ClientConnections::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let (router, watcher) = (router.clone(), graceful.watcher());
-                    connections.execute(serve_connection(stream, peer, router, watcher, connections.clone()));
+                    // For this one and its connection to Google.
+                    clients.make_room(2);
+                    let client = clients.open(peer, &app.config.trusted_proxies);
+                    let serving = serve_connection(
+                        stream, peer, client.clone(), router, watcher, connections.clone(),
+                    );
+                    client.set_task(connections.spawn(serving));
                 }
                 Err(error) => {
                     // Usually too many open files, some of which will be closed.
+                    clients.make_room(CONNECTIONS_CUT_AT_ONCE);
                     tracing::warn!("a connection could not be accepted: {error}");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -186,55 +169,6 @@ async fn accept(
             }
             () = stop.cancelled() => return Ok(()),
         }
-    }
-}
-
-async fn serve_connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    watcher: Watcher,
-    connections: Connections,
-) {
-    // Chunks are sent immediately; if this fails the connection is already broken.
-    let _ = stream.set_nodelay(true);
-    if !matches!(
-        timeout(HEAD_TIMEOUT, wait_for_preface(&stream)).await,
-        Ok(Ok(()))
-    ) {
-        return;
-    }
-    let mut builder = auto::Builder::new(connections);
-    let http1 = &mut builder.http1();
-    http1
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
-    let http2 = &mut builder.http2();
-    http2
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(20));
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request: Request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
-    });
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
-        tracing::debug!(client.address = %peer, "a connection ended early: {error}");
-    }
-}
-
-/// Waits until the client has sent enough to distinguish HTTP/1 from HTTP/2.
-async fn wait_for_preface(stream: &TcpStream) -> std::io::Result<()> {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    loop {
-        let length = stream.peek(&mut first).await?;
-        let is_undecided = length < first.len() && HTTP2_PREFACE.starts_with(&first[..length]);
-        if length == 0 || !is_undecided {
-            return Ok(());
-        }
-        // An incomplete preface stays readable, so polling would spin.
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

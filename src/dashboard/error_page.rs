@@ -81,6 +81,10 @@ fn title_and_text(language: Language, error: &Error) -> (&'static str, Markup) {
             language.too_large_title(),
             html! { (language.too_large_text()) },
         ),
+        Error::TooSlow => (
+            language.too_slow_title(),
+            html! { (language.too_slow_text()) },
+        ),
         Error::WrongMethod => (
             language.invalid_title(),
             html! { (language.wrong_method_text()) },

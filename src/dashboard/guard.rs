@@ -1,6 +1,7 @@
 //! The guard before every page: checks the session, and that a form came from one of our pages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Request, State};
@@ -10,11 +11,13 @@ use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
+use tokio::time::timeout;
 use tower_sessions::Session;
 
 use crate::app::App;
 use crate::auth::csrf::CsrfToken;
 use crate::auth::session;
+use crate::client_connections::ClientConnection;
 use crate::clock;
 use crate::dashboard::components::href;
 use crate::dashboard::error_page::{self, ErrorPage};
@@ -27,6 +30,8 @@ use crate::peer::{self, Peer};
 const CSRF_COOKIE: &str = "gemini_pool_csrf";
 /// The largest form: an import of a hundred thousand keys.
 const MAX_FORM_BYTES: usize = 16 * 1024 * 1024;
+/// How long a form may take to arrive.
+const FORM_TIMEOUT: Duration = Duration::from_mins(1);
 /// The largest form before sign-in.
 const MAX_PUBLIC_FORM_BYTES: usize = 16 * 1024;
 
@@ -65,6 +70,11 @@ pub async fn guard(
         Some(context) => (context.csrf, MAX_FORM_BYTES),
         None => (csrf, MAX_PUBLIC_FORM_BYTES),
     };
+    if context.is_some()
+        && let Some(connection) = request.extensions().get::<ClientConnection>()
+    {
+        connection.prove();
+    }
     let response = match (session_result, access) {
         (Err(error), _) => ErrorPage::from(error).into_response(),
         (Ok(()), Access::SignedIn) if context.is_none() => {
@@ -126,7 +136,8 @@ async fn verify_form(request: Request, token: CsrfToken, max_bytes: usize) -> Re
         return Err(Error::InvalidCsrfToken);
     }
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, max_bytes).await;
+    let body = timeout(FORM_TIMEOUT, axum::body::to_bytes(body, max_bytes));
+    let body = body.await.map_err(|_| Error::TooSlow)?;
     let body: Bytes = body.map_err(|_| Error::TooLarge)?;
     let mut fields = form_urlencoded::parse(&body);
     let submitted = fields.find(|(name, _)| name == "csrf");

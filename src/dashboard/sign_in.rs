@@ -26,9 +26,6 @@ use crate::storage::audit::Act;
 /// The cookie that identifies a browser that has signed in before; it grants no access.
 const KNOWN_BROWSER_COOKIE: &str = "gemini_pool_known";
 
-/// The maximum length of a user name; longer input is truncated for the throttle.
-const MAX_USERNAME_CHARS: usize = 100;
-
 #[derive(Debug, Deserialize)]
 pub struct SignInQuery {
     /// The path to open after sign-in.
@@ -75,18 +72,19 @@ pub async fn create(
         Some(mark) => LoginSource::Known(mark.to_owned()),
         None => LoginSource::from_address(browser.client_ip),
     };
-    let account: String = username.chars().take(MAX_USERNAME_CHARS).collect();
+    let admin = admins::find_named(&app.db.readers, username).await?;
+    // Names without an account share one count.
+    let account = admin.as_ref().map_or("", |_| username);
     let admitted = app
         .login_throttle
         .lock()
-        .begin(&source, &account, clock::now());
+        .begin(&source, account, clock::now());
     if let Err(wait) = admitted {
         let seconds = wait.as_secs() + 1;
         let page = page(&language.sign_in_throttled(seconds));
         let header = AppendHeaders([(RETRY_AFTER, seconds.to_string())]);
         return Ok((StatusCode::TOO_MANY_REQUESTS, header, page).into_response());
     }
-    let admin = admins::find_named(&app.db.readers, username).await?;
     let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
     let is_right = password::verify(&submitted.password, hash).await;
     let Some(admin) = admin.filter(|_| is_right) else {
@@ -94,7 +92,7 @@ pub async fn create(
         let page = page(language.wrong_password());
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    app.login_throttle.lock().record_success(&source, &account);
+    app.login_throttle.lock().record_success(&source, account);
     let (address, user_agent) = (browser.client_ip.to_string(), &browser.user_agent);
     session::start(
         &app.db,

@@ -12,6 +12,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Body as _;
 use reqwest::{Body, Client, Request, Url, redirect};
+use rustix::io::Errno;
 use rustls::ClientConfig;
 
 use crate::gemini::headers::{self, API_KEY};
@@ -343,11 +344,14 @@ fn is_local(host: &str) -> bool {
 
 /// Which rule a failure of the way falls under.
 pub fn rule_of_error(error: &reqwest::Error) -> Rule {
-    if error.is_connect() {
-        return Rule::ConnectFailed;
-    }
     let mut source = error.source();
     while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<std::io::Error>()
+            && let Some(number) = error.raw_os_error()
+            && [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(number))
+        {
+            return Rule::TooManyOpenFiles;
+        }
         if let Some(error) = cause.downcast_ref::<hyper::Error>()
             && error.is_parse()
         {
@@ -355,7 +359,11 @@ pub fn rule_of_error(error: &reqwest::Error) -> Rule {
         }
         source = cause.source();
     }
-    Rule::ConnectionBroken
+    if error.is_connect() {
+        Rule::ConnectFailed
+    } else {
+        Rule::ConnectionBroken
+    }
 }
 
 /// The error and its causes in one line, without the URL.

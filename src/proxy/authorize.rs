@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use http::request::Parts;
 
 use crate::app::App;
+use crate::client_connections::ClientConnection;
 use crate::clock;
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::target::{Target, is_live_path};
@@ -24,6 +25,11 @@ use crate::storage::upload_sessions::{self, UploadSession};
 /// Finds the client of a request and refuses what its key does not allow, before anything of the body is read.
 pub async fn authorize(app: &App, head: &Parts, record: &mut Record) -> Result<Caller, Refusal> {
     let caller = authorize_key(app, head, record).await;
+    if caller.is_ok()
+        && let Some(connection) = head.extensions.get::<ClientConnection>()
+    {
+        connection.prove();
+    }
     // Whatever the key allows. After it, so that authentication failures count and do not fill the log.
     if is_script_request(&head.headers) {
         return Err(Refusal::RequestedAsScript);

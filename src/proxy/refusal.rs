@@ -105,6 +105,8 @@ pub enum Refusal {
     /// Google throttles our address.
     AddressThrottled(Duration),
     Unreachable,
+    /// This process may open no more files, and so no connection to Google.
+    TooManyOpenFiles,
     /// A page of a list is larger than is read.
     PageTooLarge,
     /// A page of a list is not what Gemini's lists look like.
@@ -250,6 +252,8 @@ impl Refusal {
             Self::AddressThrottled(wait) => (429, Quota, Some(*wait), format!("Google throttles the address of this pool, whatever \
                 the key. {}", retry_in(*wait))),
             Self::Unreachable => (503, Network, soon, "Gemini could not be reached. Try again in a few seconds".to_owned()),
+            Self::TooManyOpenFiles => (503, Network, soon, "the pool has as many open files and connections as it may have. Try again in \
+                a few seconds. The admin of the pool can raise the limit (ulimit -n, or LimitNOFILE of systemd)".to_owned()),
             Self::PageTooLarge => (502, UpstreamError, None, format!("a page of this list is larger than {} MiB. Ask for fewer items with \
                 pageSize, or limit", MAX_PAGE_BYTES / 1024 / 1024)),
             Self::PageUnreadable => (502, UpstreamError, None, "Gemini's page of this list cannot be read. The admin of the pool finds the \
@@ -285,6 +289,7 @@ impl Refusal {
                 | Self::Overloaded { .. }
                 | Self::AddressThrottled(_)
                 | Self::Unreachable
+                | Self::TooManyOpenFiles
                 | Self::PageUnreadable
                 | Self::WebPage
                 | Self::Timeout

@@ -137,6 +137,7 @@ fn conclude(
     }
     match attempt.reply {
         Reply::None if rule == Rule::AnswerTimeout => Err(Refusal::Timeout),
+        Reply::None if rule == Rule::TooManyOpenFiles => Err(Refusal::TooManyOpenFiles),
         Reply::None if attempt.verdict.status == Some(200) => Err(Refusal::WebPage),
         Reply::None => Err(Refusal::Unreachable),
         Reply::ForeignRedirect => Err(Refusal::ForeignRedirect),

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["storage", "gemini", "key_queue", "body_memory"],
     &["jobs"],
-    &["peer", "websocket", "app", "error"],
+    &["peer", "websocket", "client_connections", "app", "error"],
     &["auth"],
     &["proxy", "dashboard", "api", "tasks", "demo"],
     &["server"],

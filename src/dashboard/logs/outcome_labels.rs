@@ -94,6 +94,7 @@ pub fn rule_description(language: Language, rule: Rule) -> &'static str {
         Rule::Overloaded => language.rule_overloaded(),
         Rule::DeadlineExceeded => language.rule_deadline_exceeded(),
         Rule::UpstreamDeadline => language.rule_upstream_deadline(),
+        Rule::TooManyOpenFiles => language.rule_too_many_open_files(),
         Rule::ConnectFailed => language.rule_connect_failed(),
         Rule::ConnectionBroken => language.rule_connection_broken(),
         Rule::AnswerTimeout => language.rule_answer_timeout(),

@@ -74,6 +74,8 @@ translations! {
     not_found_text(what: &str) = "Not found: {what}. It may have been deleted.", "找不到：{what}，可能已被刪除。";
     forged_title = "This form has expired", "此表單已過期";
     forged_text = "The form does not come from a current page of this dashboard, so nothing was changed. Go back, reload the page and submit the form again.", "此表單不是由目前的頁面送出，因此沒有任何變更。請返回、重新載入頁面後再送出。";
+    too_slow_title = "Too slow", "傳送過慢";
+    too_slow_text = "The submitted data did not arrive in time. Check the connection and submit it again.", "送出的資料未在時限內送達。請檢查連線後再送出一次。";
     too_large_title = "Too large", "內容過大";
     too_large_text = "The submitted data exceeds the limit of this page. Submit it in parts, or use the command line.", "送出的資料超過此頁面的上限。請分批送出，或改用命令列。";
     invalid_title = "The request is not valid", "要求無效";

@@ -178,6 +178,7 @@ translations! {
     rule_overloaded = "The model was overloaded at Google. The status of the key does not change.", "Google 端的模型過載。金鑰狀態不變。";
     rule_deadline_exceeded = "The deadline set by the client expired.", "已超過用戶端設定的期限。";
     rule_upstream_deadline = "Google reported its own timeout.", "Google 回報其自身逾時。";
+    rule_too_many_open_files = "This server had as many open files and connections as it may have.", "此伺服器開啟的檔案與連線數已達上限。";
     rule_connect_failed = "The connection to Google failed.", "無法連線到 Google。";
     rule_connection_broken = "The connection to Google was lost.", "與 Google 的連線中斷。";
     rule_answer_timeout = "Google did not respond in time. Google may have billed the attempt, so the request was not retried.", "Google 未及時回應。此次嘗試可能已計費，因此不再重試。";

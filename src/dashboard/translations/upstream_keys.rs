@@ -288,6 +288,7 @@ labels! {
         DeadlineExceeded = "the client's deadline expired", "超過用戶端期限";
         UpstreamDeadline = "timeout at Google", "Google 端逾時";
         ConnectFailed = "connection failed", "無法連線";
+        TooManyOpenFiles = "too many open files", "開啟的檔案過多";
         ConnectionBroken = "connection lost", "連線中斷";
         AnswerTimeout = "response timeout", "回應逾時";
         MalformedAnswer = "malformed response", "回應格式錯誤";

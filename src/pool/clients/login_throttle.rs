@@ -1,5 +1,5 @@
 //! Delays password attempts by source and by account without locking out the owner: a browser that has signed in before
-//! waits only for its own failures.
+//! waits only for its own failures, and a new address has attempts of its own while many others guess.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,6 +15,9 @@ const FREE_FAILURES_OF_ACCOUNT: u32 = 20;
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Unknown sources wait less, because the owner may use a new browser.
 const MAX_WAIT_OF_ACCOUNT: Duration = Duration::from_secs(5);
+/// Failures of a new address before it also waits for those of all others: the owner may use a new browser while many
+/// addresses guess.
+const FREE_FAILURES_OF_NEW: u32 = 2;
 /// How long after the last failure the count is reset.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
 /// Maximum number of separate counts; further sources are not counted.
@@ -39,6 +42,7 @@ impl LoginSource {
 #[derive(Debug, Default)]
 pub struct LoginThrottle {
     by_source: HashMap<LoginSource, FailedLogins>,
+    /// By name. All names without an account share one entry, the empty one: invented names take no memory.
     by_account: HashMap<String, FailedLogins>,
 }
 
@@ -50,7 +54,8 @@ struct FailedLogins {
 
 impl LoginThrottle {
     /// Admits an attempt, or returns how long it must wait. An admitted attempt counts as a failure until it succeeds,
-    /// so that parallel attempts have no advantage; a waiting attempt is not counted.
+    /// so that parallel attempts have no advantage; a waiting attempt is not counted. `account`: empty for a name without
+    /// an account.
     pub fn begin(
         &mut self,
         source: &LoginSource,
@@ -66,14 +71,21 @@ impl LoginThrottle {
 
     /// How long an attempt must wait; `None`: no wait.
     fn wait(&self, source: &LoginSource, account: &str, now: Timestamp) -> Option<Duration> {
-        let source_wait = self.by_source.get(source);
-        let source_wait =
-            source_wait.and_then(|failures| failures.wait(FREE_FAILURES, MAX_WAIT, now));
+        let of_source = self.by_source.get(source);
+        let source_wait = of_source.and_then(|failed| failed.wait(FREE_FAILURES, MAX_WAIT, now));
+        // A source that cannot be counted is not new.
+        let is_new = match of_source {
+            Some(failed) => failed.is_old(now) || failed.count < FREE_FAILURES_OF_NEW,
+            None => self.by_source.len() < MAX_COUNTS,
+        };
         let account_wait = match source {
-            LoginSource::Known(_) => None,
-            LoginSource::Address(_) => self.by_account.get(account).and_then(|failures| {
-                failures.wait(FREE_FAILURES_OF_ACCOUNT, MAX_WAIT_OF_ACCOUNT, now)
-            }),
+            LoginSource::Address(_) if !is_new => {
+                let of_account = self.by_account.get(account);
+                of_account.and_then(|failed| {
+                    failed.wait(FREE_FAILURES_OF_ACCOUNT, MAX_WAIT_OF_ACCOUNT, now)
+                })
+            }
+            LoginSource::Address(_) | LoginSource::Known(_) => None,
         };
         source_wait.max(account_wait)
     }
@@ -181,7 +193,7 @@ mod tests {
             Some(30),
         ];
         assert_eq!(waits, expected);
-        assert_eq!(throttle.wait(&client_at(2), "admin", NOW), None);
+        assert_eq!(throttle.begin(&client_at(2), "admin", NOW), Ok(()));
         assert_eq!(
             throttle.wait(&client_at(1), "admin", NOW + Duration::from_secs(30)),
             None
@@ -208,15 +220,39 @@ mod tests {
         let owner = LoginSource::Known("mark".to_owned());
 
         for number in 0..200 {
-            throttle.record_failure(&client_at(number), "admin", NOW);
+            for _ in 0..FREE_FAILURES_OF_NEW {
+                throttle.record_failure(&client_at(number), "admin", NOW);
+            }
         }
 
-        assert_eq!(
-            throttle.wait(&client_at(250), "admin", NOW),
-            Some(MAX_WAIT_OF_ACCOUNT)
+        let waits = (0..200).map(|number| throttle.begin(&client_at(number), "admin", NOW));
+        assert!(
+            waits
+                .into_iter()
+                .all(|wait| wait == Err(MAX_WAIT_OF_ACCOUNT))
         );
-        assert_eq!(throttle.wait(&client_at(250), "other", NOW), None);
-        assert_eq!(throttle.wait(&owner, "admin", NOW), None);
+        assert_eq!(throttle.begin(&client_at(1), "other", NOW), Ok(()));
+        assert_eq!(throttle.begin(&owner, "admin", NOW), Ok(()));
+        // The owner at a new address has turns of its own.
+        for _ in 0..FREE_FAILURES_OF_NEW {
+            assert_eq!(throttle.begin(&client_at(250), "admin", NOW), Ok(()));
+        }
+        assert_eq!(
+            throttle.begin(&client_at(250), "admin", NOW),
+            Err(MAX_WAIT_OF_ACCOUNT)
+        );
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_counted_wait_for_the_account() {
+        let mut throttle = LoginThrottle::default();
+        let address = |number: u32| LoginSource::from_address(IpAddr::from(number.to_be_bytes()));
+        let most = u32::try_from(MAX_COUNTS).unwrap();
+
+        let admitted = (0..most + 1_000)
+            .filter(|number| throttle.begin(&address(*number), "admin", NOW).is_ok());
+
+        assert_eq!(admitted.count(), MAX_COUNTS);
     }
 
     #[test]

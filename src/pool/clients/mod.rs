@@ -6,4 +6,5 @@ pub mod body_shares;
 pub mod client_key;
 pub mod login_throttle;
 pub mod one_time_secrets;
+pub mod open_connections;
 pub mod scopes;

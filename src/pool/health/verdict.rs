@@ -118,6 +118,8 @@ pub enum Rule {
     DeadlineExceeded,
     UpstreamDeadline,
     ConnectFailed,
+    /// This process may open no more files, and so no connection.
+    TooManyOpenFiles,
     ConnectionBroken,
     AnswerTimeout,
     MalformedAnswer,
@@ -210,7 +212,9 @@ impl Rule {
             Self::ConnectFailed | Self::ConnectionBroken => {
                 (Outcome::Network, Fault::Soft, Retry::Once)
             }
-            Self::AnswerTimeout => (Outcome::Network, Fault::None, Retry::No),
+            Self::AnswerTimeout | Self::TooManyOpenFiles => {
+                (Outcome::Network, Fault::None, Retry::No)
+            }
         }
     }
 

@@ -323,7 +323,8 @@ impl ModelQuota {
 /// Whether Google counts an attempt with this rule: not one refused for its quota or key, nor one that did not reach
 /// Google.
 pub fn is_counted(rule: Rule) -> bool {
-    rule.retry() != Retry::FreeWithOtherKey && rule != Rule::ConnectFailed
+    rule.retry() != Retry::FreeWithOtherKey
+        && !matches!(rule, Rule::ConnectFailed | Rule::TooManyOpenFiles)
 }
 
 /// Limits of a model that projects inherit, per billing.

@@ -53,7 +53,8 @@ impl PoolProcess {
         Self::launch(program, folder, upstream_url, keys).await
     }
 
-    async fn launch(
+    /// The same with a command of its own.
+    pub async fn launch(
         mut program: Command,
         folder: &Path,
         upstream_url: &str,

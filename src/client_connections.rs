@@ -1,0 +1,113 @@
+//! `ClientConnections`: the open connections of clients, and how the server cuts one.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
+use tokio::task::AbortHandle;
+
+use crate::clock;
+use crate::pool::clients::open_connections::{ConnectionId, OpenConnections};
+
+/// All open connections of clients.
+#[derive(Debug, Clone)]
+pub struct ClientConnections(Arc<Mutex<Tracked>>);
+
+#[derive(Debug)]
+struct Tracked {
+    connections: OpenConnections,
+    /// The task of each.
+    tasks: HashMap<ConnectionId, AbortHandle>,
+}
+
+/// One open connection; it has ended when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct ClientConnection(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    all: ClientConnections,
+    id: ConnectionId,
+    peer: SocketAddr,
+    is_proven: AtomicBool,
+}
+
+impl Default for ClientConnections {
+    /// For the number of files that the process may open.
+    fn default() -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        Self(Arc::new(Mutex::new(Tracked {
+            connections: OpenConnections::with_file_limit(files),
+            tasks: HashMap::new(),
+        })))
+    }
+}
+
+impl ClientConnections {
+    /// Cuts up to `most` connections that never carried a valid credential, where files are short.
+    pub fn make_room(&self, most: usize) {
+        let mut tracked = self.0.lock();
+        for _ in 0..most {
+            let Some(oldest) = tracked.connections.take_oldest(clock::now()) else {
+                return;
+            };
+            if let Some(task) = tracked.tasks.get(&oldest) {
+                task.abort();
+            }
+        }
+    }
+
+    /// Adds a connection.
+    pub fn open(&self, peer: SocketAddr, trusted_proxies: &[IpNet]) -> ClientConnection {
+        let address = peer.ip().to_canonical();
+        let is_trusted = trusted_proxies.iter().any(|net| net.contains(&address));
+        let mut tracked = self.0.lock();
+        let address = Some(address).filter(|_| !is_trusted);
+        let id = tracked.connections.open(address, clock::now());
+        drop(tracked);
+        ClientConnection(Arc::new(Shared {
+            all: self.clone(),
+            id,
+            peer,
+            is_proven: AtomicBool::new(is_trusted),
+        }))
+    }
+}
+
+impl ClientConnection {
+    /// Whether the process runs short of files, so that it waits less for each client.
+    pub fn are_files_short(&self) -> bool {
+        self.0.all.0.lock().connections.is_short()
+    }
+
+    /// A valid credential came on it: it is not cut for others.
+    pub fn prove(&self) {
+        let shared = &self.0;
+        if !shared.is_proven.swap(true, Ordering::Relaxed) {
+            let mut tracked = shared.all.0.lock();
+            tracked
+                .connections
+                .prove(shared.id, shared.peer.ip().to_canonical());
+        }
+    }
+
+    /// The task that serves the connection, and ends it when aborted.
+    pub fn set_task(&self, task: AbortHandle) {
+        self.0.all.0.lock().tasks.insert(self.0.id, task);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut tracked = self.all.0.lock();
+        tracked.tasks.remove(&self.id);
+        tracked
+            .connections
+            .close(self.id, self.peer.ip().to_canonical());
+    }
+}
