@@ -122,13 +122,13 @@ pub async fn list(
         }
         from = next.map_or_else(String::new, |(_, token)| token);
     }
-    match why_missing.filter(|_| !has_answer) {
-        Some(why) => why.map(Listed::Failed),
-        None => {
-            let page = listing.write_page(&listing.empty_page(), None, &missing);
-            Ok(Listed::Page(MergedPage(page)))
-        }
+    if let Some(why) = why_missing
+        && !has_answer
+    {
+        return why.map(Listed::Failed);
     }
+    let page = listing.write_page(&listing.empty_page(), None, &missing);
+    Ok(Listed::Page(MergedPage(page)))
 }
 
 fn answer_of(sent: Result<Attempt, Refusal>) -> Result<ProjectAnswer, Refusal> {

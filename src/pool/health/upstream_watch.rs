@@ -43,12 +43,12 @@ impl UpstreamWatch {
 
 /// Whether Gemini never answers so: a page, a redirect, or a 404 without an error of Google.
 pub fn is_foreign(verdict: &Verdict) -> bool {
-    match (verdict.rule, verdict.status) {
+    matches!(
+        (verdict.rule, verdict.status),
         (Rule::FrontEndForbidden, _)
-        | (Rule::UnnamedFault, Some(300..400 | 404))
-        | (Rule::FrontEndError | Rule::MalformedAnswer, Some(200)) => true,
-        _ => false,
-    }
+            | (Rule::UnnamedFault, Some(300..400 | 404))
+            | (Rule::FrontEndError | Rule::MalformedAnswer, Some(200))
+    )
 }
 
 #[cfg(test)]
