@@ -3,7 +3,6 @@
 //! `cargo bench --bench connections`. The server starts with a soft limit of 1,024 open files, which it raises itself; this
 //! program needs a hard limit of 20,000.
 #![expect(clippy::unwrap_used, reason = "a bench may panic on an error")]
-#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};

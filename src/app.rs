@@ -1,7 +1,7 @@
 //! `App`: the state that all handlers share.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -71,8 +71,8 @@ pub struct App {
     pub stopping: CancellationToken,
     /// Live sessions, which outlive their HTTP connections.
     pub live_sessions: TaskTracker,
-    /// Set while the server cuts off the remaining requests.
-    pub is_cutting_off: AtomicBool,
+    /// Cancelled when the server cuts off the remaining requests: streams end with an error event.
+    pub cutting_off: CancellationToken,
     /// The random hash key of this installation.
     pub hash_key: HashKey,
     revision: AtomicI64,
@@ -119,7 +119,7 @@ impl App {
             body_memory: Arc::default(),
             unrecorded_refusals: AtomicU64::new(0),
             live_sessions: TaskTracker::new(),
-            is_cutting_off: AtomicBool::new(false),
+            cutting_off: CancellationToken::new(),
             client_keys: RwLock::new(Arc::new(ClientKeys::new(hash_key.clone(), []))),
             hash_key,
             revision: AtomicI64::new(-1),

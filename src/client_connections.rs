@@ -62,6 +62,16 @@ impl ClientConnections {
         }
     }
 
+    /// Cuts every connection that never carried a valid credential.
+    pub fn cut_unproven(&self) {
+        let tracked = self.0.lock();
+        for id in tracked.connections.unproven() {
+            if let Some(task) = tracked.tasks.get(&id) {
+                task.abort();
+            }
+        }
+    }
+
     /// Adds a connection.
     pub fn open(&self, peer: SocketAddr, trusted_proxies: &[IpNet]) -> ClientConnection {
         let address = peer.ip().to_canonical();

@@ -5,7 +5,6 @@ pub mod connection;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,6 +12,7 @@ use axum::routing::get;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +30,10 @@ use crate::tasks;
 const CONNECTIONS_CUT_AT_ONCE: usize = 100;
 /// Time limit for running responses after the server was stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long a stopped server waits for connections without a request.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long streams that are cut off may take to send their last event.
+const LAST_EVENTS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit for writing the last rows.
 const LAST_ROWS_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -93,7 +97,17 @@ impl Server {
             running: TaskTracker::new(),
             cut_off: cut_off.clone(),
         };
-        let result = accept(&app, &listener, &graceful, &connections, &mut tasks, &stop).await;
+        let clients = ClientConnections::default();
+        let accepting = accept(
+            &app,
+            &listener,
+            &graceful,
+            &connections,
+            &clients,
+            &mut tasks,
+            &stop,
+        );
+        let result = accepting.await;
         drop(listener);
         app.stopping.cancel();
 
@@ -103,14 +117,18 @@ impl Server {
             "stopping: no new connections; running responses may finish"
         );
         app.live_sessions.close();
-        let all_ended = async { tokio::join!(graceful.shutdown(), app.live_sessions.wait()) };
-        if tokio::time::timeout(DRAIN_TIMEOUT, all_ended)
-            .await
-            .is_err()
-        {
-            tracing::warn!("cutting off the remaining requests");
+        let mut all_ended = std::pin::pin!(async {
+            tokio::join!(graceful.shutdown(), app.live_sessions.wait());
+        });
+        // A client that has not sent its first request by now is not waited for.
+        if timeout(SILENCE_TIMEOUT, &mut all_ended).await.is_err() {
+            clients.cut_unproven();
+            if timeout(DRAIN_TIMEOUT, &mut all_ended).await.is_err() {
+                tracing::warn!("cutting off the remaining requests");
+                app.cutting_off.cancel();
+                let _ = timeout(LAST_EVENTS_TIMEOUT, &mut all_ended).await;
+            }
         }
-        app.is_cutting_off.store(true, Ordering::Relaxed);
         cut_off.cancel();
         connections.running.close();
         connections.running.wait().await;
@@ -131,6 +149,7 @@ async fn accept(
     listener: &TcpListener,
     graceful: &GracefulShutdown,
     connections: &ConnectionTasks,
+    clients: &ClientConnections,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -143,7 +162,6 @@ async fn accept(
         .merge(dashboard::router(app))
         .fallback(proxy::serve)
         .with_state(app.clone());
-    let clients = ClientConnections::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {

@@ -14,6 +14,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::app::App;
 use crate::clock;
@@ -31,6 +32,7 @@ use crate::proxy::attempt::{Attempt, Reply, Streaming, Whole};
 use crate::proxy::committed::Committed;
 use crate::proxy::dialect::stream_error;
 use crate::proxy::incoming::Incoming;
+use crate::proxy::read_answer::stopped_in_the_middle;
 use crate::proxy::record::Record;
 
 /// The longest error event that is held back for redaction; Google's are shorter.
@@ -38,6 +40,12 @@ const HELD_LIMIT: usize = 1024 * 1024;
 
 /// How much of an encoded answer is decoded to find upstream keys in it.
 const MAX_DECODED_BYTES: usize = 32 * 1024 * 1024;
+
+/// The messages of error events of the pool.
+const BROKE_OFF: &str =
+    "gemini-pool: the answer broke off on its way from Gemini. Please send the request again";
+const CUT_OFF: &str =
+    "gemini-pool: the pool is stopping. Please send the request again in a moment";
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -67,7 +75,11 @@ pub async fn answer(
             *response.body_mut() = Body::new(answer);
             response
         }
-        Reply::None | Reply::ForeignRedirect | Reply::Session(_) | Reply::Closed(_) => {
+        Reply::None
+        | Reply::TooLong(_)
+        | Reply::ForeignRedirect
+        | Reply::Session(_)
+        | Reply::Closed(_) => {
             unreachable!(
                 "the retry loop refuses attempts without a reply, and live sessions are answered apart"
             )
@@ -176,6 +188,8 @@ struct AnswerBody {
     names_recorded: usize,
     idle: Pin<Box<Sleep>>,
     idle_timeout: Duration,
+    /// Ready when the server cuts off what remains.
+    cut_off: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Whether the idle timer runs.
     waits: bool,
     /// How many bytes are still expected, if the length was announced.
@@ -204,6 +218,8 @@ struct Source {
 enum End {
     Whole,
     Broken(Verdict),
+    /// The server is stopping and waits no longer.
+    CutOff,
 }
 
 impl AnswerBody {
@@ -237,6 +253,7 @@ impl AnswerBody {
             names_recorded: 0,
             idle: Box::pin(sleep(idle_timeout)),
             idle_timeout,
+            cut_off: Box::pin(app.cutting_off.clone().cancelled_owned()),
             waits: false,
             left: length,
             length,
@@ -343,6 +360,12 @@ impl AnswerBody {
     fn end(&mut self, end: End) {
         self.release();
         self.pass_rest();
+        let end = match end {
+            End::Whole if self.length.is_none() && self.tap.lacks_end() => {
+                End::Broken(stopped_in_the_middle())
+            }
+            end => end,
+        };
         let source = self.source.take();
         let Some(mut record) = self.record.take() else {
             return;
@@ -360,23 +383,18 @@ impl AnswerBody {
             })),
             End::Whole => inner,
             End::Broken(why) => {
-                if self.is_event_stream && self.is_plain && inner.is_none() {
-                    let half_event = !self.tap.can_end_here();
-                    let message = "gemini-pool: the answer broke off on its way from Gemini. Please send the request again";
-                    let event = stream_error(self.asked.surface, half_event, message);
-                    self.ready.push_back(event.into());
-                } else if inner.is_none() || !self.is_event_stream {
-                    self.aborts = true;
-                }
+                self.end_early(inner.is_some(), BROKE_OFF);
                 Some(inner.unwrap_or(why))
             }
+            End::CutOff => {
+                self.end_early(inner.is_some(), CUT_OFF);
+                drop(source);
+                record.interrupted(&answered, self.sent + self.ready_bytes());
+                self.committed = Some(record.finish());
+                return;
+            }
         };
-        let sent = self.sent
-            + self
-                .ready
-                .iter()
-                .map(|chunk| u64::try_from(chunk.len()).unwrap_or(0))
-                .sum::<u64>();
+        let sent = self.sent + self.ready_bytes();
         if let Some(lease) = source.as_ref().and_then(|source| source.lease.as_ref()) {
             record.settle(
                 &lease.key,
@@ -389,6 +407,22 @@ impl AnswerBody {
             Some(why) => record.broken_off(why, &answered, sent),
         }
         self.committed = Some(record.finish());
+    }
+
+    /// Lets the client see that the answer is not whole: by an error event, or by a cut connection.
+    fn end_early(&mut self, has_error: bool, message: &str) {
+        if self.is_event_stream && self.is_plain && !has_error {
+            let half_event = !self.tap.can_end_here();
+            let event = stream_error(self.asked.surface, half_event, message);
+            self.ready.push_back(event.into());
+        } else if !has_error || !self.is_event_stream {
+            self.aborts = true;
+        }
+    }
+
+    fn ready_bytes(&self) -> u64 {
+        let bytes: usize = self.ready.iter().map(Bytes::len).sum();
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
     fn next(&mut self) -> Option<Bytes> {
@@ -447,6 +481,10 @@ impl http_body::Body for AnswerBody {
                     if let Some(chunk) = this.next() {
                         this.waits = false;
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                    }
+                    if this.cut_off.as_mut().poll(context).is_ready() {
+                        this.end(End::CutOff);
+                        continue;
                     }
                     // Counted from here: before, the client may not have taken the chunks that were ready.
                     if !std::mem::replace(&mut this.waits, true) {

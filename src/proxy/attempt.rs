@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use http::response;
+use http::{StatusCode, response};
 use reqwest::Body;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -27,6 +27,8 @@ pub struct Attempt {
 #[derive(Debug)]
 pub enum Reply {
     None,
+    /// An error with this status that is too long to be read, and so to be passed on.
+    TooLong(StatusCode),
     /// A redirect to another host.
     ForeignRedirect,
     /// An answer that has arrived completely.

@@ -11,6 +11,7 @@ use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
 use reqwest::Url;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::body_memory::HeldMemory;
@@ -35,7 +36,7 @@ use crate::pool::settings::Settings;
 use crate::proxy::body_pace::BodyPace;
 use crate::proxy::caller::Caller;
 use crate::proxy::refusal::Refusal;
-use crate::proxy::streaming_body::{BodyProgress, StreamingBody};
+use crate::proxy::streaming_body::{BODY_TIMEOUT_AT_STOP, BodyProgress, StreamingBody};
 use crate::websocket;
 
 /// How much memory is reserved for a body of announced length before its first chunk arrives.
@@ -93,18 +94,23 @@ impl Incoming {
         ) {
             return Ok(Self::streaming(memory, target, url, head, body));
         }
-        Self::held(memory, settings, target, url, head, body).await
+        Self::held(memory, &app.stopping, settings, target, url, head, body).await
     }
 
     async fn held(
         mut memory: HeldMemory,
+        stopping: &CancellationToken,
         settings: &Settings,
         target: Target,
         url: Url,
         head: Parts,
         body: Body,
     ) -> Result<Self, Refusal> {
-        let body = collect_body(body, &head.headers, settings, &mut memory).await?;
+        let body = tokio::select! {
+            biased;
+            body = collect_body(body, &head.headers, settings, &mut memory) => body?,
+            () = body_timeout_at_stop(stopping) => return Err(Refusal::Stopping),
+        };
         let (content, unread) = read_body(&body, &head.headers, settings.max_request_bytes);
         let content = content.with_path(&target);
         let (model, streams) = match target.surface {
@@ -277,6 +283,12 @@ impl Incoming {
         let model = self.model.as_deref().filter(|_| self.amount.requests > 0);
         model.unwrap_or_default()
     }
+}
+
+/// How long a body may still arrive once the server is stopping.
+async fn body_timeout_at_stop(stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    tokio::time::sleep(BODY_TIMEOUT_AT_STOP).await;
 }
 
 /// Refuses a body whose length is announced in two ways.

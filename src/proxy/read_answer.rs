@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::gemini::errors::classify::{classify, success};
 use crate::gemini::errors::error_body::{ErrorBody, MAX_ERROR_BYTES};
+use crate::gemini::headers::announced_length;
 use crate::gemini::resources::listing::MAX_PAGE_BYTES;
 use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::events::FirstEvent;
@@ -24,8 +25,6 @@ use crate::pool::settings::Settings;
 use crate::proxy::attempt::{Beginning, Reply};
 use crate::proxy::incoming::Incoming;
 
-/// The largest error answer that is read completely; Google's have a few kilobytes.
-const ERROR_LIMIT: usize = 1024 * 1024;
 /// How many bytes of a good answer are gathered as long as they have arrived already.
 const GATHER_LIMIT: usize = 256 * 1024;
 /// How long the rest of an error inside a 200 may take to arrive.
@@ -42,6 +41,11 @@ pub async fn read_answer(
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let content_type = text(CONTENT_TYPE);
     let status = head.status.as_u16();
+    if head.status.is_informational() {
+        // 101 answers a request for another protocol, which was not sent.
+        let message = format!("Gemini answered with the status {status}");
+        return Err(Verdict::without_answer(Rule::MalformedAnswer, message));
+    }
 
     if !head.status.is_success() && !acknowledges_part(incoming, &head) {
         return read_error(head, body, settings, incoming).await;
@@ -74,6 +78,9 @@ pub async fn read_answer(
         take_what_is_here(&mut body, &mut tap, &mut beginning, turns).await?;
         if incoming.listing.is_some() {
             take_page(&mut body, &mut beginning).await?;
+        }
+        if beginning.ended && announced_length(&head.headers).is_none() && tap.lacks_end() {
+            return Err(stopped_in_the_middle());
         }
         let answered = tap.summary();
         let whole = beginning.ended && answered.error.is_none();
@@ -125,12 +132,21 @@ pub async fn read_error(
     let status = head.status.as_u16();
     let verdict = classify(status, content_type, &error_body, incoming.asked());
     // The part that did not arrive was not read, and may contain our key.
+    let is_too_long = !error.ended && bytes.len() >= MAX_ERROR_BYTES;
     let reply = if error.ended {
         error.into_whole(head, ResponseSummary::default())
+    } else if is_too_long {
+        Reply::TooLong(head.status)
     } else {
         Reply::None
     };
     Ok((verdict, reply))
+}
+
+/// The verdict on an answer without an announced length that ends before its JSON does.
+pub fn stopped_in_the_middle() -> Verdict {
+    let message = "Gemini's answer stopped in the middle".to_owned();
+    Verdict::without_answer(Rule::ConnectionBroken, message)
 }
 
 /// Reads the chunks that have arrived already, letting other tasks run `turns` times: most answers without a stream are
@@ -176,11 +192,11 @@ async fn take_page(body: &mut Body, beginning: &mut Beginning) -> Result<(), Ver
     Ok(())
 }
 
-/// Reads an error until it ends, exceeds [`ERROR_LIMIT`], breaks, or pauses for longer than `idle`.
+/// Reads an error until it ends, exceeds [`MAX_ERROR_BYTES`], breaks, or pauses for longer than `idle`.
 async fn read_some(body: &mut Body, idle: Duration) -> Beginning {
     let mut beginning = Beginning::default();
     let mut read = 0;
-    while read < ERROR_LIMIT {
+    while read < MAX_ERROR_BYTES {
         match timeout(idle, next_chunk(body)).await {
             Ok(Ok(Some(chunk))) => {
                 read += chunk.len();

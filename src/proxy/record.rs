@@ -4,7 +4,6 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
@@ -557,8 +556,7 @@ impl Record {
     }
 
     fn abandoned(&self) -> Outcome {
-        let cut_off = self.app.is_cutting_off.load(Ordering::Relaxed);
-        if cut_off {
+        if self.app.cutting_off.is_cancelled() {
             Outcome::Interrupted
         } else {
             Outcome::ClientGone

@@ -64,6 +64,8 @@ pub enum Refusal {
     BodyTooSlow,
     BodyBroken,
     TooMuchHeld,
+    /// The server is stopping, and the body has not arrived.
+    Stopping,
     /// There is no upstream key at all.
     NoUpstreamKeys,
     /// No key can serve until an admin or a check restores one.
@@ -105,6 +107,8 @@ pub enum Refusal {
     /// Google throttles our address.
     AddressThrottled(Duration),
     Unreachable,
+    /// Google's error is too long to be searched for secrets, and so to be passed on.
+    ErrorTooLong(StatusCode, Outcome),
     /// This process may open no more files, and so no connection to Google.
     TooManyOpenFiles,
     /// A page of a list is larger than is read.
@@ -168,7 +172,7 @@ impl Refusal {
     /// How the refusal is answered. This is the one table of statuses, outcomes, waits and messages.
     #[expect(clippy::too_many_lines, reason = "one line per refusal")]
     pub fn describe(&self) -> Description {
-        use Outcome::{ClientGone, Network, NoKey, Quota, Refused, UpstreamError};
+        use Outcome::{ClientGone, Interrupted, Network, NoKey, Quota, Refused, UpstreamError};
         let soon = Some(Duration::from_secs(5));
         let (status, outcome, retry_after, text) = match self {
             Self::NoClientKey => (401, Refused, None, "no client key was sent. Send one as x-goog-api-key, as a bearer token, as \
@@ -213,6 +217,7 @@ impl Refusal {
             Self::BodyTooSlow => (408, Refused, None, "the request body stopped arriving".to_owned()),
             Self::BodyBroken => (400, ClientGone, None, "the request body broke off".to_owned()),
             Self::TooMuchHeld => (503, Refused, soon, "too many large requests are in progress. Try again in a few seconds".to_owned()),
+            Self::Stopping => (503, Interrupted, soon, "the pool is stopping. Try again in a few seconds".to_owned()),
             Self::NoUpstreamKeys => (503, NoKey, None, "the pool has no upstream key yet. The admin of the pool can add one with \
                 `gemini-pool upstream-keys add`".to_owned()),
             Self::NoUsableKey => (503, NoKey, Some(Duration::from_mins(1)), "none of the upstream keys that this client key may use \
@@ -252,6 +257,8 @@ impl Refusal {
             Self::AddressThrottled(wait) => (429, Quota, Some(*wait), format!("Google throttles the address of this pool, whatever \
                 the key. {}", retry_in(*wait))),
             Self::Unreachable => (503, Network, soon, "Gemini could not be reached. Try again in a few seconds".to_owned()),
+            Self::ErrorTooLong(status, outcome) => (status.as_u16(), *outcome, None, "Gemini's error is too long to be shown. Its beginning \
+                is in the log of the pool".to_owned()),
             Self::TooManyOpenFiles => (503, Network, soon, "the pool has as many open files and connections as it may have. Try again in \
                 a few seconds. The admin of the pool can raise the limit (ulimit -n, or LimitNOFILE of systemd)".to_owned()),
             Self::PageTooLarge => (502, UpstreamError, None, format!("a page of this list is larger than {} MiB. Ask for fewer items with \

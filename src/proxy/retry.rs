@@ -140,6 +140,7 @@ fn conclude(
         Reply::None if rule == Rule::TooManyOpenFiles => Err(Refusal::TooManyOpenFiles),
         Reply::None if attempt.verdict.status == Some(200) => Err(Refusal::WebPage),
         Reply::None => Err(Refusal::Unreachable),
+        Reply::TooLong(status) => Err(Refusal::ErrorTooLong(status, rule.outcome())),
         Reply::ForeignRedirect => Err(Refusal::ForeignRedirect),
         Reply::Whole(_) | Reply::Streaming(_) | Reply::Session(_) | Reply::Closed(_) => Ok(attempt),
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::pool::settings::Settings;
@@ -98,19 +99,33 @@ impl HttpBody for StreamingBody {
     }
 }
 
+/// How long a client may pause once the server is stopping.
+pub const BODY_TIMEOUT_AT_STOP: Duration = Duration::from_secs(5);
+
 /// Waits until a body has made no progress for too long, and returns what it waited for.
-pub async fn stall(mut progress: BodyProgress, settings: &Settings) -> Stage {
+pub async fn stall(
+    mut progress: BodyProgress,
+    settings: &Settings,
+    stopping: &CancellationToken,
+) -> Stage {
     let mut pace = BodyPace::default();
     let mut arrived = 0;
     loop {
         let stage = progress.borrow_and_update().stage;
         let limit = match stage {
             Stage::WaitingForUpstream => settings.idle_timeout(),
+            Stage::WaitingForClient if stopping.is_cancelled() => {
+                pace.time_left(settings).min(BODY_TIMEOUT_AT_STOP)
+            }
             Stage::WaitingForClient => pace.time_left(settings),
             Stage::Sent | Stage::Broken => settings.first_byte_timeout(),
         };
         let began = clock::timer_instant();
-        match timeout(limit, progress.changed()).await {
+        let changed = tokio::select! {
+            changed = timeout(limit, progress.changed()) => changed,
+            () = stopping.cancelled(), if !stopping.is_cancelled() => continue,
+        };
+        match changed {
             Ok(Ok(())) => {
                 let waited = match stage {
                     Stage::WaitingForClient => began.elapsed(),
@@ -165,7 +180,8 @@ mod tests {
         };
         let (sender, chunks) = mpsc::unbounded_channel();
         let (mut body, progress) = StreamingBody::new(Body::new(Channel(chunks)));
-        let stalled_at = async || stall(progress.clone(), &settings).await;
+        let stopping = CancellationToken::new();
+        let stalled_at = async || stall(progress.clone(), &settings, &stopping).await;
 
         assert_eq!(stalled_at().await, Stage::WaitingForUpstream);
 

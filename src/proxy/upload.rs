@@ -37,7 +37,11 @@ pub async fn rewrite_session(
     let head = match &mut attempt.reply {
         Reply::Whole(whole) => &mut whole.head,
         Reply::Streaming(streaming) => &mut streaming.head,
-        Reply::None | Reply::ForeignRedirect | Reply::Session(_) | Reply::Closed(_) => {
+        Reply::None
+        | Reply::TooLong(_)
+        | Reply::ForeignRedirect
+        | Reply::Session(_)
+        | Reply::Closed(_) => {
             return Ok(());
         }
     };

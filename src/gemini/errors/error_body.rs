@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::pool::health::verdict::{QuotaWindow, Violation};
 
 /// An error that is longer than this when decoded is not read.
-pub const MAX_ERROR_BYTES: usize = 1024 * 1024;
+pub const MAX_ERROR_BYTES: usize = 8 * 1024 * 1024;
 
 /// Maximum length of a text that is not JSON.
 const MAX_MESSAGE_CHARACTERS: usize = 500;

@@ -221,6 +221,11 @@ impl ResponseTap {
         !self.reads() || self.reader.can_end_here()
     }
 
+    /// Whether the body, if it ends here, lacks its end: it stops in the middle of a JSON value or of an event.
+    pub fn lacks_end(&self) -> bool {
+        self.reads() && !self.reader.scanner.is_invalid() && !self.reader.can_end_here()
+    }
+
     /// Whether the tap can read what is fed to it.
     fn reads(&self) -> bool {
         self.is_json && !matches!(self.input, TapInput::Unreadable)

@@ -47,6 +47,11 @@ impl OpenConnections {
         self.count >= self.limit
     }
 
+    /// The unproven connections.
+    pub fn unproven(&self) -> impl Iterator<Item = ConnectionId> {
+        self.unproven.values().flatten().map(|unproven| unproven.id)
+    }
+
     /// Adds a connection from an address; `None`: from a trusted proxy, behind which may be any number of clients.
     pub fn open(&mut self, address: Option<IpAddr>, now: Timestamp) -> ConnectionId {
         self.last_id += 1;

@@ -76,7 +76,7 @@ pub async fn run_session(
             let frame = close_frame(close_code(whole.head.status), &verdict.message);
             Some(redacted(&session.app, frame))
         }
-        Reply::None | Reply::ForeignRedirect | Reply::Streaming(_) => {
+        Reply::None | Reply::TooLong(_) | Reply::ForeignRedirect | Reply::Streaming(_) => {
             unreachable!(
                 "the retry loop refuses attempts without a reply, and live sessions have no body"
             )

@@ -208,6 +208,13 @@ fn malformed_answers() -> Vec<Case> {
             BODY,
         ),
         refused("a length that comes short", &with_length("600"), BODY),
+        refused("JSON without a length that stops", JSON, &BODY[..30]),
+        refused(
+            "chunks whose JSON stops",
+            &format!("{JSON}{CHUNKED}"),
+            &chunked(&BODY[..30], 20),
+        ),
+        refused("an array that stops", JSON, &format!("[{BODY},")),
         refused(
             "a transfer coding that nobody asked for",
             &format!("{JSON}transfer-encoding: gzip, chunked\r\n"),

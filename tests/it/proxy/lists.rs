@@ -110,9 +110,9 @@ async fn a_project_that_cools_down_is_named_as_missing() {
         let (pool, names) = pool_with_caches(&[("wait_for_key_seconds", "0")]).await;
         cool_down(&pool, i64::try_from(missing).unwrap());
 
-        let (listed, named) = list(&pool).await;
+        let (listed, unreachable) = list(&pool).await;
 
-        assert_eq!(named, BTreeSet::from([project(missing)]));
+        assert_eq!(unreachable, BTreeSet::from([project(missing)]));
         let mut others = names.clone();
         others.remove(missing - 1);
         assert_eq!(listed, BTreeSet::from_iter(others));

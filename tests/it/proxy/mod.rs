@@ -25,6 +25,7 @@ mod request_reading;
 mod request_validation;
 mod retries;
 mod scopes;
+mod stopping;
 mod streaming_bodies;
 mod streaming_responses;
 mod upload_sessions;

@@ -213,11 +213,18 @@ async fn an_error_inside_a_stream_is_told_without_our_key() {
 
             let response = pool.fetch(TestRequest::StreamSse).await;
 
-            assert_eq!(
-                response.text(),
-                format!("{EVENT}{expected}"),
-                "in pieces of {size}"
-            );
+            let text = response.text();
+            let rest = text.strip_prefix(&format!("{EVENT}{expected}"));
+            let rest = rest.unwrap_or_else(|| panic!("in pieces of {size}: {text}"));
+            if expected.ends_with('\n') {
+                assert_eq!(rest, "", "in pieces of {size}");
+            } else {
+                // The pool closes the half event and says that the stream broke off.
+                assert!(
+                    rest.starts_with("\r\n\r\ndata: ") && rest.contains("broke off"),
+                    "{rest}"
+                );
+            }
             assert!(
                 !pool
                     .row_of(&response)
@@ -352,4 +359,36 @@ async fn headers_that_repeat_our_key_do_not_pass() {
 
 async fn pool() -> TestPool {
     TestPool::with_keys([FakeKey::healthy(KEY, PROJECT)]).await
+}
+
+#[tokio::test]
+async fn an_error_of_any_length_keeps_its_status_and_class() {
+    let error = |code: u16, status: &str, mib: usize| {
+        let text = format!("{KEY}{}", "x".repeat(mib * 1024 * 1024));
+        let body = format!(
+            r#"{{"error": {{"code": {code}, "message": "{text}", "status": "{status}"}}}}"#
+        );
+        ReplayedResponse::new(code, &[JSON], body)
+    };
+    for mib in [2, 5, 20] {
+        for (code, status, outcome) in [
+            (400, "INVALID_ARGUMENT", Outcome::ClientError),
+            (404, "NOT_FOUND", Outcome::ClientError),
+            (500, "INTERNAL", Outcome::UpstreamError),
+        ] {
+            let pool = TestPool::with_keys([FakeKey::healthy(KEY, PROJECT)]).await;
+            pool.set(&[("max_attempts", "1")]).await;
+            pool.google.replay([error(code, status, mib)]);
+
+            let response = pool.fetch(TestRequest::Generate).await;
+
+            assert_eq!(response.status, code, "{mib} MiB");
+            assert!(!response.is_truncated && !response.text().contains(KEY));
+            if mib < 8 {
+                assert!(response.body.len() > mib * 1024 * 1024);
+            }
+            let row = pool.row_of(&response).await;
+            assert_eq!(row.outcome, Some(outcome), "{mib} MiB of {code}");
+        }
+    }
 }
