@@ -8,6 +8,7 @@ mod client_limits;
 mod crash_recovery;
 mod credentials;
 mod database_unavailable;
+mod disk_faults;
 mod downloads;
 mod evidence;
 mod failover;
