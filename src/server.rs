@@ -162,10 +162,15 @@ async fn accept(
         .merge(dashboard::router(app))
         .fallback(proxy::serve)
         .with_state(app.clone());
+    // One line in the log when it begins to fail, and one when it is over.
+    let mut is_failing = false;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("connections are accepted again");
+                    }
                     let (router, watcher) = (router.clone(), graceful.watcher());
                     // For this one and its connection to Google.
                     clients.make_room(2);
@@ -178,7 +183,9 @@ async fn accept(
                 Err(error) => {
                     // Usually too many open files, some of which will be closed.
                     clients.make_room(CONNECTIONS_CUT_AT_ONCE);
-                    tracing::warn!("a connection could not be accepted: {error}");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!("connections cannot be accepted: {error}");
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
