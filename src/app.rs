@@ -99,7 +99,7 @@ impl App {
     ) -> Result<Arc<Self>> {
         let mut tx = db.begin().await?;
         let hash_key = installation::hash_key(&mut tx).await?;
-        let last_id = request_logs::last_id(&mut *tx).await?;
+        let ids_in_use = request_logs::find_ids_in_use(&mut tx, now).await?;
         tx.commit().await?;
         let defaults = Settings::default();
         let app = Arc::new(Self {
@@ -108,7 +108,7 @@ impl App {
             key_queue: Arc::default(),
             admission: SharedAdmission::default(),
             gemini,
-            request_ids: RequestIdGenerator::after(last_id),
+            request_ids: RequestIdGenerator::after(&ids_in_use),
             auth_failures: Mutex::default(),
             project_affinity: Mutex::default(),
             recent_resources: Mutex::default(),

@@ -23,7 +23,7 @@ use crate::pool::settings::Settings;
 use crate::storage::db::Db;
 use crate::storage::paging::Page;
 use crate::storage::recorder::Recorder;
-use crate::storage::{request_logs, revision, settings, upstream_keys};
+use crate::storage::{revision, settings, upstream_keys};
 use crate::tasks::recheck_keys::KeyChecker;
 use crate::tasks::test_keys::test_all;
 
@@ -49,7 +49,6 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         let _ = settings.set(&name, &value);
     }
     let gemini = GeminiClient::new(&url, &settings)?;
-    let last_id = request_logs::last_id(&db.readers).await?;
     let (recorder, writer) = Recorder::new(db.clone());
     let writing = tokio::spawn(writer.run());
     let keys = SharedKeyRegistry::default();
@@ -65,7 +64,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         gemini: &gemini,
         settings: Arc::new(settings),
         redactor,
-        ids: &RequestIdGenerator::beside(last_id, rand::random()),
+        ids: &RequestIdGenerator::of_command(rand::random()),
         keys: &keys,
         recorder: &recorder,
     };

@@ -17,7 +17,9 @@ use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
-use crate::pool::request_id::RequestId;
+use crate::pool::request_id::{
+    COMMAND_BIT, COUNTER_BITS, IdsInUse, MAX_BEHIND, MAX_LANE, RequestId,
+};
 use crate::storage::error::Result;
 
 /// Whether a row is a client's request or a check.
@@ -146,12 +148,46 @@ impl NewRequestLog {
     }
 }
 
+/// Maximum number of ids later than the start that are read: there are few, unless the clock is behind.
+const MAX_LATER_IDS: u32 = 1_000_000;
+
 /// The largest id in use.
 pub async fn last_id(db: impl SqliteExecutor<'_>) -> Result<RequestId> {
     let id = sqlx::query_scalar!(r#"SELECT max(id) AS "id: RequestId" FROM request_logs"#)
         .fetch_one(db)
         .await?;
     Ok(id.unwrap_or(RequestId(0)))
+}
+
+/// The ids that a server started at `now` must not repeat.
+pub async fn find_ids_in_use(
+    tx: &mut Transaction<'_, Sqlite>,
+    now: Timestamp,
+) -> Result<IdsInUse> {
+    let end = RequestId::first_at(now + MAX_BEHIND);
+    let last = sqlx::query_scalar!(
+        r#"
+        SELECT id AS "id!: RequestId" FROM request_logs WHERE id < ?1 AND id & ?2 = 0 ORDER BY id DESC LIMIT 1
+        "#,
+        end,
+        COMMAND_BIT,
+    );
+    let later_lanes = sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT (id >> ?3) & ?4 AS "lane!: i64"
+        FROM (SELECT id FROM request_logs WHERE id >= ?1 ORDER BY id LIMIT ?5)
+        WHERE id & ?2 = 0
+        "#,
+        end,
+        COMMAND_BIT,
+        COUNTER_BITS,
+        MAX_LANE,
+        MAX_LATER_IDS,
+    );
+    Ok(IdsInUse {
+        last: last.fetch_optional(&mut **tx).await?,
+        later_lanes: later_lanes.fetch_all(&mut **tx).await?,
+    })
 }
 
 /// The newest finished request of a client, with its outcome; `None` if there is none.
@@ -272,11 +308,17 @@ pub async fn list_finished_ids(
 
 #[cfg(test)]
 pub mod tests {
+    use std::time::Duration;
+
     use sqlx::SqlitePool;
 
     use super::*;
+    use crate::pool::request_id::RequestIdGenerator;
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::write;
+    use crate::storage::request_logs::filter::LogFilter;
+    use crate::storage::request_logs::search::search;
+    use crate::storage::request_logs::search_plan::LogPosition;
 
     /// A finished row with one attempt, started `seconds` after a fixed time.
     pub fn row(seconds: i64) -> NewRequestLog {
@@ -326,6 +368,41 @@ pub mod tests {
         row.usage = TokenUsage::default();
         (row.attempts[0].outcome, row.attempts[0].status) = (None, None);
         row
+    }
+
+    #[sqlx::test]
+    async fn after_a_restart_ids_have_the_true_time_though_the_clock_was_ahead(pool: SqlitePool) {
+        let db = Db::from_pool(pool.clone());
+        let now = row(0).started_at;
+        let ahead = now + Duration::from_hours(400 * 24);
+        let mut generated = BTreeSet::new();
+        // Two runs see the clock ahead, each until after the next start.
+        for clock in [&[now, ahead][..], &[now, ahead, now], &[now]] {
+            let mut tx = db.begin().await.unwrap();
+            let in_use = find_ids_in_use(&mut tx, now).await.unwrap();
+            tx.commit().await.unwrap();
+            let ids = RequestIdGenerator::after(&in_use);
+            for time in clock.iter().flat_map(|time| [*time; 5]) {
+                let id = ids.next(time);
+                assert!(id.time() - time < Duration::from_secs(1), "{id}");
+                assert!(generated.insert(id), "{id}");
+                let logged = NewRequestLog {
+                    id,
+                    started_at: time,
+                    ..row(0)
+                };
+                write(&db, vec![logged]).await;
+            }
+        }
+
+        let until = LogFilter {
+            until: Some(now + Duration::from_secs(1)),
+            ..LogFilter::default()
+        };
+        let found = search(&pool, &until, LogPosition::Newest, 100, None).await;
+        let found = found.unwrap().rows;
+        assert_eq!(found.len(), 20);
+        assert!(found.iter().all(|row| row.started_at == now));
     }
 
     #[sqlx::test]

@@ -21,7 +21,7 @@ use crate::pool::keys::upstream_key::{
 };
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
-use crate::pool::request_id::{RequestId, RequestIdGenerator};
+use crate::pool::request_id::{IdsInUse, RequestId, RequestIdGenerator};
 use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
@@ -187,7 +187,7 @@ async fn write_requests(
     let clients = client_keys::list(&db.readers).await?;
     let mut generator = HistoryGenerator {
         rng: rand::rng(),
-        ids: RequestIdGenerator::after(RequestId(0)),
+        ids: RequestIdGenerator::after(&IdsInUse::default()),
         keys,
         clients: clients.into_iter().map(|client| client.id).collect(),
     };
