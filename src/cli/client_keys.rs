@@ -180,7 +180,7 @@ fn name(text: &str) -> Result<String, &'static str> {
 }
 
 async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
-    let db = database::open_existing(args).await?;
+    let db = database::open_to_read(args).await?;
     let keys = client_keys::list(&db.readers).await?;
     db.close().await;
     if json {

@@ -1,6 +1,7 @@
 //! Opens the database for commands, with errors that name the file and its owner.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -15,13 +16,42 @@ use crate::storage::audit::{Act, Actor};
 use crate::storage::backup;
 use crate::storage::database_path::folder_of;
 use crate::storage::db::{self, Db};
-use crate::storage::file_mode;
+use crate::storage::lock::ServerLock;
+use crate::storage::write_health::WriteProblem;
+use crate::storage::{self, file_mode};
 
-/// Opens the database and applies pending migrations. Creates the database if it does not exist.
+/// Opens the database for changes, and applies pending migrations unless a server uses it. Creates the database if it does not
+/// exist.
 pub async fn open(args: &DatabaseArgs) -> Result<Db> {
     let db = open_as_it_is(args).await?;
-    migrate_database(&db).await?;
+    if let Err(error) = migrate_without_server(&db).await {
+        db.close().await;
+        return Err(error);
+    }
     Ok(db)
+}
+
+/// Opens the existing database of this version for a command that only reads.
+pub async fn open_to_read(args: &DatabaseArgs) -> Result<Db> {
+    refuse_missing(&path(args)?)?;
+    let db = open_as_it_is(args).await?;
+    if let Err(error) = refuse_other_version(&db).await {
+        // Otherwise a log would stay beside the file.
+        db.close().await;
+        return Err(error);
+    }
+    Ok(db)
+}
+
+async fn refuse_other_version(db: &Db) -> Result<()> {
+    db.check_not_newer().await?;
+    if !db.pending().await?.is_empty() {
+        bail!(
+            "the database {} is of an older version: run `gemini-pool migrate` first, or start the server of this version",
+            db.path().display()
+        );
+    }
+    Ok(())
 }
 
 /// Like [`open`], but fails if the database does not exist.
@@ -65,6 +95,37 @@ pub async fn migrate_database(db: &Db) -> Result<Vec<&'static Migration>> {
         );
     }
     Ok(upgrade.applied)
+}
+
+/// The same for a command: fails if a server uses the database, whose program would not know the new version.
+pub async fn migrate_without_server(db: &Db) -> Result<Vec<&'static Migration>> {
+    db.check_not_newer().await?;
+    if db.pending().await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lock = ServerLock::acquire(db.path());
+    let _lock = lock.with_context(|| {
+        let path = db.path().display();
+        format!("the database {path} is of an older version than this command")
+    })?;
+    migrate_database(db).await
+}
+
+/// Adds what to do to an error of a full or failing disk.
+pub fn with_remedy(error: anyhow::Error, path: &Path) -> anyhow::Error {
+    let is_of_disk = error.chain().any(|cause| {
+        let of_file = cause.downcast_ref::<std::io::Error>();
+        let of_database = cause.downcast_ref::<storage::error::Error>();
+        of_file.is_some_and(|error| error.kind() == ErrorKind::StorageFull)
+            || of_database.is_some_and(|error| WriteProblem::of(error) == WriteProblem::Disk)
+    });
+    if is_of_disk {
+        let path = path.display();
+        return error.context(format!(
+            "the disk of {path} is full or cannot be written: free space on it, then start again"
+        ));
+    }
+    error
 }
 
 /// The database file, whether or not it exists.

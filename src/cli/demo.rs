@@ -31,6 +31,7 @@ use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::Db;
 use crate::storage::lock::ServerLock;
+use crate::storage::ownership::refuse_foreign_file;
 use crate::storage::{file_mode, installation, upstream_keys};
 
 /// The default address of the demo.
@@ -86,6 +87,7 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
         None => folder.path().join("demo.db"),
     };
     database::refuse_missing_folder(&path)?;
+    refuse_foreign_file(&path).await?;
     let _lock = ServerLock::acquire(&path)?;
     let listener = bind(arguments.listen).await?;
     let listen = listener.local_addr()?;

@@ -172,7 +172,7 @@ impl FilterArgs {
 }
 
 pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
-    let db = database::open_existing(args).await?;
+    let db = database::open_to_read(args).await?;
     let done = match command {
         Command::List(arguments) => list(&db, *arguments).await,
         Command::Tail(arguments) => tail(&db, *arguments).await,

@@ -9,7 +9,7 @@ use crate::cli::{database, output};
 use crate::config::DatabaseArgs;
 use crate::storage::backup;
 use crate::storage::database_path::folder_of;
-use crate::storage::db::MIGRATOR;
+use crate::storage::migrations::MIGRATOR;
 use crate::storage::paging::Page;
 
 #[derive(Debug, Args)]
@@ -74,8 +74,9 @@ pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
         ));
     }
     let db = database::open_as_it_is(args).await?;
-    let applied = database::migrate_database(&db).await?;
+    let applied = database::migrate_without_server(&db).await;
     db.close().await;
+    let applied = applied?;
     print_migrations(&applied, "applied")?;
     output::line(format!("{} is up to date", path.display()))
 }

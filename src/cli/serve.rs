@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -25,6 +26,7 @@ use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::{self, Db};
 use crate::storage::lock::ServerLock;
+use crate::storage::ownership::refuse_foreign_file;
 use crate::storage::recorder::{self, LogWriter, Recorder};
 use crate::storage::{file_mode, installation, upstream_keys};
 
@@ -35,15 +37,21 @@ pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
     open_files::raise_limit();
     let stop = stop_on_signal()?;
     let path = db::path_of(&config.database_url)?;
-    database::refuse_missing_folder(&path)?;
-    let _lock = ServerLock::acquire(&path)?;
+    let running = serve(config, &path, stop).await;
+    running.map_err(|error| database::with_remedy(error, &path))
+}
+
+async fn serve(config: Config, path: &Path, stop: CancellationToken) -> Result<()> {
+    database::refuse_missing_folder(path)?;
+    refuse_foreign_file(path).await?;
+    let _lock = ServerLock::acquire(path)?;
     // Bound before anything is written: if the address is taken, no first admin is created whose password would never be
     // printed. Clients that connect during the migration wait for its end.
     let listener = server::bind(config.listen).await?;
     let address = listener.local_addr()?;
     let opened = Db::open(&config.database_url).await;
-    let db = opened.with_context(|| database::cannot_open(&path))?;
-    for warning in file_mode::restrict(&path) {
+    let db = opened.with_context(|| database::cannot_open(path))?;
+    for warning in file_mode::restrict(path) {
         tracing::warn!("{warning}");
     }
     migrate_database(&db).await?;
@@ -71,6 +79,7 @@ pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
         );
     }
     add_keys(&config, &db).await?;
+    db.open_readers().await?;
     let (recorder, writer) = Recorder::new(db.clone());
     let app = App::load(config, gemini, db, recorder, clock::now()).await?;
     Ok((app, writer))

@@ -107,7 +107,7 @@ async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
 }
 
 async fn read_all(args: &DatabaseArgs) -> Result<Vec<ListedSetting>> {
-    let db = database::open_existing(args).await?;
+    let db = database::open_to_read(args).await?;
     let listed = settings::list_all(&db.readers).await?;
     db.close().await;
     Ok(listed)
@@ -166,7 +166,7 @@ async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
 
 async fn history(args: &DatabaseArgs, arguments: HistoryArgs) -> Result<()> {
     let (name, limit) = (arguments.name.as_deref(), arguments.limit);
-    let db = database::open_existing(args).await?;
+    let db = database::open_to_read(args).await?;
     let page = settings::list_changes(&db.readers, name, arguments.cursor, limit).await?;
     db.close().await;
     if arguments.json {

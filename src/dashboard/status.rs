@@ -4,6 +4,7 @@ mod keys;
 mod onboarding;
 mod traffic;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
 use crate::storage::backups::{self, Backup};
 use crate::storage::traffic::{Traffic, TrafficSpan, read_traffic};
+use crate::storage::write_health::WriteProblem;
 
 /// The traffic is read again after this number of refreshes.
 const UPDATES_PER_TRAFFIC: u32 = 5;
@@ -48,7 +50,8 @@ struct StatusData {
     overview: PoolOverview,
     traffic: Traffic,
     pending_rows: usize,
-    is_failing: bool,
+    problem: Option<WriteProblem>,
+    database: PathBuf,
     queued_requests: usize,
     last_backup: Option<Backup>,
     onboarding: Onboarding,
@@ -122,18 +125,29 @@ impl StatusQuery {
 }
 
 impl StatusData {
+    /// While the database is known to fail, the page shows at least that.
     async fn load(app: &App, context: &PageContext, span: TrafficSpan) -> Result<Self, Error> {
+        let traffic = read_traffic(&app.db.readers, span, context.now).await;
         let mut data = Self {
             span,
-            traffic: read_traffic(&app.db.readers, span, context.now).await?,
+            traffic: Traffic::default(),
             overview: PoolOverview::default(),
             pending_rows: 0,
-            is_failing: false,
+            problem: None,
+            database: app.db.path().clone(),
             queued_requests: 0,
             last_backup: None,
             onboarding: Onboarding::finished(),
         };
-        data.refresh(app, context).await?;
+        let refreshed = data.refresh(app, context).await;
+        match (traffic, refreshed) {
+            (Ok(traffic), Ok(())) => data.traffic = traffic,
+            (_, Err(_)) | (Err(_), _) if data.problem.is_some() => {}
+            (traffic, refreshed) => {
+                data.traffic = traffic?;
+                refreshed?;
+            }
+        }
         Ok(data)
     }
 
@@ -141,7 +155,7 @@ impl StatusData {
     async fn refresh(&mut self, app: &App, context: &PageContext) -> Result<(), Error> {
         self.overview = app.keys.overview(context.now);
         self.pending_rows = app.recorder.pending();
-        self.is_failing = app.recorder.is_failing();
+        self.problem = app.recorder.problem();
         self.queued_requests = app.key_queue.len();
         self.last_backup = backups::last(app.db.path())?;
         let onboarding = Onboarding::load(app, &self.overview).await?;
@@ -256,13 +270,16 @@ fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
 fn attention(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
     let mut items = Vec::new();
-    if data.is_failing {
-        let rows = number(data.pending_rows);
-        items.push((
-            Tone::Bad,
-            language.database_failing(&rows),
-            "/logs".to_owned(),
-        ));
+    if let Some(problem) = data.problem {
+        let (file, rows) = (data.database.display(), number(data.pending_rows));
+        let text = match problem {
+            WriteProblem::Moved => Language::database_moved,
+            WriteProblem::Damaged => Language::database_damaged,
+            WriteProblem::Disk => Language::disk_failing,
+            WriteProblem::Busy => Language::database_locked,
+        };
+        let text = text(language, &file.to_string(), &rows);
+        items.push((Tone::Bad, text, "/logs".to_owned()));
     }
     if let Some(answer) = &data.overview.wrong_answer {
         let text = language.upstream_wrong(answer);
@@ -298,7 +315,7 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
 
 fn health(context: &PageContext, data: &StatusData) -> Markup {
     let language = context.language;
-    let (tone, label) = if data.is_failing {
+    let (tone, label) = if data.problem.is_some() {
         (Tone::Bad, language.writer_failing())
     } else {
         (Tone::Good, language.writer_fine())

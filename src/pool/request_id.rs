@@ -208,7 +208,11 @@ mod tests {
 
     #[test]
     fn ids_return_to_the_true_time_after_the_clock_was_ahead_or_behind() {
-        for (away, is_ahead) in [(400 * DAY, true), (400 * DAY, false), (2 * MAX_BEHIND, true)] {
+        for (away, is_ahead) in [
+            (400 * DAY, true),
+            (400 * DAY, false),
+            (2 * MAX_BEHIND, true),
+        ] {
             let ids = new_generator();
             let mut seen = std::collections::HashSet::new();
             let mut now = NOW;

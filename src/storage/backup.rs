@@ -1,5 +1,6 @@
 //! Copies of the database file: made and checked while it is in use, restored, and kept before a migration.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,10 +15,12 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::clock::Timestamp;
 use crate::storage::database_path::{companion_file, folder_of, real_path};
-use crate::storage::db::{self, Db};
+use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 use crate::storage::file_mode;
 use crate::storage::lock::ServerLock;
+use crate::storage::migrations::MIGRATOR;
+use crate::storage::ownership::{Ownership, has_log, ownership, refuse_foreign_file};
 
 /// What to do with a file that already has the copy's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +77,11 @@ pub struct RestoredDatabase {
     pub warnings: Vec<String>,
 }
 
-/// Migrates the schema to this program's version, after copying the file unless the database is empty.
+/// Migrates the schema to this program's version, after copying the file unless the database is empty. The caller holds the
+/// [`ServerLock`].
 pub async fn migrate_with_snapshot(db: &Db) -> Result<MigrationResult> {
     db.check_not_newer().await?;
+    remove_unfinished_copies(&real_path(db.path())?);
     let pending = db.pending().await?;
     let Some(newest) = pending.last() else {
         return Ok(MigrationResult::default());
@@ -84,7 +89,8 @@ pub async fn migrate_with_snapshot(db: &Db) -> Result<MigrationResult> {
     let mut snapshot = None;
     if db.has_tables().await? {
         let path = free_path_beside(db.path(), &format!("before-{}", newest.version));
-        copy(db, &path, ExistingFile::Keep).await?;
+        let (stage_of, progress) = (real_path(db.path())?, BackupProgress::default());
+        copy_staged(db, &path, ExistingFile::Keep, &progress, &stage_of).await?;
         snapshot = Some(path);
     }
     if let Err(error) = db.migrate().await {
@@ -138,6 +144,17 @@ pub async fn copy_with_progress(
     existing: ExistingFile,
     progress: &BackupProgress,
 ) -> Result<u64> {
+    copy_staged(db, to, existing, progress, &real_path(to)?).await
+}
+
+/// The same through an unfinished file named after `stage_of`.
+async fn copy_staged(
+    db: &Db,
+    to: &Path,
+    existing: ExistingFile,
+    progress: &BackupProgress,
+    stage_of: &Path,
+) -> Result<u64> {
     let to = real_path(to)?;
     let database = real_path(db.path())?;
     if database == to {
@@ -149,7 +166,7 @@ pub async fn copy_with_progress(
     if existing == ExistingFile::Keep && to.exists() {
         return Err(exists_already(&to));
     }
-    let staged = stage_in(folder_of(&to))?;
+    let staged = stage_in(folder_of(&to), stage_of)?;
     if to.starts_with(folder_of(&database)) {
         file_mode::take_owner(staged.as_file(), &database);
     }
@@ -196,11 +213,13 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
             from.display()
         )));
     }
+    refuse_foreign_file(&database).await?;
     let _lock = ServerLock::acquire(&database)?;
-    let staged = stage_in(folder_of(&database))?;
+    remove_unfinished_copies(&database);
+    let staged = stage_in(folder_of(&database), &database)?;
     let mut source = open_source(from).await?;
     check(&mut source, from).await?;
-    if !is_ours(&mut source).await? {
+    if ownership(&mut source).await? != Ownership::Ours {
         return Err(Error::Refused(format!(
             "{} is not a database of gemini-pool",
             from.display()
@@ -267,12 +286,47 @@ pub fn file_time(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y%m%d-%H%M%S").to_string()
 }
 
-fn stage_in(folder: &Path) -> Result<NamedTempFile> {
+/// An unfinished copy, named after the file that it is a copy of or becomes.
+fn stage_in(folder: &Path, stage_of: &Path) -> Result<NamedTempFile> {
     let staged = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".part")
+        .prefix(&stage_prefix(stage_of))
+        .rand_bytes(STAGE_RANDOM)
+        .suffix(STAGE_END)
         .tempfile_in(folder);
     staged.map_err(|source| Error::file(folder, source))
+}
+
+const STAGE_RANDOM: usize = 6;
+const STAGE_END: &str = ".part";
+
+fn stage_prefix(stage_of: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(stage_of.file_name().unwrap_or_default());
+    prefix.push(".");
+    prefix
+}
+
+/// Deletes the unfinished copies that a killed migration or restore of this database has left. The caller holds the
+/// [`ServerLock`], so that none is being made.
+fn remove_unfinished_copies(database: &Path) {
+    let prefix = stage_prefix(database);
+    let is_copy = |name: &OsStr| {
+        let rest = name.as_encoded_bytes();
+        let rest = rest.strip_prefix(prefix.as_encoded_bytes());
+        let random = rest.and_then(|rest| rest.strip_suffix(STAGE_END.as_bytes()));
+        random.is_some_and(|random| {
+            random.len() == STAGE_RANDOM && random.iter().all(u8::is_ascii_alphanumeric)
+        })
+    };
+    let Ok(entries) = fs::read_dir(folder_of(database)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if is_copy(&entry.file_name()) {
+            // It is only in the way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Statements on whole files are not checked at build time: the macros cannot determine their columns.
@@ -300,9 +354,7 @@ async fn open_stage(path: &Path) -> Result<SqliteConnection> {
 
 /// Opens a file for reading, including its write-ahead log.
 async fn open_source(path: &Path) -> Result<SqliteConnection> {
-    let has_log = ["-wal", "-journal"].into_iter().any(|end| {
-        fs::metadata(companion_file(path, end)).is_ok_and(|companion| companion.len() > 0)
-    });
+    let has_log = has_log(path);
     // Without a log SQLite writes nothing, so the file may be on a read-only disk.
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -358,22 +410,14 @@ async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     if let Some((table,)) = broken {
         return Err(damaged(&format!("{table} refers to rows that are missing")));
     }
-    if is_ours(connection).await? {
+    if ownership(connection).await? == Ownership::Ours {
         for migration in connection.list_applied_migrations().await? {
-            if !db::MIGRATOR.version_exists(migration.version) {
+            if !MIGRATOR.version_exists(migration.version) {
                 return Err(Error::NewerDatabase(migration.version));
             }
         }
     }
     Ok(())
-}
-
-async fn is_ours(connection: &mut SqliteConnection) -> Result<bool> {
-    let table: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-            .fetch_optional(connection)
-            .await?;
-    Ok(table.is_some())
 }
 
 /// Locks `database` exclusively and writes its log into it. `None` if it is too damaged for that.

@@ -33,6 +33,7 @@ pub fn pool(max_connections: u32) -> SqlitePoolOptions {
         .max_connections(max_connections)
         .test_before_acquire(false)
         .idle_timeout(None)
+        .max_lifetime(None)
         .before_acquire(|connection, _| {
             let is_sound = !connection.is_in_transaction();
             Box::pin(async move { Ok(is_sound) })
@@ -44,7 +45,6 @@ pub fn pool(max_connections: u32) -> SqlitePoolOptions {
 pub fn writing_pool(fault: &Fault) -> SqlitePoolOptions {
     let (connected, rolled_back) = (fault.clone(), fault.clone());
     pool(1)
-        .max_lifetime(None)
         .after_connect(move |connection, _| {
             let fault = connected.clone();
             Box::pin(async move {

@@ -157,7 +157,8 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::db::{Db, MIGRATOR};
+    use crate::storage::db::Db;
+    use crate::storage::migrations::MIGRATOR;
     use crate::storage::recorder::tests::{add_keys, write};
     use crate::storage::request_logs::tests::row;
 

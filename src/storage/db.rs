@@ -2,23 +2,28 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, Migration, Migrator};
+use parking_lot::Mutex;
+use sqlx::migrate::{Migrate, Migration};
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous,
 };
 use sqlx::{Acquire, ConnectOptions, Sqlite, Transaction};
 
 use crate::storage::connections::{self, Fault};
+use crate::storage::database_file::DatabaseFile;
 use crate::storage::error::{Error, Result};
-use crate::storage::file_mode;
+use crate::storage::migrations::MIGRATOR;
+use crate::storage::ownership::{Ownership, foreign, ownership, refuse_foreign_file};
+use crate::storage::{file_mode, request_logs, revision};
 
 /// The size to which a checkpoint truncates the write-ahead log's file.
 pub const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
 
-/// All migrations this program knows.
-pub static MIGRATOR: Migrator = sqlx::migrate!();
+/// Number of connections that read.
+const READERS: u32 = 4;
 
 /// The database: one connection that writes, a few that read, one that makes checkpoints.
 #[derive(Debug, Clone)]
@@ -29,7 +34,9 @@ pub struct Db {
     pub checkpoints: SqlitePool,
     /// Of the connection that writes.
     fault: Fault,
-    path: PathBuf,
+    file: DatabaseFile,
+    /// The options of the three pools, while the file is not at its path.
+    usual_options: Arc<Mutex<Option<[Arc<SqliteConnectOptions>; 3]>>>,
 }
 
 impl Db {
@@ -44,11 +51,14 @@ impl Db {
     }
 
     async fn open_with(options: SqliteConnectOptions) -> Result<Self> {
-        let options = options.create_if_missing(true);
         let path = options.get_filename().to_path_buf();
-        if is_file(&options) {
+        let has_file = is_file(&options);
+        if has_file {
+            refuse_foreign_file(&path).await?;
             file_mode::create(&path)?;
         }
+        // The file is made only here: where it was deleted later, no connection shall make an empty one.
+        let options = options.create_if_missing(!has_file);
         // Only before the first table: on every other connection it would be a write.
         let is_new = std::fs::metadata(&path).map_or(true, |file| file.len() == 0);
         let first = if is_new {
@@ -56,15 +66,21 @@ impl Db {
         } else {
             options.clone()
         };
-        let fault = Fault::default();
+        let (fault, file) = (Fault::default(), DatabaseFile::new(&path));
         let writer = connections::writing_pool(&fault)
             .connect_with(first)
             .await?;
+        if has_file {
+            file.set_opened();
+        }
         writer.set_connect_options(options.clone());
-        // Readers open when first needed; each takes a thread and a few hundred kilobytes.
-        let readers = connections::pool(4)
-            .idle_timeout(Duration::from_mins(1))
-            .connect_lazy_with(options.clone());
+        // Its log may hold what the file alone did not show.
+        if ownership(&mut *writer.acquire().await?).await? == Ownership::Foreign {
+            writer.close().await;
+            return Err(foreign(&path));
+        }
+        // Of a command, readers open when first needed; each takes a thread and a few hundred kilobytes.
+        let readers = connections::pool(READERS).connect_lazy_with(options.clone());
         let checkpoints =
             connections::pool(1).connect_lazy_with(options.busy_timeout(Duration::ZERO));
         Ok(Self {
@@ -72,7 +88,8 @@ impl Db {
             readers,
             checkpoints,
             fault,
-            path,
+            file,
+            usual_options: Arc::default(),
         })
     }
 
@@ -80,21 +97,76 @@ impl Db {
     #[cfg(test)]
     pub fn from_pool(pool: SqlitePool) -> Self {
         Self {
-            path: pool.connect_options().get_filename().to_path_buf(),
+            file: DatabaseFile::new(pool.connect_options().get_filename()),
             writer: pool.clone(),
             readers: pool.clone(),
             checkpoints: pool,
             fault: Fault::default(),
+            usual_options: Arc::default(),
         }
     }
 
     /// The database file.
     pub fn path(&self) -> &PathBuf {
-        &self.path
+        self.file.path()
     }
 
-    /// Begins a transaction that writes; it waits for other writers first.
+    /// Fails while the opened file is not at its path. Meanwhile no connection is opened: to the file that is at the path now,
+    /// SQLite would apply the log of the opened one.
+    pub fn check_file(&self) -> Result<()> {
+        let checked = self.file.check();
+        let pools = [&self.writer, &self.readers, &self.checkpoints];
+        let mut usual_options = self.usual_options.lock();
+        match (&checked, usual_options.take()) {
+            (Ok(()), Some(options)) => {
+                for (pool, options) in pools.into_iter().zip(options) {
+                    pool.set_connect_options((*options).clone());
+                }
+            }
+            (Err(_), None) => {
+                let options = pools.map(SqlitePool::connect_options);
+                for (pool, options) in pools.into_iter().zip(&options) {
+                    // No file can be below a file.
+                    let nowhere = self.path().join("moved");
+                    pool.set_connect_options((**options).clone().filename(nowhere));
+                }
+                *usual_options = Some(options);
+            }
+            (Ok(()), None) => {}
+            (Err(_), options @ Some(_)) => *usual_options = options,
+        }
+        checked
+    }
+
+    /// Whether the database could be written, and the file read, just now. Commits nothing, which writes nothing: a rollback
+    /// would cost the connection.
+    pub async fn probe(&self) -> Result<()> {
+        self.begin().await?.commit().await?;
+        // While a checkpoint runs it is not read.
+        let Some(mut connection) = self.checkpoints.try_acquire() else {
+            return Ok(());
+        };
+        // Read from the file, not from the memory of the connection.
+        sqlx::query("PRAGMA shrink_memory")
+            .execute(&mut *connection)
+            .await?;
+        revision::current(&mut *connection).await?;
+        request_logs::last_id(&mut *connection).await?;
+        Ok(())
+    }
+
+    /// Opens all readers, so that a server can read while the file is not at its path.
+    pub async fn open_readers(&self) -> Result<()> {
+        let mut opened = Vec::new();
+        for _ in 0..READERS {
+            opened.push(self.readers.acquire().await?);
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction that writes; it waits for other writers first. Fails while the file is not at its path.
     pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        self.check_file()?;
         let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
         Ok(begun.inspect_err(|_| self.fault.set())?)
     }
@@ -129,7 +201,13 @@ impl Db {
     pub async fn applied(&self) -> Result<Vec<i64>> {
         let mut connection = self.writer.acquire().await?;
         let connection = connection.acquire().await?;
-        connection.ensure_migrations_table().await?;
+        let table = "SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+        let table: Option<i64> = sqlx::query_scalar(table)
+            .fetch_optional(&mut *connection)
+            .await?;
+        if table.is_none() {
+            return Ok(Vec::new());
+        }
         let applied = connection.list_applied_migrations().await?;
         Ok(applied
             .into_iter()

@@ -1,6 +1,8 @@
 //! Why the database could not do what was asked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use sqlx::migrate::MigrateError;
 
 /// A storage failure, as callers tell them apart.
 #[derive(Debug, thiserror::Error)]
@@ -12,9 +14,13 @@ pub enum Error {
     )]
     NewerDatabase(i64),
     #[error("migration failed: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(#[from] MigrateError),
     #[error("{0}")]
     Refused(String),
+    #[error("{} was moved, deleted or replaced while it is in use", .0.display())]
+    FileMoved(PathBuf),
+    #[error("{} is damaged", .0.display())]
+    Damaged(PathBuf),
     #[error("database: {0}")]
     Sqlx(#[from] sqlx::Error),
     #[error("{path}: {source}")]
@@ -48,11 +54,13 @@ impl Error {
                 | sqlx::Error::WorkerCrashed
                 | sqlx::Error::BeginFailed
                 | sqlx::Error::InvalidSavePointStatement,
-            ) => true,
+            )
+            | Self::FileMoved(_) => true,
             Self::NotFound(_)
             | Self::NewerDatabase(_)
             | Self::Migration(_)
             | Self::Refused(_)
+            | Self::Damaged(_)
             | Self::Sqlx(_)
             | Self::File { .. } => false,
         }
@@ -72,15 +80,23 @@ impl Error {
                 | sqlx::Error::Decode(_)
                 | sqlx::Error::ColumnDecode { .. },
             ) => true,
-            Self::NewerDatabase(_) | Self::Migration(_) | Self::Sqlx(_) | Self::File { .. } => {
-                false
-            }
+            Self::NewerDatabase(_)
+            | Self::Migration(_)
+            | Self::FileMoved(_)
+            | Self::Damaged(_)
+            | Self::Sqlx(_)
+            | Self::File { .. } => false,
         }
     }
 
     /// SQLite's result code without its details, which is the low byte of the extended one.
-    fn primary_code(&self) -> Option<u32> {
-        let Self::Sqlx(sqlx::Error::Database(error)) = self else {
+    pub fn primary_code(&self) -> Option<u32> {
+        let (Self::Sqlx(sqlx::Error::Database(error))
+        | Self::Migration(
+            MigrateError::Execute(sqlx::Error::Database(error))
+            | MigrateError::ExecuteMigration(sqlx::Error::Database(error), _),
+        )) = self
+        else {
             return None;
         };
         Some(error.code()?.parse::<u32>().ok()? & 0xff)

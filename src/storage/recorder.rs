@@ -3,8 +3,8 @@
 mod statistics;
 mod tables;
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::{Sqlite, Transaction};
@@ -23,6 +23,7 @@ use crate::storage::resources::{self, NewResource};
 use crate::storage::rollups::Sample;
 use crate::storage::strings::Strings;
 use crate::storage::upstream_keys::{Evidence, states};
+use crate::storage::write_health::{WriteHealth, WriteProblem};
 use crate::storage::{cooldowns, projects, quotas};
 
 /// How many writes share a transaction at most.
@@ -35,16 +36,6 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 pub struct Recorder {
     queue: mpsc::UnboundedSender<WriteCommand>,
     health: Arc<WriteHealth>,
-}
-
-/// The state of the writer, shared with all recorders.
-#[derive(Debug, Default)]
-pub struct WriteHealth {
-    /// Writes that were submitted and are not yet committed.
-    pending: AtomicUsize,
-    failing: AtomicBool,
-    /// Whether the last probe failed, which writes even while no row waits.
-    probe_failed: AtomicBool,
 }
 
 /// The other end of the queue, for [`LogWriter::run`].
@@ -113,24 +104,26 @@ impl Recorder {
 
     /// How many writes are not yet committed.
     pub fn pending(&self) -> usize {
-        self.health.pending.load(Ordering::Relaxed)
+        self.health.pending()
     }
 
     /// Whether the last write or probe failed.
     pub fn is_failing(&self) -> bool {
-        self.health.failing.load(Ordering::Relaxed)
-            || self.health.probe_failed.load(Ordering::Relaxed)
+        self.problem().is_some()
     }
 
-    /// Notes whether the database could be written just now, had there been something.
-    pub fn record_probe(&self, succeeded: bool) {
-        self.health
-            .probe_failed
-            .store(!succeeded, Ordering::Relaxed);
+    /// Why the last write or probe failed; `None`: it succeeded.
+    pub fn problem(&self) -> Option<WriteProblem> {
+        self.health.problem()
+    }
+
+    /// Records whether the database could be written just now, had there been something.
+    pub fn record_probe(&self, result: &Result<()>, path: &Path) {
+        self.health.record_probe(result.as_ref().map(|()| ()), path);
     }
 
     fn submit(&self, write: WriteCommand) {
-        self.health.pending.fetch_add(1, Ordering::Relaxed);
+        self.health.add_pending();
         // The writer outlives every request.
         let _ = self.queue.send(write);
     }
@@ -191,36 +184,36 @@ impl LogWriter {
             return Ok(());
         }
         loop {
-            let Err(error) = self.write(batch).await else {
-                if self.health.failing.swap(false, Ordering::Relaxed) {
-                    tracing::warn!("the database can be written again");
-                }
+            let written = if self.health.is_damaged() {
+                Err(Error::Damaged(self.db.path().clone()))
+            } else {
+                self.write(batch).await
+            };
+            let Err(error) = written else {
+                let has_rows = batch
+                    .iter()
+                    .any(|write| matches!(write, WriteCommand::Row(..)));
+                self.health.record_success(has_rows);
                 return Ok(());
             };
-            self.db.replace_writer();
+            // A connection to a file that was moved cannot be replaced, and is good once the file is back.
+            if !matches!(error, Error::FileMoved(_) | Error::Damaged(_)) {
+                self.db.replace_writer();
+            }
             // The ids of strings were read on the connection that failed.
             self.strings = Strings::default();
             if error.is_refusal() {
                 // The database itself can be written.
-                self.health.failing.store(false, Ordering::Relaxed);
+                self.health.record_success(false);
                 return Err(error);
             }
-            let pending = self.health.pending.load(Ordering::Relaxed);
-            if !self.health.failing.swap(true, Ordering::Relaxed) {
-                tracing::error!(
-                    pending,
-                    "the database cannot be written, log rows wait in memory: {error}. \
-                     Free the disk or end the program that locks it"
-                );
-            }
+            self.health.record_failure(&error, self.db.path());
             tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 
     fn acknowledge(&self, committed: impl ExactSizeIterator<Item = WriteCommand>) {
-        self.health
-            .pending
-            .fetch_sub(committed.len(), Ordering::Relaxed);
+        self.health.remove_pending(committed.len());
         for write in committed {
             if let WriteCommand::Row(_, Some(committed)) | WriteCommand::Flush(committed) = write {
                 // The receiver may be gone.
@@ -230,7 +223,7 @@ impl LogWriter {
     }
 
     fn give_up(&self, refused: &WriteCommand, error: &Error) {
-        self.health.pending.fetch_sub(1, Ordering::Relaxed);
+        self.health.remove_pending(1);
         match refused {
             WriteCommand::Row(row, _) => {
                 let id = row.id;
@@ -287,6 +280,8 @@ impl LogWriter {
         if !created.is_empty() {
             resources::upsert(&mut *tx, &created).await?;
         }
+        // As late as possible: what is committed to a file that is gone would be acknowledged, and lost.
+        self.db.check_file()?;
         tx.commit().await?;
         Ok(())
     }

@@ -160,10 +160,7 @@ pub async fn last_id(db: impl SqliteExecutor<'_>) -> Result<RequestId> {
 }
 
 /// The ids that a server started at `now` must not repeat.
-pub async fn find_ids_in_use(
-    tx: &mut Transaction<'_, Sqlite>,
-    now: Timestamp,
-) -> Result<IdsInUse> {
+pub async fn find_ids_in_use(tx: &mut Transaction<'_, Sqlite>, now: Timestamp) -> Result<IdsInUse> {
     let end = RequestId::first_at(now + MAX_BEHIND);
     let last = sqlx::query_scalar!(
         r#"

@@ -38,7 +38,7 @@ pub enum TrafficSpan {
 }
 
 /// The traffic of a span.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Traffic {
     /// Oldest first, including empty bins.
     pub bins: Vec<TrafficBin>,

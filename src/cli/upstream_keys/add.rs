@@ -140,7 +140,11 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
     if arguments.dry_run && !database::path(args)?.exists() {
         report.new = found.keys.len();
     } else if !found.keys.is_empty() {
-        let db = database::open(args).await?;
+        let db = if keep {
+            database::open(args).await?
+        } else {
+            database::open_to_read(args).await?
+        };
         add_all(&db, &found.keys, &mut report, update, keep).await?;
         db.close().await;
     }

@@ -56,7 +56,7 @@ impl ListArgs {
 }
 
 pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()> {
-    let db = database::open_existing(args).await?;
+    let db = database::open_to_read(args).await?;
     let mut keys = listed::list(&db.readers, clock::now()).await?;
     db.close().await;
     keys.retain(|key| arguments.matches(key));

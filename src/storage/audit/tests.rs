@@ -4,7 +4,8 @@ use serde_json::json;
 use sqlx::SqlitePool;
 
 use super::*;
-use crate::storage::db::{Db, MIGRATOR};
+use crate::storage::db::Db;
+use crate::storage::migrations::MIGRATOR;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
 const LATER: Timestamp = Timestamp::from_millis(2_000);

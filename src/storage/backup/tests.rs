@@ -204,7 +204,8 @@ async fn a_damaged_database_can_be_replaced() {
 #[tokio::test]
 async fn a_database_with_rows_is_copied_before_it_is_migrated() {
     let (folder, db) = open_empty().await;
-    sqlx::query("CREATE TABLE precious (id)")
+    // A file of ours, in which nothing else is yet.
+    sqlx::raw_sql("PRAGMA application_id = 1196453740; CREATE TABLE precious (id)")
         .execute(&db.writer)
         .await
         .unwrap();

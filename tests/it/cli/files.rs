@@ -6,9 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
-
+use crate::cli::versions::{OLDER, make_database};
 use crate::support::eventually;
 use crate::support::process::{PoolProcess, command, command_after};
 
@@ -45,11 +43,7 @@ async fn whatever_is_made_is_for_its_owner_only() {
         "restore",
         "pool.db",
     ]);
-    let old = SqliteConnectOptions::new().filename(path("old.db"));
-    let mut old = old.create_if_missing(true).connect().await.unwrap();
-    let table = sqlx::query("CREATE TABLE precious (id)");
-    table.execute(&mut old).await.unwrap();
-    old.close().await.unwrap();
+    make_database(&path("old.db"), OLDER).await;
     fs::set_permissions(path("old.db"), Permissions::from_mode(0o604)).unwrap();
     done(&["--database-url", "sqlite://old.db", "migrate"]);
     let demo = ["demo", "--listen", "127.0.0.1:0", "--keep", "demo.db"];

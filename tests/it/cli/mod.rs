@@ -6,3 +6,4 @@ mod open_files;
 mod settings;
 mod start;
 mod test_keys;
+mod versions;

@@ -7,6 +7,7 @@ mod client_disconnects;
 mod client_limits;
 mod crash_recovery;
 mod credentials;
+mod database_file;
 mod database_unavailable;
 mod disk_faults;
 mod downloads;
