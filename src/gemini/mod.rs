@@ -6,6 +6,7 @@ pub mod headers;
 pub mod key_check;
 pub mod key_mask;
 pub mod live;
+pub mod name_lookup;
 pub mod prices;
 pub mod quota_estimate;
 pub mod redact;

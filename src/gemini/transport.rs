@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustls::ClientConfig;
 
 use crate::gemini::headers::{self, API_KEY};
+use crate::gemini::name_lookup::NameLookup;
 use crate::gemini::resources::name::{GOOGLE_HOST, ResourceName};
 use crate::gemini::tls::{self, NoCertificates};
 use crate::pool::health::verdict::Rule;
@@ -45,6 +46,7 @@ struct ConnectionPool {
     is_local: bool,
     /// Read once: the certificates may be replaced on the disk at any moment.
     tls: ClientConfig,
+    names: NameLookup,
     /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
     /// connection, so there are as many as the load needs.
     clients: Vec<PooledClient>,
@@ -93,7 +95,12 @@ impl GeminiClient {
         Ok(Self {
             base: base.clone(),
             prefix,
-            connections: RwLock::new(ConnectionPool::new(settings, is_local, tls::config(base)?)),
+            connections: RwLock::new(ConnectionPool::new(
+                settings,
+                is_local,
+                tls::config(base)?,
+                NameLookup::default(),
+            )),
         })
     }
 
@@ -202,8 +209,12 @@ impl GeminiClient {
         if connections.connect_timeout_ms != settings.connect_timeout_ms
             || connections.http2 != settings.upstream_http2
         {
-            *connections =
-                ConnectionPool::new(settings, connections.is_local, connections.tls.clone());
+            *connections = ConnectionPool::new(
+                settings,
+                connections.is_local,
+                connections.tls.clone(),
+                connections.names.clone(),
+            );
         }
     }
 
@@ -223,6 +234,7 @@ impl GeminiClient {
             connections.http2,
             connections.is_local,
             connections.tls.clone(),
+            connections.names.clone(),
         );
         pooled.streams.fetch_add(1, Ordering::Relaxed);
         connections.clients.push(pooled.clone());
@@ -231,11 +243,24 @@ impl GeminiClient {
 }
 
 impl ConnectionPool {
-    fn new(settings: &Settings, is_local: bool, tls: ClientConfig) -> Self {
+    fn new(settings: &Settings, is_local: bool, tls: ClientConfig, names: NameLookup) -> Self {
         let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
-        let first = PooledClient::new(connect_timeout_ms, http2, is_local, tls.clone());
+        let first = PooledClient::new(
+            connect_timeout_ms,
+            http2,
+            is_local,
+            tls.clone(),
+            names.clone(),
+        );
         let upgrade_client = if http2 {
-            PooledClient::new(connect_timeout_ms, false, is_local, tls.clone()).client
+            PooledClient::new(
+                connect_timeout_ms,
+                false,
+                is_local,
+                tls.clone(),
+                names.clone(),
+            )
+            .client
         } else {
             first.client.clone()
         };
@@ -244,6 +269,7 @@ impl ConnectionPool {
             http2,
             is_local,
             tls,
+            names,
             clients: vec![first],
             upgrade_client,
         }
@@ -267,7 +293,13 @@ impl ConnectionPool {
 }
 
 impl PooledClient {
-    fn new(connect_timeout_ms: u64, http2: bool, is_local: bool, mut tls: ClientConfig) -> Self {
+    fn new(
+        connect_timeout_ms: u64,
+        http2: bool,
+        is_local: bool,
+        mut tls: ClientConfig,
+        names: NameLookup,
+    ) -> Self {
         let protocol = if http2 { "h2" } else { "http/1.1" };
         tls.alpn_protocols = vec![protocol.into()];
         let builder = Client::builder()
@@ -275,6 +307,7 @@ impl PooledClient {
             .referer(false)
             .retry(reqwest::retry::never())
             .connect_timeout(Duration::from_millis(connect_timeout_ms))
+            .dns_resolver(names)
             .tls_backend_preconfigured(tls);
         let builder = if http2 {
             // Known beforehand: while it still has to be found out, every request of a burst opens a connection.

@@ -280,7 +280,7 @@ impl Record {
             self.blame(true);
         }
         self.app.key_queue.notify();
-        for change in changes {
+        for change in changes.iter().filter(|change| change.is_news()) {
             tracing::warn!(request.id = %id, upstream_key.id = id_of_key.0, rule, "{change}");
         }
     }

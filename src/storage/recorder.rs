@@ -313,6 +313,7 @@ async fn apply(
             measure,
             limit,
             at,
+            is_known: _,
         } => {
             let (id, db) = (*project_id, &mut **tx);
             quotas::upsert_limit(db, id, model, *measure, *limit, *at, evidence).await

@@ -152,7 +152,7 @@ impl<'a> KeyChecker<'a> {
                 .record_change(change.clone(), evidence.clone());
         }
         drop(keys);
-        for change in changes {
+        for change in changes.iter().filter(|change| change.is_news()) {
             tracing::info!(request.id = %id, upstream_key.id = key.0, rule, "{change}");
         }
         checked

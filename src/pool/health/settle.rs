@@ -229,11 +229,12 @@ impl KeyRegistry {
             .projects
             .get(&project_id)
             .map_or(Billing::Unknown, |project| project.billing);
-        let change = |measure, limit| StateChange::Limit {
+        let change = |measure, limit, is_known| StateChange::Limit {
             project_id,
             model: model.to_owned(),
             measure,
             limit,
+            is_known,
             at: now,
         };
         if verdict.rule == Rule::Success {
@@ -248,7 +249,7 @@ impl KeyRegistry {
                     if inherited.contradicted(billing, *measure) {
                         self.update_cooling_readiness(number, now);
                     }
-                    changes.push(change(*measure, None));
+                    changes.push(change(*measure, None, false));
                 }
             }
             if !changes.is_empty() {
@@ -271,8 +272,10 @@ impl KeyRegistry {
             if !measure.is_daily() {
                 quota.usage.begin_minute();
             }
-            quota.learn(measure, ObservedLimit::Limit(limit));
-            changes.push(change(measure, Some(limit)));
+            let observed = ObservedLimit::Limit(limit);
+            let is_known = quota.observed(measure) == observed;
+            quota.learn(measure, observed);
+            changes.push(change(measure, Some(limit), is_known));
             self.update_project_readiness(project_id, Some(number), now);
             if more_is_inherited {
                 self.update_cooling_readiness(number, now);

@@ -30,6 +30,8 @@ pub enum StateChange {
         model: String,
         measure: Measure,
         limit: Option<u64>,
+        /// Whether Google named the same limit before.
+        is_known: bool,
         at: Timestamp,
     },
     /// Google named the project's billing.
@@ -44,6 +46,13 @@ pub enum StateChange {
     },
     /// Google named the key's project: `projects/123`.
     Project { id: UpstreamKeyId, number: String },
+}
+
+impl StateChange {
+    /// Whether the change is worth a line in the log: Google names a known limit in each refusal.
+    pub fn is_news(&self) -> bool {
+        !matches!(self, Self::Limit { is_known: true, .. })
+    }
 }
 
 impl fmt::Display for StateChange {

@@ -1,4 +1,4 @@
-//! `UpstreamWatch`: whether the upstream answers like Gemini at all.
+//! `UpstreamWatch`: whether the upstream can be reached, and answers like Gemini at all.
 //!
 //! A relay that is down, or a wrong `UPSTREAM_URL`, answers everything with a web page, a redirect or a bare 404. That says
 //! nothing about keys, so they stay ready, and the pool would look healthy.
@@ -8,16 +8,21 @@ use crate::pool::health::verdict::{Rule, Verdict};
 /// After this many answers in a row the upstream is wrong.
 const ANSWERS_IN_A_ROW: u32 = 5;
 
-/// The last answers, across all keys.
+/// After this many failed connections in a row the upstream cannot be reached: a request tries twice.
+const FAILED_CONNECTIONS_IN_A_ROW: u32 = 2;
+
+/// The last answers and failed connections, across all keys.
 #[derive(Debug, Default)]
 pub struct UpstreamWatch {
     in_a_row: u32,
     last: String,
+    failed_connections: u32,
 }
 
 impl UpstreamWatch {
     /// Records the verdict on an attempt or a check; without an answer it says nothing.
     pub fn record(&mut self, verdict: &Verdict) {
+        self.record_connection(verdict);
         let Some(status) = verdict.status else { return };
         if !is_foreign(verdict) {
             self.in_a_row = 0;
@@ -33,6 +38,32 @@ impl UpstreamWatch {
                 self.last
             );
         }
+    }
+
+    /// Logs once that the upstream cannot be reached, and once that it can again.
+    fn record_connection(&mut self, verdict: &Verdict) {
+        if verdict.status.is_some() {
+            if self.is_unreachable() {
+                let failed = self.failed_connections;
+                tracing::warn!(
+                    "the upstream can be reached again, after {failed} failed connections"
+                );
+            }
+            self.failed_connections = 0;
+        } else if verdict.rule == Rule::ConnectFailed {
+            self.failed_connections = self.failed_connections.saturating_add(1);
+            if self.failed_connections == FAILED_CONNECTIONS_IN_A_ROW {
+                tracing::warn!(
+                    "the upstream cannot be reached: {}; there is no further line until it can",
+                    verdict.message
+                );
+            }
+        }
+    }
+
+    /// Whether the last connections failed.
+    fn is_unreachable(&self) -> bool {
+        self.failed_connections >= FAILED_CONNECTIONS_IN_A_ROW
     }
 
     /// The last answer, if none of the last ones was Gemini's.
@@ -60,6 +91,21 @@ mod tests {
             status: Some(status),
             ..Verdict::without_answer(rule, "a page".to_owned())
         }
+    }
+
+    #[test]
+    fn the_upstream_is_unreachable_from_the_second_failed_connection_to_the_next_answer() {
+        let mut watch = UpstreamWatch::default();
+        let failed = Verdict::without_answer(Rule::ConnectFailed, "refused".to_owned());
+        for is_unreachable in [false, true, true] {
+            watch.record(&failed);
+            assert_eq!(watch.is_unreachable(), is_unreachable);
+        }
+
+        watch.record(&Verdict::without_answer(Rule::AnswerTimeout, String::new()));
+        assert!(watch.is_unreachable());
+        watch.record(&verdict(Rule::Overloaded, 503));
+        assert!(!watch.is_unreachable());
     }
 
     #[test]

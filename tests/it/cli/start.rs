@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::process::{PoolProcess, command};
+use crate::support::process::{PoolProcess, command, command_after};
 
 #[test]
 fn a_busy_port_at_the_first_start_leaves_the_admin_and_the_keys_to_the_next() {
@@ -82,6 +82,22 @@ fn an_address_that_cannot_be_listened_on_is_named_with_a_remedy() {
         ] {
             assert!(reported.contains(part), "{part}: {reported}");
         }
+    }
+}
+
+#[test]
+fn a_start_on_a_full_disk_names_the_file_and_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    // Writing beyond the limit fails, as on a full disk.
+    let mut program = command_after(r#"trap "" XFSZ; ulimit -f 16"#, folder.path());
+    program.arg("serve").stderr(Stdio::piped());
+
+    let ended = program.output().unwrap();
+
+    let reported = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{reported}");
+    for part in ["pool.db is full", "free space"] {
+        assert!(reported.contains(part), "{part}: {reported}");
     }
 }
 

@@ -477,6 +477,7 @@ fn a_named_limit_is_inherited_by_other_projects() {
     assert_eq!(obstacle, until_midnight());
     let changes = settle(&mut keys, &test, &verdict(Rule::Success), later);
     let contradicted = StateChange::Limit {
+        is_known: false,
         project_id: ProjectId(2),
         model: "flash".into(),
         measure: Measure::RequestsPerDay,

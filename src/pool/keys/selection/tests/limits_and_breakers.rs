@@ -177,3 +177,22 @@ fn cooldowns_and_breakers_follow_a_clock_set_back() {
     let soon = START + Duration::from_hours(24);
     assert_eq!(keys.due_checks(soon, false, 9).len(), 1);
 }
+
+#[test]
+fn a_limit_is_news_once() {
+    let mut keys = keys(&[1]);
+    let mut refuse = |limit, at| {
+        let leased = try_lease(&mut keys, "flash", at).unwrap();
+        let changes = settle(&mut keys, &leased, &day_is_used_up(limit), at);
+        keys.release(&leased);
+        let limits = changes
+            .iter()
+            .filter(|change| matches!(change, StateChange::Limit { .. }));
+        limits.map(StateChange::is_news).collect::<Vec<_>>()
+    };
+    let midnight = end_of_google_day(START);
+
+    assert_eq!(refuse(20, START), [true]);
+    assert_eq!(refuse(20, midnight), [false]);
+    assert_eq!(refuse(30, end_of_google_day(midnight)), [true]);
+}
