@@ -90,6 +90,35 @@ const MODEL_METHODS: [&str; 16] = [
     "countTextTokens",
 ];
 
+/// The methods of live sessions.
+const SESSION_METHODS: [&str; 3] = [
+    "BidiGenerateContent",
+    "BidiGenerateContentConstrained",
+    "BidiGenerateMusic",
+];
+
+/// The methods on resources. Any other word, which a client may invent, is logged as `other`: the log has a list of operations.
+const RESOURCE_METHODS: [&str; 18] = [
+    "batchCreate",
+    "batchDelete",
+    "batchUpdate",
+    "cancel",
+    "content",
+    "download",
+    "executions",
+    "importFile",
+    "query",
+    "register",
+    "resume",
+    "rotateSigningSecret",
+    "run",
+    "transferOwnership",
+    "updateEmbedContentBatch",
+    "updateGenerateContentBatch",
+    "uploadToFileSearchStore",
+    "wait",
+];
+
 /// Collections whose operations are named after the action on them.
 const COLLECTIONS: [&str; 19] = [
     "models",
@@ -213,8 +242,9 @@ impl Target {
     /// Live sessions, whose path is a method's full name.
     fn read_session(&mut self, segments: &[&str]) {
         let [name] = segments else { return };
-        let method = name.rsplit('.').next().filter(|method| is_word(method));
-        self.operation = method.map(|method| method.to_owned().into());
+        let method = name.rsplit('.').next();
+        let known = SESSION_METHODS.iter().find(|known| Some(**known) == method);
+        self.operation = known.map(|known| (*known).into());
         self.is_stream = true;
     }
 
@@ -335,13 +365,16 @@ fn resource_operation(method: &Method, collection: &str, rest: &[&str]) -> Cow<'
         [_, custom @ ("cancel" | "content" | "executions")] => Some(*custom),
         _ => None,
     };
-    let known = custom.filter(|custom| is_word(custom));
+    let custom = custom.map(|custom| {
+        let known = RESOURCE_METHODS.iter().find(|known| **known == custom);
+        known.copied().unwrap_or("other")
+    });
     let nested = rest
         .iter()
         .skip(1)
         .step_by(2)
         .find(|nested| COLLECTIONS.contains(nested) || **nested == "documents");
-    match (known, nested) {
+    match (custom, nested) {
         (Some(custom), _) => format!("{collection}.{custom}").into(),
         (None, Some(nested)) => format!(
             "{collection}.{nested}.{}",
@@ -350,11 +383,6 @@ fn resource_operation(method: &Method, collection: &str, rest: &[&str]) -> Cow<'
         .into(),
         (None, None) => format!("{collection}.{}", verb(method, rest.is_empty())).into(),
     }
-}
-
-/// Whether the text has the form of a method's name.
-fn is_word(text: &str) -> bool {
-    (1..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn verb(method: &Method, on_collection: bool) -> &'static str {

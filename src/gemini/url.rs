@@ -8,7 +8,22 @@ pub const VERSIONS: [&str; 5] = ["v1beta", "v1", "v1alpha", "v1beta2", "v1beta3"
 /// The parameter of a session's URL that authorizes its holder.
 pub const SESSION_PARAMETER: &str = "upload_id";
 
-/// The path and query as logged: without credentials, even where the target is refused.
+/// Parameters whose values say how Google shall answer, and are few.
+const LOGGED_PARAMETERS: [&str; 8] = [
+    "alt",
+    "$alt",
+    "prettyPrint",
+    "$prettyPrint",
+    "pageSize",
+    "uploadType",
+    "upload_protocol",
+    "view",
+];
+/// The longest value of such a parameter.
+const MAX_LOGGED_VALUE: usize = 16;
+
+/// The path and query as logged, even where the target is refused: without credentials, page tokens, ids and whatever else a
+/// parameter may hold.
 pub fn loggable_path(path: &str, query: Option<&str>) -> String {
     // The path names an ephemeral token.
     let decoded_path = percent_decode(path);
@@ -19,13 +34,12 @@ pub fn loggable_path(path: &str, query: Option<&str>) -> String {
     let Some(query) = query else {
         return path.to_owned();
     };
-    let name = |part: &str| percent_decode(part.split('=').next().unwrap_or_default()).into_owned();
-    // Anyone with an upload's session id can continue the upload.
-    let is_secret = |name: &str| is_credential(name) || name == SESSION_PARAMETER;
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|part| !is_secret(&name(part)))
-        .collect();
+    let is_logged = |part: &&str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        LOGGED_PARAMETERS.contains(&name) && is_plain && value.len() <= MAX_LOGGED_VALUE
+    };
+    let kept: Vec<_> = query.split('&').filter(is_logged).collect();
     if kept.is_empty() {
         path.to_owned()
     } else {

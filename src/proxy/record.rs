@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::clock;
-use crate::gemini::redact::MAX_ROW_TEXT_BYTES;
 use crate::gemini::resources::created::{ObservedResource, ObservedResources};
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::response::tap::ResponseSummary;
@@ -136,7 +135,7 @@ impl Record {
         self.surface = target.surface;
         let mut row = self.row();
         row.operation = target.operation.as_deref().map(ToOwned::to_owned);
-        row.model.clone_from(&target.model);
+        row.model = target.model.as_deref().map(cut_name);
         row.streamed = target.is_stream;
     }
 
@@ -155,7 +154,7 @@ impl Record {
         self.estimated_tokens = facts.estimated_tokens;
         self.progress = facts.progress.cloned();
         let mut row = self.row();
-        row.model = facts.model.map(|model| cut(model).to_owned());
+        row.model = facts.model.map(cut_name);
         row.streamed = facts.streams;
         row.request_bytes = u64::try_from(facts.body_bytes).unwrap_or(u64::MAX);
         row.quota_requests = facts.quota_requests;
@@ -496,9 +495,9 @@ impl Record {
         let cost = charge.cost_nano_usd(row.model.as_deref(), is_free, row.started_at);
         row.usage = charge.usage;
         row.usage_estimated = charge.is_estimate;
-        row.model_version = charge.model;
-        row.finish_reason.clone_from(&answered.finish_reason);
-        row.service_tier = charge.tier;
+        row.model_version = charge.model.as_deref().map(cut_name);
+        row.finish_reason = answered.finish_reason.as_deref().map(cut_name);
+        row.service_tier = charge.tier.as_deref().map(cut_name);
         row.cost_nano_usd = cost;
     }
 
@@ -522,12 +521,7 @@ impl Record {
 
     /// Submits the final row. The answer's last byte waits for the returned future.
     pub fn finish(mut self) -> Committed {
-        // No answer waits for a database that is known to fail.
-        let wait = if self.app.recorder.is_failing() {
-            Duration::ZERO
-        } else {
-            self.app.settings().commit_wait()
-        };
+        let wait = self.app.commit_wait();
         Committed::new(self.hand_in(), wait)
     }
 
@@ -594,7 +588,9 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// At most [`MAX_ROW_TEXT_BYTES`] bytes of the text.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_ROW_TEXT_BYTES)]
+/// Maximum length of a name that a client or the upstream sends, as logged.
+const MAX_NAME_BYTES: usize = 256;
+
+fn cut_name(name: &str) -> String {
+    name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, Migration};
+use sqlx::migrate::Migration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection};
 use tempfile::{NamedTempFile, TempDir};
@@ -17,10 +17,10 @@ use crate::clock::Timestamp;
 use crate::storage::database_path::{companion_file, folder_of, real_path};
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
-use crate::storage::file_mode;
 use crate::storage::lock::ServerLock;
 use crate::storage::migrations::MIGRATOR;
 use crate::storage::ownership::{Ownership, has_log, ownership, refuse_foreign_file};
+use crate::storage::{file_mode, migrations};
 
 /// What to do with a file that already has the copy's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,9 +411,9 @@ async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
         return Err(damaged(&format!("{table} refers to rows that are missing")));
     }
     if ownership(connection).await? == Ownership::Ours {
-        for migration in connection.list_applied_migrations().await? {
-            if !MIGRATOR.version_exists(migration.version) {
-                return Err(Error::NewerDatabase(migration.version));
+        for version in migrations::applied(connection).await? {
+            if !MIGRATOR.version_exists(version) {
+                return Err(Error::NewerDatabase(version));
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Checks that log rows, rollups and statistics agree. Only reads.
 
-use sqlx::SqlitePool;
+use std::collections::BTreeMap;
+
+use sqlx::{Row, SqlitePool};
 
 use crate::storage::error::Result;
+use crate::storage::rollups::BUCKET_ENDS_MS;
 
 /// A counter that differs between tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,17 +71,17 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             FROM whole_hours
             GROUP BY ifnull(client_key_id, 0)
             UNION ALL
-            SELECT 'hours of model ' || ifnull(model_id, 0), count(*), sum(outcome = 'success'),
+            SELECT 'hours of model ' || coalesce(rollup_model_id, model_id, 0), count(*), sum(outcome = 'success'),
                 sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
                 sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
             FROM whole_hours
-            GROUP BY ifnull(model_id, 0)
+            GROUP BY coalesce(rollup_model_id, model_id, 0)
             UNION ALL
-            SELECT 'days of model ' || ifnull(model_id, 0), count(*), sum(outcome = 'success'),
+            SELECT 'days of model ' || coalesce(rollup_model_id, model_id, 0), count(*), sum(outcome = 'success'),
                 sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
                 sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
             FROM whole_days
-            GROUP BY ifnull(model_id, 0)
+            GROUP BY coalesce(rollup_model_id, model_id, 0)
         ),
         from_statistics AS (
             SELECT 'upstream key ' || id AS counter, requests, successes, failures, prompt_tokens, output_tokens,
@@ -151,7 +154,141 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             })
             .collect::<Vec<_>>()
     });
-    Ok(found.collect())
+    let mut found: Vec<_> = found.collect();
+    for rollups in &ROLLUPS {
+        found.extend(compare_sums(db, rollups).await?);
+    }
+    Ok(found)
+}
+
+/// A table of rollups by requests.
+struct RollupTable {
+    name: &'static str,
+    /// The column of the period's start, and the period.
+    begin: &'static str,
+    period_ms: i64,
+    /// The column of the key, and its value in a row of the log.
+    key: &'static str,
+    key_of_row: &'static str,
+    outcome: &'static str,
+}
+
+const MODEL_OF_ROW: &str = "coalesce(rollup_model_id, model_id, 0)";
+
+const ROLLUPS: [RollupTable; 3] = [
+    RollupTable {
+        name: "model_hours",
+        begin: "hour_ms",
+        period_ms: 3_600_000,
+        key: "model_id",
+        key_of_row: MODEL_OF_ROW,
+        outcome: "outcome",
+    },
+    RollupTable {
+        name: "model_days",
+        begin: "day_ms",
+        period_ms: 86_400_000,
+        key: "model_id",
+        key_of_row: MODEL_OF_ROW,
+        outcome: "outcome",
+    },
+    RollupTable {
+        name: "client_key_hours",
+        begin: "hour_ms",
+        period_ms: 3_600_000,
+        key: "client_key_id",
+        key_of_row: "ifnull(client_key_id, 0)",
+        outcome: "''",
+    },
+];
+
+/// Every sum of a rollup, and its value in a row of the log.
+fn summed_columns() -> Vec<(String, String)> {
+    let mut columns = vec![("requests".to_owned(), "1".to_owned())];
+    let plain = [
+        "prompt_tokens",
+        "output_tokens",
+        "thought_tokens",
+        "cached_tokens",
+        "tool_tokens",
+        "total_tokens",
+        "cost_nano_usd",
+    ];
+    columns.extend(plain.map(|name| (name.to_owned(), format!("ifnull({name}, 0)"))));
+    for histogram in ["first_byte", "duration"] {
+        let mut least = 0;
+        let ends = BUCKET_ENDS_MS.iter().map(ToString::to_string);
+        for (index, end) in ends.chain(["9e18".to_owned()]).enumerate() {
+            let value = format!("{histogram}_ms >= {least} AND {histogram}_ms < {end}");
+            columns.push((
+                format!("{histogram}_{index}"),
+                format!("ifnull({value}, 0)"),
+            ));
+            least = BUCKET_ENDS_MS.get(index).copied().unwrap_or(0);
+        }
+    }
+    columns
+}
+
+/// Compares each sum of each key and outcome. Not checked macros: the columns are too many to be written twice.
+async fn compare_sums(db: &SqlitePool, table: &RollupTable) -> Result<Vec<Inconsistency>> {
+    let columns = summed_columns();
+    let RollupTable {
+        name,
+        begin,
+        period_ms,
+        key,
+        key_of_row,
+        outcome,
+    } = table;
+    let sums = |values: Vec<&String>| {
+        let sums = values.into_iter().map(|value| format!("sum({value})"));
+        sums.collect::<Vec<_>>().join(", ")
+    };
+    let from_rows = format!(
+        "
+        SELECT {key_of_row}, {outcome}, {}
+        FROM request_logs
+        WHERE
+            kind = 'request' AND outcome IS NOT NULL
+            AND started_at_ms - started_at_ms % {period_ms} > (SELECT until_ms FROM log_pruning)
+        GROUP BY 1, 2
+        ",
+        sums(columns.iter().map(|(_, value)| value).collect())
+    );
+    let from_rollups = format!(
+        "
+        SELECT {key}, {outcome}, {}
+        FROM {name}
+        WHERE {begin} > (SELECT until_ms FROM log_pruning)
+        GROUP BY 1, 2
+        ",
+        sums(columns.iter().map(|(name, _)| name).collect())
+    );
+    let mut by_key: BTreeMap<(i64, String), [Vec<i64>; 2]> = BTreeMap::new();
+    for (side, sql) in [from_rows, from_rollups].into_iter().enumerate() {
+        for row in sqlx::query(&sql).fetch_all(db).await? {
+            let values = (2..columns.len() + 2).map(|index| row.try_get(index));
+            let values = values.collect::<sqlx::Result<Vec<i64>>>()?;
+            by_key
+                .entry((row.try_get(0)?, row.try_get(1)?))
+                .or_default()[side] = values;
+        }
+    }
+    let mut found = Vec::new();
+    for ((id, outcome), [rows, rollups]) in by_key {
+        for (index, (column, _)) in columns.iter().enumerate() {
+            let value = |sums: &[i64]| sums.get(index).copied().unwrap_or(0);
+            if value(&rows) != value(&rollups) {
+                found.push(Inconsistency {
+                    counter: format!("{column} of {outcome} {key} {id} in {name}"),
+                    from_rows: value(&rows),
+                    from_statistics: value(&rollups),
+                });
+            }
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

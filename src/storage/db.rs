@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sqlx::migrate::{Migrate, Migration};
+use sqlx::migrate::Migration;
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous,
 };
-use sqlx::{Acquire, ConnectOptions, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Sqlite, Transaction};
 
 use crate::storage::connections::{self, Fault};
 use crate::storage::database_file::DatabaseFile;
 use crate::storage::error::{Error, Result};
 use crate::storage::migrations::MIGRATOR;
 use crate::storage::ownership::{Ownership, foreign, ownership, refuse_foreign_file};
-use crate::storage::{file_mode, request_logs, revision};
+use crate::storage::strings::StringDeletions;
+use crate::storage::{file_mode, migrations, request_logs, revision};
 
 /// The size to which a checkpoint truncates the write-ahead log's file.
 pub const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
@@ -35,6 +36,8 @@ pub struct Db {
     /// Of the connection that writes.
     fault: Fault,
     file: DatabaseFile,
+    /// Deletions of strings by this process.
+    pub string_deletions: StringDeletions,
     /// The options of the three pools, while the file is not at its path.
     usual_options: Arc<Mutex<Option<[Arc<SqliteConnectOptions>; 3]>>>,
 }
@@ -89,6 +92,7 @@ impl Db {
             checkpoints,
             fault,
             file,
+            string_deletions: StringDeletions::default(),
             usual_options: Arc::default(),
         })
     }
@@ -102,6 +106,7 @@ impl Db {
             readers: pool.clone(),
             checkpoints: pool,
             fault: Fault::default(),
+            string_deletions: StringDeletions::default(),
             usual_options: Arc::default(),
         }
     }
@@ -199,20 +204,7 @@ impl Db {
 
     /// The versions of the migrations the file has.
     pub async fn applied(&self) -> Result<Vec<i64>> {
-        let mut connection = self.writer.acquire().await?;
-        let connection = connection.acquire().await?;
-        let table = "SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations'";
-        let table: Option<i64> = sqlx::query_scalar(table)
-            .fetch_optional(&mut *connection)
-            .await?;
-        if table.is_none() {
-            return Ok(Vec::new());
-        }
-        let applied = connection.list_applied_migrations().await?;
-        Ok(applied
-            .into_iter()
-            .map(|migration| migration.version)
-            .collect())
+        migrations::applied(&mut *self.writer.acquire().await?).await
     }
 
     /// The migrations the file does not have yet, in order.

@@ -200,7 +200,7 @@ impl LogWriter {
             if !matches!(error, Error::FileMoved(_) | Error::Damaged(_)) {
                 self.db.replace_writer();
             }
-            // The ids of strings were read on the connection that failed.
+            // Strings of the transaction that failed are not stored.
             self.strings = Strings::default();
             if error.is_refusal() {
                 // The database itself can be written.
@@ -238,6 +238,8 @@ impl LogWriter {
 
     /// One transaction: rows, attempts, statistics and sums, which so always agree, and what requests have made.
     async fn write(&mut self, batch: &[WriteCommand]) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        self.strings.begin(&self.db.string_deletions);
         let mut rows = LogBatch::default();
         let mut batch_statistics = BatchStatistics::default();
         let (mut changes, mut checked) = (Vec::new(), Vec::new());
@@ -245,17 +247,15 @@ impl LogWriter {
         for write in batch {
             match write {
                 WriteCommand::Row(row, _) => {
-                    // A new text stands by itself, and may stay when the rest is rolled back. A row may be opened and
-                    // finished in one batch: the later line stands.
-                    let strings = &mut self.strings;
-                    let model_id = rows.add_row(row, &self.db.writer, strings).await?;
+                    // A row may be opened and finished in one batch: the later line stands.
+                    let model = rows.add_row(row, &mut tx, &mut self.strings).await?;
                     created.extend(NewResource::created_by(row));
                     deleted.extend(row.deleted_resources.iter().map(String::as_str));
                     if row.outcome.is_some() && row.kind == LogKind::Request {
-                        batch_statistics.add_row(row, model_id);
+                        batch_statistics.add_row(row, model);
                     }
                     if row.kind == LogKind::Check {
-                        batch_statistics.add_check(row, model_id);
+                        batch_statistics.add_check(row, model);
                         checked.extend(row.attempts.first());
                     }
                 }
@@ -264,7 +264,6 @@ impl LogWriter {
             }
         }
         rows.add_statistics(&batch_statistics);
-        let mut tx = self.db.begin().await?;
         for (change, evidence) in changes {
             apply(&mut tx, change, evidence).await?;
         }
@@ -333,31 +332,41 @@ async fn apply(
 pub async fn interrupt_running(db: &Db) -> Result<u64> {
     let mut tx = db.begin().await?;
     let mut statistics = BatchStatistics::default();
-    let usage = TokenUsage::default();
-    let sample = |outcome, duration_ms| Sample {
-        outcome,
-        usage: &usage,
-        cost_nano_usd: None,
-        first_byte_ms: None,
-        duration_ms,
-    };
-    for row in request_logs::list_running_requests(&mut tx).await? {
-        let interrupted = sample(Outcome::Interrupted, None);
-        statistics.add_request(row.started_at, row.model_id, row.client_key_id, interrupted);
-        for attempt in request_logs::list_attempts_of(&mut tx, row.id).await? {
-            let outcome = attempt.outcome.unwrap_or(Outcome::Interrupted);
-            let duration_ms = attempt.duration_ms.and_then(|ms| u64::try_from(ms).ok());
+    // Their models are those that the rollups count them under.
+    let interrupted = request_logs::interrupt_running(&mut tx).await?;
+    let requests = interrupted.iter();
+    for row in requests.filter(|row| row.kind == LogKind::Request) {
+        let (usage, no_usage) = (row.usage(), TokenUsage::default());
+        let sample = Sample {
+            outcome: Outcome::Interrupted,
+            usage: &usage,
+            cost_nano_usd: row.cost_nano_usd,
+            first_byte_ms: row.first_byte_ms.map(u64::from),
+            duration_ms: row.duration_ms.map(u64::from),
+        };
+        statistics.add_request(row.started_at, row.model_id, row.client_key_id, sample);
+        let attempts = request_logs::list_attempts_of(&mut tx, row.id).await?;
+        let count = attempts.len();
+        for (number, attempt) in (1..).zip(attempts) {
+            let is_last = number == count;
+            let sample = Sample {
+                outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
+                usage: if is_last { &usage } else { &no_usage },
+                cost_nano_usd: row.cost_nano_usd.filter(|_| is_last),
+                // Not in the row of an attempt.
+                first_byte_ms: None,
+                duration_ms: attempt.duration_ms.map(u64::from),
+            };
             let (id, at) = (attempt.upstream_key_id, attempt.started_at);
-            statistics.add_attempt(at, id, sample(outcome, duration_ms), None);
+            statistics.add_attempt(at, id, sample, None);
         }
     }
-    let interrupted = request_logs::interrupt_running(&mut tx).await?;
     let mut batch = LogBatch::default();
     batch.add_statistics(&statistics);
     batch.write(&mut tx, &mut LogStatements::default()).await?;
     cooldowns::delete_expired(&mut *tx, clock::now()).await?;
     tx.commit().await?;
-    Ok(interrupted)
+    Ok(u64::try_from(interrupted.len()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

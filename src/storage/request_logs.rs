@@ -21,6 +21,7 @@ use crate::pool::request_id::{
     COMMAND_BIT, COUNTER_BITS, IdsInUse, MAX_BEHIND, MAX_LANE, RequestId,
 };
 use crate::storage::error::Result;
+use crate::storage::strings::OTHER_MODEL;
 
 /// Whether a row is a client's request or a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, EnumString, IntoStaticStr)]
@@ -199,53 +200,60 @@ pub async fn newest_outcome(db: impl SqliteExecutor<'_>) -> Result<Option<(Reque
     Ok(row.map(|row| (row.id, row.outcome)))
 }
 
-/// A request without an end, with the columns that rollups need.
+/// A request or check that the end of a process interrupted, with the columns that rollups need.
 #[derive(Debug)]
-pub struct RunningRequest {
+pub struct InterruptedRequest {
     pub id: RequestId,
+    pub kind: LogKind,
     pub started_at: Timestamp,
+    /// The string of the model that rollups count it under.
     pub model_id: Option<i64>,
     pub client_key_id: Option<ClientKeyId>,
+    pub first_byte_ms: Option<u32>,
+    pub duration_ms: Option<u32>,
+    prompt_tokens: Option<u32>,
+    output_tokens: Option<u32>,
+    thought_tokens: Option<u32>,
+    cached_tokens: Option<u32>,
+    tool_tokens: Option<u32>,
+    total_tokens: Option<u32>,
+    pub cost_nano_usd: Option<i64>,
 }
 
-/// Requests of clients without an end. At start these are the ones that the end of the last process interrupted.
-pub async fn list_running_requests(
-    tx: &mut Transaction<'_, Sqlite>,
-) -> Result<Vec<RunningRequest>> {
-    let rows = sqlx::query_as!(
-        RunningRequest,
-        r#"
-        SELECT
-            id AS "id!: RequestId", started_at_ms AS "started_at: Timestamp", model_id,
-            client_key_id AS "client_key_id: ClientKeyId"
-        FROM request_logs
-        WHERE outcome IS NULL AND kind = 'request'
-        ORDER BY id
-        "#,
-    );
-    Ok(rows.fetch_all(&mut **tx).await?)
+impl InterruptedRequest {
+    pub fn usage(&self) -> TokenUsage {
+        TokenUsage {
+            prompt: self.prompt_tokens.map(u64::from),
+            output: self.output_tokens.map(u64::from),
+            thoughts: self.thought_tokens.map(u64::from),
+            cached: self.cached_tokens.map(u64::from),
+            tool: self.tool_tokens.map(u64::from),
+            total: self.total_tokens.map(u64::from),
+            ..TokenUsage::default()
+        }
+    }
 }
 
-/// An attempt of a running request, with the columns that rollups need.
+/// An attempt of an interrupted request, with the columns that rollups need.
 #[derive(Debug)]
-pub struct RunningAttempt {
+pub struct InterruptedAttempt {
     pub upstream_key_id: UpstreamKeyId,
     pub started_at: Timestamp,
     pub outcome: Option<Outcome>,
-    pub duration_ms: Option<i64>,
+    pub duration_ms: Option<u32>,
 }
 
-/// The attempts of a running request, in their order.
+/// The attempts of a request, in their order.
 pub async fn list_attempts_of(
     tx: &mut Transaction<'_, Sqlite>,
     id: RequestId,
-) -> Result<Vec<RunningAttempt>> {
+) -> Result<Vec<InterruptedAttempt>> {
     let attempts = sqlx::query_as!(
-        RunningAttempt,
+        InterruptedAttempt,
         r#"
         SELECT
             upstream_key_id AS "upstream_key_id: UpstreamKeyId", started_at_ms AS "started_at: Timestamp",
-            outcome AS "outcome: Outcome", duration_ms
+            outcome AS "outcome: Outcome", duration_ms AS "duration_ms: u32"
         FROM attempts
         WHERE request_id = ?1
         ORDER BY number
@@ -255,8 +263,10 @@ pub async fn list_attempts_of(
     Ok(attempts.fetch_all(&mut **tx).await?)
 }
 
-/// Ends every running row and attempt as interrupted. Returns how many rows.
-pub async fn interrupt_running(tx: &mut Transaction<'_, Sqlite>) -> Result<u64> {
+/// Ends every running row and attempt as interrupted. Returns the rows.
+pub async fn interrupt_running(
+    tx: &mut Transaction<'_, Sqlite>,
+) -> Result<Vec<InterruptedRequest>> {
     let attempts = sqlx::query!(
         "
         UPDATE attempts
@@ -265,9 +275,29 @@ pub async fn interrupt_running(tx: &mut Transaction<'_, Sqlite>) -> Result<u64> 
         ",
     );
     attempts.execute(&mut **tx).await?;
-    let rows =
-        sqlx::query!("UPDATE request_logs SET outcome = 'interrupted' WHERE outcome IS NULL");
-    Ok(rows.execute(&mut **tx).await?.rows_affected())
+    let rows = sqlx::query_as!(
+        InterruptedRequest,
+        r#"
+        UPDATE request_logs
+        SET
+            outcome = 'interrupted',
+            rollup_model_id = iif(
+                kind = 'check' OR model_id IS NULL OR model_id IN (SELECT id FROM strings WHERE is_model),
+                NULL,
+                (SELECT id FROM strings WHERE value = ?1)
+            )
+        WHERE outcome IS NULL
+        RETURNING
+            id AS "id!: RequestId", kind AS "kind: LogKind", started_at_ms AS "started_at: Timestamp",
+            coalesce(rollup_model_id, model_id) AS "model_id: i64", client_key_id AS "client_key_id: ClientKeyId",
+            first_byte_ms AS "first_byte_ms: u32", duration_ms AS "duration_ms: u32",
+            prompt_tokens AS "prompt_tokens: u32", output_tokens AS "output_tokens: u32",
+            thought_tokens AS "thought_tokens: u32", cached_tokens AS "cached_tokens: u32", tool_tokens AS "tool_tokens: u32",
+            total_tokens AS "total_tokens: u32", cost_nano_usd
+        "#,
+        OTHER_MODEL,
+    );
+    Ok(rows.fetch_all(&mut **tx).await?)
 }
 
 /// Rows without an end now.

@@ -322,7 +322,7 @@ async fn read_rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<TrafficSlice
         r#"
         SELECT
             started_at_ms AS "started_at: Timestamp", outcome AS "outcome!: Outcome", first_byte_ms AS "first_byte_ms: u32",
-            (SELECT value FROM strings WHERE id = model_id) AS "model: String",
+            (SELECT value FROM strings WHERE id = coalesce(rollup_model_id, model_id)) AS "model: String",
             prompt_tokens AS "prompt: u32", output_tokens AS "output: u32", thought_tokens AS "thoughts: u32",
             total_tokens AS "total: u32", cost_nano_usd
         FROM request_logs

@@ -92,9 +92,7 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
     let time = now - Duration::from_hours(24 * days);
     let mut deleted = 0;
     loop {
-        let mut tx = app.db.begin().await?;
-        let step = log_pruning::prune(&mut tx, time, REQUESTS_PER_TRANSACTION).await?;
-        tx.commit().await?;
+        let step = log_pruning::prune(&app.db, time, REQUESTS_PER_TRANSACTION).await?;
         deleted += step;
         if step < u64::from(REQUESTS_PER_TRANSACTION) {
             return Ok(deleted);

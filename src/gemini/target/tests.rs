@@ -113,6 +113,8 @@ fn paths_name_their_operation_and_model() {
             "",
         ),
         ("GET /ws/google.ai.X.Bidi-x", "", ""),
+        ("GET /ws/google.ai.X.BidiInvented", "", ""),
+        ("POST /v1beta/files/x:inventedMethod", "files.other", ""),
         ("GET /v1beta/brandNew/thing", "", ""),
     ];
     for (line, operation, model) in cases {
@@ -162,13 +164,21 @@ fn aliases_become_googles_paths_and_credentials_are_removed() {
 }
 
 #[test]
-fn rows_contain_neither_credentials_nor_upload_sessions() {
+fn rows_contain_no_parameter_that_may_hold_a_credential_a_token_or_an_id() {
     let cases = [
         (None, "/upload/v1beta/files"),
         (Some("upload_id=SECRET"), "/upload/v1beta/files"),
         (
             Some("a=b&upload%5Fid=SECRET&upload_protocol=resumable&key=SECRET"),
-            "/upload/v1beta/files?a=b&upload_protocol=resumable",
+            "/upload/v1beta/files?upload_protocol=resumable",
+        ),
+        (
+            Some("pageToken=x&pageSize=10&alt=json&filter=name%3Dx&after=file-1&fields=a"),
+            "/upload/v1beta/files?pageSize=10&alt=json",
+        ),
+        (
+            Some("alt=an-invented-value&pageSize=12345678901234567"),
+            "/upload/v1beta/files",
         ),
     ];
     for (query, expected) in cases {

@@ -8,6 +8,7 @@ use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::google_clock::{begin_of_google_day, end_of_google_day};
 use crate::pool::quota::usage::TokenUsage;
+use crate::storage::recorder::tables::CountedModel;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::rollups::{Rollup, Sample, begin_of_day};
 
@@ -45,9 +46,10 @@ impl KeyStatistics {
 }
 
 impl BatchStatistics {
-    /// Adds a finished row with its attempts; `model_id` is a string id.
-    pub fn add_row(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
+    /// Adds a finished row with its attempts.
+    pub fn add_row(&mut self, row: &NewRequestLog, model: CountedModel) {
         let Some(outcome) = row.outcome else { return };
+        let quota_model_id = model.id.filter(|_| model.is_confirmed);
         let sample = Sample {
             outcome,
             usage: &row.usage,
@@ -55,7 +57,7 @@ impl BatchStatistics {
             first_byte_ms: row.first_byte_ms,
             duration_ms: row.duration_ms,
         };
-        self.add_request(row.started_at, model_id, row.client_key_id, sample);
+        self.add_request(row.started_at, model.rollup_id, row.client_key_id, sample);
         let no_usage = TokenUsage::default();
         for (index, attempt) in row.attempts.iter().enumerate() {
             // Only the attempt that answered has spent tokens that we know of.
@@ -69,20 +71,22 @@ impl BatchStatistics {
             };
             let (id, at) = (attempt.upstream_key_id, attempt.started_at);
             if uses_quota(sample.outcome) {
-                self.add_quota(at, id, model_id, row.quota_requests, sample.usage);
+                self.add_quota(at, id, quota_model_id, row.quota_requests, sample.usage);
             }
             self.add_attempt(at, id, sample, attempt.error.as_deref());
         }
     }
 
     /// A check is in no statistic, but Google counts what it has generated.
-    pub fn add_check(&mut self, row: &NewRequestLog, model_id: Option<i64>) {
+    pub fn add_check(&mut self, row: &NewRequestLog, model: CountedModel) {
+        let model_id = model.id.filter(|_| model.is_confirmed);
         if let Some(attempt) = row.attempts.last() {
             let (id, at) = (attempt.upstream_key_id, attempt.started_at);
             self.add_quota(at, id, model_id, row.quota_requests, &row.usage);
         }
     }
 
+    /// Adds a finished request; `model_id` is the string of the model that rollups count it under.
     pub fn add_request(
         &mut self,
         at: Timestamp,

@@ -1,16 +1,16 @@
 //! The tables that one batch writes, in one transaction, so that they always agree: the rows, their attempts, the statistics
 //! and the rollups. Each column stands beside its value.
 
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::storage::error::Result;
 use crate::storage::recorder::statistics::{BatchStatistics, KeyStatistics};
-use crate::storage::request_logs::{NewAttempt, NewRequestLog};
+use crate::storage::request_logs::{LogKind, NewAttempt, NewRequestLog};
 use crate::storage::rollups::Rollup;
-use crate::storage::strings::Strings;
+use crate::storage::strings::{Lifetime, OTHER_MODEL, Strings};
 use crate::storage::write_batch::Merge::{Add, Keep, Key, Maximum, Replace, ReplaceIfKnown};
 use crate::storage::write_batch::{Cell, Column, StatementCache, TableStatement, WriteBatch};
 
@@ -55,25 +55,41 @@ impl Default for LogStatements {
 pub struct LogBatch(WriteBatch<TABLES>);
 
 impl LogBatch {
-    /// Adds a row with its attempts. Returns the id of its model's string.
+    /// Adds a row with its attempts. Returns its model for the statistics.
     pub async fn add_row(
         &mut self,
         row: &NewRequestLog,
-        db: &SqlitePool,
+        tx: &mut Transaction<'_, Sqlite>,
         strings: &mut Strings,
-    ) -> Result<Option<i64>> {
+    ) -> Result<CountedModel> {
         let last = row.attempts.last();
+        let mut intern = async |value: Option<&str>, lifetime| {
+            let string = strings.intern(tx, value, lifetime).await;
+            string.map(|string| string.map(|string| string.id))
+        };
+        let (client_ip, user_agent) = (row.client_ip.as_deref(), row.user_agent.as_deref());
+        let (version, operation) = (row.model_version.as_deref(), row.operation.as_deref());
+        let (reason, tier) = (row.finish_reason.as_deref(), row.service_tier.as_deref());
+        let client_ip_id = intern(client_ip, Lifetime::Rows).await?;
+        let user_agent_id = intern(user_agent, Lifetime::Rows).await?;
+        let path_id = intern(Some(&row.path), Lifetime::Rows).await?;
+        let model_version_id = intern(version, Lifetime::Kept).await?;
+        let operation_id = intern(operation, Lifetime::Kept).await?;
+        let finish_reason_id = intern(reason, Lifetime::Kept).await?;
+        let service_tier_id = intern(tier, Lifetime::Kept).await?;
+        let model = CountedModel::of(row, tx, strings).await?;
         let logged = LoggedRow {
             row,
             usage: &row.usage,
-            client_ip_id: strings.intern(db, row.client_ip.as_deref()).await?,
-            user_agent_id: strings.intern(db, row.user_agent.as_deref()).await?,
-            path_id: strings.intern(db, Some(&row.path)).await?,
-            model_id: strings.intern(db, row.model.as_deref()).await?,
-            model_version_id: strings.intern(db, row.model_version.as_deref()).await?,
-            operation_id: strings.intern(db, row.operation.as_deref()).await?,
-            finish_reason_id: strings.intern(db, row.finish_reason.as_deref()).await?,
-            service_tier_id: strings.intern(db, row.service_tier.as_deref()).await?,
+            client_ip_id,
+            user_agent_id,
+            path_id,
+            model_id: model.id,
+            rollup_model_id: model.rollup_id.filter(|id| Some(*id) != model.id),
+            model_version_id,
+            operation_id,
+            finish_reason_id,
+            service_tier_id,
             upstream_key_id: last.map(|attempt| attempt.upstream_key_id.0),
             project_id: last.map(|attempt| attempt.project_id.0),
         };
@@ -91,7 +107,7 @@ impl LogBatch {
                 &logged,
             );
         }
-        Ok(logged.model_id)
+        Ok(model)
     }
 
     /// Adds the rows of statistics and rollups.
@@ -145,6 +161,51 @@ impl LogBatch {
     }
 }
 
+/// The model of a row, by the ids of strings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CountedModel {
+    /// The model that the request names.
+    pub id: Option<i64>,
+    /// The model that rollups count it under.
+    pub rollup_id: Option<i64>,
+    /// Whether Google has ever answered well for the model.
+    pub is_confirmed: bool,
+}
+
+impl CountedModel {
+    async fn of(
+        row: &NewRequestLog,
+        tx: &mut Transaction<'_, Sqlite>,
+        strings: &mut Strings,
+    ) -> Result<Self> {
+        let was_answered = row.outcome == Some(Outcome::Success) && !row.attempts.is_empty();
+        let lifetime = if was_answered {
+            Lifetime::Model
+        } else {
+            Lifetime::Rows
+        };
+        let model = strings.intern(tx, row.model.as_deref(), lifetime).await?;
+        let Some(model) = model else {
+            return Ok(Self::default());
+        };
+        let is_in_rollups = row.kind == LogKind::Request && row.outcome.is_some();
+        let is_refused = row.outcome == Some(Outcome::Refused);
+        let rollup_id = if is_in_rollups && (is_refused || !model.is_model) {
+            let other = strings
+                .intern(tx, Some(OTHER_MODEL), Lifetime::Kept)
+                .await?;
+            other.map(|other| other.id)
+        } else {
+            Some(model.id)
+        };
+        Ok(Self {
+            id: Some(model.id),
+            rollup_id,
+            is_confirmed: model.is_model,
+        })
+    }
+}
+
 /// A row with the ids of its strings, and the last attempt's key and project.
 struct LoggedRow<'a> {
     row: &'a NewRequestLog,
@@ -153,6 +214,7 @@ struct LoggedRow<'a> {
     user_agent_id: Option<i64>,
     path_id: Option<i64>,
     model_id: Option<i64>,
+    rollup_model_id: Option<i64>,
     model_version_id: Option<i64>,
     operation_id: Option<i64>,
     finish_reason_id: Option<i64>,
@@ -162,7 +224,7 @@ struct LoggedRow<'a> {
 }
 
 impl LoggedRow<'_> {
-    const COLUMNS: [Column<Self>; 36] = [
+    const COLUMNS: [Column<Self>; 37] = [
         ("id", Key, |r| r.row.id.0.into()),
         ("started_at_ms", Keep, |r| ms(r.row.started_at)),
         ("kind", Keep, |r| <&str>::from(r.row.kind).into()),
@@ -174,6 +236,7 @@ impl LoggedRow<'_> {
         ("method", Keep, |r| r.row.method.as_str().into()),
         ("path_id", Keep, |r| r.path_id.into()),
         ("model_id", Replace, |r| r.model_id.into()),
+        ("rollup_model_id", Replace, |r| r.rollup_model_id.into()),
         ("model_version_id", Replace, |r| r.model_version_id.into()),
         ("operation_id", Replace, |r| r.operation_id.into()),
         ("streamed", Replace, |r| i64::from(r.row.streamed).into()),

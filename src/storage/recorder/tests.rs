@@ -1,5 +1,7 @@
 //! Tests of the recorder, and how other tests write rows.
 
+mod rollup_models;
+
 use sqlx::SqlitePool;
 use tempfile::TempDir;
 use tokio::sync::oneshot::error::TryRecvError;

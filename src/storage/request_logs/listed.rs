@@ -10,6 +10,7 @@ use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::{Error, Result};
 use crate::storage::request_logs::LogKind;
+use crate::storage::strings::OTHER_MODEL;
 
 /// A row with ids resolved to names.
 #[derive(Debug, Clone, Serialize)]
@@ -129,16 +130,17 @@ pub async fn neighbours(
     Ok((found.older, found.newer))
 }
 
-/// The models in rollups of the hours since `begin`, by name.
+/// The models in rollups of the hours since `begin`, by name, without what is counted together.
 pub async fn list_models(db: impl SqliteExecutor<'_>, begin: Timestamp) -> Result<Vec<String>> {
     let models = sqlx::query_scalar!(
         "
         SELECT value
         FROM strings
-        WHERE id IN (SELECT model_id FROM model_hours WHERE hour_ms >= ?1) AND id <> 0
+        WHERE id IN (SELECT model_id FROM model_hours WHERE hour_ms >= ?1) AND id <> 0 AND value <> ?2
         ORDER BY value
         ",
         begin,
+        OTHER_MODEL,
     );
     Ok(models.fetch_all(db).await?)
 }

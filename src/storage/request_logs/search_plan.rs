@@ -362,7 +362,7 @@ impl SearchPlan {
     async fn add_text(&mut self, db: &SqlitePool, text: &str) -> Result<()> {
         let part = text.to_ascii_lowercase();
         let texts = sqlx::query_scalar!(
-            "SELECT id FROM strings WHERE id <> 0 AND instr(lower(value), ?1) > 0",
+            r#"SELECT id AS "id!" FROM strings WHERE id <> 0 AND instr(lower(value), ?1) > 0"#,
             part
         );
         let clients = sqlx::query_scalar!(

@@ -3,7 +3,7 @@
 use super::*;
 use crate::storage::db::Db;
 use crate::storage::recorder::Recorder;
-use crate::storage::request_logs::NewRequestLog;
+use crate::storage::request_logs::{self, NewRequestLog};
 
 /// Thirty minutes after a full hour.
 const NOW: Timestamp = Timestamp::from_millis(1_764_014_400_000 + 1_800_000);
@@ -21,6 +21,7 @@ fn row(ago: Duration, outcome: Outcome, first_byte_ms: u64) -> NewRequestLog {
             ..TokenUsage::default()
         },
         cost_nano_usd: Some(1_000),
+        attempts: request_logs::tests::row(0).attempts,
         ..NewRequestLog::started(id, at, "POST".to_owned(), "/v1beta".to_owned())
     }
 }
