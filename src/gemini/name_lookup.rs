@@ -26,8 +26,8 @@ type Resolved = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 pub struct NameLookup(Arc<Mutex<HashMap<String, Shared<BoxFuture<'static, Resolved>>>>>);
 
 impl NameLookup {
-    /// The running lookup of a name or its latest result, or else `lookup`, which runs to its end even if nobody waits for it
-    /// any more.
+    /// The running lookup of a name or its latest result, or else `lookup`, which runs to its end even if no request waits
+    /// for it any more.
     fn join(
         &self,
         name: &str,

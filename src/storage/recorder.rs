@@ -1,5 +1,6 @@
 //! `Recorder`: the one writer of log rows. The rows of many requests share a transaction.
 
+mod counted_model;
 mod statistics;
 mod tables;
 

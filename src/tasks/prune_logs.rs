@@ -1,4 +1,4 @@
-//! Deletes expired log rows, old daily usage counts, and records of resources that Google has deleted.
+//! Deletes expired log rows and cooldowns, old daily usage counts, and records of resources that Google has deleted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::{log_pruning, quotas, request_logs, resources, upload_sessions};
+use crate::storage::{cooldowns, log_pruning, quotas, request_logs, resources, upload_sessions};
 
 const PERIOD: Duration = Duration::from_hours(1);
 /// Requests per transaction: with millions of rows it blocks the writer for some 7 ms.
@@ -83,6 +83,7 @@ impl ClockCheck {
 pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
     let mut tx = app.db.begin().await?;
     quotas::delete_days_before(&mut *tx, now - QUOTA_DAYS_KEPT).await?;
+    cooldowns::delete_expired(&mut *tx, now).await?;
     tx.commit().await?;
     delete_expired(app, now).await?;
     let days = app.settings().log_retention_days;

@@ -3,6 +3,7 @@
 
 mod cli;
 mod dashboard;
+mod growth;
 mod key_checks;
 mod migration;
 mod projects;

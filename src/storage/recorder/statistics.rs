@@ -8,7 +8,7 @@ use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::google_clock::{begin_of_google_day, end_of_google_day};
 use crate::pool::quota::usage::TokenUsage;
-use crate::storage::recorder::tables::CountedModel;
+use crate::storage::recorder::counted_model::CountedModel;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::rollups::{Rollup, Sample, begin_of_day};
 
