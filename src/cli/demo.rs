@@ -86,6 +86,11 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
         Some(path) => std::path::absolute(path)?,
         None => folder.path().join("demo.db"),
     };
+    let running = demo(arguments, path.clone(), stop).await;
+    running.map_err(|error| database::with_remedy(error, &path))
+}
+
+async fn demo(arguments: DemoArgs, path: PathBuf, stop: CancellationToken) -> Result<()> {
     database::refuse_missing_folder(&path)?;
     refuse_foreign_file(&path).await?;
     let _lock = ServerLock::acquire(&path)?;

@@ -88,16 +88,19 @@ fn an_address_that_cannot_be_listened_on_is_named_with_a_remedy() {
 #[test]
 fn a_start_on_a_full_disk_names_the_file_and_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
-    // Writing beyond the limit fails, as on a full disk.
-    let mut program = command_after(r#"trap "" XFSZ; ulimit -f 16"#, folder.path());
-    program.arg("serve").stderr(Stdio::piped());
+    let demo = ["demo", "--keep", "pool.db", "--listen", "127.0.0.1:0"];
+    for arguments in [&["serve"][..], &demo] {
+        // Writing beyond the limit fails, as on a full disk.
+        let mut program = command_after(r#"trap "" XFSZ; ulimit -f 16"#, folder.path());
+        program.args(arguments).stderr(Stdio::piped());
 
-    let ended = program.output().unwrap();
+        let ended = program.output().unwrap();
 
-    let reported = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{reported}");
-    for part in ["pool.db is full", "free space"] {
-        assert!(reported.contains(part), "{part}: {reported}");
+        let reported = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{reported}");
+        for part in ["pool.db is full", "free space"] {
+            assert!(reported.contains(part), "{part}: {reported}");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::tasks::sweep;
 
 use crate::support::process::command;
-use crate::support::requests::{ClientResponse, TestRequest};
+use crate::support::requests::{ClientResponse, GENERATE_BODY, TestRequest};
 use crate::support::{CLIENT_KEY, TestPool};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
@@ -275,4 +275,39 @@ async fn a_master_key_that_could_not_be_used_refuses_to_start() {
 
 async fn pool() -> TestPool {
     TestPool::with_keys([FakeKey::healthy(KEY, "1")]).await
+}
+
+#[tokio::test]
+async fn what_clients_invent_is_cut_in_rows_and_page_tokens_and_ids_are_left_out() {
+    let pool = pool().await;
+    let model = "m".repeat(1_000);
+    let path =
+        format!("/v1beta/models/{model}:generateContent?pageToken=of-a-page&file=an-id&alt=json");
+
+    for key in [CLIENT_KEY, "wrong"] {
+        let request = pool.client.post(format!("{}{path}", pool.url));
+        let request = request.header("x-goog-api-key", key).body(GENERATE_BODY);
+        request
+            .header("user-agent", "u".repeat(1_000))
+            .send()
+            .await
+            .unwrap();
+    }
+    let list = pool.client.get(format!(
+        "{}/v1beta/files?pageToken=of-a-page&pageSize=3",
+        pool.url
+    ));
+    list.header("x-goog-api-key", CLIENT_KEY)
+        .send()
+        .await
+        .unwrap();
+
+    let rows = pool.finished_rows(3).await;
+    for row in &rows[..2] {
+        assert_eq!(row.model.as_deref(), Some(&model[..256]));
+        assert_eq!(row.path.len(), 512);
+        assert_eq!(row.user_agent.as_ref().unwrap().len(), 512);
+    }
+    assert_eq!(rows[2].path, "/v1beta/files?pageSize=3");
+    pool.assert_sums_agree().await;
 }

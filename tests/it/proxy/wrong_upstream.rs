@@ -4,9 +4,10 @@ use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::replay::ReplayedResponse;
 use gemini_pool::pool::outcome::Outcome;
 
-use crate::support::TestPool;
 use crate::support::admin::AdminClient;
+use crate::support::process::PoolProcess;
 use crate::support::requests::{ClientResponse, TestRequest};
+use crate::support::{CLIENT_KEY, TestPool, http_client};
 
 const KEYS: [&str; 2] = [
     "AIzaSyTheSecretOfTheFirstKeyOfThePool01",
@@ -146,5 +147,39 @@ async fn the_dashboard_says_that_the_upstream_is_wrong_until_it_answers_again() 
             .get_page("/status")
             .await
             .contains("Check UPSTREAM_URL")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_cannot_be_reached_is_one_line_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    // Free, so that no program listens there.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", unused.local_addr().unwrap());
+    drop(unused);
+    let keys = [
+        "AIza-key-number-0001".to_owned(),
+        "AIza-key-number-0002".to_owned(),
+    ];
+    let pool = PoolProcess::start(folder.path(), &url, &keys).await;
+    let client = http_client().build().unwrap();
+
+    for _ in 0..10 {
+        let url = format!("{}{}", pool.url, TestRequest::Generate.path());
+        let request = client.post(url).header("x-goog-api-key", CLIENT_KEY);
+        let answer = request.body(TestRequest::Generate.body()).send().await;
+        assert_eq!(answer.unwrap().status(), 503);
+    }
+
+    let log = pool.log();
+    assert_eq!(
+        log.matches("the upstream cannot be reached").count(),
+        1,
+        "{log}"
+    );
+    assert_eq!(
+        log.matches(" WARN ").count(),
+        2,
+        "the other is of the short client key: {log}"
     );
 }
