@@ -67,6 +67,8 @@ pub struct App {
     pub body_memory: Arc<BodyMemory>,
     /// Requests refused while the row queue was full, not yet recorded in a row.
     pub unrecorded_refusals: AtomicU64,
+    /// The last string that was checked for being in use.
+    pub checked_strings: AtomicI64,
     /// Cancelled when the server is stopped: ends all endless loops.
     pub stopping: CancellationToken,
     /// Live sessions, which outlive their HTTP connections.
@@ -118,6 +120,7 @@ impl App {
             stopping: CancellationToken::new(),
             body_memory: Arc::default(),
             unrecorded_refusals: AtomicU64::new(0),
+            checked_strings: AtomicI64::new(0),
             live_sessions: TaskTracker::new(),
             cutting_off: CancellationToken::new(),
             client_keys: RwLock::new(Arc::new(ClientKeys::new(hash_key.clone(), []))),

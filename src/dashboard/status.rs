@@ -276,7 +276,8 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
             WriteProblem::Moved => Language::database_moved,
             WriteProblem::Damaged => Language::database_damaged,
             WriteProblem::Disk => Language::disk_failing,
-            WriteProblem::Busy => Language::database_locked,
+            WriteProblem::Locked => Language::database_locked,
+            WriteProblem::Other => Language::database_failing,
         };
         let text = text(language, &file.to_string(), &rows);
         items.push((Tone::Bad, text, "/logs".to_owned()));

@@ -67,7 +67,7 @@ impl Resolve for NameLookup {
         let joined = self.join(name.as_str(), lookup);
         Box::pin(async move {
             let addresses = joined.await?;
-            let addresses: Addrs = Box::new(addresses.to_vec().into_iter());
+            let addresses: Addrs = Box::new(Vec::from(&*addresses).into_iter());
             Ok(addresses)
         })
     }

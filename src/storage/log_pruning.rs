@@ -77,6 +77,18 @@ pub async fn prune(db: &Db, time: Timestamp, limit: u32) -> Result<u64> {
     Ok(count)
 }
 
+/// Deletes unused strings among the `limit` next ones after `after` in one transaction. Returns the last one that was checked;
+/// `None` at the end.
+pub async fn prune_strings(db: &Db, after: i64, limit: u32) -> Result<Option<i64>> {
+    let mut tx = db.begin().await?;
+    let checked = strings::delete_unused_after(&mut tx, after, limit).await?;
+    if checked.is_some_and(|(_, deleted)| deleted > 0) {
+        db.string_deletions.add();
+    }
+    tx.commit().await?;
+    Ok(checked.map(|(last, _)| last))
+}
+
 #[cfg(test)]
 mod tests {
     use sqlx::SqlitePool;
@@ -201,6 +213,28 @@ mod tests {
         assert_eq!(found.user_agent.as_deref(), Some("agent-a"));
         assert_eq!(found.model.as_deref(), Some("model-a"));
         assert_eq!(found.path, "/v1beta/models/a:generateContent");
+    }
+
+    #[sqlx::test]
+    async fn a_string_that_a_row_named_only_while_it_ran_is_deleted_too(pool: SqlitePool) {
+        let db = Db::from_pool(pool.clone());
+        add_keys(&db).await;
+        let mut first = running(0);
+        first.model = Some("from-the-path".to_owned());
+        write(&db, vec![first]).await;
+        write(&db, vec![row(0)]).await;
+        assert!(strings(&pool).await.contains(&"from-the-path".to_owned()));
+
+        let (mut after, mut steps) = (0, 0);
+        while let Some(last) = prune_strings(&db, after, 2).await.unwrap() {
+            (after, steps) = (last, steps + 1);
+        }
+
+        assert!(steps > 2);
+        assert!(!strings(&pool).await.contains(&"from-the-path".to_owned()));
+        let found = listed::find(&pool, row(0).id).await.unwrap();
+        assert_eq!(found.model, row(0).model);
+        assert_eq!(found.client_ip, row(0).client_ip);
     }
 
     #[sqlx::test]

@@ -54,12 +54,13 @@ pub async fn ownership(connection: &mut SqliteConnection) -> Result<Ownership> {
         read => read?,
     };
     let ours = MIGRATOR.iter().next().map(|migration| &*migration.checksum);
-    Ok(match first {
-        // A first migration that was interrupted.
-        None if names == ["_sqlx_migrations"] => Ownership::Empty,
-        None => Ownership::Foreign,
-        Some(checksum) if Some(checksum.as_slice()) == ours => Ownership::Ours,
-        Some(_) => Ownership::Foreign,
+    let is_ours = first.as_deref().is_some_and(|first| Some(first) == ours);
+    // A first migration that was interrupted leaves its table empty.
+    let is_interrupted = first.is_none() && names == ["_sqlx_migrations"];
+    Ok(match (is_ours, is_interrupted) {
+        (true, _) => Ownership::Ours,
+        (false, true) => Ownership::Empty,
+        (false, false) => Ownership::Foreign,
     })
 }
 
@@ -105,6 +106,7 @@ pub fn has_log(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
     use std::path::PathBuf;
 
     use tempfile::TempDir;
@@ -158,11 +160,10 @@ mod tests {
     #[tokio::test]
     async fn an_empty_file_and_one_of_any_version_of_ours_are_opened() {
         let first = MIGRATOR.iter().next().unwrap();
-        let checksum: String = first
-            .checksum
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let mut checksum = String::new();
+        for byte in &*first.checksum {
+            write!(checksum, "{byte:02x}").unwrap();
+        }
         let first_version = format!(
             "{MIGRATIONS} {} INSERT INTO _sqlx_migrations VALUES ({}, 'first', '', 1, x'{checksum}', 0);",
             first.sql, first.version

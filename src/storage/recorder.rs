@@ -120,7 +120,7 @@ impl Recorder {
 
     /// Records whether the database could be written just now, had there been something.
     pub fn record_probe(&self, result: &Result<()>, path: &Path) {
-        self.health.record_probe(result.as_ref().map(|()| ()), path);
+        self.health.record_probe(result, path);
     }
 
     fn submit(&self, write: WriteCommand) {

@@ -129,6 +129,28 @@ async fn insert(tx: &mut Transaction<'_, Sqlite>, value: &str) -> Result<i64> {
     Ok(inserted.fetch_one(&mut **tx).await?)
 }
 
+/// Deletes unused strings among the `limit` next ones after `after`: a row that was written while it ran may name other strings at
+/// its end. Returns the last one that was checked and how many were deleted; `None` at the end.
+pub async fn delete_unused_after(
+    tx: &mut Transaction<'_, Sqlite>,
+    after: i64,
+    limit: u32,
+) -> Result<Option<(i64, u64)>> {
+    let next = sqlx::query!(
+        r#"
+        SELECT json_group_array(id) AS "ids!: String", max(id) AS "last: i64"
+        FROM (SELECT id FROM strings WHERE id > ?1 ORDER BY id LIMIT ?2)
+        "#,
+        after,
+        limit,
+    );
+    let next = next.fetch_one(&mut **tx).await?;
+    let Some(last) = next.last else {
+        return Ok(None);
+    };
+    Ok(Some((last, delete_unused(tx, &next.ids).await?)))
+}
+
 /// Deletes those of these strings that are not kept and that no row names any more. Returns how many.
 pub async fn delete_unused(tx: &mut Transaction<'_, Sqlite>, ids: &str) -> Result<u64> {
     let deleted = sqlx::query!(

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::storage::error::Error;
+use crate::storage::error::{Error, Result};
 
 /// Why the database cannot be written, as far as it matters for what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,18 +16,20 @@ pub enum WriteProblem {
     Damaged,
     /// The disk is full, or does not read or write.
     Disk,
-    /// Another program locks the file, or anything else that may pass.
-    Busy,
+    /// Another program locks the file.
+    Locked,
+    Other,
 }
 
 impl WriteProblem {
     pub fn of(error: &Error) -> Self {
-        // IOERR 10, CORRUPT 11, FULL 13, NOTADB 26.
+        // BUSY 5, LOCKED 6, IOERR 10, CORRUPT 11, FULL 13, NOTADB 26.
         match (error, error.primary_code()) {
             (Error::FileMoved(_), _) => Self::Moved,
             (Error::Damaged(_), _) | (_, Some(11 | 26)) => Self::Damaged,
             (_, Some(10 | 13)) => Self::Disk,
-            _ => Self::Busy,
+            (_, Some(5 | 6)) | (Error::Sqlx(sqlx::Error::PoolTimedOut), _) => Self::Locked,
+            _ => Self::Other,
         }
     }
 
@@ -46,7 +48,8 @@ impl WriteProblem {
                 "its disk is full or fails",
                 "free space on the disk, or check it",
             ),
-            Self::Busy => ("it is busy", "end the program that locks it"),
+            Self::Locked => ("it is locked", "end the program that locks it"),
+            Self::Other => ("it refuses every write", "see the error"),
         }
     }
 
@@ -117,8 +120,8 @@ impl WriteHealth {
 
     /// Records the result of a probe. Only a problem of the file itself is logged: a lock may be short, and a full disk shows
     /// in a write.
-    pub fn record_probe(&self, result: Result<(), &Error>, path: &Path) {
-        let problem = result.err().map(WriteProblem::of);
+    pub fn record_probe(&self, result: &Result<()>, path: &Path) {
+        let problem = result.as_ref().err().map(WriteProblem::of);
         let mut problems = self.problems.lock();
         problems.probe = problem;
         if let (Some(problem), Err(error)) = (problem, result)
@@ -153,13 +156,13 @@ mod tests {
         assert_eq!(health.problem(), None);
 
         health.record_failure(&Error::Sqlx(sqlx::Error::PoolTimedOut), path);
-        assert_eq!(health.problem(), Some(WriteProblem::Busy));
-        health.record_probe(Err(&moved), path);
+        assert_eq!(health.problem(), Some(WriteProblem::Locked));
+        health.record_probe(&Err(moved), path);
         assert_eq!(health.problem(), Some(WriteProblem::Moved));
         health.record_success(true);
         assert_eq!(health.problem(), Some(WriteProblem::Moved));
         assert!(!health.is_damaged());
-        health.record_probe(Ok(()), path);
+        health.record_probe(&Ok(()), path);
         assert_eq!(health.problem(), None);
     }
 

@@ -1,6 +1,7 @@
 //! Deletes expired log rows and cooldowns, old daily usage counts, and records of resources that Google has deleted.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::app::App;
@@ -12,6 +13,9 @@ use crate::storage::{cooldowns, log_pruning, quotas, request_logs, resources, up
 const PERIOD: Duration = Duration::from_hours(1);
 /// Requests per transaction: with a million rows whose clients invented all names it blocks the writer for some 4 ms.
 const REQUESTS_PER_TRANSACTION: u32 = 100;
+/// Strings per transaction, and transactions per pass.
+const STRINGS_PER_TRANSACTION: u32 = 200;
+const STRING_TRANSACTIONS: u32 = 50;
 /// Pause between two transactions, in which other writes can happen.
 const PAUSE_BETWEEN_TRANSACTIONS: Duration = Duration::from_millis(30);
 /// Retention of daily usage: only the current day is needed, the others are for inspection.
@@ -86,6 +90,12 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
     cooldowns::delete_expired(&mut *tx, now).await?;
     tx.commit().await?;
     delete_expired(app, now).await?;
+    let deleted = prune_rows(app, now).await?;
+    prune_strings(app).await?;
+    Ok(deleted)
+}
+
+async fn prune_rows(app: &App, now: Timestamp) -> Result<u64> {
     let days = app.settings().log_retention_days;
     if days == 0 {
         return Ok(0);
@@ -100,6 +110,21 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<u64> {
         }
         tokio::time::sleep(PAUSE_BETWEEN_TRANSACTIONS).await;
     }
+}
+
+/// Checks a part of the strings, so that all are checked within some days; begins anew after the last one.
+async fn prune_strings(app: &App) -> Result<()> {
+    for _ in 0..STRING_TRANSACTIONS {
+        let after = app.checked_strings.load(Ordering::Relaxed);
+        let last = log_pruning::prune_strings(&app.db, after, STRINGS_PER_TRANSACTION).await?;
+        app.checked_strings
+            .store(last.unwrap_or(0), Ordering::Relaxed);
+        if last.is_none() {
+            break;
+        }
+        tokio::time::sleep(PAUSE_BETWEEN_TRANSACTIONS).await;
+    }
+    Ok(())
 }
 
 async fn delete_expired(app: &App, now: Timestamp) -> Result<()> {

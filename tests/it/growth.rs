@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ use gemini_pool::storage::recorder::{LogWriter, Recorder};
 use gemini_pool::storage::request_logs::{NewAttempt, NewRequestLog};
 use gemini_pool::storage::{client_keys, installation, upstream_keys};
 use gemini_pool::tasks::{prune_logs, sweep};
+
+use tokio::task::JoinHandle;
 
 use crate::support::{act, change_settings};
 
@@ -63,6 +66,57 @@ struct Sizes {
 }
 
 impl Clients {
+    /// A pool that starts at `begin`, and the task that writes its own rows.
+    async fn begin(folder: &Path, begin: Timestamp) -> (Self, JoinHandle<()>) {
+        let url = format!("sqlite://{}", folder.join("pool.db").display());
+        let db = Db::open(&url).await.unwrap();
+        db.migrate().await.unwrap();
+        change_settings(&db, &[("log_retention_days", &RETENTION_DAYS.to_string())]).await;
+        let mut tx = db.begin().await.unwrap();
+        let hash_key = installation::hash_key(&mut tx).await.unwrap();
+        let (secret, nothing) = (Secret::new("AIza-secret-1"), KeyAttributes::default());
+        let act = act(&mut tx).await;
+        upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
+            .await
+            .unwrap();
+        let client = NewClientKey {
+            name: "client",
+            note: "",
+            secret: &Secret::new("client-secret"),
+            expires_at: None,
+        };
+        client_keys::insert(&mut tx, &hash_key, &client, &act)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            database_url: url.clone(),
+            upstream_url: "http://127.0.0.1:9".parse().unwrap(),
+            client_keys: Vec::new(),
+            upstream_keys: Vec::new(),
+            trusted_proxies: Vec::new(),
+            public_url: None,
+            first_admin: FirstAdmin::default(),
+        };
+        let (recorder, own_writer) = Recorder::new(db.clone());
+        let own_writer = tokio::spawn(own_writer.run());
+        let gemini = GeminiClient::new(&config.upstream_url, &Settings::default()).unwrap();
+        let app = App::load(config, gemini, db.clone(), recorder, begin)
+            .await
+            .unwrap();
+        let (_recorder, writer) = Recorder::new(db.clone());
+        let ids = RequestIdGenerator::after(&IdsInUse::default());
+        let clients = Self {
+            app,
+            db: db.clone(),
+            writer,
+            ids,
+            sent: 0,
+        };
+        (clients, own_writer)
+    }
+
     /// A request as the proxy records it, with what it leaves in memory.
     fn request(&mut self, now: Timestamp) -> NewRequestLog {
         self.sent += 1;
@@ -216,98 +270,18 @@ fn refused(
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_hundred_days_nothing_is_larger_than_after_forty_but_rollups() {
     let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", folder.path().join("pool.db").display());
-    let db = Db::open(&url).await.unwrap();
-    db.migrate().await.unwrap();
-    change_settings(&db, &[("log_retention_days", &RETENTION_DAYS.to_string())]).await;
-    let mut tx = db.begin().await.unwrap();
-    let hash_key = installation::hash_key(&mut tx).await.unwrap();
-    let (secret, nothing) = (Secret::new("AIza-secret-1"), KeyAttributes::default());
-    let act = act(&mut tx).await;
-    upstream_keys::insert(&mut tx, &hash_key, &secret, &nothing, true, &act)
-        .await
-        .unwrap();
-    let client = NewClientKey {
-        name: "client",
-        note: "",
-        secret: &Secret::new("client-secret"),
-        expires_at: None,
-    };
-    client_keys::insert(&mut tx, &hash_key, &client, &act)
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
-    let config = Config {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        database_url: url.clone(),
-        upstream_url: "http://127.0.0.1:9".parse().unwrap(),
-        client_keys: Vec::new(),
-        upstream_keys: Vec::new(),
-        trusted_proxies: Vec::new(),
-        public_url: None,
-        first_admin: FirstAdmin::default(),
-    };
     let begin = Timestamp::from_millis(1_796_000_000_000);
-    let (recorder, own_writer) = Recorder::new(db.clone());
-    let own_writer = tokio::spawn(own_writer.run());
-    let gemini = GeminiClient::new(&config.upstream_url, &Settings::default()).unwrap();
-    let app = App::load(config, gemini, db.clone(), recorder, begin)
-        .await
-        .unwrap();
-    let (_recorder, writer) = Recorder::new(db.clone());
-    let ids = RequestIdGenerator::after(&IdsInUse::default());
-    let mut clients = Clients {
-        app,
-        db: db.clone(),
-        writer,
-        ids,
-        sent: 0,
-    };
+    let (mut clients, own_writer) = Clients::begin(folder.path(), begin).await;
+    let db = clients.db.clone();
 
     clients.live_until(begin, 0..40).await;
     let after_40 = clients.sizes().await;
     clients.live_until(begin, 40..100).await;
     let after_100 = clients.sizes().await;
 
-    let report = |sizes: &Sizes| {
-        let rollups: i64 = ROLLUPS
-            .iter()
-            .filter_map(|name| sizes.tables.get(*name))
-            .sum();
-        let all: i64 = sizes.tables.values().sum();
-        format!(
-            "file {} KiB without rollups, rollups {} KiB, app {} bytes, writer {} bytes",
-            (all - rollups) / 1024,
-            rollups / 1024,
-            sizes.app,
-            sizes.writer
-        )
-    };
-    println!("after  40 days: {}", report(&after_40));
-    println!("after 100 days: {}", report(&after_100));
-    let fixed = |sizes: &Sizes| -> i64 {
-        let tables = sizes.tables.iter();
-        let fixed = tables.filter(|(name, _)| !ROLLUPS.contains(&name.as_str()));
-        fixed.map(|(_, bytes)| bytes).sum()
-    };
-    assert!(fixed(&after_100) <= fixed(&after_40) * 21 / 20);
-    for (name, bytes) in &after_100.tables {
-        let before = after_40.tables.get(name).copied().unwrap_or(0);
-        // The pages of an index in no order are at first fuller than later.
-        let is_as_large = *bytes <= before + before / 3 + 8 * 1024;
-        assert!(
-            is_as_large || ROLLUPS.contains(&name.as_str()),
-            "{name}: {before} → {bytes}"
-        );
-    }
-    assert!(
-        after_100.app <= after_40.app + after_40.app / 100,
-        "{after_40:?} {after_100:?}"
-    );
-    assert!(
-        after_100.writer <= after_40.writer + after_40.writer / 20,
-        "{after_40:?} {after_100:?}"
-    );
+    println!("after  40 days: {}", after_40.report());
+    println!("after 100 days: {}", after_100.report());
+    assert_no_growth(&after_40, &after_100);
     // Of the models in the rollups, only those that Google has answered for have a name.
     let models: Vec<String> = sqlx::query_scalar(
         "SELECT DISTINCT value FROM model_days JOIN strings ON id = model_id ORDER BY value",
@@ -326,4 +300,46 @@ async fn after_a_hundred_days_nothing_is_larger_than_after_forty_but_rollups() {
     );
     assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
     own_writer.abort();
+}
+
+fn assert_no_growth(after_40: &Sizes, after_100: &Sizes) {
+    assert!(after_100.without_rollups() <= after_40.without_rollups() * 21 / 20);
+    for (name, bytes) in &after_100.tables {
+        let before = after_40.tables.get(name).copied().unwrap_or(0);
+        // The pages of an index in no order are at first fuller than later.
+        let is_as_large = *bytes <= before + before / 3 + 8 * 1024;
+        assert!(
+            is_as_large || ROLLUPS.contains(&name.as_str()),
+            "{name}: {before} → {bytes}"
+        );
+    }
+    assert!(
+        after_100.app <= after_40.app + after_40.app / 100,
+        "{after_40:?} {after_100:?}"
+    );
+    assert!(
+        after_100.writer <= after_40.writer + after_40.writer / 20,
+        "{after_40:?} {after_100:?}"
+    );
+}
+
+impl Sizes {
+    fn rollups(&self) -> i64 {
+        let rollups = ROLLUPS.iter().filter_map(|name| self.tables.get(*name));
+        rollups.sum()
+    }
+
+    fn without_rollups(&self) -> i64 {
+        self.tables.values().sum::<i64>() - self.rollups()
+    }
+
+    fn report(&self) -> String {
+        format!(
+            "file {} KiB without rollups, rollups {} KiB, app {} bytes, writer {} bytes",
+            self.without_rollups() / 1024,
+            self.rollups() / 1024,
+            self.app,
+            self.writer
+        )
+    }
 }

@@ -67,6 +67,7 @@ translations! {
     database_damaged(file: &str, rows: &str) = "The database file {file} is damaged; {rows} log rows are kept in memory. Stop the server and restore a backup.", "資料庫檔案 {file} 已損毀，有 {rows} 筆請求記錄暫存在記憶體。請停止伺服器並還原備份。";
     disk_failing(file: &str, rows: &str) = "The disk of {file} is full or fails; {rows} log rows are kept in memory. Free space, or check the disk.", "{file} 所在的磁碟已滿或發生錯誤，有 {rows} 筆請求記錄暫存在記憶體。請釋出空間或檢查磁碟。";
     database_locked(file: &str, rows: &str) = "The database cannot be written; {rows} log rows are kept in memory. Check for another program that locks {file}.", "無法寫入資料庫 {file}，有 {rows} 筆請求記錄暫存在記憶體。請檢查是否有其他程式鎖定它。";
+    database_failing(file: &str, rows: &str) = "The database cannot be written; {rows} log rows are kept in memory. The log of the server has the error of {file}.", "無法寫入資料庫，有 {rows} 筆請求記錄暫存在記憶體。{file} 的錯誤請見伺服器記錄。";
     no_backup = "No backup yet", "尚未備份";
     health = "Server", "伺服器";
     writer = "Database writes", "資料庫寫入";

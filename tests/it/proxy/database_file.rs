@@ -15,7 +15,7 @@ use crate::support::{CLIENT_KEY, change_settings, eventually, http_client, newes
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
 
-const PAGE_BYTES: u64 = 4_096;
+const PAGE_BYTES: usize = 4_096;
 /// What the row of a request puts into the file.
 const PATH: &[u8] = b"gemini-2.5-flash:generateContent";
 
@@ -190,9 +190,8 @@ async fn a_damaged_database_is_reported_and_takes_every_row_once_it_is_repaired(
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let content = fs::read(&path).unwrap();
 
-    let place = (root - 1) * PAGE_BYTES;
-    file.write_all_at(&[0xA5; PAGE_BYTES as usize], place)
-        .unwrap();
+    let place = (root - 1) * u64::try_from(PAGE_BYTES).unwrap();
+    file.write_all_at(&[0xA5; PAGE_BYTES], place).unwrap();
     server.fails_with("damaged").await;
     file.write_all_at(&content, 0).unwrap();
     server.recovers().await;
