@@ -77,16 +77,16 @@ pub async fn prune(db: &Db, time: Timestamp, limit: u32) -> Result<u64> {
     Ok(count)
 }
 
-/// Deletes unused strings among the `limit` next ones after `after` in one transaction. Returns the last one that was checked;
-/// `None` at the end.
-pub async fn prune_strings(db: &Db, after: i64, limit: u32) -> Result<Option<i64>> {
+/// Deletes unused strings among the `limit` next ones after `after` in one transaction. Returns the last one that was checked,
+/// and how many were deleted; `None` at the end.
+pub async fn prune_strings(db: &Db, after: i64, limit: u32) -> Result<Option<(i64, u64)>> {
     let mut tx = db.begin().await?;
     let checked = strings::delete_unused_after(&mut tx, after, limit).await?;
     if checked.is_some_and(|(_, deleted)| deleted > 0) {
         db.string_deletions.add();
     }
     tx.commit().await?;
-    Ok(checked.map(|(last, _)| last))
+    Ok(checked)
 }
 
 #[cfg(test)]
@@ -226,7 +226,7 @@ mod tests {
         assert!(strings(&pool).await.contains(&"from-the-path".to_owned()));
 
         let (mut after, mut steps) = (0, 0);
-        while let Some(last) = prune_strings(&db, after, 2).await.unwrap() {
+        while let Some((last, _)) = prune_strings(&db, after, 2).await.unwrap() {
             (after, steps) = (last, steps + 1);
         }
 

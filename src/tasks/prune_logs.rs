@@ -116,13 +116,14 @@ async fn prune_rows(app: &App, now: Timestamp) -> Result<u64> {
 async fn prune_strings(app: &App) -> Result<()> {
     for _ in 0..STRING_TRANSACTIONS {
         let after = app.checked_strings.load(Ordering::Relaxed);
-        let last = log_pruning::prune_strings(&app.db, after, STRINGS_PER_TRANSACTION).await?;
-        app.checked_strings
-            .store(last.unwrap_or(0), Ordering::Relaxed);
-        if last.is_none() {
-            break;
+        let checked = log_pruning::prune_strings(&app.db, after, STRINGS_PER_TRANSACTION).await?;
+        let last = checked.map_or(0, |(last, _)| last);
+        app.checked_strings.store(last, Ordering::Relaxed);
+        match checked {
+            None => break,
+            Some((_, 0)) => {}
+            Some(_) => tokio::time::sleep(PAUSE_BETWEEN_TRANSACTIONS).await,
         }
-        tokio::time::sleep(PAUSE_BETWEEN_TRANSACTIONS).await;
     }
     Ok(())
 }
