@@ -24,7 +24,7 @@ use crate::pool::clients::one_time_secrets::OneTimeSecrets;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, lease_order_at};
 use crate::pool::quota::google_clock::begin_of_google_day;
-use crate::pool::request_id::RequestIdGenerator;
+use crate::pool::request_id::{MAX_BEHIND, RequestIdGenerator};
 use crate::pool::resources::affinity::ProjectAffinity;
 use crate::pool::resources::recent_resources::RecentResources;
 use crate::pool::settings::Settings;
@@ -146,7 +146,7 @@ impl App {
         let db = &self.db.readers;
         let limits = quotas::list_limits(db).await?;
         let mut used = quotas::list_usage_of_day(db, begin_of_google_day(now)).await?;
-        used.extend(quotas::list_usage_since(db, now - MINUTE_WINDOW).await?);
+        used.extend(quotas::list_usage_since(db, now - MINUTE_WINDOW, now + MAX_BEHIND).await?);
         let mut keys = self.keys.lock();
         for ProjectLimit {
             project_id,

@@ -7,11 +7,11 @@ use jiff::tz::TimeZone;
 use sqlx::{SqliteExecutor, SqlitePool};
 
 use crate::clock::Timestamp;
-use crate::pool::calendar::{day_of, month_of};
+use crate::pool::calendar::{CalendarPeriod, day_of, month_of};
 use crate::pool::clients::admission::LoggedUsage;
 use crate::pool::clients::client_key::{ClientKeyId, ClientLimits};
 use crate::pool::quota::windows::{MinuteWindow, QuotaAmount};
-use crate::pool::request_id::RequestId;
+use crate::pool::request_id::{MAX_BEHIND, RequestId};
 use crate::storage::error::Result;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -125,34 +125,42 @@ pub async fn find_logged_usage(
     zone: &TimeZone,
     now: Timestamp,
 ) -> Result<LoggedUsage> {
-    let (today, this_month) = (day_of(now, zone).begins, month_of(now, zone).begins);
+    let (today, this_month) = (day_of(now, zone), month_of(now, zone));
     let mut past = LoggedUsage::default();
     if limits.requests_per_minute.is_some() || limits.tokens_per_minute.is_some() {
         past.minute = Some(find_last_minute(db, id, now).await?);
     }
     if limits.requests_per_day.is_some() {
-        past.requests_of_the_day = Some(count_requests_since(db, id, today).await?);
+        past.requests_of_the_day = Some(count_requests_in(db, id, today).await?);
     }
     if limits.tokens_per_day.is_some() {
-        past.tokens_of_the_day = Some(sum_since(db, id, today).await?.tokens);
+        past.tokens_of_the_day = Some(sum_in(db, id, today).await?.tokens);
     }
     if limits.cost_per_month_nano_usd.is_some() {
-        past.nano_usd_of_the_month = Some(sum_since(db, id, this_month).await?.nano_usd);
+        past.nano_usd_of_the_month = Some(sum_in(db, id, this_month).await?.nano_usd);
     }
     Ok(past)
 }
 
 /// Counts finished requests that were sent to Google.
-async fn count_requests_since(db: &SqlitePool, id: ClientKeyId, since: Timestamp) -> Result<u64> {
-    let first = RequestId::first_at(since);
+async fn count_requests_in(
+    db: &SqlitePool,
+    id: ClientKeyId,
+    period: CalendarPeriod,
+) -> Result<u64> {
+    let (first, end) = (
+        RequestId::first_at(period.begins),
+        RequestId::first_at(period.ends),
+    );
     let count = sqlx::query_scalar!(
         "
         SELECT count(*)
         FROM request_logs
-        WHERE client_key_id = ?1 AND id >= ?2 AND attempts > 0 AND outcome IS NOT NULL
+        WHERE client_key_id = ?1 AND id >= ?2 AND id < ?3 AND attempts > 0 AND outcome IS NOT NULL
         ",
         id,
         first,
+        end,
     );
     Ok(non_negative(count.fetch_one(db).await?))
 }
@@ -166,6 +174,8 @@ async fn find_last_minute(
     let first = RequestId::first_at(Timestamp::from_millis(
         since.saturating_sub(MAX_DURATION_MS),
     ));
+    // Later rows are from a time when the clock was ahead.
+    let end = RequestId::first_at(now + MAX_BEHIND);
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -175,12 +185,13 @@ async fn find_last_minute(
                 coalesce(prompt_tokens, 0) + coalesce(output_tokens, 0) + coalesce(thought_tokens, 0)
             ) AS "tokens!: i64"
         FROM request_logs
-        WHERE client_key_id = ?1 AND id >= ?2 AND attempts > 0 AND outcome IS NOT NULL
+        WHERE client_key_id = ?1 AND id >= ?2 AND id < ?4 AND attempts > 0 AND outcome IS NOT NULL
             AND started_at_ms + coalesce(duration_ms, 0) > ?3
         "#,
         id,
         first,
         since,
+        end,
     );
     // A request counts at its start, its tokens at its end.
     let mut counted = Vec::new();
@@ -205,7 +216,8 @@ struct UsageTotals {
 }
 
 /// Adds up whole hours, and the rows before the first of them if a day begins within an hour.
-async fn sum_since(db: &SqlitePool, id: ClientKeyId, since: Timestamp) -> Result<UsageTotals> {
+async fn sum_in(db: &SqlitePool, id: ClientKeyId, period: CalendarPeriod) -> Result<UsageTotals> {
+    let since = period.begins;
     let since_ms = since.as_millis();
     let first_hour = since_ms
         .saturating_add(HOUR_MS - 1)
@@ -218,10 +230,11 @@ async fn sum_since(db: &SqlitePool, id: ClientKeyId, since: Timestamp) -> Result
             coalesce(sum(max(total_tokens, prompt_tokens + output_tokens + thought_tokens)), 0) AS "tokens!: i64",
             coalesce(sum(cost_nano_usd), 0) AS "nano_usd!: i64"
         FROM client_key_hours
-        WHERE hour_ms >= ?2 AND client_key_id = ?1
+        WHERE hour_ms >= ?2 AND hour_ms < ?3 AND client_key_id = ?1
         "#,
         id,
         first_hour,
+        period.ends,
     );
     let hours = hours.fetch_one(db).await?;
     let (mut tokens, mut nano_usd) = (non_negative(hours.tokens), non_negative(hours.nano_usd));
@@ -362,6 +375,8 @@ mod tests {
             row(midnight + 2_000),
             of_another(midnight + 1),
             row(midnight + 4_000),
+            // From a time when the clock was ahead.
+            row(midnight + 400 * 86_400),
         ];
         write(&Db::from_pool(pool.clone()), rows).await;
         let limits = ClientLimits {
@@ -389,7 +404,15 @@ mod tests {
         parts.usage.thoughts = Some(10);
         write(
             &Db::from_pool(pool.clone()),
-            vec![row(-70), long, parts, row(-5), refused(-4), of_another(-3)],
+            vec![
+                row(-70),
+                long,
+                parts,
+                row(-5),
+                refused(-4),
+                of_another(-3),
+                row(400 * 86_400),
+            ],
         )
         .await;
         let limits = ClientLimits {

@@ -120,13 +120,14 @@ pub async fn list_usage_of_day(
     Ok(used.collect())
 }
 
-/// The usage of each attempt of requests that began after `time`. A batch counts as one request, because its row does not
+/// The usage of each attempt of requests that began from `since` to `until`. A batch counts as one request, because its row does not
 /// store its number of texts.
 pub async fn list_usage_since(
     db: impl SqliteExecutor<'_>,
-    time: Timestamp,
+    since: Timestamp,
+    until: Timestamp,
 ) -> Result<Vec<QuotaUsage>> {
-    let first = RequestId::first_at(time);
+    let (first, end) = (RequestId::first_at(since), RequestId::first_at(until));
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -136,12 +137,14 @@ pub async fn list_usage_since(
         JOIN attempts AS a ON a.request_id = l.id
         JOIN strings AS s ON s.id = l.model_id
         WHERE l.id >= ?1
+            AND l.id < ?2
             AND l.kind = 'request'
             AND l.method = 'POST'
             AND (a.outcome IS NULL OR a.outcome NOT IN ('quota', 'key_fault', 'network', 'client_error'))
         ORDER BY a.started_at_ms
         "#,
         first,
+        end,
     );
     let rows = rows.fetch_all(db).await?.into_iter();
     let used = rows.map(|row| QuotaUsage {
@@ -312,14 +315,14 @@ mod tests {
             row.id = RequestId(row.id.0 + n);
             row
         });
-        let mut rows = vec![row(0), row(10), listed, check, running(14)];
+        let mut rows = vec![row(0), row(10), listed, check, running(14), row(15)];
         rows.extend(refused);
 
         write(&db, rows).await;
 
         let since = moment(0) + Duration::from_secs(1);
         assert_eq!(
-            list_usage_since(&pool, since).await.unwrap(),
+            list_usage_since(&pool, since, moment(15)).await.unwrap(),
             [
                 used(1, 1, 3, Some(moment(10))),
                 used(1, 1, 0, Some(moment(14)))

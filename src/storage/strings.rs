@@ -75,8 +75,9 @@ impl Strings {
         lifetime: Lifetime,
     ) -> Result<Option<StoredString>> {
         let Some(value) = value else { return Ok(None) };
-        let known = match self.by_value.get(value) {
-            Some(known) => Some(*known),
+        let cached = self.by_value.get(value).copied();
+        let known = match cached {
+            Some(cached) => Some(cached),
             None => find(tx, value).await?,
         };
         let (is_kept, is_model) = (
@@ -102,7 +103,7 @@ impl Strings {
             );
             updated.execute(&mut **tx).await?;
         }
-        if known.is_none() || is_changed || !self.by_value.contains_key(value) {
+        if cached != Some(string) {
             if self.by_value.len() >= MAX_CACHED {
                 self.by_value.clear();
             }

@@ -229,7 +229,7 @@ pub async fn read_traffic(db: &SqlitePool, span: TrafficSpan, now: Timestamp) ->
             (now.as_millis() / millis(width) + 1) * millis(width) - millis(span.length()),
         );
         bins = self::bins(begin, now, width);
-        parts = read_rows(db, begin).await?;
+        parts = read_rows(db, begin, end).await?;
     }
     let total = merged(parts.iter().map(|part| &part.counts));
     let models = by_model(&parts);
@@ -315,9 +315,9 @@ fn bin_at(bins: &mut [TrafficBin], time: Timestamp) -> Option<&mut TrafficBin> {
     (time < bin.end).then_some(bin)
 }
 
-/// The requests since `begin`, one slice each.
-async fn read_rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<TrafficSlice>> {
-    let first = RequestId::first_at(begin);
+/// The requests from `begin` to `end`, one slice each.
+async fn read_rows(db: &SqlitePool, begin: Timestamp, end: Timestamp) -> Result<Vec<TrafficSlice>> {
+    let (first, end) = (RequestId::first_at(begin), RequestId::first_at(end));
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -326,9 +326,10 @@ async fn read_rows(db: &SqlitePool, begin: Timestamp) -> Result<Vec<TrafficSlice
             prompt_tokens AS "prompt: u32", output_tokens AS "output: u32", thought_tokens AS "thoughts: u32",
             total_tokens AS "total: u32", cost_nano_usd
         FROM request_logs
-        WHERE id >= ?1 AND kind = 'request' AND outcome IS NOT NULL
+        WHERE id >= ?1 AND id < ?2 AND kind = 'request' AND outcome IS NOT NULL
         "#,
         first,
+        end,
     );
     let rows = rows.fetch_all(db).await?.into_iter().map(|row| {
         let usage = TokenUsage {
