@@ -79,7 +79,7 @@ pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
         );
     }
     add_keys(&config, &db).await?;
-    db.open_readers().await?;
+    db.open_all().await?;
     let (recorder, writer) = Recorder::new(db.clone());
     let app = App::load(config, gemini, db, recorder, clock::now()).await?;
     Ok((app, writer))

@@ -26,6 +26,7 @@ impl Db {
     /// transaction that reads for long (a backup, a `sqlite3` shell) prevents the truncation: the log grows by all that is
     /// written, until a checkpoint runs in a moment without a reader.
     pub async fn checkpoint(&self) -> Result<u64> {
+        self.check_file()?;
         let is_copied = self.copy_wal().await?;
         let mut bytes = self.wal_bytes().await;
         if !is_copied {

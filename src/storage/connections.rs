@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::Connection;
 use sqlx::sqlite::SqlitePoolOptions;
 
+use crate::storage::database_file::DatabaseFile;
+
 /// Whether the connection of a pool is to be replaced before it is used again.
 #[derive(Debug, Clone, Default)]
 pub struct Fault(Arc<AtomicBool>);
@@ -27,24 +29,26 @@ impl Fault {
 
 /// A pool that replaces a connection whose transaction is still counted as open.
 ///
-/// When a connection is taken from the pool, the rollback of a dropped transaction has been tried.
-pub fn pool(max_connections: u32) -> SqlitePoolOptions {
+/// When a connection is taken from the pool, the rollback of a dropped transaction has been tried. While the file is not at its
+/// path, none is replaced: SQLite would apply the log to the file that is there now.
+pub fn pool(max_connections: u32, file: &DatabaseFile) -> SqlitePoolOptions {
+    let file = file.clone();
     SqlitePoolOptions::new()
         .max_connections(max_connections)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
-        .before_acquire(|connection, _| {
-            let is_sound = !connection.is_in_transaction();
-            Box::pin(async move { Ok(is_sound) })
+        .before_acquire(move |connection, _| {
+            let is_kept = !connection.is_in_transaction() || file.check().is_err();
+            Box::pin(async move { Ok(is_kept) })
         })
 }
 
 /// A pool of the one connection that writes. It is replaced after every transaction that was rolled back (by an error, by
 /// SQLite itself, or because the future that ran it was dropped) and after every [`Fault`].
-pub fn writing_pool(fault: &Fault) -> SqlitePoolOptions {
-    let (connected, rolled_back) = (fault.clone(), fault.clone());
-    pool(1)
+pub fn writing_pool(fault: &Fault, file: &DatabaseFile) -> SqlitePoolOptions {
+    let (connected, rolled_back, opened) = (fault.clone(), fault.clone(), file.clone());
+    pool(1, file)
         .after_connect(move |connection, _| {
             let fault = connected.clone();
             Box::pin(async move {
@@ -56,7 +60,8 @@ pub fn writing_pool(fault: &Fault) -> SqlitePoolOptions {
         })
         .before_acquire(move |connection, _| {
             let is_sound = !connection.is_in_transaction() && !rolled_back.is_set();
-            Box::pin(async move { Ok(is_sound) })
+            let is_kept = is_sound || opened.check().is_err();
+            Box::pin(async move { Ok(is_kept) })
         })
 }
 

@@ -70,7 +70,7 @@ impl Db {
             options.clone()
         };
         let (fault, file) = (Fault::default(), DatabaseFile::new(&path));
-        let writer = connections::writing_pool(&fault)
+        let writer = connections::writing_pool(&fault, &file)
             .connect_with(first)
             .await?;
         if has_file {
@@ -83,9 +83,9 @@ impl Db {
             return Err(foreign(&path));
         }
         // Of a command, readers open when first needed; each takes a thread and a few hundred kilobytes.
-        let readers = connections::pool(READERS).connect_lazy_with(options.clone());
+        let readers = connections::pool(READERS, &file).connect_lazy_with(options.clone());
         let checkpoints =
-            connections::pool(1).connect_lazy_with(options.busy_timeout(Duration::ZERO));
+            connections::pool(1, &file).connect_lazy_with(options.busy_timeout(Duration::ZERO));
         Ok(Self {
             writer,
             readers,
@@ -160,9 +160,9 @@ impl Db {
         Ok(())
     }
 
-    /// Opens all readers, so that a server can read while the file is not at its path.
-    pub async fn open_readers(&self) -> Result<()> {
-        let mut opened = Vec::new();
+    /// Opens all connections, so that a server can read while the file is not at its path, when none may be opened.
+    pub async fn open_all(&self) -> Result<()> {
+        let mut opened = vec![self.checkpoints.acquire().await?];
         for _ in 0..READERS {
             opened.push(self.readers.acquire().await?);
         }
