@@ -153,3 +153,45 @@ async fn a_database_of_the_version_before_the_renaming_is_migrated_and_works() {
     let newest = acts.unwrap().items.remove(0);
     assert_eq!((newest.first.action, newest.changes), (Action::Update, 2));
 }
+
+#[tokio::test]
+async fn strings_that_no_row_names_any_more_are_deleted_and_all_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pool.db");
+    let mut connection = database_of_the_version_before(&path).await;
+    sqlx::raw_sql("INSERT INTO texts (text) VALUES ('of-a-deleted-row')")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let before = "SELECT text FROM texts WHERE text <> 'of-a-deleted-row' ORDER BY id";
+    let before: Vec<String> = sqlx::query_scalar(before)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+
+    let db = Db::open_file(&path).await.unwrap();
+    db.migrate().await.unwrap();
+
+    let after = "SELECT value FROM strings WHERE value <> 'other' ORDER BY id";
+    let after: Vec<String> = sqlx::query_scalar(after)
+        .fetch_all(&db.readers)
+        .await
+        .unwrap();
+    assert_eq!(after, before);
+    for column in [
+        "model_version_id",
+        "operation_id",
+        "finish_reason_id",
+        "service_tier_id",
+    ] {
+        let not_kept = format!(
+            "SELECT count(*) FROM request_logs WHERE {column} IN (SELECT id FROM strings WHERE is_kept = 0)"
+        );
+        let not_kept: i64 = sqlx::query_scalar(&not_kept)
+            .fetch_one(&db.readers)
+            .await
+            .unwrap();
+        assert_eq!(not_kept, 0, "{column}");
+    }
+}
