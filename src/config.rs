@@ -7,6 +7,9 @@ use ipnet::IpNet;
 use reqwest::Url;
 use zxcvbn::{Score, zxcvbn};
 
+use crate::pool::keys::import::client_keys::{self, InvalidEntry};
+use crate::pool::keys::import::{self, Expected};
+use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::secret::Secret;
 
 /// Minimum length of a password, in characters.
@@ -133,7 +136,7 @@ pub struct Config {
     pub database_url: String,
     pub upstream_url: Url,
     pub client_keys: Vec<Secret>,
-    pub upstream_keys: Vec<Secret>,
+    pub upstream_keys: Vec<ImportedKey>,
     pub trusted_proxies: Vec<IpNet>,
     pub public_url: Option<String>,
     pub first_admin: FirstAdmin,
@@ -191,8 +194,8 @@ impl Config {
             listen: serve.listen,
             database_url: database.database_url,
             upstream_url,
-            client_keys: secrets("ALLOWED_API_KEYS", serve.allowed_api_keys.as_deref())?,
-            upstream_keys: secrets("GEMINI_API_KEYS", serve.gemini_api_keys.as_deref())?,
+            client_keys: allowed_api_keys(serve.allowed_api_keys.as_deref().unwrap_or_default())?,
+            upstream_keys: gemini_api_keys(serve.gemini_api_keys.as_deref().unwrap_or_default())?,
             trusted_proxies: networks(serve.trusted_proxies.as_deref().unwrap_or_default())?,
             public_url: public_url(serve.public_url.as_deref().unwrap_or_default())?,
             first_admin: FirstAdmin {
@@ -252,23 +255,39 @@ fn check_password(password: &str, listen: SocketAddr) -> Result<(), InvalidConfi
     Ok(())
 }
 
-fn secrets(name: &str, text: Option<&str>) -> Result<Vec<Secret>, InvalidConfig> {
-    let parts = text
-        .unwrap_or_default()
-        .split([',', '\n', '\r'])
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    let secret = |(number, part): (usize, &str)| {
-        let invalid = || {
-            InvalidConfig(format!(
-                "{name}: entry {number} contains characters that are invalid in a key, such as a space"
-            ))
+/// The client keys of `ALLOWED_API_KEYS`. The error shows the value without its keys.
+fn allowed_api_keys(text: &str) -> Result<Vec<Secret>, InvalidConfig> {
+    client_keys::read(text).map_err(|InvalidEntry { number, character }| {
+        let fault = match character {
+            Some(character) => format!("contains {character:?}"),
+            None => "is too long".to_owned(),
         };
-        is_header_safe(part)
-            .then(|| Secret::new(part))
-            .ok_or_else(invalid)
+        InvalidConfig(format!(
+            "ALLOWED_API_KEYS: entry {number} {fault}, which no key does: separate keys by commas or new lines, without \
+             quotes or brackets. Read was: {}",
+            client_keys::masked(text)
+        ))
+    })
+}
+
+/// The upstream keys of `GEMINI_API_KEYS`. The error shows the value without its keys.
+fn gemini_api_keys(text: &str) -> Result<Vec<ImportedKey>, InvalidConfig> {
+    let read = import::read(text, Expected::KeysOnly);
+    let fault = match read.not_taken.first() {
+        Some(entry) => format!(
+            "line {}: {}: {}…",
+            entry.line,
+            entry.reason.text(),
+            entry.start
+        ),
+        None if read.keys.is_empty() && !text.trim().is_empty() => "it contains no key".to_owned(),
+        None => return Ok(read.keys),
     };
-    (1..).zip(parts).map(secret).collect()
+    Err(InvalidConfig(format!(
+        "GEMINI_API_KEYS: {fault}. A key has at least 8 visible characters, and commas or new lines separate keys. Read \
+         was: {}",
+        client_keys::masked(text)
+    )))
 }
 
 fn networks(text: &str) -> Result<Vec<IpNet>, InvalidConfig> {
@@ -314,6 +333,37 @@ mod tests {
 
         let keys: Vec<_> = config.client_keys.iter().map(Secret::expose).collect();
         assert_eq!(keys, ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn a_text_with_keys_gives_its_keys_or_an_error_without_them() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let table = std::fs::read(folder.join("pasted_keys.json")).unwrap();
+        let table: serde_json::Value = serde_json::from_slice(&table).unwrap();
+        for (name, example) in table.as_object().unwrap() {
+            let Ok(text) = std::fs::read_to_string(folder.join("pasted_keys").join(name)) else {
+                // A variable is no UTF-16.
+                continue;
+            };
+            let keys = example["only_keys"].as_array().cloned().unwrap_or_else(|| {
+                let keys = example["keys"].as_array().unwrap().iter();
+                keys.map(|key| key["key"].clone()).collect()
+            });
+            let expected: Vec<_> = keys.iter().filter_map(|key| key.as_str()).collect();
+            match gemini_api_keys(&text) {
+                Ok(read) => {
+                    let read: Vec<_> = read.iter().map(|key| key.secret.expose()).collect();
+                    assert_eq!(read, expected, "{name}");
+                }
+                Err(error) => {
+                    let shown = error.to_string();
+                    assert!(!expected.iter().any(|key| shown.contains(key)), "{shown}");
+                    for word in ["MadeUp", "hunter2", "s3cret", "correct-horse", "sk-proj"] {
+                        assert!(!shown.contains(word), "{name}: {shown}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::pool::keys::import::{ImportedKey, KeyImport};
+use crate::pool::keys::imported_keys::{ImportedKey, KeyImport};
 use crate::pool::keys::upstream_key::{KeyAttributes, KeyState, UpstreamKeyId};
 use crate::storage::audit::Actor;
 

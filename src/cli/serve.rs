@@ -19,7 +19,6 @@ use crate::cli::{database, open_files};
 use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
 use crate::gemini::transport::GeminiClient;
-use crate::pool::keys::upstream_key::KeyAttributes;
 use crate::pool::settings::Settings;
 use crate::server::{self, Server};
 use crate::storage::audit::{Act, Actor};
@@ -93,11 +92,12 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     if config.client_keys.is_empty() && config.upstream_keys.is_empty() {
         return Ok(());
     }
-    for (name, keys) in [
-        ("ALLOWED_API_KEYS", &config.client_keys),
-        ("GEMINI_API_KEYS", &config.upstream_keys),
+    let upstream_secrets: Vec<_> = config.upstream_keys.iter().map(|key| &key.secret).collect();
+    for (name, secrets) in [
+        ("ALLOWED_API_KEYS", config.client_keys.iter().collect()),
+        ("GEMINI_API_KEYS", upstream_secrets),
     ] {
-        let short = keys
+        let short = secrets
             .iter()
             .filter(|key| key.expose().len() < MIN_SAFE_KEY_BYTES)
             .count();
@@ -127,9 +127,8 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
             number += 1;
         }
     }
-    for secret in &config.upstream_keys {
-        let nothing = KeyAttributes::default();
-        upstream_keys::insert(&mut tx, &hash_key, secret, &nothing, false, &act).await?;
+    for key in &config.upstream_keys {
+        upstream_keys::imported::insert(&mut tx, &hash_key, key, false, &act).await?;
     }
     tx.commit().await?;
     Ok(())

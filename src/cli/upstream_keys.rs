@@ -12,7 +12,7 @@ use crate::cli::test_keys::{self, TestArgs};
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig};
-use crate::pool::keys::import::numbered_labels;
+use crate::pool::keys::imported_keys::numbered_labels;
 use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
 };
@@ -23,7 +23,7 @@ use crate::storage::{projects, upstream_keys};
 pub enum Command {
     /// Add keys
     Add(add::AddArgs),
-    /// Add the keys contained in a text file: lines, CSV, JSON or an environment file
+    /// Add the keys contained in any text file: lists, mails, CSV, JSON, YAML, TOML, environment files
     Import(add::ImportArgs),
     /// List the keys with their states, the reasons and when they end
     List(list::ListArgs),

@@ -1,6 +1,7 @@
 //! Upstream keys: adding and changing them, and the ones that a running server loads.
 
 pub mod history;
+pub mod imported;
 pub mod listed;
 pub mod removal;
 pub mod search;

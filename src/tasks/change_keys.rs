@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::clock;
 use crate::jobs::{Job, JobWork, KeyChange};
-use crate::pool::keys::import::ImportedKey;
+use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use crate::storage::audit::Act;
 use crate::storage::error::{Error, Result};
@@ -147,9 +147,9 @@ async fn import_chunk(app: &App, job: &Job, keys: &[ImportedKey], update: bool) 
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
     let (mut new, mut restored, mut known, mut changed) = (0, 0, 0, 0);
-    for ImportedKey { secret, attributes } in keys {
-        let added = upstream_keys::insert(&mut tx, &hash_key, secret, attributes, true, &act);
-        match added.await? {
+    for key in keys {
+        let attributes = &key.attributes;
+        match upstream_keys::imported::insert(&mut tx, &hash_key, key, true, &act).await? {
             InsertedKey::New(_) => new += 1,
             InsertedKey::Restored(_) => restored += 1,
             InsertedKey::Existing(id) => {

@@ -1,31 +1,29 @@
 //! `upstream-keys add` and `import`: add keys from arguments, standard input or text files.
 
-use std::collections::HashSet;
 use std::io::{IsTerminal, Read, stdin};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
 use super::AttributesArgs;
 use crate::cli::{database, output};
 use crate::clock;
-use crate::config::{DatabaseArgs, InvalidConfig, is_header_safe};
-use crate::pool::keys::import::{self, ImportedKey, UnusableEntry};
-use crate::pool::keys::upstream_key::KeyAttributes;
-use crate::pool::secret::Secret;
+use crate::config::DatabaseArgs;
+use crate::pool::keys::import::{self, Expected, decode};
+use crate::pool::keys::imported_keys::{self, ImportedKey, KeyImport, NotTaken, NotTakenReason};
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
 use crate::storage::upstream_keys::InsertedKey;
 use crate::storage::{installation, upstream_keys};
 
-/// How many unusable entries are printed one by one.
-const MAX_LISTED_ODD: usize = 20;
+/// How many entries that were not taken are printed one by one.
+const MAX_LISTED_NOT_TAKEN: usize = 20;
 
 #[derive(Debug, Args)]
 pub struct AddArgs {
-    /// The keys; default: read from standard input, one per line, so that they are not stored in the shell history
+    /// The keys; default: read from standard input, so that they are not stored in the shell history
     #[arg(value_name = "SECRET")]
     secrets: Vec<String>,
     #[command(flatten)]
@@ -36,15 +34,22 @@ pub struct AddArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command"
+)]
 pub struct ImportArgs {
     /// The file, or - for standard input. Columns of the file override the options of this command
     file: PathBuf,
     #[command(flatten)]
     attributes: AttributesArgs,
+    /// Take keys of any form, not only of Google's: the text must contain nothing but keys
+    #[arg(long)]
+    any: bool,
     /// Also change the attributes of known keys
     #[arg(long)]
     update: bool,
-    /// Print what would be added, and add nothing
+    /// Print the keys that would be added, masked, and add nothing
     #[arg(long)]
     dry_run: bool,
     /// Print the counts as JSON
@@ -52,7 +57,7 @@ pub struct ImportArgs {
     json: bool,
 }
 
-/// The counts of an import.
+/// The result of an import.
 #[derive(Debug, Default, Serialize)]
 struct ImportReport {
     new: usize,
@@ -65,55 +70,91 @@ struct ImportReport {
     differing: usize,
     /// How many entries repeat a key of the same import.
     duplicates: usize,
-    odd: Vec<OddEntry>,
+    /// With `--dry-run`: the keys that would be added.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<ReportedKey>>,
+    not_taken: Vec<ReportedEntry>,
 }
 
+/// A key that would be added.
 #[derive(Debug, Serialize)]
-struct OddEntry {
+struct ReportedKey {
     line: usize,
-    /// The expected kind of value.
-    what: &'static str,
+    last4: String,
+    label: Option<String>,
+    enabled: bool,
+}
+
+/// A part of the text that was not taken.
+#[derive(Debug, Serialize)]
+struct ReportedEntry {
+    line: usize,
+    reason: String,
     start: String,
 }
 
+/// How an import changes the database.
+#[derive(Clone, Copy)]
+struct Mode {
+    /// Whether the attributes of known keys are changed.
+    update: bool,
+    /// Whether the changes are kept: otherwise the import only counts.
+    keep: bool,
+}
+
+impl ImportReport {
+    fn of(read: &KeyImport, dry_run: bool) -> Self {
+        let key = |key: &ImportedKey| ReportedKey {
+            line: key.line,
+            last4: key.secret.last4(),
+            label: key.attributes.label.clone(),
+            enabled: !key.is_disabled,
+        };
+        let entry = |entry: &NotTaken| ReportedEntry {
+            line: entry.line,
+            reason: entry.reason.text(),
+            start: entry.start.clone(),
+        };
+        Self {
+            duplicates: read.duplicates,
+            keys: dry_run.then(|| read.keys.iter().map(key).collect()),
+            not_taken: read.not_taken.iter().map(entry).collect(),
+            ..Self::default()
+        }
+    }
+}
+
 pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
-    let secrets = if arguments.secrets.is_empty() {
+    let text = if arguments.secrets.is_empty() {
         if stdin().is_terminal() {
             eprintln!("paste keys, one per line, and end with Ctrl-D:");
         }
-        let text = std::io::read_to_string(stdin()).context("cannot read standard input")?;
-        text.lines().map(|line| line.trim().to_owned()).collect()
+        let mut bytes = Vec::new();
+        let read = stdin().lock().read_to_end(&mut bytes);
+        read.context("cannot read standard input")?;
+        decode::decode(&bytes)
     } else {
-        arguments.secrets
+        arguments.secrets.join("\n")
     };
-    let mut keys: Vec<ImportedKey> = Vec::new();
-    let mut report = ImportReport::default();
-    let mut seen = HashSet::new();
-    for (number, text) in (1..).zip(secrets.iter().filter(|text| !text.is_empty())) {
-        if !is_header_safe(text) {
-            let wrong = format!(
-                "key {number} contains a character that is not allowed in keys, such as a space"
-            );
-            return Err(InvalidConfig::new(&wrong).into());
-        }
-        if !seen.insert(text) {
-            report.duplicates += 1;
-            continue;
-        }
-        keys.push(ImportedKey {
-            secret: Secret::new(text),
-            attributes: KeyAttributes::default(),
-        });
+    let mut read = import::read(&text, Expected::KeysOnly);
+    imported_keys::apply_defaults(&mut read.keys, &arguments.attributes.read());
+    let mut report = ImportReport::of(&read, false);
+    let mode = Mode {
+        update: false,
+        keep: true,
+    };
+    if !read.keys.is_empty() {
+        let db = database::open(args).await?;
+        add_all(&db, &read.keys, &mut report, mode).await?;
+        db.close().await;
     }
-    if keys.is_empty() {
-        return Err(InvalidConfig::new("no key given").into());
-    }
-    import::apply_defaults(&mut keys, &arguments.attributes.read());
-    let db = database::open(args).await?;
-    add_all(&db, &keys, &mut report, false, true).await?;
-    db.close().await;
-    let how = "change them with `upstream-keys update`";
-    show(&report, arguments.json, true, how)
+    show(
+        &report,
+        arguments.json,
+        mode,
+        "change them with `upstream-keys update`",
+    )?;
+    refuse_nothing(&read, Expected::KeysOnly)
 }
 
 pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result<()> {
@@ -124,48 +165,58 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
         std::fs::File::open(&arguments.file).and_then(|mut file| file.read_to_end(&mut bytes))
     }
     .with_context(|| format!("cannot read {}", arguments.file.display()))?;
-    let mut found = import::parse(&String::from_utf8_lossy(&bytes));
-    import::apply_defaults(&mut found.keys, &arguments.attributes.read());
-    let odd = |entry: UnusableEntry| OddEntry {
-        line: entry.line,
-        what: entry.expected,
-        start: entry.start,
+    let expected = if arguments.any {
+        Expected::KeysOnly
+    } else {
+        Expected::AnyText
     };
-    let mut report = ImportReport {
-        duplicates: found.duplicates,
-        odd: found.unusable.into_iter().map(odd).collect(),
-        ..ImportReport::default()
+    let mut read = import::read(&decode::decode(&bytes), expected);
+    imported_keys::apply_defaults(&mut read.keys, &arguments.attributes.read());
+    let mut report = ImportReport::of(&read, arguments.dry_run);
+    let mode = Mode {
+        update: arguments.update,
+        keep: !arguments.dry_run,
     };
-    let (update, keep) = (arguments.update, !arguments.dry_run);
     if arguments.dry_run && !database::path(args)?.exists() {
-        report.new = found.keys.len();
-    } else if !found.keys.is_empty() {
-        let db = if keep {
+        report.new = read.keys.len();
+    } else if !read.keys.is_empty() {
+        let db = if mode.keep {
             database::open(args).await?
         } else {
             database::open_to_read(args).await?
         };
-        add_all(&db, &found.keys, &mut report, update, keep).await?;
+        add_all(&db, &read.keys, &mut report, mode).await?;
         db.close().await;
     }
-    show(&report, arguments.json, keep, "--update changes them")
+    show(&report, arguments.json, mode, "--update changes them")?;
+    refuse_nothing(&read, expected)
 }
 
-/// Adds keys in one transaction. With `update` the attributes of known keys are changed; without `keep` the import only
-/// counts.
+/// An import without a key fails, with the option that may help.
+fn refuse_nothing(read: &KeyImport, expected: Expected) -> Result<()> {
+    if !read.keys.is_empty() {
+        return Ok(());
+    }
+    let is_other_form = |entry: &NotTaken| entry.reason == NotTakenReason::UnknownForm;
+    if expected == Expected::AnyText && read.not_taken.iter().any(is_other_form) {
+        bail!("the text contains no Google key; --any takes keys of other forms");
+    }
+    bail!("the text contains no key")
+}
+
+/// Adds keys in one transaction.
 async fn add_all(
     db: &Db,
     keys: &[ImportedKey],
     report: &mut ImportReport,
-    update: bool,
-    keep: bool,
+    mode: Mode,
 ) -> Result<()> {
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    for ImportedKey { secret, attributes } in keys {
-        let added = upstream_keys::insert(&mut tx, &hash_key, secret, attributes, true, &act);
-        match added.await? {
+    for key in keys {
+        let attributes = &key.attributes;
+        match upstream_keys::imported::insert(&mut tx, &hash_key, key, true, &act).await? {
             InsertedKey::New(_) => report.new += 1,
             InsertedKey::Restored(_) => report.restored += 1,
             InsertedKey::Existing(id) => {
@@ -173,7 +224,7 @@ async fn add_all(
                 if attributes.is_empty() {
                     continue;
                 }
-                if update {
+                if mode.update {
                     let updated = upstream_keys::update(&mut tx, id, attributes, &act).await?;
                     report.updated += usize::from(updated);
                 } else {
@@ -183,7 +234,7 @@ async fn add_all(
             }
         }
     }
-    if keep {
+    if mode.keep {
         tx.commit().await?;
     } else {
         tx.rollback().await?;
@@ -191,7 +242,7 @@ async fn add_all(
     Ok(())
 }
 
-fn show(report: &ImportReport, json: bool, keep: bool, how: &str) -> Result<()> {
+fn show(report: &ImportReport, json: bool, mode: Mode, how: &str) -> Result<()> {
     if json {
         return output::json(report);
     }
@@ -202,13 +253,14 @@ fn show(report: &ImportReport, json: bool, keep: bool, how: &str) -> Result<()> 
         updated,
         differing,
         duplicates,
-        odd,
+        keys,
+        not_taken,
     } = report;
     let counts = format!(
-        "{new} new, {restored} restored, {known} known, {duplicates} duplicate, {} odd",
-        odd.len()
+        "{new} new, {restored} restored, {known} known, {duplicates} duplicate, {} not taken",
+        not_taken.len()
     );
-    let would = if keep { "" } else { "would be " };
+    let would = if mode.keep { "" } else { "would be " };
     output::line(format!("upstream keys {would}added: {counts}"))?;
     if *updated > 0 {
         output::line(format!("known keys {would}changed: {updated}"))?;
@@ -218,20 +270,27 @@ fn show(report: &ImportReport, json: bool, keep: bool, how: &str) -> Result<()> 
             "known keys with other attributes, not changed: {differing}; {how}"
         ))?;
     }
-    for odd in odd.iter().take(MAX_LISTED_ODD) {
-        let (line, what) = (odd.line, odd.what);
-        let start = output::printable(&odd.start);
-        output::line(if what == "key" {
-            format!("line {line}: not a key: {start}…")
-        } else {
-            format!("line {line}: invalid {what}, the key is added without it: {start}…")
-        })?;
+    for key in keys.iter().flatten() {
+        let label = key.label.as_deref().unwrap_or_default();
+        let (label, disabled) = (
+            output::printable(label),
+            if key.enabled { "" } else { " (disabled)" },
+        );
+        let text = format!("line {}: …{} {label}{disabled}", key.line, key.last4);
+        output::line(text.trim_end())?;
     }
-    if odd.len() > MAX_LISTED_ODD {
-        let more = odd.len() - MAX_LISTED_ODD;
-        output::line(format!("and {more} more; --json prints all"))?;
+    for entry in not_taken.iter().take(MAX_LISTED_NOT_TAKEN) {
+        let start = output::printable(&entry.start);
+        output::line(format!(
+            "line {}: not taken: {}: {start}…",
+            entry.line, entry.reason
+        ))?;
     }
-    if keep && new + restored + updated > 0 {
+    if not_taken.len() > MAX_LISTED_NOT_TAKEN {
+        let others = not_taken.len() - MAX_LISTED_NOT_TAKEN;
+        output::line(format!("and {others} more; --json prints all"))?;
+    }
+    if mode.keep && new + restored + updated > 0 {
         output::line("a running server uses them within 2 seconds")?;
     }
     Ok(())

@@ -105,7 +105,7 @@ translations! {
 
     import_title = "Add upstream keys", "新增上游金鑰";
     import_text = "Keys", "金鑰";
-    import_hint = "Paste any text: one key per line, CSV with a header, JSON, or the API_KEYS of another program. A preview is shown before keys are added.", "貼上任何文字：每行一個金鑰、含標題列的 CSV、JSON，或其他程式的 API_KEYS。新增前會先顯示預覽。";
+    import_hint = "Paste any text: a list, a mail, a table with a header, JSON, YAML, TOML, or the settings of another program. A preview is shown before keys are added.", "貼上任何文字：清單、郵件、含標題列的表格、JSON、YAML、TOML，或其他程式的設定。新增前會先顯示預覽。";
     import_preview = "Preview", "預覽";
     import_nothing = "This text contains no keys", "這段文字中沒有金鑰";
     import_expired = "the pasted text", "貼上的文字";
@@ -115,9 +115,16 @@ translations! {
     import_removed = "Deleted earlier", "先前已刪除";
     import_removed_means = "Restored by this import.", "匯入時會還原。";
     import_duplicates = "Duplicates", "重複";
-    import_unusable = "Not recognized", "無法解析";
-    import_unusable_key = "not a key", "不是金鑰";
-    import_unusable_part(what: &str) = "invalid {what}: the key is added without it", "{what} 無效：新增金鑰時會略過此項";
+    import_disabled = "added disabled", "新增後停用";
+    import_any = "Take keys of any form, not only of Google's: the text must contain nothing but keys", "也接受不符合 Google 格式的金鑰：文字中只能有金鑰";
+    import_not_taken = "Not taken", "未採用";
+    import_no_key = "no key", "沒有金鑰";
+    import_unknown_form = "not in the form of a Google key (AIza…, AQ.…)", "不符合 Google 金鑰的格式（AIza…、AQ.…）";
+    import_incomplete = "a shortened key or an example of one", "不完整的金鑰或範例";
+    import_other_service = "a key of another service or a client's, by its name", "依名稱判斷為其他服務或用戶端的金鑰";
+    import_outside_key_lists = "outside the lists of keys", "不在金鑰清單內";
+    import_comment = "in a comment", "在註解中";
+    import_invalid_attribute(what: &str) = "invalid {what}: the key is added without it", "{what} 無效：新增金鑰時會略過此項";
     import_update_known = "Update keys already in the pool", "更新已在金鑰池中的金鑰";
     import_line = "Line", "行";
     import_what = "Problem", "問題";

@@ -19,17 +19,20 @@ use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::{bulk, edit, list};
 use crate::error::Error;
 use crate::jobs::JobWork;
-use crate::pool::keys::import::{self, ImportedKey, KeyImport, UnusableEntry};
+use crate::pool::keys::import::{self, Expected};
+use crate::pool::keys::imported_keys::{self, ImportedKey, KeyImport, NotTaken, NotTakenReason};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
 use crate::storage::upstream_keys::removal::{self, SecretStatus};
 
-/// Keys, and unusable entries, shown in the preview.
+/// Keys, and entries that were not taken, shown in the preview.
 const MAX_LISTED_ENTRIES: usize = 100;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct PasteForm {
-    #[serde(default)]
     text: String,
+    /// `on`: also take keys that do not have Google's form.
+    any: String,
 }
 
 /// Attributes for all imported keys.
@@ -54,8 +57,13 @@ pub async fn preview(
     context: PageContext,
     Form(pasted): Form<PasteForm>,
 ) -> Response {
-    let parsed = import::parse(&pasted.text);
-    if parsed.keys.is_empty() && parsed.unusable.is_empty() {
+    let expected = if pasted.any.is_empty() {
+        Expected::AnyText
+    } else {
+        Expected::KeysOnly
+    };
+    let parsed = import::read(&pasted.text, expected);
+    if parsed.keys.is_empty() && parsed.not_taken.is_empty() {
         let page = form(&context, Some(context.language.import_nothing()));
         return (StatusCode::UNPROCESSABLE_ENTITY, page).into_response();
     }
@@ -95,7 +103,7 @@ pub async fn create(
         }
     };
     let mut keys = parsed.keys.clone();
-    import::apply_defaults(&mut keys, &attributes);
+    imported_keys::apply_defaults(&mut keys, &attributes);
     let work = JobWork::Import {
         keys,
         update: !common.update.is_empty(),
@@ -139,6 +147,7 @@ fn form(context: &PageContext, error: Option<&str>) -> Markup {
         form.card method="post" action="/upstream-keys/import" {
             (context.csrf_field())
             (field("text", language.import_text(), Some(language.import_hint()), error, input))
+            label.check { input type="checkbox" name="any" value="on"; (language.import_any()) }
             div.actions {
                 button.primary type="submit" { (language.import_preview()) }
                 a.button href=(list::PATH) { (language.cancel()) }
@@ -172,10 +181,10 @@ async fn view(
             (stat(language.import_removed(), number(removed), if removed > 0 { language.import_removed_means() } else { "" }))
             (stat(language.import_known(), number(count(SecretStatus::InUse)), ""))
             (stat(language.import_duplicates(), number(parsed.duplicates as u64), ""))
-            (stat(language.import_unusable(), number(parsed.unusable.len() as u64), ""))
+            (stat(language.import_not_taken(), number(parsed.not_taken.len() as u64), ""))
         }
         @if !keys.is_empty() { (card(language.import_for_all(), options(context, draft, new + removed, common, error))) }
-        @if !parsed.unusable.is_empty() { (card(language.import_unusable(), unusable_table(language, &parsed.unusable))) }
+        @if !parsed.not_taken.is_empty() { (card(language.import_not_taken(), not_taken_table(language, &parsed.not_taken))) }
         @if !keys.is_empty() { (card(language.import_keys_found(), key_table(language, keys, &knowledge))) }
     };
     Ok(layout::page(context, Section::UpstreamKeys, title, body))
@@ -222,18 +231,16 @@ fn options(
     }
 }
 
-fn unusable_table(language: Language, entries: &[UnusableEntry]) -> Markup {
+fn not_taken_table(language: Language, entries: &[NotTaken]) -> Markup {
     html! {
-        div.table.tall tabindex="0" { table.stack.unusable {
+        div.table.tall tabindex="0" { table.stack.not-taken {
             thead { tr {
                 th scope="col" { (language.import_line()) } th scope="col" { (language.import_what()) }
                 th scope="col" { (language.import_start()) }
             } }
             tbody { @for entry in entries.iter().take(MAX_LISTED_ENTRIES) { tr {
                 td data-label=(language.import_line()) { (entry.line) }
-                td data-label=(language.import_what()) {
-                    @if entry.expected == "key" { (language.import_unusable_key()) } @else { (language.import_unusable_part(entry.expected)) }
-                }
+                td data-label=(language.import_what()) { (reason(language, entry.reason)) }
                 td.mono data-label=(language.import_start()) { (entry.start) "…" }
             } } }
         } }
@@ -241,20 +248,36 @@ fn unusable_table(language: Language, entries: &[UnusableEntry]) -> Markup {
     }
 }
 
+fn reason(language: Language, reason: NotTakenReason) -> String {
+    match reason {
+        NotTakenReason::NoKey => language.import_no_key().to_owned(),
+        NotTakenReason::UnknownForm => language.import_unknown_form().to_owned(),
+        NotTakenReason::Incomplete => language.import_incomplete().to_owned(),
+        NotTakenReason::OtherService => language.import_other_service().to_owned(),
+        NotTakenReason::OutsideKeyLists => language.import_outside_key_lists().to_owned(),
+        NotTakenReason::Comment => language.import_comment().to_owned(),
+        NotTakenReason::Attribute(name) => language.import_invalid_attribute(name),
+    }
+}
+
 fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[SecretStatus]) -> Markup {
     html! {
         div.table.tall tabindex="0" { table.stack {
             thead { tr {
-                th scope="col" { (language.secret()) } th scope="col" { (language.state_heading()) }
-                th scope="col" { (language.label()) } th scope="col" { (language.project()) }
+                th.number scope="col" { (language.import_line()) } th scope="col" { (language.secret()) }
+                th scope="col" { (language.state_heading()) } th scope="col" { (language.label()) } th scope="col" { (language.project()) }
                 th scope="col" { (language.billing()) } th.number scope="col" { (language.priority()) }
                 th scope="col" { (language.tags()) }
             } }
             tbody { @for (key, known) in keys.iter().zip(knowledge).take(MAX_LISTED_ENTRIES) {
                 @let attributes = &key.attributes;
                 tr {
+                    td.number data-label=(language.import_line()) { (key.line) }
                     td.mono data-label=(language.secret()) { "…" (key.secret.last4()) }
-                    td data-label=(language.state_heading()) { (knowledge_badge(language, *known)) }
+                    td data-label=(language.state_heading()) {
+                        (knowledge_badge(language, *known))
+                        @if key.is_disabled { " " (badge(Tone::Quiet, language.import_disabled())) }
+                    }
                     td data-label=(language.label()) { (attributes.label.as_deref().unwrap_or("–")) }
                     td data-label=(language.project()) { (attributes.project.as_deref().unwrap_or("–")) }
                     td data-label=(language.billing()) {

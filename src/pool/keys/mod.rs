@@ -3,6 +3,7 @@
 pub mod clock_set_back;
 pub mod fair_queue;
 pub mod import;
+pub mod imported_keys;
 pub mod key_status;
 pub mod lease;
 pub mod overview;

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod files;
+mod import_keys;
 mod open_files;
 mod settings;
 mod start;

@@ -15,7 +15,7 @@ fn a_busy_port_at_the_first_start_leaves_the_admin_and_the_keys_to_the_next() {
         let mut serve = command(folder.path());
         serve
             .env("LISTEN", &address)
-            .env("GEMINI_API_KEYS", "AIza1");
+            .env("GEMINI_API_KEYS", "AIza-key-0001");
         serve.stderr(Stdio::piped()).stdout(Stdio::piped());
         serve
     };

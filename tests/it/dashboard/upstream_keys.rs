@@ -75,7 +75,7 @@ async fn pasted_keys_are_shown_masked_and_added_after_confirmation() {
         "second",
         "third",
         "Already in the pool",
-        "Not recognized",
+        "Not taken",
         "t002",
     ] {
         assert!(page.contains(shown), "{shown}: {page}");

@@ -24,6 +24,7 @@ use gemini_pool::config::{Config, FirstAdmin};
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
 use gemini_pool::pool::clients::client_key::ClientKeyId;
+use gemini_pool::pool::keys::imported_keys::ImportedKey;
 use gemini_pool::pool::keys::upstream_key::{KeyAttributes, ProjectId, UpstreamKeyId};
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::request_id::RequestId;
@@ -127,7 +128,10 @@ impl TestPool {
             database_url: process::database_url(folder.path()),
             upstream_url: upstream_url.parse().unwrap(),
             client_keys: vec![Secret::new(CLIENT_KEY)],
-            upstream_keys: secrets.iter().map(|secret| Secret::new(secret)).collect(),
+            upstream_keys: secrets
+                .iter()
+                .map(|secret| ImportedKey::new(Secret::new(secret), 1))
+                .collect(),
             trusted_proxies: proxies.iter().map(|proxy| proxy.parse().unwrap()).collect(),
             public_url: None,
             first_admin: FirstAdmin::default(),
