@@ -5,8 +5,13 @@ use crate::pool::keys::import::shape::{google_texts, is_example};
 
 const MAX_LABEL_CHARACTERS: usize = 60;
 const MAX_LABEL_WORDS: usize = 4;
-/// First words of lines that address a reader.
-const GREETINGS: &[&str] = &[
+/// First words of lines that are no names.
+const NO_NAMES: &[&str] = &[
+    "bearer",
+    "authorization",
+    "curl",
+    "export",
+    "import",
     "hi",
     "hello",
     "hey",
@@ -21,7 +26,7 @@ const GREETINGS: &[&str] = &[
 
 /// Whether `text` is a name rather than a sentence, a mail address, a password or a heading of keys.
 pub fn is_label(text: &str) -> bool {
-    is_name(text) && !names_keys(text)
+    is_name(text) && !names_keys(text) && !is_like_key(text)
 }
 
 /// Whether `text` is a heading that says that keys follow.
@@ -30,6 +35,25 @@ pub fn is_heading(text: &str) -> bool {
         && !text.contains(|char: char| char.is_ascii_digit())
         && !is_example(text)
         && names_keys(text)
+}
+
+/// Whether `text` looks like a key of another service.
+fn is_like_key(text: &str) -> bool {
+    let text = text.trim();
+    let starts = ["sk-", "gp_", "gpa_", "gsk_", "xai-", "hf_", "ghp_", "eyJ"];
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    let is_mixed =
+        has(u8::is_ascii_digit) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+    starts.iter().any(|start| text.starts_with(start))
+        || (is_mixed && text.len() >= 16 && !text.contains(char::is_whitespace))
+}
+
+/// Whether a name in the line below a mail address is a numbered name, and not the password of the account.
+pub fn is_numbered(name: &str) -> bool {
+    let (name, number) = name.rsplit_once(['-', '_', ' ', '#']).unwrap_or_default();
+    !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && name.chars().all(|char| char.is_alphabetic() || char == ' ')
 }
 
 fn is_name(text: &str) -> bool {
@@ -46,14 +70,16 @@ fn is_name(text: &str) -> bool {
         && text.contains(char::is_alphabetic)
         && !text.ends_with('.')
         && !text.contains("--")
-        && !GREETINGS.contains(&first.as_str())
+        && !NO_NAMES.contains(&first.as_str())
         && google_texts(text).is_empty()
 }
 
 /// The name in a line of its own above keys.
 pub fn label_above(line: &str) -> Option<String> {
-    let line = line.trim().trim_start_matches(['#', '/', '*', '-', ' ']);
-    let line = line.trim_end_matches([':', '：', '*', ' ']);
+    let line = line
+        .trim()
+        .trim_start_matches(['#', '/', '*', '-', '=', '[', ' ']);
+    let line = line.trim_end_matches([':', '：', '*', '-', '=', ']', ' ']);
     is_label(line).then(|| line.to_owned())
 }
 

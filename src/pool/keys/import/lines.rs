@@ -4,15 +4,17 @@ use std::ops::Range;
 
 use crate::pool::keys::import::candidates::{Collector, Piece, PieceBody, Place, Surroundings};
 use crate::pool::keys::import::document;
-use crate::pool::keys::import::label::{beside, is_heading, is_label, label_above};
-use crate::pool::keys::import::names::{AttributeName, Owner, is_variable, names_keys, owner};
+use crate::pool::keys::import::label::{beside, is_heading, is_label, is_numbered, label_above};
+use crate::pool::keys::import::names::{
+    AttributeName, Owner, is_disabled_word, is_variable, names_keys, owner,
+};
 use crate::pool::keys::import::shape::{
     GoogleText, google_keys, google_texts, is_plausible, is_separator, tokens,
 };
 use crate::pool::keys::imported_keys::NotTakenReason;
 
 /// A value in quotes or brackets ends within so many lines.
-const MAX_VALUE_LINES: usize = 100_000;
+const MAX_VALUE_LINES: usize = 1_000;
 /// Where Google's keys stand too, a text of its own line that is shorter than this is a name.
 const MIN_LONE_KEY_CHARACTERS: usize = 20;
 
@@ -26,12 +28,15 @@ pub fn read(text: &str, piece: &Piece, found: &mut Collector) {
         section: Owner::Unnamed,
         above: None,
         block: None,
+        is_below_mail: false,
     };
     let lines: Vec<_> = text.split('\n').collect();
     let mut place = 0;
     while place < lines.len() {
         let number = piece.line + place;
-        place += reader.line(number, &lines[place..]);
+        let used = reader.line(number, &lines[place..]);
+        reader.is_below_mail = lines[place].contains('@');
+        place += used;
     }
     reader.drop_label();
 }
@@ -49,6 +54,8 @@ struct Lines<'p, 'f> {
     above: Option<(String, usize)>,
     /// The surroundings of the keys below a name.
     block: Option<Surroundings>,
+    /// Whether the line above is a mail address, so that a password may follow.
+    is_below_mail: bool,
 }
 
 impl Lines<'_, '_> {
@@ -184,7 +191,7 @@ impl Lines<'_, '_> {
         let expects_keys = self.piece.surroundings.place.expects_keys;
         let rest: Vec<_> = tokens(line)
             .into_iter()
-            .filter(|token| !keys.iter().any(|key| overlap(&key.range, token)))
+            .filter(|token| !overlaps(keys, token))
             .filter(|token| is_word(&line[token.clone()]))
             .collect();
         let is_list = expects_keys && !self.is_pairs && !rest.is_empty() && is_list(line);
@@ -236,7 +243,7 @@ impl Lines<'_, '_> {
             .map(|token| &line[token])
             .filter(|word| is_word(word))
             .collect();
-        let are_keys = words.iter().all(|word| is_plausible(word));
+        let are_keys = !self.is_below_mail && words.iter().all(|word| is_plausible(word));
         let [first, .., last] = words.as_slice() else {
             match words.first() {
                 Some(word) if are_keys && (!self.has_google_keys || is_lone_key(word)) => {
@@ -301,7 +308,16 @@ impl Lines<'_, '_> {
 
     fn set_label(&mut self, number: usize, label: String) {
         self.drop_label();
-        self.above = Some((label, number));
+        if let Some(is_disabled) = is_disabled_word(&label) {
+            // The state of the keys below.
+            let mut surroundings = self.piece.surroundings.clone();
+            surroundings.is_disabled = is_disabled;
+            self.block = Some(surroundings);
+        } else if self.is_below_mail && !is_numbered(&label) {
+            self.list(number, &label);
+        } else {
+            self.above = Some((label, number));
+        }
     }
 
     /// Lists a name that no key has followed.
@@ -322,8 +338,11 @@ fn is_lone_key(word: &str) -> bool {
     word.len() >= MIN_LONE_KEY_CHARACTERS && word.bytes().all(is_inside)
 }
 
-fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
-    one.start < other.end && other.start < one.end
+/// Whether a key lies within a token; `keys` are in order.
+fn overlaps(keys: &[GoogleText], token: &Range<usize>) -> bool {
+    let next = keys.partition_point(|key| key.range.end <= token.start);
+    keys.get(next)
+        .is_some_and(|key| key.range.start < token.end)
 }
 
 /// Whether a token is more than a bullet or a number of a list.

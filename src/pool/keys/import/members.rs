@@ -8,7 +8,7 @@ use crate::pool::keys::import::document::{Member, Node, NodeValue};
 use crate::pool::keys::import::label::is_label;
 use crate::pool::keys::import::names::{
     AttributeName, Owner, is_disabled_word, is_gemini_section, is_unspecific, is_variable,
-    label_rank, names_keys, owner, provider, provider_at,
+    label_rank, names_disabled_keys, names_keys, owner, provider, provider_at,
 };
 use crate::pool::keys::import::shape::google_keys;
 use crate::pool::keys::imported_keys::NotTakenReason;
@@ -34,7 +34,7 @@ pub fn read(node: &Node, around: &Surroundings, depth: usize, found: &mut Collec
         }
         NodeValue::Members(members) => {
             for record in records(members) {
-                read_record(record, around, depth, found);
+                read_object(record, around, depth, found);
             }
         }
     }
@@ -59,39 +59,90 @@ fn records(members: &[Member]) -> impl Iterator<Item = &[Member]> {
     })
 }
 
-fn read_record(members: &[Member], around: &Surroundings, depth: usize, found: &mut Collector) {
+/// An object, with what its members say about each other.
+struct Object<'m> {
+    members: &'m [Member],
+    /// Whether a member is named as keys are.
+    has_named_keys: bool,
+    /// Whether it contains keys itself, so that its other members are their attributes.
+    has_keys: bool,
+    /// The provider that a member names.
+    provider: Option<Owner>,
+}
+
+impl<'m> Object<'m> {
+    fn of(members: &'m [Member]) -> Self {
+        let has_key = |member: &Member| {
+            let text = member.node.as_text();
+            AttributeName::read(&member.name).is_none()
+                && text.is_some_and(|text| !google_keys(text).is_empty())
+        };
+        let has_named_keys = members.iter().any(|member| names_keys(&member.name));
+        Self {
+            members,
+            has_named_keys,
+            has_keys: has_named_keys || members.iter().any(has_key),
+            provider: provider_beside(members),
+        }
+    }
+}
+
+fn read_object(members: &[Member], around: &Surroundings, depth: usize, found: &mut Collector) {
+    let object = Object::of(members);
     if let Some((name, value)) = named_value(members) {
-        read_member(name, value, members, around, depth, found);
+        read_member(name, value, &object, around, depth, found);
         return;
     }
-    let own = own_surroundings(members, around, found);
+    let own = if object.has_keys {
+        with_attributes(members, around, found)
+    } else {
+        around.clone()
+    };
     let is_secret = text_of(members, "kind") == Some("Secret");
+    let disabled = disabled_keys(members);
     for member in members {
-        let keys_in_name = google_keys(&member.name);
-        if !keys_in_name.is_empty() {
-            let mut own = of_member(&member.node, &own, found);
-            own.place.is_in_document = false;
-            for key in keys_in_name {
-                found.add_google_key(key, member.line, &own);
-            }
-        }
-        if let (Some(disabled), Some(text)) = (disabled_keys(members), member.node.as_text())
-            && names_keys(&member.name)
+        let is_attribute = object.has_keys && AttributeName::read(&member.name).is_some();
+        let text = member.node.as_text();
+        if add_keys_in_name(member, &own, found) && text.is_some() {
+            // The value is a label or a number.
+        } else if let (Some(disabled), Some(text), true) =
+            (&disabled, text, names_keys(&member.name))
         {
             for (number, line) in text.lines().enumerate() {
                 let mut own = own.clone();
                 own.is_disabled |= disabled.contains(&number.to_string());
                 let node = Node::text(member.node.line, line);
-                read_member(&member.name, &node, members, &own, depth, found);
+                read_member(&member.name, &node, &object, &own, depth, found);
             }
         } else if is_secret && member.name == "data" {
             read(&decoded(&member.node), &own, depth, found);
-        } else if !(has_keys(members) && AttributeName::read(&member.name).is_some())
-            || names_keys(&member.name)
-        {
-            read_member(&member.name, &member.node, members, &own, depth, found);
+        } else if !is_attribute || names_keys(&member.name) {
+            read_member(&member.name, &member.node, &object, &own, depth, found);
         }
     }
+}
+
+/// Adds the keys that are the name of a member: `{"AIza…": "label"}`. Returns whether there are any.
+fn add_keys_in_name(member: &Member, around: &Surroundings, found: &mut Collector) -> bool {
+    let keys = google_keys(&member.name);
+    if keys.is_empty() {
+        return false;
+    }
+    let mut own = match &member.node.value {
+        NodeValue::Members(members) => with_attributes(members, around, found),
+        NodeValue::Text(text) if is_label(text) => {
+            let mut own = around.clone();
+            own.attributes.label = Some(text.trim().to_owned());
+            own.group = found.new_group();
+            own
+        }
+        NodeValue::Text(_) | NodeValue::List(_) => around.clone(),
+    };
+    own.place.is_in_document = false;
+    for key in keys {
+        found.add_google_key(key, member.line, &own);
+    }
+    true
 }
 
 /// The variable and the value of an object like `{"name": "API_KEYS", "value": "…"}`.
@@ -113,23 +164,24 @@ fn named_value(members: &[Member]) -> Option<(&str, &Node)> {
 fn read_member(
     name: &str,
     node: &Node,
-    members: &[Member],
+    object: &Object<'_>,
     around: &Surroundings,
     depth: usize,
     found: &mut Collector,
 ) {
     let place = &around.place;
-    let has_key_member = members.iter().any(|member| names_keys(&member.name));
+    let has_key_member = object.has_named_keys;
     let is_attribute = AttributeName::read(name).is_some();
     let mut own = around.clone();
     own.place = Place {
-        owner: owner_of(name, node, members, place.owner),
+        owner: owner_of(name, node, object.provider, place.owner),
         expects_keys: names_keys(name)
             || (place.expects_keys && !place.list.is_empty() && !has_key_member && !is_attribute),
         list: format!("{}/{name}", place.list),
         is_unspecific: place.list.is_empty() && is_unspecific(name),
         is_in_document: place.is_in_document,
     };
+    own.is_disabled |= names_disabled_keys(name) && !matches!(node.value, NodeValue::Text(_));
     let is_alone = node
         .as_text()
         .is_some_and(|text| google_keys(text) == [text.trim()] || own.place.expects_keys);
@@ -148,7 +200,7 @@ fn read_member(
 }
 
 /// Whose keys a member contains: its own name says so, or else the provider named beside it, or else the names above.
-fn owner_of(name: &str, node: &Node, members: &[Member], around: Owner) -> Owner {
+fn owner_of(name: &str, node: &Node, provider: Option<Owner>, around: Owner) -> Owner {
     if around == Owner::Excluded {
         return around;
     }
@@ -161,7 +213,7 @@ fn owner_of(name: &str, node: &Node, members: &[Member], around: Owner) -> Owner
     if own != Owner::Unnamed {
         return own;
     }
-    provider_beside(members).unwrap_or(around)
+    provider.unwrap_or(around)
 }
 
 /// The provider that the members of an object name.
@@ -247,46 +299,6 @@ fn decoded(data: &Node) -> Node {
     Node {
         line: data.line,
         value: NodeValue::Members(members.iter().filter_map(decode).collect()),
-    }
-}
-
-/// Whether an object contains keys itself, so that its other members are their attributes.
-fn has_keys(members: &[Member]) -> bool {
-    let has_key = |member: &Member| {
-        member
-            .node
-            .as_text()
-            .is_some_and(|text| !google_keys(text).is_empty())
-    };
-    members.iter().any(|member| names_keys(&member.name))
-        || members
-            .iter()
-            .any(|member| AttributeName::read(&member.name).is_none() && has_key(member))
-}
-
-fn own_surroundings(
-    members: &[Member],
-    around: &Surroundings,
-    found: &mut Collector,
-) -> Surroundings {
-    if has_keys(members) {
-        with_attributes(members, around, found)
-    } else {
-        around.clone()
-    }
-}
-
-/// The surroundings of a key that is the name of a member: `{"AIza…": "label"}`.
-fn of_member(node: &Node, around: &Surroundings, found: &mut Collector) -> Surroundings {
-    match &node.value {
-        NodeValue::Members(members) => with_attributes(members, around, found),
-        NodeValue::Text(text) if is_label(text) => {
-            let mut own = around.clone();
-            own.attributes.label = Some(text.trim().to_owned());
-            own.group = found.new_group();
-            own
-        }
-        NodeValue::Text(_) | NodeValue::List(_) => around.clone(),
     }
 }
 

@@ -278,6 +278,13 @@ impl AttributeName {
     }
 }
 
+/// Whether the keys under a name are not in use, as under `invalid_keys`.
+pub fn names_disabled_keys(name: &str) -> bool {
+    words(name)
+        .iter()
+        .any(|word| is_disabled_word(word) == Some(true))
+}
+
 /// Whether a word says that a key is not in use (`Some(true)`) or that it is; `None`: neither.
 pub fn is_disabled_word(word: &str) -> Option<bool> {
     match word.trim().to_lowercase().as_str() {
