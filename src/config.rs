@@ -79,7 +79,7 @@ fn is_version(segment: &str) -> bool {
 }
 
 /// A URL without its user and password, which no message may contain.
-fn without_userinfo(url: &str) -> String {
+pub fn without_userinfo(url: &str) -> String {
     let (scheme, rest) = url.split_once("//").unwrap_or(("", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..end].rfind('@') {
@@ -93,7 +93,7 @@ fn without_userinfo(url: &str) -> String {
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// The address to listen on
-    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8000")]
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8000", value_parser = listen_address)]
     pub listen: SocketAddr,
     #[command(flatten)]
     pub upstream: UpstreamArgs,
@@ -120,6 +120,39 @@ pub struct ServeArgs {
     /// Format of the log
     #[arg(long, env = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+}
+
+/// Reads an address to listen on: `8000`, `:8000`, `localhost:8000`, `127.0.0.1:8000`, `[::1]:8000`, or an address
+/// without a port.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    const PORT: u16 = 8000;
+    let text = text.trim();
+    let any = IpAddr::from([0, 0, 0, 0]);
+    let unbracketed = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Ok(ip) = unbracketed.unwrap_or(text).parse() {
+        return Ok(SocketAddr::new(ip, PORT));
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or_else(|| {
+        let is_port = text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_port { ("", text) } else { (text, "8000") }
+    });
+    let ip = match host {
+        "" | "*" => Some(any),
+        _ if host.eq_ignore_ascii_case("localhost") => Some(IpAddr::from([127, 0, 0, 1])),
+        _ => None,
+    };
+    match (ip, port.parse()) {
+        (Some(ip), Ok(port)) => Ok(SocketAddr::new(ip, port)),
+        _ => Err(format!(
+            "{text:?} is no address to listen on: set LISTEN or --listen to a port such as 8000, or to an IP address and a \
+             port such as 0.0.0.0:8000, [::1]:8000 or localhost:8000"
+        )),
+    }
 }
 
 /// The format of the log.
@@ -405,6 +438,40 @@ mod tests {
             "user:secret-word@example.com",
         ] {
             assert!(!error(url).contains("secret-word"), "{}", error(url));
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_can_be_a_port_a_name_or_an_address() {
+        for (text, expected) in [
+            ("8000", "0.0.0.0:8000"),
+            (":8001", "0.0.0.0:8001"),
+            ("*:8001", "0.0.0.0:8001"),
+            ("localhost:8001", "127.0.0.1:8001"),
+            ("localhost", "127.0.0.1:8000"),
+            ("[::1]:8001", "[::1]:8001"),
+            ("[::1]", "[::1]:8000"),
+            ("::1", "[::1]:8000"),
+            ("127.0.0.1", "127.0.0.1:8000"),
+            (" 127.0.0.1:8001 ", "127.0.0.1:8001"),
+        ] {
+            assert_eq!(
+                listen_address(text).unwrap().to_string(),
+                expected,
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "80000",
+            "example.com:80",
+            "http://0.0.0.0:8000",
+            "127.0.0.1:port",
+            ":",
+            "1.2.3",
+        ] {
+            let error = listen_address(text).unwrap_err();
+            assert!(error.starts_with(&format!("{text:?}")), "{error}");
         }
     }
 

@@ -63,6 +63,25 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
     }
 }
 
+/// Warns if the given password is not that of the admin: it is only used while there is no admin.
+pub async fn warn_of_unused_password(db: &Db, first: &FirstAdmin) -> Result<()> {
+    let Some(password) = &first.password else {
+        return Ok(());
+    };
+    let username = &first.username;
+    let admin = admins::find_named(&db.readers, username).await?;
+    let hash = admin.as_ref().map(|admin| admin.password_hash.as_str());
+    if hash.is_some() && password::verify(password.expose(), hash).await {
+        return Ok(());
+    }
+    let names = admins::list_usernames(&db.readers).await?.join(", ");
+    tracing::warn!(
+        "ADMIN_PASSWORD has no effect: it is used only while there is no admin, and {names} has another password. \
+         Change it with `gemini-pool admin set-password`"
+    );
+    Ok(())
+}
+
 async fn set_password(args: &DatabaseArgs, arguments: SetPasswordArgs) -> Result<()> {
     let db = database::open_existing(args).await?;
     let names = admins::list_usernames(&db.readers).await?;

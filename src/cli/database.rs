@@ -12,6 +12,7 @@ use sqlx::{Sqlite, Transaction};
 use crate::cli::output;
 use crate::clock;
 use crate::config::DatabaseArgs;
+use crate::storage;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::backup;
 use crate::storage::database_path::folder_of;
@@ -143,6 +144,14 @@ pub fn cannot_open(path: &Path) -> String {
             path.display()
         ),
         None => format!("cannot open {}", path.display()),
+    }
+}
+
+/// Adds to an error the file, the user and the remedy, if the file of the database is its cause.
+pub fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
+    match storage::error::remedy(error.chain(), path) {
+        Some(remedy) => error.context(remedy),
+        None => error,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::cli::database::migrate_database;
 use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
 use crate::cli::{database, open_files, output};
 use crate::clock;
-use crate::config::{Config, FirstAdmin, LogFormat};
+use crate::config::{Config, FirstAdmin, LogFormat, listen_address};
 use crate::demo::fake_gemini::FakeGemini;
 use crate::demo::fake_gemini::behaviour::FakeKey;
 use crate::demo::keys::{demo_keys, extra_keys, fake_config};
@@ -53,7 +53,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "FILE")]
     pub keep: Option<PathBuf>,
     /// The address to listen on
-    #[arg(long, default_value_t = LISTEN)]
+    #[arg(long, default_value_t = LISTEN, value_parser = listen_address)]
     pub listen: SocketAddr,
     /// Start with this number of requests of the last thirty days, to fill the pages: 10000000 take some minutes
     #[arg(

@@ -127,7 +127,11 @@ impl CommandLine {
     /// Runs the command to its end.
     pub async fn run(self) -> Result<()> {
         let database = self.database;
-        match self.command {
+        let path = match &self.command {
+            Command::Demo(arguments) => arguments.keep.clone(),
+            _ => database::path(&database).ok(),
+        };
+        let done = match self.command {
             Command::Serve(arguments) => serve::run(database, *arguments).await,
             Command::Migrate(arguments) => migrate::run(&database, &arguments).await,
             Command::Backup(arguments) => backup::run(&database, &arguments).await,
@@ -138,7 +142,11 @@ impl CommandLine {
             Command::Admin(command) => admin::run(&database, command).await,
             Command::Logs(command) => logs::run(&database, command).await,
             Command::Demo(arguments) => demo::run(arguments).await,
-        }
+        };
+        done.map_err(|error| match path {
+            Some(path) => database::explain(error, &path),
+            None => error,
+        })
     }
 }
 

@@ -56,6 +56,10 @@ async fn serve(config: Config, path: &Path, stop: CancellationToken) -> Result<(
     migrate_database(&db).await?;
     let (app, writer) = prepare(config, db).await?;
     let first = admin::add_first(&app.db, &app.config.first_admin, Actor::environment()).await?;
+    if first.is_none() {
+        admin::warn_of_unused_password(&app.db, &app.config.first_admin).await?;
+    }
+    warn_of_unlisted_keys(&app).await?;
     tracing::info!(%address, keys = app.keys.lock().len(), "listening on http://{address}");
     let url = app
         .config
@@ -84,6 +88,8 @@ pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     Ok((app, writer))
 }
 
+/// The start of the names of client keys from `ALLOWED_API_KEYS`.
+const ENVIRONMENT_PREFIX: &str = "env-";
 /// A shorter key is easily guessed, and occurs in texts by chance.
 const MIN_SAFE_KEY_BYTES: usize = 16;
 
@@ -111,9 +117,9 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::environment(), clock::now()).await?;
-    let mut number = client_keys::count_with_prefix(&mut tx, "env-").await?;
+    let mut number = client_keys::count_with_prefix(&mut tx, ENVIRONMENT_PREFIX).await?;
     for secret in &config.client_keys {
-        let name = format!("env-{}", number + 1);
+        let name = format!("{ENVIRONMENT_PREFIX}{}", number + 1);
         let key = NewClientKey {
             name: &name,
             note: "from ALLOWED_API_KEYS",
@@ -131,6 +137,33 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
         upstream_keys::imported::insert(&mut tx, &hash_key, key, false, &act).await?;
     }
     tx.commit().await?;
+    Ok(())
+}
+
+/// Warns of client keys that were added from `ALLOWED_API_KEYS` and are no longer in it: they still work.
+async fn warn_of_unlisted_keys(app: &App) -> Result<()> {
+    let listed = app.config.client_keys.iter();
+    let listed: Vec<_> = listed
+        .map(|secret| app.hash_key.hash(secret.expose()))
+        .collect();
+    let is_from_environment = |name: &str| {
+        let number = name.strip_prefix(ENVIRONMENT_PREFIX);
+        number.is_some_and(|number| number.parse::<u64>().is_ok())
+    };
+    let keys = client_keys::list_for_proxy(&app.db.readers).await?;
+    let unlisted = keys.iter().filter(|(hash, key)| {
+        key.enabled && is_from_environment(&key.name) && !listed.contains(hash)
+    });
+    let unlisted: Vec<_> = unlisted
+        .map(|(_, key)| format!("{} (id {})", key.name, key.id.0))
+        .collect();
+    if !unlisted.is_empty() {
+        tracing::warn!(
+            "client keys that are no longer in ALLOWED_API_KEYS still work: {}. Remove them with `gemini-pool \
+             client-keys remove`",
+            unlisted.join(", ")
+        );
+    }
     Ok(())
 }
 
@@ -160,12 +193,14 @@ pub fn url_of(address: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
-/// A token that the first SIGTERM or Ctrl-C cancels; the second ends the process at once.
+/// A token that the first SIGTERM, SIGHUP or Ctrl-C cancels; the second ends the process at once.
 pub fn stop_on_signal() -> Result<CancellationToken> {
     let stop = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (
+    let (mut terminate, mut interrupt, mut hang_up) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
+        // The terminal was closed.
+        signal(SignalKind::hangup())?,
     );
     let stopping = stop.clone();
     tokio::spawn(async move {
@@ -173,6 +208,7 @@ pub fn stop_on_signal() -> Result<CancellationToken> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hang_up.recv() => {}
             }
             if signals > 1 {
                 tracing::warn!("second stop signal: ending at once");

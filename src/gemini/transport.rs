@@ -17,6 +17,7 @@ use rustls::ClientConfig;
 
 use crate::gemini::headers::{self, API_KEY};
 use crate::gemini::name_lookup::NameLookup;
+use crate::gemini::proxy_variables::{self, InvalidProxy};
 use crate::gemini::resources::name::{GOOGLE_HOST, ResourceName};
 use crate::gemini::tls::{self, NoCertificates};
 use crate::pool::health::verdict::Rule;
@@ -70,6 +71,15 @@ impl Drop for StreamGuard {
     }
 }
 
+/// Why no connection to the upstream can be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    #[error(transparent)]
+    NoCertificates(#[from] NoCertificates),
+    #[error(transparent)]
+    InvalidProxy(#[from] InvalidProxy),
+}
+
 /// A request that got no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -89,9 +99,12 @@ pub struct UpstreamRequest {
 
 impl GeminiClient {
     /// Sends to the paths below `base`.
-    pub fn new(base: &Url, settings: &Settings) -> Result<Self, NoCertificates> {
+    pub fn new(base: &Url, settings: &Settings) -> Result<Self, ConnectionError> {
         let prefix = base.path().trim_end_matches('/').to_owned();
         let is_local = base.host_str().is_some_and(is_local);
+        if !is_local {
+            proxy_variables::check(base)?;
+        }
         Ok(Self {
             base: base.clone(),
             prefix,

@@ -1,5 +1,9 @@
 //! Why the database could not do what was asked.
 
+use std::error::Error as StdError;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sqlx::migrate::MigrateError;
@@ -101,4 +105,83 @@ impl Error {
         };
         Some(error.code()?.parse::<u32>().ok()? & 0xff)
     }
+}
+
+/// What to do about a database that cannot be read or written, with the file and the user; `None`: the causes of the
+/// error are others.
+pub fn remedy<'e>(
+    causes: impl Iterator<Item = &'e (dyn StdError + 'static)>,
+    database: &Path,
+) -> Option<String> {
+    let file = database.display();
+    let folder = database
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let user = rustix::process::geteuid().as_raw();
+    let give = |path: &Path| {
+        let owner = fs::metadata(path).ok().map(|file| file.uid());
+        let other = owner.filter(|owner| *owner != user);
+        let other = other.map(|owner| format!(", or run this as its owner, user {owner}"));
+        let path = path.display();
+        format!(
+            "give it to this user (chown {user} {path}){}",
+            other.unwrap_or_default()
+        )
+    };
+    let folder_remedy = || {
+        let give = give(folder);
+        let folder = folder.display();
+        format!(
+            "the folder {folder} cannot be written by user {user}, and {file} needs files beside it: {give}; on a \
+             read-only file system, mount the folder writable"
+        )
+    };
+    for cause in causes {
+        if let Some(Error::File { path, source }) = cause.downcast_ref()
+            && matches!(
+                source.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+            )
+        {
+            let path = Path::new(path);
+            let is_file = path.exists();
+            return Some(if is_file {
+                format!(
+                    "{} cannot be written by user {user}: {}",
+                    path.display(),
+                    give(path)
+                )
+            } else {
+                folder_remedy()
+            });
+        }
+        let Some(sqlx::Error::Database(error)) = cause.downcast_ref() else {
+            continue;
+        };
+        let code: u32 = error.code()?.parse().ok()?;
+        return match (code, code & 0xff) {
+            // READONLY_DIRECTORY.
+            (1544, _) => Some(folder_remedy()),
+            // READONLY_DBMOVED.
+            (1032, _) => Some(format!(
+                "{file} was moved or replaced while it was open: start again"
+            )),
+            (_, 8) => Some(format!(
+                "{file} cannot be written by user {user}: {}",
+                give(database)
+            )),
+            (_, 14) if database.exists() => Some(format!(
+                "{file} cannot be opened by user {user}: {}",
+                give(database)
+            )),
+            (_, 14) => Some(folder_remedy()),
+            (_, 26) => Some(format!(
+                "{file} is not a SQLite database (read by user {user}): name another file with DATABASE_URL or \
+                 --database-url, or put a backup in its place with `gemini-pool restore`"
+            )),
+            _ => None,
+        };
+    }
+    None
 }

@@ -46,7 +46,16 @@ fn open(path: &Path) -> std::io::Result<File> {
     };
     match open(OFlags::WRONLY | OFlags::CREATE) {
         // Another user made it: to lock it, reading suffices.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => open(OFlags::RDONLY),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let opened = open(OFlags::RDONLY);
+            // It is missing, and the folder cannot be written.
+            let is_missing = |other: &std::io::Error| other.kind() == ErrorKind::NotFound;
+            if opened.as_ref().is_err_and(is_missing) {
+                Err(error)
+            } else {
+                opened
+            }
+        }
         opened => opened,
     }
 }

@@ -204,3 +204,68 @@ fn files(folder: &Path) -> Vec<String> {
     }
     found
 }
+
+#[test]
+fn a_database_that_cannot_be_used_is_named_with_the_user_and_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    if fs::metadata(folder.path()).unwrap().uid() != 0 {
+        return; // Only root can run a program as another user.
+    }
+    let run = |name: &str, arguments: &[&str], by: u32| {
+        let mut program = command(folder.path());
+        program
+            .args([
+                "--database-url",
+                &format!("sqlite://{}", path(name).display()),
+            ])
+            .args(arguments)
+            .uid(by)
+            .gid(by)
+            .stderr(Stdio::piped());
+        let ended = program.output().unwrap();
+        let reported = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{name}: {reported}");
+        reported
+    };
+    // The program itself lies in a folder of root's.
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::write(
+        path("text.db"),
+        "this is a text and no database, of more than a hundred characters. ".repeat(20),
+    )
+    .unwrap();
+    let mut add = command(folder.path());
+    add.args(["upstream-keys", "add", "AIza-secret-1"])
+        .status()
+        .unwrap();
+    fs::copy(path("pool.db"), path("readable.db")).unwrap();
+    fs::set_permissions(path("readable.db"), Permissions::from_mode(0o644)).unwrap();
+    fs::copy(path("pool.db"), path("hidden.db")).unwrap();
+    fs::set_permissions(path("hidden.db"), Permissions::from_mode(0o600)).unwrap();
+    let user = format!("user {OTHER}");
+
+    for arguments in [&["serve"][..], &["upstream-keys", "list"]] {
+        let reported = run("text.db", arguments, 0);
+        assert!(
+            reported.contains("text.db is not a SQLite database"),
+            "{reported}"
+        );
+        for (name, by) in [
+            ("readable.db", OTHER),
+            ("hidden.db", OTHER),
+            ("missing.db", OTHER),
+        ] {
+            if name == "missing.db" && arguments[0] != "serve" {
+                continue;
+            }
+            let reported = run(name, arguments, by);
+            for part in [&user, "chown", folder.path().to_str().unwrap(), name] {
+                assert!(
+                    reported.contains(part),
+                    "{name} {arguments:?}: {part}: {reported}"
+                );
+            }
+        }
+    }
+}

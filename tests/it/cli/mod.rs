@@ -1,6 +1,7 @@
 //! What operators at a terminal are promised.
 
 mod certificates;
+mod egress_proxy;
 mod files;
 mod import_keys;
 mod open_files;

@@ -114,3 +114,82 @@ impl Drop for Ended {
         let _ = self.0.wait();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_can_be_a_port_or_a_name() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    for (listen, expected) in [
+        (format!("{port}"), format!("http://0.0.0.0:{port}")),
+        (format!(":{port}"), format!("http://0.0.0.0:{port}")),
+        (
+            format!("localhost:{port}"),
+            format!("http://127.0.0.1:{port}"),
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut serve = command(folder.path());
+        serve.arg("serve").env("LISTEN", &listen);
+        let mut server = PoolProcess::spawn(serve).listening().await;
+        assert_eq!(server.url, expected, "{listen}");
+
+        // The terminal is closed.
+        server.signal("HUP");
+        assert!(server.ended().await.success(), "{}", server.log());
+    }
+    for arguments in [&["serve"][..], &["demo", "--listen", "example.com:80"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut program = command(folder.path());
+        program
+            .args(arguments)
+            .env("LISTEN", "example.com:80")
+            .stderr(Stdio::piped());
+        let ended = program.output().unwrap();
+        let reported = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{reported}");
+        assert!(
+            reported.contains("\"example.com:80\" is no address"),
+            "{reported}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_variables_without_effect_are_named_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = async |password: &str, keys: &str| {
+        let mut serve = command(folder.path());
+        serve
+            .arg("serve")
+            .env("ADMIN_PASSWORD", password)
+            .env("ALLOWED_API_KEYS", keys);
+        let server = PoolProcess::spawn(serve).listening().await;
+        let log = server.log();
+        server.kill();
+        log
+    };
+    let (first, second) = ("the-first-client-key", "the-second-client-key");
+    let log = start("a-first-long-password", &format!("{first},{second}")).await;
+    assert!(
+        !log.contains("no effect") && !log.contains("still work"),
+        "{log}"
+    );
+    let log = start("a-first-long-password", first).await;
+    assert!(!log.contains("no effect"), "{log}");
+    assert!(
+        log.contains("still work: env-2 (id 2)") && log.contains("client-keys remove"),
+        "{log}"
+    );
+    let log = start("another-long-password", &format!("{first},{second}")).await;
+    assert!(
+        log.contains("ADMIN_PASSWORD has no effect") && log.contains("set-password"),
+        "{log}"
+    );
+    assert!(!log.contains("still work"), "{log}");
+    let log = start("", "").await;
+    assert!(
+        log.contains("still work: env-1 (id 1), env-2 (id 2)"),
+        "{log}"
+    );
+}

@@ -131,8 +131,14 @@ impl PoolProcess {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        let signal = format!("-{name}");
+        let status = Command::new("kill").args([&signal, &pid]).status().unwrap();
         assert!(status.success());
     }
 

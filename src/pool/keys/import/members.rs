@@ -59,9 +59,8 @@ fn records(members: &[Member]) -> impl Iterator<Item = &[Member]> {
     })
 }
 
-/// An object, with what its members say about each other.
-struct Object<'m> {
-    members: &'m [Member],
+/// What the members of an object say about each other.
+struct Object {
     /// Whether a member is named as keys are.
     has_named_keys: bool,
     /// Whether it contains keys itself, so that its other members are their attributes.
@@ -70,8 +69,8 @@ struct Object<'m> {
     provider: Option<Owner>,
 }
 
-impl<'m> Object<'m> {
-    fn of(members: &'m [Member]) -> Self {
+impl Object {
+    fn of(members: &[Member]) -> Self {
         let has_key = |member: &Member| {
             let text = member.node.as_text();
             AttributeName::read(&member.name).is_none()
@@ -79,7 +78,6 @@ impl<'m> Object<'m> {
         };
         let has_named_keys = members.iter().any(|member| names_keys(&member.name));
         Self {
-            members,
             has_named_keys,
             has_keys: has_named_keys || members.iter().any(has_key),
             provider: provider_beside(members),
@@ -164,7 +162,7 @@ fn named_value(members: &[Member]) -> Option<(&str, &Node)> {
 fn read_member(
     name: &str,
     node: &Node,
-    object: &Object<'_>,
+    object: &Object,
     around: &Surroundings,
     depth: usize,
     found: &mut Collector,
