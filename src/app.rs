@@ -55,6 +55,8 @@ pub struct App {
     pub gemini: GeminiClient,
     pub request_ids: RequestIdGenerator,
     pub auth_failures: Mutex<AuthFailures>,
+    /// Requests below wrong base URLs, of which few get a row.
+    pub wrong_bases: Mutex<AuthFailures>,
     /// The project in which each client creates its resources.
     pub project_affinity: Mutex<ProjectAffinity>,
     /// Recently created resources.
@@ -112,6 +114,7 @@ impl App {
             gemini,
             request_ids: RequestIdGenerator::after(&ids_in_use),
             auth_failures: Mutex::default(),
+            wrong_bases: Mutex::default(),
             project_affinity: Mutex::default(),
             recent_resources: Mutex::default(),
             login_throttle: Mutex::default(),

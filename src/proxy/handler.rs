@@ -7,7 +7,9 @@ use axum::extract::Request;
 use axum::response::Response;
 
 use crate::app::App;
+use crate::clock;
 use crate::gemini::upload::is_upload;
+use crate::gemini::wrong_base::WrongBase;
 use crate::peer::base_url;
 use crate::proxy::admit::take_slot;
 use crate::proxy::answer::answer;
@@ -44,6 +46,28 @@ pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Respo
         Ok(Answer::Session(opening)) => live::accept(app, *opening, record),
         Err(refusal) => refuse(&refusal, record).await,
     }
+}
+
+/// Refuses a request below a wrong base URL, without looking at its credential, and names the right one.
+pub async fn refuse_wrong_base(
+    app: &Arc<App>,
+    request: Request,
+    peer: SocketAddr,
+    wrong_base: WrongBase,
+) -> Response {
+    let mut record = Record::open(app, &request, peer);
+    record.surface_is(wrong_base.surface);
+    // Anyone can send them.
+    let counted = app
+        .wrong_bases
+        .lock()
+        .record(record.client_ip(), clock::now());
+    if !counted.is_recorded {
+        record.leave_out();
+    }
+    let base = base_url(peer, request.headers(), &app.config);
+    drop(request);
+    refuse(&Refusal::WrongBase { base, wrong_base }, record).await
 }
 
 /// Authorizes a request, takes its client's slot, reads it, and has it answered.

@@ -7,8 +7,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use crate::app::App;
-use crate::gemini::target;
 use crate::gemini::upload::is_upload_path;
+use crate::gemini::{target, wrong_base};
 use crate::peer::Peer;
 
 mod admit;
@@ -51,16 +51,25 @@ pub async fn serve(
     let path = request.uri().path();
     let (is_proxied, is_upload) = (target::is_proxied(path), is_upload_path(path));
     let origin = app.settings().cors_allow_origin.clone();
-    let mut response = if !is_proxied {
+    let has_bearer_token = || {
+        let credential = credential::credential(request.headers(), request.uri().query());
+        credential.is_some_and(|credential| credential.is_bearer)
+    };
+    let wrong_base = wrong_base::find(path, has_bearer_token);
+    let wrong_base = wrong_base.filter(|_| is_proxied || !browsers::opens_page(&request));
+    let is_api = is_proxied || wrong_base.is_some();
+    let mut response = if !is_api {
         refuse::unknown_path()
     } else if browsers::is_preflight(&request) {
         browsers::answer_preflight(&request)
+    } else if let Some(wrong_base) = wrong_base {
+        handler::refuse_wrong_base(&app, request, peer.0, wrong_base).await
     } else {
         handler::handle(&app, request, peer.0).await
     };
     // Here every answer passes, so that none can be without.
     browsers::sandbox(response.headers_mut());
-    if is_proxied {
+    if is_api {
         browsers::allow_origin(response.headers_mut(), &origin, is_upload);
     }
     response

@@ -8,7 +8,8 @@ use http::StatusCode;
 use crate::clock::Timestamp;
 use crate::gemini::request_body::unread::UnreadBody;
 use crate::gemini::resources::listing::MAX_PAGE_BYTES;
-use crate::gemini::target::TargetError;
+use crate::gemini::target::{Surface, TargetError};
+use crate::gemini::wrong_base::WrongBase;
 use crate::pool::clients::admission::LimitReached;
 use crate::pool::clients::client_key::ClientLimit;
 use crate::pool::keys::selection::LeaseObstacle;
@@ -47,6 +48,12 @@ pub enum Refusal {
     /// The client key has reached a limit of its own.
     Limited(LimitReached),
     BadTarget(TargetError),
+    /// The path is that of an operation below a wrong base URL.
+    WrongBase {
+        /// The URL of the server.
+        base: String,
+        wrong_base: WrongBase,
+    },
     /// A browser would run the answer as a part of a page.
     RequestedAsScript,
     AlteredPath,
@@ -201,6 +208,8 @@ impl Refusal {
             Self::BadTarget(TargetError::UnknownPath) => (404, Refused, None, TargetError::UnknownPath.to_string()),
             Self::BadTarget(TargetError::Method) => (405, Refused, None, TargetError::Method.to_string()),
             Self::BadTarget(why) => (400, Refused, None, why.to_string()),
+            Self::WrongBase { base, wrong_base } => (if wrong_base.is_ambiguous { 400 } else { 404 }, Refused, None,
+                wrong_base_message(base, wrong_base)),
             Self::RequestedAsScript => (403, Refused, None, "a browser requests this path to run the answer as a script, but the \
                 answer is data. Fetch it instead".to_owned()),
             Self::AlteredPath => (400, Refused, None, "the path contains characters that cannot be sent unaltered. Percent-encode \
@@ -327,6 +336,31 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 /// In Google's words, which some clients search for.
 fn retry_in(wait: Duration) -> String {
     format!("Please retry in {}s.", whole_seconds(wait))
+}
+
+/// Names the base URL that works, and the path that the request would have with it.
+fn wrong_base_message(base: &str, wrong_base: &WrongBase) -> String {
+    let WrongBase {
+        surface,
+        right_path,
+        base_path,
+        is_ambiguous,
+    } = wrong_base;
+    let fault = if *is_ambiguous {
+        "the path has two slashes in a row, so the base URL of the client is probably wrong"
+    } else {
+        "no operation has this path, so the base URL of the client is probably wrong"
+    };
+    let client = match surface {
+        Surface::OpenAi => "for clients of OpenAI",
+        Surface::Native | Surface::Interactions => {
+            "for clients of Gemini, which append the version themselves"
+        }
+    };
+    format!(
+        "{fault}. Set it to {base}{base_path} {client}; this request is then sent to {}",
+        short(right_path)
+    )
 }
 
 /// Which limit, how much of it is used, and when there is room again.

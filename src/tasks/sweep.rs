@@ -28,13 +28,17 @@ pub async fn run(app: Arc<App>) {
 
 /// Runs the cleanup that is due at `now`.
 pub async fn pass(app: &Arc<App>, now: Timestamp) {
-    let unrecorded = app.auth_failures.lock().sweep(now);
-    for UnrecordedFailures { address, count } in unrecorded {
-        let error = format!("{count} more requests without a valid client key within a minute");
-        drop(
-            app.recorder
-                .record_finished(Box::new(row(app, now, Some(address), 401, error))),
-        );
+    let failures = app.auth_failures.lock().sweep(now);
+    let wrong_bases = app.wrong_bases.lock().sweep(now);
+    for (unrecorded, status, what) in [
+        (failures, 401, "without a valid client key"),
+        (wrong_bases, 404, "below a wrong base URL"),
+    ] {
+        for UnrecordedFailures { address, count } in unrecorded {
+            let error = format!("{count} more requests {what} within a minute");
+            let row = row(app, now, Some(address), status, error);
+            drop(app.recorder.record_finished(Box::new(row)));
+        }
     }
     app.login_throttle.lock().sweep(now);
     if !app.recorder.is_failing() {

@@ -32,4 +32,5 @@ mod streaming_bodies;
 mod streaming_responses;
 mod upload_sessions;
 mod uploads;
+mod wrong_base;
 mod wrong_upstream;
