@@ -84,6 +84,11 @@ pub fn session_credential<'a>(
     })
 }
 
+/// Whether the credential is a bearer token.
+pub fn is_bearer(headers: &HeaderMap, query: Option<&str>) -> bool {
+    credential(headers, query).is_some_and(|credential| credential.is_bearer)
+}
+
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};

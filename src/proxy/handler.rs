@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
+use http::request::Parts;
 
 use crate::app::App;
 use crate::clock;
+use crate::gemini::target::TargetError;
 use crate::gemini::upload::is_upload;
-use crate::gemini::wrong_base::WrongBase;
+use crate::gemini::wrong_base::{self, WrongBase};
 use crate::peer::base_url;
 use crate::proxy::admit::take_slot;
 use crate::proxy::answer::answer;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::authorize::authorize;
+use crate::proxy::credential::is_bearer;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::list::MergedPage;
 use crate::proxy::live::{self, Opening};
@@ -70,6 +73,20 @@ pub async fn refuse_wrong_base(
     refuse(&Refusal::WrongBase { base, wrong_base }, record).await
 }
 
+/// Adds the right base URL to the refusal of an ambiguous path.
+fn with_right_base(app: &App, refusal: Refusal, head: &Parts, peer: SocketAddr) -> Refusal {
+    let is_ambiguous = matches!(refusal, Refusal::BadTarget(TargetError::UnsafePath));
+    let is_bearer = || is_bearer(&head.headers, head.uri.query());
+    let wrong_base = is_ambiguous.then(|| wrong_base::find(head.uri.path(), is_bearer));
+    match wrong_base.flatten() {
+        Some(wrong_base) => {
+            let base = base_url(peer, &head.headers, &app.config);
+            Refusal::WrongBase { base, wrong_base }
+        }
+        None => refusal,
+    }
+}
+
 /// Authorizes a request, takes its client's slot, reads it, and has it answered.
 async fn serve(
     app: &Arc<App>,
@@ -79,7 +96,8 @@ async fn serve(
 ) -> Result<Answer, Refusal> {
     let settings = app.settings();
     let (head, body) = request.into_parts();
-    let caller = authorize(app, &head, record).await?;
+    let authorized = authorize(app, &head, record).await;
+    let caller = authorized.map_err(|refusal| with_right_base(app, refusal, &head, peer))?;
     let permit = take_slot(app, &caller.client)?;
     if caller.is_live() {
         let opening = Opening::read(caller, permit, head)?;

@@ -51,12 +51,11 @@ pub async fn serve(
     let path = request.uri().path();
     let (is_proxied, is_upload) = (target::is_proxied(path), is_upload_path(path));
     let origin = app.settings().cors_allow_origin.clone();
-    let has_bearer_token = || {
-        let credential = credential::credential(request.headers(), request.uri().query());
-        credential.is_some_and(|credential| credential.is_bearer)
-    };
-    let wrong_base = wrong_base::find(path, has_bearer_token);
-    let wrong_base = wrong_base.filter(|_| is_proxied || !browsers::opens_page(&request));
+    let is_bearer = || credential::is_bearer(request.headers(), request.uri().query());
+    // An ambiguous path of ours is refused after the credential.
+    let wrong_base = wrong_base::find(path, is_bearer).filter(|wrong_base| {
+        !(is_proxied && wrong_base.is_ambiguous) && (is_proxied || !browsers::opens_page(&request))
+    });
     let is_api = is_proxied || wrong_base.is_some();
     let mut response = if !is_api {
         refuse::unknown_path()

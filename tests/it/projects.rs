@@ -210,7 +210,7 @@ async fn columns_of_an_import_are_stored() {
 
     let dry = run(folder, &["keys", "import", table_name, "--dry-run"]);
     assert!(dry.contains("would be added: 2 new"), "{dry}");
-    assert!(dry.contains("line 3: invalid weight"), "{dry}");
+    assert!(dry.contains("line 3: …002 two (disabled)"), "{dry}");
     let imported = [
         "keys",
         "import",
@@ -243,6 +243,8 @@ async fn columns_of_an_import_are_stored() {
     ];
     assert_eq!(attributes(&keys[0]), one);
     assert_eq!(attributes(&keys[1]), two);
+    // A weight of 0 pauses a key.
+    assert_eq!(keys[1]["enabled"], false);
 
     std::fs::write(&table, "key,weight\nopaque-key-0001,9\nopaque-key-0002,1\n").unwrap();
     let left = run(folder, &["keys", "import", table_name]);

@@ -1,9 +1,13 @@
 //! Clients with a wrong base URL.
 
+use std::time::Duration;
+
+use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::FakeConfig;
+use gemini_pool::tasks::sweep;
 use serde_json::Value;
 
-use crate::support::{CLIENT_KEY, TestPool, eventually};
+use crate::support::{CLIENT_KEY, TestPool};
 
 async fn body(answer: reqwest::Response) -> Value {
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
@@ -113,8 +117,14 @@ async fn ten_a_minute_get_a_row_and_the_others_one_together() {
             .unwrap();
         assert_eq!(answer.status(), 404);
     }
-    eventually("ten rows are written", async || {
-        (pool.rows().await.len() == 10).then_some(())
-    })
-    .await;
+    assert_eq!(pool.finished_rows(10).await.len(), 10);
+
+    sweep::pass(&pool.app, clock::now() + Duration::from_mins(2)).await;
+
+    let rows = pool.finished_rows(11).await;
+    let sum = rows.last().unwrap().error.as_ref().unwrap();
+    assert!(
+        sum.starts_with("4 more requests below a wrong base URL"),
+        "{sum}"
+    );
 }

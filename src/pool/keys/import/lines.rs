@@ -195,11 +195,11 @@ impl Lines<'_, '_> {
             .filter(|token| is_word(&line[token.clone()]))
             .collect();
         let is_list = expects_keys && !self.is_pairs && !rest.is_empty() && is_list(line);
-        if is_list {
-            for token in &rest {
-                self.token(number, &line[token.clone()]);
-            }
-        } else if expects_keys && rest.len() > 1 && !self.piece.surroundings.place.is_in_document {
+        if !is_list
+            && expects_keys
+            && rest.len() > 1
+            && !self.piece.surroundings.place.is_in_document
+        {
             let reason = NotTakenReason::NoKey;
             self.found
                 .add_not_taken(number, reason, &line[rest[0].clone()]);
@@ -217,9 +217,16 @@ impl Lines<'_, '_> {
             surroundings.attributes.label = Some(label);
             surroundings.group = self.found.new_group();
         }
+        let mut others = rest.into_iter().filter(|_| is_list).peekable();
         for key in keys {
-            self.found
-                .add_google_key(&line[key.range.clone()], number, &surroundings);
+            while let Some(token) = others.next_if(|token| token.start < key.range.start) {
+                self.token(number, &line[token]);
+            }
+            let key = &line[key.range.clone()];
+            self.found.add_google_key(key, number, &surroundings);
+        }
+        for token in others {
+            self.token(number, &line[token]);
         }
     }
 
@@ -335,7 +342,9 @@ impl Lines<'_, '_> {
 fn is_lone_key(word: &str) -> bool {
     let word = word.trim_end_matches('=');
     let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    word.len() >= MIN_LONE_KEY_CHARACTERS && word.bytes().all(is_inside)
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    word.bytes().all(is_inside)
+        && (word.len() >= MIN_LONE_KEY_CHARACTERS || (has_digit && !is_numbered(word)))
 }
 
 /// Whether a key lies within a token; `keys` are in order.

@@ -82,6 +82,12 @@ fn keys_of_unknown_form_are_accepted_where_a_name_says_so_or_only_keys_are_expec
         assert_eq!(found, ["opaque-key-1", "opaque-key-2"], "{case}");
         assert_eq!(keys(case), [""; 0], "{case}");
     }
+    for separator in ["\n", ",", ", ", ";"] {
+        let mixed = [FIRST, "opaque-key-1", SECOND, "opaque-key-2"];
+        let found = read(&mixed.join(separator), Expected::KeysOnly).keys;
+        let found: Vec<_> = found.iter().map(|key| key.secret.expose()).collect();
+        assert_eq!(found, mixed, "{separator:?}");
+    }
     let padded = read("a-base64-key==", Expected::KeysOnly).keys;
     assert_eq!(padded[0].secret.expose(), "a-base64-key==");
 }
