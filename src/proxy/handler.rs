@@ -59,7 +59,6 @@ pub async fn refuse_wrong_base(
     wrong_base: WrongBase,
 ) -> Response {
     let mut record = Record::open(app, &request, peer);
-    record.surface_is(wrong_base.surface);
     // Anyone can send them.
     let counted = app
         .wrong_bases

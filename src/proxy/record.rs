@@ -131,11 +131,6 @@ impl Record {
         self.surface
     }
 
-    /// Sets the surface of a request whose path alone does not show it.
-    pub fn surface_is(&mut self, surface: Surface) {
-        self.surface = surface;
-    }
-
     pub fn target(&mut self, target: &Target) {
         self.surface = target.surface;
         let mut row = self.row();

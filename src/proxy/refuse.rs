@@ -12,7 +12,12 @@ use crate::proxy::refusal::{Description, Refusal, whole_seconds};
 /// Records a refusal and answers with it.
 pub async fn refuse(refusal: &Refusal, mut record: Record) -> Response {
     let description = refusal.describe();
-    let mut response = respond(refusal, &description, record.surface());
+    let surface = match refusal {
+        // The right path shows it, the wrong one may not.
+        Refusal::WrongBase { wrong_base, .. } => wrong_base.surface,
+        _ => record.surface(),
+    };
+    let mut response = respond(refusal, &description, surface);
     record.id_header(response.headers_mut());
     record.refused(
         description.status,

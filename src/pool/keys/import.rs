@@ -15,6 +15,7 @@ mod shape;
 mod table;
 
 use crate::pool::keys::import::candidates::{Collector, Piece, PieceBody, Place, Surroundings};
+use crate::pool::keys::import::document::Node;
 use crate::pool::keys::import::names::Owner;
 use crate::pool::keys::import::shape::google_texts;
 use crate::pool::keys::import::table::Table;
@@ -60,6 +61,7 @@ pub fn read(text: &str, expected: Expected) -> KeyImport {
             surroundings: root.clone(),
             depth: 0,
             lists_rest: true,
+            spans_lines: true,
         },
         &mut found,
     );
@@ -94,13 +96,13 @@ fn read_text(text: &str, piece: &Piece, found: &mut Collector) -> bool {
             .starts_with(['[', '{']);
     if is_long && piece.depth < MAX_DEPTH {
         if let Some(mut node) = document::parse(text) {
-            node.move_by(piece.line - 1);
+            place(&mut node, piece);
             members::read(&node, &in_document(&piece.surroundings), piece.depth, found);
             return true;
         }
         match table::parse(text) {
             Some(Table::Rows(mut node)) => {
-                node.move_by(piece.line - 1);
+                place(&mut node, piece);
                 members::read(&node, &piece.surroundings, piece.depth, found);
                 return true;
             }
@@ -109,7 +111,7 @@ fn read_text(text: &str, piece: &Piece, found: &mut Collector) -> bool {
                 surroundings.place.expects_keys = true;
                 let column = Piece {
                     body: PieceBody::Text(String::new()),
-                    line: piece.line + line - 1,
+                    line: piece.line + if piece.spans_lines { line - 1 } else { 0 },
                     surroundings,
                     ..*piece
                 };
@@ -121,6 +123,15 @@ fn read_text(text: &str, piece: &Piece, found: &mut Collector) -> bool {
     }
     lines::read(text, piece, found);
     false
+}
+
+/// Changes the lines of a document in a piece to those of the whole text.
+fn place(node: &mut Node, piece: &Piece) {
+    if piece.spans_lines {
+        node.change_lines(&|line| line + piece.line - 1);
+    } else {
+        node.change_lines(&|_| piece.line);
+    }
 }
 
 fn in_document(surroundings: &Surroundings) -> Surroundings {

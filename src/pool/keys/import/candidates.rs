@@ -45,6 +45,8 @@ pub struct Piece {
     pub depth: usize,
     /// Whether its lines without a key are listed.
     pub lists_rest: bool,
+    /// Whether its lines are lines of the whole text; otherwise all of it stands in one line.
+    pub spans_lines: bool,
 }
 
 #[derive(Debug)]

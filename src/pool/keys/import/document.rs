@@ -1,6 +1,6 @@
 //! `Node`: a text as a tree of lists and members, read from JSON, YAML or TOML.
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -19,6 +19,8 @@ pub struct Node {
 pub enum NodeValue {
     /// A string, or a number or another scalar as it is written.
     Text(String),
+    /// A string whose lines are lines of the document too.
+    Block(String),
     List(Vec<Node>),
     /// In order of appearance; a name can repeat.
     Members(Vec<Member>),
@@ -40,16 +42,16 @@ impl Node {
         }
     }
 
-    /// Adds `lines` to all line numbers, for a document within a text.
-    pub fn move_by(&mut self, lines: usize) {
-        self.line += lines;
+    /// Changes all line numbers, for a document within a text.
+    pub fn change_lines(&mut self, change: &dyn Fn(usize) -> usize) {
+        self.line = change(self.line);
         match &mut self.value {
-            NodeValue::Text(_) => (),
-            NodeValue::List(items) => items.iter_mut().for_each(|item| item.move_by(lines)),
+            NodeValue::Text(_) | NodeValue::Block(_) => (),
+            NodeValue::List(items) => items.iter_mut().for_each(|item| item.change_lines(change)),
             NodeValue::Members(members) => {
                 for member in members {
-                    member.line += lines;
-                    member.node.move_by(lines);
+                    member.line = change(member.line);
+                    member.node.change_lines(change);
                 }
             }
         }
@@ -58,7 +60,7 @@ impl Node {
     /// The text of a scalar.
     pub fn as_text(&self) -> Option<&str> {
         match &self.value {
-            NodeValue::Text(text) => Some(text),
+            NodeValue::Text(text) | NodeValue::Block(text) => Some(text),
             NodeValue::List(_) | NodeValue::Members(_) => None,
         }
     }
@@ -104,6 +106,10 @@ fn yaml(text: &str, lines_above: usize) -> Option<Node> {
                 open.push(Open::Members(line, Vec::new(), None));
                 None
             }
+            Event::Scalar(text, ScalarStyle::Literal | ScalarStyle::Folded, ..) => Some(Node {
+                line,
+                value: NodeValue::Block(text.into_owned()),
+            }),
             Event::Scalar(text, ..) => Some(Node::text(line, &text)),
             // The anchor's own place is read.
             Event::Alias(_) => Some(Node::text(line, "")),
@@ -201,6 +207,11 @@ fn toml_table(line: usize, table: &DeTable<'_>, line_at: &dyn Fn(usize) -> usize
 fn toml_value(value: &Spanned<DeValue<'_>>, line_at: &dyn Fn(usize) -> usize) -> Node {
     let line = line_at(value.span().start);
     match value.get_ref() {
+        // The first line of a string of several lines stands below its quotes.
+        DeValue::String(text) if line_at(value.span().end) > line => Node {
+            line: line + 1,
+            value: NodeValue::Block(text.to_string()),
+        },
         DeValue::String(text) => Node::text(line, text),
         DeValue::Integer(number) => Node::text(line, number.as_str()),
         DeValue::Float(number) => Node::text(line, number.as_str()),
@@ -222,7 +233,9 @@ mod tests {
     fn scalars(text: &str) -> Vec<(String, usize, String)> {
         fn collect(node: &Node, path: &str, found: &mut Vec<(String, usize, String)>) {
             match &node.value {
-                NodeValue::Text(text) => found.push((path.to_owned(), node.line, text.clone())),
+                NodeValue::Text(text) | NodeValue::Block(text) => {
+                    found.push((path.to_owned(), node.line, text.clone()));
+                }
                 NodeValue::List(items) => {
                     for item in items {
                         collect(item, path, found);
@@ -245,14 +258,14 @@ mod tests {
         let cases = [
             "{\n\t\"a\": [\n\t\t\"x\",\n\t\t\"y\"\n\t],\n\t\"a\": 1\n}",
             "\na:\n- x\n- y # note\n\na: 1",
-            "a = [\n  1,\n]\n[b]\nc = \"x\"",
+            "a = [\n  1,\n]\n[b]\nc = \"\"\"\nx\"\"\"",
             "'[\"x\",\n\"y\"]'",
             "a: |\n  x\n  y\nd: >-\n  z\n---\nb: &q x\nc: *q",
         ];
         let expected: [&[(&str, usize, &str)]; 5] = [
             &[("/a", 3, "x"), ("/a", 4, "y"), ("/a", 6, "1")],
             &[("/a", 3, "x"), ("/a", 4, "y"), ("/a", 6, "1")],
-            &[("/a", 2, "1"), ("/b/c", 5, "x")],
+            &[("/a", 2, "1"), ("/b/c", 6, "x")],
             &[("", 1, "x"), ("", 2, "y")],
             &[
                 ("/a", 2, "x\ny\n"),

@@ -28,14 +28,21 @@ pub fn read(text: &str, piece: &Piece, found: &mut Collector) {
         section: Owner::Unnamed,
         above: None,
         block: None,
-        is_below_mail: false,
+        position: Position::Anywhere,
     };
     let lines: Vec<_> = text.split('\n').collect();
     let mut place = 0;
     while place < lines.len() {
-        let number = piece.line + place;
+        let number = piece.line + if piece.spans_lines { place } else { 0 };
         let used = reader.line(number, &lines[place..]);
-        reader.is_below_mail = lines[place].contains('@');
+        if reader.position != Position::InPrivateKey {
+            let is_mail = lines[place].contains('@');
+            reader.position = if is_mail {
+                Position::BelowMail
+            } else {
+                Position::Anywhere
+            };
+        }
         place += used;
     }
     reader.drop_label();
@@ -54,8 +61,16 @@ struct Lines<'p, 'f> {
     above: Option<(String, usize)>,
     /// The surroundings of the keys below a name.
     block: Option<Surroundings>,
-    /// Whether the line above is a mail address, so that a password may follow.
-    is_below_mail: bool,
+    position: Position,
+}
+
+/// What the lines above say about a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Anywhere,
+    /// The line above has a mail address: a password may follow.
+    BelowMail,
+    InPrivateKey,
 }
 
 impl Lines<'_, '_> {
@@ -70,6 +85,21 @@ impl Lines<'_, '_> {
         }
         if let Some(comment) = comment(line) {
             self.comment(number, comment);
+            return 1;
+        }
+        let is_border = line.starts_with("-----") && line.contains("PRIVATE KEY");
+        if is_border || self.position == Position::InPrivateKey {
+            let is_begin = is_border && line.contains("BEGIN");
+            if is_border {
+                self.position = if is_begin {
+                    Position::InPrivateKey
+                } else {
+                    Position::Anywhere
+                };
+            }
+            self.drop_label();
+            self.found
+                .add_not_taken(number, NotTakenReason::NoKey, line);
             return 1;
         }
         if let Some(section) = section(line) {
@@ -100,6 +130,7 @@ impl Lines<'_, '_> {
                 surroundings: self.piece.surroundings.clone(),
                 depth: self.piece.depth + 1,
                 lists_rest: false,
+                spans_lines: self.piece.spans_lines,
             });
             return 1;
         }
@@ -153,6 +184,7 @@ impl Lines<'_, '_> {
             surroundings,
             depth: self.piece.depth + 1,
             lists_rest: false,
+            spans_lines: self.piece.spans_lines,
         });
     }
 
@@ -250,7 +282,11 @@ impl Lines<'_, '_> {
             .map(|token| &line[token])
             .filter(|word| is_word(word))
             .collect();
-        let are_keys = !self.is_below_mail && words.iter().all(|word| is_plausible(word));
+        // `${NAME}`, `{{ name }}` and `$(command)` are filled in later.
+        let is_template = ["${", "{{", "$("].iter().any(|start| line.contains(start));
+        let are_keys = self.position != Position::BelowMail
+            && !is_template
+            && words.iter().all(|word| is_plausible(word));
         let [first, .., last] = words.as_slice() else {
             match words.first() {
                 Some(word) if are_keys && (!self.has_google_keys || is_lone_key(word)) => {
@@ -265,7 +301,7 @@ impl Lines<'_, '_> {
             let surroundings = self.block_surroundings();
             self.found.add_other_key(last, number, &surroundings);
             self.block = None;
-        } else if is_list(line) || (are_keys && !self.has_google_keys) {
+        } else if !is_template && (is_list(line) || (are_keys && !self.has_google_keys)) {
             for word in words {
                 self.token(number, word);
             }
@@ -320,7 +356,7 @@ impl Lines<'_, '_> {
             let mut surroundings = self.piece.surroundings.clone();
             surroundings.is_disabled = is_disabled;
             self.block = Some(surroundings);
-        } else if self.is_below_mail && !is_numbered(&label) {
+        } else if self.position == Position::BelowMail && !is_numbered(&label) {
             self.list(number, &label);
         } else {
             self.above = Some((label, number));

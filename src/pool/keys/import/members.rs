@@ -20,12 +20,13 @@ const MAX_NAME_CHARACTERS: usize = 200;
 /// Adds the texts of a document as pieces. `depth` is that of the document.
 pub fn read(node: &Node, around: &Surroundings, depth: usize, found: &mut Collector) {
     match &node.value {
-        NodeValue::Text(text) => found.add_piece(Piece {
+        NodeValue::Text(text) | NodeValue::Block(text) => found.add_piece(Piece {
             body: PieceBody::Text(text.clone()),
             line: node.line,
             surroundings: around.clone(),
             depth: depth + 1,
             lists_rest: false,
+            spans_lines: matches!(node.value, NodeValue::Block(_)),
         }),
         NodeValue::List(items) => {
             for item in items {
@@ -134,7 +135,7 @@ fn add_keys_in_name(member: &Member, around: &Surroundings, found: &mut Collecto
             own.group = found.new_group();
             own
         }
-        NodeValue::Text(_) | NodeValue::List(_) => around.clone(),
+        NodeValue::Text(_) | NodeValue::Block(_) | NodeValue::List(_) => around.clone(),
     };
     own.place.is_in_document = false;
     for key in keys {
@@ -179,7 +180,7 @@ fn read_member(
         is_unspecific: place.list.is_empty() && is_unspecific(name),
         is_in_document: place.is_in_document,
     };
-    own.is_disabled |= names_disabled_keys(name) && !matches!(node.value, NodeValue::Text(_));
+    own.is_disabled |= names_disabled_keys(name) && node.as_text().is_none();
     let is_alone = node
         .as_text()
         .is_some_and(|text| google_keys(text) == [text.trim()] || own.place.expects_keys);
@@ -203,7 +204,7 @@ fn owner_of(name: &str, node: &Node, provider: Option<Owner>, around: Owner) -> 
         return around;
     }
     let own = owner(name);
-    let is_text = matches!(node.value, NodeValue::Text(_));
+    let is_text = node.as_text().is_some();
     if own == Owner::Gemini && !is_text && !names_keys(name) && !is_gemini_section(name) {
         // The name of a program, such as `gemini-balance`.
         return around;
@@ -270,7 +271,7 @@ fn members_of<'m>(members: &'m [Member], name: &str) -> Option<&'m [Member]> {
         .value
     {
         NodeValue::Members(members) => Some(members),
-        NodeValue::Text(_) | NodeValue::List(_) => None,
+        NodeValue::Text(_) | NodeValue::Block(_) | NodeValue::List(_) => None,
     }
 }
 
@@ -376,7 +377,7 @@ fn with_attributes(
 
 fn attribute_text(node: &Node) -> Option<String> {
     match &node.value {
-        NodeValue::Text(text) => Some(text.clone()),
+        NodeValue::Text(text) | NodeValue::Block(text) => Some(text.clone()),
         NodeValue::List(items) => {
             let words: Vec<_> = items.iter().filter_map(Node::as_text).collect();
             Some(words.join(" "))

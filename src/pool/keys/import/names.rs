@@ -124,7 +124,7 @@ const EXCLUDED_WORDS: &[&str] = &[
 ];
 /// Words after the word *key* that leave it a name of keys.
 const KEY_ENDINGS: &[&str] = &[
-    "value", "values", "string", "list", "pool", "text", "entries",
+    "value", "values", "string", "list", "pool", "text", "entries", "txt", "csv", "json", "file",
 ];
 
 /// The words of a name, in lower case, without numbers: `geminiApiKey2` → `gemini api key`.
@@ -146,8 +146,12 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
+/// Whether one of the words, or two that follow each other (`DeepSeek`), is in a list.
 fn has(words: &[String], of: &[&str]) -> bool {
     words.iter().any(|word| of.contains(&word.as_str()))
+        || words
+            .windows(2)
+            .any(|pair| of.contains(&pair.concat().as_str()))
 }
 
 /// Whose keys stand under `name`.
@@ -357,6 +361,7 @@ mod tests {
         assert_eq!(provider("openai/gpt-4o"), Some(Owner::Other));
         assert_eq!(provider("gemini/gemini-2.5-pro"), Some(Owner::Gemini));
         assert_eq!(provider("my channel"), None);
+        assert_eq!(provider("DeepSeek"), Some(Owner::Other));
         assert_eq!(
             provider_at("https://api.deepseek.com/v1"),
             Some(Owner::Other)

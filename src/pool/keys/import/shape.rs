@@ -80,6 +80,16 @@ fn is_reference(text: &str) -> bool {
         .iter()
         .any(|start| text.starts_with(start))
         || text.contains("://")
+        || is_variable_of_keys(text)
+}
+
+/// Whether `text` is the name of a variable, such as `GEMINI_API_KEY`.
+fn is_variable_of_keys(text: &str) -> bool {
+    let is_inside = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    text.bytes().all(is_inside)
+        && ["_KEY", "_TOKEN", "_SECRET"]
+            .iter()
+            .any(|end| text.contains(end))
 }
 
 /// Whether `text` is an example that was never replaced by a key.
@@ -259,6 +269,7 @@ mod tests {
             "os.environ/GEMINI_KEY",
             "2024-01-02",
             "YOUR_API_KEY",
+            "GEMINI_API_KEY",
             "abcd***efgh",
             "金鑰金鑰金鑰",
         ] {
