@@ -12,7 +12,6 @@ use sqlx::{Sqlite, Transaction};
 use crate::cli::output;
 use crate::clock;
 use crate::config::DatabaseArgs;
-use crate::storage;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::backup;
 use crate::storage::database_path::folder_of;
