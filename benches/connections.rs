@@ -8,10 +8,16 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
 use gemini_pool::cli::open_files::raise_limit;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::journal::RecordingLevel;
 use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -53,6 +59,8 @@ const CROWDS: [Crowd; 4] = [
         more: "{",
     },
 ];
+
+type Http = Client<HttpConnector, Full<Bytes>>;
 
 struct Server(Child);
 
@@ -96,7 +104,7 @@ async fn main() {
     while TcpStream::connect(address).await.is_err() {
         sleep(Duration::from_millis(50)).await;
     }
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client: Http = Client::builder(TokioExecutor::new()).build_http();
     let url = format!("http://{address}{PATH}");
     measure("alone", &client, &url).await;
 
@@ -132,20 +140,21 @@ async fn hold(mut connection: TcpStream, more: &'static str) {
 }
 
 /// Sends requests at a fixed rate and prints how long they took, from the time at which each was due.
-async fn measure(name: &str, client: &reqwest::Client, url: &str) {
+async fn measure(name: &str, client: &Http, url: &str) {
     let mut due = interval(Duration::from_secs(1) / REQUESTS_PER_SECOND);
     due.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut requests = JoinSet::new();
     for _ in 0..REQUESTS_PER_SECOND * SECONDS {
         let due = due.tick().await;
-        let request = client
-            .post(url)
+        let request = Request::post(url)
             .header("x-goog-api-key", "BENCH_CLIENT_KEY")
-            .body(BODY);
+            .body(Full::from(BODY))
+            .unwrap();
+        let sent = client.request(request);
         requests.spawn(async move {
-            let response = request.send().await.unwrap();
+            let response = sent.await.unwrap();
             let status = response.status().as_u16();
-            response.bytes().await.unwrap();
+            response.into_body().collect().await.unwrap();
             (status, due.into_std().elapsed())
         });
     }

@@ -19,7 +19,8 @@ pub async fn liveness() -> &'static str {
 /// whether the pool can serve.
 pub async fn readiness(State(app): State<Arc<App>>, session: Session) -> (StatusCode, String) {
     let (status, mut text) = if app.recorder.is_failing() {
-        let text = "the database cannot be written: the status page and the log of the server say why\n";
+        let text =
+            "the database cannot be written: the status page and the log of the server say why\n";
         (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
     } else {
         (StatusCode::OK, "ok\n".to_owned())
