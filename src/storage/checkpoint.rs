@@ -49,7 +49,7 @@ impl Db {
     }
 
     /// Copies the log as far as no reader prevents it. Returns whether everything was copied.
-    async fn copy_wal(&self) -> Result<bool> {
+    pub(in crate::storage) async fn copy_wal(&self) -> Result<bool> {
         let result = self.wal_checkpoint("PASSIVE").await?;
         Ok(!result.is_busy && result.copied_pages >= result.log_pages)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Row, SqlitePool};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use crate::storage::error::Result;
 use crate::storage::rollups::BUCKET_ENDS_MS;
@@ -23,6 +23,8 @@ pub struct Inconsistency {
 )]
 /// Compares rollups with their rows, as far as those are not pruned, and statistics with the rollups. Empty when all agree.
 pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>> {
+    // One snapshot: requests are recorded meanwhile.
+    let mut snapshot = db.begin().await?;
     let rows = sqlx::query!(
         r#"
         WITH pruned AS (
@@ -132,7 +134,7 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
         ORDER BY 1
         "#,
     );
-    let rows = rows.fetch_all(db).await?;
+    let rows = rows.fetch_all(&mut *snapshot).await?;
     let found = rows.into_iter().flat_map(|row| {
         let counts = [
             ("requests", row.row_requests, row.requests),
@@ -156,7 +158,7 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
     });
     let mut found: Vec<_> = found.collect();
     for rollups in &ROLLUPS {
-        found.extend(compare_sums(db, rollups).await?);
+        found.extend(compare_sums(&mut snapshot, rollups).await?);
     }
     Ok(found)
 }
@@ -231,7 +233,10 @@ fn summed_columns() -> Vec<(String, String)> {
 }
 
 /// Compares each sum of each key and outcome. Not checked macros: the columns are too many to be written twice.
-async fn compare_sums(db: &SqlitePool, table: &RollupTable) -> Result<Vec<Inconsistency>> {
+async fn compare_sums(
+    db: &mut SqliteConnection,
+    table: &RollupTable,
+) -> Result<Vec<Inconsistency>> {
     let columns = summed_columns();
     let RollupTable {
         name,
@@ -267,7 +272,7 @@ async fn compare_sums(db: &SqlitePool, table: &RollupTable) -> Result<Vec<Incons
     );
     let mut by_key: BTreeMap<(i64, String), [Vec<i64>; 2]> = BTreeMap::new();
     for (side, sql) in [from_rows, from_rollups].into_iter().enumerate() {
-        for row in sqlx::query(&sql).fetch_all(db).await? {
+        for row in sqlx::query(&sql).fetch_all(&mut *db).await? {
             let values = (2..columns.len() + 2).map(|index| row.try_get(index));
             let values = values.collect::<sqlx::Result<Vec<i64>>>()?;
             by_key

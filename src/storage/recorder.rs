@@ -184,11 +184,19 @@ impl LogWriter {
         {
             return Ok(());
         }
+        let mut has_failed = false;
         loop {
-            let written = if self.health.is_damaged() {
-                Err(Error::Damaged(self.db.path().clone()))
+            // After a failure the write-ahead log is copied before anything is added to it: rows that wait could fill the
+            // room that a full disk has again with log, which then has none to be copied to.
+            let copied = if has_failed {
+                self.db.copy_wal().await.map(drop)
             } else {
-                self.write(batch).await
+                Ok(())
+            };
+            let written = match copied {
+                _ if self.health.is_damaged() => Err(Error::Damaged(self.db.path().clone())),
+                Ok(()) => self.write(batch).await,
+                Err(error) => Err(error),
             };
             let Err(error) = written else {
                 let has_rows = batch
@@ -209,6 +217,7 @@ impl LogWriter {
                 return Err(error);
             }
             self.health.record_failure(&error, self.db.path());
+            has_failed = true;
             tokio::time::sleep(RETRY_DELAY).await;
         }
     }

@@ -43,7 +43,7 @@ fn list(folder: &Path, arguments: &[&str]) -> Vec<Value> {
     page["items"].as_array().unwrap().clone()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_whose_errors_name_the_same_project_share_it() {
     for behaviour in [Behaviour::ServiceDisabled, Behaviour::Suspended] {
         let behaviours = [
@@ -90,7 +90,7 @@ async fn keys_whose_errors_name_the_same_project_share_it() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_project_makes_all_its_keys_unavailable() {
     let behaviours = [
         (PROJECT, Behaviour::Suspended),
@@ -122,7 +122,7 @@ async fn a_suspended_project_makes_all_its_keys_unavailable() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_assigned_to_one_project_cool_down_together() {
     let behaviours = [
         ("1", Behaviour::QuotaZero(MODEL.to_owned())),
@@ -143,7 +143,7 @@ async fn keys_assigned_to_one_project_cool_down_together() {
     assert_eq!(list(folder, &["--state", "cooling_down"]).len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_clears_a_cooldown() {
     for (behaviour, refused, state) in [
         (Behaviour::Leaked, 503, "leaked"),
@@ -175,7 +175,7 @@ async fn a_command_clears_a_cooldown() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_to_a_free_project_cost_nothing() {
     let pool = TestPool::start(FakeConfig::with_keys(keys([("1", Behaviour::Healthy)]))).await;
     pool.generate().await;
@@ -194,7 +194,7 @@ async fn requests_to_a_free_project_cost_nothing() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_of_an_import_are_stored() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

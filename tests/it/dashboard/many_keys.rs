@@ -30,7 +30,7 @@ async fn pool(keys: usize, check: &str) -> TestPool {
 /// Pasted text: 500 keys, of which one is in the pool and one is repeated, and a line without a key.
 fn pasted() -> String {
     let keys: Vec<_> = (1..=500).map(secret).collect();
-    format!("{}\n{}\nnot a key\n", keys.join("\n"), secret(2))
+    format!("{}\n{}\nhello\n", keys.join("\n"), secret(2))
 }
 
 /// Imports keys `key-001` to `key-120` of two projects with tags and priorities.

@@ -29,6 +29,7 @@ async fn empty_pool() -> TestPool {
 async fn take_first_steps(browser: &Browser) -> String {
     browser.open("/client-keys/1/delete").await;
     browser.click("Delete key").await;
+    browser.wait_for_text("Deleted the client key").await;
     browser.open("/status").await;
     browser.wait_for_text("Paste your Gemini API keys").await;
     browser.fill("text", &format!("{FIRST}\n{SECOND}")).await;
