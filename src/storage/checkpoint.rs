@@ -8,6 +8,8 @@ use crate::storage::error::Result;
 /// How often one checkpoint tries to truncate a log that is too long: a statement that reads for a moment prevents it.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
+/// About how much log a write takes: four pages.
+const LOG_BYTES_PER_WRITE: u64 = 16 * 1024;
 
 /// What a `wal_checkpoint` reports.
 struct CheckpointResult {
@@ -67,6 +69,12 @@ impl Db {
         })
     }
 
+    /// The room that is left on the disk of the database; much where that is not known.
+    fn free_bytes(&self) -> u64 {
+        let disk = rustix::fs::statvfs(self.path());
+        disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// How large the log's file is, whatever part of it is in use.
     async fn wal_bytes(&self) -> u64 {
         let mut path = self.path().as_os_str().to_owned();
@@ -74,6 +82,31 @@ impl Db {
         let file = tokio::fs::metadata(path).await;
         file.map_or(0, |file| file.len())
     }
+}
+
+/// Copies the log between two batches where the disk has little room. A log that fills the disk could not be copied any more,
+/// because the database file needs room to take it.
+///
+/// Under load the checkpoints beside the writer never reach the log's end, so that it only grows; between two batches they do.
+#[derive(Debug, Default)]
+pub struct WalLimit {
+    writes_since_copy: u64,
+}
+
+impl WalLimit {
+    /// Counts writes that were committed just now, and copies the log if it may take too much of the room that is left.
+    pub async fn count(&mut self, db: &Db, writes: usize) {
+        self.writes_since_copy += u64::try_from(writes).unwrap_or(u64::MAX);
+        if is_too_long(self.writes_since_copy, db.free_bytes()) && db.copy_wal().await.is_ok() {
+            self.writes_since_copy = 0;
+        }
+    }
+}
+
+/// Whether the log of so many writes may take more than a quarter of the room, or than the size to which it is truncated.
+fn is_too_long(writes: u64, free_bytes: u64) -> bool {
+    let most = MAX_WAL_BYTES.min(free_bytes / 4);
+    writes.saturating_mul(LOG_BYTES_PER_WRITE) > most
 }
 
 #[cfg(test)]
@@ -119,6 +152,20 @@ mod tests {
             sqlx::query(statement).execute(&mut reader).await.unwrap();
         }
         reader
+    }
+
+    #[test]
+    fn the_log_takes_at_most_a_quarter_of_the_room() {
+        const MIB: u64 = 1024 * 1024;
+        let longest = |free| {
+            (0..10_000)
+                .take_while(|writes| !is_too_long(*writes, free))
+                .count()
+        };
+
+        assert_eq!(longest(u64::MAX), 4_097, "64 MiB");
+        assert_eq!(longest(16 * MIB), 257, "4 MiB");
+        assert_eq!(longest(0), 1, "copied after each batch");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::pool::health::state_change::StateChange;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
+use crate::storage::checkpoint::WalLimit;
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 use crate::storage::recorder::statistics::BatchStatistics;
@@ -47,6 +48,7 @@ pub struct LogWriter {
     health: Arc<WriteHealth>,
     strings: Strings,
     statements: LogStatements,
+    wal_limit: WalLimit,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,7 @@ impl Recorder {
             health: health.clone(),
             strings: Strings::default(),
             statements: LogStatements::default(),
+            wal_limit: WalLimit::default(),
         };
         (
             Self {
@@ -146,7 +149,9 @@ impl LogWriter {
                     batch.push(write);
                 }
             }
+            let writes = batch.len();
             self.write_until_committed(&mut batch).await;
+            self.wal_limit.count(&self.db, writes).await;
         }
     }
 
