@@ -106,6 +106,8 @@ async fn main() {
     }
     let client: Http = Client::builder(TokioExecutor::new()).build_http();
     let url = format!("http://{address}{PATH}");
+    // The new keys are checked meanwhile.
+    measure("warming up", &client, &url).await;
     measure("alone", &client, &url).await;
 
     let mut crowd = JoinSet::new();
