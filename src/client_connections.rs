@@ -1,11 +1,10 @@
 //! `ClientConnections`: the open connections of clients, and how the server cuts one.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ipnet::IpNet;
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
 use tokio::task::AbortHandle;
@@ -32,7 +31,7 @@ pub struct ClientConnection(Arc<Shared>);
 struct Shared {
     all: ClientConnections,
     id: ConnectionId,
-    peer: SocketAddr,
+    address: IpAddr,
     is_proven: AtomicBool,
 }
 
@@ -72,19 +71,15 @@ impl ClientConnections {
         }
     }
 
-    /// Adds a connection.
-    pub fn open(&self, peer: SocketAddr, trusted_proxies: &[IpNet]) -> ClientConnection {
-        let address = peer.ip().to_canonical();
-        let is_trusted = trusted_proxies.iter().any(|net| net.contains(&address));
-        let mut tracked = self.0.lock();
-        let address = Some(address).filter(|_| !is_trusted);
-        let id = tracked.connections.open(address, clock::now());
-        drop(tracked);
+    /// Adds a connection; one from a trusted proxy is never cut.
+    pub fn open(&self, address: IpAddr, is_trusted_proxy: bool) -> ClientConnection {
+        let counted = Some(address).filter(|_| !is_trusted_proxy);
+        let id = self.0.lock().connections.open(counted, clock::now());
         ClientConnection(Arc::new(Shared {
             all: self.clone(),
             id,
-            peer,
-            is_proven: AtomicBool::new(is_trusted),
+            address,
+            is_proven: AtomicBool::new(is_trusted_proxy),
         }))
     }
 }
@@ -100,9 +95,7 @@ impl ClientConnection {
         let shared = &self.0;
         if !shared.is_proven.swap(true, Ordering::Relaxed) {
             let mut tracked = shared.all.0.lock();
-            tracked
-                .connections
-                .prove(shared.id, shared.peer.ip().to_canonical());
+            tracked.connections.prove(shared.id, shared.address);
         }
     }
 
@@ -116,8 +109,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let mut tracked = self.all.0.lock();
         tracked.tasks.remove(&self.id);
-        tracked
-            .connections
-            .close(self.id, self.peer.ip().to_canonical());
+        tracked.connections.close(self.id, self.address);
     }
 }

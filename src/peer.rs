@@ -11,11 +11,16 @@ use crate::config::Config;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// Whether an address is one of a trusted proxy.
+pub fn is_trusted_proxy(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
+}
+
 /// The client's address: the peer's, or the nearest untrusted address that trusted proxies report.
 pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let peer = peer.ip().to_canonical();
-    if !is_trusted(&peer) {
+    if !is_trusted_proxy(peer, trusted) {
         return peer;
     }
     // An invalid entry from the client must not hide the address that a proxy has appended.
@@ -29,7 +34,7 @@ pub fn client_ip(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
     let mut nearest = peer;
     for address in addresses.map(|address| address.to_canonical()) {
         nearest = address;
-        if !is_trusted(&address) {
+        if !is_trusted_proxy(address, trusted) {
             break;
         }
     }
@@ -48,10 +53,7 @@ pub fn base_url(peer: SocketAddr, headers: &HeaderMap, config: &Config) -> Strin
     if let Some(url) = &config.public_url {
         return url.trim_end_matches('/').to_owned();
     }
-    let trusted = &config.trusted_proxies;
-    let is_trusted = trusted
-        .iter()
-        .any(|network| network.contains(&peer.ip().to_canonical()));
+    let is_trusted = is_trusted_proxy(peer.ip(), &config.trusted_proxies);
     let reported = |name: &str| {
         let value = headers.get(name).filter(|_| is_trusted)?.to_str().ok()?;
         value.split(',').next().map(str::trim)
@@ -76,11 +78,7 @@ pub fn base_url(peer: SocketAddr, headers: &HeaderMap, config: &Config) -> Strin
 /// as an address of the local network, did not come by `PUBLIC_URL`; one for a loopback address may, because a proxy on
 /// this machine sends it.
 pub fn came_by_https(peer: SocketAddr, headers: &HeaderMap, config: &Config) -> bool {
-    let peer = peer.ip().to_canonical();
-    let is_trusted = config
-        .trusted_proxies
-        .iter()
-        .any(|network| network.contains(&peer));
+    let is_trusted = is_trusted_proxy(peer.ip(), &config.trusted_proxies);
     let reported = headers.get("x-forwarded-proto").filter(|_| is_trusted);
     if let Some(scheme) = reported.and_then(|scheme| scheme.to_str().ok()) {
         return scheme.split(',').next().map(str::trim) == Some("https");

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::auth::session;
 use crate::client_connections::ClientConnections;
 use crate::dashboard;
+use crate::peer::is_trusted_proxy;
 use crate::proxy;
 use crate::server::connection::{ConnectionTasks, serve_connection};
 use crate::storage::recorder::LogWriter;
@@ -174,7 +175,8 @@ async fn accept(
                     let (router, watcher) = (router.clone(), graceful.watcher());
                     // For this one and its connection to Google.
                     clients.make_room(2);
-                    let client = clients.open(peer, &app.config.trusted_proxies);
+                    let is_proxy = is_trusted_proxy(peer.ip(), &app.config.trusted_proxies);
+                    let client = clients.open(peer.ip(), is_proxy);
                     let serving = serve_connection(
                         stream, peer, client.clone(), router, watcher, connections.clone(),
                     );

@@ -1,14 +1,13 @@
 //! A hundred days of clients that invent all they send: after the retention nothing grows but rollups and the audit.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gemini_pool::app::App;
 use gemini_pool::clock::Timestamp;
-use gemini_pool::config::{Config, FirstAdmin};
 use gemini_pool::gemini::transport::GeminiClient;
 use gemini_pool::gemini::url::loggable_path;
 use gemini_pool::pool::clients::client_key::ClientKeyId;
@@ -33,7 +32,7 @@ use gemini_pool::tasks::{prune_logs, sweep};
 
 use tokio::task::JoinHandle;
 
-use crate::support::{act, change_settings};
+use crate::support::{act, change_settings, config};
 
 const DAY: Duration = Duration::from_hours(24);
 const RETENTION_DAYS: u32 = 30;
@@ -89,16 +88,7 @@ impl Clients {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        let config = Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            database_url: url.clone(),
-            upstream_url: "http://127.0.0.1:9".parse().unwrap(),
-            client_keys: Vec::new(),
-            upstream_keys: Vec::new(),
-            trusted_proxies: Vec::new(),
-            public_url: None,
-            first_admin: FirstAdmin::default(),
-        };
+        let config = config(&url, "http://127.0.0.1:9");
         let (recorder, own_writer) = Recorder::new(db.clone());
         let own_writer = tokio::spawn(own_writer.run());
         let gemini = GeminiClient::new(&config.upstream_url, &Settings::default()).unwrap();

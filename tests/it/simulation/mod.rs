@@ -3,12 +3,10 @@
 mod incidents;
 mod simulator;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use gemini_pool::app::App;
 use gemini_pool::clock::Timestamp;
-use gemini_pool::config::{Config, FirstAdmin};
 use gemini_pool::gemini::transport::GeminiClient;
 use gemini_pool::pool::keys::registry::KeyRegistry;
 use gemini_pool::pool::keys::upstream_key::KeyAttributes;
@@ -22,6 +20,8 @@ use gemini_pool::storage::upstream_keys::Evidence;
 use gemini_pool::storage::{installation, upstream_keys};
 
 use simulator::{ModelLoad, Simulator, WrittenRow, key, model_load, start};
+
+use crate::support::config;
 
 const PROJECTS: u64 = 200;
 
@@ -134,16 +134,7 @@ async fn add_keys(db: &Db) {
 
 /// The registry of a server that starts at `now`.
 async fn load(db: &Db, url: &str, now: Timestamp) -> KeyRegistry {
-    let config = Config {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        database_url: url.to_owned(),
-        upstream_url: "http://127.0.0.1:9".parse().unwrap(),
-        client_keys: Vec::new(),
-        upstream_keys: Vec::new(),
-        trusted_proxies: Vec::new(),
-        public_url: None,
-        first_admin: FirstAdmin::default(),
-    };
+    let config = config(url, "http://127.0.0.1:9");
     let (recorder, _writer) = Recorder::new(db.clone());
     let gemini = GeminiClient::new(&config.upstream_url, &Settings::default()).unwrap();
     let app = App::load(config, gemini, db.clone(), recorder, now);

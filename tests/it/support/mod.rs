@@ -124,17 +124,13 @@ impl TestPool {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            database_url: process::database_url(folder.path()),
-            upstream_url: upstream_url.parse().unwrap(),
             client_keys: vec![Secret::new(CLIENT_KEY)],
             upstream_keys: secrets
                 .iter()
                 .map(|secret| ImportedKey::new(Secret::new(secret), 1))
                 .collect(),
             trusted_proxies: proxies.iter().map(|proxy| proxy.parse().unwrap()).collect(),
-            public_url: None,
-            first_admin: FirstAdmin::default(),
+            ..config(&process::database_url(folder.path()), &upstream_url)
         };
         let db = Db::open(&config.database_url).await.unwrap();
         db.migrate().await.unwrap();
@@ -378,6 +374,20 @@ impl TestPool {
             .unwrap()
             .unwrap();
         self.folder
+    }
+}
+
+/// A configuration without keys, that listens on a free port.
+pub fn config(database_url: &str, upstream_url: &str) -> Config {
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        database_url: database_url.to_owned(),
+        upstream_url: upstream_url.parse().unwrap(),
+        client_keys: Vec::new(),
+        upstream_keys: Vec::new(),
+        trusted_proxies: Vec::new(),
+        public_url: None,
+        first_admin: FirstAdmin::default(),
     }
 }
 
