@@ -176,6 +176,11 @@ impl App {
         if current == loaded {
             return Ok(false);
         }
+        // Before the first load nothing writes.
+        if loaded >= 0 {
+            // What verdicts changed must not be undone by what the tables say.
+            self.recorder.settle().await;
+        }
         let rows = settings::list(&self.db.readers).await?;
         let clients = client_keys::list_for_proxy(&self.db.readers).await?;
         let (keys, removed) = upstream_keys::list_changed(&self.db.readers, loaded).await?;

@@ -205,6 +205,8 @@ async fn write_last_rows(app: &App) -> usize {
         while app.recorder.pending() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // What stays in the journal is folded at the next start.
+        let _ = app.recorder.flush().await;
     };
     if tokio::time::timeout(LAST_ROWS_TIMEOUT, written)
         .await

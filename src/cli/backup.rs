@@ -22,6 +22,7 @@ pub struct BackupArgs {
 pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
     database::refuse_missing(&database::path(args)?)?;
     let db = database::open_as_it_is(args).await?;
+    database::settle_journal(&db).await?;
     let to = file(arguments.destination.as_deref(), clock::now());
     let existing = if arguments.force {
         ExistingFile::Replace

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sqlx::migrate::Migration;
@@ -17,14 +18,24 @@ use crate::storage::backup;
 use crate::storage::database_path::folder_of;
 use crate::storage::db::{self, Db};
 use crate::storage::lock::ServerLock;
+use crate::storage::recorder::journal;
+use crate::storage::recorder::table_writer::TableWriter;
 use crate::storage::write_health::WriteProblem;
 use crate::storage::{self, file_mode};
+
+/// How long a command waits for the server to fold its journal.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+const SETTLE_PERIOD: Duration = Duration::from_millis(20);
 
 /// Opens the database for changes, and applies pending migrations unless a server uses it. Creates the database if it does not
 /// exist.
 pub async fn open(args: &DatabaseArgs) -> Result<Db> {
     let db = open_as_it_is(args).await?;
-    if let Err(error) = migrate_without_server(&db).await {
+    let ready = async {
+        migrate_without_server(&db).await?;
+        settle_journal(&db).await
+    };
+    if let Err(error) = ready.await {
         db.close().await;
         return Err(error);
     }
@@ -35,12 +46,40 @@ pub async fn open(args: &DatabaseArgs) -> Result<Db> {
 pub async fn open_to_read(args: &DatabaseArgs) -> Result<Db> {
     refuse_missing(&path(args)?)?;
     let db = open_as_it_is(args).await?;
-    if let Err(error) = refuse_other_version(&db).await {
+    let ready = async {
+        refuse_other_version(&db).await?;
+        settle_journal(&db).await
+    };
+    if let Err(error) = ready.await {
         // Otherwise a log would stay beside the file.
         db.close().await;
         return Err(error);
     }
     Ok(db)
+}
+
+/// Waits until what is in the journal now is in its tables: the server folds it, or without a server this command. A database of an
+/// older version is left alone.
+pub async fn settle_journal(db: &Db) -> Result<()> {
+    if !db.pending().await?.is_empty() {
+        return Ok(());
+    }
+    let last = journal::last_id(&db.writer).await?;
+    let deadline = clock::instant() + SETTLE_TIMEOUT;
+    while journal::has_entries_to(&db.writer, last).await? {
+        if let Ok(_lock) = ServerLock::acquire(db.path()) {
+            TableWriter::default().fold_journal(db).await?;
+            return Ok(());
+        }
+        if clock::instant() >= deadline {
+            eprintln!(
+                "the server has not written its latest requests to their tables yet: they are missing here"
+            );
+            return Ok(());
+        }
+        tokio::time::sleep(SETTLE_PERIOD).await;
+    }
+    Ok(())
 }
 
 async fn refuse_other_version(db: &Db) -> Result<()> {

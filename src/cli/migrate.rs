@@ -74,7 +74,12 @@ pub async fn run(args: &DatabaseArgs, arguments: &MigrateArgs) -> Result<()> {
         ));
     }
     let db = database::open_as_it_is(args).await?;
-    let applied = database::migrate_without_server(&db).await;
+    let migrating = async {
+        let applied = database::migrate_without_server(&db).await?;
+        database::settle_journal(&db).await?;
+        Ok::<_, anyhow::Error>(applied)
+    };
+    let applied = migrating.await;
     db.close().await;
     let applied = applied?;
     print_migrations(&applied, "applied")?;

@@ -26,7 +26,8 @@ use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::{self, Db};
 use crate::storage::lock::ServerLock;
 use crate::storage::ownership::refuse_foreign_file;
-use crate::storage::recorder::{self, LogWriter, Recorder};
+use crate::storage::recorder::table_writer::TableWriter;
+use crate::storage::recorder::{LogWriter, Recorder, interrupted};
 use crate::storage::{file_mode, installation, upstream_keys};
 
 /// Runs the server until a signal ends it.
@@ -70,11 +71,18 @@ async fn serve(config: Config, path: &Path, stop: CancellationToken) -> Result<(
     Server::new(app, listener, writer).run(stop).await
 }
 
-/// Prepares a migrated database for the server: ends requests that the last run left unfinished, adds the keys of the
+/// Prepares a migrated database for the server: folds the journal and ends requests that the last run left unfinished, adds the keys of the
 /// environment, loads the registry.
 pub async fn prepare(config: Config, db: Db) -> Result<(Arc<App>, LogWriter)> {
     let gemini = GeminiClient::new(&config.upstream_url, &Settings::default())?;
-    let interrupted = recorder::interrupt_running(&db).await?;
+    let folded = TableWriter::default().fold_journal(&db).await?;
+    if folded > 0 {
+        tracing::info!(
+            writes = folded,
+            "the journal that the last run left is folded"
+        );
+    }
+    let interrupted = interrupted::interrupt_running(&db).await?;
     if interrupted > 0 {
         tracing::warn!(
             rows = interrupted,

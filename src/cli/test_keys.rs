@@ -49,7 +49,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         let _ = settings.set(&name, &value);
     }
     let gemini = GeminiClient::new(&url, &settings)?;
-    let (recorder, writer) = Recorder::new(db.clone());
+    let (recorder, writer) = Recorder::without_journal(db.clone());
     let writing = tokio::spawn(writer.run());
     let keys = SharedKeyRegistry::default();
     let projects: HashSet<_> = rows.iter().flat_map(UpstreamKey::project_ids).collect();

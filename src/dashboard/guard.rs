@@ -75,6 +75,10 @@ pub async fn guard(
     {
         connection.prove();
     }
+    if context.is_some() {
+        // The page shows every request that had ended before it was asked for.
+        app.recorder.settle().await;
+    }
     let response = match (session_result, access) {
         (Err(error), _) => ErrorPage::from(error).into_response(),
         (Ok(()), Access::SignedIn) if context.is_none() => {

@@ -16,6 +16,7 @@ use strum::{IntoStaticStr, VariantArray};
     Ord,
     sqlx::Type,
     serde::Serialize,
+    serde::Deserialize,
     IntoStaticStr,
     VariantArray,
 )]

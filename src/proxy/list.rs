@@ -158,6 +158,8 @@ async fn projects_to_list(
     listing: ResourceListing,
     maker: Option<ClientKeyId>,
 ) -> Result<Vec<Option<ProjectId>>, Refusal> {
+    // A resource that was just created is in its table then.
+    app.recorder.settle().await;
     let (db, kind) = (&app.db.readers, listing.kind.collection());
     let projects = match maker {
         Some(maker) => resources::list_projects_of_client(db, maker, kind).await,

@@ -321,7 +321,7 @@ impl Record {
         {
             // An answer that broke off had begun with a status.
             attempt.status = verdict.status.or(attempt.status);
-            attempt.rule = Some(verdict.rule.name());
+            attempt.rule = Some(verdict.rule.name().into());
             attempt.error = message;
             attempt.outcome = outcome;
             attempt.first_byte_ms = attempt
@@ -446,7 +446,7 @@ impl Record {
             }
             created.push(CreatedResource {
                 name: name.to_string(),
-                kind: kind.collection(),
+                kind: kind.collection().into(),
                 expires_at: expires_at.or_else(|| kind.default_lifetime().map(|time| now + time)),
                 is_counted: self.app.recent_resources.lock().is_counted(name.as_str()),
             });

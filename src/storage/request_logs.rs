@@ -6,9 +6,10 @@ pub mod search;
 pub mod search_plan;
 pub mod tail;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 use strum::{EnumString, IntoStaticStr};
 
@@ -24,7 +25,9 @@ use crate::storage::error::Result;
 use crate::storage::strings::OTHER_MODEL;
 
 /// Whether a row is a client's request or a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, EnumString, IntoStaticStr)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, Deserialize, EnumString, IntoStaticStr,
+)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -37,7 +40,7 @@ pub enum LogKind {
 pub const BOUND_BY_PREFERRED_PROJECT: &str = "home";
 
 /// A row from the proxy, running (`outcome` is `None`) or finished.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewRequestLog {
     pub id: RequestId,
     pub started_at: Timestamp,
@@ -83,13 +86,13 @@ pub struct NewRequestLog {
 }
 
 /// An attempt from the proxy, running (`outcome` is `None`) or finished.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewAttempt {
     pub upstream_key_id: UpstreamKeyId,
     pub project_id: ProjectId,
     pub status: Option<u16>,
     pub outcome: Option<Outcome>,
-    pub rule: Option<&'static str>,
+    pub rule: Option<Cow<'static, str>>,
     /// Redacted.
     pub error: Option<String>,
     pub started_at: Timestamp,
@@ -98,11 +101,11 @@ pub struct NewAttempt {
 }
 
 /// A resource that an answer reported, created with the key of that attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatedResource {
     /// In the form of references in requests.
     pub name: String,
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `None`: it does not expire, or the answer had no expiry.
     pub expires_at: Option<Timestamp>,
     /// Whether its usage is in a request's row: a long-running operation is counted once, when first reported done.

@@ -14,7 +14,7 @@ use crate::storage::request_logs::NewRequestLog;
 #[derive(Debug, Serialize)]
 pub struct NewResource<'a> {
     name: &'a str,
-    kind: &'static str,
+    kind: &'a str,
     upstream_key_id: UpstreamKeyId,
     client_key_id: Option<ClientKeyId>,
     created_at_ms: i64,
@@ -28,7 +28,7 @@ impl<'a> NewResource<'a> {
         let resources = row.attempts.last().map(|attempt| {
             row.created_resources.iter().map(|created| Self {
                 name: &created.name,
-                kind: created.kind,
+                kind: &created.kind,
                 upstream_key_id: attempt.upstream_key_id,
                 client_key_id: row.client_key_id,
                 created_at_ms: attempt.started_at.as_millis(),
@@ -290,7 +290,7 @@ mod tests {
     fn created(name: &str, expires_at: Option<Timestamp>) -> CreatedResource {
         CreatedResource {
             name: name.to_owned(),
-            kind: "files",
+            kind: "files".into(),
             is_counted: false,
             expires_at,
         }
@@ -423,7 +423,7 @@ mod tests {
     async fn projects_of_a_client_are_found_by_kind_and_newest_resource(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let cache = CreatedResource {
-            kind: "cachedContents",
+            kind: "cachedContents".into(),
             ..created("cachedContents/c", None)
         };
         let newest = async |client, kinds: &[&str], seconds| {
@@ -463,7 +463,7 @@ mod tests {
     async fn resources_of_a_project_are_listed_newest_first(pool: SqlitePool) {
         let db = with_keys(&pool).await;
         let batch = CreatedResource {
-            kind: "batches",
+            kind: "batches".into(),
             ..created("batches/d", None)
         };
         let rows = [

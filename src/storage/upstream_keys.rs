@@ -7,6 +7,7 @@ pub mod removal;
 pub mod search;
 pub mod states;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
@@ -34,7 +35,7 @@ pub enum InsertedKey {
 }
 
 /// The answer on which a key's state or a cooldown is based.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     pub status: Option<u16>,
     /// Redacted.

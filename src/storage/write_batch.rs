@@ -1,4 +1,4 @@
-//! `WriteBatch`: rows of several tables that one statement text writes in the caller's transaction.
+//! `WriteBatch`: rows of several tables that few statement texts write in the caller's transaction.
 //!
 //! Not checked macros, whose number of parameters is fixed at build time: one statement per row costs a thread switch
 //! each, and with all rows in one JSON parameter its parsing took more than half of SQLite's time.
@@ -12,6 +12,8 @@ use crate::storage::error::Result;
 
 /// Maximum number of rows of a table per execution; SQLite accepts 32,766 parameters.
 const MAX_ROWS: usize = 64;
+/// Up to so many rows in each table, one text writes all tables: each execution costs a thread switch.
+const FEW_ROWS: usize = 4;
 
 /// A column of a table: its name, its use for a row that exists, and its value in a new row.
 pub type Column<R> = (&'static str, Merge, fn(&R) -> Cell);
@@ -113,11 +115,12 @@ impl<const TABLES: usize> Default for WriteBatch<TABLES> {
     }
 }
 
-/// The statements for a batch by number of rows, built once for each power of two so that SQLite parses each once.
+/// The statements by table (`None`: of all tables) and number of rows, built once for each power of two so that SQLite parses each
+/// once.
 #[derive(Debug)]
 pub struct StatementCache<const TABLES: usize> {
     tables: [TableStatement; TABLES],
-    by_rows: HashMap<usize, String>,
+    by_rows: HashMap<(Option<usize>, usize), String>,
 }
 
 impl<const TABLES: usize> WriteBatch<TABLES> {
@@ -134,29 +137,62 @@ impl<const TABLES: usize> WriteBatch<TABLES> {
         statements: &mut StatementCache<TABLES>,
     ) -> Result<()> {
         let widths = statements.tables.each_ref().map(|table| table.width);
-        let row_counts = self.0.iter().zip(widths);
-        let row_counts = row_counts.map(|(cells, width)| cells.len() / width);
-        let mut left = row_counts.max().unwrap_or(0);
-        let mut cells = self.0.map(Vec::into_iter);
-        while left > 0 {
-            let count = left.min(MAX_ROWS).next_power_of_two();
+        let most = self
+            .0
+            .iter()
+            .zip(widths)
+            .map(|(cells, width)| cells.len() / width)
+            .max();
+        let most = most.unwrap_or(0);
+        if most == 0 {
+            return Ok(());
+        }
+        if most <= FEW_ROWS {
+            let rows = most.next_power_of_two();
             let mut arguments = SqliteArguments::default();
-            for (cells, width) in cells.iter_mut().zip(widths) {
-                for _ in 0..count * width {
-                    let added = match cells.next().unwrap_or(Cell::Null) {
-                        Cell::Null => arguments.add(None::<i64>),
-                        Cell::Integer(number) => arguments.add(number),
-                        Cell::Text(text) => arguments.add(String::from(text)),
-                    };
-                    added.map_err(sqlx::Error::Encode)?;
-                }
+            for (cells, width) in self.0.into_iter().zip(widths) {
+                add_padded(&mut arguments, &mut cells.into_iter(), rows * width)?;
             }
-            let statement = sqlx::query_with(statements.for_rows(count), arguments);
-            statement.execute(&mut **tx).await?;
-            left = left.saturating_sub(count);
+            return execute(tx, statements.text(None, rows), arguments).await;
+        }
+        for (table, (cells, width)) in self.0.into_iter().zip(widths).enumerate() {
+            let mut cells = cells.into_iter();
+            while cells.len() > 0 {
+                let rows = (cells.len() / width).min(MAX_ROWS).next_power_of_two();
+                let mut arguments = SqliteArguments::default();
+                add_padded(&mut arguments, &mut cells, rows * width)?;
+                execute(tx, statements.text(Some(table), rows), arguments).await?;
+            }
         }
         Ok(())
     }
+}
+
+/// Adds `count` cells, the missing ones as nulls.
+fn add_padded(
+    arguments: &mut SqliteArguments<'_>,
+    cells: &mut impl Iterator<Item = Cell>,
+    count: usize,
+) -> Result<()> {
+    for _ in 0..count {
+        let added = match cells.next().unwrap_or(Cell::Null) {
+            Cell::Null => arguments.add(None::<i64>),
+            Cell::Integer(number) => arguments.add(number),
+            Cell::Text(text) => arguments.add(String::from(text)),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(())
+}
+
+async fn execute(
+    tx: &mut Transaction<'_, Sqlite>,
+    text: &str,
+    arguments: SqliteArguments<'_>,
+) -> Result<()> {
+    let statement = sqlx::query_with(text, arguments);
+    statement.execute(&mut **tx).await?;
+    Ok(())
 }
 
 impl<const TABLES: usize> StatementCache<TABLES> {
@@ -167,14 +203,17 @@ impl<const TABLES: usize> StatementCache<TABLES> {
         }
     }
 
-    fn for_rows(&mut self, count: usize) -> &str {
-        self.by_rows.entry(count).or_insert_with(|| {
-            let tables = self.tables.iter().map(|table| {
+    fn text(&mut self, table: Option<usize>, rows: usize) -> &str {
+        self.by_rows.entry((table, rows)).or_insert_with(|| {
+            let tables = table.map_or(&self.tables[..], |table| {
+                std::slice::from_ref(&self.tables[table])
+            });
+            let texts = tables.iter().map(|table| {
                 let row = format!("({})", vec!["?"; table.width].join(","));
-                let rows = vec![row; count].join(",");
+                let rows = vec![row; rows].join(",");
                 format!("{}{rows}{}", table.before_rows, table.after_rows)
             });
-            tables.collect()
+            texts.collect()
         })
     }
 }

@@ -169,7 +169,7 @@ impl<'a> KeyChecker<'a> {
             project_id: due.project_id,
             status: step.verdict.status,
             outcome: Some(step.verdict.rule.outcome()),
-            rule: Some(step.verdict.rule.name()),
+            rule: Some(step.verdict.rule.name().into()),
             error: message(step.verdict.rule, &step.verdict.message),
             started_at: step.began,
             first_byte_ms: None,

@@ -200,7 +200,7 @@ impl Clients {
             project_id: ProjectId(1),
             status: Some(status),
             outcome: Some(rule.outcome()),
-            rule: Some(rule.name()),
+            rule: Some(rule.name().into()),
             error: None,
             started_at: now,
             first_byte_ms: Some(90),

@@ -116,7 +116,7 @@ async fn a_check_that_generates_proves_the_key_and_is_counted() {
     );
     assert!(check.total_tokens > Some(0), "{check:?}");
     let counted: (i64, i64) = sqlx::query_as("SELECT upstream_key_id, requests FROM quota_days")
-        .fetch_one(&pool.app.db.readers)
+        .fetch_one(pool.settled().await)
         .await
         .unwrap();
     assert_eq!(counted, (1, 1));

@@ -49,7 +49,7 @@ async fn old_rows_are_deleted_while_requests_are_served_and_their_sums_are_kept(
     assert_eq!(rows[0].id.to_string(), response.id());
     pool.assert_sums_agree().await;
     let summed: i64 = sqlx::query_scalar("SELECT sum(requests) FROM model_hours")
-        .fetch_one(&pool.app.db.readers)
+        .fetch_one(pool.settled().await)
         .await
         .unwrap();
     assert_eq!(summed, i64::from(OLD_ROWS) + 1);
@@ -75,7 +75,7 @@ async fn old_daily_usage_is_deleted_even_where_rows_are_kept() {
     let (now, day) = (clock::now(), Duration::from_hours(24));
     let used = async || {
         let today = begin_of_google_day(now);
-        let used = quotas::list_usage_of_day(&pool.app.db.readers, today).await;
+        let used = quotas::list_usage_of_day(pool.settled().await, today).await;
         used.unwrap().len()
     };
 

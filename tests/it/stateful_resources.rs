@@ -271,7 +271,7 @@ async fn all_faults_occurred(pool: &TestPool) -> bool {
         WHERE r.attempts > 1
         ",
     );
-    let occurred: Vec<Option<Outcome>> = occurred.fetch_all(&pool.app.db.readers).await.unwrap();
+    let occurred: Vec<Option<Outcome>> = occurred.fetch_all(pool.settled().await).await.unwrap();
     let wanted = [
         Outcome::Quota,
         Outcome::KeyFault,
@@ -284,7 +284,7 @@ async fn all_faults_occurred(pool: &TestPool) -> bool {
 }
 
 async fn attempts(pool: &TestPool, row: &RequestLog) -> Vec<ListedAttempt> {
-    let row = listed::find(&pool.app.db.readers, row.id).await.unwrap();
+    let row = listed::find(pool.settled().await, row.id).await.unwrap();
     row.attempt_list.unwrap()
 }
 

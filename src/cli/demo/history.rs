@@ -333,7 +333,7 @@ impl HistoryGenerator<'_> {
                 Rule::Cancelled => Outcome::ClientGone,
                 _ => rule.outcome(),
             }),
-            rule: Some(rule.name()),
+            rule: Some(rule.name().into()),
             error: (rule != Rule::Success).then(|| message.to_owned()),
             started_at: row.started_at + Duration::from_millis(earlier),
             first_byte_ms: status.map(|_| first),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hmac::{Hmac, Mac};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::Sha256;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
@@ -12,7 +12,9 @@ use crate::clock::Timestamp;
 use crate::pool::clients::scopes::Scopes;
 
 /// The id of a client key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize, Deserialize,
+)]
 #[sqlx(transparent)]
 #[serde(transparent)]
 pub struct ClientKeyId(pub i64);

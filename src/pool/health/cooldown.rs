@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
 use crate::pool::health::verdict::{Fault, Rule, Verdict};
 use crate::pool::quota::google_clock::{end_of_google_day, end_of_google_minute};
 
 /// Until when a project cools down for a model, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cooldown {
     pub rule: Rule,
     /// Number of consecutive unexplained 429s.

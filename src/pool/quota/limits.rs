@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
@@ -24,8 +25,11 @@ use crate::pool::quota::windows::{DayWindow, MinuteWindow, QuotaAmount};
     EnumString,
     IntoStaticStr,
     VariantArray,
+    Serialize,
+    Deserialize,
 )]
 #[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Measure {
     RequestsPerMinute,
     TokensPerMinute,

@@ -2,10 +2,12 @@
 
 use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
+
 /// The tokens Google counted; `None` where it gave no number.
 ///
 /// `output` is the client's visible output, without `thoughts`; `cached` is part of `prompt`; `tool` is not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
     pub prompt: Option<u64>,
     pub output: Option<u64>,

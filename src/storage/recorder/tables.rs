@@ -253,7 +253,7 @@ impl LoggedAttempt<'_> {
         ("project_id", Keep, |r| r.attempt.project_id.0.into()),
         ("status", Replace, |r| r.attempt.status.into()),
         ("outcome", Replace, |r| name(r.attempt.outcome)),
-        ("rule", Replace, |r| r.attempt.rule.into()),
+        ("rule", Replace, |r| r.attempt.rule.as_deref().into()),
         ("error", Replace, |r| r.attempt.error.as_deref().into()),
         ("started_at_ms", Keep, |r| ms(r.attempt.started_at)),
         ("duration_ms", Replace, |r| r.attempt.duration_ms.into()),

@@ -1,6 +1,9 @@
 //! Tests of the recorder, and how other tests write rows.
 
+mod journal;
 mod rollup_models;
+
+use std::time::Duration;
 
 use sqlx::SqlitePool;
 use tempfile::TempDir;
@@ -13,13 +16,18 @@ use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::{
     KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKeyId,
 };
+use crate::pool::outcome::Outcome;
+use crate::pool::quota::usage::TokenUsage;
 use crate::pool::secret::Secret;
 use crate::storage::audit::tests::act;
 use crate::storage::client_keys::NewClientKey;
 use crate::storage::consistency::find_inconsistencies;
 use crate::storage::db::tests::open_migrated;
-use crate::storage::recorder::statistics::KeyStatistics;
+use crate::storage::recorder::interrupted::interrupt_running;
+use crate::storage::recorder::statistics::{BatchStatistics, KeyStatistics};
+use crate::storage::recorder::tables::{LogBatch, LogStatements};
 use crate::storage::request_logs::tests::{row, running};
+use crate::storage::request_logs::{self, LogKind};
 use crate::storage::rollups::Rollup;
 use crate::storage::upstream_keys;
 use crate::storage::upstream_keys::listed::{self, ListedUpstreamKey};
@@ -388,7 +396,9 @@ async fn what_verdicts_change_is_written(pool: SqlitePool) {
         ("invalid", "cooling_down")
     );
     assert_eq!(keys[1].state_until, Some(until));
-    let cooldowns = cooldowns::list_changed(&pool, -1, since).await.unwrap();
+    let cooldowns = crate::storage::cooldowns::list_changed(&pool, -1, since)
+        .await
+        .unwrap();
     assert_eq!(
         cooldowns,
         [(ProjectId(2), "gemini-flash-latest".to_owned(), cooldown)]
@@ -417,7 +427,7 @@ async fn every_value_of_a_row_is_written_to_the_column_with_its_name(pool: Sqlit
     row.usage_estimated = true;
     (row.turns, row.close_code, row.cost_nano_usd) = (Some(16), Some(17), Some(18));
     (row.usage.thoughts, row.usage.cached, row.usage.tool) = (Some(5), Some(6), Some(8));
-    (row.attempts[0].rule, row.attempts[0].duration_ms) = (Some("rule"), Some(19));
+    (row.attempts[0].rule, row.attempts[0].duration_ms) = (Some("rule".into()), Some(19));
     // Written twice, as a row is at its start and at its end.
     let mut running = row.clone();
     (running.outcome, running.attempts[0].outcome) = (None, None);

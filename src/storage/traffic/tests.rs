@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::storage::db::Db;
-use crate::storage::recorder::Recorder;
+use crate::storage::recorder::tests::write;
 use crate::storage::request_logs::{self, NewRequestLog};
 
 /// Thirty minutes after a full hour.
@@ -24,15 +24,6 @@ fn row(ago: Duration, outcome: Outcome, first_byte_ms: u64) -> NewRequestLog {
         attempts: request_logs::tests::row(0).attempts,
         ..NewRequestLog::started(id, at, "POST".to_owned(), "/v1beta".to_owned())
     }
-}
-
-async fn write(db: &Db, rows: Vec<NewRequestLog>) {
-    let (recorder, writer) = Recorder::new(db.clone());
-    let writer = tokio::spawn(writer.run());
-    for row in rows {
-        recorder.record_finished(Box::new(row)).await.unwrap();
-    }
-    writer.abort();
 }
 
 #[sqlx::test]

@@ -214,7 +214,7 @@ mod tests {
         let mut row = row(seconds);
         row.outcome = Some(Outcome::Quota);
         row.attempts[0].outcome = Some(Outcome::Quota);
-        row.attempts[0].rule = Some(rule);
+        row.attempts[0].rule = Some(rule.into());
         row.attempts[0].error = Some(format!("{rule} at {seconds}"));
         row
     }

@@ -36,7 +36,7 @@ async fn pool() -> TestPool {
 
 /// The names of the client keys there are.
 async fn client_names(pool: &TestPool) -> Vec<String> {
-    let keys = client_keys::list(&pool.app.db.readers).await.unwrap();
+    let keys = client_keys::list(pool.settled().await).await.unwrap();
     keys.into_iter().map(|key| key.name).collect()
 }
 

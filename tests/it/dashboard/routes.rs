@@ -43,7 +43,7 @@ fn paths() -> Vec<String> {
 async fn every_admin_route_requires_a_session() {
     let pool = pool().await;
     pool.add_admin().await;
-    let before = dump(&pool.app.db.readers).await;
+    let before = dump(pool.settled().await).await;
 
     for path in paths() {
         for method in METHODS {
@@ -70,14 +70,14 @@ async fn every_admin_route_requires_a_session() {
             }
         }
     }
-    assert_eq!(dump(&pool.app.db.readers).await, before);
+    assert_eq!(dump(pool.settled().await).await, before);
 }
 
 #[tokio::test]
 async fn a_form_without_a_csrf_token_changes_nothing() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;
-    let before = dump(&pool.app.db.readers).await;
+    let before = dump(pool.settled().await).await;
 
     for path in paths() {
         for method in METHODS.into_iter().filter(|method| *method != Method::GET) {
@@ -96,7 +96,7 @@ async fn a_form_without_a_csrf_token_changes_nothing() {
             }
         }
     }
-    assert_eq!(dump(&pool.app.db.readers).await, before);
+    assert_eq!(dump(pool.settled().await).await, before);
     admin.get_page("/account").await;
 }
 

@@ -35,7 +35,7 @@ fn assert_shows_no_secret(page: &str) {
 }
 
 async fn actions(pool: &TestPool) -> Vec<String> {
-    let page = audit::list(&pool.app.db.readers, &AuditFilter::default(), None, 100).await;
+    let page = audit::list(pool.settled().await, &AuditFilter::default(), None, 100).await;
     let changes = page.unwrap().items.into_iter().rev();
     changes
         .filter(|change| change.actor == "admin:admin" && change.subject == Subject::UpstreamKey)

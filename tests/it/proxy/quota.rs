@@ -51,13 +51,13 @@ async fn assert_nobody_is_blamed(pool: &TestPool) {
     for key in pool.keys().await {
         assert_eq!(key.state, "ready", "{key:?}");
     }
-    let cooldowns = cooldowns::list_changed(&pool.app.db.readers, -1, clock::now()).await;
+    let cooldowns = cooldowns::list_changed(pool.settled().await, -1, clock::now()).await;
     assert_eq!(cooldowns.unwrap(), []);
 }
 
 async fn used_today(pool: &TestPool) -> Vec<QuotaUsage> {
     let day = begin_of_google_day(clock::now());
-    let mut used = quotas::list_usage_of_day(&pool.app.db.readers, day)
+    let mut used = quotas::list_usage_of_day(pool.settled().await, day)
         .await
         .unwrap();
     used.sort_by_key(|used| used.id.0);
@@ -121,7 +121,7 @@ async fn a_used_up_day_rests_until_midnight_whatever_seconds_google_names() {
 
         assert_eq!(pool.fetch(TestRequest::Generate).await.status, 429);
 
-        let rests = cooldowns::list_changed(&pool.app.db.readers, -1, clock::now()).await;
+        let rests = cooldowns::list_changed(pool.settled().await, -1, clock::now()).await;
         let [(_, model, cooldown)] = &rests.unwrap()[..] else {
             panic!("one cooldown");
         };
@@ -244,7 +244,7 @@ async fn what_was_learnt_of_limits_is_known_after_a_restart() {
     // Each project is told once. What is known of the one, which is free, says nothing of the other until that is too.
     assert_eq!(pool.fetch(TestRequest::Generate).await.status, 429);
     assert_eq!(pool.google.requests(), 8);
-    let limits = quotas::list_limits(&pool.app.db.readers).await.unwrap();
+    let limits = quotas::list_limits(pool.settled().await).await.unwrap();
     let limits: Vec<_> = limits
         .iter()
         .map(|limit| (limit.model.as_str(), limit.measure, limit.observed))
@@ -257,7 +257,7 @@ async fn what_was_learnt_of_limits_is_known_after_a_restart() {
         .map(|used| (used.id.0, used.amount.requests))
         .collect();
     assert_eq!(counted, [(1, 3), (2, 3)]);
-    let rests = cooldowns::list_changed(&pool.app.db.readers, -1, clock::now()).await;
+    let rests = cooldowns::list_changed(pool.settled().await, -1, clock::now()).await;
     assert_eq!(rests.unwrap().len(), 2);
 
     let pool = pool.restart().await;

@@ -447,7 +447,7 @@ async fn assert_nobody_is_blamed(pool: &TestPool) {
     for key in pool.keys().await {
         assert_eq!(key.state, "ready", "{key:?}");
     }
-    let cooldowns = cooldowns::list_changed(&pool.app.db.readers, -1, clock::now()).await;
+    let cooldowns = cooldowns::list_changed(pool.settled().await, -1, clock::now()).await;
     assert_eq!(cooldowns.unwrap().len(), 0);
     assert_eq!(pool.leases(), 0);
     pool.assert_sums_agree().await;

@@ -169,7 +169,7 @@ async fn a_session_is_forgotten_when_it_is_cancelled_or_has_expired() {
     );
     prune_logs::pass(&pool.app, clock::now()).await.unwrap();
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM upload_sessions")
-        .fetch_one(&pool.app.db.readers)
+        .fetch_one(pool.settled().await)
         .await
         .unwrap();
     assert_eq!(left, 0);

@@ -141,7 +141,7 @@ async fn nothing_of_googles_session_or_of_the_pools_leaks() {
     // Not even the database knows the id.
     let upload = pool.begin_upload().await;
     let hash: Vec<u8> = sqlx::query_scalar("SELECT id_hash FROM upload_sessions")
-        .fetch_one(&pool.app.db.readers)
+        .fetch_one(pool.settled().await)
         .await
         .unwrap();
     assert_ne!(hash, upload.id().as_bytes());

@@ -331,7 +331,7 @@ impl Simulator {
             project_id: leased.project_id,
             status: verdict.status,
             outcome: Some(verdict.rule.outcome()),
-            rule: Some(verdict.rule.name()),
+            rule: Some(verdict.rule.name().into()),
             error: None,
             started_at: self.now,
             first_byte_ms: Some(1),

@@ -41,7 +41,7 @@ use gemini_pool::storage::request_logs::{NewAttempt, NewRequestLog, listed};
 use gemini_pool::storage::upstream_keys::listed::ListedUpstreamKey;
 use gemini_pool::storage::{client_keys, consistency, installation, settings, upstream_keys};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Sqlite, SqliteConnection, Transaction};
+use sqlx::{ConnectOptions, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -197,8 +197,15 @@ impl TestPool {
             .unwrap()
     }
 
+    /// The database, with everything that was submitted so far in its tables.
+    pub async fn settled(&self) -> &SqlitePool {
+        self.app.recorder.settle().await;
+        &self.app.db.readers
+    }
+
     /// All rows, oldest first.
     pub async fn rows(&self) -> Vec<RequestLog> {
+        self.app.recorder.settle().await;
         let mut rows = newest_rows(&self.app.db).await;
         rows.reverse();
         rows
@@ -217,7 +224,7 @@ impl TestPool {
     /// The current row of a response.
     pub async fn row_of(&self, response: &ClientResponse) -> RequestLog {
         let id = response.id().parse().unwrap();
-        listed::find(&self.app.db.readers, id).await.unwrap()
+        listed::find(self.settled().await, id).await.unwrap()
     }
 
     /// The only row.
@@ -228,7 +235,7 @@ impl TestPool {
     }
 
     pub async fn keys(&self) -> Vec<ListedUpstreamKey> {
-        upstream_keys::listed::list(&self.app.db.readers, clock::now())
+        upstream_keys::listed::list(self.settled().await, clock::now())
             .await
             .unwrap()
     }
@@ -241,7 +248,7 @@ impl TestPool {
     /// Asserts that statistics, sums and rows agree.
     pub async fn assert_sums_agree(&self) {
         assert_eq!(
-            consistency::find_inconsistencies(&self.app.db.readers)
+            consistency::find_inconsistencies(self.settled().await)
                 .await
                 .unwrap(),
             []

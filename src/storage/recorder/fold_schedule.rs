@@ -1,0 +1,194 @@
+//! `FoldSchedule`: when a batch is committed to the journal, and when and in which portions the journal is folded.
+
+use std::time::{Duration, Instant};
+
+/// How long a write stays in the journal at most, unless the database is slow.
+const MAX_AGE: Duration = Duration::from_millis(300);
+/// The number of journalled writes that starts a fold.
+const MAX_WRITES: usize = 4_096;
+/// The number of journalled writes from which no batch is committed before the journal is shorter.
+const LIMIT: usize = 4 * MAX_WRITES;
+/// After such a pause a small batch goes to the tables at once.
+const QUIET: Duration = Duration::from_millis(50);
+/// The largest batch that goes to the tables at once.
+const SMALL: usize = 16;
+/// A portion holds the write lock about so long: commits wait for it.
+const PORTION_TIME: Duration = Duration::from_millis(4);
+const PORTION_WRITES: std::ops::RangeInclusive<usize> = 32..=1_024;
+
+/// The state of the journal as far as the schedule needs it.
+#[derive(Debug)]
+pub struct FoldSchedule {
+    has_journal: bool,
+    last_commit: Option<Instant>,
+    /// When the oldest entry was committed.
+    oldest: Option<Instant>,
+    /// A fold was asked for, or is under way.
+    is_due: bool,
+    journalled: usize,
+    /// How many writes the next portion has.
+    portion: usize,
+}
+
+impl Default for FoldSchedule {
+    fn default() -> Self {
+        Self {
+            has_journal: true,
+            last_commit: None,
+            oldest: None,
+            is_due: false,
+            journalled: 0,
+            portion: 128,
+        }
+    }
+}
+
+impl FoldSchedule {
+    /// For a writer that has no journal: every batch goes to the tables at once.
+    pub fn without_journal() -> Self {
+        Self {
+            has_journal: false,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a batch of so many writes goes to the tables at once: with little traffic a second write would save nothing.
+    pub fn is_direct(&self, writes: usize, now: Instant) -> bool {
+        let is_quiet = self
+            .last_commit
+            .is_none_or(|last| now.saturating_duration_since(last) >= QUIET);
+        !self.has_journal || self.journalled == 0 && writes <= SMALL && is_quiet
+    }
+
+    /// Counts a batch that was committed to its tables.
+    pub fn written(&mut self, now: Instant) {
+        self.last_commit = Some(now);
+    }
+
+    /// Counts a batch that was committed to the journal.
+    pub fn journalled(&mut self, writes: usize, now: Instant) {
+        self.last_commit = Some(now);
+        self.oldest.get_or_insert(now);
+        self.journalled += writes;
+    }
+
+    /// Makes the whole journal due: something waits for its writes.
+    pub fn demand(&mut self) {
+        self.is_due = self.journalled > 0;
+    }
+
+    /// Whether the next portion is due. A fold that has begun goes on until the journal is empty.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        self.is_due |= self.journalled >= MAX_WRITES || self.due_at().is_some_and(|at| at <= now);
+        self.is_due
+    }
+
+    /// When the fold begins if nothing else is committed; `None`: the journal is empty.
+    pub fn due_at(&self) -> Option<Instant> {
+        self.oldest.map(|oldest| oldest + MAX_AGE)
+    }
+
+    /// Whether the journal must be shorter before a batch is committed.
+    pub fn is_full(&self) -> bool {
+        self.journalled >= LIMIT
+    }
+
+    /// How many writes the next portion has at most, unless its first entry is larger.
+    pub fn portion(&self) -> usize {
+        self.portion
+    }
+
+    /// Counts a portion that was folded, and adapts the next one to the time it took.
+    pub fn folded(&mut self, writes: usize, took: Duration) {
+        self.journalled = self.journalled.saturating_sub(writes);
+        if self.journalled == 0 {
+            (self.oldest, self.is_due) = (None, false);
+        }
+        let adapted = if took > PORTION_TIME * 2 {
+            self.portion / 2
+        } else if took < PORTION_TIME && writes.saturating_mul(2) > self.portion {
+            self.portion + self.portion / 4
+        } else {
+            self.portion
+        };
+        self.portion = adapted.clamp(*PORTION_WRITES.start(), *PORTION_WRITES.end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_traffic_goes_to_the_tables_at_once() {
+        let (mut schedule, now) = (FoldSchedule::default(), Instant::now());
+        assert!(schedule.is_direct(1, now));
+        assert!(!schedule.is_direct(SMALL + 1, now));
+
+        schedule.written(now);
+        assert!(!schedule.is_direct(1, now + QUIET / 2));
+        assert!(schedule.is_direct(1, now + QUIET));
+
+        schedule.journalled(1, now);
+        assert!(!schedule.is_direct(1, now + QUIET), "the order is kept");
+    }
+
+    #[test]
+    fn a_fold_begins_by_age_number_or_demand_and_goes_on_until_the_journal_is_empty() {
+        let now = Instant::now();
+        let begun = |begin: fn(&mut FoldSchedule, Instant) -> Instant| {
+            let mut schedule = FoldSchedule::default();
+            schedule.journalled(10, now);
+            assert!(!schedule.is_due(now + MAX_AGE / 2));
+            let later = begin(&mut schedule, now);
+            assert!(schedule.is_due(later));
+            schedule.folded(5, Duration::ZERO);
+            schedule.journalled(5, now);
+            assert!(schedule.is_due(now));
+            schedule.folded(usize::MAX, Duration::ZERO);
+            assert!(!schedule.is_due(now + 2 * MAX_AGE));
+            assert_eq!(schedule.due_at(), None);
+        };
+
+        begun(|_, now| now + MAX_AGE);
+        begun(|schedule, now| {
+            schedule.journalled(MAX_WRITES, now);
+            now
+        });
+        begun(|schedule, now| {
+            schedule.demand();
+            now
+        });
+        let mut empty = FoldSchedule::default();
+        empty.demand();
+        assert!(!empty.is_due(now), "nothing to fold");
+    }
+
+    #[test]
+    fn portions_follow_the_time_they_take() {
+        let mut schedule = FoldSchedule::default();
+        for _ in 0..100 {
+            schedule.folded(schedule.portion(), PORTION_TIME / 10);
+        }
+        assert_eq!(schedule.portion(), *PORTION_WRITES.end());
+        for _ in 0..100 {
+            schedule.folded(schedule.portion(), PORTION_TIME * 3);
+        }
+        assert_eq!(schedule.portion(), *PORTION_WRITES.start());
+        schedule.folded(1, Duration::ZERO);
+        assert_eq!(
+            schedule.portion(),
+            *PORTION_WRITES.start(),
+            "a rest says little"
+        );
+    }
+
+    #[test]
+    fn a_full_journal_is_folded_first() {
+        let (mut schedule, now) = (FoldSchedule::default(), Instant::now());
+        schedule.journalled(LIMIT, now);
+        assert!(schedule.is_full());
+        schedule.folded(1, Duration::ZERO);
+        assert!(!schedule.is_full());
+    }
+}
