@@ -53,6 +53,7 @@ async fn a_crash_loses_no_answered_request_and_none_that_ran_for_a_second() {
     let folder = tempfile::tempdir().unwrap();
     let names = Arc::new(AtomicU64::new(0));
     let (mut answers, mut interrupted, mut long) = (0, 0, 0);
+    let mut journalled = 0;
 
     for round in 0..10 {
         let pool = PoolProcess::start(folder.path(), &google.url(), &keys).await;
@@ -74,7 +75,9 @@ async fn a_crash_loses_no_answered_request_and_none_that_ran_for_a_second() {
             .flat_map(Result::unwrap)
             .collect();
 
+        journalled += journal_entries(folder.path()).await;
         let pool = PoolProcess::start(folder.path(), &google.url(), &keys).await;
+        assert_eq!(journal_entries(folder.path()).await, 0);
         let db = database(folder.path()).await;
         let rows = newest_rows(&db).await;
         assert_eq!(
@@ -121,6 +124,7 @@ async fn a_crash_loses_no_answered_request_and_none_that_ran_for_a_second() {
         interrupted = ended;
     }
     assert!(long > 0, "some request was that old");
+    assert!(journalled > 0, "some crash left a journal");
     println!(
         "{answers} answers, {interrupted} interrupted and {long} older than {LONG:?} over 10 crashes"
     );
@@ -157,6 +161,15 @@ async fn keep_sending(
         }
     }
     sent_requests
+}
+
+/// The number of entries in the journal.
+async fn journal_entries(folder: &Path) -> i64 {
+    let db = database(folder).await;
+    let counted = sqlx::query_scalar("SELECT count(*) FROM request_journal");
+    let count = counted.fetch_one(&db.readers).await.unwrap();
+    db.close().await;
+    count
 }
 
 /// Waits until so many requests are in the database while they run.
