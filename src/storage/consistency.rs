@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use crate::storage::error::Result;
-use crate::storage::rollups::BUCKET_ENDS_MS;
 
 /// A counter that differs between tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,10 +203,16 @@ const ROLLUPS: [RollupTable; 3] = [
     },
 ];
 
-/// Every sum of a rollup, and its value in a row of the log.
-fn summed_columns() -> Vec<(String, String)> {
-    let mut columns = vec![("requests".to_owned(), "1".to_owned())];
-    let plain = [
+/// A count of a rollup.
+struct CountedColumn {
+    name: &'static str,
+    of_row: String,
+    of_rollup: String,
+}
+
+/// Every sum of a rollup, and the number of durations in its sketches: a sketch has no exact durations.
+fn counted_columns() -> Vec<CountedColumn> {
+    let sums = [
         "prompt_tokens",
         "output_tokens",
         "thought_tokens",
@@ -216,20 +221,19 @@ fn summed_columns() -> Vec<(String, String)> {
         "total_tokens",
         "cost_nano_usd",
     ];
-    columns.extend(plain.map(|name| (name.to_owned(), format!("ifnull({name}, 0)"))));
-    for histogram in ["first_byte", "duration"] {
-        let mut least = 0;
-        let ends = BUCKET_ENDS_MS.iter().map(ToString::to_string);
-        for (index, end) in ends.chain(["9e18".to_owned()]).enumerate() {
-            let value = format!("{histogram}_ms >= {least} AND {histogram}_ms < {end}");
-            columns.push((
-                format!("{histogram}_{index}"),
-                format!("ifnull({value}, 0)"),
-            ));
-            least = BUCKET_ENDS_MS.get(index).copied().unwrap_or(0);
-        }
-    }
-    columns
+    let sums = sums.map(|name| (name, format!("ifnull({name}, 0)"), name.to_owned()));
+    let sketches = ["first_byte", "duration"].map(|name| {
+        let durations = format!("(SELECT ifnull(sum(value), 0) FROM json_each({name}_sketch))");
+        (name, format!("{name}_ms IS NOT NULL"), durations)
+    });
+    let requests = ("requests", "1".to_owned(), "requests".to_owned());
+    let columns = [requests].into_iter().chain(sums).chain(sketches);
+    let columns = columns.map(|(name, of_row, of_rollup)| CountedColumn {
+        name,
+        of_row,
+        of_rollup,
+    });
+    columns.collect()
 }
 
 /// Compares each sum of each key and outcome. Not checked macros: the columns are too many to be written twice.
@@ -237,7 +241,7 @@ async fn compare_sums(
     db: &mut SqliteConnection,
     table: &RollupTable,
 ) -> Result<Vec<Inconsistency>> {
-    let columns = summed_columns();
+    let columns = counted_columns();
     let RollupTable {
         name,
         begin,
@@ -259,7 +263,7 @@ async fn compare_sums(
             AND started_at_ms - started_at_ms % {period_ms} > (SELECT until_ms FROM log_pruning)
         GROUP BY 1, 2
         ",
-        sums(columns.iter().map(|(_, value)| value).collect())
+        sums(columns.iter().map(|column| &column.of_row).collect())
     );
     let from_rollups = format!(
         "
@@ -268,7 +272,7 @@ async fn compare_sums(
         WHERE {begin} > (SELECT until_ms FROM log_pruning)
         GROUP BY 1, 2
         ",
-        sums(columns.iter().map(|(name, _)| name).collect())
+        sums(columns.iter().map(|column| &column.of_rollup).collect())
     );
     let mut by_key: BTreeMap<(i64, String), [Vec<i64>; 2]> = BTreeMap::new();
     for (side, sql) in [from_rows, from_rollups].into_iter().enumerate() {
@@ -282,7 +286,7 @@ async fn compare_sums(
     }
     let mut found = Vec::new();
     for ((id, outcome), [rows, rollups]) in by_key {
-        for (index, (column, _)) in columns.iter().enumerate() {
+        for (index, CountedColumn { name: column, .. }) in columns.iter().enumerate() {
             let value = |sums: &[i64]| sums.get(index).copied().unwrap_or(0);
             if value(&rows) != value(&rollups) {
                 found.push(Inconsistency {
@@ -294,29 +298,4 @@ async fn compare_sums(
         }
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::db::Db;
-    use crate::storage::migrations::MIGRATOR;
-    use crate::storage::recorder::tests::{add_keys, write};
-    use crate::storage::request_logs::tests::row;
-
-    #[sqlx::test]
-    async fn the_migration_fills_model_days_from_existing_model_hours(pool: SqlitePool) {
-        let db = Db::from_pool(pool.clone());
-        add_keys(&db).await;
-        write(&db, [0, 3_600, 86_400].map(row).into()).await;
-        let mut migrations = MIGRATOR.iter();
-        let days = migrations.find(|migration| migration.version == 20_261_125_000_430);
-
-        let drop = sqlx::raw_sql("DROP TABLE model_days");
-        drop.execute(&pool).await.unwrap();
-        let migrate = sqlx::raw_sql(&days.unwrap().sql);
-        migrate.execute(&pool).await.unwrap();
-
-        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
-    }
 }

@@ -13,6 +13,7 @@ pub mod cooldowns;
 pub mod database_file;
 pub mod database_path;
 pub mod db;
+pub mod duration_sketch;
 pub mod error;
 pub mod file_mode;
 pub mod installation;

@@ -9,6 +9,7 @@ pub mod interrupted;
 pub mod journal;
 mod log_writer;
 mod statistics;
+mod stored_sketches;
 pub mod table_writer;
 mod tables;
 

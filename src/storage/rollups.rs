@@ -3,37 +3,12 @@
 use crate::clock::Timestamp;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
+use crate::storage::duration_sketch::DurationSketch;
 
-const HOUR_MS: i64 = 3_600_000;
-const DAY_MS: i64 = 24 * HOUR_MS;
-const BUCKETS: usize = 12;
-/// The end of the first bucket; each next end is twice as large.
-const FIRST_BUCKET_MS: u64 = 50;
-/// The ends of the buckets; the last bucket has none.
-pub const BUCKET_ENDS_MS: [u64; BUCKETS - 1] = [
-    50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200,
-];
+const DAY_MS: i64 = 86_400_000;
 
-/// A histogram of durations; two histograms can be added.
-pub type Buckets = [u64; BUCKETS];
-
-/// The index of the bucket for a duration of `ms`.
-pub fn bucket_index(ms: u64) -> usize {
-    let doublings = (ms / FIRST_BUCKET_MS)
-        .checked_ilog2()
-        .map_or(0, |log| log + 1);
-    usize::try_from(doublings)
-        .unwrap_or(BUCKETS)
-        .min(BUCKETS - 1)
-}
-
-/// The end of the bucket at `index` in milliseconds; for the last bucket twice the end before it.
-pub fn bucket_end_ms(index: usize) -> u64 {
-    FIRST_BUCKET_MS << index.min(BUCKETS - 1)
-}
-
-/// The counters of a rollup.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The sums and sketches of a rollup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rollup {
     pub requests: u64,
     pub successes: u64,
@@ -45,8 +20,8 @@ pub struct Rollup {
     pub tool_tokens: u64,
     pub total_tokens: u64,
     pub cost_nano_usd: i64,
-    pub first_byte: Buckets,
-    pub duration: Buckets,
+    pub first_byte: DurationSketch,
+    pub duration: DurationSketch,
 }
 
 /// The values that one finished request or attempt adds to rollups.
@@ -72,10 +47,10 @@ impl Rollup {
         self.total_tokens += sample.usage.total.unwrap_or(0);
         self.cost_nano_usd += sample.cost_nano_usd.unwrap_or(0);
         if let Some(ms) = sample.first_byte_ms {
-            self.first_byte[bucket_index(ms)] += 1;
+            self.first_byte.add(ms);
         }
         if let Some(ms) = sample.duration_ms {
-            self.duration[bucket_index(ms)] += 1;
+            self.duration.add(ms);
         }
     }
 
@@ -91,12 +66,8 @@ impl Rollup {
         self.tool_tokens += other.tool_tokens;
         self.total_tokens += other.total_tokens;
         self.cost_nano_usd += other.cost_nano_usd;
-        for (count, more) in self.first_byte.iter_mut().zip(other.first_byte) {
-            *count += more;
-        }
-        for (count, more) in self.duration.iter_mut().zip(other.duration) {
-            *count += more;
-        }
+        self.first_byte.merge(&other.first_byte);
+        self.duration.merge(&other.duration);
     }
 
     /// Scales requests, tokens and cost to `part` of `whole`, assuming an even distribution.
@@ -123,33 +94,4 @@ impl Rollup {
 /// The start of the UTC day, for the rollups of keys.
 pub fn begin_of_day(time: Timestamp) -> Timestamp {
     Timestamp::from_millis(time.as_millis() / DAY_MS * DAY_MS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_double_from_fifty_milliseconds() {
-        let cases = [
-            (0, 0),
-            (49, 0),
-            (50, 1),
-            (99, 1),
-            (100, 2),
-            (51_199, 10),
-            (51_200, 11),
-            (u64::MAX, 11),
-        ];
-        for (ms, expected) in cases {
-            assert_eq!(bucket_index(ms), expected, "{ms}");
-        }
-        for (index, end) in BUCKET_ENDS_MS.into_iter().enumerate() {
-            assert_eq!(
-                (bucket_index(end - 1), bucket_index(end)),
-                (index, index + 1),
-                "{end}"
-            );
-        }
-    }
 }

@@ -14,7 +14,7 @@ use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
-use crate::storage::rollups::{Buckets, Rollup, Sample, begin_of_day, bucket_end_ms};
+use crate::storage::rollups::{Rollup, Sample, begin_of_day};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -194,25 +194,6 @@ impl TrafficCounts {
     }
 }
 
-/// The percentile `percent` of durations in milliseconds, as exact as the buckets allow; `None` if all are empty.
-pub fn percentile(buckets: &Buckets, percent: u64) -> Option<u64> {
-    let all: u64 = buckets.iter().sum();
-    if all == 0 {
-        return None;
-    }
-    let wanted = (all * percent).div_ceil(100).max(1);
-    let mut below = 0;
-    for (place, count) in buckets.iter().enumerate() {
-        if below + count >= wanted {
-            let begin = place.checked_sub(1).map_or(0, bucket_end_ms);
-            let width = bucket_end_ms(place) - begin;
-            return Some(begin + width * (wanted - below) / count);
-        }
-        below += count;
-    }
-    None
-}
-
 /// The traffic of the `span` up to `now`.
 pub async fn read_traffic(db: &SqlitePool, span: TrafficSpan, now: Timestamp) -> Result<Traffic> {
     let unit = span.unit();
@@ -359,16 +340,11 @@ async fn read_rows(db: &SqlitePool, begin: Timestamp, end: Timestamp) -> Result<
     Ok(rows.collect())
 }
 
-/// The columns of the histogram of first bytes.
-fn first_byte_columns() -> impl Iterator<Item = String> {
-    (0..Buckets::default().len()).map(|number| format!("first_byte_{number}"))
-}
-
 /// The rollups by `unit` from `begin` to `end`.
 ///
-/// Not a checked macro: it cannot take a table name, so its thirty columns would be written twice. Only constant names are
+/// Not a checked macro: it cannot take a table name, so its columns would be written twice. Only constant names are
 /// inserted into the text. Grouped in the order of the primary key, so that SQLite sums while reading: sorting these wide
-/// rows by outcome takes longer than reading them.
+/// rows by outcome takes longer than reading them. SQLite concatenates the sketches of a group, which are merged here.
 async fn read_rollups(
     db: &SqlitePool,
     unit: RollupPeriod,
@@ -388,18 +364,17 @@ async fn read_rollups(
         let name = outcome.name();
         format!("ifnull(sum(requests) FILTER (WHERE outcome = '{name}'), 0) AS {name}")
     });
-    let first_bytes = first_byte_columns().map(|name| format!("sum({name}) AS {name}"));
     let sql = format!(
         "
         SELECT
             {time} AS begin_ms, {model} AS model, {outcomes},
             sum(prompt_tokens) AS prompt, sum(output_tokens) AS output, sum(thought_tokens) AS thoughts,
-            sum(total_tokens) AS total, sum(cost_nano_usd) AS cost_nano_usd, {first_bytes}
+            sum(total_tokens) AS total, sum(cost_nano_usd) AS cost_nano_usd,
+            group_concat(first_byte_sketch, '') AS first_byte
         FROM {table}
         WHERE {time} >= ?1 AND {time} < ?2
         GROUP BY {time}{and_model}
         ",
-        first_bytes = first_bytes.collect::<Vec<_>>().join(", "),
         outcomes = outcomes.collect::<Vec<_>>().join(", "),
     );
     let parts = sqlx::query_as(&sql).bind(begin).bind(end);
@@ -429,14 +404,10 @@ impl FromRow<'_, SqliteRow> for TrafficSlice {
         counts.rollup.thought_tokens = count("thoughts")?;
         counts.rollup.total_tokens = count("total")?;
         counts.rollup.cost_nano_usd = row.try_get("cost_nano_usd")?;
-        for (bucket, name) in counts
+        counts
             .rollup
             .first_byte
-            .iter_mut()
-            .zip(first_byte_columns())
-        {
-            *bucket = count(&name)?;
-        }
+            .merge_json(row.try_get("first_byte")?);
         let model: Option<String> = row.try_get("model")?;
         Ok(Self {
             begin: row.try_get("begin_ms")?,

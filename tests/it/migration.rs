@@ -1,6 +1,7 @@
 //! A database of the version before the renaming of tables and columns keeps every row.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::path::Path;
 
 use gemini_pool::clock::Timestamp;
@@ -9,6 +10,7 @@ use gemini_pool::pool::quota::limits::ObservedLimit;
 use gemini_pool::storage::audit::{self, Act, Action, Actor, AuditFilter};
 use gemini_pool::storage::consistency::find_inconsistencies;
 use gemini_pool::storage::db::Db;
+use gemini_pool::storage::duration_sketch::DurationSketch;
 use gemini_pool::storage::migrations::MIGRATOR;
 use gemini_pool::storage::paging::PagePosition;
 use gemini_pool::storage::request_logs::filter::LogFilter;
@@ -30,6 +32,49 @@ async fn database_of_the_version_before(path: &Path) -> SqliteConnection {
         .await
         .unwrap();
     connection
+}
+
+/// An empty database with the migrations before `version`.
+async fn empty_database_before(path: &Path, version: i64) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path);
+    let mut connection = options.create_if_missing(true).connect().await.unwrap();
+    migrate(&mut connection, ..version).await;
+    connection
+}
+
+async fn migrate(connection: &mut SqliteConnection, versions: impl RangeBounds<i64>) {
+    for migration in MIGRATOR.iter() {
+        if versions.contains(&migration.version) {
+            let sql = sqlx::raw_sql(&migration.sql);
+            sql.execute(&mut *connection).await.unwrap();
+        }
+    }
+}
+
+/// The counts of all rollups but the histograms.
+const SUMS: &str = "requests, prompt_tokens, output_tokens, thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd";
+
+/// The names of the old histograms' columns.
+fn bucket_columns() -> String {
+    let histograms = ["first_byte", "duration"].into_iter();
+    let columns = histograms.flat_map(|name| (0..12).map(move |bucket| format!("{name}_{bucket}")));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// Inserts a rollup with histograms: its sums are 31 to 38, its buckets have these counts.
+async fn insert_rollup(
+    connection: &mut SqliteConnection,
+    table: &str,
+    (key, values): (&str, &str),
+    counts: impl Iterator<Item = u32>,
+) {
+    let buckets = bucket_columns();
+    let counts: Vec<_> = counts.map(|count| count.to_string()).collect();
+    let counts = counts.join(", ");
+    let sql = format!(
+        "INSERT INTO {table} ({key}, {SUMS}, {buckets}) VALUES ({values}, 31, 32, 33, 34, 35, 36, 37, 38, {counts})"
+    );
+    sqlx::query(&sql).execute(connection).await.unwrap();
 }
 
 /// Every row of every table, its values in the order of the columns.
@@ -193,5 +238,108 @@ async fn strings_that_no_row_names_any_more_are_deleted_and_all_others_stay() {
             .await
             .unwrap();
         assert_eq!(not_kept, 0, "{column}");
+    }
+}
+
+#[tokio::test]
+async fn model_days_are_the_sums_of_model_hours() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = 20_261_125_000_430;
+    let mut connection = empty_database_before(&folder.path().join("pool.db"), version).await;
+    let key = "hour_ms, model_id, outcome";
+    for values in [
+        "3600000, 1, 'success'",
+        "7200000, 1, 'success'",
+        "90000000, 1, 'success'",
+        "7200000, 2, 'quota'",
+    ] {
+        insert_rollup(&mut connection, "model_hours", (key, values), 1..=24).await;
+    }
+
+    migrate(&mut connection, version..=version).await;
+
+    let row = |key: &str, hours: u32| {
+        let counts = (31..=38).chain(1..=24).map(|count| hours * count);
+        let counts = counts.map(|count| count.to_string()).collect::<Vec<_>>();
+        format!("{key} {}", counts.join(" "))
+    };
+    let found: Vec<String> = sqlx::query_scalar(&format!(
+        "SELECT concat_ws(' ', day_ms, model_id, outcome, {SUMS}, {}) FROM model_days ORDER BY day_ms, model_id",
+        bucket_columns()
+    ))
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let expected = [
+        row("0 1 success", 2),
+        row("0 2 quota", 1),
+        row("86400000 1 success", 1),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn every_bucket_of_a_histogram_becomes_a_bin_within_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = 20_261_201_000_200;
+    let mut connection = empty_database_before(&folder.path().join("pool.db"), version).await;
+    let tables = [
+        ("model_hours", "hour_ms, model_id, outcome", "'quota'"),
+        ("model_days", "day_ms, model_id, outcome", "'quota'"),
+        (
+            "client_key_hours",
+            "hour_ms, client_key_id, successes, failures",
+            "5, 6",
+        ),
+        (
+            "upstream_key_days",
+            "day_ms, upstream_key_id, successes, failures",
+            "5, 6",
+        ),
+    ];
+    for (table, key, values) in tables {
+        let empty = std::iter::repeat_n(0, 24);
+        let (full, empty_key) = (format!("1, 2, {values}"), format!("3, 4, {values}"));
+        insert_rollup(&mut connection, table, (key, &full), 1..=24).await;
+        insert_rollup(&mut connection, table, (key, &empty_key), empty).await;
+    }
+
+    migrate(&mut connection, version..=version).await;
+
+    for (table, key, values) in tables {
+        let sql = format!(
+            "SELECT concat_ws(', ', {key}, {SUMS}), first_byte_sketch, duration_sketch FROM {table} ORDER BY 1"
+        );
+        let rows: Vec<(String, String, String)> = sqlx::query_as(&sql)
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let [(full, first_byte, duration), empty] = rows.try_into().unwrap();
+        let rest = format!(
+            "{}, 31, 32, 33, 34, 35, 36, 37, 38",
+            values.replace('\'', "")
+        );
+        assert_eq!(full, format!("1, 2, {rest}"), "{table}");
+        assert_eq!(
+            empty,
+            (format!("3, 4, {rest}"), "{}".into(), "{}".into()),
+            "{table}"
+        );
+        for (sketch, counts) in [(first_byte, 1..=12), (duration, 13..=24)] {
+            let bins: BTreeMap<u64, u64> = serde_json::from_str(&sketch).unwrap();
+            assert_eq!(
+                bins.values().copied().collect::<Vec<_>>(),
+                counts.collect::<Vec<_>>()
+            );
+            for (bucket, bin) in bins.into_keys().enumerate() {
+                let end = |bucket: usize| 50_u64 << bucket;
+                let begin = bucket.checked_sub(1).map_or(0, end);
+                assert!((begin..end(bucket)).contains(&bin), "{table}: {sketch}");
+                // Durations of this very bin stay there.
+                let mut expected = DurationSketch::default();
+                expected.add(bin);
+                assert_eq!(expected.to_json(), format!("{{\"{bin}\":1}}"));
+            }
+        }
     }
 }

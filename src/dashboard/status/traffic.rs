@@ -11,7 +11,7 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::status::StatusData;
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
-use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts, percentile};
+use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts};
 
 /// Models requested in the span, and models with a known key state.
 pub fn models(context: &PageContext, data: &StatusData) -> Markup {
@@ -75,7 +75,7 @@ pub fn totals(language: Language, traffic: &Traffic) -> Markup {
     let (total, before) = (&traffic.total, &traffic.previous);
     let compared = |text: String| language.compared(&text);
     let median = |counts: &TrafficCounts| {
-        let millis = percentile(&counts.rollup.first_byte, 50);
+        let millis = counts.rollup.first_byte.percentile(50);
         millis.map_or_else(|| "–".to_owned(), |millis| duration_ms(language, millis))
     };
     html! {
@@ -159,7 +159,8 @@ fn outcomes(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
 fn latency(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
     let of = |name, colour, percent| {
         series(name, colour, bins, move |bin| {
-            percentile(&bin.counts.rollup.first_byte, percent).map(value)
+            let first_byte = &bin.counts.rollup.first_byte;
+            first_byte.percentile(percent).map(value)
         })
     };
     vec![of(language.median(), 2, 50), of("p95", 3, 95)]

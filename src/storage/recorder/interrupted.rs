@@ -45,7 +45,7 @@ pub async fn interrupt_running(db: &Db) -> Result<u64> {
         }
     }
     let mut batch = LogBatch::default();
-    batch.add_statistics(&statistics);
+    batch.add_statistics(statistics, &mut tx).await?;
     batch.write(&mut tx, &mut LogStatements::default()).await?;
     cooldowns::delete_expired(&mut *tx, clock::now()).await?;
     tx.commit().await?;

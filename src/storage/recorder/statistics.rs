@@ -33,6 +33,7 @@ pub struct BatchStatistics {
 /// What finished attempts or requests add to a key's statistics.
 #[derive(Debug, Default)]
 pub struct KeyStatistics {
+    /// Without durations.
     pub rollup: Rollup,
     pub last_used_at_ms: i64,
     pub last_error: Option<String>,
@@ -40,7 +41,11 @@ pub struct KeyStatistics {
 
 impl KeyStatistics {
     fn add(&mut self, at: Timestamp, sample: Sample) {
-        self.rollup.add(sample);
+        self.rollup.add(Sample {
+            first_byte_ms: None,
+            duration_ms: None,
+            ..sample
+        });
         self.last_used_at_ms = self.last_used_at_ms.max(at.as_millis());
     }
 }

@@ -132,7 +132,7 @@ impl TableWriter {
                 Write::Change(change, evidence) => changes.push((change, evidence)),
             }
         }
-        rows.add_statistics(&batch_statistics);
+        rows.add_statistics(batch_statistics, tx).await?;
         for (change, evidence) in changes {
             apply(tx, change, evidence).await?;
         }

@@ -6,9 +6,11 @@ use sqlx::{Sqlite, Transaction};
 use crate::clock::Timestamp;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
+use crate::storage::duration_sketch::DurationSketch;
 use crate::storage::error::Result;
 use crate::storage::recorder::counted_model::CountedModel;
 use crate::storage::recorder::statistics::{BatchStatistics, KeyStatistics};
+use crate::storage::recorder::stored_sketches;
 use crate::storage::request_logs::{NewAttempt, NewRequestLog};
 use crate::storage::rollups::Rollup;
 use crate::storage::strings::{Lifetime, Strings};
@@ -111,8 +113,13 @@ impl LogBatch {
         Ok(model)
     }
 
-    /// Adds the rows of statistics and rollups.
-    pub fn add_statistics(&mut self, statistics: &BatchStatistics) {
+    /// Adds the rows of statistics and rollups. They must be written in the same transaction, with no others between.
+    pub async fn add_statistics(
+        &mut self,
+        mut statistics: BatchStatistics,
+        tx: &mut Transaction<'_, Sqlite>,
+    ) -> Result<()> {
+        stored_sketches::merge(tx, &mut statistics).await?;
         let batch = &mut self.0;
         for row in &statistics.upstream_keys {
             let row = KeyRow(*row.0, row.1);
@@ -150,6 +157,7 @@ impl LogBatch {
             let row = QuotaRow(*row.0, *row.1);
             batch.add(Table::QuotaDays as usize, &[&QuotaRow::COLUMNS], &row);
         }
+        Ok(())
     }
 
     /// Writes all rows within the caller's transaction.
@@ -227,6 +235,10 @@ impl LoggedRow<'_> {
 
 fn name(outcome: Option<Outcome>) -> Cell {
     outcome.map(Outcome::name).into()
+}
+
+fn sketch(sketch: &DurationSketch) -> Cell {
+    Cell::Text(sketch.to_json().into())
 }
 
 fn ms(time: Timestamp) -> Cell {
@@ -321,7 +333,7 @@ impl<'a> RollupRow<'a> {
         ("successes", Add, |r| r.rollup.successes.into()),
         ("failures", Add, |r| r.rollup.failures.into()),
     ];
-    const SUMS: [Column<Self>; 31] = [
+    const SUMS: [Column<Self>; 9] = [
         ("prompt_tokens", Add, |r| r.rollup.prompt_tokens.into()),
         ("output_tokens", Add, |r| r.rollup.output_tokens.into()),
         ("thought_tokens", Add, |r| r.rollup.thought_tokens.into()),
@@ -329,30 +341,10 @@ impl<'a> RollupRow<'a> {
         ("tool_tokens", Add, |r| r.rollup.tool_tokens.into()),
         ("total_tokens", Add, |r| r.rollup.total_tokens.into()),
         ("cost_nano_usd", Add, |r| r.rollup.cost_nano_usd.into()),
-        ("first_byte_0", Add, |r| r.rollup.first_byte[0].into()),
-        ("first_byte_1", Add, |r| r.rollup.first_byte[1].into()),
-        ("first_byte_2", Add, |r| r.rollup.first_byte[2].into()),
-        ("first_byte_3", Add, |r| r.rollup.first_byte[3].into()),
-        ("first_byte_4", Add, |r| r.rollup.first_byte[4].into()),
-        ("first_byte_5", Add, |r| r.rollup.first_byte[5].into()),
-        ("first_byte_6", Add, |r| r.rollup.first_byte[6].into()),
-        ("first_byte_7", Add, |r| r.rollup.first_byte[7].into()),
-        ("first_byte_8", Add, |r| r.rollup.first_byte[8].into()),
-        ("first_byte_9", Add, |r| r.rollup.first_byte[9].into()),
-        ("first_byte_10", Add, |r| r.rollup.first_byte[10].into()),
-        ("first_byte_11", Add, |r| r.rollup.first_byte[11].into()),
-        ("duration_0", Add, |r| r.rollup.duration[0].into()),
-        ("duration_1", Add, |r| r.rollup.duration[1].into()),
-        ("duration_2", Add, |r| r.rollup.duration[2].into()),
-        ("duration_3", Add, |r| r.rollup.duration[3].into()),
-        ("duration_4", Add, |r| r.rollup.duration[4].into()),
-        ("duration_5", Add, |r| r.rollup.duration[5].into()),
-        ("duration_6", Add, |r| r.rollup.duration[6].into()),
-        ("duration_7", Add, |r| r.rollup.duration[7].into()),
-        ("duration_8", Add, |r| r.rollup.duration[8].into()),
-        ("duration_9", Add, |r| r.rollup.duration[9].into()),
-        ("duration_10", Add, |r| r.rollup.duration[10].into()),
-        ("duration_11", Add, |r| r.rollup.duration[11].into()),
+        ("first_byte_sketch", Replace, |r| {
+            sketch(&r.rollup.first_byte)
+        }),
+        ("duration_sketch", Replace, |r| sketch(&r.rollup.duration)),
     ];
 }
 

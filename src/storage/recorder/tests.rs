@@ -23,6 +23,7 @@ use crate::storage::audit::tests::act;
 use crate::storage::client_keys::NewClientKey;
 use crate::storage::consistency::find_inconsistencies;
 use crate::storage::db::tests::open_migrated;
+use crate::storage::duration_sketch::DurationSketch;
 use crate::storage::recorder::interrupted::interrupt_running;
 use crate::storage::recorder::statistics::{BatchStatistics, KeyStatistics};
 use crate::storage::recorder::tables::{LogBatch, LogStatements};
@@ -479,7 +480,7 @@ async fn every_value_of_a_row_is_written_to_the_column_with_its_name(pool: Sqlit
 async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
     let db = Db::from_pool(pool.clone());
     add_keys(&db).await;
-    let rollup = Rollup {
+    let mut rollup = Rollup {
         requests: 1,
         successes: 2,
         failures: 3,
@@ -490,26 +491,30 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         tool_tokens: 8,
         total_tokens: 9,
         cost_nano_usd: 10,
-        first_byte: [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22],
-        duration: [23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34],
+        first_byte: DurationSketch::default(),
+        duration: DurationSketch::default(),
     };
+    rollup.first_byte.add(11);
+    rollup.duration.add(0);
+    rollup.duration.add(600);
     let key = || KeyStatistics {
-        rollup,
+        rollup: rollup.clone(),
         last_used_at_ms: 35,
         last_error: Some("error".to_owned()),
     };
-    let mut sums = BatchStatistics::default();
-    sums.model_hours.insert((36, 37, Outcome::Quota), rollup);
-    sums.model_days.insert((36, 37, Outcome::Quota), rollup);
-    sums.client_key_hours.insert((36, 1), rollup);
-    sums.upstream_key_days.insert((36, 1), rollup);
-    sums.upstream_keys.insert(1, key());
-    sums.client_keys.insert(1, key());
-    sums.quota_days.insert((36, 1, 37), (38, 39));
     for _ in 0..2 {
+        let mut sums = BatchStatistics::default();
+        let model = (36, 37, Outcome::Quota);
+        sums.model_hours.insert(model, rollup.clone());
+        sums.model_days.insert(model, rollup.clone());
+        sums.client_key_hours.insert((36, 1), rollup.clone());
+        sums.upstream_key_days.insert((36, 1), rollup.clone());
+        sums.upstream_keys.insert(1, key());
+        sums.client_keys.insert(1, key());
+        sums.quota_days.insert((36, 1, 37), (38, 39));
         let mut batch = LogBatch::default();
-        batch.add_statistics(&sums);
         let mut tx = db.begin().await.unwrap();
+        batch.add_statistics(sums, &mut tx).await.unwrap();
         batch
             .write(&mut tx, &mut LogStatements::default())
             .await
@@ -517,25 +522,15 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         tx.commit().await.unwrap();
     }
 
-    let buckets = ["first_byte", "duration"]
-        .map(|name| (0..12).map(move |number| format!("{name}_{number}")));
-    let buckets: Vec<_> = buckets.into_iter().flatten().collect();
-    let sums = format!(
-        "requests, prompt_tokens, output_tokens, thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd, {}",
-        buckets.join(", ")
-    );
-    let doubled: Vec<_> = [1]
-        .into_iter()
-        .chain(4..=34)
-        .map(|sum: i32| (2 * sum).to_string())
-        .collect();
-    let doubled = doubled.join(" ");
+    let sums = "requests, prompt_tokens, output_tokens, thought_tokens, cached_tokens, tool_tokens, total_tokens, cost_nano_usd, \
+        first_byte_sketch, duration_sketch";
+    let doubled = r#"2 8 10 12 14 16 18 20 {"11":2} {"0":2,"550":2}"#;
     let key = "requests, successes, failures, prompt_tokens, output_tokens, total_tokens, last_used_at_ms";
     for (columns, table, expected) in [
-        (sums.as_str(), "model_hours", doubled.as_str()),
-        (&sums, "model_days", &doubled),
-        (&sums, "client_key_hours", &doubled),
-        (&sums, "upstream_key_days", &doubled),
+        (sums, "model_hours", doubled),
+        (sums, "model_days", doubled),
+        (sums, "client_key_hours", doubled),
+        (sums, "upstream_key_days", doubled),
         ("hour_ms, model_id, outcome", "model_hours", "36 37 quota"),
         ("day_ms, model_id, outcome", "model_days", "36 37 quota"),
         (

@@ -376,20 +376,14 @@ mod tests {
         add(&db, &second, said("Alpha 10%", Some("team"), 2, &[])).await;
         add(&db, &third, said("gamma", None, 1, &["eu", "us_1"])).await;
         for (id, day) in [(2, DAY.as_millis()), (3, 0)] {
-            let buckets = ["first_byte", "duration"]
-                .into_iter()
-                .flat_map(|name| (0..12).map(move |number| format!("{name}_{number}")))
-                .collect::<Vec<_>>();
             let sql = format!(
                 "
                 INSERT INTO upstream_key_days (
                     day_ms, upstream_key_id, requests, successes, failures, prompt_tokens, output_tokens, thought_tokens,
-                    cached_tokens, tool_tokens, total_tokens, cost_nano_usd, {}
+                    cached_tokens, tool_tokens, total_tokens, cost_nano_usd, first_byte_sketch, duration_sketch
                 )
-                VALUES ({day}, {id}, 4, 3, 1, 0, 0, 0, 0, 0, 70, 0, {})
-                ",
-                buckets.join(", "),
-                vec!["0"; buckets.len()].join(", "),
+                VALUES ({day}, {id}, 4, 3, 1, 0, 0, 0, 0, 0, 70, 0, '{{}}', '{{}}')
+                "
             );
             sqlx::query(&sql).execute(&db.writer).await.unwrap();
         }
