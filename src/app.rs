@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +32,7 @@ use crate::pool::settings::Settings;
 use crate::storage::backups::BackupJob;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
+use crate::storage::probe_requests::ProbeRequests;
 use crate::storage::quotas::ProjectLimit;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
@@ -88,6 +90,10 @@ pub struct App {
     /// Secrets of new client keys that were not shown yet.
     pub one_time_secrets: Mutex<OneTimeSecrets>,
     unrecorded_requests: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
+    /// Notified when there is a first one.
+    unrecorded_notify: Notify,
+    /// Who waits for a probe of the database.
+    pub probe_requests: ProbeRequests,
     /// Held during a reload.
     reload_lock: tokio::sync::Mutex<()>,
 }
@@ -134,6 +140,8 @@ impl App {
             backups: BackupJob::default(),
             one_time_secrets: Mutex::default(),
             unrecorded_requests: Mutex::default(),
+            unrecorded_notify: Notify::new(),
+            probe_requests: ProbeRequests::default(),
             config,
             db,
         });
@@ -267,7 +275,17 @@ impl App {
     /// Registers a started request, so that it gets a row while it runs.
     pub fn track_request(&self, row: &Arc<Mutex<NewRequestLog>>, now: Timestamp) {
         let mut unrecorded_requests = self.unrecorded_requests.lock();
+        if unrecorded_requests.is_empty() {
+            self.unrecorded_notify.notify_one();
+        }
         unrecorded_requests.push_back((now, Arc::downgrade(row)));
+    }
+
+    /// Waits until there is a request for [`Self::record_running`].
+    pub async fn wait_for_unrecorded(&self) {
+        while self.unrecorded_requests.lock().is_empty() {
+            self.unrecorded_notify.notified().await;
+        }
     }
 
     /// Records the rows of requests that have run since before `time`, in their current state, each once.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::time::MissedTickBehavior;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -39,6 +40,14 @@ pub fn instant() -> std::time::Instant {
 )]
 pub fn timer_instant() -> tokio::time::Instant {
     tokio::time::Instant::now()
+}
+
+/// Ticks, the first one at once. Loops that begin together and have the same period tick together, so that an idle process
+/// wakes once for all of them.
+pub fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }
 
 impl Timestamp {

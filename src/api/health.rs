@@ -18,6 +18,7 @@ pub async fn liveness() -> &'static str {
 /// The database is migrated, or the server would not have started, and can be written. A signed-in admin also reads
 /// whether the pool can serve.
 pub async fn readiness(State(app): State<Arc<App>>, session: Session) -> (StatusCode, String) {
+    app.probe_requests.refresh().await;
     let (status, mut text) = if app.recorder.is_failing() {
         let text =
             "the database cannot be written: the status page and the log of the server say why\n";

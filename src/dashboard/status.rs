@@ -153,6 +153,7 @@ impl StatusData {
 
     /// Refreshes all data that changes quickly.
     async fn refresh(&mut self, app: &App, context: &PageContext) -> Result<(), Error> {
+        app.probe_requests.refresh().await;
         self.overview = app.keys.overview(context.now);
         self.pending_rows = app.recorder.pending();
         self.problem = app.recorder.problem();

@@ -11,6 +11,7 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Sqlite, Transaction};
+use tokio::time::timeout;
 
 use crate::storage::connections::{self, Fault};
 use crate::storage::database_file::DatabaseFile;
@@ -22,6 +23,9 @@ use crate::storage::{file_mode, migrations, request_logs, revision};
 
 /// The size to which a checkpoint truncates the write-ahead log's file.
 pub const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A checkpoint that runs for longer does not hold up a probe.
+const LONG_CHECKPOINT: Duration = Duration::from_secs(5);
 
 /// Number of connections that read.
 const READERS: u32 = 4;
@@ -147,10 +151,10 @@ impl Db {
     /// would cost the connection.
     pub async fn probe(&self) -> Result<()> {
         self.begin().await?.commit().await?;
-        // While a checkpoint runs it is not read.
-        let Some(mut connection) = self.checkpoints.try_acquire() else {
+        let Ok(connection) = timeout(LONG_CHECKPOINT, self.checkpoints.acquire()).await else {
             return Ok(());
         };
+        let mut connection = connection?;
         // Read from the file, not from the memory of the connection.
         sqlx::query("PRAGMA shrink_memory")
             .execute(&mut *connection)

@@ -4,18 +4,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
+use crate::clock::ticks;
 use crate::storage::db::MAX_WAL_BYTES;
+use crate::storage::wal_watch::WalWatch;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Runs checkpoints until the server stops.
+/// Runs checkpoints until the server stops: after writes, and until a log that is too long is cut.
 pub async fn run(app: Arc<App>) {
+    let mut ticks = ticks(PERIOD);
+    let mut log = WalWatch::new(app.db.path());
     let mut growth = Growth::default();
+    let mut is_over = true;
     loop {
-        tokio::time::sleep(PERIOD).await;
+        ticks.tick().await;
+        if !log.has_changed() && is_over {
+            continue;
+        }
         match app.db.checkpoint().await {
-            Ok(wal_bytes) => growth.report(wal_bytes),
-            Err(error) => tracing::debug!("no checkpoint this time: {error}"),
+            Ok(wal_bytes) => {
+                growth.report(wal_bytes);
+                is_over = wal_bytes <= MAX_WAL_BYTES;
+            }
+            Err(error) => {
+                tracing::debug!("no checkpoint this time: {error}");
+                is_over = false;
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 
 use crate::app::App;
-use crate::clock::{self, Timestamp};
+use crate::clock::{self, Timestamp, ticks};
 use crate::gemini::key_check::{KeyCheck, check_key};
 use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::Redactor;
@@ -33,8 +33,13 @@ const THROTTLE_PAUSE: Duration = Duration::from_mins(1);
 
 /// Runs for ever.
 pub async fn run(app: Arc<App>) {
+    let mut ticks = ticks(PERIOD);
     loop {
         let pause = pass(&app, clock::now()).await.pause();
+        if pause == PERIOD {
+            ticks.tick().await;
+            continue;
+        }
         if pause == THROTTLE_PAUSE {
             tracing::warn!(
                 "Google refuses checks without a reason: upstream keys are not checked for a minute"

@@ -13,6 +13,7 @@ const MIN_AGE: Duration = Duration::from_millis(600);
 /// Runs for ever.
 pub async fn run(app: Arc<App>) {
     loop {
+        app.wait_for_unrecorded().await;
         tokio::time::sleep(PERIOD).await;
         app.record_running(clock::now() - MIN_AGE);
     }

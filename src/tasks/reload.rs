@@ -4,15 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::App;
-use crate::clock;
+use crate::clock::{self, ticks};
+use crate::storage::wal_watch::WalWatch;
 
-const PERIOD: Duration = Duration::from_millis(500);
+const PERIOD: Duration = Duration::from_secs(1);
 
-/// Runs for ever.
+/// Runs for ever. Every change is a write, so that the revision is read only after one.
 pub async fn run(app: Arc<App>) {
+    let mut ticks = ticks(PERIOD);
+    let mut log = WalWatch::new(app.db.path());
+    let mut has_failed = false;
     loop {
-        tokio::time::sleep(PERIOD).await;
-        match app.reload(clock::now()).await {
+        ticks.tick().await;
+        if !log.has_changed() && !has_failed {
+            continue;
+        }
+        let reloaded = app.reload(clock::now()).await;
+        has_failed = reloaded.is_err();
+        match reloaded {
             Ok(true) => tracing::info!("keys, client keys or settings were changed and are in use"),
             Ok(false) => {}
             Err(error) => tracing::warn!("changes could not be loaded: {error}"),

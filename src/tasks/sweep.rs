@@ -8,26 +8,37 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::auth::session;
-use crate::clock::{self, Timestamp};
+use crate::clock::{self, Timestamp, ticks};
 use crate::pool::clients::auth_failures::UnrecordedFailures;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
 
 const PERIOD: Duration = Duration::from_secs(5);
+/// What has expired in the database is deleted within a minute.
+const TICKS_PER_DATABASE_SWEEP: u32 = 12;
 /// Retention of a removed key's secret, so that the removal can be undone.
 const UNDO_PERIOD: Duration = Duration::from_hours(24);
 
 /// Runs for ever.
 pub async fn run(app: Arc<App>) {
-    loop {
-        tokio::time::sleep(PERIOD).await;
-        pass(&app, clock::now()).await;
+    let mut ticks = ticks(PERIOD);
+    for tick in 0_u32.. {
+        ticks.tick().await;
+        sweep_memory(&app, clock::now());
+        if tick.is_multiple_of(TICKS_PER_DATABASE_SWEEP) {
+            sweep_database(&app, clock::now()).await;
+        }
     }
 }
 
 /// Runs the cleanup that is due at `now`.
-pub async fn pass(app: &Arc<App>, now: Timestamp) {
+pub async fn pass(app: &App, now: Timestamp) {
+    sweep_memory(app, now);
+    sweep_database(app, now).await;
+}
+
+fn sweep_memory(app: &App, now: Timestamp) {
     let failures = app.auth_failures.lock().sweep(now);
     let wrong_bases = app.wrong_bases.lock().sweep(now);
     for (unrecorded, status, what) in [
@@ -53,6 +64,9 @@ pub async fn pass(app: &Arc<App>, now: Timestamp) {
         }
     }
     app.jobs.remove_expired(now);
+}
+
+async fn sweep_database(app: &App, now: Timestamp) {
     if let Err(error) =
         upstream_keys::removal::wipe_removed(&app.db.writer, now - UNDO_PERIOD).await
     {
