@@ -157,3 +157,45 @@ fn accepts_html(headers: &HeaderMap) -> bool {
     let accept = accept.and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_form_whose_body_stalls_is_refused_after_a_minute() {
+        let token = CsrfToken::generate();
+        let beginning = Bytes::from(format!("csrf={}&username=ad", token.masked()));
+        let beginning = stream::once(async { Ok::<_, std::io::Error>(beginning) });
+        let body = Body::from_stream(beginning.chain(stream::pending()));
+        let request = Request::builder().method(Method::POST).uri("/login");
+        let request = request.body(body).unwrap();
+        let begin = clock::timer_instant();
+
+        let refused = verify_form(request, token, 1_000).await;
+
+        assert!(matches!(refused, Err(Error::TooSlow)), "{refused:?}");
+        assert_eq!(Instant::elapsed(&begin), FORM_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_form_needs_its_token_and_a_limited_size() {
+        let token = CsrfToken::generate();
+        let verify = async |fields: String| {
+            let request = Request::builder().method(Method::POST).uri("/login");
+            let request = request.body(Body::from(fields)).unwrap();
+            verify_form(request, token, 1_000).await
+        };
+
+        let passed = verify(format!("username=admin&csrf={}", token.masked())).await;
+        let other = verify(format!("csrf={}", CsrfToken::generate().masked())).await;
+        let large = verify(format!("csrf={}&{}", token.masked(), "a".repeat(1_000))).await;
+
+        assert!(passed.is_ok(), "{passed:?}");
+        assert!(matches!(other, Err(Error::InvalidCsrfToken)), "{other:?}");
+        assert!(matches!(large, Err(Error::TooLarge)), "{large:?}");
+    }
+}

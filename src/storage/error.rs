@@ -185,3 +185,103 @@ pub fn remedy<'e>(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    /// An error of SQLite with this extended code.
+    #[derive(Debug)]
+    struct Code(u32);
+
+    impl fmt::Display for Code {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "code {}", self.0)
+        }
+    }
+
+    impl StdError for Code {}
+
+    impl DatabaseError for Code {
+        fn message(&self) -> &'static str {
+            "made up"
+        }
+
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.0.to_string().into())
+        }
+
+        fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn each_code_names_the_file_the_user_and_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let existing = folder.path().join("pool.db");
+        fs::write(&existing, "").unwrap();
+        let missing = folder.path().join("missing.db");
+        let user = rustix::process::geteuid().as_raw();
+        let (folder, file) = (folder.path().display(), existing.display());
+        let cases = [
+            (
+                1544,
+                &existing,
+                format!("the folder {folder} cannot be written by user {user}"),
+            ),
+            (1032, &existing, format!("{file} was moved or replaced")),
+            (
+                8,
+                &existing,
+                format!("{file} cannot be written by user {user}"),
+            ),
+            (
+                776,
+                &existing,
+                format!("{file} cannot be written by user {user}"),
+            ),
+            (
+                14,
+                &existing,
+                format!("{file} cannot be opened by user {user}"),
+            ),
+            (
+                14,
+                &missing,
+                format!("the folder {folder} cannot be written by user {user}"),
+            ),
+            (
+                26,
+                &existing,
+                format!("{file} is not a SQLite database (read by user {user})"),
+            ),
+        ];
+        for (code, path, expected) in cases {
+            let error = Error::Sqlx(sqlx::Error::Database(Box::new(Code(code))));
+            let error = anyhow::Error::from(error).context("cannot open it");
+
+            let remedy = remedy(error.chain(), path).unwrap();
+
+            assert!(remedy.starts_with(&expected), "{code}: {remedy}");
+        }
+        let busy = sqlx::Error::Database(Box::new(Code(5)));
+        assert_eq!(remedy(anyhow::Error::from(busy).chain(), &existing), None);
+    }
+}
