@@ -24,9 +24,33 @@ const NO_NAMES: &[&str] = &[
     "sincerely",
 ];
 
+/// Words that numbers follow without a space.
+const NUMBERED_WORDS: &[&str] = &["account", "acc", "key", "project", "proj", "gemini", "team"];
+
 /// Whether `text` is a name rather than a sentence, a mail address, a password or a heading of keys.
 pub fn is_label(text: &str) -> bool {
     is_name(text) && !names_keys(text) && !is_like_key(text)
+}
+
+/// Whether a name may be a password: one word of letters mixed with digits or signs, as `hunter2`. Words of letters alone are
+/// names (`Ann`, `team-blue`), with a number too if it is set apart (`Project-3`) or follows a common word (`account3`).
+pub fn may_be_password(name: &str) -> bool {
+    let name = name.trim();
+    let is_numbered_word = || {
+        let word = name.trim_end_matches(|char: char| char.is_ascii_digit());
+        !word.is_ascii() || NUMBERED_WORDS.contains(&word.to_lowercase().as_str())
+    };
+    let is_word = |word: &str| {
+        let rest = word.get(1..).unwrap_or_default();
+        let is_cased = rest == rest.to_lowercase() || word == word.to_uppercase();
+        word.chars().all(char::is_alphabetic) && is_cased
+    };
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let are_words = || {
+        let mut parts = name.split(['-', '_', '#']);
+        parts.next().is_some_and(is_word) && parts.all(|part| is_word(part) || is_number(part))
+    };
+    !name.contains(char::is_whitespace) && !are_words() && !is_numbered_word()
 }
 
 /// Whether `text` is a heading that says that keys follow.
@@ -80,7 +104,7 @@ pub fn label_above(line: &str) -> Option<String> {
         .trim()
         .trim_start_matches(['#', '/', '*', '-', '=', '[', ' ']);
     let line = line.trim_end_matches([':', '：', '*', '-', '=', ']', ' ']);
-    is_label(line).then(|| line.to_owned())
+    (is_label(line) && !may_be_password(line)).then(|| line.to_owned())
 }
 
 /// What stands beside a key in its line.
@@ -109,6 +133,7 @@ pub fn beside(before: &str, after: &str) -> Beside {
     let is_account = before.contains('@') || before.trim_end().ends_with("--");
     if let ([name], false) = (names.as_slice(), is_account)
         && is_label(name)
+        && !may_be_password(name)
     {
         beside.label = Some((*name).to_owned());
     }
@@ -174,6 +199,15 @@ mod tests {
             ("user,hunter2,", "", None, None),
             ("ann@example.com|hunter2|", "", None, None),
             ("hunter2----", "", None, None),
+            ("hunter2|", "", None, None),
+            ("", " hunter2", None, None),
+            ("hunter2:", "", None, None),
+            ("tr0ub4dor&3,", ",disabled", None, Some(true)),
+            ("cOrReCtHorse\t", "", None, None),
+            ("account3|", "", Some("account3"), None),
+            ("帳號3：", "", Some("帳號3"), None),
+            ("team-blue_3|", "", Some("team-blue_3"), None),
+            ("hunter 2|", "", Some("hunter 2"), None),
             ("my key: ", "", None, None),
             ("https://example.com/?key=", "&a=b", None, None),
         ];

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use crate::pool::keys::import::candidates::{Collector, Piece, PieceBody, Place, Surroundings};
 use crate::pool::keys::import::document;
-use crate::pool::keys::import::label::{beside, is_heading, is_label, is_numbered, label_above};
+use crate::pool::keys::import::label::{
+    beside, is_heading, is_label, is_numbered, label_above, may_be_password,
+};
 use crate::pool::keys::import::names::{
     AttributeName, Owner, is_disabled_word, is_variable, names_keys, owner,
 };
@@ -297,11 +299,15 @@ impl Lines<'_, '_> {
             return;
         };
         if self.is_pairs && is_plausible(last) && words.len() == 2 {
-            self.above = Some(((*first).to_owned(), number));
+            if !may_be_password(first) {
+                self.above = Some(((*first).to_owned(), number));
+            }
             let surroundings = self.block_surroundings();
             self.found.add_other_key(last, number, &surroundings);
             self.block = None;
-        } else if !is_template && (is_list(line) || (are_keys && !self.has_google_keys)) {
+        } else if !is_template
+            && (is_list(line) || (are_keys && !self.has_google_keys && !are_plain(&words)))
+        {
             for word in words {
                 self.token(number, word);
             }
@@ -394,6 +400,12 @@ fn overlaps(keys: &[GoogleText], token: &Range<usize>) -> bool {
 fn is_word(token: &str) -> bool {
     token.chars().filter(|char| char.is_alphanumeric()).count() > 2
         || token.contains(char::is_alphabetic)
+}
+
+/// Whether words are those of a sentence or a passphrase.
+fn are_plain(words: &[&str]) -> bool {
+    let mut letters = words.iter().flat_map(|word| word.chars());
+    letters.all(char::is_alphabetic)
 }
 
 /// Whether the parts of a line are separated by commas or semicolons, with one word in each.

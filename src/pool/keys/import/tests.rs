@@ -202,6 +202,51 @@ fn a_key_is_imported_without_its_invalid_attributes() {
 }
 
 #[test]
+fn nothing_that_may_be_a_password_is_stored() {
+    let passwords = [
+        "hunter2",
+        "hunter2-Hunter3",
+        "Tr0ub4dor",
+        "xKcdHorse",
+        "pass_w0rd",
+    ];
+    for password in passwords {
+        for text in [
+            "PASSWORD|FIRST",
+            "PASSWORD FIRST",
+            "PASSWORD: FIRST",
+            "FIRST # PASSWORD",
+            "PASSWORD\nFIRST",
+            "# PASSWORD\nFIRST",
+            "PASSWORD|FIRST\nPASSWORD|SECOND",
+        ] {
+            let text = text.replace("PASSWORD", password);
+            let import = any(&text.replace("FIRST", FIRST).replace("SECOND", SECOND));
+
+            let labels = import.keys.iter().map(|key| &key.attributes.label);
+            assert!(labels.clone().count() > 0, "{text}");
+            assert!(
+                labels.into_iter().all(Option::is_none),
+                "{text}: {:?}",
+                import.keys
+            );
+        }
+    }
+    for expected in [Expected::AnyText, Expected::KeysOnly] {
+        for text in [
+            "correcthorse batterystaple",
+            "opaque-key-1\ncorrecthorse batterystaple",
+        ] {
+            let import = read(text, expected);
+            let line = text.lines().count();
+            let keys: Vec<_> = import.keys.iter().map(|key| key.secret.expose()).collect();
+            assert!(keys.iter().all(|key| *key == "opaque-key-1"), "{keys:?}");
+            assert_eq!(import.not_taken.last().unwrap().line, line, "{text}");
+        }
+    }
+}
+
+#[test]
 fn keys_marked_as_disabled_are_disabled() {
     for text in [
         "key,weight\nFIRST,0",
