@@ -2,7 +2,6 @@
 
 mod history;
 
-use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
@@ -11,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,12 @@ use crate::storage::lock::ServerLock;
 use crate::storage::ownership::refuse_foreign_file;
 use crate::storage::{file_mode, installation, upstream_keys};
 
+/// All characters but those that are special neither in a shell nor in a URL.
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'_');
 /// The default address of the demo.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 /// The demo's clients and their keys. The keys are fixed, so that a kept database can be used again.
@@ -281,15 +287,8 @@ fn program() -> String {
 
 /// The URL of the file, with all characters escaped that are special in a shell or a URL.
 fn database_url(path: &Path) -> String {
-    let mut url = "sqlite://".to_owned();
-    for &byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte) {
-            url.push(char::from(byte));
-        } else {
-            let _ = write!(url, "%{byte:02X}");
-        }
-    }
-    url
+    let path = percent_encode(path.as_os_str().as_bytes(), &ESCAPED);
+    format!("sqlite://{path}")
 }
 
 #[cfg(test)]

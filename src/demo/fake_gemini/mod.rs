@@ -1,7 +1,6 @@
 //! The fake Gemini: a Google with rules. It answers as recordings show, refuses word for word, counts quotas, and
 //! breaks when told to; the upstream of `gemini-pool demo` and of every test.
 
-mod base64;
 pub mod behaviour;
 mod connection;
 mod errors;

@@ -5,10 +5,11 @@
 
 use std::sync::LazyLock;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::base64::base64;
 use super::json;
 use super::request_target::param;
 
@@ -109,7 +110,7 @@ fn page_token(name: &str) -> String {
     let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
     let mut bytes = vec![0x0a, length];
     bytes.extend_from_slice(name.as_bytes());
-    base64(&bytes).trim_end_matches('=').to_owned()
+    STANDARD_NO_PAD.encode(&bytes)
 }
 
 /// The list of the OpenAI layer.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -301,7 +303,7 @@ impl Browser {
         self.resize((width, whole.max(height))).await;
         let file = PathBuf::from(folder).join(format!("{name}.png"));
         let picture = self.session.get("/screenshot").await.unwrap();
-        std::fs::write(file, unbase64(picture.as_str().unwrap())).unwrap();
+        std::fs::write(file, STANDARD.decode(picture.as_str().unwrap()).unwrap()).unwrap();
         self.resize((width, height)).await;
     }
 
@@ -393,22 +395,4 @@ fn axe() -> PathBuf {
 fn quoted(text: &str) -> String {
     assert!(!text.contains('"'), "quotes cannot be escaped: {text}");
     format!("\"{text}\"")
-}
-
-/// The bytes of standard base64.
-fn unbase64(text: &str) -> Vec<u8> {
-    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digits: Vec<_> = text
-        .chars()
-        .filter_map(|digit| ALPHABET.find(digit))
-        .collect();
-    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
-    for group in digits.chunks(4) {
-        let bits = (0..4).fold(0, |bits, location| {
-            bits << 6 | group.get(location).copied().unwrap_or(0)
-        });
-        let all = [bits >> 16, bits >> 8, bits].map(|byte| u8::try_from(byte & 255).unwrap());
-        bytes.extend(&all[..group.len() - 1]);
-    }
-    bytes
 }

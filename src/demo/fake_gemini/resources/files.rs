@@ -1,5 +1,7 @@
 //! Files: get, list, delete; and how one comes to be, uploaded or generated.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -8,7 +10,6 @@ use super::downloads;
 use super::page::{self, PageSizes};
 use super::request_context::{RequestContext, field, timestamp};
 use super::resource_store::Resource;
-use crate::demo::fake_gemini::base64::base64;
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::json;
 use crate::demo::fake_gemini::response::FakeResponse;
@@ -124,7 +125,7 @@ pub fn make(
         update_time: now,
         expiration_time: timestamp(expires_ms),
         // The hex in base64, as recorded.
-        sha256_hash: base64(contents.sha256.as_bytes()),
+        sha256_hash: STANDARD.encode(&contents.sha256),
         download_uri: (source == FileSource::Generated)
             .then(|| format!("{uri}:download?alt=media")),
         uri,

@@ -1,11 +1,12 @@
 //! `ListPage`: one page of a list, the newest first.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::request_context::RequestContext;
 use super::resource_store::StoredResource;
-use crate::demo::fake_gemini::base64::base64;
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::json;
 use crate::demo::fake_gemini::response::FakeResponse;
@@ -78,10 +79,7 @@ pub fn newest_first<T>(
 /// Only the project that was given a token can go on with it.
 fn page_token(project: &str, field: &str, serial: u64) -> String {
     let token = format!("{project}/{field}/{serial}");
-    base64(token.as_bytes())
-        .replace('=', "")
-        .replace('/', "_")
-        .replace('+', "-")
+    URL_SAFE_NO_PAD.encode(token)
 }
 
 struct ListPage<'a, T> {

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::demo::fake_gemini::base64::base64;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// The default length of a vector: that of the current embedding models.
 const DIMENSIONS: usize = 3072;
@@ -45,7 +46,7 @@ impl EmbeddingsResponse<'_> {
                     .iter()
                     .flat_map(|value| value.to_le_bytes())
                     .collect();
-                format!("\"{}\"", base64(&bytes))
+                format!("\"{}\"", STANDARD.encode(&bytes))
             } else {
                 let values: Vec<_> = values.iter().map(ToString::to_string).collect();
                 format!("[{}]", values.join(","))

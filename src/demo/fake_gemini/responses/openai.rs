@@ -1,9 +1,10 @@
 //! The OpenAI-compatible layer: compact JSON with its keys in alphabetical order, LF framing, `[DONE]`.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::Generation;
-use crate::demo::fake_gemini::base64::base64;
 use crate::demo::fake_gemini::json;
 
 pub fn unary(generation: &Generation) -> String {
@@ -55,7 +56,7 @@ pub fn image(generation: &Generation) -> String {
     format!(
         "{{\"created\":{},\"data\":[{{\"b64_json\":\"{}\"}}]}}",
         generation.now_ms / 1000,
-        base64(PIXEL)
+        STANDARD.encode(PIXEL)
     )
 }
 
