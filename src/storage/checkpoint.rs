@@ -10,6 +10,8 @@ const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 /// About how much log a write takes: four pages.
 const LOG_BYTES_PER_WRITE: u64 = 16 * 1024;
+/// The number of writes after which the disk is asked for its room again, however much there was.
+const MAX_UNCHECKED: u64 = 1_024;
 
 /// What a `wal_checkpoint` reports.
 struct CheckpointResult {
@@ -91,15 +93,24 @@ impl Db {
 #[derive(Debug, Default)]
 pub struct WalLimit {
     writes_since_copy: u64,
+    /// How many of them the disk had room for when it was asked last.
+    checked_until: u64,
 }
 
 impl WalLimit {
     /// Counts writes that were committed just now, and copies the log if it may take too much of the room that is left.
     pub async fn count(&mut self, db: &Db, writes: usize) {
         self.writes_since_copy += u64::try_from(writes).unwrap_or(u64::MAX);
-        if is_too_long(self.writes_since_copy, db.free_bytes()) && db.copy_wal().await.is_ok() {
+        if self.writes_since_copy < self.checked_until {
+            return;
+        }
+        let free_bytes = db.free_bytes();
+        if is_too_long(self.writes_since_copy, free_bytes) && db.copy_wal().await.is_ok() {
             self.writes_since_copy = 0;
         }
+        // Asked again before the log can have taken a part of that room that matters.
+        self.checked_until =
+            self.writes_since_copy + (free_bytes / (64 * LOG_BYTES_PER_WRITE)).min(MAX_UNCHECKED);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `ProbeRequests`: whoever reports whether the database can be written asks for a probe first.
+//! `ProbeRequests`: reports of whether the database can be written ask for a probe first.
 
 use std::time::{Duration, Instant};
 

@@ -25,6 +25,7 @@ use crate::storage::error::Result;
 use crate::storage::recorder::fold_schedule::FoldSchedule;
 use crate::storage::recorder::journal::Write;
 pub use crate::storage::recorder::log_writer::LogWriter;
+use crate::storage::recorder::log_writer::WriteCommand;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys::Evidence;
 use crate::storage::write_health::{WriteHealth, WriteProblem};
@@ -37,14 +38,6 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Recorder {
     queue: mpsc::UnboundedSender<WriteCommand>,
     health: Arc<WriteHealth>,
-}
-
-#[derive(Debug)]
-enum WriteCommand {
-    /// A write, and the receiver of its commit.
-    Write(Write, Option<oneshot::Sender<()>>),
-    /// No write: acknowledges that everything before it is in its tables.
-    Flush(oneshot::Sender<()>),
 }
 
 impl Recorder {

@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::storage::checkpoint::WalLimit;
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
-use crate::storage::recorder::WriteCommand;
 use crate::storage::recorder::fold_schedule::FoldSchedule;
 use crate::storage::recorder::journal::{self, Write};
 use crate::storage::recorder::table_writer::{RefusedWrite, TableWriter, report_refused};
@@ -20,6 +19,15 @@ use crate::storage::write_health::WriteHealth;
 const MAX_BATCH: usize = 256;
 /// How long the writer pauses after a failed write.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// What is submitted to the writer.
+#[derive(Debug)]
+pub(super) enum WriteCommand {
+    /// A write, and the receiver of its commit.
+    Write(Write, Option<oneshot::Sender<()>>),
+    /// No write: acknowledges that everything before it is in its tables.
+    Flush(oneshot::Sender<()>),
+}
 
 /// The other end of the queue of a [`Recorder`](super::Recorder).
 #[derive(Debug)]

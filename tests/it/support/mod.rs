@@ -33,6 +33,7 @@ use gemini_pool::server::{self, Server};
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::client_keys::{ClientKeyTerms, NewClientKey};
 use gemini_pool::storage::db::Db;
+use gemini_pool::storage::recorder::journal;
 use gemini_pool::storage::request_logs::filter::LogFilter;
 pub use gemini_pool::storage::request_logs::listed::RequestLog;
 use gemini_pool::storage::request_logs::search::search;
@@ -425,8 +426,14 @@ pub async fn change_settings(db: &Db, changed: &[(&str, &str)]) {
     tx.commit().await.unwrap();
 }
 
-/// All rows of a database, newest first.
+/// All rows of a database whose server runs, newest first, with those that are in the journal now.
 pub async fn newest_rows(db: &Db) -> Vec<RequestLog> {
+    let last = journal::last_id(&db.readers).await.unwrap();
+    eventually("the journal is folded", async || {
+        let entries = journal::has_entries_to(&db.readers, last).await;
+        (!entries.unwrap()).then_some(())
+    })
+    .await;
     let any = LogFilter::default();
     let found = search(&db.readers, &any, LogPosition::Newest, 1_000_000, None).await;
     found.unwrap().rows
