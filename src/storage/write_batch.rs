@@ -38,6 +38,8 @@ pub enum Cell {
     Null,
     Integer(i64),
     Text(Box<str>),
+    /// One of the program's own names.
+    Name(&'static str),
 }
 
 /// The statement of one table; rows whose first column is null are ignored.
@@ -179,6 +181,7 @@ fn add_padded(
             Cell::Null => arguments.add(None::<i64>),
             Cell::Integer(number) => arguments.add(number),
             Cell::Text(text) => arguments.add(String::from(text)),
+            Cell::Name(name) => arguments.add(name),
         };
         added.map_err(sqlx::Error::Encode)?;
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a write stays in the journal at most, unless the database is slow.
-const MAX_AGE: Duration = Duration::from_millis(300);
+const MAX_AGE: Duration = Duration::from_millis(500);
 /// The number of journalled writes that starts a fold.
 const MAX_WRITES: usize = 4_096;
 /// The number of journalled writes from which no batch is committed before the journal is shorter.
@@ -13,8 +13,9 @@ const QUIET: Duration = Duration::from_millis(50);
 /// The largest batch that goes to the tables at once.
 const SMALL: usize = 16;
 /// A portion holds the write lock about so long: commits wait for it.
-const PORTION_TIME: Duration = Duration::from_millis(4);
-const PORTION_WRITES: std::ops::RangeInclusive<usize> = 32..=1_024;
+const PORTION_TIME: Duration = Duration::from_millis(8);
+/// A write costs half as much in a portion of 512 as in one of 128, because pages are written once for all of its writes.
+const PORTION_WRITES: std::ops::RangeInclusive<usize> = 256..=1_024;
 
 /// The state of the journal as far as the schedule needs it.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Default for FoldSchedule {
             oldest: None,
             is_due: false,
             journalled: 0,
-            portion: 128,
+            portion: 512,
         }
     }
 }

@@ -191,7 +191,7 @@ impl LoggedRow<'_> {
     const COLUMNS: [Column<Self>; 37] = [
         ("id", Key, |r| r.row.id.0.into()),
         ("started_at_ms", Keep, |r| ms(r.row.started_at)),
-        ("kind", Keep, |r| <&str>::from(r.row.kind).into()),
+        ("kind", Keep, |r| Cell::Name(r.row.kind.into())),
         ("client_key_id", Replace, |r| {
             r.row.client_key_id.map(|id| id.0).into()
         }),
@@ -234,7 +234,7 @@ impl LoggedRow<'_> {
 }
 
 fn name(outcome: Option<Outcome>) -> Cell {
-    outcome.map(Outcome::name).into()
+    outcome.map_or(Cell::Null, |outcome| Cell::Name(outcome.name()))
 }
 
 fn sketch(sketch: &DurationSketch) -> Cell {
