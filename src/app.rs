@@ -192,7 +192,12 @@ impl App {
         let rows = settings::list(&self.db.readers).await?;
         let clients = client_keys::list_for_proxy(&self.db.readers).await?;
         let (keys, removed) = upstream_keys::list_changed(&self.db.readers, loaded).await?;
-        let cleared = projects::list_cleared(&self.db.readers, loaded).await?;
+        // At the start there are no cooldowns in memory to clear.
+        let cleared = if loaded < 0 {
+            Vec::new()
+        } else {
+            projects::list_cleared(&self.db.readers, loaded).await?
+        };
         let cooldowns = cooldowns::list_changed(&self.db.readers, loaded, now).await?;
         self.apply_settings(&rows);
         let limited = clients.iter().map(|(_, client)| client);

@@ -27,6 +27,8 @@ pub const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
 /// A checkpoint that runs for longer does not hold up a probe.
 const LONG_CHECKPOINT: Duration = Duration::from_secs(5);
 
+/// How far a connection reads ahead of the rows that were taken.
+const ROWS_AHEAD: usize = 2_000;
 /// Number of connections that read.
 const READERS: u32 = 4;
 
@@ -299,6 +301,8 @@ fn with_pragmas(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_millis(500))
+        // The thread of a connection hands over this many rows before it waits for their reader.
+        .row_buffer_size(ROWS_AHEAD)
         .foreign_keys(true)
         // A checkpoint within a commit would stall the answers that wait for it; a task does it beside them.
         .pragma("wal_autocheckpoint", "0")

@@ -91,7 +91,7 @@ pub async fn upsert_limit(
     Ok(())
 }
 
-/// The usage of the day that began at `day`.
+/// The usage of the day that began at `day`. All keys of a model come in one row: there may be hundreds of thousands.
 pub async fn list_usage_of_day(
     db: impl SqliteExecutor<'_>,
     day: Timestamp,
@@ -99,25 +99,26 @@ pub async fn list_usage_of_day(
     let rows = sqlx::query!(
         r#"
         SELECT
-            d.upstream_key_id AS "id: UpstreamKeyId", s.value AS model, d.requests AS "requests: u32",
-            d.input_tokens
+            s.value AS model,
+            json_group_array(json_array(d.upstream_key_id, d.requests, max(d.input_tokens, 0))) AS "keys!: String"
         FROM quota_days AS d
         JOIN strings AS s ON s.id = d.model_id
         WHERE d.day_ms = ?1
+        GROUP BY d.model_id
         "#,
         day,
     );
-    let rows = rows.fetch_all(db).await?.into_iter();
-    let used = rows.map(|row| QuotaUsage {
-        id: row.id,
-        model: row.model,
-        amount: QuotaAmount {
-            requests: row.requests.into(),
-            tokens: u64::try_from(row.input_tokens).unwrap_or(0),
-        },
-        at: None,
-    });
-    Ok(used.collect())
+    let mut used = Vec::new();
+    for row in rows.fetch_all(db).await? {
+        let keys: Vec<(i64, u64, u64)> = serde_json::from_str(&row.keys).unwrap_or_default();
+        used.extend(keys.into_iter().map(|(id, requests, tokens)| QuotaUsage {
+            id: UpstreamKeyId(id),
+            model: row.model.clone(),
+            amount: QuotaAmount { requests, tokens },
+            at: None,
+        }));
+    }
+    Ok(used)
 }
 
 /// The usage of each attempt of requests that began from `since` to `until`. A batch counts as one request, because its row does not
