@@ -550,3 +550,36 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_head_and_answers_without_content_are_bare() {
+        for (method, status, expected) in [
+            (Method::HEAD, 200, true),
+            (Method::GET, 204, true),
+            (Method::GET, 304, true),
+            (Method::GET, 200, false),
+            (Method::POST, 308, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(is_bare(&method, status), expected, "{method} {status}");
+        }
+    }
+
+    #[test]
+    fn an_event_stream_is_recognized_by_its_type() {
+        for (kind, expected) in [
+            ("text/event-stream", true),
+            ("text/event-stream; charset=utf-8", true),
+            ("application/json", false),
+        ] {
+            let kind = HeaderValue::from_static(kind);
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+            assert_eq!(is_event_stream(&headers), expected, "{headers:?}");
+        }
+        assert!(!is_event_stream(&HeaderMap::new()));
+    }
+}

@@ -215,3 +215,46 @@ async fn keep_own(app: &App, page: &mut ListPage<'_>, maker: ClientKeyId) -> Res
         .retain(|item| item.name.as_ref().is_some_and(is_own));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::health::verdict::{Rule, Verdict};
+
+    fn attempt(rule: Rule) -> Attempt {
+        Attempt {
+            lease: None,
+            verdict: Verdict::without_answer(rule, String::new()),
+            reply: Reply::None,
+        }
+    }
+
+    #[test]
+    fn a_list_goes_on_without_a_project_that_cannot_answer_and_ends_at_a_fault_of_the_client() {
+        for rule in [
+            Rule::QuotaPerMinute,
+            Rule::ApiKeyInvalid,
+            Rule::InternalError,
+        ] {
+            let answer = answer_of(Ok(attempt(rule)));
+            assert!(
+                matches!(answer, Ok(ProjectAnswer::Missing(Ok(_)))),
+                "{rule:?}"
+            );
+        }
+        for refusal in [Refusal::AllBusy, Refusal::Timeout, Refusal::Unreachable] {
+            let answer = answer_of(Err(refusal));
+            assert!(matches!(answer, Ok(ProjectAnswer::Missing(Err(_)))));
+        }
+
+        let answer = answer_of(Ok(attempt(Rule::InvalidRequest)));
+        assert!(matches!(answer, Ok(ProjectAnswer::Failed(_))));
+        let answer = answer_of(Ok(attempt(Rule::Success)));
+        assert!(
+            matches!(answer, Err(Refusal::PageTooLarge)),
+            "it has no whole page"
+        );
+        let answer = answer_of(Err(Refusal::BadCursor));
+        assert!(matches!(answer, Err(Refusal::BadCursor)));
+    }
+}

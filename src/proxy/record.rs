@@ -594,3 +594,6 @@ const MAX_NAME_BYTES: usize = 256;
 fn cut_name(name: &str) -> String {
     name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }
+
+#[cfg(test)]
+mod tests;

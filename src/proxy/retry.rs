@@ -154,3 +154,25 @@ fn no_key(
     let model = incoming.model.as_deref().unwrap_or_default();
     Refusal::no_key(obstacle, model, route.reason(), clock::now())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_reused_only_after_faults_that_are_not_its_own() {
+        let cases = [
+            (Rule::QuotaPerMinute, KeyReuse::AfterCooldown),
+            (Rule::QuotaZero, KeyReuse::AfterCooldown),
+            (Rule::ApiKeyInvalid, KeyReuse::Never),
+            (Rule::ConsumerSuspended, KeyReuse::Never),
+            (Rule::InternalError, KeyReuse::Once),
+            (Rule::ConnectionBroken, KeyReuse::Once),
+            (Rule::Overloaded, KeyReuse::Once),
+            (Rule::LocationUnsupported, KeyReuse::Once),
+        ];
+        for (rule, expected) in cases {
+            assert_eq!(reuse_after(rule), expected, "{rule:?}");
+        }
+    }
+}
