@@ -13,7 +13,7 @@ seq 100 | awk '{ printf "AIzaSyIdle%029d\n", $1 }' | "$program" upstream-keys im
 "$program" serve --listen 127.0.0.1:0 >> log 2>&1 &
 server=$!
 trap 'kill $server; wait $server || true; rm -r "$folder"' EXIT
-sleep 10 # The start is over.
+sleep 25 # The start is over, and the threads that it needed have ended.
 
 nanoseconds() { cat /proc/$server/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 wakes() { cat /proc/$server/task/*/status | awk '/^voluntary_ctxt_switches/ { sum += $2 } END { print sum }'; }
