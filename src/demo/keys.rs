@@ -1,4 +1,4 @@
-//! The cast: a dozen keys with different behaviours, for the demo.
+//! The keys of the demo, each with a behaviour of its own.
 
 use super::fake_gemini::FakeConfig;
 use super::fake_gemini::behaviour::{Behaviour, FakeKey, StreamErrorFormat};
@@ -9,7 +9,7 @@ use super::fake_gemini::response_shape::ResponseShape;
 /// How many keys share a project, in turn.
 const PROJECT_SIZES: [usize; 5] = [1, 3, 2, 5, 4];
 
-/// A key of the demo, what it is called, and what its project may use.
+/// A key of the demo, its label, and the limits of its project.
 pub struct DemoKey {
     pub label: &'static str,
     pub key: FakeKey,
@@ -114,7 +114,7 @@ fn project_of_extra_key(number: usize) -> usize {
     200_000_000_000 + number / round * PROJECT_SIZES.len() + index
 }
 
-/// The rules by which the cast plays: answers at the pace of a model that writes.
+/// The configuration of the demo's fake: answers arrive at the pace of a real model.
 pub fn fake_config() -> FakeConfig {
     let mut config = FakeConfig {
         response_shape: ResponseShape {
@@ -136,7 +136,7 @@ pub fn fake_config() -> FakeConfig {
     config
 }
 
-/// Has the length of a real key and can be taken for none.
+/// A secret with the length of a real key that is obviously made up.
 fn secret(index: usize) -> String {
     format!("AIzaSyDemoDemoDemoDemoDemoDemoDemo{index:05}")
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Sends about `rate` requests a second to the pool at `base_url` until `cancel`; then gives up what is still open.
-/// Whatever the pool answers is right: this is a demo, not a check.
+/// Sends about `rate` requests a second to the pool at `base_url` until `cancel`, then drops the open ones.
+/// Answers of the pool are not verified: this is a demo.
 pub async fn run(base_url: String, client_keys: Vec<String>, rate: f64, cancel: CancellationToken) {
     // Refused when one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -51,13 +51,13 @@ pub async fn run(base_url: String, client_keys: Vec<String>, rate: f64, cancel: 
     requests.wait().await;
 }
 
-/// The time to the next request: as between calls that know nothing of each other, and not over a minute.
+/// The time to the next request: exponentially distributed, at most a minute.
 fn seconds_until_next_request(rate: f64) -> f64 {
     let uniform: f64 = rand::rng().random_range(f64::EPSILON..1.0);
     (-uniform.ln() / rate.max(0.001)).min(60.0)
 }
 
-/// One client about to ask one thing.
+/// A client with the request that it sends next.
 struct DemoClient {
     client: Client,
     base_url: String,
@@ -65,7 +65,7 @@ struct DemoClient {
 }
 
 impl DemoClient {
-    /// Mostly answers are wanted, and mostly right questions asked.
+    /// Mostly generations, and mostly valid requests.
     async fn send_random_request(self) {
         let kind = rand::rng().random_range(0..100);
         // An error here is the pool refusing or ending: the demo shows that too.

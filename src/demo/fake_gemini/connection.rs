@@ -1,4 +1,4 @@
-//! The sockets: accepts connections, serves HTTP/1.1 and h2c on them, and can spoil them.
+//! The sockets: accepts connections, serves HTTP/1.1 and h2c, and injects wire faults.
 
 use std::io;
 use std::pin::Pin;
@@ -15,15 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::respond::respond;
 use super::state::FakeState;
 
-/// How a connection ends instead of carrying an answer.
+/// How a connection ends instead of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireFault {
-    /// Bytes that are not HTTP, or not all of it, and the end.
+    /// Bytes that are no HTTP, or an incomplete answer, then the end.
     RawBytes(&'static [u8]),
     Reset,
 }
 
-/// Lets a request spoil the connection it came on.
+/// Lets a request inject a fault into its connection.
 pub type WireFaultCell = Arc<OnceLock<WireFault>>;
 
 /// Accepts until `stop`, each connection on a task of its own.
@@ -68,14 +68,14 @@ async fn serve(stream: TcpStream, state: Arc<FakeState>, stop: CancellationToken
     }
 }
 
-/// A socket whose next write can be replaced by its ruin.
+/// A socket whose next write can be replaced by a wire fault.
 struct FaultyStream {
     stream: TcpStream,
     wire_fault: WireFaultCell,
 }
 
 impl FaultyStream {
-    /// Plays the ruin, if there is one; then the connection is over.
+    /// Injects the wire fault, if there is one, and ends the connection.
     fn inject_fault(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Error>> {
         match self.wire_fault.get()? {
             WireFault::Reset => {

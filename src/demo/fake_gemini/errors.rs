@@ -1,4 +1,4 @@
-//! `GoogleError`: Google's refusals, word for word, in the form that each of its surfaces gives them.
+//! `GoogleError`: Google's errors, word for word, in the form of each surface.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::json;
 use super::keys::FakeKeyState;
 use super::request_target::{BadCredentials, RequestTarget, ResponseFormat};
 
-/// One refusal: its status and its body in the native form.
+/// An error: its status and its body in the native form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GoogleError {
     pub status: u16,
@@ -17,13 +17,13 @@ pub struct GoogleError {
     pub kind: ErrorBodyKind,
 }
 
-/// What a body is, and so whether a surface gives it a form of its own.
+/// The kind of a body, which decides whether each surface has its own form of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorBodyKind {
     Json,
     /// HTML of the front end.
     Html,
-    /// Given as it is: `Behaviour::FixedResponse`.
+    /// Sent unchanged: `Behaviour::FixedResponse`.
     Verbatim,
 }
 
@@ -101,12 +101,12 @@ impl GoogleError {
             .fill("<SHORT_METHOD>", request_target.operation.short_name())
     }
 
-    /// Also what a file of another project gets, and one that has expired.
+    /// Also for files of other projects and for expired ones.
     pub fn no_such_file(id: &str) -> Self {
         verbatim!(403, "403-file").fill("<FILE>", id)
     }
 
-    /// Also what a cache of another project gets, and one that has expired.
+    /// Also for caches of other projects and for expired ones.
     pub fn no_such_cache() -> Self {
         verbatim!(403, "403-cache")
     }
@@ -136,7 +136,7 @@ impl GoogleError {
         verbatim!(400, "400-too-many-tokens")
     }
 
-    /// What a behaviour says to this request; `None`: nothing against answering it. `models` are the names its model has.
+    /// The error of a behaviour for this request; `None`: it is answered. `models` are the names of its model.
     pub fn of_behaviour(
         behaviour: &Behaviour,
         request_target: &RequestTarget,
@@ -215,7 +215,7 @@ impl GoogleError {
         )
     }
 
-    /// The error that stands inside a stream with this code.
+    /// The error event with this code, inside a stream.
     pub fn in_stream(code: u16) -> Self {
         match code {
             429 => verbatim!(429, "429-no-details"),
@@ -227,7 +227,7 @@ impl GoogleError {
         }
     }
 
-    /// The body as this surface gives it.
+    /// The body in the form of this surface.
     pub fn body_for(&self, format: ResponseFormat) -> String {
         if self.kind != ErrorBodyKind::Json {
             return self.body.to_string();

@@ -1,4 +1,4 @@
-//! `Journal`: what the fake received and how it ended, for tests to look at.
+//! `Journal`: the received requests and their ends, for tests.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -22,20 +22,20 @@ pub enum RecordingLevel {
     Bodies,
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct ReceivedRequest {
     pub at_ms: i64,
     pub method: String,
-    /// As on the wire: nothing decoded.
+    /// As received, without decoding.
     pub path_and_query: String,
     pub version: http::Version,
-    /// In the order of the wire, except that repeated names stand together.
+    /// In the received order, except that repeated names are grouped.
     pub headers: Vec<(String, Vec<u8>)>,
     /// Empty unless bodies are recorded, and for the bytes of uploads.
     pub body: Bytes,
     pub body_bytes: usize,
-    /// The key it carried, if exactly one.
+    /// Its key, if there was exactly one.
     pub key: Option<String>,
 }
 
@@ -47,16 +47,16 @@ impl ReceivedRequest {
     }
 }
 
-/// A client that went before its answer was whole.
+/// A client that disconnected before the end of its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientDisconnect {
     pub at_ms: i64,
     pub key: Option<String>,
-    /// How many pieces of the body had been handed out; 0: not even the head, perhaps.
+    /// Number of pieces of the body that were sent; 0: perhaps not even the head.
     pub chunks_sent: usize,
 }
 
-/// What is kept of all requests; older ones give way beyond this many.
+/// Maximum number of requests kept; the oldest are dropped first.
 const MAX_RECEIVED: usize = 10_000;
 
 #[derive(Default)]
@@ -126,7 +126,7 @@ impl Journal {
         disconnects.clone()
     }
 
-    /// Forgets what came, but not what is still open.
+    /// Forgets ended requests, and keeps the open ones.
     pub fn reset(&self) {
         self.requests.store(0, Ordering::Relaxed);
         self.connections.store(0, Ordering::Relaxed);
@@ -145,7 +145,7 @@ impl Drop for CountedConnection<'_> {
     }
 }
 
-/// An answer that is being made or sent. Dropped before `finish`, it is a client that hung up.
+/// An answer in progress. Dropped before `finish`, it counts as a client that disconnected.
 pub struct OpenResponse {
     state: Arc<FakeState>,
     key: Option<Arc<FakeKeyState>>,
@@ -181,7 +181,7 @@ impl OpenResponse {
         journal.open_streams.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The answer is out, or ends as its behaviour wants.
+    /// Records the end of the answer, as its behaviour intends.
     pub fn finish(&mut self) {
         self.finished = true;
     }

@@ -21,7 +21,7 @@ pub struct FakeKeyState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KeyCounts {
     pub requests: u64,
-    /// Those that got a 200, however it ended.
+    /// Requests answered with 200, whatever their end.
     pub answered: u64,
     pub in_flight: usize,
     pub max_in_flight: usize,
@@ -41,13 +41,13 @@ impl FakeKeyState {
         }
     }
 
-    /// Gives the key a new behaviour, begun at its first step.
+    /// Gives the key a new behaviour, at its first step.
     pub fn set_behaviour(&self, behaviour: Behaviour) {
         *self.behaviour.lock() = behaviour;
         self.steps.store(0, Ordering::Relaxed);
     }
 
-    /// The behaviour of one request; those that use a model go a step on.
+    /// The behaviour of one request; one that uses a model advances it by a step.
     pub fn next_behaviour(&self, uses_quota: bool) -> Behaviour {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let behaviour = self.behaviour.lock();

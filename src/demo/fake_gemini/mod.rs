@@ -1,5 +1,5 @@
-//! The fake Gemini: a Google with rules. It answers as recordings show, refuses word for word, counts quotas, and
-//! breaks when told to; the upstream of `gemini-pool demo` and of every test.
+//! The fake Gemini. It answers as recordings show, with Google's errors word for word, counts quotas, and
+//! injects faults on request; the upstream of `gemini-pool demo` and of every test.
 
 pub mod behaviour;
 mod connection;
@@ -45,21 +45,21 @@ use resources::resource_store::{ResourceSummary, UploadSummary};
 use response_shape::ResponseShape;
 use state::{CountedBehaviour, FakeState, locked};
 
-/// Unix milliseconds, as the fake shall see them.
+/// The time for the fake, in unix milliseconds.
 pub type FakeClock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
-/// By what rules this Google plays.
+/// The configuration of a fake.
 #[derive(Clone)]
 pub struct FakeConfig {
     pub keys: Vec<FakeKey>,
-    /// By project number; a project that is not here has no limits.
+    /// By project number; other projects have no limits.
     pub quotas: HashMap<String, ProjectQuota>,
     pub response_shape: ResponseShape,
-    /// Compress for clients that accept it.
+    /// Whether answers are compressed for clients that accept it.
     pub gzip: bool,
     pub recording: RecordingLevel,
     pub clock: FakeClock,
-    /// At which look, counted from one, batches and other long work are done.
+    /// The number of polls after which batches and other long work are done.
     pub polls_until_done: u32,
     /// The same for interactions in the background.
     pub polls_until_answered: u32,
@@ -97,7 +97,7 @@ impl FakeConfig {
     }
 }
 
-/// A running fake, and the strings to pull. Clones are handles of the same.
+/// A handle of a running fake. Clones control the same one.
 #[derive(Clone)]
 pub struct FakeGemini {
     state: Arc<FakeState>,
@@ -126,7 +126,7 @@ impl FakeGemini {
         format!("http://{}", self.address)
     }
 
-    /// Stops listening and cuts off what is open. Its port refuses connections afterwards.
+    /// Stops listening and cuts off open connections. Its port refuses connections afterwards.
     pub async fn shutdown(&self) {
         self.cut_off_connections();
         self.stop.cancel();
@@ -140,7 +140,7 @@ impl FakeGemini {
         cut_off.cancel();
     }
 
-    /// Gives a key a new behaviour, begun at its first step; a key not known yet becomes known, with a project of its own.
+    /// Gives a key a new behaviour, at its first step; an unknown key is added, with a project of its own.
     pub fn set_behaviour(&self, secret: &str, behaviour: Behaviour) {
         match self.state.key(secret) {
             Some(key) => key.set_behaviour(behaviour),
@@ -148,13 +148,13 @@ impl FakeGemini {
         }
     }
 
-    /// Makes a key known, or replaces it; its counts begin anew.
+    /// Adds or replaces a key; its counts begin at zero.
     pub fn add_key(&self, key: FakeKey) {
         let mut keys = self.state.keys.write();
         keys.insert(key.secret.clone(), Arc::new(FakeKeyState::new(key)));
     }
 
-    /// Forgets a key: it is `API_KEY_INVALID` from now on.
+    /// Removes a key: it is `API_KEY_INVALID` from now on.
     pub fn remove_key(&self, secret: &str) {
         let mut keys = self.state.keys.write();
         keys.remove(secret);
@@ -170,12 +170,12 @@ impl FakeGemini {
         };
     }
 
-    /// Gives back everything used so far, as midnight does.
+    /// Resets all usage, as midnight does.
     pub fn reset_quotas(&self) {
         self.state.quotas.reset();
     }
 
-    /// Makes every n-th request for a model meet a 503 whatever its key, from the n-th on; `None` ends it.
+    /// Answers every n-th request for a model with 503, whatever its key, from the n-th on; `None` ends it.
     pub fn set_overload(&self, model: &str, every_nth: Option<u64>) {
         let overloads = self.state.overloads.write();
         let mut overloads = overloads;
@@ -188,7 +188,7 @@ impl FakeGemini {
         }
     }
 
-    /// Lets a behaviour strike everybody, before any key is looked at: the address is blocked, the front end fails.
+    /// Applies a behaviour to all requests before their keys are checked: a blocked address, a failing front end.
     pub fn set_egress_behaviour(&self, behaviour: Option<Behaviour>) {
         let mut egress = self.state.egress.write();
         *egress = behaviour.map(CountedBehaviour::of);
@@ -205,17 +205,17 @@ impl FakeGemini {
         *self.state.response_shape.write() = response_shape;
     }
 
-    /// Answers the next requests exactly so, one each, whatever they ask; then by the rules again.
+    /// Answers the next requests with these, one each, whatever they are; then as configured again.
     pub fn replay(&self, answers: impl IntoIterator<Item = ReplayedResponse>) {
         locked(&self.state.replays).extend(answers);
     }
 
-    /// Responds so to every request whose query contains `mark`, whatever its key.
+    /// Answers every request whose query contains `mark` with this, whatever its key.
     pub fn respond_to_marked(&self, mark: &str, response: ReplayedResponse) {
         *locked(&self.state.marked) = Some((mark.to_owned(), response));
     }
 
-    /// Has the next live session go exactly so.
+    /// Runs the next live session by this script.
     pub fn script_session(&self, steps: impl IntoIterator<Item = SessionStep>) {
         self.state.live.add_script(steps.into_iter().collect());
     }
@@ -225,12 +225,12 @@ impl FakeGemini {
         self.state.live.recorded()
     }
 
-    /// What came since the last reset, oldest first (the newest 10,000).
+    /// Requests received since the last reset, oldest first (the newest 10,000).
     pub fn received(&self) -> Vec<ReceivedRequest> {
         self.state.journal.received()
     }
 
-    /// What came with this key.
+    /// Requests received with this key.
     pub fn received_with(&self, secret: &str) -> Vec<ReceivedRequest> {
         let mut received = self.received();
         received.retain(|request| request.key.as_deref() == Some(secret));
@@ -261,17 +261,17 @@ impl FakeGemini {
             .collect()
     }
 
-    /// What belongs to any project now, by name.
+    /// The resources of all projects, by name.
     pub fn resources(&self) -> Vec<ResourceSummary> {
         self.state.resources.list((self.state.clock)())
     }
 
-    /// The uploads in several requests that were ever begun, in no order.
+    /// All uploads in several requests that have begun, in no order.
     pub fn uploads(&self) -> Vec<UploadSummary> {
         self.state.resources.uploads()
     }
 
-    /// Clients that went before their answer was whole.
+    /// Clients that disconnected before the end of their answers.
     pub fn disconnects(&self) -> Vec<ClientDisconnect> {
         self.state.journal.disconnects()
     }
@@ -285,7 +285,7 @@ impl FakeGemini {
         self.state.journal.connections.load(Ordering::Relaxed)
     }
 
-    /// Requests that wait for their answer or are being sent it.
+    /// Requests whose answers have not ended.
     pub fn open_responses(&self) -> usize {
         self.state.journal.open_responses.load(Ordering::Relaxed)
     }
@@ -294,7 +294,7 @@ impl FakeGemini {
         self.state.journal.open_streams.load(Ordering::Relaxed)
     }
 
-    /// Counts from zero again; quotas and the steps of behaviours stay.
+    /// Resets the counts, but neither quotas nor the steps of behaviours.
     pub fn reset_counts(&self) {
         self.state.journal.reset();
         let keys = self.state.keys.read();

@@ -27,10 +27,10 @@ pub struct FakeModel {
     /// Without `models/`.
     pub name: String,
     display_name: String,
-    /// As it stands in the list, indented by four.
+    /// Its text in the list, indented by four.
     text: String,
     methods: Vec<String>,
-    /// Its answers have thoughts.
+    /// Whether its answers have thoughts.
     pub thinks: bool,
 }
 
@@ -53,7 +53,7 @@ impl FakeModel {
     }
 }
 
-/// The model that answers to a name: itself, or what stands behind a `-latest`, which `/v1` does not know.
+/// The model of a name: itself, or the model of a `-latest` alias, which `/v1` does not have.
 pub fn find(name: &str, version: &str) -> Option<&'static FakeModel> {
     let is_alias = name.ends_with("-latest");
     if is_alias && version == "v1" {

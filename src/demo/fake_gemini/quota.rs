@@ -1,4 +1,4 @@
-//! Quotas: what a project may use of a model in a minute and in a day.
+//! Quotas: the limits of a project for a model in a minute and in a day.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::exhausted::{Exhausted, LimitKind};
 
-/// What Google bills a project for.
+/// The billing tier of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
     Free,
@@ -26,7 +26,7 @@ pub struct ProjectQuota {
 /// The limits of a model, or of several that share a beginning. A limit of 0 is Google's "limit: 0".
 #[derive(Debug, Clone)]
 pub struct ModelLimit {
-    /// A model, or the beginning of some with a `*` behind it.
+    /// A model, or the beginning of several followed by `*`.
     pub model: String,
     pub requests_per_minute: Option<u64>,
     pub input_tokens_per_minute: Option<u64>,
@@ -107,7 +107,7 @@ impl ProjectQuota {
     }
 }
 
-/// What one request uses up.
+/// The usage of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct QuotaCharge {
     pub is_embedding: bool,
@@ -116,7 +116,7 @@ pub struct QuotaCharge {
     pub input_tokens: u64,
 }
 
-/// What is used so far, per project and model.
+/// The usage so far, by project and model.
 #[derive(Default)]
 pub struct QuotaCounters {
     used: Mutex<HashMap<(String, String), ModelUsage>>,
@@ -132,7 +132,7 @@ struct ModelUsage {
 }
 
 impl QuotaCounters {
-    /// Books a request, or says what it would exceed. A refused request is not booked.
+    /// Counts a request, or returns the limit that it would exceed, without counting it.
     pub fn charge(
         &self,
         quota: &ProjectQuota,
@@ -190,14 +190,14 @@ impl QuotaCounters {
         Err(Exhausted::new(&exceeded, quota.tier, charge, model, now_ms))
     }
 
-    /// Everything is new, as after midnight.
+    /// Resets all usage, as at midnight.
     pub fn reset(&self) {
         let mut used = self.used.lock();
         used.clear();
     }
 }
 
-/// The day in California, where Google's daily quotas begin anew at midnight.
+/// The day in California, whose midnight resets Google's daily quotas.
 fn pacific_day(now_ms: i64) -> i64 {
     static PACIFIC: OnceLock<TimeZone> = OnceLock::new();
     let zone = PACIFIC.get_or_init(|| {

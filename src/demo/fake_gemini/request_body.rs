@@ -1,4 +1,4 @@
-//! `RequestBody`: what the body of a request says, as far as the fake minds it.
+//! `RequestBody`: the content of a request's body, as far as the fake uses it.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -10,7 +10,7 @@ use super::errors::GoogleError;
 use super::request_target::{Operation, RequestTarget};
 use super::response_shape::token_count;
 
-/// What the body says.
+/// The content of a body.
 #[derive(Debug, Clone, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -20,19 +20,19 @@ pub struct RequestBody {
     /// The model, from the path or from the body, without `models/`.
     pub model: Option<String>,
     pub prompt_tokens: u64,
-    /// A number that stands for the prompt: the same prompt has the same answer.
+    /// A hash of the prompt: equal prompts get equal answers.
     pub prompt_hash: u64,
     /// One hash for each text to embed.
     pub texts: Vec<u64>,
     pub dimensions: Option<usize>,
     pub delivery: Delivery,
-    /// The cache that a prompt begins with, as it is named.
+    /// The name of the cache that the prompt begins with.
     pub cached_content: Option<String>,
-    /// Instructions or tools, which belong into the cache if there is one.
+    /// Whether there are instructions or tools, which a cache must contain instead.
     pub has_instructions: bool,
-    /// An interaction is to be worked on without the client; with a stream it can be taken up again.
+    /// Whether an interaction runs in the background; its stream can be resumed.
     pub is_background: bool,
-    /// An interaction that is to be forgotten.
+    /// Whether an interaction is not stored.
     pub is_unstored: bool,
     /// The id of the interaction before this one.
     pub previous: Option<String>,
@@ -40,7 +40,7 @@ pub struct RequestBody {
     pub base64: bool,
 }
 
-/// How the answer shall come.
+/// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delivery {
     #[default]
@@ -130,7 +130,7 @@ pub fn embed_one(body: &[u8]) -> Result<RequestBody, GoogleError> {
     Ok(embed(&[parse(body)?]))
 }
 
-/// The tokens of what shall be cached.
+/// The tokens of the content to cache.
 pub fn cached_tokens(body: &[u8]) -> Result<u64, GoogleError> {
     let request: GenerateRequest = parse(body)?;
     Ok(Prompt::of(request.contents.iter().chain(&request.system_instruction)).tokens())

@@ -1,16 +1,16 @@
-//! `RequestTarget`: what a request asks of Google, read from its path, query and credentials.
+//! `RequestTarget`: the operation of a request, read from its path, query and credentials.
 
 use http::request::Parts;
 
 use super::models::FakeModel;
 use super::resources;
 
-/// What a request asks, before its body is looked at.
+/// The operation of a request, before its body is read.
 #[derive(Debug, Clone)]
 pub struct RequestTarget {
     /// `v1beta`, `v1` …
     pub version: String,
-    /// What follows the version, with its slashes and colons decoded.
+    /// The path after the version, with its slashes and colons decoded.
     pub resource_path: String,
     pub operation: Operation,
     /// The model in the path, without `models/`; or the interaction.
@@ -42,15 +42,15 @@ pub enum Operation {
     GetInteraction,
     /// A request of an upload.
     Upload,
-    /// Something in the collections of a project, or its bytes.
+    /// A resource in the collections of a project, or its bytes.
     Resource,
-    /// Something under a version prefix that the fake does not play.
+    /// A path below a version that the fake does not implement.
     Unsupported,
     /// Not Google's API at all.
     NotGeminiApi,
 }
 
-/// The form in which a caller reads answers, and so errors.
+/// The form of answers and errors that a client expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseFormat {
     Json,
@@ -110,7 +110,7 @@ impl RequestTarget {
         }
     }
 
-    /// The full name of Google's method, as errors give it.
+    /// The full name of Google's method, as in errors.
     pub fn method_name(&self) -> String {
         let method = match self.operation {
             Operation::Generate => "GenerativeService.GenerateContent",
@@ -138,7 +138,7 @@ impl RequestTarget {
 }
 
 impl Operation {
-    /// Whether a model has to work for it: what quotas count, and what overload hits.
+    /// Whether a model works for it: only then quotas count it and an overload concerns it.
     pub fn uses_quota(self) -> bool {
         match self {
             Self::Generate
@@ -165,7 +165,7 @@ impl Operation {
         }
     }
 
-    /// Whether the list of models says that this one does it.
+    /// Whether the list of models contains this method for this model.
     pub fn is_supported_by(self, model: &FakeModel) -> bool {
         match self {
             Self::Generate
@@ -210,7 +210,7 @@ impl Operation {
     }
 }
 
-/// The one key a request carries; two are as wrong as none.
+/// The only key of a request; two keys are an error, like none.
 pub fn credential(head: &Parts, format: ResponseFormat) -> Result<String, BadCredentials> {
     let header = |name: &str| {
         let value = head.headers.get(name)?.to_str().ok()?;
@@ -244,7 +244,7 @@ pub fn param<'a>(query: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// Reads what follows the version: the operation, and the model if it stands there.
+/// Reads the path after the version: the operation, and the model if there is one.
 fn parse_operation(resource_path: &str, is_get: bool) -> (Operation, Option<String>) {
     let plain = match resource_path {
         "models" if is_get => Operation::ListModels,

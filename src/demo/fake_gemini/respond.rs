@@ -1,4 +1,4 @@
-//! The story of a request at the fake: who asks, what becomes of their key, what they get.
+//! Answers a request: its key, the key's behaviour, the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub async fn respond(
     Ok(in_progress.http_response(answer, open))
 }
 
-/// One request, with all that decides about it.
+/// A request with everything that its answer depends on.
 struct RequestInProgress<'a> {
     state: &'a FakeState,
     head: &'a Parts,
@@ -104,7 +104,7 @@ struct RequestInProgress<'a> {
 }
 
 impl RequestInProgress<'_> {
-    /// Lets happen what a behaviour does to the connection, and waits before the head as long as is due.
+    /// Injects the wire fault of a behaviour, and delays the head.
     async fn inject_fault(
         &self,
         fault_cell: &WireFaultCell,
@@ -138,7 +138,7 @@ impl RequestInProgress<'_> {
         Ok(())
     }
 
-    /// Google looks at the key before the model, at the model before the rest of the body, at quotas last.
+    /// Google checks the key first, then the model, then the rest of the body, then quotas.
     fn response(&self, received_body: &ReceivedBody) -> Result<FakeResponse, GoogleError> {
         let request_body = RequestBody::parse(&self.request_target, &received_body.text);
         let request_body = request_body.as_ref();
@@ -212,7 +212,7 @@ impl RequestInProgress<'_> {
         }
     }
 
-    /// What concerns a model that exists.
+    /// Answers a request for a model that exists.
     fn model_response(
         &self,
         key: &FakeKeyState,
@@ -321,7 +321,7 @@ impl RequestInProgress<'_> {
         }
     }
 
-    /// Puts Google's headers around an answer, in the order of recordings.
+    /// Adds Google's headers to an answer, in the order of recordings.
     fn http_response(
         &self,
         answer: FakeResponse,

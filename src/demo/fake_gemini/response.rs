@@ -1,4 +1,4 @@
-//! `FakeResponse`: what a request gets, at which pace, and broken where its behaviour says.
+//! `FakeResponse`: the answer to a request, its pace, and its fault if its behaviour has one.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use super::request_target::ResponseFormat;
 use super::response_body::{BodyChunks, BodyEnd};
 use super::response_shape::ResponseShape;
 
-/// What a request gets, before it is painted as HTTP.
+/// An answer, before it becomes HTTP.
 pub struct FakeResponse {
     pub status: u16,
     pub content_type: Cow<'static, str>,
     pub is_stream: bool,
     pub body_chunks: BodyChunks,
-    /// Beside those of every answer, before them.
+    /// Headers in addition to those of every answer, and before them.
     pub headers: Vec<(&'static str, String)>,
     pub front_end: FrontEnd,
 }
 
-/// Which of Google's servers answers, as its headers tell.
+/// The server of Google that answers, as its headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrontEnd {
     Api,
@@ -76,7 +76,7 @@ impl FakeResponse {
         self
     }
 
-    /// Lets a behaviour break the answer where it says.
+    /// Breaks the answer where its behaviour says.
     pub fn with_faults(mut self, behaviour: &Behaviour, format: ResponseFormat) -> Self {
         let body_chunks = &mut self.body_chunks;
         match behaviour {

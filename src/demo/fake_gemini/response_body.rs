@@ -1,4 +1,4 @@
-//! `FakeResponseBody`: the pieces of an answer, sent at their pace, and how it ends.
+//! `FakeResponseBody`: the pieces of an answer, their pace, and its end.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -13,17 +13,17 @@ use tokio::time::Sleep;
 
 use super::journal::OpenResponse;
 
-/// How a body ends once its pieces are out.
+/// The end of a body, after its pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyEnd {
     Complete,
     /// The connection is aborted, without the last chunk.
     Aborted,
-    /// Nothing more comes, for ever.
+    /// The body stalls for ever.
     Stalled,
 }
 
-/// The pieces of an answer and how they go out.
+/// The pieces of an answer and how they are sent.
 #[derive(Debug, Clone)]
 pub struct BodyChunks {
     pub chunks: Vec<Bytes>,
@@ -60,7 +60,7 @@ impl BodyChunks {
     }
 }
 
-/// A body that counts as a hang-up if it is dropped before its end.
+/// A body that records a disconnected client if it is dropped before its end.
 pub struct FakeResponseBody {
     chunks: std::vec::IntoIter<Bytes>,
     chunk_delay: Duration,

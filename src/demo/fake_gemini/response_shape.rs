@@ -1,19 +1,19 @@
-//! `ResponseShape`: how long, in how many pieces and how fast answers come; and what they say.
+//! `ResponseShape`: the length, pieces, pace and text of answers.
 
-/// The shape of answers. A request may ask otherwise: `x-fake-gemini: chunks=50,delay=10`.
+/// The shape of answers. A request can change it: `x-fake-gemini: chunks=50,delay=10`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseShape {
-    /// In how many pieces a stream comes.
+    /// Number of pieces of a stream.
     pub chunks: usize,
     /// The text of each piece has this many bytes; `None`: the answer's text is divided among them.
     pub chunk_bytes: Option<usize>,
-    /// Between two pieces of a stream.
+    /// The pause between two pieces of a stream.
     pub chunk_delay_ms: u64,
     /// Before the head.
     pub first_byte_ms: u64,
     /// The text of an answer has this many bytes; `None`: a few sentences.
     pub text_bytes: Option<usize>,
-    /// Answer with `content-length` where Google sends chunks.
+    /// Whether answers have a `content-length` where Google sends chunks.
     pub has_content_length: bool,
 }
 
@@ -31,8 +31,8 @@ impl Default for ResponseShape {
 }
 
 impl ResponseShape {
-    /// The manner with what the header asks changed: `chunks`, `chunk_bytes`, `delay`, `first_byte`, `bytes`,
-    /// `length`, each with a number. What is not understood is passed over.
+    /// This shape with the changes that the header names: `chunks`, `chunk_bytes`, `delay`, `first_byte`, `bytes`,
+    /// `length`, each with a number. Anything else is ignored.
     #[must_use]
     pub fn with_overrides(mut self, header: &str) -> Self {
         for pair in header.split(',') {

@@ -1,4 +1,4 @@
-//! `FakeState`: the state behind the fake, which all its connections share.
+//! `FakeState`: the state that all connections of the fake share.
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{HashMap, VecDeque};
@@ -22,7 +22,7 @@ use super::resources::resource_store::ResourceStore;
 use super::response_shape::ResponseShape;
 use super::{FakeClock, FakeConfig};
 
-/// What the connections share.
+/// The state that the connections share.
 pub struct FakeState {
     pub recording: RecordingLevel,
     pub gzip: bool,
@@ -51,7 +51,7 @@ pub struct FakeState {
     pub date: Mutex<(i64, HeaderValue)>,
 }
 
-/// A behaviour that strikes many keys, and how often it was asked.
+/// A behaviour of many keys, and how many requests it has seen.
 pub struct CountedBehaviour {
     behaviour: Behaviour,
     requests: AtomicU64,
@@ -105,7 +105,7 @@ impl FakeState {
         Some(keys.find(|key| key.project == project)?.secret.clone())
     }
 
-    /// The behaviour of one request: everybody's, if there is one and it strikes now, else the key's.
+    /// The behaviour of one request: the common one if it applies now, else the one of the key.
     pub fn behaviour_for(&self, key: Option<&FakeKeyState>, uses_quota: bool) -> Behaviour {
         let key_behaviour = key.map_or(Behaviour::Healthy, |key| key.next_behaviour(uses_quota));
         let egress = self.egress.read();
@@ -138,7 +138,7 @@ impl FakeState {
         charged.map_err(|exhausted| GoogleError::quota(exhausted.body()))
     }
 
-    /// How this request is answered: as the rules say, or as it asks itself.
+    /// The shape of this request's answer: the configured one, or the one of its header.
     pub fn response_shape(&self, head: &Parts) -> ResponseShape {
         let response_shape = self.response_shape.read().clone();
         let overrides = head

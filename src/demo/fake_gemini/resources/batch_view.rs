@@ -1,4 +1,4 @@
-//! How a batch looks in the native form: the fields of recordings, in their order.
+//! The native form of a batch: the fields of recordings, in their order.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -89,7 +89,7 @@ impl BatchJob {
     }
 }
 
-/// What the `@type` of a message begins with, as recorded.
+/// The beginning of a message's `@type`, as recorded.
 const TYPES: &str = "type.googleapis.com/google.ai.generativelanguage.v1main.";
 
 /// The fields of recordings, in their order.

@@ -1,4 +1,4 @@
-//! Batches: many requests at once, answered after some looks, in the answer itself or in a file.
+//! Batches: many requests at once, answered after some polls, in the answer itself or in a file.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub struct BatchJob {
     pub model: String,
     pub display_name: String,
     pub kind: BatchKind,
-    /// The file with the requests; the answers come in one too, then.
+    /// The file with the requests; then the answers are in a file too.
     pub input: Option<String>,
     pub items: Vec<BatchItem>,
     pub created_ms: i64,
@@ -53,7 +53,7 @@ pub enum BatchState {
 
 /// One request and its answer.
 pub struct BatchItem {
-    /// The client's own words for it: `metadata`, or the `key` of a line.
+    /// The client's name for it: `metadata`, or the `key` of a line.
     pub reference: Value,
     pub generation: Generation,
     pub text: String,
@@ -153,7 +153,7 @@ pub fn answer(context: &RequestContext, rest: &[&str]) -> Result<FakeResponse, G
     }
 }
 
-/// Lets one look at a batch go by; after the last it is done.
+/// Counts one poll of a batch; after the last it is done.
 pub fn poll(context: &RequestContext, name: &str) -> Result<(), GoogleError> {
     let lines = find(context, name, |batch| {
         if !matches!(batch.state, BatchState::Pending | BatchState::Running) {

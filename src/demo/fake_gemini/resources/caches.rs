@@ -1,4 +1,4 @@
-//! Cached contents: create, get, list, patch, delete, and what a prompt has of them.
+//! Cached contents: create, get, list, patch, delete, and their tokens in a prompt.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::demo::fake_gemini::response::FakeResponse;
 /// One hour, if the client does not say (Google's docs on caching).
 const LIFE_MS: i64 = 60 * 60 * 1000;
 
-/// As Google shows it: the fields of recordings, in their order.
+/// Google's form: the fields of recordings, in their order.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cache {
@@ -145,7 +145,7 @@ fn find<T>(
     found.flatten().ok_or_else(GoogleError::no_such_cache)
 }
 
-/// Until when a cache shall live: a `ttl` like `300s`, or a time.
+/// The end of a cache's life: a `ttl` like `300s`, or a time.
 fn expiry(context: &RequestContext, requested: &Value) -> Result<Option<i64>, GoogleError> {
     if let Some(ttl) = requested["ttl"].as_str() {
         let seconds = ttl.strip_suffix('s').and_then(|text| text.parse().ok());

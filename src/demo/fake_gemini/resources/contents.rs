@@ -1,14 +1,14 @@
-//! `Contents`: what is remembered of bytes that were sent: how many, their SHA-256, and how they begin.
+//! `Contents`: the number, SHA-256 and beginning of uploaded bytes.
 
 use std::fmt::Write;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-/// So much of the beginning is kept: enough for the input of a batch; a file of 2 GiB must not be held.
+/// Number of bytes kept: enough for the input of a batch; a file of 2 GiB must not be held.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
 
-/// Bytes that have all been sent.
+/// Bytes that have arrived completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     pub bytes: u64,
@@ -18,7 +18,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// What the fake makes itself is held whole, whatever its size.
+    /// Content that the fake creates is held completely, whatever its size.
     pub fn whole(body: impl Into<Bytes>) -> Self {
         let beginning = body.into();
         Self {
@@ -29,7 +29,7 @@ impl Contents {
     }
 }
 
-/// Bytes that are still being sent.
+/// Bytes that are arriving.
 #[derive(Debug, Clone, Default)]
 pub struct StreamedContents {
     pub bytes: u64,
@@ -46,7 +46,7 @@ impl StreamedContents {
             .extend_from_slice(&piece[..piece.len().min(room)]);
     }
 
-    /// What has come up to now.
+    /// The content received so far.
     pub fn contents(&self) -> Contents {
         Contents {
             bytes: self.bytes,

@@ -1,4 +1,4 @@
-//! Things that the fake only keeps: tuned models, agents, environments and the like.
+//! Resources that the fake only stores: tuned models, agents, environments.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::json;
 use crate::demo::fake_gemini::response::FakeResponse;
 
-/// Answers for one collection of such things.
+/// Answers the requests of one such collection.
 pub fn answer(
     context: &RequestContext,
     collection: &str,

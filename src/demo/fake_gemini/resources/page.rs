@@ -12,7 +12,7 @@ use crate::demo::fake_gemini::json;
 use crate::demo::fake_gemini::response::FakeResponse;
 use crate::demo::fake_gemini::state::locked;
 
-/// How long pages are, if the query does not say, and at most.
+/// The default and the maximum size of a page.
 pub struct PageSizes {
     pub default: usize,
     pub maximum: usize,
@@ -76,7 +76,7 @@ pub fn newest_first<T>(
     view
 }
 
-/// Only the project that was given a token can go on with it.
+/// Only the project that received a token can use it.
 fn page_token(project: &str, field: &str, serial: u64) -> String {
     let token = format!("{project}/{field}/{serial}");
     URL_SAFE_NO_PAD.encode(token)

@@ -1,4 +1,4 @@
-//! `ReceivedBody`: the body of a request, read to its end. A file passes and is not held.
+//! `ReceivedBody`: the body of a request, read to its end. The bytes of a file are not held.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::demo::fake_gemini::lenient_json::{self, FieldNames};
 use crate::demo::fake_gemini::request_target::{Operation, RequestTarget, ResponseFormat, param};
 use crate::demo::fake_gemini::state::locked;
 
-/// The body of a request, or what is remembered of one that carries a file.
+/// The body of a request, or a summary of one with a file.
 pub struct ReceivedBody {
-    /// Whole, unless a file passed.
+    /// Complete, unless it contains a file.
     pub text: Bytes,
     pub bytes: usize,
     pub uploaded: UploadedContent,
 }
 
-/// What became of a file's bytes.
+/// The result of a file's bytes.
 pub enum UploadedContent {
     None,
     Chunk(Result<(), ChunkError>),
@@ -41,7 +41,7 @@ pub enum ChunkError {
     Granularity,
 }
 
-/// How an upload goes, and what this request of it is for.
+/// The protocol of an upload, and the step of this request.
 pub enum UploadRequest {
     Start,
     /// One request of many; or none of them, if the command is not known.
@@ -51,7 +51,7 @@ pub enum UploadRequest {
     },
     /// The bytes alone.
     Raw,
-    /// What is said of them and the bytes.
+    /// The metadata and the bytes.
     Multipart,
 }
 
@@ -64,7 +64,7 @@ pub enum UploadCommand {
 }
 
 impl ReceivedBody {
-    /// Reads a body to its end: a file into its session, into a sum or into parts, anything else as it is.
+    /// Reads a body to its end: a file into its session, a hash or parts, anything else unchanged.
     pub async fn read(
         resources: &ResourceStore,
         request_target: &RequestTarget,
@@ -123,7 +123,7 @@ impl ReceivedBody {
     }
 }
 
-/// Takes the bytes of a file as they come.
+/// Receives the bytes of a file.
 enum BodyReader {
     Session(Arc<Mutex<UploadSession>>),
     Refused(ChunkError),

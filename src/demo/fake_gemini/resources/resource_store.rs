@@ -1,4 +1,4 @@
-//! `ResourceStore`: things by their names, and whose they are.
+//! `ResourceStore`: resources by name, with their owners.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -17,21 +17,21 @@ use super::uploads::{UploadSession, UploadStatus};
 use crate::demo::fake_gemini::errors::GoogleError;
 use crate::demo::fake_gemini::state::locked;
 
-/// Beyond so many things the oldest give way: a demo runs for days.
+/// Maximum number of resources; the oldest are dropped first, because a demo runs for days.
 const MAX_RESOURCES: usize = 20_000;
 
 /// All resources with their owners.
 pub struct ResourceStore {
-    /// Where the fake is reached, for the URLs it gives out.
+    /// The base URL of the fake, for the URLs in its answers.
     pub base_url: String,
     pub resources: Mutex<BTreeMap<String, StoredResource>>,
     pub uploads: Mutex<HashMap<String, Arc<Mutex<UploadSession>>>>,
 }
 
-/// A thing and whose it is.
+/// A resource and its owner.
 pub struct StoredResource {
     pub project: String,
-    /// Newer things have higher numbers.
+    /// Newer resources have higher numbers.
     pub serial: u64,
     pub expires_ms: Option<i64>,
     pub resource: Resource,
@@ -48,20 +48,20 @@ pub enum Resource {
     Generic(Map<String, Value>),
 }
 
-/// Something that belongs to a project, for tests to look at.
+/// A resource of a project, for tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceSummary {
     /// As Google names it, like `files/abc`.
     pub name: String,
     /// The number of the project.
     pub project: String,
-    /// What was uploaded, or made.
+    /// The uploaded or created content.
     pub bytes: Option<u64>,
     /// Of these bytes, in hex.
     pub sha256: Option<String>,
 }
 
-/// An upload in several requests, for tests to look at.
+/// An upload in several requests, for tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadSummary {
     pub upload_id: String,
@@ -81,7 +81,7 @@ impl ResourceStore {
         }
     }
 
-    /// What belongs to anybody at this time, by name.
+    /// All resources at this time, by name.
     pub fn list(&self, now_ms: i64) -> Vec<ResourceSummary> {
         let resources = locked(&self.resources);
         let alive = resources
@@ -100,7 +100,7 @@ impl ResourceStore {
             .collect()
     }
 
-    /// Uploads in several requests, also those that are over, in no order.
+    /// Uploads in several requests, ended ones too, in no order.
     pub fn uploads(&self) -> Vec<UploadSummary> {
         let uploads = locked(&self.uploads);
         uploads
@@ -113,7 +113,7 @@ impl ResourceStore {
         self.with_resource(name, project, now_ms, |_| ()).is_some()
     }
 
-    /// Looks at a thing of this project; `None` for any other's, and for what has expired.
+    /// A resource of this project; `None` for resources of other projects and expired ones.
     pub fn with_resource<T>(
         &self,
         name: &str,
@@ -144,7 +144,7 @@ impl ResourceStore {
         Ok(())
     }
 
-    /// An existing name is taken, in whatever project.
+    /// Fails for an existing name, in whatever project.
     pub fn check_name_is_free(&self, name: &str, now_ms: i64) -> Result<(), GoogleError> {
         match locked(&self.resources).get(name) {
             Some(other) if other.is_alive(now_ms) => Err(GoogleError::already_exists()),
@@ -152,14 +152,14 @@ impl ResourceStore {
         }
     }
 
-    /// Forgets all of this project's that a name is the beginning of.
+    /// Deletes the resources of this project whose names begin with this one.
     pub fn remove_children(&self, parent: &str, project: &str) {
         let parent = format!("{parent}/");
         locked(&self.resources)
             .retain(|name, stored| stored.project != project || !name.starts_with(&parent));
     }
 
-    /// Whether there was such a thing of this project.
+    /// Removes a resource of this project. Returns whether there was one.
     pub fn remove(&self, name: &str, project: &str, now_ms: i64) -> bool {
         let is_owned = self.is_owned(name, project, now_ms);
         if is_owned {

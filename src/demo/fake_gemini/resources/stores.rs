@@ -18,7 +18,7 @@ const SIZES: PageSizes = PageSizes {
     maximum: 20,
 };
 
-/// As Google shows it.
+/// In Google's form.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Store {
@@ -33,7 +33,7 @@ pub struct Document {
     pub contents: Contents,
 }
 
-/// As Google shows it.
+/// In Google's form.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DocumentView {
@@ -89,7 +89,7 @@ pub fn answer(context: &RequestContext, rest: &[&str]) -> Result<FakeResponse, G
     }
 }
 
-/// Makes a document of what was uploaded. The answer has the whole response, as recorded, but does not say `done`.
+/// Creates a document of an upload. The answer has the whole response, as recorded, but no `done`.
 pub fn add_uploaded(
     context: &RequestContext,
     store: &str,
@@ -131,7 +131,7 @@ fn create(context: &RequestContext) -> Result<FakeResponse, GoogleError> {
     Ok(answer)
 }
 
-/// A store with documents must be forced.
+/// A store with documents is deleted only with `force`.
 fn delete(context: &RequestContext, store: &str) -> Result<FakeResponse, GoogleError> {
     let documents = format!("{store}/documents/");
     let is_empty = page::newest_first(context, |name, _| {

@@ -32,7 +32,7 @@ const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
 /// An upload in several requests.
 pub struct UploadSession {
     project: String,
-    /// The store it goes to; `None`: it becomes a file.
+    /// The target store; `None`: it becomes a file.
     store: Option<String>,
     metadata: FileMetadata,
     /// The length that the start announced.

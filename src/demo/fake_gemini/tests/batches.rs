@@ -1,4 +1,4 @@
-//! Batches, and the videos that are long work too.
+//! Batches and videos: long work.
 
 use reqwest::Method;
 use reqwest::redirect::Policy;
@@ -9,7 +9,7 @@ use crate::demo::fake_gemini::FakeGemini;
 
 const CREATE: &str = "/v1beta/models/gemini-2.5-flash:batchGenerateContent";
 
-/// Begins long work and looks at it until it is done; all must be well.
+/// Begins long work and polls it until it is done, without an error.
 async fn done(fake: &FakeGemini, path: &str, body: &Value) -> Value {
     let (status, begun) = send(fake, KEY, Method::POST, path, &body.to_string()).await;
     assert_eq!(status, 200, "{begun}");

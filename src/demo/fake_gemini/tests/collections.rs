@@ -1,4 +1,4 @@
-//! File search stores, and the collections that are only kept.
+//! File search stores, and the collections that are only stored.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Who is refused, with which words.
+//! Errors, word for word.
 
 use super::*;
 

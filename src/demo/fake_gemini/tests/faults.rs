@@ -1,4 +1,4 @@
-//! Clients that go, connections that break, streams that end badly.
+//! Clients that disconnect, connections that break, streams that end early.
 
 use super::*;
 use crate::demo::fake_gemini::behaviour::StreamErrorFormat;

@@ -1,4 +1,4 @@
-//! What answers look like, byte by byte.
+//! Answers, byte by byte.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! Interactions and what is kept of them.
+//! Interactions and how they are stored.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Quotas: the minute, the day, the tokens, and whose they are.
+//! Quotas: minute, day and tokens, by project.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
