@@ -51,11 +51,11 @@ pub fn wal_path(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::db::tests::open_empty;
+    use crate::storage::db::tests::open_migrated;
 
     #[tokio::test]
     async fn each_commit_is_seen_and_a_database_at_rest_is_settled() {
-        let (_folder, db) = open_empty().await;
+        let (_folder, db) = open_migrated().await;
         let mut watch = WalWatch::new(db.path());
         assert_eq!([watch.has_changed(), watch.has_changed()], [true, true]);
         assert!(!watch.has_changed());
