@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use reqwest::Url;
+use url::Url;
 use zxcvbn::{Score, zxcvbn};
 
 use crate::pool::keys::import::client_keys::{self, InvalidEntry};

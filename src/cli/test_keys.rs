@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use reqwest::Url;
 use serde_json::json;
+use url::Url;
 
 use crate::cli::key_selection::SelectionArgs;
 use crate::cli::{database, output};

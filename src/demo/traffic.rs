@@ -12,12 +12,8 @@ use tokio_util::task::TaskTracker;
 /// Sends about `rate` requests a second to the pool at `base_url` until `cancel`, then drops the open ones.
 /// Answers of the pool are not verified: this is a demo.
 pub async fn run(base_url: String, client_keys: Vec<String>, rate: f64, cancel: CancellationToken) {
-    // Refused when one is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let built = Client::builder()
         .no_proxy()
-        // The pool speaks plain HTTP: a machine without certificates can show the demo.
-        .tls_certs_only([])
         .timeout(Duration::from_mins(2))
         .build();
     let client = match built {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt, Limited};
-use reqwest::Url;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -179,7 +178,7 @@ async fn send_check(
     classify_response(request, status, &head.headers, &body.to_bytes())
 }
 
-fn outgoing(request: &CheckRequest, url: Url) -> UpstreamRequest {
+fn outgoing(request: &CheckRequest, url: Uri) -> UpstreamRequest {
     let mut headers = HeaderMap::new();
     if !request.body.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,6 +1,7 @@
 //! Everything specific to Google's API. Pure, except `transport`, and `key_check`, which uses it.
 
 mod block_filter;
+pub mod egress;
 pub mod errors;
 pub mod headers;
 pub mod key_check;

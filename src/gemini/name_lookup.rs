@@ -8,12 +8,14 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use hyper_util::client::legacy::connect::dns::Name;
 use parking_lot::Mutex;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower_service::Service;
 
 /// How long a result serves further requests: requests that fail together would otherwise look the name up one after another.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -26,6 +28,15 @@ type Resolved = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 pub struct NameLookup(Arc<Mutex<HashMap<String, Shared<BoxFuture<'static, Resolved>>>>>);
 
 impl NameLookup {
+    /// The addresses of a name, with port 0.
+    pub fn addresses(&self, name: &str) -> Shared<BoxFuture<'static, Resolved>> {
+        let host = name.to_owned();
+        self.join(name, async move {
+            let addresses = tokio::net::lookup_host((host, 0)).await?;
+            Ok(addresses.collect())
+        })
+    }
+
     /// The running lookup of a name or its latest result, or else `lookup`, which runs to its end even if no request waits
     /// for it any more.
     fn join(
@@ -56,20 +67,18 @@ impl NameLookup {
     }
 }
 
-impl Resolve for NameLookup {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().to_owned();
-        let lookup = async move {
-            // The port of the URL replaces this one.
-            let addresses = tokio::net::lookup_host((host, 0)).await?;
-            Ok(addresses.collect())
-        };
-        let joined = self.join(name.as_str(), lookup);
-        Box::pin(async move {
-            let addresses = joined.await?;
-            let addresses: Addrs = Box::new(Vec::from(&*addresses).into_iter());
-            Ok(addresses)
-        })
+impl Service<Name> for NameLookup {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Arc<io::Error>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let addresses = self.addresses(name.as_str());
+        Box::pin(async { Ok(addresses.await?.to_vec().into_iter()) })
     }
 }
 

@@ -2,7 +2,7 @@
 //! silently ignore a value that it cannot use.
 
 use http::Uri;
-use reqwest::Url;
+use url::Url;
 
 use crate::config::without_userinfo;
 

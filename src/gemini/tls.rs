@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use reqwest::Url;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
+use url::Url;
 
 /// The variables that name other certificates than the system's.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];

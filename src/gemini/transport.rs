@@ -1,20 +1,27 @@
 //! `GeminiClient`: the one place that sends to Google.
 
 use parking_lot::RwLock;
-use std::error::Error as _;
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue, Method, Response};
-use http_body::Body as _;
-use reqwest::{Body, Client, Request, Url, redirect};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, PROXY_AUTHORIZATION};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::client::proxy::matcher::Intercept;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustix::io::Errno;
 use rustls::ClientConfig;
+use url::Url;
 
+use crate::gemini::egress::{self, Egress};
 use crate::gemini::headers::{self, API_KEY};
 use crate::gemini::name_lookup::NameLookup;
 use crate::gemini::proxy_variables::{self, InvalidProxy};
@@ -28,13 +35,25 @@ use crate::pool::settings::Settings;
 /// limit waits unseen.
 const STREAMS_PER_CONNECTION: usize = 80;
 
+/// How long an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// What is accepted where the client does not say.
+const ANY_TYPE: HeaderValue = HeaderValue::from_static("*/*");
+
+/// The body of a request: held, or sent while it arrives.
+type RequestBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>;
+
 /// The client that sends to Google.
 #[derive(Debug)]
 pub struct GeminiClient {
     /// Parsed once: a host goes through the rules for international names each time.
     base: Url,
+    scheme: Scheme,
+    authority: Authority,
     /// The path of `base`, without a slash at its end.
     prefix: String,
+    /// The credential for a proxy that gets each request itself.
+    proxy_credential: Option<HeaderValue>,
     connections: RwLock<ConnectionPool>,
 }
 
@@ -43,31 +62,31 @@ pub struct GeminiClient {
 struct ConnectionPool {
     connect_timeout_ms: u64,
     http2: bool,
-    /// Google is played on this machine, where no proxy of the environment leads.
-    is_local: bool,
+    /// The proxy that leads to Google; none where Google is played on this machine.
+    proxy: Option<Intercept>,
     /// Read once: the certificates may be replaced on the disk at any moment.
     tls: ClientConfig,
     names: NameLookup,
     /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
     /// connection, so there are as many as the load needs.
-    clients: Vec<PooledClient>,
+    clients: Vec<Arc<PooledClient>>,
     /// Speaks HTTP/1.1, which alone can be left for a WebSocket.
-    upgrade_client: Client,
+    upgrade_client: Arc<PooledClient>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct PooledClient {
-    client: Client,
-    streams: Arc<AtomicUsize>,
+    client: Client<Egress, RequestBody>,
+    streams: AtomicUsize,
 }
 
 /// Keeps count of a stream on its connection until it ends.
 #[derive(Debug)]
-pub struct StreamGuard(Arc<AtomicUsize>);
+pub struct StreamGuard(Arc<PooledClient>);
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -78,6 +97,8 @@ pub enum ConnectionError {
     NoCertificates(#[from] NoCertificates),
     #[error(transparent)]
     InvalidProxy(#[from] InvalidProxy),
+    #[error("{0} cannot be the upstream: it has no host, or one that no request can name")]
+    InvalidUpstream(Url),
 }
 
 /// A request that got no answer.
@@ -92,7 +113,7 @@ pub struct SendError {
 #[derive(Debug, Clone)]
 pub struct UpstreamRequest {
     pub method: Method,
-    pub url: Url,
+    pub url: Uri,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -101,24 +122,55 @@ impl GeminiClient {
     /// Sends to the paths below `base`.
     pub fn new(base: &Url, settings: &Settings) -> Result<Self, ConnectionError> {
         let prefix = base.path().trim_end_matches('/').to_owned();
-        let is_local = base.host_str().is_some_and(is_local);
-        if !is_local {
+        let upstream: Uri = base
+            .as_str()
+            .parse()
+            .map_err(|_| ConnectionError::InvalidUpstream(base.clone()))?;
+        let parts = upstream.clone().into_parts();
+        let proxy = if base.host_str().is_some_and(is_local) {
+            None
+        } else {
             proxy_variables::check(base)?;
-        }
+            egress::proxy_for(&upstream)
+        };
         Ok(Self {
             base: base.clone(),
+            scheme: parts
+                .scheme
+                .ok_or_else(|| ConnectionError::InvalidUpstream(base.clone()))?,
+            authority: parts
+                .authority
+                .ok_or_else(|| ConnectionError::InvalidUpstream(base.clone()))?,
             prefix,
+            proxy_credential: egress::proxy_credential(&upstream, proxy.as_ref()),
             connections: RwLock::new(ConnectionPool::new(
                 settings,
-                is_local,
+                proxy,
                 tls::config(base)?,
                 NameLookup::default(),
             )),
         })
     }
 
-    /// The URL for a path; `None` when the library would not send exactly these bytes.
-    pub fn url(&self, path_and_query: &str) -> Option<Url> {
+    /// The URL for a path; `None` when a URL library would not send exactly these bytes.
+    pub fn url(&self, path_and_query: &str) -> Option<Uri> {
+        if !is_plain(path_and_query) && !self.is_kept(path_and_query) {
+            return None;
+        }
+        let path_and_query = if self.prefix.is_empty() {
+            PathAndQuery::try_from(path_and_query)
+        } else {
+            PathAndQuery::try_from(format!("{}{path_and_query}", self.prefix))
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path_and_query.ok()?);
+        Uri::from_parts(parts).ok()
+    }
+
+    /// Whether the rules for URLs leave a path and its query as they are.
+    fn is_kept(&self, path_and_query: &str) -> bool {
         let (path, query) = path_and_query
             .split_once('?')
             .map_or((path_and_query, None), |(p, q)| (p, Some(q)));
@@ -129,8 +181,8 @@ impl GeminiClient {
             url.set_path(&format!("{}{path}", self.prefix));
         }
         url.set_query(query);
-        let kept = url.path().ends_with(path) && url.query() == query;
-        (kept && url.path().len() == self.prefix.len() + path.len()).then_some(url)
+        let is_whole = url.path().len() == self.prefix.len() + path.len();
+        is_whole && url.path().ends_with(path) && url.query() == query
     }
 
     /// What a URL in an answer of Google's asks for, as a path and query for [`Self::url`]; `None` when it leads to anybody
@@ -159,37 +211,43 @@ impl GeminiClient {
         &self,
         upstream_request: &UpstreamRequest,
         secret: &Secret,
-    ) -> Result<(Response<Body>, StreamGuard), SendError> {
-        let has_body = !upstream_request.body.is_empty() || upstream_request.method == Method::POST;
-        let body = has_body.then(|| Body::from(upstream_request.body.clone()));
-        self.send_with(upstream_request, body, secret).await
+    ) -> Result<(Response<Incoming>, StreamGuard), SendError> {
+        let mut request = self.request_with_key(upstream_request, secret)?;
+        let body = &upstream_request.body;
+        if body.is_empty() && upstream_request.method == Method::POST {
+            announce_nothing(request.headers_mut());
+        }
+        *request.body_mut() = Either::Left(Full::new(body.clone()));
+        self.exchange(request).await
     }
 
-    /// The same with this body in place of the request's own.
-    pub async fn send_with(
+    /// The same with a body that is sent while it arrives.
+    pub async fn send_streaming<B>(
         &self,
         upstream_request: &UpstreamRequest,
-        body: Option<Body>,
+        body: B,
         secret: &Secret,
-    ) -> Result<(Response<Body>, StreamGuard), SendError> {
-        let mut request = request_with_key(upstream_request, secret)?;
-        // The library announces the length of every body but an empty one, without which Google's front end refuses a POST.
-        if body
-            .as_ref()
-            .is_some_and(|body| body.size_hint().exact() == Some(0))
-        {
-            let nothing = HeaderValue::from_static("0");
-            request.headers_mut().insert(CONTENT_LENGTH, nothing);
+    ) -> Result<(Response<Incoming>, StreamGuard), SendError>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+            + Send
+            + 'static,
+    {
+        let mut request = self.request_with_key(upstream_request, secret)?;
+        if body.size_hint().exact() == Some(0) {
+            announce_nothing(request.headers_mut());
         }
-        *request.body_mut() = body;
-        let pooled = self.claim_client();
-        let stream = StreamGuard(pooled.streams.clone());
-        let answer = pooled
-            .client
-            .execute(request)
-            .await
-            .map_err(|error| SendError::from(&error))?;
-        let answer = framed(answer.into())?;
+        *request.body_mut() = Either::Right(body.map_err(Into::into).boxed_unsync());
+        self.exchange(request).await
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, StreamGuard), SendError> {
+        let stream = StreamGuard(self.claim_client());
+        let answer = stream.0.client.request(request).await;
+        let answer = framed(answer.map_err(|error| SendError::from(&error))?)?;
         Ok((answer, stream))
     }
 
@@ -200,20 +258,42 @@ impl GeminiClient {
         upstream_request: &UpstreamRequest,
         secret: &Secret,
         token: Option<&ResourceName>,
-    ) -> Result<Response<Body>, SendError> {
-        let mut request = request_with_key(upstream_request, secret)?;
+    ) -> Result<Response<Incoming>, SendError> {
+        let mut request = self.request_with_key(upstream_request, secret)?;
         if let Some(token) = token {
             let token = format!("Token {token}");
             let credential = headers::credential_value(&token).expect("a name is plain text");
             request.headers_mut().remove(API_KEY);
             request.headers_mut().insert(AUTHORIZATION, credential);
         }
-        let client = {
-            let connections = self.connections.read();
-            connections.upgrade_client.clone()
-        };
-        let answer = client.execute(request).await;
-        Ok(answer.map_err(|error| SendError::from(&error))?.into())
+        let pooled = self.connections.read().upgrade_client.clone();
+        let answer = pooled.client.request(request).await;
+        answer.map_err(|error| SendError::from(&error))
+    }
+
+    /// The request with its credential, and without its body.
+    fn request_with_key(
+        &self,
+        upstream_request: &UpstreamRequest,
+        secret: &Secret,
+    ) -> Result<Request<RequestBody>, SendError> {
+        let credential = headers::credential_value(secret.expose()).ok_or_else(|| SendError {
+            rule: Rule::Unauthenticated,
+            message: "the upstream key has characters that no header can carry".to_owned(),
+        })?;
+        let mut request = Request::new(Either::Left(Full::default()));
+        *request.method_mut() = upstream_request.method.clone();
+        *request.uri_mut() = upstream_request.url.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&upstream_request.headers);
+        headers.insert(API_KEY, credential);
+        if !headers.contains_key(ACCEPT) {
+            headers.insert(ACCEPT, ANY_TYPE);
+        }
+        if let Some(credential) = &self.proxy_credential {
+            headers.insert(PROXY_AUTHORIZATION, credential.clone());
+        }
+        Ok(request)
     }
 
     /// Takes over settings; connections in use end in their own time.
@@ -224,7 +304,7 @@ impl GeminiClient {
         {
             *connections = ConnectionPool::new(
                 settings,
-                connections.is_local,
+                connections.proxy.clone(),
                 connections.tls.clone(),
                 connections.names.clone(),
             );
@@ -232,7 +312,7 @@ impl GeminiClient {
     }
 
     /// The client for one more request, which is counted on it.
-    fn claim_client(&self) -> PooledClient {
+    fn claim_client(&self) -> Arc<PooledClient> {
         let connections = self.connections.read();
         if let Some(pooled) = connections.claim_stream() {
             return pooled;
@@ -245,7 +325,7 @@ impl GeminiClient {
         let pooled = PooledClient::new(
             connections.connect_timeout_ms,
             connections.http2,
-            connections.is_local,
+            connections.proxy.clone(),
             connections.tls.clone(),
             connections.names.clone(),
         );
@@ -256,45 +336,37 @@ impl GeminiClient {
 }
 
 impl ConnectionPool {
-    fn new(settings: &Settings, is_local: bool, tls: ClientConfig, names: NameLookup) -> Self {
+    fn new(
+        settings: &Settings,
+        proxy: Option<Intercept>,
+        tls: ClientConfig,
+        names: NameLookup,
+    ) -> Self {
         let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
-        let first = PooledClient::new(
-            connect_timeout_ms,
-            http2,
-            is_local,
-            tls.clone(),
-            names.clone(),
-        );
-        let upgrade_client = if http2 {
-            PooledClient::new(
-                connect_timeout_ms,
-                false,
-                is_local,
-                tls.clone(),
-                names.clone(),
-            )
-            .client
-        } else {
-            first.client.clone()
+        let client = |http2| {
+            let (proxy, tls, names) = (proxy.clone(), tls.clone(), names.clone());
+            PooledClient::new(connect_timeout_ms, http2, proxy, tls, names)
         };
+        let first = client(http2);
+        let upgrade_client = if http2 { client(false) } else { first.clone() };
         Self {
             connect_timeout_ms,
             http2,
-            is_local,
-            tls,
-            names,
             clients: vec![first],
             upgrade_client,
+            proxy,
+            tls,
+            names,
         }
     }
 
-    fn claim_stream(&self) -> Option<PooledClient> {
+    fn claim_stream(&self) -> Option<Arc<PooledClient>> {
         let most = if self.http2 {
             STREAMS_PER_CONNECTION
         } else {
             usize::MAX
         };
-        let claim = |pooled: &&PooledClient| {
+        let claim = |pooled: &&Arc<PooledClient>| {
             let more = |streams| Some(streams + 1).filter(|_| streams < most);
             pooled
                 .streams
@@ -309,61 +381,50 @@ impl PooledClient {
     fn new(
         connect_timeout_ms: u64,
         http2: bool,
-        is_local: bool,
+        proxy: Option<Intercept>,
         mut tls: ClientConfig,
         names: NameLookup,
-    ) -> Self {
+    ) -> Arc<Self> {
         let protocol = if http2 { "h2" } else { "http/1.1" };
         tls.alpn_protocols = vec![protocol.into()];
-        let builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .connect_timeout(Duration::from_millis(connect_timeout_ms))
-            .dns_resolver(names)
-            .tls_backend_preconfigured(tls);
-        let builder = if http2 {
+        let egress = Egress::new(tls, names, proxy, Duration::from_millis(connect_timeout_ms));
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
             // Known beforehand: while it still has to be found out, every request of a burst opens a connection.
-            builder.http2_prior_knowledge().http2_adaptive_window(true)
-        } else {
-            builder.http1_only()
-        };
-        let builder = if is_local {
-            builder.no_proxy()
-        } else {
-            builder
-        };
-        let client = builder
-            .build()
-            .expect("the options are constant and TLS is set up");
-        Self {
+            .http2_only(http2)
+            .http2_adaptive_window(http2)
+            .build(egress);
+        Arc::new(Self {
             client,
-            streams: Arc::default(),
-        }
+            streams: AtomicUsize::new(0),
+        })
     }
 }
 
-/// The request with its credential, and without its body.
-fn request_with_key(
-    upstream_request: &UpstreamRequest,
-    secret: &Secret,
-) -> Result<Request, SendError> {
-    let mut request = Request::new(
-        upstream_request.method.clone(),
-        upstream_request.url.clone(),
-    );
-    *request.headers_mut() = upstream_request.headers.clone();
-    let credential = headers::credential_value(secret.expose()).ok_or_else(|| SendError {
-        rule: Rule::Unauthenticated,
-        message: "the upstream key has characters that no header can carry".to_owned(),
-    })?;
-    request.headers_mut().insert(API_KEY, credential);
-    Ok(request)
+/// Announces the length of an empty body, without which Google's front end refuses a POST. The length of every other body
+/// is announced by the library.
+fn announce_nothing(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+}
+
+/// Whether a path and its query are certain to be kept by the rules for URLs: there is no character that is escaped, and
+/// no segment that could be one of dots.
+fn is_plain(path_and_query: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~:@!$&()*+,;=".contains(&byte);
+    let (path, query) = path_and_query
+        .split_once('?')
+        .unwrap_or((path_and_query, ""));
+    path.starts_with('/')
+        && !path.contains("/.")
+        && path.bytes().all(is_plain)
+        && query.bytes().all(|byte| is_plain(byte) || byte == b'%')
 }
 
 /// Refuses an answer whose body cannot be delimited: one in a transfer coding other than `chunked`, or a 101 that was not
 /// requested.
-fn framed(answer: Response<Body>) -> Result<Response<Body>, SendError> {
+fn framed(answer: Response<Incoming>) -> Result<Response<Incoming>, SendError> {
     if answer.status().is_informational() || !headers::is_framed_plainly(answer.headers()) {
         return Err(SendError {
             rule: Rule::MalformedAnswer,
@@ -374,51 +435,60 @@ fn framed(answer: Response<Body>) -> Result<Response<Body>, SendError> {
     Ok(answer)
 }
 
-impl From<&reqwest::Error> for SendError {
-    fn from(error: &reqwest::Error) -> Self {
+impl From<&ClientError> for SendError {
+    fn from(error: &ClientError) -> Self {
+        let (fallback, what) = if error.is_connect() {
+            (Rule::ConnectFailed, "could not connect to Gemini")
+        } else {
+            (Rule::ConnectionBroken, BROKE)
+        };
         Self {
-            rule: rule_of_error(error),
-            message: describe_error(error),
+            rule: rule_of_causes(error).unwrap_or(fallback),
+            message: describe(what, error),
         }
     }
 }
+
+impl From<&hyper::Error> for SendError {
+    /// Of an answer that had begun.
+    fn from(error: &hyper::Error) -> Self {
+        Self {
+            rule: rule_of_causes(error).unwrap_or(Rule::ConnectionBroken),
+            message: describe(BROKE, error),
+        }
+    }
+}
+
+const BROKE: &str = "the connection to Gemini broke";
 
 fn is_local(host: &str) -> bool {
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Which rule a failure of the way falls under.
-pub fn rule_of_error(error: &reqwest::Error) -> Rule {
-    let mut source = error.source();
+/// The rule for a failure that one of the causes names.
+fn rule_of_causes(error: &(dyn Error + 'static)) -> Option<Rule> {
+    let mut source = Some(error);
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<std::io::Error>()
             && let Some(number) = error.raw_os_error()
             && [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(number))
         {
-            return Rule::TooManyOpenFiles;
+            return Some(Rule::TooManyOpenFiles);
         }
         if let Some(error) = cause.downcast_ref::<hyper::Error>()
             && error.is_parse()
         {
-            return Rule::MalformedAnswer;
+            return Some(Rule::MalformedAnswer);
         }
         source = cause.source();
     }
-    if error.is_connect() {
-        Rule::ConnectFailed
-    } else {
-        Rule::ConnectionBroken
-    }
+    None
 }
 
-/// The error and its causes in one line, without the URL.
-pub fn describe_error(error: &reqwest::Error) -> String {
-    let mut message = if error.is_connect() {
-        "could not connect to Gemini".to_owned()
-    } else {
-        "the connection to Gemini broke".to_owned()
-    };
+/// The error and its causes in one line.
+fn describe(what: &str, error: &dyn Error) -> String {
+    let mut message = format!("{what}: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
         message = format!("{message}: {cause}");
@@ -487,7 +557,7 @@ mod tests {
             "/v1/x?",
         ] {
             let url = gemini.url(path).unwrap();
-            assert_eq!(url.as_str(), format!("https://example.com/base{path}"));
+            assert_eq!(url.to_string(), format!("https://example.com/base{path}"));
         }
         for path in [
             "/v1/a b", "/v1/a\"b", "/v1/{x}", "/v1/../x", "/v1/x?'", "/v1/x#y",

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, response};
 use http_body::{Body as _, Frame, SizeHint};
+use hyper::body;
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -24,7 +25,7 @@ use crate::gemini::key_mask::{KeySearch, MaskedStream};
 use crate::gemini::redact::Redactor;
 use crate::gemini::response::content_decoder::{decode_body, encodings_of};
 use crate::gemini::response::tap::ResponseTap;
-use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
+use crate::gemini::transport::{SendError, StreamGuard};
 use crate::gemini::upload::{is_upload, remove_session_urls};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
@@ -209,7 +210,7 @@ struct AnswerBody {
 }
 
 struct Source {
-    body: reqwest::Body,
+    body: body::Incoming,
     lease: Option<Lease>,
     _stream: StreamGuard,
 }
@@ -471,10 +472,7 @@ impl http_body::Body for AnswerBody {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    this.end(End::Broken(Verdict::without_answer(
-                        rule_of_error(&error),
-                        describe_error(&error),
-                    )));
+                    this.end(End::Broken(SendError::from(&error).into()));
                 }
                 Poll::Ready(None) => this.end(End::Whole),
                 Poll::Pending => {

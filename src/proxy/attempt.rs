@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, response};
-use reqwest::Body;
+use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
@@ -63,7 +63,7 @@ pub struct Streaming {
     pub head: response::Parts,
     /// The chunks that were read to classify the beginning; the tap has not read them.
     pub begun: VecDeque<Bytes>,
-    pub rest: Body,
+    pub rest: Incoming,
     pub stream: StreamGuard,
 }
 
@@ -85,6 +85,12 @@ pub struct Beginning {
 }
 
 impl Beginning {
+    /// Adds a chunk of `body`, which has ended once everything that its head announced has arrived.
+    pub fn push(&mut self, chunk: Bytes, body: &impl http_body::Body) {
+        self.chunks.push_back(chunk);
+        self.ended = body.is_end_stream();
+    }
+
     pub fn length(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
@@ -111,7 +117,12 @@ impl Beginning {
         }))
     }
 
-    pub fn into_streaming(self, head: response::Parts, rest: Body, stream: StreamGuard) -> Reply {
+    pub fn into_streaming(
+        self,
+        head: response::Parts,
+        rest: Incoming,
+        stream: StreamGuard,
+    ) -> Reply {
         Reply::Streaming(Box::new(Streaming {
             head,
             begun: self.chunks,

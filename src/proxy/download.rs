@@ -2,7 +2,7 @@
 
 use http::header::LOCATION;
 use http::{HeaderValue, Response, StatusCode};
-use reqwest::Body;
+use hyper::body;
 
 use crate::app::App;
 use crate::gemini::transport::{SendError, StreamGuard, UpstreamRequest};
@@ -13,7 +13,7 @@ use crate::proxy::incoming::Incoming;
 
 /// The answer after redirects.
 pub enum Followed {
-    Here(Response<Body>, StreamGuard),
+    Here(Response<body::Incoming>, StreamGuard),
     /// A redirect that no key of ours and no client may follow.
     Foreign(StatusCode, String),
 }
@@ -23,7 +23,7 @@ pub async fn follow(
     app: &App,
     lease: &Lease,
     incoming: &Incoming,
-    answer: Response<Body>,
+    answer: Response<body::Incoming>,
     stream: StreamGuard,
 ) -> Result<Followed, SendError> {
     let Some(path) = redirect(app, incoming, &answer) else {
@@ -52,7 +52,7 @@ pub async fn follow(
 }
 
 /// A redirect elsewhere, with its address for the log.
-fn foreign(answer: &Response<Body>) -> Followed {
+fn foreign(answer: &Response<body::Incoming>) -> Followed {
     let location = answer.headers().get(LOCATION);
     let location = location.map_or_else(String::new, |location| {
         String::from_utf8_lossy(location.as_bytes()).into_owned()
@@ -60,7 +60,10 @@ fn foreign(answer: &Response<Body>) -> Followed {
     Followed::Foreign(answer.status(), location)
 }
 
-fn with_location(mut answer: Response<Body>, path: String) -> Result<Response<Body>, SendError> {
+fn with_location(
+    mut answer: Response<body::Incoming>,
+    path: String,
+) -> Result<Response<body::Incoming>, SendError> {
     let path = HeaderValue::try_from(path).map_err(|_| SendError {
         rule: Rule::MalformedAnswer,
         message: "Gemini's redirect cannot be passed on".to_owned(),
@@ -74,7 +77,11 @@ fn with_location(mut answer: Response<Body>, path: String) -> Result<Response<Bo
     clippy::option_option,
     reason = "no redirect and a redirect elsewhere are two cases"
 )]
-fn redirect(app: &App, incoming: &Incoming, answer: &Response<Body>) -> Option<Option<String>> {
+fn redirect(
+    app: &App,
+    incoming: &Incoming,
+    answer: &Response<body::Incoming>,
+) -> Option<Option<String>> {
     // A 304 is no redirect, and a 308 of the upload protocol has no location.
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;

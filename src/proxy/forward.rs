@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use reqwest::Body;
+use hyper::body;
 use tokio::time::timeout;
 
 use crate::app::App;
@@ -78,7 +78,7 @@ async fn exchange_streaming(
         let secret = &lease.key.secret;
         let sent = app
             .gemini
-            .send_with(&incoming.outgoing, Some(Body::wrap(body)), secret)
+            .send_streaming(&incoming.outgoing, body, secret)
             .await;
         let (answer, stream) = sent.map_err(Verdict::from)?;
         answer_of(app, settings, lease, incoming, answer, stream).await
@@ -116,7 +116,7 @@ async fn answer_of(
     settings: &Settings,
     lease: &Lease,
     incoming: &Incoming,
-    answer: Response<Body>,
+    answer: Response<body::Incoming>,
     stream: StreamGuard,
 ) -> Result<(Verdict, Reply), Verdict> {
     match follow(app, lease, incoming, answer, stream).await? {

@@ -7,9 +7,8 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
-use reqwest::Url;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +101,7 @@ impl Incoming {
         stopping: &CancellationToken,
         settings: &Settings,
         target: Target,
-        url: Url,
+        url: Uri,
         head: Parts,
         body: Body,
     ) -> Result<Self, Refusal> {
@@ -197,7 +196,7 @@ impl Incoming {
         })
     }
 
-    fn streaming(memory: HeldMemory, target: Target, url: Url, head: Parts, body: Body) -> Self {
+    fn streaming(memory: HeldMemory, target: Target, url: Uri, head: Parts, body: Body) -> Self {
         let outgoing = UpstreamRequest {
             method: head.method,
             url,

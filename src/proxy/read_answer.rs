@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use reqwest::Body;
+use hyper::body;
 use tokio::time::timeout;
 
 use crate::gemini::errors::classify::{classify, success};
@@ -18,7 +18,7 @@ use crate::gemini::resources::listing::MAX_PAGE_BYTES;
 use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::events::FirstEvent;
 use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
-use crate::gemini::transport::{StreamGuard, describe_error, rule_of_error};
+use crate::gemini::transport::{SendError, StreamGuard};
 use crate::gemini::upload::is_upload;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::settings::Settings;
@@ -34,7 +34,7 @@ const ERROR_REST_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn read_answer(
     settings: &Settings,
     incoming: &Incoming,
-    answer: Response<Body>,
+    answer: Response<body::Incoming>,
     stream: StreamGuard,
 ) -> Result<(Verdict, Reply), Verdict> {
     let (head, mut body) = answer.into_parts();
@@ -67,13 +67,13 @@ pub async fn read_answer(
         match next_chunk(&mut body).await? {
             Some(chunk) => {
                 tap.feed(&chunk);
-                beginning.chunks.push_back(chunk);
+                beginning.push(chunk, &body);
             }
             None => beginning.ended = true,
         }
     }
     if tap.first_event() != FirstEvent::Error {
-        // The end of a complete body is reported only after the task of its connection has run.
+        // The end of a body without an announced length is reported only after the task of its connection has run.
         let turns = if incoming.streams { 0 } else { 3 };
         take_what_is_here(&mut body, &mut tap, &mut beginning, turns).await?;
         if incoming.listing.is_some() {
@@ -115,7 +115,7 @@ pub async fn read_answer(
 /// Reads an error answer to its end and classifies it.
 pub async fn read_error(
     head: response::Parts,
-    mut body: Body,
+    mut body: body::Incoming,
     settings: &Settings,
     incoming: &Incoming,
 ) -> Result<(Verdict, Reply), Verdict> {
@@ -152,7 +152,7 @@ pub fn stopped_in_the_middle() -> Verdict {
 /// Reads the chunks that have arrived already, letting other tasks run `turns` times: most answers without a stream are
 /// complete by then and are sent in one piece.
 async fn take_what_is_here(
-    body: &mut Body,
+    body: &mut body::Incoming,
     tap: &mut ResponseTap,
     beginning: &mut Beginning,
     mut turns: u32,
@@ -170,7 +170,7 @@ async fn take_what_is_here(
             Some(Ok(Some(chunk))) => {
                 tap.feed(&chunk);
                 read += chunk.len();
-                beginning.chunks.push_back(chunk);
+                beginning.push(chunk, body);
             }
         }
     }
@@ -178,13 +178,13 @@ async fn take_what_is_here(
 }
 
 /// Reads a page of a list to its end: it is merged with other pages before it is answered.
-async fn take_page(body: &mut Body, beginning: &mut Beginning) -> Result<(), Verdict> {
+async fn take_page(body: &mut body::Incoming, beginning: &mut Beginning) -> Result<(), Verdict> {
     let mut read = beginning.length();
     while !beginning.ended && read < MAX_PAGE_BYTES {
         match next_chunk(body).await? {
             Some(chunk) => {
                 read += chunk.len();
-                beginning.chunks.push_back(chunk);
+                beginning.push(chunk, body);
             }
             None => beginning.ended = true,
         }
@@ -193,14 +193,14 @@ async fn take_page(body: &mut Body, beginning: &mut Beginning) -> Result<(), Ver
 }
 
 /// Reads an error until it ends, exceeds [`MAX_ERROR_BYTES`], breaks, or pauses for longer than `idle`.
-async fn read_some(body: &mut Body, idle: Duration) -> Beginning {
+async fn read_some(body: &mut body::Incoming, idle: Duration) -> Beginning {
     let mut beginning = Beginning::default();
     let mut read = 0;
-    while read < MAX_ERROR_BYTES {
+    while read < MAX_ERROR_BYTES && !beginning.ended {
         match timeout(idle, next_chunk(body)).await {
             Ok(Ok(Some(chunk))) => {
                 read += chunk.len();
-                beginning.chunks.push_back(chunk);
+                beginning.push(chunk, body);
             }
             Ok(Ok(None)) => {
                 beginning.ended = true;
@@ -212,11 +212,9 @@ async fn read_some(body: &mut Body, idle: Duration) -> Beginning {
     beginning
 }
 
-async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Verdict> {
+async fn next_chunk(body: &mut body::Incoming) -> Result<Option<Bytes>, Verdict> {
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Verdict::without_answer(rule_of_error(&error), describe_error(&error))
-        })?;
+        let frame = frame.map_err(|error| SendError::from(&error))?;
         if let Ok(data) = frame.into_data()
             && !data.is_empty()
         {
@@ -248,7 +246,7 @@ fn is_unexpected_page(incoming: &Incoming, head: &response::Parts) -> bool {
 }
 
 /// Whether nothing follows the head. What the head announces does not count: beside chunks it means nothing.
-fn has_no_body(method: &Method, head: &response::Parts, body: &Body) -> bool {
+fn has_no_body(method: &Method, head: &response::Parts, body: &body::Incoming) -> bool {
     body.size_hint().exact() == Some(0)
         || method == Method::HEAD
         || matches!(

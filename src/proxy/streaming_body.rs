@@ -19,7 +19,7 @@ use crate::proxy::body_pace::BodyPace;
 /// A body that is read as fast as it is sent.
 #[derive(Debug)]
 pub struct StreamingBody {
-    /// Not shared: reqwest requires `Sync`, which an unused lock provides.
+    /// Not shared: futures that borrow the request require `Sync`, which an unused lock provides.
     body: Mutex<Body>,
     progress: watch::Sender<Progressed>,
 }

@@ -1,0 +1,247 @@
+//! `Egress`: opens connections to the upstream, directly or through the proxy that the environment names, with TLS.
+
+use std::error::Error;
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Uri};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::gemini::name_lookup::NameLookup;
+
+/// A connection that is idle for so long is probed.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 3;
+/// How long sent bytes may stay unacknowledged.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Opens connections to the upstream within a time limit. Shared, because the client copies it for each request.
+#[derive(Debug, Clone)]
+pub struct Egress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    connector: HttpsConnector<Route>,
+    connect_timeout: Duration,
+}
+
+/// The proxy for connections to `upstream` that the environment names.
+pub fn proxy_for(upstream: &Uri) -> Option<Intercept> {
+    Matcher::from_system().intercept(upstream)
+}
+
+/// The credential for a proxy that gets each request itself, as it does for an upstream without TLS.
+pub fn proxy_credential(upstream: &Uri, proxy: Option<&Intercept>) -> Option<HeaderValue> {
+    let is_plain = upstream.scheme_str() == Some("http");
+    proxy
+        .filter(|_| is_plain)
+        .and_then(Intercept::basic_auth)
+        .cloned()
+}
+
+impl Egress {
+    pub fn new(
+        tls: ClientConfig,
+        names: NameLookup,
+        proxy: Option<Intercept>,
+        connect_timeout: Duration,
+    ) -> Self {
+        let mut http = HttpConnector::new_with_resolver(names.clone());
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_keepalive(Some(KEEPALIVE));
+        http.set_keepalive_interval(Some(KEEPALIVE));
+        http.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+        #[cfg(target_os = "linux")]
+        http.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+        // The protocol is negotiated with the upstream only.
+        let mut proxy_tls = tls.clone();
+        proxy_tls.alpn_protocols.clear();
+        let route = Route {
+            to_proxy: HttpsConnector::from((http.clone(), proxy_tls)),
+            http,
+            names,
+            proxy,
+        };
+        Self(Arc::new(Shared {
+            connector: HttpsConnector::from((route, tls)),
+            connect_timeout,
+        }))
+    }
+}
+
+impl Service<Uri> for Egress {
+    type Response = MaybeHttpsStream<RouteStream>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, upstream: Uri) -> Self::Future {
+        let connecting = self.0.connector.clone().call(upstream);
+        let connecting = timeout(self.0.connect_timeout, connecting);
+        Box::pin(async {
+            connecting.await.unwrap_or_else(|_| {
+                let late = io::Error::new(io::ErrorKind::TimedOut, "operation timed out");
+                Err(late.into())
+            })
+        })
+    }
+}
+
+/// Opens TCP connections to the upstream, directly or through a proxy.
+#[derive(Debug, Clone)]
+struct Route {
+    http: HttpConnector<NameLookup>,
+    to_proxy: HttpsConnector<HttpConnector<NameLookup>>,
+    names: NameLookup,
+    proxy: Option<Intercept>,
+}
+
+/// A connection to the upstream, below its TLS.
+#[derive(Debug)]
+pub struct RouteStream {
+    /// With TLS where that is the proxy's.
+    stream: MaybeHttpsStream<TokioIo<TcpStream>>,
+    /// Whether the other end is a proxy that gets each request itself.
+    is_forwarded: bool,
+}
+
+impl Route {
+    async fn connect(mut self, upstream: Uri) -> Result<RouteStream, BoxError> {
+        let tunnel = |stream| RouteStream {
+            stream,
+            is_forwarded: false,
+        };
+        let Some(proxy) = self.proxy.take() else {
+            let stream = self.http.call(upstream).await?;
+            return Ok(tunnel(stream.into()));
+        };
+        let address = proxy.uri().clone();
+        match address.scheme_str() {
+            Some("socks4" | "socks4a") => {
+                let upstream = self.socks_target(&address, &upstream).await?;
+                let mut socks = SocksV4::new(address, self.http);
+                Ok(tunnel(socks.call(upstream).await?.into()))
+            }
+            Some("socks5" | "socks5h") => {
+                let upstream = self.socks_target(&address, &upstream).await?;
+                let mut socks = SocksV5::new(address, self.http);
+                if let Some((user, password)) = proxy.raw_auth() {
+                    socks = socks.with_auth(user.to_owned(), password.to_owned());
+                }
+                Ok(tunnel(socks.call(upstream).await?.into()))
+            }
+            _ if upstream.scheme_str() == Some("https") => {
+                let mut through = Tunnel::new(address, self.to_proxy);
+                if let Some(credential) = proxy.basic_auth() {
+                    through = through.with_auth(credential.clone());
+                }
+                Ok(tunnel(through.call(upstream).await?))
+            }
+            _ => Ok(RouteStream {
+                stream: self.to_proxy.call(address).await?,
+                is_forwarded: true,
+            }),
+        }
+    }
+
+    /// The upstream as a SOCKS proxy gets it: always with a port, and with an address where the proxy resolves no names.
+    async fn socks_target(&self, proxy: &Uri, upstream: &Uri) -> Result<Uri, BoxError> {
+        let host = upstream.host().ok_or("the upstream has no host")?;
+        let scheme = upstream.scheme_str().unwrap_or("https");
+        let default_port = if scheme == "http" { 80 } else { 443 };
+        let port = upstream.port_u16().unwrap_or(default_port);
+        let resolves = matches!(proxy.scheme_str(), Some("socks4a" | "socks5h"));
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let resolved = if resolves || is_address {
+            None
+        } else {
+            self.names.addresses(host).await?.first().copied()
+        };
+        let host = match resolved.map(|address| address.ip()) {
+            Some(IpAddr::V4(address)) => address.to_string(),
+            Some(IpAddr::V6(address)) => format!("[{address}]"),
+            None => host.to_owned(),
+        };
+        Ok(format!("{scheme}://{host}:{port}").parse()?)
+    }
+}
+
+impl Service<Uri> for Route {
+    type Response = RouteStream;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<RouteStream, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, upstream: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(upstream))
+    }
+}
+
+impl Connection for RouteStream {
+    fn connected(&self) -> Connected {
+        self.stream.connected().proxy(self.is_forwarded)
+    }
+}
+
+impl Read for RouteStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl Write for RouteStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+}
