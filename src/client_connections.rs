@@ -1,7 +1,7 @@
 //! `ClientConnections`: the open connections of clients, and how the server cuts one.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +31,7 @@ pub struct ClientConnection(Arc<Shared>);
 struct Shared {
     all: ClientConnections,
     id: ConnectionId,
-    address: IpAddr,
+    peer: SocketAddr,
     is_proven: AtomicBool,
 }
 
@@ -72,19 +72,24 @@ impl ClientConnections {
     }
 
     /// Adds a connection; one from a trusted proxy is never cut.
-    pub fn open(&self, address: IpAddr, is_trusted_proxy: bool) -> ClientConnection {
-        let counted = Some(address).filter(|_| !is_trusted_proxy);
+    pub fn open(&self, peer: SocketAddr, is_trusted_proxy: bool) -> ClientConnection {
+        let counted = Some(peer.ip()).filter(|_| !is_trusted_proxy);
         let id = self.0.lock().connections.open(counted, clock::now());
         ClientConnection(Arc::new(Shared {
             all: self.clone(),
             id,
-            address,
+            peer,
             is_proven: AtomicBool::new(is_trusted_proxy),
         }))
     }
 }
 
 impl ClientConnection {
+    /// The address of the other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
     /// Whether the process runs short of files, so that it waits less for each client.
     pub fn are_files_short(&self) -> bool {
         self.0.all.0.lock().connections.is_short()
@@ -95,7 +100,7 @@ impl ClientConnection {
         let shared = &self.0;
         if !shared.is_proven.swap(true, Ordering::Relaxed) {
             let mut tracked = shared.all.0.lock();
-            tracked.connections.prove(shared.id, shared.address);
+            tracked.connections.prove(shared.id, shared.peer.ip());
         }
     }
 
@@ -109,6 +114,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let mut tracked = self.all.0.lock();
         tracked.tasks.remove(&self.id);
-        tracked.connections.close(self.id, self.address);
+        tracked.connections.close(self.id, self.peer.ip());
     }
 }

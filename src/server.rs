@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::{Request, State};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::health;
 use crate::app::App;
 use crate::auth::session;
-use crate::client_connections::ClientConnections;
+use crate::client_connections::{ClientConnection, ClientConnections};
 use crate::dashboard;
 use crate::peer::is_trusted_proxy;
 use crate::proxy;
@@ -161,7 +162,11 @@ async fn accept(
             get(health::readiness).layer(session::layer(&app.db)),
         )
         .merge(dashboard::router(app))
-        .fallback(proxy::serve)
+        .fallback(
+            |State(app): State<Arc<App>>,
+             Extension(connection): Extension<ClientConnection>,
+             request: Request| { proxy::serve(app, connection, request) },
+        )
         .with_state(app.clone());
     // One line in the log when it begins to fail, and one when it is over.
     let mut is_failing = false;
@@ -176,9 +181,9 @@ async fn accept(
                     // For this one and its connection to Google.
                     clients.make_room(2);
                     let is_proxy = is_trusted_proxy(peer.ip(), &app.config.trusted_proxies);
-                    let client = clients.open(peer.ip(), is_proxy);
+                    let client = clients.open(peer, is_proxy);
                     let serving = serve_connection(
-                        stream, peer, client.clone(), router, watcher, connections.clone(),
+                        stream, client.clone(), app.clone(), router, watcher, connections.clone(),
                     );
                     client.set_task(connections.spawn(serving));
                 }

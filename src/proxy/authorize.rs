@@ -23,11 +23,14 @@ use crate::proxy::upload::{id_hash, sessions_unusable};
 use crate::storage::upload_sessions::{self, UploadSession};
 
 /// Finds the client of a request and refuses what its key does not allow, before anything of the body is read.
-pub async fn authorize(app: &App, head: &Parts, record: &mut Record) -> Result<Caller, Refusal> {
+pub async fn authorize(
+    app: &App,
+    head: &Parts,
+    connection: &ClientConnection,
+    record: &mut Record,
+) -> Result<Caller, Refusal> {
     let caller = authorize_key(app, head, record).await;
-    if caller.is_ok()
-        && let Some(connection) = head.extensions.get::<ClientConnection>()
-    {
+    if caller.is_ok() {
         connection.prove();
     }
     // Whatever the key allows. After it, so that authentication failures count and do not fill the log.

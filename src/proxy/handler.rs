@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::request::Parts;
 
 use crate::app::App;
+use crate::client_connections::ClientConnection;
 use crate::clock;
 use crate::gemini::target::TargetError;
 use crate::gemini::upload::is_upload;
@@ -38,9 +39,9 @@ enum Answer {
 }
 
 /// Carries one request through the pool and records it, however it ends.
-pub async fn handle(app: &Arc<App>, request: Request, peer: SocketAddr) -> Response {
-    let mut record = Record::open(app, &request, peer);
-    match serve(app, request, peer, &mut record).await {
+pub async fn handle(app: &Arc<App>, request: Request, connection: &ClientConnection) -> Response {
+    let mut record = Record::open(app, &request, connection.peer());
+    match serve(app, request, connection, &mut record).await {
         Ok(Answer::Gemini(answered)) => {
             let (attempt, incoming) = *answered;
             answer(app, attempt, &incoming, record).await
@@ -90,12 +91,13 @@ fn with_right_base(app: &App, refusal: Refusal, head: &Parts, peer: SocketAddr) 
 async fn serve(
     app: &Arc<App>,
     request: Request,
-    peer: SocketAddr,
+    connection: &ClientConnection,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     let settings = app.settings();
+    let peer = connection.peer();
     let (head, body) = request.into_parts();
-    let authorized = authorize(app, &head, record).await;
+    let authorized = authorize(app, &head, connection, record).await;
     let caller = authorized.map_err(|refusal| with_right_base(app, refusal, &head, peer))?;
     let permit = take_slot(app, &caller.client)?;
     if caller.is_live() {

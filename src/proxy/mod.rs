@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 
 use crate::app::App;
+use crate::client_connections::ClientConnection;
 use crate::gemini::upload::is_upload_path;
 use crate::gemini::{target, wrong_base};
-use crate::peer::Peer;
 
 mod admit;
 mod answer;
@@ -42,15 +41,11 @@ mod route_constraint;
 mod streaming_body;
 mod upload;
 
-/// Serves every path that no other router knows.
-pub async fn serve(
-    State(app): State<Arc<App>>,
-    Extension(peer): Extension<Peer>,
-    request: Request,
-) -> Response {
+/// Serves every path that the dashboard does not.
+pub async fn serve(app: Arc<App>, connection: ClientConnection, request: Request) -> Response {
     let path = request.uri().path();
     let (is_proxied, is_upload) = (target::is_proxied(path), is_upload_path(path));
-    let origin = app.settings().cors_allow_origin.clone();
+    let settings = app.settings();
     let is_bearer = || credential::is_bearer(request.headers(), request.uri().query());
     // An ambiguous path of ours is refused after the credential.
     let wrong_base = wrong_base::find(path, is_bearer).filter(|wrong_base| {
@@ -62,14 +57,18 @@ pub async fn serve(
     } else if browsers::is_preflight(&request) {
         browsers::answer_preflight(&request)
     } else if let Some(wrong_base) = wrong_base {
-        handler::refuse_wrong_base(&app, request, peer.0, wrong_base).await
+        handler::refuse_wrong_base(&app, request, connection.peer(), wrong_base).await
     } else {
-        handler::handle(&app, request, peer.0).await
+        handler::handle(&app, request, &connection).await
     };
     // Here every answer passes, so that none can be without.
     browsers::sandbox(response.headers_mut());
     if is_api {
-        browsers::allow_origin(response.headers_mut(), &origin, is_upload);
+        browsers::allow_origin(
+            response.headers_mut(),
+            &settings.cors_allow_origin,
+            is_upload,
+        );
     }
     response
 }

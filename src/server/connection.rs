@@ -1,8 +1,7 @@
 //! Serves one connection of a client: HTTP/1 or HTTP/2, whichever it begins with.
 
 use std::convert::Infallible;
-use std::io::{self, Cursor};
-use std::net::SocketAddr;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,15 +11,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::response::Response;
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use futures_util::FutureExt;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::Watcher;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -28,8 +31,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::app::App;
 use crate::client_connections::ClientConnection;
+use crate::gemini::target;
 use crate::peer::Peer;
+use crate::proxy;
 
 /// Time limit for a request's head, including the idle time between two requests: longer than the idle timeout of usual
 /// proxies in front, so that none sends a request on a connection that is just being closed.
@@ -67,9 +73,9 @@ where
 
 /// Serves a connection until it ends or falls idle.
 pub async fn serve_connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: TcpStream,
     connection: ClientConnection,
+    app: Arc<App>,
     router: Router,
     watcher: Watcher,
     tasks: ConnectionTasks,
@@ -81,17 +87,23 @@ pub async fn serve_connection(
     } else {
         HEAD_TIMEOUT
     };
-    let (mut from_client, to_client) = stream.into_split();
-    let begun = timeout(head_timeout, read_beginning(&mut from_client));
+    let begun = timeout(head_timeout, read_beginning(&mut stream));
     let Ok(Ok(beginning)) = begun.await else {
         return;
     };
     let requests = Arc::new(RunningRequests::default());
     let is_http2 = beginning == HTTP2_PREFACE;
-    let from_client = Cursor::new(beginning).chain(from_client);
-    let stream = TokioIo::new(tokio::io::join(from_client, to_client));
+    let stream = BegunStream {
+        beginning,
+        stream: TokioIo::new(stream),
+    };
 
-    let mut builder = auto::Builder::new(tasks);
+    let builder = auto::Builder::new(tasks);
+    let mut builder = if is_http2 {
+        builder.http2_only()
+    } else {
+        builder.http1_only()
+    };
     let http1 = &mut builder.http1();
     http1
         .timer(TokioTimer::new())
@@ -100,16 +112,12 @@ pub async fn serve_connection(
     http2
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING_INTERVAL);
-    let (client, running) = (connection.clone(), requests.clone());
+    let (peer, running) = (connection.peer(), requests.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request: Request = request.map(Body::new);
-        let extensions = request.extensions_mut();
-        extensions.insert(Peer(peer));
-        extensions.insert(client.clone());
         let guard = is_http2.then(|| RunningRequest::new(&running));
-        let response = router.clone().call(request);
+        let response = respond(&app, &router, &connection, request.map(Body::new));
         async move {
-            let response = response.await?;
+            let response = response.await;
             Ok::<_, Infallible>(match guard {
                 Some(guard) => response.map(|body| {
                     Body::new(GuardedBody {
@@ -137,17 +145,114 @@ pub async fn serve_connection(
     }
 }
 
+/// Answers a request. Proxied ones, which are most, do not pass the router. Boxed, because the connection keeps the memory
+/// of the future while its answer streams.
+fn respond(
+    app: &Arc<App>,
+    router: &Router,
+    connection: &ClientConnection,
+    mut request: Request,
+) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+    if target::is_proxied(request.uri().path()) {
+        let is_head = request.method() == Method::HEAD;
+        let response = proxy::serve(app.clone(), connection.clone(), request);
+        return if is_head {
+            response.map(without_body).boxed()
+        } else {
+            response.boxed()
+        };
+    }
+    let extensions = request.extensions_mut();
+    extensions.insert(Peer(connection.peer()));
+    extensions.insert(connection.clone());
+    let response = router.clone().call(request);
+    response
+        .map(|response| response.unwrap_or_else(|never| match never {}))
+        .boxed()
+}
+
+/// The answer to a HEAD, with the length that its body would have.
+fn without_body(mut response: Response) -> Response {
+    let length = response.body().size_hint().exact().map(HeaderValue::from);
+    if let Some(length) = length {
+        response
+            .headers_mut()
+            .entry(CONTENT_LENGTH)
+            .or_insert(length);
+    }
+    *response.body_mut() = Body::empty();
+    response
+}
+
 /// Reads until it is known whether the client speaks HTTP/1 or HTTP/2. Returns what was read.
-async fn read_beginning(from_client: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+async fn read_beginning(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut beginning = Vec::with_capacity(HTTP2_PREFACE.len());
     loop {
         let rest = HTTP2_PREFACE.len() - beginning.len();
-        let mut from_client = (&mut *from_client).take(u64::try_from(rest).unwrap_or(0));
-        let read = from_client.read_buf(&mut beginning).await?;
+        let mut rest_of_it = (&mut *stream).take(u64::try_from(rest).unwrap_or(0));
+        let read = rest_of_it.read_buf(&mut beginning).await?;
         let is_undecided = HTTP2_PREFACE.starts_with(&beginning) && beginning != HTTP2_PREFACE;
         if read == 0 || !is_undecided {
             return Ok(beginning);
         }
+    }
+}
+
+/// A connection of which the beginning was read. The first read returns that together with what follows it: the server would
+/// parse half a head in vain, and double its buffer for the rest.
+struct BegunStream {
+    beginning: Vec<u8>,
+    stream: TokioIo<TcpStream>,
+}
+
+impl Read for BegunStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.beginning.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let length = self.beginning.len().min(buffer.remaining());
+        let rest = self.beginning.split_off(length);
+        buffer.put_slice(&std::mem::replace(&mut self.beginning, rest));
+        if buffer.remaining() > 0
+            && let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_read(context, buffer)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for BegunStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 }
 
@@ -234,11 +339,11 @@ mod tests {
             let mut client = TcpStream::connect(listener.local_addr().unwrap())
                 .await
                 .unwrap();
-            let (accepted, _) = listener.accept().await.unwrap();
+            let (mut accepted, _) = listener.accept().await.unwrap();
             client.write_all(sent).await.unwrap();
             client.shutdown().await.unwrap();
 
-            let beginning = read_beginning(&mut accepted.into_split().0).await.unwrap();
+            let beginning = read_beginning(&mut accepted).await.unwrap();
 
             assert_eq!(beginning.len(), read, "{sent:?}");
             assert!(sent.starts_with(&beginning));
