@@ -20,6 +20,8 @@ use crate::storage::error::{Error, Result};
 use crate::storage::lock::ServerLock;
 use crate::storage::migrations::MIGRATOR;
 use crate::storage::ownership::{Ownership, has_log, ownership, refuse_foreign_file};
+use crate::storage::recorder::journal;
+use crate::storage::recorder::table_writer::TableWriter;
 use crate::storage::{file_mode, migrations};
 
 /// What to do with a file that already has the copy's name.
@@ -174,6 +176,7 @@ async fn copy_staged(
     let copied = (staged.path().to_owned(), whole);
     progress.copied.set(copied).expect("each copy has its own");
     vacuum_into(&mut *db.readers.acquire().await?, staged.path()).await?;
+    fold_journal(staged.path()).await?;
     let mut connection = open_stage(staged.path()).await?;
     delete_sessions(&mut connection).await?;
     progress.is_checking.store(true, Ordering::Relaxed);
@@ -227,6 +230,7 @@ pub async fn restore(from: &Path, database: &Path, now: Timestamp) -> Result<Res
     }
     vacuum_into(&mut source, staged.path()).await?;
     source.close().await?;
+    fold_journal(staged.path()).await?;
     let bytes = sync(&staged)?;
 
     if !database.exists() {
@@ -361,6 +365,28 @@ async fn open_source(path: &Path) -> Result<SqliteConnection> {
         .read_only(!has_log)
         .immutable(!has_log);
     Ok(options.connect().await?)
+}
+
+/// Moves what the journal of a copy holds to its tables, if the copy has this program's version: else the migration that follows
+/// does so.
+async fn fold_journal(copy: &Path) -> Result<()> {
+    let mut connection = open_stage(copy).await?;
+    let has_journal: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'request_journal')",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    let is_folded = !has_journal || !journal::has_entries_to(&mut connection, i64::MAX).await?;
+    connection.close().await?;
+    if is_folded {
+        return Ok(());
+    }
+    let db = Db::open_file(copy).await?;
+    if db.pending().await?.is_empty() {
+        TableWriter::default().fold_journal(&db).await?;
+    }
+    db.close().await;
+    Ok(())
 }
 
 /// Deletes sessions and sign-ins, so that a backup cannot be used to sign in.

@@ -238,3 +238,38 @@ async fn a_new_file_is_migrated_without_a_snapshot() {
         (None, false)
     );
 }
+
+#[tokio::test]
+async fn what_the_journal_holds_is_in_the_tables_of_a_copy_and_of_what_is_restored() {
+    let (folder, db) = open_migrated().await;
+    crate::storage::recorder::tests::add_keys(&db).await;
+    let row = crate::storage::request_logs::tests::row(0);
+    let writes = [journal::Write::Row(Box::new(row))];
+    journal::append(&db, 1, &writes).await.unwrap();
+    let (copied, restored) = (
+        folder.path().join("copy.db"),
+        folder.path().join("restored.db"),
+    );
+    let raw = folder.path().join("raw.db");
+    vacuum_into(&mut *db.readers.acquire().await.unwrap(), &raw)
+        .await
+        .unwrap();
+    db.close().await;
+
+    let db = Db::open_file(&folder.path().join("pool.db")).await.unwrap();
+    copy(&db, &copied, ExistingFile::Keep).await.unwrap();
+    restore(&raw, &restored, NOW).await.unwrap();
+
+    for path in [copied, restored] {
+        let copy = Db::open_file(&path).await.unwrap();
+        let counts: (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM request_logs), (SELECT count(*) FROM request_journal)",
+        )
+        .fetch_one(&copy.readers)
+        .await
+        .unwrap();
+        assert_eq!(counts, (1, 0), "{}", path.display());
+        copy.close().await;
+    }
+    assert!(journal::has_entries_to(&db.readers, 1).await.unwrap());
+}

@@ -119,10 +119,11 @@ impl FoldSchedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     #[test]
     fn little_traffic_goes_to_the_tables_at_once() {
-        let (mut schedule, now) = (FoldSchedule::default(), Instant::now());
+        let (mut schedule, now) = (FoldSchedule::default(), clock::instant());
         assert!(schedule.is_direct(1, now));
         assert!(!schedule.is_direct(SMALL + 1, now));
 
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_fold_begins_by_age_number_or_demand_and_goes_on_until_the_journal_is_empty() {
-        let now = Instant::now();
+        let now = clock::instant();
         let begun = |begin: fn(&mut FoldSchedule, Instant) -> Instant| {
             let mut schedule = FoldSchedule::default();
             schedule.journalled(10, now);
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_full_journal_is_folded_first() {
-        let (mut schedule, now) = (FoldSchedule::default(), Instant::now());
+        let (mut schedule, now) = (FoldSchedule::default(), clock::instant());
         schedule.journalled(LIMIT, now);
         assert!(schedule.is_full());
         schedule.folded(1, Duration::ZERO);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock;
 use crate::storage::checkpoint::WalLimit;
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
@@ -103,7 +104,7 @@ impl LogWriter {
             let mut batch = Batch::default();
             batch.extend(received.drain(..));
             self.commit(batch).await;
-            if self.schedule.is_due(Instant::now()) {
+            if self.schedule.is_due(clock::instant()) {
                 self.fold_portion().await;
             }
         }
@@ -127,7 +128,7 @@ impl LogWriter {
 
     /// Receives what is submitted next; nothing if a fold is due first. Returns whether more can come.
     async fn receive(&mut self, received: &mut Vec<WriteCommand>) -> bool {
-        if self.schedule.is_due(Instant::now()) {
+        if self.schedule.is_due(clock::instant()) {
             while received.len() < MAX_BATCH
                 && let Ok(write) = self.queue.try_recv()
             {
@@ -167,17 +168,17 @@ impl LogWriter {
         } = batch;
         let (count, flushed) = (writes.len(), flushes.len());
         let is_read_soon = writes.iter().any(Write::is_read_soon);
-        if self.schedule.is_direct(count, Instant::now()) {
+        if self.schedule.is_direct(count, clock::instant()) {
             if count > 0 {
                 for RefusedWrite { index, error } in self.repeat(Step::Write(&writes)).await {
                     report_refused(&writes[index], &error);
                     commits[index] = None;
                 }
-                self.schedule.written(Instant::now());
+                self.schedule.written(clock::instant());
             }
         } else if count > 0 {
             self.repeat(Step::Append(&writes)).await;
-            self.schedule.journalled(count, Instant::now());
+            self.schedule.journalled(count, clock::instant());
             let id = self.journal.last_id.unwrap_or(0);
             self.journal.entries.push_back(Entry { id, writes });
         }
@@ -205,7 +206,7 @@ impl LogWriter {
 
     /// Moves the oldest entries of the journal to the tables.
     async fn fold_portion(&mut self) {
-        let begin = Instant::now();
+        let begin = clock::instant();
         let (mut portion, mut count) = (Vec::new(), 0);
         while let Some(entry) = self.journal.entries.pop_front_if(|entry| {
             count == 0 || count + entry.writes.len() <= self.schedule.portion()

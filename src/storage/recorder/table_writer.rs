@@ -164,19 +164,16 @@ impl TableWriter {
             last = newest.id;
             let (mut ids, mut writes) = (Vec::new(), Vec::new());
             for entry in entries {
-                match entry.writes {
-                    Some(of_entry) => {
-                        ids.push(entry.id);
-                        writes.extend(of_entry);
-                    }
-                    None => {
-                        tracing::error!(
-                            "entry {} of request_journal cannot be read: it stays there as {}, and its requests have no row",
-                            entry.id,
-                            -entry.id
-                        );
-                        journal::set_aside(&db.writer, entry.id).await?;
-                    }
+                if let Some(of_entry) = entry.writes {
+                    ids.push(entry.id);
+                    writes.extend(of_entry);
+                } else {
+                    tracing::error!(
+                        "entry {} of request_journal cannot be read: it stays there as {}, and its requests have no row",
+                        entry.id,
+                        -entry.id
+                    );
+                    journal::set_aside(&db.writer, entry.id).await?;
                 }
             }
             let writes: Vec<_> = writes.iter().collect();

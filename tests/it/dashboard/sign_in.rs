@@ -49,7 +49,11 @@ async fn every_sign_in_has_a_new_session_that_sign_out_invalidates() {
     for cookie in cookies {
         assert!(cookie.contains("HttpOnly"), "{cookie}");
         let is_session = cookie.starts_with("gemini_pool_session=");
-        let same_site = if is_session { "SameSite=Lax" } else { "SameSite=Strict" };
+        let same_site = if is_session {
+            "SameSite=Lax"
+        } else {
+            "SameSite=Strict"
+        };
         assert!(cookie.contains(same_site), "{cookie}");
     }
     admin.get_page("/account").await;

@@ -231,7 +231,7 @@ fn full_writes() -> Vec<Write> {
         rule: Rule::QuotaPerDay,
         step: 2,
         since: full.started_at,
-        until: full.started_at + Duration::from_secs(60),
+        until: full.started_at + Duration::from_mins(1),
     };
     let change = StateChange::Cooldown {
         project_id: ProjectId(3),
