@@ -170,9 +170,9 @@ impl Route {
         let scheme = upstream.scheme_str().unwrap_or("https");
         let default_port = if scheme == "http" { 80 } else { 443 };
         let port = upstream.port_u16().unwrap_or(default_port);
-        let resolves = matches!(proxy.scheme_str(), Some("socks4a" | "socks5h"));
+        let resolves_names = matches!(proxy.scheme_str(), Some("socks4a" | "socks5h"));
         let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        let resolved = if resolves || is_address {
+        let resolved = if resolves_names || is_address {
             None
         } else {
             self.names.addresses(host).await?.first().copied()

@@ -251,7 +251,7 @@ async fn what_the_journal_holds_is_in_the_tables_of_a_copy_and_of_what_is_restor
         folder.path().join("restored.db"),
     );
     let raw = folder.path().join("raw.db");
-    vacuum_into(&mut *db.readers.acquire().await.unwrap(), &raw)
+    vacuum_into(&mut db.readers.acquire().await.unwrap(), &raw)
         .await
         .unwrap();
     db.close().await;
