@@ -170,9 +170,9 @@ impl Route {
         let scheme = upstream.scheme_str().unwrap_or("https");
         let default_port = if scheme == "http" { 80 } else { 443 };
         let port = upstream.port_u16().unwrap_or(default_port);
-        let resolves_names = matches!(proxy.scheme_str(), Some("socks4a" | "socks5h"));
+        let proxy_resolves = matches!(proxy.scheme_str(), Some("socks4a" | "socks5h"));
         let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        let resolved = if resolves_names || is_address {
+        let resolved = if proxy_resolves || is_address {
             None
         } else {
             self.names.addresses(host).await?.first().copied()
@@ -243,5 +243,73 @@ impl Write for RouteStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::gemini::tls;
+
+    /// The credential of `user` with `pass-word`.
+    const CREDENTIAL: &str = "Basic dXNlcjpwYXNzLXdvcmQ=";
+
+    fn proxy(listener: &TcpListener, upstream: &Uri) -> Intercept {
+        let address = listener.local_addr().unwrap();
+        let proxies = Matcher::builder().all(format!("http://user:pass-word@{address}"));
+        proxies.build().intercept(upstream).unwrap()
+    }
+
+    fn egress(proxy: Intercept) -> Egress {
+        let tls = tls::config(&"http://gemini.invalid".parse().unwrap()).unwrap();
+        Egress::new(
+            tls,
+            NameLookup::default(),
+            Some(proxy),
+            Duration::from_secs(10),
+        )
+    }
+
+    #[tokio::test]
+    async fn an_upstream_with_tls_is_reached_through_a_tunnel() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream: Uri = "https://gemini.invalid".parse().unwrap();
+        let proxy = proxy(&listener, &upstream);
+        assert_eq!(proxy_credential(&upstream, Some(&proxy)), None);
+        let requested = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 1024];
+            let length = connection.read(&mut head).await.unwrap();
+            let refusal = b"HTTP/1.1 403 Forbidden\r\n\r\n";
+            connection.write_all(refusal).await.unwrap();
+            String::from_utf8(head[..length].to_vec()).unwrap()
+        });
+
+        let refused = egress(proxy).call(upstream).await;
+
+        assert!(refused.is_err());
+        let requested = requested.await.unwrap();
+        assert!(
+            requested.starts_with("CONNECT gemini.invalid:443 HTTP/1.1\r\n"),
+            "{requested}"
+        );
+        assert!(requested.contains(CREDENTIAL), "{requested}");
+    }
+
+    #[tokio::test]
+    async fn an_upstream_without_tls_is_reached_by_a_proxy_that_gets_the_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream: Uri = "http://gemini.invalid".parse().unwrap();
+        let proxy = proxy(&listener, &upstream);
+        let credential = proxy_credential(&upstream, Some(&proxy));
+
+        let stream = egress(proxy).call(upstream).await.unwrap();
+
+        assert!(stream.connected().is_proxied());
+        assert_eq!(credential.unwrap(), CREDENTIAL);
+        assert!(listener.accept().await.is_ok());
     }
 }

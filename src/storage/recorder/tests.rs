@@ -269,6 +269,7 @@ async fn rows_that_a_full_disk_did_not_take_are_written_when_it_has_room() {
         for committed in commits {
             committed.await.unwrap();
         }
+        recorder.flush().await.unwrap();
         assert_eq!((recorder.pending(), recorder.is_failing()), (0, false));
         drop(recorder);
         writing.await.unwrap();
