@@ -1,8 +1,9 @@
 //! Serves one connection of a client: HTTP/1 or HTTP/2, whichever it begins with.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -97,7 +98,44 @@ pub async fn serve_connection(
         beginning,
         stream: TokioIo::new(stream),
     };
+    let (peer, running) = (connection.peer(), is_http2.then(|| requests.clone()));
+    let respond = move |request| respond(&app, &router, &connection, request);
+    // Pinned where it is made: each local that it passes through would be as large, for as long as the connection is open.
+    let served = pin!(serve_begun(
+        stream,
+        respond,
+        running,
+        head_timeout,
+        watcher,
+        tasks
+    ));
+    // hyper ends an idle HTTP/1 connection itself.
+    let ended = if is_http2 {
+        tokio::select! {
+            ended = served => ended,
+            () = requests.idle(head_timeout) => return,
+        }
+    } else {
+        served.await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(client.address = %peer, "a connection ended early: {error}");
+    }
+}
 
+/// Serves a connection of known version: HTTP/2 where its requests are counted.
+fn serve_begun<R>(
+    stream: BegunStream,
+    respond: impl Fn(Request) -> R + Send + 'static,
+    running: Option<Arc<RunningRequests>>,
+    head_timeout: Duration,
+    watcher: Watcher,
+    tasks: ConnectionTasks,
+) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send
+where
+    R: Future<Output = Response> + Send + 'static,
+{
+    let is_http2 = running.is_some();
     let builder = auto::Builder::new(tasks);
     let mut builder = if is_http2 {
         builder.http2_only()
@@ -112,10 +150,9 @@ pub async fn serve_connection(
     http2
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING_INTERVAL);
-    let (peer, running) = (connection.peer(), requests.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let guard = is_http2.then(|| RunningRequest::new(&running));
-        let response = respond(&app, &router, &connection, request.map(Body::new));
+        let guard = running.as_ref().map(RunningRequest::new);
+        let response = respond(request.map(Body::new));
         async move {
             let response = response.await;
             Ok::<_, Infallible>(match guard {
@@ -130,19 +167,7 @@ pub async fn serve_connection(
         }
     });
     let served = builder.serve_connection_with_upgrades(stream, service);
-    let served = watcher.watch(served.into_owned());
-    // hyper ends an idle HTTP/1 connection itself.
-    let ended = if is_http2 {
-        tokio::select! {
-            ended = served => ended,
-            () = requests.idle(head_timeout) => return,
-        }
-    } else {
-        served.await
-    };
-    if let Err(error) = ended {
-        tracing::debug!(client.address = %peer, "a connection ended early: {error}");
-    }
+    watcher.watch(served.into_owned())
 }
 
 /// Answers a request. Proxied ones, which are most, do not pass the router. Boxed, because the connection keeps the memory
