@@ -38,6 +38,8 @@ pub async fn run(app: Arc<App>) {
         let pause = pass(&app, clock::now()).await.pause();
         if pause == PERIOD {
             ticks.tick().await;
+            // Not at the moment of a reload, which could undo in memory what a check has just changed.
+            tokio::time::sleep(PERIOD / 2).await;
             continue;
         }
         if pause == THROTTLE_PAUSE {
