@@ -73,10 +73,10 @@ pub async fn append(db: &Db, id: i64, writes: &[Write]) -> Result<()> {
     db.check_file()
 }
 
-/// The largest id of an entry; zero if there is none.
+/// The largest id that an entry has or had before it was set aside; zero if there is none.
 pub async fn last_id(db: impl SqliteExecutor<'_>) -> Result<i64> {
     let last =
-        sqlx::query_scalar!(r#"SELECT ifnull(max(id), 0) AS "id!: i64" FROM request_journal"#);
+        sqlx::query_scalar!(r#"SELECT ifnull(max(abs(id)), 0) AS "id!: i64" FROM request_journal"#);
     Ok(last.fetch_one(db).await?)
 }
 
