@@ -129,11 +129,7 @@ impl LogWriter {
     /// Receives what is submitted next; nothing if a fold is due first. Returns whether more can come.
     async fn receive(&mut self, received: &mut Vec<WriteCommand>) -> bool {
         if self.schedule.is_due(clock::instant()) {
-            while received.len() < MAX_BATCH
-                && let Ok(write) = self.queue.try_recv()
-            {
-                received.push(write);
-            }
+            self.take_submitted(received);
             return true;
         }
         let receiving = self.queue.recv_many(received, MAX_BATCH);
@@ -149,13 +145,18 @@ impl LogWriter {
         while !is_idle && received.len() < MAX_BATCH {
             tokio::task::yield_now().await;
             is_idle = self.queue.is_empty();
-            while received.len() < MAX_BATCH
-                && let Ok(write) = self.queue.try_recv()
-            {
-                received.push(write);
-            }
+            self.take_submitted(received);
         }
         count > 0
+    }
+
+    /// Takes what is in the queue now, up to a full batch.
+    fn take_submitted(&mut self, received: &mut Vec<WriteCommand>) {
+        while received.len() < MAX_BATCH
+            && let Ok(write) = self.queue.try_recv()
+        {
+            received.push(write);
+        }
     }
 
     /// Commits a batch, however long the database cannot be written. A commit is acknowledged to its receiver; the sender of a
