@@ -92,7 +92,7 @@ pub struct App {
     unrecorded_requests: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
     /// Notified when there is a first one.
     unrecorded_notify: Notify,
-    /// Who waits for a probe of the database.
+    /// Requests for a probe of the database.
     pub probe_requests: ProbeRequests,
     /// Held during a reload.
     reload_lock: tokio::sync::Mutex<()>,
