@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use crate::storage::error::Result;
+use crate::storage::key_index;
 
 /// A counter that differs between tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +159,15 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
     let mut found: Vec<_> = found.collect();
     for rollups in &ROLLUPS {
         found.extend(compare_sums(&mut snapshot, rollups).await?);
+    }
+    let differences = key_index::count_differences(&mut *snapshot).await?;
+    if differences > 0 {
+        found.push(Inconsistency {
+            counter: "entries in the indexes of keys and projects that differ from the attempts"
+                .to_owned(),
+            from_rows: 0,
+            from_statistics: differences,
+        });
     }
     Ok(found)
 }

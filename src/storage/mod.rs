@@ -18,6 +18,7 @@ pub mod error;
 pub mod file_mode;
 pub mod installation;
 pub mod json_columns;
+pub mod key_index;
 pub mod lock;
 pub mod log_pruning;
 pub mod migrations;

@@ -5,9 +5,11 @@
 
 mod counted_model;
 mod fold_schedule;
+mod index_schedule;
 pub mod interrupted;
 pub mod journal;
 mod log_writer;
+mod portion;
 mod statistics;
 mod stored_sketches;
 pub mod table_writer;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::storage::recorder::portion::Portion;
+
 /// How long a write stays in the journal at most, unless the database is slow.
 const MAX_AGE: Duration = Duration::from_millis(500);
 /// The number of journalled writes that starts a fold.
@@ -12,8 +14,6 @@ const LIMIT: usize = 4 * MAX_WRITES;
 const QUIET: Duration = Duration::from_millis(50);
 /// The largest batch that goes to the tables at once.
 const SMALL: usize = 16;
-/// A portion holds the write lock about so long: commits wait for it.
-const PORTION_TIME: Duration = Duration::from_millis(8);
 /// A write costs half as much in a portion of 512 as in one of 128, because pages are written once for all of its writes.
 const PORTION_WRITES: std::ops::RangeInclusive<usize> = 256..=1_024;
 
@@ -27,8 +27,7 @@ pub struct FoldSchedule {
     /// A fold was asked for, or is under way.
     is_due: bool,
     journalled: usize,
-    /// How many writes the next portion has.
-    portion: usize,
+    portion: Portion,
 }
 
 impl Default for FoldSchedule {
@@ -39,7 +38,7 @@ impl Default for FoldSchedule {
             oldest: None,
             is_due: false,
             journalled: 0,
-            portion: 512,
+            portion: Portion::new(512, PORTION_WRITES),
         }
     }
 }
@@ -51,6 +50,10 @@ impl FoldSchedule {
             has_journal: false,
             ..Self::default()
         }
+    }
+
+    pub fn has_journal(&self) -> bool {
+        self.has_journal
     }
 
     /// Whether a batch of so many writes goes to the tables at once: with little traffic a second write would save nothing.
@@ -96,7 +99,7 @@ impl FoldSchedule {
 
     /// How many writes the next portion has at most, unless its first entry is larger.
     pub fn portion(&self) -> usize {
-        self.portion
+        self.portion.size()
     }
 
     /// Counts a portion that was folded, and adapts the next one to the time it took.
@@ -105,14 +108,7 @@ impl FoldSchedule {
         if self.journalled == 0 {
             (self.oldest, self.is_due) = (None, false);
         }
-        let adapted = if took > PORTION_TIME * 2 {
-            self.portion / 2
-        } else if took < PORTION_TIME && writes.saturating_mul(2) > self.portion {
-            self.portion + self.portion / 4
-        } else {
-            self.portion
-        };
-        self.portion = adapted.clamp(*PORTION_WRITES.start(), *PORTION_WRITES.end());
+        self.portion.adapt(writes, took);
     }
 }
 
@@ -164,25 +160,6 @@ mod tests {
         let mut empty = FoldSchedule::default();
         empty.demand();
         assert!(!empty.is_due(now), "nothing to fold");
-    }
-
-    #[test]
-    fn portions_follow_the_time_they_take() {
-        let mut schedule = FoldSchedule::default();
-        for _ in 0..100 {
-            schedule.folded(schedule.portion(), PORTION_TIME / 10);
-        }
-        assert_eq!(schedule.portion(), *PORTION_WRITES.end());
-        for _ in 0..100 {
-            schedule.folded(schedule.portion(), PORTION_TIME * 3);
-        }
-        assert_eq!(schedule.portion(), *PORTION_WRITES.start());
-        schedule.folded(1, Duration::ZERO);
-        assert_eq!(
-            schedule.portion(),
-            *PORTION_WRITES.start(),
-            "a rest says little"
-        );
     }
 
     #[test]

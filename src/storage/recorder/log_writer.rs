@@ -10,7 +10,9 @@ use crate::clock;
 use crate::storage::checkpoint::WalLimit;
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
+use crate::storage::key_index;
 use crate::storage::recorder::fold_schedule::FoldSchedule;
+use crate::storage::recorder::index_schedule::IndexSchedule;
 use crate::storage::recorder::journal::{self, Write};
 use crate::storage::recorder::table_writer::{RefusedWrite, TableWriter, report_refused};
 use crate::storage::request_logs::NewRequestLog;
@@ -38,6 +40,8 @@ pub struct LogWriter {
     health: Arc<WriteHealth>,
     tables: TableWriter,
     schedule: FoldSchedule,
+    /// `None` in a command: the server adds requests to the indexes.
+    index_schedule: Option<IndexSchedule>,
     journal: Journal,
     wal_limit: WalLimit,
 }
@@ -76,6 +80,8 @@ enum Step<'a> {
     Write(&'a [Write]),
     /// Moves entries to the tables.
     Fold(&'a [Entry]),
+    /// Adds so many attempts to the indexes of keys and projects.
+    Index(u32),
 }
 
 impl LogWriter {
@@ -90,6 +96,7 @@ impl LogWriter {
             queue,
             health,
             tables: TableWriter::default(),
+            index_schedule: schedule.has_journal().then(IndexSchedule::default),
             schedule,
             journal: Journal::default(),
             wal_limit: WalLimit::default(),
@@ -107,6 +114,7 @@ impl LogWriter {
             if self.schedule.is_due(clock::instant()) {
                 self.fold_portion().await;
             }
+            self.index_portion().await;
         }
         self.fold_while(|schedule| schedule.due_at().is_some())
             .await;
@@ -176,6 +184,7 @@ impl LogWriter {
                     commits[index] = None;
                 }
                 self.schedule.written(clock::instant());
+                self.count_in_tables(count);
             }
         } else if count > 0 {
             self.repeat(Step::Append(&writes)).await;
@@ -199,6 +208,14 @@ impl LogWriter {
         self.wal_limit.count(&self.db, count).await;
     }
 
+    /// Adds the next requests to the indexes of keys and projects, if there are enough.
+    async fn index_portion(&mut self) {
+        if let Some(schedule) = self.index_schedule.as_ref().filter(|index| index.is_due()) {
+            let portion = schedule.portion();
+            self.repeat(Step::Index(portion)).await;
+        }
+    }
+
     async fn fold_while(&mut self, is_wanted: impl Fn(&FoldSchedule) -> bool) {
         while is_wanted(&self.schedule) {
             self.fold_portion().await;
@@ -220,8 +237,15 @@ impl LogWriter {
             report_refused(write.expect("a position among the writes"), &error);
         }
         self.schedule.folded(count, begin.elapsed());
+        self.count_in_tables(count);
         self.journal.acknowledge();
         self.wal_limit.count(&self.db, count).await;
+    }
+
+    fn count_in_tables(&mut self, writes: usize) {
+        if let Some(schedule) = &mut self.index_schedule {
+            schedule.written(writes);
+        }
     }
 
     /// Repeats a step until it is committed. Returns the writes that the database refused in a transaction that began well. After
@@ -281,6 +305,19 @@ impl LogWriter {
                 let writes: Vec<_> = writes.collect();
                 self.tables.write(&self.db, &writes, &ids).await
             }
+            Step::Index(portion) => {
+                let begin = clock::instant();
+                let last = key_index::add_portion(&self.db, portion, key_index::LEFT_OUT).await?;
+                // From now on nobody else changes it.
+                self.tables.indexed_until = Some(match last {
+                    Some(last) => last,
+                    None => key_index::indexed_until(&self.db.writer).await?,
+                });
+                if let Some(schedule) = &mut self.index_schedule {
+                    schedule.looked(last.map(|_| begin.elapsed()));
+                }
+                Ok(Vec::new())
+            }
         }
     }
 }
@@ -291,6 +328,7 @@ impl Step<'_> {
         match self {
             Self::Append(writes) | Self::Write(writes) => writes.len(),
             Self::Fold(entries) => entries.iter().map(|entry| entry.writes.len()).sum(),
+            Self::Index(_) => 0,
         }
     }
 }

@@ -5,6 +5,7 @@ use sqlx::{Connection, Sqlite, Transaction};
 
 use crate::clock;
 use crate::pool::health::state_change::StateChange;
+use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 use crate::storage::recorder::journal::{self, Write};
@@ -14,7 +15,7 @@ use crate::storage::request_logs::LogKind;
 use crate::storage::resources::{self, NewResource};
 use crate::storage::strings::Strings;
 use crate::storage::upstream_keys::{Evidence, states};
-use crate::storage::{cooldowns, projects, quotas};
+use crate::storage::{cooldowns, key_index, projects, quotas};
 
 /// The number of entries that are read at once.
 const ENTRIES: u32 = 64;
@@ -24,6 +25,8 @@ const ENTRIES: u32 = 64;
 pub struct TableWriter {
     strings: Strings,
     statements: LogStatements,
+    /// What `indexed_requests` has, as far as no other process can have changed it.
+    pub indexed_until: Option<RequestId>,
 }
 
 /// A write that the database refused, by its position.
@@ -49,29 +52,31 @@ impl TableWriter {
         writes: &[&Write],
         entries: &[i64],
     ) -> Result<Vec<RefusedWrite>> {
-        let written = self.write_together(db, writes, entries).await;
+        let mut written = self.write_together(db, writes, entries).await;
+        if let Err(error) = &written
+            && error.is_refusal()
+        {
+            self.strings = Strings::default();
+            written = self.write_separately(db, writes, entries).await;
+        }
         if written.is_err() {
             // Strings of a transaction that failed are not stored.
             self.strings = Strings::default();
         }
-        match written {
-            Ok(()) => Ok(Vec::new()),
-            Err(error) if error.is_refusal() => {
-                let written = self.write_separately(db, writes, entries).await;
-                if written.is_err() {
-                    self.strings = Strings::default();
-                }
-                written
-            }
-            Err(error) => Err(error),
-        }
+        written
     }
 
-    async fn write_together(&mut self, db: &Db, writes: &[&Write], entries: &[i64]) -> Result<()> {
+    async fn write_together(
+        &mut self,
+        db: &Db,
+        writes: &[&Write],
+        entries: &[i64],
+    ) -> Result<Vec<RefusedWrite>> {
         let mut tx = db.begin().await?;
         self.strings.begin(&db.string_deletions);
         self.write_in(&mut tx, writes).await?;
-        commit(db, tx, entries).await
+        commit(db, tx, entries).await?;
+        Ok(Vec::new())
     }
 
     /// Each write in a savepoint of its own.
@@ -141,6 +146,7 @@ impl TableWriter {
             states::update_checked_at(&mut **tx, id, at).await?;
         }
         rows.write(tx, &mut self.statements).await?;
+        self.index_late(tx, writes).await?;
         // Apart from the rows, because few requests create anything.
         for change in resource_changes {
             match change {
@@ -149,6 +155,27 @@ impl TableWriter {
             }
         }
         Ok(())
+    }
+
+    /// Adds requests to the indexes of keys and projects that are there already for those after them.
+    async fn index_late(
+        &self,
+        tx: &mut Transaction<'_, Sqlite>,
+        writes: &[&Write],
+    ) -> Result<()> {
+        let until = match self.indexed_until {
+            Some(until) => until,
+            None => key_index::indexed_until(&mut **tx).await?,
+        };
+        let late = writes.iter().filter_map(|write| match write {
+            Write::Row(row) if row.id <= until && !row.attempts.is_empty() => Some(row.id),
+            Write::Row(_) | Write::Change(..) => None,
+        });
+        let late: Vec<_> = late.collect();
+        if late.is_empty() {
+            return Ok(());
+        }
+        key_index::add_late(tx, &late).await
     }
 
     /// Writes what is in the journal to the tables: what a process left that ended. Returns how many writes those are.

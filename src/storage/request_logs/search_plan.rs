@@ -46,10 +46,10 @@ impl Predicate {
     }
 
     /// Only another index for the rows.
-    fn superset(index: RowIndex) -> Self {
+    fn superset(scan: IndexScan) -> Self {
         Self {
             condition: None,
-            scan: Some(IndexScan::one(index, vec![])),
+            scan: Some(scan),
         }
     }
 }
@@ -175,9 +175,12 @@ mod indexes {
     pub const RETRIED: RowIndex = ("request_logs_retried", "attempts > 1");
     pub const WITH_ERROR: RowIndex = ("request_logs_with_error", "error IS NOT NULL");
     pub const CLIENT_KEY: RowIndex = ("request_logs_by_client_key", "client_key_id = ?");
-    pub const PROJECT: RowIndex = ("request_logs_by_project", "project_id = ?");
-    /// Of `attempts`, by request.
-    pub const TRIED: RowIndex = ("attempts_by_upstream_key", "upstream_key_id = ?");
+    /// A table, by any attempt.
+    pub const PROJECT: RowIndex = ("requests_by_project", "project_id = ?");
+    /// The same.
+    pub const UPSTREAM_KEY: RowIndex = ("requests_by_upstream_key", "upstream_key_id = ?");
+    /// Tables that do not have the newest requests: see [`key_index`](crate::storage::key_index).
+    pub const TABLES: [RowIndex; 2] = [PROJECT, UPSTREAM_KEY];
 }
 
 impl SearchPlan {
@@ -245,7 +248,7 @@ impl SearchPlan {
             let most = i64::try_from(ms).unwrap_or(i64::MAX);
             self.add(condition, Some(most.into()), None);
             if ms >= SLOW_MS {
-                self.0.push(Predicate::superset(indexes::SLOW));
+                self.0.push(Predicate::superset(IndexScan::one(indexes::SLOW, vec![])));
             }
         }
         if filter.retried {
@@ -258,7 +261,7 @@ impl SearchPlan {
                 Some(part.as_str().into()),
                 None,
             );
-            self.0.push(Predicate::superset(indexes::WITH_ERROR));
+            self.0.push(Predicate::superset(IndexScan::one(indexes::WITH_ERROR, vec![])));
         }
     }
 
@@ -335,16 +338,19 @@ impl SearchPlan {
                 name,
             );
             let ids = ids.fetch_all(db).await?;
-            let condition = "r.project_id IN (SELECT value FROM json_each(?))";
-            if !self.add_any_of(condition, indexes::PROJECT, &ids) {
+            if ids.is_empty() {
                 return Ok(false);
             }
+            let condition = "r.project_id IN (SELECT value FROM json_each(?))";
+            self.add(condition, Some(json(&ids)), None);
+            let scan = IndexScan::each(indexes::PROJECT, ids.into_iter().map(SqlValue::from));
+            self.0.push(Predicate::superset(scan));
         }
         if let Some(id) = filter.upstream_key_id {
             self.add(
                 "EXISTS (SELECT 1 FROM attempts AS a WHERE a.request_id = r.id AND a.upstream_key_id = ?)",
                 Some(id.0.into()),
-                Some(indexes::TRIED),
+                Some(indexes::UPSTREAM_KEY),
             );
         }
         Ok(true)
@@ -466,22 +472,10 @@ impl SearchPlan {
                 query.push("request_logs AS c");
             }
             Some(scan) => {
-                let (index, condition) = scan.index;
-                let (table, id, distinct) = if scan.index == indexes::TRIED {
-                    ("attempts", "request_id", "DISTINCT ")
-                } else {
-                    ("request_logs", "id", "")
-                };
                 query.push("(SELECT id FROM (");
                 for (number, values) in scan.arguments.iter().enumerate() {
                     query.push(if number > 0 { " UNION ALL " } else { "" });
-                    query.push(format_args!(
-                        "SELECT id FROM (SELECT {distinct}{id} AS id FROM {table} INDEXED BY {index} WHERE "
-                    ));
-                    push(&mut query, condition, values);
-                    push_range(&mut query, id, range, " AND ");
-                    query.push(format_args!(" ORDER BY {id}{} LIMIT ", range.order()));
-                    query.push_bind(limit(size)).push(")");
+                    push_scan(&mut query, scan.index, values, range, limit(size));
                 }
                 if scan.arguments.is_empty() {
                     query.push("SELECT id FROM request_logs WHERE false");
@@ -511,6 +505,35 @@ impl SearchPlan {
             last,
         })
     }
+}
+
+/// Appends the scan of an index for one value, up to `limit` rows in the order of their ids.
+fn push_scan(
+    query: &mut QueryBuilder<Sqlite>,
+    index: RowIndex,
+    values: &[SqlValue],
+    range: IdRange,
+    limit: i64,
+) {
+    let (name, condition) = index;
+    let order = range.order();
+    let mut push_part = |select: &str, id: &str| {
+        query.push(select);
+        push(query, condition, values);
+        push_range(query, id, range, " AND ");
+        query.push(format_args!(" ORDER BY {id}{order} LIMIT "));
+        query.push_bind(limit).push(")");
+    };
+    if !indexes::TABLES.contains(&index) {
+        let select = format!("SELECT id FROM (SELECT id FROM request_logs INDEXED BY {name} WHERE ");
+        push_part(&select, "id");
+        return;
+    }
+    let select = format!("SELECT id FROM (SELECT request_id AS id FROM {name} WHERE ");
+    push_part(&select, "request_id");
+    let newest = " UNION ALL SELECT id FROM (SELECT DISTINCT request_id AS id FROM attempts \
+                  WHERE request_id > (SELECT until_id FROM indexed_requests) AND ";
+    push_part(newest, "request_id");
 }
 
 fn json(ids: &[i64]) -> SqlValue {

@@ -107,11 +107,32 @@ pub async fn recent_failures(
     let since_id = RequestId::first_at(since);
     let rows = sqlx::query!(
         r#"
-        WITH recent AS (
-            SELECT rule, outcome, error, started_at_ms, request_id
-            FROM attempts
-            WHERE upstream_key_id = ?1 AND request_id >= ?2
-            ORDER BY request_id DESC
+        WITH requests AS (
+            SELECT request_id
+            FROM (
+                SELECT request_id
+                FROM requests_by_upstream_key
+                WHERE upstream_key_id = ?1 AND request_id >= ?2
+                ORDER BY request_id DESC
+                LIMIT ?3
+            )
+            UNION ALL
+            SELECT request_id
+            FROM (
+                SELECT DISTINCT request_id
+                FROM attempts
+                WHERE upstream_key_id = ?1
+                    AND request_id >= ?2
+                    AND request_id > (SELECT until_id FROM indexed_requests)
+                ORDER BY request_id DESC
+                LIMIT ?3
+            )
+        ),
+        recent AS (
+            SELECT a.rule, a.outcome, a.error, a.started_at_ms, a.request_id
+            FROM attempts AS a
+            WHERE a.request_id IN (SELECT request_id FROM requests) AND a.upstream_key_id = ?1
+            ORDER BY a.request_id DESC
             LIMIT ?3
         )
         SELECT
