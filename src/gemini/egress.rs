@@ -87,7 +87,7 @@ impl Egress {
 }
 
 impl Service<Uri> for Egress {
-    type Response = MaybeHttpsStream<RouteStream>;
+    type Response = UpstreamStream<MaybeHttpsStream<RouteStream>>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
@@ -99,10 +99,11 @@ impl Service<Uri> for Egress {
         let connecting = self.0.connector.clone().call(upstream);
         let connecting = timeout(self.0.connect_timeout, connecting);
         Box::pin(async {
-            connecting.await.unwrap_or_else(|_| {
+            let Ok(connected) = connecting.await else {
                 let late = io::Error::new(io::ErrorKind::TimedOut, "operation timed out");
-                Err(late.into())
-            })
+                return Err(late.into());
+            };
+            Ok(UpstreamStream::new(connected?))
         })
     }
 }
@@ -116,31 +117,38 @@ struct Route {
     proxy: Option<Intercept>,
 }
 
-/// A connection to the upstream, below its TLS.
+/// A connection to the upstream. Boxed, because the tasks of a connection would have room for its TLS several times.
 #[derive(Debug)]
-pub struct RouteStream {
-    /// With TLS where that is the proxy's.
-    stream: MaybeHttpsStream<TokioIo<TcpStream>>,
+pub struct UpstreamStream<S> {
+    stream: Box<S>,
     /// Whether the other end is a proxy that gets each request itself.
     is_forwarded: bool,
 }
 
+/// A connection to the upstream below its TLS, itself with TLS where that is a proxy's.
+type RouteStream = UpstreamStream<MaybeHttpsStream<TokioIo<TcpStream>>>;
+
+impl<S> UpstreamStream<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream: Box::new(stream),
+            is_forwarded: false,
+        }
+    }
+}
+
 impl Route {
     async fn connect(mut self, upstream: Uri) -> Result<RouteStream, BoxError> {
-        let tunnel = |stream| RouteStream {
-            stream,
-            is_forwarded: false,
-        };
         let Some(proxy) = self.proxy.take() else {
             let stream = self.http.call(upstream).await?;
-            return Ok(tunnel(stream.into()));
+            return Ok(RouteStream::new(stream.into()));
         };
         let address = proxy.uri().clone();
         match address.scheme_str() {
             Some("socks4" | "socks4a") => {
                 let upstream = self.socks_target(&address, &upstream).await?;
                 let mut socks = SocksV4::new(address, self.http);
-                Ok(tunnel(socks.call(upstream).await?.into()))
+                Ok(RouteStream::new(socks.call(upstream).await?.into()))
             }
             Some("socks5" | "socks5h") => {
                 let upstream = self.socks_target(&address, &upstream).await?;
@@ -148,18 +156,18 @@ impl Route {
                 if let Some((user, password)) = proxy.raw_auth() {
                     socks = socks.with_auth(user.to_owned(), password.to_owned());
                 }
-                Ok(tunnel(socks.call(upstream).await?.into()))
+                Ok(RouteStream::new(socks.call(upstream).await?.into()))
             }
             _ if upstream.scheme_str() == Some("https") => {
                 let mut through = Tunnel::new(address, self.to_proxy);
                 if let Some(credential) = proxy.basic_auth() {
                     through = through.with_auth(credential.clone());
                 }
-                Ok(tunnel(through.call(upstream).await?))
+                Ok(RouteStream::new(through.call(upstream).await?))
             }
             _ => Ok(RouteStream {
-                stream: self.to_proxy.call(address).await?,
                 is_forwarded: true,
+                ..RouteStream::new(self.to_proxy.call(address).await?)
             }),
         }
     }
@@ -200,13 +208,15 @@ impl Service<Uri> for Route {
     }
 }
 
-impl Connection for RouteStream {
+impl<S: Connection> Connection for UpstreamStream<S> {
     fn connected(&self) -> Connected {
-        self.stream.connected().proxy(self.is_forwarded)
+        let connected = self.stream.connected();
+        let is_forwarded = self.is_forwarded || connected.is_proxied();
+        connected.proxy(is_forwarded)
     }
 }
 
-impl Read for RouteStream {
+impl<S: Read + Unpin> Read for UpstreamStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -216,7 +226,7 @@ impl Read for RouteStream {
     }
 }
 
-impl Write for RouteStream {
+impl<S: Write + Unpin> Write for UpstreamStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
