@@ -102,6 +102,11 @@ impl Recorder {
         self.health.pending()
     }
 
+    /// How many writes were committed since the start.
+    pub fn committed(&self) -> u64 {
+        self.health.committed()
+    }
+
     /// Whether the last write or probe failed.
     pub fn is_failing(&self) -> bool {
         self.problem().is_some()

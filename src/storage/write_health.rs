@@ -1,7 +1,7 @@
 //! `WriteHealth`: whether the database can be written, for requests, the status page and the log.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -64,6 +64,8 @@ impl WriteProblem {
 pub struct WriteHealth {
     /// Writes that were submitted and are not yet committed.
     pending: AtomicUsize,
+    /// How many were pending and are committed.
+    committed: AtomicU64,
     problems: Mutex<Problems>,
 }
 
@@ -84,6 +86,13 @@ impl WriteHealth {
 
     pub fn remove_pending(&self, count: usize) {
         self.pending.fetch_sub(count, Ordering::Relaxed);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.committed.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many writes were committed since the start.
+    pub fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Relaxed)
     }
 
     pub fn pending(&self) -> usize {

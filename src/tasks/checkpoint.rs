@@ -8,29 +8,61 @@ use crate::clock::ticks;
 use crate::storage::db::MAX_WAL_BYTES;
 use crate::storage::wal_watch::WalWatch;
 
+/// How often it is looked whether to copy.
 const PERIOD: Duration = Duration::from_secs(1);
+/// While something is written all the time, a copy is made after so many periods.
+const LONGEST: u32 = 10;
+/// The number of writes after which one is made sooner.
+const MANY_WRITES: u64 = 2_000;
 
 /// Runs checkpoints until the server stops: after writes, and until a log that is too long is cut.
 pub async fn run(app: Arc<App>) {
     let mut ticks = ticks(PERIOD);
     let mut log = WalWatch::new(app.db.path());
     let mut growth = Growth::default();
-    let mut is_over = true;
+    let mut uncopied = Uncopied::default();
     loop {
         ticks.tick().await;
-        if !log.has_changed() && is_over {
+        let committed = app.recorder.committed();
+        if !uncopied.is_due(log.has_changed(), committed) {
             continue;
         }
         match app.db.checkpoint().await {
             Ok(wal_bytes) => {
                 growth.report(wal_bytes);
-                is_over = wal_bytes <= MAX_WAL_BYTES;
+                if wal_bytes <= MAX_WAL_BYTES {
+                    uncopied = Uncopied::after(committed);
+                }
             }
-            Err(error) => {
-                tracing::debug!("no checkpoint this time: {error}");
-                is_over = false;
-            }
+            Err(error) => tracing::debug!("no checkpoint this time: {error}"),
         }
+    }
+}
+
+/// What the log has that was not copied. A copy costs the next commit too: it begins the log anew, and waits for the disk.
+#[derive(Debug, Default)]
+struct Uncopied {
+    is_any: bool,
+    periods: u32,
+    /// The number of writes that were committed before.
+    committed_before: u64,
+}
+
+impl Uncopied {
+    /// After a copy that was made when so many writes were committed.
+    fn after(committed: u64) -> Self {
+        Self {
+            committed_before: committed,
+            ..Self::default()
+        }
+    }
+
+    /// Whether to copy at the end of a period: when the writes pause, are many, or have not paused for long.
+    fn is_due(&mut self, has_changed: bool, committed: u64) -> bool {
+        self.is_any |= has_changed;
+        self.periods += u32::from(self.is_any);
+        let are_many = committed.saturating_sub(self.committed_before) >= MANY_WRITES;
+        self.is_any && (!has_changed || are_many || self.periods >= LONGEST)
     }
 }
 
@@ -56,5 +88,29 @@ impl Growth {
             self.warned_at_bytes = 0;
             tracing::info!(wal_bytes, "the write-ahead log was cut to {mebibytes} MiB");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_made_when_writes_pause_are_many_or_do_not_pause() {
+        let mut uncopied = Uncopied::default();
+        assert!(!uncopied.is_due(false, 0), "nothing was written");
+        assert!(!uncopied.is_due(true, 1));
+        assert!(uncopied.is_due(false, 1));
+        assert!(uncopied.is_due(true, 1 + MANY_WRITES), "the copy failed");
+
+        let mut uncopied = Uncopied::after(5);
+        assert!(!uncopied.is_due(true, 4 + MANY_WRITES));
+        assert!(uncopied.is_due(true, 5 + MANY_WRITES));
+
+        let mut uncopied = Uncopied::after(5);
+        for _ in 1..LONGEST {
+            assert!(!uncopied.is_due(true, 6));
+        }
+        assert!(uncopied.is_due(true, 6));
     }
 }
