@@ -128,6 +128,8 @@ impl LogWriter {
             .tables
             .write(&self.db, &rows.iter().collect::<Vec<_>>(), &[])
             .await?;
+        self.count_in_tables(rows.len());
+        while self.index_portion().await {}
         refused
             .into_iter()
             .next()
@@ -208,12 +210,14 @@ impl LogWriter {
         self.wal_limit.count(&self.db, count).await;
     }
 
-    /// Adds the next requests to the indexes of keys and projects, if there are enough.
-    async fn index_portion(&mut self) {
-        if let Some(schedule) = self.index_schedule.as_ref().filter(|index| index.is_due()) {
-            let portion = schedule.portion();
-            self.repeat(Step::Index(portion)).await;
-        }
+    /// Adds the next requests to the indexes of keys and projects, if there are enough. Returns whether it looked for them.
+    async fn index_portion(&mut self) -> bool {
+        let Some(schedule) = self.index_schedule.as_ref().filter(|index| index.is_due()) else {
+            return false;
+        };
+        let portion = schedule.portion();
+        self.repeat(Step::Index(portion)).await;
+        true
     }
 
     async fn fold_while(&mut self, is_wanted: impl Fn(&FoldSchedule) -> bool) {
