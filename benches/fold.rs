@@ -56,7 +56,10 @@ async fn main() {
         }
         last.unwrap().await.unwrap();
         recorder.flush().await.unwrap();
-        println!("{ROWS} rows were in their tables after {:.1?}", begin.elapsed());
+        println!(
+            "{ROWS} rows were in their tables after {:.1?}",
+            begin.elapsed()
+        );
     };
     let measured = async {
         let mut during = Vec::new();

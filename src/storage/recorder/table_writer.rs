@@ -158,11 +158,7 @@ impl TableWriter {
     }
 
     /// Adds requests to the indexes of keys and projects that are there already for those after them.
-    async fn index_late(
-        &self,
-        tx: &mut Transaction<'_, Sqlite>,
-        writes: &[&Write],
-    ) -> Result<()> {
+    async fn index_late(&self, tx: &mut Transaction<'_, Sqlite>, writes: &[&Write]) -> Result<()> {
         let until = match self.indexed_until {
             Some(until) => until,
             None => key_index::indexed_until(&mut **tx).await?,

@@ -248,7 +248,8 @@ impl SearchPlan {
             let most = i64::try_from(ms).unwrap_or(i64::MAX);
             self.add(condition, Some(most.into()), None);
             if ms >= SLOW_MS {
-                self.0.push(Predicate::superset(IndexScan::one(indexes::SLOW, vec![])));
+                self.0
+                    .push(Predicate::superset(IndexScan::one(indexes::SLOW, vec![])));
             }
         }
         if filter.retried {
@@ -261,7 +262,10 @@ impl SearchPlan {
                 Some(part.as_str().into()),
                 None,
             );
-            self.0.push(Predicate::superset(IndexScan::one(indexes::WITH_ERROR, vec![])));
+            self.0.push(Predicate::superset(IndexScan::one(
+                indexes::WITH_ERROR,
+                vec![],
+            )));
         }
     }
 
@@ -525,7 +529,8 @@ fn push_scan(
         query.push_bind(limit).push(")");
     };
     if !indexes::TABLES.contains(&index) {
-        let select = format!("SELECT id FROM (SELECT id FROM request_logs INDEXED BY {name} WHERE ");
+        let select =
+            format!("SELECT id FROM (SELECT id FROM request_logs INDEXED BY {name} WHERE ");
         push_part(&select, "id");
         return;
     }
