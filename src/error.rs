@@ -3,13 +3,14 @@
 use http::StatusCode;
 
 use crate::storage;
+use crate::storage::error::Thing;
 
 /// The reason why a page or a response cannot be given.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Contains the name of the missing thing.
-    #[error("{0} not found")]
-    NotFound(String),
+    /// What is missing, and its name or id.
+    #[error("{0} {1} not found")]
+    NotFound(Thing, String),
     /// A valid request that cannot be carried out; contains the reason.
     #[error("{0}")]
     Invalid(String),
@@ -31,7 +32,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(..) => StatusCode::NOT_FOUND,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::InvalidCsrfToken => StatusCode::FORBIDDEN,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -47,7 +48,7 @@ impl Error {
 impl From<storage::error::Error> for Error {
     fn from(error: storage::error::Error) -> Self {
         match error {
-            storage::error::Error::NotFound(what) => Self::NotFound(what),
+            storage::error::Error::NotFound(thing, name) => Self::NotFound(thing, name),
             storage::error::Error::Refused(why) => Self::Invalid(why),
             other => Self::Storage(other),
         }

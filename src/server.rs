@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_service::Service;
 
 use crate::api::health;
 use crate::app::App;
@@ -155,6 +156,7 @@ async fn accept(
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let unknown_page: Router = dashboard::unknown_page(app).with_state(app.clone());
     let router = Router::new()
         .route("/healthz", get(health::liveness))
         .route(
@@ -163,9 +165,15 @@ async fn accept(
         )
         .merge(dashboard::router(app))
         .fallback(
-            |State(app): State<Arc<App>>,
-             Extension(connection): Extension<ClientConnection>,
-             request: Request| { proxy::serve(app, connection, request) },
+            async move |State(app): State<Arc<App>>,
+                        Extension(connection): Extension<ClientConnection>,
+                        request: Request| {
+                if dashboard::opens_page(&request) {
+                    let answered = unknown_page.clone().call(request).await;
+                    return answered.unwrap_or_else(|never| match never {});
+                }
+                proxy::serve(app, connection, request).await
+            },
         )
         .with_state(app.clone());
     // One line in the log when it begins to fail, and one when it is over.

@@ -42,6 +42,11 @@ fn detail(app: &App) -> String {
             format!("upstream: not Gemini, the last answer was {answer}; check UPSTREAM_URL\n");
         text.push_str(&line);
     }
+    if let Some(error) = overview.connection_error {
+        let error = app.redactor().redact_for_row(&error);
+        let line = format!("upstream: Google cannot be reached: {error}\n");
+        text.push_str(&line);
+    }
     if overview.address_throttled_until.is_some() {
         text.push_str("upstream: Google throttles the address of this server\n");
     }

@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::{
-    Tone, ago, badge, bytes, card, confirm_form, empty_state, field, moment, number,
+    Tone, ago, badge, bytes, card, confirm_form, empty_state, field, live_lost, moment, number,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -204,7 +204,7 @@ fn view(context: &PageContext, app: &App, backups: &[Backup]) -> Markup {
         @if let Some(why) = app.backups.failed() {
             div.notice.failed role="alert" { p { strong { (language.backup_failed()) } " " (why) } }
         }
-        @if let Some(step) = step { (progress_card(language, step)) }
+        @if let Some(step) = step { (progress_card(context, step)) }
         @if !backups.is_empty() {
             (table(context, backups))
         } @else if step.is_none() {
@@ -215,8 +215,10 @@ fn view(context: &PageContext, app: &App, backups: &[Backup]) -> Markup {
     layout::page(context, Section::Backups, language.backups(), body)
 }
 
-fn progress_card(language: Language, step: BackupStep) -> Markup {
+fn progress_card(context: &PageContext, step: BackupStep) -> Markup {
+    let language = context.language;
     html! {
+        (live_lost(context))
         section.card data-live="/backups/live" {
             h2 { (language.backup_running()) }
             (progress(language, step))

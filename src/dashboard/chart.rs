@@ -24,6 +24,8 @@ pub struct Series<'a> {
 
 /// The content of a chart.
 pub struct Chart<'a> {
+    /// Of its elements on the page.
+    pub id: &'static str,
     pub title: &'a str,
     /// The total, beside the title.
     pub total: String,
@@ -170,7 +172,7 @@ fn tooltip(chart: &Chart, index: usize) -> String {
 
 fn table(language: Language, chart: &Chart) -> Markup {
     html! {
-        details.quiet {
+        details.quiet #{ (chart.id) "-table" } {
             summary { (language.as_table()) span.visually-hidden { ": " (chart.title) } }
             div.table { table {
                 thead { tr { th {} @for series in &chart.series { th.number { (series.name) } } } }
@@ -249,6 +251,7 @@ mod tests {
     #[test]
     fn a_chart_contains_each_bin_with_its_values() {
         let chart = Chart {
+            id: "requests",
             title: "Requests",
             total: "5".to_owned(),
             bins: vec![

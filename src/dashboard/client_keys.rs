@@ -14,7 +14,9 @@ use serde::Deserialize;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::dashboard::components::{Tone, ago, badge, empty_state, href, number, pager, tokens};
+use crate::dashboard::components::{
+    Tone, ago, badge, empty_state, href, number, pager, success_rate, tokens,
+};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
@@ -25,6 +27,7 @@ use crate::pool::clients::client_key::{ClientKeyId, ClientLimit, ClientLimits};
 use crate::pool::money::usd;
 use crate::storage::client_keys::{self, ListedClientKey};
 use crate::storage::client_usage::{self, ClientKeyUsage};
+use crate::storage::error::Thing;
 
 /// Keys per page.
 const PAGE_SIZE: usize = 100;
@@ -146,7 +149,7 @@ fn row(context: &PageContext, key: &ListedClientKey, today: ClientKeyUsage) -> M
             td.limits data-label=(language.client_key_limits()) { (limits(language, &key.limits)) }
             td.number data-label=(language.client_key_today()) { (number(today.requests)) }
             td.number data-label=(language.client_key_requests()) { (number(key.requests)) }
-            td.number data-label=(language.client_key_success()) { (percentage(key.successes, key.requests)) }
+            td.number data-label=(language.client_key_success()) { (success_rate(key.successes, key.failures)) }
             td.number data-label=(language.client_key_tokens()) title=(number(key.total_tokens)) {
                 (tokens(key.total_tokens.try_into().unwrap_or(0)))
             }
@@ -188,19 +191,6 @@ pub fn limit_amount(limit: ClientLimit, amount: u64) -> String {
     }
 }
 
-/// A percentage that rounding never turns into 100 % or 0 %.
-pub fn percentage(part: i64, whole: i64) -> Markup {
-    let text = match (part, whole) {
-        (_, 0) => "–".to_owned(),
-        (part, whole) if part == whole => "100%".to_owned(),
-        (part, whole) => {
-            let tenths = (part.saturating_mul(1_000) / whole).clamp(i64::from(part > 0), 999);
-            format!("{}.{}%", tenths / 10, tenths % 10)
-        }
-    };
-    html! { (text) }
-}
-
 fn last_used(context: &PageContext, at: Option<Timestamp>) -> Markup {
     html! {
         @if let Some(at) = at { (ago(context, at, context.now)) } @else { span.muted { (context.language.never()) } }
@@ -215,25 +205,5 @@ fn page_of(id: ClientKeyId) -> String {
 /// The key id in a path.
 fn parse_id(path: &str) -> Result<ClientKeyId, Error> {
     let id = path.parse().map(ClientKeyId);
-    id.map_err(|_| Error::NotFound(format!("client key {path}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_complete_share_is_shown_as_100_percent() {
-        for (part, whole, expected) in [
-            (0, 0, "–"),
-            (0, 5, "0.0%"),
-            (5, 5, "100%"),
-            (99_999, 100_000, "99.9%"),
-            (1, 100_000, "0.1%"),
-            (2, 3, "66.6%"),
-        ] {
-            let shown = percentage(part, whole).into_string();
-            assert_eq!(shown, expected, "{part} of {whole}");
-        }
-    }
+    id.map_err(|_| Error::NotFound(Thing::ClientKey, path.to_owned()))
 }

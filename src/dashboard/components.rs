@@ -105,6 +105,23 @@ pub fn number(number: impl TryInto<u64>) -> String {
     grouped(number.try_into().unwrap_or(0))
 }
 
+/// The share of successes among requests that succeeded or failed, as in `97.9 %`. Rounding never makes it 100 % or 0 %.
+pub fn success_rate(successes: impl TryInto<u64>, failures: impl TryInto<u64>) -> String {
+    let [successes, failures] = [
+        successes.try_into().unwrap_or(0),
+        failures.try_into().unwrap_or(0),
+    ];
+    match (successes, failures) {
+        (0, 0) => "–".to_owned(),
+        (_, 0) => "100 %".to_owned(),
+        (successes, failures) => {
+            let per_mille = successes.saturating_mul(1_000) / (successes + failures);
+            let per_mille = per_mille.max(u64::from(successes > 0));
+            format!("{}.{} %", per_mille / 10, per_mille % 10)
+        }
+    }
+}
+
 /// For example `950 ms`, `1.25 s`, `3 min 20 s`.
 pub fn duration_ms(language: Language, millis: u64) -> String {
     match millis {
@@ -300,8 +317,21 @@ pub fn copyable(language: Language, id: &str, text: &str) -> Markup {
 /// The button that pauses live updates.
 pub fn live_switch(language: Language) -> Markup {
     html! {
-        button.live.js-only type="button" data-live-switch aria-pressed="true" data-live=(language.live()) data-paused=(language.paused()) {
+        button.live.js-only type="button" data-live-switch aria-pressed="true" data-live=(language.live()) data-paused=(language.paused())
+            data-lost=(language.disconnected())
+        {
             (mark(Tone::Good)) span { (language.live()) }
+        }
+    }
+}
+
+/// The warning above what is updated live, shown by JavaScript when the connection is lost.
+pub fn live_lost(context: &PageContext) -> Markup {
+    let zone = context.zone.iana_name().unwrap_or("UTC");
+    html! {
+        div.notice.failed data-live-lost data-zone=(zone) role="alert" hidden {
+            (mark(Tone::Bad))
+            p { strong { (context.language.connection_lost()) } " " (context.language.last_update()) " " time {} }
         }
     }
 }
@@ -347,6 +377,20 @@ mod tests {
             (12.3, "$12.30"),
         ] {
             assert_eq!(usd(dollars), text);
+        }
+    }
+
+    #[test]
+    fn a_success_rate_is_never_rounded_to_all_or_none() {
+        for (successes, failures, text) in [
+            (0, 0, "–"),
+            (7, 0, "100 %"),
+            (0, 7, "0.0 %"),
+            (1, 1_999, "0.1 %"),
+            (1_999, 1, "99.9 %"),
+            (8, 1, "88.8 %"),
+        ] {
+            assert_eq!(success_rate(successes, failures), text);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::dashboard::layout::{self, Section};
 use crate::dashboard::page_context::{BrowserContext, PageContext};
 use crate::dashboard::translations::Language;
 use crate::error::Error;
+use crate::storage::error::Thing;
 
 /// The error of a page handler, passed to [`render`] as a response extension.
 #[derive(Debug, Clone)]
@@ -71,9 +72,15 @@ pub fn render(
 /// The title and the explanation of an error.
 fn title_and_text(language: Language, error: &Error) -> (&'static str, Markup) {
     match error {
-        Error::NotFound(what) => (
+        Error::NotFound(thing, name) => (
             language.not_found_title(),
-            html! { (language.not_found_text(what)) },
+            html! {
+                @match thing {
+                    Thing::Page => { (language.no_such_page(name)) }
+                    Thing::Import => { (language.import_expired()) }
+                    thing => { (language.not_found_text(language.thing(*thing), name)) }
+                }
+            },
         ),
         Error::Invalid(why) => (language.invalid_title(), html! { (why) }),
         Error::InvalidCsrfToken => (language.forged_title(), html! { (language.forged_text()) }),

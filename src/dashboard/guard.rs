@@ -152,7 +152,7 @@ async fn verify_form(request: Request, token: CsrfToken, max_bytes: usize) -> Re
 }
 
 /// Whether the request is for a page, and not for data.
-fn accepts_html(headers: &HeaderMap) -> bool {
+pub fn accepts_html(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT);
     let accept = accept.and_then(|value| value.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/html"))

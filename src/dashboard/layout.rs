@@ -5,7 +5,6 @@ use maud::{DOCTYPE, Markup, html};
 use crate::dashboard::assets;
 use crate::dashboard::components::{Tone, icon, mark};
 use crate::dashboard::page_context::{BrowserContext, Notice, NoticeKind, PageContext, Theme};
-use crate::dashboard::policy::Nonce;
 use crate::dashboard::translations::Language;
 
 /// Which part of the dashboard a page belongs to.
@@ -99,10 +98,21 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
             main #content tabindex="-1" {
                 @if let Some(notice) = &context.notice { (notice_banner(context, notice)) }
                 (main_content)
+                footer.zone.muted.small { a href="/account#zone" { (language.times_in(&zone_name(context))) } }
             }
         }
     };
-    document(language, context.theme, &context.nonce, title, body)
+    document(context, title, body)
+}
+
+/// For example `Asia/Taipei (+08:00)`.
+fn zone_name(context: &PageContext) -> String {
+    let name = context.zone.iana_name().unwrap_or("UTC");
+    let offset = context.now.to_jiff().to_zoned(context.zone.clone());
+    match name {
+        "UTC" => name.to_owned(),
+        name => format!("{name} ({})", offset.strftime("%:z")),
+    }
 }
 
 /// A page without a session.
@@ -115,14 +125,14 @@ pub fn public_page(browser: &BrowserContext, title: &str, main_content: Markup) 
             div.preferences { (preferences(browser.language, browser.theme, browser.csrf_field(), browser.return_path())) }
         }
     };
-    document(browser.language, browser.theme, &browser.nonce, title, body)
+    document(browser, title, body)
 }
 
-fn document(language: Language, theme: Theme, nonce: &Nonce, title: &str, body: Markup) -> Markup {
+fn document(browser: &BrowserContext, title: &str, body: Markup) -> Markup {
     let script = "dashboard.js";
     html! {
         (DOCTYPE)
-        html lang=(language.tag()) data-theme=(theme.name()) {
+        html lang=(browser.language.tag()) data-theme=(browser.theme.name()) data-now=(browser.now.to_rfc3339()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -130,7 +140,7 @@ fn document(language: Language, theme: Theme, nonce: &Nonce, title: &str, body: 
                 meta name="robots" content="noindex";
                 title { (title) " · gemini-pool" }
                 link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
-                link rel="stylesheet" nonce=(nonce) href=(assets::url("style.css"));
+                link rel="stylesheet" nonce=(browser.nonce) href=(assets::url("style.css"));
                 script src=(assets::url(script)) integrity=(assets::integrity(script)) defer {}
             }
             body { (body) }

@@ -11,6 +11,7 @@ use futures_util::{Stream, StreamExt, stream};
 use maud::Markup;
 
 use crate::app::App;
+use crate::clock;
 use crate::dashboard::page_context::PageContext;
 use crate::storage::sign_ins;
 
@@ -19,7 +20,7 @@ const MAX_STREAM_DURATION: Duration = Duration::from_mins(10);
 
 /// A source of live updates for one page.
 pub trait LiveUpdates: Send + 'static {
-    /// The time between polls.
+    /// The time between polls, at most two seconds: each tells the page that it is connected.
     const INTERVAL: Duration;
 
     /// The events since the last poll; `None`: the updates end.
@@ -45,7 +46,11 @@ pub fn stream_updates<W: LiveUpdates>(
         let admin = sign_ins::find_admin(&app.db.readers, sign_in).await;
         admin.ok().flatten()?;
         let events = updates.next_events().await?;
-        let events = stream::iter(events.into_iter().map(Ok));
+        // Without it the page would look as if it were current however long nothing changed, or came.
+        let time = Event::default()
+            .event("time")
+            .data(clock::now().to_rfc3339());
+        let events = stream::iter(std::iter::once(time).chain(events).map(Ok));
         Some((events, (updates, app, sign_in, left)))
     });
     Sse::new(event_batches.flatten()).keep_alive(KeepAlive::default())

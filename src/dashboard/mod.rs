@@ -27,17 +27,21 @@ pub mod upstream_keys;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::from_fn_with_state;
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
+use http::{Method, Uri};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
 use crate::app::App;
 use crate::auth::session;
-use crate::dashboard::guard::{Access, guard};
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::guard::{Access, accepts_html, guard};
 use crate::dashboard::secure_cookies::secure_cookies;
+use crate::error::Error;
+use crate::storage::error::Thing;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
@@ -58,7 +62,7 @@ fn public_routes() -> Vec<Route> {
 fn admin_routes() -> Vec<Route> {
     use client_keys::change as client_key;
     use settings::change as setting;
-    use upstream_keys::{bulk, import, job_progress};
+    use upstream_keys::{bulk, deleted, import, job_progress};
 
     routes! {
         "/" => get(async || Redirect::to("/status"));
@@ -83,6 +87,7 @@ fn admin_routes() -> Vec<Route> {
         "/upstream-keys/import/{draft}" => get(import::show_preview).post(import::create);
         "/upstream-keys/jobs/{id}" => get(job_progress::show);
         "/upstream-keys/jobs/{id}/live" => get(job_progress::live);
+        "/upstream-keys/deleted" => get(deleted::show).post(deleted::restore);
         "/upstream-keys/{id}" => get(upstream_keys::detail::show);
         "/upstream-keys/{id}/edit" => get(upstream_keys::edit::show).post(upstream_keys::edit::update);
         "/logout" => post(sign_in::delete);
@@ -106,6 +111,22 @@ fn admin_routes() -> Vec<Route> {
 /// The paths of all pages that need a session.
 pub fn admin_paths() -> Vec<&'static str> {
     admin_routes().into_iter().map(|(path, _)| path).collect()
+}
+
+/// Whether a browser opens a path that the dashboard may have a page for.
+pub fn opens_page(request: &Request) -> bool {
+    request.method() == Method::GET && accepts_html(request.headers())
+}
+
+/// Answers that there is no such page, to a signed-in admin. Others are sent to the sign-in page.
+pub fn unknown_page(app: &Arc<App>) -> Router<Arc<App>> {
+    let not_found =
+        async |uri: Uri| ErrorPage::from(Error::NotFound(Thing::Page, uri.path().to_owned()));
+    Router::new()
+        .fallback(not_found)
+        .layer(from_fn_with_state((app.clone(), Access::SignedIn), guard))
+        .layer(session::layer(&app.db))
+        .layer(from_fn_with_state(app.clone(), secure_cookies))
 }
 
 /// The dashboard behind its guard.

@@ -8,6 +8,7 @@ use axum_extra::extract::cookie::{Cookie, SameSite};
 use axum_extra::extract::{CookieJar, Form, Query};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use serde::Deserialize;
 use tower_sessions::Session;
@@ -21,7 +22,7 @@ use crate::dashboard::layout;
 use crate::dashboard::page_context::{BrowserContext, PageContext};
 use crate::pool::clients::login_throttle::LoginSource;
 use crate::storage::admins;
-use crate::storage::audit::Act;
+use crate::storage::audit::{Act, Actor};
 
 /// The cookie that identifies a browser that has signed in before; it grants no access.
 const KNOWN_BROWSER_COOKIE: &str = "gemini_pool_known";
@@ -39,6 +40,9 @@ pub struct SignInForm {
     password: String,
     #[serde(default)]
     next: String,
+    /// The browser's time zone; empty without JavaScript.
+    #[serde(default)]
+    zone: String,
 }
 
 /// The sign-in form.
@@ -103,6 +107,15 @@ pub async fn create(
         clock::now(),
     )
     .await?;
+    if let Ok(zone) = TimeZone::get(submitted.zone.trim())
+        && let Some(zone) = zone.iana_name()
+    {
+        let mut tx = app.db.begin().await?;
+        let actor = Actor::admin(&admin.username, address);
+        let act = Act::without_revision(actor, clock::now());
+        admins::adopt_zone(&mut tx, admin.id, zone, &act).await?;
+        tx.commit().await?;
+    }
     tracing::info!(client.address = %browser.client_ip, "{} signed in to the dashboard", admin.username);
     let mark = known_browser::issue_mark(&app.hash_key, &admin.username);
     let known = Cookie::build((KNOWN_BROWSER_COOKIE, mark))
@@ -164,6 +177,8 @@ fn form(browser: &BrowserContext, next: &str, username: &str, error: Option<&str
         form.sign-in method="post" action="/login" {
             (browser.csrf_field())
             input type="hidden" name="next" value=(local_path(next));
+            // JavaScript fills in the browser's; it is used for an admin who has not chosen one.
+            input type="hidden" name="zone" data-zone;
             @if let Some(error) = error {
                 p.form-error role="alert" { (error) }
             }

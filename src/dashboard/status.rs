@@ -19,7 +19,7 @@ use strum::VariantArray;
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::{
-    Tone, ago, badge, card, href, live_switch, mark, number, tabs, until,
+    Tone, ago, badge, card, href, live_lost, live_switch, mark, number, tabs, until,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -155,6 +155,14 @@ impl StatusData {
     async fn refresh(&mut self, app: &App, context: &PageContext) -> Result<(), Error> {
         app.probe_requests.refresh().await;
         self.overview = app.keys.overview(context.now);
+        let redactor = app.redactor();
+        let texts = [
+            &mut self.overview.connection_error,
+            &mut self.overview.wrong_answer,
+        ];
+        for text in texts.into_iter().flatten() {
+            *text = redactor.redact_for_row(text);
+        }
         self.pending_rows = app.recorder.pending();
         self.problem = app.recorder.problem();
         self.queued_requests = app.key_queue.len();
@@ -180,11 +188,9 @@ fn view(context: &PageContext, data: &StatusData) -> Markup {
     ] = parts(context, data).map(|(_, part)| part);
     let body = html! {
         (heading(language.status(), live_switch(language)))
+        (live_lost(context))
         div.live-parts data-live=(live) {
-            (serving) (steps) (attention)
-            div.cards { (keys) (health) }
-            (models)
-            (totals) (charts)
+            (serving) (steps) (totals) (attention) (charts) (keys) (models) (health)
         }
     };
     layout::page(context, Section::Status, language.status(), body)
@@ -197,7 +203,8 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
     // Empty tables are hidden before the first request.
     let has_requests = data.onboarding.is_finished() || data.traffic.total.rollup.requests > 0;
     let spans = TrafficSpan::VARIANTS.iter().map(|span| {
-        let target = href("/status", &[("span", span.name())]);
+        // To the place where the tabs are.
+        let target = href("/status", &[("span", span.name())]) + "#totals";
         (target, span.name(), *span == data.span)
     });
     let spans: Vec<_> = spans.collect();
@@ -222,7 +229,7 @@ fn parts(context: &PageContext, data: &StatusData) -> [(&'static str, Markup); 8
             html! {
                 @if has_requests {
                     (tabs(language.span_of_time(), &spans))
-                    (traffic::totals(language, &data.traffic))
+                    (traffic::totals(language, &data.traffic, data.span))
                 }
             },
         ),
@@ -248,7 +255,8 @@ fn serving_notice(context: &PageContext, overview: &PoolOverview) -> Markup {
     }
     let can_serve = overview.usable > 0
         && overview.address_throttled_until.is_none()
-        && overview.wrong_answer.is_none();
+        && overview.wrong_answer.is_none()
+        && overview.connection_error.is_none();
     let (tone, class, label) = if can_serve {
         (Tone::Good, "done", language.can_serve())
     } else {
@@ -282,6 +290,10 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
         };
         let text = text(language, &file.to_string(), &rows);
         items.push((Tone::Bad, text, "/logs".to_owned()));
+    }
+    if let Some(error) = &data.overview.connection_error {
+        let text = language.upstream_unreachable(error);
+        items.push((Tone::Bad, text, "/logs?outcome=network".to_owned()));
     }
     if let Some(answer) = &data.overview.wrong_answer {
         let text = language.upstream_wrong(answer);

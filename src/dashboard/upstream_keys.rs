@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod bulk_action;
+pub mod deleted;
 pub mod detail;
 pub mod edit;
 pub mod import;

@@ -56,16 +56,16 @@ impl Outcome {
         self.into()
     }
 
-    /// Whether the pool or Google failed: a client's error or disconnect is no failure.
+    /// Whether the pool or Google failed. A client's error, what the pool refused by its rules, and a disconnect are neither
+    /// success nor failure: the success rate is that of all other requests.
     pub fn is_failure(self) -> bool {
         match self {
-            Self::Success | Self::ClientError | Self::ClientGone => false,
+            Self::Success | Self::ClientError | Self::Refused | Self::ClientGone => false,
             Self::Quota
             | Self::KeyFault
             | Self::UpstreamError
             | Self::Network
             | Self::NoKey
-            | Self::Refused
             | Self::BrokenOff
             | Self::Interrupted => true,
         }

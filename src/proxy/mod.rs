@@ -48,9 +48,8 @@ pub async fn serve(app: Arc<App>, connection: ClientConnection, request: Request
     let settings = app.settings();
     let is_bearer = || credential::is_bearer(request.headers(), request.uri().query());
     // An ambiguous path of ours is refused after the credential.
-    let wrong_base = wrong_base::find(path, is_bearer).filter(|wrong_base| {
-        !(is_proxied && wrong_base.is_ambiguous) && (is_proxied || !browsers::opens_page(&request))
-    });
+    let wrong_base = wrong_base::find(path, is_bearer)
+        .filter(|wrong_base| !(is_proxied && wrong_base.is_ambiguous));
     let is_api = is_proxied || wrong_base.is_some();
     let mut response = if !is_api {
         refuse::unknown_path()

@@ -5,7 +5,7 @@ use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::storage::audit::{self, Act, Action, Subject};
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Thing};
 
 /// The row id of an admin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
@@ -93,6 +93,31 @@ pub async fn update_password(
     record_change(tx, act, id, Action::ChangePassword, None, None).await
 }
 
+/// Sets the time zone of an admin, unless one was chosen before.
+pub async fn adopt_zone(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: AdminId,
+    zone: &str,
+    act: &Act,
+) -> Result<()> {
+    let is_chosen = sqlx::query_scalar!(
+        r#"
+        SELECT zone <> 'UTC' OR EXISTS (
+            SELECT 1
+            FROM audit_log
+            WHERE subject = 'admin' AND subject_id = ?1 AND after ->> 'zone' IS NOT NULL
+        ) AS "is_chosen!: bool"
+        FROM admins
+        WHERE id = ?1
+        "#,
+        id,
+    );
+    if is_chosen.fetch_one(&mut **tx).await? {
+        return Ok(());
+    }
+    update_zone(tx, id, zone, act).await
+}
+
 /// Sets the time zone in which times are shown.
 pub async fn update_zone(
     tx: &mut Transaction<'_, Sqlite>,
@@ -143,7 +168,7 @@ pub async fn record_change(
 
 fn found(rows: u64, id: AdminId) -> Result<()> {
     if rows == 0 {
-        Err(Error::NotFound(format!("admin {}", id.0)))
+        Err(Error::NotFound(Thing::Admin, id.0.to_string()))
     } else {
         Ok(())
     }

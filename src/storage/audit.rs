@@ -8,7 +8,7 @@ use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool, Trans
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Thing};
 use crate::storage::paging::{BidirectionalPage, Page, PagePosition};
 use crate::storage::revision;
 
@@ -287,7 +287,7 @@ pub async fn find(db: impl SqliteExecutor<'_>, id: i64) -> Result<ListedChange> 
     let mut query = select_changes();
     query.push(" AND id = ").push_bind(id);
     let found = query.build_query_as().fetch_optional(db).await?;
-    found.ok_or_else(|| Error::NotFound(format!("change {id}")))
+    found.ok_or_else(|| Error::NotFound(Thing::Change, id.to_string()))
 }
 
 /// Changes older than `cursor`, newest first.

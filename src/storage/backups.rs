@@ -14,7 +14,7 @@ use crate::storage::audit::{self, Act, Action, Actor, Subject};
 use crate::storage::backup::{self, BackupProgress, BackupStep, ExistingFile};
 use crate::storage::database_path::folder_of;
 use crate::storage::db::Db;
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Thing};
 use crate::storage::file_mode;
 
 /// The format of [`backup::file_time`].
@@ -67,7 +67,7 @@ pub fn find(database: &Path, name: &str) -> Result<(Backup, PathBuf)> {
     let found = list(database)?
         .into_iter()
         .find(|backup| backup.name == name);
-    let backup = found.ok_or_else(|| Error::NotFound(format!("backup {name}")))?;
+    let backup = found.ok_or_else(|| Error::NotFound(Thing::Backup, name.to_owned()))?;
     let path = folder(database).join(&backup.name);
     Ok((backup, path))
 }

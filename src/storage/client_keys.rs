@@ -9,7 +9,7 @@ use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientLimits, Has
 use crate::pool::clients::scopes::Scopes;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, Subject};
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Thing};
 use crate::storage::json_columns::json_array;
 
 /// A key as lists show it; the names are those of the JSON.
@@ -423,7 +423,7 @@ pub async fn delete(tx: &mut Transaction<'_, Sqlite>, id: ClientKeyId, act: &Act
 }
 
 fn missing(id: ClientKeyId) -> Error {
-    Error::NotFound(format!("client key {}", id.0))
+    Error::NotFound(Thing::ClientKey, id.0.to_string())
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             GROUP BY upstream_key_id
             UNION ALL
             SELECT 'days of upstream key ' || upstream_key_id, count(*), sum(outcome = 'success'),
-                sum(outcome NOT IN ('success', 'client_error', 'client_gone')),
+                sum(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone')),
                 sum(iif(is_last, ifnull(prompt_tokens, 0), 0)), sum(iif(is_last, ifnull(output_tokens, 0), 0)),
                 sum(iif(is_last, ifnull(total_tokens, 0), 0))
             FROM attempts_of_whole_days
@@ -68,19 +68,19 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             GROUP BY client_key_id
             UNION ALL
             SELECT 'hours of client key ' || ifnull(client_key_id, 0), count(*), sum(outcome = 'success'),
-                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
                 sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
             FROM whole_hours
             GROUP BY ifnull(client_key_id, 0)
             UNION ALL
             SELECT 'hours of model ' || coalesce(rollup_model_id, model_id, 0), count(*), sum(outcome = 'success'),
-                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
                 sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
             FROM whole_hours
             GROUP BY coalesce(rollup_model_id, model_id, 0)
             UNION ALL
             SELECT 'days of model ' || coalesce(rollup_model_id, model_id, 0), count(*), sum(outcome = 'success'),
-                sum(outcome NOT IN ('success', 'client_error', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
+                sum(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone')), sum(ifnull(prompt_tokens, 0)),
                 sum(ifnull(output_tokens, 0)), sum(ifnull(total_tokens, 0))
             FROM whole_days
             GROUP BY coalesce(rollup_model_id, model_id, 0)
@@ -108,14 +108,14 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             GROUP BY client_key_id
             UNION ALL
             SELECT 'hours of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
-                sum(iif(outcome NOT IN ('success', 'client_error', 'client_gone'), requests, 0)), sum(prompt_tokens),
+                sum(iif(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone'), requests, 0)), sum(prompt_tokens),
                 sum(output_tokens), sum(total_tokens)
             FROM model_hours
             WHERE hour_ms > (SELECT until_ms FROM pruned)
             GROUP BY model_id
             UNION ALL
             SELECT 'days of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
-                sum(iif(outcome NOT IN ('success', 'client_error', 'client_gone'), requests, 0)), sum(prompt_tokens),
+                sum(iif(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone'), requests, 0)), sum(prompt_tokens),
                 sum(output_tokens), sum(total_tokens)
             FROM model_days
             WHERE day_ms > (SELECT until_ms FROM pruned)

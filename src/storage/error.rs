@@ -11,8 +11,8 @@ use sqlx::migrate::MigrateError;
 /// A storage failure, as callers tell them apart.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0} not found")]
-    NotFound(String),
+    #[error("{0} {1} not found")]
+    NotFound(Thing, String),
     #[error(
         "the database is newer than this program (it has migration {0}): use the newer program"
     )]
@@ -32,6 +32,24 @@ pub enum Error {
         path: String,
         source: std::io::Error,
     },
+}
+
+/// What a URL or a command names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
+pub enum Thing {
+    Admin,
+    Backup,
+    Change,
+    #[strum(serialize = "client key")]
+    ClientKey,
+    Import,
+    Job,
+    Page,
+    Request,
+    Setting,
+    #[strum(serialize = "upstream key")]
+    UpstreamKey,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -60,7 +78,7 @@ impl Error {
                 | sqlx::Error::InvalidSavePointStatement,
             )
             | Self::FileMoved(_) => true,
-            Self::NotFound(_)
+            Self::NotFound(..)
             | Self::NewerDatabase(_)
             | Self::Migration(_)
             | Self::Refused(_)
@@ -76,7 +94,7 @@ impl Error {
         match self {
             // TOOBIG 18, CONSTRAINT 19, MISMATCH 20.
             Self::Sqlx(sqlx::Error::Database(_)) => matches!(self.primary_code(), Some(18..=20)),
-            Self::NotFound(_)
+            Self::NotFound(..)
             | Self::Refused(_)
             | Self::Sqlx(
                 sqlx::Error::RowNotFound

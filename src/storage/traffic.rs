@@ -186,12 +186,6 @@ impl TrafficCounts {
         let found = self.outcomes.iter().find(|(known, _)| *known == outcome);
         found.map_or(0, |(_, count)| *count)
     }
-
-    /// Successes per thousand requests, without client errors; `None` without such requests.
-    pub fn success_per_mille(&self) -> Option<u64> {
-        let served = self.rollup.successes + self.rollup.failures;
-        (served > 0).then(|| self.rollup.successes * 1_000 / served)
-    }
 }
 
 /// The traffic of the `span` up to `now`.

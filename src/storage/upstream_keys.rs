@@ -21,7 +21,7 @@ use crate::pool::keys::upstream_key::{
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{self, Act, Action, Subject};
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Thing};
 use crate::storage::json_columns::{JsonTexts, json_array};
 use crate::storage::projects;
 
@@ -413,7 +413,7 @@ pub async fn json_ids_in_use(
 }
 
 fn missing(id: UpstreamKeyId) -> Error {
-    Error::NotFound(format!("upstream key {}", id.0))
+    Error::NotFound(Thing::UpstreamKey, id.0.to_string())
 }
 
 #[cfg(test)]

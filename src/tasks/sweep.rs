@@ -13,12 +13,11 @@ use crate::pool::clients::auth_failures::UnrecordedFailures;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
+use crate::storage::upstream_keys::removal::SECRET_KEPT;
 
 const PERIOD: Duration = Duration::from_secs(5);
 /// What has expired in the database is deleted within a minute.
 const TICKS_PER_DATABASE_SWEEP: u32 = 12;
-/// Retention of a removed key's secret, so that the removal can be undone.
-const UNDO_PERIOD: Duration = Duration::from_hours(24);
 
 /// Runs for ever.
 pub async fn run(app: Arc<App>) {
@@ -68,7 +67,7 @@ fn sweep_memory(app: &App, now: Timestamp) {
 
 async fn sweep_database(app: &App, now: Timestamp) {
     if let Err(error) =
-        upstream_keys::removal::wipe_removed(&app.db.writer, now - UNDO_PERIOD).await
+        upstream_keys::removal::wipe_removed(&app.db.writer, now - SECRET_KEPT).await
     {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
     }

@@ -4,6 +4,9 @@ document.documentElement.classList.add("js");
 
 const chinese = document.documentElement.lang.startsWith("zh");
 
+// How far the server's clock is ahead of this browser's, in milliseconds.
+let ahead = Date.parse(document.documentElement.dataset.now) - Date.now() || 0;
+
 // Countdowns to the times in `data-countdown` elements.
 function span(seconds) {
   const minutes = Math.floor(seconds / 60), hours = Math.floor(seconds / 3600), days = Math.floor(seconds / 86400);
@@ -19,12 +22,17 @@ function span(seconds) {
 
 function countDown() {
   for (const time of document.querySelectorAll("time[data-countdown]")) {
-    const left = Math.ceil((Date.parse(time.dateTime) - Date.now()) / 1000);
+    const left = Math.ceil((Date.parse(time.dateTime) - Date.now() - ahead) / 1000);
     const text = left <= 0 ? (chinese ? "即將" : "in a moment") : chinese ? `${span(left)}後` : `in ${span(left)}`;
     if (time.textContent !== text) time.textContent = text;
   }
 }
 setInterval(countDown, 1000);
+
+// The browser's time zone, for forms that ask for it.
+for (const field of document.querySelectorAll("input[data-zone]")) {
+  field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+}
 
 // Copies the text of another element.
 document.addEventListener("click", async (event) => {
@@ -62,7 +70,8 @@ document.addEventListener("change", (event) => {
 
 // Omits empty fields from the URL of a search.
 document.addEventListener("submit", (event) => {
-  if (event.target.method !== "get") return;
+  // Not `form.method`, which is a field where a form has one of that name.
+  if (event.target.getAttribute("method") !== "get") return;
   for (const control of event.target.elements) {
     if (control.name && control.value === "") control.disabled = true;
   }
@@ -97,24 +106,82 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A click on a row follows its link.
+// Escape and a click elsewhere close an open menu.
+const openMenu = () => document.querySelector("details.menu[open], details.folded[open]");
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && openMenu();
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+// A click on a row follows its link, unless it closes a menu.
 document.addEventListener("click", (event) => {
+  const menu = openMenu();
+  if (menu && !menu.contains(event.target)) {
+    menu.open = false;
+    if (!event.target.closest("a, button, input, label, select, summary")) return;
+  }
   if (event.target.closest("a, button, input, label, select, summary") || getSelection().toString()) return;
   const link = event.target.closest("table[data-keys] tbody tr")?.querySelector("a[data-row-link]");
   link?.click();
 });
 
-// Live updates: the server sends changed parts of the page.
+// Live updates: the server sends changed parts of the page, and its time every two seconds.
+const SILENCE = 5000;
+const RETRY = 2000;
 for (const region of document.querySelectorAll("[data-live]:not([data-live-switch])")) {
   const button = document.querySelector("[data-live-switch]");
-  let source = null;
+  const warning = document.querySelector("[data-live-lost]");
+  let source = null, retry = null, lastSeen = Date.now();
   const fragment = (html) => {
     const template = document.createElement("template");
     template.innerHTML = html;
     return template.content;
   };
+  // What the page shows is only as good as its last update.
+  const show = (isLost) => {
+    document.body.classList.toggle("stale", isLost);
+    if (warning && warning.hidden === isLost) {
+      const time = warning.querySelector("time");
+      time.dateTime = new Date(lastSeen + ahead).toISOString();
+      time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, {
+        hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: warning.dataset.zone,
+      }).format(lastSeen + ahead);
+      warning.hidden = !isLost;
+    }
+    if (!button) return;
+    button.setAttribute("aria-pressed", String(source !== null));
+    button.querySelector("span").textContent =
+      isLost ? button.dataset.lost : source ? button.dataset.live : button.dataset.paused;
+  };
+  const seen = () => {
+    lastSeen = Date.now();
+    show(false);
+  };
+  // A browser does not reconnect after an answer that is no stream: the session may have ended.
+  const reopen = async () => {
+    try {
+      const answer = await fetch(location.href, { method: "HEAD", cache: "no-store" });
+      if (answer.status === 401) return location.reload();
+    } catch {
+      // The server is away.
+    }
+    if (source) open();
+  };
   const open = () => {
+    source?.close();
     source = new EventSource(region.dataset.liveFrom || region.dataset.live);
+    source.addEventListener("open", seen);
+    source.addEventListener("error", () => {
+      show(true);
+      clearTimeout(retry);
+      if (source.readyState === EventSource.CLOSED) retry = setTimeout(reopen, RETRY);
+    });
+    source.addEventListener("time", (event) => {
+      ahead = Date.parse(event.data) - Date.now();
+      seen();
+    });
     source.addEventListener("part", (event) => {
       const parts = fragment(event.data);
       for (const part of [...parts.children]) {
@@ -135,28 +202,38 @@ for (const region of document.querySelectorAll("[data-live]:not([data-live-switc
       for (const row of [...fragment(`<table><tbody>${event.data}</tbody></table>`).querySelectorAll("tr")]) {
         const old = row.id && document.getElementById(row.id);
         row.classList.add("fresh");
+        const hasFocus = old && old.contains(document.activeElement);
         if (old) old.replaceWith(row);
         else body.prepend(row);
+        if (hasFocus) row.querySelector("a[data-row-link]")?.focus({ preventScroll: true });
       }
       const maxRows = Number(body.dataset.liveRows) || 200;
-      while (body.rows.length > maxRows) body.lastElementChild.remove();
+      while (body.rows.length > maxRows && !body.lastElementChild.contains(document.activeElement)) {
+        body.lastElementChild.remove();
+      }
     });
     source.addEventListener("navigate", (event) => location.assign(event.data));
   };
   const close = () => {
+    clearTimeout(retry);
     source?.close();
     source = null;
   };
-  const show = () => {
-    if (!button) return;
-    button.setAttribute("aria-pressed", String(source !== null));
-    button.querySelector("span").textContent = source ? button.dataset.live : button.dataset.paused;
-  };
   button?.addEventListener("click", () => {
-    source ? close() : open();
-    show();
+    if (source) {
+      close();
+      show(false);
+    } else {
+      seen();
+      open();
+      show(false);
+    }
   });
   addEventListener("pagehide", close);
+  // A connection that broke without a word.
+  setInterval(() => {
+    if (source && Date.now() - lastSeen > SILENCE) show(true);
+  }, 1000);
   if (region.dataset.liveStart !== "paused") open();
-  show();
+  show(false);
 }

@@ -13,11 +13,9 @@ use crate::clock::Timestamp;
 use crate::dashboard::changes::change_table;
 use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
 use crate::dashboard::client_keys::change::usage_card;
-use crate::dashboard::client_keys::{
-    last_used, limit_amount, page_of, parse_id, percentage, state_badge,
-};
+use crate::dashboard::client_keys::{last_used, limit_amount, page_of, parse_id, state_badge};
 use crate::dashboard::components::{
-    ago, card, dollars, href, number, stat, tabs, tokens, until, usd,
+    ago, card, dollars, href, number, stat, success_rate, tabs, tokens, until, usd,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -189,7 +187,7 @@ fn stats(context: &PageContext, detail: &ClientKeyDetail) -> Markup {
     html! {
         dl.stats {
             (stat(language.client_key_today(), number(detail.today.requests), language.requests_unit()))
-            (stat(language.client_key_success(), percentage(detail.today.successes, detail.today.requests), language.today_unit()))
+            (stat(language.client_key_success(), success_rate(detail.today.successes, detail.today.failures), language.today_unit()))
             (stat(language.client_key_tokens(), count(detail.today.tokens), language.today_unit()))
             (stat(language.this_month(), dollars(detail.month.cost_nano_usd), language.at_list_price()))
             (stat(language.all_time(), number(key.requests), language.requests_unit()))
@@ -240,6 +238,7 @@ fn usage_charts(
             values: bins.iter().map(|(_, used)| Some(value(of(used)))).collect(),
         });
         let chart = Chart {
+            id: "client-key-days",
             title,
             total,
             bins: bins.iter().map(|(name, _)| name.clone()).collect(),

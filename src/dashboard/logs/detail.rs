@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::pool::health::verdict::Rule;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
+use crate::storage::error::Thing;
 use crate::storage::request_logs::listed::{self, ListedAttempt, RequestLog};
 use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, LogKind};
 
@@ -29,7 +30,7 @@ pub async fn show(
 ) -> Result<Markup, ErrorPage> {
     let id: RequestId = id
         .parse()
-        .map_err(|_| Error::NotFound(format!("request {id}")))?;
+        .map_err(|_| Error::NotFound(Thing::Request, id.clone()))?;
     let row = listed::find(&app.db.readers, id).await?;
     let (older, newer) = listed::neighbours(&app.db.readers, id).await?;
     Ok(view(&context, &row, older, newer))

@@ -12,12 +12,14 @@ use strum::VariantArray;
 
 use crate::app::App;
 use crate::clock;
-use crate::dashboard::components::{empty_state, field, icon, live_switch, moment, pager, select};
+use crate::dashboard::components::{
+    empty_state, field, icon, live_lost, live_switch, moment, pager, select,
+};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::logs::columns::{self, COLUMNS, LogColumn};
 use crate::dashboard::logs::outcome_labels::outcome_label;
-use crate::dashboard::logs::query::{LogField, LogQuery};
+use crate::dashboard::logs::query::{LogField, LogQuery, yes_or_no};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
@@ -130,6 +132,7 @@ fn view(
             }
         }
         @if is_newest {
+            (live_lost(context))
             div data-live=(query.href("/logs/live")) { (rows(context, query, &columns, results)) }
         } @else {
             div { (rows(context, query, &columns, results)) }
@@ -368,7 +371,15 @@ fn more_filter(language: Language, query: &LogQuery, name: LogField) -> Markup {
             (select(&id, name.name(), value, &choices), None)
         }
         LogField::Streamed => (select(&id, name.name(), value, &yes_no), None),
-        LogField::Retried => (select(&id, name.name(), value, &yes_no[..2]), None),
+        LogField::Retried => {
+            let choices = [("", language.retried_or_not()), ("yes", language.yes())];
+            let selected = if yes_or_no(value) == Some(true) {
+                "yes"
+            } else {
+                ""
+            };
+            (select(&id, name.name(), selected, &choices), None)
+        }
         LogField::MinDuration | LogField::MinFirstByte => (
             html! { input #(id) type="number" min="0" name=(name.name()) value=(value); },
             None,

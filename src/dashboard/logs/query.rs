@@ -182,7 +182,7 @@ fn set_text(target: &mut Option<String>, value: &str) -> bool {
     set(target, Some(value.to_owned()))
 }
 
-fn yes_or_no(value: &str) -> Option<bool> {
+pub fn yes_or_no(value: &str) -> Option<bool> {
     match value {
         "yes" | "true" | "1" => Some(true),
         "no" | "false" | "0" => Some(false),

@@ -19,6 +19,7 @@ use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::settings::DEFINITIONS;
 use crate::storage::audit::{self, Act, AuditFilter, ListedChange, Subject};
+use crate::storage::error::Thing;
 use crate::storage::settings::{self, SettingChange};
 
 /// The submitted values by field name.
@@ -121,7 +122,7 @@ pub async fn restore(
     let entry = SettingEntry::in_path(&name)?;
     let change = audit::find(&app.db.readers, form.change).await?;
     if change.subject != Subject::Setting || change.name != name {
-        return Err(Error::NotFound(format!("change {}", form.change)).into());
+        return Err(Error::NotFound(Thing::Change, form.change.to_string()).into());
     }
     let value = SettingChange::of(change).before;
     if !is_allowed(entry, value.as_deref()) {
@@ -144,7 +145,7 @@ pub async fn undo(
         ..AuditFilter::default()
     };
     if filter.revision.is_none() {
-        return Err(Error::NotFound(format!("change {}", undo.revision)).into());
+        return Err(Error::NotFound(Thing::Change, undo.revision.to_string()).into());
     }
     let act = audit::list(&app.db.readers, &filter, None, DEFINITIONS.len()).await?;
     let present: HashMap<_, _> = settings::list(&app.db.readers).await?.into_iter().collect();

@@ -5,6 +5,7 @@ use crate::dashboard::settings::value::Unit;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::settings::{DEFINITIONS, SettingDefinition, SettingKind, definition};
+use crate::storage::error::Thing;
 
 /// The list of all settings.
 pub const PATH: &str = "/settings";
@@ -32,7 +33,7 @@ impl SettingEntry {
 
     /// The setting in a path.
     pub fn in_path(name: &str) -> Result<Self, Error> {
-        Self::find(name).ok_or_else(|| Error::NotFound(format!("setting {name}")))
+        Self::find(name).ok_or_else(|| Error::NotFound(Thing::Setting, name.to_owned()))
     }
 
     pub fn name(self) -> &'static str {

@@ -175,7 +175,7 @@ fn first_request_step(context: &PageContext, onboarding: &Onboarding) -> Markup 
                 None => { (mark(Tone::Wait)) " " (language.waiting_for_first()) }
                 Some((id, outcome)) => {
                     (mark(Tone::Bad)) " " (language.first_failed()) " " (outcome_description(language, Some(outcome))) " "
-                    a href={ "/logs/" (id.0) } { (language.see_the_request()) }
+                    a href={ "/logs/" (id) } { (language.see_the_request()) }
                 }
             }
         }

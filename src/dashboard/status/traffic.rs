@@ -5,13 +5,13 @@ use maud::{Markup, html};
 use crate::clock::Timestamp;
 use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
 use crate::dashboard::components::{
-    Tone, badge, dollars, duration_ms, href, number, stat, tokens, until, usd,
+    Tone, badge, dollars, duration_ms, href, number, stat, success_rate, tokens, until, usd,
 };
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::status::StatusData;
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
-use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts};
+use crate::storage::traffic::{Traffic, TrafficBin, TrafficCounts, TrafficSpan};
 
 /// Models requested in the span, and models with a known key state.
 pub fn models(context: &PageContext, data: &StatusData) -> Markup {
@@ -71,39 +71,100 @@ fn model_row(
     }
 }
 
-pub fn totals(language: Language, traffic: &Traffic) -> Markup {
+pub fn totals(language: Language, traffic: &Traffic, span: TrafficSpan) -> Markup {
     let (total, before) = (&traffic.total, &traffic.previous);
-    let compared = |text: String| language.compared(&text);
+    let (now_sums, before_sums) = (&total.rollup, &before.rollup);
     let median = |counts: &TrafficCounts| {
         let millis = counts.rollup.first_byte.percentile(50);
         millis.map_or_else(|| "–".to_owned(), |millis| duration_ms(language, millis))
     };
+    let medians = (
+        now_sums.first_byte.percentile(50).unwrap_or(0),
+        before_sums.first_byte.percentile(50).unwrap_or(0),
+    );
+    let compared = |change: Option<String>, before: String| {
+        let before = language.compared(&before);
+        html! {
+            @match change {
+                Some(change) => { span title=(before) { (change) } }
+                None => { (before) }
+            }
+        }
+    };
+    let percent = |now: u64, before: u64| {
+        let percent = percent_change(now, before)?;
+        Some(language.changed(&percent, span.name()))
+    };
+    let points = points_change(total, before);
+    let points = points.map(|points| language.changed_points(&points, span.name()));
+    let costs = (
+        now_sums.cost_nano_usd.unsigned_abs(),
+        before_sums.cost_nano_usd.unsigned_abs(),
+    );
     html! {
         dl.stats {
-            (stat(language.requests(), number(total.rollup.requests), compared(number(before.rollup.requests))))
-            (stat(language.success_rate(), html! { span title=(language.success_hint()) { (success(total)) } }, compared(success(before))))
-            (stat(language.first_byte(), html! { span title=(language.median()) { (median(total)) } }, compared(median(before))))
-            (stat(language.tokens_used(), tokens(total.rollup.total_tokens), compared(tokens(before.rollup.total_tokens))))
-            (stat(language.cost(), html! { span title=(language.list_price()) { (dollars(total.rollup.cost_nano_usd)) } }, compared(dollars(before.rollup.cost_nano_usd))))
+            (stat(language.requests(), number(now_sums.requests),
+                compared(percent(now_sums.requests, before_sums.requests), number(before_sums.requests))))
+            (stat(language.success_rate(), html! { span title=(language.success_hint()) { (success(total)) } },
+                compared(points, success(before))))
+            (stat(language.first_byte(), html! { span title=(language.median()) { (median(total)) } },
+                compared(percent(medians.0, medians.1), median(before))))
+            (stat(language.tokens_used(), tokens(now_sums.total_tokens),
+                compared(percent(now_sums.total_tokens, before_sums.total_tokens), tokens(before_sums.total_tokens))))
+            (stat(language.cost(), html! { span title=(language.list_price()) { (dollars(now_sums.cost_nano_usd)) } },
+                compared(percent(costs.0, costs.1), dollars(before_sums.cost_nano_usd))))
         }
     }
 }
 
+/// The change in percent, with its sign; `None` without a number before.
+fn percent_change(now: u64, before: u64) -> Option<String> {
+    if before == 0 {
+        return None;
+    }
+    let difference = i128::from(now) - i128::from(before);
+    let percent = difference * 100 / i128::from(before);
+    Some(signed(percent, percent.to_string()))
+}
+
+/// The change of the success rate in percentage points, with its sign.
+fn points_change(now: &TrafficCounts, before: &TrafficCounts) -> Option<String> {
+    let per_mille = |counts: &TrafficCounts| {
+        let (successes, failures) = (counts.rollup.successes, counts.rollup.failures);
+        let counted = successes + failures;
+        (counted > 0).then(|| i128::from(successes * 1_000 / counted.max(1)))
+    };
+    let difference = per_mille(now)? - per_mille(before)?;
+    let points = format!("{}.{}", difference.abs() / 10, difference.abs() % 10);
+    let points = if difference < 0 {
+        format!("-{points}")
+    } else {
+        points
+    };
+    Some(signed(difference, points))
+}
+
+/// A number with the sign that people write.
+fn signed(number: i128, text: String) -> String {
+    match number {
+        0 => format!("±{}", text.trim_start_matches('-')),
+        1.. => format!("+{text}"),
+        _ => text.replacen('-', "−", 1),
+    }
+}
+
 fn success(counts: &TrafficCounts) -> String {
-    let share = counts.success_per_mille();
-    share.map_or_else(
-        || "–".to_owned(),
-        |share| format!("{}.{} %", share / 10, share % 10),
-    )
+    success_rate(counts.rollup.successes, counts.rollup.failures)
 }
 
 pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
     let language = context.language;
     let bins = &traffic.bins;
     let names: Vec<_> = bins.iter().map(|bin| bin_name(context, bin)).collect();
-    let chart = |kind, title, total, series, unit| {
+    let chart = |id, kind, title, total, series, unit| {
         let bins = names.clone();
         let chart = Chart {
+            id,
             title,
             total,
             bins,
@@ -117,10 +178,10 @@ pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
         Some(value(bin.counts.rollup.cost_nano_usd) / 1e9)
     })];
     html! {
-        (chart(stacked, language.requests_by_outcome(), number(sum.requests), outcomes(language, bins), whole_number))
-        (chart(ChartKind::Lines, language.latency(), String::new(), latency(language, bins), millis))
-        (chart(stacked, language.tokens_by_kind(), tokens(sum.total_tokens), kinds(language, bins), thousands))
-        (chart(stacked, language.cost_over_time(), dollars(sum.cost_nano_usd), costs, usd))
+        (chart("outcomes", stacked, language.requests_by_outcome(), number(sum.requests), outcomes(language, bins), whole_number))
+        (chart("latency", ChartKind::Lines, language.latency(), String::new(), latency(language, bins), millis))
+        (chart("tokens", stacked, language.tokens_by_kind(), tokens(sum.total_tokens), kinds(language, bins), thousands))
+        (chart("cost", stacked, language.cost_over_time(), dollars(sum.cost_nano_usd), costs, usd))
     }
 }
 
@@ -231,4 +292,40 @@ fn millis(value: f64) -> String {
 
 fn thousands(value: f64) -> String {
     tokens(count(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::rollups::Rollup;
+
+    #[test]
+    fn a_change_has_a_direction() {
+        assert_eq!(percent_change(5, 0), None);
+        for (now, before, text) in [
+            (106, 100, "+6"),
+            (94, 100, "−6"),
+            (100, 100, "±0"),
+            (1_001, 1_000, "±0"),
+            (0, 7, "−100"),
+        ] {
+            assert_eq!(percent_change(now, before).as_deref(), Some(text));
+        }
+        let counts = |successes, failures| TrafficCounts {
+            rollup: Rollup {
+                successes,
+                failures,
+                ..Rollup::default()
+            },
+            ..TrafficCounts::default()
+        };
+        assert_eq!(points_change(&counts(1, 1), &counts(0, 0)), None);
+        for (now, before, text) in [
+            (counts(98, 2), counts(965, 35), "+1.5"),
+            (counts(1, 1), counts(9, 1), "−40.0"),
+            (counts(1, 1), counts(2, 2), "±0.0"),
+        ] {
+            assert_eq!(points_change(&now, &before).as_deref(), Some(text));
+        }
+    }
 }

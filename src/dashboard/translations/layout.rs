@@ -1,6 +1,7 @@
 //! Texts of the layout, sign-in, errors and shared components.
 
-use super::{Language, translations};
+use super::{Language, labels, translations};
+use crate::storage::error::Thing;
 
 translations! {
     status = "Status", "狀態";
@@ -46,6 +47,10 @@ translations! {
     copied = "Copied", "已複製";
     live = "Live", "即時";
     paused = "Paused", "已暫停";
+    disconnected = "Disconnected", "已斷線";
+    connection_lost = "The connection to the server is lost.", "與伺服器的連線已中斷。";
+    times_in(zone: &str) = "Times in {zone}", "時間以 {zone} 顯示";
+    last_update = "Last update:", "最後更新：";
     edit = "Edit", "編輯";
     delete = "Delete", "刪除";
     enable = "Enable", "啟用";
@@ -71,7 +76,8 @@ translations! {
     only_seconds(seconds: u64) = "{seconds} s", "{seconds} 秒";
     error_title(status: u16) = "Error {status}", "錯誤 {status}";
     not_found_title = "Not found", "找不到";
-    not_found_text(what: &str) = "Not found: {what}. It may have been deleted.", "找不到：{what}，可能已被刪除。";
+    not_found_text(thing: &str, name: &str) = "There is no {thing} {name}. It may have been deleted.", "找不到{thing} {name}，可能已被刪除。";
+    no_such_page(path: &str) = "The dashboard has no page {path}. Check the address, or choose a page in the menu.", "控制台沒有 {path} 這個頁面。請檢查網址，或從選單選擇頁面。";
     forged_title = "This form has expired", "此表單已過期";
     forged_text = "The form does not come from a current page of this dashboard, so nothing was changed. Go back, reload the page and submit the form again.", "此表單不是由目前的頁面送出，因此沒有任何變更。請返回、重新載入頁面後再送出。";
     too_slow_title = "Too slow", "傳送過慢";
@@ -85,6 +91,22 @@ translations! {
     broken_title = "Internal error", "伺服器內部錯誤";
     broken_text = "The server log contains the cause. Nothing was changed.", "原因記載於伺服器日誌，沒有任何變更。";
     to_status = "Go to the status page", "前往狀態頁";
+}
+
+labels! {
+    /// In the middle of a sentence.
+    thing(Thing) {
+        Admin = "admin", "管理員";
+        Backup = "backup", "備份";
+        Change = "change", "變更";
+        ClientKey = "client key", "用戶端金鑰";
+        Import = "import", "匯入";
+        Job = "job", "工作";
+        Page = "page", "頁面";
+        Request = "request", "請求";
+        Setting = "setting", "設定";
+        UpstreamKey = "upstream key", "上游金鑰";
+    }
 }
 
 impl Language {

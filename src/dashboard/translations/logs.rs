@@ -22,6 +22,7 @@ translations! {
     log_operation = "Operation", "操作";
     log_version = "Model version", "模型版本";
     log_streamed = "Streamed", "串流";
+    retried_or_not = "Any number of attempts", "不限嘗試次數";
     log_retried = "Retried", "是否重試";
     log_min_duration = "Min. duration (ms)", "總時間下限（毫秒）";
     log_min_first_byte = "Min. time to first byte (ms)", "首位元組延遲下限（毫秒）";

@@ -35,13 +35,15 @@ translations! {
     no_model = "no model", "無模型";
     requests = "Requests", "請求數";
     success_rate = "Success", "成功率";
-    success_hint = "client errors excluded", "不計用戶端錯誤";
+    success_hint = "of requests that succeeded or failed; client errors, refusals and disconnects are counted apart", "只計成功與失敗的請求；用戶端錯誤、拒絕與中斷連線另計";
     first_byte = "Time to first byte", "首位元組延遲";
     median = "median", "中位數";
     tokens_used = "Tokens", "Token 數";
     cost = "Cost", "費用";
     list_price = "estimated at list price", "依定價估算";
     compared(before: &str) = "previous period: {before}", "前一期 {before}";
+    changed(percent: &str, span: &str) = "{percent} % vs previous {span}", "較前一期（{span}）{percent} %";
+    changed_points(points: &str, span: &str) = "{points} points vs previous {span}", "較前一期（{span}）{points} 個百分點";
     span_of_time = "Period", "期間";
     requests_by_outcome = "Requests by outcome", "各結果的請求數";
     succeeded = "success", "成功";
@@ -62,6 +64,7 @@ translations! {
     keys_invalid(keys: &str) = "{keys} rejected by Google: rechecked automatically", "{keys}被 Google 拒絕，系統會自動再次檢查";
     keys_suspended(keys: &str) = "{keys} in suspended or unpaid projects", "{keys}所屬的專案已停權或未付費";
     keys_misconfigured(keys: &str) = "{keys} in projects that do not allow the Gemini API", "{keys}所屬的專案設定不允許使用 Gemini API";
+    upstream_unreachable(error: &str) = "Google cannot be reached: {error}. Check the network of this server, its proxy variables and UPSTREAM_URL.", "無法連線到 Google：{error}。請檢查此伺服器的網路、代理環境變數與 UPSTREAM_URL。";
     upstream_wrong(answer: &str) = "The last answers were not Gemini's ({answer}). Check UPSTREAM_URL, and what stands between this server and Google.", "最近的回應並非來自 Gemini（{answer}）。請檢查 UPSTREAM_URL，以及此伺服器與 Google 之間的代理。";
     database_moved(file: &str, rows: &str) = "The database file {file} was moved, deleted or replaced; {rows} log rows are kept in memory. Move it back, or stop the server and restore a backup.", "資料庫檔案 {file} 已被移動、刪除或取代，有 {rows} 筆請求記錄暫存在記憶體。請將檔案移回原處，或停止伺服器後還原備份。";
     database_damaged(file: &str, rows: &str) = "The database file {file} is damaged; {rows} log rows are kept in memory. Stop the server and restore a backup.", "資料庫檔案 {file} 已損毀，有 {rows} 筆請求記錄暫存在記憶體。請停止伺服器並還原備份。";

@@ -39,6 +39,17 @@ translations! {
     created = "Created", "建立時間";
     failing_today = "With failures today", "今日有失敗";
     any = "any", "不限";
+    deleted_keys = "Recently deleted", "最近刪除";
+    deleted_keys_counted(count: &str) = "Recently deleted ({count})", "最近刪除（{count}）";
+    deleted_keys_text = "A deleted key can be restored for 24 hours; then its secret is erased. Its requests stay in the log.", "已刪除的金鑰可在 24 小時內還原，之後會清除其密鑰；請求記錄會保留。";
+    no_deleted_keys = "No key was deleted in the last 24 hours", "最近 24 小時內沒有刪除金鑰";
+    deleted_at = "Deleted", "刪除時間";
+    secret_erased = "Secret is erased", "清除密鑰";
+    restore_selected = "Restore selected keys", "還原已選取的金鑰";
+    restore_key = "Restore this key", "還原此金鑰";
+    restorable_until = "This key was deleted. It can be restored; its secret is erased", "此金鑰已刪除，仍可還原；密鑰清除時間：";
+    not_restorable = "This key was deleted, and its secret is erased. Add the key again to use it.", "此金鑰已刪除，密鑰也已清除。若要使用，請重新加入。";
+    requests_of_key = "Requests of this key", "此金鑰的請求";
     select_key(label: &str) = "Select {label}", "選取 {label}";
     select_page = "Select all on this page", "選取本頁全部";
     with = "Apply to", "套用到";
@@ -100,7 +111,8 @@ translations! {
     results_truncated(count: &str) = "Failed checks come first; {count} are shown.", "未通過的排在前面；顯示 {count} 個。";
     keys_unchecked(count: &str) = "Checking the new keys: {count} remaining.", "正在檢查新金鑰：剩餘 {count} 個。";
     all_checked = "All new keys are checked.", "所有新金鑰皆已檢查。";
-    show_invalid = "Show invalid keys", "顯示無效的金鑰";
+    pool_now = "The keys of the pool by state:", "金鑰池中各狀態的金鑰：";
+    to_next_step = "Continue", "繼續";
     show_newest = "Show the newest keys", "顯示最新的金鑰";
 
     import_title = "Add upstream keys", "新增上游金鑰";
@@ -108,7 +120,7 @@ translations! {
     import_hint = "Paste any text: a list, a mail, a table with a header, JSON, YAML, TOML, or the settings of another program. A preview is shown before keys are added.", "貼上任何文字：清單、郵件、含標題列的表格、JSON、YAML、TOML，或其他程式的設定。新增前會先顯示預覽。";
     import_preview = "Preview", "預覽";
     import_nothing = "This text contains no keys", "這段文字中沒有金鑰";
-    import_expired = "the pasted text", "貼上的文字";
+    import_expired = "The pasted text is kept for a short time only, and is gone. Paste it again.", "貼上的文字只會短暫保留，現已清除，請重新貼上。";
     import_keys_found = "Keys in this text", "文字中的金鑰";
     import_new = "New", "新增";
     import_known = "Already in the pool", "已在金鑰池中";
@@ -167,7 +179,8 @@ translations! {
     key_since_added = "Since it was added", "新增至今";
     key_30_days = "Requests per day (UTC), last 30 days", "每日請求數（UTC），最近 30 天";
     successes = "succeeded", "成功";
-    others = "failed", "失敗";
+    failures = "failed", "失敗";
+    others = "client errors", "用戶端錯誤";
     errors_by_verdict = "Errors by cause", "錯誤原因統計";
     no_errors = "No failed requests.", "沒有失敗的請求。";
     attempts_examined(attempts: &str) = "Last {attempts} attempts within 7 days", "7 天內的最近 {attempts} 次嘗試";

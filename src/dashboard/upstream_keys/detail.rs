@@ -11,13 +11,14 @@ use crate::clock::Timestamp;
 use crate::dashboard::changes::change_table;
 use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
 use crate::dashboard::components::{
-    Tone, ago, badge, card, duration_ms, href, moment, number, stat, tokens, until,
+    Tone, ago, badge, card, duration_ms, href, moment, number, stat, success_rate, tokens, until,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk_action::BulkAction;
+use crate::dashboard::upstream_keys::deleted::tombstone;
 use crate::dashboard::upstream_keys::edit::parse_id;
 use crate::dashboard::upstream_keys::key_labels;
 use crate::dashboard::upstream_keys::list::PATH;
@@ -33,6 +34,7 @@ use crate::storage::rollups::begin_of_day;
 use crate::storage::upstream_keys::history::{
     self, CooldownEvidence, LoggedCheck, RecentFailures, UpstreamKeyDay,
 };
+use crate::storage::upstream_keys::removal;
 use crate::storage::upstream_keys::search::{self, DashboardKey};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -68,7 +70,11 @@ pub async fn show(
 ) -> Result<Markup, ErrorPage> {
     let (db, now) = (&app.db.readers, context.now);
     let today = begin_of_day(now);
-    let key = search::find_for_dashboard(db, parse_id(&id)?, today).await?;
+    let id = parse_id(&id)?;
+    if let Some(removed) = removal::find_removed(db, id).await? {
+        return Ok(tombstone(&context, &removed));
+    }
+    let key = search::find_for_dashboard(db, id, today).await?;
     let first_day = today - DAY * (DAYS - 1);
     let filter = audit::AuditFilter {
         subject: Some(Subject::UpstreamKey),
@@ -151,15 +157,13 @@ fn actions(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
 
 fn stats(context: &PageContext, key: &DashboardKey) -> Markup {
     let language = context.language;
-    let success = match key.today.requests {
-        0 => "–".to_owned(),
-        requests => format!("{} %", key.today.successes * 100 / requests),
-    };
-    let failed = language.failures_of(&number(key.today.failures), &number(key.today.requests));
+    let (successes, failures) = (key.today.successes, key.today.failures);
+    let counted = successes + failures;
+    let failed = language.failures_of(&number(failures), &number(counted));
     html! {
         dl.stats {
             (stat(language.requests_today(), number(key.today.requests), ""))
-            (stat(language.success_today(), success, if key.today.requests > 0 { failed } else { String::new() }))
+            (stat(language.success_today(), success_rate(successes, failures), if counted > 0 { failed } else { String::new() }))
             (stat(language.tokens_today(), tokens(key.today.tokens.unsigned_abs()), ""))
             (stat(language.last_used(), html! {
                 @if let Some(at) = key.last_used_at { (ago(context, at, context.now)) } @else { (language.never()) }
@@ -392,6 +396,7 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
     };
     let requests: i64 = detail.days.iter().map(|day| day.requests).sum();
     let chart = Chart {
+        id: "upstream-key-days",
         title: language.key_30_days(),
         total: number(requests),
         bins: (0..DAYS)
@@ -399,7 +404,10 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
             .collect(),
         series: vec![
             series(language.successes(), 1, |day| day.successes),
-            series(language.others(), 4, |day| day.requests - day.successes),
+            series(language.failures(), 4, |day| day.failures),
+            series(language.others(), 3, |day| {
+                day.requests - day.successes - day.failures
+            }),
         ],
         unit: |value| number(count(value)),
     };

@@ -22,6 +22,7 @@ use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
 };
 use crate::storage::audit::Act;
+use crate::storage::error::Thing;
 use crate::storage::rollups::begin_of_day;
 use crate::storage::upstream_keys::search::{self, DashboardKey};
 use crate::storage::upstream_keys::{self};
@@ -51,7 +52,7 @@ struct KeyFormErrors {
 /// Parses the key id in a path.
 pub fn parse_id(path: &str) -> Result<UpstreamKeyId, ErrorPage> {
     let id = path.parse().map(UpstreamKeyId);
-    id.map_err(|_| Error::NotFound(format!("upstream key {path}")).into())
+    id.map_err(|_| Error::NotFound(Thing::UpstreamKey, path.to_owned()).into())
 }
 
 pub async fn show(

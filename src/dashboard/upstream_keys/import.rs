@@ -22,6 +22,7 @@ use crate::jobs::JobWork;
 use crate::pool::keys::import::{self, Expected};
 use crate::pool::keys::imported_keys::{self, ImportedKey, KeyImport, NotTaken, NotTakenReason};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
+use crate::storage::error::Thing;
 use crate::storage::upstream_keys::removal::{self, SecretStatus};
 
 /// Keys, and entries that were not taken, shown in the preview.
@@ -121,7 +122,7 @@ fn path_of(draft: u64) -> String {
 fn find(app: &App, context: &PageContext, id: &str) -> Result<(u64, Arc<KeyImport>), ErrorPage> {
     let draft = u64::from_str_radix(id, 16).ok();
     let parsed = draft.and_then(|id| Some((id, app.jobs.pasted.get(id, context.now)?)));
-    parsed.ok_or_else(|| Error::NotFound(context.language.import_expired().to_owned()).into())
+    parsed.ok_or_else(|| Error::NotFound(Thing::Import, String::new()).into())
 }
 
 fn read(language: Language, form: &CommonAttributesForm) -> Result<KeyAttributes, &'static str> {

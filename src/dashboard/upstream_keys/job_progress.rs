@@ -10,7 +10,9 @@ use http::{HeaderMap, StatusCode};
 use maud::{Markup, html};
 
 use crate::app::App;
-use crate::dashboard::components::{Tone, badge, duration_ms, empty_state, mark, number};
+use crate::dashboard::components::{
+    Tone, badge, duration_ms, empty_state, href, live_lost, mark, number,
+};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
@@ -20,6 +22,8 @@ use crate::dashboard::upstream_keys::bulk::{self, job_path};
 use crate::dashboard::upstream_keys::{key_labels, list};
 use crate::error::Error;
 use crate::jobs::{Job, JobKind, JobProgress, TestResult, TestedKey};
+use crate::pool::keys::key_status::KeyStatusKind;
+use crate::storage::error::Thing;
 
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -36,6 +40,7 @@ pub async fn show(
     let body = html! {
         nav.crumbs { a href=(list::PATH) { "← " (language.upstream_keys()) } }
         (heading(&title, html! {}))
+        @if live.is_some() { (live_lost(&context)) }
         div data-live=[live] { (job_card(&context, &app, &job)) }
         @if !is_finished {
             p.no-js-only { a.button href=(context.return_path()) { (language.job_reload()) } }
@@ -71,7 +76,7 @@ pub async fn live(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ErrorPage> {
-    let job = find(&app, &id).ok_or_else(|| Error::NotFound(format!("job {id}")))?;
+    let job = find(&app, &id).ok_or_else(|| Error::NotFound(Thing::Job, id.clone()))?;
     // Browsers reconnect when a stream ends, until they receive status 204.
     if headers.contains_key("last-event-id") && is_finished(&app, &job) {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -173,7 +178,7 @@ fn job_card(context: &PageContext, app: &App, job: &Job) -> Markup {
             @if !progress.ended { p.muted.small { (language.job_continues()) } }
             @match job.kind {
                 JobKind::Test => (test_results(language, job, &progress)),
-                JobKind::Import => (import_result(language, app, job, &progress)),
+                JobKind::Import => (import_result(context, app, job, &progress)),
                 JobKind::Change(_) => {}
             }
         }
@@ -203,18 +208,33 @@ fn job_result(context: &PageContext, job: &Job, progress: &JobProgress) -> Marku
     }
 }
 
-fn import_result(language: Language, app: &App, job: &Job, progress: &JobProgress) -> Markup {
+/// What the checks of imported keys found, for the whole pool: other keys may have the same trouble.
+fn import_result(context: &PageContext, app: &App, job: &Job, progress: &JobProgress) -> Markup {
+    let language = context.language;
     let left = unchecked_keys(app, job);
+    let overview = app.keys.overview(context.now);
+    let states = KeyStatusKind::ALL.iter().copied();
+    let states = states.map(|kind| (kind, overview.count(kind)));
+    let states: Vec<_> = states.filter(|(_, keys)| *keys > 0).collect();
     html! {
         @if progress.ended && progress.new + progress.restored > 0 {
             @if left > 0 {
                 p { (mark(Tone::Wait)) " " (language.keys_unchecked(&number(left as u64))) }
+            } @else if let Some(error) = &overview.connection_error {
+                @let error = app.redactor().redact_for_row(error);
+                p { (mark(Tone::Bad)) " " (language.upstream_unreachable(&error)) }
             } @else if app.settings().check_new_keys {
-                p { (mark(Tone::Good)) " " (language.all_checked()) }
+                p { (mark(Tone::Info)) " " (language.all_checked()) }
             }
+            p { (language.pool_now()) }
+            div.chips { @for (kind, keys) in &states {
+                a href=(href(list::PATH, &[("state", kind.name())])) {
+                    (key_labels::state_badge(language, *kind)) " " (number(*keys))
+                }
+            } }
             div.actions {
+                a.button.primary href="/status" { (language.to_next_step()) }
                 a.button href="/upstream-keys?sort=-created" { (language.show_newest()) }
-                a.button href="/upstream-keys?state=invalid" { (language.show_invalid()) }
             }
         }
     }

@@ -2,11 +2,14 @@
 
 use maud::{Markup, html};
 
-use crate::dashboard::components::{Tone, badge};
+use crate::dashboard::components::{Tone, badge, number};
 use crate::dashboard::translations::Language;
 use crate::pool::health::verdict::Rule;
-use crate::pool::keys::key_status::{KeyCooldown, KeyStatusKind};
+use crate::pool::keys::key_status::{
+    KeyCooldown, KeyStatus, KeyStatusKind, QuotaWindowScope, QuotaWindowStatus,
+};
 use crate::pool::keys::running_cooldowns::CooldownReason;
+use crate::pool::quota::limits::Measure;
 
 /// The badge of a key's state.
 pub fn state_badge(language: Language, kind: KeyStatusKind) -> Markup {
@@ -70,5 +73,36 @@ pub fn usage_bar(label: &str, used: u64, limit: u64) -> Markup {
                 rect.used width=(percent) height="6" rx="3" {}
             }
         }
+    }
+}
+
+/// The daily quota window with the highest usage of all models. A window without quota is omitted: the state shows it.
+pub fn fullest_window(key_status: &KeyStatus) -> Option<(&QuotaWindowStatus, u64)> {
+    let windows = key_status.windows.iter();
+    windows
+        .filter(|window| window.measure.is_daily())
+        .filter_map(|window| Some((window, window.limit.filter(|limit| *limit > 0)?)))
+        .max_by_key(|(window, limit)| window.used.saturating_mul(1_000) / *limit)
+}
+
+/// A window's usage with a bar.
+pub fn quota(fullest_window: Option<(&QuotaWindowStatus, u64)>) -> Markup {
+    html! {
+        @if let Some((window, limit)) = fullest_window {
+            @let label = format!("{} / {}", number(window.used), number(limit));
+            span.lines.quota {
+                span.small title=[model_of(&window.of)] { (label) @if window.measure == Measure::TokensPerDay { " tok" } }
+                (usage_bar(&label, window.used, limit))
+            }
+        } @else {
+            span.muted { "–" }
+        }
+    }
+}
+
+fn model_of(of: &QuotaWindowScope) -> Option<&str> {
+    match of {
+        QuotaWindowScope::Model(model) => Some(model),
+        QuotaWindowScope::Key | QuotaWindowScope::Project => None,
     }
 }

@@ -13,19 +13,21 @@ use tokio::task::spawn_blocking;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::dashboard::components::{ago, empty_state, href, number, select, tabs, tokens, until};
+use crate::dashboard::components::{
+    ago, empty_state, href, number, select, success_rate, tabs, tokens, until,
+};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk_action::BulkAction;
+use crate::dashboard::upstream_keys::deleted::DELETED;
+use crate::dashboard::upstream_keys::key_labels::{fullest_window, quota};
 use crate::dashboard::upstream_keys::{job_progress, key_labels};
-use crate::pool::keys::key_status::{
-    KeyStatus, KeyStatusKind, KeyStatusSummary, QuotaWindowScope, QuotaWindowStatus,
-};
+use crate::pool::keys::key_status::{KeyStatus, KeyStatusKind, KeyStatusSummary};
 use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
-use crate::pool::quota::limits::Measure;
 use crate::storage::rollups::begin_of_day;
+use crate::storage::upstream_keys::removal;
 use crate::storage::upstream_keys::search::{
     self, DashboardKey, UpstreamKeyFilter, UpstreamKeySort,
 };
@@ -204,9 +206,14 @@ pub async fn show(
         let statuses = rows.iter().map(|row| keys.key_status(row.id, context.now));
         statuses.collect()
     };
+    let deleted = removal::count_restorable(db).await?;
     let language = context.language;
+    let actions = html! {
+        @if deleted > 0 { a.button href=(DELETED) { (language.deleted_keys_counted(&number(deleted))) } }
+        a.button.primary href="/upstream-keys/import" { (language.add_keys()) }
+    };
     let body = html! {
-        (heading(language.upstream_keys(), html! { a.button.primary href="/upstream-keys/import" { (language.add_keys()) } }))
+        (heading(language.upstream_keys(), actions))
         (job_progress::running_jobs(&context, &app.jobs.running()))
         @if matching_keys.all == 0 && !query.is_filtered() {
             (empty_state(language.no_keys_yet(), language.no_keys_text(), html! {
@@ -477,48 +484,19 @@ fn state_cell(context: &PageContext, row: &DashboardKey, key_status: Option<&Key
 /// The success rate of today; failures and the last error on hover.
 fn success(language: Language, row: &DashboardKey) -> Markup {
     let today = row.today;
-    let mut tooltip = language.failures_of(&number(today.failures), &number(today.requests));
+    let counted = today.successes + today.failures;
+    let mut tooltip = language.failures_of(&number(today.failures), &number(counted));
     if let Some(error) = row.last_error.as_ref().filter(|_| today.failures > 0) {
         tooltip.extend(["\n", error]);
     }
     html! {
-        @if today.requests == 0 {
+        @if counted == 0 {
             span.muted { "–" }
         } @else {
-            span.down[today.failures * 10 > today.requests] title=(tooltip) {
-                (today.successes * 100 / today.requests) " %"
+            span.down[today.failures * 10 > counted] title=(tooltip) {
+                (success_rate(today.successes, today.failures))
             }
         }
-    }
-}
-
-/// The daily quota window with the highest usage of all models. A window without quota is omitted: the state shows it.
-fn fullest_window(key_status: &KeyStatus) -> Option<(&QuotaWindowStatus, u64)> {
-    let windows = key_status.windows.iter();
-    windows
-        .filter(|window| window.measure.is_daily())
-        .filter_map(|window| Some((window, window.limit.filter(|limit| *limit > 0)?)))
-        .max_by_key(|(window, limit)| window.used.saturating_mul(1_000) / *limit)
-}
-
-fn quota(fullest_window: Option<(&QuotaWindowStatus, u64)>) -> Markup {
-    html! {
-        @if let Some((window, limit)) = fullest_window {
-            @let label = format!("{} / {}", number(window.used), number(limit));
-            span.lines.quota {
-                span.small title=[model_of(&window.of)] { (label) @if window.measure == Measure::TokensPerDay { " tok" } }
-                (key_labels::usage_bar(&label, window.used, limit))
-            }
-        } @else {
-            span.muted { "–" }
-        }
-    }
-}
-
-fn model_of(of: &QuotaWindowScope) -> Option<&str> {
-    match of {
-        QuotaWindowScope::Model(model) => Some(model),
-        QuotaWindowScope::Key | QuotaWindowScope::Project => None,
     }
 }
 

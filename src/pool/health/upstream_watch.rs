@@ -17,6 +17,8 @@ pub struct UpstreamWatch {
     in_a_row: u32,
     last: String,
     failed_connections: u32,
+    /// Why the last of them failed.
+    connection_error: String,
 }
 
 impl UpstreamWatch {
@@ -52,6 +54,7 @@ impl UpstreamWatch {
             self.failed_connections = 0;
         } else if verdict.rule == Rule::ConnectFailed {
             self.failed_connections = self.failed_connections.saturating_add(1);
+            self.connection_error.clone_from(&verdict.message);
             if self.failed_connections == FAILED_CONNECTIONS_IN_A_ROW {
                 tracing::warn!(
                     "the upstream cannot be reached: {}; there is no further line until it can",
@@ -64,6 +67,11 @@ impl UpstreamWatch {
     /// Whether the last connections failed.
     fn is_unreachable(&self) -> bool {
         self.failed_connections >= FAILED_CONNECTIONS_IN_A_ROW
+    }
+
+    /// Why the last connection failed, if the last ones did and none had an answer since.
+    pub fn connection_error(&self) -> Option<&str> {
+        self.is_unreachable().then_some(&self.connection_error)
     }
 
     /// The last answer, if none of the last ones was Gemini's.
@@ -99,7 +107,8 @@ mod tests {
         let failed = Verdict::without_answer(Rule::ConnectFailed, "refused".to_owned());
         for is_unreachable in [false, true, true] {
             watch.record(&failed);
-            assert_eq!(watch.is_unreachable(), is_unreachable);
+            let error = is_unreachable.then_some("refused");
+            assert_eq!(watch.connection_error(), error);
         }
 
         watch.record(&Verdict::without_answer(Rule::AnswerTimeout, String::new()));

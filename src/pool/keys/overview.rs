@@ -29,6 +29,8 @@ pub struct PoolOverview {
     pub models: BTreeMap<String, ModelAvailability>,
     /// The last answer, if the last ones were not Gemini's: the upstream is wrong.
     pub wrong_answer: Option<String>,
+    /// Why the last connections to the upstream failed, if they did.
+    pub connection_error: Option<String>,
     /// Until when the address throttle blocks all requests.
     pub address_throttled_until: Option<Timestamp>,
     /// The first keys that cannot serve every model now: those that need the admin's attention, then those that become
@@ -109,6 +111,10 @@ impl KeyRegistry {
                 .breaker
                 .and_then(|breaker| breaker.admits(now).err()),
             wrong_answer: self.upstream_watch.wrong_answer().map(ToOwned::to_owned),
+            connection_error: self
+                .upstream_watch
+                .connection_error()
+                .map(ToOwned::to_owned),
             ..PoolOverview::default()
         };
         for (number, model) in self.models.iter().enumerate() {

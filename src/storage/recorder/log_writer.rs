@@ -312,7 +312,7 @@ impl LogWriter {
             Step::Index(portion) => {
                 let begin = clock::instant();
                 let last = key_index::add_portion(&self.db, portion, key_index::LEFT_OUT).await?;
-                // From now on nobody else changes it.
+                // Only the server changes it.
                 self.tables.indexed_until = Some(match last {
                     Some(last) => last,
                     None => key_index::indexed_until(&self.db.writer).await?,

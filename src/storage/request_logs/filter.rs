@@ -172,7 +172,7 @@ impl OutcomeFilter {
     fn matches(self, outcome: Option<Outcome>) -> bool {
         match self {
             Self::Is(wanted) => outcome == Some(wanted),
-            Self::Failed => outcome.is_some_and(|outcome| outcome != Outcome::Success),
+            Self::Failed => outcome.is_some_and(Outcome::is_failure),
             Self::Running => outcome.is_none(),
         }
     }

@@ -8,7 +8,7 @@ use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Thing};
 use crate::storage::request_logs::LogKind;
 use crate::storage::strings::OTHER_MODEL;
 
@@ -94,7 +94,7 @@ pub struct ListedAttempt {
 /// One row with its attempts.
 pub async fn find(db: &SqlitePool, id: RequestId) -> Result<RequestLog> {
     let found = list(db, &[id]).await?.into_iter().next();
-    found.ok_or_else(|| Error::NotFound(format!("request {id}")))
+    found.ok_or_else(|| Error::NotFound(Thing::Request, id.to_string()))
 }
 
 /// The existing rows of these ids, newest first, with their attempts.

@@ -222,11 +222,21 @@ impl SearchPlan {
             }
             Some(OutcomeFilter::Failed) => {
                 let failures = Outcome::ALL.iter();
-                let failures = failures.filter(|outcome| **outcome != Outcome::Success);
-                let names = failures.map(|outcome| outcome.name().into());
-                let scan = IndexScan::each(indexes::UNLIKE_SUCCESS, names);
-                self.0
-                    .push(Predicate::new("r.outcome <> 'success'", vec![], Some(scan)));
+                let names = failures
+                    .filter(|outcome| outcome.is_failure())
+                    .map(|outcome| outcome.name());
+                let condition = "r.outcome IN (SELECT value FROM json_each(?))";
+                let names: Vec<_> = names.collect();
+                let list = serde_json::to_string(&names).expect("names serialize to JSON");
+                let scan = IndexScan::each(
+                    indexes::UNLIKE_SUCCESS,
+                    names.into_iter().map(SqlValue::from),
+                );
+                self.0.push(Predicate::new(
+                    condition,
+                    vec![list.as_str().into()],
+                    Some(scan),
+                ));
             }
             Some(OutcomeFilter::Running) => {
                 self.add("r.outcome IS NULL", None, Some(indexes::RUNNING));

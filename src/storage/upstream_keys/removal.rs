@@ -1,6 +1,7 @@
 //! Removed upstream keys: tombstones that can be restored until their secrets are wiped.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
@@ -47,6 +48,65 @@ pub async fn delete(
     );
     inserted.execute(&mut **tx).await?;
     Ok(())
+}
+
+/// How long the secret of a removed key is kept, so that the key can be restored.
+pub const SECRET_KEPT: Duration = Duration::from_hours(24);
+
+/// A key that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedKey {
+    pub id: UpstreamKeyId,
+    pub label: String,
+    pub last4: String,
+    pub removed_at: Timestamp,
+    /// Whether its secret is still kept.
+    pub is_restorable: bool,
+}
+
+/// The removed key with this id, if it is one.
+pub async fn find_removed(
+    db: impl SqliteExecutor<'_>,
+    id: UpstreamKeyId,
+) -> Result<Option<RemovedKey>> {
+    let key = sqlx::query_as!(
+        RemovedKey,
+        r#"
+        SELECT
+            id AS "id!: UpstreamKeyId", label, last4, removed_at_ms AS "removed_at!: Timestamp",
+            secret IS NOT NULL AS "is_restorable!: bool"
+        FROM upstream_keys
+        WHERE id = ?1 AND removed_at_ms IS NOT NULL
+        "#,
+        id,
+    );
+    Ok(key.fetch_optional(db).await?)
+}
+
+/// The removed keys that can be restored, the last one first.
+pub async fn list_restorable(db: impl SqliteExecutor<'_>, limit: u32) -> Result<Vec<RemovedKey>> {
+    let keys = sqlx::query_as!(
+        RemovedKey,
+        r#"
+        SELECT
+            id AS "id!: UpstreamKeyId", label, last4, removed_at_ms AS "removed_at!: Timestamp",
+            true AS "is_restorable!: bool"
+        FROM upstream_keys
+        WHERE removed_at_ms IS NOT NULL AND secret IS NOT NULL
+        ORDER BY removed_at_ms DESC, id DESC
+        LIMIT ?1
+        "#,
+        limit,
+    );
+    Ok(keys.fetch_all(db).await?)
+}
+
+/// How many removed keys can be restored.
+pub async fn count_restorable(db: impl SqliteExecutor<'_>) -> Result<i64> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!: i64" FROM upstream_keys WHERE removed_at_ms IS NOT NULL AND secret IS NOT NULL"#
+    );
+    Ok(count.fetch_one(db).await?)
 }
 
 /// Whether a secret belongs to a key.

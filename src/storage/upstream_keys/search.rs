@@ -10,7 +10,7 @@ use tokio::try_join;
 use crate::clock::Timestamp;
 use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKeyId};
 use crate::pool::request_id::RequestId;
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Thing};
 
 /// Selects keys; `None` matches all. Key states are filtered by the running server, not here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,7 +126,9 @@ pub async fn search(
             Ok(ids)
         }
         UpstreamKeySort::Requests => by_today("requests").await,
-        UpstreamKeySort::Success => by_today("successes * 1.0 / requests").await,
+        UpstreamKeySort::Success => {
+            by_today("successes * 1.0 / nullif(successes + failures, 0)").await
+        }
         UpstreamKeySort::Tokens => by_today("total_tokens").await,
     }
 }
@@ -331,7 +333,7 @@ pub async fn find_for_dashboard(
     day: Timestamp,
 ) -> Result<DashboardKey> {
     let found = list_for_dashboard(db, &[id], day).await?.pop();
-    found.ok_or_else(|| Error::NotFound(format!("upstream key {}", id.0)))
+    found.ok_or_else(|| Error::NotFound(Thing::UpstreamKey, id.0.to_string()))
 }
 
 #[cfg(test)]

@@ -74,6 +74,31 @@ async fn every_admin_route_requires_a_session() {
 }
 
 #[tokio::test]
+async fn a_page_that_does_not_exist_is_a_page_for_an_admin_and_the_sign_in_for_others() {
+    let pool = pool().await;
+    let admin = AdminClient::sign_in(&pool).await;
+
+    let page = admin.request(Method::GET, "/upstream-key?x=1");
+    let page = page.send().await.unwrap();
+    assert_eq!(page.status(), 404);
+    let page = page.text().await.unwrap();
+    assert!(page.contains("has no page /upstream-key."), "{page}");
+    assert!(page.contains("<nav"), "{page}");
+
+    let unknown = format!("{}/upstream-key", pool.url);
+    let other = pool.client.get(&unknown).header(ACCEPT, "text/html");
+    let other = other.send().await.unwrap();
+    assert_eq!(other.status(), 303);
+    assert_eq!(other.headers()[LOCATION], "/login?next=/upstream-key");
+    let program = pool.client.get(&unknown).send().await.unwrap();
+    assert_eq!(program.status(), 404);
+    assert_eq!(
+        program.headers()["content-type"],
+        "application/json; charset=UTF-8"
+    );
+}
+
+#[tokio::test]
 async fn a_form_without_a_csrf_token_changes_nothing() {
     let pool = pool().await;
     let mut admin = AdminClient::sign_in(&pool).await;

@@ -153,3 +153,60 @@ async fn the_page_updates_itself_unless_it_is_paused() {
         .await;
     assert_eq!(browser.console_errors().await, [""; 0]);
 }
+
+#[tokio::test]
+async fn a_page_says_that_the_server_is_gone_and_recovers_with_it() {
+    let pool = TestPool::with_keys([FakeKey::healthy(FIRST, "projects/1")]).await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    browser
+        .wait_for_text("1 of 1 upstream keys are usable")
+        .await;
+    assert!(!browser.text().await.contains("connection to the server"));
+
+    let folder = pool.stop().await;
+
+    browser
+        .wait_for_text("The connection to the server is lost. Last update:")
+        .await;
+    browser.wait_for_text("Disconnected").await;
+    drop(folder);
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_be_reached_is_no_service() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", unused.local_addr().unwrap());
+    drop(unused);
+    let pool = TestPool::with_upstream_url(url, FIRST).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+
+    // Its attempt is repeated on a new connection.
+    assert!(pool.generate().await.status().is_server_error());
+
+    let page = admin.get_page("/status").await;
+    assert!(page.contains("Cannot serve requests"), "{page}");
+    assert!(page.contains("Google cannot be reached:"), "{page}");
+}
+
+#[tokio::test]
+async fn refusals_are_neither_success_nor_failure() {
+    let pool = TestPool::with_keys([FakeKey::healthy(FIRST, "projects/1")]).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    assert_eq!(pool.generate().await.status(), 200);
+    let path = "/v1beta/models/gemini-2.5-flash:generateContent";
+    let unknown = pool.client.post(format!("{}{path}", pool.url));
+    let unknown = unknown.header("x-goog-api-key", "YOUR_CLIENT_KEY").send();
+    assert_eq!(unknown.await.unwrap().status(), 401);
+    pool.finished_rows(2).await;
+
+    let page = admin.get_page("/status").await;
+
+    assert!(page.contains("100 %"), "{page}");
+    let failed = admin.get_page("/logs?outcome=failed").await;
+    assert!(!failed.contains("YOUR_CLIENT_KEY"));
+    assert!(failed.contains("No request matches"), "{failed}");
+    pool.assert_sums_agree().await;
+}

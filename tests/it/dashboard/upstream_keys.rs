@@ -206,6 +206,51 @@ async fn selected_keys_are_changed_and_a_removal_is_undone() {
 }
 
 #[tokio::test]
+async fn a_deleted_key_keeps_a_page_and_is_restored_from_it_or_from_the_list() {
+    let pool = TestPool::with_keys(pool_of_three()).await;
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let empty = admin.get_page("/upstream-keys/deleted").await;
+    assert!(empty.contains("No key was deleted"), "{empty}");
+    let delete = [
+        ("action", "delete"),
+        ("id", "1"),
+        ("id", "2"),
+        ("id", "3"),
+        ("confirmed", "1"),
+    ];
+    target(&admin.submit("/upstream-keys/bulk", &delete).await);
+
+    let list = admin.get_page("/upstream-keys").await;
+    assert!(list.contains("Recently deleted (3)"), "{list}");
+    let page = admin.get_page("/upstream-keys/1").await;
+    assert!(
+        page.contains("This key was deleted. It can be restored"),
+        "{page}"
+    );
+    assert!(page.contains("href=\"/logs?key=1\""), "{page}");
+    let deleted = "/upstream-keys/deleted";
+    let one = admin.submit(deleted, &[("id", "1")]).await;
+    assert_eq!(target(&one), "/upstream-keys/1");
+    assert_eq!(pool.app.keys.lock().len(), 1);
+    let rest = admin.submit(deleted, &[("id", "2"), ("id", "3")]).await;
+    assert_eq!(target(&rest), "/upstream-keys");
+    assert_eq!(pool.app.keys.lock().len(), 3);
+
+    target(&admin.submit("/upstream-keys/bulk", &delete).await);
+    sqlx::query("UPDATE upstream_keys SET secret = NULL WHERE id = 1")
+        .execute(&pool.app.db.writer)
+        .await
+        .unwrap();
+    let page = admin.get_page("/upstream-keys/1").await;
+    assert!(
+        page.contains("its secret is erased. Add the key again"),
+        "{page}"
+    );
+    let page = admin.get_page(deleted).await;
+    assert!(!page.contains("value=\"1\""), "{page}");
+}
+
+#[tokio::test]
 async fn the_page_of_a_key_shows_the_reason_of_its_state_and_tests_and_edits_it() {
     let pool = TestPool::with_keys(pool_of_three()).await;
     let mut admin = AdminClient::sign_in(&pool).await;
