@@ -14,13 +14,11 @@ use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::upstream_keys::bulk::start_job;
-use crate::dashboard::upstream_keys::list::PATH;
+use crate::dashboard::upstream_keys::list::{DELETED, PATH};
 use crate::jobs::{JobWork, KeyChange};
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::upstream_keys::removal::{self, RemovedKey, SECRET_KEPT};
 
-/// The page of deleted keys.
-pub const DELETED: &str = "/upstream-keys/deleted";
 /// Keys on the page.
 const MAX_KEYS: u32 = 500;
 

@@ -21,7 +21,6 @@ use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk_action::BulkAction;
-use crate::dashboard::upstream_keys::deleted::DELETED;
 use crate::dashboard::upstream_keys::key_labels::{fullest_window, quota};
 use crate::dashboard::upstream_keys::{job_progress, key_labels};
 use crate::pool::keys::key_status::{KeyStatus, KeyStatusKind, KeyStatusSummary};
@@ -35,6 +34,8 @@ use crate::storage::upstream_keys::search::{
 /// Keys per page.
 const PAGE_SIZE: usize = 50;
 pub const PATH: &str = "/upstream-keys";
+/// The page of deleted keys.
+pub const DELETED: &str = "/upstream-keys/deleted";
 
 /// The query of the list. All fields are text, so that an edited URL never fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
