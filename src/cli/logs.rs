@@ -1,13 +1,14 @@
-//! `logs`: prints logged requests, or follows the log.
+//! `logs`: prints or exports logged requests, or follows the log.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::cli::time_argument::TimeArgument;
-use crate::cli::{database, output};
+use crate::cli::{database, export_logs, output};
 use crate::clock;
 use crate::config::DatabaseArgs;
 use crate::pool::clients::client_key::ClientKeyId;
@@ -16,6 +17,7 @@ use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
 use crate::storage::request_logs::LogKind;
+use crate::storage::request_logs::export::ExportFormat;
 use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
 use crate::storage::request_logs::listed::RequestLog;
 use crate::storage::request_logs::search::search;
@@ -33,6 +35,8 @@ pub enum Command {
     List(Box<ListArgs>),
     /// Show requests as they end, until Ctrl-C
     Tail(Box<TailArgs>),
+    /// Write all requests of a filter as CSV or JSON Lines, newest first
+    Export(Box<ExportArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +61,18 @@ pub struct TailArgs {
     /// As JSON with the attempts, one request per line
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// csv: a line per request; jsonl: JSON Lines, with the attempts
+    #[arg(long, value_parser = format)]
+    format: ExportFormat,
+    /// The file, which is replaced when the export is complete; default: standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +155,10 @@ fn kind(text: &str) -> Result<LogKind, &'static str> {
     text.parse().map_err(|_| "must be request or check")
 }
 
+fn format(text: &str) -> Result<ExportFormat, &'static str> {
+    text.parse().map_err(|_| "must be csv or jsonl")
+}
+
 impl FilterArgs {
     fn filter(self) -> LogFilter {
         let now = clock::now();
@@ -176,6 +196,14 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
     let done = match command {
         Command::List(arguments) => list(&db, *arguments).await,
         Command::Tail(arguments) => tail(&db, *arguments).await,
+        Command::Export(arguments) => {
+            let ExportArgs {
+                format,
+                output,
+                filter,
+            } = *arguments;
+            export_logs::run(&db, filter.filter(), format, output.as_deref()).await
+        }
     };
     db.close().await;
     done

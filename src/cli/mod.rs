@@ -6,6 +6,7 @@ pub mod client_key_terms;
 pub mod client_keys;
 pub mod database;
 pub mod demo;
+pub mod export_logs;
 pub mod key_selection;
 pub mod log_output;
 pub mod logs;

@@ -283,6 +283,7 @@ fn subject(language: Language, context: &PageContext, change: &ListedChange) -> 
         Subject::Setting => Some(format!("/settings/{}", change.name)),
         Subject::Admin => (id == context.admin.id.0).then(|| "/account".to_owned()),
         Subject::Backup => Some("/backups".to_owned()),
+        Subject::RequestLog => Some("/logs".to_owned()),
     };
     let setting = SettingEntry::find(&change.name).filter(|_| change.subject == Subject::Setting);
     let title = setting.map_or(change.name.as_str(), |setting| setting.title(language));

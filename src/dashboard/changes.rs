@@ -189,6 +189,8 @@ impl ChangeFormatter<'_> {
             Value::Number(number) => {
                 Some(number.as_u64().map_or_else(|| number.to_string(), grouped))
             }
+            Value::Bool(true) if field == "complete" => Some(self.language.yes().to_owned()),
+            Value::Bool(false) if field == "complete" => Some(self.language.no().to_owned()),
             value @ (Value::Bool(_) | Value::Object(_)) => Some(value.to_string()),
         }
     }
@@ -213,6 +215,10 @@ fn field_label(language: Language, field: &str) -> &str {
         "tags" => language.tags(),
         "number" => language.project_number(),
         "bytes" => language.backup_size(),
+        "rows" => language.exported_rows(),
+        "filter" => language.exported_filter(),
+        "complete" => language.exported_completely(),
+        "sha256" => "SHA-256",
         "browser" => language.browser(),
         "address" => language.address(),
         "zone" => language.time_zone(),

@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod detail;
+pub mod export;
 pub mod list;
 pub mod live;
 pub mod outcome_labels;

@@ -70,6 +70,8 @@ fn admin_routes() -> Vec<Route> {
         "/status/live" => get(status::live);
         "/logs" => get(logs::list::show);
         "/logs/columns" => post(logs::list::update_columns);
+        "/logs/export.csv" => get(logs::export::csv);
+        "/logs/export.jsonl" => get(logs::export::jsonl);
         "/logs/live" => get(logs::live::show);
         "/logs/{id}" => get(logs::detail::show);
         "/account" => get(account::show);

@@ -114,6 +114,8 @@ pub enum Action {
     Restore,
     /// A backup was downloaded.
     Download,
+    /// Log rows were exported in the dashboard.
+    Export,
     SignIn,
     /// A sign-in was ended, by its own admin or by a command.
     SignOut,
@@ -151,6 +153,7 @@ pub enum Subject {
     Setting,
     Admin,
     Backup,
+    RequestLog,
 }
 
 impl Subject {
@@ -161,7 +164,7 @@ impl Subject {
     /// Whether it has no id. Things with an id have no index by name alone.
     pub fn is_identified_by_name(self) -> bool {
         match self {
-            Self::Setting | Self::Backup => true,
+            Self::Setting | Self::Backup | Self::RequestLog => true,
             Self::UpstreamKey | Self::ClientKey | Self::Project | Self::Admin => false,
         }
     }

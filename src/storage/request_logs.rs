@@ -1,5 +1,7 @@
 //! Log rows as the recorder writes them: one row per request, with its attempts.
 
+pub mod csv_row;
+pub mod export;
 pub mod filter;
 pub mod listed;
 pub mod search;

@@ -18,11 +18,13 @@ use crate::dashboard::components::{
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::logs::columns::{self, COLUMNS, LogColumn};
+use crate::dashboard::logs::export;
 use crate::dashboard::logs::outcome_labels::outcome_label;
 use crate::dashboard::logs::query::{LogField, LogQuery, yes_or_no};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
+use crate::storage::request_logs::export::ExportFormat;
 use crate::storage::request_logs::listed;
 use crate::storage::request_logs::search::{LogSearchResult, search};
 use crate::storage::request_logs::search_plan::LogPosition;
@@ -119,6 +121,7 @@ fn view(
     let is_newest = query.position == LogPosition::Newest;
     let actions = html! {
         @if is_newest { (live_switch(language)) }
+        (export_menu(language, query))
         (column_menu(context, &columns))
     };
     let body = html! {
@@ -441,6 +444,24 @@ fn filter_value_label(
         LogField::Kind if value == "check" => language.kind_check().to_owned(),
         LogField::Kind if value == "request" => language.kind_request().to_owned(),
         _ => value.to_owned(),
+    }
+}
+
+/// Links that download all rows of the filters.
+fn export_menu(language: Language, query: &LogQuery) -> Markup {
+    let query = query.at(LogPosition::Newest);
+    html! {
+        details.menu #export {
+            summary.button { (language.export()) }
+            div.menu-body {
+                p.hint { (language.export_hint()) }
+                div.actions {
+                    @for format in ExportFormat::VARIANTS {
+                        a.button href=(query.href(export::path(*format))) { (export::label(*format)) }
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -19,6 +19,9 @@ translations! {
     no_act_matches = "No change matches", "沒有符合的變更";
     no_act_matches_text = "Remove a filter, or choose another period.", "請移除部分篩選，或選擇其他期間。";
     project_number = "Project number", "專案編號";
+    exported_rows = "Rows", "列數";
+    exported_filter = "Filter", "篩選條件";
+    exported_completely = "Complete", "完整";
     and_more_changes(count: &str) = "and {count} more", "另有 {count} 項";
 }
 
@@ -31,6 +34,7 @@ labels! {
         Clear = "cooldown cleared", "清除冷卻";
         Delete = "deleted", "刪除";
         Download = "downloaded", "下載";
+        Export = "exported", "匯出";
         SignIn = "signed in", "登入";
         SignOut = "session signed out", "登出工作階段";
         ChangePassword = "password changed", "變更密碼";
@@ -44,5 +48,6 @@ labels! {
         Setting = "setting", "設定";
         Admin = "admin", "管理者";
         Backup = "backup", "備份";
+        RequestLog = "log", "請求記錄";
     }
 }

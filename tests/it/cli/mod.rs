@@ -2,6 +2,7 @@
 
 mod certificates;
 mod egress_proxy;
+mod export_logs;
 mod files;
 mod import_keys;
 mod open_files;
