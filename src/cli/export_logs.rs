@@ -2,26 +2,39 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::log_filter::FilterArgs;
 use crate::config::InvalidConfig;
 use crate::storage::database_path::folder_of;
 use crate::storage::db::Db;
 use crate::storage::request_logs::export::{ExportFormat, LogExport};
-use crate::storage::request_logs::filter::LogFilter;
 
-/// Exports to `output`, which gets its name when it is complete; `None`: to standard output.
-pub async fn run(
-    db: &Db,
-    filter: LogFilter,
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// csv: a line per request; jsonl: JSON Lines, with the attempts
+    #[arg(long, value_parser = format)]
     format: ExportFormat,
-    output: Option<&Path>,
-) -> Result<()> {
-    let mut export = LogExport::new(db.readers.clone(), filter, format);
-    if let Some(path) = output {
+    /// The file, which is replaced when the export is complete; default: standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    filter: FilterArgs,
+}
+
+fn format(text: &str) -> Result<ExportFormat, &'static str> {
+    text.parse().map_err(|_| "must be csv or jsonl")
+}
+
+/// Exports the requests of a filter, newest first.
+pub async fn run(db: &Db, arguments: ExportArgs) -> Result<()> {
+    let filter = arguments.filter.filter();
+    let mut export = LogExport::new(db.readers.clone(), filter, arguments.format);
+    if let Some(path) = &arguments.output {
         write_file(&mut export, path).await?;
     } else if io::stdout().is_terminal() {
         // The rows contain what clients sent, which may control a terminal.

@@ -8,6 +8,7 @@ pub mod database;
 pub mod demo;
 pub mod export_logs;
 pub mod key_selection;
+pub mod log_filter;
 pub mod log_output;
 pub mod logs;
 pub mod migrate;
