@@ -82,7 +82,8 @@ pub async fn settle_journal(db: &Db) -> Result<()> {
     Ok(())
 }
 
-async fn refuse_other_version(db: &Db) -> Result<()> {
+/// Fails if the database is not of this program's version.
+pub async fn refuse_other_version(db: &Db) -> Result<()> {
     db.check_not_newer().await?;
     if !db.pending().await?.is_empty() {
         bail!(

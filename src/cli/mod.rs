@@ -6,6 +6,7 @@ pub mod client_key_terms;
 pub mod client_keys;
 pub mod database;
 pub mod demo;
+pub mod doctor;
 pub mod export_logs;
 pub mod key_selection;
 pub mod log_filter;
@@ -66,6 +67,8 @@ enum Command {
     /// Show logged requests
     #[command(subcommand)]
     Logs(logs::Command),
+    /// Check the database, this machine and the way to Google, and say what to do about each finding
+    Doctor(doctor::DoctorArgs),
     /// Run the server on a temporary database with a simulated Gemini, without Google keys
     Demo(demo::DemoArgs),
 }
@@ -143,6 +146,7 @@ impl CommandLine {
             Command::Settings(command) => settings::run(&database, command).await,
             Command::Admin(command) => admin::run(&database, command).await,
             Command::Logs(command) => logs::run(&database, command).await,
+            Command::Doctor(arguments) => doctor::run(&database, arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         };
         done.map_err(|error| match path {

@@ -25,6 +25,11 @@ pub fn raise_limit() {
     }
 }
 
+/// The hard limit, up to which a server raises its own; `None`: no limit.
+pub fn hard_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
 fn shown(limit: Option<u64>) -> String {
     limit.map_or_else(|| "any number of".to_owned(), |limit| limit.to_string())
 }

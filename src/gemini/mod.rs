@@ -1,4 +1,4 @@
-//! Everything specific to Google's API. Pure, except `transport`, and `key_check`, which uses it.
+//! Everything specific to Google's API. Pure, except `transport`, and `key_check` and `reachability`, which use it.
 
 mod block_filter;
 pub mod egress;
@@ -11,6 +11,7 @@ pub mod name_lookup;
 pub mod prices;
 pub mod proxy_variables;
 pub mod quota_estimate;
+pub mod reachability;
 pub mod redact;
 pub mod request_body;
 pub mod resources;

@@ -221,6 +221,29 @@ impl GeminiClient {
         self.exchange(request).await
     }
 
+    /// Sends a GET without any key, and waits for the head of the answer.
+    pub async fn send_without_key(&self, path: &str) -> Result<Response<Incoming>, SendError> {
+        let mut request = Request::new(Either::Left(Full::default()));
+        self.add_own_headers(request.headers_mut());
+        *request.uri_mut() = self.url(path).ok_or_else(|| SendError {
+            rule: Rule::MalformedAnswer,
+            message: format!("{path} cannot be part of a URL"),
+        })?;
+        let (answer, _stream) = self.exchange(request).await?;
+        Ok(answer)
+    }
+
+    /// Host and port of the proxy that leads to Google.
+    pub fn proxy_host(&self) -> Option<String> {
+        let connections = self.connections.read();
+        let authority = connections.proxy.as_ref()?.uri().authority()?;
+        let host = authority.host();
+        Some(match authority.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        })
+    }
+
     /// The same with a body that is sent while it arrives.
     pub async fn send_streaming<B>(
         &self,
@@ -287,13 +310,18 @@ impl GeminiClient {
         let headers = request.headers_mut();
         headers.clone_from(&upstream_request.headers);
         headers.insert(API_KEY, credential);
+        self.add_own_headers(headers);
+        Ok(request)
+    }
+
+    /// Adds what every request has.
+    fn add_own_headers(&self, headers: &mut HeaderMap) {
         if !headers.contains_key(ACCEPT) {
             headers.insert(ACCEPT, ANY_TYPE);
         }
         if let Some(credential) = &self.proxy_credential {
             headers.insert(PROXY_AUTHORIZATION, credential.clone());
         }
-        Ok(request)
     }
 
     /// Takes over settings; connections in use end in their own time.

@@ -249,6 +249,14 @@ impl Db {
             .await
     }
 
+    /// Lets no statement change the file from now on. Before the connections that read are opened.
+    pub async fn forbid_changes(&self) -> Result<()> {
+        let options = self.readers.connect_options();
+        let options = (*options).clone().pragma("query_only", "on");
+        self.readers.set_connect_options(options);
+        self.set_up_writer("query_only", "on").await
+    }
+
     /// Sets a pragma of the connection that writes, and of those that replace it.
     pub async fn set_up_writer(&self, pragma: &'static str, value: &str) -> Result<()> {
         let options = self.writer.connect_options();

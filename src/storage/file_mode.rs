@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::storage::database_path::{companion_file, real_path};
 use crate::storage::error::{Error, Result};
@@ -74,6 +74,34 @@ pub fn restrict(database: &Path) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Who else than its owner may open a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// Every user of the machine.
+    Others,
+    Group,
+}
+
+/// The database and the files beside it, whether or not they exist.
+pub fn files_of(database: &Path) -> Vec<PathBuf> {
+    let database = real_path(database).unwrap_or_else(|_| database.to_owned());
+    let companions = COMPANIONS.map(|end| companion_file(&database, end));
+    [database].into_iter().chain(companions).collect()
+}
+
+/// Who else may open an existing file, and its mode; `None`: only its owner.
+pub fn exposure(path: &Path) -> Option<(Exposure, u32)> {
+    let file = path.symlink_metadata().ok().filter(Metadata::is_file)?;
+    let mode = file.mode() & 0o777;
+    if mode & OTHERS != 0 {
+        Some((Exposure::Others, mode))
+    } else if mode & GROUP != 0 {
+        Some((Exposure::Group, mode))
+    } else {
+        None
+    }
 }
 
 /// Gives a file the owner and group of `database`, as far as this process may: what root makes beside a database must not

@@ -17,6 +17,7 @@ pub mod duration_sketch;
 pub mod error;
 pub mod file_mode;
 pub mod installation;
+pub mod integrity;
 pub mod json_columns;
 pub mod key_index;
 pub mod lock;

@@ -10,6 +10,7 @@ pub mod interrupted;
 pub mod journal;
 mod log_writer;
 mod portion;
+pub mod rebuild;
 mod statistics;
 mod stored_sketches;
 pub mod table_writer;

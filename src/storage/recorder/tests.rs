@@ -1,6 +1,7 @@
 //! Tests of the recorder, and how other tests write rows.
 
 mod journal;
+mod rebuild;
 mod rollup_models;
 
 use std::time::Duration;

@@ -1,0 +1,117 @@
+//! `Report`: the findings of the checks.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
+
+/// A check, in the order of the report.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, IntoStaticStr, VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Check {
+    /// It can be opened, and has this program's version.
+    Database,
+    /// SQLite's own check of the whole file.
+    Integrity,
+    ForeignKeys,
+    /// Entries that no fold could read.
+    Journal,
+    /// Statistics, rollups and log rows have the same sums.
+    Statistics,
+    Strings,
+    Resources,
+    Settings,
+    FileModes,
+    DiskSpace,
+    OpenFiles,
+    Clock,
+    Proxy,
+    TlsRoots,
+    Google,
+}
+
+impl Check {
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Severity {
+    /// The server works, but an admin should know.
+    Warning,
+    /// Something is wrong.
+    Error,
+}
+
+impl Severity {
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub check: Check,
+    pub severity: Severity,
+    pub message: String,
+    pub remedy: String,
+}
+
+/// The findings of all checks.
+#[derive(Debug, Default)]
+pub struct Report {
+    findings: Vec<Finding>,
+    checked: BTreeSet<Check>,
+}
+
+impl Report {
+    /// Notes that a check was done.
+    pub fn done(&mut self, check: Check) {
+        self.checked.insert(check);
+    }
+
+    pub fn error(&mut self, check: Check, message: impl Display, remedy: impl Display) {
+        self.add(check, Severity::Error, message, remedy);
+    }
+
+    pub fn warning(&mut self, check: Check, message: impl Display, remedy: impl Display) {
+        self.add(check, Severity::Warning, message, remedy);
+    }
+
+    fn add(
+        &mut self,
+        check: Check,
+        severity: Severity,
+        message: impl Display,
+        remedy: impl Display,
+    ) {
+        self.done(check);
+        self.findings.push(Finding {
+            check,
+            severity,
+            message: message.to_string(),
+            remedy: remedy.to_string(),
+        });
+        self.findings.sort_by_key(|finding| finding.check);
+    }
+
+    /// By check.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The checks that were done, and those that were not.
+    pub fn checks(&self) -> (Vec<Check>, Vec<Check>) {
+        let all = Check::VARIANTS.iter().copied();
+        all.partition(|check| self.checked.contains(check))
+    }
+}
