@@ -58,6 +58,8 @@ pub async fn run(args: &DatabaseArgs, arguments: DoctorArgs) -> Result<()> {
     let settings = database_checks::run(&mut report, args, &path).await;
     google_checks::run(&mut report, &upstream, &settings, arguments.offline).await;
 
+    report.finish();
+
     let (checked, skipped) = report.checks();
     let diagnosis = Diagnosis {
         findings: report.findings(),

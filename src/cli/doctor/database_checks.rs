@@ -101,6 +101,7 @@ fn damage_remedy() -> &'static str {
 
 /// SQLite's own checks, which need no version.
 async fn check_file(report: &mut Report, db: &Db) {
+    report.begin(Check::Integrity);
     match integrity::list_damages(&db.readers).await {
         Ok(damages) if damages.is_empty() => report.done(Check::Integrity),
         Ok(damages) => {
@@ -110,6 +111,7 @@ async fn check_file(report: &mut Report, db: &Db) {
         }
         Err(error) => add_unreadable(report, Check::Integrity, db.path(), &error),
     }
+    report.begin(Check::ForeignKeys);
     match integrity::list_broken_references(&db.readers).await {
         Ok(broken) => {
             report.done(Check::ForeignKeys);
@@ -137,6 +139,7 @@ async fn check_journal(report: &mut Report, db: &Db) -> Result<()> {
 }
 
 async fn check_statistics(report: &mut Report, db: &Db) -> Result<()> {
+    report.begin(Check::Statistics);
     let differ = find_inconsistencies(&db.readers).await?;
     if differ.is_empty() {
         return Ok(());
@@ -154,6 +157,7 @@ async fn check_statistics(report: &mut Report, db: &Db) -> Result<()> {
 }
 
 async fn check_strings(report: &mut Report, db: &Db) -> Result<()> {
+    report.begin(Check::Strings);
     let counts = integrity::count_strings(&db.readers).await?;
     if counts.rows_without_string > 0 {
         let rows = counts.rows_without_string;
@@ -175,6 +179,7 @@ async fn check_strings(report: &mut Report, db: &Db) -> Result<()> {
 }
 
 async fn check_resources(report: &mut Report, db: &Db, now: Timestamp) -> Result<()> {
+    report.begin(Check::Resources);
     let counts = integrity::count_resources(&db.readers, now - DELETION_DELAY).await?;
     let expired = counts.expired_resources + counts.expired_sessions;
     if expired > 0 {

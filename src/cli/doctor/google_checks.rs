@@ -30,6 +30,7 @@ pub async fn run(report: &mut Report, upstream: &Url, settings: &Settings, offli
         Some(proxy) => format!("through the proxy {proxy}"),
         None => "without a proxy".to_owned(),
     };
+    report.begin(Check::Google);
     match reachability::check(&gemini).await {
         Err(error) => report.error(
             Check::Google,

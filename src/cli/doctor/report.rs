@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantArray};
+
+/// The period of the spinner.
+const TICK: Duration = Duration::from_millis(100);
 
 /// A check, in the order of the report.
 #[derive(
@@ -67,13 +72,37 @@ pub struct Finding {
 }
 
 /// The findings of all checks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Report {
     findings: Vec<Finding>,
     checked: BTreeSet<Check>,
+    /// Visible only on a terminal.
+    progress: ProgressBar,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            findings: Vec::new(),
+            checked: BTreeSet::new(),
+            progress: ProgressBar::new_spinner(),
+        }
+    }
 }
 
 impl Report {
+    /// Shows which check is being done.
+    pub fn begin(&self, check: Check) {
+        self.progress.enable_steady_tick(TICK);
+        self.progress
+            .set_message(format!("checking {}", check.name()));
+    }
+
+    /// Shows no check any more.
+    pub fn finish(&self) {
+        self.progress.finish_and_clear();
+    }
+
     /// Notes that a check was done.
     pub fn done(&mut self, check: Check) {
         self.checked.insert(check);

@@ -92,6 +92,40 @@ fn serve_command(folder: &std::path::Path, variables: &[(&str, &str)]) -> Comman
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_reaches_google_through_the_proxy_and_names_it() {
+    let google = google().await;
+    let target = google.url().trim_start_matches("http://").to_owned();
+    let socks = SocksServer::start(target).await;
+    let folder = tempfile::tempdir().unwrap();
+    let migrated = command(folder.path()).arg("migrate").status().unwrap();
+    assert!(migrated.success());
+    let doctor = |proxy: &str| {
+        let mut doctor = command(folder.path());
+        doctor.arg("doctor").env("UPSTREAM_URL", UPSTREAM);
+        doctor.env("ALL_PROXY", format!("socks5h://{proxy}"));
+        let ended = doctor.stdout(Stdio::piped()).output().unwrap();
+        (
+            ended.status.code(),
+            String::from_utf8(ended.stdout).unwrap(),
+        )
+    };
+
+    let (status, printed) = doctor("user:password@127.0.0.1:9");
+    assert_eq!(status, Some(1));
+    assert!(
+        printed
+            .contains("google: gemini.invalid cannot be reached through the proxy 127.0.0.1:9: "),
+        "{printed}"
+    );
+    assert!(!printed.contains("password"), "{printed}");
+    let (status, printed) = doctor(&socks.address);
+    assert_eq!(status, Some(0), "{printed}");
+    assert_eq!(*socks.requested.lock(), ["gemini.invalid:80"]);
+    assert_eq!(google.received().len(), 1);
+    assert!(google.received_with(KEY).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_checks_and_live_sessions_go_through_a_socks_proxy() {
     let google = google().await;
     let target = google.url().trim_start_matches("http://").to_owned();

@@ -157,6 +157,42 @@ async fn a_file_is_private_and_replaced_only_by_a_complete_export() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_export_is_visibly_incomplete() {
+    let pool = pool_with_rows().await;
+    let admin = AdminClient::sign_in(&pool).await;
+    // More than the buffers of a connection, so that most of it is read after the fault.
+    add_rows(&pool, Some("e".repeat(20_000))).await;
+    let download = admin.request(Method::GET, "/logs/export.csv").send();
+    let mut download = download.await.unwrap();
+    assert_eq!(download.status(), 200);
+    download.chunk().await.unwrap().unwrap();
+
+    let fault = "ALTER TABLE attempts RENAME TO elsewhere";
+    sqlx::raw_sql(fault)
+        .execute(&pool.app.db.writer)
+        .await
+        .unwrap();
+
+    let rest = async {
+        while download.chunk().await?.is_some() {}
+        Ok::<_, reqwest::Error>(())
+    };
+    rest.await.unwrap_err();
+    let folder = pool.folder.path();
+    let files = fs::read_dir(folder).unwrap().count();
+    let output = folder.join("logs.csv");
+    let arguments = ["--format", "csv", "--output", output.to_str().unwrap()];
+    let failed = export(folder, &arguments).await;
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(fs::read_dir(folder).unwrap().count(), files);
+    assert!(
+        !String::from_utf8(failed.stderr)
+            .unwrap()
+            .contains("exported")
+    );
+}
+
 #[tokio::test]
 async fn the_page_links_to_its_filter_and_refuses_invalid_ones() {
     let pool = pool_with_rows().await;
