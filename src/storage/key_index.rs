@@ -107,6 +107,35 @@ pub async fn add_portion(db: &Db, portion: u32, left_out: u32) -> Result<Option<
     Ok(Some(last))
 }
 
+/// Computes both tables again from the attempts, up to the same request.
+pub async fn rebuild(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
+    let by_key = sqlx::query!("DELETE FROM requests_by_upstream_key");
+    by_key.execute(&mut **tx).await?;
+    let by_key = sqlx::query!(
+        "
+        INSERT INTO requests_by_upstream_key
+        SELECT DISTINCT upstream_key_id, request_id
+        FROM attempts
+        WHERE request_id <= (SELECT until_id FROM indexed_requests)
+        ORDER BY upstream_key_id, request_id
+        ",
+    );
+    by_key.execute(&mut **tx).await?;
+    let by_project = sqlx::query!("DELETE FROM requests_by_project");
+    by_project.execute(&mut **tx).await?;
+    let by_project = sqlx::query!(
+        "
+        INSERT INTO requests_by_project
+        SELECT DISTINCT project_id, request_id
+        FROM attempts
+        WHERE request_id <= (SELECT until_id FROM indexed_requests)
+        ORDER BY project_id, request_id
+        ",
+    );
+    by_project.execute(&mut **tx).await?;
+    Ok(())
+}
+
 /// How many entries differ from what the attempts up to `indexed_requests.until_id` require; zero: none.
 pub async fn count_differences(db: impl SqliteExecutor<'_>) -> Result<i64> {
     let differences = sqlx::query_scalar!(

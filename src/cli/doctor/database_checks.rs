@@ -150,7 +150,7 @@ async fn check_statistics(report: &mut Report, db: &Db) -> Result<()> {
     }));
     report.error(
         Check::Statistics,
-        format!("sums that differ from their rows: {first}"),
+        format!("sums and indexes that differ from their rows: {first}"),
         "stop the server and run `gemini-pool doctor --rebuild-rollups`",
     );
     Ok(())

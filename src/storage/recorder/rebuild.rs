@@ -10,6 +10,7 @@ use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
+use crate::storage::key_index;
 use crate::storage::recorder::statistics::BatchStatistics;
 use crate::storage::recorder::tables::{LogBatch, LogStatements};
 use crate::storage::rollups::Sample;
@@ -17,8 +18,8 @@ use crate::storage::rollups::Sample;
 /// Number of requests in memory at once.
 const PAGE_SIZE: u32 = 2_000;
 
-/// Rebuilds the rollups of the hours and days from which no row was pruned, and sets the statistics of keys to their sums, in one
-/// transaction. Returns the number of requests that were counted.
+/// Rebuilds the rollups of the hours and days from which no row was pruned, sets the statistics of keys to their sums, and rebuilds
+/// the indexes of keys and projects, in one transaction. Returns the number of requests that were counted.
 ///
 /// For a database without a server: the transaction would hold up every other one. The time to the first byte of an attempt is not
 /// in its row, so that the sketches of it in `upstream_key_days` are kept.
@@ -44,6 +45,7 @@ pub async fn rebuild_rollups(db: &Db) -> Result<u64> {
     batch.add_statistics(statistics, &mut tx).await?;
     batch.write(&mut tx, &mut LogStatements::default()).await?;
     sum_key_statistics(&mut tx).await?;
+    key_index::rebuild(&mut tx).await?;
     tx.commit().await?;
     Ok(requests)
 }

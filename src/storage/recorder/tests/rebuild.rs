@@ -75,6 +75,7 @@ async fn rebuilt_rollups_equal_those_that_were_recorded() {
         "DELETE FROM model_hours; DELETE FROM model_days; DELETE FROM client_key_hours",
         "UPDATE upstream_key_days SET requests = requests + 1, duration_sketch = '{}'",
         "UPDATE upstream_keys SET total_tokens = 0, successes = 7; UPDATE client_keys SET requests = 0",
+        "UPDATE indexed_requests SET until_id = (SELECT max(request_id) FROM attempts) - 1",
         "INSERT INTO model_days SELECT day_ms + 864000000, model_id, outcome, 1, 2, 3, 4, 5, 6, 7, 8, '{}', '{}'
          FROM model_days LIMIT 1",
     ] {
