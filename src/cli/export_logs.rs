@@ -1,12 +1,13 @@
 //! `logs export`: writes all requests of a filter to a file or to standard output.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::log_filter::FilterArgs;
 use crate::config::InvalidConfig;
@@ -78,8 +79,12 @@ async fn write_file(export: &mut LogExport, path: &Path) -> Result<()> {
 async fn write_all(export: &mut LogExport, out: &mut impl Write) -> Result<()> {
     // Visible only on a terminal.
     let progress = ProgressBar::no_length();
-    let style = ProgressStyle::with_template("{human_pos} rows, {per_sec}");
-    progress.set_style(style.expect("the template is valid"));
+    let style = ProgressStyle::with_template("{human_pos} rows, {rate} a second");
+    let style = style.expect("the template is valid");
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = write!(out, "{:.0}", state.per_sec());
+    };
+    progress.set_style(style.with_key("rate", rate));
     while let Some(part) = export.next_part().await? {
         out.write_all(&part)?;
         progress.set_position(export.summary().rows);

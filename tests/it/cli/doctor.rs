@@ -9,6 +9,8 @@ use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::storage::lock::ServerLock;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::support::TestPool;
 use crate::support::process::{command, database};
@@ -200,6 +202,36 @@ async fn an_unreachable_google_and_an_invalid_proxy_are_found() {
         "{printed}"
     );
     assert!(!printed.contains("password"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_certificates_and_an_answer_that_is_not_of_gemini_are_found() {
+    let folder = stopped_pool().await;
+    let mut without_roots = command(folder.path());
+    without_roots
+        .args(["doctor", "--offline", "--json"])
+        .env("SSL_CERT_FILE", folder.path().join("missing.pem"));
+    let ended = without_roots.stdout(Stdio::piped()).output().unwrap();
+    let printed = String::from_utf8(ended.stdout).unwrap();
+    assert!(
+        printed.contains(r#""check":"tls_roots","severity":"error""#),
+        "{printed}"
+    );
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let portal = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\
+                date: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\nsign in";
+            let mut request = [0; 1_024];
+            let _ = client.read(&mut request).await;
+            let _ = client.write_all(page.as_bytes()).await;
+        }
+    });
+    let (found, report) = diagnose(folder.path(), &["--upstream-url", &portal]);
+    // Its clock is months behind.
+    assert_eq!(found, ["clock error", "google warning"], "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
