@@ -74,7 +74,7 @@ translations! {
     filter_by(name: &str, value: &str) = "Only {name}: {value}", "只顯示{name}：{value}";
     invalid_filters(names: &str) = "Ignored invalid filters: {names}", "已忽略無效的篩選：{names}";
     export = "Export", "匯出";
-    export_hint = "All requests that match the filters, newest first, on every page. CSV has a line per request, JSON Lines also its attempts.", "所有符合篩選條件的請求（包含每一頁），由新到舊。CSV 每個請求一行；JSON Lines 另包含每次嘗試。";
+    export_hint = "All requests that match the filters, of all pages, newest first. CSV has a line for each request; JSON Lines also has the attempts.", "所有符合篩選條件的請求（包含每一頁），由新到舊。CSV 每個請求一行；JSON Lines 另包含每次嘗試。";
     export_invalid_filters(names: &str) = "Nothing is exported with invalid filters: {names}", "篩選條件無效，未匯出任何內容：{names}";
     columns = "Columns", "欄位";
     columns_hint = "The columns of this list, saved for your account.", "此清單顯示的欄位，會儲存在您的帳號中。";

@@ -6,6 +6,7 @@ use reqwest::header::LOCATION;
 
 use crate::support::TestPool;
 use crate::support::admin::AdminClient;
+use crate::support::browser::Browser;
 
 const SECRET: &str = "AIza-key-that-is-overloaded-0001";
 
@@ -145,4 +146,26 @@ async fn a_missing_request_gets_404() {
         let answer = admin.request(Method::GET, path).send().await.unwrap();
         assert_eq!(answer.status(), 404, "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_export_menu_offers_both_formats_on_a_phone_too() {
+    let pool = pool().await;
+    pool.generate().await;
+    let Some(browser) = Browser::start(&pool).await else {
+        return;
+    };
+    browser.sign_in().await;
+    browser.open("/logs?outcome=success").await;
+    browser.click("Export").await;
+    browser.wait_for_text("JSON Lines").await;
+    browser.screenshot("logs-export-desk").await;
+    let links = browser.texts("#export a").await;
+    browser.use_phone_size().await;
+    browser.screenshot("logs-export-phone").await;
+
+    assert_eq!(links, ["CSV", "JSON Lines"]);
+    assert!(browser.fits_window().await);
+    let violations = browser.accessibility_violations().await;
+    assert_eq!(violations, [""; 0], "{}", violations.join("\n"));
 }

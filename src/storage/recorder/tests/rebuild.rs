@@ -101,3 +101,17 @@ async fn rollups_of_pruned_hours_are_kept() {
     assert_eq!(values(&db).await, before);
     assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
 }
+
+/// A rebuild that does not know of deleted rows would lose their sums.
+#[tokio::test]
+async fn every_table_about_deleted_rows_is_known_to_the_rebuild() {
+    let (_folder, db) = open_migrated().await;
+
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '*prun*'";
+    let tables: Vec<String> = sqlx::query_scalar(tables)
+        .fetch_all(&db.writer)
+        .await
+        .unwrap();
+
+    assert_eq!(tables, ["log_pruning"]);
+}
