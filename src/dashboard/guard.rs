@@ -124,7 +124,9 @@ fn redirect_to_sign_in(browser: &BrowserContext, method: &Method, is_page: bool)
     if is_page && method == Method::GET {
         Redirect::to(&href("/login", &[("next", path)])).into_response()
     } else if is_page {
-        Redirect::to("/login").into_response()
+        // What was submitted is lost: the session ended before. Back to its form, and not to what it submits to.
+        let form = browser.return_path();
+        Redirect::to(&href("/login", &[("next", form), ("unsaved", "1")])).into_response()
     } else {
         (StatusCode::UNAUTHORIZED, "sign in first\n").into_response()
     }

@@ -185,7 +185,7 @@ fn group_form(
     let language = context.language;
     let title = group.title().of(language);
     html! {
-        form.card.group #(group.anchor()) method="post" action=(PATH) {
+        form.card.group #(group.anchor()) method="post" action=(PATH) data-unsaved=(language.unsaved_groups()) {
             (context.csrf_field())
             input type="hidden" name="back" value=(back);
             h2 { (title) }

@@ -32,6 +32,9 @@ pub struct SignInQuery {
     /// The path to open after sign-in.
     #[serde(default)]
     next: String,
+    /// Not empty: a form was submitted after its session had ended.
+    #[serde(default)]
+    unsaved: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,7 +59,8 @@ pub async fn show(
     if signed_in.is_some() {
         return Ok(Redirect::to(local_path(&query.next)).into_response());
     }
-    Ok(form(&browser, &query.next, "", None).into_response())
+    let unsaved = (!query.unsaved.is_empty()).then(|| browser.language.session_ended());
+    Ok(form(&browser, &query.next, "", unsaved).into_response())
 }
 
 /// Verifies the password and starts a session.

@@ -109,8 +109,11 @@ impl LiveUpdates for StatusUpdates {
 
 impl StatusUpdates {
     async fn refresh(&mut self) -> Result<(), Error> {
+        let was_finished = self.data.onboarding.is_finished();
         self.data.refresh(&self.app, &self.context).await?;
-        if self.update_count.is_multiple_of(UPDATES_PER_TRAFFIC) {
+        // The numbers of the first success stand beside the news of it.
+        let has_finished = !was_finished && self.data.onboarding.is_finished();
+        if has_finished || self.update_count.is_multiple_of(UPDATES_PER_TRAFFIC) {
             let db = &self.app.db.readers;
             self.data.traffic = read_traffic(db, self.data.span, self.context.now).await?;
         }
@@ -340,6 +343,7 @@ fn health(context: &PageContext, data: &StatusData) -> Markup {
             dd { (badge(tone, label)) " " span.muted { (language.rows_waiting(&number(data.pending_rows))) } }
             dt { (language.requests_in_flight()) } dd { (number(data.overview.in_flight)) }
             dt { (language.requests_queued()) } dd { (number(data.queued_requests)) }
+            dt { (language.keys_at_rest()) } dd { (language.keys_unencrypted()) }
             dt { (language.last_backup()) }
             dd { a href="/backups" {
                 @match &data.last_backup {

@@ -357,7 +357,8 @@ mod tests {
             .iter()
             .map(|(at, used)| (*at, used.requests, used.successes, used.failures))
             .collect();
-        assert_eq!(requests, [(at(0), 2, 2, 0), (at(3 * hour), 2, 1, 1)]);
+        // A refusal is neither success nor failure.
+        assert_eq!(requests, [(at(0), 2, 2, 0), (at(3 * hour), 2, 1, 0)]);
         assert_eq!(found[0].1.tokens, 14);
         assert_eq!(found[0].1.cost_nano_usd, 3_000_000_000);
         let all = list_since(&pool, at(600)).await.unwrap();

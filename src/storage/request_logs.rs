@@ -193,16 +193,25 @@ pub async fn find_ids_in_use(tx: &mut Transaction<'_, Sqlite>, now: Timestamp) -
     })
 }
 
-/// The newest finished request of a client, with its outcome; `None` if there is none.
-pub async fn newest_outcome(db: impl SqliteExecutor<'_>) -> Result<Option<(RequestId, Outcome)>> {
-    let row = sqlx::query!(
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestEnd {
+    pub id: RequestId,
+    pub outcome: Outcome,
+    /// Redacted.
+    pub error: Option<String>,
+}
+
+/// The end of the newest finished request of a client; `None` if there is none.
+pub async fn newest_end(db: impl SqliteExecutor<'_>) -> Result<Option<RequestEnd>> {
+    let row = sqlx::query_as!(
+        RequestEnd,
         r#"
-        SELECT id AS "id: RequestId", outcome AS "outcome!: Outcome" FROM request_logs
+        SELECT id AS "id: RequestId", outcome AS "outcome!: Outcome", error FROM request_logs
         WHERE kind = 'request' AND outcome IS NOT NULL ORDER BY id DESC LIMIT 1
         "#,
     );
-    let row = row.fetch_optional(db).await?;
-    Ok(row.map(|row| (row.id, row.outcome)))
+    Ok(row.fetch_optional(db).await?)
 }
 
 /// A request or check that the end of a process interrupted, with the columns that rollups need.

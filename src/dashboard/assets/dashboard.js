@@ -68,6 +68,17 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-auto-submit]")) form.requestSubmit();
 });
 
+// A form whose page has other forms with unsaved input asks before that is lost.
+document.addEventListener("input", (event) => {
+  const form = event.target.closest?.("form[data-unsaved]");
+  if (form) form.dataset.dirty = "";
+});
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const others = [...document.querySelectorAll("form[data-unsaved][data-dirty]")].filter((other) => other !== form);
+  if (form.dataset.unsaved && others.length > 0 && !confirm(form.dataset.unsaved)) event.preventDefault();
+});
+
 // Omits empty fields from the URL of a search.
 document.addEventListener("submit", (event) => {
   // Not `form.method`, which is a field where a form has one of that name.

@@ -11,6 +11,7 @@ use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::listed::RequestLog;
+use crate::storage::request_logs::search_plan::LogPosition;
 
 /// A column of the log list.
 #[derive(Debug)]
@@ -226,7 +227,7 @@ pub fn row(
                 td.(column.class).absent[cell.is_none()] data-label=((column.heading)(context.language)) {
                     @let Cell { content, filter } = cell.unwrap_or_else(absent);
                     @if index == 0 {
-                        a.open href={ "/logs/" (row.id) } data-row-link { (content) }
+                        a.open href=(query.at(LogPosition::Newest).href(&format!("/logs/{}", row.id))) data-row-link { (content) }
                     } @else if let Some(filter) = filter {
                         (filter_link(context.language, query, filter, content))
                     } @else {

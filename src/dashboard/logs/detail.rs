@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum_extra::extract::Query;
 use maud::{Markup, html};
 
 use crate::app::App;
+use crate::clock;
 use crate::dashboard::components::{ago, bytes, card, duration_ms, exact, number, usd};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::logs::list::SEARCH_TIME_LIMIT;
 use crate::dashboard::logs::outcome_labels::{
     outcome_badge, outcome_description, outcome_label, retry_description, rule_description,
 };
@@ -21,23 +24,47 @@ use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Thing;
 use crate::storage::request_logs::listed::{self, ListedAttempt, RequestLog};
+use crate::storage::request_logs::search::search;
+use crate::storage::request_logs::search_plan::LogPosition;
 use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, LogKind};
 
 pub async fn show(
     State(app): State<Arc<App>>,
     context: PageContext,
     Path(id): Path<String>,
+    Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Markup, ErrorPage> {
+    let query = LogQuery::from_pairs(pairs);
     let id: RequestId = id
         .parse()
         .map_err(|_| Error::NotFound(Thing::Request, id.clone()))?;
     let row = listed::find(&app.db.readers, id).await?;
-    let (older, newer) = listed::neighbours(&app.db.readers, id).await?;
-    Ok(view(&context, &row, older, newer))
+    let [older, newer] = neighbours(&app, &context, &query, id).await?;
+    Ok(view(&context, &query, &row, older, newer))
+}
+
+/// The requests of the same list before and after one, as far as they are found in time.
+async fn neighbours(
+    app: &App,
+    context: &PageContext,
+    query: &LogQuery,
+    id: RequestId,
+) -> Result<[Option<RequestId>; 2], ErrorPage> {
+    let (filter, _) = query.filter(&context.zone, context.now);
+    let find = async |position| {
+        let deadline = Some(clock::instant() + SEARCH_TIME_LIMIT);
+        let found = search(&app.db.readers, &filter, position, 1, deadline).await?;
+        Ok::<_, ErrorPage>(found.rows.first().map(|row| row.id))
+    };
+    Ok([
+        find(LogPosition::OlderThan(id)).await?,
+        find(LogPosition::NewerThan(id)).await?,
+    ])
 }
 
 fn view(
     context: &PageContext,
+    query: &LogQuery,
     row: &RequestLog,
     older: Option<RequestId>,
     newer: Option<RequestId>,
@@ -49,14 +76,18 @@ fn view(
         .or(row.operation.as_deref())
         .unwrap_or(&row.path);
     let step = |id: Option<RequestId>, label: &str, rel: &str| {
-        html! { @if let Some(id) = id { a.button href={ "/logs/" (id) } rel=(rel) { (label) } } }
+        html! { @if let Some(id) = id { a.button href=(query.href(&format!("/logs/{id}"))) rel=(rel) { (label) } } }
     };
     let actions = html! {
         (step(newer, language.next_request(), "prev"))
         (step(older, language.previous_request(), "next"))
     };
     let body = html! {
-        nav.crumbs { a href="/logs" { "← " (language.back_to_logs()) } }
+        nav.crumbs {
+            a href=(query.href("/logs")) {
+                "← " @if query.is_empty() { (language.back_to_logs()) } @else { (language.back_to_results()) }
+            }
+        }
         (heading(title, actions))
         div.summary {
             (outcome_badge(language, row.outcome))

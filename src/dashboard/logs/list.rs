@@ -20,7 +20,7 @@ use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::logs::columns::{self, COLUMNS, LogColumn};
 use crate::dashboard::logs::export;
 use crate::dashboard::logs::outcome_labels::outcome_label;
-use crate::dashboard::logs::query::{LogField, LogQuery, yes_or_no};
+use crate::dashboard::logs::query::{ANY_KIND, LogField, LogQuery, yes_or_no};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
@@ -33,7 +33,7 @@ use crate::storage::{admins, client_keys};
 /// Rows per page.
 pub const PAGE_SIZE: usize = 50;
 /// The time limit of a search before it shows partial results; rendering adds a few milliseconds.
-const SEARCH_TIME_LIMIT: Duration = Duration::from_millis(75);
+pub const SEARCH_TIME_LIMIT: Duration = Duration::from_millis(75);
 /// The period whose requested models are suggested.
 const MODEL_SUGGESTION_SPAN: Duration = Duration::from_hours(7 * 24);
 /// The maximum number of suggested names.
@@ -367,11 +367,12 @@ fn more_filter(language: Language, query: &LogQuery, name: LogField) -> Markup {
     let (input, hint) = match name {
         LogField::Kind => {
             let choices = [
-                ("", language.any_kind()),
-                ("request", language.only_requests()),
+                ("", language.only_requests()),
                 ("check", language.only_checks()),
+                (ANY_KIND, language.any_kind()),
             ];
-            (select(&id, name.name(), value, &choices), None)
+            let selected = if value == "request" { "" } else { value };
+            (select(&id, name.name(), selected, &choices), None)
         }
         LogField::Streamed => (select(&id, name.name(), value, &yes_no), None),
         LogField::Retried => {

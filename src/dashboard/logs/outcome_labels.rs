@@ -7,17 +7,20 @@ use crate::dashboard::translations::Language;
 use crate::pool::health::verdict::{Retry, Rule};
 use crate::pool::outcome::Outcome;
 
-/// The badge of an outcome; `None`: still running.
+/// The badge of an outcome; `None`: still running. Failures are those of [`Outcome::is_failure`].
 pub fn outcome_badge(language: Language, outcome: Option<Outcome>) -> Markup {
     let tone = match outcome {
         None => Tone::Info,
         Some(Outcome::Success) => Tone::Good,
-        Some(Outcome::Quota | Outcome::NoKey | Outcome::Refused | Outcome::Interrupted) => {
-            Tone::Wait
-        }
-        Some(Outcome::ClientError | Outcome::ClientGone) => Tone::Quiet,
+        Some(Outcome::ClientError | Outcome::Refused | Outcome::ClientGone) => Tone::Quiet,
         Some(
-            Outcome::KeyFault | Outcome::UpstreamError | Outcome::Network | Outcome::BrokenOff,
+            Outcome::Quota
+            | Outcome::NoKey
+            | Outcome::KeyFault
+            | Outcome::UpstreamError
+            | Outcome::Network
+            | Outcome::BrokenOff
+            | Outcome::Interrupted,
         ) => Tone::Bad,
     };
     badge(tone, outcome_label(language, outcome))

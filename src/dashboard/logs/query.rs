@@ -13,6 +13,7 @@ use crate::dashboard::translations::Language;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::request_id::RequestId;
+use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::RequestLog;
 use crate::storage::request_logs::search_plan::LogPosition;
@@ -61,7 +62,10 @@ log_fields! {
     };
     Key "key" log_key |filter, value, _, _| set(&mut filter.upstream_key_id, value.parse().ok().map(UpstreamKeyId));
     Status "status" log_status |filter, value, _, _| set(&mut filter.status, value.parse().ok());
-    Kind "kind" log_kind |filter, value, _, _| set(&mut filter.kind, value.parse().ok());
+    Kind "kind" log_kind |filter, value, _, _| {
+        filter.kind = value.parse().ok();
+        filter.kind.is_some() || value == ANY_KIND
+    };
     Ip "ip" log_ip |filter, value, _, _| set_text(&mut filter.client_ip, value);
     Agent "agent" log_agent |filter, value, _, _| set_text(&mut filter.user_agent, value);
     Project "project" log_project |filter, value, _, _| set_text(&mut filter.project, value);
@@ -82,6 +86,9 @@ log_fields! {
     ServiceTier "tier" log_service_tier |filter, value, _, _| set_text(&mut filter.service_tier, value);
     Error "error" log_error |filter, value, _, _| set_text(&mut filter.error, value);
 }
+
+/// The value of [`LogField::Kind`] for requests and checks. Without a value the list has requests only.
+pub const ANY_KIND: &str = "any";
 
 /// The query of the log list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -164,7 +171,10 @@ impl LogQuery {
 
     /// The filter of rows, and the fields with invalid values.
     pub fn filter(&self, zone: &TimeZone, now: Timestamp) -> (LogFilter, Vec<LogField>) {
-        let mut filter = LogFilter::default();
+        let mut filter = LogFilter {
+            kind: Some(LogKind::Request),
+            ..LogFilter::default()
+        };
         let fields = self.iter();
         let invalid = fields.filter(|(field, value)| !field.set(&mut filter, value, zone, now));
         let invalid = invalid.map(|(field, _)| field).collect();

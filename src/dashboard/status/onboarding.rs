@@ -9,10 +9,8 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::snippets::{PLACEHOLDER, snippets};
 use crate::error::Error;
 use crate::pool::keys::overview::PoolOverview;
-use crate::pool::outcome::Outcome;
-use crate::pool::request_id::RequestId;
 use crate::storage::client_usage;
-use crate::storage::request_logs;
+use crate::storage::request_logs::{self, RequestEnd};
 
 /// The progress of the first steps.
 #[derive(Debug, Default)]
@@ -22,8 +20,8 @@ pub struct Onboarding {
     /// New keys without a finished check.
     unchecked: usize,
     has_client_key: bool,
-    /// The last request with its outcome, until a request succeeds.
-    newest: Option<(RequestId, Outcome)>,
+    /// The end of the last request, until a request succeeds.
+    newest: Option<RequestEnd>,
     has_succeeded: bool,
     /// The open page showed the steps before the first success, so it shows their end too.
     was_shown: bool,
@@ -45,7 +43,7 @@ impl Onboarding {
         let newest = if has_succeeded {
             None
         } else {
-            request_logs::newest_outcome(db).await?
+            request_logs::newest_end(db).await?
         };
         Ok(Self {
             keys: overview.keys(),
@@ -171,10 +169,11 @@ fn first_request_step(context: &PageContext, onboarding: &Onboarding) -> Markup 
         p.muted { (language.step_request_text()) }
         (snippets(language, &context.base_url, PLACEHOLDER, &[]))
         p.waiting role="status" {
-            @match onboarding.newest {
+            @match &onboarding.newest {
                 None => { (mark(Tone::Wait)) " " (language.waiting_for_first()) }
-                Some((id, outcome)) => {
-                    (mark(Tone::Bad)) " " (language.first_failed()) " " (outcome_description(language, Some(outcome))) " "
+                Some(RequestEnd { id, outcome, error }) => {
+                    (mark(Tone::Bad)) " " (language.first_failed()) " " (outcome_description(language, Some(*outcome))) " "
+                    @if let Some(error) = error { code { (error) } " " }
                     a href={ "/logs/" (id) } { (language.see_the_request()) }
                 }
             }

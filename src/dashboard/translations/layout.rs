@@ -23,6 +23,7 @@ translations! {
     password = "Password", "密碼";
     wrong_password = "User name or password is wrong", "使用者名稱或密碼不正確";
     sign_in_throttled(seconds: u64) = "Too many failed attempts. Try again in {seconds} s", "登入失敗次數過多，請在 {seconds} 秒後再試";
+    session_ended = "Your session had ended, so nothing was saved. Sign in, and submit the form again.", "工作階段已結束，因此沒有儲存任何變更。請登入後再次送出表單。";
     forgot_password = "Forgot your password? Run this on the server", "忘記密碼？請在伺服器上執行";
     first_password_hint = "The first start of the server prints the initial password of admin in its terminal.", "伺服器第一次啟動時，會在終端機顯示 admin 的初始密碼。";
     theme = "Appearance", "外觀";

@@ -90,6 +90,7 @@ translations! {
     searched_forward_to = "The search reached its time limit. Requests are searched forward to", "搜尋已達時間上限。已往後搜尋到";
     continue_search = "Continue the search", "繼續搜尋";
     newest = "Newest", "最新";
+    back_to_results = "Search results", "搜尋結果";
     back_to_logs = "All requests", "所有請求";
     previous_request = "Older request", "較舊的請求";
     next_request = "Newer request", "較新的請求";

@@ -3,6 +3,7 @@
 use super::{Language, translations};
 
 translations! {
+    unsaved_groups = "Other groups have changes that are not saved, and would be lost. Save only this group?", "其他群組有尚未儲存的變更，將會遺失。仍只儲存此群組？";
     settings_search = "Search settings", "搜尋設定";
     no_setting_matches(search: &str) = "No setting matches “{search}”", "沒有符合「{search}」的設定";
     no_setting_matches_text = "The search covers names and explanations in both languages.", "搜尋範圍包含兩種語言的名稱與說明。";

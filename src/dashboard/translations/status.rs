@@ -73,6 +73,8 @@ translations! {
     database_failing(file: &str, rows: &str) = "The database cannot be written; {rows} log rows are kept in memory. The log of the server has the error of {file}.", "無法寫入資料庫，有 {rows} 筆請求記錄暫存在記憶體。{file} 的錯誤請見伺服器記錄。";
     no_backup = "No backup yet", "尚未備份";
     health = "Server", "伺服器";
+    keys_at_rest = "Upstream keys at rest", "上游金鑰的儲存";
+    keys_unencrypted = "not encrypted: protect the database file and its backups", "未加密：請保護資料庫檔案及其備份";
     writer = "Database writes", "資料庫寫入";
     writer_fine = "working", "正常";
     writer_failing = "failing", "無法寫入";

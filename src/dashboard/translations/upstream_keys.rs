@@ -50,6 +50,7 @@ translations! {
     restorable_until = "This key was deleted. It can be restored; its secret is erased", "此金鑰已刪除，仍可還原；密鑰清除時間：";
     not_restorable = "This key was deleted, and its secret is erased. Add the key again to use it.", "此金鑰已刪除，密鑰也已清除。若要使用，請重新加入。";
     requests_of_key = "Requests of this key", "此金鑰的請求";
+    without_models(models: &str) = "without {models}", "不含 {models}";
     select_key(label: &str) = "Select {label}", "選取 {label}";
     select_page = "Select all on this page", "選取本頁全部";
     with = "Apply to", "套用到";

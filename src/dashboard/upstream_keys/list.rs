@@ -468,7 +468,13 @@ fn state_cell(context: &PageContext, row: &DashboardKey, key_status: Option<&Key
                         @if more > 0 { span.small.muted { (language.and_more(more)) } }
                     }
                 }
-                KeyStatusKind::Ready | KeyStatusKind::Disabled => {}
+                KeyStatusKind::Ready => {
+                    @let missing = key_status.map(KeyStatus::missing_models).unwrap_or_default();
+                    @if !missing.is_empty() {
+                        span.small.muted.clipped { (language.without_models(&missing.join(", "))) }
+                    }
+                }
+                KeyStatusKind::Disabled => {}
                 KeyStatusKind::Trial | KeyStatusKind::Invalid | KeyStatusKind::Leaked | KeyStatusKind::Suspended | KeyStatusKind::Misconfigured => {
                     @if let Some(rule) = reason {
                         span.small.muted.clipped title=[row.state_message.as_deref()] { (key_labels::label_of_rule_name(language, rule)) }

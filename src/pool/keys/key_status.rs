@@ -28,8 +28,9 @@ use crate::pool::quota::limits::{Measure, ModelQuota, ObservedLimit, QuotaLimits
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum KeyStatusKind {
+    /// Also without models that the project has never had.
     Ready,
-    /// Ready, but not for every model.
+    /// Ready, but not for every model that it has.
     #[strum(serialize = "partly_resting")]
     PartlyCoolingDown,
     CoolingDown,
@@ -143,11 +144,22 @@ impl KeyStatus {
         effective_cooldowns
     }
 
+    /// The models that the key's project has never had.
+    pub fn missing_models(&self) -> Vec<&str> {
+        let cooldowns = self.effective_cooldowns().into_iter();
+        let missing = cooldowns.filter(|cooldown| cooldown.reason.is_missing_model());
+        missing
+            .filter_map(|cooldown| cooldown.model.as_deref())
+            .collect()
+    }
+
     /// The cooldown that determines the status; `None`: the status does not end with a cooldown.
     pub fn deciding_cooldown(&self) -> Option<&KeyCooldown> {
         let effective_cooldowns = self.effective_cooldowns();
         match self.kind {
-            KeyStatusKind::PartlyCoolingDown => effective_cooldowns.first().copied(),
+            KeyStatusKind::PartlyCoolingDown => effective_cooldowns
+                .into_iter()
+                .find(|cooldown| !cooldown.reason.is_missing_model()),
             KeyStatusKind::CoolingDown => effective_cooldowns
                 .into_iter()
                 .find(|cooldown| cooldown.model.is_none()),
@@ -242,11 +254,14 @@ impl KeyRegistry {
         self.each_cooldown(key, now, |cooldown| {
             if cooldown.model == ANY_MODEL {
                 whole = whole.max(Some(cooldown.until));
-            } else if let Some((_, until)) = parts.iter_mut().find(|part| part.0 == cooldown.model)
-            {
-                *until = cooldown.until.max(*until);
-            } else {
-                parts.push((cooldown.model, cooldown.until));
+                return;
+            }
+            if cooldown.reason.is_missing_model() {
+                return;
+            }
+            match parts.iter_mut().find(|part| part.0 == cooldown.model) {
+                Some((_, until)) => *until = cooldown.until.max(*until),
+                None => parts.push((cooldown.model, cooldown.until)),
             }
         });
         let first_part = parts.into_iter().map(|(_, until)| until).min();

@@ -138,8 +138,8 @@ impl KeyRegistry {
         *overview.counts.entry(summary.kind).or_default() += 1;
         overview.in_flight += u64::from(key.in_flight);
         match summary.kind {
-            KeyStatusKind::Ready | KeyStatusKind::Trial => overview.usable += 1,
-            KeyStatusKind::PartlyCoolingDown => {
+            KeyStatusKind::Trial => overview.usable += 1,
+            KeyStatusKind::Ready | KeyStatusKind::PartlyCoolingDown => {
                 overview.usable += 1;
                 let mut counted = Vec::new();
                 self.each_cooldown(key, now, |cooldown| {

@@ -26,6 +26,17 @@ pub enum CooldownReason {
     ProjectLimit(Measure),
 }
 
+impl CooldownReason {
+    /// Whether the project has never had what the model needs: no quota, or a model that new projects do not get. Nothing is
+    /// wrong with its keys.
+    pub fn is_missing_model(self) -> bool {
+        matches!(
+            self,
+            Self::ZeroQuota | Self::Verdict(Rule::QuotaZero | Rule::ModelRetired)
+        )
+    }
+}
+
 /// A running cooldown of a key.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pool) struct NumberedCooldown {

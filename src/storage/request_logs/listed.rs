@@ -113,23 +113,6 @@ pub async fn list(db: &SqlitePool, ids: &[RequestId]) -> Result<Vec<RequestLog>>
     Ok(rows)
 }
 
-/// The nearest rows before and after this one.
-pub async fn neighbours(
-    db: &SqlitePool,
-    id: RequestId,
-) -> Result<(Option<RequestId>, Option<RequestId>)> {
-    let found = sqlx::query!(
-        r#"
-        SELECT
-            (SELECT max(id) FROM request_logs WHERE id < ?1) AS "older: RequestId",
-            (SELECT min(id) FROM request_logs WHERE id > ?1) AS "newer: RequestId"
-        "#,
-        id,
-    );
-    let found = found.fetch_one(db).await?;
-    Ok((found.older, found.newer))
-}
-
 /// The models in rollups of the hours since `begin`, by name, without what is counted together.
 pub async fn list_models(db: impl SqliteExecutor<'_>, begin: Timestamp) -> Result<Vec<String>> {
     let models = sqlx::query_scalar!(

@@ -19,7 +19,7 @@ async fn pool() -> TestPool {
 /// The paths of the listed requests, newest first.
 fn listed(page: &str) -> Vec<String> {
     let links = page.split("href=\"/logs/").skip(1);
-    let ids = links.filter_map(|link| link.split('"').next());
+    let ids = links.filter_map(|link| link.split(['"', '?']).next());
     let ids = ids.filter(|id| id.len() == 13);
     ids.map(|id| format!("/logs/{id}")).collect()
 }

@@ -100,7 +100,8 @@ async fn preflights_are_answered_and_pages_of_a_browser_are_not_concerned() {
         .get(format!("{}/models", pool.url))
         .header("accept", "text/html,*/*");
     let page = page.send().await.unwrap();
-    assert_eq!(page.status(), 404);
+    assert_eq!(page.status(), 303);
+    assert_eq!(page.headers()["location"], "/login?next=/models");
     assert_eq!(page.headers().get("x-request-id"), None);
     assert_eq!(pool.rows().await.len(), 0);
 }

@@ -119,6 +119,21 @@ fn a_status_includes_its_end() {
 }
 
 #[test]
+fn a_key_is_ready_without_the_models_that_its_project_never_had() {
+    let mut keys = keys();
+    cooldown(&mut keys, "pro", Rule::QuotaZero, 90);
+    assert_eq!(key_status_summary(&keys, NOW), (KeyStatusKind::Ready, None));
+
+    cooldown(&mut keys, "flash", Rule::QuotaPerMinute, 95);
+    let part = (KeyStatusKind::PartlyCoolingDown, Some(in_minutes(95)));
+    assert_eq!(key_status_summary(&keys, NOW), part);
+    let key_status = keys.key_status(UpstreamKeyId(1), NOW).unwrap();
+    assert_eq!(key_status.missing_models(), ["pro"]);
+    let deciding = key_status.deciding_cooldown().unwrap();
+    assert_eq!(deciding.model.as_deref(), Some("flash"));
+}
+
+#[test]
 fn a_cooldown_for_some_models_differs_from_one_for_all() {
     let mut keys = keys();
     cooldown(&mut keys, "pro", Rule::QuotaPerDay, 90);
