@@ -1,5 +1,6 @@
 //! The rules of the pool: pure, without IO, clock or async.
 
+pub mod batch_pace;
 pub mod calendar;
 pub mod clients;
 pub mod health;
@@ -9,6 +10,7 @@ pub mod outcome;
 pub mod quota;
 pub mod request_id;
 pub mod resources;
+pub mod retention;
 pub mod retry;
 pub mod secret;
 pub mod settings;

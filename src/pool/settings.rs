@@ -124,6 +124,10 @@ settings! {
     max_pending_rows: u64 = 100_000, Number(1..=10_000_000);
     /// Days after which log rows are deleted; hourly rollups are kept; 0: never.
     log_retention_days: u64 = 90, Number(0..=36_500);
+    /// Maximum number of log rows; above it the oldest ones are deleted; 0: no limit.
+    log_max_rows: u64 = 0, Number(0..=MANY);
+    /// Maximum size of the database file; above it the oldest log rows are deleted; 0: no limit.
+    log_max_bytes: u64 = 0, Number(0..=1_024 * 1_024 * GIB);
     /// The value of `access-control-allow-origin`; empty: no header.
     cors_allow_origin: String = "*".to_owned(), Text("*, an origin, or empty", is_origin);
 }

@@ -191,6 +191,14 @@ catalogue! {
         "Log entries are deleted after this time. Hourly totals are kept, so charts and totals do not change.",
         "請求記錄超過此期限後會刪除。每小時的統計會保留，圖表與總計不受影響。",
         blank "keep forever", "永久保留";
+    log_max_rows in Logs = "Max log entries", "記錄數量上限",
+        "Above this number, the oldest log entries are deleted. Entries of the last two minutes are kept.",
+        "請求記錄超過此數量時，會刪除最舊的記錄。最近兩分鐘的記錄會保留。",
+        blank "no limit", "不限制";
+    log_max_bytes in Logs = "Max database size", "資料庫大小上限",
+        "When the content of the database file exceeds this size, the oldest log entries are deleted and the file shrinks. The file also holds keys, settings and hourly totals, which are never deleted for this.",
+        "資料庫檔案的內容超過此大小時，會刪除最舊的請求記錄並縮小檔案。檔案也包含金鑰、設定與每小時的統計，這些資料不會因此刪除。",
+        blank "no limit", "不限制";
     cors_allow_origin in Browsers = "CORS allowed origin", "CORS 允許來源",
         "The origin of web pages that may call this server from a browser, sent in the access-control-allow-origin header. * allows any page.",
         "可從瀏覽器呼叫此伺服器的網頁來源，即 access-control-allow-origin 標頭的值。* 表示允許任何網頁。",
