@@ -28,6 +28,7 @@ use crate::pool::quota::google_clock::begin_of_google_day;
 use crate::pool::request_id::{MAX_BEHIND, RequestIdGenerator};
 use crate::pool::resources::affinity::ProjectAffinity;
 use crate::pool::resources::recent_resources::RecentResources;
+use crate::pool::retention::{LowDisk, RetentionLimits};
 use crate::pool::settings::Settings;
 use crate::storage::backups::BackupJob;
 use crate::storage::db::Db;
@@ -94,6 +95,10 @@ pub struct App {
     unrecorded_notify: Notify,
     /// Requests for a probe of the database.
     pub probe_requests: ProbeRequests,
+    /// The state of the disk when the log was last checked; `None`: it has room.
+    pub low_disk: Mutex<Option<LowDisk>>,
+    /// Notified when limits of the log change.
+    retention_notify: Notify,
     /// Held during a reload.
     reload_lock: tokio::sync::Mutex<()>,
 }
@@ -142,6 +147,8 @@ impl App {
             unrecorded_requests: Mutex::default(),
             unrecorded_notify: Notify::new(),
             probe_requests: ProbeRequests::default(),
+            low_disk: Mutex::default(),
+            retention_notify: Notify::new(),
             config,
             db,
         });
@@ -293,6 +300,11 @@ impl App {
         }
     }
 
+    /// Waits until limits of the log have changed since the last wait.
+    pub async fn wait_for_retention_change(&self) {
+        self.retention_notify.notified().await;
+    }
+
     /// Records the rows of requests that have run since before `time`, in their current state, each once.
     pub fn record_running(&self, time: Timestamp) {
         for row in self.take_running_since(time) {
@@ -322,7 +334,12 @@ impl App {
         }
         self.gemini.apply_settings(&settings);
         self.body_memory.set_limits(&settings);
+        let is_retention_changed =
+            RetentionLimits::of(&settings) != RetentionLimits::of(&self.settings());
         swap(&self.settings, settings);
+        if is_retention_changed {
+            self.retention_notify.notify_one();
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use strum::VariantArray;
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::{
-    Tone, ago, badge, card, href, live_lost, live_switch, mark, number, tabs, until,
+    Tone, ago, badge, bytes, card, href, live_lost, live_switch, mark, number, tabs, until,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -30,6 +30,7 @@ use crate::dashboard::translations::Language;
 use crate::error::Error;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
+use crate::pool::retention::LowDisk;
 use crate::storage::backups::{self, Backup};
 use crate::storage::traffic::{Traffic, TrafficSpan, read_traffic};
 use crate::storage::write_health::WriteProblem;
@@ -51,6 +52,7 @@ struct StatusData {
     traffic: Traffic,
     pending_rows: usize,
     problem: Option<WriteProblem>,
+    low_disk: Option<LowDisk>,
     database: PathBuf,
     queued_requests: usize,
     last_backup: Option<Backup>,
@@ -137,6 +139,7 @@ impl StatusData {
             overview: PoolOverview::default(),
             pending_rows: 0,
             problem: None,
+            low_disk: None,
             database: app.db.path().clone(),
             queued_requests: 0,
             last_backup: None,
@@ -168,6 +171,7 @@ impl StatusData {
         }
         self.pending_rows = app.recorder.pending();
         self.problem = app.recorder.problem();
+        self.low_disk = *app.low_disk.lock();
         self.queued_requests = app.key_queue.len();
         self.last_backup = backups::last(app.db.path())?;
         let onboarding = Onboarding::load(app, &self.overview).await?;
@@ -297,6 +301,16 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
     if let Some(error) = &data.overview.connection_error {
         let text = language.upstream_unreachable(error);
         items.push((Tone::Bad, text, "/logs?outcome=network".to_owned()));
+    }
+    if let Some(low) = data.low_disk {
+        let (file, free) = (data.database.display(), bytes(low.free_bytes));
+        let text = if low.is_log_short {
+            Language::disk_nearly_full_with_short_log
+        } else {
+            Language::disk_nearly_full
+        };
+        let text = text(language, &file.to_string(), &free);
+        items.push((Tone::Bad, text, "/settings#record".to_owned()));
     }
     if let Some(answer) = &data.overview.wrong_answer {
         let text = language.upstream_wrong(answer);

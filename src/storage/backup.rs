@@ -341,6 +341,15 @@ async fn vacuum_into(connection: &mut SqliteConnection, path: &Path) -> Result<(
             path.display()
         )));
     };
+    let auto_vacuum: i64 = sqlx::query_scalar("PRAGMA auto_vacuum")
+        .fetch_one(&mut *connection)
+        .await?;
+    if auto_vacuum == 0 {
+        // Only the copy gets it, and can shrink from then on: of a file that has tables, SQLite changes nothing.
+        sqlx::query("PRAGMA auto_vacuum = INCREMENTAL")
+            .execute(&mut *connection)
+            .await?;
+    }
     sqlx::query("VACUUM INTO ?1")
         .bind(name)
         .execute(connection)

@@ -8,6 +8,8 @@ use crate::storage::error::Result;
 /// How often one checkpoint tries to truncate a log that is too long: a statement that reads for a moment prevents it.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often a log is copied beside the writer before it is copied while the writer waits.
+const RESTART_ATTEMPTS: u32 = 3;
 /// About how much log a write takes: four pages.
 const LOG_BYTES_PER_WRITE: u64 = 16 * 1024;
 /// The number of writes after which the disk is asked for its room again, however much there was.
@@ -52,6 +54,26 @@ impl Db {
         Ok(bytes)
     }
 
+    /// Copies the whole log, so that the next commit begins it anew. Between the transactions of long work: while something is written all
+    /// the time, the checkpoints beside the writer never reach the log's end, and the log grows until a truncation, which blocks writers
+    /// much longer.
+    pub async fn restart_wal(&self) -> Result<()> {
+        self.check_file()?;
+        let mut copied_pages = 0;
+        for _ in 0..RESTART_ATTEMPTS {
+            let result = self.wal_checkpoint("PASSIVE").await?;
+            // It reports the log as it was when it began: only the next one finds what was committed meanwhile.
+            if result.log_pages <= copied_pages {
+                return Ok(());
+            }
+            copied_pages = result.copied_pages;
+        }
+        // What requests have committed during the last attempt is little.
+        let _writer = self.writer.acquire().await?;
+        self.copy_wal().await?;
+        Ok(())
+    }
+
     /// Copies the log as far as no reader prevents it. Returns whether everything was copied.
     pub(in crate::storage) async fn copy_wal(&self) -> Result<bool> {
         let result = self.wal_checkpoint("PASSIVE").await?;
@@ -73,8 +95,7 @@ impl Db {
 
     /// The room that is left on the disk of the database; much where that is not known.
     fn free_bytes(&self) -> u64 {
-        let disk = rustix::fs::statvfs(self.path());
-        disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+        self.disk_space().map_or(u64::MAX, |disk| disk.free_bytes)
     }
 
     /// How large the log's file is, whatever part of it is in use.
@@ -208,6 +229,20 @@ mod tests {
 
         assert_eq!(refused, 0);
         reader.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restarted_log_is_written_from_its_beginning() {
+        let (_folder, db) = database().await;
+        insert(&db, 4).await;
+        let before = db.wal_bytes().await;
+
+        for _ in 0..10 {
+            db.restart_wal().await.unwrap();
+            insert(&db, 1).await;
+        }
+
+        assert_eq!(db.wal_bytes().await, before);
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use crate::pool::clients::client_key::{ClientKeyId, ClientLimits};
 use crate::pool::quota::windows::{MinuteWindow, QuotaAmount};
 use crate::pool::request_id::{MAX_BEHIND, RequestId};
 use crate::storage::error::Result;
+use crate::storage::log_pruning;
 
 const HOUR_MS: i64 = 3_600_000;
 /// Oldest age of a request or of tokens that a sliding minute can still contain.
@@ -131,7 +132,7 @@ pub async fn find_logged_usage(
         past.minute = Some(find_last_minute(db, id, now).await?);
     }
     if limits.requests_per_day.is_some() {
-        past.requests_of_the_day = Some(count_requests_in(db, id, today).await?);
+        past.requests_of_the_day = Some(sum_in(db, id, today).await?.requests);
     }
     if limits.tokens_per_day.is_some() {
         past.tokens_of_the_day = Some(sum_in(db, id, today).await?.tokens);
@@ -140,29 +141,6 @@ pub async fn find_logged_usage(
         past.nano_usd_of_the_month = Some(sum_in(db, id, this_month).await?.nano_usd);
     }
     Ok(past)
-}
-
-/// Counts finished requests that were sent to Google.
-async fn count_requests_in(
-    db: &SqlitePool,
-    id: ClientKeyId,
-    period: CalendarPeriod,
-) -> Result<u64> {
-    let (first, end) = (
-        RequestId::first_at(period.begins),
-        RequestId::first_at(period.ends),
-    );
-    let count = sqlx::query_scalar!(
-        "
-        SELECT count(*)
-        FROM request_logs
-        WHERE client_key_id = ?1 AND id >= ?2 AND id < ?3 AND attempts > 0 AND outcome IS NOT NULL
-        ",
-        id,
-        first,
-        end,
-    );
-    Ok(non_negative(count.fetch_one(db).await?))
 }
 
 async fn find_last_minute(
@@ -210,59 +188,110 @@ async fn find_last_minute(
     Ok(minute)
 }
 
+/// Usage in a period.
+#[derive(Debug, Clone, Copy, Default)]
 struct UsageTotals {
+    /// Sent to Google.
+    requests: u64,
     tokens: u64,
     nano_usd: u64,
 }
 
-/// Adds up whole hours, and the rows before the first of them if a day begins within an hour.
+/// Adds up whole hours of rollups, which stay when log rows are deleted, and a part of the hour in which the period begins.
 async fn sum_in(db: &SqlitePool, id: ClientKeyId, period: CalendarPeriod) -> Result<UsageTotals> {
-    let since = period.begins;
-    let since_ms = since.as_millis();
-    let first_hour = since_ms
-        .saturating_add(HOUR_MS - 1)
-        .div_euclid(HOUR_MS)
-        .saturating_mul(HOUR_MS);
+    let first_hour = period.begins.start_of_hour();
+    if first_hour == period.begins {
+        return sum_hours(db, id, first_hour, period.ends).await;
+    }
+    let second_hour = Timestamp::from_millis(first_hour.as_millis() + HOUR_MS);
+    let mut totals = sum_hours(db, id, second_hour, period.ends).await?;
+    let part = if log_pruning::is_pruned(db, first_hour, second_hour).await? {
+        // Rows of the hour may be gone: it is taken for even.
+        let hour = sum_hours(db, id, first_hour, second_hour).await?;
+        let inside_ms = (second_hour - period.begins).as_millis();
+        hour.scaled(u64::try_from(inside_ms).unwrap_or(0))
+    } else {
+        sum_rows(db, id, period.begins, second_hour).await?
+    };
+    totals.requests += part.requests;
+    totals.tokens += part.tokens;
+    totals.nano_usd += part.nano_usd;
+    Ok(totals)
+}
+
+impl UsageTotals {
+    /// The share of so many milliseconds of an hour.
+    fn scaled(self, part_ms: u64) -> Self {
+        let scale = |number: u64| {
+            let scaled =
+                u128::from(number) * u128::from(part_ms) / u128::from(HOUR_MS.unsigned_abs());
+            u64::try_from(scaled).unwrap_or(u64::MAX)
+        };
+        Self {
+            requests: scale(self.requests),
+            tokens: scale(self.tokens),
+            nano_usd: scale(self.nano_usd),
+        }
+    }
+}
+
+async fn sum_hours(
+    db: &SqlitePool,
+    id: ClientKeyId,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<UsageTotals> {
     // A rollup's total misses requests without a total; the sum of the parts contains them.
     let hours = sqlx::query!(
         r#"
         SELECT
+            coalesce(sum(sent_requests), 0) AS "requests!: i64",
             coalesce(sum(max(total_tokens, prompt_tokens + output_tokens + thought_tokens)), 0) AS "tokens!: i64",
             coalesce(sum(cost_nano_usd), 0) AS "nano_usd!: i64"
         FROM client_key_hours
         WHERE hour_ms >= ?2 AND hour_ms < ?3 AND client_key_id = ?1
         "#,
         id,
-        first_hour,
-        period.ends,
+        since,
+        until,
     );
     let hours = hours.fetch_one(db).await?;
-    let (mut tokens, mut nano_usd) = (non_negative(hours.tokens), non_negative(hours.nano_usd));
-    if first_hour > since_ms {
-        let (first, next) = (
-            RequestId::first_at(since),
-            RequestId::first_at(Timestamp::from_millis(first_hour)),
-        );
-        let rows = sqlx::query!(
-            r#"
-            SELECT
-                coalesce(sum(coalesce(
-                    total_tokens,
-                    coalesce(prompt_tokens, 0) + coalesce(output_tokens, 0) + coalesce(thought_tokens, 0)
-                )), 0) AS "tokens!: i64",
-                coalesce(sum(cost_nano_usd), 0) AS "nano_usd!: i64"
-            FROM request_logs
-            WHERE client_key_id = ?1 AND id >= ?2 AND id < ?3 AND outcome IS NOT NULL
-            "#,
-            id,
-            first,
-            next,
-        );
-        let rows = rows.fetch_one(db).await?;
-        tokens += non_negative(rows.tokens);
-        nano_usd += non_negative(rows.nano_usd);
-    }
-    Ok(UsageTotals { tokens, nano_usd })
+    Ok(UsageTotals {
+        requests: non_negative(hours.requests),
+        tokens: non_negative(hours.tokens),
+        nano_usd: non_negative(hours.nano_usd),
+    })
+}
+
+async fn sum_rows(
+    db: &SqlitePool,
+    id: ClientKeyId,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<UsageTotals> {
+    let (first, end) = (RequestId::first_at(since), RequestId::first_at(until));
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            coalesce(sum(attempts > 0), 0) AS "requests!: i64",
+            coalesce(sum(coalesce(
+                total_tokens,
+                coalesce(prompt_tokens, 0) + coalesce(output_tokens, 0) + coalesce(thought_tokens, 0)
+            )), 0) AS "tokens!: i64",
+            coalesce(sum(cost_nano_usd), 0) AS "nano_usd!: i64"
+        FROM request_logs
+        WHERE client_key_id = ?1 AND id >= ?2 AND id < ?3 AND outcome IS NOT NULL
+        "#,
+        id,
+        first,
+        end,
+    );
+    let rows = rows.fetch_one(db).await?;
+    Ok(UsageTotals {
+        requests: non_negative(rows.requests),
+        tokens: non_negative(rows.tokens),
+        nano_usd: non_negative(rows.nano_usd),
+    })
 }
 
 fn non_negative(stored: i64) -> u64 {
@@ -271,9 +300,14 @@ fn non_negative(stored: i64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::Offset;
+
     use super::*;
     use crate::pool::outcome::Outcome;
+    use crate::pool::retention::spared_ends;
     use crate::storage::db::Db;
+    use crate::storage::db::tests::open_migrated;
+    use crate::storage::log_pruning::PruneScope;
     use crate::storage::recorder::tests::write;
     use crate::storage::request_logs::NewRequestLog;
     use crate::storage::request_logs::tests::{row, running};
@@ -392,6 +426,62 @@ mod tests {
 
         assert_eq!(found.requests_of_the_day, Some(3));
         assert_eq!(found.tokens_of_the_day, Some(21));
+    }
+
+    #[tokio::test]
+    async fn limits_are_restored_without_the_rows_that_were_deleted() {
+        let (_folder, db) = open_migrated().await;
+        let (hour, now) = (3_600, at(7_210));
+        let rows = (0..24).map(|number| row(number * 300)).chain([
+            refused(10),
+            of_another(30),
+            row(7_190),
+            row(-9 * hour),
+        ]);
+        write(&db, rows.collect()).await;
+        let limits = ClientLimits {
+            requests_per_minute: Some(1),
+            requests_per_day: Some(1),
+            tokens_per_minute: Some(1),
+            tokens_per_day: Some(1),
+            cost_per_month_nano_usd: Some(1),
+            ..ClientLimits::default()
+        };
+        // Its day begins at 8:30 UTC, in an hour with a request each five minutes.
+        let half_past = TimeZone::fixed(Offset::from_seconds(-8 * 3_600 - 1_800).unwrap());
+        let found = async |zone: &TimeZone| {
+            find_logged_usage(&db.readers, ID, &limits, zone, now)
+                .await
+                .unwrap()
+        };
+        let before = found(&TimeZone::UTC).await;
+        assert_eq!(before.requests_of_the_day, Some(25));
+        assert_eq!(
+            before
+                .minute
+                .as_ref()
+                .map(|minute| minute.used(now).requests),
+            Some(1)
+        );
+        let half_before = found(&half_past).await;
+        assert_eq!(half_before.requests_of_the_day, Some(19));
+
+        for scope in [PruneScope::Selected, PruneScope::Oldest] {
+            let spared = spared_ends(now);
+            let ids = log_pruning::list_oldest(&db.readers, None, &spared, 10).await;
+            log_pruning::delete(&db, &ids.unwrap(), scope)
+                .await
+                .unwrap();
+
+            assert_eq!(found(&TimeZone::UTC).await, before, "{scope:?}");
+            assert_eq!(found(&half_past).await, half_before, "{scope:?}");
+        }
+        let spared = spared_ends(now);
+        let ids = log_pruning::list_oldest(&db.readers, None, &spared, 100).await;
+        log_pruning::delete(&db, &ids.unwrap(), PruneScope::Oldest)
+            .await
+            .unwrap();
+        assert_eq!(found(&TimeZone::UTC).await, before);
     }
 
     #[sqlx::test]

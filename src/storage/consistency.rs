@@ -30,14 +30,25 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
         WITH pruned AS (
             SELECT until_ms FROM log_pruning
         ),
+        pruned_days AS (
+            SELECT DISTINCT hour_ms - hour_ms % 86400000 AS day_ms FROM pruned_hours
+        ),
         finished AS (
             SELECT * FROM request_logs WHERE kind = 'request' AND outcome IS NOT NULL
         ),
         whole_hours AS (
-            SELECT * FROM finished WHERE started_at_ms - started_at_ms % 3600000 > (SELECT until_ms FROM pruned)
+            SELECT *
+            FROM finished
+            WHERE
+                started_at_ms - started_at_ms % 3600000 > (SELECT until_ms FROM pruned)
+                AND started_at_ms - started_at_ms % 3600000 NOT IN (SELECT hour_ms FROM pruned_hours)
         ),
         whole_days AS (
-            SELECT * FROM finished WHERE started_at_ms - started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
+            SELECT *
+            FROM finished
+            WHERE
+                started_at_ms - started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
+                AND started_at_ms - started_at_ms % 86400000 NOT IN (SELECT day_ms FROM pruned_days)
         ),
         attempts_of_whole_days AS (
             SELECT
@@ -45,7 +56,9 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
                 a.number = f.attempts AS is_last
             FROM attempts AS a
             JOIN finished AS f ON f.id = a.request_id
-            WHERE a.started_at_ms - a.started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
+            WHERE
+                a.started_at_ms - a.started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
+                AND a.started_at_ms - a.started_at_ms % 86400000 NOT IN (SELECT day_ms FROM pruned_days)
         ),
         from_rows AS (
             SELECT 'upstream key ' || upstream_key_id AS counter, sum(requests) AS requests, sum(successes) AS successes,
@@ -94,7 +107,7 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             SELECT 'days of upstream key ' || upstream_key_id, sum(requests), sum(successes), sum(failures),
                 sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
             FROM upstream_key_days
-            WHERE day_ms > (SELECT until_ms FROM pruned)
+            WHERE day_ms > (SELECT until_ms FROM pruned) AND day_ms NOT IN (SELECT day_ms FROM pruned_days)
             GROUP BY upstream_key_id
             UNION ALL
             SELECT 'client key ' || id, requests, successes, failures, prompt_tokens, output_tokens, total_tokens
@@ -104,21 +117,21 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             SELECT 'hours of client key ' || client_key_id, sum(requests), sum(successes), sum(failures),
                 sum(prompt_tokens), sum(output_tokens), sum(total_tokens)
             FROM client_key_hours
-            WHERE hour_ms > (SELECT until_ms FROM pruned)
+            WHERE hour_ms > (SELECT until_ms FROM pruned) AND hour_ms NOT IN (SELECT hour_ms FROM pruned_hours)
             GROUP BY client_key_id
             UNION ALL
             SELECT 'hours of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
                 sum(iif(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone'), requests, 0)), sum(prompt_tokens),
                 sum(output_tokens), sum(total_tokens)
             FROM model_hours
-            WHERE hour_ms > (SELECT until_ms FROM pruned)
+            WHERE hour_ms > (SELECT until_ms FROM pruned) AND hour_ms NOT IN (SELECT hour_ms FROM pruned_hours)
             GROUP BY model_id
             UNION ALL
             SELECT 'days of model ' || model_id, sum(requests), sum(iif(outcome = 'success', requests, 0)),
                 sum(iif(outcome NOT IN ('success', 'client_error', 'refused', 'client_gone'), requests, 0)), sum(prompt_tokens),
                 sum(output_tokens), sum(total_tokens)
             FROM model_days
-            WHERE day_ms > (SELECT until_ms FROM pruned)
+            WHERE day_ms > (SELECT until_ms FROM pruned) AND day_ms NOT IN (SELECT day_ms FROM pruned_days)
             GROUP BY model_id
         )
         SELECT
@@ -169,7 +182,25 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             from_statistics: differences,
         });
     }
+    found.extend(compare_counter(&mut snapshot).await?);
     Ok(found)
+}
+
+/// Counts the finished rows, which limits of the log take from their counter.
+async fn compare_counter(db: &mut SqliteConnection) -> Result<Option<Inconsistency>> {
+    let counts = sqlx::query!(
+        r#"
+        SELECT (SELECT count(*) FROM request_logs WHERE outcome IS NOT NULL) AS "rows!: i64", finished_rows
+        FROM log_counter
+        "#,
+    );
+    let counts = counts.fetch_one(db).await?;
+    let differ = counts.rows != counts.finished_rows;
+    Ok(differ.then(|| Inconsistency {
+        counter: "finished rows of the log".to_owned(),
+        from_rows: counts.rows,
+        from_statistics: counts.finished_rows,
+    }))
 }
 
 /// A table of rollups by requests.
@@ -182,6 +213,8 @@ struct RollupTable {
     key: &'static str,
     key_of_row: &'static str,
     outcome: &'static str,
+    /// Whether it counts the requests that were sent.
+    has_sent: bool,
 }
 
 const MODEL_OF_ROW: &str = "coalesce(rollup_model_id, model_id, 0)";
@@ -194,6 +227,7 @@ const ROLLUPS: [RollupTable; 3] = [
         key: "model_id",
         key_of_row: MODEL_OF_ROW,
         outcome: "outcome",
+        has_sent: false,
     },
     RollupTable {
         name: "model_days",
@@ -202,6 +236,7 @@ const ROLLUPS: [RollupTable; 3] = [
         key: "model_id",
         key_of_row: MODEL_OF_ROW,
         outcome: "outcome",
+        has_sent: false,
     },
     RollupTable {
         name: "client_key_hours",
@@ -210,6 +245,7 @@ const ROLLUPS: [RollupTable; 3] = [
         key: "client_key_id",
         key_of_row: "ifnull(client_key_id, 0)",
         outcome: "''",
+        has_sent: true,
     },
 ];
 
@@ -221,7 +257,7 @@ struct CountedColumn {
 }
 
 /// Every sum of a rollup, and the number of durations in its sketches: a sketch has no exact durations.
-fn counted_columns() -> Vec<CountedColumn> {
+fn counted_columns(table: &RollupTable) -> Vec<CountedColumn> {
     let sums = [
         "prompt_tokens",
         "output_tokens",
@@ -237,7 +273,14 @@ fn counted_columns() -> Vec<CountedColumn> {
         (name, format!("{name}_ms IS NOT NULL"), durations)
     });
     let requests = ("requests", "1".to_owned(), "requests".to_owned());
+    let sent = (
+        "sent_requests",
+        "(attempts > 0)".to_owned(),
+        "sent_requests".to_owned(),
+    );
+    let sent = table.has_sent.then_some(sent);
     let columns = [requests].into_iter().chain(sums).chain(sketches);
+    let columns = columns.chain(sent);
     let columns = columns.map(|(name, of_row, of_rollup)| CountedColumn {
         name,
         of_row,
@@ -251,7 +294,7 @@ async fn compare_sums(
     db: &mut SqliteConnection,
     table: &RollupTable,
 ) -> Result<Vec<Inconsistency>> {
-    let columns = counted_columns();
+    let columns = counted_columns(table);
     let RollupTable {
         name,
         begin,
@@ -259,7 +302,10 @@ async fn compare_sums(
         key,
         key_of_row,
         outcome,
+        has_sent: _,
     } = table;
+    // The begins of periods of which rows were deleted.
+    let pruned = format!("SELECT hour_ms - hour_ms % {period_ms} FROM pruned_hours");
     let sums = |values: Vec<&String>| {
         let sums = values.into_iter().map(|value| format!("sum({value})"));
         sums.collect::<Vec<_>>().join(", ")
@@ -271,6 +317,7 @@ async fn compare_sums(
         WHERE
             kind = 'request' AND outcome IS NOT NULL
             AND started_at_ms - started_at_ms % {period_ms} > (SELECT until_ms FROM log_pruning)
+            AND started_at_ms - started_at_ms % {period_ms} NOT IN ({pruned})
         GROUP BY 1, 2
         ",
         sums(columns.iter().map(|column| &column.of_row).collect())
@@ -279,7 +326,7 @@ async fn compare_sums(
         "
         SELECT {key}, {outcome}, {}
         FROM {name}
-        WHERE {begin} > (SELECT until_ms FROM log_pruning)
+        WHERE {begin} > (SELECT until_ms FROM log_pruning) AND {begin} NOT IN ({pruned})
         GROUP BY 1, 2
         ",
         sums(columns.iter().map(|column| &column.of_rollup).collect())

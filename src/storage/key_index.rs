@@ -185,7 +185,7 @@ mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
-    use crate::storage::log_pruning::prune;
+    use crate::storage::log_pruning::tests::prune;
     use crate::storage::recorder::tests::{add_keys, write};
     use crate::storage::request_logs::NewRequestLog;
     use crate::storage::request_logs::tests::{row, running};

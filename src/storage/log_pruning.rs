@@ -1,34 +1,119 @@
-//! Deletes old log rows with the strings that only they name, and stores the latest start among the deleted ones.
+//! Deletes log rows, and stores which hours of the log are not complete any more.
 
-use crate::clock::Timestamp;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use sqlx::{Sqlite, SqliteExecutor, SqlitePool, Transaction};
+
+use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
+use crate::storage::json_columns::json_array;
 use crate::storage::strings;
 
-/// Deletes the oldest `limit` finished requests that began before `time` in one transaction, with their attempts and the strings
-/// that no other row names. Returns how many requests were deleted. Rollups and statistics stay.
-pub async fn prune(db: &Db, time: Timestamp, limit: u32) -> Result<u64> {
-    let mut tx = db.begin().await?;
-    let before = RequestId::first_at(time);
-    let last = sqlx::query_scalar!(
+/// Which rows are deleted, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PruneScope {
+    /// The oldest rows, by the server: with the strings that no other row names. All hours up to the last deleted row become incomplete.
+    Oldest,
+    /// Any rows, by a command: only their hours become incomplete. The strings stay, because a server may have their ids in its memory;
+    /// [`prune_strings`] deletes them later.
+    Selected,
+}
+
+/// What a transaction has deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PrunedBatch {
+    pub requests: u64,
+    /// How long the transaction kept other writers waiting.
+    pub took: Duration,
+}
+
+/// The oldest finished requests that began before `before`, except those whose end is in `spared`. Outside of the transaction that deletes
+/// them, so that no writer waits for the search.
+pub async fn list_oldest(
+    db: &SqlitePool,
+    before: Option<Timestamp>,
+    spared: &RangeInclusive<Timestamp>,
+    limit: u32,
+) -> Result<Vec<RequestId>> {
+    let end = before.map_or(RequestId(i64::MAX), RequestId::first_at);
+    let (first, last) = (spared.start(), spared.end());
+    let ids = sqlx::query_scalar!(
         r#"
-        SELECT max(id) AS "id: RequestId"
-        FROM (SELECT id FROM request_logs WHERE id < ?1 AND outcome IS NOT NULL ORDER BY id LIMIT ?2)
+        SELECT id AS "id!: RequestId"
+        FROM request_logs
+        WHERE id < ?1 AND outcome IS NOT NULL AND started_at_ms + ifnull(duration_ms, 0) NOT BETWEEN ?2 AND ?3
+        ORDER BY id
+        LIMIT ?4
         "#,
-        before,
+        end,
+        first,
+        last,
         limit,
     );
-    let Some(last) = last.fetch_one(&mut *tx).await? else {
-        tx.commit().await?;
-        return Ok(0);
+    Ok(ids.fetch_all(db).await?)
+}
+
+/// Deletes those of these requests that are finished in one transaction, with their attempts. Rollups and statistics stay. A running
+/// request, and one whose final row is still in the journal, has no outcome in its table and is spared.
+pub async fn delete(db: &Db, ids: &[RequestId], scope: PruneScope) -> Result<PrunedBatch> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let ids = json_array(&ids);
+    let mut tx = db.begin().await?;
+    let begun = clock::instant();
+    let named = match scope {
+        PruneScope::Oldest => {
+            mark_until(&mut tx, &ids).await?;
+            Some(named_strings(&mut tx, &ids).await?)
+        }
+        PruneScope::Selected => {
+            mark_hours(&mut tx, &ids).await?;
+            None
+        }
     };
+    let deleted = sqlx::query!(
+        "
+        DELETE FROM attempts
+        WHERE request_id IN (
+            SELECT id FROM request_logs WHERE id IN (SELECT value FROM json_each(?1)) AND outcome IS NOT NULL
+        )
+        ",
+        ids,
+    );
+    deleted.execute(&mut *tx).await?;
+    let deleted = sqlx::query!(
+        "DELETE FROM request_logs WHERE id IN (SELECT value FROM json_each(?1)) AND outcome IS NOT NULL",
+        ids,
+    );
+    let requests = deleted.execute(&mut *tx).await?.rows_affected();
+    let count = i64::try_from(requests).unwrap_or(i64::MAX);
+    let counted = sqlx::query!(
+        "UPDATE log_counter SET finished_rows = finished_rows - ?1",
+        count
+    );
+    counted.execute(&mut *tx).await?;
+    if let Some(named) = named
+        && strings::delete_unused(&mut tx, &named).await? > 0
+    {
+        db.string_deletions.add();
+    }
+    tx.commit().await?;
+    Ok(PrunedBatch {
+        requests,
+        took: begun.elapsed(),
+    })
+}
+
+/// The strings that these rows name and that are not kept for good, as JSON.
+async fn named_strings(tx: &mut Transaction<'_, Sqlite>, ids: &str) -> Result<String> {
     let named = sqlx::query_scalar!(
         r#"
         WITH deleted AS MATERIALIZED (
             SELECT client_ip_id, user_agent_id, path_id, model_id
             FROM request_logs
-            WHERE id <= ?1 AND outcome IS NOT NULL
+            WHERE id IN (SELECT value FROM json_each(?1)) AND outcome IS NOT NULL
         )
         SELECT json_group_array(id) AS "ids!: String"
         FROM (
@@ -41,40 +126,72 @@ pub async fn prune(db: &Db, time: Timestamp, limit: u32) -> Result<u64> {
             SELECT model_id FROM deleted WHERE model_id IS NOT NULL
         )
         "#,
-        last,
+        ids,
     );
-    let named = named.fetch_one(&mut *tx).await?;
+    Ok(named.fetch_one(&mut **tx).await?)
+}
+
+/// Marks everything up to the last of these rows and its attempts as incomplete.
+async fn mark_until(tx: &mut Transaction<'_, Sqlite>, ids: &str) -> Result<()> {
     let updated = sqlx::query!(
         "
         UPDATE log_pruning
         SET until_ms = max(
             until_ms,
-            (SELECT max(started_at_ms) FROM request_logs WHERE id <= ?1),
-            (SELECT ifnull(max(started_at_ms), -1) FROM attempts WHERE request_id <= ?1)
+            (
+                SELECT ifnull(max(started_at_ms), -1)
+                FROM request_logs
+                WHERE id IN (SELECT value FROM json_each(?1)) AND outcome IS NOT NULL
+            ),
+            (SELECT ifnull(max(started_at_ms), -1) FROM attempts WHERE request_id IN (SELECT value FROM json_each(?1)))
         )
         ",
-        last,
+        ids,
     );
-    updated.execute(&mut *tx).await?;
-    // A running request is never pruned, however old it is.
+    updated.execute(&mut **tx).await?;
     let deleted = sqlx::query!(
+        "DELETE FROM pruned_hours WHERE hour_ms <= (SELECT until_ms FROM log_pruning)"
+    );
+    deleted.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Marks the hours of these rows and their attempts as incomplete.
+async fn mark_hours(tx: &mut Transaction<'_, Sqlite>, ids: &str) -> Result<()> {
+    let inserted = sqlx::query!(
         "
-        DELETE FROM attempts
-        WHERE request_id <= ?1 AND request_id NOT IN (SELECT id FROM request_logs WHERE outcome IS NULL)
+        INSERT OR IGNORE INTO pruned_hours (hour_ms)
+        SELECT started_at_ms - started_at_ms % 3600000
+        FROM request_logs
+        WHERE id IN (SELECT value FROM json_each(?1)) AND outcome IS NOT NULL
+        UNION
+        SELECT started_at_ms - started_at_ms % 3600000
+        FROM attempts
+        WHERE request_id IN (SELECT value FROM json_each(?1))
         ",
-        last,
+        ids,
     );
-    deleted.execute(&mut *tx).await?;
-    let deleted = sqlx::query!(
-        "DELETE FROM request_logs WHERE id <= ?1 AND outcome IS NOT NULL",
-        last
+    inserted.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Whether rows that began from the hour of `since` to `until` may have been deleted.
+pub async fn is_pruned(
+    db: impl SqliteExecutor<'_>,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<bool> {
+    let since = since.start_of_hour();
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT
+            until_ms >= ?1 OR EXISTS (SELECT 1 FROM pruned_hours WHERE hour_ms >= ?1 AND hour_ms < ?2) AS "found!: bool"
+        FROM log_pruning
+        "#,
+        since,
+        until,
     );
-    let count = deleted.execute(&mut *tx).await?.rows_affected();
-    if strings::delete_unused(&mut tx, &named).await? > 0 {
-        db.string_deletions.add();
-    }
-    tx.commit().await?;
-    Ok(count)
+    Ok(found.fetch_one(db).await?)
 }
 
 /// Deletes unused strings among the `limit` next ones after `after` in one transaction. Returns the last one that was checked,
@@ -90,12 +207,12 @@ pub async fn prune_strings(db: &Db, after: i64, limit: u32) -> Result<Option<(i6
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use sqlx::SqlitePool;
 
     use super::*;
-    use crate::clock;
     use crate::pool::outcome::Outcome;
+    use crate::pool::retention::spared_ends;
     use crate::storage::consistency::find_inconsistencies;
     use crate::storage::db::tests::open_migrated;
     use crate::storage::recorder::Recorder;
@@ -107,6 +224,13 @@ mod tests {
 
     async fn pruned(db: &Db, time: Timestamp, limit: u32) -> u64 {
         prune(db, time, limit).await.unwrap()
+    }
+
+    /// Deletes the oldest `limit` requests that began before `time`, of a past that is over.
+    pub async fn prune(db: &Db, time: Timestamp, limit: u32) -> Result<u64> {
+        let spared = spared_ends(row(1_000_000).started_at);
+        let ids = list_oldest(&db.readers, Some(time), &spared, limit).await?;
+        Ok(delete(db, &ids, PruneScope::Oldest).await?.requests)
     }
 
     #[sqlx::test]
@@ -319,5 +443,109 @@ mod tests {
             sqlx::query(&spoil("-")).execute(&pool).await.unwrap();
         }
         assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
+    }
+
+    #[sqlx::test]
+    async fn only_the_hours_of_selected_rows_cannot_be_checked_any_more(pool: SqlitePool) {
+        let db = Db::from_pool(pool.clone());
+        add_keys(&db).await;
+        let mut over_an_hour = row(2 * DAY + 3_599);
+        over_an_hour.attempts[0].started_at = row(2 * DAY + 3_600).started_at;
+        let rows = [row(0), row(1), row(3_600), row(DAY), over_an_hour.clone()];
+        write(&db, rows.into()).await;
+
+        let ids = [row(0).id, over_an_hour.id];
+        let deleted = delete(&db, &ids, PruneScope::Selected).await.unwrap();
+
+        assert_eq!(deleted.requests, 2);
+        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
+        let hours = [0, 2 * DAY, 2 * DAY + 3_600].map(|seconds| row(seconds).started_at);
+        let marked: Vec<Timestamp> =
+            sqlx::query_scalar("SELECT hour_ms FROM pruned_hours ORDER BY 1")
+                .fetch_all(&pool)
+                .await
+                .unwrap();
+        assert_eq!(marked, hours);
+        for (table, column, seconds, is_found) in [
+            ("model_hours", "hour_ms", 0, false),
+            ("model_hours", "hour_ms", 3_600, true),
+            ("client_key_hours", "hour_ms", 0, false),
+            ("client_key_hours", "hour_ms", 3_600, true),
+            ("model_days", "day_ms", -8 * 3_600, false),
+            ("model_days", "day_ms", DAY - 8 * 3_600, true),
+            ("upstream_key_days", "day_ms", 2 * DAY - 8 * 3_600, false),
+        ] {
+            let spoil = |sign| {
+                let begin = row(seconds).started_at.as_millis();
+                format!(
+                    "UPDATE {table} SET cost_nano_usd = cost_nano_usd {sign} 1 WHERE {column} = {begin}"
+                )
+            };
+            let spoilt = sqlx::query(&spoil("+")).execute(&pool).await.unwrap();
+            assert_eq!(spoilt.rows_affected(), 1, "{table} {seconds}");
+            let found = find_inconsistencies(&pool).await.unwrap();
+            assert_eq!(!found.is_empty(), is_found, "{table} {seconds}");
+            sqlx::query(&spoil("-")).execute(&pool).await.unwrap();
+        }
+        // Strings stay, because a server may have cached them.
+        assert!(strings(&pool).await.contains(&row(0).path));
+        assert!(
+            is_pruned(&pool, row(10).started_at, row(20).started_at)
+                .await
+                .unwrap()
+        );
+        assert!(
+            !is_pruned(&pool, row(3_600).started_at, row(DAY).started_at)
+                .await
+                .unwrap()
+        );
+
+        // What is before the time until which all is incomplete needs no mark.
+        pruned(&db, row(DAY).started_at, 10).await;
+        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
+        let marks: i64 = sqlx::query_scalar("SELECT count(*) FROM pruned_hours")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(marks, 2);
+        assert!(
+            is_pruned(&pool, row(3_600).started_at, row(DAY).started_at)
+                .await
+                .unwrap()
+        );
+    }
+
+    #[sqlx::test]
+    async fn a_running_request_is_deleted_by_nothing(pool: SqlitePool) {
+        let db = Db::from_pool(pool.clone());
+        add_keys(&db).await;
+        write(&db, vec![running(0), row(1)]).await;
+        let ids = [row(0).id, row(1).id, row(2).id];
+
+        for (scope, expected) in [(PruneScope::Selected, 1), (PruneScope::Oldest, 0)] {
+            let deleted = delete(&db, &ids, scope).await.unwrap();
+            assert_eq!(deleted.requests, expected, "{scope:?}");
+        }
+
+        // Its end, which was in the journal meanwhile, finds its row and its attempts.
+        write(&db, vec![row(0)]).await;
+        let found = listed::find(&pool, row(0).id).await.unwrap();
+        assert_eq!(found.attempt_list.unwrap().len(), 1);
+        assert_eq!(find_inconsistencies(&pool).await.unwrap(), []);
+    }
+
+    #[sqlx::test]
+    async fn a_request_that_ended_just_now_is_not_among_the_oldest(pool: SqlitePool) {
+        let db = Db::from_pool(pool.clone());
+        add_keys(&db).await;
+        write(&db, vec![row(0), row(200), row(100_000)]).await;
+        let now = row(210).started_at;
+
+        let found = list_oldest(&pool, None, &spared_ends(now), 10)
+            .await
+            .unwrap();
+
+        // The last one is of a time when the clock was ahead.
+        assert_eq!(found, [row(0).id, row(100_000).id]);
     }
 }

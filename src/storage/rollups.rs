@@ -13,6 +13,8 @@ pub struct Rollup {
     pub requests: u64,
     pub successes: u64,
     pub failures: u64,
+    /// Requests with an attempt; stored by client key only.
+    pub sent_requests: u64,
     pub prompt_tokens: u64,
     pub output_tokens: u64,
     pub thought_tokens: u64,
@@ -28,6 +30,8 @@ pub struct Rollup {
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
     pub outcome: Outcome,
+    /// Whether it was sent to Google.
+    pub is_sent: bool,
     pub usage: &'a TokenUsage,
     pub cost_nano_usd: Option<i64>,
     pub first_byte_ms: Option<u64>,
@@ -39,6 +43,7 @@ impl Rollup {
         self.requests += 1;
         self.successes += u64::from(sample.outcome == Outcome::Success);
         self.failures += u64::from(sample.outcome.is_failure());
+        self.sent_requests += u64::from(sample.is_sent);
         self.prompt_tokens += sample.usage.prompt.unwrap_or(0);
         self.output_tokens += sample.usage.output.unwrap_or(0);
         self.thought_tokens += sample.usage.thoughts.unwrap_or(0);
@@ -59,6 +64,7 @@ impl Rollup {
         self.requests += other.requests;
         self.successes += other.successes;
         self.failures += other.failures;
+        self.sent_requests += other.sent_requests;
         self.prompt_tokens += other.prompt_tokens;
         self.output_tokens += other.output_tokens;
         self.thought_tokens += other.thought_tokens;
@@ -76,6 +82,7 @@ impl Rollup {
             &mut self.requests,
             &mut self.successes,
             &mut self.failures,
+            &mut self.sent_requests,
             &mut self.prompt_tokens,
             &mut self.output_tokens,
             &mut self.thought_tokens,

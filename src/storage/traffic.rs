@@ -1,5 +1,5 @@
 //! Traffic: requests by outcome over a span of time, in bins. Read from rollups by hour, for long spans from those by day,
-//! and from log rows if hours are too coarse and the rows are few.
+//! and from log rows if hours are too coarse, the rows are few and none of them was deleted.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
+use crate::storage::log_pruning;
 use crate::storage::rollups::{Rollup, Sample, begin_of_day};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -199,7 +200,9 @@ pub async fn read_traffic(db: &SqlitePool, span: TrafficSpan, now: Timestamp) ->
     let mut parts = read_proportionally(db, unit, ModelGrouping::Separate, begin, end).await?;
     let mut bins = bins(unit.begin(begin), now, span.coarse_bin());
     let requests: u64 = parts.iter().map(|part| part.counts.rollup.requests).sum();
-    if let Some(width) = span.fine_bin().filter(|_| requests <= MAX_ROWS) {
+    if let Some(width) = span.fine_bin().filter(|_| requests <= MAX_ROWS)
+        && !log_pruning::is_pruned(db, begin, end).await?
+    {
         let begin = Timestamp::from_millis(
             (now.as_millis() / millis(width) + 1) * millis(width) - millis(span.length()),
         );
@@ -317,6 +320,7 @@ async fn read_rows(db: &SqlitePool, begin: Timestamp, end: Timestamp) -> Result<
         let mut rollup = Rollup::default();
         rollup.add(Sample {
             outcome: row.outcome,
+            is_sent: false, // No page shows it.
             usage: &usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms.map(u64::from),

@@ -3,6 +3,7 @@
 pub mod change_keys;
 pub mod checkpoint;
 pub mod dispatch_queue;
+pub mod log_pruner;
 pub mod probe_database;
 pub mod prune_logs;
 pub mod recheck_keys;

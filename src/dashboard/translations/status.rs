@@ -71,6 +71,8 @@ translations! {
     disk_failing(file: &str, rows: &str) = "The disk of {file} is full or fails; {rows} log rows are kept in memory. Free space, or check the disk.", "{file} 所在的磁碟已滿或發生錯誤，有 {rows} 筆請求記錄暫存在記憶體。請釋出空間或檢查磁碟。";
     database_locked(file: &str, rows: &str) = "The database cannot be written; {rows} log rows are kept in memory. Check for another program that locks {file}.", "無法寫入資料庫 {file}，有 {rows} 筆請求記錄暫存在記憶體。請檢查是否有其他程式鎖定它。";
     database_failing(file: &str, rows: &str) = "The database cannot be written; {rows} log rows are kept in memory. The log of the server has the error of {file}.", "無法寫入資料庫，有 {rows} 筆請求記錄暫存在記憶體。{file} 的錯誤請見伺服器記錄。";
+    disk_nearly_full(file: &str, free: &str) = "The disk of {file} is nearly full ({free} are free): the oldest log entries are deleted early, except those of the last day. Free space on it.", "{file} 所在的磁碟空間即將用盡（剩餘 {free}）：系統會提前刪除最舊的請求記錄，最近一天的記錄除外。請釋出空間。";
+    disk_nearly_full_with_short_log(file: &str, free: &str) = "The disk of {file} is nearly full ({free} are free), and the log has only entries of the last day, which are not deleted for it. Free space before requests can no longer be recorded.", "{file} 所在的磁碟空間即將用盡（剩餘 {free}），而請求記錄只剩最近一天，不會因此刪除。請儘快釋出空間，以免無法寫入請求記錄。";
     no_backup = "No backup yet", "尚未備份";
     health = "Server", "伺服器";
     keys_at_rest = "Upstream keys at rest", "上游金鑰的儲存";

@@ -17,23 +17,26 @@ pub async fn interrupt_running(db: &Db) -> Result<u64> {
     let mut statistics = BatchStatistics::default();
     // Their models are those that the rollups count them under.
     let interrupted = request_logs::interrupt_running(&mut tx).await?;
+    statistics.finished_rows = u64::try_from(interrupted.len()).unwrap_or(u64::MAX);
     let requests = interrupted.iter();
     for row in requests.filter(|row| row.kind == LogKind::Request) {
         let (usage, no_usage) = (row.usage(), TokenUsage::default());
+        let attempts = request_logs::list_attempts_of(&mut tx, row.id).await?;
         let sample = Sample {
             outcome: Outcome::Interrupted,
+            is_sent: !attempts.is_empty(),
             usage: &usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms.map(u64::from),
             duration_ms: row.duration_ms.map(u64::from),
         };
         statistics.add_request(row.started_at, row.model_id, row.client_key_id, sample);
-        let attempts = request_logs::list_attempts_of(&mut tx, row.id).await?;
         let count = attempts.len();
         for (number, attempt) in (1..).zip(attempts) {
             let is_last = number == count;
             let sample = Sample {
                 outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
+                is_sent: true,
                 usage: if is_last { &usage } else { &no_usage },
                 cost_nano_usd: row.cost_nano_usd.filter(|_| is_last),
                 // Not in the row of an attempt.

@@ -1,5 +1,7 @@
 //! Computes the rollups again from the log rows, as far as these are not pruned, and the statistics of keys from the rollups.
 
+use std::collections::HashSet;
+
 use sqlx::{Sqlite, Transaction};
 
 use crate::clock::Timestamp;
@@ -13,7 +15,7 @@ use crate::storage::error::Result;
 use crate::storage::key_index;
 use crate::storage::recorder::statistics::BatchStatistics;
 use crate::storage::recorder::tables::{LogBatch, LogStatements};
-use crate::storage::rollups::Sample;
+use crate::storage::rollups::{Sample, begin_of_day};
 
 /// Number of requests in memory at once.
 const PAGE_SIZE: u32 = 2_000;
@@ -25,29 +27,69 @@ const PAGE_SIZE: u32 = 2_000;
 /// in its row, so that the sketches of it in `upstream_key_days` are kept.
 pub async fn rebuild_rollups(db: &Db) -> Result<u64> {
     let mut tx = db.begin().await?;
-    let pruned = sqlx::query_scalar!(r#"SELECT until_ms AS "until: Timestamp" FROM log_pruning"#);
-    let pruned = pruned.fetch_one(&mut *tx).await?;
+    let pruned = PrunedPeriods::read(&mut tx).await?;
     let mut statistics = BatchStatistics::default();
     let requests = add_requests(&mut tx, &mut statistics).await?;
     // Statistics of keys are the sums of all rollups, those of pruned rows included.
     statistics.upstream_keys.clear();
     statistics.client_keys.clear();
-    let is_whole = |begin: i64| begin > pruned.as_millis();
-    statistics.model_hours.retain(|key, _| is_whole(key.0));
-    statistics.model_days.retain(|key, _| is_whole(key.0));
-    statistics.client_key_hours.retain(|key, _| is_whole(key.0));
+    statistics
+        .model_hours
+        .retain(|key, _| pruned.is_whole_hour(key.0));
+    statistics
+        .model_days
+        .retain(|key, _| pruned.is_whole_day(key.0));
+    statistics
+        .client_key_hours
+        .retain(|key, _| pruned.is_whole_hour(key.0));
     statistics
         .upstream_key_days
-        .retain(|key, _| is_whole(key.0));
+        .retain(|key, _| pruned.is_whole_day(key.0));
     keep_first_byte_sketches(&mut tx, &mut statistics).await?;
-    delete_after(&mut tx, pruned).await?;
+    delete_whole(&mut tx).await?;
     let mut batch = LogBatch::default();
     batch.add_statistics(statistics, &mut tx).await?;
     batch.write(&mut tx, &mut LogStatements::default()).await?;
     sum_key_statistics(&mut tx).await?;
+    count_rows(&mut tx).await?;
     key_index::rebuild(&mut tx).await?;
     tx.commit().await?;
     Ok(requests)
+}
+
+/// The hours and days of which rows were deleted, whose rollups are kept as they are.
+struct PrunedPeriods {
+    until: Timestamp,
+    /// Later hours, and their days, by their begin.
+    hours: HashSet<i64>,
+    days: HashSet<i64>,
+}
+
+impl PrunedPeriods {
+    async fn read(tx: &mut Transaction<'_, Sqlite>) -> Result<Self> {
+        let until =
+            sqlx::query_scalar!(r#"SELECT until_ms AS "until: Timestamp" FROM log_pruning"#);
+        let until = until.fetch_one(&mut **tx).await?;
+        let hours =
+            sqlx::query_scalar!(r#"SELECT hour_ms AS "hour!: Timestamp" FROM pruned_hours"#);
+        let hours = hours.fetch_all(&mut **tx).await?;
+        Ok(Self {
+            until,
+            days: hours
+                .iter()
+                .map(|hour| begin_of_day(*hour).as_millis())
+                .collect(),
+            hours: hours.into_iter().map(Timestamp::as_millis).collect(),
+        })
+    }
+
+    fn is_whole_hour(&self, begin: i64) -> bool {
+        begin > self.until.as_millis() && !self.hours.contains(&begin)
+    }
+
+    fn is_whole_day(&self, begin: i64) -> bool {
+        begin > self.until.as_millis() && !self.days.contains(&begin)
+    }
 }
 
 /// A finished request, with the columns that rollups need.
@@ -125,6 +167,7 @@ fn add_request(
     let (usage, no_usage) = (request.usage(), TokenUsage::default());
     let sample = Sample {
         outcome: request.outcome,
+        is_sent: !attempts.is_empty(),
         usage: &usage,
         cost_nano_usd: request.cost_nano_usd,
         first_byte_ms: request.first_byte_ms.map(u64::from),
@@ -136,6 +179,7 @@ fn add_request(
         let is_last = number == attempts.len();
         let sample = Sample {
             outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
+            is_sent: true,
             usage: if is_last { &usage } else { &no_usage },
             cost_nano_usd: request.cost_nano_usd.filter(|_| is_last),
             first_byte_ms: None,
@@ -207,16 +251,49 @@ async fn keep_first_byte_sketches(
     Ok(())
 }
 
-/// Deletes the rollups of the hours and days that began after `pruned`.
-async fn delete_after(tx: &mut Transaction<'_, Sqlite>, pruned: Timestamp) -> Result<()> {
-    let hours = sqlx::query!("DELETE FROM model_hours WHERE hour_ms > ?1", pruned);
+/// Deletes the rollups of the hours and days of which no row was deleted.
+async fn delete_whole(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
+    let hours = sqlx::query!(
+        "
+        DELETE FROM model_hours
+        WHERE hour_ms > (SELECT until_ms FROM log_pruning) AND hour_ms NOT IN (SELECT hour_ms FROM pruned_hours)
+        ",
+    );
     hours.execute(&mut **tx).await?;
-    let days = sqlx::query!("DELETE FROM model_days WHERE day_ms > ?1", pruned);
+    let days = sqlx::query!(
+        "
+        DELETE FROM model_days
+        WHERE
+            day_ms > (SELECT until_ms FROM log_pruning)
+            AND day_ms NOT IN (SELECT hour_ms - hour_ms % 86400000 FROM pruned_hours)
+        ",
+    );
     days.execute(&mut **tx).await?;
-    let hours = sqlx::query!("DELETE FROM client_key_hours WHERE hour_ms > ?1", pruned);
+    let hours = sqlx::query!(
+        "
+        DELETE FROM client_key_hours
+        WHERE hour_ms > (SELECT until_ms FROM log_pruning) AND hour_ms NOT IN (SELECT hour_ms FROM pruned_hours)
+        ",
+    );
     hours.execute(&mut **tx).await?;
-    let days = sqlx::query!("DELETE FROM upstream_key_days WHERE day_ms > ?1", pruned);
+    let days = sqlx::query!(
+        "
+        DELETE FROM upstream_key_days
+        WHERE
+            day_ms > (SELECT until_ms FROM log_pruning)
+            AND day_ms NOT IN (SELECT hour_ms - hour_ms % 86400000 FROM pruned_hours)
+        ",
+    );
     days.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Sets the counter of finished rows.
+async fn count_rows(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
+    let counted = sqlx::query!(
+        "UPDATE log_counter SET finished_rows = (SELECT count(*) FROM request_logs WHERE outcome IS NOT NULL)"
+    );
+    counted.execute(&mut **tx).await?;
     Ok(())
 }
 

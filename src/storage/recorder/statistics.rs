@@ -24,6 +24,8 @@ pub struct BatchStatistics {
     /// In the order of the table, which a large batch then goes through once.
     pub upstream_keys: BTreeMap<i64, KeyStatistics>,
     pub client_keys: HashMap<i64, KeyStatistics>,
+    /// Finished rows, checks included.
+    pub finished_rows: u64,
     /// Requests and tokens by Google's day, key and model.
     pub quota_days: HashMap<(i64, i64, i64), (u64, u64)>,
     /// Start and end of the last computed day of Google, cached because most rows are of today.
@@ -57,6 +59,7 @@ impl BatchStatistics {
         let quota_model_id = model.id.filter(|_| model.is_confirmed);
         let sample = Sample {
             outcome,
+            is_sent: !row.attempts.is_empty(),
             usage: &row.usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms,
@@ -69,6 +72,7 @@ impl BatchStatistics {
             let is_last = index + 1 == row.attempts.len();
             let sample = Sample {
                 outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
+                is_sent: true,
                 usage: if is_last { &row.usage } else { &no_usage },
                 cost_nano_usd: row.cost_nano_usd.filter(|_| is_last),
                 first_byte_ms: attempt.first_byte_ms,

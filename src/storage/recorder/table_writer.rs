@@ -126,6 +126,7 @@ impl TableWriter {
                         &mut resource_changes,
                         NewResource::created_by(row).collect(),
                     );
+                    batch_statistics.finished_rows += u64::from(row.outcome.is_some());
                     if row.outcome.is_some() && row.kind == LogKind::Request {
                         batch_statistics.add_row(row, model);
                     }

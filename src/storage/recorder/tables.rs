@@ -29,9 +29,10 @@ enum Table {
     ClientKeyHours,
     UpstreamKeyDays,
     QuotaDays,
+    LogCounter,
 }
 
-const TABLES: usize = 9;
+const TABLES: usize = 10;
 
 /// The statements of these tables.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ impl Default for LogStatements {
             TableStatement::upsert("client_key_hours", &RollupRow::CLIENT_KEY_HOURS),
             TableStatement::upsert("upstream_key_days", &RollupRow::UPSTREAM_KEY_DAYS),
             TableStatement::upsert("quota_days", &[&QuotaRow::COLUMNS]),
+            TableStatement::upsert("log_counter", &[&CounterRow::COLUMNS]),
         ]))
     }
 }
@@ -156,6 +158,10 @@ impl LogBatch {
         for row in &statistics.quota_days {
             let row = QuotaRow(*row.0, *row.1);
             batch.add(Table::QuotaDays as usize, &[&QuotaRow::COLUMNS], &row);
+        }
+        if statistics.finished_rows > 0 {
+            let row = CounterRow(statistics.finished_rows);
+            batch.add(Table::LogCounter as usize, &[&CounterRow::COLUMNS], &row);
         }
         Ok(())
     }
@@ -305,8 +311,13 @@ struct RollupRow<'a> {
 impl<'a> RollupRow<'a> {
     const MODEL_HOURS: [&'a [Column<Self>]; 3] = [&Self::HOUR, &Self::MODEL, &Self::SUMS];
     const MODEL_DAYS: [&'a [Column<Self>]; 3] = [&Self::DAY, &Self::MODEL, &Self::SUMS];
-    const CLIENT_KEY_HOURS: [&'a [Column<Self>]; 4] =
-        [&Self::HOUR, &Self::CLIENT_KEY, &Self::COUNTS, &Self::SUMS];
+    const CLIENT_KEY_HOURS: [&'a [Column<Self>]; 5] = [
+        &Self::HOUR,
+        &Self::CLIENT_KEY,
+        &Self::COUNTS,
+        &Self::SUMS,
+        &Self::SENT,
+    ];
     const UPSTREAM_KEY_DAYS: [&'a [Column<Self>]; 4] =
         [&Self::DAY, &Self::UPSTREAM_KEY, &Self::COUNTS, &Self::SUMS];
 
@@ -333,6 +344,7 @@ impl<'a> RollupRow<'a> {
         ("successes", Add, |r| r.rollup.successes.into()),
         ("failures", Add, |r| r.rollup.failures.into()),
     ];
+    const SENT: [Column<Self>; 1] = [("sent_requests", Add, |r| r.rollup.sent_requests.into())];
     const SUMS: [Column<Self>; 9] = [
         ("prompt_tokens", Add, |r| r.rollup.prompt_tokens.into()),
         ("output_tokens", Add, |r| r.rollup.output_tokens.into()),
@@ -345,6 +357,16 @@ impl<'a> RollupRow<'a> {
             sketch(&r.rollup.first_byte)
         }),
         ("duration_sketch", Replace, |r| sketch(&r.rollup.duration)),
+    ];
+}
+
+/// What is added to the number of finished rows.
+struct CounterRow(u64);
+
+impl CounterRow {
+    const COLUMNS: [Column<Self>; 2] = [
+        ("id", Key, |_| 1_i64.into()),
+        ("finished_rows", Add, |r| r.0.into()),
     ];
 }
 

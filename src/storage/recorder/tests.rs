@@ -486,6 +486,7 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         requests: 1,
         successes: 2,
         failures: 3,
+        sent_requests: 12,
         prompt_tokens: 4,
         output_tokens: 5,
         thought_tokens: 6,
@@ -514,6 +515,7 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         sums.upstream_keys.insert(1, key());
         sums.client_keys.insert(1, key());
         sums.quota_days.insert((36, 1, 37), (38, 39));
+        sums.finished_rows = 40;
         let mut batch = LogBatch::default();
         let mut tx = db.begin().await.unwrap();
         batch.add_statistics(sums, &mut tx).await.unwrap();
@@ -536,9 +538,9 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         ("hour_ms, model_id, outcome", "model_hours", "36 37 quota"),
         ("day_ms, model_id, outcome", "model_days", "36 37 quota"),
         (
-            "hour_ms, client_key_id, successes, failures",
+            "hour_ms, client_key_id, successes, failures, sent_requests",
             "client_key_hours",
-            "36 1 4 6",
+            "36 1 4 6 24",
         ),
         (
             "day_ms, upstream_key_id, successes, failures",
@@ -550,6 +552,7 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
             "quota_days",
             "36 1 37 76 78",
         ),
+        ("id, finished_rows", "log_counter", "1 80"),
         (key, "client_keys", "2 4 6 8 10 18 35"),
         (key, "upstream_keys", "2 4 6 8 10 18 35"),
         ("last_error", "upstream_keys", "error"),

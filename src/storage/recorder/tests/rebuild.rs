@@ -1,6 +1,7 @@
 //! Rollups that are computed again from the rows.
 
-use crate::storage::log_pruning::prune;
+use crate::storage::log_pruning::tests::prune;
+use crate::storage::log_pruning::{self, PruneScope};
 use crate::storage::recorder::rebuild::rebuild_rollups;
 
 use super::*;
@@ -76,6 +77,7 @@ async fn rebuilt_rollups_equal_those_that_were_recorded() {
         "UPDATE upstream_key_days SET requests = requests + 1, duration_sketch = '{}'",
         "UPDATE upstream_keys SET total_tokens = 0, successes = 7; UPDATE client_keys SET requests = 0",
         "UPDATE indexed_requests SET until_id = (SELECT max(request_id) FROM attempts) - 1",
+        "UPDATE client_key_hours SET sent_requests = 0; UPDATE log_counter SET finished_rows = 7",
         "INSERT INTO model_days SELECT day_ms + 864000000, model_id, outcome, 1, 2, 3, 4, 5, 6, 7, 8, '{}', '{}'
          FROM model_days LIMIT 1",
     ] {
@@ -102,16 +104,32 @@ async fn rollups_of_pruned_hours_are_kept() {
     assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
 }
 
+#[tokio::test]
+async fn rollups_of_hours_with_selected_deletions_are_kept() {
+    let (_folder, db) = written().await;
+    let ids = [row(1).id, row(100_000).id, row(150_040).id];
+    let deleted = log_pruning::delete(&db, &ids, PruneScope::Selected).await;
+    assert_eq!(deleted.unwrap().requests, 3);
+    let before = values(&db).await;
+    execute(&db, "UPDATE model_hours SET requests = requests + 1 WHERE hour_ms = (SELECT max(hour_ms) FROM model_hours)").await;
+
+    rebuild_rollups(&db).await.unwrap();
+
+    assert_eq!(values(&db).await, before);
+    assert_eq!(find_inconsistencies(&db.readers).await.unwrap(), []);
+}
+
 /// A rebuild that does not know of deleted rows would lose their sums.
 #[tokio::test]
 async fn every_table_about_deleted_rows_is_known_to_the_rebuild() {
     let (_folder, db) = open_migrated().await;
 
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '*prun*'";
+    let tables =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '*prun*' ORDER BY 1";
     let tables: Vec<String> = sqlx::query_scalar(tables)
         .fetch_all(&db.writer)
         .await
         .unwrap();
 
-    assert_eq!(tables, ["log_pruning"]);
+    assert_eq!(tables, ["log_pruning", "pruned_hours"]);
 }
