@@ -1,4 +1,4 @@
-//! `logs`: prints or exports logged requests, or follows the log.
+//! `logs`: prints, exports or deletes logged requests, or follows the log.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::export_logs::{self, ExportArgs};
 use crate::cli::log_filter::FilterArgs;
+use crate::cli::prune_logs::{self, PruneArgs};
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::DatabaseArgs;
@@ -32,6 +33,8 @@ pub enum Command {
     Tail(Box<TailArgs>),
     /// Write all requests of a filter as CSV or JSON Lines, newest first
     Export(Box<ExportArgs>),
+    /// Delete requests from the log; statistics and hourly totals are kept
+    Prune(Box<PruneArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -59,11 +62,17 @@ pub struct TailArgs {
 }
 
 pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
-    let db = database::open_to_read(args).await?;
+    let db = match &command {
+        Command::Prune(arguments) if !arguments.dry_run => database::open_existing(args).await?,
+        Command::List(_) | Command::Tail(_) | Command::Export(_) | Command::Prune(_) => {
+            database::open_to_read(args).await?
+        }
+    };
     let done = match command {
         Command::List(arguments) => list(&db, *arguments).await,
         Command::Tail(arguments) => tail(&db, *arguments).await,
         Command::Export(arguments) => export_logs::run(&db, *arguments).await,
+        Command::Prune(arguments) => prune_logs::run(&db, *arguments).await,
     };
     db.close().await;
     done

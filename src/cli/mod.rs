@@ -15,6 +15,7 @@ pub mod logs;
 pub mod migrate;
 pub mod open_files;
 pub mod output;
+pub mod prune_logs;
 pub mod restore;
 pub mod serve;
 pub mod settings;
@@ -64,7 +65,7 @@ enum Command {
     /// Manage the admins of the dashboard
     #[command(subcommand)]
     Admin(admin::Command),
-    /// Show logged requests
+    /// Show and delete logged requests
     #[command(subcommand)]
     Logs(logs::Command),
     /// Check the database, this machine and the way to Google, and say what to do about each finding

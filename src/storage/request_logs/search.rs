@@ -1,10 +1,11 @@
 //! Searches log rows in steps that each read a bounded number of rows, so that a search can stop at its deadline.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use sqlx::SqlitePool;
 
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 use crate::storage::request_logs::filter::LogFilter;
@@ -53,7 +54,52 @@ pub async fn search(
     let Some(plan) = SearchPlan::of(db, filter).await? else {
         return Ok(nothing);
     };
-    let mut range = IdRange::of(filter, position);
+    let range = IdRange::of(filter, position);
+    let found = find_ids(db, &plan, range, limit, deadline).await?;
+    let rows = listed::list(db, &found.ids).await?;
+    Ok(LogSearchResult {
+        rows,
+        next: found.next,
+        stopped: found.stopped,
+    })
+}
+
+/// Up to `limit` matching requests after `after` that are finished, oldest first, without those whose end is in `spared`.
+pub async fn find_finished(
+    db: &SqlitePool,
+    filter: &LogFilter,
+    spared: &RangeInclusive<Timestamp>,
+    after: RequestId,
+    limit: usize,
+) -> Result<Vec<RequestId>> {
+    if let Some(row) = find_by_id(db, filter).await? {
+        let duration_ms = row.duration_ms.unwrap_or(0);
+        let end = Timestamp::from_millis(row.started_at.as_millis() + duration_ms);
+        let is_found = row.id > after && row.outcome.is_some() && !spared.contains(&end);
+        return Ok(if is_found { vec![row.id] } else { Vec::new() });
+    }
+    let Some(mut plan) = SearchPlan::of(db, filter).await? else {
+        return Ok(Vec::new());
+    };
+    plan.add_finished(spared);
+    let range = IdRange::of(filter, LogPosition::NewerThan(after));
+    Ok(find_ids(db, &plan, range, limit, None).await?.ids)
+}
+
+/// Ids in the order of their range, and the next position.
+struct FoundIds {
+    ids: Vec<RequestId>,
+    next: Option<RequestId>,
+    stopped: bool,
+}
+
+async fn find_ids(
+    db: &SqlitePool,
+    plan: &SearchPlan,
+    mut range: IdRange,
+    limit: usize,
+    deadline: Option<Instant>,
+) -> Result<FoundIds> {
     let scan = plan.best_scan(db, range).await?;
     let mut ids: Vec<RequestId> = Vec::new();
     // One more shows that there is a next page.
@@ -87,12 +133,7 @@ pub async fn search(
     } else {
         None
     };
-    let rows = listed::list(db, &ids).await?;
-    Ok(LogSearchResult {
-        rows,
-        next,
-        stopped,
-    })
+    Ok(FoundIds { ids, next, stopped })
 }
 
 /// The row whose id equals the searched text.
@@ -117,7 +158,6 @@ fn next_size(size: usize, took: Duration, left: Option<Duration>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
     use crate::pool::clients::client_key::ClientKeyId;
     use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
     use crate::pool::outcome::Outcome;
@@ -336,6 +376,39 @@ mod tests {
             }
             let found = all(&pool, &filter, LogPosition::Newest, 7, long_ago).await;
             assert_eq!(found, matching, "{filter:?}, with stops");
+        }
+    }
+
+    #[sqlx::test]
+    async fn finished_rows_are_found_oldest_first_without_those_that_ended_just_now(
+        pool: SqlitePool,
+    ) {
+        let rows = fill(&pool).await;
+        let spared = row(100).started_at..=row(105).started_at;
+        let is_spared = |row: &RequestLog| {
+            let duration_ms = row.duration_ms.unwrap_or(0);
+            spared.contains(&Timestamp::from_millis(
+                row.started_at.as_millis() + duration_ms,
+            ))
+        };
+        assert!(rows.iter().any(is_spared));
+
+        for filter in filters() {
+            let matching = rows.iter().filter(|row| filter.matches(row));
+            let finished = matching.filter(|row| row.outcome.is_some() && !is_spared(row));
+            let mut finished: Vec<_> = finished.map(|row| row.id).collect();
+            finished.reverse();
+
+            let (mut found, mut after) = (Vec::new(), RequestId(0));
+            loop {
+                let page = find_finished(&pool, &filter, &spared, after, 7)
+                    .await
+                    .unwrap();
+                let Some(last) = page.last() else { break };
+                after = *last;
+                found.extend(page);
+            }
+            assert_eq!(found, finished, "{filter:?}");
         }
     }
 

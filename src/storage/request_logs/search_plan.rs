@@ -1,7 +1,10 @@
 //! `SearchPlan`: a log filter as SQL conditions, and the index that finds its rows.
 
+use std::ops::RangeInclusive;
+
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
+use crate::clock::Timestamp;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
@@ -196,6 +199,16 @@ impl SearchPlan {
         }
         let possible = plan.add_strings(db, filter).await? && plan.add_keys(db, filter).await?;
         Ok(possible.then_some(plan))
+    }
+
+    /// Requires an end that is not in `spared`.
+    pub fn add_finished(&mut self, spared: &RangeInclusive<Timestamp>) {
+        let ends = [spared.start(), spared.end()].map(|end| end.as_millis().into());
+        self.0.push(Predicate::new(
+            "r.outcome IS NOT NULL AND r.started_at_ms + ifnull(r.duration_ms, 0) NOT BETWEEN ? AND ?",
+            ends.into(),
+            None,
+        ));
     }
 
     fn add(&mut self, condition: &'static str, value: Option<SqlValue>, index: Option<RowIndex>) {

@@ -7,6 +7,7 @@ mod export_logs;
 mod files;
 mod import_keys;
 mod open_files;
+mod prune_logs;
 mod settings;
 mod start;
 mod test_keys;
