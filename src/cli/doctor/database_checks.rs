@@ -66,6 +66,7 @@ async fn check(report: &mut Report, db: &Db) -> Settings {
     }
     let now = clock::now();
     let checks = [
+        (Check::Database, check_auto_vacuum(report, db).await),
         (Check::Journal, check_journal(report, db).await),
         (Check::Statistics, check_statistics(report, db).await),
         (Check::Strings, check_strings(report, db).await),
@@ -97,6 +98,18 @@ fn add_unreadable(report: &mut Report, check: Check, path: &Path, error: &Error)
 
 fn damage_remedy() -> &'static str {
     "stop the server, keep a copy of the file, and put a backup in its place with `gemini-pool restore`"
+}
+
+/// Files that this program made have it.
+async fn check_auto_vacuum(report: &mut Report, db: &Db) -> Result<()> {
+    if !db.can_shrink().await? {
+        report.warning(
+            Check::Database,
+            "the file was made without auto_vacuum: it does not shrink when log rows are deleted",
+            "stop the server, copy the file with `gemini-pool backup`, and put the copy in its place with `gemini-pool restore`",
+        );
+    }
+    Ok(())
 }
 
 /// SQLite's own checks, which need no version.
