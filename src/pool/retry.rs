@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use crate::pool::health::verdict::{Retry, Rule, Verdict};
 use crate::pool::settings::Settings;
 
@@ -9,9 +12,52 @@ use crate::pool::settings::Settings;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
     /// The client gets this attempt's answer, or the pool's own error.
-    Answer,
+    Answer(StopReason),
     /// The same request goes out again after `pause`.
     TryAgain { pause: Duration },
+}
+
+/// Why a request had no further attempt.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum StopReason {
+    /// The last attempt succeeded.
+    Answered,
+    /// Another key would have given the same result, or the attempt may have been billed.
+    NotRetryable,
+    /// The fault of the last attempt had been retried as often as its kind is.
+    RepeatedFault,
+    /// `max_attempts` or `max_keys_per_request` was reached.
+    AttemptsUsedUp,
+    /// The time for the first byte was over.
+    OutOfTime,
+    /// No other key was ready, nor would be soon enough.
+    NoOtherKey,
+    /// The body was sent while it arrived, so it could not be sent again.
+    SentOnce,
+    /// The answer had begun, and the client had received a part of it.
+    AnswerBegun,
+    /// The client disconnected.
+    ClientGone,
+}
+
+impl StopReason {
+    /// The name in rows and JSON.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// The attempts of one request so far.
@@ -66,10 +112,11 @@ pub fn next_step(
     let again = |pause| NextStep::TryAgain { pause };
     let is_used_up = budget.counted_attempts >= settings.max_attempts
         || budget.attempts >= settings.max_keys_per_request;
-    if is_used_up || budget.is_single {
-        return NextStep::Answer;
-    }
     match verdict.rule.retry() {
+        Retry::No if verdict.rule == Rule::Success => NextStep::Answer(StopReason::Answered),
+        Retry::No => NextStep::Answer(StopReason::NotRetryable),
+        _ if budget.is_single => NextStep::Answer(StopReason::SentOnce),
+        _ if is_used_up => NextStep::Answer(StopReason::AttemptsUsedUp),
         Retry::FreeWithOtherKey => again(Duration::ZERO),
         Retry::OneOtherKey if budget.egress_failures <= 1 => again(Duration::ZERO),
         Retry::Once if budget.server_faults <= 1 && budget.connection_failures <= 1 => {
@@ -78,7 +125,9 @@ pub fn next_step(
         Retry::TwiceAfterPause if budget.overloads <= 2 => {
             again(Duration::from_secs_f64(0.5 + 1.5 * jitter))
         }
-        Retry::No | Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause => NextStep::Answer,
+        Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause => {
+            NextStep::Answer(StopReason::RepeatedFault)
+        }
     }
 }
 
@@ -86,36 +135,42 @@ pub fn next_step(
 mod tests {
     use super::*;
 
-    /// The number of attempts of a request whose attempts end with these rules in turn.
-    fn attempts(rules: &[Rule]) -> u32 {
+    /// The number of attempts of a request whose attempts end with these rules in turn, and why it had no more.
+    fn attempts(rules: &[Rule]) -> (u32, Option<StopReason>) {
         let mut budget = RetryBudget::default();
         for rule in rules {
             let verdict = Verdict::without_answer(*rule, String::new());
             budget.add(*rule);
-            if next_step(&verdict, &budget, &Settings::default(), 0.5) == NextStep::Answer {
-                break;
+            let step = next_step(&verdict, &budget, &Settings::default(), 0.5);
+            if let NextStep::Answer(reason) = step {
+                return (budget.attempts, Some(reason));
             }
         }
-        budget.attempts
+        (budget.attempts, None)
     }
 
     #[test]
     fn each_rule_allows_its_number_of_attempts() {
         let cases = [
-            (Rule::Success, 1),
-            (Rule::InvalidRequest, 1),
-            (Rule::ModelNotFound, 1),
-            (Rule::AnswerTimeout, 1),
-            (Rule::InternalError, 2),
-            (Rule::ConnectFailed, 2),
-            (Rule::LocationUnsupported, 2),
-            (Rule::Overloaded, 3),
-            (Rule::ApiKeyInvalid, 32),
-            (Rule::QuotaPerDay, 32),
+            (Rule::Success, 1, StopReason::Answered),
+            (Rule::InvalidRequest, 1, StopReason::NotRetryable),
+            (Rule::ModelNotFound, 1, StopReason::NotRetryable),
+            (Rule::AnswerTimeout, 1, StopReason::NotRetryable),
+            (Rule::InternalError, 2, StopReason::RepeatedFault),
+            (Rule::ConnectFailed, 2, StopReason::RepeatedFault),
+            (Rule::LocationUnsupported, 2, StopReason::RepeatedFault),
+            (Rule::Overloaded, 3, StopReason::RepeatedFault),
+            (Rule::ApiKeyInvalid, 32, StopReason::AttemptsUsedUp),
+            (Rule::QuotaPerDay, 32, StopReason::AttemptsUsedUp),
         ];
-        for (rule, expected) in cases {
-            assert_eq!(attempts(&[rule; 100]), expected, "{rule:?}");
+        for (rule, count, reason) in cases {
+            assert_eq!(attempts(&[rule; 100]), (count, Some(reason)), "{rule:?}");
         }
+        let mut budget = RetryBudget::single();
+        budget.add(Rule::InternalError);
+        let verdict = Verdict::without_answer(Rule::InternalError, String::new());
+        let step = next_step(&verdict, &budget, &Settings::default(), 0.5);
+        assert_eq!(step, NextStep::Answer(StopReason::SentOnce));
     }
 
     #[test]
@@ -134,7 +189,8 @@ mod tests {
             Rule::InternalError,
         ];
 
-        assert_eq!(attempts(&mixed), 4);
-        assert_eq!(attempts(&with_free), 4);
+        let used_up = Some(StopReason::AttemptsUsedUp);
+        assert_eq!(attempts(&mixed), (4, used_up));
+        assert_eq!(attempts(&with_free), (4, Some(StopReason::RepeatedFault)));
     }
 }

@@ -31,6 +31,7 @@ use crate::pool::keys::registry::LeasedKey;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::resources::recent_resources::RecentResource;
+use crate::pool::retry::StopReason;
 use crate::proxy::charge::Charge;
 use crate::proxy::committed::Committed;
 use crate::proxy::request_facts::RequestFacts;
@@ -365,6 +366,11 @@ impl Record {
         row.error = Some(original.unwrap_or_else(|| message.to_owned()));
     }
 
+    /// Records why there is no further attempt.
+    pub fn stop(&mut self, reason: StopReason) {
+        self.row().stop_reason = Some(reason);
+    }
+
     /// Records an answer that was sent completely, with its usage.
     pub fn answered(&mut self, verdict: &Verdict, answered: &ResponseSummary, bytes: u64) {
         self.conclude_attempt(verdict, Some(verdict.rule.outcome()));
@@ -374,6 +380,7 @@ impl Record {
     /// Records an answer that broke off; `verdict` holds the reason.
     pub fn broken_off(&mut self, verdict: &Verdict, answered: &ResponseSummary, bytes: u64) {
         self.conclude_attempt(verdict, Some(Outcome::BrokenOff));
+        self.stop(StopReason::AnswerBegun);
         self.end(Outcome::BrokenOff, answered, bytes);
     }
 
@@ -388,8 +395,15 @@ impl Record {
     }
 
     fn ended_early(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
+        self.stop_if_abandoned(outcome);
         self.end_open_attempt(outcome);
         self.end(outcome, answered, bytes);
+    }
+
+    fn stop_if_abandoned(&mut self, outcome: Outcome) {
+        if outcome == Outcome::ClientGone && !self.row().attempts.is_empty() {
+            self.stop(StopReason::ClientGone);
+        }
     }
 
     /// Records the facts of a live session, and the bytes that the client sent after its first message.
@@ -579,6 +593,7 @@ impl Drop for Record {
         let outcome = self.abandoned();
         self.end_wait();
         self.row().outcome.get_or_insert(outcome);
+        self.stop_if_abandoned(outcome);
         self.end_open_attempt(outcome);
         self.hand_in();
     }

@@ -9,7 +9,7 @@ use crate::pool::health::verdict::{Fault, Retry, Rule};
 use crate::pool::keys::selection::{KeyReuse, LeaseObstacle};
 use crate::pool::keys::upstream_key::KeyState;
 use crate::pool::outcome::Outcome;
-use crate::pool::retry::{NextStep, RetryBudget, next_step};
+use crate::pool::retry::{NextStep, RetryBudget, StopReason, next_step};
 use crate::pool::settings::Settings;
 use crate::proxy::attempt::{Attempt, Reply};
 use crate::proxy::forward::forward;
@@ -51,11 +51,13 @@ pub async fn send_with_retry(
                 let is_known = selector.has_tried_project(lease.key.project_id);
                 if let Some(attempt) = previous.filter(|_| probes > 0 && is_known) {
                     // Every project was probed.
+                    record.stop(StopReason::NoOtherKey);
                     return conclude(attempt, incoming, route, record, || None);
                 }
                 lease
             }
             (Err(obstacle), Some(attempt)) => {
+                record.stop(StopReason::NoOtherKey);
                 return conclude(attempt, incoming, route, record, || Some(obstacle));
             }
             (Err(obstacle), None) => return Err(no_key(Some(obstacle), incoming, route)),
@@ -84,7 +86,11 @@ pub async fn send_with_retry(
                 (KeyReuse::Never, Duration::ZERO)
             }
             NextStep::TryAgain { pause } if in_time => (reuse_after(rule), pause),
-            NextStep::TryAgain { .. } | NextStep::Answer => {
+            NextStep::TryAgain { .. } | NextStep::Answer(_) => {
+                record.stop(match step {
+                    NextStep::Answer(reason) => reason,
+                    NextStep::TryAgain { .. } => StopReason::OutOfTime,
+                });
                 return conclude(attempt, incoming, route, record, || {
                     selector.obstacle(incoming)
                 });

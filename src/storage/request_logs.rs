@@ -23,6 +23,7 @@ use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::{
     COMMAND_BIT, COUNTER_BITS, IdsInUse, MAX_BEHIND, MAX_LANE, RequestId,
 };
+use crate::pool::retry::StopReason;
 use crate::storage::error::Result;
 use crate::storage::strings::OTHER_MODEL;
 
@@ -85,6 +86,9 @@ pub struct NewRequestLog {
     pub created_resources: Vec<CreatedResource>,
     /// The names of resources that the request deleted.
     pub deleted_resources: Vec<String>,
+    /// Why there was no further attempt; `None`: there was none at all, or the program ended. Last, and absent in journals of version 1.
+    #[serde(default)]
+    pub stop_reason: Option<StopReason>,
 }
 
 /// An attempt from the proxy, running (`outcome` is `None`) or finished.
@@ -150,6 +154,7 @@ impl NewRequestLog {
             bound_by: None,
             created_resources: Vec::new(),
             deleted_resources: Vec::new(),
+            stop_reason: None,
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::pool::health::verdict::Rule;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
+use crate::pool::retry::StopReason;
 use crate::storage::error::Thing;
 use crate::storage::request_logs::listed::{self, ListedAttempt, RequestLog};
 use crate::storage::request_logs::search::search;
@@ -142,6 +143,8 @@ fn attempt_step(
 ) -> Markup {
     let language = context.language;
     let rule = attempt.rule.as_deref().and_then(Rule::named);
+    let stop_reason = row.stop_reason.as_deref();
+    let stop_reason: Option<StopReason> = stop_reason.and_then(|name| name.parse().ok());
     let after = (attempt.started_at - row.started_at).as_millis();
     let after = u64::try_from(after).unwrap_or(u64::MAX);
     html! {
@@ -167,7 +170,12 @@ fn attempt_step(
             dd {
                 @match rule {
                     Some(rule) => {
-                        (rule_description(language, rule)) " " (retry_description(language, rule, is_last)) " "
+                        (rule_description(language, rule)) " "
+                        @if !is_last {
+                            (retry_description(language, rule)) " "
+                        } @else if let Some(reason) = stop_reason {
+                            (language.stopped_because(reason)) " "
+                        }
                         code.tag { (rule.name()) }
                     }
                     None => { (outcome_description(language, attempt.outcome)) }

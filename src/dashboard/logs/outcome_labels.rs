@@ -105,18 +105,14 @@ pub fn rule_description(language: Language, rule: Rule) -> &'static str {
     }
 }
 
-/// The reason why the request was retried after an attempt, or not.
-pub fn retry_description(language: Language, rule: Rule, is_last: bool) -> &'static str {
-    match (rule.retry(), is_last) {
-        (_, _) if rule == Rule::Success => language.retry_answered(),
-        (Retry::No, _) => language.retry_no(),
-        (Retry::FreeWithOtherKey, false) => language.retry_free(),
-        (Retry::OneOtherKey, false) => language.retry_one_other(),
-        (Retry::Once, false) => language.retry_once(),
-        (Retry::TwiceAfterPause, false) => language.retry_after_pause(),
-        (
-            Retry::FreeWithOtherKey | Retry::OneOtherKey | Retry::Once | Retry::TwiceAfterPause,
-            true,
-        ) => language.retry_exhausted(),
+/// Why the request was retried after an attempt with this rule.
+pub fn retry_description(language: Language, rule: Rule) -> &'static str {
+    match rule.retry() {
+        // An attempt of the past that was not the last one: other requests of its kind are not retried.
+        Retry::No => "",
+        Retry::FreeWithOtherKey => language.retry_free(),
+        Retry::OneOtherKey => language.retry_one_other(),
+        Retry::Once => language.retry_once(),
+        Retry::TwiceAfterPause => language.retry_after_pause(),
     }
 }

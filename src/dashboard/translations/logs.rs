@@ -1,6 +1,7 @@
 //! Texts of the log: its list, its filters and the request page.
 
-use super::translations;
+use super::{labels, translations};
+use crate::pool::retry::StopReason;
 
 translations! {
     log_text = "Text", "文字";
@@ -189,11 +190,23 @@ translations! {
     rule_answer_timeout = "Google did not respond in time. Google may have billed the attempt, so the request was not retried.", "Google 未及時回應。此次嘗試可能已計費，因此不再重試。";
     rule_malformed_answer = "Google's response is not valid HTTP.", "Google 的回應不是有效的 HTTP。";
 
-    retry_answered = "This response was sent to the client.", "此回應已送往用戶端。";
-    retry_no = "Another key would have given the same result, so the request was not retried.", "換用其他金鑰結果也相同，因此不再重試。";
     retry_free = "The request did not reach a model, so a retry with another key costs nothing.", "請求未到達模型，因此以其他金鑰重試不會產生費用。";
     retry_one_other = "At most one other key is used after this error.", "此錯誤之後最多再使用一個金鑰。";
     retry_once = "This error is retried once.", "此類錯誤只重試一次。";
     retry_after_pause = "The request was retried after a short pause.", "短暫停頓後重試。";
-    retry_exhausted = "Not retried: no other key was ready, all attempts were used, or the response had started.", "未再重試：沒有其他可用金鑰、嘗試次數已用完，或回應已開始送出。";
+}
+
+labels! {
+    /// Why there was no further attempt, after the last one.
+    stopped_because(StopReason) {
+        Answered = "This response was sent to the client.", "此回應已送往用戶端。";
+        NotRetryable = "Not retried: another key would have given the same result, or Google may have billed the attempt.", "未再重試：換用其他金鑰結果也相同，或 Google 可能已計費。";
+        RepeatedFault = "Not retried: this kind of fault had been retried as often as allowed.", "未再重試：此類錯誤已達重試次數上限。";
+        AttemptsUsedUp = "Not retried: all attempts were used (max_attempts, max_keys_per_request).", "未再重試：嘗試次數已用完（max_attempts、max_keys_per_request）。";
+        OutOfTime = "Not retried: the time for the first byte was over.", "未再重試：已超過首位元組的時限。";
+        NoOtherKey = "Not retried: no other key was ready.", "未再重試：沒有其他可用金鑰。";
+        SentOnce = "Not retried: the body was sent while it arrived, and could not be sent again.", "未再重試：請求內容邊接收邊送出，無法再次送出。";
+        AnswerBegun = "Not retried: the client had already received a part of the response.", "未再重試：用戶端已收到部分回應。";
+        ClientGone = "Not retried: the client disconnected.", "未再重試：用戶端已中斷連線。";
+    }
 }

@@ -11,7 +11,9 @@ use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys::Evidence;
 
 /// The version of [`encode`]'s format. A program reads the journals of all earlier versions, because one may be left by a crash.
-const VERSION: i64 = 1;
+///
+/// 2: rows have a reason why there was no further attempt.
+const VERSION: i64 = 2;
 
 /// A write, as it is submitted and kept in the journal.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +52,8 @@ pub(super) fn encode(writes: &[Write]) -> Vec<u8> {
 /// What [`encode`] made; `None`: it is no payload of this version.
 pub(super) fn decode(version: i64, payload: &[u8]) -> Option<Vec<Write>> {
     match version {
-        VERSION => rmp_serde::from_slice(payload).ok(),
+        // Fields that were added are at the end, and have a default.
+        1..=VERSION => rmp_serde::from_slice(payload).ok(),
         _ => None,
     }
 }

@@ -194,7 +194,7 @@ struct LoggedRow<'a> {
 }
 
 impl LoggedRow<'_> {
-    const COLUMNS: [Column<Self>; 37] = [
+    const COLUMNS: [Column<Self>; 38] = [
         ("id", Key, |r| r.row.id.0.into()),
         ("started_at_ms", Keep, |r| ms(r.row.started_at)),
         ("kind", Keep, |r| Cell::Name(r.row.kind.into())),
@@ -236,6 +236,11 @@ impl LoggedRow<'_> {
         ("turns", Replace, |r| r.row.turns.into()),
         ("close_code", Replace, |r| r.row.close_code.into()),
         ("bound_by", Replace, |r| r.row.bound_by.as_deref().into()),
+        ("stop_reason", Replace, |r| {
+            r.row
+                .stop_reason
+                .map_or(Cell::Null, |reason| Cell::Name(reason.name()))
+        }),
     ];
 }
 

@@ -30,7 +30,7 @@ columns! {
     id started_at kind client_key_id client_key client_ip user_agent method path model model_version operation streamed
     status outcome error attempts upstream_key_id upstream_key project wait_ms first_byte_ms duration_ms request_bytes
     response_bytes prompt_tokens output_tokens thought_tokens cached_tokens tool_tokens total_tokens usage_estimated
-    finish_reason service_tier bound_by cost_usd turns close_code
+    finish_reason service_tier bound_by cost_usd stop_reason turns close_code
 }
 
 /// The header line.

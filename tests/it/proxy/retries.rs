@@ -452,3 +452,34 @@ async fn assert_nobody_is_blamed(pool: &TestPool) {
     assert_eq!(pool.leases(), 0);
     pool.assert_sums_agree().await;
 }
+
+#[tokio::test]
+async fn the_row_says_why_there_was_no_further_attempt() {
+    let conflict = r#"{"error":{"code":409,"message":"Conflict.","status":"ABORTED"}}"#;
+    let conflict = Behaviour::FixedResponse(409, conflict.to_owned());
+    for (behaviours, reason) in [
+        (vec![Behaviour::Healthy], "answered"),
+        (vec![Behaviour::Invalid; 2], "no_other_key"),
+        (vec![Behaviour::InternalError; 3], "repeated_fault"),
+        (vec![conflict], "not_retryable"),
+    ] {
+        let keys = (1..).zip(&behaviours).map(|(number, behaviour)| {
+            let key = format!("AIzaSyOfTheReasons-Key-{number:04}");
+            FakeKey::new(key, format!("70000000000{number}"), behaviour.clone())
+        });
+        let pool = TestPool::with_keys(keys).await;
+        // No wait for keys that will not come back.
+        pool.set(&[("wait_for_key_seconds", "0")]).await;
+
+        pool.fetch(TestRequest::Generate).await;
+
+        let row = pool.row().await;
+        assert_eq!(row.stop_reason.as_deref(), Some(reason), "{behaviours:?}");
+    }
+    let pool = TestPool::with_keys([FakeKey::healthy(FIRST, PROJECT)]).await;
+    let refused = pool
+        .client
+        .post(format!("{}/v1beta/models/m:generateContent", pool.url));
+    assert_eq!(refused.send().await.unwrap().status(), 401);
+    assert_eq!(pool.row().await.stop_reason, None);
+}

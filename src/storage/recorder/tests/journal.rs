@@ -1,6 +1,7 @@
 //! The journal: what is committed to it reaches the tables once, whenever the process ends.
 
 use super::*;
+use crate::pool::retry::StopReason;
 use crate::storage::recorder::journal::{self, Write};
 use crate::storage::recorder::table_writer::TableWriter;
 use crate::storage::request_logs::CreatedResource;
@@ -204,8 +205,9 @@ async fn resources_that_one_fold_creates_and_deletes_end_in_that_order() {
 }
 
 /// A row and a change in which every field differs from its default.
-fn full_writes() -> Vec<Write> {
+fn full_writes(stop_reason: Option<StopReason>) -> Vec<Write> {
     let mut full = retried(1);
+    full.stop_reason = stop_reason;
     let text = |text: &str| Some(text.to_owned());
     (full.client_ip, full.user_agent) = (text("192.0.2.1"), text("agent"));
     (full.model, full.model_version) = (text("gemini-2.5-flash"), text("001"));
@@ -257,12 +259,18 @@ fn full_writes() -> Vec<Write> {
 
 /// Journals are read by later versions: if this fails, the format has changed and needs a version of its own.
 #[test]
-fn the_format_of_version_1_stays() {
+fn the_format_of_version_2_stays() {
+    let payload = include_bytes!("journal_version_2.bin");
+
+    let writes = full_writes(Some(StopReason::RepeatedFault));
+    assert_eq!(journal::decode(2, payload).as_deref(), Some(&writes[..]));
+    assert_eq!(journal::encode(&writes), payload);
+}
+
+#[test]
+fn a_journal_of_version_1_is_read() {
     let payload = include_bytes!("journal_version_1.bin");
 
-    assert_eq!(
-        journal::decode(1, payload).as_deref(),
-        Some(&full_writes()[..])
-    );
-    assert_eq!(journal::encode(&full_writes()), payload);
+    let writes = full_writes(None);
+    assert_eq!(journal::decode(1, payload).as_deref(), Some(&writes[..]));
 }
