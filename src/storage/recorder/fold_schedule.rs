@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::storage::recorder::portion::Portion;
 
-/// How long a write stays in the journal at most, unless the database is slow.
-const MAX_AGE: Duration = Duration::from_millis(500);
+/// How long a write stays in the journal at most, unless the database is slow: with its fold less than a second. At 200 requests a
+/// second more frequent folds would delay more than one of a hundred commits.
+const MAX_AGE: Duration = Duration::from_millis(750);
 /// The number of journalled writes that starts a fold.
 const MAX_WRITES: usize = 4_096;
 /// The number of journalled writes from which no batch is committed before the journal is shorter.
