@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::body_log::BodyLog;
 use crate::body_memory::BodyMemory;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -28,7 +29,7 @@ use crate::pool::quota::google_clock::begin_of_google_day;
 use crate::pool::request_id::{MAX_BEHIND, RequestIdGenerator};
 use crate::pool::resources::affinity::ProjectAffinity;
 use crate::pool::resources::recent_resources::RecentResources;
-use crate::pool::retention::{LowDisk, RetentionLimits};
+use crate::pool::retention::{BodyRetentionLimits, LowDisk, RetentionLimits};
 use crate::pool::settings::Settings;
 use crate::storage::backups::BackupJob;
 use crate::storage::db::Db;
@@ -70,6 +71,8 @@ pub struct App {
     pub jobs: Jobs,
     /// The memory that request bodies take.
     pub body_memory: Arc<BodyMemory>,
+    /// Bodies that wait to be stored.
+    pub body_log: BodyLog,
     /// Requests refused while the row queue was full, not yet recorded in a row.
     pub unrecorded_refusals: AtomicU64,
     /// The last string that was checked for being in use.
@@ -133,6 +136,7 @@ impl App {
             jobs: Jobs::default(),
             stopping: CancellationToken::new(),
             body_memory: Arc::default(),
+            body_log: BodyLog::default(),
             unrecorded_refusals: AtomicU64::new(0),
             checked_strings: AtomicI64::new(0),
             live_sessions: TaskTracker::new(),
@@ -334,8 +338,13 @@ impl App {
         }
         self.gemini.apply_settings(&settings);
         self.body_memory.set_limits(&settings);
-        let is_retention_changed =
-            RetentionLimits::of(&settings) != RetentionLimits::of(&self.settings());
+        let limits = |settings| {
+            (
+                RetentionLimits::of(settings),
+                BodyRetentionLimits::of(settings),
+            )
+        };
+        let is_retention_changed = limits(&settings) != limits(&self.settings());
         swap(&self.settings, settings);
         if is_retention_changed {
             self.retention_notify.notify_one();

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod body_log;
 pub mod body_memory;
 pub mod cli;
 pub mod client_connections;

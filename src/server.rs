@@ -37,6 +37,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long streams that are cut off may take to send their last event.
 const LAST_EVENTS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a stopped server stores the last bodies that are kept.
+const LAST_BODIES_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit for writing the last rows.
 const LAST_ROWS_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -87,6 +89,7 @@ impl Server {
         tasks.spawn(tasks::reload::run(app.clone()));
         tasks.spawn(tasks::dispatch_queue::run(app.clone()));
         tasks.spawn(tasks::record_running::run(app.clone()));
+        tasks.spawn(tasks::keep_bodies::run(app.clone()));
         tasks.spawn(tasks::checkpoint::run(app.clone()));
         tasks.spawn(tasks::sweep::run(app.clone()));
         tasks.spawn(tasks::probe_database::run(app.clone()));
@@ -136,6 +139,7 @@ impl Server {
         connections.running.close();
         connections.running.wait().await;
         let lost = write_last_rows(&app).await;
+        let _ = timeout(LAST_BODIES_TIMEOUT, app.body_log.settle()).await;
         tasks.shutdown().await;
         app.db.close().await;
         anyhow::ensure!(

@@ -284,6 +284,7 @@ fn subject(language: Language, context: &PageContext, change: &ListedChange) -> 
         Subject::Admin => (id == context.admin.id.0).then(|| "/account".to_owned()),
         Subject::Backup => Some("/backups".to_owned()),
         Subject::RequestLog => Some("/logs".to_owned()),
+        Subject::RequestBodies => Some(format!("/logs/{}", change.name)),
     };
     let setting = SettingEntry::find(&change.name).filter(|_| change.subject == Subject::Setting);
     let title = setting.map_or(change.name.as_str(), |setting| setting.title(language));

@@ -12,6 +12,8 @@ use crate::gemini::key_mask::KeyMask;
 const MASK: &[u8] = b"[redacted]";
 /// Maximum size of a text in a log row.
 pub const MAX_ROW_TEXT_BYTES: usize = 512;
+/// The begin of an ephemeral token, which an answer contains as the name of a resource.
+const TOKEN_PREFIX: &[u8] = b"auth_tokens/";
 /// Number of last bytes by which a value is found.
 const TAIL_BYTES: usize = BLOCK_BYTES;
 /// Bits of the filter of tails, large compared to the number of keys.
@@ -102,6 +104,26 @@ impl Redactor {
         )
     }
 
+    /// A body that is kept: without secret values, what matches a secret's pattern, and the client's own `credential`.
+    pub fn redact_body(&self, body: &[u8], credential: Option<&str>) -> Vec<u8> {
+        let mut ranges = self.secret_ranges(body);
+        ranges.extend(pattern_ranges(body));
+        for start in memmem::find_iter(body, TOKEN_PREFIX) {
+            let (start, rest) = (
+                start + TOKEN_PREFIX.len(),
+                &body[start + TOKEN_PREFIX.len()..],
+            );
+            let end = rest.iter().position(|byte| !is_part(*byte));
+            ranges.push((start, start + end.unwrap_or(rest.len())));
+        }
+        if let Some(credential) = credential.filter(|credential| !credential.is_empty()) {
+            let starts = memmem::find_iter(body, credential);
+            ranges.extend(starts.map(|start| (start, start + credential.len())));
+        }
+        ranges.retain(|(start, end)| start < end);
+        mask_ranges(body, ranges).unwrap_or_else(|| body.to_vec())
+    }
+
     /// The ranges of secret values.
     fn secret_ranges(&self, text: &[u8]) -> Vec<(usize, usize)> {
         let mut ranges = Vec::new();
@@ -147,7 +169,6 @@ static PATTERNS: LazyLock<Vec<(memmem::Finder<'static>, usize)>> = LazyLock::new
 
 /// The ranges that match the pattern of a Google key, a client key, an API token, or a project name.
 fn pattern_ranges(text: &[u8]) -> Vec<(usize, usize)> {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let mut ranges = Vec::new();
     for (finder, min_length) in PATTERNS.iter() {
         let prefix = finder.needle();
@@ -155,7 +176,7 @@ fn pattern_ranges(text: &[u8]) -> Vec<(usize, usize)> {
             let rest = &text[start + prefix.len()..];
             let length = rest
                 .iter()
-                .position(|byte| !is_part(byte))
+                .position(|byte| !is_part(*byte))
                 .unwrap_or(rest.len());
             let is_label = prefix.ends_with(b":") || prefix.ends_with(b"/");
             if length >= *min_length {
@@ -169,6 +190,11 @@ fn pattern_ranges(text: &[u8]) -> Vec<(usize, usize)> {
         }
     }
     ranges
+}
+
+/// Whether keys and tokens contain such a byte.
+fn is_part(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
 fn mask_ranges(text: &[u8], mut ranges: Vec<(usize, usize)>) -> Option<Vec<u8>> {

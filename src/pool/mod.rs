@@ -1,6 +1,7 @@
 //! The rules of the pool: pure, without IO, clock or async.
 
 pub mod batch_pace;
+pub mod body_log;
 pub mod calendar;
 pub mod clients;
 pub mod health;

@@ -30,6 +30,14 @@ pub struct RetentionLimits {
     pub bytes: Option<u64>,
 }
 
+/// The admin's limits of kept bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyRetentionLimits {
+    pub age: Duration,
+    /// Of all bodies, compressed; `None`: no limit.
+    pub bytes: Option<u64>,
+}
+
 /// The size of the log and of the file it is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogSize {
@@ -67,6 +75,24 @@ pub struct LowDisk {
     pub free_bytes: u64,
     /// Whether the log has only rows of the last day, which are not deleted for this.
     pub is_log_short: bool,
+}
+
+impl BodyRetentionLimits {
+    pub fn of(settings: &Settings) -> Self {
+        let bytes = settings.body_log_max_total_bytes;
+        Self {
+            age: DAY * u32::try_from(settings.body_log_retention_days).unwrap_or(u32::MAX),
+            bytes: (bytes > 0).then_some(bytes),
+        }
+    }
+
+    /// How many bytes must be deleted of so many; a little more than necessary, so that not each minute of traffic exceeds it again.
+    pub fn excess_bytes(self, total: u64) -> u64 {
+        match self.bytes {
+            Some(limit) if total > limit => total - (limit - limit / 50),
+            Some(_) | None => 0,
+        }
+    }
 }
 
 impl RetentionLimits {
@@ -210,6 +236,16 @@ mod tests {
         assert_eq!(RetentionLimits::of(&settings), RetentionLimits::default());
         let limits = RetentionLimits::of(&Settings::default());
         assert_eq!(limits.age, Some(DAY * 90));
+    }
+
+    #[test]
+    fn bodies_exceed_a_limit_by_what_leaves_room_for_more() {
+        let mut limits = BodyRetentionLimits::of(&Settings::default());
+        assert_eq!(limits.age, 3 * DAY);
+        assert_eq!(limits.excess_bytes(GIB), 0);
+        assert_eq!(limits.excess_bytes(GIB + 1), 1 + GIB / 50);
+        limits.bytes = None;
+        assert_eq!(limits.excess_bytes(u64::MAX), 0);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::pool::body_log::{BodyLogMode, is_client_list};
+
 use SettingKind::{Number, Switch, Text};
 
 const MIB: u64 = 1024 * 1024;
@@ -128,6 +130,18 @@ settings! {
     log_max_rows: u64 = 0, Number(0..=MANY);
     /// Maximum size of the database file; above it the oldest log rows are deleted; 0: no limit.
     log_max_bytes: u64 = 0, Number(0..=1_024 * 1_024 * GIB);
+    /// Whose request and answer bodies are kept: off, errors or all.
+    body_log_mode: BodyLogMode = BodyLogMode::Off, Text("off, errors or all", is_body_log_mode);
+    /// The IDs of the client keys whose bodies are kept, separated by commas; empty: all client keys.
+    body_log_client_keys: String = String::new(), Text("IDs of client keys, separated by commas, or empty", is_client_list);
+    /// Share of these requests whose bodies are kept, chosen at random, in percent.
+    body_log_sample_percent: u64 = 100, Number(1..=100);
+    /// Maximum size of a kept body; the rest of a longer one is not kept.
+    body_log_max_bytes: u64 = 65_536, Number(1_024..=MIB);
+    /// Days after which kept bodies are deleted.
+    body_log_retention_days: u64 = 3, Number(1..=36_500);
+    /// Maximum size of all kept bodies, compressed; above it the oldest ones are deleted; 0: no limit.
+    body_log_max_total_bytes: u64 = GIB, Number(0..=1_024 * 1_024 * GIB);
     /// The value of `access-control-allow-origin`; empty: no header.
     cors_allow_origin: String = "*".to_owned(), Text("*, an origin, or empty", is_origin);
 }
@@ -288,6 +302,16 @@ impl SettingValue for bool {
     }
 }
 
+impl SettingValue for BodyLogMode {
+    fn from_text(text: &str) -> Option<Self> {
+        Self::named(text)
+    }
+
+    fn to_text(&self) -> String {
+        self.name().to_owned()
+    }
+}
+
 impl SettingValue for TimeZone {
     fn from_text(text: &str) -> Option<Self> {
         Self::get(text).ok()
@@ -296,6 +320,10 @@ impl SettingValue for TimeZone {
     fn to_text(&self) -> String {
         self.iana_name().unwrap_or("UTC").to_owned()
     }
+}
+
+fn is_body_log_mode(text: &str) -> bool {
+    BodyLogMode::named(text).is_some()
 }
 
 fn is_zone(text: &str) -> bool {
@@ -384,6 +412,10 @@ mod tests {
             ("day_zone", "Asia/Taipei", true),
             ("day_zone", "Asia/Atlantis", false),
             ("day_zone", "", false),
+            ("body_log_mode", "errors", true),
+            ("body_log_mode", "All", false),
+            ("body_log_client_keys", "1, 2", true),
+            ("body_log_client_keys", "test", false),
             ("no_such", "1", false),
         ] {
             let set = settings.set(name, value);

@@ -70,6 +70,7 @@ pub async fn answer(
             let head = client_head(&streaming.head, incoming, &app.redactor());
             let streamed = is_event_stream(&streaming.head.headers);
             record.first_byte(head.status, streamed);
+            record.answer_head(&streaming.head.headers, incoming.target.is_download());
             let mut response = Response::from_parts(head, Body::empty());
             record.id_header(response.headers_mut());
             let answer = AnswerBody::new(app, *streaming, lease, verdict, incoming, record);
@@ -116,6 +117,8 @@ async fn answer_whole(
         None => whole.body,
     };
     record.first_byte(head.status, false);
+    record.answer_head(&head.headers, incoming.target.is_download());
+    record.answer_bytes(&body);
     record.answered(
         verdict,
         &whole.answered,
@@ -277,6 +280,9 @@ impl AnswerBody {
 
     /// Feeds a chunk to the tap and splits it into bytes that may be sent and bytes that are held back.
     fn take(&mut self, chunk: Bytes) {
+        if let Some(record) = &mut self.record {
+            record.answer_bytes(&chunk);
+        }
         let (search, key_mask) = (&mut self.search, &self.redactor.key_mask);
         let seen = self
             .tap

@@ -104,8 +104,11 @@ async fn serve(
         let opening = Opening::read(caller, permit, head)?;
         return Ok(Answer::Session(Box::new(opening)));
     }
+    record.capture_bodies(&settings, caller.client.id, &head);
     let base = is_upload(&caller.target).then(|| base_url(peer, &head.headers, &app.config));
     let mut incoming = Incoming::read(app, &settings, &caller, head, body).await?;
+    let (sent, is_streaming) = (&incoming.outgoing, incoming.streaming.is_some());
+    record.request_body(&sent.headers, &sent.body, is_streaming);
     match send(app, &settings, &caller, permit, &mut incoming, record).await? {
         Sent::Page(page) => Ok(Answer::Page(page)),
         Sent::Attempt(mut attempt) => {

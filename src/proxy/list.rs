@@ -47,6 +47,8 @@ impl MergedPage {
         let json = HeaderValue::from_static("application/json; charset=UTF-8");
         response.headers_mut().insert(CONTENT_TYPE, json);
         record.first_byte(response.status(), false);
+        record.answer_head(response.headers(), false);
+        record.answer_bytes(self.0.as_ref());
         let verdict = success(response.status().as_u16());
         record.answered(&verdict, &ResponseSummary::default(), length);
         record.id_header(response.headers_mut());

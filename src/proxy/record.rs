@@ -1,7 +1,9 @@
 //! `Record`: opened first, settles each attempt at once, writes the final row once.
 
+mod bodies;
+mod learned_resources;
+
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::app::App;
+use crate::body_log::capture::BodyCapture;
 use crate::clock;
-use crate::gemini::resources::created::{ObservedResource, ObservedResources};
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::response::tap::ResponseSummary;
 use crate::gemini::target::{Surface, Target};
@@ -30,16 +32,13 @@ use crate::pool::keys::project_number::learned_number;
 use crate::pool::keys::registry::LeasedKey;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
-use crate::pool::resources::recent_resources::RecentResource;
 use crate::pool::retry::StopReason;
 use crate::proxy::charge::Charge;
 use crate::proxy::committed::Committed;
 use crate::proxy::request_facts::RequestFacts;
 use crate::proxy::route_constraint::RouteConstraint;
 use crate::proxy::streaming_body::BodyProgress;
-use crate::storage::request_logs::{
-    BOUND_BY_PREFERRED_PROJECT, CreatedResource, NewAttempt, NewRequestLog,
-};
+use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
 
 /// The row of a running request. Dropped unfinished, its outcome is `client_gone`.
@@ -72,12 +71,11 @@ pub struct Record {
     permit: Option<Permit>,
     /// How much was sent of a body that streams.
     progress: Option<BodyProgress>,
+    /// The bodies, if they may be kept.
+    bodies: Option<Box<BodyCapture>>,
     left_out: bool,
     finished: bool,
 }
-
-/// Maximum number of resources of unknown owner that one request assigns to a project.
-const ASSIGNED_LIMIT: usize = 1_000;
 
 impl Record {
     /// Opens the row of a request that has just arrived.
@@ -119,6 +117,7 @@ impl Record {
             client_ip,
             permit: None,
             progress: None,
+            bodies: None,
             left_out: false,
             finished: false,
         }
@@ -414,79 +413,6 @@ impl Record {
         row.request_bytes += more_bytes;
     }
 
-    /// Stores a session handle at once: clients resume with it after a broken connection.
-    pub fn handle(&self, name: ResourceName) {
-        let handle = ObservedResource {
-            name,
-            is_created: true,
-            expires_at: None,
-        };
-        let observed = ObservedResources {
-            resources: vec![handle],
-            job: None,
-        };
-        self.learn(&observed, true);
-        let mut row = self.row();
-        // Under the lock: the final row is submitted after this one.
-        self.app.recorder.record_running(Box::new(row.clone()));
-        row.created_resources.clear();
-    }
-
-    /// Records the resources that an answer has named so far. Once it `succeeded`, the deleted resource is removed, and
-    /// named resources of unknown owner belong to the project that answered.
-    pub fn learn(&self, observed: &ObservedResources, succeeded: bool) {
-        let Some(key) = &self.key else { return };
-        let mut row = self.row();
-        let gone = self.deletes.as_ref().filter(|_| succeeded);
-        if let Some(name) = gone {
-            self.app.recent_resources.lock().remove(name.as_str());
-            row.deleted_resources = vec![name.to_string()];
-            return;
-        }
-        let assigned = self.unknown.iter().filter(|_| succeeded);
-        let assigned = assigned.take(ASSIGNED_LIMIT);
-        let assigned = assigned.map(|name| (name, true, None));
-        let named = observed.resources.iter();
-        let named =
-            named.map(|resource| (&resource.name, resource.is_created, resource.expires_at));
-        let now = clock::now();
-        let (mut created, mut seen) = (Vec::new(), HashSet::new());
-        for (name, is_new, expires_at) in named.chain(assigned) {
-            let kind = name.kind();
-            // Reading one of Google's own agents makes it no client's resource.
-            let may_be_googles = !is_new && !kind.always_has_owner();
-            if may_be_googles || !seen.insert(name.as_str()) {
-                continue;
-            }
-            created.push(CreatedResource {
-                name: name.to_string(),
-                kind: kind.collection().into(),
-                expires_at: expires_at.or_else(|| kind.default_lifetime().map(|time| now + time)),
-                is_counted: self.app.recent_resources.lock().is_counted(name.as_str()),
-            });
-            if !is_new {
-                continue;
-            }
-            let resource = RecentResource {
-                upstream_key_id: key.id,
-                maker: row.client_key_id,
-            };
-            self.app
-                .recent_resources
-                .lock()
-                .record_created(name.as_str(), resource);
-            if let Some(client) = row.client_key_id
-                && kind.is_combined()
-            {
-                self.app
-                    .project_affinity
-                    .lock()
-                    .record_created(client, key.project_id);
-            }
-        }
-        row.created_resources = created;
-    }
-
     fn end(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
         let count_first = |name: &str| self.app.recent_resources.lock().mark_counted(name);
         let mut charge = Charge::of(outcome, answered, &self.counted, count_first);
@@ -565,7 +491,10 @@ impl Record {
             };
             permit.settle(spent, clock::now());
         }
-        Some(self.app.recorder.record_finished(Box::new(row)))
+        let (id, outcome, bytes) = (row.id, row.outcome, row.request_bytes);
+        let committed = self.app.recorder.record_finished(Box::new(row));
+        self.submit_bodies(id, outcome, bytes);
+        Some(committed)
     }
 
     fn abandoned(&self) -> Outcome {

@@ -17,7 +17,10 @@ pub async fn refuse(refusal: &Refusal, mut record: Record) -> Response {
         Refusal::WrongBase { wrong_base, .. } => wrong_base.surface,
         _ => record.surface(),
     };
-    let mut response = respond(refusal, &description, surface);
+    let text = body(refusal, &description, surface);
+    let mut response = respond(&description, text.clone());
+    record.answer_head(response.headers(), false);
+    record.answer_bytes(text.as_bytes());
     record.id_header(response.headers_mut());
     record.refused(
         description.status,
@@ -31,17 +34,14 @@ pub async fn refuse(refusal: &Refusal, mut record: Record) -> Response {
 /// The answer to a path that is not proxied, which has no row.
 pub fn unknown_path() -> Response {
     let refusal = Refusal::BadTarget(TargetError::UnknownPath);
-    respond(&refusal, &refusal.describe(), Surface::Native)
+    let description = refusal.describe();
+    let text = body(&refusal, &description, Surface::Native);
+    respond(&description, text)
 }
 
-fn respond(refusal: &Refusal, description: &Description, surface: Surface) -> Response {
+fn respond(description: &Description, text: String) -> Response {
     let content_type = [(CONTENT_TYPE, "application/json; charset=UTF-8")];
-    let mut response = (
-        description.status,
-        content_type,
-        body(refusal, description, surface),
-    )
-        .into_response();
+    let mut response = (description.status, content_type, text).into_response();
     if let Some(wait) = description.retry_after {
         let seconds = HeaderValue::from(whole_seconds(wait));
         response.headers_mut().insert(RETRY_AFTER, seconds);

@@ -116,6 +116,8 @@ pub enum Action {
     Download,
     /// Log rows were exported in the dashboard.
     Export,
+    /// The bodies of a request were read in the dashboard.
+    View,
     SignIn,
     /// A sign-in was ended, by its own admin or by a command.
     SignOut,
@@ -154,6 +156,8 @@ pub enum Subject {
     Admin,
     Backup,
     RequestLog,
+    /// The bodies of a request, which is named by its id.
+    RequestBodies,
 }
 
 impl Subject {
@@ -164,7 +168,7 @@ impl Subject {
     /// Whether it has no id. Things with an id have no index by name alone.
     pub fn is_identified_by_name(self) -> bool {
         match self {
-            Self::Setting | Self::Backup | Self::RequestLog => true,
+            Self::Setting | Self::Backup | Self::RequestLog | Self::RequestBodies => true,
             Self::UpstreamKey | Self::ClientKey | Self::Project | Self::Admin => false,
         }
     }

@@ -56,7 +56,7 @@ pub async fn list_oldest(
     Ok(ids.fetch_all(db).await?)
 }
 
-/// Deletes those of these requests that are finished in one transaction, with their attempts. Rollups and statistics stay. A running
+/// Deletes those of these requests that are finished in one transaction, with their attempts and bodies. Rollups and statistics stay. A running
 /// request, and one whose final row is still in the journal, has no outcome in its table and is spared.
 pub async fn delete(db: &Db, ids: &[RequestId], scope: PruneScope) -> Result<PrunedBatch> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
@@ -76,6 +76,16 @@ pub async fn delete(db: &Db, ids: &[RequestId], scope: PruneScope) -> Result<Pru
     let deleted = sqlx::query!(
         "
         DELETE FROM attempts
+        WHERE request_id IN (
+            SELECT id FROM request_logs WHERE id IN (SELECT value FROM json_each(?1)) AND outcome IS NOT NULL
+        )
+        ",
+        ids,
+    );
+    deleted.execute(&mut *tx).await?;
+    let deleted = sqlx::query!(
+        "
+        DELETE FROM request_bodies
         WHERE request_id IN (
             SELECT id FROM request_logs WHERE id IN (SELECT value FROM json_each(?1)) AND outcome IS NOT NULL
         )

@@ -31,6 +31,7 @@ pub mod probe_requests;
 pub mod projects;
 pub mod quotas;
 pub mod recorder;
+pub mod request_bodies;
 pub mod request_logs;
 pub mod resources;
 pub mod revision;

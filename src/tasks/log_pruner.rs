@@ -7,6 +7,7 @@ use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::log_pruning::{self, PruneScope};
+use crate::storage::request_bodies;
 
 /// Bounds of a transaction. Its time is what usually bounds it; more rows or pages would make it no cheaper.
 const MAX_ROWS: u32 = 1_000;
@@ -20,6 +21,7 @@ pub struct LogPruner<'a> {
     db: &'a Db,
     scope: PruneScope,
     rows: BatchPace,
+    bodies: BatchPace,
     pages: BatchPace,
     /// Rows and pages since the write-ahead log was copied.
     uncopied: u32,
@@ -35,6 +37,7 @@ impl<'a> LogPruner<'a> {
             db,
             scope,
             rows: pace(MAX_ROWS),
+            bodies: pace(MAX_ROWS),
             pages: pace(MAX_PAGES),
             uncopied: 0,
         }
@@ -52,6 +55,20 @@ impl<'a> LogPruner<'a> {
         let pause = self.rows.after(count, batch.took);
         self.rest(count, pause).await?;
         Ok(batch.requests)
+    }
+
+    /// How many bodies the next transaction should delete.
+    pub fn body_batch_size(&self) -> u32 {
+        self.bodies.size()
+    }
+
+    /// Deletes the bodies of these requests in one transaction, and pauses in proportion to its time. Returns how many were deleted.
+    pub async fn delete_bodies(&mut self, ids: &[RequestId]) -> Result<u64> {
+        let batch = request_bodies::delete(self.db, ids).await?;
+        let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        let pause = self.bodies.after(count, batch.took);
+        self.rest(count, pause).await?;
+        Ok(batch.count)
     }
 
     /// Pauses after so many rows or pages. The write-ahead log is copied within a pause, when this work writes nothing.

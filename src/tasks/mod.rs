@@ -3,8 +3,10 @@
 pub mod change_keys;
 pub mod checkpoint;
 pub mod dispatch_queue;
+pub mod keep_bodies;
 pub mod log_pruner;
 pub mod probe_database;
+pub mod prune_bodies;
 pub mod prune_logs;
 pub mod recheck_keys;
 pub mod record_running;

@@ -1,4 +1,4 @@
-//! Deletes log rows that exceed a limit, and expired cooldowns, old daily usage counts, and records of resources that Google has deleted.
+//! Deletes log rows and kept bodies that exceed a limit, and expired cooldowns, old daily usage counts, and records of resources that Google has deleted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use crate::storage::{
     cooldowns, log_pruning, log_size, quotas, request_logs, resources, upload_sessions,
 };
 use crate::tasks::log_pruner::LogPruner;
+use crate::tasks::prune_bodies;
 
 /// How often limits are checked, while something is written.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -122,10 +123,14 @@ pub async fn prune(
     is_clock_trusted: bool,
 ) -> Result<u64> {
     let limits = RetentionLimits::of(&app.settings());
-    let size = log_size::find(&app.db.readers).await?;
     let mut pruner = LogPruner::new(&app.db, PruneScope::Oldest);
     let was_log_short = app.low_disk.lock().is_some_and(|low| low.is_log_short);
     report_disk(app, disk, was_log_short);
+    let bodies = prune_bodies::prune(app, &mut pruner, now, is_clock_trusted).await?;
+    if bodies > 0 {
+        tracing::debug!(bodies, "kept bodies were deleted");
+    }
+    let size = log_size::find(&app.db.readers).await?;
     let (mut deleted, mut is_log_short) = (0, false);
     for goal in limits.goals(size, disk, now, is_clock_trusted) {
         let (rows, is_reached) = delete_until(app, &mut pruner, goal, limits, now).await?;

@@ -19,6 +19,7 @@ pub enum SettingGroup {
     ClientKeys,
     #[strum(serialize = "record")]
     Logs,
+    BodyLog,
     Browsers,
 }
 
@@ -50,6 +51,7 @@ impl SettingGroup {
             Self::Checks => LocalizedText("Checks of upstream keys", "上游金鑰檢查"),
             Self::ClientKeys => LocalizedText("Client keys", "用戶端金鑰"),
             Self::Logs => LocalizedText("Logs", "請求記錄"),
+            Self::BodyLog => LocalizedText("Kept bodies", "內容保留"),
             Self::Browsers => LocalizedText("Browsers (CORS)", "瀏覽器（CORS）"),
         }
     }
@@ -198,6 +200,28 @@ catalogue! {
     log_max_bytes in Logs = "Max database size", "資料庫大小上限",
         "When the content of the database file exceeds this size, the oldest log entries are deleted and the file shrinks. The file also holds keys, settings and hourly totals, which are never deleted for this.",
         "資料庫檔案的內容超過此大小時，會刪除最舊的請求記錄並縮小檔案。檔案也包含金鑰、設定與每小時的統計，這些資料不會因此刪除。",
+        blank "no limit", "不限制";
+    body_log_mode in BodyLog = "Keep bodies", "保留內容",
+        "Whose request and response bodies are kept. Bodies contain what users write and what models answer. Keys of this server and the client's credential are removed from them. errors: requests that failed, or that Google rejected.",
+        "要保留哪些請求與回應的內容。內容包含使用者的輸入與模型的回答；其中的上游金鑰與用戶端憑證會移除。errors 表示失敗或遭 Google 拒絕的請求。",
+        expected "off, errors or all", "off、errors 或 all";
+    body_log_client_keys in BodyLog = "Client keys", "用戶端金鑰",
+        "Only the bodies of these client keys are kept: their IDs, separated by commas. The ID of a client key is the number in the address of its page.",
+        "只保留這些用戶端金鑰的內容：以逗號分隔的 ID。用戶端金鑰的 ID 即其頁面網址中的數字。",
+        expected "IDs separated by commas, or blank", "以逗號分隔的 ID，或留空",
+        blank "all client keys", "所有用戶端金鑰";
+    body_log_sample_percent in BodyLog = "Sample (%)", "取樣比例（%）",
+        "Share of the requests whose bodies are kept, chosen at random.",
+        "隨機選取並保留內容的請求比例。";
+    body_log_max_bytes in BodyLog = "Max size of a body", "單一內容大小上限",
+        "Maximum size of a kept request or response body. Of a larger one, the beginning is kept.",
+        "保留的單一請求或回應內容的大小上限。超過上限時只保留開頭。";
+    body_log_retention_days in BodyLog = "Retention of bodies", "內容保留期限",
+        "Kept bodies are deleted after this time, or earlier together with their log entries.",
+        "保留的內容超過此期限後會刪除；若其請求記錄先刪除，則一併刪除。";
+    body_log_max_total_bytes in BodyLog = "Max size of all bodies", "內容總大小上限",
+        "When all kept bodies together exceed this size, compressed, the oldest ones are deleted. The log entries stay.",
+        "所有保留內容壓縮後的總大小超過此上限時，會刪除最舊的內容。請求記錄不受影響。",
         blank "no limit", "不限制";
     cors_allow_origin in Browsers = "CORS allowed origin", "CORS 允許來源",
         "The origin of web pages that may call this server from a browser, sent in the access-control-allow-origin header. * allows any page.",

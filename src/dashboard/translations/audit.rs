@@ -35,6 +35,7 @@ labels! {
         Delete = "deleted", "刪除";
         Download = "downloaded", "下載";
         Export = "exported", "匯出";
+        View = "viewed", "檢視";
         SignIn = "signed in", "登入";
         SignOut = "session signed out", "登出工作階段";
         ChangePassword = "password changed", "變更密碼";
@@ -49,5 +50,6 @@ labels! {
         Admin = "admin", "管理者";
         Backup = "backup", "備份";
         RequestLog = "log", "請求記錄";
+        RequestBodies = "request bodies", "請求內容";
     }
 }
