@@ -1,5 +1,7 @@
 //! `/logs`: searching, watching and inspecting requests.
 
+pub mod bodies;
+pub mod body_text;
 pub mod columns;
 pub mod detail;
 pub mod export;

@@ -74,6 +74,7 @@ fn admin_routes() -> Vec<Route> {
         "/logs/export.jsonl" => get(logs::export::jsonl);
         "/logs/live" => get(logs::live::show);
         "/logs/{id}" => get(logs::detail::show);
+        "/logs/{id}/bodies" => get(logs::bodies::show);
         "/account" => get(account::show);
         "/account/password" => post(account::update_password);
         "/account/zone" => post(account::update_zone);

@@ -47,6 +47,8 @@ pub enum Thing {
     Job,
     Page,
     Request,
+    #[strum(serialize = "kept bodies of request")]
+    RequestBodies,
     Setting,
     #[strum(serialize = "upstream key")]
     UpstreamKey,

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::dashboard::components::{ago, bytes, card, duration_ms, exact, number, usd};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
+use crate::dashboard::logs::bodies;
 use crate::dashboard::logs::list::SEARCH_TIME_LIMIT;
 use crate::dashboard::logs::outcome_labels::{
     outcome_badge, outcome_description, outcome_label, retry_description, rule_description,
@@ -24,6 +25,7 @@ use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::pool::retry::StopReason;
 use crate::storage::error::Thing;
+use crate::storage::request_bodies;
 use crate::storage::request_logs::listed::{self, ListedAttempt, RequestLog};
 use crate::storage::request_logs::search::search;
 use crate::storage::request_logs::search_plan::LogPosition;
@@ -40,8 +42,9 @@ pub async fn show(
         .parse()
         .map_err(|_| Error::NotFound(Thing::Request, id.clone()))?;
     let row = listed::find(&app.db.readers, id).await?;
-    let [older, newer] = neighbours(&app, &context, &query, id).await?;
-    Ok(view(&context, &query, &row, older, newer))
+    let has_bodies = request_bodies::exists(&app.db.readers, id).await?;
+    let around = neighbours(&app, &context, &query, id).await?;
+    Ok(view(&context, &query, &row, has_bodies, around))
 }
 
 /// The requests of the same list before and after one, as far as they are found in time.
@@ -67,8 +70,8 @@ fn view(
     context: &PageContext,
     query: &LogQuery,
     row: &RequestLog,
-    older: Option<RequestId>,
-    newer: Option<RequestId>,
+    has_bodies: bool,
+    [older, newer]: [Option<RequestId>; 2],
 ) -> Markup {
     let language = context.language;
     let title = row
@@ -105,6 +108,7 @@ fn view(
             (card(language.the_answer(), response_facts(context, row)))
             (card(language.tokens_and_cost(), token_facts(language, row)))
         }
+        @if has_bodies { (bodies::link(language, row.id)) }
     };
     layout::page(context, Section::Logs, title, body)
 }

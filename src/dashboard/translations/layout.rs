@@ -105,6 +105,7 @@ labels! {
         Job = "job", "工作";
         Page = "page", "頁面";
         Request = "request", "請求";
+        RequestBodies = "kept bodies of request", "請求保留內容";
         Setting = "setting", "設定";
         UpstreamKey = "upstream key", "上游金鑰";
     }

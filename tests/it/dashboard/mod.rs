@@ -1,6 +1,7 @@
 //! The dashboard in a real browser, and attempts to use it without a session.
 
 mod backups;
+mod bodies;
 mod client_keys;
 mod logs;
 mod many_keys;

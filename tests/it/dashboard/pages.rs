@@ -52,6 +52,7 @@ async fn pool() -> TestPool {
     for hours in [1, 2, 30, 100] {
         pool.record_past_request(Duration::from_hours(hours)).await;
     }
+    pool.set(&[("body_log_mode", "all")]).await;
     assert_eq!(pool.generate().await.status(), 200);
     let (actor, progress) = (Actor::cli(), BackupProgress::default());
     let made = backups::create(&pool.app.db, &actor, clock::now(), &progress);
@@ -85,8 +86,19 @@ async fn every_page_is_accessible_in_chinese() {
 
 async fn examine(pool: &TestPool, browser: &Browser, language: &str) {
     let mut problems = Vec::new();
-    let request = format!("/logs/{}", pool.rows().await[0].id);
-    for path in PAGES.iter().copied().chain([request.as_str()]) {
+    pool.app.body_log.settle().await;
+    let rows = pool.rows().await;
+    let newest = rows[rows.len() - 1].id;
+    let requests = [
+        format!("/logs/{}", rows[0].id),
+        format!("/logs/{newest}"),
+        format!("/logs/{newest}/bodies"),
+    ];
+    for path in PAGES
+        .iter()
+        .copied()
+        .chain(requests.iter().map(String::as_str))
+    {
         browser.open(path).await;
         let name = path.trim_start_matches('/').replace('/', "-");
         for (dark, theme) in [(false, "light"), (true, "dark")] {
