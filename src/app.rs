@@ -18,6 +18,7 @@ use crate::gemini::redact::Redactor;
 use crate::gemini::transport::GeminiClient;
 use crate::jobs::Jobs;
 use crate::key_queue::KeyQueue;
+use crate::pool::backup_schedule::BackupSchedule;
 use crate::pool::clients::admission::SharedAdmission;
 use crate::pool::clients::auth_failures::AuthFailures;
 use crate::pool::clients::client_key::{ClientKey, ClientKeys, HashKey};
@@ -338,16 +339,21 @@ impl App {
         }
         self.gemini.apply_settings(&settings);
         self.body_memory.set_limits(&settings);
-        let limits = |settings| {
+let limits = |settings| {
             (
                 RetentionLimits::of(settings),
                 BodyRetentionLimits::of(settings),
             )
         };
         let is_retention_changed = limits(&settings) != limits(&self.settings());
+        let is_schedule_changed =
+            BackupSchedule::of(&settings) != BackupSchedule::of(&self.settings());
         swap(&self.settings, settings);
         if is_retention_changed {
             self.retention_notify.notify_one();
+        }
+        if is_schedule_changed {
+            self.backups.notify_schedule_change();
         }
     }
 }

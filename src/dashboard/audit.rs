@@ -57,7 +57,12 @@ pub async fn show(
     let acts = audit::list_acts(db, &query.filter(&context.zone), position, PAGE_SIZE).await?;
     let actors = admins::list_usernames(db).await?;
     let actors = actors.iter().map(|name| Actor::admin(name, String::new()));
-    let others = [Actor::cli(), Actor::environment(), Actor::demo()];
+    let others = [
+        Actor::cli(),
+        Actor::environment(),
+        Actor::schedule(),
+        Actor::demo(),
+    ];
     let actors: Vec<_> = actors.chain(others).map(|actor| actor.name).collect();
     Ok(view(&context, &query, &acts, &actors))
 }

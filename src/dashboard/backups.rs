@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::clock;
 use crate::dashboard::components::{
     Tone, ago, badge, bytes, card, confirm_form, empty_state, field, live_lost, moment, number,
+    until,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -26,8 +27,9 @@ use crate::dashboard::live::{LiveUpdates, SentParts, stream_updates};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::sign_in::check_password;
 use crate::dashboard::translations::Language;
+use crate::pool::backup_schedule::BackupSchedule;
 use crate::storage::backup::BackupStep;
-use crate::storage::backups::{self, Backup};
+use crate::storage::backups::{self, Backup, BackupKind, BackupStatus};
 use crate::storage::error::Error;
 
 /// The type makes browsers save the file, and excludes it from compression.
@@ -41,24 +43,20 @@ pub struct ConfirmPasswordForm {
 
 pub async fn show(State(app): State<Arc<App>>, context: PageContext) -> Result<Markup, ErrorPage> {
     let backups = backups::list(app.db.path())?;
-    Ok(view(&context, &app, &backups))
+    let schedule = BackupSchedule::of(&app.settings());
+    let status = backups::status(app.db.path(), &app.backups, schedule, context.now)?;
+    Ok(view(&context, &app, &backups, &status))
 }
 
 /// Starts a backup without waiting for its end.
 pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redirect {
-    let Some(progress) = app.backups.begin() else {
+    let Some(run) = app.backups.begin(clock::now()) else {
         let notice = Notice::failed(context.language.backup_already_running());
         return context.redirect_with(notice, "/backups").await;
     };
-    let (actor, now) = (context.actor(), clock::now());
-    let mut run = BackupRun {
-        app: app.clone(),
-        failed: Some("the backup was interrupted".to_owned()),
-    };
+    let actor = context.actor();
     tokio::spawn(async move {
-        let result = backups::create(&app.db, &actor, now, &progress).await;
-        run.set_result(&result);
-        match &result {
+        match run.create(&app.db, BackupKind::Manual, &actor).await {
             Ok(backup) => {
                 tracing::info!(bytes = backup.bytes, "created the backup {}", backup.name);
             }
@@ -66,24 +64,6 @@ pub async fn create(State(app): State<Arc<App>>, context: PageContext) -> Redire
         }
     });
     Redirect::to("/backups")
-}
-
-/// Reports the end of a backup when dropped, so that a panic does not block later backups.
-struct BackupRun {
-    app: Arc<App>,
-    failed: Option<String>,
-}
-
-impl BackupRun {
-    fn set_result(&mut self, result: &Result<Backup, Error>) {
-        self.failed = result.as_ref().err().map(ToString::to_string);
-    }
-}
-
-impl Drop for BackupRun {
-    fn drop(&mut self) {
-        self.app.backups.end(self.failed.take());
-    }
 }
 
 /// Streams the progress of the backup, and reloads the page at its end.
@@ -186,11 +166,12 @@ pub async fn delete(
     Path(name): Path<String>,
 ) -> Result<Redirect, ErrorPage> {
     let deleted = backups::delete(&app.db, &name, &context.actor(), context.now).await?;
+    app.backups.notify_schedule_change();
     let notice = Notice::done(context.language.backup_is_deleted(&deleted.name));
     Ok(context.redirect_with(notice, "/backups").await)
 }
 
-fn view(context: &PageContext, app: &App, backups: &[Backup]) -> Markup {
+fn view(context: &PageContext, app: &App, backups: &[Backup], status: &BackupStatus) -> Markup {
     let language = context.language;
     let step = app.backups.step();
     let begin = html! {
@@ -201,9 +182,12 @@ fn view(context: &PageContext, app: &App, backups: &[Backup]) -> Markup {
     };
     let body = html! {
         (heading(language.backups(), html! { @if !backups.is_empty() || step.is_some() { (begin) } }))
-        @if let Some(why) = app.backups.failed() {
-            div.notice.failed role="alert" { p { strong { (language.backup_failed()) } " " (why) } }
+        @if let Some(failed) = &status.failed {
+            div.notice.failed role="alert" { p {
+                strong { (language.backup_failed()) } " (" (ago(context, failed.at, context.now)) ") " (failed.reason)
+            } }
         }
+        (schedule_card(context, status))
         @if let Some(step) = step { (progress_card(context, step)) }
         @if !backups.is_empty() {
             (table(context, backups))
@@ -213,6 +197,40 @@ fn view(context: &PageContext, app: &App, backups: &[Backup]) -> Markup {
         (card(language.keep_and_restore(), instructions(language, app.db.path())))
     };
     layout::page(context, Section::Backups, language.backups(), body)
+}
+
+/// The age of the last backup and the time of the next one.
+fn schedule_card(context: &PageContext, status: &BackupStatus) -> Markup {
+    let language = context.language;
+    let facts = html! {
+        dl.facts {
+            dt { (language.last_backup()) }
+            dd {
+                @match &status.last {
+                    Some(backup) => (ago(context, backup.made_at, context.now)),
+                    None => (language.never()),
+                }
+            }
+            dt { (language.next_backup()) }
+            dd {
+                (next_backup(context, status)) " "
+                a href="/settings/backup_interval_hours" { (language.change_schedule()) }
+            }
+        }
+    };
+    card(language.backup_schedule(), facts)
+}
+
+/// When the next scheduled backup is due.
+pub fn next_backup(context: &PageContext, status: &BackupStatus) -> Markup {
+    let language = context.language;
+    html! {
+        @match status.next_at {
+            None => (language.not_scheduled()),
+            Some(at) if status.is_overdue => { (badge(Tone::Bad, language.overdue())) " " (ago(context, at, context.now)) }
+            Some(at) => (until(context, at, context.now)),
+        }
+    }
 }
 
 fn progress_card(context: &PageContext, step: BackupStep) -> Markup {
@@ -271,6 +289,7 @@ fn row(context: &PageContext, backup: &Backup) -> Markup {
         tr {
             th.mono scope="row" data-label=(language.backup_name()) { (backup.name) }
             td data-label=(language.backup_made()) {
+                @if backup.kind == BackupKind::Scheduled { (badge(Tone::Info, language.backup_scheduled())) " " }
                 span { (moment(context, backup.made_at)) " " span.muted { "(" (ago(context, backup.made_at, context.now)) ")" } }
             }
             td.number data-label=(language.backup_size()) title=(number(backup.bytes)) { (bytes(backup.bytes)) }

@@ -18,6 +18,7 @@ use strum::VariantArray;
 
 use crate::app::App;
 use crate::clock;
+use crate::dashboard::backups::next_backup;
 use crate::dashboard::components::{
     Tone, ago, badge, bytes, card, href, live_lost, live_switch, mark, number, tabs, until,
 };
@@ -28,10 +29,11 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::status::onboarding::Onboarding;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
+use crate::pool::backup_schedule::BackupSchedule;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
 use crate::pool::retention::LowDisk;
-use crate::storage::backups::{self, Backup};
+use crate::storage::backups::{self, BackupStatus};
 use crate::storage::traffic::{Traffic, TrafficSpan, read_traffic};
 use crate::storage::write_health::WriteProblem;
 
@@ -55,7 +57,7 @@ struct StatusData {
     low_disk: Option<LowDisk>,
     database: PathBuf,
     queued_requests: usize,
-    last_backup: Option<Backup>,
+    backups: BackupStatus,
     onboarding: Onboarding,
 }
 
@@ -142,7 +144,7 @@ impl StatusData {
             low_disk: None,
             database: app.db.path().clone(),
             queued_requests: 0,
-            last_backup: None,
+            backups: BackupStatus::default(),
             onboarding: Onboarding::finished(),
         };
         let refreshed = data.refresh(app, context).await;
@@ -173,7 +175,8 @@ impl StatusData {
         self.problem = app.recorder.problem();
         self.low_disk = *app.low_disk.lock();
         self.queued_requests = app.key_queue.len();
-        self.last_backup = backups::last(app.db.path())?;
+        let schedule = BackupSchedule::of(&app.settings());
+        self.backups = backups::status(app.db.path(), &app.backups, schedule, context.now)?;
         let onboarding = Onboarding::load(app, &self.overview).await?;
         self.onboarding = onboarding.after(&self.onboarding);
         Ok(())
@@ -328,7 +331,15 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
     add_keys(KeyStatusKind::Invalid, Language::keys_invalid);
     add_keys(KeyStatusKind::Suspended, Language::keys_suspended);
     add_keys(KeyStatusKind::Misconfigured, Language::keys_misconfigured);
-    if data.last_backup.is_none() && data.overview.keys() > 0 {
+    if let Some(failed) = &data.backups.failed {
+        let text = language.backup_has_failed(&failed.reason);
+        items.push((Tone::Bad, text, "/backups".to_owned()));
+    }
+    if data.backups.is_overdue {
+        let text = language.backup_is_overdue().to_owned();
+        items.push((Tone::Bad, text, "/backups".to_owned()));
+    }
+    if data.backups.last.is_none() && data.overview.keys() > 0 {
         let text = language.no_backup().to_owned();
         items.push((Tone::Info, text, "/backups".to_owned()));
     }
@@ -360,11 +371,14 @@ fn health(context: &PageContext, data: &StatusData) -> Markup {
             dt { (language.keys_at_rest()) } dd { (language.keys_unencrypted()) }
             dt { (language.last_backup()) }
             dd { a href="/backups" {
-                @match &data.last_backup {
+                @match &data.backups.last {
                     Some(backup) => (ago(context, backup.made_at, context.now)),
                     None => (language.never()),
                 }
             } }
+            @if data.backups.next_at.is_some() {
+                dt { (language.next_backup()) } dd { (next_backup(context, &data.backups)) }
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::storage::revision;
 /// The author of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// `admin:NAME`, `cli`, `environment` or `demo`.
+    /// `admin:NAME`, `cli`, `environment`, `schedule` or `demo`.
     pub name: String,
     /// The address of the admin's request.
     pub address: Option<String>,
@@ -38,6 +38,11 @@ impl Actor {
     /// The server's environment variables, read at its start.
     pub fn environment() -> Self {
         Self::local("environment")
+    }
+
+    /// The server, for scheduled backups.
+    pub fn schedule() -> Self {
+        Self::local("schedule")
     }
 
     /// The demo, which creates its own keys.

@@ -22,6 +22,7 @@ use crate::storage::migrations::MIGRATOR;
 use crate::storage::ownership::{Ownership, has_log, ownership, refuse_foreign_file};
 use crate::storage::recorder::journal;
 use crate::storage::recorder::table_writer::TableWriter;
+use crate::storage::row_counts::RowCounts;
 use crate::storage::{file_mode, migrations};
 
 /// What to do with a file that already has the copy's name.
@@ -175,12 +176,19 @@ async fn copy_staged(
     let whole = fs::metadata(db.path()).map_or(0, |file| file.len()).max(1);
     let copied = (staged.path().to_owned(), whole);
     progress.copied.set(copied).expect("each copy has its own");
+    let counts = RowCounts::of(db).await?;
     vacuum_into(&mut *db.readers.acquire().await?, staged.path()).await?;
     fold_journal(staged.path()).await?;
     let mut connection = open_stage(staged.path()).await?;
     delete_sessions(&mut connection).await?;
     progress.is_checking.store(true, Ordering::Relaxed);
     check(&mut connection, &to).await?;
+    let copied = RowCounts::read(&mut connection).await?;
+    if let Some(missing) = counts.missing_in(&copied) {
+        return Err(Error::Refused(format!(
+            "the copy is not complete: {missing}"
+        )));
+    }
     connection.close().await?;
     let put = tokio::task::spawn_blocking(move || publish(staged, &to, existing));
     put.await.expect("naming a file does not panic")
@@ -301,7 +309,8 @@ fn stage_in(folder: &Path, stage_of: &Path) -> Result<NamedTempFile> {
 }
 
 const STAGE_RANDOM: usize = 6;
-const STAGE_END: &str = ".part";
+/// The end of the name of an unfinished copy.
+pub const STAGE_END: &str = ".part";
 
 fn stage_prefix(stage_of: &Path) -> OsString {
     let mut prefix = OsString::from(".");
@@ -315,7 +324,7 @@ fn stage_prefix(stage_of: &Path) -> OsString {
 fn remove_unfinished_copies(database: &Path) {
     let prefix = stage_prefix(database);
     let is_copy = |name: &OsStr| {
-        let rest = name.as_encoded_bytes();
+        let rest = without_companion_end(name.as_encoded_bytes());
         let rest = rest.strip_prefix(prefix.as_encoded_bytes());
         let random = rest.and_then(|rest| rest.strip_suffix(STAGE_END.as_bytes()));
         random.is_some_and(|random| {
@@ -331,6 +340,13 @@ fn remove_unfinished_copies(database: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// The name of the file to which a log or journal of SQLite belongs, or the name itself.
+pub fn without_companion_end(name: &[u8]) -> &[u8] {
+    let ends = [&b"-journal"[..], b"-wal", b"-shm"];
+    let mut without = ends.iter().filter_map(|end| name.strip_suffix(*end));
+    without.next().unwrap_or(name)
 }
 
 /// Statements on whole files are not checked at build time: the macros cannot determine their columns.

@@ -4,12 +4,15 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
+use crate::pool::backup_schedule::BackupSchedule;
 use crate::storage::audit::{self, Act, Action, Actor, Subject};
 use crate::storage::backup::{self, BackupProgress, BackupStep, ExistingFile};
 use crate::storage::database_path::folder_of;
@@ -19,13 +22,45 @@ use crate::storage::file_mode;
 
 /// The format of [`backup::file_time`].
 const TIME: &str = "%Y%m%d-%H%M%S";
+/// The end of the name of a scheduled backup, before `.db`.
+const SCHEDULED: &str = "-scheduled";
+/// An unfinished copy that was not written for so long is left over from a process that was killed.
+const ABANDONED_AFTER: Duration = Duration::from_hours(1);
+
+/// Why a backup was made. The name of its file says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupKind {
+    /// An admin asked for it.
+    Manual,
+    Scheduled,
+}
 
 /// A complete backup, which was checked before it got its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
     pub name: String,
+    pub kind: BackupKind,
     pub made_at: Timestamp,
     pub bytes: u64,
+}
+
+/// The state of the backups, for pages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupStatus {
+    pub last: Option<Backup>,
+    /// When the next scheduled one is due, which may be in the past; `None`: none is scheduled.
+    pub next_at: Option<Timestamp>,
+    /// Whether it should have been made a while ago.
+    pub is_overdue: bool,
+    /// The error of the last attempt, if it failed.
+    pub failed: Option<FailedBackup>,
+}
+
+/// An attempt at a backup that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedBackup {
+    pub reason: String,
+    pub at: Timestamp,
 }
 
 /// The folder of this database's backups.
@@ -43,10 +78,11 @@ pub fn list(database: &Path) -> Result<Vec<Backup>> {
     let found = entries.filter_map(|entry| {
         let entry = entry.ok()?;
         let name = entry.file_name().into_string().ok()?;
-        let made_at = time_in_name(database, &name)?;
+        let (made_at, kind) = read_name(database, &name)?;
         let file = entry.metadata().ok().filter(fs::Metadata::is_file)?;
         Some(Backup {
             name,
+            kind,
             made_at,
             bytes: file.len(),
         })
@@ -60,6 +96,24 @@ pub fn list(database: &Path) -> Result<Vec<Backup>> {
 /// The newest backup of this database.
 pub fn last(database: &Path) -> Result<Option<Backup>> {
     Ok(list(database)?.into_iter().next())
+}
+
+/// The state of this database's backups.
+pub fn status(
+    database: &Path,
+    job: &BackupJob,
+    schedule: BackupSchedule,
+    now: Timestamp,
+) -> Result<BackupStatus> {
+    let (backups, failed) = (list(database)?, job.failed());
+    let made = || backups.iter().map(|backup| backup.made_at);
+    let failed_at = failed.as_ref().map(|failed| failed.at);
+    Ok(BackupStatus {
+        next_at: schedule.next_at(made(), failed_at, now),
+        is_overdue: schedule.is_overdue(made(), now),
+        last: backups.into_iter().next(),
+        failed,
+    })
 }
 
 /// The backup of this name and its path. No name leads to another file.
@@ -95,18 +149,24 @@ pub async fn delete(db: &Db, name: &str, actor: &Actor, now: Timestamp) -> Resul
 /// Creates and checks a backup.
 pub async fn create(
     db: &Db,
+    kind: BackupKind,
     actor: &Actor,
     now: Timestamp,
     progress: &BackupProgress,
 ) -> Result<Backup> {
     let folder = folder(db.path());
     create_folder(&folder, db.path())?;
-    let name = format!("{}-{}.db", stem(db.path()), backup::file_time(now));
+    let (stem, time) = (stem(db.path()), backup::file_time(now));
+    let name = match kind {
+        BackupKind::Manual => format!("{stem}-{time}.db"),
+        BackupKind::Scheduled => format!("{stem}-{time}{SCHEDULED}.db"),
+    };
     let bytes =
         backup::copy_with_progress(db, &folder.join(&name), ExistingFile::Keep, progress).await?;
     let made_at = Timestamp::from_millis(now.as_millis() / 1_000 * 1_000);
     let backup = Backup {
         name,
+        kind,
         made_at,
         bytes,
     };
@@ -161,51 +221,127 @@ fn stem(database: &Path) -> String {
     stem.to_string_lossy().into_owned()
 }
 
-/// The time in the name of a backup of this database; `None` for other files.
-fn time_in_name(database: &Path, name: &str) -> Option<Timestamp> {
+/// Time and kind in the name of a backup of this database; `None` for other files.
+fn read_name(database: &Path, name: &str) -> Option<(Timestamp, BackupKind)> {
     let time = name.strip_prefix(&stem(database))?.strip_prefix('-')?;
-    let time = DateTime::strptime(TIME, time.strip_suffix(".db")?).ok()?;
-    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp().into())
+    let time = time.strip_suffix(".db")?;
+    let (time, kind) = match time.strip_suffix(SCHEDULED) {
+        Some(time) => (time, BackupKind::Scheduled),
+        None => (time, BackupKind::Manual),
+    };
+    let time = DateTime::strptime(TIME, time).ok()?;
+    Some((time.to_zoned(TimeZone::UTC).ok()?.timestamp().into(), kind))
+}
+
+/// Deletes the unfinished copies that killed processes have left in the folder of backups.
+pub fn remove_abandoned_copies(database: &Path, now: Timestamp) {
+    let prefix = format!(".{}-", stem(database));
+    let Ok(entries) = fs::read_dir(folder(database)) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = backup::without_companion_end(name.as_encoded_bytes());
+        let is_copy =
+            name.starts_with(prefix.as_bytes()) && name.ends_with(backup::STAGE_END.as_bytes());
+        let written = entry.metadata().and_then(|file| file.modified()).ok();
+        let written = written.and_then(|time| jiff::Timestamp::try_from(time).ok());
+        if is_copy && written.is_some_and(|time| now - Timestamp::from(time) >= ABANDONED_AFTER) {
+            // It only takes space.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// The running backup, one at a time, and the error of the last one.
+#[derive(Debug, Default, Clone)]
+pub struct BackupJob(Arc<BackupShared>);
+
 #[derive(Debug, Default)]
-pub struct BackupJob(Mutex<BackupState>);
+struct BackupShared {
+    state: Mutex<BackupState>,
+    /// Notified when the next scheduled backup may be due at another time.
+    schedule_changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct BackupState {
     now: Option<Arc<BackupProgress>>,
-    failed: Option<String>,
+    failed: Option<FailedBackup>,
 }
 
 impl BackupJob {
     /// Starts a backup; `None` if one is running.
-    pub fn begin(&self) -> Option<Arc<BackupProgress>> {
-        let mut state = self.0.lock();
+    pub fn begin(&self, now: Timestamp) -> Option<BackupRun> {
+        let mut state = self.0.state.lock();
         if state.now.is_some() {
             return None;
         }
         let progress = Arc::<BackupProgress>::default();
-        *state = BackupState {
-            now: Some(progress.clone()),
-            failed: None,
-        };
-        Some(progress)
-    }
-
-    /// Ends the backup, with its error if it failed.
-    pub fn end(&self, failed: Option<String>) {
-        *self.0.lock() = BackupState { now: None, failed };
+        state.now = Some(progress.clone());
+        Some(BackupRun {
+            job: self.clone(),
+            progress,
+            now,
+            failed: Some("the backup was interrupted".to_owned()),
+        })
     }
 
     /// The progress; `None` if no backup is running.
     pub fn step(&self) -> Option<BackupStep> {
-        self.0.lock().now.as_ref().map(|progress| progress.step())
+        let state = self.0.state.lock();
+        state.now.as_ref().map(|progress| progress.step())
     }
 
-    /// The error of the last backup, if it failed.
-    pub fn failed(&self) -> Option<String> {
-        self.0.lock().failed.clone()
+    /// The last backup, if it failed; `None` while one is running.
+    pub fn failed(&self) -> Option<FailedBackup> {
+        let state = self.0.state.lock();
+        state.failed.clone().filter(|_| state.now.is_none())
+    }
+
+    /// Has the time of the next scheduled backup computed again.
+    pub fn notify_schedule_change(&self) {
+        self.0.schedule_changed.notify_one();
+    }
+
+    /// Waits until the next scheduled backup may be due at another time than at the last wait.
+    pub async fn wait_for_schedule_change(&self) {
+        self.0.schedule_changed.notified().await;
+    }
+}
+
+/// A running backup. Reports its end when dropped, so that a panic does not block later backups.
+#[derive(Debug)]
+pub struct BackupRun {
+    job: BackupJob,
+    progress: Arc<BackupProgress>,
+    now: Timestamp,
+    failed: Option<String>,
+}
+
+impl BackupRun {
+    /// Creates and checks the backup.
+    pub async fn create(mut self, db: &Db, kind: BackupKind, actor: &Actor) -> Result<Backup> {
+        let result = create(db, kind, actor, self.now, &self.progress).await;
+        self.failed = result.as_ref().err().map(ToString::to_string);
+        result
+    }
+
+    /// Ends without a backup, for this reason.
+    pub fn fail(mut self, reason: String) {
+        self.failed = Some(reason);
+    }
+}
+
+impl Drop for BackupRun {
+    fn drop(&mut self) {
+        let at = self.now;
+        let failed = self.failed.take();
+        *self.job.0.state.lock() = BackupState {
+            now: None,
+            failed: failed.map(|reason| FailedBackup { reason, at }),
+        };
+        self.job.notify_schedule_change();
     }
 }
 
@@ -223,11 +359,10 @@ mod tests {
         assert_eq!(list(db.path()).unwrap(), []);
 
         let job = BackupJob::default();
-        let progress = job.begin().unwrap();
-        assert!(job.begin().is_none());
-        let made = create(&db, &actor, NOW, &progress).await;
-        job.end(made.as_ref().err().map(ToString::to_string));
-        let made = made.unwrap();
+        let run = job.begin(NOW).unwrap();
+        assert!(job.begin(NOW).is_none());
+        let progress = run.progress.clone();
+        let made = run.create(&db, BackupKind::Manual, &actor).await.unwrap();
 
         assert_eq!(progress.step(), BackupStep::Checking);
         assert_eq!((job.step(), job.failed()), (None, None));
@@ -239,8 +374,19 @@ mod tests {
         for name in ["other.db", "../pool.db", "", "pool-20261122-080000.db/"] {
             assert!(find(db.path(), name).is_err(), "{name}");
         }
-        let again = create(&db, &actor, NOW, &BackupProgress::default()).await;
+        let run = job.begin(NOW).unwrap();
+        let again = run.create(&db, BackupKind::Manual, &actor).await;
         assert!(matches!(again, Err(Error::Refused(_))));
+        assert!(job.failed().unwrap().reason.contains("exists already"));
+        let run = job.begin(NOW).unwrap();
+        let schedule = Actor::schedule();
+        let scheduled = run.create(&db, BackupKind::Scheduled, &schedule);
+        let scheduled = scheduled.await.unwrap();
+        assert_eq!(scheduled.name, "pool-20261122-080000-scheduled.db");
+        assert_eq!(job.failed(), None);
+        let listed = list(db.path()).unwrap();
+        assert_eq!(listed, [made.clone(), scheduled.clone()]);
+        delete(&db, &scheduled.name, &actor, NOW).await.unwrap();
 
         delete(&db, &made.name, &actor, NOW).await.unwrap();
         assert_eq!(list(db.path()).unwrap(), []);
@@ -249,6 +395,41 @@ mod tests {
         let changes = audit::list(&db.readers, &all, None, 10).await;
         let changes = changes.unwrap().items;
         let actions: Vec<_> = changes.iter().map(|change| change.action).collect();
-        assert_eq!(actions, [Action::Delete, Action::Create]);
+        assert_eq!(
+            actions,
+            [
+                Action::Delete,
+                Action::Delete,
+                Action::Create,
+                Action::Create
+            ]
+        );
+    }
+
+    #[test]
+    fn abandoned_copies_are_deleted_and_other_files_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("pool.db");
+        fs::create_dir(super::folder(&database)).unwrap();
+        let names = [
+            ".pool-20261122-080000.db.aB3xYz.part",
+            ".pool-20261122-080000.db.aB3xYz.part-journal",
+            ".other-20261122-080000.db.aB3xYz.part",
+            "pool-20261122-080000.db",
+        ];
+        let file = |name| super::folder(&database).join(name);
+        for name in names {
+            fs::write(file(name), "content").unwrap();
+        }
+
+        remove_abandoned_copies(&database, crate::clock::now());
+        assert!(
+            names.iter().all(|name| file(name).exists()),
+            "still written"
+        );
+        remove_abandoned_copies(&database, crate::clock::now() + ABANDONED_AFTER);
+
+        let left = names.map(|name| file(name).exists());
+        assert_eq!(left, [false, false, true, true]);
     }
 }

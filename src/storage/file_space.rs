@@ -1,5 +1,6 @@
 //! The room of the database file: what its disk has left, and the return of free pages to it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::clock;
@@ -19,11 +20,7 @@ pub struct ReturnedPages {
 impl Db {
     /// The disk of the database file; `None` where the system does not say.
     pub fn disk_space(&self) -> Option<DiskSpace> {
-        let disk = rustix::fs::statvfs(self.path()).ok()?;
-        Some(DiskSpace {
-            total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
-            free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
-        })
+        disk_of(self.path())
     }
 
     /// Returns up to so many free pages in one transaction. The file shrinks with the next checkpoint. Returns none where there are no free
@@ -57,6 +54,15 @@ impl Db {
             .await?;
         Ok(auto_vacuum == 2)
     }
+}
+
+/// The disk of a file or folder; `None` where the system does not say.
+pub fn disk_of(path: &Path) -> Option<DiskSpace> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(DiskSpace {
+        total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+        free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+    })
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub mod request_logs;
 pub mod resources;
 pub mod revision;
 pub mod rollups;
+pub mod row_counts;
 pub mod settings;
 pub mod sign_ins;
 pub mod strings;

@@ -1,5 +1,6 @@
 //! Background tasks: each is a loop over a pass.
 
+pub mod back_up;
 pub mod change_keys;
 pub mod checkpoint;
 pub mod dispatch_queue;

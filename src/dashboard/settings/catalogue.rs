@@ -21,6 +21,7 @@ pub enum SettingGroup {
     Logs,
     BodyLog,
     Browsers,
+    Backups,
 }
 
 /// The presentation of a setting.
@@ -53,6 +54,7 @@ impl SettingGroup {
             Self::Logs => LocalizedText("Logs", "請求記錄"),
             Self::BodyLog => LocalizedText("Kept bodies", "內容保留"),
             Self::Browsers => LocalizedText("Browsers (CORS)", "瀏覽器（CORS）"),
+            Self::Backups => LocalizedText("Scheduled backups", "排程備份"),
         }
     }
 }
@@ -228,4 +230,11 @@ catalogue! {
         "可從瀏覽器呼叫此伺服器的網頁來源，即 access-control-allow-origin 標頭的值。* 表示允許任何網頁。",
         expected "*, one origin, or blank", "*、單一來源，或留空",
         blank "no pages", "不允許任何網頁";
+    backup_interval_hours in Backups = "Backup interval", "備份間隔",
+        "When the last backup, scheduled or not, is older than this, the server creates and verifies another one in the folder of backups. Each takes about as much space as the database.",
+        "最近一次備份（不論是否由排程建立）超過此時間後，伺服器會在備份資料夾中建立並驗證新的備份。每個備份約占用與資料庫相同的空間。",
+        blank "no scheduled backups", "不排程備份";
+    backup_keep in Backups = "Scheduled backups to keep", "保留的排程備份數",
+        "After a successful scheduled backup, the oldest scheduled backups above this number are deleted. Backups that you create yourself are never deleted.",
+        "排程備份成功後，超過此數量的最舊排程備份會被刪除。自行建立的備份不會被刪除。";
 }

@@ -8,6 +8,7 @@ pub enum Unit {
     Count,
     Milliseconds,
     Seconds,
+    Hours,
     Days,
     Bytes,
 }
@@ -37,6 +38,10 @@ const SECONDS: &[UnitStep] = &[
     step(60, "min", "分鐘", &["m", "minute", "minutes", "分"]),
     step(1, "s", "秒", &["sec", "second", "seconds"]),
 ];
+const HOURS: &[UnitStep] = &[
+    step(24, "d", "天", &["day", "days", "日"]),
+    step(1, "h", "小時", &["hour", "hours", "時"]),
+];
 const DAYS: &[UnitStep] = &[step(1, "days", "天", &["d", "day", "日"])];
 const BYTES: &[UnitStep] = &[
     step(1 << 30, "GiB", "GiB", &["g", "gb"]),
@@ -51,6 +56,7 @@ impl Unit {
         match name.rsplit_once('_').map(|(_, unit)| unit) {
             Some("ms") => Self::Milliseconds,
             Some("seconds") => Self::Seconds,
+            Some("hours") => Self::Hours,
             Some("days") => Self::Days,
             Some("bytes") => Self::Bytes,
             Some(_) | None => Self::Count,
@@ -62,6 +68,7 @@ impl Unit {
             Self::Count => &[],
             Self::Milliseconds => MILLISECONDS,
             Self::Seconds => SECONDS,
+            Self::Hours => HOURS,
             Self::Days => DAYS,
             Self::Bytes => BYTES,
         }
@@ -145,6 +152,8 @@ mod tests {
             (Unit::Milliseconds, "10 MiB", None),
             (Unit::Bytes, "1.5 gib", Some(1_610_612_736)),
             (Unit::Bytes, "150 MB", Some(150 << 20)),
+            (Unit::Hours, "1.5 days", Some(36)),
+            (Unit::Hours, "12", Some(12)),
             (Unit::Days, "90 days", Some(90)),
             (Unit::Days, "90", Some(90)),
             (Unit::Count, "1,000", Some(1_000)),

@@ -33,5 +33,11 @@ translations! {
     keep_and_restore = "Storage and restore", "保存與還原";
     backups_kept_in = "Folder on the server:", "伺服器上的資料夾";
     restore_lead = "To restore a backup, stop the server and run", "若要還原備份，請先停止伺服器，再執行";
-    regular_lead = "For regular backups, run this from cron or a systemd timer:", "若要定期備份，請以 cron 或 systemd timer 執行";
+    backup_schedule = "Schedule", "排程";
+    next_backup = "Next scheduled backup", "下次排程備份";
+    not_scheduled = "not scheduled", "未排程";
+    overdue = "overdue", "逾期";
+    backup_scheduled = "scheduled", "排程";
+    change_schedule = "Change", "變更";
+    regular_lead = "For regular backups to another folder or disk, run this from cron or a systemd timer:", "若要定期備份到其他資料夾或磁碟，請以 cron 或 systemd timer 執行";
 }

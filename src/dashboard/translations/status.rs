@@ -74,6 +74,8 @@ translations! {
     disk_nearly_full(file: &str, free: &str) = "The disk of {file} is nearly full ({free} are free): the oldest log entries are deleted early, except those of the last day. Free space on it.", "{file} 所在的磁碟空間即將用盡（剩餘 {free}）：系統會提前刪除最舊的請求記錄，最近一天的記錄除外。請釋出空間。";
     disk_nearly_full_with_short_log(file: &str, free: &str) = "The disk of {file} is nearly full ({free} are free), and the log has only entries of the last day, which are not deleted for it. Free space before requests can no longer be recorded.", "{file} 所在的磁碟空間即將用盡（剩餘 {free}），而請求記錄只剩最近一天，不會因此刪除。請儘快釋出空間，以免無法寫入請求記錄。";
     no_backup = "No backup yet", "尚未備份";
+    backup_has_failed(reason: &str) = "The last backup failed: {reason}", "上一次備份失敗：{reason}";
+    backup_is_overdue = "The scheduled backup is overdue", "排程備份已逾期";
     health = "Server", "伺服器";
     keys_at_rest = "Upstream keys at rest", "上游金鑰的儲存";
     keys_unencrypted = "not encrypted: protect the database file and its backups", "未加密：請保護資料庫檔案及其備份";

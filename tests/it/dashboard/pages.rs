@@ -7,7 +7,7 @@ use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::clock;
 use gemini_pool::storage::audit::Actor;
 use gemini_pool::storage::backup::BackupProgress;
-use gemini_pool::storage::backups;
+use gemini_pool::storage::backups::{self, BackupKind};
 
 use crate::support::TestPool;
 use crate::support::browser::{Browser, BrowserOptions};
@@ -55,7 +55,13 @@ async fn pool() -> TestPool {
     pool.set(&[("body_log_mode", "all")]).await;
     assert_eq!(pool.generate().await.status(), 200);
     let (actor, progress) = (Actor::cli(), BackupProgress::default());
-    let made = backups::create(&pool.app.db, &actor, clock::now(), &progress);
+    let made = backups::create(
+        &pool.app.db,
+        BackupKind::Manual,
+        &actor,
+        clock::now(),
+        &progress,
+    );
     made.await.unwrap();
     pool
 }
