@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use sqlx::migrate::Migration;
 use sqlx::{Sqlite, Transaction};
 
+use crate::cli::migration_progress::{CurrentStep, ProgressOutput};
 use crate::cli::output;
 use crate::clock;
 use crate::config::DatabaseArgs;
@@ -125,9 +126,14 @@ pub async fn open_as_it_is(args: &DatabaseArgs) -> Result<Db> {
     Ok(db)
 }
 
-/// Applies pending migrations, and prints where the snapshot of the old database is kept.
-pub async fn migrate_database(db: &Db) -> Result<Vec<&'static Migration>> {
-    let upgrade = backup::migrate_with_snapshot(db).await?;
+/// Applies pending migrations, reports the progress of long ones, and prints where the snapshot of the old database is kept.
+pub async fn migrate_database(
+    db: &Db,
+    progress: ProgressOutput,
+) -> Result<Vec<&'static Migration>> {
+    let step = CurrentStep::default();
+    let migration = backup::migrate_with_snapshot(db, |next| step.begin(next));
+    let upgrade = progress.report(&step, migration).await?;
     if let Some(snapshot) = upgrade.snapshot {
         eprintln!(
             "a snapshot of the database before the migration is kept in {}",
@@ -148,7 +154,7 @@ pub async fn migrate_without_server(db: &Db) -> Result<Vec<&'static Migration>> 
         let path = db.path().display();
         format!("the database {path} is of an older version than this command")
     })?;
-    migrate_database(db).await
+    migrate_database(db, ProgressOutput::StandardError).await
 }
 
 /// Adds what to do to an error of a full or failing disk.

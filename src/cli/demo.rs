@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::database::migrate_database;
+use crate::cli::migration_progress::ProgressOutput;
 use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
 use crate::cli::{database, open_files, output};
 use crate::clock;
@@ -105,7 +106,7 @@ async fn demo(arguments: DemoArgs, path: PathBuf, stop: CancellationToken) -> Re
     let opened = Db::open_file(&path).await;
     let db = opened.with_context(|| database::cannot_open(&path))?;
     output::warn(&file_mode::restrict(&path));
-    migrate_database(&db).await?;
+    migrate_database(&db, ProgressOutput::StandardError).await?;
     add_keys(&db, &path).await?;
     if arguments.rows > 0 || arguments.keys > 0 {
         let now = clock::now();

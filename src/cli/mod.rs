@@ -13,6 +13,7 @@ pub mod log_filter;
 pub mod log_output;
 pub mod logs;
 pub mod migrate;
+pub mod migration_progress;
 pub mod open_files;
 pub mod output;
 pub mod prune_logs;

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::database::migrate_database;
 use crate::cli::log_output::LogOutput;
+use crate::cli::migration_progress::ProgressOutput;
 use crate::cli::output;
 use crate::cli::{database, open_files};
 use crate::clock;
@@ -54,7 +55,7 @@ async fn serve(config: Config, path: &Path, stop: CancellationToken) -> Result<(
     for warning in file_mode::restrict(path) {
         tracing::warn!("{warning}");
     }
-    migrate_database(&db).await?;
+    migrate_database(&db, ProgressOutput::Log).await?;
     let (app, writer) = prepare(config, db).await?;
     let first = admin::add_first(&app.db, &app.config.first_admin, Actor::environment()).await?;
     if first.is_none() {

@@ -18,7 +18,7 @@ use crate::storage::database_path::{companion_file, folder_of, real_path};
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
 use crate::storage::lock::ServerLock;
-use crate::storage::migrations::MIGRATOR;
+use crate::storage::migrations::{MIGRATOR, MigrationStep};
 use crate::storage::ownership::{Ownership, has_log, ownership, refuse_foreign_file};
 use crate::storage::recorder::journal;
 use crate::storage::recorder::table_writer::TableWriter;
@@ -81,8 +81,11 @@ pub struct RestoredDatabase {
 }
 
 /// Migrates the schema to this program's version, after copying the file unless the database is empty. The caller holds the
-/// [`ServerLock`].
-pub async fn migrate_with_snapshot(db: &Db) -> Result<MigrationResult> {
+/// [`ServerLock`]. Each step is reported before it begins.
+pub async fn migrate_with_snapshot(
+    db: &Db,
+    on_step: impl Fn(MigrationStep),
+) -> Result<MigrationResult> {
     db.check_not_newer().await?;
     remove_unfinished_copies(&real_path(db.path())?);
     let pending = db.pending().await?;
@@ -91,12 +94,13 @@ pub async fn migrate_with_snapshot(db: &Db) -> Result<MigrationResult> {
     };
     let mut snapshot = None;
     if db.has_tables().await? {
+        on_step(MigrationStep::Copying);
         let path = free_path_beside(db.path(), &format!("before-{}", newest.version));
         let (stage_of, progress) = (real_path(db.path())?, BackupProgress::default());
         copy_staged(db, &path, ExistingFile::Keep, &progress, &stage_of).await?;
         snapshot = Some(path);
     }
-    if let Err(error) = db.migrate().await {
+    if let Err(error) = migrations::apply_each(&db.writer, on_step).await {
         // Another process may have applied the same migrations at the same time.
         if !db.pending().await?.is_empty() {
             return Err(match snapshot {

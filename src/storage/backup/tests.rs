@@ -212,7 +212,7 @@ async fn a_database_with_rows_is_copied_before_it_is_migrated() {
 
     let applied = dry_run_migrations(Some(&db), folder.path()).await.unwrap();
     assert_eq!(db.applied().await.unwrap(), [0_i64; 0]);
-    let upgrade = migrate_with_snapshot(&db).await.unwrap();
+    let upgrade = migrate_with_snapshot(&db, |_| ()).await.unwrap();
 
     assert_eq!(upgrade.applied.len(), applied.len());
     let snapshot = upgrade.snapshot.unwrap();
@@ -224,14 +224,20 @@ async fn a_database_with_rows_is_copied_before_it_is_migrated() {
     .await
     .unwrap();
     assert_eq!(row.get::<i64, _>(0), 1);
-    assert!(migrate_with_snapshot(&db).await.unwrap().snapshot.is_none());
+    assert!(
+        migrate_with_snapshot(&db, |_| ())
+            .await
+            .unwrap()
+            .snapshot
+            .is_none()
+    );
 }
 
 #[tokio::test]
 async fn a_new_file_is_migrated_without_a_snapshot() {
     let (_folder, db) = open_empty().await;
 
-    let upgrade = migrate_with_snapshot(&db).await.unwrap();
+    let upgrade = migrate_with_snapshot(&db, |_| ()).await.unwrap();
 
     assert_eq!(
         (upgrade.snapshot, upgrade.applied.is_empty()),
