@@ -7,6 +7,8 @@ mod dashboard;
 mod growth;
 mod key_checks;
 mod migration;
+mod migration_kills;
+mod migration_steps;
 mod projects;
 mod proxy;
 mod retention;

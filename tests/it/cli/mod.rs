@@ -11,4 +11,4 @@ mod prune_logs;
 mod settings;
 mod start;
 mod test_keys;
-mod versions;
+pub mod versions;
