@@ -18,3 +18,4 @@ mod simulation;
 mod stateful_resources;
 mod structure;
 mod support;
+mod wal_cuts;
