@@ -30,9 +30,11 @@ pub async fn run(app: Arc<App>) {
         match app.db.checkpoint().await {
             Ok(wal_bytes) => {
                 growth.report(wal_bytes);
-                if wal_bytes <= MAX_WAL_BYTES {
-                    uncopied = Uncopied::after(committed);
-                }
+                uncopied = if wal_bytes <= MAX_WAL_BYTES {
+                    Uncopied::after(committed)
+                } else {
+                    uncopied.after_prevented_cut(committed)
+                };
             }
             Err(error) => tracing::debug!("no checkpoint this time: {error}"),
         }
@@ -44,6 +46,9 @@ pub async fn run(app: Arc<App>) {
 struct Uncopied {
     is_any: bool,
     periods: u32,
+    /// The least number of periods before a copy while nothing is written. It is more than one where a program that reads prevents the
+    /// log from being cut, which may take months (Litestream).
+    pause: u32,
     /// The number of writes that were committed before.
     committed_before: u64,
 }
@@ -57,12 +62,23 @@ impl Uncopied {
         }
     }
 
+    /// After a copy of a log that is too long and could not be cut: it is tried again after a pause that doubles.
+    fn after_prevented_cut(&self, committed: u64) -> Self {
+        Self {
+            is_any: true,
+            periods: 0,
+            pause: (2 * self.pause).clamp(1, LONGEST),
+            committed_before: committed,
+        }
+    }
+
     /// Whether to copy at the end of a period: when the writes pause, are many, or have not paused for long.
     fn is_due(&mut self, has_changed: bool, committed: u64) -> bool {
         self.is_any |= has_changed;
         self.periods += u32::from(self.is_any);
         let are_many = committed.saturating_sub(self.committed_before) >= MANY_WRITES;
-        self.is_any && (!has_changed || are_many || self.periods >= LONGEST)
+        let has_paused = !has_changed && self.periods >= self.pause;
+        self.is_any && (has_paused || are_many || self.periods >= LONGEST)
     }
 }
 
@@ -106,6 +122,18 @@ mod tests {
         let mut uncopied = Uncopied::after(5);
         assert!(!uncopied.is_due(true, 4 + MANY_WRITES));
         assert!(uncopied.is_due(true, 5 + MANY_WRITES));
+
+        let mut uncopied = Uncopied::after(5);
+        for pause in [1, 2, 4, 8, LONGEST, LONGEST] {
+            uncopied = uncopied.after_prevented_cut(5);
+            for _ in 1..pause {
+                assert!(!uncopied.is_due(false, 5), "{pause}");
+            }
+            assert!(uncopied.is_due(false, 5), "{pause}");
+        }
+        assert!(!uncopied.after_prevented_cut(5).is_due(false, 6));
+        let mut uncopied = uncopied.after_prevented_cut(5);
+        assert!(uncopied.is_due(false, 5 + MANY_WRITES));
 
         let mut uncopied = Uncopied::after(5);
         for _ in 1..LONGEST {
