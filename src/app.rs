@@ -339,7 +339,7 @@ impl App {
         }
         self.gemini.apply_settings(&settings);
         self.body_memory.set_limits(&settings);
-let limits = |settings| {
+        let limits = |settings| {
             (
                 RetentionLimits::of(settings),
                 BodyRetentionLimits::of(settings),
