@@ -300,6 +300,8 @@ mod tests {
         let (filter, invalid) = query.filter(&zone, now);
 
         let expected = LogFilter {
+            // Where none is chosen.
+            kind: Some(LogKind::Request),
             since: Some("2026-11-21T12:00:00Z".parse().unwrap()),
             until: Some("2026-11-22T08:00:00Z".parse().unwrap()),
             outcome: Some(OutcomeFilter::Is(Outcome::Quota)),
@@ -311,6 +313,14 @@ mod tests {
             ..LogFilter::default()
         };
         assert_eq!((filter, invalid), (expected, vec![LogField::Key]));
+        for (kind, expected, is_valid) in [
+            ("check", Some(LogKind::Check), true),
+            (ANY_KIND, None, true),
+            ("checks", None, false),
+        ] {
+            let (filter, invalid) = query_of(&[("kind", kind)]).filter(&zone, now);
+            assert_eq!((filter.kind, invalid.is_empty()), (expected, is_valid));
+        }
         assert_eq!(
             query_of(&[("client", "web app")])
                 .filter(&zone, now)
