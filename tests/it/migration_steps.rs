@@ -24,6 +24,9 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
         // In no format that a version can read, as of a program that was interrupted.
         "request_journal" => Some("(1, 0, x'00')"),
         "pruned_hours" => Some("(3600000)"),
+        "request_bodies" => {
+            Some("(1, 'whole', 'application/json', 2, x'00', 'binary', 'image/png', 3, NULL, 1)")
+        }
         _ => None,
     }
 }

@@ -311,7 +311,7 @@ async fn the_page_of_a_key_shows_the_reason_of_its_state_and_tests_and_edits_it(
 }
 
 #[tokio::test]
-async fn a_key_that_is_cooling_down_is_listed_with_its_model_and_end() {
+async fn a_key_without_quota_for_a_model_is_ready_for_others_and_says_so() {
     let used_up = FakeKey::new(
         FIRST,
         "projects/1",
@@ -324,17 +324,18 @@ async fn a_key_that_is_cooling_down_is_listed_with_its_model_and_end() {
         assert_eq!(pool.generate().await.status(), 200);
     }
 
-    let page = admin.get_page("/upstream-keys?state=partly_resting").await;
+    let page = admin.get_page("/upstream-keys?state=ready").await;
+    assert!(page.contains("without gemini-2.5-flash"), "{page}");
 
+    let page = admin.get_page("/upstream-keys/1").await;
     for shown in [
+        "Cooldowns",
         "gemini-2.5-flash",
         "no quota for this model",
         "data-countdown",
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    let page = admin.get_page("/upstream-keys/1").await;
-    assert!(page.contains("Cooldowns"), "{page}");
     let clear = [
         ("action", "clear"),
         ("id", "1"),
