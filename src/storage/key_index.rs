@@ -10,6 +10,7 @@ use sqlx::{Sqlite, SqliteExecutor, Transaction};
 use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
+use crate::storage::json_columns::json_array;
 
 /// How many of the newest requests are left out: many that began before them are still to come.
 pub const LEFT_OUT: u32 = 4_096;
@@ -24,7 +25,7 @@ pub async fn indexed_until(db: impl SqliteExecutor<'_>) -> Result<RequestId> {
 /// Adds requests whose attempts were written just now, if others after them are in the tables already.
 pub async fn add_late(tx: &mut Transaction<'_, Sqlite>, ids: &[RequestId]) -> Result<()> {
     let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-    let ids = serde_json::to_string(&ids).expect("numbers serialize to JSON");
+    let ids = json_array(&ids);
     let by_key = sqlx::query!(
         "
         INSERT OR IGNORE INTO requests_by_upstream_key
@@ -77,28 +78,8 @@ pub async fn add_portion(db: &Db, portion: u32, left_out: u32) -> Result<Option<
         tx.commit().await?;
         return Ok(None);
     };
-    let by_key = sqlx::query!(
-        "
-        INSERT OR IGNORE INTO requests_by_upstream_key
-        SELECT upstream_key_id, request_id
-        FROM attempts
-        WHERE request_id > (SELECT until_id FROM indexed_requests) AND request_id <= ?1
-        ORDER BY upstream_key_id, request_id
-        ",
-        last,
-    );
-    by_key.execute(&mut *tx).await?;
-    let by_project = sqlx::query!(
-        "
-        INSERT OR IGNORE INTO requests_by_project
-        SELECT project_id, request_id
-        FROM attempts
-        WHERE request_id > (SELECT until_id FROM indexed_requests) AND request_id <= ?1
-        ORDER BY project_id, request_id
-        ",
-        last,
-    );
-    by_project.execute(&mut *tx).await?;
+    let until = indexed_until(&mut *tx).await?;
+    insert_range(&mut tx, until, last).await?;
     sqlx::query!("UPDATE indexed_requests SET until_id = ?1", last)
         .execute(&mut *tx)
         .await?;
@@ -111,26 +92,40 @@ pub async fn add_portion(db: &Db, portion: u32, left_out: u32) -> Result<Option<
 pub async fn rebuild(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
     let by_key = sqlx::query!("DELETE FROM requests_by_upstream_key");
     by_key.execute(&mut **tx).await?;
-    let by_key = sqlx::query!(
-        "
-        INSERT INTO requests_by_upstream_key
-        SELECT DISTINCT upstream_key_id, request_id
-        FROM attempts
-        WHERE request_id <= (SELECT until_id FROM indexed_requests)
-        ORDER BY upstream_key_id, request_id
-        ",
-    );
-    by_key.execute(&mut **tx).await?;
     let by_project = sqlx::query!("DELETE FROM requests_by_project");
     by_project.execute(&mut **tx).await?;
+    let until = indexed_until(&mut **tx).await?;
+    insert_range(tx, RequestId(i64::MIN), until).await
+}
+
+/// Adds the attempts of the requests after one, up to another, in the order of the tables.
+async fn insert_range(
+    tx: &mut Transaction<'_, Sqlite>,
+    after: RequestId,
+    last: RequestId,
+) -> Result<()> {
+    let by_key = sqlx::query!(
+        "
+        INSERT OR IGNORE INTO requests_by_upstream_key
+        SELECT upstream_key_id, request_id
+        FROM attempts
+        WHERE request_id > ?1 AND request_id <= ?2
+        ORDER BY upstream_key_id, request_id
+        ",
+        after,
+        last,
+    );
+    by_key.execute(&mut **tx).await?;
     let by_project = sqlx::query!(
         "
-        INSERT INTO requests_by_project
-        SELECT DISTINCT project_id, request_id
+        INSERT OR IGNORE INTO requests_by_project
+        SELECT project_id, request_id
         FROM attempts
-        WHERE request_id <= (SELECT until_id FROM indexed_requests)
+        WHERE request_id > ?1 AND request_id <= ?2
         ORDER BY project_id, request_id
         ",
+        after,
+        last,
     );
     by_project.execute(&mut **tx).await?;
     Ok(())

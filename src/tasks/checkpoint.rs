@@ -8,7 +8,7 @@ use crate::clock::ticks;
 use crate::storage::db::MAX_WAL_BYTES;
 use crate::storage::wal_watch::WalWatch;
 
-/// How often it is looked whether to copy.
+/// How often the task decides whether to copy.
 const PERIOD: Duration = Duration::from_secs(1);
 /// While something is written all the time, a copy is made after so many periods.
 const LONGEST: u32 = 10;

@@ -108,7 +108,7 @@ pub fn rule_description(language: Language, rule: Rule) -> &'static str {
 /// Why the request was retried after an attempt with this rule.
 pub fn retry_description(language: Language, rule: Rule) -> &'static str {
     match rule.retry() {
-        // An attempt of the past that was not the last one: other requests of its kind are not retried.
+        // The attempt is the last one of its request, except in rows that an earlier version wrote.
         Retry::No => "",
         Retry::FreeWithOtherKey => language.retry_free(),
         Retry::OneOtherKey => language.retry_one_other(),

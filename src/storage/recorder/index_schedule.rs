@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::storage::recorder::portion::Portion;
 
-/// After so many writes it is looked whether there are enough requests for a portion.
+/// After so many writes the writer looks whether there are enough requests for a portion.
 const WRITES_PER_LOOK: usize = 1_024;
 /// With a hundred keys a portion of 4,096 attempts writes a page for about forty of them.
 const PORTION: usize = 4_096;
