@@ -25,6 +25,7 @@ use crate::pool::clients::client_key::{ClientKey, ClientKeys, HashKey};
 use crate::pool::clients::login_throttle::LoginThrottle;
 use crate::pool::clients::one_time_secrets::OneTimeSecrets;
 use crate::pool::keys::lease::SharedKeyRegistry;
+use crate::pool::keys::overview::PoolOverview;
 use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, lease_order_at};
 use crate::pool::quota::google_clock::begin_of_google_day;
 use crate::pool::request_id::{MAX_BEHIND, RequestIdGenerator};
@@ -287,6 +288,17 @@ impl App {
 
     pub fn redactor(&self) -> Arc<Redactor> {
         self.redactor.read().clone()
+    }
+
+    /// Counts all keys. What the upstream answered, and why it could not be reached, is redacted for pages.
+    pub fn overview(&self, now: Timestamp) -> PoolOverview {
+        let mut overview = self.keys.overview(now);
+        let redactor = self.redactor();
+        let texts = [&mut overview.connection_error, &mut overview.wrong_answer];
+        for text in texts.into_iter().flatten() {
+            *text = redactor.redact_for_row(text);
+        }
+        overview
     }
 
     /// Registers a started request, so that it gets a row while it runs.

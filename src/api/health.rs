@@ -34,7 +34,7 @@ pub async fn readiness(State(app): State<Arc<App>>, session: Session) -> (Status
 
 /// A line for each fact about the pool.
 fn detail(app: &App) -> String {
-    let overview = app.keys.overview(clock::now());
+    let overview = app.overview(clock::now());
     let (usable, keys) = (overview.usable, overview.keys());
     let mut text = format!("upstream keys: {usable} of {keys} ready\n");
     if let Some(answer) = overview.wrong_answer {
@@ -43,7 +43,6 @@ fn detail(app: &App) -> String {
         text.push_str(&line);
     }
     if let Some(error) = overview.connection_error {
-        let error = app.redactor().redact_for_row(&error);
         let line = format!("upstream: Google cannot be reached: {error}\n");
         text.push_str(&line);
     }

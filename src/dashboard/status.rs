@@ -162,15 +162,7 @@ impl StatusData {
     /// Refreshes all data that changes quickly.
     async fn refresh(&mut self, app: &App, context: &PageContext) -> Result<(), Error> {
         app.probe_requests.refresh().await;
-        self.overview = app.keys.overview(context.now);
-        let redactor = app.redactor();
-        let texts = [
-            &mut self.overview.connection_error,
-            &mut self.overview.wrong_answer,
-        ];
-        for text in texts.into_iter().flatten() {
-            *text = redactor.redact_for_row(text);
-        }
+        self.overview = app.overview(context.now);
         self.pending_rows = app.recorder.pending();
         self.problem = app.recorder.problem();
         self.low_disk = *app.low_disk.lock();

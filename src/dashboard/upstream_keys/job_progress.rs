@@ -212,7 +212,7 @@ fn job_result(context: &PageContext, job: &Job, progress: &JobProgress) -> Marku
 fn import_result(context: &PageContext, app: &App, job: &Job, progress: &JobProgress) -> Markup {
     let language = context.language;
     let left = unchecked_keys(app, job);
-    let overview = app.keys.overview(context.now);
+    let overview = app.overview(context.now);
     let states = KeyStatusKind::ALL.iter().copied();
     let states = states.map(|kind| (kind, overview.count(kind)));
     let states: Vec<_> = states.filter(|(_, keys)| *keys > 0).collect();
@@ -221,8 +221,7 @@ fn import_result(context: &PageContext, app: &App, job: &Job, progress: &JobProg
             @if left > 0 {
                 p { (mark(Tone::Wait)) " " (language.keys_unchecked(&number(left as u64))) }
             } @else if let Some(error) = &overview.connection_error {
-                @let error = app.redactor().redact_for_row(error);
-                p { (mark(Tone::Bad)) " " (language.upstream_unreachable(&error)) }
+                p { (mark(Tone::Bad)) " " (language.upstream_unreachable(error)) }
             } @else if app.settings().check_new_keys {
                 p { (mark(Tone::Info)) " " (language.all_checked()) }
             }

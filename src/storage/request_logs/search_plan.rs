@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
+use crate::storage::json_columns::json_array;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::{
     LogFilter, OutcomeFilter, RowIndex, StatusFilter, TEXT_COLUMNS,
@@ -240,7 +241,7 @@ impl SearchPlan {
                     .map(|outcome| outcome.name());
                 let condition = "r.outcome IN (SELECT value FROM json_each(?))";
                 let names: Vec<_> = names.collect();
-                let list = serde_json::to_string(&names).expect("names serialize to JSON");
+                let list = json_array(&names);
                 let scan = IndexScan::each(
                     indexes::UNLIKE_SUCCESS,
                     names.into_iter().map(SqlValue::from),
@@ -565,7 +566,7 @@ fn push_scan(
 }
 
 fn json(ids: &[i64]) -> SqlValue {
-    SqlValue::Text(serde_json::to_string(ids).expect("numbers serialize to JSON"))
+    SqlValue::Text(json_array(ids))
 }
 
 fn push_all(query: &mut QueryBuilder<Sqlite>, conditions: &[&SqlFragment]) {
