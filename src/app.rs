@@ -61,6 +61,8 @@ pub struct App {
     pub gemini: GeminiClient,
     pub request_ids: RequestIdGenerator,
     pub auth_failures: Mutex<AuthFailures>,
+    /// Wrong tokens at the admin API.
+    pub api_token_failures: Mutex<AuthFailures>,
     /// Requests below wrong base URLs, of which few get a row.
     pub wrong_bases: Mutex<AuthFailures>,
     /// The project in which each client creates its resources.
@@ -93,7 +95,7 @@ pub struct App {
     redactor: RwLock<Arc<Redactor>>,
     /// The running backup, if any.
     pub backups: BackupJob,
-    /// Secrets of new client keys that were not shown yet.
+    /// Secrets of new client keys and API tokens that were not shown yet.
     pub one_time_secrets: Mutex<OneTimeSecrets>,
     unrecorded_requests: Mutex<VecDeque<(Timestamp, Weak<Mutex<NewRequestLog>>)>>,
     /// Notified when there is a first one.
@@ -130,6 +132,7 @@ impl App {
             gemini,
             request_ids: RequestIdGenerator::after(&ids_in_use),
             auth_failures: Mutex::default(),
+            api_token_failures: Mutex::default(),
             wrong_bases: Mutex::default(),
             project_affinity: Mutex::default(),
             recent_resources: Mutex::default(),

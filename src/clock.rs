@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::time::MissedTickBehavior;
+use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -79,6 +82,20 @@ impl Timestamp {
         })
     }
 }
+
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        let date_time = KnownFormat::DateTime;
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(date_time)))
+            .description(Some("RFC 3339 in UTC with milliseconds"))
+            .build();
+        schema.into()
+    }
+}
+
+impl ToSchema for Timestamp {}
 
 impl From<jiff::Timestamp> for Timestamp {
     fn from(moment: jiff::Timestamp) -> Self {

@@ -1,23 +1,30 @@
-//! `admin`: sets passwords of admins, and adds the first admin.
+//! `admin`: sets passwords of admins, adds the first admin, and creates API tokens.
 
 use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, Result};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use crate::auth::password::{self, PasswordWeakness};
+use crate::cli::time_argument::TimeArgument;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, FirstAdmin, InvalidConfig};
+use crate::pool::api_token::{self, ApiScope, TokenAccess, TokenGrant};
 use crate::pool::secret::Secret;
+use crate::storage::api_tokens::ApiToken;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
-use crate::storage::{admins, sign_ins};
+use crate::storage::{admins, api_tokens, sign_ins};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Set an admin's password, and end all sessions of that admin. The password is read from the terminal or standard input
     SetPassword(SetPasswordArgs),
+    /// Create a token for the admin API and print it once
+    CreateToken(CreateTokenArgs),
 }
 
 #[derive(Debug, Args)]
@@ -28,6 +35,33 @@ pub struct SetPasswordArgs {
     /// Generate a password and print it
     #[arg(long)]
     generate: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CreateTokenArgs {
+    /// The program that uses it
+    #[arg(value_parser = token_name)]
+    name: String,
+    /// Allow changes
+    #[arg(long)]
+    write: bool,
+    /// Only these resources, separated by commas: upstream-keys, logs …; default: everything
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = scopes())]
+    scope: Vec<ApiScope>,
+    /// When the token expires: 2027-01-31T08:00:00Z, or 90d from now; default: never
+    #[arg(long, value_name = "TIME")]
+    expires: Option<TimeArgument>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The only output that contains the token.
+#[derive(Debug, Serialize)]
+struct CreatedToken {
+    #[serde(flatten)]
+    token: ApiToken,
+    secret: String,
 }
 
 /// How the first admin signs in.
@@ -60,6 +94,7 @@ pub async fn add_first(db: &Db, first: &FirstAdmin, actor: Actor) -> Result<Opti
 pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
     match command {
         Command::SetPassword(arguments) => set_password(args, arguments).await,
+        Command::CreateToken(arguments) => create_token(args, arguments).await,
     }
 }
 
@@ -133,6 +168,49 @@ async fn set_password(args: &DatabaseArgs, arguments: SetPasswordArgs) -> Result
     let ended = output::count(ended, "sign-in");
     output::line(format!("the password of {username} is set; {ended} ended"))?;
     Ok(())
+}
+
+fn token_name(text: &str) -> Result<String, &'static str> {
+    api_token::parse_name(text).map(str::to_owned)
+}
+
+fn scopes() -> impl TypedValueParser<Value = ApiScope> {
+    let names = ApiScope::ALL.iter().map(|scope| scope.name());
+    PossibleValuesParser::new(names).map(|name| name.parse().expect("only names of scopes pass"))
+}
+
+async fn create_token(args: &DatabaseArgs, arguments: CreateTokenArgs) -> Result<()> {
+    let (name, now) = (&arguments.name, clock::now());
+    let access = if arguments.write {
+        TokenAccess::Write
+    } else {
+        TokenAccess::Read
+    };
+    let expires_at = arguments
+        .expires
+        .map(|expires| expires.resolve_forward(now));
+    let grant = TokenGrant::new(access, arguments.scope, expires_at);
+    if grant.is_expired(now) {
+        return Err(InvalidConfig::new("--expires is in the past").into());
+    }
+    let secret = api_token::generate(&mut rand::rng());
+    let db = database::open(args).await?;
+    let mut tx = db.begin().await?;
+    let act = Act::without_revision(Actor::cli(), now);
+    let Some(id) = api_tokens::insert(&mut tx, name, &secret, &grant, &act).await? else {
+        anyhow::bail!("a token is named {name}: choose another name, or revoke that one first");
+    };
+    tx.commit().await?;
+    let token = api_tokens::find(&db.readers, id).await?;
+    db.close().await;
+    if arguments.json {
+        return output::json(&CreatedToken {
+            token,
+            secret: secret.expose().to_owned(),
+        });
+    }
+    eprintln!("API token {name} (store it now: it is shown only once):");
+    output::line(secret.expose())
 }
 
 fn read_password() -> Result<String> {

@@ -1,4 +1,6 @@
-//! `/account`: password, time zone and sign-in sessions of the admin.
+//! `/account`: password, time zone and sign-in sessions of the admin, and API tokens.
+
+pub mod tokens;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::settings::field::zones;
 use crate::dashboard::sign_in::check_password;
 use crate::storage::admins;
+use crate::storage::api_tokens;
 use crate::storage::audit::Act;
 use crate::storage::sign_ins::{self, SignIn, SignInId};
 
@@ -156,6 +159,7 @@ async fn view(
 ) -> Result<Markup, ErrorPage> {
     let language = context.language;
     let sign_ins = sign_ins::list(&app.db.readers, context.admin.id).await?;
+    let api_tokens = api_tokens::list(&app.db.readers).await?;
     let body = html! {
         (heading(language.account(), html! { span.muted { (language.signed_in_as(&context.admin.username)) } }))
         div.cards {
@@ -163,6 +167,7 @@ async fn view(
             (card(language.time_zone(), zone_form(context, zone, errors)))
         }
         (card(language.sign_ins(), sign_in_table(context, &sign_ins)))
+        (tokens::list(context, &api_tokens))
     };
     let title = language.account();
     Ok(layout::page(context, Section::Account, title, body))

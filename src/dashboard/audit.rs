@@ -290,6 +290,7 @@ fn subject(language: Language, context: &PageContext, change: &ListedChange) -> 
         Subject::Backup => Some("/backups".to_owned()),
         Subject::RequestLog => Some("/logs".to_owned()),
         Subject::RequestBodies => Some(format!("/logs/{}", change.name)),
+        Subject::ApiToken => Some("/account#tokens".to_owned()),
     };
     let setting = SettingEntry::find(&change.name).filter(|_| change.subject == Subject::Setting);
     let title = setting.map_or(change.name.as_str(), |setting| setting.title(language));

@@ -79,6 +79,10 @@ fn admin_routes() -> Vec<Route> {
         "/account/password" => post(account::update_password);
         "/account/zone" => post(account::update_zone);
         "/account/sign-ins/end" => post(account::end_sign_ins);
+        "/account/tokens" => post(account::tokens::create);
+        "/account/tokens/new" => get(account::tokens::new);
+        "/account/tokens/{id}/created" => get(account::tokens::created);
+        "/account/tokens/{id}/revoke" => get(account::tokens::confirm_revoke).post(account::tokens::revoke);
         "/backups" => get(backups::show).post(backups::create);
         "/backups/live" => get(backups::live);
         "/backups/{name}/download" => get(backups::confirm_download).post(backups::download);

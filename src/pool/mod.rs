@@ -1,5 +1,6 @@
 //! The rules of the pool: pure, without IO, clock or async.
 
+pub mod api_token;
 pub mod backup_schedule;
 pub mod batch_pace;
 pub mod body_log;

@@ -15,9 +15,9 @@ use crate::storage::revision;
 /// The author of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// `admin:NAME`, `cli`, `environment`, `schedule` or `demo`.
+    /// `admin:NAME`, `token:NAME`, `cli`, `environment`, `schedule` or `demo`.
     pub name: String,
-    /// The address of the admin's request.
+    /// The address of the admin's or program's request.
     pub address: Option<String>,
 }
 
@@ -26,6 +26,14 @@ impl Actor {
     pub fn admin(username: &str, address: String) -> Self {
         Self {
             name: format!("admin:{username}"),
+            address: Some(address),
+        }
+    }
+
+    /// A program with the API token of this name.
+    pub fn token(name: &str, address: String) -> Self {
+        Self {
+            name: format!("token:{name}"),
             address: Some(address),
         }
     }
@@ -163,6 +171,7 @@ pub enum Subject {
     RequestLog,
     /// The bodies of a request, which is named by its id.
     RequestBodies,
+    ApiToken,
 }
 
 impl Subject {
@@ -174,7 +183,9 @@ impl Subject {
     pub fn is_identified_by_name(self) -> bool {
         match self {
             Self::Setting | Self::Backup | Self::RequestLog | Self::RequestBodies => true,
-            Self::UpstreamKey | Self::ClientKey | Self::Project | Self::Admin => false,
+            Self::UpstreamKey | Self::ClientKey | Self::Project | Self::Admin | Self::ApiToken => {
+                false
+            }
         }
     }
 }

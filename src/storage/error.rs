@@ -39,6 +39,8 @@ pub enum Error {
 #[strum(serialize_all = "lowercase")]
 pub enum Thing {
     Admin,
+    #[strum(serialize = "API token")]
+    ApiToken,
     Backup,
     Change,
     #[strum(serialize = "client key")]

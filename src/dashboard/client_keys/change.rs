@@ -18,6 +18,7 @@ use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::snippets::snippets;
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::clients::one_time_secrets::SecretOwner;
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
 use crate::storage::client_keys::{self, ListedClientKey, NewClientKey};
@@ -58,7 +59,7 @@ pub async fn create(
     let admin_id = context.admin.id.0;
     app.one_time_secrets
         .lock()
-        .insert(id, admin_id, secret, context.now);
+        .insert(SecretOwner::ClientKey(id), admin_id, secret, context.now);
     app.reload(clock::now()).await?;
     Ok(Redirect::to(&format!("{}/created", page_of(id))).into_response())
 }
@@ -71,7 +72,8 @@ pub async fn created(
 ) -> Result<Markup, ErrorPage> {
     let key = client_keys::find(&app.db.readers, parse_id(&id)?).await?;
     let mut secrets = app.one_time_secrets.lock();
-    let secret = secrets.take(key.id, context.admin.id.0, context.now);
+    let owner = SecretOwner::ClientKey(key.id);
+    let secret = secrets.take(owner, context.admin.id.0, context.now);
     drop(secrets);
     let language = context.language;
     let title = language.client_key_is_made(&key.name);

@@ -51,5 +51,6 @@ labels! {
         Backup = "backup", "備份";
         RequestLog = "log", "請求記錄";
         RequestBodies = "request bodies", "請求內容";
+        ApiToken = "API token", "API 權杖";
     }
 }

@@ -98,6 +98,7 @@ labels! {
     /// In the middle of a sentence.
     thing(Thing) {
         Admin = "admin", "管理員";
+        ApiToken = "API token", "API 權杖";
         Backup = "backup", "備份";
         Change = "change", "變更";
         ClientKey = "client key", "用戶端金鑰";

@@ -1,15 +1,23 @@
-//! `OneTimeSecrets`: secrets of new client keys until their page has shown them once.
+//! `OneTimeSecrets`: secrets of new client keys and API tokens until their page has shown them once.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::pool::api_token::ApiTokenId;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 
 /// How long a secret is kept for its page. A browser requests the page at once.
 const KEPT: Duration = Duration::from_mins(5);
 
-/// In memory only, so that no secret of a client key is ever stored.
+/// The owner of a new secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretOwner {
+    ClientKey(ClientKeyId),
+    ApiToken(ApiTokenId),
+}
+
+/// In memory only, so that no secret of a client key or token is ever stored.
 #[derive(Debug, Default)]
 pub struct OneTimeSecrets {
     pending: Vec<PendingSecret>,
@@ -17,28 +25,28 @@ pub struct OneTimeSecrets {
 
 #[derive(Debug)]
 struct PendingSecret {
-    id: ClientKeyId,
+    owner: SecretOwner,
     admin: i64,
     secret: Secret,
     since: Timestamp,
 }
 
 impl OneTimeSecrets {
-    /// Keeps the secret of a new key for the admin that created it.
-    pub fn insert(&mut self, id: ClientKeyId, admin: i64, secret: Secret, now: Timestamp) {
+    /// Keeps a new secret for the admin that created it.
+    pub fn insert(&mut self, owner: SecretOwner, admin: i64, secret: Secret, now: Timestamp) {
         self.forget_old(now);
         self.pending.push(PendingSecret {
-            id,
+            owner,
             admin,
             secret,
             since: now,
         });
     }
 
-    /// Removes and returns the secret, for the admin that created the key only.
-    pub fn take(&mut self, id: ClientKeyId, admin: i64, now: Timestamp) -> Option<Secret> {
+    /// Removes and returns the secret, for the admin that created it only.
+    pub fn take(&mut self, owner: SecretOwner, admin: i64, now: Timestamp) -> Option<Secret> {
         self.forget_old(now);
-        let is_it = |pending: &PendingSecret| pending.id == id && pending.admin == admin;
+        let is_it = |pending: &PendingSecret| pending.owner == owner && pending.admin == admin;
         let position = self.pending.iter().position(is_it)?;
         Some(self.pending.swap_remove(position).secret)
     }
@@ -52,7 +60,7 @@ impl OneTimeSecrets {
 mod tests {
     use super::*;
 
-    const ID: ClientKeyId = ClientKeyId(1);
+    const ID: SecretOwner = SecretOwner::ClientKey(ClientKeyId(1));
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(seconds * 1_000)
@@ -63,11 +71,12 @@ mod tests {
         let mut secrets = OneTimeSecrets::default();
         let secret = Secret::new("secret-1234");
         secrets.insert(ID, 7, secret.clone(), at(0));
-        secrets.insert(ClientKeyId(2), 7, Secret::new("another"), at(0));
+        let other = SecretOwner::ApiToken(ApiTokenId(1));
+        secrets.insert(other, 7, Secret::new("another"), at(0));
 
         assert_eq!(secrets.take(ID, 8, at(1)), None);
         assert_eq!(secrets.take(ID, 7, at(1)), Some(secret));
         assert_eq!(secrets.take(ID, 7, at(1)), None);
-        assert_eq!(secrets.take(ClientKeyId(2), 7, at(300)), None);
+        assert_eq!(secrets.take(other, 7, at(300)), None);
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 
 use gemini_pool::clock;
-use gemini_pool::storage::audit::Actor;
+use gemini_pool::pool::api_token::{self, ApiScope, TokenAccess, TokenGrant};
+use gemini_pool::storage::api_tokens;
+use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::backup::BackupProgress;
 use gemini_pool::storage::backups::{self, BackupKind};
 
@@ -33,6 +35,8 @@ const PAGES: &[&str] = &[
     "/audit",
     "/audit?revision=1&from=2999-01-01",
     "/account",
+    "/account/tokens/new",
+    "/account/tokens/1/revoke",
 ];
 
 /// A pool with data on every page.
@@ -63,6 +67,13 @@ async fn pool() -> TestPool {
         &progress,
     );
     made.await.unwrap();
+    let mut tx = pool.app.db.begin().await.unwrap();
+    let act = Act::without_revision(Actor::cli(), clock::now());
+    let secret = api_token::generate(&mut rand::rng());
+    let grant = TokenGrant::new(TokenAccess::Write, vec![ApiScope::Logs], None);
+    let inserted = api_tokens::insert(&mut tx, "deploy", &secret, &grant, &act);
+    assert!(inserted.await.unwrap().is_some());
+    tx.commit().await.unwrap();
     pool
 }
 
