@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
 use crate::pool::keys::imported_keys::{ImportedKey, KeyImport};
-use crate::pool::keys::upstream_key::{KeyAttributes, KeyState, UpstreamKeyId};
+use crate::pool::keys::upstream_key::{KeyState, UpstreamKeyId};
 use crate::storage::audit::Actor;
+use crate::storage::upstream_keys::change::KeyChange;
 
 /// Maximum number of jobs kept.
 const MAX_JOBS: usize = 50;
@@ -72,21 +73,6 @@ pub enum JobKind {
     Test,
     Change(KeyChange),
     Import,
-}
-
-/// A change of many keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyChange {
-    Enable,
-    Disable,
-    Clear,
-    Delete,
-    Restore,
-    Update {
-        attributes: KeyAttributes,
-        add_tags: Vec<String>,
-        remove_tags: Vec<String>,
-    },
 }
 
 /// The progress of a job.

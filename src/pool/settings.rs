@@ -237,6 +237,11 @@ impl SettingDefinition {
         self.value(&Settings::default())
     }
 
+    /// Whether a stored value is still valid; its bounds may be narrower now. `None`: the default.
+    pub fn allows(&self, row_value: Option<&str>) -> bool {
+        row_value.is_none_or(|value| self.row_value(value).is_ok())
+    }
+
     /// The row's text for `text`: its canonical form, or `None` for the default, which needs no row.
     pub fn row_value(&self, text: &str) -> Result<Option<String>, InvalidSetting> {
         let mut settings = Settings::default();

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use sqlx::{Sqlite, SqliteExecutor, SqlitePool, Transaction};
 
 use crate::clock::Timestamp;
-use crate::pool::settings::{DEFINITIONS, SettingDefinition, SettingKind, Settings};
+use crate::pool::settings::{DEFINITIONS, SettingDefinition, SettingKind, Settings, definition};
 use crate::storage::audit::{self, Act, Action, ListedChange, Subject};
-use crate::storage::error::Result;
+use crate::storage::error::{Error, Result, Thing};
 use crate::storage::paging::Page;
 
 /// A setting as lists show it, with numbers and booleans as JSON values.
@@ -182,6 +182,31 @@ pub async fn list_changes(
         items: page.items.into_iter().map(SettingChange::of).collect(),
         next: page.next,
     })
+}
+
+/// The values that undo an act, by name; `None`: the default. Settings that were changed again since are not among them.
+pub async fn reversal_of(
+    db: &SqlitePool,
+    revision: i64,
+) -> Result<Vec<(&'static str, Option<String>)>> {
+    if revision <= 0 {
+        return Err(Error::NotFound(Thing::Change, revision.to_string()));
+    }
+    let filter = audit::AuditFilter {
+        subject: Some(Subject::Setting),
+        revision: Some(revision),
+        ..audit::AuditFilter::default()
+    };
+    let act = audit::list(db, &filter, None, DEFINITIONS.len()).await?;
+    let present: HashMap<_, _> = list(db).await?.into_iter().collect();
+    let reversed = act.items.into_iter().filter_map(|change| {
+        let change = SettingChange::of(change);
+        let definition = definition(&change.name)?;
+        let is_current = present.get(&change.name) == change.after.as_ref();
+        (is_current && definition.allows(change.before.as_deref()))
+            .then_some((definition.name, change.before))
+    });
+    Ok(reversed.collect())
 }
 
 impl SettingChange {

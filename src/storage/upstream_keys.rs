@@ -1,5 +1,6 @@
 //! Upstream keys: adding and changing them, and the ones that a running server loads.
 
+pub mod change;
 pub mod history;
 pub mod imported;
 pub mod listed;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::clock;
-use crate::jobs::{Job, JobWork, KeyChange};
+use crate::jobs::{Job, JobWork};
 use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
 use crate::storage::audit::Act;
 use crate::storage::error::{Error, Result};
 use crate::storage::upstream_keys::InsertedKey;
-use crate::storage::{installation, projects, upstream_keys};
+use crate::storage::upstream_keys::change::{self, KeyChange};
+use crate::storage::{installation, upstream_keys};
 
 /// Number of keys changed in one transaction, which blocks the writing of log rows for some ten milliseconds.
 const KEYS_PER_TRANSACTION: usize = 200;
@@ -67,69 +68,16 @@ async fn change_chunk(
 ) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
-    // Some keys may have been removed since they were selected.
-    let existing = match change {
-        KeyChange::Restore => ids.to_vec(),
-        _ => upstream_keys::list_in_use(&mut tx, ids).await?,
-    };
-    let mut changed = existing.len();
-    let mut wiped = 0;
-    match change {
-        KeyChange::Enable => {
-            upstream_keys::states::update_enabled(&mut tx, &existing, true, &act).await?;
-        }
-        KeyChange::Disable => {
-            upstream_keys::states::update_enabled(&mut tx, &existing, false, &act).await?;
-        }
-        KeyChange::Clear => {
-            upstream_keys::states::clear_states(&mut tx, &existing, &act).await?;
-            projects::clear_cooldowns(&mut tx, &existing, &act).await?;
-        }
-        KeyChange::Delete => upstream_keys::removal::delete(&mut tx, &existing, &act).await?,
-        KeyChange::Restore => {
-            let restored = upstream_keys::removal::restore(&mut tx, &existing, &act).await?;
-            changed = usize::try_from(restored.restored).unwrap_or(usize::MAX);
-            wiped = usize::try_from(restored.wiped).unwrap_or(usize::MAX);
-        }
-        KeyChange::Update {
-            attributes,
-            add_tags,
-            remove_tags,
-        } => {
-            changed = 0;
-            for id in &existing {
-                let mut attributes = attributes.clone();
-                if !add_tags.is_empty() || !remove_tags.is_empty() {
-                    let tags = upstream_keys::tags(&mut tx, *id).await?;
-                    attributes.tags = Some(updated_tags(tags, add_tags, remove_tags));
-                }
-                let has_changed = upstream_keys::update(&mut tx, *id, &attributes, &act).await?;
-                changed += usize::from(has_changed);
-            }
-        }
-    }
+    let counts = change::apply(&mut tx, ids, change, &act).await?;
     tx.commit().await?;
     job.update_progress(|progress| {
         progress.done += ids.len();
-        progress.changed += changed;
-        progress.wiped += wiped;
+        progress.changed += counts.changed;
+        progress.wiped += counts.wiped;
         let first = progress.revisions.map_or(act.revision, |(first, _)| first);
         progress.revisions = Some((first, act.revision));
     });
     Ok(())
-}
-
-fn updated_tags(tags: Vec<String>, add: &[String], remove: &[String]) -> Vec<String> {
-    let mut tags: Vec<_> = tags
-        .into_iter()
-        .filter(|tag| !remove.contains(tag))
-        .collect();
-    for tag in add {
-        if !tags.contains(tag) {
-            tags.push(tag.clone());
-        }
-    }
-    tags
 }
 
 async fn import_all(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -> Result<()> {
@@ -201,17 +149,6 @@ impl WriteRetries {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tags_are_added_once_and_removed() {
-        let texts = |texts: &[&str]| -> Vec<String> {
-            texts.iter().map(|text| (*text).to_owned()).collect()
-        };
-
-        let tags = updated_tags(texts(&["a", "b"]), &texts(&["b", "c"]), &texts(&["a", "x"]));
-
-        assert_eq!(tags, ["b", "c"]);
-    }
 
     #[test]
     fn failed_writes_are_retried_a_limited_number_of_times() {

@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["pool"],
     &["config"],
     &["storage", "gemini", "key_queue", "body_memory"],
-    &["jobs", "body_log"],
+    &["jobs", "body_log", "key_list", "log_download"],
     &["peer", "websocket", "client_connections", "app", "error"],
     &["auth"],
     &["proxy", "dashboard", "api", "tasks", "demo"],

@@ -17,8 +17,7 @@ use crate::dashboard::settings::entry::{PATH, SettingEntry};
 use crate::dashboard::sign_in::local_path;
 use crate::dashboard::translations::Language;
 use crate::error::Error;
-use crate::pool::settings::DEFINITIONS;
-use crate::storage::audit::{self, Act, AuditFilter, ListedChange, Subject};
+use crate::storage::audit::{self, Act, Subject};
 use crate::storage::error::Thing;
 use crate::storage::settings::{self, SettingChange};
 
@@ -125,7 +124,7 @@ pub async fn restore(
         return Err(Error::NotFound(Thing::Change, form.change.to_string()).into());
     }
     let value = SettingChange::of(change).before;
-    if !is_allowed(entry, value.as_deref()) {
+    if !entry.definition.allows(value.as_deref()) {
         return Err(Error::Invalid(entry.error_message(context.language)).into());
     }
     save(&app, &context, vec![(entry, value)], &entry.path()).await
@@ -139,40 +138,16 @@ pub async fn undo(
 ) -> Result<Redirect, ErrorPage> {
     let back = Some(local_path(&undo.back)).filter(|_| !undo.back.is_empty());
     let back = back.unwrap_or(PATH);
-    let filter = AuditFilter {
-        subject: Some(Subject::Setting),
-        revision: Some(undo.revision).filter(|revision| *revision > 0),
-        ..AuditFilter::default()
-    };
-    if filter.revision.is_none() {
-        return Err(Error::NotFound(Thing::Change, undo.revision.to_string()).into());
-    }
-    let act = audit::list(&app.db.readers, &filter, None, DEFINITIONS.len()).await?;
-    let present: HashMap<_, _> = settings::list(&app.db.readers).await?.into_iter().collect();
-    let reversed = act.items.into_iter();
-    let reversed = reversed.filter_map(|change| reverse_of(change, &present));
-    let changes: SettingChanges = reversed.collect();
+    let reversed = settings::reversal_of(&app.db.readers, undo.revision).await?;
+    let changes: SettingChanges = reversed
+        .into_iter()
+        .filter_map(|(name, value)| Some((SettingEntry::find(name)?, value)))
+        .collect();
     if changes.is_empty() {
         let notice = Notice::failed(context.language.changed_since());
         return Ok(context.redirect_with(notice, back).await);
     }
     save(&app, &context, changes, back).await
-}
-
-/// The change that undoes `change`; `None` if the setting has another value now.
-fn reverse_of(
-    change: ListedChange,
-    present: &HashMap<String, String>,
-) -> Option<(SettingEntry, Option<String>)> {
-    let change = SettingChange::of(change);
-    let entry = SettingEntry::find(&change.name)?;
-    let is_current = present.get(&change.name) == change.after.as_ref();
-    (is_current && is_allowed(entry, change.before.as_deref())).then_some((entry, change.before))
-}
-
-/// Whether a stored value is still valid; its bounds may be narrower now.
-fn is_allowed(entry: SettingEntry, value: Option<&str>) -> bool {
-    value.is_none_or(|value| entry.definition.row_value(value).is_ok())
 }
 
 /// A summary of the changes in one line.

@@ -20,9 +20,10 @@ use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::list::{self, KeyListQuery};
 use crate::dashboard::upstream_keys::{edit, key_labels};
 use crate::error::Error;
-use crate::jobs::{Job, JobKind, JobProgress, JobWork, KeyChange, TestResult};
+use crate::jobs::{Job, JobKind, JobProgress, JobWork, TestResult};
 use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId, parse_tags};
 use crate::storage::rollups::begin_of_day;
+use crate::storage::upstream_keys::change::KeyChange;
 use crate::storage::upstream_keys::{self, search};
 
 /// The time to wait for a job before the response shows its progress page.

@@ -15,8 +15,9 @@ use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::upstream_keys::bulk::start_job;
 use crate::dashboard::upstream_keys::list::{DELETED, PATH};
-use crate::jobs::{JobWork, KeyChange};
+use crate::jobs::JobWork;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::storage::upstream_keys::change::KeyChange;
 use crate::storage::upstream_keys::removal::{self, RemovedKey, SECRET_KEPT};
 
 /// Keys on the page.

@@ -1,6 +1,5 @@
 //! The list of keys: search, filters, order, pages and actions on many keys.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,8 +7,6 @@ use axum_extra::extract::Query;
 use maud::{Markup, html};
 use serde::Deserialize;
 use strum::VariantArray;
-use tokio::join;
-use tokio::task::spawn_blocking;
 
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -23,8 +20,9 @@ use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::bulk_action::BulkAction;
 use crate::dashboard::upstream_keys::key_labels::{fullest_window, quota};
 use crate::dashboard::upstream_keys::{job_progress, key_labels};
-use crate::pool::keys::key_status::{KeyStatus, KeyStatusKind, KeyStatusSummary};
-use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
+use crate::key_list::{self, MatchingKeys};
+use crate::pool::keys::key_status::{KeyStatus, KeyStatusKind};
+use crate::pool::keys::upstream_key::Billing;
 use crate::storage::rollups::begin_of_day;
 use crate::storage::upstream_keys::removal;
 use crate::storage::upstream_keys::search::{
@@ -52,15 +50,6 @@ pub struct KeyListQuery {
     /// A column, with a leading `-` for descending order.
     pub sort: String,
     pub page: String,
-}
-
-/// The keys that match a query, sorted.
-#[derive(Debug)]
-pub struct MatchingKeys {
-    pub ids: Vec<UpstreamKeyId>,
-    /// The counts of all keys that match without the state filter.
-    counts: HashMap<KeyStatusKind, usize>,
-    all: usize,
 }
 
 impl KeyListQuery {
@@ -144,51 +133,20 @@ impl KeyListQuery {
     }
 }
 
-/// Finds the matching keys: rows from the database, states from the running server.
+/// Finds the matching keys.
 pub async fn find(
-    app: &Arc<App>,
+    app: &App,
     query: &KeyListQuery,
     now: Timestamp,
 ) -> Result<MatchingKeys, ErrorPage> {
     let (sort, descending) = query.order();
-    let (day, filter) = (begin_of_day(now), query.filter());
-    let (db, column) = (&app.db.readers, sort.unwrap_or_default());
-    let matching_keys = search::search(db, &filter, column, descending, day);
-    // With many keys both take long, so they run in parallel.
-    let summaries = {
-        let app = Arc::clone(app);
-        spawn_blocking(move || app.keys.key_status_summaries(now))
+    let query = key_list::KeyListQuery {
+        filter: query.filter(),
+        states: query.state().into_iter().collect(),
+        sort,
+        descending,
     };
-    let (ids, summaries) = join!(matching_keys, summaries);
-    let (ids, known) = (ids?, summaries.expect("summaries never panic"));
-    let all = ids.len();
-    // A key added a moment ago is not loaded yet.
-    let summaries = ids.into_iter().map(|id| {
-        known.get(&id).copied().unwrap_or(KeyStatusSummary {
-            id,
-            kind: KeyStatusKind::Ready,
-            until: None,
-        })
-    });
-    let mut summaries: Vec<_> = summaries.collect();
-    let mut counts = HashMap::new();
-    for summary in &summaries {
-        *counts.entry(summary.kind).or_insert(0) += 1;
-    }
-    if let Some(kind) = query.state() {
-        summaries.retain(|summary| summary.kind == kind);
-    }
-    if sort.is_none() {
-        summaries.sort_by_key(|summary| {
-            let KeyStatusSummary { id, kind, until } = *summary;
-            (kind, until.is_none(), until, id)
-        });
-        if descending {
-            summaries.reverse();
-        }
-    }
-    let ids = summaries.iter().map(|summary| summary.id).collect();
-    Ok(MatchingKeys { ids, counts, all })
+    Ok(key_list::find(&app.db.readers, &app.keys, &query, now).await?)
 }
 
 pub async fn show(

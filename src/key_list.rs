@@ -1,0 +1,81 @@
+//! The list of upstream keys as the dashboard and the API show it: rows from the database, states from the running server.
+
+use std::collections::HashMap;
+
+use sqlx::SqlitePool;
+use tokio::join;
+use tokio::task::spawn_blocking;
+
+use crate::clock::Timestamp;
+use crate::pool::keys::key_status::{KeyStatusKind, KeyStatusSummary};
+use crate::pool::keys::lease::SharedKeyRegistry;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::storage::error::Result;
+use crate::storage::rollups::begin_of_day;
+use crate::storage::upstream_keys::search::{self, UpstreamKeyFilter, UpstreamKeySort};
+
+/// Selects and orders keys.
+#[derive(Debug, Clone, Default)]
+pub struct KeyListQuery {
+    pub filter: UpstreamKeyFilter,
+    /// Empty: any.
+    pub states: Vec<KeyStatusKind>,
+    /// `None`: by state, which is not in the database.
+    pub sort: Option<UpstreamKeySort>,
+    pub descending: bool,
+}
+
+/// The keys that match a query, sorted.
+#[derive(Debug)]
+pub struct MatchingKeys {
+    pub ids: Vec<UpstreamKeyId>,
+    /// The counts of all keys that match without the state filter.
+    pub counts: HashMap<KeyStatusKind, usize>,
+    pub all: usize,
+}
+
+/// Finds the matching keys.
+pub async fn find(
+    db: &SqlitePool,
+    keys: &SharedKeyRegistry,
+    query: &KeyListQuery,
+    now: Timestamp,
+) -> Result<MatchingKeys> {
+    let (day, column) = (begin_of_day(now), query.sort.unwrap_or_default());
+    let matching_keys = search::search(db, &query.filter, column, query.descending, day);
+    // With many keys both take long, so they run in parallel.
+    let summaries = {
+        let keys = keys.clone();
+        spawn_blocking(move || keys.key_status_summaries(now))
+    };
+    let (ids, summaries) = join!(matching_keys, summaries);
+    let (ids, known) = (ids?, summaries.expect("summaries never panic"));
+    let all = ids.len();
+    // A key added a moment ago is not loaded yet.
+    let summaries = ids.into_iter().map(|id| {
+        known.get(&id).copied().unwrap_or(KeyStatusSummary {
+            id,
+            kind: KeyStatusKind::Ready,
+            until: None,
+        })
+    });
+    let mut summaries: Vec<_> = summaries.collect();
+    let mut counts = HashMap::new();
+    for summary in &summaries {
+        *counts.entry(summary.kind).or_insert(0) += 1;
+    }
+    if !query.states.is_empty() {
+        summaries.retain(|summary| query.states.contains(&summary.kind));
+    }
+    if query.sort.is_none() {
+        summaries.sort_by_key(|summary| {
+            let KeyStatusSummary { id, kind, until } = *summary;
+            (kind, until.is_none(), until, id)
+        });
+        if query.descending {
+            summaries.reverse();
+        }
+    }
+    let ids = summaries.iter().map(|summary| summary.id).collect();
+    Ok(MatchingKeys { ids, counts, all })
+}
