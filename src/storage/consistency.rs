@@ -279,7 +279,12 @@ fn counted_columns(table: &RollupTable) -> Vec<CountedColumn> {
         "sent_requests".to_owned(),
     );
     let sent = table.has_sent.then_some(sent);
-    let columns = [requests].into_iter().chain(sums).chain(sketches);
+    let retried = (
+        "retried_successes",
+        "(outcome = 'success' AND attempts > 1)".to_owned(),
+        "retried_successes".to_owned(),
+    );
+    let columns = [requests, retried].into_iter().chain(sums).chain(sketches);
     let columns = columns.chain(sent);
     let columns = columns.map(|(name, of_row, of_rollup)| CountedColumn {
         name,

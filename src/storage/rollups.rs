@@ -15,6 +15,8 @@ pub struct Rollup {
     pub failures: u64,
     /// Requests with an attempt; stored by client key only.
     pub sent_requests: u64,
+    /// Successes with more than one attempt; not stored by upstream key.
+    pub retried_successes: u64,
     pub prompt_tokens: u64,
     pub output_tokens: u64,
     pub thought_tokens: u64,
@@ -30,8 +32,8 @@ pub struct Rollup {
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
     pub outcome: Outcome,
-    /// Whether it was sent to Google.
-    pub is_sent: bool,
+    /// The attempts of the request.
+    pub attempts: usize,
     pub usage: &'a TokenUsage,
     pub cost_nano_usd: Option<i64>,
     pub first_byte_ms: Option<u64>,
@@ -43,7 +45,9 @@ impl Rollup {
         self.requests += 1;
         self.successes += u64::from(sample.outcome == Outcome::Success);
         self.failures += u64::from(sample.outcome.is_failure());
-        self.sent_requests += u64::from(sample.is_sent);
+        self.sent_requests += u64::from(sample.attempts > 0);
+        let is_retried = sample.outcome == Outcome::Success && sample.attempts > 1;
+        self.retried_successes += u64::from(is_retried);
         self.prompt_tokens += sample.usage.prompt.unwrap_or(0);
         self.output_tokens += sample.usage.output.unwrap_or(0);
         self.thought_tokens += sample.usage.thoughts.unwrap_or(0);
@@ -65,6 +69,7 @@ impl Rollup {
         self.successes += other.successes;
         self.failures += other.failures;
         self.sent_requests += other.sent_requests;
+        self.retried_successes += other.retried_successes;
         self.prompt_tokens += other.prompt_tokens;
         self.output_tokens += other.output_tokens;
         self.thought_tokens += other.thought_tokens;
@@ -83,6 +88,7 @@ impl Rollup {
             &mut self.successes,
             &mut self.failures,
             &mut self.sent_requests,
+            &mut self.retried_successes,
             &mut self.prompt_tokens,
             &mut self.output_tokens,
             &mut self.thought_tokens,

@@ -320,7 +320,7 @@ async fn read_rows(db: &SqlitePool, begin: Timestamp, end: Timestamp) -> Result<
         let mut rollup = Rollup::default();
         rollup.add(Sample {
             outcome: row.outcome,
-            is_sent: false, // No page shows it.
+            attempts: 0, // The page shows nothing of them.
             usage: &usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms.map(u64::from),

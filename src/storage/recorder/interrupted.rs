@@ -24,7 +24,7 @@ pub async fn interrupt_running(db: &Db) -> Result<u64> {
         let attempts = request_logs::list_attempts_of(&mut tx, row.id).await?;
         let sample = Sample {
             outcome: Outcome::Interrupted,
-            is_sent: !attempts.is_empty(),
+            attempts: attempts.len(),
             usage: &usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms.map(u64::from),
@@ -36,7 +36,7 @@ pub async fn interrupt_running(db: &Db) -> Result<u64> {
             let is_last = number == count;
             let sample = Sample {
                 outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
-                is_sent: true,
+                attempts: 1,
                 usage: if is_last { &usage } else { &no_usage },
                 cost_nano_usd: row.cost_nano_usd.filter(|_| is_last),
                 // Not in the row of an attempt.

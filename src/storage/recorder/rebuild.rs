@@ -167,7 +167,7 @@ fn add_request(
     let (usage, no_usage) = (request.usage(), TokenUsage::default());
     let sample = Sample {
         outcome: request.outcome,
-        is_sent: !attempts.is_empty(),
+        attempts: attempts.len(),
         usage: &usage,
         cost_nano_usd: request.cost_nano_usd,
         first_byte_ms: request.first_byte_ms.map(u64::from),
@@ -179,7 +179,7 @@ fn add_request(
         let is_last = number == attempts.len();
         let sample = Sample {
             outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
-            is_sent: true,
+            attempts: 1,
             usage: if is_last { &usage } else { &no_usage },
             cost_nano_usd: request.cost_nano_usd.filter(|_| is_last),
             first_byte_ms: None,

@@ -59,7 +59,7 @@ impl BatchStatistics {
         let quota_model_id = model.id.filter(|_| model.is_confirmed);
         let sample = Sample {
             outcome,
-            is_sent: !row.attempts.is_empty(),
+            attempts: row.attempts.len(),
             usage: &row.usage,
             cost_nano_usd: row.cost_nano_usd,
             first_byte_ms: row.first_byte_ms,
@@ -72,7 +72,7 @@ impl BatchStatistics {
             let is_last = index + 1 == row.attempts.len();
             let sample = Sample {
                 outcome: attempt.outcome.unwrap_or(Outcome::Interrupted),
-                is_sent: true,
+                attempts: 1,
                 usage: if is_last { &row.usage } else { &no_usage },
                 cost_nano_usd: row.cost_nano_usd.filter(|_| is_last),
                 first_byte_ms: attempt.first_byte_ms,

@@ -314,14 +314,17 @@ struct RollupRow<'a> {
 }
 
 impl<'a> RollupRow<'a> {
-    const MODEL_HOURS: [&'a [Column<Self>]; 3] = [&Self::HOUR, &Self::MODEL, &Self::SUMS];
-    const MODEL_DAYS: [&'a [Column<Self>]; 3] = [&Self::DAY, &Self::MODEL, &Self::SUMS];
-    const CLIENT_KEY_HOURS: [&'a [Column<Self>]; 5] = [
+    const MODEL_HOURS: [&'a [Column<Self>]; 4] =
+        [&Self::HOUR, &Self::MODEL, &Self::SUMS, &Self::RETRIED];
+    const MODEL_DAYS: [&'a [Column<Self>]; 4] =
+        [&Self::DAY, &Self::MODEL, &Self::SUMS, &Self::RETRIED];
+    const CLIENT_KEY_HOURS: [&'a [Column<Self>]; 6] = [
         &Self::HOUR,
         &Self::CLIENT_KEY,
         &Self::COUNTS,
         &Self::SUMS,
         &Self::SENT,
+        &Self::RETRIED,
     ];
     const UPSTREAM_KEY_DAYS: [&'a [Column<Self>]; 4] =
         [&Self::DAY, &Self::UPSTREAM_KEY, &Self::COUNTS, &Self::SUMS];
@@ -350,6 +353,9 @@ impl<'a> RollupRow<'a> {
         ("failures", Add, |r| r.rollup.failures.into()),
     ];
     const SENT: [Column<Self>; 1] = [("sent_requests", Add, |r| r.rollup.sent_requests.into())];
+    const RETRIED: [Column<Self>; 1] = [("retried_successes", Add, |r| {
+        r.rollup.retried_successes.into()
+    })];
     const SUMS: [Column<Self>; 9] = [
         ("prompt_tokens", Add, |r| r.rollup.prompt_tokens.into()),
         ("output_tokens", Add, |r| r.rollup.output_tokens.into()),

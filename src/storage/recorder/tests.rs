@@ -487,6 +487,7 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         successes: 2,
         failures: 3,
         sent_requests: 12,
+        retried_successes: 13,
         prompt_tokens: 4,
         output_tokens: 5,
         thought_tokens: 6,
@@ -535,12 +536,20 @@ async fn every_sum_is_added_to_the_column_with_its_name(pool: SqlitePool) {
         (sums, "model_days", doubled),
         (sums, "client_key_hours", doubled),
         (sums, "upstream_key_days", doubled),
-        ("hour_ms, model_id, outcome", "model_hours", "36 37 quota"),
-        ("day_ms, model_id, outcome", "model_days", "36 37 quota"),
         (
-            "hour_ms, client_key_id, successes, failures, sent_requests",
+            "hour_ms, model_id, outcome, retried_successes",
+            "model_hours",
+            "36 37 quota 26",
+        ),
+        (
+            "day_ms, model_id, outcome, retried_successes",
+            "model_days",
+            "36 37 quota 26",
+        ),
+        (
+            "hour_ms, client_key_id, successes, failures, sent_requests, retried_successes",
             "client_key_hours",
-            "36 1 4 6 24",
+            "36 1 4 6 24 26",
         ),
         (
             "day_ms, upstream_key_id, successes, failures",

@@ -77,8 +77,11 @@ async fn rebuilt_rollups_equal_those_that_were_recorded() {
         "UPDATE upstream_key_days SET requests = requests + 1, duration_sketch = '{}'",
         "UPDATE upstream_keys SET total_tokens = 0, successes = 7; UPDATE client_keys SET requests = 0",
         "UPDATE indexed_requests SET until_id = (SELECT max(request_id) FROM attempts) - 1",
+        "UPDATE client_key_hours SET retried_successes = 0",
+        "UPDATE model_hours SET retried_successes = retried_successes + 1 WHERE outcome = 'success'",
+        "UPDATE model_days SET retried_successes = 0",
         "UPDATE client_key_hours SET sent_requests = 0; UPDATE log_counter SET finished_rows = 7",
-        "INSERT INTO model_days SELECT day_ms + 864000000, model_id, outcome, 1, 2, 3, 4, 5, 6, 7, 8, '{}', '{}'
+        "INSERT INTO model_days SELECT day_ms + 864000000, model_id, outcome, 1, 2, 3, 4, 5, 6, 7, 8, '{}', '{}', 0
          FROM model_days LIMIT 1",
     ] {
         execute(&db, spoil).await;
