@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
+use crate::dashboard::components::{number, tokens};
 use crate::dashboard::translations::Language;
 
 /// The height of a plot in SVG units; CSS scales it.
@@ -34,6 +35,14 @@ pub struct Chart<'a> {
     pub series: Vec<Series<'a>>,
     /// Formats a value with its unit.
     pub unit: fn(f64) -> String,
+    /// Whether the last bin is not over: it is drawn paler, and named so.
+    pub is_last_running: bool,
+}
+
+impl Chart<'_> {
+    fn is_running(&self, index: usize) -> bool {
+        self.is_last_running && index + 1 == self.bins.len()
+    }
 }
 
 /// How the series are drawn.
@@ -63,6 +72,20 @@ pub fn count(value: f64) -> u64 {
     value.round() as u64
 }
 
+/// A whole number with separators.
+pub fn whole_number(value: f64) -> String {
+    if value > 0.0 && value < 1.0 {
+        "0.5".to_owned()
+    } else {
+        number(count(value))
+    }
+}
+
+/// A number of tokens.
+pub fn thousands(value: f64) -> String {
+    tokens(count(value))
+}
+
 /// A chart with its title, axes, legend and table.
 pub fn figure(language: Language, kind: ChartKind, chart: &Chart) -> Markup {
     let top = nice_top(highest(kind, &chart.series));
@@ -82,7 +105,7 @@ pub fn figure(language: Language, kind: ChartKind, chart: &Chart) -> Markup {
                 div.y aria-hidden="true" {
                     span { ((chart.unit)(top)) } span { ((chart.unit)(top / 2.0)) } span { ((chart.unit)(0.0)) }
                 }
-                (plot(kind, chart, top))
+                (plot(language, kind, chart, top))
                 div.x aria-hidden="true" {
                     @if let (Some(first), Some(last)) = (chart.bins.first(), chart.bins.last()) {
                         span { (first.0) } span { (chart.bins[middle].0) } span { (last.0) }
@@ -94,7 +117,7 @@ pub fn figure(language: Language, kind: ChartKind, chart: &Chart) -> Markup {
     }
 }
 
-fn plot(kind: ChartKind, chart: &Chart, top: f64) -> Markup {
+fn plot(language: Language, kind: ChartKind, chart: &Chart, top: f64) -> Markup {
     let width = BIN * float(chart.bins.len());
     let summary = format!("{}: {}", chart.title, chart.total);
     html! {
@@ -105,18 +128,18 @@ fn plot(kind: ChartKind, chart: &Chart, top: f64) -> Markup {
             @if kind == ChartKind::Lines {
                 @for series in &chart.series { (polyline(series, top)) }
             }
-            @for index in 0..chart.bins.len() { (bin(kind, chart, index, top)) }
+            @for index in 0..chart.bins.len() { (bin(language, kind, chart, index, top)) }
         }
     }
 }
 
 /// One bin: its bars, and a hover area whose tooltip contains the values.
-fn bin(kind: ChartKind, chart: &Chart, index: usize, top: f64) -> Markup {
+fn bin(language: Language, kind: ChartKind, chart: &Chart, index: usize, top: f64) -> Markup {
     let left = BIN * float(index);
     let mut base = HEIGHT;
     html! {
-        g.bar {
-            title { (tooltip(chart, index)) }
+        g.bar.running[chart.is_running(index)] {
+            title { (tooltip(language, chart, index)) }
             rect.hit x=(left) y="0" width=(BIN) height=(HEIGHT) {}
             @if kind == ChartKind::Stacked {
                 @for series in &chart.series {
@@ -160,8 +183,11 @@ fn swatch(colour: u8) -> Markup {
 }
 
 /// The values of a bin as text.
-fn tooltip(chart: &Chart, index: usize) -> String {
+fn tooltip(language: Language, chart: &Chart, index: usize) -> String {
     let mut text = chart.bins[index].1.clone();
+    if chart.is_running(index) {
+        let _ = write!(text, " ({})", language.so_far());
+    }
     for series in &chart.series {
         if let Some(value) = series.values[index] {
             let _ = write!(text, "\n{}: {}", series.name, (chart.unit)(value));
@@ -178,7 +204,7 @@ fn table(language: Language, chart: &Chart) -> Markup {
                 thead { tr { th {} @for series in &chart.series { th.number { (series.name) } } } }
                 tbody { @for (index, (_, exact)) in chart.bins.iter().enumerate() {
                     tr {
-                        th scope="row" { (exact) }
+                        th scope="row" { (exact) @if chart.is_running(index) { " (" (language.so_far()) ")" } }
                         @for series in &chart.series {
                             td.number { @if let Some(value) = series.values[index] { ((chart.unit)(value)) } @else { "–" } }
                         }
@@ -271,6 +297,7 @@ mod tests {
                 },
             ],
             unit: |value| format!("{value}"),
+            is_last_running: true,
         };
 
         let stacked = figure(Language::English, ChartKind::Stacked, &chart).into_string();
@@ -288,6 +315,11 @@ mod tests {
             stacked.contains(r#"<rect class="series-4" x="1" y="0" width="8" height="25">"#),
             "{stacked}"
         );
+        assert!(
+            stacked.contains("<title>11:00 to 12:00 (so far)\nok: 1</title>"),
+            "{stacked}"
+        );
+        assert_eq!(stacked.matches("bar running").count(), 1);
         assert!(lines.contains("M5 25h0.01L15 75"), "{lines}");
         assert!(!stacked.contains("style="));
     }

@@ -14,6 +14,7 @@ pub enum Section {
     UpstreamKeys,
     ClientKeys,
     Logs,
+    Usage,
     Settings,
     Audit,
     Backups,
@@ -23,11 +24,12 @@ pub enum Section {
 }
 
 impl Section {
-    const NAVIGATION: [Self; 7] = [
+    const NAVIGATION: [Self; 8] = [
         Self::Status,
         Self::UpstreamKeys,
         Self::ClientKeys,
         Self::Logs,
+        Self::Usage,
         Self::Settings,
         Self::Audit,
         Self::Backups,
@@ -39,6 +41,7 @@ impl Section {
             Self::UpstreamKeys => "/upstream-keys",
             Self::ClientKeys => "/client-keys",
             Self::Logs => "/logs",
+            Self::Usage => "/usage",
             Self::Settings => "/settings",
             Self::Audit => "/audit",
             Self::Backups => "/backups",
@@ -52,6 +55,7 @@ impl Section {
             Self::UpstreamKeys => language.upstream_keys(),
             Self::ClientKeys => language.client_keys(),
             Self::Logs => language.logs(),
+            Self::Usage => language.usage(),
             Self::Settings => language.settings(),
             Self::Audit => language.audit(),
             Self::Backups => language.backups(),
@@ -70,6 +74,7 @@ impl Section {
                 r#"<rect x="2" y="3" width="12" height="10" rx="1.5"/><circle cx="6" cy="7.2" r="1.5"/><path d="M3.8 11c.5-1.2 3.9-1.2 4.4 0M10.5 6.5h1.8M10.5 9h1.8"/>"#
             }
             Self::Logs => r#"<path d="M3 4h10M3 8h10M3 12h6"/>"#,
+            Self::Usage => r#"<path d="M2.5 13.5h11M4.5 11V8M8 11V3M11.5 11V6"/>"#,
             Self::Settings => {
                 r#"<path d="M2 5h6M12 5h2M2 11h2M8 11h6"/><circle cx="10" cy="5" r="1.8"/><circle cx="6" cy="11" r="1.8"/>"#
             }

@@ -7,6 +7,7 @@ pub mod backups;
 pub mod changes;
 pub mod chart;
 pub mod client_keys;
+pub mod comparison;
 pub mod components;
 pub mod error_page;
 pub mod guard;
@@ -23,6 +24,7 @@ pub mod snippets;
 pub mod status;
 pub mod translations;
 pub mod upstream_keys;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -97,6 +99,8 @@ fn admin_routes() -> Vec<Route> {
         "/upstream-keys/deleted" => get(deleted::show).post(deleted::restore);
         "/upstream-keys/{id}" => get(upstream_keys::detail::show);
         "/upstream-keys/{id}/edit" => get(upstream_keys::edit::show).post(upstream_keys::edit::update);
+        "/usage" => get(usage::show);
+        "/usage/export.csv" => get(usage::csv);
         "/logout" => post(sign_in::delete);
         "/settings" => get(settings::show).post(settings::update);
         "/settings/undo" => post(setting::undo);

@@ -156,6 +156,7 @@ fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> M
             div.actions {
                 a.button href=(logs("")) { (language.its_requests()) }
                 a.button href=(logs("failed")) { (language.recent_failures()) }
+                a.button href=(href("/usage", &[("client", &id), ("span", "30d")])) { (language.usage_all()) }
             }
         }))
         (usage_card(context, PLACEHOLDER, key))
@@ -244,6 +245,7 @@ fn usage_charts(
             bins: bins.iter().map(|(name, _)| name.clone()).collect(),
             series: series.collect(),
             unit,
+            is_last_running: true,
         };
         html! { div { (figure(language, ChartKind::Stacked, &chart)) } }
     };

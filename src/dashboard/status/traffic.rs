@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
+use crate::dashboard::chart::{Chart, ChartKind, Series, figure, thousands, value, whole_number};
+use crate::dashboard::comparison::{compared, percent_change, points_change};
 use crate::dashboard::components::{
     Tone, badge, dollars, duration_ms, href, number, stat, success_rate, tokens, until, usd,
 };
@@ -82,20 +83,15 @@ pub fn totals(language: Language, traffic: &Traffic, span: TrafficSpan) -> Marku
         now_sums.first_byte.percentile(50).unwrap_or(0),
         before_sums.first_byte.percentile(50).unwrap_or(0),
     );
-    let compared = |change: Option<String>, before: String| {
-        let before = language.compared(&before);
-        html! {
-            @match change {
-                Some(change) => { span title=(before) { (change) } }
-                None => { (before) }
-            }
-        }
-    };
+    let compared = |change, before: String| compared(language, change, &before);
     let percent = |now: u64, before: u64| {
         let percent = percent_change(now, before)?;
         Some(language.changed(&percent, span.name()))
     };
-    let points = points_change(total, before);
+    let points = points_change(
+        (now_sums.successes, now_sums.failures),
+        (before_sums.successes, before_sums.failures),
+    );
     let points = points.map(|points| language.changed_points(&points, span.name()));
     let costs = (
         now_sums.cost_nano_usd.unsigned_abs(),
@@ -111,45 +107,9 @@ pub fn totals(language: Language, traffic: &Traffic, span: TrafficSpan) -> Marku
                 compared(percent(medians.0, medians.1), median(before))))
             (stat(language.tokens_used(), tokens(now_sums.total_tokens),
                 compared(percent(now_sums.total_tokens, before_sums.total_tokens), tokens(before_sums.total_tokens))))
-            (stat(language.cost(), html! { span title=(language.list_price()) { (dollars(now_sums.cost_nano_usd)) } },
+            (stat(language.cost(), html! { a href="/usage" title=(language.list_price()) { (dollars(now_sums.cost_nano_usd)) } },
                 compared(percent(costs.0, costs.1), dollars(before_sums.cost_nano_usd))))
         }
-    }
-}
-
-/// The change in percent, with its sign; `None` without a number before.
-fn percent_change(now: u64, before: u64) -> Option<String> {
-    if before == 0 {
-        return None;
-    }
-    let difference = i128::from(now) - i128::from(before);
-    let percent = difference * 100 / i128::from(before);
-    Some(signed(percent, percent.to_string()))
-}
-
-/// The change of the success rate in percentage points, with its sign.
-fn points_change(now: &TrafficCounts, before: &TrafficCounts) -> Option<String> {
-    let per_mille = |counts: &TrafficCounts| {
-        let (successes, failures) = (counts.rollup.successes, counts.rollup.failures);
-        let counted = successes + failures;
-        (counted > 0).then(|| i128::from(successes * 1_000 / counted.max(1)))
-    };
-    let difference = per_mille(now)? - per_mille(before)?;
-    let points = format!("{}.{}", difference.abs() / 10, difference.abs() % 10);
-    let points = if difference < 0 {
-        format!("-{points}")
-    } else {
-        points
-    };
-    Some(signed(difference, points))
-}
-
-/// A number with the sign that people write.
-fn signed(number: i128, text: String) -> String {
-    match number {
-        0 => format!("±{}", text.trim_start_matches('-')),
-        1.. => format!("+{text}"),
-        _ => text.replacen('-', "−", 1),
     }
 }
 
@@ -170,6 +130,7 @@ pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
             bins,
             series,
             unit,
+            is_last_running: true,
         };
         html! { div.card { (figure(language, kind, &chart)) } }
     };
@@ -271,14 +232,6 @@ fn bin_name(context: &PageContext, bin: &TrafficBin) -> (String, String) {
     )
 }
 
-fn whole_number(value: f64) -> String {
-    if value > 0.0 && value < 1.0 {
-        "0.5".to_owned()
-    } else {
-        number(count(value))
-    }
-}
-
 /// SI symbols, which both languages use.
 fn millis(value: f64) -> String {
     if value < 1_000.0 {
@@ -287,45 +240,5 @@ fn millis(value: f64) -> String {
         format!("{:.1} s", value / 1_000.0)
     } else {
         format!("{:.0} s", value / 1_000.0)
-    }
-}
-
-fn thousands(value: f64) -> String {
-    tokens(count(value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::rollups::Rollup;
-
-    #[test]
-    fn a_change_has_a_direction() {
-        assert_eq!(percent_change(5, 0), None);
-        for (now, before, text) in [
-            (106, 100, "+6"),
-            (94, 100, "−6"),
-            (100, 100, "±0"),
-            (1_001, 1_000, "±0"),
-            (0, 7, "−100"),
-        ] {
-            assert_eq!(percent_change(now, before).as_deref(), Some(text));
-        }
-        let counts = |successes, failures| TrafficCounts {
-            rollup: Rollup {
-                successes,
-                failures,
-                ..Rollup::default()
-            },
-            ..TrafficCounts::default()
-        };
-        assert_eq!(points_change(&counts(1, 1), &counts(0, 0)), None);
-        for (now, before, text) in [
-            (counts(98, 2), counts(965, 35), "+1.5"),
-            (counts(1, 1), counts(9, 1), "−40.0"),
-            (counts(1, 1), counts(2, 2), "±0.0"),
-        ] {
-            assert_eq!(points_change(&now, &before).as_deref(), Some(text));
-        }
     }
 }

@@ -65,6 +65,7 @@ translations! {
     all = "All", "全部";
     details = "Details", "詳細";
     as_table = "As a table", "以表格顯示";
+    so_far = "so far", "尚未結束";
     optional = "optional", "選填";
     in_span(span: &str) = "in {span}", "{span}後";
     span_ago(span: &str) = "{span} ago", "{span}前";

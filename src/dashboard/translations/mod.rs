@@ -9,6 +9,7 @@ pub mod logs;
 pub mod settings;
 pub mod status;
 pub mod upstream_keys;
+pub mod usage;
 
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;

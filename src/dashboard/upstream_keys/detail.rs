@@ -264,6 +264,7 @@ fn facts(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
         }
         div.actions {
             a.button.small href=(href("/logs", &[("key", &key.id.0.to_string())])) { (language.its_requests()) }
+            a.button.small href=(href("/usage", &[("key", &key.id.0.to_string()), ("span", "30d")])) { (language.usage_all()) }
         }
     }
 }
@@ -410,6 +411,7 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
             }),
         ],
         unit: |value| number(count(value)),
+        is_last_running: true,
     };
     figure(language, ChartKind::Stacked, &chart)
 }

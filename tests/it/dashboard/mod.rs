@@ -13,3 +13,4 @@ mod settings;
 mod sign_in;
 mod status;
 mod upstream_keys;
+mod usage;

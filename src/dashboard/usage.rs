@@ -1,0 +1,240 @@
+//! `/usage`: tokens and cost of a range by model, client key, upstream key, project, tag or time. Read from rollups only.
+
+mod export;
+pub mod query;
+pub mod range;
+mod view;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::Query;
+use maud::Markup;
+use sqlx::SqlitePool;
+use tokio::try_join;
+
+use crate::app::App;
+use crate::dashboard::error_page::ErrorPage;
+use crate::dashboard::page_context::PageContext;
+use crate::dashboard::translations::Language;
+use crate::dashboard::usage::query::{UsageBy, UsageQuery};
+use crate::dashboard::usage::range::UsageRange;
+use crate::storage::error::Result;
+use crate::storage::usage::{self, UsageFilter, UsageGroup, UsageGrouping, UsageSums, UsageTable};
+
+/// Rows of the table.
+const MAX_ROWS: u32 = 100;
+/// Groups with a series of their own in charts; the others share one.
+const SERIES: usize = 5;
+/// Rows of rollups that are read for one page: more would take longer than 100 ms.
+const MAX_READ: u64 = 60_000;
+
+/// All data of the page.
+struct UsageData {
+    by: UsageBy,
+    table: UsageTable,
+    range: UsageRange,
+    /// The name of what is filtered by.
+    filter_name: Option<String>,
+    total: UsageSums,
+    before: UsageSums,
+    /// The sums of each bin.
+    bins: Vec<UsageSums>,
+    /// Largest first; none by time.
+    rows: Vec<UsageRow>,
+    /// The groups that have no row.
+    others: Option<UsageSums>,
+    /// The sums of the largest groups in each bin.
+    series: Vec<(String, Vec<UsageSums>)>,
+}
+
+/// A group with its sums.
+struct UsageRow {
+    group: UsageGroup,
+    name: String,
+    sums: UsageSums,
+    before: UsageSums,
+}
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    context: PageContext,
+    Query(query): Query<UsageQuery>,
+) -> std::result::Result<Markup, ErrorPage> {
+    let data = UsageData::load(&app.db.readers, &context, &query).await?;
+    Ok(view::page(&context, &query, &data))
+}
+
+/// The rows that the page shows, as a file.
+pub async fn csv(
+    State(app): State<Arc<App>>,
+    context: PageContext,
+    Query(query): Query<UsageQuery>,
+) -> std::result::Result<Response, ErrorPage> {
+    let data = UsageData::load(&app.db.readers, &context, &query).await?;
+    Ok(export::file(&context, &data).into_response())
+}
+
+impl UsageData {
+    async fn load(db: &SqlitePool, context: &PageContext, query: &UsageQuery) -> Result<Self> {
+        let (zone, now) = (&context.zone, context.now);
+        let (by, (table, unit)) = (query.by(), query.source(zone, now));
+        let found = query.filter();
+        let filter = found.as_ref().map(|(.., filter)| filter);
+        let max_periods = MAX_READ / rows_per_period(db, table, filter).await?.max(1);
+        let range = query.range(zone, now).resolve(unit, max_periods, zone, now);
+        let (of_bins, of_before, filter_name) = try_join!(
+            usage::sum_bins(db, table, filter, &range.periods),
+            usage::sum_bins(db, table, filter, &range.before.periods),
+            name_of_filter(db, found.as_ref().map(|(by, value, _)| (*by, *value))),
+        )?;
+        let mut bins = vec![UsageSums::default(); range.bins.len()];
+        for (bin, sums) in of_bins {
+            bins[bin] += sums;
+        }
+        let mut before = UsageSums::default();
+        for (bin, sums) in of_before {
+            before += range.before.share(bin, sums);
+        }
+        let mut data = Self {
+            by,
+            table,
+            filter_name,
+            total: sum(&bins),
+            before,
+            bins,
+            rows: Vec::new(),
+            others: None,
+            series: Vec::new(),
+            range,
+        };
+        if let Some(grouping) = by.grouping() {
+            data.load_groups(db, context.language, grouping, filter, query)
+                .await?;
+        }
+        Ok(data)
+    }
+
+    async fn load_groups(
+        &mut self,
+        db: &SqlitePool,
+        language: Language,
+        grouping: UsageGrouping,
+        filter: Option<&UsageFilter>,
+        query: &UsageQuery,
+    ) -> Result<()> {
+        let (table, periods) = (self.table, &self.range.periods);
+        let order = (query.order(), MAX_ROWS);
+        let found = usage::list_largest(db, table, grouping, filter, periods, order).await?;
+        let groups: Vec<_> = found.iter().map(|(group, _)| group.clone()).collect();
+        let largest = &groups[..groups.len().min(SERIES)];
+        let (names, cells, earlier) = try_join!(
+            usage::list_names(db, grouping, &groups),
+            usage::list_cells(db, table, grouping, filter, periods, largest),
+            usage::list_cells(
+                db,
+                table,
+                grouping,
+                filter,
+                &self.range.before.periods,
+                &groups
+            ),
+        )?;
+        let mut before = HashMap::<_, UsageSums>::new();
+        for cell in earlier {
+            let sums = self.range.before.share(cell.bin, cell.sums);
+            *before.entry(cell.group).or_default() += sums;
+        }
+        let rows = found.into_iter().map(|(group, sums)| UsageRow {
+            name: name(language, grouping, &group, &names),
+            before: before.get(&group).copied().unwrap_or_default(),
+            group,
+            sums,
+        });
+        self.rows = rows.collect();
+        let mut rest = self.bins.clone();
+        for row in self.rows.iter().take(SERIES) {
+            let mut bins = vec![UsageSums::default(); self.bins.len()];
+            for cell in cells.iter().filter(|cell| cell.group == row.group) {
+                bins[cell.bin] += cell.sums;
+                rest[cell.bin] = rest[cell.bin].without(&cell.sums);
+            }
+            self.series.push((row.name.clone(), bins));
+        }
+        // A key counts under each of its tags, so that nothing can be taken from the total.
+        if grouping == UsageGrouping::Tag {
+            return Ok(());
+        }
+        if self.rows.len() > SERIES {
+            self.series.push((language.usage_others().to_owned(), rest));
+        }
+        let mut others = self.total;
+        for row in &self.rows {
+            others = others.without(&row.sums);
+        }
+        self.others = (others != UsageSums::default()).then_some(others);
+        Ok(())
+    }
+}
+
+fn sum(bins: &[UsageSums]) -> UsageSums {
+    let mut total = UsageSums::default();
+    for sums in bins {
+        total += *sums;
+    }
+    total
+}
+
+/// The rows of rollups that are read for each hour or day.
+async fn rows_per_period(
+    db: &SqlitePool,
+    table: UsageTable,
+    filter: Option<&UsageFilter>,
+) -> Result<u64> {
+    match filter {
+        None | Some(UsageFilter::Tag(_)) => usage::rows_per_period(db, table).await,
+        // Looked up by key.
+        Some(
+            UsageFilter::Model(_)
+            | UsageFilter::ClientKey(_)
+            | UsageFilter::UpstreamKey(_)
+            | UsageFilter::Project(_),
+        ) => Ok(1),
+    }
+}
+
+/// The name of the key that is filtered by; any other filter is a name itself.
+async fn name_of_filter(
+    db: &SqlitePool,
+    filter: Option<(UsageBy, &str)>,
+) -> Result<Option<String>> {
+    let Some((by, value)) = filter else {
+        return Ok(None);
+    };
+    let grouping = by.grouping();
+    let id = value.parse().ok();
+    let (Some(grouping @ (UsageGrouping::ClientKey | UsageGrouping::UpstreamKey)), Some(id)) =
+        (grouping, id)
+    else {
+        return Ok(Some(value.to_owned()));
+    };
+    let mut names = usage::list_names(db, grouping, &[UsageGroup::Id(id)]).await?;
+    Ok(Some(names.remove(&id).unwrap_or_else(|| value.to_owned())))
+}
+
+fn name(
+    language: Language,
+    grouping: UsageGrouping,
+    group: &UsageGroup,
+    names: &HashMap<i64, String>,
+) -> String {
+    match (group, grouping) {
+        (UsageGroup::Id(id), _) => names.get(id).cloned().unwrap_or_else(|| format!("#{id}")),
+        (UsageGroup::Tag(tag), _) => tag.clone(),
+        (UsageGroup::None, UsageGrouping::Model) => language.no_model().to_owned(),
+        (UsageGroup::None, UsageGrouping::ClientKey) => language.usage_no_client().to_owned(),
+        (UsageGroup::None, _) => language.usage_no_tag().to_owned(),
+    }
+}

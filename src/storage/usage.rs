@@ -1,0 +1,560 @@
+//! Usage: sums of rollups over hours or days, by model, client key, upstream key, project or tag. No row of the log is read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::AddAssign;
+
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool};
+
+use crate::clock::Timestamp;
+use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::keys::project_number;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::pool::outcome::Outcome;
+use crate::storage::error::Result;
+use crate::storage::json_columns::json_array;
+
+/// The rollups that usage is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageTable {
+    ModelHours,
+    ModelDays,
+    ClientKeyHours,
+    /// Counts attempts, by UTC days.
+    UpstreamKeyDays,
+}
+
+/// What usage is grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageGrouping {
+    Model,
+    ClientKey,
+    UpstreamKey,
+    Project,
+    /// A key counts under each of its tags.
+    Tag,
+}
+
+/// One group: the id of a model's string, a key or a project, or a tag.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UsageGroup {
+    Id(i64),
+    Tag(String),
+    /// No model, no client key or no tag.
+    None,
+}
+
+/// Selects usage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsageFilter {
+    Model(String),
+    ClientKey(ClientKeyId),
+    UpstreamKey(UpstreamKeyId),
+    /// The name or number of a project, or `#` and its id.
+    Project(String),
+    Tag(String),
+}
+
+/// The order of groups, largest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UsageOrder {
+    #[default]
+    Cost,
+    Tokens,
+    Requests,
+}
+
+/// An hour or day, and the bin that it counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsagePeriod {
+    pub bin: usize,
+    pub begin: Timestamp,
+}
+
+/// The sums of a group or bin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UsageSums {
+    pub requests: u64,
+    pub successes: u64,
+    pub failures: u64,
+    /// Successes with more than one attempt; 0 where attempts are counted.
+    pub retried_successes: u64,
+    pub prompt_tokens: u64,
+    pub output_tokens: u64,
+    pub thought_tokens: u64,
+    pub cached_tokens: u64,
+    pub total_tokens: u64,
+    pub cost_nano_usd: i64,
+}
+
+/// The sums of one group in one bin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageCell {
+    pub bin: usize,
+    pub group: UsageGroup,
+    pub sums: UsageSums,
+}
+
+impl AddAssign for UsageSums {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.successes += other.successes;
+        self.failures += other.failures;
+        self.retried_successes += other.retried_successes;
+        self.prompt_tokens += other.prompt_tokens;
+        self.output_tokens += other.output_tokens;
+        self.thought_tokens += other.thought_tokens;
+        self.cached_tokens += other.cached_tokens;
+        self.total_tokens += other.total_tokens;
+        self.cost_nano_usd += other.cost_nano_usd;
+    }
+}
+
+impl UsageSums {
+    /// The sums of `part` of `whole`, assuming an even distribution.
+    #[must_use]
+    pub fn scaled(self, part: u64, whole: u64) -> Self {
+        let scale = |count: u64| {
+            let scaled = u128::from(count) * u128::from(part) / u128::from(whole.max(1));
+            u64::try_from(scaled).unwrap_or(u64::MAX)
+        };
+        let cost = scale(self.cost_nano_usd.unsigned_abs());
+        Self {
+            requests: scale(self.requests),
+            successes: scale(self.successes),
+            failures: scale(self.failures),
+            retried_successes: scale(self.retried_successes),
+            prompt_tokens: scale(self.prompt_tokens),
+            output_tokens: scale(self.output_tokens),
+            thought_tokens: scale(self.thought_tokens),
+            cached_tokens: scale(self.cached_tokens),
+            total_tokens: scale(self.total_tokens),
+            cost_nano_usd: i64::try_from(cost).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// What is left after another part is taken away.
+    #[must_use]
+    pub fn without(self, part: &Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(part.requests),
+            successes: self.successes.saturating_sub(part.successes),
+            failures: self.failures.saturating_sub(part.failures),
+            retried_successes: self
+                .retried_successes
+                .saturating_sub(part.retried_successes),
+            prompt_tokens: self.prompt_tokens.saturating_sub(part.prompt_tokens),
+            output_tokens: self.output_tokens.saturating_sub(part.output_tokens),
+            thought_tokens: self.thought_tokens.saturating_sub(part.thought_tokens),
+            cached_tokens: self.cached_tokens.saturating_sub(part.cached_tokens),
+            total_tokens: self.total_tokens.saturating_sub(part.total_tokens),
+            cost_nano_usd: self.cost_nano_usd.saturating_sub(part.cost_nano_usd).max(0),
+        }
+    }
+
+    fn of_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let count = |name: &str| {
+            row.try_get(name)
+                .map(|count: i64| u64::try_from(count).unwrap_or(0))
+        };
+        Ok(Self {
+            requests: count("requests")?,
+            successes: count("successes")?,
+            failures: count("failures")?,
+            retried_successes: count("retried")?,
+            prompt_tokens: count("prompt")?,
+            output_tokens: count("output")?,
+            thought_tokens: count("thoughts")?,
+            cached_tokens: count("cached")?,
+            total_tokens: count("total")?,
+            cost_nano_usd: row.try_get("cost_nano_usd")?,
+        })
+    }
+}
+
+impl UsageTable {
+    /// Its name, and the column of a period's begin.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ModelHours => ("model_hours", "hour_ms"),
+            Self::ModelDays => ("model_days", "day_ms"),
+            Self::ClientKeyHours => ("client_key_hours", "hour_ms"),
+            Self::UpstreamKeyDays => ("upstream_key_days", "day_ms"),
+        }
+    }
+
+    /// The sums, with the names that [`UsageSums::of_row`] reads.
+    fn sums(self) -> String {
+        let retried = match self {
+            Self::UpstreamKeyDays => "0",
+            Self::ModelHours | Self::ModelDays | Self::ClientKeyHours => {
+                "ifnull(sum(t.retried_successes), 0)"
+            }
+        };
+        let (successes, failures) = match self {
+            Self::ModelHours | Self::ModelDays => {
+                let failures = Outcome::ALL.iter().filter(|outcome| outcome.is_failure());
+                let failures: Vec<_> = failures
+                    .map(|outcome| format!("'{}'", outcome.name()))
+                    .collect();
+                let failures = failures.join(", ");
+                (
+                    "ifnull(sum(iif(t.outcome = 'success', t.requests, 0)), 0)".to_owned(),
+                    format!("ifnull(sum(iif(t.outcome IN ({failures}), t.requests, 0)), 0)"),
+                )
+            }
+            Self::ClientKeyHours | Self::UpstreamKeyDays => (
+                "ifnull(sum(t.successes), 0)".to_owned(),
+                "ifnull(sum(t.failures), 0)".to_owned(),
+            ),
+        };
+        let plain = [
+            ("requests", "requests"),
+            ("prompt_tokens", "prompt"),
+            ("output_tokens", "output"),
+            ("thought_tokens", "thoughts"),
+            ("cached_tokens", "cached"),
+            ("total_tokens", "total"),
+            ("cost_nano_usd", "cost_nano_usd"),
+        ];
+        let plain = plain.map(|(column, name)| format!("ifnull(sum(t.{column}), 0) AS {name}"));
+        format!(
+            "{successes} AS successes, {failures} AS failures, {retried} AS retried, {}",
+            plain.join(", ")
+        )
+    }
+}
+
+impl UsageGrouping {
+    /// The column of the table that has the group, or the key that leads to it.
+    fn column(self) -> &'static str {
+        match self {
+            Self::Model => "t.model_id",
+            Self::ClientKey => "t.client_key_id",
+            Self::UpstreamKey | Self::Project | Self::Tag => "t.upstream_key_id",
+        }
+    }
+
+    /// The group of a sum `s` by that column, and the join that it needs. Keys are summed before they are joined: there may be
+    /// many rows of each.
+    fn group(self) -> (&'static str, &'static str) {
+        const KEYS: &str = " CROSS JOIN upstream_keys AS k ON k.id = s.id";
+        const TAGS: &str =
+            " CROSS JOIN upstream_keys AS k ON k.id = s.id LEFT JOIN json_each(k.tags) AS g";
+        match self {
+            Self::Model | Self::ClientKey | Self::UpstreamKey => ("s.id", ""),
+            Self::Project => ("k.project_id", KEYS),
+            Self::Tag => ("g.value", TAGS),
+        }
+    }
+
+    /// The condition on the column before and after a list of groups.
+    fn is_one_of(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Model | Self::ClientKey | Self::UpstreamKey => {
+                (" IN (SELECT value FROM json_each(", "))")
+            }
+            Self::Project => (
+                " IN (SELECT id FROM upstream_keys WHERE project_id IN (SELECT value FROM json_each(",
+                ")))",
+            ),
+            Self::Tag => (
+                " IN (SELECT o.id FROM upstream_keys AS o, json_each(o.tags) AS own \
+                 WHERE own.value IN (SELECT value FROM json_each(",
+                ")))",
+            ),
+        }
+    }
+
+    fn group_of(self, row: &SqliteRow) -> sqlx::Result<UsageGroup> {
+        if self == Self::Tag {
+            let tag: Option<String> = row.try_get("of")?;
+            return Ok(tag.map_or(UsageGroup::None, UsageGroup::Tag));
+        }
+        let id: i64 = row.try_get("of")?;
+        let has_none = matches!(self, Self::Model | Self::ClientKey);
+        Ok(if id == 0 && has_none {
+            UsageGroup::None
+        } else {
+            UsageGroup::Id(id)
+        })
+    }
+}
+
+impl UsageGroup {
+    fn value(&self) -> Value {
+        match self {
+            Self::Id(id) => json!(id),
+            Self::Tag(tag) => json!(tag),
+            Self::None => json!(0),
+        }
+    }
+}
+
+impl UsageOrder {
+    fn columns(self) -> &'static str {
+        match self {
+            Self::Cost => "cost_nano_usd DESC, total DESC, requests DESC",
+            Self::Tokens => "total DESC, requests DESC",
+            Self::Requests => "requests DESC, total DESC",
+        }
+    }
+}
+
+/// The sums of the sums of keys.
+const OUTER_SUMS: &str = "sum(s.successes) AS successes, sum(s.failures) AS failures, sum(s.retried) AS retried, \
+    sum(s.requests) AS requests, sum(s.prompt) AS prompt, sum(s.output) AS output, sum(s.thoughts) AS thoughts, \
+    sum(s.cached) AS cached, sum(s.total) AS total, sum(s.cost_nano_usd) AS cost_nano_usd";
+
+/// How the periods of a table are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    Range,
+    /// For a condition on the second column of the primary key.
+    EachPeriod,
+}
+
+/// The rows `t` of a table in some periods.
+///
+/// Not checked macros: they cannot take a table, so that each sum would be written ten times. Only constants are inserted
+/// into the text. With a filter the periods come as a list, so that a key or model is looked up in each of them; without one
+/// a range is read faster.
+fn push_select(
+    query: &mut QueryBuilder<'_, Sqlite>,
+    table: UsageTable,
+    columns: &str,
+    filter: Option<&UsageFilter>,
+    periods: &[UsagePeriod],
+    lookup: Lookup,
+) {
+    let (name, begin) = table.names();
+    query.push(format!("SELECT {columns}, {}", table.sums()));
+    let begins: Vec<_> = periods
+        .iter()
+        .map(|period| period.begin.as_millis())
+        .collect();
+    if lookup == Lookup::EachPeriod || filter.is_some() {
+        query
+            .push(" FROM json_each(")
+            .push_bind(json_array(&begins));
+        query.push(format!(
+            ") AS p CROSS JOIN {name} AS t ON t.{begin} = p.value WHERE TRUE"
+        ));
+    } else {
+        // Periods follow each other without gaps.
+        let (first, last) = (begins.first().copied(), begins.last().copied());
+        query
+            .push(format!(" FROM {name} AS t WHERE t.{begin} >= "))
+            .push_bind(first)
+            .push(format!(" AND t.{begin} <= "))
+            .push_bind(last);
+    }
+    match filter {
+        None => {}
+        Some(UsageFilter::Model(model)) => {
+            query
+                .push(" AND t.model_id = (SELECT id FROM strings WHERE value = ")
+                .push_bind(model.clone())
+                .push(")");
+        }
+        Some(UsageFilter::ClientKey(id)) => {
+            query.push(" AND t.client_key_id = ").push_bind(*id);
+        }
+        Some(UsageFilter::UpstreamKey(id)) => {
+            query.push(" AND t.upstream_key_id = ").push_bind(*id);
+        }
+        Some(UsageFilter::Project(project)) => {
+            let number = project_number::parse(project);
+            let id = project.strip_prefix('#').and_then(|id| id.parse().ok());
+            query
+                .push(
+                    " AND t.upstream_key_id IN (SELECT id FROM upstream_keys WHERE project_id = (\
+                     SELECT coalesce(merged_into_id, id) FROM projects WHERE name = ",
+                )
+                .push_bind(project.clone())
+                .push(" OR number = ")
+                .push_bind(number)
+                .push(" OR id = ")
+                .push_bind::<Option<i64>>(id)
+                .push("))");
+        }
+        Some(UsageFilter::Tag(tag)) => {
+            query
+                .push(
+                    " AND t.upstream_key_id IN (SELECT owner.id FROM upstream_keys AS owner, \
+                     json_each(owner.tags) AS own WHERE own.value = ",
+                )
+                .push_bind(tag.clone())
+                .push(")");
+        }
+    }
+}
+
+/// The sums of each bin that has any.
+pub async fn sum_bins(
+    db: &SqlitePool,
+    table: UsageTable,
+    filter: Option<&UsageFilter>,
+    periods: &[UsagePeriod],
+) -> Result<Vec<(usize, UsageSums)>> {
+    let begin = format!("t.{} AS begin_ms", table.names().1);
+    let mut query = QueryBuilder::new("");
+    let lookup = Lookup::Range;
+    push_select(&mut query, table, &begin, filter, periods, lookup);
+    query.push(" GROUP BY 1");
+    let bins = bins_of(periods);
+    let mut sums = BTreeMap::<usize, UsageSums>::new();
+    for row in query.build().fetch_all(db).await? {
+        let begin: i64 = row.try_get("begin_ms")?;
+        let bin = bins.get(&begin).copied().unwrap_or(0);
+        *sums.entry(bin).or_default() += UsageSums::of_row(&row)?;
+    }
+    Ok(sums.into_iter().collect())
+}
+
+fn bins_of(periods: &[UsagePeriod]) -> HashMap<i64, usize> {
+    let bins = periods
+        .iter()
+        .map(|period| (period.begin.as_millis(), period.bin));
+    bins.collect()
+}
+
+/// The `limit` largest groups.
+pub async fn list_largest(
+    db: &SqlitePool,
+    table: UsageTable,
+    grouping: UsageGrouping,
+    filter: Option<&UsageFilter>,
+    periods: &[UsagePeriod],
+    order: (UsageOrder, u32),
+) -> Result<Vec<(UsageGroup, UsageSums)>> {
+    let (order, limit) = order;
+    let (group, join) = grouping.group();
+    let id = format!("{} AS id", grouping.column());
+    let mut query = QueryBuilder::new(format!("SELECT {group} AS \"of\", {OUTER_SUMS} FROM ("));
+    let lookup = Lookup::Range;
+    push_select(&mut query, table, &id, filter, periods, lookup);
+    query.push(format!(" GROUP BY 1) AS s{join} GROUP BY 1 ORDER BY "));
+    query.push(order.columns());
+    query.push(", 1 LIMIT ").push_bind(limit);
+    let rows = query.build().fetch_all(db).await?;
+    let groups = rows
+        .iter()
+        .map(|row| Ok((grouping.group_of(row)?, UsageSums::of_row(row)?)));
+    Ok(groups.collect::<sqlx::Result<_>>()?)
+}
+/// The sums of some groups in each bin.
+pub async fn list_cells(
+    db: &SqlitePool,
+    table: UsageTable,
+    grouping: UsageGrouping,
+    filter: Option<&UsageFilter>,
+    periods: &[UsagePeriod],
+    groups: &[UsageGroup],
+) -> Result<Vec<UsageCell>> {
+    let values: Vec<_> = groups.iter().map(UsageGroup::value).collect();
+    let values = json_array(&values);
+    let (group, join) = grouping.group();
+    let (column, begin) = (grouping.column(), table.names().1);
+    let mut query = QueryBuilder::new(format!(
+        "SELECT s.begin_ms, {group} AS \"of\", {OUTER_SUMS} FROM ("
+    ));
+    let columns = format!("t.{begin} AS begin_ms, {column} AS id");
+    let lookup = Lookup::EachPeriod;
+    push_select(&mut query, table, &columns, filter, periods, lookup);
+    let (before, after) = grouping.is_one_of();
+    query
+        .push(format!(" AND {column}{before}"))
+        .push_bind(values.clone())
+        .push(format!(
+            "{after} GROUP BY 1, 2) AS s{join} WHERE {group} IN (SELECT value FROM json_each("
+        ))
+        .push_bind(values)
+        .push(")) GROUP BY 1, 2");
+    let bins = bins_of(periods);
+    let mut cells = HashMap::<_, UsageSums>::new();
+    for row in query.build().fetch_all(db).await? {
+        let begin: i64 = row.try_get("begin_ms")?;
+        let bin = bins.get(&begin).copied().unwrap_or(0);
+        let cell = cells.entry((bin, grouping.group_of(&row)?));
+        *cell.or_default() += UsageSums::of_row(&row)?;
+    }
+    let cells = cells.into_iter();
+    let cells = cells.map(|((bin, group), sums)| UsageCell { bin, group, sums });
+    Ok(cells.collect())
+}
+
+/// The names of groups; a group that is gone has none.
+pub async fn list_names(
+    db: impl SqliteExecutor<'_>,
+    grouping: UsageGrouping,
+    groups: &[UsageGroup],
+) -> Result<HashMap<i64, String>> {
+    let ids = groups.iter().filter_map(|group| match group {
+        UsageGroup::Id(id) => Some(*id),
+        UsageGroup::Tag(_) | UsageGroup::None => None,
+    });
+    let ids = json_array(&ids.collect::<Vec<_>>());
+    let names: Vec<(i64, String)> = match grouping {
+        UsageGrouping::Model => {
+            let names = sqlx::query!(
+                r#"SELECT id AS "id!: i64", value AS name FROM strings WHERE id IN (SELECT value FROM json_each(?1))"#,
+                ids
+            );
+            let names = names.fetch_all(db).await?.into_iter();
+            names.map(|row| (row.id, row.name)).collect()
+        }
+        UsageGrouping::ClientKey => {
+            let names = sqlx::query!(
+                r#"SELECT id AS "id!: i64", name FROM client_keys WHERE id IN (SELECT value FROM json_each(?1))"#,
+                ids
+            );
+            let names = names.fetch_all(db).await?.into_iter();
+            names.map(|row| (row.id, row.name)).collect()
+        }
+        UsageGrouping::UpstreamKey => {
+            let names = sqlx::query!(
+                r#"SELECT id AS "id!: i64", label AS name FROM upstream_keys WHERE id IN (SELECT value FROM json_each(?1))"#,
+                ids
+            );
+            let names = names.fetch_all(db).await?.into_iter();
+            names.map(|row| (row.id, row.name)).collect()
+        }
+        UsageGrouping::Project => {
+            let names = sqlx::query!(
+                r#"
+                SELECT id AS "id!: i64", coalesce(name, number, '#' || id) AS "name!: String"
+                FROM projects
+                WHERE id IN (SELECT value FROM json_each(?1))
+                "#,
+                ids
+            );
+            let names = names.fetch_all(db).await?.into_iter();
+            names.map(|row| (row.id, row.name)).collect()
+        }
+        UsageGrouping::Tag => Vec::new(),
+    };
+    Ok(names.into_iter().collect())
+}
+
+/// The number of rows that a table has at most in a period.
+pub async fn rows_per_period(db: &SqlitePool, table: UsageTable) -> Result<u64> {
+    let rows = match table {
+        UsageTable::ModelHours | UsageTable::ModelDays => return Ok(1),
+        UsageTable::ClientKeyHours => {
+            sqlx::query_scalar!("SELECT count(*) FROM client_keys")
+                .fetch_one(db)
+                .await?
+        }
+        UsageTable::UpstreamKeyDays => {
+            sqlx::query_scalar!("SELECT count(*) FROM upstream_keys")
+                .fetch_one(db)
+                .await?
+        }
+    };
+    Ok(u64::try_from(rows).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;
