@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::admin::{self, FirstSignIn};
 use crate::cli::database::migrate_database;
+use crate::cli::demo::history::HistorySize;
 use crate::cli::migration_progress::ProgressOutput;
 use crate::cli::serve::{greeting, prepare, start_log, stop_on_signal, url_of};
 use crate::cli::{database, open_files, output};
@@ -62,7 +63,7 @@ pub struct DemoArgs {
     /// The address to listen on
     #[arg(long, default_value_t = LISTEN, value_parser = listen_address)]
     pub listen: SocketAddr,
-    /// Start with this number of requests of the last thirty days, to fill the pages: 10000000 take some minutes
+    /// Start with this number of requests of the last days, to fill the pages: 10000000 take some minutes
     #[arg(
         long,
         value_name = "COUNT",
@@ -70,6 +71,15 @@ pub struct DemoArgs {
         hide_short_help = true
     )]
     pub rows: u64,
+    /// Spread those requests over this number of days
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=3_650),
+        hide_short_help = true
+    )]
+    pub days: u64,
     /// Start with this number of additional upstream keys
     #[arg(
         long,
@@ -109,8 +119,12 @@ async fn demo(arguments: DemoArgs, path: PathBuf, stop: CancellationToken) -> Re
     migrate_database(&db, ProgressOutput::StandardError).await?;
     add_keys(&db, &path).await?;
     if arguments.rows > 0 || arguments.keys > 0 {
-        let now = clock::now();
-        history::generate(&db, arguments.rows, arguments.keys, now, &stop).await?;
+        let size = HistorySize {
+            rows: arguments.rows,
+            keys: arguments.keys,
+            span: Duration::from_hours(24 * arguments.days),
+        };
+        history::generate(&db, size, clock::now(), &stop).await?;
     }
 
     let mut fake_config = fake_config();

@@ -1,6 +1,7 @@
-//! Generates the history of the demo: upstream keys and thirty days of requests, written like those that were served.
+//! Generates the history of the demo: upstream keys and days of requests, written like those that were served.
 
 use std::f64::consts::TAU;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -28,12 +29,14 @@ use crate::storage::db::Db;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
-use crate::storage::{client_keys, installation, upstream_keys};
+use crate::storage::{client_keys, installation, key_index, upstream_keys};
 
-const SPAN: Duration = Duration::from_hours(30 * 24);
 const DAY: Duration = Duration::from_hours(24);
 /// Rows per transaction.
 const BATCH: u64 = 50_000;
+/// How many attempts are added to the indexes of keys and projects at a time, as long as there are so many. A portion writes a
+/// page for each key, so that large ones are the fastest.
+const INDEX_PORTIONS: [u32; 3] = [1 << 20, 1 << 16, 1 << 12];
 /// Holds the pages that one batch changes.
 const CACHE_MIB: u32 = 400;
 
@@ -70,29 +73,44 @@ struct HistoryKey {
     is_free: bool,
 }
 
-/// Adds `keys` upstream keys, and `rows` requests that began before `now`. A log that is not empty gets no requests.
+/// How much is generated.
+#[derive(Debug, Clone, Copy)]
+pub struct HistorySize {
+    pub rows: u64,
+    pub keys: usize,
+    /// How long before now the first request began.
+    pub span: Duration,
+}
+
+/// Adds upstream keys, and requests that began before `now`. A log that is not empty gets no requests.
 pub async fn generate(
     db: &Db,
-    rows: u64,
-    keys: usize,
+    size: HistorySize,
     now: Timestamp,
     stop: &CancellationToken,
 ) -> Result<()> {
     db.set_cache_size(CACHE_MIB).await?;
-    let keys = add_keys(db, keys, now).await?;
-    if rows > 0 && request_logs::last_id(&db.readers).await? == RequestId(0) {
-        write_requests(db, &keys, rows, now, stop).await?;
+    let begin = now - size.span;
+    let keys = add_keys(db, size.keys, begin, now).await?;
+    if size.rows > 0 && request_logs::last_id(&db.readers).await? == RequestId(0) {
+        write_requests(db, &keys, size.rows, begin..now, stop).await?;
+        index_requests(db).await?;
     }
     Ok(())
 }
 
-/// Adds keys that an earlier demo has not added, some of them with a failure, and returns all keys that work.
-async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<HistoryKey>> {
+/// Adds keys that an earlier demo has not added, some of them with a failure since `begin`, and returns all keys that work.
+async fn add_keys(
+    db: &Db,
+    count: usize,
+    begin: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<HistoryKey>> {
     let mut rng = rand::rng();
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     // Keys are as old as the first row, because a key's state cannot be older than the key.
-    let act = Act::begin(&mut tx, &Actor::demo(), now - SPAN).await?;
+    let act = Act::begin(&mut tx, &Actor::demo(), begin).await?;
     for (number, extra) in extra_keys(count).enumerate() {
         let team = TEAMS[rng.random_range(0..TEAMS.len())];
         let attributes = KeyAttributes {
@@ -122,7 +140,7 @@ async fn add_keys(db: &Db, count: usize, now: Timestamp) -> Result<Vec<HistoryKe
         let may_fail = number >= demo_keys().len() && key.condition.state == KeyState::Ready;
         let failure = failure_of_key(number).filter(|_| may_fail);
         if let Some(rule) = failure {
-            let since = now - SPAN.mul_f64(rng.random_range(0.0..1.0));
+            let since = now - (now - begin).mul_f64(rng.random_range(0.0..1.0));
             store_failure(&mut tx, key.id, rule, since, now).await?;
         } else {
             working.push(HistoryKey {
@@ -181,7 +199,7 @@ async fn write_requests(
     db: &Db,
     keys: &[HistoryKey],
     count: u64,
-    now: Timestamp,
+    span: Range<Timestamp>,
     stop: &CancellationToken,
 ) -> Result<()> {
     let clients = client_keys::list(&db.readers).await?;
@@ -191,7 +209,8 @@ async fn write_requests(
         keys,
         clients: clients.into_iter().map(|client| client.id).collect(),
     };
-    let (_recorder, mut writer) = Recorder::new(db.clone());
+    // Without a journal the writer leaves the indexes to `index_requests`.
+    let (_recorder, mut writer) = Recorder::without_journal(db.clone());
     let style = ProgressStyle::with_template("generating {len} requests {wide_bar} {percent} %");
     let bar = ProgressBar::new(count).with_style(style?);
     for first in (0..count).step_by(usize::try_from(BATCH)?) {
@@ -200,7 +219,7 @@ async fn write_requests(
         }
         let batch = first..count.min(first + BATCH);
         bar.inc(batch.end - first);
-        let rows = batch.map(|index| generator.row(start_time(now - SPAN, index, count)));
+        let rows = batch.map(|index| generator.row(start_time(&span, index, count)));
         writer.write_rows(rows.collect()).await?;
         // The checkpoint task of the server does not run yet.
         db.checkpoint().await?;
@@ -209,15 +228,28 @@ async fn write_requests(
     Ok(())
 }
 
+/// Adds the requests to the indexes of keys and projects, but for the newest.
+async fn index_requests(db: &Db) -> Result<()> {
+    for portion in INDEX_PORTIONS {
+        while key_index::add_portion(db, portion, key_index::LEFT_OUT)
+            .await?
+            .is_some()
+        {
+            db.checkpoint().await?;
+        }
+    }
+    Ok(())
+}
+
 /// When request `index` of `count` began: the requests are spread over the days, densest about noon UTC.
-fn start_time(begin: Timestamp, index: u64, count: u64) -> Timestamp {
+fn start_time(span: &Range<Timestamp>, index: u64, count: u64) -> Timestamp {
     let shift = |time: Timestamp| {
         let days = (time - Timestamp::from_millis(0)).div_duration_f64(DAY);
         DAY.mul_f64(0.1 * (1.0 + (days * TAU).sin()))
     };
-    let even = begin
-        + SPAN.mul_f64(Duration::from_millis(index).div_duration_f64(Duration::from_millis(count)));
-    even + shift(even) - shift(begin)
+    let share = Duration::from_millis(index).div_duration_f64(Duration::from_millis(count));
+    let even = span.start + (span.end - span.start).mul_f64(share);
+    even + shift(even) - shift(span.start)
 }
 
 /// Status and message of a response that is classified by this rule; without a status: no response.
