@@ -15,9 +15,9 @@ use crate::config::DatabaseArgs;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
+use crate::storage::request_logs::id_range::LogPosition;
 use crate::storage::request_logs::listed::RequestLog;
 use crate::storage::request_logs::search::search;
-use crate::storage::request_logs::search_plan::LogPosition;
 use crate::storage::request_logs::tail::LogTail;
 
 /// How many rows are held in memory at once.

@@ -3,6 +3,7 @@
 pub mod csv_row;
 pub mod export;
 pub mod filter;
+pub mod id_range;
 pub mod listed;
 pub mod search;
 pub mod search_plan;
@@ -363,8 +364,8 @@ pub mod tests {
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::write;
     use crate::storage::request_logs::filter::LogFilter;
+    use crate::storage::request_logs::id_range::LogPosition;
     use crate::storage::request_logs::search::search;
-    use crate::storage::request_logs::search_plan::LogPosition;
 
     /// A finished row with one attempt, started `seconds` after a fixed time.
     pub fn row(seconds: i64) -> NewRequestLog {

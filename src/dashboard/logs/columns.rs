@@ -10,8 +10,8 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::LogKind;
+use crate::storage::request_logs::id_range::LogPosition;
 use crate::storage::request_logs::listed::RequestLog;
-use crate::storage::request_logs::search_plan::LogPosition;
 
 /// A column of the log list.
 #[derive(Debug)]

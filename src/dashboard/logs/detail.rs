@@ -26,9 +26,9 @@ use crate::pool::request_id::RequestId;
 use crate::pool::retry::StopReason;
 use crate::storage::error::Thing;
 use crate::storage::request_bodies;
+use crate::storage::request_logs::id_range::LogPosition;
 use crate::storage::request_logs::listed::{self, ListedAttempt, RequestLog};
 use crate::storage::request_logs::search::search;
-use crate::storage::request_logs::search_plan::LogPosition;
 use crate::storage::request_logs::{BOUND_BY_PREFERRED_PROJECT, LogKind};
 
 pub async fn show(

@@ -25,9 +25,9 @@ use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::export::ExportFormat;
+use crate::storage::request_logs::id_range::LogPosition;
 use crate::storage::request_logs::listed;
 use crate::storage::request_logs::search::{LogSearchResult, search};
-use crate::storage::request_logs::search_plan::LogPosition;
 use crate::storage::{admins, client_keys};
 
 /// Rows per page.

@@ -15,8 +15,8 @@ use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::request_id::RequestId;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::LogFilter;
+use crate::storage::request_logs::id_range::LogPosition;
 use crate::storage::request_logs::listed::RequestLog;
-use crate::storage::request_logs::search_plan::LogPosition;
 
 /// The fields that log rows can be filtered by: name in URLs and forms, label, and how a value becomes a part of the filter,
 /// which returns whether the value is valid.

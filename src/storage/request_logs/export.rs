@@ -11,9 +11,9 @@ use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::request_logs::csv_row;
 use crate::storage::request_logs::filter::LogFilter;
+use crate::storage::request_logs::id_range::LogPosition;
 use crate::storage::request_logs::listed::RequestLog;
 use crate::storage::request_logs::search::search;
-use crate::storage::request_logs::search_plan::LogPosition;
 
 /// Number of rows in memory at once. Each page is read by statements of its own, so that no transaction stays open which
 /// would stop checkpoints.

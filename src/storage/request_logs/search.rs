@@ -9,8 +9,9 @@ use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::storage::error::Result;
 use crate::storage::request_logs::filter::LogFilter;
+use crate::storage::request_logs::id_range::{IdRange, LogPosition};
 use crate::storage::request_logs::listed::{self, RequestLog};
-use crate::storage::request_logs::search_plan::{IdRange, LogPosition, SearchPlan};
+use crate::storage::request_logs::search_plan::SearchPlan;
 
 /// Number of rows that the first step reads.
 const FIRST_STEP: usize = 400;
@@ -165,6 +166,7 @@ mod tests {
     use crate::storage::db::Db;
     use crate::storage::recorder::tests::{add_keys, write};
     use crate::storage::request_logs::filter::{OutcomeFilter, StatusFilter};
+    use crate::storage::request_logs::search_plan::PlanLine;
     use crate::storage::request_logs::tests::{row, running};
     use crate::storage::request_logs::{LogKind, NewRequestLog};
 
@@ -458,5 +460,51 @@ mod tests {
             .unwrap();
         assert!(!whole.stopped && whole.next.is_none());
         assert_eq!(Timestamp::from_millis(0), RequestId(1).time());
+    }
+
+    /// What a step reads is bounded by its size only if each table is entered at a place of the range, and read in order.
+    #[sqlx::test]
+    async fn every_filter_reads_its_rows_from_an_index_in_their_order(pool: SqlitePool) {
+        fill(&pool).await;
+        let tables = [
+            "request_logs",
+            "attempts",
+            "requests_by_project",
+            "requests_by_upstream_key",
+            "c",
+            "r",
+            "a",
+        ];
+        let is_table = |line: &PlanLine| {
+            let name = line.detail.split_whitespace().nth(1);
+            name.is_some_and(|name| tables.contains(&name))
+        };
+        let mut seen = 0;
+        for filter in filters() {
+            let Some(plan) = SearchPlan::of(&pool, &filter).await.unwrap() else {
+                continue;
+            };
+            for position in [LogPosition::Newest, LogPosition::NewerThan(RequestId(0))] {
+                let range = IdRange::of(&filter, position);
+                for (index, lines) in plan.explain(&pool, range).await {
+                    let reads: Vec<_> = lines.iter().filter(|line| is_table(line)).collect();
+                    for read in &reads {
+                        assert!(read.detail.starts_with("SEARCH "), "{filter:?}: {lines:#?}");
+                        let sorts = lines.iter().any(|line| {
+                            line.parent == read.parent && line.detail.starts_with("USE TEMP B-TREE")
+                        });
+                        let is_one_row = read.detail.contains("=?)");
+                        assert!(!sorts || is_one_row, "{filter:?}: {lines:#?}");
+                    }
+                    let is_used = reads.iter().any(|read| read.detail.contains(index));
+                    let has_values = reads
+                        .iter()
+                        .any(|read| !read.detail.starts_with("SEARCH r "));
+                    assert!(is_used || !has_values, "{filter:?} {index}: {lines:#?}");
+                    seen += reads.len();
+                }
+            }
+        }
+        assert!(seen > 300, "{seen} tables were read");
     }
 }

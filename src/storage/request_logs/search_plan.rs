@@ -13,15 +13,7 @@ use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::{
     LogFilter, OutcomeFilter, RowIndex, StatusFilter, TEXT_COLUMNS,
 };
-
-/// The position at which listing starts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogPosition {
-    #[default]
-    Newest,
-    OlderThan(RequestId),
-    NewerThan(RequestId),
-}
+use crate::storage::request_logs::id_range::IdRange;
 
 /// Number of candidates from which the density of an index scan is estimated.
 const PROBE_SIZE: usize = 300;
@@ -109,55 +101,6 @@ pub struct SearchStep {
     pub examined: usize,
     /// The last candidate.
     pub last: Option<i64>,
-}
-
-/// A range of ids: from `least` on, before `end`.
-#[derive(Debug, Clone, Copy)]
-pub struct IdRange {
-    least: i64,
-    end: i64,
-    /// Oldest first.
-    is_upwards: bool,
-}
-
-impl IdRange {
-    pub fn of(filter: &LogFilter, position: LogPosition) -> Self {
-        let mut range = Self {
-            least: filter.since.map_or(0, |since| RequestId::first_at(since).0),
-            end: filter
-                .until
-                .map_or(i64::MAX, |until| RequestId::first_at(until).0),
-            is_upwards: matches!(position, LogPosition::NewerThan(_)),
-        };
-        match position {
-            LogPosition::Newest => (),
-            LogPosition::OlderThan(id) => range.end = range.end.min(id.0),
-            LogPosition::NewerThan(id) => range.least = range.least.max(id.0.saturating_add(1)),
-        }
-        range
-    }
-
-    /// Removes the ids that have been read.
-    pub fn advance(&mut self, last: i64) {
-        if self.is_upwards {
-            self.least = last + 1;
-        } else {
-            self.end = last;
-        }
-    }
-
-    /// The id from which the next search continues.
-    pub fn resume_position(self) -> RequestId {
-        RequestId(if self.is_upwards {
-            self.least - 1
-        } else {
-            self.end
-        })
-    }
-
-    fn order(self) -> &'static str {
-        if self.is_upwards { "" } else { " DESC" }
-    }
 }
 
 /// Indexes whose conditions leave out the usual value.
@@ -479,7 +422,6 @@ impl SearchPlan {
             .await
     }
 
-    /// Built at run time, because `(?1 IS NULL OR …)` cannot use an index.
     async fn run_step(
         &self,
         db: &SqlitePool,
@@ -489,6 +431,26 @@ impl SearchPlan {
         max_found: usize,
         conditions: &[&SqlFragment],
     ) -> Result<SearchStep> {
+        let mut query = self.step_query(scan, range, size, max_found, conditions);
+        let (examined, last, found): (i64, Option<i64>, String) =
+            query.build_query_as().fetch_one(db).await?;
+        let found: Vec<i64> = serde_json::from_str(&found).unwrap_or_default();
+        Ok(SearchStep {
+            found: found.into_iter().map(RequestId).collect(),
+            examined: usize::try_from(examined).unwrap_or(0),
+            last,
+        })
+    }
+
+    /// Built at run time, because `(?1 IS NULL OR …)` cannot use an index.
+    fn step_query(
+        &self,
+        scan: Option<usize>,
+        range: IdRange,
+        size: usize,
+        max_found: usize,
+        conditions: &[&SqlFragment],
+    ) -> QueryBuilder<'_, Sqlite> {
         let limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let mut query: QueryBuilder<Sqlite> =
             QueryBuilder::new("WITH step AS MATERIALIZED (SELECT c.id, (");
@@ -524,14 +486,7 @@ impl SearchPlan {
             range.order(),
         ));
         query.push_bind(limit(max_found)).push(")) FROM step");
-        let (examined, last, found): (i64, Option<i64>, String) =
-            query.build_query_as().fetch_one(db).await?;
-        let found: Vec<i64> = serde_json::from_str(&found).unwrap_or_default();
-        Ok(SearchStep {
-            found: found.into_iter().map(RequestId).collect(),
-            examined: usize::try_from(examined).unwrap_or(0),
-            last,
-        })
+        query
     }
 }
 
@@ -597,4 +552,30 @@ fn push_range(query: &mut QueryBuilder<Sqlite>, id: &str, range: IdRange, before
     query.push_bind(range.least);
     query.push(format_args!(" AND {id} < "));
     query.push_bind(range.end);
+}
+
+/// A line of `EXPLAIN QUERY PLAN`.
+#[cfg(test)]
+#[derive(Debug, sqlx::FromRow)]
+pub struct PlanLine {
+    pub parent: i64,
+    pub detail: String,
+}
+
+#[cfg(test)]
+impl SearchPlan {
+    /// SQLite's plan of a step for each index that can find its rows, and for none.
+    pub async fn explain(&self, db: &SqlitePool, range: IdRange) -> Vec<(&str, Vec<PlanLine>)> {
+        let mut plans = Vec::new();
+        let scans = (0..self.0.len()).filter(|index| self.0[*index].scan.is_some());
+        for scan in std::iter::once(None).chain(scans.map(Some)) {
+            let conditions = self.other_conditions(scan);
+            let query = self.step_query(scan, range, 400, 50, &conditions);
+            let statement = format!("EXPLAIN QUERY PLAN {}", query.sql());
+            let lines = sqlx::query_as(&statement).fetch_all(db).await.unwrap();
+            let index = scan.and_then(|index| self.0[index].scan.as_ref());
+            plans.push((index.map_or("PRIMARY KEY", |scan| scan.index.0), lines));
+        }
+        plans
+    }
 }
