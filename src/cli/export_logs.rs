@@ -23,6 +23,9 @@ pub struct ExportArgs {
     /// The file, which is replaced when the export is complete; default: standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// With the kept bodies, as `request_body` and `response_body`; only with `--format jsonl`
+    #[arg(long)]
+    bodies: bool,
     #[command(flatten)]
     filter: FilterArgs,
 }
@@ -35,6 +38,13 @@ fn format(text: &str) -> Result<ExportFormat, &'static str> {
 pub async fn run(db: &Db, arguments: ExportArgs) -> Result<()> {
     let filter = arguments.filter.filter();
     let mut export = LogExport::new(db.readers.clone(), filter, arguments.format);
+    if arguments.bodies {
+        if arguments.format == ExportFormat::Csv {
+            let message = "bodies do not fit in CSV: use --format jsonl";
+            return Err(InvalidConfig::new(message).into());
+        }
+        export = export.with_bodies();
+    }
     if let Some(path) = &arguments.output {
         write_file(&mut export, path).await?;
     } else if io::stdout().is_terminal() {

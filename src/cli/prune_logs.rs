@@ -12,8 +12,9 @@ use crate::cli::output;
 use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::pool::retention::{LogSize, RetentionLimits, spared_ends};
+use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
-use crate::storage::log_pruning::PruneScope;
+use crate::storage::log_pruning::{PruneScope, record_prune};
 use crate::storage::log_size;
 use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::search::find_finished;
@@ -87,9 +88,18 @@ pub async fn run(db: &Db, arguments: PruneArgs) -> Result<()> {
             bail!("nothing was deleted");
         }
         let mut pruner = LogPruner::new(db, PruneScope::Selected);
-        report.deleted = selection
-            .delete(db, &mut pruner, matching.requests, &mut progress)
-            .await?;
+        let deleting = selection.delete(
+            db,
+            &mut pruner,
+            matching.requests,
+            &mut progress,
+            &mut report.deleted,
+        );
+        let result = deleting.await;
+        // It changes nothing that a server would have to reload.
+        let act = Act::without_revision(Actor::cli(), now);
+        record_prune(db, &act, &selection.filter, report.deleted).await?;
+        result?;
         let bytes =
             RetentionLimits::default().bytes_to_return(log_size::find(&db.readers).await?, None);
         report.returned_bytes = pruner.return_bytes(bytes).await?;
@@ -122,26 +132,27 @@ impl PruneSelection {
         Ok(matching)
     }
 
-    /// Deletes them, oldest first.
+    /// Deletes them, oldest first, and counts them in `deleted`.
     async fn delete(
         &self,
         db: &Db,
         pruner: &mut LogPruner<'_>,
         requests: u64,
         progress: &mut Progress,
-    ) -> Result<u64> {
-        let (mut deleted, mut after) = (0, RequestId(0));
+        deleted: &mut u64,
+    ) -> Result<()> {
+        let mut after = RequestId(0);
         loop {
             let ids = self.next(db, after).await?;
             let Some(last) = ids.last() else {
-                return Ok(deleted);
+                return Ok(());
             };
             after = *last;
             let mut rest = ids.as_slice();
             while !rest.is_empty() {
                 let size = usize::try_from(pruner.batch_size()).unwrap_or(1);
                 let (batch, others) = rest.split_at(size.min(rest.len()));
-                deleted += pruner.delete(batch).await?;
+                *deleted += pruner.delete(batch).await?;
                 rest = others;
                 progress.print(|| format!("{deleted} of {requests} requests deleted"));
             }

@@ -3,13 +3,16 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, SqlitePool, Transaction};
 
 use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
+use crate::storage::audit::{self, Act, Action, Subject};
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::json_columns::json_array;
+use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::strings;
 
 /// Which rows are deleted, and by whom.
@@ -214,6 +217,24 @@ pub async fn prune_strings(db: &Db, after: i64, limit: u32) -> Result<Option<(i6
     }
     tx.commit().await?;
     Ok(checked)
+}
+
+/// Records in the audit log that rows of a filter were deleted.
+pub async fn record_prune(db: &Db, act: &Act, filter: &LogFilter, deleted: u64) -> Result<()> {
+    let mut tx = db.begin().await?;
+    let content = json!({ "rows": deleted, "filter": filter.conditions() });
+    let subject = (Subject::RequestLog, None);
+    audit::insert(
+        &mut tx,
+        act,
+        Action::Delete,
+        subject,
+        "logs",
+        (Some(content), None),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 #[cfg(test)]

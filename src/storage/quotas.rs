@@ -3,6 +3,7 @@
 use sqlx::SqliteExecutor;
 
 use crate::clock::Timestamp;
+use crate::pool::health::verdict::Rule;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::{Measure, ObservedLimit};
 use crate::pool::quota::windows::QuotaAmount;
@@ -171,6 +172,49 @@ pub async fn delete_days_before(db: impl SqliteExecutor<'_>, time: Timestamp) ->
     Ok(())
 }
 
+/// A project whose daily quota of a model ended although its keys have used little of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignUsage {
+    /// The label of one of the project's keys.
+    pub key: String,
+    pub model: String,
+    /// Requests since the begin of the day.
+    pub used: i64,
+    /// Requests per day.
+    pub limit: i64,
+}
+
+/// Running cooldowns until the end of the day that began at `day`, of projects that have used less than 70 % of the limit: another
+/// program or another project of the pool uses the same quota. Keys that were added on that day are left out.
+pub async fn list_foreign_usage(
+    db: impl SqliteExecutor<'_>,
+    day: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<ForeignUsage>> {
+    let rule = Rule::QuotaPerDay.name();
+    let found = sqlx::query_as!(
+        ForeignUsage,
+        r#"
+        SELECT
+            min(k.label) AS "key!: String", c.model AS "model!", l.maximum AS "limit!: i64", ifnull(sum(d.requests), 0) AS "used!: i64"
+        FROM cooldowns AS c
+        JOIN quota_limits AS l
+            ON l.project_id = c.project_id AND l.model = c.model AND l.measure = 'requests_per_day'
+        JOIN upstream_keys AS k ON k.project_id = c.project_id AND k.removed_at_ms IS NULL
+        LEFT JOIN strings AS s ON s.value = c.model
+        LEFT JOIN quota_days AS d ON d.day_ms = ?1 AND d.upstream_key_id = k.id AND d.model_id = s.id
+        WHERE c.rule = ?2 AND c.since_ms >= ?1 AND c.until_ms > ?3 AND l.maximum > 0
+        GROUP BY c.project_id, c.model
+        HAVING max(k.created_at_ms) < ?1 AND ifnull(sum(d.requests), 0) * 10 < l.maximum * 7
+        ORDER BY c.project_id, c.model
+        "#,
+        day,
+        rule,
+        now,
+    );
+    Ok(found.fetch_all(db).await?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -329,5 +373,41 @@ mod tests {
                 used(1, 1, 0, Some(moment(14)))
             ]
         );
+    }
+
+    #[sqlx::test]
+    async fn a_daily_quota_that_ends_early_is_used_elsewhere(pool: SqlitePool) {
+        let db = Db::from_pool(pool.clone());
+        add_keys(&db).await;
+        let day = begin_of_google_day(moment(0));
+        // Of 100 requests a day, the first project has used 69 when its quota ends, the second 70.
+        let script = format!(
+            "UPDATE upstream_keys SET created_at_ms = {before};
+             INSERT INTO strings (id, value) VALUES (900, '{MODEL}');
+             INSERT INTO quota_limits VALUES (1, '{MODEL}', 'requests_per_day', 100, '', 1, 0);
+             INSERT INTO quota_limits VALUES (2, '{MODEL}', 'requests_per_day', 100, '', 1, 0);
+             INSERT INTO quota_days VALUES ({today}, 1, 900, 69, 0), ({today}, 2, 900, 70, 0), ({before}, 1, 900, 90, 0);
+             INSERT INTO cooldowns VALUES (1, '{MODEL}', 'quota_per_day', 0, 429, '', 1, {since}, {until});
+             INSERT INTO cooldowns VALUES (2, '{MODEL}', 'quota_per_day', 0, 429, '', 1, {since}, {until});",
+            before = (day - Duration::from_hours(24)).as_millis(),
+            today = day.as_millis(),
+            since = (day + Duration::from_hours(1)).as_millis(),
+            until = (day + Duration::from_hours(24)).as_millis(),
+        );
+        sqlx::raw_sql(&script).execute(&pool).await.unwrap();
+        let now = day + Duration::from_hours(2);
+
+        let found = list_foreign_usage(&pool, day, now).await.unwrap();
+
+        let found: Vec<_> = found.iter().map(|one| (one.used, one.limit)).collect();
+        assert_eq!(found, [(69, 100)]);
+        let over = day + Duration::from_hours(24);
+        assert_eq!(list_foreign_usage(&pool, day, over).await.unwrap(), []);
+        let added = format!(
+            "UPDATE upstream_keys SET created_at_ms = {}",
+            day.as_millis()
+        );
+        sqlx::query(&added).execute(&pool).await.unwrap();
+        assert_eq!(list_foreign_usage(&pool, day, now).await.unwrap(), []);
     }
 }

@@ -7,11 +7,12 @@ use crate::cli::doctor::report::{Check, Report};
 use crate::cli::output;
 use crate::clock::{self, Timestamp};
 use crate::config::DatabaseArgs;
+use crate::pool::quota::google_clock::begin_of_google_day;
 use crate::pool::settings::{InvalidSetting, Settings};
 use crate::storage::consistency::find_inconsistencies;
 use crate::storage::db::Db;
 use crate::storage::error::{self, Error, Result};
-use crate::storage::{integrity, request_logs, settings};
+use crate::storage::{integrity, quotas, request_logs, settings};
 
 /// How many damages or counters a message names.
 const EXAMPLES: usize = 5;
@@ -71,6 +72,7 @@ async fn check(report: &mut Report, db: &Db) -> Settings {
         (Check::Statistics, check_statistics(report, db).await),
         (Check::Strings, check_strings(report, db).await),
         (Check::Resources, check_resources(report, db, now).await),
+        (Check::Projects, check_projects(report, db, now).await),
         (Check::Clock, check_newest_row(report, db, now).await),
     ];
     for (check, result) in checks {
@@ -218,6 +220,25 @@ async fn check_resources(report: &mut Report, db: &Db, now: Timestamp) -> Result
                 "upload sessions of removed upstream keys, which cannot be continued: {sessions}"
             ),
             "add the removed key again, or let the clients begin their uploads again",
+        );
+    }
+    Ok(())
+}
+
+/// Only the quota shows that keys share a project: Google's answers to good requests do not name it.
+async fn check_projects(report: &mut Report, db: &Db, now: Timestamp) -> Result<()> {
+    let day = begin_of_google_day(now);
+    let found = quotas::list_foreign_usage(&db.readers, day, now).await?;
+    if !found.is_empty() {
+        let first = examples(found.iter().map(|one| {
+            let (key, model, used, limit) = (&one.key, &one.model, one.used, one.limit);
+            format!("{key}, {model}: after {used} of {limit} requests")
+        }));
+        report.warning(
+            Check::Projects,
+            format!("today's quota ended long before the pool had used it: {first}"),
+            "if these keys belong to the same Google project, set the same project for them, so that their quota is counted together; \
+             otherwise another program uses their projects",
         );
     }
     Ok(())

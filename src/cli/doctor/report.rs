@@ -29,6 +29,8 @@ pub enum Check {
     Statistics,
     Strings,
     Resources,
+    /// Quotas that end before the pool has used them.
+    Projects,
     Settings,
     FileModes,
     DiskSpace,

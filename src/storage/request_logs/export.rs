@@ -1,5 +1,6 @@
 //! `LogExport`: reads all rows of a filter page by page, as JSON Lines or CSV.
 
+use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use sqlx::SqlitePool;
@@ -9,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::storage::audit::{self, Act, Action, Actor, Subject};
 use crate::storage::db::Db;
 use crate::storage::error::Result;
+use crate::storage::request_bodies::{self, KeptBody};
 use crate::storage::request_logs::csv_row;
 use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::id_range::LogPosition;
@@ -18,6 +20,8 @@ use crate::storage::request_logs::search::search;
 /// Number of rows in memory at once. Each page is read by statements of its own, so that no transaction stays open which
 /// would stop checkpoints.
 const PAGE_SIZE: usize = 500;
+/// The same with the bodies, which may have some hundred kilobytes each.
+const PAGE_SIZE_WITH_BODIES: usize = 20;
 
 /// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
@@ -42,6 +46,8 @@ pub struct LogExport {
     db: SqlitePool,
     filter: LogFilter,
     format: ExportFormat,
+    /// Whether JSON Lines have the kept bodies.
+    with_bodies: bool,
     /// `None`: nothing is left.
     position: Option<LogPosition>,
     rows: u64,
@@ -64,10 +70,20 @@ impl LogExport {
             db,
             filter,
             format,
+            with_bodies: false,
             position: Some(LogPosition::Newest),
             rows: 0,
             bytes: 0,
             hash: Sha256::new(),
+        }
+    }
+
+    /// Adds `request_body` and `response_body` to JSON Lines: the redacted text of what is kept by `body_log_mode`, else null.
+    #[must_use]
+    pub fn with_bodies(self) -> Self {
+        Self {
+            with_bodies: true,
+            ..self
         }
     }
 
@@ -81,16 +97,28 @@ impl LogExport {
             return Ok(None);
         };
         // Without a deadline the search ends only with a full page or at the oldest row.
-        let page = search(&self.db, &self.filter, position, PAGE_SIZE, None).await?;
+        let size = if self.with_bodies {
+            PAGE_SIZE_WITH_BODIES
+        } else {
+            PAGE_SIZE
+        };
+        let page = search(&self.db, &self.filter, position, size, None).await?;
         self.position = page.next.map(LogPosition::OlderThan);
         if page.rows.is_empty() {
             return Ok(None);
         }
+        let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
         let part = match self.format {
             ExportFormat::Csv => csv_row::rows(&page.rows),
+            ExportFormat::Jsonl if self.with_bodies => {
+                let mut rows = Vec::with_capacity(page.rows.len());
+                for row in page.rows {
+                    rows.push(RowWithBodies::read(&self.db, row).await?);
+                }
+                json_lines(&rows)
+            }
             ExportFormat::Jsonl => json_lines(&page.rows),
         };
-        let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
         Ok(Some(self.count(rows, part)))
     }
 
@@ -110,7 +138,38 @@ impl LogExport {
     }
 }
 
-fn json_lines(rows: &[RequestLog]) -> Vec<u8> {
+/// A line with the bodies of a request.
+#[derive(Debug, Serialize)]
+struct RowWithBodies {
+    #[serde(flatten)]
+    row: RequestLog,
+    request_body: Option<String>,
+    response_body: Option<String>,
+}
+
+impl RowWithBodies {
+    async fn read(db: &SqlitePool, row: RequestLog) -> Result<Self> {
+        let kept = request_bodies::find(db, row.id).await?;
+        let text = |body: &KeptBody| {
+            // A text that cannot be decompressed is not there either.
+            let text = body.text().inspect_err(|error| {
+                tracing::warn!(request = %row.id, "a kept body cannot be read: {error}");
+            });
+            text.ok().flatten()
+        };
+        let (request_body, response_body) = match &kept {
+            None => (None, None),
+            Some(bodies) => (text(&bodies.request), text(&bodies.answer)),
+        };
+        Ok(Self {
+            row,
+            request_body,
+            response_body,
+        })
+    }
+}
+
+fn json_lines(rows: &[impl Serialize]) -> Vec<u8> {
     let mut lines = Vec::new();
     for row in rows {
         serde_json::to_writer(&mut lines, row).expect("rows serialize to JSON");

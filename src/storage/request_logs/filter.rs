@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
@@ -11,7 +14,7 @@ use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::listed::RequestLog;
 
 /// Conditions on listed rows; `None` matches all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LogFilter {
     pub kind: Option<LogKind>,
     pub outcome: Option<OutcomeFilter>,
@@ -118,6 +121,18 @@ impl LogFilter {
         *self == Self::default()
     }
 
+    /// Its conditions by name, without those that match all.
+    pub fn conditions(&self) -> Value {
+        let mut conditions = json!(self);
+        if let Value::Object(entries) = &mut conditions {
+            entries.retain(|_, value| !value.is_null() && *value != Value::Bool(false));
+            if let Some(streamed) = self.streamed {
+                entries.insert("streamed".to_owned(), streamed.into());
+            }
+        }
+        conditions
+    }
+
     /// Whether a row with its attempts matches.
     pub fn matches(&self, row: &RequestLog) -> bool {
         let tried = |id| {
@@ -187,6 +202,12 @@ impl OutcomeFilter {
     }
 }
 
+impl Serialize for OutcomeFilter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 impl FromStr for OutcomeFilter {
     type Err = UnknownOutcome;
 
@@ -221,6 +242,12 @@ impl std::fmt::Display for StatusFilter {
             Self::Is(status) => write!(f, "{status}"),
             Self::Class(digit) => write!(f, "{digit}xx"),
         }
+    }
+}
+
+impl Serialize for StatusFilter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -276,5 +303,24 @@ mod tests {
         for text in ["", "xx", "9xx", "44xx", "20", "all"] {
             assert!(text.parse::<StatusFilter>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_conditions_of_a_filter_are_those_that_it_has() {
+        let filter = LogFilter {
+            outcome: Some(OutcomeFilter::Failed),
+            status: Some(StatusFilter::Class(4)),
+            streamed: Some(false),
+            since: Some("2026-11-22T08:00:00Z".parse().unwrap()),
+            ..LogFilter::default()
+        };
+        let conditions = json!({
+            "outcome": "failed",
+            "status": "4xx",
+            "streamed": false,
+            "since": "2026-11-22T08:00:00.000Z",
+        });
+        assert_eq!(filter.conditions(), conditions);
+        assert_eq!(LogFilter::default().conditions(), json!({}));
     }
 }

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::admin::AdminClient;
 use crate::support::process::command;
+use crate::support::requests::TestRequest;
 use crate::support::{CLIENT_ID, TestPool, eventually};
 
 const FORMATS: [&str; 2] = ["csv", "jsonl"];
@@ -129,6 +130,41 @@ async fn an_export_has_the_objects_of_the_list_and_no_body() {
         .map(|line| serde_json::from_str(line).unwrap());
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(listed["items"], Value::Array(lines.collect()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_exported_only_with_their_option() {
+    let key = FakeKey::healthy("AIza-key-of-an-export-0002", "projects/1");
+    let pool = TestPool::with_keys([key]).await;
+    let folder = pool.folder.path();
+    pool.fetch(TestRequest::Generate).await;
+    pool.set(&[("body_log_mode", "all")]).await;
+    let kept = pool.fetch(TestRequest::Generate).await;
+    pool.app.body_log.settle().await;
+
+    let exported = export(folder, &["--format", "jsonl", "--bodies"]).await;
+
+    let lines = String::from_utf8(exported.stdout).unwrap();
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["id"], kept.id());
+    assert_eq!(lines[0]["request_body"], TestRequest::Generate.body());
+    assert_eq!(lines[0]["response_body"], kept.text());
+    assert_eq!(
+        (&lines[1]["request_body"], &lines[1]["response_body"]),
+        (&Value::Null, &Value::Null)
+    );
+    let without = export(folder, &["--format", "jsonl"]).await;
+    assert!(
+        !String::from_utf8(without.stdout)
+            .unwrap()
+            .contains("_body\"")
+    );
+    let csv = export(folder, &["--format", "csv", "--bodies"]).await;
+    assert_eq!(csv.status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

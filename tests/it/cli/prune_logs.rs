@@ -102,6 +102,17 @@ async fn what_a_dry_run_shows_is_deleted_after_confirmation_only() {
         (&Value::from(7), &Value::from(7))
     );
     assert_eq!(count(&db).await, 33);
+    let audited: (String, String, String) =
+        sqlx::query_as("SELECT actor, action, before FROM audit_log ORDER BY id DESC LIMIT 1")
+            .fetch_one(&db.readers)
+            .await
+            .unwrap();
+    assert_eq!((audited.0.as_str(), audited.1.as_str()), ("cli", "delete"));
+    let before: Value = serde_json::from_str(&audited.2).unwrap();
+    assert_eq!(
+        (&before["rows"], &before["filter"]["outcome"]),
+        (&7.into(), &"refused".into())
+    );
     let again = prune(folder.path(), &[&filter[..], &["--yes"]].concat());
     assert_eq!(
         String::from_utf8(again.stdout).unwrap(),
