@@ -31,6 +31,7 @@ pub mod ownership;
 pub mod paging;
 pub mod probe_requests;
 pub mod projects;
+pub mod quota_overview;
 pub mod quotas;
 pub mod recorder;
 pub mod request_bodies;

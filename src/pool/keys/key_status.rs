@@ -332,7 +332,7 @@ impl KeyRegistry {
         windows
     }
 
-    fn limit_of(
+    pub(in crate::pool) fn limit_of(
         &self,
         model: ModelNumber,
         quota: &ModelQuota,
@@ -356,7 +356,7 @@ impl KeyRegistry {
     }
 }
 
-type LimitAndSource = (Option<u64>, LimitSource);
+pub(in crate::pool) type LimitAndSource = (Option<u64>, LimitSource);
 
 #[cfg(test)]
 mod tests;

@@ -342,6 +342,8 @@ struct InheritedLimitsOfBilling {
     /// Number of projects with a named limit since the last contradiction.
     confirmations: u32,
     probe_at: Option<Timestamp>,
+    /// Since when each limit is inherited.
+    since: [Option<Timestamp>; 4],
 }
 
 impl InheritedLimits {
@@ -368,10 +370,18 @@ impl InheritedLimits {
         let known = &mut self.0[billing as usize];
         let before = known.limits.get(measure);
         let inherited = before.unwrap_or(0).max(limit);
+        if before != Some(inherited) {
+            known.since[measure as usize] = Some(now);
+        }
         known.limits.set(measure, Some(inherited));
         known.probe_at = Some(now + wait_before_probe(known.confirmations));
         known.confirmations = known.confirmations.saturating_add(1);
         before.is_some_and(|before| before < inherited)
+    }
+
+    /// Since when a limit is inherited.
+    pub fn since(&self, billing: Billing, measure: Measure) -> Option<Timestamp> {
+        self.0[billing as usize].since[measure as usize]
     }
 
     /// Whether a project that is full by our count alone may be probed for a higher limit.
