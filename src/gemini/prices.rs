@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Deserializer};
 
 use crate::clock::Timestamp;
+use crate::pool::model_prices::{ModelPrice, ModelPrices};
 use crate::pool::quota::usage::TokenUsage;
 
 /// Parsed once; a table that does not parse fails the tests, not a request.
@@ -17,18 +18,47 @@ pub fn as_of() -> &'static str {
     &TABLE.as_of
 }
 
-/// Google's price for `usage`, in billionths of a US dollar; `None` when the model or the tokens are unknown.
+/// The list price of a model, in billionths of a US dollar for a million tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListPrice {
+    pub input_nano_usd: u64,
+    /// `None`: no output is billed.
+    pub output_nano_usd: Option<u64>,
+    /// Longer prompts cost more.
+    pub long_prompt_tokens: Option<u64>,
+    /// First day of the price, as in `2026-12-01`; `None`: older than the table.
+    pub since: Option<&'static str>,
+}
+
+/// The list price of a model at `at`; `None`: unknown model.
+pub fn list_price(model: &str, at: Timestamp) -> Option<ListPrice> {
+    let period = find_row(model)?.period(&at.to_rfc3339())?;
+    let million = |price: PicoUsd| u64::try_from(price.0.saturating_mul(1_000)).ok();
+    let longs = period.long_context.iter();
+    Some(ListPrice {
+        input_nano_usd: million(period.prices.input?)?,
+        output_nano_usd: period.prices.output.and_then(million),
+        long_prompt_tokens: longs.map(|long| long.above_prompt_tokens).min(),
+        since: period.from.as_deref(),
+    })
+}
+
+/// The price for `usage`, in billionths of a US dollar: the admin's own, else Google's; `None` when the model or the tokens
+/// are unknown.
 ///
 /// Excludes searches, images and seconds of video that are billed by the piece. A free project pays nothing.
 pub fn cost_nano_usd(
+    own: &ModelPrices,
     model: &str,
     usage: &TokenUsage,
     service_tier: Option<&str>,
     at: Timestamp,
 ) -> Option<i64> {
     let prompt = usage.prompt?;
-    let row = find_row(model)?;
-    let prices = row.prices(prompt, service_tier, at)?;
+    let prices = match own.find(model) {
+        Some(price) => TokenPrices::of(price),
+        None => find_row(model)?.prices(prompt, service_tier, at)?,
+    };
     let is_output_unknown = usage.total.is_none() && usage.output.is_none();
     if is_output_unknown && prices.output.is_some() {
         return None;
@@ -215,6 +245,17 @@ impl ServiceTiers {
 }
 
 impl TokenPrices {
+    /// The admin's price, for all kinds of tokens.
+    fn of(price: &ModelPrice) -> Self {
+        // Billionths for a million are thousandths of millionths of a millionth for one.
+        let of_token = |nano_usd: u64| Some(PicoUsd(u128::from(nano_usd) / 1_000));
+        Self {
+            input: of_token(price.input_nano_usd),
+            output: of_token(price.output_nano_usd),
+            ..Self::default()
+        }
+    }
+
     fn or(&self, other: &Self) -> Self {
         Self {
             input: self.input.or(other.input),
@@ -316,7 +357,8 @@ mod tests {
     const NOW: &str = "2026-11-22T12:00:00Z";
 
     fn cost(model: &str, usage: TokenUsage, tier: Option<&str>, at: &str) -> Option<i64> {
-        cost_nano_usd(model, &usage, tier, at.parse().unwrap())
+        let list_prices = ModelPrices::default();
+        cost_nano_usd(&list_prices, model, &usage, tier, at.parse().unwrap())
     }
 
     fn tokens(prompt: u64, output: u64) -> TokenUsage {
@@ -540,5 +582,46 @@ mod tests {
         for row in &TABLE.models {
             cost(&row.id, absurd, Some("flex"), NOW);
         }
+    }
+
+    #[test]
+    fn an_own_price_replaces_the_list_price_for_all_kinds_of_tokens() {
+        let own = ModelPrices::parse("gemini-2.5-pro=1/2, unlisted=0.5/0").unwrap();
+        let usage = TokenUsage {
+            cached: Some(MILLION / 2),
+            thoughts: Some(MILLION),
+            ..tokens(MILLION, MILLION)
+        };
+        let at = NOW.parse().unwrap();
+        for (model, tier, expected) in [
+            ("gemini-2.5-pro", None, Some(5_000_000_000)),
+            ("models/gemini-2.5-pro", Some("flex"), Some(5_000_000_000)),
+            ("unlisted", None, Some(500_000_000)),
+            ("unknown", None, None),
+        ] {
+            assert_eq!(
+                cost_nano_usd(&own, model, &usage, tier, at),
+                expected,
+                "{model}"
+            );
+        }
+    }
+
+    #[test]
+    fn list_prices_are_for_a_million_tokens_with_their_date() {
+        let price = |model, at: &str| list_price(model, at.parse().unwrap());
+        let pro = ListPrice {
+            input_nano_usd: 1_250_000_000,
+            output_nano_usd: Some(10_000_000_000),
+            long_prompt_tokens: Some(200_000),
+            since: None,
+        };
+        assert_eq!(price("gemini-2.5-pro", NOW), Some(pro));
+        let argon = price("gemini-4-argon", "2026-12-01T00:00:00Z").unwrap();
+        assert_eq!(
+            (argon.input_nano_usd, argon.since),
+            (4_000_000_000, Some("2026-12-01"))
+        );
+        assert_eq!(price("gemini-99", NOW), None);
     }
 }

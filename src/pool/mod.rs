@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod clients;
 pub mod health;
 pub mod keys;
+pub mod model_prices;
 pub mod money;
 pub mod outcome;
 pub mod quota;

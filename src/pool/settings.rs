@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::pool::body_log::{BodyLogMode, is_client_list};
+use crate::pool::model_prices::ModelPrices;
 
 use SettingKind::{Number, Switch, Text};
 
@@ -124,6 +125,8 @@ settings! {
     commit_wait_ms: u64 = 500, Number(0..=60_000);
     /// Maximum number of rows waiting for the database; above it new requests get 503.
     max_pending_rows: u64 = 100_000, Number(1..=10_000_000);
+    /// Own prices of models in dollars for a million tokens of input and output, as in `gemini-2.5-pro=1.25/10`.
+    model_prices: ModelPrices = ModelPrices::default(), Text("models with prices as in gemini-2.5-pro=1.25/10, separated by commas, or empty", is_price_list);
     /// Days after which log rows are deleted; hourly rollups are kept; 0: never.
     log_retention_days: u64 = 90, Number(0..=36_500);
     /// Maximum number of log rows; above it the oldest ones are deleted; 0: no limit.
@@ -321,6 +324,16 @@ impl SettingValue for BodyLogMode {
     }
 }
 
+impl SettingValue for ModelPrices {
+    fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+
+    fn to_text(&self) -> String {
+        self.to_text()
+    }
+}
+
 impl SettingValue for TimeZone {
     fn from_text(text: &str) -> Option<Self> {
         Self::get(text).ok()
@@ -333,6 +346,10 @@ impl SettingValue for TimeZone {
 
 fn is_body_log_mode(text: &str) -> bool {
     BodyLogMode::named(text).is_some()
+}
+
+fn is_price_list(text: &str) -> bool {
+    ModelPrices::parse(text).is_some()
 }
 
 fn is_zone(text: &str) -> bool {
@@ -425,6 +442,8 @@ mod tests {
             ("body_log_mode", "All", false),
             ("body_log_client_keys", "1, 2", true),
             ("body_log_client_keys", "test", false),
+            ("model_prices", "gemini-2.5-pro=1.25/10", true),
+            ("model_prices", "gemini-2.5-pro=10", false),
             ("no_such", "1", false),
         ] {
             let set = settings.set(name, value);

@@ -5,6 +5,7 @@ use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::request_body::media::text_tokens;
 use crate::gemini::resources::created::AsyncJobState;
 use crate::gemini::response::tap::ResponseSummary;
+use crate::pool::model_prices::ModelPrices;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 
@@ -88,6 +89,7 @@ impl Charge {
         &self,
         model: Option<&str>,
         is_free: bool,
+        own_prices: &ModelPrices,
         started_at: Timestamp,
     ) -> Option<i64> {
         if is_free {
@@ -97,8 +99,11 @@ impl Charge {
             // Counting tokens is free; the cost of an answer without a token count is not known.
             return self.usage.total.map(|_| 0);
         }
-        let model = self.model.as_deref().or(model)?;
-        cost_nano_usd(model, &self.usage, self.tier.as_deref(), started_at)
+        // An own price may be that of the name which was asked for, such as `gemini-flash-latest`.
+        let asked = model.filter(|model| own_prices.find(model).is_some());
+        let model = asked.or(self.model.as_deref()).or(model)?;
+        let tier = self.tier.as_deref();
+        cost_nano_usd(own_prices, model, &self.usage, tier, started_at)
     }
 }
 
@@ -164,18 +169,18 @@ mod tests {
             };
             Charge::of(Outcome::Success, &answered, &[], |_| false)
         };
-        let at = Timestamp::from_millis(0);
+        let (own, at) = (ModelPrices::default(), Timestamp::from_millis(0));
 
         assert_eq!(
-            charge(TokenUsage::default()).cost_nano_usd(Some("m"), true, at),
+            charge(TokenUsage::default()).cost_nano_usd(Some("m"), true, &own, at),
             Some(0)
         );
         assert_eq!(
-            charge(usage(5)).cost_nano_usd(Some("m"), false, at),
+            charge(usage(5)).cost_nano_usd(Some("m"), false, &own, at),
             Some(0)
         );
         assert_eq!(
-            charge(TokenUsage::default()).cost_nano_usd(Some("m"), false, at),
+            charge(TokenUsage::default()).cost_nano_usd(Some("m"), false, &own, at),
             None
         );
     }

@@ -424,6 +424,7 @@ impl Record {
         );
         self.learn(&answered.observed, outcome == Outcome::Success);
         self.count_tokens(charge.usage.prompt);
+        let settings = self.app.settings();
         let mut row = self.row();
         row.outcome = Some(outcome);
         row.error = row
@@ -432,7 +433,8 @@ impl Record {
             .and_then(|attempt| attempt.error.clone());
         row.response_bytes = bytes;
         let is_free = self.key.as_ref().is_some_and(|key| key.is_free);
-        let cost = charge.cost_nano_usd(row.model.as_deref(), is_free, row.started_at);
+        let own_prices = &settings.model_prices;
+        let cost = charge.cost_nano_usd(row.model.as_deref(), is_free, own_prices, row.started_at);
         row.usage = charge.usage;
         row.usage_estimated = charge.is_estimate;
         row.model_version = charge.model.as_deref().map(cut_name);

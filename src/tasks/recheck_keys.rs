@@ -209,7 +209,13 @@ impl<'a> KeyChecker<'a> {
             finish_reason: answered.finish_reason.clone(),
             service_tier: answered.service_tier.clone(),
             cost_nano_usd: if answered.is_charged {
-                cost_nano_usd(version, &answered.usage, tier, began)
+                cost_nano_usd(
+                    &self.settings.model_prices,
+                    version,
+                    &answered.usage,
+                    tier,
+                    began,
+                )
             } else {
                 Some(0)
             },

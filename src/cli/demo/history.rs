@@ -20,6 +20,7 @@ use crate::pool::health::verdict::{Fault, Rule};
 use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKeyId,
 };
+use crate::pool::model_prices::ModelPrices;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::{IdsInUse, RequestId, RequestIdGenerator};
@@ -342,7 +343,13 @@ impl HistoryGenerator<'_> {
         row.outcome = Some(Outcome::Success);
         row.model_version = Some(model.0.to_owned());
         row.finish_reason = Some("STOP".to_owned());
-        let cost = cost_nano_usd(model.0, &row.usage, None, row.started_at);
+        let cost = cost_nano_usd(
+            &ModelPrices::default(),
+            model.0,
+            &row.usage,
+            None,
+            row.started_at,
+        );
         row.cost_nano_usd = if is_free { Some(0) } else { cost };
     }
 

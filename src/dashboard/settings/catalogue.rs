@@ -191,6 +191,11 @@ catalogue! {
     max_pending_rows in Logs = "Max pending log entries", "待寫入記錄上限",
         "Maximum number of log entries in memory that are not yet written to the database. At this number, new requests get status 503.",
         "記憶體中尚未寫入資料庫的請求記錄數上限。達到上限時，新的請求會得到狀態碼 503。";
+    model_prices in Logs = "Own prices", "自訂價格",
+        "Prices of models in US dollars for a million tokens of input and of output, for example gemini-2.5-pro=1.25/10. They replace Google's list prices in the cost of new requests, for all kinds of tokens. Requests with keys of free projects still cost nothing.",
+        "模型每百萬輸入與輸出 Token 的美元價格，例如 gemini-2.5-pro=1.25/10。計算新請求的費用時會取代 Google 定價，適用於所有類型的 Token；使用免費專案金鑰的請求仍不計費。",
+        expected "Models with prices such as gemini-2.5-pro=1.25/10, separated by commas, or blank", "以逗號分隔的模型與價格，例如 gemini-2.5-pro=1.25/10，或留空",
+        blank "list prices", "依 Google 定價";
     log_retention_days in Logs = "Log retention", "記錄保留期限",
         "Log entries are deleted after this time. Hourly totals are kept, so charts and totals do not change.",
         "請求記錄超過此期限後會刪除。每小時的統計會保留，圖表與總計不受影響。",
