@@ -108,7 +108,7 @@ pub fn figure(language: Language, kind: ChartKind, chart: &Chart) -> Markup {
                 (plot(language, kind, chart, top))
                 div.x aria-hidden="true" {
                     @if let (Some(first), Some(last)) = (chart.bins.first(), chart.bins.last()) {
-                        span { (first.0) } span { (chart.bins[middle].0) } span { (last.0) }
+                        span { (first.0) } @if middle > 1 { span { (chart.bins[middle].0) } } span { (last.0) }
                     }
                 }
             }

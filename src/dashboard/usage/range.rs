@@ -292,6 +292,12 @@ impl RangeBefore {
 }
 
 impl RangeBefore {
+    /// The whole periods, and the one that counts in part.
+    pub fn periods_by_bin(&self) -> impl Iterator<Item = (usize, &[UsagePeriod])> {
+        let chunks = self.periods.chunk_by(|one, next| one.bin == next.bin);
+        chunks.map(|periods| (periods[0].bin, periods))
+    }
+
     /// What counts of the sums of a bin.
     pub fn share(&self, bin: usize, sums: UsageSums) -> UsageSums {
         match bin {

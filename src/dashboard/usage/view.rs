@@ -35,7 +35,7 @@ pub fn page(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Mark
         (range_form(context, query))
         (filter_chip(language, query, data))
         (range_line(context, data))
-        (tabs(language.usage_by_what(), &groupings(language, query, data.by)))
+        @if query.choices().len() > 1 { (tabs(language.usage_by_what(), &groupings(language, query, data.by))) }
         @if data.total.requests > 0 {
             (totals(language, data))
             div.cards.three { (charts(context, data)) }
