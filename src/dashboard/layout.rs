@@ -15,6 +15,8 @@ pub enum Section {
     ClientKeys,
     Logs,
     Usage,
+    Quota,
+    Models,
     Settings,
     Audit,
     Backups,
@@ -24,12 +26,14 @@ pub enum Section {
 }
 
 impl Section {
-    const NAVIGATION: [Self; 8] = [
+    const NAVIGATION: [Self; 10] = [
         Self::Status,
         Self::UpstreamKeys,
         Self::ClientKeys,
         Self::Logs,
         Self::Usage,
+        Self::Quota,
+        Self::Models,
         Self::Settings,
         Self::Audit,
         Self::Backups,
@@ -42,6 +46,8 @@ impl Section {
             Self::ClientKeys => "/client-keys",
             Self::Logs => "/logs",
             Self::Usage => "/usage",
+            Self::Quota => "/quota",
+            Self::Models => "/models",
             Self::Settings => "/settings",
             Self::Audit => "/audit",
             Self::Backups => "/backups",
@@ -56,6 +62,8 @@ impl Section {
             Self::ClientKeys => language.client_keys(),
             Self::Logs => language.logs(),
             Self::Usage => language.usage(),
+            Self::Quota => language.quota(),
+            Self::Models => language.models_page(),
             Self::Settings => language.settings(),
             Self::Audit => language.audit(),
             Self::Backups => language.backups(),
@@ -75,6 +83,10 @@ impl Section {
             }
             Self::Logs => r#"<path d="M3 4h10M3 8h10M3 12h6"/>"#,
             Self::Usage => r#"<path d="M2.5 13.5h11M4.5 11V8M8 11V3M11.5 11V6"/>"#,
+            Self::Quota => r#"<path d="M2.5 12a5.5 5.5 0 1 1 11 0M8 12l2.8-3.5"/>"#,
+            Self::Models => {
+                r#"<path d="M8 1.8 13.5 5v6L8 14.2 2.5 11V5zM2.5 5 8 8.2 13.5 5M8 8.2v6"/>"#
+            }
             Self::Settings => {
                 r#"<path d="M2 5h6M12 5h2M2 11h2M8 11h6"/><circle cx="10" cy="5" r="1.8"/><circle cx="6" cy="11" r="1.8"/>"#
             }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::storage::error::Result;
 
@@ -111,6 +111,12 @@ impl Strings {
         }
         Ok(Some(string))
     }
+}
+
+/// The models that Google has answered well for, by name.
+pub async fn list_models(db: impl SqliteExecutor<'_>) -> Result<Vec<String>> {
+    let models = sqlx::query_scalar!("SELECT value FROM strings WHERE is_model = 1 ORDER BY value");
+    Ok(models.fetch_all(db).await?)
 }
 
 async fn find(tx: &mut Transaction<'_, Sqlite>, value: &str) -> Result<Option<StoredString>> {

@@ -36,6 +36,10 @@ pub fn models(context: &PageContext, data: &StatusData) -> Markup {
             } }
             tbody { @for (model, counts) in rows { (model_row(context, data, model, counts)) } }
         } }
+        div.actions {
+            a.button.small href="/models" { (language.limits_and_prices()) }
+            a.button.small href="/quota" { (language.quota()) }
+        }
     }
 }
 

@@ -6,6 +6,8 @@ pub mod backups;
 pub mod client_keys;
 pub mod layout;
 pub mod logs;
+pub mod models;
+pub mod quota;
 pub mod settings;
 pub mod status;
 pub mod upstream_keys;
