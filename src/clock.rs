@@ -5,6 +5,7 @@ use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::time::MissedTickBehavior;
 use utoipa::openapi::schema::{KnownFormat, SchemaFormat, Type};
@@ -160,9 +161,14 @@ impl Serialize for Timestamp {
 }
 
 impl<'de> Deserialize<'de> for Timestamp {
-    /// Milliseconds, as in the journal.
+    /// As it is serialized; in JSON with any offset.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        i64::deserialize(deserializer).map(Self)
+        if !deserializer.is_human_readable() {
+            return i64::deserialize(deserializer).map(Self);
+        }
+        let text = String::deserialize(deserializer)?;
+        let wrong = || D::Error::custom("not a time: write it like 2027-01-31T08:00:00Z");
+        text.parse().map_err(|_| wrong())
     }
 }
 

@@ -100,7 +100,7 @@ pub struct JobProgress {
 }
 
 /// The result of one key's test; the field names are those of the JSON.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct TestedKey {
     pub id: UpstreamKeyId,
     pub label: String,
@@ -118,7 +118,7 @@ pub struct TestedKey {
 }
 
 /// The conclusion of a key's test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TestResult {
     Refused,

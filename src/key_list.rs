@@ -7,11 +7,12 @@ use tokio::join;
 use tokio::task::spawn_blocking;
 
 use crate::clock::Timestamp;
-use crate::pool::keys::key_status::{KeyStatusKind, KeyStatusSummary};
+use crate::pool::keys::key_status::{KeyStatus, KeyStatusKind, KeyStatusSummary};
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::error::Result;
 use crate::storage::rollups::begin_of_day;
+use crate::storage::upstream_keys::listed::ListedUpstreamKey;
 use crate::storage::upstream_keys::search::{self, UpstreamKeyFilter, UpstreamKeySort};
 
 /// Selects and orders keys.
@@ -78,4 +79,58 @@ pub async fn find(
     }
     let ids = summaries.iter().map(|summary| summary.id).collect();
     Ok(MatchingKeys { ids, counts, all })
+}
+
+/// Replaces the state of a row by that of the running server, which knows more and sooner.
+pub fn show_status(row: &mut ListedUpstreamKey, status: &KeyStatus) {
+    let condition = &status.condition;
+    let cooling = || {
+        let cooldowns = status.effective_cooldowns().into_iter();
+        // A model that the project has never had is no reason to wait.
+        cooldowns.filter(|cooldown| !cooldown.reason.is_missing_model())
+    };
+    row.in_flight = Some(status.in_flight);
+    let (state, until) = match status.kind {
+        KeyStatusKind::CoolingDown | KeyStatusKind::PartlyCoolingDown => {
+            let reasons: Vec<_> = cooling()
+                .map(|cooldown| {
+                    let model = cooldown.model.as_deref().unwrap_or("*");
+                    format!("{model}: {}", cooldown.reason.name())
+                })
+                .collect();
+            row.state_reason = Some(reasons.join(", "));
+            row.state_since = cooling()
+                .filter_map(|cooldown| cooldown.since)
+                .min()
+                .unwrap_or(condition.since);
+            let until = cooling().map(|cooldown| cooldown.until).max();
+            ("cooling_down", until)
+        }
+        KeyStatusKind::Ready => {
+            row.state_reason = None;
+            row.state_since = condition.since;
+            ("ready", None)
+        }
+        KeyStatusKind::Disabled => ("disabled", None),
+        KeyStatusKind::Trial
+        | KeyStatusKind::Invalid
+        | KeyStatusKind::Leaked
+        | KeyStatusKind::Suspended
+        | KeyStatusKind::Misconfigured => {
+            let name = status.kind.name();
+            if row.state != name {
+                row.state_reason = condition.rule.map(|rule| rule.name().to_owned());
+            }
+            row.state_since = condition.since;
+            (
+                name,
+                condition
+                    .until
+                    .filter(|_| status.kind != KeyStatusKind::Trial),
+            )
+        }
+    };
+    state.clone_into(&mut row.state);
+    row.state_until = until;
+    row.next_check_at = condition.next_check.filter(|_| row.enabled);
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-use crate::api::health;
+use crate::api::{self, health};
 use crate::app::App;
 use crate::auth::session;
 use crate::client_connections::{ClientConnection, ClientConnections};
@@ -162,13 +162,15 @@ async fn accept(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let unknown_page: Router = dashboard::unknown_page(app).with_state(app.clone());
+    let (api, document) = api::router(app);
     let router = Router::new()
         .route("/healthz", get(health::liveness))
         .route(
             "/readyz",
             get(health::readiness).layer(session::layer(&app.db)),
         )
-        .merge(dashboard::router(app))
+        .merge(dashboard::router(app).layer(Extension(document)))
+        .merge(api)
         .fallback(
             async move |State(app): State<Arc<App>>,
                         Extension(connection): Extension<ClientConnection>,

@@ -1,6 +1,7 @@
 //! HTML for the admin: which URL shows which page.
 
 pub mod account;
+pub mod api_reference;
 pub mod assets;
 pub mod audit;
 pub mod backups;
@@ -87,6 +88,7 @@ fn admin_routes() -> Vec<Route> {
         "/account/tokens/new" => get(account::tokens::new);
         "/account/tokens/{id}/created" => get(account::tokens::created);
         "/account/tokens/{id}/revoke" => get(account::tokens::confirm_revoke).post(account::tokens::revoke);
+        "/api-reference" => get(api_reference::show);
         "/backups" => get(backups::show).post(backups::create);
         "/backups/live" => get(backups::live);
         "/backups/{name}/download" => get(backups::confirm_download).post(backups::download);

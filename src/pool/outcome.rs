@@ -19,6 +19,7 @@ use strum::{IntoStaticStr, VariantArray};
     serde::Deserialize,
     IntoStaticStr,
     VariantArray,
+    utoipa::ToSchema,
 )]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,10 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
 use crate::clock::Timestamp;
 
 /// A number that begins with the time, so that ids sort by the begin of their requests.
@@ -38,6 +42,18 @@ impl RequestId {
         Timestamp::from_millis(self.0 >> BITS_BELOW_THE_TIME)
     }
 }
+
+impl PartialSchema for RequestId {
+    fn schema() -> RefOr<Schema> {
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[0-9a-z]{13}$"))
+            .build();
+        schema.into()
+    }
+}
+
+impl ToSchema for RequestId {}
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

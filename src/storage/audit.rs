@@ -1,7 +1,7 @@
 //! The audit log: changes by admins and commands, with actor, address and the values before and after. Each change is
 //! inserted in the transaction that makes it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool, Transaction};
@@ -108,9 +108,11 @@ impl Act {
     Hash,
     sqlx::Type,
     Serialize,
+    Deserialize,
     EnumString,
     IntoStaticStr,
     VariantArray,
+    utoipa::ToSchema,
 )]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -154,9 +156,11 @@ impl Action {
     Hash,
     sqlx::Type,
     Serialize,
+    Deserialize,
     EnumString,
     IntoStaticStr,
     VariantArray,
+    utoipa::ToSchema,
 )]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -191,7 +195,7 @@ impl Subject {
 }
 
 /// A change as lists show it; the names are those of the JSON.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ListedChange {
     pub id: i64,
     pub at: Timestamp,

@@ -9,7 +9,9 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::sync::Notify;
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::pool::backup_schedule::BackupSchedule;
@@ -28,15 +30,16 @@ const SCHEDULED: &str = "-scheduled";
 const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 
 /// Why a backup was made. The name of its file says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum BackupKind {
     /// An admin asked for it.
     Manual,
     Scheduled,
 }
 
-/// A complete backup, which was checked before it got its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A complete backup, which was checked before it got its name; the names are those of the JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Backup {
     pub name: String,
     pub kind: BackupKind,

@@ -13,7 +13,7 @@ use crate::storage::error::{Error, Result, Thing};
 use crate::storage::json_columns::json_array;
 
 /// A key as lists show it; the names are those of the JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ListedClientKey {
     pub id: ClientKeyId,
     pub name: String,

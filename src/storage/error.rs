@@ -48,9 +48,11 @@ pub enum Thing {
     Import,
     Job,
     Page,
+    Project,
     Request,
     #[strum(serialize = "kept bodies of request")]
     RequestBodies,
+    Session,
     Setting,
     #[strum(serialize = "upstream key")]
     UpstreamKey,

@@ -1,6 +1,7 @@
 //! All SQL of the program, one file or folder per table. Functions take and return plain types.
 
 pub mod admins;
+pub mod api_answers;
 pub mod api_tokens;
 pub mod audit;
 pub mod backup;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Some items and the cursor that continues after them; `None` at the end.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
     pub next: Option<String>,

@@ -1,14 +1,76 @@
 //! Projects: the assignment of keys to them, by an admin or by the number in Google's errors.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::pool::keys::project_number;
 use crate::pool::keys::upstream_key::{Billing, ProjectId, UpstreamKeyId};
 use crate::storage::audit::{self, Act, Action, Subject};
-use crate::storage::error::Result;
+use crate::storage::error::{Error, Result, Thing};
+use crate::storage::paging::Page;
 use crate::storage::revision;
+
+/// A project as lists show it; the names are those of the JSON.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListedProject {
+    pub id: ProjectId,
+    /// An admin's name for it.
+    pub name: Option<String>,
+    /// Google's, as in `projects/123`.
+    pub number: Option<String>,
+    pub billing: Billing,
+    /// Number of upstream keys in use.
+    pub keys: i64,
+    /// Keys that are enabled.
+    pub enabled_keys: i64,
+    pub created_at: Timestamp,
+}
+
+/// Projects with keys in use, by id, after the one of the cursor.
+pub async fn list(
+    db: impl SqliteExecutor<'_>,
+    cursor: Option<i64>,
+    limit: usize,
+) -> Result<Page<ListedProject>> {
+    let rows = list_rows(db, cursor, None, limit.saturating_add(1)).await?;
+    Ok(Page::new(rows, limit, |project| project.id.0.to_string()))
+}
+
+/// One project with keys in use.
+pub async fn find_listed(db: impl SqliteExecutor<'_>, id: ProjectId) -> Result<ListedProject> {
+    let found = list_rows(db, None, Some(id), 1).await?.pop();
+    found.ok_or_else(|| Error::NotFound(Thing::Project, id.0.to_string()))
+}
+
+async fn list_rows(
+    db: impl SqliteExecutor<'_>,
+    after: Option<i64>,
+    only: Option<ProjectId>,
+    limit: usize,
+) -> Result<Vec<ListedProject>> {
+    let (after, limit) = (after.unwrap_or(0), i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows = sqlx::query_as!(
+        ListedProject,
+        r#"
+        SELECT
+            p.id AS "id!: ProjectId", p.name, p.number, p.billing AS "billing: Billing",
+            count(*) AS "keys!: i64", sum(k.enabled) AS "enabled_keys!: i64", p.created_at_ms AS "created_at: Timestamp"
+        FROM projects AS p
+        JOIN upstream_keys AS k ON k.project_id = p.id AND k.removed_at_ms IS NULL
+        WHERE p.id > ?1 AND p.id = coalesce(?2, p.id)
+        GROUP BY p.id
+        ORDER BY p.id
+        LIMIT ?3
+        "#,
+        after,
+        only,
+        limit,
+    );
+    Ok(rows.fetch_all(db).await?)
+}
 
 /// Inserts a project without a name. The key's own entry in the audit log covers it.
 pub async fn insert(tx: &mut Transaction<'_, Sqlite>, act: &Act) -> Result<ProjectId> {

@@ -30,7 +30,17 @@ use crate::storage::strings::OTHER_MODEL;
 
 /// Whether a row is a client's request or a check.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, Deserialize, EnumString, IntoStaticStr,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    sqlx::Type,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    utoipa::ToSchema,
 )]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]

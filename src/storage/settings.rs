@@ -13,7 +13,7 @@ use crate::storage::error::{Error, Result, Thing};
 use crate::storage::paging::Page;
 
 /// A setting as lists show it, with numbers and booleans as JSON values.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ListedSetting {
     pub name: &'static str,
     /// `number`, `switch` or `text`.
@@ -30,7 +30,7 @@ pub struct ListedSetting {
 }
 
 /// One change of one setting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SettingChange {
     pub id: i64,
     pub name: String,

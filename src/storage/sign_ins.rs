@@ -1,7 +1,9 @@
 //! Sign-ins of admins to the dashboard. A session is valid only while its sign-in exists.
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::storage::admins::{self, Admin, AdminId};
@@ -9,8 +11,9 @@ use crate::storage::audit::{Act, Action};
 use crate::storage::error::Result;
 
 /// The row id of a sign-in; never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, sqlx::Type, Serialize, Deserialize, ToSchema)]
 #[sqlx(transparent)]
+#[serde(transparent)]
 pub struct SignInId(pub i64);
 
 /// A sign-in as the account's page shows it.
@@ -20,6 +23,18 @@ pub struct SignIn {
     pub address: String,
     pub user_agent: String,
     pub created_at: Timestamp,
+    pub last_seen_at: Timestamp,
+}
+
+/// A sign-in with its admin; the names are those of the JSON.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminSignIn {
+    pub id: SignInId,
+    pub username: String,
+    pub address: String,
+    pub user_agent: String,
+    pub created_at: Timestamp,
+    /// At most a minute behind.
     pub last_seen_at: Timestamp,
 }
 
@@ -90,6 +105,22 @@ pub async fn list(db: impl SqliteExecutor<'_>, admin_id: AdminId) -> Result<Vec<
         ORDER BY last_seen_at_ms DESC, id DESC
         "#,
         admin_id,
+    );
+    Ok(rows.fetch_all(db).await?)
+}
+
+/// The sign-ins of all admins, newest first.
+pub async fn list_all(db: impl SqliteExecutor<'_>) -> Result<Vec<AdminSignIn>> {
+    let rows = sqlx::query_as!(
+        AdminSignIn,
+        r#"
+        SELECT
+            s.id AS "id!: SignInId", a.username, s.address, s.user_agent, s.created_at_ms AS "created_at: Timestamp",
+            s.last_seen_at_ms AS "last_seen_at: Timestamp"
+        FROM sign_ins AS s
+        JOIN admins AS a ON a.id = s.admin_id
+        ORDER BY s.id DESC
+        "#,
     );
     Ok(rows.fetch_all(db).await?)
 }

@@ -11,6 +11,7 @@ use crate::auth::session;
 use crate::clock::{self, Timestamp, ticks};
 use crate::pool::clients::auth_failures::UnrecordedFailures;
 use crate::pool::outcome::Outcome;
+use crate::storage::api_answers;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
 use crate::storage::upstream_keys::removal::SECRET_KEPT;
@@ -72,6 +73,9 @@ async fn sweep_database(app: &App, now: Timestamp) {
         upstream_keys::removal::wipe_removed(&app.db.writer, now - SECRET_KEPT).await
     {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
+    }
+    if let Err(error) = api_answers::delete_old(&app.db.writer, now).await {
+        tracing::warn!("old answers of the admin API could not be deleted: {error}");
     }
     if let Err(error) = session::delete_expired_sessions(&app.db, now).await {
         tracing::warn!("expired sign-ins could not be deleted: {error}");

@@ -27,6 +27,7 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
         "request_bodies" => {
             Some("(1, 'whole', 'application/json', 2, x'00', 'binary', 'image/png', 3, NULL, 1)")
         }
+        "api_answers" => Some("(1, 'key', zeroblob(32), 201, '/api/v1/x', '{}', 1796000000000)"),
         "api_tokens" => Some(
             "(1, 'deploy', zeroblob(32), 'abcd', 'write', '[\"logs\"]', NULL, NULL, 'cli', 1796000000000)",
         ),

@@ -177,7 +177,10 @@ pub fn list(context: &PageContext, tokens: &[ApiToken]) -> Markup {
             h2 { (language.tokens_title()) }
             p.muted { (language.tokens_lead()) }
             @if !tokens.is_empty() { (table(context, tokens)) }
-            div.actions { a.button href="/account/tokens/new" { (language.new_token()) } }
+            div.actions {
+                a.button href="/account/tokens/new" { (language.new_token()) }
+                a.button.plain href="/api-reference" { (language.api_reference()) }
+            }
         }
     }
 }

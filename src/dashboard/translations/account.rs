@@ -29,6 +29,15 @@ translations! {
     sign_in_ended = "That session is signed out", "已登出該工作階段";
     sign_ins_ended(count: usize) = "Other sessions signed out: {count}", "已登出其他 {count} 個工作階段";
     choose_zone = "Show times in", "時間顯示時區";
+    api_reference = "API reference", "API 參考";
+    api_reference_lead(base: &str) = "All routes below {base}. Each needs a token with the scope of its group, and write access for anything but GET.", "{base} 之下的所有路徑。每個路徑都需要具備該群組範圍的權杖；GET 以外的方法需要寫入權。內容以英文提供。";
+    api_objects = "Objects", "物件";
+    api_parameter = "Parameter", "參數";
+    api_place = "In", "位置";
+    api_type = "Type", "類型";
+    api_meaning = "Meaning", "說明";
+    api_status = "Status", "狀態碼";
+    api_body = "Body:", "主體：";
     tokens_title = "API tokens", "API 權杖";
     tokens_lead = "Programs use a token to read or change what this dashboard shows, at /api/v1.", "程式可使用權杖，透過 /api/v1 讀取或變更此管理介面的內容。";
     token = "Token", "權杖";

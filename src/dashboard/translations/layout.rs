@@ -106,8 +106,10 @@ labels! {
         Import = "import", "匯入";
         Job = "job", "工作";
         Page = "page", "頁面";
+        Project = "project", "專案";
         Request = "request", "請求";
         RequestBodies = "kept bodies of request", "請求保留內容";
+        Session = "session", "工作階段";
         Setting = "setting", "設定";
         UpstreamKey = "upstream key", "上游金鑰";
     }

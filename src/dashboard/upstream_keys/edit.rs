@@ -19,7 +19,7 @@ use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::list::PATH;
 use crate::error::Error;
 use crate::pool::keys::upstream_key::{
-    Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
+    self, Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
 };
 use crate::storage::audit::Act;
 use crate::storage::error::Thing;
@@ -146,11 +146,7 @@ fn parse(language: Language, form: &UpstreamKeyForm) -> Result<KeyAttributes, Ke
 
 /// A valid name; `None` if the field is blank.
 pub fn parse_name(language: Language, text: &str) -> Result<Option<String>, &'static str> {
-    let text = text.trim();
-    if text.chars().count() > 200 || text.contains(char::is_control) {
-        return Err(language.wrong_name());
-    }
-    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+    upstream_key::parse_name(text).map_err(|_| language.wrong_name())
 }
 
 /// A whole number; `None` if the field is blank.

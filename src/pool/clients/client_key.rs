@@ -13,7 +13,18 @@ use crate::pool::clients::scopes::Scopes;
 
 /// The id of a client key.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    sqlx::Type,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[sqlx(transparent)]
 #[serde(transparent)]
@@ -37,7 +48,7 @@ pub struct ClientKey {
 }
 
 /// The limits of a client key; `None`: no limit. Serialized with the names of the JSON API, the cost in dollars.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ClientLimits {
     pub requests_per_minute: Option<u64>,
     pub requests_per_day: Option<u64>,
@@ -46,6 +57,7 @@ pub struct ClientLimits {
     /// Maximum number of concurrent requests.
     pub concurrency: Option<u64>,
     #[serde(rename = "cost_per_month", serialize_with = "in_usd")]
+    #[schema(value_type = Option<f64>)]
     pub cost_per_month_nano_usd: Option<u64>,
 }
 
@@ -154,6 +166,11 @@ impl ClientKeys {
     /// The key with this secret, whether or not it may be used now.
     pub fn find(&self, secret: &str) -> Option<Arc<ClientKey>> {
         self.by_hash.get(&self.hash_key.hash(secret)).cloned()
+    }
+
+    /// All keys, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &ClientKey> {
+        self.by_hash.values().map(AsRef::as_ref)
     }
 
     /// The key with this id, by a linear search: only parts of uploads lack the secret.

@@ -8,6 +8,7 @@ pub mod key_status;
 pub mod lease;
 pub mod overview;
 pub mod project_number;
+pub mod project_quota;
 pub mod quota_overview;
 pub mod readiness;
 pub mod ready_index;

@@ -27,6 +27,18 @@ pub enum CooldownReason {
 }
 
 impl CooldownReason {
+    /// Its name in JSON.
+    pub fn name(self) -> String {
+        match self {
+            Self::Verdict(rule) => rule.name().to_owned(),
+            Self::SoftFaults => "soft_faults".to_owned(),
+            Self::QuotaUsed(measure) => format!("{} used up", measure.name()),
+            Self::ZeroQuota => "quota_zero".to_owned(),
+            Self::KeyLimit(measure) => format!("key_{} used up", measure.name()),
+            Self::ProjectLimit(measure) => format!("project_{} used up", measure.name()),
+        }
+    }
+
     /// Whether the project has never had what the model needs: no quota, or a model that new projects do not get. Nothing is
     /// wrong with its keys.
     pub fn is_missing_model(self) -> bool {

@@ -11,7 +11,18 @@ use crate::pool::secret::Secret;
 
 /// The id of an upstream key.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    sqlx::Type,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[sqlx(transparent)]
 #[serde(transparent)]
@@ -19,14 +30,27 @@ pub struct UpstreamKeyId(pub i64);
 
 /// Our id of a Google project.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    sqlx::Type,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[sqlx(transparent)]
 #[serde(transparent)]
 pub struct ProjectId(pub i64);
 
 /// The state of an upstream key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
@@ -60,7 +84,19 @@ impl KeyState {
 }
 
 /// The billing of a project.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, sqlx::Type, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    sqlx::Type,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Billing {
@@ -218,6 +254,19 @@ impl KeyAttributes {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The text is too long for a name, or is not one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidName;
+
+/// A valid label or name of a project; `None` if the text is blank.
+pub fn parse_name(text: &str) -> Result<Option<String>, InvalidName> {
+    let text = text.trim();
+    if text.chars().count() > 200 || text.contains(char::is_control) {
+        return Err(InvalidName);
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
 /// The tags in a text, each once, separated by spaces, commas, `;` or `|`.

@@ -27,6 +27,7 @@ use crate::pool::quota::windows::{DayWindow, MinuteWindow, QuotaAmount};
     VariantArray,
     Serialize,
     Deserialize,
+    utoipa::ToSchema,
 )]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]

@@ -13,7 +13,7 @@ use crate::storage::request_logs::LogKind;
 use crate::storage::strings::OTHER_MODEL;
 
 /// A row with ids resolved to names.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct RequestLog {
     pub id: RequestId,
     pub started_at: Timestamp,
@@ -73,7 +73,7 @@ pub struct RequestLog {
 }
 
 /// An attempt with ids resolved to names.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ListedAttempt {
     #[serde(skip)]
     pub request_id: RequestId,

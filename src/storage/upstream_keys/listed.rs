@@ -6,10 +6,10 @@ use sqlx::SqliteExecutor;
 use crate::clock::Timestamp;
 use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
 use crate::storage::error::Result;
-use crate::storage::json_columns::JsonTexts;
+use crate::storage::json_columns::{JsonTexts, json_array};
 
 /// A key as lists show it; the names are those of the JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ListedUpstreamKey {
     pub id: UpstreamKeyId,
     pub label: String,
@@ -42,8 +42,26 @@ pub struct ListedUpstreamKey {
     pub created_at: Timestamp,
 }
 
-/// The keys in use with their state or cooldown at `now`, ordered by id.
+/// All keys in use with their state or cooldown at `now`, ordered by id.
 pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<ListedUpstreamKey>> {
+    list_selected(db, None, now).await
+}
+
+/// Those of these keys that are in use.
+pub async fn list_these(
+    db: impl SqliteExecutor<'_>,
+    ids: &[UpstreamKeyId],
+    now: Timestamp,
+) -> Result<Vec<ListedUpstreamKey>> {
+    list_selected(db, Some(json_array(ids)), now).await
+}
+
+/// The keys with these ids in JSON; `None`: all.
+async fn list_selected(
+    db: impl SqliteExecutor<'_>,
+    ids: Option<String>,
+    now: Timestamp,
+) -> Result<Vec<ListedUpstreamKey>> {
     // A state that is over is a trial; a cooldown of the project is shown only where the key itself is ready.
     let keys = sqlx::query_as!(
         ListedUpstreamKey,
@@ -59,7 +77,9 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
             SELECT
                 *, CASE WHEN NOT enabled THEN 'disabled' WHEN state_until_ms <= ?1 THEN 'trial' ELSE state END AS shown
             FROM upstream_keys
-            WHERE removed_at_ms IS NULL
+            WHERE removed_at_ms IS NULL AND id IN (
+                SELECT value FROM json_each(coalesce(?2, (SELECT json_group_array(id) FROM upstream_keys)))
+            )
         )
         SELECT
             k.id AS "id!: UpstreamKeyId", k.label, k.last4, coalesce(p.name, p.number) AS "project?: String",
@@ -82,6 +102,7 @@ pub async fn list(db: impl SqliteExecutor<'_>, now: Timestamp) -> Result<Vec<Lis
         ORDER BY k.id
         "#,
         now,
+        ids,
     );
     Ok(keys.fetch_all(db).await?)
 }

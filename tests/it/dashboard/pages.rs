@@ -45,6 +45,7 @@ const PAGES: &[&str] = &[
     "/audit?revision=1&from=2999-01-01",
     "/account",
     "/account/tokens/new",
+    "/api-reference",
     "/account/tokens/1/revoke",
 ];
 

@@ -1,6 +1,7 @@
 //! `TestPool`: the real server with a fresh database and a fake Gemini; one method per action of a client or admin.
 
 pub mod admin;
+pub mod api;
 pub mod browser;
 pub mod encoding;
 pub mod live;

@@ -1,0 +1,54 @@
+//! `/backups`: copies of the database.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::authorize::ApiCaller;
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::storage::backups::{self, Backup, BackupKind};
+use crate::storage::paging::Page;
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list, create))
+}
+
+/// List backups
+///
+/// Newest first.
+#[utoipa::path(get, path = "/backups", tag = "backups", responses((status = 200, body = Page<Backup>)))]
+async fn list(State(app): State<Arc<App>>) -> Result<Json<Page<Backup>>, Problem> {
+    Ok(Json(Page::whole(backups::list(app.db.path())?)))
+}
+
+/// Create a backup
+///
+/// The answer comes when the copy is complete and checked, which takes minutes for a large database. The backup is made
+/// even if the connection is closed before.
+#[utoipa::path(post, path = "/backups", tag = "backups",
+    params(("idempotency-key" = Option<String>, Header, description = "Makes a repeated request harmless", min_length = 1, max_length = 255)),
+    responses((status = 201, body = Backup), (status = 409, body = Problem, content_type = "application/problem+json",
+        description = "A backup is running")))]
+async fn create(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<ApiCaller>,
+) -> Result<Response, Problem> {
+    let Some(run) = app.backups.begin(caller.now) else {
+        let detail = "a backup is running: wait until it is in the list";
+        return Err(Problem::conflict(detail));
+    };
+    let (db, actor) = (app.db.clone(), caller.actor());
+    let made = tokio::spawn(async move { run.create(&db, BackupKind::Manual, &actor).await });
+    let made = made.await.map_err(|error| {
+        tracing::error!("a backup failed: {error}");
+        let detail = "the backup failed: the log of the server says why";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })?;
+    Ok((StatusCode::CREATED, Json(made?)).into_response())
+}

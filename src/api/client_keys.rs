@@ -1,0 +1,396 @@
+//! `/client-keys`: the keys that clients send to this server.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use http::header::LOCATION;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::authorize::ApiCaller;
+use crate::api::etag::{check_match, etag_of, tagged};
+use crate::api::idempotency::HasSecret;
+use crate::api::input::{JsonBody, Patch, PathOf, QueryOf};
+use crate::api::pages::{ListOrder, PageQuery, page_of};
+use crate::api::problem::Problem;
+use crate::app::App;
+use crate::clock::{self, Timestamp};
+use crate::pool::clients::client_key::{ClientKeyId, ClientLimits};
+use crate::pool::clients::scopes::{self, InvalidScope};
+use crate::pool::secret::Secret;
+use crate::storage::audit::Act;
+use crate::storage::client_keys::{self, ClientKeyTerms, ListedClientKey, NewClientKey};
+use crate::storage::installation;
+use crate::storage::paging::Page;
+
+/// Billionths in a dollar.
+const NANO: f64 = 1e9;
+
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, delete))
+}
+
+/// The attributes of a client key. A missing member keeps its value; a new key needs a name.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ClientKeyBody {
+    #[schema(min_length = 1, max_length = 100, pattern = r"^\S")]
+    name: Option<String>,
+    #[schema(max_length = 1000)]
+    note: Option<String>,
+    enabled: Option<bool>,
+    /// `null`: never.
+    #[serde(default)]
+    #[schema(value_type = Option<Timestamp>)]
+    expires_at: Patch<Timestamp>,
+    #[serde(default)]
+    limits: LimitsBody,
+    /// Globs; an empty list allows all, here and below.
+    models: Option<Vec<String>>,
+    paths: Option<Vec<String>>,
+    /// Addresses or networks, as in `192.0.2.0/24`.
+    addresses: Option<Vec<String>>,
+    /// Of the upstream keys that it may use.
+    tags: Option<Vec<String>>,
+    /// Whether it may receive access to Google that bypasses this server.
+    direct_access: Option<bool>,
+}
+
+/// Limits of a client key. A missing member keeps its value; `null` removes the limit.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct LimitsBody {
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    requests_per_minute: Patch<u64>,
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    requests_per_day: Patch<u64>,
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    tokens_per_minute: Patch<u64>,
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    tokens_per_day: Patch<u64>,
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    concurrency: Patch<u64>,
+    /// In dollars.
+    #[serde(default)]
+    #[schema(value_type = Option<f64>)]
+    cost_per_month: Patch<f64>,
+}
+
+/// The only answer that contains the secret.
+#[derive(Debug, Serialize, ToSchema)]
+struct CreatedClientKey {
+    #[serde(flatten)]
+    key: ListedClientKey,
+    /// Shown only now.
+    secret: String,
+}
+
+impl ClientKeyBody {
+    /// Applies the members to the terms of a key.
+    fn apply(self, terms: &mut ClientKeyTerms, now: Timestamp) -> Result<(), Problem> {
+        if let Some(name) = self.name {
+            name.trim().clone_into(&mut terms.name);
+        }
+        let name = &terms.name;
+        if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+            let detail = "name must have 1 to 100 characters, on one line";
+            return Err(Problem::invalid(detail));
+        }
+        if let Some(note) = self.note {
+            note.trim().clone_into(&mut terms.note);
+        }
+        if terms.note.chars().count() > 1_000 {
+            return Err(Problem::invalid("note has at most 1,000 characters"));
+        }
+        if matches!(self.expires_at, Patch::Value(at) if at <= now) {
+            return Err(Problem::invalid("expires_at is in the past"));
+        }
+        self.expires_at.apply(&mut terms.expires_at);
+        self.limits.apply(&mut terms.limits)?;
+        let lists = [
+            (
+                self.models,
+                &mut terms.models,
+                "models",
+                scopes::check_model as Check,
+            ),
+            (self.paths, &mut terms.paths, "paths", scopes::check_path),
+            (
+                self.addresses,
+                &mut terms.addresses,
+                "addresses",
+                scopes::check_address,
+            ),
+            (self.tags, &mut terms.tags, "tags", scopes::check_tag),
+        ];
+        for (items, target, member, check) in lists {
+            let Some(items) = items else { continue };
+            if let Some(why) = items.iter().find_map(|item| check(item).err()) {
+                return Err(Problem::invalid(format!("{member}: {why}")));
+            }
+            *target = items;
+        }
+        if let Some(direct_access) = self.direct_access {
+            terms.direct_access = direct_access;
+        }
+        Ok(())
+    }
+}
+
+type Check = fn(&str) -> Result<(), InvalidScope>;
+
+impl LimitsBody {
+    fn apply(self, limits: &mut ClientLimits) -> Result<(), Problem> {
+        for (limit, target, member) in [
+            (
+                self.requests_per_minute,
+                &mut limits.requests_per_minute,
+                "requests_per_minute",
+            ),
+            (
+                self.requests_per_day,
+                &mut limits.requests_per_day,
+                "requests_per_day",
+            ),
+            (
+                self.tokens_per_minute,
+                &mut limits.tokens_per_minute,
+                "tokens_per_minute",
+            ),
+            (
+                self.tokens_per_day,
+                &mut limits.tokens_per_day,
+                "tokens_per_day",
+            ),
+            (self.concurrency, &mut limits.concurrency, "concurrency"),
+        ] {
+            if matches!(limit, Patch::Value(most) if !(1..=ClientLimits::LARGEST).contains(&most)) {
+                return Err(Problem::invalid(format!(
+                    "limits.{member} must be a number from 1 to {}, or null for no limit",
+                    ClientLimits::LARGEST
+                )));
+            }
+            limit.apply(target);
+        }
+        let cost = match self.cost_per_month {
+            Patch::Missing => Patch::Missing,
+            Patch::Null => Patch::Null,
+            Patch::Value(dollars) => Patch::Value(nano_usd(dollars)?),
+        };
+        cost.apply(&mut limits.cost_per_month_nano_usd);
+        Ok(())
+    }
+}
+
+fn nano_usd(dollars: f64) -> Result<u64, Problem> {
+    let nano = (dollars * NANO).round();
+    if !(1.0..=1e18).contains(&nano) {
+        let detail =
+            "limits.cost_per_month must be a positive amount of dollars, or null for no limit";
+        return Err(Problem::invalid(detail));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the bounds above"
+    )]
+    Ok(nano as u64)
+}
+
+/// The tag of what a PATCH changes.
+fn etag(key: &ListedClientKey) -> String {
+    etag_of(&json!([
+        key.name,
+        key.note,
+        key.enabled,
+        key.expires_at,
+        key.limits,
+        key.models,
+        key.paths,
+        key.addresses,
+        key.tags,
+        key.direct_access,
+    ]))
+}
+
+/// List client keys
+#[utoipa::path(get, path = "/client-keys", tag = "client keys", params(PageQuery),
+    responses((status = 200, body = Page<ListedClientKey>)))]
+async fn list(
+    State(app): State<Arc<App>>,
+    QueryOf(query): QueryOf<PageQuery>,
+) -> Result<Json<Page<ListedClientKey>>, Problem> {
+    let keys = client_keys::list(&app.db.readers).await?;
+    let page = page_of(keys, &query, ListOrder::OldestFirst, |key| key.id.0)?;
+    Ok(Json(page))
+}
+
+/// Create a client key
+///
+/// The answer is the only one with its secret.
+#[utoipa::path(post, path = "/client-keys", tag = "client keys", request_body = ClientKeyBody,
+    params(("idempotency-key" = Option<String>, Header, description = "Makes a repeated request harmless", min_length = 1, max_length = 255)),
+    responses((status = 201, body = CreatedClientKey, headers(("location" = String), ("etag" = String)))))]
+async fn create(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<ApiCaller>,
+    JsonBody(body): JsonBody<ClientKeyBody>,
+) -> Result<Response, Problem> {
+    let mut terms = ClientKeyTerms::default();
+    let is_disabled = body.enabled == Some(false);
+    body.apply(&mut terms, caller.now)?;
+    let secret = Secret::generate(&mut rand::rng());
+    let mut tx = app.db.begin().await?;
+    let hash_key = installation::hash_key(&mut tx).await?;
+    let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
+    let key = NewClientKey {
+        name: &terms.name,
+        note: &terms.note,
+        secret: &secret,
+        expires_at: terms.expires_at,
+    };
+    let inserted = client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
+    let id = inserted.expect("240 random bits are unique");
+    client_keys::update(&mut tx, id, &terms, &act).await?;
+    if is_disabled {
+        client_keys::update_enabled(&mut tx, id, false, &act).await?;
+    }
+    let key = client_keys::find(&mut *tx, id).await?;
+    tx.commit().await?;
+    app.reload(clock::now()).await?;
+    let etag = etag(&key);
+    let created = CreatedClientKey {
+        key,
+        secret: secret.expose().to_owned(),
+    };
+    let location = format!("/api/v1/client-keys/{}", id.0);
+    let answer = tagged(&created, &etag);
+    let mut answer = (StatusCode::CREATED, [(LOCATION, location)], answer).into_response();
+    answer.extensions_mut().insert(HasSecret);
+    Ok(answer)
+}
+
+/// Get a client key
+#[utoipa::path(get, path = "/client-keys/{id}", tag = "client keys", params(("id" = ClientKeyId, Path)),
+    responses((status = 200, body = ListedClientKey, headers(("etag" = String)))))]
+async fn get(
+    State(app): State<Arc<App>>,
+    PathOf(id): PathOf<ClientKeyId>,
+) -> Result<Response, Problem> {
+    let key = client_keys::find(&app.db.readers, id).await?;
+    Ok(tagged(&key, &etag(&key)))
+}
+
+/// Change a client key
+#[utoipa::path(patch, path = "/client-keys/{id}", tag = "client keys",
+    params(("id" = ClientKeyId, Path), ("if-match" = Option<String>, Header, description = "Change it only if it still has this ETag")),
+    request_body = ClientKeyBody,
+    responses((status = 200, body = ListedClientKey, headers(("etag" = String)))))]
+async fn update(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<ApiCaller>,
+    PathOf(id): PathOf<ClientKeyId>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<ClientKeyBody>,
+) -> Result<Response, Problem> {
+    let mut tx = app.db.begin().await?;
+    let key = client_keys::find(&mut *tx, id).await?;
+    check_match(&headers, &etag(&key))?;
+    let mut terms = client_keys::find_terms(&mut tx, id).await?;
+    let enabled = body.enabled.unwrap_or(key.enabled);
+    body.apply(&mut terms, caller.now)?;
+    let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
+    client_keys::update(&mut tx, id, &terms, &act).await?;
+    client_keys::update_enabled(&mut tx, id, enabled, &act).await?;
+    let key = client_keys::find(&mut *tx, id).await?;
+    tx.commit().await?;
+    app.reload(clock::now()).await?;
+    Ok(tagged(&key, &etag(&key)))
+}
+
+/// Delete a client key
+///
+/// Its requests stay in the log.
+#[utoipa::path(delete, path = "/client-keys/{id}", tag = "client keys",
+    params(("id" = ClientKeyId, Path), ("if-match" = Option<String>, Header, description = "Delete it only if it still has this ETag")),
+    responses((status = 204)))]
+async fn delete(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<ApiCaller>,
+    PathOf(id): PathOf<ClientKeyId>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let mut tx = app.db.begin().await?;
+    let key = client_keys::find(&mut *tx, id).await?;
+    check_match(&headers, &etag(&key))?;
+    let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
+    client_keys::delete(&mut tx, id, &act).await?;
+    tx.commit().await?;
+    app.reload(clock::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn applied(json: &str, terms: &mut ClientKeyTerms) -> Result<(), Problem> {
+        let body: ClientKeyBody = serde_json::from_str(json).unwrap();
+        body.apply(terms, NOW)
+    }
+
+    #[test]
+    fn missing_members_keep_their_values_and_null_removes_them() {
+        let mut terms = ClientKeyTerms::default();
+
+        let first = r#"{"name": " a ", "expires_at": "2030-01-01T00:00:00Z", "models": ["gemini-*"],
+            "limits": {"requests_per_day": 5, "cost_per_month": 2.5}}"#;
+        applied(first, &mut terms).unwrap();
+        assert_eq!(terms.name, "a");
+        assert_eq!(terms.limits.cost_per_month_nano_usd, Some(2_500_000_000));
+        applied(
+            r#"{"note": "x", "limits": {"cost_per_month": null}}"#,
+            &mut terms,
+        )
+        .unwrap();
+
+        assert_eq!(terms.limits.requests_per_day, Some(5));
+        assert_eq!(terms.limits.cost_per_month_nano_usd, None);
+        assert_eq!((terms.models.len(), terms.note.as_str()), (1, "x"));
+        applied(r#"{"expires_at": null, "models": []}"#, &mut terms).unwrap();
+        assert_eq!((terms.expires_at, terms.models), (None, vec![]));
+    }
+
+    #[test]
+    fn unusable_values_are_refused() {
+        for json in [
+            "{}",
+            r#"{"name": " "}"#,
+            r#"{"name": "a", "expires_at": "2020-01-01T00:00:00Z"}"#,
+            r#"{"name": "a", "limits": {"concurrency": 0}}"#,
+            r#"{"name": "a", "limits": {"cost_per_month": -1}}"#,
+            r#"{"name": "a", "limits": {"cost_per_month": 1e300}}"#,
+            r#"{"name": "a", "addresses": ["example.com"]}"#,
+            r#"{"name": "a", "models": [""]}"#,
+            r#"{"name": "a", "tags": ["a b"]}"#,
+        ] {
+            let refused = applied(json, &mut ClientKeyTerms::default());
+            assert!(refused.is_err(), "{json}");
+        }
+    }
+}

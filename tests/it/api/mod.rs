@@ -1,0 +1,8 @@
+//! What programs that use the admin API are promised.
+
+mod authorization;
+mod client_keys;
+mod document;
+mod logs;
+mod settings;
+mod upstream_keys;
