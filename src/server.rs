@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-use crate::api::{self, health};
+use crate::api::{self, health, metrics};
 use crate::app::App;
 use crate::auth::session;
 use crate::client_connections::{ClientConnection, ClientConnections};
@@ -169,6 +169,7 @@ async fn accept(
             "/readyz",
             get(health::readiness).layer(session::layer(&app.db)),
         )
+        .route("/metrics", get(metrics::show))
         .merge(dashboard::router(app).layer(Extension(document)))
         .merge(api)
         .fallback(

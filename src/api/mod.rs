@@ -1,4 +1,4 @@
-//! For programs: the server's health, and the admin API below `/api/v1`, a file for each resource.
+//! For programs: the server's health, its metrics, and the admin API below `/api/v1`, a file for each resource.
 
 pub mod audit;
 pub mod authorize;
@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod input;
 pub mod jobs;
 pub mod logs;
+pub mod metrics;
 pub mod pages;
 pub mod problem;
 pub mod projects;

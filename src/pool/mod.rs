@@ -18,3 +18,4 @@ pub mod retention;
 pub mod retry;
 pub mod secret;
 pub mod settings;
+pub mod traffic_counters;

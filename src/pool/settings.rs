@@ -147,6 +147,8 @@ settings! {
     body_log_max_total_bytes: u64 = GIB, Number(0..=1_024 * 1_024 * GIB);
     /// The value of `access-control-allow-origin`; empty: no header.
     cors_allow_origin: String = "*".to_owned(), Text("*, an origin, or empty", is_origin);
+    /// Serve `/metrics` to everyone, without a token.
+    metrics_open: bool = false, Switch;
     /// Hours after the last backup until the server makes the next one by itself; 0: never.
     backup_interval_hours: u64 = 0, Number(0..=8_760);
     /// Number of scheduled backups to keep; the oldest ones above it are deleted.

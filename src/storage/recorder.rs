@@ -20,9 +20,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::pool::health::state_change::StateChange;
+use crate::pool::traffic_counters::TrafficCounters;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::recorder::fold_schedule::FoldSchedule;
@@ -41,6 +43,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Recorder {
     queue: mpsc::UnboundedSender<WriteCommand>,
     health: Arc<WriteHealth>,
+    traffic: Arc<Mutex<TrafficCounters>>,
 }
 
 impl Recorder {
@@ -57,11 +60,13 @@ impl Recorder {
     fn with_schedule(db: Db, schedule: FoldSchedule) -> (Self, LogWriter) {
         let (sender, queue) = mpsc::unbounded_channel();
         let health = Arc::new(WriteHealth::default());
-        let writer = LogWriter::new(db, queue, health.clone(), schedule);
+        let traffic = Arc::<Mutex<TrafficCounters>>::default();
+        let writer = LogWriter::new(db, queue, (health.clone(), traffic.clone()), schedule);
         (
             Self {
                 queue: sender,
                 health,
+                traffic,
             },
             writer,
         )
@@ -106,6 +111,11 @@ impl Recorder {
     /// How many writes were committed since the start.
     pub fn committed(&self) -> u64 {
         self.health.committed()
+    }
+
+    /// Sums of the rows that came into their tables since the start.
+    pub fn traffic(&self) -> TrafficCounters {
+        self.traffic.lock().clone()
     }
 
     /// Whether the last write or probe failed.

@@ -21,6 +21,7 @@ pub enum SettingGroup {
     Logs,
     BodyLog,
     Browsers,
+    Metrics,
     Backups,
 }
 
@@ -54,6 +55,7 @@ impl SettingGroup {
             Self::Logs => LocalizedText("Logs", "請求記錄"),
             Self::BodyLog => LocalizedText("Kept bodies", "內容保留"),
             Self::Browsers => LocalizedText("Browsers (CORS)", "瀏覽器（CORS）"),
+            Self::Metrics => LocalizedText("Metrics", "監控指標"),
             Self::Backups => LocalizedText("Scheduled backups", "排程備份"),
         }
     }
@@ -235,6 +237,9 @@ catalogue! {
         "可從瀏覽器呼叫此伺服器的網頁來源，即 access-control-allow-origin 標頭的值。* 表示允許任何網頁。",
         expected "*, one origin, or blank", "*、單一來源，或留空",
         blank "no pages", "不允許任何網頁";
+    metrics_open in Metrics = "Open metrics", "公開監控指標",
+        "Serve /metrics to everyone who reaches this server. Otherwise an API token with the scope of metrics is needed.",
+        "任何能連上此伺服器的人都可讀取 /metrics。關閉時，須使用具有監控指標範圍的 API 權杖。";
     backup_interval_hours in Backups = "Backup interval", "備份間隔",
         "When the last backup, scheduled or not, is older than this, the server creates and verifies another one in the folder of backups. Each takes about as much space as the database.",
         "最近一次備份（不論是否由排程建立）超過此時間後，伺服器會在備份資料夾中建立並驗證新的備份。每個備份約占用與資料庫相同的空間。",

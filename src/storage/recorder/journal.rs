@@ -76,6 +76,12 @@ pub async fn append(db: &Db, id: i64, writes: &[Write]) -> Result<()> {
     db.check_file()
 }
 
+/// The number of entries that are not in the tables yet.
+pub async fn count(db: impl SqliteExecutor<'_>) -> Result<i64> {
+    let count = sqlx::query_scalar!("SELECT count(*) FROM request_journal WHERE id > 0");
+    Ok(count.fetch_one(db).await?)
+}
+
 /// The largest id that an entry has or had before it was set aside; zero if there is none.
 pub async fn last_id(db: impl SqliteExecutor<'_>) -> Result<i64> {
     let last =

@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
+use crate::pool::traffic_counters::{CountedRequest, TrafficCounters};
 use crate::storage::checkpoint::WalLimit;
 use crate::storage::db::Db;
 use crate::storage::error::{Error, Result};
@@ -15,7 +17,7 @@ use crate::storage::recorder::fold_schedule::FoldSchedule;
 use crate::storage::recorder::index_schedule::IndexSchedule;
 use crate::storage::recorder::journal::{self, Write};
 use crate::storage::recorder::table_writer::{RefusedWrite, TableWriter, report_refused};
-use crate::storage::request_logs::NewRequestLog;
+use crate::storage::request_logs::{LogKind, NewRequestLog};
 use crate::storage::write_health::WriteHealth;
 
 /// How many writes share a commit at most.
@@ -38,6 +40,7 @@ pub struct LogWriter {
     db: Db,
     queue: mpsc::UnboundedReceiver<WriteCommand>,
     health: Arc<WriteHealth>,
+    traffic: Arc<Mutex<TrafficCounters>>,
     tables: TableWriter,
     schedule: FoldSchedule,
     /// `None` in a command: the server adds requests to the indexes.
@@ -88,13 +91,14 @@ impl LogWriter {
     pub(super) fn new(
         db: Db,
         queue: mpsc::UnboundedReceiver<WriteCommand>,
-        health: Arc<WriteHealth>,
+        (health, traffic): (Arc<WriteHealth>, Arc<Mutex<TrafficCounters>>),
         schedule: FoldSchedule,
     ) -> Self {
         Self {
             db,
             queue,
             health,
+            traffic,
             tables: TableWriter::default(),
             index_schedule: schedule.has_journal().then(IndexSchedule::default),
             schedule,
@@ -186,6 +190,7 @@ impl LogWriter {
                     commits[index] = None;
                 }
                 self.schedule.written(clock::instant());
+                self.count_traffic(&writes);
                 self.count_in_tables(count);
             }
         } else if count > 0 {
@@ -241,9 +246,34 @@ impl LogWriter {
             report_refused(write.expect("a position among the writes"), &error);
         }
         self.schedule.folded(count, begin.elapsed());
+        self.count_traffic(portion.iter().flat_map(|entry| &entry.writes));
         self.count_in_tables(count);
         self.journal.acknowledge();
         self.wal_limit.count(&self.db, count).await;
+    }
+
+    /// Adds finished requests to the sums of the metrics.
+    fn count_traffic<'a>(&self, writes: impl IntoIterator<Item = &'a Write>) {
+        let mut traffic = self.traffic.lock();
+        for write in writes {
+            if let Write::Row(row) = write
+                && row.kind == LogKind::Request
+                && let Some(outcome) = row.outcome
+            {
+                traffic.add_request(CountedRequest {
+                    outcome,
+                    model: row.model.as_deref(),
+                    client_key: row.client_key_id,
+                    first_byte_ms: row.first_byte_ms,
+                    duration_ms: row.duration_ms,
+                    usage: &row.usage,
+                    cost_nano_usd: row.cost_nano_usd,
+                });
+                for attempt in &row.attempts {
+                    traffic.add_attempt(attempt.rule.as_ref());
+                }
+            }
+        }
     }
 
     fn count_in_tables(&mut self, writes: usize) {

@@ -4,5 +4,6 @@ mod authorization;
 mod client_keys;
 mod document;
 mod logs;
+mod metrics;
 mod settings;
 mod upstream_keys;
