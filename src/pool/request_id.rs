@@ -34,7 +34,8 @@ const LENGTH: usize = 13;
 impl RequestId {
     /// The smallest id a request that began at `time` can have.
     pub fn first_at(time: Timestamp) -> Self {
-        Self(time.as_millis() << BITS_BELOW_THE_TIME)
+        // A time that no id can have is before or after all of them.
+        Self(time.as_millis().saturating_mul(1 << BITS_BELOW_THE_TIME))
     }
 
     /// When the id was generated.
@@ -215,6 +216,20 @@ mod tests {
         IdsInUse {
             last: ids.iter().copied().filter(|id| *id < end).max(),
             later_lanes: later.map(|id| lane_of(id.0)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_id_can_have_is_before_or_after_all_ids() {
+        let id = new_generator().next(NOW);
+        for (text, is_after) in [
+            ("9999-12-31T23:59:59Z", true),
+            ("2999-01-01T00:00:00Z", true),
+            ("1969-01-01T00:00:00Z", false),
+            ("-009999-01-02T00:00:00Z", false),
+        ] {
+            let time = text.parse().unwrap();
+            assert_eq!(RequestId::first_at(time) > id, is_after, "{text}");
         }
     }
 
