@@ -98,10 +98,10 @@ fn add_statuses(path: &str, operation: &mut Operation) {
         errors.insert("412", "It was changed since");
     }
     if has_body {
-        errors.insert("408", "The body did not arrive within a minute");
         errors.insert("415", "The body is not JSON by its content type");
     }
     if has_body || is_repeatable {
+        errors.insert("408", "The body did not arrive within a minute");
         errors.insert("413", "The body is larger than 16 MiB");
     }
     // A change can be refused for the state of what it changes.

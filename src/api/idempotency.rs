@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::api::authorize::ApiCaller;
-use crate::api::input::MAX_BODY_BYTES;
+use crate::api::input::read_body;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::storage::api_answers::{self, AnswerKey, KnownAnswer, StoredAnswer};
@@ -49,10 +49,7 @@ async fn run_once(
 ) -> Result<Response, Problem> {
     let text = read_key(request.headers())?;
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
-        let detail = "the body is broken off or larger than 16 MiB: send it in parts";
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    })?;
+    let body = read_body(body).await?;
     let key = AnswerKey {
         token_id: caller.token.id,
         text: &text,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum_extra::extract::Query;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::api::problem::Problem;
 
 /// The largest body: an import of a hundred thousand keys.
-pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -67,15 +67,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             let detail = "send JSON, with the header `content-type: application/json`";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let body = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
-        let Ok(body) = body else {
-            let detail = "the body did not arrive within a minute: send it again";
-            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
-        };
-        let body = body.map_err(|_| {
-            let detail = "the body is broken off or larger than 16 MiB: send it in parts";
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-        })?;
+        let body = read_body(request.into_body()).await?;
         match serde_json::from_slice(&body) {
             Ok(value) => Ok(Self(value)),
             Err(error) if error.is_data() => Err(Problem::invalid(format!(
@@ -86,6 +78,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             ))),
         }
     }
+}
+
+/// A whole body that arrives in time and is not too large.
+pub async fn read_body(body: Body) -> Result<Bytes, Problem> {
+    let body = timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES)).await;
+    let Ok(body) = body else {
+        let detail = "the body did not arrive within a minute: send it again";
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+    };
+    body.map_err(|_| {
+        let detail = "the body is broken off or larger than 16 MiB: send it in parts";
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

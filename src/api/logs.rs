@@ -30,9 +30,9 @@ use crate::storage::paging::Page;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::export::ExportFormat;
 use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
+use crate::storage::request_logs::id_range::LogPosition;
 use crate::storage::request_logs::listed::{self, RequestLog};
 use crate::storage::request_logs::search::search;
-use crate::storage::request_logs::search_plan::LogPosition;
 use crate::storage::request_logs::tail::LogTail;
 
 /// After this time a search answers with what it has found, and how to go on.

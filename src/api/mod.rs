@@ -20,6 +20,7 @@ pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod upstream_keys;
+pub mod usage;
 
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ pub fn router(app: &Arc<App>) -> (Router<Arc<App>>, Arc<OpenApi>) {
         (ApiScope::Quota, quota::routes()),
         (ApiScope::Models, quota::model_routes()),
         (ApiScope::Logs, logs::routes()),
+        (ApiScope::Usage, usage::routes()),
         (ApiScope::Settings, settings::routes()),
         (ApiScope::Audit, audit::routes()),
         (ApiScope::Backups, backups::routes()),

@@ -105,8 +105,9 @@ async fn the_figures_are_those_of_the_requests_and_promtool_accepts_them() {
             3.0,
         ),
         (r#"gemini_pool_attempts_total{rule="success"}"#, 3.0),
-        ("gemini_pool_first_byte_seconds_count", 3.0),
-        (r#"gemini_pool_first_byte_seconds_bucket{le="+Inf"}"#, 3.0),
+        // The refusal of the invented model has a first byte too.
+        ("gemini_pool_first_byte_seconds_count", 4.0),
+        (r#"gemini_pool_first_byte_seconds_bucket{le="+Inf"}"#, 4.0),
         (r#"gemini_pool_upstream_keys{state="ready"}"#, 1.0),
         ("gemini_pool_usable_upstream_keys", 1.0),
         ("gemini_pool_queue_length", 0.0),

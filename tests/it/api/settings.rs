@@ -106,6 +106,27 @@ async fn projects_quota_models_and_capacity_are_those_of_the_running_server() {
         (&capacity["usable"], &capacity["projects_without_limit"]),
         (&json!(1), &json!(1))
     );
+    for (by, name) in [
+        ("model", json!("gemini-2.5-flash")),
+        ("client_key", json!("env-1")),
+        ("upstream_key", json!(null)),
+        ("day", json!(null)),
+    ] {
+        let usage = api.get(&format!("/usage?by={by}")).await;
+        let item = &usage["items"][0];
+        assert_eq!(
+            (&item["requests"], &item["successes"]),
+            (&json!(1), &json!(1)),
+            "{usage}"
+        );
+        if by != "upstream_key" {
+            assert_eq!(item["name"], name, "{usage}");
+        }
+    }
+    let empty = api
+        .get("/usage?by=project&until=2001-01-01T00:00:00Z")
+        .await;
+    assert_eq!(empty["items"], json!([]));
     let models = api.get("/models").await;
     assert_eq!(models["items"][0]["model"], "gemini-2.5-flash", "{models}");
 }
