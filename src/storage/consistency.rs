@@ -25,6 +25,7 @@ pub struct Inconsistency {
 pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>> {
     // One snapshot: requests are recorded meanwhile.
     let mut snapshot = db.begin().await?;
+    // Not materialized: a copy of millions of rows would be in memory.
     let rows = sqlx::query!(
         r#"
         WITH pruned AS (
@@ -33,24 +34,24 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
         pruned_days AS (
             SELECT DISTINCT hour_ms - hour_ms % 86400000 AS day_ms FROM pruned_hours
         ),
-        finished AS (
+        finished AS NOT MATERIALIZED (
             SELECT * FROM request_logs WHERE kind = 'request' AND outcome IS NOT NULL
         ),
-        whole_hours AS (
+        whole_hours AS NOT MATERIALIZED (
             SELECT *
             FROM finished
             WHERE
                 started_at_ms - started_at_ms % 3600000 > (SELECT until_ms FROM pruned)
                 AND started_at_ms - started_at_ms % 3600000 NOT IN (SELECT hour_ms FROM pruned_hours)
         ),
-        whole_days AS (
+        whole_days AS NOT MATERIALIZED (
             SELECT *
             FROM finished
             WHERE
                 started_at_ms - started_at_ms % 86400000 > (SELECT until_ms FROM pruned)
                 AND started_at_ms - started_at_ms % 86400000 NOT IN (SELECT day_ms FROM pruned_days)
         ),
-        attempts_of_whole_days AS (
+        attempts_of_whole_days AS NOT MATERIALIZED (
             SELECT
                 a.upstream_key_id, a.outcome, f.prompt_tokens, f.output_tokens, f.total_tokens, f.cost_nano_usd,
                 a.number = f.attempts AS is_last

@@ -257,6 +257,14 @@ impl Db {
         self.set_up_writer("query_only", "on").await
     }
 
+    /// Lets new reading connections sort in temporary files, for statements over the whole log: of millions of rows, sorting takes
+    /// most of a gigabyte.
+    pub fn sort_on_disk(&self) {
+        let options = self.readers.connect_options();
+        let options = (*options).clone().pragma("temp_store", "file");
+        self.readers.set_connect_options(options);
+    }
+
     /// Sets a pragma of the connection that writes, and of those that replace it.
     pub async fn set_up_writer(&self, pragma: &'static str, value: &str) -> Result<()> {
         let options = self.writer.connect_options();

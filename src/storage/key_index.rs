@@ -131,45 +131,45 @@ async fn insert_range(
     Ok(())
 }
 
-/// How many entries differ from what the attempts up to `indexed_requests.until_id` require; zero: none.
+/// How many entries differ from what the attempts up to `indexed_requests.until_id` require; zero: none. Entries without an attempt
+/// are counted, and how many more or fewer there are than keys and projects of requests: both need no copy of the tables.
 pub async fn count_differences(db: impl SqliteExecutor<'_>) -> Result<i64> {
     let differences = sqlx::query_scalar!(
         r#"
-        WITH wanted AS MATERIALIZED (
-            SELECT upstream_key_id, project_id, request_id
-            FROM attempts
-            WHERE request_id <= (SELECT until_id FROM indexed_requests)
+        WITH wanted AS (
+            SELECT sum(keys) AS keys, sum(projects) AS projects
+            FROM (
+                SELECT count(DISTINCT upstream_key_id) AS keys, count(DISTINCT project_id) AS projects
+                FROM attempts
+                WHERE request_id <= (SELECT until_id FROM indexed_requests)
+                GROUP BY request_id
+            )
         )
         SELECT
             (
                 SELECT count(*)
-                FROM (
-                    SELECT upstream_key_id, request_id FROM wanted
-                    EXCEPT
-                    SELECT upstream_key_id, request_id FROM requests_by_upstream_key
-                )
+                FROM requests_by_upstream_key AS i
+                WHERE
+                    i.request_id > (SELECT until_id FROM indexed_requests)
+                    OR NOT EXISTS (
+                        SELECT 1
+                        FROM attempts AS a
+                        WHERE a.request_id = i.request_id AND a.upstream_key_id = i.upstream_key_id
+                    )
             ) + (
                 SELECT count(*)
-                FROM (
-                    SELECT upstream_key_id, request_id FROM requests_by_upstream_key
-                    EXCEPT
-                    SELECT upstream_key_id, request_id FROM wanted
-                )
-            ) + (
-                SELECT count(*)
-                FROM (
-                    SELECT project_id, request_id FROM wanted
-                    EXCEPT
-                    SELECT project_id, request_id FROM requests_by_project
-                )
-            ) + (
-                SELECT count(*)
-                FROM (
-                    SELECT project_id, request_id FROM requests_by_project
-                    EXCEPT
-                    SELECT project_id, request_id FROM wanted
-                )
-            ) AS "differences!: i64"
+                FROM requests_by_project AS i
+                WHERE
+                    i.request_id > (SELECT until_id FROM indexed_requests)
+                    OR NOT EXISTS (
+                        SELECT 1
+                        FROM attempts AS a
+                        WHERE a.request_id = i.request_id AND a.project_id = i.project_id
+                    )
+            )
+            + abs((SELECT count(*) FROM requests_by_upstream_key) - ifnull((SELECT keys FROM wanted), 0))
+            + abs((SELECT count(*) FROM requests_by_project) - ifnull((SELECT projects FROM wanted), 0))
+            AS "differences!: i64"
         "#,
     );
     Ok(differences.fetch_one(db).await?)
@@ -244,5 +244,38 @@ mod tests {
 
         assert_eq!(entries(&pool).await, ids(&[3]));
         assert_eq!(count_differences(&pool).await.unwrap(), 0);
+    }
+
+    #[sqlx::test]
+    async fn a_missing_entry_and_one_without_an_attempt_are_differences(pool: SqlitePool) {
+        let db = Db::from_pool(pool.clone());
+        add_keys(&db).await;
+        write(&db, (0..6).map(row).collect()).await;
+        add_portion(&db, 4, 0).await.unwrap();
+
+        let (key, id): (i64, i64) = sqlx::query_as(
+            "DELETE FROM requests_by_upstream_key
+             WHERE request_id = (SELECT max(request_id) FROM requests_by_upstream_key)
+             RETURNING upstream_key_id, request_id",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        assert_eq!(count_differences(&pool).await.unwrap(), 1);
+        // As many entries as there should be, but of another key.
+        sqlx::query("INSERT INTO requests_by_upstream_key VALUES (?1, ?2)")
+            .bind(key + 1)
+            .bind(id)
+            .execute(&pool)
+            .await
+            .unwrap();
+        assert_eq!(count_differences(&pool).await.unwrap(), 1);
+        // Of a request that is not in the tables yet.
+        sqlx::query("INSERT INTO requests_by_project VALUES (1, ?1)")
+            .bind(row(5).id.0)
+            .execute(&pool)
+            .await
+            .unwrap();
+        assert_eq!(count_differences(&pool).await.unwrap(), 3);
     }
 }

@@ -40,6 +40,7 @@ pub async fn run(report: &mut Report, args: &DatabaseArgs, path: &Path) -> Setti
 async fn open(args: &DatabaseArgs) -> Result<Db> {
     let db = Db::open(&args.database_url).await?;
     db.forbid_changes().await?;
+    db.sort_on_disk();
     Ok(db)
 }
 
