@@ -1,5 +1,7 @@
 //! The rules of the pool: pure, without IO, clock or async.
 
+pub mod alert_schedule;
+pub mod alerts;
 pub mod api_token;
 pub mod backup_schedule;
 pub mod batch_pace;
