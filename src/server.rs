@@ -96,6 +96,7 @@ impl Server {
         tasks.spawn(tasks::recheck_keys::run(app.clone()));
         tasks.spawn(tasks::prune_logs::run(app.clone()));
         tasks.spawn(tasks::back_up::run(app.clone()));
+        tasks.spawn(tasks::send_alerts::run(app.clone()));
         tasks.spawn(tasks::change_keys::run(app.clone()));
         tasks.spawn(tasks::test_keys::run(app.clone()));
 

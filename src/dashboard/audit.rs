@@ -291,6 +291,7 @@ fn subject(language: Language, context: &PageContext, change: &ListedChange) -> 
         Subject::RequestLog => Some("/logs".to_owned()),
         Subject::RequestBodies => Some(format!("/logs/{}", change.name)),
         Subject::ApiToken => Some("/account#tokens".to_owned()),
+        Subject::AlertTarget => Some(format!("/alerts/targets/{id}/edit")),
     };
     let setting = SettingEntry::find(&change.name).filter(|_| change.subject == Subject::Setting);
     let title = setting.map_or(change.name.as_str(), |setting| setting.title(language));

@@ -18,6 +18,7 @@ pub enum Section {
     Quota,
     Models,
     Settings,
+    Alerts,
     Audit,
     Backups,
     Account,
@@ -26,7 +27,7 @@ pub enum Section {
 }
 
 impl Section {
-    const NAVIGATION: [Self; 10] = [
+    const NAVIGATION: [Self; 11] = [
         Self::Status,
         Self::UpstreamKeys,
         Self::ClientKeys,
@@ -35,6 +36,7 @@ impl Section {
         Self::Quota,
         Self::Models,
         Self::Settings,
+        Self::Alerts,
         Self::Audit,
         Self::Backups,
     ];
@@ -49,6 +51,7 @@ impl Section {
             Self::Quota => "/quota",
             Self::Models => "/models",
             Self::Settings => "/settings",
+            Self::Alerts => "/alerts",
             Self::Audit => "/audit",
             Self::Backups => "/backups",
             Self::Account => "/account",
@@ -65,6 +68,7 @@ impl Section {
             Self::Quota => language.quota(),
             Self::Models => language.models_page(),
             Self::Settings => language.settings(),
+            Self::Alerts => language.alerts(),
             Self::Audit => language.audit(),
             Self::Backups => language.backups(),
             Self::Account => language.account(),
@@ -90,6 +94,7 @@ impl Section {
             Self::Settings => {
                 r#"<path d="M2 5h6M12 5h2M2 11h2M8 11h6"/><circle cx="10" cy="5" r="1.8"/><circle cx="6" cy="11" r="1.8"/>"#
             }
+            Self::Alerts => r#"<path d="M3 12h10l-1.3-2V7a3.7 3.7 0 0 0-7.4 0v3zM6.5 14h3"/>"#,
             Self::Audit => r#"<circle cx="8" cy="8" r="6"/><path d="M8 4.5V8l2.5 1.5"/>"#,
             Self::Backups => {
                 r#"<ellipse cx="8" cy="4" rx="5" ry="2"/><path d="M3 4v8c0 1.1 2.2 2 5 2s5-.9 5-2V4M3 8c0 1.1 2.2 2 5 2s5-.9 5-2"/>"#

@@ -1,6 +1,7 @@
 //! HTML for the admin: which URL shows which page.
 
 pub mod account;
+pub mod alerts;
 pub mod api_reference;
 pub mod assets;
 pub mod audit;
@@ -65,6 +66,7 @@ fn public_routes() -> Vec<Route> {
 
 /// The pages that need a session: everything that is not named above.
 fn admin_routes() -> Vec<Route> {
+    use alerts::change as alert_target;
     use client_keys::change as client_key;
     use settings::change as setting;
     use upstream_keys::{bulk, deleted, import, job_progress};
@@ -113,6 +115,15 @@ fn admin_routes() -> Vec<Route> {
         "/settings/{name}" => get(settings::detail::show).post(settings::detail::update);
         "/settings/{name}/reset" => post(setting::reset);
         "/settings/{name}/back" => post(setting::restore);
+        "/alerts" => get(alerts::show);
+        "/alerts/targets" => post(alert_target::create);
+        "/alerts/targets/new" => get(alert_target::new);
+        "/alerts/targets/{id}/created" => get(alert_target::created);
+        "/alerts/targets/{id}/edit" => get(alert_target::edit).post(alert_target::update);
+        "/alerts/targets/{id}/enable" => post(alert_target::enable);
+        "/alerts/targets/{id}/disable" => post(alert_target::disable);
+        "/alerts/targets/{id}/test" => post(alert_target::test);
+        "/alerts/targets/{id}/delete" => get(alert_target::confirm_delete).post(alert_target::delete);
         "/audit" => get(audit::show);
         "/client-keys" => get(client_keys::show).post(client_key::create);
         "/client-keys/new" => get(client_key::new);

@@ -33,6 +33,7 @@ use crate::pool::backup_schedule::BackupSchedule;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
 use crate::pool::retention::LowDisk;
+use crate::storage::alert_targets;
 use crate::storage::backups::{self, BackupStatus};
 use crate::storage::traffic::{Traffic, TrafficSpan, read_traffic};
 use crate::storage::write_health::WriteProblem;
@@ -58,6 +59,8 @@ struct StatusData {
     database: PathBuf,
     queued_requests: usize,
     backups: BackupStatus,
+    /// Whether no target gets alerts.
+    has_no_alert_target: bool,
     onboarding: Onboarding,
 }
 
@@ -145,6 +148,7 @@ impl StatusData {
             database: app.db.path().clone(),
             queued_requests: 0,
             backups: BackupStatus::default(),
+            has_no_alert_target: false,
             onboarding: Onboarding::finished(),
         };
         let refreshed = data.refresh(app, context).await;
@@ -169,6 +173,7 @@ impl StatusData {
         self.queued_requests = app.key_queue.len();
         let schedule = BackupSchedule::of(&app.settings());
         self.backups = backups::status(app.db.path(), &app.backups, schedule, context.now)?;
+        self.has_no_alert_target = alert_targets::is_empty(&app.db.readers).await?;
         let onboarding = Onboarding::load(app, &self.overview).await?;
         self.onboarding = onboarding.after(&self.onboarding);
         Ok(())
@@ -343,6 +348,7 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
             @for (tone, text, target) in &items { li { (mark(*tone)) " " a href=(target) { (text) } } }
             @if items.is_empty() { li { (mark(Tone::Good)) " " (language.nothing_wrong()) } }
         }
+        @if data.has_no_alert_target { p.small { a.muted href="/alerts" { (language.alert_hint()) } } }
     };
     card(language.attention(), list)
 }

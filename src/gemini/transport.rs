@@ -489,7 +489,7 @@ impl From<&hyper::Error> for SendError {
 
 const BROKE: &str = "the connection to Gemini broke";
 
-fn is_local(host: &str) -> bool {
+pub fn is_local(host: &str) -> bool {
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

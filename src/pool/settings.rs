@@ -145,6 +145,8 @@ settings! {
     body_log_retention_days: u64 = 3, Number(1..=36_500);
     /// Maximum size of all kept bodies, compressed; above it the oldest ones are deleted; 0: no limit.
     body_log_max_total_bytes: u64 = GIB, Number(0..=1_024 * 1_024 * GIB);
+    /// Fewer usable upstream keys than this for a model in use are an alert; 0 or 1: only if there is none.
+    alert_min_usable_keys: u64 = 2, Number(0..=1_000_000);
     /// The value of `access-control-allow-origin`; empty: no header.
     cors_allow_origin: String = "*".to_owned(), Text("*, an origin, or empty", is_origin);
     /// Serve `/metrics` to everyone, without a token.

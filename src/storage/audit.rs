@@ -48,7 +48,7 @@ impl Actor {
         Self::local("environment")
     }
 
-    /// The server, for scheduled backups.
+    /// The server, for scheduled backups and for targets of alerts that are gone.
     pub fn schedule() -> Self {
         Self::local("schedule")
     }
@@ -176,6 +176,7 @@ pub enum Subject {
     /// The bodies of a request, which is named by its id.
     RequestBodies,
     ApiToken,
+    AlertTarget,
 }
 
 impl Subject {
@@ -187,9 +188,12 @@ impl Subject {
     pub fn is_identified_by_name(self) -> bool {
         match self {
             Self::Setting | Self::Backup | Self::RequestLog | Self::RequestBodies => true,
-            Self::UpstreamKey | Self::ClientKey | Self::Project | Self::Admin | Self::ApiToken => {
-                false
-            }
+            Self::UpstreamKey
+            | Self::ClientKey
+            | Self::Project
+            | Self::Admin
+            | Self::ApiToken
+            | Self::AlertTarget => false,
         }
     }
 }

@@ -39,6 +39,8 @@ pub enum Error {
 #[strum(serialize_all = "lowercase")]
 pub enum Thing {
     Admin,
+    #[strum(serialize = "alert target")]
+    AlertTarget,
     #[strum(serialize = "API token")]
     ApiToken,
     Backup,

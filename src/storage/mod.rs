@@ -1,6 +1,9 @@
 //! All SQL of the program, one file or folder per table. Functions take and return plain types.
 
 pub mod admins;
+pub mod alert_deliveries;
+pub mod alert_events;
+pub mod alert_targets;
 pub mod api_answers;
 pub mod api_tokens;
 pub mod audit;

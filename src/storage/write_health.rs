@@ -33,6 +33,17 @@ impl WriteProblem {
         }
     }
 
+    /// The name in alerts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Moved => "moved",
+            Self::Damaged => "damaged",
+            Self::Disk => "disk",
+            Self::Locked => "locked",
+            Self::Other => "other",
+        }
+    }
+
     /// What is wrong, and what an operator can do.
     fn text_and_remedy(self) -> (&'static str, &'static str) {
         match self {

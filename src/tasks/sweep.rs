@@ -1,5 +1,5 @@
 //! Periodic cleanup: summarizes failed client-key authentications, wipes the secrets of keys removed a day ago, deletes
-//! expired sign-ins and unconfirmed imports.
+//! expired sign-ins, unconfirmed imports and old alerts.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use crate::auth::session;
 use crate::clock::{self, Timestamp, ticks};
 use crate::pool::clients::auth_failures::UnrecordedFailures;
 use crate::pool::outcome::Outcome;
+use crate::storage::alert_events;
 use crate::storage::api_answers;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
@@ -79,6 +80,9 @@ async fn sweep_database(app: &App, now: Timestamp) {
     }
     if let Err(error) = session::delete_expired_sessions(&app.db, now).await {
         tracing::warn!("expired sign-ins could not be deleted: {error}");
+    }
+    if let Err(error) = alert_events::sweep(&app.db.writer, now).await {
+        tracing::warn!("old alerts could not be deleted: {error}");
     }
 }
 

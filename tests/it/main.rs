@@ -1,6 +1,7 @@
 //! The running server, tested over HTTP against the fake Gemini.
 #![expect(clippy::unwrap_used, reason = "test helpers may panic")]
 
+mod alerts;
 mod api;
 mod backup_schedule;
 mod cli;

@@ -31,6 +31,15 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
         "api_tokens" => Some(
             "(1, 'deploy', zeroblob(32), 'abcd', 'write', '[\"logs\"]', NULL, NULL, 'cli', 1796000000000)",
         ),
+        "alert_targets" => Some(
+            "(1, 'webhook', 'ops', 'https://example.com/hook', 'whsec_', NULL, NULL, 1, '[]', NULL, NULL, 'UTC', 'en', 'cli', 1796000000000)",
+        ),
+        "alert_events" => {
+            Some("(1, 'no_key', 'gemini-2.5-flash', 'critical', '', 1796000000000, NULL)")
+        }
+        "alert_deliveries" => Some(
+            "(1, 1, 1, 'begin', 'msg_1', 'pending', 0, 1796000000000, 1796000000000, NULL, NULL, 1796000000000)",
+        ),
         _ => None,
     }
 }

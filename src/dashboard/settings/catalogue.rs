@@ -20,6 +20,7 @@ pub enum SettingGroup {
     #[strum(serialize = "record")]
     Logs,
     BodyLog,
+    Alerts,
     Browsers,
     Metrics,
     Backups,
@@ -54,6 +55,7 @@ impl SettingGroup {
             Self::ClientKeys => LocalizedText("Client keys", "用戶端金鑰"),
             Self::Logs => LocalizedText("Logs", "請求記錄"),
             Self::BodyLog => LocalizedText("Kept bodies", "內容保留"),
+            Self::Alerts => LocalizedText("Alerts", "警示"),
             Self::Browsers => LocalizedText("Browsers (CORS)", "瀏覽器（CORS）"),
             Self::Metrics => LocalizedText("Metrics", "監控指標"),
             Self::Backups => LocalizedText("Scheduled backups", "排程備份"),
@@ -232,6 +234,10 @@ catalogue! {
         "When all kept bodies together exceed this size, compressed, the oldest ones are deleted. The log entries stay.",
         "所有保留內容壓縮後的總大小超過此上限時，會刪除最舊的內容。請求記錄不受影響。",
         blank "no limit", "不限制";
+    alert_min_usable_keys in Alerts = "Alert below usable keys", "可用金鑰警示門檻",
+        "When fewer upstream keys than this are usable for a model that had requests in the last hour, an alert is sent. That no key is usable is always an alert.",
+        "最近一小時內有請求的模型，其可用的上游金鑰少於此數量時會送出警示。沒有任何可用金鑰時一律送出警示。",
+        blank "only when no key is usable", "只在沒有可用金鑰時";
     cors_allow_origin in Browsers = "CORS allowed origin", "CORS 允許來源",
         "The origin of web pages that may call this server from a browser, sent in the access-control-allow-origin header. * allows any page.",
         "可從瀏覽器呼叫此伺服器的網頁來源，即 access-control-allow-origin 標頭的值。* 表示允許任何網頁。",

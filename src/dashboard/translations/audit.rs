@@ -52,5 +52,6 @@ labels! {
         RequestLog = "log", "請求記錄";
         RequestBodies = "request bodies", "請求內容";
         ApiToken = "API token", "API 權杖";
+        AlertTarget = "alert target", "警示接收端";
     }
 }

@@ -99,6 +99,7 @@ labels! {
     /// In the middle of a sentence.
     thing(Thing) {
         Admin = "admin", "管理員";
+        AlertTarget = "alert target", "警示接收端";
         ApiToken = "API token", "API 權杖";
         Backup = "backup", "備份";
         Change = "change", "變更";

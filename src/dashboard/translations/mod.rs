@@ -1,6 +1,7 @@
 //! The texts of the dashboard in every language; a text without a translation does not compile.
 
 pub mod account;
+pub mod alerts;
 pub mod audit;
 pub mod backups;
 pub mod client_keys;

@@ -1,4 +1,4 @@
-//! `OneTimeSecrets`: secrets of new client keys and API tokens until their page has shown them once.
+//! `OneTimeSecrets`: secrets of new client keys, API tokens and webhooks until their page has shown them once.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ const KEPT: Duration = Duration::from_mins(5);
 pub enum SecretOwner {
     ClientKey(ClientKeyId),
     ApiToken(ApiTokenId),
+    /// The signing secret of a webhook.
+    AlertTarget(i64),
 }
 
 /// In memory only, so that no secret of a client key or token is ever stored.

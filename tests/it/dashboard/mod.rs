@@ -1,5 +1,6 @@
 //! The dashboard in a real browser, and attempts to use it without a session.
 
+mod alerts;
 mod api_tokens;
 mod backups;
 mod bodies;

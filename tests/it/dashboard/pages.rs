@@ -5,11 +5,21 @@ use std::time::Duration;
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 
 use gemini_pool::clock;
+use gemini_pool::pool::alert_schedule::{AlertPhase, QuietHours};
+use gemini_pool::pool::alerts::{AlertKind, AlertObservation};
 use gemini_pool::pool::api_token::{self, ApiScope, TokenAccess, TokenGrant};
+use gemini_pool::pool::secret::Secret;
+use gemini_pool::storage::alert_deliveries::{self, FailedAttempt, NewAlertDelivery};
+use gemini_pool::storage::alert_events;
+use gemini_pool::storage::alert_targets::{
+    self, AlertLanguage, AlertTarget, AlertTargetKind, AlertTargetTerms,
+};
 use gemini_pool::storage::api_tokens;
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::backup::BackupProgress;
 use gemini_pool::storage::backups::{self, BackupKind};
+
+use sqlx::{Sqlite, Transaction};
 
 use crate::support::TestPool;
 use crate::support::browser::{Browser, BrowserOptions};
@@ -41,6 +51,11 @@ const PAGES: &[&str] = &[
     "/settings",
     "/settings?q=no+such+thing",
     "/settings/commit_wait_ms",
+    "/alerts",
+    "/alerts/targets/new?kind=webhook",
+    "/alerts/targets/new?kind=email",
+    "/alerts/targets/1/edit",
+    "/alerts/targets/1/delete",
     "/audit",
     "/audit?revision=1&from=2999-01-01",
     "/account",
@@ -83,8 +98,48 @@ async fn pool() -> TestPool {
     let grant = TokenGrant::new(TokenAccess::Write, vec![ApiScope::Logs], None);
     let inserted = api_tokens::insert(&mut tx, "deploy", &secret, &grant, &act);
     assert!(inserted.await.unwrap().is_some());
+    insert_alerts(&mut tx, &act).await;
     tx.commit().await.unwrap();
     pool
+}
+
+/// A target, an open alert, and messages in every state.
+async fn insert_alerts(tx: &mut Transaction<'_, Sqlite>, act: &Act) {
+    let terms = AlertTargetTerms {
+        kind: AlertTargetKind::Telegram,
+        name: "on call".to_owned(),
+        address: Secret::new("-1001234567890"),
+        secret: Secret::new("123456:a-token-of-the-pages"),
+        // Nothing listens there: no test leaves the machine.
+        server: Some("http://127.0.0.1:9".to_owned()),
+        sender: None,
+        events: vec![AlertKind::NoKey, AlertKind::KeyLeaked],
+        quiet: QuietHours::new(22 * 60, 7 * 60),
+        zone: "Asia/Taipei".to_owned(),
+        language: AlertLanguage::English,
+    };
+    let id = alert_targets::insert(tx, &terms, act).await.unwrap();
+    let target = AlertTarget {
+        id: id.unwrap(),
+        enabled: true,
+        terms,
+    };
+    let mut observation = AlertObservation::default();
+    observation.add(AlertKind::NoKey, "gemini-2.5-flash", "");
+    observation.add(AlertKind::KeyLeaked, 1, "main …0001 (leaked)");
+    for condition in &observation.conditions {
+        let event = alert_events::insert(tx, condition, act.now).await.unwrap();
+        let severity = condition.key.kind.severity();
+        let mut delivery = NewAlertDelivery::new(&target, AlertPhase::Begin, severity, act.now);
+        if condition.key.kind == AlertKind::KeyLeaked {
+            delivery.count_attempt(Ok(()), act.now);
+        } else {
+            let (error, is_gone) = ("status 502".to_owned(), false);
+            delivery.count_attempt(Err(FailedAttempt { error, is_gone }), act.now);
+        }
+        let inserted = alert_deliveries::insert(tx, Some(event), &delivery, act.now);
+        inserted.await.unwrap();
+    }
 }
 
 #[tokio::test]

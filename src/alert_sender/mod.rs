@@ -1,0 +1,9 @@
+//! Sends messages of alerts to receivers outside, in the form that each of them reads.
+
+pub mod chat;
+pub mod email;
+pub mod http_post;
+pub mod message;
+pub mod send;
+pub mod send_error;
+pub mod webhook;
