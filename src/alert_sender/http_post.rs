@@ -5,7 +5,7 @@ use std::error::Error;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use url::Url;
@@ -72,7 +72,7 @@ async fn exchange(
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
     // The status alone decides: a broken body changes nothing.
-    let body = body.collect().await.map(|body| body.to_bytes());
+    let body = body.collect().await.map(Collected::to_bytes);
     let body = body.unwrap_or_default();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -64,11 +64,11 @@ impl AlertTargetForm {
         match terms.kind {
             AlertTargetKind::Webhook | AlertTargetKind::Slack | AlertTargetKind::Discord => {}
             AlertTargetKind::Telegram => {
-                form.address = terms.address.expose().to_owned();
+                terms.address.expose().clone_into(&mut form.address);
                 form.server = terms.server.clone().unwrap_or_default();
             }
             AlertTargetKind::Email => {
-                form.address = terms.address.expose().to_owned();
+                terms.address.expose().clone_into(&mut form.address);
                 form.sender = terms.sender.clone().unwrap_or_default();
                 if let Some(server) = terms.server.as_deref().and_then(MailServer::of_url) {
                     form.host = server.host;
