@@ -14,6 +14,7 @@ pub mod dashboard;
 pub mod demo;
 pub mod error;
 pub mod gemini;
+pub mod in_process;
 pub mod jobs;
 pub mod key_list;
 pub mod key_queue;

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::auth::session;
 use crate::client_connections::{ClientConnection, ClientConnections};
 use crate::dashboard;
+use crate::in_process::ProxyService;
 use crate::peer::is_trusted_proxy;
 use crate::proxy;
 use crate::server::connection::{ConnectionTasks, serve_connection};
@@ -162,6 +163,15 @@ async fn accept(
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let proxy_service = ProxyService::new({
+        let app = app.clone();
+        move |request| {
+            let app = app.clone();
+            let connection = request.extensions().get::<ClientConnection>().cloned();
+            let connection = connection.expect("every request has its connection");
+            Box::pin(async move { proxy::serve(app, connection, request).await })
+        }
+    });
     let unknown_page: Router = dashboard::unknown_page(app).with_state(app.clone());
     let (api, document) = api::router(app);
     let router = Router::new()
@@ -171,7 +181,11 @@ async fn accept(
             get(health::readiness).layer(session::layer(&app.db)),
         )
         .route("/metrics", get(metrics::show))
-        .merge(dashboard::router(app).layer(Extension(document)))
+        .merge(
+            dashboard::router(app)
+                .layer(Extension(document))
+                .layer(Extension(proxy_service)),
+        )
         .merge(api)
         .fallback(
             async move |State(app): State<Arc<App>>,

@@ -21,6 +21,7 @@ use crate::client_connections::ClientConnection;
 use crate::clock;
 use crate::dashboard::components::href;
 use crate::dashboard::error_page::{self, ErrorPage};
+use crate::dashboard::form_parts;
 use crate::dashboard::page_context::{BrowserContext, PageContext};
 use crate::dashboard::policy::set_security_headers;
 use crate::error::{Error, Result};
@@ -145,9 +146,8 @@ async fn verify_form(request: Request, token: CsrfToken, max_bytes: usize) -> Re
     let body = timeout(FORM_TIMEOUT, axum::body::to_bytes(body, max_bytes));
     let body = body.await.map_err(|_| Error::TooSlow)?;
     let body: Bytes = body.map_err(|_| Error::TooLarge)?;
-    let mut fields = form_urlencoded::parse(&body);
-    let submitted = fields.find(|(name, _)| name == "csrf");
-    if !submitted.is_some_and(|(_, submitted)| token.is_shown_by(&submitted)) {
+    let submitted = form_parts::first_text(&parts.headers, &body, "csrf").await;
+    if !submitted.is_some_and(|submitted| token.is_shown_by(&submitted)) {
         return Err(Error::InvalidCsrfToken);
     }
     Ok(Request::from_parts(parts, Body::from(body)))

@@ -17,6 +17,7 @@ pub enum Section {
     Usage,
     Quota,
     Models,
+    Try,
     Settings,
     Alerts,
     Audit,
@@ -35,6 +36,7 @@ impl Section {
         Self::Usage,
         Self::Quota,
         Self::Models,
+        Self::Try,
         Self::Settings,
         Self::Alerts,
         Self::Audit,
@@ -50,6 +52,7 @@ impl Section {
             Self::Usage => "/usage",
             Self::Quota => "/quota",
             Self::Models => "/models",
+            Self::Try => "/try",
             Self::Settings => "/settings",
             Self::Alerts => "/alerts",
             Self::Audit => "/audit",
@@ -67,6 +70,7 @@ impl Section {
             Self::Usage => language.usage(),
             Self::Quota => language.quota(),
             Self::Models => language.models_page(),
+            Self::Try => language.try_it(),
             Self::Settings => language.settings(),
             Self::Alerts => language.alerts(),
             Self::Audit => language.audit(),
@@ -91,6 +95,7 @@ impl Section {
             Self::Models => {
                 r#"<path d="M8 1.8 13.5 5v6L8 14.2 2.5 11V5zM2.5 5 8 8.2 13.5 5M8 8.2v6"/>"#
             }
+            Self::Try => r#"<path d="M2.5 3.5 13.5 8l-11 4.5 2-4.5zM4.5 8h5"/>"#,
             Self::Settings => {
                 r#"<path d="M2 5h6M12 5h2M2 11h2M8 11h6"/><circle cx="10" cy="5" r="1.8"/><circle cx="6" cy="11" r="1.8"/>"#
             }

@@ -12,6 +12,7 @@ pub mod client_keys;
 pub mod comparison;
 pub mod components;
 pub mod error_page;
+pub mod form_parts;
 pub mod guard;
 pub mod layout;
 pub mod live;
@@ -27,6 +28,7 @@ pub mod sign_in;
 pub mod snippets;
 pub mod status;
 pub mod translations;
+pub mod try_it;
 pub mod upstream_keys;
 pub mod usage;
 
@@ -109,6 +111,7 @@ fn admin_routes() -> Vec<Route> {
         "/quota" => get(quota::show);
         "/models" => get(models::show);
         "/usage/export.csv" => get(usage::csv);
+        "/try" => get(try_it::show).post(try_it::create);
         "/logout" => post(sign_in::delete);
         "/settings" => get(settings::show).post(settings::update);
         "/settings/undo" => post(setting::undo);

@@ -11,16 +11,25 @@ pub const PLACEHOLDER: &str = "YOUR_CLIENT_KEY";
 const MODEL: &str = "gemini-2.5-flash";
 
 /// The snippet for one client.
-struct Snippet {
+pub struct Snippet {
     id: &'static str,
     client: &'static str,
     text: String,
 }
 
-/// Tabs with one snippet each, made of radio buttons so that they need no script.
+impl Snippet {
+    pub fn new(id: &'static str, client: &'static str, text: String) -> Self {
+        Self { id, client, text }
+    }
+}
+
+/// Snippets for the clients that are used most.
 pub fn snippets(language: Language, base_url: &str, key: &str, models: &[String]) -> Markup {
-    let model = model_among(models);
-    let snippets = all(base_url, key, model);
+    tabs(language, &all(base_url, key, model_among(models)))
+}
+
+/// Tabs with one snippet each, made of radio buttons so that they need no script.
+pub fn tabs(language: Language, snippets: &[Snippet]) -> Markup {
     html! {
         fieldset.snippets {
             legend.visually-hidden { (language.snippet_client()) }
@@ -28,7 +37,7 @@ pub fn snippets(language: Language, base_url: &str, key: &str, models: &[String]
                 input type="radio" name="snippet" id={ "tab-" (snippet.id) } checked[number == 0];
                 label for={ "tab-" (snippet.id) } { (snippet.client) }
             }
-            @for snippet in &snippets {
+            @for snippet in snippets {
                 div.snippet { (copyable(language, &format!("snippet-{}", snippet.id), &snippet.text)) }
             }
         }
@@ -36,7 +45,7 @@ pub fn snippets(language: Language, base_url: &str, key: &str, models: &[String]
 }
 
 /// The first model scope without a wildcard.
-fn model_among(models: &[String]) -> &str {
+pub fn model_among(models: &[String]) -> &str {
     let is_whole = |model: &&String| !model.contains(['*', '?', '[', '{']);
     let named = models.iter().find(is_whole).map(String::as_str);
     named.map_or(MODEL, |model| {
@@ -98,13 +107,12 @@ answer = client.chat.completions.create(
 )
 print(answer.choices[0].message.content)"#
     );
-    let snippet = |id, client, text| Snippet { id, client, text };
     [
-        snippet("curl", "curl", curl),
-        snippet("python", "Python", python),
-        snippet("javascript", "JavaScript", javascript),
-        snippet("gemini-cli", "gemini-cli", cli),
-        snippet("openai", "OpenAI SDK", openai),
+        Snippet::new("curl", "curl", curl),
+        Snippet::new("python", "Python", python),
+        Snippet::new("javascript", "JavaScript", javascript),
+        Snippet::new("gemini-cli", "gemini-cli", cli),
+        Snippet::new("openai", "OpenAI SDK", openai),
     ]
 }
 

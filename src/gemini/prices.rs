@@ -43,6 +43,11 @@ pub fn list_price(model: &str, at: Timestamp) -> Option<ListPrice> {
     })
 }
 
+/// The ids of the models with a price.
+pub fn model_ids() -> impl Iterator<Item = &'static str> {
+    TABLE.models.iter().map(|row| row.id.as_str())
+}
+
 /// The price for `usage`, in billionths of a US dollar: the admin's own, else Google's; `None` when the model or the tokens
 /// are unknown.
 ///
@@ -76,10 +81,6 @@ struct PriceTable {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PriceRow {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "identifies the row for readers and tests")
-    )]
     id: String,
     r#match: Vec<ModelPattern>,
     periods: Vec<PricePeriod>,

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::target::{Target, is_live_path};
 use crate::gemini::upload::session_id;
+use crate::in_process::ActingClient;
 use crate::pool::clients::client_key::ClientKey;
 use crate::proxy::browsers::is_script_request;
 use crate::proxy::caller::Caller;
@@ -57,7 +58,10 @@ async fn authorize_key(app: &App, head: &Parts, record: &mut Record) -> Result<C
         .as_ref()
         .filter(|_| is_live)
         .and_then(Credential::token);
-    let (client, session) = if let Some(id) = session_id {
+    let acting = head.extensions.get::<ActingClient>();
+    let (client, session) = if let Some(acting) = acting {
+        (find_acting(app, acting, record)?, None)
+    } else if let Some(id) = session_id {
         let (client, session) = find_session(app, credential.as_ref(), &id, record).await?;
         (client, Some(session))
     } else if let Some(token) = &token {
@@ -75,7 +79,21 @@ async fn authorize_key(app: &App, head: &Parts, record: &mut Record) -> Result<C
         target,
         token,
         session,
+        upstream_key: acting.and_then(|acting| acting.upstream_key),
     })
+}
+
+/// The client key that an admin sends a request for.
+fn find_acting(
+    app: &App,
+    acting: &ActingClient,
+    record: &mut Record,
+) -> Result<Arc<ClientKey>, Refusal> {
+    let client = app.client_keys().find_by_id(acting.client);
+    let client = client.ok_or(Refusal::WrongClientKey)?;
+    record.client(client.id);
+    check_enabled(&client)?;
+    Ok(client)
 }
 
 fn read_target(head: &Parts, credential: Option<&Credential>) -> Result<Target, Refusal> {

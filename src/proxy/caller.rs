@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::gemini::resources::name::ResourceName;
 use crate::gemini::target::{Target, is_live_path};
 use crate::pool::clients::client_key::ClientKey;
+use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::upload_sessions::UploadSession;
 
 /// A client that may send this request.
@@ -16,6 +17,8 @@ pub struct Caller {
     pub token: Option<ResourceName>,
     /// The upload session that the request continues.
     pub session: Option<UploadSession>,
+    /// The only upstream key that may serve the request: the admin who sends it chose it.
+    pub upstream_key: Option<UpstreamKeyId>,
 }
 
 impl Caller {

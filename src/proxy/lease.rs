@@ -27,6 +27,8 @@ pub struct KeySelector<'a> {
     /// Cleared once the first attempt has begun.
     key: Option<UpstreamKeyId>,
     claims_affinity: bool,
+    /// The only key that may serve the request, in one attempt.
+    only: Option<UpstreamKeyId>,
     tried: TriedKeys,
     began: Instant,
     /// How long the request may still wait in the queue.
@@ -48,6 +50,7 @@ impl<'a> KeySelector<'a> {
             preferred: route.preferred,
             key: route.key,
             claims_affinity: route.claims_affinity,
+            only: route.only,
             tried: TriedKeys::default(),
             began: clock::instant(),
             wait_left: settings.wait_for_key(),
@@ -96,6 +99,9 @@ impl<'a> KeySelector<'a> {
         record: &mut Record,
     ) -> Result<Lease, LeaseObstacle> {
         let request = incoming.lease_request(&self.client.tags, self.required);
+        if let Some(id) = self.only {
+            return self.lease_only(id, &request);
+        }
         self.wait_left = self.wait_left.min(self.time_left());
         let own = self.key.take();
         let own = own.and_then(|id| self.app.keys.lease_key(id, &request, clock::now()));
@@ -107,6 +113,31 @@ impl<'a> KeySelector<'a> {
             return Ok(self.claim_affinity(lease, &request));
         }
         Ok(lease)
+    }
+
+    /// The one key that may serve the request, once and without a wait.
+    fn lease_only(
+        &self,
+        id: UpstreamKeyId,
+        request: &LeaseRequest<'_>,
+    ) -> Result<Lease, LeaseObstacle> {
+        let now = clock::now();
+        let project = self.app.keys.lock().get(id).map(|key| key.project_id);
+        let is_possible = request.project.is_none_or(|of| project == Some(of));
+        let Some(project) = project.filter(|_| is_possible) else {
+            return Err(LeaseObstacle::NoUsableKey);
+        };
+        let request = LeaseRequest {
+            project: Some(project),
+            ..*request
+        };
+        let lease = Some(id).filter(|_| self.tried.is_empty());
+        let lease = lease.and_then(|id| self.app.keys.lease_key(id, &request, now));
+        lease.ok_or_else(|| match self.app.keys.lock().obstacle(&request, now) {
+            // Another key of the project is ready, or none of it is usable.
+            None | Some(LeaseObstacle::ProjectWithoutKeys) => LeaseObstacle::NoUsableKey,
+            Some(obstacle) => obstacle,
+        })
     }
 
     /// A key of the preferred project, if one is ready. If none is, the project is no longer preferred.

@@ -43,7 +43,11 @@ pub async fn send(
     });
     admit(&caller.client, settings, incoming, permit.as_mut())?;
     record.hold(permit);
-    let route = resolve_resources(app, caller, incoming).await?;
+    let mut route = resolve_resources(app, caller, incoming).await?;
+    if let Some(id) = caller.upstream_key {
+        route.only = Some(id);
+        route.name = Some(format!("upstream key {}", id.0));
+    }
     record.route(&route);
     let client = &caller.client;
     let mut selector = KeySelector::new(app, settings, client, &route);

@@ -12,6 +12,8 @@ pub struct RouteConstraint {
     pub preferred: Option<ProjectId>,
     /// The key that serves it if it is ready: the one that opened the upload session.
     pub key: Option<UpstreamKeyId>,
+    /// The only key that may serve it: the admin who sends it chose it.
+    pub only: Option<UpstreamKeyId>,
     /// Whether the project that serves it becomes the one for all resources of its client.
     pub claims_affinity: bool,
     /// The resource that the constraint comes from.

@@ -133,6 +133,8 @@ pub enum Action {
     Export,
     /// The bodies of a request were read in the dashboard.
     View,
+    /// A request was sent from the dashboard for a client key.
+    Try,
     SignIn,
     /// A sign-in was ended, by its own admin or by a command.
     SignOut,

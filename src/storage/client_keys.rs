@@ -1,5 +1,7 @@
 //! Client keys, stored as hashes.
 
+pub mod tries;
+
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};

@@ -138,6 +138,61 @@ document.addEventListener("click", (event) => {
   link?.click();
 });
 
+// The answer of a request that is tried, as it arrives. Without scripts the form shows the whole answer.
+for (const form of document.querySelectorAll("form[data-try]")) {
+  const send = form.querySelector("[type=submit]"), stop = form.querySelector("[data-try-stop]");
+  let running = null;
+  const setRunning = (controller) => {
+    running = controller;
+    send.disabled = controller !== null;
+    stop.hidden = controller === null;
+  };
+  const show = (event) => {
+    const text = document.querySelector("#result [data-try-text]");
+    if (event.text !== undefined) {
+      text.hidden = false;
+      text.textContent += event.text;
+    } else {
+      document.getElementById("result").outerHTML = event.html;
+    }
+  };
+  const read = async (body) => {
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const events = (rest + value).split("\n\n");
+      rest = events.pop();
+      for (const event of events) {
+        if (event.startsWith("data:")) show(JSON.parse(event.slice(5)));
+      }
+    }
+  };
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (running) return;
+    const controller = new AbortController();
+    setRunning(controller);
+    const blank = document.querySelector("template[data-try-running]").content.cloneNode(true);
+    document.getElementById("result").replaceWith(blank);
+    try {
+      const headers = { accept: "text/event-stream" };
+      const body = new FormData(form);
+      const answer = await fetch(form.action, { method: "POST", body, headers, signal: controller.signal });
+      const isStream = answer.headers.get("content-type")?.startsWith("text/event-stream");
+      // The page says what is wrong with the form, or that the session has ended.
+      if (!answer.ok || !isStream) return form.submit();
+      await read(answer.body);
+    } catch {
+      const state = document.querySelector("#result [data-try-state] span");
+      if (state) state.textContent = controller.signal.aborted ? form.dataset.stopped : form.dataset.lost;
+    }
+    setRunning(null);
+  });
+  stop.addEventListener("click", () => running?.abort());
+}
+
 // Live updates: the server sends changed parts of the page, and its time every two seconds.
 const SILENCE = 5000;
 const RETRY = 2000;

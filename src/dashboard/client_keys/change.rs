@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock;
 use crate::dashboard::client_keys::form::{ClientKeyForm, FieldErrors};
 use crate::dashboard::client_keys::{page_of, parse_id};
-use crate::dashboard::components::{card, confirm_form, copyable, empty_state};
+use crate::dashboard::components::{card, confirm_form, copyable, empty_state, href};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
@@ -77,7 +77,10 @@ pub async fn created(
     drop(secrets);
     let language = context.language;
     let title = language.client_key_is_made(&key.name);
-    let to_page = html! { a.button href=(page_of(key.id)) { (language.to_its_page()) } };
+    let to_page = html! {
+        a.button href=(href("/try", &[("client", &key.id.0.to_string())])) { (language.try_it()) }
+        a.button href=(page_of(key.id)) { (language.to_its_page()) }
+    };
     let body = if let Some(secret) = &secret {
         html! {
             (heading(&title, to_page))

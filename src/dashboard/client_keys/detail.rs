@@ -173,6 +173,7 @@ fn actions(context: &PageContext, key: &ListedClientKey) -> Markup {
         ("enable", language.enable())
     };
     html! {
+        a.button href=(href("/try", &[("client", &key.id.0.to_string())])) { (language.try_it()) }
         a.button href={ (page) "/edit" } { (language.edit()) }
         form method="post" action={ (page) "/" (act) } {
             (context.csrf_field())

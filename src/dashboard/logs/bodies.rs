@@ -76,7 +76,8 @@ fn view(language: Language, body: &KeptBody) -> Markup {
     }
 }
 
-fn readable(language: Language, body: &ReadableBody) -> Markup {
+/// A body with its text, its pictures and what was sent.
+pub fn readable(language: Language, body: &ReadableBody) -> Markup {
     let label = if body.is_stream {
         language.body_events()
     } else {

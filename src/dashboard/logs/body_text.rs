@@ -203,7 +203,7 @@ fn media_type(data: &str) -> Option<&'static str> {
 }
 
 /// The text of each candidate or choice, put together from all events.
-fn answers(events: &[Value]) -> Vec<String> {
+pub fn answers(events: &[Value]) -> Vec<String> {
     let mut texts: BTreeMap<u64, String> = BTreeMap::new();
     let items = |value: &Value, name| value[name].as_array().cloned().unwrap_or_default();
     let mut add = |of: &Value, text: &Value| {
@@ -227,6 +227,12 @@ fn answers(events: &[Value]) -> Vec<String> {
         // An event of the Interactions API.
         if event["delta"]["type"] == "text" {
             add(event, &event["delta"]["text"]);
+        }
+        // A whole answer of it.
+        for step in items(event, "steps") {
+            for content in items(&step, "content") {
+                add(event, &content["text"]);
+            }
         }
     }
     texts

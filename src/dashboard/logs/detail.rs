@@ -120,7 +120,7 @@ fn is_error_of_attempt(row: &RequestLog, error: &str) -> bool {
 }
 
 /// The attempts in order.
-fn timeline(context: &PageContext, row: &RequestLog) -> Markup {
+pub fn timeline(context: &PageContext, row: &RequestLog) -> Markup {
     let language = context.language;
     let attempts = row.attempt_list.as_deref().unwrap_or_default();
     html! {
@@ -281,7 +281,8 @@ fn response_facts(context: &PageContext, row: &RequestLog) -> Markup {
     }
 }
 
-fn token_facts(language: Language, row: &RequestLog) -> Markup {
+/// The tokens and the cost of a request.
+pub fn token_facts(language: Language, row: &RequestLog) -> Markup {
     let count = |name: &str, count: Option<i64>, beside: &str| {
         html! {
             @if let Some(count) = count {
@@ -357,7 +358,8 @@ fn text_fact(name: &str, text: Option<&str>) -> Markup {
     html! { @if let Some(text) = text { (fact(name, html! { (text) })) } }
 }
 
-fn millis(language: Language, ms: Option<i64>) -> String {
+/// A duration; a request without one is running.
+pub fn millis(language: Language, ms: Option<i64>) -> String {
     match ms {
         Some(ms) => duration_ms(language, u64::try_from(ms).unwrap_or(0)),
         None => language.still_running().to_owned(),

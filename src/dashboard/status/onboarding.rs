@@ -166,6 +166,8 @@ fn check_step(context: &PageContext, onboarding: &Onboarding) -> Markup {
 fn first_request_step(context: &PageContext, onboarding: &Onboarding) -> Markup {
     let language = context.language;
     html! {
+        p.muted { (language.step_request_here()) }
+        div.actions { a.button.primary href="/try" { (language.try_it()) } }
         p.muted { (language.step_request_text()) }
         (snippets(language, &context.base_url, PLACEHOLDER, &[]))
         p.waiting role="status" {

@@ -11,6 +11,7 @@ pub mod models;
 pub mod quota;
 pub mod settings;
 pub mod status;
+pub mod try_it;
 pub mod upstream_keys;
 pub mod usage;
 

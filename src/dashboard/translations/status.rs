@@ -22,7 +22,8 @@ translations! {
     step_client_key = "Create a client key", "建立用戶端金鑰";
     step_client_key_text = "Your programs use it in place of a Gemini key. Each client key can have its own limits, and can be disabled without affecting the others.", "您的程式以它取代 Gemini 金鑰。每個用戶端金鑰可有各自的限制，也可單獨停用。";
     step_request = "Send the first request", "送出第一個請求";
-    step_request_text = "Replace the placeholder with the client key you created.", "請將範例中的金鑰換成您建立的用戶端金鑰。";
+    step_request_here = "Send it from this dashboard and see the answer here.", "直接在管理介面送出，並在此看到回應。";
+    step_request_text = "Or send it from a program: replace the placeholder with the client key you created.", "或從程式送出：請將範例中的金鑰換成您建立的用戶端金鑰。";
     waiting_for_first = "Waiting for the first request …", "等待第一個請求 …";
     first_failed = "A request arrived, but failed:", "已收到請求，但處理失敗：";
     first_succeeded = "The first request succeeded. Your pool works.", "第一個請求已成功，金鑰池運作正常。";

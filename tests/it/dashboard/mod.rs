@@ -15,5 +15,6 @@ mod routes;
 mod settings;
 mod sign_in;
 mod status;
+mod try_it;
 mod upstream_keys;
 mod usage;

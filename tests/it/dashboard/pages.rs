@@ -47,6 +47,7 @@ const PAGES: &[&str] = &[
     "/usage?span=24h&by=key",
     "/usage?client=1",
     "/usage?from=2020-01-01&to=2020-01-02",
+    "/try",
     "/backups",
     "/settings",
     "/settings?q=no+such+thing",

@@ -10,11 +10,11 @@ use crate::support::browser::Browser;
 use crate::support::requests::GENERATE_BODY;
 use crate::support::{TestPool, eventually};
 
-const FIRST: &str = "AIza-key-of-the-first-steps-00001";
-const SECOND: &str = "AIza-key-of-the-first-steps-00002";
+pub const FIRST: &str = "AIza-key-of-the-first-steps-00001";
+pub const SECOND: &str = "AIza-key-of-the-first-steps-00002";
 
 /// A new pool without keys, and a fake Google with valid keys.
-async fn empty_pool() -> TestPool {
+pub async fn empty_pool() -> TestPool {
     let keys = [
         FakeKey::healthy(FIRST, "projects/1"),
         FakeKey::healthy(SECOND, "projects/2"),
