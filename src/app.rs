@@ -1,6 +1,6 @@
 //! `App`: the state that all handlers share.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::key_queue::KeyQueue;
 use crate::pool::backup_schedule::BackupSchedule;
 use crate::pool::clients::admission::SharedAdmission;
 use crate::pool::clients::auth_failures::AuthFailures;
-use crate::pool::clients::client_key::{ClientKey, ClientKeys, HashKey};
+use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientKeys, HashKey};
 use crate::pool::clients::login_throttle::LoginThrottle;
 use crate::pool::clients::one_time_secrets::OneTimeSecrets;
 use crate::pool::keys::lease::SharedKeyRegistry;
@@ -34,6 +34,7 @@ use crate::pool::resources::recent_resources::RecentResources;
 use crate::pool::retention::{BodyRetentionLimits, LowDisk, RetentionLimits};
 use crate::pool::settings::Settings;
 use crate::storage::backups::BackupJob;
+use crate::storage::client_keys::rotation;
 use crate::storage::db::Db;
 use crate::storage::error::Result;
 use crate::storage::probe_requests::ProbeRequests;
@@ -61,6 +62,8 @@ pub struct App {
     pub gemini: GeminiClient,
     pub request_ids: RequestIdGenerator,
     pub auth_failures: Mutex<AuthFailures>,
+    /// When old secrets of client keys were last used, as far as it is not stored.
+    pub old_secret_uses: Mutex<HashMap<ClientKeyId, Timestamp>>,
     /// Wrong tokens at the admin API.
     pub api_token_failures: Mutex<AuthFailures>,
     /// Requests below wrong base URLs, of which few get a row.
@@ -132,6 +135,7 @@ impl App {
             gemini,
             request_ids: RequestIdGenerator::after(&ids_in_use),
             auth_failures: Mutex::default(),
+            old_secret_uses: Mutex::default(),
             api_token_failures: Mutex::default(),
             wrong_bases: Mutex::default(),
             project_affinity: Mutex::default(),
@@ -207,6 +211,7 @@ impl App {
         }
         let rows = settings::list(&self.db.readers).await?;
         let clients = client_keys::list_for_proxy(&self.db.readers).await?;
+        let old_secrets = rotation::list_for_proxy(&self.db.readers, now).await?;
         let (keys, removed) = upstream_keys::list_changed(&self.db.readers, loaded).await?;
         // At the start there are no cooldowns in memory to clear.
         let cleared = if loaded < 0 {
@@ -218,7 +223,10 @@ impl App {
         self.apply_settings(&rows);
         let limited = clients.iter().map(|(_, client)| client);
         self.load_limit_usage(limited, now).await?;
-        let clients = ClientKeys::new(self.hash_key.clone(), clients);
+        let old_secrets = old_secrets
+            .into_iter()
+            .map(|old| (old.hash, old.client_key_id, old.valid_until));
+        let clients = ClientKeys::new(self.hash_key.clone(), clients).with_old_secrets(old_secrets);
         swap(&self.client_keys, clients);
         self.keys.lock().set_policy(KeyPolicy::of(&self.settings()));
         let mut keys = keys.into_iter().peekable();

@@ -1,17 +1,21 @@
 //! `client-keys`: creates, lists and changes the keys that clients send to this server.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::cli::client_key_terms::{self, ClientKeyTermsArgs};
 use crate::cli::key_selection::{RemovalArgs, SelectionArgs};
+use crate::cli::time_argument::TimeArgument;
 use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
 use crate::config::{DatabaseArgs, InvalidConfig, is_header_safe};
 use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
+use crate::storage::client_keys::rotation;
 use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey, NewClientKey};
 use crate::storage::paging::Page;
 use crate::storage::{client_keys, installation};
@@ -28,6 +32,8 @@ pub enum Command {
     },
     /// Change the attributes of keys that the flags name
     Update(Box<UpdateArgs>),
+    /// Give a key a new secret and print it once
+    Rotate(RotateArgs),
     /// Enable keys
     Enable(SelectionArgs),
     /// Disable keys
@@ -49,6 +55,27 @@ pub struct CreateArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// The id of the key
+    id: i64,
+    /// How long the old secret stays valid, like 15m, 24h or 7d; 0s ends it now
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = kept_for)]
+    keep_old: Duration,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn kept_for(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(TimeArgument::Relative(duration)) => Ok(duration),
+        Ok(TimeArgument::Absolute(_)) | Err(_) => {
+            Err("not a duration: write it like 15m, 24h or 7d")
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +102,7 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
         Command::Create(arguments) => create(args, *arguments).await,
         Command::List { json } => list(args, json).await,
         Command::Update(arguments) => update(args, *arguments).await,
+        Command::Rotate(arguments) => rotate(args, arguments).await,
         Command::Enable(selected) => switch(args, selected.ids(), true).await,
         Command::Disable(selected) => switch(args, selected.ids(), false).await,
         Command::Remove(removed) => remove(args, removed).await,
@@ -128,6 +156,37 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     );
     output::line(secret.expose())?;
     Ok(())
+}
+
+async fn rotate(args: &DatabaseArgs, arguments: RotateArgs) -> Result<()> {
+    let (id, secret) = (
+        ClientKeyId(arguments.id),
+        Secret::generate(&mut rand::rng()),
+    );
+    let key = database::change(args, async |tx, act| {
+        let hash_key = installation::hash_key(tx).await?;
+        let keep_until = act.now + arguments.keep_old;
+        rotation::rotate(tx, &hash_key, id, &secret, keep_until, act).await?;
+        Ok(client_keys::find(&mut **tx, id).await?)
+    });
+    let key = key.await?;
+    if arguments.json {
+        return output::json(&Created {
+            key,
+            secret: secret.expose().to_owned(),
+        });
+    }
+    let old = if arguments.keep_old.is_zero() {
+        "the old one is no longer valid"
+    } else {
+        "the old one stays valid for the time of --keep-old"
+    };
+    eprintln!(
+        "new secret of client key {} for {} (store it now: it is shown only once; a running server accepts it within 2 \
+         seconds, and {old}):",
+        id.0, key.name
+    );
+    output::line(secret.expose())
 }
 
 async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {

@@ -50,7 +50,7 @@ fn row(context: &PageContext, change: &ListedChange) -> Markup {
                 span.lines {
                     span { (language.action(change.action)) }
                     // The label of every other action is sufficient.
-                    @if change.action == Action::Update {
+                    @if matches!(change.action, Action::Update | Action::Rotate) {
                         @for field_change in field_changes(language, &context.zone, change) { (field_change_line(&field_change)) }
                     }
                 }
@@ -83,7 +83,9 @@ pub fn field_changes(
     let formatter = ChangeFormatter { language, zone };
     let mut all = Vec::new();
     match (&change.before, &change.after) {
-        (before, Some(Value::Object(after))) if change.action == Action::Update => {
+        (before, Some(Value::Object(after)))
+            if matches!(change.action, Action::Update | Action::Rotate) =>
+        {
             for (field, after) in after {
                 let before = before.as_ref().and_then(|before| before.get(field));
                 formatter.update(field, before, after, &mut all);
@@ -173,7 +175,7 @@ impl ChangeFormatter<'_> {
             Value::Null => None,
             Value::String(text) if text.is_empty() => None,
             Value::String(text) if field == "last4" => Some(format!("…{text}")),
-            Value::String(text) if field == "expires_at" => {
+            Value::String(text) if ["expires_at", "old_secret_until"].contains(&field) => {
                 let at = text.parse::<Timestamp>();
                 Some(at.map_or_else(|_| text.clone(), |at| exact(self.zone, at)))
             }
@@ -203,6 +205,7 @@ fn field_label(language: Language, field: &str) -> &str {
         "note" => language.client_key_note(),
         "last4" => language.client_key_secret(),
         "expires_at" => language.client_key_expires(),
+        "old_secret_until" => language.old_secret_until(),
         "models" => language.models_field(),
         "paths" => language.paths_field(),
         "addresses" => language.addresses_field(),

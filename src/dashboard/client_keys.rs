@@ -3,6 +3,7 @@
 pub mod change;
 pub mod detail;
 pub mod form;
+pub mod rotate;
 
 use std::collections::HashMap;
 use std::sync::Arc;

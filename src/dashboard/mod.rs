@@ -70,6 +70,7 @@ fn public_routes() -> Vec<Route> {
 fn admin_routes() -> Vec<Route> {
     use alerts::change as alert_target;
     use client_keys::change as client_key;
+    use client_keys::rotate;
     use settings::change as setting;
     use upstream_keys::{bulk, deleted, import, job_progress};
 
@@ -132,6 +133,9 @@ fn admin_routes() -> Vec<Route> {
         "/client-keys/new" => get(client_key::new);
         "/client-keys/{id}" => get(client_keys::detail::show).post(client_key::update);
         "/client-keys/{id}/created" => get(client_key::created);
+        "/client-keys/{id}/rotate" => get(rotate::show).post(rotate::create);
+        "/client-keys/{id}/rotated" => get(rotate::created);
+        "/client-keys/{id}/old-secret/end" => post(rotate::end);
         "/client-keys/{id}/edit" => get(client_key::edit);
         "/client-keys/{id}/enable" => post(client_key::enable);
         "/client-keys/{id}/disable" => post(client_key::disable);

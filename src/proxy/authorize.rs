@@ -111,9 +111,13 @@ fn authenticate(
     let Some(credential) = credential else {
         return Err(count_failure(app, record, Refusal::NoClientKey));
     };
-    let Some(client) = app.client_keys().find(&credential.text) else {
+    let Some(found) = app.client_keys().find(&credential.text, clock::now) else {
         return Err(count_failure(app, record, Refusal::WrongClientKey));
     };
+    let client = found.key;
+    if found.is_old_secret {
+        app.old_secret_uses.lock().insert(client.id, clock::now());
+    }
     check_enabled(&client).inspect_err(|_| record.client(client.id))?;
     Ok(client)
 }

@@ -133,6 +133,8 @@ pub enum Action {
     Export,
     /// The bodies of a request were read in the dashboard.
     View,
+    /// A client key got another secret, or its old one was ended.
+    Rotate,
     /// A request was sent from the dashboard for a client key.
     Try,
     SignIn,

@@ -1,5 +1,6 @@
 //! Client keys, stored as hashes.
 
+pub mod rotation;
 pub mod tries;
 
 use serde::Serialize;
@@ -65,7 +66,7 @@ pub struct NewClientKey<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Creates a client key. `None`, without a change, if a key with this secret exists or was removed.
+/// Creates a client key. `None`, without a change, if a key has or had this secret.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     hash_key: &HashKey,
@@ -73,6 +74,9 @@ pub async fn insert(
     act: &Act,
 ) -> Result<Option<ClientKeyId>> {
     let hash = hash_key.hash(key.secret.expose()).to_vec();
+    if rotation::is_known(&mut **tx, &hash).await? {
+        return Ok(None);
+    }
     let last4 = key.secret.last4();
     let id = sqlx::query_scalar!(
         r#"
@@ -464,9 +468,9 @@ mod tests {
         let hash_key = installation::hash_key(&mut tx).await.unwrap();
         drop(tx);
         let keys = ClientKeys::new(hash_key, list_for_proxy(&pool).await.unwrap());
-        let found = keys.find("secret-of-alice").unwrap();
+        let found = keys.find("secret-of-alice", || NOW).unwrap().key;
         assert_eq!((found.id, found.expires_at), (id, Some(NOW)));
-        assert!(keys.find("secret-of-bob").is_none());
+        assert!(keys.find("secret-of-bob", || NOW).is_none());
         let stored: Vec<u8> = sqlx::query_scalar(
             "SELECT CAST(name || note || hash || last4 AS BLOB) FROM client_keys",
         )

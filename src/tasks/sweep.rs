@@ -1,5 +1,5 @@
-//! Periodic cleanup: summarizes failed client-key authentications, wipes the secrets of keys removed a day ago, deletes
-//! expired sign-ins, unconfirmed imports and old alerts.
+//! Periodic cleanup: summarizes failed client-key authentications, wipes the secrets of keys removed a day ago and what is
+//! known of old secrets of client keys that have ended, deletes expired sign-ins, unconfirmed imports and old alerts.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::pool::clients::auth_failures::UnrecordedFailures;
 use crate::pool::outcome::Outcome;
 use crate::storage::alert_events;
 use crate::storage::api_answers;
+use crate::storage::client_keys::rotation;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
 use crate::storage::upstream_keys::removal::SECRET_KEPT;
@@ -77,6 +78,12 @@ async fn sweep_database(app: &App, now: Timestamp) {
     }
     if let Err(error) = api_answers::delete_old(&app.db.writer, now).await {
         tracing::warn!("old answers of the admin API could not be deleted: {error}");
+    }
+    let uses = std::mem::take(&mut *app.old_secret_uses.lock());
+    let uses: Vec<_> = uses.into_iter().collect();
+    let recorded = rotation::record_uses(&app.db.writer, &uses).await;
+    if let Err(error) = recorded.and(rotation::wipe_ended(&app.db.writer, now).await) {
+        tracing::warn!("old secrets of client keys could not be updated: {error}");
     }
     if let Err(error) = session::delete_expired_sessions(&app.db, now).await {
         tracing::warn!("expired sign-ins could not be deleted: {error}");

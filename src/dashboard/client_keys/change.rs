@@ -71,33 +71,38 @@ pub async fn created(
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
     let key = client_keys::find(&app.db.readers, parse_id(&id)?).await?;
+    let title = context.language.client_key_is_made(&key.name);
+    Ok(show_once(&app, &context, &key, &title))
+}
+
+/// The page with a secret, which is shown once.
+pub fn show_once(app: &App, context: &PageContext, key: &ListedClientKey, title: &str) -> Markup {
     let mut secrets = app.one_time_secrets.lock();
     let owner = SecretOwner::ClientKey(key.id);
     let secret = secrets.take(owner, context.admin.id.0, context.now);
     drop(secrets);
     let language = context.language;
-    let title = language.client_key_is_made(&key.name);
     let to_page = html! {
         a.button href=(href("/try", &[("client", &key.id.0.to_string())])) { (language.try_it()) }
         a.button href=(page_of(key.id)) { (language.to_its_page()) }
     };
     let body = if let Some(secret) = &secret {
         html! {
-            (heading(&title, to_page))
+            (heading(title, to_page))
             (card(language.client_key_secret(), html! {
                 div.secret { (copyable(language, "secret", secret.expose())) }
                 p { strong { (language.copy_it_now()) } }
             }))
-            (usage_card(&context, secret.expose(), &key))
+            (usage_card(context, secret.expose(), key))
         }
     } else {
         let text = language.already_shown_text();
         html! {
-            (heading(&title, html! {}))
+            (heading(title, html! {}))
             (empty_state(language.already_shown(), text, to_page))
         }
     };
-    Ok(layout::page(&context, Section::ClientKeys, &title, body))
+    layout::page(context, Section::ClientKeys, title, body)
 }
 
 /// Instructions for using the key in programs.

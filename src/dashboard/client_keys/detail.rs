@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::dashboard::changes::change_table;
 use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
 use crate::dashboard::client_keys::change::usage_card;
+use crate::dashboard::client_keys::rotate::{old_secret, old_secret_notice};
 use crate::dashboard::client_keys::{last_used, limit_amount, page_of, parse_id, state_badge};
 use crate::dashboard::components::{
     ago, card, dollars, href, number, stat, success_rate, tabs, tokens, until, usd,
@@ -24,6 +25,7 @@ use crate::dashboard::snippets::PLACEHOLDER;
 use crate::pool::calendar::{day_of, month_of};
 use crate::pool::clients::client_key::ClientLimit;
 use crate::storage::audit::{self, ListedChange, Subject};
+use crate::storage::client_keys::rotation::OldSecret;
 use crate::storage::client_keys::{self, ListedClientKey};
 use crate::storage::client_usage::{self, ClientKeyUsage};
 
@@ -68,6 +70,7 @@ struct ClientKeyDetail {
     today: ClientKeyUsage,
     month: ClientKeyUsage,
     changes: Vec<ListedChange>,
+    old_secret: Option<OldSecret>,
 }
 
 pub async fn show(
@@ -94,6 +97,7 @@ pub async fn show(
         today: sum(&hours, today),
         month: sum(&hours, month),
         hours,
+        old_secret: old_secret(&app, &context, key.id).await?,
         key,
         changes,
     };
@@ -142,6 +146,7 @@ fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> M
             (state_badge(context, key))
             @if !key.note.is_empty() { span.muted { (key.note) } }
         }
+        @if let Some(old) = &detail.old_secret { (old_secret_notice(context, key, old)) }
         (stats(context, detail))
         div.cards {
             (card(language.usage_of_limits(), limit_list(context, &detail.limits)))
@@ -175,6 +180,7 @@ fn actions(context: &PageContext, key: &ListedClientKey) -> Markup {
     html! {
         a.button href=(href("/try", &[("client", &key.id.0.to_string())])) { (language.try_it()) }
         a.button href={ (page) "/edit" } { (language.edit()) }
+        a.button href={ (page) "/rotate" } { (language.rotate_client_key()) }
         form method="post" action={ (page) "/" (act) } {
             (context.csrf_field())
             button type="submit" { (label) }

@@ -36,6 +36,7 @@ labels! {
         Download = "downloaded", "下載";
         Export = "exported", "匯出";
         View = "viewed", "檢視";
+        Rotate = "rotated", "輪替";
         Try = "tried", "試用";
         SignIn = "signed in", "登入";
         SignOut = "session signed out", "登出工作階段";

@@ -147,14 +147,32 @@ impl std::fmt::Debug for HashKey {
 #[derive(Debug)]
 pub struct ClientKeys {
     hash_key: HashKey,
-    by_hash: HashMap<[u8; 32], Arc<ClientKey>>,
+    by_hash: HashMap<[u8; 32], KnownSecret>,
+}
+
+#[derive(Debug)]
+struct KnownSecret {
+    key: Arc<ClientKey>,
+    /// The end of a secret that was replaced by another.
+    valid_until: Option<Timestamp>,
+}
+
+/// The client key of a secret.
+#[derive(Debug)]
+pub struct FoundClientKey {
+    pub key: Arc<ClientKey>,
+    /// Whether the key has a newer secret.
+    pub is_old_secret: bool,
 }
 
 impl ClientKeys {
     pub fn new(hash_key: HashKey, keys: impl IntoIterator<Item = ([u8; 32], ClientKey)>) -> Self {
         let by_hash = keys
             .into_iter()
-            .map(|(hash, key)| (hash, Arc::new(key)))
+            .map(|(hash, key)| {
+                let (key, valid_until) = (Arc::new(key), None);
+                (hash, KnownSecret { key, valid_until })
+            })
             .collect();
         Self { hash_key, by_hash }
     }
@@ -163,18 +181,83 @@ impl ClientKeys {
         self.by_hash.is_empty()
     }
 
-    /// The key with this secret, whether or not it may be used now.
-    pub fn find(&self, secret: &str) -> Option<Arc<ClientKey>> {
-        self.by_hash.get(&self.hash_key.hash(secret)).cloned()
+    /// Adds the old secrets of keys, each with the time until which it is valid.
+    #[must_use]
+    pub fn with_old_secrets(
+        mut self,
+        old: impl IntoIterator<Item = ([u8; 32], ClientKeyId, Timestamp)>,
+    ) -> Self {
+        for (hash, id, valid_until) in old {
+            if let Some(key) = self.find_by_id(id) {
+                let valid_until = Some(valid_until);
+                self.by_hash.insert(hash, KnownSecret { key, valid_until });
+            }
+        }
+        self
+    }
+
+    /// The key with this secret, whether or not it may be used now. The time is read for old secrets only.
+    pub fn find(&self, secret: &str, now: impl FnOnce() -> Timestamp) -> Option<FoundClientKey> {
+        let known = self.by_hash.get(&self.hash_key.hash(secret))?;
+        if known.valid_until.is_some_and(|until| until <= now()) {
+            return None;
+        }
+        Some(FoundClientKey {
+            key: known.key.clone(),
+            is_old_secret: known.valid_until.is_some(),
+        })
     }
 
     /// All keys, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &ClientKey> {
-        self.by_hash.values().map(AsRef::as_ref)
+        let newest = self
+            .by_hash
+            .values()
+            .filter(|known| known.valid_until.is_none());
+        newest.map(|known| &*known.key)
     }
 
     /// The key with this id, by a linear search: only parts of uploads lack the secret.
     pub fn find_by_id(&self, id: ClientKeyId) -> Option<Arc<ClientKey>> {
-        self.by_hash.values().find(|key| key.id == id).cloned()
+        let mut keys = self.by_hash.values().map(|known| &known.key);
+        keys.find(|key| key.id == id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_secret_finds_its_key_until_its_end() {
+        let hash_key = HashKey::new(b"key");
+        let key = ClientKey {
+            id: ClientKeyId(7),
+            name: "notebook".to_owned(),
+            enabled: true,
+            expires_at: None,
+            limits: ClientLimits::default(),
+            scopes: None,
+            tags: Vec::new(),
+            direct_access: false,
+        };
+        let end = Timestamp::from_millis(1_000);
+        let old = [
+            (hash_key.hash("old"), ClientKeyId(7), end),
+            (hash_key.hash("of another"), ClientKeyId(8), end),
+        ];
+        let keys = ClientKeys::new(hash_key.clone(), [(hash_key.hash("new"), key)]);
+        let keys = keys.with_old_secrets(old);
+
+        for (secret, now, expected) in [
+            ("new", 2_000, Some(false)),
+            ("old", 999, Some(true)),
+            ("old", 1_000, None),
+            ("of another", 0, None),
+        ] {
+            let found = keys.find(secret, || Timestamp::from_millis(now));
+            let is_old = found.map(|found| found.is_old_secret);
+            assert_eq!(is_old, expected, "{secret} {now}");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod alerts;
 mod api_tokens;
 mod backups;
 mod bodies;
+mod client_key_rotation;
 mod client_keys;
 mod logs;
 mod many_keys;

@@ -36,6 +36,7 @@ const PAGES: &[&str] = &[
     "/client-keys/new",
     "/client-keys/1",
     "/client-keys/1/edit",
+    "/client-keys/1/rotate",
     "/logs",
     "/logs?outcome=failed&retried=yes",
     "/usage",
