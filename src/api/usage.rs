@@ -58,12 +58,14 @@ enum Order {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct UsageParams {
+    #[param(inline)]
     by: UsageBy,
     /// From this UTC day on, or for client keys from this hour on; 30 days ago without it.
     since: Option<Timestamp>,
     /// Before this time; now without it.
     until: Option<Timestamp>,
     /// Days are in their own order.
+    #[param(inline)]
     order: Option<Order>,
     /// Maximum number of groups; days are not limited.
     #[param(minimum = 1, maximum = 500, default = 50)]

@@ -12,6 +12,24 @@ use crate::support::sdk_scripts::{PYTHON, installed, run};
 const MIN_CASES: u64 = 5_000;
 
 #[tokio::test]
+async fn every_schema_that_the_document_refers_to_is_in_it() {
+    let pool = TestPool::with_keys([]).await;
+    let document = pool.admin_api().await.get("/openapi.json").await;
+    let text = document.to_string();
+    let references = text.split("\"#/components/schemas/").skip(1);
+    let names: Vec<_> = references
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(names.len() > 50, "{names:?}");
+    for name in names {
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn answers_agree_with_the_document() {
     let Some(folder) = installed("python/schemathesis", PYTHON) else {
         return;
