@@ -25,12 +25,13 @@ use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 use crate::pool::request_id::{IdsInUse, RequestId, RequestIdGenerator};
 use crate::pool::secret::Secret;
+use crate::pool::settings::Settings;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewAttempt, NewRequestLog};
 use crate::storage::upstream_keys::Evidence;
-use crate::storage::{client_keys, installation, key_index, upstream_keys};
+use crate::storage::{client_keys, installation, key_index, settings, upstream_keys};
 
 const DAY: Duration = Duration::from_hours(24);
 /// Rows per transaction.
@@ -94,8 +95,21 @@ pub async fn generate(
     let begin = now - size.span;
     let keys = add_keys(db, size.keys, begin, now).await?;
     if size.rows > 0 && request_logs::last_id(&db.readers).await? == RequestId(0) {
+        keep_for(db, size.span, now).await?;
         write_requests(db, &keys, size.rows, begin..now, stop).await?;
         index_requests(db).await?;
+    }
+    Ok(())
+}
+
+/// Keeps log rows for longer than the history, which the server would delete otherwise.
+async fn keep_for(db: &Db, span: Duration, now: Timestamp) -> Result<()> {
+    let days = span.as_secs().div_ceil(DAY.as_secs()) + 1;
+    if days > Settings::default().log_retention_days {
+        let mut tx = db.begin().await?;
+        let act = Act::begin(&mut tx, &Actor::demo(), now).await?;
+        settings::change(&mut tx, "log_retention_days", Some(&days.to_string()), &act).await?;
+        tx.commit().await?;
     }
     Ok(())
 }
