@@ -25,7 +25,7 @@ use crate::pool::clients::client_key::{ClientKeyId, ClientLimits};
 use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
-use crate::storage::client_keys::{self, ClientKeyTerms, ListedClientKey, NewClientKey};
+use crate::storage::client_keys::{self, ClientKeyTerms, ListedClientKey, creation};
 use crate::storage::installation;
 use crate::storage::paging::Page;
 
@@ -256,15 +256,8 @@ async fn create(
     let mut tx = app.db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
-    let key = NewClientKey {
-        name: &terms.name,
-        note: &terms.note,
-        secret: &secret,
-        expires_at: terms.expires_at,
-    };
-    let inserted = client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
-    let id = inserted.expect("240 random bits are unique");
-    client_keys::update(&mut tx, id, &terms, &act).await?;
+    let created = creation::create(&mut tx, &hash_key, &secret, &terms, &act).await?;
+    let id = created.expect("240 random bits are unique");
     if is_disabled {
         client_keys::update_enabled(&mut tx, id, false, &act).await?;
     }

@@ -16,7 +16,7 @@ use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::secret::Secret;
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::rotation;
-use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey, NewClientKey};
+use crate::storage::client_keys::{ClientKeyTerms, ListedClientKey, creation};
 use crate::storage::paging::Page;
 use crate::storage::{client_keys, installation};
 
@@ -128,16 +128,9 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), now).await?;
-    let key = NewClientKey {
-        name: &terms.name,
-        note: &terms.note,
-        secret: &secret,
-        expires_at: terms.expires_at,
-    };
-    let Some(id) = client_keys::insert(&mut tx, &hash_key, &key, &act).await? else {
+    let Some(id) = creation::create(&mut tx, &hash_key, &secret, &terms, &act).await? else {
         bail!("the secret is or was that of a client key: choose another");
     };
-    client_keys::update(&mut tx, id, &terms, &act).await?;
     tx.commit().await?;
     let keys = client_keys::list(&db.readers).await?;
     db.close().await;

@@ -1,5 +1,6 @@
 //! Client keys, stored as hashes.
 
+pub mod creation;
 pub mod rotation;
 pub mod tries;
 

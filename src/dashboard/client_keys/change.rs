@@ -21,7 +21,7 @@ use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::clients::one_time_secrets::SecretOwner;
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
-use crate::storage::client_keys::{self, ListedClientKey, NewClientKey};
+use crate::storage::client_keys::{self, ListedClientKey, creation};
 use crate::storage::installation;
 
 /// The form for a new client key.
@@ -46,15 +46,8 @@ pub async fn create(
     let mut tx = app.db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
-    let key = NewClientKey {
-        name: &terms.name,
-        note: &terms.note,
-        secret: &secret,
-        expires_at: terms.expires_at,
-    };
-    let inserted = client_keys::insert(&mut tx, &hash_key, &key, &act).await?;
-    let id = inserted.expect("240 random bits are unique");
-    client_keys::update(&mut tx, id, &terms, &act).await?;
+    let created = creation::create(&mut tx, &hash_key, &secret, &terms, &act).await?;
+    let id = created.expect("240 random bits are unique");
     tx.commit().await?;
     let admin_id = context.admin.id.0;
     app.one_time_secrets
