@@ -36,7 +36,7 @@ use crate::config::{DatabaseArgs, InvalidConfig, ServeArgs};
 
 /// One reliable endpoint over many Gemini keys. Without a command it serves
 #[derive(Debug, Parser)]
-#[command(name = "gemini-pool", version)]
+#[command(name = "gemini-pool", version = env!("GEMINI_POOL_VERSION"))]
 pub struct CommandLine {
     #[command(flatten)]
     database: DatabaseArgs,
