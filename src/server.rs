@@ -1,6 +1,7 @@
 //! Joins the routers, binds, starts the tasks, shuts down.
 
 pub mod connection;
+pub mod service_manager;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -100,6 +101,7 @@ impl Server {
         tasks.spawn(tasks::send_alerts::run(app.clone()));
         tasks.spawn(tasks::change_keys::run(app.clone()));
         tasks.spawn(tasks::test_keys::run(app.clone()));
+        tasks.spawn(service_manager::answer_watchdog());
 
         let graceful = GracefulShutdown::new();
         let connections = ConnectionTasks {
@@ -116,7 +118,9 @@ impl Server {
             &mut tasks,
             &stop,
         );
+        service_manager::report_ready();
         let result = accepting.await;
+        service_manager::report_stopping();
         drop(listener);
         app.stopping.cancel();
 

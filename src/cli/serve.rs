@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -21,7 +22,7 @@ use crate::clock;
 use crate::config::{Config, DatabaseArgs, LogFormat, ServeArgs};
 use crate::gemini::transport::GeminiClient;
 use crate::pool::settings::Settings;
-use crate::server::{self, Server};
+use crate::server::{self, Server, service_manager};
 use crate::storage::audit::{Act, Actor};
 use crate::storage::client_keys::{self, NewClientKey};
 use crate::storage::db::{self, Db};
@@ -32,23 +33,35 @@ use crate::storage::recorder::{LogWriter, Recorder, interrupted};
 use crate::storage::{file_mode, installation, upstream_keys};
 
 /// Runs the server until a signal ends it.
-pub async fn run(database: DatabaseArgs, arguments: ServeArgs) -> Result<()> {
+pub async fn run(database: DatabaseArgs, mut arguments: ServeArgs) -> Result<()> {
     start_log(arguments.log_format, "info");
+    let inherited = service_manager::inherited_listener()?;
+    if let Some(listener) = &inherited {
+        arguments.listen = listener.local_addr()?;
+    }
     let config = Config::new(database, arguments)?;
     open_files::raise_limit();
     let stop = stop_on_signal()?;
     let path = db::path_of(&config.database_url)?;
-    let running = serve(config, &path, stop).await;
+    let running = serve(config, inherited, &path, stop).await;
     running.map_err(|error| database::with_remedy(error, &path))
 }
 
-async fn serve(config: Config, path: &Path, stop: CancellationToken) -> Result<()> {
+async fn serve(
+    config: Config,
+    inherited: Option<TcpListener>,
+    path: &Path,
+    stop: CancellationToken,
+) -> Result<()> {
     database::refuse_missing_folder(path)?;
     refuse_foreign_file(path).await?;
     let _lock = ServerLock::acquire(path)?;
     // Bound before anything is written: if the address is taken, no first admin is created whose password would never be
     // printed. Clients that connect during the migration wait for its end.
-    let listener = server::bind(config.listen).await?;
+    let listener = match inherited {
+        Some(listener) => listener,
+        None => server::bind(config.listen).await?,
+    };
     let address = listener.local_addr()?;
     let opened = Db::open(&config.database_url).await;
     let db = opened.with_context(|| database::cannot_open(path))?;

@@ -11,6 +11,7 @@ mod key_checks;
 mod migration;
 mod migration_kills;
 mod migration_steps;
+mod packaging;
 mod projects;
 mod proxy;
 mod retention;

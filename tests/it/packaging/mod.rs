@@ -1,0 +1,4 @@
+//! What operators get: the version, the service, packages, the container, the pages.
+
+mod build_script;
+mod service;
