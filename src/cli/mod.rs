@@ -8,6 +8,7 @@ pub mod database;
 pub mod demo;
 pub mod doctor;
 pub mod export_logs;
+pub mod health;
 pub mod key_selection;
 pub mod log_filter;
 pub mod log_output;
@@ -71,6 +72,8 @@ enum Command {
     Logs(logs::Command),
     /// Check the database, this machine and the way to Google, and say what to do about each finding
     Doctor(doctor::DoctorArgs),
+    /// Check whether the server on this machine is ready; exit status 0 or 1
+    Health(health::HealthArgs),
     /// Run the server on a temporary database with a simulated Gemini, without Google keys
     Demo(demo::DemoArgs),
 }
@@ -149,6 +152,7 @@ impl CommandLine {
             Command::Admin(command) => admin::run(&database, command).await,
             Command::Logs(command) => logs::run(&database, command).await,
             Command::Doctor(arguments) => doctor::run(&database, arguments).await,
+            Command::Health(arguments) => health::run(&arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
         };
         done.map_err(|error| match path {

@@ -160,7 +160,8 @@ pub fn remedy<'e>(
         let folder = folder.display();
         format!(
             "the folder {folder} cannot be written by user {user}, and {file} needs files beside it: {give}; on a \
-             read-only file system, mount the folder writable"
+             read-only file system, mount the folder writable, and in a container do this on the folder of the host that is \
+             mounted there"
         )
     };
     for cause in causes {

@@ -1,5 +1,6 @@
 //! What operators get: the version, the service, packages, the container, the pages.
 
 mod build_script;
+mod container;
 mod debian;
 mod service;
