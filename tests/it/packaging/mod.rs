@@ -3,4 +3,5 @@
 mod build_script;
 mod container;
 mod debian;
+mod documents;
 mod service;
