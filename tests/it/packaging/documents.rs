@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Messages in the tables of refusals that are part of a longer one, or none.
 const NO_REFUSALS: &[&str] = &[
@@ -49,6 +49,7 @@ const NO_ERRORS: &[&str] = &[
     "… … not found",
 ];
 const FEWEST_WORDS: usize = 4;
+const TROUBLESHOOTING: &[&str] = &["docs/troubleshooting.md", "docs/zh-TW/troubleshooting.md"];
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -192,4 +193,80 @@ fn a_message_becomes_a_heading() {
     assert_eq!(found[0].text, "one \\\"two\\\" three");
 }
 
-const TROUBLESHOOTING: &[&str] = &["docs/troubleshooting.md"];
+#[test]
+fn both_readmes_have_the_same_code() {
+    let blocks = |page: &str| -> Vec<String> {
+        let page = read(page);
+        let blocks = page.split("```").skip(1).step_by(2);
+        blocks.map(ToOwned::to_owned).collect()
+    };
+    let (english, chinese) = (blocks("README.md"), blocks("README.zh-TW.md"));
+
+    assert!(english.len() >= 8, "{english:#?}");
+    assert_eq!(english, chinese);
+}
+
+#[test]
+fn the_links_of_the_pages_lead_to_a_file_and_a_heading() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for part in text.split("](").skip(1) {
+            let link = part.split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(file)
+            };
+            let is_there = target.exists() && (anchor.is_empty() || has_anchor(&target, anchor));
+            if !is_there {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whether a page has a heading with this anchor, by the rules of GitHub.
+fn has_anchor(page: &Path, anchor: &str) -> bool {
+    let text = fs::read_to_string(page).unwrap();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let mut anchors = headings.map(|heading| -> String {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|character| {
+            character.is_alphanumeric() || matches!(character, ' ' | '-' | '_')
+        });
+        kept.map(|character| if character == ' ' { '-' } else { character })
+            .collect()
+    });
+    anchors.any(|found| found == anchor)
+}
+
+/// The pages for people, in both languages.
+pub fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![
+        root.join("README.md"),
+        root.join("README.zh-TW.md"),
+        root.join("CHANGELOG.md"),
+    ];
+    for folder in ["docs", "docs/zh-TW"] {
+        let files = fs::read_dir(root.join(folder)).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        pages.extend(files.filter(|file| file.extension().is_some_and(|end| end == "md")));
+    }
+    pages.sort();
+    pages
+}
+
+/// The blocks of shell commands of a page.
+pub fn shell_blocks(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).unwrap();
+    let blocks = text.split("```").skip(1).step_by(2);
+    let blocks = blocks.filter_map(|block| block.strip_prefix("sh\n"));
+    blocks.map(ToOwned::to_owned).collect()
+}
