@@ -19,6 +19,7 @@ pub mod quota;
 pub mod sessions;
 pub mod settings;
 pub mod tokens;
+pub mod undo;
 pub mod upstream_keys;
 pub mod usage;
 
@@ -57,6 +58,7 @@ pub fn router(app: &Arc<App>) -> (Router<Arc<App>>, Arc<OpenApi>) {
         (ApiScope::Usage, usage::routes()),
         (ApiScope::Settings, settings::routes()),
         (ApiScope::Audit, audit::routes()),
+        (ApiScope::Audit, undo::routes()),
         (ApiScope::Backups, backups::routes()),
         (ApiScope::Sessions, sessions::routes()),
         (ApiScope::Tokens, tokens::routes()),

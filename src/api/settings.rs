@@ -189,13 +189,9 @@ async fn undo(
     if change.subject != Subject::Setting {
         return Err(Error::NotFound(Thing::Change, id.to_string()).into());
     }
-    let reversed = settings::reversal_of(&app.db.readers, change.revision).await?;
     let mut tx = app.db.begin().await?;
     let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
-    let mut saved = Vec::new();
-    for (name, value) in reversed {
-        saved.extend(settings::change(&mut tx, name, value.as_deref(), &act).await?);
-    }
+    let saved = settings::undo(&mut tx, change.revision, &act).await?;
     if saved.is_empty() {
         let detail = "nothing to undo: these settings were changed again since";
         return Err(Problem::conflict(detail));

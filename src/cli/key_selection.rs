@@ -1,10 +1,9 @@
 //! The keys a command applies to, and the confirmation before keys are removed.
 
-use std::io::{IsTerminal, stdin};
-
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 
+use crate::cli::confirmation::confirm;
 use crate::cli::output;
 
 /// Keys to enable or disable.
@@ -40,13 +39,9 @@ impl RemovalArgs {
     /// Each id once, after confirmation if standard input is a terminal.
     pub fn confirmed(&self, noun: &str) -> Result<Vec<i64>> {
         let ids = unique(&self.ids);
-        if !self.yes && stdin().is_terminal() {
-            eprint!("remove {}? [y/N] ", output::count(ids.len(), noun));
-            let mut answer = String::new();
-            stdin().read_line(&mut answer)?;
-            if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-                bail!("nothing was removed");
-            }
+        if !self.yes {
+            let question = format!("remove {}?", output::count(ids.len(), noun));
+            confirm(&question, "nothing was removed")?;
         }
         Ok(ids)
     }

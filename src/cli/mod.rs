@@ -4,6 +4,7 @@ pub mod admin;
 pub mod backup;
 pub mod client_key_terms;
 pub mod client_keys;
+pub mod confirmation;
 pub mod database;
 pub mod demo;
 pub mod doctor;
@@ -23,7 +24,9 @@ pub mod serve;
 pub mod settings;
 pub mod test_keys;
 pub mod time_argument;
+pub mod undo;
 pub mod upstream_keys;
+pub mod whole_file;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -64,6 +67,8 @@ enum Command {
     /// Show and change the settings of a running server
     #[command(subcommand)]
     Settings(settings::Command),
+    /// List the latest acts that can be undone, and undo one
+    Undo(undo::UndoArgs),
     /// Manage the admins of the dashboard
     #[command(subcommand)]
     Admin(admin::Command),
@@ -149,6 +154,7 @@ impl CommandLine {
             Command::UpstreamKeys(command) => upstream_keys::run(&database, command).await,
             Command::ClientKeys(command) => client_keys::run(&database, command).await,
             Command::Settings(command) => settings::run(&database, command).await,
+            Command::Undo(arguments) => undo::run(&database, arguments).await,
             Command::Admin(command) => admin::run(&database, command).await,
             Command::Logs(command) => logs::run(&database, command).await,
             Command::Doctor(arguments) => doctor::run(&database, arguments).await,

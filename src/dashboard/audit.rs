@@ -1,8 +1,10 @@
 //! `/audit`: every change made by admins, with its author and IP address.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::response::Redirect;
 use axum_extra::extract::Query;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -11,21 +13,27 @@ use serde::Deserialize;
 use strum::VariantArray;
 
 use crate::app::App;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::dashboard::changes::{field_change_line, field_changes};
 use crate::dashboard::components::{empty_state, href, icon, moment, number, pager, select};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
-use crate::dashboard::page_context::PageContext;
+use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::settings::entry::SettingEntry;
 use crate::dashboard::translations::Language;
 use crate::storage::admins;
-use crate::storage::audit::{self, Action, Actor, AuditFilter, ListedAct, ListedChange, Subject};
+use crate::storage::audit::{
+    self, Act, Action, Actor, AuditFilter, ListedAct, ListedChange, Subject,
+};
+use crate::storage::error::Error as StorageError;
 use crate::storage::paging::{BidirectionalPage, PagePosition};
+use crate::storage::undo;
 
 const PATH: &str = "/audit";
 /// Operations per page.
 const PAGE_SIZE: usize = 50;
+/// The latest acts that have an undo button.
+const MAX_UNDOABLE: usize = 500;
 
 /// The filters in the URL.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -64,7 +72,34 @@ pub async fn show(
         Actor::demo(),
     ];
     let actors: Vec<_> = actors.chain(others).map(|actor| actor.name).collect();
-    Ok(view(&context, &query, &acts, &actors))
+    let undoable = undo::list(db, context.now, MAX_UNDOABLE).await?;
+    let list = ActList {
+        context: &context,
+        query: &query,
+        undoable: undoable.into_iter().map(|act| act.id).collect(),
+    };
+    Ok(list.view(&acts, &actors))
+}
+
+/// Undoes an operation, except for what was changed again since.
+pub async fn undo(
+    State(app): State<Arc<App>>,
+    context: PageContext,
+    Path(id): Path<i64>,
+) -> Result<Redirect, ErrorPage> {
+    let mut tx = app.db.begin().await?;
+    let act = Act::begin(&mut tx, &context.actor(), context.now).await?;
+    let language = context.language;
+    let notice = match undo::undo(&mut tx, id, &act).await {
+        Ok(done) => {
+            tx.commit().await?;
+            app.reload(clock::now()).await?;
+            Notice::done(language.act_undone(done.undone))
+        }
+        Err(StorageError::NotFound(..)) => Notice::failed(language.act_not_undone()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(context.redirect_with(notice, PATH).await)
 }
 
 impl AuditQuery {
@@ -133,33 +168,91 @@ fn date(text: &str) -> Option<Date> {
     text.trim().parse().ok()
 }
 
-fn view(
-    context: &PageContext,
-    query: &AuditQuery,
-    acts: &BidirectionalPage<ListedAct>,
-    actors: &[String],
-) -> Markup {
-    let language = context.language;
-    let newer = acts.newer.map(|id| query.page_url("newer", id));
-    let older = acts.older.map(|id| query.page_url("older", id));
-    let body = html! {
-        (heading(language.audit(), html! { span.sub { (language.audit_lead()) } }))
-        (filters(language, query, actors))
-        (chips(language, query))
-        @if !acts.items.is_empty() {
-            (table(context, query, &acts.items))
-            (pager(language, newer.as_deref(), older.as_deref()))
-        } @else if query.is_empty() && query.older.or(query.newer).is_none() {
-            (empty_state(language.nothing_done(), language.nothing_done_text(), html! {}))
-        } @else {
-            (empty_state(
-                language.no_act_matches(),
-                language.no_act_matches_text(),
-                html! { a.button href=(PATH) { (language.clear_filters()) } },
-            ))
+/// What the lines of the list need.
+struct ActList<'a> {
+    context: &'a PageContext,
+    query: &'a AuditQuery,
+    /// The ids of the acts that can be undone.
+    undoable: HashSet<i64>,
+}
+
+impl ActList<'_> {
+    fn view(&self, acts: &BidirectionalPage<ListedAct>, actors: &[String]) -> Markup {
+        let (context, query) = (self.context, self.query);
+        let language = context.language;
+        let newer = acts.newer.map(|id| query.page_url("newer", id));
+        let older = acts.older.map(|id| query.page_url("older", id));
+        let body = html! {
+            (heading(language.audit(), html! { span.sub { (language.audit_lead()) } }))
+            (filters(language, query, actors))
+            (chips(language, query))
+            @if !acts.items.is_empty() {
+                (self.table(&acts.items))
+                (pager(language, newer.as_deref(), older.as_deref()))
+            } @else if query.is_empty() && query.older.or(query.newer).is_none() {
+                (empty_state(language.nothing_done(), language.nothing_done_text(), html! {}))
+            } @else {
+                (empty_state(
+                    language.no_act_matches(),
+                    language.no_act_matches_text(),
+                    html! { a.button href=(PATH) { (language.clear_filters()) } },
+                ))
+            }
+        };
+        layout::page(context, Section::Audit, language.audit(), body)
+    }
+
+    fn table(&self, acts: &[ListedAct]) -> Markup {
+        let language = self.context.language;
+        html! {
+            div.table { table.stack.audit data-keys {
+                thead { tr {
+                    th scope="col" { (language.changed_at()) } th scope="col" { (language.changed_by()) }
+                    th scope="col" { (language.audit_action()) } th scope="col" { (language.audit_subject()) }
+                    th scope="col" { (language.audit_details()) }
+                } }
+                tbody { @for act in acts { (self.row(act)) } }
+            } }
         }
-    };
-    layout::page(context, Section::Audit, language.audit(), body)
+    }
+
+    fn row(&self, act: &ListedAct) -> Markup {
+        let (context, query) = (self.context, self.query);
+        let (language, change) = (context.language, &act.first);
+        let can_be_undone = self.undoable.contains(&change.id);
+        let field_changes = field_changes(language, &context.zone, change);
+        html! {
+            tr {
+                td data-label=(language.changed_at()) { (moment(context, change.at)) }
+                td data-label=(language.changed_by()) {
+                    span.lines {
+                        a.filter-link href=(query.with("actor", &change.actor)) { (change.actor) }
+                        @if let Some(address) = &change.address { span.small.muted { (address) } }
+                    }
+                }
+                td data-label=(language.audit_action()) {
+                    a.filter-link.nowrap href=(query.with("action", change.action.name())) { (language.action(change.action)) }
+                }
+                td data-label=(language.audit_subject()) {
+                    span.lines {
+                        (subject(language, context, change))
+                        span.small.muted {
+                            a.filter-link href=(query.with("subject", change.subject.name())) { (language.subject(change.subject)) }
+                        }
+                    }
+                }
+                td.details data-label=(language.audit_details()) {
+                    @if !field_changes.is_empty() || act.changes > 1 || can_be_undone {
+                        div.lines {
+                            @for field_change in &field_changes { (field_change_line(field_change)) }
+                            @if act.changes > 1 { a.small href=(whole_act_url(change)) { (language.and_more_changes(&number(act.changes - 1))) } }
+                            @if can_be_undone { (undo_form(context, change)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn filters(language: Language, query: &AuditQuery, actors: &[String]) -> Markup {
@@ -216,52 +309,13 @@ fn chips(language: Language, query: &AuditQuery) -> Markup {
     }
 }
 
-fn table(context: &PageContext, query: &AuditQuery, acts: &[ListedAct]) -> Markup {
+/// The button that undoes an operation.
+fn undo_form(context: &PageContext, first: &ListedChange) -> Markup {
     let language = context.language;
     html! {
-        div.table { table.stack.audit data-keys {
-            thead { tr {
-                th scope="col" { (language.changed_at()) } th scope="col" { (language.changed_by()) }
-                th scope="col" { (language.audit_action()) } th scope="col" { (language.audit_subject()) }
-                th scope="col" { (language.audit_details()) }
-            } }
-            tbody { @for act in acts { (row(context, query, act)) } }
-        } }
-    }
-}
-
-fn row(context: &PageContext, query: &AuditQuery, act: &ListedAct) -> Markup {
-    let language = context.language;
-    let change = &act.first;
-    let field_changes = field_changes(language, &context.zone, change);
-    html! {
-        tr {
-            td data-label=(language.changed_at()) { (moment(context, change.at)) }
-            td data-label=(language.changed_by()) {
-                span.lines {
-                    a.filter-link href=(query.with("actor", &change.actor)) { (change.actor) }
-                    @if let Some(address) = &change.address { span.small.muted { (address) } }
-                }
-            }
-            td data-label=(language.audit_action()) {
-                a.filter-link.nowrap href=(query.with("action", change.action.name())) { (language.action(change.action)) }
-            }
-            td data-label=(language.audit_subject()) {
-                span.lines {
-                    (subject(language, context, change))
-                    span.small.muted {
-                        a.filter-link href=(query.with("subject", change.subject.name())) { (language.subject(change.subject)) }
-                    }
-                }
-            }
-            td.details data-label=(language.audit_details()) {
-                @if !field_changes.is_empty() || act.changes > 1 {
-                    span.lines {
-                        @for field_change in &field_changes { (field_change_line(field_change)) }
-                        @if act.changes > 1 { a.small href=(whole_act_url(change)) { (language.and_more_changes(&number(act.changes - 1))) } }
-                    }
-                }
-            }
+        form method="post" action=(format!("{PATH}/{}/undo", first.id)) {
+            (context.csrf_field())
+            button.small type="submit" aria-label=(language.undo_act(&first.name)) { (language.undo()) }
         }
     }
 }

@@ -129,6 +129,7 @@ fn admin_routes() -> Vec<Route> {
         "/alerts/targets/{id}/test" => post(alert_target::test);
         "/alerts/targets/{id}/delete" => get(alert_target::confirm_delete).post(alert_target::delete);
         "/audit" => get(audit::show);
+        "/audit/{id}/undo" => post(audit::undo);
         "/client-keys" => get(client_keys::show).post(client_key::create);
         "/client-keys/new" => get(client_key::new);
         "/client-keys/{id}" => get(client_keys::detail::show).post(client_key::update);

@@ -56,6 +56,8 @@ pub enum Thing {
     RequestBodies,
     Session,
     Setting,
+    #[strum(serialize = "act that can be undone")]
+    UndoableAct,
     #[strum(serialize = "upstream key")]
     UpstreamKey,
 }

@@ -48,6 +48,7 @@ pub mod settings;
 pub mod sign_ins;
 pub mod strings;
 pub mod traffic;
+pub mod undo;
 pub mod upload_sessions;
 pub mod upstream_keys;
 pub mod usage;

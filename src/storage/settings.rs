@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::{Sqlite, SqliteExecutor, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::settings::{DEFINITIONS, SettingDefinition, SettingKind, Settings, definition};
@@ -186,7 +186,7 @@ pub async fn list_changes(
 
 /// The values that undo an act, by name; `None`: the default. Settings that were changed again since are not among them.
 pub async fn reversal_of(
-    db: &SqlitePool,
+    tx: &mut Transaction<'_, Sqlite>,
     revision: i64,
 ) -> Result<Vec<(&'static str, Option<String>)>> {
     if revision <= 0 {
@@ -197,8 +197,8 @@ pub async fn reversal_of(
         revision: Some(revision),
         ..audit::AuditFilter::default()
     };
-    let act = audit::list(db, &filter, None, DEFINITIONS.len()).await?;
-    let present: HashMap<_, _> = list(db).await?.into_iter().collect();
+    let act = audit::list(&mut **tx, &filter, None, DEFINITIONS.len()).await?;
+    let present: HashMap<_, _> = list(&mut **tx).await?.into_iter().collect();
     let reversed = act.items.into_iter().filter_map(|change| {
         let change = SettingChange::of(change);
         let definition = definition(&change.name)?;
@@ -207,6 +207,19 @@ pub async fn reversal_of(
             .then_some((definition.name, change.before))
     });
     Ok(reversed.collect())
+}
+
+/// Undoes an act, except for settings that were changed again since. Returns the changes that undo it.
+pub async fn undo(
+    tx: &mut Transaction<'_, Sqlite>,
+    revision: i64,
+    act: &Act,
+) -> Result<Vec<SettingChange>> {
+    let mut changes = Vec::new();
+    for (name, value) in reversal_of(tx, revision).await? {
+        changes.extend(change(tx, name, value.as_deref(), act).await?);
+    }
+    Ok(changes)
 }
 
 impl SettingChange {

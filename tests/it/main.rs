@@ -21,4 +21,5 @@ mod simulation;
 mod stateful_resources;
 mod structure;
 mod support;
+mod undo;
 mod wal_cuts;

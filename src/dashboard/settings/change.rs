@@ -138,7 +138,7 @@ pub async fn undo(
 ) -> Result<Redirect, ErrorPage> {
     let back = Some(local_path(&undo.back)).filter(|_| !undo.back.is_empty());
     let back = back.unwrap_or(PATH);
-    let reversed = settings::reversal_of(&app.db.readers, undo.revision).await?;
+    let reversed = settings::reversal_of(&mut app.db.readers.begin().await?, undo.revision).await?;
     let changes: SettingChanges = reversed
         .into_iter()
         .filter_map(|(name, value)| Some((SettingEntry::find(name)?, value)))

@@ -18,6 +18,9 @@ translations! {
     nothing_done_text = "Every change made in the dashboard or on the command line is listed here with its time, admin and IP address.", "在管理介面或命令列所做的每項變更都會列在這裡，包含時間、管理者與 IP 位址。";
     no_act_matches = "No change matches", "沒有符合的變更";
     no_act_matches_text = "Remove a filter, or choose another period.", "請移除部分篩選，或選擇其他期間。";
+    act_undone(count) = "change undone" | "changes undone", "已復原 {count} 項變更";
+    act_not_undone = "Nothing was undone: it was changed again since, or was done more than 24 hours ago.", "未復原：之後已再次變更，或已超過 24 小時。";
+    undo_act(name: &str) = "Undo: {name}", "復原：{name}";
     project_number = "Project number", "專案編號";
     exported_rows = "Rows", "列數";
     exported_filter = "Filter", "篩選條件";

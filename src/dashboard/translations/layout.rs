@@ -112,6 +112,7 @@ labels! {
         RequestBodies = "kept bodies of request", "請求保留內容";
         Session = "session", "工作階段";
         Setting = "setting", "設定";
+        UndoableAct = "act that can be undone", "可復原的操作";
         UpstreamKey = "upstream key", "上游金鑰";
     }
 }

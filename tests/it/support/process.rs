@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 
 use gemini_pool::storage::db::Db;
@@ -174,7 +174,14 @@ fn command_of(program: &str, folder: &Path) -> Command {
     command
 }
 
-/// The same after shell commands, such as `umask 077`.
+/// Runs a command to its end, with the database in `folder`.
+pub fn run_command(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = command(folder);
+    command.args(arguments).stdout(Stdio::piped());
+    command.output().unwrap()
+}
+
+/// The program after shell commands, such as `umask 077`.
 pub fn command_after(commands: &str, folder: &Path) -> Command {
     let program = command(folder);
     let mut shell = Command::new("/bin/sh");
