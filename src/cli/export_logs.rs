@@ -1,17 +1,16 @@
 //! `logs export`: writes all requests of a filter to a file or to standard output.
 
 use std::fmt;
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::log_filter::FilterArgs;
+use crate::cli::whole_file::write_whole_file;
 use crate::config::InvalidConfig;
-use crate::storage::database_path::folder_of;
 use crate::storage::db::Db;
 use crate::storage::request_logs::export::{ExportFormat, LogExport};
 
@@ -46,7 +45,7 @@ pub async fn run(db: &Db, arguments: ExportArgs) -> Result<()> {
         export = export.with_bodies();
     }
     if let Some(path) = &arguments.output {
-        write_file(&mut export, path).await?;
+        write_whole_file(path, async |file| write_all(&mut export, file).await).await?;
     } else if io::stdout().is_terminal() {
         // The rows contain what clients sent, which may control a terminal.
         let message = "an export is for programs: write it to a file with --output, or to a pipe";
@@ -59,30 +58,6 @@ pub async fn run(db: &Db, arguments: ExportArgs) -> Result<()> {
         "exported {} rows, {} bytes, SHA-256 {}",
         done.rows, done.bytes, done.sha256
     );
-    Ok(())
-}
-
-/// Writes a file beside `path` and renames it, so that an unfinished export never has this name.
-async fn write_file(export: &mut LogExport, path: &Path) -> Result<()> {
-    if fs::metadata(path).is_ok_and(|existing| !existing.is_file()) {
-        let message = format!(
-            "{} is not a file: name another with --output",
-            path.display()
-        );
-        return Err(InvalidConfig::new(&message).into());
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let file = tempfile::Builder::new()
-        .prefix(&format!("{name}."))
-        .suffix(".part")
-        .tempfile_in(folder_of(path));
-    let cannot_write = || format!("cannot write {}", path.display());
-    let mut file = file.with_context(cannot_write)?;
-    write_all(export, &mut file)
-        .await
-        .with_context(cannot_write)?;
-    file.as_file().sync_all().with_context(cannot_write)?;
-    file.persist(path).with_context(cannot_write)?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `upstream-keys`: adds, lists and changes the Gemini keys that requests are sent with.
 
 mod add;
+mod export;
 mod list;
 
 use anyhow::Result;
@@ -27,6 +28,8 @@ pub enum Command {
     Import(add::ImportArgs),
     /// List the keys with their states, the reasons and when they end
     List(list::ListArgs),
+    /// Write keys to a file that `import` reads, masked unless --secrets is given
+    Export(export::ExportArgs),
     /// Change attributes of keys: label, project, billing, priority, weight, tags
     Update(UpdateArgs),
     /// Enable keys, and clear their states
@@ -98,6 +101,7 @@ pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
         Command::Add(arguments) => add::add(args, arguments).await,
         Command::Import(arguments) => add::import(args, arguments).await,
         Command::List(arguments) => list::list(args, arguments).await,
+        Command::Export(arguments) => export::export(args, arguments).await,
         Command::Update(arguments) => update(args, arguments).await,
         Command::Enable(selected) => switch(args, selected.ids(), true).await,
         Command::Disable(selected) => switch(args, selected.ids(), false).await,

@@ -1,6 +1,7 @@
 //! Upstream keys: adding and changing them, and the ones that a running server loads.
 
 pub mod change;
+pub mod exported;
 pub mod history;
 pub mod imported;
 pub mod listed;

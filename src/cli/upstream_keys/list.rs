@@ -23,8 +23,9 @@ const STATES: [&str; 8] = [
     "disabled",
 ];
 
+/// Selects keys.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub struct KeyFilterArgs {
     /// Only keys in this state
     #[arg(long, value_parser = STATES)]
     state: Option<String>,
@@ -34,13 +35,19 @@ pub struct ListArgs {
     /// Only keys with this tag
     #[arg(long)]
     tag: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    filter: KeyFilterArgs,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
-impl ListArgs {
-    fn matches(&self, key: &ListedUpstreamKey) -> bool {
+impl KeyFilterArgs {
+    pub fn matches(&self, key: &ListedUpstreamKey) -> bool {
         let is_in = |called: &String| {
             key.project.as_ref() == Some(called)
                 || project_number::parse(called).is_some_and(|n| key.project_number == Some(n))
@@ -59,13 +66,13 @@ pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()>
     let db = database::open_to_read(args).await?;
     let mut keys = listed::list(&db.readers, clock::now()).await?;
     db.close().await;
-    keys.retain(|key| arguments.matches(key));
+    keys.retain(|key| arguments.filter.matches(key));
     if arguments.json {
         return output::json(&Page::whole(keys));
     }
     let count = output::count(keys.len(), "upstream key");
     let last = match keys.len() {
-        0 if arguments.is_all() => {
+        0 if arguments.filter.is_all() => {
             "no upstream keys yet: `gemini-pool upstream-keys add` adds one".to_owned()
         }
         0 => "no upstream key matches".to_owned(),
@@ -246,12 +253,12 @@ mod tests {
 
     #[test]
     fn a_list_can_be_of_a_state_a_project_or_a_tag() {
-        let filter = |state: Option<&str>, project: Option<&str>, tag: Option<&str>| ListArgs {
-            state: state.map(str::to_owned),
-            project: project.map(str::to_owned),
-            tag: tag.map(str::to_owned),
-            json: false,
-        };
+        let filter =
+            |state: Option<&str>, project: Option<&str>, tag: Option<&str>| KeyFilterArgs {
+                state: state.map(str::to_owned),
+                project: project.map(str::to_owned),
+                tag: tag.map(str::to_owned),
+            };
         let key = ListedUpstreamKey {
             tags: vec!["a".to_owned()],
             ..key("leaked")

@@ -3,6 +3,7 @@
 mod certificates;
 mod doctor;
 mod egress_proxy;
+mod export_keys;
 mod export_logs;
 mod files;
 mod import_keys;

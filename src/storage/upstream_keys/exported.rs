@@ -1,0 +1,45 @@
+//! The secrets of keys for an export, which the audit records.
+
+use std::collections::HashMap;
+
+use sqlx::{Sqlite, Transaction};
+
+use crate::pool::keys::upstream_key::UpstreamKeyId;
+use crate::pool::secret::Secret;
+use crate::storage::audit::Act;
+use crate::storage::error::Result;
+use crate::storage::json_columns::json_array;
+
+/// The secrets of those of the keys that are in use. Records in the audit of each that it was exported.
+pub async fn export_secrets(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: &[UpstreamKeyId],
+    act: &Act,
+) -> Result<HashMap<UpstreamKeyId, Secret>> {
+    let list = json_array(ids);
+    let inserted = sqlx::query!(
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, before, after)
+        SELECT
+            ?2, ?3, ?4, ?5, 'export', 'upstream_key', id, label, NULL, json_object('label', label, 'last4', last4)
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NULL
+        ",
+        list,
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
+    );
+    inserted.execute(&mut **tx).await?;
+    let rows = sqlx::query!(
+        r#"
+        SELECT id AS "id!: UpstreamKeyId", secret AS "secret!"
+        FROM upstream_keys
+        WHERE id IN (SELECT value FROM json_each(?1)) AND removed_at_ms IS NULL
+        "#,
+        list,
+    );
+    let rows = rows.fetch_all(&mut **tx).await?.into_iter();
+    Ok(rows.map(|row| (row.id, Secret::new(&row.secret))).collect())
+}
