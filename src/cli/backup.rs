@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
+use crate::cli::progress::spinner;
 use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
 use crate::config::DatabaseArgs;
@@ -30,8 +31,11 @@ pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
         ExistingFile::Keep
     };
     let start = clock::instant();
-    let bytes = backup::copy(&db, &to, existing).await?;
+    let progress = spinner("copying and checking the database");
+    let copied = backup::copy(&db, &to, existing).await;
+    progress.finish_and_clear();
     db.close().await;
+    let bytes = copied?;
     let seconds = start.elapsed().as_secs_f64();
     let to = to.display();
     output::line(format!(

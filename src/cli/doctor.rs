@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::doctor::report::{Check, Finding, Report, Severity};
+use crate::cli::progress::spinner;
 use crate::cli::{database, output};
 use crate::config::{DatabaseArgs, UpstreamArgs};
 use crate::storage::lock::ServerLock;
@@ -53,12 +54,14 @@ pub async fn run(args: &DatabaseArgs, arguments: DoctorArgs) -> Result<()> {
         None
     };
     let mut report = Report::default();
+    let progress = spinner("checking the database and the way to Google");
     // Before the database is opened, which makes files beside it.
     system_checks::run(&mut report, &path);
     let settings = database_checks::run(&mut report, args, &path).await;
     google_checks::run(&mut report, &upstream, &settings, arguments.offline).await;
 
     report.finish();
+    progress.finish_and_clear();
 
     let (checked, skipped) = report.checks();
     let diagnosis = Diagnosis {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use console::{StyledObject, style};
 
 use crate::cli::export_logs::{self, ExportArgs};
 use crate::cli::log_filter::FilterArgs;
@@ -85,6 +86,7 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
         .map_or(LogPosition::Newest, LogPosition::OlderThan);
     let mut left = arguments.limit;
     let mut next = None;
+    let columns = output::terminal_columns();
     let mut out = io::BufWriter::new(io::stdout().lock());
     if arguments.json {
         write!(out, r#"{{"items":["#)?;
@@ -100,9 +102,9 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
                 write!(out, "{comma}{}", serde_json::to_string(&row)?)?;
             } else {
                 if is_first {
-                    writeln!(out, "{HEADING}")?;
+                    writeln!(out, "{}", output::cut_to(columns, HEADING))?;
                 }
-                writeln!(out, "{}", LogLine(&row))?;
+                writeln!(out, "{}", LogLine::on_terminal(&row, columns))?;
             }
             is_first = false;
         }
@@ -126,8 +128,9 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
 async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
     let filter = arguments.filter.filter();
     let mut tail = LogTail::begin(db, clock::now()).await?;
+    let columns = output::terminal_columns();
     if !arguments.json {
-        output::line(HEADING)?;
+        output::line(output::cut_to(columns, HEADING))?;
     }
     loop {
         tokio::select! {
@@ -139,7 +142,7 @@ async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
             if arguments.json {
                 output::json(row)?;
             } else {
-                output::line(LogLine(row))?;
+                output::line(LogLine::on_terminal(row, columns))?;
             }
         }
     }
@@ -149,19 +152,44 @@ const HEADING: &str = "STARTED                   ID             OUTCOME         
     MODEL                         CLIENT            UPSTREAM KEY      ERROR";
 
 /// A request as one line; widths are fixed, because later rows are not known yet.
-struct LogLine<'a>(&'a RequestLog);
+struct LogLine<'a> {
+    row: &'a RequestLog,
+    /// Whether its outcome has a colour.
+    is_colored: bool,
+}
+
+impl<'a> LogLine<'a> {
+    /// The line as a terminal shows it whole and in colour, or as a pipe gets it.
+    fn on_terminal(row: &'a RequestLog, columns: Option<u16>) -> String {
+        let is_colored = columns.is_some() && console::colors_enabled();
+        let line = Self { row, is_colored }.to_string();
+        output::cut_to(columns, &line).into_owned()
+    }
+
+    fn outcome(&self) -> StyledObject<String> {
+        let outcome = self.row.outcome;
+        let word = style(format!("{:14}", outcome.map_or("running", Outcome::name)));
+        let word = word.force_styling(self.is_colored);
+        match outcome {
+            None => word,
+            Some(Outcome::Success) => word.green(),
+            Some(Outcome::ClientError | Outcome::ClientGone | Outcome::Refused) => word.yellow(),
+            Some(_) => word.red(),
+        }
+    }
+}
 
 impl std::fmt::Display for LogLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let row = self.0;
+        let row = self.row;
         let number =
             |number: Option<i64>| number.map_or("-".to_owned(), |number| number.to_string());
         let text = |text: &Option<String>| output::printable(text.as_deref().unwrap_or("-"));
         let line = format!(
-            "{}  {}  {:14}  {:>6}  {:>7}  {:>8}  {:>8}  {:28}  {:16}  {:16}  {}",
+            "{}  {}  {}  {:>6}  {:>7}  {:>8}  {:>8}  {:28}  {:16}  {:16}  {}",
             row.started_at,
             row.id,
-            row.outcome.map_or("running", Outcome::name),
+            self.outcome(),
             number(row.status),
             number(row.duration_ms),
             row.attempts,
@@ -192,7 +220,12 @@ mod tests {
         write(&db, vec![failed]).await;
 
         let row = find(&db.readers, row(0).id).await.unwrap();
-        let line = LogLine(&row).to_string();
+        let line = |is_colored| {
+            let row = &row;
+            LogLine { row, is_colored }.to_string()
+        };
+        let colored = line(true);
+        let line = line(false);
 
         for (heading, value) in [
             ("ID", row.id.to_string().as_str()),
@@ -203,5 +236,7 @@ mod tests {
             assert!(line[position..].starts_with(value), "{heading}: {line}");
         }
         assert!(line.ends_with("gone�[2J"), "{line}");
+        assert_ne!(colored, line);
+        assert_eq!(console::strip_ansi_codes(&colored), line);
     }
 }

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod backup;
 pub mod client_key_terms;
 pub mod client_keys;
+pub mod completions;
 pub mod confirmation;
 pub mod database;
 pub mod demo;
@@ -18,6 +19,7 @@ pub mod migrate;
 pub mod migration_progress;
 pub mod open_files;
 pub mod output;
+pub mod progress;
 pub mod prune_logs;
 pub mod restore;
 pub mod serve;
@@ -81,6 +83,10 @@ enum Command {
     Health(health::HealthArgs),
     /// Run the server on a temporary database with a simulated Gemini, without Google keys
     Demo(demo::DemoArgs),
+    /// Print a script with which a shell completes the commands
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages
+    Man(completions::ManArgs),
 }
 
 /// Adds the variables of `.env` in the current folder to the environment. Variables that are set already keep their values.
@@ -112,7 +118,7 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", message(error));
+    eprintln!("{} {}", output::styled_error(), message(error));
     ExitCode::from(if error.is::<InvalidConfig>() { 2 } else { 1 })
 }
 
@@ -160,6 +166,10 @@ impl CommandLine {
             Command::Doctor(arguments) => doctor::run(&database, arguments).await,
             Command::Health(arguments) => health::run(&arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Completions(arguments) => {
+                completions::print_completions(&arguments, Self::command())
+            }
+            Command::Man(arguments) => completions::write_manual(&arguments, Self::command()),
         };
         done.map_err(|error| match path {
             Some(path) => database::explain(error, &path),

@@ -1,11 +1,13 @@
-//! How commands print: tables for people, JSON for programs.
+//! How commands print: tables for people, JSON for programs. Only a terminal gets colours and lines that fit its width.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::Write;
 
 use anyhow::Result;
 
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
+use console::{StyledObject, Term, style, truncate_str};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -18,7 +20,27 @@ pub fn line(text: impl Display) -> Result<()> {
 /// Prints warnings. The command continues.
 pub fn warn(warnings: &[String]) {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        let word = style("warning:").yellow().bold().for_stderr();
+        eprintln!("{word} {warning}");
+    }
+}
+
+/// The word before an error on standard error.
+pub fn styled_error() -> StyledObject<&'static str> {
+    style("error:").red().bold().for_stderr()
+}
+
+/// The columns of the terminal that standard output is; `None`: it is none.
+pub fn terminal_columns() -> Option<u16> {
+    let size = Term::stdout().size_checked();
+    size.map(|(_, columns)| columns)
+}
+
+/// The line as the terminal shows it whole; unchanged where the output is none.
+pub fn cut_to(columns: Option<u16>, line: &str) -> Cow<'_, str> {
+    match columns {
+        Some(columns) => truncate_str(line, columns.into(), "…"),
+        None => line.into(),
     }
 }
 
@@ -32,20 +54,38 @@ pub fn table<const N: usize>(
     headings: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> Result<()> {
+    let text = layout(headings, rows, terminal_columns());
+    if text.is_empty() {
+        return Ok(());
+    }
+    line(text)
+}
+
+/// The lines of a table, of which cells are wrapped where the columns are not enough for it.
+fn layout<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+    columns: Option<u16>,
+) -> String {
     let rows = rows.into_iter();
     let rows: Vec<_> = rows.map(|row| row.map(|text| printable(&text))).collect();
     if rows.is_empty() {
-        return Ok(());
+        return String::new();
     }
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
         .set_header(headings)
         .add_rows(rows);
+    if let Some(columns) = columns {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(columns);
+    }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    line(table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// The text without characters that control a terminal or reorder text, which clients may have sent.
@@ -77,7 +117,33 @@ pub fn timestamp(time: Option<Timestamp>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use console::measure_text_width;
+
     use super::*;
+
+    #[test]
+    fn a_table_is_no_wider_than_the_terminal_and_loses_no_word() {
+        let row = |name: &str| [name.to_owned(), "one two three four five six".repeat(3)];
+        let rows = || [row("first"), row("第二個")];
+
+        let unlimited = layout(["NAME", "WHY"], rows(), None);
+        let narrow = layout(["NAME", "WHY"], rows(), Some(40));
+
+        assert_eq!(unlimited.lines().count(), 3, "{unlimited}");
+        for line in narrow.lines() {
+            assert!(measure_text_width(line) <= 40, "{narrow}");
+        }
+        let letters = |text: &str| text.chars().filter(|char| !char.is_whitespace()).count();
+        assert_eq!(letters(&narrow), letters(&unlimited), "{narrow}");
+        assert_eq!(layout(["NAME"], [], Some(40)), "");
+    }
+
+    #[test]
+    fn a_line_is_cut_where_the_terminal_ends() {
+        assert_eq!(cut_to(None, "a long line"), "a long line");
+        assert_eq!(cut_to(Some(6), "a long line"), "a lon…");
+        assert_eq!(cut_to(Some(20), "a long line"), "a long line");
+    }
 
     #[test]
     fn characters_that_control_a_terminal_or_reorder_a_line_are_replaced() {

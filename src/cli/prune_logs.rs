@@ -1,14 +1,15 @@
 //! `logs prune`: deletes logged requests that match a filter, beside a running server.
 
 use std::io::{IsTerminal, stdin};
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::cli::log_filter::FilterArgs;
 use crate::cli::output;
+use crate::cli::progress::spinner;
 use crate::clock::{self, Timestamp};
 use crate::pool::request_id::RequestId;
 use crate::pool::retention::{LogSize, RetentionLimits, spared_ends};
@@ -22,8 +23,6 @@ use crate::tasks::log_pruner::LogPruner;
 
 /// How many ids are held in memory at once.
 const PAGE: usize = 5_000;
-/// How often the progress is printed.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(2);
 /// What a request with one attempt takes at most, with its indexes.
 const MAX_BYTES_PER_ROW: u64 = 400;
 
@@ -75,8 +74,11 @@ pub async fn run(db: &Db, arguments: PruneArgs) -> Result<()> {
     // What comes in while the command runs is not deleted.
     filter.until = Some(filter.until.map_or(now, |until| until.min(now)));
     let selection = PruneSelection { filter, now };
-    let mut progress = Progress::default();
-    let matching = selection.count(db, &mut progress).await?;
+    let progress = spinner("counting the requests");
+    let matching = selection.count(db, &progress).await;
+    // The question follows.
+    progress.finish_and_clear();
+    let matching = matching?;
     let mut report = PruneReport {
         matching,
         dry_run: arguments.dry_run,
@@ -88,13 +90,7 @@ pub async fn run(db: &Db, arguments: PruneArgs) -> Result<()> {
             bail!("nothing was deleted");
         }
         let mut pruner = LogPruner::new(db, PruneScope::Selected);
-        let deleting = selection.delete(
-            db,
-            &mut pruner,
-            matching.requests,
-            &mut progress,
-            &mut report.deleted,
-        );
+        let deleting = selection.delete(db, &mut pruner, matching.requests, &mut report.deleted);
         let result = deleting.await;
         // It changes nothing that a server would have to reload.
         let act = Act::without_revision(Actor::cli(), now);
@@ -112,7 +108,7 @@ pub async fn run(db: &Db, arguments: PruneArgs) -> Result<()> {
 
 impl PruneSelection {
     /// Counts the matching requests without loading them.
-    async fn count(&self, db: &Db, progress: &mut Progress) -> Result<MatchingRequests> {
+    async fn count(&self, db: &Db, progress: &ProgressBar) -> Result<MatchingRequests> {
         let mut matching = MatchingRequests::default();
         let mut after = RequestId(0);
         loop {
@@ -125,7 +121,7 @@ impl PruneSelection {
             matching.newest = Some(last.time());
             after = *last;
             let found = matching.requests;
-            progress.print(|| format!("{found} requests found so far"));
+            progress.set_message(format!("{found} requests found so far"));
         }
         let size = log_size::find(&db.readers).await?;
         matching.estimated_bytes = estimated_bytes(matching.requests, size);
@@ -138,13 +134,14 @@ impl PruneSelection {
         db: &Db,
         pruner: &mut LogPruner<'_>,
         requests: u64,
-        progress: &mut Progress,
         deleted: &mut u64,
     ) -> Result<()> {
+        let progress = spinner("deleting requests");
         let mut after = RequestId(0);
         loop {
             let ids = self.next(db, after).await?;
             let Some(last) = ids.last() else {
+                progress.finish_and_clear();
                 return Ok(());
             };
             after = *last;
@@ -154,7 +151,7 @@ impl PruneSelection {
                 let (batch, others) = rest.split_at(size.min(rest.len()));
                 *deleted += pruner.delete(batch).await?;
                 rest = others;
-                progress.print(|| format!("{deleted} of {requests} requests deleted"));
+                progress.set_message(format!("{deleted} of {requests} requests deleted"));
             }
         }
     }
@@ -217,24 +214,6 @@ impl PruneReport {
         match self.returned_bytes {
             0 => format!("{deleted} deleted; the next rows use their room in the file"),
             _ => format!("{deleted} deleted; the file is {kibibytes} KiB smaller"),
-        }
-    }
-}
-
-/// Lines on standard error during long work.
-#[derive(Debug, Default)]
-struct Progress {
-    printed_at: Option<Instant>,
-}
-
-impl Progress {
-    /// Prints the text if some time has passed since the last one, or since the first call.
-    fn print(&mut self, text: impl FnOnce() -> String) {
-        let now = clock::instant();
-        let printed_at = *self.printed_at.get_or_insert(now);
-        if now.duration_since(printed_at) >= PROGRESS_PERIOD {
-            self.printed_at = Some(now);
-            eprintln!("{}", text());
         }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use indicatif::ProgressBar;
 use serde_json::json;
 use url::Url;
 
 use crate::cli::key_selection::SelectionArgs;
+use crate::cli::progress::bar;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::{DatabaseArgs, UpstreamArgs};
@@ -69,8 +69,7 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
         recorder: &recorder,
     };
     let mut tested = Vec::with_capacity(chosen.len());
-    // The progress bar is visible only on a terminal.
-    let bar = ProgressBar::new(u64::try_from(chosen.len()).unwrap_or(u64::MAX));
+    let bar = bar(chosen.len(), "keys");
     let report = |one| {
         bar.inc(1);
         tested.extend(one);

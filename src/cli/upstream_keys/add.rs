@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::AttributesArgs;
+use crate::cli::progress::bar;
 use crate::cli::{database, output};
 use crate::clock;
 use crate::config::DatabaseArgs;
@@ -214,7 +215,8 @@ async fn add_all(
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    for key in keys {
+    let progress = bar(keys.len(), "keys");
+    for key in progress.wrap_iter(keys.iter()) {
         let attributes = &key.attributes;
         match upstream_keys::imported::insert(&mut tx, &hash_key, key, true, &act).await? {
             InsertedKey::New(_) => report.new += 1,
@@ -234,6 +236,7 @@ async fn add_all(
             }
         }
     }
+    progress.finish_and_clear();
     if mode.keep {
         tx.commit().await?;
     } else {

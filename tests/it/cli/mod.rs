@@ -1,6 +1,7 @@
 //! What operators at a terminal are promised.
 
 mod certificates;
+mod completions;
 mod doctor;
 mod egress_proxy;
 mod export_keys;
