@@ -104,6 +104,8 @@ pub enum Behaviour {
     },
     /// Streams are a 200 whose first event is this error.
     FirstEventError(u16),
+    /// Replies are a 200 without content, with this finish reason: `STOP` or `MALFORMED_FUNCTION_CALL`.
+    EmptyReply(&'static str),
     /// Every n-th request meets the other behaviour, the rest are healthy.
     EveryNth(u64, Box<Behaviour>),
     /// One per request, the last for ever. Only requests that use a model go a step on, so that checks do not.

@@ -204,6 +204,7 @@ impl GoogleError {
             | Behaviour::StallStream(_)
             | Behaviour::StreamError { .. }
             | Behaviour::FirstEventError(_)
+            | Behaviour::EmptyReply(_)
             | Behaviour::EveryNth(..)
             | Behaviour::Sequence(_) => return None,
         };

@@ -250,6 +250,14 @@ impl RequestInProgress<'_> {
             cached_tokens,
             ..context.generate(model, request_body)
         };
+        let generation = match self.behaviour {
+            Behaviour::EmptyReply(finish_reason) => Generation {
+                texts: vec![String::new(); 2],
+                finish_reason,
+                ..generation
+            },
+            _ => generation,
+        };
         let ints = self.request_target.enum_ints;
         let embeddings = EmbeddingsResponse {
             model: &model.name,

@@ -113,6 +113,7 @@ impl<'a> RequestContext<'a> {
                     vec![self.response_shape.text(request_body.prompt_hash)]
                 }
             },
+            finish_reason: "STOP",
             serial: self.state.next_serial(),
             now_ms: self.now_ms,
         }

@@ -15,6 +15,8 @@ pub struct Generation {
     pub thought_tokens: u64,
     /// The text in the pieces of a stream, or as one.
     pub texts: Vec<String>,
+    /// As in the native surface.
+    pub finish_reason: &'static str,
     /// Distinguishes answers; not a secret of anybody.
     pub serial: u64,
     pub now_ms: i64,

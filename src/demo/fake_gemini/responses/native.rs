@@ -96,7 +96,7 @@ fn chunk<'a>(
                 parts: [ContentPart { text }],
                 role: "model",
             },
-            finish_reason: is_last.then_some(Enum::new("STOP", 1, enum_ints)),
+            finish_reason: is_last.then(|| finish_reason(generation, enum_ints)),
             index: 0,
         }],
         usage_metadata: UsageMetadata {
@@ -130,6 +130,14 @@ impl Generation {
     pub fn output_tokens(&self, pieces: usize) -> u64 {
         token_count(self.texts.iter().take(pieces).map(String::len).sum())
     }
+}
+
+fn finish_reason(generation: &Generation, as_number: bool) -> Enum {
+    let number = match generation.finish_reason {
+        "MALFORMED_FUNCTION_CALL" => 10,
+        _ => 1,
+    };
+    Enum::new(generation.finish_reason, number, as_number)
 }
 
 /// An enum by name, or by number for old clients.
@@ -233,6 +241,7 @@ mod tests {
             cached_tokens: 0,
             thought_tokens,
             texts: texts.iter().map(ToString::to_string).collect(),
+            finish_reason: "STOP",
             serial: 0,
             now_ms: 0,
         }

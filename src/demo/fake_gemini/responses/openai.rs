@@ -11,7 +11,7 @@ pub fn unary(generation: &Generation) -> String {
     let text = generation.texts.concat();
     json::compact(&Completion {
         choices: [Choice {
-            finish_reason: "stop",
+            finish_reason: finish_reason(generation),
             index: 0,
             message: CompletionMessage {
                 content: &text,
@@ -36,7 +36,7 @@ pub fn sse(generation: &Generation, include_usage: bool) -> Vec<String> {
                     content: text,
                     role: "assistant",
                 },
-                finish_reason: (index == last).then_some("stop"),
+                finish_reason: (index == last).then(|| finish_reason(generation)),
                 index: 0,
             }],
             created: generation.now_ms / 1000,
@@ -48,6 +48,14 @@ pub fn sse(generation: &Generation, include_usage: bool) -> Vec<String> {
         format!("data: {chunk}\n\n")
     });
     chunks.chain(["data: [DONE]\n\n".to_owned()]).collect()
+}
+
+/// Reasons other than the usual one are named with the filter that stopped the reply.
+fn finish_reason(generation: &Generation) -> &'static str {
+    match generation.finish_reason {
+        "MALFORMED_FUNCTION_CALL" => "function_call_filter: MALFORMED_FUNCTION_CALL",
+        _ => "stop",
+    }
 }
 
 /// One picture, of one pixel.
@@ -132,6 +140,7 @@ mod tests {
             cached_tokens: 0,
             thought_tokens: 0,
             texts: vec!["Hello".to_owned(), " there!".to_owned()],
+            finish_reason: "STOP",
             serial: 0,
             now_ms: 1_740_894_641_000,
         };
