@@ -335,6 +335,17 @@ impl Target {
             _ => {}
         }
     }
+
+    /// Whether the answer is a reply of a model: text, function calls or media in parts.
+    pub fn generates_text(&self) -> bool {
+        let generates = [
+            "generateContent",
+            "streamGenerateContent",
+            "chat.completions",
+        ];
+        let operation = self.operation.as_deref();
+        operation.is_some_and(|operation| generates.contains(&operation))
+    }
 }
 
 /// `chat.completions`, `embeddings`, `models.list`: operations in OpenAI's terms.

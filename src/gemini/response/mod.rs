@@ -5,5 +5,6 @@ pub mod events;
 pub mod json;
 pub mod json_values;
 pub mod output_text;
+pub mod reply_content;
 pub mod tap;
 pub mod usage;

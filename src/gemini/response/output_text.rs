@@ -1,4 +1,4 @@
-//! `OutputText`: counts the characters that a model wrote, in an answer that reports no usage.
+//! `OutputText`: counts the characters that a model wrote, and detects any other content of its reply.
 
 /// Fields with the text of a model, on all surfaces.
 const TEXT_KEYS: [&[u8]; 6] = [
@@ -8,6 +8,18 @@ const TEXT_KEYS: [&[u8]; 6] = [
     b"arguments",
     b"reasoning_content",
     b"partial_arguments",
+];
+/// Fields with an object, or a list of objects, that is content without being text.
+const PART_KEYS: [&[u8]; 9] = [
+    b"functionCall",
+    b"function_call",
+    b"tool_calls",
+    b"inlineData",
+    b"inline_data",
+    b"fileData",
+    b"executableCode",
+    b"codeExecutionResult",
+    b"audio",
 ];
 /// Longer keys have another meaning.
 const MAX_KEY_BYTES: usize = 24;
@@ -27,6 +39,9 @@ pub struct OutputText {
     /// Whether the last string was the key of a text, and its value follows.
     expects_text: bool,
     is_text: bool,
+    /// Whether the last string was the key of a part, and its object follows.
+    expects_part: bool,
+    has_part: bool,
 }
 
 impl OutputText {
@@ -41,11 +56,19 @@ impl OutputText {
                     self.in_string = true;
                     self.is_text = self.expects_text;
                     self.expects_text = false;
+                    self.expects_part = false;
                     self.string.clear();
                 }
-                b':' => self.expects_text = TEXT_KEYS.contains(&self.string.as_slice()),
+                b':' => {
+                    let key = self.string.as_slice();
+                    self.expects_text = TEXT_KEYS.contains(&key);
+                    self.expects_part = PART_KEYS.contains(&key);
+                }
                 b' ' | b'\t' | b'\r' | b'\n' => {}
+                b'[' if self.expects_part => self.string.clear(),
                 _ => {
+                    self.has_part |= self.expects_part && byte == b'{';
+                    self.expects_part = false;
                     self.expects_text = false;
                     self.string.clear();
                 }
@@ -74,6 +97,11 @@ impl OutputText {
     /// The number of characters so far.
     pub fn chars(&self) -> u64 {
         self.chars
+    }
+
+    /// Whether the reply has content so far: text, a function call, a picture, code.
+    pub fn has_content(&self) -> bool {
+        self.chars > 0 || self.has_part
     }
 }
 
@@ -104,6 +132,51 @@ mod tests {
                     .chunks(size)
                     .for_each(|chunk| text.feed(chunk));
                 assert_eq!(text.chars(), expected, "{answer}");
+            }
+        }
+    }
+    #[test]
+    fn content_is_text_that_is_not_empty_or_another_part() {
+        let cases = [
+            (
+                r#"{"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"finishReason":"STOP"}]}"#,
+                false,
+            ),
+            (
+                r#"{"candidates":[{"content":{"parts":[{"text":"","thoughtSignature":"AAAA"}]}}]}"#,
+                false,
+            ),
+            (
+                r#"{"candidates":[{"content":{"role":"model"}}],"usageMetadata":{"promptTokenCount":3}}"#,
+                false,
+            ),
+            (
+                r#"{"choices":[{"delta":{"content":null,"role":"assistant","tool_calls":[]}}]}"#,
+                false,
+            ),
+            (
+                r#"{"candidates":[{"content":{"parts":[{"functionCall" : {"name":"f","args":{}}}]}}]}"#,
+                true,
+            ),
+            (
+                r#"{"candidates":[{"content":{"parts":[{"inlineData":{"data":"AAAA"}}]}}]}"#,
+                true,
+            ),
+            (
+                r#"{"choices":[{"delta":{"tool_calls": [ {"id":"","function":{"arguments":""}}]}}]}"#,
+                true,
+            ),
+            (
+                r#"{"candidates":[{"content":{"parts":[{"text":" "}]}}]}"#,
+                true,
+            ),
+        ];
+        for (answer, expected) in cases {
+            for size in 1..8 {
+                let mut text = OutputText::default();
+                let chunks = answer.as_bytes().chunks(size);
+                chunks.for_each(|chunk| text.feed(chunk));
+                assert_eq!(text.has_content(), expected, "{answer}");
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::gemini::response::events::{ErrorSpan, EventFraming, EventReader, Firs
 use crate::gemini::response::json::{JsonPath, JsonScanner};
 use crate::gemini::response::json_values::ScannedValue;
 use crate::gemini::response::output_text::OutputText;
+use crate::gemini::response::reply_content::ReplyContent;
 use crate::gemini::response::usage;
 use crate::gemini::target::Surface;
 use crate::pool::quota::usage::TokenUsage;
@@ -44,6 +45,8 @@ pub struct ResponseTap {
     has_held_error: bool,
     created_resources: Option<CreatedResourcesReader>,
     output: OutputText,
+    /// Reads whether the reply has content, for a caller that holds it until then.
+    content: Option<OutputText>,
 }
 
 enum TapInput {
@@ -119,7 +122,30 @@ impl ResponseTap {
             has_held_error: false,
             created_resources: None,
             output: OutputText::default(),
+            content: None,
         }
+    }
+
+    /// Also reads whether the reply has content.
+    #[must_use]
+    pub fn with_content_reader(mut self) -> Self {
+        self.content = Some(OutputText::default());
+        self
+    }
+
+    /// Whether an error was read, at the beginning or later.
+    pub fn had_error(&self) -> bool {
+        self.reads() && self.reader.had_error()
+    }
+
+    /// How far the reply has come; `None`: it cannot be read, or is not read for its content.
+    pub fn reply_content(&self) -> Option<ReplyContent> {
+        let content = self.content.as_ref().filter(|_| self.reads())?;
+        if content.has_content() {
+            return Some(ReplyContent::Begun);
+        }
+        let reason = self.finish_reason();
+        Some(reason.map_or(ReplyContent::Nothing, ReplyContent::Finished))
     }
 
     /// Also reads the names of resources.
@@ -159,12 +185,16 @@ impl ResponseTap {
         let usage = self.usage_paths();
         let (reader, output) = (&mut self.reader, &mut self.output);
         let created_resources = &mut self.created_resources;
+        let content = &mut self.content;
         let mut feed = |plain: &[u8]| {
             if !is_json {
                 return ErrorSpan::default();
             }
             if let Some(created_resources) = created_resources {
                 created_resources.feed(plain);
+            }
+            if let Some(content) = content {
+                content.feed(plain);
             }
             let span = reader.feed(plain);
             if usage.iter().all(|path| !reader.has_value(*path)) {
@@ -265,7 +295,7 @@ impl ResponseTap {
             usage,
             is_charged,
             model_version: self.text(&[2]),
-            finish_reason: self.text(&[3]).or_else(|| self.text(&[4])),
+            finish_reason: self.finish_reason(),
             service_tier: metadata
                 .as_ref()
                 .and_then(|data| text_of(&data["serviceTier"])),
@@ -279,7 +309,7 @@ impl ResponseTap {
             usage: usage.as_ref().map(usage::of_openai).unwrap_or_default(),
             is_charged: usage.is_some(),
             model_version: self.text(&[2]),
-            finish_reason: self.text(&[3]),
+            finish_reason: self.finish_reason(),
             service_tier: self.text(&[4]),
             ..ResponseSummary::default()
         }
@@ -294,9 +324,18 @@ impl ResponseTap {
                 .unwrap_or_default(),
             is_charged: usage.is_some(),
             model_version: self.text(&[3, 4]),
-            finish_reason: self.text(&[5, 6]),
+            finish_reason: self.finish_reason(),
             service_tier: self.text(&[7, 8]),
             ..ResponseSummary::default()
+        }
+    }
+
+    /// The reason why the model stopped or the prompt was blocked.
+    fn finish_reason(&self) -> Option<String> {
+        match self.surface {
+            Surface::Native => self.text(&[3]).or_else(|| self.text(&[4])),
+            Surface::OpenAi => self.text(&[3]),
+            Surface::Interactions => self.text(&[5, 6]),
         }
     }
 
