@@ -24,6 +24,7 @@ use crate::pool::clients::auth_failures::AuthFailures;
 use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientKeys, HashKey};
 use crate::pool::clients::login_throttle::LoginThrottle;
 use crate::pool::clients::one_time_secrets::OneTimeSecrets;
+use crate::pool::hedging::Hedging;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::overview::PoolOverview;
 use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, lease_order_at};
@@ -70,6 +71,8 @@ pub struct App {
     pub wrong_bases: Mutex<AuthFailures>,
     /// The project in which each client creates its resources.
     pub project_affinity: Mutex<ProjectAffinity>,
+    /// The times of models, for second attempts at the same time.
+    pub hedging: Mutex<Hedging>,
     /// Recently created resources.
     pub recent_resources: Mutex<RecentResources>,
     /// Failed sign-ins to the dashboard.
@@ -139,6 +142,7 @@ impl App {
             api_token_failures: Mutex::default(),
             wrong_bases: Mutex::default(),
             project_affinity: Mutex::default(),
+            hedging: Mutex::default(),
             recent_resources: Mutex::default(),
             login_throttle: Mutex::default(),
             reload_lock: tokio::sync::Mutex::default(),

@@ -71,6 +71,7 @@ pub struct RetryBudget {
     egress_failures: u32,
     connection_failures: u32,
     server_faults: u32,
+    empty_replies: u32,
     is_single: bool,
 }
 
@@ -94,6 +95,7 @@ impl RetryBudget {
             Retry::Once if matches!(rule, Rule::ConnectFailed | Rule::ConnectionBroken) => {
                 self.connection_failures += 1;
             }
+            Retry::Once if rule == Rule::EmptyReply => self.empty_replies += 1,
             Retry::Once => self.server_faults += 1,
         }
         self.counted_attempts += 1;
@@ -119,7 +121,11 @@ pub fn next_step(
         _ if is_used_up => NextStep::Answer(StopReason::AttemptsUsedUp),
         Retry::FreeWithOtherKey => again(Duration::ZERO),
         Retry::OneOtherKey if budget.egress_failures <= 1 => again(Duration::ZERO),
-        Retry::Once if budget.server_faults <= 1 && budget.connection_failures <= 1 => {
+        Retry::Once
+            if budget.server_faults <= 1
+                && budget.connection_failures <= 1
+                && budget.empty_replies <= 1 =>
+        {
             again(Duration::ZERO)
         }
         Retry::TwiceAfterPause if budget.overloads <= 2 => {
@@ -157,6 +163,7 @@ mod tests {
             (Rule::ModelNotFound, 1, StopReason::NotRetryable),
             (Rule::AnswerTimeout, 1, StopReason::NotRetryable),
             (Rule::InternalError, 2, StopReason::RepeatedFault),
+            (Rule::EmptyReply, 2, StopReason::RepeatedFault),
             (Rule::ConnectFailed, 2, StopReason::RepeatedFault),
             (Rule::LocationUnsupported, 2, StopReason::RepeatedFault),
             (Rule::Overloaded, 3, StopReason::RepeatedFault),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::pool::body_log::{BodyLogMode, is_client_list};
+use crate::pool::model_fallback::ModelFallback;
 use crate::pool::model_prices::ModelPrices;
 
 use SettingKind::{Number, Switch, Text};
@@ -69,6 +70,14 @@ settings! {
     max_attempts: u32 = 4, Number(1..=100);
     /// Maximum number of attempts per request, including those that cost nothing.
     max_keys_per_request: u32 = 32, Number(1..=1_000);
+    /// Models that answer in place of one that no key can serve now, as in `gemini-2.5-pro > gemini-2.5-flash`.
+    model_fallback: ModelFallback = ModelFallback::default(), Text("chains of models as in gemini-2.5-pro > gemini-2.5-flash, separated by commas, or empty", is_fallback);
+    /// Send a request once more if its reply is empty or its function call malformed; each reply is billed.
+    empty_reply_retry: bool = false, Switch;
+    /// Largest share of requests that are sent to a second project when the first one is slow, in percent; each is billed; 0: none.
+    hedge_percent: u64 = 0, Number(0..=100);
+    /// Send the number of attempts, the time in the queue and what the limits leave as headers `x-pool-…`.
+    pool_headers: bool = false, Switch;
     /// How long connecting to Google may take.
     connect_timeout_ms: u64 = 10_000, Number(100..=DAY_MS);
     /// How long an answer's first byte may take, over all attempts.
@@ -328,6 +337,16 @@ impl SettingValue for BodyLogMode {
     }
 }
 
+impl SettingValue for ModelFallback {
+    fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+
+    fn to_text(&self) -> String {
+        self.to_text()
+    }
+}
+
 impl SettingValue for ModelPrices {
     fn from_text(text: &str) -> Option<Self> {
         Self::parse(text)
@@ -350,6 +369,10 @@ impl SettingValue for TimeZone {
 
 fn is_body_log_mode(text: &str) -> bool {
     BodyLogMode::named(text).is_some()
+}
+
+fn is_fallback(text: &str) -> bool {
+    ModelFallback::parse(text).is_some()
 }
 
 fn is_price_list(text: &str) -> bool {

@@ -72,7 +72,7 @@ pub async fn answer(
             record.first_byte(head.status, streamed);
             record.answer_head(&streaming.head.headers, incoming.target.is_download());
             let mut response = Response::from_parts(head, Body::empty());
-            record.id_header(response.headers_mut());
+            record.add_headers(response.headers_mut());
             let answer = AnswerBody::new(app, *streaming, lease, verdict, incoming, record);
             *response.body_mut() = Body::new(answer);
             response
@@ -132,7 +132,7 @@ async fn answer_whole(
         Body::from(body)
     };
     let mut response = Response::from_parts(head, body);
-    record.id_header(response.headers_mut());
+    record.add_headers(response.headers_mut());
     record.finish().await;
     response
 }

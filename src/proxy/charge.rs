@@ -21,6 +21,14 @@ pub struct Charge {
     pub model: Option<String>,
 }
 
+/// Usage and cost of answers that the client did not get.
+#[derive(Debug, Default)]
+pub struct DiscardedUsage {
+    pub usage: TokenUsage,
+    pub cost_nano_usd: i64,
+    pub is_estimate: bool,
+}
+
 impl Charge {
     /// The charge of an answer. Every poll of a finished job reports the job's usage again: it is charged once, to the
     /// request that created the job or that first sees it done.

@@ -28,18 +28,32 @@ pub async fn forward(
     incoming: &mut Incoming,
     left: Duration,
 ) -> Result<Attempt, Refusal> {
-    let answered = match incoming.streaming.take() {
-        Some((body, progress)) => {
-            exchange_streaming(app, settings, &lease, incoming, body, progress).await?
-        }
-        None => exchange_held(app, settings, &lease, incoming, left).await,
+    let Some((body, progress)) = incoming.streaming.take() else {
+        return Ok(forward_held(app, settings, lease, incoming, left).await);
     };
+    let answered = exchange_streaming(app, settings, &lease, incoming, body, progress).await?;
+    Ok(attempt(lease, answered))
+}
+
+/// The same for a request whose body is held.
+pub async fn forward_held(
+    app: &App,
+    settings: &Settings,
+    lease: Lease,
+    incoming: &Incoming,
+    left: Duration,
+) -> Attempt {
+    let answered = exchange_held(app, settings, &lease, incoming, left).await;
+    attempt(lease, answered)
+}
+
+fn attempt(lease: Lease, answered: Result<(Verdict, Reply), Verdict>) -> Attempt {
     let (verdict, reply) = answered.unwrap_or_else(|verdict| (verdict, Reply::None));
-    Ok(Attempt {
+    Attempt {
         lease: Some(lease),
         verdict,
         reply,
-    })
+    }
 }
 
 async fn exchange_held(

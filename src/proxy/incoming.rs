@@ -66,6 +66,10 @@ pub struct Incoming {
     pub token: Option<ResourceName>,
     /// A body that is sent while it arrives, until it is sent.
     pub streaming: Option<(StreamingBody, BodyProgress)>,
+    /// Whether the answer begins with its content: what comes before is held back.
+    pub awaits_content: bool,
+    /// Whether an empty reply is not passed on, but sent again with another key.
+    pub guards_reply: bool,
     /// The memory of the held body; a live session counts its messages itself.
     pub memory: HeldMemory,
 }
@@ -135,7 +139,11 @@ impl Incoming {
             headers,
             body,
         };
+        let is_reply = target.generates_text();
+        let guards_reply = is_reply && settings.empty_reply_retry;
         Ok(Self {
+            awaits_content: guards_reply || is_reply && settings.hedge_percent > 0,
+            guards_reply,
             streams: streams || target.is_stream,
             target,
             outgoing,
@@ -191,6 +199,8 @@ impl Incoming {
             deadline: None,
             setup: Some(setup),
             token,
+            awaits_content: false,
+            guards_reply: false,
             streaming: None,
             memory: HeldMemory::new(&app.body_memory, caller.client.id),
         })
@@ -215,6 +225,8 @@ impl Incoming {
             deadline: None,
             setup: None,
             token: None,
+            awaits_content: false,
+            guards_reply: false,
             streaming: Some(StreamingBody::new(body)),
             memory,
         }
@@ -223,6 +235,12 @@ impl Incoming {
     /// The kind of resource that the request creates; `None`: none that can be named later.
     pub fn creates(&self) -> Option<ResourceKind> {
         CreatedResourcesReader::kind_created_by(&self.target, self.content.stores_interaction)
+    }
+
+    /// Whether resources that it names or creates bind the request to a project, or its body can be sent only once.
+    pub fn is_bound(&self) -> bool {
+        let has_resources = !self.content.names.is_empty() || self.creates().is_some();
+        has_resources || self.setup.is_some() || self.streaming.is_some()
     }
 
     /// The tap that reads the answer.

@@ -57,7 +57,7 @@ impl<'a> KeySelector<'a> {
         }
     }
 
-    /// The same request goes on in another project: what is left of its time and of its wait stays.
+    /// The same request goes on in another project, or with another model: what is left of its time and of its wait stays.
     pub fn go_on_in(&mut self, project: Option<ProjectId>) {
         self.required = project;
         self.preferred = None;
@@ -138,6 +138,24 @@ impl<'a> KeySelector<'a> {
             None | Some(LeaseObstacle::ProjectWithoutKeys) => LeaseObstacle::NoUsableKey,
             Some(obstacle) => obstacle,
         })
+    }
+
+    /// A ready key of another project, for a second attempt beside that with `key`; `None`: there is none, or requests
+    /// queue for it.
+    pub fn lease_twin(
+        &self,
+        key: UpstreamKeyId,
+        project: ProjectId,
+        incoming: &Incoming,
+    ) -> Option<Lease> {
+        let request = incoming.lease_request(&self.client.tags, self.required);
+        if self.app.key_queue.is_queued_for(&request) {
+            return None;
+        }
+        let mut tried = self.tried.clone();
+        tried.add(key, project, KeyReuse::Never);
+        let lease = self.app.keys.lease(&request, &tried, clock::now()).ok()?;
+        (lease.key.project_id != project).then_some(lease)
     }
 
     /// A key of the preferred project, if one is ready. If none is, the project is no longer preferred.

@@ -51,7 +51,7 @@ impl MergedPage {
         record.answer_bytes(self.0.as_ref());
         let verdict = success(response.status().as_u16());
         record.answered(&verdict, &ResponseSummary::default(), length);
-        record.id_header(response.headers_mut());
+        record.add_headers(response.headers_mut());
         *response.body_mut() = Body::from(self.0);
         record.finish().await;
         response

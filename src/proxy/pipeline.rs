@@ -10,6 +10,7 @@ use crate::proxy::caller::Caller;
 use crate::proxy::incoming::Incoming;
 use crate::proxy::lease::KeySelector;
 use crate::proxy::list::{Listed, MergedPage, list};
+use crate::proxy::model_fallback::{ask_for, fallback_models, is_out};
 use crate::proxy::record::Record;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::request_facts::RequestFacts;
@@ -67,6 +68,15 @@ pub async fn send(
             Listed::Failed(attempt) => Sent::Attempt(attempt),
         });
     }
-    let attempt = send_with_retry(app, settings, &mut selector, incoming, &route, record).await?;
-    Ok(Sent::Attempt(Box::new(attempt)))
+    let models = fallback_models(settings, client, incoming, &route);
+    let mut sent = send_with_retry(app, settings, &mut selector, incoming, &route, record).await;
+    for model in models {
+        if !is_out(&sent) || !ask_for(app, incoming, &model) {
+            break;
+        }
+        selector.go_on_in(None);
+        record.fall_back(&model);
+        sent = send_with_retry(app, settings, &mut selector, incoming, &route, record).await;
+    }
+    Ok(Sent::Attempt(Box::new(sent?)))
 }

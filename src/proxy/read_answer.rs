@@ -17,6 +17,7 @@ use crate::gemini::headers::announced_length;
 use crate::gemini::resources::listing::MAX_PAGE_BYTES;
 use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::events::FirstEvent;
+use crate::gemini::response::reply_content::ReplyContent;
 use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
 use crate::gemini::transport::{SendError, StreamGuard};
 use crate::gemini::upload::is_upload;
@@ -62,6 +63,9 @@ pub async fn read_answer(
         return Ok((success(status), reply));
     }
     let mut tap = incoming.tap(&head.headers);
+    if incoming.awaits_content {
+        tap = tap.with_content_reader();
+    }
     let mut beginning = Beginning::default();
     while tap.first_event() == FirstEvent::Undecided && !beginning.ended {
         match next_chunk(&mut body).await? {
@@ -72,7 +76,9 @@ pub async fn read_answer(
             None => beginning.ended = true,
         }
     }
-    if tap.first_event() != FirstEvent::Error {
+    let content = hold_until_content(&mut body, &mut tap, &mut beginning).await?;
+    let is_error = tap.first_event() == FirstEvent::Error || content.is_some() && tap.had_error();
+    if !is_error {
         // The end of a body without an announced length is reported only after the task of its connection has run.
         let turns = if incoming.streams { 0 } else { 3 };
         take_what_is_here(&mut body, &mut tap, &mut beginning, turns).await?;
@@ -89,7 +95,10 @@ pub async fn read_answer(
         } else {
             beginning.into_streaming(head, body, stream)
         };
-        return Ok((success(status), reply));
+        let content = content.filter(|_| incoming.guards_reply);
+        let why_empty = content.and_then(|content| content.why_empty());
+        let verdict = why_empty.map_or_else(|| success(status), |why| empty_reply(status, why));
+        return Ok((verdict, reply));
     }
     // An error inside a 200 is treated as that error.
     if !beginning.ended {
@@ -147,6 +156,42 @@ pub async fn read_error(
 pub fn stopped_in_the_middle() -> Verdict {
     let message = "Gemini's answer stopped in the middle".to_owned();
     Verdict::without_answer(Rule::ConnectionBroken, message)
+}
+
+/// Reads on until the reply has content, or a reason why it has none; `None`: it is not read for its content.
+async fn hold_until_content(
+    body: &mut body::Incoming,
+    tap: &mut ResponseTap,
+    beginning: &mut Beginning,
+) -> Result<Option<ReplyContent>, Verdict> {
+    let mut read = beginning.length();
+    loop {
+        let content = tap.reply_content();
+        let is_undecided = content == Some(ReplyContent::Nothing) && !tap.had_error();
+        if !is_undecided || beginning.ended {
+            return Ok(content);
+        }
+        if read > GATHER_LIMIT {
+            return Ok(None);
+        }
+        match next_chunk(body).await? {
+            Some(chunk) => {
+                tap.feed(&chunk);
+                read += chunk.len();
+                beginning.push(chunk, body);
+            }
+            None => beginning.ended = true,
+        }
+    }
+}
+
+/// The verdict on a good answer without content.
+fn empty_reply(status: u16, why: String) -> Verdict {
+    Verdict {
+        rule: Rule::EmptyReply,
+        message: why,
+        ..success(status)
+    }
 }
 
 /// Reads the chunks that have arrived already, letting other tasks run `turns` times: most answers without a stream are

@@ -2,6 +2,8 @@
 
 mod bodies;
 mod learned_resources;
+mod twin;
+mod usage;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use http::header::USER_AGENT;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
 use crate::app::App;
@@ -33,8 +35,9 @@ use crate::pool::keys::registry::LeasedKey;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::retry::StopReason;
-use crate::proxy::charge::Charge;
+use crate::proxy::charge::DiscardedUsage;
 use crate::proxy::committed::Committed;
+use crate::proxy::pool_headers::{add_details, add_own_headers};
 use crate::proxy::request_facts::RequestFacts;
 use crate::proxy::route_constraint::RouteConstraint;
 use crate::proxy::streaming_body::BodyProgress;
@@ -53,6 +56,8 @@ pub struct Record {
     waits_since: Option<Instant>,
     /// The key of the last attempt.
     key: Option<LeasedKey>,
+    /// The key of the attempt beside the last one, and when it began.
+    other_attempt: Option<(LeasedKey, Instant)>,
     surface: Surface,
     /// The project that should serve the request.
     preferred: Option<ProjectId>,
@@ -71,6 +76,10 @@ pub struct Record {
     permit: Option<Permit>,
     /// How much was sent of a body that streams.
     progress: Option<BodyProgress>,
+    /// Usage and cost of answers that the client did not get, in the row but not charged to the client.
+    discarded: DiscardedUsage,
+    /// What the client is charged for.
+    client_charge: ClientCharge,
     /// The bodies, if they may be kept.
     bodies: Option<Box<BodyCapture>>,
     left_out: bool,
@@ -107,6 +116,7 @@ impl Record {
             attempt_began: began,
             waits_since: None,
             key: None,
+            other_attempt: None,
             surface: Surface::of_path(uri.path()),
             preferred: None,
             unknown: Vec::new(),
@@ -117,6 +127,8 @@ impl Record {
             client_ip,
             permit: None,
             progress: None,
+            discarded: DiscardedUsage::default(),
+            client_charge: ClientCharge::default(),
             bodies: None,
             left_out: false,
             finished: false,
@@ -158,6 +170,11 @@ impl Record {
         row.streamed = facts.streams;
         row.request_bytes = u64::try_from(facts.body_bytes).unwrap_or(u64::MAX);
         row.quota_requests = facts.quota_requests;
+    }
+
+    /// Records that another model is asked in place of the client's.
+    pub fn fall_back(&mut self, model: &str) {
+        self.row().fallback_model = Some(model.to_owned());
     }
 
     /// The upstream key and the client of a resource that the request has created.
@@ -340,12 +357,15 @@ impl Record {
         row.streamed |= streamed;
     }
 
-    /// Ends an attempt whose answer was not read to its end.
-    fn end_open_attempt(&self, outcome: Outcome) {
+    /// Ends the attempts whose answer was not read to its end: one, or two at the same time.
+    pub fn end_open_attempts(&self, outcome: Outcome) {
         let elapsed = millis(self.attempt_began);
-        if let Some(attempt) = self.row().attempts.last_mut()
-            && attempt.outcome.is_none()
-        {
+        let mut row = self.row();
+        let open = row
+            .attempts
+            .iter_mut()
+            .filter(|open| open.outcome.is_none());
+        for attempt in open {
             attempt.outcome = Some(outcome);
             attempt.duration_ms = Some(elapsed);
         }
@@ -353,7 +373,7 @@ impl Record {
 
     /// Records a refusal.
     pub fn refused(&mut self, status: StatusCode, outcome: Outcome, message: &str) {
-        self.end_open_attempt(outcome);
+        self.end_open_attempts(outcome);
         let mut row = self.row();
         row.status = Some(status.as_u16());
         row.outcome = Some(outcome);
@@ -395,7 +415,7 @@ impl Record {
 
     fn ended_early(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
         self.stop_if_abandoned(outcome);
-        self.end_open_attempt(outcome);
+        self.end_open_attempts(outcome);
         self.end(outcome, answered, bytes);
     }
 
@@ -413,52 +433,19 @@ impl Record {
         row.request_bytes += more_bytes;
     }
 
-    fn end(&mut self, outcome: Outcome, answered: &ResponseSummary, bytes: u64) {
-        let count_first = |name: &str| self.app.recent_resources.lock().mark_counted(name);
-        let mut charge = Charge::of(outcome, answered, &self.counted, count_first);
-        let was_sent = !self.row().attempts.is_empty();
-        charge.estimate(
-            outcome,
-            self.estimated_tokens.filter(|_| was_sent),
-            answered,
-        );
-        self.learn(&answered.observed, outcome == Outcome::Success);
-        self.count_tokens(charge.usage.prompt);
-        let settings = self.app.settings();
-        let mut row = self.row();
-        row.outcome = Some(outcome);
-        row.error = row
-            .attempts
-            .last()
-            .and_then(|attempt| attempt.error.clone());
-        row.response_bytes = bytes;
-        let is_free = self.key.as_ref().is_some_and(|key| key.is_free);
-        let own_prices = &settings.model_prices;
-        let cost = charge.cost_nano_usd(row.model.as_deref(), is_free, own_prices, row.started_at);
-        row.usage = charge.usage;
-        row.usage_estimated = charge.is_estimate;
-        row.model_version = charge.model.as_deref().map(cut_name);
-        row.finish_reason = answered.finish_reason.as_deref().map(cut_name);
-        row.service_tier = charge.tier.as_deref().map(cut_name);
-        row.cost_nano_usd = cost;
-    }
-
-    /// Adds the input tokens that Google counted to the usage of the model's quota.
-    fn count_tokens(&self, tokens: Option<u64>) {
-        let (Some(key), Some(tokens)) = (&self.key, tokens) else {
-            return;
-        };
+    /// Adds the pool's own headers to the answer of this request.
+    pub fn add_headers(&self, headers: &mut HeaderMap) {
         let row = self.row();
-        if let Some(model) = row.model.as_deref().filter(|_| row.quota_requests > 0) {
-            let mut keys = self.app.keys.lock();
-            keys.count_tokens(key, model, tokens, clock::now());
+        add_own_headers(headers, &row);
+        if self.app.settings().pool_headers {
+            let client = row.client_key_id;
+            let client = client.and_then(|id| self.app.client_keys().find_by_id(id));
+            let remaining = client.map(|client| {
+                let mut admission = self.app.admission.lock();
+                admission.remaining(&client, clock::now())
+            });
+            add_details(headers, &row, remaining.unwrap_or_default());
         }
-    }
-
-    pub fn id_header(&self, headers: &mut HeaderMap) {
-        let id = self.row().id.to_string();
-        let value = HeaderValue::from_str(&id).expect("an id is letters and digits");
-        headers.insert(HeaderName::from_static("x-request-id"), value);
     }
 
     /// Submits the final row. The answer's last byte waits for the returned future.
@@ -486,12 +473,7 @@ impl Record {
             row.request_bytes = progress.borrow().bytes;
         }
         if let Some(permit) = permit.filter(|_| !row.attempts.is_empty()) {
-            let cost = row.cost_nano_usd.map(u64::try_from);
-            let spent = ClientCharge {
-                tokens: row.usage.tokens(),
-                cost_nano_usd: cost.and_then(Result::ok).unwrap_or(0),
-            };
-            permit.settle(spent, clock::now());
+            permit.settle(self.client_charge, clock::now());
         }
         let (id, outcome, bytes) = (row.id, row.outcome, row.request_bytes);
         let committed = self.app.recorder.record_finished(Box::new(row));
@@ -525,7 +507,7 @@ impl Drop for Record {
         self.end_wait();
         self.row().outcome.get_or_insert(outcome);
         self.stop_if_abandoned(outcome);
-        self.end_open_attempt(outcome);
+        self.end_open_attempts(outcome);
         self.hand_in();
     }
 }

@@ -21,7 +21,7 @@ pub async fn refuse(refusal: &Refusal, mut record: Record) -> Response {
     let mut response = respond(&description, text.clone());
     record.answer_head(response.headers(), false);
     record.answer_bytes(text.as_bytes());
-    record.id_header(response.headers_mut());
+    record.add_headers(response.headers_mut());
     record.refused(
         description.status,
         description.outcome,

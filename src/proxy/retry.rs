@@ -13,6 +13,7 @@ use crate::pool::retry::{NextStep, RetryBudget, StopReason, next_step};
 use crate::pool::settings::Settings;
 use crate::proxy::attempt::{Attempt, Reply};
 use crate::proxy::forward::forward;
+use crate::proxy::hedge::{Hedged, forward_hedged, hedge_delay};
 use crate::proxy::incoming::Incoming;
 use crate::proxy::lease::KeySelector;
 use crate::proxy::record::Record;
@@ -62,12 +63,21 @@ pub async fn send_with_retry(
             }
             (Err(obstacle), None) => return Err(no_key(Some(obstacle), incoming, route)),
         };
-        let (key, project) = (lease.key.id, lease.key.project_id);
         record.begin_attempt(&lease.key);
-        let left = selector.time_left();
-        let forwarded = forward(app, settings, lease, incoming, left).await;
-        let mut attempt =
-            forwarded.inspect_err(|_| record.client_gone(&ResponseSummary::default(), 0))?;
+        let hedged = if let Some(delay) = hedge_delay(app, settings, incoming, route) {
+            forward_hedged(app, settings, selector, lease, incoming, delay, record).await
+        } else {
+            let left = selector.time_left();
+            let forwarded = forward(app, settings, lease, incoming, left).await;
+            let gone = |record: &mut Record| record.client_gone(&ResponseSummary::default(), 0);
+            Hedged::single(forwarded.inspect_err(|_| gone(record))?)
+        };
+        if let Some(failed) = hedged.failed {
+            budget.add(failed.verdict.rule);
+            let reuse = reuse_after(failed.verdict.rule);
+            set_aside(&failed, reuse, selector, incoming, record);
+        }
+        let mut attempt = hedged.attempt;
         let model = incoming.quota_model();
         record.apply(
             &attempt.verdict,
@@ -76,6 +86,10 @@ pub async fn send_with_retry(
             attempt.reply.is_open(),
         );
         let rule = attempt.verdict.rule;
+        if rule == Rule::Success && settings.hedge_percent > 0 {
+            let mut hedging = app.hedging.lock();
+            hedging.add_time(model, record.attempt_age());
+        }
         budget.add(rule);
         let in_time = !selector.time_left().is_zero();
         let step = next_step(&attempt.verdict, &budget, settings, rand::random());
@@ -96,13 +110,52 @@ pub async fn send_with_retry(
                 });
             }
         };
-        selector.exclude(key, project, reuse);
+        set_aside(&attempt, reuse, selector, incoming, record);
+        // An answer that had begun is not read to its end.
+        record.end_open_attempts(rule.outcome());
         // The key is free while the request pauses.
         drop(attempt.lease.take());
         last = Some(attempt);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
+    }
+}
+
+/// Prepares the request for another attempt in place of this one.
+fn set_aside(
+    attempt: &Attempt,
+    reuse: KeyReuse,
+    selector: &mut KeySelector<'_>,
+    incoming: &mut Incoming,
+    record: &mut Record,
+) {
+    let Some(lease) = &attempt.lease else { return };
+    let rule = attempt.verdict.rule;
+    if rule == Rule::EmptyReply {
+        record.discard(&lease.key, rule.outcome(), &summary_of(attempt, incoming));
+        // The next reply is answered as it is.
+        incoming.guards_reply = false;
+    }
+    selector.exclude(lease.key.id, lease.key.project_id, reuse);
+}
+
+/// What the answer of an attempt reports, as far as it has arrived.
+fn summary_of(attempt: &Attempt, incoming: &Incoming) -> ResponseSummary {
+    match &attempt.reply {
+        Reply::Whole(whole) => whole.answered.clone(),
+        Reply::Streaming(streaming) => {
+            let mut tap = incoming.tap(&streaming.head.headers);
+            for chunk in &streaming.begun {
+                tap.feed(chunk);
+            }
+            tap.summary()
+        }
+        Reply::None
+        | Reply::TooLong(_)
+        | Reply::ForeignRedirect
+        | Reply::Session(_)
+        | Reply::Closed(_) => ResponseSummary::default(),
     }
 }
 

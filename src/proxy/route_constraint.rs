@@ -41,6 +41,12 @@ impl RouteConstraint {
         }
     }
 
+    /// Whether one project or key must or should serve the request.
+    pub fn is_bound(&self) -> bool {
+        let is_bound_to_project = self.required.or(self.preferred).is_some();
+        is_bound_to_project || self.key.or(self.only).is_some()
+    }
+
     /// Whether projects are probed one after another for a resource of unknown owner.
     pub fn is_probe(&self) -> bool {
         self.required.is_none() && !self.unknown.is_empty()

@@ -97,9 +97,12 @@ pub struct NewRequestLog {
     pub created_resources: Vec<CreatedResource>,
     /// The names of resources that the request deleted.
     pub deleted_resources: Vec<String>,
-    /// Why there was no further attempt; `None`: there was none at all, or the program ended. Last, and absent in journals of version 1.
+    /// Why there was no further attempt; `None`: there was none at all, or the program ended. Absent in journals of version 1.
     #[serde(default)]
     pub stop_reason: Option<StopReason>,
+    /// The model that answered in place of the one asked for, by the admin's setting. Last, and absent in journals of version 1 and 2.
+    #[serde(default)]
+    pub fallback_model: Option<String>,
 }
 
 /// An attempt from the proxy, running (`outcome` is `None`) or finished.
@@ -130,6 +133,11 @@ pub struct CreatedResource {
 }
 
 impl NewRequestLog {
+    /// The model that was asked at last: the client's, or another one in its place.
+    pub fn asked_model(&self) -> Option<&str> {
+        self.fallback_model.as_deref().or(self.model.as_deref())
+    }
+
     /// The row of a request that has just begun.
     pub fn started(id: RequestId, started_at: Timestamp, method: String, path: String) -> Self {
         Self {
@@ -166,6 +174,7 @@ impl NewRequestLog {
             created_resources: Vec::new(),
             deleted_resources: Vec::new(),
             stop_reason: None,
+            fallback_model: None,
         }
     }
 }

@@ -251,6 +251,7 @@ fn request_facts(context: &PageContext, row: &RequestLog) -> Markup {
             (fact(language.log_path(), html! { span.mono { (row.method) " " (row.path) } }))
             (text_fact(language.log_operation(), row.operation.as_deref()))
             (text_fact(language.log_model(), row.model.as_deref()))
+            (text_fact(language.log_fallback_model(), row.fallback_model.as_deref()))
             @if let Some(name) = row.bound_by.as_deref().filter(|name| *name != BOUND_BY_PREFERRED_PROJECT) {
                 (fact(language.log_routed_by(), html! { span.mono { (name) } }))
             }

@@ -102,6 +102,8 @@ pub fn rule_description(language: Language, rule: Rule) -> &'static str {
         Rule::ConnectionBroken => language.rule_connection_broken(),
         Rule::AnswerTimeout => language.rule_answer_timeout(),
         Rule::MalformedAnswer => language.rule_malformed_answer(),
+        Rule::EmptyReply => language.rule_empty_reply(),
+        Rule::HedgeCancelled => language.rule_hedge_cancelled(),
     }
 }
 

@@ -96,6 +96,21 @@ catalogue! {
     max_keys_per_request in Requests = "Max total attempts", "嘗試總數上限",
         "Maximum number of all attempts of one request, including attempts that cost nothing, such as those with an invalid key or a key without quota.",
         "單一請求的嘗試總數上限，包含不產生費用的嘗試，例如金鑰無效或配額已用完。";
+    model_fallback in Requests = "Model fallback", "備援模型",
+        "Models that answer in place of a model for which no key is ready, or that is overloaded at Google. Only models that the client key may use are asked, and only where the request names no files or other resources. The row and the header x-pool-model name the model that answered.",
+        "當某個模型沒有可用金鑰，或在 Google 端過載時，改由這些模型回應。只會使用用戶端金鑰允許的模型，而且請求不得指定檔案或其他資源。實際回應的模型會記錄在該筆請求與 x-pool-model 標頭中。",
+        expected "Chains of models separated by commas, as in gemini-2.5-pro > gemini-2.5-flash", "以逗號分隔的模型順序，例如 gemini-2.5-pro > gemini-2.5-flash",
+        blank "No fallback", "不使用備援";
+    empty_reply_retry in Requests = "Retry empty replies", "重試空白回覆",
+        "Hold a reply back until it has content, and send the request once more with another key if the reply is empty or its function call is malformed. Google bills both replies. Replies that a filter or a limit ended are not retried.",
+        "回覆有內容之前先不送出；如果回覆是空白或函式呼叫格式錯誤，就以另一把金鑰重送一次。Google 會對兩次回覆計費。因內容過濾或長度上限而結束的回覆不會重試。";
+    hedge_percent in Requests = "Hedged requests (%)", "並行備援請求（%）",
+        "Maximum share of requests that are sent to a second project when the first byte takes longer than in 95 of 100 requests to that model. The first reply with content is used and the other one is cancelled. Google may bill both; the client key is charged for one.",
+        "首位元組的等待時間超過該模型 95% 的請求時，可同時送往第二個專案的請求比例上限。採用先有內容的回覆，並取消另一個。Google 可能對兩者計費；用戶端金鑰只計算其中一個。",
+        blank "No hedging", "不使用";
+    pool_headers in Requests = "Pool headers", "代理標頭",
+        "Add the number of attempts, the time in the queue and what the limits of the client key leave to each response, as x-pool-attempts, x-pool-queue-ms and x-pool-remaining-….",
+        "在每個回應加上嘗試次數、排隊時間與用戶端金鑰剩餘額度：x-pool-attempts、x-pool-queue-ms、x-pool-remaining-…。";
     connect_timeout_ms in Connections = "Connect timeout", "連線逾時",
         "Maximum time to establish a connection to Google.",
         "建立到 Google 的連線所允許的最長時間。";

@@ -202,6 +202,9 @@ translations! {
     rule_connection_broken = "The connection to Google was lost.", "與 Google 的連線中斷。";
     rule_answer_timeout = "Google did not respond in time. Google may have billed the attempt, so the request was not retried.", "Google 未及時回應。此次嘗試可能已計費，因此不再重試。";
     rule_malformed_answer = "Google's response is not valid HTTP.", "Google 的回應不是有效的 HTTP。";
+    rule_empty_reply = "The reply has no content.", "回覆沒有內容。";
+    rule_hedge_cancelled = "Another attempt at the same time answered first, and this one was cancelled.", "同時進行的另一次嘗試先收到回應，因此取消這一次。";
+    log_fallback_model = "Fallback model", "備援模型";
 
     retry_free = "The request did not reach a model, so a retry with another key costs nothing.", "請求未到達模型，因此以其他金鑰重試不會產生費用。";
     retry_one_other = "At most one other key is used after this error.", "此錯誤之後最多再使用一個金鑰。";

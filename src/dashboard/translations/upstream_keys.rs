@@ -313,6 +313,8 @@ labels! {
         ConnectionBroken = "connection lost", "連線中斷";
         AnswerTimeout = "response timeout", "回應逾時";
         MalformedAnswer = "malformed response", "回應格式錯誤";
+        EmptyReply = "empty reply", "回覆空白";
+        HedgeCancelled = "another attempt was faster", "另一次嘗試較快";
     }
 
     /// The button of an action.

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 use crate::pool::calendar::{CalendarPeriod, day_of, month_of};
-use crate::pool::clients::client_key::{ClientKeyId, ClientLimit, ClientLimits};
+use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientLimit, ClientLimits};
 use crate::pool::quota::windows::{MinuteWindow, QuotaAmount};
 
 /// The `retry-after` while all slots are taken: their end is unknown, so the client retries soon.
@@ -216,6 +216,14 @@ impl Admission {
             used.roll_over(now, &self.zone);
             used.of(limit, now)
         })
+    }
+
+    /// What each limit that is set leaves.
+    pub fn remaining(&mut self, client: &ClientKey, now: Timestamp) -> Vec<(ClientLimit, u64)> {
+        let limits = ClientLimit::ALL.iter();
+        let set = limits.filter_map(|limit| Some((*limit, client.limits.most(*limit)?)));
+        set.map(|(limit, most)| (limit, most.saturating_sub(self.used(client.id, limit, now))))
+            .collect()
     }
 
     /// Counts a request's tokens and cost.

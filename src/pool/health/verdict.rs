@@ -138,6 +138,10 @@ pub enum Rule {
     ConnectionBroken,
     AnswerTimeout,
     MalformedAnswer,
+    /// A good answer without content, which may be sent again.
+    EmptyReply,
+    /// Another attempt at the same time answered first.
+    HedgeCancelled,
 }
 
 impl Verdict {
@@ -230,6 +234,9 @@ impl Rule {
             Self::AnswerTimeout | Self::TooManyOpenFiles => {
                 (Outcome::Network, Fault::None, Retry::No)
             }
+            // The key served: the attempt is a success of its own.
+            Self::EmptyReply => (Outcome::Success, Fault::None, Retry::Once),
+            Self::HedgeCancelled => (Outcome::ClientGone, Fault::None, Retry::No),
         }
     }
 

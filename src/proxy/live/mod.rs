@@ -80,7 +80,7 @@ pub fn accept(app: &Arc<App>, opening: Opening, record: Record) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = opening.accepted;
-    record.id_header(response.headers_mut());
+    record.add_headers(response.headers_mut());
     let app = app.clone();
     app.live_sessions.clone().spawn(async move {
         if let Ok(connection) = opening.upgrade.await {

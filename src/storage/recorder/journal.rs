@@ -13,7 +13,7 @@ use crate::storage::upstream_keys::Evidence;
 /// The version of [`encode`]'s format. A program reads the journals of all earlier versions, because one may be left by a crash.
 ///
 /// 2: rows have a reason why there was no further attempt.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// A write, as it is submitted and kept in the journal.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

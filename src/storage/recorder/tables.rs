@@ -194,7 +194,7 @@ struct LoggedRow<'a> {
 }
 
 impl LoggedRow<'_> {
-    const COLUMNS: [Column<Self>; 38] = [
+    const COLUMNS: [Column<Self>; 39] = [
         ("id", Key, |r| r.row.id.0.into()),
         ("started_at_ms", Keep, |r| ms(r.row.started_at)),
         ("kind", Keep, |r| Cell::Name(r.row.kind.into())),
@@ -241,6 +241,9 @@ impl LoggedRow<'_> {
                 .stop_reason
                 .map_or(Cell::Null, |reason| Cell::Name(reason.name()))
         }),
+        ("fallback_model", Replace, |r| {
+            r.row.fallback_model.as_deref().into()
+        }),
     ];
 }
 
@@ -267,18 +270,19 @@ struct LoggedAttempt<'a> {
 }
 
 impl LoggedAttempt<'_> {
+    // Of two attempts at the same time, the one that answers becomes the last.
     const COLUMNS: [Column<Self>; 10] = [
         ("request_id", Key, |r| r.request_id.into()),
         ("number", Key, |r| r.number.into()),
-        ("upstream_key_id", Keep, |r| {
+        ("upstream_key_id", Replace, |r| {
             r.attempt.upstream_key_id.0.into()
         }),
-        ("project_id", Keep, |r| r.attempt.project_id.0.into()),
+        ("project_id", Replace, |r| r.attempt.project_id.0.into()),
         ("status", Replace, |r| r.attempt.status.into()),
         ("outcome", Replace, |r| name(r.attempt.outcome)),
         ("rule", Replace, |r| r.attempt.rule.as_deref().into()),
         ("error", Replace, |r| r.attempt.error.as_deref().into()),
-        ("started_at_ms", Keep, |r| ms(r.attempt.started_at)),
+        ("started_at_ms", Replace, |r| ms(r.attempt.started_at)),
         ("duration_ms", Replace, |r| r.attempt.duration_ms.into()),
     ];
 }

@@ -19,7 +19,7 @@ columns! {
     id started_at kind client_key_id client_key client_ip user_agent method path model model_version operation streamed
     status outcome error attempts upstream_key_id upstream_key project wait_ms first_byte_ms duration_ms request_bytes
     response_bytes prompt_tokens output_tokens thought_tokens cached_tokens tool_tokens total_tokens usage_estimated
-    finish_reason service_tier bound_by cost_usd stop_reason turns close_code
+    finish_reason service_tier bound_by cost_usd stop_reason fallback_model turns close_code
 }
 
 /// The header line.
@@ -54,6 +54,7 @@ mod tests {
     async fn columns_have_the_names_values_and_order_of_the_json() {
         let mut row = listed_row().await;
         (row.turns, row.close_code) = (Some(3), Some(1000));
+        row.fallback_model = Some("gemini-2.5-flash-lite".to_owned());
         row.attempt_list = None;
 
         let record = parsed(&rows(&[row.clone()])).remove(0);

@@ -61,6 +61,9 @@ pub struct RequestLog {
     pub cost_usd: Option<f64>,
     /// Why there was no further attempt, see [`StopReason`](crate::pool::retry::StopReason).
     pub stop_reason: Option<String>,
+    /// The model that answered in place of the one asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_model: Option<String>,
     /// Live sessions only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turns: Option<i64>,
@@ -144,7 +147,7 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
             coalesce(p.name, p.number) AS "project?: String", r.wait_ms, r.first_byte_ms, r.duration_ms,
             r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
             r.tool_tokens, r.total_tokens, r.usage_estimated AS "usage_estimated: bool", reason.value AS "finish_reason?", tier.value AS "service_tier?",
-            r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64", r.stop_reason, r.turns, r.close_code,
+            r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64", r.stop_reason, r.fallback_model, r.turns, r.close_code,
             false AS "attempt_list!: NotReadHere"
         FROM request_logs AS r
         LEFT JOIN client_keys AS c ON c.id = r.client_key_id

@@ -1,6 +1,7 @@
 //! Days of simulated traffic over many projects with the limits of Google's free tier.
 
 mod incidents;
+mod optional_retries;
 mod simulator;
 
 use std::time::Duration;

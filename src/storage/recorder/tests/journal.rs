@@ -205,9 +205,10 @@ async fn resources_that_one_fold_creates_and_deletes_end_in_that_order() {
 }
 
 /// A row and a change in which every field differs from its default.
-fn full_writes(stop_reason: Option<StopReason>) -> Vec<Write> {
+fn full_writes(stop_reason: Option<StopReason>, fallback_model: Option<&str>) -> Vec<Write> {
     let mut full = retried(1);
     full.stop_reason = stop_reason;
+    full.fallback_model = fallback_model.map(ToOwned::to_owned);
     let text = |text: &str| Some(text.to_owned());
     (full.client_ip, full.user_agent) = (text("192.0.2.1"), text("agent"));
     (full.model, full.model_version) = (text("gemini-2.5-flash"), text("001"));
@@ -259,18 +260,26 @@ fn full_writes(stop_reason: Option<StopReason>) -> Vec<Write> {
 
 /// Journals are read by later versions: if this fails, the format has changed and needs a version of its own.
 #[test]
-fn the_format_of_version_2_stays() {
+fn the_format_of_version_3_stays() {
+    let payload = include_bytes!("journal_version_3.bin");
+
+    let writes = full_writes(Some(StopReason::RepeatedFault), Some("gemini-2.5-flash"));
+    assert_eq!(journal::decode(3, payload).as_deref(), Some(&writes[..]));
+    assert_eq!(journal::encode(&writes), payload);
+}
+
+#[test]
+fn a_journal_of_version_2_is_read() {
     let payload = include_bytes!("journal_version_2.bin");
 
-    let writes = full_writes(Some(StopReason::RepeatedFault));
+    let writes = full_writes(Some(StopReason::RepeatedFault), None);
     assert_eq!(journal::decode(2, payload).as_deref(), Some(&writes[..]));
-    assert_eq!(journal::encode(&writes), payload);
 }
 
 #[test]
 fn a_journal_of_version_1_is_read() {
     let payload = include_bytes!("journal_version_1.bin");
 
-    let writes = full_writes(None);
+    let writes = full_writes(None, None);
     assert_eq!(journal::decode(1, payload).as_deref(), Some(&writes[..]));
 }

@@ -1,0 +1,108 @@
+//! Hedging: sends a slow request to a second project at the same time, and cancels the attempt that is later.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::app::App;
+use crate::clock;
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::lease::Lease;
+use crate::pool::settings::Settings;
+use crate::proxy::attempt::Attempt;
+use crate::proxy::forward::forward_held;
+use crate::proxy::incoming::Incoming;
+use crate::proxy::lease::KeySelector;
+use crate::proxy::record::Record;
+use crate::proxy::route_constraint::RouteConstraint;
+
+/// What came of one or two attempts at the same time.
+pub struct Hedged {
+    /// The one that answered, or ended last.
+    pub attempt: Attempt,
+    /// The one that had failed before.
+    pub failed: Option<Attempt>,
+}
+
+/// After how long the request is hedged; `None`: it is not. A request is hedged only if any project may serve it.
+pub fn hedge_delay(
+    app: &App,
+    settings: &Settings,
+    incoming: &Incoming,
+    route: &RouteConstraint,
+) -> Option<Duration> {
+    let model = incoming.quota_model();
+    let is_possible = settings.hedge_percent > 0 && !model.is_empty();
+    if !is_possible || route.is_bound() || incoming.is_bound() {
+        return None;
+    }
+    let mut hedging = app.hedging.lock();
+    hedging.count_request(settings.hedge_percent);
+    hedging.slow_after(model)
+}
+
+/// Sends the request with the lease's key and, if its answer has not begun after `delay`, with one of another project too.
+/// The first good answer cancels the other attempt.
+pub async fn forward_hedged(
+    app: &App,
+    settings: &Settings,
+    selector: &KeySelector<'_>,
+    lease: Lease,
+    incoming: &Incoming,
+    delay: Duration,
+    record: &mut Record,
+) -> Hedged {
+    let (key, project, began) = (lease.key.id, lease.key.project_id, clock::instant());
+    let left = selector.time_left();
+    let mut first = pin!(forward_held(app, settings, lease, incoming, left));
+    tokio::select! {
+        biased;
+        attempt = &mut first => return Hedged::single(attempt),
+        () = sleep(delay) => {}
+    }
+    let twin = selector.lease_twin(key, project, incoming);
+    let Some(twin) = twin.filter(|_| app.hedging.lock().take()) else {
+        return Hedged::single(first.await);
+    };
+    record.begin_twin(&twin.key);
+    let left = selector.time_left();
+    let mut second = pin!(forward_held(app, settings, twin, incoming, left));
+    let (ended, is_first) = tokio::select! {
+        biased;
+        attempt = &mut first => (attempt, true),
+        attempt = &mut second => (attempt, false),
+    };
+    if is_first {
+        record.switch_attempt();
+    }
+    // Now the attempt that has ended is the current one.
+    let model = incoming.quota_model();
+    if ended.verdict.rule == Rule::Success {
+        record.switch_attempt();
+        record.cancel_attempt();
+        record.switch_attempt();
+        if !is_first {
+            // Its time counts as the least that it would have taken, or the slow ones would be forgotten.
+            let mut hedging = app.hedging.lock();
+            hedging.add_time(model, began.elapsed());
+        }
+        return Hedged::single(ended);
+    }
+    record.apply(&ended.verdict, ended.lease.as_ref(), model, false);
+    record.switch_attempt();
+    let attempt = if is_first { second.await } else { first.await };
+    Hedged {
+        attempt,
+        failed: Some(ended),
+    }
+}
+
+impl Hedged {
+    pub fn single(attempt: Attempt) -> Self {
+        Self {
+            attempt,
+            failed: None,
+        }
+    }
+}
