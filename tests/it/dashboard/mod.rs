@@ -9,6 +9,7 @@ mod client_keys;
 mod logs;
 mod many_keys;
 mod models;
+mod my_usage;
 mod pages;
 mod proxied;
 mod quota;
