@@ -1,17 +1,19 @@
 //! Charts as server-rendered SVG: CSS classes set theme colours, bins show their values on hover, and a table contains
-//! the same values for screen readers.
+//! the same values for screen readers. With JavaScript the same numbers can be explored.
+
+mod axis;
+mod explore;
+mod plot;
 
 use std::fmt::Write as _;
 
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use crate::dashboard::components::{number, tokens};
+use crate::clock::Timestamp;
+use crate::dashboard::assets;
+use crate::dashboard::components::{number, tokens, usd};
 use crate::dashboard::translations::Language;
-
-/// The height of a plot in SVG units; CSS scales it.
-const HEIGHT: f64 = 100.0;
-/// The width of a bin in SVG units.
-const BIN: f64 = 10.0;
 
 /// A series with one value per bin.
 #[derive(Debug)]
@@ -21,28 +23,38 @@ pub struct Series<'a> {
     pub colour: u8,
     /// `None`: no measurement.
     pub values: Vec<Option<f64>>,
+    /// The filter of the log that finds its requests, where there is one.
+    pub filter: Option<(&'static str, String)>,
+}
+
+/// A bin of a chart.
+#[derive(Debug, Clone)]
+pub struct ChartBin {
+    pub begin: Timestamp,
+    pub end: Timestamp,
+    /// Its exact label.
+    pub label: String,
 }
 
 /// The content of a chart.
+#[derive(Debug)]
 pub struct Chart<'a> {
     /// Of its elements on the page.
     pub id: &'static str,
     pub title: &'a str,
     /// The total, beside the title.
     pub total: String,
-    /// Each bin's short label for the axis, and its exact label.
-    pub bins: Vec<(String, String)>,
+    pub kind: ChartKind,
+    pub unit: Unit,
+    /// The time zone of its axis.
+    pub zone: &'a TimeZone,
+    /// Oldest first, without gaps.
+    pub bins: &'a [ChartBin],
     pub series: Vec<Series<'a>>,
-    /// Formats a value with its unit.
-    pub unit: fn(f64) -> String,
     /// Whether the last bin is not over: it is drawn paler, and named so.
     pub is_last_running: bool,
-}
-
-impl Chart<'_> {
-    fn is_running(&self, index: usize) -> bool {
-        self.is_last_running && index + 1 == self.bins.len()
-    }
+    /// The filters of the log that find the requests of the chart; `None`: the log has no such filter.
+    pub log: Option<Vec<(&'static str, String)>>,
 }
 
 /// How the series are drawn.
@@ -50,7 +62,54 @@ impl Chart<'_> {
 pub enum ChartKind {
     /// Stacked bars, for values with a meaningful sum.
     Stacked,
+    /// Lines on a logarithmic scale, for durations.
     Lines,
+}
+
+/// What the values count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Count,
+    Tokens,
+    Milliseconds,
+    UsDollars,
+}
+
+impl Unit {
+    /// A value as text.
+    pub fn text(self, value: f64) -> String {
+        match self {
+            Self::Count => number(count(value)),
+            Self::Tokens => tokens(count(value)),
+            // SI symbols, which both languages use.
+            Self::Milliseconds if value < 1_000.0 => format!("{value:.0} ms"),
+            Self::Milliseconds if value < 10_000.0 => format!("{:.1} s", value / 1_000.0),
+            Self::Milliseconds => format!("{:.0} s", value / 1_000.0),
+            Self::UsDollars => usd(value),
+        }
+    }
+
+    /// The name in the data of a chart.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Tokens => "tokens",
+            Self::Milliseconds => "ms",
+            Self::UsDollars => "usd",
+        }
+    }
+}
+
+impl Chart<'_> {
+    fn is_running(&self, index: usize) -> bool {
+        self.is_last_running && index + 1 == self.bins.len()
+    }
+
+    /// Whether there is nothing to draw.
+    fn is_empty(&self) -> bool {
+        let values = self.series.iter().flat_map(|series| &series.values);
+        !values.flatten().any(|value| *value > 0.0)
+    }
 }
 
 /// A count as a plot value; negative counts become 0.
@@ -68,30 +127,22 @@ pub fn value(count: impl TryInto<u64>) -> f64 {
     clippy::cast_sign_loss,
     reason = "counts are small and not negative"
 )]
-pub fn count(value: f64) -> u64 {
+fn count(value: f64) -> u64 {
     value.round() as u64
 }
 
-/// A whole number with separators.
-pub fn whole_number(value: f64) -> String {
-    if value > 0.0 && value < 1.0 {
-        "0.5".to_owned()
-    } else {
-        number(count(value))
-    }
-}
-
-/// A number of tokens.
-pub fn thousands(value: f64) -> String {
-    tokens(count(value))
-}
-
 /// A chart with its title, axes, legend and table.
-pub fn figure(language: Language, kind: ChartKind, chart: &Chart) -> Markup {
-    let top = nice_top(highest(kind, &chart.series));
-    let middle = chart.bins.len() / 2;
+pub fn figure(language: Language, chart: &Chart) -> Markup {
+    if chart.is_empty() {
+        return html! {
+            figure.chart #(chart.id) {
+                figcaption { h3 { (chart.title) } }
+                p.muted.nothing { (language.no_requests_in_span()) }
+            }
+        };
+    }
     html! {
-        figure.chart {
+        figure.chart #(chart.id) data-chart=(explore::data(language, chart)) {
             figcaption {
                 h3 { (chart.title) }
                 @if !chart.total.is_empty() { span.muted.small { (chart.total) } }
@@ -101,79 +152,19 @@ pub fn figure(language: Language, kind: ChartKind, chart: &Chart) -> Markup {
                     @for series in &chart.series { span { (swatch(series.colour)) (series.name) } }
                 }
             }
-            div.plot-box {
-                div.y aria-hidden="true" {
-                    span { ((chart.unit)(top)) } span { ((chart.unit)(top / 2.0)) } span { ((chart.unit)(0.0)) }
-                }
-                (plot(language, kind, chart, top))
-                div.x aria-hidden="true" {
-                    @if let (Some(first), Some(last)) = (chart.bins.first(), chart.bins.last()) {
-                        span { (first.0) } @if middle > 1 { span { (chart.bins[middle].0) } } span { (last.0) }
-                    }
-                }
-            }
+            (plot::plot(language, chart))
             (table(language, chart))
         }
     }
 }
 
-fn plot(language: Language, kind: ChartKind, chart: &Chart, top: f64) -> Markup {
-    let width = BIN * float(chart.bins.len());
-    let summary = format!("{}: {}", chart.title, chart.total);
+/// The scripts with which the charts of a page can be explored. They begin after the page is read.
+pub fn scripts() -> Markup {
     html! {
-        svg.plot viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(summary) {
-            @for line in [0.0, HEIGHT / 2.0, HEIGHT] {
-                line.grid x1="0" x2=(width) y1=(line) y2=(line) {}
-            }
-            @if kind == ChartKind::Lines {
-                @for series in &chart.series { (polyline(series, top)) }
-            }
-            @for index in 0..chart.bins.len() { (bin(language, kind, chart, index, top)) }
+        @for name in ["uplot.js", "chart.js"] {
+            script src=(assets::url(name)) integrity=(assets::integrity(name)) defer {}
         }
     }
-}
-
-/// One bin: its bars, and a hover area whose tooltip contains the values.
-fn bin(language: Language, kind: ChartKind, chart: &Chart, index: usize, top: f64) -> Markup {
-    let left = BIN * float(index);
-    let mut base = HEIGHT;
-    html! {
-        g.bar.running[chart.is_running(index)] {
-            title { (tooltip(language, chart, index)) }
-            rect.hit x=(left) y="0" width=(BIN) height=(HEIGHT) {}
-            @if kind == ChartKind::Stacked {
-                @for series in &chart.series {
-                    @let value = series.values[index].unwrap_or(0.0);
-                    @if value > 0.0 {
-                        @let height = scaled(value, top);
-                        @let y = { base -= height; base };
-                        rect class={ "series-" (series.colour) } x=(left + 1.0) y=(rounded(y)) width=(BIN - 2.0) height=(rounded(height)) {}
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A line through the bin centres, with a gap at bins without a measurement.
-fn polyline(series: &Series, top: f64) -> Markup {
-    let mut path = String::new();
-    let mut is_drawing = false;
-    for (index, value) in series.values.iter().enumerate() {
-        let Some(value) = value else {
-            is_drawing = false;
-            continue;
-        };
-        let (x, y) = (BIN * (float(index) + 0.5), HEIGHT - scaled(*value, top));
-        let command = if is_drawing { 'L' } else { 'M' };
-        let _ = write!(path, "{command}{x} {}", rounded(y));
-        if !is_drawing {
-            // A zero-length segment makes a single point visible.
-            path.push_str("h0.01");
-        }
-        is_drawing = true;
-    }
-    html! { path class={ "line series-" (series.colour) } d=(path) vector-effect="non-scaling-stroke" {} }
 }
 
 fn swatch(colour: u8) -> Markup {
@@ -182,16 +173,11 @@ fn swatch(colour: u8) -> Markup {
     }
 }
 
-/// The values of a bin as text.
-fn tooltip(language: Language, chart: &Chart, index: usize) -> String {
-    let mut text = chart.bins[index].1.clone();
+/// The label of a bin.
+fn label(language: Language, chart: &Chart, index: usize) -> String {
+    let mut text = chart.bins[index].label.clone();
     if chart.is_running(index) {
         let _ = write!(text, " ({})", language.so_far());
-    }
-    for series in &chart.series {
-        if let Some(value) = series.values[index] {
-            let _ = write!(text, "\n{}: {}", series.name, (chart.unit)(value));
-        }
     }
     text
 }
@@ -202,11 +188,11 @@ fn table(language: Language, chart: &Chart) -> Markup {
             summary { (language.as_table()) span.visually-hidden { ": " (chart.title) } }
             div.table { table {
                 thead { tr { th {} @for series in &chart.series { th.number { (series.name) } } } }
-                tbody { @for (index, (_, exact)) in chart.bins.iter().enumerate() {
+                tbody { @for index in 0..chart.bins.len() {
                     tr {
-                        th scope="row" { (exact) @if chart.is_running(index) { " (" (language.so_far()) ")" } }
+                        th scope="row" { (label(language, chart, index)) }
                         @for series in &chart.series {
-                            td.number { @if let Some(value) = series.values[index] { ((chart.unit)(value)) } @else { "–" } }
+                            td.number { @if let Some(value) = series.values[index] { (chart.unit.text(value)) } @else { "–" } }
                         }
                     }
                 } }
@@ -215,93 +201,59 @@ fn table(language: Language, chart: &Chart) -> Markup {
     }
 }
 
-fn highest(kind: ChartKind, series: &[Series]) -> f64 {
-    let of_bin = |index: usize| {
-        let values = series
-            .iter()
-            .filter_map(|series| series.values.get(index).copied().flatten());
-        match kind {
-            ChartKind::Stacked => values.sum::<f64>(),
-            ChartKind::Lines => values.fold(0.0, f64::max),
-        }
-    };
-    let bins = series.first().map_or(0, |series| series.values.len());
-    (0..bins).map(of_bin).fold(0.0, f64::max)
-}
-
-/// A round maximum for the axis: 1, 2 or 5 times a power of ten.
-fn nice_top(highest: f64) -> f64 {
-    if highest <= 0.0 {
-        return 1.0;
-    }
-    let magnitude = 10.0_f64.powf(highest.log10().floor());
-    let steps = [1.0, 2.0, 4.0, 5.0, 10.0].into_iter();
-    let fitting = steps
-        .map(|step| step * magnitude)
-        .find(|top| *top >= highest);
-    fitting.unwrap_or(10.0 * magnitude)
-}
-
-fn scaled(value: f64, top: f64) -> f64 {
-    value / top * HEIGHT
-}
-
-/// Rounds to hundredths, finer than any screen.
-fn rounded(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
-}
-
-#[expect(clippy::cast_precision_loss, reason = "there are few bins")]
-fn float(count: usize) -> f64 {
-    count as f64
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn the_top_of_an_axis_is_a_round_number_above_the_highest_value() {
-        for (highest, top) in [
-            (0.0, 1.0),
-            (1.0, 1.0),
-            (1.1, 2.0),
-            (37.0, 40.0),
-            (999.0, 1_000.0),
-            (0.003, 0.004),
-        ] {
-            assert!((nice_top(highest) - top).abs() < 1e-9, "{highest}");
+    fn bins(count: u32) -> Vec<ChartBin> {
+        let begin: Timestamp = "2026-11-30T10:00:00Z".parse().unwrap();
+        let hour = Duration::from_hours(1);
+        let bins = (0..count).map(|index| ChartBin {
+            begin: begin + hour * index,
+            end: begin + hour * (index + 1),
+            label: format!("{}:00 to {}:00", 10 + index, 11 + index),
+        });
+        bins.collect()
+    }
+
+    static UTC: TimeZone = TimeZone::UTC;
+
+    fn chart(kind: ChartKind, bins: &[ChartBin], values: [Vec<Option<f64>>; 2]) -> Chart<'_> {
+        let [good, bad] = values;
+        let series = |name, colour, values, filter| Series {
+            name,
+            colour,
+            values,
+            filter,
+        };
+        Chart {
+            id: "requests",
+            title: "Requests",
+            total: "5".to_owned(),
+            kind,
+            unit: Unit::Count,
+            zone: &UTC,
+            bins,
+            series: vec![
+                series("ok", 1, good, None),
+                series("bad", 4, bad, Some(("outcome", "quota,no_key".to_owned()))),
+            ],
+            is_last_running: true,
+            log: Some(vec![("key", "7".to_owned())]),
         }
     }
 
     #[test]
     fn a_chart_contains_each_bin_with_its_values() {
-        let chart = Chart {
-            id: "requests",
-            title: "Requests",
-            total: "5".to_owned(),
-            bins: vec![
-                ("10:00".to_owned(), "10:00 to 11:00".to_owned()),
-                ("11:00".to_owned(), "11:00 to 12:00".to_owned()),
-            ],
-            series: vec![
-                Series {
-                    name: "ok",
-                    colour: 1,
-                    values: vec![Some(3.0), Some(1.0)],
-                },
-                Series {
-                    name: "bad",
-                    colour: 4,
-                    values: vec![Some(1.0), None],
-                },
-            ],
-            unit: |value| format!("{value}"),
-            is_last_running: true,
-        };
-
-        let stacked = figure(Language::English, ChartKind::Stacked, &chart).into_string();
-        let lines = figure(Language::English, ChartKind::Lines, &chart).into_string();
+        let bins = bins(2);
+        let values = || [vec![Some(3.0), Some(1.0)], vec![Some(1.0), None]];
+        let stacked = figure(
+            Language::English,
+            &chart(ChartKind::Stacked, &bins, values()),
+        );
+        let stacked = stacked.into_string();
 
         assert!(
             stacked.contains("<title>10:00 to 11:00\nok: 3\nbad: 1</title>"),
@@ -320,7 +272,43 @@ mod tests {
             "{stacked}"
         );
         assert_eq!(stacked.matches("bar running").count(), 1);
-        assert!(lines.contains("M5 25h0.01L15 75"), "{lines}");
         assert!(!stacked.contains("style="));
+    }
+
+    #[test]
+    fn durations_are_drawn_on_a_logarithmic_scale() {
+        let bins = bins(2);
+        let values = [vec![Some(100.0), Some(10.0)], vec![Some(10_000.0), None]];
+        let mut chart = chart(ChartKind::Lines, &bins, values);
+        chart.unit = Unit::Milliseconds;
+        let lines = figure(Language::English, &chart).into_string();
+        assert!(lines.contains("M5 66.67h0.01L15 100"), "{lines}");
+        assert!(lines.contains("M5 0h0.01\""), "{lines}");
+        for label in ["10 ms", "100 ms", "1.0 s", "10 s"] {
+            assert!(lines.contains(&format!("<span>{label}</span>")), "{label}");
+        }
+    }
+
+    #[test]
+    fn a_chart_without_values_says_so() {
+        let bins = bins(2);
+        let values = [vec![Some(0.0), None], vec![None, None]];
+        let empty = figure(Language::English, &chart(ChartKind::Stacked, &bins, values));
+        let empty = empty.into_string();
+        assert!(empty.contains("No requests in this period"), "{empty}");
+        assert!(!empty.contains("<svg") && !empty.contains("data-chart"));
+    }
+
+    #[test]
+    fn the_data_of_a_chart_name_the_log_of_each_bin_and_series() {
+        let bins = bins(2);
+        let values = [vec![Some(3.0), Some(1.0)], vec![Some(1.0), None]];
+        let data = explore::data(Language::English, &chart(ChartKind::Stacked, &bins, values));
+        let data: serde_json::Value = serde_json::from_str(&data).unwrap();
+        assert_eq!(data["log"], "/logs?key=7");
+        assert_eq!(data["series"][1]["query"], "outcome=quota,no_key");
+        assert_eq!(data["times"].as_array().unwrap().len(), 3);
+        assert_eq!(data["times"][0], 1_796_032_800);
+        assert_eq!(data["series"][1]["values"], serde_json::json!([1.0, null]));
     }
 }

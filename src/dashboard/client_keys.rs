@@ -3,7 +3,6 @@
 pub mod change;
 pub mod detail;
 pub mod form;
-pub mod limit_usage;
 pub mod rotate;
 
 use std::collections::HashMap;

@@ -142,19 +142,10 @@ fn zone_name(context: &PageContext) -> String {
     }
 }
 
-/// A page without a session, as wide as its form.
+/// A page without a session.
 pub fn public_page(browser: &BrowserContext, title: &str, main_content: Markup) -> Markup {
-    bare_page(browser, "bare", title, main_content)
-}
-
-/// A page without a session that shows figures.
-pub fn public_report(browser: &BrowserContext, title: &str, main_content: Markup) -> Markup {
-    bare_page(browser, "bare wide", title, main_content)
-}
-
-fn bare_page(browser: &BrowserContext, class: &str, title: &str, main_content: Markup) -> Markup {
     let body = html! {
-        main #content class=(class) {
+        main.bare #content {
             div.brand { (logo()) "gemini-pool" }
             h1 { (title) }
             (main_content)

@@ -48,12 +48,12 @@ pub fn set_security_headers(headers: &mut HeaderMap, nonce: &Nonce) {
 }
 
 /// The proxied surface shares the dashboard's origin, and may answer with a script or a style sheet, so `'self'` allows
-/// neither. The script is allowed by its hash, the style sheet by the page's nonce, because browsers accept no hash of an
+/// neither. The scripts are allowed by their hashes, the style sheet by the page's nonce, because browsers accept no hash of an
 /// external style sheet. Images and data of the origin are harmless.
 fn policy(nonce: &Nonce) -> String {
-    let script = assets::integrity("dashboard.js");
+    let [main, chart, uplot] = ["dashboard.js", "chart.js", "uplot.js"].map(assets::integrity);
     format!(
-        "default-src 'none'; script-src '{script}'; style-src 'nonce-{nonce}'; img-src 'self' data:; \
+        "default-src 'none'; script-src '{main}' '{chart}' '{uplot}'; style-src 'nonce-{nonce}'; img-src 'self' data:; \
          connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
 }

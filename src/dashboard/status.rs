@@ -19,6 +19,7 @@ use strum::VariantArray;
 use crate::app::App;
 use crate::clock;
 use crate::dashboard::backups::next_backup;
+use crate::dashboard::chart;
 use crate::dashboard::components::{
     Tone, ago, badge, bytes, card, href, live_lost, live_switch, mark, number, tabs, until,
 };
@@ -199,6 +200,7 @@ fn view(context: &PageContext, data: &StatusData) -> Markup {
         div.live-parts data-live=(live) {
             (serving) (steps) (totals) (attention) (charts) (keys) (models) (health)
         }
+        (chart::scripts())
     };
     layout::page(context, Section::Status, language.status(), body)
 }

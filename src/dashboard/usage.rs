@@ -49,7 +49,15 @@ struct UsageData {
     /// The groups that have no row.
     others: Option<UsageSums>,
     /// The sums of the largest groups in each bin.
-    series: Vec<(String, Vec<UsageSums>)>,
+    series: Vec<UsageSeries>,
+}
+
+/// The sums of a group in each bin.
+struct UsageSeries {
+    name: String,
+    /// `None`: all groups without a series of their own.
+    group: Option<UsageGroup>,
+    bins: Vec<UsageSums>,
 }
 
 /// A group with its sums.
@@ -187,14 +195,22 @@ impl UsageData {
                 bins[cell.bin] += cell.sums;
                 rest[cell.bin] = rest[cell.bin].without(&cell.sums);
             }
-            self.series.push((row.name.clone(), bins));
+            self.series.push(UsageSeries {
+                name: row.name.clone(),
+                group: Some(row.group.clone()),
+                bins,
+            });
         }
         // A key counts under each of its tags, so that nothing can be taken from the total.
         if grouping == UsageGrouping::Tag {
             return Ok(());
         }
         if self.rows.len() > SERIES {
-            self.series.push((language.usage_others().to_owned(), rest));
+            self.series.push(UsageSeries {
+                name: language.usage_others().to_owned(),
+                group: None,
+                bins: rest,
+            });
         }
         let mut others = self.total;
         for row in &self.rows {

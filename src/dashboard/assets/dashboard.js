@@ -260,6 +260,7 @@ for (const region of document.querySelectorAll("[data-live]:not([data-live-switc
         }
         old.replaceWith(part);
       }
+      document.dispatchEvent(new Event("parts"));
       countDown();
     });
     source.addEventListener("row", (event) => {

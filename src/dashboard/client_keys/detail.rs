@@ -11,19 +11,19 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::changes::change_table;
-use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
+use crate::dashboard::chart::{self, Chart, ChartBin, ChartKind, Series, Unit, figure, value};
 use crate::dashboard::client_keys::change::usage_card;
-use crate::dashboard::client_keys::limit_usage::{LimitUsage, limit_list, limits};
 use crate::dashboard::client_keys::rotate::{old_secret, old_secret_notice};
-use crate::dashboard::client_keys::{last_used, page_of, parse_id, state_badge};
+use crate::dashboard::client_keys::{last_used, limit_amount, page_of, parse_id, state_badge};
 use crate::dashboard::components::{
-    ago, card, dollars, href, number, stat, success_rate, tabs, tokens, until, usd,
+    ago, card, dollars, href, number, stat, success_rate, tabs, tokens, until,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::snippets::PLACEHOLDER;
 use crate::pool::calendar::{day_of, month_of};
+use crate::pool::clients::client_key::ClientLimit;
 use crate::storage::audit::{self, ListedChange, Subject};
 use crate::storage::client_keys::rotation::OldSecret;
 use crate::storage::client_keys::{self, ListedClientKey};
@@ -48,6 +48,15 @@ enum ChartRange {
     Hours,
     #[serde(rename = "30d")]
     Days,
+}
+
+/// The current usage of one limit.
+struct LimitUsage {
+    limit: ClientLimit,
+    used: u64,
+    maximum: u64,
+    /// The reset time, for limits that reset completely.
+    ends: Option<Timestamp>,
 }
 
 /// The name, colour and value of a series in a usage chart.
@@ -84,7 +93,7 @@ pub async fn show(
     };
     let changes = audit::list(db, &filter, None, CHANGES).await?.items;
     let detail = ClientKeyDetail {
-        limits: limits(&app, key.id, &key.limits, context.now),
+        limits: limits(&app, &context, &key),
         today: sum(&hours, today),
         month: sum(&hours, month),
         hours,
@@ -95,8 +104,31 @@ pub async fn show(
     Ok(view(&context, query.range, &detail))
 }
 
-/// The usage of all hours that end after `since`.
-pub fn sum(hours: &[(Timestamp, ClientKeyUsage)], since: Timestamp) -> ClientKeyUsage {
+fn limits(app: &App, context: &PageContext, key: &ListedClientKey) -> Vec<LimitUsage> {
+    let settings = app.settings();
+    let mut admission = app.admission.lock();
+    let set = ClientLimit::ALL
+        .iter()
+        .copied()
+        .filter_map(|limit| Some((limit, key.limits.most(limit)?)));
+    let limits = set.map(|(limit, maximum)| LimitUsage {
+        limit,
+        used: admission.used(key.id, limit, context.now),
+        maximum,
+        ends: match limit {
+            ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay => {
+                Some(day_of(context.now, &settings.day_zone).ends)
+            }
+            ClientLimit::CostPerMonth => Some(month_of(context.now, &settings.day_zone).ends),
+            ClientLimit::RequestsPerMinute
+            | ClientLimit::TokensPerMinute
+            | ClientLimit::Concurrency => None,
+        },
+    });
+    limits.collect()
+}
+
+fn sum(hours: &[(Timestamp, ClientKeyUsage)], since: Timestamp) -> ClientKeyUsage {
     let mut sum = ClientKeyUsage::default();
     for (_, used) in hours.iter().filter(|(hour, _)| *hour + HOUR > since) {
         sum += *used;
@@ -117,7 +149,7 @@ fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> M
         @if let Some(old) = &detail.old_secret { (old_secret_notice(context, key, old)) }
         (stats(context, detail))
         div.cards {
-            (card(language.usage_of_limits(), limit_list(context, &context.zone, &detail.limits)))
+            (card(language.usage_of_limits(), limit_list(context, &detail.limits)))
             (card(language.client_key_scopes(), facts(context, key)))
         }
         (card(language.usage_over_time(), html! {
@@ -125,7 +157,7 @@ fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> M
                 (page_of(key.id), language.last_24_hours(), range == ChartRange::Hours),
                 (href(&page_of(key.id), &[("range", "30d")]), language.last_30_days(), range == ChartRange::Days),
             ]))
-            (usage_charts(context, range, &detail.hours))
+            (usage_charts(context, range, detail))
             div.actions {
                 a.button href=(logs("")) { (language.its_requests()) }
                 a.button href=(logs("failed")) { (language.recent_failures()) }
@@ -172,75 +204,104 @@ fn stats(context: &PageContext, detail: &ClientKeyDetail) -> Markup {
     }
 }
 
-/// Usage per hour, or per day in the admin's time zone.
-fn usage_charts(
-    context: &PageContext,
-    range: ChartRange,
-    hours: &[(Timestamp, ClientKeyUsage)],
-) -> Markup {
+fn limit_list(context: &PageContext, limits: &[LimitUsage]) -> Markup {
     let language = context.language;
-    let bins = bins(context, range, hours);
+    html! {
+        @if limits.is_empty() { p.muted { (language.no_limits_text()) } }
+        @for LimitUsage { limit, used, maximum, ends } in limits {
+            div.limit {
+                div.limit-labels {
+                    span #{ "limit-" (limit.name()) } { (language.limit(*limit)) }
+                    span { (language.used_of(&limit_amount(*limit, *used), &limit_amount(*limit, *maximum))) }
+                }
+                meter min="0" max=(maximum) high=(maximum - maximum / 10) optimum="0" value=(used)
+                    aria-labelledby={ "limit-" (limit.name()) } {}
+                @if let Some(ends) = ends {
+                    span.muted.small { (language.limit_resets()) " " (until(context, *ends, context.now)) }
+                }
+            }
+        }
+    }
+}
+
+/// Usage per hour, or per day in the admin's time zone.
+fn usage_charts(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> Markup {
+    let language = context.language;
+    let (bins, used): (Vec<_>, Vec<_>) = bins(context, range, &detail.hours).into_iter().unzip();
     let mut sum = ClientKeyUsage::default();
-    for (_, used) in &bins {
+    for used in &used {
         sum += *used;
     }
     if sum == ClientKeyUsage::default() {
         return html! { p.muted { (language.no_requests_in_range()) } };
     }
-    let chart = |title, total, unit, series: &[UsageSeries]| {
+    let chart = |id, title, total, unit, series: &[UsageSeries]| {
+        let unit_size = if unit == Unit::UsDollars { 1e9 } else { 1.0 };
         let series = series.iter().map(|(name, colour, of)| Series {
             name,
             colour: *colour,
-            values: bins.iter().map(|(_, used)| Some(value(of(used)))).collect(),
+            values: used
+                .iter()
+                .map(|used| Some(value(of(used)) / unit_size))
+                .collect(),
+            filter: (*name == language.failed_requests()).then(|| ("outcome", "failed".to_owned())),
         });
         let chart = Chart {
-            id: "client-key-days",
+            id,
             title,
             total,
-            bins: bins.iter().map(|(name, _)| name.clone()).collect(),
-            series: series.collect(),
+            kind: ChartKind::Stacked,
             unit,
+            zone: &context.zone,
+            bins: &bins,
+            series: series.collect(),
             is_last_running: true,
+            log: Some(vec![("client", detail.key.id.0.to_string())]),
         };
-        html! { div { (figure(language, ChartKind::Stacked, &chart)) } }
+        html! { div { (figure(language, &chart)) } }
     };
     html! {
         div.cards.tight {
-            (chart(language.client_key_requests(), number(sum.requests), |requests| number(count(requests)), &[
+            (chart("client-key-requests", language.client_key_requests(), number(sum.requests), Unit::Count, &[
                 (language.succeeded(), 1, |used| used.requests - used.failures),
                 (language.failed_requests(), 4, |used| used.failures),
             ]))
-            (chart(language.client_key_tokens(), number(sum.tokens), |used| tokens(count(used)), &[
+            (chart("client-key-tokens", language.client_key_tokens(), number(sum.tokens), Unit::Tokens, &[
                 (language.client_key_tokens(), 2, |used| used.tokens),
             ]))
-            (chart(language.client_key_cost(), dollars(sum.cost_nano_usd), |nano_usd| usd(nano_usd / 1e9), &[
+            (chart("client-key-cost", language.client_key_cost(), dollars(sum.cost_nano_usd), Unit::UsDollars, &[
                 (language.client_key_cost(), 3, |used| used.cost_nano_usd),
             ]))
         }
+        (chart::scripts())
     }
 }
 
-/// All hours or days up to now without gaps, each with its short and exact label.
+/// All hours or days up to now without gaps, each with its usage.
 fn bins(
     context: &PageContext,
     range: ChartRange,
     hours: &[(Timestamp, ClientKeyUsage)],
-) -> Vec<((String, String), ClientKeyUsage)> {
-    let (count, short, exact) = match range {
-        ChartRange::Hours => (24, "%H:%M", "%m-%d %H:%M"),
-        ChartRange::Days => (30 * 24, "%m-%d", "%Y-%m-%d"),
+) -> Vec<(ChartBin, ClientKeyUsage)> {
+    let (count, format) = match range {
+        ChartRange::Hours => (24, "%m-%d %H:%M"),
+        ChartRange::Days => (30 * 24, "%Y-%m-%d"),
     };
     let last = context.now.start_of_hour();
-    let mut bins: Vec<((String, String), ClientKeyUsage)> = Vec::new();
+    let mut bins: Vec<(ChartBin, ClientKeyUsage)> = Vec::new();
     for ago in (0..count).rev() {
-        let hour = last - ago * HOUR;
-        let local = hour.to_jiff().to_zoned(context.zone.clone());
-        let name = local.strftime(exact).to_string();
-        let index = hours.binary_search_by_key(&hour, |(hour, _)| *hour);
+        let begin = last - ago * HOUR;
+        let end = begin + HOUR;
+        let local = begin.to_jiff().to_zoned(context.zone.clone());
+        let label = local.strftime(format).to_string();
+        let index = hours.binary_search_by_key(&begin, |(hour, _)| *hour);
         let used = index.map_or_else(|_| ClientKeyUsage::default(), |index| hours[index].1);
         match bins.last_mut() {
-            Some(((_, last), sum)) if *last == name => *sum += used,
-            Some(_) | None => bins.push(((local.strftime(short).to_string(), name), used)),
+            Some((bin, sum)) if bin.label == label => {
+                bin.end = end;
+                *sum += used;
+            }
+            Some(_) | None => bins.push((ChartBin { begin, end, label }, used)),
         }
     }
     bins

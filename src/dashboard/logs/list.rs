@@ -25,6 +25,7 @@ use crate::dashboard::page_context::{Notice, PageContext};
 use crate::dashboard::translations::Language;
 use crate::pool::outcome::Outcome;
 use crate::storage::request_logs::export::ExportFormat;
+use crate::storage::request_logs::filter::OutcomeFilter;
 use crate::storage::request_logs::id_range::LogPosition;
 use crate::storage::request_logs::listed;
 use crate::storage::request_logs::search::{LogSearchResult, search};
@@ -288,6 +289,9 @@ fn visible_filters(
         .iter()
         .copied()
         .map(|outcome| (outcome.name(), outcome_label(language, Some(outcome))));
+    let chosen = query.get(LogField::Outcome);
+    let several = outcome_labels(language, chosen);
+    let several = several.as_deref().map(|label| (chosen, label));
     let outcomes: Vec<_> = [
         ("", language.any_outcome()),
         ("failed", language.outcome_failed()),
@@ -295,6 +299,7 @@ fn visible_filters(
     ]
     .into_iter()
     .chain(outcomes)
+    .chain(several)
     .collect();
     let client = query.get(LogField::Client);
     let client = suggestions
@@ -320,6 +325,19 @@ fn visible_filters(
             input.short #filter-key name="key" value=(query.get(LogField::Key)) inputmode="numeric"
                 placeholder=(language.log_key_hint()) autocomplete="off";
         }))
+    }
+}
+
+/// The labels of several outcomes.
+fn outcome_labels(language: Language, value: &str) -> Option<String> {
+    match value.parse() {
+        Ok(OutcomeFilter::AnyOf(set)) => {
+            let labels = set
+                .iter()
+                .map(|outcome| outcome_label(language, Some(outcome)));
+            Some(labels.collect::<Vec<_>>().join(language.list_comma()))
+        }
+        _ => None,
     }
 }
 
@@ -429,7 +447,7 @@ fn filter_value_label(
             Ok(outcome) => outcome_label(language, Some(outcome)).to_owned(),
             Err(_) if value == "failed" => language.outcome_failed().to_owned(),
             Err(_) if value == "running" => language.outcome_running().to_owned(),
-            Err(_) => value.to_owned(),
+            Err(_) => outcome_labels(language, value).unwrap_or_else(|| value.to_owned()),
         },
         LogField::Client => {
             let client = suggestions.clients.iter().find(|(id, _)| id == value);

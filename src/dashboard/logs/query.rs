@@ -52,8 +52,8 @@ macro_rules! log_fields {
 
 log_fields! {
     Text "q" log_text |filter, value, _, _| set_text(&mut filter.text, value);
-    Since "since" log_since |filter, value, zone, now| set(&mut filter.since, moment(value, zone, now));
-    Until "until" log_until |filter, value, zone, now| set(&mut filter.until, moment(value, zone, now));
+    Since "from" log_since |filter, value, zone, now| set(&mut filter.since, moment(value, zone, now));
+    Until "to" log_until |filter, value, zone, now| set(&mut filter.until, moment(value, zone, now));
     Outcome "outcome" log_outcome |filter, value, _, _| set(&mut filter.outcome, value.parse().ok());
     Model "model" log_model |filter, value, _, _| set_text(&mut filter.model, value);
     Client "client" log_client |filter, value, _, _| match value.parse() {
@@ -103,8 +103,14 @@ impl LogQuery {
         let mut query = Self::default();
         for (name, value) in pairs {
             let value = value.trim().to_owned();
+            let name = match name.as_str() {
+                // Their names in older links.
+                "since" => LogField::Since.name(),
+                "until" => LogField::Until.name(),
+                name => name,
+            };
             let field = LogField::VARIANTS.iter().find(|field| field.name() == name);
-            match (name.as_str(), field, value.parse::<RequestId>()) {
+            match (name, field, value.parse::<RequestId>()) {
                 ("older", _, Ok(id)) => query.position = LogPosition::OlderThan(id),
                 ("newer", _, Ok(id)) => query.position = LogPosition::NewerThan(id),
                 (_, Some(field), _) if !value.is_empty() => {

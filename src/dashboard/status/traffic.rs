@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{Chart, ChartKind, Series, figure, thousands, value, whole_number};
+use crate::dashboard::chart::{Chart, ChartBin, ChartKind, Series, Unit, figure, value};
 use crate::dashboard::comparison::{compared, percent_change, points_change};
 use crate::dashboard::components::{
-    Tone, badge, dollars, duration_ms, href, number, stat, success_rate, tokens, until, usd,
+    Tone, badge, dollars, duration_ms, href, number, stat, success_rate, tokens, until,
 };
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::status::StatusData;
@@ -124,38 +124,48 @@ fn success(counts: &TrafficCounts) -> String {
 pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
     let language = context.language;
     let bins = &traffic.bins;
-    let names: Vec<_> = bins.iter().map(|bin| bin_name(context, bin)).collect();
-    let chart = |id, kind, title, total, series, unit| {
-        let bins = names.clone();
+    let named: Vec<_> = bins.iter().map(|bin| chart_bin(context, bin)).collect();
+    let chart = |id, unit, title, total, series| {
+        let kind = match unit {
+            Unit::Milliseconds => ChartKind::Lines,
+            Unit::Count | Unit::Tokens | Unit::UsDollars => ChartKind::Stacked,
+        };
         let chart = Chart {
             id,
             title,
             total,
-            bins,
-            series,
+            kind,
             unit,
+            zone: &context.zone,
+            bins: &named,
+            series,
             is_last_running: true,
+            log: Some(Vec::new()),
         };
-        html! { div.card { (figure(language, kind, &chart)) } }
+        html! { div.card { (figure(language, &chart)) } }
     };
-    let (sum, stacked) = (&traffic.total.rollup, ChartKind::Stacked);
+    let sum = &traffic.total.rollup;
     let costs = vec![series(language.cost(), 2, bins, |bin| {
         Some(value(bin.counts.rollup.cost_nano_usd) / 1e9)
     })];
     html! {
-        (chart("outcomes", stacked, language.requests_by_outcome(), number(sum.requests), outcomes(language, bins), whole_number))
-        (chart("latency", ChartKind::Lines, language.latency(), String::new(), latency(language, bins), millis))
-        (chart("tokens", stacked, language.tokens_by_kind(), tokens(sum.total_tokens), kinds(language, bins), thousands))
-        (chart("cost", stacked, language.cost_over_time(), dollars(sum.cost_nano_usd), costs, usd))
+        (chart("outcomes", Unit::Count, language.requests_by_outcome(), number(sum.requests), outcomes(language, bins)))
+        (chart("latency", Unit::Milliseconds, language.latency(), String::new(), latency(bins)))
+        (chart("tokens", Unit::Tokens, language.tokens_by_kind(), tokens(sum.total_tokens), kinds(language, bins)))
+        (chart("cost", Unit::UsDollars, language.cost_over_time(), dollars(sum.cost_nano_usd), costs))
     }
 }
 
 fn outcomes(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
     let of = |name, colour, outcomes: &'static [Outcome]| {
-        series(name, colour, bins, move |bin| {
-            let counts = outcomes.iter().map(|outcome| bin.counts.count(*outcome));
-            Some(value(counts.sum::<u64>()))
-        })
+        let names: Vec<_> = outcomes.iter().map(|outcome| outcome.name()).collect();
+        Series {
+            filter: Some(("outcome", names.join(","))),
+            ..series(name, colour, bins, move |bin| {
+                let counts = outcomes.iter().map(|outcome| bin.counts.count(*outcome));
+                Some(value(counts.sum::<u64>()))
+            })
+        }
     };
     vec![
         of(language.succeeded(), 1, &[Outcome::Success]),
@@ -182,14 +192,14 @@ fn outcomes(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
     ]
 }
 
-fn latency(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
+fn latency(bins: &[TrafficBin]) -> Vec<Series<'static>> {
     let of = |name, colour, percent| {
         series(name, colour, bins, move |bin| {
             let first_byte = &bin.counts.rollup.first_byte;
             first_byte.percentile(percent).map(value)
         })
     };
-    vec![of(language.median(), 2, 50), of("p95", 3, 95)]
+    vec![of("p50", 2, 50), of("p90", 3, 90), of("p99", 5, 99)]
 }
 
 fn kinds(language: Language, bins: &[TrafficBin]) -> Vec<Series<'static>> {
@@ -216,33 +226,21 @@ fn series(
         name,
         colour,
         values: bins.iter().map(value).collect(),
+        filter: None,
     }
 }
 
-/// The short label of a bin for the axis, and its exact label.
-fn bin_name(context: &PageContext, bin: &TrafficBin) -> (String, String) {
+/// A bin with its exact label.
+fn chart_bin(context: &PageContext, bin: &TrafficBin) -> ChartBin {
     let text = |at: Timestamp, format: &str| {
-        at.to_jiff()
-            .to_zoned(context.zone.clone())
-            .strftime(format)
-            .to_string()
+        let at = at.to_jiff().to_zoned(context.zone.clone());
+        at.strftime(format).to_string()
     };
     let is_long = (bin.end - bin.begin).as_secs() > 3_600;
-    let short = text(bin.begin, if is_long { "%m-%d" } else { "%H:%M" });
     let until = text(bin.end, if is_long { "%m-%d %H:%M" } else { "%H:%M" });
-    (
-        short,
-        format!("{} – {until}", text(bin.begin, "%m-%d %H:%M")),
-    )
-}
-
-/// SI symbols, which both languages use.
-fn millis(value: f64) -> String {
-    if value < 1_000.0 {
-        format!("{value:.0} ms")
-    } else if value < 10_000.0 {
-        format!("{:.1} s", value / 1_000.0)
-    } else {
-        format!("{:.0} s", value / 1_000.0)
+    ChartBin {
+        begin: bin.begin,
+        end: bin.end,
+        label: format!("{} – {until}", text(bin.begin, "%m-%d %H:%M")),
     }
 }

@@ -66,6 +66,11 @@ translations! {
     details = "Details", "詳細";
     as_table = "As a table", "以表格顯示";
     so_far = "so far", "尚未結束";
+    list_comma = ", ", "、";
+    chart_whole = "Whole period", "完整期間";
+    chart_open = "Show these requests", "顯示這些請求";
+    chart_keys = "Arrow keys read the values. Plus and minus zoom, Escape shows the whole period.", "方向鍵讀取數值，加號與減號縮放，Escape 顯示完整期間。";
+    chart_keys_with_log = "Arrow keys read the values, Enter opens the requests in the log. Plus and minus zoom, Escape shows the whole period.", "方向鍵讀取數值，Enter 在記錄中開啟這些請求。加號與減號縮放，Escape 顯示完整期間。";
     optional = "optional", "選填";
     in_span(span: &str) = "in {span}", "{span}後";
     span_ago(span: &str) = "{span} ago", "{span}前";

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::changes::change_table;
-use crate::dashboard::chart::{Chart, ChartKind, Series, count, figure, value};
+use crate::dashboard::chart::{self, Chart, ChartBin, ChartKind, Series, Unit, figure, value};
 use crate::dashboard::components::{
     Tone, ago, badge, card, duration_ms, href, moment, number, stat, success_rate, tokens, until,
 };
@@ -384,7 +385,6 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
         return html! { h2 { (language.key_30_days()) } p.muted { (language.no_requests_30()) } };
     }
     let at = |day_index: u32| detail.first_day + DAY * day_index;
-    let name = |day_index: u32| at(day_index).to_jiff().strftime("%m-%d").to_string();
     let values = |of: fn(&UpstreamKeyDay) -> i64| {
         let day = |day_index: u32| detail.days.iter().find(|day| day.day == at(day_index));
         let counted = (0..DAYS).map(|day_index| day(day_index).map(|day| value(of(day))));
@@ -394,15 +394,22 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
         name,
         colour,
         values: values(count),
+        filter: None,
     };
     let requests: i64 = detail.days.iter().map(|day| day.requests).sum();
+    let bins = (0..DAYS).map(|day_index| ChartBin {
+        begin: at(day_index),
+        end: at(day_index + 1),
+        label: at(day_index).to_jiff().strftime("%m-%d").to_string(),
+    });
     let chart = Chart {
         id: "upstream-key-days",
         title: language.key_30_days(),
         total: number(requests),
-        bins: (0..DAYS)
-            .map(|day_index| (name(day_index), name(day_index)))
-            .collect(),
+        kind: ChartKind::Stacked,
+        unit: Unit::Count,
+        zone: &TimeZone::UTC,
+        bins: &bins.collect::<Vec<_>>(),
         series: vec![
             series(language.successes(), 1, |day| day.successes),
             series(language.failures(), 4, |day| day.failures),
@@ -410,10 +417,10 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
                 day.requests - day.successes - day.failures
             }),
         ],
-        unit: |value| number(count(value)),
         is_last_running: true,
+        log: Some(vec![("key", detail.key.id.0.to_string())]),
     };
-    figure(language, ChartKind::Stacked, &chart)
+    html! { (figure(language, &chart)) (chart::scripts()) }
 }
 
 fn failures(context: &PageContext, recent: &RecentFailures, key: &DashboardKey) -> Markup {

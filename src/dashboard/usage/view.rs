@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use strum::VariantArray;
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{Chart, ChartKind, Series, figure, thousands, value, whole_number};
+use crate::dashboard::chart::{self, Chart, ChartBin, ChartKind, Series, Unit, figure, value};
 use crate::dashboard::comparison::{compared, percent_change, points_change};
 use crate::dashboard::components::{
-    Tone, dollars, empty_state, href, mark, number, stat, success_rate, tabs, tokens, usd,
+    Tone, dollars, empty_state, href, mark, number, stat, success_rate, tabs, tokens,
 };
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
@@ -17,7 +17,7 @@ use crate::dashboard::usage::query::{PATH, UsageBy, UsageQuery};
 use crate::dashboard::usage::range::{
     BinWidth, ChosenRange, RangeUnit, UsageBin, UsageRange, UsageSpan,
 };
-use crate::dashboard::usage::{UsageData, UsageRow};
+use crate::dashboard::usage::{UsageData, UsageRow, UsageSeries};
 use crate::storage::strings::OTHER_MODEL;
 use crate::storage::usage::{UsageGroup, UsageOrder, UsageSums, UsageTable};
 
@@ -38,7 +38,8 @@ pub fn page(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Mark
         @if query.choices().len() > 1 { (tabs(language.usage_by_what(), &groupings(language, query, data.by))) }
         @if data.total.requests > 0 {
             (totals(language, data))
-            div.cards.three { (charts(context, data)) }
+            div.cards.three { (charts(context, query, data)) }
+            (chart::scripts())
             section.card {
                 (table(context, query, data))
                 (notes(language, data))
@@ -192,25 +193,35 @@ fn totals(language: Language, data: &UsageData) -> Markup {
     }
 }
 
-fn charts(context: &PageContext, data: &UsageData) -> Markup {
+fn charts(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Markup {
     let language = context.language;
     let (zone, range) = (zone_of(context, &data.range), &data.range);
-    let names: Vec<_> = range
+    let bins: Vec<_> = range
         .bins
         .iter()
-        .map(|bin| bin_name(&zone, range.width, *bin))
+        .map(|bin| ChartBin {
+            begin: bin.begin,
+            end: bin.end,
+            label: bin_name(&zone, range.width, *bin),
+        })
         .collect();
+    let filter = query.filter();
+    let filter = filter.as_ref().map(|(by, value, _)| (*by, *value));
+    let log = log_filter(filter);
     let chart = |id, title, total, unit, series| {
         let chart = Chart {
             id,
             title,
             total,
-            bins: names.clone(),
-            series,
+            kind: ChartKind::Stacked,
             unit,
+            zone: &zone,
+            bins: &bins,
+            series,
             is_last_running: range.is_running(context.now),
+            log: log.clone(),
         };
-        html! { section.card { (figure(language, ChartKind::Stacked, &chart)) } }
+        html! { section.card { (figure(language, &chart)) } }
     };
     let counts = if counts_attempts(data) {
         language.usage_attempts()
@@ -232,9 +243,9 @@ fn charts(context: &PageContext, data: &UsageData) -> Markup {
         )
     };
     html! {
-        (chart("usage-cost", language.cost(), dollars(total.cost_nano_usd), usd as fn(f64) -> String, cost))
-        (chart("usage-tokens", language.tokens_used(), tokens(total.total_tokens), thousands, tokens_by))
-        (chart("usage-requests", counts, number(total.requests), whole_number, requests_by))
+        (chart("usage-cost", language.cost(), dollars(total.cost_nano_usd), Unit::UsDollars, cost))
+        (chart("usage-tokens", language.tokens_used(), tokens(total.total_tokens), Unit::Tokens, tokens_by))
+        (chart("usage-requests", counts, number(total.requests), Unit::Count, requests_by))
     }
 }
 
@@ -249,10 +260,11 @@ fn series<'a>(
         return vec![plain(data, name, only, of)];
     }
     let groups = data.series.iter().zip(COLOURS);
-    let groups = groups.map(|((name, bins), colour)| Series {
-        name,
+    let groups = groups.map(|(series, colour)| Series {
+        name: &series.name,
         colour,
-        values: bins.iter().map(|sums| Some(of(sums))).collect(),
+        values: series.bins.iter().map(|sums| Some(of(sums))).collect(),
+        filter: group_filter(data.by, series),
     });
     groups.collect()
 }
@@ -262,7 +274,18 @@ fn plain<'a>(data: &UsageData, name: &'a str, colour: u8, of: fn(&UsageSums) -> 
         name,
         colour,
         values: data.bins.iter().map(|sums| Some(of(sums))).collect(),
+        filter: None,
     }
+}
+
+/// The filter of the log for a group, where it has one.
+fn group_filter(by: UsageBy, series: &UsageSeries) -> Option<(&'static str, String)> {
+    let value = match series.group.as_ref()? {
+        UsageGroup::Id(id) if matches!(by, UsageBy::Client | UsageBy::Key) => id.to_string(),
+        UsageGroup::Id(_) | UsageGroup::Tag(_) => series.name.clone(),
+        UsageGroup::None => return None,
+    };
+    log_filter(Some((by, &value)))?.pop()
 }
 
 fn token_kinds(language: Language, data: &UsageData) -> Vec<Series<'static>> {
@@ -288,17 +311,15 @@ fn results(language: Language, data: &UsageData) -> Vec<Series<'static>> {
     ]
 }
 
-/// The short label of a bin for the axis, and its exact label.
-fn bin_name(zone: &TimeZone, width: BinWidth, bin: UsageBin) -> (String, String) {
-    let text = |format: &str| {
-        let begin = bin.begin.to_jiff().to_zoned(zone.clone());
-        begin.strftime(format).to_string()
+/// The exact label of a bin.
+fn bin_name(zone: &TimeZone, width: BinWidth, bin: UsageBin) -> String {
+    let format = match width {
+        BinWidth::Hour => "%m-%d %H:%M",
+        BinWidth::Day => "%Y-%m-%d",
+        BinWidth::Month => "%Y-%m",
     };
-    match width {
-        BinWidth::Hour => (text("%H:%M"), text("%m-%d %H:%M")),
-        BinWidth::Day => (text("%m-%d"), text("%Y-%m-%d")),
-        BinWidth::Month => (text("%Y-%m"), text("%Y-%m")),
-    }
+    let begin = bin.begin.to_jiff().to_zoned(zone.clone());
+    begin.strftime(format).to_string()
 }
 
 fn table(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Markup {
@@ -380,7 +401,7 @@ fn time_rows(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Mar
             @let is_running = bin.end > context.now;
             tr {
                 th.nowrap scope="row" {
-                    (bin_name(&zone, range.width, *bin).1)
+                    (bin_name(&zone, range.width, *bin))
                     @if is_running { " " span.muted { "(" (language.so_far()) ")" } }
                 }
                 (cells(language, data, requests, sums))
@@ -454,20 +475,26 @@ fn log_link(
     of: Option<(UsageBy, &str)>,
     range: (Timestamp, Timestamp),
 ) -> Markup {
-    let (since, until) = (range.0.to_rfc3339(), range.1.to_rfc3339());
-    let span = [("since", since.as_str()), ("until", until.as_str())];
-    let filter = match of {
+    let Some(mut filter) = log_filter(of) else {
+        return html! {};
+    };
+    filter.push(("from", range.0.to_rfc3339()));
+    filter.push(("to", range.1.to_rfc3339()));
+    let pairs: Vec<_> = filter
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    html! { a href=(href("/logs", &pairs)) { (language.usage_its_logs()) } }
+}
+
+/// The filter of the log; `None`: it has no such filter.
+fn log_filter(of: Option<(UsageBy, &str)>) -> Option<Vec<(&'static str, String)>> {
+    match of {
         None | Some((UsageBy::Time, _)) => Some(Vec::new()),
         // The log has other names in these places.
         Some((UsageBy::Tag, _) | (UsageBy::Model, OTHER_MODEL)) => None,
         Some((UsageBy::Project, name)) if name.starts_with('#') => None,
-        Some((by, value)) => Some(vec![(by.name(), value)]),
-    };
-    html! {
-        @if let Some(filter) = filter {
-            @let pairs = filter.into_iter().chain(span).collect::<Vec<_>>();
-            a href=(href("/logs", &pairs)) { (language.usage_its_logs()) }
-        }
+        Some((by, value)) => Some(vec![(by.name(), value.to_owned())]),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `LogFilter`: selects log rows, and matches a row in memory.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
@@ -101,10 +102,39 @@ pub const TEXT_COLUMNS: [TextColumn; 8] = text_columns! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeFilter {
     Is(Outcome),
-    /// Any outcome but success.
+    /// One of several outcomes.
+    AnyOf(OutcomeSet),
+    /// Any outcome for which the pool or Google is at fault.
     Failed,
     /// Still running.
     Running,
+}
+
+/// A set of outcomes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutcomeSet(u16);
+
+impl OutcomeSet {
+    fn add(&mut self, outcome: Outcome) {
+        self.0 |= 1 << outcome as u16;
+    }
+
+    pub fn contains(self, outcome: Outcome) -> bool {
+        self.0 & (1 << outcome as u16) != 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Outcome> {
+        let all = Outcome::ALL.iter().copied();
+        all.filter(move |outcome| self.contains(*outcome))
+    }
+}
+
+impl FromIterator<Outcome> for OutcomeSet {
+    fn from_iter<I: IntoIterator<Item = Outcome>>(outcomes: I) -> Self {
+        let mut set = Self::default();
+        outcomes.into_iter().for_each(|outcome| set.add(outcome));
+        set
+    }
 }
 
 /// The status that the client received.
@@ -184,27 +214,35 @@ impl LogFilter {
 }
 
 impl OutcomeFilter {
-    fn matches(self, outcome: Option<Outcome>) -> bool {
+    /// `None`: still running.
+    pub fn matches(self, outcome: Option<Outcome>) -> bool {
         match self {
             Self::Is(wanted) => outcome == Some(wanted),
+            Self::AnyOf(set) => outcome.is_some_and(|outcome| set.contains(outcome)),
             Self::Failed => outcome.is_some_and(Outcome::is_failure),
             Self::Running => outcome.is_none(),
         }
     }
+}
 
-    /// Its name in commands and URLs.
-    pub fn name(self) -> &'static str {
+/// Its text in commands and URLs.
+impl fmt::Display for OutcomeFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Is(outcome) => outcome.name(),
-            Self::Failed => "failed",
-            Self::Running => "running",
+            Self::Is(outcome) => f.write_str(outcome.name()),
+            Self::AnyOf(set) => {
+                let names: Vec<_> = set.iter().map(Outcome::name).collect();
+                f.write_str(&names.join(","))
+            }
+            Self::Failed => f.write_str("failed"),
+            Self::Running => f.write_str("running"),
         }
     }
 }
 
 impl Serialize for OutcomeFilter {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
+        serializer.collect_str(self)
     }
 }
 
@@ -215,6 +253,10 @@ impl FromStr for OutcomeFilter {
         match text {
             "failed" => Ok(Self::Failed),
             "running" => Ok(Self::Running),
+            _ if text.contains(',') => {
+                let outcomes = text.split(',').map(|name| name.trim().parse());
+                outcomes.collect::<Result<_, _>>().map(Self::AnyOf)
+            }
             _ => text.parse().map(Self::Is),
         }
     }
@@ -236,8 +278,8 @@ impl StatusFilter {
 }
 
 /// Parses `404` or `4xx`.
-impl std::fmt::Display for StatusFilter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for StatusFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Is(status) => write!(f, "{status}"),
             Self::Class(digit) => write!(f, "{digit}xx"),
@@ -294,9 +336,16 @@ mod tests {
 
     #[test]
     fn outcome_and_status_filters_are_parsed_from_their_text() {
-        for text in ["success", "client_gone", "failed", "running"] {
-            assert_eq!(text.parse::<OutcomeFilter>().unwrap().name(), text);
+        for text in [
+            "success",
+            "client_gone",
+            "quota,no_key",
+            "failed",
+            "running",
+        ] {
+            assert_eq!(text.parse::<OutcomeFilter>().unwrap().to_string(), text);
         }
+        assert!("quota,failed".parse::<OutcomeFilter>().is_err());
         for text in ["200", "429", "4xx", "5xx"] {
             assert_eq!(text.parse::<StatusFilter>().unwrap().to_string(), text);
         }

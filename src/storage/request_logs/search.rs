@@ -277,6 +277,13 @@ mod tests {
                 .iter()
                 .map(|outcome| with(&|filter| filter.outcome = Some(OutcomeFilter::Is(*outcome)))),
         );
+        for set in [
+            [Outcome::Quota, Outcome::NoKey],
+            [Outcome::Success, Outcome::Network],
+        ] {
+            let set = OutcomeFilter::AnyOf(set.into_iter().collect());
+            filters.push(with(&|filter| filter.outcome = Some(set)));
+        }
         let statuses = [
             StatusFilter::Is(200),
             StatusFilter::Is(429),

@@ -11,7 +11,7 @@ use crate::storage::error::Result;
 use crate::storage::json_columns::json_array;
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::filter::{
-    LogFilter, OutcomeFilter, RowIndex, StatusFilter, TEXT_COLUMNS,
+    LogFilter, OutcomeFilter, OutcomeSet, RowIndex, StatusFilter, TEXT_COLUMNS,
 };
 use crate::storage::request_logs::id_range::IdRange;
 
@@ -177,23 +177,10 @@ impl SearchPlan {
                 let scan = Some(indexes::UNLIKE_SUCCESS);
                 self.add("r.outcome = ?", Some(outcome.name().into()), scan);
             }
+            Some(OutcomeFilter::AnyOf(set)) => self.add_outcomes(set),
             Some(OutcomeFilter::Failed) => {
-                let failures = Outcome::ALL.iter();
-                let names = failures
-                    .filter(|outcome| outcome.is_failure())
-                    .map(|outcome| outcome.name());
-                let condition = "r.outcome IN (SELECT value FROM json_each(?))";
-                let names: Vec<_> = names.collect();
-                let list = json_array(&names);
-                let scan = IndexScan::each(
-                    indexes::UNLIKE_SUCCESS,
-                    names.into_iter().map(SqlValue::from),
-                );
-                self.0.push(Predicate::new(
-                    condition,
-                    vec![list.as_str().into()],
-                    Some(scan),
-                ));
+                let all = Outcome::ALL.iter().copied();
+                self.add_outcomes(all.filter(|outcome| outcome.is_failure()).collect());
             }
             Some(OutcomeFilter::Running) => {
                 self.add("r.outcome IS NULL", None, Some(indexes::RUNNING));
@@ -234,6 +221,22 @@ impl SearchPlan {
                 vec![],
             )));
         }
+    }
+
+    fn add_outcomes(&mut self, set: OutcomeSet) {
+        let names: Vec<_> = set.iter().map(Outcome::name).collect();
+        let list = json_array(&names);
+        let scan = (!set.contains(Outcome::Success)).then(|| {
+            IndexScan::each(
+                indexes::UNLIKE_SUCCESS,
+                names.into_iter().map(SqlValue::from),
+            )
+        });
+        self.0.push(Predicate::new(
+            "r.outcome IN (SELECT value FROM json_each(?))",
+            vec![list.as_str().into()],
+            scan,
+        ));
     }
 
     async fn add_statuses(&mut self, db: &SqlitePool, statuses: StatusFilter) -> Result<()> {

@@ -175,6 +175,73 @@ impl Browser {
             .await;
     }
 
+    /// Presses a key where the focus is: a character, or a name as `ArrowLeft`.
+    pub async fn press(&self, key: &str) {
+        let code = match key {
+            "Enter" => "\r",
+            _ if key.chars().count() == 1 => key,
+            _ => "",
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({"type": kind, "key": key, "text": code});
+            self.session
+                .devtools_command("Input.dispatchKeyEvent", event)
+                .await;
+        }
+    }
+
+    /// The place of the first element of a CSS selector in the window, scrolled into it: left, top, width and height.
+    pub async fn place(&self, selector: &str) -> [f64; 4] {
+        let script = "
+            const found = document.querySelector(arguments[0]);
+            found.scrollIntoView({block: 'center'});
+            const {left, top, width, height} = found.getBoundingClientRect();
+            return [left, top, width, height];
+        ";
+        let place = self.session.execute(script, &[json!(selector)]).await;
+        serde_json::from_value(place).unwrap()
+    }
+
+    /// Moves the mouse to a point of the window, with its button pressed or not.
+    pub async fn move_mouse(&self, (x, y): (f64, f64), is_pressed: bool) {
+        self.mouse("mouseMoved", (x, y), is_pressed).await;
+    }
+
+    /// Presses or releases the mouse's button at a point of the window.
+    pub async fn mouse_button(&self, point: (f64, f64), is_pressed: bool) {
+        let kind = if is_pressed {
+            "mousePressed"
+        } else {
+            "mouseReleased"
+        };
+        self.mouse(kind, point, true).await;
+    }
+
+    async fn mouse(&self, kind: &str, (x, y): (f64, f64), is_pressed: bool) {
+        let button = if is_pressed { "left" } else { "none" };
+        let event = json!({"type": kind, "x": x, "y": y, "button": button, "clickCount": 1});
+        self.session
+            .devtools_command("Input.dispatchMouseEvent", event)
+            .await;
+    }
+
+    /// Touches a point of the window with a finger, and lifts it.
+    pub async fn tap(&self, (x, y): (f64, f64)) {
+        let touch = json!({"maxTouchPoints": 1, "enabled": true});
+        self.session
+            .devtools_command("Emulation.setTouchEmulationEnabled", touch)
+            .await;
+        for (kind, points) in [
+            ("touchStart", json!([{"x": x, "y": y}])),
+            ("touchEnd", json!([])),
+        ] {
+            let event = json!({"type": kind, "touchPoints": points});
+            self.session
+                .devtools_command("Input.dispatchTouchEvent", event)
+                .await;
+        }
+    }
+
     /// The visible text of the page.
     pub async fn text(&self) -> String {
         let body = By::Css("body".to_owned());
