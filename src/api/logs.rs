@@ -77,6 +77,8 @@ macro_rules! filter_params {
             user_agent: Option<String>,
             /// An upstream key that was tried.
             upstream_key_id: Option<UpstreamKeyId>,
+            /// The label or the last four characters of an upstream key that was tried.
+            upstream_key: Option<String>,
             /// The project of the last attempt: its name or number.
             project: Option<String>,
             method: Option<String>,
@@ -114,6 +116,7 @@ macro_rules! filter_params {
                     client_ip: self.client_ip.clone(),
                     user_agent: self.user_agent.clone(),
                     upstream_key_id: self.upstream_key_id,
+                    upstream_key: self.upstream_key.clone(),
                     project: self.project.clone(),
                     method: self.method.clone(),
                     path: self.path.clone(),

@@ -38,6 +38,9 @@ pub struct FilterArgs {
     /// An upstream key that was tried, by id
     #[arg(long, value_name = "ID")]
     upstream_key: Option<i64>,
+    /// An upstream key that was tried, by label or last four characters
+    #[arg(long, value_name = "LABEL")]
+    upstream_key_label: Option<String>,
     /// The project of the last key that was tried: its name, or Google's number for it
     #[arg(long)]
     project: Option<String>,
@@ -104,6 +107,7 @@ impl FilterArgs {
             client_ip: self.ip,
             user_agent: self.user_agent,
             upstream_key_id: self.upstream_key.map(UpstreamKeyId),
+            upstream_key: self.upstream_key_label,
             project: self.project,
             method: self.method,
             path: self.path,

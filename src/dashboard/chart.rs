@@ -12,7 +12,7 @@ use maud::{Markup, html};
 
 use crate::clock::Timestamp;
 use crate::dashboard::assets;
-use crate::dashboard::components::{number, tokens, usd};
+use crate::dashboard::components::{href, number, tokens, usd};
 use crate::dashboard::translations::Language;
 
 /// A series with one value per bin.
@@ -55,6 +55,16 @@ pub struct Chart<'a> {
     pub is_last_running: bool,
     /// The filters of the log that find the requests of the chart; `None`: the log has no such filter.
     pub log: Option<Vec<(&'static str, String)>>,
+    pub purpose: ChartUse,
+}
+
+/// What a chart is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChartUse {
+    /// Reading values; a part can be magnified.
+    Explore,
+    /// Choosing a part of this span of time in the log: each bin is a link, and a part opens the log.
+    Pick(Timestamp, Timestamp),
 }
 
 /// How the series are drawn.
@@ -103,6 +113,21 @@ impl Unit {
 impl Chart<'_> {
     fn is_running(&self, index: usize) -> bool {
         self.is_last_running && index + 1 == self.bins.len()
+    }
+
+    /// The URL of the log for the requests of a bin.
+    fn bin_link(&self, index: usize) -> Option<String> {
+        let (filters, bin) = (self.log.as_ref()?, &self.bins[index]);
+        let (from, to) = match self.purpose {
+            ChartUse::Explore => (bin.begin, bin.end),
+            ChartUse::Pick(since, until) => (bin.begin.max(since), bin.end.min(until)),
+        };
+        let (from, to) = (from.to_rfc3339(), to.to_rfc3339());
+        let filters = filters.iter().map(|(name, value)| (*name, value.as_str()));
+        let pairs: Vec<_> = filters
+            .chain([("from", from.as_str()), ("to", &to)])
+            .collect();
+        Some(href("/logs", &pairs))
     }
 
     /// Whether there is nothing to draw.
@@ -242,6 +267,7 @@ mod tests {
             ],
             is_last_running: true,
             log: Some(vec![("key", "7".to_owned())]),
+            purpose: ChartUse::Explore,
         }
     }
 
@@ -297,6 +323,19 @@ mod tests {
         let empty = empty.into_string();
         assert!(empty.contains("No requests in this period"), "{empty}");
         assert!(!empty.contains("<svg") && !empty.contains("data-chart"));
+    }
+
+    #[test]
+    fn a_bin_links_to_its_requests_within_the_span_of_the_list() {
+        let bins = bins(2);
+        let values = [vec![Some(3.0), Some(1.0)], vec![Some(1.0), None]];
+        let mut chart = chart(ChartKind::Stacked, &bins, values);
+        let half = Duration::from_mins(30);
+        chart.purpose = ChartUse::Pick(bins[0].begin + half, bins[1].end);
+        let picked = figure(Language::English, &chart).into_string();
+        let link = "/logs?key=7&amp;from=2026-11-30T10:30:00.000Z&amp;to=2026-11-30T11:00:00.000Z";
+        assert!(picked.contains(&format!("<a href=\"{link}\"")), "{picked}");
+        assert_eq!(picked.matches("<a href").count(), 2);
     }
 
     #[test]

@@ -100,6 +100,8 @@ fn admin_routes() -> Vec<Route> {
         "/backups/{name}/delete" => get(backups::confirm_delete).post(backups::delete);
         "/upstream-keys" => get(upstream_keys::list::show);
         "/upstream-keys/bulk" => post(bulk::update);
+        "/logs/views" => post(logs::views::create);
+        "/logs/views/{id}" => post(logs::views::update);
         "/upstream-keys/undo" => post(bulk::undo);
         "/upstream-keys/import" => get(import::show).post(import::preview);
         "/upstream-keys/import/{draft}" => get(import::show_preview).post(import::create);

@@ -30,6 +30,7 @@ pub mod key_index;
 pub mod lock;
 pub mod log_pruning;
 pub mod log_size;
+pub mod log_views;
 pub mod migrations;
 pub mod ownership;
 pub mod paging;

@@ -3,6 +3,7 @@
 pub mod csv_row;
 pub mod export;
 pub mod filter;
+pub mod histogram;
 pub mod id_range;
 pub mod listed;
 pub mod search;

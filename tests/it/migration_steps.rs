@@ -40,6 +40,7 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
         "alert_deliveries" => Some(
             "(1, 1, 1, 'begin', 'msg_1', 'pending', 0, 1796000000000, 1796000000000, NULL, NULL, 1796000000000)",
         ),
+        "log_views" => Some("(1, 1, 'failures', 'outcome=failed', 1796000000000)"),
         "old_client_key_secrets" => Some("(zeroblob(32), 1, 'abcd', 1796000000000, NULL)"),
         _ => None,
     }

@@ -7,8 +7,7 @@
     usd: (value) => `$${+value.toPrecision(3)}`,
   };
   // A value above zero has at least this share of the height, as in the server's drawing.
-  const LEAST = 0.03;
-  const explored = new Map();
+  const LEAST = 0.03, explored = new Map();
   const element = (parent, name, className, text = "") => {
     const made = document.createElement(name);
     made.className = className;
@@ -27,7 +26,6 @@
     box.setAttribute("role", "application");
     box.setAttribute("aria-describedby", (hint.id = `${figure.id}-keys`));
     said.ariaLive = "polite";
-    whole.type = "button";
 
     const read = () => {
       data = JSON.parse(figure.dataset.chart);
@@ -64,7 +62,7 @@
       return [middles, ...stacks.reverse()];
     };
     const link = (from, to, query) => {
-      const [since, until] = [from, to].map((time) => new Date(time * 1000).toISOString());
+      const [since, until] = [Math.max(from * 1000, data.since), Math.min(to * 1000, data.until)].map((time) => new Date(time).toISOString());
       return `${data.log}${data.log.includes("?") ? "&" : "?"}from=${since}&to=${until}${query ? `&${query}` : ""}`;
     };
     const openLog = (event) => {
@@ -75,7 +73,7 @@
     };
     const swatches = series.map((one) => {
       const swatch = element(tip, "span", "");
-      swatch.innerHTML = `<svg viewBox="0 0 8 8" width="8" height="8"><rect class="series-${one.colour}" width="8" height="8" rx="2"/></svg> `;
+      swatch.innerHTML = `<svg width="8" height="8"><rect class="series-${one.colour}" width="8" height="8" rx="2"/></svg> `;
       return swatch;
     });
     const style = getComputedStyle(box), line = () => style.borderTopColor, ink = () => style.color;
@@ -97,7 +95,7 @@
       return `${label}. ${texts[chosen] || texts.join(", ")}`;
     };
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui" };
-    const day = "\n{MM}-{DD}", none = [null, null, null, null, null, null, 1], size = () => ({ width: box.clientWidth, height: 180 });
+    const day = "\n{MM}-{DD}", none = [null, null, null, null, null, null, 1], size = () => ({ width: box.clientWidth, height: data.picks ? 120 : 180 });
     const plot = new uPlot({
       ...size(),
       legend: { show: false },
@@ -160,6 +158,7 @@
     // To whole bins, so that the log shows what the chart counts.
     const zoom = (from, to) => {
       visible = [times.findLast((time) => time <= from) ?? times[0], times.find((time) => time >= to) ?? end];
+      if (data.picks) return location.assign(link(...visible));
       zoomed.hidden = visible[0] === times[0] && visible[1] === end;
       if (data.log) open.href = link(...visible);
       plot.setData(values());
@@ -178,7 +177,7 @@
         said.textContent = show(plot);
       };
       const choose = (index) => {
-        chosen = Math.min(Math.max(index, -1), series.length - 1);
+        if (index === -1 || series[index]) chosen = index;
         moveTo(at);
       };
       const act = {

@@ -3,13 +3,21 @@
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{Chart, ChartKind, Series};
+use crate::dashboard::chart::{Chart, ChartKind, ChartUse, Series};
 use crate::dashboard::components::href;
 use crate::dashboard::translations::Language;
 
 /// The content of a chart as JSON. The script reads labels and formatted values from the chart's table.
 pub fn data(language: Language, chart: &Chart) -> String {
     let seconds = |at: Timestamp| at.as_millis() / 1_000;
+    let span = match chart.purpose {
+        ChartUse::Explore => chart
+            .bins
+            .first()
+            .map(|bin| bin.begin)
+            .zip(chart.bins.last().map(|bin| bin.end)),
+        ChartUse::Pick(since, until) => Some((since, until)),
+    };
     let begins = chart.bins.iter().map(|bin| seconds(bin.begin));
     let end = chart.bins.last().map(|bin| seconds(bin.end));
     let log = chart.log.as_ref().map(|filters| {
@@ -35,6 +43,9 @@ pub fn data(language: Language, chart: &Chart) -> String {
         "times": begins.chain(end).collect::<Vec<_>>(),
         "series": chart.series.iter().map(series).collect::<Vec<_>>(),
         "log": log,
+        "since": span.map(|(since, _)| since.as_millis()),
+        "until": span.map(|(_, until)| until.as_millis()),
+        "picks": chart.purpose != ChartUse::Explore,
         "texts": {
             "hint": hint,
             "whole": language.chart_whole(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use maud::{Markup, html};
 
 use crate::dashboard::chart::axis::{Scale, TimeTick, time_ticks};
-use crate::dashboard::chart::{Chart, ChartKind, Series, label};
+use crate::dashboard::chart::{Chart, ChartKind, ChartUse, Series, label};
 use crate::dashboard::translations::Language;
 
 /// The height of a plot in SVG units; CSS scales it.
@@ -44,9 +44,14 @@ fn drawing(language: Language, chart: &Chart, scale: &Scale, lines: usize) -> Ma
     let width = BIN * float(chart.bins.len());
     let summary = format!("{}: {}", chart.title, chart.total);
     let summary = summary.trim_end_matches([':', ' ']);
+    // A picture hides what is in it from screen readers, a group of links does not.
+    let role = match chart.purpose {
+        ChartUse::Explore => "img",
+        ChartUse::Pick(..) => "group",
+    };
     let gap = HEIGHT / float(lines.saturating_sub(1).max(1));
     html! {
-        svg.plot viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none" role="img" aria-label=(summary) {
+        svg.plot viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none" role=(role) aria-label=(summary) {
             @for line in 0..lines {
                 @let y = rounded(gap * float(line));
                 line.grid x1="0" x2=(width) y1=(y) y2=(y) {}
@@ -64,7 +69,7 @@ fn bin(language: Language, chart: &Chart, index: usize, scale: &Scale) -> Markup
     let left = BIN * float(index);
     let is_running = chart.is_running(index);
     let mut base = HEIGHT;
-    html! {
+    let drawn = html! {
         g.bar.running[is_running] {
             title { (tooltip(language, chart, index)) }
             rect.hit x=(left) y="0" width=(BIN) height=(HEIGHT) {}
@@ -77,6 +82,12 @@ fn bin(language: Language, chart: &Chart, index: usize, scale: &Scale) -> Markup
                 }
             }
         }
+    };
+    match (chart.purpose, chart.bin_link(index)) {
+        (ChartUse::Pick(..), Some(link)) => {
+            html! { a href=(link) aria-label=(tooltip(language, chart, index)) { (drawn) } }
+        }
+        (ChartUse::Pick(..) | ChartUse::Explore, _) => drawn,
     }
 }
 

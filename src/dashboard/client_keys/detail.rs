@@ -11,7 +11,9 @@ use serde::Deserialize;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::changes::change_table;
-use crate::dashboard::chart::{self, Chart, ChartBin, ChartKind, Series, Unit, figure, value};
+use crate::dashboard::chart::{
+    self, Chart, ChartBin, ChartKind, ChartUse, Series, Unit, figure, value,
+};
 use crate::dashboard::client_keys::change::usage_card;
 use crate::dashboard::client_keys::rotate::{old_secret, old_secret_notice};
 use crate::dashboard::client_keys::{last_used, limit_amount, page_of, parse_id, state_badge};
@@ -257,6 +259,7 @@ fn usage_charts(context: &PageContext, range: ChartRange, detail: &ClientKeyDeta
             series: series.collect(),
             is_last_running: true,
             log: Some(vec![("client", detail.key.id.0.to_string())]),
+            purpose: ChartUse::Explore,
         };
         html! { div { (figure(language, &chart)) } }
     };

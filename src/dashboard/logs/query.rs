@@ -60,7 +60,10 @@ log_fields! {
         Ok(id) => set(&mut filter.client_key_id, Some(ClientKeyId(id))),
         Err(_) => set_text(&mut filter.client_key, value),
     };
-    Key "key" log_key |filter, value, _, _| set(&mut filter.upstream_key_id, value.parse().ok().map(UpstreamKeyId));
+    Key "key" log_key |filter, value, _, _| match value.parse() {
+        Ok(id) => set(&mut filter.upstream_key_id, Some(UpstreamKeyId(id))),
+        Err(_) => set_text(&mut filter.upstream_key, value),
+    };
     Status "status" log_status |filter, value, _, _| set(&mut filter.status, value.parse().ok());
     Kind "kind" log_kind |filter, value, _, _| {
         filter.kind = value.parse().ok();
@@ -219,6 +222,16 @@ fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> Option<Timestamp> {
     Some(zoned.timestamp().into())
 }
 
+/// A time field in the zone, as `2026-11-22T16:00:00`; `None` for an age.
+pub fn local_time(text: &str, zone: &TimeZone, now: Timestamp) -> Option<String> {
+    if span(text).is_some() {
+        return None;
+    }
+    let moment = moment(text, zone, now)?;
+    let local = zone.to_datetime(moment.to_jiff());
+    Some(local.strftime("%Y-%m-%dT%H:%M:%S").to_string())
+}
+
 fn span(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
@@ -299,8 +312,9 @@ mod tests {
             ("client", "7"),
             ("method", "get"),
             ("streamed", "yes"),
-            ("key", "seven"),
+            ("key", "web-1"),
             ("min_ms", "1500"),
+            ("min_first_byte_ms", "soon"),
         ]);
 
         let (filter, invalid) = query.filter(&zone, now);
@@ -314,11 +328,12 @@ mod tests {
             status: Some(StatusFilter::Class(4)),
             client_key_id: Some(ClientKeyId(7)),
             method: Some("GET".to_owned()),
+            upstream_key: Some("web-1".to_owned()),
             streamed: Some(true),
             min_duration_ms: Some(1_500),
             ..LogFilter::default()
         };
-        assert_eq!((filter, invalid), (expected, vec![LogField::Key]));
+        assert_eq!((filter, invalid), (expected, vec![LogField::MinFirstByte]));
         for (kind, expected, is_valid) in [
             ("check", Some(LogKind::Check), true),
             (ANY_KIND, None, true),

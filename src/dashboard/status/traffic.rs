@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{Chart, ChartBin, ChartKind, Series, Unit, figure, value};
+use crate::dashboard::chart::{Chart, ChartBin, ChartKind, ChartUse, Series, Unit, figure, value};
 use crate::dashboard::comparison::{compared, percent_change, points_change};
 use crate::dashboard::components::{
     Tone, badge, dollars, duration_ms, href, number, stat, success_rate, tokens, until,
@@ -141,6 +141,7 @@ pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
             series,
             is_last_running: true,
             log: Some(Vec::new()),
+            purpose: ChartUse::Explore,
         };
         html! { div.card { (figure(language, &chart)) } }
     };

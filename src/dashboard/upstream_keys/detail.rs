@@ -10,7 +10,9 @@ use maud::{Markup, html};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::changes::change_table;
-use crate::dashboard::chart::{self, Chart, ChartBin, ChartKind, Series, Unit, figure, value};
+use crate::dashboard::chart::{
+    self, Chart, ChartBin, ChartKind, ChartUse, Series, Unit, figure, value,
+};
 use crate::dashboard::components::{
     Tone, ago, badge, card, duration_ms, href, moment, number, stat, success_rate, tokens, until,
 };
@@ -419,6 +421,7 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
         ],
         is_last_running: true,
         log: Some(vec![("key", detail.key.id.0.to_string())]),
+        purpose: ChartUse::Explore,
     };
     html! { (figure(language, &chart)) (chart::scripts()) }
 }

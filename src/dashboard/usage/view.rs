@@ -5,7 +5,9 @@ use maud::{Markup, html};
 use strum::VariantArray;
 
 use crate::clock::Timestamp;
-use crate::dashboard::chart::{self, Chart, ChartBin, ChartKind, Series, Unit, figure, value};
+use crate::dashboard::chart::{
+    self, Chart, ChartBin, ChartKind, ChartUse, Series, Unit, figure, value,
+};
 use crate::dashboard::comparison::{compared, percent_change, points_change};
 use crate::dashboard::components::{
     Tone, dollars, empty_state, href, mark, number, stat, success_rate, tabs, tokens,
@@ -220,6 +222,7 @@ fn charts(context: &PageContext, query: &UsageQuery, data: &UsageData) -> Markup
             series,
             is_last_running: range.is_running(context.now),
             log: log.clone(),
+            purpose: ChartUse::Explore,
         };
         html! { section.card { (figure(language, &chart)) } }
     };

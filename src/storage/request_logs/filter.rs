@@ -29,6 +29,8 @@ pub struct LogFilter {
     pub user_agent: Option<String>,
     /// The key of any attempt.
     pub upstream_key_id: Option<UpstreamKeyId>,
+    /// The label or the last four characters of the key of any attempt, which need not be unique.
+    pub upstream_key: Option<String>,
     /// The name of the last attempt's project, or Google's number.
     pub project: Option<String>,
     pub method: Option<String>,
@@ -169,6 +171,14 @@ impl LogFilter {
             let mut attempts = row.attempt_list.iter().flatten();
             attempts.any(|attempt| attempt.upstream_key_id == id)
         };
+        let tried_key = |key: &str| {
+            let mut attempts = row.attempt_list.iter().flatten();
+            attempts.any(|attempt| {
+                [&attempt.upstream_key, &attempt.upstream_key_last4]
+                    .into_iter()
+                    .any(|name| name.as_deref() == Some(key))
+            })
+        };
         let at_least = |most: Option<u64>, ms: Option<i64>| {
             most.is_none_or(|most| ms.is_some_and(|ms| u64::try_from(ms).unwrap_or(0) >= most))
         };
@@ -185,6 +195,7 @@ impl LogFilter {
             && (self.client_key_id.is_none() || self.client_key_id == row.client_key_id)
             && is(&self.client_key, &row.client_key)
             && self.upstream_key_id.is_none_or(tried)
+            && self.upstream_key.as_deref().is_none_or(tried_key)
             && is(&self.project, &row.project)
             && self
                 .method

@@ -88,13 +88,14 @@ pub async fn find_finished(
 }
 
 /// Ids in the order of their range, and the next position.
-struct FoundIds {
-    ids: Vec<RequestId>,
-    next: Option<RequestId>,
-    stopped: bool,
+pub struct FoundIds {
+    pub ids: Vec<RequestId>,
+    pub next: Option<RequestId>,
+    pub stopped: bool,
 }
 
-async fn find_ids(
+/// Up to `limit` ids of the range; it stops near the deadline.
+pub async fn find_ids(
     db: &SqlitePool,
     plan: &SearchPlan,
     mut range: IdRange,
@@ -105,7 +106,7 @@ async fn find_ids(
     let mut ids: Vec<RequestId> = Vec::new();
     // One more shows that there is a next page.
     let wanted = limit.saturating_add(1);
-    let mut size = if plan.is_exact(scan) {
+    let mut size = if plan.is_exact(scan) && wanted < FIRST_STEP {
         wanted
     } else {
         FIRST_STEP
@@ -221,7 +222,7 @@ mod tests {
     fn filters() -> Vec<LogFilter> {
         let text = |text: &str| Some(text.to_owned());
         let at = |seconds| Some(row(seconds).started_at);
-        let sets: [&dyn Fn(&mut LogFilter); 42] = [
+        let sets: [&dyn Fn(&mut LogFilter); 44] = [
             &|_| (),
             &|filter| filter.kind = Some(LogKind::Request),
             &|filter| filter.kind = Some(LogKind::Check),
@@ -237,6 +238,8 @@ mod tests {
             &|filter| filter.user_agent = text("curl/8"),
             &|filter| filter.upstream_key_id = Some(UpstreamKeyId(1)),
             &|filter| filter.upstream_key_id = Some(UpstreamKeyId(2)),
+            &|filter| filter.upstream_key = text("key-1"),
+            &|filter| filter.upstream_key = text("no key"),
             &|filter| filter.project = text("projects/22"),
             &|filter| filter.project = text("Ours"),
             &|filter| filter.method = text("GET"),

@@ -19,6 +19,8 @@ use crate::storage::request_logs::id_range::IdRange;
 const PROBE_SIZE: usize = 300;
 /// Minimum duration of rows in the index of slow requests.
 const SLOW_MS: u64 = 10_000;
+/// Maximum number of keys of one name that are each looked up in an index. SQLite joins at most 500 statements.
+const MAX_SCANS: usize = 100;
 
 /// A filter with strings and keys replaced by their ids.
 #[derive(Debug, Default)]
@@ -327,6 +329,25 @@ impl SearchPlan {
                 Some(indexes::UPSTREAM_KEY),
             );
         }
+        if let Some(key) = &filter.upstream_key {
+            let ids = sqlx::query_scalar!(
+                "SELECT id FROM upstream_keys WHERE label = ?1 OR last4 = ?1",
+                key,
+            );
+            let ids = ids.fetch_all(db).await?;
+            let condition = "
+                EXISTS (
+                    SELECT 1 FROM attempts AS a
+                    WHERE a.request_id = r.id AND a.upstream_key_id IN (SELECT value FROM json_each(?))
+                )";
+            self.add(condition, Some(json(&ids)), None);
+            if ids.len() <= MAX_SCANS {
+                let values = ids.iter().map(|id| SqlValue::Number(*id));
+                let scan = IndexScan::each(indexes::UPSTREAM_KEY, values);
+                self.0.push(Predicate::superset(scan));
+            }
+            return Ok(!ids.is_empty());
+        }
         Ok(true)
     }
 
@@ -466,8 +487,14 @@ impl SearchPlan {
             }
             Some(scan) => {
                 query.push("(SELECT id FROM (");
+                // A request may have tried several keys.
+                let union = if indexes::TABLES.contains(&scan.index) {
+                    " UNION "
+                } else {
+                    " UNION ALL "
+                };
                 for (number, values) in scan.arguments.iter().enumerate() {
-                    query.push(if number > 0 { " UNION ALL " } else { "" });
+                    query.push(if number > 0 { union } else { "" });
                     push_scan(&mut query, scan.index, values, range, limit(size));
                 }
                 if scan.arguments.is_empty() {

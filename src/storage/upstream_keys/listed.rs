@@ -106,3 +106,17 @@ async fn list_selected(
     );
     Ok(keys.fetch_all(db).await?)
 }
+/// The first labels of keys in use, at most `limit`.
+pub async fn list_labels(db: impl SqliteExecutor<'_>, limit: u32) -> Result<Vec<String>> {
+    let labels = sqlx::query_scalar!(
+        "SELECT DISTINCT label FROM upstream_keys WHERE removed_at_ms IS NULL LIMIT ?1",
+        limit,
+    );
+    Ok(labels.fetch_all(db).await?)
+}
+
+/// The label of a key, of a removed one too.
+pub async fn find_label(db: impl SqliteExecutor<'_>, id: UpstreamKeyId) -> Result<Option<String>> {
+    let label = sqlx::query_scalar!("SELECT label FROM upstream_keys WHERE id = ?1", id);
+    Ok(label.fetch_optional(db).await?)
+}

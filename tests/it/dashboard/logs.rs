@@ -53,7 +53,7 @@ async fn a_request_is_found_by_its_filters_and_explained() {
         assert!(page.contains("Clear filters"), "{query}");
     }
     let ignored = admin.get_page("/logs?since=yesterday").await;
-    assert!(ignored.contains("Ignored invalid filters: Since"));
+    assert!(ignored.contains("Ignored invalid filters: From"));
 
     let failed = &listed(&admin.get_page("/logs?outcome=client_error").await)[0];
     let page = admin.get_page(failed).await;

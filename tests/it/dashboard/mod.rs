@@ -7,6 +7,8 @@ mod bodies;
 mod charts;
 mod client_key_rotation;
 mod client_keys;
+mod log_histogram;
+mod log_views;
 mod logs;
 mod many_keys;
 mod models;
