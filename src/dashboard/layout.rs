@@ -43,7 +43,19 @@ impl Section {
         Self::Backups,
     ];
 
-    fn path(self) -> &'static str {
+    /// The pages with this text in a name or path.
+    pub fn matching(text: &str) -> impl Iterator<Item = Self> {
+        let part = text.to_lowercase();
+        let pages = Self::NAVIGATION.into_iter().chain([Self::Account]);
+        pages.filter(move |page| {
+            let names = [Language::English, Language::TraditionalChinese]
+                .map(|language| page.name(language));
+            let mut texts = names.into_iter().chain([page.path()]);
+            texts.any(|text| text.to_lowercase().contains(&part))
+        })
+    }
+
+    pub fn path(self) -> &'static str {
         match self {
             Self::Status | Self::None => "/status",
             Self::UpstreamKeys => "/upstream-keys",
@@ -61,7 +73,7 @@ impl Section {
         }
     }
 
-    fn name(self, language: Language) -> &'static str {
+    pub fn name(self, language: Language) -> &'static str {
         match self {
             Self::Status | Self::None => language.status(),
             Self::UpstreamKeys => language.upstream_keys(),
@@ -119,6 +131,11 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
         div.frame {
             header.side {
                 a.brand href="/status" { (logo()) "gemini-pool" }
+                a.find href="/search" data-find aria-label=(language.search()) aria-keyshortcuts="/ Control+K Meta+K" {
+                    (icon(r#"<circle cx="7" cy="7" r="4.5"/><path d="M10.5 10.5 14 14"/>"#))
+                    span { (language.search()) }
+                    kbd aria-hidden="true" { "/" }
+                }
                 (collapsed_navigation(context, section))
                 div.unfolded { (navigation(context, section)) }
             }
@@ -127,6 +144,12 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
                 (main_content)
                 footer.zone.muted.small { a href="/account#zone" { (language.times_in(&zone_name(context))) } }
             }
+        }
+        dialog.find-dialog aria-label=(language.search()) {
+            form method="get" action="/search" role="search" {
+                input type="search" name="q" autocomplete="off" aria-label=(language.search()) placeholder=(language.search_hint());
+            }
+            div.found { p.muted { (language.search_help()) } }
         }
     };
     document(context, title, body)

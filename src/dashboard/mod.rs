@@ -22,6 +22,7 @@ pub mod page_context;
 pub mod policy;
 pub mod preferences;
 pub mod quota;
+pub mod search;
 pub mod secure_cookies;
 pub mod settings;
 pub mod sign_in;
@@ -100,6 +101,8 @@ fn admin_routes() -> Vec<Route> {
         "/backups/{name}/delete" => get(backups::confirm_delete).post(backups::delete);
         "/upstream-keys" => get(upstream_keys::list::show);
         "/upstream-keys/bulk" => post(bulk::update);
+        "/search" => get(search::show);
+        "/search/results" => get(search::results);
         "/logs/views" => post(logs::views::create);
         "/logs/views/{id}" => post(logs::views::update);
         "/upstream-keys/undo" => post(bulk::undo);

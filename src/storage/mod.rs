@@ -23,6 +23,7 @@ pub mod duration_sketch;
 pub mod error;
 pub mod file_mode;
 pub mod file_space;
+pub mod global_search;
 pub mod installation;
 pub mod integrity;
 pub mod json_columns;

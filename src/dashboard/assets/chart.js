@@ -94,7 +94,7 @@
       tip.style.right = isLeft ? "" : `${box.clientWidth - left + 12}px`;
       return `${label}. ${texts[chosen] || texts.join(", ")}`;
     };
-    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+    const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false } };
     const day = "\n{MM}-{DD}", none = [null, null, null, null, null, null, 1], size = () => ({ width: box.clientWidth, height: data.picks ? 120 : 180 });
     const plot = new uPlot({
       ...size(),

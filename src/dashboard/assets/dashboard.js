@@ -91,19 +91,65 @@ document.addEventListener("submit", (event) => {
   });
 });
 
-// `/` focuses the search; arrow keys move between the rows of a table, and Enter opens one.
+// `/`, Ctrl+K and ⌘K open a search over the page. Arrow keys move between its results, and Enter opens the first one.
+const finder = document.querySelector("dialog.find-dialog");
+if (finder) {
+  const input = finder.querySelector("input"), results = () => [...finder.querySelectorAll(".found a")];
+  let latest = 0, pause = null;
+  const find = async () => {
+    const number = ++latest;
+    // Of a whole key, its end is enough: the rest must not be in a URL.
+    const text = input.value.trim(), wanted = /^[!-.0-~]{30,}$/.test(text) && /[A-Z]/.test(text) ? text.slice(-4) : text;
+    const answer = await fetch(`/search/results?q=${encodeURIComponent(wanted)}`, { headers: { accept: "*/*" } });
+    if (number !== latest) return;
+    if (answer.status === 401) return location.reload();
+    const template = document.createElement("template");
+    template.innerHTML = await answer.text();
+    finder.querySelector(".found").replaceWith(template.content);
+  };
+  const open = () => {
+    finder.showModal();
+    input.select();
+  };
+  input.addEventListener("input", () => {
+    clearTimeout(pause);
+    pause = setTimeout(find, 120);
+  });
+  finder.querySelector("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    clearTimeout(pause);
+    await find();
+    results()[0]?.click();
+  });
+  finder.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const links = results(), next = links.indexOf(document.activeElement) + step;
+    (links[Math.min(next, links.length - 1)] || input).focus();
+  });
+  // A click beside the dialog closes it.
+  finder.addEventListener("click", (event) => event.target === finder && finder.close());
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-find]") || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    open();
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.matches("input, textarea, select") || event.target.isContentEditable;
+    const isShortcut = event.key === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey;
+    const isSlash = event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (finder.open || !(isShortcut || isSlash)) return;
+    event.preventDefault();
+    open();
+  });
+}
+
+// Arrow keys move between the rows of a table, and Enter opens one.
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input, textarea, select") || event.target.isContentEditable;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "/" && !typing) {
-    const search = document.querySelector("[data-search]");
-    if (search) {
-      event.preventDefault();
-      search.focus();
-      search.select();
-    }
-    return;
-  }
   if (typing || (event.key !== "ArrowDown" && event.key !== "ArrowUp")) return;
   const links = [...document.querySelectorAll("table[data-keys] a[data-row-link]")];
   if (links.length === 0) return;

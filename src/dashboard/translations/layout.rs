@@ -66,6 +66,14 @@ translations! {
     details = "Details", "詳細";
     as_table = "As a table", "以表格顯示";
     so_far = "so far", "尚未結束";
+    search_hint = "Request ID, key, client, model, page or setting", "請求 ID、金鑰、用戶端、模型、頁面或設定";
+    search_help = "Find a request by its ID, a key by its name or last four characters, a model, a page or a setting.", "可搜尋請求 ID、金鑰的名稱或末四碼、模型、頁面與設定。";
+    nothing_found = "Nothing found", "找不到任何項目";
+    search_stopped = "The search of keys and models took too long and was stopped.", "金鑰與模型的搜尋逾時，已停止。";
+    search_in_log(text: &str) = "Search the log for “{text}”", "在請求記錄中搜尋「{text}」";
+    found_requests = "Requests", "請求";
+    found_pages = "Pages", "頁面";
+    found_model = "its requests", "查看請求";
     list_comma = ", ", "、";
     chart_whole = "Whole period", "完整期間";
     chart_open = "Show these requests", "顯示這些請求";

@@ -12,7 +12,7 @@ translations! {
     log_model = "Model", "模型";
     log_client = "Client key", "用戶端金鑰";
     log_key = "Upstream key", "上游金鑰";
-    any_upstream_key = "Any upstream key", "所有上游金鑰";
+    any_upstream_key = "Any key", "所有上游金鑰";
     log_status = "Status", "狀態碼";
     log_kind = "Kind", "類型";
     log_ip = "Client IP address", "用戶端 IP 位址";
@@ -74,7 +74,7 @@ translations! {
     hours_24 = "24 h", "24 小時";
     days_7 = "7 d", "7 天";
     days_30 = "30 d", "30 天";
-    log_histogram = "Requests over time", "請求數變化";
+    log_histogram = "Requests over time", "各時段請求數";
     requests_counted(number: &str) = "{number} requests", "{number} 筆請求";
     counted_back_to = "The count reached its time limit. Requests are counted back to", "計數已達時間上限。已往前計數到";
     saved_views = "Saved views", "已儲存的檢視";

@@ -203,12 +203,10 @@ fn is_in_rollups(filter: &LogFilter) -> bool {
         && filter.outcome != Some(OutcomeFilter::Running)
 }
 
-/// Whole days and hours from rollups, and the rest from rows, in the order of time. Days are read for bins of days only.
+/// Whole days and hours from rollups, and the rest from rows, in the order of time, as far as bins are as wide as these.
 fn segments(begin: i64, end: i64, width: i64) -> Vec<Segment> {
-    let mut units = vec![(Source::Hours, HOUR_MS)];
-    if width % DAY_MS == 0 {
-        units.insert(0, (Source::Days, DAY_MS));
-    }
+    let mut units = vec![(Source::Days, DAY_MS), (Source::Hours, HOUR_MS)];
+    units.retain(|(_, length)| width % length == 0);
     split(begin, end, &units)
 }
 
@@ -456,7 +454,7 @@ mod tests {
             ]
         );
         assert_eq!(segments(5, hour - 5, hour), [(Source::Rows, 5, hour - 5)]);
-        assert_eq!(segments(0, hour, 60_000), [(Source::Hours, 0, hour)]);
+        assert_eq!(segments(0, hour, 60_000), [(Source::Rows, 0, hour)]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod pages;
 mod proxied;
 mod quota;
 mod routes;
+mod search;
 mod settings;
 mod sign_in;
 mod status;

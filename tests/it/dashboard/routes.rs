@@ -203,7 +203,9 @@ async fn pages_forbid_content_from_other_sites() {
         };
         let (script, style) = (sources("script-src "), sources("style-src "));
         assert!(
-            script.split(' ').all(|source| source.starts_with("'sha256-")),
+            script
+                .split(' ')
+                .all(|source| source.starts_with("'sha256-")),
             "{policy}"
         );
         assert!(

@@ -177,13 +177,16 @@ impl Browser {
 
     /// Presses a key where the focus is: a character, or a name as `ArrowLeft`.
     pub async fn press(&self, key: &str) {
-        let code = match key {
-            "Enter" => "\r",
-            _ if key.chars().count() == 1 => key,
-            _ => "",
+        let (text, code) = match key {
+            "Enter" => ("\r", 13),
+            "Escape" => ("", 27),
+            _ if key.chars().count() == 1 => (key, 0),
+            _ => ("", 0),
         };
         for kind in ["keyDown", "keyUp"] {
-            let event = json!({"type": kind, "key": key, "text": code});
+            let event = json!({
+                "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code,
+            });
             self.session
                 .devtools_command("Input.dispatchKeyEvent", event)
                 .await;
