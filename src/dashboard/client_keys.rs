@@ -5,6 +5,7 @@ pub mod detail;
 pub mod form;
 pub mod rotate;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,11 +13,12 @@ use axum::extract::State;
 use axum_extra::extract::Query;
 use maud::{Markup, html};
 use serde::Deserialize;
+use strum::IntoStaticStr;
 
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::dashboard::components::{
-    Tone, ago, badge, empty_state, href, number, pager, success_rate, tokens,
+    Tone, ago, badge, dollars, empty_state, href, number, pager, success_rate, tokens,
 };
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
@@ -38,8 +40,23 @@ const PAGE_SIZE: usize = 100;
 pub struct ClientKeyListQuery {
     /// Text in the name, note, tags or last four characters.
     q: String,
+    /// What the list is sorted by: the name, or the largest of today.
+    sort: ClientKeySort,
     /// Counted from 0.
     page: usize,
+}
+
+/// The order of the list.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+enum ClientKeySort {
+    #[default]
+    Name,
+    Requests,
+    Tokens,
+    Cost,
+    LastUsed,
 }
 
 /// The list of client keys, by name.
@@ -54,7 +71,17 @@ pub async fn show(
     let count = keys.len();
     let search = query.q.trim().to_lowercase();
     keys.retain(|key| matches(key, &search));
-    keys.sort_by_cached_key(|key| (key.name.to_lowercase(), key.id));
+    keys.sort_by_cached_key(|key| {
+        let used = today.get(&key.id).copied().unwrap_or_default();
+        let largest = match query.sort {
+            ClientKeySort::Name => 0,
+            ClientKeySort::Requests => used.requests,
+            ClientKeySort::Tokens => used.tokens,
+            ClientKeySort::Cost => used.cost_nano_usd,
+            ClientKeySort::LastUsed => key.last_used_at.map_or(0, Timestamp::as_millis),
+        };
+        (Reverse(largest), key.name.to_lowercase(), key.id)
+    });
     Ok(view(&context, &query, count, &keys, &today))
 }
 
@@ -88,7 +115,11 @@ fn view(
             .map(|page| page.to_string());
         href(
             "/client-keys",
-            &[("q", &query.q), ("page", &page.unwrap_or_default())],
+            &[
+                ("q", query.q.as_str()),
+                ("sort", query.sort_name()),
+                ("page", &page.unwrap_or_default()),
+            ],
         )
     };
     let before = (query.page > 0).then(|| page_url(query.page - 1));
@@ -108,27 +139,59 @@ fn view(
             ))
         } @else {
             p.muted.small { (language.client_keys_counted(keys.len())) }
-            (table(context, &keys[first..last], today))
+            (table(context, query, &keys[first..last], today))
             (pager(language, before.as_deref(), after.as_deref()))
         }
     };
     layout::page(context, Section::ClientKeys, title, body)
 }
 
+impl ClientKeyListQuery {
+    /// The name of the order in URLs; empty for the usual one.
+    fn sort_name(&self) -> &'static str {
+        match self.sort {
+            ClientKeySort::Name => "",
+            sort => sort.into(),
+        }
+    }
+}
+
 fn table(
     context: &PageContext,
+    query: &ClientKeyListQuery,
     keys: &[ListedClientKey],
     today: &HashMap<ClientKeyId, ClientKeyUsage>,
 ) -> Markup {
     let language = context.language;
+    let sortable = |label: &str, sort: ClientKeySort| {
+        let is_name = sort == ClientKeySort::Name;
+        let (order, arrow) = match (query.sort == sort, is_name) {
+            (true, true) => (Some("ascending"), " ↑"),
+            (true, false) => (Some("descending"), " ↓"),
+            (false, _) => (None, ""),
+        };
+        let sorted = ClientKeyListQuery {
+            sort,
+            ..ClientKeyListQuery::default()
+        };
+        let target = href(
+            "/client-keys",
+            &[("q", &query.q), ("sort", sorted.sort_name())],
+        );
+        let is_number = !matches!(sort, ClientKeySort::Name | ClientKeySort::LastUsed);
+        html! { th.number[is_number] scope="col" aria-sort=[order] { a href=(target) { (label) (arrow) } } }
+    };
     html! {
-        div.table { table.stack data-keys {
+        div.table #client-key-list data-refresh { table.stack.paired data-keys {
             thead { tr {
-                th scope="col" { (language.client_key_name()) } th scope="col" { (language.client_key_secret()) }
+                (sortable(language.client_key_name(), ClientKeySort::Name))
+                th scope="col" { (language.client_key_secret()) }
                 th scope="col" { (language.client_key_state()) } th scope="col" { (language.client_key_limits()) }
-                th.number scope="col" { (language.client_key_today()) } th.number scope="col" { (language.client_key_requests()) }
-                th.number scope="col" { (language.client_key_success()) } th.number scope="col" { (language.client_key_tokens()) }
-                th scope="col" { (language.client_key_last_used()) }
+                (sortable(language.requests_today(), ClientKeySort::Requests))
+                th.number scope="col" { (language.success_today()) }
+                (sortable(language.tokens_today(), ClientKeySort::Tokens))
+                (sortable(language.cost_today(), ClientKeySort::Cost))
+                (sortable(language.client_key_last_used(), ClientKeySort::LastUsed))
             } }
             tbody { @for key in keys { (row(context, key, today.get(&key.id).copied().unwrap_or_default())) } }
         } }
@@ -148,12 +211,10 @@ fn row(context: &PageContext, key: &ListedClientKey, today: ClientKeyUsage) -> M
             td.mono data-label=(language.client_key_secret()) { "…" (key.last4) }
             td data-label=(language.client_key_state()) { (state_badge(context, key)) }
             td.limits data-label=(language.client_key_limits()) { (limits(language, &key.limits)) }
-            td.number data-label=(language.client_key_today()) { (number(today.requests)) }
-            td.number data-label=(language.client_key_requests()) { (number(key.requests)) }
-            td.number data-label=(language.client_key_success()) { (success_rate(key.successes, key.failures)) }
-            td.number data-label=(language.client_key_tokens()) title=(number(key.total_tokens)) {
-                (tokens(key.total_tokens.try_into().unwrap_or(0)))
-            }
+            td.number data-label=(language.requests_today()) { (number(today.requests)) }
+            td.number data-label=(language.success_today()) { (success_rate(today.successes, today.failures)) }
+            td.number data-label=(language.tokens_today()) title=(number(today.tokens)) { (tokens(today.tokens.unsigned_abs())) }
+            td.number data-label=(language.cost_today()) title=(language.list_price()) { (dollars(today.cost_nano_usd)) }
             td data-label=(language.client_key_last_used()) { (last_used(context, key.last_used_at)) }
         }
     }

@@ -131,7 +131,7 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
         div.frame {
             header.side {
                 a.brand href="/status" { (logo()) "gemini-pool" }
-                a.find href="/search" data-find aria-label=(language.search()) aria-keyshortcuts="/ Control+K Meta+K" {
+                a.find href="/search" data-find aria-label=(language.search_everything()) aria-keyshortcuts="/ Control+K Meta+K" {
                     (icon(r#"<circle cx="7" cy="7" r="4.5"/><path d="M10.5 10.5 14 14"/>"#))
                     span { (language.search()) }
                     kbd aria-hidden="true" { "/" }
@@ -145,7 +145,7 @@ pub fn page(context: &PageContext, section: Section, title: &str, main_content: 
                 footer.zone.muted.small { a href="/account#zone" { (language.times_in(&zone_name(context))) } }
             }
         }
-        dialog.find-dialog aria-label=(language.search()) {
+        dialog.find-dialog aria-label=(language.search_everything()) {
             form method="get" action="/search" role="search" {
                 input type="search" name="q" autocomplete="off" aria-label=(language.search()) placeholder=(language.search_hint());
             }

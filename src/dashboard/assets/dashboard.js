@@ -55,16 +55,32 @@ document.addEventListener("click", async (event) => {
 });
 
 // A checkbox that selects all others of its form, and the number of selected ones.
+const showSelected = (form) => {
+  const selected = form.querySelectorAll("[data-select]:checked").length;
+  for (const count of form.querySelectorAll("[data-selected-count]")) count.textContent = selected;
+  const isOne = form.elements.scope?.value !== "all" && selected === 0;
+  for (const button of form.querySelectorAll(".bulk button")) button.disabled = isOne;
+};
+document.querySelectorAll("form.keys").forEach(showSelected);
+// Where the page is shown again, the browser has kept what was selected.
+addEventListener("pageshow", () => document.querySelectorAll("form.keys").forEach(showSelected));
+// With Shift, a click selects all up to the last click.
+let lastSelected = null;
+document.addEventListener("click", (event) => {
+  const box = event.target;
+  if (!box.matches("[data-select]")) return;
+  const boxes = [...document.querySelectorAll("[data-select]")];
+  const [from, to] = [boxes.indexOf(lastSelected), boxes.indexOf(box)].sort((one, other) => one - other);
+  if (event.shiftKey && from >= 0) for (const other of boxes.slice(from, to)) other.checked = box.checked;
+  lastSelected = box;
+  showSelected(box.form);
+});
 document.addEventListener("change", (event) => {
   const form = event.target.form;
   if (event.target.matches("[data-select-all]")) {
     for (const box of form.querySelectorAll("[data-select]")) box.checked = event.target.checked;
   }
-  if (event.target.matches("[data-select-all], [data-select]")) {
-    const selected = form.querySelectorAll("[data-select]:checked").length;
-    for (const count of form.querySelectorAll("[data-selected-count]")) count.textContent = selected;
-    form.classList.toggle("some-selected", selected > 0);
-  }
+  if (event.target.matches("[data-select-all], [data-select], #scope")) showSelected(form);
   if (event.target.matches("[data-auto-submit]")) form.requestSubmit();
 });
 
@@ -237,6 +253,32 @@ for (const form of document.querySelectorAll("form[data-try]")) {
     setRunning(null);
   });
   stop.addEventListener("click", () => running?.abort());
+}
+
+// Parts that are read again while the page is visible, unless they are in use.
+const REFRESH = 10000;
+if (document.querySelector("[data-refresh]")) {
+  setInterval(async () => {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "*/*" }, cache: "no-store" });
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const old of document.querySelectorAll("[data-refresh]")) {
+        const part = page.getElementById(old.id);
+        const isUsed = old.contains(document.activeElement) || old.querySelector("input:checked") || !getSelection().isCollapsed;
+        if (!part || isUsed) continue;
+        for (const details of old.querySelectorAll("details[open][id]")) {
+          part.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute("open", "");
+        }
+        old.replaceWith(part);
+      }
+      document.dispatchEvent(new Event("parts"));
+      countDown();
+    } catch {
+      // The server is away. The times of the page say how old it is.
+    }
+  }, REFRESH);
 }
 
 // Live updates: the server sends changed parts of the page, and its time every two seconds.

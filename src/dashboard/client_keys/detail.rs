@@ -140,21 +140,36 @@ fn sum(hours: &[(Timestamp, ClientKeyUsage)], since: Timestamp) -> ClientKeyUsag
 
 fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> Markup {
     let (language, key) = (context.language, &detail.key);
-    let id = key.id.0.to_string();
-    let logs = |outcome: &str| href("/logs", &[("client", &id), ("outcome", outcome)]);
     let body = html! {
+        nav.crumbs { a href="/client-keys" { "← " (language.client_keys()) } }
         (heading(&key.name, actions(context, key)))
         div.chips {
             (state_badge(context, key))
             @if !key.note.is_empty() { span.muted { (key.note) } }
         }
         @if let Some(old) = &detail.old_secret { (old_secret_notice(context, key, old)) }
-        (stats(context, detail))
+        div.live-parts #client-key data-refresh {
+            (stats(context, detail))
+            (usage(context, range, detail))
+        }
         div.cards {
             (card(language.usage_of_limits(), limit_list(context, &detail.limits)))
             (card(language.client_key_scopes(), facts(context, key)))
         }
-        (card(language.usage_over_time(), html! {
+        (usage_card(context, PLACEHOLDER, key))
+        (card(language.changes_title(), change_table(context, &detail.changes)))
+    };
+    layout::page(context, Section::ClientKeys, &key.name, body)
+}
+
+/// The usage over time.
+fn usage(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> Markup {
+    let (language, key) = (context.language, &detail.key);
+    let id = key.id.0.to_string();
+    let logs = |outcome: &str| href("/logs", &[("client", &id), ("outcome", outcome)]);
+    card(
+        language.usage_over_time(),
+        html! {
             (tabs(language.usage_over_time(), &[
                 (page_of(key.id), language.last_24_hours(), range == ChartRange::Hours),
                 (href(&page_of(key.id), &[("range", "30d")]), language.last_30_days(), range == ChartRange::Days),
@@ -165,11 +180,8 @@ fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> M
                 a.button href=(logs("failed")) { (language.recent_failures()) }
                 a.button href=(href("/usage", &[("client", &id), ("span", "30d")])) { (language.usage_all()) }
             }
-        }))
-        (usage_card(context, PLACEHOLDER, key))
-        (card(language.changes_title(), change_table(context, &detail.changes)))
-    };
-    layout::page(context, Section::ClientKeys, &key.name, body)
+        },
+    )
 }
 
 fn actions(context: &PageContext, key: &ListedClientKey) -> Markup {
@@ -200,8 +212,8 @@ fn stats(context: &PageContext, detail: &ClientKeyDetail) -> Markup {
             (stat(language.client_key_success(), success_rate(detail.today.successes, detail.today.failures), language.today_unit()))
             (stat(language.client_key_tokens(), count(detail.today.tokens), language.today_unit()))
             (stat(language.this_month(), dollars(detail.month.cost_nano_usd), language.at_list_price()))
-            (stat(language.all_time(), number(key.requests), language.requests_unit()))
-            (stat(language.all_time(), count(key.total_tokens), language.tokens_unit()))
+            (stat(language.client_key_requests(), number(key.requests), language.all_time()))
+            (stat(language.client_key_tokens(), count(key.total_tokens), language.all_time()))
         }
     }
 }

@@ -146,7 +146,7 @@ pub fn charts(context: &PageContext, traffic: &Traffic) -> Markup {
         html! { div.card { (figure(language, &chart)) } }
     };
     let sum = &traffic.total.rollup;
-    let costs = vec![series(language.cost(), 2, bins, |bin| {
+    let costs = vec![series(language.cost(), 3, bins, |bin| {
         Some(value(bin.counts.rollup.cost_nano_usd) / 1e9)
     })];
     html! {

@@ -89,7 +89,6 @@ translations! {
     no_requests_in_range = "No requests in this period", "此期間沒有請求";
     failed_requests = "Failed", "失敗";
     requests_unit = "requests", "次請求";
-    tokens_unit = "tokens", "Token";
     today_unit = "today", "今日";
     at_list_price = "estimated at list price", "依定價估算";
     tags_short = "Tags of upstream keys", "上游金鑰標籤";

@@ -66,6 +66,7 @@ translations! {
     details = "Details", "詳細";
     as_table = "As a table", "以表格顯示";
     so_far = "so far", "尚未結束";
+    search_everything = "Search everything", "搜尋全部";
     search_hint = "Request ID, key, client, model, page or setting", "請求 ID、金鑰、用戶端、模型、頁面或設定";
     search_help = "Find a request by its ID, a key by its name or last four characters, a model, a page or a setting.", "可搜尋請求 ID、金鑰的名稱或末四碼、模型、頁面與設定。";
     nothing_found = "Nothing found", "找不到任何項目";

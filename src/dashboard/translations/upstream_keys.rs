@@ -32,6 +32,11 @@ translations! {
     state_heading = "State", "狀態";
     requests_today = "Requests today", "今日請求數";
     success_today = "Success", "成功率";
+    cost_today = "Cost today", "今日費用";
+    quota_tokens = "tokens", "Token";
+    quota_requests = "requests", "次請求";
+    import_length(count: &str) = "{count} characters", "{count} 個字元";
+    import_unusual = "unusual: Google's keys have 39 characters from AIza on, or begin with AQ.", "格式少見：Google 金鑰以 AIza 開頭共 39 字元，或以 AQ. 開頭";
     tokens_today = "Tokens today", "今日 Token 數";
     tokens_counted(count: &str) = "{count} tokens", "{count} Token";
     quota_used = "Daily quota", "今日配額";

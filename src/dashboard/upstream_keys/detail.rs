@@ -105,6 +105,16 @@ fn view(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
     let body = html! {
         nav.crumbs { a href=(PATH) { "← " (language.upstream_keys()) } }
         (heading(&key.label, actions(context, detail)))
+        div.live-parts #upstream-key data-refresh { (parts(context, detail)) }
+        (chart::scripts())
+    };
+    layout::page(context, Section::UpstreamKeys, &key.label, body)
+}
+
+/// What changes with time.
+fn parts(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
+    let (language, key) = (context.language, &detail.key);
+    html! {
         (stats(context, key))
         div.cards {
             (card(language.state_heading(), state(context, detail)))
@@ -116,11 +126,10 @@ fn view(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
         (card(language.quota_windows(), windows(context, detail)))
         section.card { (daily_chart(language, detail)) }
         (card(language.errors_by_verdict(), failures(context, &detail.recent, key)))
-        (card(language.resources_title(), resource_card(context, detail)))
+        @if !detail.resources.is_empty() { (card(language.resources_title(), resource_card(context, detail))) }
         (card(language.checks(), checks(context, detail)))
         (card(language.changes_title(), change_table(context, &detail.changes)))
-    };
-    layout::page(context, Section::UpstreamKeys, &key.label, body)
+    }
 }
 
 fn status_kind(detail: &UpstreamKeyDetail) -> KeyStatusKind {
@@ -423,7 +432,7 @@ fn daily_chart(language: Language, detail: &UpstreamKeyDetail) -> Markup {
         log: Some(vec![("key", detail.key.id.0.to_string())]),
         purpose: ChartUse::Explore,
     };
-    html! { (figure(language, &chart)) (chart::scripts()) }
+    figure(language, &chart)
 }
 
 fn failures(context: &PageContext, recent: &RecentFailures, key: &DashboardKey) -> Markup {

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::dashboard::components::{Tone, badge, card, field, number, select, stat};
+use crate::dashboard::components::{Tone, badge, card, field, mark, number, select, stat};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
@@ -22,6 +22,7 @@ use crate::jobs::JobWork;
 use crate::pool::keys::import::{self, Expected};
 use crate::pool::keys::imported_keys::{self, ImportedKey, KeyImport, NotTaken, NotTakenReason};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
+use crate::pool::secret::Secret;
 use crate::storage::error::Thing;
 use crate::storage::upstream_keys::removal::{self, SecretStatus};
 
@@ -274,7 +275,7 @@ fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[SecretStatus
                 @let attributes = &key.attributes;
                 tr {
                     td.number data-label=(language.import_line()) { (key.line) }
-                    td.mono data-label=(language.secret()) { "…" (key.secret.last4()) }
+                    td data-label=(language.secret()) { (form_of(language, &key.secret)) }
                     td data-label=(language.state_heading()) {
                         (knowledge_badge(language, *known))
                         @if key.is_disabled { " " (badge(Tone::Quiet, language.import_disabled())) }
@@ -292,6 +293,22 @@ fn key_table(language: Language, keys: &[ImportedKey], knowledge: &[SecretStatus
             } }
         } }
         @if keys.len() > MAX_LISTED_ENTRIES { p.muted.small { (language.import_first(&number(MAX_LISTED_ENTRIES as u64))) } }
+    }
+}
+
+/// What can be judged of a key without showing it: its usual beginning, its end and its length.
+fn form_of(language: Language, secret: &Secret) -> Markup {
+    let (text, length) = (secret.expose(), secret.expose().chars().count());
+    let beginning = ["AIza", "AQ."]
+        .into_iter()
+        .find(|usual| text.starts_with(usual));
+    let is_unusual = beginning.is_none_or(|usual| usual == "AIza" && length != 39);
+    html! {
+        span.lines {
+            span.mono.nowrap { (beginning.unwrap_or_default()) "…" (secret.last4()) }
+            span.muted.tiny.nowrap { (language.import_length(&number(length as u64))) }
+            @if is_unusual { span.warning.tiny { (mark(Tone::Wait)) " " (language.import_unusual()) } }
+        }
     }
 }
 

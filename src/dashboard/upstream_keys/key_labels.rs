@@ -86,12 +86,16 @@ pub fn fullest_window(key_status: &KeyStatus) -> Option<(&QuotaWindowStatus, u64
 }
 
 /// A window's usage with a bar.
-pub fn quota(fullest_window: Option<(&QuotaWindowStatus, u64)>) -> Markup {
+pub fn quota(language: Language, fullest_window: Option<(&QuotaWindowStatus, u64)>) -> Markup {
     html! {
         @if let Some((window, limit)) = fullest_window {
             @let label = format!("{} / {}", number(window.used), number(limit));
             span.lines.quota {
-                span.small title=[model_of(&window.of)] { (label) @if window.measure == Measure::TokensPerDay { " tok" } }
+                span.small {
+                    (label) " "
+                    @if window.measure == Measure::TokensPerDay { (language.quota_tokens()) } @else { (language.quota_requests()) }
+                }
+                @if let Some(model) = model_of(&window.of) { span.muted.tiny.clipped title=(model) { (model) } }
                 (usage_bar(&label, window.used, limit))
             }
         } @else {

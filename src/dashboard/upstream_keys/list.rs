@@ -316,7 +316,7 @@ fn table(
         }
     };
     html! {
-        div.table {
+        div.table #upstream-key-list data-refresh {
             table.stack.keys data-keys {
                 thead { tr {
                     th.choice scope="col" {
@@ -384,7 +384,7 @@ fn table_row(context: &PageContext, row: &DashboardKey, key_status: Option<&KeyS
             td.number data-label=(language.tokens_used()) title=(number(row.today.tokens)) {
                 (tokens(row.today.tokens.unsigned_abs()))
             }
-            td.quota.absent[fullest_window.is_none()] data-label=(language.quota_used()) { (quota(fullest_window)) }
+            td.quota.absent[fullest_window.is_none()] data-label=(language.quota_used()) { (quota(language, fullest_window)) }
             td data-label=(language.last_used()) {
                 @if let Some(at) = row.last_used_at { (ago(context, at, context.now)) } @else { span.muted { (language.never()) } }
             }

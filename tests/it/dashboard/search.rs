@@ -106,7 +106,7 @@ async fn the_page_finds_without_javascript() {
         return;
     };
     browser.sign_in().await;
-    browser.click("Search").await;
+    browser.click("Search everything").await;
     browser.wait_for_path("/search").await;
     browser.fill("q", "xyz9").await;
     browser.click("#content [type=submit]").await;
