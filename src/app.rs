@@ -77,6 +77,8 @@ pub struct App {
     pub recent_resources: Mutex<RecentResources>,
     /// Failed sign-ins to the dashboard.
     pub login_throttle: Mutex<LoginThrottle>,
+    /// Of `/my-usage`: a valid client key must not reset the count of sign-ins.
+    pub my_usage_throttle: Mutex<LoginThrottle>,
     /// Background jobs that admins have started.
     pub jobs: Jobs,
     /// The memory that request bodies take.
@@ -145,6 +147,7 @@ impl App {
             hedging: Mutex::default(),
             recent_resources: Mutex::default(),
             login_throttle: Mutex::default(),
+            my_usage_throttle: Mutex::default(),
             reload_lock: tokio::sync::Mutex::default(),
             jobs: Jobs::default(),
             stopping: CancellationToken::new(),

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod detail;
 pub mod form;
+pub mod limit_usage;
 pub mod rotate;
 
 use std::cmp::Reverse;

@@ -55,7 +55,11 @@ pub fn moment(context: &PageContext, at: Timestamp) -> Markup {
 
 /// The time left until `at`; JavaScript counts it down.
 pub fn until(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
-    let language = context.language;
+    until_in(context.language, &context.zone, at, now)
+}
+
+/// The same for a page without a session.
+pub fn until_in(language: Language, zone: &TimeZone, at: Timestamp, now: Timestamp) -> Markup {
     // Rounded up to whole seconds, like the countdown script.
     let seconds = (at - now).as_millis().div_ceil(1_000);
     let text = match seconds.try_into().unwrap_or(u64::MAX) {
@@ -63,7 +67,7 @@ pub fn until(context: &PageContext, at: Timestamp, now: Timestamp) -> Markup {
         seconds => language.in_span(&language.span(seconds)),
     };
     html! {
-        time datetime=(at.to_rfc3339()) title=(exact(&context.zone, at)) data-countdown { (text) }
+        time datetime=(at.to_rfc3339()) title=(exact(zone, at)) data-countdown { (text) }
     }
 }
 

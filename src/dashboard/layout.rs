@@ -165,10 +165,19 @@ fn zone_name(context: &PageContext) -> String {
     }
 }
 
-/// A page without a session.
+/// A page without a session, as wide as its form.
 pub fn public_page(browser: &BrowserContext, title: &str, main_content: Markup) -> Markup {
+    bare_page(browser, "bare", title, main_content)
+}
+
+/// A page without a session that shows figures.
+pub fn public_report(browser: &BrowserContext, title: &str, main_content: Markup) -> Markup {
+    bare_page(browser, "bare wide", title, main_content)
+}
+
+fn bare_page(browser: &BrowserContext, class: &str, title: &str, main_content: Markup) -> Markup {
     let body = html! {
-        main.bare #content {
+        main #content class=(class) {
             div.brand { (logo()) "gemini-pool" }
             h1 { (title) }
             (main_content)

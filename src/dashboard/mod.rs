@@ -18,6 +18,7 @@ pub mod layout;
 pub mod live;
 pub mod logs;
 pub mod models;
+pub mod my_usage;
 pub mod page_context;
 pub mod policy;
 pub mod preferences;
@@ -64,6 +65,7 @@ fn public_routes() -> Vec<Route> {
     routes! {
         "/login" => get(sign_in::show).post(sign_in::create);
         "/preferences" => post(preferences::update);
+        "/my-usage" => get(my_usage::show).post(my_usage::create);
     }
 }
 

@@ -158,6 +158,8 @@ settings! {
     alert_min_usable_keys: u64 = 2, Number(0..=1_000_000);
     /// The value of `access-control-allow-origin`; empty: no header.
     cors_allow_origin: String = "*".to_owned(), Text("*, an origin, or empty", is_origin);
+    /// Show the holder of a client key its usage at `/my-usage`, without a session.
+    my_usage: bool = false, Switch;
     /// Serve `/metrics` to everyone, without a token.
     metrics_open: bool = false, Switch;
     /// Hours after the last backup until the server makes the next one by itself; 0: never.

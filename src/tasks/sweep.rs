@@ -56,6 +56,7 @@ fn sweep_memory(app: &App, now: Timestamp) {
     // A wrong token of the admin API is no row of the log.
     drop(app.api_token_failures.lock().sweep(now));
     app.login_throttle.lock().sweep(now);
+    app.my_usage_throttle.lock().sweep(now);
     if !app.recorder.is_failing() {
         let count = app.unrecorded_refusals.swap(0, Ordering::Relaxed);
         if count > 0 {

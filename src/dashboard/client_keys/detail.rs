@@ -15,8 +15,9 @@ use crate::dashboard::chart::{
     self, Chart, ChartBin, ChartKind, ChartUse, Series, Unit, figure, value,
 };
 use crate::dashboard::client_keys::change::usage_card;
+use crate::dashboard::client_keys::limit_usage::{LimitUsage, limit_list, limits};
 use crate::dashboard::client_keys::rotate::{old_secret, old_secret_notice};
-use crate::dashboard::client_keys::{last_used, limit_amount, page_of, parse_id, state_badge};
+use crate::dashboard::client_keys::{last_used, page_of, parse_id, state_badge};
 use crate::dashboard::components::{
     ago, card, dollars, href, number, stat, success_rate, tabs, tokens, until,
 };
@@ -25,7 +26,6 @@ use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::PageContext;
 use crate::dashboard::snippets::PLACEHOLDER;
 use crate::pool::calendar::{day_of, month_of};
-use crate::pool::clients::client_key::ClientLimit;
 use crate::storage::audit::{self, ListedChange, Subject};
 use crate::storage::client_keys::rotation::OldSecret;
 use crate::storage::client_keys::{self, ListedClientKey};
@@ -50,15 +50,6 @@ enum ChartRange {
     Hours,
     #[serde(rename = "30d")]
     Days,
-}
-
-/// The current usage of one limit.
-struct LimitUsage {
-    limit: ClientLimit,
-    used: u64,
-    maximum: u64,
-    /// The reset time, for limits that reset completely.
-    ends: Option<Timestamp>,
 }
 
 /// The name, colour and value of a series in a usage chart.
@@ -95,7 +86,7 @@ pub async fn show(
     };
     let changes = audit::list(db, &filter, None, CHANGES).await?.items;
     let detail = ClientKeyDetail {
-        limits: limits(&app, &context, &key),
+        limits: limits(&app, key.id, &key.limits, context.now),
         today: sum(&hours, today),
         month: sum(&hours, month),
         hours,
@@ -106,31 +97,8 @@ pub async fn show(
     Ok(view(&context, query.range, &detail))
 }
 
-fn limits(app: &App, context: &PageContext, key: &ListedClientKey) -> Vec<LimitUsage> {
-    let settings = app.settings();
-    let mut admission = app.admission.lock();
-    let set = ClientLimit::ALL
-        .iter()
-        .copied()
-        .filter_map(|limit| Some((limit, key.limits.most(limit)?)));
-    let limits = set.map(|(limit, maximum)| LimitUsage {
-        limit,
-        used: admission.used(key.id, limit, context.now),
-        maximum,
-        ends: match limit {
-            ClientLimit::RequestsPerDay | ClientLimit::TokensPerDay => {
-                Some(day_of(context.now, &settings.day_zone).ends)
-            }
-            ClientLimit::CostPerMonth => Some(month_of(context.now, &settings.day_zone).ends),
-            ClientLimit::RequestsPerMinute
-            | ClientLimit::TokensPerMinute
-            | ClientLimit::Concurrency => None,
-        },
-    });
-    limits.collect()
-}
-
-fn sum(hours: &[(Timestamp, ClientKeyUsage)], since: Timestamp) -> ClientKeyUsage {
+/// The usage of all hours that end after `since`.
+pub fn sum(hours: &[(Timestamp, ClientKeyUsage)], since: Timestamp) -> ClientKeyUsage {
     let mut sum = ClientKeyUsage::default();
     for (_, used) in hours.iter().filter(|(hour, _)| *hour + HOUR > since) {
         sum += *used;
@@ -153,7 +121,7 @@ fn view(context: &PageContext, range: ChartRange, detail: &ClientKeyDetail) -> M
             (usage(context, range, detail))
         }
         div.cards {
-            (card(language.usage_of_limits(), limit_list(context, &detail.limits)))
+            (card(language.usage_of_limits(), limit_list(context, &context.zone, &detail.limits)))
             (card(language.client_key_scopes(), facts(context, key)))
         }
         (usage_card(context, PLACEHOLDER, key))
@@ -214,26 +182,6 @@ fn stats(context: &PageContext, detail: &ClientKeyDetail) -> Markup {
             (stat(language.this_month(), dollars(detail.month.cost_nano_usd), language.at_list_price()))
             (stat(language.client_key_requests(), number(key.requests), language.all_time()))
             (stat(language.client_key_tokens(), count(key.total_tokens), language.all_time()))
-        }
-    }
-}
-
-fn limit_list(context: &PageContext, limits: &[LimitUsage]) -> Markup {
-    let language = context.language;
-    html! {
-        @if limits.is_empty() { p.muted { (language.no_limits_text()) } }
-        @for LimitUsage { limit, used, maximum, ends } in limits {
-            div.limit {
-                div.limit-labels {
-                    span #{ "limit-" (limit.name()) } { (language.limit(*limit)) }
-                    span { (language.used_of(&limit_amount(*limit, *used), &limit_amount(*limit, *maximum))) }
-                }
-                meter min="0" max=(maximum) high=(maximum - maximum / 10) optimum="0" value=(used)
-                    aria-labelledby={ "limit-" (limit.name()) } {}
-                @if let Some(ends) = ends {
-                    span.muted.small { (language.limit_resets()) " " (until(context, *ends, context.now)) }
-                }
-            }
         }
     }
 }

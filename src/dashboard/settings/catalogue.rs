@@ -258,6 +258,9 @@ catalogue! {
         "可從瀏覽器呼叫此伺服器的網頁來源，即 access-control-allow-origin 標頭的值。* 表示允許任何網頁。",
         expected "*, one origin, or blank", "*、單一來源，或留空",
         blank "no pages", "不允許任何網頁";
+    my_usage in ClientKeys = "Usage page for clients", "用戶端用量頁面",
+        "Offer /my-usage, where the holder of a client key sees its limits and usage without access to the dashboard. The page says nothing of upstream keys or other clients.",
+        "提供 /my-usage 頁面：持有用戶端金鑰的人可查看該金鑰的限制與用量，不需要登入管理介面。頁面不會顯示上游金鑰或其他用戶端的資訊。";
     metrics_open in Metrics = "Open metrics", "公開監控指標",
         "Serve /metrics to everyone who reaches this server. Otherwise an API token with the scope of metrics is needed.",
         "任何能連上此伺服器的人都可讀取 /metrics。關閉時，須使用具有監控指標範圍的 API 權杖。";

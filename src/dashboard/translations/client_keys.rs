@@ -6,6 +6,18 @@ use crate::pool::clients::scopes::InvalidScope;
 
 translations! {
     client_keys_search = "Name, note, tag or last four characters", "名稱、備註、標籤或末四碼";
+    my_usage = "Usage of a client key", "用戶端金鑰用量";
+    my_usage_client_key = "Client key", "用戶端金鑰";
+    my_usage_hint = "The key that your program sends with its requests. It is not stored in this browser.", "您的程式在請求中附上的金鑰。此瀏覽器不會儲存金鑰。";
+    my_usage_show = "Show usage", "顯示用量";
+    my_usage_unknown_key = "This is not a client key of this server, or it may not be used from your address. Check it for missing characters, or ask the admin for a new one.", "這不是此伺服器的用戶端金鑰，或不允許從您的位址使用。請確認是否漏了字元，或向管理者索取新的金鑰。";
+    my_usage_disabled = "This client key is disabled. The admin can enable it.", "此用戶端金鑰已停用，管理者可以重新啟用。";
+    my_usage_expired = "This client key has expired. The admin can extend it.", "此用戶端金鑰已到期，管理者可以延長期限。";
+    my_usage_no_limits = "This client key has no limits.", "此用戶端金鑰沒有限制。";
+    my_usage_days = "Last 30 days", "最近 30 天";
+    my_usage_day = "Day", "日期";
+    my_usage_none = "No requests with this client key yet. The first one appears here within a minute.", "此用戶端金鑰還沒有任何請求。第一個請求會在一分鐘內顯示於此。";
+    my_usage_other_key = "Show another key", "查看另一把金鑰";
     new_client_key = "New client key", "新增用戶端金鑰";
     no_client_keys = "No client keys yet", "還沒有用戶端金鑰";
     no_client_keys_text = "A program sends a client key with each request. Create one for each program or person, so that each has its own limits and its own entries in the log.", "程式須在每個請求中附上用戶端金鑰。請為每個程式或使用者各建立一個，讓各自擁有獨立的限制與請求記錄。";
@@ -89,6 +101,7 @@ translations! {
     no_requests_in_range = "No requests in this period", "此期間沒有請求";
     failed_requests = "Failed", "失敗";
     requests_unit = "requests", "次請求";
+    tokens_unit = "tokens", "Token";
     today_unit = "today", "今日";
     at_list_price = "estimated at list price", "依定價估算";
     tags_short = "Tags of upstream keys", "上游金鑰標籤";

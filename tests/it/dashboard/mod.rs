@@ -13,6 +13,7 @@ mod log_views;
 mod logs;
 mod many_keys;
 mod models;
+mod my_usage;
 mod pages;
 mod proxied;
 mod quota;

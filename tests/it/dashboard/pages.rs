@@ -48,6 +48,7 @@ const PAGES: &[&str] = &[
     "/quota?model=gemini-2.5-flash",
     "/quota?project=none",
     "/models",
+    "/my-usage",
     "/usage?span=90d&by=time",
     "/usage?span=24h&by=key",
     "/usage?client=1",
@@ -87,7 +88,8 @@ async fn pool() -> TestPool {
     for hours in [1, 2, 30, 100] {
         pool.record_past_request(Duration::from_hours(hours)).await;
     }
-    pool.set(&[("body_log_mode", "all")]).await;
+    pool.set(&[("body_log_mode", "all"), ("my_usage", "on")])
+        .await;
     assert_eq!(pool.generate().await.status(), 200);
     let (actor, progress) = (Actor::cli(), BackupProgress::default());
     let made = backups::create(
