@@ -6,6 +6,7 @@ mod api;
 mod backup_schedule;
 mod cli;
 mod dashboard;
+mod fuzz_corpus;
 mod growth;
 mod key_checks;
 mod migration;

@@ -1,0 +1,7 @@
+#![no_main]
+//! `cargo +nightly fuzz run error`
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::error(data));
