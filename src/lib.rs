@@ -4,6 +4,7 @@ pub mod alert_sender;
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod backup_download;
 pub mod body_log;
 pub mod body_memory;
 pub mod cli;

@@ -10,13 +10,19 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::authorize::ApiCaller;
+use crate::api::input::PathOf;
 use crate::api::problem::Problem;
 use crate::app::App;
+use crate::backup_download;
+use crate::pool::api_token::{ApiScope, TokenAccess};
 use crate::storage::backups::{self, Backup, BackupKind};
 use crate::storage::paging::Page;
 
 pub fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list, create))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, delete))
+        .routes(routes!(download))
 }
 
 /// List backups
@@ -51,4 +57,44 @@ async fn create(
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     })?;
     Ok((StatusCode::CREATED, Json(made?)).into_response())
+}
+
+/// Get a backup
+#[utoipa::path(get, path = "/backups/{name}", tag = "backups", params(("name" = String, Path)),
+    responses((status = 200, body = Backup)))]
+async fn get(
+    State(app): State<Arc<App>>,
+    PathOf(name): PathOf<String>,
+) -> Result<Json<Backup>, Problem> {
+    let (backup, _) = backups::find(app.db.path(), &name)?;
+    Ok(Json(backup))
+}
+
+/// Download a backup
+///
+/// It contains all keys, so the token needs write access. Each download is in the audit.
+#[utoipa::path(get, path = "/backups/{name}/download", tag = "backups", params(("name" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/vnd.sqlite3")))]
+async fn download(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<ApiCaller>,
+    PathOf(name): PathOf<String>,
+) -> Result<Response, Problem> {
+    let grant = caller.token.grant();
+    grant.permits(ApiScope::Backups, TokenAccess::Write)?;
+    let (actor, now) = (caller.actor(), caller.now);
+    Ok(backup_download::download(&app.db, &name, &actor, now).await?)
+}
+
+/// Delete a backup
+#[utoipa::path(delete, path = "/backups/{name}", tag = "backups", params(("name" = String, Path)),
+    responses((status = 204)))]
+async fn delete(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<ApiCaller>,
+    PathOf(name): PathOf<String>,
+) -> Result<StatusCode, Problem> {
+    backups::delete(&app.db, &name, &caller.actor(), caller.now).await?;
+    app.backups.notify_schedule_change();
+    Ok(StatusCode::NO_CONTENT)
 }

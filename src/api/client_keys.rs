@@ -1,6 +1,7 @@
 //! `/client-keys`: the keys that clients send to this server.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -25,10 +26,13 @@ use crate::pool::clients::client_key::{ClientKeyId, ClientLimits};
 use crate::pool::clients::scopes::{self, InvalidScope};
 use crate::pool::secret::Secret;
 use crate::storage::audit::Act;
-use crate::storage::client_keys::{self, ClientKeyTerms, ListedClientKey, creation};
+use crate::storage::client_keys::{self, ClientKeyTerms, ListedClientKey, creation, rotation};
 use crate::storage::installation;
 use crate::storage::paging::Page;
 
+/// How long the old secret of a rotated key stays valid unless the request says otherwise, and at most.
+const KEEP_OLD: Duration = Duration::from_hours(24);
+const LONGEST_KEEP_OLD: Duration = Duration::from_hours(24 * 366);
 /// Billionths in a dollar.
 const NANO: f64 = 1e9;
 
@@ -36,6 +40,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(get, update, delete))
+        .routes(routes!(rotate))
 }
 
 /// The attributes of a client key. A missing member keeps its value; a new key needs a name.
@@ -96,6 +101,15 @@ struct CreatedClientKey {
     key: ListedClientKey,
     /// Shown only now.
     secret: String,
+}
+
+/// How a key gets a new secret.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RotationBody {
+    /// How long the old secret stays valid: a day by default, 0 ends it now.
+    #[schema(minimum = 0, maximum = 31_622_400)]
+    keep_old_seconds: Option<u64>,
 }
 
 impl ClientKeyBody {
@@ -334,6 +348,39 @@ async fn delete(
     tx.commit().await?;
     app.reload(clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Give a client key a new secret
+///
+/// The answer is the only one with the secret. The old one stays valid for a time.
+#[utoipa::path(post, path = "/client-keys/{id}/rotate", tag = "client keys", request_body = RotationBody,
+    params(("id" = ClientKeyId, Path), ("idempotency-key" = Option<String>, Header, description = "Makes a repeated request harmless", min_length = 1, max_length = 255)),
+    responses((status = 200, body = CreatedClientKey, headers(("etag" = String)))))]
+async fn rotate(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<ApiCaller>,
+    PathOf(id): PathOf<ClientKeyId>,
+    JsonBody(body): JsonBody<RotationBody>,
+) -> Result<Response, Problem> {
+    let keep_old = body.keep_old_seconds.map_or(KEEP_OLD, Duration::from_secs);
+    if keep_old > LONGEST_KEEP_OLD {
+        let detail = "keep_old_seconds is at most a year: 31622400";
+        return Err(Problem::invalid(detail));
+    }
+    let secret = Secret::generate(&mut rand::rng());
+    let mut tx = app.db.begin().await?;
+    let hash_key = installation::hash_key(&mut tx).await?;
+    let act = Act::begin(&mut tx, &caller.actor(), caller.now).await?;
+    rotation::rotate(&mut tx, &hash_key, id, &secret, caller.now + keep_old, &act).await?;
+    let key = client_keys::find(&mut *tx, id).await?;
+    tx.commit().await?;
+    app.old_secret_uses.lock().remove(&id);
+    app.reload(clock::now()).await?;
+    let etag = etag(&key);
+    let secret = secret.expose().to_owned();
+    let mut answer = tagged(&CreatedClientKey { key, secret }, &etag);
+    answer.extensions_mut().insert(HasSecret);
+    Ok(answer)
 }
 
 #[cfg(test)]

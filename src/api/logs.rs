@@ -9,8 +9,8 @@ use axum::extract::{Extension, RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -26,7 +26,9 @@ use crate::pool::clients::client_key::ClientKeyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::request_id::RequestId;
 use crate::storage::api_tokens;
+use crate::storage::error::{Error, Thing};
 use crate::storage::paging::Page;
+use crate::storage::request_bodies::{self, BodyForm, KeptBody};
 use crate::storage::request_logs::LogKind;
 use crate::storage::request_logs::export::ExportFormat;
 use crate::storage::request_logs::filter::{LogFilter, OutcomeFilter, StatusFilter};
@@ -47,6 +49,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(export_jsonl))
         .routes(routes!(tail))
         .routes(routes!(get))
+        .routes(routes!(bodies))
 }
 
 /// Defines a query with the filters of the log and further parameters.
@@ -145,6 +148,8 @@ filter_params! {
 filter_params! {
     /// The filters and the position of the list.
     LogListParams {
+        /// With the attempts of each request.
+        attempts: Option<bool>,
         /// The `next` of the page before.
         cursor: Option<String>,
         /// Maximum number of items.
@@ -188,9 +193,10 @@ async fn list(
     let position = cursor.map_or(LogPosition::Newest, LogPosition::OlderThan);
     let deadline = clock::instant() + SEARCH_TIME_LIMIT;
     let mut found = search(&app.db.readers, &filter, position, limit, Some(deadline)).await?;
-    for row in &mut found.rows {
-        // The detail has them.
-        row.attempt_list = None;
+    if !params.attempts.unwrap_or(false) {
+        for row in &mut found.rows {
+            row.attempt_list = None;
+        }
     }
     Ok(Json(Page {
         items: found.rows,
@@ -205,10 +211,68 @@ async fn get(
     State(app): State<Arc<App>>,
     PathOf(id): PathOf<String>,
 ) -> Result<Json<RequestLog>, Problem> {
-    let id: RequestId = id
-        .parse()
-        .map_err(|error| Problem::bad_request(format!("{id}: {error}")))?;
+    let id = request_id(&id)?;
     Ok(Json(listed::find(&app.db.readers, id).await?))
+}
+
+/// One body of a request.
+#[derive(Debug, Serialize, ToSchema)]
+struct BodyAnswer {
+    /// `whole`, `cut`: its beginning, or `binary` and `encoded`: nothing.
+    form: BodyForm,
+    content_type: Option<String>,
+    /// Its size as sent.
+    bytes: u64,
+    /// Redacted; `null`: empty, or not kept.
+    text: Option<String>,
+}
+
+/// The kept bodies of a request.
+#[derive(Debug, Serialize, ToSchema)]
+struct BodiesAnswer {
+    id: RequestId,
+    request: BodyAnswer,
+    response: BodyAnswer,
+}
+
+impl BodyAnswer {
+    fn of(body: KeptBody) -> Self {
+        // A damaged body is shown as one that is not kept.
+        let text = body.text().ok().flatten();
+        Self {
+            form: body.form,
+            content_type: body.content_type,
+            bytes: body.bytes,
+            text,
+        }
+    }
+}
+
+/// Get the kept bodies of a request
+///
+/// Those that `body_log_mode` keeps. Each view is in the audit.
+#[utoipa::path(get, path = "/logs/{id}/bodies", tag = "logs", params(("id" = RequestId, Path)),
+    responses((status = 200, body = BodiesAnswer)))]
+async fn bodies(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<ApiCaller>,
+    PathOf(id): PathOf<String>,
+) -> Result<Json<BodiesAnswer>, Problem> {
+    let id = request_id(&id)?;
+    let found = request_bodies::find(&app.db.readers, id).await?;
+    let found = found.ok_or_else(|| Error::NotFound(Thing::RequestBodies, id.to_string()))?;
+    // Before they are sent: a view that cannot be recorded is refused.
+    request_bodies::record_view(&app.db, &caller.actor(), caller.now, id).await?;
+    Ok(Json(BodiesAnswer {
+        id,
+        request: BodyAnswer::of(found.request),
+        response: BodyAnswer::of(found.answer),
+    }))
+}
+
+fn request_id(text: &str) -> Result<RequestId, Problem> {
+    text.parse()
+        .map_err(|error| Problem::bad_request(format!("{text}: {error}")))
 }
 
 /// Export requests as CSV

@@ -4,18 +4,16 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::Form;
 use http::StatusCode;
-use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use maud::{Markup, html};
 use serde::Deserialize;
-use tokio_util::io::ReaderStream;
 
 use crate::app::App;
+use crate::backup_download;
 use crate::clock;
 use crate::dashboard::components::{
     Tone, ago, badge, bytes, card, confirm_form, empty_state, field, live_lost, moment, number,
@@ -30,10 +28,6 @@ use crate::dashboard::translations::Language;
 use crate::pool::backup_schedule::BackupSchedule;
 use crate::storage::backup::BackupStep;
 use crate::storage::backups::{self, Backup, BackupKind, BackupStatus};
-use crate::storage::error::Error;
-
-/// The type makes browsers save the file, and excludes it from compression.
-pub const FILE_TYPE: &str = "application/vnd.sqlite3";
 
 #[derive(Debug, Deserialize)]
 pub struct ConfirmPasswordForm {
@@ -117,29 +111,13 @@ pub async fn download(
     Path(name): Path<String>,
     Form(form): Form<ConfirmPasswordForm>,
 ) -> Result<Response, ErrorPage> {
-    let (backup, path) = backups::find(app.db.path(), &name)?;
+    let (backup, _) = backups::find(app.db.path(), &name)?;
     if let Err(message) = check_password(&app, &context, &form.password).await {
         let page = download_form(&context, &backup, Some(&message));
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     }
-    let file = tokio::fs::File::open(&path).await;
-    let file = file.map_err(|source| Error::file(&path, source))?;
-    backups::record_download(&app.db, &backup, &context.actor(), context.now).await?;
-    let disposition = format!("attachment; filename=\"{}\"", ascii_file_name(&backup.name));
-    let headers = [
-        (CONTENT_TYPE, FILE_TYPE.to_owned()),
-        (CONTENT_LENGTH, backup.bytes.to_string()),
-        (CONTENT_DISPOSITION, disposition),
-    ];
-    Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
-}
-
-/// Replaces characters that a header value must not contain.
-fn ascii_file_name(name: &str) -> String {
-    name.replace(
-        |char: char| !char.is_ascii_graphic() || "\"\\".contains(char),
-        "_",
-    )
+    let (actor, now) = (context.actor(), context.now);
+    Ok(backup_download::download(&app.db, &backup.name, &actor, now).await?)
 }
 
 pub async fn confirm_delete(

@@ -47,6 +47,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 
 use crate::app::App;
 use crate::auth::session;
+use crate::backup_download::FILE_TYPE;
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::guard::{Access, accepts_html, guard};
 use crate::dashboard::secure_cookies::secure_cookies;
@@ -175,7 +176,7 @@ pub fn unknown_page(app: &Arc<App>) -> Router<Arc<App>> {
 /// The dashboard behind its guard.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     // A download has an announced length, and streams as fast as it can be read.
-    let is_page = DefaultPredicate::new().and(NotForContentType::const_new(backups::FILE_TYPE));
+    let is_page = DefaultPredicate::new().and(NotForContentType::const_new(FILE_TYPE));
     let guarded = |routes: Vec<Route>, access| {
         let join = |router: Router<_>, (path, handlers)| router.route(path, handlers);
         let router = routes.into_iter().fold(Router::new(), join);

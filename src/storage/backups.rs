@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 
@@ -30,7 +30,7 @@ const SCHEDULED: &str = "-scheduled";
 const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 
 /// Why a backup was made. The name of its file says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupKind {
     /// An admin asked for it.
@@ -39,7 +39,7 @@ pub enum BackupKind {
 }
 
 /// A complete backup, which was checked before it got its name; the names are those of the JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Backup {
     pub name: String,
     pub kind: BackupKind,

@@ -18,8 +18,9 @@ const LEVEL: i32 = 3;
 const ROW_BYTES: usize = 64;
 
 /// How much of a body is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, serde::Serialize, utoipa::ToSchema)]
 #[sqlx(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum BodyForm {
     Whole,
     /// Its beginning.

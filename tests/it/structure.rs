@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
         "body_log",
         "key_list",
         "log_download",
+        "backup_download",
         "in_process",
         "alert_sender",
     ],

@@ -175,6 +175,12 @@ async fn a_view_of_bodies_is_in_the_audit_and_puts_a_stream_together() {
     assert!(views[0].actor.starts_with("admin:"));
     let audit = admin.get_page("/audit").await;
     assert!(audit.contains("viewed") && audit.contains(response.id()));
+    let api = pool.admin_api().await;
+    let bodies = api.get(&path).await;
+    assert_eq!(bodies["request"]["text"], TestRequest::StreamSse.body());
+    assert_eq!(bodies["response"]["form"], "whole", "{bodies}");
+    let last = &api.get("/audit?action=view").await["items"][0];
+    assert_eq!(last["actor"], "token:tests", "{last}");
     let unknown = format!("/logs/{}/bodies", RequestId(1));
     let answer = admin.request(Method::GET, &unknown).send().await.unwrap();
     assert_eq!(answer.status(), 404);
