@@ -8,6 +8,7 @@ use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
 use gemini_pool::storage::upstream_keys;
 use serde_json::{Value, json};
 
+use crate::support::admin::AdminClient;
 use crate::support::process::command;
 use crate::support::{TestPool, eventually};
 
@@ -122,12 +123,59 @@ async fn a_suspended_project_makes_all_its_keys_unavailable() {
     .await;
 }
 
+/// 429 until Google's next day, for the model.
+fn exhausted_for_the_day() -> Behaviour {
+    let violation = serde_json::json!({
+        "quotaMetric": "generativelanguage.googleapis.com/generate_content_free_tier_requests",
+        "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+        "quotaDimensions": { "location": "global", "model": MODEL },
+        "quotaValue": "250",
+    });
+    let failure = serde_json::json!({
+        "@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation],
+    });
+    let body = serde_json::json!({ "error": {
+        "code": 429, "message": "You exceeded your current quota.", "status": "RESOURCE_EXHAUSTED", "details": [failure],
+    } });
+    Behaviour::FixedResponse(429, body.to_string())
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_assigned_to_one_project_cool_down_together() {
+async fn a_project_without_a_model_is_ready_on_page_api_and_command() {
     let behaviours = [
         ("1", Behaviour::QuotaZero(MODEL.to_owned())),
         ("2", Behaviour::Healthy),
     ];
+    let pool = TestPool::with_keys(keys(behaviours)).await;
+    let folder = pool.folder.path();
+    run(folder, &["keys", "update", "2", "--priority", "1"]);
+    pool.app.reload(gemini_pool::clock::now()).await.unwrap();
+
+    assert_eq!(pool.generate().await.status(), 200);
+
+    let first = format!("AIzaSyTheSecretOfKeyNumber{:014}", 1);
+    assert_eq!(pool.google.counts(&first).requests, 1, "it was refused");
+    let api = pool.admin_api().await;
+    let states = |keys: &[Value]| {
+        keys.iter()
+            .map(|key| key["state"].clone())
+            .collect::<Vec<_>>()
+    };
+    let by_api = api.all_items("/upstream-keys", 9).await;
+    assert_eq!(states(&by_api), ["ready", "ready"]);
+    assert_eq!(states(&list(folder, &[])), ["ready", "ready"]);
+    assert!(list(folder, &["--state", "cooling_down"]).is_empty());
+    let mut admin = AdminClient::sign_in(&pool).await;
+    let page = admin.get_page("/upstream-keys?state=ready").await;
+    assert!(
+        page.contains("/upstream-keys/1\"") && page.contains("/upstream-keys/2\""),
+        "{page}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_assigned_to_one_project_cool_down_together() {
+    let behaviours = [("1", exhausted_for_the_day()), ("2", Behaviour::Healthy)];
     let pool = TestPool::with_keys(keys(behaviours)).await;
     let folder = pool.folder.path();
     run(folder, &["keys", "update", "2", "--priority", "1"]);
@@ -148,7 +196,7 @@ async fn a_command_clears_a_cooldown() {
     for (behaviour, refused, state) in [
         (Behaviour::Leaked, 503, "leaked"),
         (Behaviour::ProjectDenied, 503, "suspended"),
-        (Behaviour::QuotaZero(MODEL.to_owned()), 429, "cooling_down"),
+        (exhausted_for_the_day(), 429, "cooling_down"),
     ] {
         let behaviour = Behaviour::Sequence(vec![behaviour, Behaviour::Healthy]);
         let pool = TestPool::start(FakeConfig::with_keys(keys([("1", behaviour)]))).await;

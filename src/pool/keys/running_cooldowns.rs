@@ -26,6 +26,9 @@ pub enum CooldownReason {
     ProjectLimit(Measure),
 }
 
+/// The verdicts that a project has never had what a model needs.
+pub const MISSING_MODEL_RULES: [Rule; 2] = [Rule::QuotaZero, Rule::ModelRetired];
+
 impl CooldownReason {
     /// Its name in JSON.
     pub fn name(self) -> String {
@@ -42,10 +45,13 @@ impl CooldownReason {
     /// Whether the project has never had what the model needs: no quota, or a model that new projects do not get. Nothing is
     /// wrong with its keys.
     pub fn is_missing_model(self) -> bool {
-        matches!(
-            self,
-            Self::ZeroQuota | Self::Verdict(Rule::QuotaZero | Rule::ModelRetired)
-        )
+        match self {
+            Self::ZeroQuota => true,
+            Self::Verdict(rule) => MISSING_MODEL_RULES.contains(&rule),
+            Self::SoftFaults | Self::QuotaUsed(_) | Self::ProjectLimit(_) | Self::KeyLimit(_) => {
+                false
+            }
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! Upstream keys as commands list them, with their states and statistics.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::SqliteExecutor;
 
 use crate::clock::Timestamp;
+use crate::pool::keys::running_cooldowns::MISSING_MODEL_RULES;
 use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
 use crate::storage::error::Result;
 use crate::storage::json_columns::{JsonTexts, json_array};
 
 /// A key as lists show it; the names are those of the JSON.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ListedUpstreamKey {
     pub id: UpstreamKeyId,
     pub label: String,
@@ -62,6 +63,7 @@ async fn list_selected(
     ids: Option<String>,
     now: Timestamp,
 ) -> Result<Vec<ListedUpstreamKey>> {
+    let missing_model_rules = json_array(&MISSING_MODEL_RULES);
     // A state that is over is a trial; a cooldown of the project is shown only where the key itself is ready.
     let keys = sqlx::query_as!(
         ListedUpstreamKey,
@@ -70,7 +72,7 @@ async fn list_selected(
             SELECT project_id, group_concat(model || ': ' || rule, ', ') AS reason, min(since_ms) AS since_ms,
                 max(until_ms) AS until_ms
             FROM cooldowns
-            WHERE until_ms > ?1
+            WHERE until_ms > ?1 AND rule NOT IN (SELECT value FROM json_each(?3))
             GROUP BY project_id
         ),
         keys AS (
@@ -103,6 +105,7 @@ async fn list_selected(
         "#,
         now,
         ids,
+        missing_model_rules,
     );
     Ok(keys.fetch_all(db).await?)
 }
