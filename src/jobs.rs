@@ -1,11 +1,12 @@
 //! `Jobs`: background jobs of admins, with their progress, and keys that wait for a confirmation. All in memory.
 
 use parking_lot::{Mutex, MutexGuard};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
@@ -62,9 +63,18 @@ pub enum JobWork {
     Change(Vec<UpstreamKeyId>, KeyChange),
     Import {
         keys: Vec<ImportedKey>,
-        /// Whether the attributes of known keys are updated.
-        update: bool,
+        known: KnownKeys,
     },
+}
+
+/// What an import does with keys that are in the pool already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownKeys {
+    Keep,
+    /// Keeps them, and counts those whose attributes differ, which takes as long as adding them.
+    Compare,
+    /// Updates their attributes.
+    Update,
 }
 
 /// The kind of a job.
@@ -88,6 +98,8 @@ pub struct JobProgress {
     pub new: usize,
     pub restored: usize,
     pub known: usize,
+    /// Known keys whose attributes differ from those of the import, and stay.
+    pub differing: usize,
     /// For restores: keys whose secrets are wiped.
     pub wiped: usize,
     /// The first and the last revision of its acts.
@@ -100,7 +112,7 @@ pub struct JobProgress {
 }
 
 /// The result of one key's test; the field names are those of the JSON.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TestedKey {
     pub id: UpstreamKeyId,
     pub label: String,
@@ -109,7 +121,7 @@ pub struct TestedKey {
     pub state: KeyState,
     pub status: Option<u16>,
     /// `None`: the key works.
-    pub rule: Option<&'static str>,
+    pub rule: Option<Cow<'static, str>>,
     /// Redacted.
     pub error: Option<String>,
     /// Whether something else than Gemini answered.
@@ -118,7 +130,9 @@ pub struct TestedKey {
 }
 
 /// The conclusion of a key's test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum TestResult {
     Refused,

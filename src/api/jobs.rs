@@ -44,6 +44,8 @@ pub struct JobAnswer {
     new: usize,
     restored: usize,
     known: usize,
+    /// With `compare`: known keys whose attributes differ from those of the import, and stay.
+    differing: usize,
     /// Of a restore: keys whose secrets are erased.
     wiped: usize,
     /// Of a test.
@@ -70,6 +72,7 @@ impl JobAnswer {
             new: progress.new,
             restored: progress.restored,
             known: progress.known,
+            differing: progress.differing,
             wiped: progress.wiped,
             alive: progress.alive,
             refused: progress.refused,

@@ -25,7 +25,7 @@ use crate::api::upstream_keys::input::{
 };
 use crate::app::App;
 use crate::clock;
-use crate::jobs::JobWork;
+use crate::jobs::{JobWork, KnownKeys};
 use crate::key_list;
 use crate::pool::keys::import::{self, Expected};
 use crate::pool::keys::imported_keys::{self, KeyImport, NotTaken};
@@ -356,8 +356,12 @@ async fn import_keys(
     let is_work = !body.dry_run && !keys.is_empty();
     imported_keys::apply_defaults(&mut keys, &attributes);
     let job = is_work.then(|| {
-        let update = body.update;
-        let work = JobWork::Import { keys, update };
+        let known = match (body.update, body.compare) {
+            (true, _) => KnownKeys::Update,
+            (false, true) => KnownKeys::Compare,
+            (false, false) => KnownKeys::Keep,
+        };
+        let work = JobWork::Import { keys, known };
         app.jobs.start(work, caller.actor(), caller.now)
     });
     let answer = ImportAnswer {

@@ -1,26 +1,36 @@
 //! `backup`: copies the database while the server runs, and checks the copy.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
+use http::Method;
 
+use crate::cli::pool_access::PoolAccess;
 use crate::cli::progress::spinner;
+use crate::cli::remote::RemoteServer;
+use crate::cli::whole_file::write_whole_file;
 use crate::cli::{database, output};
 use crate::clock::{self, Timestamp};
-use crate::config::DatabaseArgs;
 use crate::storage::backup::{self, ExistingFile};
+use crate::storage::backups::Backup;
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// The file or folder of the copy; default: a file named by the time in the current folder
+    /// The file or folder of the copy; default: a file named by the time in the current folder. Of a server: where its new
+    /// backup is downloaded to; default: it stays on the server
     destination: Option<PathBuf>,
     /// Replace the file if it exists
     #[arg(long)]
     force: bool,
 }
 
-pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
+pub async fn run(pool: &PoolAccess, arguments: &BackupArgs) -> Result<()> {
+    let args = match pool {
+        PoolAccess::File(args) => args,
+        PoolAccess::Server(server) => return back_up_server(server, arguments).await,
+    };
     database::refuse_missing(&database::path(args)?)?;
     let db = database::open_as_it_is(args).await?;
     database::settle_journal(&db).await?;
@@ -41,6 +51,42 @@ pub async fn run(args: &DatabaseArgs, arguments: &BackupArgs) -> Result<()> {
     output::line(format!(
         "copied and checked: {to} ({bytes} bytes, {seconds:.1} s)"
     ))
+}
+
+/// Has the server make a backup, and downloads it where a destination is given.
+async fn back_up_server(server: &RemoteServer, arguments: &BackupArgs) -> Result<()> {
+    let progress = spinner("the server copies and checks its database");
+    let made = server.send(Method::POST, &["backups"], None).await;
+    progress.finish_and_clear();
+    let made: Backup = made?;
+    let (name, bytes) = (&made.name, made.bytes);
+    output::line(format!(
+        "copied and checked on the server: {name} ({bytes} bytes)"
+    ))?;
+    let Some(destination) = arguments.destination.as_deref() else {
+        return Ok(());
+    };
+    let to = file(Some(destination), made.made_at);
+    if to.exists() && !arguments.force {
+        bail!("{} exists: --force replaces it", to.display());
+    }
+    let progress = spinner("downloading");
+    let mut answer = server.open(&["backups", name, "download"], &[]).await?;
+    write_whole_file(&to, async |file| {
+        let mut received = 0;
+        while let Some(part) = answer.next_part().await? {
+            file.write_all(&part)?;
+            received += u64::try_from(part.len())?;
+            progress.set_message(format!("downloaded {received} of {bytes} bytes"));
+        }
+        if received != bytes {
+            bail!("the server sent {received} of {bytes} bytes");
+        }
+        Ok(())
+    })
+    .await?;
+    progress.finish_and_clear();
+    output::line(format!("downloaded: {}", to.display()))
 }
 
 /// The file of the copy.

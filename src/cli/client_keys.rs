@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use sqlx::{Sqlite, Transaction};
 
 use crate::cli::client_key_terms::{self, ClientKeyTermsArgs};
 use crate::cli::key_selection::{RemovalArgs, SelectionArgs};
+use crate::cli::pool_access::PoolAccess;
+use crate::cli::remote::client_keys::NewSecret;
 use crate::cli::time_argument::TimeArgument;
-use crate::cli::{database, output};
+use crate::cli::{database, output, remote};
 use crate::clock::{self, Timestamp};
 use crate::config::{DatabaseArgs, InvalidConfig, is_header_safe};
 use crate::pool::clients::client_key::ClientKeyId;
@@ -97,19 +100,28 @@ struct Created {
     secret: String,
 }
 
-pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
-    match command {
-        Command::Create(arguments) => create(args, *arguments).await,
-        Command::List { json } => list(args, json).await,
-        Command::Update(arguments) => update(args, *arguments).await,
-        Command::Rotate(arguments) => rotate(args, arguments).await,
-        Command::Enable(selected) => switch(args, selected.ids(), true).await,
-        Command::Disable(selected) => switch(args, selected.ids(), false).await,
-        Command::Remove(removed) => remove(args, removed).await,
+impl From<NewSecret> for Created {
+    fn from(new: NewSecret) -> Self {
+        Self {
+            key: new.key,
+            secret: new.secret.expose().to_owned(),
+        }
     }
 }
 
-async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
+pub async fn run(pool: &PoolAccess, command: Command) -> Result<()> {
+    match command {
+        Command::Create(arguments) => create(pool, *arguments).await,
+        Command::List { json } => list(pool, json).await,
+        Command::Update(arguments) => update(pool, *arguments).await,
+        Command::Rotate(arguments) => rotate(pool, arguments).await,
+        Command::Enable(selected) => switch(pool, selected.ids(), true).await,
+        Command::Disable(selected) => switch(pool, selected.ids(), false).await,
+        Command::Remove(removed) => remove(pool, removed).await,
+    }
+}
+
+async fn create(pool: &PoolAccess, arguments: CreateArgs) -> Result<()> {
     let now = clock::now();
     let mut terms = ClientKeyTerms {
         name: arguments.name,
@@ -117,59 +129,71 @@ async fn create(args: &DatabaseArgs, arguments: CreateArgs) -> Result<()> {
     };
     arguments.terms.apply(&mut terms, now)?;
     let secret = match &arguments.secret {
-        Some(text) if is_header_safe(text) => Secret::new(text),
+        Some(text) if is_header_safe(text) => Some(Secret::new(text)),
         Some(_) => {
             let wrong = "--secret is empty or contains a character that is not allowed in keys, such as a space";
             return Err(InvalidConfig::new(wrong).into());
         }
-        None => Secret::generate(&mut rand::rng()),
+        None => None,
     };
+    let created = match (pool, secret) {
+        (PoolAccess::Server(server), None) => remote::client_keys::create(server, &terms).await?,
+        (PoolAccess::File(_) | PoolAccess::Server(_), secret) => {
+            let args = pool.file("`client-keys create --secret`")?;
+            create_in_file(args, &terms, secret, now).await?
+        }
+    };
+    if arguments.json {
+        return output::json(&Created::from(created));
+    }
+    eprintln!(
+        "client key {} for {} (store it now: it is shown only once; a running server accepts it within 2 seconds):",
+        created.key.id.0, terms.name
+    );
+    output::line(created.secret.expose())
+}
+
+/// Without a secret with a random one.
+async fn create_in_file(
+    args: &DatabaseArgs,
+    terms: &ClientKeyTerms,
+    secret: Option<Secret>,
+    now: Timestamp,
+) -> Result<NewSecret> {
+    let secret = secret.unwrap_or_else(|| Secret::generate(&mut rand::rng()));
     let db = database::open(args).await?;
     let mut tx = db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), now).await?;
-    let Some(id) = creation::create(&mut tx, &hash_key, &secret, &terms, &act).await? else {
+    let Some(id) = creation::create(&mut tx, &hash_key, &secret, terms, &act).await? else {
         bail!("the secret is or was that of a client key: choose another");
     };
+    let key = client_keys::find(&mut *tx, id).await?;
     tx.commit().await?;
-    let keys = client_keys::list(&db.readers).await?;
     db.close().await;
-    if arguments.json {
-        let key = keys.into_iter().find(|key| key.id == id);
-        let key = key.context("the client key was removed before it could be read")?;
-        output::json(&Created {
-            key,
-            secret: secret.expose().to_owned(),
-        })?;
-        return Ok(());
-    }
-    eprintln!(
-        "client key {} for {} (store it now: it is shown only once; a running server accepts it within 2 seconds):",
-        id.0, terms.name
-    );
-    output::line(secret.expose())?;
-    Ok(())
+    Ok(NewSecret { key, secret })
 }
 
-async fn rotate(args: &DatabaseArgs, arguments: RotateArgs) -> Result<()> {
-    let (id, secret) = (
-        ClientKeyId(arguments.id),
-        Secret::generate(&mut rand::rng()),
-    );
-    let key = database::change(args, async |tx, act| {
-        let hash_key = installation::hash_key(tx).await?;
-        let keep_until = act.now + arguments.keep_old;
-        rotation::rotate(tx, &hash_key, id, &secret, keep_until, act).await?;
-        Ok(client_keys::find(&mut **tx, id).await?)
-    });
-    let key = key.await?;
+async fn rotate(pool: &PoolAccess, arguments: RotateArgs) -> Result<()> {
+    let id = ClientKeyId(arguments.id);
+    let keep_old = arguments.keep_old;
+    let rotated = match pool {
+        PoolAccess::File(args) => {
+            let secret = Secret::generate(&mut rand::rng());
+            let key = database::change(args, async |tx, act| {
+                let hash_key = installation::hash_key(tx).await?;
+                rotation::rotate(tx, &hash_key, id, &secret, act.now + keep_old, act).await?;
+                Ok(client_keys::find(&mut **tx, id).await?)
+            });
+            let key = key.await?;
+            NewSecret { key, secret }
+        }
+        PoolAccess::Server(server) => remote::client_keys::rotate(server, id, keep_old).await?,
+    };
     if arguments.json {
-        return output::json(&Created {
-            key,
-            secret: secret.expose().to_owned(),
-        });
+        return output::json(&Created::from(rotated));
     }
-    let old = if arguments.keep_old.is_zero() {
+    let old = if keep_old.is_zero() {
         "the old one is no longer valid"
     } else {
         "the old one stays valid for the time of --keep-old"
@@ -177,12 +201,12 @@ async fn rotate(args: &DatabaseArgs, arguments: RotateArgs) -> Result<()> {
     eprintln!(
         "new secret of client key {} for {} (store it now: it is shown only once; a running server accepts it within 2 \
          seconds, and {old}):",
-        id.0, key.name
+        id.0, rotated.key.name
     );
-    output::line(secret.expose())
+    output::line(rotated.secret.expose())
 }
 
-async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
+async fn update(pool: &PoolAccess, arguments: UpdateArgs) -> Result<()> {
     if arguments.name.is_none() && arguments.terms == ClientKeyTermsArgs::default() {
         let wrong = "no change given: add a flag such as --requests-per-day 1000; --help lists all";
         return Err(InvalidConfig::new(wrong).into());
@@ -192,35 +216,53 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
         return Err(InvalidConfig::new("--name needs exactly one key").into());
     }
     let now = clock::now();
-    // Wrong arguments are reported before the database is opened.
-    arguments
-        .terms
-        .clone()
-        .apply(&mut ClientKeyTerms::default(), now)?;
-    let db = database::open_existing(args).await?;
-    let mut tx = db.begin().await?;
-    let act = Act::begin(&mut tx, &Actor::cli(), now).await?;
-    let ids = if let Some(ids) = ids {
-        ids.into_iter().map(ClientKeyId).collect()
-    } else {
-        let enabled = client_keys::list_ids(&mut tx, true).await?;
-        [enabled, client_keys::list_ids(&mut tx, false).await?].concat()
-    };
-    for id in ids.iter().copied() {
-        let mut terms = client_keys::find_terms(&mut tx, id).await?;
+    let change = |terms: &mut ClientKeyTerms| {
         if let Some(name) = &arguments.name {
             terms.name.clone_from(name);
         }
-        arguments.terms.clone().apply(&mut terms, now)?;
-        client_keys::update(&mut tx, id, &terms, &act).await?;
-    }
-    tx.commit().await?;
-    db.close().await;
-    let count = output::count(ids.len(), "client key");
+        arguments.terms.clone().apply(terms, now)
+    };
+    // Wrong arguments are reported before the database is opened.
+    change(&mut ClientKeyTerms::default())?;
+    let changed = match pool {
+        PoolAccess::File(args) => {
+            database::change(args, async |tx, act| {
+                let ids = selected(tx, ids).await?;
+                for id in ids.iter().copied() {
+                    let mut terms = client_keys::find_terms(tx, id).await?;
+                    change(&mut terms)?;
+                    client_keys::update(tx, id, &terms, act).await?;
+                }
+                Ok(ids.len())
+            })
+            .await?
+        }
+        PoolAccess::Server(server) => {
+            let keys = remote::client_keys::selected(server, ids).await?;
+            for key in &keys {
+                let mut terms = remote::client_keys::terms_of(key);
+                change(&mut terms)?;
+                remote::client_keys::update(server, key, &terms).await?;
+            }
+            keys.len()
+        }
+    };
+    let count = output::count(changed, "client key");
     output::line(format!(
         "changed {count}; a running server applies it within 2 seconds"
-    ))?;
-    Ok(())
+    ))
+}
+
+/// These ids, or those of all keys.
+async fn selected(
+    tx: &mut Transaction<'_, Sqlite>,
+    ids: Option<Vec<i64>>,
+) -> Result<Vec<ClientKeyId>> {
+    if let Some(ids) = ids {
+        return Ok(ids.into_iter().map(ClientKeyId).collect());
+    }
+    let enabled = client_keys::list_ids(tx, true).await?;
+    Ok([enabled, client_keys::list_ids(tx, false).await?].concat())
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
@@ -231,10 +273,16 @@ fn name(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
-    let db = database::open_to_read(args).await?;
-    let keys = client_keys::list(&db.readers).await?;
-    db.close().await;
+async fn list(pool: &PoolAccess, json: bool) -> Result<()> {
+    let keys = match pool {
+        PoolAccess::File(args) => {
+            let db = database::open_to_read(args).await?;
+            let keys = client_keys::list(&db.readers).await?;
+            db.close().await;
+            keys
+        }
+        PoolAccess::Server(server) => remote::client_keys::selected(server, None).await?,
+    };
     if json {
         return output::json(&Page::whole(keys));
     }
@@ -286,37 +334,63 @@ fn row(key: ListedClientKey, now: Timestamp) -> [String; 12] {
     ]
 }
 
-async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Result<()> {
-    let keys = database::change(args, async |tx, act| {
-        let ids = match ids {
-            Some(ids) => ids.into_iter().map(ClientKeyId).collect(),
-            None => client_keys::list_ids(tx, !enabled).await?,
-        };
-        for id in &ids {
-            client_keys::update_enabled(tx, *id, enabled, act).await?;
+async fn switch(pool: &PoolAccess, ids: Option<Vec<i64>>, enabled: bool) -> Result<()> {
+    let keys = match pool {
+        PoolAccess::File(args) => {
+            database::change(args, async |tx, act| {
+                let ids = match ids {
+                    Some(ids) => ids.into_iter().map(ClientKeyId).collect(),
+                    None => client_keys::list_ids(tx, !enabled).await?,
+                };
+                for id in &ids {
+                    client_keys::update_enabled(tx, *id, enabled, act).await?;
+                }
+                Ok(ids.len())
+            })
+            .await?
         }
-        Ok(ids.len())
-    });
-    let count = output::count(keys.await?, "client key");
+        PoolAccess::Server(server) => {
+            let is_all = ids.is_none();
+            let mut keys = remote::client_keys::selected(server, ids).await?;
+            keys.retain(|key| !is_all || key.enabled != enabled);
+            for key in &keys {
+                remote::client_keys::update_enabled(server, key.id, enabled).await?;
+            }
+            keys.len()
+        }
+    };
+    let count = output::count(keys, "client key");
     let done = if enabled { "enabled" } else { "disabled" };
     output::line(format!(
         "{done} {count}; a running server applies it within 2 seconds"
     ))
 }
 
-async fn remove(args: &DatabaseArgs, removed: RemovalArgs) -> Result<()> {
-    let db = database::open_existing(args).await?;
-    let ids = removed.confirmed("client key")?;
-    let mut tx = db.begin().await?;
-    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    for id in &ids {
-        client_keys::delete(&mut tx, ClientKeyId(*id), &act).await?;
+async fn remove(pool: &PoolAccess, removed: RemovalArgs) -> Result<()> {
+    // A missing file is reported before the question.
+    if let PoolAccess::File(args) = pool {
+        database::refuse_missing(&database::path(args)?)?;
     }
-    tx.commit().await?;
-    db.close().await;
+    let ids = removed.confirmed("client key")?;
+    match pool {
+        PoolAccess::File(args) => {
+            database::change(args, async |tx, act| {
+                for id in &ids {
+                    client_keys::delete(tx, ClientKeyId(*id), act).await?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        PoolAccess::Server(server) => {
+            for id in &ids {
+                let path = ["client-keys", &id.to_string()];
+                server.delete(&path).await?;
+            }
+        }
+    }
     let count = output::count(ids.len(), "client key");
     output::line(format!(
         "removed {count}; a running server refuses it within 2 seconds"
-    ))?;
-    Ok(())
+    ))
 }

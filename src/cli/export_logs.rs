@@ -5,14 +5,16 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
+use bytes::Bytes;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::log_filter::FilterArgs;
+use crate::cli::log_source::LogSource;
+use crate::cli::remote::log_export::RemoteExport;
 use crate::cli::whole_file::write_whole_file;
 use crate::config::InvalidConfig;
-use crate::storage::db::Db;
-use crate::storage::request_logs::export::{ExportFormat, LogExport};
+use crate::storage::request_logs::export::{ExportFormat, ExportSummary, LogExport};
 
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -33,17 +35,53 @@ fn format(text: &str) -> Result<ExportFormat, &'static str> {
     text.parse().map_err(|_| "must be csv or jsonl")
 }
 
+/// An export by the database or by a server.
+enum RunningExport {
+    File(Box<LogExport>),
+    Server(Box<RemoteExport>),
+}
+
+impl RunningExport {
+    async fn next_part(&mut self) -> Result<Option<Bytes>> {
+        match self {
+            Self::File(export) => Ok(export.next_part().await?.map(Bytes::from)),
+            Self::Server(export) => export.next_part().await,
+        }
+    }
+
+    fn summary(&self) -> ExportSummary {
+        match self {
+            Self::File(export) => export.summary(),
+            Self::Server(export) => export.summary(),
+        }
+    }
+}
+
 /// Exports the requests of a filter, newest first.
-pub async fn run(db: &Db, arguments: ExportArgs) -> Result<()> {
+pub async fn run(source: LogSource<'_>, arguments: ExportArgs) -> Result<()> {
+    if arguments.bodies && arguments.format == ExportFormat::Csv {
+        let message = "bodies do not fit in CSV: use --format jsonl";
+        return Err(InvalidConfig::new(message).into());
+    }
     let filter = arguments.filter.filter();
-    let mut export = LogExport::new(db.readers.clone(), filter, arguments.format);
-    if arguments.bodies {
-        if arguments.format == ExportFormat::Csv {
-            let message = "bodies do not fit in CSV: use --format jsonl";
+    let mut export = match source {
+        LogSource::File(db) => {
+            let export = LogExport::new(db.readers.clone(), filter, arguments.format);
+            RunningExport::File(Box::new(if arguments.bodies {
+                export.with_bodies()
+            } else {
+                export
+            }))
+        }
+        LogSource::Server(_) if arguments.bodies => {
+            let message = "a server exports no bodies: run `logs export --bodies` on the machine of the database";
             return Err(InvalidConfig::new(message).into());
         }
-        export = export.with_bodies();
-    }
+        LogSource::Server(server) => {
+            let export = RemoteExport::open(server, &filter, arguments.format).await?;
+            RunningExport::Server(Box::new(export))
+        }
+    };
     if let Some(path) = &arguments.output {
         write_whole_file(path, async |file| write_all(&mut export, file).await).await?;
     } else if io::stdout().is_terminal() {
@@ -61,7 +99,7 @@ pub async fn run(db: &Db, arguments: ExportArgs) -> Result<()> {
     Ok(())
 }
 
-async fn write_all(export: &mut LogExport, out: &mut impl Write) -> Result<()> {
+async fn write_all(export: &mut RunningExport, out: &mut impl Write) -> Result<()> {
     // Visible only on a terminal.
     let progress = ProgressBar::no_length();
     let style = ProgressStyle::with_template("{human_pos} rows, {rate} a second");

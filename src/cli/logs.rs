@@ -9,16 +9,17 @@ use console::{StyledObject, style};
 
 use crate::cli::export_logs::{self, ExportArgs};
 use crate::cli::log_filter::FilterArgs;
+use crate::cli::log_source::LogSource;
+use crate::cli::pool_access::PoolAccess;
 use crate::cli::prune_logs::{self, PruneArgs};
-use crate::cli::{database, output};
+use crate::cli::remote::RemoteServer;
+use crate::cli::{database, output, remote};
 use crate::clock;
-use crate::config::DatabaseArgs;
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
 use crate::storage::db::Db;
-use crate::storage::request_logs::id_range::LogPosition;
+use crate::storage::request_logs::filter::LogFilter;
 use crate::storage::request_logs::listed::RequestLog;
-use crate::storage::request_logs::search::search;
 use crate::storage::request_logs::tail::LogTail;
 
 /// How many rows are held in memory at once.
@@ -62,30 +63,42 @@ pub struct TailArgs {
     json: bool,
 }
 
-pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
+pub async fn run(pool: &PoolAccess, command: Command) -> Result<()> {
+    let args = match pool {
+        PoolAccess::File(args) => args,
+        PoolAccess::Server(server) => return run_by_server(pool, server, command).await,
+    };
     let db = match &command {
         Command::Prune(arguments) if !arguments.dry_run => database::open_existing(args).await?,
         Command::List(_) | Command::Tail(_) | Command::Export(_) | Command::Prune(_) => {
             database::open_to_read(args).await?
         }
     };
+    let source = LogSource::File(&db);
     let done = match command {
-        Command::List(arguments) => list(&db, *arguments).await,
-        Command::Tail(arguments) => tail(&db, *arguments).await,
-        Command::Export(arguments) => export_logs::run(&db, *arguments).await,
+        Command::List(arguments) => list(source, *arguments).await,
+        Command::Tail(arguments) => tail(source, *arguments).await,
+        Command::Export(arguments) => export_logs::run(source, *arguments).await,
         Command::Prune(arguments) => prune_logs::run(&db, *arguments).await,
     };
     db.close().await;
     done
 }
 
-async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
+async fn run_by_server(pool: &PoolAccess, server: &RemoteServer, command: Command) -> Result<()> {
+    let source = LogSource::Server(server);
+    match command {
+        Command::List(arguments) => list(source, *arguments).await,
+        Command::Tail(arguments) => tail(source, *arguments).await,
+        Command::Export(arguments) => export_logs::run(source, *arguments).await,
+        Command::Prune(_) => pool.file("`logs prune`").map(drop),
+    }
+}
+
+async fn list(source: LogSource<'_>, arguments: ListArgs) -> Result<()> {
     let filter = arguments.filter.filter();
-    let mut position = arguments
-        .cursor
-        .map_or(LogPosition::Newest, LogPosition::OlderThan);
+    let mut next = arguments.cursor;
     let mut left = arguments.limit;
-    let mut next = None;
     let columns = output::terminal_columns();
     let mut out = io::BufWriter::new(io::stdout().lock());
     if arguments.json {
@@ -93,10 +106,10 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     }
     let mut is_first = true;
     while left > 0 {
-        // Without a time limit: a command may search the whole log.
-        let page = search(&db.readers, &filter, position, left.min(PAGE), None).await?;
-        left -= page.rows.len();
-        for row in page.rows {
+        let page = source.page(&filter, next, left.min(PAGE), arguments.json);
+        let (rows, more) = page.await?;
+        left -= rows.len();
+        for row in rows {
             if arguments.json {
                 let comma = if is_first { "" } else { "," };
                 write!(out, "{comma}{}", serde_json::to_string(&row)?)?;
@@ -108,10 +121,9 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
             }
             is_first = false;
         }
-        next = page.next;
-        match next {
-            Some(next) => position = LogPosition::OlderThan(next),
-            None => break,
+        next = more;
+        if next.is_none() {
+            break;
         }
     }
     if arguments.json {
@@ -125,25 +137,43 @@ async fn list(db: &Db, arguments: ListArgs) -> Result<()> {
     Ok(())
 }
 
-async fn tail(db: &Db, arguments: TailArgs) -> Result<()> {
+async fn tail(source: LogSource<'_>, arguments: TailArgs) -> Result<()> {
     let filter = arguments.filter.filter();
-    let mut tail = LogTail::begin(db, clock::now()).await?;
     let columns = output::terminal_columns();
+    let print = |row: &RequestLog| {
+        if arguments.json {
+            output::json(row)
+        } else {
+            output::line(LogLine::on_terminal(row, columns))
+        }
+    };
     if !arguments.json {
         output::line(output::cut_to(columns, HEADING))?;
     }
-    loop {
-        tokio::select! {
-            signal = tokio::signal::ctrl_c() => return Ok(signal?),
-            () = tokio::time::sleep(INTERVAL) => (),
+    let following = async {
+        match source {
+            LogSource::File(db) => follow(db, &filter, print).await,
+            LogSource::Server(server) => remote::logs::follow(server, &filter, print).await,
         }
+    };
+    tokio::select! {
+        signal = tokio::signal::ctrl_c() => Ok(signal?),
+        ended = following => ended,
+    }
+}
+
+/// Calls `finished` with each request as it ends. Returns only with an error.
+async fn follow(
+    db: &Db,
+    filter: &LogFilter,
+    finished: impl Fn(&RequestLog) -> Result<()>,
+) -> Result<()> {
+    let mut tail = LogTail::begin(db, clock::now()).await?;
+    loop {
+        tokio::time::sleep(INTERVAL).await;
         let updates = tail.next(db, clock::now()).await?;
         for row in updates.finished.iter().filter(|row| filter.matches(row)) {
-            if arguments.json {
-                output::json(row)?;
-            } else {
-                output::line(LogLine::on_terminal(row, columns))?;
-            }
+            finished(row)?;
         }
     }
 }

@@ -11,16 +11,20 @@ pub mod demo;
 pub mod doctor;
 pub mod export_logs;
 pub mod health;
+pub mod import_report;
 pub mod key_selection;
 pub mod log_filter;
 pub mod log_output;
+pub mod log_source;
 pub mod logs;
 pub mod migrate;
 pub mod migration_progress;
 pub mod open_files;
 pub mod output;
+pub mod pool_access;
 pub mod progress;
 pub mod prune_logs;
+pub mod remote;
 pub mod restore;
 pub mod serve;
 pub mod settings;
@@ -38,6 +42,8 @@ use anyhow::Result;
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cli::pool_access::PoolAccess;
+use crate::cli::remote::RemoteArgs;
 use crate::config::{DatabaseArgs, InvalidConfig, ServeArgs};
 
 /// One reliable endpoint over many Gemini keys. Without a command it serves
@@ -46,6 +52,8 @@ use crate::config::{DatabaseArgs, InvalidConfig, ServeArgs};
 pub struct CommandLine {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -147,44 +155,59 @@ impl CommandLine {
 
     /// Runs the command to its end.
     pub async fn run(self) -> Result<()> {
-        let database = self.database;
+        // These need no pool.
+        if let Command::Completions(arguments) = &self.command {
+            return completions::print_completions(arguments, Self::command());
+        }
+        if let Command::Man(arguments) = &self.command {
+            return completions::write_manual(arguments, Self::command());
+        }
         let path = match &self.command {
             Command::Demo(arguments) => arguments.keep.clone(),
-            _ => database::path(&database).ok(),
+            _ => database::path(&self.database).ok(),
         };
+        let pool = PoolAccess::new(self.database, &self.remote)?;
         let done = match self.command {
-            Command::Serve(arguments) => serve::run(database, *arguments).await,
-            Command::Migrate(arguments) => migrate::run(&database, &arguments).await,
-            Command::Backup(arguments) => backup::run(&database, &arguments).await,
-            Command::Restore(arguments) => restore::run(&database, &arguments).await,
-            Command::UpstreamKeys(command) => upstream_keys::run(&database, command).await,
-            Command::ClientKeys(command) => client_keys::run(&database, command).await,
-            Command::Settings(command) => settings::run(&database, command).await,
-            Command::Undo(arguments) => undo::run(&database, arguments).await,
-            Command::Admin(command) => admin::run(&database, command).await,
-            Command::Logs(command) => logs::run(&database, command).await,
-            Command::Doctor(arguments) => doctor::run(&database, arguments).await,
-            Command::Health(arguments) => health::run(&arguments).await,
-            Command::Demo(arguments) => demo::run(arguments).await,
-            Command::Completions(arguments) => {
-                completions::print_completions(&arguments, Self::command())
+            Command::Serve(arguments) => {
+                serve::run(pool.file("`serve`")?.clone(), *arguments).await
             }
-            Command::Man(arguments) => completions::write_manual(&arguments, Self::command()),
+            Command::Migrate(arguments) => migrate::run(pool.file("`migrate`")?, &arguments).await,
+            Command::Backup(arguments) => backup::run(&pool, &arguments).await,
+            Command::Restore(arguments) => restore::run(pool.file("`restore`")?, &arguments).await,
+            Command::UpstreamKeys(command) => upstream_keys::run(&pool, command).await,
+            Command::ClientKeys(command) => client_keys::run(&pool, command).await,
+            Command::Settings(command) => settings::run(&pool, command).await,
+            Command::Undo(arguments) => undo::run(&pool, arguments).await,
+            Command::Admin(command) => admin::run(pool.file("`admin`")?, command).await,
+            Command::Logs(command) => logs::run(&pool, command).await,
+            Command::Doctor(arguments) => doctor::run(pool.file("`doctor`")?, arguments).await,
+            Command::Health(arguments) => {
+                pool.file("`health`")?;
+                health::run(&arguments).await
+            }
+            Command::Demo(arguments) => {
+                pool.file("`demo`")?;
+                demo::run(arguments).await
+            }
+            Command::Completions(_) | Command::Man(_) => Ok(()),
         };
-        done.map_err(|error| match path {
-            Some(path) => database::explain(error, &path),
-            None => error,
+        done.map_err(|error| match (path, pool) {
+            (Some(path), PoolAccess::File(_)) => database::explain(error, &path),
+            (_, PoolAccess::File(_) | PoolAccess::Server(_)) => error,
         })
     }
 }
+
+/// The flags that stand before a command, with their values.
+const GLOBAL_FLAGS: [&str; 4] = ["--database-url=", "--server=", "--token=", "--token-file="];
 
 /// `gemini-pool --listen …` means `gemini-pool serve --listen …`.
 fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let mut index = 1;
     while let Some(argument) = arguments.get(index).and_then(|argument| argument.to_str()) {
         match argument {
-            "--database-url" => index += 2,
-            _ if argument.starts_with("--database-url=") => index += 1,
+            "--database-url" | "--server" | "--token" | "--token-file" => index += 2,
+            _ if GLOBAL_FLAGS.iter().any(|flag| argument.starts_with(flag)) => index += 1,
             "-h" | "--help" | "-V" | "--version" => return arguments,
             _ => break,
         }
@@ -231,12 +254,13 @@ mod tests {
 
     #[test]
     fn without_a_command_the_server_starts() {
-        let cases: [&[&str]; 5] = [
+        let cases: [&[&str]; 6] = [
             &[],
             &["--listen", "127.0.0.1:1"],
             &["--database-url", "sqlite://x.db"],
             &["--database-url=sqlite://x.db", "--listen=127.0.0.1:1"],
             &["serve", "--database-url", "sqlite://x.db"],
+            &["--server=http://x", "--token", "t", "--listen=127.0.0.1:1"],
         ];
         for arguments in cases {
             let parsed = parse(arguments).unwrap();

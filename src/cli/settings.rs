@@ -5,7 +5,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use crate::cli::{database, output};
+use crate::cli::pool_access::PoolAccess;
+use crate::cli::{database, output, remote};
 use crate::clock;
 use crate::config::{DatabaseArgs, InvalidConfig};
 use crate::pool::settings::{DEFINITIONS, SettingDefinition, definition};
@@ -72,49 +73,53 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(DEFINITIONS.iter().map(|definition| definition.name))
 }
 
-pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
+pub async fn run(pool: &PoolAccess, command: Command) -> Result<()> {
     match command {
-        Command::List { json } => list(args, json).await,
-        Command::Get { name, json } => get(args, &name, json).await,
-        Command::Set { name, value } => set(args, &name, &value).await,
-        Command::Reset(arguments) => reset(args, arguments).await,
-        Command::History(arguments) => history(args, arguments).await,
+        Command::List { json } => list(pool, json).await,
+        Command::Get { name, json } => get(pool, &name, json).await,
+        Command::Set { name, value } => set(pool, &name, &value).await,
+        Command::Reset(arguments) => reset(pool, arguments).await,
+        Command::History(arguments) => history(pool, arguments).await,
     }
 }
 
-async fn list(args: &DatabaseArgs, json: bool) -> Result<()> {
-    let listed = read_all(args).await?;
+async fn list(pool: &PoolAccess, json: bool) -> Result<()> {
+    let listed = read_all(pool).await?;
     if json {
         return output::json(&Page::whole(listed));
     }
     let changed = listed.iter().filter(|setting| !setting.is_default);
-    let changed: Vec<_> = changed.map(|setting| setting.name).collect();
+    let changed: Vec<_> = changed.map(|setting| setting.name.as_ref()).collect();
     let changed = match changed.as_slice() {
         [] => "all settings have their defaults".to_owned(),
         names => format!("not at the default: {}", names.join(", ")),
     };
     let rows = listed.into_iter().map(|setting| {
         [
-            setting.name.to_owned(),
+            setting.name.to_string(),
             value_text(&setting.value),
             value_text(&setting.default),
             bounds(&setting),
-            setting.explanation.to_owned(),
+            setting.explanation.to_string(),
         ]
     });
     output::table(["NAME", "VALUE", "DEFAULT", "BOUNDS", "DESCRIPTION"], rows)?;
     output::line(changed)
 }
 
-async fn read_all(args: &DatabaseArgs) -> Result<Vec<ListedSetting>> {
+async fn read_all(pool: &PoolAccess) -> Result<Vec<ListedSetting>> {
+    let args = match pool {
+        PoolAccess::File(args) => args,
+        PoolAccess::Server(server) => return server.list(&["settings"], &[]).await,
+    };
     let db = database::open_to_read(args).await?;
     let listed = settings::list_all(&db.readers).await?;
     db.close().await;
     Ok(listed)
 }
 
-async fn get(args: &DatabaseArgs, name: &str, json: bool) -> Result<()> {
-    let mut listed = read_all(args).await?.into_iter();
+async fn get(pool: &PoolAccess, name: &str, json: bool) -> Result<()> {
+    let mut listed = read_all(pool).await?.into_iter();
     let setting = listed.find(|setting| setting.name == name);
     let setting = setting.context("every name has a setting")?;
     if json {
@@ -123,17 +128,17 @@ async fn get(args: &DatabaseArgs, name: &str, json: bool) -> Result<()> {
     output::line(value_text(&setting.value))
 }
 
-async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
+async fn set(pool: &PoolAccess, name: &str, value: &str) -> Result<()> {
     let definition = definition(name).context("every name has a setting")?;
     let kept = definition
         .row_value(value)
         .map_err(|error| InvalidConfig::new(&error.to_string()))?;
-    let db = database::open(args).await?;
-    let mut tx = db.begin().await?;
-    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    let change = settings::change(&mut tx, name, kept.as_deref(), &act).await?;
-    tx.commit().await?;
-    db.close().await;
+    let change = match pool {
+        PoolAccess::File(args) => change(args, name, kept.as_deref()).await?,
+        PoolAccess::Server(server) => {
+            remote::settings::change(server, name, kept.as_deref()).await?
+        }
+    };
     if let Some(change) = change {
         return output::line(describe_change(&change));
     }
@@ -141,8 +146,49 @@ async fn set(args: &DatabaseArgs, name: &str, value: &str) -> Result<()> {
     output::line(format!("{name} is already {value}"))
 }
 
-async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
-    let changes = database::change(args, async |tx, act| {
+async fn change(
+    args: &DatabaseArgs,
+    name: &str,
+    value: Option<&str>,
+) -> Result<Option<SettingChange>> {
+    let db = database::open(args).await?;
+    let mut tx = db.begin().await?;
+    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
+    let change = settings::change(&mut tx, name, value, &act).await?;
+    tx.commit().await?;
+    db.close().await;
+    Ok(change)
+}
+
+async fn reset(pool: &PoolAccess, arguments: ResetArgs) -> Result<()> {
+    let changes = match pool {
+        PoolAccess::File(args) => reset_in_file(args, arguments).await?,
+        PoolAccess::Server(server) => {
+            let names = if arguments.all {
+                let all = read_all(pool).await?.into_iter();
+                let changed = all.filter(|setting| setting.changed_at.is_some());
+                changed.map(|setting| setting.name.into_owned()).collect()
+            } else {
+                arguments.names
+            };
+            let mut changes = Vec::new();
+            for name in names {
+                changes.extend(remote::settings::change(server, &name, None).await?);
+            }
+            changes
+        }
+    };
+    for change in &changes {
+        output::line(describe_change(change))?;
+    }
+    if changes.is_empty() {
+        output::line("all settings had their defaults already")?;
+    }
+    Ok(())
+}
+
+async fn reset_in_file(args: &DatabaseArgs, arguments: ResetArgs) -> Result<Vec<SettingChange>> {
+    database::change(args, async |tx, act| {
         let mut names = arguments.names;
         if arguments.all {
             let rows = settings::list(&mut **tx).await?;
@@ -153,22 +199,29 @@ async fn reset(args: &DatabaseArgs, arguments: ResetArgs) -> Result<()> {
             changes.extend(settings::change(tx, &name, None, act).await?);
         }
         Ok(changes)
-    });
-    let changes = changes.await?;
-    for change in &changes {
-        output::line(describe_change(change))?;
-    }
-    if changes.is_empty() {
-        output::line("all settings had their defaults already")?;
-    }
-    Ok(())
+    })
+    .await
 }
 
-async fn history(args: &DatabaseArgs, arguments: HistoryArgs) -> Result<()> {
+async fn history(pool: &PoolAccess, arguments: HistoryArgs) -> Result<()> {
     let (name, limit) = (arguments.name.as_deref(), arguments.limit);
-    let db = database::open_to_read(args).await?;
-    let page = settings::list_changes(&db.readers, name, arguments.cursor, limit).await?;
-    db.close().await;
+    let page = match pool {
+        PoolAccess::File(args) => {
+            let db = database::open_to_read(args).await?;
+            let page = settings::list_changes(&db.readers, name, arguments.cursor, limit).await?;
+            db.close().await;
+            page
+        }
+        PoolAccess::Server(server) => {
+            let query: Vec<_> = name
+                .map(|name| ("name", name.to_owned()))
+                .into_iter()
+                .collect();
+            let cursor = arguments.cursor.map(|cursor| cursor.to_string());
+            let page = server.page(&["setting-changes"], &query, cursor, limit);
+            page.await?
+        }
+    };
     if arguments.json {
         return output::json(&page);
     }

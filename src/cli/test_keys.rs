@@ -9,10 +9,12 @@ use serde_json::json;
 use url::Url;
 
 use crate::cli::key_selection::SelectionArgs;
+use crate::cli::pool_access::PoolAccess;
 use crate::cli::progress::bar;
-use crate::cli::{database, output};
+use crate::cli::remote::RemoteServer;
+use crate::cli::{database, output, remote};
 use crate::clock;
-use crate::config::{DatabaseArgs, UpstreamArgs};
+use crate::config::UpstreamArgs;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::GeminiClient;
 use crate::jobs::{TestResult, TestedKey};
@@ -38,7 +40,11 @@ pub struct TestArgs {
     json: bool,
 }
 
-pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
+pub async fn run(pool: &PoolAccess, arguments: TestArgs) -> Result<()> {
+    let args = match pool {
+        PoolAccess::File(args) => args,
+        PoolAccess::Server(server) => return test_by_server(server, arguments).await,
+    };
     let url = arguments.upstream.url()?;
     let db = database::open_existing(args).await?;
     let (rows, _) = upstream_keys::list_changed(&db.readers, -1).await?;
@@ -89,7 +95,25 @@ pub async fn run(args: &DatabaseArgs, arguments: TestArgs) -> Result<()> {
             key.state = row.condition.state;
         }
     }
-    show(tested, &url, arguments.json)
+    show(tested, Some(&url), arguments.json)
+}
+
+async fn test_by_server(server: &RemoteServer, arguments: TestArgs) -> Result<()> {
+    let ids = arguments.selected.ids();
+    let is_all = ids.is_none();
+    let keys = remote::upstream_keys::selected(server, ids)
+        .await?
+        .into_iter();
+    let ids: Vec<_> = keys
+        .filter(|key| !is_all || key.enabled)
+        .map(|key| key.id)
+        .collect();
+    let mut tested = Vec::new();
+    if !ids.is_empty() {
+        tested = remote::upstream_keys::test(server, &ids).await?;
+    }
+    tested.sort_by_key(|key| key.id);
+    show(tested, None, arguments.json)
 }
 
 /// The keys with these ids, or all enabled keys.
@@ -129,7 +153,8 @@ async fn publish_changed_states(
     Ok(())
 }
 
-fn show(tested: Vec<TestedKey>, url: &Url, json: bool) -> Result<()> {
+/// Without a URL the server knows where it asked.
+fn show(tested: Vec<TestedKey>, url: Option<&Url>, json: bool) -> Result<()> {
     if json {
         return output::json(&Page::whole(tested));
     }
@@ -152,14 +177,14 @@ fn show(tested: Vec<TestedKey>, url: &Url, json: bool) -> Result<()> {
             state.as_str().unwrap_or_default().to_owned(),
             match (key.rule, key.error) {
                 (Some(rule), Some(error)) if !error.is_empty() => format!("{rule}: {error}"),
-                (rule, _) => rule.unwrap_or_default().to_owned(),
+                (rule, _) => rule.unwrap_or_default().into_owned(),
             },
         ]
     });
     output::table(["ID", "LABEL", "SECRET", "RESULT", "STATE", "WHY"], rows)?;
     output::line(summary)?;
     if is_wrong_upstream {
-        let host = url.host_str().unwrap_or_default();
+        let host = url.and_then(Url::host_str).unwrap_or("of the server");
         output::line(format!(
             "No answer came from Gemini, so nothing is known about these keys: check UPSTREAM_URL ({host}), and what stands \
              between this machine and Google"

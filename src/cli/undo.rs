@@ -2,14 +2,15 @@
 
 use anyhow::Result;
 use clap::Args;
+use http::Method;
 
 use crate::cli::confirmation::confirm;
+use crate::cli::pool_access::PoolAccess;
 use crate::cli::{database, output};
 use crate::clock;
-use crate::config::DatabaseArgs;
 use crate::storage::audit::{Action, Subject};
 use crate::storage::paging::Page;
-use crate::storage::undo::{self, UndoableAct};
+use crate::storage::undo::{self, UndoableAct, UndoneAct};
 
 #[derive(Debug, Args)]
 pub struct UndoArgs {
@@ -26,17 +27,26 @@ pub struct UndoArgs {
     json: bool,
 }
 
-pub async fn run(args: &DatabaseArgs, arguments: UndoArgs) -> Result<()> {
+pub async fn run(pool: &PoolAccess, arguments: UndoArgs) -> Result<()> {
     match arguments.id {
-        Some(id) => undo(args, id, &arguments).await,
-        None => list(args, &arguments).await,
+        Some(id) => undo(pool, id, &arguments).await,
+        None => list(pool, &arguments).await,
     }
 }
 
-async fn list(args: &DatabaseArgs, arguments: &UndoArgs) -> Result<()> {
-    let db = database::open_to_read(args).await?;
-    let acts = undo::list(&db.readers, clock::now(), arguments.limit).await?;
-    db.close().await;
+async fn list(pool: &PoolAccess, arguments: &UndoArgs) -> Result<()> {
+    let acts = match pool {
+        PoolAccess::File(args) => {
+            let db = database::open_to_read(args).await?;
+            let acts = undo::list(&db.readers, clock::now(), arguments.limit).await?;
+            db.close().await;
+            acts
+        }
+        PoolAccess::Server(server) => {
+            let page = server.page(&["undoable-acts"], &[], None, arguments.limit);
+            page.await?.items
+        }
+    };
     if arguments.json {
         return output::json(&Page::whole(acts));
     }
@@ -59,17 +69,22 @@ async fn list(args: &DatabaseArgs, arguments: &UndoArgs) -> Result<()> {
     output::line("`gemini-pool undo ID` undoes one")
 }
 
-async fn undo(args: &DatabaseArgs, id: i64, arguments: &UndoArgs) -> Result<()> {
+async fn undo(pool: &PoolAccess, id: i64, arguments: &UndoArgs) -> Result<()> {
     if !arguments.yes {
-        let db = database::open_to_read(args).await?;
-        let found = undo::find(&db.readers, id, clock::now()).await;
-        db.close().await;
-        let act = found?;
+        let act = find(pool, id).await?;
         let when = output::timestamp(Some(act.at));
         let question = format!("undo what {} did at {when}: {}?", act.actor, describe(&act));
         confirm(&output::printable(&question), "nothing was undone")?;
     }
-    let undone = database::change(args, async |tx, act| Ok(undo::undo(tx, id, act).await?)).await?;
+    let undone: UndoneAct = match pool {
+        PoolAccess::File(args) => {
+            database::change(args, async |tx, act| Ok(undo::undo(tx, id, act).await?)).await?
+        }
+        PoolAccess::Server(server) => {
+            let path = ["undoable-acts", &id.to_string(), "undo"];
+            server.send(Method::POST, &path, None).await?
+        }
+    };
     if arguments.json {
         return output::json(&undone);
     }
@@ -77,6 +92,21 @@ async fn undo(args: &DatabaseArgs, id: i64, arguments: &UndoArgs) -> Result<()> 
     output::line(format!(
         "undid {count}; a running server applies it within 2 seconds"
     ))
+}
+
+async fn find(pool: &PoolAccess, id: i64) -> Result<UndoableAct> {
+    match pool {
+        PoolAccess::File(args) => {
+            let db = database::open_to_read(args).await?;
+            let found = undo::find(&db.readers, id, clock::now()).await;
+            db.close().await;
+            Ok(found?)
+        }
+        PoolAccess::Server(server) => {
+            let path = ["undoable-acts", &id.to_string()];
+            server.get(&path, &[]).await
+        }
+    }
 }
 
 /// `deleted 3 upstream keys: primary and 2 others`.

@@ -9,15 +9,15 @@ use clap::{Args, Subcommand};
 use sqlx::{Sqlite, Transaction};
 
 use crate::cli::key_selection::{RemovalArgs, SelectionArgs};
+use crate::cli::pool_access::PoolAccess;
+use crate::cli::remote::RemoteServer;
 use crate::cli::test_keys::{self, TestArgs};
-use crate::cli::{database, output};
-use crate::clock;
+use crate::cli::{database, output, remote};
 use crate::config::{DatabaseArgs, InvalidConfig};
 use crate::pool::keys::imported_keys::numbered_labels;
 use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, MAX_WEIGHT, UpstreamKeyId, parse_tags,
 };
-use crate::storage::audit::{Act, Actor};
 use crate::storage::{projects, upstream_keys};
 
 #[derive(Debug, Subcommand)]
@@ -96,42 +96,37 @@ impl AttributesArgs {
     }
 }
 
-pub async fn run(args: &DatabaseArgs, command: Command) -> Result<()> {
+pub async fn run(pool: &PoolAccess, command: Command) -> Result<()> {
     match command {
-        Command::Add(arguments) => add::add(args, arguments).await,
-        Command::Import(arguments) => add::import(args, arguments).await,
-        Command::List(arguments) => list::list(args, arguments).await,
-        Command::Export(arguments) => export::export(args, arguments).await,
-        Command::Update(arguments) => update(args, arguments).await,
-        Command::Enable(selected) => switch(args, selected.ids(), true).await,
-        Command::Disable(selected) => switch(args, selected.ids(), false).await,
-        Command::Clear(selected) => clear(args, selected.ids()).await,
-        Command::Test(arguments) => test_keys::run(args, arguments).await,
-        Command::Remove(removed) => remove(args, removed).await,
+        Command::Add(arguments) => add::add(pool, arguments).await,
+        Command::Import(arguments) => add::import(pool, arguments).await,
+        Command::List(arguments) => list::list(pool, arguments).await,
+        Command::Export(arguments) => export::export(pool, arguments).await,
+        Command::Update(arguments) => update(pool, arguments).await,
+        Command::Enable(selected) => switch(pool, selected.ids(), true).await,
+        Command::Disable(selected) => switch(pool, selected.ids(), false).await,
+        Command::Clear(selected) => clear(pool, selected.ids()).await,
+        Command::Test(arguments) => test_keys::run(pool, arguments).await,
+        Command::Remove(removed) => remove(pool, removed).await,
     }
 }
 
-async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
+async fn update(pool: &PoolAccess, arguments: UpdateArgs) -> Result<()> {
     let attributes = arguments.attributes.read();
     if attributes.is_empty() {
         let wrong =
             "no change given: add --label, --project, --billing, --priority, --weight or --tags";
         return Err(InvalidConfig::new(wrong).into());
     }
-    let changed = database::change(args, async |tx, act| {
-        let ids = selected(tx, arguments.selected.ids()).await?;
-        let labels = numbered_labels(ids.len(), attributes.label.as_deref());
-        let mut changed = 0;
-        for (id, label) in ids.iter().zip(labels) {
-            let mut attributes = attributes.clone();
-            attributes.label = label;
-            let is_changed = upstream_keys::update(tx, *id, &attributes, act).await?;
-            changed += usize::from(is_changed);
+    let ids = arguments.selected.ids();
+    let (changed, other_keys) = match pool {
+        PoolAccess::File(args) => update_in_file(args, ids, &attributes).await?,
+        PoolAccess::Server(server) => {
+            let keys = remote::upstream_keys::selected(server, ids).await?;
+            let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+            (update_by_server(server, &ids, &attributes).await?, 0)
         }
-        let other_keys = upstream_keys::count_keys_sharing_projects(tx, &ids).await?;
-        Ok((changed, other_keys))
-    });
-    let (changed, other_keys) = changed.await?;
+    };
     let count = output::count(changed, "upstream key");
     output::line(format!(
         "changed {count}; a running server applies it within 2 seconds"
@@ -145,24 +140,101 @@ async fn update(args: &DatabaseArgs, arguments: UpdateArgs) -> Result<()> {
     Ok(())
 }
 
-async fn switch(args: &DatabaseArgs, ids: Option<Vec<i64>>, enabled: bool) -> Result<()> {
-    let keys = database::change(args, async |tx, act| {
-        let ids = match ids {
-            Some(ids) => ids.into_iter().map(UpstreamKeyId).collect(),
-            // Keys that are enabled already keep their states.
-            None => upstream_keys::list_ids(tx, Some(!enabled)).await?,
+/// Returns how many keys changed, and how many other keys share their projects.
+async fn update_in_file(
+    args: &DatabaseArgs,
+    ids: Option<Vec<i64>>,
+    attributes: &KeyAttributes,
+) -> Result<(usize, u32)> {
+    database::change(args, async |tx, act| {
+        let ids = selected(tx, ids).await?;
+        let labels = numbered_labels(ids.len(), attributes.label.as_deref());
+        let mut changed = 0;
+        for (id, label) in ids.iter().zip(labels) {
+            let mut attributes = attributes.clone();
+            attributes.label = label;
+            let is_changed = upstream_keys::update(tx, *id, &attributes, act).await?;
+            changed += usize::from(is_changed);
+        }
+        let other_keys = upstream_keys::count_keys_sharing_projects(tx, &ids).await?;
+        Ok((changed, other_keys))
+    })
+    .await
+}
+
+/// Returns how many keys changed.
+async fn update_by_server(
+    server: &RemoteServer,
+    ids: &[UpstreamKeyId],
+    attributes: &KeyAttributes,
+) -> Result<usize> {
+    let labels = numbered_labels(ids.len(), attributes.label.as_deref());
+    let mut changed = 0;
+    if attributes.label.is_none() {
+        return remote::upstream_keys::update(server, ids, attributes).await;
+    }
+    for (id, label) in ids.iter().zip(labels) {
+        let attributes = KeyAttributes {
+            label,
+            ..attributes.clone()
         };
-        upstream_keys::states::update_enabled(tx, &ids, enabled, act).await?;
-        Ok(ids.len())
-    });
-    let count = output::count(keys.await?, "upstream key");
+        changed += remote::upstream_keys::update(server, &[*id], &attributes).await?;
+    }
+    Ok(changed)
+}
+
+async fn switch(pool: &PoolAccess, ids: Option<Vec<i64>>, enabled: bool) -> Result<()> {
+    let keys = match pool {
+        PoolAccess::File(args) => {
+            database::change(args, async |tx, act| {
+                let ids = match ids {
+                    Some(ids) => ids.into_iter().map(UpstreamKeyId).collect(),
+                    // Keys that are enabled already keep their states.
+                    None => upstream_keys::list_ids(tx, Some(!enabled)).await?,
+                };
+                upstream_keys::states::update_enabled(tx, &ids, enabled, act).await?;
+                Ok(ids.len())
+            })
+            .await?
+        }
+        PoolAccess::Server(server) => {
+            let is_all = ids.is_none();
+            let keys = remote::upstream_keys::selected(server, ids)
+                .await?
+                .into_iter();
+            let ids: Vec<_> = keys
+                .filter(|key| !is_all || key.enabled != enabled)
+                .map(|key| key.id)
+                .collect();
+            let action = if enabled { "enable" } else { "disable" };
+            if !ids.is_empty() {
+                remote::upstream_keys::bulk(server, action, &ids).await?;
+            }
+            ids.len()
+        }
+    };
+    let count = output::count(keys, "upstream key");
     let done = if enabled { "enabled" } else { "disabled" };
     output::line(format!(
         "{done} {count}; a running server applies it within 2 seconds"
     ))
 }
 
-async fn clear(args: &DatabaseArgs, ids: Option<Vec<i64>>) -> Result<()> {
+async fn clear(pool: &PoolAccess, ids: Option<Vec<i64>>) -> Result<()> {
+    let args = match pool {
+        PoolAccess::File(args) => args,
+        PoolAccess::Server(server) => {
+            let keys = remote::upstream_keys::selected(server, ids).await?;
+            let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+            if !ids.is_empty() {
+                remote::upstream_keys::bulk(server, "clear", &ids).await?;
+            }
+            let count = output::count(ids.len(), "upstream key");
+            return output::line(format!(
+                "cleared the states of {count} and the cooldowns of their projects"
+            ));
+        }
+    };
     let cleared = database::change(args, async |tx, act| {
         let ids = selected(tx, ids).await?;
         let states = upstream_keys::states::clear_states(tx, &ids, act).await?;
@@ -188,18 +260,28 @@ async fn selected(
     })
 }
 
-async fn remove(args: &DatabaseArgs, removed: RemovalArgs) -> Result<()> {
-    let db = database::open_existing(args).await?;
+async fn remove(pool: &PoolAccess, removed: RemovalArgs) -> Result<()> {
+    // A missing file is reported before the question.
+    if let PoolAccess::File(args) = pool {
+        database::refuse_missing(&database::path(args)?)?;
+    }
     let ids = removed.confirmed("upstream key")?;
-    let ids: Vec<_> = ids.into_iter().map(UpstreamKeyId).collect();
-    let mut tx = db.begin().await?;
-    let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
-    upstream_keys::removal::delete(&mut tx, &ids, &act).await?;
-    tx.commit().await?;
-    db.close().await;
     let count = output::count(ids.len(), "upstream key");
+    match pool {
+        PoolAccess::File(args) => {
+            let ids: Vec<_> = ids.into_iter().map(UpstreamKeyId).collect();
+            database::change(args, async |tx, act| {
+                Ok(upstream_keys::removal::delete(tx, &ids, act).await?)
+            })
+            .await?;
+        }
+        PoolAccess::Server(server) => {
+            let keys = remote::upstream_keys::selected(server, Some(ids)).await?;
+            let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+            remote::upstream_keys::bulk(server, "delete", &ids).await?;
+        }
+    }
     output::line(format!(
         "removed {count}: the secret is deleted after 24 hours; a key that is added again is restored"
-    ))?;
-    Ok(())
+    ))
 }

@@ -105,9 +105,13 @@ impl serde::Serialize for RequestId {
 }
 
 impl<'de> serde::Deserialize<'de> for RequestId {
-    /// Its number, as in the journal.
+    /// As it is serialized.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        i64::deserialize(deserializer).map(Self)
+        if !deserializer.is_human_readable() {
+            return i64::deserialize(deserializer).map(Self);
+        }
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -4,7 +4,7 @@ pub mod creation;
 pub mod rotation;
 pub mod tries;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
@@ -17,7 +17,7 @@ use crate::storage::error::{Error, Result, Thing};
 use crate::storage::json_columns::json_array;
 
 /// A key as lists show it; the names are those of the JSON.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ListedClientKey {
     pub id: ClientKeyId,
     pub name: String,

@@ -1,9 +1,9 @@
 //! Pages of lists: with a cursor to the next page, or with positions in both directions.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Some items and the cursor that continues after them; `None` at the end.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
     pub next: Option<String>,

@@ -1,8 +1,9 @@
 //! Settings that differ from their defaults, and the history of their changes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 
@@ -13,24 +14,24 @@ use crate::storage::error::{Error, Result, Thing};
 use crate::storage::paging::Page;
 
 /// A setting as lists show it, with numbers and booleans as JSON values.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ListedSetting {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `number`, `switch` or `text`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     pub value: Value,
     pub default: Value,
     pub is_default: bool,
     /// Of a number; `None` for other kinds.
     pub minimum: Option<u64>,
     pub maximum: Option<u64>,
-    pub explanation: &'static str,
+    pub explanation: Cow<'static, str>,
     /// `None`: the default applies.
     pub changed_at: Option<Timestamp>,
 }
 
 /// One change of one setting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SettingChange {
     pub id: i64,
     pub name: String,
@@ -99,14 +100,14 @@ fn listed_setting(
         SettingKind::Text(..) => ("text", None),
     };
     ListedSetting {
-        name: definition.name,
-        kind,
+        name: definition.name.into(),
+        kind: kind.into(),
         value: value(definition.value(settings)),
         default: value(definition.default()),
         is_default: definition.value(settings) == definition.default(),
         minimum: bounds.map(|bounds| *bounds.start()),
         maximum: bounds.map(|bounds| *bounds.end()),
-        explanation: definition.explanation,
+        explanation: definition.explanation.into(),
         changed_at,
     }
 }
@@ -303,7 +304,7 @@ mod tests {
         let changed: Vec<_> = listed
             .iter()
             .filter(|setting| !setting.is_default)
-            .map(|setting| (setting.name, &setting.value, setting.changed_at))
+            .map(|setting| (setting.name.as_ref(), &setting.value, setting.changed_at))
             .collect();
         assert_eq!(changed, [("max_attempts", &Value::from(7), Some(NOW))]);
     }

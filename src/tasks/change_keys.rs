@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::clock;
-use crate::jobs::{Job, JobWork};
+use crate::jobs::{Job, JobWork, KnownKeys};
 use crate::pool::keys::imported_keys::ImportedKey;
-use crate::pool::keys::upstream_key::{KeyAttributes, UpstreamKeyId};
+use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::audit::Act;
 use crate::storage::error::{Error, Result};
 use crate::storage::upstream_keys::InsertedKey;
@@ -32,7 +32,7 @@ pub async fn run(app: Arc<App>) {
 pub async fn run_job(app: &App, job: &Job, work: JobWork) {
     let done = match &work {
         JobWork::Change(ids, change) => change_all(app, job, ids, change).await,
-        JobWork::Import { keys, update } => import_all(app, job, keys, *update).await,
+        JobWork::Import { keys, known } => import_all(app, job, keys, *known).await,
         // Tests have a queue of their own.
         JobWork::Test(_) => Ok(()),
     };
@@ -80,21 +80,32 @@ async fn change_chunk(
     Ok(())
 }
 
-async fn import_all(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -> Result<()> {
+async fn import_all(
+    app: &App,
+    job: &Job,
+    keys: &[ImportedKey],
+    known_keys: KnownKeys,
+) -> Result<()> {
     for keys in keys.chunks(KEYS_PER_TRANSACTION) {
         let mut retries = WriteRetries::default();
-        while let Err(error) = import_chunk(app, job, keys, update).await {
+        while let Err(error) = import_chunk(app, job, keys, known_keys).await {
             retries.wait_or_fail(error).await?;
         }
     }
     Ok(())
 }
 
-async fn import_chunk(app: &App, job: &Job, keys: &[ImportedKey], update: bool) -> Result<()> {
+async fn import_chunk(
+    app: &App,
+    job: &Job,
+    keys: &[ImportedKey],
+    known_keys: KnownKeys,
+) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
     let (mut new, mut restored, mut known, mut changed) = (0, 0, 0, 0);
+    let mut differing = 0;
     for key in keys {
         let attributes = &key.attributes;
         match upstream_keys::imported::insert(&mut tx, &hash_key, key, true, &act).await? {
@@ -102,9 +113,20 @@ async fn import_chunk(app: &App, job: &Job, keys: &[ImportedKey], update: bool) 
             InsertedKey::Restored(_) => restored += 1,
             InsertedKey::Existing(id) => {
                 known += 1;
-                if update && *attributes != KeyAttributes::default() {
-                    let has_changed = upstream_keys::update(&mut tx, id, attributes, &act).await?;
-                    changed += usize::from(has_changed);
+                if attributes.is_empty() {
+                    continue;
+                }
+                match known_keys {
+                    KnownKeys::Keep => {}
+                    KnownKeys::Compare => {
+                        let differs = upstream_keys::differs(&mut tx, id, attributes).await?;
+                        differing += usize::from(differs);
+                    }
+                    KnownKeys::Update => {
+                        let has_changed =
+                            upstream_keys::update(&mut tx, id, attributes, &act).await?;
+                        changed += usize::from(has_changed);
+                    }
                 }
             }
         }
@@ -115,6 +137,7 @@ async fn import_chunk(app: &App, job: &Job, keys: &[ImportedKey], update: bool) 
         progress.new += new;
         progress.restored += restored;
         progress.known += known;
+        progress.differing += differing;
         progress.changed += changed;
         let first = progress.revisions.map_or(act.revision, |(first, _)| first);
         progress.revisions = Some((first, act.revision));

@@ -69,7 +69,7 @@ async fn test(checker: &KeyChecker<'_>, id: UpstreamKeyId) -> Option<TestedKey> 
         },
         state: row.condition.state,
         status: verdict.status,
-        rule: fails.then(|| verdict.rule.name()),
+        rule: fails.then(|| verdict.rule.name().into()),
         error: fails.then(|| checker.redactor.redact_for_row(&verdict.message)),
         foreign_answer: is_foreign(verdict),
         duration_ms: check.steps.iter().map(|step| step.duration_ms).sum(),

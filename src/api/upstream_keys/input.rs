@@ -213,6 +213,10 @@ fn check_tags(tags: Vec<String>) -> Result<Vec<String>, Problem> {
 /// Keys to import.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of the JSON"
+)]
 pub struct ImportBody {
     /// Any text with keys: one a line, CSV, JSON, YAML, environment files, exports of other pools.
     pub text: String,
@@ -222,6 +226,9 @@ pub struct ImportBody {
     /// Update the attributes of keys that are in the pool already.
     #[serde(default)]
     pub update: bool,
+    /// Without `update`: count the keys in the pool whose attributes differ, as `differing` of the job, which takes longer.
+    #[serde(default)]
+    pub compare: bool,
     /// Report what would be imported, and import nothing.
     #[serde(default)]
     pub dry_run: bool,

@@ -3,24 +3,21 @@
 use std::io::{IsTerminal, Read, stdin};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use serde::Serialize;
 
 use super::AttributesArgs;
+use crate::cli::import_report::{ImportReport, refuse_nothing};
+use crate::cli::pool_access::PoolAccess;
 use crate::cli::progress::bar;
-use crate::cli::{database, output};
+use crate::cli::{database, remote};
 use crate::clock;
-use crate::config::DatabaseArgs;
 use crate::pool::keys::import::{self, Expected, decode};
-use crate::pool::keys::imported_keys::{self, ImportedKey, KeyImport, NotTaken, NotTakenReason};
+use crate::pool::keys::imported_keys::{self, ImportedKey};
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
 use crate::storage::upstream_keys::InsertedKey;
 use crate::storage::{installation, upstream_keys};
-
-/// How many entries that were not taken are printed one by one.
-const MAX_LISTED_NOT_TAKEN: usize = 20;
 
 #[derive(Debug, Args)]
 pub struct AddArgs {
@@ -58,42 +55,6 @@ pub struct ImportArgs {
     json: bool,
 }
 
-/// The result of an import.
-#[derive(Debug, Default, Serialize)]
-struct ImportReport {
-    new: usize,
-    /// Keys that were removed earlier and are in use again.
-    restored: usize,
-    known: usize,
-    /// Known keys whose attributes were changed.
-    updated: usize,
-    /// Known keys whose attributes differ and were not changed.
-    differing: usize,
-    /// How many entries repeat a key of the same import.
-    duplicates: usize,
-    /// With `--dry-run`: the keys that would be added.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keys: Option<Vec<ReportedKey>>,
-    not_taken: Vec<ReportedEntry>,
-}
-
-/// A key that would be added.
-#[derive(Debug, Serialize)]
-struct ReportedKey {
-    line: usize,
-    last4: String,
-    label: Option<String>,
-    enabled: bool,
-}
-
-/// A part of the text that was not taken.
-#[derive(Debug, Serialize)]
-struct ReportedEntry {
-    line: usize,
-    reason: String,
-    start: String,
-}
-
 /// How an import changes the database.
 #[derive(Clone, Copy)]
 struct Mode {
@@ -103,29 +64,7 @@ struct Mode {
     keep: bool,
 }
 
-impl ImportReport {
-    fn of(read: &KeyImport, dry_run: bool) -> Self {
-        let key = |key: &ImportedKey| ReportedKey {
-            line: key.line,
-            last4: key.secret.last4(),
-            label: key.attributes.label.clone(),
-            enabled: !key.is_disabled,
-        };
-        let entry = |entry: &NotTaken| ReportedEntry {
-            line: entry.line,
-            reason: entry.reason.text(),
-            start: entry.start.clone(),
-        };
-        Self {
-            duplicates: read.duplicates,
-            keys: dry_run.then(|| read.keys.iter().map(key).collect()),
-            not_taken: read.not_taken.iter().map(entry).collect(),
-            ..Self::default()
-        }
-    }
-}
-
-pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
+pub(super) async fn add(pool: &PoolAccess, arguments: AddArgs) -> Result<()> {
     let text = if arguments.secrets.is_empty() {
         if stdin().is_terminal() {
             eprintln!("paste keys, one per line, and end with Ctrl-D:");
@@ -144,21 +83,12 @@ pub(super) async fn add(args: &DatabaseArgs, arguments: AddArgs) -> Result<()> {
         update: false,
         keep: true,
     };
-    if !read.keys.is_empty() {
-        let db = database::open(args).await?;
-        add_all(&db, &read.keys, &mut report, mode).await?;
-        db.close().await;
-    }
-    show(
-        &report,
-        arguments.json,
-        mode,
-        "change them with `upstream-keys update`",
-    )?;
+    add_to(pool, &read.keys, &mut report, mode).await?;
+    report.show(arguments.json, "change them with `upstream-keys update`")?;
     refuse_nothing(&read, Expected::KeysOnly)
 }
 
-pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result<()> {
+pub(super) async fn import(pool: &PoolAccess, arguments: ImportArgs) -> Result<()> {
     let mut bytes = Vec::new();
     if arguments.file.as_os_str() == "-" {
         stdin().lock().read_to_end(&mut bytes)
@@ -178,31 +108,42 @@ pub(super) async fn import(args: &DatabaseArgs, arguments: ImportArgs) -> Result
         update: arguments.update,
         keep: !arguments.dry_run,
     };
-    if arguments.dry_run && !database::path(args)?.exists() {
-        report.new = read.keys.len();
-    } else if !read.keys.is_empty() {
-        let db = if mode.keep {
-            database::open(args).await?
-        } else {
-            database::open_to_read(args).await?
-        };
-        add_all(&db, &read.keys, &mut report, mode).await?;
-        db.close().await;
-    }
-    show(&report, arguments.json, mode, "--update changes them")?;
+    add_to(pool, &read.keys, &mut report, mode).await?;
+    report.show(arguments.json, "--update changes them")?;
     refuse_nothing(&read, expected)
 }
 
-/// An import without a key fails, with the option that may help.
-fn refuse_nothing(read: &KeyImport, expected: Expected) -> Result<()> {
-    if !read.keys.is_empty() {
+/// Adds keys to the database or by the server, and counts them.
+async fn add_to(
+    pool: &PoolAccess,
+    keys: &[ImportedKey],
+    report: &mut ImportReport,
+    mode: Mode,
+) -> Result<()> {
+    if keys.is_empty() {
         return Ok(());
     }
-    let is_other_form = |entry: &NotTaken| entry.reason == NotTakenReason::UnknownForm;
-    if expected == Expected::AnyText && read.not_taken.iter().any(is_other_form) {
-        bail!("the text contains no Google key; --any takes keys of other forms");
+    let args = match pool {
+        PoolAccess::File(args) => args,
+        PoolAccess::Server(server) if mode.keep => {
+            return remote::upstream_keys::add(server, keys, mode.update, report).await;
+        }
+        PoolAccess::Server(server) => {
+            return remote::upstream_keys::count(server, keys, report).await;
+        }
+    };
+    if !mode.keep && !database::path(args)?.exists() {
+        report.new = keys.len();
+        return Ok(());
     }
-    bail!("the text contains no key")
+    let db = if mode.keep {
+        database::open(args).await?
+    } else {
+        database::open_to_read(args).await?
+    };
+    add_all(&db, keys, report, mode).await?;
+    db.close().await;
+    Ok(())
 }
 
 /// Adds keys in one transaction.
@@ -241,60 +182,6 @@ async fn add_all(
         tx.commit().await?;
     } else {
         tx.rollback().await?;
-    }
-    Ok(())
-}
-
-fn show(report: &ImportReport, json: bool, mode: Mode, how: &str) -> Result<()> {
-    if json {
-        return output::json(report);
-    }
-    let ImportReport {
-        new,
-        restored,
-        known,
-        updated,
-        differing,
-        duplicates,
-        keys,
-        not_taken,
-    } = report;
-    let counts = format!(
-        "{new} new, {restored} restored, {known} known, {duplicates} duplicate, {} not taken",
-        not_taken.len()
-    );
-    let would = if mode.keep { "" } else { "would be " };
-    output::line(format!("upstream keys {would}added: {counts}"))?;
-    if *updated > 0 {
-        output::line(format!("known keys {would}changed: {updated}"))?;
-    }
-    if *differing > 0 {
-        output::line(format!(
-            "known keys with other attributes, not changed: {differing}; {how}"
-        ))?;
-    }
-    for key in keys.iter().flatten() {
-        let label = key.label.as_deref().unwrap_or_default();
-        let (label, disabled) = (
-            output::printable(label),
-            if key.enabled { "" } else { " (disabled)" },
-        );
-        let text = format!("line {}: …{} {label}{disabled}", key.line, key.last4);
-        output::line(text.trim_end())?;
-    }
-    for entry in not_taken.iter().take(MAX_LISTED_NOT_TAKEN) {
-        let start = output::printable(&entry.start);
-        output::line(format!(
-            "line {}: not taken: {}: {start}…",
-            entry.line, entry.reason
-        ))?;
-    }
-    if not_taken.len() > MAX_LISTED_NOT_TAKEN {
-        let others = not_taken.len() - MAX_LISTED_NOT_TAKEN;
-        output::line(format!("and {others} more; --json prints all"))?;
-    }
-    if mode.keep && new + restored + updated > 0 {
-        output::line("a running server uses them within 2 seconds")?;
     }
     Ok(())
 }

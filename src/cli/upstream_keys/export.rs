@@ -10,16 +10,16 @@ use csv::WriterBuilder;
 use serde::Serialize;
 
 use super::list::KeyFilterArgs;
+use crate::cli::pool_access::PoolAccess;
 use crate::cli::whole_file::write_whole_file;
 use crate::cli::{database, output};
-use crate::clock;
 use crate::config::DatabaseArgs;
 use crate::pool::keys::upstream_key::{Billing, UpstreamKeyId};
 use crate::pool::secret::Secret;
 use crate::storage::csv_cells::cell;
 use crate::storage::paging::Page;
 use crate::storage::upstream_keys::exported;
-use crate::storage::upstream_keys::listed::{self, ListedUpstreamKey};
+use crate::storage::upstream_keys::listed::ListedUpstreamKey;
 
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -95,14 +95,12 @@ impl ExportedKey {
     }
 }
 
-pub(super) async fn export(args: &DatabaseArgs, arguments: ExportArgs) -> Result<()> {
-    let db = database::open_to_read(args).await?;
-    let listed = listed::list(&db.readers, clock::now()).await;
-    db.close().await;
-    let mut listed = listed?;
-    listed.retain(|key| arguments.filter.matches(key));
+pub(super) async fn export(pool: &PoolAccess, arguments: ExportArgs) -> Result<()> {
+    let mut listed = arguments.filter.find(pool).await?;
     let mut secrets = HashMap::new();
     if arguments.secrets {
+        // No answer of the API contains a secret but the one that creates it.
+        let args = pool.file("`upstream-keys export --secrets`")?;
         let ids: Vec<_> = listed.iter().map(|key| key.id).collect();
         secrets = export_secrets(args, &ids).await?;
         // Removed since they were listed.

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::{database, output};
+use crate::cli::pool_access::PoolAccess;
+use crate::cli::{database, output, remote};
 use crate::clock;
-use crate::config::DatabaseArgs;
 use crate::pool::keys::project_number;
 use crate::pool::keys::upstream_key::Billing;
 use crate::storage::paging::Page;
@@ -47,7 +47,35 @@ pub struct ListArgs {
 }
 
 impl KeyFilterArgs {
-    pub fn matches(&self, key: &ListedUpstreamKey) -> bool {
+    /// The keys that match, in the order of their ids.
+    pub async fn find(&self, pool: &PoolAccess) -> Result<Vec<ListedUpstreamKey>> {
+        let args = match pool {
+            PoolAccess::File(args) => args,
+            PoolAccess::Server(server) => {
+                return remote::upstream_keys::list(server, &self.query()).await;
+            }
+        };
+        let db = database::open_to_read(args).await?;
+        let keys = listed::list(&db.readers, clock::now()).await;
+        db.close().await;
+        let mut keys = keys?;
+        keys.retain(|key| self.matches(key));
+        Ok(keys)
+    }
+
+    /// The same conditions in a query of the API.
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            state,
+            project,
+            tag,
+        } = self;
+        let conditions = [("state", state), ("project", project), ("tag", tag)].into_iter();
+        let set = conditions.filter_map(|(name, value)| Some((name, value.clone()?)));
+        set.collect()
+    }
+
+    fn matches(&self, key: &ListedUpstreamKey) -> bool {
         let is_in = |called: &String| {
             key.project.as_ref() == Some(called)
                 || project_number::parse(called).is_some_and(|n| key.project_number == Some(n))
@@ -62,11 +90,8 @@ impl KeyFilterArgs {
     }
 }
 
-pub(super) async fn list(args: &DatabaseArgs, arguments: ListArgs) -> Result<()> {
-    let db = database::open_to_read(args).await?;
-    let mut keys = listed::list(&db.readers, clock::now()).await?;
-    db.close().await;
-    keys.retain(|key| arguments.filter.matches(key));
+pub(super) async fn list(pool: &PoolAccess, arguments: ListArgs) -> Result<()> {
+    let keys = arguments.filter.find(pool).await?;
     if arguments.json {
         return output::json(&Page::whole(keys));
     }

@@ -243,7 +243,10 @@ pub fn job_notice(language: Language, job: &Job, progress: &JobProgress) -> Noti
             let Some(tested) = progress.results.first() else {
                 return Notice::failed(language.not_changed());
             };
-            let why = key_labels::label_of_rule_name(language, tested.rule.unwrap_or("success"));
+            let why = key_labels::label_of_rule_name(
+                language,
+                tested.rule.as_deref().unwrap_or("success"),
+            );
             let refused = match tested.result {
                 TestResult::Alive => return Notice::done(language.tested_accepted(&tested.label)),
                 TestResult::Refused => language.tested_refused(&tested.label, why),

@@ -18,7 +18,7 @@ use crate::dashboard::page_context::PageContext;
 use crate::dashboard::translations::Language;
 use crate::dashboard::upstream_keys::{bulk, edit, list};
 use crate::error::Error;
-use crate::jobs::JobWork;
+use crate::jobs::{JobWork, KnownKeys};
 use crate::pool::keys::import::{self, Expected};
 use crate::pool::keys::imported_keys::{self, ImportedKey, KeyImport, NotTaken, NotTakenReason};
 use crate::pool::keys::upstream_key::{KeyAttributes, parse_tags};
@@ -108,7 +108,11 @@ pub async fn create(
     imported_keys::apply_defaults(&mut keys, &attributes);
     let work = JobWork::Import {
         keys,
-        update: !common.update.is_empty(),
+        known: if common.update.is_empty() {
+            KnownKeys::Keep
+        } else {
+            KnownKeys::Update
+        },
     };
     app.jobs.pasted.remove(draft);
     Ok(bulk::start_job(&app, &context, work, list::PATH)

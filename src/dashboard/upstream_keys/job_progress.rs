@@ -272,7 +272,7 @@ fn result_row(language: Language, tested: &TestedKey) -> Markup {
             }
             td data-label=(language.result()) { (result_badge(language, tested.result)) }
             td data-label=(language.reason()) {
-                @if let Some(rule) = tested.rule {
+                @if let Some(rule) = &tested.rule {
                     span.lines {
                         span { (key_labels::label_of_rule_name(language, rule)) @if let Some(status) = tested.status { " · " (status) } }
                         @if let Some(error) = tested.error.as_ref().filter(|error| !error.is_empty()) {

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hmac::{Hmac, Mac};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Sha256;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::scopes::Scopes;
+use crate::pool::money::nano_usd;
 
 /// The id of a client key.
 #[derive(
@@ -48,7 +49,7 @@ pub struct ClientKey {
 }
 
 /// The limits of a client key; `None`: no limit. Serialized with the names of the JSON API, the cost in dollars.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ClientLimits {
     pub requests_per_minute: Option<u64>,
     pub requests_per_day: Option<u64>,
@@ -56,7 +57,11 @@ pub struct ClientLimits {
     pub tokens_per_day: Option<u64>,
     /// Maximum number of concurrent requests.
     pub concurrency: Option<u64>,
-    #[serde(rename = "cost_per_month", serialize_with = "in_usd")]
+    #[serde(
+        rename = "cost_per_month",
+        serialize_with = "in_usd",
+        deserialize_with = "from_usd"
+    )]
     #[schema(value_type = Option<f64>)]
     pub cost_per_month_nano_usd: Option<u64>,
 }
@@ -118,6 +123,12 @@ impl ClientLimits {
 #[expect(clippy::ref_option, reason = "serde asks for this form")]
 fn in_usd<S: Serializer>(nano_usd: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     nano_usd.map(|nano| nano as f64 / 1e9).serialize(serializer)
+}
+
+fn from_usd<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let dollars = Option::<f64>::deserialize(deserializer)?;
+    // Dollars are written with at most nine decimals.
+    Ok(dollars.and_then(|dollars| nano_usd(&format!("{dollars:.9}"))))
 }
 
 /// The random key for hashing client keys and fingerprints.

@@ -1,6 +1,6 @@
 //! Log rows as lists show them; the names are those of the JSON.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{SqliteExecutor, SqlitePool};
 
 use crate::clock::Timestamp;
@@ -13,7 +13,7 @@ use crate::storage::request_logs::LogKind;
 use crate::storage::strings::OTHER_MODEL;
 
 /// A row with ids resolved to names.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RequestLog {
     pub id: RequestId,
     pub started_at: Timestamp,
@@ -76,9 +76,9 @@ pub struct RequestLog {
 }
 
 /// An attempt with ids resolved to names.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ListedAttempt {
-    #[serde(skip)]
+    #[serde(skip, default = "no_request")]
     pub request_id: RequestId,
     pub number: i64,
     pub upstream_key_id: UpstreamKeyId,
@@ -86,7 +86,7 @@ pub struct ListedAttempt {
     #[serde(skip)]
     pub upstream_key_last4: Option<String>,
     pub project: Option<String>,
-    #[serde(skip)]
+    #[serde(skip, default = "no_project")]
     pub project_id: ProjectId,
     pub status: Option<i64>,
     pub outcome: Option<Outcome>,
@@ -94,6 +94,15 @@ pub struct ListedAttempt {
     pub error: Option<String>,
     pub started_at: Timestamp,
     pub duration_ms: Option<i64>,
+}
+
+/// The JSON of an attempt has no ids of its request and project.
+fn no_request() -> RequestId {
+    RequestId(0)
+}
+
+fn no_project() -> ProjectId {
+    ProjectId(0)
 }
 
 /// One row with its attempts.

@@ -10,6 +10,7 @@ mod files;
 mod import_keys;
 mod open_files;
 mod prune_logs;
+mod remote;
 mod settings;
 mod start;
 mod test_keys;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gemini_pool::storage::db::Db;
 
 use super::admin::{PASSWORD, USERNAME};
+use super::api::ApiClient;
 use super::{CLIENT_KEY, change_settings, eventually};
 
 /// A running `gemini-pool serve`. Killed when dropped.
@@ -178,6 +179,23 @@ fn command_of(program: &str, folder: &Path) -> Command {
 pub fn run_command(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = command(folder);
     command.args(arguments).stdout(Stdio::piped());
+    command.output().unwrap()
+}
+
+/// Runs a command on a server, whose token is in the environment, beside an empty database in `folder`.
+pub fn run_remotely(api: &ApiClient, folder: &Path, arguments: &[&str]) -> Output {
+    let server = api.url.trim_end_matches("/api/v1");
+    let mut command = command(folder);
+    command
+        .args(arguments)
+        .args([
+            "--server",
+            server,
+            "--database-url",
+            "sqlite://missing/pool.db",
+        ])
+        .env("GEMINI_POOL_TOKEN", &api.token)
+        .stdout(Stdio::piped());
     command.output().unwrap()
 }
 
