@@ -9,6 +9,7 @@ mod dashboard;
 mod fuzz_corpus;
 mod growth;
 mod key_checks;
+mod log_filters;
 mod migration;
 mod migration_kills;
 mod migration_steps;
