@@ -46,6 +46,7 @@ use crate::storage::{
     client_keys, client_usage, cooldowns, installation, projects, quotas, revision, settings,
     upstream_keys,
 };
+use crate::traces::Traces;
 
 /// Requests older than this count in no minute window.
 const MINUTE_WINDOW: Duration = Duration::from_secs(61);
@@ -85,6 +86,7 @@ pub struct App {
     pub body_memory: Arc<BodyMemory>,
     /// Bodies that wait to be stored.
     pub body_log: BodyLog,
+    pub traces: Traces,
     /// Requests refused while the row queue was full, not yet recorded in a row.
     pub unrecorded_refusals: AtomicU64,
     /// The last string that was checked for being in use.
@@ -153,6 +155,7 @@ impl App {
             stopping: CancellationToken::new(),
             body_memory: Arc::default(),
             body_log: BodyLog::default(),
+            traces: Traces::default(),
             unrecorded_refusals: AtomicU64::new(0),
             checked_strings: AtomicI64::new(0),
             live_sessions: TaskTracker::new(),

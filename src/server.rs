@@ -41,6 +41,8 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(1);
 const LAST_EVENTS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a stopped server stores the last bodies that are kept.
 const LAST_BODIES_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last traces may take to be exported.
+const LAST_TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit for writing the last rows.
 const LAST_ROWS_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -92,6 +94,7 @@ impl Server {
         tasks.spawn(tasks::dispatch_queue::run(app.clone()));
         tasks.spawn(tasks::record_running::run(app.clone()));
         tasks.spawn(tasks::keep_bodies::run(app.clone()));
+        tasks.spawn(tasks::export_traces::run(app.clone()));
         tasks.spawn(tasks::checkpoint::run(app.clone()));
         tasks.spawn(tasks::sweep::run(app.clone()));
         tasks.spawn(tasks::probe_database::run(app.clone()));
@@ -147,6 +150,7 @@ impl Server {
         connections.running.wait().await;
         let lost = write_last_rows(&app).await;
         let _ = timeout(LAST_BODIES_TIMEOUT, app.body_log.settle()).await;
+        let _ = timeout(LAST_TRACES_TIMEOUT, app.traces.settle()).await;
         tasks.shutdown().await;
         app.db.close().await;
         anyhow::ensure!(

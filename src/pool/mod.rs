@@ -22,4 +22,5 @@ pub mod retention;
 pub mod retry;
 pub mod secret;
 pub mod settings;
+pub mod traceparent;
 pub mod traffic_counters;

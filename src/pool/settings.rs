@@ -162,6 +162,8 @@ settings! {
     my_usage: bool = false, Switch;
     /// Serve `/metrics` to everyone, without a token.
     metrics_open: bool = false, Switch;
+    /// The collector of OpenTelemetry that receives a trace of each request, by OTLP over HTTP; empty: none.
+    otlp_endpoint: String = String::new(), Text("the http or https URL of a collector such as http://localhost:4318, or empty", is_collector);
     /// Hours after the last backup until the server makes the next one by itself; 0: never.
     backup_interval_hours: u64 = 0, Number(0..=8_760);
     /// Number of scheduled backups to keep; the oldest ones above it are deleted.
@@ -371,6 +373,14 @@ impl SettingValue for TimeZone {
 
 fn is_body_log_mode(text: &str) -> bool {
     BodyLogMode::named(text).is_some()
+}
+
+fn is_collector(text: &str) -> bool {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && text.len() <= 500;
+    let rest = text
+        .strip_prefix("http://")
+        .or(text.strip_prefix("https://"));
+    text.is_empty() || is_plain && rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('@'))
 }
 
 fn is_fallback(text: &str) -> bool {

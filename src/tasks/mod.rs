@@ -4,6 +4,7 @@ pub mod back_up;
 pub mod change_keys;
 pub mod checkpoint;
 pub mod dispatch_queue;
+pub mod export_traces;
 pub mod keep_bodies;
 pub mod log_pruner;
 pub mod observe_alerts;

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["pool"],
     &["config"],
     &["storage", "gemini", "key_queue", "body_memory"],
+    &["http_post"],
     &[
         "jobs",
         "body_log",
@@ -21,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "backup_download",
         "in_process",
         "alert_sender",
+        "traces",
     ],
     &["peer", "websocket", "client_connections", "app", "error"],
     &["auth"],

@@ -264,6 +264,11 @@ catalogue! {
     metrics_open in Metrics = "Open metrics", "公開監控指標",
         "Serve /metrics to everyone who reaches this server. Otherwise an API token with the scope of metrics is needed.",
         "任何能連上此伺服器的人都可讀取 /metrics。關閉時，須使用具有監控指標範圍的 API 權杖。";
+    otlp_endpoint in Metrics = "Traces (OTLP)", "追蹤（OTLP）",
+        "The collector of OpenTelemetry that receives a trace of each request with its attempts, by OTLP over HTTP. Traces contain no prompts, replies, keys or addresses. A traceparent of the client is continued.",
+        "接收請求追蹤資料的 OpenTelemetry 收集器，使用 OTLP over HTTP，每個請求包含其所有嘗試。追蹤資料不含提示、回覆、金鑰或位址，並會延續用戶端的 traceparent。",
+        expected "A URL such as http://localhost:4318", "網址，例如 http://localhost:4318",
+        blank "No traces", "不匯出追蹤";
     backup_interval_hours in Backups = "Backup interval", "備份間隔",
         "When the last backup, scheduled or not, is older than this, the server creates and verifies another one in the folder of backups. Each takes about as much space as the database.",
         "最近一次備份（不論是否由排程建立）超過此時間後，伺服器會在備份資料夾中建立並驗證新的備份。每個備份約占用與資料庫相同的空間。",
