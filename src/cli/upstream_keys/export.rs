@@ -228,7 +228,8 @@ mod tests {
                         billing: Some(key.billing),
                         priority: Some(key.priority),
                         weight: u32::try_from(key.weight).ok(),
-                        tags: Some(key.tags),
+                        // Without tags nothing is said of them: an import takes none away.
+                        tags: Some(key.tags).filter(|tags| !tags.is_empty()),
                     },
                     !key.enabled,
                 )).collect();

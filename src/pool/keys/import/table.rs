@@ -79,7 +79,23 @@ fn cells(record: &StringRecord) -> Vec<String> {
     let cells = record
         .iter()
         .map(|cell| cell.trim_matches(['`', '\'', ' ', '\u{a0}']));
-    cells.map(str::to_owned).collect()
+    cells.map(without_defusing).collect()
+}
+
+/// The cell without the apostrophes that our exports put before what a spreadsheet would run as a formula, wherever one with
+/// another separator would begin a cell. One at the beginning is gone with the quotes.
+fn without_defusing(cell: &str) -> String {
+    let parts = cell.split_inclusive([';', '\t', '\r', '\n']);
+    let parts = parts.map(|part| match part.strip_prefix('\'') {
+        Some(rest) if is_formula(rest) => rest,
+        Some(_) | None => part,
+    });
+    parts.collect()
+}
+
+fn is_formula(text: &str) -> bool {
+    text.trim_start_matches(['"', '\'', ' '])
+        .starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
 /// The rows below a heading in line `above`.
