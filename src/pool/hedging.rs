@@ -42,6 +42,11 @@ impl Hedging {
         is_allowed
     }
 
+    /// Returns a hedge that was taken and not sent.
+    pub fn give_back(&mut self) {
+        self.allowance = (self.allowance + 1.0).min(MAX_ALLOWANCE);
+    }
+
     /// Adds how long an attempt took to its first byte, or how long it had taken when it was cancelled.
     pub fn add_time(&mut self, model: &str, time: Duration) {
         if !self.models.contains_key(model) {

@@ -61,8 +61,13 @@ pub async fn forward_hedged(
         attempt = &mut first => return Hedged::single(attempt),
         () = sleep(delay) => {}
     }
-    let twin = selector.lease_twin(key, project, incoming);
-    let Some(twin) = twin.filter(|_| app.hedging.lock().take()) else {
+    // A lease that is not used would count as a request of its project.
+    let is_allowed = app.hedging.lock().take();
+    let twin = is_allowed.then(|| selector.lease_twin(key, project, incoming));
+    let Some(twin) = twin.flatten() else {
+        if is_allowed {
+            app.hedging.lock().give_back();
+        }
         return Hedged::single(first.await);
     };
     record.begin_twin(&twin.key);
