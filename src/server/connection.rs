@@ -98,6 +98,7 @@ pub async fn serve_connection(
         beginning,
         stream: TokioIo::new(stream),
     };
+    let stopping = app.stopping.clone();
     let (peer, running) = (connection.peer(), is_http2.then(|| requests.clone()));
     let respond = move |request| respond(&app, &router, &connection, request);
     // Pinned where it is made: each local that it passes through would be as large, for as long as the connection is open.
@@ -107,6 +108,7 @@ pub async fn serve_connection(
         running,
         head_timeout,
         watcher,
+        stopping,
         tasks
     ));
     // hyper ends an idle HTTP/1 connection itself.
@@ -130,6 +132,7 @@ fn serve_begun<R>(
     running: Option<Arc<RunningRequests>>,
     head_timeout: Duration,
     watcher: Watcher,
+    stopping: CancellationToken,
     tasks: ConnectionTasks,
 ) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send
 where
@@ -167,7 +170,19 @@ where
         }
     });
     let served = builder.serve_connection_with_upgrades(stream, service);
-    watcher.watch(served.into_owned())
+    let mut served = Box::pin(served.into_owned());
+    async move {
+        // The server waits until it is dropped.
+        let _watcher = watcher;
+        // Served first: hyper closes a connection that must end before it has read anything, and its request is lost.
+        tokio::select! {
+            biased;
+            ended = served.as_mut() => return ended,
+            () = stopping.cancelled() => {}
+        }
+        served.as_mut().graceful_shutdown();
+        served.await
+    }
 }
 
 /// Answers a request. Proxied ones, which are most, do not pass the router. Boxed, because the connection keeps the memory
