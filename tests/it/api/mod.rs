@@ -5,5 +5,6 @@ mod client_keys;
 mod document;
 mod logs;
 mod metrics;
+mod prometheus;
 mod settings;
 mod upstream_keys;
