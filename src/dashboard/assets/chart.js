@@ -99,7 +99,7 @@
     const plot = new uPlot({
       ...size(),
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0],
       tzDate: (time) => uPlot.tzDate(new Date(time * 1000), data.zone),
       cursor: { y: false, points: { show: false }, drag: { setScale: false, dist: 6, click: () => {} } },
       scales: {
