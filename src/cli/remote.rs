@@ -14,11 +14,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use clap::Args;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, PROXY_AUTHORIZATION, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Collected, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -26,10 +24,8 @@ use url::Url;
 
 use crate::cli::output;
 use crate::config::{InvalidConfig, without_userinfo};
-use crate::gemini::egress::{self, Egress};
-use crate::gemini::name_lookup::NameLookup;
-use crate::gemini::tls;
 use crate::gemini::transport::is_local;
+use crate::http_post::{ReceiverClient, client_of, user_agent};
 use crate::pool::secret::Secret;
 use crate::storage::paging::Page;
 
@@ -68,7 +64,7 @@ pub struct RemoteArgs {
 /// A server with the token for it. Redirects are not followed: the token belongs to this server only.
 #[derive(Debug)]
 pub struct RemoteServer {
-    client: Client<Egress, Full<Bytes>>,
+    client: ReceiverClient,
     /// For a proxy that gets each request itself.
     proxy_credential: Option<HeaderValue>,
     /// Where the API begins.
@@ -156,23 +152,19 @@ impl RemoteAnswer {
 impl RemoteServer {
     fn new(base: Url, token: &Secret) -> Result<Self> {
         let host = base.host_str().unwrap_or_default();
-        let is_local = is_local(host);
-        if base.scheme() == "http" && !is_local {
+        if base.scheme() == "http" && !is_local(host) {
             output::warn(&[format!(
                 "the token and all data cross the network to {host} unencrypted: use https"
             )]);
         }
-        let uri: Uri = base.as_str().parse()?;
-        let proxy = egress::proxy_for(&uri).filter(|_| !is_local);
-        let proxy_credential = egress::proxy_credential(&uri, proxy.as_ref());
-        let tls = tls::config(&base)?;
-        let egress = Egress::new(tls, NameLookup::default(), proxy, CONNECT_TIMEOUT);
+        let client = client_of(&base, CONNECT_TIMEOUT);
+        let (client, proxy_credential) = client.map_err(|error| anyhow!(error))?;
         let authorization = HeaderValue::try_from(format!("Bearer {}", token.expose()));
         let mut authorization = authorization
             .map_err(|_| InvalidConfig::new("the token contains characters that no token has"))?;
         authorization.set_sensitive(true);
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(egress),
+            client,
             proxy_credential,
             base,
             authorization,
@@ -271,8 +263,7 @@ impl RemoteServer {
         *request.method_mut() = method;
         *request.uri_mut() = url.as_str().parse()?;
         let headers = request.headers_mut();
-        let agent = HeaderValue::from_static(concat!("gemini-pool/", env!("CARGO_PKG_VERSION")));
-        headers.insert(USER_AGENT, agent);
+        headers.insert(USER_AGENT, user_agent());
         headers.insert(AUTHORIZATION, self.authorization.clone());
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -135,6 +135,7 @@ mod tests {
             }
         }
     }
+
     #[test]
     fn content_is_text_that_is_not_empty_or_another_part() {
         let cases = [
