@@ -155,9 +155,8 @@ async fn add_keys(config: &Config, db: &Db) -> Result<()> {
             number += 1;
         }
     }
-    for key in &config.upstream_keys {
-        upstream_keys::imported::insert(&mut tx, &hash_key, key, false, &act).await?;
-    }
+    upstream_keys::imported::insert_all(&mut tx, &hash_key, &config.upstream_keys, false, &act)
+        .await?;
     tx.commit().await?;
     Ok(())
 }

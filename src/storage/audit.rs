@@ -9,6 +9,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::clock::Timestamp;
 use crate::storage::error::{Error, Result, Thing};
+use crate::storage::json_columns::json_array;
 use crate::storage::paging::{BidirectionalPage, Page, PagePosition};
 use crate::storage::revision;
 
@@ -299,6 +300,42 @@ pub async fn insert(
         after,
     );
     Ok(id.fetch_one(&mut **tx).await?)
+}
+
+/// A subject that an act created.
+#[derive(Debug, Serialize)]
+pub struct CreatedSubject<'a> {
+    pub id: i64,
+    pub name: &'a str,
+    /// A JSON object without secrets.
+    pub after: Value,
+}
+
+/// Records the creation of many subjects of one kind.
+pub async fn insert_created(
+    tx: &mut Transaction<'_, Sqlite>,
+    act: &Act,
+    subject: Subject,
+    created: &[CreatedSubject<'_>],
+) -> Result<()> {
+    let created = json_array(created);
+    let inserted = sqlx::query!(
+        "
+        INSERT INTO audit_log (at_ms, revision, actor, address, action, subject, subject_id, name, after)
+        SELECT ?2, ?3, ?4, ?5, ?6, ?7, value ->> 'id', value ->> 'name', value -> 'after'
+        FROM json_each(?1)
+        ORDER BY key
+        ",
+        created,
+        act.now,
+        act.revision,
+        act.actor.name,
+        act.actor.address,
+        Action::Create,
+        subject,
+    );
+    inserted.execute(&mut **tx).await?;
+    Ok(())
 }
 
 /// The entries that differ between two JSON objects; `None` if they are equal.

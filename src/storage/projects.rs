@@ -72,9 +72,29 @@ async fn list_rows(
     Ok(rows.fetch_all(db).await?)
 }
 
-/// Inserts a project without a name. The key's own entry in the audit log covers it.
-pub async fn insert(tx: &mut Transaction<'_, Sqlite>, act: &Act) -> Result<ProjectId> {
-    insert_named(tx, None, None, act.now, act.revision).await
+/// Inserts projects without a name. The entries of their keys in the audit log cover them.
+pub async fn insert_unnamed(
+    tx: &mut Transaction<'_, Sqlite>,
+    count: usize,
+    act: &Act,
+) -> Result<Vec<ProjectId>> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let ids = sqlx::query_scalar!(
+        r#"
+        WITH RECURSIVE numbers (number) AS (
+            SELECT 1 WHERE ?1 > 0
+            UNION ALL
+            SELECT number + 1 FROM numbers WHERE number < ?1
+        )
+        INSERT INTO projects (created_at_ms, revision)
+        SELECT ?2, ?3 FROM numbers
+        RETURNING id AS "id!: ProjectId"
+        "#,
+        count,
+        act.now,
+        act.revision,
+    );
+    Ok(ids.fetch_all(&mut **tx).await?)
 }
 
 /// The project with this number of Google (`123`, `projects/123`) or this name of an admin's.

@@ -16,9 +16,9 @@ use sqlx::{Sqlite, SqliteExecutor, Transaction};
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::HashKey;
 use crate::pool::health::verdict::Rule;
+use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::{
     Billing, KeyAttributes, KeyCondition, KeyState, ProjectId, UpstreamKey, UpstreamKeyId,
-    default_label,
 };
 use crate::pool::request_id::RequestId;
 use crate::pool::secret::Secret;
@@ -45,9 +45,7 @@ pub struct Evidence {
     pub request_id: RequestId,
 }
 
-/// Adds a key; without a project in a new one, without a label with one made of its last characters.
-///
-/// A removed key is restored if `restore` is set; otherwise it counts as existing and stays removed.
+/// Adds one key as [`imported::insert_all`] does.
 pub async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     hash_key: &HashKey,
@@ -56,79 +54,13 @@ pub async fn insert(
     restore: bool,
     act: &Act,
 ) -> Result<InsertedKey> {
-    let fingerprint = hash_key.hash(secret.expose()).to_vec();
-    let known = sqlx::query!(
-        r#"
-        SELECT id AS "id!: UpstreamKeyId", label, removed_at_ms IS NOT NULL AS "removed!: bool"
-        FROM upstream_keys
-        WHERE fingerprint = ?1
-        "#,
-        fingerprint,
-    );
-    let (text, last4) = (secret.expose(), secret.last4());
-    if let Some(known) = known.fetch_optional(&mut **tx).await? {
-        if !(known.removed && restore) {
-            return Ok(InsertedKey::Existing(known.id));
-        }
-        let restored = sqlx::query!(
-            "
-            UPDATE upstream_keys
-            SET secret = ?2, enabled = 1, removed_at_ms = NULL, revision = ?3
-            WHERE id = ?1
-            ",
-            known.id,
-            text,
-            act.revision,
-        );
-        restored.execute(&mut **tx).await?;
-        reset_states(tx, &json_array(&[known.id]), act).await?;
-        let values = (None, Some(json!({ "last4": last4 })));
-        let subject = (Subject::UpstreamKey, Some(known.id.0));
-        audit::insert(tx, act, Action::Restore, subject, &known.label, values).await?;
-        update(tx, known.id, attributes, act).await?;
-        return Ok(InsertedKey::Restored(known.id));
-    }
-    let label = attributes.label.clone();
-    let label = label.unwrap_or_else(|| default_label(secret));
-    let project_id = match &attributes.project {
-        Some(called) => projects::find_or_insert(tx, called, act).await?,
-        None => projects::insert(tx, act).await?,
+    let key = ImportedKey {
+        attributes: attributes.clone(),
+        ..ImportedKey::new(secret.clone(), 1)
     };
-    if let Some(billing) = attributes.billing {
-        projects::update_billing(tx, project_id, billing, act).await?;
-    }
-    let tags = attributes.tags.as_deref().unwrap_or_default();
-    let tags_json = json_array(tags);
-    let priority = attributes.priority.unwrap_or(0);
-    let weight = attributes.weight.unwrap_or(1);
-    let id = sqlx::query_scalar!(
-        r#"
-        INSERT INTO upstream_keys (
-            project_id, label, secret, last4, fingerprint, priority, weight, tags, state_since_ms, created_at_ms,
-            revision
-        )
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)
-        RETURNING id AS "id!: UpstreamKeyId"
-        "#,
-        project_id,
-        label,
-        text,
-        last4,
-        fingerprint,
-        priority,
-        weight,
-        tags_json,
-        act.now,
-        act.revision,
-    );
-    let id = id.fetch_one(&mut **tx).await?;
-    let after = json!({
-        "label": label, "last4": last4, "project": attributes.project, "priority": priority, "weight": weight,
-        "tags": tags,
-    });
-    let (subject, values) = ((Subject::UpstreamKey, Some(id.0)), (None, Some(after)));
-    audit::insert(tx, act, Action::Create, subject, &label, values).await?;
-    Ok(InsertedKey::New(id))
+    let inserted = imported::insert_all(tx, hash_key, &[key], restore, act).await?;
+    let inserted = inserted.into_iter().next();
+    inserted.ok_or(Error::Sqlx(sqlx::Error::RowNotFound))
 }
 
 /// Whether [`update`] would change anything of the key.

@@ -10,12 +10,12 @@ use crate::pool::keys::imported_keys::ImportedKey;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::audit::Act;
 use crate::storage::error::{Error, Result};
-use crate::storage::upstream_keys::InsertedKey;
 use crate::storage::upstream_keys::change::{self, KeyChange};
+use crate::storage::upstream_keys::{InsertedKey, imported};
 use crate::storage::{installation, upstream_keys};
 
-/// Number of keys changed in one transaction, which blocks the writing of log rows for some ten milliseconds.
-const KEYS_PER_TRANSACTION: usize = 200;
+/// Number of keys changed in one transaction, which blocks the writing of log rows for some milliseconds.
+const KEYS_PER_TRANSACTION: usize = 100;
 /// Maximum number of retries while the database cannot be written, each after a pause.
 const MAX_RETRIES: u32 = 10;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -106,9 +106,10 @@ async fn import_chunk(
     let act = Act::begin(&mut tx, &job.actor, clock::now()).await?;
     let (mut new, mut restored, mut known, mut changed) = (0, 0, 0, 0);
     let mut differing = 0;
-    for key in keys {
+    let inserted = imported::insert_all(&mut tx, &hash_key, keys, true, &act).await?;
+    for (key, inserted) in keys.iter().zip(inserted) {
         let attributes = &key.attributes;
-        match upstream_keys::imported::insert(&mut tx, &hash_key, key, true, &act).await? {
+        match inserted {
             InsertedKey::New(_) => new += 1,
             InsertedKey::Restored(_) => restored += 1,
             InsertedKey::Existing(id) => {

@@ -16,8 +16,11 @@ use crate::pool::keys::import::{self, Expected, decode};
 use crate::pool::keys::imported_keys::{self, ImportedKey};
 use crate::storage::audit::{Act, Actor};
 use crate::storage::db::Db;
-use crate::storage::upstream_keys::InsertedKey;
+use crate::storage::upstream_keys::{InsertedKey, imported};
 use crate::storage::{installation, upstream_keys};
+
+/// Number of keys inserted by one statement.
+const KEYS_PER_STATEMENT: usize = 500;
 
 #[derive(Debug, Args)]
 pub struct AddArgs {
@@ -157,25 +160,26 @@ async fn add_all(
     let hash_key = installation::hash_key(&mut tx).await?;
     let act = Act::begin(&mut tx, &Actor::cli(), clock::now()).await?;
     let progress = bar(keys.len(), "keys");
-    for key in progress.wrap_iter(keys.iter()) {
-        let attributes = &key.attributes;
-        match upstream_keys::imported::insert(&mut tx, &hash_key, key, true, &act).await? {
-            InsertedKey::New(_) => report.new += 1,
-            InsertedKey::Restored(_) => report.restored += 1,
-            InsertedKey::Existing(id) => {
-                report.known += 1;
-                if attributes.is_empty() {
-                    continue;
-                }
-                if mode.update {
-                    let updated = upstream_keys::update(&mut tx, id, attributes, &act).await?;
-                    report.updated += usize::from(updated);
-                } else {
-                    let differs = upstream_keys::differs(&mut tx, id, attributes).await?;
-                    report.differing += usize::from(differs);
+    for keys in keys.chunks(KEYS_PER_STATEMENT) {
+        let inserted = imported::insert_all(&mut tx, &hash_key, keys, true, &act).await?;
+        for (key, inserted) in keys.iter().zip(inserted) {
+            match inserted {
+                InsertedKey::New(_) => report.new += 1,
+                InsertedKey::Restored(_) => report.restored += 1,
+                InsertedKey::Existing(id) => {
+                    report.known += 1;
+                    let attributes = &key.attributes;
+                    if mode.update && !attributes.is_empty() {
+                        let updated = upstream_keys::update(&mut tx, id, attributes, &act).await?;
+                        report.updated += usize::from(updated);
+                    } else if !attributes.is_empty() {
+                        let differs = upstream_keys::differs(&mut tx, id, attributes).await?;
+                        report.differing += usize::from(differs);
+                    }
                 }
             }
         }
+        progress.inc(keys.len() as u64);
     }
     progress.finish_and_clear();
     if mode.keep {
