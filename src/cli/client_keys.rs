@@ -8,6 +8,7 @@ use serde::Serialize;
 use sqlx::{Sqlite, Transaction};
 
 use crate::cli::client_key_terms::{self, ClientKeyTermsArgs};
+use crate::cli::import_clients::{self, ImportArgs};
 use crate::cli::key_selection::{RemovalArgs, SelectionArgs};
 use crate::cli::pool_access::PoolAccess;
 use crate::cli::remote::client_keys::NewSecret;
@@ -27,6 +28,8 @@ use crate::storage::{client_keys, installation};
 pub enum Command {
     /// Create a key and print its secret once
     Create(Box<CreateArgs>),
+    /// Add the tokens that clients of another pool send
+    Import(ImportArgs),
     /// List the keys
     List {
         /// As JSON
@@ -112,6 +115,9 @@ impl From<NewSecret> for Created {
 pub async fn run(pool: &PoolAccess, command: Command) -> Result<()> {
     match command {
         Command::Create(arguments) => create(pool, *arguments).await,
+        Command::Import(arguments) => {
+            import_clients::run(pool.file("`client-keys import`")?, arguments).await
+        }
         Command::List { json } => list(pool, json).await,
         Command::Update(arguments) => update(pool, *arguments).await,
         Command::Rotate(arguments) => rotate(pool, arguments).await,

@@ -33,6 +33,7 @@ pub mod log_pruning;
 pub mod log_size;
 pub mod log_views;
 pub mod migrations;
+pub mod other_pool;
 pub mod ownership;
 pub mod paging;
 pub mod probe_requests;

@@ -1,13 +1,14 @@
 //! `upstream-keys add` and `import`: add keys from arguments, standard input or text files.
 
 use std::io::{IsTerminal, Read, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::AttributesArgs;
 use crate::cli::import_report::{ImportReport, refuse_nothing};
+use crate::cli::import_source::ImportSource;
 use crate::cli::pool_access::PoolAccess;
 use crate::cli::progress::bar;
 use crate::cli::{database, remote};
@@ -40,7 +41,7 @@ pub struct AddArgs {
     reason = "each is a flag of the command"
 )]
 pub struct ImportArgs {
-    /// The file, or - for standard input. Columns of the file override the options of this command
+    /// A text, another pool's SQLite database, or - for standard input. Columns of the file override the options
     file: PathBuf,
     #[command(flatten)]
     attributes: AttributesArgs,
@@ -91,20 +92,26 @@ pub(super) async fn add(pool: &PoolAccess, arguments: AddArgs) -> Result<()> {
     refuse_nothing(&read, Expected::KeysOnly)
 }
 
-pub(super) async fn import(pool: &PoolAccess, arguments: ImportArgs) -> Result<()> {
-    let mut bytes = Vec::new();
-    if arguments.file.as_os_str() == "-" {
-        stdin().lock().read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(&arguments.file).and_then(|mut file| file.read_to_end(&mut bytes))
+/// The text of a file to import: the file itself, or the rows of another pool's database.
+async fn text_of(file: &Path) -> Result<String> {
+    match ImportSource::read(file).await? {
+        ImportSource::Text(text) => Ok(text),
+        ImportSource::Database(pool) if pool.is_encrypted() => bail!(
+            "the keys in {} are encrypted by gpt-load's ENCRYPTION_KEY: export them in gpt-load and import that text",
+            file.display()
+        ),
+        ImportSource::Database(pool) => Ok(pool.keys_text()),
     }
-    .with_context(|| format!("cannot read {}", arguments.file.display()))?;
+}
+
+pub(super) async fn import(pool: &PoolAccess, arguments: ImportArgs) -> Result<()> {
+    let text = text_of(&arguments.file).await?;
     let expected = if arguments.any {
         Expected::KeysOnly
     } else {
         Expected::AnyText
     };
-    let mut read = import::read(&decode::decode(&bytes), expected);
+    let mut read = import::read(&text, expected);
     imported_keys::apply_defaults(&mut read.keys, &arguments.attributes.read());
     let mut report = ImportReport::of(&read, arguments.dry_run);
     let mode = Mode {

@@ -9,6 +9,7 @@ mod export_logs;
 mod files;
 mod import_keys;
 mod open_files;
+mod other_pools;
 mod prune_logs;
 mod remote;
 mod settings;

@@ -46,6 +46,8 @@ fn prepare() -> tempfile::TempDir {
     let keys: Vec<_> = (0..KEYS).map(made_up_key).collect();
     fs::write(path("keys.txt"), keys.join("\n")).unwrap();
     fs::write(path("EXPORT"), keys.join("\n")).unwrap();
+    // The name does not matter; databases of other pools are imported in `cli/other_pools.rs`.
+    fs::write(path("OTHER.db"), r#"ALLOWED_TOKENS=["sk-one"]"#).unwrap();
     fs::write(path("keys.json"), format!("[{:?}]", keys[0])).unwrap();
     fs::write(path("keys.csv"), format!("key,label\n{},first\n", keys[0])).unwrap();
     fs::write(path(".env"), format!("GEMINI_API_KEYS={}\n", keys[0])).unwrap();
