@@ -19,6 +19,7 @@ mod proxy;
 mod retention;
 mod sdk_clients;
 mod sdk_live_sessions;
+mod secrets;
 mod simulation;
 mod stateful_resources;
 mod structure;

@@ -33,11 +33,11 @@ impl UpstreamWatch {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.last = format!("{status}: {}", verdict.message);
         if self.in_a_row == ANSWERS_IN_A_ROW {
+            // The answer itself may repeat a key: the page shows it redacted.
             tracing::error!(
                 status,
-                "the last {ANSWERS_IN_A_ROW} answers were not Gemini's, the last one {}: check UPSTREAM_URL, and what \
-                 stands between this server and Google",
-                self.last
+                "the last {ANSWERS_IN_A_ROW} answers were not Gemini's; /status shows the last one. Check UPSTREAM_URL, \
+                 and what stands between this server and Google"
             );
         }
     }

@@ -116,6 +116,14 @@ impl AdminClient {
             .header(COOKIE, cookies.collect::<Vec<_>>().join("; "))
     }
 
+    /// The values of its cookies: the session among them.
+    pub fn cookie_values(&self) -> Vec<String> {
+        self.cookies
+            .iter()
+            .map(|(_, value)| value.clone())
+            .collect()
+    }
+
     fn keep_cookies(&mut self, answer: &Response) {
         for cookie in answer.headers().get_all(SET_COOKIE) {
             let pair = cookie.to_str().unwrap().split(';').next().unwrap();
