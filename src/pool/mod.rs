@@ -13,6 +13,7 @@ pub mod hedging;
 pub mod keys;
 pub mod model_fallback;
 pub mod model_prices;
+pub mod model_timeouts;
 pub mod money;
 pub mod outcome;
 pub mod quota;

@@ -10,8 +10,9 @@ use jiff::tz::TimeZone;
 use crate::pool::body_log::{BodyLogMode, is_client_list};
 use crate::pool::model_fallback::ModelFallback;
 use crate::pool::model_prices::ModelPrices;
+use crate::pool::model_timeouts::ModelTimeouts;
 
-use SettingKind::{Number, Switch, Text};
+use SettingKind::{Entries, Number, Switch, Text};
 
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
@@ -84,6 +85,8 @@ settings! {
     first_byte_timeout_ms: u64 = 600_000, Number(100..=DAY_MS);
     /// How long an answer may pause after its begin; its whole length is not limited.
     idle_timeout_ms: u64 = 300_000, Number(100..=DAY_MS);
+    /// Other limits for the first byte and for pauses by model, as in `gemini-*-pro first_byte=900000 idle=600000`.
+    timeouts_by_model: ModelTimeouts = ModelTimeouts::default(), Entries("patterns of models with limits in milliseconds as in gemini-*-pro first_byte=900000 idle=600000, one for each line or comma, or empty", wrong_timeout);
     /// Speak HTTP/2 to Google, over several connections.
     upstream_http2: bool = false, Switch;
     /// The largest request body; a larger one gets 413.
@@ -188,6 +191,8 @@ pub enum SettingKind {
     Switch,
     /// A text that the function accepts and the words describe.
     Text(&'static str, fn(&str) -> bool),
+    /// A list of entries, of which the function returns the first invalid one and the words describe all.
+    Entries(&'static str, fn(&str) -> Option<String>),
 }
 
 /// A setting's value that cannot be used.
@@ -212,19 +217,26 @@ impl Settings {
             .kind
             .allows(value)
             .then(|| (definition.write)(self, value));
+        let invalid_entry = definition.kind.invalid_entry(value);
         written.flatten().ok_or_else(|| InvalidSetting::Value {
             name: name.to_owned(),
-            value: value.to_owned(),
+            value: invalid_entry.unwrap_or_else(|| value.to_owned()),
             expected: definition.kind.to_string(),
         })
     }
 
-    pub fn first_byte_timeout(&self) -> Duration {
-        Duration::from_millis(self.first_byte_timeout_ms)
+    /// How long the first byte of a request for this model may take; `None`: a request that names no model.
+    pub fn first_byte_timeout(&self, model: Option<&str>) -> Duration {
+        let own = self.timeouts_by_model.of(model);
+        let own = own.and_then(|timeout| timeout.first_byte_ms);
+        Duration::from_millis(own.unwrap_or(self.first_byte_timeout_ms))
     }
 
-    pub fn idle_timeout(&self) -> Duration {
-        Duration::from_millis(self.idle_timeout_ms)
+    /// How long an answer of this model may pause; `None`: of a request that names no model.
+    pub fn idle_timeout(&self, model: Option<&str>) -> Duration {
+        let own = self.timeouts_by_model.of(model);
+        let own = own.and_then(|timeout| timeout.idle_ms);
+        Duration::from_millis(own.unwrap_or(self.idle_timeout_ms))
     }
 
     pub fn commit_wait(&self) -> Duration {
@@ -276,6 +288,15 @@ impl SettingKind {
             Number(bounds) => text.parse().is_ok_and(|number| bounds.contains(&number)),
             Switch => bool::from_text(text).is_some(),
             Text(_, is_one) => is_one(text),
+            Entries(_, wrong) => wrong(text).is_none(),
+        }
+    }
+
+    /// The first invalid entry of a text that is a list.
+    pub fn invalid_entry(&self, text: &str) -> Option<String> {
+        match self {
+            Entries(_, wrong) => wrong(text),
+            Number(_) | Switch | Text(..) => None,
         }
     }
 }
@@ -289,7 +310,7 @@ impl fmt::Display for SettingKind {
                 write!(f, "a whole number from {least} to {most}")
             }
             Switch => f.write_str("on or off"),
-            Text(words, _) => f.write_str(words),
+            Text(words, _) | Entries(words, _) => f.write_str(words),
         }
     }
 }
@@ -361,6 +382,16 @@ impl SettingValue for ModelPrices {
     }
 }
 
+impl SettingValue for ModelTimeouts {
+    fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl SettingValue for TimeZone {
     fn from_text(text: &str) -> Option<Self> {
         Self::get(text).ok()
@@ -389,6 +420,10 @@ fn is_fallback(text: &str) -> bool {
 
 fn is_price_list(text: &str) -> bool {
     ModelPrices::parse(text).is_some()
+}
+
+fn wrong_timeout(text: &str) -> Option<String> {
+    ModelTimeouts::parse(text).err()
 }
 
 fn is_zone(text: &str) -> bool {
@@ -442,7 +477,7 @@ mod tests {
                     vec!["on".to_owned(), "off".to_owned()],
                     vec!["maybe".to_owned(), String::new()],
                 ),
-                Text(..) => (vec![definition.default()], vec!["a b\n".to_owned()]),
+                Text(..) | Entries(..) => (vec![definition.default()], vec!["a b".to_owned()]),
             };
             let mut settings = Settings::default();
             for value in values {
@@ -483,12 +518,31 @@ mod tests {
             ("body_log_client_keys", "test", false),
             ("model_prices", "gemini-2.5-pro=1.25/10", true),
             ("model_prices", "gemini-2.5-pro=10", false),
+            ("timeouts_by_model", "*-pro idle=900000", true),
+            ("timeouts_by_model", "*-pro idle", false),
             ("no_such", "1", false),
         ] {
             let set = settings.set(name, value);
             assert_eq!(set.is_ok(), is_right, "{name} = {value}");
         }
         assert_eq!(settings.day_zone.iana_name(), Some("Asia/Taipei"));
+    }
+
+    #[test]
+    fn limits_of_a_model_replace_those_of_all_one_by_one() {
+        let mut settings = Settings::default();
+        settings
+            .set("timeouts_by_model", "*-pro first_byte=900000")
+            .unwrap();
+
+        let pro = Some("gemini-2.5-pro");
+        let first_byte = settings.first_byte_timeout(pro);
+        assert_eq!(first_byte, Duration::from_mins(15));
+        assert_eq!(settings.idle_timeout(pro), Duration::from_mins(5));
+        assert_eq!(settings.first_byte_timeout(None), Duration::from_mins(10));
+        let wrong = settings.set("timeouts_by_model", "*-pro idle=900, x y");
+        let message = wrong.unwrap_err().to_string();
+        assert!(message.ends_with("not \"x y\""), "{message}");
     }
 
     #[test]

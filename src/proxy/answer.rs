@@ -240,7 +240,7 @@ impl AnswerBody {
         let begun = u64::try_from(begun).unwrap_or(u64::MAX);
         let rest = streaming.rest.size_hint().exact();
         let length = rest.map(|rest| rest.saturating_add(begun));
-        let idle_timeout = app.settings().idle_timeout();
+        let idle_timeout = app.settings().idle_timeout(incoming.model.as_deref());
         let mut body = Self {
             source: Some(Source {
                 body: streaming.rest,

@@ -26,12 +26,12 @@ impl BodyPace {
     pub fn time_left(&self, settings: &Settings) -> Duration {
         let rate = settings.body_min_bytes_per_second;
         let Some(earned_ms) = self.bytes.saturating_mul(1_000).checked_div(rate) else {
-            return settings.idle_timeout();
+            return settings.idle_timeout(None);
         };
         let allowed = GRACE.saturating_add(Duration::from_millis(earned_ms));
         allowed
             .saturating_sub(self.waited)
-            .min(settings.idle_timeout())
+            .min(settings.idle_timeout(None))
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
         let mut pace = BodyPace::default();
         pace.add(1 << 40, Duration::ZERO);
 
-        assert_eq!(pace.time_left(&settings), settings.idle_timeout());
+        assert_eq!(pace.time_left(&settings), settings.idle_timeout(None));
     }
 
     proptest! {

@@ -100,7 +100,7 @@ async fn exchange_streaming(
     let answered = tokio::select! {
         biased;
         answered = exchange => answered,
-        stage = stall(progress.clone(), settings, &app.stopping) => Err(match stage {
+        stage = stall(progress.clone(), settings, incoming.model.as_deref(), &app.stopping) => Err(match stage {
             Stage::WaitingForClient => return Err(Refusal::BodyTooSlow),
             Stage::WaitingForUpstream => too_late("Gemini stopped taking the request's body"),
             Stage::Sent | Stage::Broken => too_late("Gemini did not answer in time"),

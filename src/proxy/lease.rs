@@ -31,6 +31,8 @@ pub struct KeySelector<'a> {
     only: Option<UpstreamKeyId>,
     tried: TriedKeys,
     began: Instant,
+    /// How long its answer may take to begin, over all attempts and models.
+    first_byte_timeout: Duration,
     /// How long the request may still wait in the queue.
     wait_left: Duration,
 }
@@ -41,6 +43,7 @@ impl<'a> KeySelector<'a> {
         settings: &'a Settings,
         client: &'a Arc<ClientKey>,
         route: &RouteConstraint,
+        model: Option<&str>,
     ) -> Self {
         Self {
             app,
@@ -53,6 +56,7 @@ impl<'a> KeySelector<'a> {
             only: route.only,
             tried: TriedKeys::default(),
             began: clock::instant(),
+            first_byte_timeout: settings.first_byte_timeout(model),
             wait_left: settings.wait_for_key(),
         }
     }
@@ -68,8 +72,8 @@ impl<'a> KeySelector<'a> {
 
     /// How long the answer may still take to begin.
     pub fn time_left(&self) -> Duration {
-        let limit = self.settings.first_byte_timeout();
-        limit.saturating_sub(self.began.elapsed())
+        self.first_byte_timeout
+            .saturating_sub(self.began.elapsed())
     }
 
     /// Excludes a key that was tried, or lets it be tried again as `reuse` says.

@@ -51,7 +51,8 @@ pub async fn send(
     }
     record.route(&route);
     let client = &caller.client;
-    let mut selector = KeySelector::new(app, settings, client, &route);
+    let model = incoming.model.as_deref();
+    let mut selector = KeySelector::new(app, settings, client, &route, model);
     if let Some(listing) = incoming.listing {
         let listed = list(
             app,

@@ -130,7 +130,11 @@ pub async fn read_error(
 ) -> Result<(Verdict, Reply), Verdict> {
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let content_type = text(CONTENT_TYPE);
-    let error = read_some(&mut body, settings.idle_timeout()).await;
+    let error = read_some(
+        &mut body,
+        settings.idle_timeout(incoming.model.as_deref()),
+    )
+    .await;
     let bytes = error.join();
     let Some(plain) = decode_body(&bytes, &head.headers, MAX_ERROR_BYTES) else {
         // It may contain our key, which could not be redacted.

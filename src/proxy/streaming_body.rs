@@ -106,6 +106,7 @@ pub const BODY_TIMEOUT_AT_STOP: Duration = Duration::from_secs(5);
 pub async fn stall(
     mut progress: BodyProgress,
     settings: &Settings,
+    model: Option<&str>,
     stopping: &CancellationToken,
 ) -> Stage {
     let mut pace = BodyPace::default();
@@ -113,12 +114,12 @@ pub async fn stall(
     loop {
         let stage = progress.borrow_and_update().stage;
         let limit = match stage {
-            Stage::WaitingForUpstream => settings.idle_timeout(),
+            Stage::WaitingForUpstream => settings.idle_timeout(model),
             Stage::WaitingForClient if stopping.is_cancelled() => {
                 pace.time_left(settings).min(BODY_TIMEOUT_AT_STOP)
             }
             Stage::WaitingForClient => pace.time_left(settings),
-            Stage::Sent | Stage::Broken => settings.first_byte_timeout(),
+            Stage::Sent | Stage::Broken => settings.first_byte_timeout(model),
         };
         let began = clock::timer_instant();
         let changed = tokio::select! {
@@ -137,7 +138,7 @@ pub async fn stall(
             }
             // The body was dropped: the answer has begun, or is awaited.
             Ok(Err(_)) => {
-                tokio::time::sleep(settings.first_byte_timeout()).await;
+                tokio::time::sleep(settings.first_byte_timeout(model)).await;
                 return Stage::Sent;
             }
             Err(_) => return stage,
@@ -181,7 +182,7 @@ mod tests {
         let (sender, chunks) = mpsc::unbounded_channel();
         let (mut body, progress) = StreamingBody::new(Body::new(Channel(chunks)));
         let stopping = CancellationToken::new();
-        let stalled_at = async || stall(progress.clone(), &settings, &stopping).await;
+        let stalled_at = async || stall(progress.clone(), &settings, None, &stopping).await;
 
         assert_eq!(stalled_at().await, Stage::WaitingForUpstream);
 

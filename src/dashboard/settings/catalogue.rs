@@ -120,6 +120,11 @@ catalogue! {
     idle_timeout_ms in Connections = "Idle timeout", "閒置逾時",
         "Maximum time without data from Google after a response has started. The total duration of a response is not limited.",
         "回應開始後，Google 未傳送資料的最長時間。回應的總時間沒有限制。";
+    timeouts_by_model in Connections = "Timeouts by model", "各模型的逾時",
+        "Other limits for models that match a pattern, in milliseconds: first_byte, idle or both. The first pattern that matches applies; what it leaves out has the limits above.",
+        "為符合樣式的模型另訂逾時（毫秒），可設定 first_byte、idle 或兩者。以第一個符合的樣式為準，未設定的部分沿用上面的值。",
+        expected "One entry for each line or comma: a pattern and its limits, as in gemini-*-pro first_byte=900000 idle=600000", "以換行或逗號分隔各項目，每項為樣式與逾時，例如 gemini-*-pro first_byte=900000 idle=600000",
+        blank "None", "無";
     upstream_http2 in Connections = "HTTP/2 to Google", "以 HTTP/2 連線 Google",
         "Use HTTP/2 for connections to Google. Requests then share a few connections, and a lost connection interrupts all requests on it.",
         "以 HTTP/2 連線 Google。請求會共用少數連線；連線中斷時，共用該連線的請求會一起中斷。";

@@ -58,7 +58,7 @@ pub fn parse_changes(
             continue;
         };
         let Ok(row_value) = definition.row_value(&entry.parse(submitted)) else {
-            errors.insert(name, entry.error_message(language));
+            errors.insert(name, entry.error_message(language, submitted));
             continue;
         };
         let value = row_value.clone().unwrap_or_else(|| definition.default());
@@ -125,7 +125,10 @@ pub async fn restore(
     }
     let value = SettingChange::of(change).before;
     if !entry.definition.allows(value.as_deref()) {
-        return Err(Error::Invalid(entry.error_message(context.language)).into());
+        return Err(Error::Invalid(
+            entry.error_message(context.language, value.as_deref().unwrap_or_default()),
+        )
+        .into());
     }
     save(&app, &context, vec![(entry, value)], &entry.path()).await
 }

@@ -63,7 +63,7 @@ impl SettingEntry {
             (SettingKind::Switch, _) if text == "on" => language.switched_on().to_owned(),
             (SettingKind::Switch, _) => language.switched_off().to_owned(),
             (_, Some(blank)) if text.is_empty() => blank.of(language).to_owned(),
-            (SettingKind::Number(_) | SettingKind::Text(..), _) => text,
+            (SettingKind::Number(_) | SettingKind::Text(..) | SettingKind::Entries(..), _) => text,
         }
     }
 
@@ -105,20 +105,30 @@ impl SettingEntry {
                 let most = Unit::of_setting(self.name()).format(language, *bounds.end());
                 language.up_to_or_empty(&most, blank.of(language))
             }
-            (SettingKind::Number(_) | SettingKind::Switch | SettingKind::Text(..), _) => {
-                self.bounds(language)
-            }
+            (
+                SettingKind::Number(_)
+                | SettingKind::Switch
+                | SettingKind::Text(..)
+                | SettingKind::Entries(..),
+                _,
+            ) => self.bounds(language),
         }
     }
 
-    /// The error message for an invalid value.
-    pub fn error_message(self, language: Language) -> String {
+    /// The error message for an invalid value; of a list it names the invalid entry.
+    pub fn error_message(self, language: Language, submitted: &str) -> String {
         let bounds = self.bounds(language);
         let example = self.input_value(language, &self.definition.default());
         match self.unit() {
             Some(Unit::Count) => language.write_whole_number(&bounds),
             Some(_) if !example.is_empty() => language.write_value_like(&bounds, &example),
-            Some(_) | None => language.write_value(&bounds),
+            Some(_) | None => {
+                let message = language.write_value(&bounds);
+                match self.definition.kind.invalid_entry(submitted) {
+                    Some(entry) => language.invalid_entry(&message, &entry),
+                    None => message,
+                }
+            }
         }
     }
 
@@ -144,7 +154,10 @@ mod tests {
     #[test]
     fn exactly_the_texts_have_a_description_of_valid_values() {
         for SettingEntry { definition, texts } in SettingEntry::all() {
-            let is_text = matches!(definition.kind, SettingKind::Text(..));
+            let is_text = matches!(
+                definition.kind,
+                SettingKind::Text(..) | SettingKind::Entries(..)
+            );
             assert_eq!(texts.expected.is_some(), is_text, "{}", definition.name);
         }
     }

@@ -78,7 +78,7 @@ impl SettingField {
                         SettingKind::Number(bounds) if self.entry.unit() == Some(Unit::Count) && *bounds.end() >= 1_000_000_000_000 => {}
                         SettingKind::Number(_) => { " · " (self.entry.hint(language)) }
                         SettingKind::Switch => {}
-                        SettingKind::Text(..) => { br; (self.entry.hint(language)) }
+                        SettingKind::Text(..) | SettingKind::Entries(..) => { br; (self.entry.hint(language)) }
                     }
                 }
                 @if !self.is_default() {
@@ -105,6 +105,11 @@ impl SettingField {
                             option value=(choice) selected[choice == value] { (label) }
                         }
                     }
+                }
+                SettingKind::Entries(..) => {
+                    // An entry has no space after its comma, so that each gets its line.
+                    textarea.short #(name) name=(name) rows="3" placeholder=[placeholder] aria-describedby=(described_by)
+                        aria-invalid=[invalid] autofocus[is_first_invalid] autocapitalize="none" spellcheck="false" { (value.replace(", ", "\n")) }
                 }
                 SettingKind::Number(_) | SettingKind::Text(..) => {
                     input #(name) name=(name) value=(value) placeholder=[placeholder] list=[list]

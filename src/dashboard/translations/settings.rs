@@ -19,6 +19,7 @@ translations! {
     up_to_or_empty(max: &str, empty: &str) = "up to {max}; blank: {empty}", "最多 {max}；留空：{empty}";
     write_whole_number(bounds: &str) = "Enter a whole number: {bounds}", "請輸入整數：{bounds}";
     write_value(expected: &str) = "Enter: {expected}", "請輸入：{expected}";
+    invalid_entry(message: &str, entry: &str) = "{message} (invalid: “{entry}”)", "{message}（無效的項目：「{entry}」）";
     write_value_like(bounds: &str, example: &str) = "Enter {bounds}, for example “{example}”", "請輸入 {bounds}，例如「{example}」";
     setting_default(value: &str) = "Default: {value}", "預設：{value}";
     setting_changed = "changed", "已變更";

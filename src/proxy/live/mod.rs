@@ -85,12 +85,14 @@ pub fn accept(app: &Arc<App>, opening: Opening, record: Record) -> Response {
     app.live_sessions.clone().spawn(async move {
         if let Ok(connection) = opening.upgrade.await {
             let memory = HeldMemory::new(&app.body_memory, opening.caller.client.id);
-            let limit = setup_limit(&app.settings());
+            let settings = app.settings();
+            let limit = setup_limit(&settings);
             let session = ClientSession {
                 socket: metered::open(connection, Role::Server, memory, limit).await,
                 app,
                 caller: opening.caller,
                 early: None,
+                idle_timeout: settings.idle_timeout(None),
                 record,
             };
             serve(session, opening.permit, opening.headers).await;
@@ -128,10 +130,11 @@ async fn open(
         caller,
         socket,
         early,
+        idle_timeout,
         record,
     } = session;
     let settings = app.settings();
-    let setup = timeout(settings.idle_timeout(), next_payload(socket)).await;
+    let setup = timeout(settings.idle_timeout(None), next_payload(socket)).await;
     let setup = setup
         .map_err(|_| Refusal::SetupTooSlow)?
         .map_err(Unopened::Client)?;
@@ -140,6 +143,7 @@ async fn open(
     }
     socket.get_ref().meter.end_setup();
     let mut incoming = Incoming::of_session(app, caller, headers, setup)?;
+    *idle_timeout = settings.idle_timeout(incoming.model.as_deref());
     let disconnected = async {
         match next_payload(socket).await {
             Ok(message) => {

@@ -48,6 +48,8 @@ pub struct ClientSession {
     pub socket: LiveSocket,
     /// A message that arrived before the upstream's side was open.
     pub early: Option<Message>,
+    /// How long neither side may send anything.
+    pub idle_timeout: Duration,
     pub record: Record,
 }
 
@@ -100,6 +102,7 @@ async fn relay_session(
         caller,
         socket: client,
         early,
+        idle_timeout,
         record,
     } = session;
     let UpstreamSession {
@@ -114,7 +117,6 @@ async fn relay_session(
         from_google: first,
         from_client: early.take(),
     };
-    let idle_timeout = app.settings().idle_timeout();
     let (app, caller): (&App, &Caller) = (app, caller);
     let project = lease.as_ref().map(|lease| lease.key.project_id);
     let interrupted = async {
@@ -125,7 +127,7 @@ async fn relay_session(
     };
     let end = relay(
         sides,
-        idle_timeout,
+        *idle_timeout,
         interrupted,
         &app.redactor().key_mask,
         &mut traffic,

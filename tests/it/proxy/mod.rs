@@ -34,6 +34,7 @@ mod scopes;
 mod stopping;
 mod streaming_bodies;
 mod streaming_responses;
+mod timeouts_by_model;
 mod traces;
 mod upload_sessions;
 mod uploads;
