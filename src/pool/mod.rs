@@ -9,6 +9,7 @@ pub mod body_log;
 pub mod calendar;
 pub mod clients;
 pub mod health;
+pub mod egress;
 pub mod hedging;
 pub mod keys;
 pub mod model_fallback;

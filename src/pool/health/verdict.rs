@@ -255,6 +255,16 @@ impl Rule {
         self.meaning().2
     }
 
+    /// Whether the connection failed, which through a proxy is a fault of the proxy.
+    pub fn is_of_connection(self) -> bool {
+        matches!(self, Self::ConnectFailed | Self::ConnectionBroken)
+    }
+
+    /// Whether another egress may help.
+    pub fn is_of_egress(self) -> bool {
+        self.is_of_connection() || self == Self::LocationUnsupported
+    }
+
     /// Whether the answer's text concerns our key, so that no client may receive it.
     pub fn concerns_our_key(self) -> bool {
         match self.fault() {
