@@ -132,6 +132,7 @@ fn describe(act: &UndoableAct) -> String {
         Subject::UpstreamKey => "upstream key",
         Subject::ClientKey => "client key",
         Subject::AlertTarget => "alert target",
+        Subject::EgressProxy => "egress proxy",
         Subject::Setting => "setting",
         Subject::Project
         | Subject::Admin

@@ -346,6 +346,7 @@ fn subject(language: Language, context: &PageContext, change: &ListedChange) -> 
         Subject::RequestBodies => Some(format!("/logs/{}", change.name)),
         Subject::ApiToken => Some("/account#tokens".to_owned()),
         Subject::AlertTarget => Some(format!("/alerts/targets/{id}/edit")),
+        Subject::EgressProxy => Some(format!("/egress-proxies/{id}/edit")),
     };
     let setting = SettingEntry::find(&change.name).filter(|_| change.subject == Subject::Setting);
     let title = setting.map_or(change.name.as_str(), |setting| setting.title(language));

@@ -182,6 +182,7 @@ pub enum Subject {
     RequestBodies,
     ApiToken,
     AlertTarget,
+    EgressProxy,
 }
 
 impl Subject {
@@ -198,7 +199,8 @@ impl Subject {
             | Self::Project
             | Self::Admin
             | Self::ApiToken
-            | Self::AlertTarget => false,
+            | Self::AlertTarget
+            | Self::EgressProxy => false,
         }
     }
 }

@@ -47,6 +47,8 @@ pub enum Thing {
     Change,
     #[strum(serialize = "client key")]
     ClientKey,
+    #[strum(serialize = "egress proxy")]
+    EgressProxy,
     Import,
     Job,
     Page,

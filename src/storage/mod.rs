@@ -20,6 +20,7 @@ pub mod database_file;
 pub mod database_path;
 pub mod db;
 pub mod duration_sketch;
+pub mod egress_proxies;
 pub mod error;
 pub mod file_mode;
 pub mod file_space;

@@ -8,13 +8,14 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::storage::alert_targets::AlertTargetId;
 use crate::storage::audit::{Act, Action, Subject};
 use crate::storage::error::{Error, Result, Thing};
 use crate::storage::upstream_keys::removal::{self, SECRET_KEPT};
 use crate::storage::upstream_keys::states;
-use crate::storage::{alert_targets, client_keys, settings};
+use crate::storage::{alert_targets, client_keys, egress_proxies, settings};
 
 /// How long an act can be undone: as long as the secrets of removed keys are kept.
 pub const UNDO_PERIOD: Duration = SECRET_KEPT;
@@ -57,6 +58,7 @@ macro_rules! query_changes_as_left {
             LEFT JOIN upstream_keys AS u ON d.subject = 'upstream_key' AND u.id = d.subject_id
             LEFT JOIN client_keys AS k ON d.subject = 'client_key' AND k.id = d.subject_id AND k.removed_at_ms IS NULL
             LEFT JOIN alert_targets AS t ON d.subject = 'alert_target' AND t.id = d.subject_id
+            LEFT JOIN egress_proxies AS e ON d.subject = 'egress_proxy' AND e.id = d.subject_id
             LEFT JOIN settings AS s ON d.subject = 'setting' AND s.name = d.name
             WHERE CASE
                 WHEN d.subject = 'upstream_key' AND d.action = 'delete'
@@ -68,6 +70,12 @@ macro_rules! query_changes_as_left {
                     THEN k.enabled = (d.action = 'enable')
                 WHEN d.subject = 'alert_target' AND d.action IN ('enable', 'disable')
                     THEN t.enabled = (d.action = 'enable')
+                WHEN d.subject = 'egress_proxy' AND d.action = 'delete'
+                    THEN e.removed_at_ms = d.at_ms AND e.credential IS NOT NULL AND NOT EXISTS (
+                        SELECT 1 FROM egress_proxies AS same WHERE same.label = e.label AND same.removed_at_ms IS NULL
+                    )
+                WHEN d.subject = 'egress_proxy' AND d.action IN ('enable', 'disable')
+                    THEN e.removed_at_ms IS NULL AND e.enabled = (d.action = 'enable')
                 WHEN d.subject = 'setting' AND d.action = 'update'
                     THEN s.value IS json_extract(d.after, '$.value')
                 ELSE false
@@ -163,6 +171,15 @@ pub async fn undo(tx: &mut Transaction<'_, Sqlite>, id: i64, act: &Act) -> Resul
         Subject::AlertTarget => {
             for id in ids {
                 alert_targets::update_enabled(tx, AlertTargetId(id), enabled, act).await?;
+            }
+        }
+        Subject::EgressProxy => {
+            for id in ids.map(EgressProxyId) {
+                if undone.action == Action::Delete {
+                    egress_proxies::restore(tx, id, act).await?;
+                } else {
+                    egress_proxies::update_enabled(tx, id, enabled, act).await?;
+                }
             }
         }
         Subject::Project

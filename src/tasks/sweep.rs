@@ -14,6 +14,7 @@ use crate::pool::outcome::Outcome;
 use crate::storage::alert_events;
 use crate::storage::api_answers;
 use crate::storage::client_keys::rotation;
+use crate::storage::egress_proxies;
 use crate::storage::request_logs::NewRequestLog;
 use crate::storage::upstream_keys;
 use crate::storage::upstream_keys::removal::SECRET_KEPT;
@@ -76,6 +77,9 @@ async fn sweep_database(app: &App, now: Timestamp) {
         upstream_keys::removal::wipe_removed(&app.db.writer, now - SECRET_KEPT).await
     {
         tracing::warn!("secrets of removed keys could not be wiped: {error}");
+    }
+    if let Err(error) = egress_proxies::wipe_removed(&app.db.writer, now - SECRET_KEPT).await {
+        tracing::warn!("credentials of removed egress proxies could not be wiped: {error}");
     }
     if let Err(error) = api_answers::delete_old(&app.db.writer, now).await {
         tracing::warn!("old answers of the admin API could not be deleted: {error}");

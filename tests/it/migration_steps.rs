@@ -41,6 +41,10 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
             "(1, 1, 1, 'begin', 'msg_1', 'pending', 0, 1796000000000, 1796000000000, NULL, NULL, 1796000000000)",
         ),
         "log_views" => Some("(1, 1, 'failures', 'outcome=failed', 1796000000000)"),
+        "egress_proxies" => Some(
+            "(1, 'one', 'http://proxy:3128', 'user:word', 1, '[]', '[]', 'broken', 'connect_failed', 'refused', 1796000000000, 1796000002000, 1, 1, 1796000000000, NULL)",
+        ),
+        "egress_proxy_days" => Some("(1795996800000, 1, 2, 1)"),
         "old_client_key_secrets" => Some("(zeroblob(32), 1, 'abcd', 1796000000000, NULL)"),
         _ => None,
     }

@@ -58,5 +58,6 @@ labels! {
         RequestBodies = "request bodies", "請求內容";
         ApiToken = "API token", "API 權杖";
         AlertTarget = "alert target", "警示接收端";
+        EgressProxy = "egress proxy", "對外代理";
     }
 }

@@ -114,6 +114,7 @@ labels! {
     thing(Thing) {
         Admin = "admin", "管理員";
         AlertTarget = "alert target", "警示接收端";
+        EgressProxy = "egress proxy", "對外代理";
         ApiToken = "API token", "API 權杖";
         Backup = "backup", "備份";
         Change = "change", "變更";

@@ -1,0 +1,519 @@
+//! Egress proxies: proxies for connections to Google, with their credentials and states.
+
+pub mod listed;
+
+use serde_json::{Value, json};
+use sqlx::{Sqlite, SqliteExecutor, Transaction};
+
+use crate::clock::Timestamp;
+use crate::pool::egress::address::ProxyAddress;
+use crate::pool::egress::condition::{EgressCondition, EgressState};
+use crate::pool::egress::proxy::{EgressProxy, EgressProxyId, EgressScope};
+use crate::pool::health::verdict::Rule;
+use crate::pool::keys::upstream_key::ProjectId;
+use crate::pool::secret::Secret;
+use crate::storage::audit::{self, Act, Action, Subject};
+use crate::storage::error::{Error, Result, Thing};
+use crate::storage::json_columns::{JsonTexts, json_array};
+use crate::storage::upstream_keys::Evidence;
+
+/// What an admin chooses for a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressProxyTerms {
+    pub label: String,
+    pub address: ProxyAddress,
+    pub scope: EgressScope,
+}
+
+/// A proxy with what only lists show.
+#[derive(Debug, Clone)]
+pub struct StoredEgressProxy {
+    pub proxy: EgressProxy,
+    /// Redacted.
+    pub state_message: Option<String>,
+    pub created_at: Timestamp,
+}
+
+impl EgressProxyTerms {
+    pub fn of(proxy: &EgressProxy) -> Self {
+        Self {
+            label: proxy.label.clone(),
+            address: proxy.address.clone(),
+            scope: proxy.scope.clone(),
+        }
+    }
+
+    /// The values for the audit, without the credential.
+    fn audited(&self) -> Value {
+        json!({
+            "label": self.label, "url": self.address.to_string(), "project_ids": project_ids(&self.scope),
+            "tags": tags(&self.scope),
+        })
+    }
+}
+
+fn project_ids(scope: &EgressScope) -> &[ProjectId] {
+    match scope {
+        EgressScope::Projects(ids) => ids,
+        EgressScope::All | EgressScope::Tags(_) => &[],
+    }
+}
+
+fn tags(scope: &EgressScope) -> &[String] {
+    match scope {
+        EgressScope::Tags(tags) => tags,
+        EgressScope::All | EgressScope::Projects(_) => &[],
+    }
+}
+
+/// A row as it is stored.
+struct EgressProxyRow {
+    id: EgressProxyId,
+    label: String,
+    url: String,
+    credential: String,
+    enabled: bool,
+    project_ids: String,
+    tags: JsonTexts,
+    state: EgressState,
+    state_rule: Option<String>,
+    state_message: Option<String>,
+    state_since: Timestamp,
+    state_until: Option<Timestamp>,
+    failed_probes: u32,
+    state_reset_revision: i64,
+    created_at: Timestamp,
+}
+
+impl EgressProxyRow {
+    fn stored(self) -> StoredEgressProxy {
+        let ids: Vec<ProjectId> = serde_json::from_str(&self.project_ids).unwrap_or_default();
+        let tags = Vec::<String>::from(self.tags);
+        let scope = if !ids.is_empty() {
+            EgressScope::Projects(ids)
+        } else if !tags.is_empty() {
+            EgressScope::Tags(tags)
+        } else {
+            EgressScope::All
+        };
+        StoredEgressProxy {
+            proxy: EgressProxy {
+                id: self.id,
+                label: self.label,
+                address: ProxyAddress {
+                    url: self.url,
+                    credential: Secret::new(&self.credential),
+                },
+                enabled: self.enabled,
+                scope,
+                condition: EgressCondition {
+                    state: self.state,
+                    rule: self.state_rule.as_deref().and_then(Rule::named),
+                    since: self.state_since,
+                    until: self.state_until,
+                    failed_probes: self.failed_probes,
+                },
+                state_reset_revision: self.state_reset_revision,
+            },
+            state_message: self.state_message,
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// All proxies in use, by id. A project that was merged into another counts as that one.
+pub async fn list(db: impl SqliteExecutor<'_>) -> Result<Vec<StoredEgressProxy>> {
+    let rows = sqlx::query_as!(
+        EgressProxyRow,
+        r#"
+        SELECT
+            id AS "id!: EgressProxyId", label, url, credential AS "credential!: String", enabled AS "enabled: bool",
+            (
+                SELECT json_group_array(coalesce(p.merged_into_id, p.id))
+                FROM json_each(e.project_ids) AS named
+                JOIN projects AS p ON p.id = named.value
+            ) AS "project_ids!: String",
+            tags AS "tags: JsonTexts", state AS "state: EgressState", state_rule, state_message,
+            state_since_ms AS "state_since: Timestamp", state_until_ms AS "state_until: Timestamp",
+            failed_probes AS "failed_probes: u32", state_reset_revision, created_at_ms AS "created_at: Timestamp"
+        FROM egress_proxies AS e
+        WHERE removed_at_ms IS NULL
+        ORDER BY id
+        "#
+    );
+    let rows = rows.fetch_all(db).await?;
+    Ok(rows.into_iter().map(EgressProxyRow::stored).collect())
+}
+
+/// The proxies without what only lists show.
+pub async fn list_for_proxy(db: impl SqliteExecutor<'_>) -> Result<Vec<EgressProxy>> {
+    let stored = list(db).await?.into_iter();
+    Ok(stored.map(|stored| stored.proxy).collect())
+}
+
+/// One proxy in use.
+pub async fn find(db: impl SqliteExecutor<'_>, id: EgressProxyId) -> Result<StoredEgressProxy> {
+    let found = list(db)
+        .await?
+        .into_iter()
+        .find(|stored| stored.proxy.id == id);
+    found.ok_or_else(|| missing(id))
+}
+
+/// Creates a proxy, which works until an attempt shows otherwise. `None`, without a change, if another one has this label.
+pub async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    terms: &EgressProxyTerms,
+    act: &Act,
+) -> Result<Option<EgressProxyId>> {
+    let credential = terms.address.credential.expose();
+    let (project_ids, tags) = (
+        json_array(project_ids(&terms.scope)),
+        json_array(tags(&terms.scope)),
+    );
+    let id = sqlx::query_scalar!(
+        r#"
+        INSERT INTO egress_proxies (
+            label, url, credential, enabled, project_ids, tags, state, state_since_ms, failed_probes,
+            state_reset_revision, created_at_ms
+        )
+        VALUES (?1, ?2, ?3, 1, ?4, ?5, 'working', ?6, 0, ?7, ?6)
+        ON CONFLICT (label) WHERE removed_at_ms IS NULL DO NOTHING
+        RETURNING id AS "id!: EgressProxyId"
+        "#,
+        terms.label,
+        terms.address.url,
+        credential,
+        project_ids,
+        tags,
+        act.now,
+        act.revision,
+    );
+    let Some(id) = id.fetch_optional(&mut **tx).await? else {
+        return Ok(None);
+    };
+    let values = (None, Some(terms.audited()));
+    record_change(tx, act, Action::Create, id, &terms.label, values).await?;
+    Ok(Some(id))
+}
+
+/// Changes a proxy. Another address resets its state. Returns `false`, without a change, if another one has this label.
+pub async fn update(
+    tx: &mut Transaction<'_, Sqlite>,
+    before: &EgressProxy,
+    terms: &EgressProxyTerms,
+    act: &Act,
+) -> Result<bool> {
+    let id = before.id;
+    let taken = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (SELECT 1 FROM egress_proxies WHERE label = ?1 AND id <> ?2 AND removed_at_ms IS NULL) AS "taken: bool"
+        "#,
+        terms.label,
+        id,
+    );
+    if taken.fetch_one(&mut **tx).await? {
+        return Ok(false);
+    }
+    let credential = terms.address.credential.expose();
+    let (project_ids, tags) = (
+        json_array(project_ids(&terms.scope)),
+        json_array(tags(&terms.scope)),
+    );
+    let updated = sqlx::query!(
+        "
+        UPDATE egress_proxies
+        SET label = ?2, url = ?3, credential = ?4, project_ids = ?5, tags = ?6
+        WHERE id = ?1 AND removed_at_ms IS NULL
+        ",
+        id,
+        terms.label,
+        terms.address.url,
+        credential,
+        project_ids,
+        tags,
+    );
+    if updated.execute(&mut **tx).await?.rows_affected() == 0 {
+        return Err(missing(id));
+    }
+    if before.address != terms.address {
+        reset_state(tx, id, act).await?;
+    }
+    let mut after = terms.audited();
+    if before.address.credential != terms.address.credential {
+        // The value stays out of the audit.
+        after["credential"] = json!("changed");
+    }
+    let old = EgressProxyTerms::of(before).audited();
+    if let Some((before, after)) = audit::difference(old, after) {
+        let values = (Some(before), Some(after));
+        record_change(tx, act, Action::Update, id, &terms.label, values).await?;
+    }
+    Ok(true)
+}
+
+/// Enables or disables a proxy. Enabling also resets its state, so that it is used at once.
+pub async fn update_enabled(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: EgressProxyId,
+    enabled: bool,
+    act: &Act,
+) -> Result<()> {
+    let label = sqlx::query_scalar!(
+        "UPDATE egress_proxies SET enabled = ?2 WHERE id = ?1 AND removed_at_ms IS NULL RETURNING label",
+        id,
+        enabled,
+    );
+    let label = label.fetch_optional(&mut **tx).await?;
+    let label = label.ok_or_else(|| missing(id))?;
+    let action = if enabled {
+        reset_state(tx, id, act).await?;
+        Action::Enable
+    } else {
+        Action::Disable
+    };
+    let values = (
+        Some(json!({ "enabled": !enabled })),
+        Some(json!({ "enabled": enabled })),
+    );
+    record_change(tx, act, action, id, &label, values).await
+}
+
+/// Has a proxy count as working, whatever attempts have shown.
+pub async fn clear_state(
+    tx: &mut Transaction<'_, Sqlite>,
+    proxy: &EgressProxy,
+    act: &Act,
+) -> Result<()> {
+    reset_state(tx, proxy.id, act).await?;
+    let values = (
+        Some(json!({ "state": proxy.condition.state })),
+        Some(json!({ "state": EgressState::Working })),
+    );
+    record_change(tx, act, Action::Clear, proxy.id, &proxy.label, values).await
+}
+
+async fn reset_state(tx: &mut Transaction<'_, Sqlite>, id: EgressProxyId, act: &Act) -> Result<()> {
+    let updated = sqlx::query!(
+        "
+        UPDATE egress_proxies
+        SET
+            state = 'working', state_rule = NULL, state_message = NULL, state_since_ms = ?2, state_until_ms = NULL,
+            failed_probes = 0, state_reset_revision = ?3
+        WHERE id = ?1
+        ",
+        id,
+        act.now,
+        act.revision,
+    );
+    updated.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Removes a proxy: its row stays as a tombstone for the logs. Its credential is wiped later, see [`wipe_removed`].
+pub async fn delete(
+    tx: &mut Transaction<'_, Sqlite>,
+    proxy: &EgressProxy,
+    act: &Act,
+) -> Result<()> {
+    let removed = sqlx::query!(
+        "UPDATE egress_proxies SET removed_at_ms = ?2 WHERE id = ?1 AND removed_at_ms IS NULL",
+        proxy.id,
+        act.now,
+    );
+    if removed.execute(&mut **tx).await?.rows_affected() == 0 {
+        return Err(missing(proxy.id));
+    }
+    let values = (Some(EgressProxyTerms::of(proxy).audited()), None);
+    record_change(tx, act, Action::Delete, proxy.id, &proxy.label, values).await
+}
+
+/// Restores a removed proxy whose credential is still kept, unless another one has its label. Returns whether it did.
+pub async fn restore(
+    tx: &mut Transaction<'_, Sqlite>,
+    id: EgressProxyId,
+    act: &Act,
+) -> Result<bool> {
+    let label = sqlx::query_scalar!(
+        "
+        UPDATE OR IGNORE egress_proxies
+        SET removed_at_ms = NULL
+        WHERE id = ?1 AND removed_at_ms IS NOT NULL AND credential IS NOT NULL
+        RETURNING label
+        ",
+        id,
+    );
+    let Some(label) = label.fetch_optional(&mut **tx).await? else {
+        return Ok(false);
+    };
+    reset_state(tx, id, act).await?;
+    let values = (None, Some(json!({ "label": label })));
+    record_change(tx, act, Action::Restore, id, &label, values).await?;
+    Ok(true)
+}
+
+/// Wipes the credentials of proxies removed before `time`.
+pub async fn wipe_removed(db: impl SqliteExecutor<'_>, time: Timestamp) -> Result<()> {
+    let updated = sqlx::query!(
+        "UPDATE egress_proxies SET credential = NULL WHERE removed_at_ms < ?1 AND credential IS NOT NULL",
+        time
+    );
+    updated.execute(db).await?;
+    Ok(())
+}
+
+/// Stores a state that the server determined, unless an admin has set a newer one.
+pub async fn update_condition(
+    db: impl SqliteExecutor<'_>,
+    id: EgressProxyId,
+    condition: &EgressCondition,
+    evidence: &Evidence,
+) -> Result<()> {
+    let rule = condition.rule.map(Rule::name);
+    let message = Some(&evidence.message).filter(|message| rule.is_some() && !message.is_empty());
+    let updated = sqlx::query!(
+        "
+        UPDATE egress_proxies
+        SET
+            state = ?2, state_rule = ?3, state_message = ?4, state_since_ms = ?5, state_until_ms = ?6, failed_probes = ?7
+        WHERE id = ?1 AND state_since_ms <= ?5
+        ",
+        id,
+        condition.state,
+        rule,
+        message,
+        condition.since,
+        condition.until,
+        condition.failed_probes,
+    );
+    updated.execute(db).await?;
+    Ok(())
+}
+
+async fn record_change(
+    tx: &mut Transaction<'_, Sqlite>,
+    act: &Act,
+    action: Action,
+    id: EgressProxyId,
+    label: &str,
+    values: (Option<Value>, Option<Value>),
+) -> Result<()> {
+    let subject = (Subject::EgressProxy, Some(id.0));
+    audit::insert(tx, act, action, subject, label, values).await?;
+    Ok(())
+}
+
+fn missing(id: EgressProxyId) -> Error {
+    Error::NotFound(Thing::EgressProxy, id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::SqlitePool;
+
+    use super::*;
+    use crate::pool::request_id::RequestId;
+    use crate::storage::audit::tests::{act, describe_changes};
+    use crate::storage::db::Db;
+    use crate::storage::projects;
+
+    const NOW: Timestamp = Timestamp::from_millis(100_000_000_000);
+
+    fn terms(label: &str, address: &str, scope: EgressScope) -> EgressProxyTerms {
+        EgressProxyTerms {
+            label: label.to_owned(),
+            address: ProxyAddress::parse(address).unwrap(),
+            scope,
+        }
+    }
+
+    #[sqlx::test]
+    async fn a_proxy_is_changed_removed_and_restored_and_no_credential_is_audited(
+        pool: SqlitePool,
+    ) {
+        let db = Db::from_pool(pool);
+        let mut tx = db.begin().await.unwrap();
+        let act = act(&mut tx, NOW).await;
+        let project = projects::find_or_insert(&mut tx, "team", &act)
+            .await
+            .unwrap();
+        let one = terms(
+            "one",
+            "http://user:pass-word@proxy:3128",
+            EgressScope::Projects(vec![project]),
+        );
+
+        let id = insert(&mut tx, &one, &act).await.unwrap().unwrap();
+        assert_eq!(insert(&mut tx, &one, &act).await.unwrap(), None);
+        let found = find(&mut *tx, id).await.unwrap().proxy;
+        assert_eq!(EgressProxyTerms::of(&found), one);
+        let tags = EgressScope::Tags(vec!["eu".to_owned()]);
+        let changed = terms("two", "socks5://user:pass-other@proxy:1080", tags);
+        assert!(update(&mut tx, &found, &changed, &act).await.unwrap());
+        update_enabled(&mut tx, id, false, &act).await.unwrap();
+        let found = find(&mut *tx, id).await.unwrap().proxy;
+        assert_eq!(
+            (EgressProxyTerms::of(&found), found.enabled),
+            (changed, false)
+        );
+        delete(&mut tx, &found, &act).await.unwrap();
+        let gone = find(&mut *tx, id).await.unwrap_err().to_string();
+        assert_eq!(gone, format!("egress proxy {id} not found"));
+        assert!(restore(&mut tx, id, &act).await.unwrap());
+        delete(&mut tx, &found, &act).await.unwrap();
+        let two = terms("two", "http://proxy:1", EgressScope::All);
+        insert(&mut tx, &two, &act).await.unwrap().unwrap();
+        assert!(
+            !restore(&mut tx, id, &act).await.unwrap(),
+            "the label is taken"
+        );
+        wipe_removed(&mut *tx, NOW + Duration::from_millis(1))
+            .await
+            .unwrap();
+        let kept =
+            sqlx::query_scalar!("SELECT count(*) FROM egress_proxies WHERE credential <> ''");
+        assert_eq!(kept.fetch_one(&mut *tx).await.unwrap(), 0);
+
+        let changes = describe_changes(&mut tx).await.join("\n");
+        assert!(changes.contains("http://…@proxy:3128"), "{changes}");
+        assert!(!changes.contains("pass-"), "{changes}");
+    }
+
+    #[sqlx::test]
+    async fn a_state_of_the_server_never_replaces_a_newer_reset(pool: SqlitePool) {
+        let db = Db::from_pool(pool);
+        let mut tx = db.begin().await.unwrap();
+        let act = act(&mut tx, NOW).await;
+        let one = terms("one", "http://proxy:3128", EgressScope::All);
+        let id = insert(&mut tx, &one, &act).await.unwrap().unwrap();
+        let evidence = Evidence {
+            status: None,
+            message: "refused".to_owned(),
+            request_id: RequestId(1),
+        };
+        let broken_at = |since| {
+            let working = EgressCondition::working(since);
+            working
+                .after_failures(2, Rule::ConnectFailed, since)
+                .unwrap()
+        };
+
+        let older = broken_at(NOW - Duration::from_millis(1));
+        update_condition(&mut *tx, id, &older, &evidence)
+            .await
+            .unwrap();
+        let found = find(&mut *tx, id).await.unwrap();
+        assert_eq!(found.proxy.condition.state, EgressState::Working);
+        update_condition(&mut *tx, id, &broken_at(NOW), &evidence)
+            .await
+            .unwrap();
+        let found = find(&mut *tx, id).await.unwrap();
+        assert_eq!(found.proxy.condition, broken_at(NOW));
+        assert_eq!(found.state_message.as_deref(), Some("refused"));
+        clear_state(&mut tx, &found.proxy, &act).await.unwrap();
+        let found = find(&mut *tx, id).await.unwrap();
+        assert_eq!(found.proxy.condition, EgressCondition::working(NOW));
+    }
+}
