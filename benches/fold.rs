@@ -111,6 +111,7 @@ fn row(ids: &RequestIdGenerator, number: usize) -> NewRequestLog {
             started_at: now,
             first_byte_ms: Some(411),
             duration_ms: Some(1_379),
+            egress_id: None,
         }],
         ..NewRequestLog::started(ids.next(now), now, "POST".to_owned(), path)
     }

@@ -43,8 +43,8 @@ use crate::storage::quotas::ProjectLimit;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
 use crate::storage::{
-    client_keys, client_usage, cooldowns, installation, projects, quotas, revision, settings,
-    upstream_keys,
+    client_keys, client_usage, cooldowns, egress_proxies, installation, projects, quotas, revision,
+    settings, upstream_keys,
 };
 use crate::traces::Traces;
 
@@ -230,7 +230,9 @@ impl App {
             projects::list_cleared(&self.db.readers, loaded).await?
         };
         let cooldowns = cooldowns::list_changed(&self.db.readers, loaded, now).await?;
+        let egress = egress_proxies::list_for_proxy(&self.db.readers).await?;
         self.apply_settings(&rows);
+        self.gemini.add_egress(&egress, &self.settings());
         let limited = clients.iter().map(|(_, client)| client);
         self.load_limit_usage(limited, now).await?;
         let old_secrets = old_secrets
@@ -238,7 +240,12 @@ impl App {
             .map(|old| (old.hash, old.client_key_id, old.valid_until));
         let clients = ClientKeys::new(self.hash_key.clone(), clients).with_old_secrets(old_secrets);
         swap(&self.client_keys, clients);
-        self.keys.lock().set_policy(KeyPolicy::of(&self.settings()));
+        let mut shared = self.keys.lock();
+        shared.set_policy(KeyPolicy::of(&self.settings()));
+        shared.set_egress(egress.clone(), now);
+        drop(shared);
+        // From now on no request is sent through another one.
+        self.gemini.retain_egress(&egress);
         let mut keys = keys.into_iter().peekable();
         while keys.peek().is_some() {
             let mut shared = self.keys.lock();
@@ -267,8 +274,12 @@ impl App {
         self.key_queue.notify();
         let secrets = values.iter().map(|(secret, _)| secret.expose());
         let projects: HashSet<_> = values.iter().flat_map(|(_, ids)| ids).collect();
-        let projects = projects.into_iter().map(String::as_str);
-        swap(&self.redactor, Redactor::new(secrets, projects));
+        let proxies: Vec<_> = egress
+            .iter()
+            .flat_map(|row| row.address.secrets())
+            .collect();
+        let others = projects.into_iter().chain(&proxies).map(String::as_str);
+        swap(&self.redactor, Redactor::new(secrets, others));
         self.revision.store(current, Ordering::Relaxed);
         Ok(true)
     }

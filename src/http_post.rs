@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use url::Url;
 
-use crate::gemini::egress::{self, Egress};
+use crate::gemini::egress::{self, Egress, Proxy};
 use crate::gemini::name_lookup::NameLookup;
 use crate::gemini::tls;
 use crate::gemini::transport::is_local;
@@ -36,7 +36,12 @@ pub fn client_of(
     let proxy = egress::proxy_for(&uri).filter(|_| !is_local);
     let credential = egress::proxy_credential(&uri, proxy.as_ref());
     let tls = tls::config(url).map_err(|error| with_causes(&error))?;
-    let egress = Egress::new(tls, NameLookup::default(), proxy, connect_timeout);
+    let egress = Egress::new(
+        tls,
+        NameLookup::default(),
+        proxy.map(Proxy::of_environment),
+        connect_timeout,
+    );
     let client = Client::builder(TokioExecutor::new()).build(egress);
     Ok((client, credential))
 }

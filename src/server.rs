@@ -98,6 +98,7 @@ impl Server {
         tasks.spawn(tasks::checkpoint::run(app.clone()));
         tasks.spawn(tasks::sweep::run(app.clone()));
         tasks.spawn(tasks::probe_database::run(app.clone()));
+        tasks.spawn(tasks::probe_egress::run(app.clone()));
         tasks.spawn(tasks::recheck_keys::run(app.clone()));
         tasks.spawn(tasks::prune_logs::run(app.clone()));
         tasks.spawn(tasks::back_up::run(app.clone()));

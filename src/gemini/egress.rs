@@ -1,4 +1,4 @@
-//! `Egress`: opens connections to the upstream, directly or through the proxy that the environment names, with TLS.
+//! `Egress`: opens connections to the upstream, directly or through a proxy of the environment or an admin, with TLS.
 
 use std::error::Error;
 use std::io::{self, IoSlice};
@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::gemini::name_lookup::NameLookup;
+use crate::pool::egress::address::ProxyAddress;
 
 /// A connection that is idle for so long is probed.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -39,6 +40,43 @@ pub struct Egress(Arc<Shared>);
 struct Shared {
     connector: HttpsConnector<Route>,
     connect_timeout: Duration,
+}
+
+/// A proxy, and how connections go through it.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    address: Intercept,
+    /// An HTTP proxy opens a tunnel even to an upstream without TLS, so that no answer is the proxy's own.
+    always_tunnels: bool,
+}
+
+impl Proxy {
+    /// A proxy that the environment names.
+    pub fn of_environment(address: Intercept) -> Self {
+        Self {
+            address,
+            always_tunnels: false,
+        }
+    }
+
+    /// An egress proxy of an admin, whatever `NO_PROXY` says.
+    pub fn of_row(address: &ProxyAddress, upstream: &Uri) -> Option<Self> {
+        let matcher = Matcher::builder().all(address.with_credential().expose());
+        let address = matcher.build().intercept(upstream)?;
+        Some(Self {
+            address,
+            always_tunnels: true,
+        })
+    }
+
+    pub fn host_and_port(&self) -> Option<String> {
+        let authority = self.address.uri().authority()?;
+        let host = authority.host();
+        Some(match authority.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        })
+    }
 }
 
 /// The proxy for connections to `upstream` that the environment names.
@@ -59,7 +97,7 @@ impl Egress {
     pub fn new(
         tls: ClientConfig,
         names: NameLookup,
-        proxy: Option<Intercept>,
+        proxy: Option<Proxy>,
         connect_timeout: Duration,
     ) -> Self {
         let mut http = HttpConnector::new_with_resolver(names.clone());
@@ -114,7 +152,7 @@ struct Route {
     http: HttpConnector<NameLookup>,
     to_proxy: HttpsConnector<HttpConnector<NameLookup>>,
     names: NameLookup,
-    proxy: Option<Intercept>,
+    proxy: Option<Proxy>,
 }
 
 /// A connection to the upstream. Boxed, because the tasks of a connection would have room for its TLS several times.
@@ -143,6 +181,10 @@ impl Route {
             let stream = self.http.call(upstream).await?;
             return Ok(RouteStream::new(stream.into()));
         };
+        let Proxy {
+            address: proxy,
+            always_tunnels,
+        } = proxy;
         let address = proxy.uri().clone();
         match address.scheme_str() {
             Some("socks4" | "socks4a") => {
@@ -158,7 +200,8 @@ impl Route {
                 }
                 Ok(RouteStream::new(socks.call(upstream).await?.into()))
             }
-            _ if upstream.scheme_str() == Some("https") => {
+            _ if always_tunnels || upstream.scheme_str() == Some("https") => {
+                let upstream = with_port(&upstream)?;
                 let mut through = Tunnel::new(address, self.to_proxy);
                 if let Some(credential) = proxy.basic_auth() {
                     through = through.with_auth(credential.clone());
@@ -174,10 +217,7 @@ impl Route {
 
     /// The upstream as a SOCKS proxy gets it: always with a port, and with an address where the proxy resolves no names.
     async fn socks_target(&self, proxy: &Uri, upstream: &Uri) -> Result<Uri, BoxError> {
-        let host = upstream.host().ok_or("the upstream has no host")?;
-        let scheme = upstream.scheme_str().unwrap_or("https");
-        let default_port = if scheme == "http" { 80 } else { 443 };
-        let port = upstream.port_u16().unwrap_or(default_port);
+        let (scheme, host, port) = place_of(upstream)?;
         let proxy_resolves = matches!(proxy.scheme_str(), Some("socks4a" | "socks5h"));
         let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let resolved = if proxy_resolves || is_address {
@@ -192,6 +232,19 @@ impl Route {
         };
         Ok(format!("{scheme}://{host}:{port}").parse()?)
     }
+}
+
+fn place_of(upstream: &Uri) -> Result<(&str, &str, u16), BoxError> {
+    let host = upstream.host().ok_or("the upstream has no host")?;
+    let scheme = upstream.scheme_str().unwrap_or("https");
+    let default_port = if scheme == "http" { 80 } else { 443 };
+    Ok((scheme, host, upstream.port_u16().unwrap_or(default_port)))
+}
+
+/// The upstream as a tunnel gets it.
+fn with_port(upstream: &Uri) -> Result<Uri, BoxError> {
+    let (scheme, host, port) = place_of(upstream)?;
+    Ok(format!("{scheme}://{host}:{port}").parse()?)
 }
 
 impl Service<Uri> for Route {
@@ -278,7 +331,7 @@ mod tests {
         Egress::new(
             tls,
             NameLookup::default(),
-            Some(proxy),
+            Some(Proxy::of_environment(proxy)),
             Duration::from_secs(10),
         )
     }

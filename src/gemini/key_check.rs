@@ -16,6 +16,7 @@ use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
 use crate::gemini::target::Surface;
 use crate::gemini::transport::{GeminiClient, UpstreamRequest};
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::health::check_schedule::CheckFinding;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::secret::Secret;
@@ -105,8 +106,13 @@ pub fn check_requests(settings: &Settings) -> Vec<CheckRequest> {
     check_requests
 }
 
-/// Checks a key.
-pub async fn check_key(gemini: &GeminiClient, settings: &Settings, secret: &Secret) -> KeyCheck {
+/// Checks a key, through this egress proxy or directly.
+pub async fn check_key(
+    gemini: &GeminiClient,
+    settings: &Settings,
+    secret: &Secret,
+    egress: Option<EgressProxyId>,
+) -> KeyCheck {
     let mut checked = KeyCheck {
         steps: Vec::new(),
         has_generated: false,
@@ -114,7 +120,11 @@ pub async fn check_key(gemini: &GeminiClient, settings: &Settings, secret: &Secr
     };
     for request in check_requests(settings) {
         let (began, clock) = (clock::now(), clock::instant());
-        let received = timeout(REQUEST_TIMEOUT, send_check(gemini, &request, secret)).await;
+        let received = timeout(
+            REQUEST_TIMEOUT,
+            send_check(gemini, &request, secret, egress),
+        )
+        .await;
         let answer = received.unwrap_or_else(|_| {
             CheckResponse::none(
                 Rule::AnswerTimeout,
@@ -159,12 +169,13 @@ async fn send_check(
     gemini: &GeminiClient,
     request: &CheckRequest,
     secret: &Secret,
+    egress: Option<EgressProxyId>,
 ) -> CheckResponse {
     let Some(url) = gemini.url(&request.path) else {
         let message = "the name of the check model cannot be part of a path".to_owned();
         return CheckResponse::none(Rule::MalformedAnswer, message);
     };
-    let sent = gemini.send(&outgoing(request, url), secret).await;
+    let sent = gemini.send(&outgoing(request, url), secret, egress).await;
     let (answer, _stream) = match sent {
         Ok(sent) => sent,
         Err(unsent) => return CheckResponse::none(unsent.rule, unsent.message),

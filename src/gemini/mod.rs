@@ -1,6 +1,7 @@
 //! Everything specific to Google's API. Pure, except `transport`, and `key_check` and `reachability`, which use it.
 
 mod block_filter;
+pub mod connections;
 pub mod egress;
 pub mod errors;
 pub mod headers;

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, DATE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Response};
+use hyper::body::Incoming;
 use jiff::fmt::rfc2822::DateTimeParser;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::clock::Timestamp;
 use crate::gemini::transport::{GeminiClient, SendError};
+use crate::pool::egress::address::ProxyAddress;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::health::verdict::Rule;
+use crate::pool::settings::Settings;
 
 /// Google refuses it without a key, and counts nothing.
 const PATH: &str = "/v1beta/models?pageSize=1";
@@ -25,9 +30,27 @@ pub struct Reachability {
     pub server_time: Option<Timestamp>,
 }
 
-/// Sends one request without a key.
-pub async fn check(gemini: &GeminiClient) -> Result<Reachability, SendError> {
-    let answer = timeout(TIMEOUT, gemini.send_without_key(PATH)).await;
+/// Sends one request without a key, through this egress proxy or directly.
+pub async fn check(
+    gemini: &GeminiClient,
+    egress: Option<EgressProxyId>,
+) -> Result<Reachability, SendError> {
+    reached(timeout(TIMEOUT, gemini.send_without_key(PATH, egress)).await)
+}
+
+/// The same through a proxy that need not be one of the pool's, over a connection of its own.
+pub async fn check_through(
+    gemini: &GeminiClient,
+    settings: &Settings,
+    address: &ProxyAddress,
+) -> Result<Reachability, SendError> {
+    let sent = gemini.send_without_key_through(PATH, address, settings);
+    reached(timeout(TIMEOUT, sent).await)
+}
+
+fn reached(
+    answer: Result<Result<Response<Incoming>, SendError>, Elapsed>,
+) -> Result<Reachability, SendError> {
     let answer = answer.map_err(|_| SendError {
         rule: Rule::AnswerTimeout,
         message: "no answer came in time".to_owned(),

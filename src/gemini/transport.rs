@@ -1,47 +1,37 @@
 //! `GeminiClient`: the one place that sends to Google.
 
 use parking_lot::RwLock;
+use std::collections::HashMap;
 use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, PROXY_AUTHORIZATION};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::client::proxy::matcher::Intercept;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::client::legacy::Error as ClientError;
 use rustix::io::Errno;
 use rustls::ClientConfig;
 use url::Url;
 
-use crate::gemini::egress::{self, Egress};
+use crate::gemini::connections::{Connections, RequestBody, StreamGuard};
+use crate::gemini::egress::{self, Proxy};
 use crate::gemini::headers::{self, API_KEY};
 use crate::gemini::name_lookup::NameLookup;
 use crate::gemini::proxy_variables::{self, InvalidProxy};
 use crate::gemini::resources::name::{GOOGLE_HOST, ResourceName};
 use crate::gemini::tls::{self, NoCertificates};
+use crate::pool::egress::address::ProxyAddress;
+use crate::pool::egress::proxy::{EgressProxy, EgressProxyId};
 use crate::pool::health::verdict::Rule;
 use crate::pool::secret::Secret;
 use crate::pool::settings::Settings;
 
-/// How many streams one HTTP/2 connection carries: Google's front ends allow about a hundred, and what is over the
-/// limit waits unseen.
-const STREAMS_PER_CONNECTION: usize = 80;
-
-/// How long an idle connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// What is accepted where the client does not say.
 const ANY_TYPE: HeaderValue = HeaderValue::from_static("*/*");
-
-/// The body of a request: held, or sent while it arrives.
-type RequestBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>;
 
 /// The client that sends to Google.
 #[derive(Debug)]
@@ -54,40 +44,20 @@ pub struct GeminiClient {
     prefix: String,
     /// The credential for a proxy that gets each request itself.
     proxy_credential: Option<HeaderValue>,
-    connections: RwLock<ConnectionPool>,
-}
-
-/// The connections, as the settings want them.
-#[derive(Debug)]
-struct ConnectionPool {
-    connect_timeout_ms: u64,
-    http2: bool,
-    /// The proxy that leads to Google; none where Google is played on this machine.
-    proxy: Option<Intercept>,
+    upstream: Uri,
     /// Read once: the certificates may be replaced on the disk at any moment.
     tls: ClientConfig,
     names: NameLookup,
-    /// With HTTP/1.1 one client, which opens a connection for each request under way. An HTTP/2 client keeps to one
-    /// connection, so there are as many as the load needs.
-    clients: Vec<Arc<PooledClient>>,
-    /// Speaks HTTP/1.1, which alone can be left for a WebSocket.
-    upgrade_client: Arc<PooledClient>,
+    direct: Connections,
+    /// Those through the egress proxies of an admin.
+    proxied: RwLock<HashMap<EgressProxyId, ProxiedConnections>>,
 }
 
+/// The connections through one egress proxy.
 #[derive(Debug)]
-struct PooledClient {
-    client: Client<Egress, RequestBody>,
-    streams: AtomicUsize,
-}
-
-/// Keeps count of a stream on its connection until it ends.
-#[derive(Debug)]
-pub struct StreamGuard(Arc<PooledClient>);
-
-impl Drop for StreamGuard {
-    fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
-    }
+struct ProxiedConnections {
+    address: ProxyAddress,
+    connections: Arc<Connections>,
 }
 
 /// Why no connection to the upstream can be set up.
@@ -133,22 +103,21 @@ impl GeminiClient {
             proxy_variables::check(base)?;
             egress::proxy_for(&upstream)
         };
+        let (tls, names) = (tls::config(base)?, NameLookup::default());
+        let invalid = || ConnectionError::InvalidUpstream(base.clone());
+        let proxy_credential = egress::proxy_credential(&upstream, proxy.as_ref());
+        let proxy = proxy.map(Proxy::of_environment);
         Ok(Self {
             base: base.clone(),
-            scheme: parts
-                .scheme
-                .ok_or_else(|| ConnectionError::InvalidUpstream(base.clone()))?,
-            authority: parts
-                .authority
-                .ok_or_else(|| ConnectionError::InvalidUpstream(base.clone()))?,
+            scheme: parts.scheme.ok_or_else(invalid)?,
+            authority: parts.authority.ok_or_else(invalid)?,
             prefix,
-            proxy_credential: egress::proxy_credential(&upstream, proxy.as_ref()),
-            connections: RwLock::new(ConnectionPool::new(
-                settings,
-                proxy,
-                tls::config(base)?,
-                NameLookup::default(),
-            )),
+            proxy_credential,
+            direct: Connections::new(settings, proxy, tls.clone(), names.clone()),
+            proxied: RwLock::default(),
+            upstream,
+            tls,
+            names,
         })
     }
 
@@ -211,37 +180,57 @@ impl GeminiClient {
         &self,
         upstream_request: &UpstreamRequest,
         secret: &Secret,
+        egress: Option<EgressProxyId>,
     ) -> Result<(Response<Incoming>, StreamGuard), SendError> {
-        let mut request = self.request_with_key(upstream_request, secret)?;
+        let mut request = self.request_with_key(upstream_request, secret, egress)?;
         let body = &upstream_request.body;
         if body.is_empty() && upstream_request.method == Method::POST {
             announce_nothing(request.headers_mut());
         }
         *request.body_mut() = Either::Left(Full::new(body.clone()));
-        self.exchange(request).await
+        self.exchange(request, egress).await
     }
 
     /// Sends a GET without any key, and waits for the head of the answer.
-    pub async fn send_without_key(&self, path: &str) -> Result<Response<Incoming>, SendError> {
+    pub async fn send_without_key(
+        &self,
+        path: &str,
+        egress: Option<EgressProxyId>,
+    ) -> Result<Response<Incoming>, SendError> {
         let mut request = Request::new(Either::Left(Full::default()));
-        self.add_own_headers(request.headers_mut());
+        self.add_own_headers(request.headers_mut(), egress);
         *request.uri_mut() = self.url(path).ok_or_else(|| SendError {
             rule: Rule::MalformedAnswer,
             message: format!("{path} cannot be part of a URL"),
         })?;
-        let (answer, _stream) = self.exchange(request).await?;
+        let (answer, _stream) = self.exchange(request, egress).await?;
         Ok(answer)
+    }
+
+    /// The same through any proxy, over a connection of its own.
+    pub async fn send_without_key_through(
+        &self,
+        path: &str,
+        address: &ProxyAddress,
+        settings: &Settings,
+    ) -> Result<Response<Incoming>, SendError> {
+        let mut request = Request::new(Either::Left(Full::default()));
+        request.headers_mut().insert(ACCEPT, ANY_TYPE);
+        let unusable = || SendError {
+            rule: Rule::ConnectFailed,
+            message: "the address of the proxy cannot be used".to_owned(),
+        };
+        *request.uri_mut() = self.url(path).ok_or_else(unusable)?;
+        let proxy = Proxy::of_row(address, &self.upstream).ok_or_else(unusable)?;
+        let (tls, names) = (self.tls.clone(), self.names.clone());
+        let connections = Connections::new(settings, Some(proxy), tls, names);
+        let answer = connections.claim_stream().request(request).await;
+        answer.map_err(|error| unsent(&error, None))
     }
 
     /// Host and port of the proxy that leads to Google.
     pub fn proxy_host(&self) -> Option<String> {
-        let connections = self.connections.read();
-        let authority = connections.proxy.as_ref()?.uri().authority()?;
-        let host = authority.host();
-        Some(match authority.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        })
+        self.direct.proxy_host()
     }
 
     /// The same with a body that is sent while it arrives.
@@ -250,28 +239,43 @@ impl GeminiClient {
         upstream_request: &UpstreamRequest,
         body: B,
         secret: &Secret,
+        egress: Option<EgressProxyId>,
     ) -> Result<(Response<Incoming>, StreamGuard), SendError>
     where
         B: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
             + Send
             + 'static,
     {
-        let mut request = self.request_with_key(upstream_request, secret)?;
+        let mut request = self.request_with_key(upstream_request, secret, egress)?;
         if body.size_hint().exact() == Some(0) {
             announce_nothing(request.headers_mut());
         }
         *request.body_mut() = Either::Right(body.map_err(Into::into).boxed_unsync());
-        self.exchange(request).await
+        self.exchange(request, egress).await
     }
 
     async fn exchange(
         &self,
         request: Request<RequestBody>,
+        egress: Option<EgressProxyId>,
     ) -> Result<(Response<Incoming>, StreamGuard), SendError> {
-        let stream = StreamGuard(self.claim_client());
-        let answer = stream.0.client.request(request).await;
-        let answer = framed(answer.map_err(|error| SendError::from(&error))?)?;
+        let stream = match egress {
+            None => self.direct.claim_stream(),
+            Some(id) => self.proxied(id)?.claim_stream(),
+        };
+        let answer = stream.request(request).await;
+        let answer = framed(answer.map_err(|error| unsent(&error, egress))?)?;
         Ok((answer, stream))
+    }
+
+    /// The connections through an egress proxy. One that was removed meanwhile has none: the request does not go past it.
+    fn proxied(&self, id: EgressProxyId) -> Result<Arc<Connections>, SendError> {
+        let proxied = self.proxied.read();
+        let known = proxied.get(&id).map(|known| known.connections.clone());
+        known.ok_or_else(|| SendError {
+            rule: Rule::ConnectFailed,
+            message: format!("egress proxy {id} was removed or disabled"),
+        })
     }
 
     /// Asks for a connection that is no longer HTTP's, and waits for the head of the answer. What the request shows is a key, or
@@ -281,17 +285,20 @@ impl GeminiClient {
         upstream_request: &UpstreamRequest,
         secret: &Secret,
         token: Option<&ResourceName>,
+        egress: Option<EgressProxyId>,
     ) -> Result<Response<Incoming>, SendError> {
-        let mut request = self.request_with_key(upstream_request, secret)?;
+        let mut request = self.request_with_key(upstream_request, secret, egress)?;
         if let Some(token) = token {
             let token = format!("Token {token}");
             let credential = headers::credential_value(&token).expect("a name is plain text");
             request.headers_mut().remove(API_KEY);
             request.headers_mut().insert(AUTHORIZATION, credential);
         }
-        let pooled = self.connections.read().upgrade_client.clone();
-        let answer = pooled.client.request(request).await;
-        answer.map_err(|error| SendError::from(&error))
+        let answer = match egress {
+            None => self.direct.upgrade(request).await,
+            Some(id) => self.proxied(id)?.upgrade(request).await,
+        };
+        answer.map_err(|error| unsent(&error, egress))
     }
 
     /// The request with its credential, and without its body.
@@ -299,6 +306,7 @@ impl GeminiClient {
         &self,
         upstream_request: &UpstreamRequest,
         secret: &Secret,
+        egress: Option<EgressProxyId>,
     ) -> Result<Request<RequestBody>, SendError> {
         let credential = headers::credential_value(secret.expose()).ok_or_else(|| SendError {
             rule: Rule::Unauthenticated,
@@ -310,124 +318,59 @@ impl GeminiClient {
         let headers = request.headers_mut();
         headers.clone_from(&upstream_request.headers);
         headers.insert(API_KEY, credential);
-        self.add_own_headers(headers);
+        self.add_own_headers(headers, egress);
         Ok(request)
     }
 
     /// Adds what every request has.
-    fn add_own_headers(&self, headers: &mut HeaderMap) {
+    fn add_own_headers(&self, headers: &mut HeaderMap, egress: Option<EgressProxyId>) {
         if !headers.contains_key(ACCEPT) {
             headers.insert(ACCEPT, ANY_TYPE);
         }
-        if let Some(credential) = &self.proxy_credential {
+        // The proxies of an admin get their credential when a connection is opened.
+        if egress.is_none()
+            && let Some(credential) = &self.proxy_credential
+        {
             headers.insert(PROXY_AUTHORIZATION, credential.clone());
         }
     }
 
     /// Takes over settings; connections in use end in their own time.
     pub fn apply_settings(&self, settings: &Settings) {
-        let mut connections = self.connections.write();
-        if connections.connect_timeout_ms != settings.connect_timeout_ms
-            || connections.http2 != settings.upstream_http2
-        {
-            *connections = ConnectionPool::new(
-                settings,
-                connections.proxy.clone(),
-                connections.tls.clone(),
-                connections.names.clone(),
-            );
+        self.direct.apply_settings(settings);
+        for proxied in self.proxied.read().values() {
+            proxied.connections.apply_settings(settings);
         }
     }
 
-    /// The client for one more request, which is counted on it.
-    fn claim_client(&self) -> Arc<PooledClient> {
-        let connections = self.connections.read();
-        if let Some(pooled) = connections.claim_stream() {
-            return pooled;
-        }
-        drop(connections);
-        let mut connections = self.connections.write();
-        if let Some(pooled) = connections.claim_stream() {
-            return pooled;
-        }
-        let pooled = PooledClient::new(
-            connections.connect_timeout_ms,
-            connections.http2,
-            connections.proxy.clone(),
-            connections.tls.clone(),
-            connections.names.clone(),
-        );
-        pooled.streams.fetch_add(1, Ordering::Relaxed);
-        connections.clients.push(pooled.clone());
-        pooled
-    }
-}
-
-impl ConnectionPool {
-    fn new(
-        settings: &Settings,
-        proxy: Option<Intercept>,
-        tls: ClientConfig,
-        names: NameLookup,
-    ) -> Self {
-        let (connect_timeout_ms, http2) = (settings.connect_timeout_ms, settings.upstream_http2);
-        let client = |http2| {
-            let (proxy, tls, names) = (proxy.clone(), tls.clone(), names.clone());
-            PooledClient::new(connect_timeout_ms, http2, proxy, tls, names)
-        };
-        let first = client(http2);
-        let upgrade_client = if http2 { client(false) } else { first.clone() };
-        Self {
-            connect_timeout_ms,
-            http2,
-            clients: vec![first],
-            upgrade_client,
-            proxy,
-            tls,
-            names,
+    /// Prepares connections through these egress proxies, before the first request is to go through one.
+    pub fn add_egress(&self, rows: &[EgressProxy], settings: &Settings) {
+        let mut proxied = self.proxied.write();
+        for row in rows.iter().filter(|row| row.enabled) {
+            let known = proxied.get(&row.id);
+            if known.is_some_and(|known| known.address == row.address) {
+                continue;
+            }
+            let proxy = Proxy::of_row(&row.address, &self.upstream);
+            let Some(proxy) = proxy else {
+                tracing::error!("egress proxy {}: its address cannot be used", row.id);
+                proxied.remove(&row.id);
+                continue;
+            };
+            let (tls, names) = (self.tls.clone(), self.names.clone());
+            let connections = Connections::new(settings, Some(proxy), tls, names);
+            let connections = ProxiedConnections {
+                address: row.address.clone(),
+                connections: Arc::new(connections),
+            };
+            proxied.insert(row.id, connections);
         }
     }
 
-    fn claim_stream(&self) -> Option<Arc<PooledClient>> {
-        let most = if self.http2 {
-            STREAMS_PER_CONNECTION
-        } else {
-            usize::MAX
-        };
-        let claim = |pooled: &&Arc<PooledClient>| {
-            let more = |streams| Some(streams + 1).filter(|_| streams < most);
-            pooled
-                .streams
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-                .is_ok()
-        };
-        self.clients.iter().find(claim).cloned()
-    }
-}
-
-impl PooledClient {
-    fn new(
-        connect_timeout_ms: u64,
-        http2: bool,
-        proxy: Option<Intercept>,
-        mut tls: ClientConfig,
-        names: NameLookup,
-    ) -> Arc<Self> {
-        let protocol = if http2 { "h2" } else { "http/1.1" };
-        tls.alpn_protocols = vec![protocol.into()];
-        let egress = Egress::new(tls, names, proxy, Duration::from_millis(connect_timeout_ms));
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            // Known beforehand: while it still has to be found out, every request of a burst opens a connection.
-            .http2_only(http2)
-            .http2_adaptive_window(http2)
-            .build(egress);
-        Arc::new(Self {
-            client,
-            streams: AtomicUsize::new(0),
-        })
+    /// Forgets all other proxies; connections through them end with their requests.
+    pub fn retain_egress(&self, rows: &[EgressProxy]) {
+        let is_enabled = |id| rows.iter().any(|row| row.id == id && row.enabled);
+        self.proxied.write().retain(|id, _| is_enabled(*id));
     }
 }
 
@@ -463,17 +406,20 @@ fn framed(answer: Response<Incoming>) -> Result<Response<Incoming>, SendError> {
     Ok(answer)
 }
 
-impl From<&ClientError> for SendError {
-    fn from(error: &ClientError) -> Self {
-        let (fallback, what) = if error.is_connect() {
-            (Rule::ConnectFailed, "could not connect to Gemini")
-        } else {
-            (Rule::ConnectionBroken, BROKE)
-        };
-        Self {
-            rule: rule_of_causes(error).unwrap_or(fallback),
-            message: describe(what, error),
-        }
+/// A request that got no answer, directly or through a proxy.
+fn unsent(error: &ClientError, egress: Option<EgressProxyId>) -> SendError {
+    let (fallback, what) = if error.is_connect() {
+        (Rule::ConnectFailed, "could not connect to Gemini")
+    } else {
+        (Rule::ConnectionBroken, BROKE)
+    };
+    let message = describe(what, error);
+    SendError {
+        rule: rule_of_causes(error).unwrap_or(fallback),
+        message: match egress {
+            None => message,
+            Some(id) => format!("through egress proxy {id}: {message}"),
+        },
     }
 }
 

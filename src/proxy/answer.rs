@@ -19,13 +19,14 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::app::App;
 use crate::clock;
+use crate::gemini::connections::StreamGuard;
 use crate::gemini::errors::classify::{ErrorContext, classify};
 use crate::gemini::headers::{announced_length, headers_for_client};
 use crate::gemini::key_mask::{KeySearch, MaskedStream};
 use crate::gemini::redact::Redactor;
 use crate::gemini::response::content_decoder::{decode_body, encodings_of};
 use crate::gemini::response::tap::ResponseTap;
-use crate::gemini::transport::{SendError, StreamGuard};
+use crate::gemini::transport::SendError;
 use crate::gemini::upload::{is_upload, remove_session_urls};
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;

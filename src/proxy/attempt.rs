@@ -8,8 +8,8 @@ use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use crate::gemini::connections::StreamGuard;
 use crate::gemini::response::tap::ResponseSummary;
-use crate::gemini::transport::StreamGuard;
 use crate::pool::health::verdict::Verdict;
 use crate::pool::keys::lease::Lease;
 use crate::proxy::live::metered::LiveSocket;

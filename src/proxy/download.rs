@@ -5,7 +5,8 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::body;
 
 use crate::app::App;
-use crate::gemini::transport::{SendError, StreamGuard, UpstreamRequest};
+use crate::gemini::connections::StreamGuard;
+use crate::gemini::transport::{SendError, UpstreamRequest};
 use crate::gemini::upload::is_upload;
 use crate::pool::health::verdict::Rule;
 use crate::pool::keys::lease::Lease;
@@ -42,7 +43,8 @@ pub async fn follow(
         url,
         ..incoming.outgoing.clone()
     };
-    let (answer, stream) = app.gemini.send(&next, &lease.key.secret).await?;
+    let key = &lease.key;
+    let (answer, stream) = app.gemini.send(&next, &key.secret, key.egress).await?;
     // The client follows a second redirect, through the pool again.
     match redirect(app, incoming, &answer) {
         None => Ok(Followed::Here(answer, stream)),

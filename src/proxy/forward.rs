@@ -7,7 +7,8 @@ use hyper::body;
 use tokio::time::timeout;
 
 use crate::app::App;
-use crate::gemini::transport::{SendError, StreamGuard};
+use crate::gemini::connections::StreamGuard;
+use crate::gemini::transport::SendError;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::keys::lease::Lease;
 use crate::pool::settings::Settings;
@@ -92,7 +93,7 @@ async fn exchange_streaming(
         let secret = &lease.key.secret;
         let sent = app
             .gemini
-            .send_streaming(&incoming.outgoing, body, secret)
+            .send_streaming(&incoming.outgoing, body, secret, lease.key.egress)
             .await;
         let (answer, stream) = sent.map_err(Verdict::from)?;
         answer_of(app, settings, lease, incoming, answer, stream).await
@@ -120,7 +121,10 @@ async fn exchange(
     incoming: &Incoming,
 ) -> Result<(Verdict, Reply), Verdict> {
     let secret = &lease.key.secret;
-    let (answer, stream) = app.gemini.send(&incoming.outgoing, secret).await?;
+    let sent = app
+        .gemini
+        .send(&incoming.outgoing, secret, lease.key.egress);
+    let (answer, stream) = sent.await?;
     answer_of(app, settings, lease, incoming, answer, stream).await
 }
 

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::clock;
 use crate::pool::clients::client_key::ClientKey;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::lease::Lease;
 use crate::pool::keys::selection::{KeyReuse, LeaseObstacle, LeaseRequest, TriedKeys};
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
@@ -72,13 +73,17 @@ impl<'a> KeySelector<'a> {
 
     /// How long the answer may still take to begin.
     pub fn time_left(&self) -> Duration {
-        self.first_byte_timeout
-            .saturating_sub(self.began.elapsed())
+        self.first_byte_timeout.saturating_sub(self.began.elapsed())
     }
 
     /// Excludes a key that was tried, or lets it be tried again as `reuse` says.
     pub fn exclude(&mut self, key: UpstreamKeyId, project: ProjectId, reuse: KeyReuse) {
         self.tried.add(key, project, reuse);
+    }
+
+    /// Prefers another proxy than this one, which failed.
+    pub fn avoid_egress(&mut self, egress: EgressProxyId) {
+        self.tried.add_egress(egress);
     }
 
     /// Leaves the choice of the next project to selection.

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body;
 use tokio::time::timeout;
 
+use crate::gemini::connections::StreamGuard;
 use crate::gemini::errors::classify::{classify, success};
 use crate::gemini::errors::error_body::{ErrorBody, MAX_ERROR_BYTES};
 use crate::gemini::headers::announced_length;
@@ -19,7 +20,7 @@ use crate::gemini::response::content_decoder::decode_body;
 use crate::gemini::response::events::FirstEvent;
 use crate::gemini::response::reply_content::ReplyContent;
 use crate::gemini::response::tap::{ResponseSummary, ResponseTap};
-use crate::gemini::transport::{SendError, StreamGuard};
+use crate::gemini::transport::SendError;
 use crate::gemini::upload::is_upload;
 use crate::pool::health::verdict::{Rule, Verdict};
 use crate::pool::settings::Settings;
@@ -130,11 +131,7 @@ pub async fn read_error(
 ) -> Result<(Verdict, Reply), Verdict> {
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let content_type = text(CONTENT_TYPE);
-    let error = read_some(
-        &mut body,
-        settings.idle_timeout(incoming.model.as_deref()),
-    )
-    .await;
+    let error = read_some(&mut body, settings.idle_timeout(incoming.model.as_deref())).await;
     let bytes = error.join();
     let Some(plain) = decode_body(&bytes, &head.headers, MAX_ERROR_BYTES) else {
         // It may contain our key, which could not be redacted.

@@ -233,6 +233,7 @@ impl Record {
             started_at: clock::now(),
             first_byte_ms: None,
             duration_ms: None,
+            egress_id: key.egress,
         });
     }
 
@@ -244,8 +245,19 @@ impl Record {
         if is_open && verdict.rule == Rule::Success {
             let timing = self.timing();
             let mut keys = self.app.keys.lock();
-            keys.record_answer_start(&lease.key, model, timing);
+            let change = keys.record_answer_start(&lease.key, model, timing);
+            if let Some(change) = &change {
+                let evidence = Evidence {
+                    status: verdict.status,
+                    message: String::new(),
+                    request_id: self.row().id,
+                };
+                self.app.recorder.record_change(change.clone(), evidence);
+            }
             drop(keys);
+            if let Some(change) = change {
+                tracing::info!("{change}");
+            }
             self.blame(true);
             self.app.key_queue.notify();
         } else {

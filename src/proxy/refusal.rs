@@ -113,6 +113,8 @@ pub enum Refusal {
     },
     /// Google throttles our address.
     AddressThrottled(Duration),
+    /// The egress proxies of all keys that may serve are broken.
+    EgressBroken(Duration),
     Unreachable,
     /// Google's error is too long to be searched for secrets, and so to be passed on.
     ErrorTooLong(StatusCode, Outcome),
@@ -173,6 +175,7 @@ impl Refusal {
                 retry_after: wait(until),
             },
             Some(LeaseObstacle::AddressThrottled { until }) => Self::AddressThrottled(wait(until)),
+            Some(LeaseObstacle::EgressBroken { until }) => Self::EgressBroken(wait(until)),
         }
     }
 
@@ -265,6 +268,9 @@ impl Refusal {
                 Google. {}", retry_in(*retry_after))),
             Self::AddressThrottled(wait) => (429, Quota, Some(*wait), format!("Google throttles the address of this pool, whatever \
                 the key. {}", retry_in(*wait))),
+            Self::EgressBroken(wait) => (503, Network, Some(*wait), format!("every egress proxy of the upstream keys that may serve \
+                this request is broken, and nothing is sent past them. The admin of the pool finds the reasons with `gemini-pool \
+                egress-proxies list`. {}", retry_in(*wait))),
             Self::Unreachable => (503, Network, soon, "Gemini could not be reached. Try again in a few seconds".to_owned()),
             Self::ErrorTooLong(status, outcome) => (status.as_u16(), *outcome, None, "Gemini's error is too long to be shown. Its beginning \
                 is in the log of the pool".to_owned()),
@@ -304,6 +310,7 @@ impl Refusal {
                 | Self::AllCoolingDown { .. }
                 | Self::Overloaded { .. }
                 | Self::AddressThrottled(_)
+                | Self::EgressBroken(_)
                 | Self::Unreachable
                 | Self::TooManyOpenFiles
                 | Self::PageUnreadable

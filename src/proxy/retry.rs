@@ -138,6 +138,9 @@ fn set_aside(
         incoming.guards_reply = false;
     }
     selector.exclude(lease.key.id, lease.key.project_id, reuse);
+    if let Some(egress) = lease.key.egress.filter(|_| rule.is_of_egress()) {
+        selector.avoid_egress(egress);
+    }
 }
 
 /// What the answer of an attempt reports, as far as it has arrived.

@@ -53,7 +53,7 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
         ),
         attempts_of_whole_days AS NOT MATERIALIZED (
             SELECT
-                a.upstream_key_id, a.outcome, f.prompt_tokens, f.output_tokens, f.total_tokens, f.cost_nano_usd,
+                a.upstream_key_id, a.egress_id, a.outcome, f.prompt_tokens, f.output_tokens, f.total_tokens, f.cost_nano_usd,
                 a.number = f.attempts AS is_last
             FROM attempts AS a
             JOIN finished AS f ON f.id = a.request_id
@@ -74,6 +74,11 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
                 sum(iif(is_last, ifnull(total_tokens, 0), 0))
             FROM attempts_of_whole_days
             GROUP BY upstream_key_id
+            UNION ALL
+            SELECT 'days of egress proxy ' || egress_id, count(*), 0, sum(outcome = 'network'), 0, 0, 0
+            FROM attempts_of_whole_days
+            WHERE egress_id IS NOT NULL
+            GROUP BY egress_id
             UNION ALL
             SELECT 'client key ' || client_key_id, sum(requests), sum(successes), sum(failures), sum(prompt_tokens),
                 sum(output_tokens), sum(total_tokens)
@@ -110,6 +115,11 @@ pub async fn find_inconsistencies(db: &SqlitePool) -> Result<Vec<Inconsistency>>
             FROM upstream_key_days
             WHERE day_ms > (SELECT until_ms FROM pruned) AND day_ms NOT IN (SELECT day_ms FROM pruned_days)
             GROUP BY upstream_key_id
+            UNION ALL
+            SELECT 'days of egress proxy ' || egress_proxy_id, sum(attempts), 0, sum(failures), 0, 0, 0
+            FROM egress_proxy_days
+            WHERE day_ms > (SELECT until_ms FROM pruned) AND day_ms NOT IN (SELECT day_ms FROM pruned_days)
+            GROUP BY egress_proxy_id
             UNION ALL
             SELECT 'client key ' || id, requests, successes, failures, prompt_tokens, output_tokens, total_tokens
             FROM client_keys

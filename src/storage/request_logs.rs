@@ -19,6 +19,7 @@ use strum::{EnumString, IntoStaticStr};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
@@ -119,6 +120,9 @@ pub struct NewAttempt {
     pub started_at: Timestamp,
     pub first_byte_ms: Option<u64>,
     pub duration_ms: Option<u64>,
+    /// The proxy that it went through; `None`: a direct connection. Last, and absent in journals of version 1 to 3.
+    #[serde(default)]
+    pub egress_id: Option<EgressProxyId>,
 }
 
 /// A resource that an answer reported, created with the key of that attempt.
@@ -278,6 +282,7 @@ impl InterruptedRequest {
 #[derive(Debug)]
 pub struct InterruptedAttempt {
     pub upstream_key_id: UpstreamKeyId,
+    pub egress_id: Option<EgressProxyId>,
     pub started_at: Timestamp,
     pub outcome: Option<Outcome>,
     pub duration_ms: Option<u32>,
@@ -292,8 +297,8 @@ pub async fn list_attempts_of(
         InterruptedAttempt,
         r#"
         SELECT
-            upstream_key_id AS "upstream_key_id: UpstreamKeyId", started_at_ms AS "started_at: Timestamp",
-            outcome AS "outcome: Outcome", duration_ms AS "duration_ms: u32"
+            upstream_key_id AS "upstream_key_id: UpstreamKeyId", egress_id AS "egress_id: EgressProxyId",
+            started_at_ms AS "started_at: Timestamp", outcome AS "outcome: Outcome", duration_ms AS "duration_ms: u32"
         FROM attempts
         WHERE request_id = ?1
         ORDER BY number
@@ -400,6 +405,7 @@ pub mod tests {
             started_at,
             first_byte_ms: Some(90),
             duration_ms: Some(100),
+            egress_id: None,
         };
         let id = RequestId::first_at(started_at);
         let path = "/v1beta/models/gemini-flash-latest:generateContent".to_owned();

@@ -9,6 +9,7 @@ pub mod keep_bodies;
 pub mod log_pruner;
 pub mod observe_alerts;
 pub mod probe_database;
+pub mod probe_egress;
 pub mod prune_bodies;
 pub mod prune_logs;
 pub mod recheck_keys;

@@ -11,6 +11,7 @@ use crate::gemini::key_check::{KeyCheck, check_key};
 use crate::gemini::prices::cost_nano_usd;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::GeminiClient;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::health::check_schedule::DueCheck;
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::Rule;
@@ -130,11 +131,12 @@ impl<'a> KeyChecker<'a> {
     pub async fn check(&self, due: &DueCheck) -> KeyCheck {
         let began = clock::now();
         let id = self.ids.next(began);
-        let checked = check_key(self.gemini, &self.settings, &due.secret).await;
+        let egress = self.keys.lock().egress_of(due.id);
+        let checked = check_key(self.gemini, &self.settings, &due.secret, egress).await;
         let verdict = checked.verdict();
         drop(
             self.recorder
-                .record_finished(Box::new(self.row(id, due, &checked))),
+                .record_finished(Box::new(self.row(id, due, egress, &checked))),
         );
         let evidence = Evidence {
             status: verdict.status,
@@ -150,7 +152,7 @@ impl<'a> KeyChecker<'a> {
             .then_some((self.settings.check_model.as_str(), amount));
         let (key, rule) = (due.id, verdict.rule.name());
         let mut keys = self.keys.lock();
-        let mut changes = keys.settle_check(key, verdict, generated, began, clock::now());
+        let mut changes = keys.settle_check(key, verdict, generated, egress, (began, clock::now()));
         let number = keys.get(key).and_then(|row| learned_number(row, verdict));
         changes.extend(number.map(|number| StateChange::Project { id: key, number }));
         // Under the lock, so that the rows end up in the state of the last verdict.
@@ -166,7 +168,13 @@ impl<'a> KeyChecker<'a> {
     }
 
     /// The row of a check: its last request, and an attempt for each request.
-    fn row(&self, id: RequestId, due: &DueCheck, checked: &KeyCheck) -> NewRequestLog {
+    fn row(
+        &self,
+        id: RequestId,
+        due: &DueCheck,
+        egress_id: Option<EgressProxyId>,
+        checked: &KeyCheck,
+    ) -> NewRequestLog {
         let message = |rule: Rule, message: &str| {
             let has_message = rule != Rule::Success && !message.is_empty();
             has_message.then(|| self.redactor.redact_for_row(message))
@@ -181,6 +189,7 @@ impl<'a> KeyChecker<'a> {
             started_at: step.began,
             first_byte_ms: None,
             duration_ms: Some(step.duration_ms),
+            egress_id,
         });
         let last = checked.steps.last().expect("a check sends a request");
         let (request, answered) = (&last.request, &checked.summary);

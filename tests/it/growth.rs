@@ -205,6 +205,7 @@ impl Clients {
             started_at: now,
             first_byte_ms: Some(90),
             duration_ms: Some(100),
+            egress_id: None,
         }
     }
 

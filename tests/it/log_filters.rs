@@ -246,6 +246,7 @@ fn row(number: i64, begin: Timestamp, projects: &[ProjectId]) -> NewRequestLog {
         started_at: at,
         first_byte_ms: Some(1),
         duration_ms: Some(1),
+        egress_id: None,
     };
     let attempts = match number % 4 {
         // These end without an attempt.

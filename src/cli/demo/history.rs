@@ -391,6 +391,7 @@ impl HistoryGenerator<'_> {
             started_at: row.started_at + Duration::from_millis(earlier),
             first_byte_ms: status.map(|_| first),
             duration_ms: Some(ms),
+            egress_id: None,
         });
         row.duration_ms = Some(earlier + ms);
         key

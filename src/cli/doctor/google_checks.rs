@@ -31,7 +31,7 @@ pub async fn run(report: &mut Report, upstream: &Url, settings: &Settings, offli
         None => "without a proxy".to_owned(),
     };
     report.begin(Check::Google);
-    match reachability::check(&gemini).await {
+    match reachability::check(&gemini, None).await {
         Err(error) => report.error(
             Check::Google,
             format!("{host} cannot be reached {egress}: {error}"),

@@ -3,4 +3,5 @@
 pub mod address;
 pub mod choice;
 pub mod condition;
+pub mod proxies;
 pub mod proxy;

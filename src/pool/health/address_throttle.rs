@@ -25,6 +25,8 @@ pub struct AddressThrottle {
     /// The attempts of the last seconds: time, project, and whether it was refused without a reason.
     recent: VecDeque<(Timestamp, ProjectId, bool)>,
     pub breaker: Option<CircuitBreaker>,
+    /// The projects whose refusals have started it.
+    pub refused: HashSet<ProjectId>,
 }
 
 /// What an attempt signals.
@@ -82,12 +84,12 @@ impl AddressThrottle {
             projects
                 .map(|(_, project, _)| *project)
                 .collect::<HashSet<_>>()
-                .len()
         };
         let refused = projects(true);
-        if refused < PROJECTS || refused * 100 < projects(false) * PERCENT {
+        if refused.len() < PROJECTS || refused.len() * 100 < projects(false).len() * PERCENT {
             return AddressThrottleSignal::Inactive;
         }
+        self.refused = refused;
         self.recent.clear();
         self.breaker = Some(CircuitBreaker::open(now, BACKOFF, chance));
         AddressThrottleSignal::Started

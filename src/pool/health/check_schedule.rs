@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::health::cooldown::check_after;
 use crate::pool::health::state_change::StateChange;
 use crate::pool::health::verdict::{Fault, Rule, Verdict};
@@ -107,38 +108,42 @@ impl KeyRegistry {
         self.check_schedule.unchecked_keys.len()
     }
 
-    /// Applies the result of a check that began at `began`. A key that `generated`, with this model and usage, is
-    /// proven to work.
+    /// Applies the result of a check through a proxy or directly, which began and ended at these times. A key that
+    /// `generated`, with this model and usage, is proven to work.
     pub fn settle_check(
         &mut self,
         id: UpstreamKeyId,
         verdict: &Verdict,
         generated: Option<(&str, QuotaAmount)>,
-        began: Timestamp,
-        now: Timestamp,
+        egress: Option<EgressProxyId>,
+        (began, now): (Timestamp, Timestamp),
     ) -> Vec<StateChange> {
-        self.upstream_watch.record(verdict);
+        if egress.is_none() || !verdict.rule.is_of_connection() {
+            self.upstream_watch.record(verdict);
+        }
+        let mut changes = Vec::from_iter(self.record_egress(egress, verdict, began, now));
         self.day_ends(now);
         if let Some((model, amount)) = generated {
             self.count_check_usage(id, model, amount, now);
         }
         let Some(key) = self.by_id.get_mut(&id) else {
-            return Vec::new();
+            return changes;
         };
         key.row.checked_at = Some(now);
         let condition = key.row.condition;
         self.check_schedule.unchecked_keys.remove(&id);
         // Evidence found during the check is newer than its result.
         if condition.since > began || condition.state == KeyState::Leaked {
-            return Vec::new();
+            return changes;
         }
-        match CheckFinding::of(verdict) {
+        changes.extend(match CheckFinding::of(verdict) {
             CheckFinding::Accepted => self.put_on_trial(id, generated.is_some(), began, now),
             CheckFinding::Refused(state) => {
                 self.confirm_refusal(id, state, verdict.rule, began, now)
             }
             CheckFinding::Inconclusive => self.postpone_check(id, now),
-        }
+        });
+        changes
     }
 
     /// Schedules the next check of a key.

@@ -1,5 +1,6 @@
 //! Applies the verdict on an attempt to keys, projects, models and the egress.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -57,19 +58,30 @@ impl KeyRegistry {
             ..
         } = timing;
         let rule = verdict.rule;
-        self.upstream_watch.record(verdict);
+        // A connection that fails through a proxy is the proxy's fault, and says nothing about Google or the key.
+        let is_of_proxy = leased.egress.is_some() && rule.is_of_connection();
+        if !is_of_proxy {
+            self.upstream_watch.record(verdict);
+        }
         self.correct_count(leased, model, rule, now);
         let project_id = self.project_of_leased(leased);
         let mut changes = Vec::new();
-        if verdict.status.is_some() {
+        if !timing.answer_had_begun {
+            changes.extend(self.record_egress(leased.egress, verdict, began, now));
+        }
+        if verdict.status.is_some()
+            && let Some(throttle) = self.egress.throttle(leased.egress)
+        {
             let refused = is_unexplained(verdict);
-            match self
-                .address_throttle
-                .record(project_id, refused, began, now, chance)
-            {
-                AddressThrottleSignal::Inactive | AddressThrottleSignal::Ended => {}
-                AddressThrottleSignal::Started => return self.lift_throttle_cooldowns(now),
-                AddressThrottleSignal::Continues => return Vec::new(),
+            match throttle.record(project_id, refused, began, now, chance) {
+                AddressThrottleSignal::Inactive => {}
+                AddressThrottleSignal::Ended => self.egress_changed(),
+                AddressThrottleSignal::Started => {
+                    let refused = std::mem::take(&mut throttle.refused);
+                    changes.extend(self.lift_throttle_cooldowns(&refused, now));
+                    return changes;
+                }
+                AddressThrottleSignal::Continues => return changes,
             }
         }
         self.record_overload(model, rule, timing);
@@ -80,6 +92,7 @@ impl KeyRegistry {
                 self.client_evidence.record_success(client, now);
                 changes.extend(self.record_success(leased.id, project_id, model, began, now));
             }
+            Fault::Soft if is_of_proxy => {}
             Fault::Soft => changes.extend(self.record_soft_fault(leased.id, model, client, now)),
             Fault::ProjectModel => {
                 changes.extend(self.cool_down_project(project_id, model, verdict, began, now));
@@ -168,13 +181,18 @@ impl KeyRegistry {
         }
     }
 
-    /// Lifts the cooldowns that the address throttle caused.
-    fn lift_throttle_cooldowns(&mut self, now: Timestamp) -> Vec<StateChange> {
+    /// Lifts the cooldowns that the throttle of an address caused for these projects.
+    fn lift_throttle_cooldowns(
+        &mut self,
+        refused: &HashSet<ProjectId>,
+        now: Timestamp,
+    ) -> Vec<StateChange> {
         tracing::warn!(
-            "Google refuses many projects at once without a reason: it limits this IP address, no key is at fault"
+            "Google refuses many projects at once without a reason: it limits an IP address of ours, no key is at fault"
         );
         let mut lifted = Vec::new();
-        for (project_id, project) in &mut self.projects {
+        let projects = self.projects.iter_mut();
+        for (project_id, project) in projects.filter(|(id, _)| refused.contains(id)) {
             project.cooldowns.retain(|model, cooldown| {
                 let is_of_throttle = is_unexplained_rule(cooldown.rule)
                     && now - cooldown.since <= THROTTLE_SPAN
@@ -286,16 +304,29 @@ impl KeyRegistry {
 
     /// Records that an answer has begun well, long before its end: circuit breakers close and the day's quota is
     /// available again.
-    pub fn record_answer_start(&mut self, leased: &LeasedKey, model: &str, timing: AttemptTiming) {
+    pub fn record_answer_start(
+        &mut self,
+        leased: &LeasedKey,
+        model: &str,
+        timing: AttemptTiming,
+    ) -> Option<StateChange> {
         let AttemptTiming {
             began, now, chance, ..
         } = timing;
         self.day_ends(now);
         let project_id = self.project_of_leased(leased);
-        self.address_throttle
-            .record(project_id, false, began, now, chance);
+        let throttle = self.egress.throttle(leased.egress);
+        let signal =
+            throttle.map(|throttle| throttle.record(project_id, false, began, now, chance));
+        let change = leased
+            .egress
+            .and_then(|id| self.egress.record_answer_start(id, began, now));
+        if change.is_some() || signal == Some(AddressThrottleSignal::Ended) {
+            self.egress_changed();
+        }
         self.record_overload(model, Rule::Success, timing);
         self.end_cooldown(project_id, model, began, now);
+        change
     }
 
     /// Ends a project's cooldown and probing for a model after an answer.

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::pool::egress::condition::EgressCondition;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::health::cooldown::Cooldown;
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, ProjectId, UpstreamKeyId};
 use crate::pool::quota::limits::Measure;
@@ -48,6 +50,11 @@ pub enum StateChange {
     },
     /// Google named the key's project: `projects/123`.
     Project { id: UpstreamKeyId, number: String },
+    /// An egress proxy is broken, or works again.
+    Egress {
+        id: EgressProxyId,
+        condition: EgressCondition,
+    },
 }
 
 impl StateChange {
@@ -114,6 +121,13 @@ impl fmt::Display for StateChange {
             // This text is logged, so it omits the project number.
             Self::Project { id, .. } => {
                 write!(f, "upstream key {}: Google named its project", id.0)
+            }
+            Self::Egress { id, condition } => {
+                write!(f, "egress proxy {id} is now {:?}", condition.state)?;
+                match condition.until {
+                    Some(at) => write!(f, " until {at}"),
+                    None => Ok(()),
+                }
             }
         }
     }

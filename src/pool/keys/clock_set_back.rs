@@ -1,7 +1,6 @@
 //! Corrects the registry when the system clock was set back, so that no cooldown or check waits for a wrong time.
 
 use crate::clock::Timestamp;
-use crate::pool::health::address_throttle::AddressThrottle;
 use crate::pool::keys::registry::{KeyRegistry, ModelOverload};
 use crate::pool::quota::google_clock::end_of_google_day;
 
@@ -12,7 +11,7 @@ impl KeyRegistry {
         let day_ends = end_of_google_day(now);
         self.day_ends = Some(day_ends);
         self.ready_indexes.clear();
-        self.address_throttle = AddressThrottle::default();
+        self.egress.forget_throttles();
         self.successes.clear();
         self.client_evidence.clear();
         for model in &mut self.models {

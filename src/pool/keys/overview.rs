@@ -107,7 +107,8 @@ impl KeyRegistry {
     fn overview_without_keys(&self, now: Timestamp) -> PoolOverview {
         let mut overview = PoolOverview {
             address_throttled_until: self
-                .address_throttle
+                .egress
+                .direct_throttle()
                 .breaker
                 .and_then(|breaker| breaker.admits(now).err()),
             wrong_answer: self.upstream_watch.wrong_answer().map(ToOwned::to_owned),

@@ -124,6 +124,9 @@ impl KeyRegistry {
             | KeyState::Suspended
             | KeyState::Misconfigured => return Readiness::Unavailable,
         };
+        if let Some(block) = self.egress_block(key, now) {
+            return Readiness::CoolingDown(block.until);
+        }
         if let Some(cooldown_end) = self.cooldown_end_of(key, model, now) {
             return Readiness::CoolingDown(cooldown_end.until);
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
-use crate::pool::health::address_throttle::AddressThrottle;
+use crate::pool::egress::proxies::EgressProxies;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::health::circuit_breaker::CircuitBreaker;
 use crate::pool::health::client_evidence::ClientEvidence;
 use crate::pool::health::cooldown::{Cooldown, EVERY_MODEL};
@@ -45,7 +46,7 @@ pub struct KeyRegistry {
     model_numbers: HashMap<Box<str>, ModelNumber>,
     /// One for each model with an own index and each combination of tags, built when first needed.
     pub(in crate::pool) ready_indexes: Vec<ReadyIndex>,
-    pub(in crate::pool) address_throttle: AddressThrottle,
+    pub(in crate::pool) egress: EgressProxies,
     pub(in crate::pool) check_schedule: CheckSchedule,
     pub(in crate::pool) policy: KeyPolicy,
     /// The end of Google's running day.
@@ -146,6 +147,8 @@ pub struct LeasedKey {
     pub secret: Secret,
     /// The project's billing is free.
     pub is_free: bool,
+    /// The proxy that the attempt goes through; `None`: a direct connection.
+    pub egress: Option<EgressProxyId>,
     pub(in crate::pool) reservation: QuotaReservation,
 }
 
@@ -173,7 +176,7 @@ impl Default for KeyRegistry {
             models: vec![ModelEntry::default(), ModelEntry::default()],
             model_numbers: HashMap::from([(EVERY_MODEL.into(), ANY_MODEL)]),
             ready_indexes: Vec::new(),
-            address_throttle: AddressThrottle::default(),
+            egress: EgressProxies::default(),
             check_schedule: CheckSchedule::default(),
             policy: KeyPolicy::of(&Settings::default()),
             day_ends: None,
@@ -373,7 +376,8 @@ impl KeyRegistry {
     pub fn release(&mut self, leased: &LeasedKey) {
         let now = self.latest_time;
         if leased.reservation.probes_address_throttle
-            && let Some(breaker) = &mut self.address_throttle.breaker
+            && let Some(throttle) = self.egress.throttle(leased.egress)
+            && let Some(breaker) = &mut throttle.breaker
         {
             breaker.end_probe();
         }

@@ -1,13 +1,15 @@
 //! Selects the key that a request leases.
 
 use crate::clock::Timestamp;
+use crate::pool::egress::proxies::EgressBlock;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::readiness::CooldownEnd;
 use crate::pool::keys::ready_index::{ANY_MODEL, ModelNumber, Readiness, ReadyIndex, ReadyRank};
 use crate::pool::keys::registry::{
     KeyEntry, KeyRegistry, LeasedKey, QuotaReservation, lease_order_at,
 };
 use crate::pool::keys::upstream_key::{Billing, KeyCondition, KeyState, ProjectId, UpstreamKeyId};
-use crate::pool::quota::limits::{Measure, ObservedLimit};
+use crate::pool::quota::limits::Measure;
 use crate::pool::quota::windows::QuotaAmount;
 
 /// Maximum number of further ready keys examined for a better one, or for one with room for a large batch.
@@ -37,6 +39,8 @@ pub struct TriedKeys {
     projects: Vec<ProjectId>,
     /// The key that may be tried once more because its failure does not concern it.
     reusable: Option<UpstreamKeyId>,
+    /// The proxies that failed.
+    pub(in crate::pool) egresses: Vec<EgressProxyId>,
 }
 
 /// Whether the same key may be used again after a failure.
@@ -68,6 +72,8 @@ pub enum LeaseObstacle {
     Overloaded { until: Timestamp },
     /// Google limits our IP address.
     AddressThrottled { until: Timestamp },
+    /// The egress proxies of every ready key are broken; the first is probed then.
+    EgressBroken { until: Timestamp },
 }
 
 impl TriedKeys {
@@ -84,11 +90,16 @@ impl TriedKeys {
         self.keys.push(id);
     }
 
+    /// Records that a proxy failed.
+    pub fn add_egress(&mut self, id: EgressProxyId) {
+        self.egresses.push(id);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.projects.is_empty()
     }
 
-    fn has_key(&self, id: UpstreamKeyId) -> bool {
+    pub(in crate::pool) fn has_key(&self, id: UpstreamKeyId) -> bool {
         self.keys.contains(&id)
     }
 
@@ -105,7 +116,8 @@ impl LeaseObstacle {
             Self::Busy => Some(now),
             Self::CoolingDown { until, .. }
             | Self::Overloaded { until }
-            | Self::AddressThrottled { until } => Some(*until),
+            | Self::AddressThrottled { until }
+            | Self::EgressBroken { until } => Some(*until),
         }
     }
 }
@@ -130,7 +142,7 @@ impl KeyRegistry {
                 probing.ok_or(obstacle)
             });
         let index = self.discard_project_index(index, lease_request);
-        selected.map(|id| self.lease_selected(id, model, index, lease_request.amount, now))
+        selected.map(|id| self.lease_selected(id, model, index, lease_request, tried, now))
     }
 
     /// Leases this key of the required project if it is ready, regardless of the rank of the others.
@@ -143,7 +155,8 @@ impl KeyRegistry {
         let model = self.check_breakers(lease_request, now).ok()?;
         let index = self.project_index(lease_request.project?, lease_request, now);
         let is_ready = matches!(index.readiness(id)?, Readiness::Ready(_));
-        is_ready.then(|| self.lease_selected(id, model, None, lease_request.amount, now))
+        let tried = TriedKeys::default();
+        is_ready.then(|| self.lease_selected(id, model, None, lease_request, &tried, now))
     }
 
     /// Why no key can be leased; `None`: one can.
@@ -218,7 +231,9 @@ impl KeyRegistry {
         let model = self
             .find_model(lease_request.model)
             .filter(|_| lease_request.amount.requests > 0);
-        if let Some(breaker) = &self.address_throttle.breaker {
+        if self.egress.is_empty()
+            && let Some(breaker) = &self.egress.direct_throttle().breaker
+        {
             breaker
                 .admits(now)
                 .map_err(|until| LeaseObstacle::AddressThrottled { until })?;
@@ -296,7 +311,7 @@ impl KeyRegistry {
     ) -> Result<UpstreamKeyId, LeaseObstacle> {
         let mut passed = None;
         let mut examined = 0;
-        let (mut other_key, mut same_key) = (None, None);
+        let (mut other_key, mut same_key, mut same_egress) = (None, None, None);
         let mut no_room: Option<CooldownEnd> = None;
         while let Some(rank) = self.ready_indexes[index].next_ready(passed) {
             if !self.confirm_rank(rank, index, now) {
@@ -321,17 +336,22 @@ impl KeyRegistry {
             } else if !tried.has_key(rank.id) {
                 let project_id = self.by_id[&rank.id].row.project_id;
                 if !tried.has_project(project_id) {
-                    return Ok(rank.id);
+                    if !self.has_only_failed_egress(rank.id, tried, now) {
+                        return Ok(rank.id);
+                    }
+                    same_egress = same_egress.or(Some(rank.id));
                 }
                 other_key = other_key.or(Some(rank.id));
             } else if tried.reusable == Some(rank.id) {
                 same_key = Some(rank.id);
             }
-            if examined > MAX_EXAMINED && (other_key.is_some() || no_room.is_some()) {
+            if examined > MAX_EXAMINED
+                && (other_key.is_some() || same_egress.is_some() || no_room.is_some())
+            {
                 break;
             }
         }
-        if let Some(id) = other_key.or(same_key) {
+        if let Some(id) = same_egress.or(other_key).or(same_key) {
             return Ok(id);
         }
         if let Some(CooldownEnd {
@@ -378,6 +398,16 @@ impl KeyRegistry {
         while let Some((until, id)) = self.ready_indexes[index].next_cooling_down() {
             let key = &self.by_id[&id];
             if self.readiness_of(id, model, 0, now) == Readiness::CoolingDown(until) {
+                if let Some(block) = self.egress_block(key, now)
+                    && !busy
+                {
+                    let EgressBlock { until, is_broken } = block;
+                    return if is_broken {
+                        LeaseObstacle::EgressBroken { until }
+                    } else {
+                        LeaseObstacle::AddressThrottled { until }
+                    };
+                }
                 let cooldown_end = self.cooldown_end_of(key, model, now);
                 let for_the_day = cooldown_end.is_some_and(|cooldown_end| {
                     cooldown_end.until == until && cooldown_end.for_the_day
@@ -397,96 +427,17 @@ impl KeyRegistry {
         }
     }
 
-    /// A key that cools down by our estimate alone, to probe from time to time whether its project's limit is higher
-    /// than the inherited one.
-    fn key_for_limit_probe(
-        &mut self,
-        index: usize,
-        lease_request: &LeaseRequest,
-        obstacle: LeaseObstacle,
-        tried: &TriedKeys,
-        now: Timestamp,
-    ) -> Option<UpstreamKeyId> {
-        let LeaseObstacle::CoolingDown { .. } = obstacle else {
-            return None;
-        };
-        let model = self.ready_indexes[index].model;
-        let billings = [Billing::Free, Billing::Paid, Billing::Unknown];
-        let may = billings.map(|billing| self.models[model].inherited.may_be_probed(billing, now));
-        if !may.contains(&true) {
-            return None;
-        }
-        let may_be_probed = |id: UpstreamKeyId| {
-            let billing = self.billing_to_probe(id, model, tried, now)?;
-            may[billing as usize].then_some(billing)
-        };
-        // Projects without an observed limit first, then the least recently leased.
-        let selected = self.ready_indexes[index]
-            .members()
-            .filter_map(|id| {
-                let billing = may_be_probed(id)?;
-                let has_observed_limit = self.has_observed_limit(id, model);
-                Some((has_observed_limit, self.by_id[&id].lease_order, id, billing))
-            })
-            .min_by_key(|(has_observed_limit, lease_order, id, _)| {
-                (*has_observed_limit, *lease_order, *id)
-            });
-        // Without a key to probe a search of all keys is not repeated at once; that of one project is cheap.
-        for billing in billings {
-            let is_probed = match &selected {
-                Some((.., of_selected)) => *of_selected == billing,
-                None => lease_request.project.is_none(),
-            };
-            if may[billing as usize] && is_probed {
-                self.models[model].inherited.probe_started(billing, now);
-            }
-        }
-        selected.map(|(_, _, id, _)| id)
-    }
-
-    /// The billing whose inherited limit a key could probe, because it cools down by our estimate alone; `None`: none.
-    fn billing_to_probe(
-        &self,
-        id: UpstreamKeyId,
-        model: ModelNumber,
-        tried: &TriedKeys,
-        now: Timestamp,
-    ) -> Option<Billing> {
-        let key = self.by_id.get(&id)?;
-        let project = self.projects.get(&key.row.project_id)?;
-        let quota = project.quotas.get(&model)?;
-        let is_ready =
-            key.row.enabled && key.row.condition.state == KeyState::Ready && key.in_flight == 0;
-        let cools_down_by_estimate = self
-            .cooldown_end_of(key, model, now)
-            .is_some_and(|cooldown_end| cooldown_end.is_estimate);
-        let is_new = !tried.has_key(id) && !tried.has_project(key.row.project_id);
-        (is_ready && cools_down_by_estimate && quota.in_flight == 0 && is_new)
-            .then_some(project.billing)
-    }
-
-    fn has_observed_limit(&self, id: UpstreamKeyId, model: ModelNumber) -> bool {
-        let project = self
-            .by_id
-            .get(&id)
-            .and_then(|key| self.projects.get(&key.row.project_id));
-        let quota = project.and_then(|project| project.quotas.get(&model));
-        quota.is_some_and(|quota| {
-            Measure::ALL
-                .iter()
-                .any(|measure| quota.observed(*measure) != ObservedLimit::Unknown)
-        })
-    }
-
     /// Counts a request on the key and moves it to the end of the index it was selected from.
     fn lease_selected(
         &mut self,
         id: UpstreamKeyId,
         model: Option<ModelNumber>,
         index: Option<usize>,
-        amount: QuotaAmount,
+        lease_request: &LeaseRequest,
+        tried: &TriedKeys,
         now: Timestamp,
     ) -> LeasedKey {
+        let amount = lease_request.amount;
         self.last_lease_order = (self.last_lease_order + 1).max(lease_order_at(now));
         let lease_order = self.last_lease_order;
         let day_ends = self.day_ends(now);
@@ -498,6 +449,7 @@ impl KeyRegistry {
             ..QuotaReservation::default()
         };
         let project_id = self.by_id[&id].row.project_id;
+        let egress = self.egress_for(id, tried, now);
         if let Some(model) = model {
             reservation.beyond = self.limits_reached(project_id, model, now);
         }
@@ -513,7 +465,9 @@ impl KeyRegistry {
                 reservation.probes_overload = true;
             }
         }
-        if let Some(breaker) = &mut self.address_throttle.breaker {
+        if let Some(throttle) = self.egress.throttle(egress)
+            && let Some(breaker) = &mut throttle.breaker
+        {
             breaker.begin_probe();
             reservation.probes_address_throttle = true;
         }
@@ -544,6 +498,7 @@ impl KeyRegistry {
             project_id,
             secret,
             is_free: billing == Some(Billing::Free),
+            egress,
             reservation,
         }
     }

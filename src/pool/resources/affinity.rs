@@ -86,7 +86,8 @@ impl ProjectAffinity {
                 for_the_day: false, ..
             }
             | LeaseObstacle::Overloaded { .. }
-            | LeaseObstacle::AddressThrottled { .. } => {}
+            | LeaseObstacle::AddressThrottled { .. }
+            | LeaseObstacle::EgressBroken { .. } => {}
             LeaseObstacle::CoolingDown {
                 for_the_day: true, ..
             } => *affinity = ClientAffinity::None,

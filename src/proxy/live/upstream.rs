@@ -36,6 +36,7 @@ pub async fn open(
             &incoming.outgoing,
             &lease.key.secret,
             incoming.token.as_ref(),
+            lease.key.egress,
         )
         .await;
     let mut answer = sent.map_err(|unsent| Verdict::without_answer(unsent.rule, unsent.message))?;

@@ -45,6 +45,7 @@ pub async fn interrupt_running(db: &Db) -> Result<u64> {
             };
             let (id, at) = (attempt.upstream_key_id, attempt.started_at);
             statistics.add_attempt(at, id, sample, None);
+            statistics.add_egress(at, attempt.egress_id, sample.outcome);
         }
     }
     let mut batch = LogBatch::default();

@@ -12,8 +12,9 @@ use crate::storage::upstream_keys::Evidence;
 
 /// The version of [`encode`]'s format. A program reads the journals of all earlier versions, because one may be left by a crash.
 ///
-/// 2: rows have a reason why there was no further attempt.
-const VERSION: i64 = 3;
+/// 2: rows have a reason why there was no further attempt. 3: and the model that answered in place of another. 4: attempts
+/// have their egress proxy.
+const VERSION: i64 = 4;
 
 /// A write, as it is submitted and kept in the journal.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use sqlx::{Sqlite, Transaction};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
@@ -44,6 +45,9 @@ pub async fn rebuild_rollups(db: &Db) -> Result<u64> {
         .retain(|key, _| pruned.is_whole_hour(key.0));
     statistics
         .upstream_key_days
+        .retain(|key, _| pruned.is_whole_day(key.0));
+    statistics
+        .egress_proxy_days
         .retain(|key, _| pruned.is_whole_day(key.0));
     keep_first_byte_sketches(&mut tx, &mut statistics).await?;
     delete_whole(&mut tx).await?;
@@ -131,6 +135,7 @@ struct CountedAttempt {
     started_at: Timestamp,
     outcome: Option<Outcome>,
     duration_ms: Option<u32>,
+    egress_id: Option<EgressProxyId>,
 }
 
 /// Adds all finished requests with their attempts. Returns their number.
@@ -186,6 +191,7 @@ fn add_request(
             duration_ms: attempt.duration_ms.map(u64::from),
         };
         statistics.add_attempt(attempt.started_at, attempt.upstream_key_id, sample, None);
+        statistics.add_egress(attempt.started_at, attempt.egress_id, sample.outcome);
     }
 }
 
@@ -224,7 +230,8 @@ async fn list_attempts(
         r#"
         SELECT
             request_id AS "request_id: RequestId", upstream_key_id AS "upstream_key_id: UpstreamKeyId",
-            started_at_ms AS "started_at: Timestamp", outcome AS "outcome: Outcome", duration_ms AS "duration_ms: u32"
+            started_at_ms AS "started_at: Timestamp", outcome AS "outcome: Outcome", duration_ms AS "duration_ms: u32",
+            egress_id AS "egress_id: EgressProxyId"
         FROM attempts
         WHERE request_id > ?1 AND request_id <= ?2
         ORDER BY request_id, number
@@ -279,6 +286,15 @@ async fn delete_whole(tx: &mut Transaction<'_, Sqlite>) -> Result<()> {
     let days = sqlx::query!(
         "
         DELETE FROM upstream_key_days
+        WHERE
+            day_ms > (SELECT until_ms FROM log_pruning)
+            AND day_ms NOT IN (SELECT hour_ms - hour_ms % 86400000 FROM pruned_hours)
+        ",
+    );
+    days.execute(&mut **tx).await?;
+    let days = sqlx::query!(
+        "
+        DELETE FROM egress_proxy_days
         WHERE
             day_ms > (SELECT until_ms FROM log_pruning)
             AND day_ms NOT IN (SELECT hour_ms - hour_ms % 86400000 FROM pruned_hours)

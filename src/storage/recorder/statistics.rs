@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::upstream_key::UpstreamKeyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::google_clock::{begin_of_google_day, end_of_google_day};
@@ -24,6 +25,8 @@ pub struct BatchStatistics {
     /// In the order of the table, which a large batch then goes through once.
     pub upstream_keys: BTreeMap<i64, KeyStatistics>,
     pub client_keys: HashMap<i64, KeyStatistics>,
+    /// Attempts and failures by start and egress proxy.
+    pub egress_proxy_days: BTreeMap<(i64, i64), (u64, u64)>,
     /// Finished rows, checks included.
     pub finished_rows: u64,
     /// Requests and tokens by Google's day, key and model.
@@ -83,6 +86,7 @@ impl BatchStatistics {
                 self.add_quota(at, id, quota_model_id, row.quota_requests, sample.usage);
             }
             self.add_attempt(at, id, sample, attempt.error.as_deref());
+            self.add_egress(at, attempt.egress_id, sample.outcome);
         }
     }
 
@@ -134,6 +138,15 @@ impl BatchStatistics {
         if let Some(error) = error.filter(|_| sample.outcome.is_failure()) {
             statistics.last_error = Some(error.to_owned());
         }
+    }
+
+    /// Adds an attempt to its egress proxy, if it went through one.
+    pub fn add_egress(&mut self, at: Timestamp, id: Option<EgressProxyId>, outcome: Outcome) {
+        let Some(id) = id else { return };
+        let day = begin_of_day(at).as_millis();
+        let used = self.egress_proxy_days.entry((day, id.0)).or_default();
+        used.0 += 1;
+        used.1 += u64::from(outcome == Outcome::Network);
     }
 
     fn add_quota(

@@ -15,7 +15,7 @@ use crate::storage::request_logs::LogKind;
 use crate::storage::resources::{self, NewResource};
 use crate::storage::strings::Strings;
 use crate::storage::upstream_keys::{Evidence, states};
-use crate::storage::{cooldowns, key_index, projects, quotas};
+use crate::storage::{cooldowns, egress_proxies, key_index, projects, quotas};
 
 /// The number of entries that are read at once.
 const ENTRIES: u32 = 64;
@@ -294,6 +294,9 @@ async fn apply(
         StateChange::Project { id, number } => {
             projects::record_number(tx, *id, number, clock::now()).await?;
             Ok(())
+        }
+        StateChange::Egress { id, condition } => {
+            egress_proxies::update_condition(&mut **tx, *id, condition, evidence).await
         }
     }
 }

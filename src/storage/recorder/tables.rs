@@ -29,10 +29,11 @@ enum Table {
     ClientKeyHours,
     UpstreamKeyDays,
     QuotaDays,
+    EgressProxyDays,
     LogCounter,
 }
 
-const TABLES: usize = 10;
+const TABLES: usize = 11;
 
 /// The statements of these tables.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ impl Default for LogStatements {
             TableStatement::upsert("client_key_hours", &RollupRow::CLIENT_KEY_HOURS),
             TableStatement::upsert("upstream_key_days", &RollupRow::UPSTREAM_KEY_DAYS),
             TableStatement::upsert("quota_days", &[&QuotaRow::COLUMNS]),
+            TableStatement::upsert("egress_proxy_days", &[&EgressRow::COLUMNS]),
             TableStatement::upsert("log_counter", &[&CounterRow::COLUMNS]),
         ]))
     }
@@ -97,6 +99,7 @@ impl LogBatch {
             service_tier_id,
             upstream_key_id: last.map(|attempt| attempt.upstream_key_id.0),
             project_id: last.map(|attempt| attempt.project_id.0),
+            egress_id: last.and_then(|attempt| attempt.egress_id).map(|id| id.0),
         };
         self.0
             .add(Table::RequestLogs as usize, &[&LoggedRow::COLUMNS], &logged);
@@ -159,6 +162,14 @@ impl LogBatch {
             let row = QuotaRow(*row.0, *row.1);
             batch.add(Table::QuotaDays as usize, &[&QuotaRow::COLUMNS], &row);
         }
+        for row in &statistics.egress_proxy_days {
+            let row = EgressRow(*row.0, *row.1);
+            batch.add(
+                Table::EgressProxyDays as usize,
+                &[&EgressRow::COLUMNS],
+                &row,
+            );
+        }
         if statistics.finished_rows > 0 {
             let row = CounterRow(statistics.finished_rows);
             batch.add(Table::LogCounter as usize, &[&CounterRow::COLUMNS], &row);
@@ -191,10 +202,11 @@ struct LoggedRow<'a> {
     service_tier_id: Option<i64>,
     upstream_key_id: Option<i64>,
     project_id: Option<i64>,
+    egress_id: Option<i64>,
 }
 
 impl LoggedRow<'_> {
-    const COLUMNS: [Column<Self>; 39] = [
+    const COLUMNS: [Column<Self>; 40] = [
         ("id", Key, |r| r.row.id.0.into()),
         ("started_at_ms", Keep, |r| ms(r.row.started_at)),
         ("kind", Keep, |r| Cell::Name(r.row.kind.into())),
@@ -244,6 +256,7 @@ impl LoggedRow<'_> {
         ("fallback_model", Replace, |r| {
             r.row.fallback_model.as_deref().into()
         }),
+        ("egress_id", Replace, |r| r.egress_id.into()),
     ];
 }
 
@@ -271,7 +284,7 @@ struct LoggedAttempt<'a> {
 
 impl LoggedAttempt<'_> {
     // Of two attempts at the same time, the one that answers becomes the last.
-    const COLUMNS: [Column<Self>; 10] = [
+    const COLUMNS: [Column<Self>; 11] = [
         ("request_id", Key, |r| r.request_id.into()),
         ("number", Key, |r| r.number.into()),
         ("upstream_key_id", Replace, |r| {
@@ -284,6 +297,9 @@ impl LoggedAttempt<'_> {
         ("error", Replace, |r| r.attempt.error.as_deref().into()),
         ("started_at_ms", Replace, |r| ms(r.attempt.started_at)),
         ("duration_ms", Replace, |r| r.attempt.duration_ms.into()),
+        ("egress_id", Replace, |r| {
+            r.attempt.egress_id.map(|id| id.0).into()
+        }),
     ];
 }
 
@@ -395,5 +411,17 @@ impl QuotaRow {
         ("model_id", Key, |r| r.0.2.into()),
         ("requests", Add, |r| r.1.0.into()),
         ("input_tokens", Add, |r| r.1.1.into()),
+    ];
+}
+
+/// A day and egress proxy with attempts and failures.
+struct EgressRow((i64, i64), (u64, u64));
+
+impl EgressRow {
+    const COLUMNS: [Column<Self>; 4] = [
+        ("day_ms", Key, |r| r.0.0.into()),
+        ("egress_proxy_id", Key, |r| r.0.1.into()),
+        ("attempts", Add, |r| r.1.0.into()),
+        ("failures", Add, |r| r.1.1.into()),
     ];
 }

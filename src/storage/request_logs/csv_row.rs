@@ -20,6 +20,7 @@ columns! {
     status outcome error attempts upstream_key_id upstream_key project wait_ms first_byte_ms duration_ms request_bytes
     response_bytes prompt_tokens output_tokens thought_tokens cached_tokens tool_tokens total_tokens usage_estimated
     finish_reason service_tier bound_by cost_usd stop_reason fallback_model turns close_code
+    egress_id egress
 }
 
 /// The header line.

@@ -5,6 +5,7 @@ use sqlx::{SqliteExecutor, SqlitePool};
 
 use crate::clock::Timestamp;
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use crate::pool::outcome::Outcome;
 use crate::pool::request_id::RequestId;
@@ -70,6 +71,9 @@ pub struct RequestLog {
     /// Live sessions only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub close_code: Option<i64>,
+    /// The egress proxy of the last attempt; `null`: a direct connection.
+    pub egress_id: Option<EgressProxyId>,
+    pub egress: Option<String>,
     /// Present only if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt_list: Option<Vec<ListedAttempt>>,
@@ -94,6 +98,9 @@ pub struct ListedAttempt {
     pub error: Option<String>,
     pub started_at: Timestamp,
     pub duration_ms: Option<i64>,
+    /// The egress proxy; `null`: a direct connection.
+    pub egress_id: Option<EgressProxyId>,
+    pub egress: Option<String>,
 }
 
 /// The JSON of an attempt has no ids of its request and project.
@@ -157,12 +164,13 @@ async fn list_rows(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Request
             r.request_bytes, r.response_bytes, r.prompt_tokens, r.output_tokens, r.thought_tokens, r.cached_tokens,
             r.tool_tokens, r.total_tokens, r.usage_estimated AS "usage_estimated: bool", reason.value AS "finish_reason?", tier.value AS "service_tier?",
             r.bound_by, iif(p.billing = 'free', 0.0, r.cost_nano_usd / 1e9) AS "cost_usd: f64", r.stop_reason, r.fallback_model, r.turns, r.close_code,
-            false AS "attempt_list!: NotReadHere"
+            r.egress_id AS "egress_id: EgressProxyId", egress.label AS "egress?", false AS "attempt_list!: NotReadHere"
         FROM request_logs AS r
         LEFT JOIN client_keys AS c ON c.id = r.client_key_id
         LEFT JOIN upstream_keys AS u ON u.id = r.upstream_key_id
         LEFT JOIN projects AS logged ON logged.id = r.project_id
         LEFT JOIN projects AS p ON p.id = coalesce(logged.merged_into_id, logged.id)
+        LEFT JOIN egress_proxies AS egress ON egress.id = r.egress_id
         LEFT JOIN strings AS ip ON ip.id = r.client_ip_id
         LEFT JOIN strings AS ua ON ua.id = r.user_agent_id
         JOIN strings AS path ON path.id = r.path_id
@@ -199,11 +207,13 @@ async fn list_attempts(db: impl SqliteExecutor<'_>, ids: &str) -> Result<Vec<Lis
             a.request_id AS "request_id: RequestId", a.number, a.upstream_key_id AS "upstream_key_id: UpstreamKeyId",
             u.label AS "upstream_key?", u.last4 AS "upstream_key_last4?", coalesce(p.name, p.number) AS "project?: String",
             coalesce(p.id, a.project_id) AS "project_id!: ProjectId", a.status, a.outcome AS "outcome: Outcome", a.rule,
-            a.error, a.started_at_ms AS "started_at: Timestamp", a.duration_ms
+            a.error, a.started_at_ms AS "started_at: Timestamp", a.duration_ms, a.egress_id AS "egress_id: EgressProxyId",
+            e.label AS "egress?"
         FROM attempts AS a
         LEFT JOIN upstream_keys AS u ON u.id = a.upstream_key_id
         LEFT JOIN projects AS logged ON logged.id = a.project_id
         LEFT JOIN projects AS p ON p.id = coalesce(logged.merged_into_id, logged.id)
+        LEFT JOIN egress_proxies AS e ON e.id = a.egress_id
         WHERE a.request_id IN (SELECT value FROM json_each(?1))
         ORDER BY a.request_id DESC, a.number
         "#,

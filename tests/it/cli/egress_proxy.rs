@@ -1,76 +1,17 @@
 //! The proxy of the environment for connections to Google.
 
-use std::io;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::demo::fake_gemini::{FakeConfig, FakeGemini};
-use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::process::{PoolProcess, command};
+use crate::support::proxies::TestProxy;
 use crate::support::{CLIENT_KEY, http_client};
 
 const KEY: &str = "AIzaSyTheSecretOfTheOnlyKeyOfThePool001";
 /// A name that only the proxy can resolve.
 const UPSTREAM: &str = "http://gemini.invalid";
-
-/// A SOCKS5 server (RFC 1928) without authentication, which connects everything to one address.
-struct SocksServer {
-    address: String,
-    /// The names and ports that were requested.
-    requested: Arc<Mutex<Vec<String>>>,
-}
-
-impl SocksServer {
-    async fn start(target: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let requested = Arc::<Mutex<Vec<String>>>::default();
-        let all = requested.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (target, all) = (target.clone(), all.clone());
-                // A client that leaves early is no failure of the test.
-                tokio::spawn(async move { serve(stream, &target, &all).await });
-            }
-        });
-        Self { address, requested }
-    }
-}
-
-async fn serve(mut client: TcpStream, target: &str, all: &Mutex<Vec<String>>) -> io::Result<()> {
-    let mut greeting = [0; 2];
-    client.read_exact(&mut greeting).await?;
-    let mut methods = vec![0; usize::from(greeting[1])];
-    client.read_exact(&mut methods).await?;
-    client.write_all(&[5, 0]).await?;
-    let mut request = [0; 4];
-    client.read_exact(&mut request).await?;
-    assert_eq!(request[..3], [5, 1, 0], "a CONNECT of version 5");
-    let host = match request[3] {
-        1 => {
-            let mut address = [0; 4];
-            client.read_exact(&mut address).await?;
-            std::net::Ipv4Addr::from(address).to_string()
-        }
-        3 => {
-            let length = client.read_u8().await?;
-            let mut name = vec![0; usize::from(length)];
-            client.read_exact(&mut name).await?;
-            String::from_utf8(name).unwrap()
-        }
-        other => panic!("address type {other}"),
-    };
-    let port = client.read_u16().await?;
-    all.lock().push(format!("{host}:{port}"));
-    let mut upstream = TcpStream::connect(target).await?;
-    client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
-    copy_bidirectional(&mut client, &mut upstream).await?;
-    Ok(())
-}
 
 async fn google() -> FakeGemini {
     let keys = vec![FakeKey::healthy(KEY, "100000000001")];
@@ -94,8 +35,7 @@ fn serve_command(folder: &std::path::Path, variables: &[(&str, &str)]) -> Comman
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_reaches_google_through_the_proxy_and_names_it() {
     let google = google().await;
-    let target = google.url().trim_start_matches("http://").to_owned();
-    let socks = SocksServer::start(target).await;
+    let socks = TestProxy::socks(&google.url(), None).await;
     let folder = tempfile::tempdir().unwrap();
     let migrated = command(folder.path()).arg("migrate").status().unwrap();
     assert!(migrated.success());
@@ -128,8 +68,7 @@ async fn doctor_reaches_google_through_the_proxy_and_names_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_checks_and_live_sessions_go_through_a_socks_proxy() {
     let google = google().await;
-    let target = google.url().trim_start_matches("http://").to_owned();
-    let socks = SocksServer::start(target).await;
+    let socks = TestProxy::socks(&google.url(), None).await;
     for variable in ["ALL_PROXY", "http_proxy"] {
         let folder = tempfile::tempdir().unwrap();
         socks.requested.lock().clear();
@@ -189,7 +128,7 @@ async fn requests_checks_and_live_sessions_go_through_a_socks_proxy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_https_upstream_is_reached_through_the_proxy_unless_it_is_excepted() {
     // It answers no TLS: the request fails, after the connection was requested.
-    let socks = SocksServer::start("127.0.0.1:9".to_owned()).await;
+    let socks = TestProxy::socks("127.0.0.1:9", None).await;
     let proxy = format!("socks5h://{}", socks.address);
     let ca = rcgen::generate_simple_self_signed(vec!["gemini.invalid".to_owned()]).unwrap();
     for (exception, expected) in [("", &["gemini.invalid:443"][..]), ("gemini.invalid", &[])] {

@@ -11,6 +11,7 @@ mod database_file;
 mod database_unavailable;
 mod disk_faults;
 mod downloads;
+mod egress_proxies;
 mod empty_replies;
 mod evidence;
 mod failover;

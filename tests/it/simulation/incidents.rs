@@ -176,7 +176,10 @@ fn assert_bounded(changes: Vec<StateChange>, now: Timestamp) {
 fn run_due_checks(keys: &mut KeyRegistry, incidents: &mut Incidents, now: Timestamp) {
     for due in keys.due_checks(now, false, 8) {
         let verdict = incidents.answer(due.id, due.project_id, None, now);
-        assert_bounded(keys.settle_check(due.id, &verdict, None, now, now), now);
+        assert_bounded(
+            keys.settle_check(due.id, &verdict, None, None, (now, now)),
+            now,
+        );
     }
 }
 

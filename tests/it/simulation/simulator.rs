@@ -336,6 +336,7 @@ impl Simulator {
             started_at: self.now,
             first_byte_ms: Some(1),
             duration_ms: Some(u64::try_from(took.as_millis()).unwrap()),
+            egress_id: None,
         });
         request.leased = Some(leased);
         request.verdict = Some(verdict);

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod encoding;
 pub mod live;
 pub mod process;
+pub mod proxies;
 pub mod raw_http;
 pub mod recording;
 pub mod requests;
@@ -290,6 +291,7 @@ impl TestPool {
             started_at: then,
             first_byte_ms: Some(0),
             duration_ms: Some(0),
+            egress_id: None,
         };
         let row = NewRequestLog {
             client_key_id: Some(CLIENT_ID),

@@ -58,7 +58,7 @@ fn due(keys: &mut KeyRegistry, now: Timestamp) -> Vec<i64> {
 }
 
 fn check(keys: &mut KeyRegistry, id: i64, rule: Rule, now: Timestamp) -> Vec<StateChange> {
-    keys.settle_check(UpstreamKeyId(id), &verdict(rule), None, now, now)
+    keys.settle_check(UpstreamKeyId(id), &verdict(rule), None, None, (now, now))
 }
 
 fn condition(keys: &KeyRegistry, id: i64) -> KeyCondition {
@@ -220,7 +220,7 @@ fn a_key_that_has_generated_is_ready_and_the_projects_other_keys_are_on_trial() 
             tokens: 1,
         };
         let generated = Some(("flash", amount));
-        keys.settle_check(id, &verdict(Rule::Success), generated, now, now);
+        keys.settle_check(id, &verdict(Rule::Success), generated, None, (now, now));
     }
 
     let states = [1, 2, 3].map(|id| condition(&keys, id).state);
@@ -290,10 +290,10 @@ fn evidence_found_during_a_check_is_kept() {
     keys.put(cleared, 0, now);
 
     let refused = verdict(Rule::ApiKeyInvalid);
-    let changes = keys.settle_check(UpstreamKeyId(1), &refused, None, began, now);
+    let changes = keys.settle_check(UpstreamKeyId(1), &refused, None, None, (began, now));
 
     assert_eq!(changes, []);
     assert_eq!(condition(&keys, 1).state, KeyState::Ready);
-    let gone = keys.settle_check(UpstreamKeyId(9), &refused, None, began, now);
+    let gone = keys.settle_check(UpstreamKeyId(9), &refused, None, None, (began, now));
     assert_eq!(gone, []);
 }

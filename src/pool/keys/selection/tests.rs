@@ -11,9 +11,10 @@ use crate::pool::health::verdict::{QuotaWindow, Rule, Verdict, Violation};
 use crate::pool::keys::registry::KeyPolicy;
 use crate::pool::keys::upstream_key::UpstreamKey;
 use crate::pool::quota::google_clock::end_of_google_day;
-use crate::pool::quota::limits::QuotaLimits;
+use crate::pool::quota::limits::{ObservedLimit, QuotaLimits};
 use crate::pool::settings::Settings;
 
+mod egress;
 mod limits_and_breakers;
 mod project_selection;
 mod readiness;
@@ -580,7 +581,7 @@ proptest! {
                         cooling_down.remove(&(project_id.0, model));
                     }
                     StateChange::Key { id, condition } => drop(states.insert(id.0, condition)),
-                    StateChange::Checked { .. } | StateChange::Limit { .. } | StateChange::Billing { .. } | StateChange::Project { .. } => {}
+                    StateChange::Checked { .. } | StateChange::Limit { .. } | StateChange::Billing { .. } | StateChange::Project { .. } | StateChange::Egress { .. } => {}
                 }
             }
             keys.release(&leased);

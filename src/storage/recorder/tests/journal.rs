@@ -1,6 +1,8 @@
 //! The journal: what is committed to it reaches the tables once, whenever the process ends.
 
 use super::*;
+use crate::pool::egress::condition::EgressCondition;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::retry::StopReason;
 use crate::storage::recorder::journal::{self, Write};
 use crate::storage::recorder::table_writer::TableWriter;
@@ -258,14 +260,45 @@ fn full_writes(stop_reason: Option<StopReason>, fallback_model: Option<&str>) ->
     ]
 }
 
+/// The same with what version 4 has added.
+fn writes_of_version_4() -> Vec<Write> {
+    let mut writes = full_writes(Some(StopReason::RepeatedFault), Some("gemini-2.5-flash"));
+    let Write::Row(full) = &mut writes[0] else {
+        panic!("{writes:?}");
+    };
+    full.attempts[0].egress_id = Some(EgressProxyId(4));
+    let (since, request_id) = (full.started_at, full.id);
+    let working = EgressCondition::working(since);
+    let condition = working.after_failures(2, Rule::ConnectFailed, since);
+    let change = StateChange::Egress {
+        id: EgressProxyId(4),
+        condition: condition.unwrap(),
+    };
+    let evidence = Evidence {
+        status: None,
+        message: "no connection".to_owned(),
+        request_id,
+    };
+    writes.push(Write::Change(change, evidence));
+    writes
+}
+
 /// Journals are read by later versions: if this fails, the format has changed and needs a version of its own.
 #[test]
-fn the_format_of_version_3_stays() {
+fn the_format_of_version_4_stays() {
+    let payload = include_bytes!("journal_version_4.bin");
+
+    let writes = writes_of_version_4();
+    assert_eq!(journal::decode(4, payload).as_deref(), Some(&writes[..]));
+    assert_eq!(journal::encode(&writes), payload);
+}
+
+#[test]
+fn a_journal_of_version_3_is_read() {
     let payload = include_bytes!("journal_version_3.bin");
 
     let writes = full_writes(Some(StopReason::RepeatedFault), Some("gemini-2.5-flash"));
     assert_eq!(journal::decode(3, payload).as_deref(), Some(&writes[..]));
-    assert_eq!(journal::encode(&writes), payload);
 }
 
 #[test]

@@ -264,7 +264,7 @@ proptest! {
                             invalid.insert(id);
                         }
                     }
-                    StateChange::Checked { .. } | StateChange::Limit { .. } | StateChange::Billing { .. } | StateChange::Project { .. } => {}
+                    StateChange::Checked { .. } | StateChange::Limit { .. } | StateChange::Billing { .. } | StateChange::Project { .. } | StateChange::Egress { .. } => {}
                 }
             }
             keys.release(&leased);

@@ -212,7 +212,7 @@ impl Life {
                 };
                 let generated = has_generated.then_some(("flash", amount));
                 let verdict = &verdicts()[verdict];
-                keys.settle_check(UpstreamKeyId(id), verdict, generated, now, now);
+                keys.settle_check(UpstreamKeyId(id), verdict, generated, None, (now, now));
             }
             Event::SetPolicy(policy) => keys.set_policy(policy),
         }
