@@ -84,6 +84,8 @@ macro_rules! filter_params {
             upstream_key: Option<String>,
             /// The project of the last attempt: its name or number.
             project: Option<String>,
+            /// The egress proxy of any attempt: its label or id.
+            egress: Option<String>,
             method: Option<String>,
             /// The complete path.
             path: Option<String>,
@@ -121,6 +123,7 @@ macro_rules! filter_params {
                     upstream_key_id: self.upstream_key_id,
                     upstream_key: self.upstream_key.clone(),
                     project: self.project.clone(),
+                    egress: self.egress.clone(),
                     method: self.method.clone(),
                     path: self.path.clone(),
                     operation: self.operation.clone(),

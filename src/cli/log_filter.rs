@@ -44,6 +44,9 @@ pub struct FilterArgs {
     /// The project of the last key that was tried: its name, or Google's number for it
     #[arg(long)]
     project: Option<String>,
+    /// The egress proxy of any attempt, by label or id
+    #[arg(long, value_name = "LABEL")]
+    egress: Option<String>,
     /// The method: GET, POST …
     #[arg(long)]
     method: Option<String>,
@@ -109,6 +112,7 @@ impl FilterArgs {
             upstream_key_id: self.upstream_key.map(UpstreamKeyId),
             upstream_key: self.upstream_key_label,
             project: self.project,
+            egress: self.egress,
             method: self.method,
             path: self.path,
             operation: self.operation,

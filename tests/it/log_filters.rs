@@ -6,9 +6,12 @@ use std::time::Duration;
 use gemini_pool::clock::{self, Timestamp};
 use gemini_pool::demo::fake_gemini::behaviour::FakeKey;
 use gemini_pool::pool::clients::client_key::ClientKeyId;
+use gemini_pool::pool::egress::address::ProxyAddress;
+use gemini_pool::pool::egress::proxy::{EgressProxyId, EgressScope};
 use gemini_pool::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::pool::request_id::RequestId;
+use gemini_pool::storage::egress_proxies::{self, EgressProxyTerms};
 use gemini_pool::storage::request_logs::filter::LogFilter;
 use gemini_pool::storage::request_logs::listed;
 use gemini_pool::storage::request_logs::{LogKind, NewAttempt, NewRequestLog};
@@ -18,7 +21,7 @@ use serde_json::Value;
 use crate::support::admin::AdminClient;
 use crate::support::api::ApiClient;
 use crate::support::process::{run_command, run_remotely};
-use crate::support::{TestPool, eventually};
+use crate::support::{TestPool, act, eventually};
 
 /// Fewer than a page of the dashboard has.
 const ROWS: i64 = 42;
@@ -47,6 +50,7 @@ fn conditions(filter: &LogFilter) -> Vec<(&'static str, bool)> {
         upstream_key_id,
         upstream_key,
         project,
+        egress,
         method,
         path,
         operation,
@@ -74,6 +78,7 @@ fn conditions(filter: &LogFilter) -> Vec<(&'static str, bool)> {
         ("upstream_key_id", upstream_key_id.is_some()),
         ("upstream_key", upstream_key.is_some()),
         ("project", project.is_some()),
+        ("egress", egress.is_some()),
         ("method", method.is_some()),
         ("path", path.is_some()),
         ("operation", operation.is_some()),
@@ -181,6 +186,12 @@ fn cases(begin: Timestamp) -> Vec<Case> {
         case(("project", "project", "project"), "team", |filter| {
             filter.project = text("team");
         }),
+        case(("egress", "egress", "egress"), "out & 1", |filter| {
+            filter.egress = text("out & 1");
+        }),
+        case(("egress", "egress", "egress"), "2", |filter| {
+            filter.egress = text("2");
+        }),
         case(("method", "method", "method"), "GET", |filter| {
             filter.method = text("GET");
         }),
@@ -246,7 +257,7 @@ fn row(number: i64, begin: Timestamp, projects: &[ProjectId]) -> NewRequestLog {
         started_at: at,
         first_byte_ms: Some(1),
         duration_ms: Some(1),
-        egress_id: None,
+        egress_id: (number % 5 < 2).then(|| EgressProxyId(1 + (number + key) % 2)),
     };
     let attempts = match number % 4 {
         // These end without an attempt.
@@ -322,6 +333,20 @@ async fn pool() -> (TestPool, ApiClient) {
         let output = run_command(folder, arguments);
         assert!(output.status.success(), "{output:?}");
     }
+    let mut tx = pool.app.db.begin().await.unwrap();
+    let act = act(&mut tx).await;
+    for label in ["out & 1", "out 2"] {
+        let terms = EgressProxyTerms {
+            label: label.to_owned(),
+            address: ProxyAddress::parse("http://127.0.0.1:9").unwrap(),
+            scope: EgressScope::All,
+        };
+        let id = egress_proxies::insert(&mut tx, &terms, &act).await.unwrap();
+        egress_proxies::update_enabled(&mut tx, id.unwrap(), false, &act)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
     let api = pool.admin_api().await;
     (pool, api)
 }

@@ -104,6 +104,7 @@ pub const COLUMNS: &[LogColumn] = columns! {
     "streamed" log_streamed HIDDEN "nowrap" Present(streamed);
     "upstream_key" log_key SHOWN "name" Name(LogField::Key, |row| Some((row.upstream_key_id?.0, row.upstream_key.as_deref()?)));
     "project" log_project HIDDEN "name" Text(LogField::Project, |row| row.project.as_deref());
+    "egress" log_egress HIDDEN "name" Text(LogField::Egress, |row| row.egress.as_deref());
     "attempts" log_attempts SHOWN "number" Present(attempts);
     "wait_ms" log_queue_time HIDDEN "number" Milliseconds(|row| Some(row.wait_ms).filter(|ms| *ms > 0));
     "first_byte_ms" log_first_byte HIDDEN "number" Milliseconds(|row| row.first_byte_ms);

@@ -168,6 +168,10 @@ fn attempt_step(
                 (key_link(attempt))
                 @if let Some(project) = &attempt.project { span.muted { " · " (project) } }
             }
+            @if let Some(egress) = &attempt.egress {
+                dt { (language.log_egress()) }
+                dd { a href=("/egress-proxies") { (egress) } }
+            }
             dt { (language.why_chosen()) }
             dd { (why_chosen(language, row, attempt, before)) }
             dt { (language.attempt_result()) }
@@ -273,6 +277,7 @@ fn response_facts(context: &PageContext, row: &RequestLog) -> Markup {
             (text_fact(language.log_finish_reason(), row.finish_reason.as_deref()))
             (text_fact(language.log_service_tier(), row.service_tier.as_deref()))
             (text_fact(language.log_project(), row.project.as_deref()))
+            (text_fact(language.log_egress(), row.egress.as_deref()))
             (fact(language.log_attempts(), html! { (number(row.attempts)) }))
             @if row.wait_ms > 0 { (fact(language.log_queue_time(), html! { (millis(language, Some(row.wait_ms))) })) }
             @if row.first_byte_ms.is_some() { (fact(language.log_first_byte(), html! { (millis(language, row.first_byte_ms)) })) }

@@ -72,6 +72,7 @@ log_fields! {
     Ip "ip" log_ip |filter, value, _, _| set_text(&mut filter.client_ip, value);
     Agent "agent" log_agent |filter, value, _, _| set_text(&mut filter.user_agent, value);
     Project "project" log_project |filter, value, _, _| set_text(&mut filter.project, value);
+    Egress "egress" log_egress |filter, value, _, _| set_text(&mut filter.egress, value);
     Method "method" log_method |filter, value, _, _| set_text(&mut filter.method, &value.to_ascii_uppercase());
     Path "path" log_path |filter, value, _, _| set_text(&mut filter.path, value);
     Operation "operation" log_operation |filter, value, _, _| set_text(&mut filter.operation, value);

@@ -18,6 +18,7 @@ translations! {
     log_ip = "Client IP address", "用戶端 IP 位址";
     log_agent = "User agent", "User-Agent";
     log_project = "Project", "專案";
+    log_egress = "Egress proxy", "對外代理";
     log_method = "Method", "方法";
     log_path = "Path", "路徑";
     log_operation = "Operation", "操作";

@@ -33,6 +33,8 @@ pub struct LogFilter {
     pub upstream_key: Option<String>,
     /// The name of the last attempt's project, or Google's number.
     pub project: Option<String>,
+    /// The label or the id of the egress proxy of any attempt.
+    pub egress: Option<String>,
     pub method: Option<String>,
     pub path: Option<String>,
     pub operation: Option<String>,
@@ -179,6 +181,13 @@ impl LogFilter {
                     .any(|name| name.as_deref() == Some(key))
             })
         };
+        let went_through = |egress: &str| {
+            let mut attempts = row.attempt_list.iter().flatten();
+            attempts.any(|attempt| {
+                let id = attempt.egress_id.map(|id| id.to_string());
+                attempt.egress.as_deref() == Some(egress) || id.as_deref() == Some(egress)
+            })
+        };
         let at_least = |most: Option<u64>, ms: Option<i64>| {
             most.is_none_or(|most| ms.is_some_and(|ms| u64::try_from(ms).unwrap_or(0) >= most))
         };
@@ -197,6 +206,7 @@ impl LogFilter {
             && self.upstream_key_id.is_none_or(tried)
             && self.upstream_key.as_deref().is_none_or(tried_key)
             && is(&self.project, &row.project)
+            && self.egress.as_deref().is_none_or(went_through)
             && self
                 .method
                 .as_ref()

@@ -128,6 +128,8 @@ mod indexes {
     pub const PROJECT: RowIndex = ("requests_by_project", "project_id = ?");
     /// The same.
     pub const UPSTREAM_KEY: RowIndex = ("requests_by_upstream_key", "upstream_key_id = ?");
+    /// An index of the attempts.
+    pub const EGRESS: RowIndex = ("attempts_by_egress", "egress_id = ?");
     /// Tables that do not have the newest requests: see [`key_index`](crate::storage::key_index).
     pub const TABLES: [RowIndex; 2] = [PROJECT, UPSTREAM_KEY];
 }
@@ -322,6 +324,21 @@ impl SearchPlan {
             let scan = IndexScan::each(indexes::PROJECT, ids.into_iter().map(SqlValue::from));
             self.0.push(Predicate::superset(scan));
         }
+        if let Some(egress) = &filter.egress {
+            let ids = sqlx::query_scalar!(
+                r#"SELECT id AS "id!" FROM egress_proxies WHERE label = ?1 OR CAST(id AS TEXT) = ?1"#,
+                egress,
+            );
+            let ids = ids.fetch_all(db).await?;
+            let condition = "
+                EXISTS (
+                    SELECT 1 FROM attempts AS a
+                    WHERE a.request_id = r.id AND a.egress_id IN (SELECT value FROM json_each(?))
+                )";
+            if !self.add_any_of(condition, indexes::EGRESS, &ids) {
+                return Ok(false);
+            }
+        }
         if let Some(id) = filter.upstream_key_id {
             self.add(
                 "EXISTS (SELECT 1 FROM attempts AS a WHERE a.request_id = r.id AND a.upstream_key_id = ?)",
@@ -488,7 +505,9 @@ impl SearchPlan {
             Some(scan) => {
                 query.push("(SELECT id FROM (");
                 // A request may have tried several keys.
-                let union = if indexes::TABLES.contains(&scan.index) {
+                let is_of_attempts =
+                    indexes::TABLES.contains(&scan.index) || scan.index == indexes::EGRESS;
+                let union = if is_of_attempts {
                     " UNION "
                 } else {
                     " UNION ALL "
@@ -537,6 +556,13 @@ fn push_scan(
         query.push(format_args!(" ORDER BY {id}{order} LIMIT "));
         query.push_bind(limit).push(")");
     };
+    if index == indexes::EGRESS {
+        let select = format!(
+            "SELECT id FROM (SELECT DISTINCT request_id AS id FROM attempts INDEXED BY {name} WHERE "
+        );
+        push_part(&select, "request_id");
+        return;
+    }
     if !indexes::TABLES.contains(&index) {
         let select =
             format!("SELECT id FROM (SELECT id FROM request_logs INDEXED BY {name} WHERE ");
