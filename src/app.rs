@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::body_log::BodyLog;
 use crate::body_memory::BodyMemory;
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::config::Config;
 use crate::gemini::redact::Redactor;
 use crate::gemini::transport::GeminiClient;
@@ -24,12 +24,13 @@ use crate::pool::clients::auth_failures::AuthFailures;
 use crate::pool::clients::client_key::{ClientKey, ClientKeyId, ClientKeys, HashKey};
 use crate::pool::clients::login_throttle::LoginThrottle;
 use crate::pool::clients::one_time_secrets::OneTimeSecrets;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::hedging::Hedging;
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::overview::PoolOverview;
 use crate::pool::keys::registry::{KEYS_PER_LOCK, KeyPolicy, lease_order_at};
 use crate::pool::quota::google_clock::begin_of_google_day;
-use crate::pool::request_id::{MAX_BEHIND, RequestIdGenerator};
+use crate::pool::request_id::{MAX_BEHIND, RequestId, RequestIdGenerator};
 use crate::pool::resources::affinity::ProjectAffinity;
 use crate::pool::resources::recent_resources::RecentResources;
 use crate::pool::retention::{BodyRetentionLimits, LowDisk, RetentionLimits};
@@ -42,6 +43,7 @@ use crate::storage::probe_requests::ProbeRequests;
 use crate::storage::quotas::ProjectLimit;
 use crate::storage::recorder::Recorder;
 use crate::storage::request_logs::{self, NewRequestLog};
+use crate::storage::upstream_keys::Evidence;
 use crate::storage::{
     client_keys, client_usage, cooldowns, egress_proxies, installation, projects, quotas, revision,
     settings, upstream_keys,
@@ -320,6 +322,23 @@ impl App {
 
     pub fn redactor(&self) -> Arc<Redactor> {
         self.redactor.read().clone()
+    }
+
+    /// Has a broken egress proxy used again, after a test through which an answer came.
+    pub fn end_egress_probe(&self, id: EgressProxyId) {
+        let mut keys = self.keys.lock();
+        let change = keys.end_egress_probe(id, true, clock::now());
+        if let Some(change) = change {
+            let evidence = Evidence {
+                status: None,
+                message: String::new(),
+                // No request of a client.
+                request_id: RequestId(0),
+            };
+            self.recorder.record_change(change, evidence);
+        }
+        drop(keys);
+        self.key_queue.notify();
     }
 
     /// Counts all keys. What the upstream answered, and why it could not be reached, is redacted for pages.

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod dashboard;
 pub mod demo;
+pub mod egress_list;
 pub mod error;
 pub mod gemini;
 pub mod http_post;

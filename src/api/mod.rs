@@ -5,6 +5,7 @@ pub mod authorize;
 pub mod backups;
 pub mod client_keys;
 pub mod document;
+pub mod egress_proxies;
 pub mod etag;
 pub mod health;
 pub mod idempotency;
@@ -52,6 +53,7 @@ pub fn router(app: &Arc<App>) -> (Router<Arc<App>>, Arc<OpenApi>) {
         (ApiScope::Checks, upstream_keys::check_routes()),
         (ApiScope::ClientKeys, client_keys::routes()),
         (ApiScope::Projects, projects::routes()),
+        (ApiScope::EgressProxies, egress_proxies::routes()),
         (ApiScope::Quota, quota::routes()),
         (ApiScope::Models, quota::model_routes()),
         (ApiScope::Logs, logs::routes()),

@@ -94,6 +94,7 @@ fn scope_of(subject: Subject) -> Option<ApiScope> {
         Subject::Backup => Some(ApiScope::Backups),
         Subject::RequestLog | Subject::RequestBodies => Some(ApiScope::Logs),
         Subject::ApiToken => Some(ApiScope::Tokens),
-        Subject::Admin | Subject::AlertTarget | Subject::EgressProxy => None,
+        Subject::EgressProxy => Some(ApiScope::EgressProxies),
+        Subject::Admin | Subject::AlertTarget => None,
     }
 }

@@ -72,6 +72,7 @@ pub enum ApiScope {
     Checks,
     ClientKeys,
     Projects,
+    EgressProxies,
     Quota,
     Models,
     Logs,

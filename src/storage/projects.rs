@@ -1,6 +1,6 @@
 //! Projects: the assignment of keys to them, by an admin or by the number in Google's errors.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::{Sqlite, SqliteExecutor, Transaction};
 use utoipa::ToSchema;
@@ -14,7 +14,7 @@ use crate::storage::paging::Page;
 use crate::storage::revision;
 
 /// A project as lists show it; the names are those of the JSON.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ListedProject {
     pub id: ProjectId,
     /// An admin's name for it.

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
         "jobs",
         "body_log",
         "key_list",
+        "egress_list",
         "log_download",
         "backup_download",
         "in_process",

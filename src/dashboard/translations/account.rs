@@ -89,6 +89,7 @@ labels! {
         Checks = "tests of upstream keys", "測試上游金鑰";
         ClientKeys = "client keys", "用戶端金鑰";
         Projects = "projects", "專案";
+        EgressProxies = "egress proxies", "對外代理";
         Quota = "quota", "配額";
         Models = "models", "模型";
         Logs = "logs", "請求記錄";
