@@ -38,9 +38,14 @@ impl SelectionArgs {
 impl RemovalArgs {
     /// Each id once, after confirmation if standard input is a terminal.
     pub fn confirmed(&self, noun: &str) -> Result<Vec<i64>> {
+        self.confirmed_as(|count| output::count(count, noun))
+    }
+
+    /// The same for a noun with another plural.
+    pub fn confirmed_as(&self, counted: impl Fn(usize) -> String) -> Result<Vec<i64>> {
         let ids = unique(&self.ids);
         if !self.yes {
-            let question = format!("remove {}?", output::count(ids.len(), noun));
+            let question = format!("remove {}?", counted(ids.len()));
             confirm(&question, "nothing was removed")?;
         }
         Ok(ids)

@@ -9,6 +9,7 @@ pub mod confirmation;
 pub mod database;
 pub mod demo;
 pub mod doctor;
+pub mod egress_proxies;
 pub mod export_logs;
 pub mod health;
 pub mod import_clients;
@@ -76,6 +77,9 @@ enum Command {
     /// Manage the keys that clients send to this server
     #[command(subcommand, visible_alias = "clients")]
     ClientKeys(client_keys::Command),
+    /// Manage the proxies for connections to Google
+    #[command(subcommand)]
+    EgressProxies(egress_proxies::Command),
     /// Show and change the settings of a running server
     #[command(subcommand)]
     Settings(settings::Command),
@@ -178,6 +182,7 @@ impl CommandLine {
             Command::Restore(arguments) => restore::run(pool.file("`restore`")?, &arguments).await,
             Command::UpstreamKeys(command) => upstream_keys::run(&pool, command).await,
             Command::ClientKeys(command) => client_keys::run(&pool, command).await,
+            Command::EgressProxies(command) => egress_proxies::run(&pool, command).await,
             Command::Settings(command) => settings::run(&pool, command).await,
             Command::Undo(arguments) => undo::run(&pool, arguments).await,
             Command::Admin(command) => admin::run(pool.file("`admin`")?, command).await,

@@ -1,6 +1,7 @@
 //! `RemoteServer`: a running server that a command works on by its admin API, instead of on a database file.
 
 pub mod client_keys;
+pub mod egress_proxies;
 pub mod jobs;
 pub mod log_export;
 pub mod logs;

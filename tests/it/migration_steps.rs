@@ -44,7 +44,7 @@ fn rows_of_new_table(table: &str) -> Option<&'static str> {
         "egress_proxies" => Some(
             "(1, 'one', 'http://proxy:3128', 'user:word', 1, '[]', '[]', 'broken', 'connect_failed', 'refused', 1796000000000, 1796000002000, 1, 1, 1796000000000, NULL)",
         ),
-        "egress_proxy_days" => Some("(1795996800000, 1, 2, 1)"),
+        "egress_proxy_days" => Some("(1795996800000, 1, 0, 0)"),
         "old_client_key_secrets" => Some("(zeroblob(32), 1, 'abcd', 1796000000000, NULL)"),
         _ => None,
     }

@@ -3,6 +3,7 @@
 mod certificates;
 mod completions;
 mod doctor;
+mod egress_proxies;
 mod egress_proxy;
 mod export_keys;
 mod export_logs;
