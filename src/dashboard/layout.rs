@@ -19,6 +19,7 @@ pub enum Section {
     Models,
     Try,
     Settings,
+    EgressProxies,
     Alerts,
     Audit,
     Backups,
@@ -28,7 +29,7 @@ pub enum Section {
 }
 
 impl Section {
-    const NAVIGATION: [Self; 12] = [
+    const NAVIGATION: [Self; 13] = [
         Self::Status,
         Self::UpstreamKeys,
         Self::ClientKeys,
@@ -38,6 +39,7 @@ impl Section {
         Self::Models,
         Self::Try,
         Self::Settings,
+        Self::EgressProxies,
         Self::Alerts,
         Self::Audit,
         Self::Backups,
@@ -66,6 +68,7 @@ impl Section {
             Self::Models => "/models",
             Self::Try => "/try",
             Self::Settings => "/settings",
+            Self::EgressProxies => "/egress-proxies",
             Self::Alerts => "/alerts",
             Self::Audit => "/audit",
             Self::Backups => "/backups",
@@ -84,6 +87,7 @@ impl Section {
             Self::Models => language.models_page(),
             Self::Try => language.try_it(),
             Self::Settings => language.settings(),
+            Self::EgressProxies => language.egress_proxies(),
             Self::Alerts => language.alerts(),
             Self::Audit => language.audit(),
             Self::Backups => language.backups(),
@@ -110,6 +114,9 @@ impl Section {
             Self::Try => r#"<path d="M2.5 3.5 13.5 8l-11 4.5 2-4.5zM4.5 8h5"/>"#,
             Self::Settings => {
                 r#"<path d="M2 5h6M12 5h2M2 11h2M8 11h6"/><circle cx="10" cy="5" r="1.8"/><circle cx="6" cy="11" r="1.8"/>"#
+            }
+            Self::EgressProxies => {
+                r#"<path d="M2 8h4M10 8h4M12 6l2 2-2 2"/><circle cx="8" cy="8" r="2"/>"#
             }
             Self::Alerts => r#"<path d="M3 12h10l-1.3-2V7a3.7 3.7 0 0 0-7.4 0v3zM6.5 14h3"/>"#,
             Self::Audit => r#"<circle cx="8" cy="8" r="6"/><path d="M8 4.5V8l2.5 1.5"/>"#,

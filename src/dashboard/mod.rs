@@ -11,6 +11,7 @@ pub mod chart;
 pub mod client_keys;
 pub mod comparison;
 pub mod components;
+pub mod egress_proxies;
 pub mod error_page;
 pub mod form_parts;
 pub mod guard;
@@ -75,6 +76,7 @@ fn admin_routes() -> Vec<Route> {
     use alerts::change as alert_target;
     use client_keys::change as client_key;
     use client_keys::rotate;
+    use egress_proxies::change as egress_proxy;
     use settings::change as setting;
     use upstream_keys::{bulk, deleted, import, job_progress};
 
@@ -136,6 +138,14 @@ fn admin_routes() -> Vec<Route> {
         "/alerts/targets/{id}/disable" => post(alert_target::disable);
         "/alerts/targets/{id}/test" => post(alert_target::test);
         "/alerts/targets/{id}/delete" => get(alert_target::confirm_delete).post(alert_target::delete);
+        "/egress-proxies" => get(egress_proxies::show).post(egress_proxy::create);
+        "/egress-proxies/new" => get(egress_proxy::new);
+        "/egress-proxies/{id}/edit" => get(egress_proxy::edit).post(egress_proxy::update);
+        "/egress-proxies/{id}/test" => post(egress_proxy::test);
+        "/egress-proxies/{id}/enable" => post(egress_proxy::enable);
+        "/egress-proxies/{id}/disable" => post(egress_proxy::disable);
+        "/egress-proxies/{id}/clear" => post(egress_proxy::clear);
+        "/egress-proxies/{id}/remove" => get(egress_proxy::confirm_remove).post(egress_proxy::remove);
         "/audit" => get(audit::show);
         "/audit/{id}/undo" => post(audit::undo);
         "/client-keys" => get(client_keys::show).post(client_key::create);

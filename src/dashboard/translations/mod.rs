@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod audit;
 pub mod backups;
 pub mod client_keys;
+pub mod egress_proxies;
 pub mod layout;
 pub mod logs;
 pub mod models;

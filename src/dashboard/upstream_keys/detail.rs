@@ -64,6 +64,10 @@ struct UpstreamKeyDetail {
     resource_counts: Vec<(String, i64)>,
     checks: Vec<LoggedCheck>,
     changes: Vec<ListedChange>,
+    /// The label of the proxy that its requests go through; `None`: they are direct.
+    egress: Option<String>,
+    /// Whether there are any egress proxies.
+    has_egress: bool,
 }
 
 pub async fn show(
@@ -84,7 +88,14 @@ pub async fn show(
         subject_id: Some(key.id.0),
         ..audit::AuditFilter::default()
     };
-    let key_status = app.keys.lock().key_status(key.id, now);
+    let (key_status, egress, has_egress) = {
+        let keys = app.keys.lock();
+        let egress = keys.egress_of(key.id);
+        let row = egress.and_then(|id| keys.egress().get(id));
+        let label = row.map(|row| row.label.clone());
+        let has_egress = !keys.egress().rows().is_empty();
+        (keys.key_status(key.id, now), label, has_egress)
+    };
     let detail = UpstreamKeyDetail {
         key_status,
         cooldown_evidence: history::list_cooldowns(db, key.project_id, now).await?,
@@ -95,6 +106,8 @@ pub async fn show(
         resource_counts: resources::count_of_project(db, key.project_id, now).await?,
         checks: history::list_checks(db, key.id, CHECKS).await?,
         changes: audit::list(db, &filter, None, CHANGES).await?.items,
+        egress,
+        has_egress,
         key,
     };
     Ok(view(&context, &detail))
@@ -264,6 +277,10 @@ fn facts(context: &PageContext, detail: &UpstreamKeyDetail) -> Markup {
                     Billing::Unknown => span.muted { (language.unknown()) },
                     known => (language.billing_label(known)),
                 }
+            }
+            @if detail.has_egress {
+                dt { (language.log_egress()) }
+                dd { a href="/egress-proxies" { (detail.egress.as_deref().unwrap_or(language.egress_direct())) } }
             }
             dt { (language.priority()) } dd { (key.priority) }
             dt { (language.weight()) } dd { (key.weight) }

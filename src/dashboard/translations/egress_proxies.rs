@@ -1,0 +1,68 @@
+//! Texts of the egress proxies page.
+
+use super::translations;
+
+translations! {
+    egress_proxies = "Egress proxies", "對外代理";
+    egress_lead = "Proxies for connections to Google.", "連線到 Google 時使用的代理伺服器。";
+    new_egress = "New proxy", "新增代理";
+    add_egress = "Test and add", "測試並新增";
+    edit_egress(label: &str) = "Edit {label}", "編輯 {label}";
+    save_egress = "Save and test", "儲存並測試";
+    no_egress = "No egress proxies", "沒有對外代理";
+    no_egress_text = "Connections to Google are direct, or go through the proxy that HTTPS_PROXY names. Add proxies here if projects should reach Google from different addresses, if this server's address is throttled or in a location that Google does not serve, or if connections should go on when one proxy breaks.", "目前直接連線到 Google，或經由 HTTPS_PROXY 指定的代理。若希望各專案以不同的 IP 位址連線、此伺服器的位址受到限制或位於 Google 不提供服務的地區，或希望代理故障時自動改用其他代理，請在此新增。";
+    egress_label = "Label", "名稱";
+    egress_url = "Address", "位址";
+    egress_url_hint = "For example http://proxy.example.com:3128 or socks5h://user:password@192.0.2.7:1080. User and password are never shown again.", "例如 http://proxy.example.com:3128 或 socks5h://user:password@192.0.2.7:1080。帳號與密碼之後不會再顯示。";
+    egress_url_keep(shown: &str) = "Blank: stays {shown}. A new address is written whole, with user and password.", "留空則維持 {shown}。若要更改，請輸入完整位址，包含帳號與密碼。";
+    egress_scope = "Used for", "適用範圍";
+    egress_scope_all = "all requests", "所有請求";
+    egress_scope_projects = "projects", "專案";
+    egress_scope_tags = "tags", "標籤";
+    egress_projects_field = "Projects", "專案";
+    egress_projects_hint = "Names or numbers, separated by commas. Their requests go through this proxy; each project keeps to one of its proxies.", "專案名稱或編號，以逗號分隔。這些專案的請求會經由此代理；每個專案固定使用其中一個代理。";
+    egress_tags_field = "Tags of upstream keys", "上游金鑰的標籤";
+    egress_tags_hint = "Instead of projects. Both blank: for all requests. The most specific scope decides: project, then tag, then all.", "可代替專案使用。兩者皆留空表示適用所有請求。以最明確的範圍為準：專案優先於標籤，標籤優先於全部。";
+    egress_state = "State", "狀態";
+    egress_working = "working", "正常";
+    egress_broken = "broken", "故障";
+    egress_throttled = "throttled", "受限";
+    egress_location_refused = "location not served", "地區不支援";
+    egress_off = "disabled", "已停用";
+    egress_since = "since", "自";
+    egress_next_probe = "next probe", "下次探測";
+    egress_ends = "until", "直到";
+    egress_today = "Today", "今日";
+    egress_attempts(count) = "attempt" | "attempts", "{count} 次嘗試";
+    egress_failures(count) = "failed" | "failed", "{count} 次失敗";
+    egress_serves = "Serves", "使用中";
+    egress_serves_projects(count) = "project" | "projects", "{count} 個專案";
+    egress_actions = "Actions", "動作";
+    egress_test = "Test", "測試";
+    egress_test_of(label: &str) = "Test {label}", "測試 {label}";
+    egress_edit_of(label: &str) = "Edit {label}", "編輯 {label}";
+    egress_clear = "Clear state", "清除狀態";
+    egress_clear_of(label: &str) = "Clear the state of {label}", "清除 {label} 的狀態";
+    egress_switch_on(label: &str) = "Enable {label}", "啟用 {label}";
+    egress_switch_off(label: &str) = "Disable {label}", "停用 {label}";
+    egress_answered(label: &str, time: &str) = "{label}: Google answered in {time}", "{label}：Google 在 {time} 內回應";
+    egress_failed(label: &str, time: &str, error: &str) = "{label}: no answer after {time}: {error}", "{label}：{time} 後仍無回應：{error}";
+    egress_added(label: &str, time: &str) = "{label} added; Google answered in {time}", "已新增 {label}，Google 在 {time} 內回應";
+    egress_added_disabled(label: &str, error: &str) = "{label} was added disabled, because its test failed: {error}", "{label} 測試失敗，已新增但停用：{error}";
+    egress_saved(label: &str, time: &str) = "{label} saved; Google answered in {time}", "已儲存 {label}，Google 在 {time} 內回應";
+    egress_saved_failing(label: &str, error: &str) = "{label} was saved, but its test failed: {error}", "已儲存 {label}，但測試失敗：{error}";
+    egress_enabled(label: &str) = "{label} enabled", "已啟用 {label}";
+    egress_disabled(label: &str) = "{label} disabled; its requests go through the other proxies that apply, or directly where none is left", "已停用 {label}；其請求改經由其他適用的代理，若沒有則直接連線";
+    egress_cleared(label: &str) = "{label} counts as working again", "{label} 恢復為正常狀態";
+    egress_removed(label: &str) = "{label} removed", "已移除 {label}";
+    remove_egress_question(label: &str) = "Remove {label}?", "要移除 {label} 嗎？";
+    remove_egress_text(projects: &str) = "The requests of {projects} go through it now. They will go through the other proxies that apply, or directly where none is left. Within a day the removal can be undone on the audit page.", "目前有 {projects}的請求經由此代理。移除後將改經由其他適用的代理，若沒有則直接連線。一天之內可在稽核頁面復原。";
+    remove_egress = "Remove proxy", "移除代理";
+    egress_label_taken = "Another proxy has this label", "已有代理使用此名稱";
+    egress_bad_label = "1 to 100 characters, on one line", "1 至 100 個字元，單行";
+    egress_bad_url = "Write scheme, host and port as in http://proxy.example.com:3128; the schemes are http, https, socks5 and socks5h. Special characters of a password are percent-encoded.", "請依 http://proxy.example.com:3128 的形式輸入協定、主機與連接埠；協定可為 http、https、socks5、socks5h。密碼中的特殊字元須以百分號編碼。";
+    egress_unknown_project(name: &str) = "No project is called {name}", "沒有名為 {name} 的專案";
+    egress_two_scopes = "Projects or tags, not both", "專案與標籤只能擇一";
+    egress_bad_tag = "A tag is a word", "標籤須為單一詞";
+    egress_direct = "direct", "直接連線";
+}
