@@ -152,6 +152,7 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
             AlertKind::AddressThrottled => {
                 "Google throttles the IP address of the server".to_owned()
             }
+            AlertKind::EgressBroken => format!("An egress proxy is broken: {detail}"),
             AlertKind::BudgetUsed => format!("A client key has used up its limit: {detail}"),
             AlertKind::BudgetNearlyUsed => {
                 format!("A client key has used 80 % of its limit: {detail}")
@@ -173,6 +174,7 @@ pub fn title(language: AlertLanguage, kind: AlertKind, subject: &str, detail: &s
             AlertKind::KeyDead => format!("Google 拒絕上游金鑰：{detail}"),
             AlertKind::GoogleUnreachable => format!("無法連線到 Google：{detail}"),
             AlertKind::AddressThrottled => "Google 正在限制伺服器的 IP 位址".to_owned(),
+            AlertKind::EgressBroken => format!("對外代理故障：{detail}"),
             AlertKind::BudgetUsed => format!("用戶端金鑰已用完額度：{detail}"),
             AlertKind::BudgetNearlyUsed => format!("用戶端金鑰已使用額度的 80%：{detail}"),
             AlertKind::DiskLow => format!("資料庫所在的磁碟即將用盡，剩餘 {detail}"),
@@ -192,6 +194,7 @@ pub fn kind_name(language: AlertLanguage, kind: AlertKind) -> &'static str {
         AlertKind::KeyDead => ("Upstream key refused by Google", "上游金鑰遭 Google 拒絕"),
         AlertKind::GoogleUnreachable => ("Google unreachable", "無法連線到 Google"),
         AlertKind::AddressThrottled => ("IP address throttled", "IP 位址受限"),
+        AlertKind::EgressBroken => ("Egress proxy broken", "對外代理故障"),
         AlertKind::BudgetUsed => ("Limit of a client key used up", "用戶端金鑰額度用完"),
         AlertKind::BudgetNearlyUsed => ("Limit of a client key at 80 %", "用戶端金鑰額度達 80%"),
         AlertKind::DiskLow => ("Disk nearly full", "磁碟空間不足"),
@@ -227,6 +230,10 @@ fn remedy(language: AlertLanguage, kind: AlertKind) -> &'static str {
         AlertKind::AddressThrottled => (
             "Requests continue by themselves when the throttle ends. Send fewer requests, or use another address.",
             "限制結束後會自動恢復。請減少請求，或改用其他 IP 位址。",
+        ),
+        AlertKind::EgressBroken => (
+            "Its projects use another proxy that applies to them; without one their keys wait. Test it on the page of the egress proxies.",
+            "其專案改用其他適用的代理；若沒有，則其金鑰會等待。請在對外代理頁面測試。",
         ),
         AlertKind::BudgetUsed => (
             "Its requests are refused until the limit resets. Raise the limit if the usage is intended.",
@@ -289,6 +296,7 @@ pub fn page(kind: AlertKind, subject: &str) -> String {
         AlertKind::BudgetUsed | AlertKind::BudgetNearlyUsed => of_number("client-keys"),
         AlertKind::BackupFailed | AlertKind::BackupOverdue => "/backups".to_owned(),
         AlertKind::NoKey | AlertKind::PoolLow => "/upstream-keys".to_owned(),
+        AlertKind::EgressBroken => "/egress-proxies".to_owned(),
         AlertKind::GoogleUnreachable
         | AlertKind::AddressThrottled
         | AlertKind::DiskLow

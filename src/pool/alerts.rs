@@ -43,6 +43,8 @@ pub enum AlertKind {
     KeyDead,
     GoogleUnreachable,
     AddressThrottled,
+    /// No connection can be opened through an egress proxy.
+    EgressBroken,
     /// A client key has used a limit of its day or month completely.
     BudgetUsed,
     /// A client key has used 80 % of it.
@@ -82,6 +84,7 @@ impl AlertKind {
             | Self::DatabaseFailing => AlertSeverity::Critical,
             Self::PoolLow
             | Self::KeyDead
+            | Self::EgressBroken
             | Self::BudgetUsed
             | Self::BudgetNearlyUsed
             | Self::BackupFailed

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::outcome::Outcome;
 use crate::pool::quota::usage::TokenUsage;
 
@@ -13,6 +14,8 @@ use crate::pool::quota::usage::TokenUsage;
 const MAX_MODELS: usize = 50;
 /// Maximum number of client keys with a count of their own.
 const MAX_CLIENT_KEYS: usize = 100;
+/// Maximum number of egress proxies with a count of their own.
+pub const MAX_EGRESS_PROXIES: usize = 100;
 /// Maximum number of rules.
 const MAX_RULES: usize = 100;
 
@@ -41,6 +44,8 @@ pub struct TrafficCounters {
     /// `None`: no client key, or one beyond the maximum.
     pub client_requests: HashMap<(Outcome, Option<ClientKeyId>), u64>,
     pub attempts: BTreeMap<Cow<'static, str>, u64>,
+    /// Attempts and failures through egress proxies; `None`: those beyond the maximum.
+    pub egress: BTreeMap<Option<EgressProxyId>, (u64, u64)>,
     pub first_byte: DurationHistogram,
     pub duration: DurationHistogram,
     pub tokens: TokenSums,
@@ -121,6 +126,15 @@ impl TrafficCounters {
         }
     }
 
+    /// Counts an attempt through an egress proxy.
+    pub fn add_egress(&mut self, id: EgressProxyId, has_failed: bool) {
+        let is_known = self.egress.contains_key(&Some(id));
+        let label = Some(id).filter(|_| is_known || self.egress.len() < MAX_EGRESS_PROXIES);
+        let count = self.egress.entry(label).or_default();
+        count.0 += 1;
+        count.1 += u64::from(has_failed);
+    }
+
     /// The model, if Google has answered well for it.
     fn model_label(&mut self, name: &str, outcome: Outcome) -> Option<Box<str>> {
         if !self.models.0.contains(name) && outcome == Outcome::Success {
@@ -174,6 +188,7 @@ mod tests {
             let model = format!("model-{number}");
             counters.add_request(request(Outcome::Success, &model, number, &usage));
             counters.add_attempt(Some(&Cow::Owned(format!("rule-{number}"))));
+            counters.add_egress(EgressProxyId(number), number % 2 == 0);
         }
         counters.add_request(request(Outcome::Quota, "model-0", 0, &usage));
 
@@ -186,6 +201,8 @@ mod tests {
         assert!(counters.requests.len() <= 2 * Outcome::ALL.len() + MAX_MODELS);
         assert_eq!(counters.client_requests[&(Outcome::Success, None)], 900);
         assert_eq!(counters.attempts.len(), MAX_RULES);
+        assert_eq!(counters.egress[&Some(EgressProxyId(0))], (1, 1));
+        assert_eq!(counters.egress[&None], (900, 450));
         assert_eq!(counters.first_byte.counts[1], 2_001);
         assert_eq!(counters.duration.counts[BUCKETS_MS.len()], 2_001);
         assert_eq!(counters.duration.count(), 2_001);

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::pool::alerts::{AlertKind, AlertObservation};
 use crate::pool::backup_schedule::BackupSchedule;
 use crate::pool::clients::client_key::ClientLimit;
+use crate::pool::egress::condition::EgressState;
 use crate::pool::keys::key_status::KeyStatusKind;
 use crate::pool::keys::overview::PoolOverview;
 use crate::storage::{alert_events, backups};
@@ -41,6 +42,7 @@ pub async fn observe(app: &App, now: Timestamp) -> AlertObservation {
     if overview.address_throttled_until.is_some() {
         found.add(AlertKind::AddressThrottled, "", "");
     }
+    add_egress(&mut found, app);
     add_budgets(&mut found, app, now);
     if let Some(low) = *app.low_disk.lock() {
         let free = format!("{} MiB", low.free_bytes / 1_024 / 1_024);
@@ -104,6 +106,16 @@ fn add_keys(found: &mut AlertObservation, app: &App, now: Timestamp) {
     });
     for (id, (kind, name)) in refused {
         found.add(kind, id.0, name);
+    }
+}
+
+/// Egress proxies that are broken.
+fn add_egress(found: &mut AlertObservation, app: &App) {
+    let keys = app.keys.lock();
+    let enabled = keys.egress().rows().iter().filter(|row| row.enabled);
+    for row in enabled.filter(|row| row.condition.state == EgressState::Broken) {
+        let detail = format!("{} ({})", row.label, row.address);
+        found.add(AlertKind::EgressBroken, row.id.0, detail);
     }
 }
 

@@ -7,8 +7,9 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::api::metrics::figures::Figures;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::key_status::KeyStatusKind;
-use crate::pool::traffic_counters::{BUCKETS_MS, DurationHistogram};
+use crate::pool::traffic_counters::{BUCKETS_MS, DurationHistogram, MAX_EGRESS_PROXIES};
 
 /// The label of what is counted together.
 const OTHER: &str = "other";
@@ -66,6 +67,7 @@ impl Exposition {
         let attempts = attempts.map(|(rule, count)| ([("rule", rule.to_string())], float(*count)));
         let help = "Attempts of finished requests by the rule that classified them";
         writer.counters("gemini_pool_attempts", help, attempts)?;
+        self.encode_egress(writer)?;
         let help = "Time from a request to the first byte of its answer";
         writer.histogram("gemini_pool_first_byte_seconds", help, &traffic.first_byte)?;
         let help = "Time from a request to the end of its answer";
@@ -90,6 +92,31 @@ impl Exposition {
         let cost = float(traffic.cost_nano_usd) / 1e9;
         let help = "Cost at list price since the start, in dollars";
         writer.counters("gemini_pool_cost_usd", help, [(NO_LABELS, cost)])
+    }
+
+    /// Attempts through egress proxies since the start, and which of them work. Nothing where there are none.
+    fn encode_egress(&self, writer: &mut Writer) -> Result {
+        let (traffic, egress) = (&self.0.traffic, &self.0.egress);
+        let labels = |id: Option<EgressProxyId>| {
+            let row = id.and_then(|id| egress.get(&id));
+            let label = row.map_or(OTHER, |(label, _)| label.as_str());
+            let id = id.map_or_else(String::new, |id| id.to_string());
+            [("egress_id", id), ("egress", label.to_owned())]
+        };
+        let attempts = traffic.egress.iter();
+        let attempts = attempts.map(|(id, count)| (labels(*id), float(count.0)));
+        let help = "Attempts of finished requests through an egress proxy since the start";
+        writer.counters("gemini_pool_egress_attempts", help, attempts)?;
+        let failures = traffic.egress.iter();
+        let failures = failures.map(|(id, count)| (labels(*id), float(count.1)));
+        let help = "Those whose connection failed or broke";
+        writer.counters("gemini_pool_egress_failures", help, failures)?;
+        let working = egress
+            .iter()
+            .filter_map(|(id, (_, works))| Some((labels(Some(*id)), flag((*works)?))));
+        let working = working.take(MAX_EGRESS_PROXIES);
+        let help = "1 while an enabled egress proxy works";
+        writer.gauges("gemini_pool_egress_working", help, working)
     }
 
     /// Upstream keys, projects and queues now.

@@ -11,6 +11,8 @@ use crate::api::metrics::process::ProcessFigures;
 use crate::app::App;
 use crate::clock;
 use crate::pool::clients::client_key::ClientKeyId;
+use crate::pool::egress::condition::EgressState;
+use crate::pool::egress::proxy::EgressProxyId;
 use crate::pool::keys::overview::PoolOverview;
 use crate::pool::keys::project_quota::ModelFigures;
 use crate::pool::traffic_counters::TrafficCounters;
@@ -26,6 +28,8 @@ pub struct Figures {
     /// The names of the client keys in use.
     pub client_keys: BTreeMap<ClientKeyId, String>,
     pub overview: PoolOverview,
+    /// The labels of the egress proxies in use; whether each works, `None`: it is disabled.
+    pub egress: BTreeMap<EgressProxyId, (String, Option<bool>)>,
     /// By name, at most [`MAX_MODELS`].
     pub models: BTreeMap<String, ModelFigures>,
     pub queued: usize,
@@ -63,8 +67,14 @@ impl Figures {
         let client_keys = clients
             .iter()
             .map(|client| (client.id, client.name.clone()));
+        let egress = app.keys.lock().egress().rows().to_vec().into_iter();
+        let egress = egress.map(|row| {
+            let works = row.condition.state != EgressState::Broken;
+            (row.id, (row.label, row.enabled.then_some(works)))
+        });
         let path = app.db.path();
         Self {
+            egress: egress.collect(),
             traffic: app.recorder.traffic(),
             client_keys: client_keys.collect(),
             overview,

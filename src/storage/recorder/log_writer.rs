@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
+use crate::pool::outcome::Outcome;
 use crate::pool::traffic_counters::{CountedRequest, TrafficCounters};
 use crate::storage::checkpoint::WalLimit;
 use crate::storage::db::Db;
@@ -271,6 +272,9 @@ impl LogWriter {
                 });
                 for attempt in &row.attempts {
                     traffic.add_attempt(attempt.rule.as_ref());
+                    if let Some(id) = attempt.egress_id {
+                        traffic.add_egress(id, attempt.outcome == Some(Outcome::Network));
+                    }
                 }
             }
         }
