@@ -48,7 +48,7 @@ pub fn router(app: &Arc<App>) -> (Router<Arc<App>>, Arc<OpenApi>) {
     let scoped = |scope: ApiScope, routes: OpenApiRouter<Arc<App>>| {
         routes.route_layer(from_fn_with_state(scope, authorize))
     };
-    let resources = [
+    let resources = vec![
         (ApiScope::UpstreamKeys, upstream_keys::routes()),
         (ApiScope::Checks, upstream_keys::check_routes()),
         (ApiScope::ClientKeys, client_keys::routes()),

@@ -180,7 +180,7 @@ impl CommandLine {
             Command::Migrate(arguments) => migrate::run(pool.file("`migrate`")?, &arguments).await,
             Command::Backup(arguments) => backup::run(&pool, &arguments).await,
             Command::Restore(arguments) => restore::run(pool.file("`restore`")?, &arguments).await,
-            Command::UpstreamKeys(command) => upstream_keys::run(&pool, command).await,
+            Command::UpstreamKeys(command) => Box::pin(upstream_keys::run(&pool, command)).await,
             Command::ClientKeys(command) => client_keys::run(&pool, command).await,
             Command::EgressProxies(command) => egress_proxies::run(&pool, command).await,
             Command::Settings(command) => settings::run(&pool, command).await,
