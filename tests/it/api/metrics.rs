@@ -144,8 +144,11 @@ async fn rules_and_the_dashboard_name_only_metrics_that_exist() {
     assert_eq!(pool.generate().await.status(), 200);
     let text = scrape(&pool, Some(&api)).await.text().await.unwrap();
     let documented = std::fs::read_to_string("docs/metrics.md").unwrap();
-    // They are missing without a known limit or a cooldown.
+    // They are missing without a known limit, a cooldown or an egress proxy.
     let conditional = [
+        "gemini_pool_egress_attempts_total",
+        "gemini_pool_egress_failures_total",
+        "gemini_pool_egress_working",
         "gemini_pool_quota_requests_left",
         "gemini_pool_quota_tokens_left",
         "gemini_pool_projects_cooling_down",
