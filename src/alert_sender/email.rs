@@ -7,6 +7,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncTransport, Tokio1Executor};
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr};
 use url::Url;
 
@@ -15,14 +16,28 @@ use crate::alert_sender::send_error::{SEND_TIMEOUT, SendError};
 use crate::storage::alert_targets::AlertTargetTerms;
 
 /// How the connection to the mail server is encrypted; the name is the scheme of its URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    utoipa::ToSchema,
+)]
 pub enum MailSecurity {
     /// TLS from the first byte.
+    #[serde(rename = "smtps")]
     #[strum(serialize = "smtps")]
     Tls,
+    #[serde(rename = "smtp+starttls")]
     #[strum(serialize = "smtp+starttls")]
     StartTls,
     /// None, for a mail server on the same machine: no password is sent.
+    #[serde(rename = "smtp")]
     #[strum(serialize = "smtp")]
     Plain,
 }

@@ -6,4 +6,6 @@ pub mod http_post;
 pub mod message;
 pub mod send;
 pub mod send_error;
+pub mod target_input;
+pub mod test_message;
 pub mod webhook;

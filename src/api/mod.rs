@@ -1,5 +1,6 @@
 //! For programs: the server's health, its metrics, and the admin API below `/api/v1`, a file for each resource.
 
+pub mod alerts;
 pub mod audit;
 pub mod authorize;
 pub mod backups;
@@ -59,6 +60,7 @@ pub fn router(app: &Arc<App>) -> (Router<Arc<App>>, Arc<OpenApi>) {
         (ApiScope::Logs, logs::routes()),
         (ApiScope::Usage, usage::routes()),
         (ApiScope::Settings, settings::routes()),
+        (ApiScope::Alerts, alerts::routes()),
         (ApiScope::Audit, audit::routes()),
         (ApiScope::Audit, undo::routes()),
         (ApiScope::Backups, backups::routes()),

@@ -18,7 +18,9 @@ pub const TRIED_FOR: Duration = Duration::from_hours(24);
 const DAY: u16 = 24 * 60;
 
 /// What a message reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, IntoStaticStr)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, IntoStaticStr, utoipa::ToSchema,
+)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -30,7 +32,18 @@ pub enum AlertPhase {
 }
 
 /// The state of a message for one target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, EnumString, IntoStaticStr)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    sqlx::Type,
+    Serialize,
+    EnumString,
+    IntoStaticStr,
+    utoipa::ToSchema,
+)]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]

@@ -28,6 +28,7 @@ pub const OTHER_SUBJECTS: &str = "+";
     EnumString,
     IntoStaticStr,
     VariantArray,
+    utoipa::ToSchema,
 )]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]

@@ -78,6 +78,7 @@ pub enum ApiScope {
     Logs,
     Usage,
     Settings,
+    Alerts,
     Audit,
     Backups,
     Sessions,

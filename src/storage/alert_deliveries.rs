@@ -2,7 +2,9 @@
 
 use rand::RngExt;
 use rand::distr::Alphanumeric;
+use serde::Serialize;
 use sqlx::{Sqlite, SqliteExecutor, SqlitePool, Transaction};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::pool::alert_schedule::{AlertPhase, DeliveryState, due_at, next_attempt};
@@ -16,8 +18,9 @@ use crate::storage::paging::{BidirectionalPage, PagePosition};
 const ID_CHARACTERS: usize = 24;
 
 /// The id of a message for one target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, sqlx::Type, Serialize, ToSchema)]
 #[sqlx(transparent)]
+#[serde(transparent)]
 pub struct AlertDeliveryId(pub i64);
 
 /// A message for one target, and its attempts so far.
@@ -120,8 +123,8 @@ pub struct DueAlertDelivery {
     pub event: AlertEvent,
 }
 
-/// A message as the page lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A message as lists show it; the names are those of the JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ListedAlertDelivery {
     pub id: AlertDeliveryId,
     pub target_id: AlertTargetId,

@@ -18,7 +18,18 @@ use crate::storage::json_columns::{JsonTexts, json_array};
 
 /// The id of a target; never used again.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    sqlx::Type,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
 )]
 #[sqlx(transparent)]
 #[serde(transparent)]
@@ -39,9 +50,11 @@ impl fmt::Display for AlertTargetId {
     Eq,
     sqlx::Type,
     Serialize,
+    Deserialize,
     EnumString,
     IntoStaticStr,
     VariantArray,
+    utoipa::ToSchema,
 )]
 #[sqlx(rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
@@ -63,7 +76,18 @@ impl AlertTargetKind {
 }
 
 /// The language of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type, Serialize, EnumString)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    sqlx::Type,
+    Serialize,
+    Deserialize,
+    EnumString,
+    utoipa::ToSchema,
+)]
 pub enum AlertLanguage {
     #[sqlx(rename = "en")]
     #[serde(rename = "en")]

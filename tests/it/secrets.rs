@@ -280,7 +280,7 @@ async fn start() -> Run {
         json!({ "key": key.secret, "label": format!("label-{number}"), "tags": format!("tag-{number}") })
     });
     let list = path.join("keys.json");
-    std::fs::write(&list, Value::from_iter(listed).to_string()).unwrap();
+    std::fs::write(&list, listed.collect::<Value>().to_string()).unwrap();
     done(path, &["upstream-keys", "import", list.to_str().unwrap()]);
     std::fs::remove_file(list).unwrap();
     let clients = (0..keys.len()).map(|number| {

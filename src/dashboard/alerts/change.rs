@@ -9,20 +9,17 @@ use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use crate::alert_sender::message::AlertMessage;
-use crate::alert_sender::send;
+use crate::alert_sender::target_input::{AlertTargetInput, InvalidField, InvalidFields};
+use crate::alert_sender::test_message::send_test;
 use crate::app::App;
 use crate::dashboard::alerts::PATH;
-use crate::dashboard::alerts::form::{AlertTargetForm, FieldErrors};
+use crate::dashboard::alerts::form::AlertTargetForm;
 use crate::dashboard::components::{card, confirm_form, copyable, empty_state, href, tabs};
 use crate::dashboard::error_page::ErrorPage;
 use crate::dashboard::layout::{self, Section, heading};
 use crate::dashboard::page_context::{Notice, PageContext};
 use crate::error::Error;
-use crate::pool::alert_schedule::AlertPhase;
-use crate::pool::alerts::AlertSeverity;
 use crate::pool::clients::one_time_secrets::SecretOwner;
-use crate::storage::alert_deliveries::{self, NewAlertDelivery};
 use crate::storage::alert_targets::{self, AlertTarget, AlertTargetId, AlertTargetKind};
 use crate::storage::audit::Act;
 use crate::storage::error::Thing;
@@ -38,12 +35,9 @@ pub struct NewQuery {
 /// The form for a new target of a kind.
 pub async fn new(context: PageContext, Query(query): Query<NewQuery>) -> Markup {
     let kind = query.kind.parse().unwrap_or(AlertTargetKind::Webhook);
-    new_form(
-        &context,
-        &AlertTargetForm::new(kind),
-        kind,
-        &FieldErrors::new(),
-    )
+    let language = context.language.of_messages();
+    let form = AlertTargetForm::of(AlertTargetInput::new(kind, &context.admin.zone, language));
+    new_form(&context, &form, kind, &InvalidFields::new())
 }
 
 /// Creates a target. The signing secret of a webhook stays in memory for the next page.
@@ -56,18 +50,18 @@ pub async fn create(
     let Ok(kind) = form.kind.parse() else {
         return Err(Error::Invalid(language.unknown_action().to_owned()).into());
     };
-    let refuse = |errors: FieldErrors| {
+    let refuse = |errors: InvalidFields| {
         let page = new_form(&context, &form, kind, &errors);
         Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
     };
-    let terms = match form.terms(&context, language.of_messages(), None) {
+    let terms = match form.input(&context, kind).terms(None) {
         Ok(terms) => terms,
         Err(errors) => return refuse(errors),
     };
     let mut tx = app.db.begin().await?;
     let act = Act::without_revision(context.actor(), context.now);
     let Some(id) = alert_targets::insert(&mut tx, &terms, &act).await? else {
-        return refuse(FieldErrors::from([("name", language.alert_name_taken())]));
+        return refuse(InvalidFields::from([("name", InvalidField::NameTaken)]));
     };
     tx.commit().await?;
     if kind == AlertTargetKind::Webhook {
@@ -121,8 +115,8 @@ pub async fn edit(
     Path(id): Path<String>,
 ) -> Result<Markup, ErrorPage> {
     let target = find(&app, &id).await?;
-    let form = AlertTargetForm::of(&target.terms);
-    Ok(edit_form(&context, &target, &form, &FieldErrors::new()))
+    let form = AlertTargetForm::of(AlertTargetInput::of(&target.terms));
+    Ok(edit_form(&context, &target, &form, &InvalidFields::new()))
 }
 
 pub async fn update(
@@ -133,18 +127,21 @@ pub async fn update(
 ) -> Result<Response, ErrorPage> {
     let language = context.language;
     let target = find(&app, &id).await?;
-    let refuse = |errors: FieldErrors| {
+    let refuse = |errors: InvalidFields| {
         let page = edit_form(&context, &target, &form, &errors);
         Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
     };
-    let terms = match form.terms(&context, language.of_messages(), Some(&target.terms)) {
+    let terms = match form
+        .input(&context, target.terms.kind)
+        .terms(Some(&target.terms))
+    {
         Ok(terms) => terms,
         Err(errors) => return refuse(errors),
     };
     let mut tx = app.db.begin().await?;
     let act = Act::without_revision(context.actor(), context.now);
     if !alert_targets::update(&mut tx, &target, &terms, &act).await? {
-        return refuse(FieldErrors::from([("name", language.alert_name_taken())]));
+        return refuse(InvalidFields::from([("name", InvalidField::NameTaken)]));
     }
     tx.commit().await?;
     let notice = Notice::done(language.alert_target_saved(&terms.name));
@@ -200,20 +197,12 @@ pub async fn test(
     Path(id): Path<String>,
 ) -> Result<Redirect, ErrorPage> {
     let (target, now, language) = (find(&app, &id).await?, context.now, context.language);
-    // In quiet hours too: the admin waits for it.
-    let (phase, severity) = (AlertPhase::Test, AlertSeverity::Critical);
-    let mut delivery = NewAlertDelivery::new(&target, phase, severity, now);
     let (terms, url) = (&target.terms, app.config.public_url.as_deref());
-    let message = AlertMessage::test(&delivery.message_id, terms, url, now);
-    let result = send::send(terms, &message, now).await;
+    let result = send_test(&app.db, &target, url, now).await?;
     let notice = match &result {
         Ok(()) => Notice::done(language.alert_test_sent(&terms.name)),
         Err(failed) => Notice::failed(language.alert_test_failed(&terms.name, &failed.error)),
     };
-    delivery.count_only_attempt(result, now);
-    let mut tx = app.db.begin().await?;
-    alert_deliveries::insert(&mut tx, None, &delivery, now).await?;
-    tx.commit().await?;
     Ok(context.redirect_with(notice, PATH).await)
 }
 
@@ -258,7 +247,7 @@ fn new_form(
     context: &PageContext,
     form: &AlertTargetForm,
     kind: AlertTargetKind,
-    errors: &FieldErrors,
+    errors: &InvalidFields,
 ) -> Markup {
     let language = context.language;
     let kinds = AlertTargetKind::ALL.iter().copied().map(|choice| {
@@ -281,7 +270,7 @@ fn edit_form(
     context: &PageContext,
     target: &AlertTarget,
     form: &AlertTargetForm,
-    errors: &FieldErrors,
+    errors: &InvalidFields,
 ) -> Markup {
     let language = context.language;
     let title = language.edit_alert_target(&target.terms.name);

@@ -95,6 +95,7 @@ labels! {
         Logs = "logs", "請求記錄";
         Usage = "usage", "用量";
         Settings = "settings", "設定";
+        Alerts = "alerts", "警示";
         Audit = "audit", "稽核";
         Backups = "backups", "備份";
         Sessions = "sessions of admins", "管理者的工作階段";

@@ -1,5 +1,6 @@
 //! What programs that use the admin API are promised.
 
+mod alerts;
 mod authorization;
 mod client_keys;
 mod document;
