@@ -25,7 +25,7 @@ use crate::pool::settings::Settings;
 use crate::storage::db::Db;
 use crate::storage::paging::Page;
 use crate::storage::recorder::Recorder;
-use crate::storage::{revision, settings, upstream_keys};
+use crate::storage::{egress_proxies, revision, settings, upstream_keys};
 use crate::tasks::recheck_keys::KeyChecker;
 use crate::tasks::test_keys::test_all;
 
@@ -55,14 +55,21 @@ pub async fn run(pool: &PoolAccess, arguments: TestArgs) -> Result<()> {
         let _ = settings.set(&name, &value);
     }
     let gemini = GeminiClient::new(&url, &settings)?;
+    let egress = egress_proxies::list_for_proxy(&db.readers).await?;
+    gemini.add_egress(&egress, &settings);
     let (recorder, writer) = Recorder::without_journal(db.clone());
     let writing = tokio::spawn(writer.run());
     let keys = SharedKeyRegistry::default();
     let projects: HashSet<_> = rows.iter().flat_map(UpstreamKey::project_ids).collect();
+    let credentials: Vec<_> = egress
+        .iter()
+        .flat_map(|row| row.address.secrets())
+        .collect();
     let redactor = Arc::new(Redactor::new(
         rows.iter().map(|row| row.secret.expose()),
-        projects.iter().map(String::as_str),
+        projects.iter().chain(&credentials).map(String::as_str),
     ));
+    keys.lock().set_egress(egress, clock::now());
     for row in &rows {
         keys.lock().put(row.clone(), 0, clock::now());
     }
