@@ -304,6 +304,12 @@ fn attention(context: &PageContext, data: &StatusData) -> Markup {
         let text = language.upstream_unreachable(error);
         items.push((Tone::Bad, text, "/logs?outcome=network".to_owned()));
     }
+    if !data.overview.broken_egress.is_empty() {
+        let labels = data.overview.broken_egress.join(", ");
+        let waiting = language.keys_counted(data.overview.waiting_for_egress);
+        let text = language.egress_broken_now(&labels, &waiting);
+        items.push((Tone::Bad, text, "/egress-proxies".to_owned()));
+    }
     if let Some(low) = data.low_disk {
         let (file, free) = (data.database.display(), bytes(low.free_bytes));
         let text = if low.is_log_short {

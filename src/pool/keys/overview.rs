@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
+use crate::pool::egress::condition::EgressState;
 use crate::pool::keys::key_status::{KeyCooldown, KeyStatusKind, KeyStatusSummary};
 use crate::pool::keys::lease::SharedKeyRegistry;
 use crate::pool::keys::ready_index::ANY_MODEL;
@@ -33,6 +34,10 @@ pub struct PoolOverview {
     pub connection_error: Option<String>,
     /// Until when the address throttle blocks all requests.
     pub address_throttled_until: Option<Timestamp>,
+    /// The labels of the broken egress proxies.
+    pub broken_egress: Vec<String>,
+    /// Keys that would be usable but for their egress proxies.
+    pub waiting_for_egress: usize,
     /// The first keys that cannot serve every model now: those that need the admin's attention, then those that become
     /// ready soonest.
     pub unavailable: Vec<UnavailableKey>,
@@ -118,6 +123,9 @@ impl KeyRegistry {
                 .map(ToOwned::to_owned),
             ..PoolOverview::default()
         };
+        let enabled = self.egress.rows().iter().filter(|row| row.enabled);
+        let broken = enabled.filter(|row| row.condition.state == EgressState::Broken);
+        overview.broken_egress = broken.map(|row| row.label.clone()).collect();
         for (number, model) in self.models.iter().enumerate() {
             let breaker = model.overload.breaker;
             if let Some(until) = breaker.and_then(|breaker| breaker.admits(now).err()) {
@@ -139,6 +147,11 @@ impl KeyRegistry {
         *overview.counts.entry(summary.kind).or_default() += 1;
         overview.in_flight += u64::from(key.in_flight);
         match summary.kind {
+            KeyStatusKind::Trial | KeyStatusKind::Ready | KeyStatusKind::PartlyCoolingDown
+                if self.egress_block(key, now).is_some() =>
+            {
+                overview.waiting_for_egress += 1;
+            }
             KeyStatusKind::Trial => overview.usable += 1,
             KeyStatusKind::Ready | KeyStatusKind::PartlyCoolingDown => {
                 overview.usable += 1;

@@ -74,6 +74,16 @@ async fn proxies_are_managed_on_a_file_and_on_a_server_alike() {
     let tested = file(&["egress-proxies", "test", "--upstream-url", &upstream]);
     assert!(output(tested).contains("works"));
     assert_eq!(proxy.requests(), 4);
+    let keys = file(&[
+        "keys",
+        "test",
+        "--all",
+        "--json",
+        "--upstream-url",
+        &upstream,
+    ]);
+    assert!(output(keys).contains("\"alive\""));
+    assert!(proxy.requests() > 4, "a check goes the way of its project");
     proxy.set_broken(true);
     let failed = file(&["egress-proxies", "test", "1", "--upstream-url", &upstream]);
     assert_eq!(failed.status.code(), Some(1));

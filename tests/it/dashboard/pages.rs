@@ -8,6 +8,12 @@ use gemini_pool::clock;
 use gemini_pool::pool::alert_schedule::{AlertPhase, QuietHours};
 use gemini_pool::pool::alerts::{AlertKind, AlertObservation};
 use gemini_pool::pool::api_token::{self, ApiScope, TokenAccess, TokenGrant};
+use gemini_pool::pool::egress::address::ProxyAddress;
+use gemini_pool::pool::egress::condition::EgressCondition;
+use gemini_pool::pool::egress::proxy::EgressScope;
+use gemini_pool::pool::health::verdict::Rule;
+use gemini_pool::pool::keys::upstream_key::ProjectId;
+use gemini_pool::pool::request_id::RequestId;
 use gemini_pool::pool::secret::Secret;
 use gemini_pool::storage::alert_deliveries::{self, FailedAttempt, NewAlertDelivery};
 use gemini_pool::storage::alert_events;
@@ -18,6 +24,8 @@ use gemini_pool::storage::api_tokens;
 use gemini_pool::storage::audit::{Act, Actor};
 use gemini_pool::storage::backup::BackupProgress;
 use gemini_pool::storage::backups::{self, BackupKind};
+use gemini_pool::storage::egress_proxies::{self, EgressProxyTerms};
+use gemini_pool::storage::upstream_keys::Evidence;
 
 use sqlx::{Sqlite, Transaction};
 
@@ -111,8 +119,38 @@ async fn pool() -> TestPool {
     let inserted = api_tokens::insert(&mut tx, "deploy", &secret, &grant, &act);
     assert!(inserted.await.unwrap().is_some());
     insert_alerts(&mut tx, &act).await;
+    insert_egress_proxies(&mut tx, &act).await;
     tx.commit().await.unwrap();
     pool
+}
+
+/// Proxies of every scope, one of them broken. Without a revision the server does not use them.
+async fn insert_egress_proxies(tx: &mut Transaction<'_, Sqlite>, act: &Act) {
+    let project = EgressScope::Projects(vec![ProjectId(1)]);
+    let tags = EgressScope::Tags(vec!["eu".to_owned()]);
+    for (label, scope) in [("one", EgressScope::All), ("two", project), ("three", tags)] {
+        let terms = EgressProxyTerms {
+            label: label.to_owned(),
+            address: ProxyAddress::parse("socks5h://user:password@127.0.0.1:9").unwrap(),
+            scope,
+        };
+        let id = egress_proxies::insert(tx, &terms, act)
+            .await
+            .unwrap()
+            .unwrap();
+        let working = EgressCondition::working(act.now);
+        let broken = working.after_failures(2, Rule::ConnectFailed, act.now);
+        let evidence = Evidence {
+            status: None,
+            message: "through egress proxy 1: could not connect to Gemini".to_owned(),
+            request_id: RequestId(0),
+        };
+        if label == "one" {
+            let broken = broken.unwrap();
+            let updated = egress_proxies::update_condition(&mut **tx, id, &broken, &evidence);
+            updated.await.unwrap();
+        }
+    }
 }
 
 /// A target, an open alert, and messages in every state.

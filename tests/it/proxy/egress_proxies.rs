@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gemini_pool::clock;
 use gemini_pool::demo::fake_gemini::FakeConfig;
 use gemini_pool::demo::fake_gemini::behaviour::{Behaviour, FakeKey};
+use gemini_pool::pool::alerts::{AlertCondition, AlertKind};
 use gemini_pool::pool::egress::address::ProxyAddress;
 use gemini_pool::pool::egress::condition::EgressState;
 use gemini_pool::pool::egress::proxy::{EgressProxyId, EgressScope};
@@ -13,6 +14,7 @@ use gemini_pool::pool::keys::upstream_key::{ProjectId, UpstreamKeyId};
 use gemini_pool::pool::outcome::Outcome;
 use gemini_pool::storage::egress_proxies::{self, EgressProxyTerms};
 use gemini_pool::storage::request_logs::LogKind;
+use gemini_pool::tasks::observe_alerts;
 use gemini_pool::tasks::recheck_keys::KeyChecker;
 
 use crate::support::live::begin;
@@ -136,6 +138,21 @@ async fn each_project_keeps_to_one_proxy_and_the_row_names_it() {
     let attempt = &first.attempt_list.as_ref().unwrap()[0];
     assert_eq!(attempt.egress_id, first.egress_id);
     assert_eq!(attempt.egress.as_deref(), Some(label));
+    pool.set(&[("metrics_open", "on")]).await;
+    let metrics = pool
+        .client
+        .get(format!("{}/metrics", pool.url))
+        .send()
+        .await;
+    let metrics = metrics.unwrap().text().await.unwrap();
+    for (id, label) in [(one, "one"), (other, "other")] {
+        let count = rows.iter().filter(|row| row.egress_id == Some(id)).count();
+        let labels = format!("{{egress_id=\"{id}\",egress=\"{label}\"}}");
+        let line = format!("gemini_pool_egress_attempts_total{labels} {count}");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+        let line = format!("gemini_pool_egress_working{labels} 1");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
     pool.assert_sums_agree().await;
 }
 
@@ -204,6 +221,14 @@ async fn where_every_proxy_is_broken_nothing_goes_past_them() {
     assert_eq!(state(&pool, id).await, EgressState::Broken);
     assert!(pool.google.received().is_empty());
     assert_no_key_is_blamed(&pool).await;
+    let overview = pool.app.overview(clock::now());
+    assert_eq!((overview.usable, overview.waiting_for_egress), (0, 3));
+    assert_eq!(overview.broken_egress, ["one"]);
+    let observed = observe_alerts::observe(&pool.app, clock::now()).await;
+    let is_broken = |condition: &AlertCondition| {
+        condition.key.kind == AlertKind::EgressBroken && condition.detail.starts_with("one (")
+    };
+    assert!(observed.conditions.iter().any(is_broken), "{observed:?}");
     proxy.set_broken(false);
     eventually("requests are answered again", async || {
         let response = pool.fetch(TestRequest::Generate).await;

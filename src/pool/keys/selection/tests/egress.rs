@@ -67,6 +67,11 @@ fn keys_behind_a_broken_proxy_wait_for_its_probe_and_are_not_blamed() {
 
     let others = [(6, Some(OTHER)), (7, None)];
     assert_eq!(leased_at(&mut keys, START), others);
+    let waiting = (1..=7).filter(|id| {
+        keys.egress_block(&keys.by_id[&UpstreamKeyId(*id)], START)
+            .is_some()
+    });
+    assert_eq!(waiting.count(), 5);
     assert!((1..=7).all(|id| state(&keys, id) == KeyState::Ready));
     let later = START + Duration::from_secs(2);
     assert_eq!(keys.begin_egress_probes(later), [ONE]);
