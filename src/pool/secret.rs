@@ -1,14 +1,17 @@
 //! `Secret`: the text of a key, which is never printed.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rand::distr::Alphanumeric;
 use rand::{CryptoRng, RngExt};
+use zeroize::Zeroizing;
 
-/// The text of a key. `Debug` prints at most its last four characters.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Secret(Arc<str>);
+/// The text of a key. `Debug` prints at most its last four characters. Its bytes are overwritten when the last copy is dropped.
+#[derive(Clone)]
+pub struct Secret(Arc<Zeroizing<Box<str>>>);
 
 /// Number of random characters of a client key; each adds almost six bits.
 const RANDOM_CHARACTERS: usize = 40;
@@ -21,8 +24,13 @@ impl Secret {
         Self::new(&text)
     }
 
+    /// The value of a flag or a variable, for the parser of the command line.
+    pub fn from_argument(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::new(text))
+    }
+
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        Self(Arc::new(Zeroizing::new(text.into())))
     }
 
     /// The whole text: only for requests to Google and the database.
@@ -35,6 +43,20 @@ impl Secret {
         let count = self.0.chars().count();
         let shown = (count / 4).min(4);
         self.0.chars().skip(count - shown).collect()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.expose().hash(state);
     }
 }
 
